@@ -1,1 +1,36 @@
+//! Every message that crosses the wire: its bytes, its limits, its version.
+//!
+//! A message is a bincode 2 value (little endian, variable-length integers) under an explicit size limit, and the limit
+//! is checked before anything is allocated. Bytes left over are an error: a message has one spelling and one end. The
+//! byte tables are in docs/WIRE.md, held true by the golden vectors in this crate's tests.
+//!
+//! A change of layout is a new version in the protocol's name; nodes speak the versions they have in common.
 
+mod announcement;
+mod ask;
+mod codec;
+mod patch_stream;
+mod release;
+
+pub use announcement::{Announcement, Incarnation, News};
+pub use ask::{Answer, Holdings, Offer, Quote, Refusal, Request};
+pub use codec::{Message, WireError};
+pub use patch_stream::{PatchReply, PatchRequest, Resume};
+pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
+
+/// Gossipsub topic of [`Announcement`]s.
+pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
+/// Request-response protocol of [`Request`] and [`Answer`].
+pub const ASK_PROTOCOL: &str = "/lighter/ask/1";
+/// Stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
+pub const PATCH_PROTOCOL: &str = "/lighter/patch/1";
+
+/// Bases that a request may name. Four are asked for at most today; the room above is for later versions.
+pub const BASES_MAX: usize = 8;
+/// Layers that one node announces or hands out. At 84 bytes a card this stays under [`Answer`]'s limit.
+pub const HOLDINGS_MAX: usize = 16_384;
+/// The largest manifest or config: the limit that registries keep (OCI distribution spec, "Pushing manifests").
+pub const BLOB_BYTES_MAX: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,383 @@
+//! What goes into the engine and what comes out.
+//!
+//! Effects in the first group below are fire and forget. Each of the second group is answered by exactly one input that
+//! carries the same id; the engine waits for it, with a timeout where a peer is involved.
+
+use lighter_types::{Bytes, Card, DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
+use lighter_wire::{Announcement, Answer, PatchRequest, Refusal, Request, SignedRelease};
+use std::time::Duration;
+
+macro_rules! token {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
+    };
+}
+
+token!(/// A question that this node put to a peer. Chosen by the engine.
+    AskId);
+token!(/// A question that a peer put to this node. Chosen by the caller.
+    QuestionId);
+token!(/// One attempt to get a layer from one peer. Chosen by the engine.
+    FetchId);
+token!(/// One patch being made. Chosen by the engine.
+    EncodeId);
+token!(/// A stream on which a peer waits for a patch. Chosen by the caller.
+    StreamId);
+token!(/// An image being pulled. Chosen by the caller.
+    PullId);
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A layer was committed: verified, synced, in the index.
+    LayerHeld(Card),
+    /// A layer was removed or found damaged.
+    LayerGone(DiffId),
+    /// A patch is in the cache, made here or received and proved by its result.
+    PatchHeld(CachedPatch),
+    /// A patch left the cache.
+    PatchGone(PatchId),
+    /// A part of a patch is on disk from an earlier life of this node.
+    PartHeld {
+        target: DiffId,
+        part: Part,
+    },
+    PeerConnected(PeerId),
+    /// The last connection to the peer closed.
+    PeerLost(PeerId),
+    /// Gossip arrived; `from` is proved by its signature.
+    Announced {
+        from: PeerId,
+        announcement: Announcement,
+    },
+    /// A peer asks. Answered by [`Effect::Answer`] or [`Effect::AnswerFromStore`].
+    Asked {
+        question: QuestionId,
+        from: PeerId,
+        request: Request,
+    },
+    /// A peer asks for a patch on a stream. Answered by [`Effect::Serve`] or [`Effect::Refuse`].
+    StreamOpened {
+        stream: StreamId,
+        from: PeerId,
+        request: PatchRequest,
+    },
+    /// The stream is over: served to its end, or broken.
+    StreamClosed(StreamId),
+    /// The operator wants an image.
+    PullAsked {
+        pull: PullId,
+        wanted: Wanted,
+    },
+    PullCancelled(PullId),
+    /// A moment that [`Effect::WakeAt`] named has come.
+    Tick,
+    /// The node is about to stop: take on nothing new, tell the peers.
+    Stop,
+
+    /// Answers [`Effect::Ask`]. A release in it has a good signature by a publisher that the operator trusts.
+    Answered {
+        ask: AskId,
+        answer: Result<Answer, AskFailure>,
+    },
+    /// [`Effect::Fetch`] goes on: the provider is still making the patch.
+    FetchWorking {
+        fetch: FetchId,
+    },
+    /// [`Effect::Fetch`] goes on: frames were checked and are on disk.
+    FetchProgress {
+        fetch: FetchId,
+        part: Part,
+    },
+    /// Answers [`Effect::Fetch`].
+    FetchEnded {
+        fetch: FetchId,
+        result: Result<Fetched, FetchFailure>,
+    },
+    /// [`Effect::Encode`] goes on.
+    EncodeProgress {
+        encode: EncodeId,
+        target_bytes_done: Bytes,
+    },
+    /// Answers [`Effect::Encode`].
+    EncodeEnded {
+        encode: EncodeId,
+        took: Duration,
+        result: Result<CachedPatch, EncodeFailure>,
+    },
+    /// Answers [`Effect::ReadImage`].
+    ImageRead {
+        pull: PullId,
+        read: ImageRead,
+    },
+    /// Answers [`Effect::KeepBlob`]: whether the bytes have the digest and are on disk.
+    BlobKept {
+        pull: PullId,
+        result: Result<(), BlobFailure>,
+    },
+    /// Answers [`Effect::CommitImage`]; the error is for the operator.
+    ImageCommitted {
+        pull: PullId,
+        result: Result<(), String>,
+    },
+}
+
+/// Something the caller must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Gossip this.
+    Announce(Announcement),
+    Answer {
+        question: QuestionId,
+        answer: Answer,
+    },
+    /// Answer a `Resolve` or `Blob` request from what is on disk.
+    AnswerFromStore {
+        question: QuestionId,
+        request: Request,
+    },
+    /// Tell the peer that its patch is being made.
+    Working {
+        stream: StreamId,
+        target_bytes_done: Bytes,
+    },
+    /// Send the patch from its frame `first_frame` on.
+    Serve {
+        stream: StreamId,
+        patch: PatchId,
+        first_frame: u32,
+    },
+    Refuse {
+        stream: StreamId,
+        refusal: Refusal,
+    },
+    /// Close all connections to the peer and accept none for this long.
+    CutOff {
+        peer: PeerId,
+        lasting: Duration,
+        offence: Offence,
+    },
+    /// Give up on a fetch; its [`Input::FetchEnded`] still comes.
+    StopFetch(FetchId),
+    /// Tell the operator.
+    Report {
+        pull: PullId,
+        report: Report,
+    },
+    /// Send [`Input::Tick`] at this moment or soon after. A later `WakeAt` takes its place.
+    WakeAt(Moment),
+
+    Ask {
+        ask: AskId,
+        to: PeerId,
+        request: Request,
+    },
+    Fetch {
+        fetch: FetchId,
+        from: PeerId,
+        request: PatchRequest,
+    },
+    Encode {
+        encode: EncodeId,
+        target: DiffId,
+        bases: Vec<DiffId>,
+    },
+    /// Find out from the disk which layers the image has.
+    ReadImage {
+        pull: PullId,
+        manifest: OciDigest,
+    },
+    /// Check the bytes against the digest and keep them.
+    KeepBlob {
+        pull: PullId,
+        digest: OciDigest,
+        bytes: Vec<u8>,
+    },
+    /// All layers are held: make the image known under its name.
+    CommitImage {
+        pull: PullId,
+        manifest: OciDigest,
+        release: Option<SignedRelease>,
+    },
+}
+
+/// What the operator wants to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What the name stands for. `known`: the newest release of it on disk, believed.
+    Name { reference: ImageReference, known: Option<SignedRelease> },
+    /// Exactly this manifest.
+    Manifest(OciDigest),
+}
+
+/// A patch in this node's cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedPatch {
+    pub patch: PatchId,
+    pub target: DiffId,
+    pub bases: Vec<DiffId>,
+    /// The whole file, header included.
+    pub bytes: Bytes,
+}
+
+/// How much of a patch is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub patch: PatchId,
+    pub bases: Vec<DiffId>,
+    /// Frames checked and on disk: 0 to this number, exclusive.
+    pub frames: u32,
+    /// Bytes of the patch on disk, header included.
+    pub bytes: Bytes,
+    /// The whole patch.
+    pub bytes_total: Bytes,
+}
+
+/// A layer that arrived and was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    pub card: Card,
+    pub patch: CachedPatch,
+    /// Bytes of the patch that this fetch received; fewer than the patch has if it resumed.
+    pub received: Bytes,
+}
+
+/// Why a fetch failed; the engine reacts to who is to blame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchFailure {
+    #[error("the peer was lost")]
+    Lost,
+    #[error("the peer refused: {0}")]
+    Refused(Refusal),
+    #[error("the peer sent wrong bytes: {0}")]
+    Lied(String),
+    #[error("base {0} is damaged or gone on this machine")]
+    BaseGone(DiffId),
+    #[error("{0}")]
+    Local(String),
+    #[error("it was stopped")]
+    Stopped,
+}
+
+/// Why a question got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskFailure {
+    #[error("the peer could not be reached or did not answer in time")]
+    Unreachable,
+    #[error("the peer answered with something that is not an answer")]
+    Malformed,
+    #[error("the release is not signed by a publisher that this node trusts")]
+    NotTrusted,
+}
+
+/// Why a patch could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncodeFailure {
+    /// A layer that it needs is damaged or was removed.
+    LayerGone(DiffId),
+    /// Anything else on this machine: disk, memory.
+    Local,
+}
+
+/// Why a blob was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobFailure {
+    /// The bytes do not have the digest: whoever sent them lied.
+    WrongDigest,
+    /// This machine could not write it.
+    Local(String),
+}
+
+/// What the disk knows of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageRead {
+    /// The manifest or config with this digest must be had first.
+    Missing {
+        digest: OciDigest,
+        bytes_max: u32,
+    },
+    /// These layers, in order; which are held the engine knows.
+    Layers(Vec<DiffId>),
+    /// The digests are right and what they name is no image that this node can use.
+    Unusable(String),
+    Local(String),
+}
+
+/// What a peer did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offence {
+    /// Bytes that fail their hash or do not decode.
+    WrongBytes(String),
+    /// Far more messages than any honest node sends.
+    Flood,
+}
+
+/// What an operator learns of a pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    Resolved {
+        manifest: OciDigest,
+    },
+    /// The layers of the image; `held` were here before.
+    Layers {
+        layers: Vec<DiffId>,
+        held: Vec<DiffId>,
+    },
+    /// A layer comes from this peer, as a patch to these bases.
+    Fetching {
+        target: DiffId,
+        from: PeerId,
+        bases: Vec<DiffId>,
+        bytes: Bytes,
+        exact: bool,
+    },
+    Progress {
+        target: DiffId,
+        received: Bytes,
+        total: Bytes,
+    },
+    /// An attempt failed; the pull goes on.
+    Retrying {
+        target: DiffId,
+        from: PeerId,
+        why: String,
+    },
+    Layer {
+        target: DiffId,
+        from: PeerId,
+        bases: Vec<DiffId>,
+        patch_bytes: Bytes,
+        received: Bytes,
+    },
+    Done {
+        manifest: OciDigest,
+    },
+    Failed {
+        why: PullFailure,
+    },
+}
+
+/// Why a pull ended without its image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PullFailure {
+    #[error("no connected peer has a release of {reference} signed by a trusted publisher ({asked} asked)")]
+    NotResolved { reference: ImageReference, asked: usize },
+    #[error("no connected peer has {digest} ({asked} asked)")]
+    BlobNotFound { digest: OciDigest, asked: usize },
+    #[error("no peer that can be reached holds layer {target}")]
+    NoSource { target: DiffId },
+    #[error("layer {target} failed from every peer; the last said: {last}")]
+    Exhausted { target: DiffId, last: String },
+    #[error("this node takes on no more pulls now ({max} at most)")]
+    TooMany { max: usize },
+    #[error("the image cannot be used: {0}")]
+    Unusable(String),
+    #[error("{0}")]
+    Local(String),
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error("the node is stopping; the pull goes on when it starts again")]
+    Stopping,
+}

@@ -1,0 +1,58 @@
+//! Counts messages of each peer within a window, to tell the busy from the flooding.
+
+use std::collections::BTreeMap;
+
+use lighter_types::{Moment, PeerId};
+
+use crate::settings::Settings;
+
+/// What to do about one more message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Fine,
+    /// Refuse or ignore it.
+    TooMany,
+    /// Cut the peer off.
+    Flood,
+}
+
+/// Messages since the window began; emptied when the next begins.
+#[derive(Debug, Default)]
+pub struct Floods {
+    since: Moment,
+    counts: BTreeMap<PeerId, u32>,
+}
+
+impl Floods {
+    pub fn message(&mut self, from: PeerId, now: Moment) -> Verdict {
+        if now.since(self.since) >= Settings::FLOOD_WINDOW {
+            self.counts.clear();
+            self.since = now;
+        }
+        let count = self.counts.entry(from).or_default();
+        *count = count.saturating_add(1);
+        match *count {
+            count if count > Settings::MESSAGES_MAX * 10 => Verdict::Flood,
+            count if count > Settings::MESSAGES_MAX => Verdict::TooMany,
+            _ => Verdict::Fine,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_are_refused_and_far_too_many_are_a_flood() {
+        let mut floods = Floods::default();
+        let peer = PeerId::new([1; 32]);
+        let verdicts: Vec<Verdict> =
+            (0..=Settings::MESSAGES_MAX * 10).map(|_| floods.message(peer, Moment(5))).collect();
+        assert_eq!(verdicts[Settings::MESSAGES_MAX as usize - 1], Verdict::Fine);
+        assert_eq!(verdicts[Settings::MESSAGES_MAX as usize], Verdict::TooMany);
+        assert_eq!(verdicts.last(), Some(&Verdict::Flood));
+        assert_eq!(floods.message(PeerId::new([2; 32]), Moment(5)), Verdict::Fine);
+        assert_eq!(floods.message(peer, Moment(5) + Settings::FLOOD_WINDOW), Verdict::Fine);
+    }
+}

@@ -1,0 +1,328 @@
+//! Pulling an image: name, manifest, config, layers, commit.
+//!
+//! ```text
+//! Resolving -> Reading <-> GettingBlob -> KeepingBlob -> Reading ... -> Layers -> Committing -> done
+//! ```
+//!
+//! A name is resolved only by a release that a trusted publisher signed (the caller checks signatures); of several, the
+//! one issued last holds. Manifest and config come from any peer and are checked against their digest on the way to
+//! disk, and are read back from there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId};
+use lighter_wire::{Answer, Request, SignedRelease};
+
+use crate::event::{AskFailure, AskId, BlobFailure, Effect, ImageRead, Offence, PullFailure, PullId, Report, Wanted};
+use crate::fetch::{Fetcher, Outcome};
+use crate::settings::Settings;
+use crate::{Context, Purpose};
+
+/// All pulls under way.
+#[derive(Debug, Default)]
+pub struct Pulls {
+    pulls: BTreeMap<PullId, Pull>,
+}
+
+#[derive(Debug)]
+struct Pull {
+    reference: Option<ImageReference>,
+    release: Option<SignedRelease>,
+    manifest: Option<OciDigest>,
+    /// Peers that knew the name: they have the manifest too.
+    sources: Vec<PeerId>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Resolving { waiting: BTreeSet<AskId>, asked: BTreeSet<PeerId>, until: Moment },
+    Reading,
+    GettingBlob { digest: OciDigest, bytes_max: u32, ask: Option<AskId>, asked: BTreeSet<PeerId>, until: Moment },
+    KeepingBlob { from: PeerId },
+    Layers { missing: BTreeSet<DiffId> },
+    Committing,
+}
+
+impl Pulls {
+    pub fn len(&self) -> usize {
+        self.pulls.len()
+    }
+
+    pub fn begin(&mut self, pull: PullId, wanted: Wanted, context: &mut Context<'_>) {
+        if self.pulls.len() >= Settings::PULLS_MAX {
+            let why = PullFailure::TooMany { max: Settings::PULLS_MAX };
+            context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
+            return;
+        }
+        let until = context.now + context.settings.patience;
+        let resolving = State::Resolving { waiting: BTreeSet::new(), asked: BTreeSet::new(), until };
+        let new = match wanted {
+            Wanted::Name { reference, known } => Pull {
+                reference: Some(reference),
+                release: known,
+                manifest: None,
+                sources: Vec::new(),
+                state: resolving,
+            },
+            Wanted::Manifest(digest) => Pull {
+                reference: None,
+                release: None,
+                manifest: Some(digest),
+                sources: Vec::new(),
+                state: State::Reading,
+            },
+        };
+        if let Some(manifest) = new.manifest {
+            context.effects.push(Effect::ReadImage { pull, manifest });
+        }
+        self.pulls.insert(pull, new);
+        self.advance(context);
+    }
+
+    /// Ends a pull with this failure. False if there is no such pull.
+    pub fn fail(&mut self, pull: PullId, why: PullFailure, fetcher: &mut Fetcher, context: &mut Context<'_>) -> bool {
+        let known = self.pulls.remove(&pull).is_some();
+        if known {
+            fetcher.abandon(pull, context.effects);
+            context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
+        }
+        known
+    }
+
+    pub fn fail_all(&mut self, why: &PullFailure, fetcher: &mut Fetcher, context: &mut Context<'_>) {
+        for pull in self.pulls.keys().copied().collect::<Vec<_>>() {
+            self.fail(pull, why.clone(), fetcher, context);
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let deadline = |pull: &Pull| match &pull.state {
+            State::Resolving { until, .. } | State::GettingBlob { until, ask: None, .. } => Some(*until),
+            _ => None,
+        };
+        self.pulls.values().filter_map(deadline).min()
+    }
+
+    /// Does what is due: asks peers that connected since, and ends what waited too long.
+    pub fn advance(&mut self, context: &mut Context<'_>) {
+        let connected: Vec<PeerId> = context
+            .directory
+            .peers()
+            .filter(|(id, peer)| peer.is_connected() && !context.is_cut_off(*id))
+            .map(|(id, _)| id)
+            .collect();
+        let mut failed = Vec::new();
+        for (&id, pull) in &mut self.pulls {
+            pull.advance_resolving(id, &connected, context);
+            pull.advance_blob(id, &connected, context);
+            if let Some(why) = pull.overdue(context.now) {
+                failed.push((id, why));
+            }
+        }
+        for (pull, why) in failed {
+            self.pulls.remove(&pull);
+            context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
+        }
+    }
+
+    pub fn resolved(
+        &mut self,
+        id: PullId,
+        ask: AskId,
+        from: PeerId,
+        answer: Result<Answer, AskFailure>,
+        context: &mut Context<'_>,
+    ) {
+        let Some(pull) = self.pulls.get_mut(&id) else { return };
+        let State::Resolving { waiting, until, .. } = &mut pull.state else { return };
+        waiting.remove(&ask);
+        if waiting.is_empty() {
+            *until = (*until).min(context.now + Settings::RESOLVE_GRACE);
+        }
+        if let Ok(Answer::Release(release)) = answer
+            && Some(&release.release.reference) == pull.reference.as_ref()
+        {
+            let newest = pull.release.as_ref().map(|known| known.release.issued_s);
+            match newest.map(|newest| release.release.issued_s.cmp(&newest)) {
+                None | Some(std::cmp::Ordering::Greater) => {
+                    pull.sources = vec![from];
+                    pull.release = Some(release);
+                }
+                Some(std::cmp::Ordering::Equal) => pull.sources.push(from),
+                Some(std::cmp::Ordering::Less) => {}
+            }
+        }
+        self.advance(context);
+    }
+
+    pub fn blob_answered(
+        &mut self,
+        id: PullId,
+        from: PeerId,
+        answer: Result<Answer, AskFailure>,
+        context: &mut Context<'_>,
+    ) {
+        let Some(pull) = self.pulls.get_mut(&id) else { return };
+        let State::GettingBlob { digest, bytes_max, ask, .. } = &mut pull.state else { return };
+        *ask = None;
+        if let Ok(Answer::Blob(bytes)) = answer
+            && bytes.len() <= *bytes_max as usize
+        {
+            context.effects.push(Effect::KeepBlob { pull: id, digest: *digest, bytes });
+            pull.state = State::KeepingBlob { from };
+        }
+        self.advance(context);
+    }
+
+    pub fn blob_kept(
+        &mut self,
+        id: PullId,
+        result: Result<(), BlobFailure>,
+        fetcher: &mut Fetcher,
+        context: &mut Context<'_>,
+    ) {
+        let Some(pull) = self.pulls.get_mut(&id) else { return };
+        let State::KeepingBlob { from } = pull.state else { return };
+        match result {
+            Err(BlobFailure::Local(why)) => {
+                self.fail(id, PullFailure::Local(why), fetcher, context);
+                return;
+            }
+            Err(BlobFailure::WrongDigest) => {
+                let what = "a manifest or config whose sha256 is not its name".to_owned();
+                context.cut_off(from, Offence::WrongBytes(what));
+            }
+            Ok(()) => {}
+        }
+        // Whatever is missing now, the disk knows.
+        pull.read(id, context);
+    }
+
+    pub fn image_read(&mut self, id: PullId, read: ImageRead, fetcher: &mut Fetcher, context: &mut Context<'_>) {
+        let Some(pull) = self.pulls.get_mut(&id) else { return };
+        let until = context.now + context.settings.patience;
+        let failure = match read {
+            ImageRead::Missing { digest, bytes_max } => {
+                pull.state = State::GettingBlob { digest, bytes_max, ask: None, asked: BTreeSet::new(), until };
+                None
+            }
+            ImageRead::Layers(layers) => pull.layers(id, layers, fetcher, context).err(),
+            ImageRead::Unusable(why) => Some(PullFailure::Unusable(why)),
+            ImageRead::Local(why) => Some(PullFailure::Local(why)),
+        };
+        match failure {
+            Some(why) => {
+                self.fail(id, why, fetcher, context);
+            }
+            None => self.advance(context),
+        }
+    }
+
+    pub fn committed(&mut self, id: PullId, result: Result<(), String>) -> Option<Report> {
+        let pull = self.pulls.remove(&id)?;
+        Some(match (result, pull.manifest) {
+            (Ok(()), Some(manifest)) => Report::Done { manifest },
+            (Ok(()), None) => Report::Failed { why: PullFailure::Local("a pull without a manifest".to_owned()) },
+            (Err(why), _) => Report::Failed { why: PullFailure::Local(why) },
+        })
+    }
+
+    /// What became of layers.
+    pub fn outcome(&mut self, outcome: Outcome, fetcher: &mut Fetcher, context: &mut Context<'_>) {
+        match outcome {
+            Outcome::Failed { pulls, why } => {
+                for pull in pulls {
+                    self.fail(pull, why.clone(), fetcher, context);
+                }
+            }
+            Outcome::Held { pulls, target } => {
+                for id in pulls {
+                    let Some(pull) = self.pulls.get_mut(&id) else { continue };
+                    if let State::Layers { missing } = &mut pull.state {
+                        missing.remove(&target);
+                    }
+                    pull.commit_if_complete(id, context);
+                }
+            }
+        }
+    }
+}
+
+impl Pull {
+    fn advance_resolving(&mut self, id: PullId, connected: &[PeerId], context: &mut Context<'_>) {
+        let State::Resolving { waiting, asked, until } = &mut self.state else { return };
+        let Some(reference) = &self.reference else { return };
+        for &peer in connected {
+            if asked.len() < Settings::RESOLVERS_MAX && asked.insert(peer) {
+                waiting.insert(context.ask(peer, Purpose::Resolve(id), Request::Resolve(reference.clone())));
+            }
+        }
+        let complete = waiting.is_empty() && !asked.is_empty();
+        if let (Some(release), true) = (&self.release, complete || *until <= context.now) {
+            let manifest = release.release.manifest;
+            self.manifest = Some(manifest);
+            context.effects.push(Effect::Report { pull: id, report: Report::Resolved { manifest } });
+            self.read(id, context);
+        }
+    }
+
+    /// Asks one peer after the other for a blob: first those who knew the name.
+    fn advance_blob(&mut self, id: PullId, connected: &[PeerId], context: &mut Context<'_>) {
+        let State::GettingBlob { digest, bytes_max, ask, asked, .. } = &mut self.state else { return };
+        if ask.is_some() || asked.len() >= Settings::RESOLVERS_MAX {
+            return;
+        }
+        let next = self.sources.iter().filter(|peer| connected.contains(peer)).chain(connected);
+        let Some(&peer) = next.into_iter().find(|peer| !asked.contains(peer)) else { return };
+        asked.insert(peer);
+        let request = Request::Blob { digest: *digest, bytes_max: *bytes_max };
+        *ask = Some(context.ask(peer, Purpose::Blob(id), request));
+    }
+
+    fn overdue(&self, now: Moment) -> Option<PullFailure> {
+        match &self.state {
+            State::Resolving { asked, until, .. } if *until <= now => {
+                let reference = self.reference.clone()?;
+                Some(PullFailure::NotResolved { reference, asked: asked.len() })
+            }
+            State::GettingBlob { digest, ask: None, asked, until, .. } if *until <= now => {
+                Some(PullFailure::BlobNotFound { digest: *digest, asked: asked.len() })
+            }
+            _ => None,
+        }
+    }
+
+    fn read(&mut self, id: PullId, context: &mut Context<'_>) {
+        if let Some(manifest) = self.manifest {
+            self.state = State::Reading;
+            context.effects.push(Effect::ReadImage { pull: id, manifest });
+        }
+    }
+
+    fn layers(
+        &mut self,
+        id: PullId,
+        layers: Vec<DiffId>,
+        fetcher: &mut Fetcher,
+        context: &mut Context<'_>,
+    ) -> Result<(), PullFailure> {
+        let (held, missing): (Vec<DiffId>, Vec<DiffId>) = layers.iter().partition(|&&layer| context.own.holds(layer));
+        context.effects.push(Effect::Report { pull: id, report: Report::Layers { layers, held } });
+        for &layer in &missing {
+            fetcher.want(id, layer, context)?;
+        }
+        self.state = State::Layers { missing: missing.into_iter().collect() };
+        self.commit_if_complete(id, context);
+        Ok(())
+    }
+
+    fn commit_if_complete(&mut self, id: PullId, context: &mut Context<'_>) {
+        if let (State::Layers { missing }, Some(manifest)) = (&self.state, self.manifest)
+            && missing.is_empty()
+        {
+            self.state = State::Committing;
+            context.effects.push(Effect::CommitImage { pull: id, manifest, release: self.release.clone() });
+        }
+    }
+}

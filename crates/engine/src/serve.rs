@@ -1,0 +1,257 @@
+//! What this node does for others: quotes, patches, and the queue of patches to be made.
+//!
+//! A patch is looked for in the cache first: any patch of the target will do whose bases the requester holds, the
+//! smallest first. Otherwise it is made, once for all who want it (single flight), from the best of the requester's
+//! bases that this node holds too.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use lighter_similarity::predict_with_bases;
+use lighter_types::{Bytes, DiffId, PatchId, PeerId};
+use lighter_wire::{Offer, PatchRequest, Quote, Refusal, Resume};
+
+use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
+use crate::holdings::Holdings;
+use crate::settings::Settings;
+
+/// Target bytes a second that an encoder is taken to make until one was timed (measured: docs/PATCH.md, slowest pair).
+const ENCODE_RATE_FIRST: u64 = 2_000_000;
+
+/// The serving side.
+#[derive(Debug)]
+pub struct Serve {
+    cache: BTreeMap<PatchId, CachedPatch>,
+    by_target: BTreeMap<DiffId, Vec<PatchId>>,
+    streams: BTreeMap<StreamId, Stream>,
+    jobs: BTreeMap<EncodeId, Job>,
+    queue: VecDeque<EncodeId>,
+    running: usize,
+    next_encode: u64,
+    /// Target bytes a second of the encoder.
+    encode_rate: u64,
+    stopping: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    from: PeerId,
+    resume: Option<Resume>,
+}
+
+#[derive(Debug)]
+struct Job {
+    target: DiffId,
+    bases: Vec<DiffId>,
+    tar_bytes: Bytes,
+    waiting: Vec<StreamId>,
+    running: bool,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            cache: BTreeMap::new(),
+            by_target: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            queue: VecDeque::new(),
+            running: 0,
+            next_encode: 0,
+            encode_rate: ENCODE_RATE_FIRST,
+            stopping: false,
+        }
+    }
+}
+
+impl Serve {
+    pub fn patch_held(&mut self, patch: CachedPatch) {
+        if self.cache.len() >= Settings::PATCHES_MAX || self.cache.contains_key(&patch.patch) {
+            return;
+        }
+        self.by_target.entry(patch.target).or_default().push(patch.patch);
+        self.cache.insert(patch.patch, patch);
+    }
+
+    pub fn patch_gone(&mut self, patch: PatchId) {
+        let Some(gone) = self.cache.remove(&patch) else { return };
+        if let Some(patches) = self.by_target.get_mut(&gone.target) {
+            patches.retain(|&other| other != patch);
+            if patches.is_empty() {
+                self.by_target.remove(&gone.target);
+            }
+        }
+    }
+
+    /// What a patch of `target` would cost somebody who holds `bases`.
+    pub fn quote(&self, target: DiffId, bases: &[DiffId], own: &Holdings) -> Result<Quote, Refusal> {
+        if self.stopping {
+            return Err(Refusal::Stopping);
+        }
+        let card = own.card(target).ok_or(Refusal::NotHeld)?;
+        if let Some(cached) = self.cached(target, bases, own) {
+            let offer = Offer::Ready { patch: cached.patch, bytes: cached.bytes };
+            return Ok(Quote { offer, bases: cached.bases.clone(), wait: Duration::ZERO });
+        }
+        let bases = usable(bases, own);
+        let cards = bases.iter().filter_map(|&base| own.card(base));
+        let bytes = predict_with_bases(card, cards).bytes;
+        let ahead: Bytes = self.jobs.values().map(|job| job.tar_bytes).sum();
+        let wait = self.encode_time(ahead + card.tar_bytes);
+        Ok(Quote { offer: Offer::Predicted { bytes }, bases, wait })
+    }
+
+    pub fn stream_opened(
+        &mut self,
+        stream: StreamId,
+        from: PeerId,
+        request: &PatchRequest,
+        own: &Holdings,
+        settings: &Settings,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Err(refusal) = self.admit(stream, from, request, own, settings, effects) {
+            effects.push(Effect::Refuse { stream, refusal });
+        }
+    }
+
+    /// The waiting streams lose one of them; work that nobody waits for any more goes on if it runs (its result is
+    /// cached) and is dropped if it does not.
+    pub fn stream_closed(&mut self, stream: StreamId) {
+        self.streams.remove(&stream);
+        for job in self.jobs.values_mut() {
+            job.waiting.retain(|&waiting| waiting != stream);
+        }
+        self.jobs.retain(|_, job| job.running || !job.waiting.is_empty());
+        self.queue.retain(|id| self.jobs.contains_key(id));
+    }
+
+    pub fn encode_progress(&self, encode: EncodeId, target_bytes_done: Bytes, effects: &mut Vec<Effect>) {
+        if let Some(job) = self.jobs.get(&encode) {
+            effects.extend(job.waiting.iter().map(|&stream| Effect::Working { stream, target_bytes_done }));
+        }
+    }
+
+    /// `patch` is `None` if it could not be made.
+    pub fn encode_ended(
+        &mut self,
+        encode: EncodeId,
+        took: Duration,
+        patch: Option<CachedPatch>,
+        settings: &Settings,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(job) = self.jobs.remove(&encode) else { return };
+        self.running -= 1;
+        if let Some(patch) = patch {
+            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+            self.encode_rate = (self.encode_rate + job.tar_bytes.0.saturating_mul(1000) / millis) / 2;
+            self.patch_held(patch.clone());
+            for stream in job.waiting {
+                self.serve(stream, &patch, effects);
+            }
+        } else {
+            let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Failed };
+            effects.extend(job.waiting.into_iter().map(refuse));
+        }
+        self.start_queued(settings, effects);
+    }
+
+    pub fn stop(&mut self, effects: &mut Vec<Effect>) {
+        self.stopping = true;
+        for job in self.jobs.values_mut() {
+            let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Stopping };
+            effects.extend(job.waiting.drain(..).map(refuse));
+        }
+        self.jobs.retain(|_, job| job.running);
+        self.queue.clear();
+    }
+
+    fn admit(
+        &mut self,
+        stream: StreamId,
+        from: PeerId,
+        request: &PatchRequest,
+        own: &Holdings,
+        settings: &Settings,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        if self.stopping {
+            return Err(Refusal::Stopping);
+        }
+        let of_peer = self.streams.values().filter(|stream| stream.from == from).count();
+        if self.streams.len() >= settings.streams_max || of_peer >= settings.streams_per_peer_max {
+            return Err(Refusal::Busy);
+        }
+        let card = *own.card(request.target).ok_or(Refusal::NotHeld)?;
+        let resumed = request.resume.and_then(|resume| self.cache.get(&resume.patch));
+        let resumed = resumed.filter(|patch| patch.target == request.target);
+        if let Some(patch) = resumed.or_else(|| self.cached(request.target, &request.bases, own)).cloned() {
+            self.streams.insert(stream, Stream { from, resume: request.resume });
+            self.serve(stream, &patch, effects);
+            return Ok(());
+        }
+        let bases = usable(&request.bases, own);
+        let same = self.jobs.iter().find(|(_, job)| job.target == request.target && job.bases == bases);
+        let encode = if let Some((&encode, _)) = same {
+            encode
+        } else {
+            if self.queue.len() >= Settings::ENCODES_QUEUED_MAX {
+                return Err(Refusal::Busy);
+            }
+            let encode = EncodeId(self.next_encode);
+            self.next_encode += 1;
+            let job =
+                Job { target: request.target, bases, tar_bytes: card.tar_bytes, waiting: Vec::new(), running: false };
+            self.jobs.insert(encode, job);
+            self.queue.push_back(encode);
+            encode
+        };
+        self.streams.insert(stream, Stream { from, resume: request.resume });
+        if let Some(job) = self.jobs.get_mut(&encode) {
+            job.waiting.push(stream);
+        }
+        effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
+        self.start_queued(settings, effects);
+        Ok(())
+    }
+
+    fn start_queued(&mut self, settings: &Settings, effects: &mut Vec<Effect>) {
+        while self.running < settings.encodes_max {
+            let Some(encode) = self.queue.pop_front() else { return };
+            let Some(job) = self.jobs.get_mut(&encode) else { continue };
+            job.running = true;
+            self.running += 1;
+            effects.push(Effect::Encode { encode, target: job.target, bases: job.bases.clone() });
+        }
+    }
+
+    fn serve(&self, stream: StreamId, patch: &CachedPatch, effects: &mut Vec<Effect>) {
+        let Some(waiting) = self.streams.get(&stream) else { return };
+        let resume = waiting.resume.filter(|resume| resume.patch == patch.patch);
+        let first_frame = resume.map_or(0, |resume| resume.first_frame);
+        effects.push(Effect::Serve { stream, patch: patch.patch, first_frame });
+    }
+
+    /// The smallest cached patch of `target` that somebody with `bases` can apply. The whole layer does for anybody, but
+    /// is not given to somebody for whom a smaller patch can be made.
+    fn cached(&self, target: DiffId, bases: &[DiffId], own: &Holdings) -> Option<&CachedPatch> {
+        let patches = self.by_target.get(&target)?.iter().filter_map(|patch| self.cache.get(patch));
+        patches
+            .filter(|patch| patch.bases.iter().all(|base| bases.contains(base)))
+            .filter(|patch| !patch.bases.is_empty() || usable(bases, own).is_empty())
+            .min_by_key(|patch| (patch.bytes, patch.patch))
+    }
+
+    fn encode_time(&self, target_bytes: Bytes) -> Duration {
+        Duration::from_millis(target_bytes.0.saturating_mul(1000) / self.encode_rate.max(1))
+    }
+}
+
+/// Those of the requester's bases that a patch made here can read from.
+fn usable(bases: &[DiffId], own: &Holdings) -> Vec<DiffId> {
+    bases.iter().copied().filter(|&base| own.holds(base)).take(Settings::PATCH_BASES_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Every interval and cap of the engine, in one place.
+
+use std::time::Duration;
+
+use lighter_types::{BytesPerSecond, SiteName};
+use lighter_wire::Incarnation;
+
+/// What the engine needs to know of its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub incarnation: Incarnation,
+    /// Seeds the jitter of timers. Two nodes should not share one.
+    pub seed: u64,
+    pub site: Option<SiteName>,
+    /// Between two heartbeats. A peer silent for [`Settings::SILENT_INTERVALS`] of these is forgotten.
+    pub announce_interval: Duration,
+    /// The rate assumed of a peer outside the site until transfers show a lower one.
+    pub uplink_rate: BytesPerSecond,
+    /// The rate assumed of a peer of the same site.
+    pub site_rate: BytesPerSecond,
+    /// A fetch that gets less than [`Settings::STALL_BYTES`] in this time is stopped and goes on elsewhere.
+    pub stall_timeout: Duration,
+    /// How long a pull waits for somebody who has what it needs.
+    pub patience: Duration,
+    /// How long a peer that lied or flooded is cut off.
+    pub cut_off: Duration,
+    /// Layers fetched at a time.
+    pub fetches_max: usize,
+    /// Patches made at a time.
+    pub encodes_max: usize,
+    /// Streams served at a time, to all and to one peer.
+    pub streams_max: usize,
+    pub streams_per_peer_max: usize,
+    /// Nodes that the directory holds; later ones are not heard of unless they connect.
+    pub peers_max: usize,
+}
+
+impl Settings {
+    /// Heartbeats that may be lost before a peer is forgotten: at 10 % loss, one in 10,000 is forgotten wrongly.
+    pub const SILENT_INTERVALS: u32 = 4;
+    /// Every so many heartbeats, all holdings are announced: it reaches those who cannot ask because they are not
+    /// connected.
+    pub const FULL_EVERY: u64 = 10;
+    /// Changes of holdings within this time are announced together.
+    pub const GATHER: Duration = Duration::from_millis(500);
+    /// What a fetch must bring within `stall_timeout`: 1.6 kbit/s at the default of 20 s, under any uplink in use.
+    pub const STALL_BYTES: u64 = 4096;
+    /// A provider may work on a patch for this long before the fetch goes elsewhere.
+    pub const WORKING_MAX: Duration = Duration::from_secs(30 * 60);
+    /// Peers that are asked for a quote (DESIGN.md, "How an image arrives", 4).
+    pub const QUOTES_MAX: usize = 3;
+    /// Peers asked what a name stands for, and in turn for a manifest.
+    pub const RESOLVERS_MAX: usize = 8;
+    /// After the last peer said that it does not know a name, how long a pull still waits for others to connect.
+    pub const RESOLVE_GRACE: Duration = Duration::from_secs(2);
+    /// A peer that failed at a layer is not asked for it again for this long; doubled with each failure.
+    pub const BACKOFF: Duration = Duration::from_secs(2);
+    /// Attempts at one layer before its pull fails.
+    pub const ATTEMPTS_MAX: u32 = 12;
+    /// Pulls and layers under way or waiting.
+    pub const PULLS_MAX: usize = 64;
+    pub const TARGETS_MAX: usize = 1024;
+    /// Layers believed of one peer; what a node announces above this is not remembered.
+    pub const LAYERS_PER_PEER_MAX: usize = 4096;
+    /// Different layers known in all.
+    pub const CARDS_MAX: usize = 1 << 18;
+    /// Patches waiting to be made.
+    pub const ENCODES_QUEUED_MAX: usize = 64;
+    /// Cached patches that the engine remembers.
+    pub const PATCHES_MAX: usize = 65_536;
+    /// Messages of one peer within [`Settings::FLOOD_WINDOW`]: above this they are refused or ignored, at ten times
+    /// as many the peer is cut off. An honest pull asks a handful of questions a layer.
+    pub const MESSAGES_MAX: u32 = 500;
+    pub const FLOOD_WINDOW: Duration = Duration::from_secs(10);
+    /// A patch has at most this many bases. VCDIFF by xdelta3 reads from one, and each further one costs a whole
+    /// encoding to try.
+    pub const PATCH_BASES_MAX: usize = 1;
+    /// Bases named in a request, the best first: a provider may have a patch from any of them in its cache.
+    pub const OFFERED_BASES_MAX: usize = 4;
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            incarnation: Incarnation(0),
+            seed: 0,
+            site: None,
+            announce_interval: Duration::from_secs(60),
+            uplink_rate: BytesPerSecond(1_250_000),
+            site_rate: BytesPerSecond(125_000_000),
+            stall_timeout: Duration::from_secs(20),
+            patience: Duration::from_secs(30),
+            cut_off: Duration::from_secs(600),
+            fetches_max: 3,
+            encodes_max: 1,
+            streams_max: 32,
+            streams_per_peer_max: 4,
+            peers_max: 16_384,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The stream that carries one patch.
+//!
+//! The requester opens it and sends a [`PatchRequest`]. The provider sends any number of [`PatchReply::Working`], then
+//! one `Start` or `Refused`. After `Start` come the patch's header and its frames' payloads from the first one asked
+//! for, back to back and with nothing between them: the header says how long each is. Then the stream ends.
+//!
+//! Messages on the stream have a length before them, two bytes, little endian.
+
+use bincode::{Decode, Encode};
+use lighter_types::{Bytes, DiffId, PatchId};
+
+use crate::codec::{self, Message, WireError};
+use crate::{BASES_MAX, Refusal};
+
+/// What the requester wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatchRequest {
+    pub target: DiffId,
+    /// Bases that the requester holds, the best first. Empty: the whole layer.
+    pub bases: Vec<DiffId>,
+    /// Where to go on, if a part of a patch is there already.
+    pub resume: Option<Resume>,
+}
+
+/// The rest of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    pub patch: PatchId,
+    /// The first frame that is missing.
+    pub first_frame: u32,
+}
+
+/// What the provider says before the patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchReply {
+    /// The patch is being made; this much of the target is done. Sent at least every five seconds.
+    Working { target_bytes_done: Bytes },
+    /// The patch follows: a header of `header_bytes`, then payloads from `first_frame` on. With a resume that the
+    /// provider cannot serve, `patch` is another one and `first_frame` is 0.
+    Start { patch: PatchId, header_bytes: u32, first_frame: u32 },
+    /// There will be no patch.
+    Refused(Refusal),
+}
+
+#[doc(hidden)]
+#[derive(Encode, Decode)]
+pub enum PatchReplyLayout {
+    Working(u64),
+    Start([u8; 32], u32, u32),
+    Refused(Refusal),
+}
+
+impl Message for PatchRequest {
+    const NAME: &'static str = "patch request";
+    const BYTES_MAX: usize = 1024;
+    type Layout = ([u8; 32], Vec<[u8; 32]>, Option<([u8; 32], u32)>);
+
+    fn to_layout(&self) -> Self::Layout {
+        let resume = self.resume.map(|resume| (*resume.patch.as_bytes(), resume.first_frame));
+        (*self.target.as_bytes(), codec::diff_ids_layout(&self.bases), resume)
+    }
+
+    fn from_layout((target, bases, resume): Self::Layout) -> Result<Self, WireError> {
+        Ok(Self {
+            target: DiffId::new(target),
+            bases: codec::diff_ids::<Self>(bases, BASES_MAX)?,
+            resume: resume.map(|(patch, first_frame)| Resume { patch: PatchId::new(patch), first_frame }),
+        })
+    }
+}
+
+impl Message for PatchReply {
+    const NAME: &'static str = "patch reply";
+    const BYTES_MAX: usize = 64;
+    type Layout = PatchReplyLayout;
+
+    fn to_layout(&self) -> PatchReplyLayout {
+        match *self {
+            Self::Working { target_bytes_done } => PatchReplyLayout::Working(target_bytes_done.0),
+            Self::Start { patch, header_bytes, first_frame } => {
+                PatchReplyLayout::Start(*patch.as_bytes(), header_bytes, first_frame)
+            }
+            Self::Refused(refusal) => PatchReplyLayout::Refused(refusal),
+        }
+    }
+
+    fn from_layout(layout: PatchReplyLayout) -> Result<Self, WireError> {
+        Ok(match layout {
+            PatchReplyLayout::Working(done) => Self::Working { target_bytes_done: Bytes(done) },
+            PatchReplyLayout::Start(patch, header_bytes, first_frame) => {
+                Self::Start { patch: PatchId::new(patch), header_bytes, first_frame }
+            }
+            PatchReplyLayout::Refused(refusal) => Self::Refused(refusal),
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! A signed statement of what a name stands for.
+//!
+//! Peers never decide what a tag means: they pass on what a publisher signed, and a node believes the publishers that
+//! its operator named. Of two releases of one name, the one issued later holds.
+
+use bincode::{Decode, Encode};
+use lighter_types::{ImageReference, OciDigest, PeerId};
+
+use crate::codec::{Message, WireError};
+
+/// Size of an ed25519 signature.
+pub const SIGNATURE_BYTES: usize = 64;
+
+/// Set before the signed bytes, so that a signature made for something else is never a release.
+const SIGNED_PREFIX: &[u8] = b"lighter release 1\0";
+
+/// What is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    pub reference: ImageReference,
+    pub manifest: OciDigest,
+    /// Seconds since 1970 by the publisher's clock.
+    pub issued_s: u64,
+}
+
+/// A release, who signed it, and the signature: not to be believed before it is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedRelease {
+    pub release: Release,
+    pub publisher: PeerId,
+    pub signature: [u8; SIGNATURE_BYTES],
+}
+
+#[doc(hidden)]
+#[derive(Encode, Decode)]
+pub struct ReleaseLayout {
+    reference: String,
+    manifest: [u8; 32],
+    issued_s: u64,
+    publisher: [u8; 32],
+    signature: [u8; SIGNATURE_BYTES],
+}
+
+impl Release {
+    /// The bytes that a publisher signs: a prefix, then reference length and text, manifest digest and time.
+    pub fn signed_bytes(&self) -> Vec<u8> {
+        let text = self.reference.as_str().as_bytes();
+        let mut bytes = SIGNED_PREFIX.to_vec();
+        bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(text);
+        bytes.extend_from_slice(self.manifest.as_bytes());
+        bytes.extend_from_slice(&self.issued_s.to_le_bytes());
+        bytes
+    }
+}
+
+impl Message for SignedRelease {
+    const NAME: &'static str = "signed release";
+    const BYTES_MAX: usize = 1024;
+    type Layout = ReleaseLayout;
+
+    fn to_layout(&self) -> ReleaseLayout {
+        ReleaseLayout {
+            reference: self.release.reference.to_string(),
+            manifest: *self.release.manifest.as_bytes(),
+            issued_s: self.release.issued_s,
+            publisher: *self.publisher.as_bytes(),
+            signature: self.signature,
+        }
+    }
+
+    fn from_layout(layout: ReleaseLayout) -> Result<Self, WireError> {
+        let reference = layout.reference.parse().map_err(|_| Self::out_of_range("image reference"))?;
+        Ok(Self {
+            release: Release { reference, manifest: OciDigest::new(layout.manifest), issued_s: layout.issued_s },
+            publisher: PeerId::new(layout.publisher),
+            signature: layout.signature,
+        })
+    }
+}

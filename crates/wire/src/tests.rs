@@ -1,0 +1,163 @@
+//! Golden vectors (the byte tables of docs/WIRE.md), round trips, truncations, bit flips, size bombs.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use lighter_types::{Bytes, Card, DiffId, OciDigest, PatchId, PeerId, Tlsh};
+use proptest::prelude::*;
+
+use super::*;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `expected` is hexadecimal, with spaces where a field ends. The bytes must be those, read back as the message, and
+/// every cut of them must be refused.
+fn check<M: Message + PartialEq + Debug>(message: &M, expected: &str) {
+    let bytes = message.encode().unwrap();
+    assert_eq!(hex(&bytes), expected.replace(' ', ""));
+    assert_eq!(&M::decode(&bytes).unwrap(), message);
+    for length in 0..bytes.len() {
+        assert!(M::decode(&bytes[..length]).is_err(), "{length} bytes of {message:?} were accepted");
+    }
+    let mut longer = bytes.clone();
+    longer.push(0);
+    assert!(M::decode(&longer).is_err());
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(other) = M::decode(&flipped) {
+            assert_ne!(&other, message, "bit {bit} has no meaning");
+        }
+    }
+}
+
+fn card(seed: u8, tlsh: Option<Tlsh>) -> Card {
+    Card { diff_id: DiffId::new([seed; 32]), tar_bytes: Bytes(1000), compressed_bytes: Bytes(250), tlsh }
+}
+
+fn h(byte: u8) -> String {
+    format!("{byte:02x}").repeat(32)
+}
+
+#[test]
+fn announcements() {
+    let announcement = |news| Announcement {
+        incarnation: Incarnation(1),
+        version: 2,
+        sequence: 3,
+        site: Some("a1".parse().unwrap()),
+        news,
+    };
+    let tlsh = Tlsh::new([9; 35]);
+    check(
+        &announcement(News::Full(vec![card(7, Some(tlsh))])),
+        &format!("01 02 03 02 6131 00 01 {} fbe803 fa 01 {}", h(7), "09".repeat(35)),
+    );
+    check(
+        &announcement(News::Difference { added: vec![card(7, None)], removed: vec![DiffId::new([8; 32])] }),
+        &format!("01 02 03 02 6131 01 01 {} fbe803 fa 00 01 {}", h(7), h(8)),
+    );
+    check(&announcement(News::Heartbeat), "01 02 03 02 6131 02");
+    check(&Announcement { site: None, ..announcement(News::Leaving) }, "01 02 03 00 03");
+}
+
+#[test]
+fn requests() {
+    check(&Request::Holdings, "00");
+    let quote = Request::Quote { target: DiffId::new([1; 32]), bases: vec![DiffId::new([2; 32])] };
+    check(&quote, &format!("01 {} 01 {}", h(1), h(2)));
+    check(&Request::Resolve("a:b".parse().unwrap()), "02 03 613a62");
+    check(&Request::Blob { digest: OciDigest::new([3; 32]), bytes_max: 250 }, &format!("03 {} fa", h(3)));
+}
+
+#[test]
+fn answers() {
+    let holdings = Holdings { incarnation: Incarnation(1), version: 2, site: None, cards: vec![card(7, None)] };
+    check(&Answer::Holdings(holdings), &format!("00 01 02 00 01 {} fbe803 fa 00", h(7)));
+    let ready = Quote {
+        offer: Offer::Ready { patch: PatchId::new([4; 32]), bytes: Bytes(10) },
+        bases: vec![],
+        wait: Duration::from_millis(5),
+    };
+    check(&Answer::Quote(ready), &format!("01 01 {} 0a 00 05", h(4)));
+    let predicted =
+        Quote { offer: Offer::Predicted { bytes: Bytes(10) }, bases: vec![DiffId::new([5; 32])], wait: Duration::ZERO };
+    check(&Answer::Quote(predicted), &format!("01 00 0a 01 {} 00", h(5)));
+    check(
+        &Answer::Release(release()),
+        &format!("02 03 613a62 {} fb0004 {} {}", h(1), h(2), "03".repeat(SIGNATURE_BYTES)),
+    );
+    check(&Answer::Blob(vec![1, 2]), "03 02 0102");
+    check(&Answer::Refused(Refusal::Busy), "04 01");
+}
+
+fn release() -> SignedRelease {
+    let release = Release { reference: "a:b".parse().unwrap(), manifest: OciDigest::new([1; 32]), issued_s: 1024 };
+    SignedRelease { release, publisher: PeerId::new([2; 32]), signature: [3; SIGNATURE_BYTES] }
+}
+
+#[test]
+fn releases() {
+    check(&release(), &format!("03 613a62 {} fb0004 {} {}", h(1), h(2), "03".repeat(SIGNATURE_BYTES)));
+    let signed = hex(&release().release.signed_bytes());
+    assert_eq!(signed, format!("6c6967687465722072656c65617365203100{}613a62{}0004000000000000", "03000000", h(1)));
+}
+
+#[test]
+fn patch_stream() {
+    let request = PatchRequest { target: DiffId::new([1; 32]), bases: vec![], resume: None };
+    check(&request, &format!("{} 00 00", h(1)));
+    let resume = Some(Resume { patch: PatchId::new([2; 32]), first_frame: 3 });
+    check(&PatchRequest { resume, ..request }, &format!("{} 00 01 {} 03", h(1), h(2)));
+    check(&PatchReply::Working { target_bytes_done: Bytes(251) }, "00 fbfb00");
+    let start = PatchReply::Start { patch: PatchId::new([2; 32]), header_bytes: 4, first_frame: 5 };
+    check(&start, &format!("01 {} 04 05", h(2)));
+    check(&PatchReply::Refused(Refusal::NotHeld), "02 00");
+}
+
+#[test]
+fn a_length_that_promises_gigabytes_is_refused_before_it_is_believed() {
+    // A full announcement of 2^32 cards in 12 bytes.
+    let bomb = [1, 2, 3, 0, 0, 252, 255, 255, 255, 255, 0, 0];
+    assert!(matches!(Announcement::decode(&bomb), Err(WireError::Malformed { .. })));
+    let blob = [3, 253, 255, 255, 255, 255, 255, 255, 255, 127];
+    assert!(Answer::decode(&blob).is_err());
+}
+
+#[test]
+fn the_limits_hold_in_both_directions() {
+    let cards = vec![card(1, Some(Tlsh::new([0; 35]))); 1000];
+    let announcement = Announcement {
+        incarnation: Incarnation(0),
+        version: 0,
+        sequence: 0,
+        site: None,
+        news: News::Full(cards.clone()),
+    };
+    assert!(matches!(announcement.encode(), Err(WireError::TooLarge { .. })));
+    assert!(matches!(Announcement::decode(&vec![0; Announcement::BYTES_MAX + 1]), Err(WireError::TooLarge { .. })));
+    let bases = vec![DiffId::new([0; 32]); BASES_MAX + 1];
+    let bytes = Request::Quote { target: DiffId::new([0; 32]), bases }.encode().unwrap();
+    assert!(matches!(Request::decode(&bytes), Err(WireError::OutOfRange { .. })));
+    let most = Holdings {
+        incarnation: Incarnation(u64::MAX),
+        version: u64::MAX,
+        site: None,
+        cards: vec![card(1, Some(Tlsh::new([0; 35]))); HOLDINGS_MAX],
+    };
+    assert!(Answer::Holdings(most).encode().is_ok());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Announcement::decode(&bytes);
+        let _ = Request::decode(&bytes);
+        let _ = Answer::decode(&bytes);
+        let _ = PatchRequest::decode(&bytes);
+        let _ = PatchReply::decode(&bytes);
+        let _ = SignedRelease::decode(&bytes);
+    }
+}
