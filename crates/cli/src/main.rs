@@ -1,1 +1,46 @@
-fn main() {}
+//! `lighter`: starts nodes, tells them what to do, and works on patches and stores without one.
+//!
+//! Data goes to stdout, talk to stderr. What went wrong, where and what to do about it is in one message; the exit code
+//! says whose turn it is (docs/CLI.md).
+
+mod args;
+mod client;
+mod commands;
+mod exit;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use args::{Args, Command};
+use clap::Parser;
+use exit::Failure;
+use output::Output;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let output = Output::new(args.output, args.quiet);
+    match run(args.command, &output, args.socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command, output: &Output, socket: Option<std::path::PathBuf>) -> Result<(), Failure> {
+    match command {
+        Command::Node(command) => commands::node::run(command, output, socket),
+        Command::Config(command) => commands::config::run(command, output),
+        Command::Image(command) => commands::image::run(command, output, socket),
+        Command::Layer(command) => commands::layer::run(command, output, socket),
+        Command::Peer(command) => commands::status::peers(command, output, socket),
+        Command::Status => commands::status::status(output, socket),
+        Command::Plan { image } => commands::plan::run(&image, output, socket),
+        Command::Patch(command) => commands::patch::run(command, output),
+        Command::Store(command) => commands::store::run(command, output, socket),
+        Command::Completions { shell } => {
+            commands::documents::completions(shell);
+            Ok(())
+        }
+        Command::Man { dir } => commands::documents::man(&dir),
+    }
+}

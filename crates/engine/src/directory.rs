@@ -1,13 +1,16 @@
 //! What this node believes about other nodes' holdings.
 //!
 //! Cards are kept once, however many peers hold the layer, and peers hold indices of them: a peer with 50 layers costs
-//! about 500 bytes. Invariants: `holders` of a card are exactly the peers that list it, in order; both lists are
-//! sorted; a card without holders is dropped. A card that two peers describe differently keeps the first description:
-//! it only steers predictions, and what arrives is checked against its digest.
+//! about 2 KB (docs/ENGINE.md has the measured figure). Invariants: `holders` of a card are exactly the peers that list
+//! it, in order; both lists are sorted; a card without holders is dropped. A card that two peers describe differently
+//! keeps the first description: it only steers predictions, and what arrives is checked against its digest.
+//!
+//! What a peer answers over its own connection outranks what gossip says of it: gossip lingers and is reordered, and the
+//! clock that dates a life may have been set back.
 
 use std::collections::BTreeMap;
 
-use lighter_types::{BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName};
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName};
 use lighter_wire::{Announcement, Holdings, Incarnation, News};
 
 use crate::settings::Settings;
@@ -23,7 +26,14 @@ pub struct Directory {
     free: Vec<CardIndex>,
     by_id: BTreeMap<DiffId, CardIndex>,
     peers_max: usize,
+    /// What patches weighed over what was predicted, in 1/1024; absent before the first.
+    calibration: Option<u64>,
 }
+
+/// A prediction that is right has this calibration.
+const CALIBRATION_ONE: u64 = 1024;
+/// One patch teaches at most that predictions are this many times too low or too high.
+const CALIBRATION_MAX: u64 = 8;
 
 #[derive(Debug)]
 struct Known {
@@ -34,9 +44,10 @@ struct Known {
 /// What is believed of one peer.
 #[derive(Debug, Default)]
 pub struct Peer {
-    incarnation: Incarnation,
-    version: u64,
-    sequence: u64,
+    /// Whose life and version `layers` are; absent before the first were told.
+    believed: Option<(Incarnation, u64)>,
+    /// Life and sequence of the latest announcement heard.
+    heard: (Incarnation, u64),
     layers: Vec<CardIndex>,
     site: Option<SiteName>,
     last_heard: Moment,
@@ -64,6 +75,15 @@ impl Peer {
 
     pub fn last_heard(&self) -> Moment {
         self.last_heard
+    }
+
+    /// Whether it ever said what it holds.
+    pub fn is_known(&self) -> bool {
+        self.believed.is_some()
+    }
+
+    fn life(&self) -> Incarnation {
+        self.heard.0.max(self.believed.map_or(Incarnation(0), |(life, _)| life))
     }
 }
 
@@ -108,6 +128,11 @@ impl Directory {
         self.known(id).map_or(&[], |known| &known.holders)
     }
 
+    /// Whether a connected peer is believed to hold a layer.
+    pub fn is_reachable(&self, id: DiffId) -> bool {
+        self.holders(id).iter().any(|holder| self.peers.get(holder).is_some_and(Peer::is_connected))
+    }
+
     /// For each of `ids`, the index by which [`Self::holds_index`] finds it fast; `None` for those nobody holds.
     pub fn indices(&self, ids: impl IntoIterator<Item = DiffId>) -> Vec<Option<u32>> {
         ids.into_iter().map(|id| self.by_id.get(&id).copied()).collect()
@@ -124,63 +149,72 @@ impl Directory {
         peer.last_heard = now;
     }
 
+    /// A peer that came in over the cap, by connecting, goes when its connection does.
     pub fn disconnected(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.connected = false;
+            if self.peers.len() > self.peers_max {
+                self.forget(id);
+            }
         }
     }
 
     /// Takes in an announcement.
     pub fn announced(&mut self, from: PeerId, announcement: Announcement, now: Moment) -> Heard {
+        let Announcement { incarnation: life, version, sequence, site, news } = announcement;
         if !self.peers.contains_key(&from) && self.peers.len() >= self.peers_max {
             return Heard::Ignored;
         }
-        if announcement.news == News::Leaving {
-            let known = self.peers.get(&from).map(|peer| peer.incarnation);
-            if known.is_none_or(|known| known <= announcement.incarnation) {
+        if news == News::Leaving {
+            if self.peers.get(&from).is_none_or(|peer| peer.life() <= life) {
                 self.forget(from);
             }
             return Heard::Current;
         }
-        let new = !self.peers.contains_key(&from);
         let peer = self.peers.entry(from).or_default();
-        let last = (peer.incarnation, peer.sequence);
-        let this = (announcement.incarnation, announcement.sequence);
-        if !new && this <= last {
+        if life < peer.life() {
+            // It lingered in the mesh, or the peer's clock was set back: only the peer itself can tell.
+            return Heard::Behind;
+        }
+        if (life, sequence) <= peer.heard {
             return Heard::Ignored;
         }
-        let believed = (peer.incarnation, peer.version);
+        peer.heard = (life, sequence);
         peer.last_heard = now;
-        peer.sequence = announcement.sequence;
-        let same_life = peer.incarnation == announcement.incarnation;
-        match announcement.news {
+        let same_life = peer.believed.filter(|(believed, _)| *believed == life).map(|(_, version)| version);
+        match news {
+            // The peer told us of a later version meanwhile, or of this one.
+            _ if same_life.is_some_and(|believed| version < believed) => Heard::Current,
             News::Full(cards) => {
-                let version = announcement.version;
-                self.set(from, announcement.incarnation, version, announcement.site, &cards);
+                self.set(from, (life, version), site, &cards);
                 Heard::Current
             }
-            News::Difference { added, removed } if same_life && peer.version + 1 == announcement.version => {
-                peer.version = announcement.version;
+            _ if same_life == Some(version) => Heard::Current,
+            News::Difference { added, removed } if same_life.is_some_and(|believed| believed + 1 == version) => {
+                peer.believed = Some((life, version));
                 self.change(from, &added, &removed);
                 Heard::Current
             }
-            // A life whose first announcement this is has holdings that nobody told us of.
-            _ if believed != (announcement.incarnation, announcement.version) || new => Heard::Behind,
-            _ => Heard::Current,
+            _ => Heard::Behind,
         }
     }
 
-    /// Takes in an answer to a question for holdings.
+    /// Takes in an answer to a question for holdings. It is believed whatever life it is of: the peer itself says it.
     pub fn told(&mut self, from: PeerId, holdings: Holdings, now: Moment) {
         if !self.peers.contains_key(&from) && self.peers.len() >= self.peers_max {
             return;
         }
         let peer = self.peers.entry(from).or_default();
         peer.last_heard = now;
-        let new = (holdings.incarnation, holdings.version);
-        if new >= (peer.incarnation, peer.version) {
-            self.set(from, holdings.incarnation, holdings.version, holdings.site, &holdings.cards);
+        let life = holdings.incarnation;
+        if peer.believed.is_some_and(|(believed, version)| believed == life && holdings.version < version) {
+            return;
         }
+        if peer.heard.0 != life {
+            // Another life counts its announcements anew.
+            peer.heard = (life, 0);
+        }
+        self.set(from, (life, holdings.version), holdings.site, &holdings.cards);
     }
 
     /// Removes one layer from what is believed of a peer: it said that it does not hold it.
@@ -218,19 +252,26 @@ impl Directory {
         }
     }
 
+    /// Learns what a patch weighed that was predicted to weigh something else; it counts for three tenths.
+    pub fn calibrate(&mut self, predicted: Bytes, actual: Bytes) {
+        let found = actual.times(CALIBRATION_ONE).0 / predicted.0.max(1);
+        let found = found.clamp(CALIBRATION_ONE / CALIBRATION_MAX, CALIBRATION_ONE * CALIBRATION_MAX);
+        self.calibration = Some((self.calibration.unwrap_or(CALIBRATION_ONE) * 7 + found * 3) / 10);
+    }
+
+    /// A prediction of patch bytes, corrected by what earlier ones turned out to be.
+    pub fn calibrated(&self, predicted: Bytes) -> Bytes {
+        Bytes(predicted.times(self.calibration.unwrap_or(CALIBRATION_ONE)).0 / CALIBRATION_ONE)
+    }
+
     fn known(&self, id: DiffId) -> Option<&Known> {
         self.by_id.get(&id).and_then(|&index| self.cards[index as usize].as_ref())
     }
 
-    fn set(&mut self, id: PeerId, incarnation: Incarnation, version: u64, site: Option<SiteName>, cards: &[Card]) {
+    fn set(&mut self, id: PeerId, believed: (Incarnation, u64), site: Option<SiteName>, cards: &[Card]) {
         self.drop_layers(id);
         if let Some(peer) = self.peers.get_mut(&id) {
-            // A new life counts its announcements anew.
-            if peer.incarnation != incarnation {
-                peer.sequence = 0;
-            }
-            peer.incarnation = incarnation;
-            peer.version = version;
+            peer.believed = Some(believed);
             peer.site = site;
         }
         self.change(id, cards, &[]);

@@ -31,7 +31,8 @@ token!(/// An image being pulled. Chosen by the caller.
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A layer was committed: verified, synced, in the index.
+    /// A layer was committed: verified, synced, in the index. A layer that a fetch brought is told by
+    /// [`Input::FetchEnded`], not by this.
     LayerHeld(Card),
     /// A layer was removed or found damaged.
     LayerGone(DiffId),
@@ -85,6 +86,12 @@ pub enum Input {
     /// [`Effect::Fetch`] goes on: the provider is still making the patch.
     FetchWorking {
         fetch: FetchId,
+    },
+    /// [`Effect::Fetch`] goes on: so many bytes of the stream came in all, checked or not. Sent every few seconds while
+    /// bytes come, so that a frame that takes longer than the stall timeout over a thin link is no stall.
+    FetchReceiving {
+        fetch: FetchId,
+        received: Bytes,
     },
     /// [`Effect::Fetch`] goes on: frames were checked and are on disk.
     FetchProgress {

@@ -8,19 +8,24 @@
 //!
 //! Failures are told apart by blame (DESIGN.md, "How an image arrives", 7). A lost, refusing or slow peer: back off from
 //! it, go on elsewhere with what is on disk. A lying peer: cut it off, throw its part away. A damaged base: plan without
-//! it. This machine: tell the operator. When half of the attempts are used up, only whole layers are asked for.
+//! it. A wrong prediction: learn by how much. This machine: tell the operator. When half of the attempts are used up, only
+//! whole layers are asked for; an attempt that brought something new is none.
+//!
+//! A busy peer is no failure: it is asked again, and patience lasts until it had time, for [`Settings::BUSY_MAX`].
+
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PeerId};
-use lighter_wire::{Answer, Offer, PatchRequest, Quote, Refusal, Request, Resume};
+use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment};
+use lighter_wire::{Answer, PatchRequest, Refusal, Resume};
 
-use crate::Context;
-use crate::directory::Directory;
-use crate::event::{AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Part, PullFailure, PullId, Report};
-use crate::planner::{self, Plan};
+use crate::context::Context;
+use crate::event::{
+    AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Offence, Part, PullFailure, PullId, Report,
+};
 use crate::settings::Settings;
+use target::{Fetching, State, Stop, Target};
 
 /// All layers that are wanted and not held.
 #[derive(Debug, Default)]
@@ -28,45 +33,8 @@ pub struct Fetcher {
     targets: BTreeMap<DiffId, Target>,
     fetches: BTreeMap<FetchId, DiffId>,
     next_fetch: u64,
-    /// Parts of patches on disk; also of layers that nobody wants just now.
+    /// Parts of patches on disk; also of layers that nobody wants just now. At most [`Settings::TARGETS_MAX`].
     parts: BTreeMap<DiffId, Part>,
-}
-
-#[derive(Debug)]
-struct Target {
-    pulls: BTreeSet<PullId>,
-    state: State,
-    attempts: u32,
-    /// Until when a peer is not asked for this layer, and how often it failed at it.
-    excluded: BTreeMap<PeerId, (Moment, u32)>,
-    damaged: Vec<DiffId>,
-    last_failure: Option<String>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Nobody to ask, or as many fetches as may be are under way. Fails at `until` if nobody holds the layer.
-    Waiting {
-        until: Moment,
-    },
-    Quoting {
-        asked: BTreeMap<AskId, Plan>,
-        quoted: Vec<Plan>,
-    },
-    Fetching(Box<Fetching>),
-}
-
-#[derive(Debug)]
-struct Fetching {
-    fetch: FetchId,
-    plan: Plan,
-    started: Moment,
-    /// When the first bytes came, and how many were there before.
-    first_bytes: Option<(Moment, Bytes)>,
-    /// Since when less than [`Settings::STALL_BYTES`] came, and what was there then.
-    checked: (Moment, Bytes),
-    bytes: Bytes,
-    stopped: bool,
 }
 
 /// What the engine has to do for the pulls after a step here.
@@ -82,14 +50,8 @@ impl Fetcher {
             return Err(PullFailure::TooMany { max: Settings::TARGETS_MAX });
         }
         let until = context.now + context.settings.patience;
-        let target = self.targets.entry(target).or_insert_with(|| Target {
-            pulls: BTreeSet::new(),
-            state: State::Waiting { until },
-            attempts: 0,
-            excluded: BTreeMap::new(),
-            damaged: Vec::new(),
-            last_failure: None,
-        });
+        let part = self.parts.get(&target);
+        let target = self.targets.entry(target).or_insert_with(|| Target::new(context.now, until, part));
         target.pulls.insert(pull);
         Ok(())
     }
@@ -98,34 +60,33 @@ impl Fetcher {
     pub fn abandon(&mut self, pull: PullId, effects: &mut Vec<Effect>) {
         for target in self.targets.values_mut() {
             target.pulls.remove(&pull);
-            if let (true, State::Fetching(fetching)) = (target.pulls.is_empty(), &mut target.state)
-                && !std::mem::replace(&mut fetching.stopped, true)
-            {
-                effects.push(Effect::StopFetch(fetching.fetch));
+            if let (true, State::Fetching(fetching)) = (target.pulls.is_empty(), &mut target.state) {
+                fetching.stop(Stop::Abandoned, effects);
             }
         }
         self.targets.retain(|_, target| !target.pulls.is_empty() || matches!(target.state, State::Fetching(_)));
     }
 
+    /// Over the cap, the part of a layer that nobody wants makes room.
     pub fn part_held(&mut self, target: DiffId, part: Part) {
-        if self.parts.len() < Settings::TARGETS_MAX {
-            self.parts.insert(target, part);
+        if self.parts.len() >= Settings::TARGETS_MAX && !self.parts.contains_key(&target) {
+            let unwanted = self.parts.keys().find(|id| !self.targets.contains_key(id)).copied();
+            let Some(unwanted) = unwanted else { return };
+            self.parts.remove(&unwanted);
         }
+        self.parts.insert(target, part);
     }
 
     pub fn part(&self, target: DiffId) -> Option<&Part> {
         self.parts.get(&target)
     }
 
-    /// When [`Self::advance`] has something to do even if nothing happens.
-    pub fn next_deadline(&self, settings: &Settings) -> Option<Moment> {
+    /// When [`Self::advance`] has something to do even if nothing happens. What was due at `now` is done.
+    pub fn next_deadline(&self, now: Moment, settings: &Settings) -> Option<Moment> {
         let deadline = |target: &Target| match &target.state {
-            State::Waiting { until } => {
-                let retry = target.excluded.values().map(|(until, _)| *until).min();
-                Some(retry.map_or(*until, |retry| retry.min(*until)))
-            }
+            State::Waiting { until } => target.deadline(*until, now),
             State::Quoting { .. } => None,
-            State::Fetching(fetching) => Some(fetching.checked.0 + settings.stall_timeout),
+            State::Fetching(fetching) => fetching.deadline(settings),
         };
         self.targets.values().filter_map(deadline).min()
     }
@@ -134,15 +95,16 @@ impl Fetcher {
     pub fn advance(&mut self, context: &mut Context<'_>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         let mut active = self.targets.values().filter(|target| !matches!(target.state, State::Waiting { .. })).count();
-        let waiting: Vec<DiffId> = self.targets.keys().copied().collect();
-        for id in waiting {
+        let ids: Vec<DiffId> = self.targets.keys().copied().collect();
+        for id in ids {
             let Some(target) = self.targets.get_mut(&id) else { continue };
             match &mut target.state {
                 State::Waiting { until } => {
-                    let until = *until;
-                    if active < context.settings.fetches_max && target.begin(id, self.parts.get(&id), context) {
+                    let overdue = *until <= context.now;
+                    let room = active < context.settings.fetches_max;
+                    if room && target.begin(id, self.parts.get(&id), context) {
                         active += 1;
-                    } else if until <= context.now && active < context.settings.fetches_max {
+                    } else if overdue && (room || !target.has_source(id, context)) {
                         outcomes.extend(self.fail(id));
                     }
                 }
@@ -154,48 +116,56 @@ impl Fetcher {
     }
 
     /// A quote, or that there will be none.
-    pub fn quoted(
-        &mut self,
-        id: DiffId,
-        ask: AskId,
-        from: PeerId,
-        answer: Result<Answer, AskFailure>,
-        context: &mut Context<'_>,
-    ) {
+    pub fn quoted(&mut self, id: DiffId, ask: AskId, answer: Result<Answer, AskFailure>, context: &mut Context<'_>) {
         let part = self.parts.get(&id);
         let Some(target) = self.targets.get_mut(&id) else { return };
         let State::Quoting { asked, quoted } = &mut target.state else { return };
         let Some(plan) = asked.remove(&ask) else { return };
-        match answer {
-            Ok(Answer::Quote(quote)) => quoted.push(with_quote(plan, quote, part, context)),
-            Ok(Answer::Refused(refusal)) => target.refused(id, from, refusal, context),
-            Ok(_) | Err(_) => target.exclude(from, "no quote".to_owned(), context.now),
+        let from = plan.peer;
+        let why = match answer {
+            Ok(Answer::Quote(quote)) => match plan.quoted(quote, part, context) {
+                Some(plan) => {
+                    quoted.push(plan);
+                    None
+                }
+                None => Some("a quote for bases that are not here".to_owned()),
+            },
+            Ok(Answer::Refused(refusal)) => {
+                target.refused(id, from, refusal, context);
+                None
+            }
+            Ok(_) => Some("an answer to another question".to_owned()),
+            Err(failure) => Some(failure.to_string()),
+        };
+        if let Some(why) = why {
+            target.exclude(from, why, context);
         }
         self.choose(id, context);
     }
 
     pub fn working(&mut self, fetch: FetchId, now: Moment) {
-        let Some(target) = self.fetches.get(&fetch).and_then(|id| self.targets.get_mut(id)) else { return };
-        if let State::Fetching(fetching) = &mut target.state
-            && now.since(fetching.started) < Settings::WORKING_MAX
-        {
-            fetching.checked.0 = now;
+        if let Some(fetching) = self.fetching(fetch) {
+            fetching.working(now);
+        }
+    }
+
+    pub fn receiving(&mut self, fetch: FetchId, received: Bytes, now: Moment) {
+        if let Some(fetching) = self.fetching(fetch) {
+            fetching.receiving(received, now);
         }
     }
 
     pub fn progress(&mut self, fetch: FetchId, part: Part, context: &mut Context<'_>) {
         let Some(&id) = self.fetches.get(&fetch) else { return };
         let Some(target) = self.targets.get_mut(&id) else { return };
+        let new = target.reached(part.bytes, context.now);
         if let State::Fetching(fetching) = &mut target.state {
-            fetching.bytes = part.bytes;
-            fetching.first_bytes.get_or_insert((context.now, part.bytes));
-            if part.bytes - fetching.checked.1 >= Bytes(Settings::STALL_BYTES) {
-                fetching.checked = (context.now, part.bytes);
-            }
+            fetching.progress(part.bytes, context.now);
+            fetching.moved |= new;
             let report = Report::Progress { target: id, received: part.bytes, total: part.bytes_total };
             context.report_all(&target.pulls, &report);
         }
-        self.parts.insert(id, part);
+        self.part_held(id, part);
     }
 
     /// A fetch ended, one way or the other.
@@ -212,27 +182,39 @@ impl Fetcher {
             return None;
         };
         match result {
-            Ok(fetched) => {
-                self.parts.remove(&id);
-                fetching.learn_rate(context);
-                Some(self.held(id, &fetching.plan, &fetched, context))
-            }
+            Ok(fetched) => Some(self.held(id, &fetching, &fetched, context)),
             Err(failure) => self.failed(id, &fetching, failure, context),
         }
     }
 
-    /// A layer is there, by whatever way; who waited for it is told.
-    pub fn layer_held(&mut self, id: DiffId) -> Option<Outcome> {
-        let target = self.targets.get(&id)?;
-        if matches!(target.state, State::Fetching(_)) {
-            return None;
+    /// A layer is there, by another way; who waited for it is told. A fetch of it stops.
+    pub fn layer_held(&mut self, id: DiffId, effects: &mut Vec<Effect>) -> Option<Outcome> {
+        self.parts.remove(&id);
+        let target = self.targets.get_mut(&id)?;
+        let pulls = std::mem::take(&mut target.pulls);
+        match &mut target.state {
+            State::Fetching(fetching) => fetching.stop(Stop::Abandoned, effects),
+            State::Waiting { .. } | State::Quoting { .. } => drop(self.targets.remove(&id)),
         }
-        let target = self.targets.remove(&id)?;
-        Some(Outcome::Held { pulls: target.pulls, target: id })
+        Some(Outcome::Held { pulls, target: id })
     }
 
-    fn held(&mut self, id: DiffId, plan: &Plan, fetched: &Fetched, context: &mut Context<'_>) -> Outcome {
+    fn fetching(&mut self, fetch: FetchId) -> Option<&mut Fetching> {
+        match &mut self.targets.get_mut(self.fetches.get(&fetch)?)?.state {
+            State::Fetching(fetching) => Some(fetching),
+            State::Waiting { .. } | State::Quoting { .. } => None,
+        }
+    }
+
+    fn held(&mut self, id: DiffId, fetching: &Fetching, fetched: &Fetched, context: &mut Context<'_>) -> Outcome {
+        self.parts.remove(&id);
         let pulls = self.targets.remove(&id).map(|target| target.pulls).unwrap_or_default();
+        fetching.learn_rate(context);
+        let plan = &fetching.plan;
+        let predicted = plan.ready.is_none() && !plan.bases.is_empty() && plan.bases == fetched.patch.bases;
+        if predicted && fetched.received == fetched.patch.bytes {
+            context.directory.calibrate(plan.bytes, fetched.received);
+        }
         let report = Report::Layer {
             target: id,
             from: plan.peer,
@@ -252,24 +234,28 @@ impl Fetcher {
         context: &mut Context<'_>,
     ) -> Option<Outcome> {
         let target = self.targets.get_mut(&id)?;
-        if target.pulls.is_empty() {
-            self.targets.remove(&id);
-            return None;
+        if target.pulls.is_empty() || context.own.holds(id) {
+            let pulls = self.targets.remove(&id)?.pulls;
+            return Some(Outcome::Held { pulls, target: id });
         }
         let from = fetching.plan.peer;
         let report = Report::Retrying { target: id, from, why: failure.to_string() };
         context.report_all(&target.pulls, &report);
+        target.attempts += u32::from(failure != FetchFailure::Refused(Refusal::Busy));
         match failure {
-            FetchFailure::Lost => target.exclude(from, failure.to_string(), context.now),
+            // Somebody wants it again who came after it was abandoned: nobody is to blame.
+            FetchFailure::Stopped if fetching.stop == Stop::Abandoned => {}
             FetchFailure::Stopped => {
-                context.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / 20));
-                target.exclude(from, "it stalled".to_owned(), context.now);
+                let seconds = context.settings.stall_timeout.as_secs().max(1);
+                context.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / seconds));
+                target.exclude(from, "it stalled".to_owned(), context);
             }
+            FetchFailure::Lost => target.exclude(from, failure.to_string(), context),
             FetchFailure::Refused(refusal) => target.refused(id, from, refusal, context),
             FetchFailure::Lied(what) => {
                 self.parts.remove(&id);
                 target.last_failure = Some(format!("{from} sent wrong bytes: {what}"));
-                context.cut_off(from, crate::event::Offence::WrongBytes(what));
+                context.cut_off(from, Offence::WrongBytes(what));
             }
             FetchFailure::BaseGone(base) => {
                 self.parts.remove(&id);
@@ -284,6 +270,7 @@ impl Fetcher {
         if target.attempts >= Settings::ATTEMPTS_MAX {
             return self.fail(id);
         }
+        target.wait(context);
         None
     }
 
@@ -304,9 +291,9 @@ impl Fetcher {
         if !asked.is_empty() {
             return;
         }
-        let best = std::mem::take(quoted).into_iter().min_by_key(|plan| (plan.cost(), plan.bytes, plan.peer));
-        let Some(plan) = best else {
-            target.state = State::Waiting { until: context.now + context.settings.patience };
+        let seed = context.settings.seed;
+        let Some(plan) = std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) else {
+            target.wait(context);
             return;
         };
         let fetch = FetchId(self.next_fetch);
@@ -325,124 +312,7 @@ impl Fetcher {
             exact: plan.ready.is_some(),
         };
         context.report_all(&target.pulls, &report);
-        let bytes = part.map_or(Bytes::ZERO, |part| part.bytes);
-        target.attempts += 1;
-        target.state = State::Fetching(Box::new(Fetching {
-            fetch,
-            plan,
-            started: context.now,
-            first_bytes: None,
-            checked: (context.now, bytes),
-            bytes,
-            stopped: false,
-        }));
+        let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
+        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, on_disk, context.now)));
     }
-}
-
-impl Plan {
-    /// Whether going on with `part` is going on with this plan.
-    fn resumes(&self, part: &Part) -> bool {
-        match self.ready {
-            Some(patch) => patch == part.patch,
-            // The same bases give the same patch on every node.
-            None => self.bases == part.bases,
-        }
-    }
-}
-
-impl Target {
-    /// Asks the best few for quotes. False if there is nobody to ask.
-    fn begin(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> bool {
-        self.excluded.retain(|_, (until, failures)| *until > context.now || *failures > 0);
-        let excluded = |peer: PeerId| {
-            let of_layer = self.excluded.get(&peer).is_some_and(|(until, _)| *until > context.now);
-            of_layer || context.is_cut_off(peer)
-        };
-        let whole_only = self.attempts >= Settings::ATTEMPTS_MAX / 2;
-        let mut plans = planner::plans(id, context.own, context.directory, context.settings, &excluded, &self.damaged);
-        plans.retain(|plan| !whole_only || plan.bases.is_empty());
-        let mut asked: BTreeMap<AskId, Plan> = BTreeMap::new();
-        for plan in plans {
-            if asked.len() >= Settings::QUOTES_MAX {
-                break;
-            }
-            if asked.values().any(|other| other.peer == plan.peer) {
-                continue;
-            }
-            let bases = self.offer(id, &plan, part, context);
-            let ask = context.ask(plan.peer, crate::Purpose::Quote(id), Request::Quote { target: id, bases });
-            asked.insert(ask, plan);
-        }
-        if asked.is_empty() {
-            return false;
-        }
-        self.state = State::Quoting { asked, quoted: Vec::new() };
-        true
-    }
-
-    /// The bases to name to a provider: a part's own first, then the plan's, then others that help.
-    fn offer(&self, id: DiffId, plan: &Plan, part: Option<&Part>, context: &Context<'_>) -> Vec<DiffId> {
-        if self.attempts >= Settings::ATTEMPTS_MAX / 2 {
-            return Vec::new();
-        }
-        let Some(card) = context.directory.card(id) else { return plan.bases.clone() };
-        let mut bases = planner::offered_bases(card, plan, context.own, &self.damaged);
-        for base in part.iter().flat_map(|part| &part.bases) {
-            if !bases.contains(base) && context.own.holds(*base) && bases.len() < lighter_wire::BASES_MAX {
-                bases.insert(0, *base);
-            }
-        }
-        bases
-    }
-
-    fn exclude(&mut self, peer: PeerId, why: String, now: Moment) {
-        let (until, failures) = self.excluded.entry(peer).or_insert((now, 0));
-        *until = now + Settings::BACKOFF * (1 << (*failures).min(6));
-        *failures += 1;
-        self.last_failure = Some(format!("{peer}: {why}"));
-    }
-
-    fn refused(&mut self, id: DiffId, from: PeerId, refusal: Refusal, context: &mut Context<'_>) {
-        if refusal == Refusal::NotHeld {
-            context.directory.denied(from, id);
-        }
-        self.exclude(from, refusal.to_string(), context.now);
-    }
-}
-
-impl Fetching {
-    fn check_stall(&mut self, context: &mut Context<'_>) {
-        if !self.stopped && context.now.since(self.checked.0) >= context.settings.stall_timeout {
-            self.stopped = true;
-            context.effects.push(Effect::StopFetch(self.fetch));
-        }
-    }
-
-    /// Transfers too short to tell a rate by teach nothing.
-    fn learn_rate(&self, context: &mut Context<'_>) {
-        let Some((since, before)) = self.first_bytes else { return };
-        let took = context.now.since(since);
-        let received = self.bytes - before;
-        if took >= Duration::from_secs(1) && received > Bytes::KIB.times(64) {
-            let rate = u128::from(received.0) * 1000 / took.as_millis();
-            context.directory.measured(self.plan.peer, BytesPerSecond(u64::try_from(rate).unwrap_or(u64::MAX)));
-        }
-    }
-}
-
-/// The plan as the provider quoted it. What is on disk of that patch need not be sent again.
-fn with_quote(plan: Plan, quote: Quote, part: Option<&Part>, context: &Context<'_>) -> Plan {
-    let (ready, bytes) = match quote.offer {
-        Offer::Ready { patch, bytes } => (Some(patch), bytes),
-        Offer::Predicted { bytes } => (None, bytes),
-    };
-    let mut plan = Plan { bases: quote.bases, ready, wait: quote.wait, ..plan };
-    let have = part.filter(|part| plan.resumes(part)).map_or(Bytes::ZERO, |part| part.bytes);
-    plan.bytes = bytes - have;
-    plan.transfer = plan.bytes.at(rate(&plan, context.directory, context.settings));
-    plan
-}
-
-fn rate(plan: &Plan, directory: &Directory, settings: &Settings) -> BytesPerSecond {
-    directory.peer(plan.peer).map_or(settings.uplink_rate, |peer| planner::expected_rate(peer, settings))
 }

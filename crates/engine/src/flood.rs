@@ -24,10 +24,14 @@ pub struct Floods {
 }
 
 impl Floods {
-    pub fn message(&mut self, from: PeerId, now: Moment) -> Verdict {
+    /// At most `peers_max` peers are counted in a window; messages of others are too many.
+    pub fn message(&mut self, from: PeerId, now: Moment, peers_max: usize) -> Verdict {
         if now.since(self.since) >= Settings::FLOOD_WINDOW {
             self.counts.clear();
             self.since = now;
+        }
+        if self.counts.len() >= peers_max && !self.counts.contains_key(&from) {
+            return Verdict::TooMany;
         }
         let count = self.counts.entry(from).or_default();
         *count = count.saturating_add(1);
@@ -48,11 +52,12 @@ mod tests {
         let mut floods = Floods::default();
         let peer = PeerId::new([1; 32]);
         let verdicts: Vec<Verdict> =
-            (0..=Settings::MESSAGES_MAX * 10).map(|_| floods.message(peer, Moment(5))).collect();
+            (0..=Settings::MESSAGES_MAX * 10).map(|_| floods.message(peer, Moment(5), 2)).collect();
         assert_eq!(verdicts[Settings::MESSAGES_MAX as usize - 1], Verdict::Fine);
         assert_eq!(verdicts[Settings::MESSAGES_MAX as usize], Verdict::TooMany);
         assert_eq!(verdicts.last(), Some(&Verdict::Flood));
-        assert_eq!(floods.message(PeerId::new([2; 32]), Moment(5)), Verdict::Fine);
-        assert_eq!(floods.message(peer, Moment(5) + Settings::FLOOD_WINDOW), Verdict::Fine);
+        assert_eq!(floods.message(PeerId::new([2; 32]), Moment(5), 2), Verdict::Fine);
+        assert_eq!(floods.message(PeerId::new([3; 32]), Moment(5), 2), Verdict::TooMany);
+        assert_eq!(floods.message(peer, Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
     }
 }

@@ -15,7 +15,7 @@ pub struct Holdings {
     sequence: u64,
     announced: bool,
     added: BTreeMap<DiffId, Card>,
-    removed: BTreeMap<DiffId, ()>,
+    removed: BTreeMap<DiffId, Card>,
 }
 
 impl Holdings {
@@ -43,9 +43,11 @@ impl Holdings {
         self.version
     }
 
-    /// Layers above [`HOLDINGS_MAX`] are held and served, but not told of.
+    /// What was held at [`Self::version`], changes since then left out: who is told this and hears the next difference
+    /// knows all. Layers above [`HOLDINGS_MAX`] are held and served, but not told of.
     pub fn told(&self) -> Vec<Card> {
-        self.cards.values().take(HOLDINGS_MAX).copied().collect()
+        let kept = self.cards.values().filter(|card| !self.added.contains_key(&card.diff_id));
+        kept.chain(self.removed.values()).take(HOLDINGS_MAX).copied().collect()
     }
 
     /// Whether that changed anything.
@@ -61,35 +63,32 @@ impl Holdings {
 
     /// Whether that changed anything.
     pub fn remove(&mut self, id: DiffId) -> bool {
-        if self.cards.remove(&id).is_none() {
-            return false;
-        }
+        let Some(card) = self.cards.remove(&id) else { return false };
         if self.added.remove(&id).is_none() {
-            self.removed.insert(id, ());
+            self.removed.insert(id, card);
         }
         true
     }
 
     /// What to announce now: all at first and whenever `full` is asked for, else what changed, else a heartbeat. What
-    /// does not fit into a message goes out as a heartbeat of a new version: those who hear it ask.
+    /// does not fit into a message gives way to the next of these; after a heartbeat of a new version, those who hear it
+    /// ask.
     pub fn announcement(&mut self, settings: &Settings, full: bool) -> Announcement {
-        let changed = !self.added.is_empty() || !self.removed.is_empty();
+        let added: Vec<Card> = std::mem::take(&mut self.added).into_values().collect();
+        let removed: Vec<DiffId> = std::mem::take(&mut self.removed).into_keys().collect();
+        let changed = !added.is_empty() || !removed.is_empty();
+        let first = !std::mem::replace(&mut self.announced, true);
         if changed {
             self.version += 1;
         }
-        let added: Vec<Card> = std::mem::take(&mut self.added).into_values().collect();
-        let removed: Vec<DiffId> = std::mem::take(&mut self.removed).into_keys().collect();
-        let news = if full || !self.announced {
-            News::Full(self.told())
-        } else if changed {
-            News::Difference { added, removed }
-        } else {
-            News::Heartbeat
-        };
-        self.announced = true;
-        let announcement = self.signed_off(settings, news);
-        if announcement.encode().is_ok() {
-            return announcement;
+        let mut announcement = self.signed_off(settings, News::Heartbeat);
+        let all = (full || first).then(|| News::Full(self.told()));
+        let difference = (changed && !first).then_some(News::Difference { added, removed });
+        for news in all.into_iter().chain(difference) {
+            announcement.news = news;
+            if announcement.encode().is_ok() {
+                return announcement;
+            }
         }
         Announcement { news: News::Heartbeat, ..announcement }
     }
@@ -148,6 +147,30 @@ mod tests {
         own.add(card(1));
         own.remove(card(1).diff_id);
         assert_eq!(own.announcement(&settings, false).news, News::Heartbeat);
+    }
+
+    #[test]
+    fn an_answer_is_what_was_held_at_its_version() {
+        let mut own = Holdings::default();
+        own.add(card(1));
+        own.announcement(&Settings::default(), false);
+        own.add(card(2));
+        own.remove(card(1).diff_id);
+        assert_eq!((own.version(), own.told()), (1, vec![card(1)]));
+        own.announcement(&Settings::default(), false);
+        assert_eq!((own.version(), own.told()), (2, vec![card(2)]));
+    }
+
+    #[test]
+    fn a_difference_is_told_where_all_does_not_fit() {
+        let mut own = Holdings::default();
+        for seed in 0..2000 {
+            own.add(card(seed));
+        }
+        own.announcement(&Settings::default(), false);
+        own.remove(card(7).diff_id);
+        let news = own.announcement(&Settings::default(), true).news;
+        assert_eq!(news, News::Difference { added: vec![], removed: vec![card(7).diff_id] });
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! [`Effect`] of the second group is answered by exactly one [`Input`]. Iteration order is that of ordered maps, the only
 //! randomness is a seeded jitter of timers, and every collection has a cap in [`Settings`].
 
+mod context;
 mod directory;
 mod event;
 mod fetch;
@@ -15,10 +16,10 @@ mod pull;
 mod serve;
 mod settings;
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use lighter_types::{DiffId, Moment, PeerId};
-use lighter_wire::{Announcement, Answer, News, Request};
+use lighter_types::{Card, DiffId, Moment, PeerId};
+use lighter_wire::{Announcement, Answer, Refusal, Request};
 
 pub use directory::{Directory, Peer};
 pub use event::{
@@ -29,6 +30,7 @@ pub use holdings::Holdings;
 pub use planner::{Plan, plans};
 pub use settings::Settings;
 
+use context::{Asks, Context, CutOffs, Purpose};
 use directory::Heard;
 use fetch::Fetcher;
 use flood::{Floods, Verdict};
@@ -46,67 +48,14 @@ pub struct Engine {
     pulls: Pulls,
     asks: Asks,
     floods: Floods,
-    cut_off: BTreeMap<PeerId, Moment>,
-    announce_at: Moment,
+    cut_offs: CutOffs,
+    /// Absent before the first step.
+    announce_at: Option<Moment>,
     announced: u64,
-    /// The moment that the last [`Effect::WakeAt`] named.
+    /// The moment that the last [`Effect::WakeAt`] named, until it ticks.
     wake_at: Option<Moment>,
     jitter: u64,
     stopping: bool,
-}
-
-/// Questions that wait for an answer.
-#[derive(Debug, Default)]
-struct Asks {
-    waiting: BTreeMap<AskId, (PeerId, Purpose)>,
-    next: u64,
-}
-
-/// What a question is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    Holdings,
-    Quote(DiffId),
-    Resolve(PullId),
-    Blob(PullId),
-}
-
-/// What the state machines share during a step.
-struct Context<'a> {
-    now: Moment,
-    settings: &'a Settings,
-    own: &'a Holdings,
-    directory: &'a mut Directory,
-    asks: &'a mut Asks,
-    cut_off: &'a mut BTreeMap<PeerId, Moment>,
-    effects: &'a mut Vec<Effect>,
-}
-
-impl Context<'_> {
-    fn ask(&mut self, to: PeerId, purpose: Purpose, request: Request) -> AskId {
-        let ask = AskId(self.asks.next);
-        self.asks.next += 1;
-        self.asks.waiting.insert(ask, (to, purpose));
-        self.effects.push(Effect::Ask { ask, to, request });
-        ask
-    }
-
-    fn is_cut_off(&self, peer: PeerId) -> bool {
-        self.cut_off.get(&peer).is_some_and(|&until| until > self.now)
-    }
-
-    fn cut_off(&mut self, peer: PeerId, offence: Offence) {
-        let lasting = self.settings.cut_off;
-        if self.cut_off.len() < self.settings.peers_max {
-            self.cut_off.insert(peer, self.now + lasting);
-        }
-        self.directory.forget(peer);
-        self.effects.push(Effect::CutOff { peer, lasting, offence });
-    }
-
-    fn report_all<'p>(&mut self, pulls: impl IntoIterator<Item = &'p PullId>, report: &Report) {
-        self.effects.extend(pulls.into_iter().map(|&pull| Effect::Report { pull, report: report.clone() }));
-    }
 }
 
 /// The engine's parts as a context and what it acts on; a macro because each caller borrows other fields.
@@ -118,7 +67,7 @@ macro_rules! context {
             own: &$engine.own,
             directory: &mut $engine.directory,
             asks: &mut $engine.asks,
-            cut_off: &mut $engine.cut_off,
+            cut_offs: &mut $engine.cut_offs,
             effects: $effects,
         }
     };
@@ -134,8 +83,8 @@ impl Engine {
             pulls: Pulls::default(),
             asks: Asks::default(),
             floods: Floods::default(),
-            cut_off: BTreeMap::new(),
-            announce_at: Moment::default(),
+            cut_offs: CutOffs::default(),
+            announce_at: None,
             announced: 0,
             wake_at: None,
             jitter: settings.seed | 1,
@@ -159,7 +108,7 @@ impl Engine {
                 if self.admits(now, from, effects) {
                     self.serve.stream_opened(stream, from, &request, &self.own, &self.settings, effects);
                 } else {
-                    effects.push(Effect::Refuse { stream, refusal: lighter_wire::Refusal::Busy });
+                    effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
                 }
             }
             Input::StreamClosed(stream) => self.serve.stream_closed(stream),
@@ -168,14 +117,17 @@ impl Engine {
             }
             Input::EncodeEnded { encode, took, result } => self.encode_ended(now, encode, took, result, effects),
             Input::Answered { ask, answer } => self.answered(now, ask, answer, effects),
-            Input::Tick => {}
+            Input::Tick => self.wake_at = None,
             Input::Stop => self.stop(now, effects),
             Input::PullAsked { .. }
             | Input::PullCancelled(_)
             | Input::ImageRead { .. }
             | Input::BlobKept { .. }
             | Input::ImageCommitted { .. } => self.pull_input(now, input, effects),
-            Input::FetchWorking { .. } | Input::FetchProgress { .. } | Input::FetchEnded { .. } => {
+            Input::FetchWorking { .. }
+            | Input::FetchReceiving { .. }
+            | Input::FetchProgress { .. }
+            | Input::FetchEnded { .. } => {
                 self.fetch_input(now, input, effects);
             }
         }
@@ -201,7 +153,7 @@ impl Engine {
 
     /// Whether the peer is cut off at `now`.
     pub fn is_cut_off(&self, peer: PeerId, now: Moment) -> bool {
-        self.cut_off.get(&peer).is_some_and(|&until| until > now)
+        self.cut_offs.contains(peer, now)
     }
 
     /// All ways to get a layer now, the cheapest first, by prediction: no peer is asked.
@@ -216,28 +168,34 @@ impl Engine {
     }
 
     fn disk_changed(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
-        let changed = match input {
+        match input {
             Input::LayerHeld(card) => {
-                let changed = self.own.add(card);
-                if let Some(outcome) = self.fetcher.layer_held(card.diff_id) {
-                    self.pulls.outcome(outcome, &mut self.fetcher, &mut context!(self, now, effects));
-                }
-                changed
+                self.hold(now, card);
+                let held = self.fetcher.layer_held(card.diff_id, effects);
+                self.pulls.outcomes(held, &mut self.fetcher, &mut context!(self, now, effects));
             }
-            Input::LayerGone(layer) => self.own.remove(layer),
-            Input::PatchHeld(patch) => {
-                self.serve.patch_held(patch);
-                false
-            }
-            Input::PatchGone(patch) => {
-                self.serve.patch_gone(patch);
-                false
-            }
-            _ => false,
-        };
-        if changed {
-            self.announce_at = self.announce_at.min(now + Settings::GATHER);
+            Input::LayerGone(layer) => self.lose(now, layer),
+            Input::PatchHeld(patch) => self.serve.patch_held(patch),
+            Input::PatchGone(patch) => self.serve.patch_gone(patch),
+            _ => {}
         }
+    }
+
+    fn hold(&mut self, now: Moment, card: Card) {
+        if self.own.add(card) {
+            self.announce_soon(now);
+        }
+    }
+
+    fn lose(&mut self, now: Moment, layer: DiffId) {
+        if self.own.remove(layer) {
+            self.announce_soon(now);
+        }
+    }
+
+    fn announce_soon(&mut self, now: Moment) {
+        let soon = now + Settings::GATHER;
+        self.announce_at = Some(self.announce_at.map_or(soon, |at| at.min(soon)));
     }
 
     fn connected(&mut self, now: Moment, peer: PeerId, effects: &mut Vec<Effect>) {
@@ -245,25 +203,22 @@ impl Engine {
             return;
         }
         self.directory.connected(peer, now);
-        context!(self, now, effects).ask(peer, Purpose::Holdings, Request::Holdings);
+        context!(self, now, effects).ask_holdings(peer);
     }
 
     fn announced(&mut self, now: Moment, from: PeerId, announcement: Announcement, effects: &mut Vec<Effect>) {
         if !self.admits(now, from, effects) {
             return;
         }
-        let leaving = announcement.news == News::Leaving;
         let heard = self.directory.announced(from, announcement, now);
-        let reachable = self.directory.peer(from).is_some_and(Peer::is_connected);
-        let asking = self.asks.waiting.values().any(|ask| *ask == (from, Purpose::Holdings));
-        if heard == Heard::Behind && reachable && !asking && !leaving {
-            context!(self, now, effects).ask(from, Purpose::Holdings, Request::Holdings);
+        if heard == Heard::Behind {
+            context!(self, now, effects).ask_holdings(from);
         }
     }
 
     fn asked(&mut self, now: Moment, question: QuestionId, from: PeerId, request: Request, effects: &mut Vec<Effect>) {
         if !self.admits(now, from, effects) {
-            let answer = Answer::Refused(lighter_wire::Refusal::Busy);
+            let answer = Answer::Refused(Refusal::Busy);
             effects.push(Effect::Answer { question, answer });
             return;
         }
@@ -286,17 +241,17 @@ impl Engine {
     }
 
     fn answered(&mut self, now: Moment, ask: AskId, answer: Result<Answer, AskFailure>, effects: &mut Vec<Effect>) {
-        let Some((from, purpose)) = self.asks.waiting.remove(&ask) else { return };
+        let Some((from, purpose)) = self.asks.take(ask) else { return };
         let context = &mut context!(self, now, effects);
         match purpose {
-            Purpose::Holdings => {
-                if let Ok(Answer::Holdings(holdings)) = answer
-                    && !context.is_cut_off(from)
-                {
-                    context.directory.told(from, holdings, now);
-                }
-            }
-            Purpose::Quote(target) => self.fetcher.quoted(target, ask, from, answer, context),
+            Purpose::Holdings if context.is_cut_off(from) => {}
+            Purpose::Holdings => match answer {
+                Ok(Answer::Holdings(holdings)) => context.directory.told(from, holdings, now),
+                Ok(Answer::Refused(Refusal::Busy)) | Err(AskFailure::Unreachable) => context.asks.unanswered(from, now),
+                // The next announcement of a version that is not known asks again.
+                Ok(_) | Err(_) => {}
+            },
+            Purpose::Quote(target) => self.fetcher.quoted(target, ask, answer, context),
             Purpose::Resolve(pull) => self.pulls.resolved(pull, ask, from, answer, context),
             Purpose::Blob(pull) => self.pulls.blob_answered(pull, from, answer, context),
         }
@@ -306,12 +261,12 @@ impl Engine {
         &mut self,
         now: Moment,
         encode: EncodeId,
-        took: std::time::Duration,
+        took: Duration,
         result: Result<CachedPatch, EncodeFailure>,
         effects: &mut Vec<Effect>,
     ) {
         if let Err(EncodeFailure::LayerGone(layer)) = result {
-            self.disk_changed(now, Input::LayerGone(layer), effects);
+            self.lose(now, layer);
         }
         self.serve.encode_ended(encode, took, result.ok(), &self.settings, effects);
     }
@@ -341,21 +296,21 @@ impl Engine {
     fn fetch_input(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::FetchWorking { fetch } => self.fetcher.working(fetch, now),
+            Input::FetchReceiving { fetch, received } => self.fetcher.receiving(fetch, received, now),
             Input::FetchProgress { fetch, part } => {
                 self.fetcher.progress(fetch, part, &mut context!(self, now, effects));
             }
             Input::FetchEnded { fetch, result } => {
                 if let Ok(fetched) = &result {
                     self.serve.patch_held(fetched.patch.clone());
-                    self.disk_changed(now, Input::LayerHeld(fetched.card), effects);
+                    self.hold(now, fetched.card);
                 }
                 if let Err(FetchFailure::BaseGone(base)) = &result {
-                    self.disk_changed(now, Input::LayerGone(*base), effects);
+                    self.lose(now, *base);
                 }
                 let context = &mut context!(self, now, effects);
-                if let Some(outcome) = self.fetcher.ended(fetch, result, context) {
-                    self.pulls.outcome(outcome, &mut self.fetcher, context);
-                }
+                let outcome = self.fetcher.ended(fetch, result, context);
+                self.pulls.outcomes(outcome, &mut self.fetcher, context);
             }
             _ => {}
         }
@@ -375,7 +330,7 @@ impl Engine {
         if self.is_cut_off(from, now) {
             return false;
         }
-        match self.floods.message(from, now) {
+        match self.floods.message(from, now, self.settings.peers_max) {
             Verdict::Fine => true,
             Verdict::TooMany => false,
             Verdict::Flood => {
@@ -390,13 +345,17 @@ impl Engine {
         if !self.stopping {
             self.announce(now, effects);
             let context = &mut context!(self, now, effects);
-            for outcome in self.fetcher.advance(context) {
-                self.pulls.outcome(outcome, &mut self.fetcher, context);
-            }
+            context.asks.due(now).into_iter().for_each(|peer| context.ask_holdings(peer));
+            let outcomes = self.fetcher.advance(context);
+            self.pulls.outcomes(outcomes, &mut self.fetcher, context);
             self.pulls.advance(context);
         }
-        let deadlines =
-            [Some(self.announce_at), self.fetcher.next_deadline(&self.settings), self.pulls.next_deadline()];
+        let deadlines = [
+            self.announce_at,
+            self.asks.next_deadline(),
+            self.fetcher.next_deadline(now, &self.settings),
+            self.pulls.next_deadline(),
+        ];
         let next = deadlines.into_iter().flatten().min().map(|next| next.max(Moment(now.0 + 1)));
         if let (Some(next), false) = (next, self.stopping || next == self.wake_at) {
             self.wake_at = Some(next);
@@ -405,19 +364,21 @@ impl Engine {
     }
 
     fn announce(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if now < self.announce_at {
+        // At first the caller tells what is on disk, layer by layer: that is one announcement.
+        if now < *self.announce_at.get_or_insert(now + Settings::GATHER) {
             return;
         }
         let full = self.announced.is_multiple_of(Settings::FULL_EVERY);
         self.announced += 1;
         effects.push(Effect::Announce(self.own.announcement(&self.settings, full)));
         let interval = self.settings.announce_interval;
-        // Within a tenth of the interval, so that a fleet that started together does not stay together.
+        // Up to a tenth less than the interval, so that a fleet that started together does not stay together.
         let tenth = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX) / 10;
-        self.announce_at = now + interval + std::time::Duration::from_millis(self.random() % tenth.max(1));
-        let silent = Moment(now.0.saturating_sub(interval.as_millis() as u64 * u64::from(Settings::SILENT_INTERVALS)));
-        self.directory.forget_silent(silent);
-        self.cut_off.retain(|_, until| *until > now);
+        self.announce_at = Some(now + (interval - Duration::from_millis(self.random() % tenth.max(1))));
+        let silence = interval * Settings::SILENT_INTERVALS;
+        let silence = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+        self.directory.forget_silent(Moment(now.0.saturating_sub(silence)));
+        self.cut_offs.forget_ended(now);
     }
 
     /// xorshift64 (Marsaglia 2003): jitter needs no better.

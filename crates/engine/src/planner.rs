@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use lighter_similarity::{predict_patch_bytes, rank_bases};
+use lighter_similarity::{RankedBase, predict_patch_bytes, rank_bases};
 use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId};
 
 use crate::directory::{Directory, Peer};
@@ -35,8 +35,24 @@ pub struct Plan {
 impl Plan {
     /// What plans are ranked by; less is better.
     pub fn cost(&self) -> Duration {
-        self.transfer + self.wait / 8
+        self.transfer.saturating_add(self.wait / 8)
     }
+
+    /// The order of plans. Equal ones are in another order on every node, so that a fleet that wants one layer does not
+    /// ask the same three peers for it.
+    pub(crate) fn rank(&self, seed: u64) -> (Duration, Bytes, bool, u64, PeerId) {
+        (self.cost(), self.bytes, self.bases.is_empty(), spread(seed, self.peer), self.peer)
+    }
+}
+
+/// A number of a peer that differs from seed to seed: the finaliser of splitmix64 (Steele, Lea, Flood 2014).
+pub(crate) fn spread(seed: u64, peer: PeerId) -> u64 {
+    let mut start = [0; 8];
+    start.copy_from_slice(&peer.as_bytes()[..8]);
+    let mut mixed = u64::from_le_bytes(start) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 /// The rate at which a patch from this peer is expected to come.
@@ -57,16 +73,21 @@ pub fn plans(
     damaged: &[DiffId],
 ) -> Vec<Plan> {
     let Some(&card) = directory.card(target) else { return Vec::new() };
-    let usable = own.cards().filter(|base| base.diff_id != target && !damaged.contains(&base.diff_id));
-    let ranked = rank_bases(&card, usable, own.len());
-    let indices = directory.indices(ranked.iter().map(|ranked| ranked.base.diff_id));
+    let connected = directory.holders(target).iter().filter_map(|&id| Some((id, directory.peer(id)?)));
+    let sources: Vec<(PeerId, &Peer)> = connected.filter(|(id, peer)| peer.is_connected() && !excluded(*id)).collect();
+    if sources.is_empty() {
+        return Vec::new();
+    }
     let whole = predict_patch_bytes(&card, None).bytes;
-    let mut plans = Vec::new();
-    for &id in directory.holders(target) {
-        let Some(peer) = directory.peer(id).filter(|peer| peer.is_connected()) else { continue };
-        if excluded(id) {
-            continue;
-        }
+    let usable = own.cards().filter(|base| base.diff_id != target && !damaged.contains(&base.diff_id));
+    let mut ranked = rank_bases(&card, usable, own.len());
+    ranked.retain(|ranked| ranked.prediction.bytes < whole);
+    let indices = directory.indices(ranked.iter().map(|ranked| ranked.base.diff_id));
+    // Bases that nobody holds are left out here, not once for each peer.
+    let known: Vec<(u32, &RankedBase<'_>)> =
+        indices.into_iter().zip(&ranked).filter_map(|(index, base)| Some((index?, base))).collect();
+    let mut plans = Vec::with_capacity(2 * sources.len());
+    for (id, peer) in sources {
         let rate = expected_rate(peer, settings);
         let plan = |bases: Vec<DiffId>, distance, bytes: Bytes| Plan {
             peer: id,
@@ -77,17 +98,13 @@ pub fn plans(
             wait: Duration::ZERO,
             ready: None,
         };
-        let held = |index: &Option<u32>| index.is_some_and(|index| Directory::holds_index(peer, index));
-        if let Some(place) = indices.iter().position(held) {
-            let base = &ranked[place];
-            let distance = distance(&card, base.base);
-            if base.prediction.bytes < whole {
-                plans.push(plan(vec![base.base.diff_id], distance, base.prediction.bytes));
-            }
+        if let Some((_, best)) = known.iter().find(|(index, _)| Directory::holds_index(peer, *index)) {
+            let bytes = directory.calibrated(best.prediction.bytes).min(whole);
+            plans.push(plan(vec![best.base.diff_id], distance(&card, best.base), bytes));
         }
         plans.push(plan(Vec::new(), None, whole));
     }
-    plans.sort_by_key(|plan| (plan.cost(), plan.bytes, plan.peer, plan.bases.is_empty()));
+    plans.sort_by_cached_key(|plan| plan.rank(settings.seed));
     plans
 }
 

@@ -11,12 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId};
-use lighter_wire::{Answer, Request, SignedRelease};
+use lighter_wire::{Answer, Refusal, Request, SignedRelease};
 
+use crate::context::{Context, Purpose};
 use crate::event::{AskFailure, AskId, BlobFailure, Effect, ImageRead, Offence, PullFailure, PullId, Report, Wanted};
 use crate::fetch::{Fetcher, Outcome};
 use crate::settings::Settings;
-use crate::{Context, Purpose};
 
 /// All pulls under way.
 #[derive(Debug, Default)]
@@ -29,19 +29,67 @@ struct Pull {
     reference: Option<ImageReference>,
     release: Option<SignedRelease>,
     manifest: Option<OciDigest>,
-    /// Peers that knew the name: they have the manifest too.
+    /// Peers that knew the name or had the manifest: they have the layers too.
     sources: Vec<PeerId>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Resolving { waiting: BTreeSet<AskId>, asked: BTreeSet<PeerId>, until: Moment },
+    Resolving { waiting: BTreeSet<AskId>, round: Round },
     Reading,
-    GettingBlob { digest: OciDigest, bytes_max: u32, ask: Option<AskId>, asked: BTreeSet<PeerId>, until: Moment },
+    GettingBlob { digest: OciDigest, bytes_max: u32, ask: Option<AskId>, round: Round },
     KeepingBlob { from: PeerId },
     Layers { missing: BTreeSet<DiffId> },
     Committing,
+}
+
+/// Whom a question went to.
+#[derive(Debug)]
+struct Round {
+    asked: BTreeSet<PeerId>,
+    /// Those of them who gave no answer, or had no time: they are asked again at `retry`.
+    lost: BTreeSet<PeerId>,
+    retry: Option<Moment>,
+    /// When patience ends, or sooner if everybody said no.
+    until: Moment,
+}
+
+impl Round {
+    fn new(until: Moment) -> Self {
+        Self { asked: BTreeSet::new(), lost: BTreeSet::new(), retry: None, until }
+    }
+
+    fn answered(&mut self, from: PeerId, answer: &Result<Answer, AskFailure>) {
+        if matches!(answer, Err(AskFailure::Unreachable) | Ok(Answer::Refused(Refusal::Busy))) {
+            self.lost.insert(from);
+        }
+    }
+
+    /// Who may be asked next at `now`, of `peers` in their order.
+    fn next<'p>(&mut self, now: Moment, mut peers: impl Iterator<Item = &'p PeerId>) -> Option<PeerId> {
+        if self.retry.is_some_and(|retry| retry <= now) {
+            self.retry = None;
+            let lost = std::mem::take(&mut self.lost);
+            self.asked.retain(|peer| !lost.contains(peer));
+        }
+        let peer = *peers.find(|peer| !self.asked.contains(peer))?;
+        self.asked.insert(peer);
+        Some(peer)
+    }
+
+    /// Everybody was asked and nobody is waited for.
+    fn exhausted(&mut self, now: Moment) {
+        if self.lost.is_empty() {
+            self.until = self.until.min(now + Settings::RESOLVE_GRACE);
+        } else {
+            self.retry.get_or_insert(now + Settings::RESOLVE_GRACE);
+        }
+    }
+
+    fn deadline(&self) -> Moment {
+        self.retry.map_or(self.until, |retry| retry.min(self.until))
+    }
 }
 
 impl Pulls {
@@ -56,7 +104,7 @@ impl Pulls {
             return;
         }
         let until = context.now + context.settings.patience;
-        let resolving = State::Resolving { waiting: BTreeSet::new(), asked: BTreeSet::new(), until };
+        let resolving = State::Resolving { waiting: BTreeSet::new(), round: Round::new(until) };
         let new = match wanted {
             Wanted::Name { reference, known } => Pull {
                 reference: Some(reference),
@@ -98,7 +146,7 @@ impl Pulls {
 
     pub fn next_deadline(&self) -> Option<Moment> {
         let deadline = |pull: &Pull| match &pull.state {
-            State::Resolving { until, .. } | State::GettingBlob { until, ask: None, .. } => Some(*until),
+            State::Resolving { round, .. } | State::GettingBlob { round, ask: None, .. } => Some(round.deadline()),
             _ => None,
         };
         self.pulls.values().filter_map(deadline).min()
@@ -106,6 +154,10 @@ impl Pulls {
 
     /// Does what is due: asks peers that connected since, and ends what waited too long.
     pub fn advance(&mut self, context: &mut Context<'_>) {
+        let asks = |pull: &Pull| matches!(pull.state, State::Resolving { .. } | State::GettingBlob { .. });
+        if !self.pulls.values().any(asks) {
+            return;
+        }
         let connected: Vec<PeerId> = context
             .directory
             .peers()
@@ -135,11 +187,9 @@ impl Pulls {
         context: &mut Context<'_>,
     ) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
-        let State::Resolving { waiting, until, .. } = &mut pull.state else { return };
+        let State::Resolving { waiting, round } = &mut pull.state else { return };
         waiting.remove(&ask);
-        if waiting.is_empty() {
-            *until = (*until).min(context.now + Settings::RESOLVE_GRACE);
-        }
+        round.answered(from, &answer);
         if let Ok(Answer::Release(release)) = answer
             && Some(&release.release.reference) == pull.reference.as_ref()
         {
@@ -164,8 +214,9 @@ impl Pulls {
         context: &mut Context<'_>,
     ) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
-        let State::GettingBlob { digest, bytes_max, ask, .. } = &mut pull.state else { return };
+        let State::GettingBlob { digest, bytes_max, ask, round } = &mut pull.state else { return };
         *ask = None;
+        round.answered(from, &answer);
         if let Ok(Answer::Blob(bytes)) = answer
             && bytes.len() <= *bytes_max as usize
         {
@@ -193,6 +244,7 @@ impl Pulls {
                 let what = "a manifest or config whose sha256 is not its name".to_owned();
                 context.cut_off(from, Offence::WrongBytes(what));
             }
+            Ok(()) if !pull.sources.contains(&from) => pull.sources.push(from),
             Ok(()) => {}
         }
         // Whatever is missing now, the disk knows.
@@ -204,7 +256,7 @@ impl Pulls {
         let until = context.now + context.settings.patience;
         let failure = match read {
             ImageRead::Missing { digest, bytes_max } => {
-                pull.state = State::GettingBlob { digest, bytes_max, ask: None, asked: BTreeSet::new(), until };
+                pull.state = State::GettingBlob { digest, bytes_max, ask: None, round: Round::new(until) };
                 None
             }
             ImageRead::Layers(layers) => pull.layers(id, layers, fetcher, context).err(),
@@ -229,7 +281,16 @@ impl Pulls {
     }
 
     /// What became of layers.
-    pub fn outcome(&mut self, outcome: Outcome, fetcher: &mut Fetcher, context: &mut Context<'_>) {
+    pub fn outcomes(
+        &mut self,
+        outcomes: impl IntoIterator<Item = Outcome>,
+        fetcher: &mut Fetcher,
+        context: &mut Context<'_>,
+    ) {
+        outcomes.into_iter().for_each(|outcome| self.outcome(outcome, fetcher, context));
+    }
+
+    fn outcome(&mut self, outcome: Outcome, fetcher: &mut Fetcher, context: &mut Context<'_>) {
         match outcome {
             Outcome::Failed { pulls, why } => {
                 for pull in pulls {
@@ -251,15 +312,18 @@ impl Pulls {
 
 impl Pull {
     fn advance_resolving(&mut self, id: PullId, connected: &[PeerId], context: &mut Context<'_>) {
-        let State::Resolving { waiting, asked, until } = &mut self.state else { return };
+        let State::Resolving { waiting, round } = &mut self.state else { return };
         let Some(reference) = &self.reference else { return };
-        for &peer in connected {
-            if asked.len() < Settings::RESOLVERS_MAX && asked.insert(peer) {
-                waiting.insert(context.ask(peer, Purpose::Resolve(id), Request::Resolve(reference.clone())));
-            }
+        while waiting.len() < Settings::RESOLVERS_MAX
+            && let Some(peer) = round.next(context.now, connected.iter())
+        {
+            waiting.insert(context.ask(peer, Purpose::Resolve(id), Request::Resolve(reference.clone())));
         }
-        let complete = waiting.is_empty() && !asked.is_empty();
-        if let (Some(release), true) = (&self.release, complete || *until <= context.now) {
+        let complete = waiting.is_empty() && !round.asked.is_empty();
+        if complete {
+            round.exhausted(context.now);
+        }
+        if let (Some(release), true) = (&self.release, complete || round.until <= context.now) {
             let manifest = release.release.manifest;
             self.manifest = Some(manifest);
             context.effects.push(Effect::Report { pull: id, report: Report::Resolved { manifest } });
@@ -269,25 +333,29 @@ impl Pull {
 
     /// Asks one peer after the other for a blob: first those who knew the name.
     fn advance_blob(&mut self, id: PullId, connected: &[PeerId], context: &mut Context<'_>) {
-        let State::GettingBlob { digest, bytes_max, ask, asked, .. } = &mut self.state else { return };
-        if ask.is_some() || asked.len() >= Settings::RESOLVERS_MAX {
+        let State::GettingBlob { digest, bytes_max, ask, round } = &mut self.state else { return };
+        if ask.is_some() {
             return;
         }
-        let next = self.sources.iter().filter(|peer| connected.contains(peer)).chain(connected);
-        let Some(&peer) = next.into_iter().find(|peer| !asked.contains(peer)) else { return };
-        asked.insert(peer);
+        let sources = self.sources.iter().filter(|peer| connected.contains(peer));
+        let Some(peer) = round.next(context.now, sources.chain(connected)) else {
+            if !round.asked.is_empty() {
+                round.exhausted(context.now);
+            }
+            return;
+        };
         let request = Request::Blob { digest: *digest, bytes_max: *bytes_max };
         *ask = Some(context.ask(peer, Purpose::Blob(id), request));
     }
 
     fn overdue(&self, now: Moment) -> Option<PullFailure> {
         match &self.state {
-            State::Resolving { asked, until, .. } if *until <= now => {
+            State::Resolving { round, .. } if round.until <= now => {
                 let reference = self.reference.clone()?;
-                Some(PullFailure::NotResolved { reference, asked: asked.len() })
+                Some(PullFailure::NotResolved { reference, asked: round.asked.len() })
             }
-            State::GettingBlob { digest, ask: None, asked, until, .. } if *until <= now => {
-                Some(PullFailure::BlobNotFound { digest: *digest, asked: asked.len() })
+            State::GettingBlob { digest, ask: None, round, .. } if round.until <= now => {
+                Some(PullFailure::BlobNotFound { digest: *digest, asked: round.asked.len() })
             }
             _ => None,
         }
@@ -311,6 +379,10 @@ impl Pull {
         context.effects.push(Effect::Report { pull: id, report: Report::Layers { layers, held } });
         for &layer in &missing {
             fetcher.want(id, layer, context)?;
+        }
+        // Gossip of a new release may be on its way, or lost.
+        if missing.iter().any(|&layer| !context.directory.is_reachable(layer)) {
+            self.sources.iter().for_each(|&peer| context.ask_holdings(peer));
         }
         self.state = State::Layers { missing: missing.into_iter().collect() };
         self.commit_if_complete(id, context);

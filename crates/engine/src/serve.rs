@@ -23,6 +23,8 @@ const ENCODE_RATE_FIRST: u64 = 2_000_000;
 pub struct Serve {
     cache: BTreeMap<PatchId, CachedPatch>,
     by_target: BTreeMap<DiffId, Vec<PatchId>>,
+    /// The patch that was made for a target and bases: it may read from fewer of them.
+    made: BTreeMap<(DiffId, Vec<DiffId>), PatchId>,
     streams: BTreeMap<StreamId, Stream>,
     jobs: BTreeMap<EncodeId, Job>,
     queue: VecDeque<EncodeId>,
@@ -53,6 +55,7 @@ impl Default for Serve {
         Self {
             cache: BTreeMap::new(),
             by_target: BTreeMap::new(),
+            made: BTreeMap::new(),
             streams: BTreeMap::new(),
             jobs: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -75,6 +78,7 @@ impl Serve {
 
     pub fn patch_gone(&mut self, patch: PatchId) {
         let Some(gone) = self.cache.remove(&patch) else { return };
+        self.made.retain(|(target, _), made| *target != gone.target || *made != patch);
         if let Some(patches) = self.by_target.get_mut(&gone.target) {
             patches.retain(|&other| other != patch);
             if patches.is_empty() {
@@ -96,8 +100,9 @@ impl Serve {
         let bases = usable(bases, own);
         let cards = bases.iter().filter_map(|&base| own.card(base));
         let bytes = predict_with_bases(card, cards).bytes;
-        let ahead: Bytes = self.jobs.values().map(|job| job.tar_bytes).sum();
-        let wait = self.encode_time(ahead + card.tar_bytes);
+        // A patch that is being made for somebody else is not made twice.
+        let others = self.jobs.values().filter(|job| job.target != target || job.bases != bases);
+        let wait = self.encode_time(others.map(|job| job.tar_bytes).sum::<Bytes>() + card.tar_bytes);
         Ok(Quote { offer: Offer::Predicted { bytes }, bases, wait })
     }
 
@@ -126,8 +131,10 @@ impl Serve {
         self.queue.retain(|id| self.jobs.contains_key(id));
     }
 
-    pub fn encode_progress(&self, encode: EncodeId, target_bytes_done: Bytes, effects: &mut Vec<Effect>) {
-        if let Some(job) = self.jobs.get(&encode) {
+    /// Those who wait for a patch that is not begun are told too: the queue moves.
+    pub fn encode_progress(&self, encode: EncodeId, done: Bytes, effects: &mut Vec<Effect>) {
+        for (&id, job) in self.jobs.iter().filter(|(id, job)| **id == encode || !job.running) {
+            let target_bytes_done = if id == encode { done } else { Bytes::ZERO };
             effects.extend(job.waiting.iter().map(|&stream| Effect::Working { stream, target_bytes_done }));
         }
     }
@@ -144,9 +151,11 @@ impl Serve {
         let Some(job) = self.jobs.remove(&encode) else { return };
         self.running -= 1;
         if let Some(patch) = patch {
-            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-            self.encode_rate = (self.encode_rate + job.tar_bytes.0.saturating_mul(1000) / millis) / 2;
+            self.learn_rate(job.tar_bytes, took);
             self.patch_held(patch.clone());
+            if patch.bases != job.bases && self.cache.contains_key(&patch.patch) {
+                self.made.insert((job.target, job.bases), patch.patch);
+            }
             for stream in job.waiting {
                 self.serve(stream, &patch, effects);
             }
@@ -234,13 +243,25 @@ impl Serve {
     }
 
     /// The smallest cached patch of `target` that somebody with `bases` can apply. The whole layer does for anybody, but
-    /// is not given to somebody for whom a smaller patch can be made.
+    /// is not given to somebody for whom a smaller patch can be made, unless it is what came out when that was tried.
     fn cached(&self, target: DiffId, bases: &[DiffId], own: &Holdings) -> Option<&CachedPatch> {
+        let made = self.made.get(&(target, usable(bases, own)));
+        if let Some(made) = made.and_then(|patch| self.cache.get(patch)) {
+            return Some(made);
+        }
         let patches = self.by_target.get(&target)?.iter().filter_map(|patch| self.cache.get(patch));
         patches
             .filter(|patch| patch.bases.iter().all(|base| bases.contains(base)))
             .filter(|patch| !patch.bases.is_empty() || usable(bases, own).is_empty())
             .min_by_key(|patch| (patch.bytes, patch.patch))
+    }
+
+    /// Small layers tell more of what it takes to start an encoder than of its rate.
+    fn learn_rate(&mut self, tar_bytes: Bytes, took: Duration) {
+        if tar_bytes >= Bytes::MIB {
+            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+            self.encode_rate = (self.encode_rate + tar_bytes.0.saturating_mul(1000) / millis) / 2;
+        }
     }
 
     fn encode_time(&self, target_bytes: Bytes) -> Duration {

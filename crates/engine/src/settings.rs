@@ -41,6 +41,8 @@ impl Settings {
     /// Every so many heartbeats, all holdings are announced: it reaches those who cannot ask because they are not
     /// connected.
     pub const FULL_EVERY: u64 = 10;
+    /// A connected peer that did not answer what it holds is asked again after this.
+    pub const ASK_AGAIN: Duration = Duration::from_secs(5);
     /// Changes of holdings within this time are announced together.
     pub const GATHER: Duration = Duration::from_millis(500);
     /// What a fetch must bring within `stall_timeout`: 1.6 kbit/s at the default of 20 s, under any uplink in use.
@@ -49,13 +51,21 @@ impl Settings {
     pub const WORKING_MAX: Duration = Duration::from_secs(30 * 60);
     /// Peers that are asked for a quote (DESIGN.md, "How an image arrives", 4).
     pub const QUOTES_MAX: usize = 3;
-    /// Peers asked what a name stands for, and in turn for a manifest.
+    /// Peers asked at a time what a name stands for. All who are connected are asked: few hold an image, and of several
+    /// releases the newest counts.
     pub const RESOLVERS_MAX: usize = 8;
-    /// After the last peer said that it does not know a name, how long a pull still waits for others to connect.
+    /// After the last peer answered and none knows a name, how long a pull still waits for others to connect.
     pub const RESOLVE_GRACE: Duration = Duration::from_secs(2);
-    /// A peer that failed at a layer is not asked for it again for this long; doubled with each failure.
+    /// A peer that failed at a layer is not asked for it again for this long; doubled with each failure, this often at
+    /// most: to 2 minutes.
     pub const BACKOFF: Duration = Duration::from_secs(2);
-    /// Attempts at one layer before its pull fails.
+    pub const BACKOFF_DOUBLINGS: u32 = 6;
+    /// A busy peer has what is wanted: it is asked again within 16 to 24 seconds.
+    pub const BUSY_DOUBLINGS: u32 = 3;
+    /// After this long of nothing but busy peers, being busy is a failure like any other. As long as one patch may be
+    /// worked on.
+    pub const BUSY_MAX: Duration = Self::WORKING_MAX;
+    /// Attempts at one layer, since the last that brought something new, before its pull fails.
     pub const ATTEMPTS_MAX: u32 = 12;
     /// Pulls and layers under way or waiting.
     pub const PULLS_MAX: usize = 64;

@@ -1,1 +1,142 @@
+//! A running node: configuration, identity, network, workers, and the admin API around the engine.
+//!
+//! [`Node::start`] opens everything that can fail and [`Node::run`] serves until it is told to stop. The engine decides;
+//! this crate performs (see `driver`).
 
+pub mod admin;
+pub mod api;
+pub mod config;
+mod driver;
+pub mod identity;
+pub mod images;
+mod metrics;
+mod network;
+mod shared;
+pub mod traffic;
+mod transfer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use lighter_engine::Engine;
+use lighter_store::{Options, Store, StoreError};
+use lighter_wire::Incarnation;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use config::Config;
+use driver::{Driver, EVENTS_WAITING};
+use identity::{Identity, IdentityError};
+pub use network::NetworkError;
+use shared::Shared;
+pub use shared::{AsFile, FileBase, unix_now};
+use traffic::Accountant;
+pub use transfer::error_chain;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error("cannot serve the admin API on {place}: {why}")]
+    Admin { place: String, why: String },
+}
+
+/// A node that has opened its data, its ports and its admin API.
+pub struct Node {
+    driver: Driver,
+    admin: admin::Admin,
+    shared: Arc<Shared>,
+}
+
+impl Node {
+    /// Opens the data folder, the network and the admin API.
+    ///
+    /// # Errors
+    /// Whatever of these cannot be had, and why; nothing is left behind.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let data_dir = config.data_dir.0.clone();
+        let identity = Identity::open(&data_dir)?;
+        let store = open_store(&config)?;
+        let accountant = Accountant::new(config.network.upload_max, config.network.download_max);
+        let mut swarm = network::swarm(&config, &identity, &accountant)?;
+        for address in &config.network.listen {
+            let failed = |why: String| NetworkError::Listen { address: address.clone(), why };
+            swarm.listen_on(address.clone()).map_err(|error| failed(error.to_string()))?;
+        }
+        let admin = admin::Admin::bind(&config).await?;
+        let (events, waiting) = mpsc::channel(EVENTS_WAITING);
+        let patch_settings = lighter_patch::Settings {
+            memory_bytes_max: config.limits.encode_memory_max.0,
+            ..lighter_patch::Settings::default()
+        };
+        let started = Instant::now();
+        let engine = engine(&config, &identity);
+        let shared = Arc::new(Shared { config, identity, store, accountant, patch_settings, events, started });
+        let driver = Driver::new(shared.clone(), engine, swarm, waiting);
+        Ok(Self { driver, admin, shared })
+    }
+
+    pub fn peer_id(&self) -> lighter_types::PeerId {
+        self.shared.identity.peer_id()
+    }
+
+    /// Serves until `stop` is cancelled and everything is put away.
+    pub async fn run(self, stop: CancellationToken) {
+        let admin = self.admin.serve(self.shared.clone(), stop.clone());
+        let driver = self.driver.run(stop);
+        tokio::join!(admin, driver);
+        tracing::info!("stopped");
+    }
+}
+
+/// Opens the store that a configuration names.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn open_store(config: &Config) -> Result<Store, StoreError> {
+    let options = Options { bytes_max: config.store.bytes_max.0, ..Options::default() };
+    let store = Store::open(Path::new(&config.data_dir.0), options)?;
+    let report = store.open_report();
+    if !report.rows_without_file.is_empty() || !report.files_without_row.is_empty() {
+        tracing::warn!(
+            rows_without_file = report.rows_without_file.len(),
+            files_without_row = report.files_without_row.len(),
+            "the store is not whole; `lighter store fsck` says more"
+        );
+    }
+    Ok(store)
+}
+
+fn engine(config: &Config, identity: &Identity) -> Engine {
+    let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_millis());
+    let incarnation = Incarnation(u64::try_from(started_ms).unwrap_or(u64::MAX));
+    let mut seed = [0; 8];
+    seed.copy_from_slice(&identity.peer_id().as_bytes()[..8]);
+    Engine::new(config.engine_settings(incarnation, u64::from_le_bytes(seed) ^ incarnation.0))
+}
+
+/// The store's figures as the admin API shows them.
+pub fn store_status(store: &Store) -> api::StoreStatus {
+    let stats = store.stats().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the disk does not tell how much is free");
+        lighter_store::StoreStats::default()
+    });
+    api::StoreStatus {
+        layers: stats.layers,
+        layer_bytes: stats.layer_bytes.0,
+        patches: stats.patches,
+        patch_bytes: stats.patch_bytes.0,
+        partial_patches: stats.partial_patches,
+        blobs: stats.blobs,
+        images: stats.images,
+        used_bytes: stats.used_bytes.0,
+        bytes_max: stats.bytes_max.0,
+        disk_free_bytes: stats.disk_free_bytes.0,
+    }
+}

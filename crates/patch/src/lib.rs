@@ -1,1 +1,40 @@
+//! Patches: the bytes that turn the bases into the target.
+//!
+//! [`encode`] makes a patch out of a target and up to eight bases, deterministically: the same target, bases and
+//! settings give the same bytes for any number of threads. A patch is a [`Header`], whose blake3 is the patch's name,
+//! and frames. Each frame rebuilds its own range of the target, independently of the others: [`verify_frame`] checks
+//! its payload against the blake3 in the header, and [`apply_frame`] checks and then decodes it. [`vcdiff`] reads and
+//! writes the standard format (RFC 3284) of the stock xdelta3 tool.
+//!
+//! What arrives from the network (headers and payloads) is hostile: every length has a cap before anything is
+//! allocated, and everything that decodes it is written in Rust. The only C code, xdelta3's and zstd's encoders, reads
+//! our own layers. This crate touches no file, no clock and no random generator; callers bring a [`ReadAt`].
+//!
+//! The byte layout is in docs/PATCH.md; why xdelta3 is used as it is, in docs/decisions/0003-xdelta3.md.
 
+#![deny(unsafe_code)]
+
+mod apply;
+mod base_cache;
+mod codec;
+mod encode;
+mod error;
+mod header;
+mod matcher;
+mod parallel;
+mod plan;
+mod read_at;
+mod settings;
+mod varint;
+pub mod vcdiff;
+mod xdelta3;
+
+pub use apply::{apply_frame, verify_frame};
+pub use encode::{Patch, Source, encode, encode_to};
+pub use error::{ApplyError, Blame, EncodeError, HeaderError};
+pub use header::{
+    BASES_MAX, Base, CodecId, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX, Frame, HEADER_BYTES_MAX,
+    Header, VERSION,
+};
+pub use read_at::ReadAt;
+pub use settings::Settings;

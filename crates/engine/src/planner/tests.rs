@@ -1,1 +1,145 @@
+//! Which plans there are, and which comes first.
 
+use lighter_types::{Moment, Tlsh};
+use lighter_wire::Incarnation;
+
+use super::*;
+
+fn card(name: u8, family: u8, mib: u64) -> Card {
+    Card {
+        diff_id: DiffId::new([name; 32]),
+        tar_bytes: Bytes::MIB.times(mib),
+        compressed_bytes: Bytes::MIB.times(mib / 2),
+        tlsh: Some(Tlsh::new([family; 35])),
+    }
+}
+
+fn target() -> Card {
+    card(1, 7, 40)
+}
+
+fn peer(name: u8) -> PeerId {
+    PeerId::new([name; 32])
+}
+
+/// A directory of connected peers with these layers and sites.
+fn directory(peers: &[(u8, Option<&str>, &[Card])]) -> Directory {
+    let mut directory = Directory::new(99);
+    for &(name, site, cards) in peers {
+        directory.connected(peer(name), Moment(1));
+        let site = site.map(|site| site.parse().unwrap());
+        let holdings = lighter_wire::Holdings { incarnation: Incarnation(1), version: 1, site, cards: cards.to_vec() };
+        directory.told(peer(name), holdings, Moment(1));
+    }
+    directory
+}
+
+fn own(cards: &[Card]) -> Holdings {
+    let mut own = Holdings::default();
+    for &card in cards {
+        own.add(card);
+    }
+    own
+}
+
+fn all(own: &Holdings, directory: &Directory, settings: &Settings) -> Vec<Plan> {
+    plans(target().diff_id, own, directory, settings, &|_| false, &[])
+}
+
+#[test]
+fn a_base_that_both_hold_comes_before_the_whole_layer() {
+    let base = card(2, 7, 40);
+    let directory = directory(&[(1, None, &[target(), base]), (2, None, &[target()]), (3, None, &[base])]);
+    let plans = all(&own(&[base]), &directory, &Settings::default());
+    let first = &plans[0];
+    assert_eq!((first.peer, &first.bases[..], first.distance), (peer(1), &[base.diff_id][..], Some(0)));
+    assert!(first.bytes < target().compressed_bytes);
+    let mut rest: Vec<_> = plans[1..].iter().map(|plan| (plan.peer, plan.bases.len(), plan.bytes)).collect();
+    rest.sort();
+    let whole = target().compressed_bytes;
+    assert_eq!(rest, [(peer(1), 0, whole), (peer(2), 0, whole)]);
+}
+
+#[test]
+fn a_base_that_does_not_help_is_no_plan() {
+    let base = card(2, 0xf8, 40);
+    let directory = directory(&[(1, None, &[target(), base])]);
+    let plans = all(&own(&[base]), &directory, &Settings::default());
+    assert_eq!(plans.iter().map(|plan| plan.bases.len()).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn neither_the_excluded_nor_the_unconnected_nor_the_damaged_are_used() {
+    let base = card(2, 7, 40);
+    let mut directory = directory(&[(1, None, &[target(), base]), (2, None, &[target(), base])]);
+    directory.disconnected(peer(1));
+    let own = own(&[base]);
+    let settings = Settings::default();
+    assert!(all(&own, &directory, &settings).iter().all(|plan| plan.peer == peer(2)));
+    assert_eq!(plans(target().diff_id, &own, &directory, &settings, &|id| id == peer(2), &[]), []);
+    let whole = plans(target().diff_id, &own, &directory, &settings, &|_| false, &[base.diff_id]);
+    assert_eq!(whole.iter().map(|plan| plan.bases.len()).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn the_own_site_is_cheaper_and_slow_peers_dearer() {
+    let site = Some("quay".parse().unwrap());
+    let settings = Settings { site, ..Settings::default() };
+    let mut directory = directory(&[(1, Some("sea"), &[target()]), (2, Some("quay"), &[target()])]);
+    let none = own(&[]);
+    assert_eq!(all(&none, &directory, &settings)[0].peer, peer(2));
+    // A measured rate counts if it is lower than what is assumed, never if it is higher.
+    directory.measured(peer(1), BytesPerSecond(u64::MAX));
+    assert_eq!(all(&none, &directory, &settings)[0].peer, peer(2));
+    directory.measured(peer(2), BytesPerSecond(1000));
+    assert_eq!(all(&none, &directory, &settings)[0].peer, peer(1));
+}
+
+#[test]
+fn predictions_that_were_too_low_are_corrected() {
+    let base = card(2, 7, 40);
+    let mut directory = directory(&[(1, None, &[target(), base])]);
+    let own = own(&[base]);
+    let before = all(&own, &directory, &Settings::default())[0].bytes;
+    directory.calibrate(Bytes(1000), Bytes(2000));
+    let after = all(&own, &directory, &Settings::default())[0].bytes;
+    assert!(after > before && after < before.times(2));
+}
+
+#[test]
+fn equal_plans_are_in_another_order_on_every_node() {
+    let peers: Vec<(u8, Option<&str>, [Card; 1])> = (1..20).map(|name| (name, None, [target()])).collect();
+    let peers: Vec<_> = peers.iter().map(|(name, site, cards)| (*name, *site, &cards[..])).collect();
+    let directory = directory(&peers);
+    let first = |seed| all(&own(&[]), &directory, &Settings { seed, ..Settings::default() })[0].peer;
+    let firsts: std::collections::BTreeSet<PeerId> = (0..20).map(first).collect();
+    assert!(firsts.len() > 8, "{} of 20", firsts.len());
+    assert_eq!(first(3), first(3));
+}
+
+#[test]
+fn waiting_costs_an_eighth_of_transferring_and_never_overflows() {
+    let plan = Plan {
+        peer: peer(1),
+        bases: Vec::new(),
+        distance: None,
+        bytes: Bytes(1),
+        transfer: Duration::from_secs(2),
+        wait: Duration::from_secs(8),
+        ready: None,
+    };
+    assert_eq!(plan.cost(), Duration::from_secs(3));
+    let endless = Plan { transfer: Duration::MAX, ..plan };
+    assert_eq!(endless.cost(), Duration::MAX);
+}
+
+#[test]
+fn the_plans_base_is_named_first_and_others_that_help_after_it() {
+    let (near, far, useless) = (card(2, 7, 40), card(3, 7, 30), card(4, 0xf8, 40));
+    let directory = directory(&[(1, None, &[target(), far])]);
+    let own = own(&[near, far, useless]);
+    let plan = &all(&own, &directory, &Settings::default())[0];
+    assert_eq!(plan.bases, [far.diff_id]);
+    assert_eq!(offered_bases(&target(), plan, &own, &[]), [far.diff_id, near.diff_id]);
+    assert_eq!(offered_bases(&target(), plan, &own, &[near.diff_id]), [far.diff_id]);
+}

@@ -1,1 +1,198 @@
+//! The cache, the queue and the caps of the serving side.
 
+use lighter_types::Card;
+
+use super::*;
+
+fn id(name: u8) -> DiffId {
+    DiffId::new([name; 32])
+}
+
+/// Layers 1 to 9, of `mib` MiB each.
+fn own(mib: u64) -> Holdings {
+    let mut own = Holdings::default();
+    for name in 1..10 {
+        let bytes = Bytes::MIB.times(mib);
+        own.add(Card { diff_id: id(name), tar_bytes: bytes, compressed_bytes: Bytes(bytes.0 / 2), tlsh: None });
+    }
+    own
+}
+
+fn patch(name: u8, target: u8, bases: &[u8], bytes: u64) -> CachedPatch {
+    let bases = bases.iter().map(|&base| id(base)).collect();
+    CachedPatch { patch: PatchId::new([name; 32]), target: id(target), bases, bytes: Bytes(bytes) }
+}
+
+struct Server {
+    serve: Serve,
+    own: Holdings,
+    settings: Settings,
+    next: u64,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self { serve: Serve::default(), own: own(40), settings: Settings::default(), next: 0 }
+    }
+
+    fn open(&mut self, target: u8, bases: &[u8], resume: Option<Resume>) -> Vec<Effect> {
+        let request = PatchRequest { target: id(target), bases: bases.iter().map(|&base| id(base)).collect(), resume };
+        let from = PeerId::new([self.next as u8; 32]);
+        let stream = StreamId(self.next);
+        self.next += 1;
+        let mut effects = Vec::new();
+        self.serve.stream_opened(stream, from, &request, &self.own, &self.settings, &mut effects);
+        effects
+    }
+
+    fn ended(&mut self, encode: u64, result: Option<CachedPatch>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let took = Duration::from_secs(1);
+        self.serve.encode_ended(EncodeId(encode), took, result, &self.settings, &mut effects);
+        effects
+    }
+
+    fn quote(&self, target: u8, bases: &[u8]) -> Result<Quote, Refusal> {
+        let bases: Vec<DiffId> = bases.iter().map(|&base| id(base)).collect();
+        self.serve.quote(id(target), &bases, &self.own)
+    }
+}
+
+fn serve(stream: u64, patch: u8, first_frame: u32) -> Effect {
+    Effect::Serve { stream: StreamId(stream), patch: PatchId::new([patch; 32]), first_frame }
+}
+
+fn working(stream: u64, done: u64) -> Effect {
+    Effect::Working { stream: StreamId(stream), target_bytes_done: Bytes(done) }
+}
+
+fn refuse(stream: u64, refusal: Refusal) -> Effect {
+    Effect::Refuse { stream: StreamId(stream), refusal }
+}
+
+fn encode(encode: u64, target: u8, bases: &[u8]) -> Effect {
+    Effect::Encode { encode: EncodeId(encode), target: id(target), bases: bases.iter().map(|&base| id(base)).collect() }
+}
+
+#[test]
+fn the_smallest_patch_that_can_be_applied_is_served() {
+    let mut server = Server::new();
+    for (name, bases, bytes) in [(11, &[2][..], 300), (12, &[3], 200), (13, &[], 900)] {
+        server.serve.patch_held(patch(name, 1, bases, bytes));
+    }
+    assert_eq!(server.open(1, &[2, 3], None), [serve(0, 12, 0)]);
+    assert_eq!(server.open(1, &[2], None), [serve(1, 11, 0)]);
+    assert_eq!(server.open(1, &[], None), [serve(2, 13, 0)]);
+    // A base that this node does not hold is none that a patch could be made from.
+    assert_eq!(server.open(1, &[77], None), [serve(3, 13, 0)]);
+    server.serve.patch_gone(PatchId::new([12; 32]));
+    assert_eq!(server.open(1, &[2, 3], None), [serve(4, 11, 0)]);
+}
+
+#[test]
+fn a_resume_is_served_from_where_it_was_or_from_the_start() {
+    let mut server = Server::new();
+    server.serve.patch_held(patch(11, 1, &[2], 300));
+    let resume = |name: u8| Some(Resume { patch: PatchId::new([name; 32]), first_frame: 4 });
+    assert_eq!(server.open(1, &[2], resume(11)), [serve(0, 11, 4)]);
+    assert_eq!(server.open(1, &[2], resume(99)), [serve(1, 11, 0)]);
+}
+
+#[test]
+fn what_is_not_held_is_refused() {
+    let mut server = Server::new();
+    assert_eq!(server.open(50, &[], None), [refuse(0, Refusal::NotHeld)]);
+    assert_eq!(server.quote(50, &[]), Err(Refusal::NotHeld));
+}
+
+#[test]
+fn one_is_made_at_a_time_and_all_who_wait_are_told() {
+    let mut server = Server::new();
+    assert_eq!(server.open(1, &[2], None), [working(0, 0), encode(0, 1, &[2])]);
+    assert_eq!(server.open(1, &[2, 3], None), [working(1, 0)]);
+    assert_eq!(server.open(1, &[], None), [working(2, 0)]);
+    let mut effects = Vec::new();
+    server.serve.encode_progress(EncodeId(0), Bytes(7), &mut effects);
+    assert_eq!(effects, [working(0, 7), working(1, 7), working(2, 0)]);
+    let ended = server.ended(0, Some(patch(11, 1, &[2], 300)));
+    assert_eq!(ended, [serve(0, 11, 0), serve(1, 11, 0), encode(1, 1, &[])]);
+    assert_eq!(server.ended(1, None), [refuse(2, Refusal::Failed)]);
+}
+
+#[test]
+fn work_that_nobody_waits_for_is_not_begun() {
+    let mut server = Server::new();
+    server.open(1, &[], None);
+    server.open(2, &[], None);
+    server.open(3, &[], None);
+    server.serve.stream_closed(StreamId(0));
+    server.serve.stream_closed(StreamId(1));
+    assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), [encode(2, 3, &[])]);
+    // What ran to its end is kept, though nobody waited.
+    assert_eq!(server.open(1, &[], None), [serve(3, 11, 0)]);
+}
+
+#[test]
+fn the_queue_has_a_cap() {
+    let mut server = Server::new();
+    server.settings.streams_max = 1000;
+    for target in 10..100 {
+        let bytes = Bytes::MIB;
+        server.own.add(Card { diff_id: id(target), tar_bytes: bytes, compressed_bytes: bytes, tlsh: None });
+    }
+    for stream in 0..=Settings::ENCODES_QUEUED_MAX as u64 {
+        assert!(server.open(10 + stream as u8, &[], None).contains(&working(stream, 0)));
+    }
+    let over = Settings::ENCODES_QUEUED_MAX as u64 + 1;
+    assert_eq!(server.open(99, &[], None), [refuse(over, Refusal::Busy)]);
+}
+
+#[test]
+fn an_encoder_that_found_a_base_useless_is_not_asked_again() {
+    let mut server = Server::new();
+    server.open(1, &[2], None);
+    assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), [serve(0, 11, 0)]);
+    assert_eq!(server.open(1, &[2], None), [serve(1, 11, 0)]);
+    assert!(matches!(server.quote(1, &[2]).unwrap().offer, Offer::Ready { .. }));
+    // With another base it is tried.
+    assert_eq!(server.open(1, &[3], None), [working(2, 0), encode(1, 1, &[3])]);
+    server.serve.patch_gone(PatchId::new([11; 32]));
+    assert_eq!(server.open(1, &[2], None), [working(3, 0)]);
+}
+
+#[test]
+fn a_quote_counts_the_work_before_it_once() {
+    let mut server = Server::new();
+    let alone = server.quote(1, &[2]).unwrap().wait;
+    server.open(1, &[2], None);
+    assert_eq!(server.quote(1, &[2]).unwrap().wait, alone);
+    let both = server.quote(3, &[2]).unwrap().wait;
+    assert_eq!(both.as_secs(), (alone * 2).as_secs());
+}
+
+#[test]
+fn small_layers_do_not_teach_the_rate() {
+    let mut server = Server::new();
+    server.own = own(0);
+    server.open(1, &[], None);
+    server.ended(0, Some(patch(11, 1, &[], 300)));
+    assert_eq!(server.serve.encode_rate, ENCODE_RATE_FIRST);
+    server.own = own(40);
+    server.open(2, &[], None);
+    server.ended(1, Some(patch(12, 2, &[], 300)));
+    assert_eq!(server.serve.encode_rate, (ENCODE_RATE_FIRST + (40 << 20)) / 2);
+}
+
+#[test]
+fn a_stopping_node_takes_on_nothing() {
+    let mut server = Server::new();
+    server.open(1, &[], None);
+    server.open(2, &[], None);
+    let mut effects = Vec::new();
+    server.serve.stop(&mut effects);
+    assert_eq!(effects, [refuse(0, Refusal::Stopping), refuse(1, Refusal::Stopping)]);
+    assert_eq!(server.open(3, &[], None), [refuse(2, Refusal::Stopping)]);
+    assert_eq!(server.quote(3, &[]), Err(Refusal::Stopping));
+    // What ran ends, and nothing follows it.
+    assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), []);
+}

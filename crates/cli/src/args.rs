@@ -1,0 +1,254 @@
+//! The command line's grammar.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::output::Format;
+
+/// Brings container images to fleets over thin uplinks: a peer that holds a similar image sends a patch.
+#[derive(Parser)]
+#[command(name = "lighter", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Args {
+    /// How data is printed on stdout.
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table, env = "LIGHTER_OUTPUT")]
+    pub output: Format,
+    /// Say nothing on stderr but errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// The admin socket of the node to talk to. Default: lighter-data/admin.sock.
+    #[arg(long, global = true, env = "LIGHTER_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed for a reason of none of these kinds, 2 wrong usage, \
+3 data failed its checks, 4 not found, 5 no peer could provide it, 6 this machine failed (disk, permissions, ports), \
+7 no node answers, 8 wrong configuration, 9 cancelled.";
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a node, or make one.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Check and show configurations.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Images of a node: import, pull, export.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Layers of a node.
+    #[command(subcommand)]
+    Layer(LayerCommand),
+    /// Other nodes, as a node knows them.
+    #[command(subcommand)]
+    Peer(PeerCommand),
+    /// How a node is doing: peers, traffic, disk, pulls, warnings.
+    Status,
+    /// Every way to get an image's layers, with predicted bytes and seconds, the chosen first.
+    Plan {
+        /// repository:tag, repository@sha256:..., or sha256:... of the manifest.
+        image: String,
+    },
+    /// Make, apply and look at patches on plain files; no node is needed.
+    #[command(subcommand)]
+    Patch(PatchCommand),
+    /// A node's store: check, repair, clean up.
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Print completions for a shell.
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a folder.
+    Man { dir: PathBuf },
+}
+
+#[derive(Subcommand)]
+pub enum NodeCommand {
+    /// Run a node until it is told to stop (SIGINT or SIGTERM).
+    Run(ConfigSource),
+    /// Make a folder with a new identity and a commented configuration.
+    Init {
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        #[arg(long, value_enum, default_value_t = Role::Edge)]
+        role: Role,
+    },
+    /// Print a node's PeerId.
+    Id(ConfigSource),
+    /// Change the caps of a running node's traffic; without a cap, print them.
+    Limit {
+        /// Such as "2 Mbit/s", "500 KiB/s" or "unlimited".
+        #[arg(long, value_name = "RATE")]
+        upload: Option<String>,
+        #[arg(long, value_name = "RATE")]
+        download: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Role {
+    Hub,
+    Edge,
+}
+
+/// Where a configuration comes from.
+#[derive(ClapArgs, Clone, Default)]
+pub struct ConfigSource {
+    /// The configuration file.
+    #[arg(long, short, env = "LIGHTER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, as in network.mdns=true; before file and environment. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether a configuration is right, and what is wrong where.
+    Check { file: PathBuf },
+    /// Print the configuration in force.
+    Show {
+        file: Option<PathBuf>,
+        /// Also say where each value comes from.
+        #[arg(long)]
+        origin: bool,
+        /// One setting, as in network.mdns=true. May be repeated.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum ImageCommand {
+    /// Import an image: a folder with an OCI layout, an OCI archive or a `docker save` archive.
+    Import {
+        path: PathBuf,
+        /// Its name here, repository:tag. Default: the one in PATH.
+        #[arg(long, value_name = "REF")]
+        name: Option<String>,
+        /// Which of several platforms, os/architecture. Default: this machine's.
+        #[arg(long, value_name = "PLATFORM")]
+        platform: Option<String>,
+    },
+    /// List the images of the node.
+    List,
+    /// Show an image.
+    Show { reference: String },
+    /// Get an image from the fleet.
+    Pull {
+        /// repository:tag, repository@sha256:..., or sha256:... of the manifest.
+        image: String,
+        /// Only say how: the same as `lighter plan`.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write an image as an OCI layout into a new folder.
+    Export {
+        reference: String,
+        path: PathBuf,
+        /// Compress the layers with gzip; otherwise they are plain tars.
+        #[arg(long)]
+        gzip: bool,
+    },
+    /// Remove an image's name. Its layers stay until `store gc`, or until the room is needed.
+    Remove { reference: String },
+}
+
+#[derive(Subcommand)]
+pub enum LayerCommand {
+    /// List the layers of the node.
+    List,
+    /// Show a layer, and who else holds it.
+    Show { diff_id: String },
+}
+
+#[derive(Subcommand)]
+pub enum PeerCommand {
+    /// List the nodes that the node knows.
+    List,
+}
+
+#[derive(Subcommand)]
+pub enum PatchCommand {
+    /// Make a patch that turns the bases into the target.
+    Create {
+        #[arg(long, value_name = "FILE")]
+        target: PathBuf,
+        /// A file that the patch may read from. May be repeated, up to eight times.
+        #[arg(long, value_name = "FILE")]
+        base: Vec<PathBuf>,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The most memory that encoding takes, at least 320 MiB.
+        #[arg(long, value_name = "SIZE", default_value = "2 GiB")]
+        memory: String,
+        /// Threads. The patch is the same for any number.
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        threads: usize,
+    },
+    /// Rebuild the target out of the bases and a patch, and check its sha256.
+    Apply {
+        #[arg(long, value_name = "FILE")]
+        patch: PathBuf,
+        /// The patch's bases, in any order.
+        #[arg(long, value_name = "FILE")]
+        base: Vec<PathBuf>,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Show what a patch is made of.
+    Show {
+        patch: PathBuf,
+        /// Every frame.
+        #[arg(long)]
+        frames: bool,
+    },
+    /// Write a patch as a VCDIFF file that `xdelta3 -d -s BASE` decodes.
+    Export {
+        #[arg(long, value_name = "FILE")]
+        patch: PathBuf,
+        /// The only format there is.
+        #[arg(long, required = true)]
+        vcdiff: bool,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Decode a VCDIFF file without secondary compression, as `xdelta3 -e -S none -s BASE` writes it.
+    Import {
+        #[arg(long, value_name = "FILE")]
+        vcdiff: PathBuf,
+        #[arg(long, value_name = "FILE")]
+        base: PathBuf,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum StoreCommand {
+    /// Check every file against its name, and the index against the files. The node must not run.
+    Fsck {
+        #[command(flatten)]
+        config: ConfigSource,
+        /// Repair: rebuild the index from the files, move what is damaged out of the way.
+        #[arg(long)]
+        rebuild: bool,
+    },
+    /// Remove layers and patches that no image names. Asks the node; if none runs, works on the folder.
+    Gc {
+        #[command(flatten)]
+        config: ConfigSource,
+        /// Only say what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// What the store holds, and how much room there is. Asks the node; if none runs, works on the folder.
+    Stats {
+        #[command(flatten)]
+        config: ConfigSource,
+    },
+}

@@ -1,0 +1,11 @@
+//! The commands, one file for each family.
+
+pub mod config;
+pub mod documents;
+pub mod image;
+pub mod layer;
+pub mod node;
+pub mod patch;
+pub mod plan;
+pub mod status;
+pub mod store;

@@ -1,0 +1,78 @@
+//! `lighter config`.
+
+use std::path::{Path, PathBuf};
+
+use lighter_node::config::{self, ConfigError, Layered};
+
+use crate::args::{ConfigCommand, ConfigSource};
+use crate::exit::{Code, Failure};
+use crate::output::{Output, table};
+
+pub fn run(command: ConfigCommand, output: &Output) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Check { file } => {
+            load(&ConfigSource { config: Some(file.clone()), set: Vec::new() })?;
+            output.say(format!("{} is right", file.display()));
+            Ok(())
+        }
+        ConfigCommand::Show { file, origin, set } => show(file, origin, set, output),
+    }
+}
+
+/// The configuration that a command is to use.
+pub fn load(source: &ConfigSource) -> Result<Layered, Failure> {
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::load(source.config.as_deref(), environment, &source.set).map_err(|error| failure(&error))
+}
+
+fn failure(error: &ConfigError) -> Failure {
+    let code = match error {
+        ConfigError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Code::NotFound,
+        _ => Code::Config,
+    };
+    Failure::from_error(code, error).hint("configs/node.toml documents every key; `lighter node init` writes a copy")
+}
+
+/// One key of the configuration in force.
+#[derive(serde::Serialize)]
+struct Row {
+    key: String,
+    value: serde_json::Value,
+    origin: String,
+}
+
+fn show(file: Option<PathBuf>, origin: bool, set: Vec<String>, output: &Output) -> Result<(), Failure> {
+    let layered = load(&ConfigSource { config: file, set })?;
+    let other = |error: &dyn std::error::Error| Failure::from_error(Code::Other, error);
+    if !origin && output.format == crate::output::Format::Table {
+        let text = toml::to_string(&layered.config).map_err(|error| other(&error))?;
+        return output.value(&text, |text| text.trim_end().to_owned());
+    }
+    let values = serde_json::to_value(&layered.config).map_err(|error| other(&error))?;
+    if !origin {
+        return output.value(&values, ToString::to_string);
+    }
+    let value = |key: &str| values.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default();
+    let row = |(key, origin): (&String, &config::Origin)| Row {
+        key: key.clone(),
+        value: value(key),
+        origin: origin.to_string(),
+    };
+    let rows: Vec<Row> = layered.origins.iter().map(row).collect();
+    output.rows(&rows, |rows| {
+        let mut table = table(&["key", "value", "origin"]);
+        for row in rows {
+            table.add_row([&row.key, &row.value.to_string(), &row.origin]);
+        }
+        table
+    })
+}
+
+/// An absolute form of a path, for a node that has another working folder.
+pub fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).map_err(|error| Failure::file("find", path, &error))?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        Failure::new(Code::Usage, format!("{} is not UTF-8: the node could not be told of it", path.display()))
+    })
+}

@@ -1,0 +1,46 @@
+//! `lighter layer`.
+
+use std::path::PathBuf;
+
+use lighter_node::api::Layer;
+use lighter_types::Bytes;
+
+use crate::args::LayerCommand;
+use crate::client::{Client, query};
+use crate::exit::Failure;
+use crate::output::{Output, right, table};
+
+pub fn run(command: LayerCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
+    let client = Client::new(socket)?;
+    match command {
+        LayerCommand::List => {
+            let layers: Vec<Layer> = client.get("/v1/layers")?;
+            output.rows(&layers, |layers| {
+                let mut table = table(&["layer", "tar", "compressed", "images"]);
+                for layer in layers {
+                    table.add_row([
+                        layer.diff_id.clone().into(),
+                        right(Bytes(layer.tar_bytes)),
+                        right(Bytes(layer.compressed_bytes)),
+                        layer.images.join(", ").into(),
+                    ]);
+                }
+                table
+            })
+        }
+        LayerCommand::Show { diff_id } => {
+            let layer: Layer = client.get(&format!("/v1/layers/{}", query(&diff_id)))?;
+            output.value(&layer, |layer| {
+                let mut lines = vec![
+                    format!("layer       {}", layer.diff_id),
+                    format!("tar         {} bytes", layer.tar_bytes),
+                    format!("compressed  {} bytes", layer.compressed_bytes),
+                    format!("tlsh        {}", layer.tlsh.clone().unwrap_or_else(|| "none".to_owned())),
+                ];
+                lines.extend(layer.images.iter().map(|image| format!("image       {image}")));
+                lines.extend(layer.holders.iter().map(|peer| format!("held by     {peer}")));
+                lines.join("\n")
+            })
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `lighter node`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lighter_node::api::LimitsRequest;
+use lighter_node::config::{Log, LogFormat, TEMPLATE};
+use lighter_node::identity::{Identity, IdentityError};
+use lighter_node::{Node, StartError};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::config;
+use crate::args::{ConfigSource, NodeCommand, Role};
+use crate::client::Client;
+use crate::exit::{Code, Failure};
+use crate::output::Output;
+
+const HUB: &str = include_str!("../../../../configs/hub.toml");
+const EDGE: &str = include_str!("../../../../configs/edge.toml");
+/// The file that `node init` writes.
+const CONFIG_FILE: &str = "node.toml";
+/// Threads that wait for the disk or compute, at most; each that is not at work ends after some seconds.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+pub fn run(command: NodeCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
+    match command {
+        NodeCommand::Run(source) => serve(&source),
+        NodeCommand::Init { dir, role } => init(&dir, role, output),
+        NodeCommand::Id(source) => id(&source, output),
+        NodeCommand::Limit { upload, download } => {
+            let request = LimitsRequest { upload_max: upload, download_max: download };
+            let limits: LimitsRequest = Client::new(socket)?.post("/v1/limits", &request)?;
+            output.value(&limits, |limits| {
+                let text = |rate: &Option<String>| rate.clone().unwrap_or_default();
+                format!("upload   {}\ndownload {}", text(&limits.upload_max), text(&limits.download_max))
+            })
+        }
+    }
+}
+
+fn serve(source: &ConfigSource) -> Result<(), Failure> {
+    let config = config::load(source)?.config;
+    log(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::Machine, format!("cannot start: {error}")))?;
+    let served = runtime.block_on(async {
+        let node = Node::start(config).await.map_err(|error| start_failure(&error))?;
+        tracing::info!(peer_id = %node.peer_id(), version = env!("CARGO_PKG_VERSION"), "node started");
+        let stop = CancellationToken::new();
+        let signalled = stop.clone();
+        let waiting = tokio::spawn(async move {
+            wait_for_signal().await;
+            signalled.cancel();
+        });
+        node.run(stop).await;
+        waiting.abort();
+        Ok(())
+    });
+    // Workers that are in the middle of a layer are not waited for: what they did is thrown away on the next start.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM cannot be caught; it will end the node without good order");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+fn log(log: &Log) -> Result<(), Failure> {
+    let filter =
+        EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(Code::Config, format!("log.filter: {error}")))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+fn start_failure(error: &StartError) -> Failure {
+    let failure = |code| Failure::from_error(code, error);
+    match error {
+        StartError::Identity(IdentityError::Missing(_)) => failure(Code::NotFound),
+        StartError::Identity(_) => failure(Code::Machine),
+        StartError::Store(_) => failure(Code::Machine),
+        StartError::Network(_) => {
+            failure(Code::Machine).hint("another program may use the port; network.listen names the addresses")
+        }
+        StartError::Admin { .. } => {
+            failure(Code::Machine).hint("another node may run with this data folder; admin.socket names another socket")
+        }
+    }
+}
+
+fn init(dir: &Path, role: Role, output: &Output) -> Result<(), Failure> {
+    let file = dir.join(CONFIG_FILE);
+    if file.exists() {
+        return Err(Failure::new(Code::Usage, format!("{} is already there", file.display())));
+    }
+    std::fs::create_dir_all(dir).map_err(|error| Failure::file("create", dir, &error))?;
+    let identity = Identity::create(dir).map_err(|error| Failure::from_error(Code::Machine, &error))?;
+    let role = match role {
+        Role::Hub => HUB,
+        Role::Edge => EDGE,
+    };
+    let data_dir = toml::Value::String(config::absolute(dir)?).to_string();
+    let text = role.replace("data_dir = \"/var/lib/lighter\"", &format!("data_dir = {data_dir}"));
+    let all = commented(TEMPLATE);
+    let text = format!("{text}\n# All keys with their defaults:\n#\n{all}");
+    std::fs::write(&file, text).map_err(|error| Failure::file("write", &file, &error))?;
+    output.say(format!("wrote {}; add the fleet's PeerIds to it, then: lighter node run --config {0}", file.display()));
+    output.value(&identity.peer_id().to_string(), Clone::clone)
+}
+
+fn commented(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") }).collect()
+}
+
+fn id(source: &ConfigSource, output: &Output) -> Result<(), Failure> {
+    let config = config::load(source)?.config;
+    let identity = Identity::open(&config.data_dir.0).map_err(|error| {
+        let code = if matches!(error, IdentityError::Missing(_)) { Code::NotFound } else { Code::Machine };
+        Failure::from_error(code, &error)
+    })?;
+    output.value(&identity.peer_id().to_string(), Clone::clone)
+}

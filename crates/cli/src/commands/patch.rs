@@ -1,0 +1,326 @@
+//! `lighter patch`: patches on plain files, with no node.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use lighter_node::FileBase;
+use lighter_patch::{ApplyError, Blame, Frame, Header, ReadAt, Settings, Source, vcdiff};
+use lighter_types::{Bytes, DiffId};
+use sha2::{Digest, Sha256};
+
+use crate::args::PatchCommand;
+use crate::exit::{Code, Failure};
+use crate::output::{Output, right, table};
+use crate::progress::{Progress, duration};
+
+pub fn run(command: PatchCommand, output: &Output) -> Result<(), Failure> {
+    match command {
+        PatchCommand::Create { target, base, out, memory, threads } => {
+            let memory_bytes_max = memory.parse().map_err(|error| Failure::from_error(Code::Usage, &error))?;
+            let settings = Settings { memory_bytes_max, threads, ..Settings::default() };
+            create(&target, &base, &out, &settings, output)
+        }
+        PatchCommand::Apply { patch, base, out } => apply(&patch, &base, &out, output),
+        PatchCommand::Show { patch, frames } => show(&patch, frames, output),
+        PatchCommand::Export { patch, vcdiff: _, out } => export(&patch, &out, output),
+        PatchCommand::Import { vcdiff, base, out } => import(&vcdiff, &base, &out),
+    }
+}
+
+/// A file with its name as a layer.
+struct Layer {
+    diff_id: DiffId,
+    file: FileBase<File>,
+}
+
+impl Layer {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::file("read", path, &error);
+        let mut file = File::open(path).map_err(failed)?;
+        let diff_id = sha256(&mut file).map_err(failed)?;
+        Ok(Self { diff_id, file: FileBase::new(file).map_err(failed)? })
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { diff_id: self.diff_id, bytes: &self.file }
+    }
+}
+
+fn sha256(file: &mut File) -> std::io::Result<DiffId> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(DiffId::new(hasher.finalize().into())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// What `patch create` prints.
+#[derive(serde::Serialize)]
+struct Created {
+    patch: String,
+    target: String,
+    target_bytes: u64,
+    bases: Vec<String>,
+    patch_bytes: u64,
+    took_ms: u64,
+}
+
+fn create(target: &Path, bases: &[PathBuf], out: &Path, settings: &Settings, output: &Output) -> Result<(), Failure> {
+    let started = Instant::now();
+    let target = Layer::open(target)?;
+    let bases = bases.iter().map(|base| Layer::open(base)).collect::<Result<Vec<_>, _>>()?;
+    let sources: Vec<Source<'_>> = bases.iter().map(Layer::source).collect();
+    let bar = std::sync::Mutex::new(Progress::new(output));
+    let progress = |done: Bytes| {
+        if let Ok(mut bar) = bar.try_lock() {
+            bar.set("encoding", done.0, target.file.len().0, "");
+        }
+        ControlFlow::Continue(())
+    };
+    let patch = lighter_patch::encode(&target.source(), &sources, settings, &progress).map_err(|error| {
+        let code = if error.blame() == Blame::Caller { Code::Usage } else { Code::Machine };
+        Failure::from_error(code, &error)
+    })?;
+    write_whole(out, |file| patch.write_to(file).map_err(|error| Failure::file("write", out, &error)))?;
+    let created = Created {
+        patch: patch.id().to_string(),
+        target: target.diff_id.to_string(),
+        target_bytes: target.file.len().0,
+        bases: patch.header.bases().iter().map(|base| base.diff_id.to_string()).collect(),
+        patch_bytes: patch.bytes().0,
+        took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    };
+    output.value(&created, |created| {
+        let share = 100.0 * created.patch_bytes as f64 / created.target_bytes.max(1) as f64;
+        format!(
+            "{}\n{} for {} of target ({share:.2} %), {}",
+            created.patch,
+            Bytes(created.patch_bytes),
+            Bytes(created.target_bytes),
+            duration(created.took_ms)
+        )
+    })
+}
+
+/// Writes a file so that it is there whole or not at all.
+fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::file("write", path, &error);
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    let partial = PathBuf::from(name);
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&partial).map_err(failed)?);
+    let written = write(&mut file).and_then(|()| {
+        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.sync_all().and_then(|()| std::fs::rename(&partial, path)).map_err(failed)
+    });
+    if written.is_err() {
+        // What went wrong first is what is told.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written
+}
+
+/// A patch file: its header, and the file behind it.
+fn open_patch(path: &Path) -> Result<(Header, BufReader<File>), Failure> {
+    let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    let header = Header::read_from(&mut file).map_err(|error| {
+        let code = if error.blame() == Blame::Machine { Code::Machine } else { Code::BadData };
+        Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(&error)))
+    })?;
+    Ok((header, file))
+}
+
+fn payload(path: &Path, file: &mut (impl Read + Seek), frame: &Frame) -> Result<Vec<u8>, Failure> {
+    let mut payload = vec![0; frame.payload_bytes as usize];
+    let read = file.seek(SeekFrom::Start(frame.payload_offset)).and_then(|_| file.read_exact(&mut payload));
+    read.map(|()| payload).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            let end = frame.payload_offset + u64::from(frame.payload_bytes);
+            Failure::new(Code::BadData, format!("{} ends before byte {end}: it was cut short", path.display()))
+                .hint("get the patch again")
+        }
+        _ => Failure::file("read", path, &error),
+    })
+}
+
+fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Result<(), Failure> {
+    let started = Instant::now();
+    let (header, mut file) = open_patch(patch)?;
+    let given = bases.iter().map(|base| Layer::open(base)).collect::<Result<Vec<_>, _>>()?;
+    let mut readers: Vec<&dyn ReadAt> = Vec::new();
+    for base in header.bases() {
+        let found = given.iter().find(|layer| layer.diff_id == base.diff_id).ok_or_else(|| {
+            Failure::new(Code::Usage, format!("the patch reads base {}, and no --base is that file", base.diff_id))
+                .hint("`lighter patch show` lists the bases; compare with sha256sum")
+        })?;
+        readers.push(&found.file);
+    }
+    let mut progress = Progress::new(output);
+    let mut hasher = Sha256::new();
+    write_whole(out, |target| {
+        let mut range = Vec::new();
+        for (index, frame) in header.frames().iter().enumerate() {
+            let payload = payload(patch, &mut file, frame)?;
+            lighter_patch::apply_frame(&header, index as u32, &payload, &readers, &mut range)
+                .map_err(|error| apply_failure(patch, &error))?;
+            hasher.update(&range);
+            target.write_all(&range).map_err(|error| Failure::file("write", out, &error))?;
+            progress.set("applying", frame.target_offset + u64::from(frame.target_bytes), header.target_bytes().0, "");
+        }
+        let found = DiffId::new(hasher.finalize().into());
+        if found != header.target() {
+            let message = format!("the result has {found}, and the patch promised {}", header.target());
+            return Err(Failure::new(Code::BadData, message).hint("the patch is not what its maker meant; get another"));
+        }
+        Ok(())
+    })?;
+    let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    output.say(format!("{} is {}, {}", out.display(), header.target(), duration(took)));
+    Ok(())
+}
+
+fn apply_failure(patch: &Path, error: &ApplyError) -> Failure {
+    let message = format!("{}: {}", patch.display(), lighter_node::error_chain(error));
+    match error.blame() {
+        Blame::Peer => Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"),
+        Blame::Version => Failure::new(Code::BadData, message).hint("the patch needs a newer lighter"),
+        Blame::Caller => Failure::new(Code::Usage, message),
+        Blame::Machine | Blame::Bug => Failure::new(Code::Machine, message),
+    }
+}
+
+/// What `patch show` prints.
+#[derive(serde::Serialize)]
+struct Shown {
+    patch: String,
+    settings: u32,
+    target: String,
+    target_bytes: u64,
+    bases: Vec<ShownBase>,
+    patch_bytes: u64,
+    header_bytes: u64,
+    frames: Vec<ShownFrame>,
+}
+
+#[derive(serde::Serialize)]
+struct ShownBase {
+    diff_id: String,
+    bytes: u64,
+}
+
+#[derive(serde::Serialize)]
+struct ShownFrame {
+    codec: String,
+    base: Option<u8>,
+    target_offset: u64,
+    target_bytes: u32,
+    payload_offset: u64,
+    payload_bytes: u32,
+    payload_blake3: String,
+}
+
+fn show(patch: &Path, with_frames: bool, output: &Output) -> Result<(), Failure> {
+    let (header, _) = open_patch(patch)?;
+    let frame = |frame: &Frame| ShownFrame {
+        codec: frame.codec.to_string(),
+        base: frame.base,
+        target_offset: frame.target_offset,
+        target_bytes: frame.target_bytes,
+        payload_offset: frame.payload_offset,
+        payload_bytes: frame.payload_bytes,
+        payload_blake3: frame.payload_hash.to_string(),
+    };
+    let base = |base: &lighter_patch::Base| ShownBase { diff_id: base.diff_id.to_string(), bytes: base.bytes.0 };
+    let shown = Shown {
+        patch: header.id().to_string(),
+        settings: header.settings_id(),
+        target: header.target().to_string(),
+        target_bytes: header.target_bytes().0,
+        bases: header.bases().iter().map(base).collect(),
+        patch_bytes: header.patch_bytes().0,
+        header_bytes: header.header_bytes().0,
+        frames: header.frames().iter().map(frame).collect(),
+    };
+    output.value(&shown, |shown| shown_text(shown, with_frames))
+}
+
+fn shown_text(shown: &Shown, with_frames: bool) -> String {
+    let mut lines = vec![
+        format!("patch     {}", shown.patch),
+        format!("size      {} bytes, {} of them header", shown.patch_bytes, shown.header_bytes),
+        format!("target    {} of {} bytes", shown.target, shown.target_bytes),
+        format!("settings  {:#010x}", shown.settings),
+    ];
+    lines.extend(shown.bases.iter().map(|base| format!("base      {} of {} bytes", base.diff_id, base.bytes)));
+    for codec in ["stored", "zstd", "vcdiff"] {
+        let of: Vec<&ShownFrame> = shown.frames.iter().filter(|frame| frame.codec == codec).collect();
+        if !of.is_empty() {
+            let payload: u64 = of.iter().map(|frame| u64::from(frame.payload_bytes)).sum();
+            let target: u64 = of.iter().map(|frame| u64::from(frame.target_bytes)).sum();
+            lines.push(format!("{codec:<9} {} frames, {payload} bytes for {target} of target", of.len()));
+        }
+    }
+    if with_frames {
+        let mut table = table(&["frame", "codec", "target offset", "target bytes", "payload bytes"]);
+        for (index, frame) in shown.frames.iter().enumerate() {
+            table.add_row([
+                right(index),
+                frame.codec.clone().into(),
+                right(frame.target_offset),
+                right(frame.target_bytes),
+                right(frame.payload_bytes),
+            ]);
+        }
+        lines.push(table.to_string());
+    }
+    lines.join("\n")
+}
+
+fn export(patch: &Path, out: &Path, output: &Output) -> Result<(), Failure> {
+    let (header, mut file) = open_patch(patch)?;
+    write_whole(out, |vcdiff| {
+        let mut read = |frame: &Frame| {
+            let mut payload = vec![0; frame.payload_bytes as usize];
+            file.seek(SeekFrom::Start(frame.payload_offset))?;
+            file.read_exact(&mut payload).map(|()| payload)
+        };
+        vcdiff::export_vcdiff(&header, &mut read, vcdiff).map_err(|error| vcdiff_failure(patch, &error))
+    })?;
+    match header.bases().first() {
+        Some(base) => output.say(format!(
+            "decode it with: xdelta3 -d -s BASE {} TARGET, BASE being {}",
+            out.display(),
+            base.diff_id
+        )),
+        None => output.say(format!("decode it with: xdelta3 -d {} TARGET", out.display())),
+    }
+    Ok(())
+}
+
+fn import(path: &Path, base: &Path, out: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::file("read", path, &error);
+    let mut input = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
+    let base_file = File::open(base).map_err(|error| Failure::file("read", base, &error))?;
+    let base_file = FileBase::new(base_file).map_err(|error| Failure::file("read", base, &error))?;
+    write_whole(out, |target| {
+        vcdiff::decode_vcdiff(&mut input, &base_file, target, vcdiff::Limits::default())
+            .map(|_| ())
+            .map_err(|error| vcdiff_failure(path, &error))
+    })
+}
+
+fn vcdiff_failure(path: &Path, error: &vcdiff::VcdiffError) -> Failure {
+    let code = match error.blame() {
+        Blame::Peer | Blame::Version => Code::BadData,
+        Blame::Caller => Code::Usage,
+        Blame::Machine | Blame::Bug => Code::Machine,
+    };
+    Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(error)))
+}

@@ -1,0 +1,159 @@
+//! `lighter store`.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use lighter_node::admin::collect;
+use lighter_node::api::{GcReport, GcRequest, StoreStatus};
+use lighter_node::{open_store, store_status, unix_now};
+use lighter_store::{Damage, Finding, FsckMode, Options, Repair, Store, StoreError};
+use lighter_types::{Bytes, Card, DiffId};
+
+use super::config;
+use crate::args::{ConfigSource, StoreCommand};
+use crate::client::Client;
+use crate::exit::{Code, Failure};
+use crate::output::{Output, table};
+use crate::progress::Progress;
+
+pub fn run(command: StoreCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
+    match command {
+        StoreCommand::Fsck { config, rebuild } => fsck(&config, rebuild, output),
+        StoreCommand::Gc { config, dry_run } => {
+            let report: GcReport = match Client::new(socket.clone())?.post("/v1/store/gc", &GcRequest { dry_run }) {
+                Err(failure) if failure.code == Code::NoNode && socket.is_none() => {
+                    collect(&open(&config)?, dry_run).map_err(|error| failed(&error))?
+                }
+                answered => answered?,
+            };
+            output.value(&report, gc_text)
+        }
+        StoreCommand::Stats { config } => {
+            let stats: StoreStatus = match Client::new(socket.clone())?.get("/v1/store") {
+                Err(failure) if failure.code == Code::NoNode && socket.is_none() => store_status(&open(&config)?),
+                answered => answered?,
+            };
+            output.value(&stats, stats_text)
+        }
+    }
+}
+
+fn failed(error: &StoreError) -> Failure {
+    Failure::from_error(Code::Machine, error)
+}
+
+fn open(source: &ConfigSource) -> Result<Store, Failure> {
+    open_store(&config::load(source)?.config).map_err(|error| failed(&error))
+}
+
+fn gc_text(report: &GcReport) -> String {
+    let verb = if report.dry_run { "would remove" } else { "removed" };
+    let mut lines: Vec<String> = report.removed.iter().map(|item| format!("{verb} {item}")).collect();
+    lines.push(format!("{verb} {} items, {}", report.removed.len(), Bytes(report.bytes)));
+    lines.join("\n")
+}
+
+fn stats_text(stats: &StoreStatus) -> String {
+    [
+        format!("layers    {} in {}", stats.layers, Bytes(stats.layer_bytes)),
+        format!("patches   {} in {}, {} unfinished", stats.patches, Bytes(stats.patch_bytes), stats.partial_patches),
+        format!("images    {}, with {} manifests and configs", stats.images, stats.blobs),
+        format!("budget    {} of {} used", Bytes(stats.used_bytes), Bytes(stats.bytes_max)),
+        format!("disk      {} free", Bytes(stats.disk_free_bytes)),
+    ]
+    .join("\n")
+}
+
+/// What `store fsck` prints.
+#[derive(serde::Serialize)]
+struct Checked {
+    is_clean: bool,
+    layers: u64,
+    blobs: u64,
+    patches: u64,
+    images: u64,
+    bytes: u64,
+    findings: Vec<Row>,
+    findings_left_out: u64,
+}
+
+#[derive(serde::Serialize)]
+struct Row {
+    path: String,
+    damage: String,
+    repair: String,
+}
+
+fn fsck(source: &ConfigSource, rebuild: bool, output: &Output) -> Result<(), Failure> {
+    let config = config::load(source)?.config;
+    let options = Options { bytes_max: config.store.bytes_max.0, ..Options::default() };
+    let store = Store::open_repair(&config.data_dir.0, options).map_err(|error| match &error {
+        StoreError::FolderInUse { .. } => failed(&error).hint("stop the node first"),
+        _ => failed(&error),
+    })?;
+    let mode = if rebuild { FsckMode::Rebuild(&make_card) } else { FsckMode::Check };
+    let mut progress = Progress::new(output);
+    let report = store
+        .fsck(mode, unix_now(), &mut |step| progress.set("checking", step.bytes_done.0, step.bytes.0, ""))
+        .map_err(|error| failed(&error))?;
+    let checked = Checked {
+        is_clean: report.is_clean(),
+        layers: report.layers,
+        blobs: report.blobs,
+        patches: report.patches,
+        images: report.images,
+        bytes: report.bytes.0,
+        findings: report.findings.iter().map(row).collect(),
+        findings_left_out: report.findings_left_out,
+    };
+    output.value(&checked, |checked| {
+        let mut table = table(&["damage", "repair", "path"]);
+        for row in &checked.findings {
+            table.add_row([&row.damage, &row.repair, &row.path]);
+        }
+        let counts = format!(
+            "{} layers, {} blobs, {} patches, {} images, {}: {} findings",
+            checked.layers,
+            checked.blobs,
+            checked.patches,
+            checked.images,
+            Bytes(checked.bytes),
+            checked.findings.len() as u64 + checked.findings_left_out
+        );
+        if checked.findings.is_empty() { counts } else { format!("{table}\n{counts}") }
+    })?;
+    if checked.is_clean {
+        return Ok(());
+    }
+    let failure = Failure::new(Code::BadData, "the store is damaged");
+    Err(if rebuild {
+        failure.hint("what is named by an image and gone comes back with `lighter image pull`")
+    } else {
+        failure.hint("`lighter store fsck --rebuild` puts right what can be")
+    })
+}
+
+fn make_card(_: DiffId, tar: &mut dyn Read) -> Result<Card, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(lighter_image::scan_tar("the layer", tar, &mut io::sink(), &mut |_| {})?.card)
+}
+
+fn row(finding: &Finding) -> Row {
+    let damage = match &finding.damage {
+        Damage::WrongBytes { found } => format!("has sha256 {found}"),
+        Damage::NoFile => "no file, or one of another length".to_owned(),
+        Damage::NoRow => "not in the index".to_owned(),
+        Damage::Leftover => "left over".to_owned(),
+        Damage::Stranger => "not the store's".to_owned(),
+        Damage::NotHeld { item } => format!("names {item}, which is not held"),
+        Damage::Unreadable { why } => format!("unreadable: {why}"),
+    };
+    let repair = match &finding.repair {
+        Repair::None => "none".to_owned(),
+        Repair::Quarantined(path) => format!("moved to {}", path.display()),
+        Repair::Removed => "removed".to_owned(),
+        Repair::RowDeleted => "row deleted".to_owned(),
+        Repair::RowWritten => "row written".to_owned(),
+        Repair::FileWritten => "file written".to_owned(),
+    };
+    Row { path: finding.path.display().to_string(), damage, repair }
+}

@@ -1,0 +1,304 @@
+//! One wanted layer: whom to ask, whom not to ask for a while, and what the transfer under way brings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PeerId};
+use lighter_wire::{Offer, Quote, Refusal, Request};
+
+use crate::context::{Context, Purpose};
+use crate::directory::Peer;
+use crate::event::{AskId, Effect, FetchId, Part, PullId};
+use crate::planner::{self, Plan};
+use crate::settings::Settings;
+
+#[derive(Debug)]
+pub struct Target {
+    pub pulls: BTreeSet<PullId>,
+    pub state: State,
+    /// Fetches that failed since the last that brought something new; by busy peers not counted.
+    pub attempts: u32,
+    pub damaged: Vec<DiffId>,
+    pub last_failure: Option<String>,
+    excluded: BTreeMap<PeerId, Exclusion>,
+    /// When it was wanted, or when something new last came.
+    moved: Moment,
+    /// The most that ever was on disk of one patch: what goes beyond it is new.
+    most: Bytes,
+}
+
+#[derive(Debug)]
+pub enum State {
+    /// Nobody to ask, or as many fetches as may be are under way. Fails at `until` if nobody holds the layer.
+    Waiting {
+        until: Moment,
+    },
+    Quoting {
+        asked: BTreeMap<AskId, Plan>,
+        quoted: Vec<Plan>,
+    },
+    Fetching(Box<Fetching>),
+}
+
+/// A peer is not asked for the layer for a while.
+#[derive(Clone, Copy, Debug)]
+struct Exclusion {
+    until: Moment,
+    failures: u32,
+    /// It has the layer, and will have time for us.
+    busy: bool,
+}
+
+#[derive(Debug)]
+pub struct Fetching {
+    pub fetch: FetchId,
+    pub plan: Plan,
+    pub stop: Stop,
+    pub started: Moment,
+    /// When the first bytes came, and how many were there before.
+    pub first_bytes: Option<(Moment, Bytes)>,
+    /// Since when less than [`Settings::STALL_BYTES`] came.
+    pub checked: Moment,
+    /// What was on disk then, and what had been received.
+    pub checked_bytes: (Bytes, Bytes),
+    pub bytes: Bytes,
+    /// Whether it brought more than there ever was.
+    pub moved: bool,
+}
+
+/// Whether a fetch was told to stop, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    No,
+    Stalled,
+    /// Nobody wanted it any more.
+    Abandoned,
+}
+
+impl Target {
+    pub fn new(now: Moment, until: Moment, part: Option<&Part>) -> Self {
+        Self {
+            pulls: BTreeSet::new(),
+            state: State::Waiting { until },
+            attempts: 0,
+            damaged: Vec::new(),
+            last_failure: None,
+            excluded: BTreeMap::new(),
+            moved: now,
+            most: part.map_or(Bytes::ZERO, |part| part.bytes),
+        }
+    }
+
+    /// Asks the best few for quotes. False if there is nobody to ask.
+    pub fn begin(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> bool {
+        let excluded = |peer: PeerId| self.is_excluded(peer, context.now) || context.is_cut_off(peer);
+        let mut plans = planner::plans(id, context.own, context.directory, context.settings, &excluded, &self.damaged);
+        plans.retain(|plan| !self.whole_only() || plan.bases.is_empty());
+        let mut asked: BTreeMap<AskId, Plan> = BTreeMap::new();
+        for plan in plans {
+            if asked.len() >= Settings::QUOTES_MAX {
+                break;
+            }
+            if asked.values().any(|other| other.peer == plan.peer) {
+                continue;
+            }
+            let bases = self.offer(id, &plan, part, context);
+            let ask = context.ask(plan.peer, Purpose::Quote(id), Request::Quote { target: id, bases });
+            asked.insert(ask, plan);
+        }
+        if asked.is_empty() {
+            return false;
+        }
+        self.state = State::Quoting { asked, quoted: Vec::new() };
+        true
+    }
+
+    /// Waits for another chance: for as long as patience lasts, counted from when those who are busy may be asked again.
+    pub fn wait(&mut self, context: &Context<'_>) {
+        let busy = self.excluded.values().filter(|exclusion| exclusion.busy).map(|exclusion| exclusion.until);
+        let from = busy.fold(context.now, Ord::max);
+        self.state = State::Waiting { until: from + context.settings.patience };
+    }
+
+    /// Whether somebody could be asked now.
+    pub fn has_source(&self, id: DiffId, context: &Context<'_>) -> bool {
+        context.directory.holders(id).iter().any(|&peer| {
+            context.directory.peer(peer).is_some_and(Peer::is_connected)
+                && !self.is_excluded(peer, context.now)
+                && !context.is_cut_off(peer)
+        })
+    }
+
+    /// The next moment after `now` at which a waiting target has something to do.
+    pub fn deadline(&self, until: Moment, now: Moment) -> Option<Moment> {
+        let retries = self.excluded.values().map(|exclusion| exclusion.until);
+        retries.chain([until]).filter(|moment| *moment > now).min()
+    }
+
+    /// The bases to name to a provider: a part's own first, then the plan's, then others that help.
+    pub fn offer(&self, id: DiffId, plan: &Plan, part: Option<&Part>, context: &Context<'_>) -> Vec<DiffId> {
+        if self.whole_only() {
+            return Vec::new();
+        }
+        let Some(card) = context.directory.card(id) else { return plan.bases.clone() };
+        let mut bases = planner::offered_bases(card, plan, context.own, &self.damaged);
+        for base in part.iter().flat_map(|part| &part.bases).rev() {
+            if context.own.holds(*base) && !self.damaged.contains(base) {
+                bases.retain(|other| other != base);
+                bases.insert(0, *base);
+            }
+        }
+        bases.truncate(lighter_wire::BASES_MAX);
+        bases
+    }
+
+    /// A peer failed at this layer: it is not asked for a while, twice as long each time, and half as long again at
+    /// most, so that those whom a peer turned away do not come back together.
+    pub fn exclude(&mut self, peer: PeerId, why: String, context: &Context<'_>) {
+        self.exclude_for(peer, Settings::BACKOFF_DOUBLINGS, false, context);
+        self.last_failure = Some(format!("{peer}: {why}"));
+    }
+
+    pub fn refused(&mut self, id: DiffId, from: PeerId, refusal: Refusal, context: &mut Context<'_>) {
+        if refusal == Refusal::NotHeld {
+            context.directory.denied(from, id);
+        }
+        let patient = context.now.since(self.moved) < Settings::BUSY_MAX;
+        if refusal == Refusal::Busy && patient {
+            self.exclude_for(from, Settings::BUSY_DOUBLINGS, true, context);
+            self.last_failure = Some(format!("{from}: {refusal}"));
+        } else {
+            self.exclude(from, refusal.to_string(), context);
+        }
+    }
+
+    /// So much of one patch is on disk. Whether that is more than ever: then failures so far are forgiven.
+    pub fn reached(&mut self, bytes: Bytes, now: Moment) -> bool {
+        let new = bytes > self.most;
+        if new {
+            self.most = bytes;
+            self.moved = now;
+            self.attempts = 0;
+            self.excluded.values_mut().for_each(|exclusion| exclusion.failures = 0);
+        }
+        new
+    }
+
+    fn exclude_for(&mut self, peer: PeerId, doublings: u32, busy: bool, context: &Context<'_>) {
+        let new = Exclusion { until: context.now, failures: 0, busy };
+        let exclusion = self.excluded.entry(peer).or_insert(new);
+        let backoff = Settings::BACKOFF * (1 << exclusion.failures.min(doublings));
+        let spread = planner::spread(context.settings.seed.wrapping_add(context.now.0), peer) % 512;
+        exclusion.until = context.now + backoff + backoff * (spread as u32) / 1024;
+        exclusion.failures += 1;
+        exclusion.busy = busy;
+    }
+
+    fn is_excluded(&self, peer: PeerId, now: Moment) -> bool {
+        self.excluded.get(&peer).is_some_and(|exclusion| exclusion.until > now)
+    }
+
+    /// When half of the attempts are used up, no patch is trusted to work.
+    fn whole_only(&self) -> bool {
+        self.attempts >= Settings::ATTEMPTS_MAX / 2
+    }
+}
+
+impl Fetching {
+    pub fn new(fetch: FetchId, plan: Plan, on_disk: Bytes, now: Moment) -> Self {
+        Self {
+            fetch,
+            plan,
+            stop: Stop::No,
+            started: now,
+            first_bytes: None,
+            checked: now,
+            checked_bytes: (on_disk, Bytes::ZERO),
+            bytes: on_disk,
+            moved: false,
+        }
+    }
+
+    pub fn check_stall(&mut self, context: &mut Context<'_>) {
+        if context.now.since(self.checked) >= context.settings.stall_timeout {
+            self.stop(Stop::Stalled, context.effects);
+        }
+    }
+
+    pub fn stop(&mut self, why: Stop, effects: &mut Vec<Effect>) {
+        if self.stop == Stop::No {
+            self.stop = why;
+            effects.push(Effect::StopFetch(self.fetch));
+        }
+    }
+
+    /// A fetch that was told to stop has no deadline: its end is on the way.
+    pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
+        (self.stop == Stop::No).then(|| self.checked + settings.stall_timeout)
+    }
+
+    pub fn working(&mut self, now: Moment) {
+        if now.since(self.started) < Settings::WORKING_MAX {
+            self.checked = now;
+        }
+    }
+
+    pub fn receiving(&mut self, received: Bytes, now: Moment) {
+        if received - self.checked_bytes.1 >= Bytes(Settings::STALL_BYTES) {
+            self.checked = now;
+            self.checked_bytes.1 = received;
+        }
+    }
+
+    /// Less on disk than before is the beginning of another patch.
+    pub fn progress(&mut self, bytes: Bytes, now: Moment) {
+        self.first_bytes.get_or_insert((now, bytes));
+        if bytes < self.checked_bytes.0 || bytes - self.checked_bytes.0 >= Bytes(Settings::STALL_BYTES) {
+            self.checked = now;
+            self.checked_bytes.0 = bytes;
+        }
+        self.bytes = bytes;
+    }
+
+    /// Transfers too short to tell a rate by teach nothing.
+    pub fn learn_rate(&self, context: &mut Context<'_>) {
+        let Some((since, before)) = self.first_bytes else { return };
+        let took = context.now.since(since);
+        let received = self.bytes - before;
+        if took >= Duration::from_secs(1) && received > Bytes::KIB.times(64) {
+            let rate = u128::from(received.0) * 1000 / took.as_millis();
+            context.directory.measured(self.plan.peer, BytesPerSecond(u64::try_from(rate).unwrap_or(u64::MAX)));
+        }
+    }
+}
+
+impl Plan {
+    /// Whether going on with `part` is going on with this plan.
+    pub fn resumes(&self, part: &Part) -> bool {
+        match self.ready {
+            Some(patch) => patch == part.patch,
+            // The same bases give the same patch on every node.
+            None => self.bases == part.bases,
+        }
+    }
+
+    /// The plan as the provider quoted it; `None` if it names bases that this node does not hold. What is on disk of
+    /// that patch need not be sent again.
+    pub fn quoted(self, quote: Quote, part: Option<&Part>, context: &Context<'_>) -> Option<Self> {
+        if !quote.bases.iter().all(|&base| context.own.holds(base)) {
+            return None;
+        }
+        let (ready, bytes) = match quote.offer {
+            Offer::Ready { patch, bytes } => (Some(patch), bytes),
+            Offer::Predicted { bytes } if quote.bases.is_empty() => (None, bytes),
+            Offer::Predicted { bytes } => (None, context.directory.calibrated(bytes)),
+        };
+        let mut plan = Self { bases: quote.bases, ready, wait: quote.wait, ..self };
+        let have = part.filter(|part| plan.resumes(part)).map_or(Bytes::ZERO, |part| part.bytes);
+        plan.bytes = bytes - have;
+        let peer = context.directory.peer(plan.peer);
+        let rate = peer.map_or(context.settings.uplink_rate, |peer| planner::expected_rate(peer, context.settings));
+        plan.transfer = plan.bytes.at(rate);
+        Some(plan)
+    }
+}

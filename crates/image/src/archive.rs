@@ -1,0 +1,142 @@
+//! The files within an image archive: a tar of an OCI layout, or what `docker save` writes. The tar is walked once for
+//! its table of contents; files are then read in place. Nothing is unpacked; links are followed within the table only.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use crate::error::ImageError;
+use crate::files::{Files, OpenFile, relative_path};
+use crate::limits::ARCHIVE_ENTRIES_MAX;
+use crate::media::LayerMedia;
+use crate::tar::{EntryKind, TarError, TarReader};
+
+/// How many links may lead to a file: `docker save` uses one.
+const LINKS_MAX: u32 = 8;
+
+/// An image archive as [`Files`]. Holds a table of at most [`ARCHIVE_ENTRIES_MAX`] names.
+#[derive(Debug)]
+pub struct ArchiveFiles<R> {
+    reader: R,
+    entries: BTreeMap<String, Place>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Content {
+        offset: u64,
+        bytes: u64,
+    },
+    /// Another name of the table, or `None` for a link that leaves the archive.
+    Link(Option<String>),
+    /// The name stands there twice: two readers could take it for two things.
+    Twice,
+}
+
+impl<R: Read + Seek> ArchiveFiles<R> {
+    /// Reads the table of contents. `path` is what messages call the archive.
+    ///
+    /// # Errors
+    /// `Unsupported` for what is no tar (a compressed one is named), `Damaged`, `TooLarge` for too many entries,
+    /// `Read`.
+    pub fn open(path: &str, mut reader: R) -> Result<Self, ImageError> {
+        let mut first = Vec::new();
+        reader.by_ref().take(512).read_to_end(&mut first).map_err(|error| ImageError::read(path, error))?;
+        let end = reader.seek(SeekFrom::End(0)).map_err(|error| ImageError::read(path, error))?;
+        reader.seek(SeekFrom::Start(0)).map_err(|error| ImageError::read(path, error))?;
+        let unsupported = |found: &str, wanted| {
+            Err(ImageError::Unsupported { what: path.to_owned(), found: found.to_owned(), wanted })
+        };
+        match LayerMedia::from_first_bytes(&first) {
+            LayerMedia::Gzip => return unsupported("a gzip-compressed archive", "an uncompressed tar (gunzip it)"),
+            LayerMedia::Zstd => return unsupported("a zstd-compressed archive", "an uncompressed tar (unzstd it)"),
+            LayerMedia::Plain => {}
+        }
+        let mut entries = BTreeMap::new();
+        let mut tar = TarReader::seekable(io::BufReader::with_capacity(512, &mut reader));
+        let mut is_first = true;
+        loop {
+            let entry = match tar.next_entry() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(TarError::Damaged { .. }) if is_first => {
+                    return unsupported("a file that is no tar", "an OCI archive or a docker save archive");
+                }
+                Err(error) => return Err(tar_error(path, error)),
+            };
+            is_first = false;
+            if entry.content_offset.saturating_add(entry.content_bytes) > end {
+                return Err(ImageError::damaged(path, end, "the archive ends within a file"));
+            }
+            if entries.len() >= ARCHIVE_ENTRIES_MAX {
+                let what = format!("number of entries in {path}");
+                return Err(ImageError::TooLarge { what, limit: ARCHIVE_ENTRIES_MAX as u64 });
+            }
+            // A name that leaves the archive is one that nothing can ask for.
+            let Some(name) = std::str::from_utf8(&entry.path).ok().and_then(relative_path) else { continue };
+            let place = match entry.kind {
+                EntryKind::File => Place::Content { offset: entry.content_offset, bytes: entry.content_bytes },
+                EntryKind::SymbolicLink => Place::Link(resolve_link(name, &entry.link)),
+                EntryKind::HardLink => Place::Link(resolve_link("", &entry.link)),
+                _ => continue,
+            };
+            entries.entry(name.to_owned()).and_modify(|place| *place = Place::Twice).or_insert(place);
+        }
+        Ok(Self { reader, entries })
+    }
+
+    fn find(&self, path: &str) -> io::Result<Option<(u64, u64)>> {
+        let mut name = path;
+        for _ in 0..=LINKS_MAX {
+            let problem = match self.entries.get(name) {
+                None if name == path => return Ok(None),
+                None => format!("it is a link to {name:?}, which is missing"),
+                Some(Place::Content { offset, bytes }) => return Ok(Some((*offset, *bytes))),
+                Some(Place::Twice) => "it is in the archive twice".to_owned(),
+                Some(Place::Link(None)) => "it is a link that leaves the archive".to_owned(),
+                Some(Place::Link(Some(target))) => {
+                    name = target;
+                    continue;
+                }
+            };
+            return Err(ImageError::damaged(path, 0, problem).into());
+        }
+        Err(ImageError::damaged(path, 0, "it is a link to a link, without end").into())
+    }
+}
+
+impl<R: Read + Seek + Send> Files for ArchiveFiles<R> {
+    fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>> {
+        let Some((offset, bytes)) = self.find(path)? else { return Ok(None) };
+        self.reader.seek(SeekFrom::Start(offset))?;
+        Ok(Some(OpenFile { reader: Box::new((&mut self.reader).take(bytes)), bytes }))
+    }
+}
+
+/// Where a link at `from` points, as a name of the archive; `None` if it leaves the archive.
+fn resolve_link(from: &str, target: &[u8]) -> Option<String> {
+    let target = std::str::from_utf8(target).ok()?;
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            ".." => drop(parts.pop()?),
+            "." => {}
+            part => parts.push(part),
+        }
+    }
+    let name = parts.join("/");
+    relative_path(&name).map(str::to_owned)
+}
+
+fn tar_error(path: &str, error: TarError) -> ImageError {
+    match error {
+        TarError::Read { source, .. } => ImageError::read(path, source),
+        TarError::Damaged { offset, problem } => ImageError::damaged(path, offset, problem),
+        TarError::TooLarge { what, limit, offset } => {
+            ImageError::TooLarge { what: format!("{what} at byte {offset} of {path}"), limit }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Archives that are none, and archives with tricks in their table of contents.
+
+use std::io::Cursor;
+
+use super::*;
+use crate::testing::{compress, layout, small_tar, tar_entry};
+
+fn open(bytes: Vec<u8>) -> Result<ArchiveFiles<Cursor<Vec<u8>>>, ImageError> {
+    ArchiveFiles::open("image.tar", Cursor::new(bytes))
+}
+
+fn read(archive: &mut ArchiveFiles<Cursor<Vec<u8>>>, path: &str) -> Result<Option<Vec<u8>>, String> {
+    let Some(mut file) = archive.open_file(path).map_err(|error| error.to_string())? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.reader.read_to_end(&mut bytes).unwrap();
+    Ok(Some(bytes))
+}
+
+impl ArchiveFiles<Cursor<Vec<u8>>> {
+    fn open_file(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>> {
+        Files::open(self, path)
+    }
+}
+
+#[test]
+fn what_is_no_archive_is_named() {
+    let check = |bytes: Vec<u8>, words: &str| {
+        let error = open(bytes).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    let good = layout(&[(small_tar("a"), LayerMedia::Plain)]).to_archive();
+    check(compress(&good, LayerMedia::Gzip), "a gzip-compressed archive, wanted an uncompressed tar (gunzip it)");
+    check(compress(&good, LayerMedia::Zstd), "a zstd-compressed archive");
+    check(b"%PDF-1.7 and so on".to_vec(), "a file that is no tar");
+    check(vec![b'x'; 100_000], "a file that is no tar");
+    for cut in [600, good.len() / 2, good.len() - 2000] {
+        check(good[..cut].to_vec(), "is damaged at byte");
+    }
+}
+
+#[test]
+fn an_empty_archive_is_an_image_of_no_kind() {
+    let error = crate::testing::import(open(vec![0; 10240]).unwrap(), crate::Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("neither index.json nor manifest.json"), "{error}");
+}
+
+#[test]
+fn names_are_found_as_written_and_with_a_dot() {
+    let tar = [tar_entry("./a", b'0', b"one", ""), tar_entry("b/c", b'0', b"two", "")].concat();
+    let mut archive = open(tar).unwrap();
+    assert_eq!(read(&mut archive, "a"), Ok(Some(b"one".to_vec())));
+    assert_eq!(read(&mut archive, "b/c"), Ok(Some(b"two".to_vec())));
+    assert_eq!(read(&mut archive, "b"), Ok(None));
+}
+
+#[test]
+fn names_that_leave_the_archive_are_out_of_reach_and_doubles_are_refused() {
+    let tar = [
+        tar_entry("../a", b'0', b"x", ""),
+        tar_entry("/b", b'0', b"x", ""),
+        tar_entry("c", b'0', b"x", ""),
+        tar_entry("./c", b'0', b"y", ""),
+        tar_entry("d", b'2', b"", "e/../c/../f"),
+        tar_entry("f", b'0', b"z", ""),
+    ];
+    let mut archive = open(tar.concat()).unwrap();
+    assert_eq!(read(&mut archive, "a"), Ok(None));
+    assert_eq!(read(&mut archive, "b"), Ok(None));
+    assert!(read(&mut archive, "c").unwrap_err().contains("in the archive twice"));
+    assert_eq!(read(&mut archive, "d"), Ok(Some(b"z".to_vec())));
+}
+
+#[test]
+fn too_many_entries_are_refused() {
+    let mut tar = Vec::new();
+    for index in 0..=ARCHIVE_ENTRIES_MAX {
+        tar.extend(tar_entry(&format!("{index}"), b'0', b"", ""));
+    }
+    assert!(open(tar).unwrap_err().to_string().contains("number of entries"));
+}

@@ -1,0 +1,148 @@
+//! Finds an image in a `docker save` archive: `manifest.json`, a config, and layers that only their DiffIds name.
+//!
+//! Source: Docker image specification 1.2 and 1.3, "Combined Image JSON + Filesystem Changeset Format".
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use lighter_types::{Bytes, DiffId, OciDigest};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::error::ImageError;
+use crate::export::manifest_json;
+use crate::files::{Files, relative_path};
+use crate::layout::listed;
+use crate::limits::LAYERS_MAX;
+use crate::manifest::{BlobDescriptor, LayerDescriptor, digest_of, parse, parse_config};
+use crate::media::{LayerMedia, OCI_CONFIG};
+use crate::open::{ImportedImage, Selector, SourceKind, open_file, read_document};
+
+/// One image of `manifest.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ArchiveImage {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// The image, and the path of each layer.
+pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(ImportedImage, Vec<String>), ImageError> {
+    let bytes = read_document(files, "manifest.json", "the docker archive")?;
+    let images: Vec<ArchiveImage> = parse("manifest.json", "a docker archive's list of images", &bytes)?;
+    let chosen = choose(images, selector)?;
+    if chosen.layers.len() > LAYERS_MAX {
+        let what = "number of layers in manifest.json".to_owned();
+        return Err(ImageError::TooLarge { what, limit: LAYERS_MAX as u64 });
+    }
+    let config_path = path_in_archive(&chosen.config)?;
+    let config_bytes = read_document(files, config_path, "manifest.json")?;
+    let config_digest = digest_of(&config_bytes);
+    check_config_name(config_path, &config_digest)?;
+    let config = parse_config(&config_bytes, &config_digest)?;
+    if let Some(wanted) = &selector.platform {
+        let accepted = config.platform.as_ref().is_some_and(|offered| wanted.accepts(offered));
+        if !accepted {
+            let present = config.platform.map_or_else(|| "none that names one".to_owned(), |found| found.to_string());
+            return Err(ImageError::NoMatch { wanted: format!("for {wanted}"), present });
+        }
+    }
+    if chosen.layers.len() != config.diff_ids.len() {
+        let problem =
+            format!("it names {} layers where its config names {}", chosen.layers.len(), config.diff_ids.len());
+        return Err(ImageError::damaged("manifest.json", 0, problem));
+    }
+    let mut layers = Vec::new();
+    let mut paths = Vec::new();
+    for (path, &diff_id) in chosen.layers.iter().zip(&config.diff_ids) {
+        let path = path_in_archive(path)?;
+        layers.push(LayerDescriptor { diff_id, blob: describe_layer(files, path, diff_id)? });
+        paths.push(path.to_owned());
+    }
+    let config_blob = BlobDescriptor {
+        digest: config_digest,
+        media_type: OCI_CONFIG.to_owned(),
+        bytes: Bytes(config_bytes.len() as u64),
+    };
+    let blobs: Vec<_> = layers.iter().map(|layer| layer.blob.clone()).collect();
+    let manifest_bytes = manifest_json(&config_blob, &blobs, &Default::default());
+    let image = ImportedImage {
+        source_kind: SourceKind::DockerArchive,
+        manifest_digest: digest_of(&manifest_bytes),
+        manifest_bytes,
+        config_digest,
+        config_bytes,
+        layers,
+        platform: config.platform,
+        ref_name: selector.ref_name.clone().or_else(|| chosen.repo_tags.unwrap_or_default().into_iter().next()),
+    };
+    Ok((image, paths))
+}
+
+fn choose(images: Vec<ArchiveImage>, selector: &Selector) -> Result<ArchiveImage, ImageError> {
+    let names = |image: &ArchiveImage| image.repo_tags.clone().unwrap_or_default();
+    let present: BTreeSet<String> = images.iter().flat_map(names).collect();
+    let is_wanted =
+        |image: &ArchiveImage| selector.ref_name.as_ref().is_none_or(|wanted| names(image).contains(wanted));
+    let mut wanted = images.into_iter().filter(is_wanted);
+    match (wanted.next(), wanted.next()) {
+        (Some(image), None) => Ok(image),
+        _ => Err(ImageError::NoMatch {
+            wanted: selector
+                .ref_name
+                .as_ref()
+                .map_or("the archive's only one".to_owned(), |name| format!("named {name:?}")),
+            present: listed(present.iter().map(String::as_str).collect()),
+        }),
+    }
+}
+
+/// A path that `manifest.json` names, if it stays within the archive.
+fn path_in_archive(path: &str) -> Result<&str, ImageError> {
+    relative_path(path).ok_or_else(|| {
+        let shown: String = path.chars().take(80).collect();
+        ImageError::damaged("manifest.json", 0, format!("{shown:?} is not a path within the archive"))
+    })
+}
+
+/// A config is called by its sha256, if by anything that looks like one: `HEX.json` or `blobs/sha256/HEX`.
+fn check_config_name(path: &str, found: &OciDigest) -> Result<(), ImageError> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    match OciDigest::from_hex(name.strip_suffix(".json").unwrap_or(name)) {
+        Ok(expected) if expected != *found => Err(ImageError::Digest {
+            what: format!("sha256 of config {path}"),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What a registry would serve for the layer as it stands here: a plain tar, or, as some builders write, a compressed
+/// one, which is read once for its digest.
+fn describe_layer(files: &mut dyn Files, path: &str, diff_id: DiffId) -> Result<BlobDescriptor, ImageError> {
+    let mut file = open_file(files, path, "manifest.json")?;
+    let mut first = Vec::new();
+    file.reader.by_ref().take(4).read_to_end(&mut first).map_err(|error| ImageError::read(path, error))?;
+    let media = LayerMedia::from_first_bytes(&first);
+    let digest = match media {
+        LayerMedia::Plain => OciDigest::new(*diff_id.as_bytes()),
+        LayerMedia::Gzip | LayerMedia::Zstd => {
+            let mut hasher = Sha256::new();
+            hasher.update(&first);
+            let mut buffer = vec![0; 256 << 10];
+            loop {
+                match file.reader.read(&mut buffer).map_err(|error| ImageError::read(path, error))? {
+                    0 => break,
+                    count => hasher.update(&buffer[..count]),
+                }
+            }
+            OciDigest::new(hasher.finalize().into())
+        }
+    };
+    Ok(BlobDescriptor { digest, media_type: media.media_type().to_owned(), bytes: Bytes(file.bytes) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Docker archives that are right, and some with one lie each.
+
+use std::io::Cursor;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::limits::Limits;
+use crate::open::open_image;
+use crate::testing::{MemoryFiles, check_refused, compress, docker_archive, import, layout, small_tar, tar_entry};
+use crate::{ArchiveFiles, ImageError};
+
+fn layers() -> Vec<Vec<u8>> {
+    vec![small_tar("one"), small_tar("two")]
+}
+
+fn with_manifest(edit: impl Fn(&mut Value)) -> MemoryFiles {
+    let mut files = docker_archive(&layers());
+    let mut manifest: Value = serde_json::from_slice(&files.0["manifest.json"]).unwrap();
+    edit(&mut manifest);
+    files.0.insert("manifest.json".into(), manifest.to_string().into_bytes());
+    files
+}
+
+#[test]
+fn gives_the_tars_and_a_manifest_of_its_own() {
+    let files = docker_archive(&layers());
+    assert_eq!(import(files.clone(), Limits::default()).unwrap(), layers());
+    let opened = open_image(files.clone(), &Selector::default(), Limits::default()).unwrap();
+    let image = opened.image();
+    assert_eq!(image.source_kind, SourceKind::DockerArchive);
+    assert_eq!(image.ref_name.as_deref(), Some("demo/app:1"));
+    let manifest = crate::parse_manifest(&image.manifest_bytes, &image.manifest_digest).unwrap();
+    let config = crate::parse_config(&image.config_bytes, &image.config_digest).unwrap();
+    assert_eq!(crate::image_layers(&manifest, &config).unwrap(), image.layers);
+    assert_eq!(image.layers[0].blob.digest.as_bytes(), image.layers[0].diff_id.as_bytes());
+}
+
+#[test]
+fn compressed_layers_are_told_by_their_bytes() {
+    for media in [LayerMedia::Gzip, LayerMedia::Zstd] {
+        let mut files = docker_archive(&layers());
+        let blob = compress(&layers()[1], media);
+        files.0.insert("1/layer.tar".into(), blob.clone());
+        assert_eq!(import(files.clone(), Limits::default()).unwrap(), layers());
+        let opened = open_image(files, &Selector::default(), Limits::default()).unwrap();
+        let described = &opened.image().layers[1].blob;
+        assert_eq!((described.digest, described.media_type.as_str()), (digest_of(&blob), media.media_type()));
+    }
+}
+
+#[test]
+fn an_archive_with_both_forms_is_a_layout() {
+    let mut files = layout(&[(small_tar("oci"), LayerMedia::Plain)]);
+    files.0.extend(docker_archive(&layers()).0);
+    assert_eq!(import(files, Limits::default()).unwrap(), [small_tar("oci")]);
+}
+
+#[test]
+fn lies_are_refused() {
+    let check = |edit: &dyn Fn(&mut Value), words: &str| check_refused(&with_manifest(edit), words);
+    check(&|list| list[0]["Layers"][0] = json!("../../etc/passwd"), "not a path within the archive");
+    check(&|list| list[0]["Layers"][0] = json!("/etc/passwd"), "not a path within the archive");
+    check(&|list| list[0]["Layers"][0] = json!("a/../../b"), "not a path within the archive");
+    check(&|list| list[0]["Config"] = json!("../config.json"), "not a path within the archive");
+    check(&|list| list[0]["Layers"][0] = json!("9/layer.tar"), "9/layer.tar is missing; manifest.json names it");
+    check(&|list| list[0]["Layers"].as_array_mut().unwrap().swap(0, 1), "diff_id 0 of the config");
+    check(&|list| drop(list[0]["Layers"].as_array_mut().unwrap().pop()), "1 layers where its config names 2");
+    check(&|list| list[0]["Layers"] = json!(vec!["0/layer.tar"; 129]), "over the limit of 128");
+    check(&|list| list.as_array_mut().unwrap().clear(), "there are: none");
+    check(&|list| *list = json!({ "schemaVersion": 2 }), "is not a docker archive's list of images");
+    let mut files = docker_archive(&layers());
+    let config = files.0.keys().find(|path| path.ends_with(".json") && path.len() > 60).unwrap().clone();
+    files.0.get_mut(&config).unwrap().push(b' ');
+    check_refused(&files, "sha256 of config");
+    let mut files = docker_archive(&layers());
+    files.0.get_mut("0/layer.tar").unwrap()[600] ^= 1;
+    check_refused(&files, "sha256 of the tar");
+}
+
+#[test]
+fn images_are_chosen_by_tag_and_platform() {
+    let files = with_manifest(|list| {
+        let mut second = list[0].clone();
+        second["RepoTags"] = json!(["demo/app:2", "demo/app:latest"]);
+        list.as_array_mut().unwrap().push(second);
+    });
+    let choose = |ref_name: Option<&str>, platform: Option<&str>| -> Result<_, ImageError> {
+        let ref_name = ref_name.map(str::to_owned);
+        let selector = Selector { ref_name, platform: platform.map(|text| text.parse().unwrap()) };
+        Ok(open_image(files.clone(), &selector, Limits::default())?.image().ref_name.clone())
+    };
+    assert_eq!(choose(Some("demo/app:latest"), None).unwrap().as_deref(), Some("demo/app:latest"));
+    assert!(choose(Some("demo/app:2"), Some("linux/amd64")).is_ok());
+    for (name, platform, words) in [
+        (None, None, "demo/app:1, demo/app:2, demo/app:latest"),
+        (Some("demo/app:3"), None, "named \"demo/app:3\""),
+        (Some("demo/app:1"), Some("linux/arm64"), "for linux/arm64; there are: linux/amd64"),
+    ] {
+        let error = choose(name, platform).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+/// An archive of `files`, with these entries in front.
+fn archive_with(entries: &[Vec<u8>], files: &MemoryFiles) -> ArchiveFiles<Cursor<Vec<u8>>> {
+    let bytes = [entries.concat(), files.to_archive()].concat();
+    ArchiveFiles::open("saved.tar", Cursor::new(bytes)).unwrap()
+}
+
+/// `docker save` writes a layer that stands twice as a link to the first.
+#[test]
+fn links_within_the_archive_are_followed() {
+    let same = vec![small_tar("one"), small_tar("one"), small_tar("one")];
+    let mut files = docker_archive(&same);
+    files.0.remove("1/layer.tar");
+    files.0.remove("2/layer.tar");
+    let links =
+        [tar_entry("1/layer.tar", b'2', b"", "../0/layer.tar"), tar_entry("2/layer.tar", b'1', b"", "0/layer.tar")];
+    assert_eq!(import(archive_with(&links, &files), Limits::default()).unwrap(), same);
+}
+
+#[test]
+fn other_links_are_refused() {
+    for (link, words) in [
+        ("../../etc/passwd", "a link that leaves the archive"),
+        ("/etc/passwd", "a link that leaves the archive"),
+        ("layer.tar", "a link to a link, without end"),
+        ("nothing", "which is missing"),
+    ] {
+        let mut files = docker_archive(&layers());
+        files.0.remove("1/layer.tar");
+        let archive = archive_with(&[tar_entry("1/layer.tar", b'2', b"", link)], &files);
+        let error = import(archive, Limits::default()).unwrap_err().to_string();
+        assert!(error.contains(words), "{link}: {error}");
+    }
+}

@@ -1,0 +1,301 @@
+//! One layer's blob as a stream of its tar: inflated, capped, and checked against what its descriptor says.
+//!
+//! Invariant: a reader that reaches its end has seen the whole blob, of the length and the sha256 that were named, and
+//! nothing behind the compressed data. Whether the tar is the one that the config names is for [`crate::scan`] to say.
+//!
+//! Sources: RFC 1952 (gzip; several members make one file), RFC 8878 (zstd; several frames, skippable frames).
+
+use std::fmt::Display;
+use std::io::{self, BufRead, BufReader, Read};
+
+use flate2::bufread::GzDecoder;
+use lighter_types::{Bytes, OciDigest};
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use sha2::{Digest, Sha256};
+
+use crate::error::ImageError;
+use crate::files::OpenFile;
+use crate::limits::Limits;
+use crate::media::LayerMedia;
+use crate::scan::TarSource;
+
+/// How much of the blob is read at a time.
+const BLOB_BUFFER_BYTES: usize = 256 << 10;
+/// How much zstd decodes at a time: one block at most (RFC 8878, section 3.1.1.2).
+const ZSTD_STEP: BlockDecodingStrategy = BlockDecodingStrategy::UptoBlocks(1);
+
+/// The tar of one layer. Reading it to its end checks the blob.
+pub struct LayerReader<'a> {
+    decoder: Decoder<'a>,
+    /// What messages call the layer.
+    path: String,
+    blob_bytes: u64,
+    tar_bytes: u64,
+    tar_bytes_max: u64,
+    is_done: bool,
+}
+
+enum Decoder<'a> {
+    Plain(BufReader<Blob<'a>>),
+    /// `None` only while one member's decoder is exchanged for the next one's.
+    Gzip(Box<Option<GzDecoder<BufReader<Blob<'a>>>>>),
+    Zstd {
+        blob: BufReader<Blob<'a>>,
+        frame: Box<FrameDecoder>,
+        is_within_frame: bool,
+    },
+}
+
+impl<'a> LayerReader<'a> {
+    /// Reads `file` as a blob that is to have `bytes` bytes and, if named, the sha256 `digest`.
+    ///
+    /// # Errors
+    /// `Size` if the file has another length, `TooLarge` if even the blob is over the limit for layers.
+    pub(crate) fn new(
+        path: String,
+        file: OpenFile<'a>,
+        media: LayerMedia,
+        bytes: Bytes,
+        digest: Option<OciDigest>,
+        limits: &Limits,
+    ) -> Result<Self, ImageError> {
+        if file.bytes != bytes.0 {
+            return Err(ImageError::Size { what: path, expected: bytes.0, found: file.bytes });
+        }
+        if bytes > limits.tar_bytes_max {
+            return Err(ImageError::TooLarge { what: format!("size of {path}"), limit: limits.tar_bytes_max.0 });
+        }
+        let blob = Blob {
+            path: path.clone(),
+            reader: file.reader,
+            position: 0,
+            bytes: bytes.0,
+            check: digest.map(|digest| (digest, Sha256::new())),
+            failure: None,
+        };
+        let blob = BufReader::with_capacity(BLOB_BUFFER_BYTES, blob);
+        let (decoder, tar_bytes_max) = match media {
+            LayerMedia::Plain => (Decoder::Plain(blob), limits.tar_bytes_max.0),
+            LayerMedia::Gzip => (Decoder::Gzip(Box::new(Some(GzDecoder::new(blob)))), limits.tar_bytes_of(bytes).0),
+            LayerMedia::Zstd => {
+                let mut frame = Box::new(FrameDecoder::new());
+                frame.set_max_window_size(limits.zstd_window_bytes_max.0);
+                (Decoder::Zstd { blob, frame, is_within_frame: false }, limits.tar_bytes_of(bytes).0)
+            }
+        };
+        Ok(Self { decoder, path, blob_bytes: bytes.0, tar_bytes: 0, tar_bytes_max, is_done: false })
+    }
+
+    /// What messages call the layer: `layer` and the digest of its blob.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Length of the blob, from its descriptor.
+    pub fn blob_bytes(&self) -> Bytes {
+        Bytes(self.blob_bytes)
+    }
+
+    fn blob(&self) -> Option<&BufReader<Blob<'a>>> {
+        match &self.decoder {
+            Decoder::Plain(blob) | Decoder::Zstd { blob, .. } => Some(blob),
+            Decoder::Gzip(member) => (**member).as_ref().map(GzDecoder::get_ref),
+        }
+    }
+
+    fn blob_mut(&mut self) -> Option<&mut Blob<'a>> {
+        match &mut self.decoder {
+            Decoder::Plain(blob) | Decoder::Zstd { blob, .. } => Some(blob.get_mut()),
+            Decoder::Gzip(member) => (**member).as_mut().map(|member| member.get_mut().get_mut()),
+        }
+    }
+
+    /// Where in the blob decoding stands.
+    fn offset(&self) -> u64 {
+        self.blob().map_or(0, |blob| blob.get_ref().position - blob.buffer().len() as u64)
+    }
+
+    fn damaged(&self, problem: impl Into<String>) -> ImageError {
+        ImageError::damaged(&self.path, self.offset(), problem)
+    }
+
+    /// Why a decoder failed: its blob could not be read, or else what was read is damaged.
+    fn decoder_error(&mut self, error: impl Display) -> ImageError {
+        match self.blob_mut().and_then(|blob| blob.failure.take()) {
+            Some(failure) => failure,
+            None => self.damaged(error.to_string()),
+        }
+    }
+
+    fn zstd_error(&mut self, error: FrameDecoderError) -> ImageError {
+        match error {
+            FrameDecoderError::WindowSizeTooBig { requested, max } => {
+                let what = format!("zstd window of {requested} bytes in {}", self.path);
+                ImageError::TooLarge { what, limit: max }
+            }
+            FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::BadMagicNumber(_)) if self.tar_bytes > 0 => {
+                self.damaged("more bytes after the end of the zstd data")
+            }
+            error => self.decoder_error(error),
+        }
+    }
+
+    fn read_gzip(&mut self, buffer: &mut [u8]) -> Result<usize, ImageError> {
+        let Decoder::Gzip(state) = &mut self.decoder else { return Ok(0) };
+        let error = loop {
+            let Some(member) = state.as_mut() else { return Ok(0) };
+            match member.read(buffer) {
+                Ok(0) => {}
+                Ok(count) => return Ok(count),
+                Err(error) => break error,
+            }
+            match member.get_mut().fill_buf() {
+                Ok([]) => return Ok(0),
+                Ok([0x1f, ..]) => **state = state.take().map(|member| GzDecoder::new(member.into_inner())),
+                Ok(_) => return Err(self.damaged("more bytes after the end of the gzip data")),
+                Err(error) => break error,
+            }
+        };
+        Err(self.decoder_error(error))
+    }
+
+    fn read_zstd(&mut self, buffer: &mut [u8]) -> Result<usize, ImageError> {
+        loop {
+            let Decoder::Zstd { blob, frame, is_within_frame } = &mut self.decoder else { return Ok(0) };
+            if !*is_within_frame {
+                match next_frame(blob, frame) {
+                    Ok(true) => *is_within_frame = true,
+                    Ok(false) => return Ok(0),
+                    Err(error) => return Err(self.zstd_error(error)),
+                }
+                continue;
+            }
+            if frame.can_collect() == 0 {
+                if frame.is_finished() {
+                    *is_within_frame = false;
+                } else if let Err(error) = frame.decode_blocks(&mut *blob, ZSTD_STEP) {
+                    return Err(self.zstd_error(error));
+                }
+                continue;
+            }
+            return frame.read(buffer).map_err(|error| self.decoder_error(error));
+        }
+    }
+}
+
+impl Read for LayerReader<'_> {
+    /// # Errors
+    /// An [`ImageError`] within: `Damaged`, `Size`, `Digest`, `TooLarge`, `Read`.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_done || buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = match &mut self.decoder {
+            Decoder::Plain(blob) => blob.read(buffer).map_err(|error| self.decoder_error(error))?,
+            Decoder::Gzip(_) => self.read_gzip(buffer)?,
+            Decoder::Zstd { .. } => self.read_zstd(buffer)?,
+        };
+        if count == 0 {
+            self.blob_mut().map_or(Ok(()), Blob::check_digest)?;
+            self.is_done = true;
+        }
+        self.tar_bytes += count as u64;
+        if self.tar_bytes > self.tar_bytes_max {
+            let what = format!("uncompressed size of {} ({} bytes compressed)", self.path, self.blob_bytes);
+            return Err(ImageError::TooLarge { what, limit: self.tar_bytes_max }.into());
+        }
+        Ok(count)
+    }
+}
+
+impl TarSource for LayerReader<'_> {
+    fn blob_bytes_read(&self) -> Bytes {
+        Bytes(self.blob().map_or(0, |blob| blob.get_ref().position))
+    }
+
+    fn compressed_bytes(&self) -> Option<Bytes> {
+        match self.decoder {
+            Decoder::Plain(_) => None,
+            Decoder::Gzip(_) | Decoder::Zstd { .. } => Some(Bytes(self.blob_bytes)),
+        }
+    }
+}
+
+/// A blob's bytes, counted and hashed as they pass.
+struct Blob<'a> {
+    path: String,
+    reader: Box<dyn Read + Send + 'a>,
+    position: u64,
+    bytes: u64,
+    check: Option<(OciDigest, Sha256)>,
+    /// What a read failed with, kept here because decoders wrap errors in their own.
+    failure: Option<ImageError>,
+}
+
+impl Blob<'_> {
+    fn fail(&mut self, failure: ImageError) -> io::Error {
+        let error = io::Error::other(failure.to_string());
+        self.failure = Some(failure);
+        error
+    }
+
+    fn check_digest(&mut self) -> Result<(), ImageError> {
+        let Some((expected, hasher)) = self.check.take() else { return Ok(()) };
+        let found = OciDigest::new(hasher.finalize().into());
+        if found == expected {
+            return Ok(());
+        }
+        let what = format!("sha256 of {}", self.path);
+        Err(ImageError::Digest { what, expected: expected.to_string(), found: found.to_string() })
+    }
+}
+
+impl Read for Blob<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.bytes - self.position).unwrap_or(usize::MAX);
+        let wanted = left.min(buffer.len());
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let count = loop {
+            match self.reader.read(&mut buffer[..wanted]) {
+                Ok(0) => {
+                    let what = self.path.clone();
+                    return Err(self.fail(ImageError::Size { what, expected: self.bytes, found: self.position }));
+                }
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.fail(ImageError::read(&self.path, error))),
+            }
+        };
+        if let Some((_, hasher)) = &mut self.check {
+            hasher.update(&buffer[..count]);
+        }
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// Begins the next frame, past skippable ones; false at the end of the blob.
+fn next_frame(blob: &mut impl BufRead, frame: &mut FrameDecoder) -> Result<bool, FrameDecoderError> {
+    loop {
+        if blob.fill_buf().map_err(FrameDecoderError::FailedToReadChecksum)?.is_empty() {
+            return Ok(false);
+        }
+        match frame.init(&mut *blob) {
+            Ok(()) => return Ok(true),
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                let wanted = u64::from(length);
+                match io::copy(&mut blob.by_ref().take(wanted), &mut io::sink()) {
+                    Ok(skipped) if skipped == wanted => {}
+                    _ => return Err(FrameDecoderError::FailedToSkipFrame),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! Layouts that are right, and layouts with one lie each.
+
+use std::io::Cursor;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::limits::Limits;
+use crate::manifest::digest_of;
+use crate::media::LayerMedia::{self, Gzip, Plain, Zstd};
+use crate::open::open_image;
+use crate::testing::{MemoryFiles, check_refused, gzip, import, layout, lying_layout, small_tar};
+use crate::{ArchiveFiles, Blame};
+
+fn three_layers() -> Vec<(Vec<u8>, LayerMedia)> {
+    vec![(small_tar("one"), Gzip), (small_tar("two"), Zstd), (small_tar("three"), Plain)]
+}
+
+/// A layout whose manifest was changed so.
+fn with_manifest(edit: impl Fn(&mut Value)) -> MemoryFiles {
+    lying_layout(&three_layers(), &|_, manifest| {
+        if !manifest.is_null() {
+            edit(manifest);
+        }
+    })
+}
+
+/// A layout whose config was changed so.
+fn with_config(edit: impl Fn(&mut Value)) -> MemoryFiles {
+    lying_layout(&three_layers(), &|config, _| {
+        if !config.is_null() {
+            edit(config);
+        }
+    })
+}
+
+fn layer_path(files: &MemoryFiles, index: usize) -> String {
+    let image = open_image(files.clone(), &Selector::default(), Limits::default()).unwrap();
+    blob_path(&image.image().layers[index].blob.digest)
+}
+
+#[test]
+fn every_compression_gives_the_tars() {
+    let files = layout(&three_layers());
+    let expected: Vec<_> = three_layers().into_iter().map(|(tar, _)| tar).collect();
+    assert_eq!(import(files.clone(), Limits::default()).unwrap(), expected);
+    let archive = ArchiveFiles::open("a.tar", Cursor::new(files.to_archive())).unwrap();
+    assert_eq!(import(archive, Limits::default()).unwrap(), expected);
+}
+
+#[test]
+fn the_documents_come_as_they_are() {
+    let files = layout(&three_layers());
+    let opened = open_image(files.clone(), &Selector::default(), Limits::default()).unwrap();
+    let image = opened.image();
+    assert_eq!(digest_of(&image.manifest_bytes), image.manifest_digest);
+    assert_eq!(digest_of(&image.config_bytes), image.config_digest);
+    assert_eq!(files.0[&blob_path(&image.manifest_digest)], image.manifest_bytes);
+    assert_eq!(image.ref_name.as_deref(), Some("1.0"));
+    assert_eq!(image.platform, Some("linux/amd64".parse().unwrap()));
+    assert_eq!(image.source_kind, SourceKind::OciLayout);
+    for (layer, (tar, media)) in image.layers.iter().zip(three_layers()) {
+        assert_eq!(layer.diff_id.as_bytes(), digest_of(&tar).as_bytes());
+        assert_eq!(layer.blob.media_type, media.media_type());
+    }
+}
+
+#[test]
+fn lying_manifests_are_refused() {
+    let check = |edit: &dyn Fn(&mut Value), words: &str| check_refused(&with_manifest(edit), words);
+    check(&|manifest| manifest["layers"][1]["size"] = json!(7), "expected 7 bytes, found");
+    check(&|manifest| manifest["layers"][0]["size"] = json!(u64::MAX), "expected 18446744073709551615 bytes");
+    check(&|manifest| manifest["config"]["size"] = json!(7), "expected 7 bytes, found");
+    check(&|manifest| manifest["layers"][0]["digest"] = json!("sha256:../../../etc/passwd"), "not an OCI digest");
+    check(&|manifest| manifest["config"]["digest"] = json!("sha256:../x"), "not an OCI digest");
+    check(
+        &|manifest| manifest["layers"][0]["digest"] = json!(format!("sha512:{}", "0".repeat(128))),
+        "not an OCI digest",
+    );
+    check(&|manifest| manifest["layers"][0]["digest"] = json!(digest_of(b"").to_string()), "is missing; manifest");
+    check(&|manifest| manifest["layers"][2]["mediaType"] = json!(Gzip.media_type()), "is damaged at byte");
+    check(&|manifest| manifest["layers"][0]["mediaType"] = json!(Zstd.media_type()), "is damaged at byte");
+    check(&|manifest| manifest["layers"][0]["mediaType"] = json!(Plain.media_type()), "sha256 of the tar");
+    check(&|manifest| manifest["layers"][0]["mediaType"] = json!("text/plain"), "found \"text/plain\"");
+    check(
+        &|manifest| {
+            manifest["layers"][0]["mediaType"] = json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")
+        },
+        "foreign",
+    );
+    check(&|manifest| manifest["layers"][0]["urls"] = json!(["https://example.com/x"]), "the url");
+    check(&|manifest| drop(manifest["layers"].as_array_mut().unwrap().pop()), "3 layers where its manifest names 2");
+    check(&|manifest| manifest["layers"] = json!(vec![manifest["layers"][0].clone(); 129]), "over the limit of 128");
+    check(&|manifest| manifest["schemaVersion"] = json!(1), "found schema 1");
+    check(&|manifest| manifest["layers"] = json!(7), "is not an image manifest");
+    check(&|manifest| drop(manifest.as_object_mut().unwrap().remove("layers")), "no config or no layers");
+    check(&|manifest| manifest["manifests"] = json!([]), "found an index");
+    check(&|manifest| manifest["mediaType"] = json!("application/vnd.cncf.helm"), "found application/vnd.cncf.helm");
+}
+
+#[test]
+fn lying_configs_are_refused() {
+    let check = |edit: &dyn Fn(&mut Value), words: &str| check_refused(&with_config(edit), words);
+    check(&|config| config["rootfs"]["diff_ids"][1] = json!(digest_of(b"x").to_string()), "diff_id 1 of the config");
+    check(&|config| config["rootfs"]["diff_ids"].as_array_mut().unwrap().swap(0, 2), "diff_id 0 of the config");
+    check(&|config| config["rootfs"]["diff_ids"][0] = json!("sha256:../x"), "not a DiffId");
+    check(&|config| config["rootfs"]["diff_ids"] = json!([]), "0 layers where its manifest names 3");
+    check(&|config| config["rootfs"]["type"] = json!("disk"), "found disk, wanted layers");
+    check(&|config| config["rootfs"]["diff_ids"] = json!(vec![digest_of(b"x").to_string(); 129]), "limit of 128");
+    check(&|config| drop(config.as_object_mut().unwrap().remove("rootfs")), "is not an image config");
+}
+
+/// The digest of index.json itself is nowhere: everything that it names is checked.
+#[test]
+fn damaged_files_are_refused() {
+    let good = layout(&three_layers());
+    let blobs: Vec<String> = good.0.keys().filter(|path| path.starts_with("blobs/")).cloned().collect();
+    for path in blobs {
+        for at in [0, good.0[&path].len() / 2, good.0[&path].len() - 1] {
+            let mut flipped = good.clone();
+            flipped.0.get_mut(&path).unwrap()[at] ^= 0x10;
+            let error = import(flipped, Limits::default()).unwrap_err();
+            assert_eq!(error.blame(), Blame::Source, "{path} {at}: {error}");
+        }
+        let mut truncated = good.clone();
+        truncated.0.get_mut(&path).unwrap().pop();
+        check_refused(&truncated, "bytes, found");
+        let mut longer = good.clone();
+        longer.0.get_mut(&path).unwrap().push(0);
+        check_refused(&longer, "bytes, found");
+        let mut missing = good.clone();
+        missing.0.remove(&path);
+        check_refused(&missing, "is missing");
+    }
+}
+
+#[test]
+fn garbage_documents_are_refused() {
+    let check = |index: &str, words: &str| {
+        let mut files = layout(&three_layers());
+        files.0.insert("index.json".into(), index.as_bytes().to_vec());
+        check_refused(&files, words);
+    };
+    check("", "is not an image index");
+    check("nginx", "is not an image index");
+    check("{\"manifests\": [{}]}", "is not an image index");
+    check("{\"manifests\": []}", "there are: none");
+    check("{}", "there are: none");
+    // What is not read is passed over without recursion; what is read may not nest.
+    check(&format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "there are: none");
+    check(&format!("{{\"manifests\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "is not an image index");
+    check("{\"manifests\": [], \"manifests\": []}", "is not an image index");
+    check(&format!("{{\"x\": \"{}\"}}", "x".repeat(5 << 20)), "over the limit of 4194304");
+}
+
+#[test]
+fn other_versions_and_other_sources_are_refused() {
+    let mut files = layout(&three_layers());
+    files.0.insert("oci-layout".into(), br#"{"imageLayoutVersion":"2.0.0"}"#.to_vec());
+    check_refused(&files, "found version \"2.0.0\", wanted version 1");
+    check_refused(&MemoryFiles::default(), "neither index.json nor manifest.json");
+    for (path, words) in [("oci-layout", "without its index.json"), ("config.json", "runtime bundle")] {
+        check_refused(&MemoryFiles([(path.to_owned(), Vec::new())].into()), words);
+    }
+}
+
+/// One image each for these platforms, below one nested index.
+fn multi_platform(platforms: &[&str], depth: usize) -> MemoryFiles {
+    let mut files = MemoryFiles::default();
+    let mut manifests: Vec<Value> = platforms
+        .iter()
+        .map(|text| {
+            let mut descriptor = files.add_image(&[(small_tar(text), Gzip)], text, &|_, _| {});
+            let parts: Vec<&str> = text.split('/').collect();
+            descriptor["platform"] = json!({ "os": parts[0], "architecture": parts[1] });
+            descriptor
+        })
+        .collect();
+    let attestation = json!({ "mediaType": crate::media::OCI_MANIFEST, "digest": digest_of(b"none").to_string(),
+        "size": 1, "platform": { "os": "unknown", "architecture": "unknown" } });
+    manifests.push(attestation);
+    for _ in 0..depth {
+        let index = json!({ "schemaVersion": 2, "manifests": manifests }).to_string();
+        let digest = files.add_blob(index.as_bytes());
+        manifests = vec![json!({ "mediaType": crate::media::OCI_INDEX, "digest": digest, "size": index.len() })];
+    }
+    files.add_index(&manifests);
+    files
+}
+
+fn choose_platform(files: &MemoryFiles, platform: Option<&str>) -> Result<String, ImageError> {
+    let selector = Selector { platform: platform.map(|text| text.parse().unwrap()), ..Selector::default() };
+    let opened = open_image(files.clone(), &selector, Limits::default())?;
+    Ok(opened.image().platform.as_ref().unwrap().to_string())
+}
+
+#[test]
+fn platforms_are_chosen_through_nested_indexes() {
+    let host = Platform::host().to_string();
+    for depth in 0..=INDEX_DEPTH_MAX {
+        let files = multi_platform(&["windows/amd64", &host, "linux/s390x"], depth);
+        assert_eq!(choose_platform(&files, None).unwrap(), host);
+        assert_eq!(choose_platform(&files, Some("linux/s390x")).unwrap(), "linux/s390x");
+        let error = choose_platform(&files, Some("linux/riscv64")).unwrap_err();
+        assert!(error.to_string().contains(&format!("there are: {host}, linux/s390x, windows/amd64")), "{error}");
+        assert_eq!(error.blame(), Blame::Caller);
+    }
+    let error = choose_platform(&multi_platform(&[&host], INDEX_DEPTH_MAX + 1), None).unwrap_err();
+    assert!(error.to_string().contains("nesting of indexes"), "{error}");
+}
+
+#[test]
+fn an_only_image_is_taken_whatever_it_is_for_unless_another_is_asked_for() {
+    let files = multi_platform(&["linux/s390x"], 1);
+    assert_eq!(choose_platform(&files, None).unwrap(), "linux/s390x");
+    assert!(choose_platform(&files, Some("linux/amd64")).is_err());
+}
+
+#[test]
+fn images_are_chosen_by_name() {
+    let mut files = MemoryFiles::default();
+    let mut named = |text: &str| {
+        let mut descriptor = files.add_image(&[(small_tar(text), Gzip)], "linux/amd64", &|_, _| {});
+        descriptor["annotations"] = json!({ REF_NAME: text, CONTAINERD_NAME: format!("docker.io/library/app:{text}") });
+        descriptor
+    };
+    let (mut one, mut two) = (named("1"), named("2"));
+    for descriptor in [&mut one, &mut two] {
+        descriptor["platform"] = json!({ "os": "linux", "architecture": Platform::host().architecture });
+    }
+    files.add_index(&[one.clone(), two, one]);
+    let choose = |name: Option<&str>| {
+        let selector = Selector { ref_name: name.map(str::to_owned), ..Selector::default() };
+        open_image(files.clone(), &selector, Limits::default()).map(|opened| opened.image().ref_name.clone().unwrap())
+    };
+    assert_eq!(choose(Some("2")).unwrap(), "2");
+    assert_eq!(choose(Some("docker.io/library/app:1")).unwrap(), "docker.io/library/app:1");
+    for (name, words) in [(None, "app:1 (linux"), (Some("3"), "named \"3\"; there are: 1, 2, docker.io")] {
+        let error = choose(name).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn two_images_without_names_are_not_one() {
+    let mut files = MemoryFiles::default();
+    let host = Platform::host().to_string();
+    let manifests = ["a", "b"].map(|text| files.add_image(&[(small_tar(text), Gzip)], &host, &|_, _| {}));
+    files.add_index(&manifests);
+    let error = import(files.clone(), Limits::default()).unwrap_err().to_string();
+    assert!(error.contains("no single image"), "{error}");
+    files.add_index(&[manifests[0].clone(), manifests[0].clone()]);
+    assert!(import(files, Limits::default()).is_ok());
+}
+
+#[test]
+fn blobs_of_several_members_and_frames_are_one_layer() {
+    let tar = small_tar("member");
+    let (left, right) = tar.split_at(700);
+    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 3).unwrap();
+    let skippable = [&[0x5a, 0x2a, 0x4d, 0x18, 5, 0, 0, 0][..], b"hello"].concat();
+    let cases = [
+        (Gzip, [gzip(left), gzip(b""), gzip(right)].concat()),
+        (Zstd, [skippable.clone(), zstd(left), zstd(b""), skippable, zstd(right)].concat()),
+    ];
+    for (media, blob) in cases {
+        let mut files = MemoryFiles::default();
+        let digest = files.add_blob(&blob);
+        let descriptor = files.add_image(&[(tar.clone(), media)], "linux/amd64", &|_, manifest| {
+            if !manifest.is_null() {
+                manifest["layers"][0]["digest"] = json!(digest);
+                manifest["layers"][0]["size"] = json!(blob.len());
+            }
+        });
+        files.add_index(&[descriptor]);
+        assert_eq!(import(files, Limits::default()).unwrap(), vec![tar.clone()]);
+    }
+}
+
+#[test]
+fn a_missing_layer_names_its_blob() {
+    let mut files = layout(&three_layers());
+    let path = layer_path(&files, 1);
+    files.0.remove(&path);
+    check_refused(&files, &path);
+}

@@ -1,0 +1,234 @@
+//! Manifest, config and index as JSON documents, checked against the sha256 that names them. Reads only the fields
+//! that lead to layers; the documents' own bytes are what is kept and passed on.
+//!
+//! Sources: OCI image spec 1.1, "Content Descriptors", "Image Manifest", "Image Index", "Image Configuration"; Docker
+//! image manifest version 2, schema 2. Depth of nesting is capped by serde_json (128).
+
+use std::collections::BTreeMap;
+
+use lighter_types::{Bytes, DiffId, OciDigest};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::error::ImageError;
+use crate::limits::{DOCUMENT_BYTES_MAX, LAYERS_MAX};
+use crate::media::{LayerMedia, MANIFEST_TYPES};
+use crate::platform::Platform;
+
+/// A blob as a manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobDescriptor {
+    pub digest: OciDigest,
+    pub media_type: String,
+    /// Its length as served.
+    pub bytes: Bytes,
+}
+
+/// What a manifest says: its config and its layers, lowest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    pub config: BlobDescriptor,
+    /// At most [`LAYERS_MAX`], each of a kind that is taken and none with a URL of its own.
+    pub layers: Vec<BlobDescriptor>,
+    /// The annotations of the manifest itself.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What a config says of its layers, lowest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// At most [`LAYERS_MAX`].
+    pub diff_ids: Vec<DiffId>,
+    /// What it was built for; absent where the config names no system.
+    pub platform: Option<Platform>,
+}
+
+/// One layer of an image: what it is, and the blob that a registry serves for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerDescriptor {
+    pub diff_id: DiffId,
+    pub blob: BlobDescriptor,
+}
+
+/// Reads a manifest whose bytes must have the sha256 `digest`.
+///
+/// # Errors
+/// `TooLarge` beyond [`DOCUMENT_BYTES_MAX`] or [`LAYERS_MAX`], `Digest`, `Json`, and `Unsupported` for an index, a
+/// schema 1 manifest, an artifact, a layer of another kind or one that is to be fetched from a URL.
+pub fn parse_manifest(bytes: &[u8], digest: &OciDigest) -> Result<Manifest, ImageError> {
+    let path = format!("manifest {digest}");
+    check_document(&path, bytes, digest)?;
+    let raw: RawManifest = parse(&path, "an image manifest", bytes)?;
+    if raw.manifests.is_some() || raw.schema_version != 2 {
+        let found = if raw.manifests.is_some() { "an index".into() } else { format!("schema {}", raw.schema_version) };
+        return Err(ImageError::Unsupported { what: path, found, wanted: "an image manifest of schema version 2" });
+    }
+    if let Some(found) = raw.media_type.filter(|found| !MANIFEST_TYPES.contains(&found.as_str())) {
+        return Err(ImageError::Unsupported { what: path, found, wanted: "an OCI or Docker image manifest" });
+    }
+    let (Some(config), Some(layers)) = (raw.config, raw.layers) else {
+        return Err(ImageError::damaged(path, 0, "it has no config or no layers"));
+    };
+    if layers.len() > LAYERS_MAX {
+        return Err(ImageError::TooLarge { what: format!("number of layers in {path}"), limit: LAYERS_MAX as u64 });
+    }
+    let layers = layers.into_iter().map(|layer| layer.into_layer(&path)).collect::<Result<_, _>>()?;
+    Ok(Manifest { config: config.into_blob(&path)?, layers, annotations: raw.annotations.unwrap_or_default() })
+}
+
+/// Reads a config whose bytes must have the sha256 `digest`.
+///
+/// # Errors
+/// `TooLarge` beyond [`DOCUMENT_BYTES_MAX`] or [`LAYERS_MAX`], `Digest`, `Json`, and `Unsupported` for a root that is
+/// not made of layers.
+pub fn parse_config(bytes: &[u8], digest: &OciDigest) -> Result<Config, ImageError> {
+    let path = format!("config {digest}");
+    check_document(&path, bytes, digest)?;
+    let raw: RawConfig = parse(&path, "an image config", bytes)?;
+    if raw.rootfs.kind != "layers" {
+        let found = raw.rootfs.kind;
+        return Err(ImageError::Unsupported { what: format!("rootfs in {path}"), found, wanted: "layers" });
+    }
+    let diff_ids = raw.rootfs.diff_ids.unwrap_or_default();
+    if diff_ids.len() > LAYERS_MAX {
+        return Err(ImageError::TooLarge { what: format!("number of layers in {path}"), limit: LAYERS_MAX as u64 });
+    }
+    let diff_ids = diff_ids
+        .iter()
+        .map(|text| text.parse().map_err(|error| ImageError::damaged(&path, 0, format!("{error}"))))
+        .collect::<Result<_, _>>()?;
+    let platform = match (raw.os, raw.architecture) {
+        (Some(os), Some(architecture)) if !os.is_empty() && !architecture.is_empty() => {
+            Some(Platform { os, architecture, variant: raw.variant.filter(|variant| !variant.is_empty()) })
+        }
+        _ => None,
+    };
+    Ok(Config { diff_ids, platform })
+}
+
+/// The layers of an image, lowest first: what the manifest and the config say of each.
+///
+/// # Errors
+/// `Damaged` if the two name different numbers of layers.
+pub fn image_layers(manifest: &Manifest, config: &Config) -> Result<Vec<LayerDescriptor>, ImageError> {
+    let (blobs, diff_ids) = (manifest.layers.len(), config.diff_ids.len());
+    if blobs != diff_ids {
+        let problem = format!("it names {diff_ids} layers where its manifest names {blobs}");
+        return Err(ImageError::damaged(format!("config {}", manifest.config.digest), 0, problem));
+    }
+    let pairs = manifest.layers.iter().zip(&config.diff_ids);
+    Ok(pairs.map(|(blob, &diff_id)| LayerDescriptor { diff_id, blob: blob.clone() }).collect())
+}
+
+/// The sha256 of some bytes, as a registry would name them.
+pub(crate) fn digest_of(bytes: &[u8]) -> OciDigest {
+    OciDigest::new(Sha256::digest(bytes).into())
+}
+
+/// # Errors
+/// `TooLarge`, `Digest`.
+pub(crate) fn check_document(path: &str, bytes: &[u8], digest: &OciDigest) -> Result<(), ImageError> {
+    if bytes.len() as u64 > DOCUMENT_BYTES_MAX.0 {
+        return Err(ImageError::TooLarge { what: path.to_owned(), limit: DOCUMENT_BYTES_MAX.0 });
+    }
+    let found = digest_of(bytes);
+    if found != *digest {
+        let what = format!("sha256 of {path}");
+        return Err(ImageError::Digest { what, expected: digest.to_string(), found: found.to_string() });
+    }
+    Ok(())
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(path: &str, wanted: &'static str, bytes: &[u8]) -> Result<T, ImageError> {
+    serde_json::from_slice(bytes).map_err(|source| ImageError::Json { path: path.to_owned(), wanted, source })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawManifest {
+    schema_version: u32,
+    media_type: Option<String>,
+    config: Option<RawDescriptor>,
+    layers: Option<Vec<RawDescriptor>>,
+    /// Only an index has these; looked for so that one is told from a manifest whatever its media type says.
+    manifests: Option<serde::de::IgnoredAny>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// An image index, or the `index.json` of a layout.
+#[derive(Deserialize)]
+pub(crate) struct RawIndex {
+    #[serde(default)]
+    pub(crate) manifests: Vec<RawDescriptor>,
+}
+
+/// A descriptor before its digest is known to be one.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RawDescriptor {
+    #[serde(default)]
+    pub(crate) media_type: String,
+    pub(crate) digest: String,
+    pub(crate) size: u64,
+    pub(crate) platform: Option<RawPlatform>,
+    #[serde(default)]
+    urls: Option<Vec<String>>,
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(crate) struct RawPlatform {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawConfig {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+    rootfs: RawRootfs,
+}
+
+#[derive(Deserialize)]
+struct RawRootfs {
+    #[serde(rename = "type")]
+    kind: String,
+    diff_ids: Option<Vec<String>>,
+}
+
+impl RawDescriptor {
+    /// # Errors
+    /// `Damaged` if the digest is not a sha256: another algorithm, or no digest at all, as in `sha256:../../x`.
+    pub(crate) fn into_blob(self, named_in: &str) -> Result<BlobDescriptor, ImageError> {
+        match self.digest.parse() {
+            Ok(digest) => Ok(BlobDescriptor { digest, media_type: self.media_type, bytes: Bytes(self.size) }),
+            Err(error) => Err(ImageError::damaged(named_in, 0, format!("{error}"))),
+        }
+    }
+
+    fn into_layer(self, named_in: &str) -> Result<BlobDescriptor, ImageError> {
+        let what = || format!("layer {} in {named_in}", self.digest);
+        if LayerMedia::from_media_type(&self.media_type).is_none() {
+            let wanted = "an OCI or Docker layer: tar, tar+gzip or tar+zstd";
+            return Err(ImageError::Unsupported { what: what(), found: format!("{:?}", self.media_type), wanted });
+        }
+        if let Some(url) = self.urls.iter().flatten().next() {
+            let found = format!("the url {url:?}");
+            return Err(ImageError::Unsupported { what: what(), found, wanted: "a layer in the image itself" });
+        }
+        self.into_blob(named_in)
+    }
+}
+
+impl From<RawPlatform> for Platform {
+    fn from(raw: RawPlatform) -> Self {
+        let variant = raw.variant.filter(|variant| !variant.is_empty());
+        Self { os: raw.os, architecture: raw.architecture, variant }
+    }
+}
+
+#[cfg(test)]
+mod tests;

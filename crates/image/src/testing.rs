@@ -1,0 +1,193 @@
+//! Builds small images in memory, and the same with one lie in them. Tests only.
+
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+
+use crate::export::LayoutWriter;
+use crate::files::{Files, OpenFile};
+use crate::limits::Limits;
+use crate::manifest::digest_of;
+use crate::media::LayerMedia;
+use crate::open::{Selector, open_image};
+use crate::{ArchiveFiles, ImageError};
+
+/// A folder in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemoryFiles(pub(crate) BTreeMap<String, Vec<u8>>);
+
+impl Files for MemoryFiles {
+    fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>> {
+        assert!(crate::files::relative_path(path) == Some(path), "{path:?} was asked for");
+        Ok(self.0.get(path).map(|bytes| OpenFile { bytes: bytes.len() as u64, reader: Box::new(&bytes[..]) }))
+    }
+}
+
+impl LayoutWriter for MemoryFiles {
+    fn create(&mut self, path: &str) -> io::Result<Box<dyn Write + '_>> {
+        let bytes = self.0.entry(path.to_owned()).or_default();
+        bytes.clear();
+        Ok(Box::new(bytes))
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let bytes = self.0.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        self.0.insert(to.to_owned(), bytes);
+        Ok(())
+    }
+}
+
+impl MemoryFiles {
+    /// Adds a blob and gives its digest.
+    pub(crate) fn add_blob(&mut self, bytes: &[u8]) -> String {
+        let digest = digest_of(bytes);
+        self.0.insert(format!("blobs/sha256/{}", digest.to_hex()), bytes.to_vec());
+        digest.to_string()
+    }
+
+    /// The same as a tar.
+    pub(crate) fn to_archive(&self) -> Vec<u8> {
+        let mut tar = Vec::new();
+        for (path, bytes) in &self.0 {
+            tar.extend(tar_entry(path, b'0', bytes, ""));
+        }
+        tar.extend([0; 1024]);
+        tar
+    }
+
+    /// Adds an image of these layers and gives its descriptor. `edit` may change config and manifest before they get
+    /// their digests.
+    pub(crate) fn add_image(
+        &mut self,
+        layers: &[(Vec<u8>, LayerMedia)],
+        platform: &str,
+        edit: &dyn Fn(&mut Value, &mut Value),
+    ) -> Value {
+        let (os, architecture) = platform.split_once('/').unwrap();
+        let mut config = json!({ "os": os, "architecture": architecture, "rootfs": { "type": "layers" } });
+        let mut manifest = json!({ "schemaVersion": 2, "mediaType": crate::media::OCI_MANIFEST, "layers": [] });
+        config["rootfs"]["diff_ids"] = layers.iter().map(|(tar, _)| digest_of(tar).to_string()).collect();
+        for (tar, media) in layers {
+            let blob = compress(tar, *media);
+            let digest = self.add_blob(&blob);
+            let layer = json!({ "mediaType": media.media_type(), "digest": digest, "size": blob.len() });
+            manifest["layers"].as_array_mut().unwrap().push(layer);
+        }
+        edit(&mut config, &mut json!(null));
+        let config = config.to_string();
+        let digest = self.add_blob(config.as_bytes());
+        manifest["config"] = json!({ "mediaType": crate::media::OCI_CONFIG, "digest": digest, "size": config.len() });
+        edit(&mut json!(null), &mut manifest);
+        let manifest = manifest.to_string();
+        let digest = self.add_blob(manifest.as_bytes());
+        json!({ "mediaType": crate::media::OCI_MANIFEST, "digest": digest, "size": manifest.len() })
+    }
+
+    /// Adds `oci-layout` and an `index.json` of these manifests.
+    pub(crate) fn add_index(&mut self, manifests: &[Value]) {
+        self.0.insert("oci-layout".into(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec());
+        let index = json!({ "schemaVersion": 2, "manifests": manifests });
+        self.0.insert("index.json".into(), index.to_string().into_bytes());
+    }
+}
+
+/// A layout of one image for linux/amd64.
+pub(crate) fn layout(layers: &[(Vec<u8>, LayerMedia)]) -> MemoryFiles {
+    lying_layout(layers, &|_, _| {})
+}
+
+/// The same; `edit` is called with the config and null, then with null and the manifest.
+pub(crate) fn lying_layout(layers: &[(Vec<u8>, LayerMedia)], edit: &dyn Fn(&mut Value, &mut Value)) -> MemoryFiles {
+    let mut files = MemoryFiles::default();
+    let mut descriptor = files.add_image(layers, "linux/amd64", edit);
+    descriptor["annotations"] = json!({ crate::layout::REF_NAME: "1.0" });
+    files.add_index(&[descriptor]);
+    files
+}
+
+/// What `docker save` wrote before version 25.
+pub(crate) fn docker_archive(layers: &[Vec<u8>]) -> MemoryFiles {
+    let mut files = MemoryFiles::default();
+    let diff_ids: Vec<String> = layers.iter().map(|tar| digest_of(tar).to_string()).collect();
+    let rootfs = json!({ "type": "layers", "diff_ids": diff_ids });
+    let config = json!({ "os": "linux", "architecture": "amd64", "rootfs": rootfs }).to_string();
+    let config_path = format!("{}.json", digest_of(config.as_bytes()).to_hex());
+    files.0.insert(config_path.clone(), config.into_bytes());
+    let mut paths = Vec::new();
+    for (index, tar) in layers.iter().enumerate() {
+        paths.push(format!("{index}/layer.tar"));
+        files.0.insert(format!("{index}/layer.tar"), tar.clone());
+    }
+    let manifest = json!([{ "Config": config_path, "RepoTags": ["demo/app:1"], "Layers": paths }]);
+    files.0.insert("manifest.json".into(), manifest.to_string().into_bytes());
+    files
+}
+
+pub(crate) fn compress(bytes: &[u8], media: LayerMedia) -> Vec<u8> {
+    match media {
+        LayerMedia::Plain => bytes.to_vec(),
+        LayerMedia::Gzip => gzip(bytes),
+        LayerMedia::Zstd => zstd::encode_all(bytes, 3).unwrap(),
+    }
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A ustar entry with its content and padding.
+pub(crate) fn tar_entry(path: &str, type_flag: u8, content: &[u8], link: &str) -> Vec<u8> {
+    let mut block = [0u8; 512];
+    block[..path.len()].copy_from_slice(path.as_bytes());
+    block[100..108].copy_from_slice(b"0000644\0");
+    block[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+    block[156] = type_flag;
+    block[157..157 + link.len()].copy_from_slice(link.as_bytes());
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    seal(&mut block);
+    let mut entry = block.to_vec();
+    entry.extend(content);
+    entry.resize(entry.len().next_multiple_of(512), 0);
+    entry
+}
+
+/// Puts the right checksum into a header.
+pub(crate) fn seal(block: &mut [u8]) {
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+/// A tar of one file with this text, some way longer than TLSH's minimum.
+pub(crate) fn small_tar(text: &str) -> Vec<u8> {
+    let mut tar = tar_entry("etc/text", b'0', text.repeat(100).as_bytes(), "");
+    tar.extend([0; 1024]);
+    tar
+}
+
+/// Opens the only image and scans every layer: the tars.
+pub(crate) fn import(files: impl Files, limits: Limits) -> Result<Vec<Vec<u8>>, ImageError> {
+    let mut image = open_image(files, &Selector::default(), limits)?;
+    let count = image.image().layers.len();
+    (0..count)
+        .map(|index| {
+            let mut tar = Vec::new();
+            image.scan_layer(index, &mut tar, &mut |_| {})?;
+            Ok(tar)
+        })
+        .collect()
+}
+
+/// The import, as folder and as archive, must fail with these words.
+pub(crate) fn check_refused(files: &MemoryFiles, words: &str) {
+    let error = import(files.clone(), Limits::default()).map(drop).unwrap_err();
+    assert!(error.to_string().contains(words), "{error} ({words})");
+    let archive = ArchiveFiles::open("test.tar", Cursor::new(files.to_archive())).unwrap();
+    let error = import(archive, Limits::default()).map(drop).unwrap_err();
+    assert!(error.to_string().contains(words), "in an archive: {error} ({words})");
+}

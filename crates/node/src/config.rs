@@ -1,0 +1,277 @@
+//! A node's configuration: its keys, where their values come from, and what is wrong with them.
+//!
+//! The file is TOML. Values come from, last wins: the defaults here, the file, the environment (`LIGHTER_...`), the
+//! command line. An unknown key is an error that names the nearest known one. configs/node.toml documents every key and
+//! a test holds it equal to these defaults.
+
+mod layers;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use lighter_engine::Settings;
+use lighter_types::{BytesPerSecond, PeerId, SiteName};
+use lighter_wire::Incarnation;
+use serde::{Deserialize, Serialize};
+
+pub use layers::{ConfigError, Layered, Origin, load};
+use values::text_list;
+pub use values::{Rate, Size};
+
+/// The commented file with all defaults, as `lighter node init` writes it.
+pub const TEMPLATE: &str = include_str!("../../../configs/node.toml");
+
+/// Everything that can be configured. Each key is documented in configs/node.toml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub data_dir: DataDir,
+    pub site: Site,
+    pub network: Network,
+    pub fleet: Fleet,
+    pub store: Store,
+    pub limits: Limits,
+    pub timing: Timing,
+    pub admin: Admin,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DataDir(pub PathBuf);
+
+/// A site's name, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site(pub Option<SiteName>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    #[serde(with = "text_list")]
+    pub listen: Vec<Multiaddr>,
+    #[serde(with = "text_list")]
+    pub bootstrap: Vec<Multiaddr>,
+    pub mdns: bool,
+    pub connections_max: u32,
+    pub upload_max: Rate,
+    pub download_max: Rate,
+    pub uplink_assumed: Rate,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fleet {
+    #[serde(with = "text_list")]
+    pub members: Vec<PeerId>,
+    #[serde(with = "text_list")]
+    pub publishers: Vec<PeerId>,
+    pub open: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    pub bytes_max: Size,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub fetches_max: usize,
+    pub encodes_max: usize,
+    pub encode_memory_max: Size,
+    pub streams_max: usize,
+    pub streams_per_peer_max: usize,
+    pub peers_max: usize,
+    pub imports_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timing {
+    pub announce_interval_s: u32,
+    pub stall_timeout_s: u32,
+    pub ask_timeout_s: u32,
+    pub patience_s: u32,
+    pub cut_off_s: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    pub socket: PathBuf,
+    pub listen: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for DataDir {
+    fn default() -> Self {
+        Self(PathBuf::from("lighter-data"))
+    }
+}
+
+/// The port that nodes listen on unless told otherwise; unassigned by IANA.
+const PORT: u16 = 4410;
+
+impl Default for Network {
+    fn default() -> Self {
+        let any = || Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
+        Self {
+            listen: vec![any().with(Protocol::Udp(PORT)).with(Protocol::QuicV1), any().with(Protocol::Tcp(PORT))],
+            bootstrap: Vec::new(),
+            mdns: false,
+            connections_max: 512,
+            upload_max: Rate::UNLIMITED,
+            download_max: Rate::UNLIMITED,
+            uplink_assumed: Rate(Some(BytesPerSecond(1_250_000))),
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { bytes_max: Size(lighter_types::Bytes::GIB.times(20)) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let engine = Settings::default();
+        Self {
+            fetches_max: engine.fetches_max,
+            encodes_max: engine.encodes_max,
+            encode_memory_max: Size(lighter_types::Bytes::GIB.times(2)),
+            streams_max: engine.streams_max,
+            streams_per_peer_max: engine.streams_per_peer_max,
+            peers_max: engine.peers_max,
+            imports_max: 1,
+        }
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let engine = Settings::default();
+        let seconds = |duration: Duration| duration.as_secs() as u32;
+        Self {
+            announce_interval_s: seconds(engine.announce_interval),
+            stall_timeout_s: seconds(engine.stall_timeout),
+            ask_timeout_s: 10,
+            patience_s: seconds(engine.patience),
+            cut_off_s: seconds(engine.cut_off),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Config {
+    /// The admin API's socket.
+    pub fn admin_socket(&self) -> PathBuf {
+        if self.admin.socket.as_os_str().is_empty() {
+            self.data_dir.0.join("admin.sock")
+        } else {
+            self.admin.socket.clone()
+        }
+    }
+
+    /// The engine's part.
+    pub fn engine_settings(&self, incarnation: Incarnation, seed: u64) -> Settings {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let defaults = Settings::default();
+        Settings {
+            incarnation,
+            seed,
+            site: self.site.0.clone(),
+            announce_interval: seconds(self.timing.announce_interval_s),
+            uplink_rate: self.network.uplink_assumed.0.unwrap_or(defaults.site_rate),
+            stall_timeout: seconds(self.timing.stall_timeout_s),
+            patience: seconds(self.timing.patience_s),
+            cut_off: seconds(self.timing.cut_off_s),
+            fetches_max: self.limits.fetches_max,
+            encodes_max: self.limits.encodes_max,
+            streams_max: self.limits.streams_max,
+            streams_per_peer_max: self.limits.streams_per_peer_max,
+            peers_max: self.limits.peers_max,
+            ..defaults
+        }
+    }
+
+    /// What no type can say: ranges, and values that contradict each other. Key and reason of the first wrong one.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let range = |key, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) { Ok(()) } else { Err((key, format!("must be from {low} to {high}"))) }
+        };
+        range("limits.fetches_max", self.limits.fetches_max as u64, 1, 64)?;
+        range("limits.encodes_max", self.limits.encodes_max as u64, 1, 64)?;
+        range("limits.imports_max", self.limits.imports_max as u64, 1, 64)?;
+        range("limits.streams_max", self.limits.streams_max as u64, 1, 4096)?;
+        range("limits.streams_per_peer_max", self.limits.streams_per_peer_max as u64, 1, 4096)?;
+        range("limits.peers_max", self.limits.peers_max as u64, 1, 1 << 20)?;
+        range("network.connections_max", self.network.connections_max.into(), 1, 1 << 16)?;
+        range("timing.announce_interval_s", self.timing.announce_interval_s.into(), 1, 86_400)?;
+        range("timing.stall_timeout_s", self.timing.stall_timeout_s.into(), 1, 3600)?;
+        range("timing.ask_timeout_s", self.timing.ask_timeout_s.into(), 1, 3600)?;
+        range("timing.patience_s", self.timing.patience_s.into(), 1, 86_400)?;
+        range("timing.cut_off_s", self.timing.cut_off_s.into(), 1, 864_000)?;
+        if self.network.listen.is_empty() {
+            return Err(("network.listen", "must name at least one address".to_owned()));
+        }
+        if self.network.uplink_assumed == Rate::UNLIMITED {
+            return Err(("network.uplink_assumed", "must be a rate, such as \"10 Mbit/s\"".to_owned()));
+        }
+        for address in &self.network.bootstrap {
+            if !matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+                return Err(("network.bootstrap", format!("{address} must end in /p2p/<PeerId>")));
+            }
+        }
+        if !self.admin.listen.is_empty() {
+            let address: Option<SocketAddr> = self.admin.listen.parse().ok();
+            if !address.is_some_and(|address| address.ip().is_loopback()) {
+                let why = "must be a loopback address and a port, such as \"127.0.0.1:4411\"".to_owned();
+                return Err(("admin.listen", why));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Site {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_ref().map_or("", SiteName::as_str))
+    }
+}
+
+impl<'de> Deserialize<'de> for Site {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        text.parse().map(|site| Self(Some(site))).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Puts a configuration together from its sources and says where each value came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::Config;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    File(PathBuf),
+    Environment(String),
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::CommandLine => f.write_str("command line"),
+        }
+    }
+}
+
+/// What is wrong with a configuration, where, and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{} is not TOML: {what}", path.display())]
+    Syntax { path: PathBuf, what: String },
+    #[error("{place}: unknown key {key:?}{}", suggestion(nearest))]
+    UnknownKey { place: String, key: String, nearest: Option<String> },
+    #[error("{place}: {key}: {what}")]
+    BadValue { place: String, key: String, what: String },
+    #[error("{0:?} is not a setting: write section.key=value, as in --set network.mdns=true")]
+    BadFlag(String),
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|key| format!("; did you mean {key:?}?")).unwrap_or_default()
+}
+
+/// A configuration, and the origin of each of its keys (`section.key`), in the order of keys.
+#[derive(Clone, Debug)]
+pub struct Layered {
+    pub config: Config,
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// One value on its way in.
+struct Given {
+    key: String,
+    value: Value,
+    origin: Origin,
+    place: String,
+}
+
+/// Reads a configuration: defaults, then `file`, then `environment` (only names that start with `LIGHTER_` count, and
+/// those the command line uses itself are skipped), then `flags` of the form `section.key=value`.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: &[String],
+) -> Result<Layered, ConfigError> {
+    let defaults = Table::try_from(Config::default()).unwrap_or_default();
+    let known: Vec<String> = flatten(&defaults).into_iter().map(|(key, _)| key).collect();
+    let mut given = Vec::new();
+    if let Some(path) = file {
+        given.extend(from_file(path)?);
+    }
+    given.extend(from_environment(environment, &known)?);
+    given.extend(flags.iter().map(|flag| from_flag(flag)).collect::<Result<Vec<_>, _>>()?);
+
+    let mut merged = defaults.clone();
+    let mut origins: BTreeMap<String, Origin> = known.iter().map(|key| (key.clone(), Origin::Default)).collect();
+    let mut places = BTreeMap::new();
+    for Given { key, value, origin, place } in given {
+        if !known.contains(&key) {
+            let nearest = nearest(&key, &known);
+            return Err(ConfigError::UnknownKey { place, key, nearest });
+        }
+        let mut alone = defaults.clone();
+        set(&mut alone, &key, value.clone());
+        if let Err(error) = Config::deserialize_from(alone) {
+            return Err(ConfigError::BadValue { place, key, what: error });
+        }
+        set(&mut merged, &key, value);
+        origins.insert(key.clone(), origin);
+        places.insert(key, place);
+    }
+    let config = Config::deserialize_from(merged).map_err(|what| ConfigError::BadValue {
+        place: "configuration".to_owned(),
+        key: "all".to_owned(),
+        what,
+    })?;
+    if let Err((key, what)) = config.check() {
+        let place = places.remove(key).unwrap_or_else(|| "default".to_owned());
+        return Err(ConfigError::BadValue { place, key: key.to_owned(), what });
+    }
+    Ok(Layered { config, origins })
+}
+
+impl Config {
+    fn deserialize_from(table: Table) -> Result<Self, String> {
+        table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+}
+
+fn from_file(path: &Path) -> Result<Vec<Given>, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), what: error.to_string() })?;
+    let given = |(key, value): (String, Value)| Given {
+        place: format!("{}:{}", path.display(), line_of(&text, &key)),
+        origin: Origin::File(path.to_owned()),
+        key,
+        value,
+    };
+    Ok(flatten(&table).into_iter().map(given).collect())
+}
+
+/// Names that are LIGHTER_... and not keys: the command line's own.
+const NOT_KEYS: [&str; 4] = ["LIGHTER_CONFIG", "LIGHTER_SOCKET", "LIGHTER_OUTPUT", "LIGHTER_LOG"];
+
+fn from_environment(
+    environment: impl IntoIterator<Item = (String, String)>,
+    known: &[String],
+) -> Result<Vec<Given>, ConfigError> {
+    let mut given = Vec::new();
+    for (name, text) in environment {
+        if !name.starts_with("LIGHTER_") || NOT_KEYS.contains(&name.as_str()) {
+            continue;
+        }
+        let Some(key) = known.iter().find(|key| variable(key) == name) else {
+            let variables: Vec<String> = known.iter().map(|key| variable(key)).collect();
+            let nearest = nearest(&name, &variables);
+            return Err(ConfigError::UnknownKey { place: "environment".to_owned(), key: name, nearest });
+        };
+        let place = format!("environment {name}");
+        given.push(Given { key: key.clone(), value: value(&text), origin: Origin::Environment(name), place });
+    }
+    Ok(given)
+}
+
+fn from_flag(flag: &str) -> Result<Given, ConfigError> {
+    let (key, text) = flag.split_once('=').ok_or_else(|| ConfigError::BadFlag(flag.to_owned()))?;
+    let place = format!("--set {key}");
+    Ok(Given { key: key.trim().to_owned(), value: value(text), origin: Origin::CommandLine, place })
+}
+
+fn variable(key: &str) -> String {
+    format!("LIGHTER_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// A TOML value; what is none is text.
+fn value(text: &str) -> Value {
+    let read: Option<Value> = format!("v = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
+    read.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+fn flatten(table: &Table) -> Vec<(String, Value)> {
+    let mut keys = Vec::new();
+    for (name, value) in table {
+        match value {
+            Value::Table(section) => {
+                keys.extend(flatten(section).into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+            }
+            value => keys.push((name.clone(), value.clone())),
+        }
+    }
+    keys
+}
+
+fn set(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        Some((section, rest)) => {
+            if let Some(Value::Table(section)) = table.get_mut(section) {
+                set(section, rest, value);
+            }
+        }
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+    }
+}
+
+fn nearest(key: &str, known: &[String]) -> Option<String> {
+    let similarity = |candidate: &String| {
+        let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+        strsim::jaro_winkler(key, candidate).max(strsim::jaro_winkler(&last(key), &last(candidate)) * 0.95)
+    };
+    let best = known.iter().map(|candidate| (similarity(candidate), candidate)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 > 0.8).then(|| best.1.clone())
+}
+
+/// The line of a key in the file, 1 if it is written in a way that is not found.
+fn line_of(text: &str, key: &str) -> usize {
+    let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut current = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[') {
+            header.split(']').next().unwrap_or_default().trim().clone_into(&mut current);
+        }
+        let starts = line.split(['=', '.']).next().unwrap_or_default().trim().trim_matches('"');
+        let dotted = line.split('=').next().unwrap_or_default().replace(' ', "");
+        if (current == section && starts == name) || (current.is_empty() && dotted == key) {
+            return number + 1;
+        }
+    }
+    1
+}

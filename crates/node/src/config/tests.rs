@@ -1,0 +1,82 @@
+//! The documented file is the defaults; every kind of wrong value is named with its place and its remedy.
+
+use std::io::Write;
+
+use super::*;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn check_error(text: &str, environment: &[(&str, &str)], flags: &[&str], expected: &[&str]) {
+    let file = file(text);
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    let error = load(Some(file.path()), environment, &flags).unwrap_err().to_string();
+    for part in expected {
+        assert!(error.contains(part), "{error:?} does not say {part:?}");
+    }
+}
+
+#[test]
+fn the_template_is_the_defaults() {
+    let file = file(TEMPLATE);
+    let layered = load(Some(file.path()), [], &[]).unwrap();
+    assert_eq!(layered.config, Config::default());
+    let defaulted: Vec<&String> =
+        layered.origins.iter().filter(|(_, origin)| **origin == Origin::Default).map(|(key, _)| key).collect();
+    assert_eq!(defaulted, Vec::<&String>::new(), "keys that configs/node.toml does not document");
+}
+
+#[test]
+fn later_sources_win_and_are_named() {
+    let file = file("[network]\nmdns = true\nupload_max = \"1 MiB/s\"\nconnections_max = 7\n");
+    let environment = [
+        ("LIGHTER_NETWORK_UPLOAD_MAX".to_owned(), "2 MiB/s".to_owned()),
+        ("LIGHTER_NETWORK_CONNECTIONS_MAX".to_owned(), "8".to_owned()),
+        ("HOME".to_owned(), "/".to_owned()),
+    ];
+    let layered = load(Some(file.path()), environment, &["network.connections_max=9".to_owned()]).unwrap();
+    let network = &layered.config.network;
+    assert!(network.mdns);
+    assert_eq!(network.upload_max, "2 MiB/s".parse().unwrap());
+    assert_eq!(network.connections_max, 9);
+    assert_eq!(layered.origins["network.mdns"], Origin::File(file.path().to_owned()));
+    assert_eq!(layered.origins["network.upload_max"], Origin::Environment("LIGHTER_NETWORK_UPLOAD_MAX".to_owned()));
+    assert_eq!(layered.origins["network.connections_max"], Origin::CommandLine);
+    assert_eq!(layered.origins["fleet.open"], Origin::Default);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_place_and_remedy() {
+    check_error("[network]\n\nlisten_on = []\n", &[], &[], &[":3", "unknown key", "network.listen"]);
+    check_error("sight = \"a\"\n", &[], &[], &[":1", "site"]);
+    check_error("", &[("LIGHTER_FLEET_OPN", "true")], &[], &["environment", "LIGHTER_FLEET_OPEN"]);
+    check_error("[network]\nupload_max = \"fast\"\n", &[], &[], &[":2", "network.upload_max", "20 Mbit/s"]);
+    check_error("[network]\nmdns = 3\n", &[], &[], &[":2", "network.mdns", "bool"]);
+    check_error("[limits]\nfetches_max = 0\n", &[], &[], &[":2", "limits.fetches_max", "from 1 to 64"]);
+    check_error("[fleet]\nmembers = [\"me\"]\n", &[], &[], &[":2", "fleet.members", "12D3KooW"]);
+    check_error("[network]\nbootstrap = [\"/ip4/10.0.0.1/tcp/1\"]\n", &[], &[], &["network.bootstrap", "/p2p/"]);
+    check_error("[admin]\nlisten = \"0.0.0.0:80\"\n", &[], &[], &["admin.listen", "loopback"]);
+    check_error("site = \n", &[], &[], &["is not TOML", "line 1"]);
+    check_error("", &[], &["network.mdns"], &["section.key=value"]);
+    check_error("", &[], &["network.mdns=perhaps"], &["--set network.mdns", "bool"]);
+    let missing = load(Some(std::path::Path::new("/nowhere/node.toml")), [], &[]).unwrap_err();
+    assert!(missing.to_string().contains("/nowhere/node.toml"));
+}
+
+#[test]
+fn values_print_as_they_are_read() {
+    for text in ["20 GiB", "0 B", "1 B", "1536 MiB"] {
+        assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+    }
+    for text in ["unlimited", "10 Mbit/s", "8 bit/s", "20 kbit/s", "1 Gbit/s"] {
+        assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+    }
+    assert_eq!("2 MiB/s".parse::<Rate>().unwrap(), Rate(Some(BytesPerSecond(2 << 20))));
+    for text in ["", "0 B/s", "7 bit/s", "10", "1.5 Mbit/s", "10 mbit/s"] {
+        assert!(text.parse::<Rate>().is_err(), "{text}");
+    }
+}

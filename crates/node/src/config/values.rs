@@ -1,0 +1,122 @@
+//! Values with units as a configuration writes them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lighter_types::{Bytes, BytesPerSecond, ParseError};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A size such as `"20 GiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub Bytes);
+
+impl fmt::Display for Size {
+    /// The largest unit that keeps it whole: what is printed reads back as the same size.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B")];
+        let whole = |(shift, _): &(u32, &str)| self.0.0.trailing_zeros() >= *shift && self.0.0 > 0;
+        let (shift, unit) = units.into_iter().find(whole).unwrap_or((0, "B"));
+        write!(f, "{} {unit}", self.0.0 >> shift)
+    }
+}
+
+impl FromStr for Size {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        text.parse().map(Self)
+    }
+}
+
+/// A rate such as `"10 Mbit/s"` or `"2 MiB/s"`, or `"unlimited"`. At least one byte a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate(pub Option<BytesPerSecond>);
+
+impl Rate {
+    pub const UNLIMITED: Self = Self(None);
+}
+
+/// Unit, and bits a second of one.
+const RATE_UNITS: [(&str, u64); 8] = [
+    ("Gbit/s", 1_000_000_000),
+    ("Mbit/s", 1_000_000),
+    ("kbit/s", 1000),
+    ("bit/s", 1),
+    ("GiB/s", 8 << 30),
+    ("MiB/s", 8 << 20),
+    ("KiB/s", 8 << 10),
+    ("B/s", 8),
+];
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(BytesPerSecond(rate)) = self.0 else { return f.write_str("unlimited") };
+        let bits = u128::from(rate) * 8;
+        let whole = |(_, unit): &(&str, u64)| bits.is_multiple_of(u128::from(*unit));
+        let (name, unit) = RATE_UNITS.into_iter().find(whole).unwrap_or(("bit/s", 1));
+        write!(f, "{} {name}", bits / u128::from(unit))
+    }
+}
+
+impl FromStr for Rate {
+    type Err = ParseErrorOfRate;
+
+    fn from_str(text: &str) -> Result<Self, ParseErrorOfRate> {
+        let error = || ParseErrorOfRate(text.chars().take(80).collect());
+        if text == "unlimited" {
+            return Ok(Self::UNLIMITED);
+        }
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let number: u64 = text[..end].parse().map_err(|_| error())?;
+        let unit = text[end..].trim();
+        let (_, bits) = RATE_UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
+        let rate = number.checked_mul(bits).ok_or_else(error)? / 8;
+        if rate == 0 {
+            return Err(error());
+        }
+        Ok(Self(Some(BytesPerSecond(rate))))
+    }
+}
+
+/// The text is no rate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a rate: \"unlimited\", or a whole number and kbit/s, Mbit/s, KiB/s or MiB/s, as in \"20 Mbit/s\""
+)]
+pub struct ParseErrorOfRate(String);
+
+macro_rules! as_text {
+    ($($name:ty),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+as_text!(Size, Rate);
+
+/// Lists of values that are written as text.
+pub mod text_list {
+    use super::{Deserialize, Deserializer, FromStr, Serializer, fmt};
+
+    pub fn serialize<T: fmt::Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(ToString::to_string))
+    }
+
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: fmt::Display>,
+        D: Deserializer<'de>,
+    {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let parse = |text: String| text.parse().map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")));
+        texts.into_iter().map(parse).collect()
+    }
+}

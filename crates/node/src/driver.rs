@@ -1,0 +1,303 @@
+//! The task that owns the engine and the swarm: turns what happens into inputs, and effects into work.
+//!
+//! Everything else runs in child tasks of its [`JoinSet`] and speaks to it over one bounded channel. Nothing is awaited
+//! while the engine is at work, and when the driver ends, its tasks end.
+
+mod effects;
+mod network;
+pub mod pulls;
+mod views;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::request_response::{OutboundRequestId, ResponseChannel};
+use libp2p::{StreamProtocol, Swarm};
+use lighter_engine::{AskId, Effect, Engine, FetchId, Input, PullId, QuestionId, StreamId, Wanted};
+use lighter_types::{Bytes, DiffId, Moment, PeerId};
+use lighter_wire::{Answer, PATCH_PROTOCOL, PatchRequest};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::network::Behaviour;
+use crate::shared::Shared;
+use crate::transfer::{Order, serve};
+use network::Dialer;
+use pulls::RunningPull;
+
+/// What reaches the driver from its tasks.
+pub enum Event {
+    Input(Input),
+    /// A peer's request for a patch was read; orders for the stream go to `orders`.
+    StreamOpened {
+        stream: StreamId,
+        from: PeerId,
+        request: PatchRequest,
+        orders: mpsc::Sender<Order>,
+    },
+    /// The store's answer to a peer's question.
+    Answered {
+        question: QuestionId,
+        answer: Answer,
+    },
+    Command(Command),
+}
+
+/// What the admin API asks for.
+pub enum Command {
+    Status(oneshot::Sender<api::Status>),
+    Peers(oneshot::Sender<Vec<api::Peer>>),
+    Holders(DiffId, oneshot::Sender<Vec<String>>),
+    /// Events go to `listener` for as long as it listens; the pull goes on without.
+    Pull {
+        image: String,
+        wanted: Wanted,
+        listener: Option<mpsc::Sender<api::PullEvent>>,
+    },
+    Plan {
+        image: String,
+        wanted: Wanted,
+        reply: oneshot::Sender<Result<api::ImagePlan, api::Problem>>,
+    },
+}
+
+/// Events that wait for the driver; senders wait beyond that.
+pub const EVENTS_WAITING: usize = 1024;
+/// Between two looks at what no event tells: dials due, cut-offs over, layers that the store evicted.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long a stopping node waits for its tasks.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last announcement has to leave.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// See the module.
+pub struct Driver {
+    shared: Arc<Shared>,
+    engine: Engine,
+    swarm: Swarm<Behaviour>,
+    control: libp2p_stream::Control,
+    events: mpsc::Receiver<Event>,
+    tasks: JoinSet<()>,
+    /// Ends encodes when the node stops.
+    stopping: CancellationToken,
+    wake_at: Option<Moment>,
+    orders: BTreeMap<StreamId, mpsc::Sender<Order>>,
+    fetches: BTreeMap<FetchId, CancellationToken>,
+    asks: HashMap<OutboundRequestId, AskId>,
+    questions: BTreeMap<QuestionId, ResponseChannel<Answer>>,
+    pulls: BTreeMap<PullId, RunningPull>,
+    cut_off: BTreeMap<PeerId, Moment>,
+    dialer: Dialer,
+    /// Places for peers' streams, those whose request has not come yet included.
+    places: Arc<Semaphore>,
+    next_id: u64,
+    /// Another node announced itself with this node's identity.
+    has_twin: bool,
+}
+
+impl Driver {
+    pub fn new(shared: Arc<Shared>, engine: Engine, swarm: Swarm<Behaviour>, events: mpsc::Receiver<Event>) -> Self {
+        let dialer = Dialer::new(&shared.config.network.bootstrap);
+        let places = Arc::new(Semaphore::new(shared.config.limits.streams_max * 2));
+        Self {
+            control: swarm.behaviour().stream.new_control(),
+            shared,
+            engine,
+            swarm,
+            events,
+            tasks: JoinSet::new(),
+            stopping: CancellationToken::new(),
+            wake_at: None,
+            orders: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            asks: HashMap::new(),
+            questions: BTreeMap::new(),
+            pulls: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
+            dialer,
+            places,
+            next_id: 0,
+            has_twin: false,
+        }
+    }
+
+    /// Runs until `stop` is cancelled, then stops in good order: peers are told, what is unfinished is on disk.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.load();
+        let accepting = self.control.accept(StreamProtocol::new(PATCH_PROTOCOL));
+        // The protocol is registered once, here.
+        let Ok(mut streams) = accepting else { return };
+        let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
+        loop {
+            let wake = self.wake_at.map(|moment| self.instant(moment));
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.swarm_event(event),
+                Some(event) = self.events.recv() => self.event(event),
+                Some((peer, stream)) = streams.next() => self.accept(&peer, stream),
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => report_panic(ended),
+                () = sleep_until(wake), if wake.is_some() => {
+                    self.wake_at = None;
+                    self.step(Input::Tick);
+                }
+                _ = upkeep.tick() => self.upkeep(),
+                () = stop.cancelled() => break,
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Tells the engine what is on disk, and takes up the pulls that were under way.
+    fn load(&mut self) {
+        let store = self.shared.store.clone();
+        for card in store.cards() {
+            self.step(Input::LayerHeld(card));
+        }
+        for patch in store.patches() {
+            let (target, bases) = (patch.key.target, patch.key.bases);
+            let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes };
+            self.step(Input::PatchHeld(held));
+        }
+        for partial in store.partial_patches() {
+            if let Some(part) = effects::part_on_disk(&store, &partial) {
+                self.step(Input::PartHeld { target: partial.key.target, part });
+            }
+        }
+        for image in pulls::unfinished(&store) {
+            match pulls::wanted(&store, &image) {
+                Ok(wanted) => {
+                    tracing::info!(image, "taking up a pull that was under way");
+                    self.pull(image, wanted, None);
+                }
+                Err(problem) => tracing::warn!(image, problem = problem.message, "an unfinished pull was dropped"),
+            }
+        }
+    }
+
+    /// One step of the engine, and all that follows from it.
+    fn step(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        self.engine.step(self.shared.now(), input, &mut effects);
+        for effect in effects {
+            self.perform(effect);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Input(input) => {
+                match &input {
+                    Input::StreamClosed(stream) => {
+                        self.orders.remove(stream);
+                    }
+                    Input::FetchEnded { fetch, .. } => {
+                        self.fetches.remove(fetch);
+                    }
+                    _ => {}
+                }
+                self.step(input);
+            }
+            Event::StreamOpened { stream, from, request, orders } => {
+                self.orders.insert(stream, orders);
+                self.step(Input::StreamOpened { stream, from, request });
+            }
+            Event::Answered { question, answer } => self.perform(Effect::Answer { question, answer }),
+            Event::Command(command) => self.command(command),
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        // A reply that nobody waits for any more is dropped.
+        match command {
+            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Peers(reply) => drop(reply.send(self.peers())),
+            Command::Holders(layer, reply) => drop(reply.send(self.holders(layer))),
+            Command::Pull { image, wanted, listener } => self.pull(image, wanted, listener),
+            Command::Plan { image, wanted, reply } => self.plan(image, wanted, reply),
+        }
+    }
+
+    fn accept(&mut self, peer: &libp2p::PeerId, stream: libp2p::Stream) {
+        let Some(from) = crate::identity::from_libp2p(peer) else { return };
+        // Without a place, the stream is dropped: the peer asks elsewhere.
+        let Ok(place) = self.places.clone().try_acquire_owned() else { return };
+        let id = StreamId(self.next_id());
+        let shared = self.shared.clone();
+        self.tasks.spawn(async move {
+            serve(id, from, stream, shared).await;
+            drop(place);
+        });
+    }
+
+    fn upkeep(&mut self) {
+        for layer in self.shared.store.take_gone_layers() {
+            self.step(Input::LayerGone(layer));
+        }
+        let now = self.shared.now();
+        let over: Vec<PeerId> =
+            self.cut_off.iter().filter(|(_, until)| **until <= now).map(|(&peer, _)| peer).collect();
+        for peer in over {
+            self.cut_off.remove(&peer);
+            if let Some(peer) = crate::identity::to_libp2p(peer) {
+                self.swarm.behaviour_mut().cut_off.unblock_peer(peer);
+            }
+        }
+        self.dialer.dial_due(&mut self.swarm);
+    }
+
+    async fn stop(&mut self) {
+        tracing::info!("stopping");
+        self.step(Input::Stop);
+        self.stopping.cancel();
+        self.fetches.values().for_each(CancellationToken::cancel);
+        // The last announcement leaves while the swarm is polled; tasks end while their events are taken.
+        let leaving = tokio::time::sleep(LEAVE_TIMEOUT);
+        tokio::pin!(leaving);
+        let ending = tokio::time::sleep(STOP_TIMEOUT);
+        tokio::pin!(ending);
+        let mut has_left = false;
+        while !(has_left && self.fetches.is_empty()) {
+            tokio::select! {
+                _ = self.swarm.select_next_some() => {}
+                Some(event) = self.events.recv() => self.event(event),
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => report_panic(ended),
+                () = &mut leaving, if !has_left => has_left = true,
+                () = &mut ending => break,
+            }
+        }
+        self.tasks.abort_all();
+    }
+
+    fn instant(&self, moment: Moment) -> Instant {
+        Instant::from_std(self.shared.started) + Duration::from_millis(moment.0)
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// The most bytes that a layer can have, as far as the fleet says; without a word of it, what the store can hold.
+    fn tar_bytes_max(&self, target: DiffId) -> Bytes {
+        let announced = self.engine.directory().card(target).map(|card| card.tar_bytes);
+        announced.unwrap_or(self.shared.config.store.bytes_max.0)
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    if let Some(moment) = moment {
+        tokio::time::sleep_until(moment).await;
+    }
+}
+
+fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a task of this node panicked; please report this bug");
+    }
+}

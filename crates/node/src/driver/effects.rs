@@ -1,0 +1,155 @@
+//! Performs the engine's effects.
+
+use std::sync::Arc;
+
+use libp2p::gossipsub::{IdentTopic, PublishError};
+use lighter_engine::{Effect, Input, Part};
+use lighter_patch::Header;
+use lighter_store::{PartialPatch, Store};
+use lighter_types::PeerId;
+use lighter_wire::{Answer, Message, Refusal, Request, SignedRelease};
+use tokio_util::sync::CancellationToken;
+
+use super::{Driver, Event};
+use crate::identity::{is_signed, to_libp2p};
+use crate::images;
+use crate::shared::Shared;
+use crate::transfer::{FetchJob, Order, encode, fetch};
+
+impl Driver {
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Announce(announcement) => self.announce(&announcement),
+            Effect::Answer { question, answer } => {
+                if let Some(channel) = self.questions.remove(&question) {
+                    // Fails only if the peer is gone.
+                    let _ = self.swarm.behaviour_mut().ask.send_response(channel, answer);
+                }
+            }
+            Effect::AnswerFromStore { question, request } => {
+                let shared = self.shared.clone();
+                self.tasks.spawn_blocking(move || {
+                    let answer = answer_from_store(&shared.store, &request);
+                    let _ = shared.events.blocking_send(Event::Answered { question, answer });
+                });
+            }
+            Effect::Working { stream, target_bytes_done } => self.order(stream, Order::Working { target_bytes_done }),
+            Effect::Serve { stream, patch, first_frame } => self.order(stream, Order::Serve { patch, first_frame }),
+            Effect::Refuse { stream, refusal } => self.order(stream, Order::Refuse(refusal)),
+            Effect::CutOff { peer, lasting, offence } => {
+                tracing::warn!(%peer, ?offence, lasting_s = lasting.as_secs(), "cutting off a peer");
+                self.cut_off.insert(peer, self.shared.now() + lasting);
+                if let Some(peer) = to_libp2p(peer) {
+                    self.swarm.behaviour_mut().cut_off.block_peer(peer);
+                }
+            }
+            Effect::StopFetch(fetch) => {
+                if let Some(cancelled) = self.fetches.get(&fetch) {
+                    cancelled.cancel();
+                }
+            }
+            Effect::Report { pull, report } => self.report(pull, &report),
+            Effect::WakeAt(moment) => self.wake_at = Some(moment),
+            Effect::Ask { ask, to, request } => self.ask(ask, to, request),
+            Effect::Fetch { fetch: id, from, request } => {
+                let cancelled = CancellationToken::new();
+                self.fetches.insert(id, cancelled.clone());
+                let tar_bytes_max = self.tar_bytes_max(request.target);
+                let job = FetchJob { fetch: id, from, request, tar_bytes_max, cancelled };
+                self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
+            }
+            Effect::Encode { encode: id, target, bases } => {
+                let (shared, stopping) = (self.shared.clone(), self.stopping.clone());
+                self.tasks.spawn_blocking(move || encode(id, target, &bases, &stopping, &shared));
+            }
+            Effect::ReadImage { pull, manifest } => self.blocking(move |shared| {
+                let read = images::read(&shared.store, manifest);
+                Input::ImageRead { pull, read }
+            }),
+            Effect::KeepBlob { pull, digest, bytes } => self.blocking(move |shared| {
+                let result = images::keep(&shared.store, digest, &bytes);
+                Input::BlobKept { pull, result }
+            }),
+            Effect::CommitImage { pull, manifest, release } => self.blocking(move |shared| {
+                let result = images::commit(&shared.store, manifest, release.as_ref());
+                Input::ImageCommitted { pull, result }
+            }),
+        }
+    }
+
+    fn blocking(&mut self, work: impl FnOnce(&Shared) -> Input + Send + 'static) {
+        let shared: Arc<Shared> = self.shared.clone();
+        self.tasks.spawn_blocking(move || {
+            let input = work(&shared);
+            shared.input_blocking(input);
+        });
+    }
+
+    fn announce(&mut self, announcement: &lighter_wire::Announcement) {
+        let Ok(bytes) = announcement.encode() else {
+            tracing::error!("an announcement is over its limit; please report this bug");
+            return;
+        };
+        let topic = IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC);
+        match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
+            Ok(_) | Err(PublishError::NoPeersSubscribedToTopic) => {}
+            Err(error) => tracing::debug!(%error, "an announcement did not leave"),
+        }
+    }
+
+    fn order(&mut self, stream: lighter_engine::StreamId, order: Order) {
+        let Some(orders) = self.orders.get(&stream) else { return };
+        let lost = orders.try_send(order).is_err();
+        if lost && !matches!(order, Order::Working { .. }) {
+            // A full queue of progress: the stream hears that it is over when its queue closes.
+            self.orders.remove(&stream);
+        }
+    }
+
+    fn ask(&mut self, ask: lighter_engine::AskId, to: PeerId, request: Request) {
+        let Some(peer) = to_libp2p(to) else {
+            self.step(Input::Answered { ask, answer: Err(lighter_engine::AskFailure::Unreachable) });
+            return;
+        };
+        let id = self.swarm.behaviour_mut().ask.send_request(&peer, request);
+        self.asks.insert(id, ask);
+    }
+
+    /// Whether this node believes the release: signed, by itself or by a publisher that its operator named.
+    pub(super) fn believes(&self, release: &SignedRelease) -> bool {
+        let publisher = release.publisher;
+        let trusted =
+            publisher == self.shared.identity.peer_id() || self.shared.config.fleet.publishers.contains(&publisher);
+        trusted && is_signed(release)
+    }
+}
+
+fn answer_from_store(store: &Store, request: &Request) -> Answer {
+    let answer = match request {
+        Request::Resolve(reference) => images::release_of(store, reference).map(Answer::Release),
+        Request::Blob { digest, bytes_max } => match store.blob(digest) {
+            Ok(blob) => blob.filter(|bytes| bytes.len() <= *bytes_max as usize).map(Answer::Blob),
+            Err(error) => {
+                tracing::error!(%digest, %error, "a blob cannot be read");
+                return Answer::Refused(Refusal::Failed);
+            }
+        },
+        // The engine answers these itself.
+        Request::Holdings | Request::Quote { .. } => None,
+    };
+    answer.unwrap_or(Answer::Refused(Refusal::NotHeld))
+}
+
+/// What the engine is told of a partial patch; `None` if its header is not all there.
+pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
+    let writer = store.resume_patch(&partial.patch_id).ok()??;
+    let mut file = writer.file().try_clone().ok()?;
+    std::io::Seek::rewind(&mut file).ok()?;
+    let header = Header::read_from(&mut file).ok().filter(|header| header.id() == partial.patch_id)?;
+    let complete =
+        |frame: &&lighter_patch::Frame| frame.payload_offset + u64::from(frame.payload_bytes) <= partial.synced_bytes.0;
+    let frames = header.frames().iter().take_while(complete).count() as u32;
+    let bases = header.bases().iter().map(|base| base.diff_id).collect();
+    let (bytes, bytes_total) = (partial.synced_bytes, header.patch_bytes());
+    Some(Part { patch: partial.patch_id, bases, frames, bytes, bytes_total })
+}

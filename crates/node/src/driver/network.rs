@@ -1,0 +1,208 @@
+//! What the swarm tells, as inputs of the engine; and whom to dial.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use libp2p::gossipsub::{self, MessageAcceptance};
+use libp2p::multiaddr::Protocol;
+use libp2p::request_response::{self, OutboundFailure};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::{Multiaddr, Swarm, mdns};
+use lighter_engine::{AskFailure, Input, QuestionId};
+use lighter_types::PeerId;
+use lighter_wire::{Announcement, Answer, Message, Request};
+
+use super::Driver;
+use crate::identity::from_libp2p;
+use crate::network::{Behaviour, BehaviourEvent, is_member};
+
+impl Driver {
+    pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.gossip_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ask(event)) => self.ask_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
+                for (peer, address) in found {
+                    if from_libp2p(&peer).is_some_and(|peer| is_member(&self.shared.config, peer)) {
+                        self.dialer.add(peer, address);
+                    }
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::error!(?addresses, ?reason, "a listener closed");
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, num_established, endpoint, .. } => {
+                self.dialer.connected(&peer_id);
+                if let (Some(peer), 1) = (from_libp2p(&peer_id), num_established.get()) {
+                    tracing::info!(%peer, address = %endpoint.get_remote_address(), "connected");
+                    self.step(Input::PeerConnected(peer));
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
+                if let Some(peer) = from_libp2p(&peer_id) {
+                    let why = cause.map_or_else(|| "closed in good order".to_owned(), |cause| cause.to_string());
+                    tracing::info!(%peer, why, "disconnected");
+                    self.step(Input::PeerLost(peer));
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { error: DialError::LocalPeerId { address }, .. } => {
+                tracing::debug!(%address, "this is one of our own addresses, or a node with our identity");
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
+                tracing::debug!(%peer, %error, "could not connect");
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, peer_id, .. } => {
+                let peer = peer_id.map(|peer| peer.to_string());
+                tracing::debug!(address = %send_back_addr, ?peer, %error, "a connection was refused or failed");
+            }
+            _ => {}
+        }
+    }
+
+    fn gossip_event(&mut self, event: gossipsub::Event) {
+        let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
+        let announcement = Announcement::decode(&message.data).ok();
+        let source = message.source.as_ref().and_then(from_libp2p);
+        let own = self.shared.identity.peer_id();
+        let heard = match (announcement, source) {
+            (Some(announcement), Some(from)) if from == own => {
+                self.heard_own(&announcement);
+                None
+            }
+            (Some(announcement), Some(from)) if is_member(&self.shared.config, from) => Some((from, announcement)),
+            _ => {
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Reject);
+                tracing::debug!(from = %propagation_source, "refused gossip that no member signed, or no announcement");
+                return;
+            }
+        };
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Accept);
+        if let Some((from, announcement)) = heard {
+            self.step(Input::Announced { from, announcement });
+        }
+    }
+
+    /// Our own announcements come back from the mesh; those of another incarnation are another node's.
+    fn heard_own(&mut self, announcement: &Announcement) {
+        if announcement.incarnation > self.engine.settings().incarnation && !self.has_twin {
+            self.has_twin = true;
+            tracing::error!("another running node uses this node's identity; stop one and give it its own key");
+        }
+    }
+
+    fn ask_event(&mut self, event: request_response::Event<Request, Answer>) {
+        match event {
+            request_response::Event::Message { peer, message, .. } => match message {
+                request_response::Message::Request { request, channel, .. } => {
+                    let Some(from) = from_libp2p(&peer) else { return };
+                    let question = QuestionId(self.next_id());
+                    self.questions.insert(question, channel);
+                    self.step(Input::Asked { question, from, request });
+                }
+                request_response::Message::Response { request_id, response } => {
+                    let Some(ask) = self.asks.remove(&request_id) else { return };
+                    let answer = match response {
+                        Answer::Release(release) if !self.believes(&release) => Err(AskFailure::NotTrusted),
+                        answer => Ok(answer),
+                    };
+                    self.step(Input::Answered { ask, answer });
+                }
+            },
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+                tracing::debug!(%peer, %error, "a question got no answer");
+                let Some(ask) = self.asks.remove(&request_id) else { return };
+                let failure = match &error {
+                    OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                        AskFailure::Malformed
+                    }
+                    _ => AskFailure::Unreachable,
+                };
+                self.step(Input::Answered { ask, answer: Err(failure) });
+            }
+            request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {
+                self.questions.retain(|_, channel| channel.is_open());
+            }
+        }
+    }
+}
+
+/// Keeps the connections to the peers whose addresses the operator gave, or the local network told.
+pub struct Dialer {
+    peers: BTreeMap<libp2p::PeerId, Known>,
+}
+
+struct Known {
+    addresses: Vec<Multiaddr>,
+    next: Instant,
+    failures: u32,
+}
+
+/// Between two attempts: doubled with each failure, up to this.
+const DIAL_PAUSE_MAX: Duration = Duration::from_secs(60);
+const DIAL_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Peers and addresses for each that are remembered.
+const KNOWN_MAX: usize = 4096;
+const ADDRESSES_MAX: usize = 8;
+
+impl Dialer {
+    pub fn new(bootstrap: &[Multiaddr]) -> Self {
+        let mut dialer = Self { peers: BTreeMap::new() };
+        for address in bootstrap {
+            if let Some(Protocol::P2p(peer)) = address.iter().last() {
+                dialer.add(peer, address.clone());
+            }
+        }
+        dialer
+    }
+
+    pub fn add(&mut self, peer: libp2p::PeerId, address: Multiaddr) {
+        if self.peers.len() >= KNOWN_MAX && !self.peers.contains_key(&peer) {
+            return;
+        }
+        let new = || Known { addresses: Vec::new(), next: Instant::now(), failures: 0 };
+        let known = self.peers.entry(peer).or_insert_with(new);
+        if known.addresses.len() < ADDRESSES_MAX && !known.addresses.contains(&address) {
+            known.addresses.push(address);
+        }
+    }
+
+    pub fn connected(&mut self, peer: &libp2p::PeerId) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.failures = 0;
+            known.next = Instant::now() + DIAL_PAUSE_MIN;
+        }
+    }
+
+    pub fn dial_due(&mut self, swarm: &mut Swarm<Behaviour>) {
+        let now = Instant::now();
+        for (peer, known) in &mut self.peers {
+            if known.next > now || swarm.is_connected(peer) {
+                continue;
+            }
+            let pause = DIAL_PAUSE_MIN * 2u32.saturating_pow(known.failures);
+            known.next = now + pause.min(DIAL_PAUSE_MAX);
+            known.failures = (known.failures + 1).min(6);
+            let options = DialOpts::peer_id(*peer)
+                .addresses(known.addresses.clone())
+                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .build();
+            if let Err(error) = swarm.dial(options) {
+                tracing::debug!(%peer, %error, "did not dial");
+            }
+        }
+    }
+}
+
+/// The peers that a configuration names but does not let in: a likely mistake.
+pub fn bootstrap_strangers(bootstrap: &[Multiaddr], members: &[PeerId]) -> Vec<Multiaddr> {
+    let stranger = |address: &&Multiaddr| match address.iter().last() {
+        Some(Protocol::P2p(peer)) => !from_libp2p(&peer).is_some_and(|peer| members.contains(&peer)),
+        _ => false,
+    };
+    bootstrap.iter().filter(stranger).cloned().collect()
+}

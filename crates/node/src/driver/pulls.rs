@@ -1,0 +1,224 @@
+//! Pulls as the operator sees them: their listeners, their events, and that they survive a restart.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use lighter_engine::{Input, PullFailure, PullId, Report, Wanted};
+use lighter_store::Store;
+use lighter_types::{DiffId, ImageReference, OciDigest};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Driver;
+use crate::api::{ImagePlan, Problem, ProblemKind, PullEvent};
+use crate::images;
+use crate::traffic::Traffic;
+
+/// A pull under way.
+pub struct RunningPull {
+    pub image: String,
+    audience: Audience,
+    started: Instant,
+    layers_started: BTreeMap<DiffId, Instant>,
+    /// This node's traffic before it.
+    traffic: Traffic,
+    pub last: Option<PullEvent>,
+    manifest: Option<OciDigest>,
+}
+
+/// For whom.
+enum Audience {
+    Nobody,
+    Listener(mpsc::Sender<PullEvent>),
+    /// Nothing is to be fetched: the plans are wanted.
+    Planner(oneshot::Sender<Result<ImagePlan, Problem>>),
+}
+
+/// Keys of the unfinished pulls in the store; the rest of the key is the image as the operator wrote it.
+const STATE_PREFIX: &[u8] = b"pull/";
+
+/// Remembers that an image is being pulled.
+pub fn remember(store: &Store, image: &str) -> Result<(), lighter_store::StoreError> {
+    store.put_state(&[STATE_PREFIX, image.as_bytes()].concat(), &[])
+}
+
+/// The pulls that were under way when the node ended.
+pub fn unfinished(store: &Store) -> Vec<String> {
+    let states = store.states(STATE_PREFIX).unwrap_or_else(|error| {
+        tracing::error!(%error, "the unfinished pulls cannot be read");
+        Vec::new()
+    });
+    let image = |key: Vec<u8>| String::from_utf8(key.strip_prefix(STATE_PREFIX)?.to_vec()).ok();
+    states.into_iter().filter_map(|(key, _)| image(key)).collect()
+}
+
+/// What an operator's text means: `sha256:...`, `repository@sha256:...` or a reference.
+pub fn wanted(store: &Store, image: &str) -> Result<Wanted, Problem> {
+    let request = |error: lighter_types::ParseError| Problem { kind: ProblemKind::Request, message: error.to_string() };
+    let digest = image.split_once('@').map_or(image, |(_, digest)| digest);
+    if digest.starts_with("sha256:") {
+        return digest.parse().map(Wanted::Manifest).map_err(request);
+    }
+    let reference: ImageReference = image.parse().map_err(request)?;
+    let known = images::release_of(store, &reference);
+    Ok(Wanted::Name { reference, known })
+}
+
+impl Driver {
+    pub(super) fn pull(&mut self, image: String, wanted: Wanted, listener: Option<mpsc::Sender<PullEvent>>) {
+        self.begin(image, wanted, listener.map_or(Audience::Nobody, Audience::Listener));
+    }
+
+    pub(super) fn plan(&mut self, image: String, wanted: Wanted, reply: oneshot::Sender<Result<ImagePlan, Problem>>) {
+        self.begin(image, wanted, Audience::Planner(reply));
+    }
+
+    fn begin(&mut self, image: String, wanted: Wanted, audience: Audience) {
+        // A release that is on disk but not believed any more does not count.
+        let wanted = match wanted {
+            Wanted::Name { reference, known } => {
+                Wanted::Name { reference, known: known.filter(|release| self.believes(release)) }
+            }
+            manifest @ Wanted::Manifest(_) => manifest,
+        };
+        let pull = PullId(self.next_id());
+        let running = RunningPull {
+            image,
+            audience,
+            started: Instant::now(),
+            layers_started: BTreeMap::new(),
+            traffic: self.shared.accountant.total(),
+            last: None,
+            manifest: None,
+        };
+        self.pulls.insert(pull, running);
+        self.step(Input::PullAsked { pull, wanted });
+    }
+
+    pub(super) fn report(&mut self, id: PullId, report: &Report) {
+        if let Report::Layers { layers, .. } = report
+            && self.answer_planner(id, layers)
+        {
+            return;
+        }
+        let event = self.event_of(id, report);
+        let Some(pull) = self.pulls.get_mut(&id) else { return };
+        if let Some(event) = event {
+            if let Audience::Listener(listener) = &pull.audience {
+                // A listener that does not keep up misses progress; its end it learns by the channel closing.
+                let _ = listener.try_send(event.clone());
+            }
+            pull.last = Some(event);
+        }
+        if let Report::Done { .. } | Report::Failed { .. } = report
+            && let Some(pull) = self.pulls.remove(&id)
+        {
+            self.ended(pull, report);
+        }
+    }
+
+    fn ended(&mut self, pull: RunningPull, report: &Report) {
+        let stopping = matches!(report, Report::Failed { why: PullFailure::Stopping });
+        if let (Audience::Planner(reply), Report::Failed { why }) = (pull.audience, report) {
+            let _ = reply.send(Err(problem(why)));
+            return;
+        }
+        match report {
+            Report::Failed { why } => tracing::warn!(image = pull.image, %why, "a pull failed"),
+            _ => tracing::info!(image = pull.image, took_ms = pull.started.elapsed().as_millis(), "pulled"),
+        }
+        // Another pull of the same image goes on; and a stopping node takes its pulls up again.
+        if stopping || self.pulls.values().any(|other| other.image == pull.image) {
+            return;
+        }
+        let shared = self.shared.clone();
+        self.tasks.spawn_blocking(move || {
+            if let Err(error) = shared.store.delete_state(&[STATE_PREFIX, pull.image.as_bytes()].concat()) {
+                tracing::warn!(%error, image = pull.image, "a finished pull will be looked at again after a restart");
+            }
+        });
+    }
+
+    /// Whether the pull was only asked for its plans; then it is over.
+    fn answer_planner(&mut self, id: PullId, layers: &[DiffId]) -> bool {
+        let is_plan = |pull: &RunningPull| matches!(pull.audience, Audience::Planner(_));
+        if !self.pulls.get(&id).is_some_and(is_plan) {
+            return false;
+        }
+        let Some(pull) = self.pulls.remove(&id) else { return false };
+        let manifest = pull.manifest.map(|manifest| manifest.to_string()).unwrap_or_default();
+        let layers = layers.iter().map(|&layer| self.layer_plan(layer)).collect();
+        if let Audience::Planner(reply) = pull.audience {
+            let _ = reply.send(Ok(ImagePlan { image: pull.image, manifest, layers }));
+        }
+        self.step(Input::PullCancelled(id));
+        true
+    }
+
+    fn event_of(&mut self, id: PullId, report: &Report) -> Option<PullEvent> {
+        let texts = |ids: &[DiffId]| ids.iter().map(ToString::to_string).collect();
+        let total = self.shared.accountant.total();
+        let card_of = |layer: DiffId| self.engine.holdings().card(layer).copied();
+        let pull = self.pulls.get_mut(&id)?;
+        Some(match report {
+            Report::Resolved { manifest } => {
+                pull.manifest = Some(*manifest);
+                PullEvent::Resolved { manifest: manifest.to_string() }
+            }
+            Report::Layers { layers, held } => PullEvent::Layers { layers: texts(layers), held: texts(held) },
+            Report::Fetching { target, from, bases, bytes, exact } => {
+                pull.layers_started.entry(*target).or_insert_with(Instant::now);
+                PullEvent::Fetching {
+                    layer: target.to_string(),
+                    from: from.to_string(),
+                    bases: texts(bases),
+                    bytes: bytes.0,
+                    exact: *exact,
+                }
+            }
+            Report::Progress { target, received, total } => {
+                PullEvent::Progress { layer: target.to_string(), received_bytes: received.0, total_bytes: total.0 }
+            }
+            Report::Retrying { target, from, why } => {
+                PullEvent::Retrying { layer: target.to_string(), from: from.to_string(), why: why.clone() }
+            }
+            Report::Layer { target, from, bases, patch_bytes, received } => {
+                let card = card_of(*target);
+                let started = pull.layers_started.get(target).copied().unwrap_or(pull.started);
+                PullEvent::Layer {
+                    layer: target.to_string(),
+                    from: from.to_string(),
+                    bases: texts(bases),
+                    tar_bytes: card.map_or(0, |card| card.tar_bytes.0),
+                    compressed_bytes: card.map_or(0, |card| card.compressed_bytes.0),
+                    patch_bytes: patch_bytes.0,
+                    received_bytes: received.0,
+                    took_ms: millis(started),
+                }
+            }
+            Report::Done { manifest } => PullEvent::Done {
+                manifest: manifest.to_string(),
+                sent_bytes: (total.sent - pull.traffic.sent).0,
+                received_bytes: (total.received - pull.traffic.received).0,
+                took_ms: millis(pull.started),
+            },
+            Report::Failed { why } => PullEvent::Failed { problem: problem(why) },
+        })
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn problem(why: &PullFailure) -> Problem {
+    let kind = match why {
+        PullFailure::NotResolved { .. }
+        | PullFailure::BlobNotFound { .. }
+        | PullFailure::NoSource { .. }
+        | PullFailure::Exhausted { .. } => ProblemKind::Network,
+        PullFailure::TooMany { .. } | PullFailure::Local(_) => ProblemKind::Machine,
+        PullFailure::Unusable(_) => ProblemKind::BadData,
+        PullFailure::Cancelled | PullFailure::Stopping => ProblemKind::Cancelled,
+    };
+    Problem { kind, message: why.to_string() }
+}

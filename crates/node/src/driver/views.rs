@@ -1,0 +1,120 @@
+//! The engine's and the swarm's state as the admin API shows it.
+
+use lighter_engine::Plan;
+use lighter_types::{Bytes, DiffId};
+
+use super::Driver;
+use crate::api;
+use crate::store_status;
+use crate::traffic::Protocol;
+
+impl Driver {
+    pub(super) fn status(&self) -> api::Status {
+        let shared = &self.shared;
+        let total = shared.accountant.total();
+        let (upload_max, download_max) = shared.accountant.limits();
+        let traffic = |protocol: Protocol| {
+            let traffic = shared.accountant.of_protocol(protocol);
+            api::TrafficStatus {
+                protocol: protocol.name().to_owned(),
+                sent_bytes: traffic.sent.0,
+                received_bytes: traffic.received.0,
+            }
+        };
+        let pulls = self.pulls.iter().map(|(id, pull)| api::PullStatus {
+            pull: id.0,
+            image: pull.image.clone(),
+            last: pull.last.clone(),
+        });
+        api::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            peer_id: shared.identity.peer_id().to_string(),
+            site: self.engine.settings().site.as_ref().map(ToString::to_string),
+            listen: self.swarm.listeners().map(ToString::to_string).collect(),
+            uptime_s: shared.started.elapsed().as_secs(),
+            peers_connected: self.engine.directory().peers().filter(|(_, peer)| peer.is_connected()).count(),
+            peers_known: self.engine.directory().len(),
+            layers: self.engine.holdings().len(),
+            pulls: pulls.collect(),
+            sent_bytes: total.sent.0,
+            received_bytes: total.received.0,
+            traffic: Protocol::ALL.into_iter().map(traffic).collect(),
+            upload_max: upload_max.to_string(),
+            download_max: download_max.to_string(),
+            store: store_status(&shared.store),
+            warnings: self.warnings(),
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let config = &self.shared.config;
+        let mut warnings = Vec::new();
+        if self.has_twin {
+            warnings.push("another running node uses this node's identity: give each its own".to_owned());
+        }
+        if config.fleet.open {
+            warnings.push("fleet.open is true: any node may connect and fetch every layer held here".to_owned());
+        } else {
+            if config.fleet.members.is_empty() {
+                warnings.push("fleet.members is empty: no node can connect".to_owned());
+            }
+            for address in super::network::bootstrap_strangers(&config.network.bootstrap, &config.fleet.members) {
+                warnings.push(format!("network.bootstrap names {address}, who is not in fleet.members"));
+            }
+        }
+        warnings
+    }
+
+    pub(super) fn peers(&self) -> Vec<api::Peer> {
+        let now = self.shared.now();
+        let peers = self.engine.directory().peers().map(|(id, peer)| {
+            let traffic = self.shared.accountant.of_peer(id);
+            api::Peer {
+                peer_id: id.to_string(),
+                site: peer.site().map(ToString::to_string),
+                connected: peer.is_connected(),
+                cut_off: self.engine.is_cut_off(id, now),
+                layers: peer.layers(),
+                last_heard_ms_ago: u64::try_from(now.since(peer.last_heard()).as_millis()).unwrap_or(u64::MAX),
+                rate: peer.rate().map(|rate| rate.0),
+                sent_bytes: traffic.sent.0,
+                received_bytes: traffic.received.0,
+            }
+        });
+        peers.collect()
+    }
+
+    pub(super) fn holders(&self, layer: DiffId) -> Vec<String> {
+        self.engine.directory().holders(layer).iter().map(ToString::to_string).collect()
+    }
+
+    pub(super) fn layer_plan(&self, layer: DiffId) -> api::LayerPlan {
+        let held = self.engine.holdings().holds(layer);
+        let plans = if held { Vec::new() } else { self.engine.plans(layer, self.shared.now()) };
+        let best = plans.first().cloned();
+        let view = |plan: &Plan| api::Plan {
+            peer: plan.peer.to_string(),
+            bases: plan.bases.iter().map(ToString::to_string).collect(),
+            tlsh_distance: plan.distance,
+            predicted_bytes: plan.bytes.0,
+            predicted_ms: u64::try_from((plan.transfer + plan.wait).as_millis()).unwrap_or(u64::MAX),
+            why: why(plan, best.as_ref()),
+        };
+        api::LayerPlan { layer: layer.to_string(), held, plans: plans.iter().map(view).collect() }
+    }
+}
+
+fn why(plan: &Plan, best: Option<&Plan>) -> String {
+    let Some(best) = best.filter(|best| *best != plan) else { return "chosen: the cheapest over its link".to_owned() };
+    let more = |bytes: Bytes| format!("{bytes} more to send");
+    if plan.bytes > best.bytes && plan.bases.is_empty() {
+        return format!("whole layer: {}", more(plan.bytes - best.bytes));
+    }
+    if plan.bytes > best.bytes {
+        return more(plan.bytes - best.bytes);
+    }
+    if plan.transfer > best.transfer {
+        return format!("slower link: {} ms more", (plan.transfer - best.transfer).as_millis());
+    }
+    "equal: the lower PeerId goes first".to_owned()
+}

@@ -1,0 +1,291 @@
+//! Images between files and the store: import, export, and what is known of an image on disk. Workers' jobs: they block.
+
+mod folder;
+
+use std::fs::File;
+use std::io::{self, BufReader, Seek};
+use std::path::Path;
+
+use lighter_engine::{BlobFailure, ImageRead, Input};
+use lighter_image::{
+    ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, Limits, OpenedImage, Selector,
+    SourceKind, image_layers, open_image, parse_config, parse_manifest,
+};
+use lighter_store::{Image, Store, StoreError};
+use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, ParseError};
+use lighter_wire::{Message, Release, SignedRelease};
+
+use crate::shared::{Shared, unix_now};
+use folder::{FolderFiles, FolderWriter};
+
+/// Why an image could not be imported, exported or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ImagesError {
+    #[error("cannot open {path}")]
+    Open { path: String, source: io::Error },
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the image has no name in {path}: give one with --name")]
+    NoName { path: String },
+    #[error("the image's name in {path} cannot be used; give another with --name")]
+    BadName { path: String, source: ParseError },
+    #[error("there is no image {0} on this node")]
+    Unknown(ImageReference),
+    #[error("there is something at {0} already: export to a new folder")]
+    Exists(String),
+    #[error("{0} of the image is not on this node")]
+    Gone(String),
+}
+
+/// How far an import or export is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step {
+    /// Layer at work, from 0, and how many there are.
+    pub layer: usize,
+    pub layers: usize,
+    /// Of this layer, or of an export: bytes of tar done.
+    pub tar_bytes: Bytes,
+    /// What the layer's blob has, and how much of it was read; zero in an export.
+    pub blob_bytes: Bytes,
+    pub blob_bytes_done: Bytes,
+}
+
+/// An image that was imported.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    pub reference: ImageReference,
+    pub manifest: OciDigest,
+    /// Every layer's card, and whether it was held before.
+    pub layers: Vec<(Card, bool)>,
+}
+
+type AnyFiles = Box<dyn Files + Send>;
+
+/// Imports the image at `path` (a folder with an OCI layout, an OCI archive, a docker archive), signs a release of it by
+/// this node, and tells the engine of each layer when it is committed. What was committed stays if a later layer fails.
+pub fn import(
+    shared: &Shared,
+    path: &Path,
+    name: Option<ImageReference>,
+    selector: &Selector,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Imported, ImagesError> {
+    let text = path.display().to_string();
+    let mut opened = open_image(open_files(path)?, selector, Limits::default())?;
+    let image = opened.image().clone();
+    let reference = match (name, &image.ref_name) {
+        (Some(name), _) => name,
+        (None, Some(name)) => name.parse().map_err(|source| ImagesError::BadName { path: text.clone(), source })?,
+        (None, None) => return Err(ImagesError::NoName { path: text }),
+    };
+    let mut layers = Vec::new();
+    for index in 0..image.layers.len() {
+        let (card, held) = import_layer(shared, &mut opened, index, progress)?;
+        layers.push((card, held));
+    }
+    let now = unix_now();
+    shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
+    shared.store.put_blob(&image.manifest_digest, &image.manifest_bytes, now)?;
+    let release =
+        Release { reference: reference.clone(), manifest: image.manifest_digest, issued_s: newer(shared, &reference) };
+    let record = shared.identity.sign(release);
+    set_reference(&shared.store, &reference, &image, &record)?;
+    Ok(Imported { reference, manifest: image.manifest_digest, layers })
+}
+
+fn import_layer(
+    shared: &Shared,
+    opened: &mut OpenedImage<AnyFiles>,
+    index: usize,
+    progress: &mut dyn FnMut(Step),
+) -> Result<(Card, bool), ImagesError> {
+    let layers = opened.image().layers.len();
+    let layer = opened.image().layers[index].clone();
+    if let Some(card) = shared.store.card(&layer.diff_id) {
+        return Ok((card, true));
+    }
+    let mut writer = shared.store.create_layer_unnamed(None)?;
+    let scan = opened.scan_layer(index, &mut writer, &mut |scan| {
+        progress(Step {
+            layer: index,
+            layers,
+            tar_bytes: scan.tar_bytes,
+            blob_bytes: layer.blob.bytes,
+            blob_bytes_done: scan.blob_bytes,
+        });
+    });
+    let scan = scan.map_err(store_error_within)?;
+    writer.finish(scan.card, unix_now())?;
+    shared.input_blocking(Input::LayerHeld(scan.card));
+    Ok((scan.card, false))
+}
+
+/// A failure of the sink is the store's, and the store says more about it.
+fn store_error_within(error: ImageError) -> ImagesError {
+    match error {
+        ImageError::Write { path, source } => match StoreError::from_io(source) {
+            Ok(error) => error.into(),
+            Err(source) => ImageError::Write { path, source }.into(),
+        },
+        error => error.into(),
+    }
+}
+
+/// The moment of a new release: now, but after the release it replaces even if this machine's clock was set back.
+fn newer(shared: &Shared, reference: &ImageReference) -> u64 {
+    let last = release_of(&shared.store, reference).map_or(0, |release| release.release.issued_s);
+    unix_now().0.max(last.saturating_add(1))
+}
+
+fn set_reference(
+    store: &Store,
+    reference: &ImageReference,
+    image: &ImportedImage,
+    record: &SignedRelease,
+) -> Result<(), StoreError> {
+    let image = Image {
+        manifest: image.manifest_digest,
+        config: image.config_digest,
+        layers: image.layers.iter().map(|layer| layer.diff_id).collect(),
+        // A release is at most 1 KiB by its message's limit; references are at most 384 bytes.
+        release_record: record.encode().unwrap_or_default(),
+    };
+    store.set_reference(reference, image)
+}
+
+/// The release that bound a name here.
+pub fn release_of(store: &Store, reference: &ImageReference) -> Option<SignedRelease> {
+    SignedRelease::decode(&store.reference(reference)?.release_record).ok()
+}
+
+fn open_files(path: &Path) -> Result<AnyFiles, ImagesError> {
+    let text = path.display().to_string();
+    let failed = |source| ImagesError::Open { path: text.clone(), source };
+    if std::fs::metadata(path).map_err(failed)?.is_dir() {
+        return Ok(Box::new(FolderFiles::new(path)));
+    }
+    let mut file = BufReader::with_capacity(256 << 10, File::open(path).map_err(failed)?);
+    file.rewind().map_err(failed)?;
+    Ok(Box::new(ArchiveFiles::open(&text, file)?))
+}
+
+/// Writes an image of this node as an OCI layout into the new folder `path`.
+pub fn export(
+    store: &Store,
+    reference: &ImageReference,
+    path: &Path,
+    format: LayerFormat,
+    progress: &mut dyn FnMut(Step),
+) -> Result<OciDigest, ImagesError> {
+    let image = imported(store, reference)?;
+    let layers = image.layers.len();
+    let text = path.display().to_string();
+    match std::fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => {}
+        Ok(false) => return Err(ImagesError::Exists(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(ImagesError::Open { path: text, source }),
+    }
+    let mut writer = FolderWriter::new(path);
+    let mut at = 0;
+    let exported = lighter_image::export_image(
+        &mut writer,
+        &image,
+        reference.as_str(),
+        format,
+        &mut |index, layer| {
+            at = index;
+            let reader = store.open_layer(&layer.diff_id).map_err(io::Error::other)?;
+            let reader = reader.ok_or_else(|| io::Error::other("it is not held any more"))?;
+            Ok(Box::new(folder::LayerStream::new(reader)))
+        },
+        &mut |tar_bytes| progress(Step { layers, tar_bytes, ..Step::default() }),
+    )?;
+    Ok(exported.manifest_digest)
+}
+
+/// An image of this node as its documents describe it.
+pub fn imported(store: &Store, reference: &ImageReference) -> Result<ImportedImage, ImagesError> {
+    let image = store.reference(reference).ok_or_else(|| ImagesError::Unknown(reference.clone()))?;
+    let document = |digest: &OciDigest| -> Result<Vec<u8>, ImagesError> {
+        store.blob(digest)?.ok_or_else(|| ImagesError::Gone(digest.to_string()))
+    };
+    let manifest_bytes = document(&image.manifest)?;
+    let manifest = parse_manifest(&manifest_bytes, &image.manifest)?;
+    let config_bytes = document(&image.config)?;
+    let config = parse_config(&config_bytes, &image.config)?;
+    Ok(ImportedImage {
+        source_kind: SourceKind::OciLayout,
+        manifest_digest: image.manifest,
+        layers: image_layers(&manifest, &config)?,
+        manifest_bytes,
+        config_digest: image.config,
+        config_bytes,
+        platform: config.platform,
+        ref_name: Some(reference.to_string()),
+    })
+}
+
+/// What the disk knows of the image with this manifest.
+pub fn read(store: &Store, manifest_digest: OciDigest) -> ImageRead {
+    let bytes_max = u32::try_from(DOCUMENT_BYTES_MAX.0).unwrap_or(u32::MAX);
+    let missing = |digest| ImageRead::Missing { digest, bytes_max };
+    let layers = || -> Result<ImageRead, ImagesError> {
+        let Some(bytes) = store.blob(&manifest_digest)? else { return Ok(missing(manifest_digest)) };
+        let manifest = parse_manifest(&bytes, &manifest_digest)?;
+        let Some(bytes) = store.blob(&manifest.config.digest)? else { return Ok(missing(manifest.config.digest)) };
+        let config = parse_config(&bytes, &manifest.config.digest)?;
+        let layers = image_layers(&manifest, &config)?;
+        Ok(ImageRead::Layers(layers.into_iter().map(|layer| layer.diff_id).collect()))
+    };
+    match layers() {
+        Ok(read) => read,
+        Err(ImagesError::Image(error)) => ImageRead::Unusable(error.to_string()),
+        Err(error) => ImageRead::Local(error.to_string()),
+    }
+}
+
+/// Keeps a blob that a peer sent.
+pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8]) -> Result<(), BlobFailure> {
+    match store.put_blob(&digest, bytes, unix_now()) {
+        Ok(()) => Ok(()),
+        Err(StoreError::Mismatch { .. }) => Err(BlobFailure::WrongDigest),
+        Err(error) => Err(BlobFailure::Local(error.to_string())),
+    }
+}
+
+/// Gives an image whose layers are all held its name: the release's, or for a pull by digest the digest's.
+pub fn commit(store: &Store, manifest: OciDigest, release: Option<&SignedRelease>) -> Result<(), String> {
+    let commit = || -> Result<(), ImagesError> {
+        let bytes = store.blob(&manifest)?.ok_or_else(|| ImagesError::Gone(manifest.to_string()))?;
+        let parsed = parse_manifest(&bytes, &manifest)?;
+        let config_bytes =
+            store.blob(&parsed.config.digest)?.ok_or_else(|| ImagesError::Gone(parsed.config.digest.to_string()))?;
+        let layers = image_layers(&parsed, &parse_config(&config_bytes, &parsed.config.digest)?)?;
+        let reference = match release {
+            Some(release) => release.release.reference.clone(),
+            None => name_of(manifest)?,
+        };
+        let image = Image {
+            manifest,
+            config: parsed.config.digest,
+            layers: layers.iter().map(|layer| layer.diff_id).collect(),
+            release_record: release.and_then(|release| release.encode().ok()).unwrap_or_default(),
+        };
+        Ok(store.set_reference(&reference, image)?)
+    };
+    commit().map_err(|error| crate::transfer::error_chain(&error))
+}
+
+/// The name that an image pulled by digest has here: `sha256/<digest>:latest`.
+fn name_of(manifest: OciDigest) -> Result<ImageReference, ImagesError> {
+    let text = format!("sha256/{}", manifest.to_hex());
+    text.parse().map_err(|source| ImagesError::BadName { path: text.clone(), source })
+}
+
+/// The layers of an image, if it is here.
+pub fn layers_of(store: &Store, reference: &ImageReference) -> Option<Vec<DiffId>> {
+    store.reference(reference).map(|image| image.layers)
+}

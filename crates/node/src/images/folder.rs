@@ -1,0 +1,100 @@
+//! OCI layouts in folders. Links out of the folder are not followed; a write is durable before it is renamed.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use lighter_image::{Files, LayoutWriter, OpenFile};
+use lighter_store::LayerReader;
+
+/// Reads a layout's files.
+pub struct FolderFiles {
+    root: PathBuf,
+}
+
+impl FolderFiles {
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+}
+
+impl Files for FolderFiles {
+    fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>> {
+        let path = self.root.join(path);
+        let absent = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+            _ => Err(error),
+        };
+        let real = match path.canonicalize() {
+            Ok(real) => real,
+            Err(error) => return absent(error),
+        };
+        if !real.starts_with(self.root.canonicalize()?) {
+            return Err(io::Error::other(format!("{} is a link out of the layout", path.display())));
+        }
+        let file = match File::open(&real) {
+            Ok(file) => file,
+            Err(error) => return absent(error),
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other(format!("{} is no file", path.display())));
+        }
+        Ok(Some(OpenFile { reader: Box::new(file), bytes: metadata.len() }))
+    }
+}
+
+/// Writes a layout's files.
+pub struct FolderWriter {
+    root: PathBuf,
+}
+
+impl FolderWriter {
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+}
+
+impl LayoutWriter for FolderWriter {
+    fn create(&mut self, path: &str) -> io::Result<Box<dyn Write + '_>> {
+        let path = self.root.join(path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        Ok(Box::new(BufWriter::with_capacity(1 << 20, File::create(path)?)))
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.root.join(from), self.root.join(to));
+        File::open(&from)?.sync_all()?;
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::rename(&from, &to)?;
+        match to.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A held layer from its first byte to its last.
+pub struct LayerStream {
+    reader: LayerReader,
+    offset: u64,
+}
+
+impl LayerStream {
+    pub fn new(reader: LayerReader) -> Self {
+        Self { reader, offset: 0 }
+    }
+}
+
+impl Read for LayerStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.file().read_at(buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,95 @@
+//! The node's figures as Prometheus reads them, made from the same values that the admin API shows.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::api::Status;
+
+/// Labels of the traffic counters.
+type Labels = [(&'static str, String); 2];
+
+/// One exposition, in the OpenMetrics text format.
+pub fn text(status: &Status) -> String {
+    let mut registry = Registry::with_prefix("lighter");
+    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let mut gauge = |name: &str, help: &str, value: u64| registry.register(name, help, ConstGauge::new(signed(value)));
+    gauge("peers_connected", "Peers with an open connection", status.peers_connected as u64);
+    gauge("peers_known", "Peers in the directory", status.peers_known as u64);
+    gauge("layers", "Layers held and served", status.layers as u64);
+    gauge("pulls", "Pulls under way", status.pulls.len() as u64);
+    gauge("images", "Images with a name", status.store.images);
+    gauge("patches", "Patches in the cache", status.store.patches);
+    gauge("partial_patches", "Patches that have begun to arrive", status.store.partial_patches);
+    gauge("store_used_bytes", "What counts against the store's budget", status.store.used_bytes);
+    gauge("store_budget_bytes", "The store's budget", status.store.bytes_max);
+    gauge("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes);
+    gauge("warnings", "Things that the operator should look at", status.warnings.len() as u64);
+    registry.register_with_unit("uptime", "Since the node started", Unit::Seconds, ConstCounter::new(status.uptime_s));
+    // A counter of what others count: a gauge by type, as the value is set and not added to.
+    let traffic = Family::<Labels, Gauge>::default();
+    for row in &status.traffic {
+        for (direction, bytes) in [("sent", row.sent_bytes), ("received", row.received_bytes)] {
+            let labels = [("protocol", row.protocol.clone()), ("direction", direction.to_owned())];
+            traffic.get_or_create(&labels).set(signed(bytes));
+        }
+    }
+    registry.register("traffic_bytes", "Bytes over all links since the node started", traffic);
+    let mut text = String::new();
+    // Writing into a string does not fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{StoreStatus, TrafficStatus};
+
+    #[test]
+    fn figures_are_exposed_with_their_labels() {
+        let store = StoreStatus {
+            layers: 1,
+            layer_bytes: 2,
+            patches: 3,
+            patch_bytes: 4,
+            partial_patches: 5,
+            blobs: 6,
+            images: 7,
+            used_bytes: 8,
+            bytes_max: 9,
+            disk_free_bytes: 10,
+        };
+        let patch = TrafficStatus { protocol: "patch".to_owned(), sent_bytes: 11, received_bytes: 12 };
+        let status = Status {
+            version: String::new(),
+            peer_id: String::new(),
+            site: None,
+            listen: vec![],
+            uptime_s: 13,
+            peers_connected: 14,
+            peers_known: 15,
+            layers: 16,
+            pulls: vec![],
+            sent_bytes: 0,
+            received_bytes: 0,
+            traffic: vec![patch],
+            upload_max: String::new(),
+            download_max: String::new(),
+            store,
+            warnings: vec![],
+        };
+        let text = text(&status);
+        for line in [
+            "lighter_peers_connected 14",
+            "lighter_store_used_bytes 8",
+            "lighter_uptime_seconds_total 13",
+            "lighter_traffic_bytes{protocol=\"patch\",direction=\"sent\"} 11",
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The libp2p swarm: transports, behaviours and who may connect.
+//!
+//! QUIC first, TCP with noise and yamux for networks that drop UDP. Only members of the fleet connect, unless the
+//! operator asked for open mode. Gossip is signed and validated before it is passed on. Gossipsub's peer scoring stays
+//! off: its defaults punish honest peers on a topic as rare as ours (docs/decisions/0005-libp2p.md).
+
+mod ask_codec;
+
+use std::time::Duration;
+
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::upgrade::Version;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{StreamProtocol, Swarm, SwarmBuilder, Transport, gossipsub, identify, mdns, ping, request_response};
+use libp2p_allow_block_list::{AllowedPeers, BlockedPeers};
+use libp2p_connection_limits::ConnectionLimits;
+use lighter_types::PeerId;
+
+use crate::config::Config;
+use crate::identity::{Identity, from_libp2p, to_libp2p};
+use crate::traffic::{Accountant, MeteredMuxer};
+pub use ask_codec::AskCodec;
+
+/// What the swarm does.
+#[derive(NetworkBehaviour)]
+pub struct Behaviour {
+    /// First, so that a stranger's connection is denied before anything else is told of it.
+    pub fleet: Toggle<libp2p_allow_block_list::Behaviour<AllowedPeers>>,
+    pub cut_off: libp2p_allow_block_list::Behaviour<BlockedPeers>,
+    limits: libp2p_connection_limits::Behaviour,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub gossip: gossipsub::Behaviour,
+    pub ask: request_response::Behaviour<AskCodec>,
+    pub stream: libp2p_stream::Behaviour,
+    pub mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// Why the network could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    #[error("cannot set up {what}: {why}")]
+    Setup { what: &'static str, why: String },
+    #[error("cannot listen on {address}: {why}")]
+    Listen { address: libp2p::Multiaddr, why: String },
+}
+
+/// A connection that carries nothing for this long is closed, unless a behaviour keeps it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Between pings; also what keeps idle NAT bindings open (RFC 4787 asks for two minutes at least, many keep less).
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// Half-open connections at a time.
+const PENDING_MAX: u32 = 64;
+/// Questions of all peers that wait for an answer.
+const ASKS_MAX: usize = 256;
+
+/// Builds the swarm; it listens nowhere yet.
+///
+/// # Errors
+/// If a transport or a behaviour refuses its settings.
+pub fn swarm(config: &Config, identity: &Identity, accountant: &Accountant) -> Result<Swarm<Behaviour>, NetworkError> {
+    let failed = |what: &'static str| move |why: String| NetworkError::Setup { what, why };
+    let swarm = SwarmBuilder::with_existing_identity(identity.keypair())
+        .with_tokio()
+        .with_other_transport(|keys| transport(keys, accountant))
+        .map_err(|error| failed("the transports")(error.to_string()))?
+        .with_behaviour(|keys| behaviour(config, keys))
+        .map_err(|error| failed("the behaviours")(error.to_string()))?
+        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE_TIMEOUT))
+        .build();
+    Ok(swarm)
+}
+
+/// A boxed error as libp2p's builder wants it.
+type SetupError = Box<dyn std::error::Error + Send + Sync>;
+
+fn transport(
+    keys: &libp2p::identity::Keypair,
+    accountant: &Accountant,
+) -> Result<libp2p::core::transport::Boxed<(libp2p::PeerId, StreamMuxerBox)>, SetupError> {
+    let quic = libp2p::quic::tokio::Transport::new(libp2p::quic::Config::new(keys))
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(libp2p::noise::Config::new(keys)?)
+        .multiplex(libp2p::yamux::Config::default())
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let either = quic.or_transport(tcp).map(|either, _| either.into_inner());
+    let named = libp2p::dns::tokio::Transport::system(either)?;
+    let accountant = accountant.clone();
+    Ok(named
+        .map(move |(peer, connection), _| {
+            let metered = MeteredMuxer::new(connection, from_libp2p(&peer), accountant);
+            (peer, StreamMuxerBox::new(metered))
+        })
+        .boxed())
+}
+
+fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behaviour, SetupError> {
+    let fleet = (!config.fleet.open).then(|| {
+        let mut fleet = libp2p_allow_block_list::Behaviour::<AllowedPeers>::default();
+        config.fleet.members.iter().copied().filter_map(to_libp2p).for_each(|peer| {
+            fleet.allow_peer(peer);
+        });
+        fleet
+    });
+    let limits = ConnectionLimits::default()
+        .with_max_pending_incoming(Some(PENDING_MAX))
+        .with_max_pending_outgoing(Some(PENDING_MAX))
+        .with_max_established(Some(config.network.connections_max))
+        .with_max_established_per_peer(Some(2));
+    let local = keys.public().to_peer_id();
+    let mdns = config.network.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), local)).transpose()?;
+    let ask = request_response::Config::default()
+        .with_request_timeout(Duration::from_secs(config.timing.ask_timeout_s.into()))
+        .with_max_concurrent_streams(ASKS_MAX);
+    let asks = [(StreamProtocol::new(lighter_wire::ASK_PROTOCOL), request_response::ProtocolSupport::Full)];
+    Ok(Behaviour {
+        fleet: fleet.into(),
+        cut_off: libp2p_allow_block_list::Behaviour::default(),
+        limits: libp2p_connection_limits::Behaviour::new(limits),
+        identify: identify::Behaviour::new(
+            identify::Config::new("/lighter/1".to_owned(), keys.public())
+                .with_agent_version(concat!("lighter/", env!("CARGO_PKG_VERSION")).to_owned())
+                .with_interval(Duration::from_secs(3600)),
+        ),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
+        gossip: gossip(keys)?,
+        ask: request_response::Behaviour::with_codec(AskCodec, asks, ask),
+        stream: libp2p_stream::Behaviour::new(),
+        mdns: mdns.into(),
+    })
+}
+
+fn gossip(keys: &libp2p::identity::Keypair) -> Result<gossipsub::Behaviour, SetupError> {
+    let config = gossipsub::ConfigBuilder::default()
+        .validation_mode(gossipsub::ValidationMode::Strict)
+        .validate_messages()
+        // A second node with our identity shows itself by messages that we did not send.
+        .allow_self_origin(true)
+        // Mesh upkeep at rest costs bytes with every beat; announcements can wait that long.
+        .heartbeat_interval(Duration::from_secs(10))
+        .heartbeat_initial_delay(Duration::from_millis(500))
+        .max_transmit_size(65_536)
+        .build()?;
+    let authenticity = gossipsub::MessageAuthenticity::Signed(keys.clone());
+    let mut gossip = gossipsub::Behaviour::new(authenticity, config)?;
+    gossip.subscribe(&gossipsub::IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC))?;
+    Ok(gossip)
+}
+
+/// Whether the configuration lets this peer in.
+pub fn is_member(config: &Config, peer: PeerId) -> bool {
+    config.fleet.open || config.fleet.members.contains(&peer)
+}

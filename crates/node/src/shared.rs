@@ -1,0 +1,99 @@
+//! What all tasks of a node share, and the small adapters between the rooms.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use lighter_engine::Input;
+use lighter_patch::ReadAt;
+use lighter_store::{LayerReader, Store, UnixSeconds};
+use lighter_types::{Bytes, Moment};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::driver::Event;
+use crate::identity::Identity;
+use crate::traffic::Accountant;
+
+/// One for each node; every task has an `Arc` of it.
+pub struct Shared {
+    pub config: Config,
+    pub identity: Identity,
+    pub store: Store,
+    pub accountant: Accountant,
+    pub patch_settings: lighter_patch::Settings,
+    /// Into the task that owns the engine.
+    pub events: mpsc::Sender<Event>,
+    pub started: Instant,
+}
+
+impl Shared {
+    /// The engine's clock: milliseconds since the node started.
+    pub fn now(&self) -> Moment {
+        Moment(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Gives the engine an input; waits while it has many. Nothing happens if the node has stopped.
+    pub async fn input(&self, input: Input) {
+        // The receiver is gone only when the node is.
+        let _ = self.events.send(Event::Input(input)).await;
+    }
+
+    /// [`Self::input`] from a worker thread.
+    pub fn input_blocking(&self, input: Input) {
+        let _ = self.events.blocking_send(Event::Input(input));
+    }
+
+    /// Gives the engine an input that may be left out if it is busy, such as progress.
+    pub fn input_if_idle(&self, input: Input) {
+        let _ = self.events.try_send(Event::Input(input));
+    }
+}
+
+/// Seconds since 1970 by this machine's clock; 0 before.
+pub fn unix_now() -> UnixSeconds {
+    UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs()))
+}
+
+/// A file that patches read by position, with its length when it was opened.
+pub struct FileBase<F> {
+    file: F,
+    bytes: Bytes,
+}
+
+/// What gives a file to read from.
+pub trait AsFile: Send + Sync {
+    fn as_file(&self) -> &File;
+}
+
+impl AsFile for File {
+    fn as_file(&self) -> &File {
+        self
+    }
+}
+
+impl AsFile for LayerReader {
+    fn as_file(&self) -> &File {
+        self.file()
+    }
+}
+
+impl<F: AsFile> FileBase<F> {
+    /// # Errors
+    /// If the file does not tell its length.
+    pub fn new(file: F) -> io::Result<Self> {
+        let bytes = Bytes(file.as_file().metadata()?.len());
+        Ok(Self { file, bytes })
+    }
+}
+
+impl<F: AsFile> ReadAt for FileBase<F> {
+    fn len(&self) -> Bytes {
+        self.bytes
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.as_file().read_exact_at(buffer, offset)
+    }
+}

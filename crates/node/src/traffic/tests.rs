@@ -1,0 +1,39 @@
+//! What is counted where.
+
+use super::*;
+
+fn peer(seed: u8) -> Option<PeerId> {
+    Some(PeerId::new([seed; 32]))
+}
+
+#[test]
+fn sums_by_peer_and_protocol() {
+    let accountant = Accountant::new(Rate::UNLIMITED, Rate::UNLIMITED);
+    accountant.count(peer(1), Protocol::Patch, Direction::Sent, 10);
+    accountant.count(peer(1), Protocol::Ask, Direction::Received, 5);
+    accountant.count(peer(2), Protocol::Patch, Direction::Sent, 3);
+    assert_eq!(accountant.total(), Traffic { sent: Bytes(13), received: Bytes(5) });
+    assert_eq!(accountant.of_protocol(Protocol::Patch).sent, Bytes(13));
+    assert_eq!(accountant.of_peer(PeerId::new([1; 32])), Traffic { sent: Bytes(10), received: Bytes(5) });
+}
+
+#[test]
+fn negotiation_is_counted_with_its_protocol() {
+    let accountant = Accountant::new(Rate::UNLIMITED, Rate::UNLIMITED);
+    accountant.count(peer(1), Protocol::Other, Direction::Sent, 40);
+    accountant.reassign(peer(1), Protocol::Gossip, Traffic { sent: Bytes(40), received: Bytes(0) });
+    assert_eq!(accountant.of_protocol(Protocol::Other), Traffic::default());
+    assert_eq!(accountant.of_protocol(Protocol::Gossip).sent, Bytes(40));
+}
+
+#[test]
+fn beyond_the_cap_peers_are_counted_together() {
+    let accountant = Accountant::new(Rate::UNLIMITED, Rate::UNLIMITED);
+    for number in 0..(PEERS_MAX * Protocol::ALL.len() + 10) as u64 {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_le_bytes());
+        accountant.count(Some(PeerId::new(key)), Protocol::Ping, Direction::Sent, 1);
+    }
+    assert_eq!(accountant.total().sent, Bytes((PEERS_MAX * Protocol::ALL.len() + 10) as u64));
+    assert!(accountant.traffic().len() <= PEERS_MAX * Protocol::ALL.len() + 1);
+}

@@ -1,0 +1,48 @@
+//! Patches on streams: the requester's side, the provider's side, and making them.
+//!
+//! The stream's protocol is in `lighter_wire`; here are its bytes on a libp2p stream, its timeouts, and the workers.
+//! Each task ends with the one input that the engine waits for, also when its stream breaks. A task that is dropped
+//! midway leaves frames that were synced, and nothing else.
+
+mod apply;
+mod encode;
+mod fetch;
+mod serve;
+
+use std::io;
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use lighter_wire::Message;
+
+pub use apply::error_chain;
+pub use encode::encode;
+pub use fetch::{FetchJob, fetch};
+pub use serve::{Order, serve};
+
+/// Opening a stream, and the request that comes first on it.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A chunk that the other side does not take or bring for this long ends the stream. Longer than any stall timeout of
+/// the engine's: this only cleans up.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Writes a message with its length before it.
+async fn write_message<M: Message>(stream: &mut (impl AsyncWrite + Unpin), message: &M) -> io::Result<()> {
+    let bytes = message.encode().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let length = u16::try_from(bytes.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let framed = [&length.to_le_bytes()[..], &bytes].concat();
+    stream.write_all(&framed).await?;
+    stream.flush().await
+}
+
+/// Reads a message with its length before it. A length over the message's limit is refused before it is read.
+async fn read_message<M: Message>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<M> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).await?;
+    let length = usize::from(u16::from_le_bytes(length));
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    M::check_size(length).map_err(invalid)?;
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).await?;
+    M::decode(&bytes).map_err(invalid)
+}

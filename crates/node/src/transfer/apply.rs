@@ -1,0 +1,252 @@
+//! Applies a patch while it arrives: each frame is checked, synced to the partial patch, applied, and its part of the
+//! target hashed and written. A worker's job: it blocks.
+//!
+//! What survives a crash is the partial patch; the target is rebuilt from its first frame when the fetch goes on, which
+//! is local work at disk speed.
+
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use lighter_engine::{CachedPatch, FetchFailure, Fetched};
+use lighter_image::ImageError;
+use lighter_patch::{Blame, Header, ReadAt};
+use lighter_store::{LayerReader, PatchKey, PatchWriter, StoreError};
+use lighter_types::{Bytes, DiffId};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::shared::{FileBase, Shared, unix_now};
+
+/// Applies what comes over `payloads`, from frame `first_frame` on, to what is on disk of the patch. `Ok(None)`: the
+/// payloads ended before the patch did; the frames that came, counted in `frames`, are kept.
+pub fn apply(
+    shared: &Shared,
+    header: &Header,
+    first_frame: u32,
+    payloads: mpsc::Receiver<Vec<u8>>,
+    frames: &AtomicU32,
+) -> Result<Option<Fetched>, FetchFailure> {
+    let bases = open_bases(shared, header)?;
+    let writer = open_partial(shared, header)?;
+    let kept = header.frames().iter().take_while(|frame| end(frame) <= writer.written()).count() as u32;
+    frames.store(kept, Ordering::Release);
+    if first_frame > kept {
+        return Err(FetchFailure::Local(format!("frames from {first_frame} on came, but only {kept} are on disk")));
+    }
+    let mut layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(|error| local(&error))?;
+    let mut source = Frames {
+        header,
+        bases: &bases,
+        writer,
+        payloads,
+        arriving: first_frame,
+        next: 0,
+        kept,
+        frames,
+        range: Vec::new(),
+        read: 0,
+        ended: None,
+    };
+    let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut layer, &mut |_| {});
+    let scan = match (scanned, source.ended) {
+        (_, Some(Ended::Cut)) => return Ok(None),
+        (_, Some(Ended::Failed(failure))) => return Err(failure),
+        (Err(error), None) => return Err(FetchFailure::Local(write_failure(error))),
+        (Ok(scan), None) => scan,
+    };
+    let now = unix_now();
+    match layer.finish(scan.card, now) {
+        Ok(()) => {}
+        Err(StoreError::Mismatch { expected, found, .. }) => {
+            return Err(who_spoiled(&bases, &format!("the result has sha256 {found}, not {expected}")));
+        }
+        Err(error) => return Err(local(&error)),
+    }
+    // The layer is held whatever becomes of the patch; without it, this node makes its own when asked.
+    if let Err(error) = source.writer.finish(header.id(), now) {
+        tracing::warn!(patch = %header.id(), %error, "the received patch could not be cached");
+    }
+    let patch = CachedPatch {
+        patch: header.id(),
+        target: header.target(),
+        bases: header.bases().iter().map(|base| base.diff_id).collect(),
+        bytes: header.patch_bytes(),
+    };
+    Ok(Some(Fetched { card: scan.card, patch, received: Bytes::ZERO }))
+}
+
+/// A base of the patch: its name and its leased file.
+type OpenBase = (DiffId, FileBase<LayerReader>);
+
+fn open_bases(shared: &Shared, header: &Header) -> Result<Vec<OpenBase>, FetchFailure> {
+    let open = |base: &lighter_patch::Base| {
+        let gone = FetchFailure::BaseGone(base.diff_id);
+        let reader = shared.store.open_layer(&base.diff_id).map_err(|_| gone.clone())?.ok_or_else(|| gone.clone())?;
+        let file = FileBase::new(reader).map_err(|_| gone.clone())?;
+        if file.len() == base.bytes {
+            Ok((base.diff_id, file))
+        } else {
+            Err(FetchFailure::Lied(format!("base {} of {}; it has {}", base.diff_id, base.bytes, file.len())))
+        }
+    };
+    header.bases().iter().map(open).collect()
+}
+
+/// The partial patch with this header: the one on disk, or a new one in place of what there was for the target.
+fn open_partial(shared: &Shared, header: &Header) -> Result<PatchWriter, FetchFailure> {
+    let store = &shared.store;
+    let id = header.id();
+    if let Some(writer) = store.resume_patch(&id).map_err(|error| local(&error))? {
+        if writer.written() >= header.header_bytes() {
+            return Ok(writer);
+        }
+        drop(writer);
+    }
+    while let Some(other) = store.partial_patch_for(&header.target()) {
+        store.discard_patch(&other.patch_id).map_err(|error| local(&error))?;
+    }
+    let key = PatchKey {
+        target: header.target(),
+        bases: header.bases().iter().map(|base| base.diff_id).collect(),
+        settings: header.settings_id(),
+    };
+    let mut writer = store.create_patch(key, id, header.patch_bytes()).map_err(|error| local(&error))?;
+    writer.append(&header.encode()).and_then(|()| writer.sync()).map_err(|error| local(&error))?;
+    Ok(writer)
+}
+
+/// The target's bytes, frame after frame: those on disk first, then those that arrive.
+struct Frames<'a> {
+    header: &'a Header,
+    bases: &'a [OpenBase],
+    writer: PatchWriter,
+    payloads: mpsc::Receiver<Vec<u8>>,
+    /// The frame whose payload arrives next.
+    arriving: u32,
+    /// The frame to apply next.
+    next: u32,
+    /// Frames on disk.
+    kept: u32,
+    frames: &'a AtomicU32,
+    /// The range of the target that the last frame rebuilt, and how much of it was read.
+    range: Vec<u8>,
+    read: usize,
+    /// Why there is no more before the target's end.
+    ended: Option<Ended>,
+}
+
+enum Ended {
+    Cut,
+    Failed(FetchFailure),
+}
+
+impl Frames<'_> {
+    fn apply_next(&mut self) -> Result<(), Ended> {
+        let payload = if self.next < self.kept { self.payload_on_disk()? } else { self.payload_arriving()? };
+        let bases: Vec<&dyn ReadAt> = self.bases.iter().map(|(_, file)| file as &dyn ReadAt).collect();
+        lighter_patch::apply_frame(self.header, self.next, &payload, &bases, &mut self.range)
+            .map_err(|error| Ended::Failed(blame(&error)))?;
+        self.next += 1;
+        self.read = 0;
+        Ok(())
+    }
+
+    fn payload_on_disk(&mut self) -> Result<Vec<u8>, Ended> {
+        let Some(frame) = self.header.frame(self.next) else { return Err(Ended::Cut) };
+        let mut payload = vec![0; frame.payload_bytes as usize];
+        let read = self.writer.file().read_exact_at(&mut payload, frame.payload_offset);
+        read.map_err(|error| Ended::Failed(FetchFailure::Local(format!("cannot read the partial patch: {error}"))))?;
+        Ok(payload)
+    }
+
+    /// Waits for a frame, checks it and syncs it to disk.
+    fn payload_arriving(&mut self) -> Result<Vec<u8>, Ended> {
+        loop {
+            let payload = self.payloads.blocking_recv().ok_or(Ended::Cut)?;
+            let frame = self.arriving;
+            self.arriving += 1;
+            if frame < self.kept {
+                continue;
+            }
+            lighter_patch::verify_frame(self.header, frame, &payload).map_err(|error| Ended::Failed(blame(&error)))?;
+            let written = self.writer.append(&payload).and_then(|()| self.writer.sync());
+            written.map_err(|error| Ended::Failed(local(&error)))?;
+            self.kept += 1;
+            self.frames.store(self.kept, Ordering::Release);
+            return Ok(payload);
+        }
+    }
+}
+
+impl Read for Frames<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.read == self.range.len() {
+            if self.next as usize == self.header.frames().len() {
+                return Ok(0);
+            }
+            if let Err(ended) = self.apply_next() {
+                self.ended = Some(ended);
+                return Err(io::Error::other("the patch ended early"));
+            }
+        }
+        let count = buffer.len().min(self.range.len() - self.read);
+        buffer[..count].copy_from_slice(&self.range[self.read..self.read + count]);
+        self.read += count;
+        Ok(count)
+    }
+}
+
+/// Where a frame's payload ends in the patch.
+fn end(frame: &lighter_patch::Frame) -> Bytes {
+    Bytes(frame.payload_offset + u64::from(frame.payload_bytes))
+}
+
+fn blame(error: &lighter_patch::ApplyError) -> FetchFailure {
+    match error.blame() {
+        Blame::Peer => FetchFailure::Lied(error.to_string()),
+        _ => FetchFailure::Local(error.to_string()),
+    }
+}
+
+/// The result has the wrong sha256: either a base on this disk is not what it was, or the patch is not what was asked.
+fn who_spoiled(bases: &[OpenBase], what: &str) -> FetchFailure {
+    for (diff_id, file) in bases {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut offset = 0;
+        while offset < file.len().0 {
+            let count = buffer.len().min(usize::try_from(file.len().0 - offset).unwrap_or(usize::MAX));
+            if file.read_exact_at(&mut buffer[..count], offset).is_err() {
+                return FetchFailure::BaseGone(*diff_id);
+            }
+            hasher.update(&buffer[..count]);
+            offset += count as u64;
+        }
+        if hasher.finalize()[..] != diff_id.as_bytes()[..] {
+            tracing::error!(layer = %diff_id, "a layer on disk is damaged; stop the node and run `lighter store fsck`");
+            return FetchFailure::BaseGone(*diff_id);
+        }
+    }
+    FetchFailure::Lied(what.to_owned())
+}
+
+fn local(error: &StoreError) -> FetchFailure {
+    FetchFailure::Local(error_chain(error))
+}
+
+fn write_failure(error: ImageError) -> String {
+    error_chain(&error)
+}
+
+/// An error and its causes in one line.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,78 @@
+//! Makes a patch for peers and puts it into the cache. A worker's job: it blocks.
+
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, Input};
+use lighter_patch::Source;
+use lighter_store::{LayerReader, PatchKey};
+use lighter_types::{Bytes, DiffId};
+use tokio_util::sync::CancellationToken;
+
+use crate::shared::{FileBase, Shared, unix_now};
+use crate::transfer::apply::error_chain;
+
+/// Progress is told this often at most.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Makes the patch and tells the engine how that ended. Given up when the node stops.
+pub fn encode(encode: EncodeId, target: DiffId, bases: &[DiffId], stopping: &CancellationToken, shared: &Shared) {
+    let started = Instant::now();
+    let result = make(encode, target, bases, stopping, shared);
+    let took = started.elapsed();
+    if let Ok(patch) = &result {
+        tracing::info!(%target, bytes = patch.bytes.0, bases = bases.len(), took_ms = took.as_millis(), "made a patch");
+    }
+    shared.input_blocking(Input::EncodeEnded { encode, took, result });
+}
+
+fn make(
+    encode: EncodeId,
+    target: DiffId,
+    bases: &[DiffId],
+    stopping: &CancellationToken,
+    shared: &Shared,
+) -> Result<CachedPatch, EncodeFailure> {
+    let target_file = open(target, shared)?;
+    let base_files = bases.iter().map(|&base| open(base, shared)).collect::<Result<Vec<_>, _>>()?;
+    let source = Source { diff_id: target, bytes: &target_file };
+    let sources: Vec<Source<'_>> =
+        bases.iter().zip(&base_files).map(|(&diff_id, file)| Source { diff_id, bytes: file }).collect();
+    let told = Mutex::new(Instant::now());
+    let progress = |target_bytes_done: Bytes| {
+        if let Ok(mut told) = told.try_lock()
+            && told.elapsed() >= PROGRESS_EVERY
+        {
+            *told = Instant::now();
+            shared.input_if_idle(Input::EncodeProgress { encode, target_bytes_done });
+        }
+        if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let failed = |error: &dyn std::error::Error| {
+        tracing::error!(%target, error = error_chain(error), "a patch could not be made");
+        EncodeFailure::Local
+    };
+    let patch =
+        lighter_patch::encode(&source, &sources, &shared.patch_settings, &progress).map_err(|error| failed(&error))?;
+    let used: Vec<DiffId> = patch.header.bases().iter().map(|base| base.diff_id).collect();
+    let key = PatchKey { target, bases: used.clone(), settings: patch.header.settings_id() };
+    let now = unix_now();
+    let mut writer = shared.store.create_patch_unnamed(key, patch.bytes()).map_err(|error| failed(&error))?;
+    writer.append(&patch.header.encode()).map_err(|error| failed(&error))?;
+    for payload in &patch.payloads {
+        writer.append(payload).map_err(|error| failed(&error))?;
+    }
+    writer.finish(patch.id(), now).map_err(|error| failed(&error))?;
+    for layer in bases.iter().chain([&target]) {
+        // Only the order of eviction hangs on it.
+        let _ = shared.store.touch(layer, now);
+    }
+    Ok(CachedPatch { patch: patch.id(), target, bases: used, bytes: patch.bytes() })
+}
+
+fn open(layer: DiffId, shared: &Shared) -> Result<FileBase<LayerReader>, EncodeFailure> {
+    let gone = || EncodeFailure::LayerGone(layer);
+    let reader = shared.store.open_layer(&layer).map_err(|_| gone())?.ok_or_else(gone)?;
+    FileBase::new(reader).map_err(|_| gone())
+}

@@ -1,0 +1,210 @@
+//! The requester's side: opens the stream, takes the patch frame by frame, and has it applied as it comes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::{AsyncRead, AsyncReadExt};
+use libp2p::StreamProtocol;
+use lighter_engine::{FetchFailure, FetchId, Fetched, Input, Part};
+use lighter_patch::{HEADER_BYTES_MAX, Header};
+use lighter_types::{Bytes, PatchId, PeerId};
+use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, read_message, write_message};
+use crate::identity::to_libp2p;
+use crate::shared::Shared;
+
+/// One attempt to get one layer from one peer.
+pub struct FetchJob {
+    pub fetch: FetchId,
+    pub from: PeerId,
+    pub request: PatchRequest,
+    /// The layer's size as the fleet announces it: a patch that claims more is a lie.
+    pub tar_bytes_max: Bytes,
+    pub cancelled: CancellationToken,
+}
+
+/// Payloads on their way to the worker: at 1 MiB each, what lets the network go on while a frame is applied.
+const PAYLOADS_WAITING: usize = 4;
+/// Progress is told after this many bytes, or after this much time if there were any.
+const PROGRESS_BYTES: u64 = 64 << 10;
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// What `PatchReply::Start` said.
+#[derive(Clone, Copy)]
+struct Start {
+    patch: PatchId,
+    header_bytes: u32,
+    first_frame: u32,
+}
+
+/// Does the job and tells the engine how it ended.
+pub async fn fetch(job: FetchJob, control: libp2p_stream::Control, shared: Arc<Shared>) {
+    let result = run(&job, control, &shared).await;
+    shared.input(Input::FetchEnded { fetch: job.fetch, result }).await;
+}
+
+async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
+    let began = async {
+        let (mut stream, start) = open(job, control, shared).await?;
+        let header = read_header(&mut stream, job, start).await?;
+        Ok((stream, start, header))
+    };
+    let (mut stream, start, header) = tokio::select! {
+        began = began => began?,
+        () = job.cancelled.cancelled() => return Err(FetchFailure::Stopped),
+    };
+    let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
+    let frames = Arc::new(AtomicU32::new(0));
+    let worker = {
+        let (shared, header, frames) = (shared.clone(), header.clone(), frames.clone());
+        let first_frame = start.first_frame;
+        tokio::task::spawn_blocking(move || apply::apply(&shared, &header, first_frame, waiting, &frames))
+    };
+    let progress = Progress { job, start, header: &header, frames: &frames, shared };
+    let taken = tokio::select! {
+        taken = take(&mut stream, &progress, payloads) => taken,
+        () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
+    };
+    // `payloads` is dropped by now: the worker ends with what it has.
+    let applied =
+        worker.await.map_err(|error| FetchFailure::Local(format!("the worker that applies failed: {error}")))?;
+    progress.tell(Bytes::ZERO).await;
+    match applied? {
+        Some(fetched) => Ok(Fetched { received: taken.unwrap_or_default(), ..fetched }),
+        None => Err(taken.err().unwrap_or(FetchFailure::Lost)),
+    }
+}
+
+/// Opens the stream, sends the request, and waits for the patch to begin.
+async fn open(
+    job: &FetchJob,
+    mut control: libp2p_stream::Control,
+    shared: &Shared,
+) -> Result<(libp2p::Stream, Start), FetchFailure> {
+    let peer = to_libp2p(job.from).ok_or(FetchFailure::Lost)?;
+    let opening = control.open_stream(peer, StreamProtocol::new(PATCH_PROTOCOL));
+    let opened = timeout(HANDSHAKE_TIMEOUT, opening).await;
+    let mut stream = opened.map_err(|_| FetchFailure::Lost)?.map_err(|_| FetchFailure::Lost)?;
+    write_message(&mut stream, &job.request).await.map_err(|_| FetchFailure::Lost)?;
+    loop {
+        let reply: PatchReply = read_message(&mut stream).await.map_err(|error| blame(&error))?;
+        match reply {
+            PatchReply::Working { .. } => shared.input(Input::FetchWorking { fetch: job.fetch }).await,
+            PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
+            PatchReply::Start { patch, header_bytes, first_frame } => {
+                return Ok((stream, Start { patch, header_bytes, first_frame }));
+            }
+        }
+    }
+}
+
+/// Reads the header and holds it against what was asked for and promised.
+async fn read_header(
+    stream: &mut (impl AsyncRead + Unpin),
+    job: &FetchJob,
+    start: Start,
+) -> Result<Header, FetchFailure> {
+    let lied = |what: String| Err(FetchFailure::Lied(what));
+    if start.header_bytes as usize > HEADER_BYTES_MAX {
+        return lied(format!("a header of {} bytes", start.header_bytes));
+    }
+    let mut bytes = vec![0; start.header_bytes as usize];
+    stream.read_exact(&mut bytes).await.map_err(|_| FetchFailure::Lost)?;
+    let header = match Header::decode(&bytes) {
+        Ok(header) => header,
+        Err(error) => return lied(error.to_string()),
+    };
+    if header.id() != start.patch {
+        return lied(format!("patch {} where {} was promised", header.id(), start.patch));
+    }
+    if header.target() != job.request.target {
+        return lied(format!("a patch for {} where {} was asked for", header.target(), job.request.target));
+    }
+    if header.target_bytes() > job.tar_bytes_max {
+        return lied(format!("a target of {} where the layer has {}", header.target_bytes(), job.tar_bytes_max));
+    }
+    if let Some(base) = header.bases().iter().find(|base| !job.request.bases.contains(&base.diff_id)) {
+        return lied(format!("base {} that was not offered", base.diff_id));
+    }
+    let asked = job.request.resume.filter(|resume| resume.patch == start.patch).map_or(0, |resume| resume.first_frame);
+    if start.first_frame > asked {
+        return lied(format!("frames from {} on where {asked} was asked for", start.first_frame));
+    }
+    Ok(header)
+}
+
+/// Reads the payloads and passes them on; how many bytes came, header included.
+async fn take(
+    stream: &mut (impl AsyncRead + Unpin),
+    progress: &Progress<'_>,
+    payloads: mpsc::Sender<Vec<u8>>,
+) -> Result<Bytes, FetchFailure> {
+    let mut received = Bytes(progress.start.header_bytes.into());
+    let mut told = (received, Instant::now());
+    for frame in progress.header.frames().iter().skip(progress.start.first_frame as usize) {
+        let mut payload = vec![0; frame.payload_bytes as usize];
+        let mut filled = 0;
+        while filled < payload.len() {
+            let read = timeout(CHUNK_TIMEOUT, stream.read(&mut payload[filled..])).await;
+            let count = read.map_err(|_| FetchFailure::Lost)?.map_err(|_| FetchFailure::Lost)?;
+            if count == 0 {
+                return Err(FetchFailure::Lost);
+            }
+            filled += count;
+            received += Bytes(count as u64);
+            if (received - told.0).0 >= PROGRESS_BYTES || told.1.elapsed() >= PROGRESS_EVERY {
+                told = (received, Instant::now());
+                progress.tell(received).await;
+            }
+        }
+        if payloads.send(payload).await.is_err() {
+            // The worker ended early; it says why.
+            break;
+        }
+    }
+    Ok(received)
+}
+
+/// Tells the engine how far a fetch is.
+struct Progress<'a> {
+    job: &'a FetchJob,
+    start: Start,
+    header: &'a Header,
+    /// Frames on disk, from the first on.
+    frames: &'a AtomicU32,
+    shared: &'a Shared,
+}
+
+impl Progress<'_> {
+    /// `received` since this fetch began; zero tells what is on disk.
+    async fn tell(&self, received: Bytes) {
+        let on_disk = |frames: u32| {
+            let frame = self.header.frame(frames).map(|frame| Bytes(frame.payload_offset));
+            frame.unwrap_or_else(|| self.header.patch_bytes())
+        };
+        let frames = self.frames.load(Ordering::Acquire);
+        let came = on_disk(self.start.first_frame) - self.header.header_bytes() + received;
+        let part = Part {
+            patch: self.start.patch,
+            bases: self.header.bases().iter().map(|base| base.diff_id).collect(),
+            frames,
+            bytes: came.max(on_disk(frames)),
+            bytes_total: self.header.patch_bytes(),
+        };
+        self.shared.input(Input::FetchProgress { fetch: self.job.fetch, part }).await;
+    }
+}
+
+/// Bytes that are no message are a lie; anything else is the link.
+fn blame(error: &io::Error) -> FetchFailure {
+    match error.kind() {
+        io::ErrorKind::InvalidData => FetchFailure::Lied(error.to_string()),
+        _ => FetchFailure::Lost,
+    }
+}

@@ -1,0 +1,242 @@
+//! The header of a patch, container version 1: which target, from which bases, in which frames.
+//!
+//! Invariants of a [`Header`], however it was made: at most [`BASES_MAX`] distinct bases; at most [`FRAMES_MAX`]
+//! frames, none empty, which cover the target exactly and in order; a frame's base is in the table. There is one
+//! spelling: what decodes, encodes to the same bytes, so the header's blake3 names the patch. The byte table is in
+//! docs/PATCH.md.
+
+mod layout;
+
+use std::fmt;
+use std::io::Read;
+
+use lighter_types::{Blake3, Bytes, DiffId, PatchId};
+
+use crate::HeaderError;
+
+/// The container version that this build writes and reads.
+pub const VERSION: u16 = 1;
+/// Most bases of a patch (docs/PATCH.md).
+pub const BASES_MAX: usize = 8;
+/// Most frames of a patch: 64 GiB of incompressible target, or 1 TiB of a compressible one.
+pub const FRAMES_MAX: usize = 1 << 16;
+/// Longest payload of a frame: what a lost peer costs at most.
+pub const FRAME_PAYLOAD_BYTES_MAX: u32 = 1 << 20;
+/// Longest range of the target that one frame rebuilds: what keeps applying under 64 MiB of memory.
+pub const FRAME_TARGET_BYTES_MAX: u32 = 16 << 20;
+/// Longest header.
+pub const HEADER_BYTES_MAX: usize =
+    layout::FIXED_BYTES + BASES_MAX * layout::BASE_BYTES + FRAMES_MAX * layout::FRAME_BYTES;
+
+/// How a frame's payload is to be read. Numbers are never used again for something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CodecId(pub u8);
+
+impl CodecId {
+    /// The target's bytes as they are.
+    pub const STORED: Self = Self(0);
+    /// One zstd frame (RFC 8878), without a base.
+    pub const ZSTD: Self = Self(1);
+    /// VCDIFF instructions against one base, recoded and compressed (docs/PATCH.md).
+    pub const VCDIFF: Self = Self(2);
+}
+
+impl fmt::Display for CodecId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::STORED => f.write_str("stored"),
+            Self::ZSTD => f.write_str("zstd"),
+            Self::VCDIFF => f.write_str("vcdiff"),
+            Self(other) => write!(f, "codec {other}"),
+        }
+    }
+}
+
+/// A layer that frames copy from, by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The layer's name.
+    pub diff_id: DiffId,
+    /// Its length, so that a wrong layer is noticed before anything is decoded.
+    pub bytes: Bytes,
+}
+
+/// One frame: a range of the target, and the payload that rebuilds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// How the payload is to be read.
+    pub codec: CodecId,
+    /// Index into the header's bases, if the frame reads one.
+    pub base: Option<u8>,
+    /// Where its range begins in the target. Not in the bytes: frames follow each other.
+    pub target_offset: u64,
+    /// How long its range is: 1 to [`FRAME_TARGET_BYTES_MAX`].
+    pub target_bytes: u32,
+    /// Where its payload begins in the patch file. Not in the bytes: payloads follow the header back to back.
+    pub payload_offset: u64,
+    /// How long its payload is: 1 to [`FRAME_PAYLOAD_BYTES_MAX`].
+    pub payload_bytes: u32,
+    /// The payload's blake3.
+    pub payload_hash: Blake3,
+}
+
+/// What is told of a frame when a header is made; its place follows from the frames before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameEntry {
+    pub codec: CodecId,
+    pub base: Option<u8>,
+    pub target_bytes: u32,
+    pub payload_bytes: u32,
+    pub payload_hash: Blake3,
+}
+
+/// The header of a patch. See the module for what always holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    settings_id: u32,
+    target: DiffId,
+    target_bytes: Bytes,
+    bases: Vec<Base>,
+    frames: Vec<Frame>,
+}
+
+impl Header {
+    /// # Errors
+    /// Whatever breaks an invariant of the module.
+    pub(crate) fn new(
+        settings_id: u32,
+        target: DiffId,
+        target_bytes: Bytes,
+        bases: Vec<Base>,
+        entries: &[FrameEntry],
+    ) -> Result<Self, HeaderError> {
+        check_count("base count", bases.len(), BASES_MAX)?;
+        check_count("frame count", entries.len(), FRAMES_MAX)?;
+        for (index, base) in bases.iter().enumerate() {
+            if bases[..index].iter().any(|other| other.diff_id == base.diff_id) {
+                let expected = "a base that is not in the table yet".to_owned();
+                return Err(HeaderError::Field { field: "repeated base", expected, found: index as u64 });
+            }
+        }
+        let mut payload_offset = layout::header_bytes(bases.len(), entries.len()) as u64;
+        let mut target_offset = 0;
+        let mut frames = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            check_frame(index as u32, entry, bases.len())?;
+            frames.push(Frame {
+                codec: entry.codec,
+                base: entry.base,
+                target_offset,
+                target_bytes: entry.target_bytes,
+                payload_offset,
+                payload_bytes: entry.payload_bytes,
+                payload_hash: entry.payload_hash,
+            });
+            target_offset += u64::from(entry.target_bytes);
+            payload_offset += u64::from(entry.payload_bytes);
+        }
+        if target_offset != target_bytes.0 {
+            let expected = format!("{target_offset}, the sum of the frames");
+            return Err(HeaderError::Field { field: "target length", expected, found: target_bytes.0 });
+        }
+        Ok(Self { settings_id, target, target_bytes, bases, frames })
+    }
+
+    /// Reads exactly the header from the front of a patch file or stream, and nothing behind it. Allocates at most
+    /// [`HEADER_BYTES_MAX`] and twice that for the parsed frames.
+    ///
+    /// # Errors
+    /// As [`Header::decode`]; and [`HeaderError::Read`], with `UnexpectedEof` where the stream ends too early.
+    pub fn read_from(input: &mut dyn Read) -> Result<Self, HeaderError> {
+        let mut bytes = vec![0; layout::FIXED_BYTES];
+        input.read_exact(&mut bytes).map_err(HeaderError::Read)?;
+        let total = layout::read_fixed(&bytes)?.header_bytes();
+        bytes.resize(total, 0);
+        input.read_exact(&mut bytes[layout::FIXED_BYTES..]).map_err(HeaderError::Read)?;
+        Self::decode(&bytes)
+    }
+
+    /// Reads a header that is all of `bytes`.
+    ///
+    /// # Errors
+    /// Bytes that are no header, of another version, too short or too long, or whose fields contradict each other.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        layout::decode(bytes)
+    }
+
+    /// The header's bytes, at most [`HEADER_BYTES_MAX`].
+    pub fn encode(&self) -> Vec<u8> {
+        layout::encode(self)
+    }
+
+    /// The patch's name: the blake3 of the header's bytes.
+    pub fn id(&self) -> PatchId {
+        PatchId::new(*blake3::hash(&self.encode()).as_bytes())
+    }
+
+    /// The number of the settings that made the patch: `Settings::id`.
+    pub fn settings_id(&self) -> u32 {
+        self.settings_id
+    }
+
+    /// The layer that the patch rebuilds.
+    pub fn target(&self) -> DiffId {
+        self.target
+    }
+
+    /// The length of the target.
+    pub fn target_bytes(&self) -> Bytes {
+        self.target_bytes
+    }
+
+    /// The layers that frames read, at most [`BASES_MAX`].
+    pub fn bases(&self) -> &[Base] {
+        &self.bases
+    }
+
+    /// The frames, in the order of their ranges, at most [`FRAMES_MAX`].
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// One frame, if there is one of that index.
+    pub fn frame(&self, index: u32) -> Option<&Frame> {
+        self.frames.get(index as usize)
+    }
+
+    /// The length of the header itself.
+    pub fn header_bytes(&self) -> Bytes {
+        Bytes(layout::header_bytes(self.bases.len(), self.frames.len()) as u64)
+    }
+
+    /// The length of the whole patch: the header and every payload.
+    pub fn patch_bytes(&self) -> Bytes {
+        self.frames.iter().fold(self.header_bytes(), |sum, frame| sum + Bytes(frame.payload_bytes.into()))
+    }
+}
+
+fn check_count(field: &'static str, found: usize, most: usize) -> Result<(), HeaderError> {
+    if found <= most {
+        return Ok(());
+    }
+    Err(HeaderError::Field { field, expected: format!("at most {most}"), found: found as u64 })
+}
+
+fn check_frame(frame: u32, entry: &FrameEntry, bases: usize) -> Result<(), HeaderError> {
+    let refuse = |field, expected: String, found: u64| Err(HeaderError::Frame { frame, field, expected, found });
+    if !(1..=FRAME_TARGET_BYTES_MAX).contains(&entry.target_bytes) {
+        return refuse("target length", format!("1 to {FRAME_TARGET_BYTES_MAX}"), entry.target_bytes.into());
+    }
+    if !(1..=FRAME_PAYLOAD_BYTES_MAX).contains(&entry.payload_bytes) {
+        return refuse("payload length", format!("1 to {FRAME_PAYLOAD_BYTES_MAX}"), entry.payload_bytes.into());
+    }
+    let found = u64::from(entry.base.unwrap_or(layout::NO_BASE));
+    match entry.codec {
+        CodecId::STORED | CodecId::ZSTD if entry.base.is_some() => refuse("base", "none (255)".to_owned(), found),
+        CodecId::VCDIFF if entry.base.is_none() => refuse("base", "one of the table".to_owned(), found),
+        _ if entry.base.is_some_and(|base| usize::from(base) >= bases) => {
+            refuse("base", format!("below {bases}"), found)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! What an encoder may choose, and the number that stands for it in a patch-cache key.
+
+use lighter_types::Bytes;
+
+use crate::EncodeError;
+use crate::matcher::{SEGMENT_BYTES_MAX, matching_bytes};
+
+/// Raised whenever the same settings give other bytes: a change in the planner, in a codec, or in the version of
+/// xdelta3, zstd or lzma-rust2. `tests/golden.rs` fails when it should have been raised.
+const ENCODER_VERSION: u32 = 1;
+
+/// Largest window of a base that is indexed at once, whatever the memory: xdelta3 counts positions in 32 bits, and its
+/// table has at most 2^28 slots.
+const WINDOW_BITS_MAX: u32 = 30;
+/// Smallest memory that [`Settings`] takes: a window of 64 MiB.
+const MEMORY_BYTES_MIN: Bytes = Bytes(256 << 20);
+
+/// How to encode. `Default` is what docs/PATCH.md measures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How hard xdelta3 looks for copies, 1 to 9. Changes the patch.
+    pub xdelta3_level: u8,
+    /// zstd's level for frames without a base, 1 to 22. Changes the patch.
+    pub zstd_level: u8,
+    /// Most memory that encoding takes, at least 256 MiB. It sets the window of a base that is indexed at once (a power
+    /// of two: 256 MiB from 1 GiB of memory on), which changes the patch of bases that are larger than the window.
+    pub memory_bytes_max: Bytes,
+    /// Threads, at least 1. Never changes the patch.
+    pub threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { xdelta3_level: 9, zstd_level: 19, memory_bytes_max: Bytes(1 << 30), threads: 2 }
+    }
+}
+
+impl Settings {
+    /// A number for everything in the settings that changes a patch, and for the encoder's version: the third part of a
+    /// patch-cache key, after the target and the bases. Memory counts by the window that it gives; threads do not.
+    pub fn id(&self) -> u32 {
+        ENCODER_VERSION << 24
+            | u32::from(self.xdelta3_level) << 16
+            | u32::from(self.zstd_level) << 8
+            | self.window_bytes().trailing_zeros()
+    }
+
+    /// Largest part of a base that is indexed at once: a power of two.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        (20..=WINDOW_BITS_MAX)
+            .rev()
+            .map(|bits| 1 << bits)
+            .find(|&window| matching_bytes(window, segment_bytes(window)) <= self.memory_bytes_max.0)
+            .unwrap_or(1 << 20)
+    }
+
+    /// How much of the target is matched at once.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        segment_bytes(self.window_bytes())
+    }
+
+    /// # Errors
+    /// A setting outside its range.
+    pub(crate) fn check(&self) -> Result<(), EncodeError> {
+        let refuse = |name, expected, found| Err(EncodeError::Setting { name, expected, found });
+        if !(1..=9).contains(&self.xdelta3_level) {
+            return refuse("xdelta3_level", "1 to 9", self.xdelta3_level.into());
+        }
+        if !(1..=22).contains(&self.zstd_level) {
+            return refuse("zstd_level", "1 to 22", self.zstd_level.into());
+        }
+        if self.memory_bytes_max < MEMORY_BYTES_MIN {
+            return refuse("memory_bytes_max", "at least 256 MiB", self.memory_bytes_max.0);
+        }
+        if self.threads == 0 {
+            return refuse("threads", "at least 1", 0);
+        }
+        Ok(())
+    }
+}
+
+/// Half a window, so that a window of a larger base has a quarter to spare on both sides of a segment.
+fn segment_bytes(window_bytes: u64) -> u64 {
+    SEGMENT_BYTES_MAX.min(window_bytes / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_stands_for_what_changes_a_patch() {
+        let settings = Settings::default();
+        assert_eq!(settings.id(), 0x0109_131c);
+        assert_eq!(Settings { threads: 7, ..settings.clone() }.id(), settings.id());
+        assert_eq!(Settings { memory_bytes_max: Bytes(1100 << 20), ..settings.clone() }.id(), settings.id());
+        assert_ne!(Settings { memory_bytes_max: Bytes(640 << 20), ..settings.clone() }.id(), settings.id());
+        assert_ne!(Settings { zstd_level: 3, ..settings.clone() }.id(), settings.id());
+        assert_ne!(Settings { xdelta3_level: 3, ..settings.clone() }.id(), settings.id());
+    }
+
+    #[test]
+    fn settings_outside_their_range_are_refused() {
+        let good = Settings::default();
+        assert!(good.check().is_ok());
+        for bad in [
+            Settings { xdelta3_level: 0, ..good.clone() },
+            Settings { xdelta3_level: 10, ..good.clone() },
+            Settings { zstd_level: 23, ..good.clone() },
+            Settings { threads: 0, ..good.clone() },
+            Settings { memory_bytes_max: Bytes(1), ..good },
+        ] {
+            assert!(bad.check().is_err(), "{bad:?}");
+        }
+    }
+}

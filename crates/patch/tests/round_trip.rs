@@ -1,0 +1,176 @@
+//! What is encoded is what is decoded, and the same for any number of threads.
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+
+use common::{apply, name, noise, patch, patch_with, text};
+use lighter_patch::{
+    CodecId, EncodeError, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, Header, Patch, Settings, Source, encode,
+};
+use lighter_types::Bytes;
+use proptest::prelude::*;
+
+fn check(target: &[u8], bases: &[Vec<u8>]) -> Patch {
+    let patch = patch(target, bases);
+    assert!(apply(&patch, bases) == target, "the target is not rebuilt");
+    let mut file = Vec::new();
+    patch.write_to(&mut file).unwrap();
+    assert_eq!(file.len() as u64, patch.bytes().0);
+    let mut rest = file.as_slice();
+    let header = Header::read_from(&mut rest).unwrap();
+    assert_eq!(header, patch.header);
+    assert_eq!(rest.len() as u64, patch.bytes().0 - header.header_bytes().0);
+    assert_eq!(header.id(), patch.id());
+    for (frame, payload) in header.frames().iter().zip(&patch.payloads) {
+        assert!(frame.target_bytes <= FRAME_TARGET_BYTES_MAX && frame.payload_bytes <= FRAME_PAYLOAD_BYTES_MAX);
+        assert!(file[frame.payload_offset as usize..].starts_with(payload));
+    }
+    patch
+}
+
+fn codecs(patch: &Patch) -> Vec<CodecId> {
+    patch.header.frames().iter().map(|frame| frame.codec).collect()
+}
+
+#[test]
+fn an_empty_target_has_no_frames() {
+    assert_eq!(check(b"", &[]).header.frames(), []);
+    assert_eq!(check(b"", &[noise(1, 1000)]).header.bases(), []);
+}
+
+#[test]
+fn one_byte_is_stored() {
+    assert_eq!(codecs(&check(b"x", &[])), [CodecId::STORED]);
+    assert_eq!(codecs(&check(b"x", &[b"x".to_vec()])), [CodecId::STORED]);
+}
+
+#[test]
+fn an_equal_target_costs_next_to_nothing() {
+    let base = noise(1, 20 << 20);
+    let patch = check(&base, std::slice::from_ref(&base));
+    assert!(patch.bytes() < Bytes(300), "{:?}", patch.bytes());
+}
+
+#[test]
+fn random_bytes_are_stored_in_frames_of_a_mebibyte() {
+    let patch = check(&noise(1, 5 << 20), &[noise(2, 1 << 20)]);
+    assert!(codecs(&patch).iter().all(|&codec| codec == CodecId::STORED));
+    assert!(codecs(&patch).len() <= 7, "{}", codecs(&patch).len());
+    assert_eq!(patch.header.bases(), []);
+}
+
+#[test]
+fn without_a_base_the_target_is_compressed() {
+    let target = text(1, 4 << 20);
+    let patch = check(&target, &[]);
+    assert!(codecs(&patch).iter().all(|&codec| codec == CodecId::ZSTD));
+    assert!(patch.bytes().0 < target.len() as u64 / 2);
+}
+
+#[test]
+fn shuffled_blocks_are_copied() {
+    let base = noise(1, 2 << 20);
+    let mut blocks: Vec<&[u8]> = base.chunks(10_000).collect();
+    blocks.reverse();
+    let patch = check(&blocks.concat(), std::slice::from_ref(&base));
+    assert_eq!(codecs(&patch), [CodecId::VCDIFF]);
+    assert!(patch.bytes() < Bytes(2000), "{:?}", patch.bytes());
+}
+
+#[test]
+fn each_frame_reads_the_base_that_serves_it_best() {
+    let bases: Vec<Vec<u8>> = (1..=4).map(|seed| noise(seed, 6 << 20)).collect();
+    let mut target = bases[2].clone();
+    target.extend(&bases[0]);
+    let patch = check(&target, &bases);
+    assert!(patch.bytes() < Bytes(2000), "{:?}", patch.bytes());
+    let used: Vec<_> = patch.header.bases().iter().map(|base| base.diff_id).collect();
+    assert_eq!(used, [name(1), name(3)]);
+    let read: Vec<_> = patch.header.frames().iter().map(|frame| frame.base).collect();
+    assert_eq!(read, [Some(1), Some(0)]);
+}
+
+#[test]
+fn layers_larger_than_a_segment_and_a_window_are_encoded_in_parts() {
+    let base = noise(1, 150 << 20);
+    let mut target = base[1000..].to_vec();
+    target[100 << 20..][..100].copy_from_slice(&noise(2, 100));
+    let settings = Settings { memory_bytes_max: Bytes(256 << 20), threads: 1, ..Settings::default() };
+    let bases = [base];
+    let patch = patch_with(&target, &bases, &settings);
+    assert!(apply(&patch, &bases) == target);
+    assert!(patch.bytes() < Bytes(4000), "{:?}", patch.bytes());
+}
+
+#[test]
+fn threads_do_not_change_a_patch() {
+    let base = text(1, 30 << 20);
+    let mut target = base.clone();
+    for at in (0..target.len() - 100).step_by(5003) {
+        target[at..at + 40].copy_from_slice(&noise(at as u64, 40));
+    }
+    target.splice(10_000_000..10_000_000, noise(3, 3 << 20));
+    let with = |threads| {
+        let settings = Settings { threads, zstd_level: 3, ..Settings::default() };
+        let patch = patch_with(&target, std::slice::from_ref(&base), &settings);
+        (patch.id(), patch.payloads)
+    };
+    let one = with(1);
+    assert!(one == with(2) && one == with(5));
+}
+
+#[test]
+fn progress_rises_to_the_target_and_can_stop_the_work() {
+    let target = text(1, 20 << 20);
+    let source = Source { diff_id: name(0), bytes: &target };
+    let settings = Settings { zstd_level: 1, ..Settings::default() };
+    let seen = Mutex::new(Vec::new());
+    let result = encode(&source, &[], &settings, &|done| {
+        seen.lock().unwrap().push(done);
+        ControlFlow::Continue(())
+    });
+    assert!(result.is_ok());
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.is_sorted());
+    assert_eq!(seen.last(), Some(&Bytes(20 << 20)));
+    let result = encode(&source, &[], &settings, &|_| ControlFlow::Break(()));
+    assert!(matches!(result, Err(EncodeError::Cancelled)));
+}
+
+#[test]
+fn wrong_arguments_and_unreadable_layers_are_told() {
+    let bytes = noise(1, 100);
+    let source = |number| Source { diff_id: name(number), bytes: &bytes };
+    let go = |target: &Source<'_>, bases: &[Source<'_>]| {
+        encode(target, bases, &Settings::default(), &|_| ControlFlow::Continue(()))
+    };
+    let nine: Vec<Source<'_>> = (1..10).map(source).collect();
+    assert!(matches!(go(&source(0), &nine), Err(EncodeError::TooManyBases { found: 9 })));
+    assert!(matches!(go(&source(0), &[source(1), source(1)]), Err(EncodeError::RepeatedBase(_))));
+    let bad = Source { diff_id: name(7), bytes: &common::Unreadable(50) };
+    for result in [go(&source(0), &[bad]), go(&bad, &[])] {
+        assert!(matches!(result, Err(EncodeError::Read { layer, .. }) if layer == name(7)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Targets stitched together from pieces of up to three bases and noise.
+    #[test]
+    fn stitched_targets_are_rebuilt(
+        pieces in prop::collection::vec((0usize..4, 0usize..60_000, 0usize..5_000), 0..40),
+    ) {
+        let bases: Vec<Vec<u8>> = (1..4).map(|seed| text(seed, 60_000)).collect();
+        let mut target = Vec::new();
+        for (from, at, bytes) in pieces {
+            match bases.get(from) {
+                Some(base) => target.extend_from_slice(&base[at..(at + bytes).min(base.len())]),
+                None => target.extend(noise(at as u64, bytes)),
+            }
+        }
+        check(&target, &bases);
+    }
+}

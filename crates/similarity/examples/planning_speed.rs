@@ -1,0 +1,57 @@
+//! What planning pays for similarity: one target against 500,000 cards (10,000 peers of 50 layers), and against the
+//! 5,000 different ones that such a fleet may have: its distance to each, its predictions, and the best three.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use lighter_similarity::{distance, predict_with_bases, rank_bases};
+use lighter_types::{Bytes, Card, DiffId, TLSH_BYTES, Tlsh};
+
+const CARDS: usize = 500_000;
+const DIFFERENT_CARDS: usize = 5_000;
+
+fn main() {
+    let mut state = 1u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut card = || {
+        let tlsh: [u8; TLSH_BYTES] = std::array::from_fn(|_| next() as u8);
+        let diff_id: [u8; 32] = std::array::from_fn(|_| next() as u8);
+        Card {
+            diff_id: DiffId::new(diff_id),
+            tar_bytes: Bytes(next() % (1 << 28)),
+            compressed_bytes: Bytes(next() % (1 << 26)),
+            tlsh: Some(Tlsh::new(tlsh)),
+        }
+    };
+    let target = card();
+    let cards: Vec<Card> = (0..CARDS).map(|_| card()).collect();
+    for cards in [&cards[..], &cards[..DIFFERENT_CARDS]] {
+        println!("{} cards", cards.len());
+        measure(&target, cards);
+    }
+}
+
+fn measure(target: &Card, cards: &[Card]) {
+    let time = |what: &str, work: &dyn Fn()| {
+        work();
+        let begin = Instant::now();
+        work();
+        let elapsed = begin.elapsed();
+        println!("  {what}: {:.1} ns a card, {:.2?} in all", elapsed.as_nanos() as f64 / cards.len() as f64, elapsed);
+    };
+    let tlsh = target.tlsh.unwrap_or(Tlsh::new([0; TLSH_BYTES]));
+    time("distance", &|| {
+        black_box(cards.iter().flat_map(|card| &card.tlsh).map(|other| distance(&tlsh, other).0).sum::<u32>());
+    });
+    time("predict_with_bases", &|| {
+        black_box(predict_with_bases(target, cards));
+    });
+    time("rank_bases of 3", &|| {
+        black_box(rank_bases(target, cards, 3));
+    });
+}

@@ -1,0 +1,94 @@
+//! Blobs: manifests and configs, a few KB each, checked against their sha256 when they are written and when they are
+//! read.
+
+use std::io::Write;
+
+use lighter_types::{Bytes, OciDigest};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Item, Result, StoreError};
+use crate::ledger::HeldBlob;
+use crate::store::Store;
+use crate::temporary::Temporary;
+use crate::{UnixSeconds, rows};
+
+/// The longest blob: what registries take for a manifest (OCI distribution spec, "Pushing Manifests").
+pub const BLOB_BYTES_MAX: usize = 4 << 20;
+
+impl Store {
+    /// Keeps a blob. One that is held already stays as it is.
+    ///
+    /// # Errors
+    /// `OverLimit` beyond [`BLOB_BYTES_MAX`]; `Mismatch` when the sha256 is another; `BudgetFull`, `DiskFull`, `Io`,
+    /// `Index`.
+    pub fn put_blob(&self, digest: &OciDigest, bytes: &[u8], now: UnixSeconds) -> Result<()> {
+        let item = Item::Blob(*digest);
+        if bytes.len() > BLOB_BYTES_MAX {
+            let (found, max) = (bytes.len() as u64, BLOB_BYTES_MAX as u64);
+            return Err(StoreError::OverLimit { what: "bytes of blob", found, max });
+        }
+        let found = OciDigest::new(Sha256::digest(bytes).into());
+        if found != *digest {
+            let (expected, found) = (digest.to_string(), found.to_string());
+            return Err(StoreError::Mismatch { item, what: "the sha256", expected, found });
+        }
+        let mut ledger = self.inner.ledger();
+        if ledger.blobs.contains_key(digest) {
+            return self.inner.touch(&mut ledger, &item, now);
+        }
+        drop(ledger);
+        let length = Bytes(bytes.len() as u64);
+        let mut temporary = Temporary::create(&self.inner, length)?;
+        let written = temporary.file.write_all(bytes);
+        written.map_err(|error| self.inner.folder.failure_of("write", &temporary.path(), error, length))?;
+        temporary.commit(&item, length, rows::number(length.0), now, |ledger| {
+            ledger.blobs.insert(*digest, HeldBlob { bytes: length, last_used: now });
+        })
+    }
+
+    /// A held blob's bytes, at most [`BLOB_BYTES_MAX`]; `None` if it is not held.
+    ///
+    /// # Errors
+    /// `Damaged` when the file is gone or is not what its name says: it is held no more. `Io`.
+    pub fn blob(&self, digest: &OciDigest) -> Result<Option<Vec<u8>>> {
+        if !self.inner.ledger().blobs.contains_key(digest) {
+            return Ok(None);
+        }
+        let item = Item::Blob(*digest);
+        let bytes = self.inner.folder.read(&self.inner.path(&item), BLOB_BYTES_MAX)?;
+        if let Some(bytes) = &bytes
+            && Sha256::digest(bytes)[..] == *digest.as_bytes()
+        {
+            return Ok(Some(bytes.clone()));
+        }
+        let mut ledger = self.inner.ledger();
+        if ledger.blobs.remove(digest).is_none() {
+            // It was removed while it was read.
+            return Ok(None);
+        }
+        ledger.rows_without_file.insert(item.clone());
+        ledger.unindexed.extend(bytes.map(|bytes| (item.clone(), Bytes(bytes.len() as u64))));
+        Err(self.inner.damaged(&item, "its sha256 is not its name"))
+    }
+
+    /// The held blobs and their sizes, sorted by digest.
+    pub fn blobs(&self) -> Vec<(OciDigest, Bytes)> {
+        self.inner.ledger().blobs.iter().map(|(digest, blob)| (*digest, blob.bytes)).collect()
+    }
+
+    /// Removes a blob.
+    ///
+    /// # Errors
+    /// `NotHeld`; `InUse` when an image names it; `Io`, `Index`.
+    pub fn remove_blob(&self, digest: &OciDigest) -> Result<()> {
+        let item = Item::Blob(*digest);
+        let mut ledger = self.inner.ledger();
+        if !ledger.blobs.contains_key(digest) {
+            return Err(StoreError::NotHeld { item });
+        }
+        if let Some(by) = ledger.blob_holder(digest) {
+            return Err(StoreError::InUse { item, by });
+        }
+        self.inner.remove(&mut ledger, &[item])
+    }
+}

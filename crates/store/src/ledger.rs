@@ -1,0 +1,173 @@
+//! What the store holds, in memory: the rows of the index that have a whole file, what is open, and how many bytes it
+//! all takes. About 300 bytes for each item.
+//!
+//! Pure: no file, no index. A layer is in the ledger only if its row and its file are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId};
+
+use crate::error::{Holder, Item, Result, StoreError};
+use crate::index::Column;
+use crate::{Image, PatchKey, UnixSeconds};
+
+pub(crate) struct HeldLayer {
+    pub(crate) card: Card,
+    pub(crate) last_used: UnixSeconds,
+    pub(crate) leases: u32,
+}
+
+pub(crate) struct HeldBlob {
+    pub(crate) bytes: Bytes,
+    pub(crate) last_used: UnixSeconds,
+}
+
+pub(crate) struct HeldPatch {
+    pub(crate) key: PatchKey,
+    pub(crate) bytes: Bytes,
+    pub(crate) sha256: [u8; 32],
+    pub(crate) last_used: UnixSeconds,
+    pub(crate) leases: u32,
+}
+
+pub(crate) struct Partial {
+    pub(crate) key: PatchKey,
+    pub(crate) total_bytes: Bytes,
+    pub(crate) synced_bytes: Bytes,
+    /// A writer has it.
+    pub(crate) is_open: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Ledger {
+    pub(crate) layers: BTreeMap<DiffId, HeldLayer>,
+    pub(crate) blobs: BTreeMap<OciDigest, HeldBlob>,
+    pub(crate) patches: BTreeMap<PatchId, HeldPatch>,
+    pub(crate) partials: BTreeMap<PatchId, Partial>,
+    pub(crate) images: BTreeMap<ImageReference, Image>,
+    pub(crate) pins: BTreeSet<DiffId>,
+    /// Files without a row: of a commit that was cut off. Never served; the first to be evicted.
+    pub(crate) unindexed: BTreeMap<Item, Bytes>,
+    /// Rows without a whole file. Never served; kept, because the file may come back with a mount.
+    pub(crate) rows_without_file: BTreeSet<Item>,
+    /// Keys of rows that are not what their column holds. Only a repair opens with such.
+    pub(crate) unreadable_rows: Vec<(Column, Vec<u8>)>,
+    /// Temporary files by number, and what is reserved for each.
+    pub(crate) temporaries: BTreeMap<u64, Bytes>,
+    pub(crate) next_temporary: u64,
+    /// Layers that went without the caller asking for each of them: evicted, collected, found damaged.
+    pub(crate) gone: BTreeSet<DiffId>,
+}
+
+impl Ledger {
+    /// What counts against the budget.
+    pub(crate) fn used(&self) -> Bytes {
+        let layers: Bytes = self.layers.values().map(|layer| layer.card.tar_bytes).sum();
+        let blobs: Bytes = self.blobs.values().map(|blob| blob.bytes).sum();
+        let patches: Bytes = self.patches.values().map(|patch| patch.bytes).sum();
+        let partials: Bytes = self.partials.values().map(|partial| partial.total_bytes).sum();
+        let unindexed: Bytes = self.unindexed.values().copied().sum();
+        let reserved: Bytes = self.temporaries.values().copied().sum();
+        layers + blobs + patches + partials + unindexed + reserved
+    }
+
+    pub(crate) fn temporary(&mut self, reserved: Bytes) -> u64 {
+        let number = self.next_temporary;
+        self.next_temporary += 1;
+        self.temporaries.insert(number, reserved);
+        number
+    }
+
+    /// Layers that some image names, held or not.
+    pub(crate) fn image_layers(&self) -> BTreeSet<DiffId> {
+        self.images.values().flat_map(|image| image.layers.iter().copied()).collect()
+    }
+
+    /// What keeps a layer, if anything does.
+    pub(crate) fn layer_holder(&self, id: &DiffId) -> Option<Holder> {
+        if self.layers.get(id).is_some_and(|layer| layer.leases > 0) {
+            return Some(Holder::Lease);
+        }
+        if self.pins.contains(id) {
+            return Some(Holder::Pin);
+        }
+        let naming = self.images.iter().find(|(_, image)| image.layers.contains(id));
+        naming.map(|(reference, _)| Holder::Image(reference.clone()))
+    }
+
+    /// Images that name a blob.
+    pub(crate) fn blob_holder(&self, digest: &OciDigest) -> Option<Holder> {
+        let naming = self.images.iter().find(|(_, image)| image.manifest == *digest || image.config == *digest);
+        naming.map(|(reference, _)| Holder::Image(reference.clone()))
+    }
+
+    /// The size of a held item.
+    pub(crate) fn bytes(&self, item: &Item) -> Option<Bytes> {
+        match item {
+            Item::Layer(id) => self.layers.get(id).map(|layer| layer.card.tar_bytes),
+            Item::Blob(digest) => self.blobs.get(digest).map(|blob| blob.bytes),
+            Item::Patch(id) => self.patches.get(id).map(|patch| patch.bytes),
+            Item::Image(_) => None,
+        }
+    }
+
+    pub(crate) fn set_last_used(&mut self, item: &Item, now: UnixSeconds) -> Result<()> {
+        let last_used = match item {
+            Item::Layer(id) => self.layers.get_mut(id).map(|layer| &mut layer.last_used),
+            Item::Blob(digest) => self.blobs.get_mut(digest).map(|blob| &mut blob.last_used),
+            Item::Patch(id) => self.patches.get_mut(id).map(|patch| &mut patch.last_used),
+            Item::Image(_) => None,
+        };
+        *last_used.ok_or_else(|| StoreError::NotHeld { item: item.clone() })? = now;
+        Ok(())
+    }
+
+    /// The open readers of an item.
+    pub(crate) fn leases(&mut self, item: &Item) -> Option<&mut u32> {
+        match item {
+            Item::Layer(id) => self.layers.get_mut(id).map(|layer| &mut layer.leases),
+            Item::Patch(id) => self.patches.get_mut(id).map(|patch| &mut patch.leases),
+            Item::Blob(_) | Item::Image(_) => None,
+        }
+    }
+
+    pub(crate) fn forget(&mut self, item: &Item) {
+        match item {
+            Item::Layer(id) => drop(self.layers.remove(id)),
+            Item::Blob(digest) => drop(self.blobs.remove(digest)),
+            Item::Patch(id) => drop(self.patches.remove(id)),
+            Item::Image(reference) => drop(self.images.remove(reference)),
+        }
+        self.unindexed.remove(item);
+        self.rows_without_file.remove(item);
+    }
+
+    /// What to evict to get `wanted` bytes, in this order: files without a row, cached patches, then layers that
+    /// nothing holds; least recently used first, and by name among equals.
+    ///
+    /// # Errors
+    /// The bytes that evicting everything would give, when they are fewer.
+    pub(crate) fn victims(&self, wanted: Bytes) -> Result<Vec<Item>, Bytes> {
+        let unindexed = self.unindexed.iter().map(|(item, bytes)| (item.clone(), *bytes));
+        let mut patches: Vec<_> = self.patches.iter().filter(|(_, patch)| patch.leases == 0).collect();
+        patches.sort_by_key(|(id, patch)| (patch.last_used, **id));
+        let named = self.image_layers();
+        let is_free =
+            |id: &DiffId, layer: &HeldLayer| layer.leases == 0 && !self.pins.contains(id) && !named.contains(id);
+        let mut layers: Vec<_> = self.layers.iter().filter(|(id, layer)| is_free(id, layer)).collect();
+        layers.sort_by_key(|(id, layer)| (layer.last_used, **id));
+
+        let patches = patches.into_iter().map(|(id, patch)| (Item::Patch(*id), patch.bytes));
+        let layers = layers.into_iter().map(|(id, layer)| (Item::Layer(*id), layer.card.tar_bytes));
+        let mut victims = Vec::new();
+        let mut freed = Bytes::ZERO;
+        for (item, bytes) in unindexed.chain(patches).chain(layers) {
+            if freed >= wanted {
+                break;
+            }
+            freed += bytes;
+            victims.push(item);
+        }
+        if freed >= wanted { Ok(victims) } else { Err(freed) }
+    }
+}

@@ -1,0 +1,337 @@
+//! Opening: the lock, the index, and what a crash may have left.
+//!
+//! After a crash the folder is between two steps of some operation. Each such place has one way out, and none needs a
+//! hand: temporary files go, partial patches stay, references follow their files, and a file without a row (or a row
+//! without a file) is known and not served. An index that is lost or unreadable is the one thing that is refused.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PatchId};
+
+use crate::error::{Item, Result, StoreError};
+use crate::folder::{Folder, Found};
+use crate::index::{Batch, Column, Durability, Index, IndexError, MemoryIndex, RocksIndex, SCHEMA};
+use crate::ledger::{HeldBlob, HeldLayer, HeldPatch, Ledger, Partial};
+use crate::rows::{self, RowError};
+use crate::steps::Steps;
+use crate::store::{Inner, OpenReport, Options, Store};
+use crate::{Image, PatchKey, UnixSeconds, patches};
+
+const SCHEMA_KEY: &[u8] = b"schema";
+
+/// What to do about an index that is lost or damaged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// Refuse.
+    Strict,
+    /// Go on with what can be read, and touch nothing that fsck may want.
+    Repair,
+}
+
+type OpenIndex<'a> = &'a dyn Fn(&Path) -> Result<Arc<dyn Index>, IndexError>;
+
+impl Store {
+    /// Opens the store in a data folder, or creates an empty one. Puts right what a crash left.
+    ///
+    /// # Errors
+    /// `FolderInUse`; `Io` when permissions or the disk refuse; of the index: `NewerSchema`, and `Lost` or `Damaged`,
+    /// for which [`Self::open_repair`] and [`Self::fsck`] are there.
+    pub fn open(path: &Path, options: Options) -> Result<Self> {
+        Self::open_as(path, options, &open_rocks, Steps::default(), Opening::Strict)
+    }
+
+    /// Opens the store although its index is lost or damaged, with what can be read of it. A damaged index is moved to
+    /// `quarantine/`. Until [`Self::fsck`] has rebuilt the index, [`Self::open`] goes on to refuse.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for `Lost` and `Damaged`.
+    pub fn open_repair(path: &Path, options: Options) -> Result<Self> {
+        Self::open_as(path, options, &open_rocks, Steps::default(), Opening::Repair)
+    }
+
+    /// Opens the store with files in the given folder and an index in memory. The index is lost with the store: an
+    /// empty folder is needed.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_memory(path: &Path, options: Options) -> Result<Self> {
+        Self::open_with(path, options, Arc::new(MemoryIndex::new()))
+    }
+
+    /// Opens the store with an index of the caller's.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, options: Options, index: Arc<dyn Index>) -> Result<Self> {
+        Self::open_as(path, options, &|_| Ok(index.clone()), Steps::default(), Opening::Strict)
+    }
+
+    pub(crate) fn open_as(
+        path: &Path,
+        options: Options,
+        open_index: OpenIndex<'_>,
+        steps: Steps,
+        opening: Opening,
+    ) -> Result<Self> {
+        let folder = Folder::open(path, steps)?;
+        let lock = folder.lock()?;
+        let index = match open_index(&folder.index()) {
+            Err(IndexError::Damaged { .. }) if opening == Opening::Repair => {
+                folder.quarantine(&folder.index())?;
+                open_index(&folder.index())?
+            }
+            index => index?,
+        };
+        let is_new = check_schema(&folder, &*index)?;
+        if is_new && opening == Opening::Strict {
+            create_schema(&folder, &*index)?;
+        }
+        let (report, unreadable) = (OpenReport::default(), Vec::new());
+        let mut loading = Loading { folder: &folder, index: &*index, opening, report, unreadable };
+        let ledger = loading.load()?;
+        let report = loading.report;
+        let ledger = Mutex::new(ledger);
+        Ok(Self { inner: Arc::new(Inner { folder, index, options, report, ledger, _lock: lock }) })
+    }
+
+    /// Marks the index as whole, after a repair.
+    pub(crate) fn finish_repair(&self) -> Result<()> {
+        self.inner.write(&schema_batch())
+    }
+}
+
+fn open_rocks(path: &Path) -> Result<Arc<dyn Index>, IndexError> {
+    Ok(Arc::new(RocksIndex::open(path)?))
+}
+
+fn schema_batch() -> Batch {
+    let mut batch = Batch::default();
+    batch.put(Column::Meta, SCHEMA_KEY, SCHEMA.to_le_bytes().to_vec());
+    batch
+}
+
+/// Whether the index has no schema yet: it is new, or was never rebuilt to the end.
+fn check_schema(folder: &Folder, index: &dyn Index) -> Result<bool> {
+    let path = folder.index();
+    let Some(value) = index.get(Column::Meta, SCHEMA_KEY)? else { return Ok(true) };
+    let Ok(value) = value.try_into() else {
+        return Err(IndexError::Damaged { path, source: "the schema's row is not a number".into() }.into());
+    };
+    match u32::from_le_bytes(value) {
+        found if found > SCHEMA => Err(IndexError::NewerSchema { path, found, supported: SCHEMA }.into()),
+        _ => Ok(false),
+    }
+}
+
+/// Gives a new index its schema, unless there are files already: then the index that knew them is lost, and taking
+/// this one for it would let them be evicted.
+fn create_schema(folder: &Folder, index: &dyn Index) -> Result<()> {
+    let items = folder.items()?.iter().filter(|found| matches!(found, Found::Item(..))).count();
+    let images = folder.list(&folder.root().join("references"))?.len();
+    let files = (items + images) as u64;
+    if files > 0 {
+        return Err(IndexError::Lost { path: folder.index(), files }.into());
+    }
+    let failure = |source| StoreError::Io { action: "write the index", path: folder.index(), source };
+    folder.steps.take().map_err(failure)?;
+    Ok(index.write(&schema_batch(), Durability::Synced)?)
+}
+
+struct Loading<'a> {
+    folder: &'a Folder,
+    index: &'a dyn Index,
+    opening: Opening,
+    report: OpenReport,
+    unreadable: Vec<(Column, Vec<u8>)>,
+}
+
+impl Loading<'_> {
+    fn load(&mut self) -> Result<Ledger> {
+        let mut ledger = Ledger::default();
+        let found = self.folder.items()?.into_iter();
+        let mut files: BTreeMap<Item, Bytes> = found
+            .filter_map(|found| match found {
+                Found::Item(item, bytes) => Some((item, bytes)),
+                Found::Stranger(_) => None,
+            })
+            .collect();
+        self.load_layers(&mut ledger, &mut files)?;
+        self.load_blobs(&mut ledger, &mut files)?;
+        self.load_patches(&mut ledger, &mut files)?;
+        self.load_partials(&mut ledger, &mut files)?;
+        self.load_uses(&mut ledger)?;
+        self.load_images(&mut ledger)?;
+        for path in self.folder.list(&self.folder.root().join("pins"))? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            ledger.pins.extend(DiffId::from_hex(name).ok());
+        }
+        ledger.unindexed = files;
+        ledger.unreadable_rows = std::mem::take(&mut self.unreadable);
+        if self.opening == Opening::Strict {
+            self.remove_leftovers(&ledger)?;
+        }
+        self.report.files_without_row = ledger.unindexed.keys().cloned().collect();
+        self.report.rows_without_file = ledger.rows_without_file.iter().cloned().collect();
+        self.report.partial_patches = ledger.partials.len() as u64;
+        Ok(ledger)
+    }
+
+    /// The rows of a column, read. A row that cannot be read is damage.
+    fn rows<R>(&mut self, column: Column, read: impl Fn(&[u8], &[u8]) -> Result<R, RowError>) -> Result<Vec<R>> {
+        let mut good = Vec::new();
+        let mut unreadable = Vec::new();
+        let mut first = None;
+        self.index.scan(column, &[], &mut |key, value| match read(key, value) {
+            Ok(row) => good.push(row),
+            Err(error) => {
+                unreadable.push((column, key.to_vec()));
+                first.get_or_insert(error);
+            }
+        })?;
+        self.report.rows_unreadable += unreadable.len() as u64;
+        self.unreadable.extend(unreadable);
+        match first {
+            Some(error) if self.opening == Opening::Strict => {
+                let source = format!("a row of column {}: {error}", column.name()).into();
+                Err(IndexError::Damaged { path: self.folder.index(), source }.into())
+            }
+            _ => Ok(good),
+        }
+    }
+
+    fn load_layers(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
+        for card in self.rows(Column::Layers, rows::read_layer)? {
+            if is_whole(ledger, files, Item::Layer(card.diff_id), card.tar_bytes) {
+                ledger.layers.insert(card.diff_id, HeldLayer { card, last_used: UnixSeconds(0), leases: 0 });
+            }
+        }
+        Ok(())
+    }
+
+    fn load_blobs(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
+        let read = |key: &[u8], value: &[u8]| Ok((OciDigest::new(rows::name(key)?), Bytes(rows::read_number(value)?)));
+        for (digest, bytes) in self.rows(Column::Blobs, read)? {
+            if is_whole(ledger, files, Item::Blob(digest), bytes) {
+                ledger.blobs.insert(digest, HeldBlob { bytes, last_used: UnixSeconds(0) });
+            }
+        }
+        Ok(())
+    }
+
+    fn load_patches(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
+        for (id, key, bytes, sha256) in self.rows(Column::Patches, rows::read_patch)? {
+            if is_whole(ledger, files, Item::Patch(id), bytes) {
+                let patch = HeldPatch { key, bytes, sha256, last_used: UnixSeconds(0), leases: 0 };
+                ledger.patches.insert(id, patch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Downloads that have begun. One whose file is already among the finished was cut off between its rename and its
+    /// row: it is finished here, since fetching it again could cost a whole layer. One with no file left is dropped.
+    fn load_partials(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
+        for (id, key, total_bytes, synced_bytes) in self.rows(Column::Partials, rows::read_partial)? {
+            let length = std::fs::metadata(self.folder.partial_patch(&id)).map(|file| Bytes(file.len()));
+            if length.is_ok_and(|length| length >= synced_bytes) {
+                ledger.partials.insert(id, Partial { key, total_bytes, synced_bytes, is_open: false });
+                continue;
+            }
+            let mut batch = Batch::default();
+            batch.delete(Column::Partials, id.as_bytes());
+            if files.get(&Item::Patch(id)) == Some(&total_bytes) {
+                let patch = self.adopt(&id, key, total_bytes)?;
+                batch.put(Column::Patches, id.as_bytes(), rows::patch(&patch.key, patch.bytes, patch.sha256));
+                ledger.patches.insert(id, patch);
+                files.remove(&Item::Patch(id));
+            }
+            if self.opening == Opening::Strict {
+                self.write(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt(&self, id: &PatchId, key: PatchKey, bytes: Bytes) -> Result<HeldPatch> {
+        let sha256 = patches::sha256_of_file(self.folder, &self.folder.path(&Item::Patch(*id)))?;
+        Ok(HeldPatch { key, bytes, sha256, last_used: UnixSeconds(0), leases: 0 })
+    }
+
+    fn load_uses(&mut self, ledger: &mut Ledger) -> Result<()> {
+        for (item, last_used) in self.rows(Column::Uses, rows::read_use)? {
+            // A row of something that is gone means nothing; it goes when the same item comes and goes again.
+            let _ = ledger.set_last_used(&item, last_used);
+        }
+        Ok(())
+    }
+
+    /// References: where row and file differ, the file is the newer, for it is written first. A file that cannot be
+    /// read leaves its row in force.
+    fn load_images(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let mut rows: BTreeMap<ImageReference, Image> =
+            self.rows(Column::Images, |_, value| rows::read_image(value))?.into_iter().collect();
+        let mut batch = Batch::default();
+        for path in self.folder.list(&self.folder.root().join("references"))? {
+            let Ok(Some(file)) = self.folder.read(&path, rows::IMAGE_FILE_BYTES_MAX) else { continue };
+            let Ok((reference, image)) = rows::read_image_file(&file).and_then(rows::read_image) else { continue };
+            if self.folder.path(&Item::Image(reference.clone())) != path {
+                continue;
+            }
+            if rows.get(&reference) != Some(&image) {
+                batch.put(Column::Images, reference.as_str().as_bytes(), rows::image(&reference, &image));
+                rows.insert(reference, image);
+            }
+        }
+        let file_is_gone = |reference: &ImageReference| !self.folder.path(&Item::Image(reference.clone())).exists();
+        let gone: Vec<ImageReference> = rows.keys().filter(|reference| file_is_gone(reference)).cloned().collect();
+        for reference in gone {
+            batch.delete(Column::Images, reference.as_str().as_bytes());
+            rows.remove(&reference);
+        }
+        self.report.references_settled = batch.changes().len() as u64;
+        if self.report.references_settled > 0 && self.opening == Opening::Strict {
+            self.write(&batch)?;
+        }
+        ledger.images = rows;
+        Ok(())
+    }
+
+    /// Removes what a crash left in `partial/`: temporary files, and patches without a row.
+    fn remove_leftovers(&mut self, ledger: &Ledger) -> Result<()> {
+        for path in self.folder.list(&self.folder.partial())? {
+            if is_leftover(ledger, &path) {
+                self.folder.remove(&path)?;
+                self.report.leftovers_removed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, batch: &Batch) -> Result<()> {
+        let failure = |source| StoreError::Io { action: "write the index", path: self.folder.index(), source };
+        self.folder.steps.take().map_err(failure)?;
+        Ok(self.index.write(batch, Durability::Synced)?)
+    }
+}
+
+/// Takes an item's file off the list of files if its length is the row's; otherwise notes the row as one without.
+fn is_whole(ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>, item: Item, bytes: Bytes) -> bool {
+    if files.get(&item) == Some(&bytes) {
+        files.remove(&item);
+        return true;
+    }
+    ledger.rows_without_file.insert(item);
+    false
+}
+
+/// Whether a file in `partial/` is one that the store made and nothing knows any more.
+pub(crate) fn is_leftover(ledger: &Ledger, path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    if let Some(number) = name.strip_suffix(".tmp") {
+        return number.parse().is_ok_and(|number: u64| !ledger.temporaries.contains_key(&number));
+    }
+    let patch = name.strip_suffix(".patch").and_then(|hex| PatchId::from_hex(hex).ok());
+    patch.is_some_and(|id| !ledger.partials.contains_key(&id))
+}

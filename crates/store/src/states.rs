@@ -1,0 +1,66 @@
+//! Node state: small values under keys of the node's own, such as pulls that are not finished. They are in the index
+//! and nowhere else: a lost index loses them.
+
+use crate::error::{Result, StoreError};
+use crate::index::{Batch, Column};
+use crate::store::Store;
+
+/// The longest key.
+pub const STATE_KEY_BYTES_MAX: usize = 256;
+/// The longest value.
+pub const STATE_BYTES_MAX: usize = 64 << 10;
+
+impl Store {
+    /// Writes a value; it survives a power cut.
+    ///
+    /// # Errors
+    /// `OverLimit` for a key that is empty or over 256 bytes, or a value over 64 KiB; `Index`.
+    pub fn put_state(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        check_key(key)?;
+        if value.len() > STATE_BYTES_MAX {
+            let (found, max) = (value.len() as u64, STATE_BYTES_MAX as u64);
+            return Err(StoreError::OverLimit { what: "bytes of state", found, max });
+        }
+        let mut batch = Batch::default();
+        batch.put(Column::States, key, value.to_vec());
+        self.inner.write(&batch)
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn state(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.inner.index.get(Column::States, key)?)
+    }
+
+    /// The keys that begin with `prefix`, in order, and their values: all in memory at once.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn states(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut states = Vec::new();
+        let mut visit = |key: &[u8], value: &[u8]| states.push((key.to_vec(), value.to_vec()));
+        self.inner.index.scan(Column::States, prefix, &mut visit)?;
+        Ok(states)
+    }
+
+    /// Deletes a key; one that is not there is no error.
+    ///
+    /// # Errors
+    /// `OverLimit` for a key that cannot be; `Index`.
+    pub fn delete_state(&self, key: &[u8]) -> Result<()> {
+        check_key(key)?;
+        let mut batch = Batch::default();
+        batch.delete(Column::States, key);
+        self.inner.write(&batch)
+    }
+}
+
+fn check_key(key: &[u8]) -> Result<()> {
+    if (1..=STATE_KEY_BYTES_MAX).contains(&key.len()) {
+        return Ok(());
+    }
+    let (found, max) = (key.len() as u64, STATE_KEY_BYTES_MAX as u64);
+    Err(StoreError::OverLimit { what: "bytes of state key (at least 1)", found, max })
+}

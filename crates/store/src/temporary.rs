@@ -1,0 +1,106 @@
+//! A file that is being written: its reserved room, its commit, and its end when it is given up.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lighter_types::Bytes;
+
+use crate::UnixSeconds;
+use crate::error::{Item, Result};
+use crate::ledger::Ledger;
+use crate::store::Inner;
+
+/// An unfinished file in `partial/`. Dropped without [`Self::commit`], it is removed and its room returned.
+pub(crate) struct Temporary {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) file: File,
+    number: u64,
+    reserved: Bytes,
+}
+
+impl Temporary {
+    /// Reserves room within the budget and on the disk, evicting for it, and creates the file.
+    pub(crate) fn create(inner: &Arc<Inner>, bytes: Bytes) -> Result<Self> {
+        let mut ledger = inner.ledger();
+        inner.make_room(&mut ledger, bytes)?;
+        let number = ledger.temporary(bytes);
+        let created = inner.folder.create(&inner.folder.temporary(number));
+        if created.is_err() {
+            ledger.temporaries.remove(&number);
+        }
+        let temporary = Self { inner: inner.clone(), file: created?, number, reserved: bytes };
+        drop(ledger);
+        inner.folder.allocate(&temporary.file, &temporary.path(), bytes)?;
+        Ok(temporary)
+    }
+
+    /// Reserves `more` bytes beyond what is reserved.
+    pub(crate) fn grow(&mut self, more: Bytes) -> Result<()> {
+        let mut ledger = self.inner.ledger();
+        self.inner.make_room(&mut ledger, more)?;
+        self.reserved += more;
+        ledger.temporaries.insert(self.number, self.reserved);
+        drop(ledger);
+        self.inner.folder.allocate(&self.file, &self.path(), self.reserved)
+    }
+
+    pub(crate) fn reserved(&self) -> Bytes {
+        self.reserved
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.inner.folder.temporary(self.number)
+    }
+
+    /// Makes the file the item: sync, rename, sync the folder, write the row with sync, and only then hold it. The
+    /// caller has checked the bytes. An item that is held already stays as it is.
+    pub(crate) fn commit(
+        self,
+        item: &Item,
+        bytes: Bytes,
+        row: Vec<u8>,
+        now: UnixSeconds,
+        hold: impl FnOnce(&mut Ledger),
+    ) -> Result<()> {
+        self.inner.folder.sync(&self.file, &self.path())?;
+        let mut ledger = self.inner.ledger();
+        if ledger.bytes(item).is_some() {
+            return self.inner.touch(&mut ledger, item, now);
+        }
+        self.inner.rename_item(&mut ledger, &self.path(), item, bytes)?;
+        ledger.temporaries.remove(&self.number);
+        self.inner.write_row(&mut ledger, item, bytes, row, now)?;
+        hold(&mut ledger);
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.inner.folder.steps.is_over() {
+            // Nobody is there to tell. A file that stays is a leftover, which the next open removes.
+            let _ = self.inner.folder.remove(&self.path());
+        }
+        self.inner.ledger().temporaries.remove(&self.number);
+    }
+}
+
+impl Inner {
+    /// Gives a synced file the name of its item. A file that has its name and is not known to have it on disk counts
+    /// as one without a row.
+    pub(crate) fn rename_item(
+        &self,
+        ledger: &mut Ledger,
+        from: &std::path::Path,
+        item: &Item,
+        bytes: Bytes,
+    ) -> Result<()> {
+        let to = self.path(item);
+        let renamed = self.folder.rename(from, &to);
+        if renamed.is_err() && to.exists() {
+            ledger.unindexed.insert(item.clone(), bytes);
+        }
+        renamed
+    }
+}

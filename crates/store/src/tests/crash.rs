@@ -1,0 +1,241 @@
+//! Crashes: every operation is cut off after each of its steps in turn, and the folder opened again. What was
+//! acknowledged is there, what was not is not served (or is there whole), and nothing needs a hand.
+//!
+//! With the memory index, what was not synced is lost as well, as in a power cut.
+
+use super::*;
+use crate::{FsckMode, GcMode, StoreError};
+
+/// More than any operation here takes.
+const STEPS_MAX: u64 = 200;
+
+/// `setup` runs unhindered. `act` is cut off after 0, 1, 2... steps until it gets through; `check` sees the store after
+/// each, and is told whether `act` was acknowledged. At the end, `act` must work again wherever it was cut off.
+fn check(options: Options, setup: impl Fn(&Store), act: impl Fn(&Store) -> Result<()>, check: impl Fn(&Store, bool)) {
+    on_both_kinds(|new_bench, stride| {
+        for steps in (0..STEPS_MAX).step_by(stride) {
+            let bench = new_bench();
+            let store = bench.open_with(options);
+            setup(&store);
+            drop(store);
+            let limited = Steps::limited(steps);
+            let store = bench.try_open(options, limited.clone(), Opening::Strict);
+            let acted = store.and_then(|store| act(&store));
+            if let Some(memory) = &bench.memory {
+                memory.cut_power();
+            }
+            let store = bench.open_with(options);
+            assert_sound(&store);
+            check(&store, acted.is_ok());
+            if let Err(error) = &acted {
+                assert!(limited.is_over(), "{error} without a crash");
+                act(&store).unwrap_or_else(|error| panic!("not again after {steps} steps: {error}"));
+            }
+            check(&store, true);
+            drop(store);
+            let store = bench.open_with(options);
+            assert_sound(&store);
+            check(&store, true);
+            // Files whose row was deleted may be left: they wait for room to be short, or for gc.
+            store.gc(GcMode::Remove, UnixSeconds(0)).unwrap();
+            let report = store.fsck(FsckMode::Check, NOW, &mut |_| {}).unwrap();
+            assert!(report.findings.is_empty(), "after {steps} steps: {report:?}");
+            if acted.is_ok() {
+                assert!(steps > 3, "{steps} steps are hardly all");
+                return;
+            }
+        }
+        panic!("{STEPS_MAX} steps were not enough");
+    });
+}
+
+/// The steps are the same for both indexes. With RocksDB, each of which takes a second, every fifth has to do.
+fn on_both_kinds(test: impl Fn(&dyn Fn() -> Bench, usize)) {
+    test(&|| Bench::new(Some(MemoryIndex::new())), 1);
+    test(&|| Bench::new(None), 5);
+}
+
+fn is_held(store: &Store, seed: u64, length: usize) -> bool {
+    store.card(&layer(seed, length).1.diff_id).is_some()
+}
+
+#[test]
+fn a_layer_is_held_whole_or_not_at_all() {
+    check(
+        Options::default(),
+        |store| _ = add(store, 1, 5_000),
+        |store| try_add(store, 2, 5_000, NOW).map(drop),
+        |store, acknowledged| {
+            assert!(is_held(store, 1, 5_000));
+            assert!(is_held(store, 2, 5_000) || !acknowledged);
+        },
+    );
+}
+
+#[test]
+fn eviction_loses_only_what_it_may() {
+    check(
+        budget(10_000),
+        |store| {
+            add(store, 1, 3_000);
+            let named = add(store, 2, 3_000);
+            store.set_reference(&reference(1), image(store, 1, vec![named])).unwrap();
+            add_patch(store, key(named, 0), 1, 2_000);
+        },
+        |store| try_add(store, 3, 4_000, NOW).map(drop),
+        |store, acknowledged| {
+            assert!(is_held(store, 2, 3_000));
+            assert!(is_held(store, 3, 4_000) || !acknowledged);
+            assert!(store.stats().unwrap().used_bytes <= Bytes(10_000));
+        },
+    );
+}
+
+#[test]
+fn a_removed_layer_is_gone_or_whole() {
+    let id = layer(1, 5_000).1.diff_id;
+    check(
+        Options::default(),
+        |store| _ = (add(store, 1, 5_000), add(store, 2, 5_000)),
+        |store| match store.remove_layer(&id) {
+            Err(StoreError::NotHeld { .. }) => store.gc(GcMode::Remove, UnixSeconds(0)).map(drop),
+            removed => removed,
+        },
+        |store, acknowledged| {
+            assert!(is_held(store, 2, 5_000));
+            assert!(!is_held(store, 1, 5_000) || !acknowledged);
+        },
+    );
+}
+
+#[test]
+fn a_blob_is_held_whole_or_not_at_all() {
+    check(
+        Options::default(),
+        |store| _ = try_add_blob(store, 1).unwrap(),
+        |store| try_add_blob(store, 2).map(drop),
+        |store, acknowledged| {
+            let blobs = store.blobs().len();
+            assert!(blobs == 2 || (blobs == 1 && !acknowledged));
+        },
+    );
+}
+
+#[test]
+fn a_reference_names_the_old_image_or_the_new() {
+    let new = |store: &Store| Image { layers: vec![], ..store.references()[0].1.clone() };
+    check(
+        Options::default(),
+        |store| {
+            let id = add(store, 1, 100);
+            store.set_reference(&reference(1), image(store, 1, vec![id])).unwrap();
+        },
+        |store| store.set_reference(&reference(1), new(store)),
+        |store, acknowledged| {
+            assert_eq!(store.references().len(), 1);
+            assert!(store.references()[0].1.layers.is_empty() || !acknowledged);
+        },
+    );
+}
+
+#[test]
+fn a_removed_reference_is_gone_or_names_what_it_did() {
+    check(
+        Options::default(),
+        |store| store.set_reference(&reference(1), image(store, 1, vec![])).unwrap(),
+        |store| match store.remove_reference(&reference(1)) {
+            Err(StoreError::NotHeld { .. }) => Ok(()),
+            removed => removed,
+        },
+        |store, acknowledged| assert!(store.references().is_empty() || !acknowledged),
+    );
+}
+
+#[test]
+fn pins_are_there_or_not() {
+    let id = layer(1, 100).1.diff_id;
+    check(
+        Options::default(),
+        |store| _ = add(store, 1, 100),
+        |store| store.pin(&id),
+        |store, acknowledged| assert!(store.pins() == [id] || !acknowledged),
+    );
+    check(
+        Options::default(),
+        |store| store.pin(&add(store, 1, 100)).unwrap(),
+        |store| store.unpin(&id),
+        |store, acknowledged| assert!(store.pins().is_empty() || !acknowledged),
+    );
+}
+
+/// What was synced of a patch is never fetched again, not even when the commit is cut off between its steps.
+#[test]
+fn a_patch_goes_on_where_it_was_synced() {
+    let target = DiffId::new([3; 32]);
+    let bytes = content(7, 3_000);
+    check(
+        Options::default(),
+        |store| {
+            let mut writer = store.create_patch(key(target, 0), patch_id(7), Bytes(3_000)).unwrap();
+            writer.append(&bytes[..2_000]).unwrap();
+            writer.sync().unwrap();
+        },
+        |store| {
+            let Some(mut writer) = store.resume_patch(&patch_id(7))? else { return Ok(()) };
+            let arrived = usize::try_from(writer.written().0).unwrap();
+            writer.append(&bytes[arrived..])?;
+            writer.finish(patch_id(7), NOW)
+        },
+        |store, acknowledged| {
+            let partial = store.partial_patch_for(&target);
+            let cached = store.find_patch(&key(target, 0));
+            assert!(cached.is_some() || !acknowledged);
+            assert_eq!(partial.is_none(), cached.is_some());
+            assert!(partial.is_none_or(|partial| partial.synced_bytes >= Bytes(2_000)));
+        },
+    );
+}
+
+#[test]
+fn a_patch_that_begins_is_there_or_not() {
+    let target = DiffId::new([3; 32]);
+    check(
+        Options::default(),
+        |store| drop(store.create_patch(key(target, 0), patch_id(7), Bytes(3_000)).unwrap()),
+        |store| try_add_patch(store, key(target, 0), 7, 1_000, NOW).map(drop),
+        |store, acknowledged| assert!(store.find_patch(&key(target, 0)).is_some() || !acknowledged),
+    );
+}
+
+/// A rebuild that is cut off can be begun again, and until it is done the store is not opened as if all were well.
+#[test]
+fn a_rebuild_that_is_cut_off_is_begun_again() {
+    on_both_kinds(|new_bench, stride| {
+        for steps in (0..STEPS_MAX).step_by(stride) {
+            let bench = new_bench();
+            let store = bench.open();
+            let ids = [add(&store, 1, 1_000), add(&store, 2, 1_000)];
+            store.set_reference(&reference(1), image(&store, 1, ids.to_vec())).unwrap();
+            let (cards, images, blobs) = (store.cards(), store.references(), store.blobs());
+            drop(store);
+            bench.lose_index();
+            let rebuild = |steps: Steps| {
+                let store = bench.try_open(Options::default(), steps, Opening::Repair)?;
+                let make = super::fsck::make_card;
+                store.fsck(FsckMode::Rebuild(&make), NOW, &mut |_| {}).map(drop)
+            };
+            let rebuilt = rebuild(Steps::limited(steps));
+            if rebuilt.is_err() {
+                assert!(bench.try_open(Options::default(), Steps::default(), Opening::Strict).is_err());
+                rebuild(Steps::default()).unwrap();
+            }
+            let store = bench.open();
+            assert_eq!((store.cards(), store.references(), store.blobs()), (cards, images, blobs));
+            assert_sound(&store);
+            if rebuilt.is_ok() {
+                return;
+            }
+        }
+        panic!("{STEPS_MAX} steps were not enough");
+    });
+}

@@ -1,0 +1,221 @@
+//! Each kind of damage: found by a check that changes nothing, put right by a rebuild, gone after that.
+
+use std::error::Error;
+use std::io::Read;
+
+use super::*;
+use crate::{Damage, Finding, FsckMode, Item, Repair};
+
+/// The card that [`layer`] makes, from the tar.
+pub(super) fn make_card(_: DiffId, tar: &mut dyn Read) -> Result<Card, Box<dyn Error + Send + Sync>> {
+    let mut bytes = Vec::new();
+    tar.read_to_end(&mut bytes)?;
+    Ok(card_of(&bytes))
+}
+
+fn findings(store: &Store, mode: FsckMode<'_>) -> Vec<Finding> {
+    store.fsck(mode, NOW, &mut |_| {}).unwrap().findings
+}
+
+/// A folder with two layers, one named by an image; `damage` is done to it while it is closed. A check must find
+/// `expected` and change nothing, a rebuild must find the same and repair it, and then nothing is wrong.
+fn check(damage: impl Fn(&Bench, &[Item]), expected: impl Fn(&Damage, &Repair) -> bool, held_after: usize) {
+    on_both(|bench| {
+        let store = bench.open();
+        let items: Vec<Item> = [1, 2].map(|seed| Item::Layer(add(&store, seed, 1_000))).to_vec();
+        let Item::Layer(second) = items[1] else { unreachable!() };
+        let image = image(&store, 1, vec![second]);
+        let items = [items, vec![Item::Blob(try_add_blob(&store, 5).unwrap())]].concat();
+        let items = [items, vec![Item::Patch(add_patch(&store, key(second, 0), 1, 100))]].concat();
+        store.set_reference(&reference(1), image).unwrap();
+        let items = [items, vec![Item::Image(reference(1))]].concat();
+        let images = store.references();
+        drop(store);
+        damage(bench, &items);
+        let store = bench.open();
+        let found = findings(&store, FsckMode::Check);
+        assert!(!found.is_empty(), "nothing found");
+        assert!(found.iter().all(|finding| finding.repair == Repair::None));
+        assert_eq!(findings(&store, FsckMode::Check), found, "a check changes nothing");
+        let rebuilt = findings(&store, FsckMode::Rebuild(&make_card));
+        let whats = |findings: &[Finding]| -> Vec<(std::path::PathBuf, Damage)> {
+            findings.iter().map(|finding| (finding.path.clone(), finding.damage.clone())).collect()
+        };
+        assert_eq!(whats(&rebuilt), whats(&found));
+        assert!(rebuilt.iter().all(|finding| expected(&finding.damage, &finding.repair)), "{rebuilt:?}");
+        assert_eq!(findings(&store, FsckMode::Check), []);
+        assert_eq!(store.references(), images);
+        assert_eq!(store.cards().len(), held_after);
+        drop(store);
+        let store = bench.open();
+        assert_eq!(findings(&store, FsckMode::Check), []);
+        assert_eq!(store.cards().len(), held_after);
+        assert_sound(&store);
+    });
+}
+
+fn path(bench: &Bench, item: &Item) -> std::path::PathBuf {
+    crate::folder::Folder::open(bench.path(), Steps::default()).unwrap().path(item)
+}
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_is_found_and_the_file_set_aside() {
+    let set_aside = |damage: &Damage, repair: &Repair| matches!((damage, repair), (Damage::WrongBytes { .. }, Repair::Quarantined(place)) if place.exists());
+    check(|bench, items| flip(&path(bench, &items[0])), set_aside, 1);
+    check(|bench, items| flip(&path(bench, &items[2])), set_aside, 2);
+    check(|bench, items| flip(&path(bench, &items[3])), set_aside, 2);
+}
+
+#[test]
+fn a_flipped_bit_in_a_reference_is_mended_from_its_row() {
+    check(
+        |bench, items| flip(&path(bench, &items[4])),
+        |damage, repair| matches!((damage, repair), (Damage::Unreadable { .. }, Repair::FileWritten)),
+        2,
+    );
+}
+
+#[test]
+fn a_cut_file_is_found_and_set_aside() {
+    check(
+        |bench, items| std::fs::File::options().write(true).open(path(bench, &items[0])).unwrap().set_len(999).unwrap(),
+        |damage, repair| matches!((damage, repair), (Damage::WrongBytes { .. }, Repair::Quarantined(_))),
+        1,
+    );
+}
+
+#[test]
+fn a_missing_file_is_found_and_its_row_deleted() {
+    for item in [0, 2, 3] {
+        check(
+            |bench, items| std::fs::remove_file(path(bench, &items[item])).unwrap(),
+            |damage, repair| matches!((damage, repair), (Damage::NoFile, Repair::RowDeleted)),
+            if item == 0 { 1 } else { 2 },
+        );
+    }
+}
+
+#[test]
+fn a_whole_file_without_a_row_is_taken_in() {
+    check(
+        |bench, _| {
+            let (tar, card) = layer(9, 1_000);
+            let path = path(bench, &Item::Layer(card.diff_id));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, tar).unwrap();
+        },
+        |damage, repair| matches!((damage, repair), (Damage::NoRow, Repair::RowWritten)),
+        3,
+    );
+}
+
+#[test]
+fn a_patch_without_a_row_is_removed() {
+    check(
+        |bench, _| std::fs::write(path(bench, &Item::Patch(patch_id(99))), b"patch").unwrap(),
+        |damage, repair| matches!((damage, repair), (Damage::NoRow, Repair::Removed)),
+        2,
+    );
+}
+
+#[test]
+fn strangers_are_set_aside() {
+    for name in ["layers/sha256/notes.txt", "patches/README", "partial/notes", "references/notes"] {
+        check(
+            |bench, _| std::fs::write(bench.path().join(name), b"mine").unwrap(),
+            |damage, repair| {
+                matches!(damage, Damage::Stranger | Damage::Unreadable { .. })
+                    && matches!(repair, Repair::Quarantined(_))
+            },
+            2,
+        );
+    }
+}
+
+#[test]
+fn leftovers_are_found_while_the_store_is_open() {
+    on_both(|bench| {
+        let store = bench.open();
+        let writing = store.create_layer_unnamed(Some(Bytes(10))).unwrap();
+        std::fs::write(bench.path().join("partial/77.tmp"), b"x").unwrap();
+        let found = findings(&store, FsckMode::Rebuild(&make_card));
+        assert_eq!(found.len(), 1);
+        assert_eq!((&found[0].damage, &found[0].repair), (&Damage::Leftover, &Repair::Removed));
+        assert_eq!(findings(&store, FsckMode::Check), []);
+        drop(writing);
+    });
+}
+
+#[test]
+fn a_damaged_layer_of_an_image_is_told_as_missing() {
+    on_both(|bench| {
+        let store = bench.open();
+        let id = add(&store, 1, 1_000);
+        store.set_reference(&reference(1), image(&store, 1, vec![id])).unwrap();
+        flip(&store.inner.path(&Item::Layer(id)));
+        let reader = store.open_layer(&id).unwrap().unwrap();
+        let busy = findings(&store, FsckMode::Rebuild(&make_card));
+        assert!(matches!(busy[..], [Finding { repair: Repair::None, .. }]), "it is being read: {busy:?}");
+        drop(reader);
+        let report = store.fsck(FsckMode::Rebuild(&make_card), NOW, &mut |_| {}).unwrap();
+        assert!(!report.is_clean());
+        assert!(matches!(report.findings[1].damage, Damage::NotHeld { item: Item::Layer(layer) } if layer == id));
+        assert_eq!(store.take_gone_layers(), [id]);
+        // Only a pull helps, and it does.
+        add(&store, 1, 1_000);
+        assert_eq!(findings(&store, FsckMode::Check), []);
+    });
+}
+
+#[test]
+fn a_card_that_cannot_be_made_sets_the_layer_aside() {
+    on_both(|bench| {
+        let store = bench.open();
+        let id = add(&store, 1, 1_000);
+        drop(store);
+        bench.lose_index();
+        let store = bench.try_open(Options::default(), Steps::default(), Opening::Repair).unwrap();
+        let broken = |_: DiffId, _: &mut dyn Read| -> Result<Card, Box<dyn Error + Send + Sync>> { Err("no".into()) };
+        let found = findings(&store, FsckMode::Rebuild(&broken));
+        assert!(matches!(&found[0].repair, Repair::Quarantined(place) if place.exists()), "{found:?}");
+        assert!(store.card(&id).is_none());
+    });
+}
+
+#[test]
+fn a_lost_index_is_rebuilt_to_the_same_cards_and_references() {
+    on_both(|bench| {
+        let store = bench.open();
+        let ids = [1, 2, 3].map(|seed| add(&store, seed, 1_000));
+        store.set_reference(&reference(1), image(&store, 1, ids[..2].to_vec())).unwrap();
+        store.set_reference(&reference(2), image(&store, 2, ids[1..].to_vec())).unwrap();
+        store.pin(&ids[2]).unwrap();
+        add_patch(&store, key(ids[0], 0), 1, 100);
+        let (cards, images, blobs, pins) = (store.cards(), store.references(), store.blobs(), store.pins());
+        drop(store);
+        bench.lose_index();
+        let error = bench.try_open(Options::default(), Steps::default(), Opening::Strict).err().unwrap();
+        assert!(error.to_string().contains("fsck --rebuild"), "{error}");
+        let store = bench.try_open(Options::default(), Steps::default(), Opening::Repair).unwrap();
+        let mut seen = 0;
+        let report = store.fsck(FsckMode::Rebuild(&make_card), NOW, &mut |progress| {
+            seen += 1;
+            assert!(progress.files_done < progress.files && progress.bytes_done < progress.bytes);
+        });
+        let report = report.unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!((report.layers, report.blobs, report.patches, report.images, seen), (3, 4, 1, 2, 8));
+        drop(store);
+        let store = bench.open();
+        assert_eq!((store.cards(), store.references(), store.blobs(), store.pins()), (cards, images, blobs, pins));
+        assert!(store.patches().is_empty(), "the cache is lost with its keys");
+        assert_sound(&store);
+    });
+}

@@ -1,0 +1,195 @@
+//! Opening: who may, what is refused, and what the messages say.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::{Batch, Blame, Column, Durability, FsckMode, IndexError, SCHEMA, StoreError};
+
+#[test]
+fn a_second_open_is_refused_and_names_the_folder_and_the_process() {
+    on_both(|bench| {
+        let store = bench.open();
+        let error = bench.try_open(Options::default(), Steps::default(), Opening::Strict).err().unwrap();
+        let text = error.to_string();
+        assert!(matches!(error, StoreError::FolderInUse { .. }));
+        assert!(text.contains(&bench.path().display().to_string()), "{text}");
+        assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+        // A reader keeps the folder as well.
+        add(&store, 1, 100);
+        let reader = store.open_layer(&store.cards()[0].diff_id).unwrap();
+        drop(store);
+        assert!(bench.try_open(Options::default(), Steps::default(), Opening::Strict).is_err());
+        drop(reader);
+        bench.open();
+    });
+}
+
+/// RocksDB's own lock, for a process that opens the index and not the store.
+#[test]
+fn a_second_open_of_the_index_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let index = RocksIndex::open(&path).unwrap();
+    let error = RocksIndex::open(&path).err().unwrap();
+    assert!(matches!(error, IndexError::Busy { .. }), "{error:?}");
+    drop(index);
+    RocksIndex::open(&path).unwrap();
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    on_both(|bench| {
+        let store = bench.open();
+        add(&store, 1, 100);
+        let mut batch = Batch::default();
+        batch.put(Column::Meta, b"schema", (SCHEMA + 1).to_le_bytes().to_vec());
+        store.inner.write(&batch).unwrap();
+        drop(store);
+        for opening in [Opening::Strict, Opening::Repair] {
+            let error = bench.try_open(Options::default(), Steps::default(), opening).err().unwrap();
+            assert!(matches!(error, StoreError::Index(IndexError::NewerSchema { found: 2, supported: 1, .. })));
+        }
+    });
+}
+
+/// A newer version's column must lead to the same answer, not to RocksDB's.
+#[test]
+fn a_newer_column_is_refused_by_the_schema() {
+    let bench = Bench::new(None);
+    drop(bench.open());
+    let path = bench.path().join("index");
+    let mut options = rocksdb::Options::default();
+    options.create_missing_column_families(true);
+    let names = Column::ALL.map(Column::name).into_iter().chain(["default", "recipes"]);
+    let db = rocksdb::DB::open_cf(&options, &path, names).unwrap();
+    db.put_cf(db.cf_handle("meta").unwrap(), b"schema", 9u32.to_le_bytes()).unwrap();
+    drop(db);
+    let error = bench.try_open(Options::default(), Steps::default(), Opening::Strict).err().unwrap();
+    assert!(matches!(error, StoreError::Index(IndexError::NewerSchema { found: 9, .. })), "{error}");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_damage() {
+    on_both(|bench| {
+        let store = bench.open();
+        let id = add(&store, 1, 100);
+        let mut batch = Batch::default();
+        batch.put(Column::Layers, &[9; 32], b"not a row".to_vec());
+        store.inner.write(&batch).unwrap();
+        drop(store);
+        let error = bench.try_open(Options::default(), Steps::default(), Opening::Strict).err().unwrap();
+        assert!(matches!(error, StoreError::Index(IndexError::Damaged { .. })), "{error}");
+        let store = bench.try_open(Options::default(), Steps::default(), Opening::Repair).unwrap();
+        assert_eq!((store.open_report().rows_unreadable, store.cards().len()), (1, 1));
+        store.fsck(FsckMode::Rebuild(&super::fsck::make_card), NOW, &mut |_| {}).unwrap();
+        drop(store);
+        assert!(bench.open().card(&id).is_some());
+    });
+}
+
+/// Flips a byte in each file of a RocksDB index in turn: the index opens with all, or says that it is damaged and can
+/// be rebuilt. It never opens with less.
+#[test]
+fn a_damaged_index_is_told_and_rebuilt() {
+    let files = |bench: &Bench| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(bench.path().join("index")).unwrap();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| !["LOG", "LOCK"].iter().any(|name| path.ends_with(name)));
+        files.sort();
+        files
+    };
+    let build = || {
+        let bench = Bench::new(None);
+        let store = bench.open();
+        (0..5).for_each(|seed| _ = add(&store, seed, 100));
+        drop(store);
+        // Opening again flushes the log into table files; what comes after is in a new log.
+        let store = bench.open();
+        (5..9).for_each(|seed| _ = add(&store, seed, 100));
+        bench
+    };
+    let count = files(&build()).len();
+    let mut damaged = 0;
+    for number in 0..count {
+        let bench = build();
+        let file = &files(&bench)[number];
+        let mut bytes = std::fs::read(file).unwrap();
+        if bytes.is_empty() {
+            continue;
+        }
+        let place = bytes.len() / 3;
+        bytes[place] ^= 0x10;
+        std::fs::write(file, bytes).unwrap();
+        match bench.try_open(Options::default(), Steps::default(), Opening::Strict) {
+            Ok(store) => assert_eq!(store.cards().len(), 9, "{}", file.display()),
+            Err(error) => {
+                damaged += 1;
+                assert!(error.to_string().contains("fsck --rebuild"), "{}: {error:?}", file.display());
+                let store = bench.try_open(Options::default(), Steps::default(), Opening::Repair).unwrap();
+                store.fsck(FsckMode::Rebuild(&super::fsck::make_card), NOW, &mut |_| {}).unwrap();
+                drop(store);
+                assert_eq!(bench.open().cards().len(), 9);
+            }
+        }
+    }
+    assert!(damaged >= 2, "of {count} files only {damaged} mattered");
+}
+
+#[test]
+fn leftovers_of_a_crash_are_removed() {
+    on_both(|bench| {
+        let store = bench.open();
+        drop(store.create_patch(key(DiffId::new([3; 32]), 0), patch_id(1), Bytes(10)).unwrap());
+        drop(store);
+        let partial = bench.path().join("partial");
+        let leftovers = [partial.join("3.tmp"), partial.join(format!("{}.patch", patch_id(2).to_hex()))];
+        leftovers.iter().for_each(|path| std::fs::write(path, b"x").unwrap());
+        let store = bench.open();
+        assert_eq!((store.open_report().leftovers_removed, store.open_report().partial_patches), (2, 1));
+        assert!(leftovers.iter().all(|path| !path.exists()));
+    });
+}
+
+#[test]
+fn state_and_errors_can_cross_threads() {
+    fn crosses<T: Send + Sync + 'static>() {}
+    crosses::<Store>();
+    crosses::<StoreError>();
+    crosses::<crate::LayerReader>();
+    crosses::<crate::LayerWriter>();
+    crosses::<crate::PatchReader>();
+    crosses::<crate::PatchWriter>();
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    std::fs::write(&path, b"a file, not a folder").unwrap();
+    let error = Store::open(&path, Options::default()).err().unwrap();
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    assert_eq!(error.blame(), Blame::ThisMachine);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o500)).unwrap();
+    // Root may write anywhere.
+    if std::fs::write(path.join("probe"), b"").is_err() {
+        let error = Store::open(&path, Options::default()).err().unwrap();
+        assert!(matches!(&error, StoreError::Io { path: named, .. } if named.starts_with(&path)), "{error}");
+    }
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn lazy_writes_may_be_lost_and_nothing_else() {
+    let index = MemoryIndex::new();
+    let bench = Bench::new(Some(index.clone()));
+    let store = bench.open();
+    let id = add(&store, 1, 100);
+    store.touch(&id, UnixSeconds(NOW.0 + 100)).unwrap();
+    drop(store);
+    index.cut_power();
+    assert_eq!(index.get(Column::Layers, id.as_bytes()).unwrap().map(|_| ()), Some(()));
+    assert_eq!(bench.open().cards().len(), 1);
+    assert!(index.write(&Batch::default(), Durability::Lazy).is_ok());
+}
