@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Attribute, Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::exit::{Code, Failure};
@@ -69,8 +69,8 @@ impl Output {
 /// A table with these heads and nothing else.
 pub fn table(heads: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(heads.iter().map(|head| Cell::new(head.to_uppercase()).add_attribute(Attribute::Bold)));
+    table.load_style(presets::NOTHING);
+    table.set_header(heads.iter().map(|head| Cell::new(head.to_uppercase())));
     table
 }
 

@@ -192,7 +192,7 @@ fn apply_failure(patch: &Path, error: &ApplyError) -> Failure {
         Blame::Peer => Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"),
         Blame::Version => Failure::new(Code::BadData, message).hint("the patch needs a newer lighter"),
         Blame::Caller => Failure::new(Code::Usage, message),
-        Blame::Machine | Blame::Bug => Failure::new(Code::Machine, message),
+        Blame::Machine => Failure::new(Code::Machine, message),
     }
 }
 
@@ -320,7 +320,7 @@ fn vcdiff_failure(path: &Path, error: &vcdiff::VcdiffError) -> Failure {
     let code = match error.blame() {
         Blame::Peer | Blame::Version => Code::BadData,
         Blame::Caller => Code::Usage,
-        Blame::Machine | Blame::Bug => Code::Machine,
+        Blame::Machine => Code::Machine,
     };
     Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(error)))
 }
