@@ -1,1 +1,13 @@
+//! Everything that is tested through the `lighter` binary, real nodes and the source as it lies in the repository. One
+//! binary: it links once, and `tidy` sees that no file is forgotten.
 
+mod support;
+
+mod cli;
+mod config;
+mod damage;
+mod patch_files;
+mod tidy;
+mod faults;
+mod nodes;
+mod peers;

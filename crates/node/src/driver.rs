@@ -28,7 +28,7 @@ use crate::network::Behaviour;
 use crate::shared::Shared;
 use crate::transfer::{Order, serve};
 use network::Dialer;
-use pulls::RunningPull;
+use pulls::{RunningPull, WaitingPlan};
 
 /// What reaches the driver from its tasks.
 pub enum Event {
@@ -91,6 +91,7 @@ pub struct Driver {
     asks: HashMap<OutboundRequestId, AskId>,
     questions: BTreeMap<QuestionId, ResponseChannel<Answer>>,
     pulls: BTreeMap<PullId, RunningPull>,
+    plans: Vec<WaitingPlan>,
     cut_off: BTreeMap<PeerId, Moment>,
     dialer: Dialer,
     /// Places for peers' streams, those whose request has not come yet included.
@@ -118,6 +119,7 @@ impl Driver {
             asks: HashMap::new(),
             questions: BTreeMap::new(),
             pulls: BTreeMap::new(),
+            plans: Vec::new(),
             cut_off: BTreeMap::new(),
             dialer,
             places,
@@ -247,6 +249,7 @@ impl Driver {
             }
         }
         self.dialer.dial_due(&mut self.swarm);
+        self.answer_plans();
     }
 
     async fn stop(&mut self) {

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use lighter_engine::{BlobFailure, ImageRead, Input};
 use lighter_image::{
-    ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, Limits, OpenedImage, Selector,
-    SourceKind, image_layers, open_image, parse_config, parse_manifest,
+    ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, LayerMedia, Limits, OpenedImage,
+    Selector, SourceKind, image_layers, open_image, parse_config, parse_manifest,
 };
 use lighter_store::{Image, Store, StoreError};
 use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, ParseError};
@@ -245,6 +245,17 @@ pub fn read(store: &Store, manifest_digest: OciDigest) -> ImageRead {
         Err(ImagesError::Image(error)) => ImageRead::Unusable(error.to_string()),
         Err(error) => ImageRead::Local(error.to_string()),
     }
+}
+
+/// What a registry would serve for a layer of the image with this manifest: the length of its blob, if that is
+/// compressed. Reads two small files.
+pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId) -> Option<Bytes> {
+    let manifest = parse_manifest(&store.blob(&manifest_digest).ok()??, &manifest_digest).ok()?;
+    let config = parse_config(&store.blob(&manifest.config.digest).ok()??, &manifest.config.digest).ok()?;
+    let layers = image_layers(&manifest, &config).ok()?;
+    let blob = &layers.iter().find(|candidate| candidate.diff_id == layer)?.blob;
+    let media = LayerMedia::from_media_type(&blob.media_type)?;
+    (media != LayerMedia::Plain).then_some(blob.bytes)
 }
 
 /// Keeps a blob that a peer sent.

@@ -1,7 +1,7 @@
 //! Pulls as the operator sees them: their listeners, their events, and that they survive a restart.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lighter_engine::{Input, PullFailure, PullId, Report, Wanted};
 use lighter_store::Store;
@@ -32,6 +32,18 @@ enum Audience {
     /// Nothing is to be fetched: the plans are wanted.
     Planner(oneshot::Sender<Result<ImagePlan, Problem>>),
 }
+
+/// A plan whose layers are known; who holds them is still being asked.
+pub struct WaitingPlan {
+    image: String,
+    manifest: Option<OciDigest>,
+    layers: Vec<DiffId>,
+    reply: oneshot::Sender<Result<ImagePlan, Problem>>,
+    until: Instant,
+}
+
+/// How long a plan waits for a holder of each layer.
+const PLAN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Keys of the unfinished pulls in the store; the rest of the key is the image as the operator wrote it.
 const STATE_PREFIX: &[u8] = b"pull/";
@@ -81,6 +93,10 @@ impl Driver {
             manifest @ Wanted::Manifest(_) => manifest,
         };
         let pull = PullId(self.next_id());
+        let manifest = match &wanted {
+            Wanted::Manifest(digest) => Some(*digest),
+            Wanted::Name { .. } => None,
+        };
         let running = RunningPull {
             image,
             audience,
@@ -88,7 +104,7 @@ impl Driver {
             layers_started: BTreeMap::new(),
             traffic: self.shared.accountant.total(),
             last: None,
-            manifest: None,
+            manifest,
         };
         self.pulls.insert(pull, running);
         self.step(Input::PullAsked { pull, wanted });
@@ -145,19 +161,36 @@ impl Driver {
             return false;
         }
         let Some(pull) = self.pulls.remove(&id) else { return false };
-        let manifest = pull.manifest.map(|manifest| manifest.to_string()).unwrap_or_default();
-        let layers = layers.iter().map(|&layer| self.layer_plan(layer)).collect();
         if let Audience::Planner(reply) = pull.audience {
-            let _ = reply.send(Ok(ImagePlan { image: pull.image, manifest, layers }));
+            let until = Instant::now() + PLAN_PATIENCE;
+            let (image, manifest, layers) = (pull.image, pull.manifest, layers.to_vec());
+            self.plans.push(WaitingPlan { image, manifest, layers, reply, until });
         }
         self.step(Input::PullCancelled(id));
+        self.answer_plans();
         true
+    }
+
+    /// Answers the plans that are complete, or have waited long enough for somebody to say that he holds what is
+    /// missing.
+    pub(super) fn answer_plans(&mut self) {
+        for plan in std::mem::take(&mut self.plans) {
+            let layers: Vec<_> = plan.layers.iter().map(|&layer| self.layer_plan(layer)).collect();
+            let is_complete = layers.iter().all(|layer| layer.held || !layer.plans.is_empty());
+            if is_complete || plan.until <= Instant::now() {
+                let manifest = plan.manifest.map(|manifest| manifest.to_string()).unwrap_or_default();
+                let _ = plan.reply.send(Ok(ImagePlan { image: plan.image, manifest, layers }));
+            } else {
+                self.plans.push(plan);
+            }
+        }
     }
 
     fn event_of(&mut self, id: PullId, report: &Report) -> Option<PullEvent> {
         let texts = |ids: &[DiffId]| ids.iter().map(ToString::to_string).collect();
         let total = self.shared.accountant.total();
         let card_of = |layer: DiffId| self.engine.holdings().card(layer).copied();
+        let store = self.shared.store.clone();
         let pull = self.pulls.get_mut(&id)?;
         Some(match report {
             Report::Resolved { manifest } => {
@@ -189,7 +222,11 @@ impl Driver {
                     from: from.to_string(),
                     bases: texts(bases),
                     tar_bytes: card.map_or(0, |card| card.tar_bytes.0),
-                    compressed_bytes: card.map_or(0, |card| card.compressed_bytes.0),
+                    compressed_bytes: pull
+                        .manifest
+                        .and_then(|manifest| images::compressed_bytes(&store, manifest, *target))
+                        .or(card.map(|card| card.compressed_bytes))
+                        .map_or(0, |bytes| bytes.0),
                     patch_bytes: patch_bytes.0,
                     received_bytes: received.0,
                     took_ms: millis(started),

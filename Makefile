@@ -1,0 +1,49 @@
+# The commands of README. Everything is built with one profile into one folder outside the clone: RocksDB takes most of
+# the time and is built once (docs/decisions/0001-one-profile.md).
+
+SHELL := /bin/bash
+CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lighter/target
+export CARGO_TARGET_DIR
+
+# Two OCI layouts to demonstrate with, in the order of their names: the old release, then the new one.
+IMAGES ?=
+
+.PHONY: help setup build demo test lint check bench clean
+
+help:
+	@echo "make demo    build, then update three nodes on this machine by patches (IMAGES=DIR: with your own images)"
+	@echo "make test    build, then run every test"
+	@echo "make lint    formatting, clippy, licences and duplicate dependencies"
+	@echo "make check   lint and test"
+	@echo "make bench   print every figure beside its bar and the stock tool's"
+	@echo "make setup   install what is missing for all of these"
+	@echo "make clean   remove the build folder"
+
+setup:
+	@.ci/setup test
+
+build:
+	@.ci/setup build
+	@cargo build --release --workspace
+
+demo: build
+	@tests/demo.sh "$(CARGO_TARGET_DIR)/release/lighter" "$(IMAGES)"
+
+test: setup
+	@cargo build --release --workspace
+	@cargo nextest run --release --workspace --no-fail-fast
+	@cargo test --release --workspace --doc --quiet
+
+lint: setup
+	@cargo fmt --all --check
+	@cargo clippy --release --workspace --all-targets -- -D warnings
+	@cargo deny --offline check licenses bans sources
+
+check: lint test
+
+bench: setup
+	@cargo build --release --workspace
+	@cargo run --release --quiet -p lighter-tests --bin bench -- $(BENCH)
+
+clean:
+	@rm -rf "$(CARGO_TARGET_DIR)"
