@@ -1,1 +1,5 @@
-//! 
+//! Real nodes on loopback: what an operator of a fleet is promised.
+
+mod life;
+mod names;
+mod patches;

@@ -7,6 +7,7 @@
 // Each test file uses its part of this.
 #![allow(dead_code, unused_imports, reason = "a library for several test modules")]
 
+mod calls;
 pub mod images;
 mod node;
 mod run;
@@ -14,6 +15,7 @@ mod run;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use calls::SOON;
 pub use node::{Fleet, NodeProcess, free_port, loopback};
 pub use run::{Run, command, finish, run, run_in};
 

@@ -4,6 +4,8 @@
 //! of taking in an announcement, and the memory that a known peer costs (by a counting allocator: allocator overhead
 //! is not in it).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -61,10 +61,13 @@ pub enum Direction {
 /// Peers that are accounted for one by one; what others transfer is counted together.
 const PEERS_MAX: usize = 4096;
 
+/// Bytes by peer and protocol; `None` are those who are not told apart.
+type Accounts = BTreeMap<(Option<PeerId>, Protocol), Traffic>;
+
 /// The accounts and the caps of one node. Cloning gives another handle to the same.
 #[derive(Clone)]
 pub struct Accountant {
-    accounts: Arc<Mutex<BTreeMap<(Option<PeerId>, Protocol), Traffic>>>,
+    accounts: Arc<Mutex<Accounts>>,
     upload: Arc<Bucket>,
     download: Arc<Bucket>,
 }
@@ -151,7 +154,7 @@ impl Accountant {
     }
 
     /// Counting cannot leave the accounts half-changed, so a panic elsewhere does not spoil them.
-    fn accounts(&self) -> MutexGuard<'_, BTreeMap<(Option<PeerId>, Protocol), Traffic>> {
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,6 +5,8 @@
 //! `measure apply TARGET PATCH [BASE]...` applies a patch file that the first form wrote to `LIGHTER_PATCH_OUT`, with the
 //! bases read from their files by position, so that its peak memory is that of applying alone.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Write};

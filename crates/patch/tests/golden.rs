@@ -3,6 +3,8 @@
 //! docs/PATCH.md tells what each byte means. If the last test fails because an encoder was changed on purpose, raise
 //! `ENCODER_VERSION` in src/settings.rs and put the new id here.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use common::{Entry, apply, header_bytes, name, noise, one_frame, patch_with, text};

@@ -1,5 +1,7 @@
 //! Applying stays under its stated memory, for honest patches and for bombs. One test: the counter is the process's.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
+
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};

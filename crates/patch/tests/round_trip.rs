@@ -1,5 +1,7 @@
 //! What is encoded is what is decoded, and the same for any number of threads.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::ops::ControlFlow;

@@ -1,5 +1,7 @@
 //! VCDIFF in both directions against the stock xdelta3 tool, and files that no tool writes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! What planning pays for similarity: one target against 500,000 cards (10,000 peers of 50 layers), and against the
 //! 5,000 different ones that such a fleet may have: its distance to each, its predictions, and the best three.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::hint::black_box;
 use std::time::Instant;
 

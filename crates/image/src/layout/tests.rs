@@ -84,7 +84,7 @@ fn lying_manifests_are_refused() {
     check(&|manifest| manifest["layers"][0]["mediaType"] = json!("text/plain"), "found \"text/plain\"");
     check(
         &|manifest| {
-            manifest["layers"][0]["mediaType"] = json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")
+            manifest["layers"][0]["mediaType"] = json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
         },
         "foreign",
     );
