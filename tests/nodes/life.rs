@@ -167,7 +167,7 @@ fn a_full_budget_keeps_images_and_lets_the_rest_go() {
     other.wait_holdings(&node.peer_id, 2);
     node.cli(&["image", "remove", "demo/gone:1"]).ok();
     node.import(folder, &image(3, 3_000_000), "demo/new:1");
-    assert_eq!(node.status()["layers"], 2, "the layer that no image names made room");
+    assert_eq!(node.status()["store"]["layers"], 2, "the layer that no image names made room");
     until("the fleet to hear that it went", SOON, || {
         let layers = other.peer(&node.peer_id)?["layers"].as_u64()?;
         (layers == 2).then_some(())

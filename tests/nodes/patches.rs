@@ -64,7 +64,7 @@ fn check_with_tools(layout: &Path, scratch: &Path) {
                 "unpack".into(),
                 "--rootless".into(),
                 "--image".into(),
-                layout.display().to_string(),
+                format!("{}:demo/app:2", layout.display()),
                 scratch.join("bundle").display().to_string(),
             ],
         ),

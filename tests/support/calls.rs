@@ -68,9 +68,7 @@ impl NodeProcess {
     /// Waits until the node knows of a peer that it holds at least so many layers.
     #[track_caller]
     pub fn wait_holdings(&self, peer_id: &str, layers: u64) {
-        until("holdings to be heard of", SOON, || {
-            (self.peer(peer_id)?["layers"].as_u64()? >= layers).then_some(())
-        });
+        until("holdings to be heard of", SOON, || (self.peer(peer_id)?["layers"].as_u64()? >= layers).then_some(()));
     }
 
     /// Checks the store of a node that does not run; panics with what is wrong with it.

@@ -84,6 +84,14 @@ impl NodeProcess {
         self.wait_ready();
     }
 
+    /// Starts the process and waits until its admin API answers: a node whose bootstrap peers are all gone is alive, and
+    /// not ready.
+    #[track_caller]
+    pub fn start_alone(&mut self) {
+        self.spawn(self.run_command());
+        self.wait_for("/healthz");
+    }
+
     /// Starts the process with a command of the caller's (as of [`Self::run_command`]); stderr is added to the log.
     #[track_caller]
     pub fn spawn(&mut self, mut command: Command) {
@@ -96,11 +104,16 @@ impl NodeProcess {
     /// Waits until `/readyz` says yes; panics with the log if the process ends first.
     #[track_caller]
     pub fn wait_ready(&mut self) {
-        until("a node to be ready", START_LIMIT, || {
+        self.wait_for("/readyz");
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, path: &str) {
+        until(path, START_LIMIT, || {
             if let Some(code) = self.ended() {
                 panic!("the node ended with {code}:\n{}", self.log());
             }
-            self.http("/readyz").filter(|(status, _)| *status == 200)
+            self.http(path).filter(|(status, _)| *status == 200)
         });
     }
 

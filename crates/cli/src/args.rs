@@ -112,6 +112,7 @@ pub enum ConfigCommand {
     Check { file: PathBuf },
     /// Print the configuration in force.
     Show {
+        #[arg(env = "LIGHTER_CONFIG")]
         file: Option<PathBuf>,
         /// Also say where each value comes from.
         #[arg(long)]
@@ -146,6 +147,8 @@ pub enum ImageCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Give up a pull that is under way. What has arrived stays for the next one.
+    Cancel { image: String },
     /// Write an image as an OCI layout into a new folder.
     Export {
         reference: String,
@@ -164,6 +167,10 @@ pub enum LayerCommand {
     List,
     /// Show a layer, and who else holds it.
     Show { diff_id: String },
+    /// Keep a layer whatever happens to the images that have it.
+    Pin { diff_id: String },
+    /// Take a pin back.
+    Unpin { diff_id: String },
 }
 
 #[derive(Subcommand)]
@@ -183,8 +190,8 @@ pub enum PatchCommand {
         base: Vec<PathBuf>,
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// The most memory that encoding takes, at least 320 MiB.
-        #[arg(long, value_name = "SIZE", default_value = "2 GiB")]
+        /// The most memory that encoding takes, at least 256 MiB.
+        #[arg(long, value_name = "SIZE", default_value = "1 GiB")]
         memory: String,
         /// Threads. The patch is the same for any number.
         #[arg(long, value_name = "N", default_value_t = 2)]

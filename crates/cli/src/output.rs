@@ -94,7 +94,7 @@ fn json_pretty(value: &impl Serialize) -> Result<String, Failure> {
 }
 
 /// Ends quietly when the reader has gone, as `lighter ... | head` does.
-fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),

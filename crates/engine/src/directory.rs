@@ -54,7 +54,13 @@ pub struct Peer {
     connected: bool,
     /// The rate of the latest transfers from it; absent before the first.
     rate: Option<BytesPerSecond>,
+    /// How often it told of an earlier life than it had told of before.
+    lives_back: u32,
 }
+
+/// A clock that was set back makes a peer's life go back once for each restart; two nodes with one identity make it go
+/// back again and again.
+const LIVES_BACK_MAX: u32 = 3;
 
 impl Peer {
     pub fn site(&self) -> Option<&SiteName> {
@@ -80,6 +86,11 @@ impl Peer {
     /// Whether it ever said what it holds.
     pub fn is_known(&self) -> bool {
         self.believed.is_some()
+    }
+
+    /// Whether two running nodes seem to use this peer's identity: its life went to and fro.
+    pub fn has_twin(&self) -> bool {
+        self.lives_back >= LIVES_BACK_MAX
     }
 
     fn life(&self) -> Incarnation {
@@ -212,6 +223,7 @@ impl Directory {
         }
         if peer.heard.0 != life {
             // Another life counts its announcements anew.
+            peer.lives_back = peer.lives_back.saturating_add(u32::from(life < peer.heard.0));
             peer.heard = (life, 0);
         }
         self.set(from, (life, holdings.version), holdings.site, &holdings.cards);

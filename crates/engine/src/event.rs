@@ -87,13 +87,8 @@ pub enum Input {
     FetchWorking {
         fetch: FetchId,
     },
-    /// [`Effect::Fetch`] goes on: so many bytes of the stream came in all, checked or not. Sent every few seconds while
-    /// bytes come, so that a frame that takes longer than the stall timeout over a thin link is no stall.
-    FetchReceiving {
-        fetch: FetchId,
-        received: Bytes,
-    },
-    /// [`Effect::Fetch`] goes on: frames were checked and are on disk.
+    /// [`Effect::Fetch`] goes on: bytes came. Sent every few seconds while they do, within a frame too: over a thin link
+    /// a frame takes longer than the stall timeout.
     FetchProgress {
         fetch: FetchId,
         part: Part,
@@ -236,7 +231,7 @@ pub struct Part {
     pub bases: Vec<DiffId>,
     /// Frames checked and on disk: 0 to this number, exclusive.
     pub frames: u32,
-    /// Bytes of the patch on disk, header included.
+    /// Bytes of the patch that came, header included, those of a frame that is not whole yet too.
     pub bytes: Bytes,
     /// The whole patch.
     pub bytes_total: Bytes,

@@ -149,12 +149,6 @@ impl Fetcher {
         }
     }
 
-    pub fn receiving(&mut self, fetch: FetchId, received: Bytes, now: Moment) {
-        if let Some(fetching) = self.fetching(fetch) {
-            fetching.receiving(received, now);
-        }
-    }
-
     pub fn progress(&mut self, fetch: FetchId, part: Part, context: &mut Context<'_>) {
         let Some(&id) = self.fetches.get(&fetch) else { return };
         let Some(target) = self.targets.get_mut(&id) else { return };

@@ -124,10 +124,7 @@ impl Engine {
             | Input::ImageRead { .. }
             | Input::BlobKept { .. }
             | Input::ImageCommitted { .. } => self.pull_input(now, input, effects),
-            Input::FetchWorking { .. }
-            | Input::FetchReceiving { .. }
-            | Input::FetchProgress { .. }
-            | Input::FetchEnded { .. } => {
+            Input::FetchWorking { .. } | Input::FetchProgress { .. } | Input::FetchEnded { .. } => {
                 self.fetch_input(now, input, effects);
             }
         }
@@ -296,7 +293,6 @@ impl Engine {
     fn fetch_input(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::FetchWorking { fetch } => self.fetcher.working(fetch, now),
-            Input::FetchReceiving { fetch, received } => self.fetcher.receiving(fetch, received, now),
             Input::FetchProgress { fetch, part } => {
                 self.fetcher.progress(fetch, part, &mut context!(self, now, effects));
             }

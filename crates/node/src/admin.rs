@@ -95,6 +95,8 @@ fn router(state: State) -> Router {
         .route("/v1/images/import", post(handlers::import))
         .route("/v1/images/export", post(handlers::export))
         .route("/v1/images/pull", post(handlers::pull))
+        .route("/v1/images/cancel", post(handlers::cancel))
+        .route("/v1/layers/pin", post(handlers::pin))
         .route("/v1/images/remove", post(handlers::remove))
         .route("/v1/plan", get(handlers::plan))
         .route("/v1/limits", post(handlers::limits))

@@ -80,6 +80,8 @@ pub struct Layer {
     pub tlsh: Option<String>,
     /// Images of this node that have it.
     pub images: Vec<String>,
+    /// Whether the operator pinned it.
+    pub pinned: bool,
     /// Peers believed to hold it; only of one layer alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<String>,
@@ -201,6 +203,19 @@ pub enum PullEvent {
     Failed {
         problem: Problem,
     },
+}
+
+/// `POST /v1/images/cancel`: the pull of this image, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRequest {
+    pub image: String,
+}
+
+/// `POST /v1/layers/pin`: keeps a layer from being evicted, or lets go of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinRequest {
+    pub diff_id: String,
+    pub pinned: bool,
 }
 
 /// `POST /v1/images/remove`.

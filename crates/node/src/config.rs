@@ -157,7 +157,7 @@ impl Default for Limits {
         Self {
             fetches_max: engine.fetches_max,
             encodes_max: engine.encodes_max,
-            encode_memory_max: Size(lighter_types::Bytes::GIB.times(2)),
+            encode_memory_max: Size(lighter_patch::Settings::default().memory_bytes_max),
             streams_max: engine.streams_max,
             streams_per_peer_max: engine.streams_per_peer_max,
             peers_max: engine.peers_max,

@@ -8,7 +8,7 @@ mod network;
 pub mod pulls;
 mod views;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +59,11 @@ pub enum Command {
         wanted: Wanted,
         listener: Option<mpsc::Sender<api::PullEvent>>,
     },
+    /// Whether there was such a pull.
+    Cancel {
+        image: String,
+        reply: oneshot::Sender<bool>,
+    },
     Plan {
         image: String,
         wanted: Wanted,
@@ -99,6 +104,8 @@ pub struct Driver {
     next_id: u64,
     /// Another node announced itself with this node's identity.
     has_twin: bool,
+    /// Others' identities that two running nodes use.
+    twins: BTreeSet<PeerId>,
 }
 
 impl Driver {
@@ -125,6 +132,7 @@ impl Driver {
             places,
             next_id: 0,
             has_twin: false,
+            twins: BTreeSet::new(),
         }
     }
 
@@ -219,6 +227,7 @@ impl Driver {
             Command::Peers(reply) => drop(reply.send(self.peers())),
             Command::Holders(layer, reply) => drop(reply.send(self.holders(layer))),
             Command::Pull { image, wanted, listener } => self.pull(image, wanted, listener),
+            Command::Cancel { image, reply } => drop(reply.send(self.cancel(&image))),
             Command::Plan { image, wanted, reply } => self.plan(image, wanted, reply),
         }
     }

@@ -67,7 +67,7 @@ impl Node {
         let mut swarm = network::swarm(&config, &identity, &accountant)?;
         for address in &config.network.listen {
             let failed = |why: String| NetworkError::Listen { address: address.clone(), why };
-            swarm.listen_on(address.clone()).map_err(|error| failed(error.to_string()))?;
+            swarm.listen_on(address.clone()).map_err(|error| failed(error_chain(&error)))?;
         }
         let admin = admin::Admin::bind(&config).await?;
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);

@@ -5,6 +5,7 @@
 //! midway leaves frames that were synced, and nothing else.
 
 mod apply;
+mod damage;
 mod encode;
 mod fetch;
 mod serve;

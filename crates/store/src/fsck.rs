@@ -197,15 +197,7 @@ impl Fsck<'_> {
             let mut ledger = self.inner.ledger();
             let is_leased = ledger.leases(item).is_some_and(|leases| *leases > 0);
             if !is_leased && path.exists() {
-                let mut batch = Batch::default();
-                delete_rows(&mut batch, item);
-                self.inner.write(&batch)?;
-                if let Item::Layer(id) = item
-                    && ledger.layers.contains_key(id)
-                {
-                    ledger.gone.insert(*id);
-                }
-                ledger.forget(item);
+                self.inner.delete_row(&mut ledger, item)?;
                 repair = Repair::Quarantined(self.inner.folder.quarantine(path)?);
             }
         }

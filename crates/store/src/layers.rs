@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lighter_types::{Bytes, Card, DiffId};
@@ -90,6 +91,22 @@ impl Store {
         let removed = self.inner.remove(&mut ledger, std::slice::from_ref(&item));
         ledger.gone.remove(diff_id);
         removed
+    }
+
+    /// Moves a layer whose file was found damaged to `quarantine/`, also when it is leased, pinned or named by an image:
+    /// it is held no more, and can be committed again. Where the file is now; `None` if the layer is not held.
+    ///
+    /// # Errors
+    /// `Index`: it is still held. `Io`: it is not, and its file takes room.
+    pub fn set_layer_aside(&self, diff_id: &DiffId) -> Result<Option<PathBuf>> {
+        let item = Item::Layer(*diff_id);
+        let mut ledger = self.inner.ledger();
+        let Some(bytes) = ledger.bytes(&item) else { return Ok(None) };
+        self.inner.delete_row(&mut ledger, &item)?;
+        ledger.unindexed.insert(item.clone(), bytes);
+        let place = self.inner.folder.quarantine(&self.inner.path(&item))?;
+        ledger.unindexed.remove(&item);
+        Ok(Some(place))
     }
 }
 

@@ -241,6 +241,20 @@ impl Inner {
         written
     }
 
+    /// Holds an item no more, whatever becomes of its file. A layer is noted as gone.
+    pub(crate) fn delete_row(&self, ledger: &mut Ledger, item: &Item) -> Result<()> {
+        let mut batch = Batch::default();
+        delete_rows(&mut batch, item);
+        self.write(&batch)?;
+        if let Item::Layer(id) = item
+            && ledger.layers.contains_key(id)
+        {
+            ledger.gone.insert(*id);
+        }
+        ledger.forget(item);
+        Ok(())
+    }
+
     /// The path of an item's file, for messages.
     pub(crate) fn damaged(&self, item: &Item, why: impl Into<String>) -> StoreError {
         StoreError::Damaged { path: self.path(item), why: why.into() }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lighter_node::config::{self, ConfigError, Layered};
+use tracing_subscriber::EnvFilter;
 
 use crate::args::{ConfigCommand, ConfigSource};
 use crate::exit::{Code, Failure};
@@ -23,7 +24,14 @@ pub fn run(command: ConfigCommand, output: &Output) -> Result<(), Failure> {
 pub fn load(source: &ConfigSource) -> Result<Layered, Failure> {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load(source.config.as_deref(), environment, &source.set).map_err(|error| failure(&error))
+    let layered = config::load(source.config.as_deref(), environment, &source.set).map_err(|error| failure(&error))?;
+    // The filter's grammar is the logger's, which this command brings.
+    if let Err(error) = EnvFilter::try_new(&layered.config.log.filter) {
+        let origin = layered.origins.get("log.filter").map(ToString::to_string).unwrap_or_default();
+        let message = format!("{origin}: log.filter: {error}");
+        return Err(Failure::new(Code::Config, message).hint("write a level, or as in \"info,lighter_node=debug\""));
+    }
+    Ok(layered)
 }
 
 fn failure(error: &ConfigError) -> Failure {

@@ -7,8 +7,11 @@ use clap::CommandFactory;
 use crate::args::Args;
 use crate::exit::Failure;
 
-pub fn completions(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Args::command(), "lighter", &mut std::io::stdout());
+pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    // clap_complete panics when a write fails, as under `| head`.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "lighter", &mut script);
+    crate::output::print(String::from_utf8_lossy(&script).trim_end())
 }
 
 /// Writes lighter.1 and a page for each command into `dir`.

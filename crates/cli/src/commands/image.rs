@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use lighter_node::api::{
-    ExportEvent, ExportRequest, Image, ImportEvent, ImportRequest, ImportedLayer, PullEvent, PullRequest, RemoveRequest,
+    CancelRequest, ExportEvent, ExportRequest, Image, ImportEvent, ImportRequest, ImportedLayer, PullEvent,
+    PullRequest, RemoveRequest,
 };
 use lighter_types::Bytes;
 
@@ -27,6 +28,11 @@ pub fn run(command: ImageCommand, output: &Output, socket: Option<PathBuf>) -> R
         ImageCommand::Pull { image, dry_run: false } => pull(&client, output, &PullRequest { image }),
         ImageCommand::Export { reference, path, gzip } => {
             export(&client, output, &ExportRequest { reference, path: absolute(&path)?, gzip })
+        }
+        ImageCommand::Cancel { image } => {
+            let cancelled: CancelRequest = client.post("/v1/images/cancel", &CancelRequest { image })?;
+            output.say(format!("gave up the pull of {}", cancelled.image));
+            Ok(())
         }
         ImageCommand::Remove { reference } => {
             let removed: RemoveRequest = client.post("/v1/images/remove", &RemoveRequest { reference })?;

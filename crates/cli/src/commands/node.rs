@@ -86,8 +86,8 @@ async fn wait_for_signal() {
 }
 
 fn log(log: &Log) -> Result<(), Failure> {
-    let filter =
-        EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(Code::Config, format!("log.filter: {error}")))?;
+    // Checked when it was loaded.
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(Code::Config, error))?;
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
     match log.format {

@@ -160,6 +160,13 @@ fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Result
             Failure::new(Code::Usage, format!("the patch reads base {}, and no --base is that file", base.diff_id))
                 .hint("`lighter patch show` lists the bases; compare with sha256sum")
         })?;
+        let held = found.file.len();
+        if held != base.bytes {
+            // The file has the sha256 that the patch names, so that the length is the patch's own lie.
+            let (patch, said) = (patch.display(), base.bytes.0);
+            let message = format!("{patch}: says that base {} has {said} bytes; it has {}", base.diff_id, held.0);
+            return Err(Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"));
+        }
         readers.push(&found.file);
     }
     let mut progress = Progress::new(output);
@@ -176,7 +183,8 @@ fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Result
         }
         let found = DiffId::new(hasher.finalize().into());
         if found != header.target() {
-            let message = format!("the result has {found}, and the patch promised {}", header.target());
+            let (patch, target) = (patch.display(), header.target());
+            let message = format!("{patch}: the result has {found}, and the patch promised {target}");
             return Err(Failure::new(Code::BadData, message).hint("the patch is not what its maker meant; get another"));
         }
         Ok(())

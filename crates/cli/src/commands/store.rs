@@ -20,7 +20,8 @@ pub fn run(command: StoreCommand, output: &Output, socket: Option<PathBuf>) -> R
     match command {
         StoreCommand::Fsck { config, rebuild } => fsck(&config, rebuild, output),
         StoreCommand::Gc { config, dry_run } => {
-            let report: GcReport = match Client::new(socket.clone())?.post("/v1/store/gc", &GcRequest { dry_run }) {
+            let client = client(&config, socket.clone())?;
+            let report: GcReport = match client.post("/v1/store/gc", &GcRequest { dry_run }) {
                 Err(failure) if failure.code == Code::NoNode && socket.is_none() => {
                     collect(&open(&config)?, dry_run).map_err(|error| failed(&error))?
                 }
@@ -29,12 +30,20 @@ pub fn run(command: StoreCommand, output: &Output, socket: Option<PathBuf>) -> R
             output.value(&report, gc_text)
         }
         StoreCommand::Stats { config } => {
-            let stats: StoreStatus = match Client::new(socket.clone())?.get("/v1/store") {
+            let stats: StoreStatus = match client(&config, socket.clone())?.get("/v1/store") {
                 Err(failure) if failure.code == Code::NoNode && socket.is_none() => store_status(&open(&config)?),
                 answered => answered?,
             };
             output.value(&stats, stats_text)
         }
+    }
+}
+
+/// A client of the node at `socket`, or of the node with this configuration.
+fn client(source: &ConfigSource, socket: Option<PathBuf>) -> Result<Client, Failure> {
+    match socket {
+        Some(socket) => Client::new(Some(socket)),
+        None => Client::new(Some(config::load(source)?.config.admin_socket())),
     }
 }
 

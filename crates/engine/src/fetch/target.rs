@@ -59,8 +59,8 @@ pub struct Fetching {
     pub first_bytes: Option<(Moment, Bytes)>,
     /// Since when less than [`Settings::STALL_BYTES`] came.
     pub checked: Moment,
-    /// What was on disk then, and what had been received.
-    pub checked_bytes: (Bytes, Bytes),
+    /// What was there then.
+    pub checked_bytes: Bytes,
     pub bytes: Bytes,
     /// Whether it brought more than there ever was.
     pub moved: bool,
@@ -213,7 +213,7 @@ impl Fetching {
             started: now,
             first_bytes: None,
             checked: now,
-            checked_bytes: (on_disk, Bytes::ZERO),
+            checked_bytes: on_disk,
             bytes: on_disk,
             moved: false,
         }
@@ -243,19 +243,12 @@ impl Fetching {
         }
     }
 
-    pub fn receiving(&mut self, received: Bytes, now: Moment) {
-        if received - self.checked_bytes.1 >= Bytes(Settings::STALL_BYTES) {
-            self.checked = now;
-            self.checked_bytes.1 = received;
-        }
-    }
-
-    /// Less on disk than before is the beginning of another patch.
+    /// Less than before is the beginning of another patch.
     pub fn progress(&mut self, bytes: Bytes, now: Moment) {
         self.first_bytes.get_or_insert((now, bytes));
-        if bytes < self.checked_bytes.0 || bytes - self.checked_bytes.0 >= Bytes(Settings::STALL_BYTES) {
+        if bytes < self.checked_bytes || bytes - self.checked_bytes >= Bytes(Settings::STALL_BYTES) {
             self.checked = now;
-            self.checked_bytes.0 = bytes;
+            self.checked_bytes = bytes;
         }
         self.bytes = bytes;
     }

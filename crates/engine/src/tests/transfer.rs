@@ -116,14 +116,16 @@ impl Fleet {
     /// A frame is on its way; every five seconds the requester hears what came of it.
     fn next_frame(&mut self, stream: StreamId) {
         let transfer = &self.transfers[&stream];
-        let ((node, _), (from, _), fetch, received) = (transfer.to, transfer.from, transfer.fetch, transfer.received);
+        let ((node, _), (from, _), fetch, frames) = (transfer.to, transfer.from, transfer.fetch, transfer.next_frame);
+        let Some(patch) = transfer.patch.clone() else { return };
         if matches!(self.nodes[from].fault, Fault::Stalls(after) if transfer.next_frame >= after) {
             return;
         }
         let took = Bytes::MIB.0 * 1000 / self.rate;
         for passed in (5_000..took).step_by(5_000) {
-            let received = received + Bytes(self.rate * passed / 1000);
-            self.soon(node, passed, Input::FetchReceiving { fetch, received });
+            let bytes = (Bytes::MIB.times(frames.into()) + Bytes(self.rate * passed / 1000)).min(patch.bytes);
+            let part = Part { patch: patch.patch, bases: patch.bases.clone(), frames, bytes, bytes_total: patch.bytes };
+            self.soon(node, passed, Input::FetchProgress { fetch, part });
         }
         self.push(self.now + Duration::from_millis(took), from, Event::Frame(stream));
     }

@@ -138,8 +138,8 @@ pub async fn peers(Extract(state): Extract<State>) -> Answer<Vec<api::Peer>> {
 pub async fn layers(Extract(state): Extract<State>) -> Answer<Vec<api::Layer>> {
     let store = state.shared.store.clone();
     let layers = blocking(move || {
-        let references = store.references();
-        store.cards().iter().map(|card| layer_view(card, &references)).collect()
+        let (references, pins) = (store.references(), store.pins());
+        store.cards().iter().map(|card| layer_view(card, &references, &pins)).collect()
     });
     layers.await.map(Json)
 }
@@ -149,12 +149,12 @@ pub async fn layer(Extract(state): Extract<State>, Path(text): Path<String>) -> 
     let store = &state.shared.store;
     let not_held = || StoreError::NotHeld { item: lighter_store::Item::Layer(diff_id) };
     let card = store.card(&diff_id).ok_or_else(not_held)?;
-    let mut layer = layer_view(&card, &store.references());
+    let mut layer = layer_view(&card, &store.references(), &store.pins());
     layer.holders = command(&state, |reply| Command::Holders(diff_id, reply)).await?;
     Ok(Json(layer))
 }
 
-fn layer_view(card: &Card, references: &[(ImageReference, lighter_store::Image)]) -> api::Layer {
+fn layer_view(card: &Card, references: &[(ImageReference, lighter_store::Image)], pins: &[DiffId]) -> api::Layer {
     let has = references.iter().filter(|(_, image)| image.layers.contains(&card.diff_id));
     api::Layer {
         diff_id: card.diff_id.to_string(),
@@ -162,6 +162,7 @@ fn layer_view(card: &Card, references: &[(ImageReference, lighter_store::Image)]
         compressed_bytes: card.compressed_bytes.0,
         tlsh: card.tlsh.map(|tlsh| tlsh.to_string()),
         images: has.map(|(reference, _)| reference.to_string()).collect(),
+        pinned: pins.contains(&card.diff_id),
         holders: Vec::new(),
     }
 }
@@ -284,12 +285,31 @@ pub async fn pull(Extract(state): Extract<State>, Json(request): Json<api::PullR
     let wanted = pulls::wanted(&state.shared.store, &image)?;
     let (store, key) = (state.shared.store.clone(), image.clone());
     blocking(move || pulls::remember(&store, &key)).await??;
-    let (listener, mut heard) = mpsc::channel(LINES_WAITING);
+    let (listener, mut heard) = mpsc::channel(pulls::EVENTS_WAITING);
     let pull = Command::Pull { image, wanted, listener: Some(listener) };
     let stopping = |_| Problem { kind: ProblemKind::Cancelled, message: "the node is stopping".to_owned() };
     state.shared.events.send(Event::Command(pull)).await.map_err(stopping)?;
     let events = futures::stream::poll_fn(move |cx| heard.poll_recv(cx));
     Ok(json_lines(Body::from_stream(events.map(|event| Ok::<_, std::io::Error>(line(&event))))))
+}
+
+pub async fn cancel(
+    Extract(state): Extract<State>,
+    Json(request): Json<api::CancelRequest>,
+) -> Answer<api::CancelRequest> {
+    let image = request.image.clone();
+    if command(&state, |reply| Command::Cancel { image, reply }).await? {
+        return Ok(Json(request));
+    }
+    let message = format!("no pull of {} is under way", request.image);
+    Err(Failure(Problem { kind: ProblemKind::NotFound, message }))
+}
+
+pub async fn pin(Extract(state): Extract<State>, Json(request): Json<api::PinRequest>) -> Answer<api::PinRequest> {
+    let diff_id: DiffId = request.diff_id.parse()?;
+    let (store, pinned) = (state.shared.store.clone(), request.pinned);
+    blocking(move || if pinned { store.pin(&diff_id) } else { store.unpin(&diff_id) }).await??;
+    Ok(Json(request))
 }
 
 pub async fn remove(

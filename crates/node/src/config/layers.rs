@@ -131,7 +131,7 @@ fn from_file(path: &Path) -> Result<Vec<Given>, ConfigError> {
 }
 
 /// Names that are LIGHTER_... and not keys: the command line's own.
-const NOT_KEYS: [&str; 4] = ["LIGHTER_CONFIG", "LIGHTER_SOCKET", "LIGHTER_OUTPUT", "LIGHTER_LOG"];
+const NOT_KEYS: [&str; 3] = ["LIGHTER_CONFIG", "LIGHTER_SOCKET", "LIGHTER_OUTPUT"];
 
 fn from_environment(
     environment: impl IntoIterator<Item = (String, String)>,

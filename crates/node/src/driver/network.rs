@@ -9,13 +9,16 @@ use libp2p::request_response::{self, OutboundFailure};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, mdns};
-use lighter_engine::{AskFailure, Input, QuestionId};
+use lighter_engine::{AskFailure, Input, Peer, QuestionId};
 use lighter_types::PeerId;
 use lighter_wire::{Announcement, Answer, Message, Request};
 
 use super::Driver;
 use crate::identity::from_libp2p;
 use crate::network::{Behaviour, BehaviourEvent, is_member};
+
+/// Identities in use twice that are told of.
+const TWINS_MAX: usize = 64;
 
 impl Driver {
     pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -84,6 +87,16 @@ impl Driver {
         gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Accept);
         if let Some((from, announcement)) = heard {
             self.step(Input::Announced { from, announcement });
+            self.notice_twins(from);
+        }
+    }
+
+    /// Gossipsub hands nobody a message in its own name, so that twins mostly hear of themselves from the others' logs.
+    fn notice_twins(&mut self, peer: PeerId) {
+        let is_new = self.twins.len() < TWINS_MAX && !self.twins.contains(&peer);
+        if is_new && self.engine.directory().peer(peer).is_some_and(Peer::has_twin) {
+            self.twins.insert(peer);
+            tracing::error!(%peer, "two running nodes use this identity; stop one and give it its own key");
         }
     }
 

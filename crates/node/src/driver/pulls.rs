@@ -42,6 +42,9 @@ pub struct WaitingPlan {
     until: Instant,
 }
 
+/// Events that wait for a slow listener.
+pub const EVENTS_WAITING: usize = 1024;
+
 /// How long a plan waits for a holder of each layer.
 const PLAN_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -78,6 +81,16 @@ pub fn wanted(store: &Store, image: &str) -> Result<Wanted, Problem> {
 impl Driver {
     pub(super) fn pull(&mut self, image: String, wanted: Wanted, listener: Option<mpsc::Sender<PullEvent>>) {
         self.begin(image, wanted, listener.map_or(Audience::Nobody, Audience::Listener));
+    }
+
+    /// Gives up all pulls of an image; false if there is none.
+    pub(super) fn cancel(&mut self, image: &str) -> bool {
+        let of_image = self.pulls.iter().filter(|(_, pull)| pull.image == image);
+        let ids: Vec<PullId> = of_image.map(|(&id, _)| id).collect();
+        for &id in &ids {
+            self.step(Input::PullCancelled(id));
+        }
+        !ids.is_empty()
     }
 
     pub(super) fn plan(&mut self, image: String, wanted: Wanted, reply: oneshot::Sender<Result<ImagePlan, Problem>>) {
@@ -120,8 +133,11 @@ impl Driver {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
         if let Some(event) = event {
             if let Audience::Listener(listener) = &pull.audience {
-                // A listener that does not keep up misses progress; its end it learns by the channel closing.
-                let _ = listener.try_send(event.clone());
+                // A listener that does not keep up misses progress; room is kept for the rest.
+                let is_progress = matches!(event, PullEvent::Progress { .. });
+                if !is_progress || listener.capacity() > EVENTS_WAITING / 2 {
+                    let _ = listener.try_send(event.clone());
+                }
             }
             pull.last = Some(event);
         }

@@ -52,6 +52,9 @@ impl Driver {
         if self.has_twin {
             warnings.push("another running node uses this node's identity: give each its own".to_owned());
         }
+        for peer in &self.twins {
+            warnings.push(format!("two running nodes use the identity {peer}: stop one and give it its own key"));
+        }
         if config.fleet.open {
             warnings.push("fleet.open is true: any node may connect and fetch every layer held here".to_owned());
         } else {
@@ -116,5 +119,5 @@ fn why(plan: &Plan, best: Option<&Plan>) -> String {
     if plan.transfer > best.transfer {
         return format!("slower link: {} ms more", (plan.transfer - best.transfer).as_millis());
     }
-    "equal: the lower PeerId goes first".to_owned()
+    "as good: nodes differ in which of equals they take".to_owned()
 }

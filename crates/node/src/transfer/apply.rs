@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched};
 use lighter_image::ImageError;
-use lighter_patch::{Blame, Header, ReadAt};
-use lighter_store::{LayerReader, PatchKey, PatchWriter, StoreError};
-use lighter_types::{Bytes, DiffId};
-use sha2::{Digest, Sha256};
+use lighter_patch::{ApplyError, Blame, Header, ReadAt};
+use lighter_store::{PatchKey, PatchWriter, StoreError};
+use lighter_types::Bytes;
 use tokio::sync::mpsc;
 
+use super::damage::{OpenLayer, find_damaged, set_aside};
 use crate::shared::{FileBase, Shared, unix_now};
 
 /// Applies what comes over `payloads`, from frame `first_frame` on, to what is on disk of the patch. `Ok(None)`: the
@@ -51,7 +51,12 @@ pub fn apply(
     let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut layer, &mut |_| {});
     let scan = match (scanned, source.ended) {
         (_, Some(Ended::Cut)) => return Ok(None),
-        (_, Some(Ended::Failed(failure))) => return Err(failure),
+        (_, Some(Ended::Failed(failure))) => {
+            if let FetchFailure::BaseGone(base) = failure {
+                set_aside(base, shared);
+            }
+            return Err(failure);
+        }
         (Err(error), None) => return Err(FetchFailure::Local(write_failure(error))),
         (Ok(scan), None) => scan,
     };
@@ -59,7 +64,11 @@ pub fn apply(
     match layer.finish(scan.card, now) {
         Ok(()) => {}
         Err(StoreError::Mismatch { expected, found, .. }) => {
-            return Err(who_spoiled(&bases, &format!("the result has sha256 {found}, not {expected}")));
+            // Either a base on this disk is not what it was, or the patch is not what was asked for.
+            return Err(match find_damaged(&bases, shared) {
+                Some(base) => FetchFailure::BaseGone(base),
+                None => FetchFailure::Lied(format!("the result has sha256 {found}, not {expected}")),
+            });
         }
         Err(error) => return Err(local(&error)),
     }
@@ -76,10 +85,7 @@ pub fn apply(
     Ok(Some(Fetched { card: scan.card, patch, received: Bytes::ZERO }))
 }
 
-/// A base of the patch: its name and its leased file.
-type OpenBase = (DiffId, FileBase<LayerReader>);
-
-fn open_bases(shared: &Shared, header: &Header) -> Result<Vec<OpenBase>, FetchFailure> {
+fn open_bases(shared: &Shared, header: &Header) -> Result<Vec<OpenLayer>, FetchFailure> {
     let open = |base: &lighter_patch::Base| {
         let gone = FetchFailure::BaseGone(base.diff_id);
         let reader = shared.store.open_layer(&base.diff_id).map_err(|_| gone.clone())?.ok_or_else(|| gone.clone())?;
@@ -119,7 +125,7 @@ fn open_partial(shared: &Shared, header: &Header) -> Result<PatchWriter, FetchFa
 /// The target's bytes, frame after frame: those on disk first, then those that arrive.
 struct Frames<'a> {
     header: &'a Header,
-    bases: &'a [OpenBase],
+    bases: &'a [OpenLayer],
     writer: PatchWriter,
     payloads: mpsc::Receiver<Vec<u8>>,
     /// The frame whose payload arrives next.
@@ -202,33 +208,12 @@ fn end(frame: &lighter_patch::Frame) -> Bytes {
     Bytes(frame.payload_offset + u64::from(frame.payload_bytes))
 }
 
-fn blame(error: &lighter_patch::ApplyError) -> FetchFailure {
-    match error.blame() {
-        Blame::Peer => FetchFailure::Lied(error.to_string()),
+fn blame(error: &ApplyError) -> FetchFailure {
+    match (error, error.blame()) {
+        (ApplyError::BaseRead { diff_id, .. }, _) => FetchFailure::BaseGone(*diff_id),
+        (_, Blame::Peer) => FetchFailure::Lied(error.to_string()),
         _ => FetchFailure::Local(error.to_string()),
     }
-}
-
-/// The result has the wrong sha256: either a base on this disk is not what it was, or the patch is not what was asked.
-fn who_spoiled(bases: &[OpenBase], what: &str) -> FetchFailure {
-    for (diff_id, file) in bases {
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 20];
-        let mut offset = 0;
-        while offset < file.len().0 {
-            let count = buffer.len().min(usize::try_from(file.len().0 - offset).unwrap_or(usize::MAX));
-            if file.read_exact_at(&mut buffer[..count], offset).is_err() {
-                return FetchFailure::BaseGone(*diff_id);
-            }
-            hasher.update(&buffer[..count]);
-            offset += count as u64;
-        }
-        if hasher.finalize()[..] != diff_id.as_bytes()[..] {
-            tracing::error!(layer = %diff_id, "a layer on disk is damaged; stop the node and run `lighter store fsck`");
-            return FetchFailure::BaseGone(*diff_id);
-        }
-    }
-    FetchFailure::Lied(what.to_owned())
 }
 
 fn local(error: &StoreError) -> FetchFailure {

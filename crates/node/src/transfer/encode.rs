@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, Input};
 use lighter_patch::Source;
-use lighter_store::{LayerReader, PatchKey};
+use lighter_store::PatchKey;
 use lighter_types::{Bytes, DiffId};
 use tokio_util::sync::CancellationToken;
 
+use super::damage::{OpenLayer, find_damaged};
 use crate::shared::{FileBase, Shared, unix_now};
 use crate::transfer::apply::error_chain;
 
@@ -34,11 +35,12 @@ fn make(
     stopping: &CancellationToken,
     shared: &Shared,
 ) -> Result<CachedPatch, EncodeFailure> {
-    let target_file = open(target, shared)?;
-    let base_files = bases.iter().map(|&base| open(base, shared)).collect::<Result<Vec<_>, _>>()?;
-    let source = Source { diff_id: target, bytes: &target_file };
-    let sources: Vec<Source<'_>> =
-        bases.iter().zip(&base_files).map(|(&diff_id, file)| Source { diff_id, bytes: file }).collect();
+    let target_layer = open(target, shared)?;
+    let base_layers = bases.iter().map(|&base| open(base, shared)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(damaged) = find_damaged(base_layers.iter().chain([&target_layer]), shared) {
+        return Err(EncodeFailure::LayerGone(damaged));
+    }
+    let sources: Vec<Source<'_>> = base_layers.iter().map(source).collect();
     let told = Mutex::new(Instant::now());
     let progress = |target_bytes_done: Bytes| {
         if let Ok(mut told) = told.try_lock()
@@ -53,8 +55,8 @@ fn make(
         tracing::error!(%target, error = error_chain(error), "a patch could not be made");
         EncodeFailure::Local
     };
-    let patch =
-        lighter_patch::encode(&source, &sources, &shared.patch_settings, &progress).map_err(|error| failed(&error))?;
+    let patch = lighter_patch::encode(&source(&target_layer), &sources, &shared.patch_settings, &progress)
+        .map_err(|error| failed(&error))?;
     let used: Vec<DiffId> = patch.header.bases().iter().map(|base| base.diff_id).collect();
     let key = PatchKey { target, bases: used.clone(), settings: patch.header.settings_id() };
     let now = unix_now();
@@ -71,8 +73,12 @@ fn make(
     Ok(CachedPatch { patch: patch.id(), target, bases: used, bytes: patch.bytes() })
 }
 
-fn open(layer: DiffId, shared: &Shared) -> Result<FileBase<LayerReader>, EncodeFailure> {
+fn open(layer: DiffId, shared: &Shared) -> Result<OpenLayer, EncodeFailure> {
     let gone = || EncodeFailure::LayerGone(layer);
     let reader = shared.store.open_layer(&layer).map_err(|_| gone())?.ok_or_else(gone)?;
-    FileBase::new(reader).map_err(|_| gone())
+    FileBase::new(reader).map(|file| (layer, file)).map_err(|_| gone())
+}
+
+fn source((diff_id, bytes): &OpenLayer) -> Source<'_> {
+    Source { diff_id: *diff_id, bytes }
 }

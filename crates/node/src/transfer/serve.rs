@@ -26,8 +26,8 @@ pub enum Order {
     Refuse(Refusal),
 }
 
-/// How much of a patch is read and sent at a time.
-const CHUNK_BYTES: u64 = 256 << 10;
+/// How much of a patch is sent before the other side must have taken some.
+const CHUNK_BYTES: usize = 256 << 10;
 /// The requester is told at least this often that its patch is being made.
 const WORKING_EVERY: Duration = Duration::from_secs(5);
 /// Orders that wait; progress beyond this is left out.
@@ -93,21 +93,33 @@ async fn send(
     let start = PatchReply::Start { patch, header_bytes: bytes.len() as u32, first_frame };
     within(write_message(stream, &start)).await?;
     within(stream.write_all(&bytes)).await?;
-    let end = header.patch_bytes().0;
-    let mut offset = header.frame(first_frame).map_or(end, |frame| frame.payload_offset);
-    let file = Arc::new(file);
-    while offset < end {
-        let count = CHUNK_BYTES.min(end - offset);
-        let reader = file.clone();
-        let chunk = blocking(move || {
-            let mut chunk = vec![0; count as usize];
-            reader.file().read_exact_at(&mut chunk, offset).map(|()| chunk)
-        })
-        .await?;
-        within(stream.write_all(&chunk)).await?;
-        offset += count;
+    let opened = Arc::new((file, header));
+    for index in first_frame..opened.1.frames().len() as u32 {
+        let reader = opened.clone();
+        let Some(payload) = blocking(move || Ok(read_frame(&reader, index))).await? else {
+            tracing::error!(%patch, frame = index, "a cached patch is damaged on disk; it is dropped and made again");
+            drop(opened);
+            // A stream that also serves it keeps it for now, and comes here too.
+            let store = shared.store.clone();
+            let _ = blocking(move || Ok(store.remove_patch(&patch))).await?;
+            shared.input(Input::PatchGone(patch)).await;
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        for chunk in payload.chunks(CHUNK_BYTES) {
+            within(stream.write_all(chunk)).await?;
+        }
     }
     within(stream.close()).await
+}
+
+/// A frame's payload; `None` if it cannot be read or is not what the header names: the receiver would take this node
+/// for a liar.
+fn read_frame((file, header): &(PatchReader, Header), index: u32) -> Option<Vec<u8>> {
+    let frame = header.frame(index)?;
+    let mut payload = vec![0; frame.payload_bytes as usize];
+    file.file().read_exact_at(&mut payload, frame.payload_offset).ok()?;
+    lighter_patch::verify_frame(header, index, &payload).ok()?;
+    Some(payload)
 }
 
 /// The patch's file, leased, and its header; `None` if it is not cached any more, or damaged.

@@ -1,0 +1,213 @@
+//! Real layers to measure with: the corpus where it is there, else the repository's fixture.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::process;
+
+/// Where the layers are.
+pub struct Inputs {
+    layers: PathBuf,
+    is_corpus: bool,
+    /// OCI layouts of the nginx releases, old and new, whatever the corpus.
+    pub nginx: [PathBuf; 2],
+    work: PathBuf,
+}
+
+/// An old and a new release of a layer.
+pub struct Pair {
+    pub name: &'static str,
+    pub old: PathBuf,
+    pub new: PathBuf,
+}
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/nginx.tar.zst");
+const SHARED_CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus");
+/// Of all the corpus' layers, those that are measured with.
+const LAYERS: [&str; 4] = ["debian12-r1", "debian12-r2", "nginx-r1", "nginx-r2"];
+
+impl Inputs {
+    pub fn find(corpus: Option<PathBuf>, work: &Path) -> Result<Self> {
+        let nginx = unpack_fixture(work)?;
+        let shared = PathBuf::from(SHARED_CORPUS);
+        let corpus = corpus.or_else(|| shared.is_dir().then_some(shared));
+        let is_corpus = corpus.is_some();
+        let layers = match corpus {
+            Some(corpus) => unpacked(&corpus)?,
+            None => work.join("layers"),
+        };
+        if !is_corpus {
+            std::fs::create_dir(&layers)?;
+            for (layout, name) in nginx.iter().zip(&LAYERS[2..]) {
+                std::fs::hard_link(largest_blob(layout)?, layers.join(format!("{name}.tar")))?;
+            }
+        }
+        Ok(Self { layers, is_corpus, nginx, work: work.to_owned() })
+    }
+
+    pub fn describe(&self) -> String {
+        if self.is_corpus { format!("corpus in {}", self.layers.display()) } else { "fixture alone".to_owned() }
+    }
+
+    pub fn pairs(&self) -> Vec<Pair> {
+        let names = if self.is_corpus { &["nginx", "debian12"][..] } else { &["nginx"] };
+        let pair = |name| Pair {
+            name,
+            old: self.layers.join(format!("{name}-r1.tar")),
+            new: self.layers.join(format!("{name}-r2.tar")),
+        };
+        names.iter().copied().map(pair).collect()
+    }
+
+    /// The whole nginx image, base layer included, as gzip layouts: the old release and the new one. None without the
+    /// corpus.
+    pub fn whole_nginx(&self) -> Result<Option<[PathBuf; 2]>> {
+        if !self.is_corpus {
+            return Ok(None);
+        }
+        let release = |name: &str| {
+            let layers = ["debian12", "nginx"].map(|layer| self.layers.join(format!("{layer}-{name}.tar")));
+            self.layout(&format!("whole-{name}"), &layers)
+        };
+        Ok(Some([release("r1")?, release("r2")?]))
+    }
+
+    /// An OCI layout of gzip layers (level 6, as docker and buildkit compress), made at most once.
+    pub fn layout(&self, name: &str, tars: &[PathBuf]) -> Result<PathBuf> {
+        let layout = self.work.join("layouts").join(name);
+        if !layout.is_dir() {
+            eprintln!("bench: compressing the layers of {name}");
+            write_layout(&layout, tars).with_context(|| format!("cannot make {}", layout.display()))?;
+        }
+        Ok(layout)
+    }
+}
+
+/// The only layer's blob of a layout that has one.
+pub fn largest_blob(layout: &Path) -> Result<PathBuf> {
+    let mut largest = (0, PathBuf::new());
+    for entry in std::fs::read_dir(layout.join("blobs/sha256"))? {
+        let entry = entry?;
+        largest = largest.max((entry.metadata()?.len(), entry.path()));
+    }
+    Ok(largest.1)
+}
+
+fn unpack_fixture(work: &Path) -> Result<[PathBuf; 2]> {
+    let file = File::open(FIXTURE).with_context(|| format!("cannot open {FIXTURE}"))?;
+    let mut decoder = zstd::stream::read::Decoder::new(file)?;
+    decoder.window_log_max(27)?;
+    let mut tar = Command::new("tar").args(["-x", "-C"]).arg(work).stdin(Stdio::piped()).spawn().context("tar")?;
+    let mut pipe = tar.stdin.take().context("tar takes no input")?;
+    io::copy(&mut decoder, &mut pipe)?;
+    drop(pipe);
+    ensure!(tar.wait()?.success(), "tar could not unpack {FIXTURE}");
+    Ok(["nginx-1.22.1-9", "nginx-1.22.1-11"].map(|name| work.join(name)))
+}
+
+/// The folder with the corpus' tars: the corpus itself, or where its script unpacks it.
+fn unpacked(corpus: &Path) -> Result<PathBuf> {
+    let script = corpus.join("unpack");
+    if !script.is_file() {
+        let missing: Vec<_> = LAYERS.iter().filter(|name| !corpus.join(format!("{name}.tar")).is_file()).collect();
+        ensure!(missing.is_empty(), "{} has no {missing:?}", corpus.display());
+        return Ok(corpus.to_owned());
+    }
+    eprintln!("bench: unpacking the corpus");
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    let cache = std::env::var_os("CORPUS_DIR").map_or_else(|| home.join(".cache/lighter/corpus"), PathBuf::from);
+    process::output(Command::new(&script).arg(&cache).args(LAYERS))?;
+    Ok(cache)
+}
+
+fn write_layout(layout: &Path, tars: &[PathBuf]) -> Result<()> {
+    let blobs = layout.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs)?;
+    let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
+    for tar in tars {
+        let (layer, diff_id) = write_layer(&blobs, tar)?;
+        layers.push(layer);
+        diff_ids.push(diff_id);
+    }
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let rootfs = json!({ "type": "layers", "diff_ids": diff_ids });
+    let config = json!({ "architecture": architecture, "os": "linux", "config": {}, "rootfs": rootfs });
+    let config = write_document(&blobs, "application/vnd.oci.image.config.v1+json", &config)?;
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({ "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers });
+    let manifest = write_document(&blobs, media_type, &manifest)?;
+    let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
+    std::fs::write(layout.join("index.json"), index.to_string())?;
+    Ok(std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?)
+}
+
+/// Compresses a tar into a blob. Its descriptor and DiffId. Streams: this program stays small.
+fn write_layer(blobs: &Path, tar: &Path) -> Result<(Value, String)> {
+    let mut tar = File::open(tar)?;
+    let unnamed = blobs.join("unnamed");
+    let mut encoder = GzEncoder::new(Hashing::new(File::create(&unnamed)?), Compression::new(6));
+    let mut diff_id = Hashing::new(io::sink());
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let count = tar.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        diff_id.write_all(&buffer[..count])?;
+        encoder.write_all(&buffer[..count])?;
+    }
+    let blob = encoder.finish()?;
+    let bytes = blob.bytes;
+    let digest = blob.digest();
+    std::fs::rename(unnamed, blobs.join(digest.trim_start_matches("sha256:")))?;
+    let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+    Ok((json!({ "mediaType": media_type, "digest": digest, "size": bytes }), diff_id.digest()))
+}
+
+fn write_document(blobs: &Path, media_type: &str, document: &Value) -> Result<Value> {
+    let bytes = document.to_string().into_bytes();
+    let mut hashing = Hashing::new(io::sink());
+    hashing.write_all(&bytes)?;
+    let digest = hashing.digest();
+    std::fs::write(blobs.join(digest.trim_start_matches("sha256:")), &bytes)?;
+    Ok(json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }))
+}
+
+/// Counts and hashes what passes.
+struct Hashing<W> {
+    inner: W,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<W> Hashing<W> {
+    fn new(inner: W) -> Self {
+        Self { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    fn digest(self) -> String {
+        let hex: String = self.hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(buf)?;
+        self.hasher.update(&buf[..count]);
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

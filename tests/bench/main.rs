@@ -1,0 +1,139 @@
+//! `make bench`: measures what Lighter promises, each figure beside its bar or the stock tool. docs/BENCHMARKS.md has
+//! the figures of one machine and what they mean.
+//!
+//! Everything runs through the release binary `lighter`, as users run it. What a machine cannot measure (no root, no
+//! stock tool) is skipped with a line that says so. Every process and network namespace it starts is ended by its own
+//! id or name, also when a benchmark fails.
+
+mod fleet;
+mod idle;
+mod import;
+mod inputs;
+mod machine;
+mod namespaces;
+mod nodes;
+mod patch;
+mod planning;
+mod process;
+mod report;
+mod uplink;
+mod wire;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, ValueEnum};
+
+use inputs::Inputs;
+use report::Report;
+
+/// Measures what Lighter promises, each figure beside its bar or the stock tool.
+#[derive(Parser)]
+struct Args {
+    /// Which to run; all, in this order, if none is named.
+    benches: Vec<Bench>,
+    /// The corpus of real layers, packed or unpacked. Default: ../shared/corpus if it is there, else the fixture.
+    #[arg(long, env = "LIGHTER_CORPUS", value_name = "DIR")]
+    corpus: Option<PathBuf>,
+    /// How often each thing is measured; medians are printed.
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+    /// How long the idle fleet is watched.
+    #[arg(long, default_value_t = 130, value_name = "SECONDS")]
+    idle_s: u64,
+    /// Measure this binary instead of building one.
+    #[arg(long, value_name = "FILE")]
+    lighter: Option<PathBuf>,
+    #[arg(long, short, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Bench {
+    /// Bytes, seconds and memory of patches beside stock xdelta3.
+    Patch,
+    /// Importing gzip layers through a node.
+    Import,
+    /// Everything that a pull puts on the wire, beside the bytes of its patches.
+    Wire,
+    /// A pull over an uplink of 1 Mbit/s, and what a second edge behind it costs.
+    Uplink,
+    /// Planning in a fleet of 10,000 nodes.
+    Planning,
+    /// A node at rest.
+    Idle,
+}
+
+/// What every benchmark works with.
+struct Bencher {
+    lighter: PathBuf,
+    inputs: Inputs,
+    /// A folder that goes at the end.
+    work: PathBuf,
+    runs: u32,
+    idle_s: u64,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let folder = tempfile::Builder::new().prefix("lighter-bench-").tempdir().context("cannot make a folder")?;
+    let work = folder.path().to_owned();
+    let lighter = binary(args.lighter, &work)?;
+    let inputs = Inputs::find(args.corpus, &work)?;
+    let bencher = Bencher { lighter, inputs, work, runs: args.runs, idle_s: args.idle_s };
+    let mut report = Report::new(machine::describe(), bencher.inputs.describe());
+    let benches = if args.benches.is_empty() { Bench::value_variants().to_vec() } else { args.benches };
+    for bench in benches {
+        let name = bench.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        eprintln!("bench: {name}");
+        let section = report.section(&name);
+        let measured = match bench {
+            Bench::Patch => patch::run(&bencher, section),
+            Bench::Import => import::run(&bencher, section),
+            Bench::Wire => wire::run(&bencher, section),
+            Bench::Uplink => uplink::run(&bencher, section),
+            Bench::Planning => planning::run(&bencher, section),
+            Bench::Idle => idle::run(&bencher, section),
+        };
+        if let Err(error) = measured {
+            section.failed(&format!("{error:#}"));
+        }
+        section.loads();
+        if args.output == Format::Table {
+            println!("{section}");
+        }
+    }
+    match args.output {
+        Format::Table => println!("{}", report.summary()),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    }
+    ensure!(!report.has_failed(), "a benchmark could not be measured");
+    Ok(())
+}
+
+/// The binary under measurement: a copy, so that a build at the same time does not exchange it midway.
+fn binary(given: Option<PathBuf>, work: &Path) -> Result<PathBuf> {
+    let built = match given {
+        Some(given) => given,
+        None => {
+            eprintln!("bench: building lighter");
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let built = std::process::Command::new(cargo)
+                .args(["build", "--release", "--quiet", "-p", "lighter-cli"])
+                .status()
+                .context("cannot run cargo; --lighter FILE names a binary that is built")?;
+            ensure!(built.success(), "lighter could not be built");
+            // Binaries of one workspace and profile lie in one folder.
+            std::env::current_exe()?.with_file_name("lighter")
+        }
+    };
+    let copy = work.join("lighter");
+    std::fs::copy(&built, &copy).with_context(|| format!("cannot copy {}", built.display()))?;
+    Ok(copy)
+}

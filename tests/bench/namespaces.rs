@@ -1,0 +1,140 @@
+//! Networks to measure on: namespaces joined by virtual cables, whose counters see every byte.
+//!
+//! Segmentation offload is off: a counter would otherwise see one header for many packets. IPv6 is off: its
+//! neighbourhood's chatter is not ours. What is counted are Ethernet frames without preamble and checksum.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::process;
+
+/// A network namespace; dropping it removes it with all that is in it.
+pub struct Namespace {
+    pub name: String,
+}
+
+/// Two addresses and a type (IEEE 802.3).
+const ETHERNET_HEADER: u64 = 14;
+
+/// Bytes and packets that an interface has seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Counters {
+    pub received: u64,
+    pub sent: u64,
+    pub packets: u64,
+}
+
+impl Counters {
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            received: self.received - before.received,
+            sent: self.sent - before.sent,
+            packets: self.packets - before.packets,
+        }
+    }
+
+    /// Both directions.
+    pub fn total(self) -> u64 {
+        self.received + self.sent
+    }
+
+    /// The same without the Ethernet headers, which a cellular or satellite link does not have.
+    pub fn packets_total(self) -> u64 {
+        self.total() - ETHERNET_HEADER * self.packets
+    }
+}
+
+/// Why there can be no namespaces here, if there cannot.
+pub fn obstacle() -> Option<String> {
+    if let Some(tool) = ["ip", "tc"].into_iter().find(|tool| !process::is_there(tool)) {
+        return Some(format!("{tool} (of iproute2) is missing"));
+    }
+    let tried = Namespace::create("try").and_then(|namespace| {
+        namespace.ip(&["link", "add", "try0", "type", "veth", "peer", "name", "try1"])?;
+        let shaped = ["qdisc", "add", "dev", "try0", "root", "tbf", "rate", "1mbit", "burst", "4kb", "latency", "1s"];
+        process::output(Command::new("tc").args(["-n", &namespace.name]).args(shaped))
+    });
+    tried.err().map(|error| format!("network namespaces need root and the kernel's veth and tbf ({error:#})"))
+}
+
+impl Namespace {
+    /// `role` tells the namespaces of this process apart.
+    pub fn create(role: &str) -> Result<Self> {
+        let name = format!("lighter-bench-{}-{role}", std::process::id());
+        process::output(Command::new("ip").args(["netns", "add", &name]))?;
+        let namespace = Self { name };
+        namespace.ip(&["link", "set", "lo", "up"])?;
+        Ok(namespace)
+    }
+
+    pub fn ip(&self, arguments: &[&str]) -> Result<String> {
+        process::output(Command::new("ip").args(["-n", &self.name]).args(arguments))
+    }
+
+    /// Lays a cable: `device` here, `other_device` there.
+    pub fn cable(&self, device: &str, other: &Self, other_device: &str) -> Result<()> {
+        let there = ["peer", "name", other_device, "netns", &other.name];
+        self.ip(&[&["link", "add", device, "type", "veth"][..], &there].concat())?;
+        self.prepare(device)?;
+        other.prepare(other_device)
+    }
+
+    fn prepare(&self, device: &str) -> Result<()> {
+        self.ip(&["link", "set", device, "addrgenmode", "none", "gso_max_segs", "1"])?;
+        self.ip(&["link", "set", device, "up"]).map(drop)
+    }
+
+    /// A switch with these devices in it.
+    pub fn switch(&self, name: &str, devices: &[&str]) -> Result<()> {
+        self.ip(&["link", "add", name, "type", "bridge", "mcast_snooping", "0"])?;
+        self.ip(&["link", "set", name, "addrgenmode", "none"])?;
+        self.ip(&["link", "set", name, "up"])?;
+        devices.iter().try_for_each(|device| self.ip(&["link", "set", device, "master", name]).map(drop))
+    }
+
+    pub fn address(&self, device: &str, address: &str) -> Result<()> {
+        self.ip(&["address", "add", &format!("{address}/24"), "dev", device]).map(drop)
+    }
+
+    /// Lets `device` send at this rate at most, with a queue of this length. The bucket holds two full frames.
+    pub fn shape(&self, device: &str, rate: &str, queue: &str) -> Result<()> {
+        let shaped = ["qdisc", "add", "dev", device, "root", "tbf", "rate", rate, "burst", "3100", "latency", queue];
+        process::output(Command::new("tc").args(["-n", &self.name]).args(shaped)).map(drop)
+    }
+
+    /// UDP datagrams that sockets here were too full to take.
+    pub fn lost_datagrams(&self) -> Result<u64> {
+        let mut command = Command::new("ip");
+        let shown = process::output(command.args(["netns", "exec", &self.name, "cat", "/proc/net/snmp"]))?;
+        let mut lines = shown.lines().filter_map(|line| line.strip_prefix("Udp: ")).map(|line| line.split(' '));
+        let (names, values) = (lines.next().unwrap_or("".split(' ')), lines.next().unwrap_or("".split(' ')));
+        let lost = names.zip(values).find(|(name, _)| *name == "RcvbufErrors").context("no count of lost datagrams")?;
+        Ok(lost.1.parse()?)
+    }
+
+    pub fn counters(&self, device: &str) -> Result<Counters> {
+        let shown: Value = serde_json::from_str(&self.ip(&["-s", "-j", "link", "show", "dev", device])?)?;
+        let stats = &shown[0]["stats64"];
+        let count = |direction: &str, what: &str| {
+            stats[direction][what].as_u64().with_context(|| format!("{device} has no counter of {direction} {what}"))
+        };
+        let counters = Counters {
+            received: count("rx", "bytes")?,
+            sent: count("tx", "bytes")?,
+            packets: count("rx", "packets")? + count("tx", "packets")?,
+        };
+        let largest_frame = 1514;
+        ensure!(counters.total() <= counters.packets * largest_frame, "offload is on at {device}: counters lie");
+        Ok(counters)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if let Err(error) = process::output(Command::new("ip").args(["netns", "del", &self.name])) {
+            eprintln!("bench: {} is left behind: {error:#}", self.name);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What was measured: figures, their bars and what stands beside them, as tables and as JSON.
+
+use std::fmt;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+/// All that one run of the program measured.
+#[derive(Serialize)]
+pub struct Report {
+    machine: String,
+    inputs: String,
+    sections: Vec<Section>,
+}
+
+/// The figures of one benchmark.
+#[derive(Serialize)]
+pub struct Section {
+    bench: String,
+    rows: Vec<Row>,
+    /// What was not measured and why.
+    skipped: Vec<String>,
+    failed: Option<String>,
+    /// The machine's load average over a minute, before and after.
+    load_before: f64,
+    load_after: f64,
+}
+
+/// One figure.
+#[derive(Serialize)]
+pub struct Row {
+    figure: String,
+    value: f64,
+    unit: &'static str,
+    bar: Option<Bar>,
+    /// The stock tool's figure, and its name.
+    beside: Option<(String, f64)>,
+    /// Ours over the stock tool's: the median over runs, where there are several. Otherwise the value over its bar.
+    ratio: Option<f64>,
+    is_met: Option<bool>,
+    note: String,
+}
+
+/// What was promised.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Bar {
+    AtMost(f64),
+    AtLeast(f64),
+    RatioAtMost(f64),
+}
+
+impl Report {
+    pub fn new(machine: String, inputs: String) -> Self {
+        Self { machine, inputs, sections: Vec::new() }
+    }
+
+    pub fn section(&mut self, bench: &str) -> &mut Section {
+        let load = crate::machine::load();
+        let section = Section {
+            bench: bench.to_owned(),
+            rows: Vec::new(),
+            skipped: Vec::new(),
+            failed: None,
+            load_before: load,
+            load_after: load,
+        };
+        self.sections.push(section);
+        let last = self.sections.len() - 1;
+        &mut self.sections[last]
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.sections.iter().any(|section| section.failed.is_some())
+    }
+
+    pub fn summary(&self) -> String {
+        let rows = || self.sections.iter().flat_map(|section| &section.rows);
+        let met = rows().filter(|row| row.is_met == Some(true)).count();
+        let missed: Vec<&str> = rows().filter(|row| row.is_met == Some(false)).map(|row| row.figure.as_str()).collect();
+        let missed = if missed.is_empty() { "none".to_owned() } else { missed.join("; ") };
+        format!("machine: {}\ninputs: {}\nbars met: {met}; missed: {missed}", self.machine, self.inputs)
+    }
+}
+
+impl Section {
+    pub fn add(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    pub fn skip(&mut self, what: &str) {
+        eprintln!("bench: skipped: {what}");
+        self.skipped.push(what.to_owned());
+    }
+
+    pub fn failed(&mut self, why: &str) {
+        eprintln!("bench: {} failed: {why}", self.bench);
+        self.failed = Some(why.to_owned());
+    }
+
+    /// Notes the load at the end.
+    pub fn loads(&mut self) {
+        self.load_after = crate::machine::load();
+    }
+}
+
+impl Row {
+    pub fn new(figure: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self {
+            figure: figure.into(),
+            value,
+            unit,
+            bar: None,
+            beside: None,
+            ratio: None,
+            is_met: None,
+            note: String::new(),
+        }
+    }
+
+    pub fn at_most(mut self, bar: f64) -> Self {
+        self.ratio = Some(self.value / bar);
+        self.is_met = Some(self.value <= bar);
+        self.bar = Some(Bar::AtMost(bar));
+        self
+    }
+
+    pub fn at_least(mut self, bar: f64) -> Self {
+        self.ratio = Some(self.value / bar);
+        self.is_met = Some(self.value >= bar);
+        self.bar = Some(Bar::AtLeast(bar));
+        self
+    }
+
+    pub fn beside(mut self, tool: &str, value: f64, ratio: f64) -> Self {
+        self.beside = Some((tool.to_owned(), value));
+        self.ratio = Some(ratio);
+        self
+    }
+
+    /// The bar of a figure that has something beside it.
+    pub fn ratio_at_most(mut self, bar: f64) -> Self {
+        self.is_met = self.ratio.map(|ratio| ratio <= bar);
+        self.bar = Some(Bar::RatioAtMost(bar));
+        self
+    }
+
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
+    }
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(bar) => write!(f, "<= {}", number(*bar)),
+            Self::AtLeast(bar) => write!(f, ">= {}", number(*bar)),
+            Self::RatioAtMost(bar) => write!(f, "ratio <= {}", number(*bar)),
+        }
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## {} (load {:.1} before, {:.1} after)\n", self.bench, self.load_before, self.load_after)?;
+        if !self.rows.is_empty() {
+            let mut table = Table::new();
+            table.load_style(presets::ASCII_MARKDOWN);
+            table.set_header(["figure", "measured", "bar", "beside", "ratio", "met", "note"]);
+            for row in &self.rows {
+                let beside = row.beside.as_ref().map(|(tool, value)| format!("{tool}: {}", number(*value)));
+                table.add_row([
+                    row.figure.clone(),
+                    format!("{} {}", number(row.value), row.unit).trim_end().to_owned(),
+                    row.bar.map(|bar| bar.to_string()).unwrap_or_default(),
+                    beside.unwrap_or_default(),
+                    row.ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default(),
+                    row.is_met.map_or("", |is_met| if is_met { "yes" } else { "NO" }).to_owned(),
+                    row.note.clone(),
+                ]);
+            }
+            writeln!(f, "{table}")?;
+        }
+        self.skipped.iter().try_for_each(|what| writeln!(f, "\nskipped: {what}"))?;
+        self.failed.iter().try_for_each(|why| writeln!(f, "\nFAILED: {why}"))
+    }
+}
+
+/// Three digits at least, thousands grouped.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 || value.abs() >= 1000.0 {
+        let digits = format!("{:.0}", value.abs());
+        let grouped: Vec<&str> =
+            digits.as_bytes().rchunks(3).rev().map(|chunk| std::str::from_utf8(chunk).unwrap_or_default()).collect();
+        let sign = if value < 0.0 { "-" } else { "" };
+        return format!("{sign}{}", grouped.join(","));
+    }
+    match value.abs() {
+        large if large >= 100.0 => format!("{value:.0}"),
+        middle if middle >= 10.0 => format!("{value:.1}"),
+        small if small >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// The middle one; of an even number the lower of the two in the middle.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}

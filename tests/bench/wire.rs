@@ -1,0 +1,117 @@
+//! Everything that a pull puts on the wire, counted at the edge's interface in both directions: handshakes are before,
+//! gossip, questions, framing, encryption, acknowledgements and all headers are in it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use lighter_node::api::Status;
+
+use crate::Bencher;
+use crate::fleet::{Fleet, NEW, Place, Transport};
+use crate::namespaces::{self, Counters, Namespace};
+use crate::nodes::Pulled;
+use crate::report::{Row, Section, median};
+
+/// What is promised of patches over 512 KiB: wire bytes over patch bytes.
+const RATIO: f64 = 1.05;
+/// After a pull, for the announcement that follows it (gathered for half a second) and the last acknowledgements.
+const AFTERMATH: Duration = Duration::from_secs(2);
+/// Before a pull, until nothing of the start is under way.
+const SETTLE: Duration = Duration::from_secs(3);
+
+pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
+    if let Some(obstacle) = namespaces::obstacle() {
+        section.skip(&format!("wire: {obstacle}"));
+        return Ok(());
+    }
+    for transport in Transport::ALL {
+        measure(bencher, "nginx", &bencher.inputs.nginx, transport, section)?;
+    }
+    let Some(whole) = bencher.inputs.whole_nginx()? else {
+        section.skip("wire: the whole nginx image needs the corpus");
+        return Ok(());
+    };
+    for transport in Transport::ALL {
+        measure(bencher, "debian12+nginx", &whole, transport, section)?;
+    }
+    Ok(())
+}
+
+/// One pull.
+struct Measured {
+    wire: Counters,
+    /// Dropped because the edge's UDP socket was full.
+    lost_datagrams: u64,
+    pulled: Pulled,
+    before: Status,
+    after: Status,
+}
+
+fn measure(
+    bencher: &Bencher,
+    name: &str,
+    layouts: &[PathBuf; 2],
+    transport: Transport,
+    section: &mut Section,
+) -> Result<()> {
+    let runs = (0..bencher.runs)
+        .map(|run| pull(bencher, &format!("wire-{name}-{}-{run}", transport.name()), layouts, transport))
+        .collect::<Result<Vec<_>>>()?;
+    let of = |value: &dyn Fn(&Measured) -> u64| median(runs.iter().map(|run| value(run) as f64));
+    let patch = of(&|run| run.pulled.patch_bytes);
+    let total = of(&|run| run.wire.total());
+    let figure = |what: &str| format!("{name}, {}: {what}", transport.name());
+    let (received, sent) = (of(&|run| run.wire.received), of(&|run| run.wire.sent));
+    let note = format!("received {received:.0}, sent {sent:.0}; {:.0} datagrams lost", of(&|run| run.lost_datagrams));
+    let row = Row::new(figure("Ethernet frames"), total, "bytes").beside("patch", patch, total / patch);
+    section.add(row.ratio_at_most(RATIO).note(note));
+    let packets = of(&|run| run.wire.packets_total());
+    let row = Row::new(figure("IP packets"), packets, "bytes").beside("patch", patch, packets / patch);
+    section.add(row.note(format!("{:.0} packets", of(&|run| run.wire.packets))));
+    let accounts = |status: &Status| status.sent_bytes + status.received_bytes;
+    let own = of(&|run| accounts(&run.after) - accounts(&run.before));
+    let row = Row::new(figure("own accounts"), own, "bytes").beside("patch", patch, own / patch);
+    section.add(row.note(runs[0].protocols()));
+    Ok(())
+}
+
+impl Measured {
+    /// What each protocol received and sent, by the node's own accounts.
+    fn protocols(&self) -> String {
+        let rows = self.after.traffic.iter().filter_map(|row| {
+            let before = self.before.traffic.iter().find(|before| before.protocol == row.protocol);
+            let before = before.map_or((0, 0), |before| (before.received_bytes, before.sent_bytes));
+            let (received, sent) = (row.received_bytes - before.0, row.sent_bytes - before.1);
+            (received + sent > 0).then(|| format!("{} {received} + {sent}", row.protocol))
+        });
+        format!("received + sent: {}", rows.collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn pull(bencher: &Bencher, dir: &str, layouts: &[PathBuf; 2], transport: Transport) -> Result<Measured> {
+    let (hub, edge) = (Namespace::create("hub")?, Namespace::create("edge")?);
+    hub.cable("eth0", &edge, "eth0")?;
+    hub.address("eth0", "10.77.0.1")?;
+    edge.address("eth0", "10.77.0.2")?;
+    let places = [
+        Place { namespace: &hub, ip: "10.77.0.1", site: "hub" },
+        Place { namespace: &edge, ip: "10.77.0.2", site: "" },
+    ];
+    let dir = bencher.work.join(dir);
+    let fleet = Fleet::start(&bencher.lighter, &dir, transport, &places, &[])?;
+    fleet.release(layouts)?;
+    let node = &fleet.nodes[1];
+    std::thread::sleep(SETTLE);
+    let (counted, lost, before) = (edge.counters("eth0")?, edge.lost_datagrams()?, node.status()?);
+    let pulled = node.pull(NEW)?;
+    std::thread::sleep(AFTERMATH);
+    let lost_datagrams = edge.lost_datagrams()? - lost;
+    let (wire, after) = (edge.counters("eth0")?.since(counted), node.status()?);
+    for trouble in &pulled.trouble {
+        eprintln!("bench: the pull met trouble: {trouble}");
+    }
+    drop(fleet);
+    std::fs::remove_dir_all(dir)?;
+    Ok(Measured { wire, lost_datagrams, pulled, before, after })
+}

@@ -1,0 +1,157 @@
+//! Bytes that change on disk: found before they are sent or believed, set aside, and fetched again. Nobody else is
+//! blamed.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::strace::Strace;
+use crate::support::images::{self, ImageFiles, two_releases};
+use crate::support::{Fleet, NodeProcess};
+
+/// Two releases of one layer, and the layers' DiffIds.
+fn releases() -> [(ImageFiles, String); 2] {
+    let (first, second) = two_releases(1, 1 << 20);
+    [first, second].map(|tar| (images::layout(&[tar.clone()]), images::sha256(&tar)))
+}
+
+/// The file of a layer, somewhere in the store's folder for layers.
+fn layer_file(node: &NodeProcess, diff_id: &str) -> PathBuf {
+    let name = diff_id.trim_start_matches("sha256:");
+    files(&node.data_dir.join("layers")).into_iter().find(|path| path.ends_with(name)).expect("the layer's file")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn flip_a_bit(path: &Path) {
+    let file = File::options().read(true).write(true).open(path).expect("a file");
+    let middle = file.metadata().expect("its length").len() / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, middle).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 1], middle).expect("a byte");
+}
+
+fn holds(node: &NodeProcess, diff_id: &str) -> bool {
+    node.ask(&["layer", "list"]).as_array().unwrap().iter().any(|layer| layer["diff_id"] == diff_id)
+}
+
+/// A hub with both releases and `edges` with the first, all connected.
+fn fleet(edges: usize) -> Fleet {
+    let mut fleet = Fleet::create(1 + edges);
+    fleet.start();
+    let [(first, _), (second, _)] = releases();
+    for node in &fleet.nodes {
+        node.import(fleet.folder.path(), &first, "demo/app:1");
+    }
+    fleet.nodes[0].import(fleet.folder.path(), &second, "demo/app:2");
+    for edge in &fleet.nodes[1..] {
+        edge.wait_holdings(&fleet.nodes[0].peer_id, 2);
+    }
+    fleet
+}
+
+#[track_caller]
+fn check_not_blamed(node: &NodeProcess, peer: &NodeProcess) {
+    assert_eq!(node.peer(&peer.peer_id).expect("a peer")["cut_off"], false);
+}
+
+#[track_caller]
+fn check_told(node: &NodeProcess, diff_id: &str) {
+    let log = node.log();
+    let line = log.lines().find(|line| line.contains("is damaged")).expect("a line in the log");
+    assert!(line.contains("ERROR") && line.contains(diff_id) && line.contains("quarantine"), "{line}");
+}
+
+#[test]
+fn a_damaged_target_is_not_served_and_comes_back() {
+    let mut fleet = fleet(2);
+    let [_, (second, target)] = releases();
+    let [hub, edge, spare] = &mut fleet.nodes[..] else { panic!("three nodes") };
+    spare.import(fleet.folder.path(), &second, "demo/spare:2");
+    edge.wait_holdings(&spare.peer_id, 2);
+    flip_a_bit(&layer_file(hub, &target));
+    // Only the hub is asked first if the spare has to be found later.
+    spare.signal("STOP");
+    let pull = edge.cli_command().args(["-o", "json", "image", "pull", "demo/app:2"]).output();
+    spare.signal("CONT");
+    let _ = pull;
+    let pulled = edge.pull("demo/app:2");
+    if let Some(layer) = pulled["layers"].as_array().unwrap().first() {
+        assert_eq!(layer["from"], spare.peer_id.as_str(), "{pulled}");
+    }
+    check_not_blamed(edge, hub);
+    check_told(hub, &target);
+    assert!(!holds(hub, &target));
+    let out = fleet.folder.path().join("out");
+    hub.cli(&["image", "export", "demo/app:2", out.to_str().unwrap()]).fails(6, &["not held"]);
+    hub.pull("demo/app:2");
+    assert!(holds(hub, &target));
+    assert_eq!(hub.stop(), 0);
+    hub.fsck();
+}
+
+/// The pull gets the whole layer, and the damaged base can be had again.
+fn check_base(damaged_at: usize) {
+    let mut fleet = fleet(1);
+    let [(_, base), _] = releases();
+    flip_a_bit(&layer_file(&fleet.nodes[damaged_at], &base));
+    let [hub, edge] = &fleet.nodes[..] else { panic!("two nodes") };
+    let pulled = edge.pull("demo/app:2");
+    assert_eq!(pulled["layers"][0]["bases"].as_array().unwrap().len(), 0, "{pulled}");
+    check_not_blamed(edge, hub);
+    check_not_blamed(hub, edge);
+    let (damaged, whole) = (&fleet.nodes[damaged_at], &fleet.nodes[1 - damaged_at]);
+    check_told(damaged, &base);
+    assert!(!holds(damaged, &base));
+    damaged.wait_holdings(&whole.peer_id, 2);
+    damaged.pull("demo/app:1");
+    assert!(holds(damaged, &base));
+    for node in &mut fleet.nodes {
+        assert_eq!(node.stop(), 0);
+        node.fsck();
+    }
+}
+
+#[test]
+fn a_damaged_base_here_gives_the_whole_layer() {
+    check_base(1);
+}
+
+#[test]
+fn a_damaged_base_there_gives_the_whole_layer() {
+    check_base(0);
+}
+
+#[test]
+fn an_unreadable_base_gives_the_whole_layer() {
+    let fleet = fleet(1);
+    let [hub, edge] = &fleet.nodes[..] else { panic!("two nodes") };
+    let [(_, base), _] = releases();
+    let path = layer_file(edge, &base);
+    let strace =
+        Strace::attach(edge, &["pread64:error=EIO"], &[path.as_path()], &fleet.folder.path().join("strace.log"));
+    let pulled = edge.pull("demo/app:2");
+    drop(strace);
+    assert_eq!(pulled["layers"][0]["bases"].as_array().unwrap().len(), 0, "{pulled}");
+    check_not_blamed(edge, hub);
+    check_told(edge, &base);
+}
+
+#[test]
+fn a_damaged_cached_patch_is_made_again() {
+    let mut fleet = fleet(2);
+    let [hub, first, second] = &mut fleet.nodes[..] else { panic!("three nodes") };
+    first.pull("demo/app:2");
+    assert_eq!(first.stop(), 0);
+    let patches = files(&hub.data_dir.join("patches"));
+    assert_eq!(patches.len(), 1);
+    flip_a_bit(&patches[0]);
+    let pulled = second.pull("demo/app:2");
+    assert_eq!(pulled["layers"][0]["bases"].as_array().unwrap().len(), 1, "{pulled}");
+    check_not_blamed(second, hub);
+    assert_eq!(hub.log().matches("made a patch").count(), 2);
+    assert!(hub.log().contains("a cached patch is damaged on disk"));
+}
