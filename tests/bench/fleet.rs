@@ -1,9 +1,10 @@
 //! A hub and edges in network namespaces, ready to be measured.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::Bencher;
 use crate::namespaces::Namespace;
 use crate::nodes::{Identity, Node};
 
@@ -49,8 +50,8 @@ pub struct Fleet {
 
 impl Fleet {
     /// Starts a node in every place, with `more` settings in each.
-    pub fn start(lighter: &Path, dir: &Path, transport: Transport, places: &[Place], more: &[&str]) -> Result<Self> {
-        let create = |index| Identity::create(lighter, dir.join(format!("node{index}")));
+    pub fn start(bencher: &Bencher, dir: &Path, transport: Transport, places: &[Place], more: &[&str]) -> Result<Self> {
+        let create = |index| Identity::create(&bencher.lighter, dir.join(format!("node{index}")));
         let identities = (0..places.len()).map(create).collect::<Result<Vec<_>>>()?;
         let quoted = |text: &String| format!("{text:?}");
         let members: Vec<String> = identities.iter().map(|identity| quoted(&identity.peer_id)).collect();
@@ -70,7 +71,8 @@ impl Fleet {
                 "log.filter=info,lighter_node=debug".to_owned(),
             ];
             settings.extend(more.iter().map(|&setting| setting.to_owned()));
-            fleet.nodes.push(Node::start(lighter, identity, Some(&place.namespace.name), &settings)?);
+            settings.extend_from_slice(&bencher.settings);
+            fleet.nodes.push(Node::start(&bencher.lighter, identity, Some(&place.namespace.name), &settings)?);
             bootstrap.push(quoted(&format!("{address}/p2p/{}", identity.peer_id)));
             fleet.settings.push(settings);
             fleet.namespaces.push(place.namespace.name.clone());
@@ -88,7 +90,7 @@ impl Fleet {
     }
 
     /// The old release on every node, the new one on the hub, and all know of it.
-    pub fn release(&self, layouts: &[std::path::PathBuf; 2]) -> Result<()> {
+    pub fn release(&self, layouts: &[PathBuf; 2]) -> Result<()> {
         for node in &self.nodes {
             node.import(&layouts[0], OLD)?;
         }

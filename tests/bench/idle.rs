@@ -39,7 +39,7 @@ fn measure(bencher: &Bencher, transport: Transport, section: &mut Section) -> Re
     let place = |(namespace, ip)| Place { namespace, ip, site: "harbour" };
     let places: Vec<Place> = namespaces.iter().zip(IPS).map(place).collect();
     let dir = bencher.work.join(format!("idle-{}", transport.name()));
-    let mut fleet = Fleet::start(&bencher.lighter, &dir, transport, &places, &[])?;
+    let mut fleet = Fleet::start(bencher, &dir, transport, &places, &[])?;
     let layout = match bencher.inputs.whole_nginx()? {
         Some([old, _]) => old,
         None => bencher.inputs.nginx[0].clone(),

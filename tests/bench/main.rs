@@ -44,6 +44,9 @@ struct Args {
     /// Measure this binary instead of building one.
     #[arg(long, value_name = "FILE")]
     lighter: Option<PathBuf>,
+    /// A setting of every node of the fleets, as in network.upload_max="50 Mbit/s". May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
 }
@@ -78,6 +81,7 @@ struct Bencher {
     work: PathBuf,
     runs: u32,
     idle_s: u64,
+    settings: Vec<String>,
 }
 
 fn main() -> Result<()> {
@@ -86,7 +90,7 @@ fn main() -> Result<()> {
     let work = folder.path().to_owned();
     let lighter = binary(args.lighter, &work)?;
     let inputs = Inputs::find(args.corpus, &work)?;
-    let bencher = Bencher { lighter, inputs, work, runs: args.runs, idle_s: args.idle_s };
+    let bencher = Bencher { lighter, inputs, work, runs: args.runs, idle_s: args.idle_s, settings: args.set };
     let mut report = Report::new(machine::describe(), bencher.inputs.describe());
     let benches = if args.benches.is_empty() { Bench::value_variants().to_vec() } else { args.benches };
     for bench in benches {

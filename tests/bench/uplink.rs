@@ -114,7 +114,7 @@ fn pulls(bencher: &Bencher, dir: &str, layouts: &[PathBuf; 2], transport: Transp
     }
     let dir = bencher.work.join(dir);
     // As an operator of this uplink sets it.
-    let fleet = Fleet::start(&bencher.lighter, &dir, transport, &places, &["network.uplink_assumed=1 Mbit/s"])?;
+    let fleet = Fleet::start(bencher, &dir, transport, &places, &["network.uplink_assumed=1 Mbit/s"])?;
     fleet.release(layouts)?;
     fleet.nodes[2].wait_for_peers(2, 1)?;
     std::thread::sleep(SETTLE);

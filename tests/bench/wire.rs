@@ -99,7 +99,7 @@ fn pull(bencher: &Bencher, dir: &str, layouts: &[PathBuf; 2], transport: Transpo
         Place { namespace: &edge, ip: "10.77.0.2", site: "" },
     ];
     let dir = bencher.work.join(dir);
-    let fleet = Fleet::start(&bencher.lighter, &dir, transport, &places, &[])?;
+    let fleet = Fleet::start(bencher, &dir, transport, &places, &[])?;
     fleet.release(layouts)?;
     let node = &fleet.nodes[1];
     std::thread::sleep(SETTLE);

@@ -67,26 +67,32 @@ fn check_told(node: &NodeProcess, diff_id: &str) {
 
 #[test]
 fn a_damaged_target_is_not_served_and_comes_back() {
-    let mut fleet = fleet(2);
-    let [_, (second, target)] = releases();
-    let [hub, edge, spare] = &mut fleet.nodes[..] else { panic!("three nodes") };
-    spare.import(fleet.folder.path(), &second, "demo/spare:2");
-    edge.wait_holdings(&spare.peer_id, 2);
-    flip_a_bit(&layer_file(hub, &target));
-    // Only the hub is asked first if the spare has to be found later.
-    spare.signal("STOP");
-    let pull = edge.cli_command().args(["-o", "json", "image", "pull", "demo/app:2"]).output();
-    spare.signal("CONT");
-    let _ = pull;
-    let pulled = edge.pull("demo/app:2");
-    if let Some(layer) = pulled["layers"].as_array().unwrap().first() {
-        assert_eq!(layer["from"], spare.peer_id.as_str(), "{pulled}");
+    let mut fleet = Fleet::create(3);
+    for node in &mut fleet.nodes {
+        node.set("timing.patience_s=3");
     }
+    let folder = fleet.folder.path().to_owned();
+    let [(first, _), (second, target)] = releases();
+    let [hub, edge, spare] = &mut fleet.nodes[..] else { panic!("three nodes") };
+    hub.start();
+    edge.start();
+    hub.import(&folder, &first, "demo/app:1");
+    hub.import(&folder, &second, "demo/app:2");
+    edge.pull("demo/app:1");
+    flip_a_bit(&layer_file(hub, &target));
+    edge.cli(&["--quiet", "image", "pull", "demo/app:2"]).fails(5, &[&target]);
     check_not_blamed(edge, hub);
     check_told(hub, &target);
     assert!(!holds(hub, &target));
-    let out = fleet.folder.path().join("out");
-    hub.cli(&["image", "export", "demo/app:2", out.to_str().unwrap()]).fails(6, &["not held"]);
+    let out = folder.join("out");
+    hub.cli(&["--quiet", "image", "export", "demo/app:2", out.to_str().unwrap()]).fails(6, &["not held"]);
+
+    spare.start();
+    spare.import(&folder, &second, "demo/spare:2");
+    edge.wait_holdings(&spare.peer_id, 1);
+    let pulled = edge.pull("demo/app:2");
+    assert_eq!(pulled["layers"][0]["from"], spare.peer_id.as_str(), "{pulled}");
+    hub.wait_holdings(&edge.peer_id, 2);
     hub.pull("demo/app:2");
     assert!(holds(hub, &target));
     assert_eq!(hub.stop(), 0);

@@ -77,7 +77,7 @@ fn a_failing_disk_fails_a_pull_and_nothing_else() {
         let name = format!("demo/app:{index}");
         hub.import(&folder, &image(index as u64), &name);
         let strace = attach(edge, fault, &folder.join("strace.log"));
-        edge.cli(&["image", "pull", &name]).fails(6, words);
+        edge.cli(&["--quiet", "image", "pull", &name]).fails(6, words);
         drop(strace);
         check_still_serves(edge, fault, index);
         edge.wait_peers(1);

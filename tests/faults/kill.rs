@@ -136,7 +136,8 @@ fn an_import_that_is_killed_anywhere_leaves_a_good_store() {
 
 #[test]
 fn a_pull_that_is_killed_anywhere_goes_on_by_itself() {
-    let mut fleet = Fleet::create(2);
+    // Over TCP the hub learns of a killed edge at once; over QUIC after seconds.
+    let mut fleet = Fleet::create_tcp(2);
     fleet.start();
     let folder = fleet.folder.path().to_owned();
     let log = folder.join("strace.log");

@@ -62,16 +62,17 @@ fn who_is_no_trusted_publisher_is_not_believed() {
 
 #[test]
 fn a_node_with_another_nodes_identity_is_noticed() {
-    let mut fleet = Fleet::create(3);
+    // A chain: hub, edge, other, twin. Who is connected to both hears from one of them at a time.
+    let mut fleet = Fleet::create(4);
     let key = "identity.key";
-    std::fs::copy(fleet.nodes[0].data_dir.join(key), fleet.nodes[2].data_dir.join(key)).expect("a key");
-    let [hub, edge, twin] = &mut fleet.nodes[..] else { panic!("three nodes") };
-    let (identity, address) = (hub.peer_id.clone(), edge.address.clone());
-    twin.set(format!("network.bootstrap=[{address:?}]"));
-    hub.start();
-    edge.start();
-    edge.wait_peers(1);
-    twin.start();
+    std::fs::copy(fleet.nodes[0].data_dir.join(key), fleet.nodes[3].data_dir.join(key)).expect("a key");
+    let identity = fleet.nodes[0].peer_id.clone();
+    let addresses: Vec<String> = fleet.nodes.iter().map(|node| node.address.clone()).collect();
+    for (index, node) in fleet.nodes.iter_mut().enumerate() {
+        node.set(format!("network.bootstrap={:?}", &addresses[index.saturating_sub(1)..index]));
+        node.start();
+    }
+    let edge = &fleet.nodes[1];
     let warning = format!("two running nodes use the identity {identity}");
     until("the edge to notice", SOON, || {
         let status = edge.status();

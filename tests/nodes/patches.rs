@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::images::{self, ImageFiles, noise, two_releases};
-use crate::support::{Fleet, NodeProcess, SOON, free_port, loopback, until};
+use crate::support::{Fleet, NodeProcess, SOON, until};
 
 /// Two releases of a layer of 6 MiB that have all but 1 MiB in common, so that their patch has over 512 KiB.
 pub fn releases() -> (ImageFiles, ImageFiles) {
@@ -140,16 +140,7 @@ fn a_release_crosses_as_a_patch_over_quic() {
 
 #[test]
 fn a_release_crosses_as_a_patch_over_tcp() {
-    let mut fleet = Fleet::create(3);
-    let mut addresses: Vec<String> = Vec::new();
-    for node in &mut fleet.nodes {
-        let listen = format!("/ip4/{}/tcp/{}", loopback(), free_port());
-        node.set(format!("network.listen=[{listen:?}]"));
-        node.set(format!("network.bootstrap={addresses:?}"));
-        node.address = format!("{listen}/p2p/{}", node.peer_id);
-        addresses.push(node.address.clone());
-    }
-    check_release(&mut fleet);
+    check_release(&mut Fleet::create_tcp(3));
 }
 
 #[test]

@@ -233,6 +233,20 @@ impl Fleet {
         Self { nodes, folder }
     }
 
+    /// The same, over TCP instead of QUIC.
+    pub fn create_tcp(count: usize) -> Self {
+        let mut fleet = Self::create(count);
+        let mut addresses: Vec<String> = Vec::new();
+        for node in &mut fleet.nodes {
+            let listen = format!("/ip4/{}/tcp/{}", loopback(), free_port());
+            node.set(format!("network.listen=[{listen:?}]"));
+            node.set(format!("network.bootstrap={addresses:?}"));
+            node.address = format!("{listen}/p2p/{}", node.peer_id);
+            addresses.push(node.address.clone());
+        }
+        fleet
+    }
+
     /// One node that runs.
     pub fn single() -> Self {
         let mut fleet = Self::create(1);

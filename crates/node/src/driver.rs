@@ -99,6 +99,8 @@ pub struct Driver {
     plans: Vec<WaitingPlan>,
     cut_off: BTreeMap<PeerId, Moment>,
     dialer: Dialer,
+    /// When the first connection to each connected peer was made.
+    connected_at: BTreeMap<PeerId, std::time::Instant>,
     /// Places for peers' streams, those whose request has not come yet included.
     places: Arc<Semaphore>,
     next_id: u64,
@@ -129,6 +131,7 @@ impl Driver {
             plans: Vec::new(),
             cut_off: BTreeMap::new(),
             dialer,
+            connected_at: BTreeMap::new(),
             places,
             next_id: 0,
             has_twin: false,

@@ -186,7 +186,7 @@ pub enum IndexError {
     Full { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// Any other failure of the disk.
-    #[error("the index {path} failed")]
+    #[error("the index {path} failed; look after the disk, then restart the node")]
     Failed { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// The memory index saw a write that breaks the rules of its column.

@@ -17,6 +17,10 @@ use super::Driver;
 use crate::identity::from_libp2p;
 use crate::network::{Behaviour, BehaviourEvent, is_member};
 
+/// Two nodes that dial each other at once get two connections within this time. A second connection later is from a peer
+/// that lost the first without a word, as in a power cut. Over QUIC the first lingers for ten seconds, and gossipsub,
+/// which counts peers and not connections, tells nothing over the second: the two must begin anew.
+const MEETING_MAX: Duration = Duration::from_secs(3);
 /// Identities in use twice that are told of.
 const TWINS_MAX: usize = 64;
 
@@ -39,15 +43,21 @@ impl Driver {
             }
             SwarmEvent::ConnectionEstablished { peer_id, num_established, endpoint, .. } => {
                 self.dialer.connected(&peer_id);
-                if let (Some(peer), 1) = (from_libp2p(&peer_id), num_established.get()) {
+                let Some(peer) = from_libp2p(&peer_id) else { return };
+                if num_established.get() == 1 {
                     tracing::info!(%peer, address = %endpoint.get_remote_address(), "connected");
+                    self.connected_at.insert(peer, Instant::now());
                     self.step(Input::PeerConnected(peer));
+                } else if self.connected_at.get(&peer).is_some_and(|since| since.elapsed() > MEETING_MAX) {
+                    tracing::info!(%peer, "it came back before its old connection ended: both are closed");
+                    let _ = self.swarm.disconnect_peer_id(peer_id);
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 if let Some(peer) = from_libp2p(&peer_id) {
                     let why = cause.map_or_else(|| "closed in good order".to_owned(), |cause| cause.to_string());
                     tracing::info!(%peer, why, "disconnected");
+                    self.connected_at.remove(&peer);
                     self.step(Input::PeerLost(peer));
                 }
             }
