@@ -4,11 +4,13 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::images::{self, ImageFiles, Media, blob_path, descriptor, sha256, tar_entry, to_bytes};
-use crate::support::{Fleet, NodeProcess, Run, run};
+use crate::support::{Fleet, NodeProcess, Run, run, until};
 
 /// A node that is fed images, and what it said it had before.
 struct Victim {
@@ -352,6 +354,30 @@ fn links_that_lead_out_of_a_folder() {
     fs::create_dir_all(dir.join(&layer)).unwrap();
     victim.refuses("a folder for a file", &dir, 3, &[]);
 
+    victim.finish();
+}
+
+/// A pipe or a device where a file should be must not hold up the node's imports: nobody writes into the pipe.
+#[test]
+fn what_is_no_file_does_not_hold_up_imports() {
+    let mut victim = Victim::new();
+    let files = sample(Media::Plain);
+    let layer = files.layer_path(0);
+    let dir = victim.folder("layout");
+    files.write_to(&dir);
+    fs::remove_file(dir.join(&layer)).unwrap();
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+    pipe(&dir.join(&layer));
+    let archive = victim.folder("archive.tar");
+    pipe(&archive);
+    for path in [&dir, &archive, Path::new("/dev/zero")] {
+        let import = ["image", "import", path.to_str().unwrap(), "--name", "demo/app:1"];
+        let mut client = victim.node().cli_command();
+        let mut client = client.args(import).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let what = format!("the import of {}", path.display());
+        let status = until(&what, Duration::from_secs(5), || client.try_wait().unwrap());
+        assert!([2, 3].contains(&status.code().unwrap()), "{what}: {status}");
+    }
     victim.finish();
 }
 

@@ -15,61 +15,20 @@ use std::time::Duration;
 use futures::StreamExt;
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
 use libp2p::{StreamProtocol, Swarm};
-use lighter_engine::{AskId, Effect, Engine, FetchId, Input, PullId, QuestionId, StreamId, Wanted};
+use lighter_engine::{AskId, Effect, Engine, FetchId, Input, PullId, QuestionId, StreamId};
 use lighter_types::{Bytes, DiffId, Moment, PeerId};
-use lighter_wire::{Answer, PATCH_PROTOCOL, PatchRequest};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use lighter_wire::{Answer, PATCH_PROTOCOL};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api;
+use crate::event::{Command, Event, Order};
 use crate::network::Behaviour;
 use crate::shared::Shared;
-use crate::transfer::{Order, serve};
+use crate::transfer::serve;
 use network::Dialer;
 use pulls::{RunningPull, WaitingPlan};
-
-/// What reaches the driver from its tasks.
-pub enum Event {
-    Input(Input),
-    /// A peer's request for a patch was read; orders for the stream go to `orders`.
-    StreamOpened {
-        stream: StreamId,
-        from: PeerId,
-        request: PatchRequest,
-        orders: mpsc::Sender<Order>,
-    },
-    /// The store's answer to a peer's question.
-    Answered {
-        question: QuestionId,
-        answer: Answer,
-    },
-    Command(Command),
-}
-
-/// What the admin API asks for.
-pub enum Command {
-    Status(oneshot::Sender<api::Status>),
-    Peers(oneshot::Sender<Vec<api::Peer>>),
-    Holders(DiffId, oneshot::Sender<Vec<String>>),
-    /// Events go to `listener` for as long as it listens; the pull goes on without.
-    Pull {
-        image: String,
-        wanted: Wanted,
-        listener: Option<mpsc::Sender<api::PullEvent>>,
-    },
-    /// Whether there was such a pull.
-    Cancel {
-        image: String,
-        reply: oneshot::Sender<bool>,
-    },
-    Plan {
-        image: String,
-        wanted: Wanted,
-        reply: oneshot::Sender<Result<api::ImagePlan, api::Problem>>,
-    },
-}
 
 /// Events that wait for the driver; senders wait beyond that.
 pub const EVENTS_WAITING: usize = 1024;

@@ -15,7 +15,7 @@ use lighter_store::{Image, Store, StoreError};
 use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
-use crate::shared::{Shared, unix_now};
+use crate::shared::{Shared, error_chain, unix_now};
 use folder::{FolderFiles, FolderWriter};
 
 /// Why an image could not be imported, exported or read.
@@ -242,8 +242,8 @@ pub fn read(store: &Store, manifest_digest: OciDigest) -> ImageRead {
     };
     match layers() {
         Ok(read) => read,
-        Err(ImagesError::Image(error)) => ImageRead::Unusable(error.to_string()),
-        Err(error) => ImageRead::Local(error.to_string()),
+        Err(ImagesError::Image(error)) => ImageRead::Unusable(error_chain(&error)),
+        Err(error) => ImageRead::Local(error_chain(&error)),
     }
 }
 
@@ -263,7 +263,7 @@ pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8]) -> Result<(), BlobFa
     match store.put_blob(&digest, bytes, unix_now()) {
         Ok(()) => Ok(()),
         Err(StoreError::Mismatch { .. }) => Err(BlobFailure::WrongDigest),
-        Err(error) => Err(BlobFailure::Local(error.to_string())),
+        Err(error) => Err(BlobFailure::Local(error_chain(&error))),
     }
 }
 
@@ -287,7 +287,7 @@ pub fn commit(store: &Store, manifest: OciDigest, release: Option<&SignedRelease
         };
         Ok(store.set_reference(&reference, image)?)
     };
-    commit().map_err(|error| crate::transfer::error_chain(&error))
+    commit().map_err(|error| error_chain(&error))
 }
 
 /// The name that an image pulled by digest has here: `sha256/<digest>:latest`.

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod api;
 pub mod config;
 mod driver;
+mod event;
 pub mod identity;
 pub mod images;
 mod metrics;
@@ -30,9 +31,8 @@ use driver::{Driver, EVENTS_WAITING};
 use identity::{Identity, IdentityError};
 pub use network::NetworkError;
 use shared::Shared;
-pub use shared::{AsFile, FileBase, unix_now};
+pub use shared::{AsFile, FileBase, error_chain, unix_now};
 use traffic::Accountant;
-pub use transfer::error_chain;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,7 @@ impl Node {
         let mut swarm = network::swarm(&config, &identity, &accountant)?;
         for address in &config.network.listen {
             let failed = |why: String| NetworkError::Listen { address: address.clone(), why };
+            network::check_free(address).map_err(|error| failed(error.to_string()))?;
             swarm.listen_on(address.clone()).map_err(|error| failed(error_chain(&error)))?;
         }
         let admin = admin::Admin::bind(&config).await?;

@@ -6,13 +6,17 @@
 
 mod ask_codec;
 
+use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::upgrade::Version;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, Swarm, SwarmBuilder, Transport, gossipsub, identify, mdns, ping, request_response};
+use libp2p::{
+    Multiaddr, StreamProtocol, Swarm, SwarmBuilder, Transport, gossipsub, identify, mdns, ping, request_response,
+};
 use libp2p_allow_block_list::{AllowedPeers, BlockedPeers};
 use libp2p_connection_limits::ConnectionLimits;
 use lighter_types::PeerId;
@@ -148,6 +152,24 @@ fn gossip(keys: &libp2p::identity::Keypair) -> Result<gossipsub::Behaviour, Setu
     let mut gossip = gossipsub::Behaviour::new(authenticity, config)?;
     gossip.subscribe(&gossipsub::IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC))?;
     Ok(gossip)
+}
+
+/// Whether a TCP address can be listened on. libp2p shares ports between processes (`SO_REUSEPORT`), and would not tell
+/// that another node has this one.
+///
+/// # Errors
+/// What the machine says when it is taken.
+pub fn check_free(address: &Multiaddr) -> std::io::Result<()> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::from(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::from(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) => TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the configuration lets this peer in.

@@ -12,7 +12,7 @@ use lighter_types::{Bytes, Moment};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::driver::Event;
+use crate::event::Event;
 use crate::identity::Identity;
 use crate::traffic::Accountant;
 
@@ -96,4 +96,19 @@ impl<F: AsFile> ReadAt for FileBase<F> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.as_file().read_exact_at(buffer, offset)
     }
+}
+
+/// An error and its causes in one line. A cause that the text before it names already is left out.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }

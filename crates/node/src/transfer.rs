@@ -16,10 +16,9 @@ use std::time::Duration;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_wire::Message;
 
-pub use apply::error_chain;
 pub use encode::encode;
 pub use fetch::{FetchJob, fetch};
-pub use serve::{Order, serve};
+pub use serve::serve;
 
 /// Opening a stream, and the request that comes first on it.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

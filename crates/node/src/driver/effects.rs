@@ -10,11 +10,12 @@ use lighter_types::PeerId;
 use lighter_wire::{Answer, Message, Refusal, Request, SignedRelease};
 use tokio_util::sync::CancellationToken;
 
-use super::{Driver, Event};
+use super::Driver;
+use crate::event::{Event, Order};
 use crate::identity::{is_signed, to_libp2p};
 use crate::images;
 use crate::shared::Shared;
-use crate::transfer::{FetchJob, Order, encode, fetch};
+use crate::transfer::{FetchJob, encode, fetch};
 
 impl Driver {
     pub(super) fn perform(&mut self, effect: Effect) {

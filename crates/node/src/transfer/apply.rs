@@ -16,7 +16,7 @@ use lighter_types::Bytes;
 use tokio::sync::mpsc;
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
-use crate::shared::{FileBase, Shared, unix_now};
+use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
 /// Applies what comes over `payloads`, from frame `first_frame` on, to what is on disk of the patch. `Ok(None)`: the
 /// payloads ended before the patch did; the frames that came, counted in `frames`, are kept.
@@ -222,16 +222,4 @@ fn local(error: &StoreError) -> FetchFailure {
 
 fn write_failure(error: ImageError) -> String {
     error_chain(&error)
-}
-
-/// An error and its causes in one line.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -11,8 +11,7 @@ use lighter_types::{Bytes, DiffId};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
-use crate::shared::{FileBase, Shared, unix_now};
-use crate::transfer::apply::error_chain;
+use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
 /// Progress is told this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);

@@ -15,16 +15,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, read_message, write_message};
-use crate::driver::Event;
+use crate::event::{Event, Order};
 use crate::shared::Shared;
-
-/// What the engine wants done on a stream.
-#[derive(Clone, Copy, Debug)]
-pub enum Order {
-    Working { target_bytes_done: Bytes },
-    Serve { patch: PatchId, first_frame: u32 },
-    Refuse(Refusal),
-}
 
 /// How much of a patch is sent before the other side must have taken some.
 const CHUNK_BYTES: usize = 256 << 10;

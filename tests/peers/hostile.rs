@@ -1,0 +1,283 @@
+//! A peer that speaks the node's protocols and says whatever a test tells it to: a libp2p swarm on a thread of its own.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
+use libp2p::identity::Keypair;
+use libp2p::request_response::{self, Codec, ProtocolSupport};
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, StreamProtocol, SwarmBuilder, gossipsub};
+use lighter_types::{Bytes, Card, DiffId, PatchId};
+use lighter_wire::{Answer, Holdings, Incarnation, Message, Offer, PatchRequest, Quote, Refusal, Request};
+use tokio::sync::mpsc;
+
+/// Raw bytes on the ask protocol.
+#[derive(Clone, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Protocol = StreamProtocol;
+    type Request = Vec<u8>;
+    type Response = Vec<u8>;
+
+    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>> {
+        read(io).await
+    }
+
+    async fn read_response<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Vec<u8>> {
+        read(io).await
+    }
+
+    async fn write_request<T: AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        bytes: Vec<u8>,
+    ) -> io::Result<()> {
+        io.write_all(&bytes).await?;
+        io.close().await
+    }
+
+    async fn write_response<T: AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        bytes: Vec<u8>,
+    ) -> io::Result<()> {
+        io.write_all(&bytes).await?;
+        io.close().await
+    }
+}
+
+async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io.read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    ask: request_response::Behaviour<Raw>,
+    gossip: gossipsub::Behaviour,
+    stream: libp2p_stream::Behaviour,
+}
+
+/// What a peer says.
+pub struct Script {
+    /// The answer to a question; `None`: it never answers.
+    pub answer: Box<dyn FnMut(&Request) -> Option<Vec<u8>> + Send>,
+    /// All that it sends on a patch stream after the request.
+    pub stream: Arc<dyn Fn(&PatchRequest) -> Vec<u8> + Send + Sync>,
+    /// Whether it leaves the stream open afterwards.
+    pub hangs: bool,
+}
+
+impl Script {
+    /// Claims to hold these layers and to have a patch of a hundred bytes for each, ready.
+    pub fn bargain(cards: Vec<Card>, stream: impl Fn(&PatchRequest) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let answer = move |request: &Request| {
+            let answer = match request {
+                Request::Holdings => Answer::Holdings(Holdings {
+                    incarnation: Incarnation(1),
+                    version: 1,
+                    site: None,
+                    cards: cards.clone(),
+                }),
+                Request::Quote { .. } => Answer::Quote(Quote {
+                    offer: Offer::Ready { patch: PatchId::new([7; 32]), bytes: Bytes(100) },
+                    bases: Vec::new(),
+                    wait: Duration::ZERO,
+                }),
+                Request::Resolve(_) | Request::Blob { .. } => Answer::Refused(Refusal::NotHeld),
+            };
+            Some(answer.encode().expect("a small answer"))
+        };
+        Self { answer: Box::new(answer), stream: Arc::new(stream), hangs: false }
+    }
+}
+
+/// A card of a layer as its holder tells it.
+pub fn card(tar: &[u8], diff_id: &str) -> Card {
+    Card {
+        diff_id: diff_id.parse::<DiffId>().expect("a DiffId"),
+        tar_bytes: Bytes(tar.len() as u64),
+        compressed_bytes: Bytes(tar.len() as u64),
+        tlsh: None,
+    }
+}
+
+/// What a peer does of its own accord.
+pub enum Deed {
+    Ask(Vec<u8>),
+    Gossip(Vec<u8>),
+    /// Opens a patch stream, sends this, and keeps it open.
+    Stream(Vec<u8>),
+}
+
+/// What a peer saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    pub connected: bool,
+    pub disconnected: bool,
+    /// Answers to its questions, and questions that failed.
+    pub answers: usize,
+    pub failures: usize,
+    /// Questions and patch streams of the victim's.
+    pub questions: usize,
+    pub streams: usize,
+}
+
+/// Runs until it is dropped.
+pub struct Hostile {
+    pub peer_id: String,
+    seen: Arc<Mutex<Seen>>,
+    deeds: Option<mpsc::UnboundedSender<Deed>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Hostile {
+    /// Connects to the victim.
+    pub fn start(key: Keypair, victim: &str, script: Script) -> Self {
+        let peer_id = key.public().to_peer_id().to_string();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (deeds, to_do) = mpsc::unbounded_channel();
+        let victim: Multiaddr = victim.parse().expect("an address");
+        let thread = std::thread::spawn({
+            let seen = seen.clone();
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(live(key, victim, script, &seen, to_do));
+            }
+        });
+        Self { peer_id, seen, deeds: Some(deeds), thread: Some(thread) }
+    }
+
+    pub fn seen(&self) -> Seen {
+        *self.seen.lock().expect("no panic while it is held")
+    }
+
+    pub fn does(&self, deed: Deed) {
+        let sent = self.deeds.as_ref().map(|deeds| deeds.send(deed));
+        assert!(matches!(sent, Some(Ok(()))), "the peer ended");
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        self.deeds = None;
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the hostile peer panicked");
+        }
+    }
+}
+
+fn behaviour(key: &Keypair) -> Behaviour {
+    let asks = [(StreamProtocol::new(lighter_wire::ASK_PROTOCOL), ProtocolSupport::Full)];
+    let config = gossipsub::ConfigBuilder::default().heartbeat_interval(Duration::from_millis(200)).build();
+    let signed = gossipsub::MessageAuthenticity::Signed(key.clone());
+    let mut gossip = gossipsub::Behaviour::new(signed, config.expect("a configuration")).expect("gossipsub");
+    gossip.subscribe(&gossipsub::IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC)).expect("a topic");
+    Behaviour {
+        ask: request_response::Behaviour::with_codec(Raw, asks, request_response::Config::default()),
+        gossip,
+        stream: libp2p_stream::Behaviour::new(),
+    }
+}
+
+async fn live(
+    key: Keypair,
+    victim: Multiaddr,
+    mut script: Script,
+    seen: &Mutex<Seen>,
+    mut to_do: mpsc::UnboundedReceiver<Deed>,
+) {
+    let mut swarm = SwarmBuilder::with_existing_identity(key.clone())
+        .with_tokio()
+        .with_quic()
+        .with_behaviour(behaviour)
+        .expect("a behaviour")
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build();
+    let Some(libp2p::multiaddr::Protocol::P2p(victim_id)) = victim.iter().last() else { panic!("no PeerId") };
+    let mut control = swarm.behaviour().stream.new_control();
+    let mut streams = control.accept(StreamProtocol::new(lighter_wire::PATCH_PROTOCOL)).expect("one acceptor");
+    swarm.dial(victim).expect("to dial");
+    let see = |change: &dyn Fn(&mut Seen)| change(&mut seen.lock().expect("no panic while it is held"));
+    loop {
+        tokio::select! {
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::ConnectionEstablished { .. } => see(&|seen| seen.connected = true),
+                SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. } => {
+                    see(&|seen| seen.disconnected = true);
+                }
+                SwarmEvent::Behaviour(BehaviourEvent::Ask(event)) => match event {
+                    request_response::Event::Message { message, .. } => match message {
+                        request_response::Message::Request { request, channel, .. } => {
+                            see(&|seen| seen.questions += 1);
+                            let request = Request::decode(&request).expect("nodes ask well");
+                            if let Some(answer) = (script.answer)(&request) {
+                                let _ = swarm.behaviour_mut().ask.send_response(channel, answer);
+                            } else {
+                                // Dropping the channel would close the stream, and that is an answer.
+                                std::mem::forget(channel);
+                            }
+                        }
+                        request_response::Message::Response { .. } => see(&|seen| seen.answers += 1),
+                    },
+                    request_response::Event::OutboundFailure { .. } => see(&|seen| seen.failures += 1),
+                    _ => {}
+                },
+                _ => {}
+            },
+            Some((_, stream)) = streams.next() => {
+                see(&|seen| seen.streams += 1);
+                tokio::spawn(serve(stream, script.stream.clone(), script.hangs));
+            }
+            deed = to_do.recv() => match deed {
+                None => return,
+                Some(Deed::Ask(bytes)) => drop(swarm.behaviour_mut().ask.send_request(&victim_id, bytes)),
+                Some(Deed::Gossip(bytes)) => {
+                    let topic = gossipsub::IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC);
+                    let _ = swarm.behaviour_mut().gossip.publish(topic, bytes);
+                }
+                Some(Deed::Stream(bytes)) => {
+                    let mut control = control.clone();
+                    tokio::spawn(async move {
+                        let protocol = StreamProtocol::new(lighter_wire::PATCH_PROTOCOL);
+                        let Ok(mut stream) = control.open_stream(victim_id, protocol).await else { return };
+                        let _ = stream.write_all(&bytes).await;
+                        let _ = stream.flush().await;
+                        let _ = read(&mut stream).await;
+                    });
+                }
+            },
+        }
+    }
+}
+
+async fn serve(mut stream: libp2p::Stream, says: Arc<dyn Fn(&PatchRequest) -> Vec<u8> + Send + Sync>, hangs: bool) {
+    let mut length = [0; 2];
+    if stream.read_exact(&mut length).await.is_err() {
+        return;
+    }
+    let mut request = vec![0; usize::from(u16::from_le_bytes(length))];
+    if stream.read_exact(&mut request).await.is_err() {
+        return;
+    }
+    let request = PatchRequest::decode(&request).expect("nodes ask well");
+    // The victim may hang up at any time: that is what is tested.
+    let _ = stream.write_all(&says(&request)).await;
+    let _ = stream.flush().await;
+    if hangs {
+        let _ = read(&mut stream).await;
+    }
+    let _ = stream.close().await;
+}

@@ -1,0 +1,330 @@
+//! Peers that lie about what they hold, what a patch is, what a blob is, what a name stands for.
+
+
+use libp2p::identity::Keypair;
+use lighter_node::identity::from_libp2p;
+use lighter_patch::{Patch, Settings, Source};
+use lighter_types::{DiffId, PatchId};
+use lighter_wire::{Answer, Message, PatchReply, PatchRequest, Refusal, Release, Request, SignedRelease};
+use serde_json::Value;
+
+use super::hostile::{Hostile, Script, card};
+use crate::support::images::{self, noise};
+use crate::support::{Fleet, NodeProcess, SOON, until};
+
+/// A hub and a victim that run, and let `liars` in.
+fn fleet(liars: &[Keypair]) -> Fleet {
+    let mut fleet = Fleet::create(2);
+    let ids = fleet.nodes.iter().map(|node| node.peer_id.clone());
+    let members: Vec<String> = ids.chain(liars.iter().map(|key| key.public().to_peer_id().to_string())).collect();
+    for node in &mut fleet.nodes {
+        for setting in ["timing.stall_timeout_s=2", "timing.ask_timeout_s=2", "timing.patience_s=15"] {
+            node.set(setting);
+        }
+        node.set(format!("fleet.members={members:?}"));
+    }
+    fleet.start();
+    fleet
+}
+
+/// The whole of `content` as a patch that says it rebuilds `target`.
+fn patch(target: DiffId, content: &[u8]) -> Patch {
+    let source = Source { diff_id: target, bytes: &content };
+    lighter_patch::encode(&source, &[], &Settings::default(), &|_| std::ops::ControlFlow::Continue(())).expect("a patch")
+}
+
+fn framed(message: &impl Message) -> Vec<u8> {
+    let bytes = message.encode().expect("a small message");
+    [&(bytes.len() as u16).to_le_bytes()[..], &bytes].concat()
+}
+
+/// Start, header and payloads of a patch, with the name it has or another.
+fn sent(patch: &Patch, name: PatchId) -> Vec<u8> {
+    let header = patch.header.encode();
+    let start = PatchReply::Start { patch: name, header_bytes: header.len() as u32, first_frame: 0 };
+    [framed(&start), header, patch.payloads.concat()].concat()
+}
+
+/// How a liar sends a patch of a layer whose tar is given.
+type Lie = fn(&[u8], &PatchRequest) -> Vec<u8>;
+
+/// What is sent, and what the operator reads of it.
+const LIES: [(&str, Lie, &str); 9] = [
+    (
+        "a flipped byte in a frame",
+        |tar, request| {
+            let mut patch = patch(request.target, tar);
+            patch.payloads[0][50] ^= 1;
+            sent(&patch, patch.id())
+        },
+        "payload of frame 0 hashes to",
+    ),
+    (
+        "junk for a header",
+        |_, _| {
+            let start = PatchReply::Start { patch: PatchId::new([7; 32]), header_bytes: 200, first_frame: 0 };
+            [framed(&start), vec![0xaa; 200]].concat()
+        },
+        "not a patch",
+    ),
+    (
+        "another patch than it named",
+        |tar, request| sent(&patch(request.target, tar), PatchId::new([7; 32])),
+        "was promised",
+    ),
+    (
+        "a header of four gigabytes",
+        |_, _| framed(&PatchReply::Start { patch: PatchId::new([7; 32]), header_bytes: u32::MAX, first_frame: 0 }),
+        "a header of 4294967295 bytes",
+    ),
+    (
+        "other bytes of the same length, with good hashes",
+        |tar, request| {
+            let patch = patch(request.target, &vec![0x55; tar.len()]);
+            sent(&patch, patch.id())
+        },
+        "the result has sha256",
+    ),
+    (
+        "a target that is larger than the layer",
+        |tar, request| {
+            let patch = patch(request.target, &vec![0; tar.len() + (64 << 20)]);
+            sent(&patch, patch.id())
+        },
+        "where the layer has",
+    ),
+    (
+        "a patch of another layer",
+        |tar, _| {
+            let patch = patch(DiffId::new([9; 32]), tar);
+            sent(&patch, patch.id())
+        },
+        "was asked for",
+    ),
+    ("junk for a reply", |_, _| [&8u16.to_le_bytes()[..], &[0xff; 8]].concat(), "patch reply"),
+    (
+        "frames that were not asked for",
+        |tar, request| {
+            let patch = patch(request.target, tar);
+            let start = PatchReply::Start {
+                patch: patch.id(),
+                header_bytes: patch.header.encode().len() as u32,
+                first_frame: 9,
+            };
+            [framed(&start), patch.header.encode()].concat()
+        },
+        "frames from 9 on",
+    ),
+];
+
+fn layer(seed: usize) -> Vec<u8> {
+    images::tar(&[("app", &noise(seed as u64, 300_000))])
+}
+
+/// Waits until the victim knows that the liar holds something.
+fn wait_heard(victim: &NodeProcess, liar: &Hostile) {
+    victim.wait_holdings(&liar.peer_id, 1);
+}
+
+/// Pulls, and says what the command told on the way.
+#[track_caller]
+fn pull_events(victim: &NodeProcess, name: &str) -> Vec<Value> {
+    victim.cli(&["-o", "jsonl", "image", "pull", name]).ok().json_lines()
+}
+
+#[track_caller]
+fn layer_from(events: &[Value]) -> &str {
+    events.iter().find(|event| event["event"] == "layer").expect("a layer")["from"].as_str().expect("a peer")
+}
+
+/// Resident memory of a process, in KiB.
+fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("its peak");
+    line.split_whitespace().nth(1).and_then(|count| count.parse().ok()).expect("a number")
+}
+
+#[test]
+fn wrong_bytes_cut_the_sender_off_and_the_layer_comes_from_elsewhere() {
+    let liars: Vec<Keypair> = LIES.iter().map(|_| Keypair::generate_ed25519()).collect();
+    let mut fleet = fleet(&liars);
+    let folder = fleet.folder.path().to_owned();
+    let [hub, victim] = &mut fleet.nodes[..] else { panic!("two nodes") };
+    for (index, ((what, lie, words), key)) in LIES.into_iter().zip(liars).enumerate() {
+        let tar = layer(index);
+        let card = card(&tar, &images::sha256(&tar));
+        let name = format!("demo/app:{index}");
+        hub.import(&folder, &images::layout(&[tar.clone()]), &name);
+        let liar = Hostile::start(key, &victim.address, Script::bargain(vec![card], move |ask| lie(&tar, ask)));
+        wait_heard(victim, &liar);
+        let events = pull_events(victim, &name);
+        let retry = events.iter().find(|event| event["event"] == "retrying");
+        let retry = retry.unwrap_or_else(|| panic!("{what}: no attempt failed: {events:?}"));
+        assert_eq!(retry["from"], liar.peer_id.as_str(), "{what}");
+        assert!(retry["why"].as_str().unwrap().contains(words), "{what}: {retry}");
+        assert_eq!(layer_from(&events), hub.peer_id, "{what}");
+        let row = victim.peer(&liar.peer_id).unwrap_or_else(|| panic!("{what}: the liar is forgotten"));
+        assert_eq!(row["cut_off"], true, "{what}");
+        until("the liar's connection to be closed", SOON, || liar.seen().disconnected.then_some(()));
+        let log = victim.log();
+        let told = log.lines().any(|line| line.contains("cutting off a peer") && line.contains(&liar.peer_id));
+        assert!(told, "{what}: not in the log");
+    }
+    let peak = resident_kib(victim.pid().expect("a running node"));
+    assert!(peak < 300 << 10, "{peak} KiB at the most");
+    assert_eq!(victim.peer(&hub.peer_id).unwrap()["cut_off"], false);
+    assert_eq!(victim.stop(), 0);
+    victim.fsck();
+}
+
+/// Neither is a lie that can be proved: the peer is asked later, and the layer comes from elsewhere.
+#[track_caller]
+fn check_passed_over(script: impl FnOnce(&[u8]) -> Script, words: &str) {
+    let key = Keypair::generate_ed25519();
+    let fleet = fleet(std::slice::from_ref(&key));
+    let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
+    let tar = layer(1);
+    hub.import(fleet.folder.path(), &images::layout(&[tar.clone()]), "demo/app:1");
+    let peer = Hostile::start(key, &victim.address, script(&tar));
+    wait_heard(victim, &peer);
+    let events = pull_events(victim, "demo/app:1");
+    assert_eq!(layer_from(&events), hub.peer_id);
+    if !words.is_empty() {
+        let retry = events.iter().find(|event| event["event"] == "retrying").expect("an attempt that failed");
+        assert_eq!(retry["from"], peer.peer_id.as_str());
+        assert!(retry["why"].as_str().unwrap().contains(words), "{retry}");
+    }
+    assert_eq!(victim.peer(&peer.peer_id).unwrap()["cut_off"], false);
+}
+
+fn claims(tar: &[u8]) -> Vec<lighter_types::Card> {
+    vec![card(tar, &images::sha256(tar))]
+}
+
+#[test]
+fn a_peer_that_refuses_what_it_announced_is_passed_over() {
+    let refused = |_: &PatchRequest| framed(&PatchReply::Refused(Refusal::NotHeld));
+    check_passed_over(|tar| Script::bargain(claims(tar), refused), "it does not hold that");
+}
+
+#[test]
+fn a_peer_that_stalls_in_a_frame_is_passed_over() {
+    check_passed_over(
+        |tar| {
+            let owned = tar.to_vec();
+            let half = move |request: &PatchRequest| {
+                let patch = patch(request.target, &owned);
+                let mut bytes = sent(&patch, patch.id());
+                bytes.truncate(bytes.len() / 2);
+                bytes
+            };
+            Script { hangs: true, ..Script::bargain(claims(tar), half) }
+        },
+        "stopped",
+    );
+}
+
+#[test]
+fn a_peer_that_hangs_up_in_a_frame_is_passed_over() {
+    check_passed_over(
+        |tar| {
+            let owned = tar.to_vec();
+            let half = move |request: &PatchRequest| {
+                let patch = patch(request.target, &owned);
+                let mut bytes = sent(&patch, patch.id());
+                bytes.truncate(bytes.len() / 2);
+                bytes
+            };
+            Script::bargain(claims(tar), half)
+        },
+        "lost",
+    );
+}
+
+/// Answers what it holds, and this to everything else.
+fn then(tar: &[u8], other: Option<Vec<u8>>) -> Script {
+    let mut script = Script::bargain(claims(tar), |_| Vec::new());
+    let mut honest = script.answer;
+    script.answer = Box::new(move |request| match request {
+        Request::Holdings => honest(request),
+        _ => other.clone(),
+    });
+    script
+}
+
+#[test]
+fn a_peer_that_answers_with_junk_is_passed_over() {
+    check_passed_over(|tar| then(tar, Some(vec![0xff; 3000])), "");
+}
+
+#[test]
+fn a_peer_that_never_answers_is_passed_over() {
+    check_passed_over(|tar| then(tar, None), "");
+}
+
+#[test]
+fn a_peer_that_answers_without_end_is_passed_over() {
+    check_passed_over(|tar| then(tar, Some(vec![4; 16 << 20])), "");
+}
+
+/// A key whose PeerId comes before another's: nodes ask peers in that order.
+fn key_before(other: &str) -> Keypair {
+    let other: lighter_types::PeerId = other.parse().expect("a PeerId");
+    loop {
+        let key = Keypair::generate_ed25519();
+        if from_libp2p(&key.public().to_peer_id()).is_some_and(|id| id < other) {
+            return key;
+        }
+    }
+}
+
+#[test]
+fn a_manifest_with_another_digest_cuts_the_sender_off() {
+    let mut fleet = Fleet::create(2);
+    let key = key_before(&fleet.nodes[0].peer_id);
+    let liar_id = key.public().to_peer_id().to_string();
+    let members = vec![fleet.nodes[0].peer_id.clone(), fleet.nodes[1].peer_id.clone(), liar_id];
+    for node in &mut fleet.nodes {
+        node.set(format!("fleet.members={members:?}"));
+    }
+    fleet.start();
+    let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
+    let (tar, other) = (layer(1), layer(2));
+    let manifest = hub.import(fleet.folder.path(), &images::layout(&[tar.clone()]), "demo/app:1");
+    // A whole image, and not the one that was asked for.
+    let wrong = images::to_bytes(&images::layout(&[other]).manifest());
+    let script = then(&tar, Some(Answer::Blob(wrong).encode().expect("a small answer")));
+    let liar = Hostile::start(key, &victim.address, script);
+    wait_heard(victim, &liar);
+    let events = pull_events(victim, &manifest);
+    assert_eq!(layer_from(&events), hub.peer_id);
+    assert_eq!(victim.peer(&liar.peer_id).unwrap()["cut_off"], true);
+    let log = victim.log();
+    let line = log.lines().find(|line| line.contains("cutting off a peer")).expect("a line in the log");
+    assert!(line.contains(&liar.peer_id) && line.contains("manifest or config"), "{line}");
+}
+
+#[test]
+fn a_release_that_is_not_signed_by_a_publisher_is_not_believed() {
+    let key = Keypair::generate_ed25519();
+    let fleet = fleet(std::slice::from_ref(&key));
+    let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
+    let tar = layer(1);
+    let good = hub.import(fleet.folder.path(), &images::layout(&[tar.clone()]), "demo/app:1");
+    let bad = hub.import(fleet.folder.path(), &images::layout(&[layer(2)]), "demo/other:1");
+    let release = Release {
+        reference: "demo/app:1".parse().expect("a reference"),
+        manifest: bad.parse().expect("a digest"),
+        issued_s: u64::MAX,
+    };
+    // In the hub's name, with a signature that is none.
+    let publisher = hub.peer_id.parse().expect("a PeerId");
+    let forged = SignedRelease { release, publisher, signature: [3; 64] };
+    let script = then(&tar, Some(Answer::Release(forged).encode().expect("a small answer")));
+    let liar = Hostile::start(key, &victim.address, script);
+    wait_heard(victim, &liar);
+    let pulled = victim.pull("demo/app:1");
+    assert_eq!(pulled["manifest"], good.as_str());
+    assert!(liar.seen().questions > 1, "it was asked");
+    assert_eq!(victim.ask(&["image", "show", "demo/app:1"])["manifest"], good.as_str());
+}
