@@ -98,9 +98,9 @@ impl Namespace {
         self.ip(&["address", "add", &format!("{address}/24"), "dev", device]).map(drop)
     }
 
-    /// Lets `device` send at this rate at most, with a queue of this length. The bucket holds two full frames.
-    pub fn shape(&self, device: &str, rate: &str, queue: &str) -> Result<()> {
-        let shaped = ["qdisc", "add", "dev", device, "root", "tbf", "rate", rate, "burst", "3100", "latency", queue];
+    /// Lets `device` send at this rate at most, with bursts and a queue of these sizes.
+    pub fn shape(&self, device: &str, rate: &str, burst: &str, queue: &str) -> Result<()> {
+        let shaped = ["qdisc", "add", "dev", device, "root", "tbf", "rate", rate, "burst", burst, "latency", queue];
         process::output(Command::new("tc").args(["-n", &self.name]).args(shaped)).map(drop)
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::strace::Strace;
 use crate::support::images::{self, ImageFiles, noise};
-use crate::support::{Fleet, NodeProcess, until, SOON};
+use crate::support::{Fleet, NodeProcess, SOON, until};
 
 fn image(seed: u64) -> ImageFiles {
     images::layout(&[images::tar(&[("app", &noise(seed, 400_000))])])

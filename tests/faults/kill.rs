@@ -18,8 +18,18 @@ fn points_max() -> usize {
 }
 
 const CALLS: [&str; 12] = [
-    "openat", "write", "pwrite64", "fallocate", "ftruncate", "fsync", "fdatasync", "rename", "unlink", "mkdir",
-    "sendto", "sendmsg",
+    "openat",
+    "write",
+    "pwrite64",
+    "fallocate",
+    "ftruncate",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "unlink",
+    "mkdir",
+    "sendto",
+    "sendmsg",
 ];
 
 /// Two layers, one of them much like those of other seeds.
@@ -90,8 +100,7 @@ fn check_listed(node: &NodeProcess, point: &(String, usize), at_least: usize) {
     let images = images.as_array().unwrap();
     assert!(images.len() >= at_least, "{point:?}: {} images of {at_least}", images.len());
     let layers = node.ask(&["layer", "list"]);
-    let held: Vec<&str> =
-        layers.as_array().unwrap().iter().map(|layer| layer["diff_id"].as_str().unwrap()).collect();
+    let held: Vec<&str> = layers.as_array().unwrap().iter().map(|layer| layer["diff_id"].as_str().unwrap()).collect();
     for image in images {
         assert_eq!(layers_of(image), 2);
         for layer in image["layers"].as_array().unwrap() {
@@ -142,9 +151,8 @@ fn a_pull_that_is_killed_anywhere_goes_on_by_itself() {
     let folder = fleet.folder.path().to_owned();
     let log = folder.join("strace.log");
     let [hub, edge] = &mut fleet.nodes[..] else { panic!("two nodes") };
-    let pull = |node: &NodeProcess, index: usize| {
-        node.cli(&["-o", "jsonl", "image", "pull", &format!("demo/app:{index}")])
-    };
+    let pull =
+        |node: &NodeProcess, index: usize| node.cli(&["-o", "jsonl", "image", "pull", &format!("demo/app:{index}")]);
     for index in [0, 1] {
         hub.import(&folder, &image(index as u64), &format!("demo/app:{index}"));
     }

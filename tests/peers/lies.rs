@@ -1,6 +1,5 @@
 //! Peers that lie about what they hold, what a patch is, what a blob is, what a name stands for.
 
-
 use libp2p::identity::Keypair;
 use lighter_node::identity::from_libp2p;
 use lighter_patch::{Patch, Settings, Source};
@@ -30,7 +29,8 @@ fn fleet(liars: &[Keypair]) -> Fleet {
 /// The whole of `content` as a patch that says it rebuilds `target`.
 fn patch(target: DiffId, content: &[u8]) -> Patch {
     let source = Source { diff_id: target, bytes: &content };
-    lighter_patch::encode(&source, &[], &Settings::default(), &|_| std::ops::ControlFlow::Continue(())).expect("a patch")
+    lighter_patch::encode(&source, &[], &Settings::default(), &|_| std::ops::ControlFlow::Continue(()))
+        .expect("a patch")
 }
 
 fn framed(message: &impl Message) -> Vec<u8> {

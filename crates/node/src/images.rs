@@ -23,6 +23,10 @@ use folder::{FolderFiles, FolderWriter};
 pub enum ImagesError {
     #[error("cannot open {path}")]
     Open { path: String, source: io::Error },
+    #[error("{path} is neither a folder nor a file")]
+    NoFile { path: String },
+    #[error("{path}")]
+    Source { path: String, source: ImageError },
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]
@@ -73,7 +77,8 @@ pub fn import(
     progress: &mut dyn FnMut(Step),
 ) -> Result<Imported, ImagesError> {
     let text = path.display().to_string();
-    let mut opened = open_image(open_files(path)?, selector, Limits::default())?;
+    let mut opened = open_image(open_files(path)?, selector, Limits::default())
+        .map_err(|source| ImagesError::Source { path: text.clone(), source })?;
     let image = opened.image().clone();
     let reference = match (name, &image.ref_name) {
         (Some(name), _) => name,
@@ -163,8 +168,13 @@ pub fn release_of(store: &Store, reference: &ImageReference) -> Option<SignedRel
 fn open_files(path: &Path) -> Result<AnyFiles, ImagesError> {
     let text = path.display().to_string();
     let failed = |source| ImagesError::Open { path: text.clone(), source };
-    if std::fs::metadata(path).map_err(failed)?.is_dir() {
+    // Looked at before it is opened: opening a pipe waits for its writer.
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
         return Ok(Box::new(FolderFiles::new(path)));
+    }
+    if !metadata.is_file() {
+        return Err(ImagesError::NoFile { path: text });
     }
     let mut file = BufReader::with_capacity(256 << 10, File::open(path).map_err(failed)?);
     file.rewind().map_err(failed)?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lighter_node::FileBase;
-use lighter_patch::{ApplyError, Blame, Frame, Header, ReadAt, Settings, Source, vcdiff};
+use lighter_patch::{ApplyError, Blame, Frame, Header, HeaderError, ReadAt, Settings, Source, vcdiff};
 use lighter_types::{Bytes, DiffId};
 use sha2::{Digest, Sha256};
 
@@ -131,6 +131,12 @@ fn open_patch(path: &Path) -> Result<(Header, BufReader<File>), Failure> {
     let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
     let mut file = BufReader::with_capacity(1 << 20, file);
     let header = Header::read_from(&mut file).map_err(|error| {
+        if let HeaderError::Read(source) = &error
+            && source.kind() == std::io::ErrorKind::UnexpectedEof
+        {
+            let message = format!("{} ends within its header: it was cut short", path.display());
+            return Failure::new(Code::BadData, message).hint("get the patch again");
+        }
         let code = if error.blame() == Blame::Machine { Code::Machine } else { Code::BadData };
         Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(&error)))
     })?;

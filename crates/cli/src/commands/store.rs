@@ -52,7 +52,12 @@ fn failed(error: &StoreError) -> Failure {
 }
 
 fn open(source: &ConfigSource) -> Result<Store, Failure> {
-    open_store(&config::load(source)?.config).map_err(|error| failed(&error))
+    let config = config::load(source)?.config;
+    if !config.data_dir.0.is_dir() {
+        let message = format!("there is no node's data in {}", config.data_dir.0.display());
+        return Err(Failure::new(Code::NotFound, message).hint("name the node's configuration with --config"));
+    }
+    open_store(&config).map_err(|error| failed(&error))
 }
 
 fn gc_text(report: &GcReport) -> String {

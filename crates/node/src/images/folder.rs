@@ -5,8 +5,9 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use lighter_image::{Files, LayoutWriter, OpenFile};
+use lighter_image::{Files, ImageError, LayoutWriter, OpenFile};
 use lighter_store::LayerReader;
+use rustix::io::Errno;
 
 /// Reads a layout's files.
 pub struct FolderFiles {
@@ -24,6 +25,7 @@ impl Files for FolderFiles {
         let path = self.root.join(path);
         let absent = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Err(damaged(&path, "is a link to itself")),
             _ => Err(error),
         };
         let real = match path.canonicalize() {
@@ -31,18 +33,24 @@ impl Files for FolderFiles {
             Err(error) => return absent(error),
         };
         if !real.starts_with(self.root.canonicalize()?) {
-            return Err(io::Error::other(format!("{} is a link out of the layout", path.display())));
+            return Err(damaged(&path, "is a link out of the layout"));
+        }
+        // Looked at before it is opened: opening a pipe waits for its writer.
+        if !fs::metadata(&real)?.is_file() {
+            return Err(damaged(&path, "is no file"));
         }
         let file = match File::open(&real) {
             Ok(file) => file,
             Err(error) => return absent(error),
         };
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other(format!("{} is no file", path.display())));
-        }
-        Ok(Some(OpenFile { reader: Box::new(file), bytes: metadata.len() }))
+        let bytes = file.metadata()?.len();
+        Ok(Some(OpenFile { reader: Box::new(file), bytes }))
     }
+}
+
+/// The layout is to blame, not this machine.
+fn damaged(path: &Path, problem: &str) -> io::Error {
+    ImageError::Damaged { path: path.display().to_string(), offset: 0, problem: format!("it {problem}") }.into()
 }
 
 /// Writes a layout's files.

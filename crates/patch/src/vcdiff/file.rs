@@ -64,7 +64,11 @@ impl<'a> FileReader<'a> {
         if indicator & APPLICATION_HEADER != 0 {
             let bytes = reader.number()?;
             reader.check("an application header", bytes, Bytes(64 << 10))?;
-            io::copy(&mut (&mut *reader.input).take(bytes), &mut io::sink()).map_err(VcdiffError::Input)?;
+            let copied =
+                io::copy(&mut (&mut *reader.input).take(bytes), &mut io::sink()).map_err(VcdiffError::Input)?;
+            if copied != bytes {
+                return Err(VcdiffError::Input(io::ErrorKind::UnexpectedEof.into()));
+            }
         }
         Ok(reader)
     }

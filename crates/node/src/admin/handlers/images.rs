@@ -177,13 +177,16 @@ fn problem(error: &ImagesError) -> Problem {
     let kind = match error {
         ImagesError::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ProblemKind::NotFound,
         ImagesError::Open { .. } => ProblemKind::Machine,
-        ImagesError::Image(error) => match error.blame() {
+        ImagesError::Image(error) | ImagesError::Source { source: error, .. } => match error.blame() {
             lighter_image::Blame::Source => ProblemKind::BadData,
             lighter_image::Blame::Machine => ProblemKind::Machine,
             lighter_image::Blame::Caller => ProblemKind::Request,
         },
         ImagesError::Store(error) => kind_of(error),
-        ImagesError::NoName { .. } | ImagesError::BadName { .. } | ImagesError::Exists(_) => ProblemKind::Request,
+        ImagesError::NoFile { .. }
+        | ImagesError::NoName { .. }
+        | ImagesError::BadName { .. }
+        | ImagesError::Exists(_) => ProblemKind::Request,
         ImagesError::Unknown(_) => ProblemKind::NotFound,
         ImagesError::Gone(_) => ProblemKind::Machine,
     };
