@@ -74,7 +74,7 @@ fn measure(bencher: &Bencher, transport: Transport, section: &mut Section) -> Re
     let own = |status: &Status| status.sent_bytes + status.received_bytes;
     let accounts = per_peer(own(&after) - own(&before));
     section.add(Row::new(figure("all protocols per peer"), accounts, "kbit/s").note(format!("bytes: {protocols}")));
-    let note = format!("{} packets, {} bytes at the interface", wire.packets, wire.total());
+    let note = format!("{} packets, {} bytes at the interface", wire.packets(), wire.total());
     section.add(Row::new(figure("everything on the wire per peer"), per_peer(wire.total()), "kbit/s").note(note));
     drop(fleet);
     Ok(std::fs::remove_dir_all(dir)?)

@@ -15,6 +15,8 @@ pub struct Namespace {
     pub name: String,
 }
 
+/// All namespaces of this program begin so; the process id follows.
+const PREFIX: &str = "lighter-bench-";
 /// Two addresses and a type (IEEE 802.3).
 const ETHERNET_HEADER: u64 = 14;
 
@@ -23,7 +25,20 @@ const ETHERNET_HEADER: u64 = 14;
 pub struct Counters {
     pub received: u64,
     pub sent: u64,
-    pub packets: u64,
+    pub packets_received: u64,
+    pub packets_sent: u64,
+}
+
+/// Removes the namespaces of runs that were killed: theirs are named by processes that are no more.
+fn remove_abandoned() -> Result<()> {
+    let listed = process::output(Command::new("ip").args(["netns", "list"]))?;
+    for name in listed.lines().filter_map(|line| line.split(' ').next()) {
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
+            process::output(Command::new("ip").args(["netns", "del", name]))?;
+        }
+    }
+    Ok(())
 }
 
 impl Counters {
@@ -31,7 +46,8 @@ impl Counters {
         Self {
             received: self.received - before.received,
             sent: self.sent - before.sent,
-            packets: self.packets - before.packets,
+            packets_received: self.packets_received - before.packets_received,
+            packets_sent: self.packets_sent - before.packets_sent,
         }
     }
 
@@ -40,9 +56,14 @@ impl Counters {
         self.received + self.sent
     }
 
-    /// The same without the Ethernet headers, which a cellular or satellite link does not have.
-    pub fn packets_total(self) -> u64 {
-        self.total() - ETHERNET_HEADER * self.packets
+    pub fn packets(self) -> u64 {
+        self.packets_received + self.packets_sent
+    }
+
+    /// Received and sent without the Ethernet headers, which a cellular or satellite link does not have.
+    pub fn ip(self) -> (u64, u64) {
+        let (received, sent) = (ETHERNET_HEADER * self.packets_received, ETHERNET_HEADER * self.packets_sent);
+        (self.received - received, self.sent - sent)
     }
 }
 
@@ -50,6 +71,9 @@ impl Counters {
 pub fn obstacle() -> Option<String> {
     if let Some(tool) = ["ip", "tc"].into_iter().find(|tool| !process::is_there(tool)) {
         return Some(format!("{tool} (of iproute2) is missing"));
+    }
+    if let Err(error) = remove_abandoned() {
+        eprintln!("bench: namespaces of an earlier run may be left: {error:#}");
     }
     let tried = Namespace::create("try").and_then(|namespace| {
         namespace.ip(&["link", "add", "try0", "type", "veth", "peer", "name", "try1"])?;
@@ -62,7 +86,7 @@ pub fn obstacle() -> Option<String> {
 impl Namespace {
     /// `role` tells the namespaces of this process apart.
     pub fn create(role: &str) -> Result<Self> {
-        let name = format!("lighter-bench-{}-{role}", std::process::id());
+        let name = format!("{PREFIX}{}-{role}", std::process::id());
         process::output(Command::new("ip").args(["netns", "add", &name]))?;
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"])?;
@@ -123,10 +147,11 @@ impl Namespace {
         let counters = Counters {
             received: count("rx", "bytes")?,
             sent: count("tx", "bytes")?,
-            packets: count("rx", "packets")? + count("tx", "packets")?,
+            packets_received: count("rx", "packets")?,
+            packets_sent: count("tx", "packets")?,
         };
         let largest_frame = 1514;
-        ensure!(counters.total() <= counters.packets * largest_frame, "offload is on at {device}: counters lie");
+        ensure!(counters.total() <= counters.packets() * largest_frame, "offload is on at {device}: counters lie");
         Ok(counters)
     }
 }

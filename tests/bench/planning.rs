@@ -18,6 +18,7 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
     }
     let example = || {
         let mut command = Command::new("cargo");
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
         command.args(["run", "--release", "--quiet", "-p", "lighter-engine", "--example", "planning"]);
         process::output(&mut command)
     };

@@ -80,9 +80,11 @@ fn measure(bencher: &Bencher, case: &Case, section: &mut Section) -> Result<()> 
     let note = format!("received {received:.0}, sent {sent:.0}; {:.0} datagrams lost", of(&|run| run.lost_datagrams));
     let row = Row::new(figure("Ethernet frames"), total, "bytes").beside("patch", patch, total / patch);
     section.add(if case.link == Link::Shaped { row.ratio_at_most(RATIO) } else { row }.note(note));
-    let packets = of(&|run| run.wire.packets_total());
+    let packets = of(&|run| run.wire.ip().0 + run.wire.ip().1);
+    let received = of(&|run| run.wire.ip().0);
     let row = Row::new(figure("IP packets"), packets, "bytes").beside("patch", patch, packets / patch);
-    section.add(row.note(format!("{:.0} packets", of(&|run| run.wire.packets))));
+    let note = format!("received alone: ratio {:.3}; {:.0} packets", received / patch, of(&|run| run.wire.packets()));
+    section.add(row.note(note));
     let accounts = |status: &Status| status.sent_bytes + status.received_bytes;
     let own = of(&|run| accounts(&run.after) - accounts(&run.before));
     let row = Row::new(figure("own accounts"), own, "bytes").beside("patch", patch, own / patch);

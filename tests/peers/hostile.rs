@@ -63,7 +63,8 @@ impl Codec for Raw {
 async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     io.read_to_end(&mut bytes).await?;
-    Ok(bytes)
+    // Nothing is a stream that was dropped without a word.
+    if bytes.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
 }
 
 #[derive(NetworkBehaviour)]

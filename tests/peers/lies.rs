@@ -189,12 +189,29 @@ fn check_passed_over(script: impl FnOnce(&[u8]) -> Script, words: &str) {
     wait_heard(victim, &peer);
     let events = pull_events(victim, "demo/app:1");
     assert_eq!(layer_from(&events), hub.peer_id);
+    assert!(peer.seen().questions > 1, "it was asked for more than its holdings");
     if !words.is_empty() {
         let retry = events.iter().find(|event| event["event"] == "retrying").expect("an attempt that failed");
         assert_eq!(retry["from"], peer.peer_id.as_str());
         assert!(retry["why"].as_str().unwrap().contains(words), "{retry}");
     }
     assert_eq!(victim.peer(&peer.peer_id).unwrap()["cut_off"], false);
+}
+
+#[test]
+fn a_peer_that_tells_a_wrong_length_makes_no_liars_of_others() {
+    let key = Keypair::generate_ed25519();
+    let fleet = fleet(std::slice::from_ref(&key));
+    let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
+    let tar = layer(1);
+    let short = card(&tar[..10], &images::sha256(&tar));
+    let refused = |_: &PatchRequest| framed(&PatchReply::Refused(Refusal::NotHeld));
+    let liar = Hostile::start(key, &victim.address, Script::bargain(vec![short], refused));
+    wait_heard(victim, &liar);
+    hub.import(fleet.folder.path(), &images::layout(&[tar]), "demo/app:1");
+    victim.wait_holdings(&hub.peer_id, 1);
+    assert_eq!(layer_from(&pull_events(victim, "demo/app:1")), hub.peer_id);
+    assert_eq!(victim.peer(&hub.peer_id).unwrap()["cut_off"], false);
 }
 
 fn claims(tar: &[u8]) -> Vec<lighter_types::Card> {
@@ -220,7 +237,7 @@ fn a_peer_that_stalls_in_a_frame_is_passed_over() {
             };
             Script { hangs: true, ..Script::bargain(claims(tar), half) }
         },
-        "stopped",
+        "it stalled",
     );
 }
 

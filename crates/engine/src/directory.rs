@@ -3,7 +3,8 @@
 //! Cards are kept once, however many peers hold the layer, and peers hold indices of them: a peer with 50 layers costs
 //! about 2 KB (docs/ENGINE.md has the measured figure). Invariants: `holders` of a card are exactly the peers that list
 //! it, in order; both lists are sorted; a card without holders is dropped. A card that two peers describe differently
-//! keeps the first description: it only steers predictions, and what arrives is checked against its digest.
+//! keeps the first description, for it only steers predictions, and what arrives is checked against its digest; but the
+//! larger length, for what arrives may not be longer: who tells too little must not make liars of the others.
 //!
 //! What a peer answers over its own connection outranks what gossip says of it: gossip lingers and is reordered, and the
 //! clock that dates a life may have been set back.
@@ -323,6 +324,9 @@ impl Directory {
 
     fn index_of(&mut self, card: &Card) -> Option<CardIndex> {
         if let Some(&index) = self.by_id.get(&card.diff_id) {
+            if let Some(known) = &mut self.cards[index as usize] {
+                known.card.tar_bytes = known.card.tar_bytes.max(card.tar_bytes);
+            }
             return Some(index);
         }
         if self.by_id.len() >= Settings::CARDS_MAX {

@@ -233,7 +233,11 @@ impl Fetcher {
             return Some(Outcome::Held { pulls, target: id });
         }
         let from = fetching.plan.peer;
-        let report = Report::Retrying { target: id, from, why: failure.to_string() };
+        let why = match (&failure, fetching.stop) {
+            (FetchFailure::Stopped, Stop::Stalled) => "it stalled".to_owned(),
+            _ => failure.to_string(),
+        };
+        let report = Report::Retrying { target: id, from, why };
         context.report_all(&target.pulls, &report);
         target.attempts += u32::from(failure != FetchFailure::Refused(Refusal::Busy));
         match failure {
