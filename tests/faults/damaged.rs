@@ -12,7 +12,7 @@ use crate::support::{Fleet, NodeProcess};
 /// Two releases of one layer, and the layers' DiffIds.
 fn releases() -> [(ImageFiles, String); 2] {
     let (first, second) = two_releases(1, 1 << 20);
-    [first, second].map(|tar| (images::layout(&[tar.clone()]), images::sha256(&tar)))
+    [first, second].map(|tar| (images::layout(std::slice::from_ref(&tar)), images::sha256(&tar)))
 }
 
 /// The file of a layer, somewhere in the store's folder for layers.

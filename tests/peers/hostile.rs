@@ -74,12 +74,17 @@ struct Behaviour {
     stream: libp2p_stream::Behaviour,
 }
 
+/// Answers a question, or never does.
+pub type Answers = Box<dyn FnMut(&Request) -> Option<Vec<u8>> + Send>;
+/// All that is sent on a patch stream after the request.
+pub type Says = Arc<dyn Fn(&PatchRequest) -> Vec<u8> + Send + Sync>;
+
 /// What a peer says.
 pub struct Script {
     /// The answer to a question; `None`: it never answers.
-    pub answer: Box<dyn FnMut(&Request) -> Option<Vec<u8>> + Send>,
+    pub answer: Answers,
     /// All that it sends on a patch stream after the request.
-    pub stream: Arc<dyn Fn(&PatchRequest) -> Vec<u8> + Send + Sync>,
+    pub stream: Says,
     /// Whether it leaves the stream open afterwards.
     pub hangs: bool,
 }
@@ -268,7 +273,7 @@ async fn live(
     }
 }
 
-async fn serve(mut stream: libp2p::Stream, says: Arc<dyn Fn(&PatchRequest) -> Vec<u8> + Send + Sync>, hangs: bool) {
+async fn serve(mut stream: libp2p::Stream, says: Says, hangs: bool) {
     let mut length = [0; 2];
     if stream.read_exact(&mut length).await.is_err() {
         return;

@@ -154,7 +154,7 @@ fn wrong_bytes_cut_the_sender_off_and_the_layer_comes_from_elsewhere() {
         let tar = layer(index);
         let card = card(&tar, &images::sha256(&tar));
         let name = format!("demo/app:{index}");
-        hub.import(&folder, &images::layout(&[tar.clone()]), &name);
+        hub.import(&folder, &images::layout(std::slice::from_ref(&tar)), &name);
         let liar = Hostile::start(key, &victim.address, Script::bargain(vec![card], move |ask| lie(&tar, ask)));
         wait_heard(victim, &liar);
         let events = pull_events(victim, &name);
@@ -184,7 +184,7 @@ fn check_passed_over(script: impl FnOnce(&[u8]) -> Script, words: &str) {
     let fleet = fleet(std::slice::from_ref(&key));
     let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
     let tar = layer(1);
-    hub.import(fleet.folder.path(), &images::layout(&[tar.clone()]), "demo/app:1");
+    hub.import(fleet.folder.path(), &images::layout(std::slice::from_ref(&tar)), "demo/app:1");
     let peer = Hostile::start(key, &victim.address, script(&tar));
     wait_heard(victim, &peer);
     let events = pull_events(victim, "demo/app:1");
@@ -307,7 +307,7 @@ fn a_manifest_with_another_digest_cuts_the_sender_off() {
     fleet.start();
     let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
     let (tar, other) = (layer(1), layer(2));
-    let manifest = hub.import(fleet.folder.path(), &images::layout(&[tar.clone()]), "demo/app:1");
+    let manifest = hub.import(fleet.folder.path(), &images::layout(std::slice::from_ref(&tar)), "demo/app:1");
     // A whole image, and not the one that was asked for.
     let wrong = images::to_bytes(&images::layout(&[other]).manifest());
     let script = then(&tar, Some(Answer::Blob(wrong).encode().expect("a small answer")));
@@ -327,7 +327,7 @@ fn a_release_that_is_not_signed_by_a_publisher_is_not_believed() {
     let fleet = fleet(std::slice::from_ref(&key));
     let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
     let tar = layer(1);
-    let good = hub.import(fleet.folder.path(), &images::layout(&[tar.clone()]), "demo/app:1");
+    let good = hub.import(fleet.folder.path(), &images::layout(std::slice::from_ref(&tar)), "demo/app:1");
     let bad = hub.import(fleet.folder.path(), &images::layout(&[layer(2)]), "demo/other:1");
     let release = Release {
         reference: "demo/app:1".parse().expect("a reference"),

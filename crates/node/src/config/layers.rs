@@ -201,7 +201,7 @@ fn nearest(key: &str, known: &[String]) -> Option<String> {
         strsim::jaro_winkler(key, candidate).max(strsim::jaro_winkler(&last(key), &last(candidate)) * 0.95)
     };
     let best = known.iter().map(|candidate| (similarity(candidate), candidate)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > 0.75).then(|| best.1.clone())
+    (best.0 > 0.8).then(|| best.1.clone())
 }
 
 /// The line of a key in the file, 1 if it is written in a way that is not found.

@@ -52,7 +52,7 @@ fn later_sources_win_and_are_named() {
 #[test]
 fn what_is_wrong_is_said_with_place_and_remedy() {
     check_error("[network]\n\nlisten_on = []\n", &[], &[], &[":3", "unknown key", "network.listen"]);
-    check_error("sight = \"a\"\n", &[], &[], &[":1", "site"]);
+    check_error("sites = \"a\"\n", &[], &[], &[":1", "site"]);
     check_error("", &[("LIGHTER_FLEET_OPN", "true")], &[], &["environment", "LIGHTER_FLEET_OPEN"]);
     check_error("[network]\nupload_max = \"fast\"\n", &[], &[], &[":2", "network.upload_max", "20 Mbit/s"]);
     check_error("[network]\nmdns = 3\n", &[], &[], &[":2", "network.mdns", "bool"]);
