@@ -1,12 +1,13 @@
 //! What the state machines share during a step: the moment, the beliefs, and where effects go.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lighter_types::{DiffId, Moment, PeerId};
 use lighter_wire::Request;
 
 use crate::directory::{Directory, Peer};
-use crate::event::{AskId, Effect, Offence, PullId, Report};
+use crate::event::{AskId, Effect, Offence, PullId, Report, Wanted};
 use crate::holdings::Holdings;
 use crate::settings::Settings;
 
@@ -95,6 +96,14 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// How long somebody who knows an image is waited for. A release that is known here already is good enough if nobody
+    /// is there to tell of a newer one.
+    pub fn patience(&self, wanted: &Wanted) -> Duration {
+        let is_known = matches!(wanted, Wanted::Name { known: Some(_), .. });
+        let is_alone = !self.directory.peers().any(|(_, peer)| peer.is_connected());
+        if is_known && is_alone { Settings::RESOLVE_GRACE } else { self.settings.patience }
+    }
+
     pub fn ask(&mut self, to: PeerId, purpose: Purpose, request: Request) -> AskId {
         let ask = AskId(self.asks.next);
         self.asks.next += 1;

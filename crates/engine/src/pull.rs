@@ -103,11 +103,7 @@ impl Pulls {
             context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
             return;
         }
-        // What is known here already is good enough if nobody is there to tell of something newer.
-        let is_known = matches!(&wanted, Wanted::Name { known: Some(_), .. });
-        let is_alone = !context.directory.peers().any(|(_, peer)| peer.is_connected());
-        let patience = if is_known && is_alone { Settings::RESOLVE_GRACE } else { context.settings.patience };
-        let until = context.now + patience;
+        let until = context.now + context.patience(&wanted);
         let resolving = State::Resolving { waiting: BTreeSet::new(), round: Round::new(until) };
         let new = match wanted {
             Wanted::Name { reference, known } => Pull {

@@ -76,6 +76,11 @@ pub fn swarm(config: &Config, identity: &Identity, accountant: &Accountant) -> R
     Ok(swarm)
 }
 
+/// What a QUIC peer may send on a stream before it is read, twice that on a connection. libp2p's 10 MB let a fast sender
+/// overrun a socket's usual buffer of 208 KiB, and up to half of a patch was sent again (docs/BENCHMARKS.md, "wire").
+/// 1 MiB fills 14 Mbit/s at a satellite's 600 ms.
+const QUIC_STREAM_BYTES: u32 = 1 << 20;
+
 /// A boxed error as libp2p's builder wants it.
 type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -83,8 +88,11 @@ fn transport(
     keys: &libp2p::identity::Keypair,
     accountant: &Accountant,
 ) -> Result<libp2p::core::transport::Boxed<(libp2p::PeerId, StreamMuxerBox)>, SetupError> {
-    let quic = libp2p::quic::tokio::Transport::new(libp2p::quic::Config::new(keys))
-        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let mut quic = libp2p::quic::Config::new(keys);
+    quic.max_stream_data = QUIC_STREAM_BYTES;
+    quic.max_connection_data = QUIC_STREAM_BYTES * 2;
+    let quic =
+        libp2p::quic::tokio::Transport::new(quic).map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(libp2p::noise::Config::new(keys)?)
