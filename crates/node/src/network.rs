@@ -76,9 +76,9 @@ pub fn swarm(config: &Config, identity: &Identity, accountant: &Accountant) -> R
     Ok(swarm)
 }
 
-/// What a QUIC peer may send on a stream before it is read, twice that on a connection. libp2p's 10 MB let a fast sender
-/// overrun a socket's usual buffer of 208 KiB, and up to half of a patch was sent again (docs/BENCHMARKS.md, "wire").
-/// 1 MiB fills 14 Mbit/s at a satellite's 600 ms.
+/// What a QUIC peer may send on a stream before it is read, twice that on a connection: 1 MiB fills 14 Mbit/s at a
+/// satellite's 600 ms. libp2p's 10 MB would hold that much memory for each stream, and help a fast sender to overrun a
+/// socket's usual buffer of 208 KiB (docs/BENCHMARKS.md, "wire").
 const QUIC_STREAM_BYTES: u32 = 1 << 20;
 
 /// A boxed error as libp2p's builder wants it.
