@@ -8,7 +8,7 @@ use crate::error::ImageError;
 use crate::files::{Files, OpenFile, relative_path};
 use crate::limits::ARCHIVE_ENTRIES_MAX;
 use crate::media::LayerMedia;
-use crate::tar::{EntryKind, TarError, TarReader};
+use lighter_tar::{EntryKind, TarError, TarReader};
 
 /// How many links may lead to a file: `docker save` uses one.
 const LINKS_MAX: u32 = 8;

@@ -22,7 +22,6 @@ mod open;
 mod platform;
 mod sample;
 mod scan;
-pub mod tar;
 #[cfg(test)]
 mod testing;
 

@@ -52,7 +52,7 @@ impl MemoryFiles {
     pub(crate) fn to_archive(&self) -> Vec<u8> {
         let mut tar = Vec::new();
         for (path, bytes) in &self.0 {
-            tar.extend(tar_entry(path, b'0', bytes, ""));
+            tar.extend(lighter_tar::entry(path, b'0', bytes, ""));
         }
         tar.extend([0; 1024]);
         tar
@@ -140,32 +140,9 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A ustar entry with its content and padding.
-pub(crate) fn tar_entry(path: &str, type_flag: u8, content: &[u8], link: &str) -> Vec<u8> {
-    let mut block = [0u8; 512];
-    block[..path.len()].copy_from_slice(path.as_bytes());
-    block[100..108].copy_from_slice(b"0000644\0");
-    block[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
-    block[156] = type_flag;
-    block[157..157 + link.len()].copy_from_slice(link.as_bytes());
-    block[257..265].copy_from_slice(b"ustar\x0000");
-    seal(&mut block);
-    let mut entry = block.to_vec();
-    entry.extend(content);
-    entry.resize(entry.len().next_multiple_of(512), 0);
-    entry
-}
-
-/// Puts the right checksum into a header.
-pub(crate) fn seal(block: &mut [u8]) {
-    block[148..156].fill(b' ');
-    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-}
-
 /// A tar of one file with this text, some way longer than TLSH's minimum.
 pub(crate) fn small_tar(text: &str) -> Vec<u8> {
-    let mut tar = tar_entry("etc/text", b'0', text.repeat(100).as_bytes(), "");
+    let mut tar = lighter_tar::entry("etc/text", b'0', text.repeat(100).as_bytes(), "");
     tar.extend([0; 1024]);
     tar
 }

@@ -9,10 +9,10 @@ use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lighter_image::tar::{EntryKind, TarReader};
 use lighter_image::{
     ArchiveFiles, Files, ImportedImage, LayerFormat, LayoutWriter, Limits, OpenFile, Selector, export_image, open_image,
 };
+use lighter_tar::{EntryKind, TarReader};
 
 type TestResult = Result<(), Box<dyn Error>>;
 type Imported = Result<(ImportedImage, Vec<Vec<u8>>), Box<dyn Error>>;

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use super::*;
-use crate::testing::{compress, layout, small_tar, tar_entry};
+use crate::testing::{compress, layout, small_tar};
 
 fn open(bytes: Vec<u8>) -> Result<ArchiveFiles<Cursor<Vec<u8>>>, ImageError> {
     ArchiveFiles::open("image.tar", Cursor::new(bytes))
@@ -46,7 +46,7 @@ fn an_empty_archive_is_an_image_of_no_kind() {
 
 #[test]
 fn names_are_found_as_written_and_with_a_dot() {
-    let tar = [tar_entry("./a", b'0', b"one", ""), tar_entry("b/c", b'0', b"two", "")].concat();
+    let tar = [lighter_tar::entry("./a", b'0', b"one", ""), lighter_tar::entry("b/c", b'0', b"two", "")].concat();
     let mut archive = open(tar).unwrap();
     assert_eq!(read(&mut archive, "a"), Ok(Some(b"one".to_vec())));
     assert_eq!(read(&mut archive, "b/c"), Ok(Some(b"two".to_vec())));
@@ -56,12 +56,12 @@ fn names_are_found_as_written_and_with_a_dot() {
 #[test]
 fn names_that_leave_the_archive_are_out_of_reach_and_doubles_are_refused() {
     let tar = [
-        tar_entry("../a", b'0', b"x", ""),
-        tar_entry("/b", b'0', b"x", ""),
-        tar_entry("c", b'0', b"x", ""),
-        tar_entry("./c", b'0', b"y", ""),
-        tar_entry("d", b'2', b"", "e/../c/../f"),
-        tar_entry("f", b'0', b"z", ""),
+        lighter_tar::entry("../a", b'0', b"x", ""),
+        lighter_tar::entry("/b", b'0', b"x", ""),
+        lighter_tar::entry("c", b'0', b"x", ""),
+        lighter_tar::entry("./c", b'0', b"y", ""),
+        lighter_tar::entry("d", b'2', b"", "e/../c/../f"),
+        lighter_tar::entry("f", b'0', b"z", ""),
     ];
     let mut archive = open(tar.concat()).unwrap();
     assert_eq!(read(&mut archive, "a"), Ok(None));
@@ -74,7 +74,7 @@ fn names_that_leave_the_archive_are_out_of_reach_and_doubles_are_refused() {
 fn too_many_entries_are_refused() {
     let mut tar = Vec::new();
     for index in 0..=ARCHIVE_ENTRIES_MAX {
-        tar.extend(tar_entry(&format!("{index}"), b'0', b"", ""));
+        tar.extend(lighter_tar::entry(&format!("{index}"), b'0', b"", ""));
     }
     assert!(open(tar).unwrap_err().to_string().contains("number of entries"));
 }

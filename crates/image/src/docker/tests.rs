@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::limits::Limits;
 use crate::open::open_image;
-use crate::testing::{MemoryFiles, check_refused, compress, docker_archive, import, layout, small_tar, tar_entry};
+use crate::testing::{MemoryFiles, check_refused, compress, docker_archive, import, layout, small_tar};
 use crate::{ArchiveFiles, ImageError};
 
 fn layers() -> Vec<Vec<u8>> {
@@ -115,8 +115,10 @@ fn links_within_the_archive_are_followed() {
     let mut files = docker_archive(&same);
     files.0.remove("1/layer.tar");
     files.0.remove("2/layer.tar");
-    let links =
-        [tar_entry("1/layer.tar", b'2', b"", "../0/layer.tar"), tar_entry("2/layer.tar", b'1', b"", "0/layer.tar")];
+    let links = [
+        lighter_tar::entry("1/layer.tar", b'2', b"", "../0/layer.tar"),
+        lighter_tar::entry("2/layer.tar", b'1', b"", "0/layer.tar"),
+    ];
     assert_eq!(import(archive_with(&links, &files), Limits::default()).unwrap(), same);
 }
 
@@ -130,7 +132,7 @@ fn other_links_are_refused() {
     ] {
         let mut files = docker_archive(&layers());
         files.0.remove("1/layer.tar");
-        let archive = archive_with(&[tar_entry("1/layer.tar", b'2', b"", link)], &files);
+        let archive = archive_with(&[lighter_tar::entry("1/layer.tar", b'2', b"", link)], &files);
         let error = import(archive, Limits::default()).unwrap_err().to_string();
         assert!(error.contains(words), "{link}: {error}");
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::limits::Limits;
 use crate::media::LayerMedia;
 use crate::open::{Selector, open_image};
-use crate::testing::{layout, small_tar, tar_entry};
+use crate::testing::{layout, small_tar};
 
 fn noise(bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
@@ -85,11 +85,11 @@ fn a_missing_layer_is_told() {
 #[test]
 fn hostile_tars_are_imported_as_bytes() {
     let tars = [
-        tar_entry("../../../etc/passwd", b'0', b"root::0:0", ""),
-        tar_entry("a", b'2', b"", "/etc/shadow"),
-        tar_entry("a", b'S', &[0; 2000], ""),
-        tar_entry("l", b'L', &vec![b'a'; 70_000], ""),
-        [tar_entry("a", b'0', b"x", ""), vec![0; 1024], noise(3000)].concat(),
+        lighter_tar::entry("../../../etc/passwd", b'0', b"root::0:0", ""),
+        lighter_tar::entry("a", b'2', b"", "/etc/shadow"),
+        lighter_tar::entry("a", b'S', &[0; 2000], ""),
+        lighter_tar::entry("l", b'L', &vec![b'a'; 70_000], ""),
+        [lighter_tar::entry("a", b'0', b"x", ""), vec![0; 1024], noise(3000)].concat(),
         noise(5000),
         Vec::new(),
     ];

@@ -9,10 +9,13 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+mod entry;
 mod header;
 mod pax;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
+
+pub use entry::{entry, seal};
 
 use header::Header;
 use pax::PaxRecords;

@@ -5,7 +5,6 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{seal, tar_entry};
 
 fn walk(bytes: &[u8]) -> (Vec<TarEntry>, Option<String>) {
     let mut tar = TarReader::new(bytes);
@@ -46,21 +45,21 @@ fn pax(records: &[(&str, &str)]) -> Vec<u8> {
         let length = (rest.len()..).find(|n| n.to_string().len() + rest.len() == *n).unwrap();
         content.extend(format!("{length}{rest}").bytes());
     }
-    tar_entry("PaxHeaders/x", b'x', &content, "")
+    super::entry("PaxHeaders/x", b'x', &content, "")
 }
 
 #[test]
 fn every_kind_of_entry_is_told() {
     let tar = [
-        tar_entry("etc/", b'5', b"", ""),
-        tar_entry("etc/a", b'0', &[7; 1000], ""),
-        tar_entry("etc/b", 0, b"v7", ""),
-        tar_entry("etc/c", b'1', b"", "etc/a"),
-        tar_entry("etc/d", b'2', b"", "../../../etc/passwd"),
-        tar_entry("dev/null", b'3', b"", ""),
-        tar_entry("dev/sda", b'4', b"", ""),
-        tar_entry("run/fifo", b'6', b"", ""),
-        tar_entry("x", b'Z', b"vendor", ""),
+        super::entry("etc/", b'5', b"", ""),
+        super::entry("etc/a", b'0', &[7; 1000], ""),
+        super::entry("etc/b", 0, b"v7", ""),
+        super::entry("etc/c", b'1', b"", "etc/a"),
+        super::entry("etc/d", b'2', b"", "../../../etc/passwd"),
+        super::entry("dev/null", b'3', b"", ""),
+        super::entry("dev/sda", b'4', b"", ""),
+        super::entry("run/fifo", b'6', b"", ""),
+        super::entry("x", b'Z', b"vendor", ""),
         vec![0; 1024],
     ];
     let expected = [
@@ -79,7 +78,8 @@ fn every_kind_of_entry_is_told() {
 
 #[test]
 fn offsets_lead_to_the_content() {
-    let tar = [tar_entry("a", b'0', b"first", ""), pax(&[("path", "b/long")]), tar_entry("b", b'0', b"second", "")];
+    let tar =
+        [super::entry("a", b'0', b"first", ""), pax(&[("path", "b/long")]), super::entry("b", b'0', b"second", "")];
     let (entries, _) = walk(&tar.concat());
     let bytes = tar.concat();
     assert_eq!((entries[0].header_offset, entries[0].content_offset), (0, 512));
@@ -99,15 +99,15 @@ fn long_names_come_from_gnu_and_pax_headers() {
     let long = "d/".repeat(2000) + "file";
     let target = "t/".repeat(300);
     let tar = [
-        tar_entry("././@LongLink", b'L', format!("{long}\0").as_bytes(), ""),
-        tar_entry("././@LongLink", b'K', format!("{target}\0").as_bytes(), ""),
-        tar_entry("d/d/d", b'2', b"", "t/t"),
+        super::entry("././@LongLink", b'L', format!("{long}\0").as_bytes(), ""),
+        super::entry("././@LongLink", b'K', format!("{target}\0").as_bytes(), ""),
+        super::entry("d/d/d", b'2', b"", "t/t"),
         pax(&[("path", &long), ("linkpath", &target), ("mtime", "1.5")]),
-        tar_entry("short", b'1', b"", "short"),
+        super::entry("short", b'1', b"", "short"),
         pax(&[("size", "3")]),
-        tar_entry("sized", b'0', b"abc", ""),
-        tar_entry("g", b'g', b"19 comment=released\n", ""),
-        tar_entry("../../escape", b'0', b"x", ""),
+        super::entry("sized", b'0', b"abc", ""),
+        super::entry("g", b'g', b"19 comment=released\n", ""),
+        super::entry("../../escape", b'0', b"x", ""),
     ];
     let expected = [
         (&*long, EntryKind::SymbolicLink, &*target, 0),
@@ -121,20 +121,21 @@ fn long_names_come_from_gnu_and_pax_headers() {
 
 #[test]
 fn sparse_files_are_told() {
-    let mut old = tar_entry("old", b'S', &[1; 600], "");
+    let mut old = super::entry("old", b'S', &[1; 600], "");
     old[482] = 1;
     seal(&mut old[..512]);
     let mut map = vec![0; 1024];
     map[504] = 1;
     let content = old.split_off(512);
     let records = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.name", "real")];
-    let tar = [old, map, content, pax(&records), tar_entry("GNUSparseFile.1/real", b'0', &[2; 512], ""), vec![0; 1024]];
+    let tar =
+        [old, map, content, pax(&records), super::entry("GNUSparseFile.1/real", b'0', &[2; 512], ""), vec![0; 1024]];
     check(&tar.concat(), &[("old", EntryKind::SparseFile, "", 600), ("real", EntryKind::SparseFile, "", 512)]);
 }
 
 #[test]
 fn prefixes_and_large_numbers_are_read() {
-    let mut entry = tar_entry("name", b'0', b"12345", "");
+    let mut entry = super::entry("name", b'0', b"12345", "");
     entry[345..351].copy_from_slice(b"prefix");
     entry[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
     seal(&mut entry[..512]);
@@ -143,7 +144,7 @@ fn prefixes_and_large_numbers_are_read() {
 
 #[test]
 fn the_end_may_be_cut_or_followed_by_garbage() {
-    let entry = tar_entry("a", b'0', b"12345", "");
+    let entry = super::entry("a", b'0', b"12345", "");
     let expected = [("a", EntryKind::File, "", 5)];
     check(&entry, &expected);
     check(&entry[..517], &expected);
@@ -159,18 +160,18 @@ fn check_refused(bytes: &[u8], words: &str) {
 
 #[test]
 fn damage_and_lies_end_the_walk() {
-    let entry = tar_entry("a", b'0', b"12345", "");
+    let entry = super::entry("a", b'0', b"12345", "");
     check_refused(b"garbage", "the bytes end within a header");
     check_refused(&[b'x'; 512], "byte 0: wrong header checksum");
     check_refused(&[&entry[..], &[b'x'; 512]].concat(), "byte 1024: wrong header checksum");
     check_refused(&entry[..515], "the bytes end within a file");
-    check_refused(&tar_entry("l", b'L', b"name", ""), "headers without their entry");
-    check_refused(&tar_entry("x", b'x', b"99 path=a\n", ""), "malformed pax records");
-    check_refused(&tar_entry("l", b'L', &vec![b'a'; 70_000], ""), "a name over the limit of 65536 bytes");
-    check_refused(&tar_entry("x", b'x', &vec![b'a'; 2 << 20], ""), "a pax header over the limit of 1048576 bytes");
-    check_refused(&tar_entry("l", b'L', b"name", "").repeat(40), "too many headers before one entry");
+    check_refused(&super::entry("l", b'L', b"name", ""), "headers without their entry");
+    check_refused(&super::entry("x", b'x', b"99 path=a\n", ""), "malformed pax records");
+    check_refused(&super::entry("l", b'L', &vec![b'a'; 70_000], ""), "a name over the limit of 65536 bytes");
+    check_refused(&super::entry("x", b'x', &vec![b'a'; 2 << 20], ""), "a pax header over the limit of 1048576 bytes");
+    check_refused(&super::entry("l", b'L', b"name", "").repeat(40), "too many headers before one entry");
     for size in [*b"99999999999\0", *b"777777777777", [0xff; 12], *b"-0000000001\0"] {
-        let mut lying = tar_entry("a", b'0', b"12345", "");
+        let mut lying = super::entry("a", b'0', b"12345", "");
         lying[124..136].copy_from_slice(&size);
         seal(&mut lying[..512]);
         assert!(walk(&lying).1.is_some());
@@ -183,8 +184,8 @@ proptest! {
     #[test]
     fn nothing_panics(at in 0usize..4096, value in any::<u8>(), cut in 0usize..4096) {
         let mut tar = [
-            pax(&[("path", "long"), ("size", "9")]), tar_entry("a", b'0', b"123456789", ""),
-            tar_entry("l", b'L', b"name\0", ""), tar_entry("s", b'S', &[1; 100], ""),
+            pax(&[("path", "long"), ("size", "9")]), super::entry("a", b'0', b"123456789", ""),
+            super::entry("l", b'L', b"name\0", ""), super::entry("s", b'S', &[1; 100], ""),
         ].concat();
         let at = at % tar.len();
         tar[at] = value;
