@@ -37,6 +37,7 @@ test: setup
 lint: setup
 	@cargo fmt --all --check
 	@cargo clippy --release --workspace --all-targets -- -D warnings
+	@cargo fetch --locked --quiet
 	@cargo deny --offline check licenses bans sources
 
 check: lint test
