@@ -190,6 +190,12 @@ pub enum PatchCommand {
         base: Vec<PathBuf>,
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// How much time the patch is worth.
+        #[arg(long, value_enum, default_value_t = PatchEffort::Default)]
+        effort: PatchEffort,
+        /// Make the patch of VCDIFF, larger and slower, which `patch export` can write for stock xdelta3.
+        #[arg(long, conflicts_with = "effort")]
+        vcdiff: bool,
         /// The most memory that encoding takes, at least 256 MiB.
         #[arg(long, value_name = "SIZE", default_value = "1 GiB")]
         memory: String,
@@ -214,7 +220,7 @@ pub enum PatchCommand {
         #[arg(long)]
         frames: bool,
     },
-    /// Write a patch as a VCDIFF file that `xdelta3 -d -s BASE` decodes.
+    /// Write a patch made with --vcdiff as a VCDIFF file that `xdelta3 -d -s BASE` decodes.
     Export {
         #[arg(long, value_name = "FILE")]
         patch: PathBuf,
@@ -233,6 +239,13 @@ pub enum PatchCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum PatchEffort {
+    Fast,
+    Default,
+    Max,
 }
 
 #[derive(Subcommand)]

@@ -1,9 +1,9 @@
 //! From a frame's payload back to its range of the target: check first, then decode.
 
-use lighter_types::{Blake3, Bytes};
+use lighter_types::Blake3;
 
-use crate::base_cache::BaseCache;
 use crate::codec::{self, CodecError};
+use crate::delta::{Piece, Rebuilt};
 use crate::{ApplyError, Frame, Header, ReadAt};
 
 /// Checks that `payload` is the one that the header names for frame `index`.
@@ -22,58 +22,94 @@ pub fn verify_frame(header: &Header, index: u32, payload: &[u8]) -> Result<(), A
     Ok(())
 }
 
-/// Rebuilds the range of the target that frame `index` stands for: checks the payload as [`verify_frame`] does, decodes
-/// it, and leaves exactly the frame's `target_bytes` bytes in `out`, whose former content is dropped. `bases` are
-/// readers of the header's bases, in its order. Frames may be applied in any order, and on several threads.
+/// A range of the target that a frame stands for: decoded bytes, and ranges of bases that are read when they are wanted.
+pub struct RebuiltRange {
+    rebuilt: Rebuilt,
+    /// The piece that is read next, and how much of it was read.
+    piece: usize,
+    done: u64,
+}
+
+impl RebuiltRange {
+    /// The next bytes of the range, as many as fit into `buffer`; 0 at its end. `bases` are those given to
+    /// [`apply_frame`].
+    ///
+    /// # Errors
+    /// [`ApplyError::BaseRead`].
+    pub fn read(&mut self, header: &Header, bases: &[&dyn ReadAt], buffer: &mut [u8]) -> Result<usize, ApplyError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let Some(piece) = self.rebuilt.pieces.get(self.piece) else { break };
+            let left = &mut buffer[filled..];
+            let (count, whole) =
+                match piece {
+                    Piece::Material(range) => {
+                        let part = &self.rebuilt.material[range.clone()][self.done as usize..];
+                        let count = part.len().min(left.len());
+                        left[..count].copy_from_slice(&part[..count]);
+                        (count, range.len() as u64)
+                    }
+                    Piece::Base { index, offset, bytes } => {
+                        let count = (bytes - self.done).min(left.len() as u64) as usize;
+                        let offset = offset + self.done;
+                        bases[*index].read_exact_at(&mut left[..count], offset).map_err(|source| {
+                            ApplyError::BaseRead { diff_id: header.bases()[*index].diff_id, offset, source }
+                        })?;
+                        (count, *bytes)
+                    }
+                };
+            filled += count;
+            self.done += count as u64;
+            if self.done == whole {
+                self.piece += 1;
+                self.done = 0;
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// Rebuilds the range of the target that frame `index` stands for: checks the payload as [`verify_frame`] does, and
+/// decodes it. `bases` are readers of the header's bases, in its order. Frames may be applied in any order, and on several
+/// threads.
 ///
 /// A base that has the right length and the wrong bytes gives wrong bytes: only the sha256 of the whole target tells.
 ///
-/// Allocates at most 48 MiB beside `payload`, 16 MiB of it in `out`, which is worth using again for the next frame.
+/// Allocates at most 48 MiB beside `payload`, at most 24 MiB of it in what is returned.
 ///
 /// # Errors
-/// See [`ApplyError::blame`]. After an error `out` holds nothing of use.
+/// See [`ApplyError::blame`].
 pub fn apply_frame(
     header: &Header,
     index: u32,
     payload: &[u8],
     bases: &[&dyn ReadAt],
-    out: &mut Vec<u8>,
-) -> Result<(), ApplyError> {
+) -> Result<RebuiltRange, ApplyError> {
     verify_frame(header, index, payload)?;
     let frame = frame(header, index)?;
     if bases.len() != header.bases().len() {
         return Err(ApplyError::BaseCount { expected: header.bases().len(), found: bases.len() });
     }
-    let base = match frame.base {
-        None => None,
-        Some(number) => Some(open_base(header, number, bases)?),
-    };
-    let target_bytes = frame.target_bytes as usize;
-    out.clear();
-    out.try_reserve_exact(target_bytes)
-        .map_err(|_| ApplyError::Memory { frame: index, needed: Bytes(target_bytes as u64) })?;
-    codec::decode(frame.codec, payload, target_bytes, base, out).map_err(|error| match error {
-        CodecError::Damaged(what) => ApplyError::Damaged { frame: index, codec: frame.codec, what },
-        CodecError::Unsupported => ApplyError::CodecUnsupported { frame: index, codec: frame.codec },
-        CodecError::Base { offset, source } => {
-            let diff_id = header.bases()[usize::from(frame.base.unwrap_or_default())].diff_id;
-            ApplyError::BaseRead { diff_id, offset, source }
+    for (base, entry) in bases.iter().zip(header.bases()) {
+        if base.len() != entry.bytes {
+            return Err(ApplyError::BaseLength { diff_id: entry.diff_id, expected: entry.bytes, found: base.len() });
         }
-    })
+    }
+    let first = frame.base.map_or(0, usize::from);
+    let rebuilt =
+        codec::decode(frame.codec, payload, frame.target_bytes, &bases[first..]).map_err(|error| match error {
+            CodecError::Damaged(what) => ApplyError::Damaged { frame: index, codec: frame.codec, what },
+            CodecError::Unsupported | CodecError::Target { .. } => {
+                ApplyError::CodecUnsupported { frame: index, codec: frame.codec }
+            }
+            CodecError::Memory { needed } => ApplyError::Memory { frame: index, needed },
+            CodecError::Base { base, offset, source } => {
+                ApplyError::BaseRead { diff_id: header.bases()[first + base].diff_id, offset, source }
+            }
+        })?;
+    Ok(RebuiltRange { rebuilt, piece: 0, done: 0 })
 }
 
 fn frame(header: &Header, index: u32) -> Result<&Frame, ApplyError> {
     header.frame(index).ok_or(ApplyError::NoSuchFrame { frame: index, frames: header.frames().len() as u32 })
-}
-
-/// A reader of one base, whose length is what the header says.
-fn open_base<'a>(header: &Header, number: u8, bases: &[&'a dyn ReadAt]) -> Result<BaseCache<'a>, ApplyError> {
-    let number = usize::from(number);
-    // Header and list have the same length, and a header's frames name bases of its table.
-    let (base, entry) = (BaseCache::new(bases[number]), header.bases()[number]);
-    if base.bytes() != entry.bytes.0 {
-        let found = Bytes(base.bytes());
-        return Err(ApplyError::BaseLength { diff_id: entry.diff_id, expected: entry.bytes, found });
-    }
-    Ok(base)
 }

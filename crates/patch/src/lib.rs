@@ -17,6 +17,9 @@
 mod apply;
 mod base_cache;
 mod codec;
+mod compare;
+mod delta;
+mod differ;
 mod encode;
 mod error;
 mod header;
@@ -29,12 +32,12 @@ mod varint;
 pub mod vcdiff;
 mod xdelta3;
 
-pub use apply::{apply_frame, verify_frame};
+pub use apply::{RebuiltRange, apply_frame, verify_frame};
 pub use encode::{Patch, Source, encode, encode_to};
 pub use error::{ApplyError, Blame, EncodeError, HeaderError};
 pub use header::{
-    BASES_MAX, Base, CodecId, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX, Frame, HEADER_BYTES_MAX,
-    Header, VERSION,
+    BASES_MAX, Base, CodecId, DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX,
+    Frame, HEADER_BYTES_MAX, Header, VERSION,
 };
 pub use read_at::ReadAt;
-pub use settings::Settings;
+pub use settings::{Effort, Method, Settings};

@@ -7,7 +7,7 @@ use crate::matcher::{SEGMENT_BYTES_MAX, matching_bytes};
 
 /// Raised whenever the same settings give other bytes: a change in the planner, in a codec, or in the version of
 /// xdelta3, zstd or lzma-rust2. `tests/golden.rs` fails when it should have been raised.
-const ENCODER_VERSION: u32 = 1;
+const ENCODER_VERSION: u32 = 2;
 
 /// Largest window of a base that is indexed at once, whatever the memory: xdelta3 counts positions in 32 bits, and its
 /// table has at most 2^28 slots.
@@ -15,13 +15,35 @@ const WINDOW_BITS_MAX: u32 = 30;
 /// Smallest memory that [`Settings`] takes: a window of 64 MiB.
 const MEMORY_BYTES_MIN: Bytes = Bytes(256 << 20);
 
+/// How much time a patch is worth. Each makes smaller patches than the one before, and takes longer to encode and apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effort {
+    Fast,
+    #[default]
+    Default,
+    Max,
+}
+
+/// Which codec a patch is made with. Changes the patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The delta codec: smaller and faster.
+    Delta(Effort),
+    /// VCDIFF by xdelta3, which can be exported for the stock tool without the base.
+    Vcdiff,
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::Delta(Effort::Default)
+    }
+}
+
 /// How to encode. `Default` is what docs/PATCH.md measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How hard xdelta3 looks for copies, 1 to 9. Changes the patch.
-    pub xdelta3_level: u8,
-    /// zstd's level for frames without a base, 1 to 22. Changes the patch.
-    pub zstd_level: u8,
+    /// The codec, and its effort. Changes the patch.
+    pub method: Method,
     /// Most memory that encoding takes, at least 256 MiB. It sets the window of a base that is indexed at once (a power
     /// of two: 256 MiB from 1 GiB of memory on), which changes the patch of bases that are larger than the window.
     pub memory_bytes_max: Bytes,
@@ -31,7 +53,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { xdelta3_level: 9, zstd_level: 19, memory_bytes_max: Bytes(1 << 30), threads: 2 }
+        Self { method: Method::default(), memory_bytes_max: Bytes(1 << 30), threads: 2 }
     }
 }
 
@@ -39,10 +61,13 @@ impl Settings {
     /// A number for everything in the settings that changes a patch, and for the encoder's version: the third part of a
     /// patch-cache key, after the target and the bases. Memory counts by the window that it gives; threads do not.
     pub fn id(&self) -> u32 {
-        ENCODER_VERSION << 24
-            | u32::from(self.xdelta3_level) << 16
-            | u32::from(self.zstd_level) << 8
-            | self.window_bytes().trailing_zeros()
+        let method = match self.method {
+            Method::Vcdiff => 0,
+            Method::Delta(Effort::Fast) => 1,
+            Method::Delta(Effort::Default) => 2,
+            Method::Delta(Effort::Max) => 3,
+        };
+        ENCODER_VERSION << 24 | method << 16 | self.window_bytes().trailing_zeros()
     }
 
     /// Largest part of a base that is indexed at once: a power of two.
@@ -63,12 +88,6 @@ impl Settings {
     /// A setting outside its range.
     pub(crate) fn check(&self) -> Result<(), EncodeError> {
         let refuse = |name, expected, found| Err(EncodeError::Setting { name, expected, found });
-        if !(1..=9).contains(&self.xdelta3_level) {
-            return refuse("xdelta3_level", "1 to 9", self.xdelta3_level.into());
-        }
-        if !(1..=22).contains(&self.zstd_level) {
-            return refuse("zstd_level", "1 to 22", self.zstd_level.into());
-        }
         if self.memory_bytes_max < MEMORY_BYTES_MIN {
             return refuse("memory_bytes_max", "at least 256 MiB", self.memory_bytes_max.0);
         }
@@ -91,25 +110,19 @@ mod tests {
     #[test]
     fn the_id_stands_for_what_changes_a_patch() {
         let settings = Settings::default();
-        assert_eq!(settings.id(), 0x0109_131c);
+        assert_eq!(settings.id(), 0x0202_001c);
         assert_eq!(Settings { threads: 7, ..settings.clone() }.id(), settings.id());
         assert_eq!(Settings { memory_bytes_max: Bytes(1100 << 20), ..settings.clone() }.id(), settings.id());
         assert_ne!(Settings { memory_bytes_max: Bytes(640 << 20), ..settings.clone() }.id(), settings.id());
-        assert_ne!(Settings { zstd_level: 3, ..settings.clone() }.id(), settings.id());
-        assert_ne!(Settings { xdelta3_level: 3, ..settings.clone() }.id(), settings.id());
+        assert_ne!(Settings { method: Method::Vcdiff, ..settings.clone() }.id(), settings.id());
+        assert_ne!(Settings { method: Method::Delta(Effort::Max), ..settings.clone() }.id(), settings.id());
     }
 
     #[test]
     fn settings_outside_their_range_are_refused() {
         let good = Settings::default();
         assert!(good.check().is_ok());
-        for bad in [
-            Settings { xdelta3_level: 0, ..good.clone() },
-            Settings { xdelta3_level: 10, ..good.clone() },
-            Settings { zstd_level: 23, ..good.clone() },
-            Settings { threads: 0, ..good.clone() },
-            Settings { memory_bytes_max: Bytes(1), ..good },
-        ] {
+        for bad in [Settings { threads: 0, ..good.clone() }, Settings { memory_bytes_max: Bytes(1), ..good }] {
             assert!(bad.check().is_err(), "{bad:?}");
         }
     }

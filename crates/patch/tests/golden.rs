@@ -7,8 +7,8 @@
 
 mod common;
 
-use common::{Entry, apply, header_bytes, name, noise, one_frame, patch_with, text};
-use lighter_patch::{CodecId, Header, ReadAt, Settings, apply_frame};
+use common::{Entry, apply, header_bytes, name, noise, one_frame, patch_with, rebuild, text};
+use lighter_patch::{CodecId, Effort, Header, Method, ReadAt, Settings};
 use lighter_types::{Blake3, Bytes};
 
 fn hex(text: &str) -> Vec<u8> {
@@ -18,7 +18,7 @@ fn hex(text: &str) -> Vec<u8> {
 
 /// The example of docs/PATCH.md: 13 bytes of target, one base of 1000 bytes, a stored and a vcdiff frame.
 const HEADER: &str = "
-    b1 4c 49 47 48 54 45 52   01 00   01 00   02 00 00 00   1c 13 09 01   00 00 00 00   0d 00 00 00 00 00 00 00
+    b1 4c 49 47 48 54 45 52   02 00   01 00   02 00 00 00   1c 00 02 02   00 00 00 00   0d 00 00 00 00 00 00 00
     0000000000000000000000000000000000000000000000000000000000000000
     0101010101010101010101010101010101010101010101010101010101010101   e8 03 00 00 00 00 00 00
     00 ff   03 00 00 00   03 00 00 00   6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85
@@ -52,9 +52,7 @@ fn check(codec: u8, base: Option<&Vec<u8>>, payload: &str, expected: &[u8]) {
     let payload = hex(payload);
     let header = one_frame(codec, base.map(|base| base.len() as u64), expected.len() as u32, &payload);
     let bases: Vec<&dyn ReadAt> = base.iter().map(|base| *base as &dyn ReadAt).collect();
-    let mut out = Vec::new();
-    apply_frame(&header, 0, &payload, &bases, &mut out).unwrap();
-    assert_eq!(out, expected);
+    assert_eq!(rebuild(&header, 0, &payload, &bases).unwrap(), expected);
 }
 
 #[test]
@@ -77,15 +75,19 @@ fn known_input_makes_a_known_patch() {
     }
     target.extend(text(2, 1 << 20));
     let bases = [base];
-    let with_base = patch_with(&target, &bases, &Settings::default());
-    let alone = patch_with(&target, &[], &Settings::default());
-    assert!(apply(&with_base, &bases) == target && apply(&alone, &[]) == target);
-    let ids = [with_base.id().to_hex(), alone.id().to_hex()];
-    assert_eq!(
-        ids,
-        [
-            "e32835312ac0d6594e055657c2ea66c05ba236190a0c0ed31bfebbfb84d49e0e",
-            "7d4ffdfcd2df27c84d1a4c3d7bed738500c06124a3a1b1637cf27ec3d1930e4c"
-        ]
-    );
+    let methods =
+        [Method::Delta(Effort::Fast), Method::Delta(Effort::Default), Method::Delta(Effort::Max), Method::Vcdiff];
+    let ids = methods.map(|method| {
+        let settings = Settings { method, ..Settings::default() };
+        let (with_base, alone) = (patch_with(&target, &bases, &settings), patch_with(&target, &[], &settings));
+        assert!(apply(&with_base, &bases) == target && apply(&alone, &[]) == target);
+        [with_base.id().to_hex(), alone.id().to_hex()].map(|id| id[..16].to_owned())
+    });
+    let known = [
+        ["9e716940c0c613b5", "5826a059c9bb6b4e"],
+        ["8663575933def055", "7492b9ebff16fdd9"],
+        ["7a04170b95214dde", "b40d513492ecd23b"],
+        ["ccac96d98c9bebff", "fca8f21860b6c594"],
+    ];
+    assert_eq!(ids, known.map(|pair| pair.map(str::to_owned)));
 }

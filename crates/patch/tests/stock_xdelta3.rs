@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use common::{apply, noise, patch, text};
+use common::{apply, noise, text, vcdiff_patch};
 use lighter_patch::vcdiff::{Limits, VcdiffError, decode_vcdiff, export_vcdiff};
 use lighter_patch::{Blame, Patch};
 use lighter_types::Bytes;
@@ -61,7 +61,7 @@ fn stock_xdelta3_decodes_what_is_exported() {
     let (base, target) = pair();
     for base in [base, Vec::new()] {
         let bases = if base.is_empty() { vec![] } else { vec![base.clone()] };
-        let patch = patch(&target, &bases);
+        let patch = vcdiff_patch(&target, &bases);
         let file = export(&patch).unwrap();
         assert!(decode(&file, &base).unwrap() == target);
         let folder = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ fn a_wrong_base_is_told_by_the_checksum() {
 #[test]
 fn a_patch_of_two_bases_cannot_be_exported() {
     let bases = [noise(1, 3 << 20), noise(2, 3 << 20)];
-    let patch = patch(&bases.concat(), &bases);
+    let patch = vcdiff_patch(&bases.concat(), &bases);
     assert!(apply(&patch, &bases) == bases.concat());
     assert!(matches!(export(&patch), Err(VcdiffError::SeveralBases { found: 2 })));
 }

@@ -1,26 +1,38 @@
 //! `lighter patch`: patches on plain files, with no node.
 
+mod rebuild;
+
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use lighter_node::FileBase;
-use lighter_patch::{ApplyError, Blame, Frame, Header, HeaderError, ReadAt, Settings, Source, vcdiff};
+use lighter_patch::{ApplyError, Blame, Effort, Frame, Header, HeaderError, Method, ReadAt, Settings, Source, vcdiff};
 use lighter_types::{Bytes, DiffId};
 use sha2::{Digest, Sha256};
 
-use crate::args::PatchCommand;
+use self::rebuild::PatchFile;
+use crate::args::{PatchCommand, PatchEffort};
 use crate::exit::{Code, Failure};
 use crate::output::{Output, right, table};
 use crate::progress::{Progress, duration};
 
 pub fn run(command: PatchCommand, output: &Output) -> Result<(), Failure> {
     match command {
-        PatchCommand::Create { target, base, out, memory, threads } => {
+        PatchCommand::Create { target, base, out, effort, vcdiff, memory, threads } => {
             let memory_bytes_max = memory.parse().map_err(|error| Failure::from_error(Code::Usage, &error))?;
-            let settings = Settings { memory_bytes_max, threads, ..Settings::default() };
+            let effort = match effort {
+                PatchEffort::Fast => Effort::Fast,
+                PatchEffort::Default => Effort::Default,
+                PatchEffort::Max => Effort::Max,
+            };
+            let method = if vcdiff { Method::Vcdiff } else { Method::Delta(effort) };
+            let settings = Settings { method, memory_bytes_max, threads };
             create(&target, &base, &out, &settings, output)
         }
         PatchCommand::Apply { patch, base, out } => apply(&patch, &base, &out, output),
@@ -37,6 +49,14 @@ struct Layer {
 }
 
 impl Layer {
+    /// Opens all of them, and hashes them at the same time.
+    fn open_all(paths: &[&Path]) -> Result<Vec<Self>, Failure> {
+        thread::scope(|scope| {
+            let open: Vec<_> = paths.iter().map(|&path| scope.spawn(move || Self::open(path))).collect();
+            open.into_iter().map(|layer| layer.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        })
+    }
+
     fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::file("read", path, &error);
         let mut file = File::open(path).map_err(failed)?;
@@ -73,8 +93,10 @@ struct Created {
 
 fn create(target: &Path, bases: &[PathBuf], out: &Path, settings: &Settings, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
-    let target = Layer::open(target)?;
-    let bases = bases.iter().map(|base| Layer::open(base)).collect::<Result<Vec<_>, _>>()?;
+    let paths: Vec<&Path> = std::iter::once(target).chain(bases.iter().map(PathBuf::as_path)).collect();
+    let mut layers = Layer::open_all(&paths)?;
+    let bases = layers.split_off(1);
+    let target = layers.remove(0);
     let sources: Vec<Source<'_>> = bases.iter().map(Layer::source).collect();
     let bar = std::sync::Mutex::new(Progress::new(output));
     let progress = |done: Bytes| {
@@ -127,7 +149,7 @@ fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), Fai
 }
 
 /// A patch file: its header, and the file behind it.
-fn open_patch(path: &Path) -> Result<(Header, BufReader<File>), Failure> {
+fn open_patch(path: &Path) -> Result<(Header, File), Failure> {
     let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
     let mut file = BufReader::with_capacity(1 << 20, file);
     let header = Header::read_from(&mut file).map_err(|error| {
@@ -140,26 +162,13 @@ fn open_patch(path: &Path) -> Result<(Header, BufReader<File>), Failure> {
         let code = if error.blame() == Blame::Machine { Code::Machine } else { Code::BadData };
         Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(&error)))
     })?;
-    Ok((header, file))
-}
-
-fn payload(path: &Path, file: &mut (impl Read + Seek), frame: &Frame) -> Result<Vec<u8>, Failure> {
-    let mut payload = vec![0; frame.payload_bytes as usize];
-    let read = file.seek(SeekFrom::Start(frame.payload_offset)).and_then(|_| file.read_exact(&mut payload));
-    read.map(|()| payload).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => {
-            let end = frame.payload_offset + u64::from(frame.payload_bytes);
-            Failure::new(Code::BadData, format!("{} ends before byte {end}: it was cut short", path.display()))
-                .hint("get the patch again")
-        }
-        _ => Failure::file("read", path, &error),
-    })
+    Ok((header, file.into_inner()))
 }
 
 fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
-    let (header, mut file) = open_patch(patch)?;
-    let given = bases.iter().map(|base| Layer::open(base)).collect::<Result<Vec<_>, _>>()?;
+    let (header, file) = open_patch(patch)?;
+    let given = Layer::open_all(&bases.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let mut readers: Vec<&dyn ReadAt> = Vec::new();
     for base in header.bases() {
         let found = given.iter().find(|layer| layer.diff_id == base.diff_id).ok_or_else(|| {
@@ -178,15 +187,14 @@ fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Result
     let mut progress = Progress::new(output);
     let mut hasher = Sha256::new();
     write_whole(out, |target| {
-        let mut range = Vec::new();
-        for (index, frame) in header.frames().iter().enumerate() {
-            let payload = payload(patch, &mut file, frame)?;
-            lighter_patch::apply_frame(&header, index as u32, &payload, &readers, &mut range)
-                .map_err(|error| apply_failure(patch, &error))?;
-            hasher.update(&range);
-            target.write_all(&range).map_err(|error| Failure::file("write", out, &error))?;
-            progress.set("applying", frame.target_offset + u64::from(frame.target_bytes), header.target_bytes().0, "");
-        }
+        let patch_file = PatchFile { path: patch, file: &file, header: &header, bases: &readers };
+        let mut done = 0;
+        patch_file.rebuild(&mut |bytes| {
+            hasher.update(bytes);
+            done += bytes.len() as u64;
+            progress.set("applying", done, header.target_bytes().0, "");
+            target.write_all(bytes).map_err(|error| Failure::file("write", out, &error))
+        })?;
         let found = DiffId::new(hasher.finalize().into());
         if found != header.target() {
             let (patch, target) = (patch.display(), header.target());
@@ -273,7 +281,7 @@ fn shown_text(shown: &Shown, with_frames: bool) -> String {
         format!("settings  {:#010x}", shown.settings),
     ];
     lines.extend(shown.bases.iter().map(|base| format!("base      {} of {} bytes", base.diff_id, base.bytes)));
-    for codec in ["stored", "zstd", "vcdiff"] {
+    for codec in ["stored", "zstd", "vcdiff", "delta"] {
         let of: Vec<&ShownFrame> = shown.frames.iter().filter(|frame| frame.codec == codec).collect();
         if !of.is_empty() {
             let payload: u64 = of.iter().map(|frame| u64::from(frame.payload_bytes)).sum();
@@ -298,12 +306,11 @@ fn shown_text(shown: &Shown, with_frames: bool) -> String {
 }
 
 fn export(patch: &Path, out: &Path, output: &Output) -> Result<(), Failure> {
-    let (header, mut file) = open_patch(patch)?;
+    let (header, file) = open_patch(patch)?;
     write_whole(out, |vcdiff| {
         let mut read = |frame: &Frame| {
             let mut payload = vec![0; frame.payload_bytes as usize];
-            file.seek(SeekFrom::Start(frame.payload_offset))?;
-            file.read_exact(&mut payload).map(|()| payload)
+            file.read_exact_at(&mut payload, frame.payload_offset).map(|()| payload)
         };
         vcdiff::export_vcdiff(&header, &mut read, vcdiff).map_err(|error| vcdiff_failure(patch, &error))
     })?;
@@ -336,5 +343,9 @@ fn vcdiff_failure(path: &Path, error: &vcdiff::VcdiffError) -> Failure {
         Blame::Caller => Code::Usage,
         Blame::Machine => Code::Machine,
     };
-    Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(error)))
+    let failure = Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(error)));
+    match error {
+        vcdiff::VcdiffError::NotVcdiff { .. } => failure.hint("make it again with `patch create --vcdiff`"),
+        _ => failure,
+    }
 }

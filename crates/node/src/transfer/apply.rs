@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched};
 use lighter_image::ImageError;
-use lighter_patch::{ApplyError, Blame, Header, ReadAt};
+use lighter_patch::{ApplyError, Blame, Header, ReadAt, RebuiltRange};
 use lighter_store::{PatchKey, PatchWriter, StoreError};
 use lighter_types::Bytes;
 use tokio::sync::mpsc;
@@ -44,8 +44,7 @@ pub fn apply(
         next: 0,
         kept,
         frames,
-        range: Vec::new(),
-        read: 0,
+        range: None,
         ended: None,
     };
     let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut layer, &mut |_| {});
@@ -135,9 +134,8 @@ struct Frames<'a> {
     /// Frames on disk.
     kept: u32,
     frames: &'a AtomicU32,
-    /// The range of the target that the last frame rebuilt, and how much of it was read.
-    range: Vec<u8>,
-    read: usize,
+    /// The range of the target that the last frame rebuilt, as far as it was not read.
+    range: Option<RebuiltRange>,
     /// Why there is no more before the target's end.
     ended: Option<Ended>,
 }
@@ -147,15 +145,37 @@ enum Ended {
     Failed(FetchFailure),
 }
 
-impl Frames<'_> {
+impl<'a> Frames<'a> {
     fn apply_next(&mut self) -> Result<(), Ended> {
         let payload = if self.next < self.kept { self.payload_on_disk()? } else { self.payload_arriving()? };
-        let bases: Vec<&dyn ReadAt> = self.bases.iter().map(|(_, file)| file as &dyn ReadAt).collect();
-        lighter_patch::apply_frame(self.header, self.next, &payload, &bases, &mut self.range)
+        let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.readers())
             .map_err(|error| Ended::Failed(blame(&error)))?;
+        self.range = Some(range);
         self.next += 1;
-        self.read = 0;
         Ok(())
+    }
+
+    fn readers(&self) -> Vec<&'a dyn ReadAt> {
+        self.bases.iter().map(|(_, file)| file as &dyn ReadAt).collect()
+    }
+
+    /// Goes on with the target's bytes; 0 at its end.
+    fn read_next(&mut self, buffer: &mut [u8]) -> Result<usize, Ended> {
+        loop {
+            let readers = self.readers();
+            if let Some(range) = &mut self.range {
+                let read = range.read(self.header, &readers, buffer);
+                let count = read.map_err(|error| Ended::Failed(blame(&error)))?;
+                if count > 0 {
+                    return Ok(count);
+                }
+            }
+            self.range = None;
+            if self.next as usize == self.header.frames().len() {
+                return Ok(0);
+            }
+            self.apply_next()?;
+        }
     }
 
     fn payload_on_disk(&mut self) -> Result<Vec<u8>, Ended> {
@@ -187,19 +207,10 @@ impl Frames<'_> {
 
 impl Read for Frames<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.read == self.range.len() {
-            if self.next as usize == self.header.frames().len() {
-                return Ok(0);
-            }
-            if let Err(ended) = self.apply_next() {
-                self.ended = Some(ended);
-                return Err(io::Error::other("the patch ended early"));
-            }
-        }
-        let count = buffer.len().min(self.range.len() - self.read);
-        buffer[..count].copy_from_slice(&self.range[self.read..self.read + count]);
-        self.read += count;
-        Ok(count)
+        self.read_next(buffer).map_err(|ended| {
+            self.ended = Some(ended);
+            io::Error::other("the patch ended early")
+        })
     }
 }
 

@@ -12,20 +12,27 @@ mod zstd;
 
 use std::io;
 
-use crate::CodecId;
+use lighter_types::Bytes;
+
 use crate::base_cache::BaseCache;
+use crate::delta::{self, Rebuilt};
+use crate::{CodecId, ReadAt};
 
 pub(crate) use self::stored::encode as encode_stored;
 pub(crate) use self::vcdiff::{COPIES_MAX, Copies, Copy, decode_copies, encode as encode_vcdiff};
-pub(crate) use self::zstd::{encode as encode_zstd, estimate as estimate_bytes};
+pub(crate) use self::zstd::{decode as decode_zstd, encode as encode_zstd, estimate as estimate_bytes};
 
 /// Why a payload could not be decoded.
 #[derive(Debug)]
 pub(crate) enum CodecError {
     /// The payload is nonsense.
     Damaged(&'static str),
-    /// The base could not be read.
-    Base { offset: u64, source: io::Error },
+    /// A base could not be read: which of those given, where in it.
+    Base { base: usize, offset: u64, source: io::Error },
+    /// The target could not be read, when encoding.
+    Target { source: io::Error },
+    /// This machine has no memory for it.
+    Memory { needed: Bytes },
     /// The codec's number is not known here.
     Unsupported,
 }
@@ -36,19 +43,26 @@ impl From<&'static str> for CodecError {
     }
 }
 
-/// Appends exactly `target_bytes` decoded bytes to `out`, which has the capacity for them.
+/// Decodes a payload into a range of `target_bytes`. `bases` are those of the patch from the frame's own on.
 pub(crate) fn decode(
     codec: CodecId,
     payload: &[u8],
-    target_bytes: usize,
-    base: Option<BaseCache<'_>>,
-    out: &mut Vec<u8>,
-) -> Result<(), CodecError> {
-    match (codec, base) {
-        (CodecId::STORED, _) => stored::decode(payload, target_bytes, out),
-        (CodecId::ZSTD, _) => zstd::decode(payload, target_bytes, out),
-        (CodecId::VCDIFF, Some(base)) => vcdiff::decode(payload, target_bytes, base, out),
+    target_bytes: u32,
+    bases: &[&dyn ReadAt],
+) -> Result<Rebuilt, CodecError> {
+    if codec == CodecId::DELTA {
+        return delta::decode(payload, target_bytes.into(), bases);
+    }
+    let target_bytes = target_bytes as usize;
+    let mut out = Vec::new();
+    let needed = Bytes(target_bytes as u64);
+    out.try_reserve_exact(target_bytes).map_err(|_| CodecError::Memory { needed })?;
+    match (codec, bases.first()) {
+        (CodecId::STORED, _) => stored::decode(payload, target_bytes, &mut out),
+        (CodecId::ZSTD, _) => zstd::decode(payload, target_bytes, &mut out),
+        (CodecId::VCDIFF, Some(base)) => vcdiff::decode(payload, target_bytes, BaseCache::new(*base), &mut out),
         (CodecId::VCDIFF, None) => Err("no base".into()),
         _ => Err(CodecError::Unsupported),
-    }
+    }?;
+    Ok(Rebuilt::of(out))
 }

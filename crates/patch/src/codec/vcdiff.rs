@@ -147,7 +147,11 @@ pub(super) fn decode(
         literals.read(gap, out)?;
         let at = out.len();
         out.resize(at + copy.bytes as usize, 0);
-        base.read(&mut out[at..], copy.from).map_err(|(offset, source)| CodecError::Base { offset, source })?;
+        base.read(&mut out[at..], copy.from).map_err(|(offset, source)| CodecError::Base {
+            base: 0,
+            offset,
+            source,
+        })?;
     }
     literals.read(target_bytes - (out.len() - start), out)?;
     Ok(literals.finish()?)

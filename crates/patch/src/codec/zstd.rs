@@ -35,7 +35,7 @@ fn compress(target: &[u8], level: u8) -> Result<Vec<u8>, zstd_safe::ErrorCode> {
     Ok(out)
 }
 
-pub(super) fn decode(mut payload: &[u8], target_bytes: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
+pub(crate) fn decode(mut payload: &[u8], target_bytes: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();
     let window_max = u64::from(FRAME_TARGET_BYTES_MAX);
     let mut decoder = StreamingDecoder::new_with_max_window_size(&mut payload, window_max)

@@ -15,7 +15,7 @@ use lighter_types::{Blake3, Bytes, DiffId, PatchId};
 use crate::HeaderError;
 
 /// The container version that this build writes and reads.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Most bases of a patch (docs/PATCH.md).
 pub const BASES_MAX: usize = 8;
 /// Most frames of a patch: 64 GiB of incompressible target, or 1 TiB of a compressible one.
@@ -24,6 +24,8 @@ pub const FRAMES_MAX: usize = 1 << 16;
 pub const FRAME_PAYLOAD_BYTES_MAX: u32 = 1 << 20;
 /// Longest range of the target that one frame rebuilds: what keeps applying under 64 MiB of memory.
 pub const FRAME_TARGET_BYTES_MAX: u32 = 16 << 20;
+/// The same of a delta frame, of which only a part is held in memory.
+pub const DELTA_TARGET_BYTES_MAX: u32 = 1 << 30;
 /// Longest header.
 pub const HEADER_BYTES_MAX: usize =
     layout::FIXED_BYTES + BASES_MAX * layout::BASE_BYTES + FRAMES_MAX * layout::FRAME_BYTES;
@@ -39,6 +41,16 @@ impl CodecId {
     pub const ZSTD: Self = Self(1);
     /// VCDIFF instructions against one base, recoded and compressed (docs/PATCH.md).
     pub const VCDIFF: Self = Self(2);
+    /// Steps against all bases, what differs modelled (docs/PATCH.md).
+    pub const DELTA: Self = Self(3);
+}
+
+impl CodecId {
+    /// Longest range of the target that one frame of this codec rebuilds. What the first codecs decode is held in memory;
+    /// copies of the others are not.
+    pub fn target_bytes_max(self) -> u32 {
+        if self < Self::DELTA { FRAME_TARGET_BYTES_MAX } else { DELTA_TARGET_BYTES_MAX }
+    }
 }
 
 impl fmt::Display for CodecId {
@@ -47,6 +59,7 @@ impl fmt::Display for CodecId {
             Self::STORED => f.write_str("stored"),
             Self::ZSTD => f.write_str("zstd"),
             Self::VCDIFF => f.write_str("vcdiff"),
+            Self::DELTA => f.write_str("delta"),
             Self(other) => write!(f, "codec {other}"),
         }
     }
@@ -224,15 +237,18 @@ fn check_count(field: &'static str, found: usize, most: usize) -> Result<(), Hea
 
 fn check_frame(frame: u32, entry: &FrameEntry, bases: usize) -> Result<(), HeaderError> {
     let refuse = |field, expected: String, found: u64| Err(HeaderError::Frame { frame, field, expected, found });
-    if !(1..=FRAME_TARGET_BYTES_MAX).contains(&entry.target_bytes) {
-        return refuse("target length", format!("1 to {FRAME_TARGET_BYTES_MAX}"), entry.target_bytes.into());
+    let target_bytes_max = entry.codec.target_bytes_max();
+    if !(1..=target_bytes_max).contains(&entry.target_bytes) {
+        return refuse("target length", format!("1 to {target_bytes_max}"), entry.target_bytes.into());
     }
     if !(1..=FRAME_PAYLOAD_BYTES_MAX).contains(&entry.payload_bytes) {
         return refuse("payload length", format!("1 to {FRAME_PAYLOAD_BYTES_MAX}"), entry.payload_bytes.into());
     }
     let found = u64::from(entry.base.unwrap_or(layout::NO_BASE));
     match entry.codec {
-        CodecId::STORED | CodecId::ZSTD if entry.base.is_some() => refuse("base", "none (255)".to_owned(), found),
+        CodecId::STORED | CodecId::ZSTD | CodecId::DELTA if entry.base.is_some() => {
+            refuse("base", "none (255)".to_owned(), found)
+        }
         CodecId::VCDIFF if entry.base.is_none() => refuse("base", "one of the table".to_owned(), found),
         _ if entry.base.is_some_and(|base| usize::from(base) >= bases) => {
             refuse("base", format!("below {bases}"), found)

@@ -17,7 +17,7 @@ const WINDOW_BYTES: u32 = 8 << 20;
 /// Allocates as [`crate::apply_frame`] does, and as much again for the window being written.
 ///
 /// # Errors
-/// [`VcdiffError::SeveralBases`]; [`VcdiffError::Input`] if a payload cannot be read; [`VcdiffError::Frame`] if one is
+/// [`VcdiffError::SeveralBases`] and [`VcdiffError::NotVcdiff`]; [`VcdiffError::Input`] if a payload cannot be read; [`VcdiffError::Frame`] if one is
 /// not what the header says; [`VcdiffError::Output`].
 pub fn export_vcdiff(
     header: &Header,
@@ -26,6 +26,9 @@ pub fn export_vcdiff(
 ) -> Result<(), VcdiffError> {
     if header.bases().len() > 1 {
         return Err(VcdiffError::SeveralBases { found: header.bases().len() });
+    }
+    if let Some((frame, number)) = header.frames().iter().zip(0..).find(|(frame, _)| frame.codec >= CodecId::DELTA) {
+        return Err(VcdiffError::NotVcdiff { frame: number, codec: frame.codec });
     }
     out.write_all(&FILE_HEADER).map_err(VcdiffError::Output)?;
     for (frame, number) in header.frames().iter().zip(0..) {
@@ -41,10 +44,9 @@ pub fn export_vcdiff(
 }
 
 fn export_literals(frame: &Frame, number: u32, payload: &[u8], out: &mut dyn Write) -> Result<(), VcdiffError> {
-    let mut target = Vec::with_capacity(frame.target_bytes as usize);
-    codec::decode(frame.codec, payload, frame.target_bytes as usize, None, &mut target)
-        .map_err(|error| blame(frame, number, &error))?;
-    for literals in target.chunks(WINDOW_BYTES as usize) {
+    let target =
+        codec::decode(frame.codec, payload, frame.target_bytes, &[]).map_err(|error| blame(frame, number, &error))?;
+    for literals in target.material.chunks(WINDOW_BYTES as usize) {
         let mut window = WindowWriter::new((0, 0));
         window.add(literals);
         window.finish(out).map_err(VcdiffError::Output)?;
@@ -119,6 +121,8 @@ fn blame(frame: &Frame, number: u32, error: &CodecError) -> VcdiffError {
     VcdiffError::Frame(match *error {
         CodecError::Damaged(what) => ApplyError::Damaged { frame: number, codec, what },
         // Neither happens without a base; both would mean a codec that cannot be exported.
-        CodecError::Unsupported | CodecError::Base { .. } => ApplyError::CodecUnsupported { frame: number, codec },
+        CodecError::Unsupported | CodecError::Base { .. } | CodecError::Target { .. } | CodecError::Memory { .. } => {
+            ApplyError::CodecUnsupported { frame: number, codec }
+        }
     })
 }

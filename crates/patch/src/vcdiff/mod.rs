@@ -18,7 +18,7 @@ use lighter_types::Bytes;
 pub use self::decode::{Limits, decode_vcdiff};
 pub use self::export::export_vcdiff;
 
-use crate::{ApplyError, Blame};
+use crate::{ApplyError, Blame, CodecId};
 
 pub(crate) use self::file::FileReader;
 pub(crate) use self::window::{Instruction, Origin, Window};
@@ -50,6 +50,9 @@ pub enum VcdiffError {
     /// The result could not be written.
     #[error("cannot write the result")]
     Output(#[source] io::Error),
+    /// The patch was made with a codec that VCDIFF cannot express.
+    #[error("frame {frame} is {codec}, which a VCDIFF file cannot hold")]
+    NotVcdiff { frame: u32, codec: CodecId },
     /// A VCDIFF file has one source at most.
     #[error("the patch reads {found} bases; a VCDIFF file can have one")]
     SeveralBases { found: usize },
@@ -63,7 +66,7 @@ impl VcdiffError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Unsupported { .. } => Blame::Version,
-            Self::SeveralBases { .. } => Blame::Caller,
+            Self::SeveralBases { .. } | Self::NotVcdiff { .. } => Blame::Caller,
             Self::Input(source) if source.kind() == io::ErrorKind::UnexpectedEof => Blame::Peer,
             Self::Input(_) | Self::Base { .. } | Self::Output(_) => Blame::Machine,
             Self::Frame(error) => error.blame(),

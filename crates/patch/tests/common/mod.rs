@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use lighter_patch::{Header, Patch, ReadAt, Settings, Source, apply_frame, encode};
+use lighter_patch::{ApplyError, Header, Method, Patch, ReadAt, Settings, Source, apply_frame, encode};
 use lighter_types::{Bytes, DiffId};
 
 /// Bytes that do not compress, the same for the same seed.
@@ -35,8 +35,13 @@ pub fn patch_with(target: &[u8], bases: &[Vec<u8>], settings: &Settings) -> Patc
     encode(&Source { diff_id: name(0), bytes: &target }, &sources, settings, &|_| ControlFlow::Continue(())).unwrap()
 }
 
+/// A patch of VCDIFF and zstd frames.
+pub fn vcdiff_patch(target: &[u8], bases: &[Vec<u8>]) -> Patch {
+    patch_with(target, bases, &Settings { method: Method::Vcdiff, ..Settings::default() })
+}
+
 pub fn patch(target: &[u8], bases: &[Vec<u8>]) -> Patch {
-    patch_with(target, bases, &Settings { zstd_level: 3, ..Settings::default() })
+    patch_with(target, bases, &Settings::default())
 }
 
 /// Applies every frame. `bases` are those given to [`patch`].
@@ -47,12 +52,24 @@ pub fn apply(patch: &Patch, bases: &[Vec<u8>]) -> Vec<u8> {
         .iter()
         .map(|base| &bases[usize::from(base.diff_id.as_bytes()[0]) - 1] as &dyn ReadAt)
         .collect();
-    let (mut target, mut out) = (Vec::new(), Vec::new());
+    let mut target = Vec::new();
     for (payload, index) in patch.payloads.iter().zip(0..) {
-        apply_frame(&patch.header, index, payload, &used, &mut out).unwrap();
-        target.extend_from_slice(&out);
+        target.extend(rebuild(&patch.header, index, payload, &used).unwrap());
     }
     target
+}
+
+/// The range that a frame stands for.
+pub fn rebuild(header: &Header, index: u32, payload: &[u8], bases: &[&dyn ReadAt]) -> Result<Vec<u8>, ApplyError> {
+    let mut range = apply_frame(header, index, payload, bases)?;
+    let mut out = Vec::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match range.read(header, bases, &mut buffer)? {
+            0 => return Ok(out),
+            count => out.extend_from_slice(&buffer[..count]),
+        }
+    }
 }
 
 /// A frame's entry as it stands in a header.
@@ -66,9 +83,9 @@ pub struct Entry<'a> {
 /// A header's bytes, put together from docs/PATCH.md and not by the code under test.
 pub fn header_bytes(target_bytes: u64, bases: &[u64], frames: &[Entry<'_>]) -> Vec<u8> {
     let mut out = b"\xB1LIGHTER".to_vec();
-    out.extend([1, 0, bases.len() as u8, 0]);
+    out.extend([2, 0, bases.len() as u8, 0]);
     out.extend((frames.len() as u32).to_le_bytes());
-    out.extend(0x0109_131cu32.to_le_bytes());
+    out.extend(0x0202_001cu32.to_le_bytes());
     out.extend([0; 4]);
     out.extend(target_bytes.to_le_bytes());
     out.extend([0; 32]);
@@ -87,7 +104,8 @@ pub fn header_bytes(target_bytes: u64, bases: &[u64], frames: &[Entry<'_>]) -> V
 
 /// A patch of one frame against a base of that length (none for codecs 0 and 1), with the right hashes.
 pub fn one_frame(codec: u8, base_bytes: Option<u64>, target_bytes: u32, payload: &[u8]) -> Header {
-    let base = if base_bytes.is_some() { 0 } else { 255 };
+    // Delta frames read all bases, and name none.
+    let base = if base_bytes.is_some() && codec != 3 { 0 } else { 255 };
     let bases: Vec<u64> = base_bytes.into_iter().collect();
     let entry = Entry { codec, base, target_bytes, payload };
     Header::decode(&header_bytes(target_bytes.into(), &bases, &[entry])).unwrap()

@@ -1,0 +1,55 @@
+//! What a frame was decoded to.
+
+use std::ops::Range;
+
+/// A piece of a rebuilt range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Bytes of a base, as they are.
+    Base { index: usize, offset: u64, bytes: u64 },
+    /// Bytes that were decoded: a range of [`Rebuilt::material`].
+    Material(Range<usize>),
+}
+
+/// What a frame stands for: pieces, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rebuilt {
+    pub pieces: Vec<Piece>,
+    pub material: Vec<u8>,
+}
+
+impl Rebuilt {
+    /// A range that is all decoded bytes.
+    pub(crate) fn of(material: Vec<u8>) -> Self {
+        Self { pieces: vec![Piece::Material(0..material.len())], material }
+    }
+
+    pub(super) fn add_base(&mut self, index: usize, offset: u64, bytes: u64) {
+        if let Some(Piece::Base { index: last, offset: start, bytes: length }) = self.pieces.last_mut()
+            && *last == index
+            && *start + *length == offset
+        {
+            *length += bytes;
+        } else {
+            self.pieces.push(Piece::Base { index, offset, bytes });
+        }
+    }
+
+    pub(super) fn add_material(&mut self, range: Range<usize>) {
+        match self.pieces.last_mut() {
+            Some(Piece::Material(last)) if last.end == range.start => last.end = range.end,
+            _ => self.pieces.push(Piece::Material(range)),
+        }
+    }
+
+    /// The length of the range.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Base { bytes, .. } => *bytes,
+                Piece::Material(range) => range.len() as u64,
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,147 @@
+//! What a frame reads from: the bases by position, and deflate streams of theirs that were inflated.
+
+use std::io::Read;
+
+use flate2::read::DeflateDecoder;
+
+use crate::ReadAt;
+use crate::base_cache::BaseCache;
+use crate::codec::CodecError;
+
+use super::program::Inflated;
+use super::window::{MARGIN_BEFORE, MARGIN_BEHIND};
+
+/// Most bytes of content of all inflated sources of a frame, and of their streams.
+pub(crate) const INFLATED_BYTES_MAX: u64 = 8 << 20;
+
+const OUTSIDE: CodecError = CodecError::Damaged("a range outside its source");
+
+/// The address space of a frame.
+pub(super) struct Sources<'a> {
+    bases: Vec<BaseCache<'a>>,
+    /// Where each base begins, and what follows the last.
+    starts: Vec<u64>,
+    inflated: Vec<Vec<u8>>,
+    inflated_starts: Vec<u64>,
+}
+
+/// A range of one source.
+enum Place {
+    Base { index: usize, offset: u64, left: u64, behind: u64 },
+    Inflated { index: usize, offset: usize },
+}
+
+impl<'a> Sources<'a> {
+    /// # Errors
+    /// Bases whose lengths exceed all numbers.
+    pub(super) fn new(bases: &[&'a dyn ReadAt]) -> Result<Self, CodecError> {
+        let mut starts = vec![0u64];
+        let mut end = 0u64;
+        for base in bases {
+            // A byte that is nobody's keeps ranges of neighbours from growing together.
+            let next = base.len().0.checked_add(1).and_then(|bytes| end.checked_add(bytes));
+            end = next.filter(|&end| end < 1 << 62).ok_or(OUTSIDE)?;
+            starts.push(end);
+        }
+        let bases = bases.iter().map(|base| BaseCache::new(*base)).collect();
+        Ok(Self { bases, starts, inflated: Vec::new(), inflated_starts: vec![end] })
+    }
+
+    /// Inflates streams of the bases, in their order.
+    ///
+    /// # Errors
+    /// Ranges outside a base, more than [`INFLATED_BYTES_MAX`], streams that are not of the length stated.
+    pub(super) fn inflate(&mut self, streams: &[Inflated]) -> Result<(), CodecError> {
+        let sum = |of: fn(&Inflated) -> u64| streams.iter().map(of).fold(0, u64::saturating_add);
+        if sum(|stream| stream.plain_bytes) > INFLATED_BYTES_MAX || sum(|stream| stream.bytes) > INFLATED_BYTES_MAX {
+            return Err("more inflated content than allowed".into());
+        }
+        for stream in streams {
+            let mut deflated = vec![0; stream.bytes as usize];
+            self.read(stream.from, &mut deflated)?;
+            let plain = inflate(&deflated, stream.plain_bytes as usize).ok_or("a source that does not inflate")?;
+            let start = self.inflated_starts.last().copied().unwrap_or_default();
+            self.inflated_starts.push(start + plain.len() as u64 + 1);
+            self.inflated.push(plain);
+        }
+        Ok(())
+    }
+
+    /// Fills `buffer` from `from` on, all of it from one source.
+    ///
+    /// # Errors
+    /// A range outside a source; what the base says.
+    pub(super) fn read(&mut self, from: u64, buffer: &mut [u8]) -> Result<(), CodecError> {
+        match self.place(from, buffer.len() as u64)? {
+            Place::Base { index, offset, .. } => read_base(&mut self.bases, index, offset, buffer),
+            Place::Inflated { index, offset } => {
+                buffer.copy_from_slice(&self.inflated[index][offset..offset + buffer.len()]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts into `window` the `bytes` bytes from `from` on, with the margins around them.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn window(&mut self, from: u64, bytes: usize, window: &mut Vec<u8>) -> Result<(), CodecError> {
+        let (before, behind) = (MARGIN_BEFORE, MARGIN_BEHIND);
+        window.clear();
+        window.resize(before + bytes + behind, 0);
+        match self.place(from, bytes as u64)? {
+            Place::Base { index, offset, left, behind: more } => {
+                let front = left.min(before as u64) as usize;
+                let back = more.min(behind as u64) as usize;
+                let part = &mut window[before - front..before + bytes + back];
+                read_base(&mut self.bases, index, offset - front as u64, part)
+            }
+            Place::Inflated { index, offset } => {
+                let source = &self.inflated[index];
+                let front = offset.min(before);
+                let back = (source.len() - offset - bytes).min(behind);
+                window[before - front..before + bytes + back]
+                    .copy_from_slice(&source[offset - front..offset + bytes + back]);
+                Ok(())
+            }
+        }
+    }
+
+    /// The base, and the place in it, of a range that lies in a base.
+    pub(super) fn in_base(&self, from: u64, bytes: u64) -> Option<(usize, u64)> {
+        match self.place(from, bytes) {
+            Ok(Place::Base { index, offset, .. }) => Some((index, offset)),
+            _ => None,
+        }
+    }
+
+    fn place(&self, from: u64, bytes: u64) -> Result<Place, CodecError> {
+        let end = from.checked_add(bytes).ok_or(OUTSIDE)?;
+        let (starts, inflated) = if from < self.starts[self.starts.len() - 1] {
+            (&self.starts, false)
+        } else {
+            (&self.inflated_starts, true)
+        };
+        // The last source that begins at or before it; empty sources are passed over.
+        let index = starts.partition_point(|&start| start <= from).checked_sub(1).ok_or(OUTSIDE)?;
+        let source_end = starts.get(index + 1).map(|&next| next - 1).filter(|&source_end| end <= source_end);
+        let source_end = source_end.ok_or(OUTSIDE)?;
+        let offset = from - starts[index];
+        Ok(if inflated {
+            Place::Inflated { index, offset: offset as usize }
+        } else {
+            Place::Base { index, offset, left: offset, behind: source_end - end }
+        })
+    }
+}
+
+fn read_base(bases: &mut [BaseCache<'_>], base: usize, offset: u64, buffer: &mut [u8]) -> Result<(), CodecError> {
+    bases[base].read(buffer, offset).map_err(|(offset, source)| CodecError::Base { base, offset, source })
+}
+
+/// The content of a deflate stream, if it is exactly `plain_bytes` long. Bytes behind the stream do not matter.
+pub(super) fn inflate(deflated: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
+    let mut plain = Vec::with_capacity(plain_bytes);
+    let read = DeflateDecoder::new(deflated).take(plain_bytes as u64 + 1).read_to_end(&mut plain);
+    (read.is_ok() && plain.len() == plain_bytes).then_some(plain)
+}

@@ -1,0 +1,249 @@
+//! Steps cut into frames, and frames encoded.
+
+use std::io;
+
+use crate::codec::CodecError;
+use crate::delta::{
+    self, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, MATERIAL_BYTES_MAX, Program, STEPS_MAX, Step, Style,
+};
+use crate::{DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
+
+use super::steps::{From, Kind, Layers, Planned};
+
+/// A frame as it goes into a patch.
+pub(crate) struct EncodedFrame {
+    pub target_bytes: u64,
+    pub payload: Vec<u8>,
+}
+
+/// Frames are planned to this cost, so that few turn out too large for a payload.
+const COST_MAX: u64 = FRAME_PAYLOAD_BYTES_MAX as u64 * 7 / 8;
+
+/// Decoding so many bytes is worth a frame, which another thread may take.
+const MATERIAL_SHARE_BYTES: u64 = 4 << 20;
+
+/// What a frame holds so far.
+#[derive(Default)]
+struct Load {
+    bytes: u64,
+    cost: u64,
+    material: u64,
+    inflated: u64,
+    steps: usize,
+}
+
+impl Load {
+    fn of(step: &Planned) -> Self {
+        let mut load = Self { bytes: step.bytes, cost: step.cost, steps: 1, ..Self::default() };
+        match &step.kind {
+            Kind::Copy(From::Address(_)) => {}
+            Kind::Deflate { plain, steps, .. } => {
+                load.steps += steps.len();
+                load.material = plain.len() as u64 + step.bytes;
+                // Each stream counts at every step that reads it: too often, but never too seldom.
+                let stream = |step: &Planned| match step.kind {
+                    Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
+                        Some(stream)
+                    }
+                    _ => None,
+                };
+                let mut streams: Vec<Inflated> = steps.iter().filter_map(stream).collect();
+                streams.sort_by_key(|stream| stream.from);
+                streams.dedup();
+                load.inflated = streams.iter().map(|stream| stream.plain_bytes.max(stream.bytes)).sum();
+            }
+            _ => load.material = step.bytes,
+        }
+        load
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.cost += other.cost;
+        self.material += other.material;
+        self.inflated += other.inflated;
+        self.steps += other.steps;
+    }
+
+    fn fits(&self, cost_max: u64) -> bool {
+        self.cost <= cost_max
+            && self.bytes <= u64::from(DELTA_TARGET_BYTES_MAX)
+            && self.material <= MATERIAL_BYTES_MAX
+            && self.inflated <= INFLATED_BYTES_MAX
+            && self.steps <= STEPS_MAX / 2
+    }
+}
+
+/// Cuts steps into frames, each of which keeps all caps as far as they can be told before encoding. A step that is too
+/// large alone is cut.
+pub(crate) fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
+    let mut all = Load::default();
+    steps.iter().for_each(|step| all.add(&Load::of(step)));
+    // About equal, and as few as the cap and work for several threads allow.
+    let count = all.cost.div_ceil(COST_MAX).max(all.material.div_ceil(MATERIAL_SHARE_BYTES)).max(1);
+    let cost_max = all.cost.div_ceil(count) + 4096;
+    let mut frames: Vec<Vec<Planned>> = Vec::new();
+    let mut load = Load::default();
+    let mut waiting: Vec<Planned> = steps.into_iter().rev().collect();
+    while let Some(step) = waiting.pop() {
+        let own = Load::of(&step);
+        if !own.fits(COST_MAX.min(cost_max))
+            && let Some((first, second)) = halves(&step)
+        {
+            waiting.extend([second, first]);
+            continue;
+        }
+        let mut sum = Load::default();
+        sum.add(&load);
+        sum.add(&own);
+        match frames.last_mut() {
+            Some(frame) if sum.fits(cost_max) => {
+                frame.push(step);
+                load = sum;
+            }
+            _ => {
+                frames.push(vec![step]);
+                load = own;
+            }
+        }
+    }
+    frames
+}
+
+/// Two steps for one; none where it cannot be cut.
+fn halves(step: &Planned) -> Option<(Planned, Planned)> {
+    let middle = step.bytes / 2;
+    let second = match step.kind {
+        _ if middle == 0 => return None,
+        Kind::Copy(from) => Kind::Copy(ahead(from, middle)),
+        Kind::Match(from) => Kind::Match(ahead(from, middle)),
+        Kind::New => Kind::New,
+        Kind::Raw => Kind::Raw,
+        Kind::Header(_) | Kind::NewHeader | Kind::Deflate { .. } | Kind::Trailer => return None,
+    };
+    let cost = step.cost.div_ceil(2);
+    let first = Planned { bytes: middle, cost, ..step.clone() };
+    Some((first, Planned { kind: second, at: step.at + middle, bytes: step.bytes - middle, cost }))
+}
+
+fn ahead(from: From, by: u64) -> From {
+    match from {
+        From::Address(address) => From::Address(address + by),
+        From::Inflated { stream, offset } => From::Inflated { stream, offset: offset + by },
+    }
+}
+
+/// Encodes a frame; one whose payload turns out too long as two or more.
+///
+/// # Errors
+/// What a reader says, as its codec error.
+pub(crate) fn encode_frames(
+    layers: &Layers<'_>,
+    frame: &[Planned],
+    style: Style,
+) -> Result<Vec<EncodedFrame>, CodecError> {
+    let (program, known) = assemble(layers, frame).map_err(|source| CodecError::Target { source })?;
+    let payload = delta::encode(&program, &layers.bases, &known, style)?;
+    if payload.len() <= FRAME_PAYLOAD_BYTES_MAX as usize {
+        return Ok(vec![EncodedFrame { target_bytes: frame.iter().map(|step| step.bytes).sum(), payload }]);
+    }
+    let (first, second) = split(frame);
+    let mut frames = encode_frames(layers, &first, style)?;
+    frames.extend(encode_frames(layers, &second, style)?);
+    Ok(frames)
+}
+
+/// Two parts of about the same cost, neither empty.
+fn split(frame: &[Planned]) -> (Vec<Planned>, Vec<Planned>) {
+    if let [step] = frame {
+        // A stream that cannot be cut goes as it is.
+        let plain = Planned { kind: Kind::Raw, ..step.clone() };
+        let step = if matches!(step.kind, Kind::Deflate { .. }) { &plain } else { step };
+        if let Some((first, second)) = halves(step) {
+            return (vec![first], vec![second]);
+        }
+    }
+    let total: u64 = frame.iter().map(|step| step.cost).sum();
+    let mut sum = 0;
+    let middle = frame.iter().take_while(|step| {
+        sum += step.cost;
+        sum <= total / 2
+    });
+    let middle = middle.count().clamp(1, frame.len().saturating_sub(1).max(1));
+    (frame[..middle].to_vec(), frame[middle..].to_vec())
+}
+
+/// The program of a frame, and the bytes that its steps stand for.
+fn assemble(layers: &Layers<'_>, frame: &[Planned]) -> io::Result<(Program, Vec<u8>)> {
+    let mut assembly = Assembly { program: Program::default(), known: Vec::new(), end: 0, ends: Vec::new() };
+    assembly.end = layers.bases.iter().map(|base| base.len().0 + 1).sum();
+    // A trailer belongs to the stream before it, which may be in the frame before.
+    let mut has_stream = false;
+    for step in frame {
+        match &step.kind {
+            Kind::Deflate { plain, corrections, steps } => {
+                let plain_bytes = plain.len() as u64;
+                assembly.program.steps.push(Step::Deflate { plain_bytes, corrections: corrections.clone() });
+                for step in steps {
+                    let content = &plain[step.at as usize..(step.at + step.bytes) as usize];
+                    assembly.add(step, || Ok(content.to_vec()))?;
+                }
+                has_stream = true;
+            }
+            Kind::Trailer if !has_stream => {
+                let step = Planned { kind: Kind::New, ..step.clone() };
+                assembly.add(&step, || layers.read_target(step.at..step.at + step.bytes))?;
+            }
+            _ => assembly.add(step, || layers.read_target(step.at..step.at + step.bytes))?,
+        }
+    }
+    Ok((assembly.program, assembly.known))
+}
+
+struct Assembly {
+    program: Program,
+    known: Vec<u8>,
+    /// The end of the address space so far.
+    end: u64,
+    /// Where each inflated source begins.
+    ends: Vec<u64>,
+}
+
+impl Assembly {
+    fn add(&mut self, step: &Planned, content: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<()> {
+        let bytes = step.bytes;
+        let done = match step.kind {
+            Kind::Copy(from) => Step::Copy { from: self.address(from), bytes },
+            Kind::Match(from) => Step::Match { from: self.address(from), bytes },
+            Kind::New => Step::New { bytes },
+            Kind::Raw => Step::Raw { bytes },
+            Kind::Header(from) => Step::Header { from },
+            Kind::NewHeader => Step::NewHeader,
+            Kind::Trailer => Step::Trailer,
+            // Streams are not within streams.
+            Kind::Deflate { .. } => Step::Raw { bytes },
+        };
+        if !matches!(done, Step::Copy { .. }) {
+            self.known.extend(content()?);
+        }
+        self.program.steps.push(done);
+        Ok(())
+    }
+
+    fn address(&mut self, from: From) -> u64 {
+        match from {
+            From::Address(address) => address,
+            From::Inflated { stream, offset } => {
+                let known = self.program.inflated.iter().position(|other| *other == stream);
+                let index = known.unwrap_or_else(|| {
+                    debug_assert!(self.program.inflated.len() < INFLATED_MAX);
+                    self.program.inflated.push(stream);
+                    self.ends.push(self.end);
+                    self.end += stream.plain_bytes + 1;
+                    self.ends.len() - 1
+                });
+                self.ends[index] + offset
+            }
+        }
+    }
+}

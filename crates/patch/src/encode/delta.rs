@@ -1,0 +1,109 @@
+//! Frames of the delta codec.
+
+use std::io;
+
+use lighter_types::{Bytes, DiffId};
+
+use crate::codec::CodecError;
+use crate::delta::Style;
+use crate::differ::{self, Layers, Search, Window};
+use crate::{CodecId, Effort, EncodeError, ReadAt, Settings, Source, parallel};
+
+use super::{EncodedFrame, Progress};
+
+/// Encodes the target in frames of steps against all bases at once, and tells which bases they read.
+///
+/// # Errors
+/// As [`super::encode_to`].
+pub(super) fn encode(
+    target: &Source<'_>,
+    bases: &[Source<'_>],
+    effort: Effort,
+    settings: &Settings,
+    progress: &Progress<'_>,
+    out: &mut dyn FnMut(Vec<EncodedFrame>) -> Result<(), EncodeError>,
+) -> Result<Vec<usize>, EncodeError> {
+    let named = Named(*target);
+    let named_bases: Vec<Named<'_>> = bases.iter().map(|base| Named(*base)).collect();
+    let layers = Layers::new(&named, named_bases.iter().map(|base| base as &dyn ReadAt).collect());
+    let (search, style) = ways(effort, settings);
+    progress.add(0)?;
+    let mut steps = differ::plan(&layers, &search).map_err(|source| unread(target, source))?;
+    let (layers, used) = differ::drop_unused(&layers, &mut steps);
+    let frames = differ::cut(steps);
+    let encoded = parallel::map(&frames, settings.threads, |frame| {
+        progress.add(0)?;
+        let frames = differ::encode_frames(&layers, frame, style).map_err(|error| failed(target, error))?;
+        progress.add(frames.iter().map(|frame| frame.target_bytes).sum())?;
+        Ok::<_, EncodeError>(frames)
+    })?;
+    let whole = |frame: differ::EncodedFrame| EncodedFrame {
+        codec: CodecId::DELTA,
+        base: None,
+        target_bytes: frame.target_bytes,
+        payload: frame.payload,
+    };
+    out(encoded.into_iter().flatten().map(whole).collect())?;
+    Ok(used)
+}
+
+/// What an effort means.
+fn ways(effort: Effort, settings: &Settings) -> (Search, Style) {
+    let window = |bytes, step, chain| Window { bytes, step, chain };
+    let (near, far, patience, style) = match effort {
+        Effort::Fast => (window(16, 8, 1), window(32, 16, 1), 32, Style::Light { zstd_level: 3 }),
+        Effort::Default => (window(12, 4, 2), window(24, 4, 1), 256, Style::Light { zstd_level: 19 }),
+        Effort::Max => (window(6, 1, 32), window(20, 4, 4), usize::MAX, Style::Full),
+    };
+    let search = Search {
+        near,
+        far,
+        patience,
+        gzip: effort != Effort::Fast,
+        trusting: effort != Effort::Max,
+        material_bytes_max: settings.memory_bytes_max.0 / 3,
+        threads: settings.threads,
+    };
+    (search, style)
+}
+
+/// A layer whose errors tell which layer it is.
+struct Named<'a>(Source<'a>);
+
+/// What a layer's reader said, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("byte {offset} of a layer")]
+struct Unread {
+    layer: DiffId,
+    offset: u64,
+    source: io::Error,
+}
+
+impl ReadAt for Named<'_> {
+    fn len(&self) -> Bytes {
+        self.0.bytes.len()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let told = |source| io::Error::other(Unread { layer: self.0.diff_id, offset, source });
+        self.0.bytes.read_exact_at(buf, offset).map_err(told)
+    }
+}
+
+/// The error of the layer that could not be read.
+fn unread(target: &Source<'_>, error: io::Error) -> EncodeError {
+    match error.downcast::<Unread>() {
+        Ok(Unread { layer, offset, source }) => EncodeError::Read { layer, offset, source },
+        Err(source) => EncodeError::Read { layer: target.diff_id, offset: 0, source },
+    }
+}
+
+fn failed(target: &Source<'_>, error: CodecError) -> EncodeError {
+    let other = |what: String| EncodeError::Compress { target_offset: 0, source: io::Error::other(what) };
+    match error {
+        CodecError::Base { source, .. } | CodecError::Target { source } => unread(target, source),
+        CodecError::Damaged(what) => other(what.to_owned()),
+        CodecError::Unsupported => other("a codec that is not known".to_owned()),
+        CodecError::Memory { needed } => other(format!("no memory for {needed}")),
+    }
+}
