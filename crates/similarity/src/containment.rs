@@ -8,7 +8,7 @@
 //! so often a hash that it lacks seems to be there. The halves make an answer of few samples drift to 1, "not in this
 //! base", and one of many to 1 / 2n when nothing is seen missing, which is about what it may be then.
 
-use crate::sketch::{Level, Samples};
+use crate::sketch::{Level, Samples, coarsened};
 
 /// Shares are in parts of this.
 pub(crate) const WHOLE_PARTS: u64 = 1 << 20;
@@ -25,14 +25,19 @@ pub(crate) struct Share {
 /// The share of `target` that stands in none of `bases`. Their order does not matter.
 pub(crate) fn missing(target: &Samples, bases: &[&Samples]) -> Share {
     let mut bases = bases.to_vec();
-    bases.sort_by_cached_key(|base| (std::cmp::Reverse(base.level().threshold()), base.values().to_vec()));
+    let finest_first = |one: &Samples, other: &Samples| other.level().threshold().cmp(&one.level().threshold());
+    bases.sort_by(|one, other| finest_first(one, other).then_with(|| one.values().cmp(other.values())));
     let mut share = Share { parts: WHOLE_PARTS, variance_parts: 0 };
     let mut level = target.level();
-    for (index, base) in bases.iter().enumerate() {
+    let mut left = target.values().to_vec();
+    for base in bases {
+        let before = level;
         level = level.coarser(base.level());
-        let asked = without(target, &bases[..index], level);
-        let left = without_one(&asked, base.at(level));
-        let answer = answer(asked.len() as u64, left.len() as u64, level, base.at(level).count() as u64);
+        left = coarsened(&left, before, level).collect();
+        let asked = left.len() as u64;
+        let taken = base.at(level).count() as u64;
+        left = without(&left, base.at(level));
+        let answer = answer(asked, left.len() as u64, level, taken);
         share.parts = share.parts * answer.parts / WHOLE_PARTS;
         share.variance_parts = share.variance_parts.saturating_add(answer.variance_parts);
     }
@@ -48,12 +53,8 @@ fn answer(asked: u64, missing: u64, level: Level, taken: u64) -> Share {
     Share { parts: parts.min(WHOLE_PARTS), variance_parts }
 }
 
-fn without(target: &Samples, bases: &[&Samples], level: Level) -> Vec<u32> {
-    bases.iter().fold(target.at(level).collect(), |left: Vec<u32>, base| without_one(&left, base.at(level)))
-}
-
 /// `slots` that are not among `taken`; both are in rising order.
-fn without_one(slots: &[u32], taken: impl Iterator<Item = u32>) -> Vec<u32> {
+fn without(slots: &[u32], taken: impl Iterator<Item = u32>) -> Vec<u32> {
     let mut taken = taken.peekable();
     let is_free = |slot: &&u32| {
         while taken.next_if(|other| other < *slot).is_some() {}

@@ -81,12 +81,12 @@ pub fn rank_bases<'a>(target: &Card, bases: impl IntoIterator<Item = &'a Card>, 
     let mut best = Vec::new();
     for base in bases {
         let prediction = predict_patch_bytes(target, Some(base));
-        let is_worse = |&(_, last): &(_, RankedBase<'_>)| prediction > last.prediction;
+        let is_worse = |&(_, last): &(_, RankedBase<'_>)| prediction.bytes > last.prediction.bytes;
         if best.len() >= count && best.last().is_none_or(is_worse) {
             continue;
         }
         let content = base.tlsh.as_ref().zip(target.tlsh.as_ref()).map(|(one, other)| content_distance(one, other));
-        let key = (prediction, content.unwrap_or(DISTANCE_MAX), Reverse(base.tar_bytes), base.diff_id);
+        let key = (prediction.bytes, content.unwrap_or(DISTANCE_MAX), Reverse(base.tar_bytes), base.diff_id);
         let place = best.partition_point(|(other, _)| *other <= key);
         best.insert(place, (key, RankedBase { base, prediction }));
         best.truncate(count);

@@ -23,10 +23,10 @@ use crate::sketch::{Samples, Sketch};
 const NEW_COST: u64 = 768;
 /// What moved content costs.
 const MOVED_COST: u64 = 128;
-/// What the rule itself is off by, with all windows counted: the median over the corpus.
-const RULE_ERROR: u64 = 102;
-/// A base must save at least this part of what the patch would cost without it: less is within the noise of samples.
-const GAIN_MIN_PART: u64 = 32;
+/// What the rule itself is off by, in 1/1024: root mean square over the nine pairs, with every window counted.
+pub(crate) const RULE_ERROR: u32 = 168;
+/// A base must save at least this, in 1/1024 of what the patch would cost without it.
+const GAIN_MIN: u64 = 32;
 
 /// A set of bases and what a patch from them is expected to cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ pub fn predict(target: &Card, sketch: Option<&Sketch>, bases: &[(&Card, Option<&
 }
 
 /// Up to `count` bases of a pool for one patch: each next one is that which lowers the prediction most, as long as it
-/// does by a thirty-second. Ties go to the larger base, then to the lower DiffId. Takes about 10 µs for each base of the
+/// does by a thirty-second, and by more than counting samples may be off: the best of many bases is otherwise the luckiest
+/// one. Ties go to the larger base, then to the lower DiffId. Takes about 10 µs for each base of the
 /// pool and each one chosen: shortlist first.
 pub fn choose_bases(
     target: &Card,
@@ -76,8 +77,7 @@ pub fn choose_bases(
             })
             .min();
         let Some((prediction, .., index)) = best else { break };
-        let before = chosen.prediction.bytes.0;
-        if prediction.bytes.0 >= before - before / GAIN_MIN_PART {
+        if prediction.bytes.0 >= worthwhile(chosen.prediction) {
             break;
         }
         bases.push(pool[index]);
@@ -85,6 +85,14 @@ pub fn choose_bases(
         chosen.prediction = prediction;
     }
     chosen
+}
+
+/// What a prediction must come below for a further base to be taken.
+fn worthwhile(before: Prediction) -> u64 {
+    let error = u64::from(before.sure.0);
+    let counted = (error * error).saturating_sub(u64::from(RULE_ERROR).pow(2)).isqrt();
+    let left = 1024 - counted.clamp(GAIN_MIN, 1024);
+    u64::try_from(u128::from(before.bytes.0) * u128::from(left) / 1024).unwrap_or(u64::MAX)
 }
 
 fn predict_by_sketches(target: &Card, sketch: &Sketch, bases: &[&Sketch]) -> Prediction {
@@ -107,7 +115,7 @@ fn expected_error(new: Share, changed: Share, cost: u64) -> ExpectedError {
     };
     let counted = square(new, NEW_COST - MOVED_COST) + square(changed, MOVED_COST);
     let cost = u128::from(cost.max(1));
-    let squares = counted * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR * RULE_ERROR);
+    let squares = counted * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR).pow(2);
     ExpectedError(u32::try_from(squares.isqrt()).unwrap_or(u32::MAX).min(ExpectedError::MAX.0))
 }
 

@@ -10,7 +10,8 @@ use lighter_tar::{BLOCK_BYTES, header_block};
 use super::Sketch;
 use super::windows::{Content, Windows};
 
-/// Takes the bytes of a layer in pieces of any size and makes its [`Sketch`]. Holds about 40 KB whatever the length.
+/// Takes the bytes of a layer in pieces of any size and makes its [`Sketch`]. Holds about 70 KB whatever the
+/// length.
 pub struct SketchBuilder {
     windows: Windows,
     /// Bytes of the block at hand, outside of contents.

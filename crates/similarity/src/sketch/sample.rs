@@ -7,9 +7,18 @@
 /// Slots for each sample that may be kept: this many to twice as many.
 const SLOTS_PER_SAMPLE: u64 = 32;
 
-/// Collects the lowest `samples_max` of the hashes it is given. Holds twice as many.
+/// Hashes that are remembered, so that repeats of them cost nothing: contents that repeat themselves have few different
+/// windows, all of them below the threshold again and again.
+const RECENT_HASHES: usize = 1 << RECENT_BITS;
+const RECENT_BITS: u32 = 11;
+/// Spreads hashes over them: 2^64 over the golden ratio (Knuth, volume 3, section 6.4).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Collects the lowest `samples_max` of the hashes it is given. Holds twice as many, and [`RECENT_HASHES`].
 pub(super) struct LowestHashes {
     hashes: Vec<u64>,
+    /// Each at the place that its value says, until another takes it.
+    recent: Vec<u64>,
     samples_max: usize,
     threshold: u64,
 }
@@ -30,7 +39,13 @@ pub(crate) struct SampleSet {
 
 impl LowestHashes {
     pub(super) fn new(samples_max: usize) -> Self {
-        Self { hashes: Vec::with_capacity(2 * samples_max), samples_max, threshold: u64::MAX }
+        Self {
+            hashes: Vec::with_capacity(2 * samples_max),
+            // No hash is added that is not below the threshold, so none is this.
+            recent: vec![u64::MAX; RECENT_HASHES],
+            samples_max,
+            threshold: u64::MAX,
+        }
     }
 
     /// Hashes from here on need not be added.
@@ -42,8 +57,9 @@ impl LowestHashes {
     #[cold]
     #[inline(never)]
     pub(super) fn add(&mut self, hash: u64) -> u64 {
-        // Runs of one byte hash to the same value again and again.
-        if self.hashes.last() != Some(&hash) {
+        let place = (hash.wrapping_mul(SPREAD) >> (u64::BITS - RECENT_BITS)) as usize;
+        if self.recent[place] != hash {
+            self.recent[place] = hash;
             self.hashes.push(hash);
             if self.hashes.len() >= 2 * self.samples_max {
                 self.shrink();
@@ -110,13 +126,7 @@ impl SampleSet {
 
     /// The occupied slots at a coarser level, in rising order, each once.
     pub(crate) fn at(&self, level: Level) -> impl Iterator<Item = u32> {
-        let shift = level.shift - self.level.shift;
-        let mut last = None;
-        self.slots
-            .iter()
-            .map(move |slot| slot.checked_shr(shift).unwrap_or(0))
-            .take_while(move |&slot| slot < level.limit)
-            .filter(move |&slot| last.replace(slot) != Some(slot))
+        coarsened(&self.slots, self.level, level)
     }
 
     /// How many different hashes there were in all.
@@ -137,4 +147,15 @@ impl SampleSet {
         }
         Self { level, slots }
     }
+}
+
+/// Occupied slots of one level at a coarser one, in rising order, each once.
+pub(crate) fn coarsened(slots: &[u32], from: Level, to: Level) -> impl Iterator<Item = u32> {
+    let shift = to.shift - from.shift;
+    let mut last = None;
+    slots
+        .iter()
+        .map(move |slot| slot.checked_shr(shift).unwrap_or(0))
+        .take_while(move |&slot| slot < to.limit)
+        .filter(move |&slot| last.replace(slot) != Some(slot))
 }
