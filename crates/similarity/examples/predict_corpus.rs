@@ -1,11 +1,12 @@
 //! How good predictions are on real layers: `predict_corpus DIR ACTUAL.json`.
 //!
-//! Sketches every `*.tar` of DIR and prints, for each ordered pair that ACTUAL.json has, predicted and actual bytes; then
-//! how far off they are, and what following the predictions costs. ACTUAL.json is one object of numbers: `"base>target"`
-//! the bytes of a patch, `"gzip>target"` the compressed bytes of the target; pairs named `"engine:base>target"` are
-//! patches of our own engine and are summed up apart. The others come from some quick codec, to which a [`Calibration`]
-//! is fitted on the way, as a node would: figures "calibrated" are those of predictions corrected by what was learned
-//! from the pairs before.
+//! Sketches every `*.tar` of DIR and prints, for each ordered pair that ACTUAL.json has, predicted and actual bytes;
+//! then how far off they are, and what following the predictions costs.
+//!
+//! ACTUAL.json is one object of numbers. `"base>target"` is the bytes of a patch by some quick codec, here those of
+//! `zstd -3 --single-thread --long=27 --patch-from=base.tar target.tar`; `"gzip>target"` those of `gzip -6 -n`;
+//! `"engine:base>target"` those of a patch of our own, summed up apart. A [`Calibration`] is fitted to the quick codec
+//! on the way, as a node would: "calibrated" predictions are corrected by what was learned from the pairs before.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

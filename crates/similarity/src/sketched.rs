@@ -3,7 +3,9 @@
 //! What is missing from the masked windows is new and costs what the codec makes of it. What is missing from the plain
 //! ones alone is old code at new addresses: it costs what the new addresses weigh. So
 //!
-//!     bytes = 1 KiB + compressed bytes x (3/4 x new + 1/8 x moved)
+//! ```text
+//! bytes = 1 KiB + compressed bytes x (3/4 x new + 1/8 x moved)
+//! ```
 //!
 //! Two constants, read off nine pairs of real releases (docs/PREDICTION.md): our codecs make about 3/4 of what gzip
 //! makes of new content, and moved code weighs a sixth of new code. They hold for the default effort; a [`Calibration`]
@@ -55,8 +57,8 @@ pub fn predict(target: &Card, sketch: Option<&Sketch>, bases: &[(&Card, Option<&
 }
 
 /// Up to `count` bases of a pool for one patch: each next one is that which lowers the prediction most, as long as it
-/// does by a thirty-second, and by more than counting samples may be off: the best of many bases is otherwise the luckiest
-/// one. Ties go to the larger base, then to the lower DiffId. Takes about 10 µs for each base of the
+/// does by a thirty-second, and by more than counting samples may be off: the best of many bases is otherwise the
+/// luckiest one. Ties go to the larger base, then to the lower DiffId. Takes about 10 µs for each base of the
 /// pool and each one chosen: shortlist first.
 pub fn choose_bases(
     target: &Card,

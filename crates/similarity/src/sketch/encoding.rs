@@ -5,9 +5,12 @@
 //! | 0 | 1 | version: 1 |
 //! | 1 | 8 | content bytes |
 //! | 9 | 4 | entries |
-//! | 13 | 7 | plain set: shift (1), at most 63; limit (4), up to 25,600 and `limit << shift` within 64 bits; samples (2), 0 to 400 |
-//! | 20 | 7 | masked set: the same, with a limit up to 51,200 and up to 800 samples |
-//! | 27 | n | the samples of both sets as bits, the highest bit of a byte first; the last byte is filled up with zeros |
+//! | 13 | 7 | plain set: shift (1), limit (4), samples (2) |
+//! | 20 | 7 | masked set: the same |
+//! | 27 | n | the samples of both sets as bits, the highest bit of a byte first, filled up with zeros |
+//!
+//! A shift is at most 63, a limit at most 25,600 (plain) or 51,200 (masked) with `limit << shift` within 64 bits,
+//! samples are at most 400 and 800.
 //!
 //! A sample is its distance to the one before it, minus one (the first: its value), in Rice's code (Rice, Plaunt,
 //! 1971): the quotient by 2^r as so many ones and a zero, then r bits of remainder. r is the whole part of the binary
