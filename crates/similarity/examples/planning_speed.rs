@@ -1,16 +1,19 @@
 //! What planning pays for similarity: one target against 500,000 cards (10,000 peers of 50 layers), and against the
-//! 5,000 different ones that such a fleet may have: its distance to each, its predictions, and the best three.
+//! 5,000 different ones that such a fleet may have: its distance to each, its predictions, and the best three. Then by
+//! sketches, which a planner has of a shortlist: a prediction from one base and from eight, and a choice of four.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use lighter_similarity::{distance, predict_with_bases, rank_bases};
+use lighter_similarity::{Sketch, SketchBuilder, choose_bases, distance, predict, predict_with_bases, rank_bases};
 use lighter_types::{Bytes, Card, DiffId, TLSH_BYTES, Tlsh};
 
 const CARDS: usize = 500_000;
 const DIFFERENT_CARDS: usize = 5_000;
+/// A shortlist of bases with sketches.
+const SKETCHES: usize = 64;
 
 fn main() {
     let mut state = 1u64;
@@ -36,6 +39,42 @@ fn main() {
         println!("{} cards", cards.len());
         measure(&target, cards);
     }
+    let sketches: Vec<Sketch> = (1..=SKETCHES as u64).map(sketch).collect();
+    let bases: Vec<(&Card, Option<&Sketch>)> = cards.iter().zip(sketches.iter().map(Some)).collect();
+    measure_sketches(&target, &sketch(0), &bases);
+}
+
+/// Of 16 MB that are half the same for all.
+fn sketch(seed: u64) -> Sketch {
+    let mut builder = SketchBuilder::new();
+    for seed in [1, seed + 2] {
+        let mut state = seed;
+        for _ in 0..1 << 20 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            builder.push(&state.to_le_bytes());
+        }
+    }
+    builder.finish()
+}
+
+fn measure_sketches(target: &Card, sketch: &Sketch, bases: &[(&Card, Option<&Sketch>)]) {
+    println!("{} sketches", bases.len());
+    let time = |what: &str, rounds: u32, work: &dyn Fn()| {
+        work();
+        let begin = Instant::now();
+        (0..rounds).for_each(|_| work());
+        println!("  {what}: {:.1?}", begin.elapsed() / rounds);
+    };
+    for count in [1, 8] {
+        time(&format!("predict from {count}"), 1000, &|| {
+            black_box(predict(target, Some(sketch), &bases[..count]));
+        });
+    }
+    time("choose_bases of 4", 20, &|| {
+        black_box(choose_bases(target, Some(sketch), bases, 4));
+    });
 }
 
 fn measure(target: &Card, cards: &[Card]) {

@@ -13,6 +13,32 @@ use super::EntryKind;
 pub(super) const SPARSE_MORE_IN_MAP: usize = 504;
 const SPARSE_MORE_IN_HEADER: usize = 482;
 
+/// What one header says of the bytes behind it: enough to tell contents from the rest as a tar streams by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderBlock {
+    /// Content of what is unpacked; otherwise names and records about other entries (GNU `L` and `K`, pax `x` and `g`).
+    pub is_entry: bool,
+    /// Length of what is stored behind it, without padding: 0 for links, folders and devices.
+    pub stored_bytes: u64,
+}
+
+/// Reads a block as a ustar or GNU header, without the pax records and long names around it. `None` if it is none: no
+/// `ustar` magic, a wrong checksum, or a size that is no number.
+pub fn header_block(block: &[u8; 512]) -> Option<HeaderBlock> {
+    if &block[MAGIC..MAGIC + 5] != b"ustar" {
+        return None;
+    }
+    let header = Header::new(*block)?;
+    let size = header.size()?;
+    Some(match header.type_flag() {
+        b'L' | b'K' | b'x' | b'g' => HeaderBlock { is_entry: false, stored_bytes: size },
+        _ => HeaderBlock { is_entry: true, stored_bytes: if header.kind(b"", false).has_content() { size } else { 0 } },
+    })
+}
+
+/// Where `ustar` stands in a header.
+const MAGIC: usize = 257;
+
 /// A header whose checksum is right.
 pub(super) struct Header([u8; 512]);
 

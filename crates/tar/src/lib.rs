@@ -16,6 +16,7 @@ mod pax;
 mod tests;
 
 pub use entry::{entry, seal};
+pub use header::{HeaderBlock, header_block};
 
 use header::Header;
 use pax::PaxRecords;

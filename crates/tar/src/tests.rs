@@ -180,6 +180,36 @@ fn damage_and_lies_end_the_walk() {
     check_refused(&huge, "size is beyond all files");
 }
 
+#[test]
+fn one_block_tells_what_is_stored_behind_it() {
+    let check = |type_flag, is_entry, stored_bytes| {
+        let block = super::entry("path", type_flag, &[7; 700], "link");
+        let block: &[u8; 512] = block.first_chunk().unwrap();
+        assert_eq!(header_block(block), Some(HeaderBlock { is_entry, stored_bytes }));
+    };
+    check(b'0', true, 700);
+    check(b'S', true, 700);
+    check(b'2', true, 0);
+    check(b'5', true, 0);
+    check(b'x', false, 700);
+    check(b'L', false, 700);
+    let refused = |change: &dyn Fn(&mut [u8])| {
+        let mut block = super::entry("path", b'0', b"", "");
+        change(&mut block);
+        assert_eq!(header_block(block.first_chunk().unwrap()), None);
+    };
+    refused(&|block| block[0] ^= 1);
+    refused(&|block| block.fill(0));
+    refused(&|block| {
+        block[124..136].fill(b'9');
+        seal(block);
+    });
+    refused(&|block| {
+        block[257] = b'U';
+        seal(block);
+    });
+}
+
 proptest! {
     #[test]
     fn nothing_panics(at in 0usize..4096, value in any::<u8>(), cut in 0usize..4096) {

@@ -1,0 +1,204 @@
+//! The bytes of a sketch, version 1. Numbers are little-endian.
+//!
+//! | offset | size | meaning |
+//! |---|---|---|
+//! | 0 | 1 | version: 1 |
+//! | 1 | 8 | content bytes |
+//! | 9 | 4 | entries |
+//! | 13 | 7 | plain set: shift (1), limit (4), samples (2) |
+//! | 20 | 7 | masked set: the same |
+//! | 27 | n | the samples of both sets as bits, the highest bit of a byte first, filled up with zeros |
+//!
+//! A shift is at most 63, a limit at most 25,600 (plain) or 51,200 (masked) with `limit << shift` within 64 bits,
+//! samples are at most 400 and 800.
+//!
+//! A sample is its distance to the one before it, minus one (the first: its value), in Rice's code (Rice, Plaunt,
+//! 1971): the quotient by 2^r as so many ones and a zero, then r bits of remainder. r is the whole part of the binary
+//! logarithm of limit / samples. There is one spelling: bytes that decode, encode to the same bytes.
+
+use super::sample::{Level, SampleSet};
+use super::{MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch};
+
+/// No sketch is longer: 27 bytes, and 8 bits a sample at most ([`SampleSet`] has under 64 slots a sample).
+pub const SKETCH_BYTES_MAX: usize = 27 + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX;
+
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 27;
+
+/// Why bytes are no sketch. Whoever sent them is to blame, or a newer version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SketchError {
+    #[error("sketch of {bytes} bytes is over the limit of {SKETCH_BYTES_MAX}")]
+    TooLong { bytes: usize },
+    #[error("sketch of version {found}; this program reads version {VERSION}")]
+    Version { found: u8 },
+    #[error("sketch ends early")]
+    Short,
+    #[error("sketch has a {set} set of {samples} samples in {limit} slots, shifted by {shift}")]
+    Shape { set: &'static str, samples: u16, limit: u32, shift: u8 },
+    #[error("sketch has a {set} sample beyond its limit of {limit}")]
+    Sample { set: &'static str, limit: u32 },
+    #[error("sketch has bytes or bits behind its last sample")]
+    Trailing,
+}
+
+impl Sketch {
+    /// The sketch's bytes, at most [`SKETCH_BYTES_MAX`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend(self.content_bytes.to_le_bytes());
+        bytes.extend(self.entries.to_le_bytes());
+        for set in [&self.plain, &self.masked] {
+            // Both fit by construction: a shift is under 64, a set has at most 800 samples.
+            bytes.push(set.level().shift as u8);
+            bytes.extend(set.level().limit.to_le_bytes());
+            bytes.extend((set.values().len() as u16).to_le_bytes());
+        }
+        let mut bits = BitWriter { bytes, used: 8 };
+        for set in [&self.plain, &self.masked] {
+            write_samples(set, &mut bits);
+        }
+        bits.bytes
+    }
+
+    /// The sketch whose bytes these are. Allocates 5 KB at most.
+    ///
+    /// # Errors
+    /// [`SketchError`], for anything that [`Sketch::to_bytes`] does not write.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
+        if bytes.len() > SKETCH_BYTES_MAX {
+            return Err(SketchError::TooLong { bytes: bytes.len() });
+        }
+        match bytes.first() {
+            Some(&VERSION) => {}
+            Some(&found) => return Err(SketchError::Version { found }),
+            None => return Err(SketchError::Short),
+        }
+        let (header, samples) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(SketchError::Short)?;
+        let plain = Shape::read("plain", &header[13..20], PLAIN_SAMPLES_MAX)?;
+        let masked = Shape::read("masked", &header[20..27], MASKED_SAMPLES_MAX)?;
+        let mut bits = BitReader { bytes: samples, offset: 0 };
+        let sketch = Self {
+            content_bytes: header[1..9].iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)),
+            entries: number(&header[9..13]),
+            plain: plain.read_samples(&mut bits)?,
+            masked: masked.read_samples(&mut bits)?,
+        };
+        bits.finish()?;
+        Ok(sketch)
+    }
+}
+
+/// What stands before the samples of a set.
+struct Shape {
+    set: &'static str,
+    level: Level,
+    samples: u16,
+}
+
+impl Shape {
+    fn read(set: &'static str, bytes: &[u8], samples_max: usize) -> Result<Self, SketchError> {
+        let (shift, limit, samples) = (bytes[0], number(&bytes[1..5]), number(&bytes[5..7]) as u16);
+        let is_right = usize::from(samples) <= samples_max
+            && limit <= SampleSet::limit_max(samples_max)
+            && u32::from(shift) < u64::BITS
+            && u64::from(limit) <= u64::MAX >> shift;
+        if !is_right {
+            return Err(SketchError::Shape { set, samples, limit, shift });
+        }
+        Ok(Self { set, level: Level { shift: shift.into(), limit }, samples })
+    }
+
+    fn read_samples(&self, bits: &mut BitReader<'_>) -> Result<SampleSet, SketchError> {
+        let limit = self.level.limit;
+        let width = rice_width(limit, usize::from(self.samples));
+        let mut slots = Vec::with_capacity(self.samples.into());
+        let mut next = 0;
+        for _ in 0..self.samples {
+            let mut quotient = 0;
+            while bits.next_bit()? == 1 {
+                quotient += 1;
+            }
+            let mut gap = quotient;
+            for _ in 0..width {
+                gap = gap << 1 | bits.next_bit()?;
+            }
+            // The bits of at most SKETCH_BYTES_MAX bytes, shifted by at most 16: no overflow.
+            let slot = next + gap;
+            if slot >= limit {
+                return Err(SketchError::Sample { set: self.set, limit });
+            }
+            slots.push(u64::from(slot));
+            next = slot + 1;
+        }
+        Ok(SampleSet::new(self.level, slots.into_iter()))
+    }
+}
+
+fn write_samples(set: &SampleSet, bits: &mut BitWriter) {
+    let width = rice_width(set.level().limit, set.values().len());
+    let mut next = 0;
+    for &slot in set.values() {
+        let gap = slot - next;
+        (0..gap >> width).for_each(|_| bits.push(1));
+        bits.push(0);
+        (0..width).rev().for_each(|bit| bits.push(gap >> bit & 1));
+        next = slot + 1;
+    }
+}
+
+/// Bits of remainder: about those of the mean distance.
+fn rice_width(limit: u32, samples: usize) -> u32 {
+    let samples = u32::try_from(samples).unwrap_or(u32::MAX).max(1);
+    (limit / samples).checked_ilog2().unwrap_or(0)
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte))
+}
+
+struct BitWriter {
+    bytes: Vec<u8>,
+    /// Bits used of the last byte.
+    used: u32,
+}
+
+impl BitWriter {
+    fn push(&mut self, bit: u32) {
+        if self.used == 8 {
+            self.bytes.push(0);
+            self.used = 0;
+        }
+        self.used += 1;
+        if let Some(last) = self.bytes.last_mut()
+            && bit == 1
+        {
+            *last |= 1 << (8 - self.used);
+        }
+    }
+}
+
+struct BitReader<'a> {
+    bytes: &'a [u8],
+    /// In bits.
+    offset: usize,
+}
+
+impl BitReader<'_> {
+    fn next_bit(&mut self) -> Result<u32, SketchError> {
+        let byte = self.bytes.get(self.offset / 8).ok_or(SketchError::Short)?;
+        let bit = byte >> (7 - self.offset % 8) & 1;
+        self.offset += 1;
+        Ok(bit.into())
+    }
+
+    /// Nothing may follow but zeros up to the end of the byte.
+    fn finish(mut self) -> Result<(), SketchError> {
+        while !self.offset.is_multiple_of(8) {
+            if self.next_bit()? == 1 {
+                return Err(SketchError::Trailing);
+            }
+        }
+        if self.offset / 8 == self.bytes.len() { Ok(()) } else { Err(SketchError::Trailing) }
+    }
+}

@@ -1,0 +1,272 @@
+//! What a sketch promises: of its bytes, of streams cut anywhere, of merging.
+
+use lighter_tar::{BLOCK_BYTES, entry};
+use proptest::prelude::*;
+
+use super::*;
+use crate::containment::{WHOLE_PARTS, missing};
+
+/// xorshift64: bytes that any language makes again in three lines.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    })
+    .take(length)
+    .collect()
+}
+
+/// A tar of files with these contents, with its end marker.
+pub(crate) fn tar<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let files = contents.into_iter().enumerate();
+    let mut tar: Vec<u8> = files.flat_map(|(at, content)| entry(&format!("file{at}"), b'0', content, "")).collect();
+    tar.resize(tar.len() + 2 * BLOCK_BYTES as usize, 0);
+    tar
+}
+
+pub(crate) fn sketch(bytes: &[u8]) -> Sketch {
+    let mut builder = SketchBuilder::new();
+    builder.push(bytes);
+    builder.finish()
+}
+
+fn sketch_of_files<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> Sketch {
+    sketch(&tar(contents))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// FNV-1a, to name long bytes in short.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[test]
+fn golden_bytes() {
+    let small = sketch_of_files([&b"0123456789abcdef"[..], b""]);
+    assert_eq!(hex(&small.to_bytes()), GOLDEN_SMALL);
+    assert_eq!(hex(&sketch(b"").to_bytes()), GOLDEN_EMPTY);
+    let large = sketch_of_files([&noise(1, 3_000_000)[..]]).to_bytes();
+    assert_eq!((large.len(), fnv(&large)), GOLDEN_LARGE);
+}
+
+const GOLDEN_SMALL: &str = "0110000000000000000200000032ff3f0000100031ff7f00001000\
+    ca0c04b8f239fe376659480c16ac2cbaaeddf3f9e5fa49941c04dc748ebfe3753305201896b6192eb5dbdf37cf37e924";
+const GOLDEN_EMPTY: &str = "0100000000000000000000000032ff3f0000000031ff7f00000000";
+const GOLDEN_LARGE: (usize, u64) = (1054, 13_681_099_961_158_169_488);
+
+#[test]
+fn headers_paths_and_padding_say_nothing() {
+    let (one, other) = (noise(1, 100_000), noise(2, 70_001));
+    let plain = sketch_of_files([&one[..], &other]);
+    assert_eq!((plain.entries(), plain.content_bytes()), (2, 170_001));
+    let mut tar = entry("a/very/different/path", b'5', b"", "");
+    tar.extend(entry("././@LongLink", b'L', &[b'p'; 300], ""));
+    tar.extend(entry("p", b'0', &other, ""));
+    tar.extend(entry("pax", b'x', b"30 mtime=1350244992.023960108\n", ""));
+    tar.extend(entry("q", b'0', &one, ""));
+    tar.extend(entry("link", b'2', b"", "q"));
+    let dressed = sketch(&tar);
+    assert_eq!(dressed.entries(), 4);
+    assert_eq!(dressed.content_bytes(), plain.content_bytes());
+    assert_eq!((dressed.plain, dressed.masked), (plain.plain, plain.masked));
+}
+
+#[test]
+fn what_is_no_tar_is_content() {
+    let bytes = noise(3, 300_000);
+    let whole = sketch(&bytes);
+    assert_eq!((whole.entries(), whole.content_bytes()), (0, 300_000));
+    assert_eq!(whole.masked, sketch_of_files([&bytes[..]]).masked);
+    // A header is believed with a right checksum only; the zeros at the end say nothing.
+    let mut tar = tar([&bytes[..]]);
+    tar[0] ^= 1;
+    assert_eq!((sketch(&tar).entries(), sketch(&tar).content_bytes()), (0, 300_544));
+}
+
+#[test]
+fn gzip_files_are_left_out() {
+    let packed = [&[0x1f, 0x8b, 8][..], &noise(4, 50_000)].concat();
+    let text = noise(5, 20_000);
+    let with = sketch_of_files([&packed[..], &text]);
+    assert_eq!(with.content_bytes(), 20_000);
+    assert_eq!(with.masked, sketch_of_files([&text[..]]).masked);
+    assert!(!sketch(&packed).is_empty(), "outside of a tar it is all that there is");
+    assert!(sketch_of_files([&packed[..]]).is_empty());
+}
+
+#[test]
+fn moved_code_is_missing_from_the_plain_set_only() {
+    // Instructions of five bytes with an address each, which all change: as when a function before them grew.
+    let code = |offset: u32| -> Vec<u8> {
+        let opcodes = noise(6, 100_000).into_iter().map(|byte| byte & 0x7f | 1).zip(0..);
+        opcodes
+            .flat_map(|(opcode, at): (u8, u32)| {
+                let address = (0x12_0000 | (at * 7 + offset) & 0xffff).to_le_bytes();
+                [opcode, opcode ^ 0x55, address[0], address[1], address[2], address[3]]
+            })
+            .collect()
+    };
+    let (old, new) = (sketch_of_files([&code(1000)[..]]), sketch_of_files([&code(3333)[..]]));
+    assert!(missing(&new.plain, &[&old.plain]).parts > WHOLE_PARTS * 9 / 10);
+    // Not all of it: a byte of an address that is 00 or ff by chance blots out an opcode.
+    assert!(missing(&new.masked, &[&old.masked]).parts < WHOLE_PARTS / 8);
+}
+
+#[test]
+fn different_windows_are_counted() {
+    let bytes = noise(7, 2_000_000);
+    let near = |count: u64| (1_800_000..2_200_000).contains(&count);
+    assert!(near(sketch(&bytes).distinct_windows()));
+    assert!(near(sketch_of_files([&bytes[..], &bytes, &bytes]).distinct_windows()));
+    assert_eq!(sketch(&[b'a'; 100_000]).masked.values().len(), 16, "a run has the windows of its start and one more");
+}
+
+/// Both sets of two sketches, where both have everything.
+fn check_equal_below_both(one: &Sketch, other: &Sketch) {
+    for (one, other) in [(&one.plain, &other.plain), (&one.masked, &other.masked)] {
+        let level = one.level().coarser(other.level());
+        assert!(one.at(level).count() > 50);
+        assert!(one.at(level).eq(other.at(level)));
+    }
+}
+
+#[test]
+fn merging_gives_the_sketch_of_both() {
+    for (one_bytes, other_bytes) in [(400_000, 400_000), (3_000_000, 200_000), (5_000, 900_000)] {
+        let shared = noise(8, 100_000);
+        let (one, other) = (noise(9, one_bytes), noise(10, other_bytes));
+        let together = sketch_of_files([&one[..], &shared, &other, &shared]);
+        let parts = [sketch_of_files([&one[..], &shared]), sketch_of_files([&other[..], &shared])];
+        let merged = parts[0].merge(&parts[1]);
+        check_equal_below_both(&merged, &together);
+        assert_eq!(merged, parts[1].merge(&parts[0]));
+        assert_eq!(merged.content_bytes(), together.content_bytes());
+        assert_eq!(merged.entries(), together.entries());
+        assert_eq!(Sketch::from_bytes(&merged.to_bytes()), Ok(merged));
+    }
+    let few = [&b"some words that fill a few windows"[..], b"and others that fill some more of them"];
+    assert_eq!(sketch_of_files([few[0]]).merge(&sketch_of_files([few[1]])), sketch_of_files(few));
+}
+
+#[test]
+fn merging_many_keeps_within_the_limits() {
+    let parts: Vec<Sketch> = (1..=20).map(|seed| sketch(&noise(seed, 50_000))).collect();
+    let merged = parts.iter().skip(1).fold(parts[0].clone(), |merged, part| merged.merge(part));
+    check_equal_below_both(
+        &merged,
+        &sketch_of_files((1..=20).map(|seed| noise(seed, 50_000)).collect::<Vec<_>>().iter().map(|part| &part[..])),
+    );
+    assert!(merged.to_bytes().len() <= SKETCH_BYTES_MAX);
+    assert_eq!(Sketch::from_bytes(&merged.to_bytes()), Ok(merged));
+}
+
+/// What `change` makes of a good sketch must be refused like this.
+fn check_refused(change: impl Fn(&mut Vec<u8>), expected: &str) {
+    let mut bytes = sketch(&noise(11, 100_000)).to_bytes();
+    change(&mut bytes);
+    assert_eq!(Sketch::from_bytes(&bytes).map_err(|error| error.to_string()), Err(expected.to_owned()));
+}
+
+#[test]
+fn hostile_bytes_are_refused_with_a_reason() {
+    check_refused(Vec::clear, "sketch ends early");
+    check_refused(|bytes| bytes.truncate(26), "sketch ends early");
+    check_refused(|bytes| bytes.truncate(900), "sketch ends early");
+    check_refused(|bytes| bytes[0] = 2, "sketch of version 2; this program reads version 1");
+    check_refused(|bytes| bytes.push(0), "sketch has bytes or bits behind its last sample");
+    check_refused(|bytes| bytes.resize(4096, 0), "sketch of 4096 bytes is over the limit of 1227");
+    check_refused(
+        |bytes| bytes[13..20].copy_from_slice(&[40, 0, 64, 0, 0, 0x91, 1]),
+        "sketch has a plain set of 401 samples in 16384 slots, shifted by 40",
+    );
+    check_refused(
+        |bytes| bytes[20..27].copy_from_slice(&[40, 1, 200, 0, 0, 32, 3]),
+        "sketch has a masked set of 800 samples in 51201 slots, shifted by 40",
+    );
+    check_refused(
+        |bytes| bytes[13..18].copy_from_slice(&[51, 0, 64, 0, 0]),
+        "sketch has a plain set of 393 samples in 16384 slots, shifted by 51",
+    );
+    check_refused(|bytes| bytes[14..18].copy_from_slice(&[0; 4]), "sketch has a plain sample beyond its limit of 0");
+    check_refused(|bytes| bytes[27..].fill(0xff), "sketch ends early");
+}
+
+#[test]
+fn no_truncation_is_a_sketch() {
+    let bytes = sketch(&noise(12, 100_000)).to_bytes();
+    assert!((0..bytes.len()).all(|length| Sketch::from_bytes(&bytes[..length]).is_err()));
+}
+
+proptest! {
+    #[test]
+    fn pieces_do_not_matter(pieces in prop::collection::vec(1usize..9000, 1..40), seed in 1u64..9) {
+        let tar = tar([&noise(seed, 30_000)[..], b"\x1f\x8b\x08 packed", &noise(seed + 1, 8195), b"", b"x"]);
+        let mut builder = SketchBuilder::new();
+        let mut rest = &tar[..];
+        for piece in pieces.into_iter().cycle() {
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            builder.push(now);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(builder.finish(), sketch(&tar));
+    }
+
+    #[test]
+    fn the_order_of_files_does_not_matter(order in Just([1u64, 2, 3, 4, 5, 6]).prop_shuffle()) {
+        let files = |seeds: [u64; 6]| seeds.map(|seed| noise(seed, 1000 * seed as usize));
+        let sketch = |files: &[Vec<u8>]| sketch_of_files(files.iter().map(|file| &file[..]));
+        prop_assert_eq!(sketch(&files(order)), sketch(&files([1, 2, 3, 4, 5, 6])));
+    }
+
+    #[test]
+    fn bytes_go_round(seed in any::<u64>(), length in 0usize..40_000) {
+        let sketch = sketch(&noise(seed | 1, length));
+        let bytes = sketch.to_bytes();
+        prop_assert!(bytes.len() <= SKETCH_BYTES_MAX);
+        prop_assert_eq!(Sketch::from_bytes(&bytes), Ok(sketch));
+    }
+
+    /// Whatever decodes has one spelling.
+    #[test]
+    fn flipped_bits_do_no_harm(bit in 0usize..8 * 1000, other in 0usize..8 * 1000) {
+        let mut bytes = sketch(&noise(13, 100_000)).to_bytes();
+        for bit in [bit, other] {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        if let Ok(sketch) = Sketch::from_bytes(&bytes) {
+            prop_assert_eq!(sketch.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn any_bytes_do_no_harm(head in any::<[u8; 14]>(), samples in prop::collection::vec(any::<u8>(), 0..1300)) {
+        let mut bytes = vec![1; 13];
+        bytes.extend(head);
+        // Limits near the right size, or most would be refused for that.
+        for limit in [16, 23] {
+            bytes[limit..limit + 2].fill(0);
+        }
+        bytes.extend(samples);
+        if let Ok(sketch) = Sketch::from_bytes(&bytes) {
+            prop_assert_eq!(sketch.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn hostile_tars_do_no_harm(at in 0usize..4096, value in any::<u8>(), cut in 0usize..5000) {
+        let mut tar = tar([&noise(14, 1500)[..], &noise(15, 600)]);
+        let at = at % tar.len();
+        tar[at] = value;
+        lighter_tar::seal(&mut tar[..512]);
+        sketch(&tar[..cut.min(tar.len())]);
+    }
+}

@@ -1,0 +1,152 @@
+//! What predictions from sketches promise, on layers made up here; real ones are in examples/predict_corpus.rs.
+
+use lighter_types::{DiffId, TLSH_BYTES, Tlsh};
+
+use super::*;
+use crate::TlshHasher;
+use crate::sketch::tests::{noise, sketch, tar};
+
+const COMPRESSED_BYTES: u64 = 400_000;
+
+struct Layer {
+    card: Card,
+    sketch: Sketch,
+}
+
+/// A layer of files of 10 KB, one for each seed. `name` is its DiffId.
+fn layer(name: u8, files: impl Iterator<Item = u64>) -> Layer {
+    let contents: Vec<Vec<u8>> = files.map(|seed| noise(seed, 10_000)).collect();
+    let bytes = tar(contents.iter().map(|content| &content[..]));
+    let mut tlsh = TlshHasher::new();
+    tlsh.update(&bytes);
+    let card = Card {
+        diff_id: DiffId::new([name; 32]),
+        tar_bytes: Bytes(bytes.len() as u64),
+        compressed_bytes: Bytes(COMPRESSED_BYTES),
+        tlsh: tlsh.finish(),
+    };
+    Layer { card, sketch: sketch(&bytes) }
+}
+
+fn pool(layers: &[Layer]) -> Vec<(&Card, Option<&Sketch>)> {
+    layers.iter().map(|layer| (&layer.card, Some(&layer.sketch))).collect()
+}
+
+fn predict_from(target: &Layer, bases: &[Layer]) -> Prediction {
+    predict(&target.card, Some(&target.sketch), &pool(bases))
+}
+
+/// The prediction must be this share of the compressed layer, in percent, within its expected error.
+fn check(target: &Layer, bases: &[Layer], percent: u64) {
+    let prediction = predict_from(target, bases);
+    let expected = COMPRESSED_BYTES * percent / 100 + PATCH_BYTES_MIN.0;
+    let error = expected * u64::from(prediction.sure.0) / 1024;
+    assert!(prediction.bytes.0.abs_diff(expected) <= error.max(2000), "{prediction:?} is not {expected}");
+}
+
+#[test]
+fn a_superset_costs_next_to_nothing() {
+    let target = layer(1, 1..101);
+    check(&target, &[layer(2, 1..101)], 0);
+    check(&target, &[layer(2, 1..301)], 0);
+    check(&target, &[layer(2, 1..41), layer(3, 30..101)], 0);
+    assert!(predict_from(&target, &[layer(2, 1..301)]).bytes < Bytes(COMPRESSED_BYTES / 100));
+}
+
+#[test]
+fn an_unrelated_base_costs_what_the_codec_makes_of_the_layer() {
+    let target = layer(1, 1..101);
+    let unrelated = predict_from(&target, &[layer(2, 201..301)]).bytes.0;
+    let none = predict_from(&target, &[]);
+    assert_eq!(none.bytes.0, COMPRESSED_BYTES * NEW_COST / 1024 + PATCH_BYTES_MIN.0);
+    assert!(unrelated > none.bytes.0 * 97 / 100 && unrelated <= none.bytes.0, "{unrelated}");
+}
+
+#[test]
+fn new_files_cost_their_share() {
+    let target = layer(1, 1..101);
+    check(&target, &[layer(2, 11..111)], 10 * 3 / 4);
+    check(&target, &[layer(2, 51..151)], 50 * 3 / 4);
+    check(&target, &[layer(2, 51..151), layer(3, 26..76)], 25 * 3 / 4);
+}
+
+#[test]
+fn fewer_samples_make_it_less_sure() {
+    let target = layer(1, 1..101);
+    let error = |bases: &[Layer]| predict_from(&target, bases).sure;
+    assert!(error(&[layer(2, 51..151)]) < error(&[layer(2, 3..103)]));
+    assert!(error(&[layer(2, 3..103)]) < error(&[layer(2, 1..101)]));
+    assert_eq!(error(&[]), ExpectedError(RULE_ERROR));
+}
+
+#[test]
+fn the_target_itself_costs_next_to_nothing_and_is_sure() {
+    let target = layer(1, 1..11);
+    let prediction = predict_from(&target, &[layer(2, 5..20), layer(1, 1..11)]);
+    assert_eq!(prediction, Prediction { bytes: PATCH_BYTES_MIN, sure: ExpectedError::NONE });
+}
+
+#[test]
+fn the_order_of_bases_does_not_matter() {
+    let target = layer(1, 1..101);
+    let bases = [layer(2, 1..41), layer(3, 41..71), layer(4, 60..400)];
+    let mut pool = pool(&bases);
+    let expected = predict(&target.card, Some(&target.sketch), &pool);
+    for _ in 0..3 {
+        pool.rotate_left(1);
+        assert_eq!(predict(&target.card, Some(&target.sketch), &pool), expected);
+        pool.swap(0, 1);
+        assert_eq!(predict(&target.card, Some(&target.sketch), &pool), expected);
+    }
+}
+
+#[test]
+fn without_sketches_it_goes_by_tlsh() {
+    let target = layer(1, 1..101);
+    let bases = [layer(2, 1..96), layer(3, 500..600)];
+    let cards: Vec<&Card> = bases.iter().map(|base| &base.card).collect();
+    let expected = predict_with_bases(&target.card, cards.iter().copied());
+    assert_eq!(predict(&target.card, None, &pool(&bases)), expected);
+    assert_eq!(predict(&target.card, Some(&sketch(b"")), &pool(&bases)), expected);
+    assert_eq!(predict(&target.card, None, &[]).bytes, target.card.compressed_bytes);
+    // A base without a sketch by TLSH, beside one with a sketch.
+    let mut alike = layer(4, 700..800).card;
+    alike.tlsh = target.card.tlsh;
+    let mixed =
+        predict(&target.card, Some(&target.sketch), &[(&alike, None), (&bases[1].card, Some(&bases[1].sketch))]);
+    assert_eq!(mixed, predict_patch_bytes(&target.card, Some(&alike)));
+}
+
+#[test]
+fn bases_are_chosen_for_what_they_add() {
+    let target = layer(1, 1..101);
+    let layers =
+        [layer(2, 500..600), layer(3, 1..41), layer(4, 1..61), layer(5, 61..91), layer(6, 61..81), layer(7, 700..1000)];
+    let choose = |count| choose_bases(&target.card, Some(&target.sketch), &pool(&layers), count);
+    assert_eq!(choose(8).indices, [2, 3]);
+    assert_eq!(choose(1).indices, [2]);
+    assert_eq!(choose(0), ChosenBases { indices: vec![], prediction: predict_from(&target, &[]) });
+    let both = [&layers[2], &layers[3]].map(|layer| (&layer.card, Some(&layer.sketch)));
+    assert_eq!(choose(8).prediction, predict(&target.card, Some(&target.sketch), &both));
+}
+
+#[test]
+fn ties_go_to_the_larger_base_and_then_to_the_lower_name() {
+    let target = layer(1, 1..21);
+    let mut layers = [layer(5, 1..21), layer(4, 1..21), layer(3, 1..21)];
+    let choose = |layers: &[Layer]| choose_bases(&target.card, Some(&target.sketch), &pool(layers), 3).indices;
+    assert_eq!(choose(&layers), [2]);
+    layers[0].card.tar_bytes.0 += 512;
+    assert_eq!(choose(&layers), [0]);
+}
+
+#[test]
+fn nothing_overflows() {
+    let mut target = layer(1, 1..11);
+    target.card.compressed_bytes = Bytes(u64::MAX);
+    target.card.tlsh = Some(Tlsh::new([7; TLSH_BYTES]));
+    assert!(predict_from(&target, &[layer(2, 1..6)]).bytes.0 > u64::MAX / 4);
+    assert!(predict_from(&target, &[layer(2, 50..60)]).bytes.0 > u64::MAX / 2);
+    target.card.compressed_bytes = Bytes(0);
+    assert_eq!(predict_from(&target, &[layer(2, 1..6)]).bytes, Bytes(0));
+}
