@@ -31,6 +31,9 @@ use cabac::{Coder, Decoder, Encoder};
 /// Most bytes of a frame's range that are not copied from a base, with all content of its deflate streams.
 pub(crate) const MATERIAL_BYTES_MAX: u64 = 8 << 20;
 
+/// Most bytes of a match that are coded as one; a change does not go on from one to the next.
+const WINDOW_BYTES_MAX: u64 = 256 << 10;
+
 const TIER_LIGHT: u8 = 0;
 const TIER_FULL: u8 = 1;
 
@@ -267,16 +270,7 @@ impl<'a> Walk<'a> {
     fn step<C: Coder>(&mut self, coder: &mut C, step: &Step) -> Result<(), CodecError> {
         match *step {
             Step::Copy { from, bytes } => self.copy(from, bytes)?,
-            Step::Match { from, bytes } => {
-                let known = self.take_known(bytes);
-                (self.window.from, self.window.to) = (from, self.place);
-                self.sources.window(from, bytes as usize, &mut self.window.bytes)?;
-                let out = &mut self.rebuilt.material;
-                match &mut self.content {
-                    Content::Light(light, _) => light.code_match(coder, &self.window, known, out),
-                    Content::Full(full) => full.code_match(coder, &self.window, known, out),
-                }
-            }
+            Step::Match { from, bytes } => self.match_step(coder, from, bytes)?,
             Step::New { bytes } => {
                 let known = self.take_known(bytes);
                 let out = &mut self.rebuilt.material;
@@ -309,6 +303,25 @@ impl<'a> Walk<'a> {
             }
             // Opened by `run`.
             Step::Deflate { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A match is coded window by window.
+    fn match_step<C: Coder>(&mut self, coder: &mut C, from: u64, bytes: u64) -> Result<(), CodecError> {
+        let mut done = 0;
+        while done < bytes {
+            let count = (bytes - done).min(WINDOW_BYTES_MAX);
+            let known = self.take_known(count);
+            let from = from.wrapping_add(done);
+            (self.window.from, self.window.to) = (from, self.place.wrapping_add(done));
+            self.sources.window(from, count as usize, &mut self.window.bytes)?;
+            let out = &mut self.rebuilt.material;
+            match &mut self.content {
+                Content::Light(light, _) => light.code_match(coder, &self.window, known, out),
+                Content::Full(full) => full.code_match(coder, &self.window, known, out),
+            }
+            done += count;
         }
         Ok(())
     }

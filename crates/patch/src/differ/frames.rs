@@ -4,7 +4,7 @@ use std::io;
 
 use crate::codec::CodecError;
 use crate::delta::{
-    self, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, MATERIAL_BYTES_MAX, Program, STEPS_MAX, Step, Style,
+    self, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, Program, STEPS_MAX, Step, Style,
 };
 use crate::{DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
 
@@ -19,7 +19,7 @@ pub(crate) struct EncodedFrame {
 /// Frames are planned to this cost, so that few turn out too large for a payload.
 const COST_MAX: u64 = FRAME_PAYLOAD_BYTES_MAX as u64 * 7 / 8;
 
-/// Decoding so many bytes is worth a frame, which another thread may take.
+/// Decoding so many bytes is worth a frame, which another thread may take; half as much again is too much for one.
 const MATERIAL_SHARE_BYTES: u64 = 4 << 20;
 
 /// What a frame holds so far.
@@ -68,7 +68,7 @@ impl Load {
     fn fits(&self, cost_max: u64) -> bool {
         self.cost <= cost_max
             && self.bytes <= u64::from(DELTA_TARGET_BYTES_MAX)
-            && self.material <= MATERIAL_BYTES_MAX
+            && self.material <= MATERIAL_SHARE_BYTES * 3 / 2
             && self.inflated <= INFLATED_BYTES_MAX
             && self.steps <= STEPS_MAX / 2
     }

@@ -34,7 +34,9 @@ impl Index {
     pub(super) fn new(base: &[u8], window: Window) -> Self {
         let positions = base.len().saturating_sub(window.bytes - 1).div_ceil(window.step);
         let bits = (positions.max(1) as u64).next_power_of_two().trailing_zeros().clamp(8, 26);
-        let mut heads = vec![0u32; 1 << bits];
+        // Written to at once: a page that is read first costs a second fault, and all threads a flush, when it is written.
+        let mut heads = Vec::with_capacity(1 << bits);
+        heads.resize(1 << bits, 0u32);
         let mut chain = if window.chain > 1 { vec![0u32; positions] } else { Vec::new() };
         for position in 0..positions {
             let slot = hash(&base[position * window.step..], window.bytes, bits);
