@@ -146,6 +146,25 @@ fn bench_patch_tells_of_tools_that_fail_or_are_not_there() {
 }
 
 #[test]
+fn bench_patch_ends_with_3_if_one_of_ours_fails_and_still_reports() {
+    let files = Files::new();
+    let bench = files.command(&["patch", &files.path("layers"), "--no-peers", "--runs", "1", "--effort", "fast"]);
+    // No file may have more than 256 KiB: the target cannot be rebuilt.
+    let mut limited = Command::new("/bin/sh");
+    limited
+        .args(["-c", "ulimit -c 0; ulimit -f 512; exec \"$0\" \"$@\""])
+        .arg(bench.get_program())
+        .args(bench.get_args());
+    let ended = finish(limited.env("TMPDIR", files.path("temporary")).env_remove("LIGHTER_OUTPUT"));
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let row = row(&ended.json(), "lighter fast");
+    assert!(row["status"] == "failed" && row["why"].as_str().unwrap().starts_with("apply: "), "{row}");
+    assert_eq!(ended.json()["summary"][0]["pairs_failed"], 1);
+    assert!(ended.stderr.contains("error: patches of our own that failed: 1"), "{ended:?}");
+    files.nothing_is_left();
+}
+
+#[test]
 fn bench_patch_stopped_by_a_signal_leaves_nothing_behind() {
     let files = Files::new();
     files.tool(

@@ -49,7 +49,9 @@ pub fn run(source: &Path, efforts: &[BenchEffort], peers: &Peers, runs: u32, out
     output.value(&report, |report| text::report(&report.pairs, &report.summary, &report.peers_missing))?;
     match report.summary.iter().map(|summary| summary.pairs_failed).sum() {
         0 => Ok(()),
-        failed => Err(Failure::new(Code::BadData, format!("{failed} patches of our own failed: the rows say how"))),
+        failed => {
+            Err(Failure::new(Code::BadData, format!("patches of our own that failed: {failed}; the rows say how")))
+        }
     }
 }
 
