@@ -10,6 +10,7 @@
 
 mod support;
 
+mod bench_files;
 mod cli;
 mod config;
 mod damage;

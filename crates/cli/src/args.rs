@@ -54,6 +54,9 @@ pub enum Command {
     /// Make, apply and look at patches on plain files; no node is needed.
     #[command(subcommand)]
     Patch(PatchCommand),
+    /// Measure patches and predictions on files of your own; no node is needed.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// A node's store: check, repair, clean up.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -246,6 +249,50 @@ pub enum PatchEffort {
     Fast,
     Default,
     Max,
+}
+
+#[derive(Subcommand)]
+pub enum BenchCommand {
+    /// Patches beside those of stock tools: bytes, seconds to encode and apply, MiB of memory at the peak.
+    ///
+    /// Each effort is a run of this program's `patch create` and `patch apply`. Of hdiffz, xdelta3, zstd and bsdiff those
+    /// on PATH are run in turns with it, on the same files. Every result is compared with the target.
+    Patch {
+        /// A folder of NAME-rN.tar, each patched from the release before it; or a file of [[pair]] in TOML.
+        #[arg(value_name = "DIR|PAIRS.TOML")]
+        source: PathBuf,
+        /// Our efforts to measure, with commas between them.
+        #[arg(long, value_enum, value_name = "EFFORT,...", value_delimiter = ',', default_value = "fast,default,max")]
+        effort: Vec<BenchEffort>,
+        /// Leave the stock tools out.
+        #[arg(long)]
+        no_peers: bool,
+        /// How often each is run, 1 to 100. Seconds are medians, bytes of memory the most.
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+        runs: u32,
+    },
+    /// Predicted bytes of patches beside actual ones, by TLSH alone and by sketches, for all ordered pairs of layers.
+    ///
+    /// Tells how far off predictions are, how well they order the bases of a target, and what following them costs.
+    Predict {
+        /// A folder of tars. Those named NAME-rN.tar are releases of the same package.
+        dir: PathBuf,
+        /// The effort that the actual patches are made with.
+        #[arg(long, value_enum, default_value_t = BenchEffort::Default)]
+        effort: BenchEffort,
+        /// Keeps bytes of patches between runs, by digests and encoder settings. Made if it is not there.
+        #[arg(long, value_name = "FILE")]
+        cache: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchEffort {
+    Fast,
+    Default,
+    Max,
+    /// What `patch create --vcdiff` makes.
+    Vcdiff,
 }
 
 #[derive(Subcommand)]

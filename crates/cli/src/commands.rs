@@ -1,5 +1,6 @@
 //! The commands, one file for each family.
 
+pub mod bench;
 pub mod config;
 pub mod documents;
 pub mod image;

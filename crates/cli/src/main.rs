@@ -36,6 +36,7 @@ fn run(command: Command, output: &Output, socket: Option<std::path::PathBuf>) ->
         Command::Status => commands::status::status(output, socket),
         Command::Plan { image } => commands::plan::run(&image, output, socket),
         Command::Patch(command) => commands::patch::run(command, output),
+        Command::Bench(command) => commands::bench::run(command, output),
         Command::Store(command) => commands::store::run(command, output, socket),
         Command::Completions { shell } => commands::documents::completions(shell),
         Command::Man { dir } => commands::documents::man(&dir),

@@ -131,7 +131,10 @@ fn create(target: &Path, bases: &[PathBuf], out: &Path, settings: &Settings, out
 }
 
 /// Writes a file so that it is there whole or not at all.
-fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>) -> Result<(), Failure> {
+pub(super) fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::file("write", path, &error);
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");

@@ -1,0 +1,49 @@
+//! Ctrl-C and its kin as a flag that long work looks at, so that temporary files go and children end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit::{Code, Failure};
+
+/// Set once SIGINT, SIGTERM or SIGHUP has come. They no longer end the program by themselves.
+pub struct Interrupt {
+    is_set: Arc<AtomicBool>,
+    /// Waits for the signals until it is dropped.
+    _runtime: Runtime,
+}
+
+impl Interrupt {
+    pub fn watch() -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::new(Code::Machine, format!("cannot watch for signals: {error}"));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(failed)?;
+        let is_set = Arc::new(AtomicBool::new(false));
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            let _entered = runtime.enter();
+            let mut signal = signal(kind).map_err(failed)?;
+            let is_set = Arc::clone(&is_set);
+            runtime.spawn(async move {
+                signal.recv().await;
+                is_set.store(true, Ordering::Relaxed);
+            });
+        }
+        Ok(Self { is_set, _runtime: runtime })
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Relaxed)
+    }
+
+    /// # Errors
+    /// `Cancelled` once a signal has come.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.is_set() { Err(cancelled()) } else { Ok(()) }
+    }
+}
+
+pub fn cancelled() -> Failure {
+    Failure::new(Code::Cancelled, "stopped by a signal")
+}

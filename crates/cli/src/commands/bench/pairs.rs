@@ -1,0 +1,116 @@
+//! What `bench patch` makes patches of: a target and its bases, from a folder of releases or from a list in TOML.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use lighter_patch::BASES_MAX;
+use lighter_types::Bytes;
+
+use super::releases::releases;
+use crate::exit::{Code, Failure};
+
+/// The longest list: far above what anybody writes, far below a layer given by mistake.
+const LIST_BYTES_MAX: u64 = 1 << 20;
+
+/// Files that are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub name: String,
+    pub target: PathBuf,
+    /// One to eight.
+    pub bases: Vec<PathBuf>,
+    pub target_bytes: Bytes,
+    /// Of all bases together.
+    pub base_bytes: Bytes,
+}
+
+impl Pair {
+    fn new(name: String, target: PathBuf, bases: Vec<PathBuf>) -> Result<Self, Failure> {
+        let target_bytes = file_bytes(&target)?;
+        let base_bytes = bases.iter().map(|base| file_bytes(base)).sum::<Result<u64, Failure>>()?;
+        Ok(Self { name, target, bases, target_bytes: Bytes(target_bytes), base_bytes: Bytes(base_bytes) })
+    }
+}
+
+fn file_bytes(path: &Path) -> Result<u64, Failure> {
+    let metadata = std::fs::metadata(path).map_err(|error| Failure::file("read", path, &error))?;
+    if metadata.is_file() {
+        Ok(metadata.len())
+    } else {
+        Err(Failure::new(Code::Usage, format!("{} is no file", path.display())))
+    }
+}
+
+/// The pairs that a folder or a list stands for; one at least.
+///
+/// # Errors
+/// `NotFound` for what is not there, `Usage` for a folder without two releases of anything, `Config` for a list that is
+/// wrong.
+pub fn find(source: &Path) -> Result<Vec<Pair>, Failure> {
+    let metadata = std::fs::metadata(source).map_err(|error| Failure::file("read", source, &error))?;
+    if metadata.is_dir() { of_folder(source) } else { of_list(source, metadata.len()) }
+}
+
+fn of_folder(dir: &Path) -> Result<Vec<Pair>, Failure> {
+    let releases = releases(dir)?;
+    let mut pairs = Vec::new();
+    for two in releases.windows(2) {
+        let [old, new] = two else { continue };
+        if let (Some(old_number), Some(new_number)) = (old.number, new.number)
+            && old.package == new.package
+        {
+            let name = format!("{} r{old_number} r{new_number}", old.package);
+            pairs.push(Pair::new(name, new.path.clone(), vec![old.path.clone()])?);
+        }
+    }
+    if pairs.is_empty() {
+        let message = format!("{} has no two releases of one layer", dir.display());
+        return Err(Failure::new(Code::Usage, message)
+            .hint("layers are found by name: NAME-rN.tar, such as nginx-r1.tar and nginx-r2.tar"));
+    }
+    Ok(pairs)
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    pair: Vec<Entry>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    target: PathBuf,
+    bases: Vec<PathBuf>,
+}
+
+fn of_list(path: &Path, bytes: u64) -> Result<Vec<Pair>, Failure> {
+    let wrong = |what: String| {
+        Failure::new(Code::Config, format!("{}: {what}", path.display()))
+            .hint("a list has, for each pair, [[pair]], name = \"...\", target = \"FILE\" and bases = [\"FILE\"]")
+    };
+    if bytes > LIST_BYTES_MAX {
+        return Err(wrong(format!("{} are no list of pairs, which has 1 MiB at most", Bytes(bytes))));
+    }
+    let text = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
+    let text = String::from_utf8(text).map_err(|_| wrong("not a list of pairs: it is no text".to_owned()))?;
+    let list: List = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim().to_owned()))?;
+    if list.pair.is_empty() {
+        return Err(wrong("it names no pair".to_owned()));
+    }
+    let mut names = BTreeSet::new();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut pairs = Vec::new();
+    for Entry { name, target, bases } in list.pair {
+        if !(1..=BASES_MAX).contains(&bases.len()) {
+            return Err(wrong(format!("pair {name:?} has {} bases; it needs 1 to {BASES_MAX}", bases.len())));
+        }
+        if !names.insert(name.clone()) {
+            return Err(wrong(format!("two pairs are called {name:?}")));
+        }
+        let bases = bases.iter().map(|base| folder.join(base)).collect();
+        pairs.push(Pair::new(name, folder.join(target), bases)?);
+    }
+    Ok(pairs)
+}

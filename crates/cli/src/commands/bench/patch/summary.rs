@@ -1,0 +1,133 @@
+//! What all pairs come to, for one of our efforts: its ratios to stock tools, over the pairs where both were measured.
+
+use serde::Serialize;
+
+use super::super::statistics::{geomean, median};
+use super::super::tools::Tool;
+use super::figures::{Figures, Outcome, PairReport};
+
+#[derive(Serialize)]
+pub struct Summary {
+    pub tool: &'static str,
+    /// Where it was measured, and where it failed.
+    pub pairs: usize,
+    pub pairs_failed: usize,
+    /// Of patch bytes. `None` where the tool was not measured on any pair.
+    pub bytes_to_hdiffz: Option<Ratios>,
+    pub bytes_to_xdelta3: Option<Ratios>,
+    /// Of all stock tools the smallest patch, for each pair anew.
+    pub bytes_to_smallest: Option<Ratios>,
+    /// Median over pairs of the median over runs of encode seconds.
+    pub encode_s_to_hdiffz: Option<f64>,
+    pub apply_mb_per_s_geomean: Option<f64>,
+    /// The most of all pairs.
+    pub encode_peak_bytes: Option<u64>,
+    pub apply_peak_bytes: Option<u64>,
+}
+
+/// Ours over theirs: under 1 is smaller.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Ratios {
+    pub pairs: usize,
+    pub geomean: f64,
+    pub worst: f64,
+    pub worst_pair: String,
+}
+
+pub fn summarize(tool: Tool, reports: &[PairReport]) -> Summary {
+    let name = tool.name();
+    let measured: Vec<(&PairReport, &Figures)> =
+        reports.iter().filter_map(|pair| Some((pair, pair.figures(name)?))).collect();
+    let has_failed = |pair: &&PairReport| {
+        pair.results.iter().any(|row| row.tool == name && matches!(row.outcome, Outcome::Failed { .. }))
+    };
+    let bytes_to = |of: &dyn Fn(&PairReport) -> Option<u64>| {
+        ratios(measured.iter().filter_map(|(pair, ours)| {
+            Some((pair.name.as_str(), ours.patch_bytes as f64 / of(pair).filter(|&bytes| bytes > 0)? as f64))
+        }))
+    };
+    let bytes_of = |tool: Tool| bytes_to(&move |pair| pair.figures(tool.name()).map(|figures| figures.patch_bytes));
+    let encode_s = measured.iter().filter_map(|(pair, ours)| {
+        let theirs = pair.figures(Tool::Hdiffz.name())?;
+        // Run by run: both had the same disturbance, or nearly so.
+        median(ours.runs.iter().zip(&theirs.runs).map(|(ours, theirs)| ours.encode_s / theirs.encode_s))
+    });
+    Summary {
+        tool: name,
+        pairs: measured.len(),
+        pairs_failed: reports.iter().filter(has_failed).count(),
+        bytes_to_hdiffz: bytes_of(Tool::Hdiffz),
+        bytes_to_xdelta3: bytes_of(Tool::Xdelta3),
+        bytes_to_smallest: bytes_to(&PairReport::smallest_peer),
+        encode_s_to_hdiffz: median(encode_s),
+        apply_mb_per_s_geomean: geomean(measured.iter().map(|(_, ours)| ours.apply_mb_per_s)),
+        encode_peak_bytes: measured.iter().filter_map(|(_, ours)| ours.encode_peak_bytes).max(),
+        apply_peak_bytes: measured.iter().filter_map(|(_, ours)| ours.apply_peak_bytes).max(),
+    }
+}
+
+fn ratios<'a>(pairs: impl Iterator<Item = (&'a str, f64)>) -> Option<Ratios> {
+    let pairs: Vec<(&str, f64)> = pairs.collect();
+    let (worst_pair, worst) = *pairs.iter().max_by(|one, other| one.1.total_cmp(&other.1))?;
+    let geomean = geomean(pairs.iter().map(|(_, ratio)| *ratio))?;
+    Some(Ratios { pairs: pairs.len(), geomean, worst, worst_pair: worst_pair.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use lighter_types::Bytes;
+
+    use super::super::super::pairs::Pair;
+    use super::super::figures::{Row, Seconds};
+    use super::*;
+    use crate::args::BenchEffort;
+
+    const OURS: Tool = Tool::Lighter(BenchEffort::Default);
+
+    fn row(tool: Tool, patch_bytes: u64, encode_s: &[f64]) -> Row {
+        let figures = Figures {
+            patch_bytes,
+            encode_s: encode_s[0],
+            apply_s: 1.0,
+            apply_mb_per_s: patch_bytes as f64,
+            encode_peak_bytes: Some(patch_bytes),
+            apply_peak_bytes: None,
+            runs: encode_s.iter().map(|&encode_s| Seconds { encode_s, apply_s: 1.0 }).collect(),
+        };
+        Row { tool: tool.name(), is_peer: tool.is_peer(), outcome: Outcome::Measured(figures) }
+    }
+
+    fn failed(tool: Tool) -> Row {
+        Row { tool: tool.name(), is_peer: tool.is_peer(), outcome: Outcome::Failed { why: "full".to_owned() } }
+    }
+
+    fn pair(name: &str, results: Vec<Row>) -> PairReport {
+        let (target, bases) = (PathBuf::new(), Vec::new());
+        let pair = Pair { name: name.to_owned(), target, bases, target_bytes: Bytes(1), base_bytes: Bytes(1) };
+        PairReport::new(&pair, results)
+    }
+
+    #[test]
+    fn ratios_are_over_the_pairs_where_both_were_measured() {
+        let reports = [
+            pair("a", vec![row(OURS, 200, &[1.0, 8.0, 4.0]), row(Tool::Hdiffz, 100, &[2.0, 2.0, 2.0])]),
+            pair("b", vec![row(OURS, 50, &[3.0]), row(Tool::Hdiffz, 100, &[1.0]), row(Tool::Bsdiff, 40, &[1.0])]),
+            pair("c", vec![row(OURS, 100, &[1.0]), failed(Tool::Hdiffz)]),
+            pair("d", vec![failed(OURS), row(Tool::Hdiffz, 100, &[1.0])]),
+        ];
+        let summary = summarize(OURS, &reports);
+        assert_eq!((summary.pairs, summary.pairs_failed), (3, 1));
+        let to_hdiffz = summary.bytes_to_hdiffz.unwrap();
+        assert!((to_hdiffz.geomean - 1.0).abs() < 1e-9, "{to_hdiffz:?}");
+        assert_eq!((to_hdiffz.pairs, to_hdiffz.worst, to_hdiffz.worst_pair.as_str()), (2, 2.0, "a"));
+        assert_eq!(summary.bytes_to_xdelta3, None);
+        let to_smallest = summary.bytes_to_smallest.unwrap();
+        assert!((to_smallest.geomean - 2.5_f64.sqrt()).abs() < 1e-9, "{to_smallest:?}");
+        // Pair a: the median of 0.5, 4 and 2; pair b: 3.
+        assert_eq!(summary.encode_s_to_hdiffz, Some(2.5));
+        assert!(summary.apply_mb_per_s_geomean.is_some_and(|rate| (rate - 100.0).abs() < 1e-9));
+        assert_eq!((summary.encode_peak_bytes, summary.apply_peak_bytes), (Some(200), None));
+    }
+}

@@ -1,0 +1,216 @@
+//! `lighter bench predict`: makes a patch of every ordered pair of layers, and holds predictions by TLSH alone and by
+//! sketches against it.
+
+mod cache;
+mod layer;
+mod scores;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use lighter_patch::{Blame, EncodeError, Settings, encode_to};
+use lighter_similarity::{Prediction, predict, predict_patch_bytes};
+use lighter_types::Bytes;
+
+use self::cache::{Cache, Key};
+use self::layer::Layer;
+use self::scores::{Case, Score, score};
+use super::interrupt::{Interrupt, cancelled};
+use super::releases::releases;
+use super::tools::{Tool, settings};
+use crate::args::BenchEffort;
+use crate::exit::{Code, Failure};
+use crate::output::{Output, right, table};
+
+/// All that is printed. Its shape as JSON is in docs/CLI.md.
+#[derive(serde::Serialize)]
+struct Report {
+    tool: &'static str,
+    settings: u32,
+    layers: Vec<LayerRow>,
+    pairs: Vec<PairRow>,
+    scores: Vec<Score>,
+}
+
+#[derive(serde::Serialize)]
+struct LayerRow {
+    name: String,
+    layer: String,
+    tar_bytes: u64,
+    compressed_bytes: u64,
+}
+
+#[derive(serde::Serialize)]
+struct PairRow {
+    target: String,
+    base: String,
+    patch_bytes: u64,
+    tlsh_bytes: u64,
+    sketch_bytes: u64,
+}
+
+/// How patch bytes are predicted.
+#[derive(Clone, Copy)]
+enum Predictor {
+    Tlsh,
+    Sketch,
+}
+
+impl Predictor {
+    const ALL: [(Self, &'static str); 2] = [(Self::Tlsh, "tlsh"), (Self::Sketch, "sketch")];
+
+    fn predict(self, target: &Layer, base: &Layer) -> Prediction {
+        match self {
+            Self::Tlsh => predict_patch_bytes(&target.card, Some(&base.card)),
+            Self::Sketch => predict(&target.card, Some(&target.sketch), &[(&base.card, Some(&base.sketch))]),
+        }
+    }
+}
+
+pub fn run(dir: &Path, effort: BenchEffort, cache: Option<&Path>, output: &Output) -> Result<(), Failure> {
+    let releases = releases(dir)?;
+    if releases.len() < 2 {
+        let message = format!("{} has {} files named *.tar; a pair takes two", dir.display(), releases.len());
+        return Err(Failure::new(Code::Usage, message));
+    }
+    let settings = settings(effort);
+    let mut cache = Cache::open(cache)?;
+    let interrupt = Interrupt::watch()?;
+    let mut layers = Vec::new();
+    for release in &releases {
+        output.say(format!("reading {}", release.path.display()));
+        layers.push(Layer::read(release, &interrupt)?);
+    }
+    let actual = patches(&layers, &settings, &mut cache, &interrupt, output)?;
+    let report = Report {
+        tool: Tool::Lighter(effort).name(),
+        settings: settings.id(),
+        layers: layers.iter().map(LayerRow::new).collect(),
+        pairs: pair_rows(&layers, &actual),
+        scores: scores(&layers, &actual),
+    };
+    output.value(&report, text)
+}
+
+/// Bytes of the patch for each target, from each base; 0 from itself.
+fn patches(
+    layers: &[Layer],
+    settings: &Settings,
+    cache: &mut Cache<'_>,
+    interrupt: &Interrupt,
+    output: &Output,
+) -> Result<Vec<Vec<u64>>, Failure> {
+    let pairs = layers.len() * (layers.len() - 1);
+    let mut done = 0;
+    let mut actual = vec![vec![0; layers.len()]; layers.len()];
+    for (target, row) in layers.iter().zip(&mut actual) {
+        for (base, bytes) in layers.iter().zip(row).filter(|(base, _)| base.path != target.path) {
+            done += 1;
+            let key = Key::new(target.card.diff_id, base.card.diff_id, settings.id());
+            *bytes = match cache.get(&key) {
+                Some(known) => known,
+                None => {
+                    let made = patch_bytes(target, base, settings, interrupt)?;
+                    output.say(format!("{done} of {pairs}: {} out of {}: {made} bytes", target.name, base.name));
+                    cache.put(key, made)?;
+                    made
+                }
+            };
+        }
+    }
+    Ok(actual)
+}
+
+fn patch_bytes(target: &Layer, base: &Layer, settings: &Settings, interrupt: &Interrupt) -> Result<u64, Failure> {
+    let progress = |_: Bytes| if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let (target_file, base_file) = (target.open()?, base.open()?);
+    let (source, sources) = (target.source(&target_file), [base.source(&base_file)]);
+    let header = encode_to(&source, &sources, settings, &progress, &mut |_| Ok(())).map_err(|error| match error {
+        EncodeError::Cancelled => cancelled(),
+        error => {
+            let code = if error.blame() == Blame::Caller { Code::Usage } else { Code::Machine };
+            Failure::from_error(code, &error)
+        }
+    })?;
+    Ok(header.patch_bytes().0)
+}
+
+/// Both predictors, with every other layer as a base and with those of other packages alone.
+fn scores(layers: &[Layer], actual: &[Vec<u64>]) -> Vec<Score> {
+    let mut scores = Vec::new();
+    for (bases, are_all) in [("all", true), ("other packages", false)] {
+        for (predictor, by) in Predictor::ALL {
+            let cases = layers.iter().zip(actual).map(|(target, actual)| {
+                let is_usable = |base: &Layer| base.path != target.path && (are_all || base.package != target.package);
+                let usable: Vec<(&Layer, u64)> =
+                    layers.iter().zip(actual.iter().copied()).filter(|(base, _)| is_usable(base)).collect();
+                Case::new(&usable, |base| predictor.predict(target, base))
+            });
+            scores.push(score(by, bases, &cases.collect::<Vec<_>>()));
+        }
+    }
+    scores
+}
+
+fn pair_rows(layers: &[Layer], actual: &[Vec<u64>]) -> Vec<PairRow> {
+    let mut rows = Vec::new();
+    for (target, actual) in layers.iter().zip(actual) {
+        for (base, &patch_bytes) in layers.iter().zip(actual).filter(|(base, _)| base.path != target.path) {
+            rows.push(PairRow {
+                target: target.name.clone(),
+                base: base.name.clone(),
+                patch_bytes,
+                tlsh_bytes: Predictor::Tlsh.predict(target, base).bytes.0,
+                sketch_bytes: Predictor::Sketch.predict(target, base).bytes.0,
+            });
+        }
+    }
+    rows
+}
+
+impl LayerRow {
+    fn new(layer: &Layer) -> Self {
+        Self {
+            name: layer.name.clone(),
+            layer: layer.card.diff_id.to_string(),
+            tar_bytes: layer.card.tar_bytes.0,
+            compressed_bytes: layer.card.compressed_bytes.0,
+        }
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut pairs = table(&["target", "base", "patch bytes", "by TLSH", "by sketch"]);
+    for row in &report.pairs {
+        let numbers = [row.patch_bytes, row.tlsh_bytes, row.sketch_bytes].map(right);
+        pairs.add_row([vec![row.target.as_str().into(), row.base.as_str().into()], numbers.to_vec()].concat());
+    }
+    let mut scores = table(&[
+        "bases",
+        "by",
+        "pairs",
+        "median error",
+        "worst error",
+        "worst factor",
+        "rank correlation",
+        "regret",
+        "worst regret",
+    ]);
+    let number = |value: Option<f64>| right(value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}")));
+    let percent =
+        |value: Option<f64>| right(value.map_or_else(|| "-".to_owned(), |value| format!("{:.1} %", 100.0 * value)));
+    for score in &report.scores {
+        scores.add_row([
+            score.bases.into(),
+            score.by.into(),
+            right(score.pairs),
+            percent(score.error_median),
+            percent(score.error_worst),
+            number(score.factor_worst),
+            number(score.spearman_mean),
+            number(score.regret_mean),
+            number(score.regret_worst),
+        ]);
+    }
+    format!("{pairs}\n\npatches by {}, predicted:\n{scores}", report.tool)
+}

@@ -1,0 +1,70 @@
+//! A layer with all that predictions are made of.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use lighter_image::scan_tar;
+use lighter_node::FileBase;
+use lighter_patch::Source;
+use lighter_similarity::{Sketch, SketchBuilder};
+use lighter_types::Card;
+
+use super::super::interrupt::{Interrupt, cancelled};
+use super::super::releases::Release;
+use crate::exit::{Code, Failure};
+
+pub struct Layer {
+    pub name: String,
+    pub package: String,
+    pub path: PathBuf,
+    pub card: Card,
+    pub sketch: Sketch,
+}
+
+impl Layer {
+    /// Reads the tar once.
+    pub fn read(release: &Release, interrupt: &Interrupt) -> Result<Self, Failure> {
+        let path = release.path.clone();
+        let mut file = File::open(&path).map_err(|error| Failure::file("read", &path, &error))?;
+        let mut sink = Sketching { builder: SketchBuilder::new(), interrupt };
+        let scan = scan_tar(&path.display().to_string(), &mut file, &mut sink, &mut |_| ());
+        let scan =
+            scan.map_err(
+                |error| {
+                    if interrupt.is_set() { cancelled() } else { Failure::from_error(Code::Machine, &error) }
+                },
+            )?;
+        let sketch = sink.builder.finish();
+        Ok(Self { name: release.name(), package: release.package.clone(), path, card: scan.card, sketch })
+    }
+
+    pub fn open(&self) -> Result<FileBase<File>, Failure> {
+        let opened = File::open(&self.path).and_then(FileBase::new);
+        opened.map_err(|error| Failure::file("read", &self.path, &error))
+    }
+
+    pub fn source<'a>(&self, file: &'a FileBase<File>) -> Source<'a> {
+        Source { diff_id: self.card.diff_id, bytes: file }
+    }
+}
+
+/// Sketches what is written; fails after a signal.
+struct Sketching<'a> {
+    builder: SketchBuilder,
+    interrupt: &'a Interrupt,
+}
+
+impl Write for Sketching<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.interrupt.is_set() {
+            return Err(io::Error::other("stopped by a signal"));
+        }
+        self.builder.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

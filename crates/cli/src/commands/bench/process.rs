@@ -1,0 +1,121 @@
+//! A process measured to its end: wall time and peak memory.
+//!
+//! Its own peak is read from /proc every millisecond while it runs: wait4's ru_maxrss would count this program's memory
+//! for a child that takes less, and takes unsafe code. So what memory grows by in the last millisecond is missed, and a
+//! time is up to a millisecond too long.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::interrupt::{Interrupt, cancelled};
+use crate::exit::{Code, Failure};
+
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+const SIGINT: i32 = 2;
+/// Of what a tool says when it fails, as many characters as a table can bear.
+const MESSAGE_CHARS_MAX: usize = 200;
+
+/// What a process took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    pub seconds: f64,
+    /// Most resident memory. `None` if it ended before anybody looked.
+    pub peak_bytes: Option<u64>,
+}
+
+/// Runs a command to its end: what it took, or what it said when it failed. Its stdout goes nowhere, its stderr to the
+/// file `errors`.
+///
+/// # Errors
+/// `Cancelled` after a signal, when the process has been ended; `Machine` if `errors` cannot be written.
+pub fn measure(command: &mut Command, errors: &Path, interrupt: &Interrupt) -> Result<Result<Cost, String>, Failure> {
+    interrupt.check()?;
+    let stderr = File::create(errors).map_err(|error| Failure::file("write", errors, &error))?;
+    let started = Instant::now();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => return Ok(Err(format!("cannot be started: {error}"))),
+    };
+    let watched = watch(&mut child, interrupt);
+    let seconds = started.elapsed().as_secs_f64();
+    if watched.is_err() {
+        // Whatever else went wrong, it is not to run on. It may have ended by itself.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let (status, peak_bytes) = watched?;
+    // A terminal's Ctrl-C reaches the child first.
+    if status.signal() == Some(SIGINT) {
+        return Err(cancelled());
+    }
+    Ok(if status.success() { Ok(Cost { seconds, peak_bytes }) } else { Err(message(errors, status)) })
+}
+
+fn watch(child: &mut Child, interrupt: &Interrupt) -> Result<(ExitStatus, Option<u64>), Failure> {
+    // Held open: another process that gets the same id later is not read.
+    let memory = File::open(format!("/proc/{}/status", child.id())).ok();
+    let mut peak_bytes = None;
+    loop {
+        peak_bytes = peak_bytes.max(memory.as_ref().and_then(high_water));
+        let ended = child.try_wait();
+        if let Some(status) = ended.map_err(|error| Failure::from_error(Code::Machine, &error))? {
+            return Ok((status, peak_bytes));
+        }
+        interrupt.check()?;
+        sleep(LOOK_EVERY);
+    }
+}
+
+/// `VmHWM` of an open /proc/PID/status, in bytes. A process that has ended has none.
+fn high_water(status: &File) -> Option<u64> {
+    let mut text = [0; 4096];
+    let count = status.read_at(&mut text, 0).ok()?;
+    let text = String::from_utf8_lossy(&text[..count]);
+    let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
+    kib.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The last line that a process said, or else how it ended.
+fn message(errors: &Path, status: ExitStatus) -> String {
+    let said = std::fs::read(errors).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with("hint: "));
+    last.map_or_else(|| status.to_string(), |line| line.chars().take(MESSAGE_CHARS_MAX).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<Cost, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let interrupt = Interrupt::watch().unwrap();
+        measure(Command::new("sh").args(["-c", script]), &folder.path().join("errors"), &interrupt).unwrap()
+    }
+
+    #[test]
+    fn time_and_memory_are_those_of_the_process() {
+        let idle = shell("sleep 0.05").unwrap();
+        assert!(idle.seconds >= 0.05 && idle.peak_bytes.is_some_and(|bytes| bytes < 64 << 20), "{idle:?}");
+        let large = shell("exec dd if=/dev/zero of=/dev/null bs=128M count=2").unwrap();
+        assert!(large.peak_bytes.is_some_and(|bytes| bytes > 128 << 20), "{large:?}");
+    }
+
+    #[test]
+    fn what_a_failing_tool_says_is_kept() {
+        assert_eq!(shell("echo first >&2; echo it is full >&2; echo >&2; exit 3"), Err("it is full".to_owned()));
+        assert_eq!(shell("exit 3"), Err("exit status: 3".to_owned()));
+        let cost = measure(
+            &mut Command::new("/nowhere/tool"),
+            &tempfile::tempdir().unwrap().path().join("errors"),
+            &Interrupt::watch().unwrap(),
+        );
+        assert!(cost.unwrap().unwrap_err().starts_with("cannot be started: "));
+    }
+}

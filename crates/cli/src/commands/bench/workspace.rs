@@ -1,0 +1,91 @@
+//! A folder for temporary files, which goes with its value.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use lighter_types::Bytes;
+use tempfile::TempDir;
+
+use super::pairs::Pair;
+use super::tools::Files;
+use crate::exit::{Code, Failure};
+
+/// For what tools say, and what a file system needs for itself.
+const SPARE_BYTES: u64 = 16 << 20;
+
+pub struct Workspace(TempDir);
+
+impl Workspace {
+    /// A new folder in `TMPDIR`, if it has room for the files of any one of the pairs.
+    pub fn create(pairs: &[Pair]) -> Result<Self, Failure> {
+        let parent = std::env::temp_dir();
+        let failed = |error: &io::Error| Failure::file("make a folder in", &parent, error).hint(HINT);
+        let folder = tempfile::Builder::new().prefix("lighter-bench-").tempdir_in(&parent);
+        let folder = folder.map_err(|error| failed(&error))?;
+        let wanted = Bytes(pairs.iter().map(room).max().unwrap_or(0));
+        let disk = rustix::fs::statvfs(folder.path()).map_err(|error| failed(&error.into()))?;
+        let free = Bytes(disk.f_bavail.saturating_mul(disk.f_frsize));
+        if free < wanted {
+            let message = format!("{} has {free} free, and the largest pair takes {wanted} there", parent.display());
+            return Err(Failure::new(Code::Machine, message).hint(HINT));
+        }
+        Ok(Self(folder))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The files of a pair: reads those that are there, so that the first tool does not pay for a cold disk, and joins
+    /// several bases into one.
+    pub fn files<'a>(&self, pair: &'a Pair) -> Result<Files<'a>, Failure> {
+        copy(&pair.target, &mut io::sink())?;
+        let joined_base = match pair.bases.as_slice() {
+            [base] => {
+                copy(base, &mut io::sink())?;
+                base.clone()
+            }
+            bases => {
+                let joined = self.path("bases");
+                let mut file = File::create(&joined).map_err(|error| Failure::file("write", &joined, &error))?;
+                bases.iter().try_for_each(|base| copy(base, &mut file))?;
+                joined
+            }
+        };
+        Ok(Files { pair, joined_base, patch: self.path("patch"), rebuilt: self.path("rebuilt") })
+    }
+}
+
+const HINT: &str = "the environment variable TMPDIR names another folder for temporary files";
+
+/// A patch no smaller than its target, what is rebuilt, and the bases joined.
+fn room(pair: &Pair) -> u64 {
+    let joined = if pair.bases.len() > 1 { pair.base_bytes.0 } else { 0 };
+    pair.target_bytes.0.saturating_mul(2).saturating_add(joined).saturating_add(SPARE_BYTES)
+}
+
+fn copy(path: &Path, out: &mut dyn io::Write) -> Result<(), Failure> {
+    let copied = File::open(path).and_then(|mut file| io::copy(&mut file, out));
+    copied.map(|_| ()).map_err(|error| Failure::file("copy", path, &error))
+}
+
+/// Whether two files have the same bytes.
+pub fn are_equal(one: &Path, other: &Path) -> Result<bool, Failure> {
+    let open = |path: &Path| File::open(path).map_err(|error| Failure::file("read", path, &error));
+    let (mut left, mut right) = (open(one)?, open(other)?);
+    let (mut left_bytes, mut right_bytes) = (Vec::new(), Vec::new());
+    loop {
+        fill(&mut left, &mut left_bytes).map_err(|error| Failure::file("read", one, &error))?;
+        fill(&mut right, &mut right_bytes).map_err(|error| Failure::file("read", other, &error))?;
+        if left_bytes != right_bytes || left_bytes.is_empty() {
+            return Ok(left_bytes == right_bytes);
+        }
+    }
+}
+
+/// The next MiB of a file, or what is left of it.
+fn fill(file: &mut File, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    file.take(1 << 20).read_to_end(buffer).map(|_| ())
+}

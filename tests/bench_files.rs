@@ -1,0 +1,249 @@
+//! `lighter bench` on plain files, with no node: figures in JSON, stock tools told of whatever they do, wrong input.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Run, SOON, command, finish, folder, images, run, until};
+
+/// A folder with two releases of one layer and one of another, a folder for tools and one for temporary files.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        let files = Self(folder());
+        for dir in ["layers", "tools", "temporary"] {
+            fs::create_dir(files.0.path().join(dir)).unwrap();
+        }
+        let (first, second) = images::two_releases(8, 1 << 20);
+        files.put("layers/app-r9.tar", &first);
+        files.put("layers/app-r10.tar", &second);
+        files.put("layers/other-r1.tar", &images::two_releases(9, 1 << 19).0);
+        files
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> String {
+        fs::write(self.path(name), bytes).unwrap();
+        self.path(name)
+    }
+
+    /// A program of this name, in place of the stock tool.
+    fn tool(&self, name: &str, script: &str) {
+        let path = self.put(&format!("tools/{name}"), format!("#!/bin/sh\n{script}\n").as_bytes());
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// `lighter bench` with nothing but these tools on PATH.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = command();
+        command.env("PATH", self.path("tools")).env("TMPDIR", self.path("temporary"));
+        command.args(["-o", "json", "bench"]).args(args);
+        command
+    }
+
+    fn bench(&self, args: &[&str]) -> Run {
+        finish(&mut self.command(args))
+    }
+
+    #[track_caller]
+    fn nothing_is_left(&self) {
+        assert_eq!(fs::read_dir(self.path("temporary")).unwrap().count(), 0, "temporary files are left");
+    }
+}
+
+/// The row of a tool in the only pair.
+#[track_caller]
+fn row(report: &Value, tool: &str) -> Value {
+    let rows = report["pairs"][0]["results"].as_array().expect("rows");
+    rows.iter().find(|row| row["tool"] == tool).unwrap_or_else(|| panic!("no {tool} in {report}")).clone()
+}
+
+#[test]
+fn bench_patch_measures_each_release_from_the_one_before() {
+    let files = Files::new();
+    let layers = files.path("layers");
+    let ended = files.bench(&["patch", &layers, "--no-peers", "--runs", "2", "--effort", "fast,vcdiff,fast"]).ok();
+    assert!(ended.stderr.contains("app r9 r10, lighter fast, run 2 of 2: "), "{ended:?}");
+    let report = ended.json();
+    assert_eq!((&report["runs"], &report["peers_missing"]), (&Value::from(2), &Value::Array(Vec::new())));
+    let pair = &report["pairs"][0];
+    assert_eq!((&pair["name"], report["pairs"].as_array().unwrap().len()), (&Value::from("app r9 r10"), 1));
+    assert_eq!(pair["target_bytes"], fs::metadata(files.path("layers/app-r10.tar")).unwrap().len());
+    assert_eq!(pair["results"].as_array().unwrap().len(), 2);
+    for (tool, effort) in [("lighter fast", "--effort=fast"), ("lighter vcdiff", "--vcdiff")] {
+        let row = row(&report, tool);
+        assert_eq!((&row["status"], &row["is_peer"]), (&Value::from("measured"), &Value::from(false)), "{row}");
+        let (target, base) = (files.path("layers/app-r10.tar"), files.path("layers/app-r9.tar"));
+        let args = ["patch", "create", "--target", &target, "--base", &base, "--out", &files.path("patch"), effort];
+        run(&args).ok();
+        assert_eq!(row["patch_bytes"], fs::metadata(files.path("patch")).unwrap().len(), "{row}");
+        assert_eq!(row["runs"].as_array().unwrap().len(), 2);
+        for figure in ["encode_s", "apply_s", "apply_mb_per_s", "encode_peak_bytes", "apply_peak_bytes"] {
+            assert!(row[figure].as_f64().unwrap() > 0.0, "{figure} of {row}");
+        }
+        let summary = report["summary"].as_array().unwrap().iter().find(|summary| summary["tool"] == tool).unwrap();
+        assert_eq!((&summary["pairs"], &summary["pairs_failed"]), (&Value::from(1), &Value::from(0)));
+        assert!(summary["bytes_to_hdiffz"].is_null() && summary["bytes_to_smallest"].is_null(), "{summary}");
+    }
+    files.nothing_is_left();
+}
+
+#[test]
+fn bench_patch_takes_a_list_of_pairs_with_several_bases() {
+    let files = Files::new();
+    let pair = "[[pair]]\nname = 'both'\ntarget = 'layers/app-r10.tar'\n";
+    let list =
+        files.put("pairs.toml", format!("{pair}bases = ['layers/app-r9.tar', 'layers/other-r1.tar']").as_bytes());
+    // Stands for a tool: the patch is the target, and the base has to be both files.
+    files.tool("hdiffz", "[ $(/usr/bin/wc -c < \"$5\") = \"$BASE_BYTES\" ] && /bin/cp \"$6\" \"$7\"");
+    files.tool("hpatchz", "/bin/cp \"$3\" \"$4\"");
+    let bytes = |name: &str| fs::metadata(files.path(name)).unwrap().len();
+    let base_bytes = bytes("layers/app-r9.tar") + bytes("layers/other-r1.tar");
+    let mut bench = files.command(&["patch", &list, "--runs", "1", "--effort", "fast"]);
+    let report = finish(bench.env("BASE_BYTES", base_bytes.to_string())).ok().json();
+    assert_eq!(report["pairs"][0]["base_bytes"], base_bytes);
+    let peer = row(&report, "hdiffz");
+    assert_eq!((&peer["status"], &peer["patch_bytes"]), (&"measured".into(), &bytes("layers/app-r10.tar").into()));
+    let ratio = report["summary"][0]["bytes_to_hdiffz"]["worst"].as_f64().unwrap();
+    let ours = row(&report, "lighter fast")["patch_bytes"].as_f64().unwrap();
+    assert!((ratio - ours / peer["patch_bytes"].as_f64().unwrap()).abs() < 1e-9, "{report}");
+    files.nothing_is_left();
+}
+
+#[test]
+fn bench_patch_tells_of_tools_that_fail_or_are_not_there() {
+    let files = Files::new();
+    files.tool("hdiffz", "echo starting >&2; echo no room for that >&2; exit 9");
+    files.tool("hpatchz", "exit 0");
+    files.tool("xdelta3", "for last; do :; done; echo wrong > \"$last\"");
+    files.tool("bsdiff", "exit 0");
+    files.tool("bspatch", "exit 0");
+    let ended = files.bench(&["patch", &files.path("layers"), "--runs", "2", "--effort", "fast"]).ok();
+    let report = ended.json();
+    assert_eq!(report["peers_missing"], serde_json::json!(["zstd"]));
+    assert_eq!(ended.stderr.matches("not on PATH").count(), 1, "{ended:?}");
+    for (tool, why) in [
+        ("hdiffz", "encode: no room for that"),
+        ("xdelta3 -9", "apply: the result is not the target"),
+        ("bsdiff", "encode: it made no patch"),
+    ] {
+        let row = row(&report, tool);
+        assert_eq!((&row["status"], &row["why"]), (&"failed".into(), &why.into()), "{row}");
+    }
+    assert_eq!(row(&report, "lighter fast")["status"], "measured");
+    assert!(report["summary"][0]["bytes_to_smallest"].is_null(), "{report}");
+    let args = ["-o", "table", "bench", "patch", &files.path("layers"), "--runs", "1", "--effort", "fast"];
+    let table = finish(command().env("PATH", files.path("tools")).args(args)).ok().stdout;
+    assert!(table.contains("hdiffz FAILED: encode: no room for that"), "{table}");
+    files.nothing_is_left();
+}
+
+#[test]
+fn bench_patch_ends_with_3_if_one_of_ours_fails_and_still_reports() {
+    let files = Files::new();
+    let bench = files.command(&["patch", &files.path("layers"), "--no-peers", "--runs", "1", "--effort", "fast"]);
+    // No file may have more than 256 KiB: the target cannot be rebuilt.
+    let mut limited = Command::new("/bin/sh");
+    limited
+        .args(["-c", "ulimit -c 0; ulimit -f 512; exec \"$0\" \"$@\""])
+        .arg(bench.get_program())
+        .args(bench.get_args());
+    let ended = finish(limited.env("TMPDIR", files.path("temporary")).env_remove("LIGHTER_OUTPUT"));
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let row = row(&ended.json(), "lighter fast");
+    assert!(row["status"] == "failed" && row["why"].as_str().unwrap().starts_with("apply: "), "{row}");
+    assert_eq!(ended.json()["summary"][0]["pairs_failed"], 1);
+    assert!(ended.stderr.contains("error: patches of our own that failed: 1"), "{ended:?}");
+    files.nothing_is_left();
+}
+
+#[test]
+fn bench_patch_stopped_by_a_signal_leaves_nothing_behind() {
+    let files = Files::new();
+    files.tool(
+        "hdiffz",
+        "echo $$ > \"$STARTED.partial\"; /bin/mv \"$STARTED.partial\" \"$STARTED\"; exec /bin/sleep 600",
+    );
+    files.tool("hpatchz", "exit 0");
+    let started = files.path("started");
+    let mut bench = files.command(&["patch", &files.path("layers"), "--runs", "1", "--effort", "fast"]);
+    let bench = bench.env("STARTED", &started).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let tool = until("the tool to start", SOON, || fs::read_to_string(&started).ok());
+    // std sends only SIGKILL, and every sh has kill.
+    let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", bench.id())]).status().unwrap();
+    assert!(sent.success());
+    let ended = bench.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(9), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(!Path::new("/proc").join(tool.trim()).exists(), "the tool runs on");
+    files.nothing_is_left();
+}
+
+#[test]
+fn bench_tells_what_is_wrong_with_its_input() {
+    let files = Files::new();
+    let nowhere = files.path("nowhere");
+    files.bench(&["patch", &nowhere]).fails(4, &[&nowhere]);
+    files.bench(&["patch", &files.path("tools")]).fails(2, &["no two releases", "NAME-rN.tar"]);
+    files.bench(&["predict", &nowhere]).fails(4, &[&nowhere]);
+    files.bench(&["predict", &files.path("tools")]).fails(2, &["0 files", "*.tar"]);
+    files.bench(&["predict", &files.path("layers/app-r9.tar")]).fails(2, &["no folder"]);
+    files.bench(&["patch", &files.path("layers/app-r9.tar")]).fails(8, &["1 MiB", "[[pair]]"]);
+    let list = |text: &str| files.bench(&["patch", &files.put("pairs.toml", text.as_bytes())]);
+    let pair = "[[pair]]\nname = 'a'\ntarget = 'layers/app-r10.tar'\n";
+    let bases = "bases = ['layers/app-r9.tar']\n";
+    list("no TOML").fails(8, &["pairs.toml", "hint: "]);
+    list("").fails(8, &["`pair`"]);
+    list("pair = []").fails(8, &["no pair"]);
+    list(&format!("{pair}{bases}runs = 3")).fails(8, &["`runs`", "line 5"]);
+    list(&format!("runs = 3\n{pair}{bases}")).fails(8, &["`runs`"]);
+    list(pair).fails(8, &["`bases`"]);
+    list(&format!("{pair}bases = []")).fails(8, &["\"a\" has 0 bases"]);
+    list(&format!("{pair}{bases}{pair}{bases}")).fails(8, &["two pairs", "\"a\""]);
+    list(&format!("{pair}bases = ['missing.tar']")).fails(4, &["missing.tar"]);
+    list(&format!("{pair}bases = ['layers']")).fails(2, &["layers is no file"]);
+    files.nothing_is_left();
+    let mut unwritable = files.command(&["patch", &files.path("layers")]);
+    finish(unwritable.env("TMPDIR", &nowhere)).fails(4, &[&nowhere, "TMPDIR"]);
+    for args in [&["bench", "patch", "x", "--effort", "most"][..], &["bench", "patch", "x", "--runs", "0"], &["bench"]]
+    {
+        assert_eq!(run(args).code, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn bench_predict_holds_predictions_against_patches_and_keeps_them() {
+    let files = Files::new();
+    let (layers, cache) = (files.path("layers"), files.path("cache"));
+    let args = ["predict", &layers, "--effort", "fast", "--cache", &cache];
+    let first = files.bench(&args).ok();
+    assert!(first.stderr.contains("6 of 6: "), "{first:?}");
+    let second = files.bench(&args).ok();
+    assert!(!second.stderr.contains(" of 6: "), "made again: {second:?}");
+    assert_eq!(first.stdout, second.stdout);
+    let report = first.json();
+    assert_eq!(report["pairs"].as_array().unwrap().len(), 6);
+    let names: Vec<&str> =
+        report["layers"].as_array().unwrap().iter().map(|layer| layer["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["app-r9", "app-r10", "other-r1"]);
+    let (target, base) = (files.path("layers/app-r10.tar"), files.path("layers/app-r9.tar"));
+    let patch = files.path("patch");
+    run(&["patch", "create", "--target", &target, "--base", &base, "--out", &patch, "--effort", "fast"]).ok();
+    let pairs = report["pairs"].as_array().unwrap();
+    let pair = pairs.iter().find(|pair| pair["target"] == "app-r10" && pair["base"] == "app-r9").unwrap();
+    assert_eq!(pair["patch_bytes"], fs::metadata(&patch).unwrap().len());
+    let scores = report["scores"].as_array().unwrap();
+    let score = |by: &str, bases: &str| scores.iter().find(|score| score["by"] == by && score["bases"] == bases);
+    let (all, others) = (score("sketch", "all").unwrap(), score("sketch", "other packages").unwrap());
+    assert_eq!((&all["pairs"], &others["pairs"]), (&6.into(), &4.into()));
+    assert!(all["regret_mean"].as_f64().is_some_and(|regret| regret >= 1.0), "{all}");
+    assert_eq!(scores.len(), 4);
+    files.put("cache", b"something else");
+    files.bench(&args).fails(3, &["cache:1: ", "--cache"]);
+}
