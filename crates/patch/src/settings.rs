@@ -45,7 +45,8 @@ pub struct Settings {
     /// The codec, and its effort. Changes the patch.
     pub method: Method,
     /// Most memory that encoding takes, at least 256 MiB. It sets the window of a base that is indexed at once (a power
-    /// of two: 256 MiB from 1 GiB of memory on), which changes the patch of bases that are larger than the window.
+    /// of two: 256 MiB from 1 GiB of memory on), or, with the delta codec, how much of the bases is held to match with;
+    /// both change the patches of larger bases.
     pub memory_bytes_max: Bytes,
     /// Threads, at least 1. Never changes the patch.
     pub threads: usize,

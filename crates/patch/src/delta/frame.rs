@@ -372,3 +372,6 @@ impl Ends for Decoder<&[u8]> {
         Decoder::is_past_end(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,7 @@
 use std::io;
 
 use crate::codec::CodecError;
-use crate::delta::{
-    self, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, Program, STEPS_MAX, Step, Style,
-};
+use crate::delta::{self, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, Program, STEPS_MAX, Step, Style};
 use crate::{DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
 
 use super::steps::{From, Kind, Layers, Planned};

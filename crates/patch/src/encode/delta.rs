@@ -61,7 +61,7 @@ fn ways(effort: Effort, settings: &Settings) -> (Search, Style) {
         patience,
         gzip: effort != Effort::Fast,
         trusting: effort != Effort::Max,
-        material_bytes_max: settings.memory_bytes_max.0 / 3,
+        material_bytes_max: settings.window_bytes(),
         threads: settings.threads,
     };
     (search, style)

@@ -1,0 +1,94 @@
+//! Programs that lie: each is refused before it costs anything, and none panics.
+
+use super::super::{INFLATED_BYTES_MAX, Inflated, STEPS_MAX};
+use super::*;
+
+/// A payload of the light tier with this program, and nothing else. Writing is the same walk as reading, and may say no
+/// as well; what it had written until then is the payload.
+fn payload(program: &Program) -> Vec<u8> {
+    let mut coder = Encoder::new();
+    let _ = program::code(&mut coder, program);
+    let coded = coder.finish();
+    let mut payload = vec![TIER_LIGHT];
+    for number in [coded.len() as u64, 0, 0] {
+        varint::put(&mut payload, number);
+    }
+    payload.extend(coded);
+    payload
+}
+
+fn refused(inflated: Vec<Inflated>, steps: Vec<Step>, expected: &str) {
+    let base = vec![7u8; 1000];
+    let error = decode(&payload(&Program { inflated, steps }), 100, &[&base]).unwrap_err();
+    assert!(matches!(error, CodecError::Damaged(what) if what.contains(expected)), "{error:?}, not {expected}");
+}
+
+#[test]
+fn ranges_outside_their_sources_are_refused() {
+    let outside = "a range outside its source";
+    for (from, bytes) in [(901, 100), (1000, 100), (1001, 100), (u64::MAX, 100), (u64::MAX - 50, 100)] {
+        refused(vec![], vec![Step::Copy { from, bytes }], outside);
+        refused(vec![], vec![Step::Match { from, bytes }], outside);
+    }
+    refused(vec![], vec![Step::Header { from: 600 }], outside);
+    refused(vec![], vec![Step::Header { from: u64::MAX }], outside);
+    refused(vec![], vec![Step::Copy { from: 0, bytes: 101 }], "more copied bytes");
+    refused(vec![], vec![Step::Copy { from: 0, bytes: 1 << 60 }; 40], "");
+    refused(vec![], vec![Step::Copy { from: 0, bytes: 99 }], "another length");
+    refused(vec![], vec![Step::Copy { from: 0, bytes: 50 }, Step::Copy { from: 0, bytes: 51 }], "more copied bytes");
+}
+
+#[test]
+fn ranges_do_not_grow_from_one_base_into_the_next() {
+    let (one, other) = (vec![1u8; 50], vec![2u8; 50]);
+    let bases: [&dyn ReadAt; 2] = [&one, &other];
+    let across = Program { inflated: vec![], steps: vec![Step::Copy { from: 10, bytes: 60 }] };
+    assert!(decode(&payload(&across), 60, &bases).is_err());
+    let both = vec![Step::Copy { from: 0, bytes: 50 }, Step::Copy { from: 51, bytes: 50 }];
+    let rebuilt = decode(&payload(&Program { inflated: vec![], steps: both }), 100, &bases).unwrap();
+    assert_eq!(rebuilt.pieces.len(), 2);
+    assert!(rebuilt.material.is_empty());
+}
+
+#[test]
+fn programs_that_would_cost_too_much_are_refused() {
+    refused(vec![], vec![Step::Match { from: 0, bytes: MATERIAL_BYTES_MAX + 1 }], "more decoded bytes");
+    refused(vec![], vec![Step::New { bytes: MATERIAL_BYTES_MAX }, Step::New { bytes: 1 }], "more decoded bytes");
+    refused(vec![], vec![Step::Raw { bytes: 1 << 62 }], "more decoded bytes");
+    refused(vec![], vec![Step::NewHeader; STEPS_MAX + 1], "more steps");
+    refused(vec![], vec![Step::NewHeader; STEPS_MAX], "more decoded bytes");
+    let inflated = |from, bytes, plain_bytes| vec![Inflated { from, bytes, plain_bytes }];
+    refused(inflated(0, 10, INFLATED_BYTES_MAX + 1), vec![], "more inflated content");
+    refused(inflated(0, INFLATED_BYTES_MAX + 1, 10), vec![], "more inflated content");
+    refused(inflated(0, 10, 1 << 62).repeat(4), vec![], "more inflated content");
+    refused(inflated(999, 10, 10), vec![], "a range outside its source");
+    refused(inflated(0, 10, 10), vec![], "does not inflate");
+}
+
+#[test]
+fn deflate_streams_that_lie_are_refused() {
+    let deflate = |plain_bytes| Step::Deflate { plain_bytes, corrections: vec![1, 2, 3] };
+    let copy = |bytes| Step::Copy { from: 0, bytes };
+    refused(vec![], vec![deflate(100), deflate(10)], "a deflate stream within another");
+    refused(vec![], vec![deflate(100), copy(99)], "without its end");
+    refused(vec![], vec![deflate(100), copy(101)], "across the end");
+    refused(vec![], vec![deflate(100), Step::Trailer], "a trailer within");
+    refused(vec![], vec![deflate(1 << 62), Step::New { bytes: 1 << 62 }], "more decoded bytes");
+    refused(vec![], vec![deflate(100), copy(100)], "");
+}
+
+#[test]
+fn contents_that_are_not_there_are_refused() {
+    refused(vec![], vec![Step::New { bytes: 100 }], "a part that is cut off");
+    refused(vec![], vec![Step::Raw { bytes: 100 }], "a part that is cut off");
+    let base = vec![7u8; 1000];
+    assert!(matches!(decode(&[2, 0, 0, 0], 100, &[&base]), Err(CodecError::Unsupported)));
+    assert!(decode(&[], 100, &[&base]).is_err());
+    let good = payload(&Program { inflated: vec![], steps: vec![Step::Copy { from: 0, bytes: 100 }] });
+    assert!(decode(&good, 100, &[&base]).is_ok());
+    for end in 0..good.len() {
+        assert!(decode(&good[..end], 100, &[&base]).is_err(), "{end}");
+    }
+    let longer = [good.as_slice(), &[0]].concat();
+    assert!(decode(&longer, 100, &[&base]).is_err());
+}
