@@ -122,7 +122,7 @@ fn import_layer(
         });
     });
     let scan = scan.map_err(store_error_within)?;
-    writer.finish(scan.card, unix_now())?;
+    writer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now())?;
     shared.input_blocking(Input::LayerHeld(scan.card));
     Ok((scan.card, false))
 }

@@ -60,7 +60,7 @@ pub fn apply(
         (Ok(scan), None) => scan,
     };
     let now = unix_now();
-    match layer.finish(scan.card, now) {
+    match layer.finish_sketched(scan.card, scan.sketch.to_bytes(), now) {
         Ok(()) => {}
         Err(StoreError::Mismatch { expected, found, .. }) => {
             // Either a base on this disk is not what it was, or the patch is not what was asked for.
