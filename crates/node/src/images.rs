@@ -123,7 +123,7 @@ fn import_layer(
     });
     let scan = scan.map_err(store_error_within)?;
     writer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now())?;
-    shared.input_blocking(Input::LayerHeld(scan.card));
+    shared.input_blocking(Input::LayerHeld { card: scan.card, sketch: Some(scan.sketch) });
     Ok((scan.card, false))
 }
 

@@ -81,7 +81,8 @@ pub fn apply(
         bases: header.bases().iter().map(|base| base.diff_id).collect(),
         bytes: header.patch_bytes(),
     };
-    Ok(Some(Fetched { card: scan.card, patch, received: Bytes::ZERO }))
+    let settings = header.settings_id();
+    Ok(Some(Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received: Bytes::ZERO }))
 }
 
 fn open_bases(shared: &Shared, header: &Header) -> Result<Vec<OpenLayer>, FetchFailure> {
