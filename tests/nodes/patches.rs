@@ -175,6 +175,42 @@ fn of_several_layers_only_those_that_are_missing_come() {
     assert_eq!(content(&read_layout(&out)).1, content(&next).1);
 }
 
+/// A layer that was merged of two others, as by a build that squashes: all of it stands in what both ends hold.
+#[test]
+fn a_layer_made_of_two_others_is_patched_from_both() {
+    let mut fleet = Fleet::create(2);
+    fleet.start();
+    let folder = fleet.folder.path();
+    let [hub, edge] = &fleet.nodes[..] else { panic!("two nodes") };
+    let files: Vec<(String, Vec<u8>)> =
+        (0..48).map(|index| (format!("usr/lib/part{index:02}"), noise(100 + index, 64 << 10))).collect();
+    let tar = |range: std::ops::Range<usize>| {
+        images::tar(&files[range].iter().map(|(path, content)| (path.as_str(), &content[..])).collect::<Vec<_>>())
+    };
+    let (one, other, merged) = (tar(0..28), tar(28..48), tar(0..48));
+    hub.import(folder, &images::layout(std::slice::from_ref(&one)), "demo/one:1");
+    hub.import(folder, &images::layout(std::slice::from_ref(&other)), "demo/other:1");
+    edge.pull("demo/one:1");
+    edge.pull("demo/other:1");
+    hub.import(folder, &images::layout(&[merged]), "demo/merged:1");
+    edge.wait_holdings(&hub.peer_id, 3);
+
+    let both: Vec<Value> = [&one, &other].map(|tar| images::sha256(tar).into()).to_vec();
+    let plan = edge.ask(&["plan", "demo/merged:1"]);
+    let first = &plan["layers"][0]["plans"][0];
+    assert_eq!((&first["bases"], &first["counted"]), (&both.clone().into(), &"sketch".into()), "{plan}");
+    assert!(first["sketch_bytes"].as_u64() < first["tlsh_bytes"].as_u64(), "{plan}");
+    assert!(first["sketch_error_percent"].is_u64(), "{plan}");
+
+    let pulled = edge.pull("demo/merged:1");
+    let layer = only_layer(&pulled);
+    assert_eq!(layer["bases"], Value::from(both), "{pulled}");
+    assert!(layer["patch_bytes"].as_u64().unwrap() < 64 << 10, "{pulled}");
+    let out = folder.join("out");
+    edge.cli(&["image", "export", "demo/merged:1", out.to_str().unwrap()]).ok();
+    assert_eq!(content(&read_layout(&out)).1, Value::from(vec![images::sha256(&tar(0..48))]));
+}
+
 #[test]
 fn a_plan_fetches_nothing() {
     let mut fleet = Fleet::create(2);

@@ -105,7 +105,7 @@ impl Script {
                     bases: Vec::new(),
                     wait: Duration::ZERO,
                 }),
-                Request::Resolve(_) | Request::Blob { .. } => Answer::Refused(Refusal::NotHeld),
+                Request::Resolve(_) | Request::Blob { .. } | Request::Sketches(_) => Answer::Refused(Refusal::NotHeld),
             };
             Some(answer.encode().expect("a small answer"))
         };

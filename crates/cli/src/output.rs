@@ -85,6 +85,12 @@ pub fn short(id: &str) -> String {
     digits.chars().take(12).collect()
 }
 
+/// The short names of several layers; `None` for none.
+pub fn shorts(ids: &[String], separator: &str) -> Option<String> {
+    let shorts: Vec<String> = ids.iter().map(|id| short(id)).collect();
+    (!ids.is_empty()).then(|| shorts.join(separator))
+}
+
 fn json(value: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure::from_error(Code::Other, &error))
 }

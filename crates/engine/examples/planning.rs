@@ -10,9 +10,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lighter_engine::{Engine, Input, Settings};
+use lighter_engine::{Effect, Engine, Input, Settings};
+use lighter_similarity::{Sketch, SketchBuilder};
 use lighter_types::{Bytes, Card, DiffId, Moment, PeerId, Tlsh};
-use lighter_wire::{Announcement, Incarnation, News};
+use lighter_wire::{Announcement, Answer, Incarnation, News, Request};
 
 const PEERS: u64 = 10_000;
 const LAYERS_PER_PEER: u64 = 50;
@@ -67,20 +68,51 @@ fn layer(number: u64) -> Card {
     }
 }
 
+/// Of four fifths that the family shares, and a fifth of its own.
+fn sketch(number: u64) -> Sketch {
+    let words = |seed: u64, count: u64| (0..count).flat_map(move |word| mix(seed << 32 | word).to_le_bytes());
+    let content: Vec<u8> = words(1_000 + number / 10, 8192).chain(words(2_000 + number, 2048)).collect();
+    let mut builder = SketchBuilder::new();
+    builder.push(&content);
+    builder.finish()
+}
+
+/// What planning goes by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Tlsh,
+    Sketches,
+}
+
+/// Lets the engine ask for the sketch of the layer, and answers.
+fn tell_sketch(engine: &mut Engine, number: u64) {
+    let mut effects = Vec::new();
+    engine.step(Moment(2), Input::SketchesWanted(vec![layer(number).diff_id]), &mut effects);
+    let ask = effects.iter().find_map(|effect| match effect {
+        Effect::Ask { ask, request: Request::Sketches(_), .. } => Some(*ask),
+        _ => None,
+    });
+    let answer = Ok(Answer::Sketches(vec![Some(sketch(number).to_bytes())]));
+    engine.step(Moment(2), Input::Answered { ask: ask.expect("a question"), answer }, &mut effects);
+}
+
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
 }
 
 /// `holders` of the layer that is planned for: everybody, or as many as any layer has.
-fn measure(what: &str, everybody: bool) {
+fn measure(what: &str, everybody: bool, by: By) {
     let mut engine = Engine::new(Settings::default());
     let mut effects = Vec::new();
     let target = layer(7);
     for number in 100..100 + LAYERS_PER_PEER {
-        engine.step(Moment(1), Input::LayerHeld(layer(number * 9 % LAYERS)), &mut effects);
+        let number = number * 9 % LAYERS;
+        let sketch = (by == By::Sketches).then(|| sketch(number));
+        engine.step(Moment(1), Input::LayerHeld { card: layer(number), sketch }, &mut effects);
     }
-    engine.step(Moment(1), Input::LayerHeld(layer(8)), &mut effects);
+    let sketch = (by == By::Sketches).then(|| sketch(8));
+    engine.step(Moment(1), Input::LayerHeld { card: layer(8), sketch }, &mut effects);
     let before = IN_USE.load(Ordering::Relaxed);
     let mut announcing = Vec::new();
     for name in 0..PEERS {
@@ -102,6 +134,9 @@ fn measure(what: &str, everybody: bool) {
         engine.step(Moment(2), Input::Announced { from: peer, announcement }, &mut Vec::new());
         announcing.push(start.elapsed());
     }
+    if by == By::Sketches {
+        tell_sketch(&mut engine, 7);
+    }
     let used = IN_USE.load(Ordering::Relaxed) - before;
     let times = (0..101).map(|_| {
         let start = Instant::now();
@@ -118,6 +153,8 @@ fn measure(what: &str, everybody: bool) {
 
 fn main() {
     println!("{PEERS} connected peers x {LAYERS_PER_PEER} layers, {LAYERS} different layers, 51 layers of our own");
-    measure("a layer held by as many as any other", false);
-    measure("a layer held by everybody", true);
+    measure("a layer held by as many as any other", false, By::Tlsh);
+    measure("a layer held by everybody", true, By::Tlsh);
+    measure("a layer held by as many as any other, by sketches", false, By::Sketches);
+    measure("a layer held by everybody, by sketches", true, By::Sketches);
 }

@@ -6,10 +6,14 @@ use std::time::Duration;
 use lighter_types::{DiffId, Moment, PeerId};
 use lighter_wire::Request;
 
+use crate::calibrations::Calibrations;
 use crate::directory::{Directory, Peer};
-use crate::event::{AskId, Effect, Offence, PullId, Report, Wanted};
+use crate::event::{AskId, Effect, Offence, PullId, Wanted};
 use crate::holdings::Holdings;
+use crate::planner::View;
+use crate::report::Report;
 use crate::settings::Settings;
+use crate::sketches::Sketches;
 
 /// Questions that wait for an answer.
 #[derive(Debug, Default)]
@@ -22,12 +26,13 @@ pub struct Asks {
 }
 
 /// What a question is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Holdings,
     Quote(DiffId),
     Resolve(PullId),
     Blob(PullId),
+    Sketches(Vec<DiffId>),
 }
 
 impl Asks {
@@ -56,8 +61,8 @@ impl Asks {
         std::mem::take(&mut self.unanswered)
     }
 
-    fn is_asking(&self, peer: PeerId, purpose: Purpose) -> bool {
-        self.waiting.values().any(|ask| *ask == (peer, purpose))
+    fn is_asking(&self, peer: PeerId, purpose: &Purpose) -> bool {
+        self.waiting.values().any(|(to, what)| *to == peer && what == purpose)
     }
 }
 
@@ -90,12 +95,25 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     pub own: &'a Holdings,
     pub directory: &'a mut Directory,
+    pub sketches: &'a mut Sketches,
+    pub calibrations: &'a mut Calibrations,
     pub asks: &'a mut Asks,
     pub cut_offs: &'a mut CutOffs,
     pub effects: &'a mut Vec<Effect>,
 }
 
 impl Context<'_> {
+    /// What plans are made from.
+    pub fn view(&self) -> View<'_> {
+        View {
+            own: self.own,
+            directory: self.directory,
+            sketches: self.sketches,
+            calibrations: self.calibrations,
+            settings: self.settings,
+        }
+    }
+
     /// How long somebody who knows an image is waited for. A release that is known here already is good enough if nobody
     /// is there to tell of a newer one.
     pub fn patience(&self, wanted: &Wanted) -> Duration {
@@ -115,7 +133,7 @@ impl Context<'_> {
     /// Asks a peer what it holds, unless it is being asked or not connected.
     pub fn ask_holdings(&mut self, peer: PeerId) {
         let connected = self.directory.peer(peer).is_some_and(Peer::is_connected);
-        if connected && !self.asks.is_asking(peer, Purpose::Holdings) {
+        if connected && !self.asks.is_asking(peer, &Purpose::Holdings) {
             self.ask(peer, Purpose::Holdings, Request::Holdings);
         }
     }

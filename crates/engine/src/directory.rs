@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName};
+use lighter_types::{BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName};
 use lighter_wire::{Announcement, Holdings, Incarnation, News};
 
 use crate::settings::Settings;
@@ -27,14 +27,7 @@ pub struct Directory {
     free: Vec<CardIndex>,
     by_id: BTreeMap<DiffId, CardIndex>,
     peers_max: usize,
-    /// What patches weighed over what was predicted, in 1/1024; absent before the first.
-    calibration: Option<u64>,
 }
-
-/// A prediction that is right has this calibration.
-const CALIBRATION_ONE: u64 = 1024;
-/// One patch teaches at most that predictions are this many times too low or too high.
-const CALIBRATION_MAX: u64 = 8;
 
 #[derive(Debug)]
 struct Known {
@@ -263,18 +256,6 @@ impl Directory {
                 peer.rate.map_or(rate.0, |old| (old.0 / 10).saturating_mul(7) + (rate.0 / 10).saturating_mul(3));
             peer.rate = Some(BytesPerSecond(mixed));
         }
-    }
-
-    /// Learns what a patch weighed that was predicted to weigh something else; it counts for three tenths.
-    pub fn calibrate(&mut self, predicted: Bytes, actual: Bytes) {
-        let found = actual.times(CALIBRATION_ONE).0 / predicted.0.max(1);
-        let found = found.clamp(CALIBRATION_ONE / CALIBRATION_MAX, CALIBRATION_ONE * CALIBRATION_MAX);
-        self.calibration = Some((self.calibration.unwrap_or(CALIBRATION_ONE) * 7 + found * 3) / 10);
-    }
-
-    /// A prediction of patch bytes, corrected by what earlier ones turned out to be.
-    pub fn calibrated(&self, predicted: Bytes) -> Bytes {
-        Bytes(predicted.times(self.calibration.unwrap_or(CALIBRATION_ONE)).0 / CALIBRATION_ONE)
     }
 
     fn known(&self, id: DiffId) -> Option<&Known> {

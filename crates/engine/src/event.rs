@@ -3,9 +3,13 @@
 //! Effects in the first group below are fire and forget. Each of the second group is answered by exactly one input that
 //! carries the same id; the engine waits for it, with a timeout where a peer is involved.
 
+use lighter_similarity::{Calibration, Sketch};
 use lighter_types::{Bytes, Card, DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
 use lighter_wire::{Announcement, Answer, PatchRequest, Refusal, Request, SignedRelease};
 use std::time::Duration;
+
+use crate::calibrations::Rule;
+use crate::report::Report;
 
 macro_rules! token {
     ($(#[$doc:meta])* $name:ident) => {
@@ -32,8 +36,11 @@ token!(/// An image being pulled. Chosen by the caller.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A layer was committed: verified, synced, in the index. A layer that a fetch brought is told by
-    /// [`Input::FetchEnded`], not by this.
-    LayerHeld(Card),
+    /// [`Input::FetchEnded`], not by this. A layer without a sketch is planned with by its card alone.
+    LayerHeld {
+        card: Card,
+        sketch: Option<Sketch>,
+    },
     /// A layer was removed or found damaged.
     LayerGone(DiffId),
     /// A patch is in the cache, made here or received and proved by its result.
@@ -45,6 +52,14 @@ pub enum Input {
         target: DiffId,
         part: Part,
     },
+    /// What was learned of predictions in an earlier life of this node.
+    CalibrationHeld {
+        rule: Rule,
+        settings: u32,
+        calibration: Calibration,
+    },
+    /// Plans for these layers will be asked for: find out what they are made of.
+    SketchesWanted(Vec<DiffId>),
     PeerConnected(PeerId),
     /// The last connection to the peer closed.
     PeerLost(PeerId),
@@ -168,6 +183,13 @@ pub enum Effect {
         pull: PullId,
         report: Report,
     },
+    /// Keep what was learned for [`Input::CalibrationHeld`] of the next life, over what was kept for this rule and these
+    /// settings.
+    KeepCalibration {
+        rule: Rule,
+        settings: u32,
+        calibration: Calibration,
+    },
     /// Send [`Input::Tick`] at this moment or soon after. A later `WakeAt` takes its place.
     WakeAt(Moment),
 
@@ -241,7 +263,10 @@ pub struct Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     pub card: Card,
+    pub sketch: Option<Sketch>,
     pub patch: CachedPatch,
+    /// Of the encoder that made the patch.
+    pub settings: u32,
     /// Bytes of the patch that this fetch received; fewer than the patch has if it resumed.
     pub received: Bytes,
 }
@@ -314,72 +339,4 @@ pub enum Offence {
     WrongBytes(String),
     /// Far more messages than any honest node sends.
     Flood,
-}
-
-/// What an operator learns of a pull.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
-    Resolved {
-        manifest: OciDigest,
-    },
-    /// The layers of the image; `held` were here before.
-    Layers {
-        layers: Vec<DiffId>,
-        held: Vec<DiffId>,
-    },
-    /// A layer comes from this peer, as a patch to these bases.
-    Fetching {
-        target: DiffId,
-        from: PeerId,
-        bases: Vec<DiffId>,
-        bytes: Bytes,
-        exact: bool,
-    },
-    Progress {
-        target: DiffId,
-        received: Bytes,
-        total: Bytes,
-    },
-    /// An attempt failed; the pull goes on.
-    Retrying {
-        target: DiffId,
-        from: PeerId,
-        why: String,
-    },
-    Layer {
-        target: DiffId,
-        from: PeerId,
-        bases: Vec<DiffId>,
-        patch_bytes: Bytes,
-        received: Bytes,
-    },
-    Done {
-        manifest: OciDigest,
-    },
-    Failed {
-        why: PullFailure,
-    },
-}
-
-/// Why a pull ended without its image.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PullFailure {
-    #[error("no connected peer has a release of {reference} signed by a trusted publisher ({asked} asked)")]
-    NotResolved { reference: ImageReference, asked: usize },
-    #[error("no connected peer has {digest} ({asked} asked)")]
-    BlobNotFound { digest: OciDigest, asked: usize },
-    #[error("no peer that can be reached holds layer {target}")]
-    NoSource { target: DiffId },
-    #[error("layer {target} failed from every peer; the last said: {last}")]
-    Exhausted { target: DiffId, last: String },
-    #[error("this node takes on no more pulls now ({max} at most)")]
-    TooMany { max: usize },
-    #[error("the image cannot be used: {0}")]
-    Unusable(String),
-    #[error("{0}")]
-    Local(String),
-    #[error("it was cancelled")]
-    Cancelled,
-    #[error("the node is stopping; the pull goes on when it starts again")]
-    Stopping,
 }

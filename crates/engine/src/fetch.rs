@@ -21,9 +21,8 @@ use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment};
 use lighter_wire::{Answer, PatchRequest, Refusal, Resume};
 
 use crate::context::Context;
-use crate::event::{
-    AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Offence, Part, PullFailure, PullId, Report,
-};
+use crate::event::{AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Offence, Part, PullId};
+use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
 use target::{Fetching, State, Stop, Target};
 
@@ -94,11 +93,15 @@ impl Fetcher {
     /// Does what is due: plans for layers that wait, and stops stalled fetches.
     pub fn advance(&mut self, context: &mut Context<'_>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
+        let waiting = self.targets.iter().filter(|(_, target)| matches!(target.state, State::Waiting { .. }));
+        context.want_sketches(waiting.map(|(&id, _)| id));
         let mut active = self.targets.values().filter(|target| !matches!(target.state, State::Waiting { .. })).count();
         let ids: Vec<DiffId> = self.targets.keys().copied().collect();
         for id in ids {
             let Some(target) = self.targets.get_mut(&id) else { continue };
             match &mut target.state {
+                // Without it, plans would be worse.
+                State::Waiting { .. } if context.sketches.is_awaited(id, context.now) => {}
                 State::Waiting { until } => {
                     let overdue = *until <= context.now;
                     let room = active < context.settings.fetches_max;
@@ -123,7 +126,7 @@ impl Fetcher {
         let Some(plan) = asked.remove(&ask) else { return };
         let from = plan.peer;
         let why = match answer {
-            Ok(Answer::Quote(quote)) => match plan.quoted(quote, part, context) {
+            Ok(Answer::Quote(quote)) => match plan.quoted(id, quote, part, context) {
                 Some(plan) => {
                     quoted.push(plan);
                     None
@@ -205,9 +208,10 @@ impl Fetcher {
         let pulls = self.targets.remove(&id).map(|target| target.pulls).unwrap_or_default();
         fetching.learn_rate(context);
         let plan = &fetching.plan;
-        let predicted = plan.ready.is_none() && !plan.bases.is_empty() && plan.bases == fetched.patch.bases;
-        if predicted && fetched.received == fetched.patch.bytes {
-            context.directory.calibrate(plan.bytes, fetched.received);
+        if let Some((rule, predicted)) = plan.told().filter(|_| plan.bases == fetched.patch.bases) {
+            let settings = fetched.settings;
+            let calibration = context.calibrations.learn(rule, settings, predicted, fetched.patch.bytes);
+            context.effects.push(Effect::KeepCalibration { rule, settings, calibration });
         }
         let report = Report::Layer {
             target: id,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lighter_similarity::Sketch;
 use lighter_types::{Card, DiffId};
 use lighter_wire::{Announcement, HOLDINGS_MAX, Message, News};
 
@@ -16,6 +17,8 @@ pub struct Holdings {
     announced: bool,
     added: BTreeMap<DiffId, Card>,
     removed: BTreeMap<DiffId, Card>,
+    /// Of held layers. At most [`Settings::OWN_SKETCHES_MAX`].
+    sketches: BTreeMap<DiffId, Sketch>,
 }
 
 impl Holdings {
@@ -25,6 +28,18 @@ impl Holdings {
 
     pub fn card(&self, id: DiffId) -> Option<&Card> {
         self.cards.get(&id)
+    }
+
+    /// The sketch of a held layer, if it is known and says something.
+    pub fn sketch(&self, id: DiffId) -> Option<&Sketch> {
+        self.sketches.get(&id).filter(|sketch| !sketch.is_empty())
+    }
+
+    /// Keeps the sketch of a held layer.
+    pub fn add_sketch(&mut self, id: DiffId, sketch: Sketch) {
+        if self.holds(id) && self.sketches.len() < Settings::OWN_SKETCHES_MAX {
+            self.sketches.insert(id, sketch);
+        }
     }
 
     pub fn holds(&self, id: DiffId) -> bool {
@@ -64,6 +79,7 @@ impl Holdings {
     /// Whether that changed anything.
     pub fn remove(&mut self, id: DiffId) -> bool {
         let Some(card) = self.cards.remove(&id) else { return false };
+        self.sketches.remove(&id);
         if self.added.remove(&id).is_none() {
             self.removed.insert(id, card);
         }

@@ -5,6 +5,7 @@
 //! [`Effect`] of the second group is answered by exactly one [`Input`]. Iteration order is that of ordered maps, the only
 //! randomness is a seeded jitter of timers, and every collection has a cap in [`Settings`].
 
+mod calibrations;
 mod context;
 mod directory;
 mod event;
@@ -13,24 +14,30 @@ mod flood;
 mod holdings;
 mod planner;
 mod pull;
+mod report;
 mod serve;
 mod settings;
+mod sketches;
 
 use std::time::Duration;
 
+use lighter_similarity::Sketch;
 use lighter_types::{Card, DiffId, Moment, PeerId};
-use lighter_wire::{Announcement, Answer, Refusal, Request};
+use lighter_wire::{Announcement, Refusal};
 
+pub use calibrations::{Calibrations, Rule};
 pub use directory::{Directory, Peer};
 pub use event::{
     AskFailure, AskId, BlobFailure, CachedPatch, Effect, EncodeFailure, EncodeId, FetchFailure, FetchId, Fetched,
-    ImageRead, Input, Offence, Part, PullFailure, PullId, QuestionId, Report, StreamId, Wanted,
+    ImageRead, Input, Offence, Part, PullId, QuestionId, StreamId, Wanted,
 };
 pub use holdings::Holdings;
-pub use planner::{Plan, plans};
+pub use planner::{Forecast, Plan, View, plans};
+pub use report::{PullFailure, Report};
 pub use settings::Settings;
+pub use sketches::Sketches;
 
-use context::{Asks, Context, CutOffs, Purpose};
+use context::{Asks, Context, CutOffs};
 use directory::Heard;
 use fetch::Fetcher;
 use flood::{Floods, Verdict};
@@ -43,6 +50,8 @@ pub struct Engine {
     settings: Settings,
     own: Holdings,
     directory: Directory,
+    sketches: Sketches,
+    calibrations: Calibrations,
     serve: Serve,
     fetcher: Fetcher,
     pulls: Pulls,
@@ -66,6 +75,8 @@ macro_rules! context {
             settings: &$engine.settings,
             own: &$engine.own,
             directory: &mut $engine.directory,
+            sketches: &mut $engine.sketches,
+            calibrations: &mut $engine.calibrations,
             asks: &mut $engine.asks,
             cut_offs: &mut $engine.cut_offs,
             effects: $effects,
@@ -73,11 +84,16 @@ macro_rules! context {
     };
 }
 
+// Behind the macro that it uses.
+mod questions;
+
 impl Engine {
     pub fn new(settings: Settings) -> Self {
         Self {
             own: Holdings::default(),
             directory: Directory::new(settings.peers_max),
+            sketches: Sketches::default(),
+            calibrations: Calibrations::default(),
             serve: Serve::default(),
             fetcher: Fetcher::default(),
             pulls: Pulls::default(),
@@ -96,10 +112,14 @@ impl Engine {
     /// Takes in what happened and appends what must be done. `now` never goes back.
     pub fn step(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::LayerHeld(_) | Input::LayerGone(_) | Input::PatchHeld(_) | Input::PatchGone(_) => {
+            Input::LayerHeld { .. } | Input::LayerGone(_) | Input::PatchHeld(_) | Input::PatchGone(_) => {
                 self.disk_changed(now, input, effects);
             }
             Input::PartHeld { target, part } => self.fetcher.part_held(target, part),
+            Input::CalibrationHeld { rule, settings, calibration } => {
+                self.calibrations.hold(rule, settings, calibration);
+            }
+            Input::SketchesWanted(layers) => context!(self, now, effects).want_sketches(layers),
             Input::PeerConnected(peer) => self.connected(now, peer, effects),
             Input::PeerLost(peer) => self.directory.disconnected(peer),
             Input::Announced { from, announcement } => self.announced(now, from, announcement, effects),
@@ -156,7 +176,19 @@ impl Engine {
     /// All ways to get a layer now, the cheapest first, by prediction: no peer is asked.
     pub fn plans(&self, target: DiffId, now: Moment) -> Vec<Plan> {
         let excluded = |peer| self.is_cut_off(peer, now);
-        plans(target, &self.own, &self.directory, &self.settings, &excluded, &[])
+        let view = View {
+            own: &self.own,
+            directory: &self.directory,
+            sketches: &self.sketches,
+            calibrations: &self.calibrations,
+            settings: &self.settings,
+        };
+        plans(target, view, &excluded, &[])
+    }
+
+    /// Whether plans for a layer may get better soon: its sketch is on the way.
+    pub fn awaits_sketch(&self, layer: DiffId, now: Moment) -> bool {
+        self.sketches.is_awaited(layer, now)
     }
 
     /// What is on disk of a patch for this layer.
@@ -166,8 +198,8 @@ impl Engine {
 
     fn disk_changed(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::LayerHeld(card) => {
-                self.hold(now, card);
+            Input::LayerHeld { card, sketch } => {
+                self.hold(now, card, sketch, effects);
                 let held = self.fetcher.layer_held(card.diff_id, effects);
                 self.pulls.outcomes(held, &mut self.fetcher, &mut context!(self, now, effects));
             }
@@ -178,9 +210,15 @@ impl Engine {
         }
     }
 
-    fn hold(&mut self, now: Moment, card: Card) {
+    fn hold(&mut self, now: Moment, card: Card, sketch: Option<Sketch>, effects: &mut Vec<Effect>) {
         if self.own.add(card) {
             self.announce_soon(now);
+        }
+        if let Some(sketch) = sketch {
+            self.own.add_sketch(card.diff_id, sketch);
+        }
+        if let Some((told, from)) = self.sketches.forget(card.diff_id) {
+            context!(self, now, effects).check_sketch(card.diff_id, &told, from);
         }
     }
 
@@ -210,47 +248,6 @@ impl Engine {
         let heard = self.directory.announced(from, announcement, now);
         if heard == Heard::Behind {
             context!(self, now, effects).ask_holdings(from);
-        }
-    }
-
-    fn asked(&mut self, now: Moment, question: QuestionId, from: PeerId, request: Request, effects: &mut Vec<Effect>) {
-        if !self.admits(now, from, effects) {
-            let answer = Answer::Refused(Refusal::Busy);
-            effects.push(Effect::Answer { question, answer });
-            return;
-        }
-        let answer = match request {
-            Request::Holdings => Answer::Holdings(lighter_wire::Holdings {
-                incarnation: self.settings.incarnation,
-                version: self.own.version(),
-                site: self.settings.site.clone(),
-                cards: self.own.told(),
-            }),
-            Request::Quote { target, bases } => {
-                self.serve.quote(target, &bases, &self.own).map_or_else(Answer::Refused, Answer::Quote)
-            }
-            request @ (Request::Resolve(_) | Request::Blob { .. }) => {
-                effects.push(Effect::AnswerFromStore { question, request });
-                return;
-            }
-        };
-        effects.push(Effect::Answer { question, answer });
-    }
-
-    fn answered(&mut self, now: Moment, ask: AskId, answer: Result<Answer, AskFailure>, effects: &mut Vec<Effect>) {
-        let Some((from, purpose)) = self.asks.take(ask) else { return };
-        let context = &mut context!(self, now, effects);
-        match purpose {
-            Purpose::Holdings if context.is_cut_off(from) => {}
-            Purpose::Holdings => match answer {
-                Ok(Answer::Holdings(holdings)) => context.directory.told(from, holdings, now),
-                Ok(Answer::Refused(Refusal::Busy)) | Err(AskFailure::Unreachable) => context.asks.unanswered(from, now),
-                // The next announcement of a version that is not known asks again.
-                Ok(_) | Err(_) => {}
-            },
-            Purpose::Quote(target) => self.fetcher.quoted(target, ask, answer, context),
-            Purpose::Resolve(pull) => self.pulls.resolved(pull, ask, from, answer, context),
-            Purpose::Blob(pull) => self.pulls.blob_answered(pull, from, answer, context),
         }
     }
 
@@ -299,7 +296,7 @@ impl Engine {
             Input::FetchEnded { fetch, result } => {
                 if let Ok(fetched) = &result {
                     self.serve.patch_held(fetched.patch.clone());
-                    self.hold(now, fetched.card);
+                    self.hold(now, fetched.card, fetched.sketch.clone(), effects);
                 }
                 if let Err(FetchFailure::BaseGone(base)) = &result {
                     self.lose(now, *base);
@@ -349,6 +346,7 @@ impl Engine {
         let deadlines = [
             self.announce_at,
             self.asks.next_deadline(),
+            self.sketches.next_deadline(now),
             self.fetcher.next_deadline(now, &self.settings),
             self.pulls.next_deadline(),
         ];

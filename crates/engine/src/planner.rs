@@ -1,19 +1,79 @@
 //! Ways to get a layer, and the best of them.
 //!
 //! A plan is a peer and the bases that a patch would read from; the bases are what both ends hold. Predicted bytes come
-//! from the cards, seconds from the link. Plans are ranked by what they cost the link: seconds on the link plus an
-//! eighth of the seconds that somebody's processor works before, because our users are short of uplink and not of
-//! processors. The rate of a peer outside the site is taken as the configured uplink's, or lower if transfers showed
-//! so: a link that happens to be fast is no reason to send more bytes.
+//! from sketches where the target's is known, else from the cards; seconds from the link. Plans are ranked by what they
+//! cost the link: seconds on the link plus an eighth of the seconds that somebody's processor works before, because our
+//! users are short of uplink and not of processors. The rate of a peer outside the site is taken as the configured
+//! uplink's, or lower if transfers showed so: a link that happens to be fast is no reason to send more bytes.
+
+mod pool;
 
 use std::time::Duration;
 
-use lighter_similarity::{RankedBase, predict_patch_bytes, rank_bases};
+use lighter_similarity::{Prediction, predict, predict_with_bases, rank_bases};
 use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId};
 
+use crate::calibrations::{Calibrations, Rule};
 use crate::directory::{Directory, Peer};
 use crate::holdings::Holdings;
 use crate::settings::Settings;
+use crate::sketches::Sketches;
+use pool::{Choice, Pool};
+
+/// What plans are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub own: &'a Holdings,
+    pub directory: &'a Directory,
+    pub sketches: &'a Sketches,
+    pub calibrations: &'a Calibrations,
+    pub settings: &'a Settings,
+}
+
+/// What a patch is expected to weigh, before any correction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forecast {
+    /// From the cards: the best of the bases by itself.
+    pub by_tlsh: Prediction,
+    /// From sketches, of all bases together; absent without a sketch of the target.
+    pub by_sketch: Option<Prediction>,
+}
+
+impl Forecast {
+    pub(crate) fn new(target: &Card, bases: &[&Card], by_sketch: Option<Prediction>) -> Self {
+        Self { by_tlsh: predict_with_bases(target, bases.iter().copied()), by_sketch }
+    }
+
+    /// The prediction that a plan goes by.
+    pub fn counted(&self) -> Prediction {
+        self.by_sketch.unwrap_or(self.by_tlsh)
+    }
+
+    /// What told it.
+    pub fn rule(&self) -> Rule {
+        if self.by_sketch.is_some() { Rule::Sketch } else { Rule::Tlsh }
+    }
+}
+
+impl View<'_> {
+    /// What a patch from these bases, all held here, is expected to weigh.
+    pub fn forecast(&self, target: &Card, bases: &[DiffId]) -> Forecast {
+        let sketched: Vec<_> =
+            bases.iter().filter_map(|&base| Some((self.own.card(base)?, self.own.sketch(base)))).collect();
+        let cards: Vec<&Card> = sketched.iter().map(|(card, _)| *card).collect();
+        let sketch = self.sketches.get(target.diff_id);
+        Forecast::new(target, &cards, sketch.map(|sketch| predict(target, Some(sketch), &sketched)))
+    }
+
+    /// The bytes that a forecast comes to with what was learned. Cards alone say of the whole layer what it is.
+    pub fn corrected(&self, target: &Card, bases: &[DiffId], forecast: &Forecast) -> Bytes {
+        let counted = forecast.counted();
+        if bases.is_empty() && forecast.rule() == Rule::Tlsh {
+            return counted.bytes;
+        }
+        self.calibrations.correct(forecast.rule(), counted, target.compressed_bytes).bytes
+    }
+}
 
 /// One way to get a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +83,10 @@ pub struct Plan {
     pub bases: Vec<DiffId>,
     /// TLSH distance of the target to the first base.
     pub distance: Option<u32>,
+    pub forecast: Forecast,
+    /// What the peer predicted, if that counts instead of the forecast: of a layer without a sketch here.
+    pub quoted: Option<Bytes>,
+    /// What counts: the prediction corrected by what was learned, or what a quote says.
     pub bytes: Bytes,
     /// Of the bytes over the peer's link.
     pub transfer: Duration,
@@ -36,6 +100,14 @@ impl Plan {
     /// What plans are ranked by; less is better.
     pub fn cost(&self) -> Duration {
         self.transfer.saturating_add(self.wait / 8)
+    }
+
+    /// What was predicted, before correction, and by which rule; `None` for a whole layer by its card, which is no
+    /// prediction.
+    pub(crate) fn told(&self) -> Option<(Rule, Bytes)> {
+        let forecast = (self.forecast.rule(), self.forecast.counted().bytes);
+        let told = self.quoted.map_or(forecast, |bytes| (Rule::Quote, bytes));
+        (told.0 == Rule::Sketch || !self.bases.is_empty()).then_some(told)
     }
 
     /// The order of plans. Equal ones are in another order on every node, so that a fleet that wants one layer does not
@@ -63,48 +135,35 @@ pub fn expected_rate(peer: &Peer, settings: &Settings) -> BytesPerSecond {
 }
 
 /// All plans for a layer, the cheapest first: for each connected peer that holds it and is not `excluded`, the one from
-/// the best base that both hold, and the whole layer. `damaged` bases are not used.
-pub fn plans(
-    target: DiffId,
-    own: &Holdings,
-    directory: &Directory,
-    settings: &Settings,
-    excluded: &dyn Fn(PeerId) -> bool,
-    damaged: &[DiffId],
-) -> Vec<Plan> {
-    let Some(&card) = directory.card(target) else { return Vec::new() };
+/// the best bases that both hold, and the whole layer. `damaged` bases are not used.
+pub fn plans(target: DiffId, view: View<'_>, excluded: &dyn Fn(PeerId) -> bool, damaged: &[DiffId]) -> Vec<Plan> {
+    let directory = view.directory;
+    let Some(card) = directory.card(target) else { return Vec::new() };
     let connected = directory.holders(target).iter().filter_map(|&id| Some((id, directory.peer(id)?)));
     let sources: Vec<(PeerId, &Peer)> = connected.filter(|(id, peer)| peer.is_connected() && !excluded(*id)).collect();
     if sources.is_empty() {
         return Vec::new();
     }
-    let whole = predict_patch_bytes(&card, None).bytes;
-    let usable = own.cards().filter(|base| base.diff_id != target && !damaged.contains(&base.diff_id));
-    let mut ranked = rank_bases(&card, usable, own.len());
-    ranked.retain(|ranked| ranked.prediction.bytes < whole);
-    let indices = directory.indices(ranked.iter().map(|ranked| ranked.base.diff_id));
-    // Bases that nobody holds are left out here, not once for each peer.
-    let known: Vec<(u32, &RankedBase<'_>)> =
-        indices.into_iter().zip(&ranked).filter_map(|(index, base)| Some((index?, base))).collect();
+    let mut pool = Pool::new(card, view, &sources, damaged);
+    let whole = pool.whole();
     let mut plans = Vec::with_capacity(2 * sources.len());
-    for (id, peer) in sources {
-        let rate = expected_rate(peer, settings);
-        let plan = |bases: Vec<DiffId>, distance, bytes: Bytes| Plan {
-            peer: id,
+    for (place, (id, peer)) in sources.iter().enumerate() {
+        let rate = expected_rate(peer, view.settings);
+        let plan = |Choice { bases, distance, forecast, bytes }: Choice| Plan {
+            peer: *id,
             bases,
             distance,
+            forecast,
+            quoted: None,
             bytes,
             transfer: bytes.at(rate),
             wait: Duration::ZERO,
             ready: None,
         };
-        if let Some((_, best)) = known.iter().find(|(index, _)| Directory::holds_index(peer, *index)) {
-            let bytes = directory.calibrated(best.prediction.bytes).min(whole);
-            plans.push(plan(vec![best.base.diff_id], distance(&card, best.base), bytes));
-        }
-        plans.push(plan(Vec::new(), None, whole));
+        plans.extend(pool.choose(place, peer).map(plan));
+        plans.push(plan(whole.clone()));
     }
-    plans.sort_by_cached_key(|plan| plan.rank(settings.seed));
+    plans.sort_by_cached_key(|plan| plan.rank(view.settings.seed));
     plans
 }
 

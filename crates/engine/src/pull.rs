@@ -14,9 +14,9 @@ use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId};
 use lighter_wire::{Answer, Refusal, Request, SignedRelease};
 
 use crate::context::{Context, Purpose};
-use crate::event::{AskFailure, AskId, BlobFailure, Effect, ImageRead, Offence, PullFailure, PullId, Report, Wanted};
+use crate::event::{AskFailure, AskId, BlobFailure, Effect, ImageRead, Offence, PullId, Wanted};
 use crate::fetch::{Fetcher, Outcome};
-use crate::settings::Settings;
+use crate::{PullFailure, Report, Settings};
 
 /// All pulls under way.
 #[derive(Debug, Default)]

@@ -1,14 +1,15 @@
 //! What this node does for others: quotes, patches, and the queue of patches to be made.
 //!
 //! A patch is looked for in the cache first: any patch of the target will do whose bases the requester holds, the
-//! smallest first. Otherwise it is made, once for all who want it (single flight), from the best of the requester's
-//! bases that this node holds too.
+//! smallest first, unless the sketches are sure of a smaller one. Otherwise it is made, once for all who want it (single
+//! flight), from those of the requester's bases that this node holds too and that help, in the requester's order: so all
+//! who are asked make the same patch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use lighter_similarity::predict_with_bases;
-use lighter_types::{Bytes, DiffId, PatchId, PeerId};
+use lighter_similarity::{Prediction, keep_bases};
+use lighter_types::{Bytes, Card, DiffId, PatchId, PeerId};
 use lighter_wire::{Offer, PatchRequest, Quote, Refusal, Resume};
 
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
@@ -93,17 +94,16 @@ impl Serve {
             return Err(Refusal::Stopping);
         }
         let card = own.card(target).ok_or(Refusal::NotHeld)?;
-        if let Some(cached) = self.cached(target, bases, own) {
+        let usable = Usable::new(card, bases, own);
+        if let Some(cached) = self.cached(target, bases, &usable) {
             let offer = Offer::Ready { patch: cached.patch, bytes: cached.bytes };
             return Ok(Quote { offer, bases: cached.bases.clone(), wait: Duration::ZERO });
         }
-        let bases = usable(bases, own);
-        let cards = bases.iter().filter_map(|&base| own.card(base));
-        let bytes = predict_with_bases(card, cards).bytes;
+        let Usable { bases, prediction, .. } = usable;
         // A patch that is being made for somebody else is not made twice.
         let others = self.jobs.values().filter(|job| job.target != target || job.bases != bases);
         let wait = self.encode_time(others.map(|job| job.tar_bytes).sum::<Bytes>() + card.tar_bytes);
-        Ok(Quote { offer: Offer::Predicted { bytes }, bases, wait })
+        Ok(Quote { offer: Offer::Predicted { bytes: prediction.bytes }, bases, wait })
     }
 
     pub fn stream_opened(
@@ -195,12 +195,13 @@ impl Serve {
         let card = *own.card(request.target).ok_or(Refusal::NotHeld)?;
         let resumed = request.resume.and_then(|resume| self.cache.get(&resume.patch));
         let resumed = resumed.filter(|patch| patch.target == request.target);
-        if let Some(patch) = resumed.or_else(|| self.cached(request.target, &request.bases, own)).cloned() {
+        let usable = Usable::new(&card, &request.bases, own);
+        if let Some(patch) = resumed.or_else(|| self.cached(request.target, &request.bases, &usable)).cloned() {
             self.streams.insert(stream, Stream { from, resume: request.resume });
             self.serve(stream, &patch, effects);
             return Ok(());
         }
-        let bases = usable(&request.bases, own);
+        let bases = usable.bases;
         let same = self.jobs.iter().find(|(_, job)| job.target == request.target && job.bases == bases);
         let encode = if let Some((&encode, _)) = same {
             encode
@@ -244,15 +245,16 @@ impl Serve {
 
     /// The smallest cached patch of `target` that somebody with `bases` can apply. The whole layer does for anybody, but
     /// is not given to somebody for whom a smaller patch can be made, unless it is what came out when that was tried.
-    fn cached(&self, target: DiffId, bases: &[DiffId], own: &Holdings) -> Option<&CachedPatch> {
-        let made = self.made.get(&(target, usable(bases, own)));
+    fn cached(&self, target: DiffId, bases: &[DiffId], usable: &Usable) -> Option<&CachedPatch> {
+        let made = self.made.get(&(target, usable.bases.clone()));
         if let Some(made) = made.and_then(|patch| self.cache.get(patch)) {
             return Some(made);
         }
         let patches = self.by_target.get(&target)?.iter().filter_map(|patch| self.cache.get(patch));
         patches
             .filter(|patch| patch.bases.iter().all(|base| bases.contains(base)))
-            .filter(|patch| !patch.bases.is_empty() || usable(bases, own).is_empty())
+            .filter(|patch| !patch.bases.is_empty() || usable.bases.is_empty())
+            .filter(|patch| patch.bases == usable.bases || !usable.is_surely_under(patch.bytes))
             .min_by_key(|patch| (patch.bytes, patch.patch))
     }
 
@@ -269,9 +271,28 @@ impl Serve {
     }
 }
 
-/// Those of the requester's bases that a patch made here can read from.
-fn usable(bases: &[DiffId], own: &Holdings) -> Vec<DiffId> {
-    bases.iter().copied().filter(|&base| own.holds(base)).take(Settings::PATCH_BASES_MAX).collect()
+/// Those of the requester's bases that a patch made here reads from.
+struct Usable {
+    bases: Vec<DiffId>,
+    prediction: Prediction,
+    by_sketch: bool,
+}
+
+impl Usable {
+    fn new(target: &Card, offered: &[DiffId], own: &Holdings) -> Self {
+        let sketch = own.sketch(target.diff_id);
+        let held: Vec<_> = offered.iter().filter_map(|&base| Some((own.card(base)?, own.sketch(base)))).collect();
+        let kept = keep_bases(target, sketch, &held, Settings::PATCH_BASES_MAX);
+        let bases = kept.indices.iter().map(|&index| held[index].0.diff_id).collect();
+        Self { bases, prediction: kept.prediction, by_sketch: sketch.is_some() }
+    }
+
+    /// Whether the patch will have fewer bytes even if the prediction is as far off as is to be expected. Cards alone
+    /// are never that sure.
+    fn is_surely_under(&self, bytes: Bytes) -> bool {
+        let Prediction { bytes: predicted, sure } = self.prediction;
+        self.by_sketch && predicted + Bytes(predicted.times(sure.0.into()).0 / 1024) < bytes
+    }
 }
 
 #[cfg(test)]

@@ -82,11 +82,28 @@ impl Settings {
     /// as many the peer is cut off. An honest pull asks a handful of questions a layer.
     pub const MESSAGES_MAX: u32 = 500;
     pub const FLOOD_WINDOW: Duration = Duration::from_secs(10);
-    /// A patch has at most this many bases. VCDIFF by xdelta3 reads from one, and each further one costs a whole
-    /// encoding to try.
-    pub const PATCH_BASES_MAX: usize = 1;
-    /// Bases named in a request, the best first: a provider may have a patch from any of them in its cache.
-    pub const OFFERED_BASES_MAX: usize = 4;
+    /// A patch has at most this many bases. The encoder takes eight; each costs it time and memory, and a fifth has to save
+    /// a thirty-second of what four leave.
+    pub const PATCH_BASES_MAX: usize = 4;
+    /// Bases named in a request, those of the plan first: a provider may have a patch from any of them in its cache.
+    pub const OFFERED_BASES_MAX: usize = lighter_wire::BASES_MAX;
+    /// Own layers among which sketches choose, the best by TLSH, and different choices of them made for one plan: 1 ms
+    /// each at most.
+    pub const SHORTLIST_MAX: usize = 12;
+    pub const POOLS_MAX: usize = 4;
+    /// Sketches kept of own layers and of others' layers, of 5 KB each; layers beyond the first go by TLSH.
+    pub const OWN_SKETCHES_MAX: usize = 4096;
+    pub const SKETCHES_MAX: usize = 1024;
+    /// Layers whose sketch is being asked for, or was not to be had.
+    pub const SKETCHES_ASKED_MAX: usize = Self::TARGETS_MAX;
+    /// How long a peer has to answer with sketches: 16 of them take 2.4 s at 64 kbit/s.
+    pub const SKETCH_TIMEOUT: Duration = Duration::from_secs(4);
+    /// Peers that are asked for one sketch, one after another; with none, planning goes on without.
+    pub const SKETCH_ASKS_MAX: usize = 2;
+    /// A sketch that nobody gave is asked for again after this.
+    pub const SKETCH_AGAIN: Duration = Duration::from_secs(10 * 60);
+    /// Calibrations, one for each rule of prediction and each setting of the encoder.
+    pub const CALIBRATIONS_MAX: usize = 16;
 }
 
 impl Default for Settings {

@@ -4,6 +4,7 @@ mod effects;
 mod faults;
 mod fleet;
 mod pulls;
+mod sketches;
 mod transfer;
 
 use std::time::Duration;
@@ -179,7 +180,7 @@ fn a_clock_set_back_behind_a_living_connection_is_found_out_by_asking() {
     fleet.start();
     fleet.nodes[2].settings.incarnation = lighter_wire::Incarnation(10);
     fleet.nodes[2].engine = Engine::new(fleet.nodes[2].settings.clone());
-    fleet.step(2, Input::LayerHeld(layer(9, 9, 1)));
+    fleet.step(2, Input::LayerHeld { card: layer(9, 9, 1), sketch: None });
     fleet.step(2, Input::Tick);
     fleet.run(MINUTE * 2);
     assert_eq!(fleet.nodes[0].engine.directory().holders(layer(9, 9, 1).diff_id), [peer(2)]);

@@ -1,14 +1,14 @@
-//! One pass over a layer's tar: sha256, blake3, TLSH and sizes, while the bytes go on to a sink.
+//! One pass over a layer's tar: sha256, blake3, TLSH, sketch and sizes, while the bytes go on to a sink.
 //!
-//! The caller's thread inflates, hashes and writes; a second one does TLSH, which alone takes more time than all the
-//! rest. Full buffers go to it through a bounded channel and come back empty through another, so a scan holds
+//! The caller's thread inflates, hashes, sketches and writes; a second one does TLSH, which alone takes more time than
+//! all the rest. Full buffers go to it through a bounded channel and come back empty through another, so a scan holds
 //! [`BUFFERS`] buffers whatever the layer's size. docs/IMAGES.md has what was measured.
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use lighter_similarity::TlshHasher;
+use lighter_similarity::{Sketch, SketchBuilder, TlshHasher};
 use lighter_types::{Blake3, Bytes, Card, DiffId, Tlsh};
 use sha2::{Digest, Sha256};
 
@@ -21,12 +21,14 @@ const BUFFER_BYTES: usize = 256 << 10;
 const BUFFERS: usize = 16;
 
 /// What one pass over a tar tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TarScan {
     /// DiffId, sizes and TLSH. `compressed_bytes` is the blob's length if it is compressed; for a plain tar what gzip
     /// -6 would make of it, estimated from samples (docs/IMAGES.md has the error). Never more than the tar.
     pub card: Card,
     pub blake3: Blake3,
+    /// What its files' contents are made of.
+    pub sketch: Sketch,
 }
 
 /// How far a scan is.
@@ -126,6 +128,7 @@ impl TarSource for PlainTar<'_> {
 struct Hashes {
     sha256: Sha256,
     blake3: blake3::Hasher,
+    sketch: SketchBuilder,
     compressed: CompressedSize,
     tar_bytes: u64,
 }
@@ -141,12 +144,19 @@ impl Hashes {
             Some(bytes) => CompressedSize::Known(bytes),
             None => CompressedSize::Sampled(Box::default()),
         };
-        Self { sha256: Sha256::new(), blake3: blake3::Hasher::new(), compressed, tar_bytes: 0 }
+        Self {
+            sha256: Sha256::new(),
+            blake3: blake3::Hasher::new(),
+            sketch: SketchBuilder::new(),
+            compressed,
+            tar_bytes: 0,
+        }
     }
 
     fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         self.blake3.update(bytes);
+        self.sketch.push(bytes);
         if let CompressedSize::Sampled(sampler) = &mut self.compressed {
             sampler.update(bytes);
         }
@@ -165,7 +175,7 @@ impl Hashes {
             compressed_bytes: compressed_bytes.min(tar_bytes),
             tlsh,
         };
-        TarScan { card, blake3: Blake3::new(self.blake3.finalize().into()) }
+        TarScan { card, blake3: Blake3::new(self.blake3.finalize().into()), sketch: self.sketch.finish() }
     }
 }
 

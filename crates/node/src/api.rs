@@ -251,7 +251,21 @@ pub struct LayerPlan {
 pub struct Plan {
     pub peer: String,
     pub bases: Vec<String>,
+    /// Of the layer to the first base.
     pub tlsh_distance: Option<u32>,
+    /// What the cards say of the best of the bases by itself.
+    #[serde(default)]
+    pub tlsh_bytes: u64,
+    /// What the sketches say of all bases together, and by how many percent that may be off; absent without a sketch of
+    /// the layer.
+    #[serde(default)]
+    pub sketch_bytes: Option<u64>,
+    #[serde(default)]
+    pub sketch_error_percent: Option<u32>,
+    /// Which of the two counts: `sketch` or `tlsh`.
+    #[serde(default)]
+    pub counted: String,
+    /// What counts, corrected by what earlier patches turned out to be.
     pub predicted_bytes: u64,
     pub predicted_ms: u64,
     /// Why it stands where it stands.

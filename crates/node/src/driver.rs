@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::{Command, Event, Order};
 use crate::network::Behaviour;
+use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::serve;
 use network::Dialer;
@@ -127,7 +128,8 @@ impl Driver {
     fn load(&mut self) {
         let store = self.shared.store.clone();
         for card in store.cards() {
-            self.step(Input::LayerHeld(card));
+            let sketch = predictions::sketch(&store, &card.diff_id);
+            self.step(Input::LayerHeld { card, sketch });
         }
         for patch in store.patches() {
             let (target, bases) = (patch.key.target, patch.key.bases);
@@ -138,6 +140,9 @@ impl Driver {
             if let Some(part) = effects::part_on_disk(&store, &partial) {
                 self.step(Input::PartHeld { target: partial.key.target, part });
             }
+        }
+        for (rule, settings, calibration) in predictions::kept(&store) {
+            self.step(Input::CalibrationHeld { rule, settings, calibration });
         }
         for image in pulls::unfinished(&store) {
             match pulls::wanted(&store, &image) {

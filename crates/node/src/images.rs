@@ -122,8 +122,8 @@ fn import_layer(
         });
     });
     let scan = scan.map_err(store_error_within)?;
-    writer.finish(scan.card, unix_now())?;
-    shared.input_blocking(Input::LayerHeld(scan.card));
+    writer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now())?;
+    shared.input_blocking(Input::LayerHeld { card: scan.card, sketch: Some(scan.sketch) });
     Ok((scan.card, false))
 }
 

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod images;
 mod metrics;
 mod network;
+mod predictions;
 mod shared;
 pub mod traffic;
 mod transfer;

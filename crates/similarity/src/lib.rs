@@ -20,4 +20,4 @@ pub use predict::{
     ExpectedError, PATCH_BYTES_MIN, Prediction, RankedBase, predict_patch_bytes, predict_with_bases, rank_bases,
 };
 pub use sketch::{SKETCH_BYTES_MAX, Sketch, SketchBuilder, SketchError};
-pub use sketched::{ChosenBases, choose_bases, predict};
+pub use sketched::{ChosenBases, choose_bases, keep_bases, predict};

@@ -89,6 +89,35 @@ pub fn choose_bases(
     chosen
 }
 
+/// Up to `count` of the bases that somebody else put in an order, for whoever makes the patch: the first, and each
+/// further one that helps by [`choose_bases`]' measure. What that chose from the same sketches, put first in its order,
+/// is kept whole: so all who are asked for the same bases make the same patch. Without a sketch of the target, the first
+/// alone. Takes about 10 µs for each base offered and each one kept.
+pub fn keep_bases(
+    target: &Card,
+    sketch: Option<&Sketch>,
+    offered: &[(&Card, Option<&Sketch>)],
+    count: usize,
+) -> ChosenBases {
+    let count = if sketch.is_none_or(Sketch::is_empty) { count.min(1) } else { count };
+    let mut kept = ChosenBases { indices: Vec::new(), prediction: predict(target, sketch, &[]) };
+    let mut bases = Vec::new();
+    for (index, &base) in offered.iter().enumerate() {
+        if kept.indices.len() == count {
+            break;
+        }
+        bases.push(base);
+        let prediction = predict(target, sketch, &bases);
+        if kept.indices.is_empty() || prediction.bytes.0 < worthwhile(kept.prediction) {
+            kept.indices.push(index);
+            kept.prediction = prediction;
+        } else {
+            bases.pop();
+        }
+    }
+    kept
+}
+
 /// What a prediction must come below for a further base to be taken.
 fn worthwhile(before: Prediction) -> u64 {
     let error = u64::from(before.sure.0);

@@ -18,15 +18,23 @@ use crate::layers::Lease;
 use crate::ledger::{HeldBlob, HeldLayer, Ledger};
 use crate::open::is_leftover;
 use crate::patches::sha256_of;
-use crate::store::{Inner, Store, delete_rows};
-use crate::{UnixSeconds, rows};
+use crate::store::{Inner, ItemRows, Store, delete_rows};
+use crate::{SKETCH_BYTES_MAX, UnixSeconds, rows};
 
 mod report;
 
 pub use report::{Damage, Finding, FsckProgress, FsckReport, Repair};
 
-/// Makes the card of a layer out of its tar, given its name: sizes and TLSH, which the store knows nothing of.
-pub type MakeCard<'a> = dyn Fn(DiffId, &mut dyn Read) -> Result<Card, Box<dyn Error + Send + Sync>> + 'a;
+/// What is kept of a layer beside its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerFacts {
+    pub card: Card,
+    /// At most [`crate::SKETCH_BYTES_MAX`] bytes; a longer one is not kept.
+    pub sketch: Option<Vec<u8>>,
+}
+
+/// Makes the card and the sketch of a layer out of its tar, given its name: the store knows nothing of either.
+pub type MakeCard<'a> = dyn Fn(DiffId, &mut dyn Read) -> Result<LayerFacts, Box<dyn Error + Send + Sync>> + 'a;
 
 /// Whether [`Store::fsck`] acts.
 pub enum FsckMode<'a> {
@@ -146,7 +154,7 @@ impl Fsck<'_> {
         };
         drop(lease);
         match (found == expected, is_held) {
-            (true, true) => Ok(()),
+            (true, true) => self.sketch(item, path),
             (true, false) => self.write_row(item, path),
             (false, _) => self.quarantine(item, path, Damage::WrongBytes { found: OciDigest::new(found).to_string() }),
         }
@@ -167,12 +175,12 @@ impl Fsck<'_> {
     fn write_row(&mut self, item: &Item, path: &Path) -> Result<()> {
         let length = std::fs::metadata(path).map(|metadata| Bytes(metadata.len()));
         let length = length.map_err(|error| self.inner.folder.failure("look at", path, error))?;
-        let (row, held) = match (&self.mode, item) {
-            (FsckMode::Rebuild(make_card), Item::Layer(id)) => match card(*make_card, *id, path, length) {
-                Ok(card) => (rows::layer(&card), Some(card)),
+        let (rows, held) = match (&self.mode, item) {
+            (FsckMode::Rebuild(make_card), Item::Layer(id)) => match facts(*make_card, *id, path, length) {
+                Ok(LayerFacts { card, sketch }) => (ItemRows { item: rows::layer(&card), sketch }, Some(card)),
                 Err(error) => return self.quarantine(item, path, Damage::Unreadable { why: error.to_string() }),
             },
-            (FsckMode::Rebuild(_), _) => (rows::number(length.0), None),
+            (FsckMode::Rebuild(_), _) => (rows::number(length.0).into(), None),
             (FsckMode::Check, _) => {
                 self.find(path.to_owned(), Damage::NoRow, Repair::None);
                 return Ok(());
@@ -183,10 +191,31 @@ impl Fsck<'_> {
         if ledger.bytes(item).is_some() || !path.exists() {
             return Ok(());
         }
-        self.inner.write_row(&mut ledger, item, length, row, self.now)?;
+        self.inner.write_row(&mut ledger, item, length, rows, self.now)?;
         hold(&mut ledger, item, held, length, self.now);
         drop(ledger);
         self.find(path.to_owned(), Damage::NoRow, Repair::RowWritten);
+        Ok(())
+    }
+
+    /// A layer whose card was written without a sketch gets one. That is no damage: such a layer works, and is planned
+    /// for by its card alone.
+    fn sketch(&mut self, item: &Item, path: &Path) -> Result<()> {
+        let (FsckMode::Rebuild(make_card), Item::Layer(id)) = (&self.mode, item) else { return Ok(()) };
+        if self.inner.index.get(Column::Sketches, id.as_bytes())?.is_some() {
+            return Ok(());
+        }
+        let length = self.inner.ledger().bytes(item).unwrap_or_default();
+        let made = facts(*make_card, *id, path, length).ok().and_then(|facts| facts.sketch);
+        let ledger = self.inner.ledger();
+        if let Some(sketch) = made
+            && ledger.bytes(item).is_some()
+        {
+            let mut batch = Batch::default();
+            batch.put(Column::Sketches, id.as_bytes(), sketch);
+            self.inner.write(&batch)?;
+            self.report.sketches_made += 1;
+        }
         Ok(())
     }
 
@@ -314,10 +343,15 @@ fn damaged_reference() -> Damage {
     Damage::Unreadable { why: "it is no reference file, or is not whole".to_owned() }
 }
 
-fn card(make: &MakeCard<'_>, id: DiffId, path: &Path, length: Bytes) -> Result<Card, Box<dyn Error + Send + Sync>> {
-    let card = make(id, &mut File::open(path)?)?;
+fn facts(
+    make: &MakeCard<'_>,
+    id: DiffId,
+    path: &Path,
+    length: Bytes,
+) -> Result<LayerFacts, Box<dyn Error + Send + Sync>> {
+    let LayerFacts { card, sketch } = make(id, &mut File::open(path)?)?;
     if card.diff_id == id && card.tar_bytes == length {
-        return Ok(card);
+        return Ok(LayerFacts { card, sketch: sketch.filter(|sketch| sketch.len() <= SKETCH_BYTES_MAX) });
     }
     let (what, expected, found) =
         ("the card", format!("{id}, {} bytes", length.0), format!("{}, {} bytes", card.diff_id, card.tar_bytes.0));

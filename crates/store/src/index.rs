@@ -12,8 +12,9 @@ mod rocks;
 pub use memory::MemoryIndex;
 pub use rocks::RocksIndex;
 
-/// The layout of rows and files that this code writes. A folder with a greater number is refused.
-pub const SCHEMA: u32 = 1;
+/// The layout of rows and files that this code writes. A folder with a greater number is refused, one with a lesser is
+/// taken on: 1 has no [`Column::Sketches`], and every reader of that can do without a row.
+pub const SCHEMA: u32 = 2;
 
 /// A table of the index. In docs/STORE.md: keys, rows and limits of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +23,8 @@ pub enum Column {
     Meta,
     /// DiffId: what a card tells.
     Layers,
+    /// DiffId: the layer's sketch, whose bytes are the caller's.
+    Sketches,
     /// OciDigest: size.
     Blobs,
     /// PatchId: key, size, sha256 of the file.
@@ -38,14 +41,24 @@ pub enum Column {
 
 impl Column {
     /// Every column.
-    pub const ALL: [Self; 8] =
-        [Self::Meta, Self::Layers, Self::Blobs, Self::Patches, Self::Partials, Self::Images, Self::Uses, Self::States];
+    pub const ALL: [Self; 9] = [
+        Self::Meta,
+        Self::Layers,
+        Self::Sketches,
+        Self::Blobs,
+        Self::Patches,
+        Self::Partials,
+        Self::Images,
+        Self::Uses,
+        Self::States,
+    ];
 
     /// The name of its column family.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
             Self::Layers => "layers",
+            Self::Sketches => "sketches",
             Self::Blobs => "blobs",
             Self::Patches => "patches",
             Self::Partials => "partials",
@@ -59,7 +72,7 @@ impl Column {
     pub const fn key_bytes_max(self) -> usize {
         match self {
             Self::Meta => 16,
-            Self::Layers | Self::Blobs | Self::Patches | Self::Partials => 32,
+            Self::Layers | Self::Sketches | Self::Blobs | Self::Patches | Self::Partials => 32,
             Self::Uses => 33,
             Self::Images => 384,
             Self::States => crate::STATE_KEY_BYTES_MAX,
@@ -71,6 +84,7 @@ impl Column {
         match self {
             Self::Meta => 16,
             Self::Layers | Self::Blobs | Self::Uses => 64,
+            Self::Sketches => crate::SKETCH_BYTES_MAX,
             Self::Patches | Self::Partials => 4 << 10,
             Self::Images => 64 << 10,
             Self::States => crate::STATE_BYTES_MAX,

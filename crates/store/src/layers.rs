@@ -12,13 +12,16 @@ use lighter_types::{Bytes, Card, DiffId};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Item, Result, StoreError};
+use crate::index::Column;
 use crate::ledger::{HeldLayer, Ledger};
-use crate::store::{Inner, Store};
+use crate::store::{Inner, ItemRows, Store};
 use crate::temporary::Temporary;
 use crate::{UnixSeconds, rows};
 
 /// What a layer of unknown size reserves at a time, where there is room for that much.
 const GROWTH: Bytes = Bytes(16 << 20);
+/// The longest sketch that is kept; those of docs/PREDICTION.md have at most 1,227 bytes.
+pub const SKETCH_BYTES_MAX: usize = 2 << 10;
 /// Writes are gathered to this size.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -65,6 +68,17 @@ impl Store {
     /// The card of a held layer.
     pub fn card(&self, diff_id: &DiffId) -> Option<Card> {
         self.inner.ledger().layers.get(diff_id).map(|layer| layer.card)
+    }
+
+    /// The sketch that is kept of a held layer; `None` also for one that was committed without.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn sketch(&self, diff_id: &DiffId) -> Result<Option<Vec<u8>>> {
+        if !self.inner.ledger().layers.contains_key(diff_id) {
+            return Ok(None);
+        }
+        Ok(self.inner.index.get(Column::Sketches, diff_id.as_bytes())?)
     }
 
     /// Notes that a layer was used: the one used longest ago is evicted first. A power cut may undo the note.
@@ -169,7 +183,23 @@ impl LayerWriter {
     /// # Errors
     /// `Mismatch` when the length or the sha256 are not those of the card, or of [`Store::create_layer`]: nothing is
     /// kept. `DiskFull`, `Io`, `Index`: it is not held.
-    pub fn finish(mut self, card: Card, now: UnixSeconds) -> Result<()> {
+    pub fn finish(self, card: Card, now: UnixSeconds) -> Result<()> {
+        self.commit(card, None, now)
+    }
+
+    /// As [`Self::finish`], and keeps the layer's sketch beside its card: both are there after a crash, or neither.
+    ///
+    /// # Errors
+    /// As [`Self::finish`], and `OverLimit` for a sketch over 2 KiB.
+    pub fn finish_sketched(self, card: Card, sketch: Vec<u8>, now: UnixSeconds) -> Result<()> {
+        if sketch.len() > SKETCH_BYTES_MAX {
+            let (found, max) = (sketch.len() as u64, SKETCH_BYTES_MAX as u64);
+            return Err(StoreError::OverLimit { what: "bytes of sketch", found, max });
+        }
+        self.commit(card, Some(sketch), now)
+    }
+
+    fn commit(mut self, card: Card, sketch: Option<Vec<u8>>, now: UnixSeconds) -> Result<()> {
         let mismatch = |what, expected: String, found: String| {
             Err(StoreError::Mismatch { item: Item::Layer(card.diff_id), what, expected, found })
         };
@@ -191,7 +221,8 @@ impl LayerWriter {
         let flushed = self.buffer.flush().and_then(|()| self.temporary.file.set_len(self.written.0));
         flushed.map_err(|error| self.temporary.inner.folder.failure("write", &path, error))?;
         let item = Item::Layer(card.diff_id);
-        self.temporary.commit(&item, card.tar_bytes, rows::layer(&card), now, |ledger| {
+        let rows = ItemRows { item: rows::layer(&card), sketch };
+        self.temporary.commit(&item, card.tar_bytes, rows, now, |ledger| {
             ledger.gone.remove(&card.diff_id);
             ledger.layers.insert(card.diff_id, HeldLayer { card, last_used: now, leases: 0 });
         })

@@ -35,11 +35,11 @@ mod tests;
 
 pub use blobs::BLOB_BYTES_MAX;
 pub use error::{Blame, Holder, Item, Result, StoreError};
-pub use fsck::{Damage, Finding, FsckMode, FsckProgress, FsckReport, MakeCard, Repair};
+pub use fsck::{Damage, Finding, FsckMode, FsckProgress, FsckReport, LayerFacts, MakeCard, Repair};
 pub use gc::{GcMode, GcReport};
 pub use images::{IMAGE_LAYERS_MAX, Image, RELEASE_RECORD_BYTES_MAX};
 pub use index::{Batch, Change, Column, Durability, Index, IndexError, MemoryIndex, RocksIndex, SCHEMA};
-pub use layers::{LayerReader, LayerWriter};
+pub use layers::{LayerReader, LayerWriter, SKETCH_BYTES_MAX};
 pub use partials::{PartialPatch, PatchWriter};
 pub use patches::{CachedPatch, PATCH_BASES_MAX, PatchKey, PatchReader};
 pub use states::{STATE_BYTES_MAX, STATE_KEY_BYTES_MAX};

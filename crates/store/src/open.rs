@@ -84,9 +84,13 @@ impl Store {
             }
             index => index?,
         };
-        let is_new = check_schema(&folder, &*index)?;
-        if is_new && opening == Opening::Strict {
-            create_schema(&folder, &*index)?;
+        let schema = check_schema(&folder, &*index)?;
+        if opening == Opening::Strict {
+            match schema {
+                None => create_schema(&folder, &*index)?,
+                Some(SCHEMA) => {}
+                Some(_) => write_schema(&folder, &*index)?,
+            }
         }
         let (report, unreadable) = (OpenReport::default(), Vec::new());
         let mut loading = Loading { folder: &folder, index: &*index, opening, report, unreadable };
@@ -112,16 +116,17 @@ fn schema_batch() -> Batch {
     batch
 }
 
-/// Whether the index has no schema yet: it is new, or was never rebuilt to the end.
-fn check_schema(folder: &Folder, index: &dyn Index) -> Result<bool> {
+/// The schema of the index, ours or an earlier one; `None` if it has none yet: it is new, or was never rebuilt to the
+/// end.
+fn check_schema(folder: &Folder, index: &dyn Index) -> Result<Option<u32>> {
     let path = folder.index();
-    let Some(value) = index.get(Column::Meta, SCHEMA_KEY)? else { return Ok(true) };
+    let Some(value) = index.get(Column::Meta, SCHEMA_KEY)? else { return Ok(None) };
     let Ok(value) = value.try_into() else {
         return Err(IndexError::Damaged { path, source: "the schema's row is not a number".into() }.into());
     };
     match u32::from_le_bytes(value) {
         found if found > SCHEMA => Err(IndexError::NewerSchema { path, found, supported: SCHEMA }.into()),
-        _ => Ok(false),
+        found => Ok(Some(found)),
     }
 }
 
@@ -134,6 +139,10 @@ fn create_schema(folder: &Folder, index: &dyn Index) -> Result<()> {
     if files > 0 {
         return Err(IndexError::Lost { path: folder.index(), files }.into());
     }
+    write_schema(folder, index)
+}
+
+fn write_schema(folder: &Folder, index: &dyn Index) -> Result<()> {
     let failure = |source| StoreError::Io { action: "write the index", path: folder.index(), source };
     folder.steps.take().map_err(failure)?;
     Ok(index.write(&schema_batch(), Durability::Synced)?)

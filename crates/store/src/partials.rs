@@ -300,7 +300,7 @@ impl PartialFile {
         let path = self.inner.folder.partial_patch(&self.patch_id);
         self.inner.rename_item(&mut ledger, &path, item, bytes)?;
         ledger.partials.remove(&self.patch_id);
-        self.inner.write_row(&mut ledger, item, bytes, row, now)?;
+        self.inner.write_row(&mut ledger, item, bytes, row.into(), now)?;
         hold(&mut ledger);
         Ok(())
     }

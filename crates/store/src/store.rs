@@ -217,7 +217,7 @@ impl Inner {
         ledger: &mut Ledger,
         item: &Item,
         bytes: Bytes,
-        value: Vec<u8>,
+        rows: ItemRows,
         now: UnixSeconds,
     ) -> Result<()> {
         let mut batch = Batch::default();
@@ -225,7 +225,10 @@ impl Inner {
         if ledger.rows_without_file.contains(item) {
             delete_rows(&mut batch, item);
         }
-        batch.put(column, &key, value);
+        if let Some(sketch) = rows.sketch {
+            batch.put(Column::Sketches, &key, sketch);
+        }
+        batch.put(column, &key, rows.item);
         put_use(&mut batch, item, now);
         if let Item::Patch(id) = item {
             batch.delete(Column::Partials, id.as_bytes());
@@ -265,6 +268,19 @@ impl Inner {
     }
 }
 
+/// The rows of an item that was committed.
+pub(crate) struct ItemRows {
+    pub(crate) item: Vec<u8>,
+    /// Of layers alone.
+    pub(crate) sketch: Option<Vec<u8>>,
+}
+
+impl From<Vec<u8>> for ItemRows {
+    fn from(item: Vec<u8>) -> Self {
+        Self { item, sketch: None }
+    }
+}
+
 /// The column and key of an item's row.
 pub(crate) fn row_key(item: &Item) -> (Column, Vec<u8>) {
     match item {
@@ -278,6 +294,9 @@ pub(crate) fn row_key(item: &Item) -> (Column, Vec<u8>) {
 pub(crate) fn delete_rows(batch: &mut Batch, item: &Item) {
     let (column, key) = row_key(item);
     batch.delete(column, &key);
+    if let Item::Layer(_) = item {
+        batch.delete(Column::Sketches, &key);
+    }
     if let Some(key) = rows::use_key(item) {
         batch.delete(Column::Uses, &key);
     }

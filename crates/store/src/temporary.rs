@@ -9,7 +9,7 @@ use lighter_types::Bytes;
 use crate::UnixSeconds;
 use crate::error::{Item, Result};
 use crate::ledger::Ledger;
-use crate::store::Inner;
+use crate::store::{Inner, ItemRows};
 
 /// An unfinished file in `partial/`. Dropped without [`Self::commit`], it is removed and its room returned.
 pub(crate) struct Temporary {
@@ -59,7 +59,7 @@ impl Temporary {
         self,
         item: &Item,
         bytes: Bytes,
-        row: Vec<u8>,
+        rows: impl Into<ItemRows>,
         now: UnixSeconds,
         hold: impl FnOnce(&mut Ledger),
     ) -> Result<()> {
@@ -70,7 +70,7 @@ impl Temporary {
         }
         self.inner.rename_item(&mut ledger, &self.path(), item, bytes)?;
         ledger.temporaries.remove(&self.number);
-        self.inner.write_row(&mut ledger, item, bytes, row, now)?;
+        self.inner.write_row(&mut ledger, item, bytes, rows.into(), now)?;
         hold(&mut ledger);
         Ok(())
     }

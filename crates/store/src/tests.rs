@@ -100,6 +100,11 @@ fn card_of(tar: &[u8]) -> Card {
     }
 }
 
+/// Any bytes that hang on the tar alone: the store knows nothing of what a sketch says.
+fn sketch_of(tar: &[u8]) -> Vec<u8> {
+    [&b"sketch"[..], &Sha256::digest(tar)].concat()
+}
+
 fn layer(seed: u64, length: usize) -> (Vec<u8>, Card) {
     let tar = content(seed, length);
     let card = card_of(&tar);
@@ -112,7 +117,7 @@ fn try_add(store: &Store, seed: u64, length: usize, now: UnixSeconds) -> Result<
     for part in tar.chunks(1000) {
         writer.append(part)?;
     }
-    writer.finish(card, now)?;
+    writer.finish_sketched(card, sketch_of(&tar), now)?;
     Ok(card.diff_id)
 }
 

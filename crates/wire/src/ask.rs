@@ -7,7 +7,7 @@ use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId, Sit
 
 use crate::codec::{self, CardLayout, Message, WireError};
 use crate::release::{ReleaseLayout, SignedRelease};
-use crate::{BASES_MAX, BLOB_BYTES_MAX, Incarnation};
+use crate::{BASES_MAX, BLOB_BYTES_MAX, Incarnation, SKETCH_BYTES_MAX, SKETCHES_MAX};
 
 /// A question to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Request {
     Resolve(ImageReference),
     /// The manifest or config with this digest, if it has at most `bytes_max` bytes.
     Blob { digest: OciDigest, bytes_max: u32 },
+    /// The sketches of these layers. At most [`SKETCHES_MAX`].
+    Sketches(Vec<DiffId>),
 }
 
 /// What a peer says.
@@ -30,6 +32,9 @@ pub enum Answer {
     Release(SignedRelease),
     Blob(Vec<u8>),
     Refused(Refusal),
+    /// One for each layer asked for, in that order; `None` for those that the peer has none of. Each at most
+    /// [`SKETCH_BYTES_MAX`] bytes, which are still to be read as a sketch.
+    Sketches(Vec<Option<Vec<u8>>>),
 }
 
 /// All that a node holds, at one version.
@@ -91,6 +96,7 @@ pub enum RequestLayout {
     Quote([u8; 32], Vec<[u8; 32]>),
     Resolve(String),
     Blob([u8; 32], u32),
+    Sketches(Vec<[u8; 32]>),
 }
 
 impl Message for Request {
@@ -104,6 +110,7 @@ impl Message for Request {
             Self::Quote { target, bases } => RequestLayout::Quote(*target.as_bytes(), codec::diff_ids_layout(bases)),
             Self::Resolve(reference) => RequestLayout::Resolve(reference.to_string()),
             Self::Blob { digest, bytes_max } => RequestLayout::Blob(*digest.as_bytes(), *bytes_max),
+            Self::Sketches(layers) => RequestLayout::Sketches(codec::diff_ids_layout(layers)),
         }
     }
 
@@ -117,6 +124,7 @@ impl Message for Request {
                 Self::Resolve(text.parse().map_err(|_| Self::out_of_range("image reference"))?)
             }
             RequestLayout::Blob(digest, bytes_max) => Self::Blob { digest: OciDigest::new(digest), bytes_max },
+            RequestLayout::Sketches(layers) => Self::Sketches(codec::diff_ids::<Self>(layers, SKETCHES_MAX)?),
         })
     }
 }
@@ -130,6 +138,7 @@ pub enum AnswerLayout {
     Release(ReleaseLayout),
     Blob(Vec<u8>),
     Refused(Refusal),
+    Sketches(Vec<Option<Vec<u8>>>),
 }
 
 impl Message for Answer {
@@ -156,6 +165,7 @@ impl Message for Answer {
             Self::Release(release) => AnswerLayout::Release(release.to_layout()),
             Self::Blob(bytes) => AnswerLayout::Blob(bytes.clone()),
             Self::Refused(refusal) => AnswerLayout::Refused(*refusal),
+            Self::Sketches(sketches) => AnswerLayout::Sketches(sketches.clone()),
         }
     }
 
@@ -182,6 +192,15 @@ impl Message for Answer {
             }
             AnswerLayout::Blob(bytes) => Self::Blob(bytes),
             AnswerLayout::Refused(refusal) => Self::Refused(refusal),
+            AnswerLayout::Sketches(sketches) if sketches.len() > SKETCHES_MAX => {
+                return Err(Self::out_of_range("number of sketches"));
+            }
+            AnswerLayout::Sketches(sketches)
+                if sketches.iter().flatten().any(|sketch| sketch.len() > SKETCH_BYTES_MAX) =>
+            {
+                return Err(Self::out_of_range("size of a sketch"));
+            }
+            AnswerLayout::Sketches(sketches) => Self::Sketches(sketches),
         })
     }
 }

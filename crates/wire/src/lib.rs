@@ -21,12 +21,16 @@ pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
 /// Gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// Request-response protocol of [`Request`] and [`Answer`].
-pub const ASK_PROTOCOL: &str = "/lighter/ask/1";
+pub const ASK_PROTOCOL: &str = "/lighter/ask/2";
 /// Stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
 pub const PATCH_PROTOCOL: &str = "/lighter/patch/1";
 
-/// Bases that a request may name. Four are asked for at most today; the room above is for later versions.
+/// Bases that a request may name: as many as a patch may read from (docs/PATCH.md).
 pub const BASES_MAX: usize = 8;
+/// Sketches that one request may ask for, so that it stays under [`Request`]'s limit.
+pub const SKETCHES_MAX: usize = 16;
+/// The longest sketch (docs/PREDICTION.md). What its bytes say is not this crate's business.
+pub const SKETCH_BYTES_MAX: usize = 1227;
 /// Layers that one node announces or hands out. At 84 bytes a card this stays under [`Answer`]'s limit.
 pub const HOLDINGS_MAX: usize = 16_384;
 /// The largest manifest or config: the limit that registries keep (OCI distribution spec, "Pushing manifests").

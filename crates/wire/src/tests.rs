@@ -70,6 +70,7 @@ fn requests() {
     check(&quote, &format!("01 {} 01 {}", h(1), h(2)));
     check(&Request::Resolve("a:b".parse().unwrap()), "02 03 613a62");
     check(&Request::Blob { digest: OciDigest::new([3; 32]), bytes_max: 250 }, &format!("03 {} fa", h(3)));
+    check(&Request::Sketches(vec![DiffId::new([1; 32]), DiffId::new([2; 32])]), &format!("04 02 {} {}", h(1), h(2)));
 }
 
 #[test]
@@ -91,6 +92,7 @@ fn answers() {
     );
     check(&Answer::Blob(vec![1, 2]), "03 02 0102");
     check(&Answer::Refused(Refusal::Busy), "04 01");
+    check(&Answer::Sketches(vec![Some(vec![7, 8]), None]), "05 02 01 02 0708 00");
 }
 
 fn release() -> SignedRelease {
@@ -124,6 +126,10 @@ fn a_length_that_promises_gigabytes_is_refused_before_it_is_believed() {
     assert!(matches!(Announcement::decode(&bomb), Err(WireError::Malformed { .. })));
     let blob = [3, 253, 255, 255, 255, 255, 255, 255, 255, 127];
     assert!(Answer::decode(&blob).is_err());
+    // 2^32 sketches, and one of 2^32 bytes.
+    for bomb in [&[5, 252, 255, 255, 255, 255, 0][..], &[5, 1, 1, 252, 255, 255, 255, 255, 0]] {
+        assert!(Answer::decode(bomb).is_err());
+    }
 }
 
 #[test]
@@ -141,6 +147,15 @@ fn the_limits_hold_in_both_directions() {
     let bases = vec![DiffId::new([0; 32]); BASES_MAX + 1];
     let bytes = Request::Quote { target: DiffId::new([0; 32]), bases }.encode().unwrap();
     assert!(matches!(Request::decode(&bytes), Err(WireError::OutOfRange { .. })));
+    let layers = vec![DiffId::new([0; 32]); SKETCHES_MAX];
+    assert!(Request::decode(&Request::Sketches(layers.clone()).encode().unwrap()).is_ok());
+    let bytes = Request::Sketches([layers, vec![DiffId::new([0; 32])]].concat()).encode().unwrap();
+    assert!(matches!(Request::decode(&bytes), Err(WireError::OutOfRange { .. })));
+    let sketches = |count: usize, bytes: usize| Answer::Sketches(vec![Some(vec![0; bytes]); count]).encode().unwrap();
+    assert!(Answer::decode(&sketches(SKETCHES_MAX, SKETCH_BYTES_MAX)).is_ok());
+    for bytes in [sketches(SKETCHES_MAX + 1, 0), sketches(1, SKETCH_BYTES_MAX + 1)] {
+        assert!(matches!(Answer::decode(&bytes), Err(WireError::OutOfRange { .. })));
+    }
     let most = Holdings {
         incarnation: Incarnation(u64::MAX),
         version: u64::MAX,

@@ -13,7 +13,7 @@ use super::plan;
 use crate::args::ImageCommand;
 use crate::client::{Client, query};
 use crate::exit::Failure;
-use crate::output::{Output, right, short, table};
+use crate::output::{Output, right, short, shorts, table};
 use crate::progress::{Progress, duration, saved};
 
 pub fn run(command: ImageCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
@@ -160,8 +160,8 @@ fn pull(client: &Client, output: &Output, request: &PullRequest) -> Result<(), F
             }
             PullEvent::Fetching { layer, from, bases, bytes, exact } => {
                 let about = if exact { "" } else { "about " };
-                let how = match bases.first() {
-                    Some(base) => format!("as a patch to {}", short(base)),
+                let how = match shorts(&bases, " and ") {
+                    Some(bases) => format!("as a patch to {bases}"),
                     None => "whole".to_owned(),
                 };
                 let text = format!("{}: {about}{} {how} from {from}", short(&layer), Bytes(bytes));
@@ -219,8 +219,8 @@ fn pull(client: &Client, output: &Output, request: &PullRequest) -> Result<(), F
 fn pulled_text(pulled: &Pulled) -> String {
     let mut rows = table(&["layer", "tar", "gzip", "received", "of gzip", "time", "how"]);
     for layer in &pulled.layers {
-        let how = match layer.bases.first() {
-            Some(base) => format!("patch to {}", short(base)),
+        let how = match shorts(&layer.bases, " and ") {
+            Some(bases) => format!("patch to {bases}"),
             None => "whole".to_owned(),
         };
         let share = 100.0 * layer.received_bytes as f64 / layer.compressed_bytes.max(1) as f64;

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use lighter_node::api::ImagePlan;
+use lighter_node::api::{ImagePlan, Plan};
 use lighter_types::Bytes;
 
 use crate::client::{Client, query};
 use crate::exit::Failure;
-use crate::output::{Output, right, short, table};
+use crate::output::{Output, right, shorts, table};
 use crate::progress::duration;
 
 pub fn run(image: &str, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
@@ -28,12 +28,16 @@ fn text(plan: &ImagePlan) -> String {
             continue;
         }
         parts.push(format!("{}:", layer.layer));
-        let mut table = table(&["peer", "base", "tlsh distance", "predicted", "time", "why"]);
+        let mut table =
+            table(&["peer", "bases", "tlsh distance", "by tlsh", "by sketch", "counts", "predicted", "time", "why"]);
         for plan in &layer.plans {
             table.add_row([
                 plan.peer.clone().into(),
-                plan.bases.first().map_or_else(|| "none".to_owned(), |base| short(base)).into(),
+                shorts(&plan.bases, "\n").unwrap_or_else(|| "none".to_owned()).into(),
                 right(plan.tlsh_distance.map(|distance| distance.to_string()).unwrap_or_default()),
+                right(Bytes(plan.tlsh_bytes)),
+                right(by_sketch(plan)),
+                plan.counted.clone().into(),
                 right(Bytes(plan.predicted_bytes)),
                 right(duration(plan.predicted_ms)),
                 plan.why.clone().into(),
@@ -42,4 +46,11 @@ fn text(plan: &ImagePlan) -> String {
         parts.push(table.to_string());
     }
     parts.join("\n")
+}
+
+fn by_sketch(plan: &Plan) -> String {
+    match (plan.sketch_bytes, plan.sketch_error_percent) {
+        (Some(bytes), Some(error)) => format!("{} ±{error} %", Bytes(bytes)),
+        _ => String::new(),
+    }
 }

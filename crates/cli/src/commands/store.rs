@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use lighter_node::admin::collect;
 use lighter_node::api::{GcReport, GcRequest, StoreStatus};
 use lighter_node::{open_store, store_status, unix_now};
-use lighter_store::{Damage, Finding, FsckMode, Options, Repair, Store, StoreError};
-use lighter_types::{Bytes, Card, DiffId};
+use lighter_store::{Damage, Finding, FsckMode, LayerFacts, Options, Repair, Store, StoreError};
+use lighter_types::{Bytes, DiffId};
 
 use super::config;
 use crate::args::{ConfigSource, StoreCommand};
@@ -147,8 +147,9 @@ fn fsck(source: &ConfigSource, rebuild: bool, output: &Output) -> Result<(), Fai
     })
 }
 
-fn make_card(_: DiffId, tar: &mut dyn Read) -> Result<Card, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(lighter_image::scan_tar("the layer", tar, &mut io::sink(), &mut |_| {})?.card)
+fn make_card(_: DiffId, tar: &mut dyn Read) -> Result<LayerFacts, Box<dyn std::error::Error + Send + Sync>> {
+    let scan = lighter_image::scan_tar("the layer", tar, &mut io::sink(), &mut |_| {})?;
+    Ok(LayerFacts { card: scan.card, sketch: Some(scan.sketch.to_bytes()) })
 }
 
 fn row(finding: &Finding) -> Row {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lighter_types::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -149,18 +150,12 @@ fn layers_of_one_peer_have_a_cap() {
 }
 
 #[test]
-fn rates_and_predictions_are_learned_slowly() {
+fn rates_are_learned_slowly() {
     let mut directory = Directory::new(9);
     directory.connected(peer(1), Moment(1));
     directory.measured(peer(1), BytesPerSecond(1000));
     directory.measured(peer(1), BytesPerSecond(2000));
     assert_eq!(directory.peer(peer(1)).and_then(Peer::rate), Some(BytesPerSecond(1300)));
-    assert_eq!(directory.calibrated(Bytes(1000)), Bytes(1000));
-    directory.calibrate(Bytes(1000), Bytes(1_000_000_000));
-    assert_eq!(directory.calibrated(Bytes(1000)), Bytes(3099));
-    (0..99).for_each(|_| directory.calibrate(Bytes(1000), Bytes(0)));
-    assert!((100..=128).contains(&directory.calibrated(Bytes(1000)).0));
-    directory.calibrate(Bytes(0), Bytes(u64::MAX));
 }
 
 /// Both indexes say the same, and no card is left that nobody holds.

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lighter_similarity::Prediction;
 use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PeerId};
 use lighter_wire::{Offer, Quote, Refusal, Request};
 
+use crate::calibrations::Rule;
 use crate::context::{Context, Purpose};
 use crate::directory::Peer;
 use crate::event::{AskId, Effect, FetchId, Part, PullId};
@@ -92,7 +94,7 @@ impl Target {
     /// Asks the best few for quotes. False if there is nobody to ask.
     pub fn begin(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> bool {
         let excluded = |peer: PeerId| self.is_excluded(peer, context.now) || context.is_cut_off(peer);
-        let mut plans = planner::plans(id, context.own, context.directory, context.settings, &excluded, &self.damaged);
+        let mut plans = planner::plans(id, context.view(), &excluded, &self.damaged);
         plans.retain(|plan| !self.whole_only() || plan.bases.is_empty());
         let mut asked: BTreeMap<AskId, Plan> = BTreeMap::new();
         for plan in plans {
@@ -277,16 +279,32 @@ impl Plan {
 
     /// The plan as the provider quoted it; `None` if it names bases that this node does not hold. What is on disk of
     /// that patch need not be sent again.
-    pub fn quoted(self, quote: Quote, part: Option<&Part>, context: &Context<'_>) -> Option<Self> {
+    pub fn quoted(self, id: DiffId, quote: Quote, part: Option<&Part>, context: &Context<'_>) -> Option<Self> {
         if !quote.bases.iter().all(|&base| context.own.holds(base)) {
             return None;
         }
-        let (ready, bytes) = match quote.offer {
-            Offer::Ready { patch, bytes } => (Some(patch), bytes),
-            Offer::Predicted { bytes } if quote.bases.is_empty() => (None, bytes),
-            Offer::Predicted { bytes } => (None, context.directory.calibrated(bytes)),
+        let mut plan = Self { bases: quote.bases, wait: quote.wait, ..self };
+        let view = context.view();
+        let card = view.directory.card(id);
+        if let Some(card) = card {
+            plan.forecast = view.forecast(card, &plan.bases);
+        }
+        let bytes = match (quote.offer, card) {
+            (Offer::Ready { patch, bytes }, _) => {
+                plan.ready = Some(patch);
+                bytes
+            }
+            // Of the same sketches the peer says the same, if it is honest.
+            (Offer::Predicted { .. }, Some(card)) if plan.forecast.by_sketch.is_some() => {
+                view.corrected(card, &plan.bases, &plan.forecast)
+            }
+            (Offer::Predicted { bytes }, Some(card)) if !plan.bases.is_empty() => {
+                plan.quoted = Some(bytes);
+                let quoted = Prediction { bytes, sure: plan.forecast.by_tlsh.sure };
+                view.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
+            }
+            (Offer::Predicted { bytes }, _) => bytes,
         };
-        let mut plan = Self { bases: quote.bases, ready, wait: quote.wait, ..self };
         let have = part.filter(|part| plan.resumes(part)).map_or(Bytes::ZERO, |part| part.bytes);
         plan.bytes = bytes - have;
         let peer = context.directory.peer(plan.peer);

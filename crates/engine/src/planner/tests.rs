@@ -42,15 +42,40 @@ fn own(cards: &[Card]) -> Holdings {
     own
 }
 
-fn all(own: &Holdings, directory: &Directory, settings: &Settings) -> Vec<Plan> {
-    plans(target().diff_id, own, directory, settings, &|_| false, &[])
+/// Everything that plans are made from, with no sketches and nothing learned.
+#[derive(Default)]
+struct Known {
+    own: Holdings,
+    sketches: Sketches,
+    calibrations: Calibrations,
+    settings: Settings,
+}
+
+impl Known {
+    fn of(own: Holdings) -> Self {
+        Self { own, ..Self::default() }
+    }
+
+    fn view<'a>(&'a self, directory: &'a Directory) -> View<'a> {
+        View {
+            own: &self.own,
+            directory,
+            sketches: &self.sketches,
+            calibrations: &self.calibrations,
+            settings: &self.settings,
+        }
+    }
+
+    fn plans(&self, directory: &Directory) -> Vec<Plan> {
+        plans(target().diff_id, self.view(directory), &|_| false, &[])
+    }
 }
 
 #[test]
 fn a_base_that_both_hold_comes_before_the_whole_layer() {
     let base = card(2, 7, 40);
     let directory = directory(&[(1, None, &[target(), base]), (2, None, &[target()]), (3, None, &[base])]);
-    let plans = all(&own(&[base]), &directory, &Settings::default());
+    let plans = Known::of(own(&[base])).plans(&directory);
     let first = &plans[0];
     assert_eq!((first.peer, &first.bases[..], first.distance), (peer(1), &[base.diff_id][..], Some(0)));
     assert!(first.bytes < target().compressed_bytes);
@@ -64,7 +89,7 @@ fn a_base_that_both_hold_comes_before_the_whole_layer() {
 fn a_base_that_does_not_help_is_no_plan() {
     let base = card(2, 0xf8, 40);
     let directory = directory(&[(1, None, &[target(), base])]);
-    let plans = all(&own(&[base]), &directory, &Settings::default());
+    let plans = Known::of(own(&[base])).plans(&directory);
     assert_eq!(plans.iter().map(|plan| plan.bases.len()).collect::<Vec<_>>(), [0]);
 }
 
@@ -73,37 +98,39 @@ fn neither_the_excluded_nor_the_unconnected_nor_the_damaged_are_used() {
     let base = card(2, 7, 40);
     let mut directory = directory(&[(1, None, &[target(), base]), (2, None, &[target(), base])]);
     directory.disconnected(peer(1));
-    let own = own(&[base]);
-    let settings = Settings::default();
-    assert!(all(&own, &directory, &settings).iter().all(|plan| plan.peer == peer(2)));
-    assert_eq!(plans(target().diff_id, &own, &directory, &settings, &|id| id == peer(2), &[]), []);
-    let whole = plans(target().diff_id, &own, &directory, &settings, &|_| false, &[base.diff_id]);
+    let known = Known::of(own(&[base]));
+    let view = known.view(&directory);
+    assert!(known.plans(&directory).iter().all(|plan| plan.peer == peer(2)));
+    assert_eq!(plans(target().diff_id, view, &|id| id == peer(2), &[]), []);
+    let whole = plans(target().diff_id, view, &|_| false, &[base.diff_id]);
     assert_eq!(whole.iter().map(|plan| plan.bases.len()).collect::<Vec<_>>(), [0]);
 }
 
 #[test]
 fn the_own_site_is_cheaper_and_slow_peers_dearer() {
     let site = Some("quay".parse().unwrap());
-    let settings = Settings { site, ..Settings::default() };
+    let known = Known { settings: Settings { site, ..Settings::default() }, ..Known::default() };
     let mut directory = directory(&[(1, Some("sea"), &[target()]), (2, Some("quay"), &[target()])]);
-    let none = own(&[]);
-    assert_eq!(all(&none, &directory, &settings)[0].peer, peer(2));
+    assert_eq!(known.plans(&directory)[0].peer, peer(2));
     // A measured rate counts if it is lower than what is assumed, never if it is higher.
     directory.measured(peer(1), BytesPerSecond(u64::MAX));
-    assert_eq!(all(&none, &directory, &settings)[0].peer, peer(2));
+    assert_eq!(known.plans(&directory)[0].peer, peer(2));
     directory.measured(peer(2), BytesPerSecond(1000));
-    assert_eq!(all(&none, &directory, &settings)[0].peer, peer(1));
+    assert_eq!(known.plans(&directory)[0].peer, peer(1));
 }
 
 #[test]
 fn predictions_that_were_too_low_are_corrected() {
     let base = card(2, 7, 40);
-    let mut directory = directory(&[(1, None, &[target(), base])]);
-    let own = own(&[base]);
-    let before = all(&own, &directory, &Settings::default())[0].bytes;
-    directory.calibrate(Bytes(1000), Bytes(2000));
-    let after = all(&own, &directory, &Settings::default())[0].bytes;
-    assert!(after > before && after < before.times(2));
+    let directory = directory(&[(1, None, &[target(), base])]);
+    let mut known = Known::of(own(&[base]));
+    let before = known.plans(&directory)[0].clone();
+    assert_eq!(before.told(), Some((Rule::Tlsh, before.bytes)));
+    known.calibrations.learn(Rule::Tlsh, 1, Bytes(1000), Bytes(2000));
+    known.calibrations.learn(Rule::Sketch, 1, Bytes(1000), Bytes(1));
+    let after = known.plans(&directory)[0].clone();
+    assert!(after.bytes > before.bytes && after.bytes < before.bytes.times(2));
+    assert_eq!(after.told(), before.told(), "what is learned from is not what was corrected");
 }
 
 #[test]
@@ -111,7 +138,10 @@ fn equal_plans_are_in_another_order_on_every_node() {
     let peers: Vec<(u8, Option<&str>, [Card; 1])> = (1..20).map(|name| (name, None, [target()])).collect();
     let peers: Vec<_> = peers.iter().map(|(name, site, cards)| (*name, *site, &cards[..])).collect();
     let directory = directory(&peers);
-    let first = |seed| all(&own(&[]), &directory, &Settings { seed, ..Settings::default() })[0].peer;
+    let first = |seed| {
+        let settings = Settings { seed, ..Settings::default() };
+        Known { settings, ..Known::default() }.plans(&directory)[0].peer
+    };
     let firsts: std::collections::BTreeSet<PeerId> = (0..20).map(first).collect();
     assert!(firsts.len() > 8, "{} of 20", firsts.len());
     assert_eq!(first(3), first(3));
@@ -123,6 +153,8 @@ fn waiting_costs_an_eighth_of_transferring_and_never_overflows() {
         peer: peer(1),
         bases: Vec::new(),
         distance: None,
+        forecast: Forecast::new(&target(), &[], None),
+        quoted: None,
         bytes: Bytes(1),
         transfer: Duration::from_secs(2),
         wait: Duration::from_secs(8),
@@ -137,9 +169,9 @@ fn waiting_costs_an_eighth_of_transferring_and_never_overflows() {
 fn the_plans_base_is_named_first_and_others_that_help_after_it() {
     let (near, far, useless) = (card(2, 7, 40), card(3, 7, 30), card(4, 0xf8, 40));
     let directory = directory(&[(1, None, &[target(), far])]);
-    let own = own(&[near, far, useless]);
-    let plan = &all(&own, &directory, &Settings::default())[0];
+    let known = Known::of(own(&[near, far, useless]));
+    let plan = &known.plans(&directory)[0];
     assert_eq!(plan.bases, [far.diff_id]);
-    assert_eq!(offered_bases(&target(), plan, &own, &[]), [far.diff_id, near.diff_id]);
-    assert_eq!(offered_bases(&target(), plan, &own, &[near.diff_id]), [far.diff_id]);
+    assert_eq!(offered_bases(&target(), plan, &known.own, &[]), [far.diff_id, near.diff_id]);
+    assert_eq!(offered_bases(&target(), plan, &known.own, &[near.diff_id]), [far.diff_id]);
 }

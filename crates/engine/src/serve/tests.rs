@@ -196,3 +196,54 @@ fn a_stopping_node_takes_on_nothing() {
     // What ran ends, and nothing follows it.
     assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), []);
 }
+
+/// A server with sketches: layer 1 has the blocks 0 to 31, layer 2 and 3 parts of it, layer 4 none.
+fn sketched() -> Server {
+    let mut server = Server::new();
+    for (name, blocks) in [(1, 0..32), (2, 0..20), (3, 20..32), (4, 90..120)] {
+        let mut builder = lighter_similarity::SketchBuilder::new();
+        for block in blocks {
+            let mut state: u64 = block;
+            let words = std::iter::repeat_with(|| {
+                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                (state ^ state >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9 + 2 * block)
+            });
+            builder.push(&words.take(8 << 10).flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
+        }
+        server.own.add_sketch(id(name), builder.finish());
+    }
+    server
+}
+
+#[test]
+fn bases_that_help_are_kept_in_the_order_that_was_asked_for() {
+    let server = sketched();
+    let bases = |offered: &[u8]| server.quote(1, offered).unwrap().bases;
+    assert_eq!(bases(&[2, 3]), [id(2), id(3)]);
+    assert_eq!(bases(&[3, 2]), [id(3), id(2)]);
+    assert_eq!(bases(&[2, 4, 77, 3]), [id(2), id(3)]);
+    assert_eq!(bases(&[4, 2, 3]), [id(4), id(2), id(3)], "the first is taken at its word");
+    let bytes = |offered: &[u8]| match server.quote(1, offered).unwrap().offer {
+        Offer::Predicted { bytes } | Offer::Ready { bytes, .. } => bytes,
+    };
+    assert!(bytes(&[2, 3]) < bytes(&[2]) && bytes(&[2]) < bytes(&[]));
+}
+
+#[test]
+fn a_cached_patch_makes_way_for_one_that_is_surely_smaller() {
+    let mut server = sketched();
+    server.serve.patch_held(patch(11, 1, &[2], 9_000_000));
+    assert_eq!(server.open(1, &[2], None), [serve(0, 11, 0)]);
+    assert_eq!(server.open(1, &[2, 3], None), [working(1, 0), encode(0, 1, &[2, 3])]);
+    server.ended(0, Some(patch(12, 1, &[2, 3], 50_000)));
+    assert_eq!(server.open(1, &[2, 3], None), [serve(2, 12, 0)]);
+}
+
+/// What came out is served, even if it is larger than was thought.
+#[test]
+fn a_patch_that_was_made_is_not_made_again() {
+    let mut server = sketched();
+    server.open(1, &[2, 3], None);
+    server.ended(0, Some(patch(12, 1, &[2, 3], 19_000_000)));
+    assert_eq!(server.open(1, &[2, 3], None), [serve(1, 12, 0)]);
+}

@@ -30,6 +30,9 @@ impl Fleet {
                 self.soon(node_of(other), 1, Input::PeerLost(peer(node)));
             }
             Effect::StopFetch(fetch) => self.stop_fetch(node, fetch),
+            Effect::KeepCalibration { rule, settings, calibration } => {
+                self.nodes[node].disk.calibrations.insert((rule, settings), calibration);
+            }
             Effect::Report { pull, report } => self.nodes[node].reports.push((pull, report)),
             Effect::WakeAt(at) => {
                 assert!(at > self.now, "a wake moment that has passed");
@@ -86,7 +89,8 @@ impl Fleet {
         self.nodes[node].asked.push(request.clone());
         let timeout = Input::Answered { ask, answer: Err(AskFailure::Unreachable) };
         self.soon(node, ASK_TIMEOUT.as_millis() as u64, timeout);
-        if !self.chance(self.asks_lost) {
+        let is_lost = self.sketches_lost && matches!(request, Request::Sketches(_));
+        if !is_lost && !self.chance(self.asks_lost) {
             let life = self.nodes[node].life;
             let at = self.now + Duration::from_millis(self.latency());
             self.push(at, to, Event::Question { from: node, ask, life, request });
@@ -96,7 +100,7 @@ impl Fleet {
     fn answer(&mut self, question: QuestionId, answer: Answer) {
         let Some((asker, life, ask)) = self.questions.remove(&question) else { panic!("{question:?} answered twice") };
         let at = self.now + Duration::from_millis(self.latency());
-        self.push(at, asker, Event::Input { life, input: Input::Answered { ask, answer: Ok(answer) } });
+        self.push(at, asker, Event::Input { life, input: Box::new(Input::Answered { ask, answer: Ok(answer) }) });
     }
 
     fn answer_from_disk(&mut self, node: usize, question: QuestionId, request: Request) {
@@ -107,7 +111,7 @@ impl Fleet {
             Request::Blob { digest, .. } => {
                 disk.blobs.contains(&digest).then(|| Answer::Blob(digest.as_bytes().to_vec()))
             }
-            Request::Holdings | Request::Quote { .. } => None,
+            Request::Holdings | Request::Quote { .. } | Request::Sketches(_) => None,
         };
         self.answer(question, answer.unwrap_or(Answer::Refused(Refusal::NotHeld)));
     }
@@ -122,7 +126,7 @@ impl Fleet {
         for done in (5_000..took).step_by(5_000) {
             self.soon(node, done, Input::EncodeProgress { encode, target_bytes_done: Bytes(done * ENCODE_RATE) });
         }
-        let patch = super::transfer::patch(&card, bases);
+        let patch = self.patch_of(&card, bases);
         self.nodes[node].disk.patches.insert(patch.patch, patch.clone());
         self.soon(node, took, Input::EncodeEnded { encode, took: Duration::from_millis(took), result: Ok(patch) });
     }

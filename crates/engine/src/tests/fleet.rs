@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lighter_similarity::Sketch;
 use lighter_types::{Bytes, Card, DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId, Tlsh};
 use lighter_wire::{Announcement, Incarnation, PatchRequest, Release, Request, SignedRelease};
 
@@ -45,6 +46,9 @@ pub struct Disk {
     pub parts: BTreeMap<DiffId, Part>,
     pub blobs: BTreeSet<OciDigest>,
     pub releases: BTreeMap<ImageReference, SignedRelease>,
+    /// Layers whose sketch was lost, or is another here than it should be.
+    pub sketches: BTreeMap<DiffId, Option<Sketch>>,
+    pub calibrations: BTreeMap<(Rule, u32), lighter_similarity::Calibration>,
 }
 
 pub struct Node {
@@ -80,7 +84,7 @@ pub enum Open {
 
 pub enum Event {
     Wake,
-    Input { life: u64, input: Input },
+    Input { life: u64, input: Box<Input> },
     Question { from: usize, ask: AskId, life: u64, request: Request },
     Frame(StreamId),
 }
@@ -91,15 +95,26 @@ pub struct Image {
     pub layers: Vec<DiffId>,
 }
 
+/// What a layer is made of: blocks of 64 KiB, and their sketch.
+#[derive(Clone)]
+pub struct Content {
+    pub blocks: BTreeSet<u64>,
+    pub sketch: Sketch,
+}
+
 pub struct Fleet {
     pub now: Moment,
     pub nodes: Vec<Node>,
     pub gossip: Gossip,
     /// Percent of questions that are lost.
     pub asks_lost: u64,
+    /// Whether all questions for sketches are.
+    pub sketches_lost: bool,
     /// Bytes of a patch that cross a link in a second.
     pub rate: u64,
     pub images: BTreeMap<OciDigest, Image>,
+    /// What layers are made of; a layer without has no sketch anywhere.
+    pub truth: BTreeMap<DiffId, Content>,
     pub transfers: BTreeMap<StreamId, Transfer>,
     /// Hash of everything that happened (FNV-1a), if wanted.
     pub log: Option<u64>,
@@ -146,8 +161,10 @@ impl Fleet {
             nodes: Vec::new(),
             gossip: Gossip::default(),
             asks_lost: 0,
+            sketches_lost: false,
             rate: 1_250_000,
             images: BTreeMap::new(),
+            truth: BTreeMap::new(),
             transfers: BTreeMap::new(),
             log: None,
             steps: 0,
@@ -204,7 +221,17 @@ impl Fleet {
         this.open.clear();
         this.wake = None;
         this.engine = Engine::new(this.settings.clone());
-        let mut inputs: Vec<Input> = this.disk.layers.values().map(|card| Input::LayerHeld(*card)).collect();
+        let held = |card: &Card| {
+            let truth = self.truth.get(&card.diff_id).map(|content| content.sketch.clone());
+            Input::LayerHeld { card: *card, sketch: this.disk.sketches.get(&card.diff_id).cloned().unwrap_or(truth) }
+        };
+        let mut inputs: Vec<Input> = this.disk.layers.values().map(held).collect();
+        let learned = this.disk.calibrations.iter();
+        inputs.extend(learned.map(|(&(rule, settings), &calibration)| Input::CalibrationHeld {
+            rule,
+            settings,
+            calibration,
+        }));
         inputs.extend(this.disk.patches.values().cloned().map(Input::PatchHeld));
         let parts = this.disk.parts.iter();
         inputs.extend(parts.map(|(&target, part)| Input::PartHeld { target, part: part.clone() }));
@@ -264,7 +291,7 @@ impl Fleet {
                 self.nodes[node].wake = None;
                 self.step(node, Input::Tick);
             }
-            Event::Input { life, input } if life == self.nodes[node].life => self.step(node, input),
+            Event::Input { life, input } if life == self.nodes[node].life => self.step(node, *input),
             Event::Question { from, ask, life, request } if self.nodes[node].online => {
                 let question = QuestionId(self.fresh());
                 self.questions.insert(question, (from, life, ask));
@@ -306,7 +333,7 @@ impl Fleet {
 
     pub fn soon(&mut self, node: usize, delay_ms: u64, input: Input) {
         let life = self.nodes[node].life;
-        self.push(self.now + Duration::from_millis(delay_ms), node, Event::Input { life, input });
+        self.push(self.now + Duration::from_millis(delay_ms), node, Event::Input { life, input: Box::new(input) });
     }
 
     pub fn push(&mut self, at: Moment, node: usize, event: Event) {

@@ -149,7 +149,7 @@ fn a_layer_that_comes_another_way_ends_its_fetch() {
     fleet.pull(1, 1, "app:new");
     fleet.run_until(|fleet| !fleet.transfers.is_empty());
     fleet.put(1, &[new()]);
-    fleet.step(1, Input::LayerHeld(new()));
+    fleet.step(1, Input::LayerHeld { card: new(), sketch: None });
     assert!(fleet.transfers.is_empty());
     fleet.run_pulls();
     check_done(&fleet, 1);
@@ -304,7 +304,7 @@ fn a_quote_for_bases_that_are_not_here_is_not_taken() {
         engine.step(Moment(now), input, &mut effects);
         effects
     };
-    step(1, Input::LayerHeld(old()));
+    step(1, Input::LayerHeld { card: old(), sketch: None });
     step(1, Input::PeerConnected(peer(1)));
     let told = lighter_wire::Holdings {
         incarnation: lighter_wire::Incarnation(1),
@@ -315,15 +315,16 @@ fn a_quote_for_bases_that_are_not_here_is_not_taken() {
     step(2, Input::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(told)) });
     let wanted = Wanted::Manifest(OciDigest::new([1; 32]));
     step(3, Input::PullAsked { pull: PullId(1), wanted });
-    let effects = step(4, Input::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![new().diff_id]) });
+    step(4, Input::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![new().diff_id]) });
+    let effects = step(4, Input::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![None])) });
     let bases = vec![old().diff_id];
     let request = Request::Quote { target: new().diff_id, bases };
-    assert!(effects.contains(&Effect::Ask { ask: AskId(1), to: peer(1), request }));
+    assert!(effects.contains(&Effect::Ask { ask: AskId(2), to: peer(1), request }));
     let quote = lighter_wire::Quote {
         offer: Offer::Predicted { bytes: Bytes(1) },
         bases: vec![layer(9, 9, 1).diff_id],
         wait: Duration::ZERO,
     };
-    let effects = step(5, Input::Answered { ask: AskId(1), answer: Ok(Answer::Quote(quote)) });
+    let effects = step(5, Input::Answered { ask: AskId(2), answer: Ok(Answer::Quote(quote)) });
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Fetch { .. })), "{effects:?}");
 }

@@ -1,5 +1,6 @@
 //! Patches that cross the virtual fleet: frames of 1 MiB at the fleet's rate, and what can go wrong with them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lighter_types::{Bytes, Card, DiffId, PatchId};
@@ -30,6 +31,19 @@ pub fn patch(target: &Card, bases: Vec<DiffId>) -> CachedPatch {
     bases.iter().for_each(|base| id.iter_mut().zip(base.as_bytes()).for_each(|(a, b)| *a = a.rotate_left(3) ^ b));
     id[31] = 0xff;
     CachedPatch { patch: PatchId::new(id), target: target.diff_id, bases, bytes }
+}
+
+impl Fleet {
+    /// What an encoder makes: where it is known what layers are made of, of the blocks that no base has.
+    pub fn patch_of(&self, target: &Card, bases: Vec<DiffId>) -> CachedPatch {
+        let patch = patch(target, bases);
+        let Some(content) = self.truth.get(&target.diff_id) else { return patch };
+        let held = patch.bases.iter().filter_map(|base| self.truth.get(base));
+        let held: BTreeSet<u64> = held.flat_map(|content| content.blocks.iter().copied()).collect();
+        let missing = content.blocks.difference(&held).count() as u64;
+        let bytes = target.compressed_bytes.times(missing).0 / content.blocks.len() as u64 * 3 / 4;
+        CachedPatch { bytes: Bytes(bytes + 2048), ..patch }
+    }
 }
 
 pub fn frames(patch: &CachedPatch) -> u32 {
@@ -147,7 +161,8 @@ impl Fleet {
         disk.parts.remove(&patch.target);
         disk.layers.insert(card.diff_id, card);
         disk.patches.insert(patch.patch, patch.clone());
-        self.end(stream, Ok(Fetched { card, patch: patch.clone(), received }));
+        let sketch = self.truth.get(&card.diff_id).map(|content| content.sketch.clone());
+        self.end(stream, Ok(Fetched { card, sketch, patch: patch.clone(), settings: 1, received }));
     }
 
     /// Both ends learn that the stream is over.

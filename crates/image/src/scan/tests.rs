@@ -25,6 +25,9 @@ fn tells_what_each_hash_alone_tells() {
         assert_eq!(scanned.card.diff_id.as_bytes()[..], Sha256::digest(&tar)[..]);
         assert_eq!(scanned.blake3.as_bytes(), blake3::hash(&tar).as_bytes());
         assert_eq!(scanned.card.tlsh, tlsh.finish(), "{bytes}");
+        let mut sketch = SketchBuilder::new();
+        sketch.push(&tar);
+        assert_eq!(scanned.sketch, sketch.finish());
         assert_eq!(scanned.card.tar_bytes, Bytes(bytes as u64));
         assert!(scanned.card.compressed_bytes <= scanned.card.tar_bytes);
         assert_eq!(last, ScanProgress { blob_bytes: Bytes(bytes as u64), tar_bytes: Bytes(bytes as u64) });

@@ -14,6 +14,7 @@ use super::Driver;
 use crate::event::{Event, Order};
 use crate::identity::{is_signed, to_libp2p};
 use crate::images;
+use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::{FetchJob, encode, fetch};
 
@@ -50,6 +51,14 @@ impl Driver {
                 }
             }
             Effect::Report { pull, report } => self.report(pull, &report),
+            Effect::KeepCalibration { rule, settings, calibration } => {
+                let shared = self.shared.clone();
+                self.tasks.spawn_blocking(move || {
+                    if let Err(error) = predictions::keep(&shared.store, rule, settings, &calibration) {
+                        tracing::warn!(%error, "what a patch taught is forgotten when this node stops");
+                    }
+                });
+            }
             Effect::WakeAt(moment) => self.wake_at = Some(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
             Effect::Fetch { fetch: id, from, request } => {
@@ -136,7 +145,7 @@ fn answer_from_store(store: &Store, request: &Request) -> Answer {
             }
         },
         // The engine answers these itself.
-        Request::Holdings | Request::Quote { .. } => None,
+        Request::Holdings | Request::Quote { .. } | Request::Sketches(_) => None,
     };
     answer.unwrap_or(Answer::Refused(Refusal::NotHeld))
 }

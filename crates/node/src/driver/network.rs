@@ -134,6 +134,7 @@ impl Driver {
                         answer => Ok(answer),
                     };
                     self.step(Input::Answered { ask, answer });
+                    self.answer_plans();
                 }
             },
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {

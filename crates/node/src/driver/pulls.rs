@@ -190,9 +190,17 @@ impl Driver {
     /// Answers the plans that are complete, or have waited long enough for somebody to say that he holds what is
     /// missing.
     pub(super) fn answer_plans(&mut self) {
+        let layers: Vec<DiffId> = self.plans.iter().flat_map(|plan| plan.layers.iter().copied()).collect();
+        if layers.is_empty() {
+            return;
+        }
+        self.step(Input::SketchesWanted(layers));
         for plan in std::mem::take(&mut self.plans) {
+            // Once its sketch has come, or nobody gives it, plans for a layer get no better.
+            let now = self.shared.now();
+            let is_awaited = plan.layers.iter().any(|&layer| self.engine.awaits_sketch(layer, now));
             let layers: Vec<_> = plan.layers.iter().map(|&layer| self.layer_plan(layer)).collect();
-            let is_complete = layers.iter().all(|layer| layer.held || !layer.plans.is_empty());
+            let is_complete = !is_awaited && layers.iter().all(|layer| layer.held || !layer.plans.is_empty());
             if is_complete || plan.until <= Instant::now() {
                 let manifest = plan.manifest.map(|manifest| manifest.to_string()).unwrap_or_default();
                 let _ = plan.reply.send(Ok(ImagePlan { image: plan.image, manifest, layers }));

@@ -1,6 +1,7 @@
 //! The engine's and the swarm's state as the admin API shows it.
 
-use lighter_engine::Plan;
+use lighter_engine::{Plan, Rule};
+use lighter_similarity::ExpectedError;
 use lighter_types::{Bytes, DiffId};
 
 use super::Driver;
@@ -99,11 +100,27 @@ impl Driver {
             peer: plan.peer.to_string(),
             bases: plan.bases.iter().map(ToString::to_string).collect(),
             tlsh_distance: plan.distance,
+            tlsh_bytes: plan.forecast.by_tlsh.bytes.0,
+            sketch_bytes: plan.forecast.by_sketch.map(|prediction| prediction.bytes.0),
+            sketch_error_percent: plan.forecast.by_sketch.map(|prediction| percent(prediction.sure)),
+            counted: counted(plan.forecast.rule()).to_owned(),
             predicted_bytes: plan.bytes.0,
             predicted_ms: u64::try_from((plan.transfer + plan.wait).as_millis()).unwrap_or(u64::MAX),
             why: why(plan, best.as_ref()),
         };
         api::LayerPlan { layer: layer.to_string(), held, plans: plans.iter().map(view).collect() }
+    }
+}
+
+fn percent(error: ExpectedError) -> u32 {
+    (error.0 * 100).div_ceil(1024)
+}
+
+fn counted(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Sketch => "sketch",
+        Rule::Tlsh => "tlsh",
+        Rule::Quote => "quote",
     }
 }
 

@@ -60,7 +60,7 @@ pub fn apply(
         (Ok(scan), None) => scan,
     };
     let now = unix_now();
-    match layer.finish(scan.card, now) {
+    match layer.finish_sketched(scan.card, scan.sketch.to_bytes(), now) {
         Ok(()) => {}
         Err(StoreError::Mismatch { expected, found, .. }) => {
             // Either a base on this disk is not what it was, or the patch is not what was asked for.
@@ -81,7 +81,8 @@ pub fn apply(
         bases: header.bases().iter().map(|base| base.diff_id).collect(),
         bytes: header.patch_bytes(),
     };
-    Ok(Some(Fetched { card: scan.card, patch, received: Bytes::ZERO }))
+    let settings = header.settings_id();
+    Ok(Some(Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received: Bytes::ZERO }))
 }
 
 fn open_bases(shared: &Shared, header: &Header) -> Result<Vec<OpenLayer>, FetchFailure> {

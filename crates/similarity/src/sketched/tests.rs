@@ -150,3 +150,18 @@ fn nothing_overflows() {
     target.card.compressed_bytes = Bytes(0);
     assert_eq!(predict_from(&target, &[layer(2, 1..6)]).bytes, Bytes(0));
 }
+
+#[test]
+fn bases_are_kept_in_the_order_they_are_offered_if_they_help() {
+    let target = layer(1, 1..101);
+    let offered = [layer(2, 1..61), layer(3, 201..301), layer(4, 40..101), layer(5, 1..101)];
+    let kept = |count| keep_bases(&target.card, Some(&target.sketch), &pool(&offered), count);
+    assert_eq!(kept(4).indices, [0, 2]);
+    assert_eq!(kept(1).indices, [0]);
+    assert_eq!(kept(0).indices, []);
+    let chosen = choose_bases(&target.card, Some(&target.sketch), &pool(&offered[..3]), 4);
+    let in_order: Vec<_> = chosen.indices.iter().map(|&index| pool(&offered)[index]).collect();
+    let all = keep_bases(&target.card, Some(&target.sketch), &in_order, 4);
+    assert_eq!((all.indices.len(), all.prediction), (chosen.indices.len(), chosen.prediction));
+    assert_eq!(keep_bases(&target.card, None, &pool(&offered), 4).indices, [0]);
+}

@@ -71,6 +71,8 @@ pub struct FsckReport {
     pub patches: u64,
     pub images: u64,
     pub bytes: Bytes,
+    /// Sketches that a rebuild made for layers that had none.
+    pub sketches_made: u64,
     /// At most 10,000.
     pub findings: Vec<Finding>,
     pub findings_left_out: u64,

@@ -55,8 +55,12 @@ fn on_both_kinds(test: impl Fn(&dyn Fn() -> Bench, usize)) {
     test(&|| Bench::new(None), 5);
 }
 
+/// With its card a layer has its sketch, whatever step the crash was at.
 fn is_held(store: &Store, seed: u64, length: usize) -> bool {
-    store.card(&layer(seed, length).1.diff_id).is_some()
+    let (tar, card) = layer(seed, length);
+    let is_held = store.card(&card.diff_id).is_some();
+    assert_eq!(store.sketch(&card.diff_id).unwrap(), is_held.then(|| sketch_of(&tar)));
+    is_held
 }
 
 #[test]

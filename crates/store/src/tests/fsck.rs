@@ -4,13 +4,13 @@ use std::error::Error;
 use std::io::Read;
 
 use super::*;
-use crate::{Damage, Finding, FsckMode, Item, Repair};
+use crate::{Damage, Finding, FsckMode, Item, LayerFacts, Repair};
 
-/// The card that [`layer`] makes, from the tar.
-pub(super) fn make_card(_: DiffId, tar: &mut dyn Read) -> Result<Card, Box<dyn Error + Send + Sync>> {
+/// The card and the sketch that [`try_add`] commits, from the tar.
+pub(super) fn make_card(_: DiffId, tar: &mut dyn Read) -> Result<LayerFacts, Box<dyn Error + Send + Sync>> {
     let mut bytes = Vec::new();
     tar.read_to_end(&mut bytes)?;
-    Ok(card_of(&bytes))
+    Ok(LayerFacts { card: card_of(&bytes), sketch: Some(sketch_of(&bytes)) })
 }
 
 fn findings(store: &Store, mode: FsckMode<'_>) -> Vec<Finding> {
@@ -182,7 +182,8 @@ fn a_card_that_cannot_be_made_sets_the_layer_aside() {
         drop(store);
         bench.lose_index();
         let store = bench.try_open(Options::default(), Steps::default(), Opening::Repair).unwrap();
-        let broken = |_: DiffId, _: &mut dyn Read| -> Result<Card, Box<dyn Error + Send + Sync>> { Err("no".into()) };
+        let broken =
+            |_: DiffId, _: &mut dyn Read| -> Result<LayerFacts, Box<dyn Error + Send + Sync>> { Err("no".into()) };
         let found = findings(&store, FsckMode::Rebuild(&broken));
         assert!(matches!(&found[0].repair, Repair::Quarantined(place) if place.exists()), "{found:?}");
         assert!(store.card(&id).is_none());
@@ -216,6 +217,28 @@ fn a_lost_index_is_rebuilt_to_the_same_cards_and_references() {
         let store = bench.open();
         assert_eq!((store.cards(), store.references(), store.blobs(), store.pins()), (cards, images, blobs, pins));
         assert!(store.patches().is_empty(), "the cache is lost with its keys");
+        for (seed, id) in (1..).zip(ids) {
+            assert_eq!(store.sketch(&id).unwrap(), Some(sketch_of(&content(seed, 1_000))));
+        }
         assert_sound(&store);
+    });
+}
+
+/// A layer of an earlier schema, or of a caller without a sketch.
+#[test]
+fn a_rebuild_makes_the_sketches_that_are_missing() {
+    on_both(|bench| {
+        let store = bench.open();
+        let sketched = add(&store, 1, 1_000);
+        let (tar, card) = layer(2, 1_000);
+        let mut writer = store.create_layer(card.diff_id, card.tar_bytes).unwrap();
+        writer.append(&tar).unwrap();
+        writer.finish(card, NOW).unwrap();
+        assert_eq!(store.sketch(&card.diff_id).unwrap(), None);
+        assert_eq!(findings(&store, FsckMode::Check), [], "it is no damage");
+        let made = |store: &Store| store.fsck(FsckMode::Rebuild(&make_card), NOW, &mut |_| {}).unwrap().sketches_made;
+        assert_eq!((made(&store), made(&store)), (1, 0));
+        assert_eq!(store.sketch(&card.diff_id).unwrap(), Some(sketch_of(&tar)));
+        assert_eq!(store.sketch(&sketched).unwrap(), Some(sketch_of(&content(1, 1_000))));
     });
 }

@@ -47,7 +47,7 @@ fn a_newer_schema_is_refused() {
         drop(store);
         for opening in [Opening::Strict, Opening::Repair] {
             let error = bench.try_open(Options::default(), Steps::default(), opening).err().unwrap();
-            assert!(matches!(error, StoreError::Index(IndexError::NewerSchema { found: 2, supported: 1, .. })));
+            assert!(matches!(error, StoreError::Index(IndexError::NewerSchema { found: 3, supported: 2, .. })));
         }
     });
 }
@@ -192,4 +192,50 @@ fn lazy_writes_may_be_lost_and_nothing_else() {
     assert_eq!(index.get(Column::Layers, id.as_bytes()).unwrap().map(|_| ()), Some(()));
     assert_eq!(bench.open().cards().len(), 1);
     assert!(index.write(&Batch::default(), Durability::Lazy).is_ok());
+}
+
+#[test]
+fn a_store_without_sketches_is_taken_on_and_marked_as_ours() {
+    let schema = |value: u32| {
+        let mut batch = Batch::default();
+        batch.put(Column::Meta, b"schema", value.to_le_bytes().to_vec());
+        batch
+    };
+    on_both(|bench| {
+        let store = bench.open();
+        let id = add(&store, 1, 100);
+        let mut batch = schema(1);
+        batch.delete(Column::Sketches, id.as_bytes());
+        store.inner.write(&batch).unwrap();
+        drop(store);
+        if bench.memory.is_none() {
+            let path = bench.path().join("index");
+            let names = rocksdb::DB::list_cf(&rocksdb::Options::default(), &path).unwrap();
+            let mut db = rocksdb::DB::open_cf(&rocksdb::Options::default(), &path, names).unwrap();
+            db.drop_cf("sketches").unwrap();
+        }
+        let store = bench.open();
+        assert_eq!((store.cards().len(), store.sketch(&id).unwrap()), (1, None));
+        assert_eq!(store.inner.index.get(Column::Meta, b"schema").unwrap(), Some(SCHEMA.to_le_bytes().to_vec()));
+    });
+}
+
+#[test]
+fn a_sketch_comes_and_goes_with_its_layer() {
+    on_both(|bench| {
+        let store = bench.open();
+        let id = add(&store, 1, 100);
+        drop(store);
+        let store = bench.open();
+        assert_eq!(store.sketch(&id).unwrap(), Some(sketch_of(&content(1, 100))));
+        store.remove_layer(&id).unwrap();
+        assert_eq!(store.sketch(&id).unwrap(), None);
+        assert_eq!(store.inner.index.get(Column::Sketches, id.as_bytes()).unwrap(), None, "its row went too");
+        let (tar, card) = layer(2, 100);
+        let mut writer = store.create_layer(card.diff_id, card.tar_bytes).unwrap();
+        writer.append(&tar).unwrap();
+        let error = writer.finish_sketched(card, vec![0; crate::SKETCH_BYTES_MAX + 1], NOW).unwrap_err();
+        assert!(matches!(error, StoreError::OverLimit { .. }), "{error}");
+        assert!(store.card(&card.diff_id).is_none());
+    });
 }

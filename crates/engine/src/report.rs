@@ -1,0 +1,71 @@
+//! What an operator learns of a pull, and why one fails.
+
+use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId};
+
+/// What an operator learns of a pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    Resolved {
+        manifest: OciDigest,
+    },
+    /// The layers of the image; `held` were here before.
+    Layers {
+        layers: Vec<DiffId>,
+        held: Vec<DiffId>,
+    },
+    /// A layer comes from this peer, as a patch to these bases.
+    Fetching {
+        target: DiffId,
+        from: PeerId,
+        bases: Vec<DiffId>,
+        bytes: Bytes,
+        exact: bool,
+    },
+    Progress {
+        target: DiffId,
+        received: Bytes,
+        total: Bytes,
+    },
+    /// An attempt failed; the pull goes on.
+    Retrying {
+        target: DiffId,
+        from: PeerId,
+        why: String,
+    },
+    Layer {
+        target: DiffId,
+        from: PeerId,
+        bases: Vec<DiffId>,
+        patch_bytes: Bytes,
+        received: Bytes,
+    },
+    Done {
+        manifest: OciDigest,
+    },
+    Failed {
+        why: PullFailure,
+    },
+}
+
+/// Why a pull ended without its image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PullFailure {
+    #[error("no connected peer has a release of {reference} signed by a trusted publisher ({asked} asked)")]
+    NotResolved { reference: ImageReference, asked: usize },
+    #[error("no connected peer has {digest} ({asked} asked)")]
+    BlobNotFound { digest: OciDigest, asked: usize },
+    #[error("no peer that can be reached holds layer {target}")]
+    NoSource { target: DiffId },
+    #[error("layer {target} failed from every peer; the last said: {last}")]
+    Exhausted { target: DiffId, last: String },
+    #[error("this node takes on no more pulls now ({max} at most)")]
+    TooMany { max: usize },
+    #[error("the image cannot be used: {0}")]
+    Unusable(String),
+    #[error("{0}")]
+    Local(String),
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error("the node is stopping; the pull goes on when it starts again")]
+    Stopping,
+}
