@@ -8,7 +8,10 @@ export CARGO_TARGET_DIR
 # Two OCI layouts to demonstrate with, in the order of their names: the old release, then the new one.
 IMAGES ?=
 
-.PHONY: help setup build demo test lint check bench clean
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+
+.PHONY: help setup build demo test lint check bench fuzz clean
 
 help:
 	@echo "make demo    build, then update three nodes on this machine by patches (IMAGES=DIR: with your own images)"
@@ -16,6 +19,7 @@ help:
 	@echo "make lint    formatting, clippy, licences and duplicate dependencies"
 	@echo "make check   lint and test"
 	@echo "make bench   print every figure beside its bar and the stock tool's"
+	@echo "make fuzz    run each fuzz target of tests/fuzz for FUZZ_SECONDS (60)"
 	@echo "make setup   install what is missing for all of these"
 	@echo "make clean   remove the build folder"
 
@@ -45,6 +49,10 @@ check: lint test
 bench: setup
 	@cargo build --release --workspace
 	@cargo run --release --quiet -p lighter-tests --bin bench -- $(BENCH)
+
+fuzz: setup
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	@tests/fuzz/run "$(CARGO_TARGET_DIR)/fuzz" "$(FUZZ_SECONDS)"
 
 clean:
 	@rm -rf "$(CARGO_TARGET_DIR)"
