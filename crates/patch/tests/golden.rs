@@ -84,7 +84,7 @@ fn known_input_makes_a_known_patch() {
         [with_base.id().to_hex(), alone.id().to_hex()].map(|id| id[..16].to_owned())
     });
     let known = [
-        ["9e716940c0c613b5", "5826a059c9bb6b4e"],
+        ["f271ff489aee1ec8", "5826a059c9bb6b4e"],
         ["8663575933def055", "7492b9ebff16fdd9"],
         ["7a04170b95214dde", "b40d513492ecd23b"],
         ["ccac96d98c9bebff", "fca8f21860b6c594"],

@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn what_flows_is_the_rate() {
         let bucket = Bucket::new(Some(BytesPerSecond(10_000)));
-        let start = Instant::now();
+        let start = bucket.state().filled;
         let mut now = start;
         let mut flowed = 0;
         while now < start + Duration::from_secs(10) {
@@ -101,7 +101,8 @@ mod tests {
                 Err(wait) => now += wait,
             }
         }
-        assert!((99_000..=103_000).contains(&flowed), "{flowed}");
+        // At the end up to a packet is still waited for.
+        assert!((98_500..=100_000).contains(&flowed), "{flowed}");
     }
 
     #[test]

@@ -113,11 +113,12 @@ pub(crate) fn decode(payload: &[u8], target_bytes: u64, bases: &[&dyn ReadAt]) -
     }
     let mut coder = Decoder::new(coded);
     let program = program::code(&mut coder, &Program::default())?;
-    check(&program, target_bytes)?;
+    let material = check(&program, target_bytes)?;
     let mut sources = Sources::new(bases)?;
     sources.inflate(&program.inflated)?;
     let content = if tier == TIER_LIGHT { Content::light(&new) } else { Content::full() };
     let mut walk = Walk::new(content, sources, rest, &[]);
+    walk.rebuilt.material.reserve_exact(material as usize);
     walk.run(&mut coder, &program)?;
     if !coder.is_at_end() || !walk.content.is_done() || !walk.raw.is_empty() {
         return Err("bytes that nothing asks for".into());
@@ -135,8 +136,9 @@ fn take<'a>(rest: &mut &'a [u8], bytes: u64) -> Result<&'a [u8], CodecError> {
     Ok(taken)
 }
 
-/// Lengths of all steps, before any is done: nothing is allocated for a program that is too large.
-fn check(program: &Program, target_bytes: u64) -> Result<(), CodecError> {
+/// Lengths of all steps, before any is done: nothing is allocated for a program that is too large. Returns how many bytes
+/// are decoded.
+fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
     let (mut material, mut copied, mut plain_left) = (0u64, 0u64, 0u64);
     for step in &program.steps {
         let bytes = step.bytes();
@@ -161,7 +163,7 @@ fn check(program: &Program, target_bytes: u64) -> Result<(), CodecError> {
     if copied > target_bytes {
         return Err("more copied bytes than the range has".into());
     }
-    Ok(())
+    Ok(material)
 }
 
 /// What contents are coded by.

@@ -31,6 +31,7 @@ pub(super) struct Found {
 }
 
 impl Index {
+    #[expect(clippy::slow_vector_initialization, reason = "pages that come zeroed are slower here, see below")]
     pub(super) fn new(base: &[u8], window: Window) -> Self {
         let positions = base.len().saturating_sub(window.bytes - 1).div_ceil(window.step);
         let bits = (positions.max(1) as u64).next_power_of_two().trailing_zeros().clamp(8, 26);

@@ -51,7 +51,7 @@ pub(super) fn encode(
 fn ways(effort: Effort, settings: &Settings) -> (Search, Style) {
     let window = |bytes, step, chain| Window { bytes, step, chain };
     let (near, far, patience, style) = match effort {
-        Effort::Fast => (window(16, 8, 1), window(32, 16, 1), 32, Style::Light { zstd_level: 3 }),
+        Effort::Fast => (window(16, 8, 1), window(32, 16, 1), 20, Style::Light { zstd_level: 3 }),
         Effort::Default => (window(12, 4, 2), window(24, 4, 1), 256, Style::Light { zstd_level: 22 }),
         Effort::Max => (window(6, 1, 32), window(20, 4, 4), usize::MAX, Style::Full),
     };
