@@ -11,7 +11,7 @@ use lighter_patch::{Frame, Header, ReadAt, RebuiltRange};
 use super::apply_failure;
 use crate::exit::{Code, Failure};
 
-/// Frames rebuilt at once: each takes up to 24 MiB, and the whole is to stay under 64.
+/// Frames rebuilt at once: each takes up to some 25 MiB at the default effort, and 40 at `max`.
 const FRAMES_AT_ONCE: usize = 2;
 
 /// A patch file and the bases that it reads, in its order.
