@@ -1,5 +1,6 @@
 //! `lighter patch`: patches on plain files, with no node.
 
+mod apply;
 mod rebuild;
 
 use std::fs::File;
@@ -16,7 +17,6 @@ use lighter_patch::{ApplyError, Blame, Effort, Frame, Header, HeaderError, Metho
 use lighter_types::{Bytes, DiffId};
 use sha2::{Digest, Sha256};
 
-use self::rebuild::PatchFile;
 use crate::args::{PatchCommand, PatchEffort};
 use crate::exit::{Code, Failure};
 use crate::output::{Output, right, table};
@@ -35,7 +35,7 @@ pub fn run(command: PatchCommand, output: &Output) -> Result<(), Failure> {
             let settings = Settings { method, memory_bytes_max, threads };
             create(&target, &base, &out, &settings, output)
         }
-        PatchCommand::Apply { patch, base, out } => apply(&patch, &base, &out, output),
+        PatchCommand::Apply { patch, base, out } => apply::apply(&patch, &base, &out, output),
         PatchCommand::Show { patch, frames } => show(&patch, frames, output),
         PatchCommand::Export { patch, vcdiff: _, out } => export(&patch, &out, output),
         PatchCommand::Import { vcdiff, base, out } => import(&vcdiff, &base, &out),
@@ -130,7 +130,8 @@ fn create(target: &Path, bases: &[PathBuf], out: &Path, settings: &Settings, out
     })
 }
 
-/// Writes a file so that it is there whole or not at all.
+/// Writes a file so that it is there whole or not at all, also when this process is killed. As other tools do, it leaves
+/// to the system when the bytes reach the disk.
 pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
@@ -142,7 +143,8 @@ pub(super) fn write_whole(
     let mut file = BufWriter::with_capacity(1 << 20, File::create(&partial).map_err(failed)?);
     let written = write(&mut file).and_then(|()| {
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().and_then(|()| std::fs::rename(&partial, path)).map_err(failed)
+        drop(file);
+        std::fs::rename(&partial, path).map_err(failed)
     });
     if written.is_err() {
         // What went wrong first is what is told.
@@ -166,49 +168,6 @@ fn open_patch(path: &Path) -> Result<(Header, File), Failure> {
         Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(&error)))
     })?;
     Ok((header, file.into_inner()))
-}
-
-fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Result<(), Failure> {
-    let started = Instant::now();
-    let (header, file) = open_patch(patch)?;
-    let given = Layer::open_all(&bases.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
-    let mut readers: Vec<&dyn ReadAt> = Vec::new();
-    for base in header.bases() {
-        let found = given.iter().find(|layer| layer.diff_id == base.diff_id).ok_or_else(|| {
-            Failure::new(Code::Usage, format!("the patch reads base {}, and no --base is that file", base.diff_id))
-                .hint("`lighter patch show` lists the bases; compare with sha256sum")
-        })?;
-        let held = found.file.len();
-        if held != base.bytes {
-            // The file has the sha256 that the patch names, so that the length is the patch's own lie.
-            let (patch, said) = (patch.display(), base.bytes.0);
-            let message = format!("{patch}: says that base {} has {said} bytes; it has {}", base.diff_id, held.0);
-            return Err(Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"));
-        }
-        readers.push(&found.file);
-    }
-    let mut progress = Progress::new(output);
-    let mut hasher = Sha256::new();
-    write_whole(out, |target| {
-        let patch_file = PatchFile { path: patch, file: &file, header: &header, bases: &readers };
-        let mut done = 0;
-        patch_file.rebuild(&mut |bytes| {
-            hasher.update(bytes);
-            done += bytes.len() as u64;
-            progress.set("applying", done, header.target_bytes().0, "");
-            target.write_all(bytes).map_err(|error| Failure::file("write", out, &error))
-        })?;
-        let found = DiffId::new(hasher.finalize().into());
-        if found != header.target() {
-            let (patch, target) = (patch.display(), header.target());
-            let message = format!("{patch}: the result has {found}, and the patch promised {target}");
-            return Err(Failure::new(Code::BadData, message).hint("the patch is not what its maker meant; get another"));
-        }
-        Ok(())
-    })?;
-    let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    output.say(format!("{} is {}, {}", out.display(), header.target(), duration(took)));
-    Ok(())
 }
 
 fn apply_failure(patch: &Path, error: &ApplyError) -> Failure {

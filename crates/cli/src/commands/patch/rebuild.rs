@@ -14,24 +14,27 @@ use crate::exit::{Code, Failure};
 /// Frames rebuilt at once: each takes up to some 25 MiB at the default effort, and 40 at `max`.
 const FRAMES_AT_ONCE: usize = 2;
 
-/// A patch file and the bases that it reads, in its order.
+/// A patch file.
 pub struct PatchFile<'a> {
     pub path: &'a Path,
     pub file: &'a File,
     pub header: &'a Header,
-    pub bases: &'a [&'a dyn ReadAt],
 }
 
 impl PatchFile<'_> {
-    /// Gives the target's bytes to `out`, piece by piece.
-    pub fn rebuild(&self, out: &mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    /// Gives the target's bytes to `out`, piece by piece. `bases` are those of the header, in its order.
+    pub fn rebuild(
+        &self,
+        bases: &[&dyn ReadAt],
+        out: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let frames = self.header.frames().len();
         let threads = thread::available_parallelism().map_or(1, usize::from).min(FRAMES_AT_ONCE);
         thread::scope(|scope| {
             let queues: Vec<Receiver<Result<RebuiltRange, Failure>>> = (0..threads)
                 .map(|first| {
                     let (sender, receiver) = sync_channel(0);
-                    scope.spawn(move || self.every(first, threads, &sender));
+                    scope.spawn(move || self.every(first, threads, bases, &sender));
                     receiver
                 })
                 .collect();
@@ -41,7 +44,7 @@ impl PatchFile<'_> {
                 let Ok(range) = queues[index % threads].recv() else { break };
                 let mut range = range?;
                 loop {
-                    let read = range.read(self.header, self.bases, &mut buffer);
+                    let read = range.read(self.header, bases, &mut buffer);
                     let count = read.map_err(|error| apply_failure(self.path, &error))?;
                     if count == 0 {
                         break;
@@ -54,10 +57,16 @@ impl PatchFile<'_> {
     }
 
     /// Rebuilds every so many-th frame, until nobody wants more.
-    fn every(&self, first: usize, step: usize, ranges: &SyncSender<Result<RebuiltRange, Failure>>) {
+    fn every(
+        &self,
+        first: usize,
+        step: usize,
+        bases: &[&dyn ReadAt],
+        ranges: &SyncSender<Result<RebuiltRange, Failure>>,
+    ) {
         for (index, frame) in self.header.frames().iter().enumerate().skip(first).step_by(step) {
             let range = self.payload(frame).and_then(|payload| {
-                let rebuilt = lighter_patch::apply_frame(self.header, index as u32, &payload, self.bases);
+                let rebuilt = lighter_patch::apply_frame(self.header, index as u32, &payload, bases);
                 rebuilt.map_err(|error| apply_failure(self.path, &error))
             });
             let failed = range.is_err();

@@ -1,0 +1,124 @@
+//! `lighter patch apply`: a target from a patch file and its bases.
+
+use std::fs::File;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Instant;
+
+use lighter_node::FileBase;
+use lighter_patch::{Header, ReadAt};
+use lighter_types::DiffId;
+use sha2::{Digest, Sha256};
+
+use super::rebuild::PatchFile;
+use super::{Layer, open_patch, write_whole};
+use crate::exit::{Code, Failure};
+use crate::output::Output;
+use crate::progress::{Progress, duration};
+
+/// Pieces of the target that may wait for being hashed, 256 KiB each.
+const HASH_QUEUE: usize = 4;
+
+pub fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Result<(), Failure> {
+    let started = Instant::now();
+    let (header, file) = open_patch(patch)?;
+    let task = Task { patch: PatchFile { path: patch, file: &file, header: &header }, out, output };
+    let files = bases.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
+    match by_length(&header, &files) {
+        // The result's sha256 proves the bases too, so that they are hashed only to tell what went wrong.
+        Some(readers) => match task.run(&readers) {
+            Err(failure) if failure.code == Code::BadData => {
+                task.by_name(bases)?;
+                return Err(failure);
+            }
+            other => other?,
+        },
+        None => {
+            let layers = task.by_name(bases)?;
+            task.run(&layers.iter().map(|file| file as &dyn ReadAt).collect::<Vec<_>>())?;
+        }
+    }
+    let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    output.say(format!("{} is {}, {}", out.display(), header.target(), duration(took)));
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<FileBase<File>, Failure> {
+    File::open(path).and_then(FileBase::new).map_err(|error| Failure::file("read", path, &error))
+}
+
+/// The files that the header's bases must be, if their lengths tell.
+fn by_length<'a>(header: &Header, files: &'a [FileBase<File>]) -> Option<Vec<&'a dyn ReadAt>> {
+    let one = |base: &lighter_patch::Base| {
+        let mut fitting = files.iter().filter(|file| file.len() == base.bytes);
+        let alike = header.bases().iter().filter(|other| other.bytes == base.bytes);
+        let found = fitting.next().filter(|_| fitting.next().is_none() && alike.count() == 1)?;
+        Some(found as &dyn ReadAt)
+    };
+    header.bases().iter().map(one).collect()
+}
+
+/// A patch to be applied.
+struct Task<'a> {
+    patch: PatchFile<'a>,
+    out: &'a Path,
+    output: &'a Output,
+}
+
+impl Task<'_> {
+    /// The header's bases among the files, by their sha256.
+    fn by_name(&self, files: &[PathBuf]) -> Result<Vec<FileBase<File>>, Failure> {
+        let mut layers = Layer::open_all(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+        let find = |base: &lighter_patch::Base| {
+            let found = layers.iter().position(|layer| layer.diff_id == base.diff_id);
+            let layer = found.map(|index| layers.swap_remove(index)).ok_or_else(|| {
+                let message = format!("the patch reads base {}, and no --base is that file", base.diff_id);
+                Failure::new(Code::Usage, message).hint("`lighter patch show` lists the bases; compare with sha256sum")
+            })?;
+            let held = layer.file.len();
+            if held != base.bytes {
+                // The file has the sha256 that the patch names, so that the length is the patch's own lie.
+                let (patch, said) = (self.patch.path.display(), base.bytes.0);
+                let message = format!("{patch}: says that base {} has {said} bytes; it has {}", base.diff_id, held.0);
+                return Err(Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"));
+            }
+            Ok(layer.file)
+        };
+        self.patch.header.bases().iter().map(find).collect()
+    }
+
+    /// Writes the target, hashed by another thread while this one goes on.
+    fn run(&self, bases: &[&dyn ReadAt]) -> Result<(), Failure> {
+        let Self { patch, out, output } = self;
+        let mut progress = Progress::new(output);
+        write_whole(out, |target| {
+            let found = thread::scope(|scope| {
+                let (pieces, queue) = sync_channel::<Vec<u8>>(HASH_QUEUE);
+                let hashing = scope.spawn(move || {
+                    let mut hasher = Sha256::new();
+                    queue.iter().for_each(|piece| hasher.update(piece));
+                    DiffId::new(hasher.finalize().into())
+                });
+                let mut done = 0;
+                patch.rebuild(bases, &mut |bytes| {
+                    // The other end takes all that comes.
+                    let _ = pieces.send(bytes.to_vec());
+                    done += bytes.len() as u64;
+                    progress.set("applying", done, patch.header.target_bytes().0, "");
+                    target.write_all(bytes).map_err(|error| Failure::file("write", out, &error))
+                })?;
+                drop(pieces);
+                Ok::<_, Failure>(hashing.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            })?;
+            if found != patch.header.target() {
+                let (patch, target) = (patch.path.display(), patch.header.target());
+                let message = format!("{patch}: the result has {found}, and the patch promised {target}");
+                let hint = "the patch is not what its maker meant; get another";
+                return Err(Failure::new(Code::BadData, message).hint(hint));
+            }
+            Ok(())
+        })
+    }
+}
