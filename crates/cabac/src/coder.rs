@@ -1,4 +1,4 @@
-//! Binary arithmetic coding: a bit and its probability in, bytes out, and back.
+//! Arithmetic coding: a bit or a symbol and its probability in, bytes out, and back.
 //!
 //! Carry-less with 64-bit bounds, so that a probability of 1/65536 keeps its worth. Source: G. N. N. Martin, "Range
 //! encoding" (1979), in the binary form of M. Mahoney's paq coders. Models are written once, over [`Coder`]: encoding
@@ -11,7 +11,25 @@ pub trait Coder {
 
     /// Codes a bit whose probability of being 1 is `one` / 65536, 1 to 65535. When decoding, `bit` is not looked at.
     fn code(&mut self, bit: bool, one: u16) -> bool;
+
+    /// Codes one of [`SYMBOLS`]. `starts` says where each one's share of 32768 begins: the first at 0, each one above the
+    /// one before. When decoding, `symbol` is not looked at.
+    fn symbol(&mut self, symbol: usize, starts: &Starts) -> usize;
+
+    /// Codes `count` bits of even chance, at most 16. When decoding, `value` is not looked at.
+    fn bits(&mut self, value: u64, count: u32) -> u64;
 }
+
+/// Symbols that are coded at once.
+pub const SYMBOLS: usize = 16;
+
+/// Where the share of each symbol begins, of 2^[`SHARE_BITS`].
+pub type Starts = [u16; SYMBOLS];
+
+const SHARE_BITS: u32 = 15;
+
+/// The least distance of the bounds before a symbol, so that shares keep their worth.
+const DISTANCE_MIN: u64 = 1 << 32;
 
 /// Writes bits.
 #[derive(Debug)]
@@ -43,6 +61,25 @@ impl Encoder {
         self.out.push((self.low >> 56) as u8 + 1);
         self.out
     }
+
+    #[inline]
+    fn shift(&mut self) {
+        while (self.low ^ self.high) >> 56 == 0 {
+            self.out.push((self.high >> 56) as u8);
+            self.low <<= 8;
+            self.high = self.high << 8 | 0xff;
+        }
+    }
+
+    /// Brings the bounds apart: where they are close, they lie at both sides of a round number, and the part below it is
+    /// taken.
+    #[inline]
+    fn widen(&mut self) {
+        while self.high - self.low < DISTANCE_MIN {
+            self.high = self.low | (DISTANCE_MIN - 1);
+            self.shift();
+        }
+    }
 }
 
 impl Coder for Encoder {
@@ -56,12 +93,30 @@ impl Coder for Encoder {
         } else {
             self.low = middle + 1;
         }
-        while (self.low ^ self.high) >> 56 == 0 {
-            self.out.push((self.high >> 56) as u8);
-            self.low <<= 8;
-            self.high = self.high << 8 | 0xff;
-        }
+        self.shift();
         bit
+    }
+
+    #[inline]
+    fn symbol(&mut self, symbol: usize, starts: &Starts) -> usize {
+        self.widen();
+        let unit = (self.high - self.low) >> SHARE_BITS;
+        if let Some(&end) = starts.get(symbol + 1) {
+            self.high = self.low + unit * u64::from(end) - 1;
+        }
+        self.low += unit * u64::from(starts[symbol]);
+        self.shift();
+        symbol
+    }
+
+    #[inline]
+    fn bits(&mut self, value: u64, count: u32) -> u64 {
+        self.widen();
+        let unit = (self.high - self.low) >> count;
+        self.low += unit * value;
+        self.high = self.low + unit - 1;
+        self.shift();
+        value
     }
 }
 
@@ -80,7 +135,7 @@ impl<B: AsRef<[u8]>> Decoder<B> {
     pub fn new(bytes: B) -> Self {
         let mut decoder = Self { low: 0, high: u64::MAX, value: 0, bytes, position: 0 };
         for _ in 0..8 {
-            decoder.shift();
+            decoder.next_byte();
         }
         decoder
     }
@@ -95,7 +150,25 @@ impl<B: AsRef<[u8]>> Decoder<B> {
         self.position > self.bytes.as_ref().len() + 7
     }
 
+    #[inline]
     fn shift(&mut self) {
+        while (self.low ^ self.high) >> 56 == 0 {
+            self.low <<= 8;
+            self.high = self.high << 8 | 0xff;
+            self.next_byte();
+        }
+    }
+
+    #[inline]
+    fn widen(&mut self) {
+        while self.high - self.low < DISTANCE_MIN {
+            self.high = self.low | (DISTANCE_MIN - 1);
+            self.shift();
+        }
+    }
+
+    #[inline]
+    fn next_byte(&mut self) {
         self.value = self.value << 8 | u64::from(self.bytes.as_ref().get(self.position).copied().unwrap_or(0));
         self.position += 1;
     }
@@ -113,18 +186,102 @@ impl<B: AsRef<[u8]>> Coder for Decoder<B> {
         } else {
             self.low = middle + 1;
         }
-        while (self.low ^ self.high) >> 56 == 0 {
-            self.low <<= 8;
-            self.high = self.high << 8 | 0xff;
-            self.shift();
-        }
+        self.shift();
         bit
+    }
+
+    #[inline]
+    fn symbol(&mut self, _: usize, starts: &Starts) -> usize {
+        self.widen();
+        let unit = (self.high - self.low) >> SHARE_BITS;
+        // Of bytes that no encoder wrote the value may lie outside the bounds: any symbol will do.
+        let share = (self.value.wrapping_sub(self.low) / unit).min((1 << SHARE_BITS) - 1) as u16;
+        let symbol = starts[1..].iter().map(|&start| usize::from(start <= share)).sum();
+        if let Some(&end) = starts.get(symbol + 1) {
+            self.high = self.low + unit * u64::from(end) - 1;
+        }
+        self.low += unit * u64::from(starts[symbol]);
+        self.shift();
+        symbol
+    }
+
+    #[inline]
+    fn bits(&mut self, _: u64, count: u32) -> u64 {
+        self.widen();
+        let unit = (self.high - self.low) >> count;
+        let value = (self.value.wrapping_sub(self.low) / unit).min((1 << count) - 1);
+        self.low += unit * value;
+        self.high = self.low + unit - 1;
+        self.shift();
+        value
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn symbols_and_plain_bits_come_back_among_bits() {
+        let mut random = 1u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random >> 33
+        };
+        // Shares as even and as uneven as can be.
+        let even: Starts = std::array::from_fn(|symbol| symbol as u16 * 2048);
+        let uneven: Starts =
+            std::array::from_fn(|symbol| if symbol < 8 { symbol as u16 } else { 32752 + symbol as u16 });
+        let list: Vec<(u64, u64)> = (0..20_000).map(|_| (next() % 4, next())).collect();
+        fn run<C: Coder>(coder: &mut C, list: &[(u64, u64)], given: bool, even: &Starts, uneven: &Starts) {
+            for &(kind, value) in list {
+                let shown = if given { value } else { 0 };
+                match kind {
+                    0 => assert_eq!(coder.symbol((shown % 16) as usize, even), (value % 16) as usize),
+                    1 => assert_eq!(coder.symbol((shown % 16) as usize, uneven), (value % 16) as usize),
+                    2 => assert_eq!(coder.bits(shown & 0xffff, 16), value & 0xffff),
+                    _ => assert_eq!(coder.code(shown & 1 == 1, 3), value & 1 == 1),
+                }
+            }
+        }
+        let mut encoder = Encoder::new();
+        run(&mut encoder, &list, true, &even, &uneven);
+        let bytes = encoder.finish();
+        let mut decoder = Decoder::new(&bytes);
+        run(&mut decoder, &list, false, &even, &uneven);
+        assert!(decoder.is_at_end());
+    }
+
+    #[test]
+    fn close_bounds_are_brought_apart_alike() {
+        let even: Starts = std::array::from_fn(|symbol| symbol as u16 * 2048);
+        for high in [0x8000_0000_0000_0000u64, 0x8000_0000_0000_1234, 0x8000_0000_ffff_0000] {
+            let mut encoder = Encoder { low: 0x7fff_ffff_ffff_ff00, high, out: Vec::new() };
+            let symbols: Vec<usize> = (0..40).map(|n| n * 7 % 16).collect();
+            for &symbol in &symbols {
+                encoder.symbol(symbol, &even);
+            }
+            let bytes = encoder.finish();
+            let mut decoder = Decoder::new(&bytes);
+            (decoder.low, decoder.high) = (0x7fff_ffff_ffff_ff00, high);
+            for &symbol in &symbols {
+                assert_eq!(decoder.symbol(0, &even), symbol);
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_nobody_wrote_are_read_without_harm() {
+        let even: Starts = std::array::from_fn(|symbol| symbol as u16 * 2048);
+        for seed in 0..200u8 {
+            let bytes: Vec<u8> = (0..64).map(|n: u8| n.wrapping_mul(seed) ^ 0x7f).collect();
+            let mut decoder = Decoder::new(&bytes);
+            for _ in 0..200 {
+                assert!(decoder.symbol(0, &even) < SYMBOLS && decoder.bits(0, 9) < 512);
+                decoder.code(false, 40_000);
+            }
+        }
+    }
 
     #[test]
     fn bits_come_back_at_any_probability_and_the_end_is_known() {

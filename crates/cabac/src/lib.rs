@@ -1,4 +1,4 @@
-//! Binary arithmetic coding, for the patch engine's models and for those of preflate-rs.
+//! Arithmetic coding, for the patch engine's models and for those of preflate-rs.
 //!
 //! preflate-rs keeps its corrections by the crates.io package `cabac`, which is LGPL and so cannot be linked into a
 //! binary under Apache-2.0 or MIT without strings (docs/decisions/0010-delta-codec.md). This package stands in for it:
@@ -9,7 +9,7 @@ mod adaptive;
 mod coder;
 
 pub use adaptive::{CabacReader, CabacWriter};
-pub use coder::{Coder, Decoder, Encoder};
+pub use coder::{Coder, Decoder, Encoder, SYMBOLS, Starts};
 
 /// The reader and the writer, under the module name that preflate-rs knows.
 pub mod vp8 {

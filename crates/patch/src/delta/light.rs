@@ -3,47 +3,43 @@
 
 use crate::compare::common_prefix;
 
-use super::mixer::{Chance, Scale};
-use super::numbers::{Numbers, Symbols};
 use super::references::{References, Site};
+use super::symbols::{ByteModel, Frequencies, ShortNumbers};
 use super::window::Window;
 use cabac::Coder;
 
 /// A change is taken to be a reference of so many bytes, the first of which differs.
 const FIELD_BYTES: usize = 4;
-const LIMIT: u32 = 250;
 /// Guesses at a reference, by the memory of the place, of the word, of the region, and of the last change.
 const GUESSES: usize = 4;
-/// Chances that a byte is coded by.
-const VIEWS: usize = 3;
 
 /// Codes contents.
 pub(super) struct Light {
-    runs: Numbers,
+    runs: ShortNumbers,
     /// Magnitude of the last run.
     run_before: usize,
     /// Which guess is right; and what was, the last times.
-    right: Symbols,
+    right: Vec<Frequencies>,
     right_before: usize,
-    /// Whether the bytes of a field behind its first are equal.
-    equal: [Chance; 64],
-    /// By the base's byte, by the byte before, and by the place in the field.
-    views: [Vec<Chance>; VIEWS],
+    /// Which bytes of a field behind its first are equal, by which there are and by what was so the last time.
+    equal: [Frequencies; 64],
+    equal_before: usize,
+    /// By the base's byte and by the byte before.
+    bytes: ByteModel,
     references: References,
-    scale: Scale,
 }
 
 impl Light {
     pub(super) fn new() -> Self {
         Self {
-            runs: Numbers::new(32),
+            runs: ShortNumbers::new(16),
             run_before: 0,
-            right: Symbols::new(256),
+            right: vec![Frequencies::EVEN; 256],
             right_before: 0,
-            equal: [Chance::EVEN; 64],
-            views: std::array::from_fn(|_| vec![Chance::EVEN; 256 * 256]),
+            equal: [Frequencies::EVEN; 64],
+            equal_before: 0,
+            bytes: ByteModel::new(),
             references: References::new(),
-            scale: Scale::get(),
         }
     }
 
@@ -79,7 +75,7 @@ impl Light {
         let is_right = |guess: &Option<u32>| C::ENCODES && *guess == Some(given_word);
         let right = guesses.iter().position(is_right).map_or(0, |index| index + 1);
         let context = present | (self.right_before & 15) << GUESSES;
-        let right = usize::from(self.right.code(coder, context, right as u8));
+        let right = self.right[context].code(coder, right);
         self.right_before = self.right_before << 1 | usize::from(right > 0);
         let coded = match right.checked_sub(1).and_then(|index| guesses.get(index).copied().flatten()) {
             Some(guess) => {
@@ -114,35 +110,20 @@ impl Light {
 
     /// Codes the bytes of a field, the first of which differs.
     fn code_bytes<C: Coder>(&mut self, coder: &mut C, base: &[u8], given: &[u8], out: &mut Vec<u8>) {
-        let mut state = 1;
+        let pairs = given.iter().zip(base).enumerate().skip(1);
+        let equal = pairs.fold(0, |set, (place, (new, old))| set | usize::from(new == old) << (place - 1));
+        let equal = self.equal[(base.len() - 1) * 8 + self.equal_before].code(coder, equal);
+        self.equal_before = equal & 7;
         for (place, &old) in base.iter().enumerate() {
-            let given = given.get(place).copied().unwrap_or(0);
-            let is_equal = place > 0 && {
-                let chance = &mut self.equal[state];
-                let found = coder.code(given == old, chance.one());
-                chance.learn(found, LIMIT, self.scale);
-                found
+            let is_equal = place > 0 && equal >> (place - 1) & 1 == 1;
+            let found = if is_equal {
+                old
+            } else {
+                let before = out.last().copied().unwrap_or(0);
+                self.bytes.code(coder, [old, before], given.get(place).copied().unwrap_or(0))
             };
-            state = (state << 1 | usize::from(is_equal)) & 63;
-            let found = if is_equal { old } else { self.code_byte(coder, place, old, given, out.last().copied()) };
             out.push(found);
         }
-    }
-
-    fn code_byte<C: Coder>(&mut self, coder: &mut C, place: usize, old: u8, given: u8, before: Option<u8>) -> u8 {
-        let scale = self.scale;
-        let contexts = [usize::from(old), usize::from(before.unwrap_or(0)), place];
-        let mut node = 1usize;
-        for bit in (0..8).rev() {
-            let chances: [usize; VIEWS] = contexts.map(|context| context * 256 + node);
-            let sum: i32 = self.views.iter().zip(chances).map(|(view, index)| scale.logit(view[index].one())).sum();
-            let found = coder.code(given >> bit & 1 == 1, scale.probability(sum * 2 / 3));
-            for (view, index) in self.views.iter_mut().zip(chances) {
-                view[index].learn(found, LIMIT, scale);
-            }
-            node = node * 2 + usize::from(found);
-        }
-        node as u8
     }
 }
 

@@ -13,6 +13,7 @@ mod program;
 mod rebuilt;
 mod references;
 mod sources;
+mod symbols;
 mod window;
 
 pub(crate) use deflate::{Apart, apart, inflate_front, trailer};
