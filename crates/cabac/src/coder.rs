@@ -12,8 +12,8 @@ pub trait Coder {
     /// Codes a bit whose probability of being 1 is `one` / 65536, 1 to 65535. When decoding, `bit` is not looked at.
     fn code(&mut self, bit: bool, one: u16) -> bool;
 
-    /// Codes one of [`SYMBOLS`]. `starts` says where each one's share of 32768 begins: the first at 0, each one above the
-    /// one before. When decoding, `symbol` is not looked at.
+    /// Codes one of [`SYMBOLS`]. `starts` says where each one's share of 32768 begins, each above the one before. The first
+    /// begins at 0: what `starts` says of it is not looked at. When decoding, `symbol` is not looked at.
     fn symbol(&mut self, symbol: usize, starts: &Starts) -> usize;
 
     /// Codes `count` bits of even chance, at most 16. When decoding, `value` is not looked at.
@@ -104,7 +104,9 @@ impl Coder for Encoder {
         if let Some(&end) = starts.get(symbol + 1) {
             self.high = self.low + unit * u64::from(end) - 1;
         }
-        self.low += unit * u64::from(starts[symbol]);
+        if symbol > 0 {
+            self.low += unit * u64::from(starts[symbol]);
+        }
         self.shift();
         symbol
     }
@@ -196,11 +198,16 @@ impl<B: AsRef<[u8]>> Coder for Decoder<B> {
         let unit = (self.high - self.low) >> SHARE_BITS;
         // Of bytes that no encoder wrote the value may lie outside the bounds: any symbol will do.
         let share = (self.value.wrapping_sub(self.low) / unit).min((1 << SHARE_BITS) - 1) as u16;
-        let symbol = starts[1..].iter().map(|&start| usize::from(start <= share)).sum();
+        let reached = |start: u16| u16::from(start <= share);
+        // Over all of them, the first too, and without checks of overflow: so that it is done many at once.
+        let count = starts.iter().fold(0u16, |count, &start| count.wrapping_add(reached(start)));
+        let symbol = usize::from(count - reached(starts[0]));
         if let Some(&end) = starts.get(symbol + 1) {
             self.high = self.low + unit * u64::from(end) - 1;
         }
-        self.low += unit * u64::from(starts[symbol]);
+        if symbol > 0 {
+            self.low += unit * u64::from(starts[symbol]);
+        }
         self.shift();
         symbol
     }
@@ -229,7 +236,7 @@ mod tests {
             random >> 33
         };
         // Shares as even and as uneven as can be.
-        let even: Starts = std::array::from_fn(|symbol| symbol as u16 * 2048);
+        let even: Starts = std::array::from_fn(|symbol| if symbol == 0 { 77 } else { symbol as u16 * 2048 });
         let uneven: Starts =
             std::array::from_fn(|symbol| if symbol < 8 { symbol as u16 } else { 32752 + symbol as u16 });
         let list: Vec<(u64, u64)> = (0..20_000).map(|_| (next() % 4, next())).collect();

@@ -3,8 +3,8 @@
 use lighter_types::Blake3;
 
 use crate::codec::{self, CodecError};
-use crate::delta::{Piece, Rebuilt};
-use crate::{ApplyError, Frame, Header, ReadAt};
+use crate::delta::{self, Piece, Rebuilt};
+use crate::{ApplyError, CodecId, Frame, Header, ReadAt};
 
 /// Checks that `payload` is the one that the header names for frame `index`.
 ///
@@ -20,6 +20,12 @@ pub fn verify_frame(header: &Header, index: u32, payload: &[u8]) -> Result<(), A
         return Err(ApplyError::PayloadHash { frame: index, expected: frame.payload_hash, found });
     }
     Ok(())
+}
+
+/// Whether decoding a frame takes the model of the delta codec's full tier: 16 MiB more than other frames need, and most of
+/// the time that it takes is spent on them. Who decodes several frames at once can keep such frames apart.
+pub fn takes_full_model(frame: &Frame, payload: &[u8]) -> bool {
+    frame.codec == CodecId::DELTA && delta::is_full(payload)
 }
 
 /// A range of the target that a frame stands for: decoded bytes, and ranges of bases that are read when they are wanted.

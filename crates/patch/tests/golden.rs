@@ -84,8 +84,8 @@ fn known_input_makes_a_known_patch() {
         [with_base.id().to_hex(), alone.id().to_hex()].map(|id| id[..16].to_owned())
     });
     let known = [
-        ["f271ff489aee1ec8", "5826a059c9bb6b4e"],
-        ["8663575933def055", "7492b9ebff16fdd9"],
+        ["2d83753942064178", "5826a059c9bb6b4e"],
+        ["a6908c51616b656b", "7492b9ebff16fdd9"],
         ["7a04170b95214dde", "b40d513492ecd23b"],
         ["ccac96d98c9bebff", "fca8f21860b6c594"],
     ];

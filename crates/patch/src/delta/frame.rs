@@ -85,6 +85,11 @@ pub(crate) fn encode(
     Ok(payload)
 }
 
+/// Whether a payload is of the full tier.
+pub(crate) fn is_full(payload: &[u8]) -> bool {
+    payload.first() == Some(&TIER_FULL)
+}
+
 /// Decodes a payload into a range of `target_bytes`.
 ///
 /// # Errors

@@ -202,8 +202,10 @@ impl Mixer {
     pub(super) fn learn(&mut self, bit: bool, scale: Scale) {
         let error = (if bit { 65535 } else { 0 }) - i32::from(scale.probability(self.logit));
         let step = (error * self.rate) >> 10;
+        // Nothing here can wrap; without checks it is done many at once.
         for (weight, input) in self.weights[self.context].iter_mut().zip(&mut self.inputs) {
-            *weight = (*weight + ((*input * step + (1 << 13)) >> 14)).clamp(-(1 << 19), 1 << 19);
+            let moved = input.wrapping_mul(step).wrapping_add(1 << 13) >> 14;
+            *weight = weight.wrapping_add(moved).clamp(-(1 << 19), 1 << 19);
             *input = 0;
         }
         self.count = 0;

@@ -10,54 +10,72 @@ const RATES: [u16; 24] = [1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 
 /// Of the least share that a symbol keeps, and of all shares.
 const SHARES: u16 = 1 << 15;
 
-/// Frequencies of one context.
+/// Frequencies of one context: where each symbol's share begins. The first begins at 0, and how many symbols were learned
+/// stands in its place, so that a context is half a line of cache.
 #[derive(Clone, Copy)]
-pub(super) struct Frequencies {
-    starts: Starts,
-    count: u8,
-}
+#[repr(align(32))]
+pub(super) struct Frequencies(Starts);
 
 impl Frequencies {
     /// All symbols alike.
     pub(super) const EVEN: Self = {
         let mut starts = [0; SYMBOLS];
-        let mut symbol = 0;
+        let mut symbol = 1;
         while symbol < SYMBOLS {
             starts[symbol] = symbol as u16 * (SHARES / SYMBOLS as u16);
             symbol += 1;
         }
-        Self { starts, count: 0 }
+        Self(starts)
     };
 
     /// Codes a symbol below 16; when decoding it is not looked at.
     #[inline]
     pub(super) fn code<C: Coder>(&mut self, coder: &mut C, symbol: usize) -> usize {
-        let found = coder.symbol(symbol, &self.starts);
+        let found = coder.symbol(symbol, &self.0);
         self.learn(found);
         found
     }
 
     #[inline]
     fn learn(&mut self, symbol: usize) {
-        let rate = RATES[usize::from(self.count)];
-        self.count += u8::from(usize::from(self.count) + 1 < RATES.len());
-        for (index, start) in self.starts.iter_mut().enumerate() {
+        let count = usize::from(self.0[0]);
+        let rate = RATES[count];
+        // All are below 2^15: nothing wraps, and without checks it is done many at once.
+        for (index, start) in self.0.iter_mut().enumerate() {
             // Each symbol keeps a share of 1.
-            let aim = index as u16 + if index > symbol { SHARES - SYMBOLS as u16 } else { 0 };
-            *start = (*start as i16 + ((aim as i16 - *start as i16) >> rate)) as u16;
+            let aim = index as i16 + if index as i16 > symbol as i16 { (SHARES - SYMBOLS as u16) as i16 } else { 0 };
+            let apart = aim.wrapping_sub(*start as i16);
+            *start = start.wrapping_add_signed(apart >> rate);
         }
+        self.0[0] = (count + 1).min(RATES.len() - 1) as u16;
     }
 }
+
+/// By what each of two contexts has learned.
+const SHARE_OF_THE_WEAKER: [[i16; RATES.len()]; RATES.len()] = {
+    let mut shares = [[0; RATES.len()]; RATES.len()];
+    let mut weak = 0;
+    while weak < RATES.len() {
+        let mut strong = weak;
+        while strong < RATES.len() {
+            shares[weak][strong] = (65535 * (weak + 1) / (weak + strong + 2)) as i16;
+            strong += 1;
+        }
+        weak += 1;
+    }
+    shares
+};
 
 /// Codes a symbol by two contexts, which weigh the more the more they have learned.
 #[inline]
 fn code_by_two<C: Coder>(coder: &mut C, symbol: usize, one: &mut Frequencies, other: &mut Frequencies) -> usize {
-    let (weight, against) = (u32::from(one.count) + 1, u32::from(other.count) + 1);
-    let share = ((weight << 8) / (weight + against)) as i32;
-    let mut starts = other.starts;
-    for (start, &first) in starts.iter_mut().zip(&one.starts) {
-        let (first, second) = (i32::from(first), i32::from(*start));
-        *start = (second + (((first - second) * share) >> 8)) as u16;
+    let (weak, strong) = if one.0[0] < other.0[0] { (&*one, &*other) } else { (&*other, &*one) };
+    // At most 1/2, in 1/65536.
+    let share = SHARE_OF_THE_WEAKER[usize::from(weak.0[0])][usize::from(strong.0[0])];
+    let mut starts = strong.0;
+    for (start, &other) in starts.iter_mut().zip(&weak.0) {
+        let apart = (other as i16).wrapping_sub(*start as i16);
+        *start = start.wrapping_add_signed((i32::from(apart).wrapping_mul(i32::from(share)) >> 16) as i16);
     }
     let found = coder.symbol(symbol, &starts);
     one.learn(found);
@@ -167,8 +185,8 @@ mod tests {
         let mut frequencies = Frequencies::EVEN;
         for n in 0..100_000usize {
             frequencies.learn(if n < 50_000 { 0 } else { n * n % 7 * (n / 1000 % 3) });
-            assert!(frequencies.starts[0] == 0 && frequencies.starts.is_sorted_by(|a, b| a < b), "after {n}");
-            assert!(frequencies.starts[15] < SHARES);
+            assert!(frequencies.0[1] > 0 && frequencies.0[1..].is_sorted_by(|a, b| a < b), "after {n}");
+            assert!(frequencies.0[15] < SHARES);
         }
     }
 }

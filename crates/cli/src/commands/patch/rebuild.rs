@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use lighter_patch::{Frame, Header, ReadAt, RebuiltRange};
@@ -11,7 +12,7 @@ use lighter_patch::{Frame, Header, ReadAt, RebuiltRange};
 use super::apply_failure;
 use crate::exit::{Code, Failure};
 
-/// Frames rebuilt at once: each takes up to some 25 MiB at the default effort, and 40 at `max`.
+/// Frames rebuilt at once: each takes up to some 25 MiB. Those of `max`, which take up to 35, are decoded one by one.
 const FRAMES_AT_ONCE: usize = 2;
 
 /// A patch file.
@@ -29,12 +30,14 @@ impl PatchFile<'_> {
         out: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let frames = self.header.frames().len();
+        let full_model = Mutex::new(());
+        let full_model = &full_model;
         let threads = thread::available_parallelism().map_or(1, usize::from).min(FRAMES_AT_ONCE);
         thread::scope(|scope| {
             let queues: Vec<Receiver<Result<RebuiltRange, Failure>>> = (0..threads)
                 .map(|first| {
                     let (sender, receiver) = sync_channel(0);
-                    scope.spawn(move || self.every(first, threads, bases, &sender));
+                    scope.spawn(move || self.every((first, threads), bases, full_model, &sender));
                     receiver
                 })
                 .collect();
@@ -59,13 +62,15 @@ impl PatchFile<'_> {
     /// Rebuilds every so many-th frame, until nobody wants more.
     fn every(
         &self,
-        first: usize,
-        step: usize,
+        (first, step): (usize, usize),
         bases: &[&dyn ReadAt],
+        full_model: &Mutex<()>,
         ranges: &SyncSender<Result<RebuiltRange, Failure>>,
     ) {
         for (index, frame) in self.header.frames().iter().enumerate().skip(first).step_by(step) {
             let range = self.payload(frame).and_then(|payload| {
+                let takes_it = lighter_patch::takes_full_model(frame, &payload);
+                let _alone = takes_it.then(|| full_model.lock().unwrap_or_else(PoisonError::into_inner));
                 let rebuilt = lighter_patch::apply_frame(self.header, index as u32, &payload, bases);
                 rebuilt.map_err(|error| apply_failure(self.path, &error))
             });
