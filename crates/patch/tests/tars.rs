@@ -168,3 +168,50 @@ fn files_of_two_bases_are_put_together() {
     assert!(apply(&patch, &bases) == tar(&all));
     assert!(patch.bytes().0 < 400, "{}", patch.bytes());
 }
+
+#[test]
+fn a_file_that_stands_earlier_in_the_target_is_a_copy() {
+    let file = |path: &str, content: &[u8]| Entry { kind: b'0', path: path.into(), content: content.into(), mtime: 7 };
+    let (large, changed) =
+        (noise(50, 3_000_003), [noise(52, 1000).as_slice(), b"changed", &noise(51, 70_000)].concat());
+    let old = tar(&[file("a/old", &noise(51, 70_000))]);
+    let once = [file("a/new", &large), file("a/old", &changed)];
+    let twice = [&once[..], &[file("b/other", &changed), file("b/new", &large), file("c/new", &large)]].concat();
+    for effort in [Effort::Fast, Effort::Default, Effort::Max] {
+        for bases in [vec![old.clone()], vec![]] {
+            let bytes_of = |entries: &[Entry]| {
+                let target = tar(entries);
+                let settings = Settings { method: Method::Delta(effort), ..Settings::default() };
+                let patch = patch_with(&target, &bases, &settings);
+                assert!(apply(&patch, &bases) == target);
+                patch.bytes().0
+            };
+            let (one, two) = (bytes_of(&once), bytes_of(&twice));
+            assert!(one > 3_000_000 && two < one + 250, "{effort:?}: {one}, then {two}");
+        }
+    }
+}
+
+#[test]
+fn the_target_that_is_copied_from_is_written_before_it_is_read() {
+    let content = noise(50, 400_000);
+    let entries =
+        ["one", "two"].map(|path| Entry { kind: b'0', path: path.into(), content: content.clone(), mtime: 7 });
+    let target = tar(&entries);
+    let patch = common::patch(&target, &[]);
+    let mut range = lighter_patch::apply_frame(&patch.header, 0, &patch.payloads[0], &[]).unwrap();
+    // One buffer would hold it all; the copy is not put into it before what it copies was given out.
+    let mut buffer = vec![0; 2 * target.len()];
+    let mut written = Vec::new();
+    let first = range.read(&patch.header, &[], &written, &mut buffer).unwrap();
+    assert!(first > content.len() && first < target.len() - content.len());
+    let unreadable = common::Unreadable(0);
+    let error = range.read(&patch.header, &[], &unreadable, &mut buffer[first..]).unwrap_err();
+    assert!(matches!(error, lighter_patch::ApplyError::TargetRead { offset: 512, .. }), "{error}");
+    assert_eq!(error.blame(), lighter_patch::Blame::Machine);
+    written.extend_from_slice(&buffer[..first]);
+    while let count @ 1.. = range.read(&patch.header, &[], &written, &mut buffer).unwrap() {
+        written.extend_from_slice(&buffer[..count]);
+    }
+    assert!(written == target);
+}

@@ -3,7 +3,7 @@
 mod rebuild;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
@@ -133,13 +133,14 @@ fn create(target: &Path, bases: &[PathBuf], out: &Path, settings: &Settings, out
 /// Writes a file so that it is there whole or not at all.
 pub(super) fn write_whole(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::file("write", path, &error);
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
     let partial = PathBuf::from(name);
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(&partial).map_err(failed)?);
+    let created = File::options().read(true).write(true).create(true).truncate(true).open(&partial);
+    let mut file = BufWriter::with_capacity(1 << 20, created.map_err(failed)?);
     let written = write(&mut file).and_then(|()| {
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().and_then(|()| std::fs::rename(&partial, path)).map_err(failed)
@@ -192,11 +193,11 @@ fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Result
     write_whole(out, |target| {
         let patch_file = PatchFile { path: patch, file: &file, header: &header, bases: &readers };
         let mut done = 0;
-        patch_file.rebuild(&mut |bytes| {
+        // By position, past the buffer, which stays empty.
+        patch_file.rebuild(out, target.get_ref(), &mut |bytes| {
             hasher.update(bytes);
             done += bytes.len() as u64;
             progress.set("applying", done, header.target_bytes().0, "");
-            target.write_all(bytes).map_err(|error| Failure::file("write", out, &error))
         })?;
         let found = DiffId::new(hasher.finalize().into());
         if found != header.target() {

@@ -1,6 +1,7 @@
 //! Steps cut into frames, and frames encoded.
 
 use std::io;
+use std::ops::Range;
 
 use crate::codec::CodecError;
 use crate::delta::{self, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, Program, STEPS_MAX, Step, Style};
@@ -34,7 +35,7 @@ impl Load {
     fn of(step: &Planned) -> Self {
         let mut load = Self { bytes: step.bytes, cost: step.cost, steps: 1, ..Self::default() };
         match &step.kind {
-            Kind::Copy(From::Address(_)) => {}
+            Kind::Copy(From::Address(_) | From::Target(_)) => {}
             Kind::Deflate { plain, steps, .. } => {
                 load.steps += steps.len();
                 load.material = plain.len() as u64 + step.bytes;
@@ -113,8 +114,8 @@ fn halves(step: &Planned) -> Option<(Planned, Planned)> {
     let middle = step.bytes / 2;
     let second = match step.kind {
         _ if middle == 0 => return None,
-        Kind::Copy(from) => Kind::Copy(ahead(from, middle)),
-        Kind::Match(from) => Kind::Match(ahead(from, middle)),
+        Kind::Copy(from) => Kind::Copy(from.ahead(middle)),
+        Kind::Match(from) => Kind::Match(from.ahead(middle)),
         Kind::New => Kind::New,
         Kind::Raw => Kind::Raw,
         Kind::Header(_) | Kind::NewHeader | Kind::Deflate { .. } | Kind::Trailer => return None,
@@ -122,13 +123,6 @@ fn halves(step: &Planned) -> Option<(Planned, Planned)> {
     let cost = step.cost.div_ceil(2);
     let first = Planned { bytes: middle, cost, ..step.clone() };
     Some((first, Planned { kind: second, at: step.at + middle, bytes: step.bytes - middle, cost }))
-}
-
-fn ahead(from: From, by: u64) -> From {
-    match from {
-        From::Address(address) => From::Address(address + by),
-        From::Inflated { stream, offset } => From::Inflated { stream, offset: offset + by },
-    }
 }
 
 /// Encodes a frame; one whose payload turns out too long as two or more.
@@ -140,10 +134,12 @@ pub(crate) fn encode_frames(
     frame: &[Planned],
     style: Style,
 ) -> Result<Vec<EncodedFrame>, CodecError> {
-    let (program, known) = assemble(layers, frame).map_err(|source| CodecError::Target { source })?;
-    let payload = delta::encode(&program, &layers.bases, &known, style)?;
+    let start = frame.first().map_or(0, |step| step.at);
+    let range = start..start + frame.iter().map(|step| step.bytes).sum::<u64>();
+    let (program, known) = assemble(layers, frame, &range).map_err(|source| CodecError::Target { source })?;
+    let payload = delta::encode(&program, &layers.bases, &range, &known, style)?;
     if payload.len() <= FRAME_PAYLOAD_BYTES_MAX as usize {
-        return Ok(vec![EncodedFrame { target_bytes: frame.iter().map(|step| step.bytes).sum(), payload }]);
+        return Ok(vec![EncodedFrame { target_bytes: range.end - range.start, payload }]);
     }
     let (first, second) = split(frame);
     let mut frames = encode_frames(layers, &first, style)?;
@@ -171,10 +167,11 @@ fn split(frame: &[Planned]) -> (Vec<Planned>, Vec<Planned>) {
     (frame[..middle].to_vec(), frame[middle..].to_vec())
 }
 
-/// The program of a frame, and the bytes that its steps stand for.
-fn assemble(layers: &Layers<'_>, frame: &[Planned]) -> io::Result<(Program, Vec<u8>)> {
-    let mut assembly = Assembly { program: Program::default(), known: Vec::new(), end: 0, ends: Vec::new() };
-    assembly.end = layers.bases.iter().map(|base| base.len().0 + 1).sum();
+/// The program of a frame that makes the target's bytes at `range`, and the bytes that its steps stand for.
+fn assemble(layers: &Layers<'_>, frame: &[Planned], range: &Range<u64>) -> io::Result<(Program, Vec<u8>)> {
+    let target = layers.bases.iter().map(|base| base.len().0 + 1).sum();
+    let end = target + range.end + 1;
+    let mut assembly = Assembly { program: Program::default(), known: Vec::new(), target, end, ends: Vec::new() };
     // A trailer belongs to the stream before it, which may be in the frame before.
     let mut has_stream = false;
     for step in frame {
@@ -201,6 +198,8 @@ fn assemble(layers: &Layers<'_>, frame: &[Planned]) -> io::Result<(Program, Vec<
 struct Assembly {
     program: Program,
     known: Vec<u8>,
+    /// Where the target begins in the address space.
+    target: u64,
     /// The end of the address space so far.
     end: u64,
     /// Where each inflated source begins.
@@ -231,6 +230,7 @@ impl Assembly {
     fn address(&mut self, from: From) -> u64 {
         match from {
             From::Address(address) => address,
+            From::Target(offset) => self.target + offset,
             From::Inflated { stream, offset } => {
                 let known = self.program.inflated.iter().position(|other| *other == stream);
                 let index = known.unwrap_or_else(|| {

@@ -1,7 +1,7 @@
 //! From a target and its bases to steps and frames of the delta codec.
 //!
 //! The layers are cut into the entries of their tars ([`files`]). An entry that stands in a base as it is, header and
-//! all, is a copy; so is a content that stands in any base ([`draft`]). What remains is compared with the files that it
+//! all, is a copy; so is a content that stands in any base ([`draft`]), or earlier in the target ([`twins`]). What remains is compared with the files that it
 //! may have been changed from ([`pairs`]), gzip members taken apart ([`gzip`]), byte by byte ([`matches`]), all that is
 //! left of the bases included ([`material`], brought together by [`loading`]). The steps that come out ([`writer`],
 //! [`plan`]) are cut into frames ([`frames`]), which are encoded on several threads.
@@ -19,6 +19,7 @@ mod material;
 mod pairs;
 mod plan;
 mod steps;
+mod twins;
 mod writer;
 
 pub(crate) use frames::{EncodedFrame, cut, encode_frames};

@@ -6,14 +6,16 @@ use std::ops::Range;
 
 use crate::{delta, parallel};
 
-use super::draft::draft;
-use super::files::entries;
+use super::draft::{Draft, draft};
+use super::files::{Entry, entries};
+use super::gzip;
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
 use super::matches::{self, Bases};
 use super::material::Material;
 use super::pairs::Pairs;
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
+use super::twins;
 use super::writer::Writer;
 
 /// How hard matches are looked for.
@@ -53,14 +55,20 @@ pub(crate) fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Plann
     let bases = layers.bases.iter().map(|base| entries(*base)).collect::<io::Result<Vec<_>>>()?;
     let pairs = Pairs::new(&bases);
     let drafts = parallel::map(&target.chunks(64).collect::<Vec<_>>(), search.threads, |chunk| {
-        chunk.iter().map(|entry| draft(layers, &pairs, entry, search)).collect::<io::Result<Vec<_>>>()
+        chunk.iter().map(|entry| draft(layers, &pairs, entry)).collect::<io::Result<Vec<_>>>()
+    })?;
+    let mut drafts: Vec<(&Entry, Draft)> = target.iter().zip(drafts.into_iter().flatten()).collect();
+    twins::copy(layers, &mut drafts, search.threads)?;
+    let apart = parallel::map(&drafts, search.threads, |(entry, draft)| {
+        let wanted = search.gzip && draft.is_open(entry) && !pairs.changed_from(entry).is_empty();
+        if wanted { gzip::take_apart(layers, entry) } else { Ok(None) }
     })?;
     let mut loading = Loading { layers, pairs: &pairs, search, material: Material::default(), loaded: HashMap::new() };
     let mut parts = Vec::new();
     let mut changed = Vec::new();
-    for (entry, (steps, open)) in target.iter().zip(drafts.into_iter().flatten()) {
-        parts.push(Part::Steps(steps));
-        if let Some((range, gzip)) = open {
+    for ((entry, draft), gzip) in drafts.into_iter().zip(apart) {
+        parts.push(Part::Steps(draft.steps));
+        if let Some(range) = draft.open {
             parts.push(Part::Changed(changed.len()));
             changed.push(loading.candidates(entry, range, gzip)?);
         }

@@ -43,13 +43,19 @@ impl<'a> Layers<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
     Address(u64),
-    Inflated { stream: Inflated, offset: u64 },
+    /// A place in the target, before the step's own; only copies read from there.
+    Target(u64),
+    Inflated {
+        stream: Inflated,
+        offset: u64,
+    },
 }
 
 impl From {
     pub(super) fn ahead(self, by: u64) -> Self {
         match self {
             Self::Address(address) => Self::Address(address + by),
+            Self::Target(offset) => Self::Target(offset + by),
             Self::Inflated { stream, offset } => Self::Inflated { stream, offset: offset + by },
         }
     }
@@ -110,18 +116,21 @@ fn each_address(steps: &mut [Planned], visit: &mut dyn FnMut(&mut u64)) {
                 visit(&mut stream.from);
             }
             Kind::Deflate { steps, .. } => each_address(steps, visit),
+            Kind::Copy(From::Target(_)) | Kind::Match(From::Target(_)) => {}
             Kind::New | Kind::Raw | Kind::NewHeader | Kind::Trailer => {}
         }
     }
 }
 
-/// Adds a step; copies that go on where the last one ended become one.
+/// Adds a step; copies that go on where the last one ended become one, but for those of the target, which might then
+/// reach into their own place.
 pub(super) fn push(steps: &mut Vec<Planned>, step: Planned) {
     if step.bytes == 0 {
         return;
     }
     if let (Some(last), Kind::Copy(from)) = (steps.last_mut(), &step.kind)
         && let Kind::Copy(before) = last.kind
+        && !matches!(before, From::Target(_))
         && before.ahead(last.bytes) == *from
     {
         last.bytes += step.bytes;
