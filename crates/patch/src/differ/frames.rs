@@ -28,6 +28,7 @@ struct Load {
     cost: u64,
     material: u64,
     inflated: u64,
+    streams: usize,
     steps: usize,
 }
 
@@ -49,6 +50,7 @@ impl Load {
                 let mut streams: Vec<Inflated> = steps.iter().filter_map(stream).collect();
                 streams.sort_by_key(|stream| stream.from);
                 streams.dedup();
+                load.streams = streams.len();
                 load.inflated = streams.iter().map(|stream| stream.plain_bytes.max(stream.bytes)).sum();
             }
             _ => load.material = step.bytes,
@@ -61,6 +63,7 @@ impl Load {
         self.cost += other.cost;
         self.material += other.material;
         self.inflated += other.inflated;
+        self.streams += other.streams;
         self.steps += other.steps;
     }
 
@@ -69,6 +72,7 @@ impl Load {
             && self.bytes <= u64::from(DELTA_TARGET_BYTES_MAX)
             && self.material <= MATERIAL_SHARE_BYTES * 3 / 2
             && self.inflated <= INFLATED_BYTES_MAX
+            && self.streams <= INFLATED_MAX
             && self.steps <= STEPS_MAX / 2
     }
 }
@@ -111,18 +115,7 @@ pub(crate) fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
 
 /// Two steps for one; none where it cannot be cut.
 fn halves(step: &Planned) -> Option<(Planned, Planned)> {
-    let middle = step.bytes / 2;
-    let second = match step.kind {
-        _ if middle == 0 => return None,
-        Kind::Copy(from) => Kind::Copy(from.ahead(middle)),
-        Kind::Match(from) => Kind::Match(from.ahead(middle)),
-        Kind::New => Kind::New,
-        Kind::Raw => Kind::Raw,
-        Kind::Header(_) | Kind::NewHeader | Kind::Deflate { .. } | Kind::Trailer => return None,
-    };
-    let cost = step.cost.div_ceil(2);
-    let first = Planned { bytes: middle, cost, ..step.clone() };
-    Some((first, Planned { kind: second, at: step.at + middle, bytes: step.bytes - middle, cost }))
+    step.split(step.bytes / 2)
 }
 
 /// Encodes a frame; one whose payload turns out too long as two or more.

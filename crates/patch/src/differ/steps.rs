@@ -91,6 +91,27 @@ pub(crate) struct Planned {
 
 /// What a step costs whatever it holds.
 pub(super) const STEP_COST: u64 = 3;
+
+impl Planned {
+    /// Two steps for one, the first of so many bytes; none where it ends before or cannot be cut.
+    pub(super) fn split(&self, bytes: u64) -> Option<(Self, Self)> {
+        if bytes == 0 || bytes >= self.bytes {
+            return None;
+        }
+        let kind = match self.kind {
+            Kind::Copy(from) => Kind::Copy(from.ahead(bytes)),
+            Kind::Match(from) => Kind::Match(from.ahead(bytes)),
+            Kind::New => Kind::New,
+            Kind::Raw => Kind::Raw,
+            Kind::Header(_) | Kind::NewHeader | Kind::Deflate { .. } | Kind::Trailer => return None,
+        };
+        let cost = |part: u64| (self.cost * part).div_ceil(self.bytes);
+        let left = self.bytes - bytes;
+        let first = Self { kind: self.kind.clone(), at: self.at, bytes, cost: cost(bytes) };
+        Some((first, Self { kind, at: self.at + bytes, bytes: left, cost: cost(left) }))
+    }
+}
+
 /// Leaves out the bases that no step reads: the layers with the others, and which those are.
 pub(crate) fn drop_unused<'a>(layers: &Layers<'a>, steps: &mut [Planned]) -> (Layers<'a>, Vec<usize>) {
     let place = |address: u64| layers.starts.partition_point(|&start| start <= address) - 1;
