@@ -109,6 +109,14 @@ fn several_bases_serve_one_patch() {
 }
 
 #[test]
+fn a_new_file_that_is_there_twice_is_sent_once() {
+    let (old, new) = (images::noise(5, 1 << 20), images::noise(6, 3_000_001));
+    let target = images::tar(&[("a/old", &old), ("a/new", &new), ("b/new", &new), ("c/new", &new)]);
+    check_round_trip(&target, &[&images::tar(&[("a/old", &old)])], new.len() + 1000);
+    check_round_trip(&target, &[], old.len() + new.len() + 1000);
+}
+
+#[test]
 fn the_same_input_makes_the_same_patch_on_any_number_of_threads() {
     let bench = Bench::new();
     let (base, target) = images::two_releases(5, 20 << 20);

@@ -10,12 +10,13 @@ use serde_json::Value;
 use crate::support::images::{self, ImageFiles, noise, two_releases};
 use crate::support::{Fleet, NodeProcess, SOON, until};
 
-/// Two releases of a layer of 6 MiB that have all but 1 MiB in common, so that their patch has over 512 KiB.
+/// Two releases of a layer of 7 MiB that have all but 2 MiB in common, which are twice the same, so that their patch has
+/// over 512 KiB, and copies from the target.
 pub fn releases() -> (ImageFiles, ImageFiles) {
     let kept = noise(1, 5 << 20);
     let tar = |release: u64| {
         let new = noise(release + 10, 1 << 20);
-        images::tar(&[("usr/lib/app/kept", &kept), ("usr/lib/app/new", &new)])
+        images::tar(&[("usr/lib/app/kept", &kept), ("usr/lib/app/new", &new), ("usr/lib/app/plugin/new", &new)])
     };
     (images::layout(&[tar(1)]), images::layout(&[tar(2)]))
 }

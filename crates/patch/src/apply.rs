@@ -28,7 +28,8 @@ pub fn takes_full_model(frame: &Frame, payload: &[u8]) -> bool {
     frame.codec == CodecId::DELTA && delta::is_full(payload)
 }
 
-/// A range of the target that a frame stands for: decoded bytes, and ranges of bases that are read when they are wanted.
+/// A range of the target that a frame stands for: decoded bytes, and ranges of bases and of the target before it, which
+/// are read when they are wanted.
 pub struct RebuiltRange {
     rebuilt: Rebuilt,
     /// The piece that is read next, and how much of it was read.
@@ -37,12 +38,19 @@ pub struct RebuiltRange {
 }
 
 impl RebuiltRange {
-    /// The next bytes of the range, as many as fit into `buffer`; 0 at its end. `bases` are those given to
-    /// [`apply_frame`].
+    /// The next bytes of the range, at most as many as fit into `buffer`; 0 at its end. `bases` are those given to
+    /// [`apply_frame`]. `target` gives what stands in the target before the range, and all that this has returned so far:
+    /// ranges are read in the target's order, and written before the next read.
     ///
     /// # Errors
-    /// [`ApplyError::BaseRead`].
-    pub fn read(&mut self, header: &Header, bases: &[&dyn ReadAt], buffer: &mut [u8]) -> Result<usize, ApplyError> {
+    /// [`ApplyError::BaseRead`], [`ApplyError::TargetRead`].
+    pub fn read(
+        &mut self,
+        header: &Header,
+        bases: &[&dyn ReadAt],
+        target: &dyn ReadAt,
+        buffer: &mut [u8],
+    ) -> Result<usize, ApplyError> {
         let mut filled = 0;
         while filled < buffer.len() {
             let Some(piece) = self.rebuilt.pieces.get(self.piece) else { break };
@@ -63,6 +71,15 @@ impl RebuiltRange {
                         })?;
                         (count, *bytes)
                     }
+                    // It may read what stands in the buffer: that has to be written first.
+                    Piece::Target { .. } if filled > 0 => break,
+                    Piece::Target { offset, bytes } => {
+                        let count = (bytes - self.done).min(left.len() as u64) as usize;
+                        let offset = offset + self.done;
+                        let read = target.read_exact_at(&mut left[..count], offset);
+                        read.map_err(|source| ApplyError::TargetRead { offset, source })?;
+                        (count, *bytes)
+                    }
                 };
             filled += count;
             self.done += count as u64;
@@ -77,7 +94,7 @@ impl RebuiltRange {
 
 /// Rebuilds the range of the target that frame `index` stands for: checks the payload as [`verify_frame`] does, and
 /// decodes it. `bases` are readers of the header's bases, in its order. Frames may be applied in any order, and on several
-/// threads.
+/// threads; only reading what they stand for wants the target before them.
 ///
 /// A base that has the right length and the wrong bytes gives wrong bytes: only the sha256 of the whole target tells.
 ///
@@ -102,17 +119,16 @@ pub fn apply_frame(
         }
     }
     let first = frame.base.map_or(0, usize::from);
-    let rebuilt =
-        codec::decode(frame.codec, payload, frame.target_bytes, &bases[first..]).map_err(|error| match error {
-            CodecError::Damaged(what) => ApplyError::Damaged { frame: index, codec: frame.codec, what },
-            CodecError::Unsupported | CodecError::Target { .. } => {
-                ApplyError::CodecUnsupported { frame: index, codec: frame.codec }
-            }
-            CodecError::Memory { needed } => ApplyError::Memory { frame: index, needed },
-            CodecError::Base { base, offset, source } => {
-                ApplyError::BaseRead { diff_id: header.bases()[first + base].diff_id, offset, source }
-            }
-        })?;
+    let rebuilt = codec::decode(frame.codec, payload, frame.range(), &bases[first..]).map_err(|error| match error {
+        CodecError::Damaged(what) => ApplyError::Damaged { frame: index, codec: frame.codec, what },
+        CodecError::Unsupported | CodecError::Target { .. } => {
+            ApplyError::CodecUnsupported { frame: index, codec: frame.codec }
+        }
+        CodecError::Memory { needed } => ApplyError::Memory { frame: index, needed },
+        CodecError::Base { base, offset, source } => {
+            ApplyError::BaseRead { diff_id: header.bases()[first + base].diff_id, offset, source }
+        }
+    })?;
     Ok(RebuiltRange { rebuilt, piece: 0, done: 0 })
 }
 

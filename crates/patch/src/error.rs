@@ -119,6 +119,9 @@ pub enum ApplyError {
     /// The base could not be read.
     #[error("cannot read base {diff_id} at byte {offset}")]
     BaseRead { diff_id: DiffId, offset: u64, source: io::Error },
+    /// What was written of the target could not be read again.
+    #[error("cannot read the target again at byte {offset}")]
+    TargetRead { offset: u64, source: io::Error },
     /// This machine has no memory for the frame.
     #[error("no memory for {needed} of frame {frame}")]
     Memory { frame: u32, needed: Bytes },
@@ -133,7 +136,9 @@ impl ApplyError {
         match self {
             Self::PayloadLength { .. } | Self::PayloadHash { .. } | Self::Damaged { .. } => Blame::Peer,
             Self::CodecUnsupported { .. } => Blame::Version,
-            Self::BaseLength { .. } | Self::BaseRead { .. } | Self::Memory { .. } => Blame::Machine,
+            Self::BaseLength { .. } | Self::BaseRead { .. } | Self::TargetRead { .. } | Self::Memory { .. } => {
+                Blame::Machine
+            }
             Self::NoSuchFrame { .. } | Self::BaseCount { .. } => Blame::Caller,
         }
     }

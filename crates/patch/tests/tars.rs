@@ -8,7 +8,8 @@ mod common;
 use std::io::Write;
 
 use common::{apply, noise, patch_with, text};
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder};
 use lighter_patch::{Effort, Method, Settings};
 use proptest::prelude::*;
 
@@ -167,4 +168,165 @@ fn files_of_two_bases_are_put_together() {
     assert_eq!(patch.header.bases().len(), 2);
     assert!(apply(&patch, &bases) == tar(&all));
     assert!(patch.bytes().0 < 400, "{}", patch.bytes());
+}
+
+#[test]
+fn a_file_that_stands_earlier_in_the_target_is_a_copy() {
+    let file = |path: &str, content: &[u8]| Entry { kind: b'0', path: path.into(), content: content.into(), mtime: 7 };
+    let (large, changed) =
+        (noise(50, 3_000_003), [noise(52, 1000).as_slice(), b"changed", &noise(51, 70_000)].concat());
+    let old = tar(&[file("a/old", &noise(51, 70_000))]);
+    let once = [file("a/new", &large), file("a/old", &changed)];
+    let twice = [&once[..], &[file("b/other", &changed), file("b/new", &large), file("c/new", &large)]].concat();
+    for effort in [Effort::Fast, Effort::Default, Effort::Max] {
+        for bases in [vec![old.clone()], vec![]] {
+            let bytes_of = |entries: &[Entry]| {
+                let target = tar(entries);
+                let settings = Settings { method: Method::Delta(effort), ..Settings::default() };
+                let patch = patch_with(&target, &bases, &settings);
+                assert!(apply(&patch, &bases) == target);
+                patch.bytes().0
+            };
+            let (one, two) = (bytes_of(&once), bytes_of(&twice));
+            assert!(one > 3_000_000 && two < one + 250, "{effort:?}: {one}, then {two}");
+        }
+    }
+}
+
+#[test]
+fn the_target_that_is_copied_from_is_written_before_it_is_read() {
+    let content = noise(50, 400_000);
+    let entries =
+        ["one", "two"].map(|path| Entry { kind: b'0', path: path.into(), content: content.clone(), mtime: 7 });
+    let target = tar(&entries);
+    let patch = common::patch(&target, &[]);
+    let mut range = lighter_patch::apply_frame(&patch.header, 0, &patch.payloads[0], &[]).unwrap();
+    // One buffer would hold it all; the copy is not put into it before what it copies was given out.
+    let mut buffer = vec![0; 2 * target.len()];
+    let mut written = Vec::new();
+    let first = range.read(&patch.header, &[], &written, &mut buffer).unwrap();
+    assert!(first > content.len() && first < target.len() - content.len());
+    let unreadable = common::Unreadable(0);
+    let error = range.read(&patch.header, &[], &unreadable, &mut buffer[first..]).unwrap_err();
+    assert!(matches!(error, lighter_patch::ApplyError::TargetRead { offset: 512, .. }), "{error}");
+    assert_eq!(error.blame(), lighter_patch::Blame::Machine);
+    written.extend_from_slice(&buffer[..first]);
+    while let count @ 1.. = range.read(&patch.header, &[], &written, &mut buffer).unwrap() {
+        written.extend_from_slice(&buffer[..count]);
+    }
+    assert!(written == target);
+}
+
+/// A member of an archive: name, content, level of deflate (none is stored), whether its sizes stand behind it.
+#[derive(Clone)]
+struct Member {
+    name: String,
+    content: Vec<u8>,
+    level: Option<u32>,
+    has_descriptor: bool,
+}
+
+fn zip(members: &[Member]) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for member in members {
+        let stream = match member.level {
+            None => member.content.clone(),
+            Some(level) => {
+                let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(level));
+                encoder.write_all(&member.content).unwrap();
+                encoder.finish().unwrap()
+            }
+        };
+        let mut crc = flate2::Crc::new();
+        crc.update(&member.content);
+        let numbers = [crc.sum(), stream.len() as u32, member.content.len() as u32].map(u32::to_le_bytes).concat();
+        let flags = if member.has_descriptor { 8u8 } else { 0 };
+        let method = if member.level.is_some() { 8u8 } else { 0 };
+        let head = [20, 0, flags, 0, method, 0, 0, 0, 0x21, 0x5a];
+        let (name, name_bytes) = (member.name.as_bytes(), (member.name.len() as u16).to_le_bytes());
+        let local = (out.len() as u32).to_le_bytes();
+        let here = if member.has_descriptor { vec![0; 12] } else { numbers.clone() };
+        out.extend([b"PK\x03\x04".as_slice(), &head, &here, &name_bytes, &[0, 0], name, &stream].concat());
+        if member.has_descriptor {
+            out.extend([b"PK\x07\x08".as_slice(), &numbers].concat());
+        }
+        directory.extend([b"PK\x01\x02\x14\x03".as_slice(), &head, &numbers, &name_bytes, &[0; 12]].concat());
+        directory.extend([local.as_slice(), name].concat());
+    }
+    let (start, bytes) = (out.len() as u32, directory.len() as u32);
+    out.extend(directory);
+    out.extend([b"PK\x05\x06".as_slice(), &[0; 8], &bytes.to_le_bytes(), &start.to_le_bytes(), &[0, 0]].concat());
+    out
+}
+
+/// Twelve members of about 60 KB: by several levels, one stored, some with descriptors.
+fn members() -> Vec<Member> {
+    let member = |number: u64| Member {
+        name: format!("package/module{number}/source.rs"),
+        content: text(number, 60_000 - 500 * number as usize),
+        level: if number == 5 { None } else { Some(1 + (number % 9) as u32) },
+        has_descriptor: number.is_multiple_of(3),
+    };
+    (0..12).map(member).collect()
+}
+
+/// The patch of one file that is an archive.
+fn zip_patch(old: &[u8], new: &[u8], effort: Effort) -> u64 {
+    let file = |content: &[u8]| tar(&[Entry { kind: b'0', path: "app.jar".into(), content: content.into(), mtime: 7 }]);
+    let (bases, target) = ([file(old)], file(new));
+    let patch = patch_with(&target, &bases, &Settings { method: Method::Delta(effort), ..Settings::default() });
+    assert!(apply(&patch, &bases) == target);
+    patch.bytes().0
+}
+
+#[test]
+fn a_changed_member_of_a_zip_is_patched_by_its_content() {
+    let old = members();
+    for changed in [vec![1], vec![3, 4, 5], (0..12).collect()] {
+        let mut new = old.clone();
+        for &index in &changed {
+            let content = &mut new[index].content;
+            content.splice(100..100, b"a line more".iter().copied());
+            content[30_000] ^= 1;
+        }
+        for (effort, most) in [(Effort::Default, 300), (Effort::Max, 250)] {
+            let bytes = zip_patch(&zip(&old), &zip(&new), effort);
+            assert!(bytes < 350 + most * changed.len() as u64, "{effort:?}: {bytes} for {changed:?}");
+        }
+        // As it is, each changed stream is sent again from its first change on.
+        assert!(zip_patch(&zip(&old), &zip(&new), Effort::Fast) > 10_000);
+    }
+}
+
+#[test]
+fn members_that_move_come_or_go_leave_the_others_copied() {
+    let old = members();
+    let mut new = old.clone();
+    new.rotate_left(3);
+    new.remove(4);
+    new.iter_mut().for_each(|member| member.name = member.name.replace("package", "package-1.2"));
+    new.push(Member { name: "more/of.it".into(), content: text(99, 300), level: Some(6), has_descriptor: false });
+    new[6].content[7] ^= 1;
+    let bytes = zip_patch(&zip(&old), &zip(&new), Effort::Default);
+    assert!(bytes < 2000, "{bytes}");
+}
+
+#[test]
+fn damaged_zips_are_rebuilt() {
+    let old = zip(&members()[..4]);
+    let mut changed = members();
+    changed[2].content[500] ^= 1;
+    let new = zip(&changed[..4]);
+    let directory = new.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    for seed in 0..60 {
+        let mut damaged = new.clone();
+        let place = noise(seed, 8).iter().fold(0, |number, &byte| number << 8 | usize::from(byte));
+        match seed % 3 {
+            0 => damaged.truncate(place % new.len()),
+            1 => damaged[place % new.len()] ^= 1 << (seed % 8),
+            _ => damaged[directory + place % (new.len() - directory)] ^= 1 << (seed % 8),
+        }
+        zip_patch(&old, &damaged, Effort::Default);
+        zip_patch(&damaged, &new, Effort::Default);
+    }
 }

@@ -172,6 +172,17 @@ impl LayerWriter {
         self.written
     }
 
+    /// The file with all bytes taken so far, for reading by position.
+    ///
+    /// # Errors
+    /// `Io`, `DiskFull`.
+    pub fn file(&mut self) -> Result<&File> {
+        let path = self.temporary.path();
+        let flushed = self.buffer.flush();
+        flushed.map_err(|error| self.temporary.inner.folder.failure("write", &path, error))?;
+        Ok(&self.temporary.file)
+    }
+
     /// The name of the bytes taken so far: their sha256.
     pub fn diff_id(&self) -> DiffId {
         DiffId::new(self.sha256.clone().finalize().into())

@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
     for (payload, index) in patch.payloads.iter().zip(0..) {
         let mut range = apply_frame(&patch.header, index, payload, &bases).expect("what was made is applied");
         let mut buffer = vec![0; 64 << 10];
-        while let count @ 1.. = range.read(&patch.header, &bases, &mut buffer).expect("memory is readable") {
+        while let count @ 1.. = range.read(&patch.header, &bases, &rebuilt, &mut buffer).expect("memory is readable") {
             rebuilt.extend_from_slice(&buffer[..count]);
         }
     }

@@ -4,7 +4,7 @@ mod apply;
 mod rebuild;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
@@ -134,13 +134,14 @@ fn create(target: &Path, bases: &[PathBuf], out: &Path, settings: &Settings, out
 /// to the system when the bytes reach the disk.
 pub(super) fn write_whole(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::file("write", path, &error);
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
     let partial = PathBuf::from(name);
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(&partial).map_err(failed)?);
+    let created = File::options().read(true).write(true).create(true).truncate(true).open(&partial);
+    let mut file = BufWriter::with_capacity(1 << 20, created.map_err(failed)?);
     let written = write(&mut file).and_then(|()| {
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         drop(file);

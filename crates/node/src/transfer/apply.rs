@@ -4,6 +4,7 @@
 //! What survives a crash is the partial patch; the target is rebuilt from its first frame when the fetch goes on, which
 //! is local work at disk speed.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use lighter_engine::{CachedPatch, FetchFailure, Fetched};
 use lighter_image::ImageError;
 use lighter_patch::{ApplyError, Blame, Header, ReadAt, RebuiltRange};
-use lighter_store::{PatchKey, PatchWriter, StoreError};
+use lighter_store::{LayerWriter, PatchKey, PatchWriter, StoreError};
 use lighter_types::Bytes;
 use tokio::sync::mpsc;
 
@@ -34,10 +35,11 @@ pub fn apply(
     if first_frame > kept {
         return Err(FetchFailure::Local(format!("frames from {first_frame} on came, but only {kept} are on disk")));
     }
-    let mut layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(|error| local(&error))?;
+    let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(|error| local(&error))?;
     let mut source = Frames {
         header,
         bases: &bases,
+        layer,
         writer,
         payloads,
         arriving: first_frame,
@@ -47,7 +49,8 @@ pub fn apply(
         range: None,
         ended: None,
     };
-    let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut layer, &mut |_| {});
+    // What the scan reads is written already.
+    let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut io::sink(), &mut |_| {});
     let scan = match (scanned, source.ended) {
         (_, Some(Ended::Cut)) => return Ok(None),
         (_, Some(Ended::Failed(failure))) => {
@@ -60,7 +63,7 @@ pub fn apply(
         (Ok(scan), None) => scan,
     };
     let now = unix_now();
-    match layer.finish_sketched(scan.card, scan.sketch.to_bytes(), now) {
+    match source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), now) {
         Ok(()) => {}
         Err(StoreError::Mismatch { expected, found, .. }) => {
             // Either a base on this disk is not what it was, or the patch is not what was asked for.
@@ -122,10 +125,12 @@ fn open_partial(shared: &Shared, header: &Header) -> Result<PatchWriter, FetchFa
     Ok(writer)
 }
 
-/// The target's bytes, frame after frame: those on disk first, then those that arrive.
+/// The target's bytes, frame after frame: those on disk first, then those that arrive. Each is written to the layer before
+/// it is given out, since later ones may be copies of it.
 struct Frames<'a> {
     header: &'a Header,
     bases: &'a [OpenLayer],
+    layer: LayerWriter,
     writer: PatchWriter,
     payloads: mpsc::Receiver<Vec<u8>>,
     /// The frame whose payload arrives next.
@@ -139,6 +144,22 @@ struct Frames<'a> {
     range: Option<RebuiltRange>,
     /// Why there is no more before the target's end.
     ended: Option<Ended>,
+}
+
+/// The target as far as it is written.
+struct Written<'a> {
+    file: &'a File,
+    bytes: Bytes,
+}
+
+impl ReadAt for Written<'_> {
+    fn len(&self) -> Bytes {
+        self.bytes
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
 }
 
 enum Ended {
@@ -165,9 +186,12 @@ impl<'a> Frames<'a> {
         loop {
             let readers = self.readers();
             if let Some(range) = &mut self.range {
-                let read = range.read(self.header, &readers, buffer);
+                let bytes = self.layer.written();
+                let written = Written { file: self.layer.file().map_err(|error| Ended::Failed(local(&error)))?, bytes };
+                let read = range.read(self.header, &readers, &written, buffer);
                 let count = read.map_err(|error| Ended::Failed(blame(&error)))?;
                 if count > 0 {
+                    self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(local(&error)))?;
                     return Ok(count);
                 }
             }

@@ -11,6 +11,7 @@ mod vcdiff;
 mod zstd;
 
 use std::io;
+use std::ops::Range;
 
 use lighter_types::Bytes;
 
@@ -43,17 +44,17 @@ impl From<&'static str> for CodecError {
     }
 }
 
-/// Decodes a payload into a range of `target_bytes`. `bases` are those of the patch from the frame's own on.
+/// Decodes a payload into the target's bytes at `range`. `bases` are those of the patch from the frame's own on.
 pub(crate) fn decode(
     codec: CodecId,
     payload: &[u8],
-    target_bytes: u32,
+    range: Range<u64>,
     bases: &[&dyn ReadAt],
 ) -> Result<Rebuilt, CodecError> {
     if codec == CodecId::DELTA {
-        return delta::decode(payload, target_bytes.into(), bases);
+        return delta::decode(payload, range, bases);
     }
-    let target_bytes = target_bytes as usize;
+    let target_bytes = (range.end - range.start) as usize;
     let mut out = Vec::new();
     let needed = Bytes(target_bytes as u64);
     out.try_reserve_exact(target_bytes).map_err(|_| CodecError::Memory { needed })?;

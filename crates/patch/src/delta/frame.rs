@@ -24,7 +24,7 @@ use super::header::{Block, Headers};
 use super::light::Light;
 use super::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use super::rebuilt::Rebuilt;
-use super::sources::Sources;
+use super::sources::{CopyFrom, Sources, TARGET};
 use super::window::Window;
 use cabac::{Coder, Decoder, Encoder};
 
@@ -46,7 +46,7 @@ pub(crate) enum Style {
     Full,
 }
 
-/// Encodes a frame. `known` has, in the order of the program, the bytes that its matches, headers, new and raw steps
+/// Encodes a frame, which makes the bytes of the target at `range`. `known` has, in the order of the program, the bytes that its matches, headers, new and raw steps
 /// stand for.
 ///
 /// # Errors
@@ -54,10 +54,11 @@ pub(crate) enum Style {
 pub(crate) fn encode(
     program: &Program,
     bases: &[&dyn ReadAt],
+    range: &Range<u64>,
     known: &[u8],
     style: Style,
 ) -> Result<Vec<u8>, CodecError> {
-    let mut sources = Sources::new(bases)?;
+    let mut sources = Sources::new(bases, range.end)?;
     let mut coder = Encoder::new();
     program::code(&mut coder, program)?;
     sources.inflate(&program.inflated)?;
@@ -65,7 +66,7 @@ pub(crate) fn encode(
         Style::Light { .. } => (TIER_LIGHT, Content::light(&[])),
         Style::Full => (TIER_FULL, Content::full()),
     };
-    let mut walk = Walk::new(content, sources, &[], known);
+    let mut walk = Walk::new(content, sources, range.start, &[], known);
     walk.run(&mut coder, program)?;
     let (new, raw) = (std::mem::take(&mut walk.new_known), std::mem::take(&mut walk.raw_known));
     let coded = coder.finish();
@@ -90,11 +91,12 @@ pub(crate) fn is_full(payload: &[u8]) -> bool {
     payload.first() == Some(&TIER_FULL)
 }
 
-/// Decodes a payload into a range of `target_bytes`.
+/// Decodes a payload into the target's bytes at `range`.
 ///
 /// # Errors
 /// Whatever cannot be.
-pub(crate) fn decode(payload: &[u8], target_bytes: u64, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
+pub(crate) fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
+    let target_bytes = range.end - range.start;
     let mut rest = payload;
     let (&tier, after) = rest.split_first().ok_or("an empty payload")?;
     rest = after;
@@ -119,10 +121,10 @@ pub(crate) fn decode(payload: &[u8], target_bytes: u64, bases: &[&dyn ReadAt]) -
     let mut coder = Decoder::new(coded);
     let program = program::code(&mut coder, &Program::default())?;
     let material = check(&program, target_bytes)?;
-    let mut sources = Sources::new(bases)?;
+    let mut sources = Sources::new(bases, range.end)?;
     sources.inflate(&program.inflated)?;
     let content = if tier == TIER_LIGHT { Content::light(&new) } else { Content::full() };
-    let mut walk = Walk::new(content, sources, rest, &[]);
+    let mut walk = Walk::new(content, sources, range.start, rest, &[]);
     walk.rebuilt.material.reserve_exact(material as usize);
     walk.run(&mut coder, &program)?;
     if !coder.is_at_end() || !walk.content.is_done() || !walk.raw.is_empty() {
@@ -199,6 +201,8 @@ struct Walk<'a> {
     content: Content<'a>,
     headers: Headers,
     rebuilt: Rebuilt,
+    /// Where the range begins in the target.
+    start: u64,
     /// When decoding: the raw bytes that are left.
     raw: &'a [u8],
     /// When encoding: the bytes that steps stand for, in order.
@@ -215,12 +219,13 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(content: Content<'a>, sources: Sources<'a>, raw: &'a [u8], known: &'a [u8]) -> Self {
+    fn new(content: Content<'a>, sources: Sources<'a>, start: u64, raw: &'a [u8], known: &'a [u8]) -> Self {
         Self {
             sources,
             content,
             headers: Headers::new(),
             rebuilt: Rebuilt::default(),
+            start,
             raw,
             known,
             new_known: Vec::new(),
@@ -333,10 +338,15 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Outside a deflate stream a copy from a base is only noted.
+    /// Outside a deflate stream a copy from a base or from the target is only noted.
     fn copy(&mut self, from: u64, bytes: u64) -> Result<(), CodecError> {
-        match self.sources.in_base(from, bytes) {
-            Some((index, offset)) if self.open.is_none() => self.rebuilt.add_base(index, offset, bytes),
+        match self.sources.copied(from, bytes)? {
+            CopyFrom::Base { index, offset } if self.open.is_none() => self.rebuilt.add_base(index, offset, bytes),
+            CopyFrom::Target { .. } if self.open.is_some() => return Err(TARGET),
+            CopyFrom::Target { offset } if offset + bytes > self.start + self.rebuilt.bytes() => {
+                return Err("a copy of the target from its own place or behind it".into());
+            }
+            CopyFrom::Target { offset } => self.rebuilt.add_target(offset, bytes),
             _ if self.rebuilt.material.len() as u64 + bytes > 3 * MATERIAL_BYTES_MAX => {
                 return Err("more decoded bytes than allowed".into());
             }

@@ -3,8 +3,8 @@
 //! All steps stand before all contents, so that a codec can look at all matches of a frame before it undoes the first
 //! difference (a transform of the base by the map that the matches give has its place there).
 //!
-//! Sources have one address space per frame: the patch's bases in their order, then the frame's inflated sources, each one
-//! byte behind the end of the one before, so that no range grows from one into the next.
+//! Sources have one address space per frame: the patch's bases in their order, the target up to the frame's end, then the
+//! frame's inflated sources, each one byte behind the end of the one before, so that no range grows from one into the next.
 
 use crate::varint::{fold, unfold};
 
@@ -14,7 +14,7 @@ use cabac::Coder;
 /// One step. Lengths are of the target, at least 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Bytes of a source, as they are.
+    /// Bytes of a source, as they are. Outside a deflate stream also of the target, from before the step's own place.
     Copy { from: u64, bytes: u64 },
     /// As many bytes, told by how they differ from a source's.
     Match { from: u64, bytes: u64 },

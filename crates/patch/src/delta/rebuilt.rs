@@ -7,6 +7,8 @@ use std::ops::Range;
 pub(crate) enum Piece {
     /// Bytes of a base, as they are.
     Base { index: usize, offset: u64, bytes: u64 },
+    /// Bytes that stand earlier in the target: all of them before the piece's own place.
+    Target { offset: u64, bytes: u64 },
     /// Bytes that were decoded: a range of [`Rebuilt::material`].
     Material(Range<usize>),
 }
@@ -16,15 +18,18 @@ pub(crate) enum Piece {
 pub(crate) struct Rebuilt {
     pub pieces: Vec<Piece>,
     pub material: Vec<u8>,
+    /// The length of the range.
+    bytes: u64,
 }
 
 impl Rebuilt {
     /// A range that is all decoded bytes.
     pub(crate) fn of(material: Vec<u8>) -> Self {
-        Self { pieces: vec![Piece::Material(0..material.len())], material }
+        Self { pieces: vec![Piece::Material(0..material.len())], bytes: material.len() as u64, material }
     }
 
     pub(super) fn add_base(&mut self, index: usize, offset: u64, bytes: u64) {
+        self.bytes += bytes;
         if let Some(Piece::Base { index: last, offset: start, bytes: length }) = self.pieces.last_mut()
             && *last == index
             && *start + *length == offset
@@ -35,7 +40,13 @@ impl Rebuilt {
         }
     }
 
+    pub(super) fn add_target(&mut self, offset: u64, bytes: u64) {
+        self.bytes += bytes;
+        self.pieces.push(Piece::Target { offset, bytes });
+    }
+
     pub(super) fn add_material(&mut self, range: Range<usize>) {
+        self.bytes += range.len() as u64;
         match self.pieces.last_mut() {
             Some(Piece::Material(last)) if last.end == range.start => last.end = range.end,
             _ => self.pieces.push(Piece::Material(range)),
@@ -44,12 +55,6 @@ impl Rebuilt {
 
     /// The length of the range.
     pub(crate) fn bytes(&self) -> u64 {
-        self.pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Base { bytes, .. } => *bytes,
-                Piece::Material(range) => range.len() as u64,
-            })
-            .sum()
+        self.bytes
     }
 }

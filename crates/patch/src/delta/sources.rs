@@ -1,4 +1,5 @@
-//! What a frame reads from: the bases by position, and deflate streams of theirs that were inflated.
+//! What a frame reads from: the bases by position, deflate streams of theirs that were inflated, and, by copies alone,
+//! the target before the place that is made.
 
 use std::io::Read;
 
@@ -15,11 +16,20 @@ use super::window::{MARGIN_BEFORE, MARGIN_BEHIND};
 pub(crate) const INFLATED_BYTES_MAX: u64 = 8 << 20;
 
 const OUTSIDE: CodecError = CodecError::Damaged("a range outside its source");
+/// Frames are decoded before the target stands that they are part of.
+pub(super) const TARGET: CodecError = CodecError::Damaged("a step that needs the target's bytes to be decoded");
+
+/// What a copy reads.
+pub(super) enum CopyFrom {
+    Base { index: usize, offset: u64 },
+    Target { offset: u64 },
+    Inflated,
+}
 
 /// The address space of a frame.
 pub(super) struct Sources<'a> {
     bases: Vec<BaseCache<'a>>,
-    /// Where each base begins, and what follows the last.
+    /// Where each base begins, then where the target does, and what follows it.
     starts: Vec<u64>,
     inflated: Vec<Vec<u8>>,
     inflated_starts: Vec<u64>,
@@ -28,18 +38,21 @@ pub(super) struct Sources<'a> {
 /// A range of one source.
 enum Place {
     Base { index: usize, offset: u64, left: u64, behind: u64 },
+    Target { offset: u64 },
     Inflated { index: usize, offset: usize },
 }
 
 impl<'a> Sources<'a> {
+    /// `target_end` is where the frame's range ends in the target.
+    ///
     /// # Errors
     /// Bases whose lengths exceed all numbers.
-    pub(super) fn new(bases: &[&'a dyn ReadAt]) -> Result<Self, CodecError> {
+    pub(super) fn new(bases: &[&'a dyn ReadAt], target_end: u64) -> Result<Self, CodecError> {
         let mut starts = vec![0u64];
         let mut end = 0u64;
-        for base in bases {
+        for bytes in bases.iter().map(|base| base.len().0).chain([target_end]) {
             // A byte that is nobody's keeps ranges of neighbours from growing together.
-            let next = base.len().0.checked_add(1).and_then(|bytes| end.checked_add(bytes));
+            let next = bytes.checked_add(1).and_then(|bytes| end.checked_add(bytes));
             end = next.filter(|&end| end < 1 << 62).ok_or(OUTSIDE)?;
             starts.push(end);
         }
@@ -74,6 +87,7 @@ impl<'a> Sources<'a> {
     pub(super) fn read(&mut self, from: u64, buffer: &mut [u8]) -> Result<(), CodecError> {
         match self.place(from, buffer.len() as u64)? {
             Place::Base { index, offset, .. } => read_base(&mut self.bases, index, offset, buffer),
+            Place::Target { .. } => Err(TARGET),
             Place::Inflated { index, offset } => {
                 buffer.copy_from_slice(&self.inflated[index][offset..offset + buffer.len()]);
                 Ok(())
@@ -96,6 +110,7 @@ impl<'a> Sources<'a> {
                 let part = &mut window[before - front..before + bytes + back];
                 read_base(&mut self.bases, index, offset - front as u64, part)
             }
+            Place::Target { .. } => Err(TARGET),
             Place::Inflated { index, offset } => {
                 let source = &self.inflated[index];
                 let front = offset.min(before);
@@ -107,12 +122,16 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// The base, and the place in it, of a range that lies in a base.
-    pub(super) fn in_base(&self, from: u64, bytes: u64) -> Option<(usize, u64)> {
-        match self.place(from, bytes) {
-            Ok(Place::Base { index, offset, .. }) => Some((index, offset)),
-            _ => None,
-        }
+    /// Where a copy reads.
+    ///
+    /// # Errors
+    /// A range outside a source.
+    pub(super) fn copied(&self, from: u64, bytes: u64) -> Result<CopyFrom, CodecError> {
+        Ok(match self.place(from, bytes)? {
+            Place::Base { index, offset, .. } => CopyFrom::Base { index, offset },
+            Place::Target { offset } => CopyFrom::Target { offset },
+            Place::Inflated { .. } => CopyFrom::Inflated,
+        })
     }
 
     fn place(&self, from: u64, bytes: u64) -> Result<Place, CodecError> {
@@ -129,6 +148,8 @@ impl<'a> Sources<'a> {
         let offset = from - starts[index];
         Ok(if inflated {
             Place::Inflated { index, offset: offset as usize }
+        } else if index == self.bases.len() {
+            Place::Target { offset }
         } else {
             Place::Base { index, offset, left: offset, behind: source_end - end }
         })

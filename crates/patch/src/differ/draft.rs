@@ -3,24 +3,37 @@
 use std::io;
 use std::ops::Range;
 
-use crate::delta::Apart;
-
 use super::files::{Entry, equal};
-use super::gzip;
 use super::pairs::Pairs;
-use super::plan::Search;
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
 
-/// A range to be matched; with what it holds, if it is a gzip member.
-pub(super) type Open = Option<(Range<u64>, Option<(u64, Apart)>)>;
+/// What can be told of an entry by itself.
+pub(super) struct Draft {
+    /// Its copies and headers.
+    pub steps: Vec<Planned>,
+    /// What is left to be matched.
+    pub open: Option<Range<u64>>,
+}
+
+impl Draft {
+    /// Whether no base has the entry's content.
+    pub(super) fn is_open(&self, entry: &Entry) -> bool {
+        self.open.as_ref().is_some_and(|open| open.start == entry.content)
+    }
+
+    /// Makes the front of what is left a copy.
+    pub(super) fn copy(&mut self, from: From, bytes: u64) {
+        let Some(open) = &mut self.open else { return };
+        push(&mut self.steps, Planned { kind: Kind::Copy(from), at: open.start, bytes, cost: STEP_COST });
+        open.start += bytes;
+        if open.is_empty() {
+            self.open = None;
+        }
+    }
+}
 
 /// What can be told of an entry by itself: its copies and headers, and the range that is to be matched.
-pub(super) fn draft(
-    layers: &Layers<'_>,
-    pairs: &Pairs<'_>,
-    entry: &Entry,
-    search: &Search,
-) -> io::Result<(Vec<Planned>, Open)> {
+pub(super) fn draft(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Draft> {
     let target = layers.target;
     let mut steps = Vec::new();
     let same_path = pairs.same_path(entry);
@@ -31,13 +44,15 @@ pub(super) fn draft(
         if alike && equal((target, entry.start), (layers.bases[id.base], base.start), entry.end - entry.start)? {
             let from = From::Address(layers.address(id.base, base.start));
             let bytes = entry.end - entry.start;
-            return Ok((vec![Planned { kind: Kind::Copy(from), at: entry.start, bytes, cost: STEP_COST }], None));
+            let steps = vec![Planned { kind: Kind::Copy(from), at: entry.start, bytes, cost: STEP_COST }];
+            return Ok(Draft { steps, open: None });
         }
     }
     headers(layers, pairs, entry, &mut steps)?;
     let bytes = entry.end - entry.content;
+    let mut draft = Draft { steps, open: (bytes > 0).then_some(entry.content..entry.end) };
     if bytes == 0 {
-        return Ok((steps, None));
+        return Ok(draft);
     }
     for id in pairs.maybe_equal(entry) {
         let base = pairs.entry(id);
@@ -46,16 +61,12 @@ pub(super) fn draft(
             if base.end - base.content >= bytes
                 && equal((target, entry.content), (layers.bases[id.base], base.content), bytes)?
             {
-                let from = From::Address(layers.address(id.base, base.content));
-                steps.push(Planned { kind: Kind::Copy(from), at: entry.content, bytes, cost: STEP_COST });
-                let rest = entry.content + bytes..entry.end;
-                return Ok((steps, (!rest.is_empty()).then_some((rest, None))));
+                draft.copy(From::Address(layers.address(id.base, base.content)), bytes);
+                return Ok(draft);
             }
         }
     }
-    let gzip =
-        if search.gzip && !pairs.changed_from(entry).is_empty() { gzip::take_apart(layers, entry)? } else { None };
-    Ok((steps, Some((entry.content..entry.end, gzip))))
+    Ok(draft)
 }
 
 /// The header blocks of an entry, each compared with its counterpart's.

@@ -1,6 +1,7 @@
 //! Steps cut into frames, and frames encoded.
 
 use std::io;
+use std::ops::Range;
 
 use crate::codec::CodecError;
 use crate::delta::{self, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, Program, STEPS_MAX, Step, Style};
@@ -27,6 +28,7 @@ struct Load {
     cost: u64,
     material: u64,
     inflated: u64,
+    streams: usize,
     steps: usize,
 }
 
@@ -34,7 +36,7 @@ impl Load {
     fn of(step: &Planned) -> Self {
         let mut load = Self { bytes: step.bytes, cost: step.cost, steps: 1, ..Self::default() };
         match &step.kind {
-            Kind::Copy(From::Address(_)) => {}
+            Kind::Copy(From::Address(_) | From::Target(_)) => {}
             Kind::Deflate { plain, steps, .. } => {
                 load.steps += steps.len();
                 load.material = plain.len() as u64 + step.bytes;
@@ -48,6 +50,7 @@ impl Load {
                 let mut streams: Vec<Inflated> = steps.iter().filter_map(stream).collect();
                 streams.sort_by_key(|stream| stream.from);
                 streams.dedup();
+                load.streams = streams.len();
                 load.inflated = streams.iter().map(|stream| stream.plain_bytes.max(stream.bytes)).sum();
             }
             _ => load.material = step.bytes,
@@ -60,6 +63,7 @@ impl Load {
         self.cost += other.cost;
         self.material += other.material;
         self.inflated += other.inflated;
+        self.streams += other.streams;
         self.steps += other.steps;
     }
 
@@ -68,6 +72,7 @@ impl Load {
             && self.bytes <= u64::from(DELTA_TARGET_BYTES_MAX)
             && self.material <= MATERIAL_SHARE_BYTES * 3 / 2
             && self.inflated <= INFLATED_BYTES_MAX
+            && self.streams <= INFLATED_MAX
             && self.steps <= STEPS_MAX / 2
     }
 }
@@ -110,25 +115,7 @@ pub(crate) fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
 
 /// Two steps for one; none where it cannot be cut.
 fn halves(step: &Planned) -> Option<(Planned, Planned)> {
-    let middle = step.bytes / 2;
-    let second = match step.kind {
-        _ if middle == 0 => return None,
-        Kind::Copy(from) => Kind::Copy(ahead(from, middle)),
-        Kind::Match(from) => Kind::Match(ahead(from, middle)),
-        Kind::New => Kind::New,
-        Kind::Raw => Kind::Raw,
-        Kind::Header(_) | Kind::NewHeader | Kind::Deflate { .. } | Kind::Trailer => return None,
-    };
-    let cost = step.cost.div_ceil(2);
-    let first = Planned { bytes: middle, cost, ..step.clone() };
-    Some((first, Planned { kind: second, at: step.at + middle, bytes: step.bytes - middle, cost }))
-}
-
-fn ahead(from: From, by: u64) -> From {
-    match from {
-        From::Address(address) => From::Address(address + by),
-        From::Inflated { stream, offset } => From::Inflated { stream, offset: offset + by },
-    }
+    step.split(step.bytes / 2)
 }
 
 /// Encodes a frame; one whose payload turns out too long as two or more.
@@ -140,10 +127,12 @@ pub(crate) fn encode_frames(
     frame: &[Planned],
     style: Style,
 ) -> Result<Vec<EncodedFrame>, CodecError> {
-    let (program, known) = assemble(layers, frame).map_err(|source| CodecError::Target { source })?;
-    let payload = delta::encode(&program, &layers.bases, &known, style)?;
+    let start = frame.first().map_or(0, |step| step.at);
+    let range = start..start + frame.iter().map(|step| step.bytes).sum::<u64>();
+    let (program, known) = assemble(layers, frame, &range).map_err(|source| CodecError::Target { source })?;
+    let payload = delta::encode(&program, &layers.bases, &range, &known, style)?;
     if payload.len() <= FRAME_PAYLOAD_BYTES_MAX as usize {
-        return Ok(vec![EncodedFrame { target_bytes: frame.iter().map(|step| step.bytes).sum(), payload }]);
+        return Ok(vec![EncodedFrame { target_bytes: range.end - range.start, payload }]);
     }
     let (first, second) = split(frame);
     let mut frames = encode_frames(layers, &first, style)?;
@@ -171,10 +160,11 @@ fn split(frame: &[Planned]) -> (Vec<Planned>, Vec<Planned>) {
     (frame[..middle].to_vec(), frame[middle..].to_vec())
 }
 
-/// The program of a frame, and the bytes that its steps stand for.
-fn assemble(layers: &Layers<'_>, frame: &[Planned]) -> io::Result<(Program, Vec<u8>)> {
-    let mut assembly = Assembly { program: Program::default(), known: Vec::new(), end: 0, ends: Vec::new() };
-    assembly.end = layers.bases.iter().map(|base| base.len().0 + 1).sum();
+/// The program of a frame that makes the target's bytes at `range`, and the bytes that its steps stand for.
+fn assemble(layers: &Layers<'_>, frame: &[Planned], range: &Range<u64>) -> io::Result<(Program, Vec<u8>)> {
+    let target = layers.bases.iter().map(|base| base.len().0 + 1).sum();
+    let end = target + range.end + 1;
+    let mut assembly = Assembly { program: Program::default(), known: Vec::new(), target, end, ends: Vec::new() };
     // A trailer belongs to the stream before it, which may be in the frame before.
     let mut has_stream = false;
     for step in frame {
@@ -201,6 +191,8 @@ fn assemble(layers: &Layers<'_>, frame: &[Planned]) -> io::Result<(Program, Vec<
 struct Assembly {
     program: Program,
     known: Vec<u8>,
+    /// Where the target begins in the address space.
+    target: u64,
     /// The end of the address space so far.
     end: u64,
     /// Where each inflated source begins.
@@ -231,6 +223,7 @@ impl Assembly {
     fn address(&mut self, from: From) -> u64 {
         match from {
             From::Address(address) => address,
+            From::Target(offset) => self.target + offset,
             From::Inflated { stream, offset } => {
                 let known = self.program.inflated.iter().position(|other| *other == stream);
                 let index = known.unwrap_or_else(|| {

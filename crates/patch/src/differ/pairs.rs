@@ -107,9 +107,17 @@ fn nameless_of_version(path: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A path with that done to each of its parts.
+pub(super) fn versionless(path: &[u8]) -> Vec<u8> {
+    folders(path).join(&b'/')
+}
+
+fn folders(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|&byte| byte == b'/').map(nameless_of_version).collect()
+}
+
 /// How many folders from the root on are the same but for versions.
 fn shared_folders(one: &[u8], other: &[u8]) -> usize {
-    let folders = |path: &[u8]| -> Vec<Vec<u8>> { path.split(|&byte| byte == b'/').map(nameless_of_version).collect() };
     folders(one).iter().zip(&folders(other)).take_while(|(a, b)| a == b).count()
 }
 

@@ -1,19 +1,23 @@
 //! Which steps rebuild a target from its bases.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 
-use crate::{delta, parallel};
+use crate::parallel;
 
-use super::draft::draft;
-use super::files::entries;
+use super::draft::{Draft, draft};
+use super::files::{Entry, entries};
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
 use super::matches::{self, Bases};
 use super::material::Material;
 use super::pairs::Pairs;
-use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
+use super::steps::{Layers, Planned, push};
+use super::streams::{self, Form};
+use super::twins;
+use super::weave::weave;
 use super::writer::Writer;
 
 /// How hard matches are looked for.
@@ -23,8 +27,8 @@ pub(crate) struct Search {
     pub near: Window,
     /// In everything that is left of the bases; in large ones, fewer positions.
     pub far: Window,
-    /// Whether gzip members are taken apart.
-    pub gzip: bool,
+    /// Whether deflate streams are taken apart.
+    pub streams: bool,
     /// Whether what goes on well is not questioned.
     pub trusting: bool,
     /// Where nothing is found so many times in a row, positions are passed over.
@@ -53,16 +57,19 @@ pub(crate) fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Plann
     let bases = layers.bases.iter().map(|base| entries(*base)).collect::<io::Result<Vec<_>>>()?;
     let pairs = Pairs::new(&bases);
     let drafts = parallel::map(&target.chunks(64).collect::<Vec<_>>(), search.threads, |chunk| {
-        chunk.iter().map(|entry| draft(layers, &pairs, entry, search)).collect::<io::Result<Vec<_>>>()
+        chunk.iter().map(|entry| draft(layers, &pairs, entry)).collect::<io::Result<Vec<_>>>()
     })?;
+    let mut drafts: Vec<(&Entry, Draft)> = target.iter().zip(drafts.into_iter().flatten()).collect();
+    twins::copy(layers, &mut drafts, search.threads)?;
+    let forms = streams::take_apart(layers, &pairs, &drafts, search)?;
     let mut loading = Loading { layers, pairs: &pairs, search, material: Material::default(), loaded: HashMap::new() };
     let mut parts = Vec::new();
     let mut changed = Vec::new();
-    for (entry, (steps, open)) in target.iter().zip(drafts.into_iter().flatten()) {
-        parts.push(Part::Steps(steps));
-        if let Some((range, gzip)) = open {
+    for ((entry, draft), form) in drafts.into_iter().zip(forms) {
+        parts.push(Part::Steps(draft.steps));
+        if let Some(range) = draft.open {
             parts.push(Part::Changed(changed.len()));
-            changed.push(loading.candidates(entry, range, gzip)?);
+            changed.push(loading.candidates(entry, range, form)?);
         }
     }
     loading.left_over(&target)?;
@@ -94,7 +101,7 @@ fn match_all(
     while !rest.is_empty() {
         let mut bytes = 0;
         let count = rest.iter().take_while(|changed| {
-            bytes += changed.old.iter().map(|old| old.len() as u64).sum::<u64>();
+            bytes += changed.old.iter().flatten().map(|old| old.len() as u64).sum::<u64>();
             bytes <= BATCH_BYTES
         });
         let (batch, after) = rest.split_at(count.count().max(1));
@@ -111,71 +118,77 @@ fn match_batch(
     far: &Index,
     batch: &[Changed],
 ) -> io::Result<Vec<Vec<Planned>>> {
+    let subjects: Vec<Subject<'_>> = subjects(layers, batch)?;
     let index = |old: &Range<usize>| {
         // Every position, but for files so large that their index would be the larger part of memory.
         let step = (old.len() >> 25).next_power_of_two().max(search.near.step);
         Index::new(&material.bytes[old.clone()], Window { step, ..search.near })
     };
-    let indices =
-        parallel::map(batch, search.threads, |changed| Ok::<_, io::Error>(changed.old.iter().map(index).collect()))?;
-    let indices: Vec<Vec<Index>> = indices;
-    let contents = batch
-        .iter()
-        .map(|changed| match &changed.gzip {
-            Some((_, apart)) => Ok(apart.plain.clone()),
-            None => layers.read_target(changed.range.clone()),
-        })
-        .collect::<io::Result<Vec<_>>>()?;
-    let pieces: Vec<(usize, Range<usize>)> = contents
+    let indices: Vec<Vec<Index>> = parallel::map(&subjects, search.threads, |subject| {
+        Ok::<_, io::Error>(subject.old.iter().map(index).collect())
+    })?;
+    let pieces: Vec<(usize, Range<usize>)> = subjects
         .iter()
         .enumerate()
-        .flat_map(|(index, content)| {
-            let starts = (0..content.len()).step_by(PART_BYTES);
-            starts.map(move |start| (index, start..(start + PART_BYTES).min(content.len())))
+        .flat_map(|(index, subject)| {
+            let bytes = subject.content.len();
+            let starts = (0..bytes).step_by(PART_BYTES);
+            starts.map(move |start| (index, start..(start + PART_BYTES).min(bytes)))
         })
         .collect();
     let found = parallel::map(&pieces, search.threads, |(index, part)| {
-        let changed = &batch[*index];
-        let near = indices[*index].iter().zip(&changed.old).map(|(index, old)| (index, old.start, old.end));
+        let subject = &subjects[*index];
+        let near = indices[*index].iter().zip(subject.old).map(|(index, old)| (index, old.start, old.end));
         let all = near.chain([(far, 0, material.bytes.len())]).collect();
         let bases = Bases { old: &material.bytes, trusting: search.trusting, patience: search.patience, indices: all };
-        let aligned = changed.old.first().map(|old| old.start + part.start).filter(|&at| at < changed.old[0].end);
-        let content = &contents[*index][part.clone()];
+        let aligned = subject.old.first().map(|old| old.start + part.start).filter(|&at| at < subject.old[0].end);
+        let content = &subject.content[part.clone()];
         let matches = matches::find(&bases, content, aligned);
-        let writer = Writer { material, content, start: part.start, old: &changed.old, copies: changed.gzip.is_none() };
+        let writer = Writer { material, content, start: part.start, old: subject.old, copies: subject.copies };
         Ok::<_, io::Error>(writer.steps(&matches))
     })?;
-    let mut steps: Vec<Vec<Planned>> = batch.iter().map(|_| Vec::new()).collect();
+    let mut steps: Vec<Vec<Planned>> = subjects.iter().map(|_| Vec::new()).collect();
     for ((index, _), found) in pieces.iter().zip(found) {
         found.into_iter().for_each(|step| push(&mut steps[*index], step));
     }
-    batch.iter().zip(steps).map(|(changed, steps)| finish(layers, changed, steps)).collect()
+    let mut steps = steps.into_iter();
+    batch.iter().map(|changed| weave(layers, changed, steps.by_ref().take(changed.old.len()))).collect()
 }
 
-/// Places the steps of a content in the target.
-fn finish(layers: &Layers<'_>, changed: &Changed, mut steps: Vec<Planned>) -> io::Result<Vec<Planned>> {
-    let Some((header, apart)) = &changed.gzip else {
-        steps.iter_mut().for_each(|step| step.at += changed.range.start);
-        return Ok(steps);
-    };
-    let mut out = Vec::new();
-    let at = changed.range.start;
-    let header_kind = match changed.old_address {
-        Some((address, bytes)) if bytes >= *header => Kind::Match(From::Address(address)),
-        _ => Kind::New,
-    };
-    push(&mut out, Planned { kind: header_kind, at, bytes: *header, cost: 4 });
-    let cost = steps.iter().map(|step| step.cost).sum::<u64>() + apart.corrections.len() as u64 + STEP_COST;
-    let kind = Kind::Deflate { plain: apart.plain.clone(), corrections: apart.corrections.clone(), steps };
-    push(&mut out, Planned { kind, at: at + header, bytes: apart.bytes as u64, cost });
-    let mut end = at + header + apart.bytes as u64;
-    let rest = layers.read_target(end..changed.range.end)?;
-    let trailer = delta::trailer(&apart.plain);
-    if rest.starts_with(&trailer) {
-        push(&mut out, Planned { kind: Kind::Trailer, at: end, bytes: trailer.len() as u64, cost: 1 });
-        end += trailer.len() as u64;
+/// What is matched as one.
+struct Subject<'a> {
+    content: Cow<'a, [u8]>,
+    /// Ranges of the material that it may have been changed from.
+    old: &'a [Range<usize>],
+    /// Whether long equal ranges are worth copies of their own.
+    copies: bool,
+}
+
+fn subjects<'a>(layers: &Layers<'_>, batch: &'a [Changed]) -> io::Result<Vec<Subject<'a>>> {
+    let mut subjects = Vec::new();
+    for changed in batch {
+        let mut old = changed.old.iter();
+        if !matches!(changed.form, Form::Gzip(_)) {
+            let content = Cow::Owned(without_streams(layers, changed)?);
+            subjects.extend(old.next().map(|old| Subject { content, old, copies: true }));
+        }
+        let streams = changed.streams().iter().zip(old);
+        subjects.extend(streams.map(|(stream, old)| Subject {
+            content: Cow::Borrowed(&stream.apart.plain),
+            old,
+            copies: false,
+        }));
     }
-    let bytes = changed.range.end - end;
-    push(&mut out, Planned { kind: Kind::New, at: end, bytes, cost: bytes / 64 + STEP_COST });
-    Ok(out)
+    Ok(subjects)
+}
+
+fn without_streams(layers: &Layers<'_>, changed: &Changed) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut at = changed.range.start;
+    for stream in changed.streams() {
+        content.extend(layers.read_target(at..stream.at)?);
+        at = stream.at + stream.apart.bytes as u64;
+    }
+    content.extend(layers.read_target(at..changed.range.end)?);
+    Ok(content)
 }

@@ -43,13 +43,19 @@ impl<'a> Layers<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
     Address(u64),
-    Inflated { stream: Inflated, offset: u64 },
+    /// A place in the target, before the step's own; only copies read from there.
+    Target(u64),
+    Inflated {
+        stream: Inflated,
+        offset: u64,
+    },
 }
 
 impl From {
     pub(super) fn ahead(self, by: u64) -> Self {
         match self {
             Self::Address(address) => Self::Address(address + by),
+            Self::Target(offset) => Self::Target(offset + by),
             Self::Inflated { stream, offset } => Self::Inflated { stream, offset: offset + by },
         }
     }
@@ -85,6 +91,27 @@ pub(crate) struct Planned {
 
 /// What a step costs whatever it holds.
 pub(super) const STEP_COST: u64 = 3;
+
+impl Planned {
+    /// Two steps for one, the first of so many bytes; none where it ends before or cannot be cut.
+    pub(super) fn split(&self, bytes: u64) -> Option<(Self, Self)> {
+        if bytes == 0 || bytes >= self.bytes {
+            return None;
+        }
+        let kind = match self.kind {
+            Kind::Copy(from) => Kind::Copy(from.ahead(bytes)),
+            Kind::Match(from) => Kind::Match(from.ahead(bytes)),
+            Kind::New => Kind::New,
+            Kind::Raw => Kind::Raw,
+            Kind::Header(_) | Kind::NewHeader | Kind::Deflate { .. } | Kind::Trailer => return None,
+        };
+        let cost = |part: u64| (self.cost * part).div_ceil(self.bytes);
+        let left = self.bytes - bytes;
+        let first = Self { kind: self.kind.clone(), at: self.at, bytes, cost: cost(bytes) };
+        Some((first, Self { kind, at: self.at + bytes, bytes: left, cost: cost(left) }))
+    }
+}
+
 /// Leaves out the bases that no step reads: the layers with the others, and which those are.
 pub(crate) fn drop_unused<'a>(layers: &Layers<'a>, steps: &mut [Planned]) -> (Layers<'a>, Vec<usize>) {
     let place = |address: u64| layers.starts.partition_point(|&start| start <= address) - 1;
@@ -110,18 +137,21 @@ fn each_address(steps: &mut [Planned], visit: &mut dyn FnMut(&mut u64)) {
                 visit(&mut stream.from);
             }
             Kind::Deflate { steps, .. } => each_address(steps, visit),
+            Kind::Copy(From::Target(_)) | Kind::Match(From::Target(_)) => {}
             Kind::New | Kind::Raw | Kind::NewHeader | Kind::Trailer => {}
         }
     }
 }
 
-/// Adds a step; copies that go on where the last one ended become one.
+/// Adds a step; copies that go on where the last one ended become one, but for those of the target, which might then
+/// reach into their own place.
 pub(super) fn push(steps: &mut Vec<Planned>, step: Planned) {
     if step.bytes == 0 {
         return;
     }
     if let (Some(last), Kind::Copy(from)) = (steps.last_mut(), &step.kind)
         && let Kind::Copy(before) = last.kind
+        && !matches!(before, From::Target(_))
         && before.ahead(last.bytes) == *from
     {
         last.bytes += step.bytes;

@@ -59,7 +59,7 @@ fn ways(effort: Effort, settings: &Settings) -> (Search, Style) {
         near,
         far,
         patience,
-        gzip: effort != Effort::Fast,
+        streams: effort != Effort::Fast,
         trusting: effort != Effort::Max,
         material_bytes_max: settings.window_bytes(),
         threads: settings.threads,

@@ -9,6 +9,7 @@ mod layout;
 
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 
 use lighter_types::{Blake3, Bytes, DiffId, PatchId};
 
@@ -91,6 +92,13 @@ pub struct Frame {
     pub payload_bytes: u32,
     /// The payload's blake3.
     pub payload_hash: Blake3,
+}
+
+impl Frame {
+    /// Its range of the target.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.target_offset..self.target_offset + u64::from(self.target_bytes)
+    }
 }
 
 /// What is told of a frame when a header is made; its place follows from the frames before it.

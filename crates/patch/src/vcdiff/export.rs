@@ -45,7 +45,7 @@ pub fn export_vcdiff(
 
 fn export_literals(frame: &Frame, number: u32, payload: &[u8], out: &mut dyn Write) -> Result<(), VcdiffError> {
     let target =
-        codec::decode(frame.codec, payload, frame.target_bytes, &[]).map_err(|error| blame(frame, number, &error))?;
+        codec::decode(frame.codec, payload, frame.range(), &[]).map_err(|error| blame(frame, number, &error))?;
     for literals in target.material.chunks(WINDOW_BYTES as usize) {
         let mut window = WindowWriter::new((0, 0));
         window.add(literals);

@@ -54,20 +54,31 @@ pub fn apply(patch: &Patch, bases: &[Vec<u8>]) -> Vec<u8> {
         .collect();
     let mut target = Vec::new();
     for (payload, index) in patch.payloads.iter().zip(0..) {
-        target.extend(rebuild(&patch.header, index, payload, &used).unwrap());
+        rebuild_onto(&mut target, &patch.header, index, payload, &used).unwrap();
     }
     target
 }
 
-/// The range that a frame stands for.
+/// The range that a frame stands for, if it copies nothing from the target before it.
 pub fn rebuild(header: &Header, index: u32, payload: &[u8], bases: &[&dyn ReadAt]) -> Result<Vec<u8>, ApplyError> {
-    let mut range = apply_frame(header, index, payload, bases)?;
     let mut out = Vec::new();
+    rebuild_onto(&mut out, header, index, payload, bases).map(|()| out)
+}
+
+/// Adds the range that a frame stands for to the target so far.
+pub fn rebuild_onto(
+    target: &mut Vec<u8>,
+    header: &Header,
+    index: u32,
+    payload: &[u8],
+    bases: &[&dyn ReadAt],
+) -> Result<(), ApplyError> {
+    let mut range = apply_frame(header, index, payload, bases)?;
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match range.read(header, bases, &mut buffer)? {
-            0 => return Ok(out),
-            count => out.extend_from_slice(&buffer[..count]),
+        match range.read(header, bases, target, &mut buffer)? {
+            0 => return Ok(()),
+            count => target.extend_from_slice(&buffer[..count]),
         }
     }
 }

@@ -102,12 +102,12 @@ impl Task<'_> {
                     DiffId::new(hasher.finalize().into())
                 });
                 let mut done = 0;
-                patch.rebuild(bases, &mut |bytes| {
+                // By position, past the buffer, which stays empty.
+                patch.rebuild(bases, (out, target.get_ref()), &mut |bytes| {
                     // The other end takes all that comes.
                     let _ = pieces.send(bytes.to_vec());
                     done += bytes.len() as u64;
                     progress.set("applying", done, patch.header.target_bytes().0, "");
-                    target.write_all(bytes).map_err(|error| Failure::file("write", out, &error))
                 })?;
                 drop(pieces);
                 Ok::<_, Failure>(hashing.join().unwrap_or_else(|panic| resume_unwind(panic)))

@@ -1,6 +1,7 @@
 //! Rebuilds a target from a patch file: several frames at once, their ranges in order.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -8,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use lighter_patch::{Frame, Header, ReadAt, RebuiltRange};
+use lighter_types::Bytes;
 
 use super::apply_failure;
 use crate::exit::{Code, Failure};
@@ -22,12 +24,30 @@ pub struct PatchFile<'a> {
     pub header: &'a Header,
 }
 
+/// The target as far as it is written.
+struct Written<'a> {
+    file: &'a File,
+    bytes: Bytes,
+}
+
+impl ReadAt for Written<'_> {
+    fn len(&self) -> Bytes {
+        self.bytes
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+}
+
 impl PatchFile<'_> {
-    /// Gives the target's bytes to `out`, piece by piece. `bases` are those of the header, in its order.
+    /// Writes the target into `file`, which is called `out`, is empty, and can be read as well: patches copy from what
+    /// stands earlier in it. `bases` are those of the header, in its order. Shows each piece to `seen` on the way.
     pub fn rebuild(
         &self,
         bases: &[&dyn ReadAt],
-        out: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+        (out, file): (&Path, &File),
+        seen: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Failure> {
         let frames = self.header.frames().len();
         let full_model = Mutex::new(());
@@ -42,17 +62,21 @@ impl PatchFile<'_> {
                 })
                 .collect();
             let mut buffer = vec![0; 256 << 10];
+            let mut written = Written { file, bytes: Bytes::ZERO };
             for index in 0..frames {
                 // A queue ends early only after an error, which ends this loop first.
                 let Ok(range) = queues[index % threads].recv() else { break };
                 let mut range = range?;
                 loop {
-                    let read = range.read(self.header, bases, &mut buffer);
+                    let read = range.read(self.header, bases, &written, &mut buffer);
                     let count = read.map_err(|error| apply_failure(self.path, &error))?;
                     if count == 0 {
                         break;
                     }
-                    out(&buffer[..count])?;
+                    let write = file.write_all_at(&buffer[..count], written.bytes.0);
+                    write.map_err(|error| Failure::file("write", out, &error))?;
+                    written.bytes += Bytes(count as u64);
+                    seen(&buffer[..count]);
                 }
             }
             Ok(())
@@ -85,7 +109,7 @@ impl PatchFile<'_> {
         let mut payload = vec![0; frame.payload_bytes as usize];
         let read = self.file.read_exact_at(&mut payload, frame.payload_offset);
         read.map(|()| payload).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => {
+            io::ErrorKind::UnexpectedEof => {
                 let end = frame.payload_offset + u64::from(frame.payload_bytes);
                 let message = format!("{} ends before byte {end}: it was cut short", self.path.display());
                 Failure::new(Code::BadData, message).hint("get the patch again")

@@ -1,6 +1,6 @@
 //! Programs that lie: each is refused before it costs anything, and none panics.
 
-use super::super::{INFLATED_BYTES_MAX, Inflated, STEPS_MAX};
+use super::super::{INFLATED_BYTES_MAX, Inflated, Piece, STEPS_MAX};
 use super::*;
 
 /// A payload of the light tier with this program, and nothing else. Writing is the same walk as reading, and may say no
@@ -19,14 +19,14 @@ fn payload(program: &Program) -> Vec<u8> {
 
 fn refused(inflated: Vec<Inflated>, steps: Vec<Step>, expected: &str) {
     let base = vec![7u8; 1000];
-    let error = decode(&payload(&Program { inflated, steps }), 100, &[&base]).unwrap_err();
+    let error = decode(&payload(&Program { inflated, steps }), 0..100, &[&base]).unwrap_err();
     assert!(matches!(error, CodecError::Damaged(what) if what.contains(expected)), "{error:?}, not {expected}");
 }
 
 #[test]
 fn ranges_outside_their_sources_are_refused() {
     let outside = "a range outside its source";
-    for (from, bytes) in [(901, 100), (1000, 100), (1001, 100), (u64::MAX, 100), (u64::MAX - 50, 100)] {
+    for (from, bytes) in [(901, 100), (1000, 100), (1101, 100), (1102, 100), (u64::MAX, 100), (u64::MAX - 50, 100)] {
         refused(vec![], vec![Step::Copy { from, bytes }], outside);
         refused(vec![], vec![Step::Match { from, bytes }], outside);
     }
@@ -43,11 +43,63 @@ fn ranges_do_not_grow_from_one_base_into_the_next() {
     let (one, other) = (vec![1u8; 50], vec![2u8; 50]);
     let bases: [&dyn ReadAt; 2] = [&one, &other];
     let across = Program { inflated: vec![], steps: vec![Step::Copy { from: 10, bytes: 60 }] };
-    assert!(decode(&payload(&across), 60, &bases).is_err());
+    assert!(decode(&payload(&across), 0..60, &bases).is_err());
     let both = vec![Step::Copy { from: 0, bytes: 50 }, Step::Copy { from: 51, bytes: 50 }];
-    let rebuilt = decode(&payload(&Program { inflated: vec![], steps: both }), 100, &bases).unwrap();
+    let rebuilt = decode(&payload(&Program { inflated: vec![], steps: both }), 0..100, &bases).unwrap();
     assert_eq!(rebuilt.pieces.len(), 2);
     assert!(rebuilt.material.is_empty());
+}
+
+/// A frame of 100 bytes at 50 of the target, with a base of 1000 bytes: the target begins at 1001 of the address space.
+const TARGET: u64 = 1001;
+
+fn decode_at_50(inflated: Vec<Inflated>, steps: Vec<Step>) -> Result<Rebuilt, CodecError> {
+    let base = vec![7u8; 1000];
+    decode(&payload(&Program { inflated, steps }), 50..150, &[&base])
+}
+
+#[test]
+fn the_target_is_copied_from_before_the_place_alone() {
+    let copy = |from, bytes| Step::Copy { from: TARGET + from, bytes };
+    let good = decode_at_50(vec![], vec![copy(0, 50), copy(50, 50)]).unwrap();
+    assert_eq!(good.pieces, [Piece::Target { offset: 0, bytes: 50 }, Piece::Target { offset: 50, bytes: 50 }]);
+    assert!(good.material.is_empty());
+    let refused = |steps: Vec<Step>, expected: &str| {
+        let error = decode_at_50(vec![], steps).unwrap_err();
+        assert!(matches!(error, CodecError::Damaged(what) if what.contains(expected)), "{error:?}, not {expected}");
+    };
+    let later = "its own place or behind it";
+    refused(vec![copy(0, 51), copy(0, 49)], later);
+    refused(vec![copy(50, 50), copy(0, 50)], later);
+    refused(vec![copy(99, 1), copy(0, 99)], later);
+    refused(vec![copy(0, 50), copy(51, 50)], later);
+    refused(vec![copy(149, 1)], later);
+    let outside = "a range outside its source";
+    refused(vec![copy(150, 1)], outside);
+    refused(vec![copy(100, 51)], outside);
+    refused(vec![Step::Copy { from: TARGET - 1, bytes: 2 }], outside);
+    refused(vec![Step::Copy { from: u64::MAX - 10, bytes: 20 }], outside);
+    refused(vec![copy(0, 50); 3], "more copied bytes");
+}
+
+#[test]
+fn what_is_decoded_does_not_read_the_target() {
+    let expected = "needs the target's bytes";
+    let from = TARGET;
+    let deflate = Step::Deflate { plain_bytes: 20, corrections: vec![1, 2, 3] };
+    let steps = [
+        vec![Step::Match { from, bytes: 20 }],
+        vec![deflate.clone(), Step::Copy { from, bytes: 20 }],
+        vec![deflate, Step::Match { from, bytes: 20 }],
+    ];
+    let stream = vec![Inflated { from, bytes: 20, plain_bytes: 30 }];
+    let all = steps.map(|steps| (vec![], steps)).into_iter().chain([(stream, vec![])]);
+    for (inflated, steps) in all {
+        let error = decode_at_50(inflated, steps).unwrap_err();
+        assert!(matches!(error, CodecError::Damaged(what) if what.contains(expected)), "{error:?}");
+    }
+    // Of 512 bytes, the target has not enough before this frame.
+    assert!(decode_at_50(vec![], vec![Step::Header { from }]).is_err());
 }
 
 #[test]
@@ -82,13 +134,13 @@ fn contents_that_are_not_there_are_refused() {
     refused(vec![], vec![Step::New { bytes: 100 }], "a part that is cut off");
     refused(vec![], vec![Step::Raw { bytes: 100 }], "a part that is cut off");
     let base = vec![7u8; 1000];
-    assert!(matches!(decode(&[2, 0, 0, 0], 100, &[&base]), Err(CodecError::Unsupported)));
-    assert!(decode(&[], 100, &[&base]).is_err());
+    assert!(matches!(decode(&[2, 0, 0, 0], 0..100, &[&base]), Err(CodecError::Unsupported)));
+    assert!(decode(&[], 0..100, &[&base]).is_err());
     let good = payload(&Program { inflated: vec![], steps: vec![Step::Copy { from: 0, bytes: 100 }] });
-    assert!(decode(&good, 100, &[&base]).is_ok());
+    assert!(decode(&good, 0..100, &[&base]).is_ok());
     for end in 0..good.len() {
-        assert!(decode(&good[..end], 100, &[&base]).is_err(), "{end}");
+        assert!(decode(&good[..end], 0..100, &[&base]).is_err(), "{end}");
     }
     let longer = [good.as_slice(), &[0]].concat();
-    assert!(decode(&longer, 100, &[&base]).is_err());
+    assert!(decode(&longer, 0..100, &[&base]).is_err());
 }

@@ -2,7 +2,7 @@
 //! settings' id has the encoder's version in it, so that an old figure is never taken for a new one.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use lighter_types::DiffId;

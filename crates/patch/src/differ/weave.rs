@@ -1,0 +1,90 @@
+//! The steps of a changed content put in their places in the target, with the deflate streams that it holds.
+
+use std::io;
+
+use crate::delta;
+
+use super::loading::Changed;
+use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
+use super::streams::{Form, Stream};
+
+/// Steps of the parts of a content, counted from the start of each: the content itself, or what is left of a zip without
+/// its streams; then each stream's.
+pub(super) fn weave(
+    layers: &Layers<'_>,
+    changed: &Changed,
+    parts: impl Iterator<Item = Vec<Planned>>,
+) -> io::Result<Vec<Planned>> {
+    let mut parts = parts;
+    let mut steps = parts.next().unwrap_or_default();
+    match &changed.form {
+        Form::Plain => {
+            steps.iter_mut().for_each(|step| step.at += changed.range.start);
+            Ok(steps)
+        }
+        Form::Gzip(stream) => gzip(layers, changed, stream, steps),
+        Form::Zip(streams) => Ok(zip(changed.range.start, steps, streams.iter().zip(parts))),
+    }
+}
+
+fn deflate(stream: &Stream, steps: Vec<Planned>) -> Planned {
+    let apart = &stream.apart;
+    let cost = steps.iter().map(|step| step.cost).sum::<u64>() + apart.corrections.len() as u64 + STEP_COST;
+    let kind = Kind::Deflate { plain: apart.plain.clone(), corrections: apart.corrections.clone(), steps };
+    Planned { kind, at: stream.at, bytes: apart.bytes as u64, cost }
+}
+
+fn gzip(layers: &Layers<'_>, changed: &Changed, stream: &Stream, steps: Vec<Planned>) -> io::Result<Vec<Planned>> {
+    let mut out = Vec::new();
+    let at = changed.range.start;
+    let header = stream.at - at;
+    let header_kind = match changed.old_address {
+        Some((address, bytes)) if bytes >= header => Kind::Match(From::Address(address)),
+        _ => Kind::New,
+    };
+    push(&mut out, Planned { kind: header_kind, at, bytes: header, cost: 4 });
+    push(&mut out, deflate(stream, steps));
+    let mut end = stream.at + stream.apart.bytes as u64;
+    let rest = layers.read_target(end..changed.range.end)?;
+    let trailer = delta::trailer(&stream.apart.plain);
+    if rest.starts_with(&trailer) {
+        push(&mut out, Planned { kind: Kind::Trailer, at: end, bytes: trailer.len() as u64, cost: 1 });
+        end += trailer.len() as u64;
+    }
+    let bytes = changed.range.end - end;
+    push(&mut out, Planned { kind: Kind::New, at: end, bytes, cost: bytes / 64 + STEP_COST });
+    Ok(out)
+}
+
+/// Puts the streams, in their order, between the steps of what is left of a zip.
+fn zip<'a>(start: u64, steps: Vec<Planned>, streams: impl Iterator<Item = (&'a Stream, Vec<Planned>)>) -> Vec<Planned> {
+    let mut out = Vec::new();
+    let mut at = start;
+    let mut put = |mut step: Planned| {
+        step.at = at;
+        at += step.bytes;
+        push(&mut out, step);
+        at
+    };
+    let mut waiting: Vec<Planned> = steps.into_iter().rev().collect();
+    let mut end = start;
+    for (stream, steps) in streams {
+        while end < stream.at
+            && let Some(step) = waiting.pop()
+        {
+            let step = match step.split(stream.at - end) {
+                Some((first, second)) => {
+                    waiting.push(second);
+                    first
+                }
+                None => step,
+            };
+            end = put(step);
+        }
+        end = put(deflate(stream, steps));
+    }
+    for step in waiting.into_iter().rev() {
+        put(step);
+    }
+    out
+}
