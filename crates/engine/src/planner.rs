@@ -129,10 +129,14 @@ pub(crate) fn spread(seed: u64, peer: PeerId) -> u64 {
     mixed ^ mixed >> 31
 }
 
+/// Whether a peer is behind the same uplink.
+pub fn is_of_site(peer: &Peer, settings: &Settings) -> bool {
+    settings.site.is_some() && peer.site() == settings.site.as_ref()
+}
+
 /// The rate at which a patch from this peer is expected to come.
 pub fn expected_rate(peer: &Peer, settings: &Settings) -> BytesPerSecond {
-    let same_site = settings.site.is_some() && peer.site() == settings.site.as_ref();
-    let assumed = if same_site { settings.site_rate } else { settings.uplink_rate };
+    let assumed = if is_of_site(peer, settings) { settings.site_rate } else { settings.uplink_rate };
     peer.rate().map_or(assumed, |measured| measured.min(assumed)).max(BytesPerSecond(1))
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use lighter_types::{BytesPerSecond, SiteName};
 use lighter_wire::Incarnation;
 
+use crate::effort::EffortChoice;
+
 /// What the engine needs to know of its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -16,6 +18,10 @@ pub struct Settings {
     pub announce_interval: Duration,
     /// The rate assumed of a peer outside the site until transfers show a lower one.
     pub uplink_rate: BytesPerSecond,
+    /// The most that this node may send; absent without a cap. What an effort is chosen by until uploads were measured.
+    pub upload_max: Option<BytesPerSecond>,
+    /// At which effort patches are made.
+    pub effort: EffortChoice,
     /// The rate assumed of a peer of the same site.
     pub site_rate: BytesPerSecond,
     /// A fetch that gets less than [`Settings::STALL_BYTES`] in this time is stopped and goes on elsewhere.
@@ -114,6 +120,8 @@ impl Default for Settings {
             site: None,
             announce_interval: Duration::from_secs(60),
             uplink_rate: BytesPerSecond(1_250_000),
+            upload_max: None,
+            effort: EffortChoice::Auto,
             site_rate: BytesPerSecond(125_000_000),
             stall_timeout: Duration::from_secs(20),
             patience: Duration::from_secs(30),

@@ -30,7 +30,7 @@ pub fn patch(target: &Card, bases: Vec<DiffId>) -> CachedPatch {
     let mut id = *target.diff_id.as_bytes();
     bases.iter().for_each(|base| id.iter_mut().zip(base.as_bytes()).for_each(|(a, b)| *a = a.rotate_left(3) ^ b));
     id[31] = 0xff;
-    CachedPatch { patch: PatchId::new(id), target: target.diff_id, bases, bytes }
+    CachedPatch { patch: PatchId::new(id), target: target.diff_id, bases, bytes, effort: None }
 }
 
 impl Fleet {
@@ -44,6 +44,13 @@ impl Fleet {
         let bytes = target.compressed_bytes.times(missing).0 / content.blocks.len() as u64 * 3 / 4;
         CachedPatch { bytes: Bytes(bytes + 2048), ..patch }
     }
+}
+
+/// The patch as it comes out of an encoder: each effort makes another one.
+pub fn at_effort(patch: CachedPatch, effort: Effort) -> CachedPatch {
+    let mut id = *patch.patch.as_bytes();
+    id[30] ^= effort as u8;
+    CachedPatch { patch: PatchId::new(id), effort: Some(effort), ..patch }
 }
 
 pub fn frames(patch: &CachedPatch) -> u32 {

@@ -59,6 +59,14 @@ impl Driver {
                     }
                 });
             }
+            Effect::KeepPace(pace) => {
+                let shared = self.shared.clone();
+                self.tasks.spawn_blocking(move || {
+                    if let Err(error) = predictions::keep_pace(&shared.store, pace) {
+                        tracing::warn!(%error, "how fast patches are made is forgotten when this node stops");
+                    }
+                });
+            }
             Effect::WakeAt(moment) => self.wake_at = Some(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
             Effect::Fetch { fetch: id, from, request } => {
@@ -68,9 +76,9 @@ impl Driver {
                 let job = FetchJob { fetch: id, from, request, tar_bytes_max, cancelled };
                 self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
             }
-            Effect::Encode { encode: id, target, bases } => {
+            Effect::Encode { encode: id, target, bases, effort } => {
                 let (shared, stopping) = (self.shared.clone(), self.stopping.clone());
-                self.tasks.spawn_blocking(move || encode(id, target, &bases, &stopping, &shared));
+                self.tasks.spawn_blocking(move || encode(id, target, &bases, effort, &stopping, &shared));
             }
             Effect::ReadImage { pull, manifest } => self.blocking(move |shared| {
                 let read = images::read(&shared.store, manifest);
