@@ -265,6 +265,8 @@ pub struct CachedPatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub patch: PatchId,
+    /// Of the encoder that made it.
+    pub settings: u32,
     pub bases: Vec<DiffId>,
     /// Frames checked and on disk: 0 to this number, exclusive.
     pub frames: u32,

@@ -7,7 +7,8 @@
 //!
 //! At which effort is decided when the encode begins (effort.rs). A cached patch is served whatever its effort; only if the
 //! effort is this module's to choose, and the requester would be done noticeably sooner with a patch that is yet to be
-//! made at a higher effort, is that made: so each set of bases is encoded at most once at each effort.
+//! made at a higher effort, is that made: so each set of bases is encoded at most once at each effort. Who has a part of a
+//! patch that is not here gets the same one: then it is made by the settings that the resume names.
 
 mod uploads;
 mod usable;
@@ -59,6 +60,8 @@ struct Job {
     bytes: Bytes,
     /// Below it, there is a patch already.
     least: Effort,
+    /// Of a patch that somebody has a part of.
+    resumed: Option<Effort>,
     waiting: Vec<StreamId>,
     /// Set when it begins.
     running: Option<Effort>,
@@ -220,7 +223,8 @@ impl Serve {
             self.serve(stream, &patch, effects);
             return Ok(());
         }
-        let job = better.unwrap_or_else(|| Job::new(card, &usable));
+        let resumed = request.resume.and_then(|resume| settings.effort_of(resume.settings));
+        let job = Job { resumed, ..better.unwrap_or_else(|| Job::new(card, &usable)) };
         let encode = self.enqueue(job)?;
         self.streams.insert(stream, admitted);
         if let Some(job) = self.jobs.get_mut(&encode) {
@@ -259,10 +263,12 @@ impl Serve {
         }
     }
 
-    /// The effort that a job runs at, or would if it began now.
+    /// The effort that a job runs at, or would if it began now. What somebody has a part of is made again as it was.
     fn effort(&self, job: &Job, view: View<'_>) -> Effort {
-        let undertaking = || self.undertaking(job, None, view);
-        job.running.unwrap_or_else(|| view.settings.effort.choose(&undertaking(), self.pace, job.least))
+        let choice = view.settings.effort;
+        let resumed = job.resumed.filter(|effort| choice == EffortChoice::Auto && *effort >= job.least);
+        let choose = || choice.choose(&self.undertaking(job, None, view), self.pace, job.least);
+        job.running.or(resumed).unwrap_or_else(choose)
     }
 
     fn encoding(&self, job: &Job, view: View<'_>) -> Duration {
@@ -366,6 +372,7 @@ impl Job {
             tar_bytes: card.tar_bytes,
             bytes: usable.prediction.bytes,
             least: Effort::Fast,
+            resumed: None,
             waiting: Vec::new(),
             running: None,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lighter_types::{BytesPerSecond, SiteName};
 use lighter_wire::Incarnation;
 
-use crate::effort::EffortChoice;
+use crate::effort::{Effort, EffortChoice};
 
 /// What the engine needs to know of its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub upload_max: Option<BytesPerSecond>,
     /// At which effort patches are made.
     pub effort: EffortChoice,
+    /// The number that stands for the encoder's settings at each effort, in patches and resumes: fast, default, max.
+    pub encoder_ids: [u32; 3],
     /// The rate assumed of a peer of the same site.
     pub site_rate: BytesPerSecond,
     /// A fetch that gets less than [`Settings::STALL_BYTES`] in this time is stopped and goes on elsewhere.
@@ -112,6 +114,13 @@ impl Settings {
     pub const CALIBRATIONS_MAX: usize = 16;
 }
 
+impl Settings {
+    /// The effort at which this node's encoder makes the patches whose settings have this number.
+    pub fn effort_of(&self, id: u32) -> Option<Effort> {
+        Effort::ALL.into_iter().zip(self.encoder_ids).find(|(_, of)| *of == id).map(|(effort, _)| effort)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -122,6 +131,7 @@ impl Default for Settings {
             uplink_rate: BytesPerSecond(1_250_000),
             upload_max: None,
             effort: EffortChoice::Auto,
+            encoder_ids: [1, 2, 3],
             site_rate: BytesPerSecond(125_000_000),
             stall_timeout: Duration::from_secs(20),
             patience: Duration::from_secs(30),

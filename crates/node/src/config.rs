@@ -237,10 +237,20 @@ impl Config {
             encodes_max: self.limits.encodes_max,
             effort: self.limits.encode_effort.into(),
             upload_max: self.network.upload_max.0,
+            encoder_ids: Effort::ALL.map(|effort| self.patch_settings(effort).id()),
             streams_max: self.limits.streams_max,
             streams_per_peer_max: self.limits.streams_per_peer_max,
             peers_max: self.limits.peers_max,
             ..defaults
+        }
+    }
+
+    /// By which patches are made at this effort.
+    pub fn patch_settings(&self, effort: Effort) -> lighter_patch::Settings {
+        lighter_patch::Settings {
+            method: lighter_patch::Method::Delta(to_patch(effort)),
+            memory_bytes_max: self.limits.encode_memory_max.0,
+            ..lighter_patch::Settings::default()
         }
     }
 
@@ -280,6 +290,15 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+/// The encoder's name of an effort.
+pub fn to_patch(effort: Effort) -> lighter_patch::Effort {
+    match effort {
+        Effort::Fast => lighter_patch::Effort::Fast,
+        Effort::Default => lighter_patch::Effort::Default,
+        Effort::Max => lighter_patch::Effort::Max,
     }
 }
 

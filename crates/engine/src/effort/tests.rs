@@ -99,11 +99,11 @@ fn absurd_figures_do_not_overflow() {
         waiting: u64::MAX,
     };
     let mut pace = Pace::default();
+    let nothing = Undertaking { bytes: Bytes(0), tar_bytes: Bytes(0), ..UPDATE };
     for took in [Duration::MAX, Duration::ZERO] {
-        (0..200).for_each(|_| pace.learn(&absurd, Effort::Max, took));
-        (0..200).for_each(|_| {
-            pace.learn(&Undertaking { bytes: Bytes(0), tar_bytes: Bytes(0), ..UPDATE }, Effort::Max, took)
-        });
+        for undertaking in [absurd, nothing].repeat(200) {
+            pace.learn(&undertaking, Effort::Max, took);
+        }
         assert_eq!(Pace::from_part(pace.to_part()), Some(pace));
         chosen(absurd);
     }

@@ -121,7 +121,7 @@ fn the_smallest_patch_that_can_be_applied_is_served() {
 fn a_resume_is_served_from_where_it_was_or_from_the_start() {
     let mut server = Server::new();
     server.serve.patch_held(patch(11, 1, &[2], 300));
-    let resume = |name: u8| Some(Resume { patch: PatchId::new([name; 32]), first_frame: 4 });
+    let resume = |name: u8| Some(Resume { patch: PatchId::new([name; 32]), first_frame: 4, settings: 3 });
     assert_eq!(server.open(1, &[2], resume(11)), [serve(0, 11, 4)]);
     assert_eq!(server.open(1, &[2], resume(99)), [serve(1, 11, 0)]);
 }
@@ -370,4 +370,14 @@ fn peers_that_hold_a_base_and_lack_the_target_count_as_receivers() {
     assert_eq!(count(&server, &waiting), 1 + 5);
     server.settings.streams_max = 4;
     assert_eq!(count(&server, &waiting), 4);
+}
+
+#[test]
+fn a_patch_of_which_a_part_is_there_is_made_again_as_it_was() {
+    let resume = |settings| Some(Resume { patch: PatchId::new([99; 32]), first_frame: 4, settings });
+    let mut server = choosing(FAST);
+    assert_eq!(server.open(1, &[2], resume(3))[1], encode_at(Effort::Max, 0, 1, &[2]));
+    // By an encoder that this node does not have, and where the effort is fixed: as always.
+    assert_eq!(choosing(FAST).open(1, &[2], resume(77))[1], encode_at(Effort::Fast, 0, 1, &[2]));
+    assert_eq!(Server::new().open(1, &[2], resume(3))[1], encode_at(Effort::Default, 0, 1, &[2]));
 }

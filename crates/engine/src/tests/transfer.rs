@@ -53,6 +53,11 @@ pub fn at_effort(patch: CachedPatch, effort: Effort) -> CachedPatch {
     CachedPatch { patch: PatchId::new(id), effort: Some(effort), ..patch }
 }
 
+/// The number of the encoder's settings by which it was made.
+fn settings_of(patch: &CachedPatch) -> u32 {
+    patch.effort.map_or(0, |effort| Settings::default().encoder_ids[effort as usize])
+}
+
 pub fn frames(patch: &CachedPatch) -> u32 {
     patch.bytes.0.div_ceil(Bytes::MIB.0) as u32
 }
@@ -118,6 +123,7 @@ impl Fleet {
         let (node, fetch, frame, last) = (transfer.to.0, transfer.fetch, transfer.next_frame, frames(&patch));
         let part = Part {
             patch: patch.patch,
+            settings: settings_of(&patch),
             bases: patch.bases.clone(),
             frames: frame,
             bytes: arrived,
@@ -145,7 +151,8 @@ impl Fleet {
         let took = Bytes::MIB.0 * 1000 / self.rate;
         for passed in (5_000..took).step_by(5_000) {
             let bytes = (Bytes::MIB.times(frames.into()) + Bytes(self.rate * passed / 1000)).min(patch.bytes);
-            let part = Part { patch: patch.patch, bases: patch.bases.clone(), frames, bytes, bytes_total: patch.bytes };
+            let (bases, settings) = (patch.bases.clone(), settings_of(&patch));
+            let part = Part { patch: patch.patch, settings, bases, frames, bytes, bytes_total: patch.bytes };
             self.soon(node, passed, Input::FetchProgress { fetch, part });
         }
         self.push(self.now + Duration::from_millis(took), from, Event::Frame(stream));

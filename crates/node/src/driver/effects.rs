@@ -169,5 +169,5 @@ pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
     let frames = header.frames().iter().take_while(complete).count() as u32;
     let bases = header.bases().iter().map(|base| base.diff_id).collect();
     let (bytes, bytes_total) = (partial.synced_bytes, header.patch_bytes());
-    Some(Part { patch: partial.patch_id, bases, frames, bytes, bytes_total })
+    Some(Part { patch: partial.patch_id, settings: header.settings_id(), bases, frames, bytes, bytes_total })
 }

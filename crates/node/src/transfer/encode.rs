@@ -11,6 +11,7 @@ use lighter_types::{Bytes, DiffId};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
+use crate::config::to_patch;
 use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
 /// Progress is told this often at most.
@@ -63,11 +64,7 @@ fn make(
         tracing::error!(%target, error = error_chain(error), "a patch could not be made");
         EncodeFailure::Local
     };
-    let settings = lighter_patch::Settings {
-        method: lighter_patch::Method::Delta(effort_of_patch(effort)),
-        memory_bytes_max: shared.config.limits.encode_memory_max.0,
-        ..lighter_patch::Settings::default()
-    };
+    let settings = shared.config.patch_settings(effort);
     let patch = lighter_patch::encode(&source(&target_layer), &sources, &settings, &progress)
         .map_err(|error| failed(&error))?;
     let used: Vec<DiffId> = patch.header.bases().iter().map(|base| base.diff_id).collect();
@@ -89,15 +86,7 @@ fn make(
 /// The effort of a patch that this node's encoder could have made, by the settings that its header names.
 pub fn effort_of(settings: u32) -> Option<Effort> {
     let of_patch = lighter_patch::Settings::effort_of(settings)?;
-    Effort::ALL.into_iter().find(|effort| effort_of_patch(*effort) == of_patch)
-}
-
-fn effort_of_patch(effort: Effort) -> lighter_patch::Effort {
-    match effort {
-        Effort::Fast => lighter_patch::Effort::Fast,
-        Effort::Default => lighter_patch::Effort::Default,
-        Effort::Max => lighter_patch::Effort::Max,
-    }
+    Effort::ALL.into_iter().find(|effort| to_patch(*effort) == of_patch)
 }
 
 fn open(layer: DiffId, shared: &Shared) -> Result<OpenLayer, EncodeFailure> {
