@@ -10,6 +10,13 @@ use crate::report::{Row, Section, median};
 
 /// What is promised of planning with 10,000 peers of 50 layers, in milliseconds.
 const PLANNING_MS: f64 = 5.0;
+/// What the example calls its cases.
+const CASES: [&str; 4] = [
+    "a layer held by as many as any other, by TLSH",
+    "a layer held by everybody, by TLSH",
+    "a layer held by as many as any other, by sketches",
+    "a layer held by everybody, by sketches",
+];
 
 pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
     if !process::is_there("cargo") {
@@ -23,7 +30,7 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
         process::output(&mut command)
     };
     let printed = (0..bencher.runs).map(|_| example()).collect::<Result<Vec<_>>>()?;
-    for case in ["a layer held by as many as any other", "a layer held by everybody"] {
+    for case in CASES {
         let of = |figure: &str| {
             let values = printed.iter().map(|text| value(text, case, figure)).collect::<Result<Vec<_>>>()?;
             Ok::<f64, anyhow::Error>(median(values))

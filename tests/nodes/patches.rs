@@ -145,6 +145,30 @@ fn a_release_crosses_as_a_patch_over_tcp() {
 }
 
 #[test]
+fn the_effort_follows_the_configuration_or_else_the_link() {
+    let cases = [
+        ("limits.encode_effort=fast", "effort=Fast"),
+        ("limits.encode_effort=default", "effort=Default"),
+        ("network.uplink_assumed=64 kbit/s", "effort=Max"),
+    ];
+    let (first, second) = releases();
+    for (setting, chosen) in cases {
+        let mut fleet = Fleet::create(2);
+        fleet.nodes[0].set(setting);
+        fleet.start();
+        let folder = fleet.folder.path();
+        fleet.nodes[1].import(folder, &first, "demo/app:1");
+        fleet.nodes[0].import(folder, &first, "demo/app:1");
+        fleet.nodes[0].import(folder, &second, "demo/app:2");
+        fleet.nodes[1].wait_holdings(&fleet.nodes[0].peer_id, 2);
+        fleet.nodes[1].pull("demo/app:2");
+        let log = fleet.nodes[0].log();
+        let made: Vec<&str> = log.lines().filter(|line| line.contains("made a patch")).collect();
+        assert!(made.len() == 1 && made[0].contains(chosen), "{setting}: {made:?}");
+    }
+}
+
+#[test]
 fn of_several_layers_only_those_that_are_missing_come() {
     let mut fleet = Fleet::create(2);
     fleet.start();

@@ -35,6 +35,9 @@ struct Known {
     holders: Vec<PeerId>,
 }
 
+/// A search among 10,000 peers takes about as long as a walk along so many of them.
+const WALK_SHARE: usize = 8;
+
 /// What is believed of one peer.
 #[derive(Debug, Default)]
 pub struct Peer {
@@ -131,6 +134,18 @@ impl Directory {
     /// The peers believed to hold a layer, in order.
     pub fn holders(&self, id: DiffId) -> &[PeerId] {
         self.known(id).map_or(&[], |known| &known.holders)
+    }
+
+    /// The peers believed to hold a layer, in order, with what is believed of them. All peers are walked along if many of
+    /// them are meant, which is faster than to search for each.
+    pub fn holding(&self, id: DiffId) -> impl Iterator<Item = (PeerId, &Peer)> {
+        let holders = self.holders(id);
+        let is_common = holders.len() > self.peers.len() / WALK_SHARE;
+        let (walked, searched) = if is_common { (holders, &[][..]) } else { (&[][..], holders) };
+        let mut wanted = walked.iter().peekable();
+        let walk = is_common.then(|| self.peers()).into_iter().flatten();
+        let walk = walk.filter(move |(peer, _)| wanted.next_if_eq(&peer).is_some());
+        walk.chain(searched.iter().filter_map(|&holder| Some((holder, self.peer(holder)?))))
     }
 
     /// Whether a connected peer is believed to hold a layer.

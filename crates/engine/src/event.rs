@@ -9,6 +9,7 @@ use lighter_wire::{Announcement, Answer, PatchRequest, Refusal, Request, SignedR
 use std::time::Duration;
 
 use crate::calibrations::Rule;
+use crate::effort::{Effort, Pace};
 use crate::report::Report;
 
 macro_rules! token {
@@ -58,6 +59,8 @@ pub enum Input {
         settings: u32,
         calibration: Calibration,
     },
+    /// How fast encoding was found to be in an earlier life of this node.
+    PaceHeld(Pace),
     /// Plans for these layers will be asked for: find out what they are made of.
     SketchesWanted(Vec<DiffId>),
     PeerConnected(PeerId),
@@ -79,6 +82,13 @@ pub enum Input {
         stream: StreamId,
         from: PeerId,
         request: PatchRequest,
+    },
+    /// So much of a patch went over the stream in this time. Sent once, before [`Input::StreamClosed`], of streams that
+    /// were served to their end.
+    StreamServed {
+        stream: StreamId,
+        bytes: Bytes,
+        took: Duration,
     },
     /// The stream is over: served to its end, or broken.
     StreamClosed(StreamId),
@@ -190,6 +200,8 @@ pub enum Effect {
         settings: u32,
         calibration: Calibration,
     },
+    /// Keep how fast encoding is for [`Input::PaceHeld`] of the next life.
+    KeepPace(Pace),
     /// Send [`Input::Tick`] at this moment or soon after. A later `WakeAt` takes its place.
     WakeAt(Moment),
 
@@ -207,6 +219,7 @@ pub enum Effect {
         encode: EncodeId,
         target: DiffId,
         bases: Vec<DiffId>,
+        effort: Effort,
     },
     /// Find out from the disk which layers the image has.
     ReadImage {
@@ -244,12 +257,16 @@ pub struct CachedPatch {
     pub bases: Vec<DiffId>,
     /// The whole file, header included.
     pub bytes: Bytes,
+    /// Of the encoder that made it; absent if it was another encoder than this node's.
+    pub effort: Option<Effort>,
 }
 
 /// How much of a patch is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub patch: PatchId,
+    /// Of the encoder that made it.
+    pub settings: u32,
     pub bases: Vec<DiffId>,
     /// Frames checked and on disk: 0 to this number, exclusive.
     pub frames: u32,

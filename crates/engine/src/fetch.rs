@@ -302,7 +302,7 @@ impl Fetcher {
         self.next_fetch += 1;
         self.fetches.insert(fetch, id);
         let part = self.parts.get(&id).filter(|part| plan.resumes(part));
-        let resume = part.map(|part| Resume { patch: part.patch, first_frame: part.frames });
+        let resume = part.map(|part| Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
         let bases = target.offer(id, &plan, part, context);
         let request = PatchRequest { target: id, bases, resume };
         context.effects.push(Effect::Fetch { fetch, from: plan.peer, request });

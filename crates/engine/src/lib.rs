@@ -8,6 +8,7 @@
 mod calibrations;
 mod context;
 mod directory;
+mod effort;
 mod event;
 mod fetch;
 mod flood;
@@ -27,6 +28,7 @@ use lighter_wire::{Announcement, Refusal};
 
 pub use calibrations::{Calibrations, Rule};
 pub use directory::{Directory, Peer};
+pub use effort::{Effort, EffortChoice, Pace, Undertaking};
 pub use event::{
     AskFailure, AskId, BlobFailure, CachedPatch, Effect, EncodeFailure, EncodeId, FetchFailure, FetchId, Fetched,
     ImageRead, Input, Offence, Part, PullId, QuestionId, StreamId, Wanted,
@@ -84,7 +86,20 @@ macro_rules! context {
     };
 }
 
-// Behind the macro that it uses.
+/// What plans are made from; a macro for the same reason.
+macro_rules! view {
+    ($engine:ident) => {
+        View {
+            own: &$engine.own,
+            directory: &$engine.directory,
+            sketches: &$engine.sketches,
+            calibrations: &$engine.calibrations,
+            settings: &$engine.settings,
+        }
+    };
+}
+
+// Behind the macros that it uses.
 mod questions;
 
 impl Engine {
@@ -119,6 +134,7 @@ impl Engine {
             Input::CalibrationHeld { rule, settings, calibration } => {
                 self.calibrations.hold(rule, settings, calibration);
             }
+            Input::PaceHeld(pace) => self.serve.pace_held(pace),
             Input::SketchesWanted(layers) => context!(self, now, effects).want_sketches(layers),
             Input::PeerConnected(peer) => self.connected(now, peer, effects),
             Input::PeerLost(peer) => self.directory.disconnected(peer),
@@ -126,11 +142,12 @@ impl Engine {
             Input::Asked { question, from, request } => self.asked(now, question, from, request, effects),
             Input::StreamOpened { stream, from, request } => {
                 if self.admits(now, from, effects) {
-                    self.serve.stream_opened(stream, from, &request, &self.own, &self.settings, effects);
+                    self.serve.stream_opened(stream, from, &request, view!(self), effects);
                 } else {
                     effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
                 }
             }
+            Input::StreamServed { stream, bytes, took } => self.serve.stream_served(stream, bytes, took, view!(self)),
             Input::StreamClosed(stream) => self.serve.stream_closed(stream),
             Input::EncodeProgress { encode, target_bytes_done } => {
                 self.serve.encode_progress(encode, target_bytes_done, effects);
@@ -176,14 +193,7 @@ impl Engine {
     /// All ways to get a layer now, the cheapest first, by prediction: no peer is asked.
     pub fn plans(&self, target: DiffId, now: Moment) -> Vec<Plan> {
         let excluded = |peer| self.is_cut_off(peer, now);
-        let view = View {
-            own: &self.own,
-            directory: &self.directory,
-            sketches: &self.sketches,
-            calibrations: &self.calibrations,
-            settings: &self.settings,
-        };
-        plans(target, view, &excluded, &[])
+        plans(target, view!(self), &excluded, &[])
     }
 
     /// Whether plans for a layer may get better soon: its sketch is on the way.
@@ -262,7 +272,7 @@ impl Engine {
         if let Err(EncodeFailure::LayerGone(layer)) = result {
             self.lose(now, layer);
         }
-        self.serve.encode_ended(encode, took, result.ok(), &self.settings, effects);
+        self.serve.encode_ended(encode, took, result.ok(), view!(self), effects);
     }
 
     fn pull_input(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {

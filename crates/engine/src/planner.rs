@@ -6,6 +6,7 @@
 //! users are short of uplink and not of processors. The rate of a peer outside the site is taken as the configured
 //! uplink's, or lower if transfers showed so: a link that happens to be fast is no reason to send more bytes.
 
+mod order;
 mod pool;
 
 use std::time::Duration;
@@ -18,7 +19,8 @@ use crate::directory::{Directory, Peer};
 use crate::holdings::Holdings;
 use crate::settings::Settings;
 use crate::sketches::Sketches;
-use pool::{Choice, Pool};
+use order::Order;
+use pool::Pool;
 
 /// What plans are made from.
 #[derive(Clone, Copy, Debug)]
@@ -127,10 +129,14 @@ pub(crate) fn spread(seed: u64, peer: PeerId) -> u64 {
     mixed ^ mixed >> 31
 }
 
+/// Whether a peer is behind the same uplink.
+pub fn is_of_site(peer: &Peer, settings: &Settings) -> bool {
+    settings.site.is_some() && peer.site() == settings.site.as_ref()
+}
+
 /// The rate at which a patch from this peer is expected to come.
 pub fn expected_rate(peer: &Peer, settings: &Settings) -> BytesPerSecond {
-    let same_site = settings.site.is_some() && peer.site() == settings.site.as_ref();
-    let assumed = if same_site { settings.site_rate } else { settings.uplink_rate };
+    let assumed = if is_of_site(peer, settings) { settings.site_rate } else { settings.uplink_rate };
     peer.rate().map_or(assumed, |measured| measured.min(assumed)).max(BytesPerSecond(1))
 }
 
@@ -139,32 +145,34 @@ pub fn expected_rate(peer: &Peer, settings: &Settings) -> BytesPerSecond {
 pub fn plans(target: DiffId, view: View<'_>, excluded: &dyn Fn(PeerId) -> bool, damaged: &[DiffId]) -> Vec<Plan> {
     let directory = view.directory;
     let Some(card) = directory.card(target) else { return Vec::new() };
-    let connected = directory.holders(target).iter().filter_map(|&id| Some((id, directory.peer(id)?)));
-    let sources: Vec<(PeerId, &Peer)> = connected.filter(|(id, peer)| peer.is_connected() && !excluded(*id)).collect();
+    let usable = |(id, peer): &(PeerId, &Peer)| peer.is_connected() && !excluded(*id);
+    let sources: Vec<(PeerId, &Peer)> = directory.holding(target).filter(usable).collect();
     if sources.is_empty() {
         return Vec::new();
     }
     let mut pool = Pool::new(card, view, &sources, damaged);
-    let whole = pool.whole();
-    let mut plans = Vec::with_capacity(2 * sources.len());
+    let mut order = Order::with_capacity(2 * sources.len());
     for (place, (id, peer)) in sources.iter().enumerate() {
-        let rate = expected_rate(peer, view.settings);
-        let plan = |Choice { bases, distance, forecast, bytes }: Choice| Plan {
-            peer: *id,
-            bases,
-            distance,
-            forecast,
+        let (rate, number) = (expected_rate(peer, view.settings), spread(view.settings.seed, *id));
+        for choice in pool.choose(place, peer).into_iter().chain([Pool::WHOLE]) {
+            order.add(place, number, (choice, pool.choice(choice)), rate);
+        }
+    }
+    let plan = |(place, kind): (usize, order::Kind)| {
+        let choice = pool.choice(kind.choice);
+        Plan {
+            peer: sources[place].0,
+            bases: choice.bases.clone(),
+            distance: choice.distance,
+            forecast: choice.forecast,
             quoted: None,
-            bytes,
-            transfer: bytes.at(rate),
+            bytes: choice.bytes,
+            transfer: kind.transfer,
             wait: Duration::ZERO,
             ready: None,
-        };
-        plans.extend(pool.choose(place, peer).map(plan));
-        plans.push(plan(whole.clone()));
-    }
-    plans.sort_by_cached_key(|plan| plan.rank(view.settings.seed));
-    plans
+        }
+    };
+    order.finish().map(plan).collect()
 }
 
 /// The bases to name in a request: those of the plan, then the next best that this node holds, which the provider may

@@ -7,6 +7,7 @@ use lighter_wire::{Answer, Refusal, Request};
 use crate::Engine;
 use crate::context::{Context, Purpose};
 use crate::event::{AskFailure, AskId, Effect, QuestionId};
+use crate::planner::View;
 
 impl Engine {
     pub(crate) fn asked(
@@ -30,7 +31,7 @@ impl Engine {
                 cards: self.own.told(),
             }),
             Request::Quote { target, bases } => {
-                self.serve.quote(target, &bases, &self.own).map_or_else(Answer::Refused, Answer::Quote)
+                self.serve.quote(from, target, &bases, view!(self)).map_or_else(Answer::Refused, Answer::Quote)
             }
             Request::Sketches(layers) => {
                 let sketch = |&layer: &DiffId| self.own.sketch(layer).map(Sketch::to_bytes);

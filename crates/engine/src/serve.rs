@@ -4,35 +4,42 @@
 //! smallest first, unless the sketches are sure of a smaller one. Otherwise it is made, once for all who want it (single
 //! flight), from those of the requester's bases that this node holds too and that help, in the requester's order: so all
 //! who are asked make the same patch.
+//!
+//! At which effort is decided when the encode begins (effort.rs). A cached patch is served whatever its effort; only if the
+//! effort is this module's to choose, and the requester would be done noticeably sooner with a patch that is yet to be
+//! made at a higher effort, is that made: so each set of bases is encoded at most once at each effort. Who has a part of a
+//! patch that is not here gets the same one: then it is made by the settings that the resume names.
+
+mod uploads;
+mod usable;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use lighter_similarity::{Prediction, keep_bases};
-use lighter_types::{Bytes, Card, DiffId, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId};
 use lighter_wire::{Offer, PatchRequest, Quote, Refusal, Resume};
 
+use crate::effort::{Effort, EffortChoice, Pace, Undertaking, is_later};
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
-use crate::holdings::Holdings;
+use crate::planner::View;
 use crate::settings::Settings;
-
-/// Target bytes a second that an encoder is taken to make until one was timed (measured: docs/PATCH.md, slowest pair).
-const ENCODE_RATE_FIRST: u64 = 2_000_000;
+use uploads::Uploads;
+use usable::Usable;
 
 /// The serving side.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Serve {
     cache: BTreeMap<PatchId, CachedPatch>,
     by_target: BTreeMap<DiffId, Vec<PatchId>>,
-    /// The patch that was made for a target and bases: it may read from fewer of them.
-    made: BTreeMap<(DiffId, Vec<DiffId>), PatchId>,
+    /// The patch that was made for a target and bases, and at which effort last. It may read from fewer of them.
+    made: BTreeMap<(DiffId, Vec<DiffId>), (PatchId, Effort)>,
     streams: BTreeMap<StreamId, Stream>,
     jobs: BTreeMap<EncodeId, Job>,
     queue: VecDeque<EncodeId>,
     running: usize,
     next_encode: u64,
-    /// Target bytes a second of the encoder.
-    encode_rate: u64,
+    pace: Pace,
+    uploads: Uploads,
     stopping: bool,
 }
 
@@ -40,6 +47,8 @@ pub struct Serve {
 struct Stream {
     from: PeerId,
     resume: Option<Resume>,
+    /// Whether a patch goes over it, or nothing yet.
+    is_served: bool,
 }
 
 #[derive(Debug)]
@@ -47,25 +56,15 @@ struct Job {
     target: DiffId,
     bases: Vec<DiffId>,
     tar_bytes: Bytes,
+    /// Of the patch, as it would be at the default effort.
+    bytes: Bytes,
+    /// Below it, there is a patch already.
+    least: Effort,
+    /// Of a patch that somebody has a part of.
+    resumed: Option<Effort>,
     waiting: Vec<StreamId>,
-    running: bool,
-}
-
-impl Default for Serve {
-    fn default() -> Self {
-        Self {
-            cache: BTreeMap::new(),
-            by_target: BTreeMap::new(),
-            made: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            jobs: BTreeMap::new(),
-            queue: VecDeque::new(),
-            running: 0,
-            next_encode: 0,
-            encode_rate: ENCODE_RATE_FIRST,
-            stopping: false,
-        }
-    }
+    /// Set when it begins.
+    running: Option<Effort>,
 }
 
 impl Serve {
@@ -79,7 +78,7 @@ impl Serve {
 
     pub fn patch_gone(&mut self, patch: PatchId) {
         let Some(gone) = self.cache.remove(&patch) else { return };
-        self.made.retain(|(target, _), made| *target != gone.target || *made != patch);
+        self.made.retain(|(target, _), (made, _)| *target != gone.target || *made != patch);
         if let Some(patches) = self.by_target.get_mut(&gone.target) {
             patches.retain(|&other| other != patch);
             if patches.is_empty() {
@@ -88,22 +87,34 @@ impl Serve {
         }
     }
 
-    /// What a patch of `target` would cost somebody who holds `bases`.
-    pub fn quote(&self, target: DiffId, bases: &[DiffId], own: &Holdings) -> Result<Quote, Refusal> {
+    /// What was learned in an earlier life.
+    pub fn pace_held(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
+    /// What a patch of `target` would cost a peer that holds `bases`.
+    pub fn quote(&self, from: PeerId, target: DiffId, bases: &[DiffId], view: View<'_>) -> Result<Quote, Refusal> {
         if self.stopping {
             return Err(Refusal::Stopping);
         }
-        let card = own.card(target).ok_or(Refusal::NotHeld)?;
-        let usable = Usable::new(card, bases, own);
-        if let Some(cached) = self.cached(target, bases, &usable) {
-            let offer = Offer::Ready { patch: cached.patch, bytes: cached.bytes };
-            return Ok(Quote { offer, bases: cached.bases.clone(), wait: Duration::ZERO });
-        }
-        let Usable { bases, prediction, .. } = usable;
+        let card = view.own.card(target).ok_or(Refusal::NotHeld)?;
+        let usable = Usable::new(card, bases, view.own);
+        let cached = self.cached(target, bases, &usable);
+        let job = match cached {
+            None => Job::new(card, &usable),
+            Some(cached) => match self.improvement(cached, from, card, &usable, view) {
+                Some(job) => job,
+                None => {
+                    let offer = Offer::Ready { patch: cached.patch, bytes: cached.bytes };
+                    return Ok(Quote { offer, bases: cached.bases.clone(), wait: Duration::ZERO });
+                }
+            },
+        };
         // A patch that is being made for somebody else is not made twice.
-        let others = self.jobs.values().filter(|job| job.target != target || job.bases != bases);
-        let wait = self.encode_time(others.map(|job| job.tar_bytes).sum::<Bytes>() + card.tar_bytes);
-        Ok(Quote { offer: Offer::Predicted { bytes: prediction.bytes }, bases, wait })
+        let others = self.jobs.values().filter(|other| !other.is_same(&job));
+        let before: Duration = others.map(|other| self.encoding(other, view)).sum();
+        let wait = before + self.encoding(&job, view);
+        Ok(Quote { offer: Offer::Predicted { bytes: usable.prediction.bytes }, bases: usable.bases, wait })
     }
 
     pub fn stream_opened(
@@ -111,13 +122,22 @@ impl Serve {
         stream: StreamId,
         from: PeerId,
         request: &PatchRequest,
-        own: &Holdings,
-        settings: &Settings,
+        view: View<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        if let Err(refusal) = self.admit(stream, from, request, own, settings, effects) {
+        if let Err(refusal) = self.admit(stream, from, request, view, effects) {
             effects.push(Effect::Refuse { stream, refusal });
         }
+    }
+
+    /// A patch went over a stream to its end: that tells what the link carries.
+    pub fn stream_served(&mut self, stream: StreamId, bytes: Bytes, took: Duration, view: View<'_>) {
+        let Some(served) = self.streams.get(&stream) else { return };
+        let near = |peer: PeerId| uploads::is_near(peer, view);
+        let side = near(served.from);
+        let sharing = self.streams.values().filter(|other| other.is_served && near(other.from) == side).count();
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.uploads.learn(served.from, bytes, millis, sharing as u64, view);
     }
 
     /// The waiting streams lose one of them; work that nobody waits for any more goes on if it runs (its result is
@@ -127,43 +147,41 @@ impl Serve {
         for job in self.jobs.values_mut() {
             job.waiting.retain(|&waiting| waiting != stream);
         }
-        self.jobs.retain(|_, job| job.running || !job.waiting.is_empty());
+        self.jobs.retain(|_, job| job.running.is_some() || !job.waiting.is_empty());
         self.queue.retain(|id| self.jobs.contains_key(id));
     }
 
     /// Those who wait for a patch that is not begun are told too: the queue moves.
     pub fn encode_progress(&self, encode: EncodeId, done: Bytes, effects: &mut Vec<Effect>) {
-        for (&id, job) in self.jobs.iter().filter(|(id, job)| **id == encode || !job.running) {
+        for (&id, job) in self.jobs.iter().filter(|(id, job)| **id == encode || job.running.is_none()) {
             let target_bytes_done = if id == encode { done } else { Bytes::ZERO };
             effects.extend(job.waiting.iter().map(|&stream| Effect::Working { stream, target_bytes_done }));
         }
     }
 
-    /// `patch` is `None` if it could not be made.
+    /// `patch` is `None` if it could not be made: then a larger one from the same bases does, if there is one.
     pub fn encode_ended(
         &mut self,
         encode: EncodeId,
         took: Duration,
         patch: Option<CachedPatch>,
-        settings: &Settings,
+        view: View<'_>,
         effects: &mut Vec<Effect>,
     ) {
         let Some(job) = self.jobs.remove(&encode) else { return };
         self.running -= 1;
-        if let Some(patch) = patch {
-            self.learn_rate(job.tar_bytes, took);
-            self.patch_held(patch.clone());
-            if patch.bases != job.bases && self.cache.contains_key(&patch.patch) {
-                self.made.insert((job.target, job.bases), patch.patch);
-            }
-            for stream in job.waiting {
-                self.serve(stream, &patch, effects);
-            }
-        } else {
-            let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Failed };
-            effects.extend(job.waiting.into_iter().map(refuse));
+        if let Some(patch) = &patch {
+            self.learn_pace(&job, patch, took, effects);
+            self.keep_made(&job, patch);
         }
-        self.start_queued(settings, effects);
+        match self.of(job.target, &job.bases).cloned().or(patch) {
+            Some(patch) => job.waiting.into_iter().for_each(|stream| self.serve(stream, &patch, effects)),
+            None => {
+                let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Failed };
+                effects.extend(job.waiting.into_iter().map(refuse));
+            }
+        }
+        self.start_queued(view, effects);
     }
 
     pub fn stop(&mut self, effects: &mut Vec<Effect>) {
@@ -172,7 +190,7 @@ impl Serve {
             let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Stopping };
             effects.extend(job.waiting.drain(..).map(refuse));
         }
-        self.jobs.retain(|_, job| job.running);
+        self.jobs.retain(|_, job| job.running.is_some());
         self.queue.clear();
     }
 
@@ -181,63 +199,125 @@ impl Serve {
         stream: StreamId,
         from: PeerId,
         request: &PatchRequest,
-        own: &Holdings,
-        settings: &Settings,
+        view: View<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         if self.stopping {
             return Err(Refusal::Stopping);
         }
+        let settings = view.settings;
         let of_peer = self.streams.values().filter(|stream| stream.from == from).count();
         if self.streams.len() >= settings.streams_max || of_peer >= settings.streams_per_peer_max {
             return Err(Refusal::Busy);
         }
-        let card = *own.card(request.target).ok_or(Refusal::NotHeld)?;
+        let card = view.own.card(request.target).ok_or(Refusal::NotHeld)?;
         let resumed = request.resume.and_then(|resume| self.cache.get(&resume.patch));
         let resumed = resumed.filter(|patch| patch.target == request.target);
-        let usable = Usable::new(&card, &request.bases, own);
-        if let Some(patch) = resumed.or_else(|| self.cached(request.target, &request.bases, &usable)).cloned() {
-            self.streams.insert(stream, Stream { from, resume: request.resume });
+        let usable = Usable::new(card, &request.bases, view.own);
+        let cached = self.cached(request.target, &request.bases, &usable);
+        let better = cached.and_then(|cached| self.improvement(cached, from, card, &usable, view));
+        let ready = resumed.or(cached.filter(|_| better.is_none())).cloned();
+        let admitted = Stream { from, resume: request.resume, is_served: false };
+        if let Some(patch) = ready {
+            self.streams.insert(stream, admitted);
             self.serve(stream, &patch, effects);
             return Ok(());
         }
-        let bases = usable.bases;
-        let same = self.jobs.iter().find(|(_, job)| job.target == request.target && job.bases == bases);
-        let encode = if let Some((&encode, _)) = same {
-            encode
-        } else {
-            if self.queue.len() >= Settings::ENCODES_QUEUED_MAX {
-                return Err(Refusal::Busy);
-            }
-            let encode = EncodeId(self.next_encode);
-            self.next_encode += 1;
-            let job =
-                Job { target: request.target, bases, tar_bytes: card.tar_bytes, waiting: Vec::new(), running: false };
-            self.jobs.insert(encode, job);
-            self.queue.push_back(encode);
-            encode
-        };
-        self.streams.insert(stream, Stream { from, resume: request.resume });
+        let resumed = request.resume.and_then(|resume| settings.effort_of(resume.settings));
+        let job = Job { resumed, ..better.unwrap_or_else(|| Job::new(card, &usable)) };
+        let encode = self.enqueue(job)?;
+        self.streams.insert(stream, admitted);
         if let Some(job) = self.jobs.get_mut(&encode) {
             job.waiting.push(stream);
         }
         effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
-        self.start_queued(settings, effects);
+        self.start_queued(view, effects);
         Ok(())
     }
 
-    fn start_queued(&mut self, settings: &Settings, effects: &mut Vec<Effect>) {
-        while self.running < settings.encodes_max {
+    /// The encode that makes this, which may be under way already.
+    fn enqueue(&mut self, job: Job) -> Result<EncodeId, Refusal> {
+        if let Some((&encode, _)) = self.jobs.iter().find(|(_, other)| other.is_same(&job)) {
+            return Ok(encode);
+        }
+        if self.queue.len() >= Settings::ENCODES_QUEUED_MAX {
+            return Err(Refusal::Busy);
+        }
+        let encode = EncodeId(self.next_encode);
+        self.next_encode += 1;
+        self.jobs.insert(encode, job);
+        self.queue.push_back(encode);
+        Ok(encode)
+    }
+
+    fn start_queued(&mut self, view: View<'_>, effects: &mut Vec<Effect>) {
+        while self.running < view.settings.encodes_max {
             let Some(encode) = self.queue.pop_front() else { return };
-            let Some(job) = self.jobs.get_mut(&encode) else { continue };
-            job.running = true;
+            let Some(job) = self.jobs.get(&encode) else { continue };
+            let effort = self.effort(job, view);
+            effects.push(Effect::Encode { encode, target: job.target, bases: job.bases.clone(), effort });
+            if let Some(job) = self.jobs.get_mut(&encode) {
+                job.running = Some(effort);
+            }
             self.running += 1;
-            effects.push(Effect::Encode { encode, target: job.target, bases: job.bases.clone() });
         }
     }
 
-    fn serve(&self, stream: StreamId, patch: &CachedPatch, effects: &mut Vec<Effect>) {
-        let Some(waiting) = self.streams.get(&stream) else { return };
+    /// The effort that a job runs at, or would if it began now. What somebody has a part of is made again as it was.
+    fn effort(&self, job: &Job, view: View<'_>) -> Effort {
+        let choice = view.settings.effort;
+        let resumed = job.resumed.filter(|effort| choice == EffortChoice::Auto && *effort >= job.least);
+        let choose = || choice.choose(&self.undertaking(job, None, view), self.pace, job.least);
+        job.running.or(resumed).unwrap_or_else(choose)
+    }
+
+    fn encoding(&self, job: &Job, view: View<'_>) -> Duration {
+        self.undertaking(job, None, view).encoding(self.effort(job, view), self.pace)
+    }
+
+    /// A job for all who wait for it, and `for_one` more.
+    fn undertaking(&self, job: &Job, for_one: Option<PeerId>, view: View<'_>) -> Undertaking {
+        let waiting = job.waiting.iter().filter_map(|stream| Some(self.streams.get(stream)?.from));
+        let waiting: Vec<PeerId> = waiting.chain(for_one).collect();
+        let receivers = self.uploads.receivers(job.target, &job.bases, &waiting, view);
+        let queued = self.queue.iter().filter_map(|other| self.jobs.get(other)).filter(|other| !other.is_same(job));
+        Undertaking {
+            bytes: job.bytes,
+            tar_bytes: job.tar_bytes,
+            rate: receivers.rate,
+            receivers: receivers.count,
+            waiting: queued.count() as u64 / view.settings.encodes_max.max(1) as u64,
+        }
+    }
+
+    /// The job that makes a smaller patch from the same bases than the cached one, if a peer is done sooner with it than
+    /// with what is there.
+    fn improvement(
+        &self,
+        cached: &CachedPatch,
+        from: PeerId,
+        card: &Card,
+        usable: &Usable,
+        view: View<'_>,
+    ) -> Option<Job> {
+        let (effort, is_full) = (cached.effort?, self.queue.len() >= Settings::ENCODES_QUEUED_MAX);
+        let made = self.made.get(&(cached.target, usable.bases.clone()));
+        let is_of_these = cached.bases == usable.bases || made.is_some_and(|(patch, _)| *patch == cached.patch);
+        if view.settings.effort != EffortChoice::Auto || !is_of_these || is_full {
+            return None;
+        }
+        let tried = made.map_or(effort, |(_, tried)| effort.max(*tried));
+        let least = Effort::ALL.into_iter().find(|other| *other > tried)?;
+        let job = Job { bytes: effort.to_default(cached.bytes), least, ..Job::new(card, usable) };
+        let undertaking = self.undertaking(&job, Some(from), view);
+        let best = EffortChoice::Auto.choose(&undertaking, self.pace, least);
+        let now = undertaking.receiving(effort, cached.bytes, self.pace);
+        is_later(now, undertaking.until_done(best, self.pace)).then_some(job)
+    }
+
+    fn serve(&mut self, stream: StreamId, patch: &CachedPatch, effects: &mut Vec<Effect>) {
+        let Some(waiting) = self.streams.get_mut(&stream) else { return };
+        waiting.is_served = true;
         let resume = waiting.resume.filter(|resume| resume.patch == patch.patch);
         let first_frame = resume.map_or(0, |resume| resume.first_frame);
         effects.push(Effect::Serve { stream, patch: patch.patch, first_frame });
@@ -246,8 +326,8 @@ impl Serve {
     /// The smallest cached patch of `target` that somebody with `bases` can apply. The whole layer does for anybody, but
     /// is not given to somebody for whom a smaller patch can be made, unless it is what came out when that was tried.
     fn cached(&self, target: DiffId, bases: &[DiffId], usable: &Usable) -> Option<&CachedPatch> {
-        let made = self.made.get(&(target, usable.bases.clone()));
-        if let Some(made) = made.and_then(|patch| self.cache.get(patch)) {
+        let made = self.made.get(&(target, usable.bases.clone())).and_then(|(patch, _)| self.cache.get(patch));
+        if let Some(made) = made.filter(|made| made.bases != usable.bases) {
             return Some(made);
         }
         let patches = self.by_target.get(&target)?.iter().filter_map(|patch| self.cache.get(patch));
@@ -258,40 +338,49 @@ impl Serve {
             .min_by_key(|patch| (patch.bytes, patch.patch))
     }
 
-    /// Small layers tell more of what it takes to start an encoder than of its rate.
-    fn learn_rate(&mut self, tar_bytes: Bytes, took: Duration) {
-        if tar_bytes >= Bytes::MIB {
-            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-            self.encode_rate = (self.encode_rate + tar_bytes.0.saturating_mul(1000) / millis) / 2;
+    /// The smallest cached patch that these bases give.
+    fn of(&self, target: DiffId, bases: &[DiffId]) -> Option<&CachedPatch> {
+        let patches = self.by_target.get(&target)?.iter().filter_map(|patch| self.cache.get(patch));
+        let made = self.made.get(&(target, bases.to_vec())).and_then(|(patch, _)| self.cache.get(patch));
+        patches.filter(|patch| patch.bases == bases).chain(made).min_by_key(|patch| (patch.bytes, patch.patch))
+    }
+
+    /// Takes in what a job made, and remembers the smaller of it and of what the same bases gave before.
+    fn keep_made(&mut self, job: &Job, patch: &CachedPatch) {
+        self.patch_held(patch.clone());
+        let Some(effort) = job.running.filter(|_| self.cache.contains_key(&patch.patch)) else { return };
+        let smallest =
+            self.of(job.target, &job.bases).filter(|other| other.bytes < patch.bytes).map(|other| other.patch);
+        self.made.insert((job.target, job.bases.clone()), (smallest.unwrap_or(patch.patch), effort));
+    }
+
+    /// Small layers tell more of what it takes to start an encoder than of its pace.
+    fn learn_pace(&mut self, job: &Job, patch: &CachedPatch, took: Duration, effects: &mut Vec<Effect>) {
+        let Some(effort) = job.running.filter(|_| job.tar_bytes >= Bytes::MIB) else { return };
+        let (bytes, tar_bytes) = (effort.to_default(patch.bytes), job.tar_bytes);
+        let undertaking = Undertaking { bytes, tar_bytes, rate: BytesPerSecond(1), receivers: 1, waiting: 0 };
+        self.pace.learn(&undertaking, effort, took);
+        effects.push(Effect::KeepPace(self.pace));
+    }
+}
+
+impl Job {
+    fn new(card: &Card, usable: &Usable) -> Self {
+        Self {
+            target: card.diff_id,
+            bases: usable.bases.clone(),
+            tar_bytes: card.tar_bytes,
+            bytes: usable.prediction.bytes,
+            least: Effort::Fast,
+            resumed: None,
+            waiting: Vec::new(),
+            running: None,
         }
     }
 
-    fn encode_time(&self, target_bytes: Bytes) -> Duration {
-        Duration::from_millis(target_bytes.0.saturating_mul(1000) / self.encode_rate.max(1))
-    }
-}
-
-/// Those of the requester's bases that a patch made here reads from.
-struct Usable {
-    bases: Vec<DiffId>,
-    prediction: Prediction,
-    by_sketch: bool,
-}
-
-impl Usable {
-    fn new(target: &Card, offered: &[DiffId], own: &Holdings) -> Self {
-        let sketch = own.sketch(target.diff_id);
-        let held: Vec<_> = offered.iter().filter_map(|&base| Some((own.card(base)?, own.sketch(base)))).collect();
-        let kept = keep_bases(target, sketch, &held, Settings::PATCH_BASES_MAX);
-        let bases = kept.indices.iter().map(|&index| held[index].0.diff_id).collect();
-        Self { bases, prediction: kept.prediction, by_sketch: sketch.is_some() }
-    }
-
-    /// Whether the patch will have fewer bytes even if the prediction is as far off as is to be expected. Cards alone
-    /// are never that sure.
-    fn is_surely_under(&self, bytes: Bytes) -> bool {
-        let Prediction { bytes: predicted, sure } = self.prediction;
-        self.by_sketch && predicted + Bytes(predicted.times(sure.0.into()).0 / 1024) < bytes
+    /// Whether both make a patch of one target from the same bases.
+    fn is_same(&self, other: &Self) -> bool {
+        self.target == other.target && self.bases == other.bases
     }
 }
 

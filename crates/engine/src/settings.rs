@@ -5,6 +5,8 @@ use std::time::Duration;
 use lighter_types::{BytesPerSecond, SiteName};
 use lighter_wire::Incarnation;
 
+use crate::effort::{Effort, EffortChoice};
+
 /// What the engine needs to know of its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -16,6 +18,12 @@ pub struct Settings {
     pub announce_interval: Duration,
     /// The rate assumed of a peer outside the site until transfers show a lower one.
     pub uplink_rate: BytesPerSecond,
+    /// The most that this node may send; absent without a cap. What an effort is chosen by until uploads were measured.
+    pub upload_max: Option<BytesPerSecond>,
+    /// At which effort patches are made.
+    pub effort: EffortChoice,
+    /// The number that stands for the encoder's settings at each effort, in patches and resumes: fast, default, max.
+    pub encoder_ids: [u32; 3],
     /// The rate assumed of a peer of the same site.
     pub site_rate: BytesPerSecond,
     /// A fetch that gets less than [`Settings::STALL_BYTES`] in this time is stopped and goes on elsewhere.
@@ -106,6 +114,13 @@ impl Settings {
     pub const CALIBRATIONS_MAX: usize = 16;
 }
 
+impl Settings {
+    /// The effort at which this node's encoder makes the patches whose settings have this number.
+    pub fn effort_of(&self, id: u32) -> Option<Effort> {
+        Effort::ALL.into_iter().zip(self.encoder_ids).find(|(_, of)| *of == id).map(|(effort, _)| effort)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -114,6 +129,9 @@ impl Default for Settings {
             site: None,
             announce_interval: Duration::from_secs(60),
             uplink_rate: BytesPerSecond(1_250_000),
+            upload_max: None,
+            effort: EffortChoice::Auto,
+            encoder_ids: [1, 2, 3],
             site_rate: BytesPerSecond(125_000_000),
             stall_timeout: Duration::from_secs(20),
             patience: Duration::from_secs(30),

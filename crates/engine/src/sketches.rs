@@ -157,7 +157,7 @@ impl Context<'_> {
         if asked.len() >= Settings::SKETCH_ASKS_MAX {
             return None;
         }
-        let holders = self.directory.holders(layer).iter().filter_map(|&id| Some((id, self.directory.peer(id)?)));
+        let holders = self.directory.holding(layer);
         let usable = |id: &PeerId, peer: &Peer| peer.is_connected() && !self.is_cut_off(*id) && !asked.contains(id);
         let cost = |(id, peer): &(PeerId, &Peer)| {
             (Reverse(expected_rate(peer, self.settings)), spread(self.settings.seed, *id), *id)

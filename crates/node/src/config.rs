@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use lighter_engine::Settings;
+use lighter_engine::{Effort, EffortChoice, Settings};
 use lighter_types::{BytesPerSecond, PeerId, SiteName};
 use lighter_wire::Incarnation;
 use serde::{Deserialize, Serialize};
@@ -83,11 +83,34 @@ pub struct Store {
 pub struct Limits {
     pub fetches_max: usize,
     pub encodes_max: usize,
+    pub encode_effort: EncodeEffort,
     pub encode_memory_max: Size,
     pub streams_max: usize,
     pub streams_per_peer_max: usize,
     pub peers_max: usize,
     pub imports_max: usize,
+}
+
+/// At which effort patches are made for peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodeEffort {
+    Fast,
+    Default,
+    Max,
+    /// By link, receivers and queue, for each patch.
+    Auto,
+}
+
+impl From<EncodeEffort> for EffortChoice {
+    fn from(effort: EncodeEffort) -> Self {
+        match effort {
+            EncodeEffort::Fast => Self::Always(Effort::Fast),
+            EncodeEffort::Default => Self::Always(Effort::Default),
+            EncodeEffort::Max => Self::Always(Effort::Max),
+            EncodeEffort::Auto => Self::Auto,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +180,7 @@ impl Default for Limits {
         Self {
             fetches_max: engine.fetches_max,
             encodes_max: engine.encodes_max,
+            encode_effort: EncodeEffort::Auto,
             encode_memory_max: Size(lighter_patch::Settings::default().memory_bytes_max),
             streams_max: engine.streams_max,
             streams_per_peer_max: engine.streams_per_peer_max,
@@ -211,10 +235,22 @@ impl Config {
             cut_off: seconds(self.timing.cut_off_s),
             fetches_max: self.limits.fetches_max,
             encodes_max: self.limits.encodes_max,
+            effort: self.limits.encode_effort.into(),
+            upload_max: self.network.upload_max.0,
+            encoder_ids: Effort::ALL.map(|effort| self.patch_settings(effort).id()),
             streams_max: self.limits.streams_max,
             streams_per_peer_max: self.limits.streams_per_peer_max,
             peers_max: self.limits.peers_max,
             ..defaults
+        }
+    }
+
+    /// By which patches are made at this effort.
+    pub fn patch_settings(&self, effort: Effort) -> lighter_patch::Settings {
+        lighter_patch::Settings {
+            method: lighter_patch::Method::Delta(to_patch(effort)),
+            memory_bytes_max: self.limits.encode_memory_max.0,
+            ..lighter_patch::Settings::default()
         }
     }
 
@@ -254,6 +290,15 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+/// The encoder's name of an effort.
+pub fn to_patch(effort: Effort) -> lighter_patch::Effort {
+    match effort {
+        Effort::Fast => lighter_patch::Effort::Fast,
+        Effort::Default => lighter_patch::Effort::Default,
+        Effort::Max => lighter_patch::Effort::Max,
     }
 }
 

@@ -27,7 +27,7 @@ use crate::event::{Command, Event, Order};
 use crate::network::Behaviour;
 use crate::predictions;
 use crate::shared::Shared;
-use crate::transfer::serve;
+use crate::transfer::{effort_of, serve};
 use network::Dialer;
 use pulls::{RunningPull, WaitingPlan};
 
@@ -132,8 +132,8 @@ impl Driver {
             self.step(Input::LayerHeld { card, sketch });
         }
         for patch in store.patches() {
-            let (target, bases) = (patch.key.target, patch.key.bases);
-            let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes };
+            let (target, bases, effort) = (patch.key.target, patch.key.bases, effort_of(patch.key.settings));
+            let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes, effort };
             self.step(Input::PatchHeld(held));
         }
         for partial in store.partial_patches() {
@@ -143,6 +143,9 @@ impl Driver {
         }
         for (rule, settings, calibration) in predictions::kept(&store) {
             self.step(Input::CalibrationHeld { rule, settings, calibration });
+        }
+        if let Some(pace) = predictions::kept_pace(&store) {
+            self.step(Input::PaceHeld(pace));
         }
         for image in pulls::unfinished(&store) {
             match pulls::wanted(&store, &image) {

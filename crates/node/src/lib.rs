@@ -73,13 +73,9 @@ impl Node {
         }
         let admin = admin::Admin::bind(&config).await?;
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);
-        let patch_settings = lighter_patch::Settings {
-            memory_bytes_max: config.limits.encode_memory_max.0,
-            ..lighter_patch::Settings::default()
-        };
         let started = Instant::now();
         let engine = engine(&config, &identity);
-        let shared = Arc::new(Shared { config, identity, store, accountant, patch_settings, events, started });
+        let shared = Arc::new(Shared { config, identity, store, accountant, events, started });
         let driver = Driver::new(shared.clone(), engine, swarm, waiting);
         Ok(Self { driver, admin, shared })
     }

@@ -1,14 +1,15 @@
-//! What predictions of patch bytes rest on, on disk: sketches beside their layers, and calibrations as node state, a row
-//! of 12 bytes for each rule and each setting of an encoder.
+//! What predictions rest on, on disk: sketches beside their layers; as node state calibrations, a row of 12 bytes for each
+//! rule and each setting of an encoder, and the pace of encoding, a row of 4.
 //!
 //! What cannot be read is as good as not there: plans are then made by what is left.
 
-use lighter_engine::{Rule, Settings};
+use lighter_engine::{Pace, Rule, Settings};
 use lighter_similarity::{Calibration, Sketch};
 use lighter_store::{Store, StoreError};
 use lighter_types::DiffId;
 
 const STATE_PREFIX: &str = "calibration/";
+const PACE: &[u8] = b"pace";
 const RULES: [(Rule, &str); 3] = [(Rule::Tlsh, "tlsh"), (Rule::Sketch, "sketch"), (Rule::Quote, "quote")];
 
 /// The sketch that is kept of a held layer.
@@ -35,6 +36,20 @@ pub fn keep(store: &Store, rule: Rule, settings: u32, calibration: &Calibration)
         store.delete_state(other)?;
     }
     store.put_state(key.as_bytes(), &calibration.to_parts().map(u32::to_le_bytes).concat())
+}
+
+/// How fast encoding was found to be.
+pub fn kept_pace(store: &Store) -> Option<Pace> {
+    let value = store.state(PACE).ok()??;
+    Pace::from_part(u32::from_le_bytes(value.try_into().ok()?))
+}
+
+/// Keeps it over what was kept before.
+///
+/// # Errors
+/// Those of the store's index.
+pub fn keep_pace(store: &Store, pace: Pace) -> Result<(), StoreError> {
+    store.put_state(PACE, &pace.to_part().to_le_bytes())
 }
 
 fn key(rule: Rule, settings: u32) -> String {
@@ -68,6 +83,12 @@ mod tests {
         store.put_state(b"calibration/sketch/8", &[0; 12]).unwrap();
         store.put_state(b"calibration/other/8", &[1; 12]).unwrap();
         assert_eq!(kept(&store), [(Rule::Sketch, 7, calibration)], "the others cannot be");
+        assert_eq!(kept_pace(&store), None);
+        let pace = Pace::from_part(2000).unwrap();
+        keep_pace(&store, pace).unwrap();
+        assert_eq!(kept_pace(&store), Some(pace));
+        store.put_state(PACE, b"no").unwrap();
+        assert_eq!(kept_pace(&store), None);
         for settings in 0..99 {
             keep(&store, Rule::Quote, settings, &calibration).unwrap();
         }

@@ -22,7 +22,6 @@ pub struct Shared {
     pub identity: Identity,
     pub store: Store,
     pub accountant: Accountant,
-    pub patch_settings: lighter_patch::Settings,
     /// Into the task that owns the engine.
     pub events: mpsc::Sender<Event>,
     pub started: Instant,

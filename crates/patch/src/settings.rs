@@ -62,13 +62,15 @@ impl Settings {
     /// A number for everything in the settings that changes a patch, and for the encoder's version: the third part of a
     /// patch-cache key, after the target and the bases. Memory counts by the window that it gives; threads do not.
     pub fn id(&self) -> u32 {
-        let method = match self.method {
-            Method::Vcdiff => 0,
-            Method::Delta(Effort::Fast) => 1,
-            Method::Delta(Effort::Default) => 2,
-            Method::Delta(Effort::Max) => 3,
-        };
-        ENCODER_VERSION << 24 | method << 16 | self.window_bytes().trailing_zeros()
+        ENCODER_VERSION << 24 | method_number(self.method) << 16 | self.window_bytes().trailing_zeros()
+    }
+
+    /// The effort of a patch of this encoder whose settings have this [`Settings::id`]; `None` for VCDIFF, and for another
+    /// version of the encoder.
+    pub fn effort_of(id: u32) -> Option<Effort> {
+        let efforts = [Effort::Fast, Effort::Default, Effort::Max];
+        let is_of = |effort: &Effort| id >> 16 == ENCODER_VERSION << 8 | method_number(Method::Delta(*effort));
+        efforts.into_iter().find(is_of)
     }
 
     /// Largest part of a base that is indexed at once: a power of two.
@@ -99,6 +101,15 @@ impl Settings {
     }
 }
 
+fn method_number(method: Method) -> u32 {
+    match method {
+        Method::Vcdiff => 0,
+        Method::Delta(Effort::Fast) => 1,
+        Method::Delta(Effort::Default) => 2,
+        Method::Delta(Effort::Max) => 3,
+    }
+}
+
 /// Half a window, so that a window of a larger base has a quarter to spare on both sides of a segment.
 fn segment_bytes(window_bytes: u64) -> u64 {
     SEGMENT_BYTES_MAX.min(window_bytes / 2)
@@ -117,6 +128,16 @@ mod tests {
         assert_ne!(Settings { memory_bytes_max: Bytes(640 << 20), ..settings.clone() }.id(), settings.id());
         assert_ne!(Settings { method: Method::Vcdiff, ..settings.clone() }.id(), settings.id());
         assert_ne!(Settings { method: Method::Delta(Effort::Max), ..settings.clone() }.id(), settings.id());
+    }
+
+    #[test]
+    fn the_id_tells_the_effort() {
+        let id = |method| Settings { method, ..Settings::default() }.id();
+        for effort in [Effort::Fast, Effort::Default, Effort::Max] {
+            assert_eq!(Settings::effort_of(id(Method::Delta(effort))), Some(effort));
+        }
+        assert_eq!(Settings::effort_of(id(Method::Vcdiff)), None);
+        assert_eq!(Settings::effort_of(Settings::default().id() + (1 << 24)), None);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Resume {
     pub patch: PatchId,
     /// The first frame that is missing.
     pub first_frame: u32,
+    /// Of the encoder, as the patch's header names them: by them the same patch can be made again.
+    pub settings: u32,
 }
 
 /// What the provider says before the patch.
@@ -53,10 +55,10 @@ pub enum PatchReplyLayout {
 impl Message for PatchRequest {
     const NAME: &'static str = "patch request";
     const BYTES_MAX: usize = 1024;
-    type Layout = ([u8; 32], Vec<[u8; 32]>, Option<([u8; 32], u32)>);
+    type Layout = ([u8; 32], Vec<[u8; 32]>, Option<([u8; 32], u32, u32)>);
 
     fn to_layout(&self) -> Self::Layout {
-        let resume = self.resume.map(|resume| (*resume.patch.as_bytes(), resume.first_frame));
+        let resume = self.resume.map(|resume| (*resume.patch.as_bytes(), resume.first_frame, resume.settings));
         (*self.target.as_bytes(), codec::diff_ids_layout(&self.bases), resume)
     }
 
@@ -64,7 +66,11 @@ impl Message for PatchRequest {
         Ok(Self {
             target: DiffId::new(target),
             bases: codec::diff_ids::<Self>(bases, BASES_MAX)?,
-            resume: resume.map(|(patch, first_frame)| Resume { patch: PatchId::new(patch), first_frame }),
+            resume: resume.map(|(patch, first_frame, settings)| Resume {
+                patch: PatchId::new(patch),
+                first_frame,
+                settings,
+            }),
         })
     }
 }

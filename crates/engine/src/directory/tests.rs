@@ -244,3 +244,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn holders_are_found_by_search_and_by_walk_alike() {
+    let mut directory = Directory::new(99);
+    for name in 0..90 {
+        let layers: &[u8] = if name % 40 == 7 { &[1, 2] } else { &[1] };
+        directory.told(peer(name), holds(1, 1, if name % 3 == 0 { &[] } else { layers }), Moment(1));
+    }
+    let check = |layer: u8, count: usize| {
+        let id = DiffId::new([layer; 32]);
+        let holding: Vec<PeerId> = directory.holding(id).map(|(peer, _)| peer).collect();
+        assert_eq!((holding.len(), &holding[..]), (count, directory.holders(id)));
+        assert!(directory.holding(id).all(|(id, peer)| std::ptr::eq(peer, directory.peer(id).unwrap())));
+    };
+    check(1, 60);
+    check(2, 2);
+    check(3, 0);
+}

@@ -4,6 +4,9 @@
 //! shortlist, and a peer's pool is those of the shortlist that it holds: peers of one fleet have few different pools, so
 //! each is looked at once. [`Settings::POOLS_MAX`] pools get a set; a peer of any other gets the best single base. Who
 //! holds none of the shortlist, and every peer as long as the target has no sketch, gets TLSH's best base.
+//!
+//! Nothing is done for a peer that can be done for all: the holders of each base of the shortlist are walked along with
+//! the sources, and what is chosen is kept once and told by its place.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +18,7 @@ use crate::directory::{Directory, Peer};
 use crate::settings::Settings;
 
 /// A set of bases, and what a patch from it is expected to cost; the same for all peers that it is made for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Choice {
     pub bases: Vec<DiffId>,
     pub distance: Option<u32>,
@@ -29,22 +32,28 @@ pub struct Pool<'a> {
     view: View<'a>,
     card: &'a Card,
     sketch: Option<&'a Sketch>,
-    whole: Bytes,
     /// Without bases, by its sketch.
     alone: Option<Prediction>,
     /// Own layers that some peer holds too, the best by TLSH first, with the directory's index.
     ranked: Vec<(u32, RankedBase<'a>)>,
     shortlist: Vec<&'a Card>,
+    /// How many of the ranked were looked at for the shortlist: whose mask is empty holds none of them.
+    drawn: usize,
     /// For each source, which of the shortlist it holds, as bits.
     masks: Vec<u32>,
-    chosen: BTreeMap<u32, Option<Choice>>,
-    /// For each of the ranked that was some peer's best by TLSH.
-    nearest: BTreeMap<u32, Choice>,
-    /// For each of the shortlist, by itself; made when it is needed.
-    singles: Option<Vec<Choice>>,
+    /// Every choice made; what is said below of choices is their places here.
+    choices: Vec<Choice>,
+    chosen: BTreeMap<u32, Option<usize>>,
+    /// For each base that was some peer's best by TLSH.
+    nearest: BTreeMap<DiffId, usize>,
+    /// For each of the shortlist that helps by itself, its bit, the best first; made when it is needed.
+    singles: Option<Vec<(u32, usize)>>,
 }
 
 impl<'a> Pool<'a> {
+    /// The choice of no base: the whole layer.
+    pub const WHOLE: usize = 0;
+
     /// `sources` are the peers that hold the target, in the order of their ids. `damaged` bases are not used.
     pub fn new(card: &'a Card, view: View<'a>, sources: &[(PeerId, &Peer)], damaged: &[DiffId]) -> Self {
         let usable = view.own.cards().filter(|base| base.diff_id != card.diff_id && !damaged.contains(&base.diff_id));
@@ -52,50 +61,72 @@ impl<'a> Pool<'a> {
         // Bases that nobody holds are left out here, not once for each peer.
         let indices = view.directory.indices(ranked.iter().map(|ranked| ranked.base.diff_id));
         let ranked = indices.into_iter().zip(ranked).filter_map(|(index, base)| Some((index?, base))).collect();
-        let whole = card.compressed_bytes;
         let sketch = view.sketches.get(card.diff_id);
         let alone = sketch.map(|_| predict(card, sketch, &[]));
-        let masks = vec![0; sources.len()];
-        let (shortlist, chosen, nearest) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let mut pool =
-            Self { view, card, sketch, whole, alone, ranked, shortlist, masks, chosen, nearest, singles: None };
-        if sketch.is_some() {
-            pool.draw_shortlist(sources);
-        }
+        let mut pool = Self {
+            view,
+            card,
+            sketch,
+            alone,
+            ranked,
+            shortlist: Vec::new(),
+            drawn: 0,
+            masks: vec![0; sources.len()],
+            choices: Vec::new(),
+            chosen: BTreeMap::new(),
+            nearest: BTreeMap::new(),
+            singles: None,
+        };
+        pool.add(&[], alone);
+        pool.draw_shortlist(sources);
         pool
     }
 
-    /// The bases of a patch from the source at this place; `None` if none helps.
-    pub fn choose(&mut self, place: usize, peer: &Peer) -> Option<Choice> {
-        match self.masks[place] {
-            0 => self.best_by_tlsh(peer),
-            mask if self.chosen.contains_key(&mask) => self.chosen[&mask].clone(),
-            mask if self.chosen.len() < Settings::POOLS_MAX => {
-                let chosen = self.choose_set(mask);
-                self.chosen.insert(mask, chosen.clone());
-                chosen
-            }
-            mask => self.best_single(mask),
+    /// What is chosen for a patch from the source at this place; `None` if no base helps.
+    pub fn choose(&mut self, place: usize, peer: &Peer) -> Option<usize> {
+        let mask = self.masks[place];
+        if mask == 0 {
+            return self.best_beyond(peer);
         }
+        if self.sketch.is_none() {
+            return Some(self.single(self.shortlist[mask.trailing_zeros() as usize]));
+        }
+        if let Some(&chosen) = self.chosen.get(&mask) {
+            return chosen;
+        }
+        if self.chosen.len() == Settings::POOLS_MAX {
+            return self.best_single(mask);
+        }
+        let chosen = self.choose_set(mask);
+        self.chosen.insert(mask, chosen);
+        chosen
     }
 
-    /// The whole layer.
-    pub fn whole(&self) -> Choice {
-        self.choice(&[], self.alone)
+    /// The choice at a place that [`Self::choose`] gave.
+    pub fn choice(&self, place: usize) -> &Choice {
+        &self.choices[place]
     }
 
     fn draw_shortlist(&mut self, sources: &[(PeerId, &Peer)]) {
+        // Most ids differ in their first eight bytes, which are compared faster.
+        let starts: Vec<u64> = sources.iter().map(|(id, _)| start(*id)).collect();
         for (_, ranked) in &self.ranked {
-            if self.shortlist.len() == Settings::SHORTLIST_MAX {
+            // Sketches may find a use for what seems of none by TLSH.
+            let is_useless = self.sketch.is_none() && !self.helps(ranked);
+            if is_useless || self.shortlist.len() == Settings::SHORTLIST_MAX {
                 break;
             }
+            self.drawn += 1;
             let bit = 1 << self.shortlist.len();
             let mut is_shared = false;
-            let mut holders = self.view.directory.holders(ranked.base.diff_id).iter().peekable();
-            for ((id, _), mask) in sources.iter().zip(&mut self.masks) {
-                while holders.next_if(|holder| *holder < id).is_some() {}
-                if holders.peek() == Some(&id) {
-                    *mask |= bit;
+            let mut place = 0;
+            for holder in self.view.directory.holders(ranked.base.diff_id) {
+                let from = start(*holder);
+                while place < starts.len() && (starts[place], sources[place].0) < (from, *holder) {
+                    place += 1;
+                }
+                if sources.get(place).is_some_and(|(id, _)| id == holder) {
+                    self.masks[place] |= bit;
                     is_shared = true;
                 }
             }
@@ -105,53 +136,80 @@ impl<'a> Pool<'a> {
         }
     }
 
-    fn choose_set(&self, mask: u32) -> Option<Choice> {
-        let pool: Vec<_> = self.of_mask(mask).map(|(_, base)| self.sketched(base)).collect();
+    fn choose_set(&mut self, mask: u32) -> Option<usize> {
+        let pool: Vec<_> = self.of_mask(mask).map(|base| self.sketched(base)).collect();
         let chosen = choose_bases(self.card, self.sketch, &pool, Settings::PATCH_BASES_MAX);
         let bases: Vec<&Card> = chosen.indices.iter().map(|&index| pool[index].0).collect();
-        (!bases.is_empty()).then(|| self.choice(&bases, Some(chosen.prediction)))
+        (!bases.is_empty()).then(|| self.add(&bases, Some(chosen.prediction)))
     }
 
-    fn best_single(&mut self, mask: u32) -> Option<Choice> {
+    fn best_single(&mut self, mask: u32) -> Option<usize> {
         if self.singles.is_none() {
-            let single = |base: &&Card| {
-                let prediction = predict(self.card, self.sketch, &[self.sketched(base)]);
-                self.choice(&[base], Some(prediction))
-            };
-            self.singles = Some(self.shortlist.iter().map(single).collect());
+            self.singles = Some(self.rank_singles());
         }
-        let singles = self.singles.as_ref()?;
-        let alone = self.alone?.bytes;
-        let held = self.of_mask(mask).map(|(place, _)| &singles[place]);
-        held.min_by_key(|single| single.forecast.counted().bytes)
-            .filter(|single| single.forecast.counted().bytes < alone)
-            .cloned()
+        let mut held = self.singles.iter().flatten().filter(|(bit, _)| mask & bit != 0);
+        held.next().map(|&(_, choice)| choice)
     }
 
-    fn best_by_tlsh(&mut self, peer: &Peer) -> Option<Choice> {
-        let mut helping = self.ranked.iter().take_while(|(_, ranked)| ranked.prediction.bytes < self.whole);
-        let &(index, RankedBase { base, .. }) = helping.find(|(index, _)| Directory::holds_index(peer, *index))?;
-        if let Some(choice) = self.nearest.get(&index) {
-            return Some(choice.clone());
-        }
-        let choice = self.choice(&[base], self.sketch.map(|_| predict(self.card, self.sketch, &[self.sketched(base)])));
-        self.nearest.insert(index, choice.clone());
-        Some(choice)
+    fn rank_singles(&mut self) -> Vec<(u32, usize)> {
+        let Some(alone) = self.alone else { return Vec::new() };
+        let predict_one = |&base: &&'a Card| predict(self.card, self.sketch, &[self.sketched(base)]);
+        let predictions: Vec<Prediction> = self.shortlist.iter().map(predict_one).collect();
+        let mut helping: Vec<usize> =
+            (0..predictions.len()).filter(|&place| predictions[place].bytes < alone.bytes).collect();
+        helping.sort_by_key(|&place| predictions[place].bytes);
+        let add = |place: usize| (1 << place, self.add(&[self.shortlist[place]], Some(predictions[place])));
+        helping.into_iter().map(add).collect()
     }
 
-    fn choice(&self, bases: &[&Card], by_sketch: Option<Prediction>) -> Choice {
+    /// TLSH's best base of a source that holds none of the shortlist.
+    fn best_beyond(&mut self, peer: &Peer) -> Option<usize> {
+        let mut helping = self.ranked[self.drawn..].iter().take_while(|(_, ranked)| self.helps(ranked));
+        let &(_, RankedBase { base, .. }) = helping.find(|(index, _)| Directory::holds_index(peer, *index))?;
+        Some(self.single(base))
+    }
+
+    /// Whether a base lowers the prediction by TLSH.
+    fn helps(&self, ranked: &RankedBase<'_>) -> bool {
+        ranked.prediction.bytes < self.card.compressed_bytes
+    }
+
+    fn single(&mut self, base: &'a Card) -> usize {
+        if let Some(&choice) = self.nearest.get(&base.diff_id) {
+            return choice;
+        }
+        let by_sketch = self.sketch.map(|_| predict(self.card, self.sketch, &[self.sketched(base)]));
+        let choice = self.add(&[base], by_sketch);
+        self.nearest.insert(base.diff_id, choice);
+        choice
+    }
+
+    fn add(&mut self, bases: &[&Card], by_sketch: Option<Prediction>) -> usize {
         let forecast = Forecast::new(self.card, bases, by_sketch);
         let distance = bases.first().and_then(|base| super::distance(self.card, base));
         let bases: Vec<DiffId> = bases.iter().map(|base| base.diff_id).collect();
         let bytes = self.view.corrected(self.card, &bases, &forecast);
-        Choice { bases, distance, forecast, bytes }
+        self.choices.push(Choice { bases, distance, forecast, bytes });
+        self.choices.len() - 1
     }
 
-    fn of_mask(&self, mask: u32) -> impl Iterator<Item = (usize, &'a Card)> {
-        self.shortlist.iter().copied().enumerate().filter(move |(place, _)| mask >> place & 1 == 1)
+    fn of_mask(&self, mask: u32) -> impl Iterator<Item = &'a Card> {
+        self.shortlist
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(move |(place, _)| mask >> place & 1 == 1)
+            .map(|(_, base)| base)
     }
 
     fn sketched(&self, base: &'a Card) -> (&'a Card, Option<&'a Sketch>) {
         (base, self.view.own.sketch(base.diff_id))
     }
+}
+
+/// The first eight bytes of an id, which order most ids.
+fn start(id: PeerId) -> u64 {
+    let mut start = [0; 8];
+    start.copy_from_slice(&id.as_bytes()[..8]);
+    u64::from_be_bytes(start)
 }

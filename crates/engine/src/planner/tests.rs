@@ -134,6 +134,22 @@ fn predictions_that_were_too_low_are_corrected() {
 }
 
 #[test]
+fn many_plans_are_in_the_order_of_their_ranks() {
+    let base = card(2, 7, 40);
+    let both = [target(), base];
+    let peers: Vec<_> = (1..=200).map(|name| (name, Some("quay"), &both[..1 + usize::from(name % 3) / 2])).collect();
+    let mut directory = directory(&peers);
+    (1..=200).for_each(|name| directory.measured(peer(name), BytesPerSecond(100 + u64::from(name % 7))));
+    let settings = Settings { seed: 5, ..Settings::default() };
+    let plans = Known { settings, ..Known::of(own(&[base])) }.plans(&directory);
+    assert_eq!(plans.len(), 200 + 67);
+    assert!(plans.is_sorted_by_key(|plan| plan.rank(5)));
+    assert!(
+        plans.iter().all(|plan| plan.transfer == plan.bytes.at(directory.peer(plan.peer).unwrap().rate().unwrap()))
+    );
+}
+
+#[test]
 fn equal_plans_are_in_another_order_on_every_node() {
     let peers: Vec<(u8, Option<&str>, [Card; 1])> = (1..20).map(|name| (name, None, [target()])).collect();
     let peers: Vec<_> = peers.iter().map(|(name, site, cards)| (*name, *site, &cards[..])).collect();

@@ -3,6 +3,10 @@
 use lighter_types::Card;
 
 use super::*;
+use crate::calibrations::Calibrations;
+use crate::directory::Directory;
+use crate::holdings::Holdings;
+use crate::sketches::Sketches;
 
 fn id(name: u8) -> DiffId {
     DiffId::new([name; 32])
@@ -20,19 +24,38 @@ fn own(mib: u64) -> Holdings {
 
 fn patch(name: u8, target: u8, bases: &[u8], bytes: u64) -> CachedPatch {
     let bases = bases.iter().map(|&base| id(base)).collect();
-    CachedPatch { patch: PatchId::new([name; 32]), target: id(target), bases, bytes: Bytes(bytes) }
+    CachedPatch { patch: PatchId::new([name; 32]), target: id(target), bases, bytes: Bytes(bytes), effort: None }
 }
 
+#[derive(Default)]
 struct Server {
     serve: Serve,
     own: Holdings,
+    directory: Directory,
+    sketches: Sketches,
+    calibrations: Calibrations,
     settings: Settings,
     next: u64,
+    took: Duration,
+}
+
+/// What a server sees; a macro because its serving side is borrowed apart.
+macro_rules! view {
+    ($server:ident) => {
+        View {
+            own: &$server.own,
+            directory: &$server.directory,
+            sketches: &$server.sketches,
+            calibrations: &$server.calibrations,
+            settings: &$server.settings,
+        }
+    };
 }
 
 impl Server {
     fn new() -> Self {
-        Self { serve: Serve::default(), own: own(40), settings: Settings::default(), next: 0 }
+        let settings = Settings { effort: EffortChoice::Always(Effort::Default), ..Settings::default() };
+        Self { own: own(40), settings, took: Duration::from_secs(1), directory: Directory::new(99), ..Self::default() }
     }
 
     fn open(&mut self, target: u8, bases: &[u8], resume: Option<Resume>) -> Vec<Effect> {
@@ -41,20 +64,20 @@ impl Server {
         let stream = StreamId(self.next);
         self.next += 1;
         let mut effects = Vec::new();
-        self.serve.stream_opened(stream, from, &request, &self.own, &self.settings, &mut effects);
+        self.serve.stream_opened(stream, from, &request, view!(self), &mut effects);
         effects
     }
 
     fn ended(&mut self, encode: u64, result: Option<CachedPatch>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let took = Duration::from_secs(1);
-        self.serve.encode_ended(EncodeId(encode), took, result, &self.settings, &mut effects);
+        self.serve.encode_ended(EncodeId(encode), self.took, result, view!(self), &mut effects);
+        effects.retain(|effect| !matches!(effect, Effect::KeepPace(_)));
         effects
     }
 
     fn quote(&self, target: u8, bases: &[u8]) -> Result<Quote, Refusal> {
         let bases: Vec<DiffId> = bases.iter().map(|&base| id(base)).collect();
-        self.serve.quote(id(target), &bases, &self.own)
+        self.serve.quote(PeerId::new([77; 32]), id(target), &bases, view!(self))
     }
 }
 
@@ -71,7 +94,12 @@ fn refuse(stream: u64, refusal: Refusal) -> Effect {
 }
 
 fn encode(encode: u64, target: u8, bases: &[u8]) -> Effect {
-    Effect::Encode { encode: EncodeId(encode), target: id(target), bases: bases.iter().map(|&base| id(base)).collect() }
+    encode_at(Effort::Default, encode, target, bases)
+}
+
+fn encode_at(effort: Effort, encode: u64, target: u8, bases: &[u8]) -> Effect {
+    let bases = bases.iter().map(|&base| id(base)).collect();
+    Effect::Encode { encode: EncodeId(encode), target: id(target), bases, effort }
 }
 
 #[test]
@@ -93,7 +121,7 @@ fn the_smallest_patch_that_can_be_applied_is_served() {
 fn a_resume_is_served_from_where_it_was_or_from_the_start() {
     let mut server = Server::new();
     server.serve.patch_held(patch(11, 1, &[2], 300));
-    let resume = |name: u8| Some(Resume { patch: PatchId::new([name; 32]), first_frame: 4 });
+    let resume = |name: u8| Some(Resume { patch: PatchId::new([name; 32]), first_frame: 4, settings: 3 });
     assert_eq!(server.open(1, &[2], resume(11)), [serve(0, 11, 4)]);
     assert_eq!(server.open(1, &[2], resume(99)), [serve(1, 11, 0)]);
 }
@@ -171,16 +199,21 @@ fn a_quote_counts_the_work_before_it_once() {
 }
 
 #[test]
-fn small_layers_do_not_teach_the_rate() {
-    let mut server = Server::new();
+fn small_layers_do_not_teach_the_pace() {
+    let mut server = Server { took: Duration::from_secs(999), ..Server::new() };
     server.own = own(0);
     server.open(1, &[], None);
     server.ended(0, Some(patch(11, 1, &[], 300)));
-    assert_eq!(server.serve.encode_rate, ENCODE_RATE_FIRST);
+    assert_eq!(server.serve.pace, Pace::default());
     server.own = own(40);
     server.open(2, &[], None);
-    server.ended(1, Some(patch(12, 2, &[], 300)));
-    assert_eq!(server.serve.encode_rate, (ENCODE_RATE_FIRST + (40 << 20)) / 2);
+    let before = server.quote(3, &[]).unwrap().wait;
+    let mut effects = Vec::new();
+    let made = Some(patch(12, 2, &[], 300));
+    server.serve.encode_ended(EncodeId(1), server.took, made, view!(server), &mut effects);
+    assert_ne!(server.serve.pace, Pace::default());
+    assert!(effects.contains(&Effect::KeepPace(server.serve.pace)));
+    assert!(server.quote(3, &[]).unwrap().wait > before / 2);
 }
 
 #[test]
@@ -246,4 +279,105 @@ fn a_patch_that_was_made_is_not_made_again() {
     server.open(1, &[2, 3], None);
     server.ended(0, Some(patch(12, 1, &[2, 3], 19_000_000)));
     assert_eq!(server.open(1, &[2, 3], None), [serve(1, 12, 0)]);
+}
+
+/// A server whose effort is its own to choose, over a link of this rate.
+fn choosing(rate: u64) -> Server {
+    let settings = Settings { effort: EffortChoice::Auto, uplink_rate: BytesPerSecond(rate), ..Settings::default() };
+    Server { settings, ..Server::new() }
+}
+
+fn made_at(effort: Effort, patch: CachedPatch) -> CachedPatch {
+    CachedPatch { effort: Some(effort), ..patch }
+}
+
+const SLOW: u64 = 20_000;
+const FAST: u64 = 1_000_000_000;
+
+#[test]
+fn the_link_decides_at_which_effort_a_patch_is_made() {
+    assert_eq!(choosing(SLOW).open(1, &[2], None)[1], encode_at(Effort::Max, 0, 1, &[2]));
+    assert_eq!(choosing(FAST).open(1, &[2], None)[1], encode_at(Effort::Fast, 0, 1, &[2]));
+    let mut capped = choosing(FAST);
+    capped.settings.upload_max = Some(BytesPerSecond(SLOW));
+    assert_eq!(capped.open(1, &[2], None)[1], encode_at(Effort::Max, 0, 1, &[2]));
+}
+
+#[test]
+fn what_uploads_got_through_counts_instead_of_what_is_assumed() {
+    let mut server = choosing(FAST);
+    server.serve.patch_held(patch(11, 1, &[2], 9_000_000));
+    assert_eq!(server.open(1, &[2], None), [serve(0, 11, 0)]);
+    let served = |server: &mut Server, bytes: u64, seconds: u64| {
+        let took = Duration::from_secs(seconds);
+        server.serve.stream_served(StreamId(0), Bytes(bytes), took, view!(server));
+    };
+    // Too short to tell, then long enough.
+    served(&mut server, 1_000, 100);
+    assert_eq!(server.open(3, &[2], None)[1], encode_at(Effort::Fast, 0, 3, &[2]));
+    server.ended(0, None);
+    served(&mut server, 9_000_000, 450);
+    assert_eq!(server.open(4, &[2], None)[1], encode_at(Effort::Max, 1, 4, &[2]));
+}
+
+#[test]
+fn a_patch_of_little_effort_makes_way_once_where_the_link_is_slow() {
+    let mut server = choosing(SLOW);
+    let fast = made_at(Effort::Fast, patch(11, 1, &[2], 3_000_000));
+    server.serve.patch_held(fast.clone());
+    assert!(matches!(server.quote(1, &[2]).unwrap().offer, Offer::Predicted { .. }));
+    assert_eq!(server.open(1, &[2], None), [working(0, 0), encode_at(Effort::Max, 0, 1, &[2])]);
+    // It is not smaller after all: what was there is served, and it is not tried again.
+    let max = made_at(Effort::Max, patch(12, 1, &[2], 3_000_001));
+    assert_eq!(server.ended(0, Some(max)), [serve(0, 11, 0)]);
+    assert_eq!(server.open(1, &[2], None), [serve(1, 11, 0)]);
+    assert!(matches!(server.quote(1, &[2]).unwrap().offer, Offer::Ready { .. }));
+    // On a fast link, or when the effort is fixed, it is good enough.
+    for mut other in [choosing(FAST), Server::new()] {
+        other.serve.patch_held(fast.clone());
+        assert_eq!(other.open(1, &[2], None), [serve(0, 11, 0)]);
+    }
+}
+
+#[test]
+fn a_better_patch_that_cannot_be_made_leaves_the_one_that_is_there() {
+    let mut server = choosing(SLOW);
+    server.serve.patch_held(made_at(Effort::Fast, patch(11, 1, &[2], 3_000_000)));
+    server.open(1, &[2], None);
+    assert_eq!(server.ended(0, None), [serve(0, 11, 0)]);
+}
+
+#[test]
+fn peers_that_hold_a_base_and_lack_the_target_count_as_receivers() {
+    let mut server = choosing(FAST);
+    let holds = |directory: &mut Directory, names: std::ops::Range<u8>, layers: &[u8], own: &Holdings| {
+        for name in names {
+            let cards = layers.iter().map(|&layer| *own.card(id(layer)).unwrap()).collect();
+            let incarnation = lighter_wire::Incarnation(1);
+            let holdings = lighter_wire::Holdings { incarnation, version: 1, site: None, cards };
+            directory.told(PeerId::new([name; 32]), holdings, lighter_types::Moment(1));
+        }
+    };
+    let count = |server: &Server, waiting: &[PeerId]| {
+        server.serve.uploads.receivers(id(1), &[id(2)], waiting, view!(server)).count
+    };
+    let waiting = [PeerId::new([10; 32])];
+    assert_eq!(count(&server, &waiting), 1);
+    holds(&mut server.directory, 10..31, &[2], &server.own);
+    assert_eq!(count(&server, &waiting), 1 + 20, "who waits is counted once");
+    // Three others serve it too.
+    holds(&mut server.directory, 40..43, &[1, 2], &server.own);
+    assert_eq!(count(&server, &waiting), 1 + 5);
+    server.settings.streams_max = 4;
+    assert_eq!(count(&server, &waiting), 4);
+}
+
+#[test]
+fn a_patch_of_which_a_part_is_there_is_made_again_as_it_was() {
+    let resume = |settings| Some(Resume { patch: PatchId::new([99; 32]), first_frame: 4, settings });
+    let mut server = choosing(FAST);
+    assert_eq!(server.open(1, &[2], resume(3))[1], encode_at(Effort::Max, 0, 1, &[2]));
+    // By an encoder that this node does not have, and where the effort is fixed: as always.
+    assert_eq!(choosing(FAST).open(1, &[2], resume(77))[1], encode_at(Effort::Fast, 0, 1, &[2]));
+    assert_eq!(Server::new().open(1, &[2], resume(3))[1], encode_at(Effort::Default, 0, 1, &[2]));
 }

@@ -6,6 +6,7 @@ use lighter_types::{Bytes, DiffId, OciDigest};
 use lighter_wire::{Announcement, Answer, Refusal, Request};
 
 use super::fleet::{Event, Fault, Fleet, Open, node_of, peer};
+use super::transfer::at_effort;
 use crate::*;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +34,7 @@ impl Fleet {
             Effect::KeepCalibration { rule, settings, calibration } => {
                 self.nodes[node].disk.calibrations.insert((rule, settings), calibration);
             }
+            Effect::KeepPace(pace) => self.nodes[node].disk.pace = Some(pace),
             Effect::Report { pull, report } => self.nodes[node].reports.push((pull, report)),
             Effect::WakeAt(at) => {
                 assert!(at > self.now, "a wake moment that has passed");
@@ -41,7 +43,7 @@ impl Fleet {
             }
             Effect::Ask { ask, to, request } => self.ask(node, ask, node_of(to), request),
             Effect::Fetch { fetch, from, request } => self.fetch(node, fetch, node_of(from), request),
-            Effect::Encode { encode, target, bases } => self.encode(node, encode, target, bases),
+            Effect::Encode { encode, target, bases, effort } => self.encode(node, encode, target, bases, effort),
             Effect::ReadImage { pull, manifest } => {
                 let read = self.read_image(node, manifest);
                 self.soon(node, 1, Input::ImageRead { pull, read });
@@ -116,7 +118,7 @@ impl Fleet {
         self.answer(question, answer.unwrap_or(Answer::Refused(Refusal::NotHeld)));
     }
 
-    fn encode(&mut self, node: usize, encode: EncodeId, target: DiffId, bases: Vec<DiffId>) {
+    fn encode(&mut self, node: usize, encode: EncodeId, target: DiffId, bases: Vec<DiffId>, effort: Effort) {
         self.nodes[node].encodes += 1;
         let Some(&card) = self.nodes[node].disk.layers.get(&target) else {
             let result = Err(EncodeFailure::LayerGone(target));
@@ -126,7 +128,7 @@ impl Fleet {
         for done in (5_000..took).step_by(5_000) {
             self.soon(node, done, Input::EncodeProgress { encode, target_bytes_done: Bytes(done * ENCODE_RATE) });
         }
-        let patch = self.patch_of(&card, bases);
+        let patch = at_effort(self.patch_of(&card, bases), effort);
         self.nodes[node].disk.patches.insert(patch.patch, patch.clone());
         self.soon(node, took, Input::EncodeEnded { encode, took: Duration::from_millis(took), result: Ok(patch) });
     }

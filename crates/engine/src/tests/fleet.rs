@@ -49,6 +49,7 @@ pub struct Disk {
     /// Layers whose sketch was lost, or is another here than it should be.
     pub sketches: BTreeMap<DiffId, Option<Sketch>>,
     pub calibrations: BTreeMap<(Rule, u32), lighter_similarity::Calibration>,
+    pub pace: Option<Pace>,
 }
 
 pub struct Node {
@@ -232,6 +233,7 @@ impl Fleet {
             settings,
             calibration,
         }));
+        inputs.extend(this.disk.pace.map(Input::PaceHeld));
         inputs.extend(this.disk.patches.values().cloned().map(Input::PatchHeld));
         let parts = this.disk.parts.iter();
         inputs.extend(parts.map(|(&target, part)| Input::PartHeld { target, part: part.clone() }));

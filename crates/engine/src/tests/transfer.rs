@@ -30,7 +30,7 @@ pub fn patch(target: &Card, bases: Vec<DiffId>) -> CachedPatch {
     let mut id = *target.diff_id.as_bytes();
     bases.iter().for_each(|base| id.iter_mut().zip(base.as_bytes()).for_each(|(a, b)| *a = a.rotate_left(3) ^ b));
     id[31] = 0xff;
-    CachedPatch { patch: PatchId::new(id), target: target.diff_id, bases, bytes }
+    CachedPatch { patch: PatchId::new(id), target: target.diff_id, bases, bytes, effort: None }
 }
 
 impl Fleet {
@@ -44,6 +44,18 @@ impl Fleet {
         let bytes = target.compressed_bytes.times(missing).0 / content.blocks.len() as u64 * 3 / 4;
         CachedPatch { bytes: Bytes(bytes + 2048), ..patch }
     }
+}
+
+/// The patch as it comes out of an encoder: each effort makes another one.
+pub fn at_effort(patch: CachedPatch, effort: Effort) -> CachedPatch {
+    let mut id = *patch.patch.as_bytes();
+    id[30] ^= effort as u8;
+    CachedPatch { patch: PatchId::new(id), effort: Some(effort), ..patch }
+}
+
+/// The number of the encoder's settings by which it was made.
+fn settings_of(patch: &CachedPatch) -> u32 {
+    patch.effort.map_or(0, |effort| Settings::default().encoder_ids[effort as usize])
 }
 
 pub fn frames(patch: &CachedPatch) -> u32 {
@@ -111,6 +123,7 @@ impl Fleet {
         let (node, fetch, frame, last) = (transfer.to.0, transfer.fetch, transfer.next_frame, frames(&patch));
         let part = Part {
             patch: patch.patch,
+            settings: settings_of(&patch),
             bases: patch.bases.clone(),
             frames: frame,
             bytes: arrived,
@@ -138,7 +151,8 @@ impl Fleet {
         let took = Bytes::MIB.0 * 1000 / self.rate;
         for passed in (5_000..took).step_by(5_000) {
             let bytes = (Bytes::MIB.times(frames.into()) + Bytes(self.rate * passed / 1000)).min(patch.bytes);
-            let part = Part { patch: patch.patch, bases: patch.bases.clone(), frames, bytes, bytes_total: patch.bytes };
+            let (bases, settings) = (patch.bases.clone(), settings_of(&patch));
+            let part = Part { patch: patch.patch, settings, bases, frames, bytes, bytes_total: patch.bytes };
             self.soon(node, passed, Input::FetchProgress { fetch, part });
         }
         self.push(self.now + Duration::from_millis(took), from, Event::Frame(stream));

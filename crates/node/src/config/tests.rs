@@ -57,6 +57,8 @@ fn what_is_wrong_is_said_with_place_and_remedy() {
     check_error("[network]\nupload_max = \"fast\"\n", &[], &[], &[":2", "network.upload_max", "20 Mbit/s"]);
     check_error("[network]\nmdns = 3\n", &[], &[], &[":2", "network.mdns", "bool"]);
     check_error("[limits]\nfetches_max = 0\n", &[], &[], &[":2", "limits.fetches_max", "from 1 to 64"]);
+    check_error("[limits]\nencode_effort = \"best\"\n", &[], &[], &[":2", "limits.encode_effort", "best", "auto"]);
+    check_error("", &[], &["limits.encode_effort=3"], &["--set limits.encode_effort"]);
     check_error("[fleet]\nmembers = [\"me\"]\n", &[], &[], &[":2", "fleet.members", "12D3KooW"]);
     check_error("[network]\nbootstrap = [\"/ip4/10.0.0.1/tcp/1\"]\n", &[], &[], &["network.bootstrap", "/p2p/"]);
     check_error("[admin]\nlisten = \"0.0.0.0:80\"\n", &[], &[], &["admin.listen", "loopback"]);
@@ -78,5 +80,23 @@ fn values_print_as_they_are_read() {
     assert_eq!("2 MiB/s".parse::<Rate>().unwrap(), Rate(Some(BytesPerSecond(2 << 20))));
     for text in ["", "0 B/s", "7 bit/s", "10", "1.5 Mbit/s", "10 mbit/s"] {
         assert!(text.parse::<Rate>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_engine_is_told_effort_and_upload_cap() {
+    use lighter_engine::{Effort, EffortChoice};
+    let settings = |flags: &[&str]| {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        load(None, [], &flags).unwrap().config.engine_settings(lighter_wire::Incarnation(1), 1)
+    };
+    assert_eq!((settings(&[]).effort, settings(&[]).upload_max), (EffortChoice::Auto, None));
+    let set = settings(&["limits.encode_effort=max", "network.upload_max=2 MiB/s"]);
+    assert_eq!(set.effort, EffortChoice::Always(Effort::Max));
+    assert_eq!(set.upload_max, Some(BytesPerSecond(2 << 20)));
+    // What this node's patches say of their making is what its engine takes for its own.
+    for effort in Effort::ALL {
+        let id = Config::default().patch_settings(effort).id();
+        assert_eq!((set.effort_of(id), crate::transfer::effort_of(id)), (Some(effort), Some(effort)));
     }
 }

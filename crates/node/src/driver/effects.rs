@@ -59,6 +59,14 @@ impl Driver {
                     }
                 });
             }
+            Effect::KeepPace(pace) => {
+                let shared = self.shared.clone();
+                self.tasks.spawn_blocking(move || {
+                    if let Err(error) = predictions::keep_pace(&shared.store, pace) {
+                        tracing::warn!(%error, "how fast patches are made is forgotten when this node stops");
+                    }
+                });
+            }
             Effect::WakeAt(moment) => self.wake_at = Some(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
             Effect::Fetch { fetch: id, from, request } => {
@@ -68,9 +76,9 @@ impl Driver {
                 let job = FetchJob { fetch: id, from, request, tar_bytes_max, cancelled };
                 self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
             }
-            Effect::Encode { encode: id, target, bases } => {
+            Effect::Encode { encode: id, target, bases, effort } => {
                 let (shared, stopping) = (self.shared.clone(), self.stopping.clone());
-                self.tasks.spawn_blocking(move || encode(id, target, &bases, &stopping, &shared));
+                self.tasks.spawn_blocking(move || encode(id, target, &bases, effort, &stopping, &shared));
             }
             Effect::ReadImage { pull, manifest } => self.blocking(move |shared| {
                 let read = images::read(&shared.store, manifest);
@@ -161,5 +169,5 @@ pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
     let frames = header.frames().iter().take_while(complete).count() as u32;
     let bases = header.bases().iter().map(|base| base.diff_id).collect();
     let (bytes, bytes_total) = (partial.synced_bytes, header.patch_bytes());
-    Some(Part { patch: partial.patch_id, bases, frames, bytes, bytes_total })
+    Some(Part { patch: partial.patch_id, settings: header.settings_id(), bases, frames, bytes, bytes_total })
 }

@@ -17,6 +17,7 @@ use lighter_types::Bytes;
 use tokio::sync::mpsc;
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
+use super::encode::effort_of;
 use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
 /// Applies what comes over `payloads`, from frame `first_frame` on, to what is on disk of the patch. `Ok(None)`: the
@@ -83,6 +84,7 @@ pub fn apply(
         target: header.target(),
         bases: header.bases().iter().map(|base| base.diff_id).collect(),
         bytes: header.patch_bytes(),
+        effort: effort_of(header.settings_id()),
     };
     let settings = header.settings_id();
     Ok(Some(Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received: Bytes::ZERO }))

@@ -4,25 +4,34 @@ use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, Input};
+use lighter_engine::{CachedPatch, Effort, EncodeFailure, EncodeId, Input};
 use lighter_patch::Source;
 use lighter_store::PatchKey;
 use lighter_types::{Bytes, DiffId};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
+use crate::config::to_patch;
 use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
 /// Progress is told this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Makes the patch and tells the engine how that ended. Given up when the node stops.
-pub fn encode(encode: EncodeId, target: DiffId, bases: &[DiffId], stopping: &CancellationToken, shared: &Shared) {
+pub fn encode(
+    encode: EncodeId,
+    target: DiffId,
+    bases: &[DiffId],
+    effort: Effort,
+    stopping: &CancellationToken,
+    shared: &Shared,
+) {
     let started = Instant::now();
-    let result = make(encode, target, bases, stopping, shared);
+    let result = make(encode, target, bases, effort, stopping, shared);
     let took = started.elapsed();
     if let Ok(patch) = &result {
-        tracing::info!(%target, bytes = patch.bytes.0, bases = bases.len(), took_ms = took.as_millis(), "made a patch");
+        let (bytes, bases, took_ms) = (patch.bytes.0, bases.len(), took.as_millis());
+        tracing::info!(%target, bytes, bases, ?effort, took_ms, "made a patch");
     }
     shared.input_blocking(Input::EncodeEnded { encode, took, result });
 }
@@ -31,6 +40,7 @@ fn make(
     encode: EncodeId,
     target: DiffId,
     bases: &[DiffId],
+    effort: Effort,
     stopping: &CancellationToken,
     shared: &Shared,
 ) -> Result<CachedPatch, EncodeFailure> {
@@ -54,7 +64,8 @@ fn make(
         tracing::error!(%target, error = error_chain(error), "a patch could not be made");
         EncodeFailure::Local
     };
-    let patch = lighter_patch::encode(&source(&target_layer), &sources, &shared.patch_settings, &progress)
+    let settings = shared.config.patch_settings(effort);
+    let patch = lighter_patch::encode(&source(&target_layer), &sources, &settings, &progress)
         .map_err(|error| failed(&error))?;
     let used: Vec<DiffId> = patch.header.bases().iter().map(|base| base.diff_id).collect();
     let key = PatchKey { target, bases: used.clone(), settings: patch.header.settings_id() };
@@ -69,7 +80,13 @@ fn make(
         // Only the order of eviction hangs on it.
         let _ = shared.store.touch(layer, now);
     }
-    Ok(CachedPatch { patch: patch.id(), target, bases: used, bytes: patch.bytes() })
+    Ok(CachedPatch { patch: patch.id(), target, bases: used, bytes: patch.bytes(), effort: Some(effort) })
+}
+
+/// The effort of a patch that this node's encoder could have made, by the settings that its header names.
+pub fn effort_of(settings: u32) -> Option<Effort> {
+    let of_patch = lighter_patch::Settings::effort_of(settings)?;
+    Effort::ALL.into_iter().find(|effort| to_patch(*effort) == of_patch)
 }
 
 fn open(layer: DiffId, shared: &Shared) -> Result<OpenLayer, EncodeFailure> {

@@ -192,6 +192,7 @@ impl Progress<'_> {
         let came = on_disk(self.start.first_frame) - self.header.header_bytes() + received;
         let part = Part {
             patch: self.start.patch,
+            settings: self.header.settings_id(),
             bases: self.header.bases().iter().map(|base| base.diff_id).collect(),
             frames,
             bytes: came.max(on_disk(frames)),

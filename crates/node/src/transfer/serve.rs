@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{AsyncWrite, AsyncWriteExt};
 use lighter_engine::{Input, StreamId};
@@ -34,13 +34,14 @@ pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, share
     if shared.events.send(opened).await.is_err() {
         return;
     }
-    if let Err(error) = follow(&mut stream, orders, &shared).await {
+    if let Err(error) = follow(id, &mut stream, orders, &shared).await {
         tracing::debug!(peer = %from, %error, "a patch stream broke");
     }
     shared.input(Input::StreamClosed(id)).await;
 }
 
 async fn follow(
+    id: StreamId,
     stream: &mut (impl AsyncWrite + Unpin),
     mut orders: mpsc::Receiver<Order>,
     shared: &Shared,
@@ -62,29 +63,38 @@ async fn follow(
                 within(write_message(stream, &PatchReply::Refused(refusal))).await?;
                 return within(stream.close()).await;
             }
-            Order::Serve { patch, first_frame } => return send(stream, patch, first_frame, shared).await,
+            Order::Serve { patch, first_frame } => {
+                let started = Instant::now();
+                if let Some(bytes) = send(stream, patch, first_frame, shared).await? {
+                    shared.input(Input::StreamServed { stream: id, bytes, took: started.elapsed() }).await;
+                }
+                return Ok(());
+            }
         }
     }
 }
 
+/// Sends what there is of the patch from this frame on; how many bytes that were. `None` if there is no such patch.
 async fn send(
     stream: &mut (impl AsyncWrite + Unpin),
     patch: PatchId,
     first_frame: u32,
     shared: &Shared,
-) -> io::Result<()> {
+) -> io::Result<Option<Bytes>> {
     let store = shared.store.clone();
     let opened = blocking(move || open(&store, patch)).await?;
     let Some((file, header)) = opened else {
         shared.input(Input::PatchGone(patch)).await;
         within(write_message(stream, &PatchReply::Refused(Refusal::Failed))).await?;
-        return within(stream.close()).await;
+        within(stream.close()).await?;
+        return Ok(None);
     };
     let first_frame = if first_frame as usize <= header.frames().len() { first_frame } else { 0 };
     let bytes = header.encode();
     let start = PatchReply::Start { patch, header_bytes: bytes.len() as u32, first_frame };
     within(write_message(stream, &start)).await?;
     within(stream.write_all(&bytes)).await?;
+    let mut sent = Bytes(bytes.len() as u64);
     let opened = Arc::new((file, header));
     for index in first_frame..opened.1.frames().len() as u32 {
         let reader = opened.clone();
@@ -99,9 +109,11 @@ async fn send(
         };
         for chunk in payload.chunks(CHUNK_BYTES) {
             within(stream.write_all(chunk)).await?;
+            sent += Bytes(chunk.len() as u64);
         }
     }
-    within(stream.close()).await
+    within(stream.close()).await?;
+    Ok(Some(sent))
 }
 
 /// A frame's payload; `None` if it cannot be read or is not what the header names: the receiver would take this node

@@ -1,0 +1,186 @@
+//! How much work a patch is worth: the effort that gets it to its last receiver soonest.
+//!
+//! ```text
+//! work       = bytes of the patch at the default effort + tar bytes / 128
+//! encoding   = work / encode rate of the effort x pace
+//! applying   = work / apply rate of the effort x pace
+//! sending    = bytes of the effort x receivers / rate of the link
+//! until done = encoding x (1 + encodes that wait) + max(sending, applying)
+//! ```
+//!
+//! Matching passes over the whole tar, at about a hundred times the speed at which the codec then works on what is new:
+//! hence the work. Whoever waits in the queue waits for this encode too, so each of them counts it once more. A receiver
+//! applies while it receives. Receivers share the link.
+//!
+//! Of the efforts that are done about as soon as the soonest, within a quarter or [`NOTICED`], the one of the fewest bytes
+//! is taken: half a second is not noticed, and bytes are what our users pay for.
+//!
+//! The rates are geometric means over the ten pairs of docs/BENCHMARKS.md ("patch"), where single pairs lie within a
+//! factor of 2.1 of them for encoding and 3.3 for applying. A [`Pace`] says how much slower or faster this machine is; a
+//! receiver is taken to be like it.
+
+use std::time::Duration;
+
+use lighter_types::{Bytes, BytesPerSecond};
+
+/// How much time is spent on a patch. Each makes smaller patches than the one before, and takes longer to make and apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effort {
+    Fast,
+    Default,
+    Max,
+}
+
+/// What the operator wants of efforts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EffortChoice {
+    /// The one of this module, for each patch.
+    #[default]
+    Auto,
+    /// Always this one.
+    Always(Effort),
+}
+
+/// What is known of a patch before it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undertaking {
+    /// Of the patch, if it is made at the default effort.
+    pub bytes: Bytes,
+    pub tar_bytes: Bytes,
+    /// Of the link that the receivers share.
+    pub rate: BytesPerSecond,
+    /// At least 1.
+    pub receivers: u64,
+    /// Encodes that cannot begin before this one ends.
+    pub waiting: u64,
+}
+
+/// How long encoding takes here, over what it takes on the machine of docs/BENCHMARKS.md, in 1/1024.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace(u32);
+
+struct Figures {
+    /// Bytes of a patch over those of the default effort, in 1/1024.
+    bytes: u64,
+    /// Bytes of work a second.
+    encode: u64,
+    apply: u64,
+}
+
+const FAST: Figures = Figures { bytes: 1485, encode: 3_250_000, apply: 5_940_000 };
+const DEFAULT: Figures = Figures { bytes: 1024, encode: 1_270_000, apply: 5_190_000 };
+const MAX: Figures = Figures { bytes: 825, encode: 350_000, apply: 790_000 };
+
+/// Tar bytes that are as much work as one byte of patch. Of 64, 128 and 256, that with which encode rates differ least.
+const TAR_BYTES_PER_WORK: u64 = 128;
+
+/// Less than this is not waited for by anybody.
+const NOTICED: Duration = Duration::from_millis(500);
+
+impl Effort {
+    pub const ALL: [Self; 3] = [Self::Fast, Self::Default, Self::Max];
+
+    /// What a patch of `bytes` at this effort would have at the default effort.
+    pub fn to_default(self, bytes: Bytes) -> Bytes {
+        Bytes(scale(bytes.0, 1024, self.figures().bytes))
+    }
+
+    fn figures(self) -> &'static Figures {
+        match self {
+            Self::Fast => &FAST,
+            Self::Default => &DEFAULT,
+            Self::Max => &MAX,
+        }
+    }
+}
+
+impl EffortChoice {
+    /// The effort for a patch, `least` or above.
+    pub fn choose(self, undertaking: &Undertaking, pace: Pace, least: Effort) -> Effort {
+        match self {
+            Self::Always(effort) => effort,
+            Self::Auto => undertaking.best(pace, least),
+        }
+    }
+}
+
+impl Undertaking {
+    /// What encoding takes at this effort.
+    pub fn encoding(&self, effort: Effort, pace: Pace) -> Duration {
+        seconds_for(self.work(), effort.figures().encode, pace)
+    }
+
+    /// From the beginning of the encode until the last receiver has applied the patch, with what others lose who wait.
+    pub fn until_done(&self, effort: Effort, pace: Pace) -> Duration {
+        let bytes = Bytes(scale(self.bytes.0, effort.figures().bytes, 1024));
+        let waiting = u32::try_from(self.waiting).unwrap_or(u32::MAX).saturating_add(1);
+        self.encoding(effort, pace).saturating_mul(waiting).saturating_add(self.receiving(effort, bytes, pace))
+    }
+
+    /// Until the last receiver has applied a patch of that effort that is there already and has these bytes.
+    pub fn receiving(&self, effort: Effort, bytes: Bytes, pace: Pace) -> Duration {
+        let sending = bytes.times(self.receivers.max(1)).at(self.rate);
+        sending.max(seconds_for(self.work(), effort.figures().apply, pace))
+    }
+
+    fn best(&self, pace: Pace, least: Effort) -> Effort {
+        let times = Effort::ALL.into_iter().filter(|effort| *effort >= least);
+        let times: Vec<(Effort, Duration)> = times.map(|effort| (effort, self.until_done(effort, pace))).collect();
+        let soonest = times.iter().map(|(_, time)| *time).min().unwrap_or_default();
+        let soon = |time: &Duration| !is_later(*time, soonest);
+        times.iter().rev().find(|(_, time)| soon(time)).map_or(least, |(effort, _)| *effort)
+    }
+
+    fn work(&self) -> Bytes {
+        self.bytes + Bytes(self.tar_bytes.0 / TAR_BYTES_PER_WORK)
+    }
+}
+
+/// Whether `time` is so much more than `other` that somebody notices.
+pub fn is_later(time: Duration, other: Duration) -> bool {
+    time > other.saturating_add(NOTICED.max(other / 4))
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Self::ONE)
+    }
+}
+
+impl Pace {
+    const ONE: u32 = 1024;
+    /// Beyond these, something else is wrong.
+    const MIN: u32 = Self::ONE / 64;
+    const MAX: u32 = Self::ONE * 64;
+
+    /// Learns from one encode; it counts for a quarter, and for no more than a factor of two.
+    pub fn learn(&mut self, undertaking: &Undertaking, effort: Effort, took: Duration) {
+        let expected = undertaking.encoding(effort, Self::default()).as_micros().max(1);
+        let found = u32::try_from(took.as_micros().saturating_mul(Self::ONE.into()) / expected).unwrap_or(u32::MAX);
+        let found = found.clamp(self.0 / 2, self.0 * 2);
+        self.0 = ((self.0 * 3 + found) / 4).clamp(Self::MIN, Self::MAX);
+    }
+
+    /// As a plain integer, to be stored.
+    pub fn to_part(self) -> u32 {
+        self.0
+    }
+
+    /// From [`Pace::to_part`]; `None` for what that never gives.
+    pub fn from_part(part: u32) -> Option<Self> {
+        (Self::MIN..=Self::MAX).contains(&part).then_some(Self(part))
+    }
+}
+
+fn seconds_for(work: Bytes, rate: u64, Pace(pace): Pace) -> Duration {
+    let micros = u128::from(work.0) * 1_000_000 * u128::from(pace) / (u128::from(rate) * u128::from(Pace::ONE));
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+/// `amount` x `of` / `over`.
+fn scale(amount: u64, of: u64, over: u64) -> u64 {
+    u64::try_from(u128::from(amount) * u128::from(of) / u128::from(over)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

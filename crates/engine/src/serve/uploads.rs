@@ -1,0 +1,62 @@
+//! What this node's uplink carries, and how many wait behind it: what an effort is chosen by.
+//!
+//! Rates are measured over all streams that share a link, since they share it with every patch to come; until the first,
+//! the configured ones count. Unlike the rate that plans assume of a peer, a measured one counts if it is higher, too: what
+//! is chosen by it is time, not who pays for bytes.
+
+use lighter_types::{Bytes, BytesPerSecond, DiffId, PeerId};
+
+use crate::planner::{View, is_of_site};
+
+/// Measured rates, absent before the first transfer that was long enough.
+#[derive(Debug, Default)]
+pub struct Uploads {
+    to_site: Option<BytesPerSecond>,
+    beyond: Option<BytesPerSecond>,
+}
+
+/// Who receives a patch, and over which link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receivers {
+    /// At least 1.
+    pub count: u64,
+    pub rate: BytesPerSecond,
+}
+
+impl Uploads {
+    /// So much went to a peer in so many milliseconds while `streams` shared the link, this one included. A new rate counts
+    /// for three tenths. Transfers too short to tell a rate by teach nothing.
+    pub fn learn(&mut self, to: PeerId, bytes: Bytes, millis: u64, streams: u64, view: View<'_>) {
+        if millis < 1000 || bytes <= Bytes::KIB.times(64) {
+            return;
+        }
+        let rate = u128::from(bytes.0) * 1000 * u128::from(streams) / u128::from(millis);
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        let measured = if is_near(to, view) { &mut self.to_site } else { &mut self.beyond };
+        let mixed = measured.map_or(rate, |old| (old.0 / 10).saturating_mul(7) + rate / 10 * 3);
+        *measured = Some(BytesPerSecond(mixed.max(1)));
+    }
+
+    /// Who will receive a patch of `target` from `bases` that `waiting` wait for: they, and a share of the peers that hold
+    /// the first base and not yet the target, on the same side of the uplink, as many as fall to this node if all who hold
+    /// the target serve equally many. No more than may be served at a time: later ones find others who hold it.
+    pub fn receivers(&self, target: DiffId, bases: &[DiffId], waiting: &[PeerId], view: View<'_>) -> Receivers {
+        let is_site = !waiting.is_empty() && waiting.iter().all(|&peer| is_near(peer, view));
+        let holders = view.directory.holders(target);
+        let lacks = |id: &PeerId| holders.binary_search(id).is_err() && !waiting.contains(id);
+        let old = bases.first().map(|&base| view.directory.holding(base)).into_iter().flatten();
+        let old = old.filter(|(id, peer)| lacks(id) && is_of_site(peer, view.settings) == is_site);
+        let share = (old.count() as u64).div_ceil(holders.len() as u64 + 1);
+        let count = (waiting.len() as u64 + share).min(view.settings.streams_max as u64).max(1);
+        let settings = view.settings;
+        let assumed = if is_site { settings.site_rate } else { settings.uplink_rate };
+        let assumed = settings.upload_max.map_or(assumed, |max| max.min(assumed));
+        let measured = if is_site { self.to_site } else { self.beyond };
+        Receivers { count, rate: measured.unwrap_or(assumed) }
+    }
+}
+
+/// Whether a peer is behind the same uplink.
+pub fn is_near(peer: PeerId, view: View<'_>) -> bool {
+    view.directory.peer(peer).is_some_and(|peer| is_of_site(peer, view.settings))
+}

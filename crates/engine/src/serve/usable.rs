@@ -1,0 +1,31 @@
+//! What of a request can be used: the bases that a patch made here reads from, and what that is predicted to weigh.
+
+use lighter_similarity::{Prediction, keep_bases};
+use lighter_types::{Bytes, Card, DiffId};
+
+use crate::holdings::Holdings;
+use crate::settings::Settings;
+
+/// Those of the requester's bases that a patch made here reads from.
+pub struct Usable {
+    pub bases: Vec<DiffId>,
+    pub prediction: Prediction,
+    by_sketch: bool,
+}
+
+impl Usable {
+    pub fn new(target: &Card, offered: &[DiffId], own: &Holdings) -> Self {
+        let sketch = own.sketch(target.diff_id);
+        let held: Vec<_> = offered.iter().filter_map(|&base| Some((own.card(base)?, own.sketch(base)))).collect();
+        let kept = keep_bases(target, sketch, &held, Settings::PATCH_BASES_MAX);
+        let bases = kept.indices.iter().map(|&index| held[index].0.diff_id).collect();
+        Self { bases, prediction: kept.prediction, by_sketch: sketch.is_some() }
+    }
+
+    /// Whether the patch will have fewer bytes even if the prediction is as far off as is to be expected. Cards alone
+    /// are never that sure.
+    pub fn is_surely_under(&self, bytes: Bytes) -> bool {
+        let Prediction { bytes: predicted, sure } = self.prediction;
+        self.by_sketch && predicted + Bytes(predicted.times(sure.0.into()).0 / 1024) < bytes
+    }
+}
