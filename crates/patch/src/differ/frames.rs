@@ -21,12 +21,17 @@ const COST_MAX: u64 = FRAME_PAYLOAD_BYTES_MAX as u64 * 7 / 8;
 /// Decoding so many bytes is worth a frame, which another thread may take; half as much again is too much for one.
 const MATERIAL_SHARE_BYTES: u64 = 4 << 20;
 
+/// Deflating a byte of content again takes as long as decoding so many bytes.
+const DEFLATE_WORK: u64 = 6;
+
 /// What a frame holds so far.
 #[derive(Default)]
 struct Load {
     bytes: u64,
     cost: u64,
     material: u64,
+    /// How long decoding takes, as bytes of material.
+    work: u64,
     inflated: u64,
     streams: usize,
     steps: usize,
@@ -40,6 +45,7 @@ impl Load {
             Kind::Deflate { plain, steps, .. } => {
                 load.steps += steps.len();
                 load.material = plain.len() as u64 + step.bytes;
+                load.work = plain.len() as u64 * DEFLATE_WORK;
                 // Each stream counts at every step that reads it: too often, but never too seldom.
                 let stream = |step: &Planned| match step.kind {
                     Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
@@ -55,6 +61,7 @@ impl Load {
             }
             _ => load.material = step.bytes,
         }
+        load.work += load.material;
         load
     }
 
@@ -62,13 +69,15 @@ impl Load {
         self.bytes += other.bytes;
         self.cost += other.cost;
         self.material += other.material;
+        self.work += other.work;
         self.inflated += other.inflated;
         self.streams += other.streams;
         self.steps += other.steps;
     }
 
-    fn fits(&self, cost_max: u64) -> bool {
-        self.cost <= cost_max
+    fn fits(&self, work_max: u64) -> bool {
+        self.work <= work_max
+            && self.cost <= COST_MAX
             && self.bytes <= u64::from(DELTA_TARGET_BYTES_MAX)
             && self.material <= MATERIAL_SHARE_BYTES * 3 / 2
             && self.inflated <= INFLATED_BYTES_MAX
@@ -82,15 +91,15 @@ impl Load {
 pub(crate) fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
     let mut all = Load::default();
     steps.iter().for_each(|step| all.add(&Load::of(step)));
-    // About equal, and as few as the cap and work for several threads allow.
+    // As few as the cap and work for several threads allow, each about as much work as the others.
     let count = all.cost.div_ceil(COST_MAX).max(all.material.div_ceil(MATERIAL_SHARE_BYTES)).max(1);
-    let cost_max = all.cost.div_ceil(count) + 4096;
+    let work_max = all.work.div_ceil(count) + 4096;
     let mut frames: Vec<Vec<Planned>> = Vec::new();
     let mut load = Load::default();
     let mut waiting: Vec<Planned> = steps.into_iter().rev().collect();
     while let Some(step) = waiting.pop() {
         let own = Load::of(&step);
-        if !own.fits(COST_MAX.min(cost_max))
+        if !own.fits(work_max)
             && let Some((first, second)) = halves(&step)
         {
             waiting.extend([second, first]);
@@ -100,7 +109,7 @@ pub(crate) fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
         sum.add(&load);
         sum.add(&own);
         match frames.last_mut() {
-            Some(frame) if sum.fits(cost_max) => {
+            Some(frame) if sum.fits(work_max) => {
                 frame.push(step);
                 load = sum;
             }
