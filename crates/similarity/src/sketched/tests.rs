@@ -65,9 +65,9 @@ fn an_unrelated_base_costs_what_the_codec_makes_of_the_layer() {
 #[test]
 fn new_files_cost_their_share() {
     let target = layer(1, 1..101);
-    check(&target, &[layer(2, 11..111)], 10 * 3 / 4);
-    check(&target, &[layer(2, 51..151)], 50 * 3 / 4);
-    check(&target, &[layer(2, 51..151), layer(3, 26..76)], 25 * 3 / 4);
+    check(&target, &[layer(2, 11..111)], 10 * 7 / 8);
+    check(&target, &[layer(2, 51..151)], 50 * 7 / 8);
+    check(&target, &[layer(2, 51..151), layer(3, 26..76)], 25 * 7 / 8);
 }
 
 #[test]
