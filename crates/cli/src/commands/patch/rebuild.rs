@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use lighter_patch::{Frame, Header, ReadAt, RebuiltRange};
@@ -14,7 +13,7 @@ use lighter_types::Bytes;
 use super::apply_failure;
 use crate::exit::{Code, Failure};
 
-/// Frames rebuilt at once: each takes up to some 25 MiB. Those of `max`, which take up to 35, are decoded one by one.
+/// Frames rebuilt at once: each takes up to some 25 MiB. Those of `max`, which take up to 35, are rebuilt one by one.
 const FRAMES_AT_ONCE: usize = 2;
 
 /// A patch file.
@@ -50,14 +49,16 @@ impl PatchFile<'_> {
         seen: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Failure> {
         let frames = self.header.frames().len();
-        let full_model = Mutex::new(());
-        let full_model = &full_model;
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(FRAMES_AT_ONCE);
+        let threads = if self.takes_full_model()? {
+            1
+        } else {
+            thread::available_parallelism().map_or(1, usize::from).min(FRAMES_AT_ONCE)
+        };
         thread::scope(|scope| {
             let queues: Vec<Receiver<Result<RebuiltRange, Failure>>> = (0..threads)
                 .map(|first| {
                     let (sender, receiver) = sync_channel(0);
-                    scope.spawn(move || self.every((first, threads), bases, full_model, &sender));
+                    scope.spawn(move || self.every((first, threads), bases, &sender));
                     receiver
                 })
                 .collect();
@@ -88,13 +89,10 @@ impl PatchFile<'_> {
         &self,
         (first, step): (usize, usize),
         bases: &[&dyn ReadAt],
-        full_model: &Mutex<()>,
         ranges: &SyncSender<Result<RebuiltRange, Failure>>,
     ) {
         for (index, frame) in self.header.frames().iter().enumerate().skip(first).step_by(step) {
             let range = self.payload(frame).and_then(|payload| {
-                let takes_it = lighter_patch::takes_full_model(frame, &payload);
-                let _alone = takes_it.then(|| full_model.lock().unwrap_or_else(PoisonError::into_inner));
                 let rebuilt = lighter_patch::apply_frame(self.header, index as u32, &payload, bases);
                 rebuilt.map_err(|error| apply_failure(self.path, &error))
             });
@@ -105,8 +103,22 @@ impl PatchFile<'_> {
         }
     }
 
+    fn takes_full_model(&self) -> Result<bool, Failure> {
+        for frame in self.header.frames() {
+            if lighter_patch::takes_full_model(frame, &self.front(frame, 1)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn payload(&self, frame: &Frame) -> Result<Vec<u8>, Failure> {
-        let mut payload = vec![0; frame.payload_bytes as usize];
+        self.front(frame, frame.payload_bytes)
+    }
+
+    /// The first bytes of a payload, as far as there are so many.
+    fn front(&self, frame: &Frame, bytes: u32) -> Result<Vec<u8>, Failure> {
+        let mut payload = vec![0; bytes.min(frame.payload_bytes) as usize];
         let read = self.file.read_exact_at(&mut payload, frame.payload_offset);
         read.map(|()| payload).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => {
