@@ -12,10 +12,10 @@
 //! hence the work. Whoever waits in the queue waits for this encode too, so each of them counts it once more. A receiver
 //! applies while it receives. Receivers share the link.
 //!
-//! Of the efforts that are done about as soon as the soonest, within a quarter or [`NOTICED`], the one of the fewest bytes
+//! Of the efforts that are done about as soon as the soonest, within an eighth or [`NOTICED`], the one of the fewest bytes
 //! is taken: half a second is not noticed, and bytes are what our users pay for.
 //!
-//! The rates are geometric means over the ten pairs of docs/BENCHMARKS.md ("patch"), where single pairs lie within a
+//! The rates are medians over the ten pairs of docs/BENCHMARKS.md ("patch"), where single pairs lie within a
 //! factor of 2.1 of them for encoding and 3.3 for applying. A [`Pace`] says how much slower or faster this machine is; a
 //! receiver is taken to be like it.
 
@@ -67,12 +67,15 @@ struct Figures {
     apply: u64,
 }
 
-const FAST: Figures = Figures { bytes: 1485, encode: 3_250_000, apply: 5_940_000 };
-const DEFAULT: Figures = Figures { bytes: 1024, encode: 1_270_000, apply: 5_190_000 };
-const MAX: Figures = Figures { bytes: 825, encode: 350_000, apply: 790_000 };
+const FAST: Figures = Figures { bytes: 1485, encode: 3_050_000, apply: 8_400_000 };
+const DEFAULT: Figures = Figures { bytes: 1024, encode: 1_400_000, apply: 8_400_000 };
+const MAX: Figures = Figures { bytes: 841, encode: 320_000, apply: 410_000 };
 
 /// Tar bytes that are as much work as one byte of patch. Of 64, 128 and 256, that with which encode rates differ least.
 const TAR_BYTES_PER_WORK: u64 = 128;
+
+/// A frame of a patch has at most so many bytes.
+const FRAME_BYTES: u64 = 1 << 20;
 
 /// Less than this is not waited for by anybody.
 const NOTICED: Duration = Duration::from_millis(500);
@@ -120,7 +123,10 @@ impl Undertaking {
     /// Until the last receiver has applied a patch of that effort that is there already and has these bytes.
     pub fn receiving(&self, effort: Effort, bytes: Bytes, pace: Pace) -> Duration {
         let sending = bytes.times(self.receivers.max(1)).at(self.rate);
-        sending.max(seconds_for(self.work(), effort.figures().apply, pace))
+        let applying = seconds_for(self.work(), effort.figures().apply, pace);
+        // A frame is applied while the next ones come; the last one is not.
+        let frames = bytes.0.div_ceil(FRAME_BYTES).clamp(1, u64::from(u32::MAX)) as u32;
+        sending.saturating_add(applying / frames).max(applying)
     }
 
     fn best(&self, pace: Pace, least: Effort) -> Effort {
@@ -138,7 +144,7 @@ impl Undertaking {
 
 /// Whether `time` is so much more than `other` that somebody notices.
 pub fn is_later(time: Duration, other: Duration) -> bool {
-    time > other.saturating_add(NOTICED.max(other / 4))
+    time > other.saturating_add(NOTICED.max(other / 8))
 }
 
 impl Default for Pace {
@@ -153,7 +159,7 @@ impl Pace {
     const MIN: u32 = Self::ONE / 64;
     const MAX: u32 = Self::ONE * 64;
 
-    /// Learns from one encode; it counts for a quarter, and for no more than a factor of two.
+    /// Learns from one encode; it counts for an eighth, and for no more than a factor of two.
     pub fn learn(&mut self, undertaking: &Undertaking, effort: Effort, took: Duration) {
         let expected = undertaking.encoding(effort, Self::default()).as_micros().max(1);
         let found = u32::try_from(took.as_micros().saturating_mul(Self::ONE.into()) / expected).unwrap_or(u32::MAX);

@@ -65,28 +65,28 @@ fn what_is_fixed_is_taken_and_what_is_least_is_kept() {
     assert_eq!(EffortChoice::Auto.choose(&lan, Pace::default(), Effort::Default), Effort::Default);
 }
 
-/// docs/BENCHMARKS.md, "patch": seconds to make are within a factor of 2.1 of the model's.
+/// docs/BENCHMARKS.md, "patch": seconds to make are within a factor of 2.2 of the model's.
 #[test]
 fn the_model_is_that_of_the_benchmarks() {
     let check = |tar_bytes, bytes, seconds: [f64; 3]| {
         let undertaking = Undertaking { bytes: Bytes(bytes), tar_bytes: Bytes(tar_bytes), ..UPDATE };
         for (effort, measured) in Effort::ALL.into_iter().zip(seconds) {
             let ratio = undertaking.encoding(effort, Pace::default()).as_secs_f64() / measured;
-            assert!((0.47..2.1).contains(&ratio), "{effort:?} of {bytes}: {ratio}");
+            assert!((0.45..2.2).contains(&ratio), "{effort:?} of {bytes}: {ratio}");
         }
     };
-    check(121_425_920, 242_929, [0.35, 0.85, 1.68]);
-    check(17_592_320, 285_113, [0.17, 0.44, 2.09]);
-    check(12_083_200, 1_789_043, [0.41, 1.95, 4.64]);
-    check(31_436_800, 2_798_283, [1.0, 1.94, 11.28]);
-    check(124_098_560, 20_092_768, [3.16, 18.81, 52.43]);
+    check(121_425_920, 238_607, [0.41, 0.82, 2.24]);
+    check(17_592_320, 278_140, [0.11, 0.43, 2.56]);
+    check(12_083_200, 1_699_901, [0.35, 1.24, 4.14]);
+    check(31_436_800, 2_755_226, [1.07, 2.06, 9.71]);
+    check(124_098_560, 19_592_883, [3.16, 20.08, 90.05]);
 }
 
 #[test]
 fn bytes_of_one_effort_tell_those_of_another() {
     assert_eq!(Effort::Default.to_default(Bytes(1000)), Bytes(1000));
     assert_eq!(Effort::Fast.to_default(Bytes(1485)), Bytes(1024));
-    assert_eq!(Effort::Max.to_default(Bytes(825)), Bytes(1024));
+    assert_eq!(Effort::Max.to_default(Bytes(841)), Bytes(1024));
 }
 
 #[test]
