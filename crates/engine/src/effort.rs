@@ -5,18 +5,18 @@
 //! encoding   = work / encode rate of the effort x pace
 //! applying   = work / apply rate of the effort x pace
 //! sending    = bytes of the effort x receivers / rate of the link
-//! until done = encoding x (1 + encodes that wait) + max(sending, applying)
+//! until done = encoding x (1 + encodes that wait) + max(sending + applying / frames, applying)
 //! ```
 //!
 //! Matching passes over the whole tar, at about a hundred times the speed at which the codec then works on what is new:
 //! hence the work. Whoever waits in the queue waits for this encode too, so each of them counts it once more. A receiver
-//! applies while it receives. Receivers share the link.
+//! applies each frame when it has come, while the next ones come. Receivers share the link.
 //!
 //! Of the efforts that are done about as soon as the soonest, within an eighth or [`NOTICED`], the one of the fewest bytes
 //! is taken: half a second is not noticed, and bytes are what our users pay for.
 //!
 //! The rates are medians over the ten pairs of docs/BENCHMARKS.md ("patch"), where single pairs lie within a
-//! factor of 2.1 of them for encoding and 3.3 for applying. A [`Pace`] says how much slower or faster this machine is; a
+//! factor of 2.2 of them for encoding and 4 for applying (one of 10). A [`Pace`] says how much slower or faster this machine is; a
 //! receiver is taken to be like it.
 
 use std::time::Duration;
