@@ -31,11 +31,86 @@ const SHARE_BITS: u32 = 15;
 /// The least distance of the bounds before a symbol, so that shares keep their worth.
 const DISTANCE_MIN: u64 = 1 << 32;
 
+/// Between what the message lies, both ends within.
+#[derive(Debug)]
+struct Bounds {
+    low: u64,
+    high: u64,
+}
+
+impl Bounds {
+    const ALL: Self = Self { low: 0, high: u64::MAX };
+
+    #[inline]
+    fn distance(&self) -> u64 {
+        self.high - self.low
+    }
+
+    /// The last place of a bit that is 1.
+    #[inline]
+    fn middle(&self, one: u16) -> u64 {
+        self.low + (self.distance() >> 16) * u64::from(one)
+    }
+
+    #[inline]
+    fn take_bit(&mut self, bit: bool, middle: u64) {
+        if bit {
+            self.high = middle;
+        } else {
+            self.low = middle + 1;
+        }
+    }
+
+    /// A share of 1 of 2^`share_bits`.
+    #[inline]
+    fn unit(&self, share_bits: u32) -> u64 {
+        self.distance() >> share_bits
+    }
+
+    #[inline]
+    fn take_symbol(&mut self, symbol: usize, starts: &Starts, unit: u64) {
+        if let Some(&end) = starts.get(symbol + 1) {
+            self.high = self.low + unit * u64::from(end) - 1;
+        }
+        if symbol > 0 {
+            self.low += unit * u64::from(starts[symbol]);
+        }
+    }
+
+    #[inline]
+    fn take_bits(&mut self, value: u64, unit: u64) {
+        self.low += unit * value;
+        self.high = self.low + unit - 1;
+    }
+
+    /// The first byte, once it is certain; the others move up.
+    #[inline]
+    fn settled(&mut self) -> Option<u8> {
+        if (self.low ^ self.high) >> 56 != 0 {
+            return None;
+        }
+        let byte = (self.high >> 56) as u8;
+        self.low <<= 8;
+        self.high = self.high << 8 | 0xff;
+        Some(byte)
+    }
+
+    /// Whether the bounds were too close for symbols. They lie at both sides of a round number then: the part below it is
+    /// taken, which settles a byte.
+    #[inline]
+    fn part(&mut self) -> bool {
+        let is_close = self.distance() < DISTANCE_MIN;
+        if is_close {
+            self.high = self.low | (DISTANCE_MIN - 1);
+        }
+        is_close
+    }
+}
+
 /// Writes bits.
 #[derive(Debug)]
 pub struct Encoder {
-    low: u64,
-    high: u64,
+    bounds: Bounds,
     out: Vec<u8>,
 }
 
@@ -48,7 +123,7 @@ impl Default for Encoder {
 impl Encoder {
     /// Nothing written yet.
     pub fn new() -> Self {
-        Self { low: 0, high: u64::MAX, out: Vec::new() }
+        Self { bounds: Bounds::ALL, out: Vec::new() }
     }
 
     /// Bytes written so far.
@@ -58,25 +133,20 @@ impl Encoder {
 
     /// The bytes. One more tells where between the bounds the message ends; what a reader finds behind is zeros.
     pub fn finish(mut self) -> Vec<u8> {
-        self.out.push((self.low >> 56) as u8 + 1);
+        self.out.push((self.bounds.low >> 56) as u8 + 1);
         self.out
     }
 
     #[inline]
     fn shift(&mut self) {
-        while (self.low ^ self.high) >> 56 == 0 {
-            self.out.push((self.high >> 56) as u8);
-            self.low <<= 8;
-            self.high = self.high << 8 | 0xff;
+        while let Some(byte) = self.bounds.settled() {
+            self.out.push(byte);
         }
     }
 
-    /// Brings the bounds apart: where they are close, they lie at both sides of a round number, and the part below it is
-    /// taken.
     #[inline]
     fn widen(&mut self) {
-        while self.high - self.low < DISTANCE_MIN {
-            self.high = self.low | (DISTANCE_MIN - 1);
+        while self.bounds.part() {
             self.shift();
         }
     }
@@ -87,12 +157,7 @@ impl Coder for Encoder {
 
     #[inline]
     fn code(&mut self, bit: bool, one: u16) -> bool {
-        let middle = self.low + ((self.high - self.low) >> 16) * u64::from(one);
-        if bit {
-            self.high = middle;
-        } else {
-            self.low = middle + 1;
-        }
+        self.bounds.take_bit(bit, self.bounds.middle(one));
         self.shift();
         bit
     }
@@ -100,13 +165,7 @@ impl Coder for Encoder {
     #[inline]
     fn symbol(&mut self, symbol: usize, starts: &Starts) -> usize {
         self.widen();
-        let unit = (self.high - self.low) >> SHARE_BITS;
-        if let Some(&end) = starts.get(symbol + 1) {
-            self.high = self.low + unit * u64::from(end) - 1;
-        }
-        if symbol > 0 {
-            self.low += unit * u64::from(starts[symbol]);
-        }
+        self.bounds.take_symbol(symbol, starts, self.bounds.unit(SHARE_BITS));
         self.shift();
         symbol
     }
@@ -114,9 +173,7 @@ impl Coder for Encoder {
     #[inline]
     fn bits(&mut self, value: u64, count: u32) -> u64 {
         self.widen();
-        let unit = (self.high - self.low) >> count;
-        self.low += unit * value;
-        self.high = self.low + unit - 1;
+        self.bounds.take_bits(value, self.bounds.unit(count));
         self.shift();
         value
     }
@@ -125,8 +182,7 @@ impl Coder for Encoder {
 /// Reads bits. Behind the end stand zeros, without end: [`Decoder::is_at_end`] tells whether a message was whole.
 #[derive(Debug)]
 pub struct Decoder<B> {
-    low: u64,
-    high: u64,
+    bounds: Bounds,
     value: u64,
     bytes: B,
     position: usize,
@@ -135,7 +191,7 @@ pub struct Decoder<B> {
 impl<B: AsRef<[u8]>> Decoder<B> {
     /// Over a message.
     pub fn new(bytes: B) -> Self {
-        let mut decoder = Self { low: 0, high: u64::MAX, value: 0, bytes, position: 0 };
+        let mut decoder = Self { bounds: Bounds::ALL, value: 0, bytes, position: 0 };
         for _ in 0..8 {
             decoder.next_byte();
         }
@@ -154,17 +210,14 @@ impl<B: AsRef<[u8]>> Decoder<B> {
 
     #[inline]
     fn shift(&mut self) {
-        while (self.low ^ self.high) >> 56 == 0 {
-            self.low <<= 8;
-            self.high = self.high << 8 | 0xff;
+        while self.bounds.settled().is_some() {
             self.next_byte();
         }
     }
 
     #[inline]
     fn widen(&mut self) {
-        while self.high - self.low < DISTANCE_MIN {
-            self.high = self.low | (DISTANCE_MIN - 1);
+        while self.bounds.part() {
             self.shift();
         }
     }
@@ -174,6 +227,13 @@ impl<B: AsRef<[u8]>> Decoder<B> {
         self.value = self.value << 8 | u64::from(self.bytes.as_ref().get(self.position).copied().unwrap_or(0));
         self.position += 1;
     }
+
+    /// How many units above the lower bound the value lies, `most` at most. Of bytes that no encoder wrote it may lie
+    /// outside the bounds: then any answer will do.
+    #[inline]
+    fn units(&self, unit: u64, most: u64) -> u64 {
+        (self.value.wrapping_sub(self.bounds.low) / unit).min(most)
+    }
 }
 
 impl<B: AsRef<[u8]>> Coder for Decoder<B> {
@@ -181,13 +241,9 @@ impl<B: AsRef<[u8]>> Coder for Decoder<B> {
 
     #[inline]
     fn code(&mut self, _: bool, one: u16) -> bool {
-        let middle = self.low + ((self.high - self.low) >> 16) * u64::from(one);
+        let middle = self.bounds.middle(one);
         let bit = self.value <= middle;
-        if bit {
-            self.high = middle;
-        } else {
-            self.low = middle + 1;
-        }
+        self.bounds.take_bit(bit, middle);
         self.shift();
         bit
     }
@@ -195,19 +251,13 @@ impl<B: AsRef<[u8]>> Coder for Decoder<B> {
     #[inline]
     fn symbol(&mut self, _: usize, starts: &Starts) -> usize {
         self.widen();
-        let unit = (self.high - self.low) >> SHARE_BITS;
-        // Of bytes that no encoder wrote the value may lie outside the bounds: any symbol will do.
-        let share = (self.value.wrapping_sub(self.low) / unit).min((1 << SHARE_BITS) - 1) as u16;
+        let unit = self.bounds.unit(SHARE_BITS);
+        let share = self.units(unit, (1 << SHARE_BITS) - 1) as u16;
         let reached = |start: u16| u16::from(start <= share);
         // Over all of them, the first too, and without checks of overflow: so that it is done many at once.
         let count = starts.iter().fold(0u16, |count, &start| count.wrapping_add(reached(start)));
         let symbol = usize::from(count - reached(starts[0]));
-        if let Some(&end) = starts.get(symbol + 1) {
-            self.high = self.low + unit * u64::from(end) - 1;
-        }
-        if symbol > 0 {
-            self.low += unit * u64::from(starts[symbol]);
-        }
+        self.bounds.take_symbol(symbol, starts, unit);
         self.shift();
         symbol
     }
@@ -215,10 +265,9 @@ impl<B: AsRef<[u8]>> Coder for Decoder<B> {
     #[inline]
     fn bits(&mut self, _: u64, count: u32) -> u64 {
         self.widen();
-        let unit = (self.high - self.low) >> count;
-        let value = (self.value.wrapping_sub(self.low) / unit).min((1 << count) - 1);
-        self.low += unit * value;
-        self.high = self.low + unit - 1;
+        let unit = self.bounds.unit(count);
+        let value = self.units(unit, (1 << count) - 1);
+        self.bounds.take_bits(value, unit);
         self.shift();
         value
     }
@@ -263,14 +312,15 @@ mod tests {
     fn close_bounds_are_brought_apart_alike() {
         let even: Starts = std::array::from_fn(|symbol| symbol as u16 * 2048);
         for high in [0x8000_0000_0000_0000u64, 0x8000_0000_0000_1234, 0x8000_0000_ffff_0000] {
-            let mut encoder = Encoder { low: 0x7fff_ffff_ffff_ff00, high, out: Vec::new() };
+            let close = || Bounds { low: 0x7fff_ffff_ffff_ff00, high };
+            let mut encoder = Encoder { bounds: close(), out: Vec::new() };
             let symbols: Vec<usize> = (0..40).map(|n| n * 7 % 16).collect();
             for &symbol in &symbols {
                 encoder.symbol(symbol, &even);
             }
             let bytes = encoder.finish();
             let mut decoder = Decoder::new(&bytes);
-            (decoder.low, decoder.high) = (0x7fff_ffff_ffff_ff00, high);
+            decoder.bounds = close();
             for &symbol in &symbols {
                 assert_eq!(decoder.symbol(0, &even), symbol);
             }

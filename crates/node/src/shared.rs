@@ -55,7 +55,7 @@ pub fn unix_now() -> UnixSeconds {
     UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs()))
 }
 
-/// A file that patches read by position, with its length when it was opened.
+/// A file that patches read by position, and its length.
 pub struct FileBase<F> {
     file: F,
     bytes: Bytes,
@@ -72,6 +72,12 @@ impl AsFile for File {
     }
 }
 
+impl AsFile for &File {
+    fn as_file(&self) -> &File {
+        self
+    }
+}
+
 impl AsFile for LayerReader {
     fn as_file(&self) -> &File {
         self.file()
@@ -79,11 +85,18 @@ impl AsFile for LayerReader {
 }
 
 impl<F: AsFile> FileBase<F> {
+    /// A file as long as it is now.
+    ///
     /// # Errors
     /// If the file does not tell its length.
     pub fn new(file: F) -> io::Result<Self> {
         let bytes = Bytes(file.as_file().metadata()?.len());
         Ok(Self { file, bytes })
+    }
+
+    /// A file that is being written, and has so many bytes.
+    pub fn up_to(file: F, bytes: Bytes) -> Self {
+        Self { file, bytes }
     }
 }
 

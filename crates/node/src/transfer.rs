@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_wire::Message;
 
-pub use encode::{effort_of, encode};
+pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::{FetchJob, fetch};
 pub use serve::serve;
 

@@ -7,8 +7,8 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Unreadable, noise, one_frame, patch};
-use lighter_patch::{ReadAt, apply_frame};
+use common::{Unreadable, noise, one_frame, patch_with};
+use lighter_patch::{Effort, Method, ReadAt, Settings, apply_frame};
 
 struct Counting;
 
@@ -47,14 +47,21 @@ fn applying_takes_at_most_48_mib() {
     let base = noise(1, 40 << 20);
     let mut target = base.clone();
     target[20 << 20..22 << 20].copy_from_slice(&noise(2, 2 << 20));
-    let honest = patch(&target, std::slice::from_ref(&base));
-    let most = peak(|| {
-        for (payload, index) in honest.payloads.iter().zip(0..) {
-            let bases: Vec<&dyn ReadAt> = honest.header.bases().iter().map(|_| &base as &dyn ReadAt).collect();
-            drop(apply_frame(&honest.header, index, payload, &bases).unwrap());
-        }
-    });
-    assert!(most < 48 << 20, "{most}");
+    // Changes within what is matched, so that the models are at work too.
+    (24 << 20..28 << 20).step_by(50).for_each(|at| target[at] ^= 0x55);
+    for effort in [Effort::Default, Effort::Max] {
+        let settings = Settings { method: Method::Delta(effort), ..Settings::default() };
+        let honest = patch_with(&target, std::slice::from_ref(&base), &settings);
+        let most = peak(|| {
+            for (payload, index) in honest.payloads.iter().zip(0..) {
+                let bases: Vec<&dyn ReadAt> = honest.header.bases().iter().map(|_| &base as &dyn ReadAt).collect();
+                drop(apply_frame(&honest.header, index, payload, &bases).unwrap());
+            }
+        });
+        assert!(most < 48 << 20, "{effort:?}: {most}");
+        // The models are what it takes at least: without them, this would have measured nothing.
+        assert!(effort != Effort::Max || most > 16 << 20, "{most}");
+    }
 
     // Bombs: the largest frame, the most copies, sections stated at their caps.
     let zeros = zstd::bulk::compress(&vec![0; 16 << 20], 3).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libp2p::gossipsub::{IdentTopic, PublishError};
 use lighter_engine::{Effect, Input, Part};
 use lighter_patch::Header;
-use lighter_store::{PartialPatch, Store};
+use lighter_store::{PartialPatch, Store, StoreError};
 use lighter_types::PeerId;
 use lighter_wire::{Answer, Message, Refusal, Request, SignedRelease};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::identity::{is_signed, to_libp2p};
 use crate::images;
 use crate::predictions;
 use crate::shared::Shared;
-use crate::transfer::{FetchJob, encode, fetch};
+use crate::transfer::{EncodeJob, FetchJob, encode, fetch};
 
 impl Driver {
     pub(super) fn perform(&mut self, effect: Effect) {
@@ -52,20 +52,10 @@ impl Driver {
             }
             Effect::Report { pull, report } => self.report(pull, &report),
             Effect::KeepCalibration { rule, settings, calibration } => {
-                let shared = self.shared.clone();
-                self.tasks.spawn_blocking(move || {
-                    if let Err(error) = predictions::keep(&shared.store, rule, settings, &calibration) {
-                        tracing::warn!(%error, "what a patch taught is forgotten when this node stops");
-                    }
-                });
+                self.keep("what a patch taught", move |store| predictions::keep(store, rule, settings, &calibration));
             }
             Effect::KeepPace(pace) => {
-                let shared = self.shared.clone();
-                self.tasks.spawn_blocking(move || {
-                    if let Err(error) = predictions::keep_pace(&shared.store, pace) {
-                        tracing::warn!(%error, "how fast patches are made is forgotten when this node stops");
-                    }
-                });
+                self.keep("how fast patches are made", move |store| predictions::keep_pace(store, pace));
             }
             Effect::WakeAt(moment) => self.wake_at = Some(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
@@ -77,8 +67,9 @@ impl Driver {
                 self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
             }
             Effect::Encode { encode: id, target, bases, effort } => {
+                let job = EncodeJob { encode: id, target, bases, effort };
                 let (shared, stopping) = (self.shared.clone(), self.stopping.clone());
-                self.tasks.spawn_blocking(move || encode(id, target, &bases, effort, &stopping, &shared));
+                self.tasks.spawn_blocking(move || encode(&job, &stopping, &shared));
             }
             Effect::ReadImage { pull, manifest } => self.blocking(move |shared| {
                 let read = images::read(&shared.store, manifest);
@@ -100,6 +91,16 @@ impl Driver {
         self.tasks.spawn_blocking(move || {
             let input = work(&shared);
             shared.input_blocking(input);
+        });
+    }
+
+    /// Keeps what the node learned; without it, only what comes after the next start is worse.
+    fn keep(&mut self, what: &'static str, keep: impl FnOnce(&Store) -> Result<(), StoreError> + Send + 'static) {
+        let shared = self.shared.clone();
+        self.tasks.spawn_blocking(move || {
+            if let Err(error) = keep(&shared.store) {
+                tracing::warn!(%error, "{what} is forgotten when this node stops");
+            }
         });
     }
 

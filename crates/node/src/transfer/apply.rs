@@ -4,7 +4,6 @@
 //! What survives a crash is the partial patch; the target is rebuilt from its first frame when the fetch goes on, which
 //! is local work at disk speed.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -148,22 +147,6 @@ struct Frames<'a> {
     ended: Option<Ended>,
 }
 
-/// The target as far as it is written.
-struct Written<'a> {
-    file: &'a File,
-    bytes: Bytes,
-}
-
-impl ReadAt for Written<'_> {
-    fn len(&self) -> Bytes {
-        self.bytes
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
-}
-
 enum Ended {
     Cut,
     Failed(FetchFailure),
@@ -189,7 +172,8 @@ impl<'a> Frames<'a> {
             let readers = self.readers();
             if let Some(range) = &mut self.range {
                 let bytes = self.layer.written();
-                let written = Written { file: self.layer.file().map_err(|error| Ended::Failed(local(&error)))?, bytes };
+                let file = self.layer.file().map_err(|error| Ended::Failed(local(&error)))?;
+                let written = FileBase::up_to(file, bytes);
                 let read = range.read(self.header, &readers, &written, buffer);
                 let count = read.map_err(|error| Ended::Failed(blame(&error)))?;
                 if count > 0 {

@@ -17,33 +17,29 @@ use crate::shared::{FileBase, Shared, error_chain, unix_now};
 /// Progress is told this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
+/// A patch to be made.
+pub struct EncodeJob {
+    pub encode: EncodeId,
+    pub target: DiffId,
+    pub bases: Vec<DiffId>,
+    pub effort: Effort,
+}
+
 /// Makes the patch and tells the engine how that ended. Given up when the node stops.
-pub fn encode(
-    encode: EncodeId,
-    target: DiffId,
-    bases: &[DiffId],
-    effort: Effort,
-    stopping: &CancellationToken,
-    shared: &Shared,
-) {
+pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) {
     let started = Instant::now();
-    let result = make(encode, target, bases, effort, stopping, shared);
+    let result = make(job, stopping, shared);
+    let &EncodeJob { encode, target, effort, .. } = job;
     let took = started.elapsed();
     if let Ok(patch) = &result {
-        let (bytes, bases, took_ms) = (patch.bytes.0, bases.len(), took.as_millis());
+        let (bytes, bases, took_ms) = (patch.bytes.0, job.bases.len(), took.as_millis());
         tracing::info!(%target, bytes, bases, ?effort, took_ms, "made a patch");
     }
     shared.input_blocking(Input::EncodeEnded { encode, took, result });
 }
 
-fn make(
-    encode: EncodeId,
-    target: DiffId,
-    bases: &[DiffId],
-    effort: Effort,
-    stopping: &CancellationToken,
-    shared: &Shared,
-) -> Result<CachedPatch, EncodeFailure> {
+fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Result<CachedPatch, EncodeFailure> {
+    let &EncodeJob { encode, target, ref bases, effort } = job;
     let target_layer = open(target, shared)?;
     let base_layers = bases.iter().map(|&base| open(base, shared)).collect::<Result<Vec<_>, _>>()?;
     if let Some(damaged) = find_damaged(base_layers.iter().chain([&target_layer]), shared) {

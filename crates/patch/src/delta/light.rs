@@ -21,8 +21,8 @@ pub(super) struct Light {
     /// Which guess is right; and what was, the last times.
     right: Vec<Frequencies>,
     right_before: usize,
-    /// Which bytes of a field behind its first are equal, by which there are and by what was so the last time.
-    equal: [Frequencies; 64],
+    /// Which bytes of a field behind its first are equal, by how many there are and by what was so the last time.
+    equal: [Frequencies; FIELD_BYTES * 8],
     equal_before: usize,
     /// By the base's byte and by the byte before.
     bytes: ByteModel,
@@ -36,7 +36,7 @@ impl Light {
             run_before: 0,
             right: vec![Frequencies::EVEN; 256],
             right_before: 0,
-            equal: [Frequencies::EVEN; 64],
+            equal: [Frequencies::EVEN; FIELD_BYTES * 8],
             equal_before: 0,
             bytes: ByteModel::new(),
             references: References::new(),

@@ -38,7 +38,7 @@ pub(crate) struct Search {
     pub threads: usize,
 }
 
-/// Files are matched in batches of so many bytes of their bases, and large files in parts of so many.
+/// Files are matched in batches of so many bytes of theirs and their bases', and large files in parts of so many.
 const BATCH_BYTES: u64 = 32 << 20;
 const PART_BYTES: usize = 4 << 20;
 
@@ -101,6 +101,7 @@ fn match_all(
     while !rest.is_empty() {
         let mut bytes = 0;
         let count = rest.iter().take_while(|changed| {
+            bytes += changed.range.end - changed.range.start;
             bytes += changed.old.iter().flatten().map(|old| old.len() as u64).sum::<u64>();
             bytes <= BATCH_BYTES
         });

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use lighter_node::FileBase;
 use lighter_patch::{Frame, Header, ReadAt, RebuiltRange};
 use lighter_types::Bytes;
 
@@ -21,22 +22,6 @@ pub struct PatchFile<'a> {
     pub path: &'a Path,
     pub file: &'a File,
     pub header: &'a Header,
-}
-
-/// The target as far as it is written.
-struct Written<'a> {
-    file: &'a File,
-    bytes: Bytes,
-}
-
-impl ReadAt for Written<'_> {
-    fn len(&self) -> Bytes {
-        self.bytes
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
 }
 
 impl PatchFile<'_> {
@@ -63,20 +48,20 @@ impl PatchFile<'_> {
                 })
                 .collect();
             let mut buffer = vec![0; 256 << 10];
-            let mut written = Written { file, bytes: Bytes::ZERO };
+            let mut done = Bytes::ZERO;
             for index in 0..frames {
                 // A queue ends early only after an error, which ends this loop first.
                 let Ok(range) = queues[index % threads].recv() else { break };
                 let mut range = range?;
                 loop {
-                    let read = range.read(self.header, bases, &written, &mut buffer);
+                    let read = range.read(self.header, bases, &FileBase::up_to(file, done), &mut buffer);
                     let count = read.map_err(|error| apply_failure(self.path, &error))?;
                     if count == 0 {
                         break;
                     }
-                    let write = file.write_all_at(&buffer[..count], written.bytes.0);
+                    let write = file.write_all_at(&buffer[..count], done.0);
                     write.map_err(|error| Failure::file("write", out, &error))?;
-                    written.bytes += Bytes(count as u64);
+                    done += Bytes(count as u64);
                     seen(&buffer[..count]);
                 }
             }
