@@ -5,12 +5,14 @@
 //! encoding   = work / encode rate of the effort x pace
 //! applying   = work / apply rate of the effort x pace
 //! sending    = bytes of the effort x receivers / rate of the link
-//! until done = encoding x (1 + encodes that wait) + max(sending + applying / frames, applying)
+//! until done = encoding x (1 + encodes that wait) + max(sending + applying / tail, applying)
 //! ```
 //!
 //! Matching passes over the whole tar, at about a hundred times the speed at which the codec then works on what is new:
 //! hence the work. Whoever waits in the queue waits for this encode too, so each of them counts it once more. A receiver
-//! applies each frame when it has come, while the next ones come. Receivers share the link.
+//! applies each frame when it has come, while the next ones come: half of the work is taken to be left when all of it has
+//! come (tail = 2; 1 for a patch of one frame), since those that come last are often short and as much work. Receivers
+//! share the link.
 //!
 //! Of the efforts that are done about as soon as the soonest, within an eighth or [`NOTICED`], the one of the fewest bytes
 //! is taken: half a second is not noticed, and bytes are what our users pay for.
@@ -74,8 +76,8 @@ const MAX: Figures = Figures { bytes: 841, encode: 320_000, apply: 410_000 };
 /// Tar bytes that are as much work as one byte of patch. Of 64, 128 and 256, that with which encode rates differ least.
 const TAR_BYTES_PER_WORK: u64 = 128;
 
-/// A frame of a patch has at most so many bytes.
-const FRAME_BYTES: u64 = 1 << 20;
+/// A patch of so many bytes is one frame.
+const FRAME_BYTES_SMALL: Bytes = Bytes(64 << 10);
 
 /// Less than this is not waited for by anybody.
 const NOTICED: Duration = Duration::from_millis(500);
@@ -124,9 +126,8 @@ impl Undertaking {
     pub fn receiving(&self, effort: Effort, bytes: Bytes, pace: Pace) -> Duration {
         let sending = bytes.times(self.receivers.max(1)).at(self.rate);
         let applying = seconds_for(self.work(), effort.figures().apply, pace);
-        // A frame is applied while the next ones come; the last one is not.
-        let frames = bytes.0.div_ceil(FRAME_BYTES).clamp(1, u64::from(u32::MAX)) as u32;
-        sending.saturating_add(applying / frames).max(applying)
+        let tail = if bytes <= FRAME_BYTES_SMALL { 1 } else { 2 };
+        sending.saturating_add(applying / tail).max(applying)
     }
 
     fn best(&self, pace: Pace, least: Effort) -> Effort {
@@ -159,7 +160,7 @@ impl Pace {
     const MIN: u32 = Self::ONE / 64;
     const MAX: u32 = Self::ONE * 64;
 
-    /// Learns from one encode; it counts for an eighth, and for no more than a factor of two.
+    /// Learns from one encode; it counts for a quarter, and for no more than a factor of two.
     pub fn learn(&mut self, undertaking: &Undertaking, effort: Effort, took: Duration) {
         let expected = undertaking.encoding(effort, Self::default()).as_micros().max(1);
         let found = u32::try_from(took.as_micros().saturating_mul(Self::ONE.into()) / expected).unwrap_or(u32::MAX);

@@ -195,7 +195,7 @@ fn a_file_that_stands_earlier_in_the_target_is_a_copy() {
 
 #[test]
 fn the_target_that_is_copied_from_is_written_before_it_is_read() {
-    let content = noise(50, 400_000);
+    let content = noise(50, 50_000);
     let entries =
         ["one", "two"].map(|path| Entry { kind: b'0', path: path.into(), content: content.clone(), mtime: 7 });
     let target = tar(&entries);
@@ -215,6 +215,19 @@ fn the_target_that_is_copied_from_is_written_before_it_is_read() {
         written.extend_from_slice(&buffer[..count]);
     }
     assert!(written == target);
+}
+
+#[test]
+fn no_frame_is_more_than_a_fourth_so_that_receivers_work_while_the_rest_comes() {
+    let frames = |bytes: usize| {
+        let target = tar(&[Entry { kind: b'0', path: "one".into(), content: noise(51, bytes), mtime: 7 }]);
+        let patch = common::patch(&target, &[]);
+        assert!(common::apply(&patch, &[]) == target);
+        patch.payloads.iter().map(Vec::len).collect::<Vec<_>>()
+    };
+    let large = frames(1_000_000);
+    assert!(large.iter().all(|bytes| *bytes < 260_000), "{large:?}");
+    assert_eq!(frames(60_000).len(), 1);
 }
 
 /// A member of an archive: name, content, level of deflate (none is stored), whether its sizes stand behind it.

@@ -373,6 +373,26 @@ fn peers_that_hold_a_base_and_lack_the_target_count_as_receivers() {
 }
 
 #[test]
+fn a_site_is_one_receiver() {
+    let mut server = choosing(FAST);
+    let base = *server.own.card(id(2)).unwrap();
+    for (name, site) in [(10, Some("quay")), (11, Some("quay")), (12, Some("pier")), (13, Some("pier")), (14, None)] {
+        let site = site.map(|site| site.parse().unwrap());
+        let incarnation = lighter_wire::Incarnation(1);
+        let holdings = lighter_wire::Holdings { incarnation, version: 1, site, cards: vec![base] };
+        server.directory.told(PeerId::new([name; 32]), holdings, lighter_types::Moment(1));
+    }
+    let mut count = |waiting: &[u8], own_site: Option<&str>| {
+        server.settings.site = own_site.map(|site| site.parse().unwrap());
+        let waiting: Vec<PeerId> = waiting.iter().map(|&name| PeerId::new([name; 32])).collect();
+        server.serve.uploads.receivers(id(1), &[id(2)], &waiting, view!(server)).count
+    };
+    assert_eq!(count(&[10], None), 3, "one of quay, one of pier, and one without a site");
+    assert_eq!(count(&[10, 11], None), 4, "who waits counts each");
+    assert_eq!(count(&[10], Some("quay")), 2, "within the site, each");
+}
+
+#[test]
 fn a_patch_of_which_a_part_is_there_is_made_again_as_it_was() {
     let resume = |settings| Some(Resume { patch: PatchId::new([99; 32]), first_frame: 4, settings });
     let mut server = choosing(FAST);

@@ -4,7 +4,9 @@
 //! the configured ones count. Unlike the rate that plans assume of a peer, a measured one counts if it is higher, too: what
 //! is chosen by it is time, not who pays for bytes.
 
-use lighter_types::{Bytes, BytesPerSecond, DiffId, PeerId};
+use std::collections::BTreeSet;
+
+use lighter_types::{Bytes, BytesPerSecond, DiffId, PeerId, SiteName};
 
 use crate::planner::{View, is_of_site};
 
@@ -39,13 +41,20 @@ impl Uploads {
 
     /// Who will receive a patch of `target` from `bases` that `waiting` wait for: they, and a share of the peers that hold
     /// the first base and not yet the target, on the same side of the uplink, as many as fall to this node if all who hold
-    /// the target serve equally many. No more than may be served at a time: later ones find others who hold it.
+    /// the target serve equally many. Another site counts once, and not at all if one of its nodes waits: its nodes pass
+    /// the patch on among themselves. No more than may be served at a time: later ones find others who hold it.
     pub fn receivers(&self, target: DiffId, bases: &[DiffId], waiting: &[PeerId], view: View<'_>) -> Receivers {
         let is_site = !waiting.is_empty() && waiting.iter().all(|&peer| is_near(peer, view));
         let holders = view.directory.holders(target);
         let lacks = |id: &PeerId| holders.binary_search(id).is_err() && !waiting.contains(id);
         let old = bases.first().map(|&base| view.directory.holding(base)).into_iter().flatten();
         let old = old.filter(|(id, peer)| lacks(id) && is_of_site(peer, view.settings) == is_site);
+        let mut sites: BTreeSet<&SiteName> = if is_site {
+            BTreeSet::new()
+        } else {
+            waiting.iter().filter_map(|&peer| view.directory.peer(peer)?.site()).collect()
+        };
+        let old = old.filter(|(_, peer)| is_site || peer.site().is_none_or(|site| sites.insert(site)));
         let share = (old.count() as u64).div_ceil(holders.len() as u64 + 1);
         let count = (waiting.len() as u64 + share).min(view.settings.streams_max as u64).max(1);
         let settings = view.settings;

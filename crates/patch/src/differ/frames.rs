@@ -18,6 +18,11 @@ pub(crate) struct EncodedFrame {
 /// Frames are planned to this cost, so that few turn out too large for a payload.
 const COST_MAX: u64 = FRAME_PAYLOAD_BYTES_MAX as u64 * 7 / 8;
 
+/// A receiver works on a frame when all of it has come, and while the next ones come: no frame costs more than a fourth of
+/// all, unless it is less than this. Measured on the corpus's pairs at the default effort: fourths make patches 0.5 %
+/// larger on average (1.2 % at most), eighths 1.0 % (2.7 %).
+const COST_SHARE_MIN: u64 = 64 << 10;
+
 /// Decoding so many bytes is worth a frame, which another thread may take; half as much again is too much for one.
 const MATERIAL_SHARE_BYTES: u64 = 4 << 20;
 
@@ -75,9 +80,9 @@ impl Load {
         self.steps += other.steps;
     }
 
-    fn fits(&self, work_max: u64) -> bool {
-        self.work <= work_max
-            && self.cost <= COST_MAX
+    fn fits(&self, share: &Share) -> bool {
+        self.work <= share.work
+            && self.cost <= share.cost
             && self.bytes <= u64::from(DELTA_TARGET_BYTES_MAX)
             && self.material <= MATERIAL_SHARE_BYTES * 3 / 2
             && self.inflated <= INFLATED_BYTES_MAX
@@ -86,20 +91,32 @@ impl Load {
     }
 }
 
+/// The most that a frame of this patch may hold.
+struct Share {
+    work: u64,
+    cost: u64,
+}
+
+impl Share {
+    fn of(all: &Load) -> Self {
+        // As few as the cap and work for several threads allow, each about as much work as the others.
+        let count = all.cost.div_ceil(COST_MAX).max(all.material.div_ceil(MATERIAL_SHARE_BYTES)).max(1);
+        Self { work: all.work.div_ceil(count) + 4096, cost: (all.cost / 4).clamp(COST_SHARE_MIN, COST_MAX) }
+    }
+}
+
 /// Cuts steps into frames, each of which keeps all caps as far as they can be told before encoding. A step that is too
 /// large alone is cut.
 pub(crate) fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
     let mut all = Load::default();
     steps.iter().for_each(|step| all.add(&Load::of(step)));
-    // As few as the cap and work for several threads allow, each about as much work as the others.
-    let count = all.cost.div_ceil(COST_MAX).max(all.material.div_ceil(MATERIAL_SHARE_BYTES)).max(1);
-    let work_max = all.work.div_ceil(count) + 4096;
+    let share = Share::of(&all);
     let mut frames: Vec<Vec<Planned>> = Vec::new();
     let mut load = Load::default();
     let mut waiting: Vec<Planned> = steps.into_iter().rev().collect();
     while let Some(step) = waiting.pop() {
         let own = Load::of(&step);
-        if !own.fits(work_max)
+        if !own.fits(&share)
             && let Some((first, second)) = halves(&step)
         {
             waiting.extend([second, first]);
@@ -109,7 +126,7 @@ pub(crate) fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
         sum.add(&load);
         sum.add(&own);
         match frames.last_mut() {
-            Some(frame) if sum.fits(work_max) => {
+            Some(frame) if sum.fits(&share) => {
                 frame.push(step);
                 load = sum;
             }
