@@ -32,7 +32,7 @@ pub struct Pair {
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/nginx.tar.zst");
 const SHARED_CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus");
 /// Of all the corpus' layers, those that are measured with.
-const LAYERS: [&str; 4] = ["debian12-r1", "debian12-r2", "nginx-r1", "nginx-r2"];
+const LAYERS: [&str; 6] = ["nginx-r1", "nginx-r2", "debian12-r1", "debian12-r2", "python-r1", "python-r2"];
 
 impl Inputs {
     pub fn find(corpus: Option<PathBuf>, work: &Path) -> Result<Self> {
@@ -46,7 +46,7 @@ impl Inputs {
         };
         if !is_corpus {
             std::fs::create_dir(&layers)?;
-            for (layout, name) in nginx.iter().zip(&LAYERS[2..]) {
+            for (layout, name) in nginx.iter().zip(&LAYERS) {
                 std::fs::hard_link(largest_blob(layout)?, layers.join(format!("{name}.tar")))?;
             }
         }
@@ -78,6 +78,15 @@ impl Inputs {
             self.layout(&format!("whole-{name}"), &layers)
         };
         Ok(Some([release("r1")?, release("r2")?]))
+    }
+
+    /// A Python release and the next one, whose patch has more than a MiB, as gzip layouts. None without the corpus.
+    pub fn python(&self) -> Result<Option<[PathBuf; 2]>> {
+        if !self.is_corpus {
+            return Ok(None);
+        }
+        let release = |name: &str| self.layout(name, &[self.layers.join(format!("{name}.tar"))]);
+        Ok(Some([release("python-r1")?, release("python-r2")?]))
     }
 
     /// An OCI layout of gzip layers (level 6, as docker and buildkit compress), made at most once.
