@@ -38,6 +38,11 @@ pub struct RebuiltRange {
 }
 
 impl RebuiltRange {
+    /// Bytes of memory that it takes, about: those that are no copies.
+    pub fn held_bytes(&self) -> usize {
+        self.rebuilt.material.len()
+    }
+
     /// The next bytes of the range, at most as many as fit into `buffer`; 0 at its end. `bases` are those given to
     /// [`apply_frame`]. `target` gives what stands in the target before the range, and all that this has returned so far:
     /// ranges are read in the target's order, and written before the next read.

@@ -1,6 +1,7 @@
 //! `lighter patch`: patches on plain files, with no node.
 
 mod apply;
+mod line;
 mod rebuild;
 
 use std::fs::File;

@@ -29,6 +29,10 @@ const MATERIAL_SHARE_BYTES: u64 = 4 << 20;
 /// Deflating a byte of content again takes as long as decoding so many bytes.
 const DEFLATE_WORK: u64 = 6;
 
+/// Streams take long and few bytes: no frame has more than an eighth of their work, unless it is less than this (about 10
+/// ms), so that several threads share it.
+const DEFLATE_SHARE_MIN: u64 = 1 << 20;
+
 /// What a frame holds so far.
 #[derive(Default)]
 struct Load {
@@ -37,6 +41,8 @@ struct Load {
     material: u64,
     /// How long decoding takes, as bytes of material.
     work: u64,
+    /// How much of it is for deflating.
+    deflate: u64,
     inflated: u64,
     streams: usize,
     steps: usize,
@@ -50,7 +56,7 @@ impl Load {
             Kind::Deflate { plain, steps, .. } => {
                 load.steps += steps.len();
                 load.material = plain.len() as u64 + step.bytes;
-                load.work = plain.len() as u64 * DEFLATE_WORK;
+                load.deflate = plain.len() as u64 * DEFLATE_WORK;
                 // Each stream counts at every step that reads it: too often, but never too seldom.
                 let stream = |step: &Planned| match step.kind {
                     Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
@@ -66,7 +72,7 @@ impl Load {
             }
             _ => load.material = step.bytes,
         }
-        load.work += load.material;
+        load.work = load.material + load.deflate;
         load
     }
 
@@ -75,6 +81,7 @@ impl Load {
         self.cost += other.cost;
         self.material += other.material;
         self.work += other.work;
+        self.deflate += other.deflate;
         self.inflated += other.inflated;
         self.streams += other.streams;
         self.steps += other.steps;
@@ -82,6 +89,7 @@ impl Load {
 
     fn fits(&self, share: &Share) -> bool {
         self.work <= share.work
+            && self.deflate <= share.deflate
             && self.cost <= share.cost
             && self.bytes <= u64::from(DELTA_TARGET_BYTES_MAX)
             && self.material <= MATERIAL_SHARE_BYTES * 3 / 2
@@ -94,6 +102,7 @@ impl Load {
 /// The most that a frame of this patch may hold.
 struct Share {
     work: u64,
+    deflate: u64,
     cost: u64,
 }
 
@@ -101,7 +110,11 @@ impl Share {
     fn of(all: &Load) -> Self {
         // As few as the cap and work for several threads allow, each about as much work as the others.
         let count = all.cost.div_ceil(COST_MAX).max(all.material.div_ceil(MATERIAL_SHARE_BYTES)).max(1);
-        Self { work: all.work.div_ceil(count) + 4096, cost: (all.cost / 4).clamp(COST_SHARE_MIN, COST_MAX) }
+        Self {
+            work: all.work.div_ceil(count) + 4096,
+            deflate: (all.deflate / 8).max(DEFLATE_SHARE_MIN),
+            cost: (all.cost / 4).clamp(COST_SHARE_MIN, COST_MAX),
+        }
     }
 }
 

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use lighter_node::FileBase;
@@ -12,10 +11,16 @@ use lighter_patch::{Frame, Header, ReadAt, RebuiltRange};
 use lighter_types::Bytes;
 
 use super::apply_failure;
+use super::line::{EndOnDrop, EndOnPanic, Line};
 use crate::exit::{Code, Failure};
 
 /// Frames rebuilt at once: each takes up to some 25 MiB. Those of `max`, which take up to 35, are rebuilt one by one.
 const FRAMES_AT_ONCE: usize = 2;
+/// No further frame is begun while more than this is rebuilt and waits for its turn: some frames take ten times as long as
+/// others, and the other thread goes on meanwhile.
+const AHEAD_BYTES_MAX: usize = 8 << 20;
+
+type Rebuilt = Result<RebuiltRange, Failure>;
 
 /// A patch file.
 pub struct PatchFile<'a> {
@@ -34,24 +39,25 @@ impl PatchFile<'_> {
         seen: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Failure> {
         let frames = self.header.frames().len();
-        let threads = if self.takes_full_model()? {
-            1
-        } else {
-            thread::available_parallelism().map_or(1, usize::from).min(FRAMES_AT_ONCE)
-        };
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let (threads, ahead_max) =
+            if self.takes_full_model()? { (1, 0) } else { (cores.min(FRAMES_AT_ONCE), AHEAD_BYTES_MAX) };
+        let line = &Line::new(frames, ahead_max);
         thread::scope(|scope| {
-            let queues: Vec<Receiver<Result<RebuiltRange, Failure>>> = (0..threads)
-                .map(|first| {
-                    let (sender, receiver) = sync_channel(0);
-                    scope.spawn(move || self.every((first, threads), bases, &sender));
-                    receiver
-                })
-                .collect();
+            for _ in 0..threads {
+                scope.spawn(move || {
+                    let _end = EndOnPanic(line);
+                    while let Some(index) = line.take() {
+                        line.put(index, self.frame(index, bases));
+                    }
+                });
+            }
+            let _end = EndOnDrop(line);
             let mut buffer = vec![0; 256 << 10];
             let mut done = Bytes::ZERO;
             for index in 0..frames {
-                // A queue ends early only after an error, which ends this loop first.
-                let Ok(range) = queues[index % threads].recv() else { break };
+                // There is one, unless a thread panicked, which the scope passes on.
+                let Some(range) = line.get(index) else { break };
                 let mut range = range?;
                 loop {
                     let read = range.read(self.header, bases, &FileBase::up_to(file, done), &mut buffer);
@@ -69,23 +75,10 @@ impl PatchFile<'_> {
         })
     }
 
-    /// Rebuilds every so many-th frame, until nobody wants more.
-    fn every(
-        &self,
-        (first, step): (usize, usize),
-        bases: &[&dyn ReadAt],
-        ranges: &SyncSender<Result<RebuiltRange, Failure>>,
-    ) {
-        for (index, frame) in self.header.frames().iter().enumerate().skip(first).step_by(step) {
-            let range = self.payload(frame).and_then(|payload| {
-                let rebuilt = lighter_patch::apply_frame(self.header, index as u32, &payload, bases);
-                rebuilt.map_err(|error| apply_failure(self.path, &error))
-            });
-            let failed = range.is_err();
-            if ranges.send(range).is_err() || failed {
-                return;
-            }
-        }
+    fn frame(&self, index: usize, bases: &[&dyn ReadAt]) -> Rebuilt {
+        let payload = self.payload(&self.header.frames()[index])?;
+        let rebuilt = lighter_patch::apply_frame(self.header, index as u32, &payload, bases);
+        rebuilt.map_err(|error| apply_failure(self.path, &error))
     }
 
     fn takes_full_model(&self) -> Result<bool, Failure> {
