@@ -25,7 +25,7 @@ pub struct Args {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed for a reason of none of these kinds, 2 wrong usage, \
 3 data failed its checks, 4 not found, 5 no peer could provide it, 6 this machine failed (disk, permissions, ports), \
-7 no node answers, 8 wrong configuration, 9 cancelled.";
+7 no node answers, 8 wrong configuration, 9 cancelled, 10 an expectation not met.";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -57,6 +57,9 @@ pub enum Command {
     /// Measure patches and predictions on files of your own; no node is needed.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Simulate the rollout of a release: bytes over each link, and when the last node is done.
+    #[command(subcommand)]
+    Sim(SimCommand),
     /// A node's store: check, repair, clean up.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -293,6 +296,37 @@ pub enum BenchEffort {
     Max,
     /// What `patch create --vcdiff` makes.
     Vcdiff,
+}
+
+#[derive(Subcommand)]
+pub enum SimCommand {
+    /// Run a scenario: this project's engine beside what fleets use today, over the same links.
+    ///
+    /// Ends with 10 if an expectation of the scenario is not met.
+    Run {
+        #[arg(value_name = "SCENARIO.TOML")]
+        scenario: PathBuf,
+        /// Another seed than the scenario's.
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+        /// Also writes the report as a page with plots.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
+    /// Two reports side by side, as `sim run --output json` printed them.
+    Compare {
+        #[arg(value_name = "A.JSON")]
+        a: PathBuf,
+        #[arg(value_name = "B.JSON")]
+        b: PathBuf,
+    },
+    /// Run a scenario as a report says that it ran, and check that the same happens.
+    Replay {
+        #[arg(value_name = "SCENARIO.TOML")]
+        scenario: PathBuf,
+        #[arg(value_name = "REPORT.JSON")]
+        report: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]

@@ -17,6 +17,7 @@ pub enum Code {
     NoNode = 7,
     Config = 8,
     Cancelled = 9,
+    NotMet = 10,
 }
 
 /// Why a command failed, and a hint.

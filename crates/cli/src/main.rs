@@ -7,6 +7,7 @@ mod args;
 mod client;
 mod commands;
 mod exit;
+mod interrupt;
 mod output;
 mod progress;
 
@@ -37,6 +38,7 @@ fn run(command: Command, output: &Output, socket: Option<std::path::PathBuf>) ->
         Command::Plan { image } => commands::plan::run(&image, output, socket),
         Command::Patch(command) => commands::patch::run(command, output),
         Command::Bench(command) => commands::bench::run(command, output),
+        Command::Sim(command) => commands::sim::run(command, output),
         Command::Store(command) => commands::store::run(command, output, socket),
         Command::Completions { shell } => commands::documents::completions(shell),
         Command::Man { dir } => commands::documents::man(&dir),

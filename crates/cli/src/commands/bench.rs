@@ -1,7 +1,6 @@
 //! `lighter bench`: patches and predictions measured on files of the user's own, with no node. Figures go to stdout,
 //! what is going on to stderr. What is printed, and how it is reckoned, is in docs/CLI.md.
 
-mod interrupt;
 mod pairs;
 mod patch;
 mod predict;

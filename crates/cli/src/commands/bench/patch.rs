@@ -9,7 +9,7 @@ use std::path::Path;
 
 use self::figures::{Outcome, PairReport, Row, Turn};
 use self::summary::{Summary, summarize};
-use super::interrupt::Interrupt;
+use crate::interrupt::Interrupt;
 use super::pairs::{self, Pair};
 use super::process::measure;
 use super::tools::{Files, Peers, Tool};

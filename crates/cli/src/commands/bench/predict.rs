@@ -15,7 +15,7 @@ use lighter_types::Bytes;
 use self::cache::{Cache, Key};
 use self::layer::Layer;
 use self::scores::{Case, Score, score};
-use super::interrupt::{Interrupt, cancelled};
+use crate::interrupt::{Interrupt, cancelled};
 use super::releases::releases;
 use super::tools::{Tool, settings};
 use crate::args::BenchEffort;

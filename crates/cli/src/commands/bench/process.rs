@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::interrupt::{Interrupt, cancelled};
+use crate::interrupt::{Interrupt, cancelled};
 use crate::exit::{Code, Failure};
 
 const LOOK_EVERY: Duration = Duration::from_millis(1);

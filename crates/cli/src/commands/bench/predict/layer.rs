@@ -10,7 +10,7 @@ use lighter_patch::Source;
 use lighter_similarity::{Sketch, SketchBuilder};
 use lighter_types::Card;
 
-use super::super::interrupt::{Interrupt, cancelled};
+use crate::interrupt::{Interrupt, cancelled};
 use super::super::releases::Release;
 use crate::exit::{Code, Failure};
 

@@ -1,0 +1,97 @@
+//! `lighter sim`: a rollout in virtual time. Reports go to stdout, what is going on to stderr.
+
+mod compare;
+mod summary;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use lighter_sim::{Report, Scenario};
+use serde_json::Value;
+
+use crate::args::SimCommand;
+use crate::exit::{Code, Failure};
+use crate::interrupt::{Interrupt, cancelled};
+use crate::output::Output;
+use crate::progress::{Progress, duration};
+
+pub fn run(command: SimCommand, output: &Output) -> Result<(), Failure> {
+    match command {
+        SimCommand::Run { scenario, seed, html } => simulate(&scenario, seed, html.as_deref(), output),
+        SimCommand::Compare { a, b } => compare::run(&a, &b, output),
+        SimCommand::Replay { scenario, report } => replay(&scenario, &report, output),
+    }
+}
+
+fn simulate(path: &Path, seed: Option<u64>, html: Option<&Path>, output: &Output) -> Result<(), Failure> {
+    let scenario = read(path)?;
+    let seed = seed.unwrap_or(scenario.seed);
+    let report = ran(&scenario, seed, output)?;
+    if let Some(html) = html {
+        std::fs::write(html, lighter_sim::page(&report)).map_err(|error| Failure::file("write", html, &error))?;
+        output.say(format!("the page is {}", html.display()));
+    }
+    output.value(&report, summary::text)?;
+    let violated = report.strategies.iter().flat_map(|strategy| &strategy.violations).next();
+    let again = format!("lighter sim run {} --seed {seed}", path.display());
+    if let Some(violated) = violated {
+        let message = format!("what must never happen did: {violated}");
+        return Err(Failure::new(Code::Other, message).hint(format!("please report this bug; `{again}` shows it again")));
+    }
+    if report.strategies.iter().any(|strategy| strategy.is_partial) {
+        return Err(cancelled());
+    }
+    let Some(missed) = report.missed.first() else { return Ok(()) };
+    let message =
+        format!("{} is {:.4}, and the scenario expects at most {:.4}", missed.key, missed.found, missed.most);
+    Err(Failure::new(Code::NotMet, message).hint(format!("`{again}` shows it again")))
+}
+
+fn replay(path: &Path, report: &Path, output: &Output) -> Result<(), Failure> {
+    let scenario = read(path)?;
+    let before = read_report(report)?;
+    let unreadable = || {
+        let message = format!("{}: is no report of `lighter sim run --output json`", report.display());
+        Failure::new(Code::BadData, message)
+    };
+    let seed = before["seed"].as_u64().ok_or_else(unreadable)?;
+    let hash = |strategies: &[Value]| {
+        strategies.iter().find_map(|strategy| strategy["log_hash"].as_str().map(ToOwned::to_owned))
+    };
+    let expected = before["strategies"].as_array().and_then(|all| hash(all)).ok_or_else(unreadable)?;
+    let now = ran(&scenario, seed, output)?;
+    let found = now.strategies.iter().find_map(|strategy| strategy.log_hash.clone()).unwrap_or_default();
+    if found != expected {
+        let message = format!("the run differs: its events have hash {found}, those of the report {expected}");
+        let hint = "another version of lighter, or another scenario, made the report";
+        return Err(Failure::new(Code::BadData, message).hint(hint));
+    }
+    output.value(&now, |_| format!("the same: seed {seed}, events {found}"))
+}
+
+/// Runs a scenario and shows how far it is. An interrupt ends it; the report says so.
+fn ran(scenario: &Scenario, seed: u64, output: &Output) -> Result<Report, Failure> {
+    let interrupt = Interrupt::watch()?;
+    let mut progress = Progress::new(output);
+    let total = scenario.ends_after.millis;
+    Ok(lighter_sim::run(scenario, seed, &mut |strategy, millis| {
+        progress.set(strategy.name(), millis, total, &format!("{} of virtual time", duration(millis)));
+        if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }))
+}
+
+fn read(path: &Path) -> Result<Scenario, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+    Scenario::parse(&text).map_err(|error| {
+        let failure = Failure::new(Code::Config, format!("{}: {error}", path.display()));
+        failure.hint("docs/SIMULATION.md lists every key")
+    })
+}
+
+fn read_report(path: &Path) -> Result<Value, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+    serde_json::from_str(&text).map_err(|error| {
+        let failure = Failure::new(Code::BadData, format!("{}: {error}", path.display()));
+        failure.hint("a report is what `lighter sim run --output json` prints")
+    })
+}

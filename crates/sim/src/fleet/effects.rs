@@ -1,0 +1,175 @@
+//! What is done with effects: gossip and questions cross the network, encoders take their time, disks are maps.
+
+use lighter_engine::{
+    AskFailure, AskId, BlobFailure, Effect, Effort, EncodeFailure, EncodeId, FetchFailure, ImageRead, Input,
+    QuestionId,
+};
+use lighter_types::{Bytes, DiffId, OciDigest};
+use lighter_wire::{Announcement, Answer, Message, Refusal, Request};
+
+use super::{Due, Fleet, Micros, Open, node_of, peer};
+
+/// How long a question may go unanswered (configs/node.toml, `timing.ask_timeout_s`).
+const ASK_TIMEOUT: Micros = 10_000_000;
+/// What gossipsub puts around an announcement: topic, sender, number, signature.
+const GOSSIP_BYTES: u64 = 180;
+/// What a stream's opening costs beside the message: the protocol's name, both ways.
+const STREAM_BYTES: u64 = 60;
+/// A manifest or config on the wire.
+const BLOB_BYTES: u64 = 2048;
+/// Work on the disk that takes no time to speak of.
+const DISK: Micros = 1000;
+/// An encoder tells this often how far it is.
+const ENCODE_TELLS: Micros = 5_000_000;
+
+impl Fleet<'_> {
+    pub(super) fn perform(&mut self, node: usize, effect: Effect) {
+        if let Some(open) = Open::asked(&effect) {
+            self.open_effect(node, open);
+        }
+        match effect {
+            Effect::Announce(announcement) => self.announce(node, &announcement),
+            Effect::Answer { question, answer } => self.answer(node, question, answer),
+            Effect::AnswerFromStore { question, request } => self.answer_from_disk(node, question, &request),
+            Effect::Working { stream, .. } => self.working(stream),
+            Effect::Serve { stream, patch, first_frame } => self.serve(node, stream, patch, first_frame),
+            Effect::Refuse { stream, refusal } => self.end_stream(stream, Err(FetchFailure::Refused(refusal))),
+            Effect::CutOff { peer: other, .. } => {
+                let other = node_of(other);
+                self.soon(node, DISK, Input::PeerLost(peer(other)));
+                if self.nodes[other].is_online {
+                    self.soon(other, DISK, Input::PeerLost(peer(node)));
+                }
+            }
+            Effect::StopFetch(fetch) => self.stop_fetch(node, fetch),
+            Effect::KeepCalibration { rule, settings, calibration } => {
+                self.nodes[node].disk.calibrations.insert((rule, settings), calibration);
+            }
+            Effect::KeepPace(pace) => self.nodes[node].disk.pace = Some(pace),
+            Effect::Report { pull, report } => self.heard(node, pull, &report),
+            Effect::WakeAt(at) => {
+                if at <= self.now() {
+                    self.violation(node, "a wake moment that has passed");
+                }
+                self.nodes[node].wake = Some(at);
+                self.network.due(Self::micros(at), Due::Wake(node));
+            }
+            Effect::Ask { ask, to, request } => self.ask(node, ask, node_of(to), request),
+            Effect::Fetch { fetch, from, request } => self.fetch(node, fetch, node_of(from), request),
+            Effect::Encode { encode, target, bases, effort } => self.encode(node, encode, target, &bases, effort),
+            Effect::ReadImage { pull, manifest } => {
+                let read = self.read_image(node, manifest);
+                self.soon(node, DISK, Input::ImageRead { pull, read });
+            }
+            Effect::KeepBlob { pull, digest, bytes } => {
+                let is_right = bytes == digest.as_bytes();
+                if is_right {
+                    self.nodes[node].disk.blobs.insert(digest);
+                }
+                let result = if is_right { Ok(()) } else { Err(BlobFailure::WrongDigest) };
+                self.soon(node, DISK, Input::BlobKept { pull, result });
+            }
+            Effect::CommitImage { pull, manifest, release } => {
+                let image = self.content.images.iter().find(|image| image.manifest == manifest);
+                let disk = &mut self.nodes[node].disk;
+                let is_complete =
+                    image.is_some_and(|image| image.layers.iter().all(|layer| disk.layers.contains(layer)));
+                disk.releases.extend(release.map(|release| (release.release.reference.clone(), release)));
+                if !is_complete {
+                    self.violation(node, "an image is committed without all of its layers");
+                }
+                self.soon(node, DISK, Input::ImageCommitted { pull, result: Ok(()) });
+            }
+        }
+    }
+
+    /// To those whom the node is connected to; nobody passes it on (docs/SIMULATION.md).
+    fn announce(&mut self, node: usize, announcement: &Announcement) {
+        let bytes = announcement.encode().map_or(0, |bytes| bytes.len() as u64) + GOSSIP_BYTES;
+        for other in self.neighbours(node) {
+            if !self.nodes[other].is_online || !self.is_reachable(node, other) {
+                continue;
+            }
+            let gossip = &self.scenario.gossip;
+            let (lost, repeated) = (gossip.lost_percent * 10, gossip.repeated_percent * 10);
+            let copies = if self.random.happens(lost) { 0 } else { 1 + u32::from(self.random.happens(repeated)) };
+            for _ in 0..copies {
+                let input = Input::Announced { from: peer(node), announcement: announcement.clone() };
+                self.tell(node, other, bytes, input);
+            }
+        }
+    }
+
+    /// Sends a message that becomes an input of the other node.
+    pub(super) fn tell(&mut self, from: usize, to: usize, bytes: u64, input: Input) {
+        let life = self.nodes[to].life;
+        self.say(from, to, bytes, Due::Input { node: to, life, input: Box::new(input) });
+    }
+
+    pub(super) fn say(&mut self, from: usize, to: usize, bytes: u64, due: Due) {
+        if self.is_reachable(from, to) {
+            self.talk_bytes += bytes;
+            self.network.send(self.links.path(self.topology, from, to), bytes, due);
+        }
+    }
+
+    fn ask(&mut self, node: usize, ask: AskId, to: usize, request: Request) {
+        self.soon(node, ASK_TIMEOUT, Input::Answered { ask, answer: Err(AskFailure::Unreachable) });
+        let bytes = request.encode().map_or(0, |bytes| bytes.len() as u64) + STREAM_BYTES;
+        let life = self.nodes[node].life;
+        self.say(node, to, bytes, Due::Question { to, from: node, life, ask, request: Box::new(request) });
+    }
+
+    fn answer(&mut self, node: usize, question: QuestionId, answer: Answer) {
+        let Some((asker, life, ask)) = self.questions.remove(&question) else {
+            return self.violation(node, "a question was answered twice");
+        };
+        let size = if matches!(answer, Answer::Blob(_)) { BLOB_BYTES } else { 0 };
+        let bytes = answer.encode().map_or(0, |bytes| bytes.len() as u64) + size + STREAM_BYTES;
+        let input = Box::new(Input::Answered { ask, answer: Ok(answer) });
+        self.say(node, asker, bytes, Due::Input { node: asker, life, input });
+    }
+
+    fn answer_from_disk(&mut self, node: usize, question: QuestionId, request: &Request) {
+        let disk = &self.nodes[node].disk;
+        let answer = match request {
+            Request::Resolve(name) => disk.releases.get(name).cloned().map(Answer::Release),
+            Request::Blob { digest, .. } if disk.blobs.contains(digest) => {
+                let lies = self.topology.lies[node];
+                Some(Answer::Blob(if lies { b"not that".to_vec() } else { digest.as_bytes().to_vec() }))
+            }
+            _ => None,
+        };
+        self.answer(node, question, answer.unwrap_or(Answer::Refused(Refusal::NotHeld)));
+    }
+
+    fn encode(&mut self, node: usize, encode: EncodeId, target: DiffId, bases: &[DiffId], effort: Effort) {
+        let disk = &mut self.nodes[node].disk;
+        if !disk.layers.contains(&target) {
+            let (took, result) = (std::time::Duration::from_millis(1), Err(EncodeFailure::LayerGone(target)));
+            return self.soon(node, DISK, Input::EncodeEnded { encode, took, result });
+        }
+        let (patch, cost) = self.content.patch(target, bases, effort);
+        disk.patches.insert(patch.patch, patch.clone());
+        let took = cost.encode.max(DISK);
+        let tar = self.content.cards.get(&target).map_or(0, |card| card.tar_bytes.0);
+        for passed in (ENCODE_TELLS..took).step_by(ENCODE_TELLS as usize) {
+            let target_bytes_done = Bytes((u128::from(tar) * u128::from(passed) / u128::from(took)) as u64);
+            self.soon(node, passed, Input::EncodeProgress { encode, target_bytes_done });
+        }
+        let input = Input::EncodeEnded { encode, took: std::time::Duration::from_micros(took), result: Ok(patch) };
+        self.soon(node, took, input);
+    }
+
+    fn read_image(&self, node: usize, manifest: OciDigest) -> ImageRead {
+        let blobs = &self.nodes[node].disk.blobs;
+        let missing = |digest| ImageRead::Missing { digest, bytes_max: 4096 };
+        match self.content.images.iter().find(|image| image.manifest == manifest) {
+            Some(image) if blobs.contains(&manifest) && blobs.contains(&image.config) => {
+                ImageRead::Layers(image.layers.clone())
+            }
+            Some(image) if blobs.contains(&manifest) => missing(image.config),
+            _ => missing(manifest),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a run of engines comes to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lighter_types::DiffId;
+
+use super::{Fleet, StrategyReport};
+use crate::Strategy;
+use crate::report::uplink_curve;
+
+pub(super) fn report(fleet: Fleet<'_>, is_partial: bool) -> StrategyReport {
+    let began = fleet.topology.pulls.iter().map(|pull| pull.at).min().unwrap_or_default();
+    let counts = &fleet.network.counts;
+    StrategyReport {
+        strategy: Strategy::Lighter,
+        done: fleet.times.ended.len() as u64,
+        failed: fleet.failed,
+        unfinished: fleet.left as u64,
+        completion: fleet.times.completion(),
+        uplink_bytes: counts.uplink,
+        origin_bytes: counts.origin,
+        lan_bytes: counts.lan,
+        uplink_patches: uplink_patches(&fleet),
+        hub_patches: hub_patches(&fleet),
+        talk_bytes: fleet.talk_bytes,
+        retries: fleet.retries,
+        events: fleet.network.events,
+        log_hash: Some(fleet.log.finalize().to_hex().to_string()),
+        is_partial,
+        violations: fleet.violations.clone(),
+        done_curve: fleet.times.done_curve(),
+        uplink_curve: uplink_curve(&counts.series, began),
+    }
+}
+
+/// Layers that nodes of a group lack of the images that are pulled, each once, with the bytes of its best patch.
+fn needs(fleet: &Fleet<'_>, group: usize, images: &BTreeSet<usize>) -> BTreeMap<DiffId, u64> {
+    let holds = &fleet.scenario.sites[group].holds;
+    let held = fleet.scenario.images.iter().zip(&fleet.content.images);
+    let held: BTreeSet<DiffId> =
+        held.filter(|(image, _)| holds.contains(&image.name)).flat_map(|(_, content)| content.layers.clone()).collect();
+    let wanted = images.iter().flat_map(|image| &fleet.content.images[*image].layers);
+    let missing = wanted.filter(|layer| !held.contains(layer));
+    missing.map(|&layer| (layer, fleet.content.cheapest(layer, held.iter().copied()).1.bytes)).collect()
+}
+
+fn uplink_patches(fleet: &Fleet<'_>) -> f64 {
+    let mut images: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for pull in &fleet.topology.pulls {
+        if let Some(site) = fleet.topology.nodes[pull.node].site {
+            images.entry(site).or_default().insert(pull.image);
+        }
+    }
+    let of_site = images.iter().map(|(&site, images)| {
+        let bytes: u64 = needs(fleet, fleet.topology.sites[site].group, images).values().sum();
+        let carried = fleet.links.uplink_carried(&fleet.network, site);
+        if bytes == 0 { 0.0 } else { carried as f64 / bytes as f64 }
+    });
+    of_site.fold(0.0, f64::max)
+}
+
+fn hub_patches(fleet: &Fleet<'_>) -> f64 {
+    let images: BTreeSet<usize> = fleet.topology.pulls.iter().map(|pull| pull.image).collect();
+    let groups: BTreeSet<usize> = fleet.topology.sites.iter().map(|site| site.group).collect();
+    let mut bytes: BTreeMap<(DiffId, u64), u64> = BTreeMap::new();
+    for group in groups {
+        bytes.extend(needs(fleet, group, &images).into_iter().map(|(layer, bytes)| ((layer, bytes), bytes)));
+    }
+    let copy: u64 = bytes.values().sum();
+    let sent: u64 = (0..fleet.topology.hubs).map(|hub| fleet.network.carried(fleet.links.hub_up(hub))).sum();
+    if copy == 0 { 0.0 } else { sent as f64 / copy as f64 }
+}

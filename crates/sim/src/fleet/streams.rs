@@ -1,0 +1,208 @@
+//! Patches on their way: opened, served in pieces, kept frame by frame, applied.
+
+use lighter_engine::{CachedPatch, FetchFailure, FetchId, Fetched, Input, Part, Settings, StreamId};
+use lighter_types::{Bytes, PatchId};
+use lighter_wire::{Message, PatchRequest};
+
+use super::{Due, Fleet, Micros, peer};
+use crate::network::Flow;
+
+/// Least bytes of a frame; a patch is cut into fourths above that, and into MiBs (docs/PATCH.md).
+const FRAME_BYTES_MIN: u64 = 64 << 10;
+const FRAME_BYTES_MAX: u64 = 1 << 20;
+/// Both ends learn that a stream is over.
+const END: Micros = 1000;
+
+pub(super) struct Stream {
+    /// Each end: node and its life.
+    to: (usize, u32),
+    from: (usize, u32),
+    fetch: FetchId,
+    request: PatchRequest,
+    is_open: bool,
+    sending: Option<Sending>,
+}
+
+struct Sending {
+    patch: CachedPatch,
+    flow: Flow,
+    /// Bytes that the requester had before.
+    had: u64,
+}
+
+fn frame_bytes(patch: &CachedPatch) -> u64 {
+    patch.bytes.0.div_ceil(4).clamp(FRAME_BYTES_MIN, FRAME_BYTES_MAX)
+}
+
+fn settings_of(patch: &CachedPatch) -> u32 {
+    patch.effort.map_or(0, |effort| Settings::default().encoder_ids[effort as usize])
+}
+
+impl Sending {
+    /// What is there after so many bytes in all.
+    fn part(&self, bytes: u64) -> Part {
+        let patch = &self.patch;
+        let whole = patch.bytes.0.div_ceil(frame_bytes(patch));
+        let frames = if bytes >= patch.bytes.0 { whole } else { bytes / frame_bytes(patch) };
+        Part {
+            patch: patch.patch,
+            settings: settings_of(patch),
+            bases: patch.bases.clone(),
+            frames: frames as u32,
+            bytes: Bytes(bytes),
+            bytes_total: patch.bytes,
+        }
+    }
+}
+
+impl Fleet<'_> {
+    pub(super) fn fetch(&mut self, node: usize, fetch: FetchId, from: usize, request: PatchRequest) {
+        let stream = StreamId(self.fresh());
+        let bytes = request.encode().map_or(0, |bytes| bytes.len() as u64) + 60;
+        let to = (node, self.nodes[node].life);
+        let from = (from, self.nodes[from].life);
+        self.streams.insert(stream, Stream { to, from, fetch, request, is_open: false, sending: None });
+        for end in [to.0, from.0] {
+            self.streams_of.entry(end).or_default().insert(stream);
+        }
+        if self.nodes[from.0].is_online && self.is_reachable(node, from.0) {
+            self.say(node, from.0, bytes, Due::Opened(stream));
+        } else {
+            self.end_stream(stream, Err(FetchFailure::Lost));
+        }
+    }
+
+    pub(super) fn opened(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let (from, life) = stream.from;
+        if self.nodes[from].life != life {
+            return self.end_stream(id, Err(FetchFailure::Lost));
+        }
+        stream.is_open = true;
+        let (requester, request) = (peer(stream.to.0), stream.request.clone());
+        self.step(from, Input::StreamOpened { stream: id, from: requester, request });
+    }
+
+    pub(super) fn working(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        let ((to, _), (from, _), fetch) = (stream.to, stream.from, stream.fetch);
+        self.tell(from, to, 20, Input::FetchWorking { fetch });
+    }
+
+    pub(super) fn serve(&mut self, node: usize, id: StreamId, patch: PatchId, first_frame: u32) {
+        let patch = self.nodes[node].disk.patches.get(&patch).cloned();
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(patch) = patch else { return self.end_stream(id, Err(FetchFailure::Lost)) };
+        let had = (u64::from(first_frame) * frame_bytes(&patch)).min(patch.bytes.0);
+        let path = self.links.path(self.topology, node, stream.to.0);
+        let flow = Flow::new(path, (patch.bytes.0 - had).max(1));
+        stream.sending = Some(Sending { patch, flow, had });
+        self.pump(id);
+    }
+
+    fn pump(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let sites = [stream.from.0, stream.to.0].map(|node| self.topology.nodes[node].site);
+        let is_cut = sites[0] != sites[1] && sites.into_iter().flatten().any(|site| self.is_cut[site]);
+        let is_there = self.nodes[stream.from.0].life == stream.from.1;
+        if let (Some(sending), false, true) = (&mut stream.sending, is_cut, is_there) {
+            sending.flow.pump(&mut self.network, |bytes| Due::Piece { stream: id, bytes });
+        }
+    }
+
+    /// All streams of a node go on.
+    pub(super) fn pump_streams(&mut self, node: usize) {
+        self.streams_of(node).into_iter().for_each(|stream| self.pump(stream));
+    }
+
+    pub(super) fn piece(&mut self, id: StreamId, bytes: u64) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let ((node, life), (from, _), fetch) = (stream.to, stream.from, stream.fetch);
+        if self.nodes[node].life != life {
+            return;
+        }
+        let Some(sending) = &mut stream.sending else { return };
+        sending.flow.take(bytes);
+        if self.topology.lies[from] {
+            return self.end_stream(id, Err(FetchFailure::Lied("a frame of other bytes".to_owned())));
+        }
+        let bytes = (sending.had + sending.flow.arrived).min(sending.patch.bytes.0);
+        let (part, is_done) = (sending.part(bytes), sending.flow.is_done());
+        let patch = sending.patch.clone();
+        if part.frames > 0 {
+            // What is not a whole frame does not survive.
+            let kept = (u64::from(part.frames) * frame_bytes(&patch)).min(bytes);
+            self.nodes[node].disk.parts.insert(patch.target, sending.part(kept));
+        }
+        self.step(node, Input::FetchProgress { fetch, part });
+        if is_done {
+            // Half of the work is left (docs/ENGINE.md, "At which effort").
+            let at = self.network.now + self.content.applying(&patch) / 2;
+            self.network.due(at, Due::Applied(id));
+        } else {
+            self.pump(id);
+        }
+    }
+
+    pub(super) fn applied(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        let ((node, life), Some(sending)) = (stream.to, &stream.sending) else { return };
+        if self.nodes[node].life != life {
+            return;
+        }
+        let (patch, received) = (sending.patch.clone(), Bytes(sending.flow.arrived));
+        let Some(&card) = self.content.cards.get(&patch.target) else { return };
+        let disk = &mut self.nodes[node].disk;
+        let can_apply = patch.bases.iter().all(|base| disk.layers.contains(base));
+        disk.parts.remove(&patch.target);
+        disk.layers.insert(patch.target);
+        disk.patches.insert(patch.patch, patch.clone());
+        if !can_apply {
+            self.violation(node, "a patch was applied without its bases");
+        }
+        let settings = settings_of(&patch);
+        self.end_stream(id, Ok(Fetched { card, sketch: None, patch, settings, received }));
+    }
+
+    /// Both ends learn that the stream is over.
+    pub(super) fn end_stream(&mut self, id: StreamId, result: Result<Fetched, FetchFailure>) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        for end in [stream.to.0, stream.from.0] {
+            if let Some(streams) = self.streams_of.get_mut(&end) {
+                streams.remove(&id);
+            }
+        }
+        let ((to, to_life), (from, from_life)) = (stream.to, stream.from);
+        if self.nodes[to].life == to_life {
+            self.soon(to, END, Input::FetchEnded { fetch: stream.fetch, result });
+        }
+        if self.nodes[from].life == from_life && stream.is_open {
+            self.soon(from, END, Input::StreamClosed(id));
+        }
+    }
+
+    pub(super) fn stop_fetch(&mut self, node: usize, fetch: FetchId) {
+        let streams = self.streams_of(node).into_iter();
+        let is_it = |id: &StreamId| {
+            self.streams.get(id).is_some_and(|stream| stream.to.0 == node && stream.fetch == fetch)
+        };
+        if let Some(id) = streams.into_iter().find(is_it) {
+            self.end_stream(id, Err(FetchFailure::Stopped));
+        }
+    }
+
+    /// The streams between a node and such others are lost.
+    pub(super) fn break_streams(&mut self, node: usize, others: impl Fn(usize) -> bool) {
+        for id in self.streams_of(node) {
+            let Some(stream) = self.streams.get(&id) else { continue };
+            let other = if stream.to.0 == node { stream.from.0 } else { stream.to.0 };
+            if others(other) {
+                self.end_stream(id, Err(FetchFailure::Lost));
+            }
+        }
+    }
+
+    fn streams_of(&self, node: usize) -> Vec<StreamId> {
+        self.streams_of.get(&node).into_iter().flatten().copied().collect()
+    }
+}

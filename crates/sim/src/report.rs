@@ -1,0 +1,140 @@
+//! What a run found out. The JSON form is stable: keys are added, none change their meaning without a new `schema`.
+
+use serde::Serialize;
+
+use crate::Strategy;
+use crate::expect::Missed;
+use crate::scenario::Scenario;
+
+/// Raised when a key changes its meaning.
+const SCHEMA: u32 = 1;
+/// Points of a curve.
+const CURVE_POINTS: usize = 200;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub schema: u32,
+    pub scenario: String,
+    pub question: String,
+    pub seed: u64,
+    pub nodes: usize,
+    pub strategies: Vec<StrategyReport>,
+    /// Those that the scenario has no figures for.
+    pub skipped: Vec<Strategy>,
+    pub missed: Vec<Missed>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct StrategyReport {
+    pub strategy: Strategy,
+    /// Pulls that ended with the image; failures, each of which was asked again; pulls that were under way at the end.
+    pub done: u64,
+    pub failed: u64,
+    pub unfinished: u64,
+    pub completion: Completion,
+    /// Bytes on the wire, headers included: over the uplinks of all sites, both directions; sent and received by hubs or the
+    /// registry; within sites.
+    pub uplink_bytes: u64,
+    pub origin_bytes: u64,
+    pub lan_bytes: u64,
+    /// What the busiest uplink carried over the bytes of the patches that its site needs; 0 where there are none.
+    pub uplink_patches: f64,
+    /// What hubs sent over the bytes of one copy of the patches.
+    pub hub_patches: f64,
+    /// Of them, gossip and questions.
+    pub talk_bytes: u64,
+    /// Attempts that failed and went on elsewhere.
+    pub retries: u64,
+    pub events: u64,
+    /// blake3 of every event in order; absent where no engine ran.
+    pub log_hash: Option<String>,
+    /// Whether the run was interrupted.
+    pub is_partial: bool,
+    /// What must never happen and did: bugs of the engine, or of the simulator. The first ten.
+    pub violations: Vec<String>,
+    /// Seconds after the first pull, and nodes done by then.
+    pub done_curve: Vec<(f64, u64)>,
+    /// Seconds after the first pull, and bytes over uplinks since.
+    pub uplink_curve: Vec<(f64, u64)>,
+}
+
+/// Seconds from when a node was to begin until it had the image.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Completion {
+    pub median_s: f64,
+    pub p90_s: f64,
+    pub p99_s: f64,
+    pub slowest_s: f64,
+    /// From the first pull until the last node was done.
+    pub last_s: f64,
+}
+
+impl Report {
+    pub(crate) fn new(scenario: &Scenario, seed: u64, nodes: usize) -> Self {
+        Self {
+            schema: SCHEMA,
+            scenario: scenario.name.clone(),
+            question: scenario.question.clone(),
+            seed,
+            nodes,
+            strategies: Vec::new(),
+            skipped: Vec::new(),
+            missed: Vec::new(),
+        }
+    }
+}
+
+/// When pulls began and ended, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times {
+    /// Of each pull: when it was to begin, and when it was done.
+    pub ended: Vec<(u64, u64)>,
+}
+
+impl Times {
+    pub fn completion(&self) -> Completion {
+        let mut took: Vec<u64> = self.ended.iter().map(|(began, done)| done - began).collect();
+        took.sort_unstable();
+        let Some(last) = took.len().checked_sub(1) else { return Completion::default() };
+        let at = |percent: usize| seconds(took[last * percent / 100]);
+        let done = self.ended.iter().map(|(_, done)| *done).max().unwrap_or_default();
+        let last_s = seconds(done - self.began());
+        Completion { median_s: at(50), p90_s: at(90), p99_s: at(99), slowest_s: at(100), last_s }
+    }
+
+    pub fn began(&self) -> u64 {
+        self.ended.iter().map(|(began, _)| *began).min().unwrap_or_default()
+    }
+
+    pub fn done_curve(&self) -> Vec<(f64, u64)> {
+        let mut done: Vec<u64> = self.ended.iter().map(|(_, done)| done - self.began()).collect();
+        done.sort_unstable();
+        let all = done.iter().enumerate().map(|(index, done)| (seconds(*done), index as u64 + 1)).collect();
+        thinned(all)
+    }
+}
+
+/// Bytes over uplinks since `began`, summed up, of bytes for each second.
+pub(crate) fn uplink_curve(series: &[u64], began: u64) -> Vec<(f64, u64)> {
+    let first = (began / 1_000_000) as usize;
+    let mut sum = 0;
+    let sums = series.iter().skip(first).enumerate().map(|(second, bytes)| {
+        sum += bytes;
+        (second as f64 + 1.0, sum)
+    });
+    thinned(sums.collect())
+}
+
+fn thinned(all: Vec<(f64, u64)>) -> Vec<(f64, u64)> {
+    let step = all.len().div_ceil(CURVE_POINTS).max(1);
+    let last = all.last().copied();
+    let mut few: Vec<(f64, u64)> = all.into_iter().step_by(step).collect();
+    if few.last() != last.as_ref() {
+        few.extend(last);
+    }
+    few
+}
+
+pub(crate) fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}

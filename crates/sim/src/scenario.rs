@@ -1,0 +1,302 @@
+//! A scenario: one question in TOML. Every key is in docs/SIMULATION.md; what is not known or not possible is refused with
+//! its line.
+
+mod units;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use crate::expect::Expect;
+pub use units::{Rate, Size, Span};
+
+/// Nodes of a fleet, and kinds of other things in a scenario: enough for any question, and no run that cannot end.
+pub const NODES_MAX: u64 = 1_000_000;
+const NAMES_MAX: usize = 1024;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    pub name: String,
+    /// What the scenario asks, in a sentence.
+    pub question: String,
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// A run ends after so much virtual time, whatever is still under way.
+    pub ends_after: Span,
+    pub hub: Hub,
+    pub registry: Registry,
+    pub sites: Vec<Sites>,
+    #[serde(rename = "layer")]
+    pub layers: Vec<Layer>,
+    #[serde(rename = "patch", default)]
+    pub patches: Vec<Patch>,
+    #[serde(rename = "image")]
+    pub images: Vec<Image>,
+    #[serde(rename = "pull")]
+    pub pulls: Vec<Pull>,
+    #[serde(rename = "fault", default)]
+    pub faults: Vec<Fault>,
+    #[serde(default)]
+    pub gossip: Gossip,
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// The nodes that hold everything from the beginning. Each site is connected to one of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hub {
+    #[serde(default = "one")]
+    pub count: u64,
+    /// Of each hub, in either direction.
+    pub rate: Rate,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    pub rate: Rate,
+}
+
+/// Sites that are alike.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sites {
+    pub count: u64,
+    /// In each site.
+    pub nodes: u64,
+    /// Slowest and fastest uplink, the same in either direction. Sites lie between them, evenly by their logarithm.
+    pub uplink: [Rate; 2],
+    #[serde(default)]
+    pub latency: Span,
+    /// Of packets on the uplink, in percent.
+    #[serde(default)]
+    pub loss_percent: u64,
+    #[serde(default = "gigabit")]
+    pub lan: Rate,
+    /// Images that the nodes hold from the beginning.
+    #[serde(default)]
+    pub holds: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    pub name: String,
+    pub tar: Size,
+    pub gzip: Size,
+    /// Layers of one family are releases of one another.
+    pub family: String,
+}
+
+/// What a patch is known to cost. What is not listed costs as much as the best that is, or the compressed layer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    pub target: String,
+    pub base: String,
+    /// At the effort *default*.
+    pub bytes: Size,
+    pub encode: Span,
+    pub apply: Span,
+    /// Bytes of the content-defined chunks of the target that the base lacks, compressed.
+    pub chunks: Option<Size>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    pub name: String,
+    pub layers: Vec<String>,
+}
+
+/// Who pulls what when.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pull {
+    pub image: String,
+    pub at: Span,
+    /// Each node begins at some moment of this span.
+    #[serde(default)]
+    pub spread: Span,
+    /// A node whose pull failed asks again after this, as clients do.
+    #[serde(default = "half_a_minute")]
+    pub again: Span,
+    /// Sites that take part, in percent; those of waves before come first.
+    #[serde(default)]
+    pub sites_from_percent: u64,
+    #[serde(default = "hundred")]
+    pub sites_to_percent: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
+pub enum Fault {
+    /// So many of the nodes, in percent, are off until then.
+    Off { percent: u64, until: Span },
+    /// So many nodes of every site send wrong bytes.
+    Lies { per_site: u64 },
+    /// So many of the nodes lose power at a moment of this span, and start again after `down`.
+    PowerCuts { percent: u64, from: Span, to: Span, down: Span },
+    /// A hub is gone from then on; with more than one hub, sites turn to the next.
+    HubLost { hub: u64, at: Span },
+    /// So many of the sites, in percent, are cut off from everybody else meanwhile.
+    Partition { percent: u64, from: Span, to: Span },
+}
+
+/// What gossip does to messages, in percent.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gossip {
+    #[serde(default)]
+    pub lost_percent: u64,
+    #[serde(default)]
+    pub repeated_percent: u64,
+}
+
+/// Why a scenario cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// Says line, column and key.
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    #[error("{place} names {what} {name:?}, which the scenario does not have; it has {known}")]
+    Unknown { place: String, what: &'static str, name: String, known: String },
+    #[error("{place} is {found}, and must be {expected}")]
+    Range { place: String, found: String, expected: &'static str },
+    #[error("two {what} are called {name:?}; names are given once")]
+    Twice { what: &'static str, name: String },
+}
+
+impl Scenario {
+    /// Reads a scenario and checks all that it says.
+    ///
+    /// # Errors
+    /// Whatever is unknown, out of range or missing.
+    pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        let scenario: Self = toml::from_str(text)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Nodes of all sites.
+    pub fn site_nodes(&self) -> u64 {
+        self.sites.iter().map(|sites| sites.count.saturating_mul(sites.nodes)).fold(0, u64::saturating_add)
+    }
+
+    fn check(&self) -> Result<(), ScenarioError> {
+        let layers = names("layers", self.layers.iter().map(|layer| &layer.name))?;
+        let images = names("images", self.images.iter().map(|image| &image.name))?;
+        for image in &self.images {
+            for layer in &image.layers {
+                known(&layers, layer, "layer", || format!("[[image]] {:?}", image.name))?;
+            }
+            if image.name.parse::<lighter_types::ImageReference>().is_err() {
+                let place = "[[image]] name".to_owned();
+                let found = format!("{:?}", image.name);
+                return Err(ScenarioError::Range { place, found, expected: "a reference such as demo/nginx:2" });
+            }
+        }
+        for patch in &self.patches {
+            let place = || format!("[[patch]] to {:?}", patch.target);
+            known(&layers, &patch.target, "layer", place)?;
+            known(&layers, &patch.base, "layer", place)?;
+        }
+        for image in self.sites.iter().flat_map(|sites| &sites.holds) {
+            known(&images, image, "image", || "[[sites]] holds".to_owned())?;
+        }
+        for pull in &self.pulls {
+            known(&images, &pull.image, "image", || "[[pull]]".to_owned())?;
+            in_range("[[pull]] sites_to_percent", pull.sites_to_percent, 1, 100, "1 to 100")?;
+            in_range("[[pull]] sites_from_percent", pull.sites_from_percent, 0, 99, "0 to 99")?;
+        }
+        self.check_numbers()
+    }
+
+    fn check_numbers(&self) -> Result<(), ScenarioError> {
+        in_range("[hub] count", self.hub.count, 1, 64, "1 to 64")?;
+        in_range("the number of nodes", self.site_nodes(), 1, NODES_MAX, "1 to 1,000,000")?;
+        for sites in &self.sites {
+            in_range("[[sites]] loss_percent", sites.loss_percent, 0, 50, "0 to 50")?;
+            let [slowest, fastest] = sites.uplink;
+            if slowest.bytes_per_second > fastest.bytes_per_second {
+                let place = "[[sites]] uplink".to_owned();
+                let found = "a faster rate before a slower".to_owned();
+                return Err(ScenarioError::Range { place, found, expected: "the slowest and the fastest, in this order" });
+            }
+        }
+        for layer in &self.layers {
+            let place = format!("[[layer]] {:?}: gzip", layer.name);
+            in_range(&place, layer.gzip.0, 1, layer.tar.0, "1 to the bytes of the tar")?;
+        }
+        for percent in [self.gossip.lost_percent, self.gossip.repeated_percent] {
+            in_range("[gossip] percent", percent, 0, 100, "0 to 100")?;
+        }
+        for fault in &self.faults {
+            match fault {
+                Fault::Off { percent, .. } | Fault::PowerCuts { percent, .. } | Fault::Partition { percent, .. } => {
+                    in_range("[[fault]] percent", *percent, 0, 100, "0 to 100")?;
+                }
+                Fault::HubLost { hub, .. } => {
+                    in_range("[[fault]] hub", *hub, 0, self.hub.count - 1, "one of the hubs, from 0 on")?;
+                }
+                Fault::Lies { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names<'a>(what: &'static str, all: impl Iterator<Item = &'a String>) -> Result<BTreeSet<&'a str>, ScenarioError> {
+    let mut known = BTreeSet::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in all {
+        known.insert(name.as_str());
+        *counts.entry(name).or_default() += 1;
+    }
+    if let Some((name, _)) = counts.iter().find(|(_, count)| **count > 1) {
+        return Err(ScenarioError::Twice { what, name: (*name).to_owned() });
+    }
+    in_range(&format!("the number of {what}"), known.len() as u64, 1, NAMES_MAX as u64, "1 to 1024")?;
+    Ok(known)
+}
+
+fn known(
+    all: &BTreeSet<&str>,
+    name: &str,
+    what: &'static str,
+    place: impl Fn() -> String,
+) -> Result<(), ScenarioError> {
+    if all.contains(name) {
+        return Ok(());
+    }
+    let known = all.iter().copied().collect::<Vec<_>>().join(", ");
+    Err(ScenarioError::Unknown { place: place(), what, name: name.to_owned(), known })
+}
+
+fn in_range(place: &str, found: u64, least: u64, most: u64, expected: &'static str) -> Result<(), ScenarioError> {
+    if (least..=most).contains(&found) {
+        return Ok(());
+    }
+    Err(ScenarioError::Range { place: place.to_owned(), found: found.to_string(), expected })
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn hundred() -> u64 {
+    100
+}
+
+fn half_a_minute() -> Span {
+    Span { millis: 30_000 }
+}
+
+fn gigabit() -> Rate {
+    Rate { bytes_per_second: 125_000_000 }
+}
+
+#[cfg(test)]
+mod tests;
