@@ -18,4 +18,5 @@ mod faults;
 mod nodes;
 mod patch_files;
 mod peers;
+mod sim;
 mod tidy;

@@ -8,5 +8,6 @@ pub mod layer;
 pub mod node;
 pub mod patch;
 pub mod plan;
+pub mod sim;
 pub mod status;
 pub mod store;

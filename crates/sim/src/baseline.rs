@@ -20,6 +20,12 @@ enum Due {
     Done(usize),
 }
 
+/// Who brings an image into a site, and the pulls that wait for that; none waits once it is there.
+struct Bringing {
+    node: usize,
+    waiting: Option<Vec<usize>>,
+}
+
 struct Run<'a> {
     topology: &'a Topology,
     content: Content,
@@ -27,8 +33,8 @@ struct Run<'a> {
     network: Network<Due>,
     links: Links,
     flows: Vec<Option<Flow>>,
-    /// By site and image: who brings it into the site, and who waits for that; none waits once it is there.
-    bringing: BTreeMap<(usize, usize), (usize, Option<Vec<usize>>)>,
+    /// By site and image.
+    bringing: BTreeMap<(usize, usize), Bringing>,
     /// By target and base: when the central server has made the patch.
     made: BTreeMap<(DiffId, Option<DiffId>), Micros>,
     /// When the central server is free to make the next.
@@ -52,7 +58,10 @@ pub fn run(
     let links = topology.links(&mut network);
     let held = scenario.sites.iter().map(|sites| {
         let images = scenario.images.iter().filter(|image| sites.holds.contains(&image.name));
-        images.flat_map(|image| &image.layers).map(|name| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes())).collect()
+        images
+            .flat_map(|image| &image.layers)
+            .map(|name| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes()))
+            .collect()
     });
     let mut run = Run {
         topology,
@@ -127,11 +136,12 @@ impl Run<'_> {
         let path = match (self.strategy, self.topology.nodes[wanted.node].site) {
             (Strategy::Swarm, Some(site)) => match self.bringing.get_mut(&(site, wanted.image)) {
                 None => {
-                    self.bringing.insert((site, wanted.image), (wanted.node, Some(Vec::new())));
-                    self.links.from_registry(self.topology, wanted.node)
+                    let bringing = Bringing { node: wanted.node, waiting: Some(Vec::new()) };
+                    self.bringing.insert((site, wanted.image), bringing);
+                    self.links.registry_path(self.topology, wanted.node)
                 }
-                Some((_, Some(waiting))) => return waiting.push(pull),
-                Some((bringer, None)) => self.links.path(self.topology, *bringer, wanted.node),
+                Some(Bringing { waiting: Some(waiting), .. }) => return waiting.push(pull),
+                Some(Bringing { node, waiting: None }) => self.links.path(self.topology, *node, wanted.node),
             },
             (Strategy::CentralDelta, site) => {
                 let ready = self.make(pull);
@@ -141,7 +151,7 @@ impl Run<'_> {
                 let hub = site.map_or(0, |site| self.topology.sites[site].hub);
                 self.links.path(self.topology, hub, wanted.node)
             }
-            _ => self.links.from_registry(self.topology, wanted.node),
+            _ => self.links.registry_path(self.topology, wanted.node),
         };
         self.start(pull, path, bytes);
     }
@@ -150,7 +160,7 @@ impl Run<'_> {
         if bytes == 0 {
             return self.network.due(self.network.now, Due::Done(pull));
         }
-        let mut flow = Flow::new(path, bytes);
+        let mut flow = Flow::new(&self.network, path, bytes);
         flow.pump(&mut self.network, |bytes| Due::Piece { pull, bytes });
         self.flows[pull] = Some(flow);
     }
@@ -160,8 +170,8 @@ impl Run<'_> {
         self.times.ended.push((wanted.at, self.network.now));
         self.flows[pull] = None;
         let Some(site) = self.topology.nodes[wanted.node].site else { return };
-        let Some((bringer, waiting)) = self.bringing.get_mut(&(site, wanted.image)) else { return };
-        let (bringer, waiting) = (*bringer, waiting.take().unwrap_or_default());
+        let Some(bringing) = self.bringing.get_mut(&(site, wanted.image)) else { return };
+        let (bringer, waiting) = (bringing.node, bringing.waiting.take().unwrap_or_default());
         for other in waiting {
             let path = self.links.path(self.topology, bringer, self.topology.pulls[other].node);
             let bytes = self.bytes(other);

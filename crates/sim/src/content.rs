@@ -43,7 +43,9 @@ impl Content {
         let id = |name: &str| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes());
         let card = |(index, layer): (usize, &crate::scenario::Layer)| {
             let mut tlsh = [0; 35];
-            tlsh.copy_from_slice(&[blake3::hash(layer.family.as_bytes()).as_bytes().as_slice(), &[0; 3]].concat()[..35]);
+            tlsh.copy_from_slice(
+                &[blake3::hash(layer.family.as_bytes()).as_bytes().as_slice(), &[0; 3]].concat()[..35],
+            );
             // Releases differ a little.
             tlsh[34] = index as u8;
             let card = Card {
@@ -55,7 +57,8 @@ impl Content {
             (card.diff_id, card)
         };
         let images = scenario.images.iter().map(|image| {
-            let digest = |salt: &str| OciDigest::new(*blake3::hash(format!("{salt} {}", image.name).as_bytes()).as_bytes());
+            let digest =
+                |salt: &str| OciDigest::new(*blake3::hash(format!("{salt} {}", image.name).as_bytes()).as_bytes());
             let layers = image.layers.iter().map(|layer| id(layer)).collect();
             ImageContent { manifest: digest("manifest"), config: digest("config"), layers }
         });

@@ -37,11 +37,7 @@ impl Report {
         let registry = of(Strategy::Registry).map_or(0, |registry| registry.uplink_bytes);
         let found = [
             ("unfinished_max", lighter.unfinished as f64, expect.unfinished_max.map(|most| most as f64)),
-            (
-                "last_done_max",
-                lighter.completion.last_s,
-                expect.last_done_max.map(|most| most.millis as f64 / 1000.0),
-            ),
+            ("last_done_max", lighter.completion.last_s, expect.last_done_max.map(|most| most.millis as f64 / 1000.0)),
             (
                 "registry_uplink_part_max",
                 lighter.uplink_bytes as f64 / registry.max(1) as f64,

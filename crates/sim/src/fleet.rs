@@ -35,15 +35,31 @@ const VIOLATIONS_MAX: usize = 10;
 enum Due {
     Wake(usize),
     /// For the node's life in which it was asked for.
-    Input { node: usize, life: u32, input: Box<Input> },
-    Question { to: usize, from: usize, life: u32, ask: AskId, request: Box<Request> },
+    Input {
+        node: usize,
+        life: u32,
+        input: Box<Input>,
+    },
+    Question {
+        to: usize,
+        from: usize,
+        life: u32,
+        ask: AskId,
+        request: Box<Request>,
+    },
     Opened(StreamId),
-    Piece { stream: StreamId, bytes: u64 },
+    Piece {
+        stream: StreamId,
+        bytes: u64,
+    },
     Applied(StreamId),
     Begin(usize),
     Happens(usize),
     /// The others notice that a node is gone.
-    Noticed { node: usize, life: u32 },
+    Noticed {
+        node: usize,
+        life: u32,
+    },
     CutNoticed(usize),
 }
 

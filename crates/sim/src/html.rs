@@ -79,7 +79,10 @@ fn plot(out: &mut String, curves: &[Curve<'_>], what: &str) {
             .iter()
             .map(|(x, y)| format!("{:.1},{:.1} ", x / right * WIDTH, HEIGHT - *y as f64 / top * HEIGHT))
             .collect();
-        let _ = write!(out, "<polyline points=\"0,{HEIGHT} {line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>");
+        let _ = write!(
+            out,
+            "<polyline points=\"0,{HEIGHT} {line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"
+        );
         let x = index as f64 * 130.0;
         let _ = write!(out, "<text x=\"{x}\" y=\"{}\" fill=\"{colour}\">{name}</text>", HEIGHT + 34.0);
     }

@@ -10,11 +10,14 @@ use std::collections::BinaryHeap;
 
 pub type Micros = u64;
 
-/// Pieces of one stream that are on their way at a time, and the least and most bytes of one: 8 of 64 KiB fill 20 Mbit/s at
-/// a round trip of 200 ms.
-pub const WINDOW: u32 = 8;
-const PIECE_BYTES_MIN: u64 = 64 << 10;
-const PIECE_BYTES_MAX: u64 = 4 << 20;
+/// Pieces of one stream that are on their way at a time.
+const WINDOW: u32 = 2;
+/// The least and most bytes of a piece, and the most pieces of a stream: what a run costs.
+const PIECE_BYTES_MIN: u64 = 16 << 10;
+const PIECE_BYTES_MAX: u64 = 16 << 20;
+const PIECES_MAX: u64 = 1024;
+/// Beside the round trip, what a stream may have standing before its slowest link.
+const QUEUE: Micros = 200_000;
 
 /// Bytes on the wire for 1,000 bytes of a stream: headers of QUIC and IP (docs/BENCHMARKS.md, "wire").
 const WIRE_PERMILLE: u64 = 1052;
@@ -203,8 +206,12 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub fn new(path: Path, bytes: u64) -> Self {
-        let piece = (bytes / 256).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX);
+    pub fn new<C>(network: &Network<C>, path: Path, bytes: u64) -> Self {
+        let links = path.links[..usize::from(path.count)].iter().map(|link| &network.links[link.0 as usize]);
+        let rate = links.clone().map(|link| link.bytes_per_second).min().unwrap_or_default();
+        let latency: Micros = links.map(|link| link.latency).sum();
+        let full = u128::from(rate) * u128::from(2 * latency + QUEUE) / 1_000_000;
+        let piece = (full as u64 / u64::from(WINDOW)).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX).max(bytes / PIECES_MAX);
         Self { path, unsent: bytes, arrived: 0, total: bytes, on_the_way: 0, piece }
     }
 
@@ -250,7 +257,8 @@ mod tests {
     fn a_link_carries_what_it_is_said_to() {
         let mut network = Network::new();
         let link = network.link(LinkClass::Uplink, 125_000, 40_000, 0);
-        let ends = ends(&mut network, vec![Flow::new(Path::one(link), 1_250_000)]);
+        let flow = Flow::new(&network, Path::one(link), 1_250_000);
+        let ends = ends(&mut network, vec![flow]);
         // 10 s, 5.2 % of headers, and the latency.
         assert!((10_550..10_600).contains(&ends[0]), "{ends:?}");
         assert_eq!(network.carried(link), network.counts.uplink);
@@ -262,7 +270,7 @@ mod tests {
         let mut network = Network::new();
         let shared = network.link(LinkClass::Origin, 1_250_000, 0, 0);
         let own = [0; 3].map(|_| network.link(LinkClass::Uplink, 12_500_000, 10_000, 0));
-        let flows = own.map(|link| Flow::new(Path::two(shared, link), 6_250_000)).to_vec();
+        let flows = own.map(|link| Flow::new(&network, Path::two(shared, link), 6_250_000)).to_vec();
         let ends = ends(&mut network, flows);
         assert!(ends.iter().all(|end| (14_900..16_200).contains(end)), "{ends:?}");
     }
@@ -273,7 +281,8 @@ mod tests {
         let shared = network.link(LinkClass::Origin, 12_500_000, 0, 0);
         let slow = network.link(LinkClass::Uplink, 12_500, 0, 0);
         let fast = network.link(LinkClass::Uplink, 12_500_000, 0, 0);
-        let flows = vec![Flow::new(Path::two(shared, slow), 1_250_000), Flow::new(Path::two(shared, fast), 12_500_000)];
+        let flow = |link, bytes| Flow::new(&network, Path::two(shared, link), bytes);
+        let flows = vec![flow(slow, 1_250_000), flow(fast, 12_500_000)];
         let ends = ends(&mut network, flows);
         assert!(ends[0] > 100_000 && ends[1] < 1_400, "{ends:?}");
     }
@@ -282,7 +291,8 @@ mod tests {
     fn loss_is_sent_again() {
         let mut network: Network<(usize, u64)> = Network::new();
         let link = network.link(LinkClass::Uplink, 125_000, 0, 100);
-        ends(&mut network, vec![Flow::new(Path::one(link), 1_000_000)]);
+        let flow = Flow::new(&network, Path::one(link), 1_000_000);
+        ends(&mut network, vec![flow]);
         assert!(network.carried(link).abs_diff(1_168_888) < 100, "{}", network.carried(link));
     }
 }

@@ -223,7 +223,11 @@ impl Scenario {
             if slowest.bytes_per_second > fastest.bytes_per_second {
                 let place = "[[sites]] uplink".to_owned();
                 let found = "a faster rate before a slower".to_owned();
-                return Err(ScenarioError::Range { place, found, expected: "the slowest and the fastest, in this order" });
+                return Err(ScenarioError::Range {
+                    place,
+                    found,
+                    expected: "the slowest and the fastest, in this order",
+                });
             }
         }
         for layer in &self.layers {

@@ -178,8 +178,9 @@ impl Links {
         }
     }
 
-    pub fn from_registry(&self, topology: &Topology, to: usize) -> Path {
-        let down = topology.nodes[to].site.map_or(self.hubs[to.min(self.hubs.len() - 1)][1], |site| self.sites[site][1]);
+    pub fn registry_path(&self, topology: &Topology, to: usize) -> Path {
+        let down =
+            topology.nodes[to].site.map_or(self.hubs[to.min(self.hubs.len() - 1)][1], |site| self.sites[site][1]);
         Path::two(self.registry, down)
     }
 

@@ -1,5 +1,7 @@
 //! Whole runs: the same scenario and seed give the same events, and whatever befalls a fleet, what must hold does.
 
+#![allow(clippy::unwrap_used)]
+
 use std::ops::ControlFlow;
 
 use lighter_sim::{Report, Scenario, Strategy, StrategyReport, run};
@@ -76,4 +78,49 @@ fn a_partition_is_survived() {
 #[test]
 fn lost_and_repeated_gossip_is_survived() {
     check_faults("[gossip]\nlost_percent = 30\nrepeated_percent = 30", 1..10);
+}
+
+/// Every kind of trouble at once, another mix for each seed. `LIGHTER_SIM_SEED` runs one seed alone.
+#[test]
+fn ten_thousand_small_fleets_in_all_kinds_of_trouble_end_well() {
+    const TROUBLE: &str = r#"
+[gossip]
+lost_percent = 20
+repeated_percent = 20
+
+[[fault]]
+kind = "power-cuts"
+percent = 30
+from = "60 s"
+to = "130 s"
+down = "25 s"
+
+[[fault]]
+kind = "off"
+percent = 15
+until = "3 min"
+
+[[fault]]
+kind = "lies"
+per_site = 1
+
+[[fault]]
+kind = "partition"
+percent = 30
+from = "70 s"
+to = "95 s"
+"#;
+    let text = with(TROUBLE)
+        .replace("count = 20", "count = 4")
+        .replace("[expect]\nunfinished_max = 0\nlast_done_max = \"10 min\"", "");
+    let scenario = Scenario::parse(&text).unwrap();
+    let one = std::env::var("LIGHTER_SIM_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    let seeds = one.map_or(1..=10_000, |seed| seed..=seed);
+    for seed in seeds {
+        let report = run(&scenario, seed, &mut |_, _| ControlFlow::Continue(()));
+        let lighter = of(&report, Strategy::Lighter);
+        let again = format!("LIGHTER_SIM_SEED={seed} cargo test -p lighter-sim ten_thousand shows it again");
+        assert_eq!(lighter.violations, Vec::<String>::new(), "{again}");
+        assert_eq!(lighter.unfinished, 0, "{again}");
+    }
 }

@@ -36,14 +36,15 @@ fn simulate(path: &Path, seed: Option<u64>, html: Option<&Path>, output: &Output
     let again = format!("lighter sim run {} --seed {seed}", path.display());
     if let Some(violated) = violated {
         let message = format!("what must never happen did: {violated}");
-        return Err(Failure::new(Code::Other, message).hint(format!("please report this bug; `{again}` shows it again")));
+        return Err(
+            Failure::new(Code::Other, message).hint(format!("please report this bug; `{again}` shows it again"))
+        );
     }
     if report.strategies.iter().any(|strategy| strategy.is_partial) {
         return Err(cancelled());
     }
     let Some(missed) = report.missed.first() else { return Ok(()) };
-    let message =
-        format!("{} is {:.4}, and the scenario expects at most {:.4}", missed.key, missed.found, missed.most);
+    let message = format!("{} is {:.4}, and the scenario expects at most {:.4}", missed.key, missed.found, missed.most);
     Err(Failure::new(Code::NotMet, message).hint(format!("`{again}` shows it again")))
 }
 

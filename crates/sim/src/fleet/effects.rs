@@ -1,8 +1,7 @@
 //! What is done with effects: gossip and questions cross the network, encoders take their time, disks are maps.
 
 use lighter_engine::{
-    AskFailure, AskId, BlobFailure, Effect, Effort, EncodeFailure, EncodeId, FetchFailure, ImageRead, Input,
-    QuestionId,
+    AskFailure, AskId, BlobFailure, Effect, Effort, EncodeFailure, EncodeId, FetchFailure, ImageRead, Input, QuestionId,
 };
 use lighter_types::{Bytes, DiffId, OciDigest};
 use lighter_wire::{Announcement, Answer, Message, Refusal, Request};

@@ -95,7 +95,7 @@ impl Fleet<'_> {
         let Some(patch) = patch else { return self.end_stream(id, Err(FetchFailure::Lost)) };
         let had = (u64::from(first_frame) * frame_bytes(&patch)).min(patch.bytes.0);
         let path = self.links.path(self.topology, node, stream.to.0);
-        let flow = Flow::new(path, (patch.bytes.0 - had).max(1));
+        let flow = Flow::new(&self.network, path, (patch.bytes.0 - had).max(1));
         stream.sending = Some(Sending { patch, flow, had });
         self.pump(id);
     }
@@ -183,9 +183,8 @@ impl Fleet<'_> {
 
     pub(super) fn stop_fetch(&mut self, node: usize, fetch: FetchId) {
         let streams = self.streams_of(node).into_iter();
-        let is_it = |id: &StreamId| {
-            self.streams.get(id).is_some_and(|stream| stream.to.0 == node && stream.fetch == fetch)
-        };
+        let is_it =
+            |id: &StreamId| self.streams.get(id).is_some_and(|stream| stream.to.0 == node && stream.fetch == fetch);
         if let Some(id) = streams.into_iter().find(is_it) {
             self.end_stream(id, Err(FetchFailure::Stopped));
         }

@@ -29,7 +29,11 @@ fn what_is_wrong_is_told_with_its_line_or_its_place() {
     check("question = ", "questoin = ", &["line 3", "questoin", "question"]);
     check("ends_after = \"2 h\"", "ends_after = \"2 moons\"", &["line", "2 moons", "ms, s, min, h or d"]);
     check("rate = \"100 Mbit/s\"", "rate = \"0 Mbit/s\"", &["line", "20 Mbit/s"]);
-    check("holds = [\"demo/nginx:1\"]", "holds = [\"demo/nginx:0\"]", &["[[sites]] holds", "demo/nginx:0", "demo/nginx:1"]);
+    check(
+        "holds = [\"demo/nginx:1\"]",
+        "holds = [\"demo/nginx:0\"]",
+        &["[[sites]] holds", "demo/nginx:0", "demo/nginx:1"],
+    );
     check("layers = [\"debian12-r2\"", "layers = [\"debian13\"", &["[[image]]", "debian13", "debian12-r2"]);
     check("count = 20", "count = 0", &["number of nodes", "1 to 1,000,000"]);
     check("[\"1 Mbit/s\", \"20 Mbit/s\"]", "[\"20 Mbit/s\", \"1 Mbit/s\"]", &["uplink", "slowest"]);

@@ -42,7 +42,11 @@ const SPANS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let error = || D::Error::custom(format!("{text:?} is not a rate: a whole number and kbit/s, Mbit/s, Gbit/s, kB/s, MB/s, KiB/s or MiB/s, as in \"20 Mbit/s\""));
+        let error = || {
+            D::Error::custom(format!(
+                "{text:?} is not a rate: a whole number and kbit/s, Mbit/s, Gbit/s, kB/s, MB/s, KiB/s or MiB/s, as in \"20 Mbit/s\""
+            ))
+        };
         let (number, unit) = split(&text).ok_or_else(error)?;
         let (_, times, over) = RATES.iter().find(|(name, ..)| *name == unit).ok_or_else(error)?;
         let bytes_per_second = number.checked_mul(*times).ok_or_else(error)? / over;
@@ -69,9 +73,7 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let error = || {
-            D::Error::custom(format!(
-                "{text:?} is not a time: a whole number and ms, s, min, h or d, as in \"90 s\""
-            ))
+            D::Error::custom(format!("{text:?} is not a time: a whole number and ms, s, min, h or d, as in \"90 s\""))
         };
         let (number, unit) = split(&text).ok_or_else(error)?;
         let (_, times) = SPANS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use self::figures::{Outcome, PairReport, Row, Turn};
 use self::summary::{Summary, summarize};
-use crate::interrupt::Interrupt;
 use super::pairs::{self, Pair};
 use super::process::measure;
 use super::tools::{Files, Peers, Tool};
 use super::workspace::{Workspace, are_equal};
 use crate::args::BenchEffort;
 use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 
 /// All that is printed. Its shape as JSON is in docs/CLI.md.

@@ -15,11 +15,11 @@ use lighter_types::Bytes;
 use self::cache::{Cache, Key};
 use self::layer::Layer;
 use self::scores::{Case, Score, score};
-use crate::interrupt::{Interrupt, cancelled};
 use super::releases::releases;
 use super::tools::{Tool, settings};
 use crate::args::BenchEffort;
 use crate::exit::{Code, Failure};
+use crate::interrupt::{Interrupt, cancelled};
 use crate::output::{Output, right, table};
 
 /// All that is printed. Its shape as JSON is in docs/CLI.md.

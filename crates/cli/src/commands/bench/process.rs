@@ -12,8 +12,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::interrupt::{Interrupt, cancelled};
 use crate::exit::{Code, Failure};
+use crate::interrupt::{Interrupt, cancelled};
 
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 const SIGINT: i32 = 2;

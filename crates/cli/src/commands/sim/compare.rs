@@ -10,15 +10,8 @@ use crate::exit::{Code, Failure};
 use crate::output::{Output, right, table};
 
 /// Figures that are compared, by where they stand in a strategy's report.
-const FIGURES: [&str; 7] = [
-    "/done",
-    "/completion/median_s",
-    "/completion/last_s",
-    "/uplink_bytes",
-    "/origin_bytes",
-    "/lan_bytes",
-    "/events",
-];
+const FIGURES: [&str; 7] =
+    ["/done", "/completion/median_s", "/completion/last_s", "/uplink_bytes", "/origin_bytes", "/lan_bytes", "/events"];
 
 #[derive(Serialize)]
 struct Row {

@@ -10,9 +10,9 @@ use lighter_patch::Source;
 use lighter_similarity::{Sketch, SketchBuilder};
 use lighter_types::Card;
 
-use crate::interrupt::{Interrupt, cancelled};
 use super::super::releases::Release;
 use crate::exit::{Code, Failure};
+use crate::interrupt::{Interrupt, cancelled};
 
 pub struct Layer {
     pub name: String,

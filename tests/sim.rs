@@ -1,0 +1,59 @@
+//! `lighter sim` as people use it: reports, pages, exit codes, the same events again.
+
+use std::fs;
+
+use crate::support::{repository, run};
+
+fn scenario(name: &str) -> String {
+    repository().join(format!("simulations/{name}.toml")).display().to_string()
+}
+
+#[test]
+fn a_report_is_printed_replayed_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let (page, json) = (folder.path().join("page.html"), folder.path().join("report.json"));
+    let smoke = scenario("smoke");
+    let ran = run(&["--output", "json", "sim", "run", &smoke, "--html", page.to_str().unwrap()]).ok();
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((report["schema"].as_u64(), report["nodes"].as_u64()), (Some(1), Some(61)));
+    let strategies = report["strategies"].as_array().unwrap();
+    assert!(strategies.iter().all(|strategy| strategy["done"] == 60), "{strategies:?}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<svg") && html.contains("lighter") && !html.contains("http"), "{html}");
+
+    fs::write(&json, &ran.stdout).unwrap();
+    let json = json.to_str().unwrap();
+    assert!(run(&["sim", "replay", &smoke, json]).ok().stdout.contains("the same: seed 1"));
+    let compared = run(&["sim", "compare", json, json]).ok();
+    assert!(compared.stdout.contains("uplink_bytes") && compared.stdout.contains("1.000"), "{}", compared.stdout);
+}
+
+#[test]
+fn another_scenario_is_no_replay() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("report.json");
+    let smoke = scenario("smoke");
+    fs::write(&json, run(&["-q", "--output", "json", "sim", "run", &smoke]).ok().stdout).unwrap();
+    let other = folder.path().join("other.toml");
+    fs::write(&other, fs::read_to_string(&smoke).unwrap().replace("count = 20", "count = 21")).unwrap();
+    let failed = run(&["sim", "replay", other.to_str().unwrap(), json.to_str().unwrap()]);
+    failed.failed(3, &["the run differs"]);
+}
+
+#[test]
+fn what_is_not_met_and_what_cannot_be_read_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let changed = |from: &str, to: &str| {
+        let path = folder.path().join("changed.toml");
+        let text = fs::read_to_string(scenario("smoke")).unwrap();
+        assert!(text.contains(from), "{from}");
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        path.display().to_string()
+    };
+    let path = changed("last_done_max = \"10 min\"", "last_done_max = \"1 s\"");
+    let again = format!("lighter sim run {path} --seed 3");
+    run(&["sim", "run", &path, "--seed", "3"]).failed(10, &["last_done_max", "at most 1.0", &again]);
+    let path = changed("nodes = 3", "nodez = 3");
+    run(&["sim", "run", &path]).failed(8, &["changed.toml", "line 15", "nodez", "docs/SIMULATION.md"]);
+    run(&["sim", "run", "nowhere.toml"]).failed(4, &["nowhere.toml"]);
+}
