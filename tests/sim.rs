@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{repository, run};
+use crate::support::{folder, repository, run};
 
 fn scenario(name: &str) -> String {
     repository().join(format!("simulations/{name}.toml")).display().to_string()
@@ -10,7 +10,7 @@ fn scenario(name: &str) -> String {
 
 #[test]
 fn a_report_is_printed_replayed_and_compared() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let (page, json) = (folder.path().join("page.html"), folder.path().join("report.json"));
     let smoke = scenario("smoke");
     let ran = run(&["--output", "json", "sim", "run", &smoke, "--html", page.to_str().unwrap()]).ok();
@@ -30,19 +30,19 @@ fn a_report_is_printed_replayed_and_compared() {
 
 #[test]
 fn another_scenario_is_no_replay() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let json = folder.path().join("report.json");
     let smoke = scenario("smoke");
     fs::write(&json, run(&["-q", "--output", "json", "sim", "run", &smoke]).ok().stdout).unwrap();
     let other = folder.path().join("other.toml");
     fs::write(&other, fs::read_to_string(&smoke).unwrap().replace("count = 20", "count = 21")).unwrap();
     let failed = run(&["sim", "replay", other.to_str().unwrap(), json.to_str().unwrap()]);
-    failed.failed(3, &["the run differs"]);
+    failed.fails(3, &["the run differs"]);
 }
 
 #[test]
 fn what_is_not_met_and_what_cannot_be_read_are_told() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let changed = |from: &str, to: &str| {
         let path = folder.path().join("changed.toml");
         let text = fs::read_to_string(scenario("smoke")).unwrap();
@@ -52,8 +52,8 @@ fn what_is_not_met_and_what_cannot_be_read_are_told() {
     };
     let path = changed("last_done_max = \"10 min\"", "last_done_max = \"1 s\"");
     let again = format!("lighter sim run {path} --seed 3");
-    run(&["sim", "run", &path, "--seed", "3"]).failed(10, &["last_done_max", "at most 1.0", &again]);
+    run(&["sim", "run", &path, "--seed", "3"]).fails(10, &["last_done_max", "at most 1.0", &again]);
     let path = changed("nodes = 3", "nodez = 3");
-    run(&["sim", "run", &path]).failed(8, &["changed.toml", "line 15", "nodez", "docs/SIMULATION.md"]);
-    run(&["sim", "run", "nowhere.toml"]).failed(4, &["nowhere.toml"]);
+    run(&["sim", "run", &path]).fails(8, &["changed.toml", "line 15", "nodez", "docs/SIMULATION.md"]);
+    run(&["sim", "run", "nowhere.toml"]).fails(4, &["nowhere.toml"]);
 }

@@ -6,6 +6,7 @@
 
 mod effects;
 mod life;
+mod open;
 mod outcome;
 mod streams;
 
@@ -13,8 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use lighter_engine::{
-    AskId, CachedPatch, Effect, EncodeId, Engine, FetchId, Input, Pace, Part, PullId, QuestionId, Report, Rule,
-    Settings, StreamId, Wanted,
+    AskId, CachedPatch, Effect, Engine, Input, Pace, Part, PullId, QuestionId, Report, Rule, Settings, StreamId, Wanted,
 };
 use lighter_similarity::Calibration;
 use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
@@ -26,6 +26,7 @@ use crate::random::Random;
 use crate::report::{StrategyReport, Times};
 use crate::scenario::Scenario;
 use crate::topology::{Links, Topology};
+use open::Open;
 use streams::Stream;
 
 /// Violations that a report tells.
@@ -84,17 +85,6 @@ struct Node {
     life: u32,
     wake: Option<Moment>,
     open: BTreeSet<Open>,
-}
-
-/// An effect that waits for its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Open {
-    Ask(AskId),
-    Fetch(FetchId),
-    Encode(EncodeId),
-    Read(PullId),
-    Keep(PullId),
-    Commit(PullId),
 }
 
 struct Fleet<'a> {
@@ -382,31 +372,5 @@ impl<'a> Fleet<'a> {
             settings.uplink_rate = lighter_types::BytesPerSecond(self.topology.sites[site].rate);
         }
         settings
-    }
-}
-
-impl Open {
-    fn asked(effect: &Effect) -> Option<Self> {
-        Some(match effect {
-            Effect::Ask { ask, .. } => Self::Ask(*ask),
-            Effect::Fetch { fetch, .. } => Self::Fetch(*fetch),
-            Effect::Encode { encode, .. } => Self::Encode(*encode),
-            Effect::ReadImage { pull, .. } => Self::Read(*pull),
-            Effect::KeepBlob { pull, .. } => Self::Keep(*pull),
-            Effect::CommitImage { pull, .. } => Self::Commit(*pull),
-            _ => return None,
-        })
-    }
-
-    fn answered(input: &Input) -> Option<Self> {
-        Some(match input {
-            Input::Answered { ask, .. } => Self::Ask(*ask),
-            Input::FetchEnded { fetch, .. } => Self::Fetch(*fetch),
-            Input::EncodeEnded { encode, .. } => Self::Encode(*encode),
-            Input::ImageRead { pull, .. } => Self::Read(*pull),
-            Input::BlobKept { pull, .. } => Self::Keep(*pull),
-            Input::ImageCommitted { pull, .. } => Self::Commit(*pull),
-            _ => return None,
-        })
     }
 }

@@ -1,0 +1,42 @@
+//! Effects that want an answer, by what they are answered by.
+
+use lighter_engine::{AskId, Effect, EncodeId, FetchId, Input, PullId};
+
+/// An effect that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Open {
+    Ask(AskId),
+    Fetch(FetchId),
+    Encode(EncodeId),
+    Read(PullId),
+    Keep(PullId),
+    Commit(PullId),
+}
+
+impl Open {
+    /// The one that this effect begins.
+    pub(super) fn asked(effect: &Effect) -> Option<Self> {
+        Some(match effect {
+            Effect::Ask { ask, .. } => Self::Ask(*ask),
+            Effect::Fetch { fetch, .. } => Self::Fetch(*fetch),
+            Effect::Encode { encode, .. } => Self::Encode(*encode),
+            Effect::ReadImage { pull, .. } => Self::Read(*pull),
+            Effect::KeepBlob { pull, .. } => Self::Keep(*pull),
+            Effect::CommitImage { pull, .. } => Self::Commit(*pull),
+            _ => return None,
+        })
+    }
+
+    /// The one that this input ends.
+    pub(super) fn answered(input: &Input) -> Option<Self> {
+        Some(match input {
+            Input::Answered { ask, .. } => Self::Ask(*ask),
+            Input::FetchEnded { fetch, .. } => Self::Fetch(*fetch),
+            Input::EncodeEnded { encode, .. } => Self::Encode(*encode),
+            Input::ImageRead { pull, .. } => Self::Read(*pull),
+            Input::BlobKept { pull, .. } => Self::Keep(*pull),
+            Input::ImageCommitted { pull, .. } => Self::Commit(*pull),
+            _ => return None,
+        })
+    }
+}
