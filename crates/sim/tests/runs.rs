@@ -39,6 +39,14 @@ fn the_same_seed_gives_the_same_events() {
     assert_ne!(hash(1), hash(2));
 }
 
+/// Whatever machine and build: when the engine changes on purpose, the baseline is made again (docs/SIMULATION.md).
+#[test]
+fn the_committed_baseline_is_what_happens() {
+    let baseline = include_str!("../../../simulations/baselines/smoke.jsonl");
+    let hash = of(&report(SMOKE, 1), Strategy::Lighter).log_hash.clone().unwrap();
+    assert!(baseline.contains(&hash), "the events have hash {hash}");
+}
+
 #[test]
 fn the_smoke_scenario_meets_what_it_expects() {
     let report = report(SMOKE, 1);
