@@ -49,7 +49,7 @@ pub(crate) trait TarSource: Read {
 }
 
 /// Reads a plain tar to its end, writes everything to `sink` in order, and tells what it was. `progress` is called
-/// every 256 KiB. Does not flush the sink. Uses two threads and about 5 MiB.
+/// every 256 KiB. Flushes the sink at the end. Uses two threads and about 5 MiB.
 ///
 /// # Errors
 /// `Read` of `path` if the reader fails (an [`ImageError`] within, as it is), `Write` if the sink does. What the sink
@@ -94,6 +94,8 @@ pub(crate) fn scan(
             }
         }
         drop(full);
+        // While TLSH is done with what is left.
+        sink.flush().map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
         match tlsh.join() {
             Ok(tlsh) => Ok(hashes.finish(tlsh)),
             Err(panic) => std::panic::resume_unwind(panic),

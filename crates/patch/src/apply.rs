@@ -28,6 +28,12 @@ pub fn takes_full_model(frame: &Frame, payload: &[u8]) -> bool {
     frame.codec == CodecId::DELTA && delta::is_full(payload)
 }
 
+/// How long decoding a frame takes, about, in bytes of content that is decoded: who decodes several frames at once begins
+/// long ones early. `payload` is not checked; 0 if it cannot be decoded.
+pub fn frame_work(frame: &Frame, payload: &[u8]) -> u64 {
+    if frame.codec == CodecId::DELTA { delta::work(payload) } else { frame.target_bytes.into() }
+}
+
 /// A range of the target that a frame stands for: decoded bytes, and ranges of bases and of the target before it, which
 /// are read when they are wanted.
 pub struct RebuiltRange {

@@ -32,7 +32,7 @@ mod varint;
 pub mod vcdiff;
 mod xdelta3;
 
-pub use apply::{RebuiltRange, apply_frame, takes_full_model, verify_frame};
+pub use apply::{RebuiltRange, apply_frame, frame_work, takes_full_model, verify_frame};
 pub use encode::{Patch, Source, encode, encode_to};
 pub use error::{ApplyError, Blame, EncodeError, HeaderError};
 pub use header::{

@@ -247,8 +247,11 @@ impl Write for LayerWriter {
         Ok(bytes.len())
     }
 
+    /// Also syncs what was taken so far, so that the commit has little left to sync.
     fn flush(&mut self) -> io::Result<()> {
-        self.buffer.flush()
+        let path = self.temporary.path();
+        let synced = self.buffer.flush().and_then(|()| self.temporary.file.sync_data());
+        synced.map_err(|error| io::Error::other(self.temporary.inner.folder.failure("write", &path, error)))
     }
 }
 

@@ -1,14 +1,4 @@
-//! A frame's payload: its program, then the contents in the program's order, coded by one arithmetic coder; in the light
-//! tier, new bytes in a zstd frame of their own; raw bytes last.
-//!
-//! | part | bytes | meaning |
-//! |---|---|---|
-//! | tier | 1 | 0 is light, 1 is full |
-//! | number | 1 to 10 | length of the coded part |
-//! | numbers | | light: length of the zstd frame, and of its content |
-//! | coded part | | program and contents |
-//! | zstd frame | | light: new bytes, if there are any |
-//! | raw bytes | | the rest |
+//! A frame's contents, in the order of its program ([`super::payload`] has where everything stands).
 //!
 //! Encoding and decoding are one walk over the program, [`Walk`], which differs only in the coder.
 
@@ -22,6 +12,7 @@ use super::deflate;
 use super::full::Full;
 use super::header::{Block, Headers};
 use super::light::Light;
+use super::payload::{Parts, TIER_FULL, TIER_LIGHT, take};
 use super::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use super::rebuilt::Rebuilt;
 use super::sources::{CopyFrom, Sources, TARGET};
@@ -33,9 +24,6 @@ pub(crate) const MATERIAL_BYTES_MAX: u64 = 8 << 20;
 
 /// Most bytes of a match that are coded as one; a change does not go on from one to the next.
 const WINDOW_BYTES_MAX: u64 = 256 << 10;
-
-const TIER_LIGHT: u8 = 0;
-const TIER_FULL: u8 = 1;
 
 /// How a frame is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,45 +74,30 @@ pub(crate) fn encode(
     Ok(payload)
 }
 
-/// Whether a payload is of the full tier.
-pub(crate) fn is_full(payload: &[u8]) -> bool {
-    payload.first() == Some(&TIER_FULL)
-}
-
 /// Decodes a payload into the target's bytes at `range`.
 ///
 /// # Errors
 /// Whatever cannot be.
 pub(crate) fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
     let target_bytes = range.end - range.start;
-    let mut rest = payload;
-    let (&tier, after) = rest.split_first().ok_or("an empty payload")?;
-    rest = after;
-    if tier != TIER_LIGHT && tier != TIER_FULL {
-        return Err(CodecError::Unsupported);
-    }
-    let mut number = || varint::get(&mut rest).ok_or("a length that is cut off");
-    let coded_bytes = number()?;
-    let (compressed_bytes, new_bytes) = if tier == TIER_LIGHT { (number()?, number()?) } else { (0, 0) };
-    let coded = take(&mut rest, coded_bytes)?;
-    let compressed = take(&mut rest, compressed_bytes)?;
-    if new_bytes > MATERIAL_BYTES_MAX {
+    let parts = Parts::of(payload)?;
+    if parts.new_bytes > MATERIAL_BYTES_MAX {
         return Err("more new bytes than allowed".into());
     }
     let mut new = Vec::new();
-    if new_bytes > 0 {
-        new.reserve_exact(new_bytes as usize);
-        decode_zstd(compressed, new_bytes as usize, &mut new)?;
-    } else if !compressed.is_empty() {
+    if parts.new_bytes > 0 {
+        new.reserve_exact(parts.new_bytes as usize);
+        decode_zstd(parts.compressed, parts.new_bytes as usize, &mut new)?;
+    } else if !parts.compressed.is_empty() {
         return Err("compressed bytes of nothing".into());
     }
-    let mut coder = Decoder::new(coded);
+    let mut coder = Decoder::new(parts.coded);
     let program = program::code(&mut coder, &Program::default())?;
     let material = check(&program, target_bytes)?;
     let mut sources = Sources::new(bases, range.end)?;
     sources.inflate(&program.inflated)?;
-    let content = if tier == TIER_LIGHT { Content::light(&new) } else { Content::full() };
-    let mut walk = Walk::new(content, sources, range.start, rest, &[]);
+    let content = if parts.is_full { Content::full() } else { Content::light(&new) };
+    let mut walk = Walk::new(content, sources, range.start, parts.raw, &[]);
     walk.rebuilt.material.reserve_exact(material as usize);
     walk.run(&mut coder, &program)?;
     if !coder.is_at_end() || !walk.content.is_done() || !walk.raw.is_empty() {
@@ -134,13 +107,6 @@ pub(crate) fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -
         return Err("a range of another length than the header says".into());
     }
     Ok(walk.rebuilt)
-}
-
-fn take<'a>(rest: &mut &'a [u8], bytes: u64) -> Result<&'a [u8], CodecError> {
-    let taken = usize::try_from(bytes).ok().and_then(|bytes| rest.split_at_checked(bytes));
-    let (taken, after) = taken.ok_or("a part that is cut off")?;
-    *rest = after;
-    Ok(taken)
 }
 
 /// Lengths of all steps, before any is done: nothing is allocated for a program that is too large. Returns how many bytes

@@ -9,6 +9,7 @@ mod hits;
 mod light;
 mod mixer;
 mod numbers;
+mod payload;
 mod program;
 mod rebuilt;
 mod references;
@@ -17,7 +18,8 @@ mod symbols;
 mod window;
 
 pub(crate) use deflate::{Apart, apart, inflate_front, trailer};
-pub(crate) use frame::{MATERIAL_BYTES_MAX, Style, decode, encode, is_full};
+pub(crate) use frame::{MATERIAL_BYTES_MAX, Style, decode, encode};
+pub(crate) use payload::{DEFLATE_WORK, is_full, work};
 pub(crate) use program::{INFLATED_MAX, Inflated, Program, STEPS_MAX, Step};
 pub(crate) use rebuilt::{Piece, Rebuilt};
 pub(crate) use sources::INFLATED_BYTES_MAX;

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::codec::CodecError;
-use crate::delta::{self, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, Program, STEPS_MAX, Step, Style};
+use crate::delta::{self, DEFLATE_WORK, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, Program, STEPS_MAX, Step, Style};
 use crate::{DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
 
 use super::steps::{From, Kind, Layers, Planned};
@@ -25,9 +25,6 @@ const COST_SHARE_MIN: u64 = 64 << 10;
 
 /// Decoding so many bytes is worth a frame, which another thread may take; half as much again is too much for one.
 const MATERIAL_SHARE_BYTES: u64 = 4 << 20;
-
-/// Deflating a byte of content again takes as long as decoding so many bytes.
-const DEFLATE_WORK: u64 = 6;
 
 /// Streams take long and few bytes: no frame has more than an eighth of their work, unless it is less than this (about 10
 /// ms), so that several threads share it.

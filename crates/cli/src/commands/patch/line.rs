@@ -1,85 +1,113 @@
-//! Frames in work: any thread takes the next one, and they come out in order.
+//! Frames in work: any thread takes the next one, or one of the next that takes much longer, and they come out in order.
 //!
 //! Bounded by what is rebuilt and waits for its turn; frames in work, one for each thread, are not counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-
-use lighter_patch::RebuiltRange;
 
 use crate::exit::Failure;
 
-pub struct Line {
+/// How far from its turn a frame is begun, in frames.
+const LOOK_AHEAD: usize = 16;
+
+pub struct Line<'a, T> {
     frames: usize,
     ahead_max: usize,
-    state: Mutex<State>,
+    /// How long a frame takes, in any unit.
+    work: &'a (dyn Fn(usize) -> u64 + Sync),
+    state: Mutex<State<T>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    /// The frame to be taken next.
-    next: usize,
-    waiting: BTreeMap<usize, Result<RebuiltRange, Failure>>,
+struct State<T> {
+    /// Frames that were not taken and may be, and the magnitude of their work.
+    next: VecDeque<(usize, u32)>,
+    /// How many frames were looked at: those behind are in none of the lists.
+    seen: usize,
+    /// The frame that is wanted next.
+    wanted: usize,
+    /// Frames that are rebuilt, and how many bytes of memory each takes.
+    waiting: BTreeMap<usize, Result<(T, usize), Failure>>,
     waiting_bytes: usize,
     has_ended: bool,
 }
 
-impl Line {
-    /// Of so many frames. None is begun while more than `ahead_max` bytes wait.
-    pub fn new(frames: usize, ahead_max: usize) -> Self {
-        Self { frames, ahead_max, state: Mutex::default(), changed: Condvar::new() }
+impl<'a, T> Line<'a, T> {
+    /// Of so many frames. While more than `ahead_max` bytes wait, none is begun but the one that they wait for.
+    pub fn new(frames: usize, ahead_max: usize, work: &'a (dyn Fn(usize) -> u64 + Sync)) -> Self {
+        let state = State {
+            next: VecDeque::new(),
+            seen: 0,
+            wanted: 0,
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            has_ended: false,
+        };
+        Self { frames, ahead_max, work, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// The next frame to work on, when there is room; `None` when there is none, or nobody wants it any more.
     pub fn take(&self) -> Option<usize> {
-        let mut state = self.wait_while(|state| !state.has_ended && state.waiting_bytes > self.ahead_max);
-        if state.has_ended || state.next == self.frames {
-            return None;
+        let mut state = self.lock();
+        loop {
+            while state.seen < self.frames.min(state.wanted + LOOK_AHEAD) {
+                // Frames that take about as long are taken in order.
+                let index = state.seen;
+                state.next.push_back((index, (self.work)(index).max(1).ilog2()));
+                state.seen += 1;
+            }
+            if state.has_ended || (state.next.is_empty() && state.seen == self.frames) {
+                return None;
+            }
+            let place = if state.waiting_bytes <= self.ahead_max {
+                let longest = state.next.iter().map(|(_, work)| *work).max();
+                state.next.iter().position(|(_, work)| Some(*work) == longest)
+            } else {
+                state.next.iter().position(|(index, _)| *index == state.wanted)
+            };
+            if let Some(taken) = place.and_then(|place| state.next.remove(place)) {
+                return Some(taken.0);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.next += 1;
-        Some(state.next - 1)
     }
 
-    /// Brings a frame; after a failure no more are taken.
-    pub fn put(&self, index: usize, range: Result<RebuiltRange, Failure>) {
+    /// Brings a frame and how many bytes of memory it takes; after a failure no more are taken.
+    pub fn put(&self, index: usize, range: Result<(T, usize), Failure>) {
         let mut state = self.lock();
         match &range {
-            Ok(range) => state.waiting_bytes += range.held_bytes(),
-            Err(_) => state.next = self.frames,
+            Ok((_, bytes)) => state.waiting_bytes += bytes,
+            Err(_) => (state.next, state.seen) = (VecDeque::new(), self.frames),
         }
         state.waiting.insert(index, range);
         self.changed.notify_all();
     }
 
-    /// Waits for a frame; `None` if it will not come.
-    pub fn get(&self, index: usize) -> Option<Result<RebuiltRange, Failure>> {
-        let mut state = self.wait_while(|state| !state.has_ended && !state.waiting.contains_key(&index));
-        let range = state.waiting.remove(&index)?;
-        if let Ok(range) = &range {
-            state.waiting_bytes -= range.held_bytes();
+    /// Waits for a frame, the one behind the last; `None` if it will not come.
+    pub fn get(&self, index: usize) -> Option<Result<T, Failure>> {
+        let mut state = self.lock();
+        state.wanted = index;
+        self.changed.notify_all();
+        while !state.has_ended && !state.waiting.contains_key(&index) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        let range = state.waiting.remove(&index)?.map(|(range, bytes)| {
+            state.waiting_bytes -= bytes;
+            range
+        });
         self.changed.notify_all();
         Some(range)
     }
 
-    fn wait_while(&self, waits: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
-        let mut state = self.lock();
-        while waits(&state) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Ends the line when whoever takes frames out of it is done or gave up: nobody waits any more.
-pub struct EndOnDrop<'a>(pub &'a Line);
+pub struct EndOnDrop<'a, T>(pub &'a Line<'a, T>);
 
-impl Drop for EndOnDrop<'_> {
+impl<T> Drop for EndOnDrop<'_, T> {
     fn drop(&mut self) {
         self.0.lock().has_ended = true;
         self.0.changed.notify_all();
@@ -87,12 +115,85 @@ impl Drop for EndOnDrop<'_> {
 }
 
 /// Ends the line when a thread that works on frames panics: its frame does not come.
-pub struct EndOnPanic<'a>(pub &'a Line);
+pub struct EndOnPanic<'a, T>(pub &'a Line<'a, T>);
 
-impl Drop for EndOnPanic<'_> {
+impl<T> Drop for EndOnPanic<'_, T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             drop(EndOnDrop(self.0));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::exit::Code;
+
+    /// Runs a line of frames on so many threads; what came out, and the order in which frames were taken.
+    fn run(works: &[u64], bytes: usize, ahead_max: usize, threads: usize) -> (Vec<usize>, Vec<usize>) {
+        let work = |index: usize| works[index];
+        let line = Line::new(works.len(), ahead_max, &work);
+        let taken = Mutex::new(Vec::new());
+        let (held, held_most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let out = thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(index) = line.take() {
+                        taken.lock().unwrap().push(index);
+                        held_most.fetch_max(held.fetch_add(bytes, Ordering::SeqCst) + bytes, Ordering::SeqCst);
+                        line.put(index, Ok((index, bytes)));
+                    }
+                });
+            }
+            let _end = EndOnDrop(&line);
+            let get = |index| {
+                let range = line.get(index)?.ok();
+                held.fetch_sub(bytes, Ordering::SeqCst);
+                range
+            };
+            (0..works.len()).map_while(get).collect()
+        });
+        // What may wait, the frame that brought it over that, one in work per thread, and the one that was wanted.
+        assert!(held_most.into_inner() <= ahead_max + bytes * (threads + 2));
+        (out, taken.into_inner().unwrap())
+    }
+
+    #[test]
+    fn frames_come_out_in_order_whatever_they_take_and_however_little_may_wait() {
+        let mut state = 1u64;
+        for round in 0..80 {
+            let works: Vec<u64> = (0..round)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    1 << (state >> 58)
+                })
+                .collect();
+            for (ahead_max, threads) in [(0, 1), (0, 2), (100, 3), (5000, 2)] {
+                assert_eq!(run(&works, 100, ahead_max, threads).0, (0..works.len()).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_frame_is_taken_before_its_turn_and_equal_ones_in_theirs() {
+        assert_eq!(run(&[5, 4, 6, 7, 100, 0], 1, 1000, 1).1, [4, 0, 1, 2, 3, 5]);
+        let mut far = vec![1; 100];
+        far[60] = 1000;
+        let taken = run(&far, 1, 1000, 1).1;
+        let place = taken.iter().position(|&index| index == 60).unwrap();
+        assert!((60 - LOOK_AHEAD..60).contains(&place), "taken as number {place}");
+    }
+
+    #[test]
+    fn a_failure_ends_the_line() {
+        let line = Line::<()>::new(3, 0, &|_| 1);
+        assert_eq!(line.take(), Some(0));
+        line.put(0, Err(Failure::new(Code::BadData, "damaged")));
+        assert_eq!(line.take(), None);
+        assert!(line.get(0).unwrap().is_err());
     }
 }

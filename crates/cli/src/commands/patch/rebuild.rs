@@ -20,7 +20,8 @@ const FRAMES_AT_ONCE: usize = 2;
 /// others, and the other thread goes on meanwhile.
 const AHEAD_BYTES_MAX: usize = 8 << 20;
 
-type Rebuilt = Result<RebuiltRange, Failure>;
+/// With the bytes of memory that it takes.
+type Rebuilt = Result<(RebuiltRange, usize), Failure>;
 
 /// A patch file.
 pub struct PatchFile<'a> {
@@ -42,7 +43,12 @@ impl PatchFile<'_> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let (threads, ahead_max) =
             if self.takes_full_model()? { (1, 0) } else { (cores.min(FRAMES_AT_ONCE), AHEAD_BYTES_MAX) };
-        let line = &Line::new(frames, ahead_max);
+        // One that cannot be read fails when it is rebuilt.
+        let work = |index: usize| {
+            let frame = &self.header.frames()[index];
+            self.payload(frame).map_or(0, |payload| lighter_patch::frame_work(frame, &payload))
+        };
+        let line = &Line::new(frames, ahead_max, &work);
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(move || {
@@ -78,7 +84,9 @@ impl PatchFile<'_> {
     fn frame(&self, index: usize, bases: &[&dyn ReadAt]) -> Rebuilt {
         let payload = self.payload(&self.header.frames()[index])?;
         let rebuilt = lighter_patch::apply_frame(self.header, index as u32, &payload, bases);
-        rebuilt.map_err(|error| apply_failure(self.path, &error))
+        let range = rebuilt.map_err(|error| apply_failure(self.path, &error))?;
+        let held_bytes = range.held_bytes();
+        Ok((range, held_bytes))
     }
 
     fn takes_full_model(&self) -> Result<bool, Failure> {
