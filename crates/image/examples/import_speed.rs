@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lighter_image::{ArchiveFiles, Files, Limits, OpenFile, Selector, open_image};
+use lighter_image::{ArchiveFiles, Files, Hashed, Limits, OpenFile, Selector, open_image};
 
 struct Folder(PathBuf);
 
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut image = open_image(files, &Selector::default(), Limits::default())?;
         for index in 0..image.image().layers.len() {
             let begin = Instant::now();
-            let scan = image.scan_layer(index, &mut io::sink(), &mut |_| {})?;
+            let scan = image.scan_layer(index, &mut Hashed::new(io::sink()), &mut |_| {})?;
             let seconds = begin.elapsed().as_secs_f64();
             let card = scan.card;
             println!(

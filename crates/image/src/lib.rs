@@ -22,6 +22,7 @@ mod open;
 mod platform;
 mod sample;
 mod scan;
+mod sink;
 #[cfg(test)]
 mod testing;
 
@@ -36,3 +37,4 @@ pub use media::LayerMedia;
 pub use open::{ImportedImage, OpenedImage, Selector, SourceKind, open_image};
 pub use platform::{Platform, PlatformError};
 pub use scan::{ScanProgress, TarScan, scan_tar};
+pub use sink::{Hashed, TarSink};

@@ -1,6 +1,6 @@
 //! Opens an image: tells what the source is, finds the one image in it that is wanted, and checks its documents.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
 use lighter_types::OciDigest;
 
@@ -14,6 +14,7 @@ use crate::manifest::{BlobDescriptor, LayerDescriptor};
 use crate::media::LayerMedia;
 use crate::platform::Platform;
 use crate::scan::{ScanProgress, TarScan, scan};
+use crate::sink::TarSink;
 
 /// Which image of a source is wanted. By default: its only one, or the only one for this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl<F: Files> OpenedImage<F> {
     pub fn scan_layer(
         &mut self,
         index: usize,
-        sink: &mut dyn Write,
+        sink: &mut dyn TarSink,
         progress: &mut dyn FnMut(ScanProgress),
     ) -> Result<TarScan, ImageError> {
         let expected = self.image.layers.get(index).map(|layer| layer.diff_id);

@@ -1,19 +1,19 @@
-//! One pass over a layer's tar: sha256, blake3, TLSH, sketch and sizes, while the bytes go on to a sink.
+//! One pass over a layer's tar: blake3, TLSH, sketch and sizes, while the bytes go on to a sink, which names them.
 //!
 //! The caller's thread inflates, hashes, sketches and writes; a second one does TLSH, which alone takes more time than
 //! all the rest. Full buffers go to it through a bounded channel and come back empty through another, so a scan holds
 //! [`BUFFERS`] buffers whatever the layer's size. docs/IMAGES.md has what was measured.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use lighter_similarity::{Sketch, SketchBuilder, TlshHasher};
 use lighter_types::{Blake3, Bytes, Card, DiffId, Tlsh};
-use sha2::{Digest, Sha256};
 
 use crate::error::ImageError;
 use crate::sample::CompressionSampler;
+use crate::sink::TarSink;
 
 /// Size of a buffer. A buffer that fits the second-level cache is hashed from there.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -49,7 +49,7 @@ pub(crate) trait TarSource: Read {
 }
 
 /// Reads a plain tar to its end, writes everything to `sink` in order, and tells what it was. `progress` is called
-/// every 256 KiB. Flushes the sink at the end. Uses two threads and about 5 MiB.
+/// every 256 KiB. Uses two threads and about 5 MiB.
 ///
 /// # Errors
 /// `Read` of `path` if the reader fails (an [`ImageError`] within, as it is), `Write` if the sink does. What the sink
@@ -57,7 +57,7 @@ pub(crate) trait TarSource: Read {
 pub fn scan_tar(
     path: &str,
     reader: &mut dyn Read,
-    sink: &mut dyn Write,
+    sink: &mut dyn TarSink,
     progress: &mut dyn FnMut(ScanProgress),
 ) -> Result<TarScan, ImageError> {
     scan(path, &mut PlainTar { reader, bytes: 0 }, sink, progress)
@@ -67,7 +67,7 @@ pub fn scan_tar(
 pub(crate) fn scan(
     path: &str,
     source: &mut dyn TarSource,
-    sink: &mut dyn Write,
+    sink: &mut dyn TarSink,
     progress: &mut dyn FnMut(ScanProgress),
 ) -> Result<TarScan, ImageError> {
     thread::scope(|scope| {
@@ -87,17 +87,16 @@ pub(crate) fn scan(
             let count = fill(source, &mut buffer).map_err(|error| ImageError::read(path, error))?;
             buffer.truncate(count);
             hashes.update(&buffer);
-            sink.write_all(&buffer).map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
+            sink.take(&buffer).map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
             progress(ScanProgress { blob_bytes: source.blob_bytes_read(), tar_bytes: Bytes(hashes.tar_bytes) });
             if full.send(buffer).is_err() || count < BUFFER_BYTES {
                 break;
             }
         }
         drop(full);
-        // While TLSH is done with what is left.
-        sink.flush().map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
+        let diff_id = sink.end().map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
         match tlsh.join() {
-            Ok(tlsh) => Ok(hashes.finish(tlsh)),
+            Ok(tlsh) => Ok(hashes.finish(diff_id, tlsh)),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
@@ -126,9 +125,8 @@ impl TarSource for PlainTar<'_> {
     }
 }
 
-/// Everything but TLSH.
+/// Everything but sha256 and TLSH.
 struct Hashes {
-    sha256: Sha256,
     blake3: blake3::Hasher,
     sketch: SketchBuilder,
     compressed: CompressedSize,
@@ -146,17 +144,10 @@ impl Hashes {
             Some(bytes) => CompressedSize::Known(bytes),
             None => CompressedSize::Sampled(Box::default()),
         };
-        Self {
-            sha256: Sha256::new(),
-            blake3: blake3::Hasher::new(),
-            sketch: SketchBuilder::new(),
-            compressed,
-            tar_bytes: 0,
-        }
+        Self { blake3: blake3::Hasher::new(), sketch: SketchBuilder::new(), compressed, tar_bytes: 0 }
     }
 
     fn update(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
         self.blake3.update(bytes);
         self.sketch.push(bytes);
         if let CompressedSize::Sampled(sampler) = &mut self.compressed {
@@ -165,18 +156,13 @@ impl Hashes {
         self.tar_bytes += bytes.len() as u64;
     }
 
-    fn finish(self, tlsh: Option<Tlsh>) -> TarScan {
+    fn finish(self, diff_id: DiffId, tlsh: Option<Tlsh>) -> TarScan {
         let tar_bytes = Bytes(self.tar_bytes);
         let compressed_bytes = match self.compressed {
             CompressedSize::Known(bytes) => bytes,
             CompressedSize::Sampled(sampler) => sampler.finish(),
         };
-        let card = Card {
-            diff_id: DiffId::new(self.sha256.finalize().into()),
-            tar_bytes,
-            compressed_bytes: compressed_bytes.min(tar_bytes),
-            tlsh,
-        };
+        let card = Card { diff_id, tar_bytes, compressed_bytes: compressed_bytes.min(tar_bytes), tlsh };
         TarScan { card, blake3: Blake3::new(self.blake3.finalize().into()), sketch: self.sketch.finish() }
     }
 }

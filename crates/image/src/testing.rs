@@ -7,6 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
+use crate::Hashed;
 use crate::export::LayoutWriter;
 use crate::files::{Files, OpenFile};
 use crate::limits::Limits;
@@ -154,7 +155,7 @@ pub(crate) fn import(files: impl Files, limits: Limits) -> Result<Vec<Vec<u8>>, 
     (0..count)
         .map(|index| {
             let mut tar = Vec::new();
-            image.scan_layer(index, &mut tar, &mut |_| {})?;
+            image.scan_layer(index, &mut Hashed::new(&mut tar), &mut |_| {})?;
             Ok(tar)
         })
         .collect()

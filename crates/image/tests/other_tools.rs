@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lighter_image::{
-    ArchiveFiles, Files, ImportedImage, LayerFormat, LayoutWriter, Limits, OpenFile, Selector, export_image, open_image,
+    ArchiveFiles, Files, Hashed, ImportedImage, LayerFormat, LayoutWriter, Limits, OpenFile, Selector, export_image,
+    open_image,
 };
 use lighter_tar::{EntryKind, TarReader};
 
@@ -81,7 +82,7 @@ fn import(files: impl Files) -> Imported {
     let mut tars = Vec::new();
     for index in 0..opened.image().layers.len() {
         let mut tar = Vec::new();
-        opened.scan_layer(index, &mut tar, &mut |_| {})?;
+        opened.scan_layer(index, &mut Hashed::new(&mut tar), &mut |_| {})?;
         tars.push(tar);
     }
     Ok((opened.image().clone(), tars))

@@ -9,9 +9,9 @@ use std::path::Path;
 use lighter_engine::{BlobFailure, ImageRead, Input};
 use lighter_image::{
     ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, LayerMedia, Limits, OpenedImage,
-    Selector, SourceKind, image_layers, open_image, parse_config, parse_manifest,
+    Selector, SourceKind, TarSink, image_layers, open_image, parse_config, parse_manifest,
 };
-use lighter_store::{Image, Store, StoreError};
+use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
@@ -112,7 +112,7 @@ fn import_layer(
         return Ok((card, true));
     }
     let mut writer = shared.store.create_layer_unnamed(None)?;
-    let scan = opened.scan_layer(index, &mut writer, &mut |scan| {
+    let scan = opened.scan_layer(index, &mut IntoStore(&mut writer), &mut |scan| {
         progress(Step {
             layer: index,
             layers,
@@ -125,6 +125,20 @@ fn import_layer(
     writer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now())?;
     shared.input_blocking(Input::LayerHeld { card: scan.card, sketch: Some(scan.sketch) });
     Ok((scan.card, false))
+}
+
+/// A layer that is scanned on its way into the store.
+struct IntoStore<'a>(&'a mut LayerWriter);
+
+impl TarSink for IntoStore<'_> {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.append(bytes).map_err(io::Error::other)
+    }
+
+    fn end(&mut self) -> io::Result<DiffId> {
+        self.0.sync().map_err(io::Error::other)?;
+        Ok(self.0.diff_id())
+    }
 }
 
 /// A failure of the sink is the store's, and the store says more about it.

@@ -183,6 +183,16 @@ impl LayerWriter {
         Ok(&self.temporary.file)
     }
 
+    /// Syncs what was taken so far, so that the commit has little left to sync.
+    ///
+    /// # Errors
+    /// `Io`, `DiskFull`.
+    pub fn sync(&mut self) -> Result<()> {
+        let path = self.temporary.path();
+        let synced = self.file()?.sync_data();
+        synced.map_err(|error| self.temporary.inner.folder.failure("sync", &path, error))
+    }
+
     /// The name of the bytes taken so far: their sha256.
     pub fn diff_id(&self) -> DiffId {
         DiffId::new(self.sha256.clone().finalize().into())
@@ -237,21 +247,6 @@ impl LayerWriter {
             ledger.gone.remove(&card.diff_id);
             ledger.layers.insert(card.diff_id, HeldLayer { card, last_used: now, leases: 0 });
         })
-    }
-}
-
-impl Write for LayerWriter {
-    /// As [`LayerWriter::append`]; [`StoreError::from_io`] gets the store's error back.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.append(bytes).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    /// Also syncs what was taken so far, so that the commit has little left to sync.
-    fn flush(&mut self) -> io::Result<()> {
-        let path = self.temporary.path();
-        let synced = self.buffer.flush().and_then(|()| self.temporary.file.sync_data());
-        synced.map_err(|error| io::Error::other(self.temporary.inner.folder.failure("write", &path, error)))
     }
 }
 

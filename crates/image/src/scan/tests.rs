@@ -1,9 +1,12 @@
 //! A scan tells the same as its parts do alone, and stops where its sink or its source does.
 
+use sha2::{Digest, Sha256};
+
 use super::*;
 use crate::limits::Limits;
 use crate::media::LayerMedia;
 use crate::open::{Selector, open_image};
+use crate::sink::Hashed;
 use crate::testing::{layout, small_tar};
 
 fn noise(bytes: usize) -> Vec<u8> {
@@ -18,7 +21,8 @@ fn tells_what_each_hash_alone_tells() {
         let tar = noise(bytes);
         let mut kept = Vec::new();
         let mut last = ScanProgress::default();
-        let scanned = scan_tar("x", &mut &tar[..], &mut kept, &mut |progress| last = progress).unwrap();
+        let scanned =
+            scan_tar("x", &mut &tar[..], &mut Hashed::new(&mut kept), &mut |progress| last = progress).unwrap();
         let mut tlsh = TlshHasher::new();
         tlsh.update(&tar);
         assert!(kept == tar);
@@ -40,7 +44,7 @@ fn a_compressed_layers_card_has_the_blobs_length() {
     for media in [LayerMedia::Gzip, LayerMedia::Zstd, LayerMedia::Plain] {
         let mut image = open_image(layout(&[(tar.clone(), media)]), &Selector::default(), Limits::default()).unwrap();
         let blob = image.image().layers[0].blob.bytes;
-        let card = image.scan_layer(0, &mut io::sink(), &mut |_| {}).unwrap().card;
+        let card = image.scan_layer(0, &mut Hashed::new(io::sink()), &mut |_| {}).unwrap().card;
         assert_eq!(card.compressed_bytes == blob, media != LayerMedia::Plain);
         assert!(card.compressed_bytes < card.tar_bytes);
     }
@@ -49,13 +53,13 @@ fn a_compressed_layers_card_has_the_blobs_length() {
 #[test]
 fn a_full_sink_ends_the_scan() {
     struct Full(usize);
-    impl Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    impl TarSink for Full {
+        fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
             self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+        fn end(&mut self) -> io::Result<DiffId> {
+            Ok(DiffId::new([0; 32]))
         }
     }
     let tar = noise(40 * BUFFER_BYTES);
@@ -74,14 +78,14 @@ fn a_failing_source_ends_the_scan() {
         }
     }
     let tar = noise(3 * BUFFER_BYTES);
-    let error = scan_tar("x", &mut (&tar[..]).chain(Failing), &mut io::sink(), &mut |_| {}).unwrap_err();
+    let error = scan_tar("x", &mut (&tar[..]).chain(Failing), &mut Hashed::new(io::sink()), &mut |_| {}).unwrap_err();
     assert_eq!(error.to_string(), "cannot read x");
 }
 
 #[test]
 fn a_missing_layer_is_told() {
     let mut image = open_image(layout(&[]), &Selector::default(), Limits::default()).unwrap();
-    assert!(image.scan_layer(0, &mut io::sink(), &mut |_| {}).is_err());
+    assert!(image.scan_layer(0, &mut Hashed::new(io::sink()), &mut |_| {}).is_err());
 }
 
 /// A layer is bytes: whatever is in its tar, it is imported as it is.

@@ -9,10 +9,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched};
-use lighter_image::ImageError;
+use lighter_image::{ImageError, TarSink};
 use lighter_patch::{ApplyError, Blame, Header, ReadAt, RebuiltRange};
 use lighter_store::{LayerWriter, PatchKey, PatchWriter, StoreError};
-use lighter_types::Bytes;
+use lighter_types::{Bytes, DiffId};
 use tokio::sync::mpsc;
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
@@ -49,8 +49,8 @@ pub fn apply(
         range: None,
         ended: None,
     };
-    // What the scan reads is written already.
-    let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut io::sink(), &mut |_| {});
+    let mut sink = Written(header.target());
+    let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut sink, &mut |_| {});
     let scan = match (scanned, source.ended) {
         (_, Some(Ended::Cut)) => return Ok(None),
         (_, Some(Ended::Failed(failure))) => {
@@ -222,6 +222,19 @@ impl Read for Frames<'_> {
             self.ended = Some(ended);
             io::Error::other("the patch ended early")
         })
+    }
+}
+
+/// What the scan reads is written already, and the store proves its name.
+struct Written(DiffId);
+
+impl TarSink for Written {
+    fn take(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<DiffId> {
+        Ok(self.0)
     }
 }
 

@@ -1,6 +1,5 @@
 //! Layers, blobs, patches, references, pins and state, one promise at a time.
 
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 
 use super::*;
@@ -12,7 +11,7 @@ fn a_layer_is_held_once_it_is_finished_and_after_a_restart() {
         let store = bench.open();
         let (tar, card) = layer(1, 10_000);
         let mut writer = store.create_layer(card.diff_id, card.tar_bytes).unwrap();
-        writer.write_all(&tar).unwrap();
+        writer.append(&tar).unwrap();
         assert_eq!(writer.diff_id(), card.diff_id);
         assert!(store.card(&card.diff_id).is_none() && store.open_layer(&card.diff_id).unwrap().is_none());
         writer.finish(card, NOW).unwrap();
@@ -59,7 +58,7 @@ fn wrong_bytes_leave_nothing() {
         }
         let mut writer = store.create_layer(card.diff_id, card.tar_bytes).unwrap();
         writer.append(&tar).unwrap();
-        let error = writer.write_all(&[0]).map_err(StoreError::from_io).unwrap_err().unwrap();
+        let error = writer.append(&[0]).unwrap_err();
         assert!(matches!(error, StoreError::OverLimit { found: 10_001, max: 10_000, .. }), "{error}");
         drop(writer);
         assert!(store.cards().is_empty());

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use lighter_image::scan_tar;
+use lighter_image::{Hashed, scan_tar};
 use lighter_node::FileBase;
 use lighter_patch::Source;
-use lighter_similarity::{Sketch, SketchBuilder};
+use lighter_similarity::Sketch;
 use lighter_types::Card;
 
 use super::super::releases::Release;
@@ -27,7 +27,7 @@ impl Layer {
     pub fn read(release: &Release, interrupt: &Interrupt) -> Result<Self, Failure> {
         let path = release.path.clone();
         let mut file = File::open(&path).map_err(|error| Failure::file("read", &path, &error))?;
-        let mut sink = Sketching { builder: SketchBuilder::new(), interrupt };
+        let mut sink = Hashed::new(Stoppable(interrupt));
         let scan = scan_tar(&path.display().to_string(), &mut file, &mut sink, &mut |_| ());
         let scan =
             scan.map_err(
@@ -35,8 +35,7 @@ impl Layer {
                     if interrupt.is_set() { cancelled() } else { Failure::from_error(Code::Machine, &error) }
                 },
             )?;
-        let sketch = sink.builder.finish();
-        Ok(Self { name: release.name(), package: release.package.clone(), path, card: scan.card, sketch })
+        Ok(Self { name: release.name(), package: release.package.clone(), path, card: scan.card, sketch: scan.sketch })
     }
 
     pub fn open(&self) -> Result<FileBase<File>, Failure> {
@@ -49,18 +48,14 @@ impl Layer {
     }
 }
 
-/// Sketches what is written; fails after a signal.
-struct Sketching<'a> {
-    builder: SketchBuilder,
-    interrupt: &'a Interrupt,
-}
+/// Keeps nothing, and fails after a signal.
+struct Stoppable<'a>(&'a Interrupt);
 
-impl Write for Sketching<'_> {
+impl Write for Stoppable<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.interrupt.is_set() {
+        if self.0.is_set() {
             return Err(io::Error::other("stopped by a signal"));
         }
-        self.builder.push(bytes);
         Ok(bytes.len())
     }
 
