@@ -189,7 +189,7 @@ impl LayerWriter {
     /// `Io`, `DiskFull`.
     pub fn sync(&mut self) -> Result<()> {
         let path = self.temporary.path();
-        let synced = self.file()?.sync_data();
+        let synced = self.file()?.sync_all();
         synced.map_err(|error| self.temporary.inner.folder.failure("sync", &path, error))
     }
 
