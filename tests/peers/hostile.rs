@@ -105,7 +105,9 @@ impl Script {
                     bases: Vec::new(),
                     wait: Duration::ZERO,
                 }),
-                Request::Resolve(_) | Request::Blob { .. } | Request::Sketches(_) => Answer::Refused(Refusal::NotHeld),
+                Request::Resolve(_) | Request::Blob { .. } | Request::Sketches(_) | Request::Arrival { .. } => {
+                    Answer::Refused(Refusal::NotHeld)
+                }
             };
             Some(answer.encode().expect("a small answer"))
         };

@@ -30,6 +30,7 @@ pub struct Asks {
 pub enum Purpose {
     Holdings,
     Quote(DiffId),
+    Arrival(DiffId),
     Resolve(PullId),
     Blob(PullId),
     Sketches(Vec<DiffId>),

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! Waiting --(somebody holds it)--> Quoting --(best quote)--> Fetching --> held
-//!    ^                                |                         |
+//!    ^ |                            ^ |                         |
+//!    | +--(only outside the site)-> Asking                      |
+//!    +----(it comes to the site)-----+|                         |
 //!    +-------(nobody answers)---------+------(any failure)------+
 //! ```
 //!
@@ -13,15 +15,17 @@
 //!
 //! A busy peer is no failure: it is asked again, and patience lasts until it had time, for [`Settings::BUSY_MAX`].
 
+mod site;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment};
-use lighter_wire::{Answer, PatchRequest, Refusal, Resume};
+use lighter_wire::{Answer, Arrival, PatchRequest, Refusal, Resume};
 
 use crate::context::Context;
 use crate::event::{AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Offence, Part, PullId};
+use crate::planner::{Plan, View, is_of_site};
 use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
 use target::{Fetching, State, Stop, Target};
@@ -84,6 +88,7 @@ impl Fetcher {
     pub fn next_deadline(&self, now: Moment, settings: &Settings) -> Option<Moment> {
         let deadline = |target: &Target| match &target.state {
             State::Waiting { until } => target.deadline(*until, now),
+            State::Asking(round) => Some(round.until()),
             State::Quoting { .. } => None,
             State::Fetching(fetching) => fetching.deadline(settings),
         };
@@ -95,13 +100,20 @@ impl Fetcher {
         let mut outcomes = Vec::new();
         let waiting = self.targets.iter().filter(|(_, target)| matches!(target.state, State::Waiting { .. }));
         context.want_sketches(waiting.map(|(&id, _)| id));
+        let is_over = |target: &Target| matches!(&target.state, State::Asking(round) if round.is_over(context.now));
+        let over: Vec<DiffId> = self.targets.iter().filter(|(_, target)| is_over(target)).map(|(&id, _)| id).collect();
+        for id in over {
+            self.targets.get_mut(&id).into_iter().for_each(|target| target.asked(id, self.parts.get(&id), context));
+        }
         let mut active = self.targets.values().filter(|target| !matches!(target.state, State::Waiting { .. })).count();
         let ids: Vec<DiffId> = self.targets.keys().copied().collect();
         for id in ids {
             let Some(target) = self.targets.get_mut(&id) else { continue };
+            let is_coming = target.is_awaiting(id, context);
             match &mut target.state {
                 // Without it, plans would be worse.
                 State::Waiting { .. } if context.sketches.is_awaited(id, context.now) => {}
+                State::Waiting { .. } if is_coming => {}
                 State::Waiting { until } => {
                     let overdue = *until <= context.now;
                     let room = active < context.settings.fetches_max;
@@ -112,7 +124,7 @@ impl Fetcher {
                     }
                 }
                 State::Fetching(fetching) => fetching.check_stall(context),
-                State::Quoting { .. } => {}
+                State::Asking(_) | State::Quoting { .. } => {}
             }
         }
         outcomes
@@ -144,6 +156,28 @@ impl Fetcher {
             target.exclude(from, why, context);
         }
         self.choose(id, context);
+    }
+
+    /// A neighbour says whether a layer comes through it.
+    pub fn arrival_told(&mut self, id: DiffId, ask: AskId, answer: Option<Answer>, context: &mut Context<'_>) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        let State::Asking(round) = &mut target.state else { return };
+        let arrival =
+            answer.and_then(|answer| if let Answer::Arrival(arrival) = answer { Some(arrival) } else { None });
+        round.answered(ask, arrival, context);
+    }
+
+    /// Whether a layer that is not held comes to the site through this node, to one of it whose number is this.
+    pub fn arrival(&self, id: DiffId, number: u64, view: View<'_>) -> Arrival {
+        let received = self.parts.get(&id).map_or(Bytes::ZERO, |part| part.bytes);
+        let is_far = |plan: &Plan| !view.directory.peer(plan.peer).is_some_and(|peer| is_of_site(peer, view.settings));
+        let is_coming = match self.targets.get(&id).map(|target| &target.state) {
+            Some(State::Asking(_)) => site::number(view.settings.seed, id) < number,
+            Some(State::Quoting { asked, quoted }) => asked.values().chain(quoted).all(is_far),
+            Some(State::Fetching(fetching)) => fetching.stop == Stop::No && is_far(&fetching.plan),
+            Some(State::Waiting { .. }) | None => false,
+        };
+        if is_coming { Arrival::Coming { received } } else { Arrival::No }
     }
 
     pub fn working(&mut self, fetch: FetchId, now: Moment) {
@@ -191,7 +225,7 @@ impl Fetcher {
         let pulls = std::mem::take(&mut target.pulls);
         match &mut target.state {
             State::Fetching(fetching) => fetching.stop(Stop::Abandoned, effects),
-            State::Waiting { .. } | State::Quoting { .. } => drop(self.targets.remove(&id)),
+            State::Waiting { .. } | State::Asking(_) | State::Quoting { .. } => drop(self.targets.remove(&id)),
         }
         Some(Outcome::Held { pulls, target: id })
     }
@@ -199,7 +233,7 @@ impl Fetcher {
     fn fetching(&mut self, fetch: FetchId) -> Option<&mut Fetching> {
         match &mut self.targets.get_mut(self.fetches.get(&fetch)?)?.state {
             State::Fetching(fetching) => Some(fetching),
-            State::Waiting { .. } | State::Quoting { .. } => None,
+            State::Waiting { .. } | State::Asking(_) | State::Quoting { .. } => None,
         }
     }
 

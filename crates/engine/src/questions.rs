@@ -2,7 +2,7 @@
 
 use lighter_similarity::Sketch;
 use lighter_types::{DiffId, Moment, PeerId};
-use lighter_wire::{Answer, Refusal, Request};
+use lighter_wire::{Answer, Arrival, Refusal, Request};
 
 use crate::Engine;
 use crate::context::{Context, Purpose};
@@ -32,6 +32,14 @@ impl Engine {
             }),
             Request::Quote { target, bases } => {
                 self.serve.quote(from, target, &bases, view!(self)).map_or_else(Answer::Refused, Answer::Quote)
+            }
+            Request::Arrival { target, number } => {
+                let arrival = if self.own.holds(target) {
+                    Arrival::Held
+                } else {
+                    self.fetcher.arrival(target, number, view!(self))
+                };
+                Answer::Arrival(arrival)
             }
             Request::Sketches(layers) => {
                 let sketch = |&layer: &DiffId| self.own.sketch(layer).map(Sketch::to_bytes);
@@ -63,6 +71,7 @@ impl Engine {
                 Ok(_) | Err(_) => {}
             },
             Purpose::Quote(target) => self.fetcher.quoted(target, ask, answer, context),
+            Purpose::Arrival(target) => self.fetcher.arrival_told(target, ask, answer.ok(), context),
             Purpose::Resolve(pull) => self.pulls.resolved(pull, ask, from, answer, context),
             Purpose::Sketches(layers) => context.sketches_answered(from, &layers, answer),
             Purpose::Blob(pull) => self.pulls.blob_answered(pull, from, answer, context),

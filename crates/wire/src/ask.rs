@@ -22,6 +22,9 @@ pub enum Request {
     Blob { digest: OciDigest, bytes_max: u32 },
     /// The sketches of these layers. At most [`SKETCHES_MAX`].
     Sketches(Vec<DiffId>),
+    /// Does this layer come to our site through you? Of those who are about to fetch it from outside, who has the lowest
+    /// number does.
+    Arrival { target: DiffId, number: u64 },
 }
 
 /// What a peer says.
@@ -35,6 +38,18 @@ pub enum Answer {
     /// One for each layer asked for, in that order; `None` for those that the peer has none of. Each at most
     /// [`SKETCH_BYTES_MAX`] bytes, which are still to be read as a sketch.
     Sketches(Vec<Option<Vec<u8>>>),
+    Arrival(Arrival),
+}
+
+/// Whether a layer comes to a site through a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Not through this one.
+    No,
+    /// It is being fetched from outside, or about to be. So much of the patch has come.
+    Coming { received: Bytes },
+    /// The peer holds it.
+    Held,
 }
 
 /// All that a node holds, at one version.
@@ -97,6 +112,7 @@ pub enum RequestLayout {
     Resolve(String),
     Blob([u8; 32], u32),
     Sketches(Vec<[u8; 32]>),
+    Arrival([u8; 32], u64),
 }
 
 impl Message for Request {
@@ -111,6 +127,7 @@ impl Message for Request {
             Self::Resolve(reference) => RequestLayout::Resolve(reference.to_string()),
             Self::Blob { digest, bytes_max } => RequestLayout::Blob(*digest.as_bytes(), *bytes_max),
             Self::Sketches(layers) => RequestLayout::Sketches(codec::diff_ids_layout(layers)),
+            Self::Arrival { target, number } => RequestLayout::Arrival(*target.as_bytes(), *number),
         }
     }
 
@@ -125,6 +142,7 @@ impl Message for Request {
             }
             RequestLayout::Blob(digest, bytes_max) => Self::Blob { digest: OciDigest::new(digest), bytes_max },
             RequestLayout::Sketches(layers) => Self::Sketches(codec::diff_ids::<Self>(layers, SKETCHES_MAX)?),
+            RequestLayout::Arrival(target, number) => Self::Arrival { target: DiffId::new(target), number },
         })
     }
 }
@@ -139,6 +157,15 @@ pub enum AnswerLayout {
     Blob(Vec<u8>),
     Refused(Refusal),
     Sketches(Vec<Option<Vec<u8>>>),
+    Arrival(ArrivalLayout),
+}
+
+#[doc(hidden)]
+#[derive(Encode, Decode)]
+pub enum ArrivalLayout {
+    No,
+    Coming(u64),
+    Held,
 }
 
 impl Message for Answer {
@@ -166,6 +193,11 @@ impl Message for Answer {
             Self::Blob(bytes) => AnswerLayout::Blob(bytes.clone()),
             Self::Refused(refusal) => AnswerLayout::Refused(*refusal),
             Self::Sketches(sketches) => AnswerLayout::Sketches(sketches.clone()),
+            Self::Arrival(arrival) => match arrival {
+                Arrival::No => AnswerLayout::Arrival(ArrivalLayout::No),
+                Arrival::Coming { received } => AnswerLayout::Arrival(ArrivalLayout::Coming(received.0)),
+                Arrival::Held => AnswerLayout::Arrival(ArrivalLayout::Held),
+            },
         }
     }
 
@@ -201,6 +233,11 @@ impl Message for Answer {
                 return Err(Self::out_of_range("size of a sketch"));
             }
             AnswerLayout::Sketches(sketches) => Self::Sketches(sketches),
+            AnswerLayout::Arrival(ArrivalLayout::No) => Self::Arrival(Arrival::No),
+            AnswerLayout::Arrival(ArrivalLayout::Coming(received)) => {
+                Self::Arrival(Arrival::Coming { received: Bytes(received) })
+            }
+            AnswerLayout::Arrival(ArrivalLayout::Held) => Self::Arrival(Arrival::Held),
         })
     }
 }

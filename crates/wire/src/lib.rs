@@ -13,7 +13,7 @@ mod patch_stream;
 mod release;
 
 pub use announcement::{Announcement, Incarnation, News};
-pub use ask::{Answer, Holdings, Offer, Quote, Refusal, Request};
+pub use ask::{Answer, Arrival, Holdings, Offer, Quote, Refusal, Request};
 pub use codec::{Message, WireError};
 pub use patch_stream::{PatchReply, PatchRequest, Resume};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
@@ -21,7 +21,7 @@ pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
 /// Gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// Request-response protocol of [`Request`] and [`Answer`].
-pub const ASK_PROTOCOL: &str = "/lighter/ask/2";
+pub const ASK_PROTOCOL: &str = "/lighter/ask/3";
 /// Stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
 pub const PATCH_PROTOCOL: &str = "/lighter/patch/2";
 

@@ -71,6 +71,7 @@ fn requests() {
     check(&Request::Resolve("a:b".parse().unwrap()), "02 03 613a62");
     check(&Request::Blob { digest: OciDigest::new([3; 32]), bytes_max: 250 }, &format!("03 {} fa", h(3)));
     check(&Request::Sketches(vec![DiffId::new([1; 32]), DiffId::new([2; 32])]), &format!("04 02 {} {}", h(1), h(2)));
+    check(&Request::Arrival { target: DiffId::new([1; 32]), number: 250 }, &format!("05 {} fa", h(1)));
 }
 
 #[test]
@@ -93,6 +94,9 @@ fn answers() {
     check(&Answer::Blob(vec![1, 2]), "03 02 0102");
     check(&Answer::Refused(Refusal::Busy), "04 01");
     check(&Answer::Sketches(vec![Some(vec![7, 8]), None]), "05 02 01 02 0708 00");
+    check(&Answer::Arrival(Arrival::No), "06 00");
+    check(&Answer::Arrival(Arrival::Coming { received: Bytes(1024) }), "06 01 fb0004");
+    check(&Answer::Arrival(Arrival::Held), "06 02");
 }
 
 fn release() -> SignedRelease {

@@ -11,8 +11,10 @@ use crate::calibrations::Rule;
 use crate::context::{Context, Purpose};
 use crate::directory::Peer;
 use crate::event::{AskId, Effect, FetchId, Part, PullId};
-use crate::planner::{self, Plan};
+use crate::planner::{self, Plan, is_of_site};
 use crate::settings::Settings;
+
+use super::site::{self, Round, Site};
 
 #[derive(Debug)]
 pub struct Target {
@@ -23,6 +25,7 @@ pub struct Target {
     pub damaged: Vec<DiffId>,
     pub last_failure: Option<String>,
     excluded: BTreeMap<PeerId, Exclusion>,
+    pub site: Site,
     /// When it was wanted, or when something new last came.
     moved: Moment,
     /// The most that ever was on disk of one patch: what goes beyond it is new.
@@ -35,6 +38,8 @@ pub enum State {
     Waiting {
         until: Moment,
     },
+    /// About to ask outside the site.
+    Asking(Round),
     Quoting {
         asked: BTreeMap<AskId, Plan>,
         quoted: Vec<Plan>,
@@ -86,16 +91,62 @@ impl Target {
             damaged: Vec::new(),
             last_failure: None,
             excluded: BTreeMap::new(),
+            site: Site::default(),
             moved: now,
             most: part.map_or(Bytes::ZERO, |part| part.bytes),
         }
     }
 
-    /// Asks the best few for quotes. False if there is nobody to ask.
+    /// Asks the best few for quotes, but first the site if all of them are outside. False if there is nobody to ask.
     pub fn begin(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> bool {
+        let is_near =
+            |plan: &Plan| context.directory.peer(plan.peer).is_some_and(|peer| is_of_site(peer, context.settings));
+        let plans = self.plans(id, context);
+        if plans.is_empty() {
+            return false;
+        }
+        if plans.iter().any(is_near) {
+            return self.ask_quotes(id, plans, part, context);
+        }
+        let neighbours = self.site.neighbours(context);
+        if neighbours.is_empty() {
+            return self.ask_quotes(id, plans, part, context);
+        }
+        let number = site::number(context.settings.seed, id);
+        let request = |_: &PeerId| Request::Arrival { target: id, number };
+        let ask = |peer| (context.ask(peer, Purpose::Arrival(id), request(&peer)), peer);
+        let asked = neighbours.into_iter().map(ask).collect();
+        self.state = State::Asking(self.site.begin(asked, context.now));
+        true
+    }
+
+    /// The site was asked: waits for the neighbour through whom the layer comes, or goes on outside.
+    pub fn asked(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) {
+        let State::Asking(round) = &self.state else { return };
+        let is_to_go_on = round.is_to_go_on();
+        if self.site.ended(round, context.now) {
+            self.wait(context);
+        } else if !(is_to_go_on && self.begin(id, part, context)) {
+            let plans = self.plans(id, context);
+            if !self.ask_quotes(id, plans, part, context) {
+                self.wait(context);
+            }
+        }
+    }
+
+    /// Whether it is coming through a neighbour, and nobody in the site can be asked for it.
+    pub fn is_awaiting(&self, id: DiffId, context: &Context<'_>) -> bool {
+        self.site.is_awaiting(context) && !self.has_source_that(id, context, |peer| is_of_site(peer, context.settings))
+    }
+
+    fn plans(&self, id: DiffId, context: &Context<'_>) -> Vec<Plan> {
         let excluded = |peer: PeerId| self.is_excluded(peer, context.now) || context.is_cut_off(peer);
         let mut plans = planner::plans(id, context.view(), &excluded, &self.damaged);
         plans.retain(|plan| !self.whole_only() || plan.bases.is_empty());
+        plans
+    }
+
+    fn ask_quotes(&mut self, id: DiffId, plans: Vec<Plan>, part: Option<&Part>, context: &mut Context<'_>) -> bool {
         let mut asked: BTreeMap<AskId, Plan> = BTreeMap::new();
         for plan in plans {
             if asked.len() >= Settings::QUOTES_MAX {
@@ -124,8 +175,12 @@ impl Target {
 
     /// Whether somebody could be asked now.
     pub fn has_source(&self, id: DiffId, context: &Context<'_>) -> bool {
+        self.has_source_that(id, context, |_| true)
+    }
+
+    fn has_source_that(&self, id: DiffId, context: &Context<'_>, is_meant: impl Fn(&Peer) -> bool) -> bool {
         context.directory.holders(id).iter().any(|&peer| {
-            context.directory.peer(peer).is_some_and(Peer::is_connected)
+            context.directory.peer(peer).is_some_and(|peer| peer.is_connected() && is_meant(peer))
                 && !self.is_excluded(peer, context.now)
                 && !context.is_cut_off(peer)
         })
@@ -134,7 +189,7 @@ impl Target {
     /// The next moment after `now` at which a waiting target has something to do.
     pub fn deadline(&self, until: Moment, now: Moment) -> Option<Moment> {
         let retries = self.excluded.values().map(|exclusion| exclusion.until);
-        retries.chain([until]).filter(|moment| *moment > now).min()
+        retries.chain([until]).chain(self.site.deadline()).filter(|moment| *moment > now).min()
     }
 
     /// The bases to name to a provider: a part's own first, then the plan's, then others that help.

@@ -113,7 +113,7 @@ impl Fleet {
             Request::Blob { digest, .. } => {
                 disk.blobs.contains(&digest).then(|| Answer::Blob(digest.as_bytes().to_vec()))
             }
-            Request::Holdings | Request::Quote { .. } | Request::Sketches(_) => None,
+            Request::Holdings | Request::Quote { .. } | Request::Sketches(_) | Request::Arrival { .. } => None,
         };
         self.answer(question, answer.unwrap_or(Answer::Refused(Refusal::NotHeld)));
     }

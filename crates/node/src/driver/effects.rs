@@ -154,7 +154,7 @@ fn answer_from_store(store: &Store, request: &Request) -> Answer {
             }
         },
         // The engine answers these itself.
-        Request::Holdings | Request::Quote { .. } | Request::Sketches(_) => None,
+        Request::Holdings | Request::Quote { .. } | Request::Sketches(_) | Request::Arrival { .. } => None,
     };
     answer.unwrap_or(Answer::Refused(Refusal::NotHeld))
 }
