@@ -20,7 +20,7 @@ mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment};
+use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PeerId};
 use lighter_wire::{Answer, Arrival, PatchRequest, Refusal, Resume};
 
 use crate::context::Context;
@@ -167,13 +167,21 @@ impl Fetcher {
         round.answered(ask, arrival, context);
     }
 
-    /// Whether a layer that is not held comes to the site through this node, to one of it whose number is this.
-    pub fn arrival(&self, id: DiffId, number: u64, view: View<'_>) -> Arrival {
+    /// Whether a layer that is not held comes to the site through this node: tells one who is about to fetch it, and whose
+    /// number is this.
+    pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, view: View<'_>) -> Arrival {
         let received = self.parts.get(&id).map_or(Bytes::ZERO, |part| part.bytes);
         let is_far = |plan: &Plan| !view.directory.peer(plan.peer).is_some_and(|peer| is_of_site(peer, view.settings));
-        let is_coming = match self.targets.get(&id).map(|target| &target.state) {
-            Some(State::Asking(_)) => site::number(view.settings.seed, id) < number,
-            Some(State::Quoting { asked, quoted }) => asked.values().chain(quoted).all(is_far),
+        let is_coming = match self.targets.get_mut(&id).map(|target| &mut target.state) {
+            Some(State::Asking(round)) => {
+                let is_first = site::number(view.settings.seed, id) < number;
+                if !is_first && view.directory.peer(from).is_some_and(|peer| is_of_site(peer, view.settings)) {
+                    // It may have been asked before it began.
+                    round.yield_to(from);
+                }
+                is_first
+            }
+            Some(State::Quoting { asked, quoted }) => asked.values().chain(quoted.iter()).all(is_far),
             Some(State::Fetching(fetching)) => fetching.stop == Stop::No && is_far(&fetching.plan),
             Some(State::Waiting { .. }) | None => false,
         };

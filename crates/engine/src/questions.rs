@@ -37,7 +37,7 @@ impl Engine {
                 let arrival = if self.own.holds(target) {
                     Arrival::Held
                 } else {
-                    self.fetcher.arrival(target, number, view!(self))
+                    self.fetcher.arrival(target, from, number, view!(self))
                 };
                 Answer::Arrival(arrival)
             }

@@ -4,6 +4,7 @@ mod effects;
 mod faults;
 mod fleet;
 mod pulls;
+mod site;
 mod sketches;
 mod transfer;
 

@@ -1,8 +1,9 @@
 //! One fetch for a site: who is about to fetch a layer from outside asks its site first whether somebody does already,
 //! and waits for that one.
 //!
-//! A node answers "coming" while it fetches from outside, or is about to and has the lower number: so of those who begin
-//! together one goes, and nobody waits in a circle, since who waits answers "no". Nobody is waited for who brings nothing
+//! A node answers "coming" while it fetches from outside, or is about to and has the lower number; with the higher one it
+//! waits for who asked. So of those who begin together one goes, and nobody waits in a circle, since who waits answers
+//! "no". Nobody is waited for who brings nothing
 //! for [`Settings::ARRIVAL_STILL`]; then, and when a neighbour gives up or is lost, the site is asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,10 +54,14 @@ pub fn number(seed: u64, target: DiffId) -> u64 {
 
 impl Site {
     /// Whom to ask: the neighbour that is awaited, or all. Nobody without a site.
-    pub fn neighbours(&self, context: &Context<'_>) -> Vec<PeerId> {
+    pub fn neighbours(&mut self, context: &Context<'_>) -> Vec<PeerId> {
         if context.settings.site.is_none() {
             return Vec::new();
         }
+        self.awaited = self.awaited.filter(|awaited| {
+            let peer = context.directory.peer(awaited.peer);
+            peer.is_some_and(|peer| self.is_heard(awaited.peer, peer, context))
+        });
         if let Some(awaited) = self.awaited {
             return vec![awaited.peer];
         }
@@ -117,6 +122,11 @@ impl Round {
             Some(Arrival::No) | None => {}
         }
         true
+    }
+
+    /// A neighbour is about to fetch it, and comes first.
+    pub fn yield_to(&mut self, neighbour: PeerId) {
+        self.coming.get_or_insert((neighbour, Bytes::ZERO));
     }
 
     pub fn is_over(&self, now: Moment) -> bool {
