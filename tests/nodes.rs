@@ -3,3 +3,4 @@
 mod life;
 mod names;
 mod patches;
+mod site;
