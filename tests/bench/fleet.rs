@@ -40,7 +40,7 @@ pub struct Place<'a> {
     pub site: &'a str,
 }
 
-/// Running nodes, the hub first. Each edge dials the hub and the edges before it.
+/// Running nodes, the hub first. Each edge dials the hub and the edges of its site before it.
 pub struct Fleet {
     pub nodes: Vec<Node>,
     identities: Vec<Identity>,
@@ -56,9 +56,11 @@ impl Fleet {
         let quoted = |text: &String| format!("{text:?}");
         let members: Vec<String> = identities.iter().map(|identity| quoted(&identity.peer_id)).collect();
         let mut fleet = Self { nodes: Vec::new(), identities, settings: Vec::new(), namespaces: Vec::new() };
-        let mut bootstrap: Vec<String> = Vec::new();
+        let mut addresses: Vec<(&str, String)> = Vec::new();
         for (place, identity) in places.iter().zip(&fleet.identities) {
             let address = transport.address(place.ip);
+            let near = addresses.iter().enumerate().filter(|(index, (site, _))| *index == 0 || *site == place.site);
+            let bootstrap: Vec<String> = near.map(|(_, (_, address))| address.clone()).collect();
             let mut settings = vec![
                 format!("network.listen=[{address:?}]"),
                 format!("network.bootstrap=[{}]", bootstrap.join(",")),
@@ -73,7 +75,7 @@ impl Fleet {
             settings.extend(more.iter().map(|&setting| setting.to_owned()));
             settings.extend_from_slice(&bencher.settings);
             fleet.nodes.push(Node::start(&bencher.lighter, identity, Some(&place.namespace.name), &settings)?);
-            bootstrap.push(quoted(&format!("{address}/p2p/{}", identity.peer_id)));
+            addresses.push((place.site, quoted(&format!("{address}/p2p/{}", identity.peer_id))));
             fleet.settings.push(settings);
             fleet.namespaces.push(place.namespace.name.clone());
         }

@@ -5,6 +5,7 @@
 //! stock tool) is skipped with a line that says so. Every process and network namespace it starts is ended by its own
 //! id or name, also when a benchmark fails.
 
+mod fidelity;
 mod fleet;
 mod idle;
 mod import;
@@ -67,6 +68,8 @@ enum Bench {
     Wire,
     /// A pull over an uplink of 1 Mbit/s, and what a second edge behind it costs.
     Uplink,
+    /// A small fleet, real and simulated: bytes over its uplinks and when its sites are done.
+    Fidelity,
     /// Planning in a fleet of 10,000 nodes.
     Planning,
     /// A node at rest.
@@ -102,6 +105,7 @@ fn main() -> Result<()> {
             Bench::Import => import::run(&bencher, section),
             Bench::Wire => wire::run(&bencher, section),
             Bench::Uplink => uplink::run(&bencher, section),
+            Bench::Fidelity => fidelity::run(&bencher, section),
             Bench::Planning => planning::run(&bencher, section),
             Bench::Idle => idle::run(&bencher, section),
         };

@@ -19,6 +19,8 @@ use crate::sketches::Sketches;
 #[derive(Debug, Default)]
 pub struct Asks {
     waiting: BTreeMap<AskId, (PeerId, Purpose)>,
+    /// Those of them that are asked for their holdings.
+    asked_holdings: BTreeSet<PeerId>,
     next: u64,
     /// Peers that did not say what they hold, and when they are asked again. Connected peers at most.
     unanswered: BTreeSet<PeerId>,
@@ -39,7 +41,11 @@ pub enum Purpose {
 impl Asks {
     /// Whom a question was put to and what for; each is answered once.
     pub fn take(&mut self, ask: AskId) -> Option<(PeerId, Purpose)> {
-        self.waiting.remove(&ask)
+        let asked = self.waiting.remove(&ask)?;
+        if asked.1 == Purpose::Holdings {
+            self.asked_holdings.remove(&asked.0);
+        }
+        Some(asked)
     }
 
     /// A peer could not be reached for its holdings.
@@ -60,10 +66,6 @@ impl Asks {
         }
         self.again = None;
         std::mem::take(&mut self.unanswered)
-    }
-
-    fn is_asking(&self, peer: PeerId, purpose: &Purpose) -> bool {
-        self.waiting.values().any(|(to, what)| *to == peer && what == purpose)
     }
 }
 
@@ -134,7 +136,7 @@ impl Context<'_> {
     /// Asks a peer what it holds, unless it is being asked or not connected.
     pub fn ask_holdings(&mut self, peer: PeerId) {
         let connected = self.directory.peer(peer).is_some_and(Peer::is_connected);
-        if connected && !self.asks.is_asking(peer, &Purpose::Holdings) {
+        if connected && self.asks.asked_holdings.insert(peer) {
             self.ask(peer, Purpose::Holdings, Request::Holdings);
         }
     }

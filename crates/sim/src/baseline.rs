@@ -54,7 +54,7 @@ pub fn run(
     if strategy == Strategy::Chunks && scenario.patches.iter().any(|patch| patch.chunks.is_none()) {
         return None;
     }
-    let mut network = Network::new();
+    let mut network = Network::new(topology.pulls.len());
     let links = topology.links(&mut network);
     let held = scenario.sites.iter().map(|sites| {
         let images = scenario.images.iter().filter(|image| sites.holds.contains(&image.name));
@@ -246,6 +246,7 @@ impl Run<'_> {
             log_hash: None,
             is_partial,
             violations: Vec::new(),
+            sites: Vec::new(),
             done_curve: self.times.done_curve(),
             uplink_curve: uplink_curve(&counts.series, began),
         }

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use lighter_engine::{
-    AskId, CachedPatch, Effect, Engine, Input, Pace, Part, PullId, QuestionId, Report, Rule, Settings, StreamId, Wanted,
+    AskId, CachedPatch, Effect, EncodeId, Engine, FetchId, Input, Pace, Part, PullId, QuestionId, Report, Rule,
+    Settings, StreamId, Wanted,
 };
 use lighter_similarity::Calibration;
 use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
@@ -106,6 +107,8 @@ struct Fleet<'a> {
     random: Random,
     log: blake3::Hasher,
     times: Times,
+    /// When the last pull of each site was done.
+    site_ended: Vec<Micros>,
     ended: Vec<bool>,
     left: usize,
     failed: u64,
@@ -152,7 +155,7 @@ fn node_of(peer: PeerId) -> usize {
 
 impl<'a> Fleet<'a> {
     fn new(scenario: &'a Scenario, topology: &'a Topology, seed: u64) -> Self {
-        let mut network = Network::new();
+        let mut network = Network::new(topology.pulls.len());
         let links = topology.links(&mut network);
         let mut members = vec![Vec::new(); topology.hubs];
         for site in &topology.sites {
@@ -175,6 +178,7 @@ impl<'a> Fleet<'a> {
             random: Random::new(seed ^ 0x5111),
             log: blake3::Hasher::new(),
             times: Times::default(),
+            site_ended: vec![0; topology.sites.len()],
             ended: vec![false; topology.pulls.len()],
             left: topology.pulls.len(),
             failed: 0,
@@ -255,10 +259,10 @@ impl<'a> Fleet<'a> {
             self.perform(node, effect);
         }
         let this = &self.nodes[node];
-        let count = |kind: fn(&Open) -> bool| this.open.iter().filter(|open| kind(open)).count();
         let settings = this.engine.settings();
-        let over = count(|open| matches!(open, Open::Fetch(_))) > settings.fetches_max
-            || count(|open| matches!(open, Open::Encode(_))) > settings.encodes_max;
+        let fetches = this.open.range(Open::Fetch(FetchId(0))..=Open::Fetch(FetchId(u64::MAX))).count();
+        let encodes = this.open.range(Open::Encode(EncodeId(0))..=Open::Encode(EncodeId(u64::MAX))).count();
+        let over = fetches > settings.fetches_max || encodes > settings.encodes_max;
         if over {
             self.violation(node, "more fetches or encodes than allowed");
         }
@@ -298,6 +302,9 @@ impl<'a> Fleet<'a> {
             Report::Retrying { .. } => self.retries += 1,
             Report::Done { .. } => {
                 self.times.ended.push((self.topology.pulls[index].at, self.network.now));
+                if let Some(site) = self.topology.nodes[node].site {
+                    self.site_ended[site] = self.network.now;
+                }
                 self.end(node, index);
             }
             Report::Failed { .. } => {
@@ -365,6 +372,7 @@ impl<'a> Fleet<'a> {
         let mut settings = Settings {
             incarnation: lighter_wire::Incarnation(1_000),
             seed: seed.wrapping_mul(1_000_003).wrapping_add(node as u64),
+            effort: self.scenario.effort.choice(),
             ..Settings::default()
         };
         if let Some(site) = self.topology.nodes[node].site {

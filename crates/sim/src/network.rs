@@ -12,10 +12,14 @@ pub type Micros = u64;
 
 /// Pieces of one stream that are on their way at a time.
 const WINDOW: u32 = 2;
-/// The least and most bytes of a piece, and the most pieces of a stream: what a run costs.
+/// The least and most bytes of a piece.
 const PIECE_BYTES_MIN: u64 = 16 << 10;
 const PIECE_BYTES_MAX: u64 = 16 << 20;
+/// The most pieces of a stream, and of all streams: what a run costs. A stream always may have [`PIECES_MIN`], so that it is
+/// done less than a fiftieth late.
 const PIECES_MAX: u64 = 1024;
+const PIECES_IN_ALL: u64 = 1 << 24;
+const PIECES_MIN: u64 = 64;
 /// Beside the round trip, what a stream may have standing before its slowest link.
 const QUEUE: Micros = 200_000;
 
@@ -78,47 +82,43 @@ pub struct Counts {
     pub series: Vec<u64>,
 }
 
+/// A moment, the order within it, and the slot of what happens then.
+type Turn = (Micros, u64, u32);
+
 struct Waiting<C> {
-    at: Micros,
-    sequence: u64,
     /// Where a piece is going, how many of the path's links are behind it, and its bytes; none for what is only due.
     piece: Option<(Path, u8, u64)>,
     cargo: C,
 }
 
-impl<C> PartialEq for Waiting<C> {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.sequence) == (other.at, other.sequence)
-    }
-}
-
-impl<C> Eq for Waiting<C> {}
-
-impl<C> PartialOrd for Waiting<C> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<C> Ord for Waiting<C> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
-}
-
 /// Links, and what will happen.
 pub struct Network<C> {
     links: Vec<Link>,
-    queue: BinaryHeap<Reverse<Waiting<C>>>,
+    /// Small, since it is moved about: what waits stands in `slots`.
+    queue: BinaryHeap<Reverse<Turn>>,
+    slots: Vec<Option<Waiting<C>>>,
+    free: Vec<u32>,
     sequence: u64,
+    pieces_max: u64,
     pub now: Micros,
     pub counts: Counts,
     pub events: u64,
 }
 
 impl<C> Network<C> {
-    pub fn new() -> Self {
-        Self { links: Vec::new(), queue: BinaryHeap::new(), sequence: 0, now: 0, counts: Counts::default(), events: 0 }
+    /// For about so many streams.
+    pub fn new(streams: usize) -> Self {
+        Self {
+            pieces_max: (PIECES_IN_ALL / (streams as u64).max(1)).clamp(PIECES_MIN, PIECES_MAX),
+            links: Vec::new(),
+            queue: BinaryHeap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            sequence: 0,
+            now: 0,
+            counts: Counts::default(),
+            events: 0,
+        }
     }
 
     pub fn link(&mut self, class: LinkClass, bytes_per_second: u64, latency: Micros, loss_permille: u64) -> LinkId {
@@ -150,8 +150,10 @@ impl<C> Network<C> {
 
     /// The next thing that is due or arrives; time passes until then.
     pub fn next(&mut self) -> Option<C> {
-        while let Some(Reverse(waiting)) = self.queue.pop() {
-            self.now = waiting.at;
+        while let Some(Reverse((at, _, slot))) = self.queue.pop() {
+            let Some(waiting) = self.slots[slot as usize].take() else { continue };
+            self.free.push(slot);
+            self.now = at;
             self.events += 1;
             match waiting.piece {
                 Some((path, behind, bytes)) if behind < path.count => {
@@ -190,7 +192,12 @@ impl<C> Network<C> {
 
     fn push(&mut self, at: Micros, piece: Option<(Path, u8, u64)>, cargo: C) {
         self.sequence += 1;
-        self.queue.push(Reverse(Waiting { at, sequence: self.sequence, piece, cargo }));
+        let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
+        if slot as usize == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[slot as usize] = Some(Waiting { piece, cargo });
+        self.queue.push(Reverse((at, self.sequence, slot)));
     }
 }
 
@@ -211,7 +218,8 @@ impl Flow {
         let rate = links.clone().map(|link| link.bytes_per_second).min().unwrap_or_default();
         let latency: Micros = links.map(|link| link.latency).sum();
         let full = u128::from(rate) * u128::from(2 * latency + QUEUE) / 1_000_000;
-        let piece = (full as u64 / u64::from(WINDOW)).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX).max(bytes / PIECES_MAX);
+        let piece =
+            (full as u64 / u64::from(WINDOW)).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX).max(bytes / network.pieces_max);
         Self { path, unsent: bytes, arrived: 0, total: bytes, on_the_way: 0, piece }
     }
 
@@ -255,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_link_carries_what_it_is_said_to() {
-        let mut network = Network::new();
+        let mut network = Network::new(1);
         let link = network.link(LinkClass::Uplink, 125_000, 40_000, 0);
         let flow = Flow::new(&network, Path::one(link), 1_250_000);
         let ends = ends(&mut network, vec![flow]);
@@ -267,7 +275,7 @@ mod tests {
 
     #[test]
     fn streams_share_a_link_evenly() {
-        let mut network = Network::new();
+        let mut network = Network::new(1);
         let shared = network.link(LinkClass::Origin, 1_250_000, 0, 0);
         let own = [0; 3].map(|_| network.link(LinkClass::Uplink, 12_500_000, 10_000, 0));
         let flows = own.map(|link| Flow::new(&network, Path::two(shared, link), 6_250_000)).to_vec();
@@ -277,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_slow_link_does_not_hold_up_who_does_not_use_it() {
-        let mut network = Network::new();
+        let mut network = Network::new(1);
         let shared = network.link(LinkClass::Origin, 12_500_000, 0, 0);
         let slow = network.link(LinkClass::Uplink, 12_500, 0, 0);
         let fast = network.link(LinkClass::Uplink, 12_500_000, 0, 0);
@@ -289,7 +297,7 @@ mod tests {
 
     #[test]
     fn loss_is_sent_again() {
-        let mut network: Network<(usize, u64)> = Network::new();
+        let mut network: Network<(usize, u64)> = Network::new(1);
         let link = network.link(LinkClass::Uplink, 125_000, 0, 100);
         let flow = Flow::new(&network, Path::one(link), 1_000_000);
         ends(&mut network, vec![flow]);

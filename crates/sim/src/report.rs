@@ -10,6 +10,8 @@ use crate::scenario::Scenario;
 const SCHEMA: u32 = 1;
 /// Points of a curve.
 const CURVE_POINTS: usize = 200;
+/// Sites that are told one by one.
+pub(crate) const SITES_TOLD_MAX: usize = 100;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -52,10 +54,22 @@ pub struct StrategyReport {
     pub is_partial: bool,
     /// What must never happen and did: bugs of the engine, or of the simulator. The first ten.
     pub violations: Vec<String>,
+    /// Each site, in the scenario's order, if there are at most 100 and engines ran.
+    pub sites: Vec<SiteReport>,
     /// Seconds after the first pull, and nodes done by then.
     pub done_curve: Vec<(f64, u64)>,
     /// Seconds after the first pull, and bytes over uplinks since.
     pub uplink_curve: Vec<(f64, u64)>,
+}
+
+/// What one site came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct SiteReport {
+    /// Bytes on the wire of its uplink: to the site, and from it.
+    pub down_bytes: u64,
+    pub up_bytes: u64,
+    /// From the first pull until the last of its nodes was done.
+    pub last_s: f64,
 }
 
 /// Seconds from when a node was to begin until it had the image.

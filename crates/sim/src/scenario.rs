@@ -5,6 +5,7 @@ mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lighter_engine::{Effort, EffortChoice};
 use serde::Deserialize;
 
 use crate::expect::Expect;
@@ -24,6 +25,9 @@ pub struct Scenario {
     pub seed: u64,
     /// A run ends after so much virtual time, whatever is still under way.
     pub ends_after: Span,
+    /// At which effort nodes make patches.
+    #[serde(default)]
+    pub effort: EffortKey,
     pub hub: Hub,
     pub registry: Registry,
     pub sites: Vec<Sites>,
@@ -41,6 +45,28 @@ pub struct Scenario {
     pub gossip: Gossip,
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// As `limits.encode_effort` of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EffortKey {
+    #[default]
+    Auto,
+    Fast,
+    Default,
+    Max,
+}
+
+impl EffortKey {
+    pub(crate) fn choice(self) -> EffortChoice {
+        match self {
+            Self::Auto => EffortChoice::Auto,
+            Self::Fast => EffortChoice::Always(Effort::Fast),
+            Self::Default => EffortChoice::Always(Effort::Default),
+            Self::Max => EffortChoice::Always(Effort::Max),
+        }
+    }
 }
 
 /// The nodes that hold everything from the beginning. Each site is connected to one of them.

@@ -188,9 +188,9 @@ impl Links {
         self.hubs[hub][0]
     }
 
-    /// Bytes that a site's uplink carried, both ways.
-    pub fn uplink_carried<C>(&self, network: &Network<C>, site: usize) -> u64 {
-        network.carried(self.sites[site][0]) + network.carried(self.sites[site][1])
+    /// Bytes that a site's uplink carried: from it, and to it.
+    pub fn uplink_carried<C>(&self, network: &Network<C>, site: usize) -> [u64; 2] {
+        [0, 1].map(|way| network.carried(self.sites[site][way]))
     }
 }
 

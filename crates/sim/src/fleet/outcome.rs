@@ -6,7 +6,7 @@ use lighter_types::DiffId;
 
 use super::{Fleet, StrategyReport};
 use crate::Strategy;
-use crate::report::uplink_curve;
+use crate::report::{SITES_TOLD_MAX, SiteReport, seconds, uplink_curve};
 
 pub(super) fn report(fleet: Fleet<'_>, is_partial: bool) -> StrategyReport {
     let began = fleet.topology.pulls.iter().map(|pull| pull.at).min().unwrap_or_default();
@@ -28,9 +28,19 @@ pub(super) fn report(fleet: Fleet<'_>, is_partial: bool) -> StrategyReport {
         log_hash: Some(fleet.log.finalize().to_hex().to_string()),
         is_partial,
         violations: fleet.violations.clone(),
+        sites: sites(&fleet, began),
         done_curve: fleet.times.done_curve(),
         uplink_curve: uplink_curve(&counts.series, began),
     }
+}
+
+fn sites(fleet: &Fleet<'_>, began: u64) -> Vec<SiteReport> {
+    let site = |site: usize| {
+        let [up_bytes, down_bytes] = fleet.links.uplink_carried(&fleet.network, site);
+        SiteReport { down_bytes, up_bytes, last_s: seconds(fleet.site_ended[site].saturating_sub(began)) }
+    };
+    let count = fleet.topology.sites.len();
+    if count > SITES_TOLD_MAX { Vec::new() } else { (0..count).map(site).collect() }
 }
 
 /// Layers that nodes of a group lack of the images that are pulled, each once, with the bytes of its best patch.
@@ -53,7 +63,7 @@ fn uplink_patches(fleet: &Fleet<'_>) -> f64 {
     }
     let of_site = images.iter().map(|(&site, images)| {
         let bytes: u64 = needs(fleet, fleet.topology.sites[site].group, images).values().sum();
-        let carried = fleet.links.uplink_carried(&fleet.network, site);
+        let carried: u64 = fleet.links.uplink_carried(&fleet.network, site).iter().sum();
         if bytes == 0 { 0.0 } else { carried as f64 / bytes as f64 }
     });
     of_site.fold(0.0, f64::max)

@@ -1,0 +1,165 @@
+//! A fleet of eight nodes pulls a release, for real and in the simulator: bytes over each uplink, and when each site is done.
+//!
+//! hub, near ── outside ══ 1 Mbit/s ══ pier (three edges)
+//!                    ╚═══ 2 Mbit/s ══ quay (three edges)
+//!
+//! The node near the hub pulls first, over no uplink: it tells what applying the patch takes, and the hub has made it then.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::fleet::{Fleet, NEW, Place, Transport};
+use crate::namespaces::{self, Counters, Namespace};
+use crate::report::{Row, Section, median};
+use crate::{Bencher, process};
+
+/// Sites, the rates of their uplinks, and the addresses of their edges.
+const SITES: [(&str, &str, [&str; 3]); 2] = [
+    ("pier", "1 Mbit/s", ["10.77.0.11", "10.77.0.12", "10.77.0.13"]),
+    ("quay", "2 Mbit/s", ["10.77.0.21", "10.77.0.22", "10.77.0.23"]),
+];
+/// As of the benchmark "uplink".
+const BURST: &str = "3100";
+const QUEUE: &str = "400ms";
+const SETTLE: Duration = Duration::from_secs(5);
+/// What is promised, in percent.
+const BYTES_OFF: f64 = 3.0;
+const TIME_OFF: f64 = 10.0;
+
+/// Of a site.
+struct Measured {
+    down_bytes: f64,
+    seconds: f64,
+}
+
+pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
+    if let Some(obstacle) = namespaces::obstacle() {
+        section.skip(&format!("fidelity: {obstacle}"));
+        return Ok(());
+    }
+    let Some(layouts) = bencher.inputs.python()? else {
+        section.skip("fidelity: the python image needs the corpus");
+        return Ok(());
+    };
+    let runs = (0..bencher.runs).map(|run| compare(bencher, run, &layouts)).collect::<Result<Vec<_>>>()?;
+    for (index, (site, rate, _)) in SITES.iter().enumerate() {
+        let of = |value: fn(&Measured) -> f64, which: usize| median(runs.iter().map(|run| value(&run[which][index])));
+        for (what, unit, value, off) in [
+            ("bytes to the site", "bytes", (|measured| measured.down_bytes) as fn(&Measured) -> f64, BYTES_OFF),
+            ("all edges done", "s", |measured| measured.seconds, TIME_OFF),
+        ] {
+            let (real, simulated) = (of(value, 0), of(value, 1));
+            let percent = 100.0 * (simulated / real - 1.0).abs();
+            let name = format!("{site}, {rate}: {what}, simulated");
+            section.add(Row::new(name.clone(), simulated, unit).beside("real", real, simulated / real));
+            section.add(Row::new(format!("{name}: apart"), percent, "%").at_most(off));
+        }
+    }
+    Ok(())
+}
+
+/// The sites as they are, and as they are simulated.
+fn compare(bencher: &Bencher, run: u32, layouts: &[std::path::PathBuf; 2]) -> Result<[Vec<Measured>; 2]> {
+    let (hub, near, wan) = (Namespace::create("hub")?, Namespace::create("near")?, Namespace::create("wan")?);
+    hub.cable("eth0", &wan, "hub")?;
+    near.cable("eth0", &wan, "near")?;
+    wan.switch("outside", &["hub", "near"])?;
+    let mut edges = Vec::new();
+    for (site, rate, ips) in &SITES {
+        let (outer, inner) = (format!("{site}-out"), format!("{site}-in"));
+        wan.cable(&outer, &wan, &inner)?;
+        wan.ip(&["link", "set", &outer, "master", "outside"])?;
+        wan.switch(site, &[&inner])?;
+        let bits = rate.replace(" Mbit/s", "mbit");
+        wan.shape(&outer, &bits, BURST, QUEUE)?;
+        wan.shape(&inner, &bits, BURST, QUEUE)?;
+        for (index, ip) in ips.iter().enumerate() {
+            let role = format!("{site}{index}");
+            let edge = Namespace::create(&role)?;
+            edge.cable("eth0", &wan, &role)?;
+            wan.ip(&["link", "set", &role, "master", site])?;
+            edges.push((edge, *site, *ip));
+        }
+    }
+    let mut places = vec![
+        Place { namespace: &hub, ip: "10.77.0.1", site: "hub" },
+        Place { namespace: &near, ip: "10.77.0.2", site: "hub" },
+    ];
+    places.extend(edges.iter().map(|(namespace, site, ip)| Place { namespace, ip, site }));
+    places.iter().try_for_each(|place| place.namespace.address("eth0", place.ip))?;
+    let dir = bencher.work.join(format!("fidelity-{run}"));
+    let more = ["network.uplink_assumed=1 Mbit/s", "limits.encode_effort=default"];
+    let fleet = Fleet::start(bencher, &dir, Transport::Quic, &places, &more)?;
+    fleet.release(layouts)?;
+    let first = fleet.nodes[1].pull(NEW)?;
+    let apply_seconds = first.seconds - fleet.nodes[0].encode_seconds();
+    // What is near is not to help the sites: in the simulator only hubs do.
+    let edges = &fleet.nodes[2..];
+    edges.iter().try_for_each(|edge| edge.wait_for_peers(3, 1))?;
+    std::thread::sleep(SETTLE);
+    let counters =
+        || SITES.iter().map(|(site, ..)| wan.counters(&format!("{site}-in"))).collect::<Result<Vec<Counters>>>();
+    let before = counters()?;
+    let pulled = std::thread::scope(|scope| {
+        let pulls: Vec<_> = edges.iter().map(|edge| scope.spawn(|| edge.pull(NEW))).collect();
+        let joined = pulls.into_iter().map(|pull| pull.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    let after = counters()?;
+    let real = (0..SITES.len()).map(|site| {
+        let seconds = pulled[3 * site..3 * site + 3].iter().map(|pulled| pulled.seconds).fold(0.0, f64::max);
+        Measured { down_bytes: after[site].since(before[site]).ip().0 as f64, seconds }
+    });
+    let real: Vec<Measured> = real.collect();
+    drop(fleet);
+    std::fs::remove_dir_all(dir)?;
+    let scenario = scenario(first.tar_bytes, first.patch_bytes, apply_seconds);
+    Ok([real, simulate(bencher, run, &scenario)?])
+}
+
+fn simulate(bencher: &Bencher, run: u32, scenario: &str) -> Result<Vec<Measured>> {
+    let file = bencher.work.join(format!("fidelity-{run}.toml"));
+    std::fs::write(&file, scenario)?;
+    let mut command = Command::new(&bencher.lighter);
+    let printed = process::output(command.args(["--quiet", "--output", "json", "sim", "run"]).arg(&file))?;
+    let report: Value = serde_json::from_str(&printed)?;
+    let strategies = report["strategies"].as_array().context("a report without strategies")?;
+    let ours = strategies.iter().find(|strategy| strategy["strategy"] == "lighter").context("a report without ours")?;
+    let sites = ours["sites"].as_array().context("a report without sites")?;
+    ensure!(sites.len() == SITES.len(), "{} sites were simulated", sites.len());
+    let number = |site: &Value, key: &str| site[key].as_f64().with_context(|| format!("a site without {key}"));
+    let site = |site| Ok(Measured { down_bytes: number(site, "down_bytes")?, seconds: number(site, "last_s")? });
+    sites.iter().map(site).collect()
+}
+
+/// The same fleet: what patches cost is what was measured.
+fn scenario(tar_bytes: u64, patch_bytes: u64, apply_seconds: f64) -> String {
+    let sites = SITES.iter().map(|(_, rate, edges)| {
+        format!(
+            "[[sites]]\ncount = 1\nnodes = {}\nuplink = [\"{rate}\", \"{rate}\"]\nlatency = \"1 ms\"\n\
+             holds = [\"bench/app:1\"]\n\n",
+            edges.len()
+        )
+    });
+    let layer = |name: &str| {
+        let gzip = tar_bytes * 2 / 5;
+        format!("[[layer]]\nname = \"{name}\"\nfamily = \"app\"\ntar = {tar_bytes}\ngzip = {gzip}\n\n")
+    };
+    let image = |name: &str, layer: &str| format!("[[image]]\nname = \"{name}\"\nlayers = [\"{layer}\"]\n\n");
+    [
+        "name = \"fidelity\"\nquestion = \"As the real fleet?\"\nends_after = \"1 h\"\neffort = \"default\"\n\n".to_owned(),
+        "[hub]\nrate = \"1 Gbit/s\"\n\n[registry]\nrate = \"1 Gbit/s\"\n\n".to_owned(),
+        sites.collect(),
+        layer("old") + &layer("new"),
+        image("bench/app:1", "old") + &image("bench/app:2", "new"),
+        format!(
+            "[[patch]]\ntarget = \"new\"\nbase = \"old\"\nbytes = {patch_bytes}\nencode = \"1 ms\"\napply = \"{} ms\"\n\n",
+            (apply_seconds * 1000.0) as u64
+        ),
+        "[[pull]]\nimage = \"bench/app:2\"\nat = \"60 s\"\n".to_owned(),
+    ]
+    .concat()
+}
