@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{folder, repository, run};
+use crate::support::{folder, images, repository, run};
 
 fn scenario(name: &str) -> String {
     repository().join(format!("simulations/{name}.toml")).display().to_string()
@@ -56,4 +56,44 @@ fn what_is_not_met_and_what_cannot_be_read_are_told() {
     let path = changed("nodes = 3", "nodez = 3");
     run(&["sim", "run", &path]).fails(8, &["changed.toml", "line 15", "nodez", "docs/SIMULATION.md"]);
     run(&["sim", "run", "nowhere.toml"]).fails(4, &["nowhere.toml"]);
+}
+
+#[test]
+fn a_rollout_of_measured_releases_is_simulated() {
+    let folder = folder();
+    let (old, new) = images::two_releases(1, 2_000_000);
+    let paths = [("old", old), ("new", new)].map(|(name, tar)| {
+        let path = folder.path().join(name);
+        images::layout(&[tar]).write_to(&path);
+        path.display().to_string()
+    });
+    let trace = folder.path().join("trace.json");
+    run(&["sim", "measure", &paths[0], &paths[1], "--out", trace.to_str().unwrap()]).ok();
+    let measured: serde_json::Value = serde_json::from_str(&fs::read_to_string(&trace).unwrap()).unwrap();
+    let [layers, patches] = ["layer", "patch"].map(|key| measured[key].as_array().unwrap());
+    let bytes = patches[0]["bytes"].as_u64().unwrap();
+    assert_eq!((layers.len(), patches.len()), (2, 1));
+    assert!((1..1_000_000).contains(&bytes), "{measured}");
+
+    let smoke = fs::read_to_string(scenario("smoke")).unwrap();
+    let own = smoke.find("[[layer]]").unwrap();
+    let (fleet, pull) = (smoke.find("[[image]]").unwrap(), smoke.find("[[pull]]").unwrap());
+    let text = format!("trace = \"trace.json\"\n{}{}", &smoke[..fleet], &smoke[pull..own]);
+    let text = text.replace("demo/nginx:", "measured/image:");
+    let path = folder.path().join("rollout.toml");
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    let report: serde_json::Value =
+        serde_json::from_str(&run(&["-q", "--output", "json", "sim", "run", path]).ok().stdout).unwrap();
+    let strategies = report["strategies"].as_array().unwrap();
+    let ours = strategies.iter().find(|strategy| strategy["strategy"] == "lighter").unwrap();
+    assert_eq!(ours["done"], 60);
+    // Twenty sites, each of which takes the patch once; at `max` it may weigh less.
+    let carried = ours["uplink_bytes"].as_u64().unwrap();
+    assert!((20 * bytes / 2..40 * bytes + 4_000_000).contains(&carried), "{carried} bytes, a patch has {bytes}");
+
+    fs::remove_file(&trace).unwrap();
+    run(&["sim", "run", path]).fails(8, &["trace.json", "lighter sim measure"]);
+    run(&["sim", "measure", &paths[0]]).fails(2, &["IMAGE"]);
+    run(&["sim", "measure", &paths[0], "nowhere"]).fails(3, &["nowhere"]);
 }

@@ -313,6 +313,18 @@ pub enum SimCommand {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
+    /// What releases of an image cost as patches of each other, for the `trace` of a scenario.
+    ///
+    /// The images come in the order of their release. Each layer that an image has and those before it lack is patched
+    /// from the best layer of each image before, at the effort default, and the patch applied and checked.
+    Measure {
+        /// OCI layouts, OCI archives or `docker save` archives, the oldest first.
+        #[arg(value_name = "IMAGE", required = true, num_args = 2..)]
+        images: Vec<PathBuf>,
+        /// Where the trace goes; without it, to stdout.
+        #[arg(long, value_name = "TRACE.JSON")]
+        out: Option<PathBuf>,
+    },
     /// Two reports side by side, as `sim run --output json` printed them.
     Compare {
         #[arg(value_name = "A.JSON")]

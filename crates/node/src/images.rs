@@ -65,7 +65,8 @@ pub struct Imported {
     pub layers: Vec<(Card, bool)>,
 }
 
-type AnyFiles = Box<dyn Files + Send>;
+/// The files of an image.
+pub type AnyFiles = Box<dyn Files + Send>;
 
 /// Imports the image at `path` (a folder with an OCI layout, an OCI archive, a docker archive), signs a release of it by
 /// this node, and tells the engine of each layer when it is committed. What was committed stays if a later layer fails.
@@ -179,7 +180,11 @@ pub fn release_of(store: &Store, reference: &ImageReference) -> Option<SignedRel
     SignedRelease::decode(&store.reference(reference)?.release_record).ok()
 }
 
-fn open_files(path: &Path) -> Result<AnyFiles, ImagesError> {
+/// The files of the image at `path`: a folder with an OCI layout, or an archive.
+///
+/// # Errors
+/// `Open`, `NoFile`, `Image`.
+pub fn open_files(path: &Path) -> Result<AnyFiles, ImagesError> {
     let text = path.display().to_string();
     let failed = |source| ImagesError::Open { path: text.clone(), source };
     // Looked at before it is opened: opening a pipe waits for its writer.

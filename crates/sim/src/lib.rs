@@ -20,7 +20,7 @@ mod topology;
 pub use expect::{Expect, Missed};
 pub use html::page;
 pub use report::{Completion, Report, StrategyReport};
-pub use scenario::{Scenario, ScenarioError};
+pub use scenario::{Image, Layer, Patch, Scenario, ScenarioError, Size, Span, Trace};
 
 /// How images get to nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -6,7 +6,7 @@ mod units;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_engine::{Effort, EffortChoice};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::expect::Expect;
 pub use units::{Rate, Size, Span};
@@ -31,11 +31,13 @@ pub struct Scenario {
     pub hub: Hub,
     pub registry: Registry,
     pub sites: Vec<Sites>,
-    #[serde(rename = "layer")]
+    /// A file of [`Trace`], whose layers, patches and images are added.
+    pub trace: Option<String>,
+    #[serde(rename = "layer", default)]
     pub layers: Vec<Layer>,
     #[serde(rename = "patch", default)]
     pub patches: Vec<Patch>,
-    #[serde(rename = "image")]
+    #[serde(rename = "image", default)]
     pub images: Vec<Image>,
     #[serde(rename = "pull")]
     pub pulls: Vec<Pull>,
@@ -45,6 +47,18 @@ pub struct Scenario {
     pub gossip: Gossip,
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// What releases were measured to cost, in JSON: `lighter sim measure` writes it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trace {
+    #[serde(rename = "layer")]
+    pub layers: Vec<Layer>,
+    #[serde(rename = "patch")]
+    pub patches: Vec<Patch>,
+    #[serde(rename = "image")]
+    pub images: Vec<Image>,
 }
 
 /// As `limits.encode_effort` of a node.
@@ -106,7 +120,7 @@ pub struct Sites {
     pub holds: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
     pub name: String,
@@ -117,7 +131,7 @@ pub struct Layer {
 }
 
 /// What a patch is known to cost. What is not listed costs as much as the best that is, or the compressed layer.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
     pub target: String,
@@ -127,10 +141,11 @@ pub struct Patch {
     pub encode: Span,
     pub apply: Span,
     /// Bytes of the content-defined chunks of the target that the base lacks, compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<Size>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     pub name: String,
@@ -187,6 +202,8 @@ pub enum ScenarioError {
     /// Says line, column and key.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
+    #[error("trace {path:?}: {why}; `lighter sim measure` makes one")]
+    Trace { path: String, why: String },
     #[error("{place} names {what} {name:?}, which the scenario does not have; it has {known}")]
     Unknown { place: String, what: &'static str, name: String, known: String },
     #[error("{place} is {found}, and must be {expected}")]
@@ -196,12 +213,20 @@ pub enum ScenarioError {
 }
 
 impl Scenario {
-    /// Reads a scenario and checks all that it says.
+    /// Reads a scenario and checks all that it says. `read` gets the trace that it names, if it names one.
     ///
     /// # Errors
     /// Whatever is unknown, out of range or missing.
-    pub fn parse(text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self = toml::from_str(text)?;
+    pub fn parse(text: &str, read: impl FnOnce(&str) -> std::io::Result<String>) -> Result<Self, ScenarioError> {
+        let mut scenario: Self = toml::from_str(text)?;
+        if let Some(path) = &scenario.trace {
+            let failed = |why: String| ScenarioError::Trace { path: path.clone(), why };
+            let text = read(path).map_err(|error| failed(error.to_string()))?;
+            let trace: Trace = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+            scenario.layers.extend(trace.layers);
+            scenario.patches.extend(trace.patches);
+            scenario.images.extend(trace.images);
+        }
         scenario.check()?;
         Ok(scenario)
     }

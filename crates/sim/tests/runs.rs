@@ -9,7 +9,7 @@ use lighter_sim::{Report, Scenario, Strategy, StrategyReport, run};
 const SMOKE: &str = include_str!("../../../simulations/smoke.toml");
 
 fn report(text: &str, seed: u64) -> Report {
-    let scenario = Scenario::parse(text).unwrap();
+    let scenario = Scenario::parse(text, |_| unreachable!()).unwrap();
     run(&scenario, seed, &mut |_, _| ControlFlow::Continue(()))
 }
 
@@ -121,7 +121,7 @@ to = "95 s"
     let text = with(TROUBLE)
         .replace("count = 20", "count = 4")
         .replace("[expect]\nunfinished_max = 0\nlast_done_max = \"10 min\"", "");
-    let scenario = Scenario::parse(&text).unwrap();
+    let scenario = Scenario::parse(&text, |_| unreachable!()).unwrap();
     let one = std::env::var("LIGHTER_SIM_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
     let seeds = one.map_or(1..=10_000, |seed| seed..=seed);
     for seed in seeds {

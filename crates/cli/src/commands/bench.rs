@@ -4,7 +4,7 @@
 mod pairs;
 mod patch;
 mod predict;
-mod process;
+pub(super) mod process;
 mod releases;
 mod statistics;
 mod tools;

@@ -1,6 +1,7 @@
 //! `lighter sim`: a rollout in virtual time. Reports go to stdout, what is going on to stderr.
 
 mod compare;
+mod measure;
 mod summary;
 
 use std::ops::ControlFlow;
@@ -18,6 +19,7 @@ use crate::progress::{Progress, duration};
 pub fn run(command: SimCommand, output: &Output) -> Result<(), Failure> {
     match command {
         SimCommand::Run { scenario, seed, html } => simulate(&scenario, seed, html.as_deref(), output),
+        SimCommand::Measure { images, out } => measure::run(&images, out.as_deref(), output),
         SimCommand::Compare { a, b } => compare::run(&a, &b, output),
         SimCommand::Replay { scenario, report } => replay(&scenario, &report, output),
     }
@@ -83,7 +85,8 @@ fn ran(scenario: &Scenario, seed: u64, output: &Output) -> Result<Report, Failur
 
 fn read(path: &Path) -> Result<Scenario, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    Scenario::parse(&text).map_err(|error| {
+    let beside = |trace: &str| std::fs::read_to_string(path.parent().unwrap_or(Path::new("")).join(trace));
+    Scenario::parse(&text, beside).map_err(|error| {
         let failure = Failure::new(Code::Config, format!("{}: {error}", path.display()));
         failure.hint("docs/SIMULATION.md lists every key")
     })

@@ -2,10 +2,14 @@
 
 use super::*;
 
+fn no_trace(path: &str) -> std::io::Result<String> {
+    panic!("no trace is named, and {path} was read")
+}
+
 const GOOD: &str = include_str!("../../../../simulations/smoke.toml");
 
 fn error(change: impl Fn(&str) -> String) -> String {
-    match Scenario::parse(&change(GOOD)) {
+    match Scenario::parse(&change(GOOD), no_trace) {
         Ok(_) => "accepted".to_owned(),
         Err(error) => error.to_string(),
     }
@@ -21,7 +25,7 @@ fn check(from: &str, to: &str, expected: &[&str]) {
 
 #[test]
 fn the_smoke_scenario_is_good() {
-    assert!(Scenario::parse(GOOD).is_ok());
+    assert!(Scenario::parse(GOOD, no_trace).is_ok());
 }
 
 #[test]
@@ -37,4 +41,43 @@ fn what_is_wrong_is_told_with_its_line_or_its_place() {
     check("layers = [\"debian12-r2\"", "layers = [\"debian13\"", &["[[image]]", "debian13", "debian12-r2"]);
     check("count = 20", "count = 0", &["number of nodes", "1 to 1,000,000"]);
     check("[\"1 Mbit/s\", \"20 Mbit/s\"]", "[\"20 Mbit/s\", \"1 Mbit/s\"]", &["uplink", "slowest"]);
+}
+
+#[test]
+fn a_trace_brings_layers_patches_and_images() {
+    let trace = |text: &str| {
+        let cut = GOOD.find("[[layer]]").unwrap();
+        let scenario = format!("trace = \"releases.json\"\n{}", &GOOD[..cut]).replace("[[image]]", "[[ignored]]");
+        // Images come from the trace too.
+        let scenario: String =
+            scenario.split("[[ignored]]").take(1).chain([&GOOD[GOOD.find("[[pull]]").unwrap()..cut]]).collect();
+        Scenario::parse(&scenario, |path| {
+            assert_eq!(path, "releases.json");
+            Ok(text.to_owned())
+        })
+    };
+    let layer =
+        |name: &str| Layer { name: name.to_owned(), tar: Size(1000), gzip: Size(400), family: "app".to_owned() };
+    let image = |release: u32| Image { name: format!("demo/nginx:{release}"), layers: vec![format!("r{release}")] };
+    let patch = Patch {
+        target: "r2".to_owned(),
+        base: "r1".to_owned(),
+        bytes: Size(100),
+        encode: Span { millis: 20 },
+        apply: Span { millis: 10 },
+        chunks: None,
+    };
+    let written =
+        Trace { layers: vec![layer("r1"), layer("r2")], patches: vec![patch], images: vec![image(1), image(2)] };
+    let text = serde_json::to_string(&written).unwrap();
+    let read = trace(&text).unwrap();
+    assert_eq!((read.layers.len(), read.patches[0].encode.millis, read.images.len()), (2, 20, 2));
+    for (text, words) in
+        [("{", "EOF"), (&text.replace("400", "4000"), "gzip"), (&text.replace("\"r1\"]", "\"r3\"]"), "r3")]
+    {
+        let error = trace(text).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let gone = Scenario::parse("trace = \"gone.json\"", |_| Err(std::io::ErrorKind::NotFound.into()));
+    assert!(gone.is_err());
 }
