@@ -95,5 +95,7 @@ fn a_rollout_of_measured_releases_is_simulated() {
     fs::remove_file(&trace).unwrap();
     run(&["sim", "run", path]).fails(8, &["trace.json", "lighter sim measure"]);
     run(&["sim", "measure", &paths[0]]).fails(2, &["IMAGE"]);
-    run(&["sim", "measure", &paths[0], "nowhere"]).fails(3, &["nowhere"]);
+    run(&["-q", "sim", "measure", &paths[0], "nowhere"]).fails(4, &["nowhere"]);
+    fs::write(&trace, "no image").unwrap();
+    run(&["-q", "sim", "measure", &paths[0], trace.to_str().unwrap()]).fails(3, &["trace.json"]);
 }

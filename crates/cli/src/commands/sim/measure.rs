@@ -71,6 +71,7 @@ impl Measuring<'_> {
     /// Reads an image and the layers that are not known yet.
     fn read(&mut self, path: &Path, index: usize, interrupt: &Interrupt) -> Result<Vec<DiffId>, Failure> {
         let failed = |error: &dyn std::error::Error| Failure::from_error(Code::BadData, error);
+        std::fs::metadata(path).map_err(|error| Failure::file("read", path, &error))?;
         let files = open_files(path).map_err(|error| failed(&error))?;
         let mut opened = open_image(files, &Selector::default(), Limits::default()).map_err(|error| failed(&error))?;
         let named = opened.image().ref_name.as_ref().and_then(|name| name.parse::<ImageReference>().ok());
