@@ -28,6 +28,7 @@ struct Sending {
     flow: Flow,
     /// Bytes that the requester had before.
     had: u64,
+    began: Micros,
 }
 
 fn frame_bytes(patch: &CachedPatch) -> u64 {
@@ -96,7 +97,7 @@ impl Fleet<'_> {
         let had = (u64::from(first_frame) * frame_bytes(&patch)).min(patch.bytes.0);
         let path = self.links.path(self.topology, node, stream.to.0);
         let flow = Flow::new(&self.network, path, (patch.bytes.0 - had).max(1));
-        stream.sending = Some(Sending { patch, flow, had });
+        stream.sending = Some(Sending { patch, flow, had, began: self.network.now });
         self.pump(id);
     }
 
@@ -136,11 +137,24 @@ impl Fleet<'_> {
         }
         self.step(node, Input::FetchProgress { fetch, part });
         if is_done {
+            self.served(id);
             // Half of the work is left (docs/ENGINE.md, "At which effort").
             let at = self.network.now + self.content.applying(&patch) / 2;
             self.network.due(at, Due::Applied(id));
         } else {
             self.pump(id);
+        }
+    }
+
+    /// The provider is done with a stream when all has been sent; the requester still applies it.
+    fn served(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let ((from, life), Some(sending)) = (stream.from, &stream.sending) else { return };
+        let (bytes, began) = (Bytes(sending.flow.arrived), sending.began);
+        if self.nodes[from].life == life && std::mem::take(&mut stream.is_open) {
+            let took = std::time::Duration::from_micros(self.network.now - began);
+            self.soon(from, END, Input::StreamServed { stream: id, bytes, took });
+            self.soon(from, END, Input::StreamClosed(id));
         }
     }
 
