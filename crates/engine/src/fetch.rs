@@ -199,7 +199,7 @@ impl Fetcher {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let new = target.reached(part.bytes, context.now);
         if let State::Fetching(fetching) = &mut target.state {
-            fetching.progress(part.bytes, context.now);
+            fetching.progress(part.bytes, part.bytes_total, context.now);
             fetching.moved |= new;
             let report = Report::Progress { target: id, received: part.bytes, total: part.bytes_total };
             context.report_all(&target.pulls, &report);

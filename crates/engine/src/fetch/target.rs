@@ -69,6 +69,8 @@ pub struct Fetching {
     /// What was there then.
     pub checked_bytes: Bytes,
     pub bytes: Bytes,
+    /// All has come: what is left is work of this machine.
+    is_whole: bool,
     /// Whether it brought more than there ever was.
     pub moved: bool,
 }
@@ -272,12 +274,13 @@ impl Fetching {
             checked: now,
             checked_bytes: on_disk,
             bytes: on_disk,
+            is_whole: false,
             moved: false,
         }
     }
 
     pub fn check_stall(&mut self, context: &mut Context<'_>) {
-        if context.now.since(self.checked) >= context.settings.stall_timeout {
+        if context.now.since(self.checked) >= self.timeout(context.settings) {
             self.stop(Stop::Stalled, context.effects);
         }
     }
@@ -291,7 +294,11 @@ impl Fetching {
 
     /// A fetch that was told to stop has no deadline: its end is on the way.
     pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
-        (self.stop == Stop::No).then(|| self.checked + settings.stall_timeout)
+        (self.stop == Stop::No).then(|| self.checked + self.timeout(settings))
+    }
+
+    fn timeout(&self, settings: &Settings) -> Duration {
+        if self.is_whole { Settings::WORKING_MAX } else { settings.stall_timeout }
     }
 
     pub fn working(&mut self, now: Moment) {
@@ -300,8 +307,9 @@ impl Fetching {
         }
     }
 
-    /// Less than before is the beginning of another patch.
-    pub fn progress(&mut self, bytes: Bytes, now: Moment) {
+    /// So much of `total` is there. Less than before is the beginning of another patch.
+    pub fn progress(&mut self, bytes: Bytes, total: Bytes, now: Moment) {
+        self.is_whole = bytes >= total;
         self.first_bytes.get_or_insert((now, bytes));
         if bytes < self.checked_bytes || bytes - self.checked_bytes >= Bytes(Settings::STALL_BYTES) {
             self.checked = now;

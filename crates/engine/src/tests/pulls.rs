@@ -296,6 +296,43 @@ fn a_site_is_asked_before_the_uplink() {
     }
 }
 
+/// Applying a patch of `max` can take longer than a stall: it is fetched once all the same.
+#[test]
+fn a_patch_that_is_all_here_does_not_stall() {
+    for (bytes, stops_after_s) in [(99_999, 20), (100_000, 30 * 60)] {
+        let mut engine = Engine::new(Settings::default());
+        let mut step = |now: u64, input| {
+            let mut effects = Vec::new();
+            engine.step(Moment(now), input, &mut effects);
+            effects
+        };
+        step(1, Input::LayerHeld { card: old(), sketch: None });
+        step(1, Input::PeerConnected(peer(1)));
+        let incarnation = lighter_wire::Incarnation(1);
+        let told = lighter_wire::Holdings { incarnation, version: 1, site: None, cards: vec![new()] };
+        step(1, Input::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(told)) });
+        step(1, Input::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(OciDigest::new([1; 32])) });
+        step(1, Input::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![new().diff_id]) });
+        step(1, Input::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![None])) });
+        let offer = Offer::Predicted { bytes: Bytes(100_000) };
+        let quote = lighter_wire::Quote { offer, bases: vec![], wait: Duration::ZERO };
+        let effects = step(1, Input::Answered { ask: AskId(2), answer: Ok(Answer::Quote(quote)) });
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch { .. })), "{effects:?}");
+        let part = Part {
+            patch: lighter_types::PatchId::new([1; 32]),
+            settings: 1,
+            bases: vec![],
+            frames: 1,
+            bytes: Bytes(bytes),
+            bytes_total: Bytes(100_000),
+        };
+        step(1000, Input::FetchProgress { fetch: FetchId(0), part });
+        let stops = |effects: &[Effect]| effects.contains(&Effect::StopFetch(FetchId(0)));
+        assert!(!stops(&step(1000 * stops_after_s, Input::Tick)));
+        assert!(stops(&step(1000 + 1000 * stops_after_s, Input::Tick)), "{bytes} bytes");
+    }
+}
+
 #[test]
 fn a_quote_for_bases_that_are_not_here_is_not_taken() {
     let mut engine = Engine::new(Settings::default());
