@@ -3,8 +3,8 @@
 //!
 //! A node answers "coming" while it fetches from outside, or is about to and has the lower number; with the higher one it
 //! waits for who asked. So of those who begin together one goes, and nobody waits in a circle, since who waits answers
-//! "no". Nobody is waited for who brings nothing
-//! for [`Settings::ARRIVAL_STILL`]; then, and when a neighbour gives up or is lost, the site is asked again.
+//! "no". Nobody is waited for who brings nothing for [`Settings::ARRIVAL_STILL`]; then, and when a neighbour gives up or
+//! is lost, the site is asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,9 +110,9 @@ impl Site {
 }
 
 impl Round {
-    /// Takes an answer in; whether it was one to this round. Who holds the layer has yet to say what it holds.
-    pub fn answered(&mut self, ask: AskId, arrival: Option<Arrival>, context: &mut Context<'_>) -> bool {
-        let Some(from) = self.asked.remove(&ask) else { return false };
+    /// Takes an answer in, if it is one to this round. Who holds the layer has yet to say what it holds.
+    pub fn answered(&mut self, ask: AskId, arrival: Option<Arrival>, context: &mut Context<'_>) {
+        let Some(from) = self.asked.remove(&ask) else { return };
         match arrival {
             Some(Arrival::Coming { received }) => self.coming = self.coming.max(Some((from, received))),
             Some(Arrival::Held) => {
@@ -121,7 +121,6 @@ impl Round {
             }
             Some(Arrival::No) | None => {}
         }
-        true
     }
 
     /// A neighbour is about to fetch it, and comes first.

@@ -114,9 +114,8 @@ impl Target {
         if neighbours.is_empty() {
             return self.ask_quotes(id, plans, part, context);
         }
-        let number = site::number(context.settings.seed, id);
-        let request = |_: &PeerId| Request::Arrival { target: id, number };
-        let ask = |peer| (context.ask(peer, Purpose::Arrival(id), request(&peer)), peer);
+        let request = Request::Arrival { target: id, number: site::number(context.settings.seed, id) };
+        let ask = |peer| (context.ask(peer, Purpose::Arrival(id), request.clone()), peer);
         let asked = neighbours.into_iter().map(ask).collect();
         self.state = State::Asking(self.site.begin(asked, context.now));
         true
