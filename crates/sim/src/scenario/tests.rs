@@ -78,6 +78,7 @@ fn a_trace_brings_layers_patches_and_images() {
         let error = trace(text).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
-    let gone = Scenario::parse("trace = \"gone.json\"", |_| Err(std::io::ErrorKind::NotFound.into()));
-    assert!(gone.is_err());
+    let gone = Scenario::parse(&format!("trace = \"gone.json\"\n{GOOD}"), |_| Err(std::io::ErrorKind::NotFound.into()));
+    let error = gone.unwrap_err().to_string();
+    assert!(error.contains("gone.json") && error.contains("lighter sim measure"), "{error}");
 }
