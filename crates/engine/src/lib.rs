@@ -13,6 +13,7 @@ mod event;
 mod fetch;
 mod flood;
 mod holdings;
+mod open;
 mod planner;
 mod pull;
 mod report;
@@ -34,6 +35,7 @@ pub use event::{
     ImageRead, Input, Offence, Part, PullId, QuestionId, StreamId, Wanted,
 };
 pub use holdings::Holdings;
+pub use open::Open;
 pub use planner::{Forecast, Plan, View, plans};
 pub use report::{PullFailure, Report};
 pub use settings::Settings;

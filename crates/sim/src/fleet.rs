@@ -6,7 +6,6 @@
 
 mod effects;
 mod life;
-mod open;
 mod outcome;
 mod streams;
 
@@ -14,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use lighter_engine::{
-    AskId, CachedPatch, Effect, EncodeId, Engine, FetchId, Input, Pace, Part, PullId, QuestionId, Report, Rule,
+    AskId, CachedPatch, Effect, EncodeId, Engine, FetchId, Input, Open, Pace, Part, PullId, QuestionId, Report, Rule,
     Settings, StreamId, Wanted,
 };
 use lighter_similarity::Calibration;
@@ -27,7 +26,6 @@ use crate::random::Random;
 use crate::report::{StrategyReport, Times};
 use crate::scenario::Scenario;
 use crate::topology::{Links, Topology};
-use open::Open;
 use streams::Stream;
 
 /// Violations that a report tells.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lighter_types::{Bytes, DiffId, OciDigest};
 use lighter_wire::{Announcement, Answer, Refusal, Request};
 
-use super::fleet::{Event, Fault, Fleet, Open, node_of, peer};
+use super::fleet::{Event, Fault, Fleet, node_of, peer};
 use super::transfer::at_effort;
 use crate::*;
 
@@ -141,31 +141,5 @@ impl Fleet {
             Some(image) if !disk.blobs.contains(&image.config) => missing(image.config),
             Some(image) => ImageRead::Layers(image.layers.clone()),
         }
-    }
-}
-
-impl Open {
-    pub fn asked(effect: &Effect) -> Option<Self> {
-        Some(match effect {
-            Effect::Ask { ask, .. } => Self::Ask(*ask),
-            Effect::Fetch { fetch, .. } => Self::Fetch(*fetch),
-            Effect::Encode { encode, .. } => Self::Encode(*encode),
-            Effect::ReadImage { pull, .. } => Self::Read(*pull),
-            Effect::KeepBlob { pull, .. } => Self::Keep(*pull),
-            Effect::CommitImage { pull, .. } => Self::Commit(*pull),
-            _ => return None,
-        })
-    }
-
-    pub fn answered(input: &Input) -> Option<Self> {
-        Some(match input {
-            Input::Answered { ask, .. } => Self::Ask(*ask),
-            Input::FetchEnded { fetch, .. } => Self::Fetch(*fetch),
-            Input::EncodeEnded { encode, .. } => Self::Encode(*encode),
-            Input::ImageRead { pull, .. } => Self::Read(*pull),
-            Input::BlobKept { pull, .. } => Self::Keep(*pull),
-            Input::ImageCommitted { pull, .. } => Self::Commit(*pull),
-            _ => return None,
-        })
     }
 }

@@ -72,17 +72,6 @@ pub struct Node {
     pub open: BTreeSet<Open>,
 }
 
-/// An effect that waits for its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Open {
-    Ask(AskId),
-    Fetch(FetchId),
-    Encode(EncodeId),
-    Read(PullId),
-    Keep(PullId),
-    Commit(PullId),
-}
-
 pub enum Event {
     Wake,
     Input { life: u64, input: Box<Input> },

@@ -55,7 +55,7 @@ fn a_release_that_is_not_trusted_resolves_nothing() {
     fleet.asks_lost = 100;
     fleet.pull(1, 1, "app:new");
     let ask = fleet.nodes[1].open.iter().find_map(|open| match open {
-        super::fleet::Open::Ask(ask) => Some(*ask),
+        Open::Ask(ask) => Some(*ask),
         _ => None,
     });
     let answer = Err(AskFailure::NotTrusted);

@@ -60,8 +60,7 @@ fn a_fetch_is_taken_over_when_its_node_is_lost() {
         fleet.rate = 20_000;
         (1..=4).for_each(|node| fleet.pull(node, 1, "app:new"));
         fleet.run(Duration::from_secs(3));
-        let fetching = (1..=4)
-            .find(|&node| fleet.nodes[node].open.iter().any(|open| matches!(open, super::fleet::Open::Fetch(_))));
+        let fetching = (1..=4).find(|&node| fleet.nodes[node].open.iter().any(|open| matches!(open, Open::Fetch(_))));
         let fetching = fetching.unwrap_or_else(|| panic!("seed {seed}: nobody fetches"));
         fleet.kill(fetching);
         fleet.nodes[fetching].engine = Engine::new(fleet.nodes[fetching].settings.clone());

@@ -1,12 +1,13 @@
 //! What is done with effects: gossip and questions cross the network, encoders take their time, disks are maps.
 
 use lighter_engine::{
-    AskFailure, AskId, BlobFailure, Effect, Effort, EncodeFailure, EncodeId, FetchFailure, ImageRead, Input, QuestionId,
+    AskFailure, AskId, BlobFailure, Effect, Effort, EncodeFailure, EncodeId, FetchFailure, ImageRead, Input, Open,
+    QuestionId,
 };
 use lighter_types::{Bytes, DiffId, OciDigest};
 use lighter_wire::{Announcement, Answer, Message, Refusal, Request};
 
-use super::{Due, Fleet, Micros, Open, node_of, peer};
+use super::{Due, Fleet, Micros, node_of, peer};
 
 /// How long a question may go unanswered (configs/node.toml, `timing.ask_timeout_s`).
 const ASK_TIMEOUT: Micros = 10_000_000;

@@ -1,10 +1,10 @@
-//! Effects that want an answer, by what they are answered by.
+//! Effects that want an answer, by what they are answered by: what whoever drives an engine can hold it to.
 
-use lighter_engine::{AskId, Effect, EncodeId, FetchId, Input, PullId};
+use crate::event::{AskId, Effect, EncodeId, FetchId, Input, PullId};
 
 /// An effect that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Open {
+pub enum Open {
     Ask(AskId),
     Fetch(FetchId),
     Encode(EncodeId),
@@ -15,7 +15,7 @@ pub(super) enum Open {
 
 impl Open {
     /// The one that this effect begins.
-    pub(super) fn asked(effect: &Effect) -> Option<Self> {
+    pub fn asked(effect: &Effect) -> Option<Self> {
         Some(match effect {
             Effect::Ask { ask, .. } => Self::Ask(*ask),
             Effect::Fetch { fetch, .. } => Self::Fetch(*fetch),
@@ -28,7 +28,7 @@ impl Open {
     }
 
     /// The one that this input ends.
-    pub(super) fn answered(input: &Input) -> Option<Self> {
+    pub fn answered(input: &Input) -> Option<Self> {
         Some(match input {
             Input::Answered { ask, .. } => Self::Ask(*ask),
             Input::FetchEnded { fetch, .. } => Self::Fetch(*fetch),
