@@ -130,6 +130,31 @@ fn the_same_input_makes_the_same_patch_on_any_number_of_threads() {
 }
 
 #[test]
+fn an_effort_is_worked_out_for_a_link_and_its_receivers() {
+    let bench = Bench::new();
+    bench.put("base", &images::noise(1, 2 << 20));
+    bench.put("target", &[images::noise(1, 1 << 20), images::noise(2, 300 << 10)].concat());
+    let mut effort = |rate: &str, receivers: &str| {
+        let auto = ["--effort", "auto", "--rate", rate, "--receivers", receivers, "-o", "json"];
+        let created = bench.create("target", &["base"], &auto).ok().json();
+        let patch = bench.get("patch");
+        let effort = created["effort"].as_str().unwrap().to_owned();
+        bench.create("target", &["base"], &["--effort", &effort]).ok();
+        assert!(patch == bench.get("patch"), "not the patch of effort {effort}");
+        assert!(created["predicted_bytes"].as_u64().unwrap() > 100_000);
+        effort
+    };
+    assert_eq!(effort("64 kbit/s", "1"), "max");
+    assert_ne!(effort("unlimited", "1"), "max");
+    assert_eq!(effort("100 Mbit/s", "100000"), "max");
+    let fails = |more: &[&str], text: &str| bench.create("target", &["base"], more).fails(2, &[text]);
+    fails(&["--effort", "auto"], "--rate");
+    fails(&["--rate", "1 Mbit/s"], "--effort auto");
+    fails(&["--effort", "auto", "--rate", "fast"], "20 Mbit/s");
+    fails(&["--effort", "auto", "--rate", "1 Mbit/s", "--receivers", "0"], "--receivers");
+}
+
+#[test]
 fn a_wrong_or_missing_base_is_named() {
     let bench = Bench::new();
     let (base, target) = images::two_releases(6, 1 << 20);

@@ -6,10 +6,12 @@
 //! What is written here can only be read here.
 
 mod adaptive;
+mod ans;
 mod coder;
 
 pub use adaptive::{CabacReader, CabacWriter};
-pub use coder::{Coder, Decoder, Encoder, SYMBOLS, Starts};
+pub use ans::{AnsDecoder, AnsEncoder};
+pub use coder::{Coder, Decoder, Encoder, SYMBOLS, Starts, SymbolCoder};
 
 /// The reader and the writer, under the module name that preflate-rs knows.
 pub mod vp8 {

@@ -188,27 +188,7 @@ pub enum PeerCommand {
 #[derive(Subcommand)]
 pub enum PatchCommand {
     /// Make a patch that turns the bases into the target.
-    Create {
-        #[arg(long, value_name = "FILE")]
-        target: PathBuf,
-        /// A file that the patch may read from. May be repeated, up to eight times.
-        #[arg(long, value_name = "FILE")]
-        base: Vec<PathBuf>,
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// How much time the patch is worth.
-        #[arg(long, value_enum, default_value_t = PatchEffort::Default)]
-        effort: PatchEffort,
-        /// Make the patch of VCDIFF, larger and slower, which `patch export` can write for stock xdelta3.
-        #[arg(long, conflicts_with = "effort")]
-        vcdiff: bool,
-        /// The most memory that encoding takes, at least 256 MiB.
-        #[arg(long, value_name = "SIZE", default_value = "1 GiB")]
-        memory: String,
-        /// Threads. The patch is the same for any number.
-        #[arg(long, value_name = "N", default_value_t = 2)]
-        threads: usize,
-    },
+    Create(PatchCreate),
     /// Rebuild the target out of the bases and a patch, and check its sha256.
     Apply {
         #[arg(long, value_name = "FILE")]
@@ -247,8 +227,38 @@ pub enum PatchCommand {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(ClapArgs)]
+pub struct PatchCreate {
+    #[arg(long, value_name = "FILE")]
+    pub target: PathBuf,
+    /// A file that the patch may read from. May be repeated, up to eight times.
+    #[arg(long, value_name = "FILE")]
+    pub base: Vec<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// How much time the patch is worth. `auto` takes the effort with which the last receiver is done soonest.
+    #[arg(long, value_enum, default_value_t = PatchEffort::Default, requires_if("auto", "rate"))]
+    pub effort: PatchEffort,
+    /// With --effort auto: the rate of the link that the receivers share, such as "2 Mbit/s".
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<String>,
+    /// With --effort auto: how many receive the patch.
+    #[arg(long, value_name = "N", requires = "rate", value_parser = clap::value_parser!(u64).range(1..))]
+    pub receivers: Option<u64>,
+    /// Make the patch of VCDIFF, larger and slower, which `patch export` can write for stock xdelta3.
+    #[arg(long, conflicts_with_all = ["effort", "rate"])]
+    pub vcdiff: bool,
+    /// The most memory that encoding takes, at least 256 MiB.
+    #[arg(long, value_name = "SIZE", default_value = "1 GiB")]
+    pub memory: String,
+    /// Threads. The patch is the same for any number.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub threads: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PatchEffort {
+    Auto,
     Fast,
     Default,
     Max,

@@ -1,41 +1,29 @@
 //! `lighter patch`: patches on plain files, with no node.
 
 mod apply;
+mod create;
 mod line;
 mod rebuild;
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read};
-use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Instant;
 
 use lighter_node::FileBase;
-use lighter_patch::{ApplyError, Blame, Effort, Frame, Header, HeaderError, Method, ReadAt, Settings, Source, vcdiff};
-use lighter_types::{Bytes, DiffId};
+use lighter_patch::{ApplyError, Blame, Frame, Header, HeaderError, Source, vcdiff};
+use lighter_types::DiffId;
 use sha2::{Digest, Sha256};
 
-use crate::args::{PatchCommand, PatchEffort};
+use crate::args::PatchCommand;
 use crate::exit::{Code, Failure};
 use crate::output::{Output, right, table};
-use crate::progress::{Progress, duration};
 
 pub fn run(command: PatchCommand, output: &Output) -> Result<(), Failure> {
     match command {
-        PatchCommand::Create { target, base, out, effort, vcdiff, memory, threads } => {
-            let memory_bytes_max = memory.parse().map_err(|error| Failure::from_error(Code::Usage, &error))?;
-            let effort = match effort {
-                PatchEffort::Fast => Effort::Fast,
-                PatchEffort::Default => Effort::Default,
-                PatchEffort::Max => Effort::Max,
-            };
-            let method = if vcdiff { Method::Vcdiff } else { Method::Delta(effort) };
-            let settings = Settings { method, memory_bytes_max, threads };
-            create(&target, &base, &out, &settings, output)
-        }
+        PatchCommand::Create(args) => create::create(&args, output),
         PatchCommand::Apply { patch, base, out } => apply::apply(&patch, &base, &out, output),
         PatchCommand::Show { patch, frames } => show(&patch, frames, output),
         PatchCommand::Export { patch, vcdiff: _, out } => export(&patch, &out, output),
@@ -79,56 +67,6 @@ fn sha256(file: &mut File) -> std::io::Result<DiffId> {
             count => hasher.update(&buffer[..count]),
         }
     }
-}
-
-/// What `patch create` prints.
-#[derive(serde::Serialize)]
-struct Created {
-    patch: String,
-    target: String,
-    target_bytes: u64,
-    bases: Vec<String>,
-    patch_bytes: u64,
-    took_ms: u64,
-}
-
-fn create(target: &Path, bases: &[PathBuf], out: &Path, settings: &Settings, output: &Output) -> Result<(), Failure> {
-    let started = Instant::now();
-    let paths: Vec<&Path> = std::iter::once(target).chain(bases.iter().map(PathBuf::as_path)).collect();
-    let mut layers = Layer::open_all(&paths)?;
-    let bases = layers.split_off(1);
-    let target = layers.remove(0);
-    let sources: Vec<Source<'_>> = bases.iter().map(Layer::source).collect();
-    let bar = std::sync::Mutex::new(Progress::new(output));
-    let progress = |done: Bytes| {
-        if let Ok(mut bar) = bar.try_lock() {
-            bar.set("encoding", done.0, target.file.len().0, "");
-        }
-        ControlFlow::Continue(())
-    };
-    let patch = lighter_patch::encode(&target.source(), &sources, settings, &progress).map_err(|error| {
-        let code = if error.blame() == Blame::Caller { Code::Usage } else { Code::Machine };
-        Failure::from_error(code, &error)
-    })?;
-    write_whole(out, |file| patch.write_to(file).map_err(|error| Failure::file("write", out, &error)))?;
-    let created = Created {
-        patch: patch.id().to_string(),
-        target: target.diff_id.to_string(),
-        target_bytes: target.file.len().0,
-        bases: patch.header.bases().iter().map(|base| base.diff_id.to_string()).collect(),
-        patch_bytes: patch.bytes().0,
-        took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-    };
-    output.value(&created, |created| {
-        let share = 100.0 * created.patch_bytes as f64 / created.target_bytes.max(1) as f64;
-        format!(
-            "{}\n{} for {} of target ({share:.2} %), {}",
-            created.patch,
-            Bytes(created.patch_bytes),
-            Bytes(created.target_bytes),
-            duration(created.took_ms)
-        )
-    })
 }
 
 /// Writes a file so that it is there whole or not at all, also when this process is killed. As other tools do, it leaves

@@ -15,7 +15,6 @@ use std::ops::Range;
 
 use lighter_types::Bytes;
 
-use crate::base_cache::BaseCache;
 use crate::delta::{self, Rebuilt};
 use crate::{CodecId, ReadAt};
 
@@ -61,7 +60,7 @@ pub(crate) fn decode(
     match (codec, bases.first()) {
         (CodecId::STORED, _) => stored::decode(payload, target_bytes, &mut out),
         (CodecId::ZSTD, _) => zstd::decode(payload, target_bytes, &mut out),
-        (CodecId::VCDIFF, Some(base)) => vcdiff::decode(payload, target_bytes, BaseCache::new(*base), &mut out),
+        (CodecId::VCDIFF, Some(base)) => vcdiff::decode(payload, target_bytes, *base, &mut out),
         (CodecId::VCDIFF, None) => Err("no base".into()),
         _ => Err(CodecError::Unsupported),
     }?;

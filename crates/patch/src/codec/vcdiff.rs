@@ -13,6 +13,7 @@ use std::io;
 
 use super::CodecError;
 use super::section::{self, Descriptor, Section};
+use crate::ReadAt;
 use crate::base_cache::BaseCache;
 use crate::varint::{self, VARINT_BYTES_MAX};
 
@@ -137,17 +138,18 @@ fn read_numbers(
 pub(super) fn decode(
     payload: &[u8],
     target_bytes: usize,
-    mut base: BaseCache<'_>,
+    base: &dyn ReadAt,
     out: &mut Vec<u8>,
 ) -> Result<(), CodecError> {
-    let Copies { copies, mut literals } = decode_copies(payload, target_bytes, base.bytes())?;
+    let Copies { copies, mut literals } = decode_copies(payload, target_bytes, base.len().0)?;
+    let mut base = BaseCache::new(&[base]);
     let start = out.len();
     for copy in copies {
         let gap = copy.at as usize - (out.len() - start);
         literals.read(gap, out)?;
         let at = out.len();
         out.resize(at + copy.bytes as usize, 0);
-        base.read(&mut out[at..], copy.from).map_err(|(offset, source)| CodecError::Base {
+        base.read(0, &mut out[at..], copy.from).map_err(|(offset, source)| CodecError::Base {
             base: 0,
             offset,
             source,

@@ -1,6 +1,6 @@
 //! A frame's contents, in the order of its program ([`super::payload`] has where everything stands).
 //!
-//! Encoding and decoding are one walk over the program, [`Walk`], which differs only in the coder.
+//! Encoding and decoding are one walk over the program, [`Walk`], which differs only in how contents are coded.
 
 use std::ops::Range;
 
@@ -8,16 +8,15 @@ use crate::ReadAt;
 use crate::codec::{CodecError, decode_zstd, encode_zstd};
 use crate::varint;
 
+use super::contents::{Contents, FullContents, LightContents};
 use super::deflate;
-use super::full::Full;
 use super::header::{Block, Headers};
-use super::light::Light;
 use super::payload::{Parts, TIER_FULL, TIER_LIGHT, take};
 use super::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use super::rebuilt::Rebuilt;
 use super::sources::{CopyFrom, Sources, TARGET};
 use super::window::Window;
-use cabac::{Coder, Decoder, Encoder};
+use cabac::{AnsDecoder, AnsEncoder, Decoder, Encoder};
 
 /// Most bytes of a frame's range that are not copied from a base, with all content of its deflate streams.
 pub(crate) const MATERIAL_BYTES_MAX: u64 = 8 << 20;
@@ -47,30 +46,36 @@ pub(crate) fn encode(
     style: Style,
 ) -> Result<Vec<u8>, CodecError> {
     let mut sources = Sources::new(bases, range.end)?;
-    let mut coder = Encoder::new();
-    program::code(&mut coder, program)?;
+    let coded_program = program::encode(program)?;
     sources.inflate(&program.inflated)?;
-    let (tier, content) = match style {
-        Style::Light { .. } => (TIER_LIGHT, Content::light(&[])),
-        Style::Full => (TIER_FULL, Content::full()),
-    };
-    let mut walk = Walk::new(content, sources, range.start, &[], known);
-    walk.run(&mut coder, program)?;
-    let (new, raw) = (std::mem::take(&mut walk.new_known), std::mem::take(&mut walk.raw_known));
-    let coded = coder.finish();
-    let mut payload = vec![tier];
-    varint::put(&mut payload, coded.len() as u64);
-    let mut compressed = Vec::new();
-    if let Style::Light { zstd_level } = style {
-        if !new.is_empty() {
-            compressed = encode_zstd(&new, zstd_level).map_err(|_| "zstd refused new bytes")?;
+    let (tier, contents, compressed, new_bytes, raw);
+    match style {
+        Style::Light { zstd_level } => {
+            let mut walk = Walk::new(LightContents::new(AnsEncoder::new(), &[]), sources, range.start, &[], known);
+            walk.run(program)?;
+            let new = &walk.contents.new_known;
+            let zstd = || encode_zstd(new, zstd_level).map_err(|_| "zstd refused new bytes");
+            compressed = if new.is_empty() { Vec::new() } else { zstd()? };
+            (tier, new_bytes) = (TIER_LIGHT, new.len());
+            (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
         }
-        varint::put(&mut payload, compressed.len() as u64);
-        varint::put(&mut payload, new.len() as u64);
+        Style::Full => {
+            let mut walk = Walk::new(FullContents::new(Encoder::new()), sources, range.start, &[], known);
+            walk.run(program)?;
+            (tier, new_bytes, compressed) = (TIER_FULL, 0, Vec::new());
+            (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
+        }
     }
-    payload.extend(coded);
-    payload.extend(compressed);
-    payload.extend(raw);
+    let mut payload = vec![tier];
+    varint::put(&mut payload, coded_program.len() as u64);
+    varint::put(&mut payload, contents.len() as u64);
+    if tier == TIER_LIGHT {
+        varint::put(&mut payload, compressed.len() as u64);
+        varint::put(&mut payload, new_bytes as u64);
+    }
+    for part in [coded_program, contents, compressed, raw] {
+        payload.extend(part);
+    }
     Ok(payload)
 }
 
@@ -81,8 +86,10 @@ pub(crate) fn encode(
 pub(crate) fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
     let target_bytes = range.end - range.start;
     let parts = Parts::of(payload)?;
-    if parts.new_bytes > MATERIAL_BYTES_MAX {
-        return Err("more new bytes than allowed".into());
+    let program = program::decode(parts.program)?;
+    let material = check(&program, target_bytes)?;
+    if parts.new_bytes > material {
+        return Err("more new bytes than steps have".into());
     }
     let mut new = Vec::new();
     if parts.new_bytes > 0 {
@@ -91,22 +98,26 @@ pub(crate) fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -
     } else if !parts.compressed.is_empty() {
         return Err("compressed bytes of nothing".into());
     }
-    let mut coder = Decoder::new(parts.coded);
-    let program = program::code(&mut coder, &Program::default())?;
-    let material = check(&program, target_bytes)?;
     let mut sources = Sources::new(bases, range.end)?;
     sources.inflate(&program.inflated)?;
-    let content = if parts.is_full { Content::full() } else { Content::light(&new) };
-    let mut walk = Walk::new(content, sources, range.start, parts.raw, &[]);
-    walk.rebuilt.material.reserve_exact(material as usize);
-    walk.run(&mut coder, &program)?;
-    if !coder.is_at_end() || !walk.content.is_done() || !walk.raw.is_empty() {
+    let (rebuilt, is_at_end);
+    if parts.is_full {
+        let contents = FullContents::new(Decoder::new(parts.contents));
+        let walk = Walk::new(contents, sources, range.start, parts.raw, &[]).decode(&program, material)?;
+        (rebuilt, is_at_end) = (walk.rebuilt, walk.contents.coder.is_at_end() && walk.raw.is_empty());
+    } else {
+        let contents = LightContents::new(AnsDecoder::new(parts.contents), &new);
+        let walk = Walk::new(contents, sources, range.start, parts.raw, &[]).decode(&program, material)?;
+        let LightContents { coder, new, .. } = walk.contents;
+        (rebuilt, is_at_end) = (walk.rebuilt, coder.is_at_end() && new.is_empty() && walk.raw.is_empty());
+    }
+    if !is_at_end {
         return Err("bytes that nothing asks for".into());
     }
-    if walk.rebuilt.bytes() != target_bytes {
+    if rebuilt.bytes() != target_bytes {
         return Err("a range of another length than the header says".into());
     }
-    Ok(walk.rebuilt)
+    Ok(rebuilt)
 }
 
 /// Lengths of all steps, before any is done: nothing is allocated for a program that is too large. Returns how many bytes
@@ -139,32 +150,10 @@ fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
     Ok(material)
 }
 
-/// What contents are coded by.
-enum Content<'a> {
-    /// With the new bytes that are left, when decoding.
-    Light(Box<Light>, &'a [u8]),
-    Full(Box<Full>),
-}
-
-impl<'a> Content<'a> {
-    fn light(new: &'a [u8]) -> Self {
-        Self::Light(Box::new(Light::new()), new)
-    }
-
-    fn full() -> Self {
-        Self::Full(Box::new(Full::new()))
-    }
-
-    /// Whether no new bytes are left.
-    fn is_done(&self) -> bool {
-        !matches!(self, Self::Light(_, new) if !new.is_empty())
-    }
-}
-
 /// The walk over a program.
-struct Walk<'a> {
+struct Walk<'a, T> {
     sources: Sources<'a>,
-    content: Content<'a>,
+    contents: T,
     headers: Headers,
     rebuilt: Rebuilt,
     /// Where the range begins in the target.
@@ -173,8 +162,7 @@ struct Walk<'a> {
     raw: &'a [u8],
     /// When encoding: the bytes that steps stand for, in order.
     known: &'a [u8],
-    /// When encoding: what belongs into the parts that are not coded.
-    new_known: Vec<u8>,
+    /// When encoding: what is not coded.
     raw_known: Vec<u8>,
     /// The deflate stream that is open: where its content begins in the material, how much is missing, corrections.
     open: Option<(usize, u64, &'a [u8])>,
@@ -184,17 +172,16 @@ struct Walk<'a> {
     place: u64,
 }
 
-impl<'a> Walk<'a> {
-    fn new(content: Content<'a>, sources: Sources<'a>, start: u64, raw: &'a [u8], known: &'a [u8]) -> Self {
+impl<'a, T: Contents> Walk<'a, T> {
+    fn new(contents: T, sources: Sources<'a>, start: u64, raw: &'a [u8], known: &'a [u8]) -> Self {
         Self {
             sources,
-            content,
+            contents,
             headers: Headers::new(),
             rebuilt: Rebuilt::default(),
             start,
             raw,
             known,
-            new_known: Vec::new(),
             raw_known: Vec::new(),
             open: None,
             last_plain: 0..0,
@@ -203,15 +190,22 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn run<C: Coder + Ends>(&mut self, coder: &mut C, program: &'a Program) -> Result<(), CodecError> {
+    /// Walks over a program that makes so many bytes beside copies.
+    fn decode(mut self, program: &'a Program, material: u64) -> Result<Self, CodecError> {
+        self.rebuilt.material.reserve_exact(material as usize);
+        self.run(program)?;
+        Ok(self)
+    }
+
+    fn run(&mut self, program: &'a Program) -> Result<(), CodecError> {
         for step in &program.steps {
             let start = self.rebuilt.material.len();
             if let Step::Deflate { plain_bytes, corrections } = step {
                 self.open = Some((start, *plain_bytes, corrections));
                 continue;
             }
-            self.step(coder, step)?;
-            if coder.is_past_end() {
+            self.step(step)?;
+            if self.contents.is_past_end() {
                 return Err("contents that are cut off".into());
             }
             self.place = self.place.wrapping_add(step.bytes());
@@ -245,23 +239,15 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn step<C: Coder>(&mut self, coder: &mut C, step: &Step) -> Result<(), CodecError> {
+    fn step(&mut self, step: &Step) -> Result<(), CodecError> {
         match *step {
             Step::Copy { from, bytes } => self.copy(from, bytes)?,
-            Step::Match { from, bytes } => self.match_step(coder, from, bytes)?,
+            Step::Match { from, bytes } => self.match_step(from, bytes)?,
             Step::New { bytes } => {
                 let known = self.take_known(bytes);
-                let out = &mut self.rebuilt.material;
-                match &mut self.content {
-                    Content::Full(full) => full.code_new(coder, bytes as usize, known, out),
-                    Content::Light(..) if C::ENCODES => {
-                        self.new_known.extend_from_slice(known);
-                        out.extend_from_slice(known);
-                    }
-                    Content::Light(_, new) => out.extend_from_slice(take(new, bytes)?),
-                }
+                self.contents.code_new(bytes, known, &mut self.rebuilt.material)?;
             }
-            Step::Raw { bytes } if C::ENCODES => {
+            Step::Raw { bytes } if T::ENCODES => {
                 let known = self.take_known(bytes);
                 self.raw_known.extend_from_slice(known);
                 self.rebuilt.material.extend_from_slice(known);
@@ -270,9 +256,9 @@ impl<'a> Walk<'a> {
             Step::Header { from } => {
                 let mut like: Block = [0; HEADER_BYTES as usize];
                 self.sources.read(from, &mut like)?;
-                self.header(coder, Some(&like));
+                self.header(Some(&like));
             }
-            Step::NewHeader => self.header(coder, None),
+            Step::NewHeader => self.header(None),
             Step::Trailer => {
                 let plain = &self.rebuilt.material[self.last_plain.clone()];
                 let trailer = deflate::trailer(plain);
@@ -286,7 +272,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A match is coded window by window.
-    fn match_step<C: Coder>(&mut self, coder: &mut C, from: u64, bytes: u64) -> Result<(), CodecError> {
+    fn match_step(&mut self, from: u64, bytes: u64) -> Result<(), CodecError> {
         let mut done = 0;
         while done < bytes {
             let count = (bytes - done).min(WINDOW_BYTES_MAX);
@@ -294,11 +280,7 @@ impl<'a> Walk<'a> {
             let from = from.wrapping_add(done);
             (self.window.from, self.window.to) = (from, self.place.wrapping_add(done));
             self.sources.window(from, count as usize, &mut self.window.bytes)?;
-            let out = &mut self.rebuilt.material;
-            match &mut self.content {
-                Content::Light(light, _) => light.code_match(coder, &self.window, known, out),
-                Content::Full(full) => full.code_match(coder, &self.window, known, out),
-            }
+            self.contents.code_match(&self.window, known, &mut self.rebuilt.material);
             done += count;
         }
         Ok(())
@@ -325,9 +307,9 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn header<C: Coder>(&mut self, coder: &mut C, like: Option<&Block>) {
+    fn header(&mut self, like: Option<&Block>) {
         let given = self.take_known(HEADER_BYTES).first_chunk().copied().unwrap_or([0; HEADER_BYTES as usize]);
-        let header = self.headers.code(coder, like, &given);
+        let header = self.contents.code_header(&mut self.headers, like, &given);
         self.rebuilt.material.extend_from_slice(&header);
     }
 
@@ -336,23 +318,6 @@ impl<'a> Walk<'a> {
         let (taken, rest) = self.known.split_at_checked(bytes as usize).unwrap_or((&[], self.known));
         self.known = rest;
         taken
-    }
-}
-
-/// Whether a coder has read more than there is; never so when writing.
-trait Ends {
-    fn is_past_end(&self) -> bool;
-}
-
-impl Ends for Encoder {
-    fn is_past_end(&self) -> bool {
-        false
-    }
-}
-
-impl Ends for Decoder<&[u8]> {
-    fn is_past_end(&self) -> bool {
-        Decoder::is_past_end(self)
     }
 }
 

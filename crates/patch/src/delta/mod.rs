@@ -1,6 +1,7 @@
 //! Codec 3: the delta between a range of a tar and what similar layers hold.
 
 mod bytes;
+mod contents;
 mod deflate;
 mod frame;
 mod full;

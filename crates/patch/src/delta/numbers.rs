@@ -1,111 +1,91 @@
-//! Whole numbers by adaptive bits: how long a number is, by a tree of chances, then its bits, the leading ones by
-//! chances too. What is small or usual becomes cheap, nothing is impossible.
+//! Whole numbers by symbols of adaptive frequencies: how long a number is, then its bits, the leading ones by frequencies
+//! too. What is small or usual becomes cheap, nothing is impossible.
 
-use super::mixer::{Chance, Scale};
-use cabac::Coder;
+use super::symbols::Frequencies;
+use cabac::{SYMBOLS, SymbolCoder};
 
-/// Bits below the leading one that have chances of their own.
-const MODELLED_BITS: u32 = 3;
-/// Chances learn from so many bits alike.
-const LIMIT: u32 = 60;
+/// Lengths that one symbol tells; what is longer takes a second one, and what is longer still six bits behind that.
+const LONG: usize = SYMBOLS - 1;
+/// Bits behind the first one that have frequencies.
+const LEADING_BITS: u32 = 4;
+/// Plain bits that the coder takes at once.
+const PLAIN_BITS: u32 = 16;
+/// Largest number.
+pub(super) const NUMBER_MAX: u64 = u64::MAX >> 1;
 
-/// Numbers of one kind, of up to 63 bits, in some contexts.
+/// Numbers of one kind in some contexts.
 pub(super) struct Numbers {
-    lengths: Vec<[Chance; 64]>,
-    leading: Vec<[[Chance; 1 << MODELLED_BITS]; 64]>,
-    scale: Scale,
+    /// How many bits stand behind the first one.
+    lengths: Vec<[Frequencies; 2]>,
+    /// The leading ones of these, by their length.
+    leading: Vec<[Frequencies; 64]>,
 }
 
 impl Numbers {
     pub(super) fn new(contexts: usize) -> Self {
-        Self {
-            lengths: vec![[Chance::EVEN; 64]; contexts],
-            leading: vec![[[Chance::EVEN; 1 << MODELLED_BITS]; 64]; contexts],
-            scale: Scale::get(),
-        }
+        Self { lengths: vec![[Frequencies::EVEN; 2]; contexts], leading: vec![[Frequencies::EVEN; 64]; contexts] }
     }
 
-    /// Codes `number`, below 2^63 - 1; when decoding it is not looked at.
-    pub(super) fn code<C: Coder>(&mut self, coder: &mut C, context: usize, number: u64) -> u64 {
-        let scale = self.scale;
-        let raised = number.min(i64::MAX as u64 - 1) + 1;
-        let given = raised.ilog2();
-        let lengths = &mut self.lengths[context];
-        let mut node = 1;
-        for bit in (0..6).rev() {
-            let chance = &mut lengths[node];
-            let found = coder.code(given >> bit & 1 == 1, chance.one());
-            chance.learn(found, LIMIT, scale);
-            node = node * 2 + usize::from(found);
+    /// Codes a number, at most [`NUMBER_MAX`]; when decoding it is not looked at.
+    #[inline]
+    pub(super) fn code<C: SymbolCoder>(&mut self, coder: &mut C, context: usize, number: u64) -> u64 {
+        let raised = number.min(NUMBER_MAX) + 1;
+        let length = self.length(coder, context, raised.ilog2() as usize);
+        let leading = (length as u32).min(LEADING_BITS);
+        let mut rest = length as u32 - leading;
+        let shown = raised >> rest & ((1 << leading) - 1);
+        // Below all others, so that a short number's few bits are the few symbols that are learned.
+        let found = if leading == 0 { 0 } else { self.leading[context][length].code(coder, shown as usize) as u64 };
+        let mut value = 1 << leading | found & ((1 << leading) - 1);
+        while rest > 0 {
+            let count = rest.min(PLAIN_BITS);
+            rest -= count;
+            value = value << count | coder.bits(raised >> rest & ((1 << count) - 1), count);
         }
-        let length = (node - 64) as u32;
-        let leading = &mut self.leading[context][length as usize];
-        let mut value = 1u64;
-        let mut node = 1;
-        for bit in (0..length).rev() {
-            let given = raised >> bit & 1 == 1;
-            let found = if node < 1 << MODELLED_BITS {
-                let chance = &mut leading[node];
-                let found = coder.code(given, chance.one());
-                chance.learn(found, LIMIT, scale);
-                node = node * 2 + usize::from(found);
-                found
-            } else {
-                coder.code(given, 1 << 15)
-            };
-            value = value << 1 | u64::from(found);
-        }
-        value - 1
-    }
-}
-
-/// A small set of symbols, fewer than 8, in some contexts.
-pub(super) struct Symbols {
-    chances: Vec<[Chance; 8]>,
-    scale: Scale,
-}
-
-impl Symbols {
-    pub(super) fn new(contexts: usize) -> Self {
-        Self { chances: vec![[Chance::EVEN; 8]; contexts], scale: Scale::get() }
+        (value - 1).min(NUMBER_MAX)
     }
 
-    /// Codes a symbol of three bits; when decoding it is not looked at.
-    pub(super) fn code<C: Coder>(&mut self, coder: &mut C, context: usize, symbol: u8) -> u8 {
-        let chances = &mut self.chances[context];
-        let mut node = 1;
-        for bit in (0..3).rev() {
-            let chance = &mut chances[node];
-            let found = coder.code(symbol >> bit & 1 == 1, chance.one());
-            chance.learn(found, LIMIT, self.scale);
-            node = node * 2 + usize::from(found);
+    /// Codes a length, below 64.
+    #[inline]
+    fn length<C: SymbolCoder>(&mut self, coder: &mut C, context: usize, given: usize) -> usize {
+        let [short, long] = &mut self.lengths[context];
+        let mut length = short.code(coder, given.min(LONG));
+        if length == LONG {
+            length += long.code(coder, given.saturating_sub(LONG).min(LONG));
         }
-        (node - 8) as u8
+        if length == 2 * LONG { coder.bits(given as u64, 6) as usize } else { length }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cabac::{Decoder, Encoder};
+    use cabac::{AnsDecoder, AnsEncoder, Coder};
 
     #[test]
-    fn numbers_and_symbols_come_back() {
-        let list: Vec<u64> = (0..63).flat_map(|bits| [(1u64 << bits) - 1, 1 << bits, (1 << bits) + 5]).collect();
-        let list: Vec<u64> = list.into_iter().filter(|&number| number < i64::MAX as u64 - 1).collect();
-        let mut encoder = Encoder::new();
-        let (mut numbers, mut symbols) = (Numbers::new(2), Symbols::new(1));
+    fn numbers_come_back() {
+        let list: Vec<u64> = (0..64).flat_map(|bits| [(1u64 << bits) - 1, 1 << bits, (1 << bits) + 5]).collect();
+        let mut encoder = AnsEncoder::new();
+        let mut numbers = Numbers::new(2);
         for (index, &number) in list.iter().enumerate() {
             numbers.code(&mut encoder, index % 2, number);
-            symbols.code(&mut encoder, 0, (number % 8) as u8);
         }
-        let bytes = encoder.finish();
-        let mut decoder = Decoder::new(&bytes);
-        let (mut numbers, mut symbols) = (Numbers::new(2), Symbols::new(1));
+        let coded = encoder.finish();
+        let mut decoder = AnsDecoder::new(&coded);
+        let mut numbers = Numbers::new(2);
         for (index, &number) in list.iter().enumerate() {
-            assert_eq!(numbers.code(&mut decoder, index % 2, 0), number);
-            assert_eq!(symbols.code(&mut decoder, 0, 0), (number % 8) as u8);
+            assert_eq!(numbers.code(&mut decoder, index % 2, 0), number.min(NUMBER_MAX));
         }
         assert!(decoder.is_at_end());
+    }
+
+    #[test]
+    fn bytes_that_nobody_wrote_are_numbers_too() {
+        let bytes: Vec<u8> = (0..4000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let mut decoder = AnsDecoder::new(&bytes);
+        let mut numbers = Numbers::new(1);
+        while !decoder.is_past_end() {
+            assert!(numbers.code(&mut decoder, 0, 0) <= NUMBER_MAX);
+        }
     }
 }

@@ -1,24 +1,23 @@
-//! A frame's payload: its program, then the contents in the program's order, coded by one arithmetic coder; in the light
-//! tier, new bytes in a zstd frame of their own; raw bytes last.
+//! A frame's payload: its program, then the contents in the program's order; in the light tier, new bytes in a zstd frame
+//! of their own; raw bytes last.
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
-//! | tier | 1 | 0 is light, 1 is full |
-//! | number | 1 to 10 | length of the coded part |
+//! | tier | 1 | 2 is light, 3 is full |
+//! | numbers | 2 to 20 | lengths of the program and of the contents, as coded |
 //! | numbers | | light: length of the zstd frame, and of its content |
-//! | coded part | | program and contents |
+//! | program | | by symbols |
+//! | contents | | light: by symbols, full: bit by bit |
 //! | zstd frame | | light: new bytes, if there are any |
 //! | raw bytes | | the rest |
-
-use cabac::Decoder;
 
 use crate::codec::CodecError;
 use crate::varint;
 
-use super::program::{self, Program, Step};
+use super::program::{self, Step};
 
-pub(super) const TIER_LIGHT: u8 = 0;
-pub(super) const TIER_FULL: u8 = 1;
+pub(super) const TIER_LIGHT: u8 = 2;
+pub(super) const TIER_FULL: u8 = 3;
 
 /// Deflating a byte of content again takes as long as decoding so many bytes.
 pub(crate) const DEFLATE_WORK: u64 = 6;
@@ -26,7 +25,8 @@ pub(crate) const DEFLATE_WORK: u64 = 6;
 /// Where everything stands in a payload.
 pub(super) struct Parts<'a> {
     pub is_full: bool,
-    pub coded: &'a [u8],
+    pub program: &'a [u8],
+    pub contents: &'a [u8],
     pub compressed: &'a [u8],
     /// How many new bytes `compressed` says it has.
     pub new_bytes: u64,
@@ -43,11 +43,12 @@ impl<'a> Parts<'a> {
         }
         let is_full = tier == TIER_FULL;
         let mut number = || varint::get(&mut rest).ok_or("a length that is cut off");
-        let coded_bytes = number()?;
+        let (program_bytes, contents_bytes) = (number()?, number()?);
         let (compressed_bytes, new_bytes) = if is_full { (0, 0) } else { (number()?, number()?) };
-        let coded = take(&mut rest, coded_bytes)?;
+        let program = take(&mut rest, program_bytes)?;
+        let contents = take(&mut rest, contents_bytes)?;
         let compressed = take(&mut rest, compressed_bytes)?;
-        Ok(Self { is_full, coded, compressed, new_bytes, raw: rest })
+        Ok(Self { is_full, program, contents, compressed, new_bytes, raw: rest })
     }
 }
 
@@ -66,10 +67,7 @@ pub(crate) fn is_full(payload: &[u8]) -> bool {
 
 /// How long decoding a payload takes, about, in bytes of content that is decoded; 0 if it cannot be.
 pub(crate) fn work(payload: &[u8]) -> u64 {
-    let program = Parts::of(payload).and_then(|parts| {
-        let program = program::code(&mut Decoder::new(parts.coded), &Program::default());
-        program.map_err(CodecError::Damaged)
-    });
+    let program = Parts::of(payload).and_then(|parts| program::decode(parts.program).map_err(CodecError::Damaged));
     let steps = program.map_or(Vec::new(), |program| program.steps);
     let of_step = |step: &Step| match step {
         Step::Copy { .. } => 0,

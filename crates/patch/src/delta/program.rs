@@ -8,8 +8,9 @@
 
 use crate::varint::{fold, unfold};
 
-use super::numbers::{Numbers, Symbols};
-use cabac::Coder;
+use super::numbers::Numbers;
+use super::symbols::Frequencies;
+use cabac::{AnsDecoder, AnsEncoder, SymbolCoder};
 
 /// One step. Lengths are of the target, at least 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Step {
         }
     }
 
-    fn kind(&self) -> u8 {
+    fn kind(&self) -> usize {
         match self {
             Self::Copy { .. } => 0,
             Self::Match { .. } => 1,
@@ -99,9 +100,9 @@ impl Step {
 
 /// Codes programs.
 struct Programs {
-    kinds: Symbols,
+    kinds: Vec<Frequencies>,
     lengths: Numbers,
-    ways: Symbols,
+    ways: Vec<Frequencies>,
     jumps: Numbers,
     rest: Numbers,
     corrections: Numbers,
@@ -113,20 +114,37 @@ struct Programs {
 }
 
 /// Ways to tell where a source range begins.
-const AT_SOURCE_END: u8 = 0;
-const ON_DIAGONAL: u8 = 1;
-const JUMP_BLOCKS: u8 = ON_DIAGONAL + DIAGONALS as u8;
-const JUMP_BYTES: u8 = JUMP_BLOCKS + 1;
+const AT_SOURCE_END: usize = 0;
+const ON_DIAGONAL: usize = 1;
+const JUMP_BLOCKS: usize = ON_DIAGONAL + DIAGONALS;
+const JUMP_BYTES: usize = JUMP_BLOCKS + 1;
 
-/// Codes a program; when decoding, `given` is empty.
+/// Encodes a program.
 ///
 /// # Errors
-/// What cannot be, when decoding.
-pub(super) fn code<C: Coder>(coder: &mut C, given: &Program) -> Result<Program, &'static str> {
+/// More steps or sources than allowed.
+pub(super) fn encode(program: &Program) -> Result<Vec<u8>, &'static str> {
+    let mut coder = AnsEncoder::new();
+    code(&mut coder, program)?;
+    Ok(coder.finish())
+}
+
+/// Decodes what [`encode`] made.
+///
+/// # Errors
+/// What cannot be.
+pub(super) fn decode(bytes: &[u8]) -> Result<Program, &'static str> {
+    let mut coder = AnsDecoder::new(bytes);
+    let program = code(&mut coder, &Program::default())?;
+    if coder.is_at_end() { Ok(program) } else { Err("a program that is cut off, or goes on") }
+}
+
+/// Codes a program; when decoding, `given` is empty.
+pub(super) fn code<C: SymbolCoder>(coder: &mut C, given: &Program) -> Result<Program, &'static str> {
     let mut programs = Programs {
-        kinds: Symbols::new(64),
+        kinds: vec![Frequencies::EVEN; 64],
         lengths: Numbers::new(8),
-        ways: Symbols::new(64),
+        ways: vec![Frequencies::EVEN; 64],
         jumps: Numbers::new(2),
         rest: Numbers::new(5),
         corrections: Numbers::new(1),
@@ -162,9 +180,9 @@ pub(super) fn code<C: Coder>(coder: &mut C, given: &Program) -> Result<Program, 
 }
 
 impl Programs {
-    fn step<C: Coder>(&mut self, coder: &mut C, given: Option<&Step>) -> Result<Step, &'static str> {
-        let kind = self.kinds.code(coder, self.kinds_before, given.map_or(0, Step::kind));
-        self.kinds_before = (self.kinds_before << 3 | usize::from(kind)) & 63;
+    fn step<C: SymbolCoder>(&mut self, coder: &mut C, given: Option<&Step>) -> Result<Step, &'static str> {
+        let kind = self.kinds[self.kinds_before].code(coder, given.map_or(0, Step::kind));
+        self.kinds_before = (self.kinds_before << 3 | kind) & 63;
         let from = given.and_then(Step::from).unwrap_or(0);
         let bytes = given.map_or(1, Step::bytes);
         let step = match kind {
@@ -195,29 +213,29 @@ impl Programs {
         Ok(step)
     }
 
-    fn length<C: Coder>(&mut self, coder: &mut C, kind: usize, bytes: u64) -> u64 {
+    fn length<C: SymbolCoder>(&mut self, coder: &mut C, kind: usize, bytes: u64) -> u64 {
         self.lengths.code(coder, kind, bytes.saturating_sub(1)) + 1
     }
 
     /// An address: where the last source range ended, on one of the last diagonals, or a jump from there.
-    fn address<C: Coder>(&mut self, coder: &mut C, from: u64, bytes: u64) -> u64 {
+    fn address<C: SymbolCoder>(&mut self, coder: &mut C, from: u64, bytes: u64) -> u64 {
         let diagonal = from.wrapping_sub(self.place);
         let jump = from.wrapping_sub(self.source_end) as i64;
         let known = self.diagonals.iter().position(|&known| known == diagonal);
         let given = match known {
             _ if jump == 0 => AT_SOURCE_END,
-            Some(index) => ON_DIAGONAL + index as u8,
+            Some(index) => ON_DIAGONAL + index,
             None if jump % HEADER_BYTES as i64 == 0 => JUMP_BLOCKS,
             None => JUMP_BYTES,
         };
-        let way = self.ways.code(coder, self.kinds_before, given);
+        let way = self.ways[self.kinds_before].code(coder, given);
         let from = match way {
             AT_SOURCE_END => self.source_end,
             JUMP_BLOCKS => {
                 let blocks = unfold(self.jumps.code(coder, 0, fold(jump / HEADER_BYTES as i64)));
                 self.source_end.wrapping_add_signed(blocks.wrapping_mul(HEADER_BYTES as i64))
             }
-            index if index < JUMP_BLOCKS => self.diagonals[usize::from(index - ON_DIAGONAL)].wrapping_add(self.place),
+            index if index < JUMP_BLOCKS => self.diagonals[index - ON_DIAGONAL].wrapping_add(self.place),
             _ => self.source_end.wrapping_add_signed(unfold(self.jumps.code(coder, 1, fold(jump)))),
         };
         let diagonal = from.wrapping_sub(self.place);
@@ -228,7 +246,7 @@ impl Programs {
         from
     }
 
-    fn corrections<C: Coder>(&mut self, coder: &mut C, given: &[u8]) -> Result<Vec<u8>, &'static str> {
+    fn corrections<C: SymbolCoder>(&mut self, coder: &mut C, given: &[u8]) -> Result<Vec<u8>, &'static str> {
         let count = self.lengths.code(coder, 5, given.len() as u64);
         if count > CORRECTIONS_BYTES_MAX {
             return Err("longer corrections than allowed");

@@ -28,7 +28,7 @@ pub(super) enum CopyFrom {
 
 /// The address space of a frame.
 pub(super) struct Sources<'a> {
-    bases: Vec<BaseCache<'a>>,
+    bases: BaseCache<'a>,
     /// Where each base begins, then where the target does, and what follows it.
     starts: Vec<u64>,
     inflated: Vec<Vec<u8>>,
@@ -56,8 +56,7 @@ impl<'a> Sources<'a> {
             end = next.filter(|&end| end < 1 << 62).ok_or(OUTSIDE)?;
             starts.push(end);
         }
-        let bases = bases.iter().map(|base| BaseCache::new(*base)).collect();
-        Ok(Self { bases, starts, inflated: Vec::new(), inflated_starts: vec![end] })
+        Ok(Self { bases: BaseCache::new(bases), starts, inflated: Vec::new(), inflated_starts: vec![end] })
     }
 
     /// Inflates streams of the bases, in their order.
@@ -101,8 +100,10 @@ impl<'a> Sources<'a> {
     /// As [`Self::read`].
     pub(super) fn window(&mut self, from: u64, bytes: usize, window: &mut Vec<u8>) -> Result<(), CodecError> {
         let (before, behind) = (MARGIN_BEFORE, MARGIN_BEHIND);
-        window.clear();
         window.resize(before + bytes + behind, 0);
+        // What is not read over: margins that the source does not have.
+        window[..before].fill(0);
+        window[before + bytes..].fill(0);
         match self.place(from, bytes as u64)? {
             Place::Base { index, offset, left, behind: more } => {
                 let front = left.min(before as u64) as usize;
@@ -148,7 +149,7 @@ impl<'a> Sources<'a> {
         let offset = from - starts[index];
         Ok(if inflated {
             Place::Inflated { index, offset: offset as usize }
-        } else if index == self.bases.len() {
+        } else if index == self.bases.bases() {
             Place::Target { offset }
         } else {
             Place::Base { index, offset, left: offset, behind: source_end - end }
@@ -156,8 +157,8 @@ impl<'a> Sources<'a> {
     }
 }
 
-fn read_base(bases: &mut [BaseCache<'_>], base: usize, offset: u64, buffer: &mut [u8]) -> Result<(), CodecError> {
-    bases[base].read(buffer, offset).map_err(|(offset, source)| CodecError::Base { base, offset, source })
+fn read_base(bases: &mut BaseCache<'_>, base: usize, offset: u64, buffer: &mut [u8]) -> Result<(), CodecError> {
+    bases.read(base, buffer, offset).map_err(|(offset, source)| CodecError::Base { base, offset, source })
 }
 
 /// The content of a deflate stream, if it is exactly `plain_bytes` long. Bytes behind the stream do not matter.

@@ -1,17 +1,32 @@
-//! Symbols of four bits by adaptive frequencies, and bytes and numbers made of them: quicker than bit by bit.
+//! Symbols of four bits by adaptive frequencies, and bytes made of them: quicker than bit by bit.
 //!
 //! Source: F. Giesen, "Models for adaptive arithmetic coding" (2015): cumulative frequencies that all move towards those of
 //! a symbol that came for sure.
 
-use cabac::{Coder, SYMBOLS, Starts};
+use cabac::{SYMBOLS, Starts, SymbolCoder};
 
 /// How far frequencies move at each update, as a shift: far at first, then less.
 const RATES: [u16; 24] = [1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5];
 /// Of the least share that a symbol keeps, and of all shares.
-const SHARES: u16 = 1 << 15;
+const SHARES: i16 = i16::MAX;
 
-/// Frequencies of one context: where each symbol's share begins. The first begins at 0, and how many symbols were learned
-/// stands in its place, so that a context is half a line of cache.
+/// Where all shares would begin if a symbol came for sure; each of the others keeps a share of 1.
+const AIMS: [Starts; SYMBOLS] = {
+    let mut aims = [[0; SYMBOLS]; SYMBOLS];
+    let mut symbol = 0;
+    while symbol < SYMBOLS {
+        let mut other = 0;
+        while other < SYMBOLS {
+            aims[symbol][other] = other as i16 + if other > symbol { SHARES - SYMBOLS as i16 + 1 } else { 0 };
+            other += 1;
+        }
+        symbol += 1;
+    }
+    aims
+};
+
+/// Frequencies of one context: where each symbol's share begins. The first begins at 0; how many symbols were learned stands
+/// in its place, below 0, so that a context is half a line of cache.
 #[derive(Clone, Copy)]
 #[repr(align(32))]
 pub(super) struct Frequencies(Starts);
@@ -22,7 +37,7 @@ impl Frequencies {
         let mut starts = [0; SYMBOLS];
         let mut symbol = 1;
         while symbol < SYMBOLS {
-            starts[symbol] = symbol as u16 * (SHARES / SYMBOLS as u16);
+            starts[symbol] = symbol as i16 * (SHARES / SYMBOLS as i16 + 1);
             symbol += 1;
         }
         Self(starts)
@@ -30,7 +45,7 @@ impl Frequencies {
 
     /// Codes a symbol below 16; when decoding it is not looked at.
     #[inline]
-    pub(super) fn code<C: Coder>(&mut self, coder: &mut C, symbol: usize) -> usize {
+    pub(super) fn code<C: SymbolCoder>(&mut self, coder: &mut C, symbol: usize) -> usize {
         let found = coder.symbol(symbol, &self.0);
         self.learn(found);
         found
@@ -38,16 +53,19 @@ impl Frequencies {
 
     #[inline]
     fn learn(&mut self, symbol: usize) {
-        let count = usize::from(self.0[0]);
+        let count = self.learned();
         let rate = RATES[count];
-        // All are below 2^15: nothing wraps, and without checks it is done many at once.
-        for (index, start) in self.0.iter_mut().enumerate() {
-            // Each symbol keeps a share of 1.
-            let aim = index as i16 + if index as i16 > symbol as i16 { (SHARES - SYMBOLS as u16) as i16 } else { 0 };
-            let apart = aim.wrapping_sub(*start as i16);
-            *start = start.wrapping_add_signed(apart >> rate);
+        // Nothing wraps, and without checks it is done many at once.
+        for (start, aim) in self.0.iter_mut().zip(AIMS[symbol]) {
+            *start = start.wrapping_add(aim.wrapping_sub(*start) >> rate);
         }
-        self.0[0] = (count + 1).min(RATES.len() - 1) as u16;
+        self.0[0] = -((count + 1).min(RATES.len() - 1) as i16);
+    }
+
+    /// How many symbols were learned, below the number of [`RATES`].
+    #[inline]
+    fn learned(&self) -> usize {
+        usize::from(self.0[0].unsigned_abs())
     }
 }
 
@@ -68,14 +86,14 @@ const SHARE_OF_THE_WEAKER: [[i16; RATES.len()]; RATES.len()] = {
 
 /// Codes a symbol by two contexts, which weigh the more the more they have learned.
 #[inline]
-fn code_by_two<C: Coder>(coder: &mut C, symbol: usize, one: &mut Frequencies, other: &mut Frequencies) -> usize {
-    let (weak, strong) = if one.0[0] < other.0[0] { (&*one, &*other) } else { (&*other, &*one) };
+fn code_by_two<C: SymbolCoder>(coder: &mut C, symbol: usize, one: &mut Frequencies, other: &mut Frequencies) -> usize {
+    let (weak, strong) = if one.0[0] > other.0[0] { (&*one, &*other) } else { (&*other, &*one) };
     // At most 1/2, in 1/65536.
-    let share = SHARE_OF_THE_WEAKER[usize::from(weak.0[0])][usize::from(strong.0[0])];
+    let share = SHARE_OF_THE_WEAKER[weak.learned()][strong.learned()];
     let mut starts = strong.0;
     for (start, &other) in starts.iter_mut().zip(&weak.0) {
-        let apart = (other as i16).wrapping_sub(*start as i16);
-        *start = start.wrapping_add_signed((i32::from(apart).wrapping_mul(i32::from(share)) >> 16) as i16);
+        let apart = other.wrapping_sub(*start);
+        *start = start.wrapping_add((i32::from(apart).wrapping_mul(i32::from(share)) >> 16) as i16);
     }
     let found = coder.symbol(symbol, &starts);
     one.learn(found);
@@ -97,7 +115,7 @@ impl ByteModel {
 
     /// Codes a byte; when decoding it is not looked at.
     #[inline]
-    pub(super) fn code<C: Coder>(&mut self, coder: &mut C, contexts: [u8; 2], byte: u8) -> u8 {
+    pub(super) fn code<C: SymbolCoder>(&mut self, coder: &mut C, contexts: [u8; 2], byte: u8) -> u8 {
         let [first, second] = contexts.map(usize::from);
         let [one, other] = &mut self.high;
         let high = code_by_two(coder, usize::from(byte >> 4), &mut one[first], &mut other[second]);
@@ -108,75 +126,28 @@ impl ByteModel {
     }
 }
 
-/// Numbers below 2^30 in some contexts, small ones cheapest.
-pub(super) struct ShortNumbers {
-    /// How long the number is, in bits; [`LONG`] and more by a second symbol.
-    lengths: Vec<[Frequencies; 2]>,
-    /// The bits behind the leading one, four of them at most.
-    leading: Vec<[Frequencies; 30]>,
-}
-
-const LONG: usize = SYMBOLS - 1;
-const LEADING_BITS: u32 = 4;
-/// Largest number.
-pub(super) const SHORT_NUMBER_MAX: u64 = (1 << 30) - 2;
-
-impl ShortNumbers {
-    pub(super) fn new(contexts: usize) -> Self {
-        Self { lengths: vec![[Frequencies::EVEN; 2]; contexts], leading: vec![[Frequencies::EVEN; 30]; contexts] }
-    }
-
-    /// Codes a number, at most [`SHORT_NUMBER_MAX`]; when decoding it is not looked at.
-    #[inline]
-    pub(super) fn code<C: Coder>(&mut self, coder: &mut C, context: usize, number: u64) -> u64 {
-        let raised = number.min(SHORT_NUMBER_MAX) + 1;
-        let given = raised.ilog2() as usize;
-        let [short, long] = &mut self.lengths[context];
-        let mut length = short.code(coder, given.min(LONG));
-        if length == LONG {
-            length = (LONG + long.code(coder, given.saturating_sub(LONG))).min(29);
-        }
-        let bits = length as u32;
-        let leading = bits.min(LEADING_BITS);
-        let mut rest = bits - leading;
-        let shown = raised >> rest & ((1 << leading) - 1);
-        // Below all others, so that a short number's few bits are the few symbols that are learned.
-        let found = if leading == 0 { 0 } else { self.leading[context][length].code(coder, shown as usize) as u64 };
-        let mut value = 1 << leading | found & ((1 << leading) - 1);
-        while rest > 0 {
-            let count = rest.min(16);
-            rest -= count;
-            value = value << count | coder.bits(raised >> rest & ((1 << count) - 1), count);
-        }
-        value - 1
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cabac::{Decoder, Encoder};
+    use cabac::{AnsDecoder, AnsEncoder};
 
     #[test]
-    fn numbers_bytes_and_symbols_come_back() {
-        let list: Vec<u64> = (0..30)
-            .flat_map(|bits| [(1u64 << bits) - 1, 1 << bits, (1 << bits) + 5].map(|n| n.min(SHORT_NUMBER_MAX)))
-            .collect();
-        let mut encoder = Encoder::new();
-        let (mut numbers, mut bytes, mut symbols) = (ShortNumbers::new(2), ByteModel::new(), Frequencies::EVEN);
-        for (index, &number) in list.iter().enumerate() {
-            numbers.code(&mut encoder, index % 2, number);
-            bytes.code(&mut encoder, [number as u8, index as u8], (number >> 3) as u8);
-            symbols.code(&mut encoder, (number % 16) as usize);
+    fn bytes_and_symbols_come_back() {
+        let list: Vec<u32> = (0..3000u32).map(|n| n.wrapping_mul(2_654_435_761) >> (n % 30)).collect();
+        fn run<C: SymbolCoder>(coder: &mut C, list: &[u32]) {
+            let (mut bytes, mut symbols) = (ByteModel::new(), Frequencies::EVEN);
+            for (index, &number) in list.iter().enumerate() {
+                let given = if C::ENCODES { number } else { 0 };
+                let contexts = [number as u8 & 7, index as u8];
+                assert_eq!(bytes.code(coder, contexts, (given >> 3) as u8), (number >> 3) as u8);
+                assert_eq!(symbols.code(coder, (given % 16) as usize), (number % 16) as usize);
+            }
         }
+        let mut encoder = AnsEncoder::new();
+        run(&mut encoder, &list);
         let coded = encoder.finish();
-        let mut decoder = Decoder::new(&coded);
-        let (mut numbers, mut bytes, mut symbols) = (ShortNumbers::new(2), ByteModel::new(), Frequencies::EVEN);
-        for (index, &number) in list.iter().enumerate() {
-            assert_eq!(numbers.code(&mut decoder, index % 2, 0), number);
-            assert_eq!(bytes.code(&mut decoder, [number as u8, index as u8], 0), (number >> 3) as u8);
-            assert_eq!(symbols.code(&mut decoder, 0), (number % 16) as usize);
-        }
+        let mut decoder = AnsDecoder::new(&coded);
+        run(&mut decoder, &list);
         assert!(decoder.is_at_end());
     }
 
@@ -186,7 +157,7 @@ mod tests {
         for n in 0..100_000usize {
             frequencies.learn(if n < 50_000 { 0 } else { n * n % 7 * (n / 1000 % 3) });
             assert!(frequencies.0[1] > 0 && frequencies.0[1..].is_sorted_by(|a, b| a < b), "after {n}");
-            assert!(frequencies.0[15] < SHARES);
+            assert!(frequencies.0[15] > 0 && frequencies.0[0] <= 0);
         }
     }
 }

@@ -45,7 +45,7 @@ pub fn decode_vcdiff(
     limits: Limits,
 ) -> Result<Bytes, VcdiffError> {
     let mut file = FileReader::open(input, limits)?;
-    let mut base = BaseCache::new(base);
+    let mut base = BaseCache::new(&[base]);
     let mut history = Some(Vec::new());
     let mut written = 0u64;
     while let Some(window) = file.next_window()? {
@@ -82,7 +82,7 @@ fn apply(
     history: Option<&[u8]>,
 ) -> Result<Vec<u8>, VcdiffError> {
     let history = match (window.origin, history) {
-        (Origin::Base { offset, bytes }, _) if offset + bytes > base.bytes() => {
+        (Origin::Base { offset, bytes }, _) if offset + bytes > base.bytes(0) => {
             return Err(file.damaged("a source range past the base's end; is this the right base?"));
         }
         (Origin::Target { offset, bytes }, Some(history)) => history
@@ -135,7 +135,7 @@ fn copy(
         let at = target.len();
         target.resize(at + from_origin as usize, 0);
         match origin {
-            Origin::Base { offset, .. } => base.read(&mut target[at..], offset + address)?,
+            Origin::Base { offset, .. } => base.read(0, &mut target[at..], offset + address)?,
             _ => target[at..].copy_from_slice(&history[address as usize..][..from_origin as usize]),
         }
     }

@@ -1,0 +1,166 @@
+//! `lighter patch create`: a patch of a target from its bases, at an effort that is given or worked out.
+
+use std::fs::File;
+use std::io::sink;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use lighter_engine::{Effort, EffortChoice, Pace, Undertaking};
+use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
+use lighter_node::FileBase;
+use lighter_node::config::{Rate, to_patch};
+use lighter_patch::{Blame, Method, ReadAt, Settings, Source};
+use lighter_similarity::predict;
+use lighter_types::{Bytes, BytesPerSecond};
+
+use super::{Layer, write_whole};
+use crate::args::{PatchCreate, PatchEffort};
+use crate::exit::{Code, Failure};
+use crate::output::Output;
+use crate::progress::{Progress, duration};
+
+/// What `patch create` prints.
+#[derive(serde::Serialize)]
+struct Created {
+    patch: String,
+    target: String,
+    target_bytes: u64,
+    bases: Vec<String>,
+    patch_bytes: u64,
+    effort: &'static str,
+    predicted_bytes: Option<u64>,
+    took_ms: u64,
+}
+
+pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
+    let started = Instant::now();
+    let memory_bytes_max = args.memory.parse().map_err(|error| Failure::from_error(Code::Usage, &error))?;
+    let mut progress = Progress::new(output);
+    let (layers, effort, predicted) = match (link(args)?, args.effort) {
+        (Some(link), _) => {
+            let (layers, scans) = scan_all(args, &mut progress)?;
+            let (effort, predicted) = link.choose(&scans);
+            output.say(format!("effort {}: {predicted} predicted at the default effort", name_of(effort)));
+            (layers, Some(effort), Some(predicted.0))
+        }
+        (None, _) if args.vcdiff => (open_all(args)?, None, None),
+        (None, effort) => (open_all(args)?, Some(always(effort)), None),
+    };
+    let method = effort.map_or(Method::Vcdiff, |effort| Method::Delta(to_patch(effort)));
+    let settings = Settings { method, memory_bytes_max, threads: args.threads };
+    let (target, bases) = layers.split_first().ok_or_else(|| Failure::new(Code::Usage, "there is no target"))?;
+    let sources: Vec<Source<'_>> = bases.iter().map(Layer::source).collect();
+    let bar = Mutex::new(progress);
+    let report = |done: Bytes| {
+        if let Ok(mut bar) = bar.try_lock() {
+            bar.set("encoding", done.0, target.file.len().0, "");
+        }
+        ControlFlow::Continue(())
+    };
+    let patch = lighter_patch::encode(&target.source(), &sources, &settings, &report).map_err(|error| {
+        let code = if error.blame() == Blame::Caller { Code::Usage } else { Code::Machine };
+        Failure::from_error(code, &error)
+    })?;
+    let out = &args.out;
+    write_whole(out, |file| patch.write_to(file).map_err(|error| Failure::file("write", out, &error)))?;
+    let created = Created {
+        patch: patch.id().to_string(),
+        target: target.diff_id.to_string(),
+        target_bytes: target.file.len().0,
+        bases: patch.header.bases().iter().map(|base| base.diff_id.to_string()).collect(),
+        patch_bytes: patch.bytes().0,
+        effort: effort.map_or("vcdiff", name_of),
+        predicted_bytes: predicted,
+        took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    };
+    output.value(&created, |created| {
+        let share = 100.0 * created.patch_bytes as f64 / created.target_bytes.max(1) as f64;
+        format!(
+            "{}\n{} for {} of target ({share:.2} %), {}",
+            created.patch,
+            Bytes(created.patch_bytes),
+            Bytes(created.target_bytes),
+            duration(created.took_ms)
+        )
+    })
+}
+
+/// What `--effort auto` is worked out from.
+struct Link {
+    rate: BytesPerSecond,
+    receivers: u64,
+}
+
+/// The link, if the effort is to be worked out.
+fn link(args: &PatchCreate) -> Result<Option<Link>, Failure> {
+    let Some(rate) = &args.rate else { return Ok(None) };
+    if args.effort != PatchEffort::Auto {
+        return Err(
+            Failure::new(Code::Usage, "--rate says nothing without --effort auto").hint("leave out one of them")
+        );
+    }
+    let rate: Rate = rate.parse().map_err(|error| Failure::from_error(Code::Usage, &error))?;
+    // Over a link without a limit nothing is waited for but making and applying.
+    let rate = rate.0.unwrap_or(BytesPerSecond(u64::MAX));
+    Ok(Some(Link { rate, receivers: args.receivers.unwrap_or(1) }))
+}
+
+impl Link {
+    /// The effort for the first of these layers out of the others, and the bytes of the patch at the default effort.
+    fn choose(&self, layers: &[TarScan]) -> (Effort, Bytes) {
+        let Some((target, bases)) = layers.split_first() else { return (Effort::Default, Bytes::ZERO) };
+        let bases: Vec<_> = bases.iter().map(|base| (&base.card, Some(&base.sketch))).collect();
+        let bytes = predict(&target.card, Some(&target.sketch), &bases).bytes;
+        let undertaking = Undertaking {
+            bytes,
+            tar_bytes: target.card.tar_bytes,
+            rate: self.rate,
+            receivers: self.receivers,
+            waiting: 0,
+        };
+        (EffortChoice::Auto.choose(&undertaking, Pace::default(), Effort::Fast), bytes)
+    }
+}
+
+fn always(effort: PatchEffort) -> Effort {
+    match effort {
+        PatchEffort::Fast => Effort::Fast,
+        // Without a rate there is no auto: the arguments demand one.
+        PatchEffort::Auto | PatchEffort::Default => Effort::Default,
+        PatchEffort::Max => Effort::Max,
+    }
+}
+
+fn name_of(effort: Effort) -> &'static str {
+    match effort {
+        Effort::Fast => "fast",
+        Effort::Default => "default",
+        Effort::Max => "max",
+    }
+}
+
+/// The target and the bases.
+fn paths(args: &PatchCreate) -> Vec<&Path> {
+    std::iter::once(args.target.as_path()).chain(args.base.iter().map(PathBuf::as_path)).collect()
+}
+
+fn open_all(args: &PatchCreate) -> Result<Vec<Layer>, Failure> {
+    Layer::open_all(&paths(args))
+}
+
+/// Opens all of them, and reads each for what predictions are made of.
+fn scan_all(args: &PatchCreate, progress: &mut Progress) -> Result<(Vec<Layer>, Vec<TarScan>), Failure> {
+    let scan = |path: &Path| {
+        let failed = |error| Failure::file("read", path, &error);
+        let mut file = File::open(path).map_err(failed)?;
+        let whole = file.metadata().map_err(failed)?.len();
+        let mut seen = |seen: ScanProgress| progress.set("reading", seen.tar_bytes.0, whole, "");
+        let scan = scan_tar(&path.display().to_string(), &mut file, &mut Hashed::new(sink()), &mut seen);
+        let scan = scan.map_err(|error| Failure::from_error(Code::Machine, &error))?;
+        Ok((Layer { diff_id: scan.card.diff_id, file: FileBase::new(file).map_err(failed)? }, scan))
+    };
+    let scanned: Result<Vec<_>, Failure> = paths(args).into_iter().map(scan).collect();
+    Ok(scanned?.into_iter().unzip())
+}
