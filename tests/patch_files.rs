@@ -134,7 +134,7 @@ fn an_effort_is_worked_out_for_a_link_and_its_receivers() {
     let bench = Bench::new();
     bench.put("base", &images::noise(1, 2 << 20));
     bench.put("target", &[images::noise(1, 1 << 20), images::noise(2, 300 << 10)].concat());
-    let mut effort = |rate: &str, receivers: &str| {
+    let effort = |rate: &str, receivers: &str| {
         let auto = ["--effort", "auto", "--rate", rate, "--receivers", receivers, "-o", "json"];
         let created = bench.create("target", &["base"], &auto).ok().json();
         let patch = bench.get("patch");
