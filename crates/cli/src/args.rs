@@ -189,13 +189,24 @@ pub enum PeerCommand {
 pub enum PatchCommand {
     /// Make a patch that turns the bases into the target.
     Create(PatchCreate),
+    /// List the files of layers, for a maker of patches who does not have these layers.
+    Have {
+        /// A layer. May be repeated.
+        #[arg(long, value_name = "FILE", required = true)]
+        base: Vec<PathBuf>,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Rebuild the target out of the bases and a patch, and check its sha256.
     Apply {
         #[arg(long, value_name = "FILE")]
         patch: PathBuf,
-        /// The patch's bases, in any order.
+        /// The patch's bases, in any order; with --have, also the layers that the list was made of.
         #[arg(long, value_name = "FILE")]
         base: Vec<PathBuf>,
+        /// The list that the patch was made with.
+        #[arg(long, value_name = "FILE")]
+        have: Option<PathBuf>,
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
@@ -234,6 +245,9 @@ pub struct PatchCreate {
     /// A file that the patch may read from. May be repeated, up to eight times.
     #[arg(long, value_name = "FILE")]
     pub base: Vec<PathBuf>,
+    /// A list of files that the receiver has, as `patch have` writes it: the patch leaves them out.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["vcdiff", "rate"])]
+    pub have: Option<PathBuf>,
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// How much time the patch is worth. `auto` takes the effort with which the last receiver is done soonest.

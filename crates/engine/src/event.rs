@@ -210,10 +210,13 @@ pub enum Effect {
         to: PeerId,
         request: Request,
     },
+    /// Get a patch and apply it. The files of the layers in `listed`, which the peer does not hold, are told it by a
+    /// have-list if that can be made; the request does not name the list yet.
     Fetch {
         fetch: FetchId,
         from: PeerId,
         request: PatchRequest,
+        listed: Vec<DiffId>,
     },
     Encode {
         encode: EncodeId,
@@ -299,6 +302,9 @@ pub enum FetchFailure {
     Lied(String),
     #[error("base {0} is damaged or gone on this machine")]
     BaseGone(DiffId),
+    /// Nobody lied: a file of the have-list has the hash of another.
+    #[error("the result is not the layer, with a have-list by which files may be taken for one another")]
+    Listed,
     #[error("{0}")]
     Local(String),
     #[error("it was stopped")]

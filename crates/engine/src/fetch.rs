@@ -301,6 +301,11 @@ impl Fetcher {
                 target.last_failure = Some(format!("{from} sent wrong bytes: {what}"));
                 context.cut_off(from, Offence::WrongBytes(what));
             }
+            FetchFailure::Listed => {
+                self.parts.remove(&id);
+                target.is_unlisted = true;
+                target.last_failure = Some(failure.to_string());
+            }
             FetchFailure::BaseGone(base) => {
                 self.parts.remove(&id);
                 target.damaged.push(base);
@@ -346,8 +351,9 @@ impl Fetcher {
         let part = self.parts.get(&id).filter(|part| plan.resumes(part));
         let resume = part.map(|part| Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
         let bases = target.offer(id, &plan, part, context);
-        let request = PatchRequest { target: id, bases, resume };
-        context.effects.push(Effect::Fetch { fetch, from: plan.peer, request });
+        let listed = target.listed(id, &plan, context);
+        let request = PatchRequest { target: id, bases, have: None, resume };
+        context.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
         let report = Report::Fetching {
             target: id,
             from: plan.peer,

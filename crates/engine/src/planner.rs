@@ -11,7 +11,7 @@ mod pool;
 
 use std::time::Duration;
 
-use lighter_similarity::{Prediction, predict, predict_with_bases, rank_bases};
+use lighter_similarity::{Prediction, choose_bases, predict, predict_with_bases, rank_bases};
 use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId};
 
 use crate::calibrations::{Calibrations, Rule};
@@ -187,6 +187,24 @@ pub fn offered_bases(target: &Card, plan: &Plan, own: &Holdings, damaged: &[Diff
         }
     }
     offered
+}
+
+/// Own layers whose files are worth telling the provider, which does not hold these layers: none, unless its patch is
+/// predicted to be less than half of what the plan's is, and a good deal smaller. The sketches say so; what the provider
+/// can copy are whole files alone, so that this is the most that a list brings.
+pub fn listed(target: &Card, plan: &Plan, view: View<'_>, damaged: &[DiffId]) -> Vec<DiffId> {
+    let Some(sketch) = view.sketches.get(target.diff_id) else { return Vec::new() };
+    let usable = view.own.cards().filter(|base| base.diff_id != target.diff_id && !damaged.contains(&base.diff_id));
+    let ranked = rank_bases(target, usable, Settings::SHORTLIST_MAX);
+    let pool: Vec<_> = ranked.iter().map(|ranked| (ranked.base, view.own.sketch(ranked.base.diff_id))).collect();
+    let chosen = choose_bases(target, Some(sketch), &pool, Settings::PATCH_BASES_MAX);
+    let bytes = chosen.prediction.bytes;
+    if bytes.times(2) > plan.bytes || plan.bytes - bytes < Settings::LISTED_SAVES_MIN {
+        return Vec::new();
+    }
+    let is_there = |base: &DiffId| view.directory.holders(*base).contains(&plan.peer);
+    let chosen = chosen.indices.into_iter().map(|index| pool[index].0.diff_id);
+    chosen.filter(|base| !plan.bases.contains(base) && !is_there(base)).collect()
 }
 
 fn distance(one: &Card, other: &Card) -> Option<u32> {

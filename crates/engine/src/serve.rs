@@ -213,8 +213,14 @@ impl Serve {
         let card = view.own.card(request.target).ok_or(Refusal::NotHeld)?;
         let resumed = request.resume.and_then(|resume| self.cache.get(&resume.patch));
         let resumed = resumed.filter(|patch| patch.target == request.target);
-        let usable = Usable::new(card, &request.bases, view.own);
-        let cached = self.cached(request.target, &request.bases, &usable);
+        let mut usable = Usable::new(card, &request.bases, view.own);
+        let mut offered = request.bases.clone();
+        // The base that a have-list stands for is at hand with the list.
+        if let Some(list) = request.have {
+            usable.bases.push(list);
+            offered.push(list);
+        }
+        let cached = self.cached(request.target, &offered, &usable);
         let better = cached.and_then(|cached| self.improvement(cached, from, card, &usable, view));
         let ready = resumed.or(cached.filter(|_| better.is_none())).cloned();
         let admitted = Stream { from, resume: request.resume, is_served: false };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lighter_types::{BytesPerSecond, SiteName};
+use lighter_types::{Bytes, BytesPerSecond, SiteName};
 use lighter_wire::Incarnation;
 
 use crate::effort::{Effort, EffortChoice};
@@ -103,6 +103,8 @@ impl Settings {
     pub const PATCH_BASES_MAX: usize = 4;
     /// Bases named in a request, those of the plan first: a provider may have a patch from any of them in its cache.
     pub const OFFERED_BASES_MAX: usize = lighter_wire::BASES_MAX;
+    /// A have-list is sent if it saves that much: it has some ten kilobytes itself.
+    pub const LISTED_SAVES_MIN: Bytes = Bytes(256 << 10);
     /// Own layers among which sketches choose, the best by TLSH, and different choices of them made for one plan: 1 ms
     /// each at most.
     pub const SHORTLIST_MAX: usize = 12;

@@ -3,6 +3,7 @@
 mod effects;
 mod faults;
 mod fleet;
+mod listed;
 mod pulls;
 mod site;
 mod sketches;

@@ -27,7 +27,7 @@ use crate::event::{Command, Event, Order};
 use crate::network::Behaviour;
 use crate::predictions;
 use crate::shared::Shared;
-use crate::transfer::{effort_of, serve};
+use crate::transfer::{effort_of, part_on_disk, serve};
 use network::Dialer;
 use pulls::{RunningPull, WaitingPlan};
 
@@ -137,7 +137,7 @@ impl Driver {
             self.step(Input::PatchHeld(held));
         }
         for partial in store.partial_patches() {
-            if let Some(part) = effects::part_on_disk(&store, &partial) {
+            if let Some(part) = part_on_disk(&store, &partial) {
                 self.step(Input::PartHeld { target: partial.key.target, part });
             }
         }

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::event::Event;
 use crate::identity::Identity;
 use crate::traffic::Accountant;
+use crate::transfer::Lists;
 
 /// One for each node; every task has an `Arc` of it.
 pub struct Shared {
@@ -22,6 +23,7 @@ pub struct Shared {
     pub identity: Identity,
     pub store: Store,
     pub accountant: Accountant,
+    pub lists: Lists,
     /// Into the task that owns the engine.
     pub events: mpsc::Sender<Event>,
     pub started: Instant,

@@ -8,6 +8,8 @@ mod apply;
 mod damage;
 mod encode;
 mod fetch;
+mod lists;
+mod part;
 mod serve;
 
 use std::io;
@@ -18,6 +20,8 @@ use lighter_wire::Message;
 
 pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::{FetchJob, fetch};
+pub use lists::Lists;
+pub use part::part_on_disk;
 pub use serve::serve;
 
 /// Opening a stream, and the request that comes first on it.

@@ -19,6 +19,22 @@ pub trait ReadAt: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == Bytes::ZERO
     }
+
+    /// The files that it is made of, in order, where it is no tar to be cut into files and what stands between them is not
+    /// to be read; `None` for what is whole.
+    fn files(&self) -> Option<&[File]> {
+        None
+    }
+}
+
+/// A file that is part of something larger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Path in a layer, as in a tar.
+    pub path: Vec<u8>,
+    /// Where it begins: a multiple of 512. Up to the next such multiple behind it stand zeros.
+    pub at: u64,
+    pub bytes: u64,
 }
 
 impl ReadAt for [u8] {
@@ -53,5 +69,9 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buf, offset)
+    }
+
+    fn files(&self) -> Option<&[File]> {
+        (**self).files()
     }
 }

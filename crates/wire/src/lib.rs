@@ -23,7 +23,7 @@ pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// Request-response protocol of [`Request`] and [`Answer`].
 pub const ASK_PROTOCOL: &str = "/lighter/ask/3";
 /// Stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
-pub const PATCH_PROTOCOL: &str = "/lighter/patch/2";
+pub const PATCH_PROTOCOL: &str = "/lighter/patch/3";
 
 /// Bases that a request may name: as many as a patch may read from (docs/PATCH.md).
 pub const BASES_MAX: usize = 8;

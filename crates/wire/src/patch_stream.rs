@@ -1,10 +1,10 @@
 //! The stream that carries one patch.
 //!
-//! The requester opens it and sends a [`PatchRequest`]. The provider sends any number of [`PatchReply::Working`], then
+//! The requester opens it and sends a [`PatchRequest`], and behind it the have-list that it names, if any. The provider sends any number of [`PatchReply::Working`], then
 //! one `Start` or `Refused`. After `Start` come the patch's header and its frames' payloads from the first one asked
 //! for, back to back and with nothing between them: the header says how long each is. Then the stream ends.
 //!
-//! Messages on the stream have a length before them, two bytes, little endian.
+//! Messages on the stream have a length before them, two bytes, little endian; a have-list, four.
 
 use bincode::{Decode, Encode};
 use lighter_types::{Bytes, DiffId, PatchId};
@@ -18,6 +18,8 @@ pub struct PatchRequest {
     pub target: DiffId,
     /// Bases that the requester holds, the best first. Empty: the whole layer.
     pub bases: Vec<DiffId>,
+    /// A have-list that follows the request: its name, which stands for a base of its own.
+    pub have: Option<DiffId>,
     /// Where to go on, if a part of a patch is there already.
     pub resume: Option<Resume>,
 }
@@ -55,17 +57,19 @@ pub enum PatchReplyLayout {
 impl Message for PatchRequest {
     const NAME: &'static str = "patch request";
     const BYTES_MAX: usize = 1024;
-    type Layout = ([u8; 32], Vec<[u8; 32]>, Option<([u8; 32], u32, u32)>);
+    type Layout = ([u8; 32], Vec<[u8; 32]>, Option<[u8; 32]>, Option<([u8; 32], u32, u32)>);
 
     fn to_layout(&self) -> Self::Layout {
         let resume = self.resume.map(|resume| (*resume.patch.as_bytes(), resume.first_frame, resume.settings));
-        (*self.target.as_bytes(), codec::diff_ids_layout(&self.bases), resume)
+        let have = self.have.map(|have| *have.as_bytes());
+        (*self.target.as_bytes(), codec::diff_ids_layout(&self.bases), have, resume)
     }
 
-    fn from_layout((target, bases, resume): Self::Layout) -> Result<Self, WireError> {
+    fn from_layout((target, bases, have, resume): Self::Layout) -> Result<Self, WireError> {
         Ok(Self {
             target: DiffId::new(target),
             bases: codec::diff_ids::<Self>(bases, BASES_MAX)?,
+            have: have.map(DiffId::new),
             resume: resume.map(|(patch, first_frame, settings)| Resume {
                 patch: PatchId::new(patch),
                 first_frame,

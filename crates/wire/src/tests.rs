@@ -113,10 +113,12 @@ fn releases() {
 
 #[test]
 fn patch_stream() {
-    let request = PatchRequest { target: DiffId::new([1; 32]), bases: vec![], resume: None };
-    check(&request, &format!("{} 00 00", h(1)));
+    let request = PatchRequest { target: DiffId::new([1; 32]), bases: vec![], have: None, resume: None };
+    check(&request, &format!("{} 00 00 00", h(1)));
     let resume = Some(Resume { patch: PatchId::new([2; 32]), first_frame: 3, settings: 0x0202_001c });
-    check(&PatchRequest { resume, ..request }, &format!("{} 00 01 {} 03 fc1c000202", h(1), h(2)));
+    check(&PatchRequest { resume, ..request.clone() }, &format!("{} 00 00 01 {} 03 fc1c000202", h(1), h(2)));
+    let have = Some(DiffId::new([5; 32]));
+    check(&PatchRequest { have, ..request }, &format!("{} 00 01 {} 00", h(1), h(5)));
     check(&PatchReply::Working { target_bytes_done: Bytes(251) }, "00 fbfb00");
     let start = PatchReply::Start { patch: PatchId::new([2; 32]), header_bytes: 4, first_frame: 5 };
     check(&start, &format!("01 {} 04 05", h(2)));

@@ -2,6 +2,7 @@
 
 mod apply;
 mod create;
+mod have;
 mod line;
 mod rebuild;
 
@@ -24,7 +25,8 @@ use crate::output::{Output, right, table};
 pub fn run(command: PatchCommand, output: &Output) -> Result<(), Failure> {
     match command {
         PatchCommand::Create(args) => create::create(&args, output),
-        PatchCommand::Apply { patch, base, out } => apply::apply(&patch, &base, &out, output),
+        PatchCommand::Have { base, out } => have::have(&base, &out, output),
+        PatchCommand::Apply { patch, base, have, out } => apply::apply(&patch, &base, have.as_deref(), &out, output),
         PatchCommand::Show { patch, frames } => show(&patch, frames, output),
         PatchCommand::Export { patch, vcdiff: _, out } => export(&patch, &out, output),
         PatchCommand::Import { vcdiff, base, out } => import(&vcdiff, &base, &out),

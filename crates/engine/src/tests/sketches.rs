@@ -12,7 +12,7 @@ use crate::*;
 /// 40 MiB that compress to half, whatever it is made of.
 const MIB: u64 = 40;
 
-fn content(blocks: impl Iterator<Item = u64>) -> Content {
+pub fn content(blocks: impl Iterator<Item = u64>) -> Content {
     let blocks = blocks.collect::<std::collections::BTreeSet<u64>>();
     let mut builder = SketchBuilder::new();
     for &block in &blocks {
@@ -29,11 +29,11 @@ fn content(blocks: impl Iterator<Item = u64>) -> Content {
 }
 
 /// Layers of one family are near by TLSH, whatever their contents.
-fn target() -> Card {
+pub fn target() -> Card {
     layer(1, 1, MIB)
 }
 
-fn near() -> Card {
+pub fn near() -> Card {
     layer(1, 2, MIB)
 }
 

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use libp2p::gossipsub::{IdentTopic, PublishError};
-use lighter_engine::{Effect, Input, Part};
-use lighter_patch::Header;
-use lighter_store::{PartialPatch, Store, StoreError};
+use lighter_engine::{Effect, Input};
+use lighter_store::{Store, StoreError};
 use lighter_types::PeerId;
 use lighter_wire::{Answer, Message, Refusal, Request, SignedRelease};
 use tokio_util::sync::CancellationToken;
@@ -59,11 +58,11 @@ impl Driver {
             }
             Effect::WakeAt(moment) => self.wake_at = Some(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
-            Effect::Fetch { fetch: id, from, request } => {
+            Effect::Fetch { fetch: id, from, request, listed } => {
                 let cancelled = CancellationToken::new();
                 self.fetches.insert(id, cancelled.clone());
                 let tar_bytes_max = self.tar_bytes_max(request.target);
-                let job = FetchJob { fetch: id, from, request, tar_bytes_max, cancelled };
+                let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, cancelled };
                 self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
             }
             Effect::Encode { encode: id, target, bases, effort } => {
@@ -157,18 +156,4 @@ fn answer_from_store(store: &Store, request: &Request) -> Answer {
         Request::Holdings | Request::Quote { .. } | Request::Sketches(_) | Request::Arrival { .. } => None,
     };
     answer.unwrap_or(Answer::Refused(Refusal::NotHeld))
-}
-
-/// What the engine is told of a partial patch; `None` if its header is not all there.
-pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
-    let writer = store.resume_patch(&partial.patch_id).ok()??;
-    let mut file = writer.file().try_clone().ok()?;
-    std::io::Seek::rewind(&mut file).ok()?;
-    let header = Header::read_from(&mut file).ok().filter(|header| header.id() == partial.patch_id)?;
-    let complete =
-        |frame: &&lighter_patch::Frame| frame.payload_offset + u64::from(frame.payload_bytes) <= partial.synced_bytes.0;
-    let frames = header.frames().iter().take_while(complete).count() as u32;
-    let bases = header.bases().iter().map(|base| base.diff_id).collect();
-    let (bytes, bytes_total) = (partial.synced_bytes, header.patch_bytes());
-    Some(Part { patch: partial.patch_id, settings: header.settings_id(), bases, frames, bytes, bytes_total })
 }

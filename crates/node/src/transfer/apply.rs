@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched};
 use lighter_image::{ImageError, TarSink};
-use lighter_patch::{ApplyError, Blame, Header, ReadAt, RebuiltRange};
+use lighter_patch::{ApplyError, Blame, Gathered, Header, ReadAt, RebuiltRange};
 use lighter_store::{LayerWriter, PatchKey, PatchWriter, StoreError};
 use lighter_types::{Bytes, DiffId};
 use tokio::sync::mpsc;
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
 use super::encode::effort_of;
+use super::lists::Listed;
 use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
 /// Applies what comes over `payloads`, from frame `first_frame` on, to what is on disk of the patch. `Ok(None)`: the
@@ -24,11 +25,16 @@ use crate::shared::{FileBase, Shared, error_chain, unix_now};
 pub fn apply(
     shared: &Shared,
     header: &Header,
+    listed: Option<&Listed>,
     first_frame: u32,
     payloads: mpsc::Receiver<Vec<u8>>,
     frames: &AtomicU32,
 ) -> Result<Option<Fetched>, FetchFailure> {
-    let bases = open_bases(shared, header)?;
+    let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
+    let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
+    let gathered = gathered.map_err(|error| FetchFailure::Local(format!("the files of a have-list: {error}")))?;
+    let layers = open_bases(shared, header, listed)?;
+    let bases = readers(header, &layers, gathered.as_ref())?;
     let writer = open_partial(shared, header)?;
     let kept = header.frames().iter().take_while(|frame| end(frame) <= writer.written()).count() as u32;
     frames.store(kept, Ordering::Release);
@@ -38,7 +44,7 @@ pub fn apply(
     let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(|error| local(&error))?;
     let mut source = Frames {
         header,
-        bases: &bases,
+        bases,
         layer,
         writer,
         payloads,
@@ -67,8 +73,10 @@ pub fn apply(
         Ok(()) => {}
         Err(StoreError::Mismatch { expected, found, .. }) => {
             // Either a base on this disk is not what it was, or the patch is not what was asked for.
-            return Err(match find_damaged(&bases, shared) {
+            let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
+            return Err(match find_damaged(read, shared) {
                 Some(base) => FetchFailure::BaseGone(base),
+                None if listed.is_some() => FetchFailure::Listed,
                 None => FetchFailure::Lied(format!("the result has sha256 {found}, not {expected}")),
             });
         }
@@ -89,7 +97,8 @@ pub fn apply(
     Ok(Some(Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received: Bytes::ZERO }))
 }
 
-fn open_bases(shared: &Shared, header: &Header) -> Result<Vec<OpenLayer>, FetchFailure> {
+/// The bases of the header that are layers.
+fn open_bases(shared: &Shared, header: &Header, listed: Option<&Listed>) -> Result<Vec<OpenLayer>, FetchFailure> {
     let open = |base: &lighter_patch::Base| {
         let gone = FetchFailure::BaseGone(base.diff_id);
         let reader = shared.store.open_layer(&base.diff_id).map_err(|_| gone.clone())?.ok_or_else(|| gone.clone())?;
@@ -100,7 +109,26 @@ fn open_bases(shared: &Shared, header: &Header) -> Result<Vec<OpenLayer>, FetchF
             Err(FetchFailure::Lied(format!("base {} of {}; it has {}", base.diff_id, base.bytes, file.len())))
         }
     };
-    header.bases().iter().map(open).collect()
+    let is_layer = |base: &&lighter_patch::Base| listed.is_none_or(|listed| listed.id != base.diff_id);
+    header.bases().iter().filter(is_layer).map(open).collect()
+}
+
+/// All bases, in the header's order.
+fn readers<'a>(
+    header: &Header,
+    layers: &'a [OpenLayer],
+    gathered: Option<&'a (DiffId, Gathered<'a>)>,
+) -> Result<Vec<&'a dyn ReadAt>, FetchFailure> {
+    let mut layers = layers.iter();
+    let mut reader = |base: &lighter_patch::Base| match gathered.filter(|(id, _)| *id == base.diff_id) {
+        Some((_, files)) if files.len() != base.bytes => {
+            let what = format!("a have-list's base of {}; it has {}", base.bytes, files.len());
+            Err(FetchFailure::Lied(what))
+        }
+        Some((_, files)) => Ok(files as &dyn ReadAt),
+        None => layers.next().map(|(_, file)| file as &dyn ReadAt).ok_or(FetchFailure::BaseGone(base.diff_id)),
+    };
+    header.bases().iter().map(&mut reader).collect()
 }
 
 /// The partial patch with this header: the one on disk, or a new one in place of what there was for the target.
@@ -130,7 +158,7 @@ fn open_partial(shared: &Shared, header: &Header) -> Result<PatchWriter, FetchFa
 /// it is given out, since later ones may be copies of it.
 struct Frames<'a> {
     header: &'a Header,
-    bases: &'a [OpenLayer],
+    bases: Vec<&'a dyn ReadAt>,
     layer: LayerWriter,
     writer: PatchWriter,
     payloads: mpsc::Receiver<Vec<u8>>,
@@ -155,26 +183,21 @@ enum Ended {
 impl<'a> Frames<'a> {
     fn apply_next(&mut self) -> Result<(), Ended> {
         let payload = if self.next < self.kept { self.payload_on_disk()? } else { self.payload_arriving()? };
-        let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.readers())
+        let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.bases)
             .map_err(|error| Ended::Failed(blame(&error)))?;
         self.range = Some(range);
         self.next += 1;
         Ok(())
     }
 
-    fn readers(&self) -> Vec<&'a dyn ReadAt> {
-        self.bases.iter().map(|(_, file)| file as &dyn ReadAt).collect()
-    }
-
     /// Goes on with the target's bytes; 0 at its end.
     fn read_next(&mut self, buffer: &mut [u8]) -> Result<usize, Ended> {
         loop {
-            let readers = self.readers();
             if let Some(range) = &mut self.range {
                 let bytes = self.layer.written();
                 let file = self.layer.file().map_err(|error| Ended::Failed(local(&error)))?;
                 let written = FileBase::up_to(file, bytes);
-                let read = range.read(self.header, &readers, &written, buffer);
+                let read = range.read(self.header, &self.bases, &written, buffer);
                 let count = read.map_err(|error| Ended::Failed(blame(&error)))?;
                 if count > 0 {
                     self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(local(&error)))?;

@@ -1,16 +1,17 @@
 //! Makes a patch for peers and puts it into the cache. A worker's job: it blocks.
 
 use std::ops::ControlFlow;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lighter_engine::{CachedPatch, Effort, EncodeFailure, EncodeId, Input};
-use lighter_patch::Source;
+use lighter_patch::{HaveList, Source};
 use lighter_store::PatchKey;
 use lighter_types::{Bytes, DiffId};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
+use super::lists::THREADS;
 use crate::config::to_patch;
 use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
@@ -41,11 +42,21 @@ pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) {
 fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Result<CachedPatch, EncodeFailure> {
     let &EncodeJob { encode, target, ref bases, effort } = job;
     let target_layer = open(target, shared)?;
-    let base_layers = bases.iter().map(|&base| open(base, shared)).collect::<Result<Vec<_>, _>>()?;
+    // Bases that have-lists stand for are gathered from the target.
+    let lists: Vec<(DiffId, Arc<HaveList>)> =
+        bases.iter().filter_map(|base| Some((*base, shared.lists.get(base)?))).collect();
+    let layers = bases.iter().filter(|base| lists.iter().all(|(list, _)| list != *base));
+    let base_layers = layers.map(|&base| open(base, shared)).collect::<Result<Vec<_>, _>>()?;
     if let Some(damaged) = find_damaged(base_layers.iter().chain([&target_layer]), shared) {
         return Err(EncodeFailure::LayerGone(damaged));
     }
-    let sources: Vec<Source<'_>> = base_layers.iter().map(source).collect();
+    let gather = |(name, list): &(DiffId, Arc<HaveList>)| {
+        let gathered = list.gather(&[&target_layer.1], THREADS);
+        gathered.map(|files| (*name, files)).map_err(|_| EncodeFailure::LayerGone(target))
+    };
+    let listed = lists.iter().map(gather).collect::<Result<Vec<_>, _>>()?;
+    let mut sources: Vec<Source<'_>> = base_layers.iter().map(source).collect();
+    sources.extend(listed.iter().map(|(name, files)| Source { diff_id: *name, bytes: files }));
     let told = Mutex::new(Instant::now());
     let progress = |target_bytes_done: Bytes| {
         if let Ok(mut told) = told.try_lock()

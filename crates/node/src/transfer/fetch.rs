@@ -9,12 +9,14 @@ use futures::{AsyncRead, AsyncReadExt};
 use libp2p::StreamProtocol;
 use lighter_engine::{FetchFailure, FetchId, Fetched, Input, Part};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
-use lighter_types::{Bytes, PatchId, PeerId};
-use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest};
+use lighter_types::{Bytes, DiffId, PatchId, PeerId};
+use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest, Resume};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::lists::Listed;
+use super::part::part_on_disk;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, read_message, write_message};
 use crate::identity::to_libp2p;
 use crate::shared::Shared;
@@ -24,6 +26,8 @@ pub struct FetchJob {
     pub fetch: FetchId,
     pub from: PeerId,
     pub request: PatchRequest,
+    /// Layers whose files the peer is told.
+    pub listed: Vec<DiffId>,
     /// The layer's size as the fleet announces it: a patch that claims more is a lie.
     pub tar_bytes_max: Bytes,
     pub cancelled: CancellationToken,
@@ -51,11 +55,13 @@ pub async fn fetch(job: FetchJob, control: libp2p_stream::Control, shared: Arc<S
 
 async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
     let began = async {
-        let (mut stream, start) = open(job, control, shared).await?;
-        let header = read_header(&mut stream, job, start).await?;
-        Ok((stream, start, header))
+        let listed = list(job, shared).await;
+        let request = with_list(job, listed.as_deref(), shared);
+        let (mut stream, start) = open(job, &request, listed.as_deref(), control, shared).await?;
+        let header = read_header(&mut stream, job, &request, start).await?;
+        Ok((stream, start, header, listed))
     };
-    let (mut stream, start, header) = tokio::select! {
+    let (mut stream, start, header, listed) = tokio::select! {
         began = began => began?,
         () = job.cancelled.cancelled() => return Err(FetchFailure::Stopped),
     };
@@ -64,7 +70,10 @@ async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Share
     let worker = {
         let (shared, header, frames) = (shared.clone(), header.clone(), frames.clone());
         let first_frame = start.first_frame;
-        tokio::task::spawn_blocking(move || apply::apply(&shared, &header, first_frame, waiting, &frames))
+        let listed = listed.clone();
+        tokio::task::spawn_blocking(move || {
+            apply::apply(&shared, &header, listed.as_deref(), first_frame, waiting, &frames)
+        })
     };
     let progress = Progress { job, start, header: &header, frames: &frames, shared };
     let taken = tokio::select! {
@@ -81,9 +90,36 @@ async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Share
     }
 }
 
+/// The list of the files that the peer is to be told of, if there are any.
+async fn list(job: &FetchJob, shared: &Arc<Shared>) -> Option<Arc<Listed>> {
+    if job.listed.is_empty() {
+        return None;
+    }
+    let (layers, shared) = (job.listed.clone(), shared.clone());
+    tokio::task::spawn_blocking(move || Listed::new(&layers, &shared)).await.ok()?.map(Arc::new)
+}
+
+/// The request with the list's name. The engine does not know that, so whether a part of a patch from the same list is
+/// on disk is found out here.
+fn with_list(job: &FetchJob, listed: Option<&Listed>, shared: &Shared) -> PatchRequest {
+    let mut request = job.request.clone();
+    let Some(listed) = listed else { return request };
+    request.have = Some(listed.id);
+    if request.resume.is_none()
+        && let Some(partial) = shared.store.partial_patch_for(&request.target)
+        && partial.key.bases.contains(&listed.id)
+        && let Some(part) = part_on_disk(&shared.store, &partial)
+    {
+        request.resume = Some(Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
+    }
+    request
+}
+
 /// Opens the stream, sends the request, and waits for the patch to begin.
 async fn open(
     job: &FetchJob,
+    request: &PatchRequest,
+    listed: Option<&Listed>,
     mut control: libp2p_stream::Control,
     shared: &Shared,
 ) -> Result<(libp2p::Stream, Start), FetchFailure> {
@@ -91,7 +127,14 @@ async fn open(
     let opening = control.open_stream(peer, StreamProtocol::new(PATCH_PROTOCOL));
     let opened = timeout(HANDSHAKE_TIMEOUT, opening).await;
     let mut stream = opened.map_err(|_| FetchFailure::Lost)?.map_err(|_| FetchFailure::Lost)?;
-    write_message(&mut stream, &job.request).await.map_err(|_| FetchFailure::Lost)?;
+    write_message(&mut stream, request).await.map_err(|_| FetchFailure::Lost)?;
+    if let Some(listed) = listed {
+        shared.input(Input::FetchWorking { fetch: job.fetch }).await;
+        timeout(CHUNK_TIMEOUT, listed.send(&mut stream))
+            .await
+            .map_err(|_| FetchFailure::Lost)?
+            .map_err(|_| FetchFailure::Lost)?;
+    }
     loop {
         let reply: PatchReply = read_message(&mut stream).await.map_err(|error| blame(&error))?;
         match reply {
@@ -108,9 +151,11 @@ async fn open(
 async fn read_header(
     stream: &mut (impl AsyncRead + Unpin),
     job: &FetchJob,
+    request: &PatchRequest,
     start: Start,
 ) -> Result<Header, FetchFailure> {
     let lied = |what: String| Err(FetchFailure::Lied(what));
+    let is_offered = |base: &DiffId| request.bases.contains(base) || request.have == Some(*base);
     if start.header_bytes as usize > HEADER_BYTES_MAX {
         return lied(format!("a header of {} bytes", start.header_bytes));
     }
@@ -129,10 +174,10 @@ async fn read_header(
     if header.target_bytes() > job.tar_bytes_max {
         return lied(format!("a target of {} where the layer has {}", header.target_bytes(), job.tar_bytes_max));
     }
-    if let Some(base) = header.bases().iter().find(|base| !job.request.bases.contains(&base.diff_id)) {
+    if let Some(base) = header.bases().iter().find(|base| !is_offered(&base.diff_id)) {
         return lied(format!("base {} that was not offered", base.diff_id));
     }
-    let asked = job.request.resume.filter(|resume| resume.patch == start.patch).map_or(0, |resume| resume.first_frame);
+    let asked = request.resume.filter(|resume| resume.patch == start.patch).map_or(0, |resume| resume.first_frame);
     if start.first_frame > asked {
         return lied(format!("frames from {} on where {asked} was asked for", start.first_frame));
     }

@@ -14,6 +14,7 @@ use lighter_wire::{PatchReply, PatchRequest, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::lists::receive;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, read_message, write_message};
 use crate::event::{Event, Order};
 use crate::shared::Shared;
@@ -29,6 +30,15 @@ const ORDERS_WAITING: usize = 8;
 pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, shared: Arc<Shared>) {
     let request = timeout(HANDSHAKE_TIMEOUT, read_message::<PatchRequest>(&mut stream)).await;
     let Ok(Ok(request)) = request else { return };
+    // Held until the stream is over.
+    let mut _list = None;
+    if let Some(name) = request.have {
+        match timeout(CHUNK_TIMEOUT, receive(&mut stream, name)).await {
+            Ok(Ok(list)) => _list = Some(shared.lists.keep(list)),
+            Ok(Err(error)) => return tracing::debug!(peer = %from, %error, "a have-list did not come"),
+            Err(_) => return,
+        }
+    }
     let (sender, orders) = mpsc::channel(ORDERS_WAITING);
     let opened = Event::StreamOpened { stream: id, from, request, orders: sender };
     if shared.events.send(opened).await.is_err() {

@@ -1,16 +1,17 @@
 //! A layer cut into what a tar is made of: entries, each a header and a content, and what stands behind the last.
 //!
-//! What is no tar, and what follows damage in one, is one entry without a header. Entries cover the layer exactly.
+//! What is no tar, and what follows damage in one, is one entry without a header. Entries cover a tar exactly.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use lighter_tar::{BLOCK_BYTES, TarReader};
 
 use crate::ReadAt;
+use crate::read_at::File;
 
 /// An entry of a layer. Offsets count from the layer's start; each part begins where the one before ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub path: Vec<u8>,
     /// Where its header begins: a multiple of blocks long, empty for what is no tar entry.
     pub start: u64,
@@ -20,11 +21,21 @@ pub(super) struct Entry {
     pub end: u64,
 }
 
-/// Cuts a layer into entries.
+impl Entry {
+    fn without_header(file: &File) -> Self {
+        let end = (file.at + file.bytes).next_multiple_of(BLOCK_BYTES);
+        Self { path: file.path.clone(), start: file.at, content: file.at, content_bytes: file.bytes, end }
+    }
+}
+
+/// Cuts a layer into entries: a tar, or what tells its files itself.
 ///
 /// # Errors
 /// What the layer's reader says. What the layer holds is never an error.
-pub(super) fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
+pub(crate) fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
+    if let Some(files) = layer.files() {
+        return Ok(files.iter().map(Entry::without_header).collect());
+    }
     let bytes = layer.len().0;
     let mut tar = TarReader::seekable(Buffered::new(layer));
     let mut entries: Vec<Entry> = Vec::new();

@@ -25,6 +25,7 @@ mod weave;
 mod writer;
 mod zip;
 
+pub(crate) use files::{Entry, entries};
 pub(crate) use frames::{EncodedFrame, cut, encode_frames};
 pub(crate) use index::Window;
 pub(crate) use plan::{Search, plan};

@@ -7,6 +7,7 @@ use lighter_types::{Bytes, DiffId};
 use crate::codec::CodecError;
 use crate::delta::Style;
 use crate::differ::{self, Layers, Search, Window};
+use crate::read_at::File;
 use crate::{CodecId, Effort, EncodeError, ReadAt, Settings, Source, parallel};
 
 use super::{EncodedFrame, Progress};
@@ -87,6 +88,10 @@ impl ReadAt for Named<'_> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let told = |source| io::Error::other(Unread { layer: self.0.diff_id, offset, source });
         self.0.bytes.read_exact_at(buf, offset).map_err(told)
+    }
+
+    fn files(&self) -> Option<&[File]> {
+        self.0.bytes.files()
     }
 }
 

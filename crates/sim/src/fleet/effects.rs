@@ -55,7 +55,7 @@ impl Fleet<'_> {
                 self.network.due(Self::micros(at), Due::Wake(node));
             }
             Effect::Ask { ask, to, request } => self.ask(node, ask, node_of(to), request),
-            Effect::Fetch { fetch, from, request } => self.fetch(node, fetch, node_of(from), request),
+            Effect::Fetch { fetch, from, request, .. } => self.fetch(node, fetch, node_of(from), request),
             Effect::Encode { encode, target, bases, effort } => self.encode(node, encode, target, &bases, effort),
             Effect::ReadImage { pull, manifest } => {
                 let read = self.read_image(node, manifest);

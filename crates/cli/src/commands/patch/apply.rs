@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use lighter_types::DiffId;
 use sha2::{Digest, Sha256};
 
 use super::rebuild::PatchFile;
-use super::{Layer, open_patch, write_whole};
+use super::{Layer, have, open_patch, write_whole};
 use crate::exit::{Code, Failure};
 use crate::output::Output;
 use crate::progress::{Progress, duration};
@@ -21,23 +21,27 @@ use crate::progress::{Progress, duration};
 /// Pieces of the target that may wait for being hashed, 256 KiB each.
 const HASH_QUEUE: usize = 4;
 
-pub fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Result<(), Failure> {
+pub fn apply(patch: &Path, bases: &[PathBuf], list: Option<&Path>, out: &Path, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
     let (header, file) = open_patch(patch)?;
     let task = Task { patch: PatchFile { path: patch, file: &file, header: &header }, out, output };
-    let files = bases.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
-    match by_length(&header, &files) {
-        // The result's sha256 proves the bases too, so that they are hashed only to tell what went wrong.
+    let files = have::open_all(bases)?;
+    let list = list.map(|path| Ok::<_, Failure>((path, have::read(path)?))).transpose()?;
+    let gathered = list.as_ref().map(|(path, list)| have::gather((path, list), bases, &files)).transpose()?;
+    let listed = list.as_ref().zip(gathered.as_ref()).map(|((_, list), files)| (list.id(), files as &dyn ReadAt));
+    // The result's sha256 proves the bases too, so that they are hashed only to tell what went wrong.
+    match by_length(&header, &files, listed) {
         Some(readers) => match task.run(&readers) {
             Err(failure) if failure.code == Code::BadData => {
-                task.by_name(bases)?;
-                return Err(failure);
+                task.by_name(bases, listed)?;
+                let hint = "two different files may have the same hash: make the patch without --have";
+                return Err(if listed.is_some() { failure.hint(hint) } else { failure });
             }
             other => other?,
         },
         None => {
-            let layers = task.by_name(bases)?;
-            task.run(&layers.iter().map(|file| file as &dyn ReadAt).collect::<Vec<_>>())?;
+            let layers = task.by_name(bases, listed)?;
+            task.run(&layers.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
         }
     }
     let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -45,13 +49,19 @@ pub fn apply(patch: &Path, bases: &[PathBuf], out: &Path, output: &Output) -> Re
     Ok(())
 }
 
-fn open(path: &Path) -> Result<FileBase<File>, Failure> {
-    File::open(path).and_then(FileBase::new).map_err(|error| Failure::file("read", path, &error))
-}
+/// The base that a have-list stands for.
+type ListedBase<'a> = (DiffId, &'a dyn ReadAt);
 
-/// The files that the header's bases must be, if their lengths tell.
-fn by_length<'a>(header: &Header, files: &'a [FileBase<File>]) -> Option<Vec<&'a dyn ReadAt>> {
+/// The files that the header's bases must be, if their lengths tell; what a list stands for has its name.
+fn by_length<'a>(
+    header: &Header,
+    files: &'a [FileBase<File>],
+    listed: Option<ListedBase<'a>>,
+) -> Option<Vec<&'a dyn ReadAt>> {
     let one = |base: &lighter_patch::Base| {
+        if let Some((_, reader)) = listed.filter(|(id, _)| *id == base.diff_id) {
+            return Some(reader);
+        }
         let mut fitting = files.iter().filter(|file| file.len() == base.bytes);
         let alike = header.bases().iter().filter(|other| other.bytes == base.bytes);
         let found = fitting.next().filter(|_| fitting.next().is_none() && alike.count() == 1)?;
@@ -68,14 +78,22 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// The header's bases among the files, by their sha256.
-    fn by_name(&self, files: &[PathBuf]) -> Result<Vec<FileBase<File>>, Failure> {
+    /// The header's bases among the files, by their sha256, and what a list stands for.
+    fn by_name<'a>(
+        &self,
+        files: &[PathBuf],
+        listed: Option<ListedBase<'a>>,
+    ) -> Result<Vec<Box<dyn ReadAt + 'a>>, Failure> {
         let mut layers = Layer::open_all(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
         let find = |base: &lighter_patch::Base| {
+            if let Some((_, reader)) = listed.filter(|(id, _)| *id == base.diff_id) {
+                return Ok(Box::new(reader) as Box<dyn ReadAt + 'a>);
+            }
             let found = layers.iter().position(|layer| layer.diff_id == base.diff_id);
             let layer = found.map(|index| layers.swap_remove(index)).ok_or_else(|| {
                 let message = format!("the patch reads base {}, and no --base is that file", base.diff_id);
-                Failure::new(Code::Usage, message).hint("`lighter patch show` lists the bases; compare with sha256sum")
+                let hint = "`lighter patch show` lists the bases; compare with sha256sum. One made with --have needs that list";
+                Failure::new(Code::Usage, message).hint(hint)
             })?;
             let held = layer.file.len();
             if held != base.bytes {
@@ -84,7 +102,7 @@ impl Task<'_> {
                 let message = format!("{patch}: says that base {} has {said} bytes; it has {}", base.diff_id, held.0);
                 return Err(Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"));
             }
-            Ok(layer.file)
+            Ok(Box::new(layer.file) as Box<dyn ReadAt + 'a>)
         };
         self.patch.header.bases().iter().map(find).collect()
     }
@@ -96,18 +114,24 @@ impl Task<'_> {
         write_whole(out, |target| {
             let found = thread::scope(|scope| {
                 let (pieces, queue) = sync_channel::<Vec<u8>>(HASH_QUEUE);
+                let (free, buffers) = channel();
                 let hashing = scope.spawn(move || {
                     let mut hasher = Sha256::new();
-                    queue.iter().for_each(|piece| hasher.update(piece));
+                    for piece in queue {
+                        hasher.update(&piece);
+                        // At the end nobody wants it.
+                        let _ = free.send(piece);
+                    }
                     DiffId::new(hasher.finalize().into())
                 });
                 let mut done = 0;
                 // By position, past the buffer, which stays empty.
                 patch.rebuild(bases, (out, target.get_ref()), &mut |bytes| {
-                    // The other end takes all that comes.
-                    let _ = pieces.send(bytes.to_vec());
                     done += bytes.len() as u64;
                     progress.set("applying", done, patch.header.target_bytes().0, "");
+                    // The other end takes all that comes.
+                    let _ = pieces.send(bytes);
+                    buffers.try_recv().unwrap_or_default()
                 })?;
                 drop(pieces);
                 Ok::<_, Failure>(hashing.join().unwrap_or_else(|panic| resume_unwind(panic)))

@@ -11,11 +11,11 @@ use lighter_engine::{Effort, EffortChoice, Pace, Undertaking};
 use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
 use lighter_node::FileBase;
 use lighter_node::config::{Rate, to_patch};
-use lighter_patch::{Blame, Method, ReadAt, Settings, Source};
+use lighter_patch::{Blame, HaveList, Method, ReadAt, Settings, Source};
 use lighter_similarity::predict;
 use lighter_types::{Bytes, BytesPerSecond};
 
-use super::{Layer, write_whole};
+use super::{Layer, have, write_whole};
 use crate::args::{PatchCreate, PatchEffort};
 use crate::exit::{Code, Failure};
 use crate::output::Output;
@@ -51,7 +51,13 @@ pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
     let method = effort.map_or(Method::Vcdiff, |effort| Method::Delta(to_patch(effort)));
     let settings = Settings { method, memory_bytes_max, threads: args.threads };
     let (target, bases) = layers.split_first().ok_or_else(|| Failure::new(Code::Usage, "there is no target"))?;
-    let sources: Vec<Source<'_>> = bases.iter().map(Layer::source).collect();
+    let list = args.have.as_deref().map(have::read).transpose()?;
+    // What of the list stands in the target: the maker has no other of its files.
+    let gather = |list: &HaveList| list.gather(&[&target.file], args.threads.max(1));
+    let gathered =
+        list.as_ref().map(gather).transpose().map_err(|error| Failure::file("read", &args.target, &error))?;
+    let mut sources: Vec<Source<'_>> = bases.iter().map(Layer::source).collect();
+    sources.extend(list.iter().zip(&gathered).map(|(list, files)| Source { diff_id: list.id(), bytes: files }));
     let bar = Mutex::new(progress);
     let report = |done: Bytes| {
         if let Ok(mut bar) = bar.try_lock() {

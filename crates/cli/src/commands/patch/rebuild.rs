@@ -20,6 +20,9 @@ const FRAMES_AT_ONCE: usize = 2;
 /// others, and the other thread goes on meanwhile.
 const AHEAD_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes of the target that are written at once.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// With the bytes of memory that it takes.
 type Rebuilt = Result<(RebuiltRange, usize), Failure>;
 
@@ -32,12 +35,13 @@ pub struct PatchFile<'a> {
 
 impl PatchFile<'_> {
     /// Writes the target into `file`, which is called `out`, is empty, and can be read as well: patches copy from what
-    /// stands earlier in it. `bases` are those of the header, in its order. Shows each piece to `seen` on the way.
+    /// stands earlier in it. `bases` are those of the header, in its order. Gives each piece to `seen` on the way, which
+    /// gives back a buffer for another.
     pub fn rebuild(
         &self,
         bases: &[&dyn ReadAt],
         (out, file): (&Path, &File),
-        seen: &mut dyn FnMut(&[u8]),
+        seen: &mut dyn FnMut(Vec<u8>) -> Vec<u8>,
     ) -> Result<(), Failure> {
         let frames = self.header.frames().len();
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -59,22 +63,24 @@ impl PatchFile<'_> {
                 });
             }
             let _end = EndOnDrop(line);
-            let mut buffer = vec![0; 256 << 10];
+            let mut buffer = Vec::new();
             let mut done = Bytes::ZERO;
             for index in 0..frames {
                 // There is one, unless a thread panicked, which the scope passes on.
                 let Some(range) = line.get(index) else { break };
                 let mut range = range?;
                 loop {
+                    buffer.resize(PIECE_BYTES, 0);
                     let read = range.read(self.header, bases, &FileBase::up_to(file, done), &mut buffer);
                     let count = read.map_err(|error| apply_failure(self.path, &error))?;
                     if count == 0 {
                         break;
                     }
-                    let write = file.write_all_at(&buffer[..count], done.0);
+                    buffer.truncate(count);
+                    let write = file.write_all_at(&buffer, done.0);
                     write.map_err(|error| Failure::file("write", out, &error))?;
                     done += Bytes(count as u64);
-                    seen(&buffer[..count]);
+                    buffer = seen(buffer);
                 }
             }
             Ok(())

@@ -1,0 +1,118 @@
+//! Have-lists: when a provider is told the files of layers that it does not hold, and what becomes of a list that misleads.
+
+use lighter_types::{Bytes, Card, DiffId, Moment, OciDigest};
+use lighter_wire::{Answer, Holdings, Incarnation, Offer, PatchRequest, Quote, Request};
+
+use super::fleet::{layer, peer};
+use super::sketches::{content, near, target};
+use crate::*;
+
+/// A node that holds the near layer and wants the target, which peer 1 holds beside `others`.
+struct Wanting {
+    engine: Engine,
+    now: u64,
+}
+
+impl Wanting {
+    /// Up to the fetch.
+    fn new(others: &[Card]) -> (Self, Vec<Effect>) {
+        let mut wanting = Self { engine: Engine::new(Settings::default()), now: 0 };
+        wanting.step(Input::LayerHeld { card: near(), sketch: Some(content(0..31).sketch) });
+        wanting.step(Input::PeerConnected(peer(1)));
+        let cards = others.iter().copied().chain([target()]).collect();
+        let held = Holdings { incarnation: Incarnation(1), version: 1, site: None, cards };
+        wanting.step(Input::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(held)) });
+        wanting.step(Input::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(OciDigest::new([1; 32])) });
+        wanting.step(Input::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![target().diff_id]) });
+        let sketch = Some(content(0..32).sketch.to_bytes());
+        let asked = wanting.step(Input::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![sketch])) });
+        let effects = wanting.quote(&asked, others);
+        (wanting, effects)
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.now += 1;
+        self.engine.step(Moment(self.now), input, &mut effects);
+        effects
+    }
+
+    /// Answers the question for a quote, with the bases that both hold.
+    fn quote(&mut self, asked: &[Effect], others: &[Card]) -> Vec<Effect> {
+        let ask = asked.iter().find_map(|effect| match effect {
+            Effect::Ask { ask, request: Request::Quote { .. }, .. } => Some(*ask),
+            _ => None,
+        });
+        let bases = others.iter().map(|card| card.diff_id).filter(|base| *base == near().diff_id).collect();
+        let offer = Offer::Predicted { bytes: Bytes(20 << 20) };
+        let quote = Quote { offer, bases, wait: std::time::Duration::ZERO };
+        self.step(Input::Answered { ask: ask.expect("a question for a quote"), answer: Ok(Answer::Quote(quote)) })
+    }
+}
+
+/// The fetch that begins, and the layers whose files are told.
+#[track_caller]
+fn fetched(effects: &[Effect]) -> (FetchId, Vec<DiffId>) {
+    let fetch = effects.iter().find_map(|effect| match effect {
+        Effect::Fetch { fetch, listed, .. } => Some((*fetch, listed.clone())),
+        _ => None,
+    });
+    fetch.unwrap_or_else(|| panic!("no fetch: {effects:?}"))
+}
+
+#[test]
+fn a_provider_without_the_base_is_told_its_files() {
+    let (_, effects) = Wanting::new(&[]);
+    assert_eq!(fetched(&effects).1, [near().diff_id]);
+    let (_, effects) = Wanting::new(&[layer(9, 9, 40)]);
+    assert_eq!(fetched(&effects).1, [near().diff_id], "another layer does not help");
+    let (_, effects) = Wanting::new(&[near()]);
+    assert_eq!(fetched(&effects).1, [], "it holds the base");
+}
+
+#[test]
+fn after_a_list_that_misled_none_is_sent_and_nobody_is_blamed() {
+    let (mut wanting, effects) = Wanting::new(&[]);
+    let ended = wanting.step(Input::FetchEnded { fetch: fetched(&effects).0, result: Err(FetchFailure::Listed) });
+    let again = if ended.iter().any(|effect| matches!(effect, Effect::Ask { .. })) {
+        ended
+    } else {
+        wanting.now += 60_000;
+        wanting.step(Input::Tick)
+    };
+    assert!(!again.iter().any(|effect| matches!(effect, Effect::CutOff { .. })), "{again:?}");
+    let effects = wanting.quote(&again, &[]);
+    assert_eq!(fetched(&effects).1, []);
+}
+
+#[test]
+fn a_list_is_a_base_of_the_patch_that_is_made() {
+    let mut engine = Engine::new(Settings::default());
+    let mut effects = Vec::new();
+    let mut step = |now: u64, input: Input| {
+        effects.clear();
+        engine.step(Moment(now), input, &mut effects);
+        effects.clone()
+    };
+    step(1, Input::LayerHeld { card: target(), sketch: Some(content(0..32).sketch) });
+    step(2, Input::PeerConnected(peer(1)));
+    let list = DiffId::new([7; 32]);
+    let request =
+        PatchRequest { target: target().diff_id, bases: vec![near().diff_id], have: Some(list), resume: None };
+    let opened = step(3, Input::StreamOpened { stream: StreamId(1), from: peer(1), request: request.clone() });
+    let encode = opened.iter().find_map(|effect| match effect {
+        Effect::Encode { encode, bases, .. } => Some((*encode, bases.clone())),
+        _ => None,
+    });
+    let (encode, bases) = encode.expect("an encode");
+    assert_eq!(bases, [list]);
+    let patch = lighter_types::PatchId::new([1; 32]);
+    let made = CachedPatch { patch, target: target().diff_id, bases, bytes: Bytes(1000), effort: Some(Effort::Max) };
+    let took = std::time::Duration::from_secs(1);
+    step(4, Input::EncodeEnded { encode, took, result: Ok(made) });
+    // It is there for the same list, and for no other request.
+    let is_served = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Serve { .. }));
+    assert!(is_served(&step(5, Input::StreamOpened { stream: StreamId(2), from: peer(1), request: request.clone() })));
+    let other = PatchRequest { have: None, ..request };
+    assert!(!is_served(&step(6, Input::StreamOpened { stream: StreamId(3), from: peer(1), request: other })));
+}

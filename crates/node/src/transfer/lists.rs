@@ -1,0 +1,139 @@
+//! Have-lists: what this node tells a provider of its files, and what it was told by those who wait for a patch.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList, ReadAt};
+use lighter_types::DiffId;
+
+use super::damage::OpenLayer;
+use crate::shared::{FileBase, Shared};
+
+/// Threads that hash files for a list, as many as make a patch.
+pub(super) const THREADS: usize = 2;
+
+/// A list of this node's, and the layers that have its files.
+pub struct Listed {
+    pub id: DiffId,
+    list: HaveList,
+    pub layers: Vec<OpenLayer>,
+}
+
+impl Listed {
+    /// Lists the files of these layers; reads all of them. `None` if one of them cannot be read or there is nothing to tell.
+    pub fn new(layers: &[DiffId], shared: &Shared) -> Option<Self> {
+        let open = |layer: &DiffId| {
+            let reader = shared.store.open_layer(layer).ok()??;
+            Some((*layer, FileBase::new(reader).ok()?))
+        };
+        let layers = layers.iter().map(open).collect::<Option<Vec<OpenLayer>>>()?;
+        let list = HaveList::of(&readers(&layers), THREADS).ok()?;
+        (list.files() > 0).then(|| Self { id: list.id(), list, layers })
+    }
+
+    /// The base that the list stands for.
+    pub fn base(&self) -> io::Result<Gathered<'_>> {
+        self.list.gather(&readers(&self.layers), THREADS)
+    }
+
+    /// Sends the list.
+    pub async fn send(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        let bytes = self.list.encode();
+        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        stream.write_all(&length.to_le_bytes()).await?;
+        stream.write_all(&bytes).await?;
+        stream.flush().await
+    }
+}
+
+fn readers(layers: &[OpenLayer]) -> Vec<&dyn ReadAt> {
+    layers.iter().map(|(_, file)| file as &dyn ReadAt).collect()
+}
+
+/// Takes the list of this name off a stream.
+pub async fn receive(stream: &mut (impl AsyncRead + Unpin), name: DiffId) -> io::Result<Arc<HaveList>> {
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > HAVE_LIST_BYTES_MAX {
+        return Err(invalid("a have-list that is too long"));
+    }
+    let mut bytes = Vec::new();
+    stream.take(length as u64).read_to_end(&mut bytes).await?;
+    let list = HaveList::decode(&bytes).map_err(|error| invalid(&error.to_string()))?;
+    if bytes.len() != length || list.id() != name {
+        return Err(invalid("another have-list than the request names"));
+    }
+    Ok(Arc::new(list))
+}
+
+/// The lists of those who wait for a patch. Each lasts as long as its stream, or an encode that reads it.
+#[derive(Default)]
+pub struct Lists(Mutex<HashMap<DiffId, Weak<HaveList>>>);
+
+impl Lists {
+    /// The list, for as long as what is returned is held.
+    pub fn keep(&self, list: Arc<HaveList>) -> Arc<HaveList> {
+        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.retain(|_, list| list.strong_count() > 0);
+        let kept = lists.get(&list.id()).and_then(Weak::upgrade).unwrap_or(list);
+        lists.insert(kept.id(), Arc::downgrade(&kept));
+        kept
+    }
+
+    pub fn get(&self, name: &DiffId) -> Option<Arc<HaveList>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name)?.upgrade()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn a_list_is_taken_under_its_own_name_and_no_other() {
+        let tar = tar_of_a_file();
+        let list = HaveList::of(&[&tar], 1).unwrap();
+        let listed = Listed { id: list.id(), list: list.clone(), layers: Vec::new() };
+        let mut bytes = Vec::new();
+        block_on(listed.send(&mut bytes)).unwrap();
+        let taken = block_on(receive(&mut bytes.as_slice(), list.id())).unwrap();
+        assert_eq!(*taken, list);
+        let refused = |bytes: &[u8], name: DiffId| assert!(block_on(receive(&mut &bytes[..], name)).is_err());
+        refused(&bytes, DiffId::new([1; 32]));
+        (0..bytes.len()).for_each(|end| refused(&bytes[..end], list.id()));
+        // One that promises gigabytes is refused before anything of it is read.
+        refused(&[&[255; 4], &bytes[4..]].concat(), list.id());
+        refused(&[&10u32.to_le_bytes()[..], &[7; 10]].concat(), list.id());
+    }
+
+    #[test]
+    fn a_list_lasts_as_long_as_somebody_waits() {
+        let list = Arc::new(HaveList::of(&[&tar_of_a_file()], 1).unwrap());
+        let (lists, name) = (Lists::default(), list.id());
+        let first = lists.keep(list.clone());
+        let second = lists.keep(Arc::new((*list).clone()));
+        assert!(Arc::ptr_eq(&first, &second), "one for both");
+        drop((list, first));
+        assert!(lists.get(&name).is_some());
+        drop(second);
+        assert!(lists.get(&name).is_none());
+    }
+
+    /// A tar of one file of 1,000 bytes.
+    fn tar_of_a_file() -> Vec<u8> {
+        let mut header = [0u8; 512];
+        header[..4].copy_from_slice(b"file");
+        header[124..135].copy_from_slice(b"00000001750");
+        header[156] = b'0';
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        [&header[..], &[5; 1000], &[0; 24 + 1024]].concat()
+    }
+}

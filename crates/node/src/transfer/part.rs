@@ -1,0 +1,19 @@
+//! What is on disk of a patch that is not whole.
+
+use lighter_engine::Part;
+use lighter_patch::Header;
+use lighter_store::{PartialPatch, Store};
+
+/// What the engine is told of a partial patch; `None` if its header is not all there.
+pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
+    let writer = store.resume_patch(&partial.patch_id).ok()??;
+    let mut file = writer.file().try_clone().ok()?;
+    std::io::Seek::rewind(&mut file).ok()?;
+    let header = Header::read_from(&mut file).ok().filter(|header| header.id() == partial.patch_id)?;
+    let complete =
+        |frame: &&lighter_patch::Frame| frame.payload_offset + u64::from(frame.payload_bytes) <= partial.synced_bytes.0;
+    let frames = header.frames().iter().take_while(complete).count() as u32;
+    let bases = header.bases().iter().map(|base| base.diff_id).collect();
+    let (bytes, bytes_total) = (partial.synced_bytes, header.patch_bytes());
+    Some(Part { patch: partial.patch_id, settings: header.settings_id(), bases, frames, bytes, bytes_total })
+}
