@@ -53,6 +53,7 @@ fn an_unknown_key_is_told_with_its_line_and_the_nearest_known_one() {
     check("[store]\n# comment\n\nbyte_max = \"1 GiB\"\n", &["node.toml:4: ", "did you mean \"store.bytes_max\"?"]);
     check("sites = \"a\"\n", &["node.toml:1: ", "did you mean \"site\"?"]);
     check("limits.fetch_max = 1\n", &["node.toml:1: ", "did you mean \"limits.fetches_max\"?"]);
+    check("[limits]\nuplod_max = \"1 Mbit/s\"\n", &["node.toml:2: ", "did you mean \"network.upload_max\"?"]);
     check("[xyzzy]\nqwerty = 1\n", &["node.toml:2: ", "\"xyzzy.qwerty\""]);
     let other = finish(command().env("LIGHTER_NETWORK_MDSN", "true").args(["config", "show"]));
     other.fails(8, &["environment", "LIGHTER_NETWORK_MDSN", "did you mean \"LIGHTER_NETWORK_MDNS\"?"]);

@@ -198,10 +198,12 @@ fn set(table: &mut Table, key: &str, value: Value) {
 fn nearest(key: &str, known: &[String]) -> Option<String> {
     let similarity = |candidate: &String| {
         let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-        strsim::jaro_winkler(key, candidate).max(strsim::jaro_winkler(&last(key), &last(candidate)) * 0.95)
+        let alike = strsim::normalized_damerau_levenshtein;
+        // The right key in the wrong section, too.
+        alike(key, candidate).max(alike(&last(key), &last(candidate)) * 0.95)
     };
     let best = known.iter().map(|candidate| (similarity(candidate), candidate)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > 0.8).then(|| best.1.clone())
+    (best.0 > 0.6).then(|| best.1.clone())
 }
 
 /// The line of a key in the file, 1 if it is written in a way that is not found.

@@ -18,7 +18,7 @@ use crate::exit::{Code, Failure};
 const FRAMES_AT_ONCE: usize = 2;
 /// No further frame is begun while more than this is rebuilt and waits for its turn: some frames take ten times as long as
 /// others, and the other thread goes on meanwhile.
-const AHEAD_BYTES_MAX: usize = 8 << 20;
+const AHEAD_BYTES_MAX: usize = 6 << 20;
 
 /// Bytes of the target that are written at once.
 const PIECE_BYTES: usize = 256 << 10;
