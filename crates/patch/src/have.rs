@@ -138,7 +138,13 @@ impl HaveList {
         if !rest.is_empty() {
             return Err(HaveListError::Damaged("bytes behind its end"));
         }
-        Ok(Self { files })
+        let list = Self { files };
+        // A list has one name, so it has one spelling.
+        if list.encode() == bytes {
+            Ok(list)
+        } else {
+            Err(HaveListError::Damaged("numbers that are longer than they need be"))
+        }
     }
 
     /// The name of the base that the list stands for.
@@ -271,6 +277,8 @@ mod tests {
         let mut later = bytes.clone();
         later[8] = 2;
         assert_eq!(HaveList::decode(&later), Err(HaveListError::Version(2)));
+        let long = [&MAGIC[..], &[VERSION, 0x80, 0x00]].concat();
+        assert!(matches!(HaveList::decode(&long), Err(HaveListError::Damaged(_))));
         let many = [&MAGIC[..], &[VERSION], &[0x84, 0x80, 0x01]].concat();
         assert_eq!(HaveList::decode(&many), Err(HaveListError::Damaged("more files than allowed")));
     }
