@@ -77,7 +77,8 @@ pub enum Input {
         from: PeerId,
         request: Request,
     },
-    /// A peer asks for a patch on a stream. Answered by [`Effect::Serve`] or [`Effect::Refuse`].
+    /// A peer asks for a patch on a stream. Answered by [`Effect::Serve`], [`Effect::Refer`] or
+    /// [`Effect::Refuse`].
     StreamOpened {
         stream: StreamId,
         from: PeerId,
@@ -180,6 +181,13 @@ pub enum Effect {
         stream: StreamId,
         refusal: Refusal,
     },
+    /// Tell the peer that this one has what it asks for, and where it is.
+    Refer {
+        stream: StreamId,
+        to: PeerId,
+    },
+    /// Connect to a peer that a [`FetchFailure::Referred`] named.
+    Connect(PeerId),
     /// Close all connections to the peer and accept none for this long.
     CutOff {
         peer: PeerId,
@@ -298,6 +306,8 @@ pub enum FetchFailure {
     Lost,
     #[error("the peer refused: {0}")]
     Refused(Refusal),
+    #[error("the peer says that {0} has the patch")]
+    Referred(PeerId),
     #[error("the peer sent wrong bytes: {0}")]
     Lied(String),
     #[error("base {0} is damaged or gone on this machine")]

@@ -24,6 +24,7 @@ use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PeerId};
 use lighter_wire::{Answer, Arrival, PatchRequest, Refusal, Resume};
 
 use crate::context::Context;
+use crate::directory::Peer;
 use crate::event::{AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Offence, Part, PullId};
 use crate::planner::{Plan, View, is_of_site};
 use crate::report::{PullFailure, Report};
@@ -90,6 +91,7 @@ impl Fetcher {
             State::Waiting { until } => target.deadline(*until, now),
             State::Asking(round) => Some(round.until()),
             State::Quoting { .. } => None,
+            State::Referred { until, .. } => Some(*until),
             State::Fetching(fetching) => fetching.deadline(settings),
         };
         self.targets.values().filter_map(deadline).min()
@@ -124,6 +126,7 @@ impl Fetcher {
                     }
                 }
                 State::Fetching(fetching) => fetching.check_stall(context),
+                State::Referred { .. } => self.go_where_referred(id, context),
                 State::Asking(_) | State::Quoting { .. } => {}
             }
         }
@@ -182,6 +185,7 @@ impl Fetcher {
                 is_first
             }
             Some(State::Quoting { asked, quoted }) => asked.values().chain(quoted.iter()).all(is_far),
+            Some(State::Referred { plan, .. }) => is_far(plan),
             Some(State::Fetching(fetching)) => fetching.stop == Stop::No && is_far(&fetching.plan),
             Some(State::Waiting { .. }) | None => false,
         };
@@ -233,7 +237,7 @@ impl Fetcher {
         let pulls = std::mem::take(&mut target.pulls);
         match &mut target.state {
             State::Fetching(fetching) => fetching.stop(Stop::Abandoned, effects),
-            State::Waiting { .. } | State::Asking(_) | State::Quoting { .. } => drop(self.targets.remove(&id)),
+            _ => drop(self.targets.remove(&id)),
         }
         Some(Outcome::Held { pulls, target: id })
     }
@@ -241,7 +245,7 @@ impl Fetcher {
     fn fetching(&mut self, fetch: FetchId) -> Option<&mut Fetching> {
         match &mut self.targets.get_mut(self.fetches.get(&fetch)?)?.state {
             State::Fetching(fetching) => Some(fetching),
-            State::Waiting { .. } | State::Asking(_) | State::Quoting { .. } => None,
+            _ => None,
         }
     }
 
@@ -279,6 +283,10 @@ impl Fetcher {
             return Some(Outcome::Held { pulls, target: id });
         }
         let from = fetching.plan.peer;
+        if let FetchFailure::Referred(to) = failure {
+            target.referred(&fetching.plan, to, context);
+            return None;
+        }
         let why = match (&failure, fetching.stop) {
             (FetchFailure::Stopped, Stop::Stalled) => "it stalled".to_owned(),
             _ => failure.to_string(),
@@ -294,7 +302,7 @@ impl Fetcher {
                 context.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / seconds));
                 target.exclude(from, "it stalled".to_owned(), context);
             }
-            FetchFailure::Lost => target.exclude(from, failure.to_string(), context),
+            FetchFailure::Lost | FetchFailure::Referred(_) => target.exclude(from, failure.to_string(), context),
             FetchFailure::Refused(refusal) => target.refused(id, from, refusal, context),
             FetchFailure::Lied(what) => {
                 self.parts.remove(&id);
@@ -341,10 +349,30 @@ impl Fetcher {
             return;
         }
         let seed = context.settings.seed;
-        let Some(plan) = std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) else {
+        match std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) {
+            Some(plan) => self.begin(id, plan, true, context),
+            None => target.wait(context),
+        }
+    }
+
+    /// Who was named is connected: it is asked for the patch. If it could not be reached, whoever named it is asked again.
+    fn go_where_referred(&mut self, id: DiffId, context: &mut Context<'_>) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        let State::Referred { plan, until } = &target.state else { return };
+        let is_connected = context.directory.peer(plan.peer).is_some_and(Peer::is_connected);
+        if is_connected && !context.is_cut_off(plan.peer) {
+            let plan = (**plan).clone();
+            self.begin(id, plan, false, context);
+        } else if *until <= context.now {
+            let peer = plan.peer;
+            target.exclude(peer, "it could not be reached".to_owned(), context);
             target.wait(context);
-            return;
-        };
+        }
+    }
+
+    /// Fetches by this plan; the peer may refer to another one if it was not named by another itself.
+    fn begin(&mut self, id: DiffId, plan: Plan, is_referable: bool, context: &mut Context<'_>) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
         let fetch = FetchId(self.next_fetch);
         self.next_fetch += 1;
         self.fetches.insert(fetch, id);
@@ -352,7 +380,8 @@ impl Fetcher {
         let resume = part.map(|part| Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
         let bases = target.offer(id, &plan, part, context);
         let listed = target.listed(id, &plan, context);
-        let request = PatchRequest { target: id, bases, have: None, resume };
+        let referable = is_referable.then(|| context.settings.referable()).filter(|_| listed.is_empty());
+        let request = PatchRequest { target: id, bases, have: None, resume, referable };
         context.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
         let report = Report::Fetching {
             target: id,

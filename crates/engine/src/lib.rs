@@ -144,13 +144,13 @@ impl Engine {
             Input::Asked { question, from, request } => self.asked(now, question, from, request, effects),
             Input::StreamOpened { stream, from, request } => {
                 if self.admits(now, from, effects) {
-                    self.serve.stream_opened(stream, from, &request, view!(self), effects);
+                    self.serve.stream_opened(stream, from, &request, now, view!(self), effects);
                 } else {
                     effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
                 }
             }
             Input::StreamServed { stream, bytes, took } => self.serve.stream_served(stream, bytes, took, view!(self)),
-            Input::StreamClosed(stream) => self.serve.stream_closed(stream),
+            Input::StreamClosed(stream) => self.serve.stream_closed(stream, view!(self)),
             Input::EncodeProgress { encode, target_bytes_done } => {
                 self.serve.encode_progress(encode, target_bytes_done, effects);
             }
@@ -258,6 +258,7 @@ impl Engine {
             return;
         }
         let heard = self.directory.announced(from, announcement, now);
+        self.serve.look_again();
         if heard == Heard::Behind {
             context!(self, now, effects).ask_holdings(from);
         }
@@ -274,7 +275,7 @@ impl Engine {
         if let Err(EncodeFailure::LayerGone(layer)) = result {
             self.lose(now, layer);
         }
-        self.serve.encode_ended(encode, took, result.ok(), view!(self), effects);
+        self.serve.encode_ended(encode, took, result.ok(), now, view!(self), effects);
     }
 
     fn pull_input(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
@@ -354,9 +355,11 @@ impl Engine {
             let outcomes = self.fetcher.advance(context);
             self.pulls.outcomes(outcomes, &mut self.fetcher, context);
             self.pulls.advance(context);
+            self.serve.advance(now, view!(self), effects);
         }
         let deadlines = [
             self.announce_at,
+            self.serve.next_deadline(),
             self.asks.next_deadline(),
             self.sketches.next_deadline(now),
             self.fetcher.next_deadline(now, &self.settings),

@@ -10,19 +10,21 @@
 //! made at a higher effort, is that made: so each set of bases is encoded at most once at each effort. Who has a part of a
 //! patch that is not here gets the same one: then it is made by the settings that the resume names.
 
+mod referrals;
 mod uploads;
 mod usable;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId};
-use lighter_wire::{Offer, PatchRequest, Quote, Refusal, Resume};
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Moment, PatchId, PeerId};
+use lighter_wire::{Offer, PatchRequest, Quote, Referable, Refusal, Resume};
 
 use crate::effort::{Effort, EffortChoice, Pace, Undertaking, is_later};
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
 use crate::planner::View;
 use crate::settings::Settings;
+use referrals::Referrals;
 use uploads::Uploads;
 use usable::Usable;
 
@@ -40,6 +42,7 @@ pub struct Serve {
     next_encode: u64,
     pace: Pace,
     uploads: Uploads,
+    referrals: Referrals,
     stopping: bool,
 }
 
@@ -47,8 +50,10 @@ pub struct Serve {
 struct Stream {
     from: PeerId,
     resume: Option<Resume>,
-    /// Whether a patch goes over it, or nothing yet.
-    is_served: bool,
+    referable: Option<Referable>,
+    /// The patch that goes over it; absent as long as nothing does.
+    served: Option<PatchId>,
+    is_done: bool,
 }
 
 #[derive(Debug)]
@@ -122,28 +127,34 @@ impl Serve {
         stream: StreamId,
         from: PeerId,
         request: &PatchRequest,
+        now: Moment,
         view: View<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        if let Err(refusal) = self.admit(stream, from, request, view, effects) {
+        if let Err(refusal) = self.admit(stream, from, request, now, view, effects) {
             effects.push(Effect::Refuse { stream, refusal });
         }
     }
 
     /// A patch went over a stream to its end: that tells what the link carries.
     pub fn stream_served(&mut self, stream: StreamId, bytes: Bytes, took: Duration, view: View<'_>) {
-        let Some(served) = self.streams.get(&stream) else { return };
+        let Some(served) = self.streams.get_mut(&stream) else { return };
+        served.is_done = true;
+        let from = served.from;
         let near = |peer: PeerId| uploads::is_near(peer, view);
-        let side = near(served.from);
-        let sharing = self.streams.values().filter(|other| other.is_served && near(other.from) == side).count();
+        let side = near(from);
+        let sharing = self.streams.values().filter(|other| other.served.is_some() && near(other.from) == side).count();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.uploads.learn(served.from, bytes, millis, sharing as u64, view);
+        self.uploads.learn(from, bytes, millis, sharing as u64, view);
     }
 
     /// The waiting streams lose one of them; work that nobody waits for any more goes on if it runs (its result is
     /// cached) and is dropped if it does not.
-    pub fn stream_closed(&mut self, stream: StreamId) {
-        self.streams.remove(&stream);
+    pub fn stream_closed(&mut self, stream: StreamId, view: View<'_>) {
+        if let Some(Stream { from, served: Some(patch), is_done: false, .. }) = self.streams.remove(&stream) {
+            self.copy_broke(patch, from, view);
+        }
+        self.look_again();
         for job in self.jobs.values_mut() {
             job.waiting.retain(|&waiting| waiting != stream);
         }
@@ -165,6 +176,7 @@ impl Serve {
         encode: EncodeId,
         took: Duration,
         patch: Option<CachedPatch>,
+        now: Moment,
         view: View<'_>,
         effects: &mut Vec<Effect>,
     ) {
@@ -175,7 +187,7 @@ impl Serve {
             self.keep_made(&job, patch);
         }
         match self.of(job.target, &job.bases).cloned().or(patch) {
-            Some(patch) => job.waiting.into_iter().for_each(|stream| self.serve(stream, &patch, effects)),
+            Some(patch) => job.waiting.into_iter().for_each(|stream| self.give(stream, &patch, now, view, effects)),
             None => {
                 let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Failed };
                 effects.extend(job.waiting.into_iter().map(refuse));
@@ -186,10 +198,11 @@ impl Serve {
 
     pub fn stop(&mut self, effects: &mut Vec<Effect>) {
         self.stopping = true;
+        let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Stopping };
         for job in self.jobs.values_mut() {
-            let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Stopping };
             effects.extend(job.waiting.drain(..).map(refuse));
         }
+        effects.extend(self.referrals.stop().into_iter().map(refuse));
         self.jobs.retain(|_, job| job.running.is_some());
         self.queue.clear();
     }
@@ -199,6 +212,7 @@ impl Serve {
         stream: StreamId,
         from: PeerId,
         request: &PatchRequest,
+        now: Moment,
         view: View<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
@@ -207,7 +221,7 @@ impl Serve {
         }
         let settings = view.settings;
         let of_peer = self.streams.values().filter(|stream| stream.from == from).count();
-        if self.streams.len() >= settings.streams_max || of_peer >= settings.streams_per_peer_max {
+        if self.streams.len() >= settings.streams_max + settings.streams_waiting_max || of_peer >= settings.streams_per_peer_max {
             return Err(Refusal::Busy);
         }
         let card = view.own.card(request.target).ok_or(Refusal::NotHeld)?;
@@ -223,10 +237,10 @@ impl Serve {
         let cached = self.cached(request.target, &offered, &usable);
         let better = cached.and_then(|cached| self.improvement(cached, from, card, &usable, view));
         let ready = resumed.or(cached.filter(|_| better.is_none())).cloned();
-        let admitted = Stream { from, resume: request.resume, is_served: false };
+        let admitted = Stream { from, resume: request.resume, referable: request.referable, served: None, is_done: false };
         if let Some(patch) = ready {
             self.streams.insert(stream, admitted);
-            self.serve(stream, &patch, effects);
+            self.give(stream, &patch, now, view, effects);
             return Ok(());
         }
         let resumed = request.resume.and_then(|resume| settings.effort_of(resume.settings));
@@ -323,7 +337,7 @@ impl Serve {
 
     fn serve(&mut self, stream: StreamId, patch: &CachedPatch, effects: &mut Vec<Effect>) {
         let Some(waiting) = self.streams.get_mut(&stream) else { return };
-        waiting.is_served = true;
+        waiting.served = Some(patch.patch);
         let resume = waiting.resume.filter(|resume| resume.patch == patch.patch);
         let first_frame = resume.map_or(0, |resume| resume.first_frame);
         effects.push(Effect::Serve { stream, patch: patch.patch, first_frame });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lighter_types::{Bytes, BytesPerSecond, SiteName};
-use lighter_wire::Incarnation;
+use lighter_wire::{Incarnation, Referable};
 
 use crate::effort::{Effort, EffortChoice};
 
@@ -36,8 +36,15 @@ pub struct Settings {
     pub fetches_max: usize,
     /// Patches made at a time.
     pub encodes_max: usize,
+    /// Copies of a patch that this node sends to other sites before it refers who asks to peers that have it; with 0, it
+    /// refers nobody.
+    pub copies_max: usize,
+    /// Whether others may be referred to this node.
+    pub passes_on: bool,
     /// Streams served at a time, to all and to one peer.
     pub streams_max: usize,
+    /// Streams that wait, for a patch to be made or for somebody to send it, beside those that are served.
+    pub streams_waiting_max: usize,
     pub streams_per_peer_max: usize,
     /// Nodes that the directory holds; later ones are not heard of unless they connect.
     pub peers_max: usize,
@@ -92,6 +99,19 @@ impl Settings {
     pub const CARDS_MAX: usize = 1 << 18;
     /// Patches waiting to be made.
     pub const ENCODES_QUEUED_MAX: usize = 64;
+    /// Patches whose way through the fleet is followed, and relays of one.
+    pub const SPREADS_MAX: usize = 64;
+    pub const RELAYS_MAX: usize = 1024;
+    /// How long somebody waits for a relay that is fast enough. After that, any will do.
+    pub const REFERRAL_WAIT: Duration = Duration::from_secs(2);
+    /// A relay is fast enough if the patch takes a third longer by it than the requester's uplink needs, and this.
+    pub const REFERRAL_SLACK: Duration = Duration::from_millis(500);
+    /// Who was referred is taken to be done after twice the time that the patch takes, and this.
+    pub const REFERRAL_LIFE: Duration = Duration::from_secs(60);
+    /// Who came back so often is referred no more.
+    pub const REFERRALS_MAX: u32 = 2;
+    /// How long who was referred tries to connect.
+    pub const CONNECT_MAX: Duration = Duration::from_secs(10);
     /// Cached patches that the engine remembers.
     pub const PATCHES_MAX: usize = 65_536;
     /// Messages of one peer within [`Settings::FLOOD_WINDOW`]: above this they are refused or ignored, at ten times
@@ -129,6 +149,12 @@ impl Settings {
     pub fn effort_of(&self, id: u32) -> Option<Effort> {
         Effort::ALL.into_iter().zip(self.encoder_ids).find(|(_, of)| *of == id).map(|(effort, _)| effort)
     }
+
+    /// What a provider is told that may refer this node to another.
+    pub fn referable(&self) -> Referable {
+        let uplink = self.upload_max.map_or(self.uplink_rate, |max| max.min(self.uplink_rate));
+        Referable { uplink, passes_on: self.passes_on }
+    }
 }
 
 impl Default for Settings {
@@ -148,7 +174,10 @@ impl Default for Settings {
             cut_off: Duration::from_secs(600),
             fetches_max: 3,
             encodes_max: 1,
+            copies_max: 3,
+            passes_on: true,
             streams_max: 32,
+            streams_waiting_max: 1024,
             streams_per_peer_max: 4,
             peers_max: 16_384,
         }

@@ -6,6 +6,7 @@
 
 mod effects;
 mod life;
+mod meetings;
 mod outcome;
 mod streams;
 
@@ -61,6 +62,11 @@ enum Due {
         life: u32,
     },
     CutNoticed(usize),
+    /// Somebody wants to connect; then, that it may.
+    Dialed { from: usize, life: u32, to: usize },
+    Met { from: usize, life: u32, to: usize },
+    /// A connection that nothing may go over any more.
+    Idle { one: usize, other: usize },
 }
 
 /// What survives a restart.
@@ -97,6 +103,8 @@ struct Fleet<'a> {
     hub_of: Vec<usize>,
     members: Vec<Vec<usize>>,
     is_cut: Vec<bool>,
+    /// Connections between nodes that were referred to each other, by either end.
+    met: BTreeMap<usize, BTreeSet<usize>>,
     streams: BTreeMap<StreamId, Stream>,
     /// Streams by each of their ends.
     streams_of: BTreeMap<usize, BTreeSet<StreamId>>,
@@ -112,6 +120,8 @@ struct Fleet<'a> {
     failed: u64,
     retries: u64,
     talk_bytes: u64,
+    /// Bytes of patches that hubs sent.
+    hub_stream_bytes: u64,
     violations: Vec<String>,
 }
 
@@ -169,6 +179,7 @@ impl<'a> Fleet<'a> {
             hub_of: topology.sites.iter().map(|site| site.hub).collect(),
             members,
             is_cut: vec![false; topology.sites.len()],
+            met: BTreeMap::new(),
             streams: BTreeMap::new(),
             streams_of: BTreeMap::new(),
             questions: BTreeMap::new(),
@@ -182,6 +193,7 @@ impl<'a> Fleet<'a> {
             failed: 0,
             retries: 0,
             talk_bytes: 0,
+            hub_stream_bytes: 0,
             violations: Vec::new(),
         };
         fleet.nodes = (0..topology.nodes.len()).map(|node| fleet.node(node, seed)).collect();
@@ -216,6 +228,9 @@ impl<'a> Fleet<'a> {
             }
             Due::Noticed { .. } => {}
             Due::CutNoticed(site) => self.notice_cut(site),
+            Due::Dialed { from, life, to } => self.dialed(from, life, to),
+            Due::Met { from, life, to } => self.meet(from, life, to),
+            Due::Idle { one, other } => self.idle(one, other),
         }
     }
 
@@ -287,6 +302,8 @@ impl<'a> Fleet<'a> {
             Effect::ReadImage { pull, .. } => (16, pull.0),
             Effect::KeepBlob { pull, .. } => (17, pull.0),
             Effect::CommitImage { pull, .. } => (18, pull.0),
+            Effect::Refer { stream, .. } => (19, stream.0),
+            Effect::Connect(peer) => (20, node_of(*peer) as u64),
         };
         for part in [self.network.now, node as u64, kind, number] {
             self.log.update(&part.to_le_bytes());

@@ -26,6 +26,11 @@ const QUEUE: Micros = 200_000;
 /// Bytes on the wire for 1,000 bytes of a stream: headers of QUIC and IP (docs/BENCHMARKS.md, "wire").
 const WIRE_PERMILLE: u64 = 1052;
 
+/// What so many bytes of a stream are on a wire that loses nothing.
+pub fn on_wire(bytes: u64) -> u64 {
+    bytes * WIRE_PERMILLE / 1000
+}
+
 /// Width of a bin of [`Counts::series`].
 const BIN: Micros = 1_000_000;
 /// Bins that are kept: more than three months.
@@ -168,7 +173,7 @@ impl<C> Network<C> {
 
     fn cross(&mut self, id: LinkId, bytes: u64) -> Micros {
         let link = &mut self.links[id.0 as usize];
-        let wire = bytes * WIRE_PERMILLE / 1000 * 1000 / (1000 - link.loss_permille) + 1;
+        let wire = on_wire(bytes) * 1000 / (1000 - link.loss_permille) + 1;
         let took = (u128::from(wire) * 1_000_000 / u128::from(link.bytes_per_second)) as u64;
         let end = link.free.max(self.now) + took;
         link.free = end;

@@ -184,10 +184,6 @@ impl Links {
         Path::two(self.registry, down)
     }
 
-    pub fn hub_up(&self, hub: usize) -> LinkId {
-        self.hubs[hub][0]
-    }
-
     /// Bytes that a site's uplink carried: from it, and to it.
     pub fn uplink_carried<C>(&self, network: &Network<C>, site: usize) -> [u64; 2] {
         [0, 1].map(|way| network.carried(self.sites[site][way]))

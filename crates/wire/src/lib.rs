@@ -15,7 +15,7 @@ mod release;
 pub use announcement::{Announcement, Incarnation, News};
 pub use ask::{Answer, Arrival, Holdings, Offer, Quote, Refusal, Request};
 pub use codec::{Message, WireError};
-pub use patch_stream::{PatchReply, PatchRequest, Resume};
+pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
 
 /// Gossipsub topic of [`Announcement`]s.
@@ -23,10 +23,13 @@ pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// Request-response protocol of [`Request`] and [`Answer`].
 pub const ASK_PROTOCOL: &str = "/lighter/ask/3";
 /// Stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
-pub const PATCH_PROTOCOL: &str = "/lighter/patch/3";
+pub const PATCH_PROTOCOL: &str = "/lighter/patch/4";
 
 /// Bases that a request may name: as many as a patch may read from (docs/PATCH.md).
 pub const BASES_MAX: usize = 8;
+/// Addresses that a peer is named with, and the bytes of one: eight fit [`PatchReply`].
+pub const ADDRESSES_MAX: usize = 8;
+pub const ADDRESS_BYTES_MAX: usize = 112;
 /// Sketches that one request may ask for, so that it stays under [`Request`]'s limit.
 pub const SKETCHES_MAX: usize = 16;
 /// The longest sketch (docs/PREDICTION.md). What its bytes say is not this crate's business.

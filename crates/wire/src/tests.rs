@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use lighter_types::{Bytes, Card, DiffId, OciDigest, PatchId, PeerId, Tlsh};
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, OciDigest, PatchId, PeerId, Tlsh};
 use proptest::prelude::*;
 
 use super::*;
@@ -113,16 +113,25 @@ fn releases() {
 
 #[test]
 fn patch_stream() {
-    let request = PatchRequest { target: DiffId::new([1; 32]), bases: vec![], have: None, resume: None };
-    check(&request, &format!("{} 00 00 00", h(1)));
+    let request = PatchRequest { target: DiffId::new([1; 32]), bases: vec![], have: None, resume: None, referable: None };
+    check(&request, &format!("{} 00 00 00 00", h(1)));
     let resume = Some(Resume { patch: PatchId::new([2; 32]), first_frame: 3, settings: 0x0202_001c });
-    check(&PatchRequest { resume, ..request.clone() }, &format!("{} 00 00 01 {} 03 fc1c000202", h(1), h(2)));
+    check(&PatchRequest { resume, ..request.clone() }, &format!("{} 00 00 01 {} 03 fc1c000202 00", h(1), h(2)));
     let have = Some(DiffId::new([5; 32]));
-    check(&PatchRequest { have, ..request }, &format!("{} 00 01 {} 00", h(1), h(5)));
+    check(&PatchRequest { have, ..request.clone() }, &format!("{} 00 01 {} 00 00", h(1), h(5)));
+    let referable = Some(Referable { uplink: BytesPerSecond(251), passes_on: true });
+    check(&PatchRequest { referable, ..request }, &format!("{} 00 00 00 01 fbfb00 01", h(1)));
     check(&PatchReply::Working { target_bytes_done: Bytes(251) }, "00 fbfb00");
     let start = PatchReply::Start { patch: PatchId::new([2; 32]), header_bytes: 4, first_frame: 5 };
     check(&start, &format!("01 {} 04 05", h(2)));
     check(&PatchReply::Refused(Refusal::NotHeld), "02 00");
+    let referred = |addresses| PatchReply::Referred { peer: PeerId::new([6; 32]), addresses };
+    check(&referred(vec![vec![4, 1], vec![9]]), &format!("03 {} 02 02 0401 01 09", h(6)));
+    let largest = referred(vec![vec![4; ADDRESS_BYTES_MAX]; ADDRESSES_MAX]);
+    assert_eq!(PatchReply::decode(&largest.encode().unwrap()).unwrap(), largest);
+    let decoded = |message: PatchReply| PatchReply::decode(&message.encode().unwrap());
+    assert!(decoded(referred(vec![vec![4; ADDRESS_BYTES_MAX + 1]])).is_err());
+    assert!(decoded(referred(vec![vec![4]; ADDRESSES_MAX + 1])).is_err());
 }
 
 #[test]

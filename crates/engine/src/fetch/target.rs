@@ -46,6 +46,11 @@ pub enum State {
         asked: BTreeMap<AskId, Plan>,
         quoted: Vec<Plan>,
     },
+    /// Who was asked named another, which is being connected to. Given up at `until`.
+    Referred {
+        plan: Box<Plan>,
+        until: Moment,
+    },
     Fetching(Box<Fetching>),
 }
 
@@ -241,6 +246,20 @@ impl Target {
         } else {
             self.exclude(from, refusal.to_string(), context);
         }
+    }
+
+    /// Who was asked names another who has the patch: connects to it.
+    pub fn referred(&mut self, plan: &Plan, to: PeerId, context: &mut Context<'_>) {
+        if self.is_excluded(to, context.now) || context.is_cut_off(to) {
+            // Asked again, the peer names another one.
+            self.exclude(plan.peer, format!("it names {to}, which failed"), context);
+            return self.wait(context);
+        }
+        if !context.directory.peer(to).is_some_and(Peer::is_connected) {
+            context.effects.push(Effect::Connect(to));
+        }
+        let plan = Box::new(Plan { peer: to, wait: Duration::ZERO, ..plan.clone() });
+        self.state = State::Referred { plan, until: context.now + Settings::CONNECT_MAX };
     }
 
     /// So much of one patch is on disk. Whether that is more than ever: then failures so far are forgiven.

@@ -82,7 +82,7 @@ impl Fleet<'_> {
         unfinished.into_iter().for_each(|pull| self.pull(pull));
     }
 
-    fn connect(&mut self, node: usize, other: usize) {
+    pub(super) fn connect(&mut self, node: usize, other: usize) {
         if self.nodes[node].is_online && self.nodes[other].is_online && self.is_reachable(node, other) {
             self.step(node, Input::PeerConnected(peer(other)));
             self.step(other, Input::PeerConnected(peer(node)));
@@ -125,6 +125,7 @@ impl Fleet<'_> {
                 self.step(other, Input::PeerLost(peer(node)));
             }
         }
+        self.acquaintances(node, |_| true).into_iter().for_each(|other| self.part(node, other));
         self.break_streams(node, |_| true);
         let next = (1..self.topology.hubs)
             .map(|step| (node + step) % self.topology.hubs)
@@ -148,6 +149,8 @@ impl Fleet<'_> {
                 self.step(hub, Input::PeerLost(peer(node)));
             }
             let topology = self.topology;
+            let strangers = self.acquaintances(node, |other| topology.nodes[other].site != Some(site));
+            strangers.into_iter().for_each(|other| self.part(node, other));
             self.break_streams(node, |other| topology.nodes[other].site != Some(site));
         }
     }

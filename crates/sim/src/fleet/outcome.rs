@@ -6,6 +6,7 @@ use lighter_types::DiffId;
 
 use super::{Fleet, StrategyReport};
 use crate::Strategy;
+use crate::network::on_wire;
 use crate::report::{SITES_TOLD_MAX, SiteReport, seconds, uplink_curve};
 
 pub(super) fn report(fleet: Fleet<'_>, is_partial: bool) -> StrategyReport {
@@ -63,7 +64,7 @@ fn uplink_patches(fleet: &Fleet<'_>) -> f64 {
     }
     let of_site = images.iter().map(|(&site, images)| {
         let bytes: u64 = needs(fleet, fleet.topology.sites[site].group, images).values().sum();
-        let carried: u64 = fleet.links.uplink_carried(&fleet.network, site).iter().sum();
+        let [_, carried] = fleet.links.uplink_carried(&fleet.network, site);
         if bytes == 0 { 0.0 } else { carried as f64 / bytes as f64 }
     });
     of_site.fold(0.0, f64::max)
@@ -77,6 +78,5 @@ fn hub_patches(fleet: &Fleet<'_>) -> f64 {
         bytes.extend(needs(fleet, group, &images).into_iter().map(|(layer, bytes)| ((layer, bytes), bytes)));
     }
     let copy: u64 = bytes.values().sum();
-    let sent: u64 = (0..fleet.topology.hubs).map(|hub| fleet.network.carried(fleet.links.hub_up(hub))).sum();
-    if copy == 0 { 0.0 } else { sent as f64 / copy as f64 }
+    if copy == 0 { 0.0 } else { on_wire(fleet.hub_stream_bytes) as f64 / copy as f64 }
 }

@@ -124,6 +124,9 @@ impl Fleet<'_> {
         }
         let Some(sending) = &mut stream.sending else { return };
         sending.flow.take(bytes);
+        if from < self.topology.hubs {
+            self.hub_stream_bytes += bytes;
+        }
         if self.topology.lies[from] {
             return self.end_stream(id, Err(FetchFailure::Lied("a frame of other bytes".to_owned())));
         }
@@ -213,6 +216,11 @@ impl Fleet<'_> {
                 self.end_stream(id, Err(FetchFailure::Lost));
             }
         }
+    }
+
+    pub(super) fn have_stream(&self, one: usize, other: usize) -> bool {
+        let ends = |stream: &Stream| [stream.to.0, stream.from.0];
+        self.streams_of(one).iter().filter_map(|id| self.streams.get(id)).any(|stream| ends(stream).contains(&other))
     }
 
     fn streams_of(&self, node: usize) -> Vec<StreamId> {
