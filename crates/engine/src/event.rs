@@ -171,7 +171,7 @@ pub enum Effect {
         stream: StreamId,
         target_bytes_done: Bytes,
     },
-    /// Send the patch from its frame `first_frame` on.
+    /// Send the patch from its frame `first_frame` on; if it is just coming, as it comes.
     Serve {
         stream: StreamId,
         patch: PatchId,
@@ -181,10 +181,12 @@ pub enum Effect {
         stream: StreamId,
         refusal: Refusal,
     },
-    /// Tell the peer that this one has what it asks for, and where it is.
+    /// Tell the peer that this one has the patch, or is getting it, and where it is.
     Refer {
         stream: StreamId,
         to: PeerId,
+        patch: PatchId,
+        settings: u32,
     },
     /// Connect to a peer that a [`FetchFailure::Referred`] named.
     Connect(PeerId),
@@ -306,8 +308,11 @@ pub enum FetchFailure {
     Lost,
     #[error("the peer refused: {0}")]
     Refused(Refusal),
-    #[error("the peer says that {0} has the patch")]
-    Referred(PeerId),
+    #[error("the peer says that {to} has the patch")]
+    Referred { to: PeerId, patch: PatchId, settings: u32 },
+    /// Every frame was what the patch's name promised, and the result is another layer.
+    #[error("the result of patch {patch} is not the layer: {what}")]
+    WrongResult { patch: PatchId, what: String },
     #[error("the peer sent wrong bytes: {0}")]
     Lied(String),
     #[error("base {0} is damaged or gone on this machine")]

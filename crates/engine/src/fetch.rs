@@ -28,8 +28,9 @@ use crate::directory::Peer;
 use crate::event::{AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Offence, Part, PullId};
 use crate::planner::{Plan, View, is_of_site};
 use crate::report::{PullFailure, Report};
+use crate::serve::Coming;
 use crate::settings::Settings;
-use target::{Fetching, State, Stop, Target};
+use target::{Fetching, Named, State, Stop, Target};
 
 /// All layers that are wanted and not held.
 #[derive(Debug, Default)]
@@ -83,6 +84,21 @@ impl Fetcher {
 
     pub fn part(&self, target: DiffId) -> Option<&Part> {
         self.parts.get(&target)
+    }
+
+    pub fn target_of(&self, fetch: FetchId) -> Option<DiffId> {
+        self.fetches.get(&fetch).copied()
+    }
+
+    /// Whether this layer is on its way here.
+    pub fn coming(&self, target: DiffId) -> Coming<'_> {
+        match self.targets.get(&target).map(|target| &target.state) {
+            None => Coming::No,
+            Some(State::Fetching(fetching)) if fetching.first_bytes.is_some() => {
+                self.parts.get(&target).map_or(Coming::Wanted, Coming::Part)
+            }
+            Some(_) => Coming::Wanted,
+        }
     }
 
     /// When [`Self::advance`] has something to do even if nothing happens. What was due at `now` is done.
@@ -283,10 +299,11 @@ impl Fetcher {
             return Some(Outcome::Held { pulls, target: id });
         }
         let from = fetching.plan.peer;
-        if let FetchFailure::Referred(to) = failure {
-            target.referred(&fetching.plan, to, context);
+        if let FetchFailure::Referred { to, patch, settings } = failure {
+            target.referred(&fetching.plan, Named { by: from, patch, settings }, to, context);
             return None;
         }
+        let liar = fetching.liar(&failure);
         let why = match (&failure, fetching.stop) {
             (FetchFailure::Stopped, Stop::Stalled) => "it stalled".to_owned(),
             _ => failure.to_string(),
@@ -302,12 +319,12 @@ impl Fetcher {
                 context.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / seconds));
                 target.exclude(from, "it stalled".to_owned(), context);
             }
-            FetchFailure::Lost | FetchFailure::Referred(_) => target.exclude(from, failure.to_string(), context),
+            FetchFailure::Lost | FetchFailure::Referred { .. } => target.exclude(from, failure.to_string(), context),
             FetchFailure::Refused(refusal) => target.refused(id, from, refusal, context),
-            FetchFailure::Lied(what) => {
+            FetchFailure::Lied(what) | FetchFailure::WrongResult { what, .. } => {
                 self.parts.remove(&id);
-                target.last_failure = Some(format!("{from} sent wrong bytes: {what}"));
-                context.cut_off(from, Offence::WrongBytes(what));
+                target.last_failure = Some(format!("{liar} sent wrong bytes: {what}"));
+                context.cut_off(liar, Offence::WrongBytes(what));
             }
             FetchFailure::Listed => {
                 self.parts.remove(&id);
@@ -350,7 +367,7 @@ impl Fetcher {
         }
         let seed = context.settings.seed;
         match std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) {
-            Some(plan) => self.begin(id, plan, true, context),
+            Some(plan) => self.begin(id, plan, None, context),
             None => target.wait(context),
         }
     }
@@ -358,11 +375,11 @@ impl Fetcher {
     /// Who was named is connected: it is asked for the patch. If it could not be reached, whoever named it is asked again.
     fn go_where_referred(&mut self, id: DiffId, context: &mut Context<'_>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
-        let State::Referred { plan, until } = &target.state else { return };
+        let State::Referred { plan, named, until } = &target.state else { return };
         let is_connected = context.directory.peer(plan.peer).is_some_and(Peer::is_connected);
         if is_connected && !context.is_cut_off(plan.peer) {
-            let plan = (**plan).clone();
-            self.begin(id, plan, false, context);
+            let (plan, named) = ((**plan).clone(), *named);
+            self.begin(id, plan, Some(named), context);
         } else if *until <= context.now {
             let peer = plan.peer;
             target.exclude(peer, "it could not be reached".to_owned(), context);
@@ -370,17 +387,20 @@ impl Fetcher {
         }
     }
 
-    /// Fetches by this plan; the peer may refer to another one if it was not named by another itself.
-    fn begin(&mut self, id: DiffId, plan: Plan, is_referable: bool, context: &mut Context<'_>) {
+    /// Fetches by this plan. The peer may refer to another one if it was not named by another itself.
+    fn begin(&mut self, id: DiffId, plan: Plan, named: Option<Named>, context: &mut Context<'_>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let fetch = FetchId(self.next_fetch);
         self.next_fetch += 1;
         self.fetches.insert(fetch, id);
         let part = self.parts.get(&id).filter(|part| plan.resumes(part));
+        let named_patch = named.map(|Named { patch, settings, .. }| Resume { patch, first_frame: 0, settings });
         let resume = part.map(|part| Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
+        let resume = resume.or(named_patch);
         let bases = target.offer(id, &plan, part, context);
-        let listed = target.listed(id, &plan, context);
-        let referable = is_referable.then(|| context.settings.referable()).filter(|_| listed.is_empty());
+        let listed = if named.is_none() { target.listed(id, &plan, context) } else { Vec::new() };
+        let is_referable = named.is_none() && listed.is_empty();
+        let referable = is_referable.then(|| context.settings.referable());
         let request = PatchRequest { target: id, bases, have: None, resume, referable };
         context.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
         let report = Report::Fetching {
@@ -392,6 +412,6 @@ impl Fetcher {
         };
         context.report_all(&target.pulls, &report);
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
-        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, on_disk, context.now)));
+        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, named, on_disk, context.now)));
     }
 }

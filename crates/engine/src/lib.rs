@@ -46,7 +46,7 @@ use directory::Heard;
 use fetch::Fetcher;
 use flood::{Floods, Verdict};
 use pull::Pulls;
-use serve::Serve;
+use serve::{Coming, Serve};
 
 /// One node's mind.
 #[derive(Debug)]
@@ -144,7 +144,8 @@ impl Engine {
             Input::Asked { question, from, request } => self.asked(now, question, from, request, effects),
             Input::StreamOpened { stream, from, request } => {
                 if self.admits(now, from, effects) {
-                    self.serve.stream_opened(stream, from, &request, now, view!(self), effects);
+                    let coming = self.fetcher.coming(request.target);
+                    self.serve.stream_opened(stream, from, &request, coming, now, view!(self), effects);
                 } else {
                     effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
                 }
@@ -258,7 +259,6 @@ impl Engine {
             return;
         }
         let heard = self.directory.announced(from, announcement, now);
-        self.serve.look_again();
         if heard == Heard::Behind {
             context!(self, now, effects).ask_holdings(from);
         }
@@ -304,6 +304,9 @@ impl Engine {
         match input {
             Input::FetchWorking { fetch } => self.fetcher.working(fetch, now),
             Input::FetchProgress { fetch, part } => {
+                if let Some(target) = self.fetcher.target_of(fetch) {
+                    self.serve.came(target, &part, effects);
+                }
                 self.fetcher.progress(fetch, part, &mut context!(self, now, effects));
             }
             Input::FetchEnded { fetch, result } => {
@@ -355,11 +358,10 @@ impl Engine {
             let outcomes = self.fetcher.advance(context);
             self.pulls.outcomes(outcomes, &mut self.fetcher, context);
             self.pulls.advance(context);
-            self.serve.advance(now, view!(self), effects);
+            self.serve_followers(effects);
         }
         let deadlines = [
             self.announce_at,
-            self.serve.next_deadline(),
             self.asks.next_deadline(),
             self.sketches.next_deadline(now),
             self.fetcher.next_deadline(now, &self.settings),
@@ -369,6 +371,14 @@ impl Engine {
         if let (Some(next), false) = (next, self.stopping || next == self.wake_at) {
             self.wake_at = Some(next);
             effects.push(Effect::WakeAt(next));
+        }
+    }
+
+    /// Those who wait for what does not come any more, or is here, are told.
+    fn serve_followers(&mut self, effects: &mut Vec<Effect>) {
+        let followed: Vec<DiffId> = self.serve.followed().collect();
+        for target in followed.into_iter().filter(|target| matches!(self.fetcher.coming(*target), Coming::No)) {
+            self.serve.stopped_coming(target, effects);
         }
     }
 

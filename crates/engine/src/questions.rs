@@ -61,9 +61,6 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let Some((from, purpose)) = self.asks.take(ask) else { return };
-        if purpose == Purpose::Holdings {
-            self.serve.look_again();
-        }
         let context = &mut context!(self, now, effects);
         match purpose {
             Purpose::Holdings if context.is_cut_off(from) => {}

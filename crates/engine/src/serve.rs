@@ -10,6 +10,7 @@
 //! made at a higher effort, is that made: so each set of bases is encoded at most once at each effort. Who has a part of a
 //! patch that is not here gets the same one: then it is made by the settings that the resume names.
 
+mod following;
 mod referrals;
 mod uploads;
 mod usable;
@@ -24,6 +25,7 @@ use crate::effort::{Effort, EffortChoice, Pace, Undertaking, is_later};
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
 use crate::planner::View;
 use crate::settings::Settings;
+pub use following::Coming;
 use referrals::Referrals;
 use uploads::Uploads;
 use usable::Usable;
@@ -51,6 +53,8 @@ struct Stream {
     from: PeerId,
     resume: Option<Resume>,
     referable: Option<Referable>,
+    /// A layer that is just coming here: what comes of it is passed on.
+    follows: Option<DiffId>,
     /// The patch that goes over it; absent as long as nothing does.
     served: Option<PatchId>,
     is_done: bool,
@@ -127,11 +131,12 @@ impl Serve {
         stream: StreamId,
         from: PeerId,
         request: &PatchRequest,
+        coming: Coming<'_>,
         now: Moment,
         view: View<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        if let Err(refusal) = self.admit(stream, from, request, now, view, effects) {
+        if let Err(refusal) = self.admit(stream, from, request, coming, now, view, effects) {
             effects.push(Effect::Refuse { stream, refusal });
         }
     }
@@ -154,7 +159,6 @@ impl Serve {
         if let Some(Stream { from, served: Some(patch), is_done: false, .. }) = self.streams.remove(&stream) {
             self.copy_broke(patch, from, view);
         }
-        self.look_again();
         for job in self.jobs.values_mut() {
             job.waiting.retain(|&waiting| waiting != stream);
         }
@@ -187,7 +191,7 @@ impl Serve {
             self.keep_made(&job, patch);
         }
         match self.of(job.target, &job.bases).cloned().or(patch) {
-            Some(patch) => job.waiting.into_iter().for_each(|stream| self.give(stream, &patch, now, view, effects)),
+            Some(patch) => self.give_all(job.waiting, &patch, now, view, effects),
             None => {
                 let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Failed };
                 effects.extend(job.waiting.into_iter().map(refuse));
@@ -198,11 +202,9 @@ impl Serve {
 
     pub fn stop(&mut self, effects: &mut Vec<Effect>) {
         self.stopping = true;
-        let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Stopping };
-        for job in self.jobs.values_mut() {
-            effects.extend(job.waiting.drain(..).map(refuse));
-        }
-        effects.extend(self.referrals.stop().into_iter().map(refuse));
+        let waiting = self.streams.iter().filter(|(_, stream)| stream.served.is_none()).map(|(&stream, _)| stream);
+        effects.extend(waiting.map(|stream| Effect::Refuse { stream, refusal: Refusal::Stopping }));
+        self.jobs.values_mut().for_each(|job| job.waiting.clear());
         self.jobs.retain(|_, job| job.running.is_some());
         self.queue.clear();
     }
@@ -212,6 +214,7 @@ impl Serve {
         stream: StreamId,
         from: PeerId,
         request: &PatchRequest,
+        coming: Coming<'_>,
         now: Moment,
         view: View<'_>,
         effects: &mut Vec<Effect>,
@@ -221,10 +224,14 @@ impl Serve {
         }
         let settings = view.settings;
         let of_peer = self.streams.values().filter(|stream| stream.from == from).count();
-        if self.streams.len() >= settings.streams_max + settings.streams_waiting_max || of_peer >= settings.streams_per_peer_max {
+        // Most of those who may be referred only wait.
+        let waiting_max = request.referable.map_or(0, |_| Settings::STREAMS_WAITING_MAX);
+        if self.streams.len() >= settings.streams_max + waiting_max || of_peer >= settings.streams_per_peer_max {
             return Err(Refusal::Busy);
         }
-        let card = view.own.card(request.target).ok_or(Refusal::NotHeld)?;
+        let Some(card) = view.own.card(request.target) else {
+            return self.follow(stream, from, request, coming, effects);
+        };
         let resumed = request.resume.and_then(|resume| self.cache.get(&resume.patch));
         let resumed = resumed.filter(|patch| patch.target == request.target);
         let mut usable = Usable::new(card, &request.bases, view.own);
@@ -237,7 +244,7 @@ impl Serve {
         let cached = self.cached(request.target, &offered, &usable);
         let better = cached.and_then(|cached| self.improvement(cached, from, card, &usable, view));
         let ready = resumed.or(cached.filter(|_| better.is_none())).cloned();
-        let admitted = Stream { from, resume: request.resume, referable: request.referable, served: None, is_done: false };
+        let admitted = Stream::new(from, request);
         if let Some(patch) = ready {
             self.streams.insert(stream, admitted);
             self.give(stream, &patch, now, view, effects);
@@ -381,6 +388,13 @@ impl Serve {
         let undertaking = Undertaking { bytes, tar_bytes, rate: BytesPerSecond(1), receivers: 1, waiting: 0 };
         self.pace.learn(&undertaking, effort, took);
         effects.push(Effect::KeepPace(self.pace));
+    }
+}
+
+impl Stream {
+    fn new(from: PeerId, request: &PatchRequest) -> Self {
+        let (resume, referable) = (request.resume, request.referable);
+        Self { from, resume, referable, follows: None, served: None, is_done: false }
     }
 }
 

@@ -6,6 +6,7 @@ use lighter_types::{Bytes, BytesPerSecond, SiteName};
 use lighter_wire::{Incarnation, Referable};
 
 use crate::effort::{Effort, EffortChoice};
+use crate::event::CachedPatch;
 
 /// What the engine needs to know of its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +44,6 @@ pub struct Settings {
     pub passes_on: bool,
     /// Streams served at a time, to all and to one peer.
     pub streams_max: usize,
-    /// Streams that wait, for a patch to be made or for somebody to send it, beside those that are served.
-    pub streams_waiting_max: usize,
     pub streams_per_peer_max: usize,
     /// Nodes that the directory holds; later ones are not heard of unless they connect.
     pub peers_max: usize,
@@ -102,16 +101,16 @@ impl Settings {
     /// Patches whose way through the fleet is followed, and relays of one.
     pub const SPREADS_MAX: usize = 64;
     pub const RELAYS_MAX: usize = 1024;
-    /// How long somebody waits for a relay that is fast enough. After that, any will do.
-    pub const REFERRAL_WAIT: Duration = Duration::from_secs(2);
-    /// A relay is fast enough if the patch takes a third longer by it than the requester's uplink needs, and this.
-    pub const REFERRAL_SLACK: Duration = Duration::from_millis(500);
-    /// Who was referred is taken to be done after twice the time that the patch takes, and this.
+    /// What it takes until somebody who is referred has the first of a patch after its relay has it: to connect, a frame.
+    pub const REFERRAL_HOP: Duration = Duration::from_millis(500);
+    /// Who was referred and asks again within this after it was to be done got nothing there.
     pub const REFERRAL_LIFE: Duration = Duration::from_secs(60);
     /// Who came back so often is referred no more.
     pub const REFERRALS_MAX: u32 = 2;
     /// How long who was referred tries to connect.
     pub const CONNECT_MAX: Duration = Duration::from_secs(10);
+    /// Streams of those who may be referred, beside `streams_max`: they wait for a patch to be made, and most go elsewhere.
+    pub const STREAMS_WAITING_MAX: usize = 1024;
     /// Cached patches that the engine remembers.
     pub const PATCHES_MAX: usize = 65_536;
     /// Messages of one peer within [`Settings::FLOOD_WINDOW`]: above this they are refused or ignored, at ten times
@@ -150,6 +149,11 @@ impl Settings {
         Effort::ALL.into_iter().zip(self.encoder_ids).find(|(_, of)| *of == id).map(|(effort, _)| effort)
     }
 
+    /// The number of the settings that a patch was made with here; 0 if it was another encoder.
+    pub fn id_of(&self, patch: &CachedPatch) -> u32 {
+        patch.effort.map_or(0, |effort| self.encoder_ids[effort as usize])
+    }
+
     /// What a provider is told that may refer this node to another.
     pub fn referable(&self) -> Referable {
         let uplink = self.upload_max.map_or(self.uplink_rate, |max| max.min(self.uplink_rate));
@@ -177,7 +181,6 @@ impl Default for Settings {
             copies_max: 3,
             passes_on: true,
             streams_max: 32,
-            streams_waiting_max: 1024,
             streams_per_peer_max: 4,
             peers_max: 16_384,
         }

@@ -120,7 +120,7 @@ impl Run<'_> {
             Due::Piece { pull, bytes } => {
                 let Some(flow) = &mut self.flows[pull] else { return };
                 flow.take(bytes);
-                flow.pump(&mut self.network, |bytes| Due::Piece { pull, bytes });
+                flow.pump(&mut self.network, u64::MAX, |bytes| Due::Piece { pull, bytes });
                 if flow.is_done() {
                     let apply = self.costs(pull).iter().map(|(_, cost)| cost.apply).max().unwrap_or_default() / 2;
                     self.network.due(self.network.now + apply, Due::Done(pull));
@@ -161,7 +161,7 @@ impl Run<'_> {
             return self.network.due(self.network.now, Due::Done(pull));
         }
         let mut flow = Flow::new(&self.network, path, bytes);
-        flow.pump(&mut self.network, |bytes| Due::Piece { pull, bytes });
+        flow.pump(&mut self.network, u64::MAX, |bytes| Due::Piece { pull, bytes });
         self.flows[pull] = Some(flow);
     }
 

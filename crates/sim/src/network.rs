@@ -232,10 +232,11 @@ impl Flow {
         self.arrived >= self.total
     }
 
-    /// Sends what may be on its way; `cargo` is told the bytes of a piece.
-    pub fn pump<C>(&mut self, network: &mut Network<C>, cargo: impl Fn(u64) -> C) {
-        while self.on_the_way < WINDOW && self.unsent > 0 {
-            let bytes = self.piece.min(self.unsent);
+    /// Sends what may be on its way, of the first `there` bytes; `cargo` is told the bytes of a piece.
+    pub fn pump<C>(&mut self, network: &mut Network<C>, there: u64, cargo: impl Fn(u64) -> C) {
+        let held_back = self.total.saturating_sub(there);
+        while self.on_the_way < WINDOW && self.unsent > held_back {
+            let bytes = self.piece.min(self.unsent - held_back);
             self.unsent -= bytes;
             self.on_the_way += 1;
             network.send(self.path, bytes, cargo(bytes));
@@ -256,11 +257,11 @@ mod tests {
     fn ends(network: &mut Network<(usize, u64)>, mut flows: Vec<Flow>) -> Vec<u64> {
         let mut ends = vec![0; flows.len()];
         for (index, flow) in flows.iter_mut().enumerate() {
-            flow.pump(network, |bytes| (index, bytes));
+            flow.pump(network, u64::MAX, |bytes| (index, bytes));
         }
         while let Some((index, bytes)) = network.next() {
             flows[index].take(bytes);
-            flows[index].pump(network, |bytes| (index, bytes));
+            flows[index].pump(network, u64::MAX, |bytes| (index, bytes));
             ends[index] = network.now / 1000;
         }
         ends

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lighter_similarity::Prediction;
-use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PatchId, PeerId};
 use lighter_wire::{Offer, Quote, Refusal, Request};
 
 use crate::calibrations::Rule;
 use crate::context::{Context, Purpose};
 use crate::directory::Peer;
-use crate::event::{AskId, Effect, FetchId, Part, PullId};
+use crate::event::{AskId, Effect, FetchFailure, FetchId, Part, PullId};
 use crate::planner::{self, Plan, is_of_site};
 use crate::settings::Settings;
 
@@ -49,6 +49,7 @@ pub enum State {
     /// Who was asked named another, which is being connected to. Given up at `until`.
     Referred {
         plan: Box<Plan>,
+        named: Named,
         until: Moment,
     },
     Fetching(Box<Fetching>),
@@ -63,10 +64,19 @@ struct Exclusion {
     busy: bool,
 }
 
+/// A patch that another peer than its sender named: that peer answers for what comes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Named {
+    pub by: PeerId,
+    pub patch: PatchId,
+    pub settings: u32,
+}
+
 #[derive(Debug)]
 pub struct Fetching {
     pub fetch: FetchId,
     pub plan: Plan,
+    pub named: Option<Named>,
     pub stop: Stop,
     pub started: Moment,
     /// When the first bytes came, and how many were there before.
@@ -249,7 +259,7 @@ impl Target {
     }
 
     /// Who was asked names another who has the patch: connects to it.
-    pub fn referred(&mut self, plan: &Plan, to: PeerId, context: &mut Context<'_>) {
+    pub fn referred(&mut self, plan: &Plan, named: Named, to: PeerId, context: &mut Context<'_>) {
         if self.is_excluded(to, context.now) || context.is_cut_off(to) {
             // Asked again, the peer names another one.
             self.exclude(plan.peer, format!("it names {to}, which failed"), context);
@@ -258,8 +268,8 @@ impl Target {
         if !context.directory.peer(to).is_some_and(Peer::is_connected) {
             context.effects.push(Effect::Connect(to));
         }
-        let plan = Box::new(Plan { peer: to, wait: Duration::ZERO, ..plan.clone() });
-        self.state = State::Referred { plan, until: context.now + Settings::CONNECT_MAX };
+        let plan = Box::new(Plan { peer: to, wait: Duration::ZERO, ready: Some(named.patch), ..plan.clone() });
+        self.state = State::Referred { plan, named, until: context.now + Settings::CONNECT_MAX };
     }
 
     /// So much of one patch is on disk. Whether that is more than ever: then failures so far are forgiven.
@@ -295,10 +305,11 @@ impl Target {
 }
 
 impl Fetching {
-    pub fn new(fetch: FetchId, plan: Plan, on_disk: Bytes, now: Moment) -> Self {
+    pub fn new(fetch: FetchId, plan: Plan, named: Option<Named>, on_disk: Bytes, now: Moment) -> Self {
         Self {
             fetch,
             plan,
+            named,
             stop: Stop::No,
             started: now,
             first_bytes: None,
@@ -308,6 +319,12 @@ impl Fetching {
             is_whole: false,
             moved: false,
         }
+    }
+
+    /// Who answers for wrong bytes: of a whole patch as it was named, who named it, since who passed it on could not know.
+    pub fn liar(&self, failure: &FetchFailure) -> PeerId {
+        let is_it = |named: &Named| matches!(failure, FetchFailure::WrongResult { patch, .. } if *patch == named.patch);
+        self.named.filter(is_it).map_or(self.plan.peer, |named| named.by)
     }
 
     pub fn check_stall(&mut self, context: &mut Context<'_>) {

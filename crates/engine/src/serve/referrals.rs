@@ -1,69 +1,81 @@
 //! Who passes a patch on.
 //!
-//! Of a patch, this node sends [`Settings::copies_max`] copies to other sites. Who asks for it then is referred to a relay: a
-//! peer that asked for it before, and holds the layer by now. A relay will do if its uplink, shared with those who were
-//! referred to it and are not done, takes little longer than the requester's own; of those, the one that was named least
-//! often. While there is none, requesters wait for one; after [`Settings::REFERRAL_WAIT`], whichever gives most is good
-//! enough, and this node sends the patch itself if nobody else has it.
+//! Of a patch, this node sends [`Settings::copies_max`] copies to other sites. Who asks for it then is referred to a relay:
+//! a peer that got it, or gets it just now, since a relay passes on what it has while more of it comes. For each relay it is
+//! estimated when the requester would be done: by the uplinks that both told of, shared with those who were referred there
+//! and are not done. Of those who are little behind the best, the one is taken that was named least often, so that no
+//! uplink carries the patch more often than need be.
 //!
-//! Who comes back was not served: its relay is not named any more, and who came back twice is served here.
+//! Who comes back got nothing: its relay is not named any more, and who came back twice is served here.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Moment, PatchId, PeerId};
+use lighter_types::{BytesPerSecond, Moment, PatchId, PeerId};
+use lighter_wire::Referable;
 
 use super::{CachedPatch, Effect, Serve, StreamId, View, uploads};
+use crate::directory::Peer;
 use crate::settings::Settings;
 
 /// What is known of the ways of patches; at most [`Settings::SPREADS_MAX`].
 #[derive(Debug, Default)]
-pub struct Referrals {
-    spreads: BTreeMap<PatchId, Spread>,
-    /// Whether a relay may have become free since those who wait were last looked at.
-    changed: bool,
-}
+pub struct Referrals(BTreeMap<PatchId, Spread>);
 
 /// The way of one patch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Spread {
-    patch: CachedPatch,
     /// Sent to other sites from here, or about to be.
     copies: usize,
+    /// At most [`Settings::RELAYS_MAX`].
     relays: BTreeMap<PeerId, Relay>,
-    /// How often peers came back that were referred.
+    /// How often peers came back that were referred; as many as relays at most.
     returned: BTreeMap<PeerId, u32>,
-    waiting: Vec<Waiting>,
     touched: Moment,
 }
 
-/// A peer that passes the patch on as soon as it holds the layer.
+/// A peer that passes the patch on.
 #[derive(Debug)]
 struct Relay {
     uplink: BytesPerSecond,
+    /// Who it was referred to itself.
+    source: Option<PeerId>,
+    /// Somebody came back from it: it is not named any more.
+    has_failed: bool,
     /// How many were ever referred to it.
     named: u32,
-    /// Who was referred to it, and when it has to be done.
+    /// When it is taken to have the first of the patch, and all of it.
+    begins: Moment,
+    ends: Moment,
+    /// Who was referred to it, and when it is taken to be done.
     children: BTreeMap<PeerId, Moment>,
 }
 
+/// A relay for somebody: what is expected of it.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
-    stream: StreamId,
-    since: Moment,
-    /// When it is told that it still has to wait.
-    told: Moment,
-}
-
-/// What becomes of a stream whose patch is here.
-enum Place {
-    Here,
-    At(PeerId),
-    Later,
+struct Offer {
+    relay: PeerId,
+    named: u32,
+    begins: Moment,
+    ends: Moment,
 }
 
 impl Serve {
-    /// The patch for this stream is here: it is sent, by this node or another, now or later.
+    /// The patch that these wait for is here. Those with the fastest uplinks come first: the others have it from them.
+    pub(super) fn give_all(
+        &mut self,
+        mut waiting: Vec<StreamId>,
+        patch: &CachedPatch,
+        now: Moment,
+        view: View<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let uplink = |stream: &StreamId| Some(self.streams.get(stream)?.referable?.uplink);
+        waiting.sort_by_key(|stream| Reverse(uplink(stream)));
+        waiting.into_iter().for_each(|stream| self.give(stream, patch, now, view, effects));
+    }
+
+    /// The patch for this stream is here: it is sent, or somebody is named who sends it.
     pub(super) fn give(
         &mut self,
         stream: StreamId,
@@ -72,96 +84,26 @@ impl Serve {
         view: View<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        if !self.referrals.begin(patch, now) {
-            return self.serve(stream, patch, effects);
-        }
-        let waiting = Waiting { stream, since: now, told: now };
-        if !self.put(waiting, patch.patch, now, view, effects)
-            && let Some(spread) = self.referrals.spreads.get_mut(&patch.patch)
-        {
-            spread.waiting.push(waiting);
-            effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
-        }
-    }
-
-    /// Something happened by which a relay may have become free.
-    pub fn look_again(&mut self) {
-        self.referrals.changed = true;
-    }
-
-    /// When those who wait for a relay are told so, or have waited for long enough.
-    pub fn next_deadline(&self) -> Option<Moment> {
-        let waiting = self.referrals.spreads.values().flat_map(|spread| &spread.waiting);
-        waiting.map(|waiting| waiting.told + Settings::REFERRAL_WAIT).min()
-    }
-
-    /// Finds places for those who wait.
-    pub fn advance(&mut self, now: Moment, view: View<'_>, effects: &mut Vec<Effect>) {
-        let is_due = self.next_deadline().is_some_and(|deadline| deadline <= now);
-        if !std::mem::take(&mut self.referrals.changed) && !is_due {
-            return;
-        }
-        let patches: Vec<PatchId> = self.referrals.spreads.keys().copied().collect();
-        for patch in patches {
-            let Some(spread) = self.referrals.spreads.get_mut(&patch) else { continue };
-            let mut left = std::mem::take(&mut spread.waiting);
-            left.retain_mut(|waiting| {
-                let is_placed = self.put(*waiting, patch, now, view, effects);
-                if !is_placed && waiting.told + Settings::REFERRAL_WAIT <= now {
-                    waiting.told = now;
-                    effects.push(Effect::Working { stream: waiting.stream, target_bytes_done: Bytes::ZERO });
-                }
-                !is_placed
-            });
-            if let Some(spread) = self.referrals.spreads.get_mut(&patch) {
-                spread.waiting = left;
+        let Some(waiting) = self.streams.get(&stream) else { return };
+        let (from, is_far) = (waiting.from, !uploads::is_near(waiting.from, view));
+        let referable = waiting.referable.filter(|_| is_far && view.settings.copies_max > 0);
+        let spread = self.referrals.of(patch.patch, now);
+        let relay = referable.and_then(|referable| spread.place(from, referable, patch, now, view));
+        match relay {
+            Some(to) => {
+                let settings = view.settings.id_of(patch);
+                effects.push(Effect::Refer { stream, to, patch: patch.patch, settings });
             }
-        }
-    }
-
-    /// Whether the stream got its place, or is gone.
-    fn put(
-        &mut self,
-        waiting: Waiting,
-        patch: PatchId,
-        now: Moment,
-        view: View<'_>,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
-        let Some(stream) = self.streams.get(&waiting.stream) else { return true };
-        let (from, referable) = (stream.from, stream.referable);
-        let served = self.streams.values().filter(|stream| stream.served.is_some()).count();
-        let Some(spread) = self.referrals.spreads.get_mut(&patch) else { return true };
-        spread.touched = now;
-        let is_far = !uploads::is_near(from, view);
-        let referable = referable.filter(|_| is_far && view.settings.copies_max > 0);
-        let place = match referable {
-            None => Place::Here,
-            Some(referable) => spread.place(from, referable.uplink, now.since(waiting.since), now, view),
-        };
-        match place {
-            Place::Here if served >= view.settings.streams_max => return false,
-            Place::Later => return false,
-            Place::Here => {
+            None => {
                 spread.copies += usize::from(is_far);
-                let patch = spread.patch.clone();
-                self.serve(waiting.stream, &patch, effects);
+                self.serve(stream, patch, effects);
             }
-            Place::At(to) => effects.push(Effect::Refer { stream: waiting.stream, to }),
         }
-        if let (Some(referable), Some(spread)) = (referable, self.referrals.spreads.get_mut(&patch))
-            && referable.passes_on
-            && spread.relays.len() < Settings::RELAYS_MAX
-        {
-            let new = || Relay { uplink: referable.uplink, named: 0, children: BTreeMap::new() };
-            spread.relays.entry(from).or_insert_with(new);
-        }
-        true
     }
 
     /// A stream ended early: its copy does not count.
     pub(super) fn copy_broke(&mut self, patch: PatchId, from: PeerId, view: View<'_>) {
-        if let Some(spread) = self.referrals.spreads.get_mut(&patch)
+        if let Some(spread) = self.referrals.0.get_mut(&patch)
             && !uploads::is_near(from, view)
         {
             spread.copies = spread.copies.saturating_sub(1);
@@ -170,96 +112,100 @@ impl Serve {
 }
 
 impl Referrals {
-    /// Those who wait for a place when the node stops.
-    pub fn stop(&mut self) -> Vec<StreamId> {
-        let spreads = std::mem::take(&mut self.spreads);
-        spreads.into_values().flat_map(|spread| spread.waiting).map(|waiting| waiting.stream).collect()
-    }
-
-    /// Follows a patch. Over the cap, the one that nobody asked for the longest makes room; false if all are waited for.
-    fn begin(&mut self, patch: &CachedPatch, now: Moment) -> bool {
-        if self.spreads.contains_key(&patch.patch) {
-            return true;
+    /// Over the cap, the patch that nobody asked for the longest is forgotten.
+    fn of(&mut self, patch: PatchId, now: Moment) -> &mut Spread {
+        if self.0.len() >= Settings::SPREADS_MAX && !self.0.contains_key(&patch) {
+            let oldest = self.0.iter().min_by_key(|(_, spread)| spread.touched).map(|(&patch, _)| patch);
+            oldest.into_iter().for_each(|oldest| drop(self.0.remove(&oldest)));
         }
-        if self.spreads.len() >= Settings::SPREADS_MAX {
-            let idle = self.spreads.iter().filter(|(_, spread)| spread.waiting.is_empty());
-            let Some((&oldest, _)) = idle.min_by_key(|(_, spread)| spread.touched) else { return false };
-            self.spreads.remove(&oldest);
-        }
-        let spread = Spread {
-            patch: patch.clone(),
-            copies: 0,
-            relays: BTreeMap::new(),
-            returned: BTreeMap::new(),
-            waiting: Vec::new(),
-            touched: now,
-        };
-        self.spreads.insert(patch.patch, spread);
-        true
+        let spread = self.0.entry(patch).or_default();
+        spread.touched = now;
+        spread
     }
 }
 
 impl Spread {
+    /// The relay for a peer; `None` if it is to be served here. From now on it is a relay itself, if it passes patches on.
     fn place(
         &mut self,
         peer: PeerId,
-        uplink: BytesPerSecond,
-        waited: Duration,
+        referable: Referable,
+        patch: &CachedPatch,
         now: Moment,
         view: View<'_>,
-    ) -> Place {
+    ) -> Option<PeerId> {
         self.came_back(peer);
-        if self.returned.get(&peer).is_some_and(|times| *times >= Settings::REFERRALS_MAX) {
-            return Place::Here;
+        let uplink = BytesPerSecond(referable.uplink.0.max(1));
+        let is_patient = self.returned.get(&peer).is_none_or(|times| *times < Settings::REFERRALS_MAX);
+        let is_spread = self.copies >= view.settings.copies_max;
+        let relay = if is_patient && is_spread { self.best(peer, uplink, patch, now, view) } else { None };
+        let source = relay.map(|offer| offer.relay);
+        let begins = relay.map_or(now, |offer| offer.begins);
+        let ends = relay.map_or(now + patch.bytes.at(uplink), |offer| offer.ends);
+        if let Some(relay) = source.and_then(|relay| self.relays.get_mut(&relay)) {
+            relay.named += 1;
+            relay.children.insert(peer, ends);
         }
-        if self.copies < view.settings.copies_max {
-            return Place::Here;
+        if referable.passes_on && self.relays.len() < Settings::RELAYS_MAX {
+            // Who asks again may have children that wait for it.
+            let children = self.relays.remove(&peer).map(|relay| relay.children).unwrap_or_default();
+            let relay = Relay { uplink, source, has_failed: false, named: 0, begins, ends, children };
+            self.relays.insert(peer, relay);
         }
-        let target = self.patch.target;
-        let holders = view.directory.holders(target);
-        let holds = |id: &PeerId| holders.binary_search(id).is_ok();
-        let is_connected = |id: PeerId| view.directory.peer(id).is_some_and(crate::directory::Peer::is_connected);
-        // Of the relays that can serve it now: how often they were named, and the rate that the requester would get.
-        let mut free: Vec<(u32, BytesPerSecond, PeerId)> = Vec::new();
-        let mut is_on_the_way = false;
-        for (&id, relay) in self.relays.iter_mut().filter(|(id, _)| **id != peer && is_connected(**id)) {
-            if holds(&id) {
-                relay.children.retain(|child, until| *until > now && !holds(child));
-                let rate = relay.uplink.0 / (relay.children.len() as u64 + 1);
-                free.push((relay.named, BytesPerSecond(rate.max(1)), id));
-            } else {
-                is_on_the_way = true;
-            }
-        }
-        let enough = self.patch.bytes.at(uplink.max(BytesPerSecond(1))).saturating_mul(4) / 3 + Settings::REFERRAL_SLACK;
-        let fit = free.iter().filter(|(_, rate, _)| self.patch.bytes.at(*rate) <= enough);
-        let fit = fit.min_by_key(|(named, rate, id)| (*named, std::cmp::Reverse(*rate), *id));
-        let is_long = waited >= Settings::REFERRAL_WAIT;
-        let found = fit.or_else(|| free.iter().filter(|_| is_long).max_by_key(|(_, rate, id)| (*rate, *id)));
-        match found {
-            Some(&(_, rate, relay)) => {
-                self.refer(peer, relay, rate.min(uplink), now);
-                Place::At(relay)
-            }
-            None if is_long || !(is_on_the_way || !free.is_empty()) => Place::Here,
-            None => Place::Later,
-        }
+        source
     }
 
-    fn refer(&mut self, peer: PeerId, relay: PeerId, rate: BytesPerSecond, now: Moment) {
-        let took = self.patch.bytes.at(rate.max(BytesPerSecond(1)));
-        let until = now + (Settings::REFERRAL_LIFE + took.saturating_mul(2));
-        if let Some(relay) = self.relays.get_mut(&relay) {
-            relay.named += 1;
-            relay.children.insert(peer, until);
+    /// Of the relays by which the peer is done soonest, or little later, the one that was named least often.
+    fn best(
+        &mut self,
+        peer: PeerId,
+        uplink: BytesPerSecond,
+        patch: &CachedPatch,
+        now: Moment,
+        view: View<'_>,
+    ) -> Option<Offer> {
+        let holders = view.directory.holders(patch.target);
+        let holds = |id: &PeerId| holders.binary_search(id).is_ok();
+        let is_there = |id: &PeerId| view.directory.peer(*id).is_some_and(Peer::is_connected);
+        for (id, relay) in &mut self.relays {
+            if holds(id) {
+                (relay.begins, relay.ends) = (relay.begins.min(now), relay.ends.min(now));
+            }
+            relay.children.retain(|child, ends| now.since(*ends) < Settings::REFERRAL_LIFE && !holds(child));
         }
+        let offer = |(&id, relay): (&PeerId, &Relay)| {
+            let sharing = relay.children.values().filter(|ends| **ends > now).count() as u64;
+            let rate = BytesPerSecond((relay.uplink.0 / (sharing + 1)).clamp(1, uplink.0));
+            let begins = now.max(relay.begins) + Settings::REFERRAL_HOP;
+            let ends = (begins + patch.bytes.at(rate)).max(relay.ends + Settings::REFERRAL_HOP);
+            Offer { relay: id, named: relay.named, begins, ends }
+        };
+        let usable = self.relays.iter().filter(|(id, relay)| {
+            **id != peer && !relay.has_failed && is_there(id) && !self.is_behind(**id, peer)
+        });
+        let offers: Vec<Offer> = usable.map(offer).collect();
+        let soonest = offers.iter().map(|offer| offer.ends).min()?;
+        let enough = soonest + Settings::REFERRAL_HOP + patch.bytes.at(uplink) / 8;
+        let near = offers.into_iter().filter(|offer| offer.ends <= enough);
+        near.min_by_key(|offer| (offer.named, Reverse(offer.ends), offer.relay))
+    }
+
+    /// Whether a relay gets the patch by way of this peer.
+    fn is_behind(&self, relay: PeerId, peer: PeerId) -> bool {
+        let mut source = self.relays.get(&relay).and_then(|relay| relay.source);
+        while let Some(id) = source.filter(|id| *id != peer) {
+            source = self.relays.get(&id).and_then(|relay| relay.source);
+        }
+        source.is_some()
     }
 
     /// Who was referred and asks again got nothing there.
     fn came_back(&mut self, peer: PeerId) {
-        let before = self.relays.len();
-        self.relays.retain(|_, relay| !relay.children.contains_key(&peer));
-        if self.relays.len() < before {
+        let mut sources = self.relays.values_mut().filter(|relay| relay.children.contains_key(&peer));
+        let Some(relay) = sources.next() else { return };
+        relay.has_failed = true;
+        relay.children.remove(&peer);
+        if self.returned.len() < Settings::RELAYS_MAX {
             *self.returned.entry(peer).or_default() += 1;
         }
     }

@@ -34,7 +34,9 @@ impl Fleet<'_> {
             Effect::Working { stream, .. } => self.working(stream),
             Effect::Serve { stream, patch, first_frame } => self.serve(node, stream, patch, first_frame),
             Effect::Refuse { stream, refusal } => self.end_stream(stream, Err(FetchFailure::Refused(refusal))),
-            Effect::Refer { stream, to } => self.end_stream(stream, Err(FetchFailure::Referred(to))),
+            Effect::Refer { stream, to, patch, settings } => {
+                self.end_stream(stream, Err(FetchFailure::Referred { to, patch, settings }));
+            }
             Effect::Connect(other) => self.dial(node, node_of(other)),
             Effect::CutOff { peer: other, .. } => {
                 let other = node_of(other);

@@ -4,7 +4,7 @@ use lighter_engine::{CachedPatch, FetchFailure, FetchId, Fetched, Input, Part, S
 use lighter_types::{Bytes, PatchId};
 use lighter_wire::{Message, PatchRequest};
 
-use super::{Due, Fleet, Micros, peer};
+use super::{Disk, Due, Fleet, Micros, peer};
 use crate::network::Flow;
 
 /// Least bytes of a frame; a patch is cut into fourths above that, and into MiBs (docs/PATCH.md).
@@ -37,6 +37,15 @@ fn frame_bytes(patch: &CachedPatch) -> u64 {
 
 fn settings_of(patch: &CachedPatch) -> u32 {
     patch.effort.map_or(0, |effort| Settings::default().encoder_ids[effort as usize])
+}
+
+/// How much of a patch can be sent from a disk.
+fn bytes_there(disk: &Disk, patch: &CachedPatch) -> u64 {
+    if disk.patches.contains_key(&patch.patch) {
+        return patch.bytes.0;
+    }
+    let part = disk.parts.get(&patch.target).filter(|part| part.patch == patch.patch);
+    part.map_or(0, |part| part.bytes.0)
 }
 
 impl Sending {
@@ -91,7 +100,7 @@ impl Fleet<'_> {
     }
 
     pub(super) fn serve(&mut self, node: usize, id: StreamId, patch: PatchId, first_frame: u32) {
-        let patch = self.nodes[node].disk.patches.get(&patch).cloned();
+        let patch = self.nodes[node].disk.patches.get(&patch).cloned().or_else(|| self.coming(node, patch));
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let Some(patch) = patch else { return self.end_stream(id, Err(FetchFailure::Lost)) };
         let had = (u64::from(first_frame) * frame_bytes(&patch)).min(patch.bytes.0);
@@ -105,10 +114,28 @@ impl Fleet<'_> {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let sites = [stream.from.0, stream.to.0].map(|node| self.topology.nodes[node].site);
         let is_cut = sites[0] != sites[1] && sites.into_iter().flatten().any(|site| self.is_cut[site]);
-        let is_there = self.nodes[stream.from.0].life == stream.from.1;
+        let provider = &self.nodes[stream.from.0];
+        let is_there = provider.life == stream.from.1;
         if let (Some(sending), false, true) = (&mut stream.sending, is_cut, is_there) {
-            sending.flow.pump(&mut self.network, |bytes| Due::Piece { stream: id, bytes });
+            let there = bytes_there(&provider.disk, &sending.patch).saturating_sub(sending.had);
+            sending.flow.pump(&mut self.network, there, |bytes| Due::Piece { stream: id, bytes });
         }
+    }
+
+    /// A patch that just comes to a node.
+    fn coming(&self, node: usize, patch: PatchId) -> Option<CachedPatch> {
+        let streams = self.streams_of(node).into_iter().filter_map(|id| self.streams.get(&id));
+        let mut sendings = streams.filter(|stream| stream.to.0 == node).filter_map(|stream| stream.sending.as_ref());
+        Some(sendings.find(|sending| sending.patch.patch == patch)?.patch.clone())
+    }
+
+    /// The streams by which a node passes a patch on.
+    fn passing_on(&self, node: usize, patch: PatchId) -> Vec<StreamId> {
+        let passes = |id: &StreamId| {
+            let stream = self.streams.get(id).filter(|stream| stream.from.0 == node);
+            stream.and_then(|stream| stream.sending.as_ref()).is_some_and(|sending| sending.patch.patch == patch)
+        };
+        self.streams_of(node).into_iter().filter(passes).collect()
     }
 
     /// All streams of a node go on.
@@ -138,6 +165,7 @@ impl Fleet<'_> {
             let kept = (u64::from(part.frames) * frame_bytes(&patch)).min(bytes);
             self.nodes[node].disk.parts.insert(patch.target, sending.part(kept));
         }
+        self.passing_on(node, patch.patch).into_iter().for_each(|id| self.pump(id));
         self.step(node, Input::FetchProgress { fetch, part });
         if is_done {
             self.served(id);
@@ -190,6 +218,11 @@ impl Fleet<'_> {
             }
         }
         let ((to, to_life), (from, from_life)) = (stream.to, stream.from);
+        // What does not come any more cannot be passed on.
+        if let (Some(sending), Err(_)) = (&stream.sending, &result) {
+            let passed = self.passing_on(to, sending.patch.patch).into_iter();
+            passed.for_each(|id| self.end_stream(id, Err(FetchFailure::Lost)));
+        }
         if self.nodes[to].life == to_life {
             self.soon(to, END, Input::FetchEnded { fetch: stream.fetch, result });
         }
