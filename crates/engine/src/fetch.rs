@@ -15,22 +15,25 @@
 //!
 //! A busy peer is no failure: it is asked again, and patience lasts until it had time, for [`Settings::BUSY_MAX`].
 
+mod failures;
+mod fetching;
 mod site;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PeerId};
-use lighter_wire::{Answer, Arrival, PatchRequest, Refusal, Resume};
+use lighter_types::{Bytes, DiffId, Moment, PeerId};
+use lighter_wire::{Answer, Arrival, PatchRequest, Resume};
 
 use crate::context::Context;
 use crate::directory::Peer;
-use crate::event::{AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Offence, Part, PullId};
+use crate::event::{AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Part, PullId};
 use crate::planner::{Plan, View, is_of_site};
 use crate::report::{PullFailure, Report};
 use crate::serve::Coming;
 use crate::settings::Settings;
-use target::{Fetching, Named, State, Stop, Target};
+use fetching::{Fetching, Named, Stop};
+use target::{State, Target};
 
 /// All layers that are wanted and not held.
 #[derive(Debug, Default)]
@@ -284,78 +287,6 @@ impl Fetcher {
         };
         context.report_all(&pulls, &report);
         Outcome::Held { pulls, target: id }
-    }
-
-    fn failed(
-        &mut self,
-        id: DiffId,
-        fetching: &Fetching,
-        failure: FetchFailure,
-        context: &mut Context<'_>,
-    ) -> Option<Outcome> {
-        let target = self.targets.get_mut(&id)?;
-        if target.pulls.is_empty() || context.own.holds(id) {
-            let pulls = self.targets.remove(&id)?.pulls;
-            return Some(Outcome::Held { pulls, target: id });
-        }
-        let from = fetching.plan.peer;
-        if let FetchFailure::Referred { to, patch, settings } = failure {
-            target.referred(&fetching.plan, Named { by: from, patch, settings }, to, context);
-            return None;
-        }
-        let liar = fetching.liar(&failure);
-        let why = match (&failure, fetching.stop) {
-            (FetchFailure::Stopped, Stop::Stalled) => "it stalled".to_owned(),
-            _ => failure.to_string(),
-        };
-        let report = Report::Retrying { target: id, from, why };
-        context.report_all(&target.pulls, &report);
-        target.attempts += u32::from(failure != FetchFailure::Refused(Refusal::Busy));
-        match failure {
-            // Somebody wants it again who came after it was abandoned: nobody is to blame.
-            FetchFailure::Stopped if fetching.stop == Stop::Abandoned => {}
-            FetchFailure::Stopped => {
-                let seconds = context.settings.stall_timeout.as_secs().max(1);
-                context.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / seconds));
-                target.exclude(from, "it stalled".to_owned(), context);
-            }
-            FetchFailure::Lost | FetchFailure::Referred { .. } => target.exclude(from, failure.to_string(), context),
-            FetchFailure::Refused(refusal) => target.refused(id, from, refusal, context),
-            FetchFailure::Lied(what) | FetchFailure::WrongResult { what, .. } => {
-                self.parts.remove(&id);
-                target.last_failure = Some(format!("{liar} sent wrong bytes: {what}"));
-                context.cut_off(liar, Offence::WrongBytes(what));
-            }
-            FetchFailure::Listed => {
-                self.parts.remove(&id);
-                target.is_unlisted = true;
-                target.last_failure = Some(failure.to_string());
-            }
-            FetchFailure::BaseGone(base) => {
-                self.parts.remove(&id);
-                target.damaged.push(base);
-                target.last_failure = Some(failure.to_string());
-            }
-            FetchFailure::Local(why) => {
-                let pulls = self.targets.remove(&id)?.pulls;
-                return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });
-            }
-        }
-        if target.attempts >= Settings::ATTEMPTS_MAX {
-            return self.fail(id);
-        }
-        target.wait(context);
-        None
-    }
-
-    /// Gives up on a layer.
-    fn fail(&mut self, id: DiffId) -> Option<Outcome> {
-        let target = self.targets.remove(&id)?;
-        let why = match target.last_failure {
-            Some(last) => PullFailure::Exhausted { target: id, last },
-            None => PullFailure::NoSource { target: id },
-        };
-        Some(Outcome::Failed { pulls: target.pulls, why })
     }
 
     /// With all quotes in, fetches by the best; with none, waits for another chance.

@@ -11,6 +11,7 @@
 //! patch that is not here gets the same one: then it is made by the settings that the resume names.
 
 mod following;
+mod jobs;
 mod referrals;
 mod uploads;
 mod usable;
@@ -18,14 +19,15 @@ mod usable;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Moment, PatchId, PeerId};
+use lighter_types::{Bytes, DiffId, Moment, PatchId, PeerId};
 use lighter_wire::{Offer, PatchRequest, Quote, Referable, Refusal, Resume};
 
-use crate::effort::{Effort, EffortChoice, Pace, Undertaking, is_later};
+use crate::effort::{Effort, Pace};
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
 use crate::planner::View;
 use crate::settings::Settings;
 pub use following::Coming;
+use jobs::Job;
 use referrals::Referrals;
 use uploads::Uploads;
 use usable::Usable;
@@ -58,22 +60,6 @@ struct Stream {
     /// The patch that goes over it; absent as long as nothing does.
     served: Option<PatchId>,
     is_done: bool,
-}
-
-#[derive(Debug)]
-struct Job {
-    target: DiffId,
-    bases: Vec<DiffId>,
-    tar_bytes: Bytes,
-    /// Of the patch, as it would be at the default effort.
-    bytes: Bytes,
-    /// Below it, there is a patch already.
-    least: Effort,
-    /// Of a patch that somebody has a part of.
-    resumed: Option<Effort>,
-    waiting: Vec<StreamId>,
-    /// Set when it begins.
-    running: Option<Effort>,
 }
 
 impl Serve {
@@ -290,58 +276,6 @@ impl Serve {
         }
     }
 
-    /// The effort that a job runs at, or would if it began now. What somebody has a part of is made again as it was.
-    fn effort(&self, job: &Job, view: View<'_>) -> Effort {
-        let choice = view.settings.effort;
-        let resumed = job.resumed.filter(|effort| choice == EffortChoice::Auto && *effort >= job.least);
-        let choose = || choice.choose(&self.undertaking(job, None, view), self.pace, job.least);
-        job.running.or(resumed).unwrap_or_else(choose)
-    }
-
-    fn encoding(&self, job: &Job, view: View<'_>) -> Duration {
-        self.undertaking(job, None, view).encoding(self.effort(job, view), self.pace)
-    }
-
-    /// A job for all who wait for it, and `for_one` more.
-    fn undertaking(&self, job: &Job, for_one: Option<PeerId>, view: View<'_>) -> Undertaking {
-        let waiting = job.waiting.iter().filter_map(|stream| Some(self.streams.get(stream)?.from));
-        let waiting: Vec<PeerId> = waiting.chain(for_one).collect();
-        let receivers = self.uploads.receivers(job.target, &job.bases, &waiting, view);
-        let queued = self.queue.iter().filter_map(|other| self.jobs.get(other)).filter(|other| !other.is_same(job));
-        Undertaking {
-            bytes: job.bytes,
-            tar_bytes: job.tar_bytes,
-            rate: receivers.rate,
-            receivers: receivers.count,
-            waiting: queued.count() as u64 / view.settings.encodes_max.max(1) as u64,
-        }
-    }
-
-    /// The job that makes a smaller patch from the same bases than the cached one, if a peer is done sooner with it than
-    /// with what is there.
-    fn improvement(
-        &self,
-        cached: &CachedPatch,
-        from: PeerId,
-        card: &Card,
-        usable: &Usable,
-        view: View<'_>,
-    ) -> Option<Job> {
-        let (effort, is_full) = (cached.effort?, self.queue.len() >= Settings::ENCODES_QUEUED_MAX);
-        let made = self.made.get(&(cached.target, usable.bases.clone()));
-        let is_of_these = cached.bases == usable.bases || made.is_some_and(|(patch, _)| *patch == cached.patch);
-        if view.settings.effort != EffortChoice::Auto || !is_of_these || is_full {
-            return None;
-        }
-        let tried = made.map_or(effort, |(_, tried)| effort.max(*tried));
-        let least = Effort::ALL.into_iter().find(|other| *other > tried)?;
-        let job = Job { bytes: effort.to_default(cached.bytes), least, ..Job::new(card, usable) };
-        let undertaking = self.undertaking(&job, Some(from), view);
-        let best = EffortChoice::Auto.choose(&undertaking, self.pace, least);
-        let now = undertaking.receiving(effort, cached.bytes, self.pace);
-        is_later(now, undertaking.until_done(best, self.pace)).then_some(job)
-    }
-
     fn serve(&mut self, stream: StreamId, patch: &CachedPatch, effects: &mut Vec<Effect>) {
         let Some(waiting) = self.streams.get_mut(&stream) else { return };
         waiting.served = Some(patch.patch);
@@ -380,41 +314,12 @@ impl Serve {
             self.of(job.target, &job.bases).filter(|other| other.bytes < patch.bytes).map(|other| other.patch);
         self.made.insert((job.target, job.bases.clone()), (smallest.unwrap_or(patch.patch), effort));
     }
-
-    /// Small layers tell more of what it takes to start an encoder than of its pace.
-    fn learn_pace(&mut self, job: &Job, patch: &CachedPatch, took: Duration, effects: &mut Vec<Effect>) {
-        let Some(effort) = job.running.filter(|_| job.tar_bytes >= Bytes::MIB) else { return };
-        let (bytes, tar_bytes) = (effort.to_default(patch.bytes), job.tar_bytes);
-        let undertaking = Undertaking { bytes, tar_bytes, rate: BytesPerSecond(1), receivers: 1, waiting: 0 };
-        self.pace.learn(&undertaking, effort, took);
-        effects.push(Effect::KeepPace(self.pace));
-    }
 }
 
 impl Stream {
     fn new(from: PeerId, request: &PatchRequest) -> Self {
         let (resume, referable) = (request.resume, request.referable);
         Self { from, resume, referable, follows: None, served: None, is_done: false }
-    }
-}
-
-impl Job {
-    fn new(card: &Card, usable: &Usable) -> Self {
-        Self {
-            target: card.diff_id,
-            bases: usable.bases.clone(),
-            tar_bytes: card.tar_bytes,
-            bytes: usable.prediction.bytes,
-            least: Effort::Fast,
-            resumed: None,
-            waiting: Vec::new(),
-            running: None,
-        }
-    }
-
-    /// Whether both make a patch of one target from the same bases.
-    fn is_same(&self, other: &Self) -> bool {
-        self.target == other.target && self.bases == other.bases
     }
 }
 

@@ -63,10 +63,21 @@ enum Due {
     },
     CutNoticed(usize),
     /// Somebody wants to connect; then, that it may.
-    Dialed { from: usize, life: u32, to: usize },
-    Met { from: usize, life: u32, to: usize },
+    Dialed {
+        from: usize,
+        life: u32,
+        to: usize,
+    },
+    Met {
+        from: usize,
+        life: u32,
+        to: usize,
+    },
     /// A connection that nothing may go over any more.
-    Idle { one: usize, other: usize },
+    Idle {
+        one: usize,
+        other: usize,
+    },
 }
 
 /// What survives a restart.
@@ -313,6 +324,16 @@ impl<'a> Fleet<'a> {
     /// An operator learns of a pull.
     fn heard(&mut self, node: usize, pull: PullId, report: &Report) {
         let index = pull.0 as usize;
+        if std::env::var("ZZ").is_ok() {
+            eprintln!(
+                "{} n{} site {:?} since {} {:?}",
+                self.network.now / 1000,
+                node,
+                self.topology.nodes[node].site,
+                (self.network.now - self.topology.pulls[index].at) / 1000,
+                report
+            );
+        }
         match report {
             Report::Retrying { .. } => self.retries += 1,
             Report::Done { .. } => {

@@ -71,8 +71,7 @@ pub enum PatchReplyLayout {
 impl Message for PatchRequest {
     const NAME: &'static str = "patch request";
     const BYTES_MAX: usize = 1024;
-    type Layout =
-        ([u8; 32], Vec<[u8; 32]>, Option<[u8; 32]>, Option<([u8; 32], u32, u32)>, Option<(u64, bool)>);
+    type Layout = ([u8; 32], Vec<[u8; 32]>, Option<[u8; 32]>, Option<([u8; 32], u32, u32)>, Option<(u64, bool)>);
 
     fn to_layout(&self) -> Self::Layout {
         let resume = self.resume.map(|resume| (*resume.patch.as_bytes(), resume.first_frame, resume.settings));

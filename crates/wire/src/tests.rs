@@ -113,7 +113,8 @@ fn releases() {
 
 #[test]
 fn patch_stream() {
-    let request = PatchRequest { target: DiffId::new([1; 32]), bases: vec![], have: None, resume: None, referable: None };
+    let request =
+        PatchRequest { target: DiffId::new([1; 32]), bases: vec![], have: None, resume: None, referable: None };
     check(&request, &format!("{} 00 00 00 00", h(1)));
     let resume = Some(Resume { patch: PatchId::new([2; 32]), first_frame: 3, settings: 0x0202_001c });
     check(&PatchRequest { resume, ..request.clone() }, &format!("{} 00 00 01 {} 03 fc1c000202 00", h(1), h(2)));

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lighter_similarity::Prediction;
-use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PatchId, PeerId};
+use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::{Offer, Quote, Refusal, Request};
 
 use crate::calibrations::Rule;
 use crate::context::{Context, Purpose};
 use crate::directory::Peer;
-use crate::event::{AskId, Effect, FetchFailure, FetchId, Part, PullId};
+use crate::event::{AskId, Effect, Part, PullId};
 use crate::planner::{self, Plan, is_of_site};
 use crate::settings::Settings;
 
+use super::fetching::{Fetching, Named};
 use super::site::{self, Round, Site};
 
 #[derive(Debug)]
@@ -62,43 +63,6 @@ struct Exclusion {
     failures: u32,
     /// It has the layer, and will have time for us.
     busy: bool,
-}
-
-/// A patch that another peer than its sender named: that peer answers for what comes of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Named {
-    pub by: PeerId,
-    pub patch: PatchId,
-    pub settings: u32,
-}
-
-#[derive(Debug)]
-pub struct Fetching {
-    pub fetch: FetchId,
-    pub plan: Plan,
-    pub named: Option<Named>,
-    pub stop: Stop,
-    pub started: Moment,
-    /// When the first bytes came, and how many were there before.
-    pub first_bytes: Option<(Moment, Bytes)>,
-    /// Since when less than [`Settings::STALL_BYTES`] came.
-    pub checked: Moment,
-    /// What was there then.
-    pub checked_bytes: Bytes,
-    pub bytes: Bytes,
-    /// All has come: what is left is work of this machine.
-    is_whole: bool,
-    /// Whether it brought more than there ever was.
-    pub moved: bool,
-}
-
-/// Whether a fetch was told to stop, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    No,
-    Stalled,
-    /// Nobody wanted it any more.
-    Abandoned,
 }
 
 impl Target {
@@ -301,80 +265,6 @@ impl Target {
     /// When half of the attempts are used up, no patch is trusted to work.
     fn whole_only(&self) -> bool {
         self.attempts >= Settings::ATTEMPTS_MAX / 2
-    }
-}
-
-impl Fetching {
-    pub fn new(fetch: FetchId, plan: Plan, named: Option<Named>, on_disk: Bytes, now: Moment) -> Self {
-        Self {
-            fetch,
-            plan,
-            named,
-            stop: Stop::No,
-            started: now,
-            first_bytes: None,
-            checked: now,
-            checked_bytes: on_disk,
-            bytes: on_disk,
-            is_whole: false,
-            moved: false,
-        }
-    }
-
-    /// Who answers for wrong bytes: of a whole patch as it was named, who named it, since who passed it on could not know.
-    pub fn liar(&self, failure: &FetchFailure) -> PeerId {
-        let is_it = |named: &Named| matches!(failure, FetchFailure::WrongResult { patch, .. } if *patch == named.patch);
-        self.named.filter(is_it).map_or(self.plan.peer, |named| named.by)
-    }
-
-    pub fn check_stall(&mut self, context: &mut Context<'_>) {
-        if context.now.since(self.checked) >= self.timeout(context.settings) {
-            self.stop(Stop::Stalled, context.effects);
-        }
-    }
-
-    pub fn stop(&mut self, why: Stop, effects: &mut Vec<Effect>) {
-        if self.stop == Stop::No {
-            self.stop = why;
-            effects.push(Effect::StopFetch(self.fetch));
-        }
-    }
-
-    /// A fetch that was told to stop has no deadline: its end is on the way.
-    pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
-        (self.stop == Stop::No).then(|| self.checked + self.timeout(settings))
-    }
-
-    fn timeout(&self, settings: &Settings) -> Duration {
-        if self.is_whole { Settings::WORKING_MAX } else { settings.stall_timeout }
-    }
-
-    pub fn working(&mut self, now: Moment) {
-        if now.since(self.started) < Settings::WORKING_MAX {
-            self.checked = now;
-        }
-    }
-
-    /// So much of `total` is there. Less than before is the beginning of another patch.
-    pub fn progress(&mut self, bytes: Bytes, total: Bytes, now: Moment) {
-        self.is_whole = bytes >= total;
-        self.first_bytes.get_or_insert((now, bytes));
-        if bytes < self.checked_bytes || bytes - self.checked_bytes >= Bytes(Settings::STALL_BYTES) {
-            self.checked = now;
-            self.checked_bytes = bytes;
-        }
-        self.bytes = bytes;
-    }
-
-    /// Transfers too short to tell a rate by teach nothing.
-    pub fn learn_rate(&self, context: &mut Context<'_>) {
-        let Some((since, before)) = self.first_bytes else { return };
-        let took = context.now.since(since);
-        let received = self.bytes - before;
-        if took >= Duration::from_secs(1) && received > Bytes::KIB.times(64) {
-            let rate = u128::from(received.0) * 1000 / took.as_millis();
-            context.directory.measured(self.plan.peer, BytesPerSecond(u64::try_from(rate).unwrap_or(u64::MAX)));
-        }
     }
 }
 

@@ -39,14 +39,20 @@ impl Serve {
         Ok(())
     }
 
+    /// A fetch goes on, and nothing is on disk yet: those who wait for it are told that they still have to.
+    pub fn still_coming(&self, target: DiffId, effects: &mut Vec<Effect>) {
+        let waiting = self.streams.iter().filter(|(_, stream)| stream.waits_for(target));
+        effects.extend(waiting.map(|(&stream, _)| Effect::Working { stream, target_bytes_done: Bytes::ZERO }));
+    }
+
     /// More of a patch is on disk: those who wait for it get it.
     pub fn came(&mut self, target: DiffId, part: &Part, effects: &mut Vec<Effect>) {
         if part.frames == 0 {
-            return;
+            return self.still_coming(target, effects);
         }
         for (&id, stream) in &mut self.streams {
             let resume = stream.resume.filter(|resume| resume.patch == part.patch);
-            if let (true, None, Some(resume)) = (stream.follows == Some(target), stream.served, resume) {
+            if let (true, Some(resume)) = (stream.waits_for(target), resume) {
                 stream.served = Some(part.patch);
                 effects.push(Effect::Serve { stream: id, patch: part.patch, first_frame: resume.first_frame });
             }
@@ -55,8 +61,7 @@ impl Serve {
 
     /// A layer is held, or will not be: those who still wait for a patch of it get it if it is the one they named.
     pub fn stopped_coming(&mut self, target: DiffId, effects: &mut Vec<Effect>) {
-        let waits = |stream: &Stream| stream.follows == Some(target) && stream.served.is_none();
-        for (&id, stream) in self.streams.iter_mut().filter(|(_, stream)| waits(stream)) {
+        for (&id, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.waits_for(target)) {
             stream.follows = None;
             match stream.resume.filter(|resume| self.cache.contains_key(&resume.patch)) {
                 Some(resume) => {
@@ -72,5 +77,11 @@ impl Serve {
     /// The layers that somebody waits for while they come.
     pub fn followed(&self) -> impl Iterator<Item = DiffId> {
         self.streams.values().filter(|stream| stream.served.is_none()).filter_map(|stream| stream.follows)
+    }
+}
+
+impl Stream {
+    fn waits_for(&self, target: DiffId) -> bool {
+        self.follows == Some(target) && self.served.is_none()
     }
 }

@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use lighter_types::{BytesPerSecond, Moment, PatchId, PeerId};
-use lighter_wire::Referable;
+use lighter_wire::{Referable, Refusal};
 
 use super::{CachedPatch, Effect, Serve, StreamId, View, uploads};
 use crate::directory::Peer;
@@ -87,12 +87,16 @@ impl Serve {
         let Some(waiting) = self.streams.get(&stream) else { return };
         let (from, is_far) = (waiting.from, !uploads::is_near(waiting.from, view));
         let referable = waiting.referable.filter(|_| is_far && view.settings.copies_max > 0);
+        let served = self.streams.values().filter(|stream| stream.served.is_some()).count();
         let spread = self.referrals.of(patch.patch, now);
-        let relay = referable.and_then(|referable| spread.place(from, referable, patch, now, view));
-        match relay {
+        match referable.and_then(|referable| spread.place(from, referable, patch, now, view)) {
             Some(to) => {
                 let settings = view.settings.id_of(patch);
                 effects.push(Effect::Refer { stream, to, patch: patch.patch, settings });
+            }
+            None if served >= view.settings.streams_max => {
+                spread.relays.remove(&from);
+                effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
             }
             None => {
                 spread.copies += usize::from(is_far);
@@ -180,9 +184,10 @@ impl Spread {
             let ends = (begins + patch.bytes.at(rate)).max(relay.ends + Settings::REFERRAL_HOP);
             Offer { relay: id, named: relay.named, begins, ends }
         };
-        let usable = self.relays.iter().filter(|(id, relay)| {
-            **id != peer && !relay.has_failed && is_there(id) && !self.is_behind(**id, peer)
-        });
+        let usable = self
+            .relays
+            .iter()
+            .filter(|(id, relay)| **id != peer && !relay.has_failed && is_there(id) && !self.is_behind(**id, peer));
         let offers: Vec<Offer> = usable.map(offer).collect();
         let soonest = offers.iter().map(|offer| offer.ends).min()?;
         let enough = soonest + Settings::REFERRAL_HOP + patch.bytes.at(uplink) / 8;

@@ -2,7 +2,10 @@
 
 use lighter_types::Card;
 
+use lighter_types::BytesPerSecond;
+
 use super::*;
+use crate::EffortChoice;
 use crate::calibrations::Calibrations;
 use crate::directory::Directory;
 use crate::holdings::Holdings;
@@ -64,18 +67,19 @@ impl Server {
             bases: bases.iter().map(|&base| id(base)).collect(),
             have: None,
             resume,
+            referable: None,
         };
         let from = PeerId::new([self.next as u8; 32]);
         let stream = StreamId(self.next);
         self.next += 1;
         let mut effects = Vec::new();
-        self.serve.stream_opened(stream, from, &request, view!(self), &mut effects);
+        self.serve.stream_opened(stream, from, &request, Coming::No, Moment(1), view!(self), &mut effects);
         effects
     }
 
     fn ended(&mut self, encode: u64, result: Option<CachedPatch>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.serve.encode_ended(EncodeId(encode), self.took, result, view!(self), &mut effects);
+        self.serve.encode_ended(EncodeId(encode), self.took, result, Moment(1), view!(self), &mut effects);
         effects.retain(|effect| !matches!(effect, Effect::KeepPace(_)));
         effects
     }
@@ -158,8 +162,8 @@ fn work_that_nobody_waits_for_is_not_begun() {
     server.open(1, &[], None);
     server.open(2, &[], None);
     server.open(3, &[], None);
-    server.serve.stream_closed(StreamId(0));
-    server.serve.stream_closed(StreamId(1));
+    server.serve.stream_closed(StreamId(0), view!(server));
+    server.serve.stream_closed(StreamId(1), view!(server));
     assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), [encode(2, 3, &[])]);
     // What ran to its end is kept, though nobody waited.
     assert_eq!(server.open(1, &[], None), [serve(3, 11, 0)]);
@@ -215,7 +219,7 @@ fn small_layers_do_not_teach_the_pace() {
     let before = server.quote(3, &[]).unwrap().wait;
     let mut effects = Vec::new();
     let made = Some(patch(12, 2, &[], 300));
-    server.serve.encode_ended(EncodeId(1), server.took, made, view!(server), &mut effects);
+    server.serve.encode_ended(EncodeId(1), server.took, made, Moment(1), view!(server), &mut effects);
     assert_ne!(server.serve.pace, Pace::default());
     assert!(effects.contains(&Effect::KeepPace(server.serve.pace)));
     assert!(server.quote(3, &[]).unwrap().wait > before / 2);

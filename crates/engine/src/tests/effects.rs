@@ -25,6 +25,11 @@ impl Fleet {
             Effect::Working { stream, .. } => self.working(stream),
             Effect::Serve { stream, patch, first_frame } => self.serve(node, stream, patch, first_frame),
             Effect::Refuse { stream, refusal } => self.end(stream, Err(FetchFailure::Refused(refusal))),
+            Effect::Refer { stream, to, patch, settings } => {
+                self.nodes[node].referred += 1;
+                self.end(stream, Err(FetchFailure::Referred { to, patch, settings }));
+            }
+            Effect::Connect(other) => self.meet(node, node_of(other)),
             Effect::CutOff { peer: other, .. } => {
                 self.nodes[node].cut_off.push(other);
                 self.soon(node, 1, Input::PeerLost(other));

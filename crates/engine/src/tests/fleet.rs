@@ -64,6 +64,7 @@ pub struct Node {
     pub asked: Vec<Request>,
     pub encodes: usize,
     pub served: usize,
+    pub referred: usize,
     pub cut_off: Vec<PeerId>,
     /// Grows with each start: what was meant for an earlier life does not arrive.
     pub life: u64,
@@ -248,6 +249,16 @@ impl Fleet {
         self.break_streams(node);
     }
 
+    /// Connects two nodes, if both are there.
+    pub fn meet(&mut self, node: usize, other: usize) {
+        if self.nodes[other].online {
+            self.nodes[node].neighbours.insert(other);
+            self.nodes[other].neighbours.insert(node);
+            self.soon(node, 100, Input::PeerConnected(peer(other)));
+            self.soon(other, 100, Input::PeerConnected(peer(node)));
+        }
+    }
+
     pub fn pull(&mut self, node: usize, pull: u64, name: &str) {
         let reference: ImageReference = name.parse().unwrap();
         let known = self.nodes[node].disk.releases.get(&reference).cloned();
@@ -368,6 +379,7 @@ impl Node {
             asked: Vec::new(),
             encodes: 0,
             served: 0,
+            referred: 0,
             cut_off: Vec::new(),
             life: 0,
             wake: None,
@@ -399,5 +411,5 @@ pub fn seeds(count: u64) -> Vec<u64> {
 
 /// A request for a whole layer or a patch, as a peer would send it.
 pub fn request(target: DiffId, bases: &[DiffId]) -> PatchRequest {
-    PatchRequest { target, bases: bases.to_vec(), have: None, resume: None }
+    PatchRequest { target, bases: bases.to_vec(), have: None, resume: None, referable: None }
 }

@@ -97,8 +97,13 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
     step(1, Input::LayerHeld { card: target(), sketch: Some(content(0..32).sketch) });
     step(2, Input::PeerConnected(peer(1)));
     let list = DiffId::new([7; 32]);
-    let request =
-        PatchRequest { target: target().diff_id, bases: vec![near().diff_id], have: Some(list), resume: None };
+    let request = PatchRequest {
+        target: target().diff_id,
+        bases: vec![near().diff_id],
+        have: Some(list),
+        resume: None,
+        referable: None,
+    };
     let opened = step(3, Input::StreamOpened { stream: StreamId(1), from: peer(1), request: request.clone() });
     let encode = opened.iter().find_map(|effect| match effect {
         Effect::Encode { encode, bases, .. } => Some((*encode, bases.clone())),

@@ -89,12 +89,12 @@ impl Fleet {
 
     pub fn serve(&mut self, node: usize, stream: StreamId, patch: PatchId, first_frame: u32) {
         self.nodes[node].served += 1;
-        let patch = self.nodes[node].disk.patches.get(&patch).cloned();
+        let patch = self.nodes[node].disk.patches.get(&patch).cloned().or_else(|| self.coming(node, patch));
         let Some(transfer) = self.transfers.get_mut(&stream) else { return };
         transfer.patch = patch;
         transfer.first_frame = first_frame;
         transfer.next_frame = first_frame;
-        let streams = self.transfers.values().filter(|other| other.from.0 == node && other.opened);
+        let streams = self.transfers.values().filter(|other| other.from.0 == node && other.patch.is_some());
         assert!(streams.count() <= self.nodes[node].settings.streams_max);
         self.next_frame(stream);
     }
@@ -116,6 +116,14 @@ impl Fleet {
         if self.nodes[from].fault == Fault::Lies {
             return self.end(stream, Err(FetchFailure::Lied("a frame of other bytes".to_owned())));
         }
+        let next_frame = transfer.next_frame;
+        match self.is_there(from, &patch, next_frame) {
+            // Passed on as it comes.
+            Some(false) => return self.push(self.now + Duration::from_millis(20), from, Event::Frame(stream)),
+            None => return self.end(stream, Err(FetchFailure::Lost)),
+            Some(true) => {}
+        }
+        let Some(transfer) = self.transfers.get_mut(&stream) else { return };
         let already = Bytes::MIB.times(transfer.next_frame.into());
         transfer.next_frame += 1;
         let arrived = Bytes::MIB.times(transfer.next_frame.into()).min(patch.bytes);
@@ -140,6 +148,23 @@ impl Fleet {
         self.next_frame(stream);
     }
 
+    /// A patch that just comes to a node.
+    fn coming(&self, node: usize, patch: PatchId) -> Option<CachedPatch> {
+        let mut coming = self.transfers.values().filter(|transfer| transfer.to.0 == node);
+        coming.find_map(|transfer| transfer.patch.clone().filter(|coming| coming.patch == patch))
+    }
+
+    /// Whether a node has a frame of a patch, or it just comes.
+    fn is_there(&self, node: usize, patch: &CachedPatch, frame: u32) -> Option<bool> {
+        let disk = &self.nodes[node].disk;
+        let part = disk.parts.get(&patch.target).filter(|part| part.patch == patch.patch);
+        let is_whole = disk.patches.contains_key(&patch.patch);
+        if is_whole || part.is_some_and(|part| part.frames > frame || part.bytes == part.bytes_total) {
+            return Some(true);
+        }
+        self.coming(node, patch.patch).map(|_| false)
+    }
+
     /// A frame is on its way; every five seconds the requester hears what came of it.
     fn next_frame(&mut self, stream: StreamId) {
         let transfer = &self.transfers[&stream];
@@ -161,7 +186,7 @@ impl Fleet {
     fn apply(&mut self, stream: StreamId, node: usize, patch: &CachedPatch) {
         let Some(transfer) = self.transfers.get(&stream) else { return };
         let received = transfer.received;
-        let card = self.nodes[transfer.from.0].disk.layers.get(&patch.target).copied();
+        let card = self.nodes.iter().find_map(|node| node.disk.layers.get(&patch.target).copied());
         let Node { disk, fault, .. } = &mut self.nodes[node];
         if let Fault::Damaged(base) = *fault
             && patch.bases.contains(&base)

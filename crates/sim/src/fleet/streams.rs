@@ -39,13 +39,13 @@ fn settings_of(patch: &CachedPatch) -> u32 {
     patch.effort.map_or(0, |effort| Settings::default().encoder_ids[effort as usize])
 }
 
-/// How much of a patch can be sent from a disk.
+/// Up to where a patch can be sent from a disk.
 fn bytes_there(disk: &Disk, patch: &CachedPatch) -> u64 {
     if disk.patches.contains_key(&patch.patch) {
-        return patch.bytes.0;
+        return u64::MAX;
     }
     let part = disk.parts.get(&patch.target).filter(|part| part.patch == patch.patch);
-    part.map_or(0, |part| part.bytes.0)
+    part.map_or(0, |part| if part.bytes >= part.bytes_total { u64::MAX } else { part.bytes.0 })
 }
 
 impl Sending {

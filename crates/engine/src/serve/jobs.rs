@@ -1,0 +1,111 @@
+//! Patches to be made: at which effort, for whom, and how long it takes.
+
+use std::time::Duration;
+
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PeerId};
+
+use super::usable::Usable;
+use super::{Serve, StreamId};
+use crate::effort::{Effort, EffortChoice, Undertaking, is_later};
+use crate::event::{CachedPatch, Effect};
+use crate::planner::View;
+use crate::settings::Settings;
+
+#[derive(Debug)]
+pub struct Job {
+    pub target: DiffId,
+    pub bases: Vec<DiffId>,
+    pub tar_bytes: Bytes,
+    /// Of the patch, as it would be at the default effort.
+    pub bytes: Bytes,
+    /// Below it, there is a patch already.
+    pub least: Effort,
+    /// Of a patch that somebody has a part of.
+    pub resumed: Option<Effort>,
+    pub waiting: Vec<StreamId>,
+    /// Set when it begins.
+    pub running: Option<Effort>,
+}
+
+impl Serve {
+    /// The effort that a job runs at, or would if it began now. What somebody has a part of is made again as it was.
+    pub(super) fn effort(&self, job: &Job, view: View<'_>) -> Effort {
+        let choice = view.settings.effort;
+        let resumed = job.resumed.filter(|effort| choice == EffortChoice::Auto && *effort >= job.least);
+        let choose = || choice.choose(&self.undertaking(job, None, view), self.pace, job.least);
+        job.running.or(resumed).unwrap_or_else(choose)
+    }
+
+    pub(super) fn encoding(&self, job: &Job, view: View<'_>) -> Duration {
+        self.undertaking(job, None, view).encoding(self.effort(job, view), self.pace)
+    }
+
+    /// A job for all who wait for it, and `for_one` more.
+    pub(super) fn undertaking(&self, job: &Job, for_one: Option<PeerId>, view: View<'_>) -> Undertaking {
+        let waiting = job.waiting.iter().filter_map(|stream| Some(self.streams.get(stream)?.from));
+        let waiting: Vec<PeerId> = waiting.chain(for_one).collect();
+        let receivers = self.uploads.receivers(job.target, &job.bases, &waiting, view);
+        let queued = self.queue.iter().filter_map(|other| self.jobs.get(other)).filter(|other| !other.is_same(job));
+        Undertaking {
+            bytes: job.bytes,
+            tar_bytes: job.tar_bytes,
+            rate: receivers.rate,
+            receivers: receivers.count,
+            waiting: queued.count() as u64 / view.settings.encodes_max.max(1) as u64,
+        }
+    }
+
+    /// The job that makes a smaller patch from the same bases than the cached one, if a peer is done sooner with it than
+    /// with what is there.
+    pub(super) fn improvement(
+        &self,
+        cached: &CachedPatch,
+        from: PeerId,
+        card: &Card,
+        usable: &Usable,
+        view: View<'_>,
+    ) -> Option<Job> {
+        let (effort, is_full) = (cached.effort?, self.queue.len() >= Settings::ENCODES_QUEUED_MAX);
+        let made = self.made.get(&(cached.target, usable.bases.clone()));
+        let is_of_these = cached.bases == usable.bases || made.is_some_and(|(patch, _)| *patch == cached.patch);
+        if view.settings.effort != EffortChoice::Auto || !is_of_these || is_full {
+            return None;
+        }
+        let tried = made.map_or(effort, |(_, tried)| effort.max(*tried));
+        let least = Effort::ALL.into_iter().find(|other| *other > tried)?;
+        let job = Job { bytes: effort.to_default(cached.bytes), least, ..Job::new(card, usable) };
+        let undertaking = self.undertaking(&job, Some(from), view);
+        let best = EffortChoice::Auto.choose(&undertaking, self.pace, least);
+        let now = undertaking.receiving(effort, cached.bytes, self.pace);
+        is_later(now, undertaking.until_done(best, self.pace)).then_some(job)
+    }
+
+    /// Small layers tell more of what it takes to start an encoder than of its pace.
+    pub(super) fn learn_pace(&mut self, job: &Job, patch: &CachedPatch, took: Duration, effects: &mut Vec<Effect>) {
+        let Some(effort) = job.running.filter(|_| job.tar_bytes >= Bytes::MIB) else { return };
+        let (bytes, tar_bytes) = (effort.to_default(patch.bytes), job.tar_bytes);
+        let undertaking = Undertaking { bytes, tar_bytes, rate: BytesPerSecond(1), receivers: 1, waiting: 0 };
+        self.pace.learn(&undertaking, effort, took);
+        effects.push(Effect::KeepPace(self.pace));
+    }
+}
+
+impl Job {
+    pub fn new(card: &Card, usable: &Usable) -> Self {
+        Self {
+            target: card.diff_id,
+            bases: usable.bases.clone(),
+            tar_bytes: card.tar_bytes,
+            bytes: usable.prediction.bytes,
+            least: Effort::Fast,
+            resumed: None,
+            waiting: Vec::new(),
+            running: None,
+        }
+    }
+
+    /// Whether both make a patch of one target from the same bases.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.target == other.target && self.bases == other.bases
+    }
+}
