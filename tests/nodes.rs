@@ -4,4 +4,5 @@ mod have;
 mod life;
 mod names;
 mod patches;
+mod referrals;
 mod site;

@@ -98,8 +98,9 @@ fn junk_on_every_protocol_is_refused() {
         news: News::Difference { added: Vec::new(), removed: vec![target] },
     };
     peer.does(Deed::Gossip(announcement.encode().expect("a small announcement")));
-    let request =
-        PatchRequest { target, bases: vec![target; 8], have: None, resume: None }.encode().expect("a small request");
+    let request = PatchRequest { target, bases: vec![target; 8], have: None, resume: None, referable: None }
+        .encode()
+        .expect("a small request");
     peer.does(Deed::Stream([&(request.len() as u16).to_le_bytes()[..], &request].concat()));
     until("the junk to be refused", SOON, || (peer.seen().failures == 4).then_some(()));
     check_well(node, &peer);

@@ -66,6 +66,8 @@ pub enum Input {
     PeerConnected(PeerId),
     /// The last connection to the peer closed.
     PeerLost(PeerId),
+    /// [`Effect::Connect`] came to nothing.
+    Unreachable(PeerId),
     /// Gossip arrived; `from` is proved by its signature.
     Announced {
         from: PeerId,

@@ -318,6 +318,17 @@ impl Fetcher {
         }
     }
 
+    /// Who was named cannot be connected to: not waited for any more.
+    pub fn unreachable(&mut self, peer: PeerId, now: Moment) {
+        for target in self.targets.values_mut() {
+            if let State::Referred { plan, until, .. } = &mut target.state
+                && plan.peer == peer
+            {
+                *until = now;
+            }
+        }
+    }
+
     /// Fetches by this plan. The peer may refer to another one if it was not named by another itself.
     fn begin(&mut self, id: DiffId, plan: Plan, named: Option<Named>, context: &mut Context<'_>) {
         let Some(target) = self.targets.get_mut(&id) else { return };

@@ -140,6 +140,7 @@ impl Engine {
             Input::SketchesWanted(layers) => context!(self, now, effects).want_sketches(layers),
             Input::PeerConnected(peer) => self.connected(now, peer, effects),
             Input::PeerLost(peer) => self.directory.disconnected(peer),
+            Input::Unreachable(peer) => self.fetcher.unreachable(peer, now),
             Input::Announced { from, announcement } => self.announced(now, from, announcement, effects),
             Input::Asked { question, from, request } => self.asked(now, question, from, request, effects),
             Input::StreamOpened { stream, from, request } => {

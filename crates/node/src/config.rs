@@ -60,6 +60,7 @@ pub struct Network {
     pub upload_max: Rate,
     pub download_max: Rate,
     pub uplink_assumed: Rate,
+    pub passes_on: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +86,7 @@ pub struct Limits {
     pub encodes_max: usize,
     pub encode_effort: EncodeEffort,
     pub encode_memory_max: Size,
+    pub copies_max: usize,
     pub streams_max: usize,
     pub streams_per_peer_max: usize,
     pub peers_max: usize,
@@ -164,6 +166,7 @@ impl Default for Network {
             upload_max: Rate::UNLIMITED,
             download_max: Rate::UNLIMITED,
             uplink_assumed: Rate(Some(BytesPerSecond(1_250_000))),
+            passes_on: true,
         }
     }
 }
@@ -182,6 +185,7 @@ impl Default for Limits {
             encodes_max: engine.encodes_max,
             encode_effort: EncodeEffort::Auto,
             encode_memory_max: Size(lighter_patch::Settings::default().memory_bytes_max),
+            copies_max: engine.copies_max,
             streams_max: engine.streams_max,
             streams_per_peer_max: engine.streams_per_peer_max,
             peers_max: engine.peers_max,
@@ -238,6 +242,8 @@ impl Config {
             effort: self.limits.encode_effort.into(),
             upload_max: self.network.upload_max.0,
             encoder_ids: Effort::ALL.map(|effort| self.patch_settings(effort).id()),
+            copies_max: self.limits.copies_max,
+            passes_on: self.network.passes_on,
             streams_max: self.limits.streams_max,
             streams_per_peer_max: self.limits.streams_per_peer_max,
             peers_max: self.limits.peers_max,
@@ -262,6 +268,7 @@ impl Config {
         range("limits.fetches_max", self.limits.fetches_max as u64, 1, 64)?;
         range("limits.encodes_max", self.limits.encodes_max as u64, 1, 64)?;
         range("limits.imports_max", self.limits.imports_max as u64, 1, 64)?;
+        range("limits.copies_max", self.limits.copies_max as u64, 0, 4096)?;
         range("limits.streams_max", self.limits.streams_max as u64, 1, 4096)?;
         range("limits.streams_per_peer_max", self.limits.streams_per_peer_max as u64, 1, 4096)?;
         range("limits.peers_max", self.limits.peers_max as u64, 1, 1 << 20)?;

@@ -4,6 +4,7 @@
 //! while the engine is at work, and when the driver ends, its tasks end.
 
 mod effects;
+mod meetings;
 mod network;
 pub mod pulls;
 mod views;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
 use libp2p::{StreamProtocol, Swarm};
-use lighter_engine::{AskId, Effect, Engine, FetchId, Input, PullId, QuestionId, StreamId};
+use lighter_engine::{AskId, Effect, Engine, FetchId, Input, PullId, QuestionId, Settings, StreamId};
 use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::{Answer, PATCH_PROTOCOL};
 use tokio::sync::{Semaphore, mpsc};
@@ -28,6 +29,7 @@ use crate::network::Behaviour;
 use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::{effort_of, part_on_disk, serve};
+use meetings::Meetings;
 use network::Dialer;
 use pulls::{RunningPull, WaitingPlan};
 
@@ -59,6 +61,7 @@ pub struct Driver {
     plans: Vec<WaitingPlan>,
     cut_off: BTreeMap<PeerId, Moment>,
     dialer: Dialer,
+    meetings: Meetings,
     /// When the first connection to each connected peer was made.
     connected_at: BTreeMap<PeerId, std::time::Instant>,
     /// Places for peers' streams, those whose request has not come yet included.
@@ -73,7 +76,7 @@ pub struct Driver {
 impl Driver {
     pub fn new(shared: Arc<Shared>, engine: Engine, swarm: Swarm<Behaviour>, events: mpsc::Receiver<Event>) -> Self {
         let dialer = Dialer::new(&shared.config.network.bootstrap);
-        let places = Arc::new(Semaphore::new(shared.config.limits.streams_max * 2));
+        let places = Arc::new(Semaphore::new(shared.config.limits.streams_max * 2 + Settings::STREAMS_WAITING_MAX));
         Self {
             control: swarm.behaviour().stream.new_control(),
             shared,
@@ -91,6 +94,7 @@ impl Driver {
             plans: Vec::new(),
             cut_off: BTreeMap::new(),
             dialer,
+            meetings: Meetings::default(),
             connected_at: BTreeMap::new(),
             places,
             next_id: 0,
@@ -185,6 +189,7 @@ impl Driver {
                 self.orders.insert(stream, orders);
                 self.step(Input::StreamOpened { stream, from, request });
             }
+            Event::Referred { to, addresses } => self.meetings.named(to, addresses),
             Event::Answered { question, answer } => self.perform(Effect::Answer { question, answer }),
             Event::Command(command) => self.command(command),
         }

@@ -17,6 +17,11 @@ pub enum Event {
         request: PatchRequest,
         orders: mpsc::Sender<Order>,
     },
+    /// A provider names another one, at these binary multiaddresses.
+    Referred {
+        to: PeerId,
+        addresses: Vec<Vec<u8>>,
+    },
     /// The store's answer to a peer's question.
     Answered {
         question: QuestionId,
@@ -49,9 +54,10 @@ pub enum Command {
 }
 
 /// What the engine wants done on a stream.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Order {
     Working { target_bytes_done: Bytes },
     Serve { patch: PatchId, first_frame: u32 },
     Refuse(Refusal),
+    Refer { to: PeerId, patch: PatchId, settings: u32, addresses: Vec<Vec<u8>> },
 }

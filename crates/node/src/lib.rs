@@ -75,8 +75,16 @@ impl Node {
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);
         let started = Instant::now();
         let engine = engine(&config, &identity);
-        let shared =
-            Arc::new(Shared { config, identity, store, accountant, lists: Default::default(), events, started });
+        let shared = Arc::new(Shared {
+            config,
+            identity,
+            store,
+            accountant,
+            lists: Default::default(),
+            arrivals: Default::default(),
+            events,
+            started,
+        });
         let driver = Driver::new(shared.clone(), engine, swarm, waiting);
         Ok(Self { driver, admin, shared })
     }

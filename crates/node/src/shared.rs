@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::event::Event;
 use crate::identity::Identity;
 use crate::traffic::Accountant;
-use crate::transfer::Lists;
+use crate::transfer::{Arrivals, Lists};
 
 /// One for each node; every task has an `Arc` of it.
 pub struct Shared {
@@ -24,6 +24,7 @@ pub struct Shared {
     pub store: Store,
     pub accountant: Accountant,
     pub lists: Lists,
+    pub arrivals: Arrivals,
     /// Into the task that owns the engine.
     pub events: mpsc::Sender<Event>,
     pub started: Instant,

@@ -5,6 +5,7 @@
 //! midway leaves frames that were synced, and nothing else.
 
 mod apply;
+mod arriving;
 mod damage;
 mod encode;
 mod fetch;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_wire::Message;
 
+pub use arriving::Arrivals;
 pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::{FetchJob, fetch};
 pub use lists::Lists;

@@ -55,8 +55,9 @@ pub enum PatchReply {
     Start { patch: PatchId, header_bytes: u32, first_frame: u32 },
     /// There will be no patch.
     Refused(Refusal),
-    /// This peer has the patch; the addresses are binary multiaddresses.
-    Referred { peer: PeerId, addresses: Vec<Vec<u8>> },
+    /// This peer has the patch, or is getting it. It is to be asked as if a part of the patch were there, of none of its
+    /// frames if it is so. The addresses are binary multiaddresses.
+    Referred { peer: PeerId, patch: PatchId, settings: u32, addresses: Vec<Vec<u8>> },
 }
 
 #[doc(hidden)]
@@ -65,7 +66,7 @@ pub enum PatchReplyLayout {
     Working(u64),
     Start([u8; 32], u32, u32),
     Refused(Refusal),
-    Referred([u8; 32], Vec<Vec<u8>>),
+    Referred([u8; 32], [u8; 32], u32, Vec<Vec<u8>>),
 }
 
 impl Message for PatchRequest {
@@ -107,7 +108,9 @@ impl Message for PatchReply {
                 PatchReplyLayout::Start(*patch.as_bytes(), *header_bytes, *first_frame)
             }
             Self::Refused(refusal) => PatchReplyLayout::Refused(*refusal),
-            Self::Referred { peer, addresses } => PatchReplyLayout::Referred(*peer.as_bytes(), addresses.clone()),
+            Self::Referred { peer, patch, settings, addresses } => {
+                PatchReplyLayout::Referred(*peer.as_bytes(), *patch.as_bytes(), *settings, addresses.clone())
+            }
         }
     }
 
@@ -118,12 +121,12 @@ impl Message for PatchReply {
                 Self::Start { patch: PatchId::new(patch), header_bytes, first_frame }
             }
             PatchReplyLayout::Refused(refusal) => Self::Refused(refusal),
-            PatchReplyLayout::Referred(peer, addresses) => {
+            PatchReplyLayout::Referred(peer, patch, settings, addresses) => {
                 let fits = |address: &Vec<u8>| address.len() <= ADDRESS_BYTES_MAX;
                 if addresses.len() > ADDRESSES_MAX || !addresses.iter().all(fits) {
                     return Err(Self::out_of_range("addresses"));
                 }
-                Self::Referred { peer: PeerId::new(peer), addresses }
+                Self::Referred { peer: PeerId::new(peer), patch: PatchId::new(patch), settings, addresses }
             }
         })
     }

@@ -126,8 +126,9 @@ fn patch_stream() {
     let start = PatchReply::Start { patch: PatchId::new([2; 32]), header_bytes: 4, first_frame: 5 };
     check(&start, &format!("01 {} 04 05", h(2)));
     check(&PatchReply::Refused(Refusal::NotHeld), "02 00");
-    let referred = |addresses| PatchReply::Referred { peer: PeerId::new([6; 32]), addresses };
-    check(&referred(vec![vec![4, 1], vec![9]]), &format!("03 {} 02 02 0401 01 09", h(6)));
+    let (peer, patch) = (PeerId::new([6; 32]), PatchId::new([2; 32]));
+    let referred = |addresses| PatchReply::Referred { peer, patch, settings: 7, addresses };
+    check(&referred(vec![vec![4, 1], vec![9]]), &format!("03 {} {} 07 02 02 0401 01 09", h(6), h(2)));
     let largest = referred(vec![vec![4; ADDRESS_BYTES_MAX]; ADDRESSES_MAX]);
     assert_eq!(PatchReply::decode(&largest.encode().unwrap()).unwrap(), largest);
     let decoded = |message: PatchReply| PatchReply::decode(&message.encode().unwrap());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use libp2p::gossipsub::{IdentTopic, PublishError};
+use libp2p::swarm::DialError;
 use lighter_engine::{Effect, Input};
 use lighter_store::{Store, StoreError};
 use lighter_types::PeerId;
@@ -37,6 +38,11 @@ impl Driver {
             Effect::Working { stream, target_bytes_done } => self.order(stream, Order::Working { target_bytes_done }),
             Effect::Serve { stream, patch, first_frame } => self.order(stream, Order::Serve { patch, first_frame }),
             Effect::Refuse { stream, refusal } => self.order(stream, Order::Refuse(refusal)),
+            Effect::Refer { stream, to, patch, settings } => {
+                let addresses = self.meetings.addresses(to);
+                self.order(stream, Order::Refer { to, patch, settings, addresses });
+            }
+            Effect::Connect(peer) => self.connect(peer),
             Effect::CutOff { peer, lasting, offence } => {
                 tracing::warn!(%peer, ?offence, lasting_s = lasting.as_secs(), "cutting off a peer");
                 self.cut_off.insert(peer, self.shared.now() + lasting);
@@ -117,10 +123,27 @@ impl Driver {
 
     fn order(&mut self, stream: lighter_engine::StreamId, order: Order) {
         let Some(orders) = self.orders.get(&stream) else { return };
+        let is_progress = matches!(order, Order::Working { .. });
         let lost = orders.try_send(order).is_err();
-        if lost && !matches!(order, Order::Working { .. }) {
+        if lost && !is_progress {
             // A full queue of progress: the stream hears that it is over when its queue closes.
             self.orders.remove(&stream);
+        }
+    }
+
+    /// Connects to a peer that a provider named. If that fails, the engine goes on elsewhere.
+    fn connect(&mut self, peer: PeerId) {
+        let Some(options) = self.meetings.dial(peer) else {
+            tracing::debug!(%peer, "a peer was named without an address");
+            return self.step(Input::Unreachable(peer));
+        };
+        match self.swarm.dial(options) {
+            // It is being connected to.
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => {
+                tracing::debug!(%peer, %error, "did not dial");
+                self.step(Input::Unreachable(peer));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, OutboundFailure};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, mdns};
+use libp2p::{Multiaddr, Swarm, identify, mdns};
 use lighter_engine::{AskFailure, Input, Peer, QuestionId};
 use lighter_types::PeerId;
 use lighter_wire::{Announcement, Answer, Message, Request};
@@ -36,6 +36,11 @@ impl Driver {
                     }
                 }
             }
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                if let Some(peer) = from_libp2p(&peer_id) {
+                    self.meetings.identified(peer, info.listen_addrs);
+                }
+            }
             SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
@@ -44,6 +49,7 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, num_established, endpoint, .. } => {
                 self.dialer.connected(&peer_id);
                 let Some(peer) = from_libp2p(&peer_id) else { return };
+                self.meetings.connected(peer, &endpoint);
                 if num_established.get() == 1 {
                     tracing::info!(%peer, address = %endpoint.get_remote_address(), "connected");
                     self.connected_at.insert(peer, Instant::now());
@@ -58,6 +64,7 @@ impl Driver {
                     let why = cause.map_or_else(|| "closed in good order".to_owned(), |cause| cause.to_string());
                     tracing::info!(%peer, why, "disconnected");
                     self.connected_at.remove(&peer);
+                    self.meetings.disconnected(peer);
                     self.step(Input::PeerLost(peer));
                 }
             }
@@ -66,6 +73,9 @@ impl Driver {
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 tracing::debug!(%peer, %error, "could not connect");
+                if let Some(peer) = from_libp2p(&peer).filter(|_| !self.swarm.is_connected(&peer)) {
+                    self.step(Input::Unreachable(peer));
+                }
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, peer_id, .. } => {
                 let peer = peer_id.map(|peer| peer.to_string());

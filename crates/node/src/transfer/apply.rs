@@ -6,14 +6,13 @@
 
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched};
 use lighter_image::{ImageError, TarSink};
 use lighter_patch::{ApplyError, Blame, Gathered, Header, ReadAt, RebuiltRange};
 use lighter_store::{LayerWriter, PatchKey, PatchWriter, StoreError};
 use lighter_types::{Bytes, DiffId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
 use super::encode::effort_of;
@@ -28,7 +27,7 @@ pub fn apply(
     listed: Option<&Listed>,
     first_frame: u32,
     payloads: mpsc::Receiver<Vec<u8>>,
-    frames: &AtomicU32,
+    frames: &watch::Sender<u32>,
 ) -> Result<Option<Fetched>, FetchFailure> {
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
@@ -37,7 +36,9 @@ pub fn apply(
     let bases = readers(header, &layers, gathered.as_ref())?;
     let writer = open_partial(shared, header)?;
     let kept = header.frames().iter().take_while(|frame| end(frame) <= writer.written()).count() as u32;
-    frames.store(kept, Ordering::Release);
+    frames.send_replace(kept);
+    let arrival = shared.arrivals.begin(header, writer.file(), frames.subscribe());
+    let _arrival = arrival.map_err(|error| FetchFailure::Local(format!("cannot open the partial patch: {error}")))?;
     if first_frame > kept {
         return Err(FetchFailure::Local(format!("frames from {first_frame} on came, but only {kept} are on disk")));
     }
@@ -77,7 +78,10 @@ pub fn apply(
             return Err(match find_damaged(read, shared) {
                 Some(base) => FetchFailure::BaseGone(base),
                 None if listed.is_some() => FetchFailure::Listed,
-                None => FetchFailure::Lied(format!("the result has sha256 {found}, not {expected}")),
+                None => {
+                    let what = format!("the result has sha256 {found}, not {expected}");
+                    FetchFailure::WrongResult { patch: header.id(), what }
+                }
             });
         }
         Err(error) => return Err(local(&error)),
@@ -168,7 +172,7 @@ struct Frames<'a> {
     next: u32,
     /// Frames on disk.
     kept: u32,
-    frames: &'a AtomicU32,
+    frames: &'a watch::Sender<u32>,
     /// The range of the target that the last frame rebuilt, as far as it was not read.
     range: Option<RebuiltRange>,
     /// Why there is no more before the target's end.
@@ -233,7 +237,7 @@ impl<'a> Frames<'a> {
             let written = self.writer.append(&payload).and_then(|()| self.writer.sync());
             written.map_err(|error| Ended::Failed(local(&error)))?;
             self.kept += 1;
-            self.frames.store(self.kept, Ordering::Release);
+            self.frames.send_replace(self.kept);
             return Ok(payload);
         }
     }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt};
@@ -11,13 +10,14 @@ use lighter_engine::{FetchFailure, FetchId, Fetched, Input, Part};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
 use lighter_types::{Bytes, DiffId, PatchId, PeerId};
 use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest, Resume};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::lists::Listed;
 use super::part::part_on_disk;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, read_message, write_message};
+use crate::event::Event;
 use crate::identity::to_libp2p;
 use crate::shared::Shared;
 
@@ -66,23 +66,29 @@ async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Share
         () = job.cancelled.cancelled() => return Err(FetchFailure::Stopped),
     };
     let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
-    let frames = Arc::new(AtomicU32::new(0));
-    let worker = {
-        let (shared, header, frames) = (shared.clone(), header.clone(), frames.clone());
+    let (frames, mut kept) = watch::channel(0);
+    let mut worker = {
+        let (shared, header) = (shared.clone(), header.clone());
         let first_frame = start.first_frame;
         let listed = listed.clone();
         tokio::task::spawn_blocking(move || {
             apply::apply(&shared, &header, listed.as_deref(), first_frame, waiting, &frames)
         })
     };
-    let progress = Progress { job, start, header: &header, frames: &frames, shared };
+    let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
     let taken = tokio::select! {
         taken = take(&mut stream, &progress, payloads) => taken,
         () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
     };
     // `payloads` is dropped by now: the worker ends with what it has.
-    let applied =
-        worker.await.map_err(|error| FetchFailure::Local(format!("the worker that applies failed: {error}")))?;
+    let applied = loop {
+        tokio::select! {
+            applied = &mut worker => break applied,
+            // Frames that are on disk are passed on before all of them are applied.
+            Ok(()) = kept.changed() => progress.tell(*taken.as_ref().unwrap_or(&Bytes::ZERO)).await,
+        }
+    };
+    let applied = applied.map_err(|error| FetchFailure::Local(format!("the worker that applies failed: {error}")))?;
     progress.tell(Bytes::ZERO).await;
     match applied? {
         Some(fetched) => Ok(Fetched { received: taken.unwrap_or_default(), ..fetched }),
@@ -140,6 +146,14 @@ async fn open(
         match reply {
             PatchReply::Working { .. } => shared.input(Input::FetchWorking { fetch: job.fetch }).await,
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
+            PatchReply::Referred { peer, .. } if request.referable.is_none() => {
+                return Err(FetchFailure::Lied(format!("a referral to {peer} that was not asked for")));
+            }
+            PatchReply::Referred { peer: to, patch, settings, addresses } => {
+                // Before what the engine does about it.
+                let _ = shared.events.send(Event::Referred { to, addresses }).await;
+                return Err(FetchFailure::Referred { to, patch, settings });
+            }
             PatchReply::Start { patch, header_bytes, first_frame } => {
                 return Ok((stream, Start { patch, header_bytes, first_frame }));
             }
@@ -222,7 +236,7 @@ struct Progress<'a> {
     start: Start,
     header: &'a Header,
     /// Frames on disk, from the first on.
-    frames: &'a AtomicU32,
+    frames: watch::Receiver<u32>,
     shared: &'a Shared,
 }
 
@@ -233,7 +247,7 @@ impl Progress<'_> {
             let frame = self.header.frame(frames).map(|frame| Bytes(frame.payload_offset));
             frame.unwrap_or_else(|| self.header.patch_bytes())
         };
-        let frames = self.frames.load(Ordering::Acquire);
+        let frames = *self.frames.borrow();
         let came = on_disk(self.start.first_frame) - self.header.header_bytes() + received;
         let part = Part {
             patch: self.start.patch,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList, ReadAt};
 use lighter_types::DiffId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::damage::OpenLayer;
 use crate::shared::{FileBase, Shared};
@@ -71,13 +72,29 @@ pub async fn receive(stream: &mut (impl AsyncRead + Unpin), name: DiffId) -> io:
 }
 
 /// The lists of those who wait for a patch. Each lasts as long as its stream, or an encode that reads it.
-#[derive(Default)]
-pub struct Lists(Mutex<HashMap<DiffId, Weak<HaveList>>>);
+pub struct Lists {
+    kept: Mutex<HashMap<DiffId, Weak<HaveList>>>,
+    places: Arc<Semaphore>,
+}
+
+/// Streams that may have a list at a time; one takes up to 0.9 MB.
+const LISTS_MAX: usize = 64;
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), places: Arc::new(Semaphore::new(LISTS_MAX)) }
+    }
+}
 
 impl Lists {
+    /// A place for the list of one stream, to be held until that is over; `None` if there are too many.
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
     /// The list, for as long as what is returned is held.
     pub fn keep(&self, list: Arc<HaveList>) -> Arc<HaveList> {
-        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lists = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         lists.retain(|_, list| list.strong_count() > 0);
         let kept = lists.get(&list.id()).and_then(Weak::upgrade).unwrap_or(list);
         lists.insert(kept.id(), Arc::downgrade(&kept));
@@ -85,7 +102,7 @@ impl Lists {
     }
 
     pub fn get(&self, name: &DiffId) -> Option<Arc<HaveList>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name)?.upgrade()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(name)?.upgrade()
     }
 }
 

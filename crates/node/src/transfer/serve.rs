@@ -1,5 +1,6 @@
 //! The provider's side: reads the request, waits for the engine's decision, and sends the patch from its file.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use lighter_wire::{PatchReply, PatchRequest, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::arriving::Arriving;
 use super::lists::receive;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, read_message, write_message};
 use crate::event::{Event, Order};
@@ -32,7 +34,10 @@ pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, share
     let Ok(Ok(request)) = request else { return };
     // Held until the stream is over.
     let mut _list = None;
+    let mut _place = None;
     if let Some(name) = request.have {
+        let Some(place) = shared.lists.place() else { return };
+        _place = Some(place);
         match timeout(CHUNK_TIMEOUT, receive(&mut stream, name)).await {
             Ok(Ok(list)) => _list = Some(shared.lists.keep(list)),
             Ok(Err(error)) => return tracing::debug!(peer = %from, %error, "a have-list did not come"),
@@ -73,6 +78,11 @@ async fn follow(
                 within(write_message(stream, &PatchReply::Refused(refusal))).await?;
                 return within(stream.close()).await;
             }
+            Order::Refer { to, patch, settings, addresses } => {
+                let referred = PatchReply::Referred { peer: to, patch, settings, addresses };
+                within(write_message(stream, &referred)).await?;
+                return within(stream.close()).await;
+            }
             Order::Serve { patch, first_frame } => {
                 let started = Instant::now();
                 if let Some(bytes) = send(stream, patch, first_frame, shared).await? {
@@ -91,26 +101,37 @@ async fn send(
     first_frame: u32,
     shared: &Shared,
 ) -> io::Result<Option<Bytes>> {
-    let store = shared.store.clone();
-    let opened = blocking(move || open(&store, patch)).await?;
-    let Some((file, header)) = opened else {
+    let opened = match shared.arrivals.get(patch) {
+        Some(arriving) => Some(Source::Arriving(arriving)),
+        None => {
+            let store = shared.store.clone();
+            blocking(move || open(&store, patch)).await?
+        }
+    };
+    let Some(mut source) = opened else {
         shared.input(Input::PatchGone(patch)).await;
         within(write_message(stream, &PatchReply::Refused(Refusal::Failed))).await?;
         within(stream.close()).await?;
         return Ok(None);
     };
+    let header = source.header();
     let first_frame = if first_frame as usize <= header.frames().len() { first_frame } else { 0 };
     let bytes = header.encode();
     let start = PatchReply::Start { patch, header_bytes: bytes.len() as u32, first_frame };
     within(write_message(stream, &start)).await?;
     within(stream.write_all(&bytes)).await?;
     let mut sent = Bytes(bytes.len() as u64);
-    let opened = Arc::new((file, header));
-    for index in first_frame..opened.1.frames().len() as u32 {
-        let reader = opened.clone();
+    for index in first_frame..header.frames().len() as u32 {
+        if let Source::Arriving(arriving) = &mut source {
+            let has = timeout(CHUNK_TIMEOUT, arriving.has(index)).await;
+            if !has.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let reader = source.clone();
         let Some(payload) = blocking(move || Ok(read_frame(&reader, index))).await? else {
             tracing::error!(%patch, frame = index, "a cached patch is damaged on disk; it is dropped and made again");
-            drop(opened);
+            drop(source);
             // A stream that also serves it keeps it for now, and comes here too.
             let store = shared.store.clone();
             let _ = blocking(move || Ok(store.remove_patch(&patch))).await?;
@@ -126,23 +147,48 @@ async fn send(
     Ok(Some(sent))
 }
 
+/// Where a patch is read from.
+#[derive(Clone)]
+enum Source {
+    /// Its file, leased.
+    Cached(Arc<(PatchReader, Arc<Header>)>),
+    Arriving(Arriving),
+}
+
+impl Source {
+    fn header(&self) -> Arc<Header> {
+        match self {
+            Self::Cached(cached) => cached.1.clone(),
+            Self::Arriving(arriving) => arriving.header.clone(),
+        }
+    }
+
+    fn file(&self) -> &File {
+        match self {
+            Self::Cached(cached) => cached.0.file(),
+            Self::Arriving(arriving) => &arriving.file,
+        }
+    }
+}
+
 /// A frame's payload; `None` if it cannot be read or is not what the header names: the receiver would take this node
 /// for a liar.
-fn read_frame((file, header): &(PatchReader, Header), index: u32) -> Option<Vec<u8>> {
+fn read_frame(source: &Source, index: u32) -> Option<Vec<u8>> {
+    let header = source.header();
     let frame = header.frame(index)?;
     let mut payload = vec![0; frame.payload_bytes as usize];
-    file.file().read_exact_at(&mut payload, frame.payload_offset).ok()?;
-    lighter_patch::verify_frame(header, index, &payload).ok()?;
+    source.file().read_exact_at(&mut payload, frame.payload_offset).ok()?;
+    lighter_patch::verify_frame(&header, index, &payload).ok()?;
     Some(payload)
 }
 
-/// The patch's file, leased, and its header; `None` if it is not cached any more, or damaged.
-fn open(store: &lighter_store::Store, patch: PatchId) -> io::Result<Option<(PatchReader, Header)>> {
+/// A patch in the cache; `None` if it is not there any more, or damaged.
+fn open(store: &lighter_store::Store, patch: PatchId) -> io::Result<Option<Source>> {
     let Ok(Some(reader)) = store.open_patch(&patch) else { return Ok(None) };
     let mut file = reader.file().try_clone()?;
     io::Seek::rewind(&mut file)?;
-    let header = Header::read_from(&mut file);
-    Ok(header.ok().filter(|header| header.id() == patch).map(|header| (reader, header)))
+    let header = Header::read_from(&mut file).ok().filter(|header| header.id() == patch);
+    Ok(header.map(|header| Source::Cached(Arc::new((reader, Arc::new(header))))))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -1,0 +1,160 @@
+//! Where peers are that others are referred to: what a provider tells of a relay's addresses, and dialling one.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use libp2p::Multiaddr;
+use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use lighter_types::PeerId;
+use lighter_wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
+
+use crate::identity::to_libp2p;
+
+/// Peers that were named and not dialled yet.
+const NAMED_MAX: usize = 64;
+
+/// Addresses of connected peers, and of those that were named.
+#[derive(Default)]
+pub struct Meetings {
+    connected: BTreeMap<PeerId, Whereabouts>,
+    named: BTreeMap<PeerId, Vec<Multiaddr>>,
+}
+
+#[derive(Default)]
+struct Whereabouts {
+    /// Where this node reached it.
+    dialled: Option<Multiaddr>,
+    /// The address that its connection comes from.
+    observed: Option<IpAddr>,
+    /// Where it says that it listens.
+    listens: Vec<Multiaddr>,
+}
+
+impl Meetings {
+    pub fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        let place = self.connected.entry(peer).or_default();
+        place.observed = ip_of(endpoint.get_remote_address());
+        if endpoint.is_dialer() {
+            place.dialled = Some(without_peer(endpoint.get_remote_address()));
+        }
+    }
+
+    pub fn disconnected(&mut self, peer: PeerId) {
+        self.connected.remove(&peer);
+    }
+
+    /// A connected peer says where it listens.
+    pub fn identified(&mut self, peer: PeerId, listens: Vec<Multiaddr>) {
+        if let Some(place) = self.connected.get_mut(&peer) {
+            place.listens = listens.iter().take(ADDRESSES_MAX).map(without_peer).collect();
+        }
+    }
+
+    /// Where others may find a peer, the likeliest first: where it was reached, its ports at the address that it is seen
+    /// at, and what it says. A loopback address is told only of a peer that is on this machine.
+    pub fn addresses(&self, peer: PeerId) -> Vec<Vec<u8>> {
+        let Some(place) = self.connected.get(&peer) else { return Vec::new() };
+        let seen = place.listens.iter().filter_map(|address| place.observed.map(|ip| at(address, ip)));
+        let mut all: Vec<Multiaddr> = Vec::new();
+        for address in place.dialled.iter().cloned().chain(seen).chain(place.listens.iter().cloned()) {
+            let is_local = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+            let is_near = place.observed.is_some_and(|ip| ip.is_loopback());
+            let is_told = ip_of(&address).is_none_or(|ip| !is_local(ip) || is_near && ip.is_loopback());
+            if is_told && !all.contains(&address) && address.len() <= ADDRESS_BYTES_MAX {
+                all.push(address);
+            }
+        }
+        all.truncate(ADDRESSES_MAX);
+        all.into_iter().map(|address| address.to_vec()).collect()
+    }
+
+    /// A provider named a peer. What is no address is left out.
+    pub fn named(&mut self, peer: PeerId, addresses: Vec<Vec<u8>>) {
+        if self.named.len() >= NAMED_MAX {
+            self.named.pop_first();
+        }
+        let addresses = addresses.into_iter().filter_map(|address| Multiaddr::try_from(address).ok()).collect();
+        self.named.insert(peer, addresses);
+    }
+
+    /// How to dial a peer that was named; `None` if none was, or without an address.
+    pub fn dial(&mut self, peer: PeerId) -> Option<DialOpts> {
+        let addresses = self.named.remove(&peer).filter(|addresses| !addresses.is_empty())?;
+        let options = DialOpts::peer_id(to_libp2p(peer)?).addresses(addresses);
+        Some(options.condition(PeerCondition::DisconnectedAndNotDialing).build())
+    }
+}
+
+fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => Some(ip.into()),
+        Some(Protocol::Ip6(ip)) => Some(ip.into()),
+        _ => None,
+    }
+}
+
+/// The same port at another address of the same kind.
+fn at(address: &Multiaddr, ip: IpAddr) -> Multiaddr {
+    let same_kind = ip_of(address).is_some_and(|old| old.is_ipv4() == ip.is_ipv4());
+    let replaced = address.replace(0, |_| same_kind.then(|| Protocol::from(ip)));
+    replaced.unwrap_or_else(|| address.clone())
+}
+
+fn without_peer(address: &Multiaddr) -> Multiaddr {
+    address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(remote: &str, is_dialled: bool, listens: &[&str]) -> Vec<String> {
+        let mut meetings = Meetings::default();
+        let (peer, remote) = (PeerId::new([1; 32]), remote.parse::<Multiaddr>().unwrap());
+        let endpoint = if is_dialled {
+            ConnectedPoint::Dialer {
+                address: remote,
+                role_override: libp2p::core::Endpoint::Dialer,
+                port_use: libp2p::core::transport::PortUse::Reuse,
+            }
+        } else {
+            ConnectedPoint::Listener { local_addr: remote.clone(), send_back_addr: remote }
+        };
+        meetings.connected(peer, &endpoint);
+        meetings.identified(peer, listens.iter().map(|address| address.parse().unwrap()).collect());
+        let addresses = meetings.addresses(peer).into_iter();
+        addresses.map(|bytes| Multiaddr::try_from(bytes).unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn a_peer_is_told_of_by_where_it_was_reached_seen_and_says_it_is() {
+        let listens = ["/ip4/127.0.0.1/udp/4410/quic-v1", "/ip4/10.0.0.7/udp/4410/quic-v1", "/ip6/::1/tcp/4410"];
+        let seen = "/ip4/203.0.113.9/udp/50000/quic-v1";
+        let at_its_port = "/ip4/203.0.113.9/udp/4410/quic-v1";
+        let private = "/ip4/10.0.0.7/udp/4410/quic-v1";
+        assert_eq!(told(seen, false, &listens), [at_its_port, private]);
+        assert_eq!(told(seen, true, &listens), [seen, at_its_port, private]);
+    }
+
+    #[test]
+    fn loopback_is_told_of_a_peer_on_this_machine_alone() {
+        let listens = ["/ip4/127.0.0.1/udp/4410/quic-v1"];
+        assert_eq!(told("/ip4/127.0.0.1/udp/50000/quic-v1", false, &listens), listens);
+        assert_eq!(told("/dns4/hub.example/udp/4410/quic-v1", true, &listens), ["/dns4/hub.example/udp/4410/quic-v1"]);
+    }
+
+    #[test]
+    fn what_is_no_address_is_not_dialled() {
+        let mut meetings = Meetings::default();
+        let keys = libp2p::identity::Keypair::generate_ed25519();
+        let peer = crate::identity::from_libp2p(&keys.public().to_peer_id()).unwrap();
+        assert!(meetings.dial(peer).is_none(), "it was not named");
+        meetings.named(peer, vec![vec![255, 255]]);
+        assert!(meetings.dial(peer).is_none());
+        meetings.named(peer, vec![vec![255], "/ip4/10.0.0.1/tcp/1".parse::<Multiaddr>().unwrap().to_vec()]);
+        assert!(meetings.dial(peer).is_some());
+        assert!(meetings.dial(peer).is_none(), "once");
+    }
+}
