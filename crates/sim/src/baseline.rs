@@ -1,5 +1,5 @@
-//! What fleets use today, as flows over the same links: no plans, no gossip, no faults but those of the links. Each is taken
-//! at its best: what it needs to know, it knows at once.
+//! What fleets use today, as flows over the same links and through the same power cuts, partitions and losses of hubs: no
+//! plans and no gossip. Each is taken at its best: what it needs to know, it knows at once, and nobody lies to it.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -9,15 +9,34 @@ use lighter_types::DiffId;
 use crate::Strategy;
 use crate::content::{Content, Cost};
 use crate::network::{Flow, Micros, Network, Path};
-use crate::report::{StrategyReport, Times, uplink_curve};
+use crate::report::{StrategyReport, Times};
 use crate::scenario::Scenario;
 use crate::topology::{Happening, Links, Topology};
 
 /// What comes of time passing.
 enum Due {
     Begin(usize),
-    Piece { pull: usize, bytes: u64 },
-    Done(usize),
+    /// Of a pull's attempt.
+    Piece {
+        pull: usize,
+        attempt: u64,
+        bytes: u64,
+    },
+    Done {
+        pull: usize,
+        attempt: u64,
+    },
+    Happens(usize),
+}
+
+/// How far a pull is.
+#[derive(Clone, Default)]
+struct Pull {
+    is_wanted: bool,
+    is_done: bool,
+    /// Grows with each beginning: what was on its way for an earlier one is lost.
+    attempt: u64,
+    flow: Option<Flow>,
 }
 
 /// Who brings an image into a site, and the pulls that wait for that; none waits once it is there.
@@ -32,14 +51,16 @@ struct Run<'a> {
     strategy: Strategy,
     network: Network<Due>,
     links: Links,
-    flows: Vec<Option<Flow>>,
+    pulls: Vec<Pull>,
+    is_off: Vec<bool>,
+    is_cut: Vec<bool>,
+    retries: u64,
     /// By site and image.
     bringing: BTreeMap<(usize, usize), Bringing>,
     /// By target and base: when the central server has made the patch.
     made: BTreeMap<(DiffId, Option<DiffId>), Micros>,
     /// When the central server is free to make the next.
     encoder_free: Micros,
-    begins: Vec<Micros>,
     times: Times,
     held: Vec<Vec<DiffId>>,
 }
@@ -69,20 +90,26 @@ pub fn run(
         strategy,
         network,
         links,
-        flows: vec![None; topology.pulls.len()],
+        pulls: vec![Pull::default(); topology.pulls.len()],
+        is_off: vec![false; topology.nodes.len()],
+        is_cut: vec![false; topology.sites.len()],
+        retries: 0,
         bringing: BTreeMap::new(),
         made: BTreeMap::new(),
         encoder_free: 0,
-        begins: topology.pulls.iter().map(|pull| pull.at).collect(),
         times: Times::default(),
         held: held.collect(),
     };
-    run.wait_for_power();
-    for (index, &at) in run.begins.iter().enumerate() {
-        run.network.due(at, Due::Begin(index));
+    for (index, (at, _)) in topology.happenings.iter().enumerate() {
+        run.network.due(*at, Due::Happens(index));
+    }
+    for (index, pull) in topology.pulls.iter().enumerate() {
+        run.network.due(pull.at, Due::Begin(index));
     }
     let mut is_partial = false;
-    while let Some(due) = run.network.next() {
+    while run.times.ended.len() < topology.pulls.len()
+        && let Some(due) = run.network.next()
+    {
         if run.network.now > scenario.ends_after.micros() {
             break;
         }
@@ -96,42 +123,92 @@ pub fn run(
 }
 
 impl Run<'_> {
-    /// A node that is off when it should begin begins when it is on again.
-    fn wait_for_power(&mut self) {
-        for (pull, begins) in self.topology.pulls.iter().zip(&mut self.begins) {
-            let mut off = false;
-            for (at, happening) in &self.topology.happenings {
-                match happening {
-                    Happening::Off(node) if *node == pull.node && *at <= *begins => off = true,
-                    Happening::On(node) if *node == pull.node && *at <= *begins => off = false,
-                    Happening::On(node) if *node == pull.node && off => {
-                        *begins = *at;
-                        break;
-                    }
-                    _ => {}
+    fn happen(&mut self, due: Due) {
+        match due {
+            Due::Begin(pull) => {
+                self.pulls[pull].is_wanted = true;
+                self.begin(pull);
+            }
+            Due::Piece { pull, attempt, bytes } if self.pulls[pull].attempt == attempt => {
+                let Some(flow) = &mut self.pulls[pull].flow else { return };
+                flow.take(bytes);
+                if flow.is_done() {
+                    let apply = self.costs(pull).iter().map(|(_, cost)| cost.apply).max().unwrap_or_default() / 2;
+                    self.network.due(self.network.now + apply, Due::Done { pull, attempt });
+                } else {
+                    self.pump(pull);
                 }
+            }
+            Due::Done { pull, attempt } if self.pulls[pull].attempt == attempt => self.done(pull),
+            Due::Piece { .. } | Due::Done { .. } => {}
+            Due::Happens(index) => self.befall(self.topology.happenings[index].1),
+        }
+    }
+
+    fn befall(&mut self, happening: Happening) {
+        match happening {
+            Happening::Off(node) => {
+                self.is_off[node] = true;
+                self.lose_flows(|run, pull| run.topology.pulls[pull].node == node || run.source(pull) == Some(node));
+                self.hand_over(node);
+            }
+            Happening::On(node) => {
+                self.is_off[node] = false;
+                self.begin_again(|run, pull| run.topology.pulls[pull].node == node);
+            }
+            Happening::Cut(site) => self.is_cut[site] = true,
+            Happening::Healed(site) => {
+                self.is_cut[site] = false;
+                let nodes = self.topology.sites[site].nodes.clone();
+                let pulls = 0..self.pulls.len();
+                let of_site = pulls.filter(|pull| nodes.contains(&self.topology.pulls[*pull].node));
+                of_site.collect::<Vec<_>>().into_iter().for_each(|pull| self.pump(pull));
             }
         }
     }
 
-    fn happen(&mut self, due: Due) {
-        match due {
-            Due::Begin(pull) => self.begin(pull),
-            Due::Piece { pull, bytes } => {
-                let Some(flow) = &mut self.flows[pull] else { return };
-                flow.take(bytes);
-                flow.pump(&mut self.network, u64::MAX, |bytes| Due::Piece { pull, bytes });
-                if flow.is_done() {
-                    let apply = self.costs(pull).iter().map(|(_, cost)| cost.apply).max().unwrap_or_default() / 2;
-                    self.network.due(self.network.now + apply, Due::Done(pull));
-                }
-            }
-            Due::Done(pull) => self.done(pull),
+    /// Flows to or from what is gone are lost; those whose node is there begin again.
+    fn lose_flows(&mut self, is_lost: impl Fn(&Self, usize) -> bool) {
+        let lost = |pull: &usize| self.pulls[*pull].flow.is_some() && is_lost(self, *pull);
+        let lost: Vec<usize> = (0..self.pulls.len()).filter(lost).collect();
+        for &pull in &lost {
+            self.retries += 1;
+            self.pulls[pull].attempt += 1;
+            self.pulls[pull].flow = None;
         }
+        self.begin_again(|_, pull| lost.contains(&pull));
+    }
+
+    fn begin_again(&mut self, are: impl Fn(&Self, usize) -> bool) {
+        let open = |pull: &usize| {
+            let state = &self.pulls[*pull];
+            state.is_wanted && !state.is_done && state.flow.is_none() && are(self, *pull)
+        };
+        let pulls: Vec<usize> = (0..self.pulls.len()).filter(open).collect();
+        pulls.into_iter().for_each(|pull| self.begin(pull));
+    }
+
+    /// Somebody else brings what a node that is gone was to bring into its site.
+    fn hand_over(&mut self, node: usize) {
+        let of_node = |(_, bringing): &(&(usize, usize), &Bringing)| bringing.node == node;
+        let left: Vec<(usize, usize)> = self.bringing.iter().filter(of_node).map(|(&key, _)| key).collect();
+        for key in left {
+            let waiting = self.bringing.remove(&key).and_then(|bringing| bringing.waiting).unwrap_or_default();
+            waiting.into_iter().for_each(|pull| self.begin(pull));
+        }
+    }
+
+    /// The hub that a central server's patch comes from.
+    fn source(&self, pull: usize) -> Option<usize> {
+        let site = self.topology.nodes[self.topology.pulls[pull].node].site;
+        (self.strategy == Strategy::CentralDelta).then(|| site.map_or(0, |site| self.topology.sites[site].hub))
     }
 
     fn begin(&mut self, pull: usize) {
         let wanted = self.topology.pulls[pull];
+        if self.is_off[wanted.node] || self.pulls[pull].flow.is_some() || self.pulls[pull].is_done {
+            return;
+        }
         let bytes = self.bytes(pull);
         let path = match (self.strategy, self.topology.nodes[wanted.node].site) {
             (Strategy::Swarm, Some(site)) => match self.bringing.get_mut(&(site, wanted.image)) {
@@ -140,15 +217,21 @@ impl Run<'_> {
                     self.bringing.insert((site, wanted.image), bringing);
                     self.links.registry_path(self.topology, wanted.node)
                 }
+                Some(Bringing { node, .. }) if *node == wanted.node => {
+                    self.links.registry_path(self.topology, wanted.node)
+                }
                 Some(Bringing { waiting: Some(waiting), .. }) => return waiting.push(pull),
                 Some(Bringing { node, waiting: None }) => self.links.path(self.topology, *node, wanted.node),
             },
-            (Strategy::CentralDelta, site) => {
+            (Strategy::CentralDelta, _) => {
                 let ready = self.make(pull);
                 if ready > self.network.now {
                     return self.network.due(ready, Due::Begin(pull));
                 }
-                let hub = site.map_or(0, |site| self.topology.sites[site].hub);
+                // Without a hub it waits for ever.
+                let first = self.source(pull).unwrap_or_default();
+                let hubs = (0..self.topology.hubs).map(|step| (first + step) % self.topology.hubs);
+                let Some(hub) = hubs.into_iter().find(|hub| !self.is_off[*hub]) else { return };
                 self.links.path(self.topology, hub, wanted.node)
             }
             _ => self.links.registry_path(self.topology, wanted.node),
@@ -157,26 +240,33 @@ impl Run<'_> {
     }
 
     fn start(&mut self, pull: usize, path: Path, bytes: u64) {
+        let attempt = self.pulls[pull].attempt;
         if bytes == 0 {
-            return self.network.due(self.network.now, Due::Done(pull));
+            return self.network.due(self.network.now, Due::Done { pull, attempt });
         }
-        let mut flow = Flow::new(&self.network, path, bytes);
-        flow.pump(&mut self.network, u64::MAX, |bytes| Due::Piece { pull, bytes });
-        self.flows[pull] = Some(flow);
+        self.pulls[pull].flow = Some(Flow::new(&self.network, path, bytes));
+        self.pump(pull);
+    }
+
+    /// Sends more, unless the site is cut off.
+    fn pump(&mut self, pull: usize) {
+        let site = self.topology.nodes[self.topology.pulls[pull].node].site;
+        let state = &mut self.pulls[pull];
+        let attempt = state.attempt;
+        let is_cut = site.is_some_and(|site| self.is_cut[site]);
+        if let Some(flow) = state.flow.as_mut().filter(|flow| !(is_cut && flow.path.is_far())) {
+            flow.pump(&mut self.network, u64::MAX, |bytes| Due::Piece { pull, attempt, bytes });
+        }
     }
 
     fn done(&mut self, pull: usize) {
         let wanted = self.topology.pulls[pull];
-        self.times.ended.push((wanted.at, self.network.now));
-        self.flows[pull] = None;
+        self.times.ended.push((wanted.at, self.network.now, pull));
+        (self.pulls[pull].flow, self.pulls[pull].is_done) = (None, true);
         let Some(site) = self.topology.nodes[wanted.node].site else { return };
         let Some(bringing) = self.bringing.get_mut(&(site, wanted.image)) else { return };
-        let (bringer, waiting) = (bringing.node, bringing.waiting.take().unwrap_or_default());
-        for other in waiting {
-            let path = self.links.path(self.topology, bringer, self.topology.pulls[other].node);
-            let bytes = self.bytes(other);
-            self.start(other, path, bytes);
-        }
+        let waiting = bringing.waiting.take().unwrap_or_default();
+        waiting.into_iter().for_each(|other| self.begin(other));
     }
 
     /// When the central server has all patches of a pull: one after the other, each once.
@@ -226,29 +316,10 @@ impl Run<'_> {
     }
 
     fn report(self, is_partial: bool) -> StrategyReport {
-        let done = self.times.ended.len() as u64;
         let began = self.topology.pulls.iter().map(|pull| pull.at).min().unwrap_or_default();
-        let counts = &self.network.counts;
-        StrategyReport {
-            strategy: self.strategy,
-            done,
-            failed: 0,
-            unfinished: self.topology.pulls.len() as u64 - done,
-            completion: self.times.completion(),
-            uplink_bytes: counts.uplink,
-            origin_bytes: counts.origin,
-            lan_bytes: counts.lan,
-            uplink_patches: 0.0,
-            hub_patches: 0.0,
-            talk_bytes: 0,
-            retries: 0,
-            events: self.network.events,
-            log_hash: None,
-            is_partial,
-            violations: Vec::new(),
-            sites: Vec::new(),
-            done_curve: self.times.done_curve(),
-            uplink_curve: uplink_curve(&counts.series, began),
-        }
+        let (counts, pulls) = (&self.network.counts, self.topology.pulls.len());
+        let events = self.network.events;
+        let report = StrategyReport::new(self.strategy, counts, &self.times, pulls, began);
+        StrategyReport { events, is_partial, retries: self.retries, ..report }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Strategy;
 use crate::report::Report;
-use crate::scenario::Span;
+use crate::scenario::{Size, Span};
 
 /// All of it for the strategy `lighter`; each key is optional.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -15,10 +15,14 @@ pub struct Expect {
     pub last_done_max: Option<Span>,
     /// Bytes over all uplinks are at most this part of what registry pulls take.
     pub registry_uplink_part_max: Option<f64>,
-    /// What the busiest uplink carries, over the bytes of the patches that the site needs.
+    /// What comes to a site over its uplink, over the bytes of the patches that the site needs.
     pub uplink_patches_max: Option<f64>,
-    /// What hubs send, over the bytes of one copy of the patches.
+    /// Bytes of patches that hubs send, over those of one copy of the patches.
     pub hub_patches_max: Option<f64>,
+    /// What the slowest node takes, less the making of the patches, over what its uplink needs for them.
+    pub slowest_uplinks_max: Option<f64>,
+    /// Over uplinks that are paid for by the byte.
+    pub metered_bytes_max: Option<Size>,
 }
 
 /// An expectation that does not hold.
@@ -45,6 +49,12 @@ impl Report {
             ),
             ("uplink_patches_max", lighter.uplink_patches, expect.uplink_patches_max),
             ("hub_patches_max", lighter.hub_patches, expect.hub_patches_max),
+            ("slowest_uplinks_max", lighter.slowest_uplinks, expect.slowest_uplinks_max),
+            (
+                "metered_bytes_max",
+                lighter.metered_bytes as f64,
+                expect.metered_bytes_max.as_ref().map(|most| most.0 as f64),
+            ),
         ];
         let missed = found.into_iter().filter_map(|(key, found, most)| {
             let most = most?;

@@ -5,6 +5,7 @@
 //! noted in the report.
 
 mod effects;
+mod events;
 mod life;
 mod meetings;
 mod outcome;
@@ -14,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use lighter_engine::{
-    AskId, CachedPatch, Effect, EncodeId, Engine, FetchId, Input, Open, Pace, Part, PullId, QuestionId, Report, Rule,
-    Settings, StreamId, Wanted,
+    AskId, CachedPatch, EncodeId, Engine, FetchId, Input, Open, Pace, Part, PullId, QuestionId, Report, Rule, Settings,
+    StreamId, Wanted,
 };
 use lighter_similarity::Calibration;
 use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
@@ -133,6 +134,8 @@ struct Fleet<'a> {
     talk_bytes: u64,
     /// Bytes of patches that hubs sent.
     hub_stream_bytes: u64,
+    /// The longest that making a patch of each layer took.
+    encodes: BTreeMap<DiffId, Micros>,
     violations: Vec<String>,
 }
 
@@ -205,6 +208,7 @@ impl<'a> Fleet<'a> {
             retries: 0,
             talk_bytes: 0,
             hub_stream_bytes: 0,
+            encodes: BTreeMap::new(),
             violations: Vec::new(),
         };
         fleet.nodes = (0..topology.nodes.len()).map(|node| fleet.node(node, seed)).collect();
@@ -292,52 +296,13 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Into the log: moment, node, kind and number of the effect.
-    fn note(&mut self, node: usize, effect: &Effect) {
-        let (kind, number) = match effect {
-            Effect::Announce(announcement) => (1, announcement.sequence),
-            Effect::Answer { question, .. } => (2, question.0),
-            Effect::AnswerFromStore { question, .. } => (3, question.0),
-            Effect::Working { stream, .. } => (4, stream.0),
-            Effect::Serve { stream, .. } => (5, stream.0),
-            Effect::Refuse { stream, .. } => (6, stream.0),
-            Effect::CutOff { peer, .. } => (7, node_of(*peer) as u64),
-            Effect::StopFetch(fetch) => (8, fetch.0),
-            Effect::Report { pull, .. } => (9, pull.0),
-            Effect::KeepCalibration { .. } => (10, 0),
-            Effect::KeepPace(pace) => (11, pace.to_part().into()),
-            Effect::WakeAt(at) => (12, at.0),
-            Effect::Ask { ask, .. } => (13, ask.0),
-            Effect::Fetch { fetch, .. } => (14, fetch.0),
-            Effect::Encode { encode, effort, .. } => (15, encode.0 << 2 | *effort as u64),
-            Effect::ReadImage { pull, .. } => (16, pull.0),
-            Effect::KeepBlob { pull, .. } => (17, pull.0),
-            Effect::CommitImage { pull, .. } => (18, pull.0),
-            Effect::Refer { stream, .. } => (19, stream.0),
-            Effect::Connect(peer) => (20, node_of(*peer) as u64),
-        };
-        for part in [self.network.now, node as u64, kind, number] {
-            self.log.update(&part.to_le_bytes());
-        }
-    }
-
     /// An operator learns of a pull.
     fn heard(&mut self, node: usize, pull: PullId, report: &Report) {
         let index = pull.0 as usize;
-        if std::env::var("ZZ").is_ok() {
-            eprintln!(
-                "{} n{} site {:?} since {} {:?}",
-                self.network.now / 1000,
-                node,
-                self.topology.nodes[node].site,
-                (self.network.now - self.topology.pulls[index].at) / 1000,
-                report
-            );
-        }
         match report {
             Report::Retrying { .. } => self.retries += 1,
             Report::Done { .. } => {
-                self.times.ended.push((self.topology.pulls[index].at, self.network.now));
+                self.times.ended.push((self.topology.pulls[index].at, self.network.now, index));
                 if let Some(site) = self.topology.nodes[node].site {
                     self.site_ended[site] = self.network.now;
                 }
@@ -414,6 +379,7 @@ impl<'a> Fleet<'a> {
         if let Some(site) = self.topology.nodes[node].site {
             settings.site = format!("site-{site}").parse().ok();
             settings.uplink_rate = lighter_types::BytesPerSecond(self.topology.sites[site].rate);
+            settings.passes_on = self.topology.sites[site].passes_on;
         }
         settings
     }

@@ -36,6 +36,10 @@ pub fn page(report: &Report) -> String {
     plot(&mut out, &curves(|strategy| &strategy.done_curve), "nodes");
     out.push_str("<h2>Bytes over uplinks</h2>");
     plot(&mut out, &curves(|strategy| &strategy.uplink_curve), "bytes");
+    out.push_str("<h2>Bytes of hubs, or of the registry</h2>");
+    plot(&mut out, &curves(|strategy| &strategy.origin_curve), "bytes");
+    out.push_str("<h2>Bytes within sites</h2>");
+    plot(&mut out, &curves(|strategy| &strategy.lan_curve), "bytes");
     out.push_str("<h2>Bytes over uplinks, in all</h2>");
     bars(&mut out, &report.strategies);
     out.push_str("</html>\n");

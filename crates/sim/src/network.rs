@@ -31,7 +31,7 @@ pub fn on_wire(bytes: u64) -> u64 {
     bytes * WIRE_PERMILLE / 1000
 }
 
-/// Width of a bin of [`Counts::series`].
+/// Width of a bin of [`Counts`].
 const BIN: Micros = 1_000_000;
 /// Bins that are kept: more than three months.
 const BINS_MAX: usize = 1 << 23;
@@ -43,9 +43,13 @@ pub enum LinkClass {
     Origin,
     /// Between a site and the rest.
     Uplink,
+    /// An uplink that is paid for by the byte.
+    Metered,
     /// Within a site.
     Lan,
 }
+
+const CLASSES: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkId(pub u32);
@@ -72,6 +76,11 @@ impl Path {
         Self { links: [link, link], count: 1 }
     }
 
+    /// Whether it leaves a site.
+    pub fn is_far(&self) -> bool {
+        self.count > 1
+    }
+
     pub fn two(first: LinkId, second: LinkId) -> Self {
         Self { links: [first, second], count: 2 }
     }
@@ -80,11 +89,31 @@ impl Path {
 /// Bytes that crossed links.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    pub origin: u64,
-    pub uplink: u64,
-    pub lan: u64,
-    /// Over uplinks, for each second.
-    pub series: Vec<u64>,
+    bytes: [u64; CLASSES],
+    /// For each second.
+    series: [Vec<u64>; CLASSES],
+}
+
+impl Counts {
+    pub fn of(&self, class: LinkClass) -> u64 {
+        self.bytes[class as usize]
+    }
+
+    /// Bytes over links of these classes, for each second.
+    pub fn series(&self, classes: &[LinkClass]) -> Vec<u64> {
+        let all = || classes.iter().map(|class| &self.series[*class as usize]);
+        let seconds = all().map(Vec::len).max().unwrap_or_default();
+        (0..seconds).map(|second| all().filter_map(|series| series.get(second)).sum()).collect()
+    }
+
+    fn add(&mut self, class: LinkClass, bytes: u64, at: Micros) {
+        self.bytes[class as usize] += bytes;
+        let (series, bin) = (&mut self.series[class as usize], (at / BIN) as usize);
+        if bin < BINS_MAX {
+            series.resize(series.len().max(bin + 1), 0);
+            series[bin] += bytes;
+        }
+    }
 }
 
 /// A moment, the order within it, and the slot of what happens then.
@@ -179,19 +208,7 @@ impl<C> Network<C> {
         link.free = end;
         link.bytes += wire;
         let arrives = end + link.latency;
-        match link.class {
-            LinkClass::Origin => self.counts.origin += wire,
-            LinkClass::Lan => self.counts.lan += wire,
-            LinkClass::Uplink => {
-                self.counts.uplink += wire;
-                let bin = (end / BIN) as usize;
-                if bin < BINS_MAX {
-                    let length = self.counts.series.len().max(bin + 1);
-                    self.counts.series.resize(length, 0);
-                    self.counts.series[bin] += wire;
-                }
-            }
-        }
+        self.counts.add(link.class, wire, end);
         arrives
     }
 
@@ -275,7 +292,7 @@ mod tests {
         let ends = ends(&mut network, vec![flow]);
         // 10 s, 5.2 % of headers, and the latency.
         assert!((10_550..10_600).contains(&ends[0]), "{ends:?}");
-        assert_eq!(network.carried(link), network.counts.uplink);
+        assert_eq!(network.carried(link), network.counts.of(LinkClass::Uplink));
         assert!(network.carried(link).abs_diff(1_315_000) < 100);
     }
 

@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use crate::Strategy;
 use crate::expect::Missed;
+use crate::network::{Counts, LinkClass};
 use crate::scenario::Scenario;
 
 /// Raised when a key changes its meaning.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// Points of a curve.
 const CURVE_POINTS: usize = 200;
 /// Sites that are told one by one.
@@ -37,13 +38,19 @@ pub struct StrategyReport {
     /// Bytes on the wire, headers included: over the uplinks of all sites, both directions; sent and received by hubs or the
     /// registry; within sites.
     pub uplink_bytes: u64,
+    /// Of them, those over uplinks that are paid for by the byte.
+    pub metered_bytes: u64,
     pub origin_bytes: u64,
     pub lan_bytes: u64,
-    /// What the busiest uplink carried over the bytes of the patches that its site needs; 0 where there are none.
+    /// What came to a site over its uplink, over the bytes of the patches that the site needs: the most of all sites; 0
+    /// where there are none.
     pub uplink_patches: f64,
-    /// What hubs sent over the bytes of one copy of the patches.
+    /// Bytes of patches that hubs sent, over those of one copy of the patches.
     pub hub_patches: f64,
-    /// Of them, gossip and questions.
+    /// What the slowest node took, less the making of the patches, over what its uplink needs for them; 0 where there are
+    /// none.
+    pub slowest_uplinks: f64,
+    /// Gossip, questions and handshakes, over all links.
     pub talk_bytes: u64,
     /// Attempts that failed and went on elsewhere.
     pub retries: u64,
@@ -58,8 +65,10 @@ pub struct StrategyReport {
     pub sites: Vec<SiteReport>,
     /// Seconds after the first pull, and nodes done by then.
     pub done_curve: Vec<(f64, u64)>,
-    /// Seconds after the first pull, and bytes over uplinks since.
+    /// Seconds after the first pull, and bytes since over uplinks, of hubs or the registry, and within sites.
     pub uplink_curve: Vec<(f64, u64)>,
+    pub origin_curve: Vec<(f64, u64)>,
+    pub lan_curve: Vec<(f64, u64)>,
 }
 
 /// What one site came to.
@@ -83,6 +92,38 @@ pub struct Completion {
     pub last_s: f64,
 }
 
+impl StrategyReport {
+    /// What a network and the times of a run tell; the rest is empty.
+    pub(crate) fn new(strategy: Strategy, counts: &Counts, times: &Times, pulls: usize, began: u64) -> Self {
+        let (uplink, metered) = (counts.of(LinkClass::Uplink), counts.of(LinkClass::Metered));
+        Self {
+            strategy,
+            done: times.ended.len() as u64,
+            failed: 0,
+            unfinished: (pulls - times.ended.len()) as u64,
+            completion: times.completion(),
+            uplink_bytes: uplink + metered,
+            metered_bytes: metered,
+            origin_bytes: counts.of(LinkClass::Origin),
+            lan_bytes: counts.of(LinkClass::Lan),
+            uplink_patches: 0.0,
+            hub_patches: 0.0,
+            slowest_uplinks: 0.0,
+            talk_bytes: 0,
+            retries: 0,
+            events: 0,
+            log_hash: None,
+            is_partial: false,
+            violations: Vec::new(),
+            sites: Vec::new(),
+            done_curve: times.done_curve(),
+            uplink_curve: curve(counts, &[LinkClass::Uplink, LinkClass::Metered], began),
+            origin_curve: curve(counts, &[LinkClass::Origin], began),
+            lan_curve: curve(counts, &[LinkClass::Lan], began),
+        }
+    }
+}
+
 impl Report {
     pub(crate) fn new(scenario: &Scenario, seed: u64, nodes: usize) -> Self {
         Self {
@@ -101,38 +142,38 @@ impl Report {
 /// When pulls began and ended, in microseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times {
-    /// Of each pull: when it was to begin, and when it was done.
-    pub ended: Vec<(u64, u64)>,
+    /// Of each pull that ended: when it was to begin, when it was done, and its number.
+    pub ended: Vec<(u64, u64, usize)>,
 }
 
 impl Times {
     pub fn completion(&self) -> Completion {
-        let mut took: Vec<u64> = self.ended.iter().map(|(began, done)| done - began).collect();
+        let mut took: Vec<u64> = self.ended.iter().map(|(began, done, _)| done - began).collect();
         took.sort_unstable();
         let Some(last) = took.len().checked_sub(1) else { return Completion::default() };
         let at = |percent: usize| seconds(took[last * percent / 100]);
-        let done = self.ended.iter().map(|(_, done)| *done).max().unwrap_or_default();
+        let done = self.ended.iter().map(|(_, done, _)| *done).max().unwrap_or_default();
         let last_s = seconds(done - self.began());
         Completion { median_s: at(50), p90_s: at(90), p99_s: at(99), slowest_s: at(100), last_s }
     }
 
     pub fn began(&self) -> u64 {
-        self.ended.iter().map(|(began, _)| *began).min().unwrap_or_default()
+        self.ended.iter().map(|(began, ..)| *began).min().unwrap_or_default()
     }
 
     pub fn done_curve(&self) -> Vec<(f64, u64)> {
-        let mut done: Vec<u64> = self.ended.iter().map(|(_, done)| done - self.began()).collect();
+        let mut done: Vec<u64> = self.ended.iter().map(|(_, done, _)| done - self.began()).collect();
         done.sort_unstable();
         let all = done.iter().enumerate().map(|(index, done)| (seconds(*done), index as u64 + 1)).collect();
         thinned(all)
     }
 }
 
-/// Bytes over uplinks since `began`, summed up, of bytes for each second.
-pub(crate) fn uplink_curve(series: &[u64], began: u64) -> Vec<(f64, u64)> {
+/// Bytes over links of these classes since `began`, summed up.
+pub(crate) fn curve(counts: &Counts, classes: &[LinkClass], began: u64) -> Vec<(f64, u64)> {
     let first = (began / 1_000_000) as usize;
     let mut sum = 0;
-    let sums = series.iter().skip(first).enumerate().map(|(second, bytes)| {
+    let sums = counts.series(classes).into_iter().skip(first).enumerate().map(|(second, bytes)| {
         sum += bytes;
         (second as f64 + 1.0, sum)
     });

@@ -115,6 +115,12 @@ pub struct Sites {
     pub loss_percent: u64,
     #[serde(default = "gigabit")]
     pub lan: Rate,
+    /// The uplink is paid for by the byte: its nodes pass nothing on to other sites, and its bytes are counted apart.
+    #[serde(default)]
+    pub metered: bool,
+    /// Whether nodes of other sites can connect to its nodes; not behind most NATs.
+    #[serde(default = "yes")]
+    pub reachable: bool,
     /// Images that the nodes hold from the beginning.
     #[serde(default)]
     pub holds: Vec<String>,
@@ -178,6 +184,10 @@ pub enum Fault {
     Off { percent: u64, until: Span },
     /// So many nodes of every site send wrong bytes.
     Lies { per_site: u64 },
+    /// So many nodes of every site stop in the midst of what they send.
+    Stalls { per_site: u64 },
+    /// The disks of so many of the nodes, in percent, are full until then.
+    DiskFull { percent: u64, until: Span },
     /// So many of the nodes lose power at a moment of this span, and start again after `down`.
     PowerCuts { percent: u64, from: Span, to: Span, down: Span },
     /// A hub is gone from then on; with more than one hub, sites turn to the next.
@@ -290,13 +300,16 @@ impl Scenario {
         }
         for fault in &self.faults {
             match fault {
-                Fault::Off { percent, .. } | Fault::PowerCuts { percent, .. } | Fault::Partition { percent, .. } => {
+                Fault::Off { percent, .. }
+                | Fault::PowerCuts { percent, .. }
+                | Fault::DiskFull { percent, .. }
+                | Fault::Partition { percent, .. } => {
                     in_range("[[fault]] percent", *percent, 0, 100, "0 to 100")?;
                 }
                 Fault::HubLost { hub, .. } => {
                     in_range("[[fault]] hub", *hub, 0, self.hub.count - 1, "one of the hubs, from 0 on")?;
                 }
-                Fault::Lies { .. } => {}
+                Fault::Lies { .. } | Fault::Stalls { .. } => {}
             }
         }
         Ok(())
@@ -339,6 +352,10 @@ fn in_range(place: &str, found: u64, least: u64, most: u64, expected: &'static s
 
 fn one() -> u64 {
     1
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn hundred() -> u64 {

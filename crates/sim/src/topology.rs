@@ -16,6 +16,10 @@ pub struct Topology {
     pub happenings: Vec<(Micros, Happening)>,
     /// By node: whether it sends wrong bytes.
     pub lies: Vec<bool>,
+    /// By node: whether it stops in the midst of what it sends.
+    pub stalls: Vec<bool>,
+    /// By node: until when its disk is full.
+    pub disk_full_until: Vec<Micros>,
     hub_rate: u64,
     registry_rate: u64,
 }
@@ -35,6 +39,9 @@ pub struct Site {
     pub latency: Micros,
     pub loss_permille: u64,
     pub lan: u64,
+    pub metered: bool,
+    /// Whether its nodes pass patches on to other sites.
+    pub passes_on: bool,
     pub hub: usize,
 }
 
@@ -74,6 +81,8 @@ impl Topology {
             pulls: Vec::new(),
             happenings: Vec::new(),
             lies: Vec::new(),
+            stalls: Vec::new(),
+            disk_full_until: Vec::new(),
             hub_rate: scenario.hub.rate.bytes_per_second,
             registry_rate: scenario.registry.rate.bytes_per_second,
         };
@@ -90,11 +99,16 @@ impl Topology {
                     latency: sites.latency.micros(),
                     loss_permille: sites.loss_percent * 10,
                     lan: sites.lan.bytes_per_second,
+                    metered: sites.metered,
+                    passes_on: sites.reachable && !sites.metered,
                     hub: site % hubs,
                 });
             }
         }
-        topology.lies = vec![false; topology.nodes.len()];
+        let nodes = topology.nodes.len();
+        topology.lies = vec![false; nodes];
+        topology.stalls = vec![false; nodes];
+        topology.disk_full_until = vec![0; nodes];
         topology.draw(scenario, &mut Random::new(seed));
         topology
     }
@@ -107,7 +121,8 @@ impl Topology {
         let hubs = (0..self.hubs).map(|_| both(network, LinkClass::Origin, self.hub_rate, 0, 0)).collect();
         let registry = network.link(LinkClass::Origin, self.registry_rate, 0, 0);
         let sites = self.sites.iter().map(|site| {
-            let [up, down] = both(network, LinkClass::Uplink, site.rate, site.latency, site.loss_permille);
+            let class = if site.metered { LinkClass::Metered } else { LinkClass::Uplink };
+            let [up, down] = both(network, class, site.rate, site.latency, site.loss_permille);
             [up, down, network.link(LinkClass::Lan, site.lan, 200, 0)]
         });
         Links { hubs, registry, sites: sites.collect() }
@@ -154,6 +169,16 @@ impl Topology {
             Fault::Lies { per_site } => {
                 for site in &self.sites {
                     site.nodes.clone().take(per_site as usize).for_each(|node| self.lies[node] = true);
+                }
+            }
+            Fault::Stalls { per_site } => {
+                for site in &self.sites {
+                    site.nodes.clone().take(per_site as usize).for_each(|node| self.stalls[node] = true);
+                }
+            }
+            Fault::DiskFull { percent, until } => {
+                for node in site_nodes.filter(|_| random.happens(percent * 10)) {
+                    self.disk_full_until[node] = until.micros();
                 }
             }
             Fault::Partition { percent, from, to } => {

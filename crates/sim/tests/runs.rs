@@ -79,6 +79,16 @@ fn a_liar_in_every_site_is_survived() {
 }
 
 #[test]
+fn a_provider_that_stops_in_every_site_is_survived() {
+    check_faults("[[fault]]\nkind = \"stalls\"\nper_site = 1", 1..20);
+}
+
+#[test]
+fn full_disks_are_survived() {
+    check_faults("[[fault]]\nkind = \"disk-full\"\npercent = 40\nuntil = \"3 min\"", 1..20);
+}
+
+#[test]
 fn a_partition_is_survived() {
     check_faults("[[fault]]\nkind = \"partition\"\npercent = 50\nfrom = \"65 s\"\nto = \"100 s\"", 1..20);
 }
@@ -111,6 +121,11 @@ until = "3 min"
 [[fault]]
 kind = "lies"
 per_site = 1
+
+[[fault]]
+kind = "disk-full"
+percent = 10
+until = "90 s"
 
 [[fault]]
 kind = "partition"

@@ -156,6 +156,8 @@ impl Fleet<'_> {
         let (patch, cost) = self.content.patch(target, bases, effort);
         disk.patches.insert(patch.patch, patch.clone());
         let took = cost.encode.max(DISK);
+        let longest = self.encodes.entry(target).or_default();
+        *longest = took.max(*longest);
         let tar = self.content.cards.get(&target).map_or(0, |card| card.tar_bytes.0);
         for passed in (ENCODE_TELLS..took).step_by(ENCODE_TELLS as usize) {
             let target_bytes_done = Bytes((u128::from(tar) * u128::from(passed) / u128::from(took)) as u64);

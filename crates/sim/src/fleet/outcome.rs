@@ -7,22 +7,16 @@ use lighter_types::DiffId;
 use super::{Fleet, StrategyReport};
 use crate::Strategy;
 use crate::network::on_wire;
-use crate::report::{SITES_TOLD_MAX, SiteReport, seconds, uplink_curve};
+use crate::report::{SITES_TOLD_MAX, SiteReport, seconds};
 
 pub(super) fn report(fleet: Fleet<'_>, is_partial: bool) -> StrategyReport {
     let began = fleet.topology.pulls.iter().map(|pull| pull.at).min().unwrap_or_default();
-    let counts = &fleet.network.counts;
+    let pulls = fleet.topology.pulls.len();
     StrategyReport {
-        strategy: Strategy::Lighter,
-        done: fleet.times.ended.len() as u64,
         failed: fleet.failed,
-        unfinished: fleet.left as u64,
-        completion: fleet.times.completion(),
-        uplink_bytes: counts.uplink,
-        origin_bytes: counts.origin,
-        lan_bytes: counts.lan,
         uplink_patches: uplink_patches(&fleet),
         hub_patches: hub_patches(&fleet),
+        slowest_uplinks: slowest_uplinks(&fleet),
         talk_bytes: fleet.talk_bytes,
         retries: fleet.retries,
         events: fleet.network.events,
@@ -30,8 +24,7 @@ pub(super) fn report(fleet: Fleet<'_>, is_partial: bool) -> StrategyReport {
         is_partial,
         violations: fleet.violations.clone(),
         sites: sites(&fleet, began),
-        done_curve: fleet.times.done_curve(),
-        uplink_curve: uplink_curve(&counts.series, began),
+        ..StrategyReport::new(Strategy::Lighter, &fleet.network.counts, &fleet.times, pulls, began)
     }
 }
 
@@ -79,4 +72,16 @@ fn hub_patches(fleet: &Fleet<'_>) -> f64 {
     }
     let copy: u64 = bytes.values().sum();
     if copy == 0 { 0.0 } else { on_wire(fleet.hub_stream_bytes) as f64 / copy as f64 }
+}
+
+fn slowest_uplinks(fleet: &Fleet<'_>) -> f64 {
+    let slowest = fleet.times.ended.iter().max_by_key(|(began, ended, _)| ended - began);
+    let Some(&(began, ended, pull)) = slowest else { return 0.0 };
+    let wanted = fleet.topology.pulls[pull];
+    let Some(site) = fleet.topology.nodes[wanted.node].site else { return 0.0 };
+    let site = &fleet.topology.sites[site];
+    let needed = needs(fleet, site.group, &BTreeSet::from([wanted.image]));
+    let making: u64 = needed.keys().filter_map(|layer| fleet.encodes.get(layer)).sum();
+    let bytes = on_wire(needed.values().sum());
+    if bytes == 0 { 0.0 } else { seconds((ended - began).saturating_sub(making)) / (bytes as f64 / site.rate as f64) }
 }

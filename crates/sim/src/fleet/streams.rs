@@ -116,6 +116,10 @@ impl Fleet<'_> {
         let is_cut = sites[0] != sites[1] && sites.into_iter().flatten().any(|site| self.is_cut[site]);
         let provider = &self.nodes[stream.from.0];
         let is_there = provider.life == stream.from.1;
+        let has_begun = stream.sending.as_ref().is_some_and(|sending| sending.flow.arrived > 0);
+        if self.topology.stalls[stream.from.0] && has_begun {
+            return;
+        }
         if let (Some(sending), false, true) = (&mut stream.sending, is_cut, is_there) {
             let there = bytes_there(&provider.disk, &sending.patch).saturating_sub(sending.had);
             sending.flow.pump(&mut self.network, there, |bytes| Due::Piece { stream: id, bytes });
@@ -156,6 +160,10 @@ impl Fleet<'_> {
         }
         if self.topology.lies[from] {
             return self.end_stream(id, Err(FetchFailure::Lied("a frame of other bytes".to_owned())));
+        }
+        if self.network.now < self.topology.disk_full_until[node] {
+            let why = "no space left on device".to_owned();
+            return self.end_stream(id, Err(FetchFailure::Local(why)));
         }
         let bytes = (sending.had + sending.flow.arrived).min(sending.patch.bytes.0);
         let (part, is_done) = (sending.part(bytes), sending.flow.is_done());
