@@ -69,6 +69,11 @@ enum Due {
         life: u32,
         to: usize,
     },
+    Answered {
+        from: usize,
+        life: u32,
+        to: usize,
+    },
     Met {
         from: usize,
         life: u32,
@@ -117,6 +122,8 @@ struct Fleet<'a> {
     is_cut: Vec<bool>,
     /// Connections between nodes that were referred to each other, by either end.
     met: BTreeMap<usize, BTreeSet<usize>>,
+    /// Who tries to connect, in which life, to whom.
+    dialing: BTreeSet<(usize, u32, usize)>,
     streams: BTreeMap<StreamId, Stream>,
     /// Streams by each of their ends.
     streams_of: BTreeMap<usize, BTreeSet<StreamId>>,
@@ -194,6 +201,7 @@ impl<'a> Fleet<'a> {
             members,
             is_cut: vec![false; topology.sites.len()],
             met: BTreeMap::new(),
+            dialing: BTreeSet::new(),
             streams: BTreeMap::new(),
             streams_of: BTreeMap::new(),
             questions: BTreeMap::new(),
@@ -244,6 +252,7 @@ impl<'a> Fleet<'a> {
             Due::Noticed { .. } => {}
             Due::CutNoticed(site) => self.notice_cut(site),
             Due::Dialed { from, life, to } => self.dialed(from, life, to),
+            Due::Answered { from, life, to } => self.answered(from, life, to),
             Due::Met { from, life, to } => self.meet(from, life, to),
             Due::Idle { one, other } => self.idle(one, other),
         }

@@ -172,6 +172,11 @@ impl<C> Network<C> {
         self.links[link.0 as usize].bytes
     }
 
+    /// Of a path, one way.
+    pub fn latency(&self, path: Path) -> Micros {
+        path.links[..usize::from(path.count)].iter().map(|link| self.links[link.0 as usize].latency).sum()
+    }
+
     /// `cargo` is due at this moment.
     pub fn due(&mut self, at: Micros, cargo: C) {
         self.push(at, None, cargo);

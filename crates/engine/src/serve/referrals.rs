@@ -189,10 +189,8 @@ impl Spread {
             .iter()
             .filter(|(id, relay)| **id != peer && !relay.has_failed && is_there(id) && !self.is_behind(**id, peer));
         let offers: Vec<Offer> = usable.map(offer).collect();
-        let soonest = offers.iter().map(|offer| offer.ends).min()?;
-        let enough = soonest + Settings::REFERRAL_HOP + patch.bytes.at(uplink) / 8;
-        let near = offers.into_iter().filter(|offer| offer.ends <= enough);
-        near.min_by_key(|offer| (offer.named, Reverse(offer.ends), offer.relay))
+        let dear = |offer: &Offer| offer.ends + patch.bytes.at(uplink) / 4 * offer.named;
+        offers.into_iter().min_by_key(|offer| (dear(offer), offer.ends, offer.relay))
     }
 
     /// Whether a relay gets the patch by way of this peer.

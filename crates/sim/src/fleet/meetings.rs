@@ -4,25 +4,39 @@ use lighter_engine::Input;
 
 use super::{Due, Fleet, Micros, peer};
 
-/// What a handshake and the first words after it take, each way (docs/BENCHMARKS.md, "meeting").
-const MEETING_BYTES: u64 = 4000;
+/// What a handshake over TCP and the first words after it take, each way (docs/BENCHMARKS.md, "meeting").
+const MEETING_BYTES: u64 = 5_000;
+/// Round trips of it: TCP's, noise's, and until a stream is open.
+const MEETING_ROUNDS: u64 = 4;
 /// A connection that nothing goes over is closed after this.
 const IDLE: Micros = 120_000_000;
 
 impl Fleet<'_> {
     pub(super) fn dial(&mut self, node: usize, other: usize) {
         let life = self.nodes[node].life;
+        if !self.dialing.insert((node, life, other)) {
+            return;
+        }
         self.say(node, other, MEETING_BYTES, Due::Dialed { from: node, life, to: other });
     }
 
     /// A node that does not let others in does not answer.
     pub(super) fn dialed(&mut self, from: usize, life: u32, to: usize) {
         if self.nodes[to].is_online && self.nodes[to].engine.settings().passes_on {
+            let there = self.links.path(self.topology, from, to);
+            let round = 2 * self.network.latency(there);
+            self.network.due(self.network.now + (MEETING_ROUNDS - 1) * round, Due::Answered { from, life, to });
+        }
+    }
+
+    pub(super) fn answered(&mut self, from: usize, life: u32, to: usize) {
+        if self.nodes[to].is_online {
             self.say(to, from, MEETING_BYTES, Due::Met { from, life, to });
         }
     }
 
     pub(super) fn meet(&mut self, from: usize, life: u32, to: usize) {
+        self.dialing.remove(&(from, life, to));
         if self.nodes[from].life != life || self.is_met(from, to) || self.neighbours(from).contains(&to) {
             return;
         }
