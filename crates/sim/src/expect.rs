@@ -19,7 +19,7 @@ pub struct Expect {
     pub uplink_patches_max: Option<f64>,
     /// Bytes of patches that hubs send, over those of one copy of the patches.
     pub hub_patches_max: Option<f64>,
-    /// What the slowest node takes, less the making of the patches, over what its uplink needs for them.
+    /// What the slowest node takes, less the making of the patches, over what the slowest uplink needs for them.
     pub slowest_uplinks_max: Option<f64>,
     /// Over uplinks that are paid for by the byte.
     pub metered_bytes_max: Option<Size>,

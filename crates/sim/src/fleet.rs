@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use lighter_engine::{
-    AskId, CachedPatch, EncodeId, Engine, FetchId, Input, Open, Pace, Part, PullId, QuestionId, Report, Rule, Settings,
-    StreamId, Wanted,
+    AskId, CachedPatch, EncodeId, Engine, FetchFailure, FetchId, Input, Open, Pace, Part, PullId, QuestionId, Report,
+    Rule, Settings, StreamId, Wanted,
 };
 use lighter_similarity::Calibration;
 use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
@@ -55,6 +55,7 @@ enum Due {
         bytes: u64,
     },
     Applied(StreamId),
+    DiskFull(StreamId),
     Begin(usize),
     Happens(usize),
     /// The others notice that a node is gone.
@@ -244,6 +245,10 @@ impl<'a> Fleet<'a> {
             Due::Opened(stream) => self.opened(stream),
             Due::Piece { stream, bytes } => self.piece(stream, bytes),
             Due::Applied(stream) => self.applied(stream),
+            Due::DiskFull(stream) => {
+                let why = "no space left on device".to_owned();
+                self.end_stream(stream, Err(FetchFailure::Local(why)));
+            }
             Due::Begin(pull) => self.begin(pull),
             Due::Happens(index) => self.befall(self.topology.happenings[index].1),
             Due::Noticed { node, life } if self.nodes[node].life == life && !self.nodes[node].is_online => {

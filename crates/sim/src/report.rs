@@ -47,8 +47,8 @@ pub struct StrategyReport {
     pub uplink_patches: f64,
     /// Bytes of patches that hubs sent, over those of one copy of the patches.
     pub hub_patches: f64,
-    /// What the slowest node took, less the making of the patches, over what its uplink needs for them; 0 where there are
-    /// none.
+    /// What the slowest node took, less the making of the patches, over what the slowest uplink needs for them; 0 where there
+    /// are none.
     pub slowest_uplinks: f64,
     /// Gossip, questions and handshakes, over all links.
     pub talk_bytes: u64,

@@ -75,13 +75,19 @@ fn hub_patches(fleet: &Fleet<'_>) -> f64 {
 }
 
 fn slowest_uplinks(fleet: &Fleet<'_>) -> f64 {
-    let slowest = fleet.times.ended.iter().max_by_key(|(began, ended, _)| ended - began);
-    let Some(&(began, ended, pull)) = slowest else { return 0.0 };
-    let wanted = fleet.topology.pulls[pull];
-    let Some(site) = fleet.topology.nodes[wanted.node].site else { return 0.0 };
-    let site = &fleet.topology.sites[site];
-    let needed = needs(fleet, site.group, &BTreeSet::from([wanted.image]));
-    let making: u64 = needed.keys().filter_map(|layer| fleet.encodes.get(layer)).sum();
-    let bytes = on_wire(needed.values().sum());
-    if bytes == 0 { 0.0 } else { seconds((ended - began).saturating_sub(making)) / (bytes as f64 / site.rate as f64) }
+    let slowest = fleet.times.ended.iter().map(|(began, ended, _)| ended - began).max().unwrap_or_default();
+    let needed = |pull: &crate::topology::Wanted| {
+        let site = &fleet.topology.sites[fleet.topology.nodes[pull.node].site?];
+        let needed = needs(fleet, site.group, &BTreeSet::from([pull.image]));
+        let making: u64 = needed.keys().filter_map(|layer| fleet.encodes.get(layer)).sum();
+        let bytes = on_wire(needed.values().sum());
+        Some((bytes * 1_000_000 / site.rate, making))
+    };
+    // Of each site and image once.
+    let mut pulls = fleet.topology.pulls.clone();
+    pulls.dedup_by_key(|pull| (fleet.topology.nodes[pull.node].site, pull.image));
+    let needed: Vec<(u64, u64)> = pulls.iter().filter_map(needed).collect();
+    let uplink = needed.iter().map(|(uplink, _)| *uplink).max().unwrap_or_default();
+    let making = needed.iter().map(|(_, making)| *making).max().unwrap_or_default();
+    if uplink == 0 { 0.0 } else { slowest.saturating_sub(making) as f64 / uplink as f64 }
 }

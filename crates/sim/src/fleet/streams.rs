@@ -10,6 +10,8 @@ use crate::network::Flow;
 /// Least bytes of a frame; a patch is cut into fourths above that, and into MiBs (docs/PATCH.md).
 const FRAME_BYTES_MIN: u64 = 64 << 10;
 const FRAME_BYTES_MAX: u64 = 1 << 20;
+/// What has come of a patch when its frames begin.
+const HEADER_BYTES: u64 = 1000;
 /// Both ends learn that a stream is over.
 const END: Micros = 1000;
 
@@ -103,8 +105,13 @@ impl Fleet<'_> {
         let patch = self.nodes[node].disk.patches.get(&patch).cloned().or_else(|| self.coming(node, patch));
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let Some(patch) = patch else { return self.end_stream(id, Err(FetchFailure::Lost)) };
+        let requester = stream.to.0;
+        if self.network.now < self.topology.disk_full_until[requester] {
+            // Found when the header has come and room for the layer is reserved.
+            return self.say(node, requester, HEADER_BYTES, Due::DiskFull(id));
+        }
         let had = (u64::from(first_frame) * frame_bytes(&patch)).min(patch.bytes.0);
-        let path = self.links.path(self.topology, node, stream.to.0);
+        let path = self.links.path(self.topology, node, requester);
         let flow = Flow::new(&self.network, path, (patch.bytes.0 - had).max(1));
         stream.sending = Some(Sending { patch, flow, had, began: self.network.now });
         self.pump(id);
@@ -160,10 +167,6 @@ impl Fleet<'_> {
         }
         if self.topology.lies[from] {
             return self.end_stream(id, Err(FetchFailure::Lied("a frame of other bytes".to_owned())));
-        }
-        if self.network.now < self.topology.disk_full_until[node] {
-            let why = "no space left on device".to_owned();
-            return self.end_stream(id, Err(FetchFailure::Local(why)));
         }
         let bytes = (sending.had + sending.flow.arrived).min(sending.patch.bytes.0);
         let (part, is_done) = (sending.part(bytes), sending.flow.is_done());
