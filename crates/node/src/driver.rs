@@ -185,7 +185,10 @@ impl Driver {
                 }
                 self.step(input);
             }
-            Event::StreamOpened { stream, from, request, orders } => {
+            Event::StreamOpened { stream, from, mut request, orders } => {
+                if let Some(referable) = &mut request.referable {
+                    referable.passes_on &= self.meetings.is_reachable(from);
+                }
                 self.orders.insert(stream, orders);
                 self.step(Input::StreamOpened { stream, from, request });
             }

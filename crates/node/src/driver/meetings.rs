@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 
 use libp2p::Multiaddr;
 use libp2p::core::ConnectedPoint;
@@ -52,8 +53,19 @@ impl Meetings {
         }
     }
 
-    /// Where others may find a peer, the likeliest first: where it was reached, its ports at the address that it is seen
-    /// at, and what it says. A loopback address is told only of a peer that is on this machine.
+    /// Whether others may reach a peer: this node did, or it is seen at an address that it listens at. Not so behind most
+    /// NATs.
+    pub fn is_reachable(&self, peer: PeerId) -> bool {
+        let Some(place) = self.connected.get(&peer) else { return false };
+        let is_at_home = place.observed.is_none_or(|seen| {
+            place.listens.is_empty() || place.listens.iter().any(|address| ip_of(address) == Some(seen))
+        });
+        place.dialled.is_some() || is_at_home
+    }
+
+    /// Where others may find a peer: where it was reached, its ports at the address that it is seen at, and what it says;
+    /// TCP first, since a handshake over QUIC takes twice the bytes. A loopback address is told only of a peer that is on
+    /// this machine.
     pub fn addresses(&self, peer: PeerId) -> Vec<Vec<u8>> {
         let Some(place) = self.connected.get(&peer) else { return Vec::new() };
         let seen = place.listens.iter().filter_map(|address| place.observed.map(|ip| at(address, ip)));
@@ -66,6 +78,7 @@ impl Meetings {
                 all.push(address);
             }
         }
+        all.sort_by_key(|address| address.iter().any(|part| matches!(part, Protocol::Udp(_))));
         all.truncate(ADDRESSES_MAX);
         all.into_iter().map(|address| address.to_vec()).collect()
     }
@@ -83,6 +96,8 @@ impl Meetings {
     pub fn dial(&mut self, peer: PeerId) -> Option<DialOpts> {
         let addresses = self.named.remove(&peer).filter(|addresses| !addresses.is_empty())?;
         let options = DialOpts::peer_id(to_libp2p(peer)?).addresses(addresses);
+        // One address after the other: handshakes side by side are bytes for nothing.
+        let options = options.override_dial_concurrency_factor(NonZeroU8::MIN);
         Some(options.condition(PeerCondition::DisconnectedAndNotDialing).build())
     }
 }
@@ -111,6 +126,12 @@ mod tests {
     use super::*;
 
     fn told(remote: &str, is_dialled: bool, listens: &[&str]) -> Vec<String> {
+        let (meetings, peer) = meetings(remote, is_dialled, listens);
+        let addresses = meetings.addresses(peer).into_iter();
+        addresses.map(|bytes| Multiaddr::try_from(bytes).unwrap().to_string()).collect()
+    }
+
+    fn meetings(remote: &str, is_dialled: bool, listens: &[&str]) -> (Meetings, PeerId) {
         let mut meetings = Meetings::default();
         let (peer, remote) = (PeerId::new([1; 32]), remote.parse::<Multiaddr>().unwrap());
         let endpoint = if is_dialled {
@@ -124,8 +145,7 @@ mod tests {
         };
         meetings.connected(peer, &endpoint);
         meetings.identified(peer, listens.iter().map(|address| address.parse().unwrap()).collect());
-        let addresses = meetings.addresses(peer).into_iter();
-        addresses.map(|bytes| Multiaddr::try_from(bytes).unwrap().to_string()).collect()
+        (meetings, peer)
     }
 
     #[test]
@@ -136,6 +156,25 @@ mod tests {
         let private = "/ip4/10.0.0.7/udp/4410/quic-v1";
         assert_eq!(told(seen, false, &listens), [at_its_port, private]);
         assert_eq!(told(seen, true, &listens), [seen, at_its_port, private]);
+    }
+
+    #[test]
+    fn tcp_is_told_first() {
+        let listens = ["/ip4/10.0.0.7/udp/4410/quic-v1", "/ip4/10.0.0.7/tcp/4410"];
+        assert_eq!(told("/ip4/10.0.0.7/udp/50000/quic-v1", false, &listens), [listens[1], listens[0]]);
+    }
+
+    #[test]
+    fn who_is_seen_elsewhere_than_it_listens_is_behind_a_nat() {
+        let listens = ["/ip4/10.0.0.7/udp/4410/quic-v1"];
+        let is_reachable = |remote: &str, is_dialled: bool| {
+            let (meetings, peer) = meetings(remote, is_dialled, &listens);
+            meetings.is_reachable(peer)
+        };
+        assert!(is_reachable("/ip4/10.0.0.7/udp/50000/quic-v1", false));
+        assert!(!is_reachable("/ip4/203.0.113.9/udp/50000/quic-v1", false));
+        assert!(is_reachable("/ip4/203.0.113.9/udp/4410/quic-v1", true), "this node reached it");
+        assert!(!Meetings::default().is_reachable(PeerId::new([1; 32])));
     }
 
     #[test]
