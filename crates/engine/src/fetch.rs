@@ -126,6 +126,10 @@ impl Fetcher {
         for id in over {
             self.targets.get_mut(&id).into_iter().for_each(|target| target.asked(id, self.parts.get(&id), context));
         }
+        let is_referred = |target: &Target| matches!(target.state, State::Referred { .. });
+        let referred: Vec<DiffId> =
+            self.targets.iter().filter(|(_, target)| is_referred(target)).map(|(&id, _)| id).collect();
+        referred.into_iter().for_each(|id| self.go_where_referred(id, context));
         let mut active = self.targets.values().filter(|target| !matches!(target.state, State::Waiting { .. })).count();
         let ids: Vec<DiffId> = self.targets.keys().copied().collect();
         for id in ids {
@@ -145,8 +149,7 @@ impl Fetcher {
                     }
                 }
                 State::Fetching(fetching) => fetching.check_stall(context),
-                State::Referred { .. } => self.go_where_referred(id, context),
-                State::Asking(_) | State::Quoting { .. } => {}
+                State::Asking(_) | State::Quoting { .. } | State::Referred { .. } => {}
             }
         }
         outcomes

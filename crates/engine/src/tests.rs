@@ -5,6 +5,7 @@ mod faults;
 mod fleet;
 mod listed;
 mod pulls;
+mod referrals;
 mod site;
 mod sketches;
 mod transfer;

@@ -8,14 +8,14 @@ use super::sketches::{content, near, target};
 use crate::*;
 
 /// A node that holds the near layer and wants the target, which peer 1 holds beside `others`.
-struct Wanting {
-    engine: Engine,
-    now: u64,
+pub struct Wanting {
+    pub engine: Engine,
+    pub now: u64,
 }
 
 impl Wanting {
     /// Up to the fetch.
-    fn new(others: &[Card]) -> (Self, Vec<Effect>) {
+    pub fn new(others: &[Card]) -> (Self, Vec<Effect>) {
         let mut wanting = Self { engine: Engine::new(Settings::default()), now: 0 };
         wanting.step(Input::LayerHeld { card: near(), sketch: Some(content(0..31).sketch) });
         wanting.step(Input::PeerConnected(peer(1)));
@@ -30,7 +30,7 @@ impl Wanting {
         (wanting, effects)
     }
 
-    fn step(&mut self, input: Input) -> Vec<Effect> {
+    pub fn step(&mut self, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.now += 1;
         self.engine.step(Moment(self.now), input, &mut effects);
@@ -38,7 +38,7 @@ impl Wanting {
     }
 
     /// Answers the question for a quote, with the bases that both hold.
-    fn quote(&mut self, asked: &[Effect], others: &[Card]) -> Vec<Effect> {
+    pub fn quote(&mut self, asked: &[Effect], others: &[Card]) -> Vec<Effect> {
         let ask = asked.iter().find_map(|effect| match effect {
             Effect::Ask { ask, request: Request::Quote { .. }, .. } => Some(*ask),
             _ => None,
@@ -52,7 +52,7 @@ impl Wanting {
 
 /// The fetch that begins, and the layers whose files are told.
 #[track_caller]
-fn fetched(effects: &[Effect]) -> (FetchId, Vec<DiffId>) {
+pub fn fetched(effects: &[Effect]) -> (FetchId, Vec<DiffId>) {
     let fetch = effects.iter().find_map(|effect| match effect {
         Effect::Fetch { fetch, listed, .. } => Some((*fetch, listed.clone())),
         _ => None,
