@@ -5,4 +5,5 @@ mod life;
 mod names;
 mod patches;
 mod referrals;
+mod rollout;
 mod site;

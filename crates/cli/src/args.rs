@@ -46,10 +46,14 @@ pub enum Command {
     Peer(PeerCommand),
     /// How a node is doing: peers, traffic, disk, pulls, warnings.
     Status,
-    /// Every way to get an image's layers, with predicted bytes and seconds, the chosen first.
+    /// Every way to get an image's layers, with predicted bytes and seconds, the chosen first; or what a rollout will take.
+    #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
     Plan {
         /// repository:tag, repository@sha256:..., or sha256:... of the manifest.
-        image: String,
+        #[arg(required = true)]
+        image: Option<String>,
+        #[command(subcommand)]
+        rollout: Option<PlanCommand>,
     },
     /// Make, apply and look at patches on plain files; no node is needed.
     #[command(subcommand)]
@@ -320,6 +324,28 @@ pub enum BenchEffort {
     Max,
     /// What `patch create --vcdiff` makes.
     Vcdiff,
+}
+
+#[derive(Subcommand)]
+pub enum PlanCommand {
+    /// Simulate the rollout of an image to a fleet, with the sizes and the nodes that a running hub knows.
+    Rollout {
+        /// The fleet: hub, registry and sites in TOML (docs/SIMULATION.md).
+        #[arg(long, value_name = "FILE")]
+        fleet: PathBuf,
+        /// The image that the fleet holds. The hub holds it too.
+        #[arg(long, value_name = "IMAGE")]
+        from: String,
+        /// The image that it is to get. The hub holds it.
+        #[arg(long, value_name = "IMAGE")]
+        to: String,
+        /// In place of the fleet's own.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Also write the report as a page with plots.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]

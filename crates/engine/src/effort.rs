@@ -115,6 +115,11 @@ impl Undertaking {
         seconds_for(self.work(), effort.figures().encode, pace)
     }
 
+    /// What applying a patch of this effort takes.
+    pub fn applying(&self, effort: Effort, pace: Pace) -> Duration {
+        seconds_for(self.work(), effort.figures().apply, pace)
+    }
+
     /// From the beginning of the encode until the last receiver has applied the patch, with what others lose who wait.
     pub fn until_done(&self, effort: Effort, pace: Pace) -> Duration {
         let bytes = Bytes(scale(self.bytes.0, effort.figures().bytes, 1024));
@@ -125,7 +130,7 @@ impl Undertaking {
     /// Until the last receiver has applied a patch of that effort that is there already and has these bytes.
     pub fn receiving(&self, effort: Effort, bytes: Bytes, pace: Pace) -> Duration {
         let sending = bytes.times(self.receivers.max(1)).at(self.rate);
-        let applying = seconds_for(self.work(), effort.figures().apply, pace);
+        let applying = self.applying(effort, pace);
         let tail = if bytes <= FRAME_BYTES_SMALL { 1 } else { 2 };
         sending.saturating_add(applying / tail).max(applying)
     }

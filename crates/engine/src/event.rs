@@ -276,6 +276,19 @@ pub struct CachedPatch {
     pub effort: Option<Effort>,
 }
 
+/// What a patch at the default effort would cost somebody who holds some layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prospect {
+    /// Those of the layers that it would read from; none is the whole layer.
+    pub bases: Vec<DiffId>,
+    pub bytes: Bytes,
+    /// Whether such a patch is in the cache, and its bytes are known.
+    pub is_known: bool,
+    /// What making and applying it is expected to take on this machine.
+    pub encode: Duration,
+    pub apply: Duration,
+}
+
 /// How much of a patch is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {

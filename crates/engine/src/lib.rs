@@ -31,7 +31,7 @@ pub use directory::{Directory, Peer};
 pub use effort::{Effort, EffortChoice, Pace, Undertaking};
 pub use event::{
     AskFailure, AskId, BlobFailure, CachedPatch, Effect, EncodeFailure, EncodeId, FetchFailure, FetchId, Fetched,
-    ImageRead, Input, Offence, Part, PullId, QuestionId, StreamId, Wanted,
+    ImageRead, Input, Offence, Part, Prospect, PullId, QuestionId, StreamId, Wanted,
 };
 pub use holdings::Holdings;
 pub use open::Open;
@@ -198,6 +198,11 @@ impl Engine {
     pub fn plans(&self, target: DiffId, now: Moment) -> Vec<Plan> {
         let excluded = |peer| self.is_cut_off(peer, now);
         plans(target, view!(self), &excluded, &[])
+    }
+
+    /// What a patch of a held layer would cost a peer that holds `bases`; `None` if the layer is not held.
+    pub fn prospect(&self, target: DiffId, bases: &[DiffId]) -> Option<Prospect> {
+        self.serve.prospect(target, bases, view!(self))
     }
 
     /// Whether plans for a layer may get better soon: its sketch is on the way.

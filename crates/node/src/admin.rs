@@ -99,6 +99,7 @@ fn router(state: State) -> Router {
         .route("/v1/layers/pin", post(handlers::pin))
         .route("/v1/images/remove", post(handlers::images::remove))
         .route("/v1/plan", get(handlers::plan))
+        .route("/v1/rollout", get(handlers::rollout))
         .route("/v1/limits", post(handlers::limits))
         .route("/v1/store", get(handlers::store))
         .route("/v1/store/gc", post(handlers::gc))

@@ -272,6 +272,55 @@ pub struct Plan {
     pub why: String,
 }
 
+/// `GET /v1/rollout?from=&to=`: what nodes that hold one image would need of another, as this node holds both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    pub from: RolloutImage,
+    pub to: RolloutImage,
+    /// Of both images, each once.
+    pub layers: Vec<RolloutLayer>,
+    /// Of the layers of `to` that `from` lacks.
+    pub patches: Vec<RolloutPatch>,
+    /// The nodes that this one knows of, by their site.
+    pub sites: Vec<RolloutSite>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutImage {
+    pub reference: String,
+    pub manifest: String,
+    pub layers: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutLayer {
+    pub layer: String,
+    pub tar_bytes: u64,
+    pub compressed_bytes: u64,
+}
+
+/// A patch at the default effort. Without bases it is the whole layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutPatch {
+    pub layer: String,
+    pub bases: Vec<String>,
+    pub bytes: u64,
+    /// Whether it was made before, and the bytes are its own; else they are predicted.
+    pub exact: bool,
+    pub encode_ms: u64,
+    pub apply_ms: u64,
+}
+
+/// Nodes of a site; of none, where it is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutSite {
+    pub site: Option<String>,
+    pub nodes: u64,
+    /// Nodes that hold all layers of `from`, and of `to`.
+    pub hold_from: u64,
+    pub hold_to: u64,
+}
+
 /// `POST /v1/store/gc`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcRequest {

@@ -7,6 +7,7 @@ mod effects;
 mod meetings;
 mod network;
 pub mod pulls;
+mod rollout;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -206,6 +207,7 @@ impl Driver {
             Command::Holders(layer, reply) => drop(reply.send(self.holders(layer))),
             Command::Pull { image, wanted, listener } => self.pull(image, wanted, listener),
             Command::Cancel { image, reply } => drop(reply.send(self.cancel(&image))),
+            Command::Rollout { from, to, reply } => drop(reply.send(self.rollout(from, to))),
             Command::Plan { image, wanted, reply } => self.plan(image, wanted, reply),
         }
     }

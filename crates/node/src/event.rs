@@ -46,6 +46,11 @@ pub enum Command {
         image: String,
         reply: oneshot::Sender<bool>,
     },
+    Rollout {
+        from: api::RolloutImage,
+        to: api::RolloutImage,
+        reply: oneshot::Sender<Result<api::Rollout, api::Problem>>,
+    },
     Plan {
         image: String,
         wanted: Wanted,

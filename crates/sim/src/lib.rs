@@ -14,12 +14,14 @@ mod html;
 mod network;
 mod random;
 mod report;
+mod rollout;
 mod scenario;
 mod topology;
 
 pub use expect::{Expect, Missed};
 pub use html::page;
 pub use report::{Completion, Report, StrategyReport};
+pub use rollout::{FleetFile, FleetSites, Known};
 pub use scenario::{Image, Layer, Patch, Scenario, ScenarioError, Size, Span, Trace};
 
 /// How images get to nodes.

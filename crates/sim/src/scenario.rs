@@ -113,7 +113,7 @@ pub struct Sites {
     /// Of packets on the uplink, in percent.
     #[serde(default)]
     pub loss_percent: u64,
-    #[serde(default = "gigabit")]
+    #[serde(default = "default_lan")]
     pub lan: Rate,
     /// The uplink is paid for by the byte: its nodes pass nothing on to other sites, and its bytes are counted apart.
     #[serde(default)]
@@ -246,7 +246,7 @@ impl Scenario {
         self.sites.iter().map(|sites| sites.count.saturating_mul(sites.nodes)).fold(0, u64::saturating_add)
     }
 
-    fn check(&self) -> Result<(), ScenarioError> {
+    pub(crate) fn check(&self) -> Result<(), ScenarioError> {
         let layers = names("layers", self.layers.iter().map(|layer| &layer.name))?;
         let images = names("images", self.images.iter().map(|image| &image.name))?;
         for image in &self.images {
@@ -366,7 +366,7 @@ fn half_a_minute() -> Span {
     Span { millis: 30_000 }
 }
 
-fn gigabit() -> Rate {
+pub(crate) fn default_lan() -> Rate {
     Rate { bytes_per_second: 125_000_000 }
 }
 

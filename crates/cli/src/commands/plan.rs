@@ -1,5 +1,7 @@
 //! `lighter plan`.
 
+pub mod rollout;
+
 use std::path::PathBuf;
 
 use lighter_node::api::{ImagePlan, Plan};

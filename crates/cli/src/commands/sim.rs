@@ -30,24 +30,39 @@ fn simulate(path: &Path, seed: Option<u64>, html: Option<&Path>, output: &Output
     let seed = seed.unwrap_or(scenario.seed);
     let report = ran(&scenario, seed, output)?;
     if let Some(html) = html {
-        std::fs::write(html, lighter_sim::page(&report)).map_err(|error| Failure::file("write", html, &error))?;
-        output.say(format!("the page is {}", html.display()));
+        write_page(html, &report, output)?;
     }
     output.value(&report, summary::text)?;
-    let violated = report.strategies.iter().flat_map(|strategy| &strategy.violations).next();
-    let again = format!("lighter sim run {} --seed {seed}", path.display());
-    if let Some(violated) = violated {
-        let message = format!("what must never happen did: {violated}");
-        return Err(
-            Failure::new(Code::Other, message).hint(format!("please report this bug; `{again}` shows it again"))
-        );
+    check(&report, Some(format!("lighter sim run {} --seed {seed}", path.display())))
+}
+
+pub fn write_page(path: &Path, report: &Report, output: &Output) -> Result<(), Failure> {
+    std::fs::write(path, lighter_sim::page(report)).map_err(|error| Failure::file("write", path, &error))?;
+    output.say(format!("the page is {}", path.display()));
+    Ok(())
+}
+
+/// A report for people.
+pub fn summary(report: &Report) -> String {
+    summary::text(report)
+}
+
+/// Whether a run was what it should be; `again` shows it once more.
+pub fn check(report: &Report, again: Option<String>) -> Result<(), Failure> {
+    let hint = |failure: Failure, before: &str| match &again {
+        Some(again) => failure.hint(format!("{before}`{again}` shows it again")),
+        None => failure,
+    };
+    if let Some(violated) = report.strategies.iter().flat_map(|strategy| &strategy.violations).next() {
+        let failure = Failure::new(Code::Other, format!("what must never happen did: {violated}"));
+        return Err(hint(failure, "please report this bug; "));
     }
     if report.strategies.iter().any(|strategy| strategy.is_partial) {
         return Err(cancelled());
     }
     let Some(missed) = report.missed.first() else { return Ok(()) };
     let message = format!("{} is {:.4}, and the scenario expects at most {:.4}", missed.key, missed.found, missed.most);
-    Err(Failure::new(Code::NotMet, message).hint(format!("`{again}` shows it again")))
+    Err(hint(Failure::new(Code::NotMet, message), ""))
 }
 
 fn replay(path: &Path, report: &Path, output: &Output) -> Result<(), Failure> {
@@ -73,7 +88,7 @@ fn replay(path: &Path, report: &Path, output: &Output) -> Result<(), Failure> {
 }
 
 /// Runs a scenario and shows how far it is. An interrupt ends it; the report says so.
-fn ran(scenario: &Scenario, seed: u64, output: &Output) -> Result<Report, Failure> {
+pub fn ran(scenario: &Scenario, seed: u64, output: &Output) -> Result<Report, Failure> {
     let interrupt = Interrupt::watch()?;
     let mut progress = Progress::new(output);
     let total = scenario.ends_after.millis;

@@ -7,7 +7,7 @@ use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PeerId};
 use super::usable::Usable;
 use super::{Serve, StreamId};
 use crate::effort::{Effort, EffortChoice, Undertaking, is_later};
-use crate::event::{CachedPatch, Effect};
+use crate::event::{CachedPatch, Effect, Prospect};
 use crate::planner::View;
 use crate::settings::Settings;
 
@@ -28,6 +28,18 @@ pub struct Job {
 }
 
 impl Serve {
+    /// What a patch of a held layer would cost somebody who holds `bases`; `None` if the layer is not held.
+    pub fn prospect(&self, target: DiffId, bases: &[DiffId], view: View<'_>) -> Option<Prospect> {
+        let card = view.own.card(target)?;
+        let job = Job::new(card, &Usable::new(card, bases, view.own));
+        let known = self.of(target, &job.bases).and_then(|patch| Some(patch.effort?.to_default(patch.bytes)));
+        let bytes = known.unwrap_or(job.bytes);
+        let undertaking = Undertaking { bytes, ..self.undertaking(&job, None, view) };
+        let encode = undertaking.encoding(Effort::Default, self.pace);
+        let apply = undertaking.applying(Effort::Default, self.pace);
+        Some(Prospect { bases: job.bases, bytes, is_known: known.is_some(), encode, apply })
+    }
+
     /// The effort that a job runs at, or would if it began now. What somebody has a part of is made again as it was.
     pub(super) fn effort(&self, job: &Job, view: View<'_>) -> Effort {
         let choice = view.settings.effort;

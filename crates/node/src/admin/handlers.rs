@@ -169,6 +169,31 @@ pub async fn plan(Extract(state): Extract<State>, Query(query): Query<ImageQuery
     Ok(Json(plan?))
 }
 
+/// From which image to which.
+#[derive(Deserialize)]
+pub struct RolloutQuery {
+    from: String,
+    to: String,
+}
+
+pub async fn rollout(Extract(state): Extract<State>, Query(query): Query<RolloutQuery>) -> Answer<api::Rollout> {
+    let image = |text: &str| -> Result<api::RolloutImage, Failure> {
+        let reference: ImageReference = text.parse()?;
+        let not_held = || {
+            Failure(Problem {
+                kind: ProblemKind::NotFound,
+                message: format!("image {text} is not held by this node: import or pull it first"),
+            })
+        };
+        let image = state.shared.store.reference(&reference).ok_or_else(not_held)?;
+        let layers = image.layers.iter().map(DiffId::to_string).collect();
+        Ok(api::RolloutImage { reference: text.to_owned(), manifest: image.manifest.to_string(), layers })
+    };
+    let (from, to) = (image(&query.from)?, image(&query.to)?);
+    let rollout = command(&state, |reply| Command::Rollout { from, to, reply }).await?;
+    Ok(Json(rollout?))
+}
+
 pub async fn limits(
     Extract(state): Extract<State>,
     Json(request): Json<api::LimitsRequest>,

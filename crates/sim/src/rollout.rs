@@ -1,0 +1,242 @@
+//! A rollout that is about to begin: a fleet in TOML, and what a running hub says of both images, made into a scenario.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::expect::Expect;
+use crate::scenario::{
+    EffortKey, Fault, Gossip, Hub, Pull, Rate, Registry, Scenario, ScenarioError, Sites, Span, Trace, default_lan,
+};
+
+/// A fleet. Every key is in docs/SIMULATION.md.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetFile {
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// Each node begins at some moment of this span.
+    #[serde(default)]
+    pub spread: Span,
+    #[serde(default = "a_week")]
+    pub ends_after: Span,
+    #[serde(default)]
+    pub effort: EffortKey,
+    pub hub: Hub,
+    pub registry: Registry,
+    pub sites: Vec<FleetSites>,
+    #[serde(rename = "fault", default)]
+    pub faults: Vec<Fault>,
+    #[serde(default)]
+    pub gossip: Gossip,
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// Sites that are alike, or one that the hub knows by its name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetSites {
+    /// As the nodes' configuration has it. What the hub knows of its nodes counts.
+    pub name: Option<String>,
+    #[serde(default = "one")]
+    pub count: u64,
+    /// In each site; of one with a name, as many as the hub knows.
+    pub nodes: Option<u64>,
+    pub uplink: [Rate; 2],
+    #[serde(default)]
+    pub latency: Span,
+    #[serde(default)]
+    pub loss_percent: u64,
+    #[serde(default = "default_lan")]
+    pub lan: Rate,
+    #[serde(default)]
+    pub metered: bool,
+    #[serde(default = "yes")]
+    pub reachable: bool,
+}
+
+/// What a hub knows of the nodes of a site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    pub nodes: u64,
+    /// Those that hold the new image already.
+    pub done: u64,
+}
+
+impl FleetFile {
+    /// Reads a fleet.
+    ///
+    /// # Errors
+    /// Whatever is unknown or cannot be read, with its line. What is out of range is found by [`Self::scenario`].
+    pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        Ok(toml::from_str(text)?)
+    }
+
+    /// The rollout of `to` to nodes that hold `from`; both are images of the trace. `None` if every node is done already.
+    ///
+    /// # Errors
+    /// Whatever is out of range or missing.
+    pub fn scenario(
+        self,
+        from: &str,
+        to: &str,
+        trace: Trace,
+        known: &BTreeMap<String, Known>,
+    ) -> Result<Option<Scenario>, ScenarioError> {
+        let mut sites = Vec::new();
+        for site in self.sites {
+            let known_here = site.name.as_ref().map(|name| known.get(name).copied().unwrap_or_default());
+            let nodes = site.nodes.or(known_here.map(|known| known.nodes)).unwrap_or_default();
+            if nodes == 0 {
+                let names = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let (place, found) = match site.name {
+                    Some(name) => {
+                        (format!("[[sites]] {name:?}: nodes"), format!("not given, and the hub knows {names}"))
+                    }
+                    None => ("[[sites]] nodes".to_owned(), "not given".to_owned()),
+                };
+                return Err(ScenarioError::Range {
+                    place,
+                    found,
+                    expected: "given, or the site's name one that the hub knows",
+                });
+            }
+            let left = nodes.saturating_sub(known_here.map_or(0, |known| known.done));
+            if left == 0 {
+                continue;
+            }
+            sites.push(Sites {
+                count: site.count,
+                nodes: left,
+                uplink: site.uplink,
+                latency: site.latency,
+                loss_percent: site.loss_percent,
+                lan: site.lan,
+                metered: site.metered,
+                reachable: site.reachable,
+                holds: vec![from.to_owned()],
+            });
+        }
+        if sites.is_empty() {
+            return Ok(None);
+        }
+        let whole = Pull {
+            image: to.to_owned(),
+            // Until gossip has told who holds what.
+            at: Span { millis: 60_000 },
+            spread: self.spread,
+            again: Span { millis: 30_000 },
+            sites_from_percent: 0,
+            sites_to_percent: 100,
+        };
+        let scenario = Scenario {
+            name: format!("{from} to {to}"),
+            question: format!("What does it take to bring {to} to a fleet that holds {from}?"),
+            seed: self.seed,
+            ends_after: self.ends_after,
+            effort: self.effort,
+            hub: self.hub,
+            registry: self.registry,
+            sites,
+            trace: None,
+            layers: trace.layers,
+            patches: trace.patches,
+            images: trace.images,
+            pulls: vec![whole],
+            faults: self.faults,
+            gossip: self.gossip,
+            expect: self.expect,
+        };
+        scenario.check()?;
+        Ok(Some(scenario))
+    }
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn a_week() -> Span {
+    Span { millis: 7 * 86_400_000 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Image, Layer, Patch, Size};
+
+    const FLEET: &str = r#"
+spread = "2 min"
+
+[hub]
+rate = "100 Mbit/s"
+
+[registry]
+rate = "1 Gbit/s"
+
+[[sites]]
+count = 4
+nodes = 2
+uplink = ["1 Mbit/s", "8 Mbit/s"]
+
+[[sites]]
+name = "berlin"
+uplink = ["2 Mbit/s", "2 Mbit/s"]
+"#;
+
+    fn trace() -> Trace {
+        let layer = |name: &str| Layer {
+            name: name.to_owned(),
+            tar: Size(1_000_000),
+            gzip: Size(400_000),
+            family: "app".to_owned(),
+        };
+        let image = |name: &str, layer: &str| Image { name: name.to_owned(), layers: vec![layer.to_owned()] };
+        let (encode, apply) = (Span { millis: 100 }, Span { millis: 10 });
+        let (target, base) = ("new".to_owned(), "old".to_owned());
+        Trace {
+            layers: vec![layer("old"), layer("new")],
+            patches: vec![Patch { target, base, bytes: Size(9_000), encode, apply, chunks: None }],
+            images: vec![image("app:1", "old"), image("app:2", "new")],
+        }
+    }
+
+    fn known(nodes: u64, done: u64) -> BTreeMap<String, Known> {
+        [("berlin".to_owned(), Known { nodes, done })].into()
+    }
+
+    #[test]
+    fn a_fleet_and_two_images_are_a_scenario() {
+        let scenario =
+            FleetFile::parse(FLEET).unwrap().scenario("app:1", "app:2", trace(), &known(3, 1)).unwrap().unwrap();
+        assert_eq!(scenario.site_nodes(), 4 * 2 + 2, "one of berlin's three is done");
+        let report = crate::run(&scenario, 1, &mut |_, _| std::ops::ControlFlow::Continue(()));
+        let lighter = report.strategies.iter().find(|report| report.strategy == crate::Strategy::Lighter).unwrap();
+        assert_eq!((lighter.done, lighter.unfinished), (10, 0));
+        let alone = FLEET.find("[[sites]]\ncount").unwrap()..FLEET.find("[[sites]]\nname").unwrap();
+        let only_berlin = FLEET.replace(&FLEET[alone], "");
+        let done = FleetFile::parse(&only_berlin).unwrap().scenario("app:1", "app:2", trace(), &known(3, 3)).unwrap();
+        assert!(done.is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let error = |text: &str, known: BTreeMap<String, Known>| {
+            let made = FleetFile::parse(text).and_then(|fleet| fleet.scenario("app:1", "app:2", trace(), &known));
+            made.unwrap_err().to_string()
+        };
+        let unknown = error(FLEET, BTreeMap::from([("paris".to_owned(), Known { nodes: 1, done: 0 })]));
+        assert!(unknown.contains("berlin") && unknown.contains("paris"), "{unknown}");
+        let misspelt = error(&FLEET.replace("uplink =", "uplnik ="), known(1, 0));
+        assert!(misspelt.contains("uplnik") && misspelt.contains("line 13"), "{misspelt}");
+        let holds = error(&FLEET.replace("nodes = 2", "nodes = 2\nholds = []"), known(1, 0));
+        assert!(holds.contains("holds"), "{holds}");
+        let many = error(&FLEET.replace("count = 4", "count = 4000000"), known(1, 0));
+        assert!(many.contains("1,000,000"), "{many}");
+    }
+}
