@@ -31,6 +31,9 @@ struct Sending {
     /// Bytes that the requester had before.
     had: u64,
     began: Micros,
+    /// Frames whose making into the layer is under way or over, and when all of those will be.
+    applied: u64,
+    applied_at: Micros,
 }
 
 fn frame_bytes(patch: &CachedPatch) -> u64 {
@@ -51,11 +54,23 @@ fn bytes_there(disk: &Disk, patch: &CachedPatch) -> u64 {
 }
 
 impl Sending {
+    fn frames(&self) -> u64 {
+        self.patch.bytes.0.div_ceil(frame_bytes(&self.patch)).max(1)
+    }
+
+    /// So many frames are there: each is applied when it has come and the one before is done.
+    fn apply(&mut self, frames: u64, whole: Micros, now: Micros) {
+        let one = whole / self.frames();
+        for _ in self.applied..frames {
+            self.applied_at = self.applied_at.max(now) + one;
+        }
+        self.applied = frames;
+    }
+
     /// What is there after so many bytes in all.
     fn part(&self, bytes: u64) -> Part {
         let patch = &self.patch;
-        let whole = patch.bytes.0.div_ceil(frame_bytes(patch));
-        let frames = if bytes >= patch.bytes.0 { whole } else { bytes / frame_bytes(patch) };
+        let frames = if bytes >= patch.bytes.0 { self.frames() } else { bytes / frame_bytes(patch) };
         Part {
             patch: patch.patch,
             settings: settings_of(patch),
@@ -113,7 +128,8 @@ impl Fleet<'_> {
         let had = (u64::from(first_frame) * frame_bytes(&patch)).min(patch.bytes.0);
         let path = self.links.path(self.topology, node, requester);
         let flow = Flow::new(&self.network, path, (patch.bytes.0 - had).max(1));
-        stream.sending = Some(Sending { patch, flow, had, began: self.network.now });
+        let began = self.network.now;
+        stream.sending = Some(Sending { patch, flow, had, began, applied: 0, applied_at: began });
         self.pump(id);
     }
 
@@ -171,6 +187,9 @@ impl Fleet<'_> {
         let bytes = (sending.had + sending.flow.arrived).min(sending.patch.bytes.0);
         let (part, is_done) = (sending.part(bytes), sending.flow.is_done());
         let patch = sending.patch.clone();
+        // What was on disk before is applied anew.
+        sending.apply(part.frames.into(), self.content.applying(&patch), self.network.now);
+        let applied_at = sending.applied_at;
         if part.frames > 0 {
             // What is not a whole frame does not survive.
             let kept = (u64::from(part.frames) * frame_bytes(&patch)).min(bytes);
@@ -180,9 +199,7 @@ impl Fleet<'_> {
         self.step(node, Input::FetchProgress { fetch, part });
         if is_done {
             self.served(id);
-            // Half of the work is left (docs/ENGINE.md, "At which effort").
-            let at = self.network.now + self.content.applying(&patch) / 2;
-            self.network.due(at, Due::Applied(id));
+            self.network.due(applied_at, Due::Applied(id));
         } else {
             self.pump(id);
         }
