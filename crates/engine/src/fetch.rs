@@ -32,7 +32,7 @@ use crate::planner::{Plan, View, is_of_site};
 use crate::report::{PullFailure, Report};
 use crate::serve::Coming;
 use crate::settings::Settings;
-use fetching::{Fetching, Named, Stop};
+use fetching::{Fetching, Named, Stop, Way};
 use target::{State, Target};
 
 /// All layers that are wanted and not held.
@@ -93,10 +93,12 @@ impl Fetcher {
         self.fetches.get(&fetch).copied()
     }
 
-    /// Whether this layer is on its way here.
+    /// Whether this layer is on its way here from outside the site. What a neighbour passes on is not passed on again, so
+    /// that no two wait for each other.
     pub fn coming(&self, target: DiffId) -> Coming<'_> {
         match self.targets.get(&target).map(|target| &target.state) {
             None => Coming::No,
+            Some(State::Fetching(fetching)) if matches!(fetching.way, Way::Neighbour) => Coming::No,
             Some(State::Fetching(fetching)) if fetching.first_bytes.is_some() => {
                 self.parts.get(&target).map_or(Coming::Wanted, Coming::Part)
             }
@@ -124,7 +126,10 @@ impl Fetcher {
         let is_over = |target: &Target| matches!(&target.state, State::Asking(round) if round.is_over(context.now));
         let over: Vec<DiffId> = self.targets.iter().filter(|(_, target)| is_over(target)).map(|(&id, _)| id).collect();
         for id in over {
-            self.targets.get_mut(&id).into_iter().for_each(|target| target.asked(id, self.parts.get(&id), context));
+            let Some(target) = self.targets.get_mut(&id) else { continue };
+            if let Some(plan) = target.asked(id, self.parts.get(&id), context) {
+                self.begin(id, plan, Way::Neighbour, context);
+            }
         }
         let is_referred = |target: &Target| matches!(target.state, State::Referred { .. });
         let referred: Vec<DiffId> =
@@ -134,11 +139,9 @@ impl Fetcher {
         let ids: Vec<DiffId> = self.targets.keys().copied().collect();
         for id in ids {
             let Some(target) = self.targets.get_mut(&id) else { continue };
-            let is_coming = target.is_awaiting(id, context);
             match &mut target.state {
                 // Without it, plans would be worse.
                 State::Waiting { .. } if context.sketches.is_awaited(id, context.now) => {}
-                State::Waiting { .. } if is_coming => {}
                 State::Waiting { until } => {
                     let overdue = *until <= context.now;
                     let room = active < context.settings.fetches_max;
@@ -184,12 +187,12 @@ impl Fetcher {
     }
 
     /// A neighbour says whether a layer comes through it.
-    pub fn arrival_told(&mut self, id: DiffId, ask: AskId, answer: Option<Answer>, context: &mut Context<'_>) {
+    pub fn arrival_told(&mut self, id: DiffId, ask: AskId, answer: Option<Answer>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let State::Asking(round) = &mut target.state else { return };
         let arrival =
             answer.and_then(|answer| if let Answer::Arrival(arrival) = answer { Some(arrival) } else { None });
-        round.answered(ask, arrival, context);
+        round.answered(ask, arrival);
     }
 
     /// Whether a layer that is not held comes to the site through this node: tells one who is about to fetch it, and whose
@@ -301,7 +304,7 @@ impl Fetcher {
         }
         let seed = context.settings.seed;
         match std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) {
-            Some(plan) => self.begin(id, plan, None, context),
+            Some(plan) => self.begin(id, plan, Way::Quoted, context),
             None => target.wait(context),
         }
     }
@@ -313,7 +316,7 @@ impl Fetcher {
         let is_connected = context.directory.peer(plan.peer).is_some_and(Peer::is_connected);
         if is_connected && !context.is_cut_off(plan.peer) {
             let (plan, named) = ((**plan).clone(), *named);
-            self.begin(id, plan, Some(named), context);
+            self.begin(id, plan, Way::Named(named), context);
         } else if *until <= context.now {
             let peer = plan.peer;
             target.exclude(peer, "it could not be reached".to_owned(), context);
@@ -332,19 +335,21 @@ impl Fetcher {
         }
     }
 
-    /// Fetches by this plan. The peer may refer to another one if it was not named by another itself.
-    fn begin(&mut self, id: DiffId, plan: Plan, named: Option<Named>, context: &mut Context<'_>) {
+    /// Fetches by this plan. Who quoted may refer to another peer.
+    fn begin(&mut self, id: DiffId, plan: Plan, way: Way, context: &mut Context<'_>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let fetch = FetchId(self.next_fetch);
         self.next_fetch += 1;
         self.fetches.insert(fetch, id);
         let part = self.parts.get(&id).filter(|part| plan.resumes(part));
-        let named_patch = named.map(|Named { patch, settings, .. }| Resume { patch, first_frame: 0, settings });
+        let named = if let Way::Named(named) = way { Some(named) } else { None };
+        let named = named.map(|Named { patch, settings, .. }| Resume { patch, first_frame: 0, settings });
         let resume = part.map(|part| Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
-        let resume = resume.or(named_patch);
+        let resume = resume.or(named);
         let bases = target.offer(id, &plan, part, context);
-        let listed = if named.is_none() { target.listed(id, &plan, context) } else { Vec::new() };
-        let is_referable = named.is_none() && listed.is_empty();
+        let is_quoted = matches!(way, Way::Quoted);
+        let listed = if is_quoted { target.listed(id, &plan, context) } else { Vec::new() };
+        let is_referable = is_quoted && listed.is_empty();
         let referable = is_referable.then(|| context.settings.referable());
         let request = PatchRequest { target: id, bases, have: None, resume, referable };
         context.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
@@ -357,6 +362,6 @@ impl Fetcher {
         };
         context.report_all(&target.pulls, &report);
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
-        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, named, on_disk, context.now)));
+        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, context.now)));
     }
 }

@@ -110,10 +110,10 @@ impl Engine {
     }
 
     /// Those who wait for what does not come any more, or is here, are told.
-    pub(crate) fn serve_followers(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn serve_followers(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let followed: Vec<DiffId> = self.serve.followed().collect();
         for target in followed.into_iter().filter(|target| matches!(self.fetcher.coming(*target), Coming::No)) {
-            self.serve.stopped_coming(target, effects);
+            self.serve.stopped_coming(target, now, view!(self), effects);
         }
     }
 }

@@ -271,7 +271,7 @@ impl Engine {
             let outcomes = self.fetcher.advance(context);
             self.pulls.outcomes(outcomes, &mut self.fetcher, context);
             self.pulls.advance(context);
-            self.serve_followers(effects);
+            self.serve_followers(now, effects);
         }
         let deadlines = [
             self.announce_at,

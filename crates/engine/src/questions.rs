@@ -71,7 +71,7 @@ impl Engine {
                 Ok(_) | Err(_) => {}
             },
             Purpose::Quote(target) => self.fetcher.quoted(target, ask, answer, context),
-            Purpose::Arrival(target) => self.fetcher.arrival_told(target, ask, answer.ok(), context),
+            Purpose::Arrival(target) => self.fetcher.arrival_told(target, ask, answer.ok()),
             Purpose::Resolve(pull) => self.pulls.resolved(pull, ask, from, answer, context),
             Purpose::Sketches(layers) => context.sketches_answered(from, &layers, answer),
             Purpose::Blob(pull) => self.pulls.blob_answered(pull, from, answer, context),

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use lighter_types::{Bytes, DiffId, Moment, PatchId, PeerId};
-use lighter_wire::{Offer, PatchRequest, Quote, Referable, Refusal, Resume};
+use lighter_wire::{Offer, PatchRequest, Quote, Refusal};
 
 use crate::effort::{Effort, Pace};
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
@@ -53,10 +53,9 @@ pub struct Serve {
 #[derive(Debug)]
 struct Stream {
     from: PeerId,
-    resume: Option<Resume>,
-    referable: Option<Referable>,
-    /// A layer that is just coming here: what comes of it is passed on.
-    follows: Option<DiffId>,
+    request: PatchRequest,
+    /// The layer is just coming here: what comes of it is passed on.
+    follows: bool,
     /// The patch that goes over it; absent as long as nothing does.
     served: Option<PatchId>,
     is_done: bool,
@@ -216,7 +215,7 @@ impl Serve {
             return Err(Refusal::Busy);
         }
         let Some(card) = view.own.card(request.target) else {
-            return self.follow(stream, from, request, coming, effects);
+            return self.follow(stream, from, request, coming, view, effects);
         };
         let resumed = request.resume.and_then(|resume| self.cache.get(&resume.patch));
         let resumed = resumed.filter(|patch| patch.target == request.target);
@@ -279,7 +278,7 @@ impl Serve {
     fn serve(&mut self, stream: StreamId, patch: &CachedPatch, effects: &mut Vec<Effect>) {
         let Some(waiting) = self.streams.get_mut(&stream) else { return };
         waiting.served = Some(patch.patch);
-        let resume = waiting.resume.filter(|resume| resume.patch == patch.patch);
+        let resume = waiting.request.resume.filter(|resume| resume.patch == patch.patch);
         let first_frame = resume.map_or(0, |resume| resume.first_frame);
         effects.push(Effect::Serve { stream, patch: patch.patch, first_frame });
     }
@@ -318,8 +317,7 @@ impl Serve {
 
 impl Stream {
     fn new(from: PeerId, request: &PatchRequest) -> Self {
-        let (resume, referable) = (request.resume, request.referable);
-        Self { from, resume, referable, follows: None, served: None, is_done: false }
+        Self { from, request: request.clone(), follows: false, served: None, is_done: false }
     }
 }
 

@@ -69,10 +69,6 @@ impl Settings {
     pub const NEIGHBOURS_MAX: usize = 64;
     /// A neighbour that does not answer within this is not waited for.
     pub const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
-    /// A neighbour that fetches a layer is asked again whether it still does; when it is done, its holdings tell.
-    pub const ARRIVAL_AGAIN: Duration = Duration::from_secs(5);
-    /// A neighbour that gets nothing for so long is waited for no more. Making a patch of 500 MB takes half as long.
-    pub const ARRIVAL_STILL: Duration = Duration::from_secs(300);
     /// Peers asked at a time what a name stands for. All who are connected are asked: few hold an image, and of several
     /// releases the newest counts.
     pub const RESOLVERS_MAX: usize = 8;

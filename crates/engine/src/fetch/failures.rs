@@ -48,8 +48,11 @@ impl Fetcher {
             FetchFailure::Refused(refusal) => target.refused(id, from, refusal, context),
             FetchFailure::Lied(what) | FetchFailure::WrongResult { what, .. } => {
                 self.parts.remove(&id);
-                target.last_failure = Some(format!("{liar} sent wrong bytes: {what}"));
-                context.cut_off(liar, Offence::WrongBytes(what));
+                target.last_failure = Some(format!("{} sent wrong bytes: {what}", liar.unwrap_or(from)));
+                match liar {
+                    Some(liar) => context.cut_off(liar, Offence::WrongBytes(what)),
+                    None => target.site.ignore(from),
+                }
             }
             FetchFailure::Listed => {
                 self.parts.remove(&id);

@@ -17,11 +17,22 @@ pub struct Named {
     pub settings: u32,
 }
 
+/// Why this peer is fetched from.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// Its quote was the best.
+    Quoted,
+    /// Another peer named it.
+    Named(Named),
+    /// It is behind the same uplink, and the layer comes through it.
+    Neighbour,
+}
+
 #[derive(Debug)]
 pub struct Fetching {
     pub fetch: FetchId,
     pub plan: Plan,
-    pub named: Option<Named>,
+    pub way: Way,
     pub stop: Stop,
     pub started: Moment,
     /// When the first bytes came, and how many were there before.
@@ -47,11 +58,11 @@ pub enum Stop {
 }
 
 impl Fetching {
-    pub fn new(fetch: FetchId, plan: Plan, named: Option<Named>, on_disk: Bytes, now: Moment) -> Self {
+    pub fn new(fetch: FetchId, plan: Plan, way: Way, on_disk: Bytes, now: Moment) -> Self {
         Self {
             fetch,
             plan,
-            named,
+            way,
             stop: Stop::No,
             started: now,
             first_bytes: None,
@@ -63,10 +74,14 @@ impl Fetching {
         }
     }
 
-    /// Who answers for wrong bytes: of a whole patch as it was named, who named it, since who passed it on could not know.
-    pub fn liar(&self, failure: &FetchFailure) -> PeerId {
-        let is_it = |named: &Named| matches!(failure, FetchFailure::WrongResult { patch, .. } if *patch == named.patch);
-        self.named.filter(is_it).map_or(self.plan.peer, |named| named.by)
+    /// Who answers for wrong bytes. Of a result: who named the patch, since who passed it on could not know; nobody, if a
+    /// neighbour passed on what somebody else had named.
+    pub fn liar(&self, failure: &FetchFailure) -> Option<PeerId> {
+        match (self.way, failure) {
+            (Way::Named(named), FetchFailure::WrongResult { patch, .. }) if *patch == named.patch => Some(named.by),
+            (Way::Neighbour, FetchFailure::WrongResult { .. }) => None,
+            _ => Some(self.plan.peer),
+        }
     }
 
     pub fn check_stall(&mut self, context: &mut Context<'_>) {

@@ -99,27 +99,23 @@ impl Target {
         let request = Request::Arrival { target: id, number: site::number(context.settings.seed, id) };
         let ask = |peer| (context.ask(peer, Purpose::Arrival(id), request.clone()), peer);
         let asked = neighbours.into_iter().map(ask).collect();
-        self.state = State::Asking(self.site.begin(asked, context.now));
+        self.state = State::Asking(Round::new(asked, context.now));
         true
     }
 
-    /// The site was asked: waits for the neighbour through whom the layer comes, or goes on outside.
-    pub fn asked(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) {
-        let State::Asking(round) = &self.state else { return };
-        let is_to_go_on = round.is_to_go_on();
-        if self.site.ended(round, context.now) {
-            self.wait(context);
-        } else if !(is_to_go_on && self.begin(id, part, context)) {
-            let plans = self.plans(id, context);
-            if !self.ask_quotes(id, plans, part, context) {
-                self.wait(context);
-            }
+    /// The site was asked: the plan by the neighbour through whom the layer comes. With none, it goes on outside.
+    pub fn asked(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> Option<Plan> {
+        let State::Asking(round) = &self.state else { return None };
+        let neighbour = round.coming();
+        let plans = self.plans(id, context);
+        if let (Some(peer), Some(plan)) = (neighbour, plans.first()) {
+            let transfer = plan.bytes.at(context.settings.site_rate);
+            return Some(Plan { peer, transfer, ..plan.clone() });
         }
-    }
-
-    /// Whether it is coming through a neighbour, and nobody in the site can be asked for it.
-    pub fn is_awaiting(&self, id: DiffId, context: &Context<'_>) -> bool {
-        self.site.is_awaiting(context) && !self.has_source_that(id, context, |peer| is_of_site(peer, context.settings))
+        if !self.ask_quotes(id, plans, part, context) {
+            self.wait(context);
+        }
+        None
     }
 
     fn plans(&self, id: DiffId, context: &Context<'_>) -> Vec<Plan> {
@@ -172,7 +168,7 @@ impl Target {
     /// The next moment after `now` at which a waiting target has something to do.
     pub fn deadline(&self, until: Moment, now: Moment) -> Option<Moment> {
         let retries = self.excluded.values().map(|exclusion| exclusion.until);
-        retries.chain([until]).chain(self.site.deadline()).filter(|moment| *moment > now).min()
+        retries.chain([until]).filter(|moment| *moment > now).min()
     }
 
     /// The bases to name to a provider: a part's own first, then the plan's, then others that help.

@@ -1,10 +1,11 @@
-//! Passing on what is just coming: a peer that was referred here gets the patch as far as it is here, and the rest as it
-//! comes. It named the patch, so that whoever checks a frame by its hash checks it by what the first provider promised.
+//! Passing on what is just coming: a peer that was referred here, or is behind the same uplink, gets the patch as far as it
+//! is here, and the rest as it comes. Who was referred named the patch, so that whoever checks a frame by its hash checks it
+//! by what the first provider promised; a neighbour takes what comes.
 
-use lighter_types::{Bytes, DiffId, PeerId};
+use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::{PatchRequest, Refusal};
 
-use super::{Effect, Serve, Stream, StreamId};
+use super::{Effect, Serve, Stream, StreamId, View, uploads};
 use crate::event::Part;
 
 /// Whether a layer that is not held comes here.
@@ -25,13 +26,14 @@ impl Serve {
         from: PeerId,
         request: &PatchRequest,
         coming: Coming<'_>,
+        view: View<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        if request.resume.is_none() || matches!(coming, Coming::No) {
+        let may_follow = request.resume.is_some() || uploads::is_near(from, view);
+        if !may_follow || matches!(coming, Coming::No) {
             return Err(Refusal::NotHeld);
         }
-        let follower = Stream { follows: Some(request.target), ..Stream::new(from, request) };
-        self.streams.insert(stream, follower);
+        self.streams.insert(stream, Stream { follows: true, ..Stream::new(from, request) });
         effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
         if let Coming::Part(part) = coming {
             self.came(request.target, part, effects);
@@ -50,38 +52,37 @@ impl Serve {
         if part.frames == 0 {
             return self.still_coming(target, effects);
         }
-        for (&id, stream) in &mut self.streams {
-            let resume = stream.resume.filter(|resume| resume.patch == part.patch);
-            if let (true, Some(resume)) = (stream.waits_for(target), resume) {
+        for (&id, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.waits_for(target)) {
+            let request = &stream.request;
+            let can_apply = part.bases.iter().all(|base| request.bases.contains(base));
+            let is_it = request.resume.map_or(can_apply, |resume| resume.patch == part.patch);
+            if is_it {
+                let first_frame = request.resume.map_or(0, |resume| resume.first_frame);
                 stream.served = Some(part.patch);
-                effects.push(Effect::Serve { stream: id, patch: part.patch, first_frame: resume.first_frame });
+                effects.push(Effect::Serve { stream: id, patch: part.patch, first_frame });
             }
         }
     }
 
-    /// A layer is held, or will not be: those who still wait for a patch of it get it if it is the one they named.
-    pub fn stopped_coming(&mut self, target: DiffId, effects: &mut Vec<Effect>) {
-        for (&id, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.waits_for(target)) {
-            stream.follows = None;
-            match stream.resume.filter(|resume| self.cache.contains_key(&resume.patch)) {
-                Some(resume) => {
-                    stream.served = Some(resume.patch);
-                    let (patch, first_frame) = (resume.patch, resume.first_frame);
-                    effects.push(Effect::Serve { stream: id, patch, first_frame });
-                }
-                None => effects.push(Effect::Refuse { stream: id, refusal: Refusal::NotHeld }),
+    /// A layer is held, or will not be: who still waits for it asks anew.
+    pub fn stopped_coming(&mut self, target: DiffId, now: Moment, view: View<'_>, effects: &mut Vec<Effect>) {
+        let waits = self.streams.iter().filter(|(_, stream)| stream.waits_for(target));
+        for id in waits.map(|(&id, _)| id).collect::<Vec<_>>() {
+            if let Some(Stream { from, request, .. }) = self.streams.remove(&id) {
+                self.stream_opened(id, from, &request, Coming::No, now, view, effects);
             }
         }
     }
 
     /// The layers that somebody waits for while they come.
     pub fn followed(&self) -> impl Iterator<Item = DiffId> {
-        self.streams.values().filter(|stream| stream.served.is_none()).filter_map(|stream| stream.follows)
+        let waiting = self.streams.values().filter(|stream| stream.follows && stream.served.is_none());
+        waiting.map(|stream| stream.request.target)
     }
 }
 
 impl Stream {
     fn waits_for(&self, target: DiffId) -> bool {
-        self.follows == Some(target) && self.served.is_none()
+        self.follows && self.served.is_none() && self.request.target == target
     }
 }

@@ -70,7 +70,7 @@ impl Serve {
         view: View<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let uplink = |stream: &StreamId| Some(self.streams.get(stream)?.referable?.uplink);
+        let uplink = |stream: &StreamId| Some(self.streams.get(stream)?.request.referable?.uplink);
         waiting.sort_by_key(|stream| Reverse(uplink(stream)));
         waiting.into_iter().for_each(|stream| self.give(stream, patch, now, view, effects));
     }
@@ -86,7 +86,7 @@ impl Serve {
     ) {
         let Some(waiting) = self.streams.get(&stream) else { return };
         let (from, is_far) = (waiting.from, !uploads::is_near(waiting.from, view));
-        let referable = waiting.referable.filter(|_| is_far && view.settings.copies_max > 0);
+        let referable = waiting.request.referable.filter(|_| is_far && view.settings.copies_max > 0);
         let served = self.streams.values().filter(|stream| stream.served.is_some()).count();
         let spread = self.referrals.of(patch.patch, now);
         match referable.and_then(|referable| spread.place(from, referable, patch, now, view)) {

@@ -3,6 +3,7 @@
 use lighter_types::Card;
 
 use lighter_types::BytesPerSecond;
+use lighter_wire::Resume;
 
 use super::*;
 use crate::EffortChoice;

@@ -60,7 +60,7 @@ fn a_fetch_is_taken_over_when_its_node_is_lost() {
         fleet.rate = 20_000;
         (1..=4).for_each(|node| fleet.pull(node, 1, "app:new"));
         fleet.run(Duration::from_secs(3));
-        let fetching = (1..=4).find(|&node| fleet.nodes[node].open.iter().any(|open| matches!(open, Open::Fetch(_))));
+        let fetching = fleet.transfers.values().find(|transfer| transfer.from.0 == 0).map(|transfer| transfer.to.0);
         let fetching = fetching.unwrap_or_else(|| panic!("seed {seed}: nobody fetches"));
         fleet.kill(fetching);
         fleet.nodes[fetching].engine = Engine::new(fleet.nodes[fetching].settings.clone());
@@ -142,48 +142,73 @@ fn who_does_not_answer_is_not_waited_for() {
     assert!(is_going_outside(&alone.step(200, Input::Tick)));
 }
 
+/// The fetch that begins, from the neighbour.
+#[track_caller]
+fn fetching(effects: &[Effect]) -> FetchId {
+    let fetch = effects.iter().find_map(|effect| match effect {
+        Effect::Fetch { fetch, from, request, .. } => {
+            assert_eq!((*from, request.resume, request.referable), (peer(1), None, None));
+            Some(*fetch)
+        }
+        _ => None,
+    });
+    assert!(!is_going_outside(effects), "{effects:?}");
+    fetch.unwrap_or_else(|| panic!("no fetch: {effects:?}"))
+}
+
 #[test]
-fn who_fetches_is_waited_for_as_long_as_bytes_come() {
-    let (mut alone, mut ask) = Alone::asking();
-    for round in 0..30u64 {
-        let effects = alone.answer(ask, Arrival::Coming { received: Bytes(round / 10) });
-        assert!(!is_going_outside(&effects), "round {round}");
-        assert!(arrival_asked(&alone.step(4000, Input::Tick)).is_none());
-        ask = arrival_asked(&alone.step(1000, Input::Tick)).unwrap();
+fn who_fetches_passes_it_on() {
+    let (mut alone, ask) = Alone::asking();
+    fetching(&alone.answer(ask, Arrival::Coming { received: Bytes::ZERO }));
+    let (mut alone, ask) = Alone::asking();
+    fetching(&alone.answer(ask, Arrival::Held));
+}
+
+#[test]
+fn a_neighbour_that_gives_up_or_is_lost_is_asked_again_with_all_others() {
+    for failure in [FetchFailure::Refused(lighter_wire::Refusal::NotHeld), FetchFailure::Lost] {
+        let (mut alone, ask) = Alone::asking();
+        let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
+        let effects = alone.step(1, Input::FetchEnded { fetch, result: Err(failure) });
+        let ask = arrival_asked(&effects).unwrap_or_else(|| panic!("{effects:?}"));
+        assert!(is_going_outside(&alone.answer(ask, Arrival::No)));
     }
-    let mut rounds = 0;
-    while !is_going_outside(&alone.answer(ask, Arrival::Coming { received: Bytes(100) })) {
-        ask = arrival_asked(&alone.step(5000, Input::Tick)).unwrap();
-        rounds += 1;
-    }
-    assert!((55..65).contains(&rounds), "{rounds} rounds of 5 s");
+}
+
+/// It may have passed on what somebody else had promised.
+#[test]
+fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
+    let (mut alone, ask) = Alone::asking();
+    let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
+    let (patch, what) = (lighter_types::PatchId::new([9; 32]), "another sha256".to_owned());
+    let result = Err(FetchFailure::WrongResult { patch, what });
+    let effects = alone.step(1, Input::FetchEnded { fetch, result });
+    assert!(is_going_outside(&effects) && arrival_asked(&effects).is_none(), "{effects:?}");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::CutOff { .. })));
+}
+
+/// What comes through a neighbour is not promised to others.
+#[test]
+fn who_has_it_from_a_neighbour_passes_it_on_to_nobody() {
+    let (mut alone, ask) = Alone::asking();
+    fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
+    let request = super::fleet::request(new().diff_id, &[old().diff_id]);
+    let effects = alone.step(1, Input::StreamOpened { stream: StreamId(1), from: peer(1), request });
+    let refused = Effect::Refuse { stream: StreamId(1), refusal: lighter_wire::Refusal::NotHeld };
+    assert!(effects.contains(&refused), "{effects:?}");
 }
 
 #[test]
-fn who_gives_up_is_not_waited_for() {
-    let (mut alone, ask) = Alone::asking();
-    alone.answer(ask, Arrival::Coming { received: Bytes(1) });
-    let ask = arrival_asked(&alone.step(5000, Input::Tick)).unwrap();
-    // The whole site is asked again: another may fetch by now.
-    let ask = arrival_asked(&alone.answer(ask, Arrival::No)).unwrap();
-    assert!(is_going_outside(&alone.answer(ask, Arrival::No)));
-}
-
-#[test]
-fn who_is_lost_is_not_waited_for() {
-    let (mut alone, ask) = Alone::asking();
-    alone.answer(ask, Arrival::Coming { received: Bytes(1) });
-    let effects = alone.step(1, Input::PeerLost(peer(1)));
-    assert!(is_going_outside(&effects), "{effects:?}");
-}
-
-#[test]
-fn who_holds_it_is_asked_what_it_holds() {
-    let (mut alone, ask) = Alone::asking();
-    let effects = alone.answer(ask, Arrival::Held);
-    let asked =
-        |effect: &Effect| matches!(effect, Effect::Ask { to, request: Request::Holdings, .. } if *to == peer(1));
-    assert!(effects.iter().any(asked) && !is_going_outside(&effects), "{effects:?}");
+fn a_site_is_done_when_its_first_node_is() {
+    let mut fleet = site(1, 4);
+    fleet.rate = 100_000;
+    (1..=4).for_each(|node| fleet.pull(node, 1, "app:new"));
+    let ended = |fleet: &Fleet| (1..=4).filter(|&node| fleet.nodes[node].end(1).is_some()).count();
+    fleet.run_until(|fleet| ended(fleet) > 0);
+    let first = fleet.now;
+    fleet.run_pulls();
+    // A frame takes ten seconds, and all nodes take the last one on as it comes.
+    assert!(fleet.now.since(first) < Duration::from_secs(11), "{:?}", fleet.now.since(first));
 }
 
 /// Of two that are about to go, the lower number goes; of one that goes and one that is about to, the first.
