@@ -98,6 +98,21 @@ fn lost_and_repeated_gossip_is_survived() {
     check_faults("[gossip]\nlost_percent = 30\nrepeated_percent = 30", 1..10);
 }
 
+/// What went wrong once: each file says what and how it was found.
+#[test]
+fn what_was_found_stays_mended() {
+    for text in [
+        include_str!("../../../simulations/regressions/slow-apply.toml"),
+        include_str!("../../../simulations/regressions/whole-part.toml"),
+    ] {
+        let scenario = Scenario::parse(text, |_| unreachable!()).unwrap();
+        let report = run(&scenario, scenario.seed, &mut |_, _| ControlFlow::Continue(()));
+        assert_eq!(report.missed, [], "{}", scenario.name);
+        let lighter = of(&report, Strategy::Lighter);
+        assert_eq!((lighter.violations.len(), lighter.retries), (0, 0), "{}", scenario.name);
+    }
+}
+
 /// Every kind of trouble at once, another mix for each seed. `LIGHTER_SIM_SEED` runs one seed alone.
 #[test]
 fn ten_thousand_small_fleets_in_all_kinds_of_trouble_end_well() {
