@@ -45,7 +45,7 @@ use directory::Heard;
 use fetch::Fetcher;
 use flood::{Floods, Verdict};
 use pull::Pulls;
-use serve::Serve;
+use serve::{Opened, Serve};
 
 /// One node's mind.
 #[derive(Debug)]
@@ -145,8 +145,9 @@ impl Engine {
             Input::Asked { question, from, request } => self.asked(now, question, from, request, effects),
             Input::StreamOpened { stream, from, request } => {
                 if self.admits(now, from, effects) {
-                    let coming = self.fetcher.coming(request.target);
-                    self.serve.stream_opened(stream, from, &request, coming, now, view!(self), effects);
+                    let opened =
+                        Opened { stream, from, request: &request, coming: self.fetcher.coming(request.target) };
+                    self.serve.stream_opened(opened, now, view!(self), effects);
                 } else {
                     effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
                 }

@@ -50,6 +50,16 @@ pub struct Serve {
     stopping: bool,
 }
 
+/// A stream that a peer opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened<'a> {
+    pub stream: StreamId,
+    pub from: PeerId,
+    pub request: &'a PatchRequest,
+    /// Of the layer that is asked for, if it is not held.
+    pub coming: Coming<'a>,
+}
+
 #[derive(Debug)]
 struct Stream {
     from: PeerId,
@@ -111,18 +121,9 @@ impl Serve {
         Ok(Quote { offer: Offer::Predicted { bytes: usable.prediction.bytes }, bases: usable.bases, wait })
     }
 
-    pub fn stream_opened(
-        &mut self,
-        stream: StreamId,
-        from: PeerId,
-        request: &PatchRequest,
-        coming: Coming<'_>,
-        now: Moment,
-        view: View<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Err(refusal) = self.admit(stream, from, request, coming, now, view, effects) {
-            effects.push(Effect::Refuse { stream, refusal });
+    pub fn stream_opened(&mut self, opened: Opened<'_>, now: Moment, view: View<'_>, effects: &mut Vec<Effect>) {
+        if let Err(refusal) = self.admit(opened, now, view, effects) {
+            effects.push(Effect::Refuse { stream: opened.stream, refusal });
         }
     }
 
@@ -196,14 +197,12 @@ impl Serve {
 
     fn admit(
         &mut self,
-        stream: StreamId,
-        from: PeerId,
-        request: &PatchRequest,
-        coming: Coming<'_>,
+        opened: Opened<'_>,
         now: Moment,
         view: View<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
+        let Opened { stream, from, request, .. } = opened;
         if self.stopping {
             return Err(Refusal::Stopping);
         }
@@ -215,7 +214,7 @@ impl Serve {
             return Err(Refusal::Busy);
         }
         let Some(card) = view.own.card(request.target) else {
-            return self.follow(stream, from, request, coming, view, effects);
+            return self.follow(opened, view, effects);
         };
         let resumed = request.resume.and_then(|resume| self.cache.get(&resume.patch));
         let resumed = resumed.filter(|patch| patch.target == request.target);

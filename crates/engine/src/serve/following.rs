@@ -2,10 +2,10 @@
 //! is here, and the rest as it comes. Who was referred named the patch, so that whoever checks a frame by its hash checks it
 //! by what the first provider promised; a neighbour takes what comes.
 
-use lighter_types::{Bytes, DiffId, Moment, PeerId};
-use lighter_wire::{PatchRequest, Refusal};
+use lighter_types::{Bytes, DiffId, Moment};
+use lighter_wire::Refusal;
 
-use super::{Effect, Serve, Stream, StreamId, View, uploads};
+use super::{Effect, Opened, Serve, Stream, View, uploads};
 use crate::event::Part;
 
 /// Whether a layer that is not held comes here.
@@ -22,13 +22,11 @@ impl Serve {
     /// A stream for a layer that is not held.
     pub(super) fn follow(
         &mut self,
-        stream: StreamId,
-        from: PeerId,
-        request: &PatchRequest,
-        coming: Coming<'_>,
+        opened: Opened<'_>,
         view: View<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
+        let Opened { stream, from, request, coming } = opened;
         let may_follow = request.resume.is_some() || uploads::is_near(from, view);
         if !may_follow || matches!(coming, Coming::No) {
             return Err(Refusal::NotHeld);
@@ -69,7 +67,8 @@ impl Serve {
         let waits = self.streams.iter().filter(|(_, stream)| stream.waits_for(target));
         for id in waits.map(|(&id, _)| id).collect::<Vec<_>>() {
             if let Some(Stream { from, request, .. }) = self.streams.remove(&id) {
-                self.stream_opened(id, from, &request, Coming::No, now, view, effects);
+                let opened = Opened { stream: id, from, request: &request, coming: Coming::No };
+                self.stream_opened(opened, now, view, effects);
             }
         }
     }

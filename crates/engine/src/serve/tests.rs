@@ -74,7 +74,8 @@ impl Server {
         let stream = StreamId(self.next);
         self.next += 1;
         let mut effects = Vec::new();
-        self.serve.stream_opened(stream, from, &request, Coming::No, Moment(1), view!(self), &mut effects);
+        let opened = Opened { stream, from, request: &request, coming: Coming::No };
+        self.serve.stream_opened(opened, Moment(1), view!(self), &mut effects);
         effects
     }
 
