@@ -224,6 +224,29 @@ fn a_peer_that_refuses_what_it_announced_is_passed_over() {
     check_passed_over(|tar| Script::bargain(claims(tar), refused), "it does not hold that");
 }
 
+/// Nobody, nowhere; addresses that are none; and a port that nobody listens on.
+#[test]
+fn a_peer_that_refers_to_nobody_is_passed_over() {
+    let nobody = Keypair::generate_ed25519().public().to_peer_id();
+    let nobody = from_libp2p(&nobody).expect("an ed25519 key");
+    let closed: libp2p::Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().expect("an address");
+    for addresses in [vec![], vec![vec![0xff; 112]; 8], vec![closed.to_vec()]] {
+        let key = Keypair::generate_ed25519();
+        let fleet = fleet(std::slice::from_ref(&key));
+        let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
+        let tar = layer(1);
+        let patch = PatchId::new([7; 32]);
+        let referred = PatchReply::Referred { peer: nobody, patch, settings: 1, addresses };
+        let liar = Hostile::start(key, &victim.address, Script::bargain(claims(&tar), move |_| framed(&referred)));
+        wait_heard(victim, &liar);
+        hub.import(fleet.folder.path(), &images::layout(&[tar]), "demo/app:1");
+        victim.wait_holdings(&hub.peer_id, 1);
+        assert_eq!(layer_from(&pull_events(victim, "demo/app:1")), hub.peer_id);
+        assert!(liar.seen().streams > 0, "it was asked for the patch");
+        assert_eq!(victim.peer(&liar.peer_id).unwrap()["cut_off"], false);
+    }
+}
+
 #[test]
 fn a_peer_that_stalls_in_a_frame_is_passed_over() {
     check_passed_over(
