@@ -157,6 +157,7 @@ impl Run<'_> {
                 self.begin_again(|run, pull| run.topology.pulls[pull].node == node);
             }
             Happening::Cut(site) => self.is_cut[site] = true,
+            Happening::Percent(percent) => self.links.throttle(self.topology, &mut self.network, percent),
             Happening::Healed(site) => {
                 self.is_cut[site] = false;
                 let nodes = self.topology.sites[site].nodes.clone();

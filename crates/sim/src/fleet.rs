@@ -42,6 +42,13 @@ enum Due {
         life: u32,
         input: Box<Input>,
     },
+    /// Gossip that is sent only now.
+    Late {
+        from: usize,
+        to: usize,
+        bytes: u64,
+        input: Box<Input>,
+    },
     Question {
         to: usize,
         from: usize,
@@ -236,6 +243,7 @@ impl<'a> Fleet<'a> {
             }
             Due::Input { node, life, input } if self.nodes[node].life == life => self.step(node, *input),
             Due::Input { .. } => {}
+            Due::Late { from, to, bytes, input } => self.tell(from, to, bytes, *input),
             Due::Question { to, from, life, ask, request } if self.nodes[to].is_online => {
                 let question = QuestionId(self.fresh());
                 self.questions.insert(question, (from, life, ask));
@@ -393,6 +401,10 @@ impl<'a> Fleet<'a> {
         if let Some(site) = self.topology.nodes[node].site {
             settings.site = format!("site-{site}").parse().ok();
             settings.uplink_rate = lighter_types::BytesPerSecond(self.topology.sites[site].rate);
+            settings.upload_max = self.scenario.sites[self.topology.sites[site].group]
+                .upload
+                .map(|_| self.topology.sites[site].up_rate)
+                .map(lighter_types::BytesPerSecond);
             settings.passes_on = self.topology.sites[site].passes_on;
         }
         settings

@@ -167,6 +167,11 @@ impl<C> Network<C> {
         LinkId(self.links.len() as u32 - 1)
     }
 
+    /// What comes to a link from now on crosses it at this rate.
+    pub fn set_rate(&mut self, link: LinkId, bytes_per_second: u64) {
+        self.links[link.0 as usize].bytes_per_second = bytes_per_second.max(1);
+    }
+
     /// Bytes that a link carried.
     pub fn carried(&self, link: LinkId) -> u64 {
         self.links[link.0 as usize].bytes

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use crate::expect::Expect;
 use crate::scenario::{
-    EffortKey, Fault, Gossip, Hub, Pull, Rate, Registry, Scenario, ScenarioError, Sites, Span, Trace, default_lan,
+    EffortKey, Fault, Gossip, Hub, Pull, Rate, Registry, Scenario, ScenarioError, Sites, Span, Trace, Window,
+    default_lan,
 };
 
 /// A fleet. Every key is in docs/SIMULATION.md.
@@ -29,6 +30,7 @@ pub struct FleetFile {
     pub faults: Vec<Fault>,
     #[serde(default)]
     pub gossip: Gossip,
+    pub window: Option<Window>,
     #[serde(default)]
     pub expect: Expect,
 }
@@ -44,6 +46,7 @@ pub struct FleetSites {
     /// In each site; of one with a name, as many as the hub knows.
     pub nodes: Option<u64>,
     pub uplink: [Rate; 2],
+    pub upload: Option<[Rate; 2]>,
     #[serde(default)]
     pub latency: Span,
     #[serde(default)]
@@ -110,6 +113,7 @@ impl FleetFile {
                 count: site.count,
                 nodes: left,
                 uplink: site.uplink,
+                upload: site.upload,
                 latency: site.latency,
                 loss_percent: site.loss_percent,
                 lan: site.lan,
@@ -146,6 +150,7 @@ impl FleetFile {
             pulls: vec![whole],
             faults: self.faults,
             gossip: self.gossip,
+            window: self.window,
             expect: self.expect,
         };
         scenario.check()?;

@@ -45,6 +45,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     #[serde(default)]
     pub gossip: Gossip,
+    /// When uplinks have all of their rate; without, always.
+    pub window: Option<Window>,
     #[serde(default)]
     pub expect: Expect,
 }
@@ -106,8 +108,10 @@ pub struct Sites {
     pub count: u64,
     /// In each site.
     pub nodes: u64,
-    /// Slowest and fastest uplink, the same in either direction. Sites lie between them, evenly by their logarithm.
+    /// Slowest and fastest uplink. Sites lie between them, evenly by their logarithm.
     pub uplink: [Rate; 2],
+    /// The same from the site, if it is another rate than to it.
+    pub upload: Option<[Rate; 2]>,
     #[serde(default)]
     pub latency: Span,
     /// Of packets on the uplink, in percent.
@@ -192,6 +196,8 @@ pub enum Fault {
     PowerCuts { percent: u64, from: Span, to: Span, down: Span },
     /// A hub is gone from then on; with more than one hub, sites turn to the next.
     HubLost { hub: u64, at: Span },
+    /// So many of the nodes, in percent, go off for `down` again and again between these moments, about every `every`.
+    Churn { percent: u64, from: Span, to: Span, every: Span, down: Span },
     /// So many of the sites, in percent, are cut off from everybody else meanwhile.
     Partition { percent: u64, from: Span, to: Span },
 }
@@ -204,6 +210,19 @@ pub struct Gossip {
     pub lost_percent: u64,
     #[serde(default)]
     pub repeated_percent: u64,
+    /// Come up to ten seconds later than others, and so after what was sent later.
+    #[serde(default)]
+    pub late_percent: u64,
+}
+
+/// A time of every day, by virtual time from 0 on, in which releases may use the uplinks.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    pub from: Span,
+    pub to: Span,
+    /// Of their rate, that is left to releases outside the window.
+    pub outside_percent: u64,
 }
 
 /// Why a scenario cannot be run.
@@ -280,29 +299,37 @@ impl Scenario {
         in_range("the number of nodes", self.site_nodes(), 1, NODES_MAX, "1 to 1,000,000")?;
         for sites in &self.sites {
             in_range("[[sites]] loss_percent", sites.loss_percent, 0, 50, "0 to 50")?;
-            let [slowest, fastest] = sites.uplink;
-            if slowest.bytes_per_second > fastest.bytes_per_second {
-                let place = "[[sites]] uplink".to_owned();
-                let found = "a faster rate before a slower".to_owned();
-                return Err(ScenarioError::Range {
-                    place,
-                    found,
-                    expected: "the slowest and the fastest, in this order",
-                });
+            for [slowest, fastest] in [Some(sites.uplink), sites.upload].into_iter().flatten() {
+                if slowest.bytes_per_second > fastest.bytes_per_second {
+                    let (place, found) = ("[[sites]] uplink".to_owned(), "a faster rate before a slower".to_owned());
+                    let expected = "the slowest and the fastest, in this order";
+                    return Err(ScenarioError::Range { place, found, expected });
+                }
             }
         }
         for layer in &self.layers {
             let place = format!("[[layer]] {:?}: gzip", layer.name);
             in_range(&place, layer.gzip.0, 1, layer.tar.0, "1 to the bytes of the tar")?;
         }
-        for percent in [self.gossip.lost_percent, self.gossip.repeated_percent] {
+        for percent in [self.gossip.lost_percent, self.gossip.repeated_percent, self.gossip.late_percent] {
             in_range("[gossip] percent", percent, 0, 100, "0 to 100")?;
+        }
+        if let Some(window) = self.window {
+            in_range("[window] outside_percent", window.outside_percent, 1, 100, "1 to 100")?;
+            in_range(
+                "[window] to",
+                window.to.millis,
+                window.from.millis + 1,
+                DAY.millis,
+                "after `from`, and 24 h at most",
+            )?;
         }
         for fault in &self.faults {
             match fault {
                 Fault::Off { percent, .. }
                 | Fault::PowerCuts { percent, .. }
                 | Fault::DiskFull { percent, .. }
+                | Fault::Churn { percent, .. }
                 | Fault::Partition { percent, .. } => {
                     in_range("[[fault]] percent", *percent, 0, 100, "0 to 100")?;
                 }
@@ -349,6 +376,8 @@ fn in_range(place: &str, found: u64, least: u64, most: u64, expected: &'static s
     }
     Err(ScenarioError::Range { place: place.to_owned(), found: found.to_string(), expected })
 }
+
+pub(crate) const DAY: Span = Span { millis: 86_400_000 };
 
 fn one() -> u64 {
     1

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::network::{LinkClass, LinkId, Micros, Network, Path};
 use crate::random::Random;
-use crate::scenario::{Fault, Scenario};
+use crate::scenario::{DAY, Fault, Scenario};
 
 /// Hubs come first, then the nodes of each site.
 pub struct Topology {
@@ -35,7 +35,9 @@ pub struct Site {
     pub nodes: Range<usize>,
     /// Which of the scenario's `sites`.
     pub group: usize,
+    /// To the site, and from it.
     pub rate: u64,
+    pub up_rate: u64,
     pub latency: Micros,
     pub loss_permille: u64,
     pub lan: u64,
@@ -61,6 +63,8 @@ pub enum Happening {
     On(usize),
     Cut(usize),
     Healed(usize),
+    /// Uplinks have so much of their rate from now on.
+    Percent(u64),
 }
 
 /// The links of a network.
@@ -88,14 +92,18 @@ impl Topology {
         };
         for (group, sites) in scenario.sites.iter().enumerate() {
             for index in 0..sites.count {
-                let [slowest, fastest] = sites.uplink.map(|rate| rate.bytes_per_second);
+                let rate = |uplink: [crate::scenario::Rate; 2]| {
+                    let [slowest, fastest] = uplink.map(|rate| rate.bytes_per_second);
+                    between(slowest, fastest, index, sites.count)
+                };
                 let first = topology.nodes.len();
                 let site = topology.sites.len();
                 topology.nodes.extend((0..sites.nodes).map(|_| Place { site: Some(site) }));
                 topology.sites.push(Site {
                     nodes: first..topology.nodes.len(),
                     group,
-                    rate: between(slowest, fastest, index, sites.count),
+                    rate: rate(sites.uplink),
+                    up_rate: rate(sites.upload.unwrap_or(sites.uplink)),
                     latency: sites.latency.micros(),
                     loss_permille: sites.loss_percent * 10,
                     lan: sites.lan.bytes_per_second,
@@ -122,7 +130,8 @@ impl Topology {
         let registry = network.link(LinkClass::Origin, self.registry_rate, 0, 0);
         let sites = self.sites.iter().map(|site| {
             let class = if site.metered { LinkClass::Metered } else { LinkClass::Uplink };
-            let [up, down] = both(network, class, site.rate, site.latency, site.loss_permille);
+            let [up, down] =
+                [site.up_rate, site.rate].map(|rate| network.link(class, rate, site.latency, site.loss_permille));
             [up, down, network.link(LinkClass::Lan, site.lan, 200, 0)]
         });
         Links { hubs, registry, sites: sites.collect() }
@@ -143,6 +152,13 @@ impl Topology {
             }
         }
         scenario.faults.iter().for_each(|fault| self.draw_fault(fault, random));
+        if let Some(window) = scenario.window {
+            self.happenings.push((0, Happening::Percent(window.outside_percent)));
+            for day in (0..scenario.ends_after.micros()).step_by(DAY.micros() as usize) {
+                self.happenings.push((day + window.from.micros(), Happening::Percent(100)));
+                self.happenings.push((day + window.to.micros(), Happening::Percent(window.outside_percent)));
+            }
+        }
         self.happenings.sort_by_key(|(at, _)| *at);
     }
 
@@ -163,6 +179,20 @@ impl Topology {
                     let at = from.micros() + random.below(to.micros().saturating_sub(from.micros()));
                     self.happenings.push((at, Happening::Off(node)));
                     self.happenings.push((at + down.micros(), Happening::On(node)));
+                }
+            }
+            Fault::Churn { percent, from, to, every, down } => {
+                let pause = every.micros().max(1);
+                for node in site_nodes {
+                    if !random.happens(percent * 10) {
+                        continue;
+                    }
+                    let mut at = from.micros() + random.below(pause);
+                    while at < to.micros() {
+                        self.happenings.push((at, Happening::Off(node)));
+                        self.happenings.push((at + down.micros(), Happening::On(node)));
+                        at += down.micros() + pause / 2 + random.below(pause);
+                    }
                 }
             }
             Fault::HubLost { hub, at } => self.happenings.push((at.micros(), Happening::Off(hub as usize))),
@@ -192,6 +222,14 @@ impl Topology {
 }
 
 impl Links {
+    /// Gives all uplinks so much of their rate.
+    pub fn throttle<C>(&self, topology: &Topology, network: &mut Network<C>, percent: u64) {
+        for (links, site) in self.sites.iter().zip(&topology.sites) {
+            network.set_rate(links[0], site.up_rate * percent / 100);
+            network.set_rate(links[1], site.rate * percent / 100);
+        }
+    }
+
     /// From one node to another.
     pub fn path(&self, topology: &Topology, from: usize, to: usize) -> Path {
         match (topology.nodes[from].site, topology.nodes[to].site) {

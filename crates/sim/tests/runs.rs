@@ -84,6 +84,14 @@ fn a_provider_that_stops_in_every_site_is_survived() {
 }
 
 #[test]
+fn nodes_that_come_and_go_are_survived() {
+    check_faults(
+        "[[fault]]\nkind = \"churn\"\npercent = 40\nfrom = \"60 s\"\nto = \"5 min\"\nevery = \"30 s\"\ndown = \"20 s\"",
+        1..20,
+    );
+}
+
+#[test]
 fn full_disks_are_survived() {
     check_faults("[[fault]]\nkind = \"disk-full\"\npercent = 40\nuntil = \"3 min\"", 1..20);
 }
@@ -95,7 +103,28 @@ fn a_partition_is_survived() {
 
 #[test]
 fn lost_and_repeated_gossip_is_survived() {
-    check_faults("[gossip]\nlost_percent = 30\nrepeated_percent = 30", 1..10);
+    check_faults("[gossip]\nlost_percent = 30\nrepeated_percent = 30\nlate_percent = 30", 1..10);
+}
+
+/// Outside its window a release has a tenth of the uplinks.
+#[test]
+fn a_window_is_kept() {
+    let alone = |more: &str| of(&report(&with(more), 1), Strategy::Registry).completion.slowest_s;
+    let window =
+        |from: &str, to: &str| alone(&format!("[window]\nfrom = \"{from}\"\nto = \"{to}\"\noutside_percent = 10"));
+    let (always, within, outside) = (alone(""), window("0 s", "1 h"), window("1 h", "2 h"));
+    assert!((always - within).abs() < 1.0, "{always} and {within} s");
+    assert!(outside > 3000.0 && outside < always * 10.0, "{outside} s; nothing but the last of it is within");
+}
+
+#[test]
+fn an_uplink_may_have_two_rates() {
+    let slowest = |upload: &str| {
+        let text = SMOKE.replace("latency = ", &format!("{upload}latency = "));
+        of(&report(&text, 1), Strategy::Lighter).completion.slowest_s
+    };
+    let (same, slow) = (slowest(""), slowest("upload = [\"8 kbit/s\", \"8 kbit/s\"]\n"));
+    assert!(slow > same + 1.0, "questions take their time at 8 kbit/s: {same} and {slow} s");
 }
 
 /// What went wrong once: each file says what and how it was found.
@@ -120,6 +149,7 @@ fn ten_thousand_small_fleets_in_all_kinds_of_trouble_end_well() {
 [gossip]
 lost_percent = 20
 repeated_percent = 20
+late_percent = 20
 
 [[fault]]
 kind = "power-cuts"

@@ -11,6 +11,8 @@ use super::{Due, Fleet, Micros, node_of, peer};
 
 /// How long a question may go unanswered (configs/node.toml, `timing.ask_timeout_s`).
 const ASK_TIMEOUT: Micros = 10_000_000;
+/// What is late comes so much later at most.
+const LATE: Micros = 10_000_000;
 /// What gossipsub puts around an announcement: topic, sender, number, signature.
 const GOSSIP_BYTES: u64 = 180;
 /// What a stream's opening costs beside the message: the protocol's name, both ways.
@@ -99,7 +101,12 @@ impl Fleet<'_> {
             let copies = if self.random.happens(lost) { 0 } else { 1 + u32::from(self.random.happens(repeated)) };
             for _ in 0..copies {
                 let input = Input::Announced { from: peer(node), announcement: announcement.clone() };
-                self.tell(node, other, bytes, input);
+                if self.random.happens(gossip.late_percent * 10) {
+                    let at = self.network.now + self.random.below(LATE);
+                    self.network.due(at, Due::Late { from: node, to: other, bytes, input: Box::new(input) });
+                } else {
+                    self.tell(node, other, bytes, input);
+                }
             }
         }
     }

@@ -104,6 +104,7 @@ impl Fleet<'_> {
                 self.boot(node);
             }
             Happening::Off(_) | Happening::On(_) => {}
+            Happening::Percent(percent) => self.links.throttle(self.topology, &mut self.network, percent),
             Happening::Cut(site) => {
                 self.is_cut[site] = true;
                 self.network.due(self.network.now + NOTICED_AFTER, Due::CutNoticed(site));
