@@ -72,7 +72,11 @@ fn a_rollout_of_measured_releases_is_simulated() {
     let measured: serde_json::Value = serde_json::from_str(&fs::read_to_string(&trace).unwrap()).unwrap();
     let [layers, patches] = ["layer", "patch"].map(|key| measured[key].as_array().unwrap());
     let bytes = patches[0]["bytes"].as_u64().unwrap();
-    assert_eq!((layers.len(), patches.len()), (2, 1));
+    assert_eq!((layers.len(), patches.len()), (2, 2));
+    // The way back is predicted.
+    assert_eq!((&patches[0]["predicted"], &patches[1]["predicted"]), (&serde_json::Value::Null, &true.into()));
+    assert_eq!((&patches[1]["target"], &patches[1]["base"]), (&patches[0]["base"], &patches[0]["target"]));
+    assert!(patches[1]["bytes"].as_u64().unwrap().abs_diff(bytes) < bytes / 2, "{measured}");
     assert!((1..1_000_000).contains(&bytes), "{measured}");
 
     let smoke = fs::read_to_string(scenario("smoke")).unwrap();

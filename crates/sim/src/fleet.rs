@@ -4,6 +4,7 @@
 //! ahead; what is committed is complete, and none of it came from a node that sends wrong bytes. What breaks this is
 //! noted in the report.
 
+mod due;
 mod effects;
 mod events;
 mod life;
@@ -20,7 +21,7 @@ use lighter_engine::{
 };
 use lighter_similarity::Calibration;
 use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
-use lighter_wire::{Request, SignedRelease};
+use lighter_wire::SignedRelease;
 
 use crate::content::Content;
 use crate::network::{Micros, Network};
@@ -28,71 +29,11 @@ use crate::random::Random;
 use crate::report::{StrategyReport, Times};
 use crate::scenario::Scenario;
 use crate::topology::{Links, Topology};
+use due::Due;
 use streams::Stream;
 
 /// Violations that a report tells.
 const VIOLATIONS_MAX: usize = 10;
-
-/// What comes of time passing.
-enum Due {
-    Wake(usize),
-    /// For the node's life in which it was asked for.
-    Input {
-        node: usize,
-        life: u32,
-        input: Box<Input>,
-    },
-    /// Gossip that is sent only now.
-    Late {
-        from: usize,
-        to: usize,
-        bytes: u64,
-        input: Box<Input>,
-    },
-    Question {
-        to: usize,
-        from: usize,
-        life: u32,
-        ask: AskId,
-        request: Box<Request>,
-    },
-    Opened(StreamId),
-    Piece {
-        stream: StreamId,
-        bytes: u64,
-    },
-    Applied(StreamId),
-    DiskFull(StreamId),
-    Begin(usize),
-    Happens(usize),
-    /// The others notice that a node is gone.
-    Noticed {
-        node: usize,
-        life: u32,
-    },
-    CutNoticed(usize),
-    /// Somebody wants to connect; then, that it may.
-    Dialed {
-        from: usize,
-        life: u32,
-        to: usize,
-    },
-    Answered {
-        from: usize,
-        life: u32,
-        to: usize,
-    },
-    Met {
-        from: usize,
-        life: u32,
-        to: usize,
-    },
-    /// A connection that nothing may go over any more.
-    Idle {
-        one: usize,
-        other: usize,
-    },
-}
 
 /// What survives a restart.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched};
-use lighter_image::{ImageError, TarSink};
+use lighter_image::{ImageError, TarScan, TarSink};
 use lighter_patch::{ApplyError, Blame, Gathered, Header, ReadAt, RebuiltRange};
 use lighter_store::{LayerWriter, PatchKey, PatchWriter, StoreError};
 use lighter_types::{Bytes, DiffId};
@@ -69,25 +69,37 @@ pub fn apply(
         (Err(error), None) => return Err(FetchFailure::Local(write_failure(error))),
         (Ok(scan), None) => scan,
     };
-    let now = unix_now();
-    match source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), now) {
-        Ok(()) => {}
-        Err(StoreError::Mismatch { expected, found, .. }) => {
-            // Either a base on this disk is not what it was, or the patch is not what was asked for.
-            let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
-            return Err(match find_damaged(read, shared) {
-                Some(base) => FetchFailure::BaseGone(base),
-                None if listed.is_some() => FetchFailure::Listed,
-                None => {
-                    let what = format!("the result has sha256 {found}, not {expected}");
-                    FetchFailure::WrongResult { patch: header.id(), what }
-                }
-            });
-        }
-        Err(error) => return Err(local(&error)),
+    let Frames { layer, writer, .. } = source;
+    let result = layer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now());
+    if let Err(error) = result {
+        let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
+        return Err(not_committed(error, read, listed.is_some(), header, shared));
     }
-    // The layer is held whatever becomes of the patch; without it, this node makes its own when asked.
-    if let Err(error) = source.writer.finish(header.id(), now) {
+    Ok(Some(fetched(scan, writer, header)))
+}
+
+/// Why a rebuilt layer was not committed: another sha256 is the fault of a base on this disk, or of the patch.
+fn not_committed<'l>(
+    error: StoreError,
+    read: impl IntoIterator<Item = &'l OpenLayer>,
+    is_by_list: bool,
+    header: &Header,
+    shared: &Shared,
+) -> FetchFailure {
+    let StoreError::Mismatch { expected, found, .. } = error else { return local(&error) };
+    match find_damaged(read, shared) {
+        Some(base) => FetchFailure::BaseGone(base),
+        None if is_by_list => FetchFailure::Listed,
+        None => {
+            let what = format!("the result has sha256 {found}, not {expected}");
+            FetchFailure::WrongResult { patch: header.id(), what }
+        }
+    }
+}
+
+/// A layer that was committed. It is held whatever becomes of the patch; without that, this node makes its own when asked.
+fn fetched(scan: TarScan, writer: PatchWriter, header: &Header) -> Fetched {
+    if let Err(error) = writer.finish(header.id(), unix_now()) {
         tracing::warn!(patch = %header.id(), %error, "the received patch could not be cached");
     }
     let patch = CachedPatch {
@@ -98,7 +110,7 @@ pub fn apply(
         effort: effort_of(header.settings_id()),
     };
     let settings = header.settings_id();
-    Ok(Some(Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received: Bytes::ZERO }))
+    Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received: Bytes::ZERO }
 }
 
 /// The bases of the header that are layers.

@@ -66,6 +66,7 @@ fn a_trace_brings_layers_patches_and_images() {
         encode: Span { millis: 20 },
         apply: Span { millis: 10 },
         chunks: None,
+        predicted: false,
     };
     let written =
         Trace { layers: vec![layer("r1"), layer("r2")], patches: vec![patch], images: vec![image(1), image(2)] };

@@ -75,6 +75,7 @@ fn trace(rollout: &Rollout) -> Trace {
             encode: Span { millis: patch.encode_ms },
             apply: Span { millis: patch.apply_ms },
             chunks: None,
+            predicted: !patch.exact,
         })
     };
     let image = |image: &RolloutImage| Image { name: image.reference.clone(), layers: image.layers.clone() };

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lighter_engine::{Effort, Pace, Undertaking};
 use lighter_image::{Hashed, Limits, OpenedImage, Selector, open_image};
 use lighter_node::images::{AnyFiles, open_files};
 use lighter_sim::{Image, Layer, Patch, Size, Span, Trace};
 use lighter_similarity::{Sketch, predict};
-use lighter_types::{Card, DiffId, ImageReference};
+use lighter_types::{BytesPerSecond, Card, DiffId, ImageReference};
 use tempfile::TempDir;
 
 use crate::commands::bench::process::measure;
@@ -35,6 +36,7 @@ pub fn run(images: &[PathBuf], out: Option<&Path>, output: &Output) -> Result<()
         }
         releases.push(layers);
     }
+    measuring.predict_ways_back(&releases);
     let text =
         serde_json::to_string_pretty(&measuring.trace).map_err(|error| Failure::from_error(Code::Other, &error))?;
     match out {
@@ -134,6 +136,34 @@ impl Measuring<'_> {
         Ok(())
     }
 
+    /// What it would take to go back to an earlier release: predicted, since few ever do.
+    fn predict_ways_back(&mut self, releases: &[Vec<DiffId>]) {
+        let known = |trace: &Trace, target: &DiffId, base: &DiffId| {
+            let [target, base] = [target.to_string(), base.to_string()];
+            trace.patches.iter().any(|patch| patch.target == target && patch.base == base)
+        };
+        let later = |index: usize| releases[index + 1..].iter().flatten();
+        for (target, base) in releases
+            .iter()
+            .enumerate()
+            .flat_map(|(index, old)| old.iter().flat_map(move |target| later(index).map(move |base| (target, base))))
+        {
+            let (of, from) = (&self.layers[target], &self.layers[base]);
+            let bytes = predict(&of.card, Some(&of.sketch), &[(&from.card, Some(&from.sketch))]).bytes;
+            if target == base || bytes >= of.card.compressed_bytes || known(&self.trace, target, base) {
+                continue;
+            }
+            let (tar_bytes, rate) = (of.card.tar_bytes, BytesPerSecond(u64::MAX));
+            let undertaking = Undertaking { bytes, tar_bytes, rate, receivers: 1, waiting: 0 };
+            let span = |time: Duration| Span { millis: time.as_millis() as u64 };
+            let encode = span(undertaking.encoding(Effort::Default, Pace::default()));
+            let apply = span(undertaking.applying(Effort::Default, Pace::default()).max(of.took));
+            let [target, base] = [target, base].map(DiffId::to_string);
+            let bytes = Size(bytes.0);
+            self.trace.patches.push(Patch { target, base, bytes, encode, apply, chunks: None, predicted: true });
+        }
+    }
+
     fn patch(&self, target: DiffId, base: DiffId, interrupt: &Interrupt) -> Result<Patch, Failure> {
         let (from, to) = (&self.layers[&base], &self.layers[&target]);
         let file = |name: &str| self.folder.path().join(name);
@@ -166,6 +196,14 @@ impl Measuring<'_> {
         ));
         let [target, base] = ids;
         let span = |time| Span { millis: millis(time) };
-        Ok(Patch { target, base, bytes: Size(bytes), encode: span(encode), apply: span(apply), chunks: None })
+        Ok(Patch {
+            target,
+            base,
+            bytes: Size(bytes),
+            encode: span(encode),
+            apply: span(apply),
+            chunks: None,
+            predicted: false,
+        })
     }
 }
