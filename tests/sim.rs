@@ -76,7 +76,7 @@ fn a_rollout_of_measured_releases_is_simulated() {
     // The way back is predicted.
     assert_eq!((&patches[0]["predicted"], &patches[1]["predicted"]), (&serde_json::Value::Null, &true.into()));
     assert_eq!((&patches[1]["target"], &patches[1]["base"]), (&patches[0]["base"], &patches[0]["target"]));
-    assert!(patches[1]["bytes"].as_u64().unwrap().abs_diff(bytes) < bytes / 2, "{measured}");
+    assert!((1..100_000).contains(&patches[1]["bytes"].as_u64().unwrap()), "of two megabytes: {measured}");
     assert!((1..1_000_000).contains(&bytes), "{measured}");
 
     let smoke = fs::read_to_string(scenario("smoke")).unwrap();
