@@ -3,7 +3,7 @@
 use lighter_types::{BytesPerSecond, DiffId};
 use lighter_wire::Refusal;
 
-use super::fetching::{Fetching, Named, Stop};
+use super::fetching::{Fetching, Named, Stop, Way};
 use super::{Fetcher, Outcome};
 use crate::context::Context;
 use crate::event::{FetchFailure, Offence};
@@ -41,7 +41,9 @@ impl Fetcher {
             FetchFailure::Stopped if fetching.stop == Stop::Abandoned => {}
             FetchFailure::Stopped => {
                 let seconds = context.settings.stall_timeout.as_secs().max(1);
-                context.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / seconds));
+                if matches!(fetching.way, Way::Quoted) {
+                    context.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / seconds));
+                }
                 target.exclude(from, "it stalled".to_owned(), context);
             }
             FetchFailure::Lost | FetchFailure::Referred { .. } => target.exclude(from, failure.to_string(), context),

@@ -123,9 +123,10 @@ impl Fetching {
         self.bytes = bytes;
     }
 
-    /// Transfers too short to tell a rate by teach nothing.
+    /// Transfers too short to tell a rate by teach nothing; nor does what is passed on, which comes no faster than it
+    /// comes there.
     pub fn learn_rate(&self, context: &mut Context<'_>) {
-        let Some((since, before)) = self.first_bytes else { return };
+        let Some((since, before)) = self.first_bytes.filter(|_| matches!(self.way, Way::Quoted)) else { return };
         let took = context.now.since(since);
         let received = self.bytes - before;
         if took >= Duration::from_secs(1) && received > Bytes::KIB.times(64) {

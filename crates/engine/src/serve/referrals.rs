@@ -3,8 +3,8 @@
 //! Of a patch, this node sends [`Settings::copies_max`] copies to other sites. Who asks for it then is referred to a relay:
 //! a peer that got it, or gets it just now, since a relay passes on what it has while more of it comes. For each relay it is
 //! estimated when the requester would be done: by the uplinks that both told of, shared with those who were referred there
-//! and are not done. Of those who are little behind the best, the one is taken that was named least often, so that no
-//! uplink carries the patch more often than need be.
+//! and are not done. Taken is the soonest, where each time that a relay was named before counts as a quarter of the time
+//! that the patch takes: a meeting has its price, and no uplink is to carry much more than its share.
 //!
 //! Who comes back got nothing: its relay is not named any more, and who came back twice is served here.
 

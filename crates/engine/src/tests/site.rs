@@ -175,6 +175,23 @@ fn a_neighbour_that_gives_up_or_is_lost_is_asked_again_with_all_others() {
     }
 }
 
+/// What is passed on comes no faster than it comes there: that is no rate of the neighbour's.
+#[test]
+fn what_a_neighbour_passes_on_tells_no_rate() {
+    let (mut alone, ask) = Alone::asking();
+    let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
+    let (patch, bases) = (lighter_types::PatchId::new([9; 32]), vec![old().diff_id]);
+    for (frames, bytes) in [(1, Bytes::KIB), (2, Bytes::MIB)] {
+        let part = Part { patch, settings: 1, bases: bases.clone(), frames, bytes, bytes_total: Bytes::MIB };
+        alone.step(10_000, Input::FetchProgress { fetch, part });
+    }
+    let cached = CachedPatch { patch, target: new().diff_id, bases, bytes: Bytes::MIB, effort: None };
+    let fetched = Fetched { card: new(), sketch: None, patch: cached, settings: 1, received: Bytes::MIB };
+    alone.step(1, Input::FetchEnded { fetch, result: Ok(fetched) });
+    assert!(alone.engine.holdings().holds(new().diff_id));
+    assert_eq!(alone.engine.directory().peer(peer(1)).and_then(Peer::rate), None);
+}
+
 /// It may have passed on what somebody else had promised.
 #[test]
 fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
