@@ -29,6 +29,10 @@ fn what_a_provider_without_the_base_sends_is_what_is_new() {
     let [hub, edge] = &fleet.nodes[..] else { panic!("two nodes") };
     edge.import(folder, &release(1), "demo/app:1");
     hub.import(folder, &release(2), "demo/app:2");
+    let planned = edge.cli(&["-o", "json", "plan", "demo/app:2"]).ok().json();
+    let listed = &planned["layers"][0]["plans"][0]["listed"];
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "the old release's files are told: {planned}");
+    assert!(edge.cli(&["plan", "demo/app:2"]).ok().stdout.contains("files of"), "{planned}");
     let pulled = edge.pull("demo/app:2");
     let received = pulled["received_bytes"].as_u64().expect("a number");
     // Two files: the hub's new one, and the one that the edge has in another version.

@@ -201,6 +201,11 @@ impl Engine {
         plans(target, view!(self), &excluded, &[])
     }
 
+    /// The layers whose files this plan's peer would be told, which does not hold them.
+    pub fn listed(&self, target: DiffId, plan: &Plan) -> Vec<DiffId> {
+        self.directory.card(target).map_or_else(Vec::new, |card| planner::listed(card, plan, view!(self), &[]))
+    }
+
     /// What a patch of a held layer would cost a peer that holds `bases`; `None` if the layer is not held.
     pub fn prospect(&self, target: DiffId, bases: &[DiffId]) -> Option<Prospect> {
         self.serve.prospect(target, bases, view!(self))

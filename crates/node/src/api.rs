@@ -265,7 +265,10 @@ pub struct Plan {
     /// Which of the two counts: `sketch` or `tlsh`.
     #[serde(default)]
     pub counted: String,
-    /// What counts, corrected by what earlier patches turned out to be.
+    /// Layers that the peer does not hold, and whose files it would be told by a have-list: the patch gets smaller by that.
+    #[serde(default)]
+    pub listed: Vec<String>,
+    /// What counts, corrected by what earlier patches turned out to be; without what a have-list saves.
     pub predicted_bytes: u64,
     pub predicted_ms: u64,
     /// Why it stands where it stands.

@@ -35,7 +35,7 @@ fn text(plan: &ImagePlan) -> String {
         for plan in &layer.plans {
             table.add_row([
                 plan.peer.clone().into(),
-                shorts(&plan.bases, "\n").unwrap_or_else(|| "none".to_owned()).into(),
+                bases(plan).into(),
                 right(plan.tlsh_distance.map(|distance| distance.to_string()).unwrap_or_default()),
                 right(Bytes(plan.tlsh_bytes)),
                 right(by_sketch(plan)),
@@ -48,6 +48,14 @@ fn text(plan: &ImagePlan) -> String {
         parts.push(table.to_string());
     }
     parts.join("\n")
+}
+
+/// Of the layers that the peer lacks, it is told the files.
+fn bases(plan: &Plan) -> String {
+    let held = shorts(&plan.bases, "\n");
+    let listed = shorts(&plan.listed, "\n").map(|listed| format!("files of\n{listed}"));
+    let all: Vec<String> = held.into_iter().chain(listed).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join("\n") }
 }
 
 fn by_sketch(plan: &Plan) -> String {

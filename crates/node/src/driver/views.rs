@@ -104,6 +104,7 @@ impl Driver {
             sketch_bytes: plan.forecast.by_sketch.map(|prediction| prediction.bytes.0),
             sketch_error_percent: plan.forecast.by_sketch.map(|prediction| percent(prediction.sure)),
             counted: counted(plan.forecast.rule()).to_owned(),
+            listed: self.engine.listed(layer, plan).iter().map(ToString::to_string).collect(),
             predicted_bytes: plan.bytes.0,
             predicted_ms: u64::try_from((plan.transfer + plan.wait).as_millis()).unwrap_or(u64::MAX),
             why: why(plan, best.as_ref()),
