@@ -16,8 +16,8 @@ use crate::namespaces::{self, Counters, Namespace};
 use crate::report::{Row, Section, median};
 use crate::{Bencher, process};
 
-/// Sites, the rates of their uplinks, and the addresses of their edges. All nodes write to one disk, which takes a second or
-/// two for six layers at once: with faster uplinks it is that which would be compared.
+/// Sites, the rates of their uplinks, and the addresses of their edges. With 1 and 2 Mbit/s the times were further apart
+/// (docs/BENCHMARKS.md, "fidelity").
 const SITES: [(&str, &str, [&str; 3]); 2] = [
     ("pier", "500 kbit/s", ["10.77.0.11", "10.77.0.12", "10.77.0.13"]),
     ("quay", "1 Mbit/s", ["10.77.0.21", "10.77.0.22", "10.77.0.23"]),

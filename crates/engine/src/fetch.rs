@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! Waiting --(somebody holds it)--> Quoting --(best quote)--> Fetching --> held
-//!    ^ |                            ^ |                         |
-//!    | +--(only outside the site)-> Asking                      |
-//!    +----(it comes to the site)-----+|                         |
-//!    +-------(nobody answers)---------+------(any failure)------+
+//!    ^ |                            ^ |                       ^ |  ^
+//!    | +--(only outside the site)-> Asking --(a neighbour)----+ |  |
+//!    |                                |              (another is named)
+//!    |                                |                         v  |
+//!    +-------(nobody answers)---------+------(any failure)-- Referred
 //! ```
 //!
 //! Failures are told apart by blame (DESIGN.md, "How an image arrives", 7). A lost, refusing or slow peer: back off from

@@ -50,6 +50,12 @@ pub struct StrategyReport {
     /// What the slowest node took, less the making of the patches, over what the slowest uplink needs for them; 0 where there
     /// are none.
     pub slowest_uplinks: f64,
+    /// The same with what the sites sent: both directions of the busiest uplink.
+    pub uplink_patches_both_ways: f64,
+    /// All that hubs sent, gossip and questions included.
+    pub hub_sent_bytes: u64,
+    /// What the slowest node took, less the making of the patches, over what its own uplink needs for them.
+    pub slowest_own_uplink: f64,
     /// Gossip, questions and handshakes, over all links.
     pub talk_bytes: u64,
     /// Attempts that failed and went on elsewhere.
@@ -109,6 +115,9 @@ impl StrategyReport {
             uplink_patches: 0.0,
             hub_patches: 0.0,
             slowest_uplinks: 0.0,
+            uplink_patches_both_ways: 0.0,
+            hub_sent_bytes: 0,
+            slowest_own_uplink: 0.0,
             talk_bytes: 0,
             retries: 0,
             events: 0,

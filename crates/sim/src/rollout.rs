@@ -87,41 +87,8 @@ impl FleetFile {
         trace: Trace,
         known: &BTreeMap<String, Known>,
     ) -> Result<Option<Scenario>, ScenarioError> {
-        let mut sites = Vec::new();
-        for site in self.sites {
-            let known_here = site.name.as_ref().map(|name| known.get(name).copied().unwrap_or_default());
-            let nodes = site.nodes.or(known_here.map(|known| known.nodes)).unwrap_or_default();
-            if nodes == 0 {
-                let names = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                let (place, found) = match site.name {
-                    Some(name) => {
-                        (format!("[[sites]] {name:?}: nodes"), format!("not given, and the hub knows {names}"))
-                    }
-                    None => ("[[sites]] nodes".to_owned(), "not given".to_owned()),
-                };
-                return Err(ScenarioError::Range {
-                    place,
-                    found,
-                    expected: "given, or the site's name one that the hub knows",
-                });
-            }
-            let left = nodes.saturating_sub(known_here.map_or(0, |known| known.done));
-            if left == 0 {
-                continue;
-            }
-            sites.push(Sites {
-                count: site.count,
-                nodes: left,
-                uplink: site.uplink,
-                upload: site.upload,
-                latency: site.latency,
-                loss_percent: site.loss_percent,
-                lan: site.lan,
-                metered: site.metered,
-                reachable: site.reachable,
-                holds: vec![from.to_owned()],
-            });
-        }
+        let sites = self.sites.into_iter().filter_map(|site| site.left(from, known).transpose());
+        let sites = sites.collect::<Result<Vec<_>, _>>()?;
         if sites.is_empty() {
             return Ok(None);
         }
@@ -155,6 +122,36 @@ impl FleetFile {
         };
         scenario.check()?;
         Ok(Some(scenario))
+    }
+}
+
+impl FleetSites {
+    /// What is left to do: the nodes that do not hold the new image; `None` if all do.
+    fn left(self, from: &str, known: &BTreeMap<String, Known>) -> Result<Option<Sites>, ScenarioError> {
+        let known_here = self.name.as_ref().map(|name| known.get(name).copied().unwrap_or_default());
+        let nodes = self.nodes.or(known_here.map(|known| known.nodes)).unwrap_or_default();
+        if nodes == 0 {
+            let names = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let (place, found) = match self.name {
+                Some(name) => (format!("[[sites]] {name:?}: nodes"), format!("not given, and the hub knows {names}")),
+                None => ("[[sites]] nodes".to_owned(), "not given".to_owned()),
+            };
+            let expected = "given, or the site's name one that the hub knows";
+            return Err(ScenarioError::Range { place, found, expected });
+        }
+        let left = nodes.saturating_sub(known_here.map_or(0, |known| known.done));
+        Ok((left > 0).then(|| Sites {
+            count: self.count,
+            nodes: left,
+            uplink: self.uplink,
+            upload: self.upload,
+            latency: self.latency,
+            loss_percent: self.loss_percent,
+            lan: self.lan,
+            metered: self.metered,
+            reachable: self.reachable,
+            holds: vec![from.to_owned()],
+        }))
     }
 }
 

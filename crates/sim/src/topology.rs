@@ -247,6 +247,11 @@ impl Links {
         Path::two(self.registry, down)
     }
 
+    /// All that a hub sent.
+    pub fn hub_sent<C>(&self, network: &Network<C>, hub: usize) -> u64 {
+        network.carried(self.hubs[hub][0])
+    }
+
     /// Bytes that a site's uplink carried: from it, and to it.
     pub fn uplink_carried<C>(&self, network: &Network<C>, site: usize) -> [u64; 2] {
         [0, 1].map(|way| network.carried(self.sites[site][way]))

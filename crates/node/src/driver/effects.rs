@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use libp2p::gossipsub::{IdentTopic, PublishError};
 use libp2p::swarm::DialError;
-use lighter_engine::{Effect, Input};
+use lighter_engine::{Effect, FetchId, Input};
 use lighter_store::{Store, StoreError};
-use lighter_types::PeerId;
-use lighter_wire::{Answer, Message, Refusal, Request, SignedRelease};
+use lighter_types::{DiffId, PeerId};
+use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
 use tokio_util::sync::CancellationToken;
 
 use super::Driver;
@@ -64,13 +64,7 @@ impl Driver {
             }
             Effect::WakeAt(moment) => self.wake_at = Some(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
-            Effect::Fetch { fetch: id, from, request, listed } => {
-                let cancelled = CancellationToken::new();
-                self.fetches.insert(id, cancelled.clone());
-                let tar_bytes_max = self.tar_bytes_max(request.target);
-                let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, cancelled };
-                self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
-            }
+            Effect::Fetch { fetch, from, request, listed } => self.fetch(fetch, from, request, listed),
             Effect::Encode { encode: id, target, bases, effort } => {
                 let job = EncodeJob { encode: id, target, bases, effort };
                 let (shared, stopping) = (self.shared.clone(), self.stopping.clone());
@@ -89,6 +83,14 @@ impl Driver {
                 Input::ImageCommitted { pull, result }
             }),
         }
+    }
+
+    fn fetch(&mut self, id: FetchId, from: PeerId, request: PatchRequest, listed: Vec<DiffId>) {
+        let cancelled = CancellationToken::new();
+        self.fetches.insert(id, cancelled.clone());
+        let tar_bytes_max = self.tar_bytes_max(request.target);
+        let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, cancelled };
+        self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
     }
 
     fn blocking(&mut self, work: impl FnOnce(&Shared) -> Input + Send + 'static) {

@@ -14,9 +14,12 @@ pub(super) fn report(fleet: Fleet<'_>, is_partial: bool) -> StrategyReport {
     let pulls = fleet.topology.pulls.len();
     StrategyReport {
         failed: fleet.failed,
-        uplink_patches: uplink_patches(&fleet),
+        uplink_patches: uplink_patches(&fleet, |[_, down]| down),
+        uplink_patches_both_ways: uplink_patches(&fleet, |[up, down]| up + down),
+        hub_sent_bytes: (0..fleet.topology.hubs).map(|hub| fleet.links.hub_sent(&fleet.network, hub)).sum(),
         hub_patches: hub_patches(&fleet),
-        slowest_uplinks: slowest_uplinks(&fleet),
+        slowest_uplinks: slowest(&fleet).0,
+        slowest_own_uplink: slowest(&fleet).1,
         talk_bytes: fleet.talk_bytes,
         retries: fleet.retries,
         events: fleet.network.events,
@@ -48,7 +51,8 @@ fn needs(fleet: &Fleet<'_>, group: usize, images: &BTreeSet<usize>) -> BTreeMap<
     missing.map(|&layer| (layer, fleet.content.cheapest(layer, held.iter().copied()).1.bytes)).collect()
 }
 
-fn uplink_patches(fleet: &Fleet<'_>) -> f64 {
+/// The most of all sites, of what counts of both ways of an uplink, over the bytes of the patches that the site needs.
+fn uplink_patches(fleet: &Fleet<'_>, counted: impl Fn([u64; 2]) -> u64) -> f64 {
     let mut images: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for pull in &fleet.topology.pulls {
         if let Some(site) = fleet.topology.nodes[pull.node].site {
@@ -57,7 +61,7 @@ fn uplink_patches(fleet: &Fleet<'_>) -> f64 {
     }
     let of_site = images.iter().map(|(&site, images)| {
         let bytes: u64 = needs(fleet, fleet.topology.sites[site].group, images).values().sum();
-        let [_, carried] = fleet.links.uplink_carried(&fleet.network, site);
+        let carried = counted(fleet.links.uplink_carried(&fleet.network, site));
         if bytes == 0 { 0.0 } else { carried as f64 / bytes as f64 }
     });
     of_site.fold(0.0, f64::max)
@@ -74,8 +78,10 @@ fn hub_patches(fleet: &Fleet<'_>) -> f64 {
     if copy == 0 { 0.0 } else { on_wire(fleet.hub_stream_bytes) as f64 / copy as f64 }
 }
 
-fn slowest_uplinks(fleet: &Fleet<'_>) -> f64 {
-    let slowest = fleet.times.ended.iter().map(|(began, ended, _)| ended - began).max().unwrap_or_default();
+/// What the slowest node took, less the making of the patches, over what the slowest uplink needs for them, and its own.
+fn slowest(fleet: &Fleet<'_>) -> (f64, f64) {
+    let slowest = fleet.times.ended.iter().max_by_key(|(began, ended, _)| ended - began);
+    let Some((took, pull)) = slowest.map(|(began, ended, pull)| (ended - began, *pull)) else { return (0.0, 0.0) };
     let needed = |pull: &crate::topology::Wanted| {
         let site = &fleet.topology.sites[fleet.topology.nodes[pull.node].site?];
         let needed = needs(fleet, site.group, &BTreeSet::from([pull.image]));
@@ -86,8 +92,10 @@ fn slowest_uplinks(fleet: &Fleet<'_>) -> f64 {
     // Of each site and image once.
     let mut pulls = fleet.topology.pulls.clone();
     pulls.dedup_by_key(|pull| (fleet.topology.nodes[pull.node].site, pull.image));
-    let needed: Vec<(u64, u64)> = pulls.iter().filter_map(needed).collect();
-    let uplink = needed.iter().map(|(uplink, _)| *uplink).max().unwrap_or_default();
-    let making = needed.iter().map(|(_, making)| *making).max().unwrap_or_default();
-    if uplink == 0 { 0.0 } else { slowest.saturating_sub(making) as f64 / uplink as f64 }
+    let all: Vec<(u64, u64)> = pulls.iter().filter_map(needed).collect();
+    let uplink = all.iter().map(|(uplink, _)| *uplink).max().unwrap_or_default();
+    let own = needed(&fleet.topology.pulls[pull]).map_or(0, |(uplink, _)| uplink);
+    let making = all.iter().map(|(_, making)| *making).max().unwrap_or_default();
+    let over = |needs: u64| if needs == 0 { 0.0 } else { took.saturating_sub(making) as f64 / needs as f64 };
+    (over(uplink), over(own))
 }
