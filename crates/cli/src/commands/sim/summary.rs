@@ -29,7 +29,7 @@ pub fn text(report: &Report) -> String {
     let mut text = format!("{}: {} nodes, seed {}\n{rows}", report.scenario, report.nodes, report.seed);
     if let Some(lighter) = report.strategies.iter().find(|strategy| strategy.strategy == Strategy::Lighter) {
         text += &format!(
-            "\nlighter: the busiest uplink brought {:.2} times the patches that its site needs; hubs sent {:.1} copies; \
+            "\nlighter: the busiest uplink brought {:.2} times the patches that its site needs; hubs sent {:.1} copies of them; \
              {} of gossip and questions; {} attempts went on elsewhere",
             lighter.uplink_patches,
             lighter.hub_patches,
