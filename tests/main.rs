@@ -15,6 +15,7 @@ mod cli;
 mod config;
 mod damage;
 mod faults;
+mod fidelity;
 mod have_lists;
 mod nodes;
 mod patch_files;

@@ -22,10 +22,11 @@ pub fn verify_frame(header: &Header, index: u32, payload: &[u8]) -> Result<(), A
     Ok(())
 }
 
-/// Whether decoding a frame takes the model of the delta codec's full tier: 16 MiB more than other frames need, and most of
-/// the time that it takes is spent on them. Who decodes several frames at once can keep such frames apart.
-pub fn takes_full_model(frame: &Frame, payload: &[u8]) -> bool {
-    frame.codec == CodecId::DELTA && delta::is_full(payload)
+/// Whether decoding a frame takes the model of the delta codec's full tier, or the tables that write an xz stream: some 16
+/// MiB more than other frames need, and most of the time that it takes is spent on them. Who decodes several frames at once
+/// can keep such frames apart. Of `payload` the first byte is looked at.
+pub fn is_heavy(frame: &Frame, payload: &[u8]) -> bool {
+    frame.codec == CodecId::DELTA && delta::is_heavy(payload)
 }
 
 /// How long decoding a frame takes, about, in bytes of content that is decoded: who decodes several frames at once begins
@@ -109,7 +110,8 @@ impl RebuiltRange {
 ///
 /// A base that has the right length and the wrong bytes gives wrong bytes: only the sha256 of the whole target tells.
 ///
-/// Allocates at most 48 MiB beside `payload`, at most 24 MiB of it in what is returned.
+/// Allocates at most 48 MiB beside `payload`, at most 24 MiB of it in what is returned; and 16 MiB more while it writes an xz
+/// stream.
 ///
 /// # Errors
 /// See [`ApplyError::blame`].

@@ -7,8 +7,8 @@
 //! writes the standard format (RFC 3284) of the stock xdelta3 tool.
 //!
 //! What arrives from the network (headers and payloads) is hostile: every length has a cap before anything is
-//! allocated, and everything that decodes it is written in Rust. The only C code, xdelta3's and zstd's encoders, reads
-//! our own layers. This crate touches no file, no clock and no random generator; callers bring a [`ReadAt`].
+//! allocated, and everything that decodes it is written in Rust. C code encodes: xdelta3's and zstd's encoders read our own
+//! layers, liblzma's also what a frame was decoded to, where that goes into an xz file. This crate touches no file, no clock and no random generator; callers bring a [`ReadAt`].
 //!
 //! The byte layout is in docs/PATCH.md; why xdelta3 is used as it is, in docs/decisions/0003-xdelta3.md.
 
@@ -33,7 +33,7 @@ mod varint;
 pub mod vcdiff;
 mod xdelta3;
 
-pub use apply::{RebuiltRange, apply_frame, frame_work, takes_full_model, verify_frame};
+pub use apply::{RebuiltRange, apply_frame, frame_work, is_heavy, verify_frame};
 pub use encode::{Patch, Source, encode, encode_to};
 pub use error::{ApplyError, Blame, EncodeError, HeaderError};
 pub use have::{Gathered, HAVE_FILES_MAX, HAVE_LIST_BYTES_MAX, HaveList, HaveListError};

@@ -312,6 +312,30 @@ fn a_changed_member_of_a_zip_is_patched_by_its_content() {
 }
 
 #[test]
+fn a_changed_xz_file_is_patched_by_its_content() {
+    let xz = |content: &[u8], preset| {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), preset);
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    };
+    let old = text(1, 300_000);
+    let mut new = old.clone();
+    new.splice(100..100, b"a line more".iter().copied());
+    new[200_000] ^= 1;
+    for preset in [0, 1, 3, 6, 9] {
+        for (effort, most) in [(Effort::Default, 450), (Effort::Max, 400)] {
+            let bytes = zip_patch(&xz(&old, preset), &xz(&new, preset), effort);
+            assert!(bytes < most, "{effort:?} {preset}: {bytes}");
+        }
+    }
+    // A file that was not compressed before, one that no longer is, and one that is damaged.
+    for (old, new) in [(&old, &xz(&new, 6)), (&xz(&old, 6), &new), (&xz(&old, 6), &xz(&new, 6)[..5000].to_vec())] {
+        zip_patch(old, new, Effort::Default);
+    }
+    assert!(zip_patch(&xz(&old, 6), &xz(&new, 6), Effort::Fast) > 10_000);
+}
+
+#[test]
 fn members_that_move_come_or_go_leave_the_others_copied() {
     let old = members();
     let mut new = old.clone();

@@ -20,7 +20,10 @@ use crate::{CodecId, ReadAt};
 
 pub(crate) use self::stored::encode as encode_stored;
 pub(crate) use self::vcdiff::{COPIES_MAX, Copies, Copy, decode_copies, encode as encode_vcdiff};
-pub(crate) use self::zstd::{decode as decode_zstd, encode as encode_zstd, estimate as estimate_bytes};
+pub(crate) use self::zstd::{
+    decode_behind as decode_zstd_behind, encode as encode_zstd, encode_behind as encode_zstd_behind,
+    estimate as estimate_bytes,
+};
 
 /// Why a payload could not be decoded.
 #[derive(Debug)]

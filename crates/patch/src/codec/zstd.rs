@@ -1,9 +1,10 @@
-//! Codec 1: one zstd frame (RFC 8878) with its content size, without checksum and dictionary.
+//! Codec 1: one zstd frame (RFC 8878) with its content size, without checksum and dictionary. And zstd behind a prefix, for
+//! the new bytes of codec 3: of a frame whose content is the prefix and then the bytes, the blocks of the bytes.
 //!
 //! Encoded by the C library (our own data), decoded by ruzstd. The window is at most the cap of a frame, and is
 //! checked before anything is allocated for it.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use ruzstd::decoding::StreamingDecoder;
 use zstd::zstd_safe::{self, CParameter};
@@ -23,24 +24,82 @@ pub(crate) fn estimate(bytes: &[u8]) -> usize {
     compress(bytes, 1).map_or(bytes.len(), |compressed| compressed.len().min(bytes.len()))
 }
 
+/// The blocks of `bytes` in a frame that has `prefix` before them.
+pub(crate) fn encode_behind(prefix: &[u8], bytes: &[u8], level: u8) -> io::Result<Vec<u8>> {
+    let mut frame =
+        compress_behind(prefix, bytes, level).map_err(|code| io::Error::other(zstd_safe::get_error_name(code)))?;
+    frame.drain(..OWN_HEADER_BYTES);
+    Ok(frame)
+}
+
+/// Decodes the blocks of `bytes` bytes behind `prefix`, and appends these. To a decoder that is a frame whose first blocks
+/// are stored (section 3.1.1.2), and hold the prefix.
+pub(crate) fn decode_behind(prefix: &[u8], blocks: &[u8], bytes: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let content = u32::try_from(prefix.len() + bytes).map_err(|_| "more new bytes than allowed")?;
+    let mut header = MAGIC.to_vec();
+    header.push(CONTENT_SIZE_OF_FOUR_BYTES | SINGLE_SEGMENT);
+    header.extend(content.to_le_bytes());
+    let mut front: Box<dyn Read> = Box::new(Cursor::new(header));
+    for part in prefix.chunks(STORED_BLOCK_BYTES) {
+        let [low, middle, high, _] = ((part.len() as u32) << 3).to_le_bytes();
+        front = Box::new(front.chain(Cursor::new([low, middle, high])).chain(part));
+    }
+    decode_part(front, blocks, prefix.len(), bytes, out)
+}
+
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Bits of a frame's descriptor (section 3.1.1.1.1).
+const SINGLE_SEGMENT: u8 = 1 << 5;
+const CONTENT_SIZE_OF_FOUR_BYTES: u8 = 2 << 6;
+/// What the encoder puts before the blocks where it does not tell the content's size: magic, descriptor, window.
+const OWN_HEADER_BYTES: usize = 6;
+/// Within any block's maximum (section 3.1.1.2.4), as the window is the whole frame.
+const STORED_BLOCK_BYTES: usize = 128 << 10;
+
+fn compress_behind(prefix: &[u8], bytes: &[u8], level: u8) -> Result<Vec<u8>, zstd_safe::ErrorCode> {
+    let mut context = context(level)?;
+    context.set_parameter(CParameter::ContentSizeFlag(false))?;
+    context.ref_prefix(prefix)?;
+    let mut out = Vec::with_capacity(zstd_safe::compress_bound(bytes.len()));
+    context.compress2(&mut out, bytes)?;
+    Ok(out)
+}
+
 fn compress(target: &[u8], level: u8) -> Result<Vec<u8>, zstd_safe::ErrorCode> {
+    let mut out = Vec::with_capacity(zstd_safe::compress_bound(target.len()));
+    context(level)?.compress2(&mut out, target)?;
+    Ok(out)
+}
+
+fn context<'a>(level: u8) -> Result<zstd_safe::CCtx<'a>, zstd_safe::ErrorCode> {
     let mut context = zstd_safe::CCtx::create();
     context.set_parameter(CParameter::CompressionLevel(level.into()))?;
     // A smaller window than the level's own only where the level would go above the cap: 20 and up.
     if level >= 20 {
         context.set_parameter(CParameter::WindowLog(WINDOW_LOG_MAX))?;
     }
-    let mut out = Vec::with_capacity(zstd_safe::compress_bound(target.len()));
-    context.compress2(&mut out, target)?;
-    Ok(out)
+    Ok(context)
 }
 
-pub(crate) fn decode(mut payload: &[u8], target_bytes: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
+pub(crate) fn decode(payload: &[u8], target_bytes: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    decode_part(io::empty(), payload, 0, target_bytes, out)
+}
+
+/// Decodes a frame of `before` and then `target_bytes` bytes, and appends the latter. The frame is `front` and `payload`.
+fn decode_part(
+    front: impl Read,
+    mut payload: &[u8],
+    before: usize,
+    target_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
     let start = out.len();
     let window_max = u64::from(FRAME_TARGET_BYTES_MAX);
-    let mut decoder = StreamingDecoder::new_with_max_window_size(&mut payload, window_max)
+    let mut decoder = StreamingDecoder::new_with_max_window_size(front.chain(&mut payload), window_max)
         .map_err(|_| "a zstd frame that does not begin as one, or with too large a window")?;
-    decoder.by_ref().take(target_bytes as u64).read_to_end(out).map_err(|_| "a damaged zstd frame")?;
+    let damaged = |_| "a damaged zstd frame";
+    io::copy(&mut decoder.by_ref().take(before as u64), &mut io::sink()).map_err(damaged)?;
+    decoder.by_ref().take(target_bytes as u64).read_to_end(out).map_err(damaged)?;
     if out.len() - start != target_bytes {
         return Err("a zstd frame shorter than its range of the target".into());
     }

@@ -10,24 +10,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use flate2::read::DeflateDecoder;
 use preflate_rs::{PreflateConfig, preflate_whole_deflate_stream, recreate_whole_deflate_stream};
 
-use crate::codec::CodecError;
-
+use super::compressed::{Apart, Way};
 use super::program::CORRECTIONS_BYTES_MAX;
 
 /// Longest chain of candidates that taking apart follows for each token: what zlib's best level does.
 const CHAIN_LENGTH_MAX: u32 = 4096;
 
-/// A stream that was taken apart.
-pub(crate) struct Apart {
-    pub plain: Vec<u8>,
-    pub corrections: Vec<u8>,
-    /// The length of the stream.
-    pub bytes: usize,
-}
-
 /// Takes apart the deflate stream that `deflated` begins with. `None` where its content is over `plain_bytes_max`, where
 /// the corrections are an eighth of the stream or more, and where it would not be made again exactly.
-pub(crate) fn apart(deflated: &[u8], plain_bytes_max: usize) -> Option<Apart> {
+pub(super) fn apart(deflated: &[u8], plain_bytes_max: usize) -> Option<Apart> {
     let config = PreflateConfig {
         max_chain_length: CHAIN_LENGTH_MAX,
         plain_text_limit: plain_bytes_max,
@@ -42,28 +33,23 @@ pub(crate) fn apart(deflated: &[u8], plain_bytes_max: usize) -> Option<Apart> {
     {
         return None;
     }
-    let again = again(&plain, &corrections).ok()?;
+    let again = again(&plain, &corrections)?;
     let bytes = stream.compressed_size;
-    (deflated.get(..bytes) == Some(&again)).then_some(Apart { plain, corrections, bytes })
+    (deflated.get(..bytes) == Some(&again)).then_some(Apart { way: Way::Deflate, plain, corrections, start: 0, bytes })
 }
 
-/// Makes a stream of its content and corrections.
-///
-/// # Errors
-/// Corrections that do not belong to the content.
-pub(super) fn again(plain: &[u8], corrections: &[u8]) -> Result<Vec<u8>, CodecError> {
+/// Makes a stream of its content and corrections; `None` where these belong to another.
+pub(super) fn again(plain: &[u8], corrections: &[u8]) -> Option<Vec<u8>> {
     guard(|| recreate_whole_deflate_stream(plain, corrections).ok())
-        .ok_or(CodecError::Damaged("corrections that do not fit their content"))
 }
 
 /// The content of the deflate stream that `deflated` begins with, and the stream's length; `None` if it is damaged or holds
 /// more than `plain_bytes_max`.
-pub(crate) fn inflate_front(deflated: &[u8], plain_bytes_max: usize) -> Option<(Vec<u8>, usize)> {
+pub(super) fn content(deflated: &[u8], plain_bytes_max: usize) -> Option<(Vec<u8>, usize)> {
     let mut decoder = DeflateDecoder::new(deflated);
     let mut plain = Vec::new();
     decoder.by_ref().take(plain_bytes_max as u64 + 1).read_to_end(&mut plain).ok()?;
-    let fits = !plain.is_empty() && plain.len() <= plain_bytes_max;
-    fits.then(|| (plain, decoder.total_in() as usize))
+    (plain.len() <= plain_bytes_max).then(|| (plain, decoder.total_in() as usize))
 }
 
 /// What stands behind a gzip member's stream (RFC 1952, section 2.3.1): CRC-32 and length of its content.

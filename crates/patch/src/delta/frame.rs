@@ -5,20 +5,22 @@
 use std::ops::Range;
 
 use crate::ReadAt;
-use crate::codec::{CodecError, decode_zstd, encode_zstd};
+use crate::codec::{CodecError, decode_zstd_behind, encode_zstd_behind};
 use crate::varint;
 
+use super::compressed::{self, Way};
 use super::contents::{Contents, FullContents, LightContents};
 use super::deflate;
 use super::header::{Block, Headers};
-use super::payload::{Parts, TIER_FULL, TIER_LIGHT, take};
+use super::payload::{Parts, TIER_FULL, TIER_LIGHT, TIER_XZ, take};
+use super::prefix;
 use super::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use super::rebuilt::Rebuilt;
 use super::sources::{CopyFrom, Sources, TARGET};
 use super::window::Window;
 use cabac::{AnsDecoder, AnsEncoder, Decoder, Encoder};
 
-/// Most bytes of a frame's range that are not copied from a base, with all content of its deflate streams.
+/// Most bytes of a frame's range that are not copied from a base, with all content of its compressed streams.
 pub(crate) const MATERIAL_BYTES_MAX: u64 = 8 << 20;
 
 /// Most bytes of a match that are coded as one; a change does not go on from one to the next.
@@ -54,8 +56,12 @@ pub(crate) fn encode(
             let mut walk = Walk::new(LightContents::new(AnsEncoder::new(), &[]), sources, range.start, &[], known);
             walk.run(program)?;
             let new = &walk.contents.new_known;
-            let zstd = || encode_zstd(new, zstd_level).map_err(|_| "zstd refused new bytes");
-            compressed = if new.is_empty() { Vec::new() } else { zstd()? };
+            compressed = if new.is_empty() {
+                Vec::new()
+            } else {
+                let prefix = prefix::read(program, new.len() as u64, &mut walk.sources)?;
+                encode_zstd_behind(&prefix, new, zstd_level).map_err(|_| "zstd refused new bytes")?
+            };
             (tier, new_bytes) = (TIER_LIGHT, new.len());
             (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
         }
@@ -66,7 +72,7 @@ pub(crate) fn encode(
             (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
         }
     }
-    let mut payload = vec![tier];
+    let mut payload = vec![if has_xz(program) { tier | TIER_XZ } else { tier }];
     varint::put(&mut payload, coded_program.len() as u64);
     varint::put(&mut payload, contents.len() as u64);
     if tier == TIER_LIGHT {
@@ -87,19 +93,23 @@ pub(crate) fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -
     let target_bytes = range.end - range.start;
     let parts = Parts::of(payload)?;
     let program = program::decode(parts.program)?;
+    if has_xz(&program) != parts.has_xz {
+        return Err("streams of xz that the tier does not tell of".into());
+    }
     let material = check(&program, target_bytes)?;
     if parts.new_bytes > material {
         return Err("more new bytes than steps have".into());
     }
+    let mut sources = Sources::new(bases, range.end)?;
+    sources.inflate(&program.inflated)?;
     let mut new = Vec::new();
     if parts.new_bytes > 0 {
         new.reserve_exact(parts.new_bytes as usize);
-        decode_zstd(parts.compressed, parts.new_bytes as usize, &mut new)?;
+        let prefix = prefix::read(&program, parts.new_bytes, &mut sources)?;
+        decode_zstd_behind(&prefix, parts.compressed, parts.new_bytes as usize, &mut new)?;
     } else if !parts.compressed.is_empty() {
         return Err("compressed bytes of nothing".into());
     }
-    let mut sources = Sources::new(bases, range.end)?;
-    sources.inflate(&program.inflated)?;
     let (rebuilt, is_at_end);
     if parts.is_full {
         let contents = FullContents::new(Decoder::new(parts.contents));
@@ -120,6 +130,10 @@ pub(crate) fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -
     Ok(rebuilt)
 }
 
+fn has_xz(program: &Program) -> bool {
+    program.steps.iter().any(|step| matches!(step, Step::Stream { way: Way::Xz, .. }))
+}
+
 /// Lengths of all steps, before any is done: nothing is allocated for a program that is too large. Returns how many bytes
 /// are decoded.
 fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
@@ -127,11 +141,11 @@ fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
     for step in &program.steps {
         let bytes = step.bytes();
         match step {
-            Step::Deflate { .. } if plain_left > 0 => return Err("a deflate stream within another".into()),
-            Step::Deflate { plain_bytes, .. } => plain_left = *plain_bytes,
-            Step::Trailer if plain_left > 0 => return Err("a trailer within a deflate stream".into()),
+            Step::Stream { .. } if plain_left > 0 => return Err("a stream within another".into()),
+            Step::Stream { plain_bytes, .. } => plain_left = *plain_bytes,
+            Step::Trailer if plain_left > 0 => return Err("a trailer within a stream".into()),
             _ if plain_left > 0 => {
-                plain_left = plain_left.checked_sub(bytes).ok_or("a step across the end of a deflate stream")?;
+                plain_left = plain_left.checked_sub(bytes).ok_or("a step across the end of a stream")?;
                 material = material.saturating_add(bytes);
             }
             Step::Copy { .. } => copied = copied.saturating_add(bytes),
@@ -139,7 +153,7 @@ fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
         }
     }
     if plain_left > 0 {
-        return Err("a deflate stream without its end".into());
+        return Err("a stream without its end".into());
     }
     if material > MATERIAL_BYTES_MAX {
         return Err("more decoded bytes than allowed".into());
@@ -148,6 +162,16 @@ fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
         return Err("more copied bytes than the range has".into());
     }
     Ok(material)
+}
+
+/// A compressed stream whose content is being made.
+struct Open<'a> {
+    way: Way,
+    /// Where the content begins in the material.
+    start: usize,
+    /// How much of it is missing.
+    left: u64,
+    corrections: &'a [u8],
 }
 
 /// The walk over a program.
@@ -164,8 +188,8 @@ struct Walk<'a, T> {
     known: &'a [u8],
     /// When encoding: what is not coded.
     raw_known: Vec<u8>,
-    /// The deflate stream that is open: where its content begins in the material, how much is missing, corrections.
-    open: Option<(usize, u64, &'a [u8])>,
+    /// The stream that is open.
+    open: Option<Open<'a>>,
     /// The content of the last one.
     last_plain: Range<usize>,
     window: Window,
@@ -200,8 +224,8 @@ impl<'a, T: Contents> Walk<'a, T> {
     fn run(&mut self, program: &'a Program) -> Result<(), CodecError> {
         for step in &program.steps {
             let start = self.rebuilt.material.len();
-            if let Step::Deflate { plain_bytes, corrections } = step {
-                self.open = Some((start, *plain_bytes, corrections));
+            if let Step::Stream { way, plain_bytes, corrections } = step {
+                self.open = Some(Open { way: *way, start, left: *plain_bytes, corrections });
                 continue;
             }
             self.step(step)?;
@@ -210,14 +234,13 @@ impl<'a, T: Contents> Walk<'a, T> {
             }
             self.place = self.place.wrapping_add(step.bytes());
             let material = start..self.rebuilt.material.len();
-            match self.open {
+            match &mut self.open {
                 None if !material.is_empty() => self.rebuilt.add_material(material),
                 None => {}
-                Some((plain, left, corrections)) => {
-                    let left = left - step.bytes();
-                    self.open = Some((plain, left, corrections));
-                    if left == 0 {
-                        self.close(plain, corrections)?;
+                Some(open) => {
+                    open.left -= step.bytes();
+                    if open.left == 0 {
+                        self.close()?;
                     }
                 }
             }
@@ -225,17 +248,17 @@ impl<'a, T: Contents> Walk<'a, T> {
         Ok(())
     }
 
-    /// Deflates the content that is complete now.
-    fn close(&mut self, plain: usize, corrections: &[u8]) -> Result<(), CodecError> {
+    /// Compresses the content that is complete now.
+    fn close(&mut self) -> Result<(), CodecError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
         let start = self.rebuilt.material.len();
-        let deflated = deflate::again(&self.rebuilt.material[plain..], corrections)?;
-        if (start + deflated.len()) as u64 > 3 * MATERIAL_BYTES_MAX {
-            return Err("more deflated bytes than allowed".into());
+        let stream = compressed::again(open.way, &self.rebuilt.material[open.start..], open.corrections)?;
+        if (start + stream.len()) as u64 > 3 * MATERIAL_BYTES_MAX {
+            return Err("more compressed bytes than allowed".into());
         }
-        self.rebuilt.material.extend(deflated);
+        self.rebuilt.material.extend(stream);
         self.rebuilt.add_material(start..self.rebuilt.material.len());
-        self.last_plain = plain..start;
-        self.open = None;
+        self.last_plain = open.start..start;
         Ok(())
     }
 
@@ -266,7 +289,7 @@ impl<'a, T: Contents> Walk<'a, T> {
                 self.rebuilt.material.extend_from_slice(&trailer);
             }
             // Opened by `run`.
-            Step::Deflate { .. } => {}
+            Step::Stream { .. } => {}
         }
         Ok(())
     }
@@ -286,7 +309,7 @@ impl<'a, T: Contents> Walk<'a, T> {
         Ok(())
     }
 
-    /// Outside a deflate stream a copy from a base or from the target is only noted.
+    /// Outside a stream a copy from a base or from the target is only noted.
     fn copy(&mut self, from: u64, bytes: u64) -> Result<(), CodecError> {
         match self.sources.copied(from, bytes)? {
             CopyFrom::Base { index, offset } if self.open.is_none() => self.rebuilt.add_base(index, offset, bytes),

@@ -1,30 +1,39 @@
-//! A frame's payload: its program, then the contents in the program's order; in the light tier, new bytes in a zstd frame
-//! of their own; raw bytes last.
+//! A frame's payload: its program, then the contents in the program's order; in the light tier, new bytes by zstd; raw
+//! bytes last.
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
-//! | tier | 1 | 2 is light, 3 is full |
+//! | tier | 1 | 4 is light, 5 is full; 6 and 7 the same with xz streams |
 //! | numbers | 2 to 20 | lengths of the program and of the contents, as coded |
-//! | numbers | | light: length of the zstd frame, and of its content |
+//! | numbers | | light: length of the zstd blocks, and of their content |
 //! | program | | by symbols |
 //! | contents | | light: by symbols, full: bit by bit |
-//! | zstd frame | | light: new bytes, if there are any |
+//! | zstd blocks | | light: new bytes, if there are any, behind their prefix |
 //! | raw bytes | | the rest |
 
 use crate::codec::CodecError;
 use crate::varint;
 
+use super::compressed::Way;
 use super::program::{self, Step};
 
-pub(super) const TIER_LIGHT: u8 = 2;
-pub(super) const TIER_FULL: u8 = 3;
+pub(super) const TIER_LIGHT: u8 = 4;
+pub(super) const TIER_FULL: u8 = 5;
+/// Added to the tier of a program that has streams of xz.
+pub(super) const TIER_XZ: u8 = 2;
 
-/// Deflating a byte of content again takes as long as decoding so many bytes.
-pub(crate) const DEFLATE_WORK: u64 = 6;
+/// Compressing a byte of content again takes as long as decoding so many bytes.
+pub(crate) fn work_of(way: Way) -> u64 {
+    match way {
+        Way::Deflate => 6,
+        Way::Xz => 100,
+    }
+}
 
 /// Where everything stands in a payload.
 pub(super) struct Parts<'a> {
     pub is_full: bool,
+    pub has_xz: bool,
     pub program: &'a [u8],
     pub contents: &'a [u8],
     pub compressed: &'a [u8],
@@ -38,17 +47,17 @@ impl<'a> Parts<'a> {
     /// An unknown tier; parts that are cut off.
     pub(super) fn of(payload: &'a [u8]) -> Result<Self, CodecError> {
         let (&tier, mut rest) = payload.split_first().ok_or("an empty payload")?;
-        if tier != TIER_LIGHT && tier != TIER_FULL {
+        if !(TIER_LIGHT..=TIER_FULL | TIER_XZ).contains(&tier) {
             return Err(CodecError::Unsupported);
         }
-        let is_full = tier == TIER_FULL;
+        let (is_full, has_xz) = (tier & !TIER_XZ == TIER_FULL, tier & TIER_XZ != 0);
         let mut number = || varint::get(&mut rest).ok_or("a length that is cut off");
         let (program_bytes, contents_bytes) = (number()?, number()?);
         let (compressed_bytes, new_bytes) = if is_full { (0, 0) } else { (number()?, number()?) };
         let program = take(&mut rest, program_bytes)?;
         let contents = take(&mut rest, contents_bytes)?;
         let compressed = take(&mut rest, compressed_bytes)?;
-        Ok(Self { is_full, program, contents, compressed, new_bytes, raw: rest })
+        Ok(Self { is_full, has_xz, program, contents, compressed, new_bytes, raw: rest })
     }
 }
 
@@ -60,9 +69,9 @@ pub(super) fn take<'a>(rest: &mut &'a [u8], bytes: u64) -> Result<&'a [u8], Code
     Ok(taken)
 }
 
-/// Whether a payload is of the full tier.
-pub(crate) fn is_full(payload: &[u8]) -> bool {
-    payload.first() == Some(&TIER_FULL)
+/// Whether decoding a payload takes the model of the full tier, or liblzma's tables.
+pub(crate) fn is_heavy(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|&tier| tier != TIER_LIGHT)
 }
 
 /// How long decoding a payload takes, about, in bytes of content that is decoded; 0 if it cannot be.
@@ -71,7 +80,7 @@ pub(crate) fn work(payload: &[u8]) -> u64 {
     let steps = program.map_or(Vec::new(), |program| program.steps);
     let of_step = |step: &Step| match step {
         Step::Copy { .. } => 0,
-        Step::Deflate { plain_bytes, .. } => plain_bytes.saturating_mul(DEFLATE_WORK),
+        Step::Stream { way, plain_bytes, .. } => plain_bytes.saturating_mul(work_of(*way)),
         _ => step.bytes(),
     };
     steps.iter().map(of_step).fold(0, u64::saturating_add)

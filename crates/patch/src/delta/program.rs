@@ -8,6 +8,7 @@
 
 use crate::varint::{fold, unfold};
 
+use super::compressed::Way;
 use super::numbers::Numbers;
 use super::symbols::Frequencies;
 use cabac::{AnsDecoder, AnsEncoder, SymbolCoder};
@@ -15,7 +16,7 @@ use cabac::{AnsDecoder, AnsEncoder, SymbolCoder};
 /// One step. Lengths are of the target, at least 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Bytes of a source, as they are. Outside a deflate stream also of the target, from before the step's own place.
+    /// Bytes of a source, as they are. Outside a compressed stream also of the target, from before the step's own place.
     Copy { from: u64, bytes: u64 },
     /// As many bytes, told by how they differ from a source's.
     Match { from: u64, bytes: u64 },
@@ -27,17 +28,17 @@ pub(crate) enum Step {
     Header { from: u64 },
     /// A tar header told by how it differs from the one before in this frame.
     NewHeader,
-    /// A deflate stream. The steps that follow make its `plain_bytes` bytes of content; they are deflated again, with
+    /// A compressed stream. The steps that follow make its `plain_bytes` bytes of content; they are compressed again, with
     /// corrections that make the stream exactly the target's. Not within another.
-    Deflate { plain_bytes: u64, corrections: Vec<u8> },
-    /// The 8 bytes behind a gzip member: CRC-32 and length of the content of the last deflate stream.
+    Stream { way: Way, plain_bytes: u64, corrections: Vec<u8> },
+    /// The 8 bytes behind a gzip member: CRC-32 and length of the content of the last stream.
     Trailer,
 }
 
-/// A deflate stream of a base that is inflated before anything else.
+/// A compressed stream of a base that is inflated before anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inflated {
-    /// Where the stream begins, in a base.
+    /// Where the stream begins, in a base; of an xz file the file.
     pub from: u64,
     /// Its length.
     pub bytes: u64,
@@ -56,7 +57,7 @@ pub(crate) struct Program {
 pub(crate) const STEPS_MAX: usize = 1 << 17;
 /// Most inflated sources of a frame.
 pub(crate) const INFLATED_MAX: usize = 1 << 12;
-/// Longest corrections of a deflate stream.
+/// Longest corrections of a stream.
 pub(crate) const CORRECTIONS_BYTES_MAX: u64 = 1 << 20;
 
 /// Length of a tar header.
@@ -67,12 +68,12 @@ pub(crate) const TRAILER_BYTES: u64 = 8;
 const DIAGONALS: usize = 4;
 
 impl Step {
-    /// How many bytes it adds to the target, or to the content of the deflate stream that it stands in.
+    /// How many bytes it adds to the target, or to the content of the stream that it stands in.
     pub(crate) fn bytes(&self) -> u64 {
         match *self {
             Self::Copy { bytes, .. } | Self::Match { bytes, .. } | Self::New { bytes } | Self::Raw { bytes } => bytes,
             Self::Header { .. } | Self::NewHeader => HEADER_BYTES,
-            Self::Deflate { .. } => 0,
+            Self::Stream { .. } => 0,
             Self::Trailer => TRAILER_BYTES,
         }
     }
@@ -85,8 +86,9 @@ impl Step {
             Self::Raw { .. } => 3,
             Self::Header { .. } => 4,
             Self::NewHeader => 5,
-            Self::Deflate { .. } => 6,
+            Self::Stream { way: Way::Deflate, .. } => 6,
             Self::Trailer => 7,
+            Self::Stream { way: Way::Xz, .. } => 8,
         }
     }
 
@@ -198,16 +200,18 @@ impl Programs {
             3 => Step::Raw { bytes: self.length(coder, 3, bytes) },
             4 => Step::Header { from: self.address(coder, from, HEADER_BYTES) },
             5 => Step::NewHeader,
-            6 => {
+            6 | 8 => {
                 let (plain, corrections) = match given {
-                    Some(Step::Deflate { plain_bytes, corrections }) => (*plain_bytes, corrections.as_slice()),
+                    Some(Step::Stream { plain_bytes, corrections, .. }) => (*plain_bytes, corrections.as_slice()),
                     _ => (1, &[][..]),
                 };
                 let plain_bytes = self.length(coder, 4, plain);
                 let corrections = self.corrections(coder, corrections)?;
-                Step::Deflate { plain_bytes, corrections }
+                let way = if kind == 6 { Way::Deflate } else { Way::Xz };
+                Step::Stream { way, plain_bytes, corrections }
             }
-            _ => Step::Trailer,
+            7 => Step::Trailer,
+            _ => return Err("an unknown kind of step"),
         };
         self.place = self.place.checked_add(step.bytes()).ok_or("a frame beyond all lengths")?;
         Ok(step)

@@ -1,14 +1,13 @@
-//! What a frame reads from: the bases by position, deflate streams of theirs that were inflated, and, by copies alone,
+//! What a frame reads from: the bases by position, compressed streams of theirs that were inflated, and, by copies alone,
 //! the target before the place that is made.
 
-use std::io::Read;
-
-use flate2::read::DeflateDecoder;
+use std::ops::Range;
 
 use crate::ReadAt;
 use crate::base_cache::BaseCache;
 use crate::codec::CodecError;
 
+use super::compressed;
 use super::program::Inflated;
 use super::window::{MARGIN_BEFORE, MARGIN_BEHIND};
 
@@ -71,7 +70,10 @@ impl<'a> Sources<'a> {
         for stream in streams {
             let mut deflated = vec![0; stream.bytes as usize];
             self.read(stream.from, &mut deflated)?;
-            let plain = inflate(&deflated, stream.plain_bytes as usize).ok_or("a source that does not inflate")?;
+            let plain = compressed::content(&deflated, stream.plain_bytes as usize)
+                .map(|(plain, _)| plain)
+                .filter(|plain| plain.len() as u64 == stream.plain_bytes)
+                .ok_or("a source that does not inflate")?;
             let start = self.inflated_starts.last().copied().unwrap_or_default();
             self.inflated_starts.push(start + plain.len() as u64 + 1);
             self.inflated.push(plain);
@@ -135,6 +137,19 @@ impl<'a> Sources<'a> {
         })
     }
 
+    /// Up to `before` and `after` bytes around a place, as far as its source goes; none where that is the target.
+    ///
+    /// # Errors
+    /// A place outside all sources.
+    pub(super) fn around(&self, at: u64, before: u64, after: u64) -> Result<Option<Range<u64>>, CodecError> {
+        let (left, behind) = match self.place(at, 0)? {
+            Place::Base { left, behind, .. } => (left, behind),
+            Place::Target { .. } => return Ok(None),
+            Place::Inflated { index, offset } => (offset as u64, (self.inflated[index].len() - offset) as u64),
+        };
+        Ok(Some(at - left.min(before)..at + behind.min(after)))
+    }
+
     fn place(&self, from: u64, bytes: u64) -> Result<Place, CodecError> {
         let end = from.checked_add(bytes).ok_or(OUTSIDE)?;
         let (starts, inflated) = if from < self.starts[self.starts.len() - 1] {
@@ -159,11 +174,4 @@ impl<'a> Sources<'a> {
 
 fn read_base(bases: &mut BaseCache<'_>, base: usize, offset: u64, buffer: &mut [u8]) -> Result<(), CodecError> {
     bases.read(base, buffer, offset).map_err(|(offset, source)| CodecError::Base { base, offset, source })
-}
-
-/// The content of a deflate stream, if it is exactly `plain_bytes` long. Bytes behind the stream do not matter.
-pub(super) fn inflate(deflated: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
-    let mut plain = Vec::with_capacity(plain_bytes);
-    let read = DeflateDecoder::new(deflated).take(plain_bytes as u64 + 1).read_to_end(&mut plain);
-    (read.is_ok() && plain.len() == plain_bytes).then_some(plain)
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::codec::CodecError;
-use crate::delta::{self, DEFLATE_WORK, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, Program, STEPS_MAX, Step, Style};
+use crate::delta::{self, INFLATED_BYTES_MAX, INFLATED_MAX, Inflated, Program, STEPS_MAX, Step, Style};
 use crate::{DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX};
 
 use super::steps::{From, Kind, Layers, Planned};
@@ -26,9 +26,12 @@ const COST_SHARE_MIN: u64 = 64 << 10;
 /// Decoding so many bytes is worth a frame, which another thread may take; half as much again is too much for one.
 const MATERIAL_SHARE_BYTES: u64 = 4 << 20;
 
+/// New bytes are held twice while they are decompressed, beside what stands before them.
+const NEW_SHARE_BYTES: u64 = 3 << 20;
+
 /// Streams take long and few bytes: no frame has more than an eighth of their work, unless it is less than this (about 10
 /// ms), so that several threads share it.
-const DEFLATE_SHARE_MIN: u64 = 1 << 20;
+const AGAIN_SHARE_MIN: u64 = 1 << 20;
 
 /// What a frame holds so far.
 #[derive(Default)]
@@ -36,10 +39,11 @@ struct Load {
     bytes: u64,
     cost: u64,
     material: u64,
+    new: u64,
     /// How long decoding takes, as bytes of material.
     work: u64,
-    /// How much of it is for deflating.
-    deflate: u64,
+    /// How much of it is for compressing again.
+    again: u64,
     inflated: u64,
     streams: usize,
     steps: usize,
@@ -50,10 +54,10 @@ impl Load {
         let mut load = Self { bytes: step.bytes, cost: step.cost, steps: 1, ..Self::default() };
         match &step.kind {
             Kind::Copy(From::Address(_) | From::Target(_)) => {}
-            Kind::Deflate { plain, steps, .. } => {
+            Kind::Stream { way, plain, steps, .. } => {
                 load.steps += steps.len();
                 load.material = plain.len() as u64 + step.bytes;
-                load.deflate = plain.len() as u64 * DEFLATE_WORK;
+                load.again = plain.len() as u64 * delta::work_of(*way);
                 // Each stream counts at every step that reads it: too often, but never too seldom.
                 let stream = |step: &Planned| match step.kind {
                     Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
@@ -69,7 +73,8 @@ impl Load {
             }
             _ => load.material = step.bytes,
         }
-        load.work = load.material + load.deflate;
+        load.new = new_bytes(step);
+        load.work = load.material + load.again;
         load
     }
 
@@ -77,8 +82,9 @@ impl Load {
         self.bytes += other.bytes;
         self.cost += other.cost;
         self.material += other.material;
+        self.new += other.new;
         self.work += other.work;
-        self.deflate += other.deflate;
+        self.again += other.again;
         self.inflated += other.inflated;
         self.streams += other.streams;
         self.steps += other.steps;
@@ -86,20 +92,29 @@ impl Load {
 
     fn fits(&self, share: &Share) -> bool {
         self.work <= share.work
-            && self.deflate <= share.deflate
+            && self.again <= share.again
             && self.cost <= share.cost
             && self.bytes <= u64::from(DELTA_TARGET_BYTES_MAX)
             && self.material <= MATERIAL_SHARE_BYTES * 3 / 2
+            && self.new <= NEW_SHARE_BYTES
             && self.inflated <= INFLATED_BYTES_MAX
             && self.streams <= INFLATED_MAX
             && self.steps <= STEPS_MAX / 2
     }
 }
 
+fn new_bytes(step: &Planned) -> u64 {
+    match &step.kind {
+        Kind::New => step.bytes,
+        Kind::Stream { steps, .. } => steps.iter().map(new_bytes).sum(),
+        _ => 0,
+    }
+}
+
 /// The most that a frame of this patch may hold.
 struct Share {
     work: u64,
-    deflate: u64,
+    again: u64,
     cost: u64,
 }
 
@@ -109,7 +124,7 @@ impl Share {
         let count = all.cost.div_ceil(COST_MAX).max(all.material.div_ceil(MATERIAL_SHARE_BYTES)).max(1);
         Self {
             work: all.work.div_ceil(count) + 4096,
-            deflate: (all.deflate / 8).max(DEFLATE_SHARE_MIN),
+            again: (all.again / 8).max(AGAIN_SHARE_MIN),
             cost: (all.cost / 4).clamp(COST_SHARE_MIN, COST_MAX),
         }
     }
@@ -181,7 +196,7 @@ fn split(frame: &[Planned]) -> (Vec<Planned>, Vec<Planned>) {
     if let [step] = frame {
         // A stream that cannot be cut goes as it is.
         let plain = Planned { kind: Kind::Raw, ..step.clone() };
-        let step = if matches!(step.kind, Kind::Deflate { .. }) { &plain } else { step };
+        let step = if matches!(step.kind, Kind::Stream { .. }) { &plain } else { step };
         if let Some((first, second)) = halves(step) {
             return (vec![first], vec![second]);
         }
@@ -205,9 +220,9 @@ fn assemble(layers: &Layers<'_>, frame: &[Planned], range: &Range<u64>) -> io::R
     let mut has_stream = false;
     for step in frame {
         match &step.kind {
-            Kind::Deflate { plain, corrections, steps } => {
-                let plain_bytes = plain.len() as u64;
-                assembly.program.steps.push(Step::Deflate { plain_bytes, corrections: corrections.clone() });
+            Kind::Stream { way, plain, corrections, steps } => {
+                let (way, plain_bytes, corrections) = (*way, plain.len() as u64, corrections.clone());
+                assembly.program.steps.push(Step::Stream { way, plain_bytes, corrections });
                 for step in steps {
                     let content = &plain[step.at as usize..(step.at + step.bytes) as usize];
                     assembly.add(step, || Ok(content.to_vec()))?;
@@ -247,7 +262,7 @@ impl Assembly {
             Kind::NewHeader => Step::NewHeader,
             Kind::Trailer => Step::Trailer,
             // Streams are not within streams.
-            Kind::Deflate { .. } => Step::Raw { bytes },
+            Kind::Stream { .. } => Step::Raw { bytes },
         };
         if !matches!(done, Step::Copy { .. }) {
             self.known.extend(content()?);

@@ -29,7 +29,7 @@ impl Changed {
         match &self.form {
             Form::Plain => &[],
             Form::Gzip(stream) => std::slice::from_ref(stream),
-            Form::Zip(streams) => streams,
+            Form::Archive(streams) => streams,
         }
     }
 }
@@ -106,9 +106,9 @@ impl Loading<'_> {
         }
         let mut range = None;
         if from.end - from.start <= PLAIN_BYTES_MAX && self.fits(PLAIN_BYTES_MAX) {
-            let mut deflated = vec![0; (from.end - from.start) as usize];
-            self.layers.bases[id.base].read_exact_at(&mut deflated, from.start)?;
-            range = delta::inflate_front(&deflated, PLAIN_BYTES_MAX as usize).map(|(plain, bytes)| {
+            let mut compressed = vec![0; (from.end - from.start) as usize];
+            self.layers.bases[id.base].read_exact_at(&mut compressed, from.start)?;
+            range = delta::content(&compressed, PLAIN_BYTES_MAX as usize).map(|(plain, bytes)| {
                 let address = self.layers.address(id.base, from.start);
                 let stream = Inflated { from: address, bytes: bytes as u64, plain_bytes: plain.len() as u64 };
                 let start = self.material.add_inflated(stream, &plain);

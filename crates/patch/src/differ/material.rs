@@ -1,5 +1,5 @@
 //! The bytes of the bases that changed files are compared with, in memory, one after the other: files, and the contents
-//! of deflate streams in them.
+//! of compressed streams in them.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use super::steps::Layers;
 pub(super) enum Origin {
     /// A range of a base, by its address.
     Base { address: u64 },
-    /// The content of a deflate stream of a base.
+    /// The content of a compressed stream of a base.
     Inflated(Inflated),
 }
 
@@ -45,7 +45,7 @@ impl Material {
         Ok(start)
     }
 
-    /// Adds the content of a deflate stream of a base, and tells where it stands.
+    /// Adds the content of a compressed stream of a base, and tells where it stands.
     pub(super) fn add_inflated(&mut self, stream: Inflated, plain: &[u8]) -> usize {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(plain);

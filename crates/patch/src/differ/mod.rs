@@ -2,7 +2,7 @@
 //!
 //! The layers are cut into the entries of their tars ([`files`]). An entry that stands in a base as it is, header and
 //! all, is a copy; so is a content that stands in any base ([`draft`]), or earlier in the target ([`twins`]). What remains is compared with the files that it
-//! may have been changed from ([`pairs`]), deflate streams taken apart ([`streams`], in [`gzip`] and [`zip`]), byte by byte ([`matches`]), all that is
+//! may have been changed from ([`pairs`]), compressed streams taken apart ([`streams`], in [`gzip`], [`zip`] and xz files), byte by byte ([`matches`]), all that is
 //! left of the bases included ([`material`], brought together by [`loading`]). The steps that come out ([`writer`],
 //! [`weave`], [`plan`]) are cut into frames ([`frames`]), which are encoded on several threads.
 //!

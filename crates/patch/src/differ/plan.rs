@@ -27,7 +27,7 @@ pub(crate) struct Search {
     pub near: Window,
     /// In everything that is left of the bases; in large ones, fewer positions.
     pub far: Window,
-    /// Whether deflate streams are taken apart.
+    /// Whether compressed streams are taken apart.
     pub streams: bool,
     /// Whether what goes on well is not questioned.
     pub trusting: bool,

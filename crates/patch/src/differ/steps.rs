@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::ReadAt;
-use crate::delta::Inflated;
+use crate::delta::{Inflated, Way};
 
 /// What is read: the target and its bases, in the order of the header.
 pub(crate) struct Layers<'a> {
@@ -70,8 +70,9 @@ pub(crate) enum Kind {
     Raw,
     Header(u64),
     NewHeader,
-    /// A deflate stream of `bytes` bytes, with the steps that make its content.
-    Deflate {
+    /// A compressed stream of `bytes` bytes, with the steps that make its content.
+    Stream {
+        way: Way,
         plain: Vec<u8>,
         corrections: Vec<u8>,
         steps: Vec<Planned>,
@@ -103,7 +104,7 @@ impl Planned {
             Kind::Match(from) => Kind::Match(from.ahead(bytes)),
             Kind::New => Kind::New,
             Kind::Raw => Kind::Raw,
-            Kind::Header(_) | Kind::NewHeader | Kind::Deflate { .. } | Kind::Trailer => return None,
+            Kind::Header(_) | Kind::NewHeader | Kind::Stream { .. } | Kind::Trailer => return None,
         };
         let cost = |part: u64| (self.cost * part).div_ceil(self.bytes);
         let left = self.bytes - bytes;
@@ -136,7 +137,7 @@ fn each_address(steps: &mut [Planned], visit: &mut dyn FnMut(&mut u64)) {
             Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
                 visit(&mut stream.from);
             }
-            Kind::Deflate { steps, .. } => each_address(steps, visit),
+            Kind::Stream { steps, .. } => each_address(steps, visit),
             Kind::Copy(From::Target(_)) | Kind::Match(From::Target(_)) => {}
             Kind::New | Kind::Raw | Kind::NewHeader | Kind::Trailer => {}
         }

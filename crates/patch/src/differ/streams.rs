@@ -1,4 +1,4 @@
-//! The deflate streams of changed contents: found in gzip members and zip archives, paired with streams of the bases, and
+//! The compressed streams of changed contents: found in gzip members, zip archives and xz files, paired with streams of the bases, and
 //! taken apart where that can be undone.
 
 use std::collections::{BTreeSet, HashSet};
@@ -16,14 +16,18 @@ use super::plan::Search;
 use super::steps::Layers;
 use super::zip::{self, Member};
 
-/// Content of a deflate stream that fits a frame with its stream and its sources.
+/// Content of a stream that fits a frame with its stream and its sources.
 pub(super) const PLAIN_BYTES_MAX: u64 = MATERIAL_BYTES_MAX / 4;
 /// Shorter streams are not worth their corrections.
 const STREAM_BYTES_MIN: u64 = 64;
 /// Longer gzip headers, with names and comments, are not looked at.
 const GZIP_HEADER_BYTES_MAX: u64 = 4 << 10;
 
-/// A deflate stream of the target, taken apart.
+const XZ_MAGIC_BYTES: u64 = 6;
+/// About the length of a content for each byte of its xz file.
+const XZ_RATIO: u64 = 4;
+
+/// A compressed stream of the target, taken apart.
 pub(super) struct Stream {
     /// Where it begins in the target.
     pub at: u64,
@@ -37,12 +41,21 @@ pub(super) enum Form {
     Plain,
     /// A gzip member: a header, a stream, a trailer.
     Gzip(Stream),
-    /// A zip archive, with those of its streams that changed.
-    Zip(Vec<Stream>),
+    /// What holds streams: a zip archive, with those that changed; an xz file, with its first.
+    Archive(Vec<Stream>),
+}
+
+/// What a content with streams is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Container {
+    Gzip,
+    Zip,
+    Xz,
 }
 
 /// A stream that was found.
 struct Found {
+    /// Where it stands; of an xz file, where the file does.
     at: Range<u64>,
     /// About the length of its content.
     plain_bytes: u64,
@@ -62,50 +75,64 @@ pub(super) fn take_apart(
     search: &Search,
 ) -> io::Result<Vec<Form>> {
     let mut found = parallel::map(drafts, search.threads, |(entry, draft)| {
-        if search.streams && draft.is_open(entry) { find(layers, pairs, entry) } else { Ok((false, Vec::new())) }
+        if search.streams && draft.is_open(entry) { find(layers, pairs, entry) } else { Ok(None) }
     })?;
     let mut left = search.material_bytes_max / 2;
-    for (_, streams) in &mut found {
+    for (_, streams) in found.iter_mut().flatten() {
         streams.retain(|stream| {
             let fits = stream.plain_bytes <= left;
             left -= if fits { stream.plain_bytes } else { 0 };
             fits
         });
     }
-    let all: Vec<&Found> = found.iter().flat_map(|(_, streams)| streams).collect();
+    let all: Vec<&Found> = found.iter().flatten().flat_map(|(_, streams)| streams).collect();
     let apart = parallel::map(&all, search.threads, |stream| {
-        let deflated = layers.read_target(stream.at.clone())?;
-        Ok::<_, io::Error>(delta::apart(&deflated, PLAIN_BYTES_MAX as usize))
+        let compressed = layers.read_target(stream.at.clone())?;
+        Ok::<_, io::Error>(delta::apart(&compressed, PLAIN_BYTES_MAX as usize))
     })?;
     let mut apart = apart.into_iter();
-    let forms = found.into_iter().map(|(is_zip, found)| {
+    let forms = found.into_iter().map(|found| {
+        let Some((container, found)) = found else { return Form::Plain };
         let streams = found.into_iter().zip(apart.by_ref()).filter_map(|(found, apart)| {
             let Found { at, from, .. } = found;
-            let apart = apart.filter(|apart| !is_zip || apart.bytes as u64 == at.end - at.start)?;
-            Some(Stream { at: at.start, apart, from })
+            let is_whole = |apart: &Apart| container != Container::Zip || apart.bytes as u64 == at.end - at.start;
+            let apart = apart.filter(is_whole)?;
+            Some(Stream { at: at.start + apart.start as u64, apart, from })
         });
         let mut streams: Vec<Stream> = streams.collect();
         match streams.len() {
             0 => Form::Plain,
-            1 if !is_zip => Form::Gzip(streams.remove(0)),
-            _ => Form::Zip(streams),
+            1 if container == Container::Gzip => Form::Gzip(streams.remove(0)),
+            _ => Form::Archive(streams),
         }
     });
     Ok(forms.collect())
 }
 
-/// The streams of a content that has counterparts, and whether they are a zip's.
-fn find(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<(bool, Vec<Found>)> {
+/// The streams of a content that has counterparts, and what it is.
+fn find(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Option<(Container, Vec<Found>)>> {
     let ids = pairs.changed_from(entry);
     let content = entry.content..entry.content + entry.content_bytes;
     if ids.is_empty() || entry.content_bytes < STREAM_BYTES_MIN {
-        return Ok((false, Vec::new()));
+        return Ok(None);
     }
     let base = |id: &EntryId| {
         let entry = pairs.entry(*id);
         (*id, layers.bases[id.base], entry.content..entry.content + entry.content_bytes)
     };
     let bases: Vec<(EntryId, &dyn ReadAt, Range<u64>)> = ids.iter().map(base).collect();
+    if entry.content_bytes <= PLAIN_BYTES_MAX && is_xz(layers.target, &content)? {
+        let mut from = Vec::new();
+        for (id, layer, content) in bases {
+            if is_xz(layer, &content)? {
+                from.push((id, content));
+            }
+        }
+        return Ok(Some((
+            Container::Xz,
+            vec![Found { plain_bytes: XZ_RATIO * entry.content_bytes, at: content, from }],
+        )));
+    }
     if entry.content_bytes <= PLAIN_BYTES_MAX
         && let Some(at) = gzip_stream(layers.target, &content)?
     {
@@ -117,17 +144,23 @@ fn find(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<(bo
         let mut length = [0; 4];
         layers.target.read_exact_at(&mut length, content.end - 4)?;
         let plain_bytes = u64::from(u32::from_le_bytes(length)).clamp(entry.content_bytes, PLAIN_BYTES_MAX);
-        return Ok((false, vec![Found { at, plain_bytes, from }]));
+        return Ok(Some((Container::Gzip, vec![Found { at, plain_bytes, from }])));
     }
     let members = zip::members(layers.target, &content)?;
     if members.is_empty() {
-        return Ok((false, Vec::new()));
+        return Ok(None);
     }
     let mut base_members = Vec::new();
     for (id, layer, content) in bases {
         base_members.push((id, zip::members(layer, &content)?));
     }
-    Ok((true, changed(members, &base_members)))
+    Ok(Some((Container::Zip, changed(members, &base_members))))
+}
+
+fn is_xz(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<bool> {
+    let mut front = vec![0; (content.end - content.start).min(XZ_MAGIC_BYTES) as usize];
+    layer.read_exact_at(&mut front, content.start)?;
+    Ok(delta::is_xz(&front))
 }
 
 fn gzip_stream(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Option<Range<u64>>> {

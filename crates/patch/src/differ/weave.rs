@@ -1,4 +1,4 @@
-//! The steps of a changed content put in their places in the target, with the deflate streams that it holds.
+//! The steps of a changed content put in their places in the target, with the compressed streams that it holds.
 
 use std::io;
 
@@ -8,8 +8,8 @@ use super::loading::Changed;
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
 use super::streams::{Form, Stream};
 
-/// Steps of the parts of a content, counted from the start of each: the content itself, or what is left of a zip without
-/// its streams; then each stream's.
+/// Steps of the parts of a content, counted from the start of each: the content itself, or what is left of an archive
+/// without its streams; then each stream's.
 pub(super) fn weave(
     layers: &Layers<'_>,
     changed: &Changed,
@@ -23,14 +23,15 @@ pub(super) fn weave(
             Ok(steps)
         }
         Form::Gzip(stream) => gzip(layers, changed, stream, steps),
-        Form::Zip(streams) => Ok(zip(changed.range.start, steps, streams.iter().zip(parts))),
+        Form::Archive(streams) => Ok(archive(changed.range.start, steps, streams.iter().zip(parts))),
     }
 }
 
-fn deflate(stream: &Stream, steps: Vec<Planned>) -> Planned {
+fn compressed(stream: &Stream, steps: Vec<Planned>) -> Planned {
     let apart = &stream.apart;
     let cost = steps.iter().map(|step| step.cost).sum::<u64>() + apart.corrections.len() as u64 + STEP_COST;
-    let kind = Kind::Deflate { plain: apart.plain.clone(), corrections: apart.corrections.clone(), steps };
+    let kind =
+        Kind::Stream { way: apart.way, plain: apart.plain.clone(), corrections: apart.corrections.clone(), steps };
     Planned { kind, at: stream.at, bytes: apart.bytes as u64, cost }
 }
 
@@ -43,7 +44,7 @@ fn gzip(layers: &Layers<'_>, changed: &Changed, stream: &Stream, steps: Vec<Plan
         _ => Kind::New,
     };
     push(&mut out, Planned { kind: header_kind, at, bytes: header, cost: 4 });
-    push(&mut out, deflate(stream, steps));
+    push(&mut out, compressed(stream, steps));
     let mut end = stream.at + stream.apart.bytes as u64;
     let rest = layers.read_target(end..changed.range.end)?;
     let trailer = delta::trailer(&stream.apart.plain);
@@ -56,8 +57,12 @@ fn gzip(layers: &Layers<'_>, changed: &Changed, stream: &Stream, steps: Vec<Plan
     Ok(out)
 }
 
-/// Puts the streams, in their order, between the steps of what is left of a zip.
-fn zip<'a>(start: u64, steps: Vec<Planned>, streams: impl Iterator<Item = (&'a Stream, Vec<Planned>)>) -> Vec<Planned> {
+/// Puts the streams, in their order, between the steps of what is left of an archive.
+fn archive<'a>(
+    start: u64,
+    steps: Vec<Planned>,
+    streams: impl Iterator<Item = (&'a Stream, Vec<Planned>)>,
+) -> Vec<Planned> {
     let mut out = Vec::new();
     let mut at = start;
     let mut put = |mut step: Planned| {
@@ -81,7 +86,7 @@ fn zip<'a>(start: u64, steps: Vec<Planned>, streams: impl Iterator<Item = (&'a S
             };
             end = put(step);
         }
-        end = put(deflate(stream, steps));
+        end = put(compressed(stream, steps));
     }
     for step in waiting.into_iter().rev() {
         put(step);

@@ -14,7 +14,7 @@ use super::apply_failure;
 use super::line::{EndOnDrop, EndOnPanic, Line};
 use crate::exit::{Code, Failure};
 
-/// Frames rebuilt at once: each takes up to some 25 MiB. Those of `max`, which take up to 35, are rebuilt one by one.
+/// Frames rebuilt at once: each takes up to some 25 MiB. Heavy ones, which take up to 40, are rebuilt one by one.
 const FRAMES_AT_ONCE: usize = 2;
 /// No further frame is begun while more than this is rebuilt and waits for its turn: some frames take ten times as long as
 /// others, and the other thread goes on meanwhile.
@@ -46,7 +46,7 @@ impl PatchFile<'_> {
         let frames = self.header.frames().len();
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let (threads, ahead_max) =
-            if self.takes_full_model()? { (1, 0) } else { (cores.min(FRAMES_AT_ONCE), AHEAD_BYTES_MAX) };
+            if self.has_heavy_frames()? { (1, 0) } else { (cores.min(FRAMES_AT_ONCE), AHEAD_BYTES_MAX) };
         // One that cannot be read fails when it is rebuilt.
         let work = |index: usize| {
             let frame = &self.header.frames()[index];
@@ -95,9 +95,9 @@ impl PatchFile<'_> {
         Ok((range, held_bytes))
     }
 
-    fn takes_full_model(&self) -> Result<bool, Failure> {
+    fn has_heavy_frames(&self) -> Result<bool, Failure> {
         for frame in self.header.frames() {
-            if lighter_patch::takes_full_model(frame, &self.front(frame, 1)?) {
+            if lighter_patch::is_heavy(frame, &self.front(frame, 1)?) {
                 return Ok(true);
             }
         }

@@ -9,7 +9,7 @@ fn payload(program: &Program) -> Vec<u8> {
     let mut coder = AnsEncoder::new();
     let _ = program::code(&mut coder, program);
     let coded = coder.finish();
-    let mut payload = vec![TIER_LIGHT];
+    let mut payload = vec![TIER_LIGHT | if has_xz(program) { TIER_XZ } else { 0 }];
     for number in [coded.len() as u64, 0, 0, 0] {
         varint::put(&mut payload, number);
     }
@@ -86,7 +86,7 @@ fn the_target_is_copied_from_before_the_place_alone() {
 fn what_is_decoded_does_not_read_the_target() {
     let expected = "needs the target's bytes";
     let from = TARGET;
-    let deflate = Step::Deflate { plain_bytes: 20, corrections: vec![1, 2, 3] };
+    let deflate = Step::Stream { way: Way::Deflate, plain_bytes: 20, corrections: vec![1, 2, 3] };
     let steps = [
         vec![Step::Match { from, bytes: 20 }],
         vec![deflate.clone(), Step::Copy { from, bytes: 20 }],
@@ -118,15 +118,39 @@ fn programs_that_would_cost_too_much_are_refused() {
 }
 
 #[test]
-fn deflate_streams_that_lie_are_refused() {
-    let deflate = |plain_bytes| Step::Deflate { plain_bytes, corrections: vec![1, 2, 3] };
+fn streams_that_lie_are_refused() {
     let copy = |bytes| Step::Copy { from: 0, bytes };
-    refused(vec![], vec![deflate(100), deflate(10)], "a deflate stream within another");
-    refused(vec![], vec![deflate(100), copy(99)], "without its end");
-    refused(vec![], vec![deflate(100), copy(101)], "across the end");
-    refused(vec![], vec![deflate(100), Step::Trailer], "a trailer within");
-    refused(vec![], vec![deflate(1 << 62), Step::New { bytes: 1 << 62 }], "more decoded bytes");
-    refused(vec![], vec![deflate(100), copy(100)], "");
+    for way in [Way::Deflate, Way::Xz] {
+        let stream = |plain_bytes| Step::Stream { way, plain_bytes, corrections: vec![1, 2, 3] };
+        refused(vec![], vec![stream(100), stream(10)], "a stream within another");
+        refused(vec![], vec![stream(100), copy(99)], "without its end");
+        refused(vec![], vec![stream(100), copy(101)], "across the end");
+        refused(vec![], vec![stream(100), Step::Trailer], "a trailer within");
+        refused(vec![], vec![stream(1 << 62), Step::New { bytes: 1 << 62 }], "more decoded bytes");
+        refused(vec![], vec![stream(100), copy(100)], "corrections that do not fit");
+    }
+}
+
+#[test]
+fn a_tier_tells_of_xz_as_it_is() {
+    let base = vec![7u8; 1000];
+    let copy = Step::Copy { from: 0, bytes: 100 };
+    let xz = Step::Stream { way: Way::Xz, plain_bytes: 100, corrections: vec![0, 0] };
+    let with_xz = payload(&Program { inflated: vec![], steps: vec![xz, copy.clone()] });
+    let stream = xz_of(&[7; 100]);
+    let rebuilt = decode(&with_xz, 0..stream.len() as u64, &[&base]).unwrap();
+    assert_eq!(rebuilt.pieces, [Piece::Material(100..100 + stream.len())]);
+    assert!(rebuilt.material.ends_with(&stream));
+    let without = payload(&Program { inflated: vec![], steps: vec![copy] });
+    for (mut payload, tier) in [(with_xz, TIER_LIGHT), (without, TIER_LIGHT | TIER_XZ)] {
+        payload[0] = tier;
+        let error = decode(&payload, 0..100, &[&base]).unwrap_err();
+        assert!(matches!(error, CodecError::Damaged(what) if what.contains("tier")), "{error:?}");
+    }
+}
+
+fn xz_of(plain: &[u8]) -> Vec<u8> {
+    compressed::again(Way::Xz, plain, &[0, 0]).unwrap()
 }
 
 #[test]
@@ -134,7 +158,7 @@ fn contents_that_are_not_there_are_refused() {
     refused(vec![], vec![Step::New { bytes: 100 }], "a part that is cut off");
     refused(vec![], vec![Step::Raw { bytes: 100 }], "a part that is cut off");
     let base = vec![7u8; 1000];
-    for unknown in [0, 1, 4] {
+    for unknown in [0, 1, 2, 3, 8] {
         assert!(matches!(decode(&[unknown, 0, 0, 0, 0], 0..100, &[&base]), Err(CodecError::Unsupported)));
     }
     assert!(decode(&[], 0..100, &[&base]).is_err());
