@@ -15,7 +15,7 @@ fn a_report_is_printed_replayed_and_compared() {
     let smoke = scenario("smoke");
     let ran = run(&["--output", "json", "sim", "run", &smoke, "--html", page.to_str().unwrap()]).ok();
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!((report["schema"].as_u64(), report["nodes"].as_u64()), (Some(2), Some(61)));
+    assert_eq!((report["schema"].as_u64(), report["nodes"].as_u64()), (Some(3), Some(61)));
     let strategies = report["strategies"].as_array().unwrap();
     assert!(strategies.iter().all(|strategy| strategy["done"] == 60), "{strategies:?}");
     let html = fs::read_to_string(&page).unwrap();

@@ -4,15 +4,16 @@
 //! work       = bytes of the patch at the default effort + tar bytes / 128
 //! encoding   = work / encode rate of the effort x pace
 //! applying   = work / apply rate of the effort x pace
-//! sending    = bytes of the effort x receivers / rate of the link
+//! sending    = max(bytes of the effort x copies / rate of the link, bytes of the effort / uplink of the slowest receiver)
 //! until done = encoding x (1 + encodes that wait) + max(sending + applying / tail, applying)
 //! ```
 //!
 //! Matching passes over the whole tar, at about a hundred times the speed at which the codec then works on what is new:
 //! hence the work. Whoever waits in the queue waits for this encode too, so each of them counts it once more. A receiver
 //! applies each frame when it has come, while the next ones come: half of the work is taken to be left when all of it has
-//! come (tail = 2; 1 for a patch of one frame), since those that come last are often short and as much work. Receivers
-//! share the link.
+//! come (tail = 2; 1 for a patch of one frame), since those that come last are often short and as much work. Copies
+//! share the link. Of receivers that pass a patch on, as many get one from here as there are copies before others are
+//! referred to them; each of them, and who has it from them, takes as long as its own uplink needs at least.
 //!
 //! Of the efforts that are done about as soon as the soonest, within an eighth or [`NOTICED`], the one of the fewest bytes
 //! is taken: half a second is not noticed, and bytes are what our users pay for.
@@ -49,10 +50,12 @@ pub struct Undertaking {
     /// Of the patch, if it is made at the default effort.
     pub bytes: Bytes,
     pub tar_bytes: Bytes,
-    /// Of the link that the receivers share.
+    /// Of the link that the copies share.
     pub rate: BytesPerSecond,
-    /// At least 1.
-    pub receivers: u64,
+    /// How often the patch is sent from here, at least 1.
+    pub copies: u64,
+    /// Of the slowest receiver, where that is known.
+    pub uplink: Option<BytesPerSecond>,
     /// Encodes that cannot begin before this one ends.
     pub waiting: u64,
 }
@@ -69,9 +72,9 @@ struct Figures {
     apply: u64,
 }
 
-const FAST: Figures = Figures { bytes: 1478, encode: 3_640_000, apply: 12_700_000 };
-const DEFAULT: Figures = Figures { bytes: 1024, encode: 1_450_000, apply: 12_100_000 };
-const MAX: Figures = Figures { bytes: 840, encode: 380_000, apply: 490_000 };
+const FAST: Figures = Figures { bytes: 1479, encode: 3_640_000, apply: 12_700_000 };
+const DEFAULT: Figures = Figures { bytes: 1024, encode: 1_400_000, apply: 12_100_000 };
+const MAX: Figures = Figures { bytes: 864, encode: 380_000, apply: 490_000 };
 
 /// Tar bytes that are as much work as one byte of patch. Of 64, 128 and 256, that with which encode rates differ least.
 const TAR_BYTES_PER_WORK: u64 = 128;
@@ -129,7 +132,8 @@ impl Undertaking {
 
     /// Until the last receiver has applied a patch of that effort that is there already and has these bytes.
     pub fn receiving(&self, effort: Effort, bytes: Bytes, pace: Pace) -> Duration {
-        let sending = bytes.times(self.receivers.max(1)).at(self.rate);
+        let own = self.uplink.map_or(Duration::ZERO, |uplink| bytes.at(uplink));
+        let sending = bytes.times(self.copies.max(1)).at(self.rate).max(own);
         let applying = self.applying(effort, pace);
         let tail = if bytes <= FRAME_BYTES_SMALL { 1 } else { 2 };
         sending.saturating_add(applying / tail).max(applying)

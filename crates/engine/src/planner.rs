@@ -129,6 +129,11 @@ pub(crate) fn spread(seed: u64, peer: PeerId) -> u64 {
     mixed ^ mixed >> 31
 }
 
+/// Whether a peer, if it is known, is behind the same uplink.
+pub fn is_near(peer: PeerId, view: View<'_>) -> bool {
+    view.directory.peer(peer).is_some_and(|peer| is_of_site(peer, view.settings))
+}
+
 /// Whether a peer is behind the same uplink.
 pub fn is_of_site(peer: &Peer, settings: &Settings) -> bool {
     settings.site.is_some() && peer.site() == settings.site.as_ref()

@@ -8,14 +8,18 @@
 //! one issued last holds. Manifest and config come from any peer and are checked against their digest on the way to
 //! disk, and are read back from there.
 
+mod round;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId};
-use lighter_wire::{Answer, Refusal, Request, SignedRelease};
+use lighter_wire::{Answer, Request, SignedRelease};
 
+use self::round::Round;
 use crate::context::{Context, Purpose};
 use crate::event::{AskFailure, AskId, BlobFailure, Effect, ImageRead, Offence, PullId, Wanted};
 use crate::fetch::{Fetcher, Outcome};
+use crate::planner::is_near;
 use crate::{PullFailure, Report, Settings};
 
 /// All pulls under way.
@@ -42,54 +46,6 @@ enum State {
     KeepingBlob { from: PeerId },
     Layers { missing: BTreeSet<DiffId> },
     Committing,
-}
-
-/// Whom a question went to.
-#[derive(Debug)]
-struct Round {
-    asked: BTreeSet<PeerId>,
-    /// Those of them who gave no answer, or had no time: they are asked again at `retry`.
-    lost: BTreeSet<PeerId>,
-    retry: Option<Moment>,
-    /// When patience ends, or sooner if everybody said no.
-    until: Moment,
-}
-
-impl Round {
-    fn new(until: Moment) -> Self {
-        Self { asked: BTreeSet::new(), lost: BTreeSet::new(), retry: None, until }
-    }
-
-    fn answered(&mut self, from: PeerId, answer: &Result<Answer, AskFailure>) {
-        if matches!(answer, Err(AskFailure::Unreachable) | Ok(Answer::Refused(Refusal::Busy))) {
-            self.lost.insert(from);
-        }
-    }
-
-    /// Who may be asked next at `now`, of `peers` in their order.
-    fn next<'p>(&mut self, now: Moment, mut peers: impl Iterator<Item = &'p PeerId>) -> Option<PeerId> {
-        if self.retry.is_some_and(|retry| retry <= now) {
-            self.retry = None;
-            let lost = std::mem::take(&mut self.lost);
-            self.asked.retain(|peer| !lost.contains(peer));
-        }
-        let peer = *peers.find(|peer| !self.asked.contains(peer))?;
-        self.asked.insert(peer);
-        Some(peer)
-    }
-
-    /// Everybody was asked and nobody is waited for.
-    fn exhausted(&mut self, now: Moment) {
-        if self.lost.is_empty() {
-            self.until = self.until.min(now + Settings::RESOLVE_GRACE);
-        } else {
-            self.retry.get_or_insert(now + Settings::RESOLVE_GRACE);
-        }
-    }
-
-    fn deadline(&self) -> Moment {
-        self.retry.map_or(self.until, |retry| retry.min(self.until))
-    }
 }
 
 impl Pulls {
@@ -331,14 +287,15 @@ impl Pull {
         }
     }
 
-    /// Asks one peer after the other for a blob: first those who knew the name.
+    /// Asks one peer after the other for a blob: first those who knew the name, and of these those of the site.
     fn advance_blob(&mut self, id: PullId, connected: &[PeerId], context: &mut Context<'_>) {
         let State::GettingBlob { digest, bytes_max, ask, round } = &mut self.state else { return };
         if ask.is_some() {
             return;
         }
         let sources = self.sources.iter().filter(|peer| connected.contains(peer));
-        let Some(peer) = round.next(context.now, sources.chain(connected)) else {
+        let (near, far): (Vec<PeerId>, Vec<PeerId>) = sources.partition(|&&peer| is_near(peer, context.view()));
+        let Some(peer) = round.next(context.now, near.iter().chain(&far).chain(connected)) else {
             if !round.asked.is_empty() {
                 round.exhausted(context.now);
             }

@@ -19,18 +19,21 @@ mod usable;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use lighter_types::{Bytes, DiffId, Moment, PatchId, PeerId};
-use lighter_wire::{Offer, PatchRequest, Quote, Refusal};
+use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PatchId, PeerId};
+use lighter_wire::{Offer, PatchRequest, Quote, Referable, Refusal};
 
 use crate::effort::{Effort, Pace};
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
-use crate::planner::View;
+use crate::planner::{View, is_near};
 use crate::settings::Settings;
 pub use following::Coming;
 use jobs::Job;
 use referrals::Referrals;
 use uploads::Uploads;
 use usable::Usable;
+
+/// Who asks for a quote tells of its uplink when it asks for the patch.
+const UNTOLD: Referable = Referable { uplink: BytesPerSecond(u64::MAX), passes_on: true };
 
 /// The serving side.
 #[derive(Debug, Default)]
@@ -106,7 +109,7 @@ impl Serve {
         let cached = self.cached(target, bases, &usable);
         let job = match cached {
             None => Job::new(card, &usable),
-            Some(cached) => match self.improvement(cached, from, card, &usable, view) {
+            Some(cached) => match self.improvement(cached, (from, Some(UNTOLD)), card, &usable, view) {
                 Some(job) => job,
                 None => {
                     let offer = Offer::Ready { patch: cached.patch, bytes: cached.bytes };
@@ -132,7 +135,7 @@ impl Serve {
         let Some(served) = self.streams.get_mut(&stream) else { return };
         served.is_done = true;
         let from = served.from;
-        let near = |peer: PeerId| uploads::is_near(peer, view);
+        let near = |peer: PeerId| is_near(peer, view);
         let side = near(from);
         let sharing = self.streams.values().filter(|other| other.served.is_some() && near(other.from) == side).count();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -226,7 +229,7 @@ impl Serve {
             offered.push(list);
         }
         let cached = self.cached(request.target, &offered, &usable);
-        let better = cached.and_then(|cached| self.improvement(cached, from, card, &usable, view));
+        let better = cached.and_then(|cached| self.improvement(cached, (from, request.referable), card, &usable, view));
         let ready = resumed.or(cached.filter(|_| better.is_none())).cloned();
         let admitted = Stream::new(from, request);
         if let Some(patch) = ready {

@@ -97,8 +97,8 @@ impl Settings {
     /// Patches whose way through the fleet is followed, and relays of one.
     pub const SPREADS_MAX: usize = 64;
     pub const RELAYS_MAX: usize = 1024;
-    /// What it takes until somebody who is referred has the first of a patch after its relay has it: to connect, a frame.
-    pub const REFERRAL_HOP: Duration = Duration::from_millis(500);
+    /// What it takes until somebody who is referred gets what its relay has: to connect over two uplinks in use, to ask.
+    pub const REFERRAL_HOP: Duration = Duration::from_millis(1200);
     /// Who was referred and asks again within this after it was to be done got nothing there.
     pub const REFERRAL_LIFE: Duration = Duration::from_secs(60);
     /// Who came back so often is referred no more.
@@ -163,7 +163,7 @@ impl Default for Settings {
             incarnation: Incarnation(0),
             seed: 0,
             site: None,
-            announce_interval: Duration::from_secs(60),
+            announce_interval: Duration::from_secs(300),
             uplink_rate: BytesPerSecond(1_250_000),
             upload_max: None,
             effort: EffortChoice::Auto,

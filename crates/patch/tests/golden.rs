@@ -84,7 +84,7 @@ fn known_input_makes_a_known_patch() {
         [with_base.id().to_hex(), alone.id().to_hex()].map(|id| id[..16].to_owned())
     });
     let known = [
-        ["133bd2024b96ec08", "bf7f90120f4152da"],
+        ["db998d4f041e27e3", "bf7f90120f4152da"],
         ["0f11dcf2e0dcfc33", "794fd02cd442cdbc"],
         ["34fa55079c087933", "16760aa8c4528eca"],
         ["af2fd38ee1cb81db", "acb2f2358c0b2419"],

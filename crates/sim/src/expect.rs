@@ -19,8 +19,8 @@ pub struct Expect {
     pub uplink_patches_max: Option<f64>,
     /// Bytes of patches that hubs send, over those of one copy of the patches.
     pub hub_patches_max: Option<f64>,
-    /// What the slowest node takes, less the making of the patches, over what the slowest uplink needs for them.
-    pub slowest_uplinks_max: Option<f64>,
+    /// What the slowest node takes, less the making of the patches, over what its own uplink needs for them.
+    pub slowest_own_uplink_max: Option<f64>,
     /// Over uplinks that are paid for by the byte.
     pub metered_bytes_max: Option<Size>,
 }
@@ -49,7 +49,7 @@ impl Report {
             ),
             ("uplink_patches_max", lighter.uplink_patches, expect.uplink_patches_max),
             ("hub_patches_max", lighter.hub_patches, expect.hub_patches_max),
-            ("slowest_uplinks_max", lighter.slowest_uplinks, expect.slowest_uplinks_max),
+            ("slowest_own_uplink_max", lighter.slowest_own_uplink, expect.slowest_own_uplink_max),
             (
                 "metered_bytes_max",
                 lighter.metered_bytes as f64,

@@ -8,7 +8,7 @@ use crate::network::{Counts, LinkClass};
 use crate::scenario::Scenario;
 
 /// Raised when a key changes its meaning.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 /// Points of a curve.
 const CURVE_POINTS: usize = 200;
 /// Sites that are told one by one.
@@ -42,19 +42,17 @@ pub struct StrategyReport {
     pub metered_bytes: u64,
     pub origin_bytes: u64,
     pub lan_bytes: u64,
-    /// What came to a site over its uplink, over the bytes of the patches that the site needs: the most of all sites; 0
-    /// where there are none.
+    /// What came to a site over its uplink, talk included, over the patches that the site needs at *default*, each with its
+    /// headers: the most of all sites; 0 where there are none.
     pub uplink_patches: f64,
-    /// Bytes of patches that hubs sent, over those of one copy of the patches.
+    /// Bytes of patches that hubs sent, over those of one copy of the patches at *default*; no headers in either.
     pub hub_patches: f64,
-    /// What the slowest node took, less the making of the patches, over what the slowest uplink needs for them; 0 where there
-    /// are none.
-    pub slowest_uplinks: f64,
     /// The same with what the sites sent: both directions of the busiest uplink.
     pub uplink_patches_both_ways: f64,
     /// All that hubs sent, gossip and questions included.
     pub hub_sent_bytes: u64,
-    /// What the slowest node took, less the making of the patches, over what its own uplink needs for them.
+    /// What the slowest node took, less the making of the patches, over what its own uplink needs for them; 0 where there are
+    /// none.
     pub slowest_own_uplink: f64,
     /// Gossip, questions and handshakes, over all links.
     pub talk_bytes: u64,
@@ -114,7 +112,6 @@ impl StrategyReport {
             lan_bytes: counts.of(LinkClass::Lan),
             uplink_patches: 0.0,
             hub_patches: 0.0,
-            slowest_uplinks: 0.0,
             uplink_patches_both_ways: 0.0,
             hub_sent_bytes: 0,
             slowest_own_uplink: 0.0,

@@ -11,7 +11,7 @@ use crate::calibrations::Rule;
 use crate::context::{Context, Purpose};
 use crate::directory::Peer;
 use crate::event::{AskId, Effect, Part, PullId};
-use crate::planner::{self, Plan, is_of_site};
+use crate::planner::{self, Plan, is_near};
 use crate::settings::Settings;
 
 use super::fetching::{Fetching, Named};
@@ -83,8 +83,7 @@ impl Target {
 
     /// Asks the best few for quotes, but first the site if all of them are outside. False if there is nobody to ask.
     pub fn begin(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> bool {
-        let is_near =
-            |plan: &Plan| context.directory.peer(plan.peer).is_some_and(|peer| is_of_site(peer, context.settings));
+        let is_near = |plan: &Plan| is_near(plan.peer, context.view());
         let plans = self.plans(id, context);
         if plans.is_empty() {
             return false;

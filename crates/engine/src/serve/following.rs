@@ -5,8 +5,9 @@
 use lighter_types::{Bytes, DiffId, Moment};
 use lighter_wire::Refusal;
 
-use super::{Effect, Opened, Serve, Stream, View, uploads};
+use super::{Effect, Opened, Serve, Stream, View};
 use crate::event::Part;
+use crate::planner::is_near;
 
 /// Whether a layer that is not held comes here.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,7 @@ impl Serve {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let Opened { stream, from, request, coming } = opened;
-        let may_follow = request.resume.is_some() || uploads::is_near(from, view);
+        let may_follow = request.resume.is_some() || is_near(from, view);
         if !may_follow || matches!(coming, Coming::No) {
             return Err(Refusal::NotHeld);
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PeerId};
+use lighter_wire::Referable;
 
 use super::usable::Usable;
 use super::{Serve, StreamId};
@@ -53,16 +54,23 @@ impl Serve {
     }
 
     /// A job for all who wait for it, and `for_one` more.
-    pub(super) fn undertaking(&self, job: &Job, for_one: Option<PeerId>, view: View<'_>) -> Undertaking {
-        let waiting = job.waiting.iter().filter_map(|stream| Some(self.streams.get(stream)?.from));
-        let waiting: Vec<PeerId> = waiting.chain(for_one).collect();
+    pub(super) fn undertaking(
+        &self,
+        job: &Job,
+        for_one: Option<(PeerId, Option<Referable>)>,
+        view: View<'_>,
+    ) -> Undertaking {
+        let streams = job.waiting.iter().filter_map(|stream| self.streams.get(stream));
+        let waiting = streams.map(|stream| (stream.from, stream.request.referable));
+        let waiting: Vec<(PeerId, Option<Referable>)> = waiting.chain(for_one).collect();
         let receivers = self.uploads.receivers(job.target, &job.bases, &waiting, view);
         let queued = self.queue.iter().filter_map(|other| self.jobs.get(other)).filter(|other| !other.is_same(job));
         Undertaking {
             bytes: job.bytes,
             tar_bytes: job.tar_bytes,
             rate: receivers.rate,
-            receivers: receivers.count,
+            copies: receivers.copies,
+            uplink: receivers.uplink,
             waiting: queued.count() as u64 / view.settings.encodes_max.max(1) as u64,
         }
     }
@@ -72,7 +80,7 @@ impl Serve {
     pub(super) fn improvement(
         &self,
         cached: &CachedPatch,
-        from: PeerId,
+        from: (PeerId, Option<Referable>),
         card: &Card,
         usable: &Usable,
         view: View<'_>,
@@ -96,7 +104,8 @@ impl Serve {
     pub(super) fn learn_pace(&mut self, job: &Job, patch: &CachedPatch, took: Duration, effects: &mut Vec<Effect>) {
         let Some(effort) = job.running.filter(|_| job.tar_bytes >= Bytes::MIB) else { return };
         let (bytes, tar_bytes) = (effort.to_default(patch.bytes), job.tar_bytes);
-        let undertaking = Undertaking { bytes, tar_bytes, rate: BytesPerSecond(1), receivers: 1, waiting: 0 };
+        let undertaking =
+            Undertaking { bytes, tar_bytes, rate: BytesPerSecond(1), copies: 1, uplink: None, waiting: 0 };
         self.pace.learn(&undertaking, effort, took);
         effects.push(Effect::KeepPace(self.pace));
     }

@@ -3,19 +3,21 @@
 //! Of a patch, this node sends [`Settings::copies_max`] copies to other sites. Who asks for it then is referred to a relay:
 //! a peer that got it, or gets it just now, since a relay passes on what it has while more of it comes. For each relay it is
 //! estimated when the requester would be done: by the uplinks that both told of, shared with those who were referred there
-//! and are not done. Taken is the soonest, where each time that a relay was named before counts as a quarter of the time
-//! that the patch takes: a meeting has its price, and no uplink is to carry much more than its share.
+//! and are not done, for this patch or another, and by when a relay has a first frame to pass on. Taken is the soonest, where
+//! having been named before has a price: so has a meeting, and no uplink is to carry much more than its share.
 //!
 //! Who comes back got nothing: its relay is not named any more, and who came back twice is served here.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use lighter_types::{BytesPerSecond, Moment, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Moment, PatchId, PeerId};
 use lighter_wire::{Referable, Refusal};
 
-use super::{CachedPatch, Effect, Serve, StreamId, View, uploads};
+use super::{CachedPatch, Effect, Serve, StreamId, View};
 use crate::directory::Peer;
+use crate::planner::is_near;
 use crate::settings::Settings;
 
 /// What is known of the ways of patches; at most [`Settings::SPREADS_MAX`].
@@ -49,6 +51,17 @@ struct Relay {
     ends: Moment,
     /// Who was referred to it, and when it is taken to be done.
     children: BTreeMap<PeerId, Moment>,
+}
+
+/// Of other patches: what a peer and the relays are busy with.
+#[derive(Debug, Default)]
+struct Others {
+    /// When the peer is taken to have those that it is getting.
+    busy_until: Moment,
+    /// Whom it was referred to: it need not connect to these again.
+    met: BTreeSet<PeerId>,
+    /// How many each relay is taken to send to.
+    sending: BTreeMap<PeerId, u64>,
 }
 
 /// A relay for somebody: what is expected of it.
@@ -85,11 +98,12 @@ impl Serve {
         effects: &mut Vec<Effect>,
     ) {
         let Some(waiting) = self.streams.get(&stream) else { return };
-        let (from, is_far) = (waiting.from, !uploads::is_near(waiting.from, view));
+        let (from, is_far) = (waiting.from, !is_near(waiting.from, view));
         let referable = waiting.request.referable.filter(|_| is_far && view.settings.copies_max > 0);
         let served = self.streams.values().filter(|stream| stream.served.is_some()).count();
+        let others = self.referrals.others(from, patch.patch, now);
         let spread = self.referrals.of(patch.patch, now);
-        match referable.and_then(|referable| spread.place(from, referable, patch, now, view)) {
+        match referable.and_then(|referable| spread.place(from, referable, &others, patch, now, view)) {
             Some(to) => {
                 let settings = view.settings.id_of(patch);
                 effects.push(Effect::Refer { stream, to, patch: patch.patch, settings });
@@ -108,14 +122,43 @@ impl Serve {
     /// A stream ended early: its copy does not count.
     pub(super) fn copy_broke(&mut self, patch: PatchId, from: PeerId, view: View<'_>) {
         if let Some(spread) = self.referrals.0.get_mut(&patch)
-            && !uploads::is_near(from, view)
+            && !is_near(from, view)
         {
             spread.copies = spread.copies.saturating_sub(1);
         }
     }
 }
 
+/// Of a meeting, times the square of how often a relay was named: all are named about equally often, and none for a little time.
+const PRICE: Duration = Duration::from_millis(400);
+
+/// What a relay has to have before it passes anything on: patches are cut into frames of a fourth, but for small and large
+/// ones (docs/PATCH.md).
+fn first_frame(patch: Bytes) -> Bytes {
+    Bytes(patch.0 / 4).clamp(Bytes::KIB.times(64), Bytes::MIB).min(patch)
+}
+
 impl Referrals {
+    /// What the other patches under way have to do with this one, for a peer.
+    fn others(&self, peer: PeerId, patch: PatchId, now: Moment) -> Others {
+        let mut others = Others { busy_until: now, ..Others::default() };
+        for spread in self.0.iter().filter(|(other, _)| **other != patch).map(|(_, spread)| spread) {
+            for (&id, relay) in &spread.relays {
+                if id == peer {
+                    others.busy_until = others.busy_until.max(relay.ends);
+                }
+                if relay.children.contains_key(&peer) {
+                    others.met.insert(id);
+                }
+                let sending = relay.children.values().filter(|ends| **ends > now).count() as u64;
+                if sending > 0 {
+                    *others.sending.entry(id).or_default() += sending;
+                }
+            }
+        }
+        others
+    }
+
     /// Over the cap, the patch that nobody asked for the longest is forgotten.
     fn of(&mut self, patch: PatchId, now: Moment) -> &mut Spread {
         if self.0.len() >= Settings::SPREADS_MAX && !self.0.contains_key(&patch) {
@@ -134,6 +177,7 @@ impl Spread {
         &mut self,
         peer: PeerId,
         referable: Referable,
+        others: &Others,
         patch: &CachedPatch,
         now: Moment,
         view: View<'_>,
@@ -142,10 +186,11 @@ impl Spread {
         let uplink = BytesPerSecond(referable.uplink.0.max(1));
         let is_patient = self.returned.get(&peer).is_none_or(|times| *times < Settings::REFERRALS_MAX);
         let is_spread = self.copies >= view.settings.copies_max;
-        let relay = if is_patient && is_spread { self.best(peer, uplink, patch, now, view) } else { None };
+        let relay = if is_patient && is_spread { self.best((peer, uplink), others, patch, now, view) } else { None };
         let source = relay.map(|offer| offer.relay);
-        let begins = relay.map_or(now, |offer| offer.begins);
+        let begins = relay.map_or(now, |offer| offer.begins) + first_frame(patch.bytes).at(uplink);
         let ends = relay.map_or(now + patch.bytes.at(uplink), |offer| offer.ends);
+        let ends = ends.max(others.busy_until + patch.bytes.at(uplink));
         if let Some(relay) = source.and_then(|relay| self.relays.get_mut(&relay)) {
             relay.named += 1;
             relay.children.insert(peer, ends);
@@ -162,8 +207,8 @@ impl Spread {
     /// Of the relays by which the peer is done soonest, or little later, the one that was named least often.
     fn best(
         &mut self,
-        peer: PeerId,
-        uplink: BytesPerSecond,
+        (peer, uplink): (PeerId, BytesPerSecond),
+        others: &Others,
         patch: &CachedPatch,
         now: Moment,
         view: View<'_>,
@@ -179,17 +224,20 @@ impl Spread {
         }
         let offer = |(&id, relay): (&PeerId, &Relay)| {
             let sharing = relay.children.values().filter(|ends| **ends > now).count() as u64;
+            let sharing = sharing + others.sending.get(&id).copied().unwrap_or_default();
             let rate = BytesPerSecond((relay.uplink.0 / (sharing + 1)).clamp(1, uplink.0));
-            let begins = now.max(relay.begins) + Settings::REFERRAL_HOP;
-            let ends = (begins + patch.bytes.at(rate)).max(relay.ends + Settings::REFERRAL_HOP);
-            Offer { relay: id, named: relay.named, begins, ends }
+            let is_met = others.met.contains(&id);
+            let hop = if is_met { Settings::REFERRAL_HOP / 2 } else { Settings::REFERRAL_HOP };
+            let begins = now.max(relay.begins) + hop;
+            let ends = (begins + patch.bytes.at(rate)).max(relay.ends + hop);
+            Offer { relay: id, named: relay.named.saturating_sub(is_met.into()), begins, ends }
         };
         let usable = self
             .relays
             .iter()
             .filter(|(id, relay)| **id != peer && !relay.has_failed && is_there(id) && !self.is_behind(**id, peer));
         let offers: Vec<Offer> = usable.map(offer).collect();
-        let dear = |offer: &Offer| offer.ends + patch.bytes.at(uplink) / 4 * offer.named;
+        let dear = |offer: &Offer| offer.ends + PRICE * offer.named.saturating_mul(offer.named);
         offers.into_iter().min_by_key(|offer| (dear(offer), offer.ends, offer.relay))
     }
 

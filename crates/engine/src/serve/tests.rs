@@ -3,7 +3,7 @@
 use lighter_types::Card;
 
 use lighter_types::BytesPerSecond;
-use lighter_wire::Resume;
+use lighter_wire::{Referable, Resume};
 
 use super::*;
 use crate::EffortChoice;
@@ -369,10 +369,10 @@ fn peers_that_hold_a_base_and_lack_the_target_count_as_receivers() {
             directory.told(PeerId::new([name; 32]), holdings, lighter_types::Moment(1));
         }
     };
-    let count = |server: &Server, waiting: &[PeerId]| {
-        server.serve.uploads.receivers(id(1), &[id(2)], waiting, view!(server)).count
+    let count = |server: &Server, waiting: &[(PeerId, Option<Referable>)]| {
+        server.serve.uploads.receivers(id(1), &[id(2)], waiting, view!(server)).copies
     };
-    let waiting = [PeerId::new([10; 32])];
+    let waiting = [(PeerId::new([10; 32]), None)];
     assert_eq!(count(&server, &waiting), 1);
     holds(&mut server.directory, 10..31, &[2], &server.own);
     assert_eq!(count(&server, &waiting), 1 + 20, "who waits is counted once");
@@ -381,6 +381,26 @@ fn peers_that_hold_a_base_and_lack_the_target_count_as_receivers() {
     assert_eq!(count(&server, &waiting), 1 + 5);
     server.settings.streams_max = 4;
     assert_eq!(count(&server, &waiting), 4);
+}
+
+#[test]
+fn who_passes_a_patch_on_is_no_copy_but_has_an_uplink() {
+    let mut server = choosing(FAST);
+    let told = |uplink| Some(Referable { uplink: BytesPerSecond(uplink), passes_on: true });
+    let waiting: Vec<_> = [500, 300, 900, 700].map(told).into_iter().zip(10..).collect();
+    let mut waiting: Vec<_> = waiting.into_iter().map(|(told, name)| (PeerId::new([name; 32]), told)).collect();
+    let found = |server: &Server, waiting: &[(PeerId, Option<Referable>)]| {
+        let receivers = server.serve.uploads.receivers(id(1), &[id(2)], waiting, view!(server));
+        (receivers.copies, receivers.uplink)
+    };
+    assert_eq!(found(&server, &waiting), (3, Some(BytesPerSecond(300))));
+    assert_eq!(found(&server, &waiting[..1]), (1, Some(BytesPerSecond(500))));
+    // One that is not to be referred: each has its copy.
+    waiting[3].1 = None;
+    assert_eq!(found(&server, &waiting), (4, None));
+    waiting.pop();
+    server.settings.copies_max = 0;
+    assert_eq!(found(&server, &waiting), (3, None));
 }
 
 #[test]
@@ -395,8 +415,8 @@ fn a_site_is_one_receiver() {
     }
     let mut count = |waiting: &[u8], own_site: Option<&str>| {
         server.settings.site = own_site.map(|site| site.parse().unwrap());
-        let waiting: Vec<PeerId> = waiting.iter().map(|&name| PeerId::new([name; 32])).collect();
-        server.serve.uploads.receivers(id(1), &[id(2)], &waiting, view!(server)).count
+        let waiting: Vec<_> = waiting.iter().map(|&name| (PeerId::new([name; 32]), None)).collect();
+        server.serve.uploads.receivers(id(1), &[id(2)], &waiting, view!(server)).copies
     };
     assert_eq!(count(&[10], None), 3, "one of quay, one of pier, and one without a site");
     assert_eq!(count(&[10, 11], None), 4, "who waits counts each");

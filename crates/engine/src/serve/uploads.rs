@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use lighter_types::{Bytes, BytesPerSecond, DiffId, PeerId, SiteName};
+use lighter_wire::Referable;
 
-use crate::planner::{View, is_of_site};
+use crate::planner::{View, is_near, is_of_site};
 
 /// Measured rates, absent before the first transfer that was long enough.
 #[derive(Debug, Default)]
@@ -20,9 +21,11 @@ pub struct Uploads {
 /// Who receives a patch, and over which link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receivers {
-    /// At least 1.
-    pub count: u64,
+    /// Copies that this node sends, at least 1.
+    pub copies: u64,
     pub rate: BytesPerSecond,
+    /// The slowest of their own uplinks, if all who wait told it: then most have the patch from others.
+    pub uplink: Option<BytesPerSecond>,
 }
 
 impl Uploads {
@@ -39,33 +42,40 @@ impl Uploads {
         *measured = Some(BytesPerSecond(mixed.max(1)));
     }
 
-    /// Who will receive a patch of `target` from `bases` that `waiting` wait for: they, and a share of the peers that hold
+    /// Who will receive a patch of `target` from `bases` that `waiting` wait for, with what they told: they, and a share of the peers that hold
     /// the first base and not yet the target, on the same side of the uplink, as many as fall to this node if all who hold
     /// the target serve equally many. Another site counts once, and not at all if one of its nodes waits: its nodes pass
-    /// the patch on among themselves. No more than may be served at a time: later ones find others who hold it.
-    pub fn receivers(&self, target: DiffId, bases: &[DiffId], waiting: &[PeerId], view: View<'_>) -> Receivers {
-        let is_site = !waiting.is_empty() && waiting.iter().all(|&peer| is_near(peer, view));
+    /// the patch on among themselves. No more than may be served at a time: later ones find others who hold it. Nor more
+    /// than are sent before others are referred to them, if all who wait may be.
+    pub fn receivers(
+        &self,
+        target: DiffId,
+        bases: &[DiffId],
+        waiting: &[(PeerId, Option<Referable>)],
+        view: View<'_>,
+    ) -> Receivers {
+        let is_site = !waiting.is_empty() && waiting.iter().all(|&(peer, _)| is_near(peer, view));
         let holders = view.directory.holders(target);
-        let lacks = |id: &PeerId| holders.binary_search(id).is_err() && !waiting.contains(id);
+        let waits = |id: &PeerId| waiting.iter().any(|(peer, _)| peer == id);
+        let lacks = |id: &PeerId| holders.binary_search(id).is_err() && !waits(id);
         let old = bases.first().map(|&base| view.directory.holding(base)).into_iter().flatten();
         let old = old.filter(|(id, peer)| lacks(id) && is_of_site(peer, view.settings) == is_site);
         let mut sites: BTreeSet<&SiteName> = if is_site {
             BTreeSet::new()
         } else {
-            waiting.iter().filter_map(|&peer| view.directory.peer(peer)?.site()).collect()
+            waiting.iter().filter_map(|&(peer, _)| view.directory.peer(peer)?.site()).collect()
         };
         let old = old.filter(|(_, peer)| is_site || peer.site().is_none_or(|site| sites.insert(site)));
         let share = (old.count() as u64).div_ceil(holders.len() as u64 + 1);
-        let count = (waiting.len() as u64 + share).min(view.settings.streams_max as u64).max(1);
         let settings = view.settings;
+        let told = |&(_, referable): &(PeerId, Option<Referable>)| Some(referable?.uplink);
+        let uplinks: Option<Vec<BytesPerSecond>> = waiting.iter().map(told).collect();
+        let uplink = uplinks.filter(|_| !is_site && settings.copies_max > 0).and_then(|told| told.into_iter().min());
+        let copies_max = if uplink.is_some() { settings.copies_max } else { settings.streams_max };
+        let copies = (waiting.len() as u64 + share).min(copies_max as u64).max(1);
         let assumed = if is_site { settings.site_rate } else { settings.uplink_rate };
         let assumed = settings.upload_max.map_or(assumed, |max| max.min(assumed));
         let measured = if is_site { self.to_site } else { self.beyond };
-        Receivers { count, rate: measured.unwrap_or(assumed) }
+        Receivers { copies, rate: measured.unwrap_or(assumed), uplink }
     }
-}
-
-/// Whether a peer is behind the same uplink.
-pub fn is_near(peer: PeerId, view: View<'_>) -> bool {
-    view.directory.peer(peer).is_some_and(|peer| is_of_site(peer, view.settings))
 }

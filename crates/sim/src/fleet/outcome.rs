@@ -18,8 +18,7 @@ pub(super) fn report(fleet: Fleet<'_>, is_partial: bool) -> StrategyReport {
         uplink_patches_both_ways: uplink_patches(&fleet, |[up, down]| up + down),
         hub_sent_bytes: (0..fleet.topology.hubs).map(|hub| fleet.links.hub_sent(&fleet.network, hub)).sum(),
         hub_patches: hub_patches(&fleet),
-        slowest_uplinks: slowest(&fleet).0,
-        slowest_own_uplink: slowest(&fleet).1,
+        slowest_own_uplink: slowest_own_uplink(&fleet),
         talk_bytes: fleet.talk_bytes,
         retries: fleet.retries,
         events: fleet.network.events,
@@ -62,7 +61,7 @@ fn uplink_patches(fleet: &Fleet<'_>, counted: impl Fn([u64; 2]) -> u64) -> f64 {
     let of_site = images.iter().map(|(&site, images)| {
         let bytes: u64 = needs(fleet, fleet.topology.sites[site].group, images).values().sum();
         let carried = counted(fleet.links.uplink_carried(&fleet.network, site));
-        if bytes == 0 { 0.0 } else { carried as f64 / bytes as f64 }
+        if bytes == 0 { 0.0 } else { carried as f64 / on_wire(bytes) as f64 }
     });
     of_site.fold(0.0, f64::max)
 }
@@ -75,27 +74,17 @@ fn hub_patches(fleet: &Fleet<'_>) -> f64 {
         bytes.extend(needs(fleet, group, &images).into_iter().map(|(layer, bytes)| ((layer, bytes), bytes)));
     }
     let copy: u64 = bytes.values().sum();
-    if copy == 0 { 0.0 } else { on_wire(fleet.hub_stream_bytes) as f64 / copy as f64 }
+    if copy == 0 { 0.0 } else { fleet.hub_stream_bytes as f64 / copy as f64 }
 }
 
-/// What the slowest node took, less the making of the patches, over what the slowest uplink needs for them, and its own.
-fn slowest(fleet: &Fleet<'_>) -> (f64, f64) {
+/// What the slowest node took, less the making of the patches, over what its own uplink needs for them.
+fn slowest_own_uplink(fleet: &Fleet<'_>) -> f64 {
     let slowest = fleet.times.ended.iter().max_by_key(|(began, ended, _)| ended - began);
-    let Some((took, pull)) = slowest.map(|(began, ended, pull)| (ended - began, *pull)) else { return (0.0, 0.0) };
-    let needed = |pull: &crate::topology::Wanted| {
-        let site = &fleet.topology.sites[fleet.topology.nodes[pull.node].site?];
-        let needed = needs(fleet, site.group, &BTreeSet::from([pull.image]));
-        let making: u64 = needed.keys().filter_map(|layer| fleet.encodes.get(layer)).sum();
-        let bytes = on_wire(needed.values().sum());
-        Some((bytes * 1_000_000 / site.rate, making))
-    };
-    // Of each site and image once.
-    let mut pulls = fleet.topology.pulls.clone();
-    pulls.dedup_by_key(|pull| (fleet.topology.nodes[pull.node].site, pull.image));
-    let all: Vec<(u64, u64)> = pulls.iter().filter_map(needed).collect();
-    let uplink = all.iter().map(|(uplink, _)| *uplink).max().unwrap_or_default();
-    let own = needed(&fleet.topology.pulls[pull]).map_or(0, |(uplink, _)| uplink);
-    let making = all.iter().map(|(_, making)| *making).max().unwrap_or_default();
-    let over = |needs: u64| if needs == 0 { 0.0 } else { took.saturating_sub(making) as f64 / needs as f64 };
-    (over(uplink), over(own))
+    let Some((took, pull)) = slowest.map(|(began, ended, pull)| (ended - began, *pull)) else { return 0.0 };
+    let pull = &fleet.topology.pulls[pull];
+    let Some(site) = fleet.topology.nodes[pull.node].site.map(|site| &fleet.topology.sites[site]) else { return 0.0 };
+    let needed = needs(fleet, site.group, &BTreeSet::from([pull.image]));
+    let making: u64 = needed.keys().filter_map(|layer| fleet.encodes.get(layer)).sum();
+    let sending = on_wire(needed.values().sum()) * 1_000_000 / site.rate;
+    if sending == 0 { 0.0 } else { took.saturating_sub(making) as f64 / sending as f64 }
 }

@@ -123,7 +123,8 @@ impl Link {
             bytes,
             tar_bytes: target.card.tar_bytes,
             rate: self.rate,
-            receivers: self.receivers,
+            copies: self.receivers,
+            uplink: None,
             waiting: 0,
         };
         (EffortChoice::Auto.choose(&undertaking, Pace::default(), Effort::Fast), bytes)

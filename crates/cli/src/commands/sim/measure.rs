@@ -154,7 +154,7 @@ impl Measuring<'_> {
                 continue;
             }
             let (tar_bytes, rate) = (of.card.tar_bytes, BytesPerSecond(u64::MAX));
-            let undertaking = Undertaking { bytes, tar_bytes, rate, receivers: 1, waiting: 0 };
+            let undertaking = Undertaking { bytes, tar_bytes, rate, copies: 1, uplink: None, waiting: 0 };
             let span = |time: Duration| Span { millis: time.as_millis() as u64 };
             let encode = span(undertaking.encoding(Effort::Default, Pace::default()));
             let apply = span(undertaking.applying(Effort::Default, Pace::default()).max(of.took));
