@@ -5,6 +5,7 @@ use std::time::Duration;
 use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PeerId};
 use lighter_wire::Referable;
 
+use super::uploads::Receivers;
 use super::usable::Usable;
 use super::{Serve, StreamId};
 use crate::effort::{Effort, EffortChoice, Undertaking, is_later};
@@ -60,10 +61,16 @@ impl Serve {
         for_one: Option<(PeerId, Option<Referable>)>,
         view: View<'_>,
     ) -> Undertaking {
+        let waiting = self.waiting(job, for_one);
+        self.undertaking_for(job, self.uploads.receivers(job.target, &job.bases, &waiting, view), view)
+    }
+
+    fn waiting(&self, job: &Job, for_one: Option<(PeerId, Option<Referable>)>) -> Vec<(PeerId, Option<Referable>)> {
         let streams = job.waiting.iter().filter_map(|stream| self.streams.get(stream));
-        let waiting = streams.map(|stream| (stream.from, stream.request.referable));
-        let waiting: Vec<(PeerId, Option<Referable>)> = waiting.chain(for_one).collect();
-        let receivers = self.uploads.receivers(job.target, &job.bases, &waiting, view);
+        streams.map(|stream| (stream.from, stream.request.referable)).chain(for_one).collect()
+    }
+
+    fn undertaking_for(&self, job: &Job, receivers: Receivers, view: View<'_>) -> Undertaking {
         let queued = self.queue.iter().filter_map(|other| self.jobs.get(other)).filter(|other| !other.is_same(job));
         Undertaking {
             bytes: job.bytes,
@@ -94,10 +101,15 @@ impl Serve {
         let tried = made.map_or(effort, |(_, tried)| effort.max(*tried));
         let least = Effort::ALL.into_iter().find(|other| *other > tried)?;
         let job = Job { bytes: effort.to_default(cached.bytes), least, ..Job::new(card, usable) };
-        let undertaking = self.undertaking(&job, Some(from), view);
-        let best = EffortChoice::Auto.choose(&undertaking, self.pace, least);
-        let now = undertaking.receiving(effort, cached.bytes, self.pace);
-        is_later(now, undertaking.until_done(best, self.pace)).then_some(job)
+        let pays = |undertaking: Undertaking| {
+            let best = EffortChoice::Auto.choose(&undertaking, self.pace, least);
+            let now = undertaking.receiving(effort, cached.bytes, self.pace);
+            is_later(now, undertaking.until_done(best, self.pace))
+        };
+        // What does not pay for all whom it might be for, pays for nobody; counting them takes a look at every peer.
+        let most = self.uploads.link(&self.waiting(&job, Some(from)), view);
+        let does_pay = pays(self.undertaking_for(&job, most, view)) && pays(self.undertaking(&job, Some(from), view));
+        does_pay.then_some(job)
     }
 
     /// Small layers tell more of what it takes to start an encoder than of its pace.

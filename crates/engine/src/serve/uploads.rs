@@ -54,7 +54,8 @@ impl Uploads {
         waiting: &[(PeerId, Option<Referable>)],
         view: View<'_>,
     ) -> Receivers {
-        let is_site = !waiting.is_empty() && waiting.iter().all(|&(peer, _)| is_near(peer, view));
+        let most = self.link(waiting, view);
+        let is_site = is_of_own_site(waiting, view);
         let holders = view.directory.holders(target);
         let waits = |id: &PeerId| waiting.iter().any(|(peer, _)| peer == id);
         let lacks = |id: &PeerId| holders.binary_search(id).is_err() && !waits(id);
@@ -67,15 +68,24 @@ impl Uploads {
         };
         let old = old.filter(|(_, peer)| is_site || peer.site().is_none_or(|site| sites.insert(site)));
         let share = (old.count() as u64).div_ceil(holders.len() as u64 + 1);
+        Receivers { copies: (waiting.len() as u64 + share).clamp(1, most.copies), ..most }
+    }
+
+    /// The same without a look at who else may come: with as many copies as there may be.
+    pub fn link(&self, waiting: &[(PeerId, Option<Referable>)], view: View<'_>) -> Receivers {
+        let is_site = is_of_own_site(waiting, view);
         let settings = view.settings;
         let told = |&(_, referable): &(PeerId, Option<Referable>)| Some(referable?.uplink);
         let uplinks: Option<Vec<BytesPerSecond>> = waiting.iter().map(told).collect();
         let uplink = uplinks.filter(|_| !is_site && settings.copies_max > 0).and_then(|told| told.into_iter().min());
         let copies_max = if uplink.is_some() { settings.copies_max } else { settings.streams_max };
-        let copies = (waiting.len() as u64 + share).min(copies_max as u64).max(1);
         let assumed = if is_site { settings.site_rate } else { settings.uplink_rate };
         let assumed = settings.upload_max.map_or(assumed, |max| max.min(assumed));
         let measured = if is_site { self.to_site } else { self.beyond };
-        Receivers { copies, rate: measured.unwrap_or(assumed), uplink }
+        Receivers { copies: copies_max.max(1) as u64, rate: measured.unwrap_or(assumed), uplink }
     }
+}
+
+fn is_of_own_site(waiting: &[(PeerId, Option<Referable>)], view: View<'_>) -> bool {
+    !waiting.is_empty() && waiting.iter().all(|&(peer, _)| is_near(peer, view))
 }
