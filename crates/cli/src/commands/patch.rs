@@ -116,7 +116,8 @@ fn apply_failure(patch: &Path, error: &ApplyError) -> Failure {
     let message = format!("{}: {}", patch.display(), lighter_node::error_chain(error));
     match error.blame() {
         Blame::Peer => Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"),
-        Blame::Version => Failure::new(Code::BadData, message).hint("the patch needs a newer lighter"),
+        Blame::Version => Failure::new(Code::BadData, message)
+            .hint("another version of lighter made the patch: update the older of the two, and make it again"),
         Blame::Caller => Failure::new(Code::Usage, message),
         Blame::Machine => Failure::new(Code::Machine, message),
     }

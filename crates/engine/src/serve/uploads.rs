@@ -43,10 +43,10 @@ impl Uploads {
     }
 
     /// Who will receive a patch of `target` from `bases` that `waiting` wait for, with what they told: they, and a share of
-    /// the peers that hold the first base and not yet the target, on the same side of the uplink, as many as fall to this node if all who hold
-    /// the target serve equally many. Another site counts once, and not at all if one of its nodes waits: its nodes pass
-    /// the patch on among themselves. No more than may be served at a time: later ones find others who hold it. Nor more
-    /// than are sent before others are referred to them, if all who wait may be.
+    /// the peers that hold the first base and not yet the target, on the same side of the uplink, as many as fall to this
+    /// node if all who hold the target serve equally many. Another site counts once, and not at all if one of its nodes
+    /// waits: its nodes pass the patch on among themselves. No more than may be served at a time: later ones find others
+    /// who hold it. Nor more than are sent before others are referred to them, if all who wait may be.
     pub fn receivers(
         &self,
         target: DiffId,
