@@ -11,6 +11,7 @@ mod idle;
 mod import;
 mod inputs;
 mod machine;
+mod meeting;
 mod namespaces;
 mod nodes;
 mod patch;
@@ -72,6 +73,8 @@ enum Bench {
     Fidelity,
     /// Planning in a fleet of 10,000 nodes.
     Planning,
+    /// Two nodes that meet.
+    Meeting,
     /// A node at rest.
     Idle,
 }
@@ -107,6 +110,7 @@ fn main() -> Result<()> {
             Bench::Uplink => uplink::run(&bencher, section),
             Bench::Fidelity => fidelity::run(&bencher, section),
             Bench::Planning => planning::run(&bencher, section),
+            Bench::Meeting => meeting::run(&bencher, section),
             Bench::Idle => idle::run(&bencher, section),
         };
         if let Err(error) = measured {

@@ -5,6 +5,7 @@
 //! off: its defaults punish honest peers on a topic as rare as ours (docs/decisions/0005-libp2p.md).
 
 mod ask_codec;
+mod gathering;
 
 use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::identity::{Identity, from_libp2p, to_libp2p};
 use crate::traffic::{Accountant, MeteredMuxer};
 pub use ask_codec::AskCodec;
+use gathering::GatheringYamux;
 
 /// What the swarm does.
 #[derive(NetworkBehaviour)]
@@ -71,7 +73,12 @@ pub fn swarm(config: &Config, identity: &Identity, accountant: &Accountant) -> R
         .map_err(|error| failed("the transports")(error.to_string()))?
         .with_behaviour(|keys| behaviour(config, keys))
         .map_err(|error| failed("the behaviours")(error.to_string()))?
-        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE_TIMEOUT))
+        .with_swarm_config(|swarm| {
+            swarm
+                .with_idle_connection_timeout(IDLE_TIMEOUT)
+                // A question goes with the protocol's name, and its answer is back a round trip sooner.
+                .with_substream_upgrade_protocol_override(Version::V1Lazy)
+        })
         .build();
     Ok(swarm)
 }
@@ -96,7 +103,7 @@ fn transport(
     let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(libp2p::noise::Config::new(keys)?)
-        .multiplex(libp2p::yamux::Config::default())
+        .multiplex(GatheringYamux::default())
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let either = quic.or_transport(tcp).map(|either, _| either.into_inner());
     let named = libp2p::dns::tokio::Transport::system(either)?;
@@ -151,10 +158,16 @@ fn gossip(keys: &libp2p::identity::Keypair) -> Result<gossipsub::Behaviour, Setu
         .validate_messages()
         // A second node with our identity shows itself by messages that we did not send.
         .allow_self_origin(true)
-        // Mesh upkeep at rest costs bytes with every beat; announcements can wait that long.
-        .heartbeat_interval(Duration::from_secs(10))
-        .heartbeat_initial_delay(Duration::from_millis(500))
+        // One hop: a node tells its own peers. So there is no mesh to keep, and nothing to say of what was heard.
+        .mesh_outbound_min(0)
+        .mesh_n_low(0)
+        .mesh_n(0)
+        .mesh_n_high(0)
+        .gossip_lazy(0)
+        .gossip_factor(0.0)
         .max_transmit_size(65_536)
+        // One name, so that it goes with the first message.
+        .protocol_id(lighter_wire::GOSSIP_PROTOCOL, gossipsub::Version::V1_1)
         .build()?;
     let authenticity = gossipsub::MessageAuthenticity::Signed(keys.clone());
     let mut gossip = gossipsub::Behaviour::new(authenticity, config)?;

@@ -18,6 +18,8 @@ pub use codec::{Message, WireError};
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
 
+/// Gossipsub speaks by this name: one hop, without a mesh.
+pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/1";
 /// Gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// Request-response protocol of [`Request`] and [`Answer`].

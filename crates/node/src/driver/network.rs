@@ -104,7 +104,7 @@ impl Driver {
             }
         };
         let gossip = &mut self.swarm.behaviour_mut().gossip;
-        gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Accept);
+        gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Ignore);
         if let Some((from, announcement)) = heard {
             self.step(Input::Announced { from, announcement });
             self.notice_twins(from);

@@ -89,7 +89,7 @@ impl Negotiation {
         let names = [
             (lighter_wire::PATCH_PROTOCOL, Protocol::Patch),
             (lighter_wire::ASK_PROTOCOL, Protocol::Ask),
-            ("/meshsub/", Protocol::Gossip),
+            (lighter_wire::GOSSIP_PROTOCOL, Protocol::Gossip),
             ("/ipfs/id/", Protocol::Identify),
             ("/ipfs/ping/", Protocol::Ping),
         ];
