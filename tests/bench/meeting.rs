@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::Bencher;
 use crate::fleet::{Fleet, Place, Transport};
 use crate::namespaces::{self, Namespace};
 use crate::report::{Row, Section};
-use crate::Bencher;
 
 /// Until all is said.
 const SETTLE: Duration = Duration::from_secs(5);

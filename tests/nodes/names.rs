@@ -1,7 +1,7 @@
 //! What a name stands for: the newest release that a trusted publisher signed, or a digest.
 
 use crate::support::images::{self, ImageFiles, noise};
-use crate::support::{Fleet, SOON, until};
+use crate::support::{Fleet, NodeProcess, SOON, until};
 
 fn image(seed: u64) -> ImageFiles {
     images::layout(&[images::tar(&[("app", &noise(seed, 200_000))])])
@@ -62,24 +62,24 @@ fn who_is_no_trusted_publisher_is_not_believed() {
 
 #[test]
 fn a_node_with_another_nodes_identity_is_noticed() {
-    // A chain: hub, edge, other, twin. Who is connected to both hears from one of them at a time.
-    let mut fleet = Fleet::create(4);
+    // Both connect to the hub, in turns or at once.
+    let mut fleet = Fleet::create(3);
     let key = "identity.key";
-    std::fs::copy(fleet.nodes[0].data_dir.join(key), fleet.nodes[3].data_dir.join(key)).expect("a key");
-    let identity = fleet.nodes[0].peer_id.clone();
-    let addresses: Vec<String> = fleet.nodes.iter().map(|node| node.address.clone()).collect();
-    for (index, node) in fleet.nodes.iter_mut().enumerate() {
-        node.set(format!("network.bootstrap={:?}", &addresses[index.saturating_sub(1)..index]));
-        node.start();
+    std::fs::copy(fleet.nodes[1].data_dir.join(key), fleet.nodes[2].data_dir.join(key)).expect("a key");
+    let identity = fleet.nodes[1].peer_id.clone();
+    let address = fleet.nodes[0].address.clone();
+    for node in &mut fleet.nodes[1..] {
+        node.set(format!("network.bootstrap={:?}", [&address]));
     }
-    let edge = &fleet.nodes[1];
+    fleet.nodes.iter_mut().for_each(NodeProcess::start);
+    let hub = &fleet.nodes[0];
     let warning = format!("two running nodes use the identity {identity}");
-    until("the edge to notice", SOON, || {
-        let status = edge.status();
+    until("the hub to notice", SOON, || {
+        let status = hub.status();
         let warnings = status["warnings"].as_array()?;
         warnings.iter().any(|text| text.as_str().unwrap().starts_with(&warning)).then_some(())
     });
-    let log = edge.log();
+    let log = hub.log();
     let line = log.lines().find(|line| line.contains("two running nodes use")).expect("a line in the log");
     assert!(line.contains("ERROR") && line.contains(&identity) && line.contains("its own key"), "{line}");
 }

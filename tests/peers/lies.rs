@@ -333,7 +333,7 @@ fn a_manifest_with_another_digest_cuts_the_sender_off() {
     let manifest = hub.import(fleet.folder.path(), &images::layout(std::slice::from_ref(&tar)), "demo/app:1");
     // A whole image, and not the one that was asked for.
     let wrong = images::to_bytes(&images::layout(&[other]).manifest());
-    let script = then(&tar, Some(Answer::Blob(wrong).encode().expect("a small answer")));
+    let script = then(&tar, Some(Answer::Blob { bytes: wrong, config: None }.encode().expect("a small answer")));
     let liar = Hostile::start(key, &victim.address, script);
     wait_heard(victim, &liar);
     let events = pull_events(victim, &manifest);

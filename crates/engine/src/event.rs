@@ -142,7 +142,7 @@ pub enum Input {
         pull: PullId,
         read: ImageRead,
     },
-    /// Answers [`Effect::KeepBlob`]: whether the bytes have the digest and are on disk.
+    /// Answers [`Effect::KeepBlob`]: whether all of it has its digest and is on disk.
     BlobKept {
         pull: PullId,
         result: Result<(), BlobFailure>,
@@ -241,11 +241,12 @@ pub enum Effect {
         pull: PullId,
         manifest: OciDigest,
     },
-    /// Check the bytes against the digest and keep them.
+    /// Check the bytes against the digest and keep them; and the config, if they are the manifest that names it.
     KeepBlob {
         pull: PullId,
         digest: OciDigest,
         bytes: Vec<u8>,
+        config: Option<Vec<u8>>,
     },
     /// All layers are held: make the image known under its name.
     CommitImage {

@@ -325,6 +325,12 @@ impl Fetcher {
         }
     }
 
+    /// Whether a layer waits for a connection to this peer, which was named.
+    pub fn is_referred_to(&self, peer: PeerId) -> bool {
+        let is_it = |target: &Target| matches!(&target.state, State::Referred { plan, .. } if plan.peer == peer);
+        self.targets.values().any(is_it)
+    }
+
     /// Who was named cannot be connected to: not waited for any more.
     pub fn unreachable(&mut self, peer: PeerId, now: Moment) {
         for target in self.targets.values_mut() {

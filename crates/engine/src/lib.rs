@@ -231,15 +231,20 @@ impl Engine {
             return;
         }
         self.directory.connected(peer, now);
-        context!(self, now, effects).ask_holdings(peer);
+        // Who was named has the patch: for what else it holds nobody comes to it.
+        if !self.fetcher.is_referred_to(peer) {
+            context!(self, now, effects).ask_holdings(peer);
+        }
     }
 
     fn announced(&mut self, now: Moment, from: PeerId, announcement: Announcement, effects: &mut Vec<Effect>) {
         if !self.admits(now, from, effects) {
             return;
         }
+        let is_known = self.directory.peer(from).is_some_and(Peer::is_known);
         let heard = self.directory.announced(from, announcement, now);
-        if heard == Heard::Behind {
+        // Who never told was asked when it connected, or is only visited.
+        if heard == Heard::Behind && is_known {
             context!(self, now, effects).ask_holdings(from);
         }
     }

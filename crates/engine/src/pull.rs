@@ -33,7 +33,7 @@ struct Pull {
     reference: Option<ImageReference>,
     release: Option<SignedRelease>,
     manifest: Option<OciDigest>,
-    /// Peers that knew the name or had the manifest: they have the layers too.
+    /// Peers that knew the name or had the manifest: they have the layers too, or get them.
     sources: Vec<PeerId>,
     state: State,
 }
@@ -82,6 +82,13 @@ impl Pulls {
         }
         self.pulls.insert(pull, new);
         self.advance(context);
+    }
+
+    /// What a name stands for whose image is being pulled: the site has its manifest from here before it is all there.
+    pub fn release_of(&self, name: &ImageReference) -> Option<&SignedRelease> {
+        let mut pulls =
+            self.pulls.values().filter(|pull| pull.reference.as_ref() == Some(name) && pull.manifest.is_some());
+        pulls.find_map(|pull| pull.release.as_ref())
     }
 
     /// Ends a pull with this failure. False if there is no such pull.
@@ -173,10 +180,10 @@ impl Pulls {
         let State::GettingBlob { digest, bytes_max, ask, round } = &mut pull.state else { return };
         *ask = None;
         round.answered(from, &answer);
-        if let Ok(Answer::Blob(bytes)) = answer
+        if let Ok(Answer::Blob { bytes, config }) = answer
             && bytes.len() <= *bytes_max as usize
         {
-            context.effects.push(Effect::KeepBlob { pull: id, digest: *digest, bytes });
+            context.effects.push(Effect::KeepBlob { pull: id, digest: *digest, bytes, config });
             pull.state = State::KeepingBlob { from };
         }
         self.advance(context);

@@ -46,7 +46,11 @@ impl Engine {
                 Answer::Sketches(layers.iter().map(sketch).collect())
             }
             request @ (Request::Resolve(_) | Request::Blob { .. }) => {
-                effects.push(Effect::AnswerFromStore { question, request });
+                let coming = if let Request::Resolve(name) = &request { self.pulls.release_of(name) } else { None };
+                effects.push(match coming.cloned() {
+                    Some(release) => Effect::Answer { question, answer: Answer::Release(release) },
+                    None => Effect::AnswerFromStore { question, request },
+                });
                 return;
             }
         };

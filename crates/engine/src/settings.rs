@@ -163,7 +163,7 @@ impl Default for Settings {
             incarnation: Incarnation(0),
             seed: 0,
             site: None,
-            announce_interval: Duration::from_secs(300),
+            announce_interval: Duration::from_secs(900),
             uplink_rate: BytesPerSecond(1_250_000),
             upload_max: None,
             effort: EffortChoice::Auto,

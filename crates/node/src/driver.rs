@@ -54,8 +54,10 @@ pub struct Driver {
     /// Ends encodes when the node stops.
     stopping: CancellationToken,
     wake_at: Option<Moment>,
-    orders: BTreeMap<StreamId, mpsc::Sender<Order>>,
-    fetches: BTreeMap<FetchId, CancellationToken>,
+    /// Streams that peers opened, and who.
+    orders: BTreeMap<StreamId, (PeerId, mpsc::Sender<Order>)>,
+    /// Fetches under way, and from whom.
+    fetches: BTreeMap<FetchId, (PeerId, CancellationToken)>,
     asks: HashMap<OutboundRequestId, AskId>,
     questions: BTreeMap<QuestionId, ResponseChannel<Answer>>,
     pulls: BTreeMap<PullId, RunningPull>,
@@ -68,9 +70,7 @@ pub struct Driver {
     /// Places for peers' streams, those whose request has not come yet included.
     places: Arc<Semaphore>,
     next_id: u64,
-    /// Another node announced itself with this node's identity.
-    has_twin: bool,
-    /// Others' identities that two running nodes use.
+    /// Identities that two running nodes use.
     twins: BTreeSet<PeerId>,
 }
 
@@ -99,7 +99,6 @@ impl Driver {
             connected_at: BTreeMap::new(),
             places,
             next_id: 0,
-            has_twin: false,
             twins: BTreeSet::new(),
         }
     }
@@ -190,7 +189,7 @@ impl Driver {
                 if let Some(referable) = &mut request.referable {
                     referable.passes_on &= self.meetings.is_reachable(from);
                 }
-                self.orders.insert(stream, orders);
+                self.orders.insert(stream, (from, orders));
                 self.step(Input::StreamOpened { stream, from, request });
             }
             Event::Referred { to, addresses } => self.meetings.named(to, addresses),
@@ -237,15 +236,34 @@ impl Driver {
                 self.swarm.behaviour_mut().cut_off.unblock_peer(peer);
             }
         }
+        let busy = self.orders.values().map(|(peer, _)| *peer).chain(self.fetches.values().map(|(peer, _)| *peer));
+        let now = std::time::Instant::now();
+        for peer in self.meetings.end_visits(now, &busy.collect()) {
+            tracing::debug!(%peer, "nothing goes over this connection any more: it is closed");
+            self.disconnect(peer);
+        }
+        for (peer, times) in self.meetings.doubled(now) {
+            if !self.notice_twins(peer, times) {
+                tracing::info!(%peer, "it connected anew before its old connection ended: both are closed");
+                self.disconnect(peer);
+            }
+        }
         self.dialer.dial_due(&mut self.swarm);
         self.answer_plans();
+    }
+
+    fn disconnect(&mut self, peer: PeerId) {
+        if let Some(peer) = crate::identity::to_libp2p(peer) {
+            // Fails only if it is gone.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
     }
 
     async fn stop(&mut self) {
         tracing::info!("stopping");
         self.step(Input::Stop);
         self.stopping.cancel();
-        self.fetches.values().for_each(CancellationToken::cancel);
+        self.fetches.values().for_each(|(_, cancelled)| cancelled.cancel());
         // The last announcement leaves while the swarm is polled; tasks end while their events are taken.
         let leaving = tokio::time::sleep(LEAVE_TIMEOUT);
         tokio::pin!(leaving);

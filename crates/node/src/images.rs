@@ -13,7 +13,7 @@ use lighter_image::{
 };
 use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, ParseError};
-use lighter_wire::{Message, Release, SignedRelease};
+use lighter_wire::{Answer, BLOB_BYTES_MAX, Message, Release, SignedRelease};
 
 use crate::shared::{Shared, error_chain, unix_now};
 use folder::{FolderFiles, FolderWriter};
@@ -287,13 +287,30 @@ pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId
     (media != LayerMedia::Plain).then_some(blob.bytes)
 }
 
-/// Keeps a blob that a peer sent.
-pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8]) -> Result<(), BlobFailure> {
-    match store.put_blob(&digest, bytes, unix_now()) {
+/// Keeps a blob that a peer sent, and the config that came with a manifest.
+pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8], config: Option<&[u8]>) -> Result<(), BlobFailure> {
+    let put = |digest: &OciDigest, bytes: &[u8]| match store.put_blob(digest, bytes, unix_now()) {
         Ok(()) => Ok(()),
         Err(StoreError::Mismatch { .. }) => Err(BlobFailure::WrongDigest),
         Err(error) => Err(BlobFailure::Local(error_chain(&error))),
+    };
+    put(&digest, bytes)?;
+    // What is wrong with the manifest is found when the image is read.
+    match (parse_manifest(bytes, &digest), config) {
+        (Ok(manifest), Some(config)) => put(&manifest.config.digest, config),
+        _ => Ok(()),
     }
+}
+
+/// What is answered to a peer that asks for a blob: with a manifest its config, if that is held and both fit.
+pub fn told(store: &Store, digest: OciDigest, bytes_max: usize) -> Result<Option<Answer>, StoreError> {
+    let Some(bytes) = store.blob(&digest)?.filter(|bytes| bytes.len() <= bytes_max) else { return Ok(None) };
+    let config = match parse_manifest(&bytes, &digest) {
+        Ok(manifest) => store.blob(&manifest.config.digest)?,
+        Err(_) => None,
+    };
+    let config = config.filter(|config| bytes.len() + config.len() <= BLOB_BYTES_MAX);
+    Ok(Some(Answer::Blob { bytes, config }))
 }
 
 /// Gives an image whose layers are all held its name: the release's, or for a pull by digest the digest's.

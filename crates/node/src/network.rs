@@ -156,8 +156,6 @@ fn gossip(keys: &libp2p::identity::Keypair) -> Result<gossipsub::Behaviour, Setu
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
-        // A second node with our identity shows itself by messages that we did not send.
-        .allow_self_origin(true)
         // One hop: a node tells its own peers. So there is no mesh to keep, and nothing to say of what was heard.
         .mesh_outbound_min(0)
         .mesh_n_low(0)
@@ -165,6 +163,8 @@ fn gossip(keys: &libp2p::identity::Keypair) -> Result<gossipsub::Behaviour, Setu
         .mesh_n_high(0)
         .gossip_lazy(0)
         .gossip_factor(0.0)
+        // An announcement waits while a patch fills a thin link.
+        .publish_queue_duration(Duration::from_secs(60))
         .max_transmit_size(65_536)
         // One name, so that it goes with the first message.
         .protocol_id(lighter_wire::GOSSIP_PROTOCOL, gossipsub::Version::V1_1)

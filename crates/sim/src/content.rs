@@ -74,6 +74,11 @@ impl Content {
         }
     }
 
+    /// Of the image with this manifest.
+    pub fn config_of(&self, manifest: OciDigest) -> Option<OciDigest> {
+        self.images.iter().find(|image| image.manifest == manifest).map(|image| image.config)
+    }
+
     /// The best patch from any of these bases at *default*, with the base; the compressed layer without one.
     pub fn cheapest(&self, target: DiffId, bases: impl IntoIterator<Item = DiffId>) -> (Option<DiffId>, Cost) {
         let known = bases.into_iter().filter_map(|base| Some((base, *self.costs.get(&(target, base))?)));

@@ -54,7 +54,7 @@ fn the_smoke_scenario_meets_what_it_expects() {
     let (registry, lighter) = (of(&report, Strategy::Registry), of(&report, Strategy::Lighter));
     assert_eq!((registry.done, lighter.done), (60, 60));
     // 60 copies of 55.8 MB with headers.
-    assert!(registry.uplink_bytes.abs_diff(60 * 55_756_845 * 1052 / 1000) < 1_000_000, "{}", registry.uplink_bytes);
+    assert!(registry.uplink_bytes.abs_diff(60 * 55_756_845 * 1043 / 1000) < 1_000_000, "{}", registry.uplink_bytes);
     assert!(lighter.uplink_bytes * 30 < registry.uplink_bytes);
     let swarm = of(&report, Strategy::Swarm);
     assert!(swarm.uplink_bytes.abs_diff(registry.uplink_bytes / 3) < registry.uplink_bytes / 50);
@@ -130,15 +130,16 @@ fn an_uplink_may_have_two_rates() {
 /// What went wrong once: each file says what and how it was found.
 #[test]
 fn what_was_found_stays_mended() {
-    for text in [
-        include_str!("../../../simulations/regressions/slow-apply.toml"),
-        include_str!("../../../simulations/regressions/whole-part.toml"),
+    // A relay that loses power in the midst of a patch is left for another.
+    for (text, relays_lost) in [
+        (include_str!("../../../simulations/regressions/slow-apply.toml"), 0),
+        (include_str!("../../../simulations/regressions/whole-part.toml"), 1),
     ] {
         let scenario = Scenario::parse(text, |_| unreachable!()).unwrap();
         let report = run(&scenario, scenario.seed, &mut |_, _| ControlFlow::Continue(()));
         assert_eq!(report.missed, [], "{}", scenario.name);
         let lighter = of(&report, Strategy::Lighter);
-        assert_eq!((lighter.violations.len(), lighter.retries), (0, 0), "{}", scenario.name);
+        assert_eq!((lighter.violations.len(), lighter.retries), (0, relays_lost), "{}", scenario.name);
     }
 }
 

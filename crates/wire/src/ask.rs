@@ -18,7 +18,7 @@ pub enum Request {
     Quote { target: DiffId, bases: Vec<DiffId> },
     /// Which manifest does this name stand for? Answered with a release that its publisher signed, or not at all.
     Resolve(ImageReference),
-    /// The manifest or config with this digest, if it has at most `bytes_max` bytes.
+    /// The manifest or config with this digest, if it has at most `bytes_max` bytes. With a manifest comes its config.
     Blob { digest: OciDigest, bytes_max: u32 },
     /// The sketches of these layers. At most [`SKETCHES_MAX`].
     Sketches(Vec<DiffId>),
@@ -33,7 +33,11 @@ pub enum Answer {
     Holdings(Holdings),
     Quote(Quote),
     Release(SignedRelease),
-    Blob(Vec<u8>),
+    /// A manifest or config. With a manifest its config, if the peer has that and both have [`BLOB_BYTES_MAX`] at most.
+    Blob {
+        bytes: Vec<u8>,
+        config: Option<Vec<u8>>,
+    },
     Refused(Refusal),
     /// One for each layer asked for, in that order; `None` for those that the peer has none of. Each at most
     /// [`SKETCH_BYTES_MAX`] bytes, which are still to be read as a sketch.
@@ -154,7 +158,7 @@ pub enum AnswerLayout {
     /// The patch if it exists, its bytes, bases, milliseconds to wait.
     Quote(Option<[u8; 32]>, u64, Vec<[u8; 32]>, u32),
     Release(ReleaseLayout),
-    Blob(Vec<u8>),
+    Blob(Vec<u8>, Option<Vec<u8>>),
     Refused(Refusal),
     Sketches(Vec<Option<Vec<u8>>>),
     Arrival(ArrivalLayout),
@@ -190,7 +194,7 @@ impl Message for Answer {
                 AnswerLayout::Quote(patch, bytes.0, codec::diff_ids_layout(&quote.bases), wait_ms)
             }
             Self::Release(release) => AnswerLayout::Release(release.to_layout()),
-            Self::Blob(bytes) => AnswerLayout::Blob(bytes.clone()),
+            Self::Blob { bytes, config } => AnswerLayout::Blob(bytes.clone(), config.clone()),
             Self::Refused(refusal) => AnswerLayout::Refused(*refusal),
             Self::Sketches(sketches) => AnswerLayout::Sketches(sketches.clone()),
             Self::Arrival(arrival) => match arrival {
@@ -219,10 +223,10 @@ impl Message for Answer {
                 Self::Quote(Quote { offer, bases, wait: Duration::from_millis(wait_ms.into()) })
             }
             AnswerLayout::Release(release) => Self::Release(SignedRelease::from_layout(release)?),
-            AnswerLayout::Blob(bytes) if bytes.len() > BLOB_BYTES_MAX => {
+            AnswerLayout::Blob(bytes, config) if bytes.len() + config.as_ref().map_or(0, Vec::len) > BLOB_BYTES_MAX => {
                 return Err(Self::out_of_range("blob size"));
             }
-            AnswerLayout::Blob(bytes) => Self::Blob(bytes),
+            AnswerLayout::Blob(bytes, config) => Self::Blob { bytes, config },
             AnswerLayout::Refused(refusal) => Self::Refused(refusal),
             AnswerLayout::Sketches(sketches) if sketches.len() > SKETCHES_MAX => {
                 return Err(Self::out_of_range("number of sketches"));

@@ -23,7 +23,7 @@ pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/1";
 /// Gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// Request-response protocol of [`Request`] and [`Answer`].
-pub const ASK_PROTOCOL: &str = "/lighter/ask/3";
+pub const ASK_PROTOCOL: &str = "/lighter/ask/4";
 /// Stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
 pub const PATCH_PROTOCOL: &str = "/lighter/patch/4";
 

@@ -91,7 +91,8 @@ fn answers() {
         &Answer::Release(release()),
         &format!("02 03 613a62 {} fb0004 {} {}", h(1), h(2), "03".repeat(SIGNATURE_BYTES)),
     );
-    check(&Answer::Blob(vec![1, 2]), "03 02 0102");
+    check(&Answer::Blob { bytes: vec![1, 2], config: None }, "03 02 0102 00");
+    check(&Answer::Blob { bytes: vec![1, 2], config: Some(vec![3]) }, "03 02 0102 01 01 03");
     check(&Answer::Refused(Refusal::Busy), "04 01");
     check(&Answer::Sketches(vec![Some(vec![7, 8]), None]), "05 02 01 02 0708 00");
     check(&Answer::Arrival(Arrival::No), "06 00");

@@ -53,10 +53,12 @@ impl Fleet {
                 let read = self.read_image(node, manifest);
                 self.soon(node, 1, Input::ImageRead { pull, read });
             }
-            Effect::KeepBlob { pull, digest, bytes } => {
+            Effect::KeepBlob { pull, digest, bytes, config } => {
+                let named = self.images.get(&digest).map(|image| image.config);
+                let config = config.and(named);
                 let right = bytes == digest.as_bytes();
                 if right {
-                    self.nodes[node].disk.blobs.insert(digest);
+                    self.nodes[node].disk.blobs.extend([Some(digest), config].into_iter().flatten());
                 }
                 let result = if right { Ok(()) } else { Err(BlobFailure::WrongDigest) };
                 self.soon(node, 1, Input::BlobKept { pull, result });
@@ -114,9 +116,12 @@ impl Fleet {
         let (disk, lies) = (&self.nodes[node].disk, self.nodes[node].fault == Fault::Lies);
         let answer = match request {
             Request::Resolve(name) => disk.releases.get(&name).cloned().map(Answer::Release),
-            Request::Blob { .. } if lies => Some(Answer::Blob(b"not that".to_vec())),
+            Request::Blob { .. } if lies => Some(Answer::Blob { bytes: b"not that".to_vec(), config: None }),
             Request::Blob { digest, .. } => {
-                disk.blobs.contains(&digest).then(|| Answer::Blob(digest.as_bytes().to_vec()))
+                let config = self.images.get(&digest).map(|image| image.config);
+                let config = config.filter(|config| disk.blobs.contains(config));
+                let config = config.map(|config| config.as_bytes().to_vec());
+                disk.blobs.contains(&digest).then(|| Answer::Blob { bytes: digest.as_bytes().to_vec(), config })
             }
             Request::Holdings | Request::Quote { .. } | Request::Sketches(_) | Request::Arrival { .. } => None,
         };

@@ -211,7 +211,7 @@ fn answers_that_are_no_sketches_are_told_apart() {
     check_answer(one([&[2], &sketch[1..]].concat()), false);
     check_answer(Ok(Answer::Sketches(vec![None])), false);
     check_answer(Ok(Answer::Refused(lighter_wire::Refusal::Busy)), false);
-    check_answer(Ok(Answer::Blob(vec![1])), false);
+    check_answer(Ok(Answer::Blob { bytes: vec![1], config: None }), false);
     check_answer(Err(AskFailure::Malformed), false);
 }
 

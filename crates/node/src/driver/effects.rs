@@ -51,7 +51,7 @@ impl Driver {
                 }
             }
             Effect::StopFetch(fetch) => {
-                if let Some(cancelled) = self.fetches.get(&fetch) {
+                if let Some((_, cancelled)) = self.fetches.get(&fetch) {
                     cancelled.cancel();
                 }
             }
@@ -74,8 +74,8 @@ impl Driver {
                 let read = images::read(&shared.store, manifest);
                 Input::ImageRead { pull, read }
             }),
-            Effect::KeepBlob { pull, digest, bytes } => self.blocking(move |shared| {
-                let result = images::keep(&shared.store, digest, &bytes);
+            Effect::KeepBlob { pull, digest, bytes, config } => self.blocking(move |shared| {
+                let result = images::keep(&shared.store, digest, &bytes, config.as_deref());
                 Input::BlobKept { pull, result }
             }),
             Effect::CommitImage { pull, manifest, release } => self.blocking(move |shared| {
@@ -87,7 +87,7 @@ impl Driver {
 
     fn fetch(&mut self, id: FetchId, from: PeerId, request: PatchRequest, listed: Vec<DiffId>) {
         let cancelled = CancellationToken::new();
-        self.fetches.insert(id, cancelled.clone());
+        self.fetches.insert(id, (from, cancelled.clone()));
         let tar_bytes_max = self.tar_bytes_max(request.target);
         let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, cancelled };
         self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
@@ -124,7 +124,7 @@ impl Driver {
     }
 
     fn order(&mut self, stream: lighter_engine::StreamId, order: Order) {
-        let Some(orders) = self.orders.get(&stream) else { return };
+        let Some((_, orders)) = self.orders.get(&stream) else { return };
         let is_progress = matches!(order, Order::Working { .. });
         let lost = orders.try_send(order).is_err();
         if lost && !is_progress {
@@ -140,6 +140,7 @@ impl Driver {
             return self.step(Input::Unreachable(peer));
         };
         match self.swarm.dial(options) {
+            Ok(()) if !self.dialer.keeps(peer) => self.meetings.visit(peer, std::time::Instant::now()),
             // It is being connected to.
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => {
@@ -170,8 +171,8 @@ impl Driver {
 fn answer_from_store(store: &Store, request: &Request) -> Answer {
     let answer = match request {
         Request::Resolve(reference) => images::release_of(store, reference).map(Answer::Release),
-        Request::Blob { digest, bytes_max } => match store.blob(digest) {
-            Ok(blob) => blob.filter(|bytes| bytes.len() <= *bytes_max as usize).map(Answer::Blob),
+        Request::Blob { digest, bytes_max } => match images::told(store, *digest, *bytes_max as usize) {
+            Ok(told) => told,
             Err(error) => {
                 tracing::error!(%digest, %error, "a blob cannot be read");
                 return Answer::Refused(Refusal::Failed);

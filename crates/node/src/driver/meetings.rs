@@ -1,12 +1,14 @@
 //! Where peers are that others are referred to: what a provider tells of a relay's addresses, and dialling one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU8;
+use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use lighter_types::PeerId;
 use lighter_wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
@@ -15,12 +17,23 @@ use crate::identity::to_libp2p;
 
 /// Peers that were named and not dialled yet.
 const NAMED_MAX: usize = 64;
+/// Who dials several addresses of a node at once closes all connections but one within this time.
+const DOUBLE_MAX: Duration = Duration::from_secs(3);
+/// Two nodes of one identity connect again and again sooner than this.
+const DOUBLING_PAUSE: Duration = Duration::from_secs(10);
+/// A connection to a peer that was named ends when nothing was fetched or served over it for so long. Gossipsub's streams
+/// would keep it for good.
+const VISIT_IDLE: Duration = Duration::from_secs(60);
 
 /// Addresses of connected peers, and of those that were named.
 #[derive(Default)]
 pub struct Meetings {
     connected: BTreeMap<PeerId, Whereabouts>,
     named: BTreeMap<PeerId, Vec<Multiaddr>>,
+    /// How often connections of a peer doubled, and when last.
+    doublings: BTreeMap<PeerId, (u32, Instant)>,
+    /// Peers that were named and dialled, and when something was last under way with them.
+    visits: BTreeMap<PeerId, Instant>,
 }
 
 #[derive(Default)]
@@ -31,19 +44,52 @@ struct Whereabouts {
     observed: Option<IpAddr>,
     /// Where it says that it listens.
     listens: Vec<Multiaddr>,
+    /// Connections that it made, and since when.
+    inbound: BTreeMap<ConnectionId, Instant>,
 }
 
 impl Meetings {
-    pub fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+    pub fn connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint, now: Instant) {
         let place = self.connected.entry(peer).or_default();
         place.observed = ip_of(endpoint.get_remote_address());
         if endpoint.is_dialer() {
             place.dialled = Some(without_peer(endpoint.get_remote_address()));
+        } else {
+            place.inbound.insert(connection, now);
         }
+    }
+
+    /// One of a peer's connections ended.
+    pub fn closed(&mut self, peer: PeerId, connection: ConnectionId) {
+        if let Some(place) = self.connected.get_mut(&peer) {
+            place.inbound.remove(&connection);
+        }
+    }
+
+    /// The peers that made two connections which both last: one is of an earlier life that ended without a word, or two
+    /// nodes use one identity. They must begin anew, and are told of once; with how often that came to pass without a
+    /// pause.
+    pub fn doubled(&mut self, now: Instant) -> Vec<(PeerId, u32)> {
+        let lasts = |since: &&Instant| now.duration_since(**since) >= DOUBLE_MAX;
+        let mut doubled = Vec::new();
+        for (&peer, place) in &mut self.connected {
+            if place.inbound.values().filter(lasts).count() > 1 {
+                place.inbound.clear();
+                doubled.push(peer);
+            }
+        }
+        self.doublings.retain(|_, (_, last)| now.duration_since(*last) < DOUBLING_PAUSE);
+        let counted = doubled.into_iter().map(|peer| {
+            let (count, last) = self.doublings.entry(peer).or_insert((0, now));
+            (*count, *last) = (*count + 1, now);
+            (peer, *count)
+        });
+        counted.collect()
     }
 
     pub fn disconnected(&mut self, peer: PeerId) {
         self.connected.remove(&peer);
+        self.visits.remove(&peer);
     }
 
     /// A connected peer says where it listens.
@@ -90,6 +136,18 @@ impl Meetings {
         }
         let addresses = addresses.into_iter().filter_map(|address| Multiaddr::try_from(address).ok()).collect();
         self.named.insert(peer, addresses);
+    }
+
+    /// This node dials a peer because it was named.
+    pub fn visit(&mut self, peer: PeerId, now: Instant) {
+        self.visits.insert(peer, now);
+    }
+
+    /// The visits that are over at `now`: `busy` are the peers that something is under way with.
+    pub fn end_visits(&mut self, now: Instant, busy: &BTreeSet<PeerId>) -> Vec<PeerId> {
+        self.visits.iter_mut().filter(|(peer, _)| busy.contains(peer)).for_each(|(_, last)| *last = now);
+        let over = self.visits.extract_if(.., |_, last| now.duration_since(*last) >= VISIT_IDLE);
+        over.map(|(peer, _)| peer).collect()
     }
 
     /// How to dial a peer that was named; `None` if none was, or without an address.
@@ -143,7 +201,7 @@ mod tests {
         } else {
             ConnectedPoint::Listener { local_addr: remote.clone(), send_back_addr: remote }
         };
-        meetings.connected(peer, &endpoint);
+        meetings.connected(peer, ConnectionId::new_unchecked(1), &endpoint, Instant::now());
         meetings.identified(peer, listens.iter().map(|address| address.parse().unwrap()).collect());
         (meetings, peer)
     }
@@ -182,6 +240,49 @@ mod tests {
         let listens = ["/ip4/127.0.0.1/udp/4410/quic-v1"];
         assert_eq!(told("/ip4/127.0.0.1/udp/50000/quic-v1", false, &listens), listens);
         assert_eq!(told("/dns4/hub.example/udp/4410/quic-v1", true, &listens), ["/dns4/hub.example/udp/4410/quic-v1"]);
+    }
+
+    #[test]
+    fn two_connections_that_a_peer_made_are_one_too_many_if_both_last() {
+        let (mut meetings, peer) = meetings("/ip4/203.0.113.9/udp/50000/quic-v1", false, &[]);
+        let endpoint = ConnectedPoint::Listener {
+            local_addr: "/ip4/10.0.0.1/tcp/1".parse().unwrap(),
+            send_back_addr: "/ip4/203.0.113.9/tcp/50001".parse().unwrap(),
+        };
+        let (start, second) = (Instant::now(), ConnectionId::new_unchecked(2));
+        let later = |seconds: u64| start + Duration::from_secs(seconds);
+        assert_eq!(meetings.doubled(later(9)), [], "one is fine");
+        meetings.connected(peer, second, &endpoint, later(10));
+        assert_eq!(meetings.doubled(later(12)), []);
+        meetings.closed(peer, second);
+        assert_eq!(meetings.doubled(later(20)), [], "the peer chose one of two");
+        meetings.connected(peer, second, &endpoint, later(30));
+        assert_eq!(meetings.doubled(later(33)), [(peer, 1)]);
+        assert_eq!(meetings.doubled(later(34)), [], "once");
+        let mut again = |seconds: u64| {
+            let [third, fourth] = [3, 4].map(ConnectionId::new_unchecked);
+            meetings.connected(peer, third, &endpoint, later(seconds));
+            meetings.connected(peer, fourth, &endpoint, later(seconds));
+            meetings.doubled(later(seconds + 3))
+        };
+        assert_eq!(again(35), [(peer, 2)]);
+        assert_eq!(again(60), [(peer, 1)], "a while after");
+    }
+
+    #[test]
+    fn a_visit_ends_a_minute_after_the_last_transfer() {
+        let (start, [one, other]) = (Instant::now(), [1, 2].map(|id| PeerId::new([id; 32])));
+        let mut meetings = Meetings::default();
+        meetings.visit(one, start);
+        meetings.visit(other, start);
+        let mut end = |seconds: u64, busy: &[PeerId]| {
+            meetings.end_visits(start + Duration::from_secs(seconds), &busy.iter().copied().collect())
+        };
+        assert_eq!(end(59, &[one]), []);
+        assert_eq!(end(61, &[]), [other]);
+        assert_eq!(end(118, &[]), []);
+        assert_eq!(end(119, &[]), [one]);
+        assert_eq!(end(300, &[]), [], "once");
     }
 
     #[test]

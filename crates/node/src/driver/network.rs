@@ -14,13 +14,15 @@ use lighter_types::PeerId;
 use lighter_wire::{Announcement, Answer, Message, Request};
 
 use super::Driver;
-use crate::identity::from_libp2p;
+use crate::identity::{from_libp2p, to_libp2p};
 use crate::network::{Behaviour, BehaviourEvent, is_member};
 
 /// Two nodes that dial each other at once get two connections within this time. A second connection later is from a peer
 /// that lost the first without a word, as in a power cut. Over QUIC the first lingers for ten seconds, and gossipsub,
 /// which counts peers and not connections, tells nothing over the second: the two must begin anew.
 const MEETING_MAX: Duration = Duration::from_secs(3);
+/// A node that is started again after it was killed doubles its connection once for each start.
+const DOUBLED_MAX: u32 = 4;
 /// Identities in use twice that are told of.
 const TWINS_MAX: usize = 64;
 
@@ -46,10 +48,10 @@ impl Driver {
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::error!(?addresses, ?reason, "a listener closed");
             }
-            SwarmEvent::ConnectionEstablished { peer_id, num_established, endpoint, .. } => {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, num_established, endpoint, .. } => {
                 self.dialer.connected(&peer_id);
                 let Some(peer) = from_libp2p(&peer_id) else { return };
-                self.meetings.connected(peer, &endpoint);
+                self.meetings.connected(peer, connection_id, &endpoint, Instant::now());
                 if num_established.get() == 1 {
                     tracing::info!(%peer, address = %endpoint.get_remote_address(), "connected");
                     self.connected_at.insert(peer, Instant::now());
@@ -66,6 +68,11 @@ impl Driver {
                     self.connected_at.remove(&peer);
                     self.meetings.disconnected(peer);
                     self.step(Input::PeerLost(peer));
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                if let Some(peer) = from_libp2p(&peer_id) {
+                    self.meetings.closed(peer, connection_id);
                 }
             }
             SwarmEvent::OutgoingConnectionError { error: DialError::LocalPeerId { address }, .. } => {
@@ -89,12 +96,7 @@ impl Driver {
         let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
         let announcement = Announcement::decode(&message.data).ok();
         let source = message.source.as_ref().and_then(from_libp2p);
-        let own = self.shared.identity.peer_id();
         let heard = match (announcement, source) {
-            (Some(announcement), Some(from)) if from == own => {
-                self.heard_own(&announcement);
-                None
-            }
             (Some(announcement), Some(from)) if is_member(&self.shared.config, from) => Some((from, announcement)),
             _ => {
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
@@ -107,25 +109,22 @@ impl Driver {
         gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Ignore);
         if let Some((from, announcement)) = heard {
             self.step(Input::Announced { from, announcement });
-            self.notice_twins(from);
+            self.notice_twins(from, 0);
         }
     }
 
-    /// Gossipsub hands nobody a message in its own name, so that twins mostly hear of themselves from the others' logs.
-    fn notice_twins(&mut self, peer: PeerId) {
-        let is_new = self.twins.len() < TWINS_MAX && !self.twins.contains(&peer);
-        if is_new && self.engine.directory().peer(peer).is_some_and(Peer::has_twin) {
+    /// Whether two running nodes use this peer's identity: its life went to and fro, or its connections were doubled so
+    /// many times in a row. It is told of once. They hear of themselves from the others' logs.
+    pub(super) fn notice_twins(&mut self, peer: PeerId, doubled: u32) -> bool {
+        if self.twins.contains(&peer) {
+            return true;
+        }
+        let is_twin = doubled >= DOUBLED_MAX || self.engine.directory().peer(peer).is_some_and(Peer::has_twin);
+        if is_twin && self.twins.len() < TWINS_MAX {
             self.twins.insert(peer);
             tracing::error!(%peer, "two running nodes use this identity; stop one and give it its own key");
         }
-    }
-
-    /// Our own announcements come back from the mesh; those of another incarnation are another node's.
-    fn heard_own(&mut self, announcement: &Announcement) {
-        if announcement.incarnation > self.engine.settings().incarnation && !self.has_twin {
-            self.has_twin = true;
-            tracing::error!("another running node uses this node's identity; stop one and give it its own key");
-        }
+        is_twin
     }
 
     fn ask_event(&mut self, event: request_response::Event<Request, Answer>) {
@@ -203,6 +202,11 @@ impl Dialer {
         if known.addresses.len() < ADDRESSES_MAX && !known.addresses.contains(&address) {
             known.addresses.push(address);
         }
+    }
+
+    /// Whether a peer is to stay connected.
+    pub fn keeps(&self, peer: PeerId) -> bool {
+        to_libp2p(peer).is_some_and(|peer| self.peers.contains_key(&peer))
     }
 
     pub fn connected(&mut self, peer: &libp2p::PeerId) {

@@ -50,9 +50,6 @@ impl Driver {
     fn warnings(&self) -> Vec<String> {
         let config = &self.shared.config;
         let mut warnings = Vec::new();
-        if self.has_twin {
-            warnings.push("another running node uses this node's identity: give each its own".to_owned());
-        }
         for peer in &self.twins {
             warnings.push(format!("two running nodes use the identity {peer}: stop one and give it its own key"));
         }

@@ -38,7 +38,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> InboundConnectionUpgrad
     type Future = Ready<io::Result<Self::Output>>;
 
     fn upgrade_inbound(self, connection: C, info: Self::Info) -> Self::Future {
-        ready(self.0.upgrade_inbound(Gathered::new(connection), info).into_inner())
+        ready(self.0.upgrade_inbound(Gathered::new(connection, MOMENT), info).into_inner())
     }
 }
 
@@ -48,13 +48,14 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
     type Future = Ready<io::Result<Self::Output>>;
 
     fn upgrade_outbound(self, connection: C, info: Self::Info) -> Self::Future {
-        ready(self.0.upgrade_outbound(Gathered::new(connection), info).into_inner())
+        ready(self.0.upgrade_outbound(Gathered::new(connection, MOMENT), info).into_inner())
     }
 }
 
 /// A connection that is flushed a moment after it was asked to.
 pub struct Gathered<C> {
     connection: C,
+    moment: Duration,
     flush: Flush,
 }
 
@@ -68,8 +69,8 @@ enum Flush {
 }
 
 impl<C> Gathered<C> {
-    fn new(connection: C) -> Self {
-        Self { connection, flush: Flush::Done }
+    fn new(connection: C, moment: Duration) -> Self {
+        Self { connection, moment, flush: Flush::Done }
     }
 }
 
@@ -83,7 +84,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Gathered<C> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if matches!(self.flush, Flush::Unasked) {
-            self.flush = Flush::At(Box::pin(tokio::time::sleep(MOMENT)));
+            self.flush = Flush::At(Box::pin(tokio::time::sleep(self.moment)));
         }
         if let Flush::At(moment) = &mut self.flush {
             std::task::ready!(moment.as_mut().poll(cx));
@@ -134,9 +135,9 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_is_written_within_a_moment_is_flushed_once() -> io::Result<()> {
-        let mut gathered = Gathered::new(Wire::default());
+        let mut gathered = Gathered::new(Wire::default(), Duration::from_millis(200));
         for _ in 0..5 {
             gathered.write_all(b"frame").await?;
             assert!(gathered.flush().now_or_never().is_none(), "it waits for what else there is");

@@ -14,9 +14,9 @@ const ASK_TIMEOUT: Micros = 10_000_000;
 /// What is late comes so much later at most.
 const LATE: Micros = 10_000_000;
 /// What gossipsub puts around an announcement: topic, sender, number, signature.
-const GOSSIP_BYTES: u64 = 180;
+const GOSSIP_BYTES: u64 = 220;
 /// What a stream's opening costs beside the message: the protocol's name, both ways.
-const STREAM_BYTES: u64 = 60;
+pub(super) const STREAM_BYTES: u64 = 150;
 /// A manifest or config on the wire.
 const BLOB_BYTES: u64 = 2048;
 /// Work on the disk that takes no time to speak of.
@@ -67,10 +67,11 @@ impl Fleet<'_> {
                 let read = self.read_image(node, manifest);
                 self.soon(node, DISK, Input::ImageRead { pull, read });
             }
-            Effect::KeepBlob { pull, digest, bytes } => {
+            Effect::KeepBlob { pull, digest, bytes, config } => {
+                let config = config.and(self.content.config_of(digest));
                 let is_right = bytes == digest.as_bytes();
                 if is_right {
-                    self.nodes[node].disk.blobs.insert(digest);
+                    self.nodes[node].disk.blobs.extend([Some(digest), config].into_iter().flatten());
                 }
                 let result = if is_right { Ok(()) } else { Err(BlobFailure::WrongDigest) };
                 self.soon(node, DISK, Input::BlobKept { pull, result });
@@ -92,7 +93,8 @@ impl Fleet<'_> {
     /// To those whom the node is connected to; nobody passes it on (docs/SIMULATION.md).
     fn announce(&mut self, node: usize, announcement: &Announcement) {
         let bytes = announcement.encode().map_or(0, |bytes| bytes.len() as u64) + GOSSIP_BYTES;
-        for other in self.neighbours(node) {
+        let met = self.acquaintances(node, |_| true);
+        for other in self.neighbours(node).into_iter().chain(met) {
             if !self.nodes[other].is_online || !self.is_reachable(node, other) {
                 continue;
             }
@@ -135,8 +137,8 @@ impl Fleet<'_> {
         let Some((asker, life, ask)) = self.questions.remove(&question) else {
             return self.violation(node, "a question was answered twice");
         };
-        let size = if matches!(answer, Answer::Blob(_)) { BLOB_BYTES } else { 0 };
-        let bytes = answer.encode().map_or(0, |bytes| bytes.len() as u64) + size + STREAM_BYTES;
+        let blobs = if let Answer::Blob { config, .. } = &answer { 1 + u64::from(config.is_some()) } else { 0 };
+        let bytes = answer.encode().map_or(0, |bytes| bytes.len() as u64) + blobs * BLOB_BYTES + STREAM_BYTES;
         let input = Box::new(Input::Answered { ask, answer: Ok(answer) });
         self.say(node, asker, bytes, Due::Input { node: asker, life, input });
     }
@@ -147,7 +149,9 @@ impl Fleet<'_> {
             Request::Resolve(name) => disk.releases.get(name).cloned().map(Answer::Release),
             Request::Blob { digest, .. } if disk.blobs.contains(digest) => {
                 let lies = self.topology.lies[node];
-                Some(Answer::Blob(if lies { b"not that".to_vec() } else { digest.as_bytes().to_vec() }))
+                let bytes = if lies { b"not that".to_vec() } else { digest.as_bytes().to_vec() };
+                let config = self.content.config_of(*digest).filter(|config| disk.blobs.contains(config));
+                Some(Answer::Blob { bytes, config: config.map(|config| config.as_bytes().to_vec()) })
             }
             _ => None,
         };

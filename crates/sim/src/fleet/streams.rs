@@ -4,6 +4,7 @@ use lighter_engine::{CachedPatch, FetchFailure, FetchId, Fetched, Input, Part, S
 use lighter_types::{Bytes, PatchId};
 use lighter_wire::{Message, PatchRequest};
 
+use super::effects::STREAM_BYTES;
 use super::{Disk, Due, Fleet, Micros, peer};
 use crate::network::Flow;
 
@@ -85,7 +86,7 @@ impl Sending {
 impl Fleet<'_> {
     pub(super) fn fetch(&mut self, node: usize, fetch: FetchId, from: usize, request: PatchRequest) {
         let stream = StreamId(self.fresh());
-        let bytes = request.encode().map_or(0, |bytes| bytes.len() as u64) + 60;
+        let bytes = request.encode().map_or(0, |bytes| bytes.len() as u64) + STREAM_BYTES;
         let to = (node, self.nodes[node].life);
         let from = (from, self.nodes[from].life);
         self.streams.insert(stream, Stream { to, from, fetch, request, is_open: false, sending: None });
