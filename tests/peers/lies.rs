@@ -8,7 +8,7 @@ use lighter_wire::{Answer, Message, PatchReply, PatchRequest, Refusal, Release, 
 use serde_json::Value;
 
 use super::hostile::{Hostile, Script, card};
-use crate::support::images::{self, noise};
+use crate::support::images::{self, ImageFiles, noise};
 use crate::support::{Fleet, NodeProcess, SOON, until};
 
 /// A hub and a victim that run, and let `liars` in.
@@ -320,6 +320,20 @@ fn key_before(other: &str) -> Keypair {
 
 #[test]
 fn a_manifest_with_another_digest_cuts_the_sender_off() {
+    // A whole image, and not the one that was asked for.
+    check_false_documents(|_, other| Answer::Blob { bytes: images::to_bytes(&other.manifest()), config: None });
+}
+
+#[test]
+fn a_config_that_the_manifest_does_not_name_cuts_the_sender_off() {
+    check_false_documents(|image, _| {
+        let config = Some(b"{\"architecture\":\"amd64\"}".to_vec());
+        Answer::Blob { bytes: images::to_bytes(&image.manifest()), config }
+    });
+}
+
+/// Of the image that is asked for and another, a peer answers this.
+fn check_false_documents(answer: impl FnOnce(&ImageFiles, &ImageFiles) -> Answer) {
     let mut fleet = Fleet::create(2);
     let key = key_before(&fleet.nodes[0].peer_id);
     let liar_id = key.public().to_peer_id().to_string();
@@ -329,11 +343,10 @@ fn a_manifest_with_another_digest_cuts_the_sender_off() {
     }
     fleet.start();
     let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
-    let (tar, other) = (layer(1), layer(2));
-    let manifest = hub.import(fleet.folder.path(), &images::layout(std::slice::from_ref(&tar)), "demo/app:1");
-    // A whole image, and not the one that was asked for.
-    let wrong = images::to_bytes(&images::layout(&[other]).manifest());
-    let script = then(&tar, Some(Answer::Blob { bytes: wrong, config: None }.encode().expect("a small answer")));
+    let tar = layer(1);
+    let (image, other) = (images::layout(std::slice::from_ref(&tar)), images::layout(&[layer(2)]));
+    let manifest = hub.import(fleet.folder.path(), &image, "demo/app:1");
+    let script = then(&tar, Some(answer(&image, &other).encode().expect("a small answer")));
     let liar = Hostile::start(key, &victim.address, script);
     wait_heard(victim, &liar);
     let events = pull_events(victim, &manifest);

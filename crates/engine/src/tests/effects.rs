@@ -125,6 +125,7 @@ impl Fleet {
             }
             Request::Holdings | Request::Quote { .. } | Request::Sketches(_) | Request::Arrival { .. } => None,
         };
+        self.nodes[node].blobs_told += usize::from(matches!(answer, Some(Answer::Blob { .. })));
         self.answer(question, answer.unwrap_or(Answer::Refused(Refusal::NotHeld)));
     }
 

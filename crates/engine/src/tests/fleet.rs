@@ -65,6 +65,7 @@ pub struct Node {
     pub encodes: usize,
     pub served: usize,
     pub referred: usize,
+    pub blobs_told: usize,
     pub cut_off: Vec<PeerId>,
     /// Grows with each start: what was meant for an earlier life does not arrive.
     pub life: u64,
@@ -380,6 +381,7 @@ impl Node {
             encodes: 0,
             served: 0,
             referred: 0,
+            blobs_told: 0,
             cut_off: Vec::new(),
             life: 0,
             wake: None,

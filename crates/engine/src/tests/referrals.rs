@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lighter_types::PatchId;
-use lighter_wire::Refusal;
+use lighter_wire::{Refusal, Request};
 
 use super::fleet::{Fault, Fleet, peer, seeds};
 use super::listed::{Wanting, fetched};
@@ -29,6 +29,19 @@ fn a_hub_sends_a_few_copies_and_names_who_has_them() {
         let busiest = fleet.nodes[1..].iter().map(|node| node.served).max();
         assert!(busiest <= Some(6), "one relay served {busiest:?} of 36");
     }
+}
+
+/// A relay is visited for a patch; what else it holds is nobody's business, however much it announces meanwhile.
+#[test]
+fn who_is_named_is_not_asked_what_it_holds() {
+    let mut fleet = fleet(1, 40, 0);
+    roll_out(&mut fleet);
+    fleet.run_pulls();
+    fleet.run(Duration::from_secs(60));
+    let asked = |node: usize| fleet.nodes[node].asked.iter().filter(|asked| **asked == Request::Holdings).count();
+    let visitors: Vec<usize> = (1..40).filter(|&node| fleet.nodes[node].served == 0).collect();
+    assert!(visitors.len() > 10, "{visitors:?}");
+    assert!(visitors.iter().all(|&node| asked(node) == 1), "they ask the hub alone");
 }
 
 #[test]

@@ -53,6 +53,23 @@ fn who_comes_later_waits_for_who_fetches() {
     }
 }
 
+/// Who pulls a name tells what it stands for, and gives its manifest and config, before all of the image is there.
+#[test]
+fn who_comes_later_has_the_manifest_from_the_site() {
+    for seed in seeds(10) {
+        let mut fleet = site(seed, 4);
+        fleet.rate = 20_000;
+        for node in 1..=4 {
+            fleet.pull(node, 1, "app:new");
+            fleet.run(Duration::from_secs(1));
+        }
+        assert!((1..=4).all(|node| fleet.nodes[node].end(1).is_none()), "the layer is still on its way");
+        assert_eq!(fleet.nodes[0].blobs_told, 1, "seed {seed}");
+        fleet.run_pulls();
+        (1..=4).for_each(|node| check_done(&fleet, node));
+    }
+}
+
 #[test]
 fn a_fetch_is_taken_over_when_its_node_is_lost() {
     for seed in seeds(10) {
