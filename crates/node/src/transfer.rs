@@ -9,6 +9,7 @@ mod arriving;
 mod damage;
 mod encode;
 mod fetch;
+mod keep;
 mod lists;
 mod part;
 mod serve;

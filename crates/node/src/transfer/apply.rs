@@ -1,61 +1,42 @@
-//! Applies a patch while it arrives: each frame is checked, synced to the partial patch, applied, and its part of the
-//! target hashed and written. A worker's job: it blocks.
+//! Applies a patch while it arrives: each frame that is on disk is applied, and its part of the target hashed and written.
+//! A worker's job: it blocks.
 //!
 //! What survives a crash is the partial patch; the target is rebuilt from its first frame when the fetch goes on, which
 //! is local work at disk speed.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched};
 use lighter_image::{ImageError, TarScan, TarSink};
 use lighter_patch::{ApplyError, Blame, Gathered, Header, ReadAt, RebuiltRange};
-use lighter_store::{LayerWriter, PatchKey, PatchWriter, StoreError};
+use lighter_store::{LayerWriter, PatchWriter, StoreError};
 use lighter_types::{Bytes, DiffId};
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
 use super::encode::effort_of;
 use super::lists::Listed;
 use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
-/// Applies what comes over `payloads`, from frame `first_frame` on, to what is on disk of the patch. `Ok(None)`: the
-/// payloads ended before the patch did; the frames that came, counted in `frames`, are kept.
+/// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more came
+/// before the patch's end.
 pub fn apply(
     shared: &Shared,
     header: &Header,
     listed: Option<&Listed>,
-    first_frame: u32,
-    payloads: mpsc::Receiver<Vec<u8>>,
-    frames: &watch::Sender<u32>,
-) -> Result<Option<Fetched>, FetchFailure> {
+    partial: &File,
+    frames: watch::Receiver<u32>,
+) -> Result<Option<TarScan>, FetchFailure> {
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
     let gathered = gathered.map_err(|error| FetchFailure::Local(format!("the files of a have-list: {error}")))?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
-    let writer = open_partial(shared, header)?;
-    let kept = header.frames().iter().take_while(|frame| end(frame) <= writer.written()).count() as u32;
-    frames.send_replace(kept);
-    let arrival = shared.arrivals.begin(header, writer.file(), frames.subscribe());
-    let _arrival = arrival.map_err(|error| FetchFailure::Local(format!("cannot open the partial patch: {error}")))?;
-    if first_frame > kept {
-        return Err(FetchFailure::Local(format!("frames from {first_frame} on came, but only {kept} are on disk")));
-    }
     let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(|error| local(&error))?;
-    let mut source = Frames {
-        header,
-        bases,
-        layer,
-        writer,
-        payloads,
-        arriving: first_frame,
-        next: 0,
-        kept,
-        frames,
-        range: None,
-        ended: None,
-    };
+    let mut source = Frames { header, bases, layer, partial, frames, next: 0, range: None, ended: None };
     let mut sink = Written(header.target());
     let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut sink, &mut |_| {});
     let scan = match (scanned, source.ended) {
@@ -69,13 +50,12 @@ pub fn apply(
         (Err(error), None) => return Err(FetchFailure::Local(write_failure(error))),
         (Ok(scan), None) => scan,
     };
-    let Frames { layer, writer, .. } = source;
-    let result = layer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now());
+    let result = source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now());
     if let Err(error) = result {
         let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
         return Err(not_committed(error, read, listed.is_some(), header, shared));
     }
-    Ok(Some(fetched(scan, writer, header)))
+    Ok(Some(scan))
 }
 
 /// Why a rebuilt layer was not committed: another sha256 is the fault of a base on this disk, or of the patch.
@@ -98,7 +78,7 @@ fn not_committed<'l>(
 }
 
 /// A layer that was committed. It is held whatever becomes of the patch; without that, this node makes its own when asked.
-fn fetched(scan: TarScan, writer: PatchWriter, header: &Header) -> Fetched {
+pub fn fetched(scan: TarScan, writer: PatchWriter, header: &Header, received: Bytes) -> Fetched {
     if let Err(error) = writer.finish(header.id(), unix_now()) {
         tracing::warn!(patch = %header.id(), %error, "the received patch could not be cached");
     }
@@ -110,7 +90,7 @@ fn fetched(scan: TarScan, writer: PatchWriter, header: &Header) -> Fetched {
         effort: effort_of(header.settings_id()),
     };
     let settings = header.settings_id();
-    Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received: Bytes::ZERO }
+    Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received }
 }
 
 /// The bases of the header that are layers.
@@ -147,44 +127,17 @@ fn readers<'a>(
     header.bases().iter().map(&mut reader).collect()
 }
 
-/// The partial patch with this header: the one on disk, or a new one in place of what there was for the target.
-fn open_partial(shared: &Shared, header: &Header) -> Result<PatchWriter, FetchFailure> {
-    let store = &shared.store;
-    let id = header.id();
-    if let Some(writer) = store.resume_patch(&id).map_err(|error| local(&error))? {
-        if writer.written() >= header.header_bytes() {
-            return Ok(writer);
-        }
-        drop(writer);
-    }
-    while let Some(other) = store.partial_patch_for(&header.target()) {
-        store.discard_patch(&other.patch_id).map_err(|error| local(&error))?;
-    }
-    let key = PatchKey {
-        target: header.target(),
-        bases: header.bases().iter().map(|base| base.diff_id).collect(),
-        settings: header.settings_id(),
-    };
-    let mut writer = store.create_patch(key, id, header.patch_bytes()).map_err(|error| local(&error))?;
-    writer.append(&header.encode()).and_then(|()| writer.sync()).map_err(|error| local(&error))?;
-    Ok(writer)
-}
-
 /// The target's bytes, frame after frame: those on disk first, then those that arrive. Each is written to the layer before
 /// it is given out, since later ones may be copies of it.
 struct Frames<'a> {
     header: &'a Header,
     bases: Vec<&'a dyn ReadAt>,
     layer: LayerWriter,
-    writer: PatchWriter,
-    payloads: mpsc::Receiver<Vec<u8>>,
-    /// The frame whose payload arrives next.
-    arriving: u32,
+    partial: &'a File,
+    /// Frames on disk, from the first on. Closed when no more will come.
+    frames: watch::Receiver<u32>,
     /// The frame to apply next.
     next: u32,
-    /// Frames on disk.
-    kept: u32,
-    frames: &'a watch::Sender<u32>,
     /// The range of the target that the last frame rebuilt, as far as it was not read.
     range: Option<RebuiltRange>,
     /// Why there is no more before the target's end.
@@ -198,7 +151,7 @@ enum Ended {
 
 impl<'a> Frames<'a> {
     fn apply_next(&mut self) -> Result<(), Ended> {
-        let payload = if self.next < self.kept { self.payload_on_disk()? } else { self.payload_arriving()? };
+        let payload = self.payload()?;
         let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.bases)
             .map_err(|error| Ended::Failed(blame(&error)))?;
         self.range = Some(range);
@@ -228,30 +181,15 @@ impl<'a> Frames<'a> {
         }
     }
 
-    fn payload_on_disk(&mut self) -> Result<Vec<u8>, Ended> {
+    /// Waits for the next frame, and reads it.
+    fn payload(&mut self) -> Result<Vec<u8>, Ended> {
         let Some(frame) = self.header.frame(self.next) else { return Err(Ended::Cut) };
+        let is_there = self.frames.wait_for(|kept| *kept > self.next);
+        Handle::current().block_on(is_there).map_err(|_| Ended::Cut)?;
         let mut payload = vec![0; frame.payload_bytes as usize];
-        let read = self.writer.file().read_exact_at(&mut payload, frame.payload_offset);
+        let read = self.partial.read_exact_at(&mut payload, frame.payload_offset);
         read.map_err(|error| Ended::Failed(FetchFailure::Local(format!("cannot read the partial patch: {error}"))))?;
         Ok(payload)
-    }
-
-    /// Waits for a frame, checks it and syncs it to disk.
-    fn payload_arriving(&mut self) -> Result<Vec<u8>, Ended> {
-        loop {
-            let payload = self.payloads.blocking_recv().ok_or(Ended::Cut)?;
-            let frame = self.arriving;
-            self.arriving += 1;
-            if frame < self.kept {
-                continue;
-            }
-            lighter_patch::verify_frame(self.header, frame, &payload).map_err(|error| Ended::Failed(blame(&error)))?;
-            let written = self.writer.append(&payload).and_then(|()| self.writer.sync());
-            written.map_err(|error| Ended::Failed(local(&error)))?;
-            self.kept += 1;
-            self.frames.send_replace(self.kept);
-            return Ok(payload);
-        }
     }
 }
 
@@ -277,12 +215,7 @@ impl TarSink for Written {
     }
 }
 
-/// Where a frame's payload ends in the patch.
-fn end(frame: &lighter_patch::Frame) -> Bytes {
-    Bytes(frame.payload_offset + u64::from(frame.payload_bytes))
-}
-
-fn blame(error: &ApplyError) -> FetchFailure {
+pub fn blame(error: &ApplyError) -> FetchFailure {
     match (error, error.blame()) {
         (ApplyError::BaseRead { diff_id, .. }, _) => FetchFailure::BaseGone(*diff_id),
         (_, Blame::Peer) => FetchFailure::Lied(error.to_string()),

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::keep::Partial;
 use super::lists::Listed;
 use super::part::part_on_disk;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, read_message, write_message};
@@ -33,7 +34,7 @@ pub struct FetchJob {
     pub cancelled: CancellationToken,
 }
 
-/// Payloads on their way to the worker: at 1 MiB each, what lets the network go on while a frame is applied.
+/// Payloads on their way to the disk, 1 MiB each.
 const PAYLOADS_WAITING: usize = 4;
 /// Progress is told after this many bytes, or after this much time if there were any.
 const PROGRESS_BYTES: u64 = 64 << 10;
@@ -54,6 +55,7 @@ pub async fn fetch(job: FetchJob, control: libp2p_stream::Control, shared: Arc<S
 }
 
 async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
+    let asked = Instant::now();
     let began = async {
         let listed = list(job, shared).await;
         let request = with_list(job, listed.as_deref(), shared);
@@ -65,35 +67,72 @@ async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Share
         began = began => began?,
         () = job.cancelled.cancelled() => return Err(FetchFailure::Stopped),
     };
-    let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
-    let (frames, mut kept) = watch::channel(0);
-    let mut worker = {
+    let (target, from, bytes) = (job.request.target, job.from, header.patch_bytes());
+    let waited_ms = milliseconds(asked);
+    tracing::debug!(%target, %from, %bytes, first_frame = start.first_frame, waited_ms, "a patch comes");
+    let first_frame = start.first_frame;
+    let partial = {
         let (shared, header) = (shared.clone(), header.clone());
-        let first_frame = start.first_frame;
-        let listed = listed.clone();
-        tokio::task::spawn_blocking(move || {
-            apply::apply(&shared, &header, listed.as_deref(), first_frame, waiting, &frames)
-        })
+        blocking(move || Partial::open(&shared, &header, first_frame)).await??
     };
+    let local = |error: io::Error| FetchFailure::Local(format!("cannot open the partial patch: {error}"));
+    let file = partial.file().map_err(local)?;
+    let (frames, mut kept) = watch::channel(partial.kept);
+    let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(local)?;
+    let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
+    let keeper = {
+        let header = header.clone();
+        blocking(move || partial.keep(&header, first_frame, waiting, &frames))
+    };
+    let applying = {
+        let (shared, header, frames) = (shared.clone(), header.clone(), kept.clone());
+        blocking(move || apply::apply(&shared, &header, listed.as_deref(), &file, frames))
+    };
+    let mut applying = std::pin::pin!(applying);
     let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
+    let coming = Instant::now();
+    let mut received = Bytes(start.header_bytes.into());
+    let mut applied = None;
     let taken = tokio::select! {
-        taken = take(&mut stream, &progress, payloads) => taken,
+        taken = take(&mut stream, &progress, payloads, &mut received) => taken,
         () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
-    };
-    // `payloads` is dropped by now: the worker ends with what it has.
-    let applied = loop {
-        tokio::select! {
-            applied = &mut worker => break applied,
-            // Frames that are on disk are passed on before all of them are applied.
-            Ok(()) = kept.changed() => progress.tell(*taken.as_ref().unwrap_or(&Bytes::ZERO)).await,
+        // It is done already, or says why not.
+        ended = &mut applying => {
+            applied = Some(ended);
+            Ok(())
         }
     };
-    let applied = applied.map_err(|error| FetchFailure::Local(format!("the worker that applies failed: {error}")))?;
+    let (came_ms, came) = (milliseconds(coming), Instant::now());
+    // `payloads` is dropped by now: both workers end with what they have.
+    let (writer, kept_all) = keeper.await?;
+    let applied = loop {
+        if let Some(applied) = applied {
+            break applied;
+        }
+        tokio::select! {
+            ended = &mut applying => applied = Some(ended),
+            // Frames that are on disk are passed on before all of them are applied.
+            Ok(()) = kept.changed() => progress.tell(if taken.is_ok() { received } else { Bytes::ZERO }).await,
+        }
+    };
     progress.tell(Bytes::ZERO).await;
-    match applied? {
-        Some(fetched) => Ok(Fetched { received: taken.unwrap_or_default(), ..fetched }),
-        None => Err(taken.err().unwrap_or(FetchFailure::Lost)),
+    tracing::debug!(%target, came_ms, applied_after_ms = milliseconds(came), "no more of a patch comes");
+    match applied?? {
+        Some(scan) => blocking(move || apply::fetched(scan, writer, &header, received)).await,
+        None => Err(kept_all.and(taken).err().unwrap_or(FetchFailure::Lost)),
     }
+}
+
+/// Work that blocks, begun at once.
+fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, FetchFailure>> {
+    let working = tokio::task::spawn_blocking(work);
+    async { working.await.map_err(|error| FetchFailure::Local(format!("a worker failed: {error}"))) }
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The list of the files that the peer is to be told of, if there are any.
@@ -198,14 +237,14 @@ async fn read_header(
     Ok(header)
 }
 
-/// Reads the payloads and passes them on; how many bytes came, header included.
+/// Reads the payloads and passes them on, and counts the bytes.
 async fn take(
     stream: &mut (impl AsyncRead + Unpin),
     progress: &Progress<'_>,
     payloads: mpsc::Sender<Vec<u8>>,
-) -> Result<Bytes, FetchFailure> {
-    let mut received = Bytes(progress.start.header_bytes.into());
-    let mut told = (received, Instant::now());
+    received: &mut Bytes,
+) -> Result<(), FetchFailure> {
+    let mut told = (*received, Instant::now());
     for frame in progress.header.frames().iter().skip(progress.start.first_frame as usize) {
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
@@ -216,18 +255,18 @@ async fn take(
                 return Err(FetchFailure::Lost);
             }
             filled += count;
-            received += Bytes(count as u64);
-            if (received - told.0).0 >= PROGRESS_BYTES || told.1.elapsed() >= PROGRESS_EVERY {
-                told = (received, Instant::now());
-                progress.tell(received).await;
+            *received += Bytes(count as u64);
+            if (*received - told.0).0 >= PROGRESS_BYTES || told.1.elapsed() >= PROGRESS_EVERY {
+                told = (*received, Instant::now());
+                progress.tell(*received).await;
             }
         }
         if payloads.send(payload).await.is_err() {
-            // The worker ended early; it says why.
+            // The keeper ended early; it says why.
             break;
         }
     }
-    Ok(received)
+    Ok(())
 }
 
 /// Tells the engine how far a fetch is.

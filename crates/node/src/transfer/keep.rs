@@ -1,0 +1,102 @@
+//! Keeps a patch while it arrives: each frame is checked, synced to the partial patch and told of, whoever waits for it: to
+//! apply it here, or to pass it on. So a patch goes through a relay as fast as its disk, not as its processor. A worker's
+//! job: it blocks.
+
+use std::fs::File;
+use std::io;
+
+use lighter_engine::FetchFailure;
+use lighter_patch::Header;
+use lighter_store::{PatchKey, PatchWriter, StoreError};
+use lighter_types::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::shared::{Shared, error_chain};
+
+/// A patch of which some frames are on disk.
+pub struct Partial {
+    writer: PatchWriter,
+    /// Frames on disk, from the first on.
+    pub kept: u32,
+}
+
+impl Partial {
+    /// What is on disk of this patch, which is to go on from `first_frame`; what there was of another for the same target
+    /// is let go.
+    ///
+    /// # Errors
+    /// `Local`: the disk fails, or has less than that.
+    pub fn open(shared: &Shared, header: &Header, first_frame: u32) -> Result<Self, FetchFailure> {
+        let writer = open(shared, header).map_err(|error| local(&error))?;
+        let is_kept = |frame: &&lighter_patch::Frame| {
+            Bytes(frame.payload_offset + u64::from(frame.payload_bytes)) <= writer.written()
+        };
+        let kept = header.frames().iter().take_while(is_kept).count() as u32;
+        if first_frame > kept {
+            let why = format!("frames from {first_frame} on came, but only {kept} are on disk");
+            return Err(FetchFailure::Local(why));
+        }
+        Ok(Self { writer, kept })
+    }
+
+    /// The file, to read what is there.
+    ///
+    /// # Errors
+    /// If it cannot be opened once more.
+    pub fn file(&self) -> io::Result<File> {
+        self.writer.file().try_clone()
+    }
+
+    /// Takes frames from `arriving` on until no more come, and counts in `frames` those that are on disk. What there is
+    /// then, and what was wrong.
+    pub fn keep(
+        mut self,
+        header: &Header,
+        arriving: u32,
+        mut payloads: mpsc::Receiver<Vec<u8>>,
+        frames: &watch::Sender<u32>,
+    ) -> (PatchWriter, Result<(), FetchFailure>) {
+        let mut arriving = arriving..;
+        while let (Some(payload), Some(frame)) = (payloads.blocking_recv(), arriving.next()) {
+            if frame < self.kept {
+                continue;
+            }
+            if let Err(error) = lighter_patch::verify_frame(header, frame, &payload) {
+                return (self.writer, Err(super::apply::blame(&error)));
+            }
+            if let Err(error) = self.writer.append(&payload).and_then(|()| self.writer.sync()) {
+                return (self.writer, Err(local(&error)));
+            }
+            self.kept += 1;
+            frames.send_replace(self.kept);
+        }
+        (self.writer, Ok(()))
+    }
+}
+
+/// The partial patch with this header: the one on disk, or a new one in place of what there was for the target.
+fn open(shared: &Shared, header: &Header) -> Result<PatchWriter, StoreError> {
+    let store = &shared.store;
+    let id = header.id();
+    if let Some(writer) = store.resume_patch(&id)? {
+        if writer.written() >= header.header_bytes() {
+            return Ok(writer);
+        }
+        drop(writer);
+    }
+    while let Some(other) = store.partial_patch_for(&header.target()) {
+        store.discard_patch(&other.patch_id)?;
+    }
+    let key = PatchKey {
+        target: header.target(),
+        bases: header.bases().iter().map(|base| base.diff_id).collect(),
+        settings: header.settings_id(),
+    };
+    let mut writer = store.create_patch(key, id, header.patch_bytes())?;
+    writer.append(&header.encode()).and_then(|()| writer.sync())?;
+    Ok(writer)
+}
+
+fn local(error: &StoreError) -> FetchFailure {
+    FetchFailure::Local(error_chain(error))
+}
