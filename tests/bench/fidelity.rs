@@ -1,13 +1,14 @@
 //! A fleet of eight nodes pulls a release, for real and in the simulator: bytes over each uplink, and when each site is done.
 //!
-//! hub, near ── outside ══ slow uplink ══ pier (three edges)
-//!                    ╚═══ twice as fast ═ quay (three edges)
+//! hub, three near ── outside ══ slow uplink ══ pier (three edges)
+//!                          ╚═══ twice as fast ═ quay (three edges)
 //!
-//! The uplinks are such that a patch takes some seconds: 500 kbit/s and 1 Mbit/s for the corpus's python, a quarter of that for
-//! the fixture's nginx.
-//! The node near the hub pulls first, over no uplink: it tells what applying the patch takes, and the hub has made it then.
+//! The uplinks are such that a patch takes some seconds: 1 and 2 Mbit/s for the corpus's python, a quarter of that for the
+//! fixture's nginx.
+//! Three nodes near the hub pull first, over no uplink: they tell what applying the patch takes where three nodes share this
+//! machine's processors and disk, as those of a site do; and the hub has made it then.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,16 +17,18 @@ use serde_json::Value;
 
 use crate::fleet::{Fleet, NEW, Place, Transport};
 use crate::namespaces::{self, Counters, Namespace};
+use crate::nodes::{Node, Pulled};
 use crate::report::{Row, Section, median};
 use crate::{Bencher, process};
 
+/// The nodes near the hub.
+const NEAR: [&str; 3] = ["10.77.0.2", "10.77.0.3", "10.77.0.4"];
 /// Sites, and the addresses of their edges.
 const SITES: [(&str, [&str; 3]); 2] =
     [("pier", ["10.77.0.11", "10.77.0.12", "10.77.0.13"]), ("quay", ["10.77.0.21", "10.77.0.22", "10.77.0.23"])];
-/// Of their uplinks, for each release. With 1 and 2 Mbit/s for python the times were further apart (docs/BENCHMARKS.md,
-/// "fidelity").
-const PYTHON_RATES: [&str; 2] = ["500 kbit/s", "1 Mbit/s"];
-const NGINX_RATES: [&str; 2] = ["125 kbit/s", "250 kbit/s"];
+/// Of their uplinks, for each release.
+const PYTHON_RATES: [&str; 2] = ["1 Mbit/s", "2 Mbit/s"];
+const NGINX_RATES: [&str; 2] = ["250 kbit/s", "500 kbit/s"];
 /// As of the benchmark "uplink".
 const BURST: &str = "3100";
 const QUEUE: &str = "400ms";
@@ -68,10 +71,17 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
 
 /// The sites as they are, and as they are simulated.
 fn compare(bencher: &Bencher, run: u32, layouts: &[PathBuf; 2], rates: [&str; 2]) -> Result<[Vec<Measured>; 2]> {
-    let (hub, near, wan) = (Namespace::create("hub")?, Namespace::create("near")?, Namespace::create("wan")?);
+    let (hub, wan) = (Namespace::create("hub")?, Namespace::create("wan")?);
     hub.cable("eth0", &wan, "hub")?;
-    near.cable("eth0", &wan, "near")?;
-    wan.switch("outside", &["hub", "near"])?;
+    wan.switch("outside", &["hub"])?;
+    let mut near = Vec::new();
+    for ip in NEAR {
+        let role = format!("near{}", near.len());
+        let namespace = Namespace::create(&role)?;
+        namespace.cable("eth0", &wan, &role)?;
+        wan.ip(&["link", "set", &role, "master", "outside"])?;
+        near.push((namespace, ip));
+    }
     let mut edges = Vec::new();
     for ((site, ips), rate) in SITES.iter().zip(rates) {
         let (outer, inner) = (format!("{site}-out"), format!("{site}-in"));
@@ -89,40 +99,59 @@ fn compare(bencher: &Bencher, run: u32, layouts: &[PathBuf; 2], rates: [&str; 2]
             edges.push((edge, *site, *ip));
         }
     }
-    let mut places = vec![
-        Place { namespace: &hub, ip: "10.77.0.1", site: "hub" },
-        Place { namespace: &near, ip: "10.77.0.2", site: "hub" },
-    ];
+    let mut places = vec![Place { namespace: &hub, ip: "10.77.0.1", site: "hub" }];
+    places.extend(near.iter().map(|(namespace, ip)| Place { namespace, ip, site: "hub" }));
     places.extend(edges.iter().map(|(namespace, site, ip)| Place { namespace, ip, site }));
     places.iter().try_for_each(|place| place.namespace.address("eth0", place.ip))?;
     let dir = bencher.work.join(format!("fidelity-{run}"));
     let more = ["network.uplink_assumed=1 Mbit/s", "limits.encode_effort=default"];
     let fleet = Fleet::start(bencher, &dir, Transport::Quic, &places, &more)?;
     fleet.release(layouts)?;
-    let first = fleet.nodes[1].pull(NEW)?;
-    let apply_seconds = first.seconds - fleet.nodes[0].encode_seconds();
-    // What is near is not to help the sites: in the simulator only hubs do.
-    let edges = &fleet.nodes[2..];
+    let (near, edges) = fleet.nodes[1..].split_at(NEAR.len());
+    let first = pull_at_once(near)?;
+    let apply_seconds = slowest(&first) - fleet.nodes[0].encode_seconds();
+    let frames = frames(bencher, &dir.join("node0"))?;
     edges.iter().try_for_each(|edge| edge.wait_for_peers(3, 1))?;
     std::thread::sleep(SETTLE);
     let counters =
         || SITES.iter().map(|(site, _)| wan.counters(&format!("{site}-in"))).collect::<Result<Vec<Counters>>>();
     let before = counters()?;
-    let pulled = std::thread::scope(|scope| {
-        let pulls: Vec<_> = edges.iter().map(|edge| scope.spawn(|| edge.pull(NEW))).collect();
-        let joined = pulls.into_iter().map(|pull| pull.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        joined.collect::<Result<Vec<_>>>()
-    })?;
+    let pulled = pull_at_once(edges)?;
     let after = counters()?;
     let real = (0..SITES.len()).map(|site| {
-        let seconds = pulled[3 * site..3 * site + 3].iter().map(|pulled| pulled.seconds).fold(0.0, f64::max);
+        let seconds = slowest(&pulled[3 * site..3 * site + 3]);
         Measured { down_bytes: after[site].since(before[site]).ip().0 as f64, seconds }
     });
     let real: Vec<Measured> = real.collect();
     drop(fleet);
     std::fs::remove_dir_all(dir)?;
-    let scenario = scenario(first.tar_bytes, first.patch_bytes, apply_seconds, rates);
+    let scenario = scenario(&first[0], &frames, apply_seconds, rates);
     Ok([real, simulate(bencher, run, &scenario)?])
+}
+
+fn pull_at_once(nodes: &[Node]) -> Result<Vec<Pulled>> {
+    std::thread::scope(|scope| {
+        let pulls: Vec<_> = nodes.iter().map(|node| scope.spawn(|| node.pull(NEW))).collect();
+        let joined = pulls.into_iter().map(|pull| pull.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.collect()
+    })
+}
+
+fn slowest(pulled: &[Pulled]) -> f64 {
+    pulled.iter().map(|pulled| pulled.seconds).fold(0.0, f64::max)
+}
+
+/// The frames of the one patch that a node has made, as a scenario has them.
+fn frames(bencher: &Bencher, node: &Path) -> Result<String> {
+    let patches = std::fs::read_dir(node.join("patches"))?.collect::<Result<Vec<_>, _>>()?;
+    ensure!(patches.len() == 1, "the hub has {} patches", patches.len());
+    let mut command = Command::new(&bencher.lighter);
+    let printed = process::output(command.args(["--output", "json", "patch", "show"]).arg(patches[0].path()))?;
+    let shown: Value = serde_json::from_str(&printed)?;
+    let frames = shown["frames"].as_array().context("a patch without frames")?;
+    let frames: Vec<[&Value; 2]> =
+        frames.iter().map(|frame| [&frame["payload_bytes"], &frame["target_bytes"]]).collect();
+    Ok(serde_json::to_string(&frames)?)
 }
 
 fn simulate(bencher: &Bencher, run: u32, scenario: &str) -> Result<Vec<Measured>> {
@@ -141,7 +170,8 @@ fn simulate(bencher: &Bencher, run: u32, scenario: &str) -> Result<Vec<Measured>
 }
 
 /// The same fleet: what patches cost is what was measured.
-fn scenario(tar_bytes: u64, patch_bytes: u64, apply_seconds: f64, rates: [&str; 2]) -> String {
+fn scenario(pulled: &Pulled, frames: &str, apply_seconds: f64, rates: [&str; 2]) -> String {
+    let Pulled { tar_bytes, patch_bytes, .. } = *pulled;
     let sites = SITES.iter().zip(rates).map(|((_, edges), rate)| {
         format!(
             "[[sites]]\ncount = 1\nnodes = {}\nuplink = [\"{rate}\", \"{rate}\"]\nlatency = \"1 ms\"\n\
@@ -155,13 +185,15 @@ fn scenario(tar_bytes: u64, patch_bytes: u64, apply_seconds: f64, rates: [&str; 
     };
     let image = |name: &str, layer: &str| format!("[[image]]\nname = \"{name}\"\nlayers = [\"{layer}\"]\n\n");
     [
-        "name = \"fidelity\"\nquestion = \"As the real fleet?\"\nends_after = \"1 h\"\neffort = \"default\"\n\n".to_owned(),
+        "name = \"fidelity\"\nquestion = \"As the real fleet?\"\nends_after = \"1 h\"\neffort = \"default\"\n\n"
+            .to_owned(),
         "[hub]\nrate = \"1 Gbit/s\"\n\n[registry]\nrate = \"1 Gbit/s\"\n\n".to_owned(),
         sites.collect(),
         layer("old") + &layer("new"),
         image("bench/app:1", "old") + &image("bench/app:2", "new"),
         format!(
-            "[[patch]]\ntarget = \"new\"\nbase = \"old\"\nbytes = {patch_bytes}\nencode = \"1 ms\"\napply = \"{} ms\"\n\n",
+            "[[patch]]\ntarget = \"new\"\nbase = \"old\"\nbytes = {patch_bytes}\nencode = \"1 ms\"\n\
+             apply = \"{} ms\"\nframes = {frames}\n\n",
             (apply_seconds * 1000.0) as u64
         ),
         "[[pull]]\nimage = \"bench/app:2\"\nat = \"60 s\"\n".to_owned(),

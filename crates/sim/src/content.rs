@@ -13,7 +13,24 @@ pub struct Content {
     pub images: Vec<ImageContent>,
     /// By target and base.
     costs: BTreeMap<(DiffId, DiffId), Cost>,
+    /// Of patches whose frames are known: bytes of payload and of the target.
+    frames: BTreeMap<(DiffId, DiffId), Vec<[u64; 2]>>,
 }
+
+/// What is kept, passed on and applied at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Where it ends in the patch.
+    pub end: u64,
+    /// How much of the target is there with it, in 1/65,536.
+    pub rebuilt: u64,
+}
+
+/// Least and most bytes of a frame whose size is not known; a patch is cut into fourths between them (docs/PATCH.md).
+const FRAME_BYTES_MIN: u64 = 64 << 10;
+const FRAME_BYTES_MAX: u64 = 1 << 20;
+/// All of a target, as [`Frame::rebuilt`] counts.
+pub const WHOLE: u64 = 1 << 16;
 
 pub struct ImageContent {
     pub manifest: OciDigest,
@@ -67,10 +84,12 @@ impl Content {
             let cost = Cost { bytes: patch.bytes.0, encode, apply, chunks: patch.chunks.map(|chunks| chunks.0) };
             ((id(&patch.target), id(&patch.base)), cost)
         });
+        let frames = scenario.patches.iter().filter(|patch| !patch.frames.is_empty());
         Self {
             cards: scenario.layers.iter().enumerate().map(card).collect(),
             images: images.collect(),
             costs: costs.collect(),
+            frames: frames.map(|patch| ((id(&patch.target), id(&patch.base)), patch.frames.clone())).collect(),
         }
     }
 
@@ -115,6 +134,28 @@ impl Content {
     /// How long it takes to apply a patch that was made of these bases.
     pub fn applying(&self, patch: &CachedPatch) -> Micros {
         self.patch(patch.target, &patch.bases, patch.effort.unwrap_or(Effort::Default)).1.apply
+    }
+
+    /// The frames of a patch, one at least. At another effort than they were measured at, they have the same shares.
+    pub fn frames(&self, patch: &CachedPatch) -> Vec<Frame> {
+        let bytes = patch.bytes.0;
+        let known = patch.bases.first().and_then(|&base| self.frames.get(&(patch.target, base)));
+        let Some(known) = known else {
+            let size = bytes.div_ceil(4).clamp(FRAME_BYTES_MIN, FRAME_BYTES_MAX);
+            let count = bytes.div_ceil(size).max(1);
+            let frame = |frame: u64| Frame { end: (frame * size).min(bytes), rebuilt: frame * WHOLE / count };
+            return (1..=count).map(frame).collect();
+        };
+        let all = [0, 1].map(|part| known.iter().map(|frame| u128::from(frame[part])).sum::<u128>().max(1));
+        let mut until = [0; 2];
+        let frame = |frame: &[u64; 2]| {
+            for part in [0, 1] {
+                until[part] += u128::from(frame[part]);
+            }
+            let share = |part: usize, of: u64| (u128::from(of) * until[part] / all[part]) as u64;
+            Frame { end: share(0, bytes), rebuilt: share(1, WHOLE) }
+        };
+        known.iter().map(frame).collect()
     }
 
     pub fn whole(&self, target: DiffId) -> Cost {

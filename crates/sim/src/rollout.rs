@@ -203,7 +203,16 @@ uplink = ["2 Mbit/s", "2 Mbit/s"]
         let (target, base) = ("new".to_owned(), "old".to_owned());
         Trace {
             layers: vec![layer("old"), layer("new")],
-            patches: vec![Patch { target, base, bytes: Size(9_000), encode, apply, chunks: None, predicted: false }],
+            patches: vec![Patch {
+                target,
+                base,
+                bytes: Size(9_000),
+                encode,
+                apply,
+                chunks: None,
+                frames: Vec::new(),
+                predicted: false,
+            }],
             images: vec![image("app:1", "old"), image("app:2", "new")],
         }
     }

@@ -152,6 +152,9 @@ pub struct Patch {
     /// Bytes of the content-defined chunks of the target that the base lacks, compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<Size>,
+    /// Of each frame, the bytes of its payload and those of the target that it rebuilds. Without them, fourths of both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frames: Vec<[u64; 2]>,
     /// Nobody made it: sketches and the effort model say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub predicted: bool,

@@ -6,11 +6,9 @@ use lighter_wire::{Message, PatchRequest};
 
 use super::effects::STREAM_BYTES;
 use super::{Disk, Due, Fleet, Micros, peer};
+use crate::content::{Frame, WHOLE};
 use crate::network::Flow;
 
-/// Least bytes of a frame; a patch is cut into fourths above that, and into MiBs (docs/PATCH.md).
-const FRAME_BYTES_MIN: u64 = 64 << 10;
-const FRAME_BYTES_MAX: u64 = 1 << 20;
 /// What has come of a patch when its frames begin.
 const HEADER_BYTES: u64 = 1000;
 /// Both ends learn that a stream is over.
@@ -28,17 +26,14 @@ pub(super) struct Stream {
 
 struct Sending {
     patch: CachedPatch,
+    frames: Vec<Frame>,
     flow: Flow,
     /// Bytes that the requester had before.
     had: u64,
     began: Micros,
     /// Frames whose making into the layer is under way or over, and when all of those will be.
-    applied: u64,
+    applied: usize,
     applied_at: Micros,
-}
-
-fn frame_bytes(patch: &CachedPatch) -> u64 {
-    patch.bytes.0.div_ceil(4).clamp(FRAME_BYTES_MIN, FRAME_BYTES_MAX)
 }
 
 fn settings_of(patch: &CachedPatch) -> u32 {
@@ -54,24 +49,26 @@ fn bytes_there(disk: &Disk, patch: &CachedPatch) -> u64 {
     part.map_or(0, |part| if part.bytes >= part.bytes_total { u64::MAX } else { part.bytes.0 })
 }
 
-impl Sending {
-    fn frames(&self) -> u64 {
-        self.patch.bytes.0.div_ceil(frame_bytes(&self.patch)).max(1)
-    }
+/// Where the first so many frames end.
+fn end(frames: &[Frame], count: u32) -> u64 {
+    frames.iter().take(count as usize).last().map_or(0, |frame| frame.end)
+}
 
+impl Sending {
     /// So many frames are there: each is applied when it has come and the one before is done.
-    fn apply(&mut self, frames: u64, whole: Micros, now: Micros) {
-        let one = whole / self.frames();
-        for _ in self.applied..frames {
-            self.applied_at = self.applied_at.max(now) + one;
+    fn apply(&mut self, frames: usize, whole: Micros, now: Micros) {
+        let rebuilt = |frames: usize| frames.checked_sub(1).map_or(0, |last| self.frames[last].rebuilt);
+        if frames > self.applied {
+            let share = rebuilt(frames) - rebuilt(self.applied);
+            self.applied_at = self.applied_at.max(now) + whole * share / WHOLE;
+            self.applied = frames;
         }
-        self.applied = frames;
     }
 
     /// What is there after so many bytes in all.
     fn part(&self, bytes: u64) -> Part {
         let patch = &self.patch;
-        let frames = if bytes >= patch.bytes.0 { self.frames() } else { bytes / frame_bytes(patch) };
+        let frames = self.frames.partition_point(|frame| frame.end <= bytes);
         Part {
             patch: patch.patch,
             settings: settings_of(patch),
@@ -126,11 +123,12 @@ impl Fleet<'_> {
             // Found when the header has come and room for the layer is reserved.
             return self.say(node, requester, HEADER_BYTES, Due::DiskFull(id));
         }
-        let had = (u64::from(first_frame) * frame_bytes(&patch)).min(patch.bytes.0);
         let path = self.links.path(self.topology, node, requester);
+        let frames = self.content.frames(&patch);
+        let had = end(&frames, first_frame);
         let flow = Flow::new(&self.network, path, (patch.bytes.0 - had).max(1));
         let began = self.network.now;
-        stream.sending = Some(Sending { patch, flow, had, began, applied: 0, applied_at: began });
+        stream.sending = Some(Sending { patch, frames, flow, had, began, applied: 0, applied_at: began });
         self.pump(id);
     }
 
@@ -189,11 +187,11 @@ impl Fleet<'_> {
         let (part, is_done) = (sending.part(bytes), sending.flow.is_done());
         let patch = sending.patch.clone();
         // What was on disk before is applied anew.
-        sending.apply(part.frames.into(), self.content.applying(&patch), self.network.now);
+        sending.apply(part.frames as usize, self.content.applying(&patch), self.network.now);
         let applied_at = sending.applied_at;
         if part.frames > 0 {
             // What is not a whole frame does not survive.
-            let kept = (u64::from(part.frames) * frame_bytes(&patch)).min(bytes);
+            let kept = end(&sending.frames, part.frames).min(bytes);
             self.nodes[node].disk.parts.insert(patch.target, sending.part(kept));
         }
         self.passing_on(node, patch.patch).into_iter().for_each(|id| self.pump(id));

@@ -22,6 +22,8 @@ impl Scenario {
             let place = || format!("[[patch]] to {:?}", patch.target);
             known(&layers, &patch.target, "layer", place)?;
             known(&layers, &patch.base, "layer", place)?;
+            let payloads = patch.frames.iter().map(|[payload, _]| *payload).fold(0, u64::saturating_add);
+            in_range("[[patch]] frames, payloads together", payloads, 0, patch.bytes.0, "at most the patch's bytes")?;
         }
         for image in self.sites.iter().flat_map(|sites| &sites.holds) {
             known(&images, image, "image", || "[[sites]] holds".to_owned())?;

@@ -66,6 +66,7 @@ fn a_trace_brings_layers_patches_and_images() {
         encode: Span { millis: 20 },
         apply: Span { millis: 10 },
         chunks: None,
+        frames: Vec::new(),
         predicted: false,
     };
     let written =

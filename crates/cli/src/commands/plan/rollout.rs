@@ -75,6 +75,7 @@ fn trace(rollout: &Rollout) -> Trace {
             encode: Span { millis: patch.encode_ms },
             apply: Span { millis: patch.apply_ms },
             chunks: None,
+            frames: Vec::new(),
             predicted: !patch.exact,
         })
     };

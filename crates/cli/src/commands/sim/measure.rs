@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use lighter_engine::{Effort, Pace, Undertaking};
 use lighter_image::{Hashed, Limits, OpenedImage, Selector, open_image};
 use lighter_node::images::{AnyFiles, open_files};
+use lighter_patch::Header;
 use lighter_sim::{Image, Layer, Patch, Size, Span, Trace};
 use lighter_similarity::{Sketch, predict};
 use lighter_types::{BytesPerSecond, Card, DiffId, ImageReference};
@@ -160,7 +161,16 @@ impl Measuring<'_> {
             let apply = span(undertaking.applying(Effort::Default, Pace::default()).max(of.took));
             let [target, base] = [target, base].map(DiffId::to_string);
             let bytes = Size(bytes.0);
-            self.trace.patches.push(Patch { target, base, bytes, encode, apply, chunks: None, predicted: true });
+            self.trace.patches.push(Patch {
+                target,
+                base,
+                bytes,
+                encode,
+                apply,
+                chunks: None,
+                frames: Vec::new(),
+                predicted: true,
+            });
         }
     }
 
@@ -184,7 +194,11 @@ impl Measuring<'_> {
         }
         let encode = run(&[("create --effort default --target", &to.path), ("--base", &from.path), ("--out", &patch)])?;
         let apply = run(&[("apply --patch", &patch), ("--base", &from.path), ("--out", &rebuilt)])?.max(to.took);
-        let bytes = std::fs::metadata(&patch).map_err(|error| Failure::file("read", &patch, &error))?.len();
+        let mut made = File::open(&patch).map_err(|error| Failure::file("read", &patch, &error))?;
+        let header = Header::read_from(&mut made).map_err(|error| Failure::from_error(Code::Other, &error))?;
+        let frames = header.frames().iter().map(|frame| [frame.payload_bytes, frame.target_bytes].map(u64::from));
+        let frames = frames.collect();
+        let bytes = header.patch_bytes().0;
         let (ids, millis) = ([target.to_string(), base.to_string()], |time: Duration| time.as_millis() as u64);
         self.output.say(format!(
             "{} from {}: {} of {}, {} to make",
@@ -203,6 +217,7 @@ impl Measuring<'_> {
             encode: span(encode),
             apply: span(apply),
             chunks: None,
+            frames,
             predicted: false,
         })
     }
