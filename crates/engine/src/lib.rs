@@ -241,10 +241,8 @@ impl Engine {
         if !self.admits(now, from, effects) {
             return;
         }
-        let is_known = self.directory.peer(from).is_some_and(Peer::is_known);
         let heard = self.directory.announced(from, announcement, now);
-        // Who never told was asked when it connected, or is only visited.
-        if heard == Heard::Behind && is_known {
+        if heard == Heard::Behind {
             context!(self, now, effects).ask_holdings(from);
         }
     }

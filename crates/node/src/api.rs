@@ -293,6 +293,8 @@ pub struct RolloutImage {
     pub reference: String,
     pub manifest: String,
     pub layers: Vec<String>,
+    /// Bytes of its manifest and of its config.
+    pub documents: [u64; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

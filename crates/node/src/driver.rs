@@ -54,10 +54,8 @@ pub struct Driver {
     /// Ends encodes when the node stops.
     stopping: CancellationToken,
     wake_at: Option<Moment>,
-    /// Streams that peers opened, and who.
-    orders: BTreeMap<StreamId, (PeerId, mpsc::Sender<Order>)>,
-    /// Fetches under way, and from whom.
-    fetches: BTreeMap<FetchId, (PeerId, CancellationToken)>,
+    orders: BTreeMap<StreamId, mpsc::Sender<Order>>,
+    fetches: BTreeMap<FetchId, CancellationToken>,
     asks: HashMap<OutboundRequestId, AskId>,
     questions: BTreeMap<QuestionId, ResponseChannel<Answer>>,
     pulls: BTreeMap<PullId, RunningPull>,
@@ -189,7 +187,7 @@ impl Driver {
                 if let Some(referable) = &mut request.referable {
                     referable.passes_on &= self.meetings.is_reachable(from);
                 }
-                self.orders.insert(stream, (from, orders));
+                self.orders.insert(stream, orders);
                 self.step(Input::StreamOpened { stream, from, request });
             }
             Event::Referred { to, addresses } => self.meetings.named(to, addresses),
@@ -236,13 +234,7 @@ impl Driver {
                 self.swarm.behaviour_mut().cut_off.unblock_peer(peer);
             }
         }
-        let busy = self.orders.values().map(|(peer, _)| *peer).chain(self.fetches.values().map(|(peer, _)| *peer));
-        let now = std::time::Instant::now();
-        for peer in self.meetings.end_visits(now, &busy.collect()) {
-            tracing::debug!(%peer, "nothing goes over this connection any more: it is closed");
-            self.disconnect(peer);
-        }
-        for (peer, times) in self.meetings.doubled(now) {
+        for (peer, times) in self.meetings.doubled(std::time::Instant::now()) {
             if !self.notice_twins(peer, times) {
                 tracing::info!(%peer, "it connected anew before its old connection ended: both are closed");
                 self.disconnect(peer);
@@ -263,7 +255,7 @@ impl Driver {
         tracing::info!("stopping");
         self.step(Input::Stop);
         self.stopping.cancel();
-        self.fetches.values().for_each(|(_, cancelled)| cancelled.cancel());
+        self.fetches.values().for_each(CancellationToken::cancel);
         // The last announcement leaves while the swarm is polled; tasks end while their events are taken.
         let leaving = tokio::time::sleep(LEAVE_TIMEOUT);
         tokio::pin!(leaving);

@@ -6,6 +6,7 @@
 
 mod ask_codec;
 mod gathering;
+mod home;
 
 use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::identity::{Identity, from_libp2p, to_libp2p};
 use crate::traffic::{Accountant, MeteredMuxer};
 pub use ask_codec::AskCodec;
 use gathering::GatheringYamux;
+use home::Home;
 
 /// What the swarm does.
 #[derive(NetworkBehaviour)]
@@ -35,12 +37,18 @@ pub struct Behaviour {
     pub fleet: Toggle<libp2p_allow_block_list::Behaviour<AllowedPeers>>,
     pub cut_off: libp2p_allow_block_list::Behaviour<BlockedPeers>,
     limits: libp2p_connection_limits::Behaviour,
-    identify: identify::Behaviour,
-    ping: ping::Behaviour,
-    pub gossip: gossipsub::Behaviour,
+    pub home: Home<Standing>,
     pub ask: request_response::Behaviour<AskCodec>,
     pub stream: libp2p_stream::Behaviour,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// What is spoken on standing connections.
+#[derive(NetworkBehaviour)]
+pub struct Standing {
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub gossip: gossipsub::Behaviour,
 }
 
 /// Why the network could not be set up.
@@ -52,8 +60,9 @@ pub enum NetworkError {
     Listen { address: libp2p::Multiaddr, why: String },
 }
 
-/// A connection that carries nothing for this long is closed, unless a behaviour keeps it.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits end;
+/// less than between two pings, which who was visited tries in vain.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between pings; also what keeps idle NAT bindings open (RFC 4787 asks for two minutes at least, many keep less).
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Half-open connections at a time.
@@ -139,13 +148,15 @@ fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behavi
         fleet: fleet.into(),
         cut_off: libp2p_allow_block_list::Behaviour::default(),
         limits: libp2p_connection_limits::Behaviour::new(limits),
-        identify: identify::Behaviour::new(
-            identify::Config::new("/lighter/1".to_owned(), keys.public())
-                .with_agent_version(concat!("lighter/", env!("CARGO_PKG_VERSION")).to_owned())
-                .with_interval(Duration::from_secs(3600)),
-        ),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
-        gossip: gossip(keys)?,
+        home: Home::new(Standing {
+            identify: identify::Behaviour::new(
+                identify::Config::new("/lighter/1".to_owned(), keys.public())
+                    .with_agent_version(concat!("lighter/", env!("CARGO_PKG_VERSION")).to_owned())
+                    .with_interval(Duration::from_secs(3600)),
+            ),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
+            gossip: gossip(keys)?,
+        }),
         ask: request_response::Behaviour::with_codec(AskCodec, asks, ask),
         stream: libp2p_stream::Behaviour::new(),
         mdns: mdns.into(),

@@ -35,6 +35,8 @@ pub const WHOLE: u64 = 1 << 16;
 pub struct ImageContent {
     pub manifest: OciDigest,
     pub config: OciDigest,
+    /// Bytes of the two.
+    pub documents: [u64; 2],
     pub layers: Vec<DiffId>,
 }
 
@@ -77,7 +79,8 @@ impl Content {
             let digest =
                 |salt: &str| OciDigest::new(*blake3::hash(format!("{salt} {}", image.name).as_bytes()).as_bytes());
             let layers = image.layers.iter().map(|layer| id(layer)).collect();
-            ImageContent { manifest: digest("manifest"), config: digest("config"), layers }
+            let (manifest, config) = (digest("manifest"), digest("config"));
+            ImageContent { manifest, config, documents: image.documents, layers }
         });
         let costs = scenario.patches.iter().map(|patch| {
             let (encode, apply) = (patch.encode.micros(), patch.apply.micros());
@@ -91,6 +94,15 @@ impl Content {
             costs: costs.collect(),
             frames: frames.map(|patch| ((id(&patch.target), id(&patch.base)), patch.frames.clone())).collect(),
         }
+    }
+
+    /// Bytes of a manifest or config.
+    pub fn document_bytes(&self, digest: OciDigest) -> u64 {
+        let of = |image: &ImageContent| {
+            let place = [image.manifest, image.config].iter().position(|document| *document == digest)?;
+            Some(image.documents[place])
+        };
+        self.images.iter().find_map(of).unwrap_or(0)
     }
 
     /// Of the image with this manifest.

@@ -165,6 +165,15 @@ pub struct Patch {
 pub struct Image {
     pub name: String,
     pub layers: Vec<String>,
+    /// Bytes of its manifest and of its config.
+    #[serde(default = "Image::usual_documents")]
+    pub documents: [u64; 2],
+}
+
+impl Image {
+    fn usual_documents() -> [u64; 2] {
+        [2048; 2]
+    }
 }
 
 /// Who pulls what when.

@@ -71,6 +71,11 @@ impl Store {
         Err(self.inner.damaged(&item, "its sha256 is not its name"))
     }
 
+    /// How long a held blob is; `None` if it is not held.
+    pub fn blob_bytes(&self, digest: &OciDigest) -> Option<Bytes> {
+        self.inner.ledger().blobs.get(digest).map(|blob| blob.bytes)
+    }
+
     /// The held blobs and their sizes, sorted by digest.
     pub fn blobs(&self) -> Vec<(OciDigest, Bytes)> {
         self.inner.ledger().blobs.iter().map(|(digest, blob)| (*digest, blob.bytes)).collect()

@@ -187,7 +187,9 @@ pub async fn rollout(Extract(state): Extract<State>, Query(query): Query<Rollout
         };
         let image = state.shared.store.reference(&reference).ok_or_else(not_held)?;
         let layers = image.layers.iter().map(DiffId::to_string).collect();
-        Ok(api::RolloutImage { reference: text.to_owned(), manifest: image.manifest.to_string(), layers })
+        let documents = [image.manifest, image.config];
+        let documents = documents.map(|digest| state.shared.store.blob_bytes(&digest).map_or(0, |bytes| bytes.0));
+        Ok(api::RolloutImage { reference: text.to_owned(), manifest: image.manifest.to_string(), layers, documents })
     };
     let (from, to) = (image(&query.from)?, image(&query.to)?);
     let rollout = command(&state, |reply| Command::Rollout { from, to, reply }).await?;

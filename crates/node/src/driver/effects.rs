@@ -51,7 +51,7 @@ impl Driver {
                 }
             }
             Effect::StopFetch(fetch) => {
-                if let Some((_, cancelled)) = self.fetches.get(&fetch) {
+                if let Some(cancelled) = self.fetches.get(&fetch) {
                     cancelled.cancel();
                 }
             }
@@ -87,7 +87,7 @@ impl Driver {
 
     fn fetch(&mut self, id: FetchId, from: PeerId, request: PatchRequest, listed: Vec<DiffId>) {
         let cancelled = CancellationToken::new();
-        self.fetches.insert(id, (from, cancelled.clone()));
+        self.fetches.insert(id, cancelled.clone());
         let tar_bytes_max = self.tar_bytes_max(request.target);
         let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, cancelled };
         self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
@@ -117,14 +117,14 @@ impl Driver {
             return;
         };
         let topic = IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC);
-        match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
+        match self.swarm.behaviour_mut().home.inner.gossip.publish(topic, bytes) {
             Ok(_) | Err(PublishError::NoPeersSubscribedToTopic) => {}
             Err(error) => tracing::debug!(%error, "an announcement did not leave"),
         }
     }
 
     fn order(&mut self, stream: lighter_engine::StreamId, order: Order) {
-        let Some((_, orders)) = self.orders.get(&stream) else { return };
+        let Some(orders) = self.orders.get(&stream) else { return };
         let is_progress = matches!(order, Order::Working { .. });
         let lost = orders.try_send(order).is_err();
         if lost && !is_progress {
@@ -139,8 +139,10 @@ impl Driver {
             tracing::debug!(%peer, "a peer was named without an address");
             return self.step(Input::Unreachable(peer));
         };
+        if let Some(peer) = to_libp2p(peer).filter(|peer| !self.dialer.keeps(peer)) {
+            self.swarm.behaviour_mut().home.visit(peer);
+        }
         match self.swarm.dial(options) {
-            Ok(()) if !self.dialer.keeps(peer) => self.meetings.visit(peer, std::time::Instant::now()),
             // It is being connected to.
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => {

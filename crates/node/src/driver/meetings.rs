@@ -1,6 +1,6 @@
 //! Where peers are that others are referred to: what a provider tells of a relay's addresses, and dialling one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
@@ -21,9 +21,6 @@ const NAMED_MAX: usize = 64;
 const DOUBLE_MAX: Duration = Duration::from_secs(3);
 /// Two nodes of one identity connect again and again sooner than this.
 const DOUBLING_PAUSE: Duration = Duration::from_secs(10);
-/// A connection to a peer that was named ends when nothing was fetched or served over it for so long. Gossipsub's streams
-/// would keep it for good.
-const VISIT_IDLE: Duration = Duration::from_secs(60);
 
 /// Addresses of connected peers, and of those that were named.
 #[derive(Default)]
@@ -32,8 +29,6 @@ pub struct Meetings {
     named: BTreeMap<PeerId, Vec<Multiaddr>>,
     /// How often connections of a peer doubled, and when last.
     doublings: BTreeMap<PeerId, (u32, Instant)>,
-    /// Peers that were named and dialled, and when something was last under way with them.
-    visits: BTreeMap<PeerId, Instant>,
 }
 
 #[derive(Default)]
@@ -89,7 +84,6 @@ impl Meetings {
 
     pub fn disconnected(&mut self, peer: PeerId) {
         self.connected.remove(&peer);
-        self.visits.remove(&peer);
     }
 
     /// A connected peer says where it listens.
@@ -136,18 +130,6 @@ impl Meetings {
         }
         let addresses = addresses.into_iter().filter_map(|address| Multiaddr::try_from(address).ok()).collect();
         self.named.insert(peer, addresses);
-    }
-
-    /// This node dials a peer because it was named.
-    pub fn visit(&mut self, peer: PeerId, now: Instant) {
-        self.visits.insert(peer, now);
-    }
-
-    /// The visits that are over at `now`: `busy` are the peers that something is under way with.
-    pub fn end_visits(&mut self, now: Instant, busy: &BTreeSet<PeerId>) -> Vec<PeerId> {
-        self.visits.iter_mut().filter(|(peer, _)| busy.contains(peer)).for_each(|(_, last)| *last = now);
-        let over = self.visits.extract_if(.., |_, last| now.duration_since(*last) >= VISIT_IDLE);
-        over.map(|(peer, _)| peer).collect()
     }
 
     /// How to dial a peer that was named; `None` if none was, or without an address.
@@ -267,22 +249,6 @@ mod tests {
         };
         assert_eq!(again(35), [(peer, 2)]);
         assert_eq!(again(60), [(peer, 1)], "a while after");
-    }
-
-    #[test]
-    fn a_visit_ends_a_minute_after_the_last_transfer() {
-        let (start, [one, other]) = (Instant::now(), [1, 2].map(|id| PeerId::new([id; 32])));
-        let mut meetings = Meetings::default();
-        meetings.visit(one, start);
-        meetings.visit(other, start);
-        let mut end = |seconds: u64, busy: &[PeerId]| {
-            meetings.end_visits(start + Duration::from_secs(seconds), &busy.iter().copied().collect())
-        };
-        assert_eq!(end(59, &[one]), []);
-        assert_eq!(end(61, &[]), [other]);
-        assert_eq!(end(118, &[]), []);
-        assert_eq!(end(119, &[]), [one]);
-        assert_eq!(end(300, &[]), [], "once");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use lighter_types::PeerId;
 use lighter_wire::{Announcement, Answer, Message, Request};
 
 use super::Driver;
-use crate::identity::{from_libp2p, to_libp2p};
-use crate::network::{Behaviour, BehaviourEvent, is_member};
+use crate::identity::from_libp2p;
+use crate::network::{Behaviour, BehaviourEvent, StandingEvent, is_member};
 
 /// Two nodes that dial each other at once get two connections within this time. A second connection later is from a peer
 /// that lost the first without a word, as in a power cut. Over QUIC the first lingers for ten seconds, and gossipsub,
@@ -29,7 +29,7 @@ const TWINS_MAX: usize = 64;
 impl Driver {
     pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.gossip_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Home(StandingEvent::Gossip(event))) => self.gossip_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ask(event)) => self.ask_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
                 for (peer, address) in found {
@@ -38,7 +38,11 @@ impl Driver {
                     }
                 }
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Home(StandingEvent::Identify(identify::Event::Received {
+                peer_id,
+                info,
+                ..
+            }))) => {
                 if let Some(peer) = from_libp2p(&peer_id) {
                     self.meetings.identified(peer, info.listen_addrs);
                 }
@@ -99,13 +103,13 @@ impl Driver {
         let heard = match (announcement, source) {
             (Some(announcement), Some(from)) if is_member(&self.shared.config, from) => Some((from, announcement)),
             _ => {
-                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                let gossip = &mut self.swarm.behaviour_mut().home.inner.gossip;
                 gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Reject);
                 tracing::debug!(from = %propagation_source, "refused gossip that no member signed, or no announcement");
                 return;
             }
         };
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let gossip = &mut self.swarm.behaviour_mut().home.inner.gossip;
         gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Ignore);
         if let Some((from, announcement)) = heard {
             self.step(Input::Announced { from, announcement });
@@ -205,8 +209,8 @@ impl Dialer {
     }
 
     /// Whether a peer is to stay connected.
-    pub fn keeps(&self, peer: PeerId) -> bool {
-        to_libp2p(peer).is_some_and(|peer| self.peers.contains_key(&peer))
+    pub fn keeps(&self, peer: &libp2p::PeerId) -> bool {
+        self.peers.contains_key(peer)
     }
 
     pub fn connected(&mut self, peer: &libp2p::PeerId) {

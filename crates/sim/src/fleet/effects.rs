@@ -17,8 +17,6 @@ const LATE: Micros = 10_000_000;
 const GOSSIP_BYTES: u64 = 220;
 /// What a stream's opening costs beside the message: the protocol's name, both ways.
 pub(super) const STREAM_BYTES: u64 = 150;
-/// A manifest or config on the wire.
-const BLOB_BYTES: u64 = 2048;
 /// Work on the disk that takes no time to speak of.
 const DISK: Micros = 1000;
 /// An encoder tells this often how far it is.
@@ -31,7 +29,7 @@ impl Fleet<'_> {
         }
         match effect {
             Effect::Announce(announcement) => self.announce(node, &announcement),
-            Effect::Answer { question, answer } => self.answer(node, question, answer),
+            Effect::Answer { question, answer } => self.answer(node, question, answer, 0),
             Effect::AnswerFromStore { question, request } => self.answer_from_disk(node, question, &request),
             Effect::Working { stream, .. } => self.working(stream),
             Effect::Serve { stream, patch, first_frame } => self.serve(node, stream, patch, first_frame),
@@ -93,8 +91,7 @@ impl Fleet<'_> {
     /// To those whom the node is connected to; nobody passes it on (docs/SIMULATION.md).
     fn announce(&mut self, node: usize, announcement: &Announcement) {
         let bytes = announcement.encode().map_or(0, |bytes| bytes.len() as u64) + GOSSIP_BYTES;
-        let met = self.acquaintances(node, |_| true);
-        for other in self.neighbours(node).into_iter().chain(met) {
+        for other in self.neighbours(node) {
             if !self.nodes[other].is_online || !self.is_reachable(node, other) {
                 continue;
             }
@@ -133,29 +130,32 @@ impl Fleet<'_> {
         self.say(node, to, bytes, Due::Question { to, from: node, life, ask, request: Box::new(request) });
     }
 
-    fn answer(&mut self, node: usize, question: QuestionId, answer: Answer) {
+    /// `documents` are the bytes of the manifest and config that the answer stands for.
+    fn answer(&mut self, node: usize, question: QuestionId, answer: Answer, documents: u64) {
         let Some((asker, life, ask)) = self.questions.remove(&question) else {
             return self.violation(node, "a question was answered twice");
         };
-        let blobs = if let Answer::Blob { config, .. } = &answer { 1 + u64::from(config.is_some()) } else { 0 };
-        let bytes = answer.encode().map_or(0, |bytes| bytes.len() as u64) + blobs * BLOB_BYTES + STREAM_BYTES;
+        let bytes = answer.encode().map_or(0, |bytes| bytes.len() as u64) + documents + STREAM_BYTES;
         let input = Box::new(Input::Answered { ask, answer: Ok(answer) });
         self.say(node, asker, bytes, Due::Input { node: asker, life, input });
     }
 
     fn answer_from_disk(&mut self, node: usize, question: QuestionId, request: &Request) {
         let disk = &self.nodes[node].disk;
+        let mut documents = 0;
         let answer = match request {
             Request::Resolve(name) => disk.releases.get(name).cloned().map(Answer::Release),
             Request::Blob { digest, .. } if disk.blobs.contains(digest) => {
-                let lies = self.topology.lies[node];
-                let bytes = if lies { b"not that".to_vec() } else { digest.as_bytes().to_vec() };
                 let config = self.content.config_of(*digest).filter(|config| disk.blobs.contains(config));
+                documents =
+                    [Some(*digest), config].into_iter().flatten().map(|of| self.content.document_bytes(of)).sum();
+                let is_lie = self.topology.lies[node];
+                let bytes = if is_lie { b"not that".to_vec() } else { digest.as_bytes().to_vec() };
                 Some(Answer::Blob { bytes, config: config.map(|config| config.as_bytes().to_vec()) })
             }
             _ => None,
         };
-        self.answer(node, question, answer.unwrap_or(Answer::Refused(Refusal::NotHeld)));
+        self.answer(node, question, answer.unwrap_or(Answer::Refused(Refusal::NotHeld)), documents);
     }
 
     fn encode(&mut self, node: usize, encode: EncodeId, target: DiffId, bases: &[DiffId], effort: Effort) {

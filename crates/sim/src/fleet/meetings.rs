@@ -5,11 +5,11 @@ use lighter_engine::Input;
 use super::{Due, Fleet, Micros, peer};
 
 /// What a handshake over TCP and the first words after it take, each way (docs/BENCHMARKS.md, "meeting").
-const MEETING_BYTES: u64 = 2_100;
+const MEETING_BYTES: u64 = 1_200;
 /// Round trips of it: TCP's, noise's, and until a stream is open.
 const MEETING_ROUNDS: u64 = 2;
 /// A connection that nothing goes over is closed after this.
-const IDLE: Micros = 60_000_000;
+const IDLE: Micros = 20_000_000;
 
 impl Fleet<'_> {
     pub(super) fn dial(&mut self, node: usize, other: usize) {

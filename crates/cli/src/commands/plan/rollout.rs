@@ -79,7 +79,11 @@ fn trace(rollout: &Rollout) -> Trace {
             predicted: !patch.exact,
         })
     };
-    let image = |image: &RolloutImage| Image { name: image.reference.clone(), layers: image.layers.clone() };
+    let image = |image: &RolloutImage| Image {
+        name: image.reference.clone(),
+        layers: image.layers.clone(),
+        documents: image.documents,
+    };
     Trace {
         layers: rollout.layers.iter().map(layer).collect(),
         patches: rollout.patches.iter().filter_map(patch).collect(),

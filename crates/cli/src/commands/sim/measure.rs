@@ -88,7 +88,10 @@ impl Measuring<'_> {
                 self.layers.insert(layer, read);
             }
         }
-        self.trace.images.push(Image { name, layers: layers.iter().map(DiffId::to_string).collect() });
+        let image = opened.image();
+        let documents = [image.manifest_bytes.len() as u64, image.config_bytes.len() as u64];
+        let layer_names = layers.iter().map(DiffId::to_string).collect();
+        self.trace.images.push(Image { name, layers: layer_names, documents });
         Ok(layers)
     }
 
