@@ -98,7 +98,7 @@ impl Settings {
     pub const SPREADS_MAX: usize = 64;
     pub const RELAYS_MAX: usize = 1024;
     /// What it takes until somebody who is referred gets what its relay has: to connect over two uplinks in use, to ask.
-    pub const REFERRAL_HOP: Duration = Duration::from_millis(1200);
+    pub const REFERRAL_HOP: Duration = Duration::from_millis(800);
     /// Who was referred and asks again within this after it was to be done got nothing there.
     pub const REFERRAL_LIFE: Duration = Duration::from_secs(60);
     /// Who came back so often is referred no more.

@@ -177,3 +177,28 @@ impl Content {
         Cost { bytes, encode: took, apply: took, chunks: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(known: &str) -> Vec<Frame> {
+        let smoke = include_str!("../../../simulations/smoke.toml");
+        let text = smoke.replacen("apply = \"150 ms\"", &format!("apply = \"150 ms\"{known}"), 1);
+        let scenario = Scenario::parse(&text, |_| unreachable!("no trace is named")).unwrap();
+        let content = Content::new(&scenario);
+        let id = |name: &str| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes());
+        let (patch, _) = content.patch(id("debian12-r2"), &[id("debian12-r1")], Effort::Default);
+        content.frames(&CachedPatch { bytes: Bytes(400_000), ..patch })
+    }
+
+    #[test]
+    fn frames_are_those_that_are_known_or_fourths() {
+        let fourths: Vec<Frame> =
+            (1..=4).map(|frame| Frame { end: frame * 100_000, rebuilt: frame * WHOLE / 4 }).collect();
+        assert_eq!(frames(""), fourths);
+        let known = frames("\nframes = [[1000, 9], [3000, 1]]");
+        assert_eq!(known[0], Frame { end: 100_000, rebuilt: WHOLE * 9 / 10 }, "shares of the patch as it is");
+        assert_eq!(known[1], Frame { end: 400_000, rebuilt: WHOLE });
+    }
+}

@@ -198,7 +198,11 @@ uplink = ["2 Mbit/s", "2 Mbit/s"]
             gzip: Size(400_000),
             family: "app".to_owned(),
         };
-        let image = |name: &str, layer: &str| Image { name: name.to_owned(), layers: vec![layer.to_owned()] };
+        let image = |name: &str, layer: &str| Image {
+            name: name.to_owned(),
+            layers: vec![layer.to_owned()],
+            documents: [2048; 2],
+        };
         let (encode, apply) = (Span { millis: 100 }, Span { millis: 10 });
         let (target, base) = ("new".to_owned(), "old".to_owned());
         Trace {

@@ -56,7 +56,8 @@ struct Relay {
 /// Of other patches: what a peer and the relays are busy with.
 #[derive(Debug, Default)]
 struct Others {
-    /// When the peer is taken to have those that it is getting.
+    /// How many the peer is getting, and when it is taken to have them.
+    getting: u64,
     busy_until: Moment,
     /// Whom it was referred to: it need not connect to these again.
     met: BTreeSet<PeerId>,
@@ -144,7 +145,8 @@ impl Referrals {
         let mut others = Others { busy_until: now, ..Others::default() };
         for spread in self.0.iter().filter(|(other, _)| **other != patch).map(|(_, spread)| spread) {
             for (&id, relay) in &spread.relays {
-                if id == peer {
+                if id == peer && relay.ends > now {
+                    others.getting += 1;
                     others.busy_until = others.busy_until.max(relay.ends);
                 }
                 if relay.children.contains_key(&peer) {
@@ -188,7 +190,8 @@ impl Spread {
         let is_spread = self.copies >= view.settings.copies_max;
         let relay = if is_patient && is_spread { self.best((peer, uplink), others, patch, now, view) } else { None };
         let source = relay.map(|offer| offer.relay);
-        let begins = relay.map_or(now, |offer| offer.begins) + first_frame(patch.bytes).at(uplink);
+        let begins =
+            relay.map_or(now, |offer| offer.begins) + first_frame(patch.bytes).at(uplink) * (1 + others.getting as u32);
         let ends = relay.map_or(now + patch.bytes.at(uplink), |offer| offer.ends);
         let ends = ends.max(others.busy_until + patch.bytes.at(uplink));
         if let Some(relay) = source.and_then(|relay| self.relays.get_mut(&relay)) {

@@ -39,6 +39,11 @@ fn what_is_wrong_is_told_with_its_line_or_its_place() {
         &["[[sites]] holds", "demo/nginx:0", "demo/nginx:1"],
     );
     check("layers = [\"debian12-r2\"", "layers = [\"debian13\"", &["[[image]]", "debian13", "debian12-r2"]);
+    check(
+        "apply = \"150 ms\"",
+        "apply = \"150 ms\"\nframes = [[1, 1], [999999999, 1]]",
+        &["[[patch]] frames", "1000000000", "the patch's bytes"],
+    );
     check("count = 20", "count = 0", &["number of nodes", "1 to 1,000,000"]);
     check("[\"1 Mbit/s\", \"20 Mbit/s\"]", "[\"20 Mbit/s\", \"1 Mbit/s\"]", &["uplink", "slowest"]);
 }
@@ -58,7 +63,11 @@ fn a_trace_brings_layers_patches_and_images() {
     };
     let layer =
         |name: &str| Layer { name: name.to_owned(), tar: Size(1000), gzip: Size(400), family: "app".to_owned() };
-    let image = |release: u32| Image { name: format!("demo/nginx:{release}"), layers: vec![format!("r{release}")] };
+    let image = |release: u32| Image {
+        name: format!("demo/nginx:{release}"),
+        layers: vec![format!("r{release}")],
+        documents: [2048; 2],
+    };
     let patch = Patch {
         target: "r2".to_owned(),
         base: "r1".to_owned(),
