@@ -130,16 +130,15 @@ fn an_uplink_may_have_two_rates() {
 /// What went wrong once: each file says what and how it was found.
 #[test]
 fn what_was_found_stays_mended() {
-    // A relay that loses power in the midst of a patch is left for another.
-    for (text, relays_lost) in [
-        (include_str!("../../../simulations/regressions/slow-apply.toml"), 0),
-        (include_str!("../../../simulations/regressions/whole-part.toml"), 1),
+    for text in [
+        include_str!("../../../simulations/regressions/slow-apply.toml"),
+        include_str!("../../../simulations/regressions/whole-part.toml"),
     ] {
         let scenario = Scenario::parse(text, |_| unreachable!()).unwrap();
         let report = run(&scenario, scenario.seed, &mut |_, _| ControlFlow::Continue(()));
         assert_eq!(report.missed, [], "{}", scenario.name);
         let lighter = of(&report, Strategy::Lighter);
-        assert_eq!((lighter.violations.len(), lighter.retries), (0, relays_lost), "{}", scenario.name);
+        assert_eq!((lighter.violations.len(), lighter.retries), (0, 0), "{}", scenario.name);
     }
 }
 

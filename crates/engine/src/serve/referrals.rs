@@ -219,11 +219,13 @@ impl Spread {
         let holders = view.directory.holders(patch.target);
         let holds = |id: &PeerId| holders.binary_search(id).is_ok();
         let is_there = |id: &PeerId| view.directory.peer(*id).is_some_and(Peer::is_connected);
+        // A thousand relays, for each who asks: what is looked up is looked up for few of them.
         for (id, relay) in &mut self.relays {
-            if holds(id) {
-                (relay.begins, relay.ends) = (relay.begins.min(now), relay.ends.min(now));
+            if relay.ends > now && holds(id) {
+                (relay.begins, relay.ends) = (relay.begins.min(now), now);
             }
-            relay.children.retain(|child, ends| now.since(*ends) < Settings::REFERRAL_LIFE && !holds(child));
+            let is_done = |child: &PeerId, ends: Moment| ends > now && holds(child);
+            relay.children.retain(|child, ends| now.since(*ends) < Settings::REFERRAL_LIFE && !is_done(child, *ends));
         }
         let offer = |(&id, relay): (&PeerId, &Relay)| {
             let sharing = relay.children.values().filter(|ends| **ends > now).count() as u64;
@@ -235,13 +237,11 @@ impl Spread {
             let ends = (begins + patch.bytes.at(rate)).max(relay.ends + hop);
             Offer { relay: id, named: relay.named.saturating_sub(is_met.into()), begins, ends }
         };
-        let usable = self
-            .relays
-            .iter()
-            .filter(|(id, relay)| **id != peer && !relay.has_failed && is_there(id) && !self.is_behind(**id, peer));
-        let offers: Vec<Offer> = usable.map(offer).collect();
+        let usable = self.relays.iter().filter(|(id, relay)| **id != peer && !relay.has_failed);
+        let mut offers: Vec<Offer> = usable.map(offer).collect();
         let dear = |offer: &Offer| offer.ends + PRICE * offer.named.saturating_mul(offer.named);
-        offers.into_iter().min_by_key(|offer| (dear(offer), offer.ends, offer.relay))
+        offers.sort_unstable_by_key(|offer| (dear(offer), offer.ends, offer.relay));
+        offers.into_iter().find(|offer| is_there(&offer.relay) && !self.is_behind(offer.relay, peer))
     }
 
     /// Whether a relay gets the patch by way of this peer.
