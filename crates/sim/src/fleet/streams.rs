@@ -51,7 +51,7 @@ fn bytes_there(disk: &Disk, patch: &CachedPatch) -> u64 {
 
 /// Where the first so many frames end.
 fn end(frames: &[Frame], count: u32) -> u64 {
-    frames.iter().take(count as usize).last().map_or(0, |frame| frame.end)
+    frames.iter().take(count as usize).next_back().map_or(0, |frame| frame.end)
 }
 
 impl Sending {
