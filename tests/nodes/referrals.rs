@@ -1,6 +1,6 @@
 //! Referrals: a hub sends a patch once, and who asks for it then has it from who got it.
 
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use crate::support::images::{self, ImageFiles, noise};
 use crate::support::{Fleet, NodeProcess, SOON, until};
@@ -46,6 +46,12 @@ fn fleet_with(edges: usize, change: impl FnOnce(&mut [NodeProcess])) -> Fleet {
     fleet
 }
 
+fn pull_in_background(edge: &NodeProcess) -> Child {
+    let mut command = edge.cli_command();
+    command.args(["image", "pull", "demo/app:2"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("a process")
+}
+
 fn is_a_copy(bytes: u64) -> bool {
     (NEW_BYTES..NEW_BYTES + 50_000).contains(&bytes)
 }
@@ -61,24 +67,43 @@ fn who_asks_after_the_copies_are_given_has_it_from_who_got_one() {
     assert!(is_a_copy(sent[0]), "{sent:?}");
     // One of them passed it on twice, or each of two once.
     assert!((2 * NEW_BYTES..2 * NEW_BYTES + 100_000).contains(&sent[1..].iter().sum()), "{sent:?}");
+    // They met for that alone.
+    until("the visits to end", SOON * 2, || {
+        fleet.nodes[1..].iter().all(|edge| edge.status()["peers_connected"] == 1).then_some(())
+    });
+}
+
+/// The hub has sent its copies: who has it midway from a relay whose power goes gets the rest from the hub, and the relay goes
+/// on when it is back.
+#[test]
+fn a_relay_that_loses_power_midway_is_replaced() {
+    let mut fleet = fleet(2);
+    fleet.nodes[0].cli(&["node", "limit", "--upload", "4 Mbit/s"]).ok();
+    let mut pulls: Vec<_> = fleet.nodes[1..].iter().map(pull_in_background).collect();
+    let relay = until("the first bytes to be passed on", SOON, || {
+        (1..=2).find(|&index| patch_sent(&fleet.nodes[index]) > 100_000)
+    });
+    assert!(patch_sent(&fleet.nodes[0]) < NEW_BYTES, "the copy was whole before the power went");
+    fleet.nodes[relay].kill9();
+    let other = 3 - relay;
+    assert!(pulls[other - 1].wait().expect("an end").success());
+    fleet.nodes[relay].start();
+    until("the relay to go on", SOON, || fleet.nodes[relay].has_image("demo/app:2").then_some(()));
+    let received = |index: usize| {
+        let status = fleet.nodes[index].status();
+        let rows = status["traffic"].as_array().expect("traffic");
+        rows.iter().find(|row| row["protocol"] == "patch").and_then(|row| row["received_bytes"].as_u64())
+    };
+    let received = received(other).expect("bytes of a patch");
+    assert!((NEW_BYTES..NEW_BYTES + (1 << 20)).contains(&received), "{received}");
+    let _ = pulls[relay - 1].wait();
 }
 
 #[test]
 fn a_patch_is_passed_on_while_it_comes() {
     let mut fleet = fleet(2);
     fleet.nodes[0].cli(&["node", "limit", "--upload", "4 Mbit/s"]).ok();
-    let pulls: Vec<_> = fleet.nodes[1..]
-        .iter()
-        .map(|edge| {
-            let mut command = edge.cli_command();
-            command
-                .args(["image", "pull", "demo/app:2"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command.spawn().expect("a process")
-        })
-        .collect();
+    let pulls: Vec<_> = fleet.nodes[1..].iter().map(pull_in_background).collect();
     // Both send or receive long before the hub is done with its only copy.
     until("the first bytes to be passed on", SOON, || {
         fleet.nodes[1..].iter().any(|edge| patch_sent(edge) > 100_000).then_some(())

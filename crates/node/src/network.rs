@@ -60,9 +60,9 @@ pub enum NetworkError {
     Listen { address: libp2p::Multiaddr, why: String },
 }
 
-/// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits end;
-/// less than between two pings, which who was visited tries in vain.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits end.
+/// Who was visited tries its protocols in vain, which takes ten seconds over QUIC, and a ping again after thirty.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between pings; also what keeps idle NAT bindings open (RFC 4787 asks for two minutes at least, many keep less).
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Half-open connections at a time.
