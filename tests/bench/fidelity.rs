@@ -125,8 +125,19 @@ fn compare(bencher: &Bencher, run: u32, layouts: &[PathBuf; 2], rates: [&str; 2]
     let real: Vec<Measured> = real.collect();
     drop(fleet);
     std::fs::remove_dir_all(dir)?;
-    let scenario = scenario(&first[0], &frames, apply_seconds, rates);
+    let documents = documents(&layouts[1])?;
+    let scenario = scenario(&first[0], &frames, documents, apply_seconds, rates);
     Ok([real, simulate(bencher, run, &scenario)?])
+}
+
+/// Bytes of the manifest and of the config of the image in an OCI layout.
+fn documents(layout: &Path) -> Result<[u64; 2]> {
+    let read = |path: PathBuf| -> Result<Value> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
+    let index = read(layout.join("index.json"))?;
+    let digest = index["manifests"][0]["digest"].as_str().context("an index without a manifest")?;
+    let manifest = read(layout.join("blobs").join(digest.replace(':', "/")))?;
+    let size = |descriptor: &Value| descriptor["size"].as_u64().context("a descriptor without a size");
+    Ok([size(&index["manifests"][0])?, size(&manifest["config"])?])
 }
 
 fn pull_at_once(nodes: &[Node]) -> Result<Vec<Pulled>> {
@@ -170,7 +181,7 @@ fn simulate(bencher: &Bencher, run: u32, scenario: &str) -> Result<Vec<Measured>
 }
 
 /// The same fleet: what patches cost is what was measured.
-fn scenario(pulled: &Pulled, frames: &str, apply_seconds: f64, rates: [&str; 2]) -> String {
+fn scenario(pulled: &Pulled, frames: &str, documents: [u64; 2], apply_seconds: f64, rates: [&str; 2]) -> String {
     let Pulled { tar_bytes, patch_bytes, .. } = *pulled;
     let sites = SITES.iter().zip(rates).map(|((_, edges), rate)| {
         format!(
@@ -183,7 +194,9 @@ fn scenario(pulled: &Pulled, frames: &str, apply_seconds: f64, rates: [&str; 2])
         let gzip = tar_bytes * 2 / 5;
         format!("[[layer]]\nname = \"{name}\"\nfamily = \"app\"\ntar = {tar_bytes}\ngzip = {gzip}\n\n")
     };
-    let image = |name: &str, layer: &str| format!("[[image]]\nname = \"{name}\"\nlayers = [\"{layer}\"]\n\n");
+    let image = |name: &str, layer: &str| {
+        format!("[[image]]\nname = \"{name}\"\nlayers = [\"{layer}\"]\ndocuments = {documents:?}\n\n")
+    };
     [
         "name = \"fidelity\"\nquestion = \"As the real fleet?\"\nends_after = \"1 h\"\neffort = \"default\"\n\n"
             .to_owned(),
