@@ -193,7 +193,7 @@ impl Directory {
         }
         let peer = self.peers.entry(from).or_default();
         if life < peer.life() {
-            // It lingered in the mesh, or the peer's clock was set back: only the peer itself can tell.
+            // It lingered on its way, or the peer's clock was set back: only the peer itself can tell.
             return Heard::Behind;
         }
         if (life, sequence) <= peer.heard {
