@@ -9,7 +9,7 @@
 //! What a peer answers over its own connection outranks what gossip says of it: gossip lingers and is reordered, and the
 //! clock that dates a life may have been set back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName};
 use lighter_wire::{Announcement, Holdings, Incarnation, News};
@@ -277,13 +277,15 @@ impl Directory {
         self.by_id.get(&id).and_then(|&index| self.cards[index as usize].as_ref())
     }
 
+    /// Mostly it says what is known.
     fn set(&mut self, id: PeerId, believed: (Incarnation, u64), site: Option<SiteName>, cards: &[Card]) {
-        self.drop_layers(id);
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.believed = Some(believed);
-            peer.site = site;
-        }
-        self.change(id, cards, &[]);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.believed = Some(believed);
+        peer.site = site;
+        let told: BTreeSet<DiffId> = cards.iter().map(|card| card.diff_id).collect();
+        let known = peer.layers.iter().filter_map(|index| self.cards[*index as usize].as_ref());
+        let gone: Vec<DiffId> = known.map(|known| known.card.diff_id).filter(|layer| !told.contains(layer)).collect();
+        self.change(id, cards, &gone);
     }
 
     fn change(&mut self, id: PeerId, added: &[Card], removed: &[DiffId]) {

@@ -122,6 +122,9 @@ impl Fetcher {
     /// Does what is due: plans for layers that wait, and stops stalled fetches.
     pub fn advance(&mut self, context: &mut Context<'_>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
+        if self.targets.is_empty() {
+            return outcomes;
+        }
         let waiting = self.targets.iter().filter(|(_, target)| matches!(target.state, State::Waiting { .. }));
         context.want_sketches(waiting.map(|(&id, _)| id));
         let is_over = |target: &Target| matches!(&target.state, State::Asking(round) if round.is_over(context.now));

@@ -12,6 +12,7 @@ mod expect;
 mod fleet;
 mod html;
 mod network;
+mod queue;
 mod random;
 mod report;
 mod rollout;

@@ -5,8 +5,7 @@
 //! charged as the bytes that are sent again. Time is in microseconds; what happens at the same moment happens in the order
 //! in which it was asked for.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use crate::queue::Queue;
 
 pub type Micros = u64;
 
@@ -116,9 +115,6 @@ impl Counts {
     }
 }
 
-/// A moment, the order within it, and the slot of what happens then.
-type Turn = (Micros, u64, u32);
-
 struct Waiting<C> {
     /// Where a piece is going, how many of the path's links are behind it, and its bytes; none for what is only due.
     piece: Option<(Path, u8, u64)>,
@@ -128,11 +124,7 @@ struct Waiting<C> {
 /// Links, and what will happen.
 pub struct Network<C> {
     links: Vec<Link>,
-    /// Small, since it is moved about: what waits stands in `slots`.
-    queue: BinaryHeap<Reverse<Turn>>,
-    slots: Vec<Option<Waiting<C>>>,
-    free: Vec<u32>,
-    sequence: u64,
+    queue: Queue<Waiting<C>>,
     pieces_max: u64,
     pub now: Micros,
     pub counts: Counts,
@@ -145,10 +137,7 @@ impl<C> Network<C> {
         Self {
             pieces_max: (PIECES_IN_ALL / (streams as u64).max(1)).clamp(PIECES_MIN, PIECES_MAX),
             links: Vec::new(),
-            queue: BinaryHeap::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            sequence: 0,
+            queue: Queue::new(),
             now: 0,
             counts: Counts::default(),
             events: 0,
@@ -194,9 +183,7 @@ impl<C> Network<C> {
 
     /// The next thing that is due or arrives; time passes until then.
     pub fn next(&mut self) -> Option<C> {
-        while let Some(Reverse((at, _, slot))) = self.queue.pop() {
-            let Some(waiting) = self.slots[slot as usize].take() else { continue };
-            self.free.push(slot);
+        while let Some((at, waiting)) = self.queue.pop() {
             self.now = at;
             self.events += 1;
             match waiting.piece {
@@ -223,13 +210,7 @@ impl<C> Network<C> {
     }
 
     fn push(&mut self, at: Micros, piece: Option<(Path, u8, u64)>, cargo: C) {
-        self.sequence += 1;
-        let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
-        if slot as usize == self.slots.len() {
-            self.slots.push(None);
-        }
-        self.slots[slot as usize] = Some(Waiting { piece, cargo });
-        self.queue.push(Reverse((at, self.sequence, slot)));
+        self.queue.push(at, Waiting { piece, cargo });
     }
 }
 

@@ -168,7 +168,8 @@ impl Times {
     }
 
     pub fn done_curve(&self) -> Vec<(f64, u64)> {
-        let mut done: Vec<u64> = self.ended.iter().map(|(_, done, _)| done - self.began()).collect();
+        let began = self.began();
+        let mut done: Vec<u64> = self.ended.iter().map(|(_, done, _)| done - began).collect();
         done.sort_unstable();
         let all = done.iter().enumerate().map(|(index, done)| (seconds(*done), index as u64 + 1)).collect();
         thinned(all)

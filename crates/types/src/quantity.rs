@@ -118,7 +118,8 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Self;
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        let millis = duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into());
+        Self(self.0.saturating_add(millis))
     }
 }
 

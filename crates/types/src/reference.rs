@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::ParseError;
 
@@ -57,9 +58,10 @@ impl FromStr for ImageReference {
     }
 }
 
-/// The name of a site: the nodes behind one uplink. 1 to 64 letters, digits, `.`, `_` and `-`.
+/// The name of a site: the nodes behind one uplink. 1 to 64 letters, digits, `.`, `_` and `-`. Every announcement has
+/// one, so copies share it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SiteName(String);
+pub struct SiteName(Arc<str>);
 
 impl SiteName {
     pub fn as_str(&self) -> &str {
@@ -80,7 +82,7 @@ impl FromStr for SiteName {
         let good =
             (1..=64).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c));
         if good {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(ParseError::new(text, "a site name: 1 to 64 letters, digits, '.', '_' or '-'"))
         }

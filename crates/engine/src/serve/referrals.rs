@@ -40,7 +40,7 @@ struct Spread {
 #[derive(Debug)]
 struct Relay {
     uplink: BytesPerSecond,
-    /// Who it was referred to itself.
+    /// Who it was referred to itself, until it has all of the patch.
     source: Option<PeerId>,
     /// Somebody came back from it: it is not named any more.
     has_failed: bool,
@@ -49,8 +49,19 @@ struct Relay {
     /// When it is taken to have the first of the patch, and all of it.
     begins: Moment,
     ends: Moment,
-    /// Who was referred to it, and when it is taken to be done.
-    children: BTreeMap<PeerId, Moment>,
+    /// Who was referred to it, each once, and when it is taken to be done.
+    children: Vec<(PeerId, Moment)>,
+}
+
+impl Relay {
+    fn has_child(&self, peer: PeerId) -> bool {
+        self.children.iter().any(|(child, _)| *child == peer)
+    }
+
+    /// How many it is taken to send to now.
+    fn sending(&self, now: Moment) -> u64 {
+        self.children.iter().filter(|(_, ends)| *ends > now).count() as u64
+    }
 }
 
 /// Of other patches: what a peer and the relays are busy with.
@@ -65,13 +76,14 @@ struct Others {
     sending: BTreeMap<PeerId, u64>,
 }
 
-/// A relay for somebody: what is expected of it.
-#[derive(Clone, Copy, Debug)]
+/// A relay for somebody: what is expected of it. The best is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Offer {
-    relay: PeerId,
-    named: u32,
-    begins: Moment,
+    /// When the peer would be done, and the price in time.
+    dear: Moment,
     ends: Moment,
+    relay: PeerId,
+    begins: Moment,
 }
 
 impl Serve {
@@ -130,8 +142,11 @@ impl Serve {
     }
 }
 
-/// Of a meeting, times the square of how often a relay was named: all are named about equally often, and none for a little time.
-const PRICE: Duration = Duration::from_millis(400);
+/// Of a relay that was named so often, in the time of a meeting: all are named about equally often, and none for a little
+/// time.
+fn price(named: u32) -> Duration {
+    Duration::from_millis(u64::from(named).saturating_pow(2).saturating_mul(400))
+}
 
 /// What a relay has to have before it passes anything on: patches are cut into frames of a fourth, but for small and large
 /// ones (docs/PATCH.md).
@@ -144,15 +159,15 @@ impl Referrals {
     fn others(&self, peer: PeerId, patch: PatchId, now: Moment) -> Others {
         let mut others = Others { busy_until: now, ..Others::default() };
         for spread in self.0.iter().filter(|(other, _)| **other != patch).map(|(_, spread)| spread) {
-            for (&id, relay) in &spread.relays {
-                if id == peer && relay.ends > now {
-                    others.getting += 1;
-                    others.busy_until = others.busy_until.max(relay.ends);
-                }
-                if relay.children.contains_key(&peer) {
+            if let Some(own) = spread.relays.get(&peer).filter(|own| own.ends > now) {
+                others.getting += 1;
+                others.busy_until = others.busy_until.max(own.ends);
+            }
+            for (&id, relay) in spread.relays.iter().filter(|(_, relay)| !relay.children.is_empty()) {
+                if relay.has_child(peer) {
                     others.met.insert(id);
                 }
-                let sending = relay.children.values().filter(|ends| **ends > now).count() as u64;
+                let sending = relay.sending(now);
                 if sending > 0 {
                     *others.sending.entry(id).or_default() += sending;
                 }
@@ -196,7 +211,7 @@ impl Spread {
         let ends = ends.max(others.busy_until + patch.bytes.at(uplink));
         if let Some(relay) = source.and_then(|relay| self.relays.get_mut(&relay)) {
             relay.named += 1;
-            relay.children.insert(peer, ends);
+            relay.children.push((peer, ends));
         }
         if referable.passes_on && self.relays.len() < Settings::RELAYS_MAX {
             // Who asks again may have children that wait for it.
@@ -221,27 +236,36 @@ impl Spread {
         let is_there = |id: &PeerId| view.directory.peer(*id).is_some_and(Peer::is_connected);
         // A thousand relays, for each who asks: what is looked up is looked up for few of them.
         for (id, relay) in &mut self.relays {
-            if relay.ends > now && holds(id) {
-                (relay.begins, relay.ends) = (relay.begins.min(now), now);
+            if (relay.ends > now || relay.source.is_some()) && holds(id) {
+                (relay.begins, relay.ends) = (relay.begins.min(now), relay.ends.min(now));
+                relay.source = None;
             }
             let is_done = |child: &PeerId, ends: Moment| ends > now && holds(child);
-            relay.children.retain(|child, ends| now.since(*ends) < Settings::REFERRAL_LIFE && !is_done(child, *ends));
+            if !relay.children.is_empty() {
+                let lasts = |ends: Moment| now.since(ends) < Settings::REFERRAL_LIFE;
+                relay.children.retain(|(child, ends)| lasts(*ends) && !is_done(child, *ends));
+            }
         }
-        let offer = |(&id, relay): (&PeerId, &Relay)| {
-            let sharing = relay.children.values().filter(|ends| **ends > now).count() as u64;
-            let sharing = sharing + others.sending.get(&id).copied().unwrap_or_default();
-            let rate = BytesPerSecond((relay.uplink.0 / (sharing + 1)).clamp(1, uplink.0));
-            let is_met = others.met.contains(&id);
+        let mut best: Option<Offer> = None;
+        for (&relay, of) in self.relays.iter().filter(|(_, relay)| !relay.has_failed) {
+            let is_met = others.met.contains(&relay);
             let hop = if is_met { Settings::REFERRAL_HOP / 2 } else { Settings::REFERRAL_HOP };
-            let begins = now.max(relay.begins) + hop;
-            let ends = (begins + patch.bytes.at(rate)).max(relay.ends + hop);
-            Offer { relay: id, named: relay.named.saturating_sub(is_met.into()), begins, ends }
-        };
-        let usable = self.relays.iter().filter(|(id, relay)| **id != peer && !relay.has_failed);
-        let mut offers: Vec<Offer> = usable.map(offer).collect();
-        let dear = |offer: &Offer| offer.ends + PRICE * offer.named.saturating_mul(offer.named);
-        offers.sort_unstable_by_key(|offer| (dear(offer), offer.ends, offer.relay));
-        offers.into_iter().find(|offer| is_there(&offer.relay) && !self.is_behind(offer.relay, peer))
+            let begins = now.max(of.begins) + hop;
+            let price = price(of.named.saturating_sub(is_met.into()));
+            let alone = begins + patch.bytes.at(of.uplink.min(uplink));
+            if best.is_some_and(|best| alone + price > best.dear) {
+                continue;
+            }
+            let sharing = of.sending(now) + others.sending.get(&relay).copied().unwrap_or_default();
+            let rate = BytesPerSecond((of.uplink.0 / (sharing + 1)).clamp(1, uplink.0));
+            let ends = (begins + patch.bytes.at(rate)).max(of.ends + hop);
+            let offer = Offer { dear: ends + price, ends, relay, begins };
+            let is_better = best.is_none_or(|best| offer < best);
+            if is_better && relay != peer && is_there(&relay) && !self.is_behind(relay, peer) {
+                best = Some(offer);
+            }
+        }
+        best
     }
 
     /// Whether a relay gets the patch by way of this peer.
@@ -255,10 +279,10 @@ impl Spread {
 
     /// Who was referred and asks again got nothing there.
     fn came_back(&mut self, peer: PeerId) {
-        let mut sources = self.relays.values_mut().filter(|relay| relay.children.contains_key(&peer));
+        let mut sources = self.relays.values_mut().filter(|relay| relay.has_child(peer));
         let Some(relay) = sources.next() else { return };
         relay.has_failed = true;
-        relay.children.remove(&peer);
+        relay.children.retain(|(child, _)| *child != peer);
         if self.returned.len() < Settings::RELAYS_MAX {
             *self.returned.entry(peer).or_default() += 1;
         }

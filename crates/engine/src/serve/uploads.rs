@@ -55,6 +55,9 @@ impl Uploads {
         view: View<'_>,
     ) -> Receivers {
         let most = self.link(waiting, view);
+        if waiting.len() as u64 >= most.copies {
+            return most;
+        }
         let is_site = is_of_own_site(waiting, view);
         let holders = view.directory.holders(target);
         let waits = |id: &PeerId| waiting.iter().any(|(peer, _)| peer == id);

@@ -26,6 +26,12 @@ pub enum Due {
         ask: AskId,
         request: Box<Request>,
     },
+    /// A question that has no answer by now has none.
+    AskTimeout {
+        node: usize,
+        life: u32,
+        ask: AskId,
+    },
     Opened(StreamId),
     Piece {
         stream: StreamId,

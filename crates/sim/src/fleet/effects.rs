@@ -1,8 +1,7 @@
 //! What is done with effects: gossip and questions cross the network, encoders take their time, disks are maps.
 
 use lighter_engine::{
-    AskFailure, AskId, BlobFailure, Effect, Effort, EncodeFailure, EncodeId, FetchFailure, ImageRead, Input, Open,
-    QuestionId,
+    AskId, BlobFailure, Effect, Effort, EncodeFailure, EncodeId, FetchFailure, ImageRead, Input, Open, QuestionId,
 };
 use lighter_types::{Bytes, DiffId, OciDigest};
 use lighter_wire::{Announcement, Answer, Message, Refusal, Request};
@@ -124,9 +123,9 @@ impl Fleet<'_> {
     }
 
     fn ask(&mut self, node: usize, ask: AskId, to: usize, request: Request) {
-        self.soon(node, ASK_TIMEOUT, Input::Answered { ask, answer: Err(AskFailure::Unreachable) });
         let bytes = request.encode().map_or(0, |bytes| bytes.len() as u64) + STREAM_BYTES;
         let life = self.nodes[node].life;
+        self.network.due(self.network.now + ASK_TIMEOUT, Due::AskTimeout { node, life, ask });
         self.say(node, to, bytes, Due::Question { to, from: node, life, ask, request: Box::new(request) });
     }
 

@@ -1,6 +1,6 @@
 //! Nodes start, stop, and are cut off.
 
-use lighter_engine::{Engine, Input};
+use lighter_engine::{EncodeId, Engine, FetchId, Input};
 use lighter_wire::{Release, SignedRelease};
 
 use super::{Disk, Due, Fleet, Micros, Node, Open, StrategyReport, peer};
@@ -162,8 +162,18 @@ impl Fleet<'_> {
     }
 
     pub(super) fn open_effect(&mut self, node: usize, open: Open) {
-        if !self.nodes[node].open.insert(open) {
-            self.violation(node, &format!("{open:?} is asked for twice"));
+        let this = &mut self.nodes[node];
+        if !this.open.insert(open) {
+            return self.violation(node, &format!("{open:?} is asked for twice"));
+        }
+        let settings = this.engine.settings();
+        let (all, max) = match open {
+            Open::Fetch(_) => (Open::Fetch(FetchId(0))..=Open::Fetch(FetchId(u64::MAX)), settings.fetches_max),
+            Open::Encode(_) => (Open::Encode(EncodeId(0))..=Open::Encode(EncodeId(u64::MAX)), settings.encodes_max),
+            _ => return,
+        };
+        if this.open.range(all).count() > max {
+            self.violation(node, "more fetches or encodes than allowed");
         }
     }
 

@@ -1,0 +1,92 @@
+//! What waits, by its moment; what waits for the same moment, in the order in which it was put in.
+//!
+//! Time only passes, so this is a radix heap: what waits stands in a bucket by the highest bit in which its moment differs
+//! from the last one taken, and moves to lower buckets as time comes near. Putting in and taking out cost the same however
+//! much waits. The order within a moment is kept, since all of it always stands in one bucket.
+
+use crate::network::Micros;
+
+const BUCKETS: usize = Micros::BITS as usize + 1;
+
+pub struct Queue<T> {
+    last: Micros,
+    /// The first bucket is of the moment `last`.
+    buckets: [Vec<(Micros, u32)>; BUCKETS],
+    /// How much of the first bucket was taken.
+    taken: usize,
+    /// Buckets hold places here, so that little is moved about.
+    slots: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Queue<T> {
+    pub fn new() -> Self {
+        let buckets = [const { Vec::new() }; BUCKETS];
+        Self { last: 0, buckets, taken: 0, slots: Vec::new(), free: Vec::new() }
+    }
+
+    /// A moment that has passed counts as the last one that was taken.
+    pub fn push(&mut self, at: Micros, waiting: T) {
+        let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
+        if slot as usize == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[slot as usize] = Some(waiting);
+        self.place(at.max(self.last), slot);
+    }
+
+    /// The next, and its moment.
+    pub fn pop(&mut self) -> Option<(Micros, T)> {
+        if self.taken == self.buckets[0].len() {
+            self.buckets[0].clear();
+            self.taken = 0;
+            self.advance()?;
+        }
+        let (at, slot) = self.buckets[0][self.taken];
+        self.taken += 1;
+        self.free.push(slot);
+        Some((at, self.slots[slot as usize].take()?))
+    }
+
+    /// Passes to the next moment for which something waits.
+    fn advance(&mut self) -> Option<()> {
+        let lowest = self.buckets.iter().position(|bucket| !bucket.is_empty())?;
+        let mut bucket = std::mem::take(&mut self.buckets[lowest]);
+        self.last = bucket.iter().map(|(at, _)| *at).min()?;
+        bucket.drain(..).for_each(|(at, slot)| self.place(at, slot));
+        self.buckets[lowest] = bucket;
+        Some(())
+    }
+
+    fn place(&mut self, at: Micros, slot: u32) {
+        let bucket = Micros::BITS - (at ^ self.last).leading_zeros();
+        self.buckets[bucket as usize].push((at, slot));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    #[test]
+    fn moments_come_in_their_order_and_what_is_of_one_moment_as_it_was_put_in() {
+        let (mut queue, mut random) = (Queue::new(), Random::new(7));
+        let (mut now, mut waiting, mut number) = (0, std::collections::BTreeSet::new(), 0);
+        for _ in 0..200_000 {
+            if random.below(2) == 0 {
+                // From the same moment to years.
+                let within = 1 << random.below(45);
+                let at = now + random.below(within);
+                queue.push(at, number);
+                waiting.insert((at, number));
+                number += 1;
+            } else {
+                let next = queue.pop();
+                assert_eq!(next, waiting.pop_first());
+                now = next.map_or(now, |(at, _)| at);
+            }
+        }
+        assert!(number > 90_000 && queue.slots.len() < number, "slots are used again");
+    }
+}
