@@ -39,7 +39,8 @@ use target::{State, Target};
 /// All layers that are wanted and not held.
 #[derive(Debug, Default)]
 pub struct Fetcher {
-    targets: BTreeMap<DiffId, Target>,
+    /// In boxes, since a map keeps room for eleven of what it held once.
+    targets: BTreeMap<DiffId, Box<Target>>,
     fetches: BTreeMap<FetchId, DiffId>,
     next_fetch: u64,
     /// Parts of patches on disk; also of layers that nobody wants just now. At most [`Settings::TARGETS_MAX`].
@@ -60,7 +61,7 @@ impl Fetcher {
         }
         let until = context.now + context.settings.patience;
         let part = self.parts.get(&target);
-        let target = self.targets.entry(target).or_insert_with(|| Target::new(context.now, until, part));
+        let target = self.targets.entry(target).or_insert_with(|| Box::new(Target::new(context.now, until, part)));
         target.pulls.insert(pull);
         Ok(())
     }
@@ -116,7 +117,7 @@ impl Fetcher {
             State::Referred { until, .. } => Some(*until),
             State::Fetching(fetching) => fetching.deadline(settings),
         };
-        self.targets.values().filter_map(deadline).min()
+        self.targets.values().filter_map(|target| deadline(target)).min()
     }
 
     /// Does what is due: plans for layers that wait, and stops stalled fetches.
@@ -331,7 +332,7 @@ impl Fetcher {
     /// Whether a layer waits for a connection to this peer, which was named.
     pub fn is_referred_to(&self, peer: PeerId) -> bool {
         let is_it = |target: &Target| matches!(&target.state, State::Referred { plan, .. } if plan.peer == peer);
-        self.targets.values().any(is_it)
+        self.targets.values().any(|target| is_it(target))
     }
 
     /// Who was named cannot be connected to: not waited for any more.

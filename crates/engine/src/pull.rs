@@ -25,7 +25,8 @@ use crate::{PullFailure, Report, Settings};
 /// All pulls under way.
 #[derive(Debug, Default)]
 pub struct Pulls {
-    pulls: BTreeMap<PullId, Pull>,
+    /// In boxes, since a map keeps room for eleven of what it held once.
+    pulls: BTreeMap<PullId, Box<Pull>>,
 }
 
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl Pulls {
         if let Some(manifest) = new.manifest {
             context.effects.push(Effect::ReadImage { pull, manifest });
         }
-        self.pulls.insert(pull, new);
+        self.pulls.insert(pull, Box::new(new));
         self.advance(context);
     }
 
@@ -112,13 +113,13 @@ impl Pulls {
             State::Resolving { round, .. } | State::GettingBlob { round, ask: None, .. } => Some(round.deadline()),
             _ => None,
         };
-        self.pulls.values().filter_map(deadline).min()
+        self.pulls.values().filter_map(|pull| deadline(pull)).min()
     }
 
     /// Does what is due: asks peers that connected since, and ends what waited too long.
     pub fn advance(&mut self, context: &mut Context<'_>) {
         let asks = |pull: &Pull| matches!(pull.state, State::Resolving { .. } | State::GettingBlob { .. });
-        if !self.pulls.values().any(asks) {
+        if !self.pulls.values().any(|pull| asks(pull)) {
             return;
         }
         let connected: Vec<PeerId> = context

@@ -42,7 +42,7 @@ struct Disk {
     patches: BTreeMap<PatchId, CachedPatch>,
     parts: BTreeMap<DiffId, Part>,
     blobs: BTreeSet<OciDigest>,
-    releases: BTreeMap<ImageReference, SignedRelease>,
+    releases: BTreeMap<ImageReference, Box<SignedRelease>>,
     calibrations: BTreeMap<(Rule, u32), Calibration>,
     pace: Option<Pace>,
     /// Pulls that were acknowledged and not ended.
@@ -233,7 +233,7 @@ impl<'a> Fleet<'a> {
         let wanted = self.topology.pulls[pull];
         // Checked when the scenario was read.
         let Ok(reference) = self.scenario.images[wanted.image].name.parse::<ImageReference>() else { return };
-        let known = self.nodes[wanted.node].disk.releases.get(&reference).cloned();
+        let known = self.nodes[wanted.node].disk.releases.get(&reference).map(|known| (**known).clone());
         let wanted_image = Wanted::Name { reference, known };
         self.step(wanted.node, Input::PullAsked { pull: PullId(pull as u64), wanted: wanted_image });
     }

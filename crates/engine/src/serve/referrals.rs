@@ -31,6 +31,8 @@ struct Spread {
     copies: usize,
     /// At most [`Settings::RELAYS_MAX`].
     relays: BTreeMap<PeerId, Relay>,
+    /// To whom peers were referred that are not done, or were not long ago.
+    referred: BTreeMap<PeerId, Referred>,
     /// How often peers came back that were referred; as many as relays at most.
     returned: BTreeMap<PeerId, u32>,
     touched: Moment,
@@ -49,19 +51,14 @@ struct Relay {
     /// When it is taken to have the first of the patch, and all of it.
     begins: Moment,
     ends: Moment,
-    /// Who was referred to it, each once, and when it is taken to be done.
-    children: Vec<(PeerId, Moment)>,
 }
 
-impl Relay {
-    fn has_child(&self, peer: PeerId) -> bool {
-        self.children.iter().any(|(child, _)| *child == peer)
-    }
-
-    /// How many it is taken to send to now.
-    fn sending(&self, now: Moment) -> u64 {
-        self.children.iter().filter(|(_, ends)| *ends > now).count() as u64
-    }
+/// A peer that was referred.
+#[derive(Debug)]
+struct Referred {
+    relay: PeerId,
+    /// When it is taken to be done.
+    ends: Moment,
 }
 
 /// Of other patches: what a peer and the relays are busy with.
@@ -114,9 +111,9 @@ impl Serve {
         let (from, is_far) = (waiting.from, !is_near(waiting.from, view));
         let referable = waiting.request.referable.filter(|_| is_far && view.settings.copies_max > 0);
         let served = self.streams.values().filter(|stream| stream.served.is_some()).count();
-        let others = self.referrals.others(from, patch.patch, now);
+        let mut others = self.referrals.others(from, patch.patch, now);
         let spread = self.referrals.of(patch.patch, now);
-        match referable.and_then(|referable| spread.place(from, referable, &others, patch, now, view)) {
+        match referable.and_then(|referable| spread.place(from, referable, &mut others, patch, now, view)) {
             Some(to) => {
                 let settings = view.settings.id_of(patch);
                 effects.push(Effect::Refer { stream, to, patch: patch.patch, settings });
@@ -145,13 +142,22 @@ impl Serve {
 /// Of a relay that was named so often, in the time of a meeting: all are named about equally often, and none for a little
 /// time.
 fn price(named: u32) -> Duration {
-    Duration::from_millis(u64::from(named).saturating_pow(2).saturating_mul(400))
+    Duration::from_millis(u64::from(named).saturating_mul(named.into()).saturating_mul(400))
 }
 
 /// What a relay has to have before it passes anything on: patches are cut into frames of a fourth, but for small and large
 /// ones (docs/PATCH.md).
 fn first_frame(patch: Bytes) -> Bytes {
     Bytes(patch.0 / 4).clamp(Bytes::KIB.times(64), Bytes::MIB).min(patch)
+}
+
+impl Others {
+    /// Adds what the relays of a patch are taken to send now.
+    fn count(&mut self, spread: &Spread, now: Moment) {
+        for referred in spread.referred.values().filter(|referred| referred.ends > now) {
+            *self.sending.entry(referred.relay).or_default() += 1;
+        }
+    }
 }
 
 impl Referrals {
@@ -163,15 +169,8 @@ impl Referrals {
                 others.getting += 1;
                 others.busy_until = others.busy_until.max(own.ends);
             }
-            for (&id, relay) in spread.relays.iter().filter(|(_, relay)| !relay.children.is_empty()) {
-                if relay.has_child(peer) {
-                    others.met.insert(id);
-                }
-                let sending = relay.sending(now);
-                if sending > 0 {
-                    *others.sending.entry(id).or_default() += sending;
-                }
-            }
+            others.met.extend(spread.referred.get(&peer).map(|referred| referred.relay));
+            others.count(spread, now);
         }
         others
     }
@@ -194,7 +193,7 @@ impl Spread {
         &mut self,
         peer: PeerId,
         referable: Referable,
-        others: &Others,
+        others: &mut Others,
         patch: &CachedPatch,
         now: Moment,
         view: View<'_>,
@@ -209,14 +208,12 @@ impl Spread {
             relay.map_or(now, |offer| offer.begins) + first_frame(patch.bytes).at(uplink) * (1 + others.getting as u32);
         let ends = relay.map_or(now + patch.bytes.at(uplink), |offer| offer.ends);
         let ends = ends.max(others.busy_until + patch.bytes.at(uplink));
-        if let Some(relay) = source.and_then(|relay| self.relays.get_mut(&relay)) {
-            relay.named += 1;
-            relay.children.push((peer, ends));
+        if let Some(relay) = source {
+            self.referred.insert(peer, Referred { relay, ends });
+            self.relays.entry(relay).and_modify(|relay| relay.named += 1);
         }
         if referable.passes_on && self.relays.len() < Settings::RELAYS_MAX {
-            // Who asks again may have children that wait for it.
-            let children = self.relays.remove(&peer).map(|relay| relay.children).unwrap_or_default();
-            let relay = Relay { uplink, source, has_failed: false, named: 0, begins, ends, children };
+            let relay = Relay { uplink, source, has_failed: false, named: 0, begins, ends };
             self.relays.insert(peer, relay);
         }
         source
@@ -226,7 +223,7 @@ impl Spread {
     fn best(
         &mut self,
         (peer, uplink): (PeerId, BytesPerSecond),
-        others: &Others,
+        others: &mut Others,
         patch: &CachedPatch,
         now: Moment,
         view: View<'_>,
@@ -234,16 +231,15 @@ impl Spread {
         let holders = view.directory.holders(patch.target);
         let holds = |id: &PeerId| holders.binary_search(id).is_ok();
         let is_there = |id: &PeerId| view.directory.peer(*id).is_some_and(Peer::is_connected);
+        let is_done = |id: &PeerId, ends: Moment| ends > now && holds(id);
+        let lasts = |ends: Moment| now.since(ends) < Settings::REFERRAL_LIFE;
+        self.referred.retain(|id, referred| lasts(referred.ends) && !is_done(id, referred.ends));
+        others.count(self, now);
         // A thousand relays, for each who asks: what is looked up is looked up for few of them.
         for (id, relay) in &mut self.relays {
             if (relay.ends > now || relay.source.is_some()) && holds(id) {
                 (relay.begins, relay.ends) = (relay.begins.min(now), relay.ends.min(now));
                 relay.source = None;
-            }
-            let is_done = |child: &PeerId, ends: Moment| ends > now && holds(child);
-            if !relay.children.is_empty() {
-                let lasts = |ends: Moment| now.since(ends) < Settings::REFERRAL_LIFE;
-                relay.children.retain(|(child, ends)| lasts(*ends) && !is_done(child, *ends));
             }
         }
         let mut best: Option<Offer> = None;
@@ -256,7 +252,7 @@ impl Spread {
             if best.is_some_and(|best| alone + price > best.dear) {
                 continue;
             }
-            let sharing = of.sending(now) + others.sending.get(&relay).copied().unwrap_or_default();
+            let sharing = others.sending.get(&relay).copied().unwrap_or_default();
             let rate = BytesPerSecond((of.uplink.0 / (sharing + 1)).clamp(1, uplink.0));
             let ends = (begins + patch.bytes.at(rate)).max(of.ends + hop);
             let offer = Offer { dear: ends + price, ends, relay, begins };
@@ -279,10 +275,10 @@ impl Spread {
 
     /// Who was referred and asks again got nothing there.
     fn came_back(&mut self, peer: PeerId) {
-        let mut sources = self.relays.values_mut().filter(|relay| relay.has_child(peer));
-        let Some(relay) = sources.next() else { return };
-        relay.has_failed = true;
-        relay.children.retain(|(child, _)| *child != peer);
+        let Some(referred) = self.referred.remove(&peer) else { return };
+        if let Some(relay) = self.relays.get_mut(&referred.relay) {
+            relay.has_failed = true;
+        }
         if self.returned.len() < Settings::RELAYS_MAX {
             *self.returned.entry(peer).or_default() += 1;
         }

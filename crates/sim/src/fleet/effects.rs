@@ -78,7 +78,7 @@ impl Fleet<'_> {
                 let disk = &mut self.nodes[node].disk;
                 let is_complete =
                     image.is_some_and(|image| image.layers.iter().all(|layer| disk.layers.contains(layer)));
-                disk.releases.extend(release.map(|release| (release.release.reference.clone(), release)));
+                disk.releases.extend(release.map(|release| (release.release.reference.clone(), Box::new(release))));
                 if !is_complete {
                     self.violation(node, "an image is committed without all of its layers");
                 }
@@ -143,7 +143,7 @@ impl Fleet<'_> {
         let disk = &self.nodes[node].disk;
         let mut documents = 0;
         let answer = match request {
-            Request::Resolve(name) => disk.releases.get(name).cloned().map(Answer::Release),
+            Request::Resolve(name) => disk.releases.get(name).map(|release| Answer::Release((**release).clone())),
             Request::Blob { digest, .. } if disk.blobs.contains(digest) => {
                 let config = self.content.config_of(*digest).filter(|config| disk.blobs.contains(config));
                 documents =

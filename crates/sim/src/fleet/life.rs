@@ -25,7 +25,7 @@ impl Fleet<'_> {
                 let release =
                     Release { reference: reference.clone(), manifest: content.manifest, issued_s: index as u64 + 1 };
                 let signed = SignedRelease { release, publisher: peer(0), signature: [0; 64] };
-                disk.releases.insert(reference, signed);
+                disk.releases.insert(reference, Box::new(signed));
             }
         }
         Node { engine: Engine::new(settings), disk, is_online: false, life: 0, wake: None, open: Default::default() }
