@@ -1,8 +1,8 @@
 //! What this node believes about other nodes' holdings.
 //!
-//! Cards are kept once, however many peers hold the layer, and peers hold indices of them: a peer with 50 layers costs
-//! about 2 KB (docs/ENGINE.md has the measured figure). Invariants: `holders` of a card are exactly the peers that list
-//! it, in order; both lists are sorted; a card without holders is dropped. A card that two peers describe differently
+//! Cards are kept once, however many peers hold the layer; peers hold indices of cards, and cards of peers: a peer with 50
+//! layers costs about 1 KB (docs/ENGINE.md has the measured figure). Invariants: `holders` of a card are exactly the peers
+//! that list it; both lists are sorted; a card without holders is dropped. A card that two peers describe differently
 //! keeps the first description, for it only steers predictions, and what arrives is checked against its digest; but the
 //! larger length, for what arrives may not be longer: who tells too little must not make liars of the others.
 //!
@@ -13,18 +13,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName};
 use lighter_wire::{Announcement, Holdings, Incarnation, News};
+use slab::Slab;
 
 use crate::settings::Settings;
 
 /// Index of a known card; reused after the card is dropped.
 type CardIndex = u32;
 
+/// Index of a peer; reused after the peer is forgotten.
+pub type PeerIndex = u32;
+
 /// Beliefs about all peers.
 #[derive(Debug, Default)]
 pub struct Directory {
-    peers: BTreeMap<PeerId, Peer>,
-    cards: Vec<Option<Known>>,
-    free: Vec<CardIndex>,
+    peers: Slab<(PeerId, Peer)>,
+    by_peer: BTreeMap<PeerId, PeerIndex>,
+    cards: Slab<Known>,
     by_id: BTreeMap<DiffId, CardIndex>,
     peers_max: usize,
 }
@@ -32,11 +36,16 @@ pub struct Directory {
 #[derive(Debug)]
 struct Known {
     card: Card,
-    holders: Vec<PeerId>,
+    holders: Vec<PeerIndex>,
 }
 
-/// A search among 10,000 peers takes about as long as a walk along so many of them.
-const WALK_SHARE: usize = 8;
+/// A peer that holds a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'a> {
+    pub index: PeerIndex,
+    pub id: PeerId,
+    pub peer: &'a Peer,
+}
 
 /// What is believed of one peer.
 #[derive(Debug, Default)]
@@ -112,45 +121,44 @@ impl Directory {
     }
 
     pub fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
-        self.peers.iter().map(|(&id, peer)| (id, peer))
+        self.by_peer.iter().filter_map(|(&id, &index)| Some((id, self.at(index)?.peer)))
     }
 
     pub fn peer(&self, id: PeerId) -> Option<&Peer> {
-        self.peers.get(&id)
+        self.by_peer.get(&id).and_then(|&index| Some(self.at(index)?.peer))
     }
 
     pub fn len(&self) -> usize {
-        self.peers.len()
+        self.by_peer.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.peers.is_empty()
+        self.by_peer.is_empty()
     }
 
     pub fn card(&self, id: DiffId) -> Option<&Card> {
         self.known(id).map(|known| &known.card)
     }
 
-    /// The peers believed to hold a layer, in order.
-    pub fn holders(&self, id: DiffId) -> &[PeerId] {
+    /// Indices of the peers believed to hold a layer, in order.
+    pub fn holders(&self, id: DiffId) -> &[PeerIndex] {
         self.known(id).map_or(&[], |known| &known.holders)
     }
 
-    /// The peers believed to hold a layer, in order, with what is believed of them. All peers are walked along if many of
-    /// them are meant, which is faster than to search for each.
-    pub fn holding(&self, id: DiffId) -> impl Iterator<Item = (PeerId, &Peer)> {
-        let holders = self.holders(id);
-        let is_common = holders.len() > self.peers.len() / WALK_SHARE;
-        let (walked, searched) = if is_common { (holders, &[][..]) } else { (&[][..], holders) };
-        let mut wanted = walked.iter().peekable();
-        let walk = is_common.then(|| self.peers()).into_iter().flatten();
-        let walk = walk.filter(move |(peer, _)| wanted.next_if_eq(&peer).is_some());
-        walk.chain(searched.iter().filter_map(|&holder| Some((holder, self.peer(holder)?))))
+    /// The peers believed to hold a layer, in the order of their indices.
+    pub fn holding(&self, id: DiffId) -> impl Iterator<Item = Holder<'_>> {
+        self.holders(id).iter().filter_map(|&index| self.at(index))
+    }
+
+    /// Whether a peer is believed to hold a layer.
+    pub fn is_held_by(&self, id: DiffId, peer: PeerId) -> bool {
+        let index = self.by_id.get(&id);
+        index.zip(self.peer(peer)).is_some_and(|(&index, peer)| Self::holds_index(peer, index))
     }
 
     /// Whether a connected peer is believed to hold a layer.
     pub fn is_reachable(&self, id: DiffId) -> bool {
-        self.holders(id).iter().any(|holder| self.peers.get(holder).is_some_and(Peer::is_connected))
+        self.holding(id).any(|holder| holder.peer.is_connected())
     }
 
     /// For each of `ids`, the index by which [`Self::holds_index`] finds it fast; `None` for those nobody holds.
@@ -164,16 +172,16 @@ impl Directory {
     }
 
     pub fn connected(&mut self, id: PeerId, now: Moment) {
-        let peer = self.peers.entry(id).or_default();
+        let peer = self.peer_mut(id);
         peer.connected = true;
         peer.last_heard = now;
     }
 
     /// A peer that came in over the cap, by connecting, goes when its connection does.
     pub fn disconnected(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(&id) {
+        if let Some(peer) = self.known_peer(id) {
             peer.connected = false;
-            if self.peers.len() > self.peers_max {
+            if self.len() > self.peers_max {
                 self.forget(id);
             }
         }
@@ -182,16 +190,16 @@ impl Directory {
     /// Takes in an announcement.
     pub fn announced(&mut self, from: PeerId, announcement: Announcement, now: Moment) -> Heard {
         let Announcement { incarnation: life, version, sequence, site, news } = announcement;
-        if !self.peers.contains_key(&from) && self.peers.len() >= self.peers_max {
+        if !self.by_peer.contains_key(&from) && self.len() >= self.peers_max {
             return Heard::Ignored;
         }
         if news == News::Leaving {
-            if self.peers.get(&from).is_none_or(|peer| peer.life() <= life) {
+            if self.peer(from).is_none_or(|peer| peer.life() <= life) {
                 self.forget(from);
             }
             return Heard::Current;
         }
-        let peer = self.peers.entry(from).or_default();
+        let peer = self.peer_mut(from);
         if life < peer.life() {
             // It lingered on its way, or the peer's clock was set back: only the peer itself can tell.
             return Heard::Behind;
@@ -221,10 +229,10 @@ impl Directory {
 
     /// Takes in an answer to a question for holdings. It is believed whatever life it is of: the peer itself says it.
     pub fn told(&mut self, from: PeerId, holdings: Holdings, now: Moment) {
-        if !self.peers.contains_key(&from) && self.peers.len() >= self.peers_max {
+        if !self.by_peer.contains_key(&from) && self.len() >= self.peers_max {
             return;
         }
-        let peer = self.peers.entry(from).or_default();
+        let peer = self.peer_mut(from);
         peer.last_heard = now;
         let life = holdings.incarnation;
         if peer.believed.is_some_and(|(believed, version)| believed == life && holdings.version < version) {
@@ -244,57 +252,74 @@ impl Directory {
     }
 
     pub fn forget(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        let (connected, rate, last_heard) = (peer.connected, peer.rate, peer.last_heard);
+        let Some(&index) = self.by_peer.get(&id) else { return };
         self.drop_layers(id);
-        self.peers.remove(&id);
-        if connected {
-            self.peers.insert(id, Peer { connected, rate, last_heard, ..Peer::default() });
+        let peer = &mut self.peers[index as usize].1;
+        if peer.connected {
+            let &mut Peer { connected, rate, last_heard, .. } = peer;
+            *peer = Peer { connected, rate, last_heard, ..Peer::default() };
+        } else {
+            self.peers.remove(index as usize);
+            self.by_peer.remove(&id);
         }
     }
 
     /// Forgets those who are not connected and were not heard since `since`.
     pub fn forget_silent(&mut self, since: Moment) {
-        let silent: Vec<PeerId> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| !peer.connected && peer.last_heard < since)
-            .map(|(&id, _)| id)
-            .collect();
+        let is_silent = |peer: &Peer| !peer.connected && peer.last_heard < since;
+        let silent: Vec<PeerId> = self.peers().filter(|(_, peer)| is_silent(peer)).map(|(id, _)| id).collect();
         silent.into_iter().for_each(|id| self.forget(id));
     }
 
     /// Learns how fast a transfer from a peer went; a new rate counts for three tenths.
     pub fn measured(&mut self, id: PeerId, rate: BytesPerSecond) {
-        if let Some(peer) = self.peers.get_mut(&id) {
+        if let Some(peer) = self.known_peer(id) {
             let mixed =
                 peer.rate.map_or(rate.0, |old| (old.0 / 10).saturating_mul(7) + (rate.0 / 10).saturating_mul(3));
             peer.rate = Some(BytesPerSecond(mixed));
         }
     }
 
+    fn at(&self, index: PeerIndex) -> Option<Holder<'_>> {
+        self.peers.get(index as usize).map(|(id, peer)| Holder { index, id: *id, peer })
+    }
+
+    fn known_peer(&mut self, id: PeerId) -> Option<&mut Peer> {
+        let index = *self.by_peer.get(&id)?;
+        self.peers.get_mut(index as usize).map(|(_, peer)| peer)
+    }
+
+    /// What is believed of a peer; nothing yet, if it is new.
+    fn peer_mut(&mut self, id: PeerId) -> &mut Peer {
+        let insert = || self.peers.insert((id, Peer::default())) as PeerIndex;
+        let index = *self.by_peer.entry(id).or_insert_with(insert);
+        &mut self.peers[index as usize].1
+    }
+
     fn known(&self, id: DiffId) -> Option<&Known> {
-        self.by_id.get(&id).and_then(|&index| self.cards[index as usize].as_ref())
+        self.by_id.get(&id).and_then(|&index| self.cards.get(index as usize))
     }
 
     /// Mostly it says what is known.
     fn set(&mut self, id: PeerId, believed: (Incarnation, u64), site: Option<SiteName>, cards: &[Card]) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let peer = self.peer_mut(id);
         peer.believed = Some(believed);
         peer.site = site;
         let told: BTreeSet<DiffId> = cards.iter().map(|card| card.diff_id).collect();
-        let known = peer.layers.iter().filter_map(|index| self.cards[*index as usize].as_ref());
-        let gone: Vec<DiffId> = known.map(|known| known.card.diff_id).filter(|layer| !told.contains(layer)).collect();
+        let layers = self.peer(id).into_iter().flat_map(|peer| &peer.layers);
+        let known = layers.map(|index| self.cards[*index as usize].card.diff_id);
+        let gone: Vec<DiffId> = known.filter(|layer| !told.contains(layer)).collect();
         self.change(id, cards, &gone);
     }
 
     fn change(&mut self, id: PeerId, added: &[Card], removed: &[DiffId]) {
-        let Some(mut layers) = self.peers.get_mut(&id).map(|peer| std::mem::take(&mut peer.layers)) else { return };
+        let Some(&peer) = self.by_peer.get(&id) else { return };
+        let mut layers = self.known_peer(id).map(|peer| std::mem::take(&mut peer.layers)).unwrap_or_default();
         for layer in removed {
             let Some(&index) = self.by_id.get(layer) else { continue };
             if let Ok(place) = layers.binary_search(&index) {
                 layers.remove(place);
-                self.release(id, index);
+                self.release(peer, index);
             }
         }
         for card in added {
@@ -304,61 +329,52 @@ impl Directory {
             let Some(index) = self.index_of(card) else { continue };
             if let Err(place) = layers.binary_search(&index) {
                 layers.insert(place, index);
-                self.hold(id, index);
+                self.hold(peer, index);
             }
         }
         layers.shrink_to_fit();
-        if let Some(peer) = self.peers.get_mut(&id) {
+        if let Some(peer) = self.known_peer(id) {
             peer.layers = layers;
         }
     }
 
     fn drop_layers(&mut self, id: PeerId) {
-        let layers = self.peers.get_mut(&id).map(|peer| std::mem::take(&mut peer.layers)).unwrap_or_default();
+        let Some(&peer) = self.by_peer.get(&id) else { return };
+        let layers = self.known_peer(id).map(|peer| std::mem::take(&mut peer.layers)).unwrap_or_default();
         for index in layers {
-            self.release(id, index);
+            self.release(peer, index);
         }
     }
 
     fn index_of(&mut self, card: &Card) -> Option<CardIndex> {
         if let Some(&index) = self.by_id.get(&card.diff_id) {
-            if let Some(known) = &mut self.cards[index as usize] {
-                known.card.tar_bytes = known.card.tar_bytes.max(card.tar_bytes);
-            }
+            let known = &mut self.cards[index as usize].card;
+            known.tar_bytes = known.tar_bytes.max(card.tar_bytes);
             return Some(index);
         }
         if self.by_id.len() >= Settings::CARDS_MAX {
             return None;
         }
-        let known = Some(Known { card: *card, holders: Vec::new() });
-        let index = if let Some(index) = self.free.pop() {
-            self.cards[index as usize] = known;
-            index
-        } else {
-            self.cards.push(known);
-            (self.cards.len() - 1) as CardIndex
-        };
+        let index = self.cards.insert(Known { card: *card, holders: Vec::new() }) as CardIndex;
         self.by_id.insert(card.diff_id, index);
         Some(index)
     }
 
-    fn hold(&mut self, id: PeerId, index: CardIndex) {
-        if let Some(known) = &mut self.cards[index as usize]
-            && let Err(place) = known.holders.binary_search(&id)
-        {
-            known.holders.insert(place, id);
+    fn hold(&mut self, peer: PeerIndex, index: CardIndex) {
+        let holders = &mut self.cards[index as usize].holders;
+        if let Err(place) = holders.binary_search(&peer) {
+            holders.insert(place, peer);
         }
     }
 
-    fn release(&mut self, id: PeerId, index: CardIndex) {
-        let Some(known) = &mut self.cards[index as usize] else { return };
-        if let Ok(place) = known.holders.binary_search(&id) {
+    fn release(&mut self, peer: PeerIndex, index: CardIndex) {
+        let known = &mut self.cards[index as usize];
+        if let Ok(place) = known.holders.binary_search(&peer) {
             known.holders.remove(place);
         }
         if known.holders.is_empty() {
             self.by_id.remove(&known.card.diff_id);
-            self.cards[index as usize] = None;
-            self.free.push(index);
+            self.cards.remove(index as usize);
         }
     }
 }

@@ -16,24 +16,29 @@ pub enum Verdict {
     Flood,
 }
 
-/// Messages since the window began; emptied when the next begins.
 #[derive(Debug, Default)]
 pub struct Floods {
-    since: Moment,
-    counts: BTreeMap<PeerId, u32>,
+    /// Of each peer, when its window began, and its messages since.
+    counts: BTreeMap<PeerId, (Moment, u32)>,
+    /// When those whose window is over were last forgotten to make room.
+    swept: Moment,
 }
 
 impl Floods {
     /// At most `peers_max` peers are counted in a window; messages of others are too many.
     pub fn message(&mut self, from: PeerId, now: Moment, peers_max: usize) -> Verdict {
-        if now.since(self.since) >= Settings::FLOOD_WINDOW {
-            self.counts.clear();
-            self.since = now;
+        let is_over = |since: Moment| now.since(since) >= Settings::FLOOD_WINDOW;
+        if self.counts.len() >= peers_max && is_over(self.swept) {
+            self.counts.retain(|_, (since, _)| !is_over(*since));
+            self.swept = now;
         }
         if self.counts.len() >= peers_max && !self.counts.contains_key(&from) {
             return Verdict::TooMany;
         }
-        let count = self.counts.entry(from).or_default();
+        let (since, count) = self.counts.entry(from).or_insert((now, 0));
+        if is_over(*since) {
+            (*since, *count) = (now, 0);
+        }
         *count = count.saturating_add(1);
         match *count {
             count if count > Settings::MESSAGES_MAX * 10 => Verdict::Flood,

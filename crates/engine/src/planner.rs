@@ -15,7 +15,7 @@ use lighter_similarity::{Prediction, choose_bases, predict, predict_with_bases, 
 use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId};
 
 use crate::calibrations::{Calibrations, Rule};
-use crate::directory::{Directory, Peer};
+use crate::directory::{Directory, Holder, Peer};
 use crate::holdings::Holdings;
 use crate::settings::Settings;
 use crate::sketches::Sketches;
@@ -150,15 +150,15 @@ pub fn expected_rate(peer: &Peer, settings: &Settings) -> BytesPerSecond {
 pub fn plans(target: DiffId, view: View<'_>, excluded: &dyn Fn(PeerId) -> bool, damaged: &[DiffId]) -> Vec<Plan> {
     let directory = view.directory;
     let Some(card) = directory.card(target) else { return Vec::new() };
-    let usable = |(id, peer): &(PeerId, &Peer)| peer.is_connected() && !excluded(*id);
-    let sources: Vec<(PeerId, &Peer)> = directory.holding(target).filter(usable).collect();
+    let usable = |source: &Holder<'_>| source.peer.is_connected() && !excluded(source.id);
+    let sources: Vec<Holder<'_>> = directory.holding(target).filter(usable).collect();
     if sources.is_empty() {
         return Vec::new();
     }
     let mut pool = Pool::new(card, view, &sources, damaged);
     let mut order = Order::with_capacity(2 * sources.len());
-    for (place, (id, peer)) in sources.iter().enumerate() {
-        let (rate, number) = (expected_rate(peer, view.settings), spread(view.settings.seed, *id));
+    for (place, &Holder { id, peer, .. }) in sources.iter().enumerate() {
+        let (rate, number) = (expected_rate(peer, view.settings), spread(view.settings.seed, id));
         for choice in pool.choose(place, peer).into_iter().chain([Pool::WHOLE]) {
             order.add(place, number, (choice, pool.choice(choice)), rate);
         }
@@ -166,7 +166,7 @@ pub fn plans(target: DiffId, view: View<'_>, excluded: &dyn Fn(PeerId) -> bool, 
     let plan = |(place, kind): (usize, order::Kind)| {
         let choice = pool.choice(kind.choice);
         Plan {
-            peer: sources[place].0,
+            peer: sources[place].id,
             bases: choice.bases.clone(),
             distance: choice.distance,
             forecast: choice.forecast,
@@ -207,7 +207,7 @@ pub fn listed(target: &Card, plan: &Plan, view: View<'_>, damaged: &[DiffId]) ->
     if bytes.times(2) > plan.bytes || plan.bytes - bytes < Settings::LISTED_SAVES_MIN {
         return Vec::new();
     }
-    let is_there = |base: &DiffId| view.directory.holders(*base).contains(&plan.peer);
+    let is_there = |base: &DiffId| view.directory.is_held_by(*base, plan.peer);
     let chosen = chosen.indices.into_iter().map(|index| pool[index].0.diff_id);
     chosen.filter(|base| !plan.bases.contains(base) && !is_there(base)).collect()
 }

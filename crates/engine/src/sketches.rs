@@ -13,7 +13,7 @@ use lighter_types::{DiffId, Moment, PeerId};
 use lighter_wire::{Answer, Request, SKETCHES_MAX};
 
 use crate::context::{Context, Purpose};
-use crate::directory::Peer;
+use crate::directory::Holder;
 use crate::event::{AskFailure, Offence};
 use crate::planner::{expected_rate, spread};
 use crate::settings::Settings;
@@ -158,11 +158,12 @@ impl Context<'_> {
             return None;
         }
         let holders = self.directory.holding(layer);
-        let usable = |id: &PeerId, peer: &Peer| peer.is_connected() && !self.is_cut_off(*id) && !asked.contains(id);
-        let cost = |(id, peer): &(PeerId, &Peer)| {
-            (Reverse(expected_rate(peer, self.settings)), spread(self.settings.seed, *id), *id)
+        let usable =
+            |&Holder { id, peer, .. }: &Holder<'_>| peer.is_connected() && !self.is_cut_off(id) && !asked.contains(&id);
+        let cost = |&Holder { id, peer, .. }: &Holder<'_>| {
+            (Reverse(expected_rate(peer, self.settings)), spread(self.settings.seed, id), id)
         };
-        holders.filter(|(id, peer)| usable(id, peer)).min_by_key(cost).map(|(id, _)| id)
+        holders.filter(usable).min_by_key(cost).map(|holder| holder.id)
     }
 }
 

@@ -12,7 +12,7 @@ mod transfer;
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, Card, DiffId, Moment};
+use lighter_types::{Bytes, Card, DiffId, Moment, PeerId};
 
 use crate::*;
 use fleet::{Fleet, Gossip, layer, peer, seeds};
@@ -42,6 +42,13 @@ fn check_done(fleet: &Fleet, node: usize) {
     assert!(fleet.nodes[node].disk.layers.contains_key(&new().diff_id));
 }
 
+/// Who is believed to hold a layer, in order.
+fn holders(engine: &Engine, layer: DiffId) -> Vec<PeerId> {
+    let mut holders: Vec<PeerId> = engine.directory().holding(layer).map(|holder| holder.id).collect();
+    holders.sort();
+    holders
+}
+
 /// What every node believes of every other is what the other holds.
 fn check_directories(fleet: &Fleet) {
     let all: Vec<DiffId> = fleet.nodes.iter().flat_map(|node| node.disk.layers.keys().copied()).collect();
@@ -51,7 +58,7 @@ fn check_directories(fleet: &Fleet) {
             let mut truth: Vec<_> =
                 others.filter(|&other| fleet.nodes[other].disk.layers.contains_key(&layer)).map(peer).collect();
             truth.sort();
-            assert_eq!(this.engine.directory().holders(layer), truth, "node {node}, {layer}");
+            assert_eq!(holders(&this.engine, layer), truth, "node {node}, {layer}");
         }
     }
 }
@@ -142,7 +149,7 @@ fn a_node_that_leaves_is_forgotten_at_once_and_does_no_more() {
     fleet.step(1, Input::Stop);
     assert_eq!(fleet.nodes[1].end(1), Some(&Report::Failed { why: PullFailure::Stopping }));
     fleet.run(Duration::from_secs(1));
-    assert!((0..4).all(|node| !fleet.nodes[node].engine.directory().holders(old().diff_id).contains(&peer(1))));
+    assert!((0..4).all(|node| !fleet.nodes[node].engine.directory().is_held_by(old().diff_id, peer(1))));
     fleet.pull(1, 2, "app:new");
     assert_eq!(fleet.nodes[1].end(2), Some(&Report::Failed { why: PullFailure::Stopping }));
     let mut effects = Vec::new();
@@ -172,7 +179,7 @@ fn a_node_whose_clock_was_set_back_is_known_again_when_it_connects() {
     fleet.put(3, &[layer(9, 9, 1)]);
     fleet.boot(3);
     fleet.run(Duration::from_secs(5));
-    let knows = |node: usize| fleet.nodes[node].engine.directory().holders(layer(9, 9, 1).diff_id) == [peer(3)];
+    let knows = |node: usize| holders(&fleet.nodes[node].engine, layer(9, 9, 1).diff_id) == [peer(3)];
     assert!(fleet.nodes[3].neighbours.iter().all(|&node| knows(node)));
 }
 
@@ -186,7 +193,7 @@ fn a_clock_set_back_behind_a_living_connection_is_found_out_by_asking() {
     fleet.step(2, Input::LayerHeld { card: layer(9, 9, 1), sketch: None });
     fleet.step(2, Input::Tick);
     fleet.run(MINUTE * 2);
-    assert_eq!(fleet.nodes[0].engine.directory().holders(layer(9, 9, 1).diff_id), [peer(2)]);
+    assert_eq!(holders(&fleet.nodes[0].engine, layer(9, 9, 1).diff_id), [peer(2)]);
 }
 
 #[test]
@@ -195,7 +202,7 @@ fn who_connects_and_never_announces_is_asked_until_it_answers() {
     fleet.gossip.lost = 100;
     fleet.asks_lost = 100;
     fleet.start();
-    assert_eq!(fleet.nodes[0].engine.directory().holders(old().diff_id), []);
+    assert_eq!(holders(&fleet.nodes[0].engine, old().diff_id), []);
     fleet.asks_lost = 0;
     fleet.run(MINUTE * 2);
     check_directories(&fleet);

@@ -80,6 +80,9 @@ struct Fleet<'a> {
     next: u64,
     /// Empty between steps.
     effects: Vec<Effect>,
+    /// Empty ones, for what will be due: most of what a fleet allocates.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    boxes: Vec<Box<Input>>,
     random: Random,
     log: blake3::Hasher,
     times: Times,
@@ -158,6 +161,7 @@ impl<'a> Fleet<'a> {
             questions: BTreeMap::new(),
             next: 0,
             effects: Vec::new(),
+            boxes: Vec::new(),
             random: Random::new(seed ^ 0x5111),
             log: blake3::Hasher::new(),
             times: Times::default(),
@@ -185,9 +189,16 @@ impl<'a> Fleet<'a> {
                     self.step(node, Input::Tick);
                 }
             }
-            Due::Input { node, life, input } if self.nodes[node].life == life => self.step(node, *input),
-            Due::Input { .. } => {}
-            Due::Late { from, to, bytes, input } => self.tell(from, to, bytes, *input),
+            Due::Input { node, life, input } => {
+                let input = self.unboxed(input);
+                if self.nodes[node].life == life {
+                    self.step(node, input);
+                }
+            }
+            Due::Late { from, to, bytes, input } => {
+                let input = self.unboxed(input);
+                self.tell(from, to, bytes, input);
+            }
             Due::Question { to, from, life, ask, request } if self.nodes[to].is_online => {
                 let question = QuestionId(self.fresh());
                 self.questions.insert(question, (from, life, ask));

@@ -9,7 +9,7 @@ use lighter_wire::{Offer, Quote, Refusal, Request};
 
 use crate::calibrations::Rule;
 use crate::context::{Context, Purpose};
-use crate::directory::Peer;
+use crate::directory::{Holder, Peer};
 use crate::event::{AskId, Effect, Part, PullId};
 use crate::planner::{self, Plan, is_near};
 use crate::settings::Settings;
@@ -157,10 +157,9 @@ impl Target {
     }
 
     fn has_source_that(&self, id: DiffId, context: &Context<'_>, is_meant: impl Fn(&Peer) -> bool) -> bool {
-        context.directory.holders(id).iter().any(|&peer| {
-            context.directory.peer(peer).is_some_and(|peer| peer.is_connected() && is_meant(peer))
-                && !self.is_excluded(peer, context.now)
-                && !context.is_cut_off(peer)
+        context.directory.holding(id).any(|Holder { id, peer, .. }| {
+            let is_usable = peer.is_connected() && is_meant(peer);
+            is_usable && !self.is_excluded(id, context.now) && !context.is_cut_off(id)
         })
     }
 

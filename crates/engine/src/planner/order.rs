@@ -37,7 +37,7 @@ impl Order {
         Self { plans: Vec::with_capacity(plans), ..Self::default() }
     }
 
-    /// Adds a plan of the source at `place`, whose peer has this [`super::spread`]. Sources come in the order of their ids.
+    /// Adds a plan of the source at `place`, whose peer has this [`super::spread`].
     pub fn add(&mut self, place: usize, number: u64, choice: (usize, &Choice), rate: BytesPerSecond) {
         let (index, choice) = choice;
         let kinds = &mut self.kinds;
@@ -54,7 +54,7 @@ impl Order {
         let Self { kinds, plans, .. } = self;
         let ranks = ranks(&kinds);
         // From the highest bit down: rank of the kind (32), number of the peer (64), place among the plans (32). Equal
-        // numbers are as good as never, and come in the order of ids then.
+        // numbers are as good as never, and come in the order of sources then.
         let key = |(place, &(_, number, kind)): (usize, &(u32, u64, u32))| {
             u128::from(ranks[kind as usize]) << 96 | u128::from(number) << 32 | place as u128
         };

@@ -11,10 +11,10 @@
 use std::collections::BTreeMap;
 
 use lighter_similarity::{Prediction, RankedBase, Sketch, choose_bases, predict, rank_bases};
-use lighter_types::{Bytes, Card, DiffId, PeerId};
+use lighter_types::{Bytes, Card, DiffId};
 
 use super::{Forecast, View};
-use crate::directory::{Directory, Peer};
+use crate::directory::{Directory, Holder, Peer};
 use crate::settings::Settings;
 
 /// A set of bases, and what a patch from it is expected to cost; the same for all peers that it is made for.
@@ -54,8 +54,8 @@ impl<'a> Pool<'a> {
     /// The choice of no base: the whole layer.
     pub const WHOLE: usize = 0;
 
-    /// `sources` are the peers that hold the target, in the order of their ids. `damaged` bases are not used.
-    pub fn new(card: &'a Card, view: View<'a>, sources: &[(PeerId, &Peer)], damaged: &[DiffId]) -> Self {
+    /// `sources` are the peers that hold the target, in the order of their indices. `damaged` bases are not used.
+    pub fn new(card: &'a Card, view: View<'a>, sources: &[Holder<'_>], damaged: &[DiffId]) -> Self {
         let usable = view.own.cards().filter(|base| base.diff_id != card.diff_id && !damaged.contains(&base.diff_id));
         let ranked = rank_bases(card, usable, view.own.len());
         // Bases that nobody holds are left out here, not once for each peer.
@@ -107,9 +107,7 @@ impl<'a> Pool<'a> {
         &self.choices[place]
     }
 
-    fn draw_shortlist(&mut self, sources: &[(PeerId, &Peer)]) {
-        // Most ids differ in their first eight bytes, which are compared faster.
-        let starts: Vec<u64> = sources.iter().map(|(id, _)| start(*id)).collect();
+    fn draw_shortlist(&mut self, sources: &[Holder<'_>]) {
         for (_, ranked) in &self.ranked {
             // Sketches may find a use for what seems of none by TLSH.
             let is_useless = self.sketch.is_none() && !self.helps(ranked);
@@ -121,11 +119,10 @@ impl<'a> Pool<'a> {
             let mut is_shared = false;
             let mut place = 0;
             for holder in self.view.directory.holders(ranked.base.diff_id) {
-                let from = start(*holder);
-                while place < starts.len() && (starts[place], sources[place].0) < (from, *holder) {
+                while place < sources.len() && sources[place].index < *holder {
                     place += 1;
                 }
-                if sources.get(place).is_some_and(|(id, _)| id == holder) {
+                if sources.get(place).is_some_and(|source| source.index == *holder) {
                     self.masks[place] |= bit;
                     is_shared = true;
                 }
@@ -205,11 +202,4 @@ impl<'a> Pool<'a> {
     fn sketched(&self, base: &'a Card) -> (&'a Card, Option<&'a Sketch>) {
         (base, self.view.own.sketch(base.diff_id))
     }
-}
-
-/// The first eight bytes of an id, which order most ids.
-fn start(id: PeerId) -> u64 {
-    let mut start = [0; 8];
-    start.copy_from_slice(&id.as_bytes()[..8]);
-    u64::from_be_bytes(start)
 }

@@ -228,8 +228,7 @@ impl Spread {
         now: Moment,
         view: View<'_>,
     ) -> Option<Offer> {
-        let holders = view.directory.holders(patch.target);
-        let holds = |id: &PeerId| holders.binary_search(id).is_ok();
+        let holds = |id: &PeerId| view.directory.is_held_by(patch.target, *id);
         let is_there = |id: &PeerId| view.directory.peer(*id).is_some_and(Peer::is_connected);
         let is_done = |id: &PeerId, ends: Moment| ends > now && holds(id);
         let lasts = |ends: Moment| now.since(ends) < Settings::REFERRAL_LIFE;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use lighter_types::{Bytes, BytesPerSecond, DiffId, PeerId, SiteName};
 use lighter_wire::Referable;
 
+use crate::directory::Holder;
 use crate::planner::{View, is_near, is_of_site};
 
 /// Measured rates, absent before the first transfer that was long enough.
@@ -61,15 +62,15 @@ impl Uploads {
         let is_site = is_of_own_site(waiting, view);
         let holders = view.directory.holders(target);
         let waits = |id: &PeerId| waiting.iter().any(|(peer, _)| peer == id);
-        let lacks = |id: &PeerId| holders.binary_search(id).is_err() && !waits(id);
+        let lacks = |holder: &Holder<'_>| holders.binary_search(&holder.index).is_err() && !waits(&holder.id);
         let old = bases.first().map(|&base| view.directory.holding(base)).into_iter().flatten();
-        let old = old.filter(|(id, peer)| lacks(id) && is_of_site(peer, view.settings) == is_site);
+        let old = old.filter(|holder| lacks(holder) && is_of_site(holder.peer, view.settings) == is_site);
         let mut sites: BTreeSet<&SiteName> = if is_site {
             BTreeSet::new()
         } else {
             waiting.iter().filter_map(|&(peer, _)| view.directory.peer(peer)?.site()).collect()
         };
-        let old = old.filter(|(_, peer)| is_site || peer.site().is_none_or(|site| sites.insert(site)));
+        let old = old.filter(|holder| is_site || holder.peer.site().is_none_or(|site| sites.insert(site)));
         let share = (old.count() as u64).div_ceil(holders.len() as u64 + 1);
         Receivers { copies: (waiting.len() as u64 + share).clamp(1, most.copies), ..most }
     }

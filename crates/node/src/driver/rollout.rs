@@ -40,8 +40,7 @@ impl Driver {
 
     fn sites(&self, old: &[DiffId], new: &[DiffId]) -> Vec<RolloutSite> {
         let directory = self.engine.directory();
-        let holds =
-            |peer, layers: &[DiffId]| layers.iter().all(|layer| directory.holders(*layer).binary_search(&peer).is_ok());
+        let holds = |peer, layers: &[DiffId]| layers.iter().all(|layer| directory.is_held_by(*layer, peer));
         let mut sites: BTreeMap<Option<String>, RolloutSite> = BTreeMap::new();
         for (id, peer) in directory.peers().filter(|(_, peer)| peer.is_known()) {
             let site = peer.site().map(ToString::to_string);

@@ -86,7 +86,9 @@ impl Driver {
     }
 
     pub(super) fn holders(&self, layer: DiffId) -> Vec<String> {
-        self.engine.directory().holders(layer).iter().map(ToString::to_string).collect()
+        let mut holders: Vec<_> = self.engine.directory().holding(layer).map(|holder| holder.id).collect();
+        holders.sort_unstable();
+        holders.iter().map(ToString::to_string).collect()
     }
 
     pub(super) fn layer_plan(&self, layer: DiffId) -> api::LayerPlan {

@@ -101,7 +101,8 @@ impl Fleet<'_> {
                 let input = Input::Announced { from: peer(node), announcement: announcement.clone() };
                 if self.random.happens(gossip.late_percent * 10) {
                     let at = self.network.now + self.random.below(LATE);
-                    self.network.due(at, Due::Late { from: node, to: other, bytes, input: Box::new(input) });
+                    let input = self.boxed(input);
+                    self.network.due(at, Due::Late { from: node, to: other, bytes, input });
                 } else {
                     self.tell(node, other, bytes, input);
                 }
@@ -112,7 +113,8 @@ impl Fleet<'_> {
     /// Sends a message that becomes an input of the other node.
     pub(super) fn tell(&mut self, from: usize, to: usize, bytes: u64, input: Input) {
         let life = self.nodes[to].life;
-        self.say(from, to, bytes, Due::Input { node: to, life, input: Box::new(input) });
+        let input = self.boxed(input);
+        self.say(from, to, bytes, Due::Input { node: to, life, input });
     }
 
     pub(super) fn say(&mut self, from: usize, to: usize, bytes: u64, due: Due) {
@@ -135,7 +137,7 @@ impl Fleet<'_> {
             return self.violation(node, "a question was answered twice");
         };
         let bytes = answer.encode().map_or(0, |bytes| bytes.len() as u64) + documents + STREAM_BYTES;
-        let input = Box::new(Input::Answered { ask, answer: Ok(answer) });
+        let input = self.boxed(Input::Answered { ask, answer: Ok(answer) });
         self.say(node, asker, bytes, Due::Input { node: asker, life, input });
     }
 

@@ -156,9 +156,27 @@ impl Fleet<'_> {
         }
     }
 
+    /// In a box that is there already, if one is.
+    pub(super) fn boxed(&mut self, input: Input) -> Box<Input> {
+        match self.boxes.pop() {
+            Some(mut empty) => {
+                *empty = input;
+                empty
+            }
+            None => Box::new(input),
+        }
+    }
+
+    pub(super) fn unboxed(&mut self, mut input: Box<Input>) -> Input {
+        let content = std::mem::replace(&mut *input, Input::Tick);
+        self.boxes.push(input);
+        content
+    }
+
     pub(super) fn soon(&mut self, node: usize, delay: Micros, input: Input) {
         let life = self.nodes[node].life;
-        self.network.due(self.network.now + delay, Due::Input { node, life, input: Box::new(input) });
+        let input = self.boxed(input);
+        self.network.due(self.network.now + delay, Due::Input { node, life, input });
     }
 
     pub(super) fn open_effect(&mut self, node: usize, open: Open) {
