@@ -18,6 +18,7 @@ mod patch;
 mod planning;
 mod process;
 mod report;
+mod simulation;
 mod uplink;
 mod wire;
 
@@ -73,6 +74,8 @@ enum Bench {
     Fidelity,
     /// Planning in a fleet of 10,000 nodes.
     Planning,
+    /// An event of the simulator in fleets of 1,000 to 100,000 nodes.
+    Simulation,
     /// Two nodes that meet.
     Meeting,
     /// A node at rest.
@@ -110,6 +113,7 @@ fn main() -> Result<()> {
             Bench::Uplink => uplink::run(&bencher, section),
             Bench::Fidelity => fidelity::run(&bencher, section),
             Bench::Planning => planning::run(&bencher, section),
+            Bench::Simulation => simulation::run(&bencher, section),
             Bench::Meeting => meeting::run(&bencher, section),
             Bench::Idle => idle::run(&bencher, section),
         };

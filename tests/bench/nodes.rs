@@ -57,6 +57,8 @@ impl Node {
             None => Command::new(lighter),
         };
         command.args(["node", "run", "--config"]).arg(identity.dir.join("node.toml"));
+        // It is the bench's, and no key of a node.
+        command.env_remove("LIGHTER_CORPUS");
         for setting in settings {
             command.args(["--set", setting]);
         }

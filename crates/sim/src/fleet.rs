@@ -32,6 +32,8 @@ use crate::topology::{Links, Topology};
 use due::Due;
 use streams::Stream;
 
+/// Progress is told each time that so many events passed.
+pub const PROGRESS_EVENTS: u64 = 16_384;
 /// Violations that a report tells.
 const VIOLATIONS_MAX: usize = 10;
 
@@ -115,7 +117,7 @@ pub fn run(
         if fleet.network.now > scenario.ends_after.micros() {
             break;
         }
-        if fleet.network.events.is_multiple_of(16_384) && progress(fleet.network.now / 1000).is_break() {
+        if fleet.network.events.is_multiple_of(PROGRESS_EVENTS) && progress(fleet.network.now / 1000).is_break() {
             is_partial = true;
             break;
         }

@@ -20,6 +20,7 @@ mod scenario;
 mod topology;
 
 pub use expect::{Expect, Missed};
+pub use fleet::PROGRESS_EVENTS;
 pub use html::page;
 pub use report::{Completion, Report, StrategyReport};
 pub use rollout::{FleetFile, FleetSites, Known};
