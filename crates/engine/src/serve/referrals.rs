@@ -42,8 +42,6 @@ struct Spread {
 #[derive(Debug)]
 struct Relay {
     uplink: BytesPerSecond,
-    /// Who it was referred to itself, until it has all of the patch.
-    source: Option<PeerId>,
     /// Somebody came back from it: it is not named any more.
     has_failed: bool,
     /// How many were ever referred to it.
@@ -151,6 +149,12 @@ fn first_frame(patch: Bytes) -> Bytes {
     Bytes(patch.0 / 4).clamp(Bytes::KIB.times(64), Bytes::MIB).min(patch)
 }
 
+/// Whether a relay is this peer or gets the patch by way of it. Nobody is referred to such a one, so that no two wait for each other.
+fn is_behind(referred: &BTreeMap<PeerId, Referred>, relay: PeerId, peer: PeerId) -> bool {
+    let mut sources = std::iter::successors(Some(relay), |id| referred.get(id).map(|referred| referred.relay));
+    sources.any(|source| source == peer)
+}
+
 impl Others {
     /// Adds what the relays of a patch are taken to send now.
     fn count(&mut self, spread: &Spread, now: Moment) {
@@ -213,7 +217,7 @@ impl Spread {
             self.relays.entry(relay).and_modify(|relay| relay.named += 1);
         }
         if referable.passes_on && self.relays.len() < Settings::RELAYS_MAX {
-            let relay = Relay { uplink, source, has_failed: false, named: 0, begins, ends };
+            let relay = Relay { uplink, has_failed: false, named: 0, begins, ends };
             self.relays.insert(peer, relay);
         }
         source
@@ -234,15 +238,12 @@ impl Spread {
         let lasts = |ends: Moment| now.since(ends) < Settings::REFERRAL_LIFE;
         self.referred.retain(|id, referred| lasts(referred.ends) && !is_done(id, referred.ends));
         others.count(self, now);
-        // A thousand relays, for each who asks: what is looked up is looked up for few of them.
-        for (id, relay) in &mut self.relays {
-            if (relay.ends > now || relay.source.is_some()) && holds(id) {
-                (relay.begins, relay.ends) = (relay.begins.min(now), relay.ends.min(now));
-                relay.source = None;
-            }
-        }
         let mut best: Option<Offer> = None;
-        for (&relay, of) in self.relays.iter().filter(|(_, relay)| !relay.has_failed) {
+        // A thousand relays, for each who asks: what is looked up is looked up for few of them.
+        for (&relay, of) in self.relays.iter_mut().filter(|(_, relay)| !relay.has_failed) {
+            if is_done(&relay, of.ends) {
+                (of.begins, of.ends) = (of.begins.min(now), now);
+            }
             let is_met = others.met.contains(&relay);
             let hop = if is_met { Settings::REFERRAL_HOP / 2 } else { Settings::REFERRAL_HOP };
             let begins = now.max(of.begins) + hop;
@@ -256,20 +257,11 @@ impl Spread {
             let ends = (begins + patch.bytes.at(rate)).max(of.ends + hop);
             let offer = Offer { dear: ends + price, ends, relay, begins };
             let is_better = best.is_none_or(|best| offer < best);
-            if is_better && relay != peer && is_there(&relay) && !self.is_behind(relay, peer) {
+            if is_better && is_there(&relay) && !is_behind(&self.referred, relay, peer) {
                 best = Some(offer);
             }
         }
         best
-    }
-
-    /// Whether a relay gets the patch by way of this peer.
-    fn is_behind(&self, relay: PeerId, peer: PeerId) -> bool {
-        let mut source = self.relays.get(&relay).and_then(|relay| relay.source);
-        while let Some(id) = source.filter(|id| *id != peer) {
-            source = self.relays.get(&id).and_then(|relay| relay.source);
-        }
-        source.is_some()
     }
 
     /// Who was referred and asks again got nothing there.
