@@ -64,5 +64,8 @@ mod tests {
         assert_eq!(floods.message(PeerId::new([2; 32]), Moment(5), 2), Verdict::Fine);
         assert_eq!(floods.message(PeerId::new([3; 32]), Moment(5), 2), Verdict::TooMany);
         assert_eq!(floods.message(peer, Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
+        // Whose window is over makes room.
+        assert_eq!(floods.message(PeerId::new([3; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
+        assert_eq!(floods.message(PeerId::new([4; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::TooMany);
     }
 }
