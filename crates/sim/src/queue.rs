@@ -4,6 +4,8 @@
 //! from the last one taken, and moves to lower buckets as time comes near. Putting in and taking out cost the same however
 //! much waits. The order within a moment is kept, since all of it always stands in one bucket.
 
+use slab::Slab;
+
 use crate::network::Micros;
 
 const BUCKETS: usize = Micros::BITS as usize + 1;
@@ -14,25 +16,20 @@ pub struct Queue<T> {
     buckets: [Vec<(Micros, u32)>; BUCKETS],
     /// How much of the first bucket was taken.
     taken: usize,
-    /// Buckets hold places here, so that little is moved about.
-    slots: Vec<Option<T>>,
-    free: Vec<u32>,
+    /// Buckets hold keys of it, so that little is moved about.
+    waiting: Slab<T>,
 }
 
 impl<T> Queue<T> {
     pub fn new() -> Self {
         let buckets = [const { Vec::new() }; BUCKETS];
-        Self { last: 0, buckets, taken: 0, slots: Vec::new(), free: Vec::new() }
+        Self { last: 0, buckets, taken: 0, waiting: Slab::new() }
     }
 
     /// A moment that has passed counts as the last one that was taken.
     pub fn push(&mut self, at: Micros, waiting: T) {
-        let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
-        if slot as usize == self.slots.len() {
-            self.slots.push(None);
-        }
-        self.slots[slot as usize] = Some(waiting);
-        self.place(at.max(self.last), slot);
+        let key = self.waiting.insert(waiting) as u32;
+        self.place(at.max(self.last), key);
     }
 
     /// The next, and its moment.
@@ -42,10 +39,9 @@ impl<T> Queue<T> {
             self.taken = 0;
             self.advance()?;
         }
-        let (at, slot) = self.buckets[0][self.taken];
+        let (at, key) = self.buckets[0][self.taken];
         self.taken += 1;
-        self.free.push(slot);
-        Some((at, self.slots[slot as usize].take()?))
+        Some((at, self.waiting.remove(key as usize)))
     }
 
     /// Passes to the next moment for which something waits.
@@ -53,14 +49,14 @@ impl<T> Queue<T> {
         let lowest = self.buckets.iter().position(|bucket| !bucket.is_empty())?;
         let mut bucket = std::mem::take(&mut self.buckets[lowest]);
         self.last = bucket.iter().map(|(at, _)| *at).min()?;
-        bucket.drain(..).for_each(|(at, slot)| self.place(at, slot));
+        bucket.drain(..).for_each(|(at, key)| self.place(at, key));
         self.buckets[lowest] = bucket;
         Some(())
     }
 
-    fn place(&mut self, at: Micros, slot: u32) {
+    fn place(&mut self, at: Micros, key: u32) {
         let bucket = Micros::BITS - (at ^ self.last).leading_zeros();
-        self.buckets[bucket as usize].push((at, slot));
+        self.buckets[bucket as usize].push((at, key));
     }
 }
 
@@ -87,6 +83,7 @@ mod tests {
                 now = next.map_or(now, |(at, _)| at);
             }
         }
-        assert!(number > 90_000 && queue.slots.len() < number, "slots are used again");
+        assert!(number > 90_000);
+        assert_eq!(queue.waiting.len(), waiting.len(), "what was taken is gone");
     }
 }
