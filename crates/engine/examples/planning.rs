@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lighter_engine::{Effect, Engine, Input, Settings};
+use lighter_engine::{DiskInput, Effect, Engine, Input, OperatorInput, PeerInput, Settings, WorkInput};
 use lighter_similarity::{Sketch, SketchBuilder};
 use lighter_types::{Bytes, Card, DiffId, Moment, PeerId, Tlsh};
 use lighter_wire::{Announcement, Answer, Incarnation, News, Request};
@@ -87,13 +87,13 @@ enum By {
 /// Lets the engine ask for the sketch of the layer, and answers.
 fn tell_sketch(engine: &mut Engine, number: u64) {
     let mut effects = Vec::new();
-    engine.step(Moment(2), Input::SketchesWanted(vec![layer(number).diff_id]), &mut effects);
+    engine.step(Moment(2), Input::Operator(OperatorInput::SketchesWanted(vec![layer(number).diff_id])), &mut effects);
     let ask = effects.iter().find_map(|effect| match effect {
         Effect::Ask { ask, request: Request::Sketches(_), .. } => Some(*ask),
         _ => None,
     });
     let answer = Ok(Answer::Sketches(vec![Some(sketch(number).to_bytes())]));
-    engine.step(Moment(2), Input::Answered { ask: ask.expect("a question"), answer }, &mut effects);
+    engine.step(Moment(2), Input::Work(WorkInput::Answered { ask: ask.expect("a question"), answer }), &mut effects);
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -109,10 +109,10 @@ fn measure(what: &str, everybody: bool, by: By) -> Duration {
     for number in 100..100 + LAYERS_PER_PEER {
         let number = number * 9 % LAYERS;
         let sketch = (by == By::Sketches).then(|| sketch(number));
-        engine.step(Moment(1), Input::LayerHeld { card: layer(number), sketch }, &mut effects);
+        engine.step(Moment(1), Input::Disk(DiskInput::LayerHeld { card: layer(number), sketch }), &mut effects);
     }
     let sketch = (by == By::Sketches).then(|| sketch(8));
-    engine.step(Moment(1), Input::LayerHeld { card: layer(8), sketch }, &mut effects);
+    engine.step(Moment(1), Input::Disk(DiskInput::LayerHeld { card: layer(8), sketch }), &mut effects);
     let before = IN_USE.load(Ordering::Relaxed);
     let mut announcing = Vec::new();
     for name in 0..PEERS {
@@ -129,9 +129,9 @@ fn measure(what: &str, everybody: bool, by: By) -> Duration {
             site: Some("harbour".parse().expect("a site")),
             news: News::Full(cards),
         };
-        engine.step(Moment(2), Input::PeerConnected(peer), &mut Vec::new());
+        engine.step(Moment(2), Input::Peer(PeerInput::Connected(peer)), &mut Vec::new());
         let start = Instant::now();
-        engine.step(Moment(2), Input::Announced { from: peer, announcement }, &mut Vec::new());
+        engine.step(Moment(2), Input::Peer(PeerInput::Announced { from: peer, announcement }), &mut Vec::new());
         announcing.push(start.elapsed());
     }
     if by == By::Sketches {

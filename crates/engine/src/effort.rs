@@ -24,15 +24,7 @@
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond};
-
-/// How much time is spent on a patch. Each makes smaller patches than the one before, and takes longer to make and apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Effort {
-    Fast,
-    Default,
-    Max,
-}
+use lighter_types::{Bytes, BytesPerSecond, Effort};
 
 /// What the operator wants of efforts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,20 +77,16 @@ const FRAME_BYTES_SMALL: Bytes = Bytes(64 << 10);
 /// Less than this is not waited for by anybody.
 const NOTICED: Duration = Duration::from_millis(500);
 
-impl Effort {
-    pub const ALL: [Self; 3] = [Self::Fast, Self::Default, Self::Max];
+/// What a patch of `bytes` at this effort would have at the default effort.
+pub fn to_default(effort: Effort, bytes: Bytes) -> Bytes {
+    Bytes(scale(bytes.0, 1024, figures(effort).bytes))
+}
 
-    /// What a patch of `bytes` at this effort would have at the default effort.
-    pub fn to_default(self, bytes: Bytes) -> Bytes {
-        Bytes(scale(bytes.0, 1024, self.figures().bytes))
-    }
-
-    fn figures(self) -> &'static Figures {
-        match self {
-            Self::Fast => &FAST,
-            Self::Default => &DEFAULT,
-            Self::Max => &MAX,
-        }
+fn figures(effort: Effort) -> &'static Figures {
+    match effort {
+        Effort::Fast => &FAST,
+        Effort::Default => &DEFAULT,
+        Effort::Max => &MAX,
     }
 }
 
@@ -115,17 +103,17 @@ impl EffortChoice {
 impl Undertaking {
     /// What encoding takes at this effort.
     pub fn encoding(&self, effort: Effort, pace: Pace) -> Duration {
-        seconds_for(self.work(), effort.figures().encode, pace)
+        seconds_for(self.work(), figures(effort).encode, pace)
     }
 
     /// What applying a patch of this effort takes.
     pub fn applying(&self, effort: Effort, pace: Pace) -> Duration {
-        seconds_for(self.work(), effort.figures().apply, pace)
+        seconds_for(self.work(), figures(effort).apply, pace)
     }
 
     /// From the beginning of the encode until the last receiver has applied the patch, with what others lose who wait.
     pub fn until_done(&self, effort: Effort, pace: Pace) -> Duration {
-        let bytes = Bytes(scale(self.bytes.0, effort.figures().bytes, 1024));
+        let bytes = Bytes(scale(self.bytes.0, figures(effort).bytes, 1024));
         let waiting = u32::try_from(self.waiting).unwrap_or(u32::MAX).saturating_add(1);
         self.encoding(effort, pace).saturating_mul(waiting).saturating_add(self.receiving(effort, bytes, pace))
     }

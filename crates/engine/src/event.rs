@@ -1,15 +1,15 @@
-//! What goes into the engine and what comes out.
+//! What comes out of the engine: effects, and what they and inputs are made of.
 //!
 //! Effects in the first group below are fire and forget. Each of the second group is answered by exactly one input that
 //! carries the same id; the engine waits for it, with a timeout where a peer is involved.
 
 use lighter_similarity::{Calibration, Sketch};
-use lighter_types::{Bytes, Card, DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
+use lighter_types::{Bytes, Card, DiffId, Effort, ImageReference, Moment, OciDigest, PatchId, PeerId};
 use lighter_wire::{Announcement, Answer, PatchRequest, Refusal, Request, SignedRelease};
 use std::time::Duration;
 
 use crate::calibrations::Rule;
-use crate::effort::{Effort, Pace};
+use crate::effort::Pace;
 use crate::report::Report;
 
 macro_rules! token {
@@ -32,127 +32,6 @@ token!(/// A stream on which a peer waits for a patch. Chosen by the caller.
     StreamId);
 token!(/// An image being pulled. Chosen by the caller.
     PullId);
-
-/// Something that happened.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A layer was committed: verified, synced, in the index. A layer that a fetch brought is told by
-    /// [`Input::FetchEnded`], not by this. A layer without a sketch is planned with by its card alone.
-    LayerHeld {
-        card: Card,
-        sketch: Option<Sketch>,
-    },
-    /// A layer was removed or found damaged.
-    LayerGone(DiffId),
-    /// A patch is in the cache, made here or received and proved by its result.
-    PatchHeld(CachedPatch),
-    /// A patch left the cache.
-    PatchGone(PatchId),
-    /// A part of a patch is on disk from an earlier life of this node.
-    PartHeld {
-        target: DiffId,
-        part: Part,
-    },
-    /// What was learned of predictions in an earlier life of this node.
-    CalibrationHeld {
-        rule: Rule,
-        settings: u32,
-        calibration: Calibration,
-    },
-    /// How fast encoding was found to be in an earlier life of this node.
-    PaceHeld(Pace),
-    /// Plans for these layers will be asked for: find out what they are made of.
-    SketchesWanted(Vec<DiffId>),
-    PeerConnected(PeerId),
-    /// The last connection to the peer closed.
-    PeerLost(PeerId),
-    /// [`Effect::Connect`] came to nothing.
-    Unreachable(PeerId),
-    /// Gossip arrived; `from` is proved by its signature.
-    Announced {
-        from: PeerId,
-        announcement: Announcement,
-    },
-    /// A peer asks. Answered by [`Effect::Answer`] or [`Effect::AnswerFromStore`].
-    Asked {
-        question: QuestionId,
-        from: PeerId,
-        request: Request,
-    },
-    /// A peer asks for a patch on a stream. Answered by [`Effect::Serve`], [`Effect::Refer`] or
-    /// [`Effect::Refuse`].
-    StreamOpened {
-        stream: StreamId,
-        from: PeerId,
-        request: PatchRequest,
-    },
-    /// So much of a patch went over the stream in this time. Sent once, before [`Input::StreamClosed`], of streams that
-    /// were served to their end.
-    StreamServed {
-        stream: StreamId,
-        bytes: Bytes,
-        took: Duration,
-    },
-    /// The stream is over: served to its end, or broken.
-    StreamClosed(StreamId),
-    /// The operator wants an image.
-    PullAsked {
-        pull: PullId,
-        wanted: Wanted,
-    },
-    PullCancelled(PullId),
-    /// A moment that [`Effect::WakeAt`] named has come.
-    Tick,
-    /// The node is about to stop: take on nothing new, tell the peers.
-    Stop,
-
-    /// Answers [`Effect::Ask`]. A release in it has a good signature by a publisher that the operator trusts.
-    Answered {
-        ask: AskId,
-        answer: Result<Answer, AskFailure>,
-    },
-    /// [`Effect::Fetch`] goes on: the provider is still making the patch.
-    FetchWorking {
-        fetch: FetchId,
-    },
-    /// [`Effect::Fetch`] goes on: bytes came. Sent every few seconds while they do, within a frame too: over a thin link
-    /// a frame takes longer than the stall timeout.
-    FetchProgress {
-        fetch: FetchId,
-        part: Part,
-    },
-    /// Answers [`Effect::Fetch`].
-    FetchEnded {
-        fetch: FetchId,
-        result: Result<Fetched, FetchFailure>,
-    },
-    /// [`Effect::Encode`] goes on.
-    EncodeProgress {
-        encode: EncodeId,
-        target_bytes_done: Bytes,
-    },
-    /// Answers [`Effect::Encode`].
-    EncodeEnded {
-        encode: EncodeId,
-        took: Duration,
-        result: Result<CachedPatch, EncodeFailure>,
-    },
-    /// Answers [`Effect::ReadImage`].
-    ImageRead {
-        pull: PullId,
-        read: ImageRead,
-    },
-    /// Answers [`Effect::KeepBlob`]: whether all of it has its digest and is on disk.
-    BlobKept {
-        pull: PullId,
-        result: Result<(), BlobFailure>,
-    },
-    /// Answers [`Effect::CommitImage`]; the error is for the operator.
-    ImageCommitted {
-        pull: PullId,
-        result: Result<(), String>,
-    },
-}
 
 /// Something the caller must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,23 +77,23 @@ pub enum Effect {
         lasting: Duration,
         offence: Offence,
     },
-    /// Give up on a fetch; its [`Input::FetchEnded`] still comes.
+    /// Give up on a fetch; its [`FetchEnded`](crate::WorkInput::FetchEnded) still comes.
     StopFetch(FetchId),
     /// Tell the operator.
     Report {
         pull: PullId,
         report: Report,
     },
-    /// Keep what was learned for [`Input::CalibrationHeld`] of the next life, over what was kept for this rule and these
+    /// Keep what was learned for [`CalibrationHeld`](crate::DiskInput::CalibrationHeld) of the next life, over what was kept for this rule and these
     /// settings.
     KeepCalibration {
         rule: Rule,
         settings: u32,
         calibration: Calibration,
     },
-    /// Keep how fast encoding is for [`Input::PaceHeld`] of the next life.
+    /// Keep how fast encoding is for [`PaceHeld`](crate::DiskInput::PaceHeld) of the next life.
     KeepPace(Pace),
-    /// Send [`Input::Tick`] at this moment or soon after. A later `WakeAt` takes its place.
+    /// Send [`Input::Tick`](crate::Input::Tick) at this moment or soon after. A later `WakeAt` takes its place.
     WakeAt(Moment),
 
     Ask {

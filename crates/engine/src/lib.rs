@@ -13,6 +13,7 @@ mod event;
 mod fetch;
 mod flood;
 mod holdings;
+mod input;
 mod open;
 mod planner;
 mod pull;
@@ -24,16 +25,17 @@ mod sketches;
 use std::time::Duration;
 
 use lighter_types::{DiffId, Moment, PeerId};
-use lighter_wire::{Announcement, Refusal};
+use lighter_wire::Announcement;
 
 pub use calibrations::{Calibrations, Rule};
 pub use directory::{Directory, Peer};
-pub use effort::{Effort, EffortChoice, Pace, Undertaking};
+pub use effort::{EffortChoice, Pace, Undertaking};
 pub use event::{
     AskFailure, AskId, BlobFailure, CachedPatch, Effect, EncodeFailure, EncodeId, FetchFailure, FetchId, Fetched,
-    ImageRead, Input, Offence, Part, Prospect, PullId, QuestionId, StreamId, Wanted,
+    ImageRead, Offence, Part, Prospect, PullId, QuestionId, StreamId, Wanted,
 };
 pub use holdings::Holdings;
+pub use input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 pub use open::Open;
 pub use planner::{Forecast, Plan, View, plans};
 pub use report::{PullFailure, Report};
@@ -45,7 +47,7 @@ use directory::Heard;
 use fetch::Fetcher;
 use flood::{Floods, Verdict};
 use pull::Pulls;
-use serve::{Opened, Serve};
+use serve::Serve;
 
 /// One node's mind.
 #[derive(Debug)]
@@ -129,46 +131,11 @@ impl Engine {
     /// Takes in what happened and appends what must be done. `now` never goes back.
     pub fn step(&mut self, now: Moment, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::LayerHeld { .. } | Input::LayerGone(_) | Input::PatchHeld(_) | Input::PatchGone(_) => {
-                self.disk_changed(now, input, effects);
-            }
-            Input::PartHeld { target, part } => self.fetcher.part_held(target, part),
-            Input::CalibrationHeld { rule, settings, calibration } => {
-                self.calibrations.hold(rule, settings, calibration);
-            }
-            Input::PaceHeld(pace) => self.serve.pace_held(pace),
-            Input::SketchesWanted(layers) => context!(self, now, effects).want_sketches(layers),
-            Input::PeerConnected(peer) => self.connected(now, peer, effects),
-            Input::PeerLost(peer) => self.directory.disconnected(peer),
-            Input::Unreachable(peer) => self.fetcher.unreachable(peer, now),
-            Input::Announced { from, announcement } => self.announced(now, from, announcement, effects),
-            Input::Asked { question, from, request } => self.asked(now, question, from, request, effects),
-            Input::StreamOpened { stream, from, request } => {
-                if self.admits(now, from, effects) {
-                    let opened =
-                        Opened { stream, from, request: &request, coming: self.fetcher.coming(request.target) };
-                    self.serve.stream_opened(opened, now, view!(self), effects);
-                } else {
-                    effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
-                }
-            }
-            Input::StreamServed { stream, bytes, took } => self.serve.stream_served(stream, bytes, took, view!(self)),
-            Input::StreamClosed(stream) => self.serve.stream_closed(stream, view!(self)),
-            Input::EncodeProgress { encode, target_bytes_done } => {
-                self.serve.encode_progress(encode, target_bytes_done, effects);
-            }
-            Input::EncodeEnded { encode, took, result } => self.encode_ended(now, encode, took, result, effects),
-            Input::Answered { ask, answer } => self.answered(now, ask, answer, effects),
+            Input::Disk(input) => self.disk_input(now, input, effects),
+            Input::Peer(input) => self.peer_input(now, input, effects),
+            Input::Work(input) => self.work_input(now, input, effects),
+            Input::Operator(input) => self.operator_input(now, input, effects),
             Input::Tick => self.wake_at = None,
-            Input::Stop => self.stop(now, effects),
-            Input::PullAsked { .. }
-            | Input::PullCancelled(_)
-            | Input::ImageRead { .. }
-            | Input::BlobKept { .. }
-            | Input::ImageCommitted { .. } => self.pull_input(now, input, effects),
-            Input::FetchWorking { .. } | Input::FetchProgress { .. } | Input::FetchEnded { .. } => {
-                self.fetch_input(now, input, effects);
-            }
         }
         self.advance(now, effects);
     }

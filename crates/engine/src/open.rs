@@ -1,6 +1,7 @@
 //! Effects that want an answer, by what they are answered by: what whoever drives an engine can hold it to.
 
-use crate::event::{AskId, Effect, EncodeId, FetchId, Input, PullId};
+use crate::event::{AskId, Effect, EncodeId, FetchId, PullId};
+use crate::input::{Input, WorkInput};
 
 /// An effect that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,12 +31,12 @@ impl Open {
     /// The one that this input ends.
     pub fn answered(input: &Input) -> Option<Self> {
         Some(match input {
-            Input::Answered { ask, .. } => Self::Ask(*ask),
-            Input::FetchEnded { fetch, .. } => Self::Fetch(*fetch),
-            Input::EncodeEnded { encode, .. } => Self::Encode(*encode),
-            Input::ImageRead { pull, .. } => Self::Read(*pull),
-            Input::BlobKept { pull, .. } => Self::Keep(*pull),
-            Input::ImageCommitted { pull, .. } => Self::Commit(*pull),
+            Input::Work(WorkInput::Answered { ask, .. }) => Self::Ask(*ask),
+            Input::Work(WorkInput::FetchEnded { fetch, .. }) => Self::Fetch(*fetch),
+            Input::Work(WorkInput::EncodeEnded { encode, .. }) => Self::Encode(*encode),
+            Input::Work(WorkInput::ImageRead { pull, .. }) => Self::Read(*pull),
+            Input::Work(WorkInput::BlobKept { pull, .. }) => Self::Keep(*pull),
+            Input::Work(WorkInput::ImageCommitted { pull, .. }) => Self::Commit(*pull),
             _ => return None,
         })
     }

@@ -19,10 +19,10 @@ mod usable;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, DiffId, Effort, Moment, PatchId, PeerId};
 use lighter_wire::{Offer, PatchRequest, Quote, Referable, Refusal};
 
-use crate::effort::{Effort, Pace};
+use crate::effort::Pace;
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
 use crate::planner::{View, is_near};
 use crate::settings::Settings;

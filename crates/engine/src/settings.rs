@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, SiteName};
+use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Effort, SiteName};
 use lighter_wire::{Incarnation, Referable};
 
-use crate::effort::{Effort, EffortChoice};
+use crate::effort::EffortChoice;
 use crate::event::CachedPatch;
 
 /// What the engine needs to know of its node.
@@ -117,7 +117,7 @@ impl Settings {
     /// a thirty-second of what four leave.
     pub const PATCH_BASES_MAX: usize = 4;
     /// Bases named in a request, those of the plan first: a provider may have a patch from any of them in its cache.
-    pub const OFFERED_BASES_MAX: usize = lighter_wire::BASES_MAX;
+    pub const OFFERED_BASES_MAX: usize = BASES_MAX;
     /// A have-list is sent if it saves that much: it has some ten kilobytes itself.
     pub const LISTED_SAVES_MIN: Bytes = Bytes(256 << 10);
     /// Own layers among which sketches choose, the best by TLSH, and different choices of them made for one plan: 1 ms

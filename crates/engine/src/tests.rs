@@ -10,6 +10,7 @@ mod site;
 mod sketches;
 mod transfer;
 
+use crate::input::{DiskInput, Input, OperatorInput, PeerInput};
 use std::time::Duration;
 
 use lighter_types::{Bytes, Card, DiffId, Moment, PeerId};
@@ -146,15 +147,18 @@ fn a_node_that_leaves_is_forgotten_at_once_and_does_no_more() {
     let mut fleet = fleet(1, 4, 3);
     fleet.start();
     fleet.pull(1, 1, "app:new");
-    fleet.step(1, Input::Stop);
+    fleet.step(1, Input::Operator(OperatorInput::Stop));
     assert_eq!(fleet.nodes[1].end(1), Some(&Report::Failed { why: PullFailure::Stopping }));
     fleet.run(Duration::from_secs(1));
     assert!((0..4).all(|node| !fleet.nodes[node].engine.directory().is_held_by(old().diff_id, peer(1))));
     fleet.pull(1, 2, "app:new");
     assert_eq!(fleet.nodes[1].end(2), Some(&Report::Failed { why: PullFailure::Stopping }));
     let mut effects = Vec::new();
-    let opened =
-        Input::StreamOpened { stream: StreamId(9_999), from: peer(2), request: fleet::request(old().diff_id, &[]) };
+    let opened = Input::Peer(PeerInput::StreamOpened {
+        stream: StreamId(9_999),
+        from: peer(2),
+        request: fleet::request(old().diff_id, &[]),
+    });
     fleet.nodes[1].engine.step(fleet.now, opened, &mut effects);
     assert_eq!(effects, [Effect::Refuse { stream: StreamId(9_999), refusal: lighter_wire::Refusal::Stopping }]);
 }
@@ -190,7 +194,7 @@ fn a_clock_set_back_behind_a_living_connection_is_found_out_by_asking() {
     fleet.start();
     fleet.nodes[2].settings.incarnation = lighter_wire::Incarnation(10);
     fleet.nodes[2].engine = Engine::new(fleet.nodes[2].settings.clone());
-    fleet.step(2, Input::LayerHeld { card: layer(9, 9, 1), sketch: None });
+    fleet.step(2, Input::Disk(DiskInput::LayerHeld { card: layer(9, 9, 1), sketch: None }));
     fleet.step(2, Input::Tick);
     fleet.run(MINUTE * 2);
     assert_eq!(holders(&fleet.nodes[0].engine, layer(9, 9, 1).diff_id), [peer(2)]);

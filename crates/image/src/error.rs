@@ -2,6 +2,8 @@
 
 use std::io;
 
+use lighter_types::Blame;
+
 /// Why an image could not be read, scanned or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -37,24 +39,13 @@ pub enum ImageError {
     NoMatch { wanted: String, present: String },
 }
 
-/// Whose doing an [`ImageError`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// The image or whoever made it: it is damaged, it lies, or it is of a kind that is not taken.
-    Source,
-    /// This machine: a disk that cannot be read or written.
-    Machine,
-    /// Whoever asked: another name or platform would have been found.
-    Caller,
-}
-
 impl ImageError {
     /// Whose doing it is; the text is for people.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Read { .. } | Self::Write { .. } => Blame::Machine,
             Self::NoMatch { .. } => Blame::Caller,
-            _ => Blame::Source,
+            _ => Blame::Peer,
         }
     }
 

@@ -27,7 +27,7 @@ mod sink;
 mod testing;
 
 pub use archive::ArchiveFiles;
-pub use error::{Blame, ImageError};
+pub use error::ImageError;
 pub use export::{ExportedImage, LayerFormat, LayoutWriter, OpenLayer, export_image};
 pub use files::{Files, OpenFile};
 pub use layer::LayerReader;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use lighter_engine::{Effort, EffortChoice, Settings};
-use lighter_types::{BytesPerSecond, PeerId, SiteName};
+use lighter_engine::{EffortChoice, Settings};
+use lighter_types::{BytesPerSecond, Effort, PeerId, SiteName};
 use lighter_wire::Incarnation;
 use serde::{Deserialize, Serialize};
 
@@ -254,7 +254,7 @@ impl Config {
     /// By which patches are made at this effort.
     pub fn patch_settings(&self, effort: Effort) -> lighter_patch::Settings {
         lighter_patch::Settings {
-            method: lighter_patch::Method::Delta(to_patch(effort)),
+            method: lighter_patch::Method::Delta(effort),
             memory_bytes_max: self.limits.encode_memory_max.0,
             ..lighter_patch::Settings::default()
         }
@@ -297,15 +297,6 @@ impl Config {
             }
         }
         Ok(())
-    }
-}
-
-/// The encoder's name of an effort.
-pub fn to_patch(effort: Effort) -> lighter_patch::Effort {
-    match effort {
-        Effort::Fast => lighter_patch::Effort::Fast,
-        Effort::Default => lighter_patch::Effort::Default,
-        Effort::Max => lighter_patch::Effort::Max,
     }
 }
 

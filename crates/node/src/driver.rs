@@ -17,7 +17,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
 use libp2p::{StreamProtocol, Swarm};
-use lighter_engine::{AskId, Effect, Engine, FetchId, Input, PullId, QuestionId, Settings, StreamId};
+use lighter_engine::{
+    AskId, DiskInput, Effect, Engine, FetchId, Input, OperatorInput, PeerInput, PullId, QuestionId, Settings, StreamId,
+    WorkInput,
+};
 use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::{Answer, PATCH_PROTOCOL};
 use tokio::sync::{Semaphore, mpsc};
@@ -131,23 +134,23 @@ impl Driver {
         let store = self.shared.store.clone();
         for card in store.cards() {
             let sketch = predictions::sketch(&store, &card.diff_id);
-            self.step(Input::LayerHeld { card, sketch });
+            self.step(Input::Disk(DiskInput::LayerHeld { card, sketch }));
         }
         for patch in store.patches() {
             let (target, bases, effort) = (patch.key.target, patch.key.bases, effort_of(patch.key.settings));
             let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes, effort };
-            self.step(Input::PatchHeld(held));
+            self.step(Input::Disk(DiskInput::PatchHeld(held)));
         }
         for partial in store.partial_patches() {
             if let Some(part) = part_on_disk(&store, &partial) {
-                self.step(Input::PartHeld { target: partial.key.target, part });
+                self.step(Input::Disk(DiskInput::PartHeld { target: partial.key.target, part }));
             }
         }
         for (rule, settings, calibration) in predictions::kept(&store) {
-            self.step(Input::CalibrationHeld { rule, settings, calibration });
+            self.step(Input::Disk(DiskInput::CalibrationHeld { rule, settings, calibration }));
         }
         if let Some(pace) = predictions::kept_pace(&store) {
-            self.step(Input::PaceHeld(pace));
+            self.step(Input::Disk(DiskInput::PaceHeld(pace)));
         }
         for image in pulls::unfinished(&store) {
             match pulls::wanted(&store, &image) {
@@ -173,10 +176,10 @@ impl Driver {
         match event {
             Event::Input(input) => {
                 match &input {
-                    Input::StreamClosed(stream) => {
+                    Input::Peer(PeerInput::StreamClosed(stream)) => {
                         self.orders.remove(stream);
                     }
-                    Input::FetchEnded { fetch, .. } => {
+                    Input::Work(WorkInput::FetchEnded { fetch, .. }) => {
                         self.fetches.remove(fetch);
                     }
                     _ => {}
@@ -188,7 +191,7 @@ impl Driver {
                     referable.passes_on &= self.meetings.is_reachable(from);
                 }
                 self.orders.insert(stream, orders);
-                self.step(Input::StreamOpened { stream, from, request });
+                self.step(Input::Peer(PeerInput::StreamOpened { stream, from, request }));
             }
             Event::Referred { to, addresses } => self.meetings.named(to, addresses),
             Event::Answered { question, answer } => self.perform(Effect::Answer { question, answer }),
@@ -223,7 +226,7 @@ impl Driver {
 
     fn upkeep(&mut self) {
         for layer in self.shared.store.take_gone_layers() {
-            self.step(Input::LayerGone(layer));
+            self.step(Input::Disk(DiskInput::LayerGone(layer)));
         }
         let now = self.shared.now();
         let over: Vec<PeerId> =
@@ -253,7 +256,7 @@ impl Driver {
 
     async fn stop(&mut self) {
         tracing::info!("stopping");
-        self.step(Input::Stop);
+        self.step(Input::Operator(OperatorInput::Stop));
         self.stopping.cancel();
         self.fetches.values().for_each(CancellationToken::cancel);
         // The last announcement leaves while the swarm is polled; tasks end while their events are taken.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
-use lighter_engine::{BlobFailure, ImageRead, Input};
+use lighter_engine::{BlobFailure, DiskInput, ImageRead, Input};
 use lighter_image::{
     ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, LayerMedia, Limits, OpenedImage,
     Selector, SourceKind, TarSink, image_layers, open_image, parse_config, parse_manifest,
@@ -124,7 +124,7 @@ fn import_layer(
     });
     let scan = scan.map_err(store_error_within)?;
     writer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now())?;
-    shared.input_blocking(Input::LayerHeld { card: scan.card, sketch: Some(scan.sketch) });
+    shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
     Ok((scan.card, false))
 }
 

@@ -2,22 +2,9 @@
 
 use std::io;
 
-use lighter_types::{Blake3, Bytes, DiffId};
+use lighter_types::{Blake3, Blame, Bytes, DiffId};
 
 use crate::CodecId;
-
-/// Who is at fault. Callers react to this, never to the text of an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// Whoever sent or made the patch: it is damaged, or it lies.
-    Peer,
-    /// Nobody: the patch is of a version or codec that this build does not know.
-    Version,
-    /// This machine: a layer is unreadable, or is not what it is held to be.
-    Machine,
-    /// The code that called.
-    Caller,
-}
 
 /// Why a target could not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +13,7 @@ pub enum EncodeError {
     #[error("encoding was cancelled")]
     Cancelled,
     /// More bases than a header has room for.
-    #[error("{found} bases; a patch has at most {}", crate::BASES_MAX)]
+    #[error("{found} bases; a patch has at most {}", lighter_types::BASES_MAX)]
     TooManyBases { found: usize },
     /// The same layer twice among the bases.
     #[error("the base {0} is named twice")]

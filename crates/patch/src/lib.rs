@@ -35,11 +35,11 @@ mod xdelta3;
 
 pub use apply::{RebuiltRange, apply_frame, frame_work, is_heavy, verify_frame};
 pub use encode::{Patch, Source, encode, encode_to};
-pub use error::{ApplyError, Blame, EncodeError, HeaderError};
+pub use error::{ApplyError, EncodeError, HeaderError};
 pub use have::{Gathered, HAVE_FILES_MAX, HAVE_LIST_BYTES_MAX, HaveList, HaveListError};
 pub use header::{
-    BASES_MAX, Base, CodecId, DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX,
-    Frame, HEADER_BYTES_MAX, Header, VERSION,
+    Base, CodecId, DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX, Frame,
+    HEADER_BYTES_MAX, Header, VERSION,
 };
 pub use read_at::{File, ReadAt};
-pub use settings::{Effort, Method, Settings};
+pub use settings::{Method, Settings};

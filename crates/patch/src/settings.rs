@@ -1,6 +1,6 @@
 //! What an encoder may choose, and the number that stands for it in a patch-cache key.
 
-use lighter_types::Bytes;
+use lighter_types::{Bytes, Effort};
 
 use crate::EncodeError;
 use crate::matcher::{SEGMENT_BYTES_MAX, matching_bytes};
@@ -14,15 +14,6 @@ const ENCODER_VERSION: u32 = 5;
 const WINDOW_BITS_MAX: u32 = 30;
 /// Smallest memory that [`Settings`] takes: a window of 64 MiB.
 const MEMORY_BYTES_MIN: Bytes = Bytes(256 << 20);
-
-/// How much time a patch is worth. Each makes smaller patches than the one before, and takes longer to encode and apply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Effort {
-    Fast,
-    #[default]
-    Default,
-    Max,
-}
 
 /// Which codec a patch is made with. Changes the patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +59,8 @@ impl Settings {
     /// The effort of a patch of this encoder whose settings have this [`Settings::id`]; `None` for VCDIFF, and for another
     /// version of the encoder.
     pub fn effort_of(id: u32) -> Option<Effort> {
-        let efforts = [Effort::Fast, Effort::Default, Effort::Max];
         let is_of = |effort: &Effort| id >> 16 == ENCODER_VERSION << 8 | method_number(Method::Delta(*effort));
-        efforts.into_iter().find(is_of)
+        Effort::ALL.into_iter().find(is_of)
     }
 
     /// Largest part of a base that is indexed at once: a power of two.

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{apply, noise, text, vcdiff_patch};
+use lighter_patch::Patch;
 use lighter_patch::vcdiff::{Limits, VcdiffError, decode_vcdiff, export_vcdiff};
-use lighter_patch::{Blame, Patch};
-use lighter_types::Bytes;
+use lighter_types::{Blame, Bytes};
 
 fn xdelta3(folder: &Path, arguments: &[&str]) {
     let output = Command::new("xdelta3").args(arguments).current_dir(folder).output().unwrap_or_else(|error| {

@@ -5,12 +5,13 @@
 
 mod common;
 
+use lighter_types::Effort;
 use std::io::Write;
 
 use common::{apply, noise, patch_with, text};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
-use lighter_patch::{Effort, Method, Settings};
+use lighter_patch::{Method, Settings};
 use proptest::prelude::*;
 
 /// An entry: type flag, path, link name, content.
@@ -209,7 +210,7 @@ fn the_target_that_is_copied_from_is_written_before_it_is_read() {
     let unreadable = common::Unreadable(0);
     let error = range.read(&patch.header, &[], &unreadable, &mut buffer[first..]).unwrap_err();
     assert!(matches!(error, lighter_patch::ApplyError::TargetRead { offset: 512, .. }), "{error}");
-    assert_eq!(error.blame(), lighter_patch::Blame::Machine);
+    assert_eq!(error.blame(), lighter_types::Blame::Machine);
     written.extend_from_slice(&buffer[..first]);
     while let count @ 1.. = range.read(&patch.header, &[], &written, &mut buffer).unwrap() {
         written.extend_from_slice(&buffer[..count]);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lighter_engine::{CachedPatch, Effort};
-use lighter_types::{Bytes, Card, DiffId, OciDigest, PatchId, Tlsh};
+use lighter_engine::CachedPatch;
+use lighter_types::{Bytes, Card, DiffId, Effort, OciDigest, PatchId, Tlsh};
 
 use crate::network::Micros;
 use crate::scenario::Scenario;

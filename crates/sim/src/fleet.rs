@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use lighter_engine::{
-    AskFailure, AskId, CachedPatch, Effect, Engine, FetchFailure, Input, Open, Pace, Part, PullId, QuestionId, Report,
-    Rule, Settings, StreamId, Wanted,
+    AskFailure, AskId, CachedPatch, Effect, Engine, FetchFailure, Input, Open, OperatorInput, Pace, Part, PeerInput,
+    PullId, QuestionId, Report, Rule, Settings, StreamId, Wanted, WorkInput,
 };
 use lighter_similarity::Calibration;
 use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
@@ -204,11 +204,11 @@ impl<'a> Fleet<'a> {
             Due::Question { to, from, life, ask, request } if self.nodes[to].is_online => {
                 let question = QuestionId(self.fresh());
                 self.questions.insert(question, (from, life, ask));
-                self.step(to, Input::Asked { question, from: peer(from), request: *request });
+                self.step(to, Input::Peer(PeerInput::Asked { question, from: peer(from), request: *request }));
             }
             Due::Question { .. } => {}
             Due::AskTimeout { node, life, ask } if self.nodes[node].life == life => {
-                self.step(node, Input::Answered { ask, answer: Err(AskFailure::Unreachable) });
+                self.step(node, Input::Work(WorkInput::Answered { ask, answer: Err(AskFailure::Unreachable) }));
             }
             Due::AskTimeout { .. } => {}
             Due::Opened(stream) => self.opened(stream),
@@ -248,7 +248,10 @@ impl<'a> Fleet<'a> {
         let Ok(reference) = self.scenario.images[wanted.image].name.parse::<ImageReference>() else { return };
         let known = self.nodes[wanted.node].disk.releases.get(&reference).map(|known| (**known).clone());
         let wanted_image = Wanted::Name { reference, known };
-        self.step(wanted.node, Input::PullAsked { pull: PullId(pull as u64), wanted: wanted_image });
+        self.step(
+            wanted.node,
+            Input::Operator(OperatorInput::PullAsked { pull: PullId(pull as u64), wanted: wanted_image }),
+        );
     }
 
     /// One step of one engine, its effects, and what must hold then.

@@ -4,7 +4,8 @@
 mod check;
 mod units;
 
-use lighter_engine::{Effort, EffortChoice};
+use lighter_engine::EffortChoice;
+use lighter_types::Effort;
 use serde::{Deserialize, Serialize};
 
 use crate::expect::Expect;

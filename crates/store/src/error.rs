@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PatchId};
+use lighter_types::{Blame, Bytes, DiffId, ImageReference, OciDigest, PatchId};
 
 use crate::index::IndexError;
 
@@ -52,19 +52,6 @@ impl fmt::Display for Holder {
             Self::Image(reference) => write!(f, "image {reference}"),
         }
     }
-}
-
-/// Whose fault an error is. The engine reacts to this, never to text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// This machine: its disk, its permissions, its configuration.
-    ThisMachine,
-    /// Who sent the bytes: they are not what their name says.
-    Sender,
-    /// The caller asked for what cannot be had: unknown, in use, over a limit.
-    Caller,
-    /// A defect of the store.
-    Bug,
 }
 
 /// Why the store did not do what it was asked. Unless it says otherwise, nothing that was held is lost.
@@ -118,12 +105,12 @@ impl StoreError {
     /// Whose fault it is.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Io { .. } | Self::DiskFull { .. } | Self::BudgetFull { .. } => Blame::ThisMachine,
-            Self::Damaged { .. } | Self::FolderInUse { .. } => Blame::ThisMachine,
-            Self::Mismatch { .. } => Blame::Sender,
+            Self::Io { .. } | Self::DiskFull { .. } | Self::BudgetFull { .. } => Blame::Machine,
+            Self::Damaged { .. } | Self::FolderInUse { .. } => Blame::Machine,
+            Self::Mismatch { .. } => Blame::Peer,
             Self::OverLimit { .. } | Self::InUse { .. } | Self::NotHeld { .. } => Blame::Caller,
             Self::Index(IndexError::Refused { .. }) => Blame::Bug,
-            Self::Index(_) => Blame::ThisMachine,
+            Self::Index(_) => Blame::Machine,
         }
     }
 

@@ -34,7 +34,7 @@ mod temporary;
 mod tests;
 
 pub use blobs::BLOB_BYTES_MAX;
-pub use error::{Blame, Holder, Item, Result, StoreError};
+pub use error::{Holder, Item, Result, StoreError};
 pub use fsck::{Damage, Finding, FsckMode, FsckProgress, FsckReport, LayerFacts, MakeCard, Repair};
 pub use gc::{GcMode, GcReport};
 pub use images::{IMAGE_LAYERS_MAX, Image, RELEASE_RECORD_BYTES_MAX};

@@ -1,20 +1,29 @@
 //! The words of the project as types: ids, byte counts, moments, cards. They parse and print; how they are laid out in
 //! bytes is the business of `wire` and `store`.
 
+mod blame;
 mod card;
+mod effort;
 mod hash;
 mod hex;
+mod invariant;
 mod peer;
 mod quantity;
 mod reference;
 mod tlsh;
 
+pub use blame::Blame;
 pub use card::Card;
+pub use effort::Effort;
 pub use hash::{Blake3, DiffId, OciDigest, PatchId};
+pub use invariant::{Reporter, broken, on_broken};
 pub use peer::PeerId;
 pub use quantity::{Bytes, BytesPerSecond, Moment};
 pub use reference::{ImageReference, SiteName};
 pub use tlsh::{TLSH_BYTES, Tlsh};
+
+/// Most bases of a patch, and most bases that a request names. The container, the encoder and the wire share this limit.
+pub const BASES_MAX: usize = 8;
 
 /// Why a piece of text is not the value it was read as.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bincode::{Decode, Encode};
-use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId, SiteName};
+use lighter_types::{BASES_MAX, Bytes, Card, DiffId, ImageReference, OciDigest, PatchId, SiteName};
 
 use crate::codec::{self, CardLayout, Message, WireError};
 use crate::release::{ReleaseLayout, SignedRelease};
-use crate::{BASES_MAX, BLOB_BYTES_MAX, Incarnation, SKETCH_BYTES_MAX, SKETCHES_MAX};
+use crate::{BLOB_BYTES_MAX, Incarnation, SKETCH_BYTES_MAX, SKETCHES_MAX};
 
 /// A question to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]

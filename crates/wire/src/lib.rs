@@ -27,8 +27,6 @@ pub const ASK_PROTOCOL: &str = "/lighter/ask/4";
 /// Stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
 pub const PATCH_PROTOCOL: &str = "/lighter/patch/4";
 
-/// Bases that a request may name: as many as a patch may read from (docs/PATCH.md).
-pub const BASES_MAX: usize = 8;
 /// Addresses that a peer is named with, and the bytes of one: eight fit [`PatchReply`].
 pub const ADDRESSES_MAX: usize = 8;
 pub const ADDRESS_BYTES_MAX: usize = 112;

@@ -7,10 +7,10 @@
 //! Messages on the stream have a length before them, two bytes, little endian; a have-list, four.
 
 use bincode::{Decode, Encode};
-use lighter_types::{Bytes, BytesPerSecond, DiffId, PatchId, PeerId};
+use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, DiffId, PatchId, PeerId};
 
 use crate::codec::{self, Message, WireError};
-use crate::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, BASES_MAX, Refusal};
+use crate::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, Refusal};
 
 /// What the requester wants.
 #[derive(Clone, Debug, PartialEq, Eq)]

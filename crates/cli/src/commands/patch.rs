@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use lighter_node::FileBase;
-use lighter_patch::{ApplyError, Blame, Frame, Header, HeaderError, Source, vcdiff};
-use lighter_types::DiffId;
+use lighter_patch::{ApplyError, Frame, Header, HeaderError, Source, vcdiff};
+use lighter_types::{Blame, DiffId};
 use sha2::{Digest, Sha256};
 
 use crate::args::PatchCommand;

@@ -93,9 +93,9 @@ fn the_model_is_that_of_the_benchmarks() {
 
 #[test]
 fn bytes_of_one_effort_tell_those_of_another() {
-    assert_eq!(Effort::Default.to_default(Bytes(1000)), Bytes(1000));
-    assert_eq!(Effort::Fast.to_default(Bytes(1479)), Bytes(1024));
-    assert_eq!(Effort::Max.to_default(Bytes(864)), Bytes(1024));
+    assert_eq!(to_default(Effort::Default, Bytes(1000)), Bytes(1000));
+    assert_eq!(to_default(Effort::Fast, Bytes(1479)), Bytes(1024));
+    assert_eq!(to_default(Effort::Max, Bytes(864)), Bytes(1024));
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl Target {
                 bases.insert(0, *base);
             }
         }
-        bases.truncate(lighter_wire::BASES_MAX);
+        bases.truncate(lighter_types::BASES_MAX);
         bases
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Effort, PeerId};
 use lighter_wire::Referable;
 
 use super::uploads::Receivers;
 use super::usable::Usable;
 use super::{Serve, StreamId};
-use crate::effort::{Effort, EffortChoice, Undertaking, is_later};
+use crate::effort::{EffortChoice, Undertaking, is_later, to_default};
 use crate::event::{CachedPatch, Effect, Prospect};
 use crate::planner::View;
 use crate::settings::Settings;
@@ -34,7 +34,7 @@ impl Serve {
     pub fn prospect(&self, target: DiffId, bases: &[DiffId], view: View<'_>) -> Option<Prospect> {
         let card = view.own.card(target)?;
         let job = Job::new(card, &Usable::new(card, bases, view.own));
-        let known = self.of(target, &job.bases).and_then(|patch| Some(patch.effort?.to_default(patch.bytes)));
+        let known = self.of(target, &job.bases).and_then(|patch| Some(to_default(patch.effort?, patch.bytes)));
         let bytes = known.unwrap_or(job.bytes);
         let undertaking = Undertaking { bytes, ..self.undertaking(&job, None, view) };
         let encode = undertaking.encoding(Effort::Default, self.pace);
@@ -100,7 +100,7 @@ impl Serve {
         }
         let tried = made.map_or(effort, |(_, tried)| effort.max(*tried));
         let least = Effort::ALL.into_iter().find(|other| *other > tried)?;
-        let job = Job { bytes: effort.to_default(cached.bytes), least, ..Job::new(card, usable) };
+        let job = Job { bytes: to_default(effort, cached.bytes), least, ..Job::new(card, usable) };
         let pays = |undertaking: Undertaking| {
             let best = EffortChoice::Auto.choose(&undertaking, self.pace, least);
             let now = undertaking.receiving(effort, cached.bytes, self.pace);
@@ -115,7 +115,7 @@ impl Serve {
     /// Small layers tell more of what it takes to start an encoder than of its pace.
     pub(super) fn learn_pace(&mut self, job: &Job, patch: &CachedPatch, took: Duration, effects: &mut Vec<Effect>) {
         let Some(effort) = job.running.filter(|_| job.tar_bytes >= Bytes::MIB) else { return };
-        let (bytes, tar_bytes) = (effort.to_default(patch.bytes), job.tar_bytes);
+        let (bytes, tar_bytes) = (to_default(effort, patch.bytes), job.tar_bytes);
         let undertaking =
             Undertaking { bytes, tar_bytes, rate: BytesPerSecond(1), copies: 1, uplink: None, waiting: 0 };
         self.pace.learn(&undertaking, effort, took);

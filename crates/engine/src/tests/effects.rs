@@ -1,8 +1,9 @@
 //! What the virtual fleet does with effects: it gossips, asks, encodes, and reads and writes disks that are maps.
 
+use crate::input::{Input, PeerInput, WorkInput};
 use std::time::Duration;
 
-use lighter_types::{Bytes, DiffId, OciDigest};
+use lighter_types::{Bytes, DiffId, Effort, OciDigest};
 use lighter_wire::{Announcement, Answer, Refusal, Request};
 
 use super::fleet::{Event, Fault, Fleet, node_of, peer};
@@ -32,8 +33,8 @@ impl Fleet {
             Effect::Connect(other) => self.meet(node, node_of(other)),
             Effect::CutOff { peer: other, .. } => {
                 self.nodes[node].cut_off.push(other);
-                self.soon(node, 1, Input::PeerLost(other));
-                self.soon(node_of(other), 1, Input::PeerLost(peer(node)));
+                self.soon(node, 1, Input::Peer(PeerInput::Lost(other)));
+                self.soon(node_of(other), 1, Input::Peer(PeerInput::Lost(peer(node))));
             }
             Effect::StopFetch(fetch) => self.stop_fetch(node, fetch),
             Effect::KeepCalibration { rule, settings, calibration } => {
@@ -51,7 +52,7 @@ impl Fleet {
             Effect::Encode { encode, target, bases, effort } => self.encode(node, encode, target, bases, effort),
             Effect::ReadImage { pull, manifest } => {
                 let read = self.read_image(node, manifest);
-                self.soon(node, 1, Input::ImageRead { pull, read });
+                self.soon(node, 1, Input::Work(WorkInput::ImageRead { pull, read }));
             }
             Effect::KeepBlob { pull, digest, bytes, config } => {
                 let named = self.images.get(&digest).map(|image| image.config);
@@ -61,14 +62,14 @@ impl Fleet {
                     self.nodes[node].disk.blobs.extend([Some(digest), config].into_iter().flatten());
                 }
                 let result = if right { Ok(()) } else { Err(BlobFailure::WrongDigest) };
-                self.soon(node, 1, Input::BlobKept { pull, result });
+                self.soon(node, 1, Input::Work(WorkInput::BlobKept { pull, result }));
             }
             Effect::CommitImage { pull, manifest, release } => {
                 let disk = &mut self.nodes[node].disk;
                 let complete = self.images[&manifest].layers.iter().all(|layer| disk.layers.contains_key(layer));
                 disk.releases.extend(release.map(|release| (release.release.reference.clone(), release)));
                 let result = if complete { Ok(()) } else { Err("a layer is missing".to_owned()) };
-                self.soon(node, 1, Input::ImageCommitted { pull, result });
+                self.soon(node, 1, Input::Work(WorkInput::ImageCommitted { pull, result }));
             }
         }
     }
@@ -85,7 +86,7 @@ impl Fleet {
                 if self.chance(self.gossip.lost) { 0 } else { 1 + u64::from(self.chance(self.gossip.repeated)) };
             for _ in 0..copies {
                 let late = if self.chance(self.gossip.late) { self.below(5_000) } else { 0 };
-                let input = Input::Announced { from: peer(node), announcement: announcement.clone() };
+                let input = Input::Peer(PeerInput::Announced { from: peer(node), announcement: announcement.clone() });
                 let delay = late + self.latency();
                 if self.nodes[other].online {
                     self.soon(other, delay, input);
@@ -96,7 +97,7 @@ impl Fleet {
 
     fn ask(&mut self, node: usize, ask: AskId, to: usize, request: Request) {
         self.nodes[node].asked.push(request.clone());
-        let timeout = Input::Answered { ask, answer: Err(AskFailure::Unreachable) };
+        let timeout = Input::Work(WorkInput::Answered { ask, answer: Err(AskFailure::Unreachable) });
         self.soon(node, ASK_TIMEOUT.as_millis() as u64, timeout);
         let is_lost = self.sketches_lost && matches!(request, Request::Sketches(_));
         if !is_lost && !self.chance(self.asks_lost) {
@@ -109,7 +110,11 @@ impl Fleet {
     fn answer(&mut self, question: QuestionId, answer: Answer) {
         let Some((asker, life, ask)) = self.questions.remove(&question) else { panic!("{question:?} answered twice") };
         let at = self.now + Duration::from_millis(self.latency());
-        self.push(at, asker, Event::Input { life, input: Box::new(Input::Answered { ask, answer: Ok(answer) }) });
+        self.push(
+            at,
+            asker,
+            Event::Input { life, input: Box::new(Input::Work(WorkInput::Answered { ask, answer: Ok(answer) })) },
+        );
     }
 
     fn answer_from_disk(&mut self, node: usize, question: QuestionId, request: Request) {
@@ -133,15 +138,27 @@ impl Fleet {
         self.nodes[node].encodes += 1;
         let Some(&card) = self.nodes[node].disk.layers.get(&target) else {
             let result = Err(EncodeFailure::LayerGone(target));
-            return self.soon(node, 5, Input::EncodeEnded { encode, took: Duration::from_millis(5), result });
+            return self.soon(
+                node,
+                5,
+                Input::Work(WorkInput::EncodeEnded { encode, took: Duration::from_millis(5), result }),
+            );
         };
         let took = card.tar_bytes.0 / ENCODE_RATE + 1;
         for done in (5_000..took).step_by(5_000) {
-            self.soon(node, done, Input::EncodeProgress { encode, target_bytes_done: Bytes(done * ENCODE_RATE) });
+            self.soon(
+                node,
+                done,
+                Input::Work(WorkInput::EncodeProgress { encode, target_bytes_done: Bytes(done * ENCODE_RATE) }),
+            );
         }
         let patch = at_effort(self.patch_of(&card, bases), effort);
         self.nodes[node].disk.patches.insert(patch.patch, patch.clone());
-        self.soon(node, took, Input::EncodeEnded { encode, took: Duration::from_millis(took), result: Ok(patch) });
+        self.soon(
+            node,
+            took,
+            Input::Work(WorkInput::EncodeEnded { encode, took: Duration::from_millis(took), result: Ok(patch) }),
+        );
     }
 
     fn read_image(&self, node: usize, manifest: OciDigest) -> ImageRead {

@@ -3,6 +3,7 @@
 //! What is held true at every step: an effect of the second group is answered once; fetches, encodes and streams stay
 //! under their caps; a wake moment lies ahead, and no node wakes up for nothing time and again.
 
+use crate::input::{DiskInput, Input, OperatorInput, PeerInput};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -215,24 +216,25 @@ impl Fleet {
         this.engine = Engine::new(this.settings.clone());
         let held = |card: &Card| {
             let truth = self.truth.get(&card.diff_id).map(|content| content.sketch.clone());
-            Input::LayerHeld { card: *card, sketch: this.disk.sketches.get(&card.diff_id).cloned().unwrap_or(truth) }
+            Input::Disk(DiskInput::LayerHeld {
+                card: *card,
+                sketch: this.disk.sketches.get(&card.diff_id).cloned().unwrap_or(truth),
+            })
         };
         let mut inputs: Vec<Input> = this.disk.layers.values().map(held).collect();
         let learned = this.disk.calibrations.iter();
-        inputs.extend(learned.map(|(&(rule, settings), &calibration)| Input::CalibrationHeld {
-            rule,
-            settings,
-            calibration,
+        inputs.extend(learned.map(|(&(rule, settings), &calibration)| {
+            Input::Disk(DiskInput::CalibrationHeld { rule, settings, calibration })
         }));
-        inputs.extend(this.disk.pace.map(Input::PaceHeld));
-        inputs.extend(this.disk.patches.values().cloned().map(Input::PatchHeld));
+        inputs.extend(this.disk.pace.map(|pace| Input::Disk(DiskInput::PaceHeld(pace))));
+        inputs.extend(this.disk.patches.values().cloned().map(|patch| Input::Disk(DiskInput::PatchHeld(patch))));
         let parts = this.disk.parts.iter();
-        inputs.extend(parts.map(|(&target, part)| Input::PartHeld { target, part: part.clone() }));
+        inputs.extend(parts.map(|(&target, part)| Input::Disk(DiskInput::PartHeld { target, part: part.clone() })));
         inputs.into_iter().for_each(|input| self.step(node, input));
         for other in self.nodes[node].neighbours.clone() {
             if self.nodes[other].online && other != node {
-                self.step(node, Input::PeerConnected(peer(other)));
-                self.step(other, Input::PeerConnected(peer(node)));
+                self.step(node, Input::Peer(PeerInput::Connected(peer(other))));
+                self.step(other, Input::Peer(PeerInput::Connected(peer(node))));
             }
         }
     }
@@ -244,7 +246,7 @@ impl Fleet {
         self.nodes[node].open.clear();
         for other in self.nodes[node].neighbours.clone() {
             if self.nodes[other].online {
-                self.step(other, Input::PeerLost(peer(node)));
+                self.step(other, Input::Peer(PeerInput::Lost(peer(node))));
             }
         }
         self.break_streams(node);
@@ -255,15 +257,18 @@ impl Fleet {
         if self.nodes[other].online {
             self.nodes[node].neighbours.insert(other);
             self.nodes[other].neighbours.insert(node);
-            self.soon(node, 100, Input::PeerConnected(peer(other)));
-            self.soon(other, 100, Input::PeerConnected(peer(node)));
+            self.soon(node, 100, Input::Peer(PeerInput::Connected(peer(other))));
+            self.soon(other, 100, Input::Peer(PeerInput::Connected(peer(node))));
         }
     }
 
     pub fn pull(&mut self, node: usize, pull: u64, name: &str) {
         let reference: ImageReference = name.parse().unwrap();
         let known = self.nodes[node].disk.releases.get(&reference).cloned();
-        self.step(node, Input::PullAsked { pull: PullId(pull), wanted: Wanted::Name { reference, known } });
+        self.step(
+            node,
+            Input::Operator(OperatorInput::PullAsked { pull: PullId(pull), wanted: Wanted::Name { reference, known } }),
+        );
     }
 
     pub fn run(&mut self, time: Duration) {
@@ -298,7 +303,7 @@ impl Fleet {
             Event::Question { from, ask, life, request } if self.nodes[node].online => {
                 let question = QuestionId(self.fresh());
                 self.questions.insert(question, (from, life, ask));
-                self.step(node, Input::Asked { question, from: peer(from), request });
+                self.step(node, Input::Peer(PeerInput::Asked { question, from: peer(from), request }));
             }
             Event::Frame(stream) => self.frame(stream),
             Event::Wake | Event::Input { .. } | Event::Question { .. } => {}

@@ -1,6 +1,7 @@
 //! Have-lists: when a provider is told the files of layers that it does not hold, and what becomes of a list that misleads.
 
-use lighter_types::{Bytes, Card, DiffId, Moment, OciDigest};
+use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
+use lighter_types::{Bytes, Card, DiffId, Effort, Moment, OciDigest};
 use lighter_wire::{Answer, Holdings, Incarnation, Offer, PatchRequest, Quote, Request};
 
 use super::fleet::{layer, peer};
@@ -17,15 +18,22 @@ impl Wanting {
     /// Up to the fetch.
     pub fn new(others: &[Card]) -> (Self, Vec<Effect>) {
         let mut wanting = Self { engine: Engine::new(Settings::default()), now: 0 };
-        wanting.step(Input::LayerHeld { card: near(), sketch: Some(content(0..31).sketch) });
-        wanting.step(Input::PeerConnected(peer(1)));
+        wanting.step(Input::Disk(DiskInput::LayerHeld { card: near(), sketch: Some(content(0..31).sketch) }));
+        wanting.step(Input::Peer(PeerInput::Connected(peer(1))));
         let cards = others.iter().copied().chain([target()]).collect();
         let held = Holdings { incarnation: Incarnation(1), version: 1, site: None, cards };
-        wanting.step(Input::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(held)) });
-        wanting.step(Input::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(OciDigest::new([1; 32])) });
-        wanting.step(Input::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![target().diff_id]) });
+        wanting.step(Input::Work(WorkInput::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(held)) }));
+        wanting.step(Input::Operator(OperatorInput::PullAsked {
+            pull: PullId(1),
+            wanted: Wanted::Manifest(OciDigest::new([1; 32])),
+        }));
+        wanting.step(Input::Work(WorkInput::ImageRead {
+            pull: PullId(1),
+            read: ImageRead::Layers(vec![target().diff_id]),
+        }));
         let sketch = Some(content(0..32).sketch.to_bytes());
-        let asked = wanting.step(Input::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![sketch])) });
+        let asked = wanting
+            .step(Input::Work(WorkInput::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![sketch])) }));
         let effects = wanting.quote(&asked, others);
         (wanting, effects)
     }
@@ -46,7 +54,10 @@ impl Wanting {
         let bases = others.iter().map(|card| card.diff_id).filter(|base| *base == near().diff_id).collect();
         let offer = Offer::Predicted { bytes: Bytes(20 << 20) };
         let quote = Quote { offer, bases, wait: std::time::Duration::ZERO };
-        self.step(Input::Answered { ask: ask.expect("a question for a quote"), answer: Ok(Answer::Quote(quote)) })
+        self.step(Input::Work(WorkInput::Answered {
+            ask: ask.expect("a question for a quote"),
+            answer: Ok(Answer::Quote(quote)),
+        }))
     }
 }
 
@@ -73,7 +84,8 @@ fn a_provider_without_the_base_is_told_its_files() {
 #[test]
 fn after_a_list_that_misled_none_is_sent_and_nobody_is_blamed() {
     let (mut wanting, effects) = Wanting::new(&[]);
-    let ended = wanting.step(Input::FetchEnded { fetch: fetched(&effects).0, result: Err(FetchFailure::Listed) });
+    let ended = wanting
+        .step(Input::Work(WorkInput::FetchEnded { fetch: fetched(&effects).0, result: Err(FetchFailure::Listed) }));
     let again = if ended.iter().any(|effect| matches!(effect, Effect::Ask { .. })) {
         ended
     } else {
@@ -94,8 +106,8 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
         engine.step(Moment(now), input, &mut effects);
         effects.clone()
     };
-    step(1, Input::LayerHeld { card: target(), sketch: Some(content(0..32).sketch) });
-    step(2, Input::PeerConnected(peer(1)));
+    step(1, Input::Disk(DiskInput::LayerHeld { card: target(), sketch: Some(content(0..32).sketch) }));
+    step(2, Input::Peer(PeerInput::Connected(peer(1))));
     let list = DiffId::new([7; 32]);
     let request = PatchRequest {
         target: target().diff_id,
@@ -104,7 +116,8 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
         resume: None,
         referable: None,
     };
-    let opened = step(3, Input::StreamOpened { stream: StreamId(1), from: peer(1), request: request.clone() });
+    let opened =
+        step(3, Input::Peer(PeerInput::StreamOpened { stream: StreamId(1), from: peer(1), request: request.clone() }));
     let encode = opened.iter().find_map(|effect| match effect {
         Effect::Encode { encode, bases, .. } => Some((*encode, bases.clone())),
         _ => None,
@@ -114,10 +127,16 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
     let patch = lighter_types::PatchId::new([1; 32]);
     let made = CachedPatch { patch, target: target().diff_id, bases, bytes: Bytes(1000), effort: Some(Effort::Max) };
     let took = std::time::Duration::from_secs(1);
-    step(4, Input::EncodeEnded { encode, took, result: Ok(made) });
+    step(4, Input::Work(WorkInput::EncodeEnded { encode, took, result: Ok(made) }));
     // It is there for the same list, and for no other request.
     let is_served = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Serve { .. }));
-    assert!(is_served(&step(5, Input::StreamOpened { stream: StreamId(2), from: peer(1), request: request.clone() })));
+    assert!(is_served(&step(
+        5,
+        Input::Peer(PeerInput::StreamOpened { stream: StreamId(2), from: peer(1), request: request.clone() })
+    )));
     let other = PatchRequest { have: None, ..request };
-    assert!(!is_served(&step(6, Input::StreamOpened { stream: StreamId(3), from: peer(1), request: other })));
+    assert!(!is_served(&step(
+        6,
+        Input::Peer(PeerInput::StreamOpened { stream: StreamId(3), from: peer(1), request: other })
+    )));
 }

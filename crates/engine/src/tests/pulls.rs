@@ -1,5 +1,6 @@
 //! Names, digests, quotes, caps and ends of pulls.
 
+use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use std::time::Duration;
 
 use lighter_types::{Bytes, DiffId, Moment, OciDigest};
@@ -59,7 +60,7 @@ fn a_release_that_is_not_trusted_resolves_nothing() {
         _ => None,
     });
     let answer = Err(AskFailure::NotTrusted);
-    fleet.step(1, Input::Answered { ask: ask.unwrap(), answer });
+    fleet.step(1, Input::Work(WorkInput::Answered { ask: ask.unwrap(), answer }));
     fleet.run_pulls();
     let reference = "app:new".parse().unwrap();
     assert_eq!(failure(&fleet, 1), &PullFailure::NotResolved { reference, asked: 1 });
@@ -70,7 +71,7 @@ fn a_pull_by_digest_needs_no_name() {
     let mut fleet = fleet(1, 20, 19);
     let manifest = fleet.publish(13, "other:1", 5, &[new()]);
     fleet.start();
-    fleet.step(7, Input::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(manifest) });
+    fleet.step(7, Input::Operator(OperatorInput::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(manifest) }));
     fleet.run_pulls();
     check_done(&fleet, 7);
     assert!(!fleet.nodes[7].asked.iter().any(|request| matches!(request, Request::Resolve(_))));
@@ -81,7 +82,7 @@ fn a_digest_that_nobody_has_is_not_found() {
     let mut fleet = fleet(1, 12, 11);
     fleet.start();
     let digest = OciDigest::new([0xee; 32]);
-    fleet.step(7, Input::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(digest) });
+    fleet.step(7, Input::Operator(OperatorInput::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(digest) }));
     fleet.run_pulls();
     assert_eq!(failure(&fleet, 7), &PullFailure::BlobNotFound { digest, asked: fleet.nodes[7].neighbours.len() });
 }
@@ -90,7 +91,7 @@ fn a_digest_that_nobody_has_is_not_found() {
 fn a_layer_that_nobody_holds_ends_the_pull_after_patience() {
     let mut fleet = fleet(1, 3, 2);
     fleet.start();
-    fleet.step(0, Input::LayerGone(new().diff_id));
+    fleet.step(0, Input::Disk(DiskInput::LayerGone(new().diff_id)));
     fleet.run(Duration::from_secs(2));
     let before = fleet.now;
     fleet.pull(1, 1, "app:new");
@@ -132,7 +133,7 @@ fn a_cancelled_pull_stops_its_fetch_and_frees_its_place() {
     fleet.start();
     fleet.pull(1, 1, "app:new");
     fleet.run(Duration::from_secs(30));
-    fleet.step(1, Input::PullCancelled(PullId(1)));
+    fleet.step(1, Input::Operator(OperatorInput::PullCancelled(PullId(1))));
     assert_eq!(failure(&fleet, 1), &PullFailure::Cancelled);
     assert!(fleet.transfers.is_empty());
     fleet.pull(1, 2, "app:new");
@@ -149,7 +150,7 @@ fn a_layer_that_comes_another_way_ends_its_fetch() {
     fleet.pull(1, 1, "app:new");
     fleet.run_until(|fleet| !fleet.transfers.is_empty());
     fleet.put(1, &[new()]);
-    fleet.step(1, Input::LayerHeld { card: new(), sketch: None });
+    fleet.step(1, Input::Disk(DiskInput::LayerHeld { card: new(), sketch: None }));
     assert!(fleet.transfers.is_empty());
     fleet.run_pulls();
     check_done(&fleet, 1);
@@ -163,14 +164,18 @@ fn one_encode_for_all_who_want_the_same() {
     let mut encodes = 0;
     for stream in 0..9 {
         let request = request(new().diff_id, &[old().diff_id]);
-        let input =
-            Input::StreamOpened { stream: StreamId(1_000_000 + stream), from: peer(stream as usize + 1), request };
+        let input = Input::Peer(PeerInput::StreamOpened {
+            stream: StreamId(1_000_000 + stream),
+            from: peer(stream as usize + 1),
+            request,
+        });
         let effects = step(&mut fleet, 0, input);
         encodes += effects.iter().filter(|effect| matches!(effect, Effect::Encode { .. })).count();
     }
     assert_eq!(encodes, 1);
     let patch = super::transfer::patch(&new(), vec![old().diff_id]);
-    let ended = Input::EncodeEnded { encode: EncodeId(0), took: Duration::from_secs(2), result: Ok(patch) };
+    let ended =
+        Input::Work(WorkInput::EncodeEnded { encode: EncodeId(0), took: Duration::from_secs(2), result: Ok(patch) });
     let effects = step(&mut fleet, 0, ended);
     assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Serve { first_frame: 0, .. })).count(), 9);
 }
@@ -180,19 +185,23 @@ fn streams_have_caps_for_one_peer_and_for_all() {
     let mut fleet = fleet(1, 20, 1);
     fleet.start();
     let patch = super::transfer::patch(&new(), vec![old().diff_id]);
-    step(&mut fleet, 0, Input::PatchHeld(patch));
+    step(&mut fleet, 0, Input::Disk(DiskInput::PatchHeld(patch)));
     let mut open = |stream: u64, from: usize| {
         let request = request(new().diff_id, &[old().diff_id]);
-        step(&mut fleet, 0, Input::StreamOpened { stream: StreamId(1_000_000 + stream), from: peer(from), request })
+        step(
+            &mut fleet,
+            0,
+            Input::Peer(PeerInput::StreamOpened { stream: StreamId(1_000_000 + stream), from: peer(from), request }),
+        )
     };
     let busy = |stream: u64| [Effect::Refuse { stream: StreamId(1_000_000 + stream), refusal: Refusal::Busy }];
     assert!((0..4).all(|stream| matches!(open(stream, 1)[..], [Effect::Serve { .. }])));
     assert_eq!(open(4, 1), busy(4));
     assert!((8..36).all(|stream| matches!(open(stream, stream as usize / 4)[..], [Effect::Serve { .. }])));
     assert_eq!(open(36, 15), busy(36));
-    step(&mut fleet, 0, Input::StreamClosed(StreamId(1_000_000)));
+    step(&mut fleet, 0, Input::Peer(PeerInput::StreamClosed(StreamId(1_000_000))));
     let request = request(new().diff_id, &[]);
-    let again = Input::StreamOpened { stream: StreamId(1_000_037), from: peer(15), request };
+    let again = Input::Peer(PeerInput::StreamOpened { stream: StreamId(1_000_037), from: peer(15), request });
     assert!(!step(&mut fleet, 0, again).iter().any(|effect| matches!(effect, Effect::Refuse { .. })));
 }
 
@@ -203,7 +212,7 @@ fn a_quote_is_exact_once_the_patch_is_there() {
     let mut quote = |question: u64, target: DiffId| {
         let request = Request::Quote { target, bases: vec![old().diff_id] };
         let question = QuestionId(1_000_000 + question);
-        match step(&mut fleet, 0, Input::Asked { question, from: peer(1), request }).pop() {
+        match step(&mut fleet, 0, Input::Peer(PeerInput::Asked { question, from: peer(1), request })).pop() {
             Some(Effect::Answer { answer, .. }) => answer,
             other => panic!("{other:?}"),
         }
@@ -213,9 +222,10 @@ fn a_quote_is_exact_once_the_patch_is_there() {
     assert!(predicted.wait > Duration::ZERO);
     assert_eq!(quote(2, layer(8, 8, 1).diff_id), Answer::Refused(Refusal::NotHeld));
     let patch = super::transfer::patch(&new(), vec![old().diff_id]);
-    step(&mut fleet, 0, Input::PatchHeld(patch.clone()));
+    step(&mut fleet, 0, Input::Disk(DiskInput::PatchHeld(patch.clone())));
     let request = Request::Quote { target: new().diff_id, bases: vec![old().diff_id] };
-    let effects = step(&mut fleet, 0, Input::Asked { question: QuestionId(1_000_003), from: peer(1), request });
+    let effects =
+        step(&mut fleet, 0, Input::Peer(PeerInput::Asked { question: QuestionId(1_000_003), from: peer(1), request }));
     let expected = lighter_wire::Quote {
         offer: Offer::Ready { patch: patch.patch, bytes: Bytes::MIB },
         bases: vec![old().diff_id],
@@ -231,7 +241,7 @@ fn a_flood_is_refused_and_then_cut_off() {
     let mut refused = 0;
     for question in 0..=u64::from(Settings::MESSAGES_MAX) * 10 {
         let question = QuestionId(1_000_000 + question);
-        let asked = Input::Asked { question, from: peer(1), request: Request::Holdings };
+        let asked = Input::Peer(PeerInput::Asked { question, from: peer(1), request: Request::Holdings });
         let effects = step(&mut fleet, 0, asked);
         refused += effects
             .iter()
@@ -306,17 +316,23 @@ fn a_patch_that_is_all_here_does_not_stall() {
             engine.step(Moment(now), input, &mut effects);
             effects
         };
-        step(1, Input::LayerHeld { card: old(), sketch: None });
-        step(1, Input::PeerConnected(peer(1)));
+        step(1, Input::Disk(DiskInput::LayerHeld { card: old(), sketch: None }));
+        step(1, Input::Peer(PeerInput::Connected(peer(1))));
         let incarnation = lighter_wire::Incarnation(1);
         let told = lighter_wire::Holdings { incarnation, version: 1, site: None, cards: vec![new()] };
-        step(1, Input::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(told)) });
-        step(1, Input::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(OciDigest::new([1; 32])) });
-        step(1, Input::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![new().diff_id]) });
-        step(1, Input::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![None])) });
+        step(1, Input::Work(WorkInput::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(told)) }));
+        step(
+            1,
+            Input::Operator(OperatorInput::PullAsked {
+                pull: PullId(1),
+                wanted: Wanted::Manifest(OciDigest::new([1; 32])),
+            }),
+        );
+        step(1, Input::Work(WorkInput::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![new().diff_id]) }));
+        step(1, Input::Work(WorkInput::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![None])) }));
         let offer = Offer::Predicted { bytes: Bytes(100_000) };
         let quote = lighter_wire::Quote { offer, bases: vec![], wait: Duration::ZERO };
-        let effects = step(1, Input::Answered { ask: AskId(2), answer: Ok(Answer::Quote(quote)) });
+        let effects = step(1, Input::Work(WorkInput::Answered { ask: AskId(2), answer: Ok(Answer::Quote(quote)) }));
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch { .. })), "{effects:?}");
         let part = Part {
             patch: lighter_types::PatchId::new([1; 32]),
@@ -326,7 +342,7 @@ fn a_patch_that_is_all_here_does_not_stall() {
             bytes: Bytes(bytes),
             bytes_total: Bytes(100_000),
         };
-        step(1000, Input::FetchProgress { fetch: FetchId(0), part });
+        step(1000, Input::Work(WorkInput::FetchProgress { fetch: FetchId(0), part }));
         let stops = |effects: &[Effect]| effects.contains(&Effect::StopFetch(FetchId(0)));
         assert!(!stops(&step(1000 * stops_after_s, Input::Tick)));
         assert!(stops(&step(1000 + 1000 * stops_after_s, Input::Tick)), "{bytes} bytes");
@@ -341,19 +357,19 @@ fn a_quote_for_bases_that_are_not_here_is_not_taken() {
         engine.step(Moment(now), input, &mut effects);
         effects
     };
-    step(1, Input::LayerHeld { card: old(), sketch: None });
-    step(1, Input::PeerConnected(peer(1)));
+    step(1, Input::Disk(DiskInput::LayerHeld { card: old(), sketch: None }));
+    step(1, Input::Peer(PeerInput::Connected(peer(1))));
     let told = lighter_wire::Holdings {
         incarnation: lighter_wire::Incarnation(1),
         version: 1,
         site: None,
         cards: vec![old(), new()],
     };
-    step(2, Input::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(told)) });
+    step(2, Input::Work(WorkInput::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(told)) }));
     let wanted = Wanted::Manifest(OciDigest::new([1; 32]));
-    step(3, Input::PullAsked { pull: PullId(1), wanted });
-    step(4, Input::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![new().diff_id]) });
-    let effects = step(4, Input::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![None])) });
+    step(3, Input::Operator(OperatorInput::PullAsked { pull: PullId(1), wanted }));
+    step(4, Input::Work(WorkInput::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![new().diff_id]) }));
+    let effects = step(4, Input::Work(WorkInput::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![None])) }));
     let bases = vec![old().diff_id];
     let request = Request::Quote { target: new().diff_id, bases };
     assert!(effects.contains(&Effect::Ask { ask: AskId(2), to: peer(1), request }));
@@ -362,6 +378,6 @@ fn a_quote_for_bases_that_are_not_here_is_not_taken() {
         bases: vec![layer(9, 9, 1).diff_id],
         wait: Duration::ZERO,
     };
-    let effects = step(5, Input::Answered { ask: AskId(2), answer: Ok(Answer::Quote(quote)) });
+    let effects = step(5, Input::Work(WorkInput::Answered { ask: AskId(2), answer: Ok(Answer::Quote(quote)) }));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Fetch { .. })), "{effects:?}");
 }

@@ -1,5 +1,6 @@
 //! Referrals: who passes patches on, what becomes of those whose relay is gone or lies, and who answers for a result.
 
+use crate::input::{Input, PeerInput, WorkInput};
 use std::time::Duration;
 
 use lighter_types::PatchId;
@@ -105,9 +106,10 @@ const NAMED: PatchId = PatchId::new([9; 32]);
 fn referred() -> (Wanting, FetchId) {
     let (mut wanting, effects) = Wanting::new(&[near()]);
     let referred = FetchFailure::Referred { to: peer(2), patch: NAMED, settings: 7 };
-    let effects = wanting.step(Input::FetchEnded { fetch: fetched(&effects).0, result: Err(referred) });
+    let effects =
+        wanting.step(Input::Work(WorkInput::FetchEnded { fetch: fetched(&effects).0, result: Err(referred) }));
     assert!(effects.contains(&Effect::Connect(peer(2))), "{effects:?}");
-    let effects = wanting.step(Input::PeerConnected(peer(2)));
+    let effects = wanting.step(Input::Peer(PeerInput::Connected(peer(2))));
     let (from, request) = effects.iter().find_map(fetch).expect("a fetch");
     assert_eq!(from, peer(2));
     assert_eq!(request.referable, None, "it is referred once");
@@ -137,7 +139,7 @@ fn who_named_a_patch_answers_for_its_result() {
     let wrong = |patch| FetchFailure::WrongResult { patch, what: "another sha256".to_owned() };
     let blamed = |failure| {
         let (mut wanting, fetch) = referred();
-        cut_off(&wanting.step(Input::FetchEnded { fetch, result: Err(failure) }))
+        cut_off(&wanting.step(Input::Work(WorkInput::FetchEnded { fetch, result: Err(failure) })))
     };
     assert_eq!(blamed(wrong(NAMED)), [peer(1)], "the relay passed on what it could not know");
     assert_eq!(blamed(wrong(PatchId::new([8; 32]))), [peer(2)], "a patch of its own");
@@ -149,8 +151,8 @@ fn who_named_a_patch_answers_for_its_result() {
 fn who_cannot_be_reached_is_given_up_and_its_namer_asked_again() {
     let (mut wanting, effects) = Wanting::new(&[near()]);
     let referred = FetchFailure::Referred { to: peer(2), patch: NAMED, settings: 7 };
-    wanting.step(Input::FetchEnded { fetch: fetched(&effects).0, result: Err(referred) });
-    let effects = wanting.step(Input::Unreachable(peer(2)));
+    wanting.step(Input::Work(WorkInput::FetchEnded { fetch: fetched(&effects).0, result: Err(referred) }));
+    let effects = wanting.step(Input::Peer(PeerInput::Unreachable(peer(2))));
     let asked = |effect: &Effect| matches!(effect, Effect::Ask { to, .. } if *to == peer(1));
     assert!(effects.iter().any(asked), "{effects:?}");
 }
@@ -159,7 +161,7 @@ fn who_cannot_be_reached_is_given_up_and_its_namer_asked_again() {
 fn what_is_named_and_silent_is_given_up_in_time() {
     let (mut wanting, effects) = Wanting::new(&[near()]);
     let referred = FetchFailure::Referred { to: peer(2), patch: NAMED, settings: 7 };
-    wanting.step(Input::FetchEnded { fetch: fetched(&effects).0, result: Err(referred) });
+    wanting.step(Input::Work(WorkInput::FetchEnded { fetch: fetched(&effects).0, result: Err(referred) }));
     wanting.now += 10_000;
     let effects = wanting.step(Input::Tick);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Ask { .. })), "{effects:?}");

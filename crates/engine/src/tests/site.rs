@@ -1,5 +1,6 @@
 //! One fetch for a site, whoever begins when and whatever becomes of who fetches.
 
+use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use std::time::Duration;
 
 use lighter_types::{Bytes, Moment, OciDigest};
@@ -99,17 +100,27 @@ impl Alone {
         let site = Some("quay".parse().unwrap());
         let mut alone =
             Self { engine: Engine::new(Settings { site: site.clone(), ..Settings::default() }), now: Moment(1) };
-        alone.step(1, Input::LayerHeld { card: old(), sketch: None });
+        alone.step(1, Input::Disk(DiskInput::LayerHeld { card: old(), sketch: None }));
         for (node, site, cards) in [(1, site, vec![]), (2, None, vec![new()])] {
-            let effects = alone.step(1, Input::PeerConnected(peer(node)));
+            let effects = alone.step(1, Input::Peer(PeerInput::Connected(peer(node))));
             let told = lighter_wire::Holdings { incarnation: lighter_wire::Incarnation(1), version: 1, site, cards };
-            alone.step(1, Input::Answered { ask: ask_of(&effects).unwrap(), answer: Ok(Answer::Holdings(told)) });
+            alone.step(
+                1,
+                Input::Work(WorkInput::Answered { ask: ask_of(&effects).unwrap(), answer: Ok(Answer::Holdings(told)) }),
+            );
         }
-        alone.step(1, Input::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(OciDigest::new([1; 32])) });
+        alone.step(
+            1,
+            Input::Operator(OperatorInput::PullAsked {
+                pull: PullId(1),
+                wanted: Wanted::Manifest(OciDigest::new([1; 32])),
+            }),
+        );
         let layers = ImageRead::Layers(vec![new().diff_id]);
-        let effects = alone.step(1, Input::ImageRead { pull: PullId(1), read: layers });
+        let effects = alone.step(1, Input::Work(WorkInput::ImageRead { pull: PullId(1), read: layers }));
         let sketches = Ok(Answer::Sketches(vec![None]));
-        let effects = alone.step(1, Input::Answered { ask: ask_of(&effects).unwrap(), answer: sketches });
+        let effects =
+            alone.step(1, Input::Work(WorkInput::Answered { ask: ask_of(&effects).unwrap(), answer: sketches }));
         let ask = arrival_asked(&effects).unwrap_or_else(|| panic!("{effects:?}"));
         (alone, ask)
     }
@@ -122,7 +133,7 @@ impl Alone {
     }
 
     fn answer(&mut self, ask: AskId, arrival: Arrival) -> Vec<Effect> {
-        self.step(1, Input::Answered { ask, answer: Ok(Answer::Arrival(arrival)) })
+        self.step(1, Input::Work(WorkInput::Answered { ask, answer: Ok(Answer::Arrival(arrival)) }))
     }
 }
 
@@ -186,7 +197,7 @@ fn a_neighbour_that_gives_up_or_is_lost_is_asked_again_with_all_others() {
     for failure in [FetchFailure::Refused(lighter_wire::Refusal::NotHeld), FetchFailure::Lost] {
         let (mut alone, ask) = Alone::asking();
         let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
-        let effects = alone.step(1, Input::FetchEnded { fetch, result: Err(failure) });
+        let effects = alone.step(1, Input::Work(WorkInput::FetchEnded { fetch, result: Err(failure) }));
         let ask = arrival_asked(&effects).unwrap_or_else(|| panic!("{effects:?}"));
         assert!(is_going_outside(&alone.answer(ask, Arrival::No)));
     }
@@ -200,11 +211,11 @@ fn what_a_neighbour_passes_on_tells_no_rate() {
     let (patch, bases) = (lighter_types::PatchId::new([9; 32]), vec![old().diff_id]);
     for (frames, bytes) in [(1, Bytes::KIB), (2, Bytes::MIB)] {
         let part = Part { patch, settings: 1, bases: bases.clone(), frames, bytes, bytes_total: Bytes::MIB };
-        alone.step(10_000, Input::FetchProgress { fetch, part });
+        alone.step(10_000, Input::Work(WorkInput::FetchProgress { fetch, part }));
     }
     let cached = CachedPatch { patch, target: new().diff_id, bases, bytes: Bytes::MIB, effort: None };
     let fetched = Fetched { card: new(), sketch: None, patch: cached, settings: 1, received: Bytes::MIB };
-    alone.step(1, Input::FetchEnded { fetch, result: Ok(fetched) });
+    alone.step(1, Input::Work(WorkInput::FetchEnded { fetch, result: Ok(fetched) }));
     assert!(alone.engine.holdings().holds(new().diff_id));
     assert_eq!(alone.engine.directory().peer(peer(1)).and_then(Peer::rate), None);
 }
@@ -216,7 +227,7 @@ fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
     let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
     let (patch, what) = (lighter_types::PatchId::new([9; 32]), "another sha256".to_owned());
     let result = Err(FetchFailure::WrongResult { patch, what });
-    let effects = alone.step(1, Input::FetchEnded { fetch, result });
+    let effects = alone.step(1, Input::Work(WorkInput::FetchEnded { fetch, result }));
     assert!(is_going_outside(&effects) && arrival_asked(&effects).is_none(), "{effects:?}");
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::CutOff { .. })));
 }
@@ -227,7 +238,7 @@ fn who_has_it_from_a_neighbour_passes_it_on_to_nobody() {
     let (mut alone, ask) = Alone::asking();
     fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
     let request = super::fleet::request(new().diff_id, &[old().diff_id]);
-    let effects = alone.step(1, Input::StreamOpened { stream: StreamId(1), from: peer(1), request });
+    let effects = alone.step(1, Input::Peer(PeerInput::StreamOpened { stream: StreamId(1), from: peer(1), request }));
     let refused = Effect::Refuse { stream: StreamId(1), refusal: lighter_wire::Refusal::NotHeld };
     assert!(effects.contains(&refused), "{effects:?}");
 }
@@ -251,7 +262,8 @@ fn the_lower_number_goes_and_who_goes_already() {
     let (mut alone, ask) = Alone::asking();
     let told = |alone: &mut Alone, number| {
         let request = Request::Arrival { target: new().diff_id, number };
-        let effects = alone.step(1, Input::Asked { question: QuestionId(number), from: peer(1), request });
+        let effects =
+            alone.step(1, Input::Peer(PeerInput::Asked { question: QuestionId(number), from: peer(1), request }));
         effects.iter().find_map(|effect| match effect {
             Effect::Answer { answer: Answer::Arrival(arrival), .. } => Some(*arrival),
             _ => None,
@@ -264,6 +276,6 @@ fn the_lower_number_goes_and_who_goes_already() {
     let (mut alone, ask) = Alone::asking();
     assert!(is_going_outside(&alone.answer(ask, Arrival::No)));
     assert_eq!((told(&mut alone, 0), told(&mut alone, u64::MAX)), (coming, coming));
-    alone.step(1, Input::LayerHeld { card: new(), sketch: None });
+    alone.step(1, Input::Disk(DiskInput::LayerHeld { card: new(), sketch: None }));
     assert_eq!(told(&mut alone, 0), Some(Arrival::Held));
 }

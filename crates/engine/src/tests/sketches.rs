@@ -1,5 +1,6 @@
 //! Planning by sketches in a fleet: better bases, sets of bases, and what happens when sketches do not come or lie.
 
+use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use std::time::Duration;
 
 use lighter_similarity::SketchBuilder;
@@ -155,20 +156,26 @@ struct Wanting {
 impl Wanting {
     fn new() -> Self {
         let mut wanting = Self { engine: Engine::new(Settings::default()), now: 0 };
-        wanting.step(Input::LayerHeld { card: near(), sketch: Some(content(28..60).sketch) });
+        wanting.step(Input::Disk(DiskInput::LayerHeld { card: near(), sketch: Some(content(28..60).sketch) }));
         for node in 1..3 {
-            wanting.step(Input::PeerConnected(peer(node)));
+            wanting.step(Input::Peer(PeerInput::Connected(peer(node))));
             let told = lighter_wire::Holdings {
                 incarnation: lighter_wire::Incarnation(1),
                 version: 1,
                 site: None,
                 cards: vec![near(), target()],
             };
-            wanting.step(Input::Answered { ask: AskId(node as u64 - 1), answer: Ok(Answer::Holdings(told)) });
+            wanting.step(Input::Work(WorkInput::Answered {
+                ask: AskId(node as u64 - 1),
+                answer: Ok(Answer::Holdings(told)),
+            }));
         }
-        wanting.step(Input::PullAsked { pull: PullId(1), wanted: Wanted::Manifest(OciDigest::new([1; 32])) });
+        wanting.step(Input::Operator(OperatorInput::PullAsked {
+            pull: PullId(1),
+            wanted: Wanted::Manifest(OciDigest::new([1; 32])),
+        }));
         let read = ImageRead::Layers(vec![target().diff_id]);
-        let effects = wanting.step(Input::ImageRead { pull: PullId(1), read });
+        let effects = wanting.step(Input::Work(WorkInput::ImageRead { pull: PullId(1), read }));
         assert!(asks(&effects, |request| *request == Request::Sketches(vec![target().diff_id])), "{effects:?}");
         assert!(!asks(&effects, |request| matches!(request, Request::Quote { .. })), "before the sketch is there");
         wanting
@@ -189,11 +196,12 @@ fn asks(effects: &[Effect], what: impl Fn(&Request) -> bool) -> bool {
 /// The first peer that is asked answers with this: is it cut off for it, and is the other asked for the sketch?
 fn check_answer(answer: Result<Answer, AskFailure>, is_offence: bool) {
     let mut wanting = Wanting::new();
-    let effects = wanting.step(Input::Answered { ask: AskId(2), answer: answer.clone() });
+    let effects = wanting.step(Input::Work(WorkInput::Answered { ask: AskId(2), answer: answer.clone() }));
     let cut_off = effects.iter().any(|effect| matches!(effect, Effect::CutOff { .. }));
     assert_eq!(cut_off, is_offence, "{answer:?}: {effects:?}");
     assert!(asks(&effects, |request| matches!(request, Request::Sketches(_))), "{answer:?}: {effects:?}");
-    let effects = wanting.step(Input::Answered { ask: AskId(3), answer: Err(AskFailure::Unreachable) });
+    let effects =
+        wanting.step(Input::Work(WorkInput::Answered { ask: AskId(3), answer: Err(AskFailure::Unreachable) }));
     let quotes = |request: &Request| matches!(request, Request::Quote { bases, .. } if bases == &[near().diff_id]);
     assert!(asks(&effects, quotes), "planning goes on by TLSH: {effects:?}");
 }
@@ -219,7 +227,8 @@ fn answers_that_are_no_sketches_are_told_apart() {
 fn a_good_sketch_is_planned_with_at_once() {
     let mut wanting = Wanting::new();
     let sketch = content(28..60).sketch.to_bytes();
-    let effects = wanting.step(Input::Answered { ask: AskId(2), answer: Ok(Answer::Sketches(vec![Some(sketch)])) });
+    let effects = wanting
+        .step(Input::Work(WorkInput::Answered { ask: AskId(2), answer: Ok(Answer::Sketches(vec![Some(sketch)])) }));
     assert!(asks(&effects, |request| matches!(request, Request::Quote { .. })), "{effects:?}");
     let plans = wanting.engine.plans(target().diff_id, lighter_types::Moment(wanting.now));
     assert!(plans[0].forecast.by_sketch.is_some_and(|by_sketch| by_sketch.bytes < Bytes(16 << 10)), "{plans:?}");
@@ -230,7 +239,7 @@ fn a_good_sketch_is_planned_with_at_once() {
 fn sketches_of_own_layers_are_told_and_no_others() {
     let mut wanting = Wanting::new();
     let request = Request::Sketches(vec![target().diff_id, near().diff_id]);
-    let effects = wanting.step(Input::Asked { question: QuestionId(1), from: peer(1), request });
+    let effects = wanting.step(Input::Peer(PeerInput::Asked { question: QuestionId(1), from: peer(1), request }));
     let told = Answer::Sketches(vec![None, Some(content(28..60).sketch.to_bytes())]);
     assert!(effects.contains(&Effect::Answer { question: QuestionId(1), answer: told }), "{effects:?}");
 }

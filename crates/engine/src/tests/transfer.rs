@@ -1,9 +1,10 @@
 //! Patches that cross the virtual fleet: frames of 1 MiB at the fleet's rate, and what can go wrong with them.
 
+use crate::input::{Input, PeerInput, WorkInput};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lighter_types::{Bytes, Card, DiffId, PatchId};
+use lighter_types::{Bytes, Card, DiffId, Effort, PatchId};
 use lighter_wire::PatchRequest;
 
 use super::fleet::{Event, Fault, Fleet, Node, peer};
@@ -84,7 +85,7 @@ impl Fleet {
     pub fn working(&mut self, stream: StreamId) {
         let Some(transfer) = self.transfers.get(&stream) else { return };
         let ((node, _), fetch) = (transfer.to, transfer.fetch);
-        self.soon(node, 50, Input::FetchWorking { fetch });
+        self.soon(node, 50, Input::Work(WorkInput::FetchWorking { fetch }));
     }
 
     pub fn serve(&mut self, node: usize, stream: StreamId, patch: PatchId, first_frame: u32) {
@@ -108,7 +109,7 @@ impl Fleet {
         }
         if !std::mem::replace(&mut transfer.opened, true) {
             let (requester, request) = (peer(transfer.to.0), transfer.request.clone());
-            return self.step(from, Input::StreamOpened { stream, from: requester, request });
+            return self.step(from, Input::Peer(PeerInput::StreamOpened { stream, from: requester, request }));
         }
         let Some(patch) = transfer.patch.clone() else {
             return self.end(stream, Err(FetchFailure::Lost));
@@ -141,7 +142,7 @@ impl Fleet {
             return self.end(stream, Err(FetchFailure::Local("no space left on device".to_owned())));
         }
         self.nodes[node].disk.parts.insert(patch.target, part.clone());
-        self.step(node, Input::FetchProgress { fetch, part });
+        self.step(node, Input::Work(WorkInput::FetchProgress { fetch, part }));
         if frame >= last {
             return self.apply(stream, node, &patch);
         }
@@ -178,7 +179,7 @@ impl Fleet {
             let bytes = (Bytes::MIB.times(frames.into()) + Bytes(self.rate * passed / 1000)).min(patch.bytes);
             let (bases, settings) = (patch.bases.clone(), settings_of(&patch));
             let part = Part { patch: patch.patch, settings, bases, frames, bytes, bytes_total: patch.bytes };
-            self.soon(node, passed, Input::FetchProgress { fetch, part });
+            self.soon(node, passed, Input::Work(WorkInput::FetchProgress { fetch, part }));
         }
         self.push(self.now + Duration::from_millis(took), from, Event::Frame(stream));
     }
@@ -209,10 +210,10 @@ impl Fleet {
         let Some(transfer) = self.transfers.remove(&stream) else { return };
         let ((to, to_life), (from, from_life)) = (transfer.to, transfer.from);
         if self.nodes[to].life == to_life {
-            self.soon(to, 1, Input::FetchEnded { fetch: transfer.fetch, result });
+            self.soon(to, 1, Input::Work(WorkInput::FetchEnded { fetch: transfer.fetch, result }));
         }
         if self.nodes[from].life == from_life && transfer.opened {
-            self.soon(from, 1, Input::StreamClosed(stream));
+            self.soon(from, 1, Input::Peer(PeerInput::StreamClosed(stream)));
         }
     }
 

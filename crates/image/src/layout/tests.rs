@@ -10,7 +10,9 @@ use crate::manifest::digest_of;
 use crate::media::LayerMedia::{self, Gzip, Plain, Zstd};
 use crate::open::open_image;
 use crate::testing::{MemoryFiles, check_refused, gzip, import, layout, lying_layout, small_tar};
-use crate::{ArchiveFiles, Blame};
+use lighter_types::Blame;
+
+use crate::ArchiveFiles;
 
 fn three_layers() -> Vec<(Vec<u8>, LayerMedia)> {
     vec![(small_tar("one"), Gzip), (small_tar("two"), Zstd), (small_tar("three"), Plain)]
@@ -120,7 +122,7 @@ fn damaged_files_are_refused() {
             let mut flipped = good.clone();
             flipped.0.get_mut(&path).unwrap()[at] ^= 0x10;
             let error = import(flipped, Limits::default()).unwrap_err();
-            assert_eq!(error.blame(), Blame::Source, "{path} {at}: {error}");
+            assert_eq!(error.blame(), Blame::Peer, "{path} {at}: {error}");
         }
         let mut truncated = good.clone();
         truncated.0.get_mut(&path).unwrap().pop();

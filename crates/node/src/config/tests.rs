@@ -1,5 +1,6 @@
 //! The documented file is the defaults; every kind of wrong value is named with its place and its remedy.
 
+use lighter_types::Effort;
 use std::io::Write;
 
 use super::*;
@@ -85,7 +86,7 @@ fn values_print_as_they_are_read() {
 
 #[test]
 fn the_engine_is_told_effort_and_upload_cap() {
-    use lighter_engine::{Effort, EffortChoice};
+    use lighter_engine::EffortChoice;
     let settings = |flags: &[&str]| {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         load(None, [], &flags).unwrap().config.engine_settings(lighter_wire::Incarnation(1), 1)

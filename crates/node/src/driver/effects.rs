@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use libp2p::gossipsub::{IdentTopic, PublishError};
 use libp2p::swarm::DialError;
-use lighter_engine::{Effect, FetchId, Input};
+use lighter_engine::{Effect, FetchId, Input, PeerInput, WorkInput};
 use lighter_store::{Store, StoreError};
 use lighter_types::{DiffId, PeerId};
 use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
@@ -72,15 +72,15 @@ impl Driver {
             }
             Effect::ReadImage { pull, manifest } => self.blocking(move |shared| {
                 let read = images::read(&shared.store, manifest);
-                Input::ImageRead { pull, read }
+                Input::Work(WorkInput::ImageRead { pull, read })
             }),
             Effect::KeepBlob { pull, digest, bytes, config } => self.blocking(move |shared| {
                 let result = images::keep(&shared.store, digest, &bytes, config.as_deref());
-                Input::BlobKept { pull, result }
+                Input::Work(WorkInput::BlobKept { pull, result })
             }),
             Effect::CommitImage { pull, manifest, release } => self.blocking(move |shared| {
                 let result = images::commit(&shared.store, manifest, release.as_ref());
-                Input::ImageCommitted { pull, result }
+                Input::Work(WorkInput::ImageCommitted { pull, result })
             }),
         }
     }
@@ -137,7 +137,7 @@ impl Driver {
     fn connect(&mut self, peer: PeerId) {
         let Some(options) = self.meetings.dial(peer) else {
             tracing::debug!(%peer, "a peer was named without an address");
-            return self.step(Input::Unreachable(peer));
+            return self.step(Input::Peer(PeerInput::Unreachable(peer)));
         };
         if let Some(peer) = to_libp2p(peer).filter(|peer| !self.dialer.keeps(peer)) {
             self.swarm.behaviour_mut().home.visit(peer);
@@ -147,14 +147,14 @@ impl Driver {
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => {
                 tracing::debug!(%peer, %error, "did not dial");
-                self.step(Input::Unreachable(peer));
+                self.step(Input::Peer(PeerInput::Unreachable(peer)));
             }
         }
     }
 
     fn ask(&mut self, ask: lighter_engine::AskId, to: PeerId, request: Request) {
         let Some(peer) = to_libp2p(to) else {
-            self.step(Input::Answered { ask, answer: Err(lighter_engine::AskFailure::Unreachable) });
+            self.step(Input::Work(WorkInput::Answered { ask, answer: Err(lighter_engine::AskFailure::Unreachable) }));
             return;
         };
         let id = self.swarm.behaviour_mut().ask.send_request(&peer, request);

@@ -9,7 +9,7 @@ use libp2p::request_response::{self, OutboundFailure};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, identify, mdns};
-use lighter_engine::{AskFailure, Input, Peer, QuestionId};
+use lighter_engine::{AskFailure, Input, Peer, PeerInput, QuestionId, WorkInput};
 use lighter_types::PeerId;
 use lighter_wire::{Announcement, Answer, Message, Request};
 
@@ -59,7 +59,7 @@ impl Driver {
                 if num_established.get() == 1 {
                     tracing::info!(%peer, address = %endpoint.get_remote_address(), "connected");
                     self.connected_at.insert(peer, Instant::now());
-                    self.step(Input::PeerConnected(peer));
+                    self.step(Input::Peer(PeerInput::Connected(peer)));
                 } else if self.connected_at.get(&peer).is_some_and(|since| since.elapsed() > MEETING_MAX) {
                     tracing::info!(%peer, "it came back before its old connection ended: both are closed");
                     let _ = self.swarm.disconnect_peer_id(peer_id);
@@ -71,7 +71,7 @@ impl Driver {
                     tracing::info!(%peer, why, "disconnected");
                     self.connected_at.remove(&peer);
                     self.meetings.disconnected(peer);
-                    self.step(Input::PeerLost(peer));
+                    self.step(Input::Peer(PeerInput::Lost(peer)));
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
@@ -85,7 +85,7 @@ impl Driver {
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 tracing::debug!(%peer, %error, "could not connect");
                 if let Some(peer) = from_libp2p(&peer).filter(|_| !self.swarm.is_connected(&peer)) {
-                    self.step(Input::Unreachable(peer));
+                    self.step(Input::Peer(PeerInput::Unreachable(peer)));
                 }
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, peer_id, .. } => {
@@ -112,7 +112,7 @@ impl Driver {
         let gossip = &mut self.swarm.behaviour_mut().home.inner.gossip;
         gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Ignore);
         if let Some((from, announcement)) = heard {
-            self.step(Input::Announced { from, announcement });
+            self.step(Input::Peer(PeerInput::Announced { from, announcement }));
             self.notice_twins(from, 0);
         }
     }
@@ -138,7 +138,7 @@ impl Driver {
                     let Some(from) = from_libp2p(&peer) else { return };
                     let question = QuestionId(self.next_id());
                     self.questions.insert(question, channel);
-                    self.step(Input::Asked { question, from, request });
+                    self.step(Input::Peer(PeerInput::Asked { question, from, request }));
                 }
                 request_response::Message::Response { request_id, response } => {
                     let Some(ask) = self.asks.remove(&request_id) else { return };
@@ -146,7 +146,7 @@ impl Driver {
                         Answer::Release(release) if !self.believes(&release) => Err(AskFailure::NotTrusted),
                         answer => Ok(answer),
                     };
-                    self.step(Input::Answered { ask, answer });
+                    self.step(Input::Work(WorkInput::Answered { ask, answer }));
                     self.answer_plans();
                 }
             },
@@ -159,7 +159,7 @@ impl Driver {
                     }
                     _ => AskFailure::Unreachable,
                 };
-                self.step(Input::Answered { ask, answer: Err(failure) });
+                self.step(Input::Work(WorkInput::Answered { ask, answer: Err(failure) }));
             }
             request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {
                 self.questions.retain(|_, channel| channel.is_open());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{Input, PullFailure, PullId, Report, Wanted};
+use lighter_engine::{Input, OperatorInput, PullFailure, PullId, Report, Wanted};
 use lighter_store::Store;
 use lighter_types::{DiffId, ImageReference, OciDigest};
 use tokio::sync::{mpsc, oneshot};
@@ -88,7 +88,7 @@ impl Driver {
         let of_image = self.pulls.iter().filter(|(_, pull)| pull.image == image);
         let ids: Vec<PullId> = of_image.map(|(&id, _)| id).collect();
         for &id in &ids {
-            self.step(Input::PullCancelled(id));
+            self.step(Input::Operator(OperatorInput::PullCancelled(id)));
         }
         !ids.is_empty()
     }
@@ -120,7 +120,7 @@ impl Driver {
             manifest,
         };
         self.pulls.insert(pull, running);
-        self.step(Input::PullAsked { pull, wanted });
+        self.step(Input::Operator(OperatorInput::PullAsked { pull, wanted }));
     }
 
     pub(super) fn report(&mut self, id: PullId, report: &Report) {
@@ -182,7 +182,7 @@ impl Driver {
             let (image, manifest, layers) = (pull.image, pull.manifest, layers.to_vec());
             self.plans.push(WaitingPlan { image, manifest, layers, reply, until });
         }
-        self.step(Input::PullCancelled(id));
+        self.step(Input::Operator(OperatorInput::PullCancelled(id)));
         self.answer_plans();
         true
     }
@@ -194,7 +194,7 @@ impl Driver {
         if layers.is_empty() {
             return;
         }
-        self.step(Input::SketchesWanted(layers));
+        self.step(Input::Operator(OperatorInput::SketchesWanted(layers)));
         for plan in std::mem::take(&mut self.plans) {
             // Once its sketch has come, or nobody gives it, plans for a layer get no better.
             let now = self.shared.now();

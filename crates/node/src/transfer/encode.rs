@@ -4,15 +4,14 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lighter_engine::{CachedPatch, Effort, EncodeFailure, EncodeId, Input};
+use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, Input, WorkInput};
 use lighter_patch::{HaveList, Source};
 use lighter_store::PatchKey;
-use lighter_types::{Bytes, DiffId};
+use lighter_types::{Bytes, DiffId, Effort};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
 use super::lists::THREADS;
-use crate::config::to_patch;
 use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
 /// Progress is told this often at most.
@@ -36,7 +35,7 @@ pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) {
         let (bytes, bases, took_ms) = (patch.bytes.0, job.bases.len(), took.as_millis());
         tracing::info!(%target, bytes, bases, ?effort, took_ms, "made a patch");
     }
-    shared.input_blocking(Input::EncodeEnded { encode, took, result });
+    shared.input_blocking(Input::Work(WorkInput::EncodeEnded { encode, took, result }));
 }
 
 fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Result<CachedPatch, EncodeFailure> {
@@ -63,7 +62,7 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
             && told.elapsed() >= PROGRESS_EVERY
         {
             *told = Instant::now();
-            shared.input_if_idle(Input::EncodeProgress { encode, target_bytes_done });
+            shared.input_if_idle(Input::Work(WorkInput::EncodeProgress { encode, target_bytes_done }));
         }
         if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
@@ -92,8 +91,7 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
 
 /// The effort of a patch that this node's encoder could have made, by the settings that its header names.
 pub fn effort_of(settings: u32) -> Option<Effort> {
-    let of_patch = lighter_patch::Settings::effort_of(settings)?;
-    Effort::ALL.into_iter().find(|effort| to_patch(*effort) == of_patch)
+    lighter_patch::Settings::effort_of(settings)
 }
 
 fn open(layer: DiffId, shared: &Shared) -> Result<OpenLayer, EncodeFailure> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt};
 use libp2p::StreamProtocol;
-use lighter_engine::{FetchFailure, FetchId, Fetched, Input, Part};
+use lighter_engine::{FetchFailure, FetchId, Fetched, Input, Part, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
 use lighter_types::{Bytes, DiffId, PatchId, PeerId};
 use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest, Resume};
@@ -51,7 +51,7 @@ struct Start {
 /// Does the job and tells the engine how it ended.
 pub async fn fetch(job: FetchJob, control: libp2p_stream::Control, shared: Arc<Shared>) {
     let result = run(&job, control, &shared).await;
-    shared.input(Input::FetchEnded { fetch: job.fetch, result }).await;
+    shared.input(Input::Work(WorkInput::FetchEnded { fetch: job.fetch, result })).await;
 }
 
 async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
@@ -174,7 +174,7 @@ async fn open(
     let mut stream = opened.map_err(|_| FetchFailure::Lost)?.map_err(|_| FetchFailure::Lost)?;
     write_message(&mut stream, request).await.map_err(|_| FetchFailure::Lost)?;
     if let Some(listed) = listed {
-        shared.input(Input::FetchWorking { fetch: job.fetch }).await;
+        shared.input(Input::Work(WorkInput::FetchWorking { fetch: job.fetch })).await;
         timeout(CHUNK_TIMEOUT, listed.send(&mut stream))
             .await
             .map_err(|_| FetchFailure::Lost)?
@@ -183,7 +183,7 @@ async fn open(
     loop {
         let reply: PatchReply = read_message(&mut stream).await.map_err(|error| blame(&error))?;
         match reply {
-            PatchReply::Working { .. } => shared.input(Input::FetchWorking { fetch: job.fetch }).await,
+            PatchReply::Working { .. } => shared.input(Input::Work(WorkInput::FetchWorking { fetch: job.fetch })).await,
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
             PatchReply::Referred { peer, .. } if request.referable.is_none() => {
                 return Err(FetchFailure::Lied(format!("a referral to {peer} that was not asked for")));
@@ -296,7 +296,7 @@ impl Progress<'_> {
             bytes: came.max(on_disk(frames)),
             bytes_total: self.header.patch_bytes(),
         };
-        self.shared.input(Input::FetchProgress { fetch: self.job.fetch, part }).await;
+        self.shared.input(Input::Work(WorkInput::FetchProgress { fetch: self.job.fetch, part })).await;
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncWrite, AsyncWriteExt};
-use lighter_engine::{Input, StreamId};
+use lighter_engine::{DiskInput, Input, PeerInput, StreamId};
 use lighter_patch::Header;
 use lighter_store::PatchReader;
 use lighter_types::{Bytes, PatchId, PeerId};
@@ -52,7 +52,7 @@ pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, share
     if let Err(error) = follow(id, &mut stream, orders, &shared).await {
         tracing::debug!(peer = %from, %error, "a patch stream broke");
     }
-    shared.input(Input::StreamClosed(id)).await;
+    shared.input(Input::Peer(PeerInput::StreamClosed(id))).await;
 }
 
 async fn follow(
@@ -86,7 +86,9 @@ async fn follow(
             Order::Serve { patch, first_frame } => {
                 let started = Instant::now();
                 if let Some(bytes) = send(stream, patch, first_frame, shared).await? {
-                    shared.input(Input::StreamServed { stream: id, bytes, took: started.elapsed() }).await;
+                    shared
+                        .input(Input::Peer(PeerInput::StreamServed { stream: id, bytes, took: started.elapsed() }))
+                        .await;
                 }
                 return Ok(());
             }
@@ -109,7 +111,7 @@ async fn send(
         }
     };
     let Some(mut source) = opened else {
-        shared.input(Input::PatchGone(patch)).await;
+        shared.input(Input::Disk(DiskInput::PatchGone(patch))).await;
         within(write_message(stream, &PatchReply::Refused(Refusal::Failed))).await?;
         within(stream.close()).await?;
         return Ok(None);
@@ -135,7 +137,7 @@ async fn send(
             // A stream that also serves it keeps it for now, and comes here too.
             let store = shared.store.clone();
             let _ = blocking(move || Ok(store.remove_patch(&patch))).await?;
-            shared.input(Input::PatchGone(patch)).await;
+            shared.input(Input::Disk(DiskInput::PatchGone(patch))).await;
             return Err(io::ErrorKind::InvalidData.into());
         };
         for chunk in payload.chunks(CHUNK_BYTES) {

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use lighter_types::{Bytes, DiffId};
+use lighter_types::{Bytes, DiffId, Effort};
 
 use crate::codec::CodecError;
 use crate::delta::Style;
 use crate::differ::{self, Layers, Search, Window};
 use crate::read_at::File;
-use crate::{CodecId, Effort, EncodeError, ReadAt, Settings, Source, parallel};
+use crate::{CodecId, EncodeError, ReadAt, Settings, Source, parallel};
 
 use super::{EncodedFrame, Progress};
 

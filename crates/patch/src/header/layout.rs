@@ -1,9 +1,9 @@
 //! How a header is laid out in bytes; the table is in docs/PATCH.md. All numbers are little-endian.
 
-use lighter_types::{Blake3, Bytes, DiffId};
+use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId};
 
 use super::{Base, CodecId, FrameEntry, Header, VERSION, check_count};
-use crate::{BASES_MAX, FRAMES_MAX, HeaderError};
+use crate::{FRAMES_MAX, HeaderError};
 
 /// What every patch begins with. The first byte is no ASCII and no UTF-8, so that no text is taken for a patch.
 const MAGIC: [u8; 8] = *b"\xB1LIGHTER";

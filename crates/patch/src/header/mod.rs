@@ -11,14 +11,12 @@ use std::fmt;
 use std::io::Read;
 use std::ops::Range;
 
-use lighter_types::{Blake3, Bytes, DiffId, PatchId};
+use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId, PatchId};
 
 use crate::HeaderError;
 
 /// The container version that this build writes and reads.
 pub const VERSION: u16 = 2;
-/// Most bases of a patch (docs/PATCH.md).
-pub const BASES_MAX: usize = 8;
 /// Most frames of a patch: 64 GiB of incompressible target, or 1 TiB of a compressible one.
 pub const FRAMES_MAX: usize = 1 << 16;
 /// Longest payload of a frame: what a lost peer costs at most.

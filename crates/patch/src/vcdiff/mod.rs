@@ -13,12 +13,12 @@ mod write;
 
 use std::io;
 
-use lighter_types::Bytes;
+use lighter_types::{Blame, Bytes};
 
 pub use self::decode::{Limits, decode_vcdiff};
 pub use self::export::export_vcdiff;
 
-use crate::{ApplyError, Blame, CodecId};
+use crate::{ApplyError, CodecId};
 
 pub(crate) use self::file::FileReader;
 pub(crate) use self::window::{Instruction, Origin, Window};

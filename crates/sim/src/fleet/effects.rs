@@ -1,9 +1,10 @@
 //! What is done with effects: gossip and questions cross the network, encoders take their time, disks are maps.
 
 use lighter_engine::{
-    AskId, BlobFailure, Effect, Effort, EncodeFailure, EncodeId, FetchFailure, ImageRead, Input, Open, QuestionId,
+    AskId, BlobFailure, Effect, EncodeFailure, EncodeId, FetchFailure, ImageRead, Input, Open, PeerInput, QuestionId,
+    WorkInput,
 };
-use lighter_types::{Bytes, DiffId, OciDigest};
+use lighter_types::{Bytes, DiffId, Effort, OciDigest};
 use lighter_wire::{Announcement, Answer, Message, Refusal, Request};
 
 use super::{Due, Fleet, Micros, node_of, peer};
@@ -39,9 +40,9 @@ impl Fleet<'_> {
             Effect::Connect(other) => self.dial(node, node_of(other)),
             Effect::CutOff { peer: other, .. } => {
                 let other = node_of(other);
-                self.soon(node, DISK, Input::PeerLost(peer(other)));
+                self.soon(node, DISK, Input::Peer(PeerInput::Lost(peer(other))));
                 if self.nodes[other].is_online {
-                    self.soon(other, DISK, Input::PeerLost(peer(node)));
+                    self.soon(other, DISK, Input::Peer(PeerInput::Lost(peer(node))));
                 }
             }
             Effect::StopFetch(fetch) => self.stop_fetch(node, fetch),
@@ -62,7 +63,7 @@ impl Fleet<'_> {
             Effect::Encode { encode, target, bases, effort } => self.encode(node, encode, target, &bases, effort),
             Effect::ReadImage { pull, manifest } => {
                 let read = self.read_image(node, manifest);
-                self.soon(node, DISK, Input::ImageRead { pull, read });
+                self.soon(node, DISK, Input::Work(WorkInput::ImageRead { pull, read }));
             }
             Effect::KeepBlob { pull, digest, bytes, config } => {
                 let config = config.and(self.content.config_of(digest));
@@ -71,7 +72,7 @@ impl Fleet<'_> {
                     self.nodes[node].disk.blobs.extend([Some(digest), config].into_iter().flatten());
                 }
                 let result = if is_right { Ok(()) } else { Err(BlobFailure::WrongDigest) };
-                self.soon(node, DISK, Input::BlobKept { pull, result });
+                self.soon(node, DISK, Input::Work(WorkInput::BlobKept { pull, result }));
             }
             Effect::CommitImage { pull, manifest, release } => {
                 let image = self.content.images.iter().find(|image| image.manifest == manifest);
@@ -82,7 +83,7 @@ impl Fleet<'_> {
                 if !is_complete {
                     self.violation(node, "an image is committed without all of its layers");
                 }
-                self.soon(node, DISK, Input::ImageCommitted { pull, result: Ok(()) });
+                self.soon(node, DISK, Input::Work(WorkInput::ImageCommitted { pull, result: Ok(()) }));
             }
         }
     }
@@ -98,7 +99,7 @@ impl Fleet<'_> {
             let (lost, repeated) = (gossip.lost_percent * 10, gossip.repeated_percent * 10);
             let copies = if self.random.happens(lost) { 0 } else { 1 + u32::from(self.random.happens(repeated)) };
             for _ in 0..copies {
-                let input = Input::Announced { from: peer(node), announcement: announcement.clone() };
+                let input = Input::Peer(PeerInput::Announced { from: peer(node), announcement: announcement.clone() });
                 if self.random.happens(gossip.late_percent * 10) {
                     let at = self.network.now + self.random.below(LATE);
                     let input = self.boxed(input);
@@ -137,7 +138,7 @@ impl Fleet<'_> {
             return self.violation(node, "a question was answered twice");
         };
         let bytes = answer.encode().map_or(0, |bytes| bytes.len() as u64) + documents + STREAM_BYTES;
-        let input = self.boxed(Input::Answered { ask, answer: Ok(answer) });
+        let input = self.boxed(Input::Work(WorkInput::Answered { ask, answer: Ok(answer) }));
         self.say(node, asker, bytes, Due::Input { node: asker, life, input });
     }
 
@@ -163,7 +164,7 @@ impl Fleet<'_> {
         let disk = &mut self.nodes[node].disk;
         if !disk.layers.contains(&target) {
             let (took, result) = (std::time::Duration::from_millis(1), Err(EncodeFailure::LayerGone(target)));
-            return self.soon(node, DISK, Input::EncodeEnded { encode, took, result });
+            return self.soon(node, DISK, Input::Work(WorkInput::EncodeEnded { encode, took, result }));
         }
         let (patch, cost) = self.content.patch(target, bases, effort);
         disk.patches.insert(patch.patch, patch.clone());
@@ -173,9 +174,13 @@ impl Fleet<'_> {
         let tar = self.content.cards.get(&target).map_or(0, |card| card.tar_bytes.0);
         for passed in (ENCODE_TELLS..took).step_by(ENCODE_TELLS as usize) {
             let target_bytes_done = Bytes((u128::from(tar) * u128::from(passed) / u128::from(took)) as u64);
-            self.soon(node, passed, Input::EncodeProgress { encode, target_bytes_done });
+            self.soon(node, passed, Input::Work(WorkInput::EncodeProgress { encode, target_bytes_done }));
         }
-        let input = Input::EncodeEnded { encode, took: std::time::Duration::from_micros(took), result: Ok(patch) };
+        let input = Input::Work(WorkInput::EncodeEnded {
+            encode,
+            took: std::time::Duration::from_micros(took),
+            result: Ok(patch),
+        });
         self.soon(node, took, input);
     }
 

@@ -1,6 +1,6 @@
 //! Nodes start, stop, and are cut off.
 
-use lighter_engine::{EncodeId, Engine, FetchId, Input};
+use lighter_engine::{DiskInput, EncodeId, Engine, FetchId, Input, PeerInput};
 use lighter_wire::{Release, SignedRelease};
 
 use super::{Disk, Due, Fleet, Micros, Node, Open, StrategyReport, peer};
@@ -63,17 +63,16 @@ impl Fleet<'_> {
         };
         this.engine = Engine::new(settings);
         let cards = this.disk.layers.iter().filter_map(|layer| self.content.cards.get(layer));
-        let mut inputs: Vec<Input> = cards.map(|card| Input::LayerHeld { card: *card, sketch: None }).collect();
+        let mut inputs: Vec<Input> =
+            cards.map(|card| Input::Disk(DiskInput::LayerHeld { card: *card, sketch: None })).collect();
         let learned = this.disk.calibrations.iter();
-        inputs.extend(learned.map(|(&(rule, settings), &calibration)| Input::CalibrationHeld {
-            rule,
-            settings,
-            calibration,
+        inputs.extend(learned.map(|(&(rule, settings), &calibration)| {
+            Input::Disk(DiskInput::CalibrationHeld { rule, settings, calibration })
         }));
-        inputs.extend(this.disk.pace.map(Input::PaceHeld));
-        inputs.extend(this.disk.patches.values().cloned().map(Input::PatchHeld));
+        inputs.extend(this.disk.pace.map(|pace| Input::Disk(DiskInput::PaceHeld(pace))));
+        inputs.extend(this.disk.patches.values().cloned().map(|patch| Input::Disk(DiskInput::PatchHeld(patch))));
         let parts = this.disk.parts.iter();
-        inputs.extend(parts.map(|(&target, part)| Input::PartHeld { target, part: part.clone() }));
+        inputs.extend(parts.map(|(&target, part)| Input::Disk(DiskInput::PartHeld { target, part: part.clone() })));
         inputs.into_iter().for_each(|input| self.step(node, input));
         for other in self.neighbours(node) {
             self.connect(node, other);
@@ -84,8 +83,8 @@ impl Fleet<'_> {
 
     pub(super) fn connect(&mut self, node: usize, other: usize) {
         if self.nodes[node].is_online && self.nodes[other].is_online && self.is_reachable(node, other) {
-            self.step(node, Input::PeerConnected(peer(other)));
-            self.step(other, Input::PeerConnected(peer(node)));
+            self.step(node, Input::Peer(PeerInput::Connected(peer(other))));
+            self.step(other, Input::Peer(PeerInput::Connected(peer(node))));
         }
     }
 
@@ -123,7 +122,7 @@ impl Fleet<'_> {
     pub(super) fn notice(&mut self, node: usize) {
         for other in self.neighbours(node) {
             if self.nodes[other].is_online {
-                self.step(other, Input::PeerLost(peer(node)));
+                self.step(other, Input::Peer(PeerInput::Lost(peer(node))));
             }
         }
         self.acquaintances(node, |_| true).into_iter().for_each(|other| self.part(node, other));
@@ -146,8 +145,8 @@ impl Fleet<'_> {
         let hub = self.hub_of[site];
         for node in self.topology.sites[site].nodes.clone() {
             if self.nodes[node].is_online && self.nodes[hub].is_online {
-                self.step(node, Input::PeerLost(peer(hub)));
-                self.step(hub, Input::PeerLost(peer(node)));
+                self.step(node, Input::Peer(PeerInput::Lost(peer(hub))));
+                self.step(hub, Input::Peer(PeerInput::Lost(peer(node))));
             }
             let topology = self.topology;
             let strangers = self.acquaintances(node, |other| topology.nodes[other].site != Some(site));

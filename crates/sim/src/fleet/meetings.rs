@@ -1,6 +1,6 @@
 //! Connections beside the standing ones: of those who were referred to each other.
 
-use lighter_engine::Input;
+use lighter_engine::{Input, PeerInput};
 
 use super::{Due, Fleet, Micros, peer};
 
@@ -67,7 +67,7 @@ impl Fleet<'_> {
         for (node, of) in [(one, other), (other, one)] {
             self.met.entry(node).or_default().remove(&of);
             if self.nodes[node].is_online {
-                self.step(node, Input::PeerLost(peer(of)));
+                self.step(node, Input::Peer(PeerInput::Lost(peer(of))));
             }
         }
     }

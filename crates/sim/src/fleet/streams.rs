@@ -1,6 +1,8 @@
 //! Patches on their way: opened, served in pieces, kept frame by frame, applied.
 
-use lighter_engine::{CachedPatch, FetchFailure, FetchId, Fetched, Input, Part, Settings, StreamId};
+use lighter_engine::{
+    CachedPatch, FetchFailure, FetchId, Fetched, Input, Part, PeerInput, Settings, StreamId, WorkInput,
+};
 use lighter_types::{Bytes, PatchId};
 use lighter_wire::{Message, PatchRequest};
 
@@ -105,13 +107,13 @@ impl Fleet<'_> {
         }
         stream.is_open = true;
         let (requester, request) = (peer(stream.to.0), stream.request.clone());
-        self.step(from, Input::StreamOpened { stream: id, from: requester, request });
+        self.step(from, Input::Peer(PeerInput::StreamOpened { stream: id, from: requester, request }));
     }
 
     pub(super) fn working(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get(&id) else { return };
         let ((to, _), (from, _), fetch) = (stream.to, stream.from, stream.fetch);
-        self.tell(from, to, 20, Input::FetchWorking { fetch });
+        self.tell(from, to, 20, Input::Work(WorkInput::FetchWorking { fetch }));
     }
 
     pub(super) fn serve(&mut self, node: usize, id: StreamId, patch: PatchId, first_frame: u32) {
@@ -195,7 +197,7 @@ impl Fleet<'_> {
             self.nodes[node].disk.parts.insert(patch.target, sending.part(kept));
         }
         self.passing_on(node, patch.patch).into_iter().for_each(|id| self.pump(id));
-        self.step(node, Input::FetchProgress { fetch, part });
+        self.step(node, Input::Work(WorkInput::FetchProgress { fetch, part }));
         if is_done {
             self.served(id);
             self.network.due(applied_at, Due::Applied(id));
@@ -211,8 +213,8 @@ impl Fleet<'_> {
         let (bytes, began) = (Bytes(sending.flow.arrived), sending.began);
         if self.nodes[from].life == life && std::mem::take(&mut stream.is_open) {
             let took = std::time::Duration::from_micros(self.network.now - began);
-            self.soon(from, END, Input::StreamServed { stream: id, bytes, took });
-            self.soon(from, END, Input::StreamClosed(id));
+            self.soon(from, END, Input::Peer(PeerInput::StreamServed { stream: id, bytes, took }));
+            self.soon(from, END, Input::Peer(PeerInput::StreamClosed(id)));
         }
     }
 
@@ -251,10 +253,10 @@ impl Fleet<'_> {
             passed.for_each(|id| self.end_stream(id, Err(FetchFailure::Lost)));
         }
         if self.nodes[to].life == to_life {
-            self.soon(to, END, Input::FetchEnded { fetch: stream.fetch, result });
+            self.soon(to, END, Input::Work(WorkInput::FetchEnded { fetch: stream.fetch, result }));
         }
         if self.nodes[from].life == from_life && stream.is_open {
-            self.soon(from, END, Input::StreamClosed(id));
+            self.soon(from, END, Input::Peer(PeerInput::StreamClosed(id)));
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use lighter_types::Blame;
+
 use super::*;
-use crate::{Batch, Blame, Column, Durability, FsckMode, IndexError, SCHEMA, StoreError};
+use crate::{Batch, Column, Durability, FsckMode, IndexError, SCHEMA, StoreError};
 
 #[test]
 fn a_second_open_is_refused_and_names_the_folder_and_the_process() {
@@ -168,7 +170,7 @@ fn a_folder_that_may_not_be_written_is_named() {
     std::fs::write(&path, b"a file, not a folder").unwrap();
     let error = Store::open(&path, Options::default()).err().unwrap();
     assert!(error.to_string().contains(&path.display().to_string()), "{error}");
-    assert_eq!(error.blame(), Blame::ThisMachine);
+    assert_eq!(error.blame(), Blame::Machine);
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o500)).unwrap();

@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::FileExt;
 
+use lighter_types::Blame;
+
 use super::*;
-use crate::{BLOB_BYTES_MAX, Blame, Holder, Item, RELEASE_RECORD_BYTES_MAX, STATE_BYTES_MAX, StoreError};
+use crate::{BLOB_BYTES_MAX, Holder, Item, RELEASE_RECORD_BYTES_MAX, STATE_BYTES_MAX, StoreError};
 
 #[test]
 fn a_layer_is_held_once_it_is_finished_and_after_a_restart() {
@@ -54,7 +56,7 @@ fn wrong_bytes_leave_nothing() {
             let mut writer = store.create_layer(card.diff_id, card.tar_bytes).unwrap();
             writer.append(bytes).unwrap();
             let error = writer.finish(card, NOW).unwrap_err();
-            assert_eq!(error.blame(), Blame::Sender, "{error}");
+            assert_eq!(error.blame(), Blame::Peer, "{error}");
         }
         let mut writer = store.create_layer(card.diff_id, card.tar_bytes).unwrap();
         writer.append(&tar).unwrap();
@@ -128,7 +130,7 @@ fn blobs_are_checked_on_the_way_in_and_out() {
         assert_eq!(store.blob(&digest).unwrap(), Some(content(1, 500)));
         assert_eq!(store.blob(&OciDigest::new([0; 32])).unwrap(), None);
         let wrong = store.put_blob(&OciDigest::new([0; 32]), b"x", NOW).unwrap_err();
-        assert_eq!(wrong.blame(), Blame::Sender);
+        assert_eq!(wrong.blame(), Blame::Peer);
         let long = store.put_blob(&digest, &vec![0; BLOB_BYTES_MAX + 1], NOW).unwrap_err();
         assert!(matches!(long, StoreError::OverLimit { .. }));
         std::fs::write(store.inner.path(&Item::Blob(digest)), content(2, 500)).unwrap();

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lighter_patch::BASES_MAX;
-use lighter_types::Bytes;
+use lighter_types::{BASES_MAX, Bytes};
 
 use super::releases::releases;
 use crate::exit::{Code, Failure};

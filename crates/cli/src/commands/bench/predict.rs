@@ -8,9 +8,9 @@ mod scores;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use lighter_patch::{Blame, EncodeError, Settings, encode_to};
+use lighter_patch::{EncodeError, Settings, encode_to};
 use lighter_similarity::{Prediction, predict, predict_patch_bytes};
-use lighter_types::Bytes;
+use lighter_types::{Blame, Bytes};
 
 use self::cache::{Cache, Key};
 use self::layer::Layer;

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use lighter_patch::{Effort, Method, Settings};
-use lighter_types::Bytes;
+use lighter_patch::{Method, Settings};
+use lighter_types::{Bytes, Effort};
 
 use super::pairs::Pair;
 use crate::args::BenchEffort;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use lighter_engine::{Effort, EffortChoice, Pace, Undertaking};
+use lighter_engine::{EffortChoice, Pace, Undertaking};
 use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
 use lighter_node::FileBase;
 use lighter_node::config::{Rate, to_patch};
-use lighter_patch::{Blame, HaveList, Method, ReadAt, Settings, Source};
+use lighter_patch::{HaveList, Method, ReadAt, Settings, Source};
 use lighter_similarity::predict;
-use lighter_types::{Bytes, BytesPerSecond};
+use lighter_types::{Blame, Bytes, BytesPerSecond, Effort};
 
 use super::{Layer, have, write_whole};
 use crate::args::{PatchCreate, PatchEffort};

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{Effort, Pace, Undertaking};
+use lighter_engine::{Pace, Undertaking};
 use lighter_image::{Hashed, Limits, OpenedImage, Selector, open_image};
 use lighter_node::images::{AnyFiles, open_files};
 use lighter_patch::Header;
 use lighter_sim::{Image, Layer, Patch, Size, Span, Trace};
 use lighter_similarity::{Sketch, predict};
-use lighter_types::{BytesPerSecond, Card, DiffId, ImageReference};
+use lighter_types::{BytesPerSecond, Card, DiffId, Effort, ImageReference};
 use tempfile::TempDir;
 
 use crate::commands::bench::process::measure;

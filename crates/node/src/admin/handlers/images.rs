@@ -178,9 +178,9 @@ fn problem(error: &ImagesError) -> Problem {
         ImagesError::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ProblemKind::NotFound,
         ImagesError::Open { .. } => ProblemKind::Machine,
         ImagesError::Image(error) | ImagesError::Source { source: error, .. } => match error.blame() {
-            lighter_image::Blame::Source => ProblemKind::BadData,
-            lighter_image::Blame::Machine => ProblemKind::Machine,
-            lighter_image::Blame::Caller => ProblemKind::Request,
+            Blame::Peer | Blame::Version => ProblemKind::BadData,
+            Blame::Machine | Blame::Bug => ProblemKind::Machine,
+            Blame::Caller => ProblemKind::Request,
         },
         ImagesError::Store(error) => kind_of(error),
         ImagesError::NoFile { .. }

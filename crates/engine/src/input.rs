@@ -1,0 +1,149 @@
+//! What goes into the engine: [`Engine::step`](crate::Engine::step) takes one [`Input`] at a time.
+//!
+//! Inputs are grouped by their source. Each group is matched once and whole, in `inputs.rs`, without a wildcard: the
+//! compiler names a new input that nobody handles.
+
+use std::time::Duration;
+
+use lighter_similarity::{Calibration, Sketch};
+use lighter_types::{Bytes, Card, DiffId, PatchId, PeerId};
+use lighter_wire::{Announcement, Answer, PatchRequest, Request};
+
+use crate::calibrations::Rule;
+use crate::effort::Pace;
+use crate::event::{
+    AskFailure, AskId, BlobFailure, CachedPatch, EncodeFailure, EncodeId, FetchFailure, FetchId, Fetched, ImageRead,
+    Part, PullId, QuestionId, StreamId, Wanted,
+};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    Disk(DiskInput),
+    Peer(PeerInput),
+    Work(WorkInput),
+    Operator(OperatorInput),
+    /// A moment that [`Effect::WakeAt`](crate::Effect::WakeAt) named has come.
+    Tick,
+}
+
+/// What is on disk: told at the start for each item, later when it changes.
+#[derive(Clone, Debug)]
+pub enum DiskInput {
+    /// A layer was committed: verified, synced, in the index. A layer that a fetch brought is told by
+    /// [`WorkInput::FetchEnded`], not by this. A layer without a sketch is planned with by its card alone.
+    LayerHeld { card: Card, sketch: Option<Sketch> },
+    /// A layer was removed or found damaged.
+    LayerGone(DiffId),
+    /// A patch is in the cache, made here or received and proved by its result.
+    PatchHeld(CachedPatch),
+    /// A patch left the cache.
+    PatchGone(PatchId),
+    /// A part of a patch is on disk from an earlier life of this node.
+    PartHeld { target: DiffId, part: Part },
+    /// What was learned of predictions in an earlier life of this node.
+    CalibrationHeld { rule: Rule, settings: u32, calibration: Calibration },
+    /// How fast encoding was found to be in an earlier life of this node.
+    PaceHeld(Pace),
+}
+
+/// What peers do: connections, gossip, questions, streams.
+#[derive(Clone, Debug)]
+pub enum PeerInput {
+    Connected(PeerId),
+    /// The last connection to the peer closed.
+    Lost(PeerId),
+    /// [`Effect::Connect`] came to nothing.
+    Unreachable(PeerId),
+    /// Gossip arrived; `from` is proved by its signature.
+    Announced {
+        from: PeerId,
+        announcement: Announcement,
+    },
+    /// A peer asks. Answered by [`Effect::Answer`] or [`Effect::AnswerFromStore`].
+    Asked {
+        question: QuestionId,
+        from: PeerId,
+        request: Request,
+    },
+    /// A peer asks for a patch on a stream. Answered by [`Effect::Serve`], [`Effect::Refer`] or
+    /// [`Effect::Refuse`].
+    StreamOpened {
+        stream: StreamId,
+        from: PeerId,
+        request: PatchRequest,
+    },
+    /// So much of a patch went over the stream in this time. Sent once, before [`PeerInput::StreamClosed`], of streams that
+    /// were served to their end.
+    StreamServed {
+        stream: StreamId,
+        bytes: Bytes,
+        took: Duration,
+    },
+    /// The stream is over: served to its end, or broken.
+    StreamClosed(StreamId),
+}
+
+/// How the work goes that the engine asked for. Each effect of the second group is answered by exactly one of these;
+/// `FetchWorking`, `FetchProgress` and `EncodeProgress` answer nothing.
+#[derive(Clone, Debug)]
+pub enum WorkInput {
+    /// Answers [`Effect::Ask`]. A release in it has a good signature by a publisher that the operator trusts.
+    Answered { ask: AskId, answer: Result<Answer, AskFailure> },
+    /// [`Effect::Fetch`] goes on: the provider is still making the patch.
+    FetchWorking { fetch: FetchId },
+    /// [`Effect::Fetch`] goes on: bytes came. Sent every few seconds while they do, within a frame too: over a thin link
+    /// a frame takes longer than the stall timeout.
+    FetchProgress { fetch: FetchId, part: Part },
+    /// Answers [`Effect::Fetch`].
+    FetchEnded { fetch: FetchId, result: Result<Fetched, FetchFailure> },
+    /// [`Effect::Encode`] goes on.
+    EncodeProgress { encode: EncodeId, target_bytes_done: Bytes },
+    /// Answers [`Effect::Encode`].
+    EncodeEnded { encode: EncodeId, took: Duration, result: Result<CachedPatch, EncodeFailure> },
+    /// Answers [`Effect::ReadImage`].
+    ImageRead { pull: PullId, read: ImageRead },
+    /// Answers [`Effect::KeepBlob`]: whether all of it has its digest and is on disk.
+    BlobKept { pull: PullId, result: Result<(), BlobFailure> },
+    /// Answers [`Effect::CommitImage`]; the error is for the operator.
+    ImageCommitted { pull: PullId, result: Result<(), String> },
+}
+
+/// What the operator wants.
+#[derive(Clone, Debug)]
+pub enum OperatorInput {
+    /// Plans for these layers will be asked for: find out what they are made of.
+    SketchesWanted(Vec<DiffId>),
+    /// The operator wants an image.
+    PullAsked {
+        pull: PullId,
+        wanted: Wanted,
+    },
+    PullCancelled(PullId),
+    /// The node is about to stop: take on nothing new, tell the peers.
+    Stop,
+}
+
+impl From<DiskInput> for Input {
+    fn from(input: DiskInput) -> Self {
+        Self::Disk(input)
+    }
+}
+
+impl From<PeerInput> for Input {
+    fn from(input: PeerInput) -> Self {
+        Self::Peer(input)
+    }
+}
+
+impl From<WorkInput> for Input {
+    fn from(input: WorkInput) -> Self {
+        Self::Work(input)
+    }
+}
+
+impl From<OperatorInput> for Input {
+    fn from(input: OperatorInput) -> Self {
+        Self::Operator(input)
+    }
+}
