@@ -6,17 +6,22 @@
 //!
 //! A change of layout is a new version in the protocol's name; nodes speak the versions they have in common.
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
 mod announcement;
 mod ask;
 mod codec;
 mod patch_stream;
 mod release;
+mod versions;
 
 pub use announcement::{Announcement, Incarnation, News};
 pub use ask::{Answer, Arrival, Holdings, Offer, Quote, Refusal, Request};
 pub use codec::{Message, WireError};
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
+pub use versions::OtherVersion;
 
 /// Gossipsub speaks by this name: one hop, without a mesh.
 pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/1";

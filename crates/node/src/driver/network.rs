@@ -11,7 +11,7 @@ use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, identify, mdns};
 use lighter_engine::{AskFailure, Input, Peer, PeerInput, QuestionId, WorkInput};
 use lighter_types::PeerId;
-use lighter_wire::{Announcement, Answer, Message, Request};
+use lighter_wire::{Announcement, Answer, Message, OtherVersion, Request};
 
 use super::Driver;
 use crate::identity::from_libp2p;
@@ -43,6 +43,9 @@ impl Driver {
                 info,
                 ..
             }))) => {
+                for differs in OtherVersion::find(info.protocols.iter().map(AsRef::as_ref)) {
+                    tracing::warn!(peer = %peer_id, agent = ?info.agent_version, "{differs}");
+                }
                 if let Some(peer) = from_libp2p(&peer_id) {
                     self.meetings.identified(peer, info.listen_addrs);
                 }
