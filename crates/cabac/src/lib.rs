@@ -5,6 +5,9 @@
 //! [`CabacWriter`], [`CabacReader`] and [`vp8`] have the names and signatures that preflate-rs calls, over our coder.
 //! What is written here can only be read here.
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
 mod adaptive;
 mod ans;
 mod coder;

@@ -5,6 +5,9 @@
 //! [`Effect`] of the second group is answered by exactly one [`Input`]. Iteration order is that of ordered maps, the only
 //! randomness is a seeded jitter of timers, and every collection has a cap in [`Settings`].
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type)]
+
 mod calibrations;
 mod context;
 mod directory;

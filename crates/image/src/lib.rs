@@ -8,6 +8,9 @@
 //! Reading is streaming: [`open_image`] checks manifest and config; [`OpenedImage::scan_layer`] then reads each layer
 //! once, writes its tar to the caller's sink and tells its [`TarScan`].
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
 mod archive;
 mod docker;
 mod error;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// # Errors
 /// The error of the first item, in their order, among those that failed. Once one has failed no further item is begun.
+#[expect(clippy::disallowed_methods, reason = "results do not depend on the threads, which end with the call")]
 pub(crate) fn map<T, R, E>(items: &[T], threads: usize, work: impl Fn(&T) -> Result<R, E> + Sync) -> Result<Vec<R>, E>
 where
     T: Sync,

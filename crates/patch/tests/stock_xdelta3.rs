@@ -1,5 +1,6 @@
 //! VCDIFF in both directions against the stock xdelta3 tool, and files that no tool writes.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test with other tools goes through files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;

@@ -1,6 +1,9 @@
 //! The words of the project as types: ids, byte counts, moments, cards. They parse and print; how they are laid out in
 //! bytes is the business of `wire` and `store`.
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
 mod blame;
 mod card;
 mod effort;
