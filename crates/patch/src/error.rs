@@ -52,7 +52,7 @@ pub enum HeaderError {
     #[error("not a patch: it begins with {found:02x?}")]
     Magic { found: [u8; 8] },
     /// A patch of another container version.
-    #[error("patch container version {found}; this build reads version {}", crate::VERSION)]
+    #[error("patch container version {found}; this program reads version {}", crate::VERSION)]
     Version { found: u16 },
     /// The bytes end before the header does, or go on after it.
     #[error("header of {expected} bytes, found {found}")]
@@ -95,7 +95,7 @@ pub enum ApplyError {
     #[error("frame {frame} ({codec}): {what}")]
     Damaged { frame: u32, codec: CodecId, what: &'static str },
     /// A codec of a later build.
-    #[error("frame {frame} needs {codec}, which this build does not have")]
+    #[error("frame {frame} needs {codec}, which this program does not have")]
     CodecUnsupported { frame: u32, codec: CodecId },
     /// Not one reader for each base of the header, in its order.
     #[error("{found} bases given; the patch has {expected}")]

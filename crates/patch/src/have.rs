@@ -59,7 +59,9 @@ pub enum HaveListError {
     #[error("not a have-list: it does not begin as one")]
     NotAList,
     /// Of a later program.
-    #[error("a have-list of version {0}; this program reads version {HAVE_LIST_VERSION}")]
+    #[error(
+        "have-list version {0}; this program reads version {HAVE_LIST_VERSION}: make the list with the same program"
+    )]
     Version(u8),
     /// Cut off, or changed on the way.
     #[error("a damaged have-list: {0}")]

@@ -30,7 +30,7 @@ const HEADER_BYTES: usize = 27;
 pub enum SketchError {
     #[error("sketch of {bytes} bytes is over the limit of {SKETCH_BYTES_MAX}")]
     TooLong { bytes: usize },
-    #[error("sketch of version {found}; this program reads version {SKETCH_VERSION}")]
+    #[error("sketch version {found}; this program reads version {SKETCH_VERSION}: make the sketch again")]
     Version { found: u8 },
     #[error("sketch ends early")]
     Short,
