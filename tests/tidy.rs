@@ -1,7 +1,7 @@
 //! Holds sources and documents to the habits of this repository, by reading them.
 //!
-//! Each check gathers every offender as `file:line: problem` and hands them to [`check`]. Each has a test beside it that
-//! shows it fail on a text made up for it. What the compiler or clippy can check is not here: docs/decisions/0016-versions.md
+//! Each check gathers every offender as `file:line: problem` and hands them to [`check`]. Each has a test beside it
+//! that shows it fail on a text made up for it. The compiler and clippy check the rest: docs/decisions/0016-versions.md
 //! and the `clippy.toml` files say what they keep.
 
 mod documents;

@@ -1,7 +1,7 @@
 //! Plain English, as far as a program can tell: how sentences open, and how long comment lines are.
 //!
-//! A sentence begins where a comment block, a paragraph or a list item begins, and behind a full stop, a question mark or
-//! a colon that a space follows. Blocks of code and headings have no sentences.
+//! A sentence begins where a comment block, a paragraph or a list item begins, and behind a full stop, a question mark
+//! or a colon that a space follows. Blocks of code and headings have no sentences.
 
 use super::source::{Source, sources};
 use super::{check, documents};

@@ -1,8 +1,8 @@
 //! The picture of imports has no circle: neither between crates nor between the modules of one crate.
 //!
-//! Modules are compared with their siblings. A file below `a` that uses what a file below `b` has, both below one parent,
-//! makes an arrow from `a` to `b` in that parent's picture. A child that uses its parent's items makes no arrow: the
-//! parent is what its children share. Modules of tests are left out, because a test may use everything.
+//! Modules are compared with their siblings. A file below `a` that uses what a file below `b` has, both below one
+//! parent, makes an arrow from `a` to `b` in that parent's picture. A child that uses its parent's items makes no
+//! arrow: the parent is what its children share. Modules of tests are left out, because a test may use everything.
 //!
 //! Circles are found as sets of modules of which each leads to each other (strongly connected components).
 

@@ -1,11 +1,12 @@
 //! The tree of modules: which file is which module, and what each module's names stand for.
 //!
-//! A root is a file that Cargo builds by itself: `src/lib.rs`, `src/main.rs`, a file of a crate's `tests/` or `examples/`,
-//! and the roots that `tests/Cargo.toml` and `tests/fuzz/Cargo.toml` name. From a root, `mod name;` leads to `name.rs` or
-//! `name/mod.rs`, below the folder of the file that says so. A file that no root leads to is never built.
+//! A root is a file that Cargo builds by itself: `src/lib.rs`, `src/main.rs`, a file of a crate's `tests/` or
+//! `examples/`, and the roots that `tests/Cargo.toml` and `tests/fuzz/Cargo.toml` name. From a root, `mod name;` leads
+//! to `name.rs` or `name/mod.rs`, below the folder of the file that says so. A file that no root leads to is never
+//! built.
 //!
-//! A path is followed through modules and through `use` declarations, so that an item counts as the module's that has it,
-//! not as the module's that exports it once more.
+//! A path is followed through modules and through `use` declarations, so that an item counts as the module's that has
+//! it, not as the module's that exports it once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ pub type Path = Vec<String>;
 pub struct Module<'a> {
     pub path: Path,
     pub source: &'a Source,
-    /// What `use` declarations name here: the name, and the path that it stands for.
+    /// The names that `use` declarations give here: the name, and the path that it stands for.
     pub names: BTreeMap<String, Path>,
     /// Every path that the code goes through, with its line.
     pub paths: Vec<(usize, Path)>,
@@ -96,7 +97,8 @@ fn declared(code: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty()).filter(is_name).map(str::to_owned).collect()
 }
 
-/// What the file's `use` declarations name, and all paths within the crate. The tests at the file's end are left out.
+/// The names that the file's `use` declarations give, and all paths within the crate. The tests at the file's end are
+/// left out.
 fn names_and_paths(source: &Source, module: &[String]) -> (BTreeMap<String, Path>, Vec<(usize, Path)>) {
     let lines = source.code_lines();
     let code = lines.iter().map(|(_, line)| *line).collect::<Vec<_>>().join("\n");

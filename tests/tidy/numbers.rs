@@ -60,7 +60,10 @@ fn time(value: Duration) -> String {
 }
 
 fn wire() -> Vec<Claim> {
-    use lighter_wire::*;
+    use lighter_wire::{
+        ADDRESS_BYTES_MAX, ADDRESSES_MAX, Announcement, Answer, BLOB_BYTES_MAX, HOLDINGS_MAX, PatchReply, PatchRequest,
+        Request, SKETCH_BYTES_MAX, SKETCHES_MAX, SignedRelease,
+    };
     let document = "docs/WIRE.md";
     let (cards, sketches) = (number(HOLDINGS_MAX), number(SKETCHES_MAX));
     let bases = number(lighter_types::BASES_MAX);
@@ -98,7 +101,10 @@ fn wire() -> Vec<Claim> {
 }
 
 fn patch() -> Vec<Claim> {
-    use lighter_patch::*;
+    use lighter_patch::{
+        DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX, HAVE_FILES_MAX,
+        HAVE_LIST_BYTES_MAX, HEADER_BYTES_MAX, VERSION,
+    };
     let document = "docs/PATCH.md";
     let bases = number(lighter_types::BASES_MAX);
     vec![
@@ -120,7 +126,10 @@ fn patch() -> Vec<Claim> {
 }
 
 fn store() -> Vec<Claim> {
-    use lighter_store::*;
+    use lighter_store::{
+        BLOB_BYTES_MAX, IMAGE_LAYERS_MAX, PATCH_BASES_MAX, RELEASE_RECORD_BYTES_MAX, SCHEMA, SKETCH_BYTES_MAX,
+        STATE_BYTES_MAX, STATE_KEY_BYTES_MAX,
+    };
     let document = "docs/STORE.md";
     vec![
         claim(document, "| `meta` | `schema` | u32: {} |", [number(SCHEMA)]),

@@ -4,8 +4,8 @@
 //! - Each pure crate has a `clippy.toml` that bars files, sockets, processes, clocks, the environment, threads and the
 //!   order of hashes. The text is the same everywhere. Crates that look things up in hashes, and never walk them, lack
 //!   the two lines that bar hash tables altogether; the lines that bar walking them stay.
-//! - Each pure crate denies, in its `lib.rs`, loops over hashes, `_` in a match over an enum, and arithmetic with floats.
-//!   The simulator may compute with floats: no two machines have to agree on a report.
+//! - Each pure crate denies, in its `lib.rs`, loops over hashes, `_` in a match over an enum, and arithmetic with
+//!   floats. The simulator may compute with floats: no two machines have to agree on a report.
 //! - An exception stands at its place, as `expect` with its reason, in one of the files listed here.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The shape of files and functions: how long they are, and how a file opens.
 //!
-//! A file opens with `//!`, and with three lines of it where it has more than 200 lines. Tests in the file count with it.
-//! A function's length is the lines from `fn` to its closing brace; a function of a trait without a body has none.
+//! A file opens with `//!`, and with three lines of it where it has more than 200 lines. Tests in the file count with
+//! it. A function's length is the lines from `fn` to its closing brace; a function of a trait without a body has none.
 
 use super::check;
 use super::source::{Source, sources};

@@ -1,8 +1,8 @@
 //! A Rust file as the checks read it: code and comments apart.
 //!
-//! One pass over the bytes finds comments, texts and characters. `code` is the file with all of these replaced by spaces:
-//! a word that is found there is code, at the same line and column as in the file. Comments are kept by line; comment
-//! lines that follow each other are one block, because a sentence may go over several lines.
+//! One pass over the bytes finds comments, texts and characters. `code` is the file with all of these replaced by
+//! spaces: a word that is found there is code, at the same line and column as in the file. Comments are kept by line;
+//! comment lines that follow each other are one block, because a sentence may go over several lines.
 //!
 //! The pass knows nested block comments, raw texts, byte texts, and a lifetime from a character. It knows no macros: a
 //! macro's body counts as code.

@@ -1,8 +1,8 @@
 //! docs/VERSIONS.md names every version of a format that the code has, with its value.
 //!
 //! A row of its tables has the version in the second column and the constant in the third, as `crate::NAME`. Constants
-//! are read from the sources, because most of them are private. A constant is a version by its name: it ends in VERSION,
-//! SCHEMA, PROTOCOL or TOPIC. The fourth column names folders of fixtures, which documents.rs looks for.
+//! are read from the sources, because most of them are private. A constant is a version by its name: it ends in
+//! VERSION, SCHEMA, PROTOCOL or TOPIC. The fourth column names folders of fixtures, which documents.rs looks for.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,8 @@ use crate::support::repository;
 const DOCUMENT: &str = "docs/VERSIONS.md";
 const ENDINGS: [&str; 4] = ["VERSION", "SCHEMA", "PROTOCOL", "TOPIC"];
 
-/// Every constant outside tests: `crate::NAME`, its value as written, and where. A name that a crate has twice has both.
+/// Every constant outside tests: `crate::NAME`, its value as written, and where. A name that a crate has twice has
+/// both.
 fn constants(sources: &[Source]) -> BTreeMap<String, Vec<(String, String)>> {
     let mut found: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for source in sources.iter().filter(|source| !source.is_test()) {

@@ -15,12 +15,12 @@ pub struct Selector {
     pub platform: Option<Platform>,
 }
 
-/// What a source is.
+/// The kinds of sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceKind {
     /// An OCI layout, as a folder or in an archive, also that of a `docker save` that wrote one.
     OciLayout,
-    /// What `docker save` wrote before version 25, and `skopeo copy docker-archive:` writes: a `manifest.json` alone.
+    /// Written by `docker save` before version 25 and by `skopeo copy docker-archive:`: a `manifest.json` alone.
     DockerArchive,
 }
 
@@ -38,6 +38,6 @@ pub struct ImportedImage {
     pub layers: Vec<LayerDescriptor>,
     /// From the config, or else from the index.
     pub platform: Option<Platform>,
-    /// What the source calls the image; not checked to be a reference.
+    /// The image's name in the source; not checked to be a reference.
     pub ref_name: Option<String>,
 }

@@ -1,8 +1,8 @@
 //! Patches and have-lists of every version that this crate reads, as files in `fixtures/`.
 //!
-//! A patch of `v2/` makes `target.tar` out of `base.tar`, or out of nothing. Its header names the target by 32 zero bytes
-//! and the base by 32 bytes of 1. Nobody edits a file: a new version of the container or of a codec gets new files, and
-//! the files stay as long as the version is read (docs/VERSIONS.md).
+//! A patch of `v2/` makes `target.tar` out of `base.tar`, or out of nothing. Its header names the target by 32 zero
+//! bytes and the base by 32 bytes of 1. Nobody edits a file: a new version of the container or of a codec gets new
+//! files, and the files stay as long as the version is read (docs/VERSIONS.md).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

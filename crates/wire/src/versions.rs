@@ -1,4 +1,4 @@
-//! What a node says of a peer that speaks another version of a protocol.
+//! The report about a peer that speaks another version of a protocol.
 //!
 //! The version of a protocol stands at the end of its name. The negotiation of a stream refuses another name before a
 //! message is read, and does not say why. So a node compares the names that a peer lists when they meet.
@@ -15,8 +15,8 @@ pub struct OtherVersion {
 }
 
 impl OtherVersion {
-    /// The protocols that differ, given the names that a peer lists. A peer that lists no version of a protocol does not
-    /// differ in it: a visitor leaves protocols out.
+    /// The protocols that differ, given the names that a peer lists. A peer that lists no version of a protocol does
+    /// not differ in it: a visitor leaves protocols out.
     pub fn find<'a>(listed: impl Iterator<Item = &'a str> + Clone) -> Vec<Self> {
         let mut found = Vec::new();
         for ours in [GOSSIP_PROTOCOL, ASK_PROTOCOL, PATCH_PROTOCOL] {

@@ -1,7 +1,7 @@
 //! Messages of every version that this crate reads, as bytes in `fixtures/`.
 //!
-//! A folder is one version of one protocol; a file is one message in hexadecimal. Nobody edits a file: a new version gets
-//! a folder of its own, and the folder stays as long as the version is read (docs/VERSIONS.md).
+//! A folder is one version of one protocol; a file is one message in hexadecimal. Nobody edits a file: a new version
+//! gets a folder of its own, and the folder stays as long as the version is read (docs/VERSIONS.md).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "fixtures are files")]

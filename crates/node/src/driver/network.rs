@@ -43,9 +43,7 @@ impl Driver {
                 info,
                 ..
             }))) => {
-                for differs in OtherVersion::find(info.protocols.iter().map(AsRef::as_ref)) {
-                    tracing::warn!(peer = %peer_id, agent = ?info.agent_version, "{differs}");
-                }
+                warn_of_other_versions(&info);
                 if let Some(peer) = from_libp2p(&peer_id) {
                     self.meetings.identified(peer, info.listen_addrs);
                 }
@@ -250,4 +248,12 @@ pub fn bootstrap_strangers(bootstrap: &[Multiaddr], members: &[PeerId]) -> Vec<M
         _ => false,
     };
     bootstrap.iter().filter(stranger).cloned().collect()
+}
+
+/// Writes to the log which protocols the peer speaks in another version than this node.
+fn warn_of_other_versions(info: &identify::Info) {
+    let peer = info.public_key.to_peer_id();
+    for differs in OtherVersion::find(info.protocols.iter().map(AsRef::as_ref)) {
+        tracing::warn!(%peer, agent = ?info.agent_version, "{differs}");
+    }
 }
