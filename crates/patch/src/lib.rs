@@ -29,7 +29,6 @@ mod parallel;
 mod plan;
 mod read_at;
 mod settings;
-mod varint;
 pub mod vcdiff;
 mod xdelta3;
 

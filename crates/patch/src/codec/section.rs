@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 
 use lzma_rust2::{EncodeMode, LzmaOptions, LzmaReader, LzmaWriter, MfType};
 
-use crate::varint;
+use lighter_coder::varint;
 
 /// What a decoder may have to hold of a section while it reads it.
 pub(super) const DICTIONARY_BYTES_MAX: u32 = 8 << 20;

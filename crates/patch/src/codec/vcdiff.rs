@@ -15,7 +15,7 @@ use super::CodecError;
 use super::section::{self, Descriptor, Section};
 use crate::ReadAt;
 use crate::base_cache::BaseCache;
-use crate::varint::{self, VARINT_BYTES_MAX};
+use lighter_coder::varint::{self, VARINT_BYTES_MAX};
 
 /// Most copies of a frame. A payload of 1 MiB seldom holds more than 300,000.
 pub(crate) const COPIES_MAX: usize = 1 << 19;

@@ -5,7 +5,7 @@
 //! Source: M. Mahoney's lpaq (orders, nibble-wise lines, match model), B. Knoll's cmix for what to mix by.
 
 use super::mixer::{Chance, Mixer, Scale, SmallChance};
-use cabac::Coder;
+use lighter_coder::Coder;
 
 /// A byte that something suggests, and in which of 64 states of sureness.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use super::light::Light;
 use super::payload::take;
 use super::window::Window;
 use crate::codec::CodecError;
-use cabac::{Coder, SymbolCoder};
+use lighter_coder::{Coder, SymbolCoder};
 
 /// Codes contents and appends them to `out`. What is coded is given when encoding; when decoding, `known` is empty.
 pub(super) trait Contents {

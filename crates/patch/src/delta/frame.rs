@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::ReadAt;
 use crate::codec::{CodecError, decode_zstd_behind, encode_zstd_behind};
-use crate::varint;
+use lighter_coder::varint;
 
 use super::compressed::{self, Way};
 use super::contents::{Contents, FullContents, LightContents};
@@ -18,7 +18,7 @@ use super::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use super::rebuilt::Rebuilt;
 use super::sources::{CopyFrom, Sources, TARGET};
 use super::window::Window;
-use cabac::{AnsDecoder, AnsEncoder, Decoder, Encoder};
+use lighter_coder::{AnsDecoder, AnsEncoder, Decoder, Encoder};
 
 /// Most bytes of a frame's range that are not copied from a base, with all content of its compressed streams.
 pub(crate) const MATERIAL_BYTES_MAX: u64 = 8 << 20;

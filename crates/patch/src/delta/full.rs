@@ -3,7 +3,7 @@
 use super::bytes::{Bytes, HINTS, Hint};
 use super::hits::{Around, Hits};
 use super::references::{Guess, References, Site};
-use cabac::Coder;
+use lighter_coder::Coder;
 
 use super::window::Window;
 

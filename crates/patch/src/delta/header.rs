@@ -5,7 +5,7 @@
 //! are no header only cost more.
 
 use super::mixer::{Chance, Mixer, Scale};
-use cabac::Coder;
+use lighter_coder::Coder;
 
 pub(super) type Block = [u8; 512];
 
@@ -149,7 +149,7 @@ fn checksum(header: &Block) -> [u8; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cabac::{Decoder, Encoder};
+    use lighter_coder::{Decoder, Encoder};
 
     #[test]
     fn headers_come_back_and_a_known_checksum_costs_nothing() {

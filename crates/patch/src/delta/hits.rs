@@ -2,7 +2,7 @@
 //! equal bytes make cheap, and one bit for many bytes where nothing has differed for a while.
 
 use super::mixer::{Chance, Mixer, Scale};
-use cabac::Coder;
+use lighter_coder::Coder;
 
 /// After so many equal bytes, blocks are asked for as a whole.
 pub(super) const CALM_BYTES: u32 = 32;

@@ -3,11 +3,11 @@
 
 use crate::compare::common_prefix;
 
-use super::numbers::Numbers;
 use super::references::{References, Site};
-use super::symbols::{ByteModel, Frequencies};
 use super::window::Window;
-use cabac::SymbolCoder;
+use lighter_coder::Numbers;
+use lighter_coder::SymbolCoder;
+use lighter_coder::{ByteModel, Frequencies};
 
 /// A change is taken to be a reference of so many bytes, the first of which differs.
 const FIELD_BYTES: usize = 4;

@@ -10,14 +10,12 @@ mod header;
 mod hits;
 mod light;
 mod mixer;
-mod numbers;
 mod payload;
 mod prefix;
 mod program;
 mod rebuilt;
 mod references;
 mod sources;
-mod symbols;
 mod window;
 mod xz;
 

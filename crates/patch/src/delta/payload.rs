@@ -12,7 +12,7 @@
 //! | raw bytes | | the rest |
 
 use crate::codec::CodecError;
-use crate::varint;
+use lighter_coder::varint;
 
 use super::compressed::Way;
 use super::program::{self, Step};

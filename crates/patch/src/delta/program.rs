@@ -6,12 +6,12 @@
 //! Sources have one address space per frame: the patch's bases in their order, the target up to the frame's end, then the
 //! frame's inflated sources, each one byte behind the end of the one before, so that no range grows from one into the next.
 
-use crate::varint::{fold, unfold};
+use lighter_coder::varint::{fold, unfold};
 
 use super::compressed::Way;
-use super::numbers::Numbers;
-use super::symbols::Frequencies;
-use cabac::{AnsDecoder, AnsEncoder, SymbolCoder};
+use lighter_coder::Frequencies;
+use lighter_coder::Numbers;
+use lighter_coder::{AnsDecoder, AnsEncoder, SymbolCoder};
 
 /// One step. Lengths are of the target, at least 1.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! One VCDIFF window (RFC 3284, sections 4.3 and 5): its sections, read as instructions.
 
 use super::code_table::{Address, AddressCache, CODE_TABLE, Half, Kind, is_byte_mode};
-use crate::varint;
+use lighter_coder::varint;
 
 /// Which bytes the front part of a window's address space stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

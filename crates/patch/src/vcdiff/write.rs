@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::code_table::{Address, AddressCache};
-use crate::varint;
+use lighter_coder::varint;
 
 /// Magic, version 0, no indicator.
 pub(super) const FILE_HEADER: [u8; 5] = [0xd6, 0xc3, 0xc4, 0x00, 0x00];

@@ -1,42 +1,11 @@
-//! Arithmetic coding: a bit and its probability in, bytes out, and back.
+//! Arithmetic coding of bits: a bit and its probability in, bytes out, and back.
 //!
-//! Carry-less with 64-bit bounds, so that a probability of 1/65536 keeps its worth. Source: G. N. N. Martin, "Range
-//! encoding" (1979), in the binary form of M. Mahoney's paq coders. Models are written once, over [`Coder`]: encoding
-//! returns the bit that it was given, decoding the bit that it found.
+//! The coder has no carry and bounds of 64 bits, so that a probability of 1/65536 keeps its worth. Source: G. N. N. Martin,
+//! "Range encoding" (1979), in the binary form of M. Mahoney's paq coders.
 
-/// The one who writes or reads bits.
-pub trait Coder {
-    /// Whether bits are written.
-    const ENCODES: bool;
+use crate::coder::Coder;
 
-    /// Codes a bit whose probability of being 1 is `one` / 65536, 1 to 65535. When decoding, `bit` is not looked at.
-    fn code(&mut self, bit: bool, one: u16) -> bool;
-
-    /// Whether more was read than there is: nothing that comes now was written. Never so when writing.
-    fn is_past_end(&self) -> bool {
-        false
-    }
-}
-
-/// One who writes or reads symbols and plain bits as well.
-pub trait SymbolCoder: Coder {
-    /// Codes one of [`SYMBOLS`]. `starts` says where each one's share of 32768 begins, each above the one before. The first
-    /// begins at 0, also where `starts` says less. When decoding, `symbol` is not looked at.
-    fn symbol(&mut self, symbol: usize, starts: &Starts) -> usize;
-
-    /// Codes `count` bits of even chance, at most 16. When decoding, `value` is not looked at.
-    fn bits(&mut self, value: u64, count: u32) -> u64;
-}
-
-/// Symbols that are coded at once.
-pub const SYMBOLS: usize = 16;
-
-/// Where the share of each symbol begins, of 2^[`SHARE_BITS`].
-pub type Starts = [i16; SYMBOLS];
-
-pub(crate) const SHARE_BITS: u32 = 15;
-
-/// Between what the message lies, both ends within.
+/// The range that the message lies in, both ends included.
 #[derive(Debug)]
 struct Bounds {
     low: u64,
@@ -51,7 +20,7 @@ impl Bounds {
         self.high - self.low
     }
 
-    /// The last place of a bit that is 1.
+    /// The last place of the range that stands for a 1.
     #[inline]
     fn middle(&self, one: u16) -> u64 {
         self.low + (self.distance() >> 16) * u64::from(one)
@@ -66,7 +35,7 @@ impl Bounds {
         }
     }
 
-    /// The first byte, once it is certain; the others move up.
+    /// Takes the first byte once both bounds agree on it, and shifts the others up.
     #[inline]
     fn settled(&mut self) -> Option<u8> {
         if (self.low ^ self.high) >> 56 != 0 {
@@ -93,17 +62,17 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// Nothing written yet.
+    /// An encoder that has written nothing.
     pub fn new() -> Self {
         Self { bounds: Bounds::ALL, out: Vec::new() }
     }
 
-    /// Bytes written so far.
+    /// How many bytes are written so far.
     pub fn bytes(&self) -> usize {
         self.out.len()
     }
 
-    /// The bytes. One more tells where between the bounds the message ends; what a reader finds behind is zeros.
+    /// The message. Its last byte tells where between the bounds the message ends; a reader finds zeros behind it.
     pub fn finish(mut self) -> Vec<u8> {
         self.out.push((self.bounds.low >> 56) as u8 + 1);
         self.out
@@ -128,7 +97,7 @@ impl Coder for Encoder {
     }
 }
 
-/// Reads bits. Behind the end stand zeros, without end: [`Decoder::is_at_end`] tells whether a message was whole.
+/// Reads bits. Zeros follow the end of the message: [`Decoder::is_at_end`] tells whether the message was whole.
 #[derive(Debug)]
 pub struct Decoder<B> {
     bounds: Bounds,
@@ -138,7 +107,7 @@ pub struct Decoder<B> {
 }
 
 impl<B: AsRef<[u8]>> Decoder<B> {
-    /// Over a message.
+    /// A decoder of a message.
     pub fn new(bytes: B) -> Self {
         let mut decoder = Self { bounds: Bounds::ALL, value: 0, bytes, position: 0 };
         for _ in 0..8 {
@@ -147,7 +116,7 @@ impl<B: AsRef<[u8]>> Decoder<B> {
         decoder
     }
 
-    /// Whether what was read took all bytes and no more.
+    /// Whether the bits read so far take exactly the message.
     pub fn is_at_end(&self) -> bool {
         self.position == self.bytes.as_ref().len() + 7
     }

@@ -1,11 +1,11 @@
-//! Integers of variable size: seven bits a byte, most significant first, the high bit set on all but the last byte
-//! (RFC 3284, section 2). Signed numbers are folded (0, -1, 1, -2, ...) first.
+//! Integers of variable size: seven bits a byte, most significant first; all but the last byte have the high bit set
+//! (RFC 3284, section 2). [`fold`] maps signed numbers to unsigned ones first: 0, -1, 1, -2, ... to 0, 1, 2, 3, ...
 
 /// Most bytes that [`put`] writes: 64 bits in groups of seven.
-pub(crate) const VARINT_BYTES_MAX: usize = 10;
+pub const VARINT_BYTES_MAX: usize = 10;
 
 /// Appends `value`.
-pub(crate) fn put(out: &mut Vec<u8>, value: u64) {
+pub fn put(out: &mut Vec<u8>, value: u64) {
     let mut bytes = [0; VARINT_BYTES_MAX];
     let mut first = VARINT_BYTES_MAX - 1;
     bytes[first] = (value & 0x7f) as u8;
@@ -18,8 +18,9 @@ pub(crate) fn put(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&bytes[first..]);
 }
 
-/// Takes one integer off the front of `input`. `None` if it ends early, is longer than ten bytes or exceeds 64 bits.
-pub(crate) fn get(input: &mut &[u8]) -> Option<u64> {
+/// Takes one integer off the front of `input`. `None` if the input ends early, or if the integer is longer than ten bytes or
+/// exceeds 64 bits.
+pub fn get(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for _ in 0..VARINT_BYTES_MAX {
         let (&byte, rest) = input.split_first()?;
@@ -35,13 +36,13 @@ pub(crate) fn get(input: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Folds a signed number so that small ones stay short.
-pub(crate) const fn fold(value: i64) -> u64 {
+/// Maps a signed number to an unsigned one, so that small numbers stay short.
+pub const fn fold(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
 /// The inverse of [`fold`].
-pub(crate) const fn unfold(value: u64) -> i64 {
+pub const fn unfold(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 

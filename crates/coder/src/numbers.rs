@@ -1,40 +1,42 @@
-//! Whole numbers by symbols of adaptive frequencies: how long a number is, then its bits, the leading ones by frequencies
-//! too. What is small or usual becomes cheap, nothing is impossible.
+//! A model of whole numbers: a symbol for the length of a number in bits, a symbol for its leading bits, and the other bits
+//! as they are. Small and usual numbers become cheap; every number can be coded.
 
-use super::symbols::Frequencies;
-use cabac::{SYMBOLS, SymbolCoder};
+use crate::coder::{SYMBOLS, SymbolCoder};
+use crate::symbols::Frequencies;
 
-/// Lengths that one symbol tells; what is longer takes a second one, and what is longer still six bits behind that.
+/// The first length that one symbol cannot tell. A longer number takes a second symbol, and six bits behind that from twice
+/// this length on.
 const LONG: usize = SYMBOLS - 1;
-/// Bits behind the first one that have frequencies.
+/// How many bits behind the first one have frequencies.
 const LEADING_BITS: u32 = 4;
-/// Plain bits that the coder takes at once.
+/// How many plain bits the coder takes at once.
 const PLAIN_BITS: u32 = 16;
-/// Largest number.
-pub(super) const NUMBER_MAX: u64 = u64::MAX >> 1;
+/// Largest number that can be coded.
+pub const NUMBER_MAX: u64 = u64::MAX >> 1;
 
-/// Numbers of one kind in some contexts.
-pub(super) struct Numbers {
-    /// How many bits stand behind the first one.
+/// A model of numbers of one kind, in some contexts.
+pub struct Numbers {
+    /// The number of bits behind the first one.
     lengths: Vec<[Frequencies; 2]>,
-    /// The leading ones of these, by their length.
+    /// The leading bits, by the number of bits.
     leading: Vec<[Frequencies; 64]>,
 }
 
 impl Numbers {
-    pub(super) fn new(contexts: usize) -> Self {
+    /// A model of so many contexts that has learned nothing.
+    pub fn new(contexts: usize) -> Self {
         Self { lengths: vec![[Frequencies::EVEN; 2]; contexts], leading: vec![[Frequencies::EVEN; 64]; contexts] }
     }
 
-    /// Codes a number, at most [`NUMBER_MAX`]; when decoding it is not looked at.
+    /// Codes a number, at most [`NUMBER_MAX`]. A decoder ignores `number`.
     #[inline]
-    pub(super) fn code<C: SymbolCoder>(&mut self, coder: &mut C, context: usize, number: u64) -> u64 {
+    pub fn code<C: SymbolCoder>(&mut self, coder: &mut C, context: usize, number: u64) -> u64 {
         let raised = number.min(NUMBER_MAX) + 1;
         let length = self.length(coder, context, raised.ilog2() as usize);
         let leading = (length as u32).min(LEADING_BITS);
         let mut rest = length as u32 - leading;
         let shown = raised >> rest & ((1 << leading) - 1);
-        // Below all others, so that a short number's few bits are the few symbols that are learned.
+        // The leading bits are the low bits of the symbol, so that a short number uses few symbols.
         let found = if leading == 0 { 0 } else { self.leading[context][length].code(coder, shown as usize) as u64 };
         let mut value = 1 << leading | found & ((1 << leading) - 1);
         while rest > 0 {
@@ -45,7 +47,7 @@ impl Numbers {
         (value - 1).min(NUMBER_MAX)
     }
 
-    /// Codes a length, below 64.
+    /// Codes a length below 64.
     #[inline]
     fn length<C: SymbolCoder>(&mut self, coder: &mut C, context: usize, given: usize) -> usize {
         let [short, long] = &mut self.lengths[context];
@@ -60,7 +62,7 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cabac::{AnsDecoder, AnsEncoder, Coder};
+    use crate::{AnsDecoder, AnsEncoder, Coder};
 
     #[test]
     fn numbers_come_back() {
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_nobody_wrote_are_numbers_too() {
+    fn hostile_bytes_are_numbers_too() {
         let bytes: Vec<u8> = (0..4000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let mut decoder = AnsDecoder::new(&bytes);
         let mut numbers = Numbers::new(1);

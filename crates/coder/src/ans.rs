@@ -1,22 +1,22 @@
-//! Symbols by asymmetric numeral systems: decoding takes no division, and two states take turns, so that one moves on while
-//! the other's symbol is looked up.
+//! Asymmetric numeral systems: symbols, bits and plain bits in, bytes out, and back. Decoding needs no division. Two states
+//! take turns, so that the processor updates one while it looks up the symbol of the other.
 //!
-//! A message is read in the order in which it was given, and so made backwards, from the last: [`AnsEncoder`] keeps what
-//! it is given until the end, six bytes each. Source: J. Duda, "Asymmetric numeral systems" (2013); F. Giesen,
-//! "Interleaved entropy coders" (2014).
+//! A decoder reads a message from its first symbol on, so an encoder makes it from its last symbol back: [`AnsEncoder`]
+//! keeps everything until [`AnsEncoder::finish`], six bytes for each symbol. Source: J. Duda, "Asymmetric numeral systems"
+//! (2013); F. Giesen, "Interleaved entropy coders" (2014).
 //!
-//! A message is the two states, 8 bytes each, then words of 4 bytes, in the order in which they are read; little-endian. One of
-//! nothing is empty.
+//! Layout of a message: the two states, 8 bytes each, then words of 4 bytes in the order in which a decoder reads them; all
+//! little-endian. A message without symbols has no bytes.
 
 use crate::coder::{Coder, SHARE_BITS, SYMBOLS, Starts, SymbolCoder};
 
-/// A state is this at least, and 2^32 times as much at most. An encoder begins at it, where a decoder ends.
+/// Least value of a state; the largest is 2^32 times as much. An encoder begins with this value, and a decoder ends with it.
 const STATE_MIN: u64 = 1 << 31;
 const STATES: usize = 2;
 const WORD_BITS: u32 = 32;
 const HEAD_BYTES: usize = STATES * size_of::<u64>();
 
-/// A share of the 2^`bits` that all have together.
+/// The share of a symbol, of the 2^`bits` places that all symbols have together.
 #[derive(Clone, Copy, Debug)]
 struct Share {
     start: u16,
@@ -25,7 +25,7 @@ struct Share {
 }
 
 impl Share {
-    /// Of a bit; `one` of 65536 are a 1's.
+    /// The share of a bit, where `one` of 65536 places stand for a 1.
     #[inline]
     fn of_bit(bit: bool, one: u16) -> Self {
         if bit {
@@ -48,19 +48,19 @@ impl Share {
     }
 }
 
-/// Writes bits and symbols, all of them at the end.
+/// Writes bits and symbols; the bytes come at the end.
 #[derive(Debug, Default)]
 pub struct AnsEncoder {
     shares: Vec<Share>,
 }
 
 impl AnsEncoder {
-    /// Nothing written yet.
+    /// An encoder that has written nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The bytes.
+    /// The message.
     pub fn finish(self) -> Vec<u8> {
         if self.shares.is_empty() {
             return Vec::new();
@@ -105,18 +105,18 @@ impl SymbolCoder for AnsEncoder {
     }
 }
 
-/// Reads bits and symbols. Behind the end stand zeros, without end: [`AnsDecoder::is_at_end`] tells whether a message was
+/// Reads bits and symbols. Zeros follow the end of the message: [`AnsDecoder::is_at_end`] tells whether the message was
 /// whole.
 #[derive(Debug)]
 pub struct AnsDecoder<'a> {
-    /// The one whose turn it is first.
+    /// The state whose turn it is stands first.
     states: [u64; STATES],
     words: &'a [u8],
     is_past_end: bool,
 }
 
 impl<'a> AnsDecoder<'a> {
-    /// Over a message. One shorter than its states reads as one that is past its end.
+    /// A decoder of a message. A message that is shorter than its states counts as read past its end.
     pub fn new(message: &'a [u8]) -> Self {
         let Some((head, words)) = message.split_first_chunk::<HEAD_BYTES>() else {
             return Self { states: [STATE_MIN; STATES], words: &[], is_past_end: !message.is_empty() };
@@ -126,18 +126,18 @@ impl<'a> AnsDecoder<'a> {
         Self { states: [state(first), state(second)], words, is_past_end: false }
     }
 
-    /// Whether what was read is a whole message, and no more than that.
+    /// Whether the symbols read so far take exactly the message.
     pub fn is_at_end(&self) -> bool {
         self.words.is_empty() && !self.is_past_end && self.states == [STATE_MIN; STATES]
     }
 
-    /// Which of 2^`bits` places the next share has.
+    /// The place of the next symbol, of 2^`bits` places.
     #[inline]
     fn place(&self, bits: u32) -> u64 {
         self.states[0] & ((1 << bits) - 1)
     }
 
-    /// Of bytes that nobody wrote, states may be any: nothing is checked for overflow.
+    /// Hostile bytes can make any state, so the arithmetic wraps.
     #[inline]
     fn take(&mut self, share: Share) {
         let [state, other] = self.states;
@@ -180,8 +180,8 @@ impl SymbolCoder for AnsDecoder<'_> {
     #[inline]
     fn symbol(&mut self, _: usize, starts: &Starts) -> usize {
         let place = self.place(SHARE_BITS) as i16;
-        // How many begin behind the place, as a negative number. By signs and without checks of overflow, so that it is done
-        // many at once.
+        // Counts the shares that begin behind the place, as a negative number. Signs instead of comparisons, and no overflow
+        // checks, so that the compiler does many at once.
         let behind = |start: i16| place.saturating_sub(start) >> 15;
         let last = SYMBOLS as i16 - 1;
         let symbol = starts.iter().fold(last, |symbol, &start| symbol.wrapping_add(behind(start))) as usize;
@@ -201,7 +201,7 @@ impl SymbolCoder for AnsDecoder<'_> {
 mod tests {
     use super::*;
 
-    /// Shares as even and as uneven as can be; what stands in the first place is 0 or below.
+    /// The most even and the most uneven shares; the value in the first place is 0 or below.
     const EVEN: Starts = {
         let mut starts = [-77; SYMBOLS];
         let mut symbol = 1;
@@ -245,7 +245,7 @@ mod tests {
             let mut decoder = AnsDecoder::new(&bytes);
             run(&mut decoder, &list);
             assert!(decoder.is_at_end(), "{count}");
-            // One that is longer, or shorter, is not at its end.
+            // A longer or shorter message is not at its end.
             let longer = [&bytes[..], &[0]].concat();
             let mut decoder = AnsDecoder::new(&longer);
             run(&mut decoder, &list);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_nobody_wrote_are_read_without_harm() {
+    fn hostile_bytes_are_read_without_harm() {
         for seed in 0..200u8 {
             let bytes: Vec<u8> = (0..usize::from(seed)).map(|n| (n as u8).wrapping_mul(seed) ^ 0x7f).collect();
             let mut decoder = AnsDecoder::new(&bytes);

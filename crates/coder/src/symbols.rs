@@ -1,16 +1,16 @@
-//! Symbols of four bits by adaptive frequencies, and bytes made of them: quicker than bit by bit.
+//! Models of symbols of four bits, and of bytes as two symbols: faster than a model of single bits.
 //!
-//! Source: F. Giesen, "Models for adaptive arithmetic coding" (2015): cumulative frequencies that all move towards those of
-//! a symbol that came for sure.
+//! A model holds cumulative frequencies. After each symbol all of them move towards the frequencies that make this symbol
+//! certain. Source: F. Giesen, "Models for adaptive arithmetic coding" (2015).
 
-use cabac::{SYMBOLS, Starts, SymbolCoder};
+use crate::coder::{SYMBOLS, Starts, SymbolCoder};
 
-/// How far frequencies move at each update, as a shift: far at first, then less.
+/// How far the frequencies move at each update, as a right shift: the first updates move them most.
 const RATES: [u16; 24] = [1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5];
-/// Of the least share that a symbol keeps, and of all shares.
+/// The sum of all shares, less 1. The least share is 1.
 const SHARES: i16 = i16::MAX;
 
-/// Where all shares would begin if a symbol came for sure; each of the others keeps a share of 1.
+/// For each symbol: where all shares begin if this symbol is certain and each other symbol keeps a share of 1.
 const AIMS: [Starts; SYMBOLS] = {
     let mut aims = [[0; SYMBOLS]; SYMBOLS];
     let mut symbol = 0;
@@ -25,15 +25,15 @@ const AIMS: [Starts; SYMBOLS] = {
     aims
 };
 
-/// Frequencies of one context: where each symbol's share begins. The first begins at 0; how many symbols were learned stands
-/// in its place, below 0, so that a context is half a line of cache.
+/// Frequencies of one context: where each symbol's share begins. The first share begins at 0; its place holds the number of
+/// symbols learned, as a negative number, so that a context takes half a line of cache.
 #[derive(Clone, Copy)]
 #[repr(align(32))]
-pub(super) struct Frequencies(Starts);
+pub struct Frequencies(Starts);
 
 impl Frequencies {
-    /// All symbols alike.
-    pub(super) const EVEN: Self = {
+    /// All symbols are equally likely.
+    pub const EVEN: Self = {
         let mut starts = [0; SYMBOLS];
         let mut symbol = 1;
         while symbol < SYMBOLS {
@@ -43,9 +43,9 @@ impl Frequencies {
         Self(starts)
     };
 
-    /// Codes a symbol below 16; when decoding it is not looked at.
+    /// Codes a symbol below 16. A decoder ignores `symbol`.
     #[inline]
-    pub(super) fn code<C: SymbolCoder>(&mut self, coder: &mut C, symbol: usize) -> usize {
+    pub fn code<C: SymbolCoder>(&mut self, coder: &mut C, symbol: usize) -> usize {
         let found = coder.symbol(symbol, &self.0);
         self.learn(found);
         found
@@ -55,22 +55,22 @@ impl Frequencies {
     fn learn(&mut self, symbol: usize) {
         let count = self.learned();
         let rate = RATES[count];
-        // Nothing wraps, and without checks it is done many at once.
+        // Nothing wraps here; without overflow checks the compiler does many at once.
         for (start, aim) in self.0.iter_mut().zip(AIMS[symbol]) {
             *start = start.wrapping_add(aim.wrapping_sub(*start) >> rate);
         }
         self.0[0] = -((count + 1).min(RATES.len() - 1) as i16);
     }
 
-    /// How many symbols were learned, below the number of [`RATES`].
+    /// How many symbols this context has learned, below the number of [`RATES`].
     #[inline]
     fn learned(&self) -> usize {
         usize::from(self.0[0].unsigned_abs())
     }
 }
 
-/// By what each of two contexts has learned.
-const SHARE_OF_THE_WEAKER: [[i16; RATES.len()]; RATES.len()] = {
+/// The weight of the context that has learned less, by how much each of the two has learned; in 1/65536, at most 1/2.
+const WEAKER_WEIGHTS: [[i16; RATES.len()]; RATES.len()] = {
     let mut shares = [[0; RATES.len()]; RATES.len()];
     let mut weak = 0;
     while weak < RATES.len() {
@@ -84,16 +84,15 @@ const SHARE_OF_THE_WEAKER: [[i16; RATES.len()]; RATES.len()] = {
     shares
 };
 
-/// Codes a symbol by two contexts, which weigh the more the more they have learned.
+/// Codes a symbol by a mean of two contexts. A context weighs more the more it has learned.
 #[inline]
 fn code_by_two<C: SymbolCoder>(coder: &mut C, symbol: usize, one: &mut Frequencies, other: &mut Frequencies) -> usize {
     let (weak, strong) = if one.0[0] > other.0[0] { (&*one, &*other) } else { (&*other, &*one) };
-    // At most 1/2, in 1/65536.
-    let share = SHARE_OF_THE_WEAKER[weak.learned()][strong.learned()];
+    let weight = WEAKER_WEIGHTS[weak.learned()][strong.learned()];
     let mut starts = strong.0;
     for (start, &other) in starts.iter_mut().zip(&weak.0) {
-        let apart = other.wrapping_sub(*start);
-        *start = start.wrapping_add((i32::from(apart).wrapping_mul(i32::from(share)) >> 16) as i16);
+        let difference = other.wrapping_sub(*start);
+        *start = start.wrapping_add((i32::from(difference).wrapping_mul(i32::from(weight)) >> 16) as i16);
     }
     let found = coder.symbol(symbol, &starts);
     one.learn(found);
@@ -101,21 +100,22 @@ fn code_by_two<C: SymbolCoder>(coder: &mut C, symbol: usize, one: &mut Frequenci
     found
 }
 
-/// Bytes, by two contexts of a byte each.
-pub(super) struct ByteModel {
+/// A model of bytes, by two contexts of one byte each.
+pub struct ByteModel {
     high: [Vec<Frequencies>; 2],
     low: [Vec<Frequencies>; 2],
 }
 
 impl ByteModel {
-    pub(super) fn new() -> Self {
+    /// A model that has learned nothing.
+    pub fn new() -> Self {
         let table = |nibbles: usize| std::array::from_fn(|_| vec![Frequencies::EVEN; 256 * nibbles]);
         Self { high: table(1), low: table(16) }
     }
 
-    /// Codes a byte; when decoding it is not looked at.
+    /// Codes a byte. A decoder ignores `byte`.
     #[inline]
-    pub(super) fn code<C: SymbolCoder>(&mut self, coder: &mut C, contexts: [u8; 2], byte: u8) -> u8 {
+    pub fn code<C: SymbolCoder>(&mut self, coder: &mut C, contexts: [u8; 2], byte: u8) -> u8 {
         let [first, second] = contexts.map(usize::from);
         let [one, other] = &mut self.high;
         let high = code_by_two(coder, usize::from(byte >> 4), &mut one[first], &mut other[second]);
@@ -129,7 +129,7 @@ impl ByteModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cabac::{AnsDecoder, AnsEncoder};
+    use crate::{AnsDecoder, AnsEncoder};
 
     #[test]
     fn bytes_and_symbols_come_back() {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_stay_above_nothing_whatever_comes() {
+    fn every_share_stays_above_zero() {
         let mut frequencies = Frequencies::EVEN;
         for n in 0..100_000usize {
             frequencies.learn(if n < 50_000 { 0 } else { n * n % 7 * (n / 1000 % 3) });
