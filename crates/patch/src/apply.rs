@@ -1,10 +1,10 @@
 //! From a frame's payload back to its range of the target: check first, then decode.
 
-use lighter_types::Blake3;
+use lighter_delta::{CodecError, Piece, Rebuilt};
+use lighter_types::{Blake3, ReadAt};
 
-use crate::codec::{self, CodecError};
-use crate::delta::{self, Piece, Rebuilt};
-use crate::{ApplyError, CodecId, Frame, Header, ReadAt};
+use crate::codec;
+use crate::{ApplyError, CodecId, Frame, Header};
 
 /// Checks that `payload` is the one that the header names for frame `index`.
 ///
@@ -26,13 +26,13 @@ pub fn verify_frame(header: &Header, index: u32, payload: &[u8]) -> Result<(), A
 /// MiB more than other frames need, and most of the time that it takes is spent on them. Who decodes several frames at once
 /// can keep such frames apart. Of `payload` the first byte is looked at.
 pub fn is_heavy(frame: &Frame, payload: &[u8]) -> bool {
-    frame.codec == CodecId::DELTA && delta::is_heavy(payload)
+    frame.codec == CodecId::DELTA && lighter_delta::is_heavy(payload)
 }
 
 /// How long decoding a frame takes, about, in bytes of content that is decoded: who decodes several frames at once begins
 /// long ones early. `payload` is not checked; 0 if it cannot be decoded.
 pub fn frame_work(frame: &Frame, payload: &[u8]) -> u64 {
-    if frame.codec == CodecId::DELTA { delta::work(payload) } else { frame.target_bytes.into() }
+    if frame.codec == CodecId::DELTA { lighter_delta::work(payload) } else { frame.target_bytes.into() }
 }
 
 /// A range of the target that a frame stands for: decoded bytes, and ranges of bases and of the target before it, which

@@ -10,10 +10,10 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId, PatchId};
+use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId, PatchId, ReadAt};
 
 use crate::header::FrameEntry;
-use crate::{Base, CodecId, EncodeError, FRAMES_MAX, Header, HeaderError, Method, ReadAt, Settings};
+use crate::{Base, CodecId, EncodeError, FRAMES_MAX, Header, HeaderError, Method, Settings};
 
 /// A layer to read: the target, or a base.
 #[derive(Clone, Copy)]

@@ -22,12 +22,9 @@ use std::collections::HashMap;
 use std::io;
 
 use lighter_coder::varint;
+use lighter_delta::{Entry, entries, parallel};
 use lighter_tar::BLOCK_BYTES;
-use lighter_types::{Bytes, DiffId};
-
-use crate::differ::{Entry, entries};
-use crate::read_at::File;
-use crate::{ReadAt, parallel};
+use lighter_types::{Bytes, DiffId, File, ReadAt};
 
 const MAGIC: [u8; 8] = *b"\xb1HAVELST";
 const VERSION: u8 = 1;

@@ -8,8 +8,8 @@
 mod common;
 
 use common::{Entry, apply, header_bytes, name, noise, one_frame, patch_with, rebuild, text};
-use lighter_patch::{CodecId, Header, Method, ReadAt, Settings};
-use lighter_types::{Blake3, Bytes, Effort};
+use lighter_patch::{CodecId, Header, Method, Settings};
+use lighter_types::{Blake3, Bytes, Effort, ReadAt};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();

@@ -4,11 +4,11 @@
 
 mod common;
 
-use lighter_types::{BASES_MAX, Blame};
+use lighter_types::{BASES_MAX, Blame, ReadAt};
 use std::io::Write;
 
 use common::{Entry, Unreadable, apply, header_bytes, noise, one_frame, patch, rebuild, text};
-use lighter_patch::{ApplyError, CodecId, FRAMES_MAX, HEADER_BYTES_MAX, Header, HeaderError, ReadAt, verify_frame};
+use lighter_patch::{ApplyError, CodecId, FRAMES_MAX, HEADER_BYTES_MAX, Header, HeaderError, verify_frame};
 use lzma_rust2::{EncodeMode, LzmaOptions, LzmaWriter, MfType};
 
 /// The error of a hand-made frame whose hash is right.

@@ -8,43 +8,16 @@
 mod section;
 mod stored;
 mod vcdiff;
-mod zstd;
 
-use std::io;
 use std::ops::Range;
 
-use lighter_types::Bytes;
+use lighter_delta::{CodecError, Rebuilt, zstd};
+use lighter_types::{Bytes, ReadAt};
 
-use crate::delta::{self, Rebuilt};
-use crate::{CodecId, ReadAt};
+use crate::CodecId;
 
 pub(crate) use self::stored::encode as encode_stored;
-pub(crate) use self::vcdiff::{COPIES_MAX, Copies, Copy, decode_copies, encode as encode_vcdiff};
-pub(crate) use self::zstd::{
-    decode_behind as decode_zstd_behind, encode as encode_zstd, encode_behind as encode_zstd_behind,
-    estimate as estimate_bytes,
-};
-
-/// Why a payload could not be decoded.
-#[derive(Debug)]
-pub(crate) enum CodecError {
-    /// The payload is nonsense.
-    Damaged(&'static str),
-    /// A base could not be read: which of those given, where in it.
-    Base { base: usize, offset: u64, source: io::Error },
-    /// The target could not be read, when encoding.
-    Target { source: io::Error },
-    /// This machine has no memory for it.
-    Memory { needed: Bytes },
-    /// The codec's number is not known here.
-    Unsupported,
-}
-
-impl From<&'static str> for CodecError {
-    fn from(what: &'static str) -> Self {
-        Self::Damaged(what)
-    }
-}
+pub(crate) use self::vcdiff::{COPIES_MAX, Copies, decode_copies, encode as encode_vcdiff};
 
 /// Decodes a payload into the target's bytes at `range`. `bases` are those of the patch from the frame's own on.
 pub(crate) fn decode(
@@ -54,7 +27,7 @@ pub(crate) fn decode(
     bases: &[&dyn ReadAt],
 ) -> Result<Rebuilt, CodecError> {
     if codec == CodecId::DELTA {
-        return delta::decode(payload, range, bases);
+        return lighter_delta::decode(payload, range, bases);
     }
     let target_bytes = (range.end - range.start) as usize;
     let mut out = Vec::new();

@@ -1,6 +1,6 @@
 //! Codec 0: the target's bytes as they are, for what does not compress.
 
-use super::CodecError;
+use lighter_delta::CodecError;
 
 pub(crate) fn encode(target: &[u8]) -> Vec<u8> {
     target.to_vec()

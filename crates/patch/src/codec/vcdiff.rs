@@ -11,37 +11,15 @@
 
 use std::io;
 
-use super::CodecError;
-use super::section::{self, Descriptor, Section};
-use crate::ReadAt;
-use crate::base_cache::BaseCache;
 use lighter_coder::varint::{self, VARINT_BYTES_MAX};
+use lighter_delta::CodecError;
+use lighter_types::{BaseCache, ReadAt};
+use lighter_vcdiff::Copy;
+
+use super::section::{self, Descriptor, Section};
 
 /// Most copies of a frame. A payload of 1 MiB seldom holds more than 300,000.
 pub(crate) const COPIES_MAX: usize = 1 << 19;
-
-/// A range of the target that stands in the base.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Copy {
-    /// Where it begins in the target: in the frame, or while encoding in the segment.
-    pub at: u32,
-    /// How long it is, at least 1.
-    pub bytes: u32,
-    /// Where it stands in the base.
-    pub from: u64,
-}
-
-impl Copy {
-    /// Where it ends in the target.
-    pub(crate) fn end(&self) -> u32 {
-        self.at + self.bytes
-    }
-
-    /// Which shift of the base it copies from. Copies of one shift continue each other.
-    pub(crate) fn diagonal(&self) -> i64 {
-        self.from.wrapping_sub(u64::from(self.at)) as i64
-    }
-}
 
 /// The payload for `target`, of which `copies` stand in the base: in order, apart, within the target, at most
 /// [`COPIES_MAX`].

@@ -7,9 +7,10 @@
 use std::io;
 use std::ops::Range;
 
-use crate::codec::{encode_stored, encode_vcdiff, encode_zstd};
-use crate::matcher::{base_window, find_copies, matching_bytes};
-use crate::parallel;
+use lighter_delta::{parallel, zstd};
+use lighter_vcdiff::{Copy, base_window, find_copies, matching_bytes};
+
+use crate::codec::{encode_stored, encode_vcdiff};
 use crate::plan::{Candidate, FramePlan, fits, plan};
 use crate::{CodecId, EncodeError, FRAME_PAYLOAD_BYTES_MAX, Settings, Source};
 
@@ -109,7 +110,7 @@ impl Encoder<'_> {
         target: &[u8],
         base: usize,
         level: u8,
-    ) -> Result<Vec<crate::codec::Copy>, EncodeError> {
+    ) -> Result<Vec<Copy>, EncodeError> {
         let source = &self.bases[base];
         let target_bytes = self.target.bytes.len().0;
         let window = base_window(segment, target_bytes, source.bytes.len().0, self.settings.window_bytes());
@@ -178,7 +179,7 @@ impl Encoder<'_> {
         }
         let copied: u32 = frame.copies.iter().map(|copy| copy.bytes).sum();
         if copied < bytes.len() as u32 / FEW_COPIES || frame.base.is_none() {
-            tried.push((CodecId::ZSTD, None, encode_zstd(bytes, ZSTD_LEVEL)?));
+            tried.push((CodecId::ZSTD, None, zstd::encode(bytes, ZSTD_LEVEL)?));
         }
         let smallest = tried.into_iter().min_by_key(|(_, _, payload)| payload.len());
         let (codec, base, payload) = smallest
