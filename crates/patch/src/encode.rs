@@ -12,8 +12,11 @@ use std::sync::{Mutex, PoisonError};
 
 use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId, PatchId, ReadAt};
 
-use crate::header::FrameEntry;
-use crate::{Base, CodecId, EncodeError, FRAMES_MAX, Header, HeaderError, Method, Settings};
+use crate::codec::CodecId;
+use crate::error::{EncodeError, HeaderError};
+use crate::header::{Base, FrameEntry, Header};
+use crate::limits::FRAMES_MAX;
+use crate::settings::{Method, Settings};
 
 /// A layer to read: the target, or a base.
 #[derive(Clone, Copy)]

@@ -6,8 +6,11 @@ use lighter_delta::CodecError;
 use lighter_types::Blame;
 use lighter_vcdiff::{Copy, FILE_HEADER, WindowWriter};
 
-use crate::codec::{self, Copies};
-use crate::{ApplyError, CodecId, Frame, Header, verify_frame};
+use crate::apply::verify_frame;
+use crate::codec::vcdiff::{Copies, decode_copies};
+use crate::codec::{Codec, CodecId, Export};
+use crate::error::ApplyError;
+use crate::header::{Frame, Header};
 
 /// Why a patch could not be exported.
 #[derive(Debug, thiserror::Error)]
@@ -44,15 +47,14 @@ impl ExportError {
 /// Longest target of a window: xdelta3's own default.
 const WINDOW_BYTES: u32 = 8 << 20;
 
-/// Writes the patch to `out` as one VCDIFF file; no base is needed to do so. `payload` gives the payload of each frame,
-/// in order; it is checked against the header. Frames without a base become literals, so the file is larger than the
+/// Writes the patch to `out` as one VCDIFF file, without reading the base. `payload` returns the payload of each frame, in
+/// order; the payload is checked against the header. Frames without a base become literals, so the file is larger than the
 /// patch: VCDIFF without secondary compression does not compress.
 ///
 /// Allocates as [`crate::apply_frame`] does, and as much again for the window being written.
 ///
 /// # Errors
-/// [`ExportError::SeveralBases`] and [`ExportError::NotVcdiff`]; [`ExportError::Payload`] if a payload cannot be read; [`ExportError::Frame`] if one is
-/// not what the header says; [`ExportError::Output`].
+/// See [`ExportError`].
 pub fn export_vcdiff(
     header: &Header,
     payload: &mut dyn FnMut(&Frame) -> io::Result<Vec<u8>>,
@@ -61,25 +63,31 @@ pub fn export_vcdiff(
     if header.bases().len() > 1 {
         return Err(ExportError::SeveralBases { found: header.bases().len() });
     }
-    if let Some((frame, number)) = header.frames().iter().zip(0..).find(|(frame, _)| frame.codec >= CodecId::DELTA) {
-        return Err(ExportError::NotVcdiff { frame: number, codec: frame.codec });
+    let mut exports = Vec::with_capacity(header.frames().len());
+    for (frame, number) in header.frames().iter().zip(0..) {
+        let export = frame.codec.find().and_then(|codec| Some((codec, codec.export?)));
+        exports.push(export.ok_or(ExportError::NotVcdiff { frame: number, codec: frame.codec })?);
     }
     out.write_all(&FILE_HEADER).map_err(ExportError::Output)?;
-    for (frame, number) in header.frames().iter().zip(0..) {
+    for ((frame, (codec, export)), number) in header.frames().iter().zip(exports).zip(0..) {
         let payload = payload(frame).map_err(ExportError::Payload)?;
         verify_frame(header, number, &payload).map_err(ExportError::Frame)?;
-        if frame.codec == CodecId::VCDIFF {
-            export_copies(header, frame, number, &payload, out)?;
-        } else {
-            export_literals(frame, number, &payload, out)?;
+        match export {
+            Export::Literals => export_literals(codec, frame, number, &payload, out)?,
+            Export::Copies => export_copies(header, frame, number, &payload, out)?,
         }
     }
     out.flush().map_err(ExportError::Output)
 }
 
-fn export_literals(frame: &Frame, number: u32, payload: &[u8], out: &mut dyn Write) -> Result<(), ExportError> {
-    let target =
-        codec::decode(frame.codec, payload, frame.range(), &[]).map_err(|error| blame(frame, number, &error))?;
+fn export_literals(
+    codec: &Codec,
+    frame: &Frame,
+    number: u32,
+    payload: &[u8],
+    out: &mut dyn Write,
+) -> Result<(), ExportError> {
+    let target = (codec.decode)(payload, frame.range(), &[]).map_err(|error| blame(frame, number, &error))?;
     for literals in target.material.chunks(WINDOW_BYTES as usize) {
         let mut window = WindowWriter::new((0, 0));
         window.add(literals);
@@ -98,7 +106,7 @@ fn export_copies(
     let base_bytes = header.bases().first().map_or(0, |base| base.bytes.0);
     let damaged = |what| blame(frame, number, &CodecError::Damaged(what));
     let Copies { copies, mut literals } =
-        codec::decode_copies(payload, frame.target_bytes as usize, base_bytes).map_err(damaged)?;
+        decode_copies(payload, frame.target_bytes as usize, base_bytes).map_err(damaged)?;
     let copies = split_at_windows(copies);
     let mut rest = copies.as_slice();
     let mut position = 0;
@@ -126,7 +134,7 @@ fn export_copies(
     literals.finish().map_err(damaged)
 }
 
-/// The same copies, those across a window's end in two parts.
+/// Splits the copies that cross a window's end.
 fn split_at_windows(copies: Vec<Copy>) -> Vec<Copy> {
     let mut parts = Vec::with_capacity(copies.len() + 2);
     for mut copy in copies {

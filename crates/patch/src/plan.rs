@@ -10,8 +10,8 @@ use std::ops::Range;
 use lighter_delta::{parallel, zstd};
 use lighter_vcdiff::Copy;
 
-use crate::codec::COPIES_MAX;
-use crate::{FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
+use crate::codec::vcdiff::COPIES_MAX;
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
 
 /// What is estimated, and given to a base, as one. Divides [`FRAME_TARGET_BYTES_MAX`] and the segment.
 const GRAIN_BYTES: u32 = 256 << 10;

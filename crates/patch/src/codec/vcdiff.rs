@@ -19,11 +19,11 @@ use lighter_vcdiff::Copy;
 use super::section::{self, Descriptor, Section};
 
 /// Most copies of a frame. A payload of 1 MiB seldom holds more than 300,000.
-pub(crate) const COPIES_MAX: usize = 1 << 19;
+pub const COPIES_MAX: usize = 1 << 19;
 
 /// The payload for `target`, of which `copies` stand in the base: in order, apart, within the target, at most
 /// [`COPIES_MAX`].
-pub(crate) fn encode(target: &[u8], copies: &[Copy]) -> io::Result<Vec<u8>> {
+pub fn encode(target: &[u8], copies: &[Copy]) -> io::Result<Vec<u8>> {
     let [mut gaps, mut lengths, mut addresses, mut literals] = [const { Vec::new() }; 4];
     let mut position = 0;
     let mut diagonal = 0i64;
@@ -48,13 +48,13 @@ pub(crate) fn encode(target: &[u8], copies: &[Copy]) -> io::Result<Vec<u8>> {
 }
 
 /// What a payload says, checked: the copies are in order, apart, within the frame and within the base.
-pub(crate) struct Copies<'a> {
-    pub(crate) copies: Vec<Copy>,
-    pub(crate) literals: Section<'a>,
+pub struct Copies<'a> {
+    pub copies: Vec<Copy>,
+    pub literals: Section<'a>,
 }
 
 /// Reads a payload. `base_bytes` is the base's length, `target_bytes` the frame's.
-pub(crate) fn decode_copies(payload: &[u8], target_bytes: usize, base_bytes: u64) -> Result<Copies<'_>, &'static str> {
+pub fn decode_copies(payload: &[u8], target_bytes: usize, base_bytes: u64) -> Result<Copies<'_>, &'static str> {
     let mut rest = payload;
     let count = varint::get(&mut rest).ok_or("a payload that ends within its head")?;
     if count > COPIES_MAX as u64 {
@@ -113,12 +113,7 @@ fn read_numbers(
     if numbers.is_empty() { Ok(()) } else { Err("a stream with more numbers than copies") }
 }
 
-pub(super) fn decode(
-    payload: &[u8],
-    target_bytes: usize,
-    base: &dyn ReadAt,
-    out: &mut Vec<u8>,
-) -> Result<(), CodecError> {
+pub fn decode(payload: &[u8], target_bytes: usize, base: &dyn ReadAt, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let Copies { copies, mut literals } = decode_copies(payload, target_bytes, base.len().0)?;
     let mut base = BaseCache::new(&[base]);
     let start = out.len();

@@ -5,9 +5,10 @@ use std::io;
 use lighter_delta::{CodecError, Layers, Search, parallel};
 use lighter_types::{Bytes, DiffId, Effort, File, ReadAt};
 
-use crate::{CodecId, EncodeError, Settings, Source};
-
-use super::{EncodedFrame, Progress};
+use super::{EncodedFrame, Progress, Source};
+use crate::codec;
+use crate::error::EncodeError;
+use crate::settings::Settings;
 
 /// Encodes the target in frames of steps against all bases at once, and tells which bases they read.
 ///
@@ -37,7 +38,7 @@ pub(super) fn encode(
         Ok::<_, EncodeError>(frames)
     })?;
     let whole = |frame: lighter_delta::EncodedFrame| EncodedFrame {
-        codec: CodecId::DELTA,
+        codec: codec::DELTA.id,
         base: None,
         target_bytes: frame.target_bytes,
         payload: frame.payload,

@@ -2,8 +2,10 @@
 
 use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId};
 
-use super::{Base, CodecId, FrameEntry, Header, VERSION, check_count};
-use crate::{FRAMES_MAX, HeaderError};
+use super::{Base, FrameEntry, Header, VERSION, check_count};
+use crate::codec::CodecId;
+use crate::error::HeaderError;
+use crate::limits::FRAMES_MAX;
 
 /// What every patch begins with. The first byte is no ASCII and no UTF-8, so that no text is taken for a patch.
 const MAGIC: [u8; 8] = *b"\xB1LIGHTER";
