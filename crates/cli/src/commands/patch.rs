@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use lighter_node::FileBase;
-use lighter_patch::{ApplyError, ExportError, Frame, Header, HeaderError, Source, export_vcdiff};
+use lighter_patch::{ApplyError, ExportError, Frame, Header, HeaderError, Source, codec_names, export_vcdiff};
 use lighter_types::{Blame, DiffId};
 use lighter_vcdiff::{Limits, decode_vcdiff};
 use sha2::{Digest, Sha256};
@@ -187,7 +187,7 @@ fn shown_text(shown: &Shown, with_frames: bool) -> String {
         format!("settings  {:#010x}", shown.settings),
     ];
     lines.extend(shown.bases.iter().map(|base| format!("base      {} of {} bytes", base.diff_id, base.bytes)));
-    for codec in ["stored", "zstd", "vcdiff", "delta"] {
+    for codec in codec_names() {
         let of: Vec<&ShownFrame> = shown.frames.iter().filter(|frame| frame.codec == codec).collect();
         if !of.is_empty() {
             let payload: u64 = of.iter().map(|frame| u64::from(frame.payload_bytes)).sum();
