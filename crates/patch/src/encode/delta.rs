@@ -5,7 +5,8 @@ use std::io;
 use lighter_delta::{CodecError, Layers, Search, parallel};
 use lighter_types::{Bytes, DiffId, Effort, File, ReadAt};
 
-use super::{EncodedFrame, Progress, Source};
+use super::progress::Progress;
+use super::source::{EncodedFrame, Source};
 use crate::codec;
 use crate::error::EncodeError;
 use crate::settings::Settings;

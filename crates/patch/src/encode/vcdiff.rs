@@ -10,7 +10,8 @@ use std::ops::Range;
 use lighter_delta::{parallel, zstd};
 use lighter_vcdiff::{Copy, base_window, find_copies, matching_bytes};
 
-use super::{EncodedFrame, Progress, Source};
+use super::progress::Progress;
+use super::source::{EncodedFrame, Source};
 use crate::codec::{self, STORED, VCDIFF, ZSTD};
 use crate::error::EncodeError;
 use crate::limits::FRAME_PAYLOAD_BYTES_MAX;

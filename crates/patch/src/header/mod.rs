@@ -6,11 +6,13 @@
 //! docs/PATCH.md.
 
 mod layout;
+mod sizes;
 
-use std::io::Read;
 use std::ops::Range;
 
-use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId, PatchId};
+use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId};
+
+pub use self::sizes::HEADER_BYTES_MAX;
 
 use crate::codec::{Bases, CodecId, Makers};
 use crate::error::HeaderError;
@@ -18,10 +20,6 @@ use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, FRAMES_MAX};
 
 /// The container version that this build writes and reads.
 pub const VERSION: u16 = 2;
-/// Longest header.
-pub const HEADER_BYTES_MAX: usize =
-    layout::FIXED_BYTES + BASES_MAX * layout::BASE_BYTES + FRAMES_MAX * layout::FRAME_BYTES;
-
 /// A layer that frames copy from, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Base {
@@ -95,7 +93,7 @@ impl Header {
                 return Err(HeaderError::Field { field: "repeated base", expected, found: index as u64 });
             }
         }
-        let mut payload_offset = layout::header_bytes(bases.len(), entries.len()) as u64;
+        let mut payload_offset = sizes::header_bytes(bases.len(), entries.len()) as u64;
         let mut target_offset = 0;
         let mut frames = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
@@ -119,28 +117,6 @@ impl Header {
         Ok(Self { settings_id, target, target_bytes, bases, frames })
     }
 
-    /// Reads exactly the header from the front of a patch file or stream, and nothing behind it. Allocates at most
-    /// [`HEADER_BYTES_MAX`] and twice that for the parsed frames.
-    ///
-    /// # Errors
-    /// As [`Header::decode`]; and [`HeaderError::Read`], with `UnexpectedEof` where the stream ends too early.
-    pub fn read_from(input: &mut dyn Read) -> Result<Self, HeaderError> {
-        let mut bytes = vec![0; layout::FIXED_BYTES];
-        input.read_exact(&mut bytes).map_err(HeaderError::Read)?;
-        let total = layout::read_fixed(&bytes)?.header_bytes();
-        bytes.resize(total, 0);
-        input.read_exact(&mut bytes[layout::FIXED_BYTES..]).map_err(HeaderError::Read)?;
-        Self::decode(&bytes)
-    }
-
-    /// Reads a header that is all of `bytes`.
-    ///
-    /// # Errors
-    /// Bytes that are no header, of another version, too short or too long, or whose fields contradict each other.
-    pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
-        layout::decode(bytes)
-    }
-
     /// Whether a node takes the patch from a peer: nodes never make frames of some codecs, so a node refuses them before it
     /// decodes anything. An unknown codec passes: it may be one of a later build, and [`crate::apply_frame`] says so.
     ///
@@ -153,16 +129,6 @@ impl Header {
             }
         }
         Ok(())
-    }
-
-    /// The header's bytes, at most [`HEADER_BYTES_MAX`].
-    pub fn encode(&self) -> Vec<u8> {
-        layout::encode(self)
-    }
-
-    /// The patch's name: the blake3 of the header's bytes.
-    pub fn id(&self) -> PatchId {
-        PatchId::new(*blake3::hash(&self.encode()).as_bytes())
     }
 
     /// The number of the settings that made the patch: `Settings::id`.
@@ -197,7 +163,7 @@ impl Header {
 
     /// The length of the header itself.
     pub fn header_bytes(&self) -> Bytes {
-        Bytes(layout::header_bytes(self.bases.len(), self.frames.len()) as u64)
+        Bytes(sizes::header_bytes(self.bases.len(), self.frames.len()) as u64)
     }
 
     /// The length of the whole patch: the header and every payload.
@@ -222,7 +188,7 @@ fn check_frame(frame: u32, entry: &FrameEntry, bases: usize) -> Result<(), Heade
     if !(1..=FRAME_PAYLOAD_BYTES_MAX).contains(&entry.payload_bytes) {
         return refuse("payload length", format!("1 to {FRAME_PAYLOAD_BYTES_MAX}"), entry.payload_bytes.into());
     }
-    let found = u64::from(entry.base.unwrap_or(layout::NO_BASE));
+    let found = u64::from(entry.base.unwrap_or(sizes::NO_BASE));
     match entry.codec.find().map(|codec| codec.bases) {
         Some(Bases::Without | Bases::All) if entry.base.is_some() => refuse("base", "none (255)".to_owned(), found),
         Some(Bases::One) if entry.base.is_none() => refuse("base", "one of the table".to_owned(), found),
