@@ -4,7 +4,8 @@
 //! is checked before anything is allocated. Bytes left over are an error: a message has one spelling and one end. The
 //! byte tables are in docs/WIRE.md, held true by the golden vectors in this crate's tests.
 //!
-//! A change of layout is a new version in the protocol's name; nodes speak the versions they have in common.
+//! A change of layout is a new version in the protocol's name. A node speaks exactly one version of each protocol, so
+//! nodes of different versions exchange nothing over it (docs/WIRE.md, "Versions").
 
 mod announcement;
 mod ask;

@@ -120,7 +120,7 @@ fn apply_failure(patch: &Path, error: &ApplyError) -> Failure {
         Blame::Version => Failure::new(Code::BadData, message)
             .hint("another version of lighter made the patch: update the older of the two, and make it again"),
         Blame::Caller => Failure::new(Code::Usage, message),
-        Blame::Machine => Failure::new(Code::Machine, message),
+        Blame::Machine | Blame::Bug => Failure::new(Code::Machine, message),
     }
 }
 
@@ -253,7 +253,7 @@ fn vcdiff_failure(path: &Path, error: &dyn std::error::Error, blame: Blame) -> F
     let code = match blame {
         Blame::Peer | Blame::Version => Code::BadData,
         Blame::Caller => Code::Usage,
-        Blame::Machine => Code::Machine,
+        Blame::Machine | Blame::Bug => Code::Machine,
     };
     Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(error)))
 }
