@@ -26,10 +26,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::{Answer, Arrival, PatchRequest, Resume};
 
-use crate::context::Context;
+use crate::core::{Core, Step};
 use crate::directory::Peer;
 use crate::event::{AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Part, PullId};
-use crate::planner::{Plan, View, is_of_site};
+use crate::planner::Plan;
 use crate::report::{PullFailure, Report};
 use crate::serve::Coming;
 use crate::settings::Settings;
@@ -55,13 +55,13 @@ pub enum Outcome {
 
 impl Fetcher {
     /// `pull` wants `target`.
-    pub fn want(&mut self, pull: PullId, target: DiffId, context: &Context<'_>) -> Result<(), PullFailure> {
+    pub fn want(&mut self, pull: PullId, target: DiffId, step: &Step<'_>) -> Result<(), PullFailure> {
         if !self.targets.contains_key(&target) && self.targets.len() >= Settings::TARGETS_MAX {
             return Err(PullFailure::TooMany { max: Settings::TARGETS_MAX });
         }
-        let until = context.now + context.settings.patience;
+        let until = step.now + step.core.settings.patience;
         let part = self.parts.get(&target);
-        let target = self.targets.entry(target).or_insert_with(|| Box::new(Target::new(context.now, until, part)));
+        let target = self.targets.entry(target).or_insert_with(|| Box::new(Target::new(step.now, until, part)));
         target.pulls.insert(pull);
         Ok(())
     }
@@ -121,42 +121,42 @@ impl Fetcher {
     }
 
     /// Does what is due: plans for layers that wait, and stops stalled fetches.
-    pub fn advance(&mut self, context: &mut Context<'_>) -> Vec<Outcome> {
+    pub fn advance(&mut self, step: &mut Step<'_>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         if self.targets.is_empty() {
             return outcomes;
         }
         let waiting = self.targets.iter().filter(|(_, target)| matches!(target.state, State::Waiting { .. }));
-        context.want_sketches(waiting.map(|(&id, _)| id));
-        let is_over = |target: &Target| matches!(&target.state, State::Asking(round) if round.is_over(context.now));
+        step.want_sketches(waiting.map(|(&id, _)| id));
+        let is_over = |target: &Target| matches!(&target.state, State::Asking(round) if round.is_over(step.now));
         let over: Vec<DiffId> = self.targets.iter().filter(|(_, target)| is_over(target)).map(|(&id, _)| id).collect();
         for id in over {
             let Some(target) = self.targets.get_mut(&id) else { continue };
-            if let Some(plan) = target.asked(id, self.parts.get(&id), context) {
-                self.begin(id, plan, Way::Neighbour, context);
+            if let Some(plan) = target.asked(id, self.parts.get(&id), step) {
+                self.begin(id, plan, Way::Neighbour, step);
             }
         }
         let is_referred = |target: &Target| matches!(target.state, State::Referred { .. });
         let referred: Vec<DiffId> =
             self.targets.iter().filter(|(_, target)| is_referred(target)).map(|(&id, _)| id).collect();
-        referred.into_iter().for_each(|id| self.go_where_referred(id, context));
+        referred.into_iter().for_each(|id| self.go_where_referred(id, step));
         let mut active = self.targets.values().filter(|target| !matches!(target.state, State::Waiting { .. })).count();
         let ids: Vec<DiffId> = self.targets.keys().copied().collect();
         for id in ids {
             let Some(target) = self.targets.get_mut(&id) else { continue };
             match &mut target.state {
                 // Without it, plans would be worse.
-                State::Waiting { .. } if context.sketches.is_awaited(id, context.now) => {}
+                State::Waiting { .. } if step.core.sketches.is_awaited(id, step.now) => {}
                 State::Waiting { until } => {
-                    let overdue = *until <= context.now;
-                    let room = active < context.settings.fetches_max;
-                    if room && target.begin(id, self.parts.get(&id), context) {
+                    let overdue = *until <= step.now;
+                    let room = active < step.core.settings.fetches_max;
+                    if room && target.begin(id, self.parts.get(&id), step) {
                         active += 1;
-                    } else if overdue && (room || !target.has_source(id, context)) {
+                    } else if overdue && (room || !target.has_source(id, step)) {
                         outcomes.extend(self.fail(id));
                     }
                 }
-                State::Fetching(fetching) => fetching.check_stall(context),
+                State::Fetching(fetching) => fetching.check_stall(step),
                 State::Asking(_) | State::Quoting { .. } | State::Referred { .. } => {}
             }
         }
@@ -164,14 +164,14 @@ impl Fetcher {
     }
 
     /// A quote, or that there will be none.
-    pub fn quoted(&mut self, id: DiffId, ask: AskId, answer: Result<Answer, AskFailure>, context: &mut Context<'_>) {
+    pub fn quoted(&mut self, id: DiffId, ask: AskId, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
         let part = self.parts.get(&id);
         let Some(target) = self.targets.get_mut(&id) else { return };
         let State::Quoting { asked, quoted } = &mut target.state else { return };
         let Some(plan) = asked.remove(&ask) else { return };
         let from = plan.peer;
         let why = match answer {
-            Ok(Answer::Quote(quote)) => match plan.quoted(id, quote, part, context) {
+            Ok(Answer::Quote(quote)) => match plan.quoted(id, quote, part, step) {
                 Some(plan) => {
                     quoted.push(plan);
                     None
@@ -179,20 +179,20 @@ impl Fetcher {
                 None => Some("a quote for bases that are not here".to_owned()),
             },
             Ok(Answer::Refused(refusal)) => {
-                target.refused(id, from, refusal, context);
+                target.refused(id, from, refusal, step);
                 None
             }
             Ok(_) => Some("an answer to another question".to_owned()),
             Err(failure) => Some(failure.to_string()),
         };
         if let Some(why) = why {
-            target.exclude(from, why, context);
+            target.exclude(from, why, step);
         }
-        self.choose(id, context);
+        self.choose(id, step);
     }
 
     /// A neighbour says whether a layer comes through it.
-    pub fn arrival_told(&mut self, id: DiffId, ask: AskId, answer: Option<Answer>) {
+    pub fn arrival_answered(&mut self, id: DiffId, ask: AskId, answer: Option<Answer>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let State::Asking(round) = &mut target.state else { return };
         let arrival =
@@ -202,13 +202,13 @@ impl Fetcher {
 
     /// Whether a layer that is not held comes to the site through this node: tells one who is about to fetch it, and whose
     /// number is this.
-    pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, view: View<'_>) -> Arrival {
+    pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, core: &Core) -> Arrival {
         let received = self.parts.get(&id).map_or(Bytes::ZERO, |part| part.bytes);
-        let is_far = |plan: &Plan| !view.directory.peer(plan.peer).is_some_and(|peer| is_of_site(peer, view.settings));
+        let is_far = |plan: &Plan| !core.directory.peer(plan.peer).is_some_and(|peer| core.is_of_site(peer));
         let is_coming = match self.targets.get_mut(&id).map(|target| &mut target.state) {
             Some(State::Asking(round)) => {
-                let is_first = site::number(view.settings.seed, id) < number;
-                if !is_first && view.directory.peer(from).is_some_and(|peer| is_of_site(peer, view.settings)) {
+                let is_first = site::number(core.settings.seed, id) < number;
+                if !is_first && core.directory.peer(from).is_some_and(|peer| core.is_of_site(peer)) {
                     // It may have been asked before it began.
                     round.yield_to(from);
                 }
@@ -228,15 +228,15 @@ impl Fetcher {
         }
     }
 
-    pub fn progress(&mut self, fetch: FetchId, part: Part, context: &mut Context<'_>) {
+    pub fn progress(&mut self, fetch: FetchId, part: Part, step: &mut Step<'_>) {
         let Some(&id) = self.fetches.get(&fetch) else { return };
         let Some(target) = self.targets.get_mut(&id) else { return };
-        let new = target.reached(part.bytes, context.now);
+        let new = target.reached(part.bytes, step.now);
         if let State::Fetching(fetching) = &mut target.state {
-            fetching.progress(part.bytes, part.bytes_total, context.now);
+            fetching.progress(part.bytes, part.bytes_total, step.now);
             fetching.moved |= new;
             let report = Report::Progress { target: id, received: part.bytes, total: part.bytes_total };
-            context.report_all(&target.pulls, &report);
+            step.report_all(&target.pulls, &report);
         }
         self.part_held(id, part);
     }
@@ -246,17 +246,17 @@ impl Fetcher {
         &mut self,
         fetch: FetchId,
         result: Result<Fetched, FetchFailure>,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) -> Option<Outcome> {
         let id = self.fetches.remove(&fetch)?;
         let target = self.targets.get_mut(&id)?;
-        let until = context.now + context.settings.patience;
+        let until = step.now + step.core.settings.patience;
         let State::Fetching(fetching) = std::mem::replace(&mut target.state, State::Waiting { until }) else {
             return None;
         };
         match result {
-            Ok(fetched) => Some(self.held(id, &fetching, &fetched, context)),
-            Err(failure) => self.failed(id, &fetching, failure, context),
+            Ok(fetched) => Some(self.held(id, &fetching, &fetched, step)),
+            Err(failure) => self.failed(id, &fetching, failure, step),
         }
     }
 
@@ -279,15 +279,15 @@ impl Fetcher {
         }
     }
 
-    fn held(&mut self, id: DiffId, fetching: &Fetching, fetched: &Fetched, context: &mut Context<'_>) -> Outcome {
+    fn held(&mut self, id: DiffId, fetching: &Fetching, fetched: &Fetched, step: &mut Step<'_>) -> Outcome {
         self.parts.remove(&id);
         let pulls = self.targets.remove(&id).map(|target| target.pulls).unwrap_or_default();
-        fetching.learn_rate(context);
+        fetching.learn_rate(step);
         let plan = &fetching.plan;
-        if let Some((rule, predicted)) = plan.told().filter(|_| plan.bases == fetched.patch.bases) {
+        if let Some((rule, predicted)) = plan.raw_prediction().filter(|_| plan.bases == fetched.patch.bases) {
             let settings = fetched.settings;
-            let calibration = context.calibrations.learn(rule, settings, predicted, fetched.patch.bytes);
-            context.effects.push(Effect::KeepCalibration { rule, settings, calibration });
+            let calibration = step.core.calibrations.learn(rule, settings, predicted, fetched.patch.bytes);
+            step.effects.push(Effect::KeepCalibration { rule, settings, calibration });
         }
         let report = Report::Layer {
             target: id,
@@ -296,36 +296,36 @@ impl Fetcher {
             patch_bytes: fetched.patch.bytes,
             received: fetched.received,
         };
-        context.report_all(&pulls, &report);
+        step.report_all(&pulls, &report);
         Outcome::Held { pulls, target: id }
     }
 
     /// With all quotes in, fetches by the best; with none, waits for another chance.
-    fn choose(&mut self, id: DiffId, context: &mut Context<'_>) {
+    fn choose(&mut self, id: DiffId, step: &mut Step<'_>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let State::Quoting { asked, quoted } = &mut target.state else { return };
         if !asked.is_empty() {
             return;
         }
-        let seed = context.settings.seed;
+        let seed = step.core.settings.seed;
         match std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) {
-            Some(plan) => self.begin(id, plan, Way::Quoted, context),
-            None => target.wait(context),
+            Some(plan) => self.begin(id, plan, Way::Quoted, step),
+            None => target.wait(step),
         }
     }
 
     /// Who was named is connected: it is asked for the patch. If it could not be reached, whoever named it is asked again.
-    fn go_where_referred(&mut self, id: DiffId, context: &mut Context<'_>) {
+    fn go_where_referred(&mut self, id: DiffId, step: &mut Step<'_>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let State::Referred { plan, named, until } = &target.state else { return };
-        let is_connected = context.directory.peer(plan.peer).is_some_and(Peer::is_connected);
-        if is_connected && !context.is_cut_off(plan.peer) {
+        let is_connected = step.core.directory.peer(plan.peer).is_some_and(Peer::is_connected);
+        if is_connected && !step.is_cut_off(plan.peer) {
             let (plan, named) = ((**plan).clone(), *named);
-            self.begin(id, plan, Way::Named(named), context);
-        } else if *until <= context.now {
+            self.begin(id, plan, Way::Named(named), step);
+        } else if *until <= step.now {
             let peer = plan.peer;
-            target.exclude(peer, "it could not be reached".to_owned(), context);
-            target.wait(context);
+            target.exclude(peer, "it could not be reached".to_owned(), step);
+            target.wait(step);
         }
     }
 
@@ -347,7 +347,7 @@ impl Fetcher {
     }
 
     /// Fetches by this plan. Who quoted may refer to another peer.
-    fn begin(&mut self, id: DiffId, plan: Plan, way: Way, context: &mut Context<'_>) {
+    fn begin(&mut self, id: DiffId, plan: Plan, way: Way, step: &mut Step<'_>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         let fetch = FetchId(self.next_fetch);
         self.next_fetch += 1;
@@ -357,13 +357,13 @@ impl Fetcher {
         let named = named.map(|Named { patch, settings, .. }| Resume { patch, first_frame: 0, settings });
         let resume = part.map(|part| Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
         let resume = resume.or(named);
-        let bases = target.offer(id, &plan, part, context);
+        let bases = target.offer(id, &plan, part, step);
         let is_quoted = matches!(way, Way::Quoted);
-        let listed = if is_quoted { target.listed(id, &plan, context) } else { Vec::new() };
+        let listed = if is_quoted { target.listed(id, &plan, step) } else { Vec::new() };
         let is_referable = is_quoted && listed.is_empty();
-        let referable = is_referable.then(|| context.settings.referable());
+        let referable = is_referable.then(|| step.core.settings.referable());
         let request = PatchRequest { target: id, bases, have: None, resume, referable };
-        context.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
+        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
         let report = Report::Fetching {
             target: id,
             from: plan.peer,
@@ -371,8 +371,8 @@ impl Fetcher {
             bytes: plan.bytes,
             exact: plan.ready.is_some(),
         };
-        context.report_all(&target.pulls, &report);
+        step.report_all(&target.pulls, &report);
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
-        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, context.now)));
+        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, step.now)));
     }
 }

@@ -16,10 +16,10 @@ use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId};
 use lighter_wire::{Answer, Request, SignedRelease};
 
 use self::round::Round;
-use crate::context::{Context, Purpose};
+use crate::asks::Purpose;
+use crate::core::Step;
 use crate::event::{AskFailure, AskId, BlobFailure, Effect, ImageRead, Offence, PullId, Wanted};
 use crate::fetch::{Fetcher, Outcome};
-use crate::planner::is_near;
 use crate::{PullFailure, Report, Settings};
 
 /// All pulls under way.
@@ -54,13 +54,13 @@ impl Pulls {
         self.pulls.len()
     }
 
-    pub fn begin(&mut self, pull: PullId, wanted: Wanted, context: &mut Context<'_>) {
+    pub fn begin(&mut self, pull: PullId, wanted: Wanted, step: &mut Step<'_>) {
         if self.pulls.len() >= Settings::PULLS_MAX {
             let why = PullFailure::TooMany { max: Settings::PULLS_MAX };
-            context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
+            step.effects.push(Effect::Report { pull, report: Report::Failed { why } });
             return;
         }
-        let until = context.now + context.patience(&wanted);
+        let until = step.now + step.core.patience(&wanted);
         let resolving = State::Resolving { waiting: BTreeSet::new(), round: Round::new(until) };
         let new = match wanted {
             Wanted::Name { reference, known } => Pull {
@@ -79,10 +79,10 @@ impl Pulls {
             },
         };
         if let Some(manifest) = new.manifest {
-            context.effects.push(Effect::ReadImage { pull, manifest });
+            step.effects.push(Effect::ReadImage { pull, manifest });
         }
         self.pulls.insert(pull, Box::new(new));
-        self.advance(context);
+        self.advance(step);
     }
 
     /// What a name stands for whose image is being pulled: the site has its manifest from here before it is all there.
@@ -93,18 +93,18 @@ impl Pulls {
     }
 
     /// Ends a pull with this failure. False if there is no such pull.
-    pub fn fail(&mut self, pull: PullId, why: PullFailure, fetcher: &mut Fetcher, context: &mut Context<'_>) -> bool {
+    pub fn fail(&mut self, pull: PullId, why: PullFailure, fetcher: &mut Fetcher, step: &mut Step<'_>) -> bool {
         let known = self.pulls.remove(&pull).is_some();
         if known {
-            fetcher.abandon(pull, context.effects);
-            context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
+            fetcher.abandon(pull, step.effects);
+            step.effects.push(Effect::Report { pull, report: Report::Failed { why } });
         }
         known
     }
 
-    pub fn fail_all(&mut self, why: &PullFailure, fetcher: &mut Fetcher, context: &mut Context<'_>) {
+    pub fn fail_all(&mut self, why: &PullFailure, fetcher: &mut Fetcher, step: &mut Step<'_>) {
         for pull in self.pulls.keys().copied().collect::<Vec<_>>() {
-            self.fail(pull, why.clone(), fetcher, context);
+            self.fail(pull, why.clone(), fetcher, step);
         }
     }
 
@@ -117,28 +117,29 @@ impl Pulls {
     }
 
     /// Does what is due: asks peers that connected since, and ends what waited too long.
-    pub fn advance(&mut self, context: &mut Context<'_>) {
+    pub fn advance(&mut self, step: &mut Step<'_>) {
         let asks = |pull: &Pull| matches!(pull.state, State::Resolving { .. } | State::GettingBlob { .. });
         if !self.pulls.values().any(|pull| asks(pull)) {
             return;
         }
-        let connected: Vec<PeerId> = context
+        let connected: Vec<PeerId> = step
+            .core
             .directory
             .peers()
-            .filter(|(id, peer)| peer.is_connected() && !context.is_cut_off(*id))
+            .filter(|(id, peer)| peer.is_connected() && !step.is_cut_off(*id))
             .map(|(id, _)| id)
             .collect();
         let mut failed = Vec::new();
         for (&id, pull) in &mut self.pulls {
-            pull.advance_resolving(id, &connected, context);
-            pull.advance_blob(id, &connected, context);
-            if let Some(why) = pull.overdue(context.now) {
+            pull.advance_resolving(id, &connected, step);
+            pull.advance_blob(id, &connected, step);
+            if let Some(why) = pull.overdue(step.now) {
                 failed.push((id, why));
             }
         }
         for (pull, why) in failed {
             self.pulls.remove(&pull);
-            context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
+            step.effects.push(Effect::Report { pull, report: Report::Failed { why } });
         }
     }
 
@@ -148,7 +149,7 @@ impl Pulls {
         ask: AskId,
         from: PeerId,
         answer: Result<Answer, AskFailure>,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
         let State::Resolving { waiting, round } = &mut pull.state else { return };
@@ -167,16 +168,10 @@ impl Pulls {
                 Some(std::cmp::Ordering::Less) => {}
             }
         }
-        self.advance(context);
+        self.advance(step);
     }
 
-    pub fn blob_answered(
-        &mut self,
-        id: PullId,
-        from: PeerId,
-        answer: Result<Answer, AskFailure>,
-        context: &mut Context<'_>,
-    ) {
+    pub fn blob_answered(&mut self, id: PullId, from: PeerId, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
         let State::GettingBlob { digest, bytes_max, ask, round } = &mut pull.state else { return };
         *ask = None;
@@ -184,10 +179,10 @@ impl Pulls {
         if let Ok(Answer::Blob { bytes, config }) = answer
             && bytes.len() <= *bytes_max as usize
         {
-            context.effects.push(Effect::KeepBlob { pull: id, digest: *digest, bytes, config });
+            step.effects.push(Effect::KeepBlob { pull: id, digest: *digest, bytes, config });
             pull.state = State::KeepingBlob { from };
         }
-        self.advance(context);
+        self.advance(step);
     }
 
     pub fn blob_kept(
@@ -195,70 +190,72 @@ impl Pulls {
         id: PullId,
         result: Result<(), BlobFailure>,
         fetcher: &mut Fetcher,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
         let State::KeepingBlob { from } = pull.state else { return };
         match result {
             Err(BlobFailure::Local(why)) => {
-                self.fail(id, PullFailure::Local(why), fetcher, context);
+                self.fail(id, PullFailure::Local(why), fetcher, step);
                 return;
             }
             Err(BlobFailure::WrongDigest) => {
                 let what = "a manifest or config whose sha256 is not its name".to_owned();
-                context.cut_off(from, Offence::WrongBytes(what));
+                step.cut_off(from, Offence::WrongBytes(what));
             }
             Ok(()) if !pull.sources.contains(&from) => pull.sources.push(from),
             Ok(()) => {}
         }
         // Whatever is missing now, the disk knows.
-        pull.read(id, context);
+        pull.read(id, step);
     }
 
-    pub fn image_read(&mut self, id: PullId, read: ImageRead, fetcher: &mut Fetcher, context: &mut Context<'_>) {
+    pub fn image_read(&mut self, id: PullId, read: ImageRead, fetcher: &mut Fetcher, step: &mut Step<'_>) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
-        let until = context.now + context.settings.patience;
+        let until = step.now + step.core.settings.patience;
         let failure = match read {
             ImageRead::Missing { digest, bytes_max } => {
                 pull.state = State::GettingBlob { digest, bytes_max, ask: None, round: Round::new(until) };
                 None
             }
-            ImageRead::Layers(layers) => pull.layers(id, layers, fetcher, context).err(),
+            ImageRead::Layers(layers) => pull.layers(id, layers, fetcher, step).err(),
             ImageRead::Unusable(why) => Some(PullFailure::Unusable(why)),
             ImageRead::Local(why) => Some(PullFailure::Local(why)),
         };
         match failure {
             Some(why) => {
-                self.fail(id, why, fetcher, context);
+                self.fail(id, why, fetcher, step);
             }
-            None => self.advance(context),
+            None => self.advance(step),
         }
     }
 
-    pub fn committed(&mut self, id: PullId, result: Result<(), String>) -> Option<Report> {
-        let pull = self.pulls.remove(&id)?;
-        Some(match (result, pull.manifest) {
+    pub fn committed(&mut self, id: PullId, result: Result<(), String>, step: &mut Step<'_>) {
+        // The operator may have cancelled the pull.
+        let Some(pull) = self.pulls.remove(&id) else { return };
+        let report = match (result, pull.manifest) {
             (Ok(()), Some(manifest)) => Report::Done { manifest },
             (Ok(()), None) => Report::Failed { why: PullFailure::Local("a pull without a manifest".to_owned()) },
             (Err(why), _) => Report::Failed { why: PullFailure::Local(why) },
-        })
+        };
+        step.report(id, report);
     }
 
     /// What became of layers.
-    pub fn outcomes(
+    pub fn layers_ended(
         &mut self,
         outcomes: impl IntoIterator<Item = Outcome>,
         fetcher: &mut Fetcher,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) {
-        outcomes.into_iter().for_each(|outcome| self.outcome(outcome, fetcher, context));
+        outcomes.into_iter().for_each(|outcome| self.outcome(outcome, fetcher, step));
     }
 
-    fn outcome(&mut self, outcome: Outcome, fetcher: &mut Fetcher, context: &mut Context<'_>) {
+    fn outcome(&mut self, outcome: Outcome, fetcher: &mut Fetcher, step: &mut Step<'_>) {
         match outcome {
             Outcome::Failed { pulls, why } => {
                 for pull in pulls {
-                    self.fail(pull, why.clone(), fetcher, context);
+                    self.fail(pull, why.clone(), fetcher, step);
                 }
             }
             Outcome::Held { pulls, target } => {
@@ -267,7 +264,7 @@ impl Pulls {
                     if let State::Layers { missing } = &mut pull.state {
                         missing.remove(&target);
                     }
-                    pull.commit_if_complete(id, context);
+                    pull.commit_if_complete(id, step);
                 }
             }
         }
@@ -275,42 +272,42 @@ impl Pulls {
 }
 
 impl Pull {
-    fn advance_resolving(&mut self, id: PullId, connected: &[PeerId], context: &mut Context<'_>) {
+    fn advance_resolving(&mut self, id: PullId, connected: &[PeerId], step: &mut Step<'_>) {
         let State::Resolving { waiting, round } = &mut self.state else { return };
         let Some(reference) = &self.reference else { return };
         while waiting.len() < Settings::RESOLVERS_MAX
-            && let Some(peer) = round.next(context.now, connected.iter())
+            && let Some(peer) = round.next(step.now, connected.iter())
         {
-            waiting.insert(context.ask(peer, Purpose::Resolve(id), Request::Resolve(reference.clone())));
+            waiting.insert(step.ask(peer, Purpose::Resolve(id), Request::Resolve(reference.clone())));
         }
         let complete = waiting.is_empty() && !round.asked.is_empty();
         if complete {
-            round.exhausted(context.now);
+            round.exhausted(step.now);
         }
-        if let (Some(release), true) = (&self.release, complete || round.until <= context.now) {
+        if let (Some(release), true) = (&self.release, complete || round.until <= step.now) {
             let manifest = release.release.manifest;
             self.manifest = Some(manifest);
-            context.effects.push(Effect::Report { pull: id, report: Report::Resolved { manifest } });
-            self.read(id, context);
+            step.effects.push(Effect::Report { pull: id, report: Report::Resolved { manifest } });
+            self.read(id, step);
         }
     }
 
     /// Asks one peer after the other for a blob: first those who knew the name, and of these those of the site.
-    fn advance_blob(&mut self, id: PullId, connected: &[PeerId], context: &mut Context<'_>) {
+    fn advance_blob(&mut self, id: PullId, connected: &[PeerId], step: &mut Step<'_>) {
         let State::GettingBlob { digest, bytes_max, ask, round } = &mut self.state else { return };
         if ask.is_some() {
             return;
         }
         let sources = self.sources.iter().filter(|peer| connected.contains(peer));
-        let (near, far): (Vec<PeerId>, Vec<PeerId>) = sources.partition(|&&peer| is_near(peer, context.view()));
-        let Some(peer) = round.next(context.now, near.iter().chain(&far).chain(connected)) else {
+        let (near, far): (Vec<PeerId>, Vec<PeerId>) = sources.partition(|&&peer| step.core.is_near(peer));
+        let Some(peer) = round.next(step.now, near.iter().chain(&far).chain(connected)) else {
             if !round.asked.is_empty() {
-                round.exhausted(context.now);
+                round.exhausted(step.now);
             }
             return;
         };
         let request = Request::Blob { digest: *digest, bytes_max: *bytes_max };
-        *ask = Some(context.ask(peer, Purpose::Blob(id), request));
+        *ask = Some(step.ask(peer, Purpose::Blob(id), request));
     }
 
     fn overdue(&self, now: Moment) -> Option<PullFailure> {
@@ -326,10 +323,10 @@ impl Pull {
         }
     }
 
-    fn read(&mut self, id: PullId, context: &mut Context<'_>) {
+    fn read(&mut self, id: PullId, step: &mut Step<'_>) {
         if let Some(manifest) = self.manifest {
             self.state = State::Reading;
-            context.effects.push(Effect::ReadImage { pull: id, manifest });
+            step.effects.push(Effect::ReadImage { pull: id, manifest });
         }
     }
 
@@ -338,28 +335,29 @@ impl Pull {
         id: PullId,
         layers: Vec<DiffId>,
         fetcher: &mut Fetcher,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) -> Result<(), PullFailure> {
-        let (held, missing): (Vec<DiffId>, Vec<DiffId>) = layers.iter().partition(|&&layer| context.own.holds(layer));
-        context.effects.push(Effect::Report { pull: id, report: Report::Layers { layers, held } });
+        let (held, missing): (Vec<DiffId>, Vec<DiffId>) =
+            layers.iter().partition(|&&layer| step.core.holdings.holds(layer));
+        step.effects.push(Effect::Report { pull: id, report: Report::Layers { layers, held } });
         for &layer in &missing {
-            fetcher.want(id, layer, context)?;
+            fetcher.want(id, layer, step)?;
         }
         // Gossip of a new release may be on its way, or lost.
-        if missing.iter().any(|&layer| !context.directory.is_reachable(layer)) {
-            self.sources.iter().for_each(|&peer| context.ask_holdings(peer));
+        if missing.iter().any(|&layer| !step.core.directory.is_reachable(layer)) {
+            self.sources.iter().for_each(|&peer| step.ask_holdings(peer));
         }
         self.state = State::Layers { missing: missing.into_iter().collect() };
-        self.commit_if_complete(id, context);
+        self.commit_if_complete(id, step);
         Ok(())
     }
 
-    fn commit_if_complete(&mut self, id: PullId, context: &mut Context<'_>) {
+    fn commit_if_complete(&mut self, id: PullId, step: &mut Step<'_>) {
         if let (State::Layers { missing }, Some(manifest)) = (&self.state, self.manifest)
             && missing.is_empty()
         {
             self.state = State::Committing;
-            context.effects.push(Effect::CommitImage { pull: id, manifest, release: self.release.clone() });
+            step.effects.push(Effect::CommitImage { pull: id, manifest, release: self.release.clone() });
         }
     }
 }

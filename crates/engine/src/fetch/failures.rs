@@ -5,7 +5,7 @@ use lighter_wire::Refusal;
 
 use super::fetching::{Fetching, Named, Stop, Way};
 use super::{Fetcher, Outcome};
-use crate::context::Context;
+use crate::core::Step;
 use crate::event::{FetchFailure, Offence};
 use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
@@ -16,16 +16,16 @@ impl Fetcher {
         id: DiffId,
         fetching: &Fetching,
         failure: FetchFailure,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) -> Option<Outcome> {
         let target = self.targets.get_mut(&id)?;
-        if target.pulls.is_empty() || context.own.holds(id) {
+        if target.pulls.is_empty() || step.core.holdings.holds(id) {
             let pulls = self.targets.remove(&id)?.pulls;
             return Some(Outcome::Held { pulls, target: id });
         }
         let from = fetching.plan.peer;
         if let FetchFailure::Referred { to, patch, settings } = failure {
-            target.referred(&fetching.plan, Named { by: from, patch, settings }, to, context);
+            target.referred(&fetching.plan, Named { by: from, patch, settings }, to, step);
             return None;
         }
         let liar = fetching.liar(&failure);
@@ -34,25 +34,25 @@ impl Fetcher {
             _ => failure.to_string(),
         };
         let report = Report::Retrying { target: id, from, why };
-        context.report_all(&target.pulls, &report);
+        step.report_all(&target.pulls, &report);
         target.attempts += u32::from(failure != FetchFailure::Refused(Refusal::Busy));
         match failure {
             // Somebody wants it again who came after it was abandoned: nobody is to blame.
             FetchFailure::Stopped if fetching.stop == Stop::Abandoned => {}
             FetchFailure::Stopped => {
-                let seconds = context.settings.stall_timeout.as_secs().max(1);
+                let seconds = step.core.settings.stall_timeout.as_secs().max(1);
                 if matches!(fetching.way, Way::Quoted) {
-                    context.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / seconds));
+                    step.core.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / seconds));
                 }
-                target.exclude(from, "it stalled".to_owned(), context);
+                target.exclude(from, "it stalled".to_owned(), step);
             }
-            FetchFailure::Lost | FetchFailure::Referred { .. } => target.exclude(from, failure.to_string(), context),
-            FetchFailure::Refused(refusal) => target.refused(id, from, refusal, context),
+            FetchFailure::Lost | FetchFailure::Referred { .. } => target.exclude(from, failure.to_string(), step),
+            FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
             FetchFailure::Lied(what) | FetchFailure::WrongResult { what, .. } => {
                 self.parts.remove(&id);
                 target.last_failure = Some(format!("{} sent wrong bytes: {what}", liar.unwrap_or(from)));
                 match liar {
-                    Some(liar) => context.cut_off(liar, Offence::WrongBytes(what)),
+                    Some(liar) => step.cut_off(liar, Offence::WrongBytes(what)),
                     None => target.site.ignore(from),
                 }
             }
@@ -74,7 +74,7 @@ impl Fetcher {
         if target.attempts >= Settings::ATTEMPTS_MAX {
             return self.fail(id);
         }
-        target.wait(context);
+        target.wait(step);
         None
     }
 

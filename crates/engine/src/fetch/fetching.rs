@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lighter_types::{Bytes, BytesPerSecond, Moment, PatchId, PeerId};
 
-use crate::context::Context;
+use crate::core::Step;
 use crate::event::{Effect, FetchFailure, FetchId};
 use crate::planner::Plan;
 use crate::settings::Settings;
@@ -84,9 +84,9 @@ impl Fetching {
         }
     }
 
-    pub fn check_stall(&mut self, context: &mut Context<'_>) {
-        if context.now.since(self.checked) >= self.timeout(context.settings) {
-            self.stop(Stop::Stalled, context.effects);
+    pub fn check_stall(&mut self, step: &mut Step<'_>) {
+        if step.now.since(self.checked) >= self.timeout(&step.core.settings) {
+            self.stop(Stop::Stalled, step.effects);
         }
     }
 
@@ -125,13 +125,13 @@ impl Fetching {
 
     /// Transfers too short to tell a rate by teach nothing; nor does what is passed on, which comes no faster than it
     /// comes there.
-    pub fn learn_rate(&self, context: &mut Context<'_>) {
+    pub fn learn_rate(&self, step: &mut Step<'_>) {
         let Some((since, before)) = self.first_bytes.filter(|_| matches!(self.way, Way::Quoted)) else { return };
-        let took = context.now.since(since);
+        let took = step.now.since(since);
         let received = self.bytes - before;
         if took >= Duration::from_secs(1) && received > Bytes::KIB.times(64) {
             let rate = u128::from(received.0) * 1000 / took.as_millis();
-            context.directory.measured(self.plan.peer, BytesPerSecond(u64::try_from(rate).unwrap_or(u64::MAX)));
+            step.core.directory.measured(self.plan.peer, BytesPerSecond(u64::try_from(rate).unwrap_or(u64::MAX)));
         }
     }
 }

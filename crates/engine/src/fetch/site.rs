@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::Arrival;
 
-use crate::context::Context;
+use crate::core::Step;
 use crate::directory::Peer;
 use crate::event::AskId;
-use crate::planner::{self, is_of_site};
+use crate::planner;
 use crate::settings::Settings;
 
 /// What is known of a layer's way to the site.
@@ -40,15 +40,15 @@ pub fn number(seed: u64, target: DiffId) -> u64 {
 
 impl Site {
     /// Whom to ask. Nobody without a site.
-    pub fn neighbours(&self, context: &Context<'_>) -> Vec<PeerId> {
-        if context.settings.site.is_none() {
+    pub fn neighbours(&self, step: &Step<'_>) -> Vec<PeerId> {
+        if step.core.settings.site.is_none() {
             return Vec::new();
         }
         let is_heard = |id: PeerId, peer: &Peer| {
-            let is_near = peer.is_connected() && is_of_site(peer, context.settings);
-            is_near && !self.ignored.contains(&id) && !context.is_cut_off(id)
+            let is_near = peer.is_connected() && step.core.is_of_site(peer);
+            is_near && !self.ignored.contains(&id) && !step.is_cut_off(id)
         };
-        let near = context.directory.peers().filter(|(id, peer)| is_heard(*id, peer));
+        let near = step.core.directory.peers().filter(|(id, peer)| is_heard(*id, peer));
         near.map(|(id, _)| id).take(Settings::NEIGHBOURS_MAX).collect()
     }
 

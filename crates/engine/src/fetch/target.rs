@@ -7,11 +7,12 @@ use lighter_similarity::Prediction;
 use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::{Offer, Quote, Refusal, Request};
 
+use crate::asks::Purpose;
 use crate::calibrations::Rule;
-use crate::context::{Context, Purpose};
+use crate::core::Step;
 use crate::directory::{Holder, Peer};
 use crate::event::{AskId, Effect, Part, PullId};
-use crate::planner::{self, Plan, is_near};
+use crate::planner::{self, Forecast, Plan};
 use crate::settings::Settings;
 
 use super::fetching::{Fetching, Named};
@@ -82,49 +83,49 @@ impl Target {
     }
 
     /// Asks the best few for quotes, but first the site if all of them are outside. False if there is nobody to ask.
-    pub fn begin(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> bool {
-        let is_near = |plan: &Plan| is_near(plan.peer, context.view());
-        let plans = self.plans(id, context);
+    pub fn begin(&mut self, id: DiffId, part: Option<&Part>, step: &mut Step<'_>) -> bool {
+        let is_near = |plan: &Plan| step.core.is_near(plan.peer);
+        let plans = self.plans(id, step);
         if plans.is_empty() {
             return false;
         }
         if plans.iter().any(is_near) {
-            return self.ask_quotes(id, plans, part, context);
+            return self.ask_quotes(id, plans, part, step);
         }
-        let neighbours = self.site.neighbours(context);
+        let neighbours = self.site.neighbours(step);
         if neighbours.is_empty() {
-            return self.ask_quotes(id, plans, part, context);
+            return self.ask_quotes(id, plans, part, step);
         }
-        let request = Request::Arrival { target: id, number: site::number(context.settings.seed, id) };
-        let ask = |peer| (context.ask(peer, Purpose::Arrival(id), request.clone()), peer);
+        let request = Request::Arrival { target: id, number: site::number(step.core.settings.seed, id) };
+        let ask = |peer| (step.ask(peer, Purpose::Arrival(id), request.clone()), peer);
         let asked = neighbours.into_iter().map(ask).collect();
-        self.state = State::Asking(Round::new(asked, context.now));
+        self.state = State::Asking(Round::new(asked, step.now));
         true
     }
 
     /// The site was asked: the plan by the neighbour through whom the layer comes. With none, it goes on outside.
-    pub fn asked(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> Option<Plan> {
+    pub fn asked(&mut self, id: DiffId, part: Option<&Part>, step: &mut Step<'_>) -> Option<Plan> {
         let State::Asking(round) = &self.state else { return None };
         let neighbour = round.coming();
-        let plans = self.plans(id, context);
+        let plans = self.plans(id, step);
         if let (Some(peer), Some(plan)) = (neighbour, plans.first()) {
-            let transfer = plan.bytes.at(context.settings.site_rate);
+            let transfer = plan.bytes.at(step.core.settings.site_rate);
             return Some(Plan { peer, transfer, ..plan.clone() });
         }
-        if !self.ask_quotes(id, plans, part, context) {
-            self.wait(context);
+        if !self.ask_quotes(id, plans, part, step) {
+            self.wait(step);
         }
         None
     }
 
-    fn plans(&self, id: DiffId, context: &Context<'_>) -> Vec<Plan> {
-        let excluded = |peer: PeerId| self.is_excluded(peer, context.now) || context.is_cut_off(peer);
-        let mut plans = planner::plans(id, context.view(), &excluded, &self.damaged);
+    fn plans(&self, id: DiffId, step: &Step<'_>) -> Vec<Plan> {
+        let excluded = |peer: PeerId| self.is_excluded(peer, step.now) || step.is_cut_off(peer);
+        let mut plans = planner::plans(id, step.core, &excluded, &self.damaged);
         plans.retain(|plan| !self.whole_only() || plan.bases.is_empty());
         plans
     }
 
-    fn ask_quotes(&mut self, id: DiffId, plans: Vec<Plan>, part: Option<&Part>, context: &mut Context<'_>) -> bool {
+    fn ask_quotes(&mut self, id: DiffId, plans: Vec<Plan>, part: Option<&Part>, step: &mut Step<'_>) -> bool {
         let mut asked: BTreeMap<AskId, Plan> = BTreeMap::new();
         for plan in plans {
             if asked.len() >= Settings::QUOTES_MAX {
@@ -133,8 +134,8 @@ impl Target {
             if asked.values().any(|other| other.peer == plan.peer) {
                 continue;
             }
-            let bases = self.offer(id, &plan, part, context);
-            let ask = context.ask(plan.peer, Purpose::Quote(id), Request::Quote { target: id, bases });
+            let bases = self.offer(id, &plan, part, step);
+            let ask = step.ask(plan.peer, Purpose::Quote(id), Request::Quote { target: id, bases });
             asked.insert(ask, plan);
         }
         if asked.is_empty() {
@@ -145,21 +146,21 @@ impl Target {
     }
 
     /// Waits for another chance: for as long as patience lasts, counted from when those who are busy may be asked again.
-    pub fn wait(&mut self, context: &Context<'_>) {
+    pub fn wait(&mut self, step: &Step<'_>) {
         let busy = self.excluded.values().filter(|exclusion| exclusion.busy).map(|exclusion| exclusion.until);
-        let from = busy.fold(context.now, Ord::max);
-        self.state = State::Waiting { until: from + context.settings.patience };
+        let from = busy.fold(step.now, Ord::max);
+        self.state = State::Waiting { until: from + step.core.settings.patience };
     }
 
     /// Whether somebody could be asked now.
-    pub fn has_source(&self, id: DiffId, context: &Context<'_>) -> bool {
-        self.has_source_that(id, context, |_| true)
+    pub fn has_source(&self, id: DiffId, step: &Step<'_>) -> bool {
+        self.has_source_that(id, step, |_| true)
     }
 
-    fn has_source_that(&self, id: DiffId, context: &Context<'_>, is_meant: impl Fn(&Peer) -> bool) -> bool {
-        context.directory.holding(id).any(|Holder { id, peer, .. }| {
+    fn has_source_that(&self, id: DiffId, step: &Step<'_>, is_meant: impl Fn(&Peer) -> bool) -> bool {
+        step.core.directory.holding(id).any(|Holder { id, peer, .. }| {
             let is_usable = peer.is_connected() && is_meant(peer);
-            is_usable && !self.is_excluded(id, context.now) && !context.is_cut_off(id)
+            is_usable && !self.is_excluded(id, step.now) && !step.is_cut_off(id)
         })
     }
 
@@ -170,14 +171,14 @@ impl Target {
     }
 
     /// The bases to name to a provider: a part's own first, then the plan's, then others that help.
-    pub fn offer(&self, id: DiffId, plan: &Plan, part: Option<&Part>, context: &Context<'_>) -> Vec<DiffId> {
+    pub fn offer(&self, id: DiffId, plan: &Plan, part: Option<&Part>, step: &Step<'_>) -> Vec<DiffId> {
         if self.whole_only() {
             return Vec::new();
         }
-        let Some(card) = context.directory.card(id) else { return plan.bases.clone() };
-        let mut bases = planner::offered_bases(card, plan, context.own, &self.damaged);
+        let Some(card) = step.core.directory.card(id) else { return plan.bases.clone() };
+        let mut bases = planner::offered_bases(card, plan, &step.core.holdings, &self.damaged);
         for base in part.iter().flat_map(|part| &part.bases).rev() {
-            if context.own.holds(*base) && !self.damaged.contains(base) {
+            if step.core.holdings.holds(*base) && !self.damaged.contains(base) {
                 bases.retain(|other| other != base);
                 bases.insert(0, *base);
             }
@@ -187,10 +188,10 @@ impl Target {
     }
 
     /// The layers whose files a provider is told by a have-list.
-    pub fn listed(&self, id: DiffId, plan: &Plan, context: &Context<'_>) -> Vec<DiffId> {
-        match context.directory.card(id) {
+    pub fn listed(&self, id: DiffId, plan: &Plan, step: &Step<'_>) -> Vec<DiffId> {
+        match step.core.directory.card(id) {
             Some(card) if !self.is_unlisted && !self.whole_only() => {
-                planner::listed(card, plan, context.view(), &self.damaged)
+                planner::listed(card, plan, step.core, &self.damaged)
             }
             _ => Vec::new(),
         }
@@ -198,36 +199,36 @@ impl Target {
 
     /// A peer failed at this layer: it is not asked for a while, twice as long each time, and half as long again at
     /// most, so that those whom a peer turned away do not come back together.
-    pub fn exclude(&mut self, peer: PeerId, why: String, context: &Context<'_>) {
-        self.exclude_for(peer, Settings::BACKOFF_DOUBLINGS, false, context);
+    pub fn exclude(&mut self, peer: PeerId, why: String, step: &Step<'_>) {
+        self.exclude_for(peer, Settings::BACKOFF_DOUBLINGS, false, step);
         self.last_failure = Some(format!("{peer}: {why}"));
     }
 
-    pub fn refused(&mut self, id: DiffId, from: PeerId, refusal: Refusal, context: &mut Context<'_>) {
+    pub fn refused(&mut self, id: DiffId, from: PeerId, refusal: Refusal, step: &mut Step<'_>) {
         if refusal == Refusal::NotHeld {
-            context.directory.denied(from, id);
+            step.core.directory.denied(from, id);
         }
-        let patient = context.now.since(self.moved) < Settings::BUSY_MAX;
+        let patient = step.now.since(self.moved) < Settings::BUSY_MAX;
         if refusal == Refusal::Busy && patient {
-            self.exclude_for(from, Settings::BUSY_DOUBLINGS, true, context);
+            self.exclude_for(from, Settings::BUSY_DOUBLINGS, true, step);
             self.last_failure = Some(format!("{from}: {refusal}"));
         } else {
-            self.exclude(from, refusal.to_string(), context);
+            self.exclude(from, refusal.to_string(), step);
         }
     }
 
     /// Who was asked names another who has the patch: connects to it.
-    pub fn referred(&mut self, plan: &Plan, named: Named, to: PeerId, context: &mut Context<'_>) {
-        if self.is_excluded(to, context.now) || context.is_cut_off(to) {
+    pub fn referred(&mut self, plan: &Plan, named: Named, to: PeerId, step: &mut Step<'_>) {
+        if self.is_excluded(to, step.now) || step.is_cut_off(to) {
             // Asked again, the peer names another one.
-            self.exclude(plan.peer, format!("it names {to}, which failed"), context);
-            return self.wait(context);
+            self.exclude(plan.peer, format!("it names {to}, which failed"), step);
+            return self.wait(step);
         }
-        if !context.directory.peer(to).is_some_and(Peer::is_connected) {
-            context.effects.push(Effect::Connect(to));
+        if !step.core.directory.peer(to).is_some_and(Peer::is_connected) {
+            step.effects.push(Effect::Connect(to));
         }
         let plan = Box::new(Plan { peer: to, wait: Duration::ZERO, ready: Some(named.patch), ..plan.clone() });
-        self.state = State::Referred { plan, named, until: context.now + Settings::CONNECT_MAX };
+        self.state = State::Referred { plan, named, until: step.now + Settings::CONNECT_MAX };
     }
 
     /// So much of one patch is on disk. Whether that is more than ever: then failures so far are forgiven.
@@ -242,12 +243,12 @@ impl Target {
         new
     }
 
-    fn exclude_for(&mut self, peer: PeerId, doublings: u32, busy: bool, context: &Context<'_>) {
-        let new = Exclusion { until: context.now, failures: 0, busy };
+    fn exclude_for(&mut self, peer: PeerId, doublings: u32, busy: bool, step: &Step<'_>) {
+        let new = Exclusion { until: step.now, failures: 0, busy };
         let exclusion = self.excluded.entry(peer).or_insert(new);
         let backoff = Settings::BACKOFF * (1 << exclusion.failures.min(doublings));
-        let spread = planner::spread(context.settings.seed.wrapping_add(context.now.0), peer) % 512;
-        exclusion.until = context.now + backoff + backoff * (spread as u32) / 1024;
+        let spread = planner::spread(step.core.settings.seed.wrapping_add(step.now.0), peer) % 512;
+        exclusion.until = step.now + backoff + backoff * (spread as u32) / 1024;
         exclusion.failures += 1;
         exclusion.busy = busy;
     }
@@ -274,15 +275,15 @@ impl Plan {
 
     /// The plan as the provider quoted it; `None` if it names bases that this node does not hold. What is on disk of
     /// that patch need not be sent again.
-    pub fn quoted(self, id: DiffId, quote: Quote, part: Option<&Part>, context: &Context<'_>) -> Option<Self> {
-        if !quote.bases.iter().all(|&base| context.own.holds(base)) {
+    pub fn quoted(self, id: DiffId, quote: Quote, part: Option<&Part>, step: &Step<'_>) -> Option<Self> {
+        if !quote.bases.iter().all(|&base| step.core.holdings.holds(base)) {
             return None;
         }
         let mut plan = Self { bases: quote.bases, wait: quote.wait, ..self };
-        let view = context.view();
-        let card = view.directory.card(id);
+        let core = &*step.core;
+        let card = core.directory.card(id);
         if let Some(card) = card {
-            plan.forecast = view.forecast(card, &plan.bases);
+            plan.forecast = Forecast::from_held(card, &plan.bases, core);
         }
         let bytes = match (quote.offer, card) {
             (Offer::Ready { patch, bytes }, _) => {
@@ -291,19 +292,19 @@ impl Plan {
             }
             // Of the same sketches the peer says the same, if it is honest.
             (Offer::Predicted { .. }, Some(card)) if plan.forecast.by_sketch.is_some() => {
-                view.corrected(card, &plan.bases, &plan.forecast)
+                plan.forecast.corrected(card, &plan.bases, core)
             }
             (Offer::Predicted { bytes }, Some(card)) if !plan.bases.is_empty() => {
                 plan.quoted = Some(bytes);
                 let quoted = Prediction { bytes, sure: plan.forecast.by_tlsh.sure };
-                view.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
+                core.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
             }
             (Offer::Predicted { bytes }, _) => bytes,
         };
         let have = part.filter(|part| plan.resumes(part)).map_or(Bytes::ZERO, |part| part.bytes);
         plan.bytes = bytes - have;
-        let peer = context.directory.peer(plan.peer);
-        let rate = peer.map_or(context.settings.uplink_rate, |peer| planner::expected_rate(peer, context.settings));
+        let peer = step.core.directory.peer(plan.peer);
+        let rate = peer.map_or(step.core.settings.uplink_rate, |peer| planner::expected_rate(peer, step.core));
         plan.transfer = plan.bytes.at(rate);
         Some(plan)
     }
