@@ -27,6 +27,7 @@ mod cut_offs;
 mod directory;
 mod effort;
 mod event;
+mod failure;
 mod fetch;
 mod floods;
 mod holdings;
@@ -47,8 +48,11 @@ pub use calibrations::{Calibrations, Rule};
 pub use directory::{Directory, Peer};
 pub use effort::{EffortChoice, Pace, Undertaking};
 pub use event::{
-    AskFailure, AskId, BlobFailure, CachedPatch, Effect, EncodeFailure, EncodeId, FetchFailure, FetchId, Fetched,
-    ImageRead, Offence, Part, Prospect, PullId, QuestionId, StreamId, Wanted,
+    AskId, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageRead, Part, Prospect, PullId, QuestionId, StreamId,
+    Wanted,
+};
+pub use failure::{
+    AskFailure, BlobFailure, EncodeFailure, FetchFailure, Lie, LocalFailure, Offence, Setback, SketchLie, UnusableImage,
 };
 pub use holdings::Holdings;
 pub use input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};

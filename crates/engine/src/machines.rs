@@ -10,7 +10,8 @@ use lighter_types::{DiffId, Moment, PeerId};
 
 use crate::announcer::Announcer;
 use crate::core::Step;
-use crate::event::{Effect, Offence};
+use crate::event::Effect;
+use crate::failure::Offence;
 use crate::fetch::Fetcher;
 use crate::floods::{Floods, Verdict};
 use crate::pull::Pulls;

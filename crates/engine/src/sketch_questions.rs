@@ -14,7 +14,7 @@ use lighter_wire::{Answer, Request, SKETCHES_MAX};
 use crate::asks::Purpose;
 use crate::core::Step;
 use crate::directory::Holder;
-use crate::event::{AskFailure, Offence};
+use crate::failure::{AskFailure, Offence, SketchLie};
 use crate::planner::{expected_rate, spread};
 use crate::settings::Settings;
 
@@ -65,14 +65,14 @@ impl Step<'_> {
                     }
                 }
             }
-            Err(why) => self.cut_off(from, Offence::WrongBytes(why)),
+            Err(why) => self.cut_off(from, Offence::Sketches(why)),
         }
     }
 
     /// The layer is here, and with it the truth about the sketch that a peer claimed for it.
     pub fn check_sketch(&mut self, layer: DiffId, claimed: &Sketch, from: PeerId) {
         if self.core.holdings.sketch(layer).is_some_and(|own| own != claimed) && !self.is_cut_off(from) {
-            self.cut_off(from, Offence::WrongBytes(format!("a sketch that is not that of layer {layer}")));
+            self.cut_off(from, Offence::Sketches(SketchLie::OtherLayer(layer)));
         }
     }
 
@@ -95,16 +95,16 @@ impl Step<'_> {
 }
 
 /// The sketches in an answer. A sketch of another version counts as none: its sender may be newer than this node.
-fn read(layers: &[DiffId], claimed: &[Option<Vec<u8>>]) -> Result<Vec<(DiffId, Sketch)>, String> {
+fn read(layers: &[DiffId], claimed: &[Option<Vec<u8>>]) -> Result<Vec<(DiffId, Sketch)>, SketchLie> {
     if claimed.len() != layers.len() {
-        return Err(format!("{} sketches of {} layers", claimed.len(), layers.len()));
+        return Err(SketchLie::Count { asked: layers.len(), found: claimed.len() });
     }
     let mut read = Vec::new();
     for (&layer, bytes) in layers.iter().zip(claimed) {
         match bytes.as_deref().map(Sketch::from_bytes) {
             Some(Ok(sketch)) => read.push((layer, sketch)),
             None | Some(Err(SketchError::Version { .. })) => {}
-            Some(Err(error)) => return Err(format!("sketch of layer {layer}: {error}")),
+            Some(Err(source)) => return Err(SketchLie::Unreadable { layer, source }),
         }
     }
     Ok(read)

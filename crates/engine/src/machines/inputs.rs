@@ -9,9 +9,8 @@ use lighter_wire::{Announcement, PatchRequest, Refusal};
 use super::Machines;
 use crate::core::Step;
 use crate::directory::Heard;
-use crate::event::{
-    CachedPatch, Effect, EncodeFailure, EncodeId, FetchFailure, FetchId, Fetched, Part, PullId, StreamId, Wanted,
-};
+use crate::event::{CachedPatch, Effect, EncodeId, FetchId, Fetched, Part, PullId, StreamId, Wanted};
+use crate::failure::{EncodeFailure, FetchFailure};
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use crate::report::{PullFailure, Report};
 use crate::serve::Opened;

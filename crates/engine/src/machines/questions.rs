@@ -7,7 +7,8 @@ use lighter_wire::{Answer, Arrival, Refusal, Request};
 use super::Machines;
 use crate::asks::Purpose;
 use crate::core::Step;
-use crate::event::{AskFailure, AskId, Effect, QuestionId};
+use crate::event::{AskId, Effect, QuestionId};
+use crate::failure::AskFailure;
 
 impl Machines {
     /// A peer asks. The engine answers at once, or has the caller answer from disk.
