@@ -26,7 +26,7 @@ pub struct Floods {
 
 impl Floods {
     /// At most `peers_max` peers are counted in a window; messages of others are too many.
-    pub fn message(&mut self, from: PeerId, now: Moment, peers_max: usize) -> Verdict {
+    pub fn count(&mut self, from: PeerId, now: Moment, peers_max: usize) -> Verdict {
         let is_over = |since: Moment| now.since(since) >= Settings::FLOOD_WINDOW;
         if self.counts.len() >= peers_max && is_over(self.swept) {
             self.counts.retain(|_, (since, _)| !is_over(*since));
@@ -57,15 +57,15 @@ mod tests {
         let mut floods = Floods::default();
         let peer = PeerId::new([1; 32]);
         let verdicts: Vec<Verdict> =
-            (0..=Settings::MESSAGES_MAX * 10).map(|_| floods.message(peer, Moment(5), 2)).collect();
+            (0..=Settings::MESSAGES_MAX * 10).map(|_| floods.count(peer, Moment(5), 2)).collect();
         assert_eq!(verdicts[Settings::MESSAGES_MAX as usize - 1], Verdict::Fine);
         assert_eq!(verdicts[Settings::MESSAGES_MAX as usize], Verdict::TooMany);
         assert_eq!(verdicts.last(), Some(&Verdict::Flood));
-        assert_eq!(floods.message(PeerId::new([2; 32]), Moment(5), 2), Verdict::Fine);
-        assert_eq!(floods.message(PeerId::new([3; 32]), Moment(5), 2), Verdict::TooMany);
-        assert_eq!(floods.message(peer, Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
+        assert_eq!(floods.count(PeerId::new([2; 32]), Moment(5), 2), Verdict::Fine);
+        assert_eq!(floods.count(PeerId::new([3; 32]), Moment(5), 2), Verdict::TooMany);
+        assert_eq!(floods.count(peer, Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
         // Whose window is over makes room.
-        assert_eq!(floods.message(PeerId::new([3; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
-        assert_eq!(floods.message(PeerId::new([4; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::TooMany);
+        assert_eq!(floods.count(PeerId::new([3; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
+        assert_eq!(floods.count(PeerId::new([4; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::TooMany);
     }
 }
