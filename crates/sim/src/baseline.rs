@@ -6,12 +6,15 @@ use std::ops::ControlFlow;
 
 use lighter_types::DiffId;
 
-use crate::Strategy;
 use crate::content::{Content, Cost};
-use crate::network::{Flow, Micros, Network, Path};
+use crate::faults::Happening;
+use crate::links::Links;
+use crate::network::{Flow, Network, Path};
+use crate::queue::Micros;
 use crate::report::{StrategyReport, Times};
 use crate::scenario::Scenario;
-use crate::topology::{Happening, Links, Topology};
+use crate::strategy::Strategy;
+use crate::topology::Topology;
 
 /// What comes of time passing.
 enum Due {
@@ -76,7 +79,7 @@ pub fn run(
         return None;
     }
     let mut network = Network::new(topology.pulls.len());
-    let links = topology.links(&mut network);
+    let links = Links::new(topology, &mut network);
     let held = scenario.sites.iter().map(|sites| {
         let images = scenario.images.iter().filter(|image| sites.holds.contains(&image.name));
         images

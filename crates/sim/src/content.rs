@@ -1,13 +1,15 @@
 //! What layers are, and what patches between them cost: as the scenario says, the same for every node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_engine::CachedPatch;
+use lighter_similarity::Sketch;
 use lighter_types::{Bytes, Card, DiffId, Effort, OciDigest, PatchId, Tlsh};
 
-use crate::network::Micros;
+use crate::queue::Micros;
 use crate::scenario::Scenario;
 
+#[derive(Default)]
 pub struct Content {
     pub cards: BTreeMap<DiffId, Card>,
     pub images: Vec<ImageContent>,
@@ -15,6 +17,15 @@ pub struct Content {
     costs: BTreeMap<(DiffId, DiffId), Cost>,
     /// Of patches whose frames are known: bytes of payload and of the target.
     frames: BTreeMap<(DiffId, DiffId), Vec<[u64; 2]>>,
+    /// What layers are made of; empty in a scenario, whose plans go by TLSH.
+    pub made_of: BTreeMap<DiffId, Blocks>,
+}
+
+/// What a layer is made of: blocks of 64 KiB by their numbers, and their sketch. A patch has the blocks that no base has.
+#[derive(Clone)]
+pub struct Blocks {
+    pub blocks: BTreeSet<u64>,
+    pub sketch: Sketch,
 }
 
 /// What is kept, passed on and applied at a time.
@@ -54,10 +65,14 @@ const BYTES: [u64; 3] = [1479, 1024, 864];
 const ENCODE: [u64; 3] = [382, 1024, 3311];
 const APPLY: [u64; 3] = [880, 1024, 25_290];
 
+/// What a patch of blocks has beside them.
+const PATCH_HEADER_BYTES: u64 = 2048;
+
 /// Compressing a whole layer, and applying it: bytes of tar a second (docs/BENCHMARKS.md, "import", stands for both).
 const WHOLE_RATE: u64 = 120_000_000;
 
 impl Content {
+    /// The content of a scenario.
     pub fn new(scenario: &Scenario) -> Self {
         let id = |name: &str| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes());
         let card = |(index, layer): (usize, &crate::scenario::Layer)| {
@@ -93,6 +108,7 @@ impl Content {
             images: images.collect(),
             costs: costs.collect(),
             frames: frames.map(|patch| ((id(&patch.target), id(&patch.base)), patch.frames.clone())).collect(),
+            made_of: BTreeMap::new(),
         }
     }
 
@@ -105,9 +121,19 @@ impl Content {
         self.images.iter().find_map(of).unwrap_or(0)
     }
 
-    /// Of the image with this manifest.
+    /// The image with this manifest.
+    pub fn image(&self, manifest: OciDigest) -> Option<&ImageContent> {
+        self.images.iter().find(|image| image.manifest == manifest)
+    }
+
+    /// The config of the image with this manifest.
     pub fn config_of(&self, manifest: OciDigest) -> Option<OciDigest> {
-        self.images.iter().find(|image| image.manifest == manifest).map(|image| image.config)
+        self.image(manifest).map(|image| image.config)
+    }
+
+    /// The sketch of a layer, where it is known what the layer is made of.
+    pub fn sketch(&self, layer: DiffId) -> Option<Sketch> {
+        self.made_of.get(&layer).map(|made_of| made_of.sketch.clone())
     }
 
     /// The best patch from any of these bases at *default*, with the base; the compressed layer without one.
@@ -117,30 +143,57 @@ impl Content {
         best.map_or_else(|| (None, self.whole(target)), |(base, cost)| (Some(base), cost))
     }
 
-    /// What an encoder makes of these bases, and how long making and applying it take.
+    /// The patch that an encoder makes of these bases, and how long making and applying it take.
     pub fn patch(&self, target: DiffId, bases: &[DiffId], effort: Effort) -> (CachedPatch, Cost) {
-        let (base, cost) = self.cheapest(target, bases.iter().copied());
+        let (used, cost) = match self.made_of.get(&target) {
+            Some(made_of) => (bases.to_vec(), self.cost_of_blocks(target, made_of, bases)),
+            None => {
+                let (base, cost) = self.cheapest(target, bases.iter().copied());
+                (base.into_iter().collect(), cost)
+            }
+        };
         let scaled = |value: u64, by: [u64; 3]| value * by[effort as usize] / 1024;
-        let cost = if base.is_some() {
+        let cost = if used.is_empty() {
+            cost
+        } else {
             Cost {
                 bytes: scaled(cost.bytes, BYTES).max(1),
                 encode: scaled(cost.encode, ENCODE),
                 apply: scaled(cost.apply, APPLY),
                 chunks: None,
             }
-        } else {
-            cost
         };
-        let used: Vec<DiffId> = base.into_iter().collect();
         let mut hasher = blake3::Hasher::new();
         hasher.update(target.as_bytes());
-        used.iter().for_each(|base| {
+        for base in &used {
             hasher.update(base.as_bytes());
-        });
+        }
         hasher.update(&[effort as u8]);
         let patch = PatchId::new(*hasher.finalize().as_bytes());
         let effort = Some(effort);
         (CachedPatch { patch, target, bases: used, bytes: Bytes(cost.bytes), effort }, cost)
+    }
+
+    /// The cost of a patch with the blocks of a layer that no base has: their share of the compressed layer, a fourth of
+    /// which a delta saves, and a header.
+    fn cost_of_blocks(&self, target: DiffId, made_of: &Blocks, bases: &[DiffId]) -> Cost {
+        let whole = self.whole(target);
+        let mut missing = made_of.blocks.clone();
+        for base in bases.iter().filter_map(|base| self.made_of.get(base)) {
+            missing.retain(|block| !base.blocks.contains(block));
+        }
+        let share = whole.bytes * missing.len() as u64 / (made_of.blocks.len() as u64).max(1);
+        Cost { bytes: share * 3 / 4 + PATCH_HEADER_BYTES, ..whole }
+    }
+
+    /// Adds a layer.
+    pub fn add_layer(&mut self, card: Card) {
+        self.cards.insert(card.diff_id, card);
+    }
+
+    /// Says what a patch from one base costs.
+    pub fn add_cost(&mut self, target: DiffId, base: DiffId, cost: Cost) {
+        self.costs.insert((target, base), cost);
     }
 
     /// How long it takes to apply a patch that was made of these bases.

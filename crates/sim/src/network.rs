@@ -5,9 +5,7 @@
 //! charged as the bytes that are sent again. Time is in microseconds; what happens at the same moment happens in the order
 //! in which it was asked for.
 
-use crate::queue::Queue;
-
-pub type Micros = u64;
+use crate::queue::{Micros, Queue};
 
 /// Pieces of one stream that are on their way at a time.
 const WINDOW: u32 = 2;

@@ -6,7 +6,8 @@
 
 use slab::Slab;
 
-use crate::network::Micros;
+/// Virtual time, in microseconds since the beginning of a run.
+pub type Micros = u64;
 
 const BUCKETS: usize = Micros::BITS as usize + 1;
 

@@ -2,17 +2,17 @@
 
 use serde::Serialize;
 
-use crate::Strategy;
-use crate::expect::Missed;
+use crate::expect::{Expect, Missed};
 use crate::network::{Counts, LinkClass};
 use crate::scenario::Scenario;
+use crate::strategy::Strategy;
 
 /// Raised when a key changes its meaning.
 const SCHEMA: u32 = 3;
 /// Points of a curve.
 const CURVE_POINTS: usize = 200;
 /// Sites that are told one by one.
-pub(crate) const SITES_TOLD_MAX: usize = 100;
+pub(crate) const SITES_LISTED_MAX: usize = 100;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -142,6 +142,35 @@ impl Report {
             skipped: Vec::new(),
             missed: Vec::new(),
         }
+    }
+
+    /// Notes every expectation that this report does not meet.
+    pub(crate) fn hold_against(&mut self, expect: &Expect) {
+        let of = |strategy| self.strategies.iter().find(|report| report.strategy == strategy);
+        let Some(lighter) = of(Strategy::Lighter) else { return };
+        let registry = of(Strategy::Registry).map_or(0, |registry| registry.uplink_bytes);
+        let found = [
+            ("unfinished_max", lighter.unfinished as f64, expect.unfinished_max.map(|most| most as f64)),
+            ("last_done_max", lighter.completion.last_s, expect.last_done_max.map(|most| most.millis as f64 / 1000.0)),
+            (
+                "registry_uplink_part_max",
+                lighter.uplink_bytes as f64 / registry.max(1) as f64,
+                expect.registry_uplink_part_max,
+            ),
+            ("uplink_patches_max", lighter.uplink_patches, expect.uplink_patches_max),
+            ("hub_patches_max", lighter.hub_patches, expect.hub_patches_max),
+            ("slowest_own_uplink_max", lighter.slowest_own_uplink, expect.slowest_own_uplink_max),
+            (
+                "metered_bytes_max",
+                lighter.metered_bytes as f64,
+                expect.metered_bytes_max.as_ref().map(|most| most.0 as f64),
+            ),
+        ];
+        let missed = found.into_iter().filter_map(|(key, found, most)| {
+            let most = most?;
+            (found > most).then_some(Missed { key, found, most })
+        });
+        self.missed = missed.collect();
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::error::ScenarioError;
 use crate::expect::Expect;
-use crate::scenario::{
-    EffortKey, Fault, Gossip, Hub, Pull, Rate, Registry, Scenario, ScenarioError, Sites, Span, Trace, Window,
-    default_lan,
-};
+use crate::faults::Fault;
+use crate::scenario::{EffortKey, Gossip, Hub, Pull, Registry, Scenario, Sites, Trace, Window, default_lan};
+use crate::units::{Rate, Span};
 
 /// A fleet. Every key is in docs/SIMULATION.md.
 #[derive(Clone, Debug, Deserialize)]
@@ -170,7 +170,8 @@ fn a_week() -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{Image, Layer, Patch, Size};
+    use crate::scenario::{Image, Layer, Patch};
+    use crate::units::Size;
 
     const FLEET: &str = r#"
 spread = "2 min"

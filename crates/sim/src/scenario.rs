@@ -2,14 +2,15 @@
 //! its line.
 
 mod check;
-mod units;
 
 use lighter_engine::EffortChoice;
 use lighter_types::Effort;
 use serde::{Deserialize, Serialize};
 
+use crate::error::ScenarioError;
 use crate::expect::Expect;
-pub use units::{Rate, Size, Span};
+use crate::faults::Fault;
+use crate::units::{Rate, Size, Span};
 
 /// Nodes of a fleet, and kinds of other things in a scenario: enough for any question, and no run that cannot end.
 pub const NODES_MAX: u64 = 1_000_000;
@@ -196,29 +197,8 @@ pub struct Pull {
     pub sites_to_percent: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
-pub enum Fault {
-    /// So many of the nodes, in percent, are off until then.
-    Off { percent: u64, until: Span },
-    /// So many nodes of every site send wrong bytes.
-    Lies { per_site: u64 },
-    /// So many nodes of every site stop in the midst of what they send.
-    Stalls { per_site: u64 },
-    /// The disks of so many of the nodes, in percent, are full until then.
-    DiskFull { percent: u64, until: Span },
-    /// So many of the nodes lose power at a moment of this span, and start again after `down`.
-    PowerCuts { percent: u64, from: Span, to: Span, down: Span },
-    /// A hub is gone from then on; with more than one hub, sites turn to the next.
-    HubLost { hub: u64, at: Span },
-    /// So many of the nodes, in percent, go off for `down` again and again between these moments, about every `every`.
-    Churn { percent: u64, from: Span, to: Span, every: Span, down: Span },
-    /// So many of the sites, in percent, are cut off from everybody else meanwhile.
-    Partition { percent: u64, from: Span, to: Span },
-}
-
 /// What gossip does to messages, in percent.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gossip {
     #[serde(default)]
@@ -238,22 +218,6 @@ pub struct Window {
     pub to: Span,
     /// Of their rate, that is left to releases outside the window.
     pub outside_percent: u64,
-}
-
-/// Why a scenario cannot be run.
-#[derive(Debug, thiserror::Error)]
-pub enum ScenarioError {
-    /// Says line, column and key.
-    #[error("{0}")]
-    Toml(#[from] toml::de::Error),
-    #[error("trace {path:?}: {why}; `lighter sim measure` makes one")]
-    Trace { path: String, why: String },
-    #[error("{place} names {what} {name:?}, which the scenario does not have; it has {known}")]
-    Unknown { place: String, what: &'static str, name: String, known: String },
-    #[error("{place} is {found}, and must be {expected}")]
-    Range { place: String, found: String, expected: &'static str },
-    #[error("two {what} are called {name:?}; names are given once")]
-    Twice { what: &'static str, name: String },
 }
 
 impl Scenario {
