@@ -4,8 +4,8 @@ use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use lighter_types::{Bytes, Card, DiffId, Effort, Moment, OciDigest};
 use lighter_wire::{Answer, Holdings, Incarnation, Offer, PatchRequest, Quote, Request};
 
-use super::fleet::{layer, peer};
-use super::sketches::{content, near, target};
+use super::sketches::{near, sketch, target};
+use super::{layer, peer};
 use crate::*;
 
 /// A node that holds the near layer and wants the target, which peer 1 holds beside `others`.
@@ -18,7 +18,7 @@ impl Wanting {
     /// Up to the fetch.
     pub fn new(others: &[Card]) -> (Self, Vec<Effect>) {
         let mut wanting = Self { engine: Engine::new(Settings::default()), now: 0 };
-        wanting.step(Input::Disk(DiskInput::LayerHeld { card: near(), sketch: Some(content(0..31).sketch) }));
+        wanting.step(Input::Disk(DiskInput::LayerHeld { card: near(), sketch: Some(sketch(0..31)) }));
         wanting.step(Input::Peer(PeerInput::Connected(peer(1))));
         let cards = others.iter().copied().chain([target()]).collect();
         let held = Holdings { incarnation: Incarnation(1), version: 1, site: None, cards };
@@ -31,7 +31,7 @@ impl Wanting {
             pull: PullId(1),
             read: ImageRead::Layers(vec![target().diff_id]),
         }));
-        let sketch = Some(content(0..32).sketch.to_bytes());
+        let sketch = Some(sketch(0..32).to_bytes());
         let asked = wanting
             .step(Input::Work(WorkInput::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![sketch])) }));
         let effects = wanting.quote(&asked, others);
@@ -106,7 +106,7 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
         engine.step(Moment(now), input, &mut effects);
         effects.clone()
     };
-    step(1, Input::Disk(DiskInput::LayerHeld { card: target(), sketch: Some(content(0..32).sketch) }));
+    step(1, Input::Disk(DiskInput::LayerHeld { card: target(), sketch: Some(sketch(0..32)) }));
     step(2, Input::Peer(PeerInput::Connected(peer(1))));
     let list = DiffId::new([7; 32]);
     let request = PatchRequest {

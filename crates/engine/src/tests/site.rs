@@ -1,92 +1,11 @@
 //! One fetch for a site, whoever begins when and whatever becomes of who fetches.
 
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
-use std::time::Duration;
-
 use lighter_types::{Bytes, Moment, OciDigest};
 use lighter_wire::{Answer, Arrival, Request};
 
-use super::fleet::{Fleet, peer, seeds};
-use super::{check_done, new, old};
+use super::{new, old, peer};
 use crate::*;
-
-/// Node 0, which has the new release, and so many others behind one uplink.
-fn site(seed: u64, count: usize) -> Fleet {
-    let mut fleet = Fleet::new(seed, count + 1, count, &Settings::default());
-    for node in 1..=count {
-        let settings = Settings { site: Some("quay".parse().unwrap()), ..fleet.nodes[node].settings.clone() };
-        fleet.nodes[node].engine = Engine::new(settings.clone());
-        fleet.nodes[node].settings = settings;
-    }
-    for (one, other) in (0..=count).flat_map(|one| (0..one).map(move |other| (one, other))) {
-        fleet.nodes[one].neighbours.insert(other);
-        fleet.nodes[other].neighbours.insert(one);
-    }
-    (0..=count).for_each(|node| fleet.put(node, &[old()]));
-    fleet.publish(0, "app:new", 7, &[new()]);
-    fleet.start();
-    fleet
-}
-
-#[test]
-fn nodes_of_a_site_that_begin_together_fetch_once() {
-    for seed in seeds(20) {
-        let mut fleet = site(seed, 6);
-        (1..=6).for_each(|node| fleet.pull(node, 1, "app:new"));
-        fleet.run_pulls();
-        (1..=6).for_each(|node| check_done(&fleet, node));
-        assert_eq!(fleet.nodes[0].served, 1, "seed {seed}");
-    }
-}
-
-#[test]
-fn who_comes_later_waits_for_who_fetches() {
-    for seed in seeds(10) {
-        let mut fleet = site(seed, 4);
-        fleet.rate = 20_000;
-        for node in 1..=4 {
-            fleet.pull(node, 1, "app:new");
-            fleet.run(Duration::from_millis(700));
-        }
-        fleet.run_pulls();
-        (1..=4).for_each(|node| check_done(&fleet, node));
-        assert_eq!(fleet.nodes[0].served, 1, "seed {seed}");
-    }
-}
-
-/// Who pulls a name tells what it stands for, and gives its manifest and config, before all of the image is there.
-#[test]
-fn who_comes_later_has_the_manifest_from_the_site() {
-    for seed in seeds(10) {
-        let mut fleet = site(seed, 4);
-        fleet.rate = 20_000;
-        for node in 1..=4 {
-            fleet.pull(node, 1, "app:new");
-            fleet.run(Duration::from_secs(1));
-        }
-        assert!((1..=4).all(|node| fleet.nodes[node].end(1).is_none()), "the layer is still on its way");
-        assert_eq!(fleet.nodes[0].blobs_told, 1, "seed {seed}");
-        fleet.run_pulls();
-        (1..=4).for_each(|node| check_done(&fleet, node));
-    }
-}
-
-#[test]
-fn a_fetch_is_taken_over_when_its_node_is_lost() {
-    for seed in seeds(10) {
-        let mut fleet = site(seed, 4);
-        fleet.rate = 20_000;
-        (1..=4).for_each(|node| fleet.pull(node, 1, "app:new"));
-        fleet.run(Duration::from_secs(3));
-        let fetching = fleet.transfers.values().find(|transfer| transfer.from.0 == 0).map(|transfer| transfer.to.0);
-        let fetching = fetching.unwrap_or_else(|| panic!("seed {seed}: nobody fetches"));
-        fleet.kill(fetching);
-        fleet.nodes[fetching].engine = Engine::new(fleet.nodes[fetching].settings.clone());
-        fleet.run_pulls();
-        (1..=4).filter(|&node| node != fetching).for_each(|node| check_done(&fleet, node));
-        assert_eq!(fleet.nodes[0].served, 2, "seed {seed}");
-    }
-}
 
 /// One node of a site, with a neighbour and somebody outside who has the layer.
 struct Alone {
@@ -237,23 +156,10 @@ fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
 fn who_has_it_from_a_neighbour_passes_it_on_to_nobody() {
     let (mut alone, ask) = Alone::asking();
     fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
-    let request = super::fleet::request(new().diff_id, &[old().diff_id]);
+    let request = super::request(new().diff_id, &[old().diff_id]);
     let effects = alone.step(1, Input::Peer(PeerInput::StreamOpened { stream: StreamId(1), from: peer(1), request }));
     let refused = Effect::Refuse { stream: StreamId(1), refusal: lighter_wire::Refusal::NotHeld };
     assert!(effects.contains(&refused), "{effects:?}");
-}
-
-#[test]
-fn a_site_is_done_when_its_first_node_is() {
-    let mut fleet = site(1, 4);
-    fleet.rate = 100_000;
-    (1..=4).for_each(|node| fleet.pull(node, 1, "app:new"));
-    let ended = |fleet: &Fleet| (1..=4).filter(|&node| fleet.nodes[node].end(1).is_some()).count();
-    fleet.run_until(|fleet| ended(fleet) > 0);
-    let first = fleet.now;
-    fleet.run_pulls();
-    // A frame takes ten seconds, and all nodes take the last one on as it comes.
-    assert!(fleet.now.since(first) < Duration::from_secs(11), "{:?}", fleet.now.since(first));
 }
 
 /// Of two that are about to go, the lower number goes; of one that goes and one that is about to, the first.
