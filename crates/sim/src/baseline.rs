@@ -1,5 +1,9 @@
-//! What fleets use today, as flows over the same links and through the same power cuts, partitions and losses of hubs: no
-//! plans and no gossip. Each is taken at its best: what it needs to know, it knows at once, and nobody lies to it.
+//! The strategies that fleets use today, beside ours.
+//!
+//! A pull is one flow of bytes over the same links: from the registry, from a node of the same site, or from a hub. The
+//! strategies plan nothing and ask nothing: each knows at once what it needs to know. They go through the same power cuts,
+//! partitions and losses of hubs as the engines do (`Run::happen_to_nodes`): the flow of a node that goes off is lost and
+//! begins again, a flow over a cut uplink waits. They have no part in the flaws of nodes (`faults.rs`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -16,35 +20,28 @@ use crate::scenario::Scenario;
 use crate::strategy::Strategy;
 use crate::topology::Topology;
 
-/// What comes of time passing.
+/// The events of the queue. An attempt that is over has no more events.
 enum Due {
     Begin(usize),
-    /// Of a pull's attempt.
-    Piece {
-        pull: usize,
-        attempt: u64,
-        bytes: u64,
-    },
-    Done {
-        pull: usize,
-        attempt: u64,
-    },
+    Piece { pull: usize, attempt: u64, bytes: u64 },
+    Done { pull: usize, attempt: u64 },
     Happens(usize),
 }
 
-/// How far a pull is.
+/// The progress of a pull.
 #[derive(Clone, Default)]
 struct Pull {
     is_wanted: bool,
     is_done: bool,
-    /// Grows with each beginning: what was on its way for an earlier one is lost.
+    /// Grows with each loss of the flow: pieces of an earlier attempt are lost.
     attempt: u64,
     flow: Option<Flow>,
 }
 
-/// Who brings an image into a site, and the pulls that wait for that; none waits once it is there.
+/// The node that brings an image into a site.
 struct Bringing {
     node: usize,
+    /// The pulls that wait for the image; absent once it is there.
     waiting: Option<Vec<usize>>,
 }
 
@@ -60,15 +57,19 @@ struct Run<'a> {
     retries: u64,
     /// By site and image.
     bringing: BTreeMap<(usize, usize), Bringing>,
-    /// By target and base: when the central server has made the patch.
+    /// By target and base: the moment at which the central server has made the patch.
     made: BTreeMap<(DiffId, Option<DiffId>), Micros>,
-    /// When the central server is free to make the next.
+    /// The moment from which the central server can make the next patch.
     encoder_free: Micros,
     times: Times,
+    /// The layers that the nodes of each table `[[sites]]` hold from the beginning.
     held: Vec<Vec<DiffId>>,
 }
 
-/// Runs a strategy; `None` if the scenario has no figures for it.
+/// `progress` is called each time that so many events passed.
+const PROGRESS_EVENTS: u64 = 65_536;
+
+/// Runs a strategy other than ours; `None` if the scenario has no figures for it.
 pub fn run(
     scenario: &Scenario,
     topology: &Topology,
@@ -116,7 +117,7 @@ pub fn run(
         if run.network.now > scenario.ends_after.micros() {
             break;
         }
-        if run.network.events.is_multiple_of(65_536) && progress(run.network.now / 1000).is_break() {
+        if run.network.events.is_multiple_of(PROGRESS_EVENTS) && progress(run.network.now / 1000).is_break() {
             is_partial = true;
             break;
         }
@@ -132,23 +133,27 @@ impl Run<'_> {
                 self.pulls[pull].is_wanted = true;
                 self.begin(pull);
             }
-            Due::Piece { pull, attempt, bytes } if self.pulls[pull].attempt == attempt => {
-                let Some(flow) = &mut self.pulls[pull].flow else { return };
-                flow.take(bytes);
-                if flow.is_done() {
-                    let apply = self.costs(pull).iter().map(|(_, cost)| cost.apply).max().unwrap_or_default() / 2;
-                    self.network.due(self.network.now + apply, Due::Done { pull, attempt });
-                } else {
-                    self.pump(pull);
-                }
-            }
+            Due::Piece { pull, attempt, bytes } if self.pulls[pull].attempt == attempt => self.piece(pull, bytes),
             Due::Done { pull, attempt } if self.pulls[pull].attempt == attempt => self.done(pull),
             Due::Piece { .. } | Due::Done { .. } => {}
-            Due::Happens(index) => self.befall(self.topology.happenings[index].1),
+            Due::Happens(index) => self.happen_to_nodes(self.topology.happenings[index].1),
         }
     }
 
-    fn befall(&mut self, happening: Happening) {
+    /// Bytes of a pull arrive. When all are there, half of the longest application is left to do.
+    fn piece(&mut self, pull: usize, bytes: u64) {
+        let Some(flow) = &mut self.pulls[pull].flow else { return };
+        flow.take(bytes);
+        if flow.is_done() {
+            let apply = self.costs(pull).iter().map(|(_, cost)| cost.apply).max().unwrap_or_default() / 2;
+            let attempt = self.pulls[pull].attempt;
+            self.network.due(self.network.now + apply, Due::Done { pull, attempt });
+        } else {
+            self.pump(pull);
+        }
+    }
+
+    fn happen_to_nodes(&mut self, happening: Happening) {
         match happening {
             Happening::Off(node) => {
                 self.is_off[node] = true;
@@ -171,7 +176,7 @@ impl Run<'_> {
         }
     }
 
-    /// Flows to or from what is gone are lost; those whose node is there begin again.
+    /// Some flows are lost. Their pulls begin again if their node is on.
     fn lose_flows(&mut self, is_lost: impl Fn(&Self, usize) -> bool) {
         let lost = |pull: &usize| self.pulls[*pull].flow.is_some() && is_lost(self, *pull);
         let lost: Vec<usize> = (0..self.pulls.len()).filter(lost).collect();
@@ -183,6 +188,7 @@ impl Run<'_> {
         self.begin_again(|_, pull| lost.contains(&pull));
     }
 
+    /// Begins the pulls among these that are wanted, not done and without a flow.
     fn begin_again(&mut self, are: impl Fn(&Self, usize) -> bool) {
         let open = |pull: &usize| {
             let state = &self.pulls[*pull];
@@ -192,17 +198,17 @@ impl Run<'_> {
         pulls.into_iter().for_each(|pull| self.begin(pull));
     }
 
-    /// Somebody else brings what a node that is gone was to bring into its site.
+    /// Another node brings the images that a node which is gone was to bring into its site.
     fn hand_over(&mut self, node: usize) {
         let of_node = |(_, bringing): &(&(usize, usize), &Bringing)| bringing.node == node;
-        let left: Vec<(usize, usize)> = self.bringing.iter().filter(of_node).map(|(&key, _)| key).collect();
-        for key in left {
+        let orphaned: Vec<(usize, usize)> = self.bringing.iter().filter(of_node).map(|(&key, _)| key).collect();
+        for key in orphaned {
             let waiting = self.bringing.remove(&key).and_then(|bringing| bringing.waiting).unwrap_or_default();
             waiting.into_iter().for_each(|pull| self.begin(pull));
         }
     }
 
-    /// The hub that a central server's patch comes from.
+    /// The hub that patches come from, under a central server.
     fn source(&self, pull: usize) -> Option<usize> {
         let site = self.topology.nodes[self.topology.pulls[pull].node].site;
         (self.strategy == Strategy::CentralDelta).then(|| site.map_or(0, |site| self.topology.sites[site].hub))
@@ -232,13 +238,15 @@ impl Run<'_> {
                 if ready > self.network.now {
                     return self.network.due(ready, Due::Begin(pull));
                 }
-                // Without a hub it waits for ever.
+                // Without a hub the pull waits for ever.
                 let first = self.source(pull).unwrap_or_default();
                 let hubs = (0..self.topology.hubs).map(|step| (first + step) % self.topology.hubs);
                 let Some(hub) = hubs.into_iter().find(|hub| !self.is_off[*hub]) else { return };
                 self.links.path(self.topology, hub, wanted.node)
             }
-            _ => self.links.registry_path(self.topology, wanted.node),
+            (Strategy::Registry | Strategy::Chunks | Strategy::Lighter, _) | (Strategy::Swarm, None) => {
+                self.links.registry_path(self.topology, wanted.node)
+            }
         };
         self.start(pull, path, bytes);
     }
@@ -273,7 +281,7 @@ impl Run<'_> {
         waiting.into_iter().for_each(|other| self.begin(other));
     }
 
-    /// When the central server has all patches of a pull: one after the other, each once.
+    /// The moment at which the central server has made all patches of a pull. It makes each once, one after the other.
     fn make(&mut self, pull: usize) -> Micros {
         let mut ready = 0;
         for (target, cost) in self.costs(pull) {
@@ -294,7 +302,7 @@ impl Run<'_> {
         site.map_or_else(Vec::new, |site| self.held[self.topology.sites[site].group].clone())
     }
 
-    /// The layers that a pull is for and the node lacks, with what this strategy sends of each.
+    /// The layers that a pull is for and the node lacks, with the cost of what this strategy sends of each.
     fn costs(&self, pull: usize) -> Vec<(DiffId, Cost)> {
         let held = self.held_by(pull);
         let image = &self.content.images[self.topology.pulls[pull].image];
@@ -314,7 +322,7 @@ impl Run<'_> {
     fn bytes(&self, pull: usize) -> u64 {
         let bytes = |cost: &Cost| match self.strategy {
             Strategy::Chunks => cost.chunks.unwrap_or(cost.bytes),
-            _ => cost.bytes,
+            Strategy::Registry | Strategy::Swarm | Strategy::CentralDelta | Strategy::Lighter => cost.bytes,
         };
         self.costs(pull).iter().map(|(_, cost)| bytes(cost)).sum()
     }

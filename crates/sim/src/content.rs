@@ -1,4 +1,8 @@
-//! What layers are, and what patches between them cost: as the scenario says, the same for every node.
+//! Layers and images, and what patches between them cost: the same for every node.
+//!
+//! In a scenario the cost of a patch is listed by target and base, as measured or as written down; pairs that are not listed
+//! cost the whole compressed layer. The tests of the engine may also say of which blocks layers are made ([`Blocks`]): then
+//! a patch costs the blocks that no base has, and layers have sketches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,31 +17,31 @@ use crate::scenario::Scenario;
 pub struct Content {
     pub cards: BTreeMap<DiffId, Card>,
     pub images: Vec<ImageContent>,
-    /// By target and base.
+    /// Patches at the effort *default*, by target and base.
     costs: BTreeMap<(DiffId, DiffId), Cost>,
-    /// Of patches whose frames are known: bytes of payload and of the target.
+    /// The frames of patches that have known ones, by target and base: bytes of payload and of the target.
     frames: BTreeMap<(DiffId, DiffId), Vec<[u64; 2]>>,
-    /// What layers are made of; empty in a scenario, whose plans go by TLSH.
+    /// The content of layers; empty in a scenario, whose plans go by TLSH.
     pub made_of: BTreeMap<DiffId, Blocks>,
 }
 
-/// What a layer is made of: blocks of 64 KiB by their numbers, and their sketch. A patch has the blocks that no base has.
+/// The content of a layer: blocks of 64 KiB by their numbers, and the sketch of them.
 #[derive(Clone)]
 pub struct Blocks {
     pub blocks: BTreeSet<u64>,
     pub sketch: Sketch,
 }
 
-/// What is kept, passed on and applied at a time.
+/// A frame of a patch: the unit that is kept, passed on and applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Where it ends in the patch.
+    /// The place in the patch where it ends.
     pub end: u64,
-    /// How much of the target is there with it, in 1/65,536.
+    /// The share of the target that is rebuilt with it, in 1/65,536.
     pub rebuilt: u64,
 }
 
-/// Least and most bytes of a frame whose size is not known; a patch is cut into fourths between them (docs/PATCH.md).
+/// Least and most bytes of a frame whose size is not known: a fourth of the patch, between these (docs/PATCH.md).
 const FRAME_BYTES_MIN: u64 = 64 << 10;
 const FRAME_BYTES_MAX: u64 = 1 << 20;
 /// All of a target, as [`Frame::rebuilt`] counts.
@@ -46,12 +50,12 @@ pub const WHOLE: u64 = 1 << 16;
 pub struct ImageContent {
     pub manifest: OciDigest,
     pub config: OciDigest,
-    /// Bytes of the two.
+    /// Bytes of the manifest and of the config.
     pub documents: [u64; 2],
     pub layers: Vec<DiffId>,
 }
 
-/// Of a patch at the effort *default*.
+/// The cost of a patch, or of a whole layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     pub bytes: u64,
@@ -65,7 +69,7 @@ const BYTES: [u64; 3] = [1479, 1024, 864];
 const ENCODE: [u64; 3] = [382, 1024, 3311];
 const APPLY: [u64; 3] = [880, 1024, 25_290];
 
-/// What a patch of blocks has beside them.
+/// The bytes of a patch of blocks beside the blocks.
 const PATCH_HEADER_BYTES: u64 = 2048;
 
 /// Compressing a whole layer, and applying it: bytes of tar a second (docs/BENCHMARKS.md, "import", stands for both).
@@ -136,7 +140,7 @@ impl Content {
         self.made_of.get(&layer).map(|made_of| made_of.sketch.clone())
     }
 
-    /// The best patch from any of these bases at *default*, with the base; the compressed layer without one.
+    /// The smallest patch from any of these bases at *default*, with the base; the compressed layer without one.
     pub fn cheapest(&self, target: DiffId, bases: impl IntoIterator<Item = DiffId>) -> (Option<DiffId>, Cost) {
         let known = bases.into_iter().filter_map(|base| Some((base, *self.costs.get(&(target, base))?)));
         let best = known.min_by_key(|(_, cost)| cost.bytes);
@@ -191,7 +195,7 @@ impl Content {
         self.cards.insert(card.diff_id, card);
     }
 
-    /// Says what a patch from one base costs.
+    /// Sets the cost of a patch from one base.
     pub fn add_cost(&mut self, target: DiffId, base: DiffId, cost: Cost) {
         self.costs.insert((target, base), cost);
     }
@@ -201,7 +205,7 @@ impl Content {
         self.patch(patch.target, &patch.bases, patch.effort.unwrap_or(Effort::Default)).1.apply
     }
 
-    /// The frames of a patch, one at least. At another effort than they were measured at, they have the same shares.
+    /// The frames of a patch, one at least. At each effort they have the shares that were measured at *default*.
     pub fn frames(&self, patch: &CachedPatch) -> Vec<Frame> {
         let bytes = patch.bytes.0;
         let known = patch.bases.first().and_then(|&base| self.frames.get(&(patch.target, base)));
@@ -223,6 +227,7 @@ impl Content {
         known.iter().map(frame).collect()
     }
 
+    /// The cost of a layer without a base.
     pub fn whole(&self, target: DiffId) -> Cost {
         let card = self.cards.get(&target);
         let (tar, bytes) = card.map_or((0, 0), |card| (card.tar_bytes.0, card.compressed_bytes.0));

@@ -4,22 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Size, Span};
 
-/// All of it for the strategy `lighter`; each key is optional.
+/// Limits for the strategy `lighter`; each key is optional.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expect {
-    /// Nodes that may end without their image.
+    /// Pulls that may be under way at the end.
     pub unfinished_max: Option<u64>,
+    /// From the first pull until the last node is done.
     pub last_done_max: Option<Span>,
-    /// Bytes over all uplinks are at most this part of what registry pulls take.
+    /// Bytes over all uplinks, over those of registry pulls.
     pub registry_uplink_part_max: Option<f64>,
-    /// What comes to a site over its uplink, over the bytes of the patches that the site needs.
+    /// As `uplink_patches` of the report.
     pub uplink_patches_max: Option<f64>,
-    /// Bytes of patches that hubs send, over those of one copy of the patches.
+    /// As `hub_patches` of the report.
     pub hub_patches_max: Option<f64>,
-    /// What the slowest node takes, less the making of the patches, over what its own uplink needs for them.
+    /// As `slowest_own_uplink` of the report.
     pub slowest_own_uplink_max: Option<f64>,
-    /// Over uplinks that are paid for by the byte.
+    /// Bytes over uplinks that are paid for by the byte.
     pub metered_bytes_max: Option<Size>,
 }
 

@@ -67,7 +67,7 @@ faults! {
     partition::Partition,
 }
 
-/// What the file of a fault provides.
+/// The part of a fault that its file provides.
 pub(crate) trait Kind {
     /// Refuses values that are out of range, in a fleet with so many hubs.
     fn check(&self, hubs: u64) -> Result<(), ScenarioError>;
@@ -84,7 +84,7 @@ pub(crate) struct Places {
     pub sites: Vec<Range<usize>>,
 }
 
-/// What the faults of a scenario come to.
+/// The outcome of drawing all faults of a scenario.
 #[derive(Default)]
 pub(crate) struct Drawn {
     pub happenings: Vec<(Micros, Happening)>,
@@ -102,7 +102,7 @@ impl Drawn {
     }
 }
 
-/// What happens to nodes and links at a moment.
+/// An event of nodes and links.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Happening {
     Off(usize),
@@ -113,14 +113,14 @@ pub(crate) enum Happening {
     Percent(u64),
 }
 
-/// What a node does wrong. Each function is a point at which the fleet asks; the default is a node without fault.
+/// A way in which a node does wrong. Each function is a point at which the fleet asks; the default is a node without fault.
 pub trait Flaw {
     /// The bytes that the node sends for a document.
     fn document(&self, bytes: Vec<u8>) -> Vec<u8> {
         bytes
     }
 
-    /// How a requester's fetch fails because of what the node sent of a patch.
+    /// Checks what the node sent of a patch.
     ///
     /// # Errors
     /// The failure of the requester's fetch.
@@ -133,7 +133,7 @@ pub trait Flaw {
         true
     }
 
-    /// How the node's own fetch fails when it reserves room for a layer at `now`.
+    /// Reserves room for a layer at `now`, for a fetch of the node itself.
     ///
     /// # Errors
     /// The failure of the node's fetch.
@@ -141,7 +141,7 @@ pub trait Flaw {
         Ok(())
     }
 
-    /// How the node's own fetch fails when it applies a patch that reads from these bases.
+    /// Applies a patch that reads from these bases, for a fetch of the node itself.
     ///
     /// # Errors
     /// The failure of the node's fetch.

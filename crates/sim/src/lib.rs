@@ -1,10 +1,11 @@
-//! A virtual fleet: what a release costs on which link, and for how long, before it is rolled out.
+//! A virtual fleet: what a release costs on each link, and how long it takes, before it is rolled out.
 //!
 //! [`run`] drives the real [`lighter_engine::Engine`] of every node through virtual time, over links with rates, latency
-//! and loss, and beside it, over the same links, what fleets use today ([`Strategy`]). Everything is decided by the
-//! scenario and its seed: the same two give the same events, whose hash is in the [`Report`]. No clock, no disk, no thread.
+//! and loss. Beside it, over the same links, it runs the strategies that fleets use today ([`Strategy`]). The scenario and
+//! its seed decide everything: the same two give the same events, whose hash is in the [`Report`]. There is no clock, no
+//! disk and no thread. The tests of the engine run on the same fleet ([`test_fleet`]).
 //!
-//! What is modelled, and how far to trust it, is in docs/SIMULATION.md.
+//! docs/SIMULATION.md says what is modelled and how far to trust it.
 
 mod baseline;
 mod content;
@@ -38,8 +39,8 @@ pub use scenario::{Image, Layer, Patch, Scenario, Trace};
 pub use strategy::Strategy;
 pub use units::{Size, Span};
 
-/// Runs all strategies of a scenario, one after the other. `progress` is told which one runs and how much virtual time
-/// passed, in milliseconds; if it says so, the run ends early and the report says that it is partial.
+/// Runs all strategies of a scenario, one after the other. `progress` gets the strategy that runs and the virtual time that
+/// passed, in milliseconds. If it breaks, the run ends early and the report says that it is partial.
 pub fn run(scenario: &Scenario, seed: u64, progress: &mut dyn FnMut(Strategy, u64) -> ControlFlow<()>) -> Report {
     let topology = Rc::new(topology::Topology::new(scenario, seed));
     let mut report = Report::new(scenario, seed, topology.nodes.len());
@@ -59,6 +60,6 @@ pub fn run(scenario: &Scenario, seed: u64, progress: &mut dyn FnMut(Strategy, u6
             break;
         }
     }
-    report.hold_against(&scenario.expect);
+    report.note_missed(&scenario.expect);
     report
 }

@@ -11,7 +11,7 @@ use crate::*;
 
 const NAMED: PatchId = PatchId::new([9; 32]);
 
-/// A node whose provider named peer 2, and that fetches from it.
+/// A node whose provider named peer 2 as the relay. The node fetches from it.
 fn referred() -> (Wanting, FetchId) {
     let (mut wanting, effects) = Wanting::new(&[near()]);
     let referred = FetchFailure::Referred { to: peer(2), patch: NAMED, settings: 7 };
@@ -29,18 +29,18 @@ fn referred() -> (Wanting, FetchId) {
 }
 
 fn fetch(effect: &Effect) -> Option<(lighter_types::PeerId, lighter_wire::PatchRequest)> {
-    match effect {
-        Effect::Fetch { from, request, .. } => Some((*from, request.clone())),
-        _ => None,
-    }
+    let Effect::Fetch { from, request, .. } = effect else { return None };
+    Some((*from, request.clone()))
 }
 
 fn cut_off(effects: &[Effect]) -> Vec<lighter_types::PeerId> {
-    let cut_off = |effect: &Effect| match effect {
-        Effect::CutOff { peer, .. } => Some(*peer),
-        _ => None,
-    };
-    effects.iter().filter_map(cut_off).collect()
+    let mut peers = Vec::new();
+    for effect in effects {
+        if let Effect::CutOff { peer, .. } = effect {
+            peers.push(*peer);
+        }
+    }
+    peers
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One fetch for a site, whoever begins when and whatever becomes of who fetches.
+//! A node of a site asks its neighbour before it goes outside, step by step.
 
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use lighter_types::{Bytes, Moment, OciDigest};
@@ -7,14 +7,14 @@ use lighter_wire::{Answer, Arrival, Request};
 use super::{new, old, peer};
 use crate::*;
 
-/// One node of a site, with a neighbour and somebody outside who has the layer.
+/// One node of a site, with a neighbour (peer 1) and a peer outside that has the layer (peer 2).
 struct Alone {
     engine: Engine,
     now: Moment,
 }
 
 impl Alone {
-    /// About to go outside: it has just asked its neighbour. With the effects of that.
+    /// A node that is about to go outside and has just asked its neighbour; with the number of the question.
     fn asking() -> (Self, AskId) {
         let site = Some("quay".parse().unwrap());
         let mut alone =
@@ -61,12 +61,10 @@ fn ask_of(effects: &[Effect]) -> Option<AskId> {
 }
 
 fn arrival_asked(effects: &[Effect]) -> Option<AskId> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Ask { ask, to, request: Request::Arrival { target, .. } } if *to == peer(1) => {
-            assert_eq!(*target, new().diff_id);
-            Some(*ask)
-        }
-        _ => None,
+    effects.iter().find_map(|effect| {
+        let Effect::Ask { ask, to, request: Request::Arrival { target, .. } } = effect else { return None };
+        assert_eq!(*target, new().diff_id);
+        (*to == peer(1)).then_some(*ask)
     })
 }
 
@@ -92,12 +90,10 @@ fn who_does_not_answer_is_not_waited_for() {
 /// The fetch that begins, from the neighbour.
 #[track_caller]
 fn fetching(effects: &[Effect]) -> FetchId {
-    let fetch = effects.iter().find_map(|effect| match effect {
-        Effect::Fetch { fetch, from, request, .. } => {
-            assert_eq!((*from, request.resume, request.referable), (peer(1), None, None));
-            Some(*fetch)
-        }
-        _ => None,
+    let fetch = effects.iter().find_map(|effect| {
+        let Effect::Fetch { fetch, from, request, .. } = effect else { return None };
+        assert_eq!((*from, request.resume, request.referable), (peer(1), None, None));
+        Some(*fetch)
     });
     assert!(!is_going_outside(effects), "{effects:?}");
     fetch.unwrap_or_else(|| panic!("no fetch: {effects:?}"))
@@ -122,7 +118,7 @@ fn a_neighbour_that_gives_up_or_is_lost_is_asked_again_with_all_others() {
     }
 }
 
-/// What is passed on comes no faster than it comes there: that is no rate of the neighbour's.
+/// A neighbour passes a patch on no faster than the patch comes to it. That says nothing of the neighbour's own rate.
 #[test]
 fn what_a_neighbour_passes_on_tells_no_rate() {
     let (mut alone, ask) = Alone::asking();
@@ -139,7 +135,7 @@ fn what_a_neighbour_passes_on_tells_no_rate() {
     assert_eq!(alone.engine.directory().peer(peer(1)).and_then(Peer::rate), None);
 }
 
-/// It may have passed on what somebody else had promised.
+/// The neighbour may have passed on what another provider had promised.
 #[test]
 fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
     let (mut alone, ask) = Alone::asking();
@@ -151,7 +147,7 @@ fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::CutOff { .. })));
 }
 
-/// What comes through a neighbour is not promised to others.
+/// A patch that comes through a neighbour is not promised to others.
 #[test]
 fn who_has_it_from_a_neighbour_passes_it_on_to_nobody() {
     let (mut alone, ask) = Alone::asking();
@@ -162,7 +158,7 @@ fn who_has_it_from_a_neighbour_passes_it_on_to_nobody() {
     assert!(effects.contains(&refused), "{effects:?}");
 }
 
-/// Of two that are about to go, the lower number goes; of one that goes and one that is about to, the first.
+/// Two nodes are about to go outside: the one with the lower number goes. A node that already goes comes before both.
 #[test]
 fn the_lower_number_goes_and_who_goes_already() {
     let (mut alone, ask) = Alone::asking();
@@ -170,9 +166,9 @@ fn the_lower_number_goes_and_who_goes_already() {
         let request = Request::Arrival { target: new().diff_id, number };
         let effects =
             alone.step(1, Input::Peer(PeerInput::Asked { question: QuestionId(number), from: peer(1), request }));
-        effects.iter().find_map(|effect| match effect {
-            Effect::Answer { answer: Answer::Arrival(arrival), .. } => Some(*arrival),
-            _ => None,
+        effects.iter().find_map(|effect| {
+            let Effect::Answer { answer: Answer::Arrival(arrival), .. } = effect else { return None };
+            Some(*arrival)
         })
     };
     let coming = Some(Arrival::Coming { received: Bytes::ZERO });

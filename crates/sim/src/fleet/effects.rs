@@ -1,4 +1,4 @@
-//! What the fleet does with the effects of its engines: each has its arm in [`Fleet::perform`].
+//! The effects of the engines: each has its arm in [`Fleet::perform`].
 //!
 //! Messages cross the links with the bytes of their encoding, and become inputs of other nodes. Work takes the time that
 //! the content says. Disks are maps, and answer almost at once.
@@ -18,9 +18,9 @@ use crate::queue::Micros;
 
 /// How long a question may go unanswered (configs/node.toml, `timing.ask_timeout_s`).
 const ASK_TIMEOUT: Micros = 10_000_000;
-/// What gossipsub puts around an announcement: topic, sender, number, signature.
+/// The bytes that gossipsub puts around an announcement: topic, sender, number, signature.
 const GOSSIP_BYTES: u64 = 220;
-/// What the opening of a stream costs beside the message: the protocol's name, both ways.
+/// The bytes of opening a stream beside its message: the protocol's name, both ways.
 pub const STREAM_BYTES: u64 = 150;
 /// Work on the disk that takes no time to speak of.
 pub const DISK: Micros = 1000;

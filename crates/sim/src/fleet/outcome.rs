@@ -40,7 +40,7 @@ fn sites(fleet: &Fleet, began: u64) -> Vec<SiteReport> {
     if count > SITES_LISTED_MAX { Vec::new() } else { (0..count).map(site).collect() }
 }
 
-/// Layers that nodes of a group lack of the images that are pulled, each once, with the bytes of its best patch.
+/// The layers of these images that the nodes of a group of sites lack, each with the bytes of its smallest patch.
 fn needs(scenario: &Scenario, fleet: &Fleet, group: usize, images: &BTreeSet<usize>) -> BTreeMap<DiffId, u64> {
     let holds = &scenario.sites[group].holds;
     let held = scenario.images.iter().zip(&fleet.content.images);
@@ -51,7 +51,8 @@ fn needs(scenario: &Scenario, fleet: &Fleet, group: usize, images: &BTreeSet<usi
     missing.map(|&layer| (layer, fleet.content.cheapest(layer, held.iter().copied()).1.bytes)).collect()
 }
 
-/// The most of all sites, of what counts of both ways of an uplink, over the bytes of the patches that the site needs.
+/// The bytes that an uplink carried, of the ways that count, over the bytes of the patches that the site needs: the maximum
+/// of all sites.
 fn uplink_patches(scenario: &Scenario, fleet: &Fleet, counted: impl Fn([u64; 2]) -> u64) -> f64 {
     let mut images: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for pull in &fleet.topology.pulls {
@@ -67,6 +68,7 @@ fn uplink_patches(scenario: &Scenario, fleet: &Fleet, counted: impl Fn([u64; 2])
     of_site.fold(0.0, f64::max)
 }
 
+/// The bytes of patches that hubs sent, over those of one copy of all patches that sites need.
 fn hub_patches(scenario: &Scenario, fleet: &Fleet) -> f64 {
     let images: BTreeSet<usize> = fleet.topology.pulls.iter().map(|pull| pull.image).collect();
     let groups: BTreeSet<usize> = fleet.topology.sites.iter().map(|site| site.group).collect();
@@ -78,7 +80,7 @@ fn hub_patches(scenario: &Scenario, fleet: &Fleet) -> f64 {
     if copy == 0 { 0.0 } else { fleet.record.hub_stream_bytes as f64 / copy as f64 }
 }
 
-/// What the slowest node took, less the making of the patches, over what its own uplink needs for them.
+/// The time of the slowest node, less the making of its patches, over the time that its own uplink needs for them.
 fn slowest_own_uplink(scenario: &Scenario, fleet: &Fleet) -> f64 {
     let slowest = fleet.pulls.times.ended.iter().max_by_key(|(began, ended, _)| ended - began);
     let Some((took, pull)) = slowest.map(|(began, ended, pull)| (ended - began, *pull)) else { return 0.0 };

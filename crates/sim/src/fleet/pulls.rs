@@ -1,4 +1,4 @@
-//! What operators ask for, and what they hear of it.
+//! The pulls that operators ask for, and the reports that they hear.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use crate::topology::Topology;
 /// A node whose pull failed asks again after this at the earliest.
 const AGAIN_MIN: Micros = 1_000_000;
 
-/// What a pull is to get.
+/// The image that a pull is to get.
 pub enum Goal {
     Name(Rc<ImageReference>),
     Manifest(OciDigest),
@@ -69,7 +69,7 @@ impl Pulls {
 }
 
 impl Goal {
-    /// The goal as the engine is told it, with the newest release on disk.
+    /// The goal in the engine's form, with the newest release on disk.
     fn wanted(&self, disk: &Disk) -> Wanted {
         match self {
             Self::Name(reference) => {

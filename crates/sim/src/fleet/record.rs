@@ -1,4 +1,4 @@
-//! What a run notes of itself: the log of all effects, what broke an invariant, and the counts of the report.
+//! The record of a run: the log of all effects, the violations of the contract, and counts for the report.
 //!
 //! Two runs with the same hash of the log are one run.
 

@@ -1,4 +1,4 @@
-//! The table of streams: who fetches what from whom, and how far each patch is.
+//! The table of streams: requester, provider and progress of each patch on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -19,7 +19,7 @@ use super::streams::{Sending, Stream, end_of, settings_of};
 use crate::network::Flow;
 use crate::queue::Micros;
 
-/// What has come of a patch when its frames begin.
+/// The bytes of a patch before its first frame.
 const HEADER_BYTES: u64 = 1000;
 /// Both ends learn after this that a stream is over.
 const END: Micros = 1000;

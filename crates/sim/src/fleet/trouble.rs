@@ -1,4 +1,4 @@
-//! What goes wrong in a fleet at random or for good: messages that get lost, and nodes with flaws.
+//! The troubles of a fleet: messages that get lost or come late, and nodes with flaws.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

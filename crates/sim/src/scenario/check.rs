@@ -1,4 +1,4 @@
-//! What a scenario may say.
+//! The checks of a scenario: names that exist, numbers in range.
 
 use std::collections::{BTreeMap, BTreeSet};
 

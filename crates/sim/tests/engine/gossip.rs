@@ -18,7 +18,7 @@ fn gossip_that_is_lost_repeated_and_reordered_still_converges() {
         (1..25).for_each(|node| fleet.pull(node, 1, "app:new"));
         fleet.run_pulls();
         (1..25).for_each(|node| check_done(&fleet, node));
-        // The last changes: all is told of ten times at least, lost three times of ten.
+        // Each change is announced ten times at least, and an announcement is lost three times of ten.
         fleet.run(MINUTE * 450);
         fleet.set_gossip(0, 0, 0);
         fleet.lose_asks(0);

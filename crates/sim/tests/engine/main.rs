@@ -17,7 +17,7 @@ mod sketches;
 
 use std::time::Duration;
 
-use lighter_engine::{CachedPatch, Engine, Report, Settings};
+use lighter_engine::{CachedPatch, Engine, PullId, Report, Settings};
 use lighter_sim::test_fleet::{Stalling, TestFleet, peer};
 use lighter_types::{Bytes, Card, DiffId, Effort, PatchId, PeerId, Tlsh};
 use lighter_wire::PatchRequest;
@@ -119,15 +119,9 @@ fn check_directories(fleet: &TestFleet) {
 
 /// The bytes of patches that a node received, of all layers.
 fn received(fleet: &TestFleet, node: usize) -> Bytes {
-    let received = |report: &Report| match report {
-        Report::Layer { received, .. } => Some(*received),
-        Report::Resolved { .. }
-        | Report::Layers { .. }
-        | Report::Fetching { .. }
-        | Report::Progress { .. }
-        | Report::Retrying { .. }
-        | Report::Done { .. }
-        | Report::Failed { .. } => None,
+    let received = |(_, report): &(PullId, Report)| {
+        let Report::Layer { received, .. } = report else { return None };
+        Some(*received)
     };
-    fleet.seen(node).reports.iter().filter_map(|(_, report)| received(report)).sum()
+    fleet.seen(node).reports.iter().filter_map(received).sum()
 }

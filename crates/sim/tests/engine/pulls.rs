@@ -49,9 +49,9 @@ fn a_release_that_is_not_trusted_resolves_nothing() {
     fleet.start();
     fleet.lose_asks(100);
     fleet.pull(1, 1, "app:new");
-    let ask = fleet.open(1).find_map(|open| match open {
-        Open::Ask(ask) => Some(ask),
-        _ => None,
+    let ask = fleet.open(1).find_map(|open| {
+        let Open::Ask(ask) = open else { return None };
+        Some(ask)
     });
     let answer = Err(AskFailure::NotTrusted);
     fleet.step(1, Input::Work(WorkInput::Answered { ask: ask.unwrap(), answer }));

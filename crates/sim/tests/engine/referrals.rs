@@ -1,4 +1,4 @@
-//! Referrals: who passes patches on, what becomes of those whose relay is gone or lies, and who answers for a result.
+//! Referrals: which nodes pass patches on, and requesters whose relay is gone, lies or stops.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn a_hub_sends_a_few_copies_and_names_who_has_them() {
     }
 }
 
-/// A relay is visited for a patch; what else it holds is nobody's business, however much it announces meanwhile.
+/// A requester visits a relay for a patch. It does not ask what else the relay holds, however much the relay announces.
 #[test]
 fn who_is_named_is_not_asked_what_it_holds() {
     let mut fleet = fleet(1, 40, 0);
@@ -58,7 +58,8 @@ fn who_passes_nothing_on_is_not_named() {
     assert_eq!((fleet.seen(0).served, fleet.seen(0).referred), (19, 0));
 }
 
-/// Relays that vanish take their followers' streams with them; all end well by other ways, and nobody waits in a circle.
+/// A relay that vanishes takes the streams of its followers with it. All pulls end well by other ways; no circle of nodes
+/// waits for each other.
 #[test]
 fn relays_that_vanish_are_replaced() {
     for seed in seeds(20) {

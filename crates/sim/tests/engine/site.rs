@@ -1,4 +1,4 @@
-//! One fetch for a site, whoever begins when and whatever becomes of who fetches.
+//! A site fetches a layer once, whichever node begins first and whatever happens to it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use lighter_sim::test_fleet::TestFleet;
 
 use super::{check_done, released, seeds};
 
-/// Node 0, which has the new release, and so many others behind one uplink.
+/// Node 0, which has the new release, and `count` others behind one uplink.
 fn site(seed: u64, count: usize) -> TestFleet {
     let mut fleet = released(TestFleet::with_sites(seed, &[count], &Settings::default()));
     for node in 1..=count {
@@ -43,7 +43,7 @@ fn who_comes_later_waits_for_who_fetches() {
     }
 }
 
-/// Who pulls a name tells what it stands for, and gives its manifest and config, before all of the image is there.
+/// A node that pulls a name resolves it for others, and gives them manifest and config, before it has all of the image.
 #[test]
 fn who_comes_later_has_the_manifest_from_the_site() {
     for seed in seeds(10) {
@@ -85,6 +85,6 @@ fn a_site_is_done_when_its_first_node_is() {
     fleet.run_until(|fleet| ended(fleet) > 0);
     let first = fleet.now();
     fleet.run_pulls();
-    // A frame takes ten seconds, and all nodes take the last one on as it comes.
+    // A frame takes ten seconds, and all nodes pass the last one on as it comes.
     assert!(fleet.now().since(first) < Duration::from_secs(11), "{:?}", fleet.now().since(first));
 }

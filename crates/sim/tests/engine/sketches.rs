@@ -1,4 +1,4 @@
-//! Planning by sketches in a fleet: better bases, sets of bases, and what happens when sketches do not come or lie.
+//! Planning by sketches in a fleet: better bases, sets of bases, and sketches that do not come or are wrong.
 
 use std::time::Duration;
 
@@ -65,9 +65,9 @@ fn pulled(fleet: &mut TestFleet) -> (Vec<DiffId>, Bytes) {
     fleet.run_pulls();
     let end = fleet.end(1, 1);
     assert!(matches!(end, Some(Report::Done { .. })), "{end:?}");
-    let arrived = fleet.seen(1).reports.iter().find_map(|(_, report)| match report {
-        Report::Layer { bases, patch_bytes, .. } => Some((bases.clone(), *patch_bytes)),
-        _ => None,
+    let arrived = fleet.seen(1).reports.iter().find_map(|(_, report)| {
+        let Report::Layer { bases, patch_bytes, .. } = report else { return None };
+        Some((bases.clone(), *patch_bytes))
     });
     arrived.unwrap()
 }
@@ -174,9 +174,9 @@ fn many_layers_are_asked_for_together() {
     fleet.start();
     fleet.pull(1, 1, "app:new");
     fleet.run_pulls();
-    let asked = fleet.seen(1).asked.iter().filter_map(|request| match request {
-        Request::Sketches(layers) => Some(layers.len()),
-        _ => None,
+    let asked = fleet.seen(1).asked.iter().filter_map(|request| {
+        let Request::Sketches(layers) = request else { return None };
+        Some(layers.len())
     });
     assert_eq!(asked.collect::<Vec<_>>(), [16, 4]);
 }
