@@ -1,16 +1,16 @@
 //! The strategies that fleets use today, beside ours.
 //!
 //! A pull is one flow of bytes over the same links: from the registry, from a node of the same site, or from a hub. The
-//! strategies plan nothing and ask nothing: each knows at once what it needs to know. They go through the same power cuts,
-//! partitions and losses of hubs as the engines do (`Run::happen_to_nodes`): the flow of a node that goes off is lost and
-//! begins again, a flow over a cut uplink waits. They have no part in the flaws of nodes (`faults.rs`).
+//! strategies plan nothing and ask nothing: each knows at once what it needs to know. They go through the same power
+//! cuts, partitions and losses of hubs as the engines do (`Run::happen_to_nodes`): the flow of a node that goes off is
+//! lost and begins again, a flow over a cut uplink waits. They have no part in the flaws of nodes (`faults.rs`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use lighter_types::DiffId;
 
-use crate::content::{Content, Cost};
+use crate::content::{Content, Cost, layer_id};
 use crate::faults::Happening;
 use crate::links::Links;
 use crate::network::{Flow, Network, Path};
@@ -79,37 +79,7 @@ pub fn run(
     if strategy == Strategy::Chunks && scenario.patches.iter().any(|patch| patch.chunks.is_none()) {
         return None;
     }
-    let mut network = Network::new(topology.pulls.len());
-    let links = Links::new(topology, &mut network);
-    let held = scenario.sites.iter().map(|sites| {
-        let images = scenario.images.iter().filter(|image| sites.holds.contains(&image.name));
-        images
-            .flat_map(|image| &image.layers)
-            .map(|name| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes()))
-            .collect()
-    });
-    let mut run = Run {
-        topology,
-        content: Content::new(scenario),
-        strategy,
-        network,
-        links,
-        pulls: vec![Pull::default(); topology.pulls.len()],
-        is_off: vec![false; topology.nodes.len()],
-        is_cut: vec![false; topology.sites.len()],
-        retries: 0,
-        bringing: BTreeMap::new(),
-        made: BTreeMap::new(),
-        encoder_free: 0,
-        times: Times::default(),
-        held: held.collect(),
-    };
-    for (index, (at, _)) in topology.happenings.iter().enumerate() {
-        run.network.due(*at, Due::Happens(index));
-    }
-    for (index, pull) in topology.pulls.iter().enumerate() {
-        run.network.due(pull.at, Due::Begin(index));
-    }
+    let mut run = Run::new(scenario, topology, strategy);
     let mut is_partial = false;
     while run.times.ended.len() < topology.pulls.len()
         && let Some(due) = run.network.next()
@@ -123,10 +93,43 @@ pub fn run(
         }
         run.happen(due);
     }
-    Some(run.report(is_partial))
+    Some(StrategyReport { is_partial, ..run.report() })
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// A run with its timetable in the queue.
+    fn new(scenario: &Scenario, topology: &'a Topology, strategy: Strategy) -> Self {
+        let mut network = Network::new(topology.pulls.len());
+        let links = Links::new(topology, &mut network);
+        for (index, (at, _)) in topology.happenings.iter().enumerate() {
+            network.due(*at, Due::Happens(index));
+        }
+        for (index, pull) in topology.pulls.iter().enumerate() {
+            network.due(pull.at, Due::Begin(index));
+        }
+        let mut held = Vec::new();
+        for sites in &scenario.sites {
+            let images = scenario.images.iter().filter(|image| sites.holds.contains(&image.name));
+            held.push(images.flat_map(|image| &image.layers).map(|layer| layer_id(layer)).collect());
+        }
+        Self {
+            topology,
+            content: Content::new(scenario),
+            strategy,
+            network,
+            links,
+            pulls: vec![Pull::default(); topology.pulls.len()],
+            is_off: vec![false; topology.nodes.len()],
+            is_cut: vec![false; topology.sites.len()],
+            retries: 0,
+            bringing: BTreeMap::new(),
+            made: BTreeMap::new(),
+            encoder_free: 0,
+            times: Times::default(),
+            held,
+        }
+    }
+
     fn happen(&mut self, due: Due) {
         match due {
             Due::Begin(pull) => {
@@ -327,11 +330,11 @@ impl Run<'_> {
         self.costs(pull).iter().map(|(_, cost)| bytes(cost)).sum()
     }
 
-    fn report(self, is_partial: bool) -> StrategyReport {
+    fn report(self) -> StrategyReport {
         let began = self.topology.pulls.iter().map(|pull| pull.at).min().unwrap_or_default();
         let (counts, pulls) = (&self.network.counts, self.topology.pulls.len());
         let events = self.network.events;
         let report = StrategyReport::new(self.strategy, counts, &self.times, pulls, began);
-        StrategyReport { events, is_partial, retries: self.retries, ..report }
+        StrategyReport { events, retries: self.retries, ..report }
     }
 }

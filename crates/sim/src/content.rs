@@ -1,8 +1,8 @@
 //! Layers and images, and what patches between them cost: the same for every node.
 //!
-//! In a scenario the cost of a patch is listed by target and base, as measured or as written down; pairs that are not listed
-//! cost the whole compressed layer. The tests of the engine may also say of which blocks layers are made ([`Blocks`]): then
-//! a patch costs the blocks that no base has, and layers have sketches.
+//! In a scenario the cost of a patch is listed by target and base, as measured or as written down; pairs that are not
+//! listed cost the whole compressed layer. The tests of the engine may also say of which blocks layers are made
+//! ([`Blocks`]): then a patch costs the blocks that no base has, and layers have sketches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use lighter_similarity::Sketch;
 use lighter_types::{Bytes, Card, DiffId, Effort, OciDigest, PatchId, Tlsh};
 
 use crate::queue::Micros;
-use crate::scenario::Scenario;
+use crate::scenario::{Image, Layer, Scenario};
 
 #[derive(Default)]
 pub struct Content {
@@ -78,51 +78,35 @@ const WHOLE_RATE: u64 = 120_000_000;
 impl Content {
     /// The content of a scenario.
     pub fn new(scenario: &Scenario) -> Self {
-        let id = |name: &str| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes());
-        let card = |(index, layer): (usize, &crate::scenario::Layer)| {
-            let mut tlsh = [0; 35];
-            tlsh.copy_from_slice(
-                &[blake3::hash(layer.family.as_bytes()).as_bytes().as_slice(), &[0; 3]].concat()[..35],
-            );
-            // Releases differ a little.
-            tlsh[34] = index as u8;
-            let card = Card {
-                diff_id: id(&layer.name),
-                tar_bytes: Bytes(layer.tar.0),
-                compressed_bytes: Bytes(layer.gzip.0),
-                tlsh: Some(Tlsh::new(tlsh)),
-            };
-            (card.diff_id, card)
-        };
-        let images = scenario.images.iter().map(|image| {
-            let digest =
-                |salt: &str| OciDigest::new(*blake3::hash(format!("{salt} {}", image.name).as_bytes()).as_bytes());
-            let layers = image.layers.iter().map(|layer| id(layer)).collect();
-            let (manifest, config) = (digest("manifest"), digest("config"));
-            ImageContent { manifest, config, documents: image.documents, layers }
-        });
-        let costs = scenario.patches.iter().map(|patch| {
-            let (encode, apply) = (patch.encode.micros(), patch.apply.micros());
-            let cost = Cost { bytes: patch.bytes.0, encode, apply, chunks: patch.chunks.map(|chunks| chunks.0) };
-            ((id(&patch.target), id(&patch.base)), cost)
-        });
-        let frames = scenario.patches.iter().filter(|patch| !patch.frames.is_empty());
-        Self {
-            cards: scenario.layers.iter().enumerate().map(card).collect(),
-            images: images.collect(),
-            costs: costs.collect(),
-            frames: frames.map(|patch| ((id(&patch.target), id(&patch.base)), patch.frames.clone())).collect(),
-            made_of: BTreeMap::new(),
+        let mut content = Self::default();
+        for (index, layer) in scenario.layers.iter().enumerate() {
+            content.add_layer(card_of(layer, index));
         }
+        content.images = scenario.images.iter().map(ImageContent::new).collect();
+        for patch in &scenario.patches {
+            let (target, base) = (layer_id(&patch.target), layer_id(&patch.base));
+            let cost = Cost {
+                bytes: patch.bytes.0,
+                encode: patch.encode.micros(),
+                apply: patch.apply.micros(),
+                chunks: patch.chunks.map(|chunks| chunks.0),
+            };
+            content.add_cost(target, base, cost);
+            if !patch.frames.is_empty() {
+                content.frames.insert((target, base), patch.frames.clone());
+            }
+        }
+        content
     }
 
     /// Bytes of a manifest or config.
     pub fn document_bytes(&self, digest: OciDigest) -> u64 {
-        let of = |image: &ImageContent| {
-            let place = [image.manifest, image.config].iter().position(|document| *document == digest)?;
-            Some(image.documents[place])
-        };
-        self.images.iter().find_map(of).unwrap_or(0)
+        for image in &self.images {
+            if let Some(place) = [image.manifest, image.config].iter().position(|document| *document == digest) {
+                return image.documents[place];
+            }
+        }
+        0
     }
 
     /// The image with this manifest.
@@ -178,8 +162,8 @@ impl Content {
         (CachedPatch { patch, target, bases: used, bytes: Bytes(cost.bytes), effort }, cost)
     }
 
-    /// The cost of a patch with the blocks of a layer that no base has: their share of the compressed layer, a fourth of
-    /// which a delta saves, and a header.
+    /// The cost of a patch with the blocks of a layer that no base has: their share of the compressed layer, a fourth
+    /// of which a delta saves, and a header.
     fn cost_of_blocks(&self, target: DiffId, made_of: &Blocks, bases: &[DiffId]) -> Cost {
         let whole = self.whole(target);
         let mut missing = made_of.blocks.clone();
@@ -212,19 +196,22 @@ impl Content {
         let Some(known) = known else {
             let size = bytes.div_ceil(4).clamp(FRAME_BYTES_MIN, FRAME_BYTES_MAX);
             let count = bytes.div_ceil(size).max(1);
-            let frame = |frame: u64| Frame { end: (frame * size).min(bytes), rebuilt: frame * WHOLE / count };
-            return (1..=count).map(frame).collect();
+            let numbers = 1..=count;
+            return numbers
+                .map(|number| Frame { end: (number * size).min(bytes), rebuilt: number * WHOLE / count })
+                .collect();
         };
-        let all = [0, 1].map(|part| known.iter().map(|frame| u128::from(frame[part])).sum::<u128>().max(1));
-        let mut until = [0; 2];
-        let frame = |frame: &[u64; 2]| {
-            for part in [0, 1] {
-                until[part] += u128::from(frame[part]);
-            }
-            let share = |part: usize, of: u64| (u128::from(of) * until[part] / all[part]) as u64;
-            Frame { end: share(0, bytes), rebuilt: share(1, WHOLE) }
-        };
-        known.iter().map(frame).collect()
+        let payload = known.iter().map(|[payload, _]| u128::from(*payload)).sum::<u128>().max(1);
+        let target = known.iter().map(|[_, target]| u128::from(*target)).sum::<u128>().max(1);
+        let (mut payload_until, mut target_until) = (0, 0);
+        let mut frames = Vec::new();
+        for &[payload_bytes, target_bytes] in known {
+            payload_until += u128::from(payload_bytes);
+            target_until += u128::from(target_bytes);
+            let end = share(bytes, payload_until, payload);
+            frames.push(Frame { end, rebuilt: share(WHOLE, target_until, target) });
+        }
+        frames
     }
 
     /// The cost of a layer without a base.
@@ -233,6 +220,39 @@ impl Content {
         let (tar, bytes) = card.map_or((0, 0), |card| (card.tar_bytes.0, card.compressed_bytes.0));
         let took = tar.saturating_mul(1_000_000) / WHOLE_RATE;
         Cost { bytes, encode: took, apply: took, chunks: None }
+    }
+}
+
+impl ImageContent {
+    fn new(image: &Image) -> Self {
+        let [manifest, config] = ["manifest", "config"]
+            .map(|kind| OciDigest::new(*blake3::hash(format!("{kind} {}", image.name).as_bytes()).as_bytes()));
+        let layers = image.layers.iter().map(|layer| layer_id(layer)).collect();
+        Self { manifest, config, documents: image.documents, layers }
+    }
+}
+
+/// `part` of `all` of a value.
+fn share(value: u64, part: u128, all: u128) -> u64 {
+    (u128::from(value) * part / all) as u64
+}
+
+/// The name of a scenario's layer as nodes know it.
+pub fn layer_id(name: &str) -> DiffId {
+    DiffId::new(*blake3::hash(name.as_bytes()).as_bytes())
+}
+
+/// The card of a scenario's layer. The TLSH digests of one family differ in their last byte, which is the layer's `index`.
+fn card_of(layer: &Layer, index: usize) -> Card {
+    let family = blake3::hash(layer.family.as_bytes());
+    let mut tlsh = [0; 35];
+    tlsh[..32].copy_from_slice(family.as_bytes());
+    tlsh[34] = index as u8;
+    Card {
+        diff_id: layer_id(&layer.name),
+        tar_bytes: Bytes(layer.tar.0),
+        compressed_bytes: Bytes(layer.gzip.0),
+        tlsh: Some(Tlsh::new(tlsh)),
     }
 }
 
@@ -245,8 +265,7 @@ mod tests {
         let text = smoke.replacen("apply = \"150 ms\"", &format!("apply = \"150 ms\"{known}"), 1);
         let scenario = Scenario::parse(&text, |_| unreachable!("no trace is named")).unwrap();
         let content = Content::new(&scenario);
-        let id = |name: &str| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes());
-        let (patch, _) = content.patch(id("debian12-r2"), &[id("debian12-r1")], Effort::Default);
+        let (patch, _) = content.patch(layer_id("debian12-r2"), &[layer_id("debian12-r1")], Effort::Default);
         content.frames(&CachedPatch { bytes: Bytes(400_000), ..patch })
     }
 

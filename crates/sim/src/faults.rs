@@ -1,13 +1,13 @@
 //! Kinds of faults, each in a file of its own.
 //!
-//! A fault is a table `[[fault]]` of a scenario. Its file has its keys, their check, and [`Kind::draw`], which draws from
-//! the scenario's seed what happens. There are two forms of what can happen:
+//! A fault is a table `[[fault]]` of a scenario. Its file has its keys, their check, and [`Kind::draw`], which draws
+//! from the scenario's seed what happens. There are two forms of what can happen:
 //!
-//! - A [`Happening`] hits the nodes and links of every strategy: power goes, sites are cut off. The fleet of engines and
-//!   the strategies beside it each perform it, in a `match` without a wildcard.
-//! - A [`Flaw`] is what one node does wrong from then on. The fault's file implements the points of the trait at which the
-//!   flaw shows. The fleet asks the flaws of a node at each of these points. The strategies beside ours have no flaws: each
-//!   is taken at its best, so nobody lies to them or stalls, and their disks are never full.
+//! - A [`Happening`] hits the nodes and links of every strategy: power goes, sites are cut off. The fleet of engines
+//!   and the strategies beside it each perform it, in a `match` without a wildcard.
+//! - A [`Flaw`] is what one node does wrong from then on. The fault's file implements the points of the trait at which
+//!   the flaw shows. The fleet asks the flaws of a node at each of these points. The strategies beside ours have no
+//!   flaws: each is taken at its best, so nobody lies to them or stalls, and their disks are never full.
 //!
 //! A new kind of fault is a new file and its line in `faults!` below (docs/SIMULATION.md, "Adding a fault").
 
@@ -113,7 +113,8 @@ pub(crate) enum Happening {
     Percent(u64),
 }
 
-/// A way in which a node does wrong. Each function is a point at which the fleet asks; the default is a node without fault.
+/// A way in which a node does wrong. Each function is a point at which the fleet asks; the default is a node without
+/// fault.
 pub trait Flaw {
     /// The bytes that the node sends for a document.
     fn document(&self, bytes: Vec<u8>) -> Vec<u8> {

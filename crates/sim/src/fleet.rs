@@ -1,7 +1,8 @@
 //! The fleet of real engines in virtual time. There is one: scenarios run on it, and so do the engine's tests.
 //!
-//! The fleet takes one event after the other from its queue ([`due::Due`]), gives the engines their inputs, and performs
-//! each of their effects (`effects.rs`), which puts more events into the queue. Each part of the fleet has a file:
+//! The fleet takes one event after the other from its queue ([`due::Due`]), gives the engines their inputs, and
+//! performs each of their effects (`effects.rs`), which puts more events into the queue. Each part of the fleet has a
+//! file:
 //!
 //! | part | concern |
 //! |---|---|
@@ -100,7 +101,7 @@ pub fn run(
         }
         fleet.happen(due);
     }
-    outcome::report(scenario, &fleet, is_partial)
+    StrategyReport { is_partial, ..outcome::report(scenario, &fleet) }
 }
 
 impl Fleet {

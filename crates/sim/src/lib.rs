@@ -1,9 +1,9 @@
 //! A virtual fleet: what a release costs on each link, and how long it takes, before it is rolled out.
 //!
-//! [`run`] drives the real [`lighter_engine::Engine`] of every node through virtual time, over links with rates, latency
-//! and loss. Beside it, over the same links, it runs the strategies that fleets use today ([`Strategy`]). The scenario and
-//! its seed decide everything: the same two give the same events, whose hash is in the [`Report`]. There is no clock, no
-//! disk and no thread. The tests of the engine run on the same fleet ([`test_fleet`]).
+//! [`run`] drives the real [`lighter_engine::Engine`] of every node through virtual time, over links with rates,
+//! latency and loss. Beside it, over the same links, it runs the strategies that fleets use today ([`Strategy`]). The
+//! scenario and its seed decide everything: the same two give the same events, whose hash is in the [`Report`]. There
+//! is no clock, no disk and no thread. The tests of the engine run on the same fleet ([`test_fleet`]).
 //!
 //! docs/SIMULATION.md says what is modelled and how far to trust it.
 
@@ -39,8 +39,8 @@ pub use scenario::{Image, Layer, Patch, Scenario, Trace};
 pub use strategy::Strategy;
 pub use units::{Size, Span};
 
-/// Runs all strategies of a scenario, one after the other. `progress` gets the strategy that runs and the virtual time that
-/// passed, in milliseconds. If it breaks, the run ends early and the report says that it is partial.
+/// Runs all strategies of a scenario, one after the other. `progress` gets the strategy that runs and the virtual time
+/// that passed, in milliseconds. If it breaks, the run ends early and the report says that it is partial.
 pub fn run(scenario: &Scenario, seed: u64, progress: &mut dyn FnMut(Strategy, u64) -> ControlFlow<()>) -> Report {
     let topology = Rc::new(topology::Topology::new(scenario, seed));
     let mut report = Report::new(scenario, seed, topology.nodes.len());

@@ -1,9 +1,9 @@
 //! Links and the pieces on their way over them, in virtual time.
 //!
-//! A message or a piece of a stream crosses the links of its path one after the other. A link carries one piece at a time,
-//! in the order in which pieces come to it. A stream has at most [`WINDOW`] pieces on its way ([`Flow`]), so that streams
-//! share a link evenly. A lossy link charges the bytes that are sent again. Time is in microseconds; events of the same
-//! moment happen in the order in which they were put into the queue.
+//! A message or a piece of a stream crosses the links of its path one after the other. A link carries one piece at a
+//! time, in the order in which pieces come to it. A stream has at most [`WINDOW`] pieces on its way ([`Flow`]), so that
+//! streams share a link evenly. A lossy link charges the bytes that are sent again. Time is in microseconds; events of
+//! the same moment happen in the order in which they were put into the queue.
 
 use crate::queue::{Micros, Queue};
 
@@ -239,8 +239,8 @@ impl Flow {
         self.arrived >= self.total
     }
 
-    /// Sends as many pieces as may be on their way, of the first `there` bytes of the stream. `cargo` makes the event of a
-    /// piece from its bytes.
+    /// Sends as many pieces as may be on their way, of the first `there` bytes of the stream. `cargo` makes the event
+    /// of a piece from its bytes.
     pub fn pump<C>(&mut self, network: &mut Network<C>, there: u64, cargo: impl Fn(u64) -> C) {
         let held_back = self.total.saturating_sub(there);
         while self.on_the_way < WINDOW && self.unsent > held_back {

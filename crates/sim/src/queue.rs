@@ -1,8 +1,9 @@
 //! A queue of events by their moment. Events of the same moment keep the order in which they were put in.
 //!
-//! Time only goes forward, so the queue is a radix heap. An event stands in a bucket by the highest bit in which its moment
-//! differs from the last moment that was taken, and moves to lower buckets as time comes near. Putting in and taking out
-//! cost the same however much waits. All events of a moment always stand in one bucket, which keeps their order.
+//! Time only goes forward, so the queue is a radix heap. An event stands in a bucket by the highest bit in which its
+//! moment differs from the last moment that was taken, and moves to lower buckets as time comes near. Putting in and
+//! taking out cost the same however much waits. All events of a moment always stand in one bucket, which keeps their
+//! order.
 
 use slab::Slab;
 

@@ -1,7 +1,7 @@
 //! The report of a run: what each strategy took, and which expectations are not met.
 //!
-//! The JSON form is stable. Keys are added; no key changes its meaning without a new `schema`. A strategy's figures of bytes
-//! and times come from the counts of its network and from [`Times`]; the fleet of engines adds the others
+//! The JSON form is stable. Keys are added; no key changes its meaning without a new `schema`. A strategy's figures of
+//! bytes and times come from the counts of its network and from [`Times`]; the fleet of engines adds the others
 //! (`fleet/outcome.rs`). Curves have at most 200 points.
 
 use serde::Serialize;
@@ -58,8 +58,8 @@ pub struct StrategyReport {
     pub uplink_patches_both_ways: f64,
     /// All bytes that hubs sent, gossip and questions included.
     pub hub_sent_bytes: u64,
-    /// The time of the slowest node, less the making of its patches, over the time that its own uplink needs for them; 0 if
-    /// there are none.
+    /// The time of the slowest node, less the making of its patches, over the time that its own uplink needs for them;
+    /// 0 if there are none.
     pub slowest_own_uplink: f64,
     /// Gossip, questions and handshakes, over all links.
     pub talk_bytes: u64,

@@ -1,8 +1,8 @@
 //! A rollout that is about to begin, made into a scenario.
 //!
-//! The operator gives a fleet in TOML ([`FleetFile`]). A running hub gives the costs of the patches as a [`Trace`], and the
-//! nodes that it knows of each named site ([`Known`]). [`FleetFile::scenario`] puts them together: every node that does not
-//! hold the new image pulls it.
+//! The operator gives a fleet in TOML ([`FleetFile`]). A running hub gives the costs of the patches as a [`Trace`], and
+//! the nodes that it knows of each named site ([`Known`]). [`FleetFile::scenario`] puts them together: every node that
+//! does not hold the new image pulls it.
 
 use std::collections::BTreeMap;
 
@@ -75,12 +75,14 @@ impl FleetFile {
     /// Reads a fleet.
     ///
     /// # Errors
-    /// An unknown key or a value of the wrong form, with its line. [`Self::scenario`] finds values that are out of range.
+    /// An unknown key or a value of the wrong form, with its line. [`Self::scenario`] finds values that are out of
+    /// range.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         Ok(toml::from_str(text)?)
     }
 
-    /// The rollout of `to` to nodes that hold `from`; both are images of the trace. `None` if every node is done already.
+    /// The rollout of `to` to nodes that hold `from`; both are images of the trace. `None` if every node is done
+    /// already.
     ///
     /// # Errors
     /// A value that is out of range or missing.

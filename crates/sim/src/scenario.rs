@@ -1,8 +1,8 @@
 //! A scenario: one question in TOML.
 //!
-//! docs/SIMULATION.md lists every key. [`Scenario::parse`] refuses an unknown key or a value of the wrong form with its line,
-//! and whatever does not fit together with its place (`scenario/check.rs`). The keys of a fault are in the fault's own file
-//! (`faults.rs`), those of `[expect]` in `expect.rs`.
+//! docs/SIMULATION.md lists every key. [`Scenario::parse`] refuses an unknown key or a value of the wrong form with its
+//! line, and whatever does not fit together with its place (`scenario/check.rs`). The keys of a fault are in the
+//! fault's own file (`faults.rs`), those of `[expect]` in `expect.rs`.
 
 mod check;
 
@@ -125,8 +125,8 @@ pub struct Sites {
     pub loss_percent: u64,
     #[serde(default = "default_lan")]
     pub lan: Rate,
-    /// Whether the uplink is paid for by the byte. Then its nodes pass nothing on to other sites, and its bytes are counted
-    /// apart.
+    /// Whether the uplink is paid for by the byte. Then its nodes pass nothing on to other sites, and its bytes are
+    /// counted apart.
     #[serde(default)]
     pub metered: bool,
     /// Whether nodes of other sites can connect to its nodes; behind most NATs they cannot.
@@ -147,8 +147,8 @@ pub struct Layer {
     pub family: String,
 }
 
-/// The cost of a patch from one base. From several bases, a patch costs as much as the smallest that is listed; without any
-/// that is listed, the compressed layer.
+/// The cost of a patch from one base. From several bases, a patch costs as much as the smallest that is listed; without
+/// any that is listed, the compressed layer.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {

@@ -1,13 +1,13 @@
 //! The virtual fleet as tests see it: build a fleet, schedule, break things, look inside.
 //!
-//! A [`TestFleet`] is the fleet that scenarios run on, with real engines, links and disks. Node 0 is a hub that is connected
-//! to all others; each site has a slow link to itself and a latency of its own. A test puts layers on disks, starts
-//! the fleet, gives engines inputs, and lets time pass. It may break nodes ([`TestFleet::kill`]), give them flaws
-//! ([`TestFleet::add_flaw`]), lose messages and end streams. Afterwards it looks at engines, disks, streams and at what each
-//! node did ([`Seen`]).
+//! A [`TestFleet`] is the fleet that scenarios run on, with real engines, links and disks. Node 0 is a hub that is
+//! connected to all others; each site has a slow link to itself and a latency of its own. A test puts layers on disks,
+//! starts the fleet, gives engines inputs, and lets time pass. It may break nodes ([`TestFleet::kill`]), give them
+//! flaws ([`TestFleet::add_flaw`]), lose messages and end streams. Afterwards it looks at engines, disks, streams and
+//! at what each node did ([`Seen`]).
 //!
-//! Two things differ from a scenario. Announcements reach all nodes, as if gossip were passed on. And every violation of
-//! the engine's contract (`fleet.rs`) fails the test at once.
+//! Two things differ from a scenario. Announcements reach all nodes, as if gossip were passed on. And every violation
+//! of the engine's contract (`fleet.rs`) fails the test at once.
 
 mod breakage;
 mod look;
@@ -51,8 +51,8 @@ pub struct TestFleet {
 }
 
 impl TestFleet {
-    /// A fleet of `count` nodes, each in a site of its own. Beside the hub, each node is connected to up to `neighbours`
-    /// others, drawn from the seed.
+    /// A fleet of `count` nodes, each in a site of its own. Beside the hub, each node is connected to up to
+    /// `neighbours` others, drawn from the seed.
     pub fn new(seed: u64, count: usize, neighbours: usize, settings: &Settings) -> Self {
         let mut fleet = Self::with_sites(seed, &vec![1; count.saturating_sub(1)], settings);
         let mut random = Random::new(seed);
@@ -67,8 +67,8 @@ impl TestFleet {
         fleet
     }
 
-    /// A hub and sites with so many nodes each. The nodes of a site are connected and share its uplink; the names of sites
-    /// in their settings are the test's business.
+    /// A hub and sites with so many nodes each. The nodes of a site are connected and share its uplink; the names of
+    /// sites in their settings are the test's business.
     pub fn with_sites(seed: u64, sites: &[usize], settings: &Settings) -> Self {
         let mut random = Random::new(seed);
         let mut latency = || LATENCY.0 + random.below(LATENCY.1 - LATENCY.0);
@@ -113,7 +113,8 @@ impl TestFleet {
         }
     }
 
-    /// Adds a layer to the world, with its patches from and to the layers of its family: those with the same first byte.
+    /// Adds a layer to the world, with its patches from and to the layers of its family: those with the same first
+    /// byte.
     fn add_layer(&mut self, card: Card) {
         let content = &mut self.fleet.content;
         if content.cards.contains_key(&card.diff_id) {

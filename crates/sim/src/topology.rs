@@ -1,5 +1,5 @@
-//! The places of a fleet and its timetable: hubs, sites and their nodes, the rates of their links, which node pulls what
-//! when, and what faults do. Drawn once from the seed, the same for all strategies.
+//! The places of a fleet and its timetable: hubs, sites and their nodes, the rates of their links, which node pulls
+//! what when, and what faults do. Drawn once from the seed, the same for all strategies.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -100,8 +100,8 @@ impl Topology {
         topology
     }
 
-    /// A hub and sites with so many nodes and such a latency each. The uplink of a site has this rate to it; nothing waits on
-    /// other links. The tests of the engine run on it.
+    /// A hub and sites with so many nodes and such a latency each. The uplink of a site has this rate to it; nothing
+    /// waits on other links. The tests of the engine run on it.
     pub fn star(sites: &[(usize, Micros)], rate: u64) -> Self {
         let mut topology = Self {
             nodes: vec![Place { site: None }],
@@ -166,8 +166,8 @@ impl Topology {
     }
 }
 
-/// The rate of one of `count` sites between the slowest and the fastest, evenly by their logarithm; in integers, so that
-/// every machine gets the same: the interval is halved ten times.
+/// The rate of one of `count` sites between the slowest and the fastest, evenly by their logarithm; in integers, so
+/// that every machine gets the same: the interval is halved ten times.
 fn between(slowest: u64, fastest: u64, index: u64, count: u64) -> u64 {
     let (mut low, mut high) = (slowest, fastest);
     let mut place = if count > 1 { index * 1024 / (count - 1) } else { 512 };

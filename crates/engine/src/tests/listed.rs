@@ -1,4 +1,5 @@
-//! Have-lists: when a requester lists the files of layers that the provider lacks, and what follows a list that misleads.
+//! Have-lists: when a requester lists the files of layers that the provider lacks, and what follows a list that
+//! misleads.
 
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use lighter_types::{Bytes, Card, DiffId, Effort, Moment, OciDigest};

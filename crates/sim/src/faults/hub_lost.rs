@@ -1,5 +1,5 @@
-//! A hub that is gone for good. With more than one hub, its sites turn to the next. A central server's patches then come
-//! from the next hub too; without a hub its pulls wait for ever. The registry stays.
+//! A hub that is gone for good. With more than one hub, its sites turn to the next. A central server's patches then
+//! come from the next hub too; without a hub its pulls wait for ever. The registry stays.
 
 use serde::Deserialize;
 

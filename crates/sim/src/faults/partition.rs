@@ -1,4 +1,5 @@
-//! Sites that are cut off from everybody else for a while. What the other strategies have on its way over the uplink waits.
+//! Sites that are cut off from everybody else for a while. What the other strategies have on its way over the uplink
+//! waits.
 
 use serde::Deserialize;
 

@@ -1,4 +1,5 @@
-//! Nodes that lose power once, at a moment of a span, and start again. What the other strategies had on its way begins anew.
+//! Nodes that lose power once, at a moment of a span, and start again. What the other strategies had on its way begins
+//! anew.
 
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
 //! The connections of a fleet: the standing ones, and those of nodes that were referred to each other.
 //!
-//! Standing connections follow the topology: a node of a site to the other nodes of its site and to its hub; a hub to all
-//! nodes of its sites and to the other hubs. A node that is referred to another makes a connection for the transfer: a
-//! handshake of two round trips, and the end when nothing went over it for a while.
+//! Standing connections follow the topology: a node of a site to the other nodes of its site and to its hub; a hub to
+//! all nodes of its sites and to the other hubs. A node that is referred to another makes a connection for the
+//! transfer: a handshake of two round trips, and the end when nothing went over it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 

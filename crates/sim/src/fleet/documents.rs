@@ -1,5 +1,5 @@
-//! Manifests, configs and releases on the disks of a fleet. A document's bytes are its digest: their size is charged, their
-//! content is not needed.
+//! Manifests, configs and releases on the disks of a fleet. A document's bytes are its digest: their size is charged,
+//! their content is not needed.
 
 use lighter_engine::{BlobFailure, ImageRead, Input, PullId, QuestionId, WorkInput};
 use lighter_types::OciDigest;

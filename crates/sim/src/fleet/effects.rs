@@ -1,7 +1,7 @@
 //! The effects of the engines: each has its arm in [`Fleet::perform`].
 //!
-//! Messages cross the links with the bytes of their encoding, and become inputs of other nodes. Work takes the time that
-//! the content says. Disks are maps, and answer almost at once.
+//! Messages cross the links with the bytes of their encoding, and become inputs of other nodes. Work takes the time
+//! that the content says. Disks are maps, and answer almost at once.
 
 use std::time::Duration;
 

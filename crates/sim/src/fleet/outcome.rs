@@ -10,7 +10,7 @@ use crate::report::{SITES_LISTED_MAX, SiteReport, StrategyReport, seconds};
 use crate::scenario::Scenario;
 use crate::strategy::Strategy;
 
-pub fn report(scenario: &Scenario, fleet: &Fleet, is_partial: bool) -> StrategyReport {
+pub fn report(scenario: &Scenario, fleet: &Fleet) -> StrategyReport {
     let began = fleet.topology.pulls.iter().map(|pull| pull.at).min().unwrap_or_default();
     let (pulls, network) = (fleet.topology.pulls.len(), &fleet.wires.network);
     StrategyReport {
@@ -24,7 +24,6 @@ pub fn report(scenario: &Scenario, fleet: &Fleet, is_partial: bool) -> StrategyR
         retries: fleet.pulls.retries,
         events: network.events,
         log_hash: Some(fleet.record.log_hash()),
-        is_partial,
         violations: fleet.record.violations.clone(),
         sites: sites(fleet, began),
         ..StrategyReport::new(Strategy::Lighter, &network.counts, &fleet.pulls.times, pulls, began)
@@ -51,8 +50,8 @@ fn needs(scenario: &Scenario, fleet: &Fleet, group: usize, images: &BTreeSet<usi
     missing.map(|&layer| (layer, fleet.content.cheapest(layer, held.iter().copied()).1.bytes)).collect()
 }
 
-/// The bytes that an uplink carried, of the ways that count, over the bytes of the patches that the site needs: the maximum
-/// of all sites.
+/// The bytes that an uplink carried, of the ways that count, over the bytes of the patches that the site needs: the
+/// maximum of all sites.
 fn uplink_patches(scenario: &Scenario, fleet: &Fleet, counted: impl Fn([u64; 2]) -> u64) -> f64 {
     let mut images: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for pull in &fleet.topology.pulls {

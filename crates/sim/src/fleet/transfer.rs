@@ -1,7 +1,7 @@
 //! Patches on their way: opened, served in pieces, kept frame by frame, applied.
 //!
-//! A requester opens a stream; the provider's engine answers with `Serve`, `Refuse` or `Refer`. A served patch is sent in
-//! pieces, no faster than it comes to a provider that passes it on. The requester keeps whole frames on its disk and
+//! A requester opens a stream; the provider's engine answers with `Serve`, `Refuse` or `Refer`. A served patch is sent
+//! in pieces, no faster than it comes to a provider that passes it on. The requester keeps whole frames on its disk and
 //! applies each frame when it is there and the frame before is applied. The provider's part is over when all has been
 //! sent, the requester's when all is applied. At the end, both engines hear of it, unless they began another life.
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lighter_engine::{Effect, Input, OperatorInput, PullId};
+use lighter_engine::{Effect, Input, Open, OperatorInput, PullId};
 use lighter_types::OciDigest;
 use lighter_wire::Incarnation;
 
@@ -14,6 +14,8 @@ use crate::fleet::pulls::{Goal, Pull};
 
 /// Until announcements and questions have settled after the start.
 const SETTLING: Duration = Duration::from_secs(5);
+/// Every question has failed by then, and a fetch or an encode that nobody waits for is over.
+const ANSWERS_TAKE_MAX: Duration = Duration::from_secs(60);
 /// Pulls that take longer never end.
 const PULLS_TAKE_MAX: Duration = Duration::from_secs(3600);
 
@@ -65,7 +67,8 @@ impl TestFleet {
         self.look();
     }
 
-    /// Gives an engine an input now, and returns its effects but for `WakeAt`. They are not performed: nobody else hears.
+    /// Gives an engine an input now, and returns its effects but for `WakeAt`. They are not performed: nobody else
+    /// hears.
     pub fn step_alone(&mut self, node: usize, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         let now = self.now();
@@ -86,6 +89,15 @@ impl TestFleet {
         self.run_until(|fleet| fleet.now() > end || !(0..fleet.len()).any(|node| fleet.is_pulling(node)));
         let left: Vec<usize> = (0..self.len()).filter(|&node| self.is_pulling(node)).collect();
         assert!(left.is_empty(), "pulls that never end at nodes {left:?}");
+    }
+
+    /// Lets a minute pass and checks that every effect which wanted an answer got one. No pull may be under way.
+    pub fn check_answered(&mut self) {
+        self.run(ANSWERS_TAKE_MAX);
+        for node in (0..self.len()).filter(|&node| self.is_online(node)) {
+            let open: Vec<Open> = self.open(node).collect();
+            assert!(open.is_empty(), "node {node} still waits for {open:?}");
+        }
     }
 
     fn is_pulling(&self, node: usize) -> bool {

@@ -217,3 +217,22 @@ fn everything_at_once() {
         (3..6).for_each(|node| check_done(&fleet, node));
     }
 }
+
+/// Whatever fails, each effect that wants an answer gets one; the fleet checks that none gets two.
+#[test]
+fn every_effect_is_answered() {
+    for seed in seeds(8) {
+        let mut fleet = sources(seed);
+        fleet.add_flaw(1, Liar);
+        fleet.add_flaw(2, stalls_after(0));
+        fleet.set_gossip(20, 20, 20);
+        fleet.lose_asks(20);
+        fleet.start();
+        (3..6).for_each(|node| fleet.pull(node, 1, "app:new"));
+        fleet.run(Duration::from_secs(2));
+        fleet.kill(5);
+        fleet.run_pulls();
+        fleet.lose_asks(0);
+        fleet.check_answered();
+    }
+}

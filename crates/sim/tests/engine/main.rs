@@ -1,9 +1,9 @@
 //! The engine in a fleet: whole pulls and rollouts, in virtual time, on the fleet that scenarios run on.
 //!
-//! What one engine does, step by step, is tested beside it (`crates/engine/src/tests`). The fleet checks the engine's contract in
-//! every step: each effect that wants an answer is answered exactly once, no timer lies in the past, the last wake moment
-//! counts, no node is woken for nothing, fetches, encodes and streams keep their caps. Each test runs on a few seeds;
-//! `LIGHTER_FLEET_SEED` runs one seed alone.
+//! What one engine does, step by step, is tested beside it (`crates/engine/src/tests`). The fleet checks the engine's
+//! contract in every step: each effect that wants an answer is answered exactly once, no timer lies in the past, the
+//! last wake moment counts, no node is woken for nothing, fetches, encodes and streams keep their caps. Each test runs
+//! on a few seeds; `LIGHTER_FLEET_SEED` runs one seed alone.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

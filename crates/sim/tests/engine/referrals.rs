@@ -58,8 +58,8 @@ fn who_passes_nothing_on_is_not_named() {
     assert_eq!((fleet.seen(0).served, fleet.seen(0).referred), (19, 0));
 }
 
-/// A relay that vanishes takes the streams of its followers with it. All pulls end well by other ways; no circle of nodes
-/// waits for each other.
+/// A relay that vanishes takes the streams of its followers with it. All pulls end well by other ways; no circle of
+/// nodes waits for each other.
 #[test]
 fn relays_that_vanish_are_replaced() {
     for seed in seeds(20) {
