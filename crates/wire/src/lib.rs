@@ -14,8 +14,8 @@
 //! the reader checks before it allocates anything. Bytes after the end of a message are an error. docs/WIRE.md shows
 //! the bytes in tables; the golden vectors in this crate's tests check those tables.
 //!
-//! A protocol's name ends with its version. A change of layout takes a new version. A node speaks one version of each
-//! protocol, so two nodes can use a protocol together only if both have the same version of it.
+//! A protocol's name ends with its version. A change of layout takes a new version. A node speaks exactly one version of
+//! each protocol, so nodes of different versions exchange nothing over it (docs/WIRE.md, "Versions").
 
 mod announcement;
 mod ask;

@@ -119,7 +119,7 @@ fn apply_failure(patch: &Path, error: &ApplyError) -> Failure {
         Blame::Version => Failure::new(Code::BadData, message)
             .hint("another version of lighter made the patch: update the older of the two, and make it again"),
         Blame::Caller => Failure::new(Code::Usage, message),
-        Blame::Machine => Failure::new(Code::Machine, message),
+        Blame::Machine | Blame::Bug => Failure::new(Code::Machine, message),
     }
 }
 
@@ -246,7 +246,7 @@ fn vcdiff_failure(path: &Path, error: &vcdiff::VcdiffError) -> Failure {
     let code = match error.blame() {
         Blame::Peer | Blame::Version => Code::BadData,
         Blame::Caller => Code::Usage,
-        Blame::Machine => Code::Machine,
+        Blame::Machine | Blame::Bug => Code::Machine,
     };
     let failure = Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(error)));
     match error {
