@@ -34,8 +34,10 @@ pub enum ProblemKind {
     Network,
     /// This machine failed: permissions, memory, a disk error.
     Machine,
-    /// The disk of the store is full, or its budget is.
+    /// The disk of the store is full.
     DiskFull,
+    /// The store's budget has no room for what was asked.
+    BudgetFull,
     /// A file of the store, or its index, is damaged.
     StoreDamaged,
     /// The pull was given up, or the node is stopping.
@@ -43,7 +45,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Request,
         Self::NoName,
         Self::Exists,
@@ -52,6 +54,7 @@ impl ProblemKind {
         Self::Network,
         Self::Machine,
         Self::DiskFull,
+        Self::BudgetFull,
         Self::StoreDamaged,
         Self::Cancelled,
     ];

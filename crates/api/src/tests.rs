@@ -303,6 +303,7 @@ fn problem_kinds() {
         "network",
         "machine",
         "disk_full",
+        "budget_full",
         "store_damaged",
         "cancelled",
     ];
