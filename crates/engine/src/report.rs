@@ -1,10 +1,10 @@
-//! What the operator learns of a pull, and why a pull fails.
+//! Reports of a pull to the operator, and why a pull fails.
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId};
 
 use crate::failure::{LocalFailure, Setback, UnusableImage};
 
-/// What the operator learns of a pull.
+/// A report of a pull to the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     Resolved {
