@@ -19,6 +19,9 @@
 //! | `input`, `event`, `report`, `failure`, `open` | the words of the seam |
 //! | `settings`, `effort` | intervals, caps, efforts |
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type)]
+
 mod announcer;
 mod asks;
 mod calibrations;

@@ -6,9 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use lighter_engine::{Input, LocalFailure};
-use lighter_patch::ReadAt;
 use lighter_store::{LayerReader, Store, StoreError, UnixSeconds};
-use lighter_types::{Bytes, Moment};
+use lighter_types::{Bytes, Moment, ReadAt};
 use tokio::sync::mpsc;
 
 use crate::config::Config;

@@ -6,6 +6,8 @@
 //!
 //! What is modelled, and how far to trust it, is in docs/SIMULATION.md.
 
+#![deny(clippy::iter_over_hash_type)]
+
 mod baseline;
 mod content;
 mod expect;

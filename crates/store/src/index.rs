@@ -180,7 +180,7 @@ pub trait Index: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// A newer Lighter wrote this folder.
-    #[error("the index {path} has schema {found}, this version reads up to {supported}; use the newer lighter")]
+    #[error("the index {path} has schema {found}, this program reads up to {supported}; use the newer lighter")]
     NewerSchema { path: PathBuf, found: u32, supported: u32 },
 
     /// There are files, and no index that knows them.

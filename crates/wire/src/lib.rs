@@ -4,19 +4,25 @@
 //! is checked before anything is allocated. Bytes left over are an error: a message has one spelling and one end. The
 //! byte tables are in docs/WIRE.md, held true by the golden vectors in this crate's tests.
 //!
-//! A change of layout is a new version in the protocol's name; nodes speak the versions they have in common.
+//! A change of layout is a new version in the protocol's name. A node speaks exactly one version of each protocol, so
+//! nodes of different versions exchange nothing over it (docs/WIRE.md, "Versions").
+
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod announcement;
 mod ask;
 mod codec;
 mod patch_stream;
 mod release;
+mod versions;
 
 pub use announcement::{Announcement, Incarnation, News};
 pub use ask::{Answer, Arrival, Holdings, Offer, Quote, Refusal, Request};
 pub use codec::{Message, WireError};
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
+pub use versions::OtherVersion;
 
 /// Gossipsub speaks by this name: one hop, without a mesh.
 pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/1";

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, OciDigest, PatchId, PeerId, Tlsh};
+use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Card, DiffId, OciDigest, PatchId, PeerId, Tlsh};
 use proptest::prelude::*;
 
 use super::*;

@@ -10,9 +10,9 @@ use std::os::unix::fs::FileExt;
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie, LocalFailure};
 use lighter_image::{ImageError, TarScan, TarSink};
-use lighter_patch::{ApplyError, Gathered, Header, ReadAt, RebuiltRange};
+use lighter_patch::{ApplyError, Gathered, Header, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
-use lighter_types::{Blame, Bytes, DiffId};
+use lighter_types::{Blame, Bytes, DiffId, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 

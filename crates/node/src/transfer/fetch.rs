@@ -220,7 +220,7 @@ async fn read_header(
     }
     let mut bytes = vec![0; start.header_bytes as usize];
     stream.read_exact(&mut bytes).await.map_err(|_| FetchFailure::Lost)?;
-    let header = match Header::decode(&bytes) {
+    let header = match Header::decode(&bytes).and_then(|header| header.check_from_peer().map(|()| header)) {
         Ok(header) => header,
         Err(error) => return unreadable(error.to_string()),
     };

@@ -10,10 +10,10 @@ use std::time::Instant;
 use lighter_engine::{EffortChoice, Pace, Undertaking};
 use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
 use lighter_node::FileBase;
-use lighter_node::config::{Rate, to_patch};
-use lighter_patch::{HaveList, Method, ReadAt, Settings, Source};
+use lighter_node::config::Rate;
+use lighter_patch::{HaveList, Method, Settings, Source};
 use lighter_similarity::predict;
-use lighter_types::{Blame, Bytes, BytesPerSecond, Effort};
+use lighter_types::{Blame, Bytes, BytesPerSecond, Effort, ReadAt};
 
 use super::{Layer, have, write_whole};
 use crate::args::{PatchCreate, PatchEffort};
@@ -48,7 +48,7 @@ pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
         (None, _) if args.vcdiff => (open_all(args)?, None, None),
         (None, effort) => (open_all(args)?, Some(always(effort)), None),
     };
-    let method = effort.map_or(Method::Vcdiff, |effort| Method::Delta(to_patch(effort)));
+    let method = effort.map_or(Method::Vcdiff, Method::Delta);
     let settings = Settings { method, memory_bytes_max, threads: args.threads };
     let (target, bases) = layers.split_first().ok_or_else(|| Failure::new(Code::Usage, "there is no target"))?;
     let list = args.have.as_deref().map(have::read).transpose()?;
