@@ -58,7 +58,7 @@ pub enum FetchFailure {
     #[error("the result is not the layer, with a have-list by which files may be taken for one another")]
     Listed,
     #[error(transparent)]
-    Local(#[from] LocalFailure),
+    Local(LocalFailure),
     #[error("it was stopped")]
     Stopped,
 }

@@ -65,7 +65,7 @@ pub enum PullFailure {
     #[error("the image cannot be used: {0}")]
     Unusable(UnusableImage),
     #[error(transparent)]
-    Local(#[from] LocalFailure),
+    Local(LocalFailure),
     #[error("it was cancelled")]
     Cancelled,
     #[error("the node is stopping; the pull goes on when it starts again")]

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use lighter_engine::{
-    AskFailure, AskId, CachedPatch, Effect, Engine, Input, LocalFailure, Open, OperatorInput, Pace, Part, PeerInput,
-    PullId, QuestionId, Report, Rule, Settings, StreamId, Wanted, WorkInput,
+    AskFailure, AskId, CachedPatch, Effect, Engine, FetchFailure, Input, LocalFailure, Open, OperatorInput, Pace, Part,
+    PeerInput, PullId, QuestionId, Report, Rule, Settings, StreamId, Wanted, WorkInput,
 };
 use lighter_similarity::Calibration;
 use lighter_types::{Bytes, DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
@@ -216,7 +216,7 @@ impl<'a> Fleet<'a> {
             Due::Applied(stream) => self.applied(stream),
             Due::DiskFull(stream) => {
                 let (path, needed, free) = ("/data".into(), Bytes::MIB, Bytes::ZERO);
-                self.end_stream(stream, Err(LocalFailure::DiskFull { path, needed, free }.into()));
+                self.end_stream(stream, Err(FetchFailure::Local(LocalFailure::DiskFull { path, needed, free })));
             }
             Due::Begin(pull) => self.begin(pull),
             Due::Happens(index) => self.befall(self.topology.happenings[index].1),
