@@ -32,7 +32,8 @@ pub fn apply(
 ) -> Result<Option<TarScan>, FetchFailure> {
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
-    let gathered = gathered.map_err(|error| LocalFailure::Io(format!("the files of a have-list: {error}")))?;
+    let gathered = gathered
+        .map_err(|error| FetchFailure::Local(LocalFailure::Io(format!("the files of a have-list: {error}"))))?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
     let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(|error| local(&error))?;
@@ -189,8 +190,8 @@ impl<'a> Frames<'a> {
         Handle::current().block_on(is_there).map_err(|_| Ended::Cut)?;
         let mut payload = vec![0; frame.payload_bytes as usize];
         let read = self.partial.read_exact_at(&mut payload, frame.payload_offset);
-        let failed = |error| LocalFailure::Io(format!("cannot read the partial patch: {error}"));
-        read.map_err(|error| Ended::Failed(failed(error).into()))?;
+        let failed = |error| FetchFailure::Local(LocalFailure::Io(format!("cannot read the partial patch: {error}")));
+        read.map_err(|error| Ended::Failed(failed(error)))?;
         Ok(payload)
     }
 }
@@ -221,7 +222,7 @@ pub fn blame(error: &ApplyError) -> FetchFailure {
     match (error, error.blame()) {
         (ApplyError::BaseRead { diff_id, .. }, _) => FetchFailure::BaseGone(*diff_id),
         (_, Blame::Peer) => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
-        _ => LocalFailure::Other(error.to_string()).into(),
+        _ => FetchFailure::Local(LocalFailure::Other(error.to_string())),
     }
 }
 
@@ -230,5 +231,5 @@ fn local(error: &StoreError) -> FetchFailure {
 }
 
 fn write_failure(error: ImageError) -> FetchFailure {
-    LocalFailure::Io(error_chain(&error)).into()
+    FetchFailure::Local(LocalFailure::Io(error_chain(&error)))
 }

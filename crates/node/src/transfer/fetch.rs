@@ -75,7 +75,8 @@ async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Share
         let (shared, header) = (shared.clone(), header.clone());
         blocking(move || Partial::open(&shared, &header, first_frame)).await??
     };
-    let local = |error: io::Error| LocalFailure::Io(format!("cannot open the partial patch: {error}"));
+    let local =
+        |error: io::Error| FetchFailure::Local(LocalFailure::Io(format!("cannot open the partial patch: {error}")));
     let file = partial.file().map_err(local)?;
     let (frames, mut kept) = watch::channel(partial.kept);
     let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(local)?;
@@ -130,8 +131,7 @@ fn blocking<T: Send + 'static>(
     let working = tokio::task::spawn_blocking(work);
     async {
         working.await.map_err(|error| {
-            let why = if error.is_panic() { LocalFailure::Panicked } else { LocalFailure::Aborted };
-            why.into()
+            FetchFailure::Local(if error.is_panic() { LocalFailure::Panicked } else { LocalFailure::Aborted })
         })
     }
 }
