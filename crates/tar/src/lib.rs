@@ -7,6 +7,8 @@
 //!
 //! A layer is never refused for what this finds: whoever walks it decides what a [`TarError`] means.
 
+#![deny(clippy::float_arithmetic)]
+
 use std::io::{self, Read, Seek, SeekFrom};
 
 mod entry;
