@@ -24,7 +24,7 @@ mod topology;
 pub use expect::{Expect, Missed};
 pub use fleet::PROGRESS_EVENTS;
 pub use html::page;
-pub use report::{Completion, Report, StrategyReport};
+pub use report::{Completion, Report, SCHEMA, StrategyReport};
 pub use rollout::{FleetFile, FleetSites, Known};
 pub use scenario::{Image, Layer, Patch, Scenario, ScenarioError, Size, Span, Trace};
 

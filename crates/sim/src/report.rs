@@ -8,7 +8,7 @@ use crate::network::{Counts, LinkClass};
 use crate::scenario::Scenario;
 
 /// Raised when a key changes its meaning.
-const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 3;
 /// Points of a curve.
 const CURVE_POINTS: usize = 200;
 /// Sites that are told one by one.

@@ -22,6 +22,9 @@ use crate::args::PatchCommand;
 use crate::exit::{Code, Failure};
 use crate::output::{Output, right, table};
 
+/// The hint for a patch that this program cannot read or apply.
+const OTHER_VERSION: &str = "another version of lighter made the patch: update the older program, or make it again";
+
 pub fn run(command: PatchCommand, output: &Output) -> Result<(), Failure> {
     match command {
         PatchCommand::Create(args) => create::create(&args, output),
@@ -107,7 +110,8 @@ fn open_patch(path: &Path) -> Result<(Header, File), Failure> {
             return Failure::new(Code::BadData, message).hint("get the patch again");
         }
         let code = if error.blame() == Blame::Machine { Code::Machine } else { Code::BadData };
-        Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(&error)))
+        let failure = Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(&error)));
+        if error.blame() == Blame::Version { failure.hint(OTHER_VERSION) } else { failure }
     })?;
     Ok((header, file.into_inner()))
 }
@@ -116,8 +120,7 @@ fn apply_failure(patch: &Path, error: &ApplyError) -> Failure {
     let message = format!("{}: {}", patch.display(), lighter_node::error_chain(error));
     match error.blame() {
         Blame::Peer => Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"),
-        Blame::Version => Failure::new(Code::BadData, message)
-            .hint("another version of lighter made the patch: update the older of the two, and make it again"),
+        Blame::Version => Failure::new(Code::BadData, message).hint(OTHER_VERSION),
         Blame::Caller => Failure::new(Code::Usage, message),
         Blame::Machine | Blame::Bug => Failure::new(Code::Machine, message),
     }
