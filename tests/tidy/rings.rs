@@ -14,12 +14,12 @@ use crate::support::repository;
 pub const RINGS: [(&str, u8, &[&str]); 16] = [
     ("types", 0, &[]),
     ("tar", 0, &[]),
-    ("cabac", 0, &[]),
+    ("cabac", 0, &["coder"]),
     ("coder", 0, &[]),
     ("similarity", 1, &["types", "tar"]),
     ("delta", 1, &["types", "tar", "coder"]),
-    ("vcdiff", 1, &["types"]),
-    ("patch", 1, &["types", "tar", "delta", "vcdiff"]),
+    ("vcdiff", 1, &["types", "coder"]),
+    ("patch", 1, &["types", "tar", "coder", "delta", "vcdiff"]),
     ("wire", 1, &["types"]),
     ("image", 1, &["types", "tar", "similarity"]),
     ("api", 1, &["types"]),
@@ -27,7 +27,7 @@ pub const RINGS: [(&str, u8, &[&str]); 16] = [
     ("sim", 2, &["types", "similarity", "wire", "engine"]),
     ("store", 3, &["types"]),
     ("node", 3, &["types", "similarity", "patch", "wire", "image", "api", "engine", "store"]),
-    ("cli", 4, &["types", "similarity", "patch", "wire", "image", "api", "engine", "sim", "store", "node"]),
+    ("cli", 4, &["types", "similarity", "patch", "vcdiff", "wire", "image", "api", "engine", "sim", "store", "node"]),
 ];
 
 /// Packages that rings 0 to 2 never reach, whatever lies between.

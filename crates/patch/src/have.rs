@@ -21,12 +21,10 @@
 use std::collections::HashMap;
 use std::io;
 
+use lighter_coder::varint;
+use lighter_delta::{Entry, entries, parallel};
 use lighter_tar::BLOCK_BYTES;
-use lighter_types::{Bytes, DiffId};
-
-use crate::differ::{Entry, entries};
-use crate::read_at::File;
-use crate::{ReadAt, parallel, varint};
+use lighter_types::{Bytes, DiffId, File, ReadAt};
 
 const MAGIC: [u8; 8] = *b"\xb1HAVELST";
 const HAVE_LIST_VERSION: u8 = 1;

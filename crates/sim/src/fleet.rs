@@ -16,11 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use lighter_engine::{
-    AskFailure, AskId, CachedPatch, Effect, Engine, FetchFailure, Input, Open, OperatorInput, Pace, Part, PeerInput,
+    AskFailure, AskId, CachedPatch, Effect, Engine, Input, LocalFailure, Open, OperatorInput, Pace, Part, PeerInput,
     PullId, QuestionId, Report, Rule, Settings, StreamId, Wanted, WorkInput,
 };
 use lighter_similarity::Calibration;
-use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
+use lighter_types::{Bytes, DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
 use lighter_wire::SignedRelease;
 
 use crate::content::Content;
@@ -215,8 +215,8 @@ impl<'a> Fleet<'a> {
             Due::Piece { stream, bytes } => self.piece(stream, bytes),
             Due::Applied(stream) => self.applied(stream),
             Due::DiskFull(stream) => {
-                let why = "no space left on device".to_owned();
-                self.end_stream(stream, Err(FetchFailure::Local(why)));
+                let (path, needed, free) = ("/data".into(), Bytes::MIB, Bytes::ZERO);
+                self.end_stream(stream, Err(LocalFailure::DiskFull { path, needed, free }.into()));
             }
             Due::Begin(pull) => self.begin(pull),
             Due::Happens(index) => self.befall(self.topology.happenings[index].1),

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use lighter_node::FileBase;
-use lighter_patch::{ApplyError, Frame, Header, HeaderError, Source, vcdiff};
+use lighter_patch::{ApplyError, ExportError, Frame, Header, HeaderError, Source, codec_names, export_vcdiff};
 use lighter_types::{Blame, DiffId};
+use lighter_vcdiff::{Limits, decode_vcdiff};
 use sha2::{Digest, Sha256};
 
 use crate::args::PatchCommand;
@@ -189,7 +190,7 @@ fn shown_text(shown: &Shown, with_frames: bool) -> String {
         format!("settings  {:#010x}", shown.settings),
     ];
     lines.extend(shown.bases.iter().map(|base| format!("base      {} of {} bytes", base.diff_id, base.bytes)));
-    for codec in ["stored", "zstd", "vcdiff", "delta"] {
+    for codec in codec_names() {
         let of: Vec<&ShownFrame> = shown.frames.iter().filter(|frame| frame.codec == codec).collect();
         if !of.is_empty() {
             let payload: u64 = of.iter().map(|frame| u64::from(frame.payload_bytes)).sum();
@@ -220,7 +221,13 @@ fn export(patch: &Path, out: &Path, output: &Output) -> Result<(), Failure> {
             let mut payload = vec![0; frame.payload_bytes as usize];
             file.read_exact_at(&mut payload, frame.payload_offset).map(|()| payload)
         };
-        vcdiff::export_vcdiff(&header, &mut read, vcdiff).map_err(|error| vcdiff_failure(patch, &error))
+        export_vcdiff(&header, &mut read, vcdiff).map_err(|error| {
+            let failure = vcdiff_failure(patch, &error, error.blame());
+            match error {
+                ExportError::NotVcdiff { .. } => failure.hint("make it again with `patch create --vcdiff`"),
+                _ => failure,
+            }
+        })
     })?;
     match header.bases().first() {
         Some(base) => output.say(format!(
@@ -239,21 +246,17 @@ fn import(path: &Path, base: &Path, out: &Path) -> Result<(), Failure> {
     let base_file = File::open(base).map_err(|error| Failure::file("read", base, &error))?;
     let base_file = FileBase::new(base_file).map_err(|error| Failure::file("read", base, &error))?;
     write_whole(out, |target| {
-        vcdiff::decode_vcdiff(&mut input, &base_file, target, vcdiff::Limits::default())
+        decode_vcdiff(&mut input, &base_file, target, Limits::default())
             .map(|_| ())
-            .map_err(|error| vcdiff_failure(path, &error))
+            .map_err(|error| vcdiff_failure(path, &error, error.blame()))
     })
 }
 
-fn vcdiff_failure(path: &Path, error: &vcdiff::VcdiffError) -> Failure {
-    let code = match error.blame() {
+fn vcdiff_failure(path: &Path, error: &dyn std::error::Error, blame: Blame) -> Failure {
+    let code = match blame {
         Blame::Peer | Blame::Version => Code::BadData,
         Blame::Caller => Code::Usage,
         Blame::Machine | Blame::Bug => Code::Machine,
     };
-    let failure = Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(error)));
-    match error {
-        vcdiff::VcdiffError::NotVcdiff { .. } => failure.hint("make it again with `patch create --vcdiff`"),
-        _ => failure,
-    }
+    Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(error)))
 }

@@ -68,7 +68,7 @@ impl Fleet {
                 let disk = &mut self.nodes[node].disk;
                 let complete = self.images[&manifest].layers.iter().all(|layer| disk.layers.contains_key(layer));
                 disk.releases.extend(release.map(|release| (release.release.reference.clone(), release)));
-                let result = if complete { Ok(()) } else { Err("a layer is missing".to_owned()) };
+                let result = if complete { Ok(()) } else { Err(LocalFailure::Other("a layer is missing".to_owned())) };
                 self.soon(node, 1, Input::Work(WorkInput::ImageCommitted { pull, result }));
             }
         }

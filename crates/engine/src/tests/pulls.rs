@@ -274,7 +274,7 @@ fn a_full_disk_is_told_to_the_operator_at_once() {
     fleet.start();
     fleet.pull(1, 1, "app:new");
     fleet.run_pulls();
-    assert_eq!(failure(&fleet, 1), &PullFailure::Local("no space left on device".to_owned()));
+    assert_eq!(failure(&fleet, 1), &PullFailure::Local(LocalFailure::Io("no space left on device".to_owned())));
     assert_eq!(fleet.nodes[1].cut_off, []);
 }
 

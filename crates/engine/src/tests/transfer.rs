@@ -115,7 +115,7 @@ impl Fleet {
             return self.end(stream, Err(FetchFailure::Lost));
         };
         if self.nodes[from].fault == Fault::Lies {
-            return self.end(stream, Err(FetchFailure::Lied("a frame of other bytes".to_owned())));
+            return self.end(stream, Err(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() })));
         }
         let next_frame = transfer.next_frame;
         match self.is_there(from, &patch, next_frame) {
@@ -139,7 +139,7 @@ impl Fleet {
             bytes_total: patch.bytes,
         };
         if self.nodes[node].fault == Fault::FullDisk {
-            return self.end(stream, Err(FetchFailure::Local("no space left on device".to_owned())));
+            return self.end(stream, Err(FetchFailure::Local(LocalFailure::Io("no space left on device".to_owned()))));
         }
         self.nodes[node].disk.parts.insert(patch.target, part.clone());
         self.step(node, Input::Work(WorkInput::FetchProgress { fetch, part }));

@@ -236,7 +236,7 @@ impl Driver {
                 PullEvent::Progress { layer: target.to_string(), received_bytes: received.0, total_bytes: total.0 }
             }
             Report::Retrying { target, from, why } => {
-                PullEvent::Retrying { layer: target.to_string(), from: from.to_string(), why: why.clone() }
+                PullEvent::Retrying { layer: target.to_string(), from: from.to_string(), why: why.to_string() }
             }
             Report::Layer { target, from, bases, patch_bytes, received } => {
                 let card = card_of(*target);

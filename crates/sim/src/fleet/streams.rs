@@ -1,7 +1,7 @@
 //! Patches on their way: opened, served in pieces, kept frame by frame, applied.
 
 use lighter_engine::{
-    CachedPatch, FetchFailure, FetchId, Fetched, Input, Part, PeerInput, Settings, StreamId, WorkInput,
+    CachedPatch, FetchFailure, FetchId, Fetched, Input, Lie, Part, PeerInput, Settings, StreamId, WorkInput,
 };
 use lighter_types::{Bytes, PatchId};
 use lighter_wire::{Message, PatchRequest};
@@ -183,7 +183,7 @@ impl Fleet<'_> {
             self.hub_stream_bytes += bytes;
         }
         if self.topology.lies[from] {
-            return self.end_stream(id, Err(FetchFailure::Lied("a frame of other bytes".to_owned())));
+            return self.end_stream(id, Err(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() })));
         }
         let bytes = (sending.had + sending.flow.arrived).min(sending.patch.bytes.0);
         let (part, is_done) = (sending.part(bytes), sending.flow.is_done());

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Instant;
 
 use lighter_node::FileBase;
-use lighter_patch::{Header, ReadAt};
-use lighter_types::DiffId;
+use lighter_patch::Header;
+use lighter_types::{DiffId, ReadAt};
 use sha2::{Digest, Sha256};
 
 use super::rebuild::PatchFile;

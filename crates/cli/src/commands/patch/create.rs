@@ -11,9 +11,9 @@ use lighter_engine::{EffortChoice, Pace, Undertaking};
 use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
 use lighter_node::FileBase;
 use lighter_node::config::Rate;
-use lighter_patch::{HaveList, Method, ReadAt, Settings, Source};
+use lighter_patch::{HaveList, Method, Settings, Source};
 use lighter_similarity::predict;
-use lighter_types::{Blame, Bytes, BytesPerSecond, Effort};
+use lighter_types::{Blame, Bytes, BytesPerSecond, Effort, ReadAt};
 
 use super::{Layer, have, write_whole};
 use crate::args::{PatchCreate, PatchEffort};

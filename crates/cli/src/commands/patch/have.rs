@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use lighter_node::FileBase;
-use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList, ReadAt};
+use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList};
+use lighter_types::ReadAt;
 
 use super::write_whole;
 use crate::exit::{Code, Failure};

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::thread;
 
 use lighter_node::FileBase;
-use lighter_patch::{Frame, Header, ReadAt, RebuiltRange};
-use lighter_types::Bytes;
+use lighter_patch::{Frame, Header, RebuiltRange};
+use lighter_types::{Bytes, ReadAt};
 
 use super::apply_failure;
 use super::line::{EndOnDrop, EndOnPanic, Line};
