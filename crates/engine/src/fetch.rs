@@ -307,13 +307,7 @@ impl Fetcher {
     }
 
     /// A fetch brought its layer.
-    fn arrived(
-        &mut self,
-        id: DiffId,
-        fetching: &Fetching,
-        fetched: &Fetched,
-        step: &mut Step<'_>,
-    ) -> Option<Outcome> {
+    fn arrived(&mut self, id: DiffId, fetching: &Fetching, fetched: &Fetched, step: &mut Step<'_>) -> Option<Outcome> {
         self.parts.remove(&id);
         let pulls = self.targets.remove(&id)?.pulls;
         fetching.learn_rate(step);

@@ -138,13 +138,7 @@ impl Pulls {
     }
 
     /// A peer answers with a manifest or config, or not.
-    pub fn blob_answered(
-        &mut self,
-        id: PullId,
-        from: PeerId,
-        answer: Result<Answer, AskFailure>,
-        step: &mut Step<'_>,
-    ) {
+    pub fn blob_answered(&mut self, id: PullId, from: PeerId, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
         let State::GettingBlob { digest, bytes_max, ask, round } = &mut pull.state else {
             return broken("an answer with a blob that the pull does not ask for");

@@ -24,7 +24,7 @@ use crate::exit::{Code, Failure};
 use crate::output::{Output, right, table};
 
 /// The hint for a patch that this program cannot read or apply.
-const OTHER_VERSION: &str = "another version of lighter made the patch: update the older program, or make it again";
+const VERSION_HINT: &str = "another version of lighter made the patch: update the older program, or make it again";
 
 pub fn run(command: PatchCommand, output: &Output) -> Result<(), Failure> {
     match command {
@@ -112,7 +112,7 @@ fn open_patch(path: &Path) -> Result<(Header, File), Failure> {
         }
         let code = if error.blame() == Blame::Machine { Code::Machine } else { Code::BadData };
         let failure = Failure::new(code, format!("{}: {}", path.display(), lighter_node::error_chain(&error)));
-        if error.blame() == Blame::Version { failure.hint(OTHER_VERSION) } else { failure }
+        if error.blame() == Blame::Version { failure.hint(VERSION_HINT) } else { failure }
     })?;
     Ok((header, file.into_inner()))
 }
@@ -121,7 +121,7 @@ fn apply_failure(patch: &Path, error: &ApplyError) -> Failure {
     let message = format!("{}: {}", patch.display(), lighter_node::error_chain(error));
     match error.blame() {
         Blame::Peer => Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"),
-        Blame::Version => Failure::new(Code::BadData, message).hint(OTHER_VERSION),
+        Blame::Version => Failure::new(Code::BadData, message).hint(VERSION_HINT),
         Blame::Caller => Failure::new(Code::Usage, message),
         Blame::Machine | Blame::Bug => Failure::new(Code::Machine, message),
     }

@@ -46,7 +46,9 @@ pub struct Target {
 #[derive(Debug)]
 pub enum State {
     /// There is no peer to ask, or as many fetches as may be are under way. Fails at `until` if no peer holds the layer.
-    Waiting { until: Moment },
+    Waiting {
+        until: Moment,
+    },
     /// Asks the site before it asks outside.
     Asking(Round),
     Quoting {

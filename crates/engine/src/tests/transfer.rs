@@ -115,7 +115,8 @@ impl Fleet {
             return self.end(stream, Err(FetchFailure::Lost));
         };
         if self.nodes[from].fault == Fault::Lies {
-            return self.end(stream, Err(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() })));
+            return self
+                .end(stream, Err(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() })));
         }
         let next_frame = transfer.next_frame;
         match self.is_there(from, &patch, next_frame) {

@@ -183,7 +183,8 @@ impl Fleet<'_> {
             self.hub_stream_bytes += bytes;
         }
         if self.topology.lies[from] {
-            return self.end_stream(id, Err(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() })));
+            return self
+                .end_stream(id, Err(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() })));
         }
         let bytes = (sending.had + sending.flow.arrived).min(sending.patch.bytes.0);
         let (part, is_done) = (sending.part(bytes), sending.flow.is_done());
