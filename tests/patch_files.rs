@@ -372,6 +372,6 @@ fn a_patch_of_another_container_version_is_refused_with_both_versions() {
     let mut patch = fs::read(fixture).unwrap();
     patch[8] = 1;
     let path = bench.put("old.patch", &patch);
-    let words = ["patch container version 1; this program reads version 2", "update the older program"];
+    let words = ["patch container version 1; this program reads version 2", "update the older of the two"];
     run(&["patch", "show", &path]).fails(3, &words);
 }

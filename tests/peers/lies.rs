@@ -232,7 +232,7 @@ fn claims(tar: &[u8]) -> Vec<lighter_types::Card> {
 #[test]
 fn a_peer_that_refuses_what_it_announced_is_passed_over() {
     let refused = |_: &PatchRequest| framed(&PatchReply::Refused(Refusal::NotHeld));
-    check_passed_over(|tar| Script::bargain(claims(tar), refused), "it does not hold that");
+    check_passed_over(|tar| Script::bargain(claims(tar), refused), "the peer does not hold the item");
 }
 
 /// Nobody, nowhere; addresses that are none; and a port that nobody listens on.

@@ -9,8 +9,8 @@
 mod common;
 
 use common::{name, rebuild_onto};
-use lighter_patch::{ApplyError, CodecId, HaveList, HaveListError, Header, HeaderError, ReadAt, apply_frame};
-use lighter_types::Blame;
+use lighter_patch::{ApplyError, CodecId, HaveList, HaveListError, Header, HeaderError, apply_frame};
+use lighter_types::{Blame, ReadAt};
 
 const BASE: &[u8] = include_bytes!("fixtures/v2/base.tar");
 const TARGET: &[u8] = include_bytes!("fixtures/v2/target.tar");
@@ -18,12 +18,12 @@ const DEFAULT: &[u8] = include_bytes!("fixtures/v2/default.patch");
 const LIST: &[u8] = include_bytes!("fixtures/have-1/base.list");
 
 /// Applies a whole file to [`BASE`].
-fn check(patch: &[u8], codec: CodecId) {
+fn check(patch: &[u8], codec: &str) {
     let mut rest = patch;
     let header = Header::read_from(&mut rest).unwrap();
     assert_eq!(header.encode(), patch[..patch.len() - rest.len()]);
     assert_eq!(header.target(), name(0));
-    assert!(header.frames().iter().any(|frame| frame.codec == codec), "no frame of {codec}");
+    assert!(header.frames().iter().any(|frame| frame.codec.to_string() == codec), "no frame of {codec}");
     let bases: Vec<&dyn ReadAt> = header.bases().iter().map(|_| &BASE as &dyn ReadAt).collect();
     let mut target = Vec::new();
     for (frame, index) in header.frames().iter().zip(0..) {
@@ -36,12 +36,12 @@ fn check(patch: &[u8], codec: CodecId) {
 
 #[test]
 fn patches_of_version_2() {
-    check(include_bytes!("fixtures/v2/fast.patch"), CodecId::DELTA);
-    check(DEFAULT, CodecId::DELTA);
-    check(include_bytes!("fixtures/v2/max.patch"), CodecId::DELTA);
-    check(include_bytes!("fixtures/v2/vcdiff.patch"), CodecId::VCDIFF);
-    check(include_bytes!("fixtures/v2/no-base.patch"), CodecId::DELTA);
-    check(include_bytes!("fixtures/v2/no-base-vcdiff.patch"), CodecId::ZSTD);
+    check(include_bytes!("fixtures/v2/fast.patch"), "delta");
+    check(DEFAULT, "delta");
+    check(include_bytes!("fixtures/v2/max.patch"), "delta");
+    check(include_bytes!("fixtures/v2/vcdiff.patch"), "vcdiff");
+    check(include_bytes!("fixtures/v2/no-base.patch"), "delta");
+    check(include_bytes!("fixtures/v2/no-base-vcdiff.patch"), "zstd");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The words of the project as types: ids, byte counts, moments, cards. They parse and print; how they are laid out in
-//! bytes is the business of `wire` and `store`. [`ReadAt`] is how the rooms read layers: by position.
+//! The types that all crates share: ids, byte counts, moments, cards. They parse and print. The crates `wire` and
+//! `store` define their layout in bytes. [`ReadAt`] is how all crates read layers: by position.
 
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
 #![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
@@ -29,16 +29,16 @@ pub use read_at::{File, ReadAt};
 pub use reference::{ImageReference, SiteName};
 pub use tlsh::{TLSH_BYTES, Tlsh};
 
-/// Most bases of a patch, and most bases that a request names. The container, the encoder and the wire share this limit.
+/// The most bases of a patch, and of a request for one. The container, the encoder and the wire share this limit.
 pub const BASES_MAX: usize = 8;
 
-/// Why a piece of text is not the value it was read as.
+/// A text that does not parse as the expected value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {wanted}")]
 pub struct ParseError {
-    /// The text, cut at 80 characters.
+    /// The first 80 characters of the text.
     pub text: String,
-    /// What would have been right, with an example.
+    /// A description of the expected text, with an example.
     pub wanted: &'static str,
 }
 

@@ -61,7 +61,7 @@ async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Share
         let request = with_list(job, listed.as_deref(), shared);
         let (mut stream, start) = open(job, &request, listed.as_deref(), control, shared).await?;
         let header = read_header(&mut stream, job, &request, start).await?;
-        Ok((stream, start, header, listed))
+        Ok::<_, FetchFailure>((stream, start, header, listed))
     };
     let (mut stream, start, header, listed) = tokio::select! {
         began = began => began?,

@@ -6,13 +6,13 @@ use lighter_types::Bytes;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Of a link.
+/// The rate of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub bytes_per_second: u64,
 }
 
-/// Bytes: a number, or one with a unit.
+/// Bytes: a number, or a number with a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
@@ -28,6 +28,7 @@ impl Span {
     }
 }
 
+/// Units of rates: name, factor, divisor to bytes a second.
 const RATES: [(&str, u64, u64); 7] = [
     ("kbit/s", 1000, 8),
     ("Mbit/s", 1_000_000, 8),
@@ -37,6 +38,7 @@ const RATES: [(&str, u64, u64); 7] = [
     ("KiB/s", 1 << 10, 1),
     ("MiB/s", 1 << 20, 1),
 ];
+/// Units of times: name, milliseconds.
 const SPANS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl Serialize for Size {
