@@ -9,7 +9,7 @@ use axum::response::Response;
 use futures::StreamExt;
 use lighter_image::{LayerFormat, Selector};
 use lighter_store::{Store, StoreError};
-use lighter_types::{Card, ImageReference};
+use lighter_types::{Blame, Card, ImageReference};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
