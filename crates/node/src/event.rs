@@ -1,8 +1,8 @@
 //! What reaches the task that owns the engine, and what it orders from the tasks that serve streams.
 
-use lighter_engine::{Input, QuestionId, StreamId, Wanted};
+use lighter_engine::{Input, StreamId, Wanted};
 use lighter_types::{Bytes, DiffId, PatchId, PeerId};
-use lighter_wire::{Answer, PatchRequest, Refusal};
+use lighter_wire::{PatchRequest, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api;
@@ -21,11 +21,6 @@ pub enum Event {
     Referred {
         to: PeerId,
         addresses: Vec<Vec<u8>>,
-    },
-    /// The store's answer to a peer's question.
-    Answered {
-        question: QuestionId,
-        answer: Answer,
     },
     Command(Command),
 }

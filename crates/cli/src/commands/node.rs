@@ -57,9 +57,11 @@ fn serve(source: &ConfigSource) -> Result<(), Failure> {
             wait_for_signal().await;
             signalled.cancel();
         });
-        node.run(stop).await;
+        let ended = node.run(stop).await;
         waiting.abort();
-        Ok(())
+        // Exit code 1: whoever supervises the process starts it anew.
+        ended
+            .map_err(|error| Failure::from_error(Code::Other, &error).hint("the log says more; please report this bug"))
     });
     // Workers that are in the middle of a layer are not waited for: what they did is thrown away on the next start.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -3,15 +3,31 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{Input, OperatorInput, PullFailure, PullId, Report, Wanted};
+use lighter_engine::{OperatorInput, PullFailure, PullId, Report, Wanted};
 use lighter_store::Store;
 use lighter_types::{DiffId, ImageReference, OciDigest};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
+use super::work::{Ended, Owed};
 use crate::api::{ImagePlan, Problem, ProblemKind, PullEvent};
 use crate::images;
 use crate::traffic::Traffic;
+
+/// The pulls of this node, and the plans that wait for an answer.
+#[derive(Default)]
+pub struct Pulls {
+    running: BTreeMap<PullId, RunningPull>,
+    plans: Vec<WaitingPlan>,
+    /// Something happened since the waiting plans were looked at that may make one of them complete.
+    are_plans_due: bool,
+}
+
+impl Pulls {
+    pub fn iter(&self) -> impl Iterator<Item = (&PullId, &RunningPull)> {
+        self.running.iter()
+    }
+}
 
 /// A pull under way.
 pub struct RunningPull {
@@ -25,7 +41,7 @@ pub struct RunningPull {
     manifest: Option<OciDigest>,
 }
 
-/// For whom.
+/// The audience of a pull's events.
 enum Audience {
     Nobody,
     Listener(mpsc::Sender<PullEvent>),
@@ -88,7 +104,7 @@ impl Driver {
         let of_image = self.pulls.iter().filter(|(_, pull)| pull.image == image);
         let ids: Vec<PullId> = of_image.map(|(&id, _)| id).collect();
         for &id in &ids {
-            self.step(Input::Operator(OperatorInput::PullCancelled(id)));
+            self.engine.push(OperatorInput::PullCancelled(id));
         }
         !ids.is_empty()
     }
@@ -119,8 +135,8 @@ impl Driver {
             last: None,
             manifest,
         };
-        self.pulls.insert(pull, running);
-        self.step(Input::Operator(OperatorInput::PullAsked { pull, wanted }));
+        self.pulls.running.insert(pull, running);
+        self.engine.push(OperatorInput::PullAsked { pull, wanted });
     }
 
     pub(super) fn report(&mut self, id: PullId, report: &Report) {
@@ -130,7 +146,8 @@ impl Driver {
             return;
         }
         let event = self.event_of(id, report);
-        let Some(pull) = self.pulls.get_mut(&id) else { return };
+        // A pull that was only asked for its plans is over before the engine reports its end.
+        let Some(pull) = self.pulls.running.get_mut(&id) else { return };
         if let Some(event) = event {
             if let Audience::Listener(listener) = &pull.audience {
                 // A listener that does not keep up misses progress; room is kept for the rest.
@@ -141,61 +158,78 @@ impl Driver {
             }
             pull.last = Some(event);
         }
-        if let Report::Done { .. } | Report::Failed { .. } = report
-            && let Some(pull) = self.pulls.remove(&id)
-        {
-            self.ended(pull, report);
+        let failure = match report {
+            Report::Done { .. } => None,
+            Report::Failed { why } => Some(why),
+            Report::Resolved { .. }
+            | Report::Layers { .. }
+            | Report::Fetching { .. }
+            | Report::Progress { .. }
+            | Report::Retrying { .. }
+            | Report::Layer { .. } => return,
+        };
+        if let Some(pull) = self.pulls.running.remove(&id) {
+            self.pull_ended(pull, failure);
         }
     }
 
-    fn ended(&mut self, pull: RunningPull, report: &Report) {
-        let stopping = matches!(report, Report::Failed { why: PullFailure::Stopping });
-        if let (Audience::Planner(reply), Report::Failed { why }) = (pull.audience, report) {
-            let _ = reply.send(Err(problem(why)));
-            return;
-        }
-        match report {
-            Report::Failed { why } => tracing::warn!(image = pull.image, %why, "a pull failed"),
-            _ => tracing::info!(image = pull.image, took_ms = pull.started.elapsed().as_millis(), "pulled"),
+    fn pull_ended(&mut self, pull: RunningPull, failure: Option<&PullFailure>) {
+        match (pull.audience, failure) {
+            (Audience::Planner(reply), Some(why)) => {
+                let _ = reply.send(Err(problem(why)));
+                return;
+            }
+            (Audience::Nobody | Audience::Listener(_) | Audience::Planner(_), None) => {
+                tracing::info!(image = pull.image, took_ms = pull.started.elapsed().as_millis(), "pulled");
+            }
+            (Audience::Nobody | Audience::Listener(_), Some(why)) => {
+                tracing::warn!(image = pull.image, %why, "a pull failed");
+            }
         }
         // Another pull of the same image goes on; and a stopping node takes its pulls up again.
-        if stopping || self.pulls.values().any(|other| other.image == pull.image) {
+        let is_stopping = matches!(failure, Some(PullFailure::Stopping));
+        if is_stopping || self.pulls.running.values().any(|other| other.image == pull.image) {
             return;
         }
         let shared = self.shared.clone();
-        self.tasks.spawn_blocking(move || {
+        self.work.spawn_blocking(Owed::Nothing, move || {
             if let Err(error) = shared.store.delete_state(&[STATE_PREFIX, pull.image.as_bytes()].concat()) {
                 tracing::warn!(%error, image = pull.image, "a finished pull will be looked at again after a restart");
             }
+            Ended::Nothing
         });
     }
 
     /// Whether the pull was only asked for its plans; then it is over.
     fn answer_planner(&mut self, id: PullId, layers: &[DiffId]) -> bool {
-        let is_plan = |pull: &RunningPull| matches!(pull.audience, Audience::Planner(_));
-        if !self.pulls.get(&id).is_some_and(is_plan) {
+        let planned = self.pulls.running.extract_if(id..=id, |_, pull| matches!(pull.audience, Audience::Planner(_)));
+        let Some((_, RunningPull { image, manifest, audience: Audience::Planner(reply), .. })) = planned.last() else {
             return false;
-        }
-        let Some(pull) = self.pulls.remove(&id) else { return false };
-        if let Audience::Planner(reply) = pull.audience {
-            let until = Instant::now() + PLAN_PATIENCE;
-            let (image, manifest, layers) = (pull.image, pull.manifest, layers.to_vec());
-            self.plans.push(WaitingPlan { image, manifest, layers, reply, until });
-        }
-        self.step(Input::Operator(OperatorInput::PullCancelled(id)));
-        self.answer_plans();
+        };
+        let until = Instant::now() + PLAN_PATIENCE;
+        self.pulls.plans.push(WaitingPlan { image, manifest, layers: layers.to_vec(), reply, until });
+        self.engine.push(OperatorInput::PullCancelled(id));
+        self.review_plans();
         true
     }
 
+    /// Has the waiting plans looked at once the engine has taken in what waits for it; and asks it for the sketches of
+    /// their layers.
+    pub(super) fn review_plans(&mut self) {
+        let layers: Vec<DiffId> = self.pulls.plans.iter().flat_map(|plan| plan.layers.iter().copied()).collect();
+        if !layers.is_empty() {
+            self.engine.push(OperatorInput::SketchesWanted(layers));
+            self.pulls.are_plans_due = true;
+        }
+    }
+
     /// Answers the plans that are complete, or have waited long enough for somebody to say that he holds what is
-    /// missing.
+    /// missing. Called when no input waits.
     pub(super) fn answer_plans(&mut self) {
-        let layers: Vec<DiffId> = self.plans.iter().flat_map(|plan| plan.layers.iter().copied()).collect();
-        if layers.is_empty() {
+        if !std::mem::take(&mut self.pulls.are_plans_due) {
             return;
         }
-        self.step(Input::Operator(OperatorInput::SketchesWanted(layers)));
-        for plan in std::mem::take(&mut self.plans) {
+        for plan in std::mem::take(&mut self.pulls.plans) {
             // Once its sketch has come, or nobody gives it, plans for a layer get no better.
             let now = self.shared.now();
             let is_awaited = plan.layers.iter().any(|&layer| self.engine.awaits_sketch(layer, now));
@@ -205,7 +239,7 @@ impl Driver {
                 let manifest = plan.manifest.map(|manifest| manifest.to_string()).unwrap_or_default();
                 let _ = plan.reply.send(Ok(ImagePlan { image: plan.image, manifest, layers }));
             } else {
-                self.plans.push(plan);
+                self.pulls.plans.push(plan);
             }
         }
     }
@@ -215,7 +249,7 @@ impl Driver {
         let total = self.shared.accountant.total();
         let card_of = |layer: DiffId| self.engine.holdings().card(layer).copied();
         let store = self.shared.store.clone();
-        let pull = self.pulls.get_mut(&id)?;
+        let pull = self.pulls.running.get_mut(&id)?;
         Some(match report {
             Report::Resolved { manifest } => {
                 pull.manifest = Some(*manifest);

@@ -18,7 +18,9 @@ use tokio::sync::watch;
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
 use super::encode::effort_of;
+use super::failures;
 use super::lists::Listed;
+use crate::faults::Worker;
 use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
 /// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more came
@@ -30,12 +32,16 @@ pub fn apply(
     partial: &File,
     frames: watch::Receiver<u32>,
 ) -> Result<Option<TarScan>, FetchFailure> {
+    shared.faults.strike(Worker::Apply);
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
     let gathered = gathered.map_err(|error| FetchFailure::Local(format!("the files of a have-list: {error}")))?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
-    let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(|error| local(&error))?;
+    let layer = shared
+        .store
+        .create_layer(header.target(), header.target_bytes())
+        .map_err(|error| failures::of_store(&error))?;
     let mut source = Frames { header, bases, layer, partial, frames, next: 0, range: None, ended: None };
     let mut sink = Written(header.target());
     let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut sink, &mut |_| {});
@@ -66,7 +72,7 @@ fn not_committed<'l>(
     header: &Header,
     shared: &Shared,
 ) -> FetchFailure {
-    let StoreError::Mismatch { expected, found, .. } = error else { return local(&error) };
+    let StoreError::Mismatch { expected, found, .. } = error else { return failures::of_store(&error) };
     match find_damaged(read, shared) {
         Some(base) => FetchFailure::BaseGone(base),
         None if is_by_list => FetchFailure::Listed,
@@ -164,12 +170,12 @@ impl<'a> Frames<'a> {
         loop {
             if let Some(range) = &mut self.range {
                 let bytes = self.layer.written();
-                let file = self.layer.file().map_err(|error| Ended::Failed(local(&error)))?;
+                let file = self.layer.file().map_err(|error| Ended::Failed(failures::of_store(&error)))?;
                 let written = FileBase::up_to(file, bytes);
                 let read = range.read(self.header, &self.bases, &written, buffer);
                 let count = read.map_err(|error| Ended::Failed(blame(&error)))?;
                 if count > 0 {
-                    self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(local(&error)))?;
+                    self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(failures::of_store(&error)))?;
                     return Ok(count);
                 }
             }
@@ -188,7 +194,7 @@ impl<'a> Frames<'a> {
         Handle::current().block_on(is_there).map_err(|_| Ended::Cut)?;
         let mut payload = vec![0; frame.payload_bytes as usize];
         let read = self.partial.read_exact_at(&mut payload, frame.payload_offset);
-        read.map_err(|error| Ended::Failed(FetchFailure::Local(format!("cannot read the partial patch: {error}"))))?;
+        read.map_err(|error| Ended::Failed(failures::of_partial("read", &error)))?;
         Ok(payload)
     }
 }
@@ -221,10 +227,6 @@ pub fn blame(error: &ApplyError) -> FetchFailure {
         (_, Blame::Peer) => FetchFailure::Lied(error.to_string()),
         _ => FetchFailure::Local(error.to_string()),
     }
-}
-
-fn local(error: &StoreError) -> FetchFailure {
-    FetchFailure::Local(error_chain(error))
 }
 
 fn write_failure(error: ImageError) -> String {

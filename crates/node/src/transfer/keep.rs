@@ -11,7 +11,8 @@ use lighter_store::{PatchKey, PatchWriter, StoreError};
 use lighter_types::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use crate::shared::{Shared, error_chain};
+use super::failures;
+use crate::shared::Shared;
 
 /// A patch of which some frames are on disk.
 pub struct Partial {
@@ -27,7 +28,7 @@ impl Partial {
     /// # Errors
     /// `Local`: the disk fails, or has less than that.
     pub fn open(shared: &Shared, header: &Header, first_frame: u32) -> Result<Self, FetchFailure> {
-        let writer = open(shared, header).map_err(|error| local(&error))?;
+        let writer = open(shared, header).map_err(|error| failures::of_store(&error))?;
         let is_kept = |frame: &&lighter_patch::Frame| {
             Bytes(frame.payload_offset + u64::from(frame.payload_bytes)) <= writer.written()
         };
@@ -65,7 +66,7 @@ impl Partial {
                 return (self.writer, Err(super::apply::blame(&error)));
             }
             if let Err(error) = self.writer.append(&payload).and_then(|()| self.writer.sync()) {
-                return (self.writer, Err(local(&error)));
+                return (self.writer, Err(failures::of_store(&error)));
             }
             self.kept += 1;
             frames.send_replace(self.kept);
@@ -95,8 +96,4 @@ fn open(shared: &Shared, header: &Header) -> Result<PatchWriter, StoreError> {
     let mut writer = store.create_patch(key, id, header.patch_bytes())?;
     writer.append(&header.encode()).and_then(|()| writer.sync())?;
     Ok(writer)
-}
-
-fn local(error: &StoreError) -> FetchFailure {
-    FetchFailure::Local(error_chain(error))
 }
