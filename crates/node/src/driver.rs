@@ -312,3 +312,6 @@ async fn sleep_until(moment: Option<Instant>) {
         tokio::time::sleep_until(moment).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

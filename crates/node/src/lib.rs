@@ -174,3 +174,6 @@ pub fn store_status(store: &Store) -> api::StoreStatus {
         disk_free_bytes: stats.disk_free_bytes.0,
     }
 }
+
+#[cfg(test)]
+mod tests;
