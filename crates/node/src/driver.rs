@@ -187,7 +187,7 @@ impl Driver {
         }
     }
 
-    /// A task ended. What it sent before comes first: a fetch tells its progress before its end.
+    /// A task ended. Take in the events that it sent before: the progress of a fetch comes before its end.
     fn task_ended(&mut self, ended: Ended) {
         for _ in 0..EVENTS_WAITING {
             let Ok(event) = self.events.try_recv() else { break };

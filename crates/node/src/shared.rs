@@ -1,4 +1,4 @@
-//! What all tasks of a node share, and the small adapters between the rooms.
+//! The state that all tasks of a node share, and the small adapters between the rooms.
 
 use std::fs::File;
 use std::io;
@@ -66,7 +66,7 @@ pub struct FileBase<F> {
     bytes: Bytes,
 }
 
-/// What gives a file to read from.
+/// Gives a file to read from.
 pub trait AsFile: Send + Sync {
     fn as_file(&self) -> &File;
 }

@@ -17,7 +17,7 @@ pub use muxer::MeteredMuxer;
 
 use crate::config::Rate;
 
-/// What a substream is for, told by the protocol name that is negotiated on it.
+/// The purpose of a substream, known from the protocol name that is negotiated on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     Patch,
@@ -58,7 +58,7 @@ pub enum Direction {
     Received,
 }
 
-/// Peers that are accounted for one by one; what others transfer is counted together.
+/// Peers that have accounts of their own; the bytes of all others are counted together.
 const PEERS_MAX: usize = 4096;
 
 /// Bytes by peer and protocol; `None` stands for all peers that are not told apart.

@@ -1,4 +1,4 @@
-//! What the swarm tells, as inputs of the engine; and whom to dial.
+//! Turns the swarm's events into inputs of the engine, and keeps the connections to known peers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, identify, mdns};
 use lighter_engine::{AskFailure, PeerInput, QuestionId, WorkInput};
-use lighter_types::PeerId;
+use lighter_types::{PeerId, broken};
 use lighter_wire::{Announcement, Answer, Message, Request};
 
 use super::Driver;
@@ -115,7 +115,9 @@ impl Driver {
                     self.engine.push(PeerInput::Asked { question, from, request });
                 }
                 request_response::Message::Response { request_id, response } => {
-                    let Some(ask) = self.asks.remove(&request_id) else { return };
+                    let Some(ask) = self.asks.remove(&request_id) else {
+                        return broken("an answer to no question of this node");
+                    };
                     let answer = match response {
                         Answer::Release(release) if !self.believes(&release) => Err(AskFailure::NotTrusted),
                         answer => Ok(answer),
@@ -126,7 +128,9 @@ impl Driver {
             },
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
                 tracing::debug!(%peer, %error, "a question got no answer");
-                let Some(ask) = self.asks.remove(&request_id) else { return };
+                let Some(ask) = self.asks.remove(&request_id) else {
+                    return broken("a failure of no question of this node");
+                };
                 let failure = match &error {
                     OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                         AskFailure::Malformed
@@ -142,7 +146,7 @@ impl Driver {
     }
 }
 
-/// Keeps the connections to the peers whose addresses the operator gave, or the local network told.
+/// Keeps the connections to the peers whose addresses come from the operator or from multicast DNS.
 pub struct Dialer {
     peers: BTreeMap<libp2p::PeerId, Known>,
 }

@@ -1,4 +1,8 @@
-//! Pulls as the operator sees them: their listeners, their events, and that they survive a restart.
+//! Pulls as the operator sees them: their listeners, their events, and their survival of a restart.
+//!
+//! A pull is in the store from the moment it is asked for until it ends, so a node that starts takes up the pulls of its
+//! last life. A plan is a pull that is cancelled as soon as its layers are known. It then waits here until the sketches
+//! of its layers are there, or for a few seconds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -82,7 +86,7 @@ pub fn unfinished(store: &Store) -> Vec<String> {
     states.into_iter().filter_map(|(key, _)| image(key)).collect()
 }
 
-/// What an operator's text means: `sha256:...`, `repository@sha256:...` or a reference.
+/// Reads an operator's text: `sha256:...`, `repository@sha256:...` or a reference.
 pub fn wanted(store: &Store, image: &str) -> Result<Wanted, Problem> {
     let request = |error: lighter_types::ParseError| Problem { kind: ProblemKind::Request, message: error.to_string() };
     let digest = image.split_once('@').map_or(image, |(_, digest)| digest);
@@ -213,8 +217,8 @@ impl Driver {
         true
     }
 
-    /// Has the waiting plans looked at once the engine has taken in what waits for it; and asks it for the sketches of
-    /// their layers.
+    /// Asks the engine for the sketches that the waiting plans lack. Once the engine has taken that in, the driver answers
+    /// the plans that are complete.
     pub(super) fn review_plans(&mut self) {
         let layers: Vec<DiffId> = self.pulls.plans.iter().flat_map(|plan| plan.layers.iter().copied()).collect();
         if !layers.is_empty() {
@@ -223,14 +227,14 @@ impl Driver {
         }
     }
 
-    /// Answers the plans that are complete, or have waited long enough for somebody to say that he holds what is
+    /// Answers the plans that are complete, and those that have waited long enough for a holder of the layers that are
     /// missing. Called when no input waits.
     pub(super) fn answer_plans(&mut self) {
         if !std::mem::take(&mut self.pulls.are_plans_due) {
             return;
         }
         for plan in std::mem::take(&mut self.pulls.plans) {
-            // Once its sketch has come, or nobody gives it, plans for a layer get no better.
+            // Plans for a layer get no better once its sketch has come, or no peer gives it.
             let now = self.shared.now();
             let is_awaited = plan.layers.iter().any(|&layer| self.engine.awaits_sketch(layer, now));
             let layers: Vec<_> = plan.layers.iter().map(|&layer| self.layer_plan(layer)).collect();

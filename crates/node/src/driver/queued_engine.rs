@@ -62,7 +62,7 @@ impl QueuedEngine {
         }
     }
 
-    /// What the engine waits for.
+    /// The effects that the engine waits for an answer to.
     pub fn open(&self) -> &BTreeSet<Open> {
         &self.open
     }

@@ -1,7 +1,7 @@
 //! The driver's child tasks, and the answer that each of them owes.
 //!
-//! A task ends with its answer as the result, and the driver takes it from the `JoinSet`. What a task owes is written
-//! down under the task's id when it is spawned. So a task that panics or is aborted is answered too: the driver looks up
+//! A task ends with its answer as the result, and the driver takes it from the `JoinSet`. When the driver spawns a task,
+//! it writes down under the task's id what the task owes. So a task that panics or is aborted is answered too: the driver looks up
 //! what it owed, and gives the typed failure. No task can end in silence, and nothing is sent from a `drop`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -37,7 +37,7 @@ pub enum Owed {
     Nothing,
 }
 
-/// What a task ended with.
+/// The result of a task.
 pub enum Ended {
     Input(Input),
     Answer { question: QuestionId, answer: Answer },
@@ -54,7 +54,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// Starts a task. What it owes comes out of [`Self::next_ended`] once, however it ends.
+    /// Starts a task. [`Self::next_ended`] gives the answer that it owes once, however it ends.
     pub fn spawn(&mut self, owed: Owed, task: impl Future<Output = Ended> + Send + 'static) {
         let handle = self.tasks.spawn(task);
         self.owe(&handle, owed);
@@ -70,7 +70,7 @@ impl Work {
         self.owed.insert(handle.id(), owed);
     }
 
-    /// What stops this fetch, which is about to be spawned.
+    /// The token that stops this fetch, which is about to be spawned.
     pub fn begin_fetch(&mut self, fetch: FetchId) -> CancellationToken {
         self.fetches.entry(fetch).or_default().clone()
     }

@@ -1,4 +1,4 @@
-//! What is counted where.
+//! The account that each byte is counted in.
 
 use super::*;
 

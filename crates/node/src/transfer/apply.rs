@@ -1,8 +1,8 @@
-//! Applies a patch while it arrives: each frame that is on disk is applied, and its part of the target hashed and written.
-//! A worker's job: it blocks.
+//! Applies a patch while it arrives: applies each frame that is on disk, and hashes and writes its part of the target.
+//! This is a worker's job: it blocks.
 //!
-//! What survives a crash is the partial patch; the target is rebuilt from its first frame when the fetch goes on, which
-//! is local work at disk speed.
+//! A crash leaves the partial patch. When the fetch goes on, the target is rebuilt from its first frame: local work at the
+//! speed of the disk.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,9 +10,9 @@ use std::os::unix::fs::FileExt;
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched};
 use lighter_image::{ImageError, TarScan, TarSink};
-use lighter_patch::{ApplyError, Gathered, Header, ReadAt, RebuiltRange};
+use lighter_patch::{Gathered, Header, ReadAt, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
-use lighter_types::{Blame, Bytes, DiffId};
+use lighter_types::{Bytes, DiffId};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -159,7 +159,7 @@ impl<'a> Frames<'a> {
     fn apply_next(&mut self) -> Result<(), Ended> {
         let payload = self.payload()?;
         let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.bases)
-            .map_err(|error| Ended::Failed(blame(&error)))?;
+            .map_err(|error| Ended::Failed(failures::of_apply(&error)))?;
         self.range = Some(range);
         self.next += 1;
         Ok(())
@@ -173,7 +173,7 @@ impl<'a> Frames<'a> {
                 let file = self.layer.file().map_err(|error| Ended::Failed(failures::of_store(&error)))?;
                 let written = FileBase::up_to(file, bytes);
                 let read = range.read(self.header, &self.bases, &written, buffer);
-                let count = read.map_err(|error| Ended::Failed(blame(&error)))?;
+                let count = read.map_err(|error| Ended::Failed(failures::of_apply(&error)))?;
                 if count > 0 {
                     self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(failures::of_store(&error)))?;
                     return Ok(count);
@@ -208,7 +208,7 @@ impl Read for Frames<'_> {
     }
 }
 
-/// What the scan reads is written already, and the store proves its name.
+/// Takes nothing: `Frames` has written the bytes already, and the store proves their name.
 struct Written(DiffId);
 
 impl TarSink for Written {
@@ -218,14 +218,6 @@ impl TarSink for Written {
 
     fn end(&mut self) -> io::Result<DiffId> {
         Ok(self.0)
-    }
-}
-
-pub fn blame(error: &ApplyError) -> FetchFailure {
-    match (error, error.blame()) {
-        (ApplyError::BaseRead { diff_id, .. }, _) => FetchFailure::BaseGone(*diff_id),
-        (_, Blame::Peer) => FetchFailure::Lied(error.to_string()),
-        _ => FetchFailure::Local(error.to_string()),
     }
 }
 

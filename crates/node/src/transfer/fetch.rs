@@ -28,7 +28,7 @@ pub struct FetchJob {
     pub fetch: FetchId,
     pub from: PeerId,
     pub request: PatchRequest,
-    /// Layers whose files the peer is told.
+    /// Layers whose files go to the peer as a have-list.
     pub listed: Vec<DiffId>,
     /// The layer's size as the fleet announces it: a patch that claims more is a lie.
     pub tar_bytes_max: Bytes,
@@ -37,11 +37,11 @@ pub struct FetchJob {
 
 /// Payloads on their way to the disk, 1 MiB each.
 const PAYLOADS_WAITING: usize = 4;
-/// Progress is told after this many bytes, or after this much time if there were any.
+/// The engine hears of progress after this many bytes, or after this much time if there were any.
 const PROGRESS_BYTES: u64 = 64 << 10;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// What `PatchReply::Start` said.
+/// The fields of `PatchReply::Start`.
 #[derive(Clone, Copy)]
 struct Start {
     patch: PatchId,
@@ -114,7 +114,7 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     let taken = tokio::select! {
         taken = take(&mut stream, &progress, payloads, &mut received) => taken,
         () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
-        // It is done already, or says why not.
+        // All frames were on disk already, or the applier failed.
         ended = &mut applier => {
             applied = Some(ended);
             Ok(())
@@ -148,7 +148,7 @@ fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The list of the files that the peer is to be told of, if there are any.
+/// The have-list that goes to the peer, if the job names layers for one.
 async fn list(job: &FetchJob, shared: &Arc<Shared>) -> Option<Arc<Listed>> {
     if job.listed.is_empty() {
         return None;
@@ -203,7 +203,7 @@ async fn open(
                 return Err(FetchFailure::Lied(format!("a referral to {peer} that was not asked for")));
             }
             PatchReply::Referred { peer: to, patch, settings, addresses } => {
-                // Before what the engine does about it.
+                // The driver must have the addresses before the engine acts on the referral.
                 let _ = shared.events.send(Event::Referred { to, addresses }).await;
                 return Err(FetchFailure::Referred { to, patch, settings });
             }

@@ -1,6 +1,6 @@
-//! Keeps a patch while it arrives: each frame is checked, synced to the partial patch and told of, whoever waits for it: to
-//! apply it here, or to pass it on. So a patch goes through a relay as fast as its disk, not as its processor. A worker's
-//! job: it blocks.
+//! Keeps a patch while it arrives. Each frame is checked and synced to the partial patch; then those who wait for it hear
+//! of it: the applier of this node, and the streams that pass the patch on. So a relay passes a patch on as fast as its
+//! disk is, not as its processor is. This is a worker's job: it blocks.
 
 use std::fs::File;
 use std::io;
@@ -22,8 +22,8 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// What is on disk of this patch, which is to go on from `first_frame`; what there was of another for the same target
-    /// is let go.
+    /// Opens the part of this patch that is on disk, to which frames from `first_frame` on will be added. A part of another
+    /// patch for the same target is discarded.
     ///
     /// # Errors
     /// `Local`: the disk fails, or has less than that.
@@ -48,8 +48,8 @@ impl Partial {
         self.writer.file().try_clone()
     }
 
-    /// Takes frames from `arriving` on until no more come, and counts in `frames` those that are on disk. What there is
-    /// then, and what was wrong.
+    /// Takes frames from `arriving` on until no more come, and counts in `frames` those that are on disk. Returns the
+    /// partial patch, and what was wrong with the last frame.
     pub fn keep(
         mut self,
         header: &Header,
@@ -63,7 +63,7 @@ impl Partial {
                 continue;
             }
             if let Err(error) = lighter_patch::verify_frame(header, frame, &payload) {
-                return (self.writer, Err(super::apply::blame(&error)));
+                return (self.writer, Err(failures::of_apply(&error)));
             }
             if let Err(error) = self.writer.append(&payload).and_then(|()| self.writer.sync()) {
                 return (self.writer, Err(failures::of_store(&error)));

@@ -23,7 +23,7 @@ use crate::event::{Event, Order};
 use crate::faults::Worker;
 use crate::shared::Shared;
 
-/// How much of a patch is sent before the other side must have taken some.
+/// Bytes of a patch that are sent before the other side must have taken some.
 const CHUNK_BYTES: usize = 256 << 10;
 /// The requester is told at least this often that its patch is being made.
 const WORKING_EVERY: Duration = Duration::from_secs(5);
@@ -149,7 +149,7 @@ async fn send(
     Ok(Some(sent))
 }
 
-/// Where a patch is read from.
+/// The source that a patch is read from.
 #[derive(Clone)]
 enum Source {
     /// Its file, leased.
