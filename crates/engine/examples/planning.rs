@@ -4,6 +4,11 @@
 //! of taking in an announcement, and the memory that a known peer costs (by a counting allocator: allocator overhead
 //! is not in it).
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program that measures reads files and clocks"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -228,7 +228,7 @@ impl Directory {
     }
 
     /// Takes in an answer to a question for holdings. It is believed whatever life it is of: the peer itself says it.
-    pub fn told(&mut self, from: PeerId, holdings: Holdings, now: Moment) {
+    pub fn answered(&mut self, from: PeerId, holdings: Holdings, now: Moment) {
         if !self.by_peer.contains_key(&from) && self.len() >= self.peers_max {
             return;
         }

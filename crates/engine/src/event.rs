@@ -1,15 +1,19 @@
 //! What comes out of the engine: effects, and what they and inputs are made of.
 //!
-//! Effects in the first group below are fire and forget. Each of the second group is answered by exactly one input that
-//! carries the same id; the engine waits for it, with a timeout where a peer is involved.
+//! The caller performs effects in their order. Effects of the first group are fire and forget. Each effect of the second
+//! group, below the empty line in [`Effect`], carries an id and is answered by exactly one input with the same id. The
+//! engine sets no timeout on it: the caller owes the answer, a failure if nothing else ([`Open`](crate::Open) helps it to
+//! keep count).
+
+use std::time::Duration;
 
 use lighter_similarity::{Calibration, Sketch};
 use lighter_types::{Bytes, Card, DiffId, Effort, ImageReference, Moment, OciDigest, PatchId, PeerId};
 use lighter_wire::{Announcement, Answer, PatchRequest, Refusal, Request, SignedRelease};
-use std::time::Duration;
 
 use crate::calibrations::Rule;
 use crate::effort::Pace;
+use crate::failure::{LocalFailure, Offence, UnusableImage};
 use crate::report::Report;
 
 macro_rules! token {
@@ -196,60 +200,6 @@ pub struct Fetched {
     pub received: Bytes,
 }
 
-/// Why a fetch failed; the engine reacts to who is to blame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FetchFailure {
-    #[error("the peer was lost")]
-    Lost,
-    #[error("the peer refused: {0}")]
-    Refused(Refusal),
-    #[error("the peer says that {to} has the patch")]
-    Referred { to: PeerId, patch: PatchId, settings: u32 },
-    /// Every frame was what the patch's name promised, and the result is another layer.
-    #[error("the result of patch {patch} is not the layer: {what}")]
-    WrongResult { patch: PatchId, what: String },
-    #[error("the peer sent wrong bytes: {0}")]
-    Lied(String),
-    #[error("base {0} is damaged or gone on this machine")]
-    BaseGone(DiffId),
-    /// Nobody lied: a file of the have-list has the hash of another.
-    #[error("the result is not the layer, with a have-list by which files may be taken for one another")]
-    Listed,
-    #[error("{0}")]
-    Local(String),
-    #[error("it was stopped")]
-    Stopped,
-}
-
-/// Why a question got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AskFailure {
-    #[error("the peer could not be reached or did not answer in time")]
-    Unreachable,
-    #[error("the peer answered with something that is not an answer")]
-    Malformed,
-    #[error("the release is not signed by a publisher that this node trusts")]
-    NotTrusted,
-}
-
-/// Why a patch could not be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EncodeFailure {
-    /// A layer that it needs is damaged or was removed.
-    LayerGone(DiffId),
-    /// Anything else on this machine: disk, memory.
-    Local,
-}
-
-/// Why a blob was not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BlobFailure {
-    /// The bytes do not have the digest: whoever sent them lied.
-    WrongDigest,
-    /// This machine could not write it.
-    Local(String),
-}
-
 /// What the disk knows of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageRead {
@@ -260,16 +210,6 @@ pub enum ImageRead {
     },
     /// These layers, in order; which are held the engine knows.
     Layers(Vec<DiffId>),
-    /// The digests are right and what they name is no image that this node can use.
-    Unusable(String),
-    Local(String),
-}
-
-/// What a peer did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Offence {
-    /// Bytes that fail their hash or do not decode.
-    WrongBytes(String),
-    /// Far more messages than any honest node sends.
-    Flood,
+    Unusable(UnusableImage),
+    Local(LocalFailure),
 }

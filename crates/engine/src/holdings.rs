@@ -60,7 +60,7 @@ impl Holdings {
 
     /// What was held at [`Self::version`], changes since then left out: who is told this and hears the next difference
     /// knows all. Layers above [`HOLDINGS_MAX`] are held and served, but not told of.
-    pub fn told(&self) -> Vec<Card> {
+    pub fn cards_of_version(&self) -> Vec<Card> {
         let kept = self.cards.values().filter(|card| !self.added.contains_key(&card.diff_id));
         kept.chain(self.removed.values()).take(HOLDINGS_MAX).copied().collect()
     }
@@ -98,7 +98,7 @@ impl Holdings {
             self.version += 1;
         }
         let mut announcement = self.signed_off(settings, News::Heartbeat);
-        let all = (full || first).then(|| News::Full(self.told()));
+        let all = (full || first).then(|| News::Full(self.cards_of_version()));
         let difference = (changed && !first).then_some(News::Difference { added, removed });
         for news in all.into_iter().chain(difference) {
             announcement.news = news;
@@ -172,9 +172,9 @@ mod tests {
         own.announcement(&Settings::default(), false);
         own.add(card(2));
         own.remove(card(1).diff_id);
-        assert_eq!((own.version(), own.told()), (1, vec![card(1)]));
+        assert_eq!((own.version(), own.cards_of_version()), (1, vec![card(1)]));
         own.announcement(&Settings::default(), false);
-        assert_eq!((own.version(), own.told()), (2, vec![card(2)]));
+        assert_eq!((own.version(), own.cards_of_version()), (2, vec![card(2)]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What goes into the engine: [`Engine::step`](crate::Engine::step) takes one [`Input`] at a time.
 //!
-//! Inputs are grouped by their source. Each group is matched once and whole, in `inputs.rs`, without a wildcard: the
-//! compiler names a new input that nobody handles.
+//! Inputs are grouped by their source. Each group is matched once and whole, in `machines/inputs.rs`, without a wildcard:
+//! the compiler names a new input that no machine handles.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use lighter_wire::{Announcement, Answer, PatchRequest, Request};
 use crate::calibrations::Rule;
 use crate::effort::Pace;
 use crate::event::{
-    AskFailure, AskId, BlobFailure, CachedPatch, EncodeFailure, EncodeId, FetchFailure, FetchId, Fetched, ImageRead,
-    Part, PullId, QuestionId, StreamId, Wanted,
+    AskId, CachedPatch, EncodeId, FetchId, Fetched, ImageRead, Part, PullId, QuestionId, StreamId, Wanted,
 };
+use crate::failure::{AskFailure, BlobFailure, EncodeFailure, FetchFailure, LocalFailure};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -105,8 +105,8 @@ pub enum WorkInput {
     ImageRead { pull: PullId, read: ImageRead },
     /// Answers [`Effect::KeepBlob`]: whether all of it has its digest and is on disk.
     BlobKept { pull: PullId, result: Result<(), BlobFailure> },
-    /// Answers [`Effect::CommitImage`]; the error is for the operator.
-    ImageCommitted { pull: PullId, result: Result<(), String> },
+    /// Answers [`Effect::CommitImage`].
+    ImageCommitted { pull: PullId, result: Result<(), LocalFailure> },
 }
 
 /// What the operator wants.

@@ -6,7 +6,6 @@ use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Effort, SiteName};
 use lighter_wire::{Incarnation, Referable};
 
 use crate::effort::EffortChoice;
-use crate::event::CachedPatch;
 
 /// What the engine needs to know of its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +98,8 @@ impl Settings {
     pub const RELAYS_MAX: usize = 1024;
     /// What it takes until somebody who is referred gets what its relay has: to connect over two uplinks in use, to ask.
     pub const REFERRAL_HOP: Duration = Duration::from_millis(800);
+    /// The part of [`Settings::REFERRAL_HOP`] that it takes to connect.
+    pub const REFERRAL_CONNECT: Duration = Duration::from_millis(400);
     /// Who was referred and asks again within this after it was to be done got nothing there.
     pub const REFERRAL_LIFE: Duration = Duration::from_secs(60);
     /// Who came back so often is referred no more.
@@ -146,8 +147,8 @@ impl Settings {
     }
 
     /// The number of the settings that a patch was made with here; 0 if it was another encoder.
-    pub fn id_of(&self, patch: &CachedPatch) -> u32 {
-        patch.effort.map_or(0, |effort| self.encoder_ids[effort as usize])
+    pub fn id_of(&self, effort: Option<Effort>) -> u32 {
+        effort.map_or(0, |effort| self.encoder_ids[effort as usize])
     }
 
     /// What a provider is told that may refer this node to another.

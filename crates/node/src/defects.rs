@@ -6,6 +6,7 @@
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lighter_engine::LocalFailure;
 use tokio::task::JoinError;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -48,10 +49,13 @@ pub fn survive_broken_invariants() {
     });
 }
 
-/// Logs and counts a task that ended without its result. A task that was aborted is no defect.
-pub fn task_failed(task: &str, error: &JoinError) {
+/// The failure of a task that ended without its result. A panic is logged and counted; an abort is no defect.
+pub fn task_failed(task: &str, error: &JoinError) -> LocalFailure {
     if error.is_panic() {
         panicked(task, error.to_string());
+        LocalFailure::Panicked
+    } else {
+        LocalFailure::Aborted
     }
 }
 

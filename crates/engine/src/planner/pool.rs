@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use lighter_similarity::{Prediction, RankedBase, Sketch, choose_bases, predict, rank_bases};
 use lighter_types::{Bytes, Card, DiffId};
 
-use super::{Forecast, View};
+use super::Forecast;
+use crate::core::Core;
 use crate::directory::{Directory, Holder, Peer};
 use crate::settings::Settings;
 
@@ -29,7 +30,7 @@ pub struct Choice {
 
 /// Bases for all peers that hold the target.
 pub struct Pool<'a> {
-    view: View<'a>,
+    core: &'a Core,
     card: &'a Card,
     sketch: Option<&'a Sketch>,
     /// Without bases, by its sketch.
@@ -55,16 +56,17 @@ impl<'a> Pool<'a> {
     pub const WHOLE: usize = 0;
 
     /// `sources` are the peers that hold the target, in the order of their indices. `damaged` bases are not used.
-    pub fn new(card: &'a Card, view: View<'a>, sources: &[Holder<'_>], damaged: &[DiffId]) -> Self {
-        let usable = view.own.cards().filter(|base| base.diff_id != card.diff_id && !damaged.contains(&base.diff_id));
-        let ranked = rank_bases(card, usable, view.own.len());
+    pub fn new(card: &'a Card, core: &'a Core, sources: &[Holder<'_>], damaged: &[DiffId]) -> Self {
+        let usable =
+            core.holdings.cards().filter(|base| base.diff_id != card.diff_id && !damaged.contains(&base.diff_id));
+        let ranked = rank_bases(card, usable, core.holdings.len());
         // Bases that nobody holds are left out here, not once for each peer.
-        let indices = view.directory.indices(ranked.iter().map(|ranked| ranked.base.diff_id));
+        let indices = core.directory.indices(ranked.iter().map(|ranked| ranked.base.diff_id));
         let ranked = indices.into_iter().zip(ranked).filter_map(|(index, base)| Some((index?, base))).collect();
-        let sketch = view.sketches.get(card.diff_id);
+        let sketch = core.sketches.get(card.diff_id);
         let alone = sketch.map(|_| predict(card, sketch, &[]));
         let mut pool = Self {
-            view,
+            core,
             card,
             sketch,
             alone,
@@ -118,7 +120,7 @@ impl<'a> Pool<'a> {
             let bit = 1 << self.shortlist.len();
             let mut is_shared = false;
             let mut place = 0;
-            for holder in self.view.directory.holders(ranked.base.diff_id) {
+            for holder in self.core.directory.holders(ranked.base.diff_id) {
                 while place < sources.len() && sources[place].index < *holder {
                     place += 1;
                 }
@@ -185,7 +187,7 @@ impl<'a> Pool<'a> {
         let forecast = Forecast::new(self.card, bases, by_sketch);
         let distance = bases.first().and_then(|base| super::distance(self.card, base));
         let bases: Vec<DiffId> = bases.iter().map(|base| base.diff_id).collect();
-        let bytes = self.view.corrected(self.card, &bases, &forecast);
+        let bytes = forecast.corrected(self.card, &bases, self.core);
         self.choices.push(Choice { bases, distance, forecast, bytes });
         self.choices.len() - 1
     }
@@ -200,6 +202,6 @@ impl<'a> Pool<'a> {
     }
 
     fn sketched(&self, base: &'a Card) -> (&'a Card, Option<&'a Sketch>) {
-        (base, self.view.own.sketch(base.diff_id))
+        (base, self.core.holdings.sketch(base.diff_id))
     }
 }

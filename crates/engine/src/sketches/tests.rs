@@ -29,8 +29,8 @@ fn beyond_the_cap_the_first_sketch_goes() {
 fn beyond_the_cap_nobody_is_asked_until_something_was_given_up() {
     let mut sketches = Sketches::default();
     for number in 0..Settings::SKETCHES_ASKED_MAX as u32 {
-        let again = Some(Moment(100 + u64::from(number)));
-        sketches.asked.insert(id(number), Asked { again, ..Asked::default() });
+        let retry_at = Some(Moment(100 + u64::from(number)));
+        sketches.asked.insert(id(number), Asked { retry_at, ..Asked::default() });
     }
     let other = id(u32::MAX);
     assert!(sketches.is_settled(other, Moment(99)));

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use lighter_engine::{
-    BlobFailure, EncodeFailure, EncodeId, FetchFailure, FetchId, ImageRead, Input, PullId, QuestionId, StreamId,
-    WorkInput,
+    BlobFailure, EncodeFailure, EncodeId, FetchFailure, FetchId, ImageRead, Input, LocalFailure, PullId, QuestionId,
+    StreamId, WorkInput,
 };
 use lighter_types::broken;
 use lighter_wire::{Answer, Refusal};
@@ -104,8 +104,8 @@ impl Work {
         match joined {
             Ok((_, ended)) => ended,
             Err(error) => {
-                defects::task_failed(&format!("{owed:?}"), &error);
-                owed.failed(&error)
+                let failure = defects::task_failed(&format!("{owed:?}"), &error);
+                owed.failed(failure)
             }
         }
     }
@@ -118,12 +118,11 @@ impl Work {
 
 impl Owed {
     /// The answer in place of a task that gave none.
-    fn failed(self, error: &JoinError) -> Ended {
-        let why = format!("a worker failed: {error}");
+    fn failed(self, why: LocalFailure) -> Ended {
         let input = match self {
             Self::Fetch(fetch) => WorkInput::FetchEnded { fetch, result: Err(FetchFailure::Local(why)) },
             Self::Encode { encode, began } => {
-                WorkInput::EncodeEnded { encode, took: began.elapsed(), result: Err(EncodeFailure::Local) }
+                WorkInput::EncodeEnded { encode, took: began.elapsed(), result: Err(EncodeFailure::Local(why)) }
             }
             Self::ImageRead(pull) => WorkInput::ImageRead { pull, read: ImageRead::Local(why) },
             Self::BlobKept(pull) => WorkInput::BlobKept { pull, result: Err(BlobFailure::Local(why)) },

@@ -8,11 +8,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use lighter_engine::{CachedPatch, FetchFailure, Fetched};
+use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie, LocalFailure};
 use lighter_image::{ImageError, TarScan, TarSink};
-use lighter_patch::{Gathered, Header, ReadAt, RebuiltRange};
+use lighter_patch::{Gathered, Header, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
-use lighter_types::{Bytes, DiffId};
+use lighter_types::{Bytes, DiffId, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -35,7 +35,7 @@ pub fn apply(
     shared.faults.strike(Worker::Apply);
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
-    let gathered = gathered.map_err(|error| FetchFailure::Local(format!("the files of a have-list: {error}")))?;
+    let gathered = gathered.map_err(|error| LocalFailure::Io(format!("the files of a have-list: {error}")))?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
     let layer = shared
@@ -53,7 +53,7 @@ pub fn apply(
             }
             return Err(failure);
         }
-        (Err(error), None) => return Err(FetchFailure::Local(write_failure(error))),
+        (Err(error), None) => return Err(write_failure(error)),
         (Ok(scan), None) => scan,
     };
     let result = source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now());
@@ -108,7 +108,8 @@ fn open_bases(shared: &Shared, header: &Header, listed: Option<&Listed>) -> Resu
         if file.len() == base.bytes {
             Ok((base.diff_id, file))
         } else {
-            Err(FetchFailure::Lied(format!("base {} of {}; it has {}", base.diff_id, base.bytes, file.len())))
+            let lie = Lie::BaseBytes { base: base.diff_id, claimed: base.bytes, found: file.len() };
+            Err(FetchFailure::Lied(lie))
         }
     };
     let is_layer = |base: &&lighter_patch::Base| listed.is_none_or(|listed| listed.id != base.diff_id);
@@ -124,8 +125,8 @@ fn readers<'a>(
     let mut layers = layers.iter();
     let mut reader = |base: &lighter_patch::Base| match gathered.filter(|(id, _)| *id == base.diff_id) {
         Some((_, files)) if files.len() != base.bytes => {
-            let what = format!("a have-list's base of {}; it has {}", base.bytes, files.len());
-            Err(FetchFailure::Lied(what))
+            let lie = Lie::BaseBytes { base: base.diff_id, claimed: base.bytes, found: files.len() };
+            Err(FetchFailure::Lied(lie))
         }
         Some((_, files)) => Ok(files as &dyn ReadAt),
         None => layers.next().map(|(_, file)| file as &dyn ReadAt).ok_or(FetchFailure::BaseGone(base.diff_id)),
@@ -221,6 +222,6 @@ impl TarSink for Written {
     }
 }
 
-fn write_failure(error: ImageError) -> String {
-    error_chain(&error)
+fn write_failure(error: ImageError) -> FetchFailure {
+    LocalFailure::Io(error_chain(&error)).into()
 }

@@ -3,18 +3,18 @@
 
 use std::io;
 
-use lighter_engine::FetchFailure;
+use lighter_engine::{FetchFailure, Lie, LocalFailure};
 use lighter_patch::ApplyError;
 use lighter_store::StoreError;
 use lighter_types::Blame;
 use tokio::task::JoinError;
 
 use crate::defects;
-use crate::shared::error_chain;
+use crate::shared::local_failure;
 
 /// The store failed.
 pub fn of_store(error: &StoreError) -> FetchFailure {
-    FetchFailure::Local(error_chain(error))
+    local_failure(error).into()
 }
 
 /// A frame failed its check, or could not be applied.
@@ -23,18 +23,17 @@ pub fn of_apply(error: &ApplyError) -> FetchFailure {
         return FetchFailure::BaseGone(*diff_id);
     }
     match error.blame() {
-        Blame::Peer => FetchFailure::Lied(error.to_string()),
-        Blame::Version | Blame::Machine | Blame::Caller | Blame::Bug => FetchFailure::Local(error.to_string()),
+        Blame::Peer => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
+        Blame::Version | Blame::Machine | Blame::Caller | Blame::Bug => LocalFailure::Other(error.to_string()).into(),
     }
 }
 
 /// The file of a partial patch failed; `what` could not be done.
 pub fn of_partial(what: &str, error: &io::Error) -> FetchFailure {
-    FetchFailure::Local(format!("cannot {what} the partial patch: {error}"))
+    LocalFailure::Io(format!("cannot {what} the partial patch: {error}")).into()
 }
 
 /// A worker of a fetch panicked or was dropped. A panic is logged and counted.
 pub fn of_worker(error: &JoinError) -> FetchFailure {
-    defects::task_failed("a worker of a fetch", error);
-    FetchFailure::Local(format!("a worker failed: {error}"))
+    defects::task_failed("a worker of a fetch", error).into()
 }

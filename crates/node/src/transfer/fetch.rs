@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt};
 use libp2p::StreamProtocol;
-use lighter_engine::{FetchFailure, FetchId, Fetched, Part, WorkInput};
+use lighter_engine::{FetchFailure, FetchId, Fetched, Lie, Part, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
 use lighter_types::{Bytes, DiffId, PatchId, PeerId};
 use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest, Resume};
@@ -200,7 +200,7 @@ async fn open(
             PatchReply::Working { .. } => shared.input(WorkInput::FetchWorking { fetch: job.fetch }).await,
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
             PatchReply::Referred { peer, .. } if request.referable.is_none() => {
-                return Err(FetchFailure::Lied(format!("a referral to {peer} that was not asked for")));
+                return Err(FetchFailure::Lied(Lie::UnaskedReferral(peer)));
             }
             PatchReply::Referred { peer: to, patch, settings, addresses } => {
                 // The driver must have the addresses before the engine acts on the referral.
@@ -221,32 +221,33 @@ async fn read_header(
     request: &PatchRequest,
     start: Start,
 ) -> Result<Header, FetchFailure> {
-    let lied = |what: String| Err(FetchFailure::Lied(what));
+    let lied = |lie: Lie| Err(FetchFailure::Lied(lie));
+    let unreadable = |why: String| lied(Lie::Unreadable { why });
     let is_offered = |base: &DiffId| request.bases.contains(base) || request.have == Some(*base);
     if start.header_bytes as usize > HEADER_BYTES_MAX {
-        return lied(format!("a header of {} bytes", start.header_bytes));
+        return unreadable(format!("a header of {} bytes", start.header_bytes));
     }
     let mut bytes = vec![0; start.header_bytes as usize];
     stream.read_exact(&mut bytes).await.map_err(|_| FetchFailure::Lost)?;
-    let header = match Header::decode(&bytes) {
+    let header = match Header::decode(&bytes).and_then(|header| header.check_from_peer().map(|()| header)) {
         Ok(header) => header,
-        Err(error) => return lied(error.to_string()),
+        Err(error) => return unreadable(error.to_string()),
     };
     if header.id() != start.patch {
-        return lied(format!("patch {} where {} was promised", header.id(), start.patch));
+        return lied(Lie::OtherPatch { promised: start.patch, found: header.id() });
     }
     if header.target() != job.request.target {
-        return lied(format!("a patch for {} where {} was asked for", header.target(), job.request.target));
+        return lied(Lie::OtherTarget { asked: job.request.target, found: header.target() });
     }
     if header.target_bytes() > job.tar_bytes_max {
-        return lied(format!("a target of {} where the layer has {}", header.target_bytes(), job.tar_bytes_max));
+        return lied(Lie::TargetTooLarge { found: header.target_bytes(), max: job.tar_bytes_max });
     }
     if let Some(base) = header.bases().iter().find(|base| !is_offered(&base.diff_id)) {
-        return lied(format!("base {} that was not offered", base.diff_id));
+        return lied(Lie::BaseNotOffered(base.diff_id));
     }
     let asked = request.resume.filter(|resume| resume.patch == start.patch).map_or(0, |resume| resume.first_frame);
     if start.first_frame > asked {
-        return lied(format!("frames from {} on where {asked} was asked for", start.first_frame));
+        return lied(Lie::FramesSkipped { first: start.first_frame, asked });
     }
     Ok(header)
 }
@@ -329,7 +330,7 @@ impl Progress<'_> {
 /// Bytes that are no message are a lie; anything else is the link.
 fn blame(error: &io::Error) -> FetchFailure {
     match error.kind() {
-        io::ErrorKind::InvalidData => FetchFailure::Lied(error.to_string()),
+        io::ErrorKind::InvalidData => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
         _ => FetchFailure::Lost,
     }
 }

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 
-use lighter_engine::FetchFailure;
+use lighter_engine::{FetchFailure, LocalFailure};
 use lighter_patch::Header;
 use lighter_store::{PatchKey, PatchWriter, StoreError};
 use lighter_types::Bytes;
@@ -35,7 +35,7 @@ impl Partial {
         let kept = header.frames().iter().take_while(is_kept).count() as u32;
         if first_frame > kept {
             let why = format!("frames from {first_frame} on came, but only {kept} are on disk");
-            return Err(FetchFailure::Local(why));
+            return Err(LocalFailure::Other(why).into());
         }
         Ok(Self { writer, kept })
     }
