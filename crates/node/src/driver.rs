@@ -148,6 +148,7 @@ impl Driver {
                 Ok(wanted) => {
                     tracing::info!(image, "taking up a pull that was under way");
                     self.pull(image, wanted, None);
+                    self.settle();
                 }
                 Err(problem) => tracing::warn!(image, problem = problem.message, "an unfinished pull was dropped"),
             }
@@ -221,7 +222,7 @@ impl Driver {
     }
 
     fn accept(&mut self, peer: &libp2p::PeerId, stream: libp2p::Stream) {
-        // A member's key is an ed25519 key; nobody else is let in to a fleet that is not open.
+        // Other keys than ed25519 only come to an open fleet, and no node of this program has one.
         let Some(from) = crate::identity::from_libp2p(peer) else { return };
         // Without a place, the stream is dropped: the peer asks elsewhere.
         let Ok(place) = self.places.clone().try_acquire_owned() else { return };

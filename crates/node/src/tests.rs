@@ -101,10 +101,9 @@ impl Running {
         self.command(Command::Pull { image: IMAGE.to_owned(), wanted, listener: Some(listener) }).await;
         let ending = async {
             loop {
-                match events.recv().await.unwrap() {
-                    PullEvent::Done { .. } => return true,
-                    PullEvent::Failed { .. } => return false,
-                    _ => {}
+                let event = events.recv().await.unwrap();
+                if let PullEvent::Done { .. } | PullEvent::Failed { .. } = event {
+                    return matches!(event, PullEvent::Done { .. });
                 }
             }
         };

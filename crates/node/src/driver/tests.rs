@@ -28,10 +28,8 @@ async fn the_last_moment_to_wake_at_counts() {
     let read = ImageRead::Layers(vec![DiffId::new([2; 32])]);
     driver.engine.push(WorkInput::ImageRead { pull, read });
     let effects = driver.engine.step_next(driver.shared.now()).unwrap();
-    let first = effects.iter().find_map(|effect| match effect {
-        Effect::WakeAt(moment) => Some(*moment),
-        _ => None,
-    });
+    let wakes = |effect: &Effect| if let Effect::WakeAt(moment) = effect { Some(*moment) } else { None };
+    let first = effects.iter().find_map(wakes);
     for effect in effects {
         driver.perform(effect);
     }
