@@ -288,7 +288,9 @@ impl Driver {
             self.settle();
         }
         let open = self.engine.open();
-        tracing::info!(open = open.len(), "what is open at the stop is given up: {open:?}");
+        if !open.is_empty() {
+            tracing::info!(?open, "the node stops before these are answered");
+        }
         self.work.abort();
     }
 

@@ -104,7 +104,7 @@ impl Work {
         match joined {
             Ok((_, ended)) => ended,
             Err(error) => {
-                let failure = defects::task_failed(&format!("{owed:?}"), &error);
+                let failure = defects::task_failed(owed.task(), &error);
                 owed.failed(failure)
             }
         }
@@ -117,6 +117,20 @@ impl Work {
 }
 
 impl Owed {
+    /// The task's name in the log.
+    fn task(self) -> &'static str {
+        match self {
+            Self::Fetch(_) => "fetch",
+            Self::Encode { .. } => "encode",
+            Self::ImageRead(_) => "reading an image",
+            Self::BlobKept(_) => "keeping a blob",
+            Self::ImageCommitted(_) => "committing an image",
+            Self::Answer(_) => "answering from the store",
+            Self::StreamClosed(_) => "serving a stream",
+            Self::Nothing => "keeping state",
+        }
+    }
+
     /// The answer in place of a task that gave none.
     fn failed(self, why: LocalFailure) -> Ended {
         let input = match self {
