@@ -59,7 +59,7 @@ pub enum PullFailure {
     #[error("no peer that can be reached holds layer {target}")]
     NoSource { target: DiffId },
     #[error("layer {target} failed from every peer; at last from {from}: {why}")]
-    Exhausted { target: DiffId, from: PeerId, why: Setback },
+    Exhausted { target: DiffId, from: PeerId, why: Box<Setback> },
     #[error("this node takes on no more pulls now ({max} at most)")]
     TooMany { max: usize },
     #[error("the image cannot be used: {0}")]

@@ -4,6 +4,7 @@ use lighter_types::{BytesPerSecond, DiffId, broken};
 use lighter_wire::Refusal;
 
 use super::fetching::{Fetching, Named, Stop, Way};
+use super::target::Target;
 use super::{Fetcher, Outcome};
 use crate::core::Step;
 use crate::failure::{FetchFailure, Offence, Setback};
@@ -11,6 +12,7 @@ use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
 
 impl Fetcher {
+    /// A fetch failed. Returns the end of the layer, if it is given up.
     pub(super) fn failed(
         &mut self,
         id: DiffId,
@@ -37,44 +39,14 @@ impl Fetcher {
         };
         step.report_all(&target.pulls, &Report::Retrying { target: id, from, why: setback.clone() });
         target.attempts += u32::from(failure != FetchFailure::Refused(Refusal::Busy));
-        match failure {
-            // A pull wants the layer again after others abandoned it: no peer is to blame.
-            FetchFailure::Stopped if fetching.stop == Stop::Abandoned => {}
-            FetchFailure::Stopped => {
-                expect_little(fetching, step);
-                target.exclude(from, Setback::Stalled, step);
-            }
-            FetchFailure::Lost | FetchFailure::Referred { .. } => target.exclude(from, setback, step),
-            FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
-            FetchFailure::Lied(lie) => {
-                self.parts.remove(&id);
-                target.last_failure = Some((from, setback));
-                step.cut_off(from, Offence::Lied(lie));
-            }
-            FetchFailure::WrongResult { patch, what } => {
-                self.parts.remove(&id);
-                let liar = fetching.answers_for(patch);
-                target.last_failure = Some((liar.unwrap_or(from), setback));
-                match liar {
-                    Some(liar) => step.cut_off(liar, Offence::WrongResult { patch, what }),
-                    None => target.site.ignore(from),
-                }
-            }
-            FetchFailure::Listed => {
-                self.parts.remove(&id);
-                target.is_unlisted = true;
-                target.last_failure = Some((from, setback));
-            }
-            FetchFailure::BaseGone(base) => {
-                self.parts.remove(&id);
-                target.damaged.push(base);
-                target.last_failure = Some((from, setback));
-            }
-            FetchFailure::Local(why) => {
-                let pulls = self.targets.remove(&id)?.pulls;
-                return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });
-            }
+        if let FetchFailure::Local(why) = failure {
+            let pulls = self.targets.remove(&id)?.pulls;
+            return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });
         }
+        if is_part_useless(&failure) {
+            self.parts.remove(&id);
+        }
+        blame(target, id, fetching, failure, setback, step);
         if target.attempts >= Settings::ATTEMPTS_MAX {
             return self.give_up(id);
         }
@@ -85,10 +57,67 @@ impl Fetcher {
     pub(super) fn give_up(&mut self, id: DiffId) -> Option<Outcome> {
         let target = self.targets.remove(&id)?;
         let why = match target.last_failure {
-            Some((from, why)) => PullFailure::Exhausted { target: id, from, why },
+            Some((from, why)) => PullFailure::Exhausted { target: id, from, why: Box::new(why) },
             None => PullFailure::NoSource { target: id },
         };
         Some(Outcome::Failed { pulls: target.pulls, why })
+    }
+}
+
+/// Whether nothing can go on from the part of the patch that is on disk.
+fn is_part_useless(failure: &FetchFailure) -> bool {
+    match failure {
+        FetchFailure::Lied(_) | FetchFailure::WrongResult { .. } | FetchFailure::Listed | FetchFailure::BaseGone(_) => {
+            true
+        }
+        FetchFailure::Lost
+        | FetchFailure::Refused(_)
+        | FetchFailure::Referred { .. }
+        | FetchFailure::Local(_)
+        | FetchFailure::Stopped => false,
+    }
+}
+
+/// Holds a failure against the peer or the base that it is due to.
+fn blame(
+    target: &mut Target,
+    id: DiffId,
+    fetching: &Fetching,
+    failure: FetchFailure,
+    setback: Setback,
+    step: &mut Step<'_>,
+) {
+    let from = fetching.plan.peer;
+    match failure {
+        // A pull wants the layer again after others abandoned it: no peer is to blame.
+        FetchFailure::Stopped if fetching.stop == Stop::Abandoned => {}
+        FetchFailure::Stopped => {
+            expect_little(fetching, step);
+            target.exclude(from, Setback::Stalled, step);
+        }
+        FetchFailure::Lost => target.exclude(from, setback, step),
+        FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
+        FetchFailure::Lied(lie) => {
+            target.last_failure = Some((from, setback));
+            step.cut_off(from, Offence::Lied(lie));
+        }
+        FetchFailure::WrongResult { patch, what } => {
+            let liar = fetching.answers_for(patch);
+            target.last_failure = Some((liar.unwrap_or(from), setback));
+            match liar {
+                Some(liar) => step.cut_off(liar, Offence::WrongResult { patch, what }),
+                None => target.site.ignore(from),
+            }
+        }
+        FetchFailure::Listed => {
+            target.is_unlisted = true;
+            target.last_failure = Some((from, setback));
+        }
+        FetchFailure::BaseGone(base) => {
+            target.damaged.push(base);
+            target.last_failure = Some((from, setback));
+        }
+        FetchFailure::Referred { .. } | FetchFailure::Local(_) => broken("a failure without a peer to blame"),
     }
 }
 
