@@ -1,5 +1,6 @@
-# The commands of README. Everything is built with one profile into one folder outside the clone: RocksDB takes most of
-# the time and is built once (docs/decisions/0001-one-profile.md).
+# The commands of README. Everything is built with one profile into one folder outside the clone
+# (docs/decisions/0001-one-profile.md). `.ci/cargo` compiles RocksDB beforehand, in a third of the time that cargo takes
+# (docs/decisions/0004-rocksdb.md).
 
 SHELL := /bin/bash
 CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lighter/target
@@ -16,7 +17,7 @@ FUZZ_SECONDS ?= 60
 help:
 	@echo "make demo    build, then update three nodes on this machine by patches (IMAGES=DIR: with your own images)"
 	@echo "make test    build, then run every test"
-	@echo "make lint    formatting, clippy, licences and duplicate dependencies"
+	@echo "make lint    formatting, clippy, licences, duplicate dependencies, advisories if their database is there"
 	@echo "make check   lint and test"
 	@echo "make bench   print every figure beside its bar and the stock tool's"
 	@echo "make fuzz    run each fuzz target of tests/fuzz for FUZZ_SECONDS (60)"
@@ -28,27 +29,28 @@ setup:
 
 build:
 	@.ci/setup build
-	@cargo build --release --workspace
+	@.ci/cargo build --release --workspace
 
 demo: build
 	@tests/demo.sh "$(CARGO_TARGET_DIR)/release/lighter" "$(IMAGES)"
 
 test: setup
-	@cargo build --release --workspace
-	@cargo nextest run --release --workspace --no-fail-fast
-	@cargo test --release --workspace --doc --quiet
+	@.ci/cargo build --release --workspace
+	@.ci/cargo nextest run --release --workspace --no-fail-fast
+	@.ci/cargo test --release --workspace --doc --quiet
 
 lint: setup
 	@cargo fmt --all --check
-	@cargo clippy --release --workspace --all-targets -- -D warnings
+	@.ci/cargo clippy --release --workspace --all-targets -- -D warnings
 	@cargo fetch --locked --quiet
 	@cargo deny --offline check licenses bans sources
+	@.ci/advisories
 
 check: lint test
 
 bench: setup
-	@cargo build --release --workspace
-	@cargo run --release --quiet -p lighter-tests --bin bench -- $(BENCH)
+	@.ci/cargo build --release --workspace
+	@.ci/cargo run --release --quiet -p lighter-tests --bin bench -- $(BENCH)
 
 fuzz: setup
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz

@@ -7,6 +7,8 @@
 //!
 //! docs/SIMULATION.md says what is modelled and how far to trust it.
 
+#![deny(clippy::iter_over_hash_type)]
+
 mod baseline;
 mod content;
 mod error;

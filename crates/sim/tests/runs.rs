@@ -1,5 +1,10 @@
 //! Whole runs: the same scenario and seed give the same events, and no fault makes a fleet break an invariant.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a variable of the environment names the one seed to run"
+)]
 #![allow(clippy::unwrap_used)]
 
 use std::ops::ControlFlow;

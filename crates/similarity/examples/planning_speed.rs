@@ -2,6 +2,11 @@
 //! 5,000 different ones that such a fleet may have: its distance to each, its predictions, and the best three. Then by
 //! sketches, which a planner has of a shortlist: a prediction from one base and from eight, and a choice of four.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program that measures reads files and clocks"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::hint::black_box;

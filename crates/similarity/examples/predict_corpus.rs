@@ -8,6 +8,11 @@
 //! `"engine:base>target"` those of a patch of our own, summed up apart. A [`Calibration`] is fitted to the quick codec
 //! on the way, as a node would: "calibrated" predictions are corrected by what was learned from the pairs before.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program that measures reads files and clocks"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,10 @@
 //! How fast sketches are made: `sketch_speed FILE...`, or noise without one. Best of five, in memory, one core.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program that measures reads files and clocks"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::hint::black_box;

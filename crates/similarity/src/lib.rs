@@ -5,6 +5,9 @@
 //! What it must not do: read files, clocks or random numbers. The method and its error on real layers are in
 //! docs/PREDICTION.md.
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
 mod calibration;
 mod containment;
 mod distance;

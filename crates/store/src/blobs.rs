@@ -1,5 +1,5 @@
-//! Blobs: manifests and configs, a few KB each, checked against their sha256 when they are written and when they are
-//! read.
+//! Blobs: manifests and configs, a few KB each. The store checks their sha256 when it writes them and when it reads
+//! them.
 
 use std::io::Write;
 
@@ -12,14 +12,14 @@ use crate::store::Store;
 use crate::temporary::Temporary;
 use crate::{UnixSeconds, rows};
 
-/// The longest blob: what registries take for a manifest (OCI distribution spec, "Pushing Manifests").
+/// The longest blob: the limit of registries for a manifest (OCI distribution spec, "Pushing Manifests").
 pub const BLOB_BYTES_MAX: usize = 4 << 20;
 
 impl Store {
-    /// Keeps a blob. One that is held already stays as it is.
+    /// Stores a blob. A blob that is already held stays unchanged.
     ///
     /// # Errors
-    /// `OverLimit` beyond [`BLOB_BYTES_MAX`]; `Mismatch` when the sha256 is another; `BudgetFull`, `DiskFull`, `Io`,
+    /// `OverLimit` beyond [`BLOB_BYTES_MAX`]; `Mismatch` when the sha256 differs; `BudgetFull`, `DiskFull`, `Io`,
     /// `Index`.
     pub fn put_blob(&self, digest: &OciDigest, bytes: &[u8], now: UnixSeconds) -> Result<()> {
         let item = Item::Blob(*digest);
@@ -46,10 +46,10 @@ impl Store {
         })
     }
 
-    /// A held blob's bytes, at most [`BLOB_BYTES_MAX`]; `None` if it is not held.
+    /// The bytes of a held blob, at most [`BLOB_BYTES_MAX`]; `None` if the blob is not held.
     ///
     /// # Errors
-    /// `Damaged` when the file is gone or is not what its name says: it is held no more. `Io`.
+    /// `Damaged` when the file is missing or has another sha256: the blob is no longer held. `Io`.
     pub fn blob(&self, digest: &OciDigest) -> Result<Option<Vec<u8>>> {
         if !self.inner.ledger().blobs.contains_key(digest) {
             return Ok(None);
@@ -63,15 +63,15 @@ impl Store {
         }
         let mut ledger = self.inner.ledger();
         if ledger.blobs.remove(digest).is_none() {
-            // It was removed while it was read.
+            // Another thread removed the blob while this one read it.
             return Ok(None);
         }
         ledger.rows_without_file.insert(item.clone());
         ledger.unindexed.extend(bytes.map(|bytes| (item.clone(), Bytes(bytes.len() as u64))));
-        Err(self.inner.damaged(&item, "its sha256 is not its name"))
+        Err(self.inner.damaged(&item, "the sha256 of the file is not its name"))
     }
 
-    /// How long a held blob is; `None` if it is not held.
+    /// The length of a held blob; `None` if the blob is not held.
     pub fn blob_bytes(&self, digest: &OciDigest) -> Option<Bytes> {
         self.inner.ledger().blobs.get(digest).map(|blob| blob.bytes)
     }

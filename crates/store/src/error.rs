@@ -1,5 +1,5 @@
-//! What can go wrong in the store: what it concerns, and who is to blame. Texts are lower-case fragments that do not
-//! repeat their source; hints beyond one clause belong to the cli.
+//! The errors of the store. Each error names the item or the path that it concerns, and [`StoreError::blame`] says who
+//! is at fault. Texts are lower-case fragments that do not repeat their source.
 
 use std::fmt;
 use std::io;
@@ -9,16 +9,16 @@ use lighter_types::{Blame, Bytes, DiffId, ImageReference, OciDigest, PatchId};
 
 use crate::index::IndexError;
 
-/// A thing that the store keeps in a file of its own.
+/// A kind of content that the store keeps in a file of its own, and its id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     /// A layer's uncompressed tar.
     Layer(DiffId),
     /// A manifest or a config.
     Blob(OciDigest),
-    /// A cached patch, or the part of one that has arrived.
+    /// A cached patch, or a download of one.
     Patch(PatchId),
-    /// What a reference names.
+    /// A reference and its image.
     Image(ImageReference),
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Item {
     }
 }
 
-/// What keeps an item from being removed.
+/// The reason why an item may not be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// A reader or a writer that is still open in this process.
@@ -47,37 +47,37 @@ pub enum Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lease => f.write_str("a transfer that is under way"),
+            Self::Lease => f.write_str("a running transfer"),
             Self::Pin => f.write_str("an operator's pin"),
             Self::Image(reference) => write!(f, "image {reference}"),
         }
     }
 }
 
-/// Why the store did not do what it was asked. Unless it says otherwise, nothing that was held is lost.
+/// The reason why an operation of the store failed. Unless a variant says otherwise, no held item is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system refused an operation.
     #[error("cannot {action} {path}")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 
-    /// The disk has no room, whatever the budget says. Nothing was evicted in vain.
-    #[error("the disk of {path} is full: {needed} wanted, {free} free; free some space, or lower the store's budget")]
+    /// The disk has too little room, even after every possible eviction. Nothing was evicted.
+    #[error("the disk of {path} is full: {needed} needed, {free} free; free some space, or lower the store's budget")]
     DiskFull { path: PathBuf, needed: Bytes, free: Bytes },
 
-    /// The budget has no room, even with everything evicted that may be. Nothing was evicted.
+    /// The budget has too little room, even after every possible eviction. Nothing was evicted.
     #[error(
-        "no room for {needed}: {available} of the store's budget of {budget} can be had; \
+        "no room for {needed}: {available} of the store's budget of {budget} are available; \
          raise the budget, remove images or unpin layers"
     )]
     BudgetFull { needed: Bytes, available: Bytes, budget: Bytes },
 
-    /// The bytes, or what was told of them, are not those of the name.
+    /// The bytes or the card of an item do not match its id.
     #[error("{item}: {what} is {found}, expected {expected}")]
     Mismatch { item: Item, what: &'static str, expected: String, found: String },
 
     /// A value is over a fixed limit.
-    #[error("{found} {what}, at most {max} are taken")]
+    #[error("{found} {what}, at most {max} are allowed")]
     OverLimit { what: &'static str, found: u64, max: u64 },
 
     /// The item is leased, pinned or named by an image.
@@ -88,11 +88,11 @@ pub enum StoreError {
     #[error("{item} is not held")]
     NotHeld { item: Item },
 
-    /// A file is not what the index says. It is not served.
+    /// A file does not match its row. The store does not serve it.
     #[error("{path} is damaged: {why}; run `lighter store fsck --rebuild`")]
     Damaged { path: PathBuf, why: String },
 
-    /// Another process, or another `Store` of this one, has the folder open.
+    /// Another process, or another [`crate::Store`] of this process, has the folder open.
     #[error("the data folder {path} is in use by {by}; stop it, or choose another folder")]
     FolderInUse { path: PathBuf, by: String },
 
@@ -102,26 +102,25 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whose fault it is.
+    /// Who is at fault.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Io { .. } | Self::DiskFull { .. } | Self::BudgetFull { .. } => Blame::Machine,
             Self::Damaged { .. } | Self::FolderInUse { .. } => Blame::Machine,
             Self::Mismatch { .. } => Blame::Peer,
             Self::OverLimit { .. } | Self::InUse { .. } | Self::NotHeld { .. } => Blame::Caller,
-            Self::Index(IndexError::Refused { .. }) => Blame::Bug,
-            Self::Index(_) => Blame::Machine,
+            Self::Index(error) => error.blame(),
         }
     }
 
-    /// The store's error inside an [`io::Error`] that a writer of the store returned, or the error itself.
+    /// Extracts the store's error from an [`io::Error`].
     ///
     /// # Errors
-    /// Gives the [`io::Error`] back if it did not come from the store.
+    /// Returns the [`io::Error`] unchanged if it does not come from the store.
     pub fn from_io(error: io::Error) -> Result<Self, io::Error> {
         error.downcast()
     }
 }
 
-/// What the store's operations return.
+/// The result of the store's operations.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

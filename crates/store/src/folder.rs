@@ -1,7 +1,11 @@
-//! The data folder: where each file is, and the few operations on files that the store is made of.
+//! The data folder: the path of each file, and the few file operations that the store uses.
 //!
-//! Every operation that changes the folder first asks [`Steps`], so that a test can end the store between any two of
-//! them. No operation here decides anything.
+//! Durability rests on three operations. [`Folder::sync`] waits until a file's bytes are on disk. [`Folder::rename`]
+//! gives a synced file its final name and syncs the folder, so that the name survives a power cut. [`Folder::write`]
+//! does both for a small file. The callers decide the order; nothing here does.
+//!
+//! Every operation that changes the disk first takes a step from [`Steps`], so that a test can stop the store between
+//! any two changes.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,10 +19,10 @@ use sha2::{Digest, Sha256};
 use crate::error::{Item, Result, StoreError};
 use crate::steps::Steps;
 
-/// Nothing in a data folder is for others to read: images may be private.
+/// Other users of the machine may not read the data folder, because images may be private.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// What an operation without a size of its own is said to need when the disk is full.
+/// The size that a `DiskFull` error names for an operation without a size of its own.
 const BLOCK: Bytes = Bytes(4096);
 
 pub(crate) struct Folder {
@@ -26,14 +30,26 @@ pub(crate) struct Folder {
     pub(crate) steps: Steps,
 }
 
-/// A file that is where the store keeps its items, and is named as an item or is not.
+/// A file in one of the folders of items.
 pub(crate) enum Found {
+    /// The file of an item, and its length.
     Item(Item, Bytes),
+    /// A file that the store did not create, or that is in the wrong folder.
     Stranger(PathBuf),
 }
 
+impl Found {
+    /// The length of an item's file; zero for a stranger.
+    pub(crate) fn bytes(&self) -> Bytes {
+        match self {
+            Self::Item(_, bytes) => *bytes,
+            Self::Stranger(_) => Bytes::ZERO,
+        }
+    }
+}
+
 impl Folder {
-    /// Creates what is missing of the folder.
+    /// Creates the data folder and its subfolders where they are missing.
     pub(crate) fn open(root: &Path, steps: Steps) -> Result<Self> {
         let folder = Self { root: root.to_owned(), steps };
         for name in ["layers/sha256", "blobs/sha256", "patches", "partial", "references", "pins", "quarantine"] {
@@ -53,15 +69,18 @@ impl Folder {
         self.root.join("index")
     }
 
-    /// Where an item is once it is committed.
+    /// The path of a committed item.
     pub(crate) fn path(&self, item: &Item) -> PathBuf {
-        let sharded = |folder: &str, hex: String| self.root.join(folder).join("sha256").join(&hex[..2]).join(&hex);
         match item {
-            Item::Layer(id) => sharded("layers", id.to_hex()),
-            Item::Blob(digest) => sharded("blobs", digest.to_hex()),
+            Item::Layer(id) => self.sharded_path("layers", &id.to_hex()),
+            Item::Blob(digest) => self.sharded_path("blobs", &digest.to_hex()),
             Item::Patch(id) => self.root.join("patches").join(id.to_hex()),
             Item::Image(reference) => self.root.join("references").join(image_file_name(reference)),
         }
+    }
+
+    fn sharded_path(&self, folder: &str, hex: &str) -> PathBuf {
+        self.root.join(folder).join("sha256").join(&hex[..2]).join(hex)
     }
 
     pub(crate) fn partial(&self) -> PathBuf {
@@ -80,7 +99,7 @@ impl Folder {
         self.root.join("pins").join(id.to_hex())
     }
 
-    /// Takes the folder's lock, which ends with the file or the process.
+    /// Locks the folder. The lock ends when the returned file is dropped or the process ends.
     pub(crate) fn lock(&self) -> Result<File> {
         let path = self.root.join("lock");
         let mut options = OpenOptions::new();
@@ -90,7 +109,7 @@ impl Folder {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                // Only for the message: a lock that cannot be read is still held.
+                // The content only serves the message. If it cannot be read, the lock is still held.
                 let read = (&file).take(64).read_to_string(&mut holder);
                 let by = match read {
                     Ok(1..) => holder.trim().to_owned(),
@@ -105,7 +124,7 @@ impl Folder {
         Ok(file)
     }
 
-    /// Creates an empty file of our own, readable and writable.
+    /// Creates an empty file for reading and writing, or empties the existing one.
     pub(crate) fn create(&self, path: &Path) -> Result<File> {
         self.step("create", path)?;
         let mut options = OpenOptions::new();
@@ -113,7 +132,7 @@ impl Folder {
         options.open(path).map_err(|error| self.failure("create", path, error))
     }
 
-    /// Takes disk blocks for the first `bytes` of a file without changing its length.
+    /// Allocates disk blocks for the first `bytes` of a file without changing its length.
     pub(crate) fn allocate(&self, file: &File, path: &Path, bytes: Bytes) -> Result<()> {
         if bytes == Bytes::ZERO {
             return Ok(());
@@ -121,7 +140,7 @@ impl Folder {
         self.step("reserve disk for", path)?;
         match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes.0) {
             Ok(()) => Ok(()),
-            // A file system without preallocation: the check of free disk has to do.
+            // The file system cannot allocate in advance. The store relies on its check of the free space alone.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             Err(error) => Err(self.failure_of("reserve disk for", path, error.into(), bytes)),
         }
@@ -133,7 +152,7 @@ impl Folder {
         file.sync_all().map_err(|error| self.failure("sync", path, error))
     }
 
-    /// Gives a synced file its name, over one that has it, and waits until the name is on disk.
+    /// Renames a synced file, replacing a file of the new name, and waits until the new name is on disk.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         let parent = to.parent().unwrap_or(&self.root);
         if !parent.exists() {
@@ -145,24 +164,27 @@ impl Folder {
         self.sync_dir(parent)
     }
 
-    /// Writes a small file whole: written aside, synced, renamed. `number` is a temporary's that nobody else uses.
+    /// Writes a small file: writes a temporary file, syncs it, renames it. `number` is the number of a temporary file
+    /// that the caller has reserved.
     pub(crate) fn write(&self, to: &Path, bytes: &[u8], number: u64) -> Result<()> {
-        let aside = self.temporary(number);
-        let written = self.create(&aside).and_then(|mut file| {
-            self.step("write", &aside)?;
-            let written = file.write_all(bytes);
-            written.map_err(|error| self.failure_of("write", &aside, error, Bytes(bytes.len() as u64)))?;
-            self.sync(&file, &aside)
-        });
-        let written = written.and_then(|()| self.rename(&aside, to));
-        if written.is_err() && !self.steps.is_over() {
-            // The first error is the one to tell; what stays behind goes at the next open.
-            let _ = fs::remove_file(&aside);
+        let temporary = self.temporary(number);
+        let written = self.write_synced(&temporary, bytes).and_then(|()| self.rename(&temporary, to));
+        if written.is_err() && !self.steps.are_used_up() {
+            // The first error is the one to report. If the temporary file stays, the next open removes it.
+            let _ = fs::remove_file(&temporary);
         }
         written
     }
 
-    /// Removes a file; one that is not there is no error.
+    fn write_synced(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let mut file = self.create(path)?;
+        self.step("write", path)?;
+        let written = file.write_all(bytes);
+        written.map_err(|error| self.failure_of("write", path, error, Bytes(bytes.len() as u64)))?;
+        self.sync(&file, path)
+    }
+
+    /// Removes a file. A missing file is no error.
     pub(crate) fn remove(&self, path: &Path) -> Result<()> {
         self.step("remove", path)?;
         match fs::remove_file(path) {
@@ -171,22 +193,28 @@ impl Folder {
         }
     }
 
-    /// Removes a file and waits until the disk has forgotten its name.
+    /// Removes a file and waits until the removal is on disk. A missing file is no error.
     pub(crate) fn remove_synced(&self, path: &Path) -> Result<()> {
         self.remove(path)?;
         self.sync_dir(path.parent().unwrap_or(&self.root))
     }
 
-    /// Moves a file or a folder to `quarantine/`, under its own name and a number; returns where it is.
+    /// Moves a file or a folder to `quarantine/`, under its own name and a number. Returns the new path.
     pub(crate) fn quarantine(&self, path: &Path) -> Result<PathBuf> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let place = |number| self.root.join("quarantine").join(format!("{name}.{number}"));
-        let free = (0..u64::MAX).map(place).find(|place| !place.exists()).unwrap_or_else(|| place(0));
-        self.rename(path, &free)?;
-        Ok(free)
+        let mut number = 0u64;
+        let place = loop {
+            let place = self.root.join("quarantine").join(format!("{name}.{number}"));
+            if !place.exists() {
+                break place;
+            }
+            number += 1;
+        };
+        self.rename(path, &place)?;
+        Ok(place)
     }
 
-    /// A file of at most `bytes_max`, whole; `None` if it is not there.
+    /// Reads a file of at most `bytes_max`. `None` if the file does not exist.
     pub(crate) fn read(&self, path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -196,39 +224,40 @@ impl Folder {
         let mut bytes = Vec::new();
         file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(|error| self.failure("read", path, error))?;
         if bytes.len() > bytes_max {
-            let why = format!("it is longer than {bytes_max} bytes");
+            let why = format!("the file is longer than {bytes_max} bytes");
             return Err(StoreError::Damaged { path: path.to_owned(), why });
         }
         Ok(Some(bytes))
     }
 
-    /// Every file where layers, blobs and patches are, in the order of their paths.
+    /// All files in the folders of layers, blobs and patches: in this order, and sorted by path in each folder.
     pub(crate) fn items(&self) -> Result<Vec<Found>> {
         let mut found = Vec::new();
-        for kind in ["layers/sha256", "blobs/sha256"] {
-            for shard in self.list(&self.root.join(kind))? {
-                if !shard.is_dir() {
-                    found.push(Found::Stranger(shard));
-                    continue;
-                }
-                for path in self.list(&shard)? {
-                    found.push(self.identify(path, |hex| match kind {
-                        "layers/sha256" => DiffId::from_hex(hex).ok().map(Item::Layer),
-                        _ => OciDigest::from_hex(hex).ok().map(Item::Blob),
-                    })?);
-                }
-            }
-        }
+        self.add_shards("layers", parse_layer, &mut found)?;
+        self.add_shards("blobs", parse_blob, &mut found)?;
         for path in self.list(&self.root.join("patches"))? {
-            found.push(self.identify(path, |hex| PatchId::from_hex(hex).ok().map(Item::Patch))?);
+            found.push(self.identify(path, parse_patch)?);
         }
         Ok(found)
     }
 
-    fn identify(&self, path: PathBuf, parse: impl Fn(&str) -> Option<Item>) -> Result<Found> {
+    fn add_shards(&self, folder: &str, parse: ParseItem, found: &mut Vec<Found>) -> Result<()> {
+        for shard in self.list(&self.root.join(folder).join("sha256"))? {
+            if !shard.is_dir() {
+                found.push(Found::Stranger(shard));
+                continue;
+            }
+            for path in self.list(&shard)? {
+                found.push(self.identify(path, parse)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn identify(&self, path: PathBuf, parse: ParseItem) -> Result<Found> {
         let item = path.file_name().and_then(|name| name.to_str()).and_then(parse);
-        let metadata = fs::symlink_metadata(&path).map_err(|error| self.failure("look at", &path, error))?;
-        // A file in the wrong shard would never be found again under its name.
+        let metadata = fs::symlink_metadata(&path).map_err(|error| self.failure("inspect", &path, error))?;
+        // The store looks for an item at one path only, so a file in the wrong shard is a stranger.
         match item {
             Some(item) if metadata.is_file() && self.path(&item) == path => {
                 Ok(Found::Item(item, Bytes(metadata.len())))
@@ -245,19 +274,19 @@ impl Folder {
         Ok(entries)
     }
 
-    /// Disk that is free for this process.
+    /// The bytes that this process may still take on the disk.
     pub(crate) fn free(&self) -> Result<Bytes> {
         let disk =
-            rustix::fs::statvfs(&self.root).map_err(|error| self.failure("look at", &self.root, error.into()))?;
+            rustix::fs::statvfs(&self.root).map_err(|error| self.failure("inspect", &self.root, error.into()))?;
         Ok(Bytes(disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 
-    /// The store's error for a failure of the file system: a full disk, or what it was.
+    /// The store's error for a failure of the file system: `DiskFull` or `Io`.
     pub(crate) fn failure(&self, action: &'static str, path: &Path, source: io::Error) -> StoreError {
         self.failure_of(action, path, source, BLOCK)
     }
 
-    /// As [`Self::failure`], for an operation that was to take `needed`.
+    /// As [`Self::failure`], for an operation that needed this many bytes of disk.
     pub(crate) fn failure_of(&self, action: &'static str, path: &Path, source: io::Error, needed: Bytes) -> StoreError {
         let path = path.to_owned();
         match source.kind() {
@@ -280,12 +309,33 @@ impl Folder {
         synced.map_err(|error| self.failure("sync the folder", path, error))
     }
 
+    /// Takes the step of a write to the index.
+    pub(crate) fn step_of_index(&self) -> Result<()> {
+        self.step("write the index", &self.index())
+    }
+
     fn step(&self, action: &'static str, path: &Path) -> Result<()> {
         self.steps.take().map_err(|source| StoreError::Io { action, path: path.to_owned(), source })
     }
 }
 
-/// References may hold characters and lengths that file names may not: the file is called by the sha256 of the text.
+/// Reads the item from the name of a file.
+type ParseItem = fn(&str) -> Option<Item>;
+
+fn parse_layer(hex: &str) -> Option<Item> {
+    DiffId::from_hex(hex).ok().map(Item::Layer)
+}
+
+fn parse_blob(hex: &str) -> Option<Item> {
+    OciDigest::from_hex(hex).ok().map(Item::Blob)
+}
+
+fn parse_patch(hex: &str) -> Option<Item> {
+    PatchId::from_hex(hex).ok().map(Item::Patch)
+}
+
+/// The name of a reference's file: the sha256 of the reference's text. The text itself may be too long for a file name
+/// and may contain slashes.
 fn image_file_name(reference: &ImageReference) -> String {
     OciDigest::new(Sha256::digest(reference.as_str()).into()).to_hex()
 }

@@ -1,15 +1,26 @@
-//! Checking every file against its name, and rebuilding the index from the files.
+//! fsck: checks every file against its name, and rebuilds the index from the files.
 //!
-//! Runs beside other work: hashing happens outside the lock and under a lease, and what is open is left alone. A check
-//! changes nothing. A rebuild moves damaged files to `quarantine/` (nothing is deleted but leftovers and cached patches
-//! that no row explains), deletes rows without a file, and writes rows for whole files, whose cards the caller makes.
+//! The check goes through the store in this order:
+//!
+//! 1. rows that opening could not decode;
+//! 2. every file of a layer, blob or patch: its sha256 must be its name (for a patch: the sha256 of its row);
+//! 3. rows without a file;
+//! 4. files in `partial/` without an owner;
+//! 5. references: row and file must agree, and the store must hold everything that an image names.
+//!
+//! A check changes nothing. A rebuild also repairs: it moves damaged and unknown files to `quarantine/`, deletes rows
+//! without a file, and writes rows for intact files. The caller makes the cards of layers ([`MakeCard`]). A rebuild
+//! deletes only leftovers and cached patches without a row. At its end it writes the schema row, so that
+//! [`Store::open`] accepts the folder again.
+//!
+//! fsck runs beside other work: it hashes outside the lock and under a lease, and it does not repair open files.
 
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use lighter_types::{Bytes, Card, DiffId, OciDigest};
+use lighter_types::{Bytes, Card, DiffId, OciDigest, broken};
 
 use crate::error::{Item, Result, StoreError};
 use crate::folder::Found;
@@ -25,31 +36,31 @@ mod report;
 
 pub use report::{Damage, Finding, FsckProgress, FsckReport, Repair};
 
-/// What is kept of a layer beside its bytes.
+/// The facts of a layer that the index keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerFacts {
     pub card: Card,
-    /// At most [`crate::SKETCH_BYTES_MAX`] bytes; a longer one is not kept.
+    /// At most [`crate::SKETCH_BYTES_MAX`] bytes; a longer sketch is dropped.
     pub sketch: Option<Vec<u8>>,
 }
 
-/// Makes the card and the sketch of a layer out of its tar, given its name: the store knows nothing of either.
+/// Makes the card and the sketch of a layer from its DiffId and its tar. The store cannot compute them.
 pub type MakeCard<'a> = dyn Fn(DiffId, &mut dyn Read) -> Result<LayerFacts, Box<dyn Error + Send + Sync>> + 'a;
 
-/// Whether [`Store::fsck`] acts.
+/// Whether [`Store::fsck`] repairs.
 pub enum FsckMode<'a> {
-    /// Changes nothing.
+    /// Only reports damage.
     Check,
-    /// Puts right what it finds.
+    /// Repairs the damage that it finds.
     Rebuild(&'a MakeCard<'a>),
 }
 
 impl Store {
-    /// Checks every file, and puts right what is wrong if told to. Reads everything once; a card to be made reads its
-    /// layer a second time. `now` becomes the time of last use of what is found anew.
+    /// Checks every file, and repairs the damage if `mode` says so. Reads every file once. Making a card reads the
+    /// layer a second time. `now` becomes the time of last use of items that get a new row.
     ///
     /// # Errors
-    /// `Io`, `DiskFull`, `Index` when this machine fails; damage is no error but a finding.
+    /// `Io`, `DiskFull`, `Index` when this machine fails. Damage is a finding of the report, not an error.
     pub fn fsck(
         &self,
         mode: FsckMode<'_>,
@@ -85,7 +96,8 @@ impl Fsck<'_> {
         self.report.add(path, damage, repair);
     }
 
-    /// Rows that opening could not read. They go first: what they told may be written anew.
+    /// Reports and deletes rows that opening could not decode. This comes first, because later steps may write the same
+    /// rows again.
     fn check_unreadable_rows(&mut self) -> Result<()> {
         let mut ledger = self.inner.ledger();
         let mut batch = Batch::default();
@@ -102,19 +114,15 @@ impl Fsck<'_> {
         Ok(())
     }
 
-    /// Every file where layers, blobs and patches are.
+    /// Checks every file in the folders of layers, blobs and patches.
     fn check_items(&mut self, progress: &mut dyn FnMut(FsckProgress<'_>)) -> Result<()> {
         let found = self.inner.folder.items()?;
-        let size = |found: &Found| match found {
-            Found::Item(_, bytes) => *bytes,
-            Found::Stranger(_) => Bytes::ZERO,
-        };
-        let (files, bytes) = (found.len() as u64, found.iter().map(size).sum());
+        let (files, bytes) = (found.len() as u64, found.iter().map(Found::bytes).sum());
         for (files_done, found) in (0..).zip(found) {
             let (item, length) = match found {
                 Found::Item(item, length) => (item, length),
                 Found::Stranger(path) => {
-                    self.set_aside(path, Damage::Stranger)?;
+                    self.quarantine_unknown(path, Damage::Stranger)?;
                     continue;
                 }
             };
@@ -122,11 +130,12 @@ impl Fsck<'_> {
             progress(FsckProgress { path: &path, files_done, files, bytes_done: self.report.bytes, bytes });
             self.check_item(&item, &path)?;
             self.report.bytes += length;
-            *match &item {
-                Item::Layer(_) => &mut self.report.layers,
-                Item::Blob(_) => &mut self.report.blobs,
-                _ => &mut self.report.patches,
-            } += 1;
+            match &item {
+                Item::Layer(_) => self.report.layers += 1,
+                Item::Blob(_) => self.report.blobs += 1,
+                Item::Patch(_) => self.report.patches += 1,
+                Item::Image(_) => broken("a reference among the files of items"),
+            }
         }
         Ok(())
     }
@@ -142,10 +151,10 @@ impl Fsck<'_> {
         };
         let lease = is_held.then(|| Lease::take(self.inner, &mut ledger, item.clone()));
         drop(ledger);
-        let Some(expected) = expected else { return self.remove_unexplained(item, path) };
+        let Some(expected) = expected else { return self.remove_patch_without_row(item, path) };
         let found = match File::open(path).and_then(sha256_of) {
             Ok(found) => found,
-            // It was evicted meanwhile.
+            // Another thread evicted the item.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
                 drop(lease);
@@ -154,14 +163,14 @@ impl Fsck<'_> {
         };
         drop(lease);
         match (found == expected, is_held) {
-            (true, true) => self.sketch(item, path),
+            (true, true) => self.add_missing_sketch(item, path),
             (true, false) => self.write_row(item, path),
             (false, _) => self.quarantine(item, path, Damage::WrongBytes { found: OciDigest::new(found).to_string() }),
         }
     }
 
-    /// A patch without a row: its key is lost, so nobody can ask for it.
-    fn remove_unexplained(&mut self, item: &Item, path: &Path) -> Result<()> {
+    /// Removes a patch without a row. Its key is lost, so nobody can ask for the patch.
+    fn remove_patch_without_row(&mut self, item: &Item, path: &Path) -> Result<()> {
         let mut repair = Repair::None;
         if self.rebuilds() {
             self.inner.remove(&mut self.inner.ledger(), std::slice::from_ref(item))?;
@@ -171,10 +180,10 @@ impl Fsck<'_> {
         Ok(())
     }
 
-    /// A whole file without a row.
+    /// Writes the row of an intact file that has none.
     fn write_row(&mut self, item: &Item, path: &Path) -> Result<()> {
         let length = std::fs::metadata(path).map(|metadata| Bytes(metadata.len()));
-        let length = length.map_err(|error| self.inner.folder.failure("look at", path, error))?;
+        let length = length.map_err(|error| self.inner.folder.failure("inspect", path, error))?;
         let (rows, held) = match (&self.mode, item) {
             (FsckMode::Rebuild(make_card), Item::Layer(id)) => match facts(*make_card, *id, path, length) {
                 Ok(LayerFacts { card, sketch }) => (ItemRows { item: rows::layer(&card), sketch }, Some(card)),
@@ -187,7 +196,7 @@ impl Fsck<'_> {
             }
         };
         let mut ledger = self.inner.ledger();
-        // A commit or a removal may have come first.
+        // Another thread may have committed or removed the item in the meantime.
         if ledger.bytes(item).is_some() || !path.exists() {
             return Ok(());
         }
@@ -198,9 +207,9 @@ impl Fsck<'_> {
         Ok(())
     }
 
-    /// A layer whose card was written without a sketch gets one. That is no damage: such a layer works, and is planned
-    /// for by its card alone.
-    fn sketch(&mut self, item: &Item, path: &Path) -> Result<()> {
+    /// Makes the sketch of a layer that has none. A missing sketch is no damage: a node plans for such a layer by its
+    /// card alone.
+    fn add_missing_sketch(&mut self, item: &Item, path: &Path) -> Result<()> {
         let (FsckMode::Rebuild(make_card), Item::Layer(id)) = (&self.mode, item) else { return Ok(()) };
         if self.inner.index.get(Column::Sketches, id.as_bytes())?.is_some() {
             return Ok(());
@@ -219,7 +228,7 @@ impl Fsck<'_> {
         Ok(())
     }
 
-    /// A file whose bytes are not those of its name, or cannot be had.
+    /// Reports a file that cannot be read or has the wrong bytes, and moves it to `quarantine/` unless it is open.
     fn quarantine(&mut self, item: &Item, path: &Path, damage: Damage) -> Result<()> {
         let mut repair = Repair::None;
         if self.rebuilds() {
@@ -234,7 +243,8 @@ impl Fsck<'_> {
         Ok(())
     }
 
-    fn set_aside(&mut self, path: PathBuf, damage: Damage) -> Result<()> {
+    /// Reports a file that the store did not create, and moves it to `quarantine/`.
+    fn quarantine_unknown(&mut self, path: PathBuf, damage: Damage) -> Result<()> {
         let repair = match self.mode {
             FsckMode::Check => Repair::None,
             FsckMode::Rebuild(_) => Repair::Quarantined(self.inner.folder.quarantine(&path)?),
@@ -243,7 +253,7 @@ impl Fsck<'_> {
         Ok(())
     }
 
-    /// Rows whose file is not there, or was not whole when the store was opened.
+    /// Reports and deletes rows whose file is missing.
     fn check_rows(&mut self) -> Result<()> {
         let mut ledger = self.inner.ledger();
         let mut missing: Vec<Item> = ledger.rows_without_file.iter().cloned().collect();
@@ -251,7 +261,7 @@ impl Fsck<'_> {
         let held = held.chain(ledger.blobs.keys().copied().map(Item::Blob));
         let held = held.chain(ledger.patches.keys().copied().map(Item::Patch));
         missing.extend(held);
-        // A file of another length was found with the files.
+        // `check_items` has reported files of another length.
         missing.retain(|item| !self.inner.path(item).exists());
         for item in &missing {
             let mut repair = Repair::None;
@@ -271,7 +281,7 @@ impl Fsck<'_> {
         Ok(())
     }
 
-    /// What is in `partial/` and nobody's.
+    /// Reports files in `partial/` that have no owner. Removes leftovers and moves unknown files to `quarantine/`.
     fn check_partial(&mut self) -> Result<()> {
         let ledger = self.inner.ledger();
         for path in self.inner.folder.list(&self.inner.folder.partial())? {
@@ -286,13 +296,13 @@ impl Fsck<'_> {
             }
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !name.ends_with(".tmp") && !name.ends_with(".patch") {
-                self.set_aside(path, Damage::Stranger)?;
+                self.quarantine_unknown(path, Damage::Stranger)?;
             }
         }
         Ok(())
     }
 
-    /// Every reference against its file, and what it names against what is held.
+    /// Compares every reference with its file, and checks that the store holds the blobs and layers of every image.
     fn check_images(&mut self) -> Result<()> {
         let ledger = self.inner.ledger();
         let mut known = Vec::new();
@@ -306,7 +316,7 @@ impl Fsck<'_> {
                 let repair = self.write_image(reference.as_str(), &path, row)?;
                 self.find(path.clone(), damage, repair);
             } else if self.rebuilds() {
-                // The file may be all that a lost index left.
+                // If the index was lost, the reference was loaded from its file and has no row yet.
                 let mut batch = Batch::default();
                 batch.put(Column::Images, reference.as_str().as_bytes(), row);
                 self.inner.write(&batch)?;
@@ -321,7 +331,7 @@ impl Fsck<'_> {
         }
         for path in self.inner.folder.list(&self.inner.folder.root().join("references"))? {
             if !known.contains(&path) {
-                self.set_aside(path, damaged_reference())?;
+                self.quarantine_unknown(path, damaged_reference())?;
             }
         }
         Ok(())
@@ -340,9 +350,10 @@ impl Fsck<'_> {
 }
 
 fn damaged_reference() -> Damage {
-    Damage::Unreadable { why: "it is no reference file, or is not whole".to_owned() }
+    Damage::Unreadable { why: "not an intact reference file".to_owned() }
 }
 
+/// Makes the facts of a layer, and checks the card against id and length.
 fn facts(
     make: &MakeCard<'_>,
     id: DiffId,
@@ -358,6 +369,7 @@ fn facts(
     Err(StoreError::Mismatch { item: Item::Layer(id), what, expected, found }.into())
 }
 
+/// Adds a layer or a blob with a new row to the ledger.
 fn hold(ledger: &mut Ledger, item: &Item, card: Option<Card>, bytes: Bytes, now: UnixSeconds) {
     match (item, card) {
         (Item::Layer(id), Some(card)) => {
@@ -365,6 +377,7 @@ fn hold(ledger: &mut Ledger, item: &Item, card: Option<Card>, bytes: Bytes, now:
             ledger.layers.insert(*id, HeldLayer { card, last_used: now, leases: 0 });
         }
         (Item::Blob(digest), _) => drop(ledger.blobs.insert(*digest, HeldBlob { bytes, last_used: now })),
-        _ => {}
+        (Item::Layer(_), None) => broken("a rebuilt layer without its card"),
+        (Item::Patch(_) | Item::Image(_), _) => broken("a rebuilt row of a patch or a reference"),
     }
 }

@@ -1,14 +1,16 @@
-//! Collection: removes what nothing needs, whatever room there is. Eviction, by contrast, waits until room is short.
+//! Garbage collection removes the items that nothing needs, even when there is room. Eviction waits until room is
+//! short.
 //!
-//! What goes:
-//! - files without a row, and files in `partial/` that nothing knows;
-//! - partial patches whose target is held, unless a writer has them;
-//! - cached patches whose target is not held, that are not leased and were not used since a given time;
-//! - layers that no image names, that are not pinned and not leased, and were not used since a given time;
+//! Collection removes:
+//! - files without a row, and leftover files in `partial/`;
+//! - partial patches whose target is held, unless a writer is open;
+//! - cached patches whose target is not held, that have no lease and were not used since a given time;
+//! - layers without an image, a pin or a lease that were not used since a given time;
 //! - blobs that no image names and that were not used since a given time.
 //!
-//! The given time protects what a pull has committed while its reference is not yet set.
+//! The given time protects the layers that a pull has committed before it sets its reference.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use lighter_types::{Bytes, DiffId, PatchId};
@@ -23,27 +25,27 @@ use crate::store::{Inner, Store};
 /// Whether [`Store::gc`] acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GcMode {
-    /// Tells what would go.
+    /// Only reports what it would remove.
     DryRun,
-    /// Removes it.
+    /// Removes the items.
     Remove,
 }
 
-/// What went, or would go. Sorted.
+/// The items that a collection removed, or that a dry run would remove. Sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
     /// Layers, blobs and cached patches, with their sizes.
     pub items: Vec<(Item, Bytes)>,
-    /// Files that were there without a row, with their sizes.
+    /// Files without a row, with their sizes.
     pub unindexed: Vec<(Item, Bytes)>,
-    /// Downloads that began and are no longer needed, with what was reserved for them.
+    /// Downloads that are no longer needed, with the bytes that were reserved for them.
     pub partial_patches: Vec<(PatchId, Bytes)>,
-    /// Files in `partial/` that nothing knew, with their sizes.
+    /// Leftover files in `partial/`, with their sizes.
     pub leftovers: Vec<(PathBuf, Bytes)>,
 }
 
 impl GcReport {
-    /// All the room that this gives back.
+    /// All bytes that the removal frees.
     pub fn bytes(&self) -> Bytes {
         let items = self.items.iter().chain(&self.unindexed).map(|(_, bytes)| *bytes);
         let partials = self.partial_patches.iter().map(|(_, bytes)| *bytes);
@@ -54,17 +56,17 @@ impl GcReport {
     pub fn layers(&self) -> impl Iterator<Item = DiffId> + '_ {
         self.items.iter().filter_map(|(item, _)| match item {
             Item::Layer(id) => Some(*id),
-            _ => None,
+            Item::Blob(_) | Item::Patch(_) | Item::Image(_) => None,
         })
     }
 }
 
 impl Store {
-    /// Removes what nothing needs (see this file's beginning), or tells what it would remove. Layers and blobs that
-    /// were last used at `unused_since` or later are spared. Other calls wait for as long as files are removed.
+    /// Removes the items that nothing needs, or reports them. Keeps layers, blobs and cached patches that were last
+    /// used at `unused_since` or later. Other calls wait while files are removed.
     ///
     /// # Errors
-    /// `Io`, `Index`: what was removed until then is gone, the rest is held.
+    /// `Io`, `Index`: some items are removed, the rest are still held.
     pub fn gc(&self, mode: GcMode, unused_since: UnixSeconds) -> Result<GcReport> {
         let mut ledger = self.inner.ledger();
         let report = plan(&self.inner, &ledger, unused_since)?;
@@ -85,15 +87,14 @@ impl Store {
 }
 
 fn plan(inner: &Inner, ledger: &Ledger, unused_since: UnixSeconds) -> Result<GcReport> {
-    let named = ledger.image_layers();
-    let layers = ledger.layers.iter().filter(|(id, layer)| {
-        let is_kept = layer.leases > 0 || ledger.pins.contains(id) || named.contains(id);
-        !is_kept && layer.last_used < unused_since
-    });
-    let layers: Vec<_> = layers.map(|(id, layer)| (Item::Layer(*id), layer.card.tar_bytes)).collect();
-    let goes = |target: &DiffId| layers.binary_search_by(|(item, _)| item.cmp(&Item::Layer(*target))).is_ok();
-    let stays = |target: &DiffId| ledger.layers.contains_key(target) && !goes(target);
+    let mut layers = ledger.removable_layers();
+    layers.retain(|(_, layer)| layer.last_used < unused_since);
+    let mut kept: BTreeSet<&DiffId> = ledger.layers.keys().collect();
+    for (id, _) in &layers {
+        kept.remove(id);
+    }
 
+    let layers = layers.into_iter().map(|(id, layer)| (Item::Layer(*id), layer.card.tar_bytes));
     let blobs = ledger
         .blobs
         .iter()
@@ -102,20 +103,20 @@ fn plan(inner: &Inner, ledger: &Ledger, unused_since: UnixSeconds) -> Result<GcR
     let patches = ledger
         .patches
         .iter()
-        .filter(|(_, patch)| patch.leases == 0 && !stays(&patch.key.target) && patch.last_used < unused_since)
+        .filter(|(_, patch)| patch.leases == 0 && !kept.contains(&patch.key.target) && patch.last_used < unused_since)
         .map(|(id, patch)| (Item::Patch(*id), patch.bytes));
     let partial_patches = ledger
         .partials
         .iter()
-        .filter(|(_, partial)| !partial.is_open && stays(&partial.key.target))
+        .filter(|(_, partial)| !partial.is_open && kept.contains(&partial.key.target))
         .map(|(id, partial)| (*id, partial.total_bytes))
         .collect();
-    let items = layers.iter().cloned().chain(blobs).chain(patches).collect();
+    let items = layers.chain(blobs).chain(patches).collect();
     let unindexed = ledger.unindexed.iter().map(|(item, bytes)| (item.clone(), *bytes)).collect();
     let mut leftovers = Vec::new();
     for path in inner.folder.list(&inner.folder.partial())? {
         if is_leftover(ledger, &path) {
-            let metadata = path.metadata().map_err(|error| inner.folder.failure("look at", &path, error))?;
+            let metadata = path.metadata().map_err(|error| inner.folder.failure("inspect", &path, error))?;
             leftovers.push((path, Bytes(metadata.len())));
         }
     }

@@ -1,5 +1,6 @@
-//! References: which image a name means here. Each is a row of the index and a small file of its own, so that a lost
-//! index loses no name. The file is written first: where the two differ after a crash, the file holds.
+//! References: the images that names stand for on this node. A reference is a row of the index and a small file, so
+//! that a lost index loses no reference. The file is written before the row. If the two differ after a crash, the file
+//! is right.
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest};
 
@@ -8,12 +9,12 @@ use crate::index::{Batch, Column};
 use crate::rows;
 use crate::store::Store;
 
-/// The most layers of one image; other tools stop at 127.
+/// The most layers of one image. Other tools allow 127.
 pub const IMAGE_LAYERS_MAX: usize = 1024;
 /// The longest release record.
 pub const RELEASE_RECORD_BYTES_MAX: usize = 4 << 10;
 
-/// What a reference names. Its blobs and layers are neither evicted nor removed while it does.
+/// The image that a reference names. The store neither evicts nor removes its blobs and layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// The image manifest, a held blob.
@@ -22,17 +23,17 @@ pub struct Image {
     pub config: OciDigest,
     /// The layers, lowest first, at most [`IMAGE_LAYERS_MAX`].
     pub layers: Vec<DiffId>,
-    /// The signed release record that bound the reference to the manifest, opaque here, at most
-    /// [`RELEASE_RECORD_BYTES_MAX`]; empty if there was none.
+    /// The signed release that bound the reference to the manifest: at most [`RELEASE_RECORD_BYTES_MAX`] bytes, which
+    /// the store does not interpret. Empty if there was no release.
     pub release_record: Vec<u8>,
 }
 
 impl Store {
-    /// Makes a reference name an image, instead of what it named before.
+    /// Sets the image of a reference, and replaces the previous one.
     ///
     /// # Errors
-    /// `NotHeld` for a blob or layer that is not held; `OverLimit`; `DiskFull`, `Io`, `Index`: after a restart it
-    /// names either the one or the other.
+    /// `NotHeld` for a blob or layer that is not held; `OverLimit`; `DiskFull`, `Io`, `Index`: after a restart the
+    /// reference names either the previous image or the new one.
     pub fn set_reference(&self, reference: &ImageReference, image: Image) -> Result<()> {
         let limits = [
             ("layers of an image", image.layers.len(), IMAGE_LAYERS_MAX),
@@ -51,7 +52,7 @@ impl Store {
             }
         }
         let row = rows::image(reference, &image);
-        let number = ledger.temporary(Bytes::ZERO);
+        let number = ledger.add_temporary(Bytes::ZERO);
         let path = self.inner.path(&Item::Image(reference.clone()));
         let written = self.inner.folder.write(&path, &rows::image_file(&row), number);
         ledger.temporaries.remove(&number);
@@ -63,20 +64,20 @@ impl Store {
         Ok(())
     }
 
-    /// What a reference names.
+    /// The image of a reference.
     pub fn reference(&self, reference: &ImageReference) -> Option<Image> {
         self.inner.ledger().images.get(reference).cloned()
     }
 
-    /// All references and what they name, sorted by reference.
+    /// All references and their images, sorted by reference.
     pub fn references(&self) -> Vec<(ImageReference, Image)> {
         self.inner.ledger().images.iter().map(|(reference, image)| (reference.clone(), image.clone())).collect()
     }
 
-    /// Makes a reference name nothing. Its layers and blobs stay until they are evicted, collected or removed.
+    /// Removes a reference. Its layers and blobs stay until they are evicted, collected or removed.
     ///
     /// # Errors
-    /// `NotHeld`; `Io`, `Index`: after a restart it names what it named, or nothing.
+    /// `NotHeld`; `Io`, `Index`: after a restart the reference is either unchanged or removed.
     pub fn remove_reference(&self, reference: &ImageReference) -> Result<()> {
         let item = Item::Image(reference.clone());
         let mut ledger = self.inner.ledger();

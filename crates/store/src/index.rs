@@ -1,10 +1,16 @@
-//! The seam between the store and its index: columns of small rows, read by key, written in batches.
+//! The interface between the store and its index: columns of small rows, read by key, written in batches.
 //!
-//! The index holds nothing that cannot be rebuilt from the files, save node state (`States`) and times of last use.
-//! Two implementations: [`RocksIndex`] on disk and [`MemoryIndex`] for tests, which is the stricter one.
+//! A batch is written completely or not at all. A batch with [`Durability::Synced`] is on disk when `write` returns;
+//! the store uses it for everything but times of last use. The order of the store's writes relies on this.
+//!
+//! `lighter store fsck --rebuild` can rebuild the index from the files, apart from node state (`States`), times of last
+//! use, cached patches and downloads. There are two implementations: [`RocksIndex`] on disk, and [`MemoryIndex`] for
+//! tests, which checks the rules of each column.
 
 use std::error::Error;
 use std::path::PathBuf;
+
+use lighter_types::Blame;
 
 mod memory;
 mod rocks;
@@ -12,30 +18,30 @@ mod rocks;
 pub use memory::MemoryIndex;
 pub use rocks::RocksIndex;
 
-/// The layout of rows and files that this code writes. A folder with a greater number is refused, one with a lesser is
-/// taken on: 1 has no [`Column::Sketches`], and every reader of that can do without a row.
+/// The version of the layout of rows and files. The store refuses a folder with a greater number and upgrades one with
+/// a smaller number. Schema 1 has no [`Column::Sketches`]; all readers of that column accept a missing row.
 pub const SCHEMA: u32 = 2;
 
-/// A table of the index. In docs/STORE.md: keys, rows and limits of each.
+/// A table of the index. docs/STORE.md lists the keys, rows and limits of each. The comments below give key and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Column {
-    /// `schema`: the layout's number.
+    /// `schema`: the version of the layout.
     Meta,
-    /// DiffId: what a card tells.
+    /// DiffId: the layer's card.
     Layers,
-    /// DiffId: the layer's sketch, whose bytes are the caller's.
+    /// DiffId: the layer's sketch, which the store does not interpret.
     Sketches,
     /// OciDigest: size.
     Blobs,
     /// PatchId: key, size, sha256 of the file.
     Patches,
-    /// PatchId: key, size, and how much of it is on disk.
+    /// PatchId: key, size, and number of synced bytes.
     Partials,
     /// Reference: image.
     Images,
-    /// Kind and name: time of last use.
+    /// Kind and id of an item: time of last use.
     Uses,
-    /// The node's own keys and values.
+    /// Keys and values of the node.
     States,
 }
 
@@ -53,7 +59,7 @@ impl Column {
         Self::States,
     ];
 
-    /// The name of its column family.
+    /// The name of the column family in RocksDB.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
@@ -68,7 +74,7 @@ impl Column {
         }
     }
 
-    /// The longest key, in bytes: 32 for names, one more for their kind, 384 for a reference (255 + 1 + 128).
+    /// The longest key in bytes: 32 for an id, 33 for a kind and an id, 384 for a reference (255 + 1 + 128).
     pub const fn key_bytes_max(self) -> usize {
         match self {
             Self::Meta => 16,
@@ -91,21 +97,21 @@ impl Column {
         }
     }
 
-    /// Whether a row, once written, may only be written again with the same bytes, or deleted.
+    /// Whether a written row may only be deleted, or written again with the same bytes.
     pub const fn is_immutable(self) -> bool {
         matches!(self, Self::Layers | Self::Blobs | Self::Patches)
     }
 
-    /// Whether every write must be on disk before it returns. Only a time of last use may be lost in a power cut.
+    /// Whether every write must be synced. A power cut may lose times of last use only.
     pub const fn demands_sync(self) -> bool {
         !matches!(self, Self::Uses)
     }
 }
 
-/// Whether a batch must survive a power cut once `write` has returned. It survives the end of the process either way.
+/// Whether a batch survives a power cut after `write` has returned. It survives the end of the process in both cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The batch, and all before it, is on disk when `write` returns.
+    /// The batch and all earlier batches are on disk when `write` returns.
     Synced,
     /// The batch reaches the disk later.
     Lazy,
@@ -114,14 +120,14 @@ pub enum Durability {
 /// One change of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Writes a row, over one that is there.
+    /// Writes a row, and replaces an existing one.
     Put { column: Column, key: Vec<u8>, value: Vec<u8> },
-    /// Deletes a row if it is there.
+    /// Deletes a row if it exists.
     Delete { column: Column, key: Vec<u8> },
 }
 
 impl Change {
-    /// The column that it changes.
+    /// The changed column.
     pub fn column(&self) -> Column {
         match self {
             Self::Put { column, .. } | Self::Delete { column, .. } => *column,
@@ -129,7 +135,7 @@ impl Change {
     }
 }
 
-/// Changes that happen together or not at all, in order.
+/// Changes that are written in order, and all or none of them.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     changes: Vec<Change>,
@@ -160,34 +166,36 @@ pub trait Index: Send + Sync {
     /// The value of a key.
     ///
     /// # Errors
-    /// `Damaged` or `Failed`, when the disk does not give it.
+    /// `Damaged` or `Failed` when the disk cannot read it.
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError>;
 
-    /// Shows the rows whose key begins with `prefix`, in the order of keys (bytewise). Holds one row at a time.
+    /// Visits the rows whose key begins with `prefix`, in bytewise order of the keys. Holds one row in memory at a
+    /// time.
     ///
     /// # Errors
-    /// `Damaged` or `Failed`; the rows before the damage have been shown.
+    /// `Damaged` or `Failed`, after visiting the rows before the damage.
     fn scan(&self, column: Column, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError>;
 
-    /// Makes all of the batch's changes or none.
+    /// Writes all changes of the batch or none.
     ///
     /// # Errors
-    /// `Full` or `Failed`: none of them was made. `Refused`: our bug; only the memory index looks for it.
+    /// `Full` or `Failed`: no change was written. `Refused`: a bug of this program, which only the memory index
+    /// detects.
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), IndexError>;
 }
 
-/// Why the index did not open, or did not answer.
+/// The reason why an operation of the index failed.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// A newer Lighter wrote this folder.
-    #[error("the index {path} has schema {found}, this version reads up to {supported}; use the newer lighter")]
+    /// A newer version of Lighter wrote this folder.
+    #[error("the index {path} has schema {found}, this program reads up to {supported}; use the newer lighter")]
     NewerSchema { path: PathBuf, found: u32, supported: u32 },
 
-    /// There are files, and no index that knows them.
-    #[error("the index {path} is lost, {files} files are there without it; run `lighter store fsck --rebuild`")]
+    /// The folder has files but no index of them.
+    #[error("the index {path} is lost, the folder has {files} files; run `lighter store fsck --rebuild`")]
     Lost { path: PathBuf, files: u64 },
 
-    /// The index' files, or a row, cannot be read as what they are.
+    /// The files of the index, or one of its rows, cannot be decoded.
     #[error("the index {path} is damaged; run `lighter store fsck --rebuild`")]
     Damaged { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
@@ -195,15 +203,30 @@ pub enum IndexError {
     #[error("the index {path} is in use by another process")]
     Busy { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
-    /// The disk is full. The index takes writes again once there is room.
+    /// The disk is full. The index accepts writes again when there is room.
     #[error("the disk of the index {path} is full; free some space")]
     Full { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// Any other failure of the disk.
-    #[error("the index {path} failed; look after the disk, then restart the node")]
+    #[error("the index {path} failed; check the disk, then restart the node")]
     Failed { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
-    /// The memory index saw a write that breaks the rules of its column.
+    /// A write breaks the rules of its column.
     #[error("a write to column {column} breaks its rules: {why}")]
     Refused { column: &'static str, why: &'static str },
+}
+
+impl IndexError {
+    /// Who is at fault.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::NewerSchema { .. }
+            | Self::Lost { .. }
+            | Self::Damaged { .. }
+            | Self::Busy { .. }
+            | Self::Full { .. }
+            | Self::Failed { .. } => Blame::Machine,
+            Self::Refused { .. } => Blame::Bug,
+        }
+    }
 }

@@ -1,7 +1,11 @@
 //! Layers: written once, checked against their DiffId, read under a lease.
 //!
-//! The commit order is DESIGN.md's: cap, reserve disk, write, length, sha256, sync, rename, sync the folder, index write
-//! with sync. Only after that does anything show the layer.
+//! A [`LayerWriter`] reserves bytes within the budget and on the disk, takes the tar, and hashes it as it arrives.
+//! [`LayerWriter::finish`] checks length and sha256, syncs the file, renames it, syncs the folder, and writes the row
+//! and the sketch in one synced batch. Only then is the layer held. A writer that is dropped earlier leaves nothing.
+//!
+//! A [`LayerReader`] holds a lease: the store neither evicts nor removes a layer while a reader of it lives. Only
+//! [`Store::quarantine_layer`] moves the file of a leased layer, because its bytes are wrong anyway.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -18,24 +22,24 @@ use crate::store::{Inner, ItemRows, Store};
 use crate::temporary::Temporary;
 use crate::{UnixSeconds, rows};
 
-/// What a layer of unknown size reserves at a time, where there is room for that much.
+/// The step in which a layer of unknown size reserves more bytes, if there is room for the whole step.
 const GROWTH: Bytes = Bytes(16 << 20);
-/// The longest sketch that is kept; those of docs/PREDICTION.md have at most 1,227 bytes.
+/// The longest sketch that the store keeps. A sketch has at most 1,227 bytes (docs/PREDICTION.md).
 pub const SKETCH_BYTES_MAX: usize = 2 << 10;
-/// Writes are gathered to this size.
+/// The size of the buffer between a writer and its file.
 const BUFFER_BYTES: usize = 256 << 10;
 
 impl Store {
-    /// A writer for a layer whose name and size are known. Room for all of it is reserved now, evicting for it.
+    /// Creates a writer for a layer of known name and size. Reserves all its bytes now, and evicts items if needed.
     ///
     /// # Errors
-    /// `BudgetFull`, `DiskFull`: nothing was evicted or written. `Io`, `Index`: this machine.
+    /// `BudgetFull`, `DiskFull`: nothing was evicted or written. `Io`, `Index`: this machine failed.
     pub fn create_layer(&self, diff_id: DiffId, tar_bytes: Bytes) -> Result<LayerWriter> {
         LayerWriter::create(&self.inner, tar_bytes, Some((diff_id, tar_bytes)))
     }
 
-    /// A writer for a layer that is still to be named by its sha256. `expected_bytes` is reserved now; beyond it, room
-    /// is reserved in steps of 16 MiB as the bytes come.
+    /// Creates a writer for a layer of unknown name. Reserves `expected_bytes` now, and more bytes in steps of 16 MiB
+    /// when the layer grows beyond them.
     ///
     /// # Errors
     /// As [`Self::create_layer`].
@@ -43,10 +47,10 @@ impl Store {
         LayerWriter::create(&self.inner, expected_bytes.unwrap_or_default(), None)
     }
 
-    /// A held layer, protected from removal for as long as the reader lives; `None` if it is not held.
+    /// Opens a held layer. The store does not remove it while the reader lives. `None` if the layer is not held.
     ///
     /// # Errors
-    /// `Damaged` when the file is gone or has another length: the layer is held no more. `Io`.
+    /// `Damaged` when the file is missing or has another length: the layer is no longer held. `Io`.
     pub fn open_layer(&self, diff_id: &DiffId) -> Result<Option<LayerReader>> {
         let item = Item::Layer(*diff_id);
         let mut ledger = self.inner.ledger();
@@ -54,7 +58,7 @@ impl Store {
         let card = layer.card;
         let Some(file) = self.inner.open_item(&mut ledger, &item, card.tar_bytes)? else {
             ledger.gone.insert(*diff_id);
-            return Err(self.inner.damaged(&item, format!("it is not a file of {} bytes", card.tar_bytes.0)));
+            return Err(self.inner.damaged(&item, format!("a file of {} bytes was expected", card.tar_bytes.0)));
         };
         let lease = Lease::take(&self.inner, &mut ledger, item);
         Ok(Some(LayerReader { file, card, _lease: lease }))
@@ -70,7 +74,7 @@ impl Store {
         self.inner.ledger().layers.get(diff_id).map(|layer| layer.card)
     }
 
-    /// The sketch that is kept of a held layer; `None` also for one that was committed without.
+    /// The sketch of a held layer. `None` if the layer is not held or was committed without a sketch.
     ///
     /// # Errors
     /// `Index`.
@@ -81,7 +85,8 @@ impl Store {
         Ok(self.inner.index.get(Column::Sketches, diff_id.as_bytes())?)
     }
 
-    /// Notes that a layer was used: the one used longest ago is evicted first. A power cut may undo the note.
+    /// Sets the time of last use of a layer. The store evicts the least recently used layer first. A power cut may lose
+    /// the new time.
     ///
     /// # Errors
     /// `NotHeld`; `Index`.
@@ -107,12 +112,12 @@ impl Store {
         removed
     }
 
-    /// Moves a layer whose file was found damaged to `quarantine/`, also when it is leased, pinned or named by an image:
-    /// it is held no more, and can be committed again. Where the file is now; `None` if the layer is not held.
+    /// Moves a damaged layer to `quarantine/`, even if it is leased, pinned or named by an image. The layer is no
+    /// longer held and can be committed again. Returns the new path of the file, or `None` if the layer is not held.
     ///
     /// # Errors
-    /// `Index`: it is still held. `Io`: it is not, and its file takes room.
-    pub fn set_layer_aside(&self, diff_id: &DiffId) -> Result<Option<PathBuf>> {
+    /// `Index`: the layer is still held. `Io`: the layer is not held, but its file still takes room.
+    pub fn quarantine_layer(&self, diff_id: &DiffId) -> Result<Option<PathBuf>> {
         let item = Item::Layer(*diff_id);
         let mut ledger = self.inner.ledger();
         let Some(bytes) = ledger.bytes(&item) else { return Ok(None) };
@@ -124,9 +129,9 @@ impl Store {
     }
 }
 
-/// Takes the bytes of one layer. Dropped unfinished, it leaves nothing behind.
+/// Writes one layer. A writer that is dropped before [`Self::finish`] leaves nothing behind.
 pub struct LayerWriter {
-    /// First, so that its buffer is let go before the file is removed.
+    /// The first field, so that it is dropped and flushed before `temporary` removes the file.
     buffer: BufWriter<File>,
     sha256: Sha256,
     written: Bytes,
@@ -143,11 +148,11 @@ impl LayerWriter {
         Ok(Self { buffer, sha256: Sha256::new(), written: Bytes::ZERO, named, temporary })
     }
 
-    /// Takes more of the tar. After an error the writer is of no more use.
+    /// Appends bytes to the tar. After an error, drop the writer.
     ///
     /// # Errors
-    /// `OverLimit` beyond the size that [`Store::create_layer`] was given; `BudgetFull` or `DiskFull` when a layer of
-    /// unknown size grows too big; `Io`.
+    /// `OverLimit` beyond the size given to [`Store::create_layer`]; `BudgetFull` or `DiskFull` when a layer of unknown
+    /// size grows too large; `Io`.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let after = self.written + Bytes(bytes.len() as u64);
         if let Some((_, max)) = self.named
@@ -167,12 +172,12 @@ impl LayerWriter {
         Ok(())
     }
 
-    /// Bytes taken so far.
+    /// The number of bytes appended so far.
     pub fn written(&self) -> Bytes {
         self.written
     }
 
-    /// The file with all bytes taken so far, for reading by position.
+    /// The file with all bytes appended so far, for reading by position.
     ///
     /// # Errors
     /// `Io`, `DiskFull`.
@@ -183,7 +188,7 @@ impl LayerWriter {
         Ok(&self.temporary.file)
     }
 
-    /// Syncs what was taken so far, so that the commit has little left to sync.
+    /// Syncs the bytes appended so far, so that the commit has little left to sync.
     ///
     /// # Errors
     /// `Io`, `DiskFull`.
@@ -193,22 +198,22 @@ impl LayerWriter {
         synced.map_err(|error| self.temporary.inner.folder.failure("sync", &path, error))
     }
 
-    /// The name of the bytes taken so far: their sha256.
+    /// The DiffId of the bytes appended so far: their sha256.
     pub fn diff_id(&self) -> DiffId {
         DiffId::new(self.sha256.clone().finalize().into())
     }
 
-    /// Commits the layer. When this returns, it is held, and survives a power cut. A layer that is held already keeps
-    /// the card it has.
+    /// Commits the layer. When this returns, the layer is held and survives a power cut. A layer that was already held
+    /// keeps its card.
     ///
     /// # Errors
-    /// `Mismatch` when the length or the sha256 are not those of the card, or of [`Store::create_layer`]: nothing is
-    /// kept. `DiskFull`, `Io`, `Index`: it is not held.
+    /// `Mismatch` when length or sha256 differ from the card or from [`Store::create_layer`]: nothing is kept.
+    /// `DiskFull`, `Io`, `Index`: the layer is not held.
     pub fn finish(self, card: Card, now: UnixSeconds) -> Result<()> {
         self.commit(card, None, now)
     }
 
-    /// As [`Self::finish`], and keeps the layer's sketch beside its card: both are there after a crash, or neither.
+    /// As [`Self::finish`], and stores the layer's sketch in the same batch as its card: a crash keeps both or neither.
     ///
     /// # Errors
     /// As [`Self::finish`], and `OverLimit` for a sketch over 2 KiB.
@@ -221,24 +226,9 @@ impl LayerWriter {
     }
 
     fn commit(mut self, card: Card, sketch: Option<Vec<u8>>, now: UnixSeconds) -> Result<()> {
-        let mismatch = |what, expected: String, found: String| {
-            Err(StoreError::Mismatch { item: Item::Layer(card.diff_id), what, expected, found })
-        };
-        let (named, named_bytes) = self.named.unwrap_or((card.diff_id, card.tar_bytes));
-        if card.diff_id != named {
-            return mismatch("the DiffId of the card", named.to_string(), card.diff_id.to_string());
-        }
-        for expected in [named_bytes, card.tar_bytes] {
-            if self.written != expected {
-                return mismatch("the length in bytes", expected.0.to_string(), self.written.0.to_string());
-            }
-        }
-        let found = self.diff_id();
-        if found != named {
-            return mismatch("the sha256", named.to_string(), found.to_string());
-        }
+        self.check(&card)?;
         let path = self.temporary.path();
-        // Setting the length gives back what was reserved beyond it.
+        // Setting the length frees the disk blocks that were allocated beyond it.
         let flushed = self.buffer.flush().and_then(|()| self.temporary.file.set_len(self.written.0));
         flushed.map_err(|error| self.temporary.inner.folder.failure("write", &path, error))?;
         let item = Item::Layer(card.diff_id);
@@ -248,9 +238,27 @@ impl LayerWriter {
             ledger.layers.insert(card.diff_id, HeldLayer { card, last_used: now, leases: 0 });
         })
     }
+
+    /// Compares DiffId, length and sha256 with the card and with the layer that the writer was created for.
+    fn check(&self, card: &Card) -> Result<()> {
+        let (diff_id, tar_bytes) = self.named.unwrap_or((card.diff_id, card.tar_bytes));
+        let (written, sha256) = (self.written.0.to_string(), self.diff_id().to_string());
+        let checks = [
+            ("the DiffId of the card", diff_id.to_string(), card.diff_id.to_string()),
+            ("the length in bytes", tar_bytes.0.to_string(), written.clone()),
+            ("the length in bytes", card.tar_bytes.0.to_string(), written),
+            ("the sha256", diff_id.to_string(), sha256),
+        ];
+        for (what, expected, found) in checks {
+            if found != expected {
+                return Err(StoreError::Mismatch { item: Item::Layer(card.diff_id), what, expected, found });
+            }
+        }
+        Ok(())
+    }
 }
 
-/// A held layer's file and card. While it lives, the layer is neither evicted nor removed.
+/// The file and the card of a held layer. The store neither evicts nor removes the layer while this lives.
 pub struct LayerReader {
     file: File,
     card: Card,
@@ -258,18 +266,18 @@ pub struct LayerReader {
 }
 
 impl LayerReader {
-    /// The tar. Read it by position (`FileExt::read_exact_at`): the cursor is shared by all who have this reader.
+    /// The tar. Read it by position (`FileExt::read_exact_at`), because all users of the reader share one cursor.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// What is told of the layer; its `tar_bytes` is the file's length.
+    /// The layer's card. Its `tar_bytes` is the file's length.
     pub fn card(&self) -> &Card {
         &self.card
     }
 }
 
-/// Keeps an item from being evicted and removed.
+/// Protects an item from eviction and removal until it is dropped. Only layers and patches count their leases.
 pub(crate) struct Lease {
     inner: Arc<Inner>,
     item: Item,
@@ -286,6 +294,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // Quarantine may have removed the item, and a new commit may have added it again, with no leases.
         if let Some(leases) = self.inner.ledger().leases(&self.item) {
             *leases = leases.saturating_sub(1);
         }
@@ -293,7 +302,8 @@ impl Drop for Lease {
 }
 
 impl Inner {
-    /// Opens the file of a held item. If it is not there in its length, the item is held no more, and `None` returned.
+    /// Opens the file of a held item. If the file is missing or has another length, the item is no longer held and this
+    /// returns `None`.
     pub(crate) fn open_item(&self, ledger: &mut Ledger, item: &Item, bytes: Bytes) -> Result<Option<File>> {
         let path = self.path(item);
         let opened = match File::open(&path) {

@@ -1,7 +1,8 @@
-//! What the store holds, in memory: the rows of the index that have a whole file, what is open, and how many bytes it
-//! all takes. About 300 bytes for each item.
+//! The ledger: the store's picture of itself in memory. It lists the held items, the open writers, and the bytes that
+//! count against the budget. An item takes about 300 bytes of memory.
 //!
-//! Pure: no file, no index. A layer is in the ledger only if its row and its file are there.
+//! The ledger is pure: it reads no file and no index. A layer, blob or patch is in the ledger only while both its row
+//! and its file exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +35,7 @@ pub(crate) struct Partial {
     pub(crate) key: PatchKey,
     pub(crate) total_bytes: Bytes,
     pub(crate) synced_bytes: Bytes,
-    /// A writer has it.
+    /// Whether a writer is open.
     pub(crate) is_open: bool,
 }
 
@@ -46,21 +47,22 @@ pub(crate) struct Ledger {
     pub(crate) partials: BTreeMap<PatchId, Partial>,
     pub(crate) images: BTreeMap<ImageReference, Image>,
     pub(crate) pins: BTreeSet<DiffId>,
-    /// Files without a row: of a commit that was cut off. Never served; the first to be evicted.
+    /// Files without a row, left by an interrupted commit. The store does not serve them and evicts them first.
     pub(crate) unindexed: BTreeMap<Item, Bytes>,
-    /// Rows without a whole file. Never served; kept, because the file may come back with a mount.
+    /// Rows without a file of their length. The store does not serve them. It keeps them, because the file may come
+    /// back with a mount.
     pub(crate) rows_without_file: BTreeSet<Item>,
-    /// Keys of rows that are not what their column holds. Only a repair opens with such.
+    /// Keys of rows that cannot be decoded. Empty unless the store was opened for repair.
     pub(crate) unreadable_rows: Vec<(Column, Vec<u8>)>,
-    /// Temporary files by number, and what is reserved for each.
+    /// Temporary files by number, with the bytes reserved for each.
     pub(crate) temporaries: BTreeMap<u64, Bytes>,
     pub(crate) next_temporary: u64,
-    /// Layers that went without the caller asking for each of them: evicted, collected, found damaged.
+    /// Layers that are no longer held although the caller did not remove them: evicted, collected or damaged.
     pub(crate) gone: BTreeSet<DiffId>,
 }
 
 impl Ledger {
-    /// What counts against the budget.
+    /// The bytes that count against the budget.
     pub(crate) fn used(&self) -> Bytes {
         let layers: Bytes = self.layers.values().map(|layer| layer.card.tar_bytes).sum();
         let blobs: Bytes = self.blobs.values().map(|blob| blob.bytes).sum();
@@ -71,19 +73,20 @@ impl Ledger {
         layers + blobs + patches + partials + unindexed + reserved
     }
 
-    pub(crate) fn temporary(&mut self, reserved: Bytes) -> u64 {
+    /// Reserves bytes for a new temporary file. Returns the number of the file.
+    pub(crate) fn add_temporary(&mut self, reserved: Bytes) -> u64 {
         let number = self.next_temporary;
         self.next_temporary += 1;
         self.temporaries.insert(number, reserved);
         number
     }
 
-    /// Layers that some image names, held or not.
+    /// The layers that images name, whether they are held or not.
     pub(crate) fn image_layers(&self) -> BTreeSet<DiffId> {
         self.images.values().flat_map(|image| image.layers.iter().copied()).collect()
     }
 
-    /// What keeps a layer, if anything does.
+    /// The reason why a layer may not be removed, if there is one.
     pub(crate) fn layer_holder(&self, id: &DiffId) -> Option<Holder> {
         if self.layers.get(id).is_some_and(|layer| layer.leases > 0) {
             return Some(Holder::Lease);
@@ -95,7 +98,7 @@ impl Ledger {
         naming.map(|(reference, _)| Holder::Image(reference.clone()))
     }
 
-    /// Images that name a blob.
+    /// An image that names a blob, if there is one.
     pub(crate) fn blob_holder(&self, digest: &OciDigest) -> Option<Holder> {
         let naming = self.images.iter().find(|(_, image)| image.manifest == *digest || image.config == *digest);
         naming.map(|(reference, _)| Holder::Image(reference.clone()))
@@ -122,7 +125,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// The open readers of an item.
+    /// The layers without a lease, a pin or an image, sorted by id.
+    pub(crate) fn removable_layers(&self) -> Vec<(&DiffId, &HeldLayer)> {
+        let named = self.image_layers();
+        let mut layers: Vec<_> = self.layers.iter().collect();
+        layers.retain(|(id, layer)| layer.leases == 0 && !self.pins.contains(id) && !named.contains(id));
+        layers
+    }
+
+    /// The number of open readers of a held item. `None` for items that are not held, and for blobs and images, which
+    /// have no leases.
     pub(crate) fn leases(&mut self, item: &Item) -> Option<&mut u32> {
         match item {
             Item::Layer(id) => self.layers.get_mut(id).map(|layer| &mut layer.leases),
@@ -142,19 +154,17 @@ impl Ledger {
         self.rows_without_file.remove(item);
     }
 
-    /// What to evict to get `wanted` bytes, in this order: files without a row, cached patches, then layers that
-    /// nothing holds; least recently used first, and by name among equals.
+    /// The items to evict for `wanted` bytes, in this order: files without a row, cached patches without a lease,
+    /// layers without a lease, pin or image. The least recently used item of each kind goes first, then the smallest
+    /// id.
     ///
     /// # Errors
-    /// The bytes that evicting everything would give, when they are fewer.
+    /// The bytes that evicting all these items would free, if they are fewer than `wanted`.
     pub(crate) fn victims(&self, wanted: Bytes) -> Result<Vec<Item>, Bytes> {
         let unindexed = self.unindexed.iter().map(|(item, bytes)| (item.clone(), *bytes));
         let mut patches: Vec<_> = self.patches.iter().filter(|(_, patch)| patch.leases == 0).collect();
         patches.sort_by_key(|(id, patch)| (patch.last_used, **id));
-        let named = self.image_layers();
-        let is_free =
-            |id: &DiffId, layer: &HeldLayer| layer.leases == 0 && !self.pins.contains(id) && !named.contains(id);
-        let mut layers: Vec<_> = self.layers.iter().filter(|(id, layer)| is_free(id, layer)).collect();
+        let mut layers = self.removable_layers();
         layers.sort_by_key(|(id, layer)| (layer.last_used, **id));
 
         let patches = patches.into_iter().map(|(id, patch)| (Item::Patch(*id), patch.bytes));

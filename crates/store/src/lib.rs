@@ -1,14 +1,32 @@
-//! What a node keeps on disk: layers, blobs, patches and references as files, and an index of them.
+//! The store keeps a node's layers, blobs, patches and references as files, and an index of them.
 //!
-//! Invariants, each kept by a test by name:
-//! - what is served has a row in the index and a file whose length is the row's; what was acknowledged survives a crash
-//!   at any step, and what was not is never served;
-//! - layers, blobs and patches never change: a file gets its name only when it is whole, checked and synced;
-//! - what is leased, pinned or named by an image is never evicted or removed;
-//! - nothing is written beyond the budget, and nothing is evicted for something that would not fit anyway.
+//! # The order of writes
 //!
-//! Absent on purpose: a clock (the caller passes `now`), threads, async (calls block on the disk; use them from worker
-//! threads), and any knowledge of what is inside a layer or a patch. docs/STORE.md has the folder and the bytes.
+//! An item is *held* when it has both a row in the index and a file of the row's length. Only a held item is served. A
+//! commit writes in this order:
+//!
+//! 1. Reserve the bytes within the budget. Evict other items if needed.
+//! 2. Allocate the disk blocks, write the bytes to a file in `partial/`, and check length and sha256.
+//! 3. Sync the file, rename it to its final name, and sync the folder.
+//! 4. Write the row and sync the index.
+//! 5. Add the item to the ledger in memory. From here on it is held.
+//!
+//! A removal goes the other way: delete the row and sync the index, then remove the file. So after a crash the folder
+//! may have a file without a row (not served, evicted first) or an unfinished file in `partial/` (removed on opening),
+//! but never a row for bytes that were not synced. A reference is the exception: its file is written, or removed,
+//! before its row, and the file is right if the two differ.
+//!
+//! # Invariants
+//!
+//! A test by name checks each of these:
+//! - An acknowledged item survives a crash at any step. An item that was not acknowledged is not served, or is whole.
+//! - Layers, blobs and patches never change. A file gets its name only after it is complete, checked and synced.
+//! - The store never evicts or removes an item that is leased, pinned or named by an image.
+//! - The store never writes beyond the budget, and evicts nothing for an item that would not fit anyway.
+//!
+//! Absent on purpose: a clock (the caller passes `now`), threads, async (calls block on the disk, so call them from
+//! worker threads), and any knowledge of the content of a layer or a patch. docs/STORE.md describes the folder and the
+//! bytes.
 
 #![forbid(unsafe_code)]
 
@@ -45,6 +63,6 @@ pub use patches::{CachedPatch, PATCH_BASES_MAX, PatchKey, PatchReader};
 pub use states::{STATE_BYTES_MAX, STATE_KEY_BYTES_MAX};
 pub use store::{OpenReport, Options, Store, StoreStats};
 
-/// A time of use: seconds since 1970-01-01 UTC. The caller reads the clock; the store only compares.
+/// A time of use: seconds since 1970-01-01 UTC. The caller reads the clock; the store only compares times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixSeconds(pub u64);

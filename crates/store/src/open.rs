@@ -1,16 +1,27 @@
-//! Opening: the lock, the index, and what a crash may have left.
+//! Opening the store: take the lock, open the index, load the ledger, and repair the state that a crash left.
 //!
-//! After a crash the folder is between two steps of some operation. Each such place has one way out, and none needs a
-//! hand: temporary files go, partial patches stay, references follow their files, and a file without a row (or a row
-//! without a file) is known and not served. An index that is lost or unreadable is the one thing that is refused.
+//! A crash can stop any operation between two of its steps. Opening handles each such state without an operator:
+//!
+//! | found | action |
+//! |---|---|
+//! | a temporary file, or a partial patch without a row | remove it |
+//! | a partial patch with a row | keep it for resuming at its last sync |
+//! | a finished patch with a partial row | write the patch's row |
+//! | a reference whose row and file differ | write the row to match the file |
+//! | a file without a row | do not serve it, evict it first |
+//! | a row without a file of its length | do not serve it, keep the row |
+//!
+//! [`Store::open`] refuses an index that is lost or damaged. [`Store::open_repair`] opens with the rows that can be
+//! decoded, and changes nothing that [`Store::fsck`] may need. The index gets its schema row at the end of a rebuild,
+//! so that [`Store::open`] refuses a rebuild that was interrupted.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PatchId};
+use lighter_types::{Bytes, DiffId, ImageReference, PatchId};
 
-use crate::error::{Item, Result, StoreError};
+use crate::error::{Item, Result};
 use crate::folder::{Folder, Found};
 use crate::index::{Batch, Column, Durability, Index, IndexError, MemoryIndex, RocksIndex, SCHEMA};
 use crate::ledger::{HeldBlob, HeldLayer, HeldPatch, Ledger, Partial};
@@ -21,38 +32,39 @@ use crate::{Image, PatchKey, UnixSeconds, patches};
 
 const SCHEMA_KEY: &[u8] = b"schema";
 
-/// What to do about an index that is lost or damaged.
+/// How to treat an index that is lost or damaged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opening {
-    /// Refuse.
+    /// Refuse to open.
     Strict,
-    /// Go on with what can be read, and touch nothing that fsck may want.
+    /// Open with the rows that can be decoded, and keep everything that fsck may need.
     Repair,
 }
 
 type OpenIndex<'a> = &'a dyn Fn(&Path) -> Result<Arc<dyn Index>, IndexError>;
 
 impl Store {
-    /// Opens the store in a data folder, or creates an empty one. Puts right what a crash left.
+    /// Opens the store in a data folder, or creates an empty one. Repairs the state that a crash left.
     ///
     /// # Errors
-    /// `FolderInUse`; `Io` when permissions or the disk refuse; of the index: `NewerSchema`, and `Lost` or `Damaged`,
-    /// for which [`Self::open_repair`] and [`Self::fsck`] are there.
+    /// `FolderInUse`; `Io` when permissions or the disk refuse; `NewerSchema`; `Lost` or `Damaged` when the index has
+    /// to be rebuilt with [`Self::open_repair`] and [`Self::fsck`].
     pub fn open(path: &Path, options: Options) -> Result<Self> {
         Self::open_as(path, options, &open_rocks, Steps::default(), Opening::Strict)
     }
 
-    /// Opens the store although its index is lost or damaged, with what can be read of it. A damaged index is moved to
-    /// `quarantine/`. Until [`Self::fsck`] has rebuilt the index, [`Self::open`] goes on to refuse.
+    /// Opens the store even if its index is lost or damaged, with the rows that can be decoded. Moves an index that
+    /// RocksDB cannot open to `quarantine/`. [`Self::open`] refuses the folder until [`Self::fsck`] has rebuilt the
+    /// index.
     ///
     /// # Errors
-    /// As [`Self::open`], but for `Lost` and `Damaged`.
+    /// As [`Self::open`], except `Lost` and `Damaged`.
     pub fn open_repair(path: &Path, options: Options) -> Result<Self> {
         Self::open_as(path, options, &open_rocks, Steps::default(), Opening::Repair)
     }
 
-    /// Opens the store with files in the given folder and an index in memory. The index is lost with the store: an
-    /// empty folder is needed.
+    /// Opens the store with files in the given folder and an index in memory. The index is lost when the store is
+    /// closed, so the folder must be empty.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -60,7 +72,7 @@ impl Store {
         Self::open_with(path, options, Arc::new(MemoryIndex::new()))
     }
 
-    /// Opens the store with an index of the caller's.
+    /// Opens the store with an index that the caller provides.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -100,7 +112,7 @@ impl Store {
         Ok(Self { inner: Arc::new(Inner { folder, index, options, report, ledger, _lock: lock }) })
     }
 
-    /// Marks the index as whole, after a repair.
+    /// Marks the index as complete, after a repair.
     pub(crate) fn finish_repair(&self) -> Result<()> {
         self.inner.write(&schema_batch())
     }
@@ -116,13 +128,13 @@ fn schema_batch() -> Batch {
     batch
 }
 
-/// The schema of the index, ours or an earlier one; `None` if it has none yet: it is new, or was never rebuilt to the
-/// end.
+/// The schema of the index: the current one or an earlier one. `None` if the index is new, or if its rebuild did not
+/// finish.
 fn check_schema(folder: &Folder, index: &dyn Index) -> Result<Option<u32>> {
     let path = folder.index();
     let Some(value) = index.get(Column::Meta, SCHEMA_KEY)? else { return Ok(None) };
     let Ok(value) = value.try_into() else {
-        return Err(IndexError::Damaged { path, source: "the schema's row is not a number".into() }.into());
+        return Err(IndexError::Damaged { path, source: "the schema row is not a number of 4 bytes".into() }.into());
     };
     match u32::from_le_bytes(value) {
         found if found > SCHEMA => Err(IndexError::NewerSchema { path, found, supported: SCHEMA }.into()),
@@ -130,8 +142,8 @@ fn check_schema(folder: &Folder, index: &dyn Index) -> Result<Option<u32>> {
     }
 }
 
-/// Gives a new index its schema, unless there are files already: then the index that knew them is lost, and taking
-/// this one for it would let them be evicted.
+/// Writes the schema row of a new index. Refuses if the folder already has files: then the index of those files is
+/// lost, and a store with the new index would evict them.
 fn create_schema(folder: &Folder, index: &dyn Index) -> Result<()> {
     let items = folder.items()?.iter().filter(|found| matches!(found, Found::Item(..))).count();
     let images = folder.list(&folder.root().join("references"))?.len();
@@ -143,11 +155,11 @@ fn create_schema(folder: &Folder, index: &dyn Index) -> Result<()> {
 }
 
 fn write_schema(folder: &Folder, index: &dyn Index) -> Result<()> {
-    let failure = |source| StoreError::Io { action: "write the index", path: folder.index(), source };
-    folder.steps.take().map_err(failure)?;
+    folder.step_of_index()?;
     Ok(index.write(&schema_batch(), Durability::Synced)?)
 }
 
+/// Reads the index and the folder into a [`Ledger`].
 struct Loading<'a> {
     folder: &'a Folder,
     index: &'a dyn Index,
@@ -187,7 +199,7 @@ impl Loading<'_> {
         Ok(ledger)
     }
 
-    /// The rows of a column, read. A row that cannot be read is damage.
+    /// Decodes the rows of a column. A row that cannot be decoded is damage: strict opening fails at it.
     fn rows<R>(&mut self, column: Column, read: impl Fn(&[u8], &[u8]) -> Result<R, RowError>) -> Result<Vec<R>> {
         let mut good = Vec::new();
         let mut unreadable = Vec::new();
@@ -201,18 +213,18 @@ impl Loading<'_> {
         })?;
         self.report.rows_unreadable += unreadable.len() as u64;
         self.unreadable.extend(unreadable);
-        match first {
-            Some(error) if self.opening == Opening::Strict => {
-                let source = format!("a row of column {}: {error}", column.name()).into();
-                Err(IndexError::Damaged { path: self.folder.index(), source }.into())
-            }
-            _ => Ok(good),
+        if let Some(error) = first
+            && self.opening == Opening::Strict
+        {
+            let source = format!("a row of column {}: {error}", column.name()).into();
+            return Err(IndexError::Damaged { path: self.folder.index(), source }.into());
         }
+        Ok(good)
     }
 
     fn load_layers(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
         for card in self.rows(Column::Layers, rows::read_layer)? {
-            if is_whole(ledger, files, Item::Layer(card.diff_id), card.tar_bytes) {
+            if claim_file(ledger, files, Item::Layer(card.diff_id), card.tar_bytes) {
                 ledger.layers.insert(card.diff_id, HeldLayer { card, last_used: UnixSeconds(0), leases: 0 });
             }
         }
@@ -220,9 +232,8 @@ impl Loading<'_> {
     }
 
     fn load_blobs(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
-        let read = |key: &[u8], value: &[u8]| Ok((OciDigest::new(rows::name(key)?), Bytes(rows::read_number(value)?)));
-        for (digest, bytes) in self.rows(Column::Blobs, read)? {
-            if is_whole(ledger, files, Item::Blob(digest), bytes) {
+        for (digest, bytes) in self.rows(Column::Blobs, rows::read_blob)? {
+            if claim_file(ledger, files, Item::Blob(digest), bytes) {
                 ledger.blobs.insert(digest, HeldBlob { bytes, last_used: UnixSeconds(0) });
             }
         }
@@ -231,7 +242,7 @@ impl Loading<'_> {
 
     fn load_patches(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
         for (id, key, bytes, sha256) in self.rows(Column::Patches, rows::read_patch)? {
-            if is_whole(ledger, files, Item::Patch(id), bytes) {
+            if claim_file(ledger, files, Item::Patch(id), bytes) {
                 let patch = HeldPatch { key, bytes, sha256, last_used: UnixSeconds(0), leases: 0 };
                 ledger.patches.insert(id, patch);
             }
@@ -239,8 +250,9 @@ impl Loading<'_> {
         Ok(())
     }
 
-    /// Downloads that have begun. One whose file is already among the finished was cut off between its rename and its
-    /// row: it is finished here, since fetching it again could cost a whole layer. One with no file left is dropped.
+    /// Loads the downloads that have begun. A crash between rename and row leaves a finished file with a partial row:
+    /// its patch row is written here, because downloading it again could cost a whole layer. A row without any file is
+    /// deleted.
     fn load_partials(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
         for (id, key, total_bytes, synced_bytes) in self.rows(Column::Partials, rows::read_partial)? {
             let length = std::fs::metadata(self.folder.partial_patch(&id)).map(|file| Bytes(file.len()));
@@ -270,14 +282,14 @@ impl Loading<'_> {
 
     fn load_uses(&mut self, ledger: &mut Ledger) -> Result<()> {
         for (item, last_used) in self.rows(Column::Uses, rows::read_use)? {
-            // A row of something that is gone means nothing; it goes when the same item comes and goes again.
+            // The row of an item that is no longer held has no effect. The next removal of the item deletes the row.
             let _ = ledger.set_last_used(&item, last_used);
         }
         Ok(())
     }
 
-    /// References: where row and file differ, the file is the newer, for it is written first. A file that cannot be
-    /// read leaves its row in force.
+    /// Loads references. If row and file differ, the file is the newer, because it is written first. If the file cannot
+    /// be read, the row stays in force.
     fn load_images(&mut self, ledger: &mut Ledger) -> Result<()> {
         let mut rows: BTreeMap<ImageReference, Image> =
             self.rows(Column::Images, |_, value| rows::read_image(value))?.into_iter().collect();
@@ -293,12 +305,13 @@ impl Loading<'_> {
                 rows.insert(reference, image);
             }
         }
-        let file_is_gone = |reference: &ImageReference| !self.folder.path(&Item::Image(reference.clone())).exists();
-        let gone: Vec<ImageReference> = rows.keys().filter(|reference| file_is_gone(reference)).cloned().collect();
-        for reference in gone {
-            batch.delete(Column::Images, reference.as_str().as_bytes());
-            rows.remove(&reference);
-        }
+        rows.retain(|reference, _| {
+            let has_file = self.folder.path(&Item::Image(reference.clone())).exists();
+            if !has_file {
+                batch.delete(Column::Images, reference.as_str().as_bytes());
+            }
+            has_file
+        });
         self.report.references_settled = batch.changes().len() as u64;
         if self.report.references_settled > 0 && self.opening == Opening::Strict {
             self.write(&batch)?;
@@ -307,7 +320,7 @@ impl Loading<'_> {
         Ok(())
     }
 
-    /// Removes what a crash left in `partial/`: temporary files, and patches without a row.
+    /// Removes the files that a crash left in `partial/`: temporary files, and patches without a row.
     fn remove_leftovers(&mut self, ledger: &Ledger) -> Result<()> {
         for path in self.folder.list(&self.folder.partial())? {
             if is_leftover(ledger, &path) {
@@ -319,14 +332,14 @@ impl Loading<'_> {
     }
 
     fn write(&self, batch: &Batch) -> Result<()> {
-        let failure = |source| StoreError::Io { action: "write the index", path: self.folder.index(), source };
-        self.folder.steps.take().map_err(failure)?;
+        self.folder.step_of_index()?;
         Ok(self.index.write(batch, Durability::Synced)?)
     }
 }
 
-/// Takes an item's file off the list of files if its length is the row's; otherwise notes the row as one without.
-fn is_whole(ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>, item: Item, bytes: Bytes) -> bool {
+/// Whether the item of a row has a file of the row's length. Removes that file from `files`, or enters the item in
+/// `rows_without_file`.
+fn claim_file(ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>, item: Item, bytes: Bytes) -> bool {
     if files.get(&item) == Some(&bytes) {
         files.remove(&item);
         return true;
@@ -335,7 +348,7 @@ fn is_whole(ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>, item: Item, 
     false
 }
 
-/// Whether a file in `partial/` is one that the store made and nothing knows any more.
+/// Whether the store created this file in `partial/` and no longer has an entry for it.
 pub(crate) fn is_leftover(ledger: &Ledger, path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
     if let Some(number) = name.strip_suffix(".tmp") {

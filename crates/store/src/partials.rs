@@ -1,14 +1,20 @@
-//! Patches that are arriving: written as they come, resumed after a restart at the last sync.
+//! Partial patches: downloads that are written as they arrive and resumed at their last sync.
 //!
-//! What counts as arrived is what was synced: after a power cut, the tail of a file may be anything. The row says how
-//! much that is, and the file is cut to it.
+//! A power cut may leave anything in the part of a file that was not synced. So the row of a partial patch says how
+//! many bytes were synced, and [`Store::resume_patch`] cuts the file to that length. [`PatchWriter::sync`] syncs the
+//! file first and then writes the row.
+//!
+//! A patch from a peer is written to `partial/<PatchId>.patch` and survives a restart. A patch that this node makes has
+//! no PatchId until it is complete, so it is written to a temporary file and does not survive a restart. Both have
+//! their whole size reserved from the beginning. [`PatchWriter::finish`] moves either to the cache: it syncs and
+//! renames the file, then writes the patch's row and deletes the partial's row in one batch.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lighter_types::{Bytes, DiffId, PatchId};
+use lighter_types::{Bytes, DiffId, PatchId, broken};
 
 use crate::error::{Holder, Item, Result, StoreError};
 use crate::index::{Batch, Column};
@@ -23,18 +29,19 @@ use crate::{UnixSeconds, rows};
 pub struct PartialPatch {
     pub patch_id: PatchId,
     pub key: PatchKey,
-    /// The patch's whole size. All of it is reserved.
+    /// The whole size of the patch, all of which is reserved.
     pub total_bytes: Bytes,
-    /// What is on disk, from the beginning; [`Store::resume_patch`] goes on there.
+    /// The number of bytes on disk. [`Store::resume_patch`] continues after them.
     pub synced_bytes: Bytes,
 }
 
 impl Store {
-    /// A writer for a patch that arrives. Room for all of it is reserved now. What had arrived of the same patch is
-    /// thrown away: [`Self::resume_patch`] keeps it.
+    /// Creates a writer for a patch from a peer. Reserves the whole size now. Discards an earlier download of the same
+    /// patch; use [`Self::resume_patch`] to keep it.
     ///
     /// # Errors
-    /// `InUse` when a writer for it is open; `OverLimit` for too many bases; `BudgetFull`, `DiskFull`, `Io`, `Index`.
+    /// `InUse` when the patch has an open writer; `OverLimit` for too many bases; `BudgetFull`, `DiskFull`, `Io`,
+    /// `Index`.
     pub fn create_patch(&self, key: PatchKey, patch_id: PatchId, total_bytes: Bytes) -> Result<PatchWriter> {
         check_key(&key)?;
         let inner = &self.inner;
@@ -52,8 +59,8 @@ impl Store {
         });
         if created.is_err() {
             ledger.partials.remove(&patch_id);
-            if !inner.folder.steps.is_over() {
-                // The first error is the one to tell; the file is a leftover at worst.
+            if !inner.folder.steps.are_used_up() {
+                // The first error is the one to report. If the file stays, the next open removes it.
                 let _ = inner.folder.remove(&path);
             }
         }
@@ -61,8 +68,8 @@ impl Store {
         Ok(PatchWriter { place, key, total_bytes, written: Bytes::ZERO })
     }
 
-    /// A writer for a patch that is made here and gets its name at the end. It can grow to `bytes_max`, all of which is
-    /// reserved now, and does not survive a restart.
+    /// Creates a writer for a patch that this node makes; the patch gets its id at the end. It can grow to `bytes_max`,
+    /// all of which is reserved now, and does not survive a restart.
     ///
     /// # Errors
     /// As [`Self::create_patch`].
@@ -72,11 +79,11 @@ impl Store {
         Ok(PatchWriter { place, key, total_bytes: bytes_max, written: Bytes::ZERO })
     }
 
-    /// Goes on with a patch of which some has arrived; `None` if there is no such. [`PatchWriter::written`] tells where
-    /// to go on, and [`PatchWriter::file`] has what is there.
+    /// Resumes a download; `None` if there is none of this patch. [`PatchWriter::written`] is the offset of the next
+    /// byte, and [`PatchWriter::file`] has the bytes before it.
     ///
     /// # Errors
-    /// `InUse` when a writer for it is open; `DiskFull`, `Io`.
+    /// `InUse` when the patch has an open writer; `DiskFull`, `Io`.
     pub fn resume_patch(&self, patch_id: &PatchId) -> Result<Option<PatchWriter>> {
         let inner = &self.inner;
         let mut ledger = inner.ledger();
@@ -95,13 +102,13 @@ impl Store {
         Ok(Some(PatchWriter { place, key, total_bytes, written }))
     }
 
-    /// The downloads that have begun, sorted by name.
+    /// The downloads that have begun, sorted by id.
     pub fn partial_patches(&self) -> Vec<PartialPatch> {
         let ledger = self.inner.ledger();
         ledger.partials.iter().map(|(id, partial)| partial_patch(*id, partial)).collect()
     }
 
-    /// The download for a target of which most has arrived.
+    /// The download for a target that has the most bytes on disk.
     pub fn partial_patch_for(&self, target: &DiffId) -> Option<PartialPatch> {
         let ledger = self.inner.ledger();
         let matching = ledger.partials.iter().filter(|(_, partial)| partial.key.target == *target);
@@ -109,10 +116,10 @@ impl Store {
         most.map(|(id, partial)| partial_patch(*id, partial))
     }
 
-    /// Throws a download away; one that is not there is no error.
+    /// Discards a download. A missing download is no error.
     ///
     /// # Errors
-    /// `InUse` when its writer is open; `Io`, `Index`.
+    /// `InUse` when the patch has an open writer; `Io`, `Index`.
     pub fn discard_patch(&self, patch_id: &PatchId) -> Result<()> {
         discard(&self.inner, &mut self.inner.ledger(), patch_id)
     }
@@ -144,8 +151,8 @@ pub(crate) fn discard(inner: &Inner, ledger: &mut Ledger, patch_id: &PatchId) ->
     inner.folder.remove(&inner.folder.partial_patch(patch_id))
 }
 
-/// Takes the bytes of one patch in order. Dropped unfinished, a patch with a name stays, to be resumed at its last
-/// [`Self::sync`]; one without leaves nothing behind.
+/// Writes one patch, front to back. If the writer is dropped before [`Self::finish`], a patch from a peer stays and can
+/// be resumed at its last [`Self::sync`]; a patch of this node leaves nothing behind.
 pub struct PatchWriter {
     place: Place,
     key: PatchKey,
@@ -154,11 +161,13 @@ pub struct PatchWriter {
 }
 
 enum Place {
+    /// A patch from a peer.
     Partial(PartialFile),
+    /// A patch that this node makes.
     Temporary(Temporary),
 }
 
-/// The open file of a patch with a name. One writer at a time.
+/// The open file of a patch from a peer. A patch has one writer at a time.
 struct PartialFile {
     inner: Arc<Inner>,
     file: File,
@@ -167,6 +176,7 @@ struct PartialFile {
 
 impl Drop for PartialFile {
     fn drop(&mut self) {
+        // A commit has removed the partial patch.
         if let Some(partial) = self.inner.ledger().partials.get_mut(&self.patch_id) {
             partial.is_open = false;
         }
@@ -174,7 +184,7 @@ impl Drop for PartialFile {
 }
 
 impl PatchWriter {
-    /// Takes more of the patch.
+    /// Appends bytes to the patch.
     ///
     /// # Errors
     /// `OverLimit` beyond the patch's size; `DiskFull`, `Io`.
@@ -190,7 +200,7 @@ impl PatchWriter {
         Ok(())
     }
 
-    /// Makes what was taken so far survive a power cut. Costs two waits for the disk.
+    /// Makes the bytes appended so far survive a power cut. Waits for the disk twice: for the file and for the index.
     ///
     /// # Errors
     /// `DiskFull`, `Io`, `Index`.
@@ -202,28 +212,29 @@ impl PatchWriter {
         batch.put(Column::Partials, patch_id.as_bytes(), row);
         let mut ledger = inner.ledger();
         inner.write(&batch)?;
-        if let Some(partial) = ledger.partials.get_mut(patch_id) {
-            partial.synced_bytes = self.written;
+        match ledger.partials.get_mut(patch_id) {
+            Some(partial) => partial.synced_bytes = self.written,
+            None => broken("a patch writer without its partial patch"),
         }
         Ok(())
     }
 
-    /// Bytes taken so far, those before a resume included.
+    /// The number of bytes so far, including those before a resume.
     pub fn written(&self) -> Bytes {
         self.written
     }
 
-    /// The patch's size: exact with a name, at most without.
+    /// The exact size of a patch from a peer; the largest allowed size of a patch that this node makes.
     pub fn total_bytes(&self) -> Bytes {
         self.total_bytes
     }
 
-    /// What it turns into what.
+    /// The target, bases and settings of the patch.
     pub fn key(&self) -> &PatchKey {
         &self.key
     }
 
-    /// The file, to read what has arrived by position.
+    /// The file with the bytes so far, for reading by position.
     pub fn file(&self) -> &File {
         match &self.place {
             Place::Partial(partial) => &partial.file,
@@ -231,26 +242,26 @@ impl PatchWriter {
         }
     }
 
-    /// Commits the patch to the cache; `patch_id` is its name, which the caller has checked. When this returns, it
-    /// survives a power cut. A patch that is cached already stays as it is.
+    /// Commits the patch to the cache under `patch_id`, which the caller has checked. When this returns, the patch
+    /// survives a power cut. A patch that is already cached stays unchanged.
     ///
     /// # Errors
-    /// `Mismatch` when the name is not the one it was created with, or bytes are missing; `DiskFull`, `Io`, `Index`: a
-    /// patch with a name can still be resumed, or is finished by the next open.
+    /// `Mismatch` when `patch_id` is not the id that the writer was created with, or bytes are missing; `DiskFull`,
+    /// `Io`, `Index`: a patch from a peer can still be resumed, or the next open completes its commit.
     pub fn finish(mut self, patch_id: PatchId, now: UnixSeconds) -> Result<()> {
         let item = Item::Patch(patch_id);
-        if let Place::Partial(PartialFile { patch_id: named, .. }) = &self.place {
-            let mismatch =
-                |what, expected, found| Err(StoreError::Mismatch { item: item.clone(), what, expected, found });
-            if *named != patch_id {
-                return mismatch("the name", named.to_string(), patch_id.to_string());
-            }
-            if self.written != self.total_bytes {
-                let (expected, found) = (self.total_bytes.0.to_string(), self.written.0.to_string());
-                return mismatch("the length in bytes", expected, found);
+        if let Place::Partial(PartialFile { patch_id: expected, .. }) = &self.place {
+            let checks = [
+                ("the PatchId", expected.to_string(), patch_id.to_string()),
+                ("the length in bytes", self.total_bytes.0.to_string(), self.written.0.to_string()),
+            ];
+            for (what, expected, found) in checks {
+                if found != expected {
+                    return Err(StoreError::Mismatch { item, what, expected, found });
+                }
             }
         }
-        // Setting the length gives back what was reserved beyond it.
+        // Setting the length frees the disk blocks that were allocated beyond it.
         let set = self.file().set_len(self.written.0);
         set.map_err(|error| self.inner().folder.failure("write", &self.path(), error))?;
         let sha256 = sha256_of_file(&self.inner().folder, &self.path())?;
@@ -280,7 +291,8 @@ impl PatchWriter {
 }
 
 impl PartialFile {
-    /// As [`Temporary::commit`]; the file is synced. The patch's row and the end of the partial's are one write.
+    /// As [`Temporary::commit`], for a file that is already synced. One batch writes the patch's row and deletes the
+    /// partial's row.
     fn commit(
         self,
         item: &Item,
@@ -291,8 +303,9 @@ impl PartialFile {
     ) -> Result<()> {
         let mut ledger = self.inner.ledger();
         if ledger.patches.contains_key(&self.patch_id) {
-            if let Some(partial) = ledger.partials.get_mut(&self.patch_id) {
-                partial.is_open = false;
+            match ledger.partials.get_mut(&self.patch_id) {
+                Some(partial) => partial.is_open = false,
+                None => broken("a patch writer without its partial patch"),
             }
             discard(&self.inner, &mut ledger, &self.patch_id)?;
             return self.inner.touch(&mut ledger, item, now);

@@ -1,7 +1,7 @@
-//! The cache of patches: finished files, found by what they turn into what. The first to be evicted.
+//! The cache of patches: complete files, found by target, bases and settings. They are evicted before layers.
 //!
-//! A patch's name is a blake3 of its header, which only the patch format can check; here the sha256 of the whole file,
-//! taken when it was finished, tells damage.
+//! A PatchId is the blake3 of the patch's header, which only the crate of the patch format can check. To find damage,
+//! the store keeps the sha256 of the whole file, computed at the commit.
 
 use std::fs::File;
 use std::io;
@@ -16,17 +16,17 @@ use crate::folder::Folder;
 use crate::layers::Lease;
 use crate::store::Store;
 
-/// The most bases of a patch that is cached.
+/// The most bases of a cached patch.
 pub const PATCH_BASES_MAX: usize = 64;
 
-/// What a patch is asked for by: encoders are deterministic, so this names its bytes.
+/// The inputs of a patch. The encoder is deterministic, so they determine the patch's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PatchKey {
-    /// The layer that it rebuilds.
+    /// The layer that the patch rebuilds.
     pub target: DiffId,
-    /// The layers that it reads, in its own order; at most [`PATCH_BASES_MAX`].
+    /// The layers that the patch reads, in the order of its header; at most [`PATCH_BASES_MAX`].
     pub bases: Vec<DiffId>,
-    /// The encoder's settings, as a number of the encoder's.
+    /// The encoder's settings as a number. The store does not interpret it.
     pub settings: u32,
 }
 
@@ -40,30 +40,30 @@ pub struct CachedPatch {
 }
 
 impl Store {
-    /// A cached patch, protected from removal for as long as the reader lives; `None` if it is not cached.
+    /// Opens a cached patch. The store does not remove it while the reader lives. `None` if the patch is not cached.
     ///
     /// # Errors
-    /// `Damaged` when the file is gone or has another length: it is cached no more. `Io`.
+    /// `Damaged` when the file is missing or has another length: the patch is no longer cached. `Io`.
     pub fn open_patch(&self, patch_id: &PatchId) -> Result<Option<PatchReader>> {
         let item = Item::Patch(*patch_id);
         let mut ledger = self.inner.ledger();
         let Some(patch) = ledger.patches.get(patch_id) else { return Ok(None) };
         let (key, bytes) = (patch.key.clone(), patch.bytes);
         let Some(file) = self.inner.open_item(&mut ledger, &item, bytes)? else {
-            return Err(self.inner.damaged(&item, format!("it is not a file of {} bytes", bytes.0)));
+            return Err(self.inner.damaged(&item, format!("a file of {} bytes was expected", bytes.0)));
         };
         let lease = Lease::take(&self.inner, &mut ledger, item);
         Ok(Some(PatchReader { file, patch_id: *patch_id, key, bytes, _lease: lease }))
     }
 
-    /// The cached patch for a key and its size; the one used last, should there be several.
+    /// The id and the size of the cached patch for a key. If there are several, the most recently used one.
     pub fn find_patch(&self, key: &PatchKey) -> Option<(PatchId, Bytes)> {
         let ledger = self.inner.ledger();
         let matching = ledger.patches.iter().filter(|(_, patch)| patch.key == *key);
         matching.max_by_key(|(_, patch)| patch.last_used).map(|(id, patch)| (*id, patch.bytes))
     }
 
-    /// The cached patches, sorted by name.
+    /// The cached patches, sorted by id.
     pub fn patches(&self) -> Vec<CachedPatch> {
         let ledger = self.inner.ledger();
         let cached = ledger.patches.iter().map(|(id, patch)| CachedPatch {
@@ -75,7 +75,7 @@ impl Store {
         cached.collect()
     }
 
-    /// Notes that a patch was used. A power cut may undo the note.
+    /// Sets the time of last use of a patch. A power cut may lose the new time.
     ///
     /// # Errors
     /// `NotHeld`; `Index`.
@@ -98,7 +98,7 @@ impl Store {
     }
 }
 
-/// A cached patch's file. While it lives, the patch is neither evicted nor removed.
+/// The file of a cached patch. The store neither evicts nor removes the patch while this lives.
 pub struct PatchReader {
     file: File,
     patch_id: PatchId,
@@ -113,12 +113,11 @@ impl PatchReader {
         &self.file
     }
 
-    /// Its name.
     pub fn patch_id(&self) -> PatchId {
         self.patch_id
     }
 
-    /// What it turns into what.
+    /// The target, bases and settings of the patch.
     pub fn key(&self) -> &PatchKey {
         &self.key
     }

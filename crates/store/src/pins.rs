@@ -1,5 +1,5 @@
-//! Pins: layers that the operator wants to keep. A pin is an empty file under `pins/` and nothing else: an operator's
-//! word is not for an index to lose.
+//! Pins: layers that the operator wants to keep. A pin is an empty file under `pins/`. It has no row, so that a lost
+//! index loses no pin.
 
 use lighter_types::{Bytes, DiffId};
 
@@ -7,7 +7,7 @@ use crate::error::{Item, Result, StoreError};
 use crate::store::Store;
 
 impl Store {
-    /// Keeps a held layer from eviction and removal, until [`Self::unpin`]. Pinning twice is pinning once.
+    /// Keeps a held layer from eviction and removal until [`Self::unpin`]. Pinning a pinned layer changes nothing.
     ///
     /// # Errors
     /// `NotHeld`; `DiskFull`, `Io`.
@@ -19,7 +19,7 @@ impl Store {
         if ledger.pins.contains(diff_id) {
             return Ok(());
         }
-        let number = ledger.temporary(Bytes::ZERO);
+        let number = ledger.add_temporary(Bytes::ZERO);
         let written = self.inner.folder.write(&self.inner.folder.pin(diff_id), &[], number);
         ledger.temporaries.remove(&number);
         written?;
@@ -27,7 +27,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a pin away; a layer without one is no error.
+    /// Removes the pin of a layer. A layer without a pin is no error.
     ///
     /// # Errors
     /// `Io`.

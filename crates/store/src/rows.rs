@@ -1,17 +1,21 @@
-//! The bytes of the index' rows and of the files under `references/`: bincode 2 with fixed-width little-endian
-//! integers and a limit. docs/STORE.md has the tables; the golden tests below hold them true.
+//! The bytes of the index's rows and of the files under `references/`.
 //!
-//! Bytes that come from the disk may be anything: decoding refuses what is too long, cut short or followed by more.
+//! A row is bincode 2 with fixed-width little-endian integers and a limit of 64 KiB. A reference's file is a magic
+//! number, the sha256 of the row, and the row. docs/STORE.md shows the bytes in tables; the golden tests of this module
+//! check them.
+//!
+//! Rows come from the disk and may be damaged. Decoding refuses a row that is too long, cut short, or followed by more
+//! bytes.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::{Decode, Encode};
-use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId, TLSH_BYTES, Tlsh};
+use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId, TLSH_BYTES, Tlsh, broken};
 use sha2::{Digest, Sha256};
 
 use crate::error::Item;
 use crate::{Image, PatchKey, UnixSeconds};
 
-/// No row is longer; the longest is that of an image with [`crate::IMAGE_LAYERS_MAX`] layers.
+/// The longest row. An image with [`crate::IMAGE_LAYERS_MAX`] layers has the longest of all.
 pub(crate) const ROW_BYTES_MAX: usize = 64 << 10;
 const CONFIG: Configuration<LittleEndian, Fixint, Limit<ROW_BYTES_MAX>> =
     bincode::config::standard().with_fixed_int_encoding().with_limit::<ROW_BYTES_MAX>();
@@ -22,7 +26,7 @@ const IMAGE_FILE_HEADER_BYTES: usize = 8 + 32;
 /// The longest file under `references/`.
 pub(crate) const IMAGE_FILE_BYTES_MAX: usize = IMAGE_FILE_HEADER_BYTES + ROW_BYTES_MAX;
 
-/// Why bytes are not a row.
+/// The reason why bytes do not decode as a row.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct RowError(String);
@@ -64,9 +68,12 @@ struct ImageRow {
     release_record: Vec<u8>,
 }
 
+/// The limits on the store's values keep every row under [`ROW_BYTES_MAX`]; a test encodes the longest of each kind.
 fn encode(row: impl Encode) -> Vec<u8> {
-    // The limits of the store's own values are below the row's; a test writes the longest of each.
-    bincode::encode_to_vec(row, CONFIG).unwrap_or_default()
+    bincode::encode_to_vec(row, CONFIG).unwrap_or_else(|_| {
+        broken("a row over its limit");
+        Vec::new()
+    })
 }
 
 fn decode<R: Decode<()>>(bytes: &[u8]) -> Result<R, RowError> {
@@ -74,7 +81,7 @@ fn decode<R: Decode<()>>(bytes: &[u8]) -> Result<R, RowError> {
     if used == bytes.len() { Ok(row) } else { Err(RowError(format!("{} bytes after the row", bytes.len() - used))) }
 }
 
-/// The 32 bytes of a name that is a key.
+/// The 32 bytes of a key that is a digest or an id.
 pub(crate) fn name(key: &[u8]) -> Result<[u8; 32], RowError> {
     key.try_into().map_err(|_| RowError(format!("a key of {} bytes, not 32", key.len())))
 }
@@ -97,9 +104,13 @@ pub(crate) fn read_layer(key: &[u8], value: &[u8]) -> Result<Card, RowError> {
     })
 }
 
-/// A blob's size, or a time of last use.
+/// The row of a blob (its size) or of a time of last use.
 pub(crate) fn number(number: u64) -> Vec<u8> {
     number.to_le_bytes().to_vec()
+}
+
+pub(crate) fn read_blob(key: &[u8], value: &[u8]) -> Result<(OciDigest, Bytes), RowError> {
+    Ok((OciDigest::new(name(key)?), Bytes(read_number(value)?)))
 }
 
 pub(crate) fn read_number(value: &[u8]) -> Result<u64, RowError> {
@@ -127,7 +138,7 @@ pub(crate) fn patch(key: &PatchKey, bytes: Bytes, sha256: [u8; 32]) -> Vec<u8> {
     encode(PatchRow { bytes: bytes.0, sha256, key: key_row(key) })
 }
 
-/// Name, key, size, sha256 of the file.
+/// Returns id, key, size, and the sha256 of the file.
 pub(crate) fn read_patch(key: &[u8], value: &[u8]) -> Result<(PatchId, PatchKey, Bytes, [u8; 32]), RowError> {
     let row: PatchRow = decode(value)?;
     Ok((PatchId::new(name(key)?), read_key(row.key), Bytes(row.bytes), row.sha256))
@@ -137,7 +148,7 @@ pub(crate) fn partial(key: &PatchKey, total_bytes: Bytes, synced_bytes: Bytes) -
     encode(PartialRow { total_bytes: total_bytes.0, synced_bytes: synced_bytes.0, key: key_row(key) })
 }
 
-/// Name, key, whole size, bytes on disk.
+/// Returns id, key, whole size, and the bytes that are synced.
 pub(crate) fn read_partial(key: &[u8], value: &[u8]) -> Result<(PatchId, PatchKey, Bytes, Bytes), RowError> {
     let row: PartialRow = decode(value)?;
     Ok((PatchId::new(name(key)?), read_key(row.key), Bytes(row.total_bytes), Bytes(row.synced_bytes)))
@@ -165,19 +176,26 @@ pub(crate) fn read_image(value: &[u8]) -> Result<(ImageReference, Image), RowErr
     Ok((reference, image))
 }
 
-/// The file of an image: magic, sha256 of the row, row.
+/// The file of a reference: magic, sha256 of the row, row.
 pub(crate) fn image_file(row: &[u8]) -> Vec<u8> {
     [&IMAGE_FILE_MAGIC[..], &Sha256::digest(row)[..], row].concat()
 }
 
-/// The row in an image's file.
+/// The row in a reference's file.
 pub(crate) fn read_image_file(file: &[u8]) -> Result<&[u8], RowError> {
-    let rest = file.strip_prefix(&IMAGE_FILE_MAGIC[..]).ok_or_else(|| RowError("it is no reference file".into()))?;
-    let (sha256, row) = rest.split_at_checked(32).ok_or_else(|| RowError("it is cut short".into()))?;
-    if Sha256::digest(row)[..] == *sha256 { Ok(row) } else { Err(RowError("its sha256 does not match".into())) }
+    let rest = file
+        .strip_prefix(&IMAGE_FILE_MAGIC[..])
+        .ok_or_else(|| RowError("the reference file does not begin with LTRREF01".into()))?;
+    let (sha256, row) =
+        rest.split_at_checked(32).ok_or_else(|| RowError("the reference file ends before its row".into()))?;
+    if Sha256::digest(row)[..] == *sha256 {
+        Ok(row)
+    } else {
+        Err(RowError("the sha256 of the reference file's row does not match".into()))
+    }
 }
 
-/// The key of an item's time of last use: one byte for its kind, then its name. Images have none.
+/// The key of an item's time of last use: one byte for the kind of item, then its id. Images have no such time.
 pub(crate) fn use_key(item: &Item) -> Option<[u8; 33]> {
     let (kind, name) = match item {
         Item::Layer(id) => (1, id.as_bytes()),

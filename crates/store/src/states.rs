@@ -1,5 +1,5 @@
-//! Node state: small values under keys of the node's own, such as pulls that are not finished. They are in the index
-//! and nowhere else: a lost index loses them.
+//! Node state: small values under keys that the node chooses, such as unfinished pulls. They are stored in the index
+//! only, so a lost index loses them.
 
 use crate::error::{Result, StoreError};
 use crate::index::{Batch, Column};
@@ -34,21 +34,20 @@ impl Store {
         Ok(self.inner.index.get(Column::States, key)?)
     }
 
-    /// The keys that begin with `prefix`, in order, and their values: all in memory at once.
+    /// The keys that begin with `prefix` and their values, in the order of the keys. Loads all of them into memory.
     ///
     /// # Errors
     /// `Index`.
     pub fn states(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut states = Vec::new();
-        let mut visit = |key: &[u8], value: &[u8]| states.push((key.to_vec(), value.to_vec()));
-        self.inner.index.scan(Column::States, prefix, &mut visit)?;
+        self.inner.index.scan(Column::States, prefix, &mut |key, value| states.push((key.to_vec(), value.to_vec())))?;
         Ok(states)
     }
 
-    /// Deletes a key; one that is not there is no error.
+    /// Deletes a key. A missing key is no error.
     ///
     /// # Errors
-    /// `OverLimit` for a key that cannot be; `Index`.
+    /// `OverLimit` for a key that is empty or over 256 bytes; `Index`.
     pub fn delete_state(&self, key: &[u8]) -> Result<()> {
         check_key(key)?;
         let mut batch = Batch::default();

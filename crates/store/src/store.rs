@@ -1,8 +1,13 @@
-//! The store itself: its options, what it counts, room and removal. The kinds of items have files of their own, which
-//! add to [`Store`].
+//! [`Store`]: its options, its counts, eviction, removal, and the writing of rows. Each kind of item (layers, blobs,
+//! patches, references, pins, node state) adds methods to [`Store`] in a file of its own.
 //!
-//! One lock guards the ledger. Hashing, copying and waiting for file data happen outside it; renaming, the index write
-//! and the ledger's change happen together inside it, so that what is served always has a row and a file.
+//! One lock guards the ledger, the picture of the store in memory. Hashing, copying and waiting for file data happen
+//! outside the lock. A rename, its write to the index and its change of the ledger happen under the lock, so that every
+//! item in the ledger has a row and a file.
+//!
+//! Invariants:
+//! - A removal deletes rows before files, so that a crash leaves at most a file without a row.
+//! - A failed write of a row leaves its file in `unindexed`: it counts against the budget until it is evicted.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -16,12 +21,12 @@ use crate::index::{Batch, Column, Durability, Index};
 use crate::ledger::Ledger;
 use crate::{UnixSeconds, rows};
 
-/// What the operator sets.
+/// The operator's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The budget: the most that layers, patches and blobs take together, finished or not. Default 20 GiB.
+    /// The budget: the most bytes that layers, patches and blobs take together, finished or not. Default 20 GiB.
     pub bytes_max: Bytes,
-    /// What stays free on the disk: the index needs some to go on. Default 64 MiB.
+    /// The bytes that stay free on the disk, because the index needs room to work. Default 64 MiB.
     pub disk_free_min: Bytes,
 }
 
@@ -31,54 +36,55 @@ impl Default for Options {
     }
 }
 
-/// What opening the store found and did.
+/// A report of what opening the store found and repaired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
-    /// Unfinished files that were removed.
+    /// Unfinished files that opening removed.
     pub leftovers_removed: u64,
     /// Downloads that can be resumed.
     pub partial_patches: u64,
-    /// Files without a row, left by a commit that was cut off. They are not served, and are evicted first.
+    /// Files without a row, left by an interrupted commit. The store does not serve them and evicts them first.
     pub files_without_row: Vec<Item>,
-    /// Rows without a whole file. They are not served; fsck tells more.
+    /// Rows without a file of the right length. The store does not serve them; fsck reports the damage.
     pub rows_without_file: Vec<Item>,
-    /// References that were finished, or undone, as their files say.
+    /// References whose row was changed to match their file.
     pub references_settled: u64,
-    /// Rows that could not be read. Only [`Store::open_repair`] goes on with such.
+    /// Rows that could not be decoded. Only [`Store::open_repair`] opens a store that has some.
     pub rows_unreadable: u64,
 }
 
-/// How much the store holds. Sizes are those of the files.
+/// Counts and sizes of the items in the store. Sizes are lengths of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
     pub layers: u64,
     pub layer_bytes: Bytes,
-    /// Layers that the operator pinned, held or not.
+    /// Layers that the operator pinned, whether they are held or not.
     pub pinned_layers: u64,
     pub blobs: u64,
     pub blob_bytes: Bytes,
     /// Cached patches.
     pub patches: u64,
     pub patch_bytes: Bytes,
-    /// Downloads that have begun, with the size they will have.
+    /// Downloads that have begun.
     pub partial_patches: u64,
+    /// The sizes that these downloads will have when they are complete.
     pub partial_patch_bytes: Bytes,
     pub images: u64,
-    /// Files of a commit that was cut off.
+    /// Files without a row.
     pub unindexed_files: u64,
     pub unindexed_bytes: Bytes,
-    /// Reserved by writers that are open.
+    /// Bytes that open writers have reserved.
     pub reserved_bytes: Bytes,
-    /// Everything above that counts against the budget.
+    /// All bytes that count against the budget.
     pub used_bytes: Bytes,
     /// The budget.
     pub bytes_max: Bytes,
-    /// Free on the disk, for all of its users.
+    /// Free bytes on the disk.
     pub disk_free_bytes: Bytes,
 }
 
-/// The layers, blobs, patches and references of one node, in one data folder. A clone is another handle; the folder's
-/// lock ends with the last handle, reader and writer.
+/// The layers, blobs, patches and references of one node, in one data folder. A clone is another handle. The store
+/// keeps the folder locked until its last handle, reader and writer is dropped.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
@@ -90,20 +96,20 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) report: OpenReport,
     pub(crate) ledger: Mutex<Ledger>,
-    /// Held for as long as the store is open.
+    /// The locked file; the lock ends when this is dropped.
     pub(crate) _lock: File,
 }
 
 impl Store {
-    /// What opening found.
+    /// The report of opening this store.
     pub fn open_report(&self) -> &OpenReport {
         &self.inner.report
     }
 
-    /// Counts and sizes, now.
+    /// The current counts and sizes.
     ///
     /// # Errors
-    /// `Io` when the disk does not tell how much is free.
+    /// `Io` when the file system does not report its free space.
     pub fn stats(&self) -> Result<StoreStats> {
         let disk_free_bytes = self.inner.folder.free()?;
         let ledger = self.inner.ledger();
@@ -127,8 +133,8 @@ impl Store {
         })
     }
 
-    /// Layers that went since the last call without the caller naming each: evicted for room, collected by
-    /// [`Store::gc`], or found damaged by [`Store::fsck`]. Sorted. What is advertised must follow.
+    /// Layers that the store stopped holding since the last call, apart from those that the caller removed by name:
+    /// evicted for room, collected by [`Store::gc`], or found damaged. Sorted. The node must stop announcing them.
     pub fn take_gone_layers(&self) -> Vec<DiffId> {
         std::mem::take(&mut self.inner.ledger().gone).into_iter().collect()
     }
@@ -136,7 +142,7 @@ impl Store {
 
 impl Inner {
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // A panic elsewhere leaves the ledger as it was between two of its changes, each of which is complete.
+        // Each change of the ledger is complete in itself, so a panic in another thread leaves a usable ledger.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,12 +152,11 @@ impl Inner {
     }
 
     fn write_index(&self, batch: &Batch, durability: Durability) -> Result<()> {
-        let failure = |source| StoreError::Io { action: "write the index", path: self.folder.index(), source };
-        self.folder.steps.take().map_err(failure)?;
+        self.folder.step_of_index()?;
         Ok(self.index.write(batch, durability)?)
     }
 
-    /// Notes that an item was used. The note may be lost in a power cut.
+    /// Sets an item's time of last use. A power cut may lose the new time.
     pub(crate) fn touch(&self, ledger: &mut Ledger, item: &Item, now: UnixSeconds) -> Result<()> {
         ledger.set_last_used(item, now)?;
         let mut batch = Batch::default();
@@ -159,11 +164,11 @@ impl Inner {
         self.write_index(&batch, Durability::Lazy)
     }
 
-    /// Makes sure that `needed` more bytes are within the budget and on the disk, evicting for it. The caller notes
-    /// the bytes in the ledger before it gives up the lock.
+    /// Makes room for `needed` more bytes within the budget and on the disk, and evicts items if needed. The caller
+    /// must enter the bytes in the ledger before it releases the lock.
     ///
     /// # Errors
-    /// `BudgetFull` or `DiskFull`, with nothing evicted; those of removal.
+    /// `BudgetFull` or `DiskFull`: nothing was evicted. The errors of [`Self::remove`].
     pub(crate) fn make_room(&self, ledger: &mut Ledger, needed: Bytes) -> Result<()> {
         let budget = self.options.bytes_max;
         let used = ledger.used();
@@ -184,14 +189,14 @@ impl Inner {
         }
     }
 
-    /// Removes items for good: first all their rows, then their files. Layers are noted as gone.
+    /// Removes items: first all their rows, then their files. Enters removed layers in `gone`.
     pub(crate) fn remove(&self, ledger: &mut Ledger, items: &[Item]) -> Result<()> {
         let mut batch = Batch::default();
         for item in items {
             delete_rows(&mut batch, item);
         }
         self.write(&batch)?;
-        // The rows are gone, so nothing of these is held any more. Should a file stay, it still takes room.
+        // Without their rows the items are no longer held. Until a file is removed, it still takes room.
         for item in items {
             let bytes = ledger.bytes(item).or_else(|| ledger.unindexed.get(item).copied());
             if let Item::Layer(id) = item
@@ -209,9 +214,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes the row of a file that has just got its name. Should that fail, the file is known as one without a row.
+    /// Writes the rows of a file that was just renamed to its final name. If the write fails, the file is entered in
+    /// `unindexed`.
     ///
-    /// A row that was left without its file may have told something else: it goes in the same batch.
+    /// The item may have an old row that lost its file and has other values. The same batch deletes that row first.
     pub(crate) fn write_row(
         &self,
         ledger: &mut Ledger,
@@ -244,7 +250,7 @@ impl Inner {
         written
     }
 
-    /// Holds an item no more, whatever becomes of its file. A layer is noted as gone.
+    /// Deletes an item's rows, so that it is no longer held; its file stays. Enters a layer in `gone`.
     pub(crate) fn delete_row(&self, ledger: &mut Ledger, item: &Item) -> Result<()> {
         let mut batch = Batch::default();
         delete_rows(&mut batch, item);
@@ -258,7 +264,7 @@ impl Inner {
         Ok(())
     }
 
-    /// The path of an item's file, for messages.
+    /// The error for a damaged file of an item.
     pub(crate) fn damaged(&self, item: &Item, why: impl Into<String>) -> StoreError {
         StoreError::Damaged { path: self.path(item), why: why.into() }
     }
@@ -268,10 +274,10 @@ impl Inner {
     }
 }
 
-/// The rows of an item that was committed.
+/// The rows to write for a committed item.
 pub(crate) struct ItemRows {
     pub(crate) item: Vec<u8>,
-    /// Of layers alone.
+    /// The sketch of a layer; `None` for other items.
     pub(crate) sketch: Option<Vec<u8>>,
 }
 

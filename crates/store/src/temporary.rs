@@ -1,4 +1,4 @@
-//! A file that is being written: its reserved room, its commit, and its end when it is given up.
+//! A temporary file: an unfinished file with its reserved bytes. It ends with a commit or is removed when dropped.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use crate::error::{Item, Result};
 use crate::ledger::Ledger;
 use crate::store::{Inner, ItemRows};
 
-/// An unfinished file in `partial/`. Dropped without [`Self::commit`], it is removed and its room returned.
+/// An unfinished file in `partial/`. If it is dropped without [`Self::commit`], the file and its reservation are
+/// removed.
 pub(crate) struct Temporary {
     pub(crate) inner: Arc<Inner>,
     pub(crate) file: File,
@@ -20,11 +21,11 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// Reserves room within the budget and on the disk, evicting for it, and creates the file.
+    /// Reserves bytes within the budget and on the disk, evicts items if needed, and creates the file.
     pub(crate) fn create(inner: &Arc<Inner>, bytes: Bytes) -> Result<Self> {
         let mut ledger = inner.ledger();
         inner.make_room(&mut ledger, bytes)?;
-        let number = ledger.temporary(bytes);
+        let number = ledger.add_temporary(bytes);
         let created = inner.folder.create(&inner.folder.temporary(number));
         if created.is_err() {
             ledger.temporaries.remove(&number);
@@ -35,7 +36,7 @@ impl Temporary {
         Ok(temporary)
     }
 
-    /// Reserves `more` bytes beyond what is reserved.
+    /// Reserves `more` bytes in addition.
     pub(crate) fn grow(&mut self, more: Bytes) -> Result<()> {
         let mut ledger = self.inner.ledger();
         self.inner.make_room(&mut ledger, more)?;
@@ -53,8 +54,9 @@ impl Temporary {
         self.inner.folder.temporary(self.number)
     }
 
-    /// Makes the file the item: sync, rename, sync the folder, write the row with sync, and only then hold it. The
-    /// caller has checked the bytes. An item that is held already stays as it is.
+    /// Commits the file as an item: syncs it, renames it, syncs the folder, writes the row and syncs the index. Calls
+    /// `hold` last, which adds the item to the ledger. The caller has checked the bytes. An item that is already held
+    /// stays unchanged.
     pub(crate) fn commit(
         self,
         item: &Item,
@@ -78,8 +80,8 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.inner.folder.steps.is_over() {
-            // Nobody is there to tell. A file that stays is a leftover, which the next open removes.
+        if !self.inner.folder.steps.are_used_up() {
+            // A drop cannot report an error. If the file stays, the next open removes it.
             let _ = self.inner.folder.remove(&self.path());
         }
         self.inner.ledger().temporaries.remove(&self.number);
@@ -87,8 +89,8 @@ impl Drop for Temporary {
 }
 
 impl Inner {
-    /// Gives a synced file the name of its item. A file that has its name and is not known to have it on disk counts
-    /// as one without a row.
+    /// Renames a synced file to the name of its item. If syncing the folder fails after the rename, the file is entered
+    /// in `unindexed`.
     pub(crate) fn rename_item(
         &self,
         ledger: &mut Ledger,

@@ -1,4 +1,4 @@
-//! The suite that runs against both indexes: what the store promises, on real files in a temporary folder.
+//! The tests of the store. Most run against both indexes, on real files in a temporary folder.
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -21,7 +21,7 @@ mod model;
 mod opening;
 mod promises;
 
-/// A folder and the index that goes with it, so that a store can be closed and opened again.
+/// A folder and its index, so that a test can close a store and open it again.
 struct Bench {
     folder: TempDir,
     /// `None` for RocksDB.
@@ -35,8 +35,8 @@ fn on_both(test: impl Fn(&Bench)) {
 }
 
 impl Bench {
-    /// In memory where there is a file system for that: these tests open hundreds of stores, and what they show does
-    /// not hang on how long a sync takes.
+    /// Uses a folder in memory if the machine has a file system for that. These tests open hundreds of stores, and a
+    /// sync to a disk would only slow them down.
     fn new(memory: Option<MemoryIndex>) -> Self {
         let disk_wanted = Options::default().disk_free_min.times(4).0;
         let in_memory = rustix::fs::statvfs("/dev/shm").is_ok_and(|disk| disk.f_bavail * disk.f_frsize > disk_wanted);
@@ -66,7 +66,7 @@ impl Bench {
         Store::open_as(self.path(), options, &open_index, steps, opening)
     }
 
-    /// The index is gone, its files too.
+    /// Deletes the index with its files.
     fn lose_index(&self) {
         match &self.memory {
             Some(memory) => memory.lose(),
@@ -81,14 +81,15 @@ fn budget(bytes_max: u64) -> Options {
     Options { bytes_max: Bytes(bytes_max), disk_free_min: Bytes::ZERO }
 }
 
-/// Bytes that differ with `seed`.
+/// Bytes that depend on `seed`.
 fn content(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
+    let mut bytes = Vec::with_capacity(length);
+    for _ in 0..length {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
+        bytes.push((state >> 56) as u8);
+    }
+    bytes
 }
 
 fn card_of(tar: &[u8]) -> Card {
@@ -100,7 +101,7 @@ fn card_of(tar: &[u8]) -> Card {
     }
 }
 
-/// Any bytes that hang on the tar alone: the store knows nothing of what a sketch says.
+/// Bytes that depend on the tar alone. The store does not interpret a sketch, so any bytes will do.
 fn sketch_of(tar: &[u8]) -> Vec<u8> {
     [&b"sketch"[..], &Sha256::digest(tar)].concat()
 }
@@ -136,7 +137,7 @@ fn reference(tag: u64) -> ImageReference {
     format!("demo/nginx:{tag}").parse().unwrap()
 }
 
-/// An image of the given layers, with blobs of its own.
+/// An image of the given layers, with a manifest and a config of its own.
 fn image(store: &Store, seed: u64, layers: Vec<DiffId>) -> Image {
     Image {
         manifest: try_add_blob(store, seed * 2 + 1000).unwrap(),
@@ -170,7 +171,8 @@ fn add_patch(store: &Store, key: PatchKey, seed: u64, length: usize) -> PatchId 
     try_add_patch(store, key, seed, length, NOW).unwrap()
 }
 
-/// Every layer and blob that the store shows can be read, and is what its name says; nothing is unfinished.
+/// Asserts that every listed layer, blob and patch can be read, that layers match their DiffId, and that nothing is
+/// reserved.
 fn assert_sound(store: &Store) {
     for card in store.cards() {
         let reader = store.open_layer(&card.diff_id).unwrap().expect("a layer with a card");

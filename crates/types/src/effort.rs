@@ -1,7 +1,7 @@
-//! How much time a patch is worth.
+//! The effort of an encoder: how much time it spends to make a patch smaller.
 
-/// How much time is spent on a patch. Each effort makes smaller patches than the one before it, and takes longer to
-/// encode and to apply.
+/// The effort of an encoder. Each effort makes smaller patches than the previous one, and takes longer to encode and to
+/// apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effort {
     Fast,

@@ -1,4 +1,4 @@
-//! The 32-byte names: what a layer, a blob, a patch and a piece of bytes are called.
+//! Ids of 32 bytes, which are hashes: of layers, blobs, patches and other bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ macro_rules! name {
                 &self.0
             }
 
-            /// The 64 hexadecimal digits, without the algorithm's name: what files are called.
+            /// The 64 hexadecimal digits without the name of the algorithm. File names use this form.
             pub fn to_hex(&self) -> String {
                 struct Hex<'a>(&'a [u8]);
                 impl fmt::Display for Hex<'_> {
@@ -65,19 +65,19 @@ macro_rules! name {
 }
 
 name!(
-    /// A layer's name: the sha256 of its uncompressed tar (OCI image spec, "Layer DiffID").
+    /// The id of a layer: the sha256 of its uncompressed tar (OCI image spec, "Layer DiffID").
     DiffId, "sha256:", "a DiffId: sha256: and 64 lower-case hexadecimal digits"
 );
 name!(
-    /// A blob's name as registries and manifests write it: the sha256 of the bytes they serve.
+    /// The id of a blob in registries and manifests: the sha256 of its bytes.
     OciDigest, "sha256:", "an OCI digest: sha256: and 64 lower-case hexadecimal digits"
 );
 name!(
-    /// A patch's name: the blake3 of its header, which itself names the blake3 of every frame.
+    /// The id of a patch: the blake3 of its header. The header contains the blake3 of every frame.
     PatchId, "blake3:", "a PatchId: blake3: and 64 lower-case hexadecimal digits"
 );
 name!(
-    /// The blake3 of some bytes.
+    /// A blake3 hash.
     Blake3, "blake3:", "a blake3 hash: blake3: and 64 lower-case hexadecimal digits"
 );
 
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_what_it_parses() {
+    fn ids_print_as_they_parse() {
         let text = format!("sha256:{}", "0af9".repeat(16));
         let id: DiffId = text.parse().unwrap();
         assert_eq!(id.to_string(), text);

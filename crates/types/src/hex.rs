@@ -1,4 +1,4 @@
-//! Lower-case hexadecimal of fixed-size values.
+//! Hexadecimal digits of values of a fixed size, in lower case.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ pub(crate) fn write(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-/// Reads exactly `N` bytes; `None` for any other length or character. Upper-case digits are not accepted: OCI digests
-/// are lower case, and one value must have one spelling.
+/// Parses exactly `N` bytes; `None` for any other length or character. Upper-case digits are refused, because OCI
+/// digests are in lower case and a value must have one spelling.
 pub(crate) fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
     let text = text.as_bytes();
     if text.len() != N * 2 {

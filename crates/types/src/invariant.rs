@@ -1,8 +1,8 @@
 //! Broken invariants: one construct for a state that cannot be reached unless this program has a defect.
 //!
-//! [`broken`] reports the defect and returns, so that the caller can go on with less. By default the report panics: a test
-//! run or a simulation fails at the line that found the defect. A node calls [`on_broken`] once at its start; from then on
-//! it logs and counts each report and goes on serving.
+//! [`broken`] reports the defect and returns, so that the caller can go on with less. By default the report panics: a
+//! test run or a simulation fails at the line that found the defect. A node calls [`on_broken`] once at its start; from
+//! then on it logs and counts each report and goes on serving.
 //!
 //! ```text
 //! let Some(target) = self.targets.get_mut(&id) else { return broken("a fetch without its target") };
@@ -11,12 +11,12 @@
 use std::panic::Location;
 use std::sync::OnceLock;
 
-/// Called with what was found broken, and where.
+/// Receives the broken invariant and the place in the source that found it.
 pub type Reporter = fn(what: &'static str, at: &'static Location<'static>);
 
 static REPORTER: OnceLock<Reporter> = OnceLock::new();
 
-/// Sets what [`broken`] does. The first call counts; later ones change nothing.
+/// Sets the reporter of [`broken`]. Only the first call has an effect.
 pub fn on_broken(reporter: Reporter) {
     let _ = REPORTER.set(reporter);
 }

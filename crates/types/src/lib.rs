@@ -1,6 +1,10 @@
-//! The words of the project as types: ids, byte counts, moments, cards. They parse and print; how they are laid out in
-//! bytes is the business of `wire` and `store`.
+//! The types that all crates share: ids, byte counts, moments, cards. They parse and print. The crates `wire` and
+//! `store` define their layout in bytes. [`ReadAt`] is how all crates read layers: by position.
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
+mod base_cache;
 mod blame;
 mod card;
 mod effort;
@@ -9,9 +13,11 @@ mod hex;
 mod invariant;
 mod peer;
 mod quantity;
+mod read_at;
 mod reference;
 mod tlsh;
 
+pub use base_cache::BaseCache;
 pub use blame::Blame;
 pub use card::Card;
 pub use effort::Effort;
@@ -19,19 +25,20 @@ pub use hash::{Blake3, DiffId, OciDigest, PatchId};
 pub use invariant::{Reporter, broken, on_broken};
 pub use peer::PeerId;
 pub use quantity::{Bytes, BytesPerSecond, Moment};
+pub use read_at::{File, ReadAt};
 pub use reference::{ImageReference, SiteName};
 pub use tlsh::{TLSH_BYTES, Tlsh};
 
-/// Most bases of a patch, and most bases that a request names. The container, the encoder and the wire share this limit.
+/// The most bases of a patch, and of a request for one. The container, the encoder and the wire share this limit.
 pub const BASES_MAX: usize = 8;
 
-/// Why a piece of text is not the value it was read as.
+/// A text that does not parse as the expected value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {wanted}")]
 pub struct ParseError {
-    /// The text, cut at 80 characters.
+    /// The first 80 characters of the text.
     pub text: String,
-    /// What would have been right, with an example.
+    /// A description of the expected text, with an example.
     pub wanted: &'static str,
 }
 

@@ -1,20 +1,21 @@
-//! Who a node is: its ed25519 public key, printed as libp2p prints it.
+//! The identity of a node: its ed25519 public key, printed as libp2p prints it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::ParseError;
 
-/// A node's identity: its ed25519 public key.
+/// The identity of a node: its ed25519 public key.
 ///
-/// Printed as libp2p's PeerId, `12D3KooW...`: base58 of the identity multihash of the key in protobuf
-/// (libp2p specs, peer-ids, "ed25519"). Other key types are not used in a fleet.
+/// Prints as libp2p's PeerId, `12D3KooW...`: the base58 of the identity multihash of the key in protobuf (libp2p specs,
+/// peer-ids, "ed25519"). Nodes use no other type of key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId([u8; 32]);
 
-/// Identity multihash (0x00), 36 bytes; protobuf: key type ed25519 (08 01), 32 bytes of key (12 20).
+/// The bytes before the key: identity multihash (00) of 36 bytes (24); in protobuf, key type ed25519 (08 01) and a key
+/// of 32 bytes (12 20).
 const PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
-/// [`PREFIX`] and the key.
+/// The length of [`PREFIX`] and the key.
 const MULTIHASH_BYTES: usize = 38;
 const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
@@ -35,7 +36,7 @@ impl PeerId {
         bytes
     }
 
-    /// The key in libp2p's PeerId bytes, if it is an ed25519 one.
+    /// The key in the bytes of libp2p's PeerId; `None` if the key is not an ed25519 key.
     pub fn from_multihash(bytes: &[u8]) -> Option<Self> {
         bytes.strip_prefix(&PREFIX)?.try_into().ok().map(Self)
     }
@@ -54,7 +55,7 @@ impl fmt::Display for PeerId {
             }
             digits.push(BASE58[rest as usize]);
         }
-        // base58 writes each leading zero byte as a digit of its own; the multihash begins with one.
+        // base58 writes each leading zero byte as a digit. The multihash begins with one zero byte.
         digits.push(BASE58[0]);
         digits.iter().rev().try_for_each(|&digit| write!(f, "{}", digit as char))
     }
@@ -70,31 +71,37 @@ impl FromStr for PeerId {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let error = || ParseError::new(text, "a PeerId of an ed25519 key: 12D3KooW and 44 more base58 characters");
-        let mut number = [0u8; MULTIHASH_BYTES];
-        for character in text.bytes() {
-            let mut carry = BASE58.iter().position(|&digit| digit == character).ok_or_else(error)?;
-            for byte in number.iter_mut().rev() {
-                let value = usize::from(*byte) * 58 + carry;
-                *byte = (value & 0xff) as u8;
-                carry = value >> 8;
-            }
-            if carry != 0 {
-                return Err(error());
-            }
-        }
-        let id = Self::from_multihash(&number).ok_or_else(error)?;
-        if id.to_string() == text { Ok(id) } else { Err(error()) }
+        base58_to_multihash(text)
+            .and_then(|bytes| Self::from_multihash(&bytes))
+            .filter(|id| id.to_string() == text)
+            .ok_or_else(|| ParseError::new(text, "a PeerId of an ed25519 key: 12D3KooW and 44 more base58 characters"))
     }
+}
+
+/// Decodes base58; `None` for other characters and for a number that does not fit.
+fn base58_to_multihash(text: &str) -> Option<[u8; MULTIHASH_BYTES]> {
+    let mut number = [0u8; MULTIHASH_BYTES];
+    for character in text.bytes() {
+        let mut carry = BASE58.iter().position(|&digit| digit == character)?;
+        for byte in number.iter_mut().rev() {
+            let value = usize::from(*byte) * 58 + carry;
+            *byte = (value & 0xff) as u8;
+            carry = value >> 8;
+        }
+        if carry != 0 {
+            return None;
+        }
+    }
+    Some(number)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// From the libp2p specification, peer-ids, test vectors.
+    /// A test vector of the libp2p specification, peer-ids.
     #[test]
-    fn reads_and_prints_as_libp2p_does() {
+    fn parses_and_prints_as_libp2p_does() {
         let text = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
         let id: PeerId = text.parse().unwrap();
         assert_eq!(id.to_string(), text);
@@ -102,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_ed25519_peer() {
+    fn refuses_texts_that_are_no_ed25519_peer_id() {
         for text in ["", "12D3KooW", "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", "0OIl"] {
             assert!(text.parse::<PeerId>().is_err(), "{text}");
         }

@@ -1,4 +1,5 @@
-//! Bare numbers do not cross a boundary: byte counts, rates and moments.
+//! Numbers with a unit: byte counts, rates and moments. The public functions of the crates take these types instead of
+//! bare numbers.
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use crate::ParseError;
 
-/// A count of bytes. Arithmetic saturates: a count that a peer made absurd stays absurd, and is refused by a cap.
+/// A count of bytes. Arithmetic saturates, so an absurd count from a peer cannot wrap around below a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bytes(pub u64);
 
@@ -21,7 +22,8 @@ impl Bytes {
         Self(self.0.saturating_mul(factor))
     }
 
-    /// How long these bytes take at `rate`, rounded up to a millisecond; at rate 0, the longest duration there is.
+    /// The time that a transfer of these bytes takes at `rate`, rounded up to a millisecond. At rate 0 the longest
+    /// duration.
     pub fn at(self, rate: BytesPerSecond) -> Duration {
         match rate.0 {
             0 => Duration::MAX,
@@ -58,6 +60,7 @@ impl std::iter::Sum for Bytes {
 
 impl fmt::Display for Bytes {
     /// Three significant digits in binary units: `17.6 MiB`.
+    #[expect(clippy::float_arithmetic, reason = "a text for people: no machine reads it back")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
         if self.0 < 1024 {
@@ -79,19 +82,24 @@ impl FromStr for Bytes {
 
     /// A whole number with an optional binary unit: `4096`, `64 MiB`, `20GiB`.
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let error = || ParseError::new(text, "a size: a whole number and B, KiB, MiB, GiB or TiB, as in \"20 GiB\"");
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let number: u64 = text[..end].parse().map_err(|_| error())?;
-        let shift = match text[end..].trim() {
-            "" | "B" => 0,
-            "KiB" => 10,
-            "MiB" => 20,
-            "GiB" => 30,
-            "TiB" => 40,
-            _ => return Err(error()),
-        };
-        number.checked_mul(1 << shift).map(Self).ok_or_else(error)
+        parse_size(text).map(Self).ok_or_else(|| {
+            ParseError::new(text, "a size: a whole number and B, KiB, MiB, GiB or TiB, as in \"20 GiB\"")
+        })
     }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..end].parse().ok()?;
+    let shift = match text[end..].trim() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
 }
 
 /// A rate of transfer or of work.
@@ -104,7 +112,7 @@ impl fmt::Display for BytesPerSecond {
     }
 }
 
-/// Milliseconds on a clock that never goes back and starts anywhere. The engine is given moments; it reads no clock.
+/// Milliseconds on a clock that never goes back and has no fixed zero. The engine receives moments; it reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub u64);
 
@@ -128,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_read_and_print() {
+    fn sizes_parse_and_print() {
         for (text, bytes) in [("0", 0), ("4096", 4096), ("64 MiB", 64 << 20), ("20GiB", 20 << 30)] {
             assert_eq!(text.parse(), Ok(Bytes(bytes)));
         }

@@ -1,4 +1,4 @@
-//! Names that people give: of images, and of sites.
+//! Names that people choose: of images and of sites.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::ParseError;
 
-/// A name of an image, `repository:tag`. Without a tag it is read as `repository:latest`.
+/// The name of an image, `repository:tag`. A text without a tag parses as `repository:latest`.
 ///
 /// At most 255 bytes of repository and 128 of tag (OCI distribution spec, "Pulling manifests").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,30 +36,40 @@ impl FromStr for ImageReference {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let error = || ParseError::new(text, "an image reference: repository:tag, as in demo/nginx:1.22.1-11");
         let (repository, tag) = match text.rsplit_once(':') {
             // A colon before the last slash belongs to the registry's port.
             Some((repository, tag)) if !tag.contains('/') => (repository, tag),
             _ => (text, "latest"),
         };
-        let good_tag = (1..=128).contains(&tag.len())
-            && tag.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c))
-            && !tag.starts_with(['.', '-']);
-        let good_part = |part: &str| {
-            !part.is_empty()
-                && part.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._-:".contains(&c))
-                && part.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && part.ends_with(|c: char| c.is_ascii_alphanumeric())
-        };
-        let good_repository = repository.len() <= 255
-            && repository.split('/').all(good_part)
-            && !repository.rsplit('/').next().unwrap_or_default().contains(':');
-        if good_tag && good_repository { Ok(Self(format!("{repository}:{tag}"))) } else { Err(error()) }
+        if is_repository(repository) && is_tag(tag) {
+            Ok(Self(format!("{repository}:{tag}")))
+        } else {
+            Err(ParseError::new(text, "an image reference: repository:tag, as in demo/nginx:1.22.1-11"))
+        }
     }
 }
 
-/// The name of a site: the nodes behind one uplink. 1 to 64 letters, digits, `.`, `_` and `-`. Every announcement has
-/// one, so copies share it.
+fn is_tag(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c))
+        && !text.starts_with(['.', '-'])
+}
+
+fn is_repository(text: &str) -> bool {
+    text.len() <= 255
+        && text.split('/').all(is_repository_part)
+        && !text.rsplit('/').next().unwrap_or_default().contains(':')
+}
+
+fn is_repository_part(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._-:".contains(&c))
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// The name of a site, which is a group of nodes behind one uplink. 1 to 64 letters, digits, `.`, `_` and `-`. Copies
+/// share the text, because every announcement has one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteName(Arc<str>);
 
@@ -106,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_registry_takes() {
+    fn refuses_names_that_no_registry_accepts() {
         for text in ["", ":", "Nginx", "a//b", "/a", "a/", "a:b:c", "a:.b", "a b", "../etc/passwd", &"a".repeat(300)] {
             assert!(text.parse::<ImageReference>().is_err(), "{text}");
         }

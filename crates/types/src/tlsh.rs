@@ -1,4 +1,4 @@
-//! A TLSH digest as 35 bytes: checksum, length and quartile header, then 32 bytes of buckets.
+//! TLSH digests, 35 bytes each: 3 bytes of checksum, length and quartiles, then 32 bytes of buckets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use crate::{ParseError, hex};
 /// Size of a digest with 128 buckets and a one-byte checksum (TLSH paper, section III).
 pub const TLSH_BYTES: usize = 35;
 
-/// The locality-sensitive digest of a layer's tar. Printed as `T1` and 70 upper-case hexadecimal digits, as the TLSH
-/// tools do.
+/// The locality-sensitive digest of a layer's tar. Prints as `T1` and 70 upper-case hexadecimal digits, like the TLSH
+/// tools.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tlsh([u8; TLSH_BYTES]);
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_what_it_parses() {
+    fn digests_print_as_they_parse() {
         let text = format!("T1{}", "A0".repeat(TLSH_BYTES));
         assert_eq!(text.parse::<Tlsh>().unwrap().to_string(), text);
         assert!("T1".parse::<Tlsh>().is_err());

@@ -1,42 +1,44 @@
-//! What a node tells everyone: that it is there, and how its holdings changed.
+//! Announcements: a node tells all its peers that it is alive and how its holdings changed.
 //!
-//! A node's holdings have a version that grows by one with each change. A full announcement sets the receiver's belief,
-//! a difference moves it by one version, a heartbeat keeps it alive. A receiver that finds a gap, or hears of a node it
-//! does not know, asks that node for its holdings ([`crate::Request::Holdings`]). So gossip may lose, repeat and
-//! reorder messages, and at rest it carries heartbeats only.
+//! A node's holdings have a version that grows by one with each change. A receiver keeps a copy of the holdings of each
+//! sender. A full announcement replaces the copy, a difference moves it forward by one version, and a heartbeat keeps
+//! it from expiring. A receiver asks for all holdings ([`crate::Request::Holdings`]) when it finds a gap between
+//! versions or hears from an unknown node. So gossip may lose, repeat and reorder messages. A fleet at rest sends
+//! heartbeats only.
 
 use bincode::{Decode, Encode};
 use lighter_types::{Card, DiffId, SiteName};
 
 use crate::codec::{self, CardLayout, Message, WireError};
 
-/// When a node started, in milliseconds since 1970 by its own clock: tells its lives apart. Holdings versions of
-/// different incarnations do not compare; the later incarnation wins.
+/// The time when a node started, in milliseconds since 1970 by the node's own clock. A restarted node has a new
+/// incarnation. Holdings versions compare within one incarnation only; the later incarnation wins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
-/// One gossip message. Who sent it is known from gossipsub's signature.
+/// One gossip message. Gossipsub's signature identifies the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     pub incarnation: Incarnation,
-    /// The holdings' version after this announcement.
+    /// The version of the holdings after this announcement.
     pub version: u64,
-    /// Grows with every announcement of an incarnation, so that no two have the same bytes.
+    /// Grows with every announcement of an incarnation, so that no two announcements have the same bytes. Gossipsub
+    /// drops equal messages as duplicates.
     pub sequence: u64,
     pub site: Option<SiteName>,
     pub news: News,
 }
 
-/// What an announcement says of the sender's holdings.
+/// The change of the sender's holdings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// All of them.
+    /// All holdings.
     Full(Vec<Card>),
-    /// What one step of the version changed.
+    /// The change from the previous version to this one.
     Difference { added: Vec<Card>, removed: Vec<DiffId> },
-    /// Nothing changed.
+    /// No change.
     Heartbeat,
-    /// The node stops in good order: forget it at once.
+    /// The node shuts down. Receivers forget it at once.
     Leaving,
 }
 
@@ -51,7 +53,8 @@ pub enum NewsLayout {
 
 impl Message for Announcement {
     const NAME: &'static str = "announcement";
-    /// Under gossipsub's default limit of 64 KiB with its own fields and signature (FACTS: 60,000 bytes went through).
+    /// Gossipsub's default limit is 64 KiB, its own fields and signature included. A measured message of 60,000 bytes
+    /// went through.
     const BYTES_MAX: usize = 60_000;
     type Layout = (u64, u64, u64, String, NewsLayout);
 

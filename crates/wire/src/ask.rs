@@ -1,4 +1,22 @@
 //! Small questions between two nodes, and their answers.
+//!
+//! The asker opens a substream, sends one [`Request`], and reads one [`Answer`] to the end of the substream. A peer
+//! answers with the variant that belongs to the question, or with [`Answer::Refused`]:
+//!
+//! | request | answer | used for |
+//! |---|---|---|
+//! | `Holdings` | `Holdings` | learn everything that a peer holds, after a missed announcement |
+//! | `Quote` | `Quote` | learn the size of a patch and the wait for it, before choosing a provider |
+//! | `Resolve` | `Release` | learn which manifest an image name stands for |
+//! | `Blob` | `Blob` | fetch a manifest together with its config, or one blob alone |
+//! | `Sketches` | `Sketches` | fetch sketches of missing layers, to predict the sizes of patches |
+//! | `Arrival` | `Arrival` | find a neighbour at the same site that already fetches a layer from outside |
+//!
+//! A peer may answer anything, so the asker checks each answer: the digest of a blob, the signature of a release, and
+//! the layout of a sketch. A count or a length over its limit fails to decode ([`WireError::OutOfRange`]).
+//!
+//! `*Layout` types are the bincode shape of each message. Their order of variants and fields is the order on the wire:
+//! append, never reorder, and give the protocol a new version for any change.
 
 use std::time::Duration;
 
@@ -12,51 +30,52 @@ use crate::{BLOB_BYTES_MAX, Incarnation, SKETCH_BYTES_MAX, SKETCHES_MAX};
 /// A question to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// What do you hold?
+    /// Asks for the cards of all layers that the peer holds.
     Holdings,
-    /// What would `target` cost me from you, given that I hold `bases` (the best first)?
+    /// Asks for the cost of a patch that turns `bases` into `target`. The asker holds the bases; the best one is first.
     Quote { target: DiffId, bases: Vec<DiffId> },
-    /// Which manifest does this name stand for? Answered with a release that its publisher signed, or not at all.
+    /// Asks which manifest a name stands for. The peer answers with a release that a publisher signed, or refuses.
     Resolve(ImageReference),
-    /// The manifest or config with this digest, if it has at most `bytes_max` bytes. With a manifest comes its config.
+    /// Asks for a manifest or a config of at most `bytes_max` bytes.
     Blob { digest: OciDigest, bytes_max: u32 },
-    /// The sketches of these layers. At most [`SKETCHES_MAX`].
+    /// Asks for the sketches of at most [`SKETCHES_MAX`] layers.
     Sketches(Vec<DiffId>),
-    /// Does this layer come to our site through you? Of those who are about to fetch it from outside, who has the lowest
-    /// number does.
+    /// Asks a peer at the same site whether it fetches a layer from outside the site. `number` breaks the tie between
+    /// nodes that are about to start: the node with the lowest number fetches from outside.
     Arrival { target: DiffId, number: u64 },
 }
 
-/// What a peer says.
+/// The answer to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Holdings(Holdings),
     Quote(Quote),
     Release(SignedRelease),
-    /// A manifest or config. With a manifest its config, if the peer has that and both have [`BLOB_BYTES_MAX`] at most.
+    /// A manifest or a config. A manifest comes with its config if the peer has the config and the two together have at
+    /// most [`BLOB_BYTES_MAX`] bytes.
     Blob {
         bytes: Vec<u8>,
         config: Option<Vec<u8>>,
     },
     Refused(Refusal),
-    /// One for each layer asked for, in that order; `None` for those that the peer has none of. Each at most
-    /// [`SKETCH_BYTES_MAX`] bytes, which are still to be read as a sketch.
+    /// One entry for each layer of the request, in the order of the request; `None` where the peer has no sketch. An
+    /// entry has at most [`SKETCH_BYTES_MAX`] bytes, which the asker still has to decode as a sketch.
     Sketches(Vec<Option<Vec<u8>>>),
     Arrival(Arrival),
 }
 
-/// Whether a layer comes to a site through a peer.
+/// Whether a peer brings a layer to its site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// Not through this one.
+    /// The peer does not fetch the layer from outside the site.
     No,
-    /// It is being fetched from outside, or about to be. So much of the patch has come.
+    /// The peer fetches the layer from outside the site, or is about to. It has received this much of the patch.
     Coming { received: Bytes },
-    /// The peer holds it.
+    /// The peer holds the layer.
     Held,
 }
 
-/// All that a node holds, at one version.
+/// All layers that a node holds, at one version of its holdings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holdings {
     pub incarnation: Incarnation,
@@ -65,45 +84,45 @@ pub struct Holdings {
     pub cards: Vec<Card>,
 }
 
-/// What a patch would cost.
+/// The cost of a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote {
     pub offer: Offer,
-    /// The bases that the patch reads from: some of those asked for, or none.
+    /// The bases that the patch reads: a subset of those in the request, possibly empty.
     pub bases: Vec<DiffId>,
-    /// How long until the first byte could be sent: work before it in the queue, and encoding. At most 49 days.
+    /// The time until the provider can send the first byte: earlier work in its queue, and encoding. At most 49 days.
     pub wait: Duration,
 }
 
-/// How much is known of the patch's size.
+/// The size of the patch in a quote, and how certain it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// The patch exists: its name and its whole size, header included.
+    /// The patch exists; `bytes` is its exact size, header included.
     Ready { patch: PatchId, bytes: Bytes },
-    /// It would have to be made.
+    /// The provider still has to make the patch; `bytes` is a prediction.
     Predicted { bytes: Bytes },
 }
 
-/// Why a peer says no.
+/// Why a peer refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum Refusal {
-    /// It does not have what was asked for.
+    /// The peer does not hold the requested item.
     NotHeld,
-    /// It has as much to do as it may take on. Ask later, or elsewhere.
+    /// The peer has as much work as it accepts. The asker may try later, or try another peer.
     Busy,
-    /// It is about to stop.
+    /// The peer is shutting down.
     Stopping,
-    /// It failed at it; the fault is its own.
+    /// The peer failed to do the work, through a fault of its own.
     Failed,
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::NotHeld => "it does not hold that",
-            Self::Busy => "it is busy",
-            Self::Stopping => "it is stopping",
-            Self::Failed => "it failed at that",
+            Self::NotHeld => "the peer does not hold the item",
+            Self::Busy => "the peer is busy",
+            Self::Stopping => "the peer is shutting down",
+            Self::Failed => "the peer failed to do the work",
         })
     }
 }
@@ -155,7 +174,7 @@ impl Message for Request {
 #[derive(Encode, Decode)]
 pub enum AnswerLayout {
     Holdings(u64, u64, String, Vec<CardLayout>),
-    /// The patch if it exists, its bytes, bases, milliseconds to wait.
+    /// PatchId if the patch exists, bytes of the patch, bases, wait in milliseconds.
     Quote(Option<[u8; 32]>, u64, Vec<[u8; 32]>, u32),
     Release(ReleaseLayout),
     Blob(Vec<u8>, Option<Vec<u8>>),

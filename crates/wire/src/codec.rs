@@ -1,16 +1,18 @@
-//! From message to bytes and back, under a limit.
+//! Encoding and decoding of messages, under a size limit.
 //!
-//! `types` knows no serialisation, so each message says which plain value (arrays, integers, tuples) it is laid out as.
+//! The crate `types` has no serialisation, so each [`Message`] names a layout: a plain value of arrays, integers and
+//! tuples, which bincode encodes. Encoding goes from message to layout to bytes, decoding goes back and checks the
+//! ranges that bincode does not know: counts, lengths and names.
 
 use bincode::{Decode, Encode, config};
 use lighter_types::{Bytes, Card, DiffId, SiteName, Tlsh};
 
-/// Why bytes are not the message they should be. The sender is to blame, always.
+/// Why bytes are not the expected message. When decoding fails, the sender is to blame.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    #[error("{message} of {found} bytes is over its limit of {limit}")]
+    #[error("{message} has {found} bytes, its limit is {limit}")]
     TooLarge { message: &'static str, found: usize, limit: usize },
-    #[error("{message} cannot be read")]
+    #[error("{message} cannot be decoded")]
     Malformed { message: &'static str, source: bincode::error::DecodeError },
     #[error("{message} has {left} bytes after its end")]
     Trailing { message: &'static str, left: usize },
@@ -18,19 +20,20 @@ pub enum WireError {
     OutOfRange { message: &'static str, field: &'static str },
 }
 
-/// The largest message of all, a blob answer; the per-message limit is checked on the bytes themselves first.
+/// The size of the largest message, a blob answer. bincode enforces this limit for all messages. [`Message::decode`]
+/// checks the limit of the message type before it calls bincode.
 const ANY_MESSAGE_BYTES_MAX: usize = crate::BLOB_BYTES_MAX + 64;
 
 const CONFIG: config::Configuration<config::LittleEndian, config::Varint, config::Limit<ANY_MESSAGE_BYTES_MAX>> =
     config::standard().with_limit::<ANY_MESSAGE_BYTES_MAX>();
 
-/// A value with bytes of its own on the wire.
+/// A value that nodes send to each other.
 pub trait Message: Sized {
-    /// What errors call it.
+    /// The message's name in errors.
     const NAME: &'static str;
-    /// The most bytes it may have. Nothing longer is read or written.
+    /// The most bytes that the message may have. A longer one is neither read nor written.
     const BYTES_MAX: usize;
-    /// The plain value it is laid out as.
+    /// The plain value that bincode encodes in place of the message.
     #[doc(hidden)]
     type Layout: Encode + Decode<()>;
     #[doc(hidden)]
@@ -41,9 +44,9 @@ pub trait Message: Sized {
     /// The message's bytes.
     ///
     /// # Errors
-    /// [`WireError::TooLarge`] if there are more than [`Self::BYTES_MAX`]: the caller put too much in.
+    /// [`WireError::TooLarge`] if there are more than [`Self::BYTES_MAX`]: the caller made too large a message.
     fn encode(&self) -> Result<Vec<u8>, WireError> {
-        // Plain values in memory fail to encode for one reason: bincode's own limit, the largest of all messages.
+        // A plain value fails to encode for one reason only: it exceeds bincode's limit.
         let bytes = bincode::encode_to_vec(self.to_layout(), CONFIG).map_err(|_| WireError::TooLarge {
             message: Self::NAME,
             found: ANY_MESSAGE_BYTES_MAX + 1,
@@ -53,7 +56,7 @@ pub trait Message: Sized {
         Ok(bytes)
     }
 
-    /// Reads a message that fills `bytes` exactly. Allocates at most a small multiple of `bytes`.
+    /// Decodes a message that fills `bytes` exactly. Allocates at most a small multiple of the length of `bytes`.
     ///
     /// # Errors
     /// Any [`WireError`]; the sender is to blame.
@@ -68,7 +71,7 @@ pub trait Message: Sized {
     }
 
     /// # Errors
-    /// [`WireError::TooLarge`] when a message of `found` bytes may not exist.
+    /// [`WireError::TooLarge`] when `found` is over [`Self::BYTES_MAX`].
     fn check_size(found: usize) -> Result<(), WireError> {
         if found > Self::BYTES_MAX {
             return Err(WireError::TooLarge { message: Self::NAME, found, limit: Self::BYTES_MAX });
@@ -102,7 +105,7 @@ pub(crate) fn cards_layout(cards: &[Card]) -> Vec<CardLayout> {
     cards.iter().map(card_layout).collect()
 }
 
-/// At most [`crate::HOLDINGS_MAX`] cards.
+/// Fails for more than [`crate::HOLDINGS_MAX`] cards.
 pub(crate) fn cards<M: Message>(cards: Vec<CardLayout>) -> Result<Vec<Card>, WireError> {
     if cards.len() > crate::HOLDINGS_MAX {
         return Err(M::out_of_range("number of cards"));
@@ -114,7 +117,7 @@ pub(crate) fn diff_ids_layout(ids: &[DiffId]) -> Vec<[u8; 32]> {
     ids.iter().map(|id| *id.as_bytes()).collect()
 }
 
-/// At most `max` ids.
+/// Fails for more than `max` ids.
 pub(crate) fn diff_ids<M: Message>(ids: Vec<[u8; 32]>, max: usize) -> Result<Vec<DiffId>, WireError> {
     if ids.len() > max {
         return Err(M::out_of_range("number of layers"));
@@ -126,7 +129,7 @@ pub(crate) fn site_layout(site: Option<&SiteName>) -> String {
     site.map_or_else(String::new, |site| site.as_str().to_owned())
 }
 
-/// The empty text is no site.
+/// An empty text means that the node has no site.
 pub(crate) fn site<M: Message>(text: &str) -> Result<Option<SiteName>, WireError> {
     if text.is_empty() {
         return Ok(None);

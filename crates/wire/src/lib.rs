@@ -1,42 +1,59 @@
-//! Every message that crosses the wire: its bytes, its limits, its version.
+//! Every message that crosses the wire: its bytes, its limits and its version.
 //!
-//! A message is a bincode 2 value (little endian, variable-length integers) under an explicit size limit, and the limit
-//! is checked before anything is allocated. Bytes left over are an error: a message has one spelling and one end. The
-//! byte tables are in docs/WIRE.md, held true by the golden vectors in this crate's tests.
+//! Nodes exchange messages over three protocols:
 //!
-//! A change of layout is a new version in the protocol's name; nodes speak the versions they have in common.
+//! | protocol | messages | pattern | module |
+//! |---|---|---|---|
+//! | gossip | [`Announcement`] | one node tells all its peers what it holds | `announcement` |
+//! | ask | [`Request`], [`Answer`] | one small question, one answer | `ask` |
+//! | patch | [`PatchRequest`], [`PatchReply`] | one stream that carries one patch | `patch_stream` |
+//!
+//! A [`SignedRelease`] travels inside an answer (module `release`).
+//!
+//! A message is a bincode 2 value (little endian, variable-length integers). Each message type has a size limit, which
+//! the reader checks before it allocates anything. Bytes after the end of a message are an error. docs/WIRE.md shows
+//! the bytes in tables; the golden vectors in this crate's tests check those tables.
+//!
+//! A protocol's name ends with its version. A change of layout takes a new version. A node speaks exactly one version of
+//! each protocol, so nodes of different versions exchange nothing over it (docs/WIRE.md, "Versions").
+
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod announcement;
 mod ask;
 mod codec;
 mod patch_stream;
 mod release;
+mod versions;
 
 pub use announcement::{Announcement, Incarnation, News};
 pub use ask::{Answer, Arrival, Holdings, Offer, Quote, Refusal, Request};
 pub use codec::{Message, WireError};
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
+pub use versions::OtherVersion;
 
-/// Gossipsub speaks by this name: one hop, without a mesh.
+/// The protocol name of gossipsub, which sends each message one hop and builds no mesh.
 pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/1";
-/// Gossipsub topic of [`Announcement`]s.
+/// The gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
-/// Request-response protocol of [`Request`] and [`Answer`].
+/// The request-response protocol of [`Request`] and [`Answer`].
 pub const ASK_PROTOCOL: &str = "/lighter/ask/4";
-/// Stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
+/// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
 pub const PATCH_PROTOCOL: &str = "/lighter/patch/4";
 
-/// Addresses that a peer is named with, and the bytes of one: eight fit [`PatchReply`].
+/// The most addresses that a referral gives for a peer.
 pub const ADDRESSES_MAX: usize = 8;
+/// The longest address in bytes. Eight addresses of this length fit in a [`PatchReply`].
 pub const ADDRESS_BYTES_MAX: usize = 112;
-/// Sketches that one request may ask for, so that it stays under [`Request`]'s limit.
+/// The most sketches that one request may ask for. A request of this many layers stays under [`Request`]'s limit.
 pub const SKETCHES_MAX: usize = 16;
-/// The longest sketch (docs/PREDICTION.md). What its bytes say is not this crate's business.
+/// The longest sketch in bytes (docs/PREDICTION.md). This crate does not read a sketch's bytes.
 pub const SKETCH_BYTES_MAX: usize = 1227;
-/// Layers that one node announces or hands out. At 84 bytes a card this stays under [`Answer`]'s limit.
+/// The most cards in one message. A card takes at most 84 bytes, so that this many stay under [`Answer`]'s limit.
 pub const HOLDINGS_MAX: usize = 16_384;
-/// The largest manifest or config: the limit that registries keep (OCI distribution spec, "Pushing manifests").
+/// The largest manifest or config in bytes: the limit of registries (OCI distribution spec, "Pushing manifests").
 pub const BLOB_BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The stream that carries one patch.
 //!
-//! The requester opens it and sends a [`PatchRequest`], and behind it the have-list that it names, if any. The provider
-//! sends any number of [`PatchReply::Working`], then one `Start`, `Refused` or `Referred`. After `Start` come the patch's header and its frames' payloads from the first one asked
-//! for, back to back and with nothing between them: the header says how long each is. Then the stream ends.
+//! 1. The requester opens the stream and sends a [`PatchRequest`]. If the request names a have-list, the have-list
+//!    follows.
+//! 2. The provider sends any number of [`PatchReply::Working`] while it makes the patch.
+//! 3. The provider sends one `Start`, `Refused` or `Referred`.
+//! 4. After `Start`, the provider sends the patch's header and then the payloads of its frames, beginning with
+//!    `first_frame`. Nothing stands between them: the header has the length of each payload. Then the stream ends.
 //!
-//! Messages on the stream have a length before them, two bytes, little endian; a have-list, four.
+//! A length precedes each message: two bytes, little endian. The length of a have-list has four bytes.
 
 use bincode::{Decode, Encode};
 use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, DiffId, PatchId, PeerId};
@@ -12,51 +15,52 @@ use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, DiffId, PatchId, PeerId};
 use crate::codec::{self, Message, WireError};
 use crate::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, Refusal};
 
-/// What the requester wants.
+/// Asks for a patch that rebuilds a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchRequest {
     pub target: DiffId,
-    /// Bases that the requester holds, the best first. Empty: the whole layer.
+    /// Bases that the requester holds, the best first. With no base, the patch carries the whole layer.
     pub bases: Vec<DiffId>,
-    /// A have-list that follows the request: its name, which stands for a base of its own.
+    /// The name of a have-list that follows the request. The patch may use the files of the list as one more base.
     pub have: Option<DiffId>,
-    /// Where to go on, if a part of a patch is there already.
+    /// Where to continue a patch of which the requester has a part.
     pub resume: Option<Resume>,
-    /// Whether the provider may name a peer that has the patch instead of sending it; absent from one that was referred.
+    /// Present if the provider may refer the requester to another peer. A requester that follows a referral leaves it
+    /// out.
     pub referable: Option<Referable>,
 }
 
-/// A requester that may be referred to another provider.
+/// The terms of a requester that accepts referrals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Referable {
-    /// What it takes its own uplink for.
+    /// The requester's own estimate of its uplink.
     pub uplink: BytesPerSecond,
-    /// Whether others may be referred to it in turn.
+    /// Whether the provider may later refer other requesters to this one.
     pub passes_on: bool,
 }
 
-/// The rest of a patch.
+/// A patch of which the requester has the first frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {
     pub patch: PatchId,
-    /// The first frame that is missing.
+    /// The first frame that the requester lacks.
     pub first_frame: u32,
-    /// Of the encoder, as the patch's header names them: by them the same patch can be made again.
+    /// The encoder's settings, as in the patch's header. With them the provider can make the same patch again.
     pub settings: u32,
 }
 
-/// What the provider says before the patch.
+/// A message of the provider before the patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatchReply {
-    /// The patch is being made; this much of the target is done. Sent at least every five seconds.
+    /// The provider is making the patch and has encoded this much of the target. Sent at least every five seconds.
     Working { target_bytes_done: Bytes },
-    /// The patch follows: a header of `header_bytes`, then payloads from `first_frame` on. With a resume that the
-    /// provider cannot serve, `patch` is another one and `first_frame` is 0.
+    /// The patch follows: a header of `header_bytes`, then the payloads from `first_frame` on. If the provider cannot
+    /// serve the requested resume, `patch` is a different patch and `first_frame` is 0.
     Start { patch: PatchId, header_bytes: u32, first_frame: u32 },
-    /// There will be no patch.
+    /// The provider sends no patch.
     Refused(Refusal),
-    /// This peer has the patch, or is getting it. It is to be asked as if a part of the patch were there, of none of its
-    /// frames if it is so. The addresses are binary multiaddresses.
+    /// Another peer has the patch or is fetching it. The requester asks that peer with a [`Resume`] of this patch, from
+    /// frame 0 if it has none of its frames. The addresses are binary multiaddresses.
     Referred { peer: PeerId, patch: PatchId, settings: u32, addresses: Vec<Vec<u8>> },
 }
 
@@ -122,8 +126,7 @@ impl Message for PatchReply {
             }
             PatchReplyLayout::Refused(refusal) => Self::Refused(refusal),
             PatchReplyLayout::Referred(peer, patch, settings, addresses) => {
-                let fits = |address: &Vec<u8>| address.len() <= ADDRESS_BYTES_MAX;
-                if addresses.len() > ADDRESSES_MAX || !addresses.iter().all(fits) {
+                if addresses.len() > ADDRESSES_MAX || addresses.iter().any(|bytes| bytes.len() > ADDRESS_BYTES_MAX) {
                     return Err(Self::out_of_range("addresses"));
                 }
                 Self::Referred { peer: PeerId::new(peer), patch: PatchId::new(patch), settings, addresses }

@@ -1,7 +1,7 @@
-//! A signed statement of what a name stands for.
+//! Releases: a publisher's signed statement that an image name stands for a manifest.
 //!
-//! Peers never decide what a tag means: they pass on what a publisher signed, and a node believes the publishers that
-//! its operator named. Of two releases of one name, the one issued later holds.
+//! A peer passes on releases but cannot make one. A node accepts releases only from the publishers in its
+//! configuration. If a node knows two releases of one name, it uses the one that was issued later.
 
 use bincode::{Decode, Encode};
 use lighter_types::{ImageReference, OciDigest, PeerId};
@@ -11,10 +11,10 @@ use crate::codec::{Message, WireError};
 /// Size of an ed25519 signature.
 pub const SIGNATURE_BYTES: usize = 64;
 
-/// Set before the signed bytes, so that a signature made for something else is never a release.
+/// The prefix of the signed bytes. It keeps a signature that was made for another purpose from passing as a release.
 const SIGNED_PREFIX: &[u8] = b"lighter release 1\0";
 
-/// What is signed.
+/// The statement that a publisher signs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     pub reference: ImageReference,
@@ -23,7 +23,7 @@ pub struct Release {
     pub issued_s: u64,
 }
 
-/// A release, who signed it, and the signature: not to be believed before it is checked.
+/// A release with its publisher and signature. Decoding does not check the signature; the receiver must.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRelease {
     pub release: Release,
@@ -42,7 +42,7 @@ pub struct ReleaseLayout {
 }
 
 impl Release {
-    /// The bytes that a publisher signs: a prefix, then reference length and text, manifest digest and time.
+    /// The bytes that a publisher signs: a prefix, the length and text of the reference, the manifest digest, the time.
     pub fn signed_bytes(&self) -> Vec<u8> {
         let text = self.reference.as_str().as_bytes();
         let mut bytes = SIGNED_PREFIX.to_vec();

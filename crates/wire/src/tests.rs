@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, OciDigest, PatchId, PeerId, Tlsh};
+use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Card, DiffId, OciDigest, PatchId, PeerId, Tlsh};
 use proptest::prelude::*;
 
 use super::*;
@@ -12,8 +12,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `expected` is hexadecimal, with spaces where a field ends. The bytes must be those, read back as the message, and
-/// every cut of them must be refused.
+/// `expected` is hexadecimal, with spaces between fields. The message must encode to these bytes and decode from them.
+/// Decoding must refuse every truncation, and every flipped bit must change the message or be refused.
 fn check<M: Message + PartialEq + Debug>(message: &M, expected: &str) {
     let bytes = message.encode().unwrap();
     assert_eq!(hex(&bytes), expected.replace(' ', ""));
@@ -138,13 +138,13 @@ fn patch_stream() {
 }
 
 #[test]
-fn a_length_that_promises_gigabytes_is_refused_before_it_is_believed() {
+fn a_length_of_gigabytes_is_refused_before_allocation() {
     // A full announcement of 2^32 cards in 12 bytes.
     let bomb = [1, 2, 3, 0, 0, 252, 255, 255, 255, 255, 0, 0];
     assert!(matches!(Announcement::decode(&bomb), Err(WireError::Malformed { .. })));
     let blob = [3, 253, 255, 255, 255, 255, 255, 255, 255, 127];
     assert!(Answer::decode(&blob).is_err());
-    // 2^32 sketches, and one of 2^32 bytes.
+    // 2^32 sketches, and one sketch of 2^32 bytes.
     for bomb in [&[5, 252, 255, 255, 255, 255, 0][..], &[5, 1, 1, 252, 255, 255, 255, 255, 0]] {
         assert!(Answer::decode(bomb).is_err());
     }

@@ -52,7 +52,7 @@ fn who_named_a_patch_answers_for_its_result() {
     };
     assert_eq!(blamed(wrong(NAMED)), [peer(1)], "the relay passed on what it could not know");
     assert_eq!(blamed(wrong(PatchId::new([8; 32]))), [peer(2)], "a patch of its own");
-    assert_eq!(blamed(FetchFailure::Lied("a frame of other bytes".to_owned())), [peer(2)]);
+    assert_eq!(blamed(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() })), [peer(2)]);
     assert_eq!(blamed(FetchFailure::Refused(Refusal::NotHeld)), []);
 }
 

@@ -1,9 +1,8 @@
 //! Layers whose bytes on disk changed. They are set aside as soon as that is found: a patch made of one, or with the help
 //! of one, is wrong, and whoever receives it takes its sender for a liar.
 
-use lighter_patch::ReadAt;
 use lighter_store::LayerReader;
-use lighter_types::DiffId;
+use lighter_types::{DiffId, ReadAt};
 use sha2::{Digest, Sha256};
 
 use crate::shared::{FileBase, Shared};
@@ -23,7 +22,7 @@ pub fn find_damaged<'l>(layers: impl IntoIterator<Item = &'l OpenLayer>, shared:
 
 /// Takes a damaged layer out of use. It is fetched again when an image that names it is pulled.
 pub fn set_aside(layer: DiffId, shared: &Shared) {
-    match shared.store.set_layer_aside(&layer) {
+    match shared.store.quarantine_layer(&layer) {
         Ok(Some(path)) => tracing::error!(
             %layer, moved_to = %path.display(),
             "a layer on disk is damaged and not used any more; pull its images again, and look after the disk"

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use lighter_engine::FetchFailure;
+use lighter_engine::{FetchFailure, LocalFailure};
+use lighter_types::Bytes;
 use serde::Deserialize;
 
 use super::{Drawn, Flaw, Kind, Places, check_percent};
@@ -38,6 +39,10 @@ pub struct NoRoom {
 
 impl Flaw for NoRoom {
     fn reserve(&self, now: Micros) -> Result<(), FetchFailure> {
-        if now < self.until { Err(FetchFailure::Local("no space left on device".to_owned())) } else { Ok(()) }
+        if now < self.until {
+            let (path, needed, free) = ("/data".into(), Bytes::MIB, Bytes::ZERO);
+            return Err(LocalFailure::DiskFull { path, needed, free }.into());
+        }
+        Ok(())
     }
 }

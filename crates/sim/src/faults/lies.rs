@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use lighter_engine::FetchFailure;
+use lighter_engine::{FetchFailure, Lie};
 use serde::Deserialize;
 
 use super::{Drawn, Flaw, Kind, Places};
@@ -37,6 +37,6 @@ impl Flaw for Liar {
     }
 
     fn sent(&self) -> Result<(), FetchFailure> {
-        Err(FetchFailure::Lied("a frame of other bytes".to_owned()))
+        Err(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() }))
     }
 }

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use lighter_engine::{
-    AskFailure, DiskInput, Effect, EncodeId, Input, Open, PeerInput, PullFailure, QuestionId, Report, Settings,
-    StreamId, WorkInput,
+    AskFailure, DiskInput, Effect, EncodeId, Input, LocalFailure, Open, PeerInput, PullFailure, QuestionId, Report,
+    Settings, StreamId, WorkInput,
 };
 use lighter_sim::test_fleet::{NoRoom, TestFleet, peer};
 use lighter_types::{Bytes, DiffId, OciDigest};
@@ -270,7 +270,10 @@ fn a_full_disk_is_told_to_the_operator_at_once() {
     fleet.start();
     fleet.pull(1, 1, "app:new");
     fleet.run_pulls();
-    assert_eq!(failure(&fleet, 1), &PullFailure::Local("no space left on device".to_owned()));
+    assert_eq!(
+        failure(&fleet, 1),
+        &PullFailure::Local(LocalFailure::DiskFull { path: "/data".into(), needed: Bytes::MIB, free: Bytes::ZERO })
+    );
     assert_eq!(fleet.seen(1).cut_off, []);
 }
 

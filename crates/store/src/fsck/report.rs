@@ -1,4 +1,4 @@
-//! What fsck tells: findings, repairs and progress.
+//! The report of fsck: findings, repairs and progress.
 
 use std::path::{Path, PathBuf};
 
@@ -6,34 +6,34 @@ use lighter_types::Bytes;
 
 use crate::error::Item;
 
-/// Findings beyond this many are counted, not listed.
+/// The most findings that a report lists. The report counts further findings.
 const FINDINGS_MAX: usize = 10_000;
 
-/// What is wrong with a file or a row.
+/// A kind of damage of a file or a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// The file's sha256 is not its name, or not its row's: bits flipped, or the file was cut.
+    /// The file's sha256 differs from its name or its row: bits flipped, or the file was truncated.
     WrongBytes { found: String },
-    /// The row has no file, or one of another length.
+    /// The row has no file.
     NoFile,
     /// The file has no row.
     NoRow,
-    /// A file in `partial/` that nothing knows.
+    /// A temporary file or a partial patch without an owner.
     Leftover,
-    /// A file that is not the store's, or not where it belongs.
+    /// A file that the store did not create, or that is in the wrong folder.
     Stranger,
-    /// An image names a layer or blob that is not held. Only a pull helps.
+    /// An image names a layer or blob that is not held. Only a pull can repair this.
     NotHeld { item: Item },
-    /// It, or a row of the index, cannot be read, or no card can be made of it.
+    /// The file or a row of the index cannot be decoded, or no card can be made from the file.
     Unreadable { why: String },
 }
 
-/// What was done about it.
+/// The repair of a damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// Nothing: it was only checked, is open, or cannot be helped.
+    /// No repair: fsck only checked, the file is open, or no repair is possible.
     None,
-    /// The file was moved there, and its row deleted.
+    /// The file was moved to this path, and its row was deleted.
     Quarantined(PathBuf),
     /// The file was removed.
     Removed,
@@ -45,7 +45,7 @@ pub enum Repair {
     FileWritten,
 }
 
-/// Something wrong.
+/// A damage and its repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub path: PathBuf,
@@ -53,7 +53,7 @@ pub struct Finding {
     pub repair: Repair,
 }
 
-/// How far it is. Given before each file.
+/// The progress of fsck. The caller gets it before each file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FsckProgress<'a> {
     pub path: &'a Path,
@@ -63,7 +63,7 @@ pub struct FsckProgress<'a> {
     pub bytes: Bytes,
 }
 
-/// What was looked at and what was found.
+/// The number of checked items, and the findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FsckReport {
     pub layers: u64,
@@ -71,9 +71,9 @@ pub struct FsckReport {
     pub patches: u64,
     pub images: u64,
     pub bytes: Bytes,
-    /// Sketches that a rebuild made for layers that had none.
+    /// Sketches that a rebuild made for layers without one.
     pub sketches_made: u64,
-    /// At most 10,000.
+    /// At most 10,000 findings.
     pub findings: Vec<Finding>,
     pub findings_left_out: u64,
 }
@@ -87,7 +87,7 @@ impl FsckReport {
         }
     }
 
-    /// Whether nothing is wrong, or nothing is wrong any more.
+    /// Whether fsck found no damage, or repaired all of it.
     pub fn is_clean(&self) -> bool {
         self.findings_left_out == 0 && self.findings.iter().all(|finding| finding.repair != Repair::None)
     }

@@ -1,5 +1,5 @@
-//! The index in memory, for tests. Stricter than RocksDB: it refuses every write that breaks the rules of its column,
-//! forgets on a power cut what was not synced, and fails a chosen write.
+//! The index in memory, for tests. It is stricter than RocksDB: it refuses every write that breaks the rules of its
+//! column. It can simulate a power cut, which loses all writes that were not synced, and fail a chosen write.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::{Batch, Change, Column, Durability, Index, IndexError, Visit};
 
 type Rows = BTreeMap<(Column, Vec<u8>), Vec<u8>>;
 
-/// An index in memory. A clone is a handle on the same rows, so that a store can be closed and opened again on them.
+/// An index in memory. A clone is a handle to the same rows, so that a test can close a store and open it again.
 #[derive(Clone, Default)]
 pub struct MemoryIndex {
     state: Arc<Mutex<State>>,
@@ -18,9 +18,9 @@ pub struct MemoryIndex {
 #[derive(Default)]
 struct State {
     rows: Rows,
-    /// The rows as a power cut would leave them.
+    /// The rows that survive a power cut.
     durable: Rows,
-    /// Writes until one fails; `None` for never.
+    /// The number of writes before one fails; `None` if none fails.
     writes_left: Option<u64>,
 }
 
@@ -30,18 +30,18 @@ impl MemoryIndex {
         Self::default()
     }
 
-    /// Lets `writes` more writes succeed and fails the one after them, once.
+    /// Lets `writes` more writes succeed, and then fails one write.
     pub fn fail_after(&self, writes: u64) {
         self.state().writes_left = Some(writes);
     }
 
-    /// Forgets all that was not synced, as a power cut may.
+    /// Loses all writes that were not synced, as a power cut may.
     pub fn cut_power(&self) {
         let mut state = self.state();
         state.rows = state.durable.clone();
     }
 
-    /// Forgets everything, as a lost folder does.
+    /// Loses all rows, like a deleted folder.
     pub fn lose(&self) {
         *self.state() = State::default();
     }
@@ -61,7 +61,7 @@ impl Index for MemoryIndex {
         state
             .rows
             .range((column, prefix.to_vec())..)
-            .take_while(|((of, key), _)| *of == column && key.starts_with(prefix))
+            .take_while(|((row_column, key), _)| *row_column == column && key.starts_with(prefix))
             .for_each(|((_, key), value)| visit(key, value));
         Ok(())
     }
@@ -70,7 +70,7 @@ impl Index for MemoryIndex {
         let mut state = self.state();
         if state.writes_left == Some(0) {
             state.writes_left = None;
-            let source = "this write was told to fail".into();
+            let source = "a test made this write fail".into();
             return Err(IndexError::Failed { path: PathBuf::from("memory"), source });
         }
         let mut rows = state.rows.clone();
@@ -91,21 +91,28 @@ impl Index for MemoryIndex {
 }
 
 fn check(rows: &Rows, change: &Change, durability: Durability) -> Result<(), IndexError> {
+    match broken_rule(rows, change, durability) {
+        Some(why) => Err(IndexError::Refused { column: change.column().name(), why }),
+        None => Ok(()),
+    }
+}
+
+/// The rule of its column that a change breaks, if there is one.
+fn broken_rule(rows: &Rows, change: &Change, durability: Durability) -> Option<&'static str> {
     let column = change.column();
-    let refused = |why| Err(IndexError::Refused { column: column.name(), why });
     if column.demands_sync() && durability == Durability::Lazy {
-        return refused("it must be synced");
+        return Some("the write must be synced");
     }
     let (Change::Put { key, .. } | Change::Delete { key, .. }) = change;
     if key.is_empty() || key.len() > column.key_bytes_max() {
-        return refused("the key is empty or too long");
+        return Some("the key is empty or too long");
     }
-    let Change::Put { key, value, .. } = change else { return Ok(()) };
+    let Change::Put { key, value, .. } = change else { return None };
     if value.len() > column.value_bytes_max() {
-        return refused("the value is too long");
+        return Some("the value is too long");
     }
     if column.is_immutable() && rows.get(&(column, key.clone())).is_some_and(|held| held != value) {
-        return refused("it would overwrite an immutable row with another value");
+        return Some("the write would replace an immutable row by another value");
     }
-    Ok(())
+    None
 }

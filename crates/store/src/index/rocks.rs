@@ -1,6 +1,7 @@
-//! The index on disk: RocksDB with a column family per column, set up for few small rows in little memory.
+//! The index on disk: RocksDB with one column family per column, configured for few small rows and little memory.
 //!
-//! Sources: RocksDB's options.h and wiki "Memory usage in RocksDB"; docs/decisions/0004-rocksdb.md has the figures.
+//! Sources: RocksDB's options.h and its wiki page "Memory usage in RocksDB". docs/decisions/0004-rocksdb.md has the
+//! measurements.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,26 +14,27 @@ use rocksdb::{
 
 use super::{Batch, Change, Column, Durability, Index, IndexError, Visit};
 
-/// A memtable's size. The rows of 10,000 layers are about 1 MiB.
+/// The size of a memtable. The rows of 10,000 layers take about 1 MiB.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
-/// All memtables together.
+/// The size of all memtables together.
 const WRITE_BUFFERS_BYTES: usize = 4 << 20;
 const BLOCK_CACHE_BYTES: usize = 2 << 20;
-/// Log that a restart may have to read again.
+/// The most log that a restart may have to read again.
 const WAL_BYTES_MAX: u64 = 8 << 20;
 const FILES_OPEN_MAX: i32 = 64;
-/// How often, and how long each time, a write waits for tables to be flushed before it fails: two seconds in all, of
-/// which a disk that works needs a few milliseconds.
+/// A write waits this many times for the flush of tables before it fails: two seconds in total. A working disk needs a
+/// few milliseconds.
 const STALL_WAITS: u32 = 100;
+/// The length of each wait.
 const STALL_WAIT: Duration = Duration::from_millis(20);
 
-/// What RocksDB says when another process, or this one, has the index open.
+/// The texts of RocksDB's errors when another process, or this one, has the index open.
 const LOCKED: [&str; 2] = ["Resource temporarily unavailable", "lock hold by current process"];
 
 /// An index in a folder of its own. Only one process can have it open.
 ///
-/// When the disk is full, writes fail and reads go on. RocksDB looks every five seconds whether there is room again, and
-/// then takes writes as before.
+/// When the disk is full, writes fail and reads still work. RocksDB checks the free space every five seconds and
+/// accepts writes again when there is room.
 pub struct RocksIndex {
     db: DB,
     path: PathBuf,
@@ -42,7 +44,7 @@ impl RocksIndex {
     /// Opens the index in `path`, or creates an empty one there.
     ///
     /// # Errors
-    /// `Busy` when another process has it open, `Damaged` when RocksDB cannot make sense of the files, `Full` or
+    /// `Busy` when another process has the index open, `Damaged` when RocksDB cannot decode the files, `Full` or
     /// `Failed` when the disk or the permissions refuse.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
         Ok(Self { db: open_database(path)?, path: path.to_owned() })
@@ -50,7 +52,7 @@ impl RocksIndex {
 
     fn family(&self, column: Column) -> Result<&ColumnFamily, IndexError> {
         let column = column.name();
-        self.db.cf_handle(column).ok_or(IndexError::Refused { column, why: "it has no column family" })
+        self.db.cf_handle(column).ok_or(IndexError::Refused { column, why: "the column has no column family" })
     }
 
     fn failure(&self, source: rocksdb::Error) -> IndexError {
@@ -77,7 +79,7 @@ impl Index for RocksIndex {
     fn write(&self, batch: &Batch, durability: Durability) -> Result<(), IndexError> {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
-        // Without this, a write waits without end while tables cannot be flushed to a full disk.
+        // Otherwise a write waits forever while RocksDB cannot flush tables to a full disk.
         options.set_no_slowdown(true);
         let mut waits_left = STALL_WAITS;
         loop {
@@ -100,15 +102,15 @@ impl Index for RocksIndex {
 
 fn open_database(path: &Path) -> Result<DB, IndexError> {
     let options = database_options();
-    // A newer version may have columns that we do not know. RocksDB opens only with all of them named; the schema check
-    // then tells the operator what is wrong.
-    let there = if path.join("CURRENT").exists() {
+    // A newer version may have more columns. RocksDB opens a database only if all its columns are named. The schema
+    // check then refuses the folder with a clear message.
+    let existing = if path.join("CURRENT").exists() {
         DB::list_cf(&options, path).map_err(|source| failure(path, source))?
     } else {
         Vec::new()
     };
     let names = Column::ALL.map(Column::name).into_iter().map(str::to_owned);
-    let names: BTreeSet<String> = names.chain(there).collect();
+    let names: BTreeSet<String> = names.chain(existing).collect();
     let block_cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
     let columns = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, column_options(&block_cache)));
     DB::open_cf_descriptors(&options, path, columns).map_err(|source| failure(path, source))
@@ -125,7 +127,7 @@ fn database_options() -> Options {
     options.set_keep_log_file_num(2);
     options.set_max_log_file_size(1 << 20);
     options.set_stats_dump_period_sec(0);
-    // A torn record at the log's end was never acknowledged; damage before it is reported, not skipped.
+    // A torn record at the end of the log was never acknowledged. RocksDB reports damage before it.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options
 }
@@ -142,7 +144,8 @@ fn column_options(block_cache: &Cache) -> Options {
     options
 }
 
-/// RocksDB tells a held lock and a full disk apart from other errors of input and output only in its text.
+/// Classifies an error of RocksDB. Only the error's text distinguishes a held lock and a full disk from other I/O
+/// errors.
 fn failure(path: &Path, source: rocksdb::Error) -> IndexError {
     let path = path.to_owned();
     let text = source.to_string();
@@ -151,10 +154,10 @@ fn failure(path: &Path, source: rocksdb::Error) -> IndexError {
     match kind {
         ErrorKind::Corruption | ErrorKind::InvalidArgument => IndexError::Damaged { path, source },
         ErrorKind::IOError if LOCKED.iter().any(|words| text.contains(words)) => IndexError::Busy { path, source },
-        // A table that cannot be flushed: on a disk that works, only for want of room.
+        // RocksDB could not flush a table. On a working disk this happens only when the disk is full.
         ErrorKind::Incomplete => IndexError::Full { path, source },
         _ if text.contains("No space left") => IndexError::Full { path, source },
-        // A missing SST file is an I/O error on a path inside the index.
+        // RocksDB reports a missing SST file as an I/O error.
         ErrorKind::IOError if text.contains("No such file") => IndexError::Damaged { path, source },
         _ => IndexError::Failed { path, source },
     }

@@ -1,4 +1,4 @@
-//! Golden bytes of every row (docs/STORE.md shows the same), and what is refused.
+//! Golden bytes of every row, as in docs/STORE.md, and the rows that decoding must refuse.
 
 use proptest::prelude::*;
 
@@ -55,7 +55,7 @@ fn rows_have_the_bytes_that_the_docs_show() {
 }
 
 #[test]
-fn rows_read_what_was_written() {
+fn rows_decode_to_what_was_encoded() {
     for card in [a_card(None), a_card(Some(Tlsh::new([3; TLSH_BYTES])))] {
         assert_eq!(read_layer(card.diff_id.as_bytes(), &layer(&card)).unwrap(), card);
     }
@@ -73,7 +73,7 @@ fn rows_read_what_was_written() {
     }
 }
 
-/// The longest values that the store takes fit in a row and in their columns.
+/// The longest values that the store accepts fit in a row and in their columns.
 #[test]
 fn the_longest_rows_fit() {
     let reference: ImageReference = format!("{}:{}", "a".repeat(255), "b".repeat(128)).parse().unwrap();
@@ -117,7 +117,7 @@ fn every_truncation_and_every_tail_is_refused() {
     assert!(read_use(&[], &number(1)).is_err() && read_use(&[4; 33], &number(1)).is_err());
 }
 
-/// A count that promises more than the row can hold is refused before anything is allocated for it.
+/// Decoding refuses a count that exceeds the row before it allocates anything for it.
 #[test]
 fn a_size_bomb_is_refused() {
     let mut row = patch(&key(), Bytes(9), [0; 32]);

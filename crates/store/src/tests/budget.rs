@@ -1,4 +1,4 @@
-//! Room: what is evicted, in which order, and what is refused.
+//! The budget: the order of eviction, reservations, and refusals.
 
 use super::*;
 use crate::StoreError;
@@ -15,7 +15,7 @@ fn patches_go_before_layers_and_the_least_recently_used_first() {
         let old = try_add_patch(&store, key(layers[0], 0), 1, 1_000, UnixSeconds(900)).unwrap();
         let new = try_add_patch(&store, key(layers[0], 1), 2, 1_000, UnixSeconds(901)).unwrap();
         store.touch(&layers[0], UnixSeconds(500)).unwrap();
-        // Times of use are known after a restart.
+        // The times of last use survive a restart.
         drop(store);
         let store = bench.open_with(budget(10_000));
 
@@ -33,7 +33,7 @@ fn patches_go_before_layers_and_the_least_recently_used_first() {
 }
 
 #[test]
-fn what_is_in_use_is_never_evicted() {
+fn items_in_use_are_never_evicted() {
     on_both(|bench| {
         let store = bench.open_with(budget(6_000));
         let ids: Vec<DiffId> = (0..4).map(|n| add(&store, n, 1_000)).collect();
@@ -42,7 +42,7 @@ fn what_is_in_use_is_never_evicted() {
         let lease = store.open_layer(&ids[2]).unwrap().unwrap();
         let patch = add_patch(&store, key(ids[0], 0), 1, 500);
         let reader = store.open_patch(&patch).unwrap().unwrap();
-        // 5,500 are used, of which only ids[3] can go.
+        // 5,500 bytes are used, and the store can evict only ids[3].
         let error = store.create_layer(DiffId::new([0; 32]), Bytes(1_600)).err().unwrap();
         match &error {
             StoreError::BudgetFull { needed, available, budget } => {
@@ -50,7 +50,7 @@ fn what_is_in_use_is_never_evicted() {
             }
             other => panic!("{other}"),
         }
-        assert_eq!(held(&store).len(), 4, "nothing is evicted in vain");
+        assert_eq!(held(&store).len(), 4, "a refusal evicts nothing");
         drop(store.create_layer(DiffId::new([0; 32]), Bytes(1_500)).unwrap());
         assert_eq!(store.take_gone_layers(), [ids[3]]);
         drop((lease, reader));
@@ -102,7 +102,7 @@ fn an_unnamed_layer_that_outgrows_the_budget_is_refused() {
 }
 
 #[test]
-fn a_full_disk_is_told_apart_from_the_budget() {
+fn a_full_disk_is_distinguished_from_a_full_budget() {
     on_both(|bench| {
         let store = bench.open();
         let id = add(&store, 1, 1_000);
@@ -112,12 +112,12 @@ fn a_full_disk_is_told_apart_from_the_budget() {
         let error = store.create_layer(DiffId::new([0; 32]), Bytes(100)).err().unwrap();
         assert!(matches!(error, StoreError::DiskFull { needed: Bytes(100), .. }), "{error}");
         assert_eq!(held(&store), [id]);
-        // Twice what the disk has.
+        // Twice the free bytes of the disk.
         let options = Options { bytes_max: Bytes(u64::MAX), disk_free_min: Bytes::ZERO };
         drop(store);
         let store = bench.open_with(options);
-        let number = store.stats().unwrap().disk_free_bytes;
-        let error = store.create_layer(DiffId::new([0; 32]), number.times(2)).err().unwrap();
+        let free = store.stats().unwrap().disk_free_bytes;
+        let error = store.create_layer(DiffId::new([0; 32]), free.times(2)).err().unwrap();
         assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
         assert_eq!(held(&store), [id]);
         assert_eq!(std::fs::read_dir(bench.path().join("partial")).unwrap().count(), 0);

@@ -1,16 +1,18 @@
-//! Crashes: every operation is cut off after each of its steps in turn, and the folder opened again. What was
-//! acknowledged is there, what was not is not served (or is there whole), and nothing needs a hand.
+//! Crashes. Each test runs one operation, stops it after 0, 1, 2... changes of the disk, and opens the folder again.
 //!
-//! With the memory index, what was not synced is lost as well, as in a power cut.
+//! An acknowledged operation must survive. An operation that was not acknowledged must leave its item out, or complete.
+//! The store must open without repair, and the same operation must succeed after the crash. With the memory index, all
+//! writes that were not synced are lost too, as in a power cut.
 
 use super::*;
 use crate::{FsckMode, GcMode, StoreError};
 
-/// More than any operation here takes.
+/// More steps than any operation here takes.
 const STEPS_MAX: u64 = 200;
 
-/// `setup` runs unhindered. `act` is cut off after 0, 1, 2... steps until it gets through; `check` sees the store after
-/// each, and is told whether `act` was acknowledged. At the end, `act` must work again wherever it was cut off.
+/// Runs `setup` without a crash, then `act` with a limit of 0, 1, 2... steps until `act` succeeds. After each crash,
+/// calls `check` with the reopened store and with whether `act` was acknowledged. Then `act` must succeed without a
+/// limit.
 fn check(options: Options, setup: impl Fn(&Store), act: impl Fn(&Store) -> Result<()>, check: impl Fn(&Store, bool)) {
     on_both_kinds(|new_bench, stride| {
         for steps in (0..STEPS_MAX).step_by(stride) {
@@ -28,20 +30,20 @@ fn check(options: Options, setup: impl Fn(&Store), act: impl Fn(&Store) -> Resul
             assert_sound(&store);
             check(&store, acted.is_ok());
             if let Err(error) = &acted {
-                assert!(limited.is_over(), "{error} without a crash");
-                act(&store).unwrap_or_else(|error| panic!("not again after {steps} steps: {error}"));
+                assert!(limited.are_used_up(), "{error} without a crash");
+                act(&store).unwrap_or_else(|error| panic!("a retry failed after a crash at step {steps}: {error}"));
             }
             check(&store, true);
             drop(store);
             let store = bench.open_with(options);
             assert_sound(&store);
             check(&store, true);
-            // Files whose row was deleted may be left: they wait for room to be short, or for gc.
+            // A crash may leave files whose row was deleted. They stay until eviction or gc removes them.
             store.gc(GcMode::Remove, UnixSeconds(0)).unwrap();
             let report = store.fsck(FsckMode::Check, NOW, &mut |_| {}).unwrap();
             assert!(report.findings.is_empty(), "after {steps} steps: {report:?}");
             if acted.is_ok() {
-                assert!(steps > 3, "{steps} steps are hardly all");
+                assert!(steps > 3, "the operation took only {steps} steps");
                 return;
             }
         }
@@ -49,13 +51,14 @@ fn check(options: Options, setup: impl Fn(&Store), act: impl Fn(&Store) -> Resul
     });
 }
 
-/// The steps are the same for both indexes. With RocksDB, each of which takes a second, every fifth has to do.
+/// Calls `test` for both indexes, with the stride of the crash points. RocksDB takes a second for each crash point, so
+/// it is tested at every fifth step.
 fn on_both_kinds(test: impl Fn(&dyn Fn() -> Bench, usize)) {
     test(&|| Bench::new(Some(MemoryIndex::new())), 1);
     test(&|| Bench::new(None), 5);
 }
 
-/// With its card a layer has its sketch, whatever step the crash was at.
+/// Whether a layer is held. Asserts that the sketch of the layer is there exactly if its card is.
 fn is_held(store: &Store, seed: u64, length: usize) -> bool {
     let (tar, card) = layer(seed, length);
     let is_held = store.card(&card.diff_id).is_some();
@@ -77,7 +80,7 @@ fn a_layer_is_held_whole_or_not_at_all() {
 }
 
 #[test]
-fn eviction_loses_only_what_it_may() {
+fn eviction_removes_only_evictable_items() {
     check(
         budget(10_000),
         |store| {
@@ -127,14 +130,16 @@ fn a_blob_is_held_whole_or_not_at_all() {
 
 #[test]
 fn a_reference_names_the_old_image_or_the_new() {
-    let new = |store: &Store| Image { layers: vec![], ..store.references()[0].1.clone() };
     check(
         Options::default(),
         |store| {
             let id = add(store, 1, 100);
             store.set_reference(&reference(1), image(store, 1, vec![id])).unwrap();
         },
-        |store| store.set_reference(&reference(1), new(store)),
+        |store| {
+            let image = Image { layers: vec![], ..store.references()[0].1.clone() };
+            store.set_reference(&reference(1), image)
+        },
         |store, acknowledged| {
             assert_eq!(store.references().len(), 1);
             assert!(store.references()[0].1.layers.is_empty() || !acknowledged);
@@ -143,7 +148,7 @@ fn a_reference_names_the_old_image_or_the_new() {
 }
 
 #[test]
-fn a_removed_reference_is_gone_or_names_what_it_did() {
+fn a_removed_reference_is_gone_or_unchanged() {
     check(
         Options::default(),
         |store| store.set_reference(&reference(1), image(store, 1, vec![])).unwrap(),
@@ -172,9 +177,9 @@ fn pins_are_there_or_not() {
     );
 }
 
-/// What was synced of a patch is never fetched again, not even when the commit is cut off between its steps.
+/// The synced bytes of a patch are never lost, even if a crash stops the commit between two of its steps.
 #[test]
-fn a_patch_goes_on_where_it_was_synced() {
+fn a_patch_resumes_where_it_was_synced() {
     let target = DiffId::new([3; 32]);
     let bytes = content(7, 3_000);
     check(
@@ -201,7 +206,7 @@ fn a_patch_goes_on_where_it_was_synced() {
 }
 
 #[test]
-fn a_patch_that_begins_is_there_or_not() {
+fn a_new_patch_is_there_or_not() {
     let target = DiffId::new([3; 32]);
     check(
         Options::default(),
@@ -211,9 +216,9 @@ fn a_patch_that_begins_is_there_or_not() {
     );
 }
 
-/// A rebuild that is cut off can be begun again, and until it is done the store is not opened as if all were well.
+/// After a crash a rebuild can run again. Strict opening refuses the store until a rebuild has finished.
 #[test]
-fn a_rebuild_that_is_cut_off_is_begun_again() {
+fn an_interrupted_rebuild_can_run_again() {
     on_both_kinds(|new_bench, stride| {
         for steps in (0..STEPS_MAX).step_by(stride) {
             let bench = new_bench();
@@ -223,15 +228,10 @@ fn a_rebuild_that_is_cut_off_is_begun_again() {
             let (cards, images, blobs) = (store.cards(), store.references(), store.blobs());
             drop(store);
             bench.lose_index();
-            let rebuild = |steps: Steps| {
-                let store = bench.try_open(Options::default(), steps, Opening::Repair)?;
-                let make = super::fsck::make_card;
-                store.fsck(FsckMode::Rebuild(&make), NOW, &mut |_| {}).map(drop)
-            };
-            let rebuilt = rebuild(Steps::limited(steps));
+            let rebuilt = rebuild(&bench, Steps::limited(steps));
             if rebuilt.is_err() {
                 assert!(bench.try_open(Options::default(), Steps::default(), Opening::Strict).is_err());
-                rebuild(Steps::default()).unwrap();
+                rebuild(&bench, Steps::default()).unwrap();
             }
             let store = bench.open();
             assert_eq!((store.cards(), store.references(), store.blobs()), (cards, images, blobs));
@@ -242,4 +242,9 @@ fn a_rebuild_that_is_cut_off_is_begun_again() {
         }
         panic!("{STEPS_MAX} steps were not enough");
     });
+}
+
+fn rebuild(bench: &Bench, steps: Steps) -> Result<()> {
+    let store = bench.try_open(Options::default(), steps, Opening::Repair)?;
+    store.fsck(FsckMode::Rebuild(&super::fsck::make_card), NOW, &mut |_| {}).map(drop)
 }

@@ -1,4 +1,7 @@
-//! Each kind of damage: found by a check that changes nothing, put right by a rebuild, gone after that.
+//! fsck against each kind of damage.
+//!
+//! A test damages a closed store in one way. A check must find the damage and change nothing, a rebuild must find and
+//! repair it, and a second check must find nothing.
 
 use std::error::Error;
 use std::io::Read;
@@ -6,7 +9,7 @@ use std::io::Read;
 use super::*;
 use crate::{Damage, Finding, FsckMode, Item, LayerFacts, Repair};
 
-/// The card and the sketch that [`try_add`] commits, from the tar.
+/// Makes the card and the sketch that [`try_add`] commits, from the tar.
 pub(super) fn make_card(_: DiffId, tar: &mut dyn Read) -> Result<LayerFacts, Box<dyn Error + Send + Sync>> {
     let mut bytes = Vec::new();
     tar.read_to_end(&mut bytes)?;
@@ -17,8 +20,8 @@ fn findings(store: &Store, mode: FsckMode<'_>) -> Vec<Finding> {
     store.fsck(mode, NOW, &mut |_| {}).unwrap().findings
 }
 
-/// A folder with two layers, one named by an image; `damage` is done to it while it is closed. A check must find
-/// `expected` and change nothing, a rebuild must find the same and repair it, and then nothing is wrong.
+/// Creates a store with two layers, a blob, a patch and a reference that names the second layer. Closes it, damages it,
+/// and checks and rebuilds it. Every finding must match `expected`; afterwards the store holds `held_after` layers.
 fn check(damage: impl Fn(&Bench, &[Item]), expected: impl Fn(&Damage, &Repair) -> bool, held_after: usize) {
     on_both(|bench| {
         let store = bench.open();
@@ -38,10 +41,7 @@ fn check(damage: impl Fn(&Bench, &[Item]), expected: impl Fn(&Damage, &Repair) -
         assert!(found.iter().all(|finding| finding.repair == Repair::None));
         assert_eq!(findings(&store, FsckMode::Check), found, "a check changes nothing");
         let rebuilt = findings(&store, FsckMode::Rebuild(&make_card));
-        let whats = |findings: &[Finding]| -> Vec<(std::path::PathBuf, Damage)> {
-            findings.iter().map(|finding| (finding.path.clone(), finding.damage.clone())).collect()
-        };
-        assert_eq!(whats(&rebuilt), whats(&found));
+        assert_eq!(paths_and_damages(&rebuilt), paths_and_damages(&found));
         assert!(rebuilt.iter().all(|finding| expected(&finding.damage, &finding.repair)), "{rebuilt:?}");
         assert_eq!(findings(&store, FsckMode::Check), []);
         assert_eq!(store.references(), images);
@@ -52,6 +52,10 @@ fn check(damage: impl Fn(&Bench, &[Item]), expected: impl Fn(&Damage, &Repair) -
         assert_eq!(store.cards().len(), held_after);
         assert_sound(&store);
     });
+}
+
+fn paths_and_damages(findings: &[Finding]) -> Vec<(&Path, &Damage)> {
+    findings.iter().map(|finding| (finding.path.as_path(), &finding.damage)).collect()
 }
 
 fn path(bench: &Bench, item: &Item) -> std::path::PathBuf {
@@ -66,15 +70,21 @@ fn flip(path: &Path) {
 }
 
 #[test]
-fn a_flipped_bit_is_found_and_the_file_set_aside() {
-    let set_aside = |damage: &Damage, repair: &Repair| matches!((damage, repair), (Damage::WrongBytes { .. }, Repair::Quarantined(place)) if place.exists());
-    check(|bench, items| flip(&path(bench, &items[0])), set_aside, 1);
-    check(|bench, items| flip(&path(bench, &items[2])), set_aside, 2);
-    check(|bench, items| flip(&path(bench, &items[3])), set_aside, 2);
+fn a_flipped_bit_is_found_and_the_file_quarantined() {
+    for (item, held_after) in [(0, 1), (2, 2), (3, 2)] {
+        check(|bench, items| flip(&path(bench, &items[item])), is_quarantined_for_wrong_bytes, held_after);
+    }
+}
+
+fn is_quarantined_for_wrong_bytes(damage: &Damage, repair: &Repair) -> bool {
+    match (damage, repair) {
+        (Damage::WrongBytes { .. }, Repair::Quarantined(place)) => place.exists(),
+        _ => false,
+    }
 }
 
 #[test]
-fn a_flipped_bit_in_a_reference_is_mended_from_its_row() {
+fn a_flipped_bit_in_a_reference_is_repaired_from_its_row() {
     check(
         |bench, items| flip(&path(bench, &items[4])),
         |damage, repair| matches!((damage, repair), (Damage::Unreadable { .. }, Repair::FileWritten)),
@@ -83,10 +93,10 @@ fn a_flipped_bit_in_a_reference_is_mended_from_its_row() {
 }
 
 #[test]
-fn a_cut_file_is_found_and_set_aside() {
+fn a_truncated_file_is_found_and_quarantined() {
     check(
         |bench, items| std::fs::File::options().write(true).open(path(bench, &items[0])).unwrap().set_len(999).unwrap(),
-        |damage, repair| matches!((damage, repair), (Damage::WrongBytes { .. }, Repair::Quarantined(_))),
+        is_quarantined_for_wrong_bytes,
         1,
     );
 }
@@ -103,7 +113,7 @@ fn a_missing_file_is_found_and_its_row_deleted() {
 }
 
 #[test]
-fn a_whole_file_without_a_row_is_taken_in() {
+fn an_intact_file_without_a_row_gets_a_row() {
     check(
         |bench, _| {
             let (tar, card) = layer(9, 1_000);
@@ -126,7 +136,7 @@ fn a_patch_without_a_row_is_removed() {
 }
 
 #[test]
-fn strangers_are_set_aside() {
+fn unknown_files_are_quarantined() {
     for name in ["layers/sha256/notes.txt", "patches/README", "partial/notes", "references/notes"] {
         check(
             |bench, _| std::fs::write(bench.path().join(name), b"mine").unwrap(),
@@ -154,7 +164,7 @@ fn leftovers_are_found_while_the_store_is_open() {
 }
 
 #[test]
-fn a_damaged_layer_of_an_image_is_told_as_missing() {
+fn a_damaged_layer_of_an_image_is_reported_as_missing() {
     on_both(|bench| {
         let store = bench.open();
         let id = add(&store, 1, 1_000);
@@ -162,29 +172,27 @@ fn a_damaged_layer_of_an_image_is_told_as_missing() {
         flip(&store.inner.path(&Item::Layer(id)));
         let reader = store.open_layer(&id).unwrap().unwrap();
         let busy = findings(&store, FsckMode::Rebuild(&make_card));
-        assert!(matches!(busy[..], [Finding { repair: Repair::None, .. }]), "it is being read: {busy:?}");
+        assert!(matches!(busy[..], [Finding { repair: Repair::None, .. }]), "a reader is open: {busy:?}");
         drop(reader);
         let report = store.fsck(FsckMode::Rebuild(&make_card), NOW, &mut |_| {}).unwrap();
         assert!(!report.is_clean());
         assert!(matches!(report.findings[1].damage, Damage::NotHeld { item: Item::Layer(layer) } if layer == id));
         assert_eq!(store.take_gone_layers(), [id]);
-        // Only a pull helps, and it does.
+        // A pull commits the layer again, which repairs the image.
         add(&store, 1, 1_000);
         assert_eq!(findings(&store, FsckMode::Check), []);
     });
 }
 
 #[test]
-fn a_card_that_cannot_be_made_sets_the_layer_aside() {
+fn a_layer_without_a_possible_card_is_quarantined() {
     on_both(|bench| {
         let store = bench.open();
         let id = add(&store, 1, 1_000);
         drop(store);
         bench.lose_index();
         let store = bench.try_open(Options::default(), Steps::default(), Opening::Repair).unwrap();
-        let broken =
-            |_: DiffId, _: &mut dyn Read| -> Result<LayerFacts, Box<dyn Error + Send + Sync>> { Err("no".into()) };
-        let found = findings(&store, FsckMode::Rebuild(&broken));
+        let found = findings(&store, FsckMode::Rebuild(&|_, _| Err("no card".into())));
         assert!(matches!(&found[0].repair, Repair::Quarantined(place) if place.exists()), "{found:?}");
         assert!(store.card(&id).is_none());
     });
@@ -224,7 +232,7 @@ fn a_lost_index_is_rebuilt_to_the_same_cards_and_references() {
     });
 }
 
-/// A layer of an earlier schema, or of a caller without a sketch.
+/// A layer may lack a sketch because an earlier schema wrote it, or because its caller had no sketch.
 #[test]
 fn a_rebuild_makes_the_sketches_that_are_missing() {
     on_both(|bench| {
@@ -235,9 +243,11 @@ fn a_rebuild_makes_the_sketches_that_are_missing() {
         writer.append(&tar).unwrap();
         writer.finish(card, NOW).unwrap();
         assert_eq!(store.sketch(&card.diff_id).unwrap(), None);
-        assert_eq!(findings(&store, FsckMode::Check), [], "it is no damage");
-        let made = |store: &Store| store.fsck(FsckMode::Rebuild(&make_card), NOW, &mut |_| {}).unwrap().sketches_made;
-        assert_eq!((made(&store), made(&store)), (1, 0));
+        assert_eq!(findings(&store, FsckMode::Check), [], "a missing sketch is no damage");
+        for expected in [1, 0] {
+            let report = store.fsck(FsckMode::Rebuild(&make_card), NOW, &mut |_| {}).unwrap();
+            assert_eq!(report.sketches_made, expected);
+        }
         assert_eq!(store.sketch(&card.diff_id).unwrap(), Some(sketch_of(&tar)));
         assert_eq!(store.sketch(&sketched).unwrap(), Some(sketch_of(&content(1, 1_000))));
     });

@@ -1,10 +1,10 @@
-//! Collection: what goes, what stays, and that a dry run tells the truth.
+//! Garbage collection: the items that it removes, the items that it keeps, and the report of a dry run.
 
 use super::*;
 use crate::{GcMode, Item, StoreError};
 
 #[test]
-fn a_dry_run_tells_what_gc_removes() {
+fn a_dry_run_reports_what_gc_removes() {
     on_both(|bench| {
         let store = bench.open();
         let [named, pinned, leased, recent, unused] = [1, 2, 3, 4, 5].map(|seed| add(&store, seed, 100));
@@ -44,8 +44,8 @@ fn a_dry_run_tells_what_gc_removes() {
         assert_eq!(store.cards().len(), 4);
         assert_eq!(store.patches().iter().map(|patch| patch.patch_id).collect::<Vec<_>>(), [kept]);
         assert!(matches!(store.remove_layer(&unused), Err(StoreError::NotHeld { .. })));
-        let again = store.gc(GcMode::Remove, UnixSeconds(NOW.0 + 5)).unwrap();
-        assert_eq!(again.bytes(), Bytes::ZERO, "{again:?}");
+        let second = store.gc(GcMode::Remove, UnixSeconds(NOW.0 + 5)).unwrap();
+        assert_eq!(second.bytes(), Bytes::ZERO, "{second:?}");
         drop((writing, lease));
         assert_sound(&store);
         drop(store);

@@ -1,4 +1,4 @@
-//! The seam itself: both indexes answer alike, and the memory index refuses what breaks the rules.
+//! The interface of the index: both indexes give the same answers, and the memory index enforces the rules of columns.
 
 use super::*;
 use crate::{Batch, Column, Durability, IndexError, StoreError};
@@ -57,7 +57,8 @@ fn the_memory_index_is_strict() {
     assert_eq!(index.get(Column::Layers, &[1; 32]).unwrap(), Some(b"card".to_vec()));
 }
 
-/// The index fails at each write of a commit in turn: what was not acknowledged is not held, and nothing else is lost.
+/// The index fails at the write of a commit, and at the write of a removal. The store reports the error, holds the same
+/// layers as before, and can repeat the operation.
 #[test]
 fn a_failed_write_is_an_error_and_loses_nothing() {
     let index = MemoryIndex::new();

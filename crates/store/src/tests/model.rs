@@ -1,5 +1,8 @@
-//! Random operations against a model that is as simple as the promises: what is held, in which order it goes, and what
-//! is refused.
+//! Random operations on the store and on a simple model of it.
+//!
+//! The model knows layers, patches, pins, leases and images by small numbers, and the eviction order. After each
+//! operation, the store and the model must agree on success or failure, on the held items, on the used bytes, and at
+//! the end on the layers that were evicted or collected. The budget is small, so that many operations evict.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Layer `n` has (n + 1) x 500 bytes, patch `n` (n + 1) x 200, and turns something into layer `n`.
+/// Layer `n` has (n + 1) x 500 bytes. Patch `n` has (n + 1) x 200 bytes, and its target is layer `n`.
 fn layer_bytes(n: u64) -> u64 {
     (n + 1) * 500
 }
@@ -57,8 +60,9 @@ fn patch_bytes(n: u64) -> u64 {
 
 #[derive(Default)]
 struct Model {
-    /// Time of last use.
+    /// The held layers, and their time of last use.
     layers: BTreeMap<u64, u64>,
+    /// The cached patches, and their time of last use.
     patches: BTreeMap<u64, u64>,
     pins: BTreeSet<u64>,
     leases: BTreeSet<u64>,
@@ -76,7 +80,7 @@ impl Model {
         !(self.pins.contains(&n) || self.leases.contains(&n) || self.names.values().any(|layers| layers.contains(&n)))
     }
 
-    /// Evicts for `needed` bytes, or refuses and evicts nothing.
+    /// Evicts items for `needed` bytes. Returns false, and evicts nothing, if there cannot be enough room.
     fn make_room(&mut self, needed: u64) -> bool {
         let free: Vec<u64> = self.layers.keys().copied().filter(|n| self.is_free(*n)).collect();
         let kept: u64 = self.used()
@@ -106,7 +110,7 @@ fn id(n: u64) -> DiffId {
 
 struct Run<'a> {
     bench: &'a Bench,
-    /// `None` only while it is opened again.
+    /// `None` only while the store is reopened.
     store: Option<Store>,
     readers: Vec<LayerReader>,
     model: Model,
@@ -120,119 +124,127 @@ impl Run<'_> {
     fn step(&mut self, op: &Op, now: u64) {
         let at = UnixSeconds(now);
         match op {
-            Op::AddLayer(n) => {
-                let added = try_add(self.store(), *n, usize::try_from(layer_bytes(*n)).unwrap(), at);
-                assert_eq!(added.is_ok(), self.model.make_room(layer_bytes(*n)), "{added:?}");
-                if added.is_ok() {
-                    self.model.layers.insert(*n, now);
-                    self.model.gone.remove(n);
-                }
-            }
-            Op::AddPatch(n) => {
-                let length = usize::try_from(patch_bytes(*n)).unwrap();
-                let added = try_add_patch(self.store(), key(id(*n), 0), *n, length, at);
-                assert_eq!(added.is_ok(), self.model.make_room(patch_bytes(*n)), "{added:?}");
-                if added.is_ok() {
-                    self.model.patches.insert(*n, now);
-                }
-            }
-            Op::RemoveLayer(n) => {
-                let removed = self.store().remove_layer(&id(*n));
-                match (self.model.layers.contains_key(n), self.model.is_free(*n)) {
-                    (false, _) => assert!(matches!(removed, Err(StoreError::NotHeld { .. }))),
-                    (true, false) => assert!(matches!(removed, Err(StoreError::InUse { .. }))),
-                    (true, true) => {
-                        removed.unwrap();
-                        self.model.layers.remove(n);
-                    }
-                }
-            }
+            Op::AddLayer(n) => self.add_layer(*n, now),
+            Op::AddPatch(n) => self.add_patch(*n, now),
+            Op::RemoveLayer(n) => self.remove_layer(*n),
             Op::RemovePatch(n) => {
                 let removed = self.store().remove_patch(&patch_id(*n)).is_ok();
                 assert_eq!(removed, self.model.patches.remove(n).is_some());
             }
-            Op::Reopen => {
-                self.readers.clear();
-                self.model.leases.clear();
-                self.model.gone.clear();
-                self.store = None;
-                self.store = Some(self.bench.open_with(budget(BUDGET)));
-            }
-            _ => self.step_of_use(op, at),
-        }
-    }
-
-    /// The operations that say what is in use, and collection, which heeds it.
-    fn step_of_use(&mut self, op: &Op, now: UnixSeconds) {
-        let is_held = |n: &u64, model: &Model| model.layers.contains_key(n);
-        match op {
-            Op::Pin(n) => {
-                assert_eq!(self.store().pin(&id(*n)).is_ok(), is_held(n, &self.model));
-                if is_held(n, &self.model) {
-                    self.model.pins.insert(*n);
-                }
-            }
+            Op::Pin(n) => self.pin(*n),
             Op::Unpin(n) => {
                 self.store().unpin(&id(*n)).unwrap();
                 self.model.pins.remove(n);
             }
-            Op::Lease(n) => {
-                let reader = self.store().open_layer(&id(*n)).unwrap();
-                assert_eq!(reader.is_some(), is_held(n, &self.model));
-                if reader.is_some() {
-                    self.model.leases.insert(*n);
-                }
-                self.readers.extend(reader);
-            }
+            Op::Lease(n) => self.lease(*n),
             Op::EndLeases => {
                 self.readers.clear();
                 self.model.leases.clear();
             }
-            Op::Name(tag, layers) => {
-                let blob = OciDigest::new(Sha256::digest([]).into());
-                // An empty blob takes no room, so that the model need not know of it.
-                self.store().put_blob(&blob, &[], UnixSeconds(u64::MAX)).unwrap();
-                let ids = layers.iter().map(|n| id(*n)).collect();
-                let image = Image { manifest: blob, config: blob, layers: ids, release_record: Vec::new() };
-                let named = self.store().set_reference(&reference(*tag), image).is_ok();
-                assert_eq!(named, layers.iter().all(|n| is_held(n, &self.model)));
-                if named {
-                    self.model.names.insert(*tag, layers.clone());
-                }
-            }
+            Op::Name(tag, layers) => self.name(*tag, layers),
             Op::RemoveName(tag) => {
                 let removed = self.store().remove_reference(&reference(*tag)).is_ok();
                 assert_eq!(removed, self.model.names.remove(tag).is_some());
             }
             Op::Touch(n) => {
-                assert_eq!(self.store().touch(&id(*n), now).is_ok(), is_held(n, &self.model));
-                self.model.layers.entry(*n).and_modify(|used| *used = now.0);
+                assert_eq!(self.store().touch(&id(*n), at).is_ok(), self.model.layers.contains_key(n));
+                self.model.layers.entry(*n).and_modify(|used| *used = now);
             }
-            Op::Gc(since) => {
-                let dry = self.store().gc(GcMode::DryRun, UnixSeconds(*since)).unwrap();
-                assert_eq!(self.store().gc(GcMode::Remove, UnixSeconds(*since)).unwrap(), dry);
-                let Model { layers, .. } = &self.model;
-                let unused = layers.iter().filter(|(n, used)| **used < *since && self.model.is_free(**n));
-                let unused: Vec<u64> = unused.map(|(n, _)| *n).collect();
-                self.model.layers.retain(|n, _| !unused.contains(n));
-                self.model.gone.extend(unused);
-                let Model { layers, patches, .. } = &mut self.model;
-                patches.retain(|n, used| *used >= *since || layers.contains_key(n));
-            }
-            _ => unreachable!("{op:?} is a step of its own"),
+            Op::Gc(since) => self.collect_garbage(*since),
+            Op::Reopen => self.reopen(),
         }
     }
 
+    fn add_layer(&mut self, n: u64, now: u64) {
+        let added = try_add(self.store(), n, usize::try_from(layer_bytes(n)).unwrap(), UnixSeconds(now));
+        assert_eq!(added.is_ok(), self.model.make_room(layer_bytes(n)), "{added:?}");
+        if added.is_ok() {
+            self.model.layers.insert(n, now);
+            self.model.gone.remove(&n);
+        }
+    }
+
+    fn add_patch(&mut self, n: u64, now: u64) {
+        let length = usize::try_from(patch_bytes(n)).unwrap();
+        let added = try_add_patch(self.store(), key(id(n), 0), n, length, UnixSeconds(now));
+        assert_eq!(added.is_ok(), self.model.make_room(patch_bytes(n)), "{added:?}");
+        if added.is_ok() {
+            self.model.patches.insert(n, now);
+        }
+    }
+
+    fn remove_layer(&mut self, n: u64) {
+        let removed = self.store().remove_layer(&id(n));
+        match (self.model.layers.contains_key(&n), self.model.is_free(n)) {
+            (false, _) => assert!(matches!(removed, Err(StoreError::NotHeld { .. }))),
+            (true, false) => assert!(matches!(removed, Err(StoreError::InUse { .. }))),
+            (true, true) => {
+                removed.unwrap();
+                self.model.layers.remove(&n);
+            }
+        }
+    }
+
+    fn pin(&mut self, n: u64) {
+        let is_held = self.model.layers.contains_key(&n);
+        assert_eq!(self.store().pin(&id(n)).is_ok(), is_held);
+        if is_held {
+            self.model.pins.insert(n);
+        }
+    }
+
+    fn lease(&mut self, n: u64) {
+        let reader = self.store().open_layer(&id(n)).unwrap();
+        assert_eq!(reader.is_some(), self.model.layers.contains_key(&n));
+        if reader.is_some() {
+            self.model.leases.insert(n);
+        }
+        self.readers.extend(reader);
+    }
+
+    /// Sets a reference. Its manifest and config are an empty blob, which takes no room, so that the model can leave it
+    /// out.
+    fn name(&mut self, tag: u64, layers: &[u64]) {
+        let blob = OciDigest::new(Sha256::digest([]).into());
+        self.store().put_blob(&blob, &[], UnixSeconds(u64::MAX)).unwrap();
+        let ids = layers.iter().map(|n| id(*n)).collect();
+        let image = Image { manifest: blob, config: blob, layers: ids, release_record: Vec::new() };
+        let is_named = self.store().set_reference(&reference(tag), image).is_ok();
+        assert_eq!(is_named, layers.iter().all(|n| self.model.layers.contains_key(n)));
+        if is_named {
+            self.model.names.insert(tag, layers.to_vec());
+        }
+    }
+
+    fn collect_garbage(&mut self, since: u64) {
+        let dry = self.store().gc(GcMode::DryRun, UnixSeconds(since)).unwrap();
+        assert_eq!(self.store().gc(GcMode::Remove, UnixSeconds(since)).unwrap(), dry);
+        let Model { layers, .. } = &self.model;
+        let unused = layers.iter().filter(|(n, used)| **used < since && self.model.is_free(**n));
+        let unused: Vec<u64> = unused.map(|(n, _)| *n).collect();
+        self.model.layers.retain(|n, _| !unused.contains(n));
+        self.model.gone.extend(unused);
+        let Model { layers, patches, .. } = &mut self.model;
+        patches.retain(|n, used| *used >= since || layers.contains_key(n));
+    }
+
+    fn reopen(&mut self) {
+        self.readers.clear();
+        self.model.leases.clear();
+        self.model.gone.clear();
+        self.store = None;
+        self.store = Some(self.bench.open_with(budget(BUDGET)));
+    }
+
     fn compare(&self) {
-        let ids = |numbers: &mut dyn Iterator<Item = u64>| numbers.map(id).collect::<BTreeSet<_>>();
         let held: BTreeSet<DiffId> = self.store().cards().iter().map(|card| card.diff_id).collect();
-        assert_eq!(held, ids(&mut self.model.layers.keys().copied()));
+        assert_eq!(held, self.model.layers.keys().map(|n| id(*n)).collect());
         let patches: BTreeSet<PatchId> = self.store().patches().iter().map(|patch| patch.patch_id).collect();
         assert_eq!(patches, self.model.patches.keys().map(|n| patch_id(*n)).collect());
         assert_eq!(self.store().stats().unwrap().used_bytes, Bytes(self.model.used()));
         assert_eq!(self.store().references().len(), self.model.names.len());
         let pins: BTreeSet<DiffId> = self.store().pins().into_iter().collect();
-        assert_eq!(pins, ids(&mut self.model.pins.iter().copied()));
+        assert_eq!(pins, self.model.pins.iter().map(|n| id(*n)).collect());
     }
 }
 
@@ -253,7 +265,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_does_as_the_model_in_memory(ops in prop::collection::vec(op(), 1..60)) {
+    fn the_store_matches_the_model_in_memory(ops in prop::collection::vec(op(), 1..60)) {
         run(&Bench::new(Some(MemoryIndex::new())), &ops);
     }
 }
@@ -262,7 +274,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_does_as_the_model_on_disk(ops in prop::collection::vec(op(), 40..60)) {
+    fn the_store_matches_the_model_on_disk(ops in prop::collection::vec(op(), 40..60)) {
         run(&Bench::new(None), &ops);
     }
 }

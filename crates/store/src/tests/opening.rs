@@ -1,4 +1,8 @@
-//! Opening: who may, what is refused, and what the messages say.
+//! Opening a store: locks, schemas, damaged indexes, leftovers of a crash, and the text of the errors.
+//!
+//! Each test creates a store, closes it, changes the folder or the index as a crash, another version or a damage would,
+//! and opens it again, strictly or for repair. RocksDB's own files are changed where the memory index has no
+//! equivalent.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -16,7 +20,7 @@ fn a_second_open_is_refused_and_names_the_folder_and_the_process() {
         assert!(matches!(error, StoreError::FolderInUse { .. }));
         assert!(text.contains(&bench.path().display().to_string()), "{text}");
         assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
-        // A reader keeps the folder as well.
+        // A reader also keeps the folder locked.
         add(&store, 1, 100);
         let reader = store.open_layer(&store.cards()[0].diff_id).unwrap();
         drop(store);
@@ -26,7 +30,7 @@ fn a_second_open_is_refused_and_names_the_folder_and_the_process() {
     });
 }
 
-/// RocksDB's own lock, for a process that opens the index and not the store.
+/// RocksDB's own lock refuses a process that opens only the index.
 #[test]
 fn a_second_open_of_the_index_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -54,7 +58,7 @@ fn a_newer_schema_is_refused() {
     });
 }
 
-/// A newer version's column must lead to the same answer, not to RocksDB's.
+/// A column of a newer version must lead to the error about the schema, not to an error of RocksDB.
 #[test]
 fn a_newer_column_is_refused_by_the_schema() {
     let bench = Bench::new(None);
@@ -89,32 +93,36 @@ fn a_row_that_cannot_be_read_is_damage() {
     });
 }
 
-/// Flips a byte in each file of a RocksDB index in turn: the index opens with all, or says that it is damaged and can
-/// be rebuilt. It never opens with less.
+/// The files of a RocksDB index, apart from its log of messages and its lock.
+fn index_files(bench: &Bench) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(bench.path().join("index")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| !["LOG", "LOCK"].iter().any(|name| path.ends_with(name)));
+    files.sort();
+    files
+}
+
+/// A closed RocksDB store with nine layers. Opening a store flushes the log into table files, so five layers are in
+/// tables and four in the log.
+fn store_with_tables_and_log() -> Bench {
+    let bench = Bench::new(None);
+    let store = bench.open();
+    (0..5).for_each(|seed| _ = add(&store, seed, 100));
+    drop(store);
+    let store = bench.open();
+    (5..9).for_each(|seed| _ = add(&store, seed, 100));
+    bench
+}
+
+/// Flips a byte in each file of a RocksDB index in turn. The index must open with all rows, or report that it is
+/// damaged and be rebuilt. It must never open with fewer rows.
 #[test]
-fn a_damaged_index_is_told_and_rebuilt() {
-    let files = |bench: &Bench| -> Vec<std::path::PathBuf> {
-        let entries = std::fs::read_dir(bench.path().join("index")).unwrap();
-        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-        files.retain(|path| !["LOG", "LOCK"].iter().any(|name| path.ends_with(name)));
-        files.sort();
-        files
-    };
-    let build = || {
-        let bench = Bench::new(None);
-        let store = bench.open();
-        (0..5).for_each(|seed| _ = add(&store, seed, 100));
-        drop(store);
-        // Opening again flushes the log into table files; what comes after is in a new log.
-        let store = bench.open();
-        (5..9).for_each(|seed| _ = add(&store, seed, 100));
-        bench
-    };
-    let count = files(&build()).len();
+fn a_damaged_index_is_reported_and_rebuilt() {
+    let count = index_files(&store_with_tables_and_log()).len();
     let mut damaged = 0;
     for number in 0..count {
-        let bench = build();
-        let file = &files(&bench)[number];
+        let bench = store_with_tables_and_log();
+        let file = &index_files(&bench)[number];
         let mut bytes = std::fs::read(file).unwrap();
         if bytes.is_empty() {
             continue;
@@ -134,7 +142,7 @@ fn a_damaged_index_is_told_and_rebuilt() {
             }
         }
     }
-    assert!(damaged >= 2, "of {count} files only {damaged} mattered");
+    assert!(damaged >= 2, "damage was reported for {damaged} of {count} files only");
 }
 
 #[test]
@@ -197,16 +205,12 @@ fn lazy_writes_may_be_lost_and_nothing_else() {
 }
 
 #[test]
-fn a_store_without_sketches_is_taken_on_and_marked_as_ours() {
-    let schema = |value: u32| {
-        let mut batch = Batch::default();
-        batch.put(Column::Meta, b"schema", value.to_le_bytes().to_vec());
-        batch
-    };
+fn a_store_of_schema_1_is_upgraded() {
     on_both(|bench| {
         let store = bench.open();
         let id = add(&store, 1, 100);
-        let mut batch = schema(1);
+        let mut batch = Batch::default();
+        batch.put(Column::Meta, b"schema", 1u32.to_le_bytes().to_vec());
         batch.delete(Column::Sketches, id.as_bytes());
         store.inner.write(&batch).unwrap();
         drop(store);
@@ -223,7 +227,7 @@ fn a_store_without_sketches_is_taken_on_and_marked_as_ours() {
 }
 
 #[test]
-fn a_sketch_comes_and_goes_with_its_layer() {
+fn a_sketch_is_written_and_deleted_with_its_layer() {
     on_both(|bench| {
         let store = bench.open();
         let id = add(&store, 1, 100);
@@ -232,7 +236,7 @@ fn a_sketch_comes_and_goes_with_its_layer() {
         assert_eq!(store.sketch(&id).unwrap(), Some(sketch_of(&content(1, 100))));
         store.remove_layer(&id).unwrap();
         assert_eq!(store.sketch(&id).unwrap(), None);
-        assert_eq!(store.inner.index.get(Column::Sketches, id.as_bytes()).unwrap(), None, "its row went too");
+        assert_eq!(store.inner.index.get(Column::Sketches, id.as_bytes()).unwrap(), None, "the row must be deleted");
         let (tar, card) = layer(2, 100);
         let mut writer = store.create_layer(card.diff_id, card.tar_bytes).unwrap();
         writer.append(&tar).unwrap();

@@ -1,4 +1,7 @@
-//! Layers, blobs, patches, references, pins and state, one promise at a time.
+//! The promises of the store for layers, blobs, patches, references, pins and node state.
+//!
+//! Each test checks one promise of the public API against both indexes: first while the store is open, and where it
+//! matters after it was closed and opened again. Crashes, eviction and damage have test files of their own.
 
 use std::os::unix::fs::FileExt;
 
@@ -78,8 +81,8 @@ fn committing_a_held_layer_changes_nothing() {
         for writer in &mut writers {
             writer.append(&tar).unwrap();
         }
-        let others = Card { compressed_bytes: Bytes(1), ..card };
-        for (writer, card) in writers.into_iter().zip([card, others, card]) {
+        let other = Card { compressed_bytes: Bytes(1), ..card };
+        for (writer, card) in writers.into_iter().zip([card, other, card]) {
             writer.finish(card, NOW).unwrap();
         }
         assert_eq!(store.cards(), [card]);
@@ -90,39 +93,42 @@ fn committing_a_held_layer_changes_nothing() {
 }
 
 #[test]
-fn what_is_leased_pinned_or_named_is_not_removed() {
+fn leased_pinned_or_named_layers_are_not_removed() {
     on_both(|bench| {
         let store = bench.open();
         let id = add(&store, 1, 1_000);
-        let refused = |by: Holder| match store.remove_layer(&id) {
-            Err(StoreError::InUse { item: Item::Layer(layer), by: holder }) => assert_eq!((layer, holder), (id, by)),
-            other => panic!("{other:?}"),
-        };
         let reader = store.open_layer(&id).unwrap().unwrap();
-        let again = store.open_layer(&id).unwrap().unwrap();
-        refused(Holder::Lease);
+        let second_reader = store.open_layer(&id).unwrap().unwrap();
+        assert_removal_is_refused(&store, id, Holder::Lease);
         drop(reader);
-        refused(Holder::Lease);
-        drop(again);
+        assert_removal_is_refused(&store, id, Holder::Lease);
+        drop(second_reader);
         store.pin(&id).unwrap();
         store.pin(&id).unwrap();
-        refused(Holder::Pin);
+        assert_removal_is_refused(&store, id, Holder::Pin);
         store.unpin(&id).unwrap();
         store.set_reference(&reference(1), image(&store, 1, vec![id])).unwrap();
-        refused(Holder::Image(reference(1)));
+        assert_removal_is_refused(&store, id, Holder::Image(reference(1)));
         let config = store.reference(&reference(1)).unwrap().config;
         assert!(matches!(store.remove_blob(&config), Err(StoreError::InUse { .. })));
         store.remove_reference(&reference(1)).unwrap();
         store.remove_layer(&id).unwrap();
         store.remove_blob(&config).unwrap();
         assert!(matches!(store.remove_layer(&id), Err(StoreError::NotHeld { .. })));
-        assert!(store.take_gone_layers().is_empty(), "the caller named it");
+        assert!(store.take_gone_layers().is_empty(), "the caller removed the layer itself");
         assert_eq!(add(&store, 1, 1_000), id);
     });
 }
 
+fn assert_removal_is_refused(store: &Store, id: DiffId, expected: Holder) {
+    match store.remove_layer(&id) {
+        Err(StoreError::InUse { item, by }) => assert_eq!((item, by), (Item::Layer(id), expected)),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn blobs_are_checked_on_the_way_in_and_out() {
+fn blobs_are_checked_when_written_and_when_read() {
     on_both(|bench| {
         let store = bench.open();
         let digest = try_add_blob(&store, 1).unwrap();
@@ -142,7 +148,7 @@ fn blobs_are_checked_on_the_way_in_and_out() {
 }
 
 #[test]
-fn references_name_what_is_held_and_survive_a_restart() {
+fn references_name_held_items_and_survive_a_restart() {
     on_both(|bench| {
         let store = bench.open();
         let (old, new) = (add(&store, 1, 100), add(&store, 2, 100));
@@ -199,7 +205,7 @@ fn a_patch_is_resumed_at_its_last_sync() {
 }
 
 #[test]
-fn patches_finish_whole_under_their_name() {
+fn patches_are_committed_complete_and_under_their_id() {
     on_both(|bench| {
         let store = bench.open();
         let target = add(&store, 1, 100);
@@ -215,7 +221,7 @@ fn patches_finish_whole_under_their_name() {
         made.finish(patch_id(3), NOW).unwrap();
         assert_eq!(store.find_patch(&key(target, 0)), Some((patch_id(3), Bytes(9))));
         assert_eq!(store.find_patch(&key(target, 1)), None);
-        // The same patch arrives as well: it stays as it is.
+        // The same patch arrives from a peer. The cached one stays unchanged.
         assert_eq!(add_patch(&store, key(target, 0), 3, 9), patch_id(3));
         let lease = store.open_patch(&patch_id(3)).unwrap().unwrap();
         assert!(matches!(store.remove_patch(&patch_id(3)), Err(StoreError::InUse { .. })));
@@ -263,7 +269,7 @@ fn a_damaged_layer_is_not_served() {
         expected.sort();
         assert_eq!(store.take_gone_layers(), expected);
         assert_eq!(store.cards().iter().map(|card| card.diff_id).collect::<Vec<_>>(), [good]);
-        // Coming again, even with another card, they are held again.
+        // Both can be committed again, even with another card.
         for seed in [1, 2] {
             let (tar, card) = layer(seed, 1_000);
             let mut writer = store.create_layer_unnamed(None).unwrap();
