@@ -97,6 +97,16 @@ fn nodes_that_come_and_go_are_survived() {
 }
 
 #[test]
+fn a_hub_that_is_lost_is_replaced_by_the_next() {
+    let fault = with("[[fault]]\nkind = \"hub-lost\"\nhub = 0\nat = \"65 s\"");
+    for seed in 1..10 {
+        let report = report(&fault.replace("[hub]", "[hub]\ncount = 2"), seed);
+        let lighter = of(&report, Strategy::Lighter);
+        assert_eq!((lighter.violations.len(), lighter.unfinished), (0, 0), "seed {seed}");
+    }
+}
+
+#[test]
 fn full_disks_are_survived() {
     check_faults("[[fault]]\nkind = \"disk-full\"\npercent = 40\nuntil = \"3 min\"", 1..20);
 }

@@ -44,6 +44,15 @@ fn what_is_wrong_is_told_with_its_line_or_its_place() {
         "apply = \"150 ms\"\nframes = [[1, 1], [999999999, 1]]",
         &["[[patch]] frames", "1000000000", "the patch's bytes"],
     );
+    let fault = |keys: &str| format!("[[fault]]\n{keys}\n\n[[pull]]");
+    check(
+        "[[pull]]",
+        &fault("kind = \"off\"\npercent = 101\nuntil = \"1 s\""),
+        &["[[fault]] percent", "101", "0 to 100"],
+    );
+    check("[[pull]]", &fault("kind = \"hub-lost\"\nhub = 1\nat = \"1 s\""), &["[[fault]] hub", "one of the hubs"]);
+    check("[[pull]]", &fault("kind = \"lies\"\nper_site = 1\npercent = 1"), &["line", "unknown field `percent`"]);
+    check("[[pull]]", &fault("kind = \"floods\""), &["line", "floods", "disk-full"]);
     check("count = 20", "count = 0", &["number of nodes", "1 to 1,000,000"]);
     check("[\"1 Mbit/s\", \"20 Mbit/s\"]", "[\"20 Mbit/s\", \"1 Mbit/s\"]", &["uplink", "slowest"]);
 }

@@ -1,4 +1,7 @@
 //! Peers that lie, stall, vanish and restart; disks with damage.
+//!
+//! Three nodes of six have the new release, and one of them has a flaw. A test pulls it to the others, and checks that
+//! each ends with the right layer, at the price of no more bytes than the flaw costs.
 
 use std::time::Duration;
 
