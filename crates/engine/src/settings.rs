@@ -62,7 +62,7 @@ impl Settings {
     pub const STALL_BYTES: u64 = 4096;
     /// A provider may work on a patch for this long before the fetch goes elsewhere.
     pub const WORKING_MAX: Duration = Duration::from_secs(30 * 60);
-    /// Peers that are asked for a quote (DESIGN.md, "How an image arrives", 4).
+    /// Peers that are asked for a quote.
     pub const QUOTES_MAX: usize = 3;
     /// Neighbours of a site that are asked whether a layer is coming. Questions within a site are cheap.
     pub const NEIGHBOURS_MAX: usize = 64;
