@@ -114,7 +114,7 @@ fn copy(
         match origin {
             Origin::Base { offset, .. } => base.read(0, &mut target[at..], offset + address)?,
             Origin::Nothing | Origin::Target { .. } => {
-                target[at..].copy_from_slice(&history[address as usize..][..from_origin as usize])
+                target[at..].copy_from_slice(&history[address as usize..][..from_origin as usize]);
             }
         }
     }
