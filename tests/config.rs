@@ -171,7 +171,7 @@ fn a_port_in_use_is_named() {
 fn two_nodes_on_one_port() {
     let mut fleet = Fleet::create(2);
     fleet.nodes[0].start();
-    let taken = fleet.nodes[0].address.split("/p2p/").next().unwrap().to_owned();
+    let taken = fleet.nodes[0].address().split("/p2p/").next().unwrap().to_owned();
     start_fails(&fleet.nodes[1], &[format!("network.listen=[{taken:?}]")], 6, &[&taken]);
     assert_eq!(fleet.nodes[0].cli(&["-o", "json", "status"]).ok().json()["peer_id"], fleet.nodes[0].peer_id.as_str());
     fleet.nodes[1].start();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::images::{self, ImageFiles, noise};
-use crate::support::{Fleet, NodeProcess, SOON, free_port, loopback, run, until};
+use crate::support::{Fleet, NodeProcess, SOON, loopback, run, until};
 
 fn image(seed: u64, bytes: usize) -> ImageFiles {
     images::layout(&[images::tar(&[("app", &noise(seed, bytes))])])
@@ -148,11 +148,15 @@ fn get(address: &str, path: &str) -> (u16, String) {
 #[test]
 fn monitoring_sees_a_node_over_a_loopback_port() {
     let mut fleet = Fleet::create(2);
-    let address = format!("{}:{}", loopback(), free_port());
+    // The hub's address is known once it ran.
+    fleet.nodes[0].start();
+    fleet.nodes[0].stop();
     let edge = &mut fleet.nodes[1];
-    edge.set(format!("admin.listen={address:?}"));
-    edge.spawn(edge.run_command());
-    until("the admin port", SOON, || TcpStream::connect(&address).ok());
+    edge.set(format!("admin.listen=\"{}:0\"", loopback()));
+    edge.start_alone();
+    let log = edge.log();
+    let (_, address) = log.split_once("the admin API listens address=").expect("the port in the log");
+    let address = address.lines().next().expect("an address").to_owned();
     assert_eq!(get(&address, "/healthz"), (200, "ok\n".to_owned()));
     // Its bootstrap peer does not run yet.
     assert_eq!(get(&address, "/readyz").0, 503);

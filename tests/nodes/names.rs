@@ -69,7 +69,7 @@ fn a_node_with_another_nodes_identity_is_noticed() {
     let identity = fleet.nodes[1].peer_id.clone();
     let address = fleet.nodes[0].address.clone();
     for node in &mut fleet.nodes[1..] {
-        node.set(format!("network.bootstrap={:?}", [&address]));
+        node.bootstrap = vec![address.clone()];
     }
     fleet.nodes.iter_mut().for_each(NodeProcess::start);
     let hub = &fleet.nodes[0];

@@ -34,7 +34,7 @@ fn fleet_with(edges: usize, change: impl FnOnce(&mut [NodeProcess])) -> Fleet {
     let hub = fleet.nodes[0].address.clone();
     fleet.nodes[0].set("limits.copies_max=1");
     for edge in &mut fleet.nodes[1..] {
-        edge.set(format!("network.bootstrap=[{hub:?}]"));
+        edge.bootstrap = vec![hub.clone()];
     }
     change(&mut fleet.nodes);
     for node in &mut fleet.nodes {

@@ -166,7 +166,7 @@ fn wrong_bytes_cut_the_sender_off_and_the_layer_comes_from_elsewhere() {
         let card = card(&tar, &images::sha256(&tar));
         let name = format!("demo/app:{index}");
         hub.import(&folder, &images::layout(std::slice::from_ref(&tar)), &name);
-        let liar = Hostile::start(key, &victim.address, Script::bargain(vec![card], move |ask| lie(&tar, ask)));
+        let liar = Hostile::start(key, victim.address(), Script::bargain(vec![card], move |ask| lie(&tar, ask)));
         wait_heard(victim, &liar);
         let events = pull_events(victim, &name);
         let retry = events.iter().find(|event| event["event"] == "retrying");
@@ -196,7 +196,7 @@ fn check_passed_over(script: impl FnOnce(&[u8]) -> Script, words: &str) {
     let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
     let tar = layer(1);
     hub.import(fleet.folder.path(), &images::layout(std::slice::from_ref(&tar)), "demo/app:1");
-    let peer = Hostile::start(key, &victim.address, script(&tar));
+    let peer = Hostile::start(key, victim.address(), script(&tar));
     wait_heard(victim, &peer);
     let events = pull_events(victim, "demo/app:1");
     assert_eq!(layer_from(&events), hub.peer_id);
@@ -217,7 +217,7 @@ fn a_peer_that_tells_a_wrong_length_makes_no_liars_of_others() {
     let tar = layer(1);
     let short = card(&tar[..10], &images::sha256(&tar));
     let refused = |_: &PatchRequest| framed(&PatchReply::Refused(Refusal::NotHeld));
-    let liar = Hostile::start(key, &victim.address, Script::bargain(vec![short], refused));
+    let liar = Hostile::start(key, victim.address(), Script::bargain(vec![short], refused));
     wait_heard(victim, &liar);
     hub.import(fleet.folder.path(), &images::layout(&[tar]), "demo/app:1");
     victim.wait_holdings(&hub.peer_id, 1);
@@ -248,7 +248,7 @@ fn a_peer_that_refers_to_nobody_is_passed_over() {
         let tar = layer(1);
         let patch = PatchId::new([7; 32]);
         let referred = PatchReply::Referred { peer: nobody, patch, settings: 1, addresses };
-        let liar = Hostile::start(key, &victim.address, Script::bargain(claims(&tar), move |_| framed(&referred)));
+        let liar = Hostile::start(key, victim.address(), Script::bargain(claims(&tar), move |_| framed(&referred)));
         wait_heard(victim, &liar);
         hub.import(fleet.folder.path(), &images::layout(&[tar]), "demo/app:1");
         victim.wait_holdings(&hub.peer_id, 1);
@@ -358,7 +358,7 @@ fn check_false_documents(answer: impl FnOnce(&ImageFiles, &ImageFiles) -> Answer
     let (image, other) = (images::layout(std::slice::from_ref(&tar)), images::layout(&[layer(2)]));
     let manifest = hub.import(fleet.folder.path(), &image, "demo/app:1");
     let script = then(&tar, Some(answer(&image, &other).encode().expect("a small answer")));
-    let liar = Hostile::start(key, &victim.address, script);
+    let liar = Hostile::start(key, victim.address(), script);
     wait_heard(victim, &liar);
     let events = pull_events(victim, &manifest);
     assert_eq!(layer_from(&events), hub.peer_id);
@@ -385,7 +385,7 @@ fn a_release_that_is_not_signed_by_a_publisher_is_not_believed() {
     let publisher = hub.peer_id.parse().expect("a PeerId");
     let forged = SignedRelease { release, publisher, signature: [3; 64] };
     let script = then(&tar, Some(Answer::Release(forged).encode().expect("a small answer")));
-    let liar = Hostile::start(key, &victim.address, script);
+    let liar = Hostile::start(key, victim.address(), script);
     wait_heard(victim, &liar);
     let pulled = victim.pull("demo/app:1");
     assert_eq!(pulled["manifest"], good.as_str());

@@ -46,8 +46,8 @@ fn a_flood_of_questions_cuts_the_peer_off() {
     let mut fleet = victim(&keys, &["timing.cut_off_s=5"]);
     let [flooding, honest] = keys;
     let node = &mut fleet.nodes[0];
-    let flooding = Hostile::start(flooding, &node.address, quiet());
-    let honest = Hostile::start(honest, &node.address, quiet());
+    let flooding = Hostile::start(flooding, node.address(), quiet());
+    let honest = Hostile::start(honest, node.address(), quiet());
     node.wait_peers(2);
     // As many at a time as the victim works at; far more than ten times what one peer may ask in ten seconds.
     until("the flood to be noticed", SOON, || {
@@ -80,7 +80,7 @@ fn junk_on_every_protocol_is_refused() {
     let mut fleet = victim(&keys, &[]);
     let [key] = keys;
     let node = &mut fleet.nodes[0];
-    let peer = Hostile::start(key, &node.address, quiet());
+    let peer = Hostile::start(key, node.address(), quiet());
     node.wait_peers(1);
     for junk in [Vec::new(), vec![0xff; 10], vec![0; 1025], vec![1; 1 << 20]] {
         peer.does(Deed::Ask(junk.clone()));
@@ -112,7 +112,7 @@ fn streams_without_a_request_do_not_keep_others_out() {
     let mut fleet = victim(&keys, &["limits.streams_max=2"]);
     let [key] = keys;
     let node = &mut fleet.nodes[0];
-    let peer = Hostile::start(key, &node.address, quiet());
+    let peer = Hostile::start(key, node.address(), quiet());
     node.wait_peers(1);
     for _ in 0..300 {
         peer.does(Deed::Stream(vec![1]));
@@ -128,7 +128,7 @@ fn a_stranger_is_refused_and_gets_nothing() {
     let member = Keypair::generate_ed25519();
     let mut fleet = victim(std::slice::from_ref(&member), &[]);
     let node = &mut fleet.nodes[0];
-    let stranger = Hostile::start(Keypair::generate_ed25519(), &node.address, quiet());
+    let stranger = Hostile::start(Keypair::generate_ed25519(), node.address(), quiet());
     for _ in 0..3 {
         stranger.does(Deed::Ask(holdings()));
     }
@@ -142,7 +142,7 @@ fn a_stranger_is_refused_and_gets_nothing() {
     let log = node.log();
     let refused = |line: &str| line.contains("a connection was refused") && line.contains(&stranger.peer_id);
     assert!(log.lines().any(refused), "{log}");
-    let member = Hostile::start(member, &node.address, quiet());
+    let member = Hostile::start(member, node.address(), quiet());
     node.wait_peers(1);
     check_well(node, &member);
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use calls::SOON;
-pub use node::{Fleet, NodeProcess, free_port, loopback};
+pub use node::{Address, Fleet, NodeProcess, loopback};
 pub use run::{Run, command, finish, run, run_in};
 
 /// The `lighter` binary: `LIGHTER_BIN`, or the one beside this test in the target folder (`make test` builds it first).

@@ -1,13 +1,18 @@
 //! Real nodes as child processes on loopback.
+//!
+//! No test chooses a port. A node asks the machine for one (port 0) when it first starts, the test reads the address back
+//! from the node's status, and gives it to the nodes that start later.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::{Run, command, finish, folder, run, until};
 
@@ -20,38 +25,38 @@ pub fn loopback() -> String {
     format!("127.{}.{}.{}", 64 + ((pid >> 16) & 63), (pid >> 8) & 255, pid & 255)
 }
 
-/// A port that nobody has at [`loopback`] now.
-pub fn free_port() -> u16 {
-    let socket = UdpSocket::bind((loopback(), 0)).expect("a free port");
-    socket.local_addr().expect("its number").port()
-}
+/// Where a node listens, ending in /p2p/<PeerId>. Known from its first start on: the machine chooses the port when the
+/// node binds it, and later starts ask for the same one.
+#[derive(Clone, Default)]
+pub struct Address(Arc<OnceLock<String>>);
 
 /// A node's folder, and its process while it runs. Dropping it kills the process.
 pub struct NodeProcess {
     pub data_dir: PathBuf,
     pub peer_id: String,
-    /// Where it listens, ending in /p2p/<PeerId>: for others' bootstrap.
-    pub address: String,
+    /// Also for others' [`Self::bootstrap`].
+    pub address: Address,
+    /// Whom it dials: those that have started when it starts.
+    pub bootstrap: Vec<Address>,
     /// `--set` of every start. The first are those of [`Self::create`]; the last of a key wins.
     pub settings: Vec<String>,
     child: Option<Child>,
 }
 
 impl NodeProcess {
-    /// `lighter node init` in `data_dir`. Listens on one free QUIC port; no members, no bootstrap, no mDNS.
+    /// `lighter node init` in `data_dir`. Listens on one QUIC port; no members, no bootstrap, no mDNS.
     pub fn create(data_dir: &Path, role: &str) -> Self {
         let dir = data_dir.to_str().expect("a path of UTF-8");
         let made = run(&["node", "init", "--quiet", "--dir", dir, "--role", role]).ok();
         let peer_id = made.stdout.trim().to_owned();
-        let listen = format!("/ip4/{}/udp/{}/quic-v1", loopback(), free_port());
         let settings = [
-            format!("network.listen=[{listen:?}]"),
+            format!("network.listen=[\"/ip4/{}/udp/0/quic-v1\"]", loopback()),
             "network.mdns=false".to_owned(),
             "network.upload_max=unlimited".to_owned(),
             "log.filter=info,lighter_node=debug".to_owned(),
         ];
-        let address = format!("{listen}/p2p/{peer_id}");
-        Self { data_dir: data_dir.to_owned(), peer_id, address, settings: settings.into(), child: None }
+        let (address, bootstrap) = (Address::default(), Vec::new());
+        Self { data_dir: data_dir.to_owned(), peer_id, address, bootstrap, settings: settings.into(), child: None }
     }
 
     /// Adds a setting for starts to come.
@@ -71,10 +76,18 @@ impl NodeProcess {
     pub fn run_command(&self) -> Command {
         let mut command = command();
         command.args(["node", "run", "--config"]).arg(self.config());
+        let bootstrap: Vec<&String> = self.bootstrap.iter().filter_map(|address| address.0.get()).collect();
+        command.arg("--set").arg(format!("network.bootstrap={bootstrap:?}"));
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
         command
+    }
+
+    /// Where it listens.
+    #[track_caller]
+    pub fn address(&self) -> &str {
+        self.address.0.get().expect("a node that has started")
     }
 
     /// Starts the process and waits until it is ready.
@@ -115,6 +128,14 @@ impl NodeProcess {
             }
             self.http(path).filter(|(status, _)| *status == 200)
         });
+        if self.address.0.get().is_none() {
+            let listen = until("the port that it listens on", START_LIMIT, || {
+                let status: Value = serde_json::from_str(&self.http("/v1/status")?.1).ok()?;
+                Some(status["listen"][0].as_str()?.to_owned())
+            });
+            self.set(format!("network.listen=[{listen:?}]"));
+            self.address.0.set(format!("{listen}/p2p/{}", self.peer_id)).expect("a first start");
+        }
     }
 
     /// The exit code, if the process has ended; -1 for a signal.
@@ -223,11 +244,11 @@ impl Fleet {
         let mut nodes: Vec<NodeProcess> =
             (0..count).map(|index| NodeProcess::create(&folder.path().join(name(index)), role(index))).collect();
         let members: Vec<String> = nodes.iter().map(|node| node.peer_id.clone()).collect();
-        let addresses: Vec<String> = nodes.iter().map(|node| node.address.clone()).collect();
+        let addresses: Vec<Address> = nodes.iter().map(|node| node.address.clone()).collect();
         for (index, node) in nodes.iter_mut().enumerate() {
             node.set(format!("fleet.members={members:?}"));
             node.set(format!("fleet.publishers={:?}", &members[..1]));
-            node.set(format!("network.bootstrap={:?}", &addresses[..index]));
+            node.bootstrap = addresses[..index].to_vec();
             node.set("timing.announce_interval_s=1");
         }
         Self { nodes, folder }
@@ -236,13 +257,8 @@ impl Fleet {
     /// The same, over TCP instead of QUIC.
     pub fn create_tcp(count: usize) -> Self {
         let mut fleet = Self::create(count);
-        let mut addresses: Vec<String> = Vec::new();
         for node in &mut fleet.nodes {
-            let listen = format!("/ip4/{}/tcp/{}", loopback(), free_port());
-            node.set(format!("network.listen=[{listen:?}]"));
-            node.set(format!("network.bootstrap={addresses:?}"));
-            node.address = format!("{listen}/p2p/{}", node.peer_id);
-            addresses.push(node.address.clone());
+            node.set(format!("network.listen=[\"/ip4/{}/tcp/0\"]", loopback()));
         }
         fleet
     }

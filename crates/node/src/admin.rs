@@ -56,7 +56,14 @@ impl Admin {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed(place))?;
         let tcp = match config.admin.listen.as_str() {
             "" => None,
-            address => Some(TcpListener::bind(address).await.map_err(failed(address.to_owned()))?),
+            address => {
+                let tcp = TcpListener::bind(address).await.map_err(failed(address.to_owned()))?;
+                // The machine chooses the port if the configuration has 0.
+                if let Ok(address) = tcp.local_addr() {
+                    tracing::info!(%address, "the admin API listens");
+                }
+                Some(tcp)
+            }
         };
         Ok(Self { socket, path, tcp })
     }

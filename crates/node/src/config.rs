@@ -260,7 +260,7 @@ impl Config {
         }
     }
 
-    /// What no type can say: ranges, and values that contradict each other. Key and reason of the first wrong one.
+    /// Checks ranges, and values that contradict each other. Returns key and reason of the first wrong one.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let range = |key, value: u64, low: u64, high: u64| {
             if (low..=high).contains(&value) { Ok(()) } else { Err((key, format!("must be from {low} to {high}"))) }

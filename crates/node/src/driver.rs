@@ -1,41 +1,45 @@
 //! The task that owns the engine and the swarm: turns what happens into inputs, and effects into work.
 //!
-//! Everything else runs in child tasks of its [`JoinSet`] and speaks to it over one bounded channel. Nothing is awaited
-//! while the engine is at work, and when the driver ends, its tasks end.
+//! Everything else runs in child tasks (`work`). A task speaks to the driver over one bounded channel while it works,
+//! and its result is the answer that it owes. The driver waits for one thing at a time, turns it into inputs, and then
+//! lets the engine take in all that wait (`queued_engine`). Nothing is awaited while the engine is at work, and when the
+//! driver ends, its tasks end.
 
+mod connections;
 mod effects;
 mod meetings;
 mod network;
 pub mod pulls;
+mod queued_engine;
 mod rollout;
 mod views;
+mod work;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
 use libp2p::{StreamProtocol, Swarm};
-use lighter_engine::{
-    AskId, DiskInput, Effect, Engine, FetchId, Input, OperatorInput, PeerInput, PullId, QuestionId, Settings, StreamId,
-    WorkInput,
-};
+use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, QuestionId, Settings, StreamId};
 use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::{Answer, PATCH_PROTOCOL};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::RunError;
 use crate::event::{Command, Event, Order};
+use crate::faults::Worker;
 use crate::network::Behaviour;
 use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::{effort_of, part_on_disk, serve};
-use meetings::Meetings;
-use network::Dialer;
-use pulls::{RunningPull, WaitingPlan};
+use connections::Connections;
+use pulls::Pulls;
+use queued_engine::QueuedEngine;
+use work::{Ended, Owed, Work};
 
 /// Events that wait for the driver; senders wait beyond that.
 pub const EVENTS_WAITING: usize = 1024;
@@ -49,84 +53,71 @@ const LEAVE_TIMEOUT: Duration = Duration::from_millis(300);
 /// See the module.
 pub struct Driver {
     shared: Arc<Shared>,
-    engine: Engine,
+    engine: QueuedEngine,
     swarm: Swarm<Behaviour>,
     control: libp2p_stream::Control,
+    connections: Connections,
     events: mpsc::Receiver<Event>,
-    tasks: JoinSet<()>,
-    /// Ends encodes when the node stops.
-    stopping: CancellationToken,
-    wake_at: Option<Moment>,
-    orders: BTreeMap<StreamId, mpsc::Sender<Order>>,
-    fetches: BTreeMap<FetchId, CancellationToken>,
+    work: Work,
+    pulls: Pulls,
+    /// Questions of this node that wait for a peer.
     asks: HashMap<OutboundRequestId, AskId>,
+    /// Questions of peers that wait for this node.
     questions: BTreeMap<QuestionId, ResponseChannel<Answer>>,
-    pulls: BTreeMap<PullId, RunningPull>,
-    plans: Vec<WaitingPlan>,
-    cut_off: BTreeMap<PeerId, Moment>,
-    dialer: Dialer,
-    meetings: Meetings,
-    /// When the first connection to each connected peer was made.
-    connected_at: BTreeMap<PeerId, std::time::Instant>,
+    /// Streams that the engine knows, and the way to the task of each; `None` once a queue of orders overflowed.
+    streams: BTreeMap<StreamId, Option<mpsc::Sender<Order>>>,
     /// Places for peers' streams, those whose request has not come yet included.
     places: Arc<Semaphore>,
+    /// Ends encodes when the node stops.
+    stopping: CancellationToken,
     next_id: u64,
-    /// Identities that two running nodes use.
-    twins: BTreeSet<PeerId>,
 }
 
 impl Driver {
     pub fn new(shared: Arc<Shared>, engine: Engine, swarm: Swarm<Behaviour>, events: mpsc::Receiver<Event>) -> Self {
-        let dialer = Dialer::new(&shared.config.network.bootstrap);
         let places = Arc::new(Semaphore::new(shared.config.limits.streams_max * 2 + Settings::STREAMS_WAITING_MAX));
         Self {
             control: swarm.behaviour().stream.new_control(),
+            connections: Connections::new(&shared.config.network.bootstrap),
             shared,
-            engine,
+            engine: QueuedEngine::new(engine),
             swarm,
             events,
-            tasks: JoinSet::new(),
-            stopping: CancellationToken::new(),
-            wake_at: None,
-            orders: BTreeMap::new(),
-            fetches: BTreeMap::new(),
+            work: Work::default(),
+            pulls: Pulls::default(),
             asks: HashMap::new(),
             questions: BTreeMap::new(),
-            pulls: BTreeMap::new(),
-            plans: Vec::new(),
-            cut_off: BTreeMap::new(),
-            dialer,
-            meetings: Meetings::default(),
-            connected_at: BTreeMap::new(),
+            streams: BTreeMap::new(),
             places,
+            stopping: CancellationToken::new(),
             next_id: 0,
-            twins: BTreeSet::new(),
         }
     }
 
     /// Runs until `stop` is cancelled, then stops in good order: peers are told, what is unfinished is on disk.
-    pub async fn run(mut self, stop: CancellationToken) {
-        self.load();
+    ///
+    /// # Errors
+    /// If the protocol for patches was registered before: a defect.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), RunError> {
         let accepting = self.control.accept(StreamProtocol::new(PATCH_PROTOCOL));
-        // The protocol is registered once, here.
-        let Ok(mut streams) = accepting else { return };
+        let mut streams = accepting.map_err(|_| RunError::Registered)?;
+        self.load();
         let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
         loop {
-            let wake = self.wake_at.map(|moment| self.instant(moment));
+            self.settle();
+            let wake = self.engine.wake_at().map(|moment| self.instant(moment));
             tokio::select! {
                 event = self.swarm.select_next_some() => self.swarm_event(event),
                 Some(event) = self.events.recv() => self.event(event),
                 Some((peer, stream)) = streams.next() => self.accept(&peer, stream),
-                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => report_panic(ended),
-                () = sleep_until(wake), if wake.is_some() => {
-                    self.wake_at = None;
-                    self.step(Input::Tick);
-                }
+                ended = self.work.next_ended() => self.task_ended(ended),
+                () = sleep_until(wake), if wake.is_some() => self.engine.push_tick(),
                 _ = upkeep.tick() => self.upkeep(),
                 () = stop.cancelled() => break,
             }
         }
         self.stop().await;
+        Ok(())
     }
 
     /// Tells the engine what is on disk, and takes up the pulls that were under way.
@@ -134,68 +125,86 @@ impl Driver {
         let store = self.shared.store.clone();
         for card in store.cards() {
             let sketch = predictions::sketch(&store, &card.diff_id);
-            self.step(Input::Disk(DiskInput::LayerHeld { card, sketch }));
+            self.disk(DiskInput::LayerHeld { card, sketch });
         }
         for patch in store.patches() {
             let (target, bases, effort) = (patch.key.target, patch.key.bases, effort_of(patch.key.settings));
             let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes, effort };
-            self.step(Input::Disk(DiskInput::PatchHeld(held)));
+            self.disk(DiskInput::PatchHeld(held));
         }
         for partial in store.partial_patches() {
             if let Some(part) = part_on_disk(&store, &partial) {
-                self.step(Input::Disk(DiskInput::PartHeld { target: partial.key.target, part }));
+                self.disk(DiskInput::PartHeld { target: partial.key.target, part });
             }
         }
         for (rule, settings, calibration) in predictions::kept(&store) {
-            self.step(Input::Disk(DiskInput::CalibrationHeld { rule, settings, calibration }));
+            self.disk(DiskInput::CalibrationHeld { rule, settings, calibration });
         }
         if let Some(pace) = predictions::kept_pace(&store) {
-            self.step(Input::Disk(DiskInput::PaceHeld(pace)));
+            self.disk(DiskInput::PaceHeld(pace));
         }
         for image in pulls::unfinished(&store) {
             match pulls::wanted(&store, &image) {
                 Ok(wanted) => {
                     tracing::info!(image, "taking up a pull that was under way");
                     self.pull(image, wanted, None);
+                    self.settle();
                 }
                 Err(problem) => tracing::warn!(image, problem = problem.message, "an unfinished pull was dropped"),
             }
         }
     }
 
-    /// One step of the engine, and all that follows from it.
-    fn step(&mut self, input: Input) {
-        let mut effects = Vec::new();
-        self.engine.step(self.shared.now(), input, &mut effects);
-        for effect in effects {
-            self.perform(effect);
+    /// Tells the engine one thing that is on disk. At the start there are more of them than the queue holds.
+    fn disk(&mut self, input: DiskInput) {
+        self.engine.push(input);
+        self.settle();
+    }
+
+    /// Steps the engine until no input waits, performs the effects of each step before the next, and then answers the
+    /// plans that are complete. The only place that steps the engine; performing an effect adds inputs and never comes
+    /// here.
+    fn settle(&mut self) {
+        while let Some(effects) = self.engine.step_next(self.shared.now()) {
+            for effect in effects {
+                self.perform(effect);
+            }
         }
+        self.answer_plans();
     }
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Input(input) => {
-                match &input {
-                    Input::Peer(PeerInput::StreamClosed(stream)) => {
-                        self.orders.remove(stream);
-                    }
-                    Input::Work(WorkInput::FetchEnded { fetch, .. }) => {
-                        self.fetches.remove(fetch);
-                    }
-                    _ => {}
-                }
-                self.step(input);
-            }
+            Event::Input(input) => self.engine.push(input),
             Event::StreamOpened { stream, from, mut request, orders } => {
                 if let Some(referable) = &mut request.referable {
-                    referable.passes_on &= self.meetings.is_reachable(from);
+                    referable.passes_on &= self.connections.meetings.is_reachable(from);
                 }
-                self.orders.insert(stream, orders);
-                self.step(Input::Peer(PeerInput::StreamOpened { stream, from, request }));
+                self.streams.insert(stream, Some(orders));
+                self.engine.push(PeerInput::StreamOpened { stream, from, request });
             }
-            Event::Referred { to, addresses } => self.meetings.named(to, addresses),
-            Event::Answered { question, answer } => self.perform(Effect::Answer { question, answer }),
+            Event::Referred { to, addresses } => self.connections.meetings.named(to, addresses),
             Event::Command(command) => self.command(command),
+        }
+    }
+
+    /// A task ended. Take in the events that it sent before: the progress of a fetch comes before its end.
+    fn task_ended(&mut self, ended: Ended) {
+        for _ in 0..EVENTS_WAITING {
+            let Ok(event) = self.events.try_recv() else { break };
+            self.event(event);
+            self.settle();
+        }
+        match ended {
+            Ended::Input(input) => self.engine.push(input),
+            Ended::Answer { question, answer } => self.answer(question, answer),
+            Ended::StreamClosed(stream) => {
+                // The engine never heard of a stream whose request did not come.
+                if self.streams.remove(&stream).is_some() {
+                    self.engine.push(PeerInput::StreamClosed(stream));
+                }
+            }
+            Ended::Nothing => {}
         }
     }
 
@@ -213,38 +222,40 @@ impl Driver {
     }
 
     fn accept(&mut self, peer: &libp2p::PeerId, stream: libp2p::Stream) {
+        // Other keys than ed25519 only come to an open fleet, and no node of this program has one.
         let Some(from) = crate::identity::from_libp2p(peer) else { return };
         // Without a place, the stream is dropped: the peer asks elsewhere.
         let Ok(place) = self.places.clone().try_acquire_owned() else { return };
         let id = StreamId(self.next_id());
         let shared = self.shared.clone();
-        self.tasks.spawn(async move {
+        self.work.spawn(Owed::StreamClosed(id), async move {
             serve(id, from, stream, shared).await;
             drop(place);
+            Ended::StreamClosed(id)
         });
     }
 
     fn upkeep(&mut self) {
+        self.shared.faults.strike(Worker::Driver);
         for layer in self.shared.store.take_gone_layers() {
-            self.step(Input::Disk(DiskInput::LayerGone(layer)));
+            self.engine.push(DiskInput::LayerGone(layer));
         }
-        let now = self.shared.now();
-        let over: Vec<PeerId> =
-            self.cut_off.iter().filter(|(_, until)| **until <= now).map(|(&peer, _)| peer).collect();
-        for peer in over {
-            self.cut_off.remove(&peer);
+        for peer in self.connections.take_readmitted(self.shared.now()) {
             if let Some(peer) = crate::identity::to_libp2p(peer) {
                 self.swarm.behaviour_mut().cut_off.unblock_peer(peer);
             }
         }
-        for (peer, times) in self.meetings.doubled(std::time::Instant::now()) {
-            if !self.notice_twins(peer, times) {
+        for (peer, _) in self.engine.directory().peers().filter(|(_, peer)| peer.has_twin()) {
+            self.connections.add_twin(peer);
+        }
+        for (peer, times) in self.connections.meetings.doubled(std::time::Instant::now()) {
+            if !self.connections.doubled(peer, times) {
                 tracing::info!(%peer, "it connected anew before its old connection ended: both are closed");
                 self.disconnect(peer);
             }
         }
-        self.dialer.dial_due(&mut self.swarm);
-        self.answer_plans();
+        self.connections.dialer.dial_due(&mut self.swarm);
+        self.review_plans();
     }
 
     fn disconnect(&mut self, peer: PeerId) {
@@ -256,25 +267,31 @@ impl Driver {
 
     async fn stop(&mut self) {
         tracing::info!("stopping");
-        self.step(Input::Operator(OperatorInput::Stop));
+        self.engine.push(OperatorInput::Stop);
+        self.settle();
         self.stopping.cancel();
-        self.fetches.values().for_each(CancellationToken::cancel);
+        self.work.stop_fetches();
         // The last announcement leaves while the swarm is polled; tasks end while their events are taken.
         let leaving = tokio::time::sleep(LEAVE_TIMEOUT);
         tokio::pin!(leaving);
         let ending = tokio::time::sleep(STOP_TIMEOUT);
         tokio::pin!(ending);
         let mut has_left = false;
-        while !(has_left && self.fetches.is_empty()) {
+        while !(has_left && !self.work.is_fetching()) {
             tokio::select! {
                 _ = self.swarm.select_next_some() => {}
                 Some(event) = self.events.recv() => self.event(event),
-                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => report_panic(ended),
+                ended = self.work.next_ended() => self.task_ended(ended),
                 () = &mut leaving, if !has_left => has_left = true,
                 () = &mut ending => break,
             }
+            self.settle();
         }
-        self.tasks.abort_all();
+        let open = self.engine.open();
+        if !open.is_empty() {
+            tracing::info!(?open, "the node stops before these are answered");
+        }
+        self.work.abort();
     }
 
     fn instant(&self, moment: Moment) -> Instant {
@@ -299,10 +316,5 @@ async fn sleep_until(moment: Option<Instant>) {
     }
 }
 
-fn report_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "a task of this node panicked; please report this bug");
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,13 @@
-//! What reaches the task that owns the engine, and what it orders from the tasks that serve streams.
+//! Messages to the task that owns the engine, and its orders to the tasks that serve streams.
 
-use lighter_engine::{Input, QuestionId, StreamId, Wanted};
+use lighter_engine::{Input, StreamId, Wanted};
 use lighter_types::{Bytes, DiffId, PatchId, PeerId};
-use lighter_wire::{Answer, PatchRequest, Refusal};
+use lighter_wire::{PatchRequest, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api;
 
-/// What reaches the driver from its tasks.
+/// A message to the driver from one of its tasks.
 pub enum Event {
     Input(Input),
     /// A peer's request for a patch was read; orders for the stream go to `orders`.
@@ -22,15 +22,10 @@ pub enum Event {
         to: PeerId,
         addresses: Vec<Vec<u8>>,
     },
-    /// The store's answer to a peer's question.
-    Answered {
-        question: QuestionId,
-        answer: Answer,
-    },
     Command(Command),
 }
 
-/// What the admin API asks for.
+/// A request of the admin API.
 pub enum Command {
     Status(oneshot::Sender<api::Status>),
     Peers(oneshot::Sender<Vec<api::Peer>>),
@@ -58,7 +53,7 @@ pub enum Command {
     },
 }
 
-/// What the engine wants done on a stream.
+/// An order of the engine for a stream.
 #[derive(Clone, Debug)]
 pub enum Order {
     Working { target_bytes_done: Bytes },

@@ -1,4 +1,4 @@
-//! Who this node is: an ed25519 key in a file that only its owner can read.
+//! This node's identity: an ed25519 key in a file that only its owner can read.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

@@ -43,15 +43,15 @@ pub enum ImagesError {
     Gone(String),
 }
 
-/// How far an import or export is.
+/// The progress of an import or export.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Step {
     /// Layer at work, from 0, and how many there are.
     pub layer: usize,
     pub layers: usize,
-    /// Of this layer, or of an export: bytes of tar done.
+    /// Bytes of tar done, in this layer or in an export.
     pub tar_bytes: Bytes,
-    /// What the layer's blob has, and how much of it was read; zero in an export.
+    /// Bytes of the layer's blob, and how many of them were read; zero in an export.
     pub blob_bytes: Bytes,
     pub blob_bytes_done: Bytes,
 }
@@ -69,7 +69,7 @@ pub struct Imported {
 pub type AnyFiles = Box<dyn Files + Send>;
 
 /// Imports the image at `path` (a folder with an OCI layout, an OCI archive, a docker archive), signs a release of it by
-/// this node, and tells the engine of each layer when it is committed. What was committed stays if a later layer fails.
+/// this node, and tells the engine of each layer when it is committed. Committed layers stay if a later layer fails.
 pub fn import(
     shared: &Shared,
     path: &Path,
@@ -257,7 +257,7 @@ pub fn imported(store: &Store, reference: &ImageReference) -> Result<ImportedIma
     })
 }
 
-/// What the disk knows of the image with this manifest.
+/// Reads from disk which layers the image with this manifest has.
 pub fn read(store: &Store, manifest_digest: OciDigest) -> ImageRead {
     let bytes_max = u32::try_from(DOCUMENT_BYTES_MAX.0).unwrap_or(u32::MAX);
     let missing = |digest| ImageRead::Missing { digest, bytes_max };
@@ -276,7 +276,7 @@ pub fn read(store: &Store, manifest_digest: OciDigest) -> ImageRead {
     }
 }
 
-/// What a registry would serve for a layer of the image with this manifest: the length of its blob, if that is
+/// The length of the blob that a registry would serve for a layer of the image with this manifest, if that blob is
 /// compressed. Reads two small files.
 pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId) -> Option<Bytes> {
     let manifest = parse_manifest(&store.blob(&manifest_digest).ok()??, &manifest_digest).ok()?;
@@ -295,14 +295,14 @@ pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8], config: Option<&[u8]
         Err(error) => Err(BlobFailure::Local(local_failure(&error))),
     };
     put(&digest, bytes)?;
-    // What is wrong with the manifest is found when the image is read.
+    // A manifest that is wrong is found when the image is read.
     match (parse_manifest(bytes, &digest), config) {
         (Ok(manifest), Some(config)) => put(&manifest.config.digest, config),
         _ => Ok(()),
     }
 }
 
-/// What is answered to a peer that asks for a blob: with a manifest its config, if that is held and both fit.
+/// The answer to a peer that asks for a blob. A manifest comes with its config, if that is held and both fit.
 pub fn told(store: &Store, digest: OciDigest, bytes_max: usize) -> Result<Option<Answer>, StoreError> {
     let Some(bytes) = store.blob(&digest)?.filter(|bytes| bytes.len() <= bytes_max) else { return Ok(None) };
     let config = match parse_manifest(&bytes, &digest) {

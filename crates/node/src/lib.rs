@@ -5,8 +5,10 @@
 
 pub mod admin;
 pub mod config;
+mod defects;
 mod driver;
 mod event;
+mod faults;
 pub mod identity;
 pub mod images;
 mod metrics;
@@ -16,10 +18,12 @@ mod shared;
 pub mod traffic;
 mod transfer;
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use futures::FutureExt;
 use lighter_api as api;
 use lighter_engine::Engine;
 use lighter_store::{Options, Store, StoreError};
@@ -48,6 +52,15 @@ pub enum StartError {
     Admin { place: String, why: String },
 }
 
+/// Why a node ended that nobody stopped. Each is a defect of this program.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the protocol for patches is registered twice")]
+    Registered,
+    #[error("the task that owns the engine panicked")]
+    Panicked,
+}
+
 /// A node that has opened its data, its ports and its admin API.
 pub struct Node {
     driver: Driver,
@@ -61,6 +74,7 @@ impl Node {
     /// # Errors
     /// Whatever of these cannot be had, and why; nothing is left behind.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        defects::survive_broken_invariants();
         let data_dir = config.data_dir.0.clone();
         let identity = Identity::open(&data_dir)?;
         let store = open_store(&config)?;
@@ -82,6 +96,7 @@ impl Node {
             accountant,
             lists: Default::default(),
             arrivals: Default::default(),
+            faults: Default::default(),
             events,
             started,
         });
@@ -94,11 +109,23 @@ impl Node {
     }
 
     /// Serves until `stop` is cancelled and everything is put away.
-    pub async fn run(self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// If the driver ends before `stop` is cancelled. The admin API ends with it, so that no node answers that does
+    /// nothing.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         let admin = self.admin.serve(self.shared.clone(), stop.clone());
-        let driver = self.driver.run(stop);
-        tokio::join!(admin, driver);
+        let driver = async {
+            let ended = AssertUnwindSafe(self.driver.run(stop.clone())).catch_unwind().await;
+            stop.cancel();
+            ended.unwrap_or_else(|_| {
+                defects::panicked("driver", "the node cannot go on without it".to_owned());
+                Err(RunError::Panicked)
+            })
+        };
+        let ((), ended) = tokio::join!(admin, driver);
         tracing::info!("stopped");
+        ended
     }
 }
 
@@ -147,3 +174,6 @@ pub fn store_status(store: &Store) -> api::StoreStatus {
         disk_free_bytes: stats.disk_free_bytes,
     }
 }
+
+#[cfg(test)]
+mod tests;

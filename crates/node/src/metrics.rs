@@ -1,12 +1,13 @@
 //! The node's figures as Prometheus reads them, made from the same values that the admin API shows.
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Status;
+use crate::defects::Defects;
 
 /// Labels of the traffic counters.
 type Labels = [(&'static str, String); 2];
@@ -28,15 +29,22 @@ pub fn text(status: &Status) -> String {
     gauge("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes.0);
     gauge("warnings", "Things that the operator should look at", status.warnings.len() as u64);
     registry.register_with_unit("uptime", "Since the node started", Unit::Seconds, ConstCounter::new(status.uptime_s));
-    // A counter of what others count: a gauge by type, as the value is set and not added to.
-    let traffic = Family::<Labels, Gauge>::default();
+    let defects = Defects::counted();
+    registry.register("panics", "Tasks of this node that panicked: a defect", ConstCounter::new(defects.panics));
+    registry.register(
+        "broken_invariants",
+        "Invariants of this node that were found broken: a defect",
+        ConstCounter::new(defects.broken_invariants),
+    );
+    let traffic = Family::<Labels, Counter>::default();
     for row in &status.traffic {
         for (direction, bytes) in [("sent", row.sent_bytes), ("received", row.received_bytes)] {
             let labels = [("protocol", row.protocol.clone()), ("direction", direction.to_owned())];
-            traffic.get_or_create(&labels).set(signed(bytes.0));
+            // The family is new: what is added is the value.
+            traffic.get_or_create(&labels).inc_by(bytes.0);
         }
     }
-    registry.register("traffic_bytes", "Bytes over all links since the node started", traffic);
+    registry.register_with_unit("traffic", "Over all links since the node started", Unit::Bytes, traffic);
     let mut text = String::new();
     // Writing into a string does not fail.
     let _ = encode(&mut text, &registry);
@@ -88,7 +96,10 @@ mod tests {
             "lighter_peers_connected 14",
             "lighter_store_used_bytes 8",
             "lighter_uptime_seconds_total 13",
-            "lighter_traffic_bytes{protocol=\"patch\",direction=\"sent\"} 11",
+            "# TYPE lighter_traffic_bytes counter",
+            "lighter_traffic_bytes_total{protocol=\"patch\",direction=\"sent\"} 11",
+            "lighter_panics_total 0",
+            "lighter_broken_invariants_total 0",
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -30,7 +30,7 @@ pub use ask_codec::AskCodec;
 use gathering::GatheringYamux;
 use home::Home;
 
-/// What the swarm does.
+/// The behaviours of the swarm.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     /// First, so that a stranger's connection is denied before anything else is told of it.
@@ -43,7 +43,7 @@ pub struct Behaviour {
     pub mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
-/// What is spoken on standing connections.
+/// The protocols of standing connections.
 #[derive(NetworkBehaviour)]
 pub struct Standing {
     identify: identify::Behaviour,
@@ -61,7 +61,7 @@ pub enum NetworkError {
 }
 
 /// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits end.
-/// Who was visited tries its protocols in vain, which takes ten seconds over QUIC, and a ping again after thirty.
+/// The peer that is visited tries its protocols in vain: ten seconds over QUIC, and a ping again after thirty.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between pings; also what keeps idle NAT bindings open (RFC 4787 asks for two minutes at least, many keep less).
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -92,8 +92,8 @@ pub fn swarm(config: &Config, identity: &Identity, accountant: &Accountant) -> R
     Ok(swarm)
 }
 
-/// What a QUIC peer may send on a stream before it is read, twice that on a connection: 1 MiB fills 14 Mbit/s at a
-/// satellite's 600 ms. libp2p's 10 MB would hold that much memory for each stream, and help a fast sender to overrun a
+/// Bytes that a QUIC peer may send on a stream before they are read; twice that on a connection. 1 MiB fills 14 Mbit/s at
+/// a satellite's 600 ms. libp2p's 10 MB would hold that much memory for each stream, and help a fast sender to overrun a
 /// socket's usual buffer of 208 KiB (docs/BENCHMARKS.md, "wire").
 const QUIC_STREAM_BYTES: u32 = 1 << 20;
 
@@ -190,7 +190,7 @@ fn gossip(keys: &libp2p::identity::Keypair) -> Result<gossipsub::Behaviour, Setu
 /// that another node has this one.
 ///
 /// # Errors
-/// What the machine says when it is taken.
+/// The machine's error if the address is taken.
 pub fn check_free(address: &Multiaddr) -> std::io::Result<()> {
     let mut parts = address.iter();
     let ip = match parts.next() {

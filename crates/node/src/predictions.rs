@@ -1,7 +1,7 @@
-//! What predictions rest on, on disk: sketches beside their layers; as node state calibrations, a row of 12 bytes for each
-//! rule and each setting of an encoder, and the pace of encoding, a row of 4.
+//! The basis of predictions on disk. Sketches lie beside their layers. Calibrations and the pace of encoding are node
+//! state: a row of 12 bytes for each rule and each setting of an encoder, and a row of 4.
 //!
-//! What cannot be read is as good as not there: plans are then made by what is left.
+//! A row that cannot be read counts as absent: plans are then made without it.
 
 use lighter_engine::{Pace, Rule, Settings};
 use lighter_similarity::{Calibration, Sketch};
@@ -38,7 +38,7 @@ pub fn keep(store: &Store, rule: Rule, settings: u32, calibration: &Calibration)
     store.put_state(key.as_bytes(), &calibration.to_parts().map(u32::to_le_bytes).concat())
 }
 
-/// How fast encoding was found to be.
+/// The pace of encoding that the node measured.
 pub fn kept_pace(store: &Store) -> Option<Pace> {
     let value = store.state(PACE).ok()??;
     Pace::from_part(u32::from_le_bytes(value.try_into().ok()?))

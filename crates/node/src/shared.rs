@@ -1,4 +1,4 @@
-//! What all tasks of a node share, and the small adapters between the rooms.
+//! The state that all tasks of a node share, and the small adapters between the rooms.
 
 use std::fs::File;
 use std::io;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::event::Event;
+use crate::faults::Faults;
 use crate::identity::Identity;
 use crate::traffic::Accountant;
 use crate::transfer::{Arrivals, Lists};
@@ -24,6 +25,7 @@ pub struct Shared {
     pub accountant: Accountant,
     pub lists: Lists,
     pub arrivals: Arrivals,
+    pub faults: Faults,
     /// Into the task that owns the engine.
     pub events: mpsc::Sender<Event>,
     pub started: Instant,
@@ -36,19 +38,19 @@ impl Shared {
     }
 
     /// Gives the engine an input; waits while it has many. Nothing happens if the node has stopped.
-    pub async fn input(&self, input: Input) {
+    pub async fn input(&self, input: impl Into<Input>) {
         // The receiver is gone only when the node is.
-        let _ = self.events.send(Event::Input(input)).await;
+        let _ = self.events.send(Event::Input(input.into())).await;
     }
 
     /// [`Self::input`] from a worker thread.
-    pub fn input_blocking(&self, input: Input) {
-        let _ = self.events.blocking_send(Event::Input(input));
+    pub fn input_blocking(&self, input: impl Into<Input>) {
+        let _ = self.events.blocking_send(Event::Input(input.into()));
     }
 
     /// Gives the engine an input that may be left out if it is busy, such as progress.
-    pub fn input_if_idle(&self, input: Input) {
-        let _ = self.events.try_send(Event::Input(input));
+    pub fn input_if_idle(&self, input: impl Into<Input>) {
+        let _ = self.events.try_send(Event::Input(input.into()));
     }
 }
 
@@ -63,7 +65,7 @@ pub struct FileBase<F> {
     bytes: Bytes,
 }
 
-/// What gives a file to read from.
+/// Gives a file to read from.
 pub trait AsFile: Send + Sync {
     fn as_file(&self) -> &File;
 }

@@ -17,7 +17,7 @@ pub use muxer::MeteredMuxer;
 
 use crate::config::Rate;
 
-/// What a substream is for, told by the protocol name that is negotiated on it.
+/// The purpose of a substream, known from the protocol name that is negotiated on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     Patch,
@@ -58,10 +58,10 @@ pub enum Direction {
     Received,
 }
 
-/// Peers that are accounted for one by one; what others transfer is counted together.
+/// Peers that have accounts of their own; the bytes of all others are counted together.
 const PEERS_MAX: usize = 4096;
 
-/// Bytes by peer and protocol; `None` are those who are not told apart.
+/// Bytes by peer and protocol; `None` stands for all peers that are not told apart.
 type Accounts = BTreeMap<(Option<PeerId>, Protocol), Traffic>;
 
 /// The accounts and the caps of one node. Cloning gives another handle to the same.
@@ -125,8 +125,8 @@ impl Accountant {
 
     fn count(&self, peer: Option<PeerId>, protocol: Protocol, direction: Direction, bytes: usize) {
         let mut accounts = self.accounts();
-        let known = accounts.contains_key(&(peer, protocol)) || accounts.len() < PEERS_MAX * Protocol::ALL.len();
-        let account = accounts.entry((peer.filter(|_| known), protocol)).or_default();
+        let key = key(&accounts, peer, protocol);
+        let account = accounts.entry(key).or_default();
         match direction {
             Direction::Sent => account.sent += Bytes(bytes as u64),
             Direction::Received => account.received += Bytes(bytes as u64),
@@ -136,14 +136,15 @@ impl Accountant {
     /// Moves what was counted before the protocol was known to where it belongs.
     fn reassign(&self, peer: Option<PeerId>, protocol: Protocol, traffic: Traffic) {
         let mut accounts = self.accounts();
-        if let Some(other) = accounts.get_mut(&(peer, Protocol::Other)) {
-            other.sent = other.sent - traffic.sent;
-            other.received = other.received - traffic.received;
-        }
-        drop(accounts);
-        let bytes = |count: Bytes| usize::try_from(count.0).unwrap_or(usize::MAX);
-        self.count(peer, protocol, Direction::Sent, bytes(traffic.sent));
-        self.count(peer, protocol, Direction::Received, bytes(traffic.received));
+        // No account is ever removed, so this is the one that the bytes were counted in.
+        let counted_in = key(&accounts, peer, Protocol::Other);
+        let other = accounts.entry(counted_in).or_default();
+        other.sent = other.sent - traffic.sent;
+        other.received = other.received - traffic.received;
+        let key = key(&accounts, peer, protocol);
+        let account = accounts.entry(key).or_default();
+        account.sent += traffic.sent;
+        account.received += traffic.received;
     }
 
     fn bucket(&self, direction: Direction) -> &Arc<Bucket> {
@@ -157,6 +158,12 @@ impl Accountant {
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The account for a peer and a protocol: its own, or beyond [`PEERS_MAX`] the one of the peers that are not told apart.
+fn key(accounts: &Accounts, peer: Option<PeerId>, protocol: Protocol) -> (Option<PeerId>, Protocol) {
+    let has_own = accounts.contains_key(&(peer, protocol)) || accounts.len() < PEERS_MAX * Protocol::ALL.len();
+    (peer.filter(|_| has_own), protocol)
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Patches on streams: the requester's side, the provider's side, and making them.
 //!
 //! The stream's protocol is in `lighter_wire`; here are its bytes on a libp2p stream, its timeouts, and the workers.
-//! Each task ends with the one input that the engine waits for, also when its stream breaks. A task that is dropped
+//! A task's result is the one answer that it owes (`driver/work.rs`), also when its stream breaks. A task that is dropped
 //! midway leaves frames that were synced, and nothing else.
 
 mod apply;
 mod arriving;
 mod damage;
 mod encode;
+mod failures;
 mod fetch;
 mod keep;
 mod lists;

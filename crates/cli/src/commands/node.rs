@@ -60,9 +60,11 @@ fn serve(source: &ConfigSource) -> Result<(), Failure> {
             wait_for_signal().await;
             signalled.cancel();
         });
-        node.run(stop).await;
+        let ended = node.run(stop).await;
         waiting.abort();
-        Ok(())
+        // Exit code 1: the supervisor of the process starts it anew.
+        ended
+            .map_err(|error| Failure::from_error(Kind::Other, &error).hint("the log says more; please report this bug"))
     });
     // Does not wait for workers in the middle of a layer: the next start throws away their work.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::Config;
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
@@ -28,7 +28,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is wrong with a configuration, where, and what would be right.
+/// A mistake in a configuration: what is wrong, where, and what would be right.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read {}", path.display())]

@@ -95,7 +95,7 @@ fn the_engine_is_told_effort_and_upload_cap() {
     let set = settings(&["limits.encode_effort=max", "network.upload_max=2 MiB/s"]);
     assert_eq!(set.effort, EffortChoice::Always(Effort::Max));
     assert_eq!(set.upload_max, Some(BytesPerSecond(2 << 20)));
-    // What this node's patches say of their making is what its engine takes for its own.
+    // The engine recognises the settings that this node's patches name as its own.
     for effort in Effort::ALL {
         let id = Config::default().patch_settings(effort).id();
         assert_eq!((set.effort_of(id), crate::transfer::effort_of(id)), (Some(effort), Some(effort)));

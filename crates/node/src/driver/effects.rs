@@ -1,17 +1,20 @@
 //! Performs the engine's effects.
+//!
+//! Performing never steps the engine: an effect that is answered at once adds an input to the queue.
 
-use std::sync::Arc;
+use std::time::Instant;
 
 use libp2p::gossipsub::{IdentTopic, PublishError};
 use libp2p::swarm::DialError;
-use lighter_engine::{Effect, FetchId, Input, PeerInput, WorkInput};
+use lighter_engine::{AskFailure, AskId, Effect, FetchId, PeerInput, QuestionId, StreamId, WorkInput};
 use lighter_store::{Store, StoreError};
 use lighter_types::{DiffId, PeerId};
 use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
-use tokio_util::sync::CancellationToken;
 
 use super::Driver;
-use crate::event::{Event, Order};
+use super::work::{Ended, Owed};
+use crate::event::Order;
+use crate::faults::Worker;
 use crate::identity::{is_signed, to_libp2p};
 use crate::images;
 use crate::predictions;
@@ -22,39 +25,29 @@ impl Driver {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Announce(announcement) => self.announce(&announcement),
-            Effect::Answer { question, answer } => {
-                if let Some(channel) = self.questions.remove(&question) {
-                    // Fails only if the peer is gone.
-                    let _ = self.swarm.behaviour_mut().ask.send_response(channel, answer);
-                }
-            }
+            Effect::Answer { question, answer } => self.answer(question, answer),
             Effect::AnswerFromStore { question, request } => {
-                let shared = self.shared.clone();
-                self.tasks.spawn_blocking(move || {
-                    let answer = answer_from_store(&shared.store, &request);
-                    let _ = shared.events.blocking_send(Event::Answered { question, answer });
+                self.blocking(Owed::Answer(question), move |shared| {
+                    shared.faults.strike(Worker::AnswerFromStore);
+                    Ended::Answer { question, answer: answer_from_store(&shared.store, &request) }
                 });
             }
             Effect::Working { stream, target_bytes_done } => self.order(stream, Order::Working { target_bytes_done }),
             Effect::Serve { stream, patch, first_frame } => self.order(stream, Order::Serve { patch, first_frame }),
             Effect::Refuse { stream, refusal } => self.order(stream, Order::Refuse(refusal)),
             Effect::Refer { stream, to, patch, settings } => {
-                let addresses = self.meetings.addresses(to);
+                let addresses = self.connections.meetings.addresses(to);
                 self.order(stream, Order::Refer { to, patch, settings, addresses });
             }
             Effect::Connect(peer) => self.connect(peer),
             Effect::CutOff { peer, lasting, offence } => {
                 tracing::warn!(%peer, ?offence, lasting_s = lasting.as_secs(), "cutting off a peer");
-                self.cut_off.insert(peer, self.shared.now() + lasting);
+                self.connections.cut_off(peer, self.shared.now() + lasting);
                 if let Some(peer) = to_libp2p(peer) {
                     self.swarm.behaviour_mut().cut_off.block_peer(peer);
                 }
             }
-            Effect::StopFetch(fetch) => {
-                if let Some(cancelled) = self.fetches.get(&fetch) {
-                    cancelled.cancel();
-                }
-            }
+            Effect::StopFetch(fetch) => self.work.stop_fetch(fetch),
             Effect::Report { pull, report } => self.report(pull, &report),
             Effect::KeepCalibration { rule, settings, calibration } => {
                 self.keep("what a patch taught", move |store| predictions::keep(store, rule, settings, &calibration));
@@ -62,52 +55,64 @@ impl Driver {
             Effect::KeepPace(pace) => {
                 self.keep("how fast patches are made", move |store| predictions::keep_pace(store, pace));
             }
-            Effect::WakeAt(moment) => self.wake_at = Some(moment),
+            Effect::WakeAt(moment) => self.engine.set_wake_at(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
             Effect::Fetch { fetch, from, request, listed } => self.fetch(fetch, from, request, listed),
             Effect::Encode { encode: id, target, bases, effort } => {
                 let job = EncodeJob { encode: id, target, bases, effort };
-                let (shared, stopping) = (self.shared.clone(), self.stopping.clone());
-                self.tasks.spawn_blocking(move || encode(&job, &stopping, &shared));
+                let stopping = self.stopping.clone();
+                let owed = Owed::Encode { encode: id, began: Instant::now() };
+                self.blocking(owed, move |shared| encode(&job, &stopping, shared).into());
             }
-            Effect::ReadImage { pull, manifest } => self.blocking(move |shared| {
-                let read = images::read(&shared.store, manifest);
-                Input::Work(WorkInput::ImageRead { pull, read })
+            Effect::ReadImage { pull, manifest } => self.blocking(Owed::ImageRead(pull), move |shared| {
+                shared.faults.strike(Worker::ReadImage);
+                WorkInput::ImageRead { pull, read: images::read(&shared.store, manifest) }.into()
             }),
-            Effect::KeepBlob { pull, digest, bytes, config } => self.blocking(move |shared| {
+            Effect::KeepBlob { pull, digest, bytes, config } => self.blocking(Owed::BlobKept(pull), move |shared| {
+                shared.faults.strike(Worker::KeepBlob);
                 let result = images::keep(&shared.store, digest, &bytes, config.as_deref());
-                Input::Work(WorkInput::BlobKept { pull, result })
+                WorkInput::BlobKept { pull, result }.into()
             }),
-            Effect::CommitImage { pull, manifest, release } => self.blocking(move |shared| {
-                let result = images::commit(&shared.store, manifest, release.as_ref());
-                Input::Work(WorkInput::ImageCommitted { pull, result })
-            }),
+            Effect::CommitImage { pull, manifest, release } => {
+                self.blocking(Owed::ImageCommitted(pull), move |shared| {
+                    shared.faults.strike(Worker::CommitImage);
+                    let result = images::commit(&shared.store, manifest, release.as_ref());
+                    WorkInput::ImageCommitted { pull, result }.into()
+                });
+            }
+        }
+    }
+
+    /// Answers a peer's question.
+    pub(super) fn answer(&mut self, question: QuestionId, answer: Answer) {
+        // A question whose peer left meanwhile has no channel any more.
+        if let Some(channel) = self.questions.remove(&question) {
+            // Fails only if the peer is gone.
+            let _ = self.swarm.behaviour_mut().ask.send_response(channel, answer);
         }
     }
 
     fn fetch(&mut self, id: FetchId, from: PeerId, request: PatchRequest, listed: Vec<DiffId>) {
-        let cancelled = CancellationToken::new();
-        self.fetches.insert(id, cancelled.clone());
+        let cancelled = self.work.begin_fetch(id);
         let tar_bytes_max = self.tar_bytes_max(request.target);
         let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, cancelled };
-        self.tasks.spawn(fetch(job, self.control.clone(), self.shared.clone()));
+        let (control, shared) = (self.control.clone(), self.shared.clone());
+        self.work.spawn(Owed::Fetch(id), async move { fetch(job, control, shared).await.into() });
     }
 
-    fn blocking(&mut self, work: impl FnOnce(&Shared) -> Input + Send + 'static) {
-        let shared: Arc<Shared> = self.shared.clone();
-        self.tasks.spawn_blocking(move || {
-            let input = work(&shared);
-            shared.input_blocking(input);
-        });
+    /// Work that blocks, with what all tasks share.
+    fn blocking(&mut self, owed: Owed, work: impl FnOnce(&Shared) -> Ended + Send + 'static) {
+        let shared = self.shared.clone();
+        self.work.spawn_blocking(owed, move || work(&shared));
     }
 
     /// Keeps what the node learned; without it, only what comes after the next start is worse.
     fn keep(&mut self, what: &'static str, keep: impl FnOnce(&Store) -> Result<(), StoreError> + Send + 'static) {
-        let shared = self.shared.clone();
-        self.tasks.spawn_blocking(move || {
+        self.blocking(Owed::Nothing, move |shared| {
             if let Err(error) = keep(&shared.store) {
                 tracing::warn!(%error, "{what} is forgotten when this node stops");
             }
+            Ended::Nothing
         });
     }
 
@@ -123,23 +128,24 @@ impl Driver {
         }
     }
 
-    fn order(&mut self, stream: lighter_engine::StreamId, order: Order) {
-        let Some(orders) = self.orders.get(&stream) else { return };
+    fn order(&mut self, stream: StreamId, order: Order) {
+        // The stream may have ended before the engine hears of it, or its queue may have overflowed.
+        let Some(Some(orders)) = self.streams.get(&stream) else { return };
         let is_progress = matches!(order, Order::Working { .. });
         let lost = orders.try_send(order).is_err();
         if lost && !is_progress {
             // A full queue of progress: the stream hears that it is over when its queue closes.
-            self.orders.remove(&stream);
+            self.streams.insert(stream, None);
         }
     }
 
     /// Connects to a peer that a provider named. If that fails, the engine goes on elsewhere.
     fn connect(&mut self, peer: PeerId) {
-        let Some(options) = self.meetings.dial(peer) else {
+        let Some(options) = self.connections.meetings.dial(peer) else {
             tracing::debug!(%peer, "a peer was named without an address");
-            return self.step(Input::Peer(PeerInput::Unreachable(peer)));
+            return self.engine.push(PeerInput::Unreachable(peer));
         };
-        if let Some(peer) = to_libp2p(peer).filter(|peer| !self.dialer.keeps(peer)) {
+        if let Some(peer) = to_libp2p(peer).filter(|peer| !self.connections.dialer.keeps(peer)) {
             self.swarm.behaviour_mut().home.visit(peer);
         }
         match self.swarm.dial(options) {
@@ -147,15 +153,14 @@ impl Driver {
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
             Err(error) => {
                 tracing::debug!(%peer, %error, "did not dial");
-                self.step(Input::Peer(PeerInput::Unreachable(peer)));
+                self.engine.push(PeerInput::Unreachable(peer));
             }
         }
     }
 
-    fn ask(&mut self, ask: lighter_engine::AskId, to: PeerId, request: Request) {
+    fn ask(&mut self, ask: AskId, to: PeerId, request: Request) {
         let Some(peer) = to_libp2p(to) else {
-            self.step(Input::Work(WorkInput::Answered { ask, answer: Err(lighter_engine::AskFailure::Unreachable) }));
-            return;
+            return self.engine.push(WorkInput::Answered { ask, answer: Err(AskFailure::Unreachable) });
         };
         let id = self.swarm.behaviour_mut().ask.send_request(&peer, request);
         self.asks.insert(id, ask);

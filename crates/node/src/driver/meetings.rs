@@ -1,4 +1,5 @@
-//! Where peers are that others are referred to: what a provider tells of a relay's addresses, and dialling one.
+//! Addresses of peers: those that this node gives when it refers a requester to a relay, and those that it dials when a
+//! provider refers it to one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,14 +16,14 @@ use lighter_wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 
 use crate::identity::to_libp2p;
 
-/// Peers that were named and not dialled yet.
+/// Peers that a provider named and that are not dialled yet.
 const NAMED_MAX: usize = 64;
-/// Who dials several addresses of a node at once closes all connections but one within this time.
+/// A node that dials several addresses of a peer at once closes all connections but one within this time.
 const DOUBLE_MAX: Duration = Duration::from_secs(3);
 /// Two nodes of one identity connect again and again sooner than this.
 const DOUBLING_PAUSE: Duration = Duration::from_secs(10);
 
-/// Addresses of connected peers, and of those that were named.
+/// Addresses of connected peers, and of those that a provider named.
 #[derive(Default)]
 pub struct Meetings {
     connected: BTreeMap<PeerId, Whereabouts>,
@@ -33,11 +34,11 @@ pub struct Meetings {
 
 #[derive(Default)]
 struct Whereabouts {
-    /// Where this node reached it.
+    /// The address that this node reached it at.
     dialled: Option<Multiaddr>,
     /// The address that its connection comes from.
     observed: Option<IpAddr>,
-    /// Where it says that it listens.
+    /// The addresses that it says it listens at.
     listens: Vec<Multiaddr>,
     /// Connections that it made, and since when.
     inbound: BTreeMap<ConnectionId, Instant>,
@@ -61,9 +62,9 @@ impl Meetings {
         }
     }
 
-    /// The peers that made two connections which both last: one is of an earlier life that ended without a word, or two
-    /// nodes use one identity. They must begin anew, and are told of once; with how often that came to pass without a
-    /// pause.
+    /// Peers that made two connections which both last, each returned once, with the number of times that this happened
+    /// without a pause. Either one connection is left over from a life that ended without a word, or two nodes use one
+    /// identity. In both cases the connections must be made anew.
     pub fn doubled(&mut self, now: Instant) -> Vec<(PeerId, u32)> {
         let lasts = |since: &&Instant| now.duration_since(**since) >= DOUBLE_MAX;
         let mut doubled = Vec::new();
@@ -93,8 +94,8 @@ impl Meetings {
         }
     }
 
-    /// Whether others may reach a peer: this node did, or it is seen at an address that it listens at. Not so behind most
-    /// NATs.
+    /// Whether others may reach a peer: this node reached it, or sees it at an address that it listens at. Behind most NATs
+    /// neither is the case.
     pub fn is_reachable(&self, peer: PeerId) -> bool {
         let Some(place) = self.connected.get(&peer) else { return false };
         let is_at_home = place.observed.is_none_or(|seen| {
@@ -103,9 +104,9 @@ impl Meetings {
         place.dialled.is_some() || is_at_home
     }
 
-    /// Where others may find a peer: where it was reached, its ports at the address that it is seen at, and what it says;
-    /// TCP first, since a handshake over QUIC takes twice the bytes. A loopback address is told only of a peer that is on
-    /// this machine.
+    /// The addresses at which others may find a peer: the one this node reached it at, its ports at the IP address that it
+    /// is seen at, and those it says it listens at. TCP comes first: a handshake over QUIC takes twice the bytes. A
+    /// loopback address is given only for a peer on this machine.
     pub fn addresses(&self, peer: PeerId) -> Vec<Vec<u8>> {
         let Some(place) = self.connected.get(&peer) else { return Vec::new() };
         let seen = place.listens.iter().filter_map(|address| place.observed.map(|ip| at(address, ip)));
@@ -123,7 +124,7 @@ impl Meetings {
         all.into_iter().map(|address| address.to_vec()).collect()
     }
 
-    /// A provider named a peer. What is no address is left out.
+    /// A provider named a peer. Bytes that are no address are left out.
     pub fn named(&mut self, peer: PeerId, addresses: Vec<Vec<u8>>) {
         if self.named.len() >= NAMED_MAX {
             self.named.pop_first();
@@ -132,7 +133,7 @@ impl Meetings {
         self.named.insert(peer, addresses);
     }
 
-    /// How to dial a peer that was named; `None` if none was, or without an address.
+    /// Options to dial a peer that a provider named; `None` if no provider did, or without an address.
     pub fn dial(&mut self, peer: PeerId) -> Option<DialOpts> {
         let addresses = self.named.remove(&peer).filter(|addresses| !addresses.is_empty())?;
         let options = DialOpts::peer_id(to_libp2p(peer)?).addresses(addresses);

@@ -1,4 +1,4 @@
-//! What the swarm tells, as inputs of the engine; and whom to dial.
+//! Turns the swarm's events into inputs of the engine, and keeps the connections to known peers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,22 +9,13 @@ use libp2p::request_response::{self, OutboundFailure};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, identify, mdns};
-use lighter_engine::{AskFailure, Input, Peer, PeerInput, QuestionId, WorkInput};
-use lighter_types::PeerId;
+use lighter_engine::{AskFailure, PeerInput, QuestionId, WorkInput};
+use lighter_types::{PeerId, broken};
 use lighter_wire::{Announcement, Answer, Message, OtherVersion, Request};
 
 use super::Driver;
 use crate::identity::from_libp2p;
 use crate::network::{Behaviour, BehaviourEvent, StandingEvent, is_member};
-
-/// Two nodes that dial each other at once get two connections within this time. A second connection later is from a peer
-/// that lost the first without a word, as in a power cut. Over QUIC the first lingers for ten seconds, and gossipsub,
-/// which counts peers and not connections, tells nothing over the second: the two must begin anew.
-const MEETING_MAX: Duration = Duration::from_secs(3);
-/// A node that is started again after it was killed doubles its connection once for each start.
-const DOUBLED_MAX: u32 = 4;
-/// Identities in use twice that are told of.
-const TWINS_MAX: usize = 64;
 
 impl Driver {
     pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -34,7 +25,7 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
                 for (peer, address) in found {
                     if from_libp2p(&peer).is_some_and(|peer| is_member(&self.shared.config, peer)) {
-                        self.dialer.add(peer, address);
+                        self.connections.dialer.add(peer, address);
                     }
                 }
             }
@@ -45,7 +36,7 @@ impl Driver {
             }))) => {
                 warn_of_other_versions(&info);
                 if let Some(peer) = from_libp2p(&peer_id) {
-                    self.meetings.identified(peer, info.listen_addrs);
+                    self.connections.meetings.identified(peer, info.listen_addrs);
                 }
             }
             SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
@@ -54,14 +45,14 @@ impl Driver {
                 tracing::error!(?addresses, ?reason, "a listener closed");
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, num_established, endpoint, .. } => {
-                self.dialer.connected(&peer_id);
+                self.connections.dialer.connected(&peer_id);
                 let Some(peer) = from_libp2p(&peer_id) else { return };
-                self.meetings.connected(peer, connection_id, &endpoint, Instant::now());
+                self.connections.meetings.connected(peer, connection_id, &endpoint, Instant::now());
                 if num_established.get() == 1 {
                     tracing::info!(%peer, address = %endpoint.get_remote_address(), "connected");
-                    self.connected_at.insert(peer, Instant::now());
-                    self.step(Input::Peer(PeerInput::Connected(peer)));
-                } else if self.connected_at.get(&peer).is_some_and(|since| since.elapsed() > MEETING_MAX) {
+                    self.connections.begin(peer);
+                    self.engine.push(PeerInput::Connected(peer));
+                } else if self.connections.is_late(peer) {
                     tracing::info!(%peer, "it came back before its old connection ended: both are closed");
                     let _ = self.swarm.disconnect_peer_id(peer_id);
                 }
@@ -70,14 +61,13 @@ impl Driver {
                 if let Some(peer) = from_libp2p(&peer_id) {
                     let why = cause.map_or_else(|| "closed in good order".to_owned(), |cause| cause.to_string());
                     tracing::info!(%peer, why, "disconnected");
-                    self.connected_at.remove(&peer);
-                    self.meetings.disconnected(peer);
-                    self.step(Input::Peer(PeerInput::Lost(peer)));
+                    self.connections.end(peer);
+                    self.engine.push(PeerInput::Lost(peer));
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
                 if let Some(peer) = from_libp2p(&peer_id) {
-                    self.meetings.closed(peer, connection_id);
+                    self.connections.meetings.closed(peer, connection_id);
                 }
             }
             SwarmEvent::OutgoingConnectionError { error: DialError::LocalPeerId { address }, .. } => {
@@ -86,7 +76,7 @@ impl Driver {
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 tracing::debug!(%peer, %error, "could not connect");
                 if let Some(peer) = from_libp2p(&peer).filter(|_| !self.swarm.is_connected(&peer)) {
-                    self.step(Input::Peer(PeerInput::Unreachable(peer)));
+                    self.engine.push(PeerInput::Unreachable(peer));
                 }
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, peer_id, .. } => {
@@ -101,35 +91,19 @@ impl Driver {
         let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
         let announcement = Announcement::decode(&message.data).ok();
         let source = message.source.as_ref().and_then(from_libp2p);
-        let heard = match (announcement, source) {
-            (Some(announcement), Some(from)) if is_member(&self.shared.config, from) => Some((from, announcement)),
-            _ => {
-                let gossip = &mut self.swarm.behaviour_mut().home.inner.gossip;
-                gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Reject);
-                tracing::debug!(from = %propagation_source, "refused gossip that no member signed, or no announcement");
-                return;
-            }
-        };
+        let is_sound = announcement.is_some() && source.is_some_and(|from| is_member(&self.shared.config, from));
+        // One hop: this node passes nothing on.
+        let acceptance = if is_sound { MessageAcceptance::Ignore } else { MessageAcceptance::Reject };
         let gossip = &mut self.swarm.behaviour_mut().home.inner.gossip;
-        gossip.report_message_validation_result(&message_id, &propagation_source, MessageAcceptance::Ignore);
-        if let Some((from, announcement)) = heard {
-            self.step(Input::Peer(PeerInput::Announced { from, announcement }));
-            self.notice_twins(from, 0);
+        gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
+        match (announcement, source) {
+            (Some(announcement), Some(from)) if is_sound => {
+                self.engine.push(PeerInput::Announced { from, announcement });
+            }
+            _ => {
+                tracing::debug!(from = %propagation_source, "refused gossip that no member signed, or no announcement");
+            }
         }
-    }
-
-    /// Whether two running nodes use this peer's identity: its life went to and fro, or its connections were doubled so
-    /// many times in a row. It is told of once. They hear of themselves from the others' logs.
-    pub(super) fn notice_twins(&mut self, peer: PeerId, doubled: u32) -> bool {
-        if self.twins.contains(&peer) {
-            return true;
-        }
-        let is_twin = doubled >= DOUBLED_MAX || self.engine.directory().peer(peer).is_some_and(Peer::has_twin);
-        if is_twin && self.twins.len() < TWINS_MAX {
-            self.twins.insert(peer);
-            tracing::error!(%peer, "two running nodes use this identity; stop one and give it its own key");
-        }
-        is_twin
     }
 
     fn ask_event(&mut self, event: request_response::Event<Request, Answer>) {
@@ -139,28 +113,32 @@ impl Driver {
                     let Some(from) = from_libp2p(&peer) else { return };
                     let question = QuestionId(self.next_id());
                     self.questions.insert(question, channel);
-                    self.step(Input::Peer(PeerInput::Asked { question, from, request }));
+                    self.engine.push(PeerInput::Asked { question, from, request });
                 }
                 request_response::Message::Response { request_id, response } => {
-                    let Some(ask) = self.asks.remove(&request_id) else { return };
+                    let Some(ask) = self.asks.remove(&request_id) else {
+                        return broken("an answer to no question of this node");
+                    };
                     let answer = match response {
                         Answer::Release(release) if !self.believes(&release) => Err(AskFailure::NotTrusted),
                         answer => Ok(answer),
                     };
-                    self.step(Input::Work(WorkInput::Answered { ask, answer }));
-                    self.answer_plans();
+                    self.engine.push(WorkInput::Answered { ask, answer });
+                    self.review_plans();
                 }
             },
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
                 tracing::debug!(%peer, %error, "a question got no answer");
-                let Some(ask) = self.asks.remove(&request_id) else { return };
+                let Some(ask) = self.asks.remove(&request_id) else {
+                    return broken("a failure of no question of this node");
+                };
                 let failure = match &error {
                     OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                         AskFailure::Malformed
                     }
                     _ => AskFailure::Unreachable,
                 };
-                self.step(Input::Work(WorkInput::Answered { ask, answer: Err(failure) }));
+                self.engine.push(WorkInput::Answered { ask, answer: Err(failure) });
             }
             request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {
                 self.questions.retain(|_, channel| channel.is_open());
@@ -169,7 +147,7 @@ impl Driver {
     }
 }
 
-/// Keeps the connections to the peers whose addresses the operator gave, or the local network told.
+/// Keeps the connections to the peers whose addresses come from the operator or from multicast DNS.
 pub struct Dialer {
     peers: BTreeMap<libp2p::PeerId, Known>,
 }

@@ -1,17 +1,37 @@
-//! Pulls as the operator sees them: their listeners, their events, and that they survive a restart.
+//! Pulls as the operator sees them: their listeners, their events, and their survival of a restart.
+//!
+//! A pull is in the store from the moment it is asked for until it ends, so a node that starts takes up the pulls of its
+//! last life. A plan is a pull that is cancelled as soon as its layers are known. It then waits here until the sketches
+//! of its layers are there, or for a few seconds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{Input, OperatorInput, PullFailure, PullId, Report, Wanted};
+use lighter_engine::{OperatorInput, PullFailure, PullId, Report, Wanted};
 use lighter_store::Store;
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, broken};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
+use super::work::{Ended, Owed};
 use crate::api::{ImagePlan, Problem, ProblemKind, PullEvent};
 use crate::images;
 use crate::traffic::Traffic;
+
+/// The pulls of this node, and the plans that wait for an answer.
+#[derive(Default)]
+pub struct Pulls {
+    running: BTreeMap<PullId, RunningPull>,
+    plans: Vec<WaitingPlan>,
+    /// Something happened since the waiting plans were looked at that may make one of them complete.
+    are_plans_due: bool,
+}
+
+impl Pulls {
+    pub fn iter(&self) -> impl Iterator<Item = (&PullId, &RunningPull)> {
+        self.running.iter()
+    }
+}
 
 /// A pull under way.
 pub struct RunningPull {
@@ -25,7 +45,7 @@ pub struct RunningPull {
     manifest: Option<OciDigest>,
 }
 
-/// For whom.
+/// The audience of a pull's events.
 enum Audience {
     Nobody,
     Listener(mpsc::Sender<PullEvent>),
@@ -66,7 +86,7 @@ pub fn unfinished(store: &Store) -> Vec<String> {
     states.into_iter().filter_map(|(key, _)| image(key)).collect()
 }
 
-/// What an operator's text means: `sha256:...`, `repository@sha256:...` or a reference.
+/// Reads an operator's text: `sha256:...`, `repository@sha256:...` or a reference.
 pub fn wanted(store: &Store, image: &str) -> Result<Wanted, Problem> {
     let request = |error: lighter_types::ParseError| Problem::new(ProblemKind::Request, error);
     let digest = image.split_once('@').map_or(image, |(_, digest)| digest);
@@ -88,7 +108,7 @@ impl Driver {
         let of_image = self.pulls.iter().filter(|(_, pull)| pull.image == image);
         let ids: Vec<PullId> = of_image.map(|(&id, _)| id).collect();
         for &id in &ids {
-            self.step(Input::Operator(OperatorInput::PullCancelled(id)));
+            self.engine.push(OperatorInput::PullCancelled(id));
         }
         !ids.is_empty()
     }
@@ -119,8 +139,8 @@ impl Driver {
             last: None,
             manifest,
         };
-        self.pulls.insert(pull, running);
-        self.step(Input::Operator(OperatorInput::PullAsked { pull, wanted }));
+        self.pulls.running.insert(pull, running);
+        self.engine.push(OperatorInput::PullAsked { pull, wanted });
     }
 
     pub(super) fn report(&mut self, id: PullId, report: &Report) {
@@ -130,7 +150,8 @@ impl Driver {
             return;
         }
         let event = self.event_of(id, report);
-        let Some(pull) = self.pulls.get_mut(&id) else { return };
+        // A pull that was only asked for its plans is over before the engine reports its end.
+        let Some(pull) = self.pulls.running.get_mut(&id) else { return };
         if let Some(event) = event {
             if let Audience::Listener(listener) = &pull.audience {
                 // A listener that does not keep up misses progress; room is kept for the rest.
@@ -141,65 +162,84 @@ impl Driver {
             }
             pull.last = Some(event);
         }
-        if let Report::Done { .. } | Report::Failed { .. } = report
-            && let Some(pull) = self.pulls.remove(&id)
-        {
-            self.ended(pull, report);
+        let failure = match report {
+            Report::Done { .. } => None,
+            Report::Failed { why } => Some(why),
+            Report::Resolved { .. }
+            | Report::Layers { .. }
+            | Report::Fetching { .. }
+            | Report::Progress { .. }
+            | Report::Retrying { .. }
+            | Report::Layer { .. } => return,
+        };
+        if let Some(pull) = self.pulls.running.remove(&id) {
+            self.pull_ended(pull, failure);
         }
     }
 
-    fn ended(&mut self, pull: RunningPull, report: &Report) {
-        let stopping = matches!(report, Report::Failed { why: PullFailure::Stopping });
-        if let (Audience::Planner(reply), Report::Failed { why }) = (pull.audience, report) {
-            let _ = reply.send(Err(problem(why)));
-            return;
-        }
-        match report {
-            Report::Failed { why } => tracing::warn!(image = pull.image, %why, "a pull failed"),
-            _ => tracing::info!(image = pull.image, took_ms = pull.started.elapsed().as_millis(), "pulled"),
+    fn pull_ended(&mut self, pull: RunningPull, failure: Option<&PullFailure>) {
+        match (pull.audience, failure) {
+            (Audience::Planner(reply), Some(why)) => {
+                let _ = reply.send(Err(problem(why)));
+                return;
+            }
+            (Audience::Nobody | Audience::Listener(_) | Audience::Planner(_), None) => {
+                tracing::info!(image = pull.image, took_ms = pull.started.elapsed().as_millis(), "pulled");
+            }
+            (Audience::Nobody | Audience::Listener(_), Some(why)) => {
+                tracing::warn!(image = pull.image, %why, "a pull failed");
+            }
         }
         // Another pull of the same image goes on; and a stopping node takes its pulls up again.
-        if stopping || self.pulls.values().any(|other| other.image == pull.image) {
+        let is_stopping = matches!(failure, Some(PullFailure::Stopping));
+        if is_stopping || self.pulls.running.values().any(|other| other.image == pull.image) {
             return;
         }
         let shared = self.shared.clone();
-        self.tasks.spawn_blocking(move || {
+        self.work.spawn_blocking(Owed::Nothing, move || {
             if let Err(error) = shared.store.delete_state(&[STATE_PREFIX, pull.image.as_bytes()].concat()) {
                 tracing::warn!(%error, image = pull.image, "a finished pull will be looked at again after a restart");
             }
+            Ended::Nothing
         });
     }
 
     /// Whether the pull was only asked for its plans; then it is over.
     fn answer_planner(&mut self, id: PullId, layers: &[DiffId]) -> bool {
-        let is_plan = |pull: &RunningPull| matches!(pull.audience, Audience::Planner(_));
-        if !self.pulls.get(&id).is_some_and(is_plan) {
+        let planned = self.pulls.running.extract_if(id..=id, |_, pull| matches!(pull.audience, Audience::Planner(_)));
+        let Some((_, RunningPull { image, manifest, audience: Audience::Planner(reply), .. })) = planned.last() else {
             return false;
-        }
-        let Some(pull) = self.pulls.remove(&id) else { return false };
-        match (pull.audience, pull.manifest) {
-            (Audience::Planner(reply), Some(manifest)) => {
+        };
+        match manifest {
+            Some(manifest) => {
                 let until = Instant::now() + PLAN_PATIENCE;
-                self.plans.push(WaitingPlan { image: pull.image, manifest, layers: layers.to_vec(), reply, until });
+                self.pulls.plans.push(WaitingPlan { image, manifest, layers: layers.to_vec(), reply, until });
             }
-            (Audience::Planner(_), None) => broken("a plan of an image whose manifest is not known"),
-            (Audience::Nobody | Audience::Listener(_), _) => {}
+            None => broken("a plan of an image whose manifest is not known"),
         }
-        self.step(Input::Operator(OperatorInput::PullCancelled(id)));
-        self.answer_plans();
+        self.engine.push(OperatorInput::PullCancelled(id));
+        self.review_plans();
         true
     }
 
-    /// Answers the plans that are complete, or have waited long enough for somebody to say that he holds what is
-    /// missing.
+    /// Asks the engine for the sketches that the waiting plans lack. Once the engine has taken that in, the driver answers
+    /// the plans that are complete.
+    pub(super) fn review_plans(&mut self) {
+        let layers: Vec<DiffId> = self.pulls.plans.iter().flat_map(|plan| plan.layers.iter().copied()).collect();
+        if !layers.is_empty() {
+            self.engine.push(OperatorInput::SketchesWanted(layers));
+            self.pulls.are_plans_due = true;
+        }
+    }
+
+    /// Answers the plans that are complete, and those that have waited long enough for a holder of the layers that are
+    /// missing. Called when no input waits.
     pub(super) fn answer_plans(&mut self) {
-        let layers: Vec<DiffId> = self.plans.iter().flat_map(|plan| plan.layers.iter().copied()).collect();
-        if layers.is_empty() {
+        if !std::mem::take(&mut self.pulls.are_plans_due) {
             return;
         }
-        self.step(Input::Operator(OperatorInput::SketchesWanted(layers)));
-        for plan in std::mem::take(&mut self.plans) {
-            // Once its sketch has come, or nobody gives it, plans for a layer get no better.
+        for plan in std::mem::take(&mut self.pulls.plans) {
+            // Plans for a layer get no better once its sketch has come, or no peer gives it.
             let now = self.shared.now();
             let is_awaited = plan.layers.iter().any(|&layer| self.engine.awaits_sketch(layer, now));
             let layers: Vec<_> = plan.layers.iter().map(|&layer| self.layer_plan(layer)).collect();
@@ -207,7 +247,7 @@ impl Driver {
             if is_complete || plan.until <= Instant::now() {
                 let _ = plan.reply.send(Ok(ImagePlan { image: plan.image, manifest: plan.manifest, layers }));
             } else {
-                self.plans.push(plan);
+                self.pulls.plans.push(plan);
             }
         }
     }
@@ -216,7 +256,7 @@ impl Driver {
         let total = self.shared.accountant.total();
         let card_of = |layer: DiffId| self.engine.holdings().card(layer).copied();
         let store = self.shared.store.clone();
-        let pull = self.pulls.get_mut(&id)?;
+        let pull = self.pulls.running.get_mut(&id)?;
         Some(match report {
             Report::Resolved { manifest } => {
                 pull.manifest = Some(*manifest);

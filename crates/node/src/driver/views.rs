@@ -6,6 +6,7 @@ use lighter_similarity::ExpectedError;
 use lighter_types::{Bytes, DiffId, PeerId};
 
 use super::Driver;
+use crate::defects::Defects;
 use crate::store_status;
 use crate::traffic::Protocol;
 
@@ -49,8 +50,8 @@ impl Driver {
 
     fn warnings(&self) -> Vec<String> {
         let config = &self.shared.config;
-        let mut warnings = Vec::new();
-        for peer in &self.twins {
+        let mut warnings = Defects::counted().warnings();
+        for peer in self.connections.twins() {
             warnings.push(format!("two running nodes use the identity {peer}: stop one and give it its own key"));
         }
         if config.fleet.open {

@@ -1,8 +1,8 @@
 //! Yamux whose frames go out together.
 //!
-//! Yamux flushes after every frame, and a frame is often a dozen bytes: a handshake took forty packets each way, more than
-//! half of whose bytes were headers (docs/BENCHMARKS.md, "meeting"). Here a flush waits a moment for what else there is to
-//! say. Bulk does not wait: noise sends what fills its buffer.
+//! Yamux flushes after every frame, and a frame is often a dozen bytes. So a handshake took forty packets each way, and
+//! more than half of their bytes were headers (docs/BENCHMARKS.md, "meeting"). Here a flush waits a moment for more
+//! frames. Bulk does not wait: noise sends its buffer when it is full.
 
 use std::future::{Future, Ready, ready};
 use std::io;
@@ -15,8 +15,7 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 use libp2p::yamux;
 use tokio::time::Sleep;
 
-/// How long a flush waits: a question and its answer take four times this in all, a fiftieth of what an uplink's round trip
-/// does.
+/// The wait of a flush. A question and its answer take four times this in all, a fiftieth of an uplink's round trip.
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// Sets up yamux over a connection.
@@ -59,7 +58,7 @@ pub struct Gathered<C> {
     flush: Flush,
 }
 
-/// What is to become of the bytes that were written.
+/// The state of the bytes that were written.
 enum Flush {
     /// They are on their way.
     Done,

@@ -1,4 +1,4 @@
-//! What is spoken on standing connections alone.
+//! Protocols that are spoken on standing connections alone.
 //!
 //! A node that was referred to another connects for a patch: who it is, what it holds and whether it is still there is
 //! nobody's business then, and each protocol's first words are bytes on two uplinks. Such a connection is left out of the
@@ -38,7 +38,7 @@ impl<B> Home<B> {
         self.dialled.insert(peer);
     }
 
-    /// What the inner behaviour is told: how many other connections it knows of; `None` of a visit.
+    /// The count of other connections that the inner behaviour knows of; `None` for a visit.
     fn told<'a>(&mut self, event: FromSwarm<'a>) -> Option<FromSwarm<'a>> {
         match event {
             FromSwarm::ConnectionEstablished(event) if !self.visits.contains(&event.connection_id) => {
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// How many other connections the inner behaviour is told of when these are made; `None`: it is not told.
+    /// The count of other connections that the inner behaviour hears of when these are made; `None`: it hears nothing.
     fn made(home: &mut Home<()>, peer: PeerId, connection: usize, all: usize) -> Option<usize> {
         let address: Multiaddr = "/ip4/10.0.0.1/tcp/1".parse().unwrap();
         let endpoint = ConnectedPoint::Dialer { address, role_override: Endpoint::Dialer, port_use: PortUse::Reuse };

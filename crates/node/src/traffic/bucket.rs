@@ -40,7 +40,10 @@ impl Bucket {
         state.rate = rate;
     }
 
-    /// How many bytes may go now, at most `wanted`, at least 1; or how long to wait before asking again.
+    /// Bytes that may go now, at most `wanted`, at least 1.
+    ///
+    /// # Errors
+    /// The time to wait before asking again.
     pub fn available(&self, wanted: usize, now: Instant) -> Result<usize, Duration> {
         let mut state = self.state();
         let Some(rate) = state.rate else { return Ok(wanted) };

@@ -1,4 +1,4 @@
-//! What is counted where.
+//! The account that each byte is counted in.
 
 use super::*;
 
@@ -28,12 +28,33 @@ fn negotiation_is_counted_with_its_protocol() {
 
 #[test]
 fn beyond_the_cap_peers_are_counted_together() {
+    let accountant = full();
+    accountant.count(peer(255), Protocol::Ping, Direction::Sent, 10);
+    assert_eq!(accountant.total().sent, Bytes(ACCOUNTS_MAX as u64 + 10));
+    assert_eq!(accountant.of_peer(PeerId::new([255; 32])), Traffic::default());
+    assert!(accountant.traffic().len() <= ACCOUNTS_MAX + 1);
+}
+
+#[test]
+fn beyond_the_cap_negotiation_is_counted_once() {
+    let accountant = full();
+    let before = accountant.total().sent;
+    accountant.count(peer(255), Protocol::Other, Direction::Sent, 40);
+    accountant.reassign(peer(255), Protocol::Gossip, Traffic { sent: Bytes(40), received: Bytes(0) });
+    assert_eq!(accountant.total().sent, before + Bytes(40));
+    assert_eq!(accountant.of_protocol(Protocol::Other), Traffic::default());
+    assert_eq!(accountant.of_protocol(Protocol::Gossip).sent, Bytes(40));
+}
+
+const ACCOUNTS_MAX: usize = PEERS_MAX * Protocol::ALL.len();
+
+/// An accountant that tells no more peers apart: each of so many sent a byte.
+fn full() -> Accountant {
     let accountant = Accountant::new(Rate::UNLIMITED, Rate::UNLIMITED);
-    for number in 0..(PEERS_MAX * Protocol::ALL.len() + 10) as u64 {
+    for number in 0..ACCOUNTS_MAX as u64 {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_le_bytes());
         accountant.count(Some(PeerId::new(key)), Protocol::Ping, Direction::Sent, 1);
     }
-    assert_eq!(accountant.total().sent, Bytes((PEERS_MAX * Protocol::ALL.len() + 10) as u64));
-    assert!(accountant.traffic().len() <= PEERS_MAX * Protocol::ALL.len() + 1);
+    accountant
 }

@@ -1,8 +1,8 @@
-//! Applies a patch while it arrives: each frame that is on disk is applied, and its part of the target hashed and written.
-//! A worker's job: it blocks.
+//! Applies a patch while it arrives: applies each frame that is on disk, and hashes and writes its part of the target.
+//! This is a worker's job: it blocks.
 //!
-//! What survives a crash is the partial patch; the target is rebuilt from its first frame when the fetch goes on, which
-//! is local work at disk speed.
+//! A crash leaves the partial patch. When the fetch goes on, the target is rebuilt from its first frame: local work at the
+//! speed of the disk.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,16 +10,18 @@ use std::os::unix::fs::FileExt;
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie, LocalFailure};
 use lighter_image::{ImageError, TarScan, TarSink};
-use lighter_patch::{ApplyError, Gathered, Header, RebuiltRange};
+use lighter_patch::{Gathered, Header, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
-use lighter_types::{Blame, Bytes, DiffId, ReadAt};
+use lighter_types::{Bytes, DiffId, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
 use super::encode::effort_of;
+use super::failures;
 use super::lists::Listed;
-use crate::shared::{FileBase, Shared, error_chain, local_failure, unix_now};
+use crate::faults::Worker;
+use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
 /// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more came
 /// before the patch's end.
@@ -30,12 +32,17 @@ pub fn apply(
     partial: &File,
     frames: watch::Receiver<u32>,
 ) -> Result<Option<TarScan>, FetchFailure> {
+    shared.faults.strike(Worker::Apply);
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
-    let gathered = gathered.map_err(|error| LocalFailure::Io(format!("the files of a have-list: {error}")))?;
+    let gathered = gathered
+        .map_err(|error| FetchFailure::Local(LocalFailure::Io(format!("the files of a have-list: {error}"))))?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
-    let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(|error| local(&error))?;
+    let layer = shared
+        .store
+        .create_layer(header.target(), header.target_bytes())
+        .map_err(|error| failures::of_store(&error))?;
     let mut source = Frames { header, bases, layer, partial, frames, next: 0, range: None, ended: None };
     let mut sink = Written(header.target());
     let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut sink, &mut |_| {});
@@ -66,7 +73,7 @@ fn not_committed<'l>(
     header: &Header,
     shared: &Shared,
 ) -> FetchFailure {
-    let StoreError::Mismatch { expected, found, .. } = error else { return local(&error) };
+    let StoreError::Mismatch { expected, found, .. } = error else { return failures::of_store(&error) };
     match find_damaged(read, shared) {
         Some(base) => FetchFailure::BaseGone(base),
         None if is_by_list => FetchFailure::Listed,
@@ -154,7 +161,7 @@ impl<'a> Frames<'a> {
     fn apply_next(&mut self) -> Result<(), Ended> {
         let payload = self.payload()?;
         let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.bases)
-            .map_err(|error| Ended::Failed(blame(&error)))?;
+            .map_err(|error| Ended::Failed(failures::of_apply(&error)))?;
         self.range = Some(range);
         self.next += 1;
         Ok(())
@@ -165,12 +172,12 @@ impl<'a> Frames<'a> {
         loop {
             if let Some(range) = &mut self.range {
                 let bytes = self.layer.written();
-                let file = self.layer.file().map_err(|error| Ended::Failed(local(&error)))?;
+                let file = self.layer.file().map_err(|error| Ended::Failed(failures::of_store(&error)))?;
                 let written = FileBase::up_to(file, bytes);
                 let read = range.read(self.header, &self.bases, &written, buffer);
-                let count = read.map_err(|error| Ended::Failed(blame(&error)))?;
+                let count = read.map_err(|error| Ended::Failed(failures::of_apply(&error)))?;
                 if count > 0 {
-                    self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(local(&error)))?;
+                    self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(failures::of_store(&error)))?;
                     return Ok(count);
                 }
             }
@@ -189,8 +196,7 @@ impl<'a> Frames<'a> {
         Handle::current().block_on(is_there).map_err(|_| Ended::Cut)?;
         let mut payload = vec![0; frame.payload_bytes as usize];
         let read = self.partial.read_exact_at(&mut payload, frame.payload_offset);
-        let failed = |error| LocalFailure::Io(format!("cannot read the partial patch: {error}"));
-        read.map_err(|error| Ended::Failed(failed(error).into()))?;
+        read.map_err(|error| Ended::Failed(failures::of_partial("read", &error)))?;
         Ok(payload)
     }
 }
@@ -204,7 +210,7 @@ impl Read for Frames<'_> {
     }
 }
 
-/// What the scan reads is written already, and the store proves its name.
+/// Takes nothing: `Frames` has written the bytes already, and the store proves their name.
 struct Written(DiffId);
 
 impl TarSink for Written {
@@ -217,18 +223,6 @@ impl TarSink for Written {
     }
 }
 
-pub fn blame(error: &ApplyError) -> FetchFailure {
-    match (error, error.blame()) {
-        (ApplyError::BaseRead { diff_id, .. }, _) => FetchFailure::BaseGone(*diff_id),
-        (_, Blame::Peer) => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
-        _ => LocalFailure::Other(error.to_string()).into(),
-    }
-}
-
-fn local(error: &StoreError) -> FetchFailure {
-    FetchFailure::Local(local_failure(error))
-}
-
 fn write_failure(error: ImageError) -> FetchFailure {
-    LocalFailure::Io(error_chain(&error)).into()
+    FetchFailure::Local(LocalFailure::Io(error_chain(&error)))
 }

@@ -1,5 +1,5 @@
-//! Layers whose bytes on disk changed. They are set aside as soon as that is found: a patch made of one, or with the help
-//! of one, is wrong, and whoever receives it takes its sender for a liar.
+//! Layers whose bytes on disk changed. The node sets such a layer aside as soon as it finds it: a patch made from it is
+//! wrong, and its receiver would take this node for a liar.
 
 use lighter_store::LayerReader;
 use lighter_types::{DiffId, ReadAt};
@@ -10,7 +10,7 @@ use crate::shared::{FileBase, Shared};
 /// A held layer: its name and its leased file.
 pub type OpenLayer = (DiffId, FileBase<LayerReader>);
 
-/// How much is hashed at a time.
+/// Bytes that are hashed at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The first of these layers whose bytes cannot be read or do not have its name; it is set aside. Reads all of them.

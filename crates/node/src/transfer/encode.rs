@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, Input, LocalFailure, WorkInput};
+use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, LocalFailure, WorkInput};
 use lighter_patch::{HaveList, Source};
 use lighter_store::{PatchKey, StoreError};
 use lighter_types::{Bytes, DiffId, Effort};
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
 use super::lists::THREADS;
+use crate::faults::Worker;
 use crate::shared::{FileBase, Shared, error_chain, local_failure, unix_now};
 
 /// Progress is told this often at most.
@@ -25,8 +26,9 @@ pub struct EncodeJob {
     pub effort: Effort,
 }
 
-/// Makes the patch and tells the engine how that ended. Given up when the node stops.
-pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) {
+/// Makes the patch; how that ended. Given up when the node stops.
+pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> WorkInput {
+    shared.faults.strike(Worker::Encode);
     let started = Instant::now();
     let result = make(job, stopping, shared);
     let &EncodeJob { encode, target, effort, .. } = job;
@@ -35,7 +37,7 @@ pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) {
         let (bytes, bases, took_ms) = (patch.bytes.0, job.bases.len(), took.as_millis());
         tracing::info!(%target, bytes, bases, ?effort, took_ms, "made a patch");
     }
-    shared.input_blocking(Input::Work(WorkInput::EncodeEnded { encode, took, result }));
+    WorkInput::EncodeEnded { encode, took, result }
 }
 
 fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Result<CachedPatch, EncodeFailure> {
@@ -62,7 +64,7 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
             && told.elapsed() >= PROGRESS_EVERY
         {
             *told = Instant::now();
-            shared.input_if_idle(Input::Work(WorkInput::EncodeProgress { encode, target_bytes_done }));
+            shared.input_if_idle(WorkInput::EncodeProgress { encode, target_bytes_done });
         }
         if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };

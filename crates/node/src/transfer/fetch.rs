@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt};
 use libp2p::StreamProtocol;
-use lighter_engine::{FetchFailure, FetchId, Fetched, Input, Lie, LocalFailure, Part, WorkInput};
+use lighter_engine::{FetchFailure, FetchId, Fetched, Lie, Part, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
 use lighter_types::{Bytes, DiffId, PatchId, PeerId};
 use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest, Resume};
@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::keep::Partial;
 use super::lists::Listed;
 use super::part::part_on_disk;
-use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, read_message, write_message};
+use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, failures, read_message, write_message};
 use crate::event::Event;
+use crate::faults::Worker;
 use crate::identity::to_libp2p;
 use crate::shared::Shared;
 
@@ -27,7 +28,7 @@ pub struct FetchJob {
     pub fetch: FetchId,
     pub from: PeerId,
     pub request: PatchRequest,
-    /// Layers whose files the peer is told.
+    /// Layers whose files go to the peer as a have-list.
     pub listed: Vec<DiffId>,
     /// The layer's size as the fleet announces it: a patch that claims more is a lie.
     pub tar_bytes_max: Bytes,
@@ -36,11 +37,11 @@ pub struct FetchJob {
 
 /// Payloads on their way to the disk, 1 MiB each.
 const PAYLOADS_WAITING: usize = 4;
-/// Progress is told after this many bytes, or after this much time if there were any.
+/// The engine hears of progress after this many bytes, or after this much time if there were any.
 const PROGRESS_BYTES: u64 = 64 << 10;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// What `PatchReply::Start` said.
+/// The fields of `PatchReply::Start`.
 #[derive(Clone, Copy)]
 struct Start {
     patch: PatchId,
@@ -48,75 +49,87 @@ struct Start {
     first_frame: u32,
 }
 
-/// Does the job and tells the engine how it ended.
-pub async fn fetch(job: FetchJob, control: libp2p_stream::Control, shared: Arc<Shared>) {
-    let result = run(&job, control, &shared).await;
-    shared.input(Input::Work(WorkInput::FetchEnded { fetch: job.fetch, result })).await;
+/// Does the job; how it ended. If this is dropped midway, the frames that are synced stay on disk.
+pub async fn fetch(job: FetchJob, control: libp2p_stream::Control, shared: Arc<Shared>) -> WorkInput {
+    shared.faults.strike(Worker::Fetch);
+    let begun = tokio::select! {
+        begun = begin(&job, control, &shared) => begun,
+        () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
+    };
+    let result = match begun {
+        Ok(begun) => receive(begun, &job, &shared).await,
+        Err(failure) => Err(failure),
+    };
+    WorkInput::FetchEnded { fetch: job.fetch, result }
 }
 
-async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
+/// A patch whose header came; its frames come next on the stream.
+struct Begun {
+    stream: libp2p::Stream,
+    start: Start,
+    header: Header,
+    listed: Option<Arc<Listed>>,
+}
+
+/// Asks for the patch and waits for its header.
+async fn begin(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Shared>) -> Result<Begun, FetchFailure> {
     let asked = Instant::now();
-    let began = async {
-        let listed = list(job, shared).await;
-        let request = with_list(job, listed.as_deref(), shared);
-        let (mut stream, start) = open(job, &request, listed.as_deref(), control, shared).await?;
-        let header = read_header(&mut stream, job, &request, start).await?;
-        Ok::<_, FetchFailure>((stream, start, header, listed))
-    };
-    let (mut stream, start, header, listed) = tokio::select! {
-        began = began => began?,
-        () = job.cancelled.cancelled() => return Err(FetchFailure::Stopped),
-    };
+    let listed = list(job, shared).await;
+    let request = with_list(job, listed.as_deref(), shared);
+    let (mut stream, start) = open(job, &request, listed.as_deref(), control, shared).await?;
+    let header = read_header(&mut stream, job, &request, start).await?;
     let (target, from, bytes) = (job.request.target, job.from, header.patch_bytes());
     let waited_ms = milliseconds(asked);
     tracing::debug!(%target, %from, %bytes, first_frame = start.first_frame, waited_ms, "a patch comes");
+    Ok(Begun { stream, start, header, listed })
+}
+
+/// Receives the frames. Two workers take them from here: the keeper checks each frame and syncs it to the partial patch,
+/// and the applier rebuilds the layer from the frames that are on disk.
+async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
+    let Begun { mut stream, start, header, listed } = begun;
     let first_frame = start.first_frame;
     let partial = {
         let (shared, header) = (shared.clone(), header.clone());
         blocking(move || Partial::open(&shared, &header, first_frame)).await??
     };
-    let local = |error: io::Error| LocalFailure::Io(format!("cannot open the partial patch: {error}"));
-    let file = partial.file().map_err(local)?;
-    let (frames, mut kept) = watch::channel(partial.kept);
-    let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(local)?;
+    let opening = |error: io::Error| failures::of_partial("open", &error);
+    let file = partial.file().map_err(opening)?;
+    let (frames, kept) = watch::channel(partial.kept);
+    let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(opening)?;
+    let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
     let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
     let keeper = {
         let header = header.clone();
         blocking(move || partial.keep(&header, first_frame, waiting, &frames))
     };
-    let applying = {
-        let (shared, header, frames) = (shared.clone(), header.clone(), kept.clone());
-        blocking(move || apply::apply(&shared, &header, listed.as_deref(), &file, frames))
+    let applier = {
+        let (shared, header) = (shared.clone(), header.clone());
+        blocking(move || apply::apply(&shared, &header, listed.as_deref(), &file, kept))
     };
-    let mut applying = std::pin::pin!(applying);
-    let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
+    let mut applier = std::pin::pin!(applier);
     let coming = Instant::now();
     let mut received = Bytes(start.header_bytes.into());
     let mut applied = None;
     let taken = tokio::select! {
         taken = take(&mut stream, &progress, payloads, &mut received) => taken,
         () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
-        // It is done already, or says why not.
-        ended = &mut applying => {
+        // All frames were on disk already, or the applier failed.
+        ended = &mut applier => {
             applied = Some(ended);
             Ok(())
         }
     };
-    let (came_ms, came) = (milliseconds(coming), Instant::now());
-    // `payloads` is dropped by now: both workers end with what they have.
+    // The select dropped `payloads`: both workers end with what they have.
     let (writer, kept_all) = keeper.await?;
-    let applied = loop {
-        if let Some(applied) = applied {
-            break applied;
-        }
-        tokio::select! {
-            ended = &mut applying => applied = Some(ended),
-            // Frames that are on disk are passed on before all of them are applied.
-            Ok(()) = kept.changed() => progress.tell(if taken.is_ok() { received } else { Bytes::ZERO }).await,
-        }
+    let came_ms = milliseconds(coming);
+    let applied = match applied {
+        Some(applied) => applied,
+        None => progress.tell_until(applier, if taken.is_ok() { received } else { Bytes::ZERO }).await,
     };
     progress.tell(Bytes::ZERO).await;
-    tracing::debug!(%target, came_ms, applied_after_ms = milliseconds(came), "no more of a patch comes");
+    let applied_ms = milliseconds(coming);
+    tracing::debug!(target = %job.request.target, came_ms, applied_ms, "no more of a patch comes");
     match applied?? {
         Some(scan) => blocking(move || apply::fetched(scan, writer, &header, received)).await,
         None => Err(kept_all.and(taken).err().unwrap_or(FetchFailure::Lost)),
@@ -128,25 +141,21 @@ fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Result<T, FetchFailure>> {
     let working = tokio::task::spawn_blocking(work);
-    async {
-        working.await.map_err(|error| {
-            let why = if error.is_panic() { LocalFailure::Panicked } else { LocalFailure::Aborted };
-            why.into()
-        })
-    }
+    async { working.await.map_err(|error| failures::of_worker(&error)) }
 }
 
 fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The list of the files that the peer is to be told of, if there are any.
+/// The have-list that goes to the peer, if the job names layers for one.
 async fn list(job: &FetchJob, shared: &Arc<Shared>) -> Option<Arc<Listed>> {
     if job.listed.is_empty() {
         return None;
     }
     let (layers, shared) = (job.listed.clone(), shared.clone());
-    tokio::task::spawn_blocking(move || Listed::new(&layers, &shared)).await.ok()?.map(Arc::new)
+    // Without a list the fetch goes on; a panic was logged and counted.
+    blocking(move || Listed::new(&layers, &shared)).await.ok()?.map(Arc::new)
 }
 
 /// The request with the list's name. The engine does not know that, so whether a part of a patch from the same list is
@@ -179,7 +188,7 @@ async fn open(
     let mut stream = opened.map_err(|_| FetchFailure::Lost)?.map_err(|_| FetchFailure::Lost)?;
     write_message(&mut stream, request).await.map_err(|_| FetchFailure::Lost)?;
     if let Some(listed) = listed {
-        shared.input(Input::Work(WorkInput::FetchWorking { fetch: job.fetch })).await;
+        shared.input(WorkInput::FetchWorking { fetch: job.fetch }).await;
         timeout(CHUNK_TIMEOUT, listed.send(&mut stream))
             .await
             .map_err(|_| FetchFailure::Lost)?
@@ -188,13 +197,13 @@ async fn open(
     loop {
         let reply: PatchReply = read_message(&mut stream).await.map_err(|error| blame(&error))?;
         match reply {
-            PatchReply::Working { .. } => shared.input(Input::Work(WorkInput::FetchWorking { fetch: job.fetch })).await,
+            PatchReply::Working { .. } => shared.input(WorkInput::FetchWorking { fetch: job.fetch }).await,
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
             PatchReply::Referred { peer, .. } if request.referable.is_none() => {
                 return Err(FetchFailure::Lied(Lie::UnaskedReferral(peer)));
             }
             PatchReply::Referred { peer: to, patch, settings, addresses } => {
-                // Before what the engine does about it.
+                // The driver must have the addresses before the engine acts on the referral.
                 let _ = shared.events.send(Event::Referred { to, addresses }).await;
                 return Err(FetchFailure::Referred { to, patch, settings });
             }
@@ -302,7 +311,19 @@ impl Progress<'_> {
             bytes: came.max(on_disk(frames)),
             bytes_total: self.header.patch_bytes(),
         };
-        self.shared.input(Input::Work(WorkInput::FetchProgress { fetch: self.job.fetch, part })).await;
+        self.shared.input(WorkInput::FetchProgress { fetch: self.job.fetch, part }).await;
+    }
+
+    /// Waits for the applier. Until it ends, tells of each frame that is on disk: the node passes those on before all of
+    /// them are applied.
+    async fn tell_until<T>(&self, mut applier: impl Future<Output = T> + Unpin, received: Bytes) -> T {
+        let mut frames = self.frames.clone();
+        loop {
+            tokio::select! {
+                applied = &mut applier => return applied,
+                Ok(()) = frames.changed() => self.tell(received).await,
+            }
+        }
     }
 }
 

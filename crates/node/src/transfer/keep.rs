@@ -1,6 +1,6 @@
-//! Keeps a patch while it arrives: each frame is checked, synced to the partial patch and told of, whoever waits for it: to
-//! apply it here, or to pass it on. So a patch goes through a relay as fast as its disk, not as its processor. A worker's
-//! job: it blocks.
+//! Keeps a patch while it arrives. Each frame is checked and synced to the partial patch; then those who wait for it hear
+//! of it: the applier of this node, and the streams that pass the patch on. So a relay passes a patch on as fast as its
+//! disk is, not as its processor is. This is a worker's job: it blocks.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,8 @@ use lighter_store::{PatchKey, PatchWriter, StoreError};
 use lighter_types::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use crate::shared::{Shared, local_failure};
+use super::failures;
+use crate::shared::Shared;
 
 /// A patch of which some frames are on disk.
 pub struct Partial {
@@ -21,20 +22,20 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// What is on disk of this patch, which is to go on from `first_frame`; what there was of another for the same target
-    /// is let go.
+    /// Opens the part of this patch that is on disk, to which frames from `first_frame` on will be added. A part of another
+    /// patch for the same target is discarded.
     ///
     /// # Errors
     /// `Local`: the disk fails, or has less than that.
     pub fn open(shared: &Shared, header: &Header, first_frame: u32) -> Result<Self, FetchFailure> {
-        let writer = open(shared, header).map_err(|error| local(&error))?;
+        let writer = open(shared, header).map_err(|error| failures::of_store(&error))?;
         let is_kept = |frame: &&lighter_patch::Frame| {
             Bytes(frame.payload_offset + u64::from(frame.payload_bytes)) <= writer.written()
         };
         let kept = header.frames().iter().take_while(is_kept).count() as u32;
         if first_frame > kept {
             let why = format!("frames from {first_frame} on came, but only {kept} are on disk");
-            return Err(LocalFailure::Other(why).into());
+            return Err(FetchFailure::Local(LocalFailure::Other(why)));
         }
         Ok(Self { writer, kept })
     }
@@ -47,8 +48,8 @@ impl Partial {
         self.writer.file().try_clone()
     }
 
-    /// Takes frames from `arriving` on until no more come, and counts in `frames` those that are on disk. What there is
-    /// then, and what was wrong.
+    /// Takes frames from `arriving` on until no more come, and counts in `frames` those that are on disk. Returns the
+    /// partial patch, and what was wrong with the last frame.
     pub fn keep(
         mut self,
         header: &Header,
@@ -62,10 +63,10 @@ impl Partial {
                 continue;
             }
             if let Err(error) = lighter_patch::verify_frame(header, frame, &payload) {
-                return (self.writer, Err(super::apply::blame(&error)));
+                return (self.writer, Err(failures::of_apply(&error)));
             }
             if let Err(error) = self.writer.append(&payload).and_then(|()| self.writer.sync()) {
-                return (self.writer, Err(local(&error)));
+                return (self.writer, Err(failures::of_store(&error)));
             }
             self.kept += 1;
             frames.send_replace(self.kept);
@@ -95,8 +96,4 @@ fn open(shared: &Shared, header: &Header) -> Result<PatchWriter, StoreError> {
     let mut writer = store.create_patch(key, id, header.patch_bytes())?;
     writer.append(&header.encode()).and_then(|()| writer.sync())?;
     Ok(writer)
-}
-
-fn local(error: &StoreError) -> FetchFailure {
-    FetchFailure::Local(local_failure(error))
 }

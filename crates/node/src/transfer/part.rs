@@ -1,10 +1,10 @@
-//! What is on disk of a patch that is not whole.
+//! The part of a patch that is on disk while the patch is not whole.
 
 use lighter_engine::Part;
 use lighter_patch::Header;
 use lighter_store::{PartialPatch, Store};
 
-/// What the engine is told of a partial patch; `None` if its header is not all there.
+/// Describes a partial patch to the engine; `None` if its header is not whole.
 pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
     let writer = store.resume_patch(&partial.patch_id).ok()??;
     let mut file = writer.file().try_clone().ok()?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncWrite, AsyncWriteExt};
-use lighter_engine::{DiskInput, Input, PeerInput, StreamId};
+use lighter_engine::{DiskInput, PeerInput, StreamId};
 use lighter_patch::Header;
 use lighter_store::PatchReader;
 use lighter_types::{Bytes, PatchId, PeerId};
@@ -18,17 +18,19 @@ use tokio::time::timeout;
 use super::arriving::Arriving;
 use super::lists::receive;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, read_message, write_message};
+use crate::defects;
 use crate::event::{Event, Order};
+use crate::faults::Worker;
 use crate::shared::Shared;
 
-/// How much of a patch is sent before the other side must have taken some.
+/// Bytes of a patch that are sent before the other side must have taken some.
 const CHUNK_BYTES: usize = 256 << 10;
 /// The requester is told at least this often that its patch is being made.
 const WORKING_EVERY: Duration = Duration::from_secs(5);
 /// Orders that wait; progress beyond this is left out.
 const ORDERS_WAITING: usize = 8;
 
-/// Serves one stream and tells the engine when it is over. A stream whose request does not come ends unheard.
+/// Serves one stream until it is over. The engine hears of it when its request has come.
 pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, shared: Arc<Shared>) {
     let request = timeout(HANDSHAKE_TIMEOUT, read_message::<PatchRequest>(&mut stream)).await;
     let Ok(Ok(request)) = request else { return };
@@ -52,7 +54,6 @@ pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, share
     if let Err(error) = follow(id, &mut stream, orders, &shared).await {
         tracing::debug!(peer = %from, %error, "a patch stream broke");
     }
-    shared.input(Input::Peer(PeerInput::StreamClosed(id))).await;
 }
 
 async fn follow(
@@ -84,11 +85,10 @@ async fn follow(
                 return within(stream.close()).await;
             }
             Order::Serve { patch, first_frame } => {
+                shared.faults.strike(Worker::ServeStream);
                 let started = Instant::now();
                 if let Some(bytes) = send(stream, patch, first_frame, shared).await? {
-                    shared
-                        .input(Input::Peer(PeerInput::StreamServed { stream: id, bytes, took: started.elapsed() }))
-                        .await;
+                    shared.input(PeerInput::StreamServed { stream: id, bytes, took: started.elapsed() }).await;
                 }
                 return Ok(());
             }
@@ -111,7 +111,7 @@ async fn send(
         }
     };
     let Some(mut source) = opened else {
-        shared.input(Input::Disk(DiskInput::PatchGone(patch))).await;
+        shared.input(DiskInput::PatchGone(patch)).await;
         within(write_message(stream, &PatchReply::Refused(Refusal::Failed))).await?;
         within(stream.close()).await?;
         return Ok(None);
@@ -137,7 +137,7 @@ async fn send(
             // A stream that also serves it keeps it for now, and comes here too.
             let store = shared.store.clone();
             let _ = blocking(move || Ok(store.remove_patch(&patch))).await?;
-            shared.input(Input::Disk(DiskInput::PatchGone(patch))).await;
+            shared.input(DiskInput::PatchGone(patch)).await;
             return Err(io::ErrorKind::InvalidData.into());
         };
         for chunk in payload.chunks(CHUNK_BYTES) {
@@ -149,7 +149,7 @@ async fn send(
     Ok(Some(sent))
 }
 
-/// Where a patch is read from.
+/// The source that a patch is read from.
 #[derive(Clone)]
 enum Source {
     /// Its file, leased.
@@ -194,7 +194,10 @@ fn open(store: &lighter_store::Store, patch: PatchId) -> io::Result<Option<Sourc
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        defects::task_failed("reading a patch", &error);
+        io::Error::other(error)
+    })?
 }
 
 async fn within(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {

@@ -1,0 +1,42 @@
+//! The order in which the driver performs effects.
+
+use lighter_engine::{Effect, ImageRead, Input, Wanted, WorkInput};
+use lighter_types::OciDigest;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::Node;
+use crate::tests::Place;
+
+/// A plan is answered while an effect is performed: the pull behind it is cancelled. What the engine wants after that
+/// counts, not what it wanted before.
+#[tokio::test]
+async fn the_last_moment_to_wake_at_counts() {
+    let place = Place::create();
+    let Node { mut driver, .. } = place.start(&[place.peer_id], Vec::new()).await;
+    // The first announcement is due half a second after the start. The next is due only a second later.
+    driver.engine.push(Input::Tick);
+    driver.settle();
+    sleep_until(driver.engine.wake_at().map(|moment| driver.instant(moment))).await;
+    driver.engine.push_tick();
+    driver.settle();
+
+    let (reply, _answer) = oneshot::channel();
+    driver.plan("demo/app:1".to_owned(), Wanted::Manifest(OciDigest::new([1; 32])), reply);
+    driver.settle();
+    let pull = *driver.pulls.iter().next().unwrap().0;
+    let read = ImageRead::Layers(vec![DiffId::new([2; 32])]);
+    driver.engine.push(WorkInput::ImageRead { pull, read });
+    let effects = driver.engine.step_next(driver.shared.now()).unwrap();
+    let wakes = |effect: &Effect| if let Effect::WakeAt(moment) = effect { Some(*moment) } else { None };
+    let first = effects.iter().find_map(wakes);
+    for effect in effects {
+        driver.perform(effect);
+    }
+    assert_eq!(driver.engine.wake_at(), first, "performing steps nothing");
+    driver.settle();
+    let last = driver.engine.wake_at();
+    driver.engine.push_tick();
+    driver.settle();
+    assert_eq!(driver.engine.wake_at(), last, "it is what the engine wants");
+}

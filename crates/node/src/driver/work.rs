@@ -1,0 +1,156 @@
+//! The driver's child tasks, and the answer that each of them owes.
+//!
+//! A task ends with its answer as the result, and the driver takes it from the `JoinSet`. When the driver spawns a task,
+//! it writes down under the task's id what the task owes. So a task that panics or is aborted is answered too: the driver looks up
+//! what it owed, and gives the typed failure. No task can end in silence, and nothing is sent from a `drop`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use lighter_engine::{
+    BlobFailure, EncodeFailure, EncodeId, FetchFailure, FetchId, ImageRead, Input, LocalFailure, PullId, QuestionId,
+    StreamId, WorkInput,
+};
+use lighter_types::broken;
+use lighter_wire::{Answer, Refusal};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::defects;
+
+/// The answer that a task owes.
+#[derive(Clone, Copy, Debug)]
+pub enum Owed {
+    Fetch(FetchId),
+    Encode {
+        encode: EncodeId,
+        began: Instant,
+    },
+    ImageRead(PullId),
+    BlobKept(PullId),
+    ImageCommitted(PullId),
+    /// The store's answer to a peer's question.
+    Answer(QuestionId),
+    /// That the stream is over.
+    StreamClosed(StreamId),
+    /// The task writes down what the node can do without.
+    Nothing,
+}
+
+/// The result of a task.
+pub enum Ended {
+    Input(Input),
+    Answer { question: QuestionId, answer: Answer },
+    StreamClosed(StreamId),
+    Nothing,
+}
+
+/// All child tasks.
+#[derive(Default)]
+pub struct Work {
+    tasks: JoinSet<Ended>,
+    owed: HashMap<Id, Owed>,
+    fetches: BTreeMap<FetchId, CancellationToken>,
+}
+
+impl Work {
+    /// Starts a task. [`Self::next_ended`] gives the answer that it owes once, however it ends.
+    pub fn spawn(&mut self, owed: Owed, task: impl Future<Output = Ended> + Send + 'static) {
+        let handle = self.tasks.spawn(task);
+        self.owe(&handle, owed);
+    }
+
+    /// [`Self::spawn`] for work that blocks.
+    pub fn spawn_blocking(&mut self, owed: Owed, work: impl FnOnce() -> Ended + Send + 'static) {
+        let handle = self.tasks.spawn_blocking(work);
+        self.owe(&handle, owed);
+    }
+
+    fn owe(&mut self, handle: &AbortHandle, owed: Owed) {
+        self.owed.insert(handle.id(), owed);
+    }
+
+    /// The token that stops this fetch, which is about to be spawned.
+    pub fn begin_fetch(&mut self, fetch: FetchId) -> CancellationToken {
+        self.fetches.entry(fetch).or_default().clone()
+    }
+
+    /// Tells a fetch to stop. One that has ended meanwhile has its answer in the queue.
+    pub fn stop_fetch(&self, fetch: FetchId) {
+        if let Some(stopped) = self.fetches.get(&fetch) {
+            stopped.cancel();
+        }
+    }
+
+    pub fn stop_fetches(&self) {
+        self.fetches.values().for_each(CancellationToken::cancel);
+    }
+
+    pub fn is_fetching(&self) -> bool {
+        !self.fetches.is_empty()
+    }
+
+    /// Waits for the next task to end; without tasks, forever. Nothing is lost if this is dropped midway.
+    pub async fn next_ended(&mut self) -> Ended {
+        let Some(joined) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
+        let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let owed = self.owed.remove(&id).unwrap_or_else(|| {
+            broken("a task that owes nothing that is known");
+            Owed::Nothing
+        });
+        if let Owed::Fetch(fetch) = owed {
+            self.fetches.remove(&fetch);
+        }
+        match joined {
+            Ok((_, ended)) => ended,
+            Err(error) => {
+                let failure = defects::task_failed(owed.task(), &error);
+                owed.failed(failure)
+            }
+        }
+    }
+
+    /// Ends all tasks, wherever they are.
+    pub fn abort(&mut self) {
+        self.tasks.abort_all();
+    }
+}
+
+impl Owed {
+    /// The task's name in the log.
+    fn task(self) -> &'static str {
+        match self {
+            Self::Fetch(_) => "fetch",
+            Self::Encode { .. } => "encode",
+            Self::ImageRead(_) => "reading an image",
+            Self::BlobKept(_) => "keeping a blob",
+            Self::ImageCommitted(_) => "committing an image",
+            Self::Answer(_) => "answering from the store",
+            Self::StreamClosed(_) => "serving a stream",
+            Self::Nothing => "keeping state",
+        }
+    }
+
+    /// The answer in place of a task that gave none.
+    fn failed(self, why: LocalFailure) -> Ended {
+        let input = match self {
+            Self::Fetch(fetch) => WorkInput::FetchEnded { fetch, result: Err(FetchFailure::Local(why)) },
+            Self::Encode { encode, began } => {
+                WorkInput::EncodeEnded { encode, took: began.elapsed(), result: Err(EncodeFailure::Local(why)) }
+            }
+            Self::ImageRead(pull) => WorkInput::ImageRead { pull, read: ImageRead::Local(why) },
+            Self::BlobKept(pull) => WorkInput::BlobKept { pull, result: Err(BlobFailure::Local(why)) },
+            Self::ImageCommitted(pull) => WorkInput::ImageCommitted { pull, result: Err(why) },
+            Self::Answer(question) => return Ended::Answer { question, answer: Answer::Refused(Refusal::Failed) },
+            Self::StreamClosed(stream) => return Ended::StreamClosed(stream),
+            Self::Nothing => return Ended::Nothing,
+        };
+        Ended::Input(input.into())
+    }
+}
+
+impl From<WorkInput> for Ended {
+    fn from(input: WorkInput) -> Self {
+        Self::Input(input.into())
+    }
+}

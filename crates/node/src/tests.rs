@@ -1,0 +1,244 @@
+//! Nodes in this process, and what becomes of a pull when one of their workers panics.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use lighter_image::Selector;
+use lighter_types::{ImageReference, OciDigest, PeerId};
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::api::PullEvent;
+use crate::defects::Defects;
+use crate::driver::pulls;
+use crate::event::{Command, Event};
+use crate::faults::Worker;
+
+/// How long anything here may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+const IMAGE: &str = "demo/app:1";
+
+/// A node that runs in this process.
+struct Running {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    ended: JoinHandle<Result<(), RunError>>,
+    _place: Place,
+}
+
+/// A folder with the key of a node that has not started yet.
+pub struct Place {
+    folder: tempfile::TempDir,
+    pub peer_id: PeerId,
+}
+
+impl Place {
+    pub fn create() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let peer_id = Identity::create(folder.path()).unwrap().peer_id();
+        Self { folder, peer_id }
+    }
+
+    /// Starts the node in a fleet of `members`, on a port that the machine chooses. The first member is the publisher.
+    pub async fn start(&self, members: &[PeerId], bootstrap: Vec<Multiaddr>) -> Node {
+        let mut config = Config::default();
+        config.data_dir = config::DataDir(self.folder.path().to_owned());
+        config.network.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()];
+        config.network.bootstrap = bootstrap;
+        config.fleet.members = members.to_vec();
+        config.fleet.publishers = members[..1].to_vec();
+        config.timing.announce_interval_s = 1;
+        Node::start(config).await.unwrap()
+    }
+}
+
+impl Running {
+    fn run(node: Node, place: Place) -> Self {
+        let (shared, stop) = (node.shared.clone(), CancellationToken::new());
+        let ended = tokio::spawn(node.run(stop.clone()));
+        Self { shared, stop, ended, _place: place }
+    }
+
+    async fn status(&self) -> api::Status {
+        let (reply, status) = oneshot::channel();
+        self.command(Command::Status(reply)).await;
+        status.await.unwrap()
+    }
+
+    async fn command(&self, command: Command) {
+        assert!(self.shared.events.send(Event::Command(command)).await.is_ok(), "the driver ended");
+    }
+
+    /// Waits until `condition` holds of the node's status.
+    async fn until(&self, condition: impl Fn(&api::Status) -> bool) -> api::Status {
+        let waiting = async {
+            loop {
+                let status = self.status().await;
+                if condition(&status) {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LIMIT, waiting).await.unwrap()
+    }
+
+    /// Where it listens, for others' bootstrap.
+    async fn address(&self) -> Multiaddr {
+        let status = self.until(|status| !status.listen.is_empty()).await;
+        format!("{}/p2p/{}", status.listen[0], self.shared.identity.peer_id()).parse().unwrap()
+    }
+
+    /// Pulls the image: whether that succeeded.
+    async fn pull(&self) -> bool {
+        let (listener, mut events) = tokio::sync::mpsc::channel(pulls::EVENTS_WAITING);
+        let wanted = pulls::wanted(&self.shared.store, IMAGE).unwrap();
+        self.command(Command::Pull { image: IMAGE.to_owned(), wanted, listener: Some(listener) }).await;
+        let ending = async {
+            loop {
+                let event = events.recv().await.unwrap();
+                if let PullEvent::Done { .. } | PullEvent::Failed { .. } = event {
+                    return matches!(event, PullEvent::Done { .. });
+                }
+            }
+        };
+        timeout(LIMIT, ending).await.unwrap()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.ended.await.unwrap().unwrap();
+    }
+}
+
+/// A hub that holds the image, and an edge that is connected to it.
+async fn hub_and_edge() -> (Running, Running) {
+    let (hub, edge) = (Place::create(), Place::create());
+    let members = [hub.peer_id, edge.peer_id];
+    let hub = Running::run(hub.start(&members, Vec::new()).await, hub);
+    let image = tempfile::tempdir().unwrap();
+    write_image(image.path());
+    let (shared, path) = (hub.shared.clone(), image.path().to_owned());
+    let name: ImageReference = IMAGE.parse().unwrap();
+    let import = move || images::import(&shared, &path, Some(name), &Selector::default(), &mut |_| {}).unwrap();
+    tokio::task::spawn_blocking(import).await.unwrap();
+    let edge = Running::run(edge.start(&members, vec![hub.address().await]).await, edge);
+    edge.until(|status| status.peers_connected == 1).await;
+    (hub, edge)
+}
+
+/// An OCI layout of one layer with one file.
+fn write_image(folder: &Path) {
+    let blobs = folder.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let put = |bytes: &[u8]| {
+        let digest = OciDigest::new(Sha256::digest(bytes).into()).to_string();
+        fs::write(blobs.join(digest.trim_start_matches("sha256:")), bytes).unwrap();
+        digest
+    };
+    let described = |kind: &str, bytes: &[u8]| {
+        serde_json::json!({
+            "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": put(bytes), "size": bytes.len(),
+        })
+    };
+    let tar = tar_of_a_file(100_000);
+    let layer = described("layer.v1.tar", &tar);
+    let root = serde_json::json!({ "type": "layers", "diff_ids": [layer["digest"]] });
+    let config = serde_json::json!({ "architecture": "amd64", "os": "linux", "rootfs": root }).to_string();
+    let config = described("config.v1+json", config.as_bytes());
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest =
+        serde_json::json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] }).to_string();
+    let index = serde_json::json!({
+        "schemaVersion": 2, "manifests": [described("manifest.v1+json", manifest.as_bytes())],
+    });
+    fs::write(folder.join("index.json"), index.to_string()).unwrap();
+    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+/// A tar of one file of noise.
+fn tar_of_a_file(bytes: usize) -> Vec<u8> {
+    let mut header = [0u8; 512];
+    header[..4].copy_from_slice(b"file");
+    header[124..135].copy_from_slice(format!("{bytes:011o}").as_bytes());
+    header[156] = b'0';
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut state = 1u64;
+    let noise = (0..bytes).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    });
+    let padding = bytes.next_multiple_of(512) - bytes;
+    header.into_iter().chain(noise).chain(std::iter::repeat_n(0, padding + 1024)).collect()
+}
+
+/// A worker of the hub or of the edge panics once. The pull succeeds in spite of it, or fails and says why; then the same
+/// pull completes. The panic is counted and shown.
+async fn check_panic(worker: Worker, victim: fn(&Running, &Running) -> Arc<Shared>) {
+    let (hub, edge) = hub_and_edge().await;
+    let victim = victim(&hub, &edge);
+    let before = Defects::counted();
+    victim.faults.arm(worker);
+    let first = edge.pull().await;
+    assert!(!victim.faults.is_armed(worker), "{worker:?} was not at work");
+    assert!(first || edge.pull().await, "the pull after the panic of {worker:?} failed too");
+    assert!(Defects::counted().panics > before.panics, "the panic of {worker:?} was not counted");
+    let status = edge.status().await;
+    assert!(status.warnings.iter().any(|warning| warning.contains("panicked")), "{:?}", status.warnings);
+    let metrics = metrics::text(&status);
+    assert!(
+        metrics.lines().any(|line| line.starts_with("lighter_panics_total ") && !line.ends_with(" 0")),
+        "{metrics}"
+    );
+    assert_eq!(Defects::counted().broken_invariants, before.broken_invariants);
+    edge.end().await;
+    hub.end().await;
+}
+
+/// One test for each kind of worker, so that each has a process of its own under nextest.
+macro_rules! panics {
+    ($($name:ident: $worker:ident of $victim:ident;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                check_panic(Worker::$worker, $victim).await;
+            }
+        )*
+    };
+}
+
+panics! {
+    a_fetch_that_panics_is_answered: Fetch of the_edge;
+    an_applier_that_panics_is_answered: Apply of the_edge;
+    a_reading_of_an_image_that_panics_is_answered: ReadImage of the_edge;
+    a_keeping_of_a_blob_that_panics_is_answered: KeepBlob of the_edge;
+    a_commit_that_panics_is_answered: CommitImage of the_edge;
+    an_encode_that_panics_is_answered: Encode of the_hub;
+    a_served_stream_that_panics_is_closed: ServeStream of the_hub;
+    an_answer_from_the_store_that_panics_is_a_refusal: AnswerFromStore of the_hub;
+}
+
+fn the_hub(hub: &Running, _: &Running) -> Arc<Shared> {
+    hub.shared.clone()
+}
+
+fn the_edge(_: &Running, edge: &Running) -> Arc<Shared> {
+    edge.shared.clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_panics_ends_the_node_with_an_error() {
+    let place = Place::create();
+    let node = Running::run(place.start(&[place.peer_id], Vec::new()).await, place);
+    node.shared.faults.arm(Worker::Driver);
+    let ended = timeout(LIMIT, node.ended).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(RunError::Panicked)));
+    assert!(node.stop.is_cancelled(), "the admin API ends with it");
+}

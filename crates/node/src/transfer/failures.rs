@@ -1,0 +1,41 @@
+//! Failures of a fetch, from the errors of the store, the patch and the workers. The one place that says which of them are
+//! this machine's and which are the peer's.
+
+use std::io;
+
+use lighter_engine::{FetchFailure, Lie, LocalFailure};
+use lighter_patch::ApplyError;
+use lighter_store::StoreError;
+use lighter_types::Blame;
+use tokio::task::JoinError;
+
+use crate::defects;
+use crate::shared::local_failure;
+
+/// The store failed.
+pub fn of_store(error: &StoreError) -> FetchFailure {
+    FetchFailure::Local(local_failure(error))
+}
+
+/// A frame failed its check, or could not be applied.
+pub fn of_apply(error: &ApplyError) -> FetchFailure {
+    if let ApplyError::BaseRead { diff_id, .. } = error {
+        return FetchFailure::BaseGone(*diff_id);
+    }
+    match error.blame() {
+        Blame::Peer => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
+        Blame::Version | Blame::Machine | Blame::Caller | Blame::Bug => {
+            FetchFailure::Local(LocalFailure::Other(error.to_string()))
+        }
+    }
+}
+
+/// The file of a partial patch failed; `what` could not be done.
+pub fn of_partial(what: &str, error: &io::Error) -> FetchFailure {
+    FetchFailure::Local(LocalFailure::Io(format!("cannot {what} the partial patch: {error}")))
+}
+
+/// A worker of a fetch panicked or was dropped. A panic is logged and counted.
+pub fn of_worker(error: &JoinError) -> FetchFailure {
+    FetchFailure::Local(defects::task_failed("a worker of a fetch", error))
+}
