@@ -9,14 +9,14 @@ use super::source::{Source, sources};
 use super::{check, documents};
 use crate::support::repository;
 
-/// Paths in backticks: a crate, a document. A path with a placeholder (`<`, `*`, `{`) is not looked for.
+/// Paths in backticks: a crate, a document. A path with a placeholder (`<`, `*`, `{`, `NAME`) is not looked for.
 fn paths_in(text: &str) -> Vec<(usize, String)> {
     let rooms = ["crates/", "docs/", "configs/", "tests/", "simulations/", ".ci/"];
     let mut paths = Vec::new();
     for (index, line) in text.lines().enumerate() {
         for word in line.split('`').skip(1).step_by(2).flat_map(str::split_whitespace) {
             let path = word.trim_matches(|c: char| "\"',;:()".contains(c)).trim_end_matches('.');
-            let is_plain = !path.contains(['<', '*', '{', '$', '=']);
+            let is_plain = !path.contains(['<', '*', '{', '$', '=']) && !path.contains("NAME");
             if is_plain && rooms.iter().any(|room| path.starts_with(room)) {
                 let path = path.split(['#', ':']).next().unwrap_or_default();
                 paths.push((index + 1, path.to_owned()));

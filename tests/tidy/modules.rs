@@ -1,9 +1,9 @@
 //! The tree of modules: which file is which module, and what each module's names stand for.
 //!
 //! A root is a file that Cargo builds by itself: `src/lib.rs`, `src/main.rs`, a file of a crate's `tests/` or
-//! `examples/`, and the roots that `tests/Cargo.toml` and `tests/fuzz/Cargo.toml` name. From a root, `mod name;` leads
-//! to `name.rs` or `name/mod.rs`, below the folder of the file that says so. A file that no root leads to is never
-//! built.
+//! `examples/`, the `main.rs` of a folder there, and the roots that `tests/Cargo.toml` and `tests/fuzz/Cargo.toml`
+//! name. From a root, `mod name;` leads to `name.rs` or `name/mod.rs`, below the folder of the file that says so. A
+//! file that no root leads to is never built.
 //!
 //! A path is followed through modules and through `use` declarations, so that an item counts as the module's that has
 //! it, not as the module's that exports it once more.
@@ -40,6 +40,7 @@ fn is_root(name: &str) -> bool {
         parts.as_slice(),
         ["crates", _, "src", "lib.rs" | "main.rs"]
             | ["crates", _, "tests" | "examples", _]
+            | ["crates", _, "tests" | "examples", _, "main.rs"]
             | ["tests", "main.rs"]
             | ["tests", "bench", "main.rs"]
             | ["tests", "fuzz", "targets", _]

@@ -1,7 +1,7 @@
 //! Crates depend on lower rings, and rings 0 to 2 keep from the machine.
 //!
-//! The manifests say which crate uses which. Cargo.lock says what the packages of others bring. Clippy checks the calls of
-//! the code itself (purity.rs).
+//! The manifests say which crate uses which. Cargo.lock says what the packages of others bring. Clippy checks the calls
+//! of the code itself (purity.rs).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

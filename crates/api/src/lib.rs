@@ -4,6 +4,8 @@
 //! Sizes are bytes, times milliseconds unless a name says otherwise, ids their usual text. Fields are added, never
 //! changed: a script that reads them keeps working. `src/tests.rs` holds the JSON of every type.
 
+#![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
 mod images;
 mod layers;
 mod number;

@@ -5,9 +5,7 @@
 //! [`CabacWriter`], [`CabacReader`] and [`vp8`] have the names and signatures that preflate-rs calls, over the arithmetic
 //! coder of `lighter-coder`. The format is not that of the package: only this stand-in can read what it writes.
 
-#![deny(clippy::float_arithmetic)]
-#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
-#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+#![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod adaptive;
 

@@ -9,7 +9,7 @@
 //! All of it is in integers, so that every machine writes the same bytes. Decoders accept any input: behind the end of a
 //! message stand zeros, and `is_past_end` and `is_at_end` tell whether the message was whole.
 
-#![deny(clippy::float_arithmetic)]
+#![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod ans;
 mod arithmetic;

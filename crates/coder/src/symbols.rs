@@ -106,13 +106,15 @@ pub struct ByteModel {
     low: [Vec<Frequencies>; 2],
 }
 
-impl ByteModel {
+impl Default for ByteModel {
     /// A model that has learned nothing.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let table = |nibbles: usize| std::array::from_fn(|_| vec![Frequencies::EVEN; 256 * nibbles]);
         Self { high: table(1), low: table(16) }
     }
+}
 
+impl ByteModel {
     /// Codes a byte. A decoder ignores `byte`.
     #[inline]
     pub fn code<C: SymbolCoder>(&mut self, coder: &mut C, contexts: [u8; 2], byte: u8) -> u8 {
@@ -135,7 +137,7 @@ mod tests {
     fn bytes_and_symbols_come_back() {
         let list: Vec<u32> = (0..3000u32).map(|n| n.wrapping_mul(2_654_435_761) >> (n % 30)).collect();
         fn run<C: SymbolCoder>(coder: &mut C, list: &[u32]) {
-            let (mut bytes, mut symbols) = (ByteModel::new(), Frequencies::EVEN);
+            let (mut bytes, mut symbols) = (ByteModel::default(), Frequencies::EVEN);
             for (index, &number) in list.iter().enumerate() {
                 let given = if C::ENCODES { number } else { 0 };
                 let contexts = [number as u8 & 7, index as u8];

@@ -5,7 +5,7 @@ use std::io;
 use lighter_types::{Blake3, Blame, Bytes, DiffId};
 
 use crate::codec::CodecId;
-use crate::limits::FRAMES_MAX;
+use crate::limits::{FRAMES_MAX, VERSION};
 
 /// Why a target could not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub enum HeaderError {
     #[error("not a patch: it begins with {found:02x?}")]
     Magic { found: [u8; 8] },
     /// A patch of another container version.
-    #[error("patch container version {found}; this program reads version {}", crate::VERSION)]
+    #[error("patch container version {found}; this program reads version {VERSION}")]
     Version { found: u16 },
     /// The bytes end before the header does, or go on after it.
     #[error("header of {expected} bytes, found {found}")]

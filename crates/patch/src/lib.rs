@@ -12,8 +12,7 @@
 //!
 //! The byte layout is in docs/PATCH.md; why xdelta3 is used as it is, in docs/decisions/0003-xdelta3.md.
 
-#![deny(unsafe_code, clippy::float_arithmetic)]
-#![deny(clippy::iter_over_hash_type)]
+#![deny(unsafe_code, clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod apply;
 mod codec;
@@ -32,6 +31,6 @@ pub use encode::{Patch, Source, encode, encode_to};
 pub use error::{ApplyError, EncodeError, HeaderError};
 pub use export::{ExportError, export_vcdiff};
 pub use have::{Gathered, HAVE_FILES_MAX, HAVE_LIST_BYTES_MAX, HaveList, HaveListError};
-pub use header::{Base, Frame, HEADER_BYTES_MAX, Header, VERSION};
-pub use limits::{DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX};
+pub use header::{Base, Frame, HEADER_BYTES_MAX, Header};
+pub use limits::{DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX, VERSION};
 pub use settings::{Method, Settings};

@@ -1,5 +1,7 @@
 //! Limits of a patch: what its header can hold, and what one frame can.
 
+/// The container version that this build writes and reads.
+pub const VERSION: u16 = 2;
 /// Most frames of a patch: 64 GiB of incompressible target, or 1 TiB of a compressible one.
 pub const FRAMES_MAX: usize = 1 << 16;
 /// Longest payload of a frame. This is the most that a lost peer costs.

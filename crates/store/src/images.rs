@@ -2,31 +2,14 @@
 //! that a lost index loses no reference. The file is written before the row. If the two differ after a crash, the file
 //! is right.
 
-use lighter_types::{Bytes, DiffId, ImageReference, OciDigest};
+use lighter_types::{Bytes, ImageReference};
 
 use crate::error::{Item, Result, StoreError};
 use crate::index::{Batch, Column};
+use crate::limits::{IMAGE_LAYERS_MAX, RELEASE_RECORD_BYTES_MAX};
+use crate::records::Image;
 use crate::rows;
 use crate::store::Store;
-
-/// The most layers of one image. Other tools allow 127.
-pub const IMAGE_LAYERS_MAX: usize = 1024;
-/// The longest release record.
-pub const RELEASE_RECORD_BYTES_MAX: usize = 4 << 10;
-
-/// The image that a reference names. The store neither evicts nor removes its blobs and layers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    /// The image manifest, a held blob.
-    pub manifest: OciDigest,
-    /// The image config, a held blob.
-    pub config: OciDigest,
-    /// The layers, lowest first, at most [`IMAGE_LAYERS_MAX`].
-    pub layers: Vec<DiffId>,
-    /// The signed release that bound the reference to the manifest: at most [`RELEASE_RECORD_BYTES_MAX`] bytes, which
-    /// the store does not interpret. Empty if there was no release.
-    pub release_record: Vec<u8>,
-}
 
 impl Store {
     /// Sets the image of a reference, and replaces the previous one.

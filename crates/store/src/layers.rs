@@ -18,14 +18,13 @@ use sha2::{Digest, Sha256};
 use crate::error::{Item, Result, StoreError};
 use crate::index::Column;
 use crate::ledger::{HeldLayer, Ledger};
+use crate::limits::SKETCH_BYTES_MAX;
 use crate::store::{Inner, ItemRows, Store};
 use crate::temporary::Temporary;
 use crate::{UnixSeconds, rows};
 
 /// The step in which a layer of unknown size reserves more bytes, if there is room for the whole step.
 const GROWTH: Bytes = Bytes(16 << 20);
-/// The longest sketch that the store keeps. A sketch has at most 1,227 bytes (docs/PREDICTION.md).
-pub const SKETCH_BYTES_MAX: usize = 2 << 10;
 /// The size of the buffer between a writer and its file.
 const BUFFER_BYTES: usize = 256 << 10;
 

@@ -39,10 +39,12 @@ mod images;
 mod index;
 mod layers;
 mod ledger;
+mod limits;
 mod open;
 mod partials;
 mod patches;
 mod pins;
+mod records;
 mod rows;
 mod states;
 mod steps;
@@ -55,12 +57,14 @@ pub use blobs::BLOB_BYTES_MAX;
 pub use error::{Holder, Item, Result, StoreError};
 pub use fsck::{Damage, Finding, FsckMode, FsckProgress, FsckReport, LayerFacts, MakeCard, Repair};
 pub use gc::{GcMode, GcReport};
-pub use images::{IMAGE_LAYERS_MAX, Image, RELEASE_RECORD_BYTES_MAX};
 pub use index::{Batch, Change, Column, Durability, Index, IndexError, MemoryIndex, RocksIndex, SCHEMA};
-pub use layers::{LayerReader, LayerWriter, SKETCH_BYTES_MAX};
+pub use layers::{LayerReader, LayerWriter};
+pub use limits::{
+    IMAGE_LAYERS_MAX, PATCH_BASES_MAX, RELEASE_RECORD_BYTES_MAX, SKETCH_BYTES_MAX, STATE_BYTES_MAX, STATE_KEY_BYTES_MAX,
+};
 pub use partials::{PartialPatch, PatchWriter};
-pub use patches::{CachedPatch, PATCH_BASES_MAX, PatchKey, PatchReader};
-pub use states::{STATE_BYTES_MAX, STATE_KEY_BYTES_MAX};
+pub use patches::{CachedPatch, PatchReader};
+pub use records::{Image, PatchKey};
 pub use store::{OpenReport, Options, Store, StoreStats};
 
 /// A time of use: seconds since 1970-01-01 UTC. The caller reads the clock; the store only compares times.

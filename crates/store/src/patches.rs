@@ -7,28 +7,15 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use lighter_types::{Bytes, DiffId, PatchId};
+use lighter_types::{Bytes, PatchId};
 use sha2::{Digest, Sha256};
 
 use crate::UnixSeconds;
 use crate::error::{Holder, Item, Result, StoreError};
 use crate::folder::Folder;
 use crate::layers::Lease;
+use crate::records::PatchKey;
 use crate::store::Store;
-
-/// The most bases of a cached patch.
-pub const PATCH_BASES_MAX: usize = 64;
-
-/// The inputs of a patch. The encoder is deterministic, so they determine the patch's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PatchKey {
-    /// The layer that the patch rebuilds.
-    pub target: DiffId,
-    /// The layers that the patch reads, in the order of its header; at most [`PATCH_BASES_MAX`].
-    pub bases: Vec<DiffId>,
-    /// The encoder's settings as a number. The store does not interpret it.
-    pub settings: u32,
-}
 
 /// A cached patch.
 #[derive(Clone, Debug, PartialEq, Eq)]

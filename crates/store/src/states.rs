@@ -3,12 +3,8 @@
 
 use crate::error::{Result, StoreError};
 use crate::index::{Batch, Column};
+use crate::limits::{STATE_BYTES_MAX, STATE_KEY_BYTES_MAX};
 use crate::store::Store;
-
-/// The longest key.
-pub const STATE_KEY_BYTES_MAX: usize = 256;
-/// The longest value.
-pub const STATE_BYTES_MAX: usize = 64 << 10;
 
 impl Store {
     /// Writes a value; it survives a power cut.

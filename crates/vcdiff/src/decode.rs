@@ -113,7 +113,9 @@ fn copy(
         target.resize(at + from_origin as usize, 0);
         match origin {
             Origin::Base { offset, .. } => base.read(0, &mut target[at..], offset + address)?,
-            _ => target[at..].copy_from_slice(&history[address as usize..][..from_origin as usize]),
+            Origin::Nothing | Origin::Target { .. } => {
+                target[at..].copy_from_slice(&history[address as usize..][..from_origin as usize]);
+            }
         }
     }
     let start = (address + from_origin - origin.bytes().min(address + from_origin)) as usize;

@@ -11,7 +11,7 @@
 //!
 //! Why xdelta3 is used as it is stands in docs/decisions/0003-xdelta3.md.
 
-#![deny(unsafe_code, clippy::float_arithmetic)]
+#![deny(unsafe_code, clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod code_table;
 mod copies;

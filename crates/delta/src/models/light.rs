@@ -39,7 +39,7 @@ impl Light {
             right_before: 0,
             equal: [Frequencies::EVEN; FIELD_BYTES * 8],
             equal_before: 0,
-            bytes: ByteModel::new(),
+            bytes: ByteModel::default(),
             references: References::new(),
         }
     }

@@ -23,6 +23,9 @@ use crate::limits::{DELTA_TARGET_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CodecId(pub u8);
 
+/// Decodes a payload into the target's bytes at a range. The bases are those of the patch from the frame's own on.
+type Decode = fn(&[u8], Range<u64>, &[&dyn ReadAt]) -> Result<Rebuilt, CodecError>;
+
 /// Everything that depends on the number of a codec.
 pub(crate) struct Codec {
     pub id: CodecId,
@@ -35,8 +38,7 @@ pub(crate) struct Codec {
     pub work: fn(&[u8], u32) -> u64,
     /// Whether decoding this payload takes some 16 MiB more memory than others, and most of the time.
     pub is_heavy: fn(&[u8]) -> bool,
-    /// Decodes a payload into the target's bytes at a range. The bases are those of the patch from the frame's own on.
-    pub decode: fn(&[u8], Range<u64>, &[&dyn ReadAt]) -> Result<Rebuilt, CodecError>,
+    pub decode: Decode,
     /// How a VCDIFF file says what a frame says; `None` if it cannot.
     pub export: Option<Export>,
 }

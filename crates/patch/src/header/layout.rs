@@ -5,10 +5,11 @@ use std::io::Read;
 use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId, PatchId};
 
 use super::sizes::{BASE_BYTES, FIXED_BYTES, FRAME_BYTES, NO_BASE, header_bytes};
-use super::{Base, FrameEntry, Header, VERSION, check_count};
+use super::{Base, FrameEntry, Header, check_count};
 use crate::codec::CodecId;
 use crate::error::HeaderError;
 use crate::limits::FRAMES_MAX;
+use crate::limits::VERSION;
 
 /// The first bytes of every patch. The first byte is neither ASCII nor UTF-8, so that no text looks like a patch.
 const MAGIC: [u8; 8] = *b"\xB1LIGHTER";

@@ -18,8 +18,6 @@ use crate::codec::{Bases, CodecId, Makers};
 use crate::error::HeaderError;
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, FRAMES_MAX};
 
-/// The container version that this build writes and reads.
-pub const VERSION: u16 = 2;
 /// A layer that frames copy from, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Base {

@@ -1,0 +1,28 @@
+//! The values that rows of the index hold and that callers see: images and the keys of patches.
+
+use lighter_types::{DiffId, OciDigest};
+
+/// The image that a reference names. The store neither evicts nor removes its blobs and layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The image manifest, a held blob.
+    pub manifest: OciDigest,
+    /// The image config, a held blob.
+    pub config: OciDigest,
+    /// The layers, lowest first, at most [`crate::IMAGE_LAYERS_MAX`].
+    pub layers: Vec<DiffId>,
+    /// The signed release that bound the reference to the manifest: at most [`crate::RELEASE_RECORD_BYTES_MAX`] bytes,
+    /// which the store does not interpret. Empty if there was no release.
+    pub release_record: Vec<u8>,
+}
+
+/// The inputs of a patch. The encoder is deterministic, so they determine the patch's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PatchKey {
+    /// The layer that the patch rebuilds.
+    pub target: DiffId,
+    /// The layers that the patch reads, in the order of its header; at most [`crate::PATCH_BASES_MAX`].
+    pub bases: Vec<DiffId>,
+    /// The encoder's settings as a number. The store does not interpret it.
+    pub settings: u32,
+}
