@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 60
 help:
 	@echo "make demo    build, then update three nodes on this machine by patches (IMAGES=DIR: with your own images)"
 	@echo "make test    build, then run every test"
-	@echo "make lint    formatting, clippy, licences and duplicate dependencies"
+	@echo "make lint    formatting, clippy, licences, duplicate dependencies, advisories if their database is there"
 	@echo "make check   lint and test"
 	@echo "make bench   print every figure beside its bar and the stock tool's"
 	@echo "make fuzz    run each fuzz target of tests/fuzz for FUZZ_SECONDS (60)"
@@ -44,6 +44,7 @@ lint: setup
 	@.ci/cargo clippy --release --workspace --all-targets -- -D warnings
 	@cargo fetch --locked --quiet
 	@cargo deny --offline check licenses bans sources
+	@.ci/advisories
 
 check: lint test
 

@@ -42,6 +42,17 @@ fn a_replay_of_another_scenario_fails() {
 }
 
 #[test]
+fn a_report_of_another_schema_is_refused_with_both_numbers() {
+    let folder = folder();
+    let json = folder.path().join("report.json");
+    fs::write(&json, r#"{"schema":2,"seed":1,"strategies":[]}"#).unwrap();
+    let json = json.to_str().unwrap();
+    let words = ["report schema 2; this program reads schema 3", "run the scenario again"];
+    run(&["sim", "replay", &scenario("smoke"), json]).fails(3, &words);
+    run(&["sim", "compare", json, json]).fails(3, &words);
+}
+
+#[test]
 fn a_missed_expectation_and_a_bad_scenario_are_named() {
     let folder = folder();
     let path = changed_smoke(folder.path(), "last_done_max = \"10 min\"", "last_done_max = \"1 s\"");

@@ -2,7 +2,7 @@
 
 use libp2p::identity::Keypair;
 use lighter_node::identity::from_libp2p;
-use lighter_patch::{Patch, Settings, Source};
+use lighter_patch::{Method, Patch, Settings, Source};
 use lighter_types::{DiffId, PatchId};
 use lighter_wire::{Answer, Message, PatchReply, PatchRequest, Refusal, Release, Request, SignedRelease};
 use serde_json::Value;
@@ -49,7 +49,7 @@ fn sent(patch: &Patch, name: PatchId) -> Vec<u8> {
 type Lie = fn(&[u8], &PatchRequest) -> Vec<u8>;
 
 /// What is sent, and what the operator reads of it.
-const LIES: [(&str, Lie, &str); 9] = [
+const LIES: [(&str, Lie, &str); 10] = [
     (
         "a flipped byte in a frame",
         |tar, request| {
@@ -100,6 +100,17 @@ const LIES: [(&str, Lie, &str); 9] = [
             sent(&patch, patch.id())
         },
         "was asked for",
+    ),
+    (
+        "a patch by a codec that nodes never make",
+        |tar, request| {
+            let source = Source { diff_id: request.target, bytes: &tar };
+            let settings = Settings { method: Method::Vcdiff, ..Settings::default() };
+            let patch = lighter_patch::encode(&source, &[], &settings, &|_| std::ops::ControlFlow::Continue(()));
+            let patch = patch.expect("a patch");
+            sent(&patch, patch.id())
+        },
+        "which nodes never make",
     ),
     ("junk for a reply", |_, _| [&8u16.to_le_bytes()[..], &[0xff; 8]].concat(), "patch reply"),
     (

@@ -1,16 +1,16 @@
-//! Bits and numbers whose probabilities are learned on the way.
+//! Bits and numbers by probabilities that learn while they code.
 
 use std::io::{Error, Read, Result, Write};
 
-use crate::coder::{Coder, Decoder, Encoder};
+use lighter_coder::{Coder, Decoder, Encoder};
 
 /// The probability of a 1, of 65536.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context(u16);
 
-/// By what part of the distance a bit moves the probability: 1/16.
+/// A bit moves the probability by 1/16 of the distance, as a right shift.
 const RATE: u32 = 4;
-/// Longest number in unary: what is longer was not written here.
+/// Numbers in unary are below this; a longer one was not written here.
 const UNARY_MAX: usize = 64;
 
 impl Default for Context {
@@ -45,13 +45,14 @@ pub trait CabacWriter<C> {
     /// What the output says.
     fn put(&mut self, bit: bool, context: &mut C) -> Result<()>;
 
-    /// Writes all that is left to write. Nothing may be put after that.
+    /// Writes the end of the message. Nothing may be put after that.
     ///
     /// # Errors
     /// What the output says.
     fn finish(&mut self) -> Result<()>;
 
-    /// Writes the lowest `count` bits of `bits`, the highest first; each place has a context, those over the last share it.
+    /// Writes the lowest `count` bits of `bits`, the highest first. Each place has its context; places past the last context
+    /// share it.
     ///
     /// # Errors
     /// What the output says.
@@ -59,7 +60,7 @@ pub trait CabacWriter<C> {
         (0..count).rev().try_for_each(|place| self.put(bits >> place & 1 == 1, &mut contexts[place.min(N - 1)]))
     }
 
-    /// Writes a small number, below 64, as so many 1 bits and a 0.
+    /// Writes a number below 64 as so many 1 bits and a 0.
     ///
     /// # Errors
     /// What the output says.
@@ -68,7 +69,7 @@ pub trait CabacWriter<C> {
     }
 }
 
-/// Reads what a [`CabacWriter`] wrote. Behind the end of the input stand zeros.
+/// Reads what a [`CabacWriter`] wrote. Zeros follow the end of the input.
 pub trait CabacReader<C> {
     /// Reads a bit that [`CabacWriter::put_bypass`] wrote.
     ///
@@ -110,7 +111,7 @@ pub trait CabacReader<C> {
     }
 }
 
-/// Writes to `W`, all of it at the end.
+/// Writes to `W`; all bytes come at the end.
 pub struct AdaptiveWriter<W> {
     coder: Encoder,
     out: W,
@@ -142,13 +143,13 @@ impl<W: Write> CabacWriter<Context> for AdaptiveWriter<W> {
     }
 }
 
-/// Reads from bytes that were read whole.
+/// Reads from an input that is held in memory.
 pub struct AdaptiveReader {
     coder: Decoder<Vec<u8>>,
 }
 
 impl AdaptiveReader {
-    /// A reader of all that `input` has.
+    /// A reader of the whole `input`.
     ///
     /// # Errors
     /// What the input says.
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_written_is_an_error_or_ends() {
+    fn hostile_input_ends_in_an_error() {
         let mut reader = AdaptiveReader::new(&[][..]).unwrap();
         let mut contexts = [Context::default(); 4];
         // Zeros read as 1 bits without end.

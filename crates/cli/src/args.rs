@@ -5,6 +5,8 @@ mod sim;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use lighter_node::config::Rate;
+use lighter_types::{Bytes, DiffId, ImageReference};
 
 use crate::output::Format;
 pub use sim::{PlanCommand, SimCommand};
@@ -13,10 +15,10 @@ pub use sim::{PlanCommand, SimCommand};
 #[derive(Parser)]
 #[command(name = "lighter", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Args {
-    /// How data is printed on stdout.
+    /// How results, notes and errors are printed.
     #[arg(long, short, global = true, value_enum, default_value_t = Format::Table, env = "LIGHTER_OUTPUT")]
     pub output: Format,
-    /// Say nothing on stderr but errors.
+    /// Print nothing on stderr but errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// The admin socket of the node to talk to. Default: lighter-data/admin.sock.
@@ -143,7 +145,7 @@ pub enum ImageCommand {
         path: PathBuf,
         /// Its name here, repository:tag. Default: the one in PATH.
         #[arg(long, value_name = "REF")]
-        name: Option<String>,
+        name: Option<ImageReference>,
         /// Which of several platforms, os/architecture. Default: this machine's.
         #[arg(long, value_name = "PLATFORM")]
         platform: Option<String>,
@@ -151,7 +153,7 @@ pub enum ImageCommand {
     /// List the images of the node.
     List,
     /// Show an image.
-    Show { reference: String },
+    Show { reference: ImageReference },
     /// Get an image from the fleet.
     Pull {
         /// repository:tag, repository@sha256:..., or sha256:... of the manifest.
@@ -164,14 +166,14 @@ pub enum ImageCommand {
     Cancel { image: String },
     /// Write an image as an OCI layout into a new folder.
     Export {
-        reference: String,
+        reference: ImageReference,
         path: PathBuf,
         /// Compress the layers with gzip; otherwise they are plain tars.
         #[arg(long)]
         gzip: bool,
     },
     /// Remove an image's name. Its layers stay until `store gc`, or until the room is needed.
-    Remove { reference: String },
+    Remove { reference: ImageReference },
 }
 
 #[derive(Subcommand)]
@@ -179,11 +181,11 @@ pub enum LayerCommand {
     /// List the layers of the node.
     List,
     /// Show a layer, and who else holds it.
-    Show { diff_id: String },
+    Show { diff_id: DiffId },
     /// Keep a layer whatever happens to the images that have it.
-    Pin { diff_id: String },
+    Pin { diff_id: DiffId },
     /// Take a pin back.
-    Unpin { diff_id: String },
+    Unpin { diff_id: DiffId },
 }
 
 #[derive(Subcommand)]
@@ -262,7 +264,7 @@ pub struct PatchCreate {
     pub effort: PatchEffort,
     /// With --effort auto: the rate of the link that the receivers share, such as "2 Mbit/s".
     #[arg(long, value_name = "RATE")]
-    pub rate: Option<String>,
+    pub rate: Option<Rate>,
     /// With --effort auto: how many receive the patch.
     #[arg(long, value_name = "N", requires = "rate", value_parser = clap::value_parser!(u64).range(1..))]
     pub receivers: Option<u64>,
@@ -271,7 +273,7 @@ pub struct PatchCreate {
     pub vcdiff: bool,
     /// The most memory that encoding takes, at least 256 MiB.
     #[arg(long, value_name = "SIZE", default_value = "1 GiB")]
-    pub memory: String,
+    pub memory: Bytes,
     /// Threads. The patch is the same for any number.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub threads: usize,

@@ -1,4 +1,4 @@
-//! Talks to a running node over its admin socket.
+//! Calls the admin API of a running node over its socket.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use lighter_node::api::{Problem, ProblemKind};
+use lighter_api::{Problem, ProblemKind};
 use lighter_node::config::Config;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 
 /// A node's admin API.
 pub struct Client {
@@ -25,7 +25,7 @@ impl Client {
     pub fn new(socket: Option<PathBuf>) -> Result<Self, Failure> {
         let socket = socket.unwrap_or_else(|| Config::default().admin_socket());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::new(Code::Machine, format!("cannot start: {error}")))?;
+        let runtime = runtime.map_err(|error| Failure::new(Kind::Machine, format!("cannot start: {error}")))?;
         Ok(Self { socket, runtime })
     }
 
@@ -38,7 +38,7 @@ impl Client {
         self.runtime.block_on(async { self.whole(Method::POST, path, body).await })
     }
 
-    /// Asks for long work and gives each line of the answer to `take`, until it says that it has what it wants.
+    /// Orders long work and gives each event to `take`, until `take` returns a result.
     pub fn follow<T: DeserializeOwned, D>(
         &self,
         path: &str,
@@ -51,18 +51,18 @@ impl Client {
             if !response.status().is_success() {
                 return Err(problem(response).await);
             }
-            let mut waiting = Vec::new();
+            let mut received = Vec::new();
             while let Some(frame) = response.body_mut().frame().await {
                 let frame = frame.map_err(|error| self.lost(&error))?;
-                waiting.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-                while let Some(end) = waiting.iter().position(|&byte| byte == b'\n') {
-                    let line: Vec<u8> = waiting.drain(..=end).collect();
+                received.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                while let Some(end) = received.iter().position(|&byte| byte == b'\n') {
+                    let line: Vec<u8> = received.drain(..=end).collect();
                     if let Some(done) = take(decode(&line)?)? {
                         return Ok(done);
                     }
                 }
             }
-            Err(Failure::new(Code::NoNode, "the node ended before its answer did"))
+            Err(Failure::new(Kind::NoNode, "the node closed the connection before its last event"))
         })
     }
 
@@ -86,17 +86,17 @@ impl Client {
             .header("host", "lighter")
             .header("content-type", "application/json")
             .body(Full::new(body))
-            .map_err(|error| Failure::from_error(Code::Other, &error))?;
+            .map_err(|error| Failure::from_error(Kind::Other, &error))?;
         sender.send_request(request).await.map_err(|error| self.lost(&error))
     }
 
     fn lost(&self, error: &hyper::Error) -> Failure {
-        Failure::new(Code::NoNode, format!("lost the node at {}: {error}", self.socket.display()))
+        Failure::new(Kind::NoNode, format!("lost the node at {}: {error}", self.socket.display()))
     }
 }
 
 fn no_node(socket: &Path, error: &std::io::Error) -> Failure {
-    let failure = Failure::new(Code::NoNode, format!("no node answers at {}: {error}", socket.display()));
+    let failure = Failure::new(Kind::NoNode, format!("no node answers at {}: {error}", socket.display()));
     match error.kind() {
         std::io::ErrorKind::PermissionDenied => failure.hint("run this as the user that the node runs as"),
         _ => failure.hint("start one with `lighter node run --config FILE`, or name its socket with --socket"),
@@ -106,26 +106,19 @@ fn no_node(socket: &Path, error: &std::io::Error) -> Failure {
 async fn problem(response: Response<Incoming>) -> Failure {
     let status = response.status();
     let body = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| Problem {
-        kind: ProblemKind::Request,
-        message: format!("{status}: {}", String::from_utf8_lossy(&body)),
+    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| {
+        Problem::new(ProblemKind::Request, format!("{status}: {}", String::from_utf8_lossy(&body)))
     });
     problem.into()
 }
 
 fn encode(body: &impl Serialize) -> Result<Bytes, Failure> {
-    serde_json::to_vec(body).map(Bytes::from).map_err(|error| Failure::from_error(Code::Other, &error))
+    serde_json::to_vec(body).map(Bytes::from).map_err(|error| Failure::from_error(Kind::Other, &error))
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(bytes).map_err(|error| {
-        Failure::new(Code::Other, format!("the node's answer cannot be read: {error}"))
+        Failure::new(Kind::Other, format!("the node's answer cannot be read: {error}"))
             .hint("the node and this command may be of different versions")
     })
-}
-
-/// Text as part of a query.
-pub fn query(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
-    text.bytes().map(|byte| if keep(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -1,82 +1,280 @@
-//! What the command line says when something failed, and the exit code it ends with.
+//! Failures of commands: their kinds, what is printed of them, and the exit code.
+//!
+//! A failure has a kind, a message and perhaps a hint. The kind decides the exit code and, unless the command knows
+//! better, the hint. The message says what, where, what was expected and what was found; the hint says what to do. With
+//! `--output json` or `jsonl` a failure is one line of JSON; docs/CLI.md has its fields and the table of kinds, which a
+//! test holds equal to this file. It goes to stderr in every format: stdout stays the result alone, also when a command
+//! fails after it has printed one, as `store fsck` does.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::process::ExitCode;
 
-use lighter_node::api::{Problem, ProblemKind};
+use lighter_api::{Problem, ProblemKind};
+use lighter_node::admin::kind_of;
+use lighter_node::identity::IdentityError;
+use lighter_store::{IndexError, StoreError};
+use serde::Serialize;
 
-/// Whose turn it is. Documented in docs/CLI.md and in `lighter --help`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    Other = 1,
-    Usage = 2,
-    BadData = 3,
-    NotFound = 4,
-    Network = 5,
-    Machine = 6,
-    NoNode = 7,
-    Config = 8,
-    Cancelled = 9,
-    NotMet = 10,
+use crate::output::Format;
+
+/// What kind of failure ended a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Other,
+    Usage,
+    NoName,
+    Exists,
+    BadData,
+    NotFound,
+    Network,
+    Machine,
+    DiskFull,
+    BudgetFull,
+    StoreDamaged,
+    NoNode,
+    Config,
+    Cancelled,
+    NotMet,
 }
 
-/// Why a command failed, and a hint.
+impl Kind {
+    /// The exit code of a command that ends with this kind of failure.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Other => 1,
+            Self::Usage | Self::NoName | Self::Exists => 2,
+            Self::BadData => 3,
+            Self::NotFound => 4,
+            Self::Network => 5,
+            Self::Machine | Self::DiskFull | Self::BudgetFull | Self::StoreDamaged => 6,
+            Self::NoNode => 7,
+            Self::Config => 8,
+            Self::Cancelled => 9,
+            Self::NotMet => 10,
+        }
+    }
+
+    /// What helps against this kind of failure wherever it happens.
+    fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::NoName => Some("give a name with --name"),
+            Self::Exists => Some("choose a path where there is nothing yet"),
+            Self::Network => Some("`lighter peer list` shows the connected peers and what they hold"),
+            Self::DiskFull => Some("free some space on that disk, or lower store.bytes_max of the node"),
+            Self::BudgetFull => Some("raise store.bytes_max, remove images, or unpin layers"),
+            Self::StoreDamaged => Some("stop the node and run `lighter store fsck --rebuild`"),
+            Self::Other
+            | Self::Usage
+            | Self::BadData
+            | Self::NotFound
+            | Self::Machine
+            | Self::NoNode
+            | Self::Config
+            | Self::Cancelled
+            | Self::NotMet => None,
+        }
+    }
+}
+
+impl From<ProblemKind> for Kind {
+    fn from(kind: ProblemKind) -> Self {
+        match kind {
+            ProblemKind::Request => Self::Usage,
+            ProblemKind::NoName => Self::NoName,
+            ProblemKind::Exists => Self::Exists,
+            ProblemKind::NotFound => Self::NotFound,
+            ProblemKind::BadData => Self::BadData,
+            ProblemKind::Network => Self::Network,
+            ProblemKind::Machine => Self::Machine,
+            ProblemKind::DiskFull => Self::DiskFull,
+            ProblemKind::BudgetFull => Self::BudgetFull,
+            ProblemKind::StoreDamaged => Self::StoreDamaged,
+            ProblemKind::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// Why a command failed, and what to do about it.
 #[derive(Debug)]
 pub struct Failure {
-    pub code: Code,
+    pub kind: Kind,
     message: String,
     hint: Option<String>,
 }
 
+/// A failure as JSON.
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    error: ErrorFields<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorFields<'a> {
+    kind: Kind,
+    message: &'a str,
+    hint: Option<&'a str>,
+    exit_code: u8,
+}
+
 impl Failure {
-    pub fn new(code: Code, message: impl Display) -> Self {
-        Self { code, message: message.to_string(), hint: None }
+    pub fn new(kind: Kind, message: impl Display) -> Self {
+        Self { kind, message: message.to_string(), hint: kind.hint().map(str::to_owned) }
     }
 
     /// An error and its causes.
-    pub fn from_error(code: Code, error: &dyn std::error::Error) -> Self {
-        Self::new(code, lighter_node::error_chain(error))
+    pub fn from_error(kind: Kind, error: &dyn std::error::Error) -> Self {
+        Self::new(kind, lighter_node::error_chain(error))
     }
 
     /// A file that cannot be read or written.
-    pub fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        let code = match error.kind() {
-            std::io::ErrorKind::NotFound => Code::NotFound,
-            _ => Code::Machine,
+    pub fn file(action: &str, path: &Path, error: &std::io::Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::StorageFull => Kind::DiskFull,
+            _ => Kind::Machine,
         };
-        Self::new(code, format!("cannot {action} {}: {error}", path.display()))
+        Self::new(kind, format!("cannot {action} {}: {error}", path.display()))
     }
 
+    /// A store that this command opened itself.
+    pub fn store(error: &StoreError) -> Self {
+        let failure = Self::from_error(kind_of(error).into(), error);
+        match error {
+            StoreError::FolderInUse { .. } => failure.hint("stop the node first, or name another folder as data_dir"),
+            StoreError::Index(IndexError::NewerSchema { .. }) => failure.hint("use the newer version of lighter"),
+            StoreError::Index(IndexError::Failed { .. }) => failure.hint("check the disk, then start the node again"),
+            StoreError::Io { .. }
+            | StoreError::DiskFull { .. }
+            | StoreError::BudgetFull { .. }
+            | StoreError::Mismatch { .. }
+            | StoreError::OverLimit { .. }
+            | StoreError::InUse { .. }
+            | StoreError::NotHeld { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Index(
+                IndexError::Lost { .. }
+                | IndexError::Damaged { .. }
+                | IndexError::Busy { .. }
+                | IndexError::Full { .. }
+                | IndexError::Refused { .. },
+            ) => failure,
+        }
+    }
+
+    /// A node's key that cannot be used.
+    pub fn identity(error: &IdentityError) -> Self {
+        match error {
+            IdentityError::Missing(_) => Self::from_error(Kind::NotFound, error)
+                .hint("`lighter node init` makes a key; data_dir names the folder of one that exists"),
+            IdentityError::Exposed { path, .. } => {
+                Self::from_error(Kind::Machine, error).hint(format!("run chmod 600 {}", path.display()))
+            }
+            IdentityError::Malformed(_) | IdentityError::Exists(_) | IdentityError::Io { .. } => {
+                Self::from_error(Kind::Machine, error)
+            }
+        }
+    }
+
+    /// Replaces the hint of the kind.
     pub fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());
         self
     }
 
-    pub fn report(self) -> ExitCode {
-        eprintln!("error: {}", self.message);
-        if let Some(hint) = self.hint {
-            eprintln!("hint: {hint}");
+    /// Replaces the hint if the failure is of this kind.
+    pub fn hint_if(self, kind: Kind, hint: impl Display) -> Self {
+        if self.kind == kind { self.hint(hint) } else { self }
+    }
+
+    /// Prints the failure on stderr; the exit code.
+    pub fn report(&self, format: Format) -> ExitCode {
+        match format {
+            Format::Table => {
+                eprintln!("error: {}", self.message);
+                if let Some(hint) = &self.hint {
+                    eprintln!("hint: {hint}");
+                }
+            }
+            Format::Json | Format::Jsonl => eprintln!("{}", self.to_json()),
         }
-        ExitCode::from(self.code as u8)
+        ExitCode::from(self.kind.exit_code())
+    }
+
+    fn to_json(&self) -> String {
+        let (message, hint) = (self.message.as_str(), self.hint.as_deref());
+        let line =
+            ErrorLine { error: ErrorFields { kind: self.kind, message, hint, exit_code: self.kind.exit_code() } };
+        // Texts and a number always have a JSON form.
+        serde_json::to_string(&line).unwrap_or_default()
     }
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        let (code, hint) = match problem.kind {
-            ProblemKind::Request => (Code::Usage, None),
-            ProblemKind::NotFound => (Code::NotFound, None),
-            ProblemKind::BadData => (Code::BadData, None),
-            ProblemKind::Network => {
-                (Code::Network, Some("`lighter peer list` shows who is connected and what they hold"))
-            }
-            ProblemKind::Machine => (Code::Machine, None),
-            ProblemKind::Cancelled => (Code::Cancelled, None),
-        };
-        let failure = Self::new(code, problem.message);
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
+        Self::new(problem.kind.into(), problem.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [Kind; 15] = [
+        Kind::Other,
+        Kind::Usage,
+        Kind::NoName,
+        Kind::Exists,
+        Kind::BadData,
+        Kind::NotFound,
+        Kind::Network,
+        Kind::Machine,
+        Kind::DiskFull,
+        Kind::BudgetFull,
+        Kind::StoreDamaged,
+        Kind::NoNode,
+        Kind::Config,
+        Kind::Cancelled,
+        Kind::NotMet,
+    ];
+
+    fn name(kind: impl Serialize) -> String {
+        serde_json::to_value(kind).unwrap().as_str().unwrap().to_owned()
+    }
+
+    /// The cells of a document's table rows, backticks removed.
+    fn rows(document: &str) -> Vec<Vec<String>> {
+        let rows = document.lines().filter(|line| line.starts_with('|'));
+        let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+        rows.map(cells).collect()
+    }
+
+    #[test]
+    fn the_table_of_kinds_in_docs_is_this_one() {
+        let rows = rows(include_str!("../../../docs/CLI.md"));
+        for kind in KINDS {
+            let row = rows.iter().find(|row| row[0] == name(kind)).unwrap_or_else(|| panic!("{kind:?} is not in docs"));
+            assert_eq!(row[1], kind.exit_code().to_string(), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn the_exit_codes_of_problems_in_docs_are_these() {
+        let rows = rows(include_str!("../../../docs/ADMIN.md"));
+        for kind in ProblemKind::ALL {
+            let row = rows.iter().find(|row| row[0] == name(kind)).unwrap_or_else(|| panic!("{kind:?} is not in docs"));
+            assert_eq!(row.last().unwrap(), &Kind::from(kind).exit_code().to_string(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_one_line_of_json() {
+        let failure = Failure::new(Kind::NotFound, "no \"x\"\nhere");
+        let golden = r#"{"error":{"kind":"not_found","message":"no \"x\"\nhere","hint":null,"exit_code":4}}"#;
+        assert_eq!(failure.to_json(), golden);
+        let golden = golden.replace("null", "\"look\"");
+        assert_eq!(failure.hint("look").to_json(), golden);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 
 /// Set once SIGINT, SIGTERM or SIGHUP has come. They no longer end the program by themselves.
 pub struct Interrupt {
@@ -17,7 +17,7 @@ pub struct Interrupt {
 
 impl Interrupt {
     pub fn watch() -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::new(Code::Machine, format!("cannot watch for signals: {error}"));
+        let failed = |error: std::io::Error| Failure::new(Kind::Machine, format!("cannot watch for signals: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(failed)?;
         let is_set = Arc::new(AtomicBool::new(false));
@@ -45,5 +45,5 @@ impl Interrupt {
 }
 
 pub fn cancelled() -> Failure {
-    Failure::new(Code::Cancelled, "stopped by a signal")
+    Failure::new(Kind::Cancelled, "stopped by a signal")
 }

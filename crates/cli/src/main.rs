@@ -1,7 +1,7 @@
-//! `lighter`: starts nodes, tells them what to do, and works on patches and stores without one.
+//! `lighter`: starts nodes, gives them orders, and works on patches and stores without one.
 //!
-//! Data goes to stdout, talk to stderr. What went wrong, where and what to do about it is in one message; the exit code
-//! says whose turn it is (docs/CLI.md).
+//! Results go to stdout, everything else to stderr. A failure says what went wrong, where, and what to do about it; its
+//! exit code says which kind it is (docs/CLI.md).
 
 mod args;
 mod client;
@@ -10,7 +10,9 @@ mod exit;
 mod interrupt;
 mod output;
 mod progress;
+mod usage;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use args::{Args, Command};
@@ -19,15 +21,18 @@ use exit::Failure;
 use output::Output;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage::report(&error),
+    };
     let output = Output::new(args.output, args.quiet);
     match run(args.command, &output, args.socket) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(output.format),
     }
 }
 
-fn run(command: Command, output: &Output, socket: Option<std::path::PathBuf>) -> Result<(), Failure> {
+fn run(command: Command, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
     match command {
         Command::Node(command) => commands::node::run(command, output, socket),
         Command::Config(command) => commands::config::run(command, output),
@@ -41,7 +46,7 @@ fn run(command: Command, output: &Output, socket: Option<std::path::PathBuf>) ->
         Command::Bench(command) => commands::bench::run(command, output),
         Command::Sim(command) => commands::sim::run(command, output),
         Command::Store(command) => commands::store::run(command, output, socket),
-        Command::Completions { shell } => commands::documents::completions(shell),
-        Command::Man { dir } => commands::documents::man(&dir),
+        Command::Completions { shell } => commands::documents::completions(shell, output),
+        Command::Man { dir } => commands::documents::man(&dir, output),
     }
 }

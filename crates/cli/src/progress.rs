@@ -19,7 +19,7 @@ impl Progress {
         Self { bars: output.draws().then(MultiProgress::new), by_name: BTreeMap::new() }
     }
 
-    /// Sets how far a named thing is. `note` stands at the end of the line.
+    /// Moves the bar of this name. `note` stands at the end of its line.
     pub fn set(&mut self, name: &str, done: u64, total: u64, note: &str) {
         let Some(bars) = &self.bars else { return };
         let bar = self.by_name.entry(name.to_owned()).or_insert_with(|| {
@@ -33,14 +33,14 @@ impl Progress {
         bar.set_message(note.to_owned());
     }
 
-    /// Ends a named thing's bar with a last word.
+    /// Ends the bar of this name with a last note.
     pub fn finish(&mut self, name: &str, note: &str) {
         if let Some(bar) = self.by_name.remove(name) {
             bar.finish_with_message(note.to_owned());
         }
     }
 
-    /// Prints a line above the bars.
+    /// Prints a note above the bars.
     pub fn say(&self, output: &Output, text: &str) {
         match &self.bars {
             Some(bars) if !self.by_name.is_empty() => bars.suspend(|| output.say(text)),
@@ -54,12 +54,13 @@ fn style() -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// How much less than `whole` was moved.
-pub fn saved(moved: u64, whole: u64) -> String {
-    if whole == 0 || moved >= whole {
+/// How much less was received than the whole layer has.
+pub fn saved(received: Bytes, whole: Bytes) -> String {
+    if received >= whole {
         return "nothing saved".to_owned();
     }
-    format!("{} saved ({:.1} %)", Bytes(whole - moved), 100.0 * (whole - moved) as f64 / whole as f64)
+    let saved = whole - received;
+    format!("{saved} saved ({:.1} %)", 100.0 * saved.0 as f64 / whole.0 as f64)
 }
 
 /// `1.2 s`, `340 ms`.

@@ -1,20 +1,26 @@
-//! Getting layers: for each wanted layer a small state machine from plans to quotes to a transfer, until it is held.
+//! Gets layers: for each wanted layer a small state machine from plans to quotes to a transfer, until the layer is
+//! held.
 //!
 //! ```text
-//! Waiting --(somebody holds it)--> Quoting --(best quote)--> Fetching --> held
+//! Waiting --(a peer holds it)---> Quoting --(best quote)--> Fetching --> held
 //!    ^ |                            ^ |                       ^ |  ^
 //!    | +--(only outside the site)-> Asking --(a neighbour)----+ |  |
 //!    |                                |              (another is named)
 //!    |                                |                         v  |
-//!    +-------(nobody answers)---------+------(any failure)-- Referred
+//!    +-------(no answer)--------------+------(any failure)-- Referred
 //! ```
 //!
-//! Failures are told apart by blame (DESIGN.md, "How an image arrives", 7). A lost, refusing or slow peer: back off from
-//! it, go on elsewhere with what is on disk. A lying peer: cut it off, throw its part away. A damaged base: plan without
-//! it. A wrong prediction: learn by how much. This machine: tell the operator. When half of the attempts are used up, only
-//! whole layers are asked for; an attempt that brought something new is none.
+//! The reaction to a failure depends on the one to blame (`failures.rs`). A peer that is lost, refuses or is slow: the
+//! node backs off from it and goes on elsewhere with what is on disk. A peer that lies: the node cuts it off and throws
+//! its part away. A damaged base: the node plans without it. A wrong prediction: the node learns by how much. This
+//! machine: the node tells the operator. When half of the attempts are used up, the node asks only for whole layers. An
+//! attempt that brought something new does not count.
 //!
-//! A busy peer is no failure: it is asked again, and patience lasts until it had time, for [`Settings::BUSY_MAX`].
+//! A busy peer is no failure: the node asks it again, and patience lasts until the peer had time, for
+//! [`Settings::BUSY_MAX`].
+//!
+//! Each fetch has one target in the state Fetching, from its effect until its end: `abandon` and `layer_held` keep such
+//! a target. Answers to questions may come late, after their target was abandoned; then they change nothing.
 
 mod failures;
 mod fetching;
@@ -23,13 +29,13 @@ mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{Bytes, DiffId, Moment, PeerId};
+use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::{Answer, Arrival, PatchRequest, Resume};
 
-use crate::context::Context;
-use crate::directory::Peer;
-use crate::event::{AskFailure, AskId, Effect, FetchFailure, FetchId, Fetched, Part, PullId};
-use crate::planner::{Plan, View, is_of_site};
+use crate::core::{Core, Step};
+use crate::event::{AskId, Effect, FetchId, Fetched, Part, PullId};
+use crate::failure::{AskFailure, FetchFailure, Setback};
+use crate::planner::Plan;
 use crate::report::{PullFailure, Report};
 use crate::serve::Coming;
 use crate::settings::Settings;
@@ -39,15 +45,17 @@ use target::{State, Target};
 /// All layers that are wanted and not held.
 #[derive(Debug, Default)]
 pub struct Fetcher {
-    /// In boxes, since a map keeps room for eleven of what it held once.
+    /// At most [`Settings::TARGETS_MAX`]. Boxed: a leaf of the map has room for eleven values.
     targets: BTreeMap<DiffId, Box<Target>>,
+    /// The target of each fetch under way.
     fetches: BTreeMap<FetchId, DiffId>,
     next_fetch: u64,
-    /// Parts of patches on disk; also of layers that nobody wants just now. At most [`Settings::TARGETS_MAX`].
+    /// Parts of patches on disk, also for layers that no pull wants now. At most [`Settings::TARGETS_MAX`].
     parts: BTreeMap<DiffId, Part>,
 }
 
-/// What the engine has to do for the pulls after a step here.
+/// The end of the wait for a layer.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Failed { pulls: BTreeSet<PullId>, why: PullFailure },
     Held { pulls: BTreeSet<PullId>, target: DiffId },
@@ -55,18 +63,21 @@ pub enum Outcome {
 
 impl Fetcher {
     /// `pull` wants `target`.
-    pub fn want(&mut self, pull: PullId, target: DiffId, context: &Context<'_>) -> Result<(), PullFailure> {
+    ///
+    /// # Errors
+    /// `TooMany`: as many layers are wanted as may be.
+    pub fn want(&mut self, pull: PullId, target: DiffId, step: &Step<'_>) -> Result<(), PullFailure> {
         if !self.targets.contains_key(&target) && self.targets.len() >= Settings::TARGETS_MAX {
             return Err(PullFailure::TooMany { max: Settings::TARGETS_MAX });
         }
-        let until = context.now + context.settings.patience;
+        let until = step.now + step.core.settings.patience;
         let part = self.parts.get(&target);
-        let target = self.targets.entry(target).or_insert_with(|| Box::new(Target::new(context.now, until, part)));
+        let target = self.targets.entry(target).or_insert_with(|| Box::new(Target::new(step.now, until, part)));
         target.pulls.insert(pull);
         Ok(())
     }
 
-    /// `pull` wants nothing any more. What only it wanted is stopped; parts stay on disk.
+    /// `pull` wants nothing any more. The fetches that only it wanted are stopped; their parts stay on disk.
     pub fn abandon(&mut self, pull: PullId, effects: &mut Vec<Effect>) {
         for target in self.targets.values_mut() {
             target.pulls.remove(&pull);
@@ -77,7 +88,7 @@ impl Fetcher {
         self.targets.retain(|_, target| !target.pulls.is_empty() || matches!(target.state, State::Fetching(_)));
     }
 
-    /// Over the cap, the part of a layer that nobody wants makes room.
+    /// Over the cap, the part of a layer that no pull wants makes room; without one, the new part is not remembered.
     pub fn part_held(&mut self, target: DiffId, part: Part) {
         if self.parts.len() >= Settings::TARGETS_MAX && !self.parts.contains_key(&target) {
             let unwanted = self.parts.keys().find(|id| !self.targets.contains_key(id)).copied();
@@ -95,8 +106,8 @@ impl Fetcher {
         self.fetches.get(&fetch).copied()
     }
 
-    /// Whether this layer is on its way here from outside the site. What a neighbour passes on is not passed on again, so
-    /// that no two wait for each other.
+    /// Whether this layer is on its way here from outside the site. A node does not pass on what a neighbour passes on
+    /// to it, so that no two wait for each other.
     pub fn coming(&self, target: DiffId) -> Coming<'_> {
         match self.targets.get(&target).map(|target| &target.state) {
             None => Coming::No,
@@ -108,108 +119,108 @@ impl Fetcher {
         }
     }
 
-    /// When [`Self::advance`] has something to do even if nothing happens. What was due at `now` is done.
+    /// When [`Self::advance`] has something to do even if nothing happens. Everything that was due at `now` is done.
     pub fn next_deadline(&self, now: Moment, settings: &Settings) -> Option<Moment> {
-        let deadline = |target: &Target| match &target.state {
-            State::Waiting { until } => target.deadline(*until, now),
-            State::Asking(round) => Some(round.until()),
-            State::Quoting { .. } => None,
-            State::Referred { until, .. } => Some(*until),
-            State::Fetching(fetching) => fetching.deadline(settings),
-        };
-        self.targets.values().filter_map(|target| deadline(target)).min()
+        self.targets.values().filter_map(|target| target.next_deadline(now, settings)).min()
     }
 
-    /// Does what is due: plans for layers that wait, and stops stalled fetches.
-    pub fn advance(&mut self, context: &mut Context<'_>) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
+    /// Does what is due: ends rounds of questions, goes to relays, plans for layers that wait, stops stalled fetches.
+    pub fn advance(&mut self, step: &mut Step<'_>) -> Vec<Outcome> {
         if self.targets.is_empty() {
-            return outcomes;
+            return Vec::new();
         }
-        let waiting = self.targets.iter().filter(|(_, target)| matches!(target.state, State::Waiting { .. }));
-        context.want_sketches(waiting.map(|(&id, _)| id));
-        let is_over = |target: &Target| matches!(&target.state, State::Asking(round) if round.is_over(context.now));
-        let over: Vec<DiffId> = self.targets.iter().filter(|(_, target)| is_over(target)).map(|(&id, _)| id).collect();
-        for id in over {
-            let Some(target) = self.targets.get_mut(&id) else { continue };
-            if let Some(plan) = target.asked(id, self.parts.get(&id), context) {
-                self.begin(id, plan, Way::Neighbour, context);
-            }
+        step.want_sketches(self.in_state(|state| matches!(state, State::Waiting { .. })));
+        let now = step.now;
+        for id in self.in_state(|state| matches!(state, State::Asking(round) if round.is_over(now))) {
+            self.end_asking(id, step);
         }
-        let is_referred = |target: &Target| matches!(target.state, State::Referred { .. });
-        let referred: Vec<DiffId> =
-            self.targets.iter().filter(|(_, target)| is_referred(target)).map(|(&id, _)| id).collect();
-        referred.into_iter().for_each(|id| self.go_where_referred(id, context));
+        for id in self.in_state(|state| matches!(state, State::Referred { .. })) {
+            self.go_to_relay(id, step);
+        }
+        self.advance_each(step)
+    }
+
+    /// Begins with layers that wait, as many as may be under way, gives up those whose patience is over, and stops
+    /// stalled fetches.
+    fn advance_each(&mut self, step: &mut Step<'_>) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
         let mut active = self.targets.values().filter(|target| !matches!(target.state, State::Waiting { .. })).count();
-        let ids: Vec<DiffId> = self.targets.keys().copied().collect();
-        for id in ids {
-            let Some(target) = self.targets.get_mut(&id) else { continue };
+        for id in self.in_state(|_| true) {
+            let Some(target) = self.targets.get_mut(&id) else {
+                broken("a listed target is gone");
+                continue;
+            };
             match &mut target.state {
-                // Without it, plans would be worse.
-                State::Waiting { .. } if context.sketches.is_awaited(id, context.now) => {}
+                // Without the sketch, the plans would be worse.
+                State::Waiting { .. } if step.core.sketches.is_awaited(id, step.now) => {}
                 State::Waiting { until } => {
-                    let overdue = *until <= context.now;
-                    let room = active < context.settings.fetches_max;
-                    if room && target.begin(id, self.parts.get(&id), context) {
+                    let is_overdue = *until <= step.now;
+                    let has_room = active < step.core.settings.fetches_max;
+                    if has_room && target.begin(id, self.parts.get(&id), step) {
                         active += 1;
-                    } else if overdue && (room || !target.has_source(id, context)) {
-                        outcomes.extend(self.fail(id));
+                    } else if is_overdue && (has_room || !target.has_source(id, step)) {
+                        outcomes.extend(self.give_up(id));
                     }
                 }
-                State::Fetching(fetching) => fetching.check_stall(context),
+                State::Fetching(fetching) => fetching.check_stall(step),
                 State::Asking(_) | State::Quoting { .. } | State::Referred { .. } => {}
             }
         }
         outcomes
     }
 
-    /// A quote, or that there will be none.
-    pub fn quoted(&mut self, id: DiffId, ask: AskId, answer: Result<Answer, AskFailure>, context: &mut Context<'_>) {
+    fn in_state(&self, is_meant: impl Fn(&State) -> bool) -> Vec<DiffId> {
+        self.targets.iter().filter(|(_, target)| is_meant(&target.state)).map(|(&id, _)| id).collect()
+    }
+
+    /// A peer quotes, or does not. With all quotes in, the node fetches by the best; with none, the target waits for
+    /// another chance.
+    pub fn quoted(&mut self, id: DiffId, ask: AskId, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
         let part = self.parts.get(&id);
         let Some(target) = self.targets.get_mut(&id) else { return };
+        // The target was abandoned meanwhile, and is wanted anew: it has other questions.
         let State::Quoting { asked, quoted } = &mut target.state else { return };
         let Some(plan) = asked.remove(&ask) else { return };
         let from = plan.peer;
-        let why = match answer {
-            Ok(Answer::Quote(quote)) => match plan.quoted(id, quote, part, context) {
-                Some(plan) => {
-                    quoted.push(plan);
-                    None
-                }
-                None => Some("a quote for bases that are not here".to_owned()),
+        match answer {
+            Ok(Answer::Quote(quote)) => match plan.quoted(id, quote, part, step) {
+                Some(plan) => quoted.push(plan),
+                None => target.exclude(from, Setback::ForeignBases, step),
             },
-            Ok(Answer::Refused(refusal)) => {
-                target.refused(id, from, refusal, context);
-                None
-            }
-            Ok(_) => Some("an answer to another question".to_owned()),
-            Err(failure) => Some(failure.to_string()),
-        };
-        if let Some(why) = why {
-            target.exclude(from, why, context);
+            Ok(Answer::Refused(refusal)) => target.refused(id, from, refusal, step),
+            Ok(_) => target.exclude(from, Setback::OtherAnswer, step),
+            Err(failure) => target.exclude(from, Setback::Unanswered(failure), step),
         }
-        self.choose(id, context);
+        if let State::Quoting { asked, quoted } = &mut target.state
+            && asked.is_empty()
+        {
+            let seed = step.core.settings.seed;
+            match std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) {
+                Some(plan) => self.begin(id, plan, Way::Quoted, step),
+                None => target.wait(step),
+            }
+        }
     }
 
     /// A neighbour says whether a layer comes through it.
-    pub fn arrival_told(&mut self, id: DiffId, ask: AskId, answer: Option<Answer>) {
+    pub fn arrival_answered(&mut self, id: DiffId, ask: AskId, answer: Option<Answer>) {
         let Some(target) = self.targets.get_mut(&id) else { return };
+        // A round does not wait for its last answers.
         let State::Asking(round) = &mut target.state else { return };
-        let arrival =
-            answer.and_then(|answer| if let Answer::Arrival(arrival) = answer { Some(arrival) } else { None });
+        let arrival = if let Some(Answer::Arrival(arrival)) = answer { Some(arrival) } else { None };
         round.answered(ask, arrival);
     }
 
-    /// Whether a layer that is not held comes to the site through this node: tells one who is about to fetch it, and whose
-    /// number is this.
-    pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, view: View<'_>) -> Arrival {
+    /// Whether a layer that is not held comes to the site through this node: the answer to a neighbour that is about to
+    /// fetch the layer and has this number for it.
+    pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, core: &Core) -> Arrival {
         let received = self.parts.get(&id).map_or(Bytes::ZERO, |part| part.bytes);
-        let is_far = |plan: &Plan| !view.directory.peer(plan.peer).is_some_and(|peer| is_of_site(peer, view.settings));
+        let is_far = |plan: &Plan| !core.is_near(plan.peer);
         let is_coming = match self.targets.get_mut(&id).map(|target| &mut target.state) {
             Some(State::Asking(round)) => {
-                let is_first = site::number(view.settings.seed, id) < number;
-                if !is_first && view.directory.peer(from).is_some_and(|peer| is_of_site(peer, view.settings)) {
-                    // It may have been asked before it began.
+                let is_first = site::number(core.settings.seed, id) < number;
+                if !is_first && core.is_near(from) {
+                    // This node may have asked the neighbour before the neighbour began.
                     round.yield_to(from);
                 }
                 is_first
@@ -222,22 +233,25 @@ impl Fetcher {
         if is_coming { Arrival::Coming { received } } else { Arrival::No }
     }
 
+    /// The provider is still making the patch.
     pub fn working(&mut self, fetch: FetchId, now: Moment) {
-        if let Some(fetching) = self.fetching(fetch) {
+        // News of a fetch may come after its end.
+        let Some(&id) = self.fetches.get(&fetch) else { return };
+        if let Some(State::Fetching(fetching)) = self.targets.get_mut(&id).map(|target| &mut target.state) {
             fetching.working(now);
         }
     }
 
-    pub fn progress(&mut self, fetch: FetchId, part: Part, context: &mut Context<'_>) {
+    /// Bytes of a patch came.
+    pub fn progress(&mut self, fetch: FetchId, part: Part, step: &mut Step<'_>) {
+        // News of a fetch may come after its end.
         let Some(&id) = self.fetches.get(&fetch) else { return };
-        let Some(target) = self.targets.get_mut(&id) else { return };
-        let new = target.reached(part.bytes, context.now);
-        if let State::Fetching(fetching) = &mut target.state {
-            fetching.progress(part.bytes, part.bytes_total, context.now);
-            fetching.moved |= new;
-            let report = Report::Progress { target: id, received: part.bytes, total: part.bytes_total };
-            context.report_all(&target.pulls, &report);
-        }
+        let Some(target) = self.targets.get_mut(&id) else { return broken("a fetch without its target") };
+        target.reached(part.bytes, step.now);
+        let State::Fetching(fetching) = &mut target.state else { return broken("progress of a target at rest") };
+        fetching.progress(part.bytes, part.bytes_total, step.now);
+        let report = Report::Progress { target: id, received: part.bytes, total: part.bytes_total };
+        step.report_all(&target.pulls, &report);
         self.part_held(id, part);
     }
 
@@ -246,21 +260,25 @@ impl Fetcher {
         &mut self,
         fetch: FetchId,
         result: Result<Fetched, FetchFailure>,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) -> Option<Outcome> {
-        let id = self.fetches.remove(&fetch)?;
-        let target = self.targets.get_mut(&id)?;
-        let until = context.now + context.settings.patience;
+        let until = step.now + step.core.settings.patience;
+        let target = self.fetches.remove(&fetch).and_then(|id| Some((id, self.targets.get_mut(&id)?)));
+        let Some((id, target)) = target else {
+            broken("an end of a fetch without its target");
+            return None;
+        };
         let State::Fetching(fetching) = std::mem::replace(&mut target.state, State::Waiting { until }) else {
+            broken("an end of a fetch whose target is at rest");
             return None;
         };
         match result {
-            Ok(fetched) => Some(self.held(id, &fetching, &fetched, context)),
-            Err(failure) => self.failed(id, &fetching, failure, context),
+            Ok(fetched) => self.arrived(id, &fetching, &fetched, step),
+            Err(failure) => self.failed(id, &fetching, failure, step),
         }
     }
 
-    /// A layer is there, by another way; who waited for it is told. A fetch of it stops.
+    /// A layer is here by another way than a fetch. Its own fetch stops.
     pub fn layer_held(&mut self, id: DiffId, effects: &mut Vec<Effect>) -> Option<Outcome> {
         self.parts.remove(&id);
         let target = self.targets.get_mut(&id)?;
@@ -272,70 +290,13 @@ impl Fetcher {
         Some(Outcome::Held { pulls, target: id })
     }
 
-    fn fetching(&mut self, fetch: FetchId) -> Option<&mut Fetching> {
-        match &mut self.targets.get_mut(self.fetches.get(&fetch)?)?.state {
-            State::Fetching(fetching) => Some(fetching),
-            _ => None,
-        }
-    }
-
-    fn held(&mut self, id: DiffId, fetching: &Fetching, fetched: &Fetched, context: &mut Context<'_>) -> Outcome {
-        self.parts.remove(&id);
-        let pulls = self.targets.remove(&id).map(|target| target.pulls).unwrap_or_default();
-        fetching.learn_rate(context);
-        let plan = &fetching.plan;
-        if let Some((rule, predicted)) = plan.told().filter(|_| plan.bases == fetched.patch.bases) {
-            let settings = fetched.settings;
-            let calibration = context.calibrations.learn(rule, settings, predicted, fetched.patch.bytes);
-            context.effects.push(Effect::KeepCalibration { rule, settings, calibration });
-        }
-        let report = Report::Layer {
-            target: id,
-            from: plan.peer,
-            bases: fetched.patch.bases.clone(),
-            patch_bytes: fetched.patch.bytes,
-            received: fetched.received,
-        };
-        context.report_all(&pulls, &report);
-        Outcome::Held { pulls, target: id }
-    }
-
-    /// With all quotes in, fetches by the best; with none, waits for another chance.
-    fn choose(&mut self, id: DiffId, context: &mut Context<'_>) {
-        let Some(target) = self.targets.get_mut(&id) else { return };
-        let State::Quoting { asked, quoted } = &mut target.state else { return };
-        if !asked.is_empty() {
-            return;
-        }
-        let seed = context.settings.seed;
-        match std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) {
-            Some(plan) => self.begin(id, plan, Way::Quoted, context),
-            None => target.wait(context),
-        }
-    }
-
-    /// Who was named is connected: it is asked for the patch. If it could not be reached, whoever named it is asked again.
-    fn go_where_referred(&mut self, id: DiffId, context: &mut Context<'_>) {
-        let Some(target) = self.targets.get_mut(&id) else { return };
-        let State::Referred { plan, named, until } = &target.state else { return };
-        let is_connected = context.directory.peer(plan.peer).is_some_and(Peer::is_connected);
-        if is_connected && !context.is_cut_off(plan.peer) {
-            let (plan, named) = ((**plan).clone(), *named);
-            self.begin(id, plan, Way::Named(named), context);
-        } else if *until <= context.now {
-            let peer = plan.peer;
-            target.exclude(peer, "it could not be reached".to_owned(), context);
-            target.wait(context);
-        }
-    }
-
-    /// Whether a layer waits for a connection to this peer, which was named.
+    /// Whether a layer waits for a connection to this relay.
     pub fn is_referred_to(&self, peer: PeerId) -> bool {
-        let is_it = |target: &Target| matches!(&target.state, State::Referred { plan, .. } if plan.peer == peer);
-        self.targets.values().any(|target| is_it(target))
+        let mut states = self.targets.values().map(|target| &target.state);
+        states.any(|state| matches!(state, State::Referred { plan, .. } if plan.peer == peer))
     }
 
-    /// Who was named cannot be connected to: not waited for any more.
+    /// A relay cannot be connected to: no layer waits for it any more.
     pub fn unreachable(&mut self, peer: PeerId, now: Moment) {
         for target in self.targets.values_mut() {
             if let State::Referred { plan, until, .. } = &mut target.state
@@ -346,24 +307,70 @@ impl Fetcher {
         }
     }
 
-    /// Fetches by this plan. Who quoted may refer to another peer.
-    fn begin(&mut self, id: DiffId, plan: Plan, way: Way, context: &mut Context<'_>) {
-        let Some(target) = self.targets.get_mut(&id) else { return };
+    /// A fetch brought its layer.
+    fn arrived(&mut self, id: DiffId, fetching: &Fetching, fetched: &Fetched, step: &mut Step<'_>) -> Option<Outcome> {
+        self.parts.remove(&id);
+        let pulls = self.targets.remove(&id)?.pulls;
+        fetching.learn_rate(step);
+        let plan = &fetching.plan;
+        if let Some((rule, predicted)) = plan.raw_prediction().filter(|_| plan.bases == fetched.patch.bases) {
+            let settings = fetched.settings;
+            let calibration = step.core.calibrations.learn(rule, settings, predicted, fetched.patch.bytes);
+            step.effects.push(Effect::KeepCalibration { rule, settings, calibration });
+        }
+        let report = Report::Layer {
+            target: id,
+            from: plan.peer,
+            bases: fetched.patch.bases.clone(),
+            patch_bytes: fetched.patch.bytes,
+            received: fetched.received,
+        };
+        step.report_all(&pulls, &report);
+        Some(Outcome::Held { pulls, target: id })
+    }
+
+    /// The neighbours answered or had time enough: fetches through the neighbour that the layer comes to, or goes
+    /// outside.
+    fn end_asking(&mut self, id: DiffId, step: &mut Step<'_>) {
+        let Some(target) = self.targets.get_mut(&id) else { return broken("a round without its target") };
+        if let Some(plan) = target.end_asking(id, self.parts.get(&id), step) {
+            self.begin(id, plan, Way::Neighbour, step);
+        }
+    }
+
+    /// Asks the relay for the patch once it is connected. If that takes too long, the node asks its namer again.
+    fn go_to_relay(&mut self, id: DiffId, step: &mut Step<'_>) {
+        let Some(target) = self.targets.get_mut(&id) else { return broken("a referral without its target") };
+        let State::Referred { plan, named, until } = &target.state else { return broken("a target is not referred") };
+        let (peer, named) = (plan.peer, *named);
+        if step.core.is_connected(peer) && !step.is_cut_off(peer) {
+            let plan = (**plan).clone();
+            self.begin(id, plan, Way::Named(named), step);
+        } else if *until <= step.now {
+            target.exclude(peer, Setback::Unreachable, step);
+            target.wait(step);
+        }
+    }
+
+    /// Fetches by this plan. Only a provider that quoted may refer this node to a relay.
+    fn begin(&mut self, id: DiffId, plan: Plan, way: Way, step: &mut Step<'_>) {
+        let Some(target) = self.targets.get_mut(&id) else { return broken("a plan without its target") };
         let fetch = FetchId(self.next_fetch);
         self.next_fetch += 1;
         self.fetches.insert(fetch, id);
         let part = self.parts.get(&id).filter(|part| plan.resumes(part));
-        let named = if let Way::Named(named) = way { Some(named) } else { None };
-        let named = named.map(|Named { patch, settings, .. }| Resume { patch, first_frame: 0, settings });
-        let resume = part.map(|part| Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
-        let resume = resume.or(named);
-        let bases = target.offer(id, &plan, part, context);
+        let resume = match (part, way) {
+            (Some(part), _) => Some(Resume { patch: part.patch, first_frame: part.frames, settings: part.settings }),
+            (None, Way::Named(Named { patch, settings, .. })) => Some(Resume { patch, first_frame: 0, settings }),
+            (None, Way::Quoted | Way::Neighbour) => None,
+        };
+        let bases = target.offer(id, &plan, part, step.core);
         let is_quoted = matches!(way, Way::Quoted);
-        let listed = if is_quoted { target.listed(id, &plan, context) } else { Vec::new() };
+        let listed = if is_quoted { target.listed(id, &plan, step.core) } else { Vec::new() };
         let is_referable = is_quoted && listed.is_empty();
-        let referable = is_referable.then(|| context.settings.referable());
+        let referable = is_referable.then(|| step.core.settings.referable());
         let request = PatchRequest { target: id, bases, have: None, resume, referable };
-        context.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
+        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
         let report = Report::Fetching {
             target: id,
             from: plan.peer,
@@ -371,8 +378,11 @@ impl Fetcher {
             bytes: plan.bytes,
             exact: plan.ready.is_some(),
         };
-        context.report_all(&target.pulls, &report);
+        step.report_all(&target.pulls, &report);
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
-        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, context.now)));
+        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, step.now)));
     }
 }
+
+#[cfg(test)]
+mod tests;

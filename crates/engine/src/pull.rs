@@ -1,31 +1,37 @@
-//! Pulling an image: name, manifest, config, layers, commit.
+//! Pulls an image: name, manifest, config, layers, commit.
 //!
 //! ```text
 //! Resolving -> Reading <-> GettingBlob -> KeepingBlob -> Reading ... -> Layers -> Committing -> done
 //! ```
 //!
-//! A name is resolved only by a release that a trusted publisher signed (the caller checks signatures); of several, the
-//! one issued last holds. Manifest and config come from any peer and are checked against their digest on the way to
-//! disk, and are read back from there.
+//! A name is resolved only by a release that a trusted publisher signed; the caller checks signatures. Of several
+//! releases the one issued last counts. Manifest and config come from any peer. The caller checks them against their
+//! digest before they are written, and the pull reads them back from disk.
+//!
+//! A pull ends when it is committed, fails, or is cancelled. An answer that comes later finds no pull: that is no
+//! fault.
 
 mod round;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId};
+use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId, broken};
 use lighter_wire::{Answer, Request, SignedRelease};
 
 use self::round::Round;
-use crate::context::{Context, Purpose};
-use crate::event::{AskFailure, AskId, BlobFailure, Effect, ImageRead, Offence, PullId, Wanted};
+use crate::asks::Purpose;
+use crate::core::Step;
+use crate::event::{AskId, Effect, ImageRead, PullId, Wanted};
+use crate::failure::{AskFailure, BlobFailure, LocalFailure, Offence};
 use crate::fetch::{Fetcher, Outcome};
-use crate::planner::is_near;
-use crate::{PullFailure, Report, Settings};
+use crate::report::{PullFailure, Report};
+use crate::settings::Settings;
 
 /// All pulls under way.
 #[derive(Debug, Default)]
 pub struct Pulls {
-    /// In boxes, since a map keeps room for eleven of what it held once.
+    /// At most [`Settings::PULLS_MAX`]. Boxed: a leaf of the map has room for eleven values.
     pulls: BTreeMap<PullId, Box<Pull>>,
 }
 
@@ -34,7 +40,7 @@ struct Pull {
     reference: Option<ImageReference>,
     release: Option<SignedRelease>,
     manifest: Option<OciDigest>,
-    /// Peers that knew the name or had the manifest: they have the layers too, or get them.
+    /// Peers that knew the name or had the manifest: they have the layers too, or are getting them.
     sources: Vec<PeerId>,
     state: State,
 }
@@ -44,7 +50,7 @@ enum State {
     Resolving { waiting: BTreeSet<AskId>, round: Round },
     Reading,
     GettingBlob { digest: OciDigest, bytes_max: u32, ask: Option<AskId>, round: Round },
-    KeepingBlob { from: PeerId },
+    KeepingBlob { digest: OciDigest, from: PeerId },
     Layers { missing: BTreeSet<DiffId> },
     Committing,
 }
@@ -54,263 +60,263 @@ impl Pulls {
         self.pulls.len()
     }
 
-    pub fn begin(&mut self, pull: PullId, wanted: Wanted, context: &mut Context<'_>) {
+    pub fn begin(&mut self, id: PullId, wanted: Wanted, step: &mut Step<'_>) {
         if self.pulls.len() >= Settings::PULLS_MAX {
             let why = PullFailure::TooMany { max: Settings::PULLS_MAX };
-            context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
-            return;
+            return step.report(id, Report::Failed { why });
         }
-        let until = context.now + context.patience(&wanted);
-        let resolving = State::Resolving { waiting: BTreeSet::new(), round: Round::new(until) };
-        let new = match wanted {
-            Wanted::Name { reference, known } => Pull {
-                reference: Some(reference),
-                release: known,
-                manifest: None,
-                sources: Vec::new(),
-                state: resolving,
-            },
-            Wanted::Manifest(digest) => Pull {
-                reference: None,
-                release: None,
-                manifest: Some(digest),
-                sources: Vec::new(),
-                state: State::Reading,
-            },
-        };
-        if let Some(manifest) = new.manifest {
-            context.effects.push(Effect::ReadImage { pull, manifest });
-        }
-        self.pulls.insert(pull, Box::new(new));
-        self.advance(context);
+        let until = step.now + step.core.patience(&wanted);
+        let mut pull = Box::new(Pull::new(wanted, until));
+        pull.read(id, step);
+        self.pulls.insert(id, pull);
+        self.advance(step);
     }
 
-    /// What a name stands for whose image is being pulled: the site has its manifest from here before it is all there.
+    /// The release of a name whose image is being pulled. So the site gets the manifest from here before the image is
+    /// whole.
     pub fn release_of(&self, name: &ImageReference) -> Option<&SignedRelease> {
-        let mut pulls =
-            self.pulls.values().filter(|pull| pull.reference.as_ref() == Some(name) && pull.manifest.is_some());
-        pulls.find_map(|pull| pull.release.as_ref())
+        let pulls = self.pulls.values().filter(|pull| pull.reference.as_ref() == Some(name));
+        pulls.filter(|pull| pull.manifest.is_some()).find_map(|pull| pull.release.as_ref())
     }
 
-    /// Ends a pull with this failure. False if there is no such pull.
-    pub fn fail(&mut self, pull: PullId, why: PullFailure, fetcher: &mut Fetcher, context: &mut Context<'_>) -> bool {
-        let known = self.pulls.remove(&pull).is_some();
-        if known {
-            fetcher.abandon(pull, context.effects);
-            context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
+    /// Ends a pull with this failure, if it is under way.
+    pub fn fail(&mut self, id: PullId, why: PullFailure, fetcher: &mut Fetcher, step: &mut Step<'_>) {
+        if self.pulls.remove(&id).is_some() {
+            fetcher.abandon(id, step.effects);
+            step.report(id, Report::Failed { why });
         }
-        known
     }
 
-    pub fn fail_all(&mut self, why: &PullFailure, fetcher: &mut Fetcher, context: &mut Context<'_>) {
-        for pull in self.pulls.keys().copied().collect::<Vec<_>>() {
-            self.fail(pull, why.clone(), fetcher, context);
+    pub fn fail_all(&mut self, why: &PullFailure, fetcher: &mut Fetcher, step: &mut Step<'_>) {
+        for id in self.pulls.keys().copied().collect::<Vec<_>>() {
+            self.fail(id, why.clone(), fetcher, step);
         }
     }
 
     pub fn next_deadline(&self) -> Option<Moment> {
-        let deadline = |pull: &Pull| match &pull.state {
-            State::Resolving { round, .. } | State::GettingBlob { round, ask: None, .. } => Some(round.deadline()),
-            _ => None,
-        };
-        self.pulls.values().filter_map(|pull| deadline(pull)).min()
+        self.pulls.values().filter_map(|pull| pull.deadline()).min()
     }
 
-    /// Does what is due: asks peers that connected since, and ends what waited too long.
-    pub fn advance(&mut self, context: &mut Context<'_>) {
-        let asks = |pull: &Pull| matches!(pull.state, State::Resolving { .. } | State::GettingBlob { .. });
-        if !self.pulls.values().any(|pull| asks(pull)) {
+    /// Does what is due: asks peers that connected since, and ends the pulls that waited too long.
+    pub fn advance(&mut self, step: &mut Step<'_>) {
+        if !self.pulls.values().any(|pull| pull.asks_peers()) {
             return;
         }
-        let connected: Vec<PeerId> = context
-            .directory
-            .peers()
-            .filter(|(id, peer)| peer.is_connected() && !context.is_cut_off(*id))
-            .map(|(id, _)| id)
-            .collect();
+        let peers = step.core.directory.peers();
+        let usable = peers.filter(|(id, peer)| peer.is_connected() && !step.is_cut_off(*id));
+        let connected: Vec<PeerId> = usable.map(|(id, _)| id).collect();
         let mut failed = Vec::new();
         for (&id, pull) in &mut self.pulls {
-            pull.advance_resolving(id, &connected, context);
-            pull.advance_blob(id, &connected, context);
-            if let Some(why) = pull.overdue(context.now) {
+            pull.advance_resolving(id, &connected, step);
+            pull.advance_blob(id, &connected, step);
+            if let Some(why) = pull.overdue(step.now) {
                 failed.push((id, why));
             }
         }
-        for (pull, why) in failed {
-            self.pulls.remove(&pull);
-            context.effects.push(Effect::Report { pull, report: Report::Failed { why } });
+        for (id, why) in failed {
+            self.pulls.remove(&id);
+            step.report(id, Report::Failed { why });
         }
     }
 
+    /// A peer answers what a name stands for.
     pub fn resolved(
         &mut self,
         id: PullId,
         ask: AskId,
         from: PeerId,
         answer: Result<Answer, AskFailure>,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
+        // A pull whose patience is over goes on with the release that it has.
         let State::Resolving { waiting, round } = &mut pull.state else { return };
         waiting.remove(&ask);
         round.answered(from, &answer);
-        if let Ok(Answer::Release(release)) = answer
-            && Some(&release.release.reference) == pull.reference.as_ref()
-        {
-            let newest = pull.release.as_ref().map(|known| known.release.issued_s);
-            match newest.map(|newest| release.release.issued_s.cmp(&newest)) {
-                None | Some(std::cmp::Ordering::Greater) => {
-                    pull.sources = vec![from];
-                    pull.release = Some(release);
-                }
-                Some(std::cmp::Ordering::Equal) => pull.sources.push(from),
-                Some(std::cmp::Ordering::Less) => {}
-            }
+        if let Ok(Answer::Release(release)) = answer {
+            pull.take_release(release, from);
         }
-        self.advance(context);
+        self.advance(step);
     }
 
-    pub fn blob_answered(
-        &mut self,
-        id: PullId,
-        from: PeerId,
-        answer: Result<Answer, AskFailure>,
-        context: &mut Context<'_>,
-    ) {
+    /// A peer answers with a manifest or config, or not.
+    pub fn blob_answered(&mut self, id: PullId, from: PeerId, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
-        let State::GettingBlob { digest, bytes_max, ask, round } = &mut pull.state else { return };
+        let State::GettingBlob { digest, bytes_max, ask, round } = &mut pull.state else {
+            return broken("an answer with a blob that the pull does not ask for");
+        };
         *ask = None;
         round.answered(from, &answer);
         if let Ok(Answer::Blob { bytes, config }) = answer
             && bytes.len() <= *bytes_max as usize
         {
-            context.effects.push(Effect::KeepBlob { pull: id, digest: *digest, bytes, config });
-            pull.state = State::KeepingBlob { from };
+            let digest = *digest;
+            step.effects.push(Effect::KeepBlob { pull: id, digest, bytes, config });
+            pull.state = State::KeepingBlob { digest, from };
         }
-        self.advance(context);
+        self.advance(step);
     }
 
+    /// A blob is on disk, or is not what its digest says.
     pub fn blob_kept(
         &mut self,
         id: PullId,
         result: Result<(), BlobFailure>,
         fetcher: &mut Fetcher,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
-        let State::KeepingBlob { from } = pull.state else { return };
+        let State::KeepingBlob { digest, from } = pull.state else {
+            return broken("a blob was kept that the pull does not have");
+        };
         match result {
-            Err(BlobFailure::Local(why)) => {
-                self.fail(id, PullFailure::Local(why), fetcher, context);
-                return;
-            }
-            Err(BlobFailure::WrongDigest) => {
-                let what = "a manifest or config whose sha256 is not its name".to_owned();
-                context.cut_off(from, Offence::WrongBytes(what));
-            }
+            Err(BlobFailure::Local(why)) => return self.fail(id, PullFailure::Local(why), fetcher, step),
+            Err(BlobFailure::WrongDigest) => step.cut_off(from, Offence::WrongDigest(digest)),
             Ok(()) if !pull.sources.contains(&from) => pull.sources.push(from),
             Ok(()) => {}
         }
-        // Whatever is missing now, the disk knows.
-        pull.read(id, context);
+        // The disk says what is missing now.
+        pull.read(id, step);
     }
 
-    pub fn image_read(&mut self, id: PullId, read: ImageRead, fetcher: &mut Fetcher, context: &mut Context<'_>) {
+    /// The disk says what it has of the image.
+    pub fn image_read(&mut self, id: PullId, read: ImageRead, fetcher: &mut Fetcher, step: &mut Step<'_>) {
         let Some(pull) = self.pulls.get_mut(&id) else { return };
-        let until = context.now + context.settings.patience;
-        let failure = match read {
+        let until = step.now + step.core.settings.patience;
+        let result = match read {
             ImageRead::Missing { digest, bytes_max } => {
                 pull.state = State::GettingBlob { digest, bytes_max, ask: None, round: Round::new(until) };
-                None
+                Ok(())
             }
-            ImageRead::Layers(layers) => pull.layers(id, layers, fetcher, context).err(),
-            ImageRead::Unusable(why) => Some(PullFailure::Unusable(why)),
-            ImageRead::Local(why) => Some(PullFailure::Local(why)),
+            ImageRead::Layers(layers) => pull.want_layers(id, layers, fetcher, step),
+            ImageRead::Unusable(why) => Err(PullFailure::Unusable(why)),
+            ImageRead::Local(why) => Err(PullFailure::Local(why)),
         };
-        match failure {
-            Some(why) => {
-                self.fail(id, why, fetcher, context);
-            }
-            None => self.advance(context),
+        match result {
+            Ok(()) => self.advance(step),
+            Err(why) => self.fail(id, why, fetcher, step),
         }
     }
 
-    pub fn committed(&mut self, id: PullId, result: Result<(), String>) -> Option<Report> {
-        let pull = self.pulls.remove(&id)?;
-        Some(match (result, pull.manifest) {
+    /// The image is known under its name, or the disk failed.
+    pub fn committed(&mut self, id: PullId, result: Result<(), LocalFailure>, step: &mut Step<'_>) {
+        let Some(pull) = self.pulls.remove(&id) else { return };
+        let report = match (result, pull.manifest) {
             (Ok(()), Some(manifest)) => Report::Done { manifest },
-            (Ok(()), None) => Report::Failed { why: PullFailure::Local("a pull without a manifest".to_owned()) },
+            (Ok(()), None) => return broken("an image was committed without a manifest"),
             (Err(why), _) => Report::Failed { why: PullFailure::Local(why) },
-        })
+        };
+        step.report(id, report);
     }
 
-    /// What became of layers.
-    pub fn outcomes(
+    /// Layers are held, or cannot be had.
+    pub fn layers_ended(
         &mut self,
         outcomes: impl IntoIterator<Item = Outcome>,
         fetcher: &mut Fetcher,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) {
-        outcomes.into_iter().for_each(|outcome| self.outcome(outcome, fetcher, context));
-    }
-
-    fn outcome(&mut self, outcome: Outcome, fetcher: &mut Fetcher, context: &mut Context<'_>) {
-        match outcome {
-            Outcome::Failed { pulls, why } => {
-                for pull in pulls {
-                    self.fail(pull, why.clone(), fetcher, context);
-                }
-            }
-            Outcome::Held { pulls, target } => {
-                for id in pulls {
-                    let Some(pull) = self.pulls.get_mut(&id) else { continue };
-                    if let State::Layers { missing } = &mut pull.state {
-                        missing.remove(&target);
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Failed { pulls, why } => {
+                    for id in pulls {
+                        self.fail(id, why.clone(), fetcher, step);
                     }
-                    pull.commit_if_complete(id, context);
+                }
+                Outcome::Held { pulls, target } => {
+                    for id in pulls {
+                        self.layer_held(id, target, step);
+                    }
                 }
             }
         }
+    }
+
+    fn layer_held(&mut self, id: PullId, layer: DiffId, step: &mut Step<'_>) {
+        let Some(pull) = self.pulls.get_mut(&id) else { return broken("a layer for a pull that is over") };
+        let State::Layers { missing } = &mut pull.state else { return broken("a layer for a pull that wants none") };
+        missing.remove(&layer);
+        pull.commit_if_complete(id, step);
     }
 }
 
 impl Pull {
-    fn advance_resolving(&mut self, id: PullId, connected: &[PeerId], context: &mut Context<'_>) {
-        let State::Resolving { waiting, round } = &mut self.state else { return };
-        let Some(reference) = &self.reference else { return };
-        while waiting.len() < Settings::RESOLVERS_MAX
-            && let Some(peer) = round.next(context.now, connected.iter())
-        {
-            waiting.insert(context.ask(peer, Purpose::Resolve(id), Request::Resolve(reference.clone())));
-        }
-        let complete = waiting.is_empty() && !round.asked.is_empty();
-        if complete {
-            round.exhausted(context.now);
-        }
-        if let (Some(release), true) = (&self.release, complete || round.until <= context.now) {
-            let manifest = release.release.manifest;
-            self.manifest = Some(manifest);
-            context.effects.push(Effect::Report { pull: id, report: Report::Resolved { manifest } });
-            self.read(id, context);
+    fn new(wanted: Wanted, until: Moment) -> Self {
+        let (reference, release, manifest) = match wanted {
+            Wanted::Name { reference, known } => (Some(reference), known, None),
+            Wanted::Manifest(digest) => (None, None, Some(digest)),
+        };
+        let state = State::Resolving { waiting: BTreeSet::new(), round: Round::new(until) };
+        Self { reference, release, manifest, sources: Vec::new(), state }
+    }
+
+    fn asks_peers(&self) -> bool {
+        matches!(self.state, State::Resolving { .. } | State::GettingBlob { .. })
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        match &self.state {
+            State::Resolving { round, .. } | State::GettingBlob { round, ask: None, .. } => Some(round.deadline()),
+            // The caller owes an answer, or the layers have deadlines of their own.
+            State::GettingBlob { ask: Some(_), .. }
+            | State::Reading
+            | State::KeepingBlob { .. }
+            | State::Layers { .. }
+            | State::Committing => None,
         }
     }
 
-    /// Asks one peer after the other for a blob: first those who knew the name, and of these those of the site.
-    fn advance_blob(&mut self, id: PullId, connected: &[PeerId], context: &mut Context<'_>) {
+    /// Takes in a release of the pull's name, if it was issued no earlier than the newest so far.
+    fn take_release(&mut self, release: SignedRelease, from: PeerId) {
+        if Some(&release.release.reference) != self.reference.as_ref() {
+            return;
+        }
+        let newest = self.release.as_ref().map(|known| known.release.issued_s);
+        match newest.map(|newest| release.release.issued_s.cmp(&newest)) {
+            None | Some(Ordering::Greater) => {
+                self.sources = vec![from];
+                self.release = Some(release);
+            }
+            Some(Ordering::Equal) => self.sources.push(from),
+            Some(Ordering::Less) => {}
+        }
+    }
+
+    fn advance_resolving(&mut self, id: PullId, connected: &[PeerId], step: &mut Step<'_>) {
+        let State::Resolving { waiting, round } = &mut self.state else { return };
+        let Some(reference) = &self.reference else { return broken("a pull resolves without a name") };
+        while waiting.len() < Settings::RESOLVERS_MAX
+            && let Some(peer) = round.next(step.now, connected.iter())
+        {
+            waiting.insert(step.ask(peer, Purpose::Resolve(id), Request::Resolve(reference.clone())));
+        }
+        let is_complete = waiting.is_empty() && !round.asked.is_empty();
+        if is_complete {
+            round.exhausted(step.now);
+        }
+        if let (Some(release), true) = (&self.release, is_complete || round.until <= step.now) {
+            let manifest = release.release.manifest;
+            self.manifest = Some(manifest);
+            step.report(id, Report::Resolved { manifest });
+            self.read(id, step);
+        }
+    }
+
+    /// Asks one peer after the other for a blob: first the peers of the site that knew the name, then other peers that
+    /// knew it, then all.
+    fn advance_blob(&mut self, id: PullId, connected: &[PeerId], step: &mut Step<'_>) {
         let State::GettingBlob { digest, bytes_max, ask, round } = &mut self.state else { return };
         if ask.is_some() {
             return;
         }
         let sources = self.sources.iter().filter(|peer| connected.contains(peer));
-        let (near, far): (Vec<PeerId>, Vec<PeerId>) = sources.partition(|&&peer| is_near(peer, context.view()));
-        let Some(peer) = round.next(context.now, near.iter().chain(&far).chain(connected)) else {
-            if !round.asked.is_empty() {
-                round.exhausted(context.now);
-            }
-            return;
-        };
-        let request = Request::Blob { digest: *digest, bytes_max: *bytes_max };
-        *ask = Some(context.ask(peer, Purpose::Blob(id), request));
+        let (near, far): (Vec<PeerId>, Vec<PeerId>) = sources.partition(|&&peer| step.core.is_near(peer));
+        if let Some(peer) = round.next(step.now, near.iter().chain(&far).chain(connected)) {
+            let request = Request::Blob { digest: *digest, bytes_max: *bytes_max };
+            *ask = Some(step.ask(peer, Purpose::Blob(id), request));
+        } else if !round.asked.is_empty() {
+            round.exhausted(step.now);
+        }
     }
 
     fn overdue(&self, now: Moment) -> Option<PullFailure> {
@@ -326,40 +332,44 @@ impl Pull {
         }
     }
 
-    fn read(&mut self, id: PullId, context: &mut Context<'_>) {
+    /// Has the disk say what it has of the image, if its manifest is known.
+    fn read(&mut self, id: PullId, step: &mut Step<'_>) {
         if let Some(manifest) = self.manifest {
             self.state = State::Reading;
-            context.effects.push(Effect::ReadImage { pull: id, manifest });
+            step.effects.push(Effect::ReadImage { pull: id, manifest });
         }
     }
 
-    fn layers(
+    fn want_layers(
         &mut self,
         id: PullId,
         layers: Vec<DiffId>,
         fetcher: &mut Fetcher,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) -> Result<(), PullFailure> {
-        let (held, missing): (Vec<DiffId>, Vec<DiffId>) = layers.iter().partition(|&&layer| context.own.holds(layer));
-        context.effects.push(Effect::Report { pull: id, report: Report::Layers { layers, held } });
+        let (held, missing): (Vec<DiffId>, Vec<DiffId>) =
+            layers.iter().partition(|&&layer| step.core.holdings.holds(layer));
+        step.report(id, Report::Layers { layers, held });
         for &layer in &missing {
-            fetcher.want(id, layer, context)?;
+            fetcher.want(id, layer, step)?;
         }
-        // Gossip of a new release may be on its way, or lost.
-        if missing.iter().any(|&layer| !context.directory.is_reachable(layer)) {
-            self.sources.iter().for_each(|&peer| context.ask_holdings(peer));
+        // Gossip about a new release may be on its way, or lost.
+        if missing.iter().any(|&layer| !step.core.directory.is_reachable(layer)) {
+            for &peer in &self.sources {
+                step.ask_holdings(peer);
+            }
         }
         self.state = State::Layers { missing: missing.into_iter().collect() };
-        self.commit_if_complete(id, context);
+        self.commit_if_complete(id, step);
         Ok(())
     }
 
-    fn commit_if_complete(&mut self, id: PullId, context: &mut Context<'_>) {
+    fn commit_if_complete(&mut self, id: PullId, step: &mut Step<'_>) {
         if let (State::Layers { missing }, Some(manifest)) = (&self.state, self.manifest)
             && missing.is_empty()
         {
             self.state = State::Committing;
-            context.effects.push(Effect::CommitImage { pull: id, manifest, release: self.release.clone() });
+            step.effects.push(Effect::CommitImage { pull: id, manifest, release: self.release.clone() });
         }
     }
 }

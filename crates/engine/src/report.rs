@@ -1,14 +1,16 @@
-//! What an operator learns of a pull, and why one fails.
+//! Reports of a pull to the operator, and why a pull fails.
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId};
 
-/// What an operator learns of a pull.
+use crate::failure::{LocalFailure, Setback, UnusableImage};
+
+/// A report of a pull to the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     Resolved {
         manifest: OciDigest,
     },
-    /// The layers of the image; `held` were here before.
+    /// The layers of the image; those in `held` were here before.
     Layers {
         layers: Vec<DiffId>,
         held: Vec<DiffId>,
@@ -30,7 +32,7 @@ pub enum Report {
     Retrying {
         target: DiffId,
         from: PeerId,
-        why: String,
+        why: Setback,
     },
     Layer {
         target: DiffId,
@@ -56,14 +58,14 @@ pub enum PullFailure {
     BlobNotFound { digest: OciDigest, asked: usize },
     #[error("no peer that can be reached holds layer {target}")]
     NoSource { target: DiffId },
-    #[error("layer {target} failed from every peer; the last said: {last}")]
-    Exhausted { target: DiffId, last: String },
+    #[error("layer {target} failed from every peer; at last from {from}: {why}")]
+    Exhausted { target: DiffId, from: PeerId, why: Setback },
     #[error("this node takes on no more pulls now ({max} at most)")]
     TooMany { max: usize },
     #[error("the image cannot be used: {0}")]
-    Unusable(String),
-    #[error("{0}")]
-    Local(String),
+    Unusable(UnusableImage),
+    #[error(transparent)]
+    Local(LocalFailure),
     #[error("it was cancelled")]
     Cancelled,
     #[error("the node is stopping; the pull goes on when it starts again")]

@@ -1,15 +1,20 @@
-//! What this node does for others: quotes, patches, and the queue of patches to be made.
+//! The work of this node for other nodes: quotes, patches, and the queue of patches to be made.
 //!
-//! A patch is looked for in the cache first: any patch of the target will do whose bases the requester holds, the
-//! smallest first, unless the sketches are sure of a smaller one. Otherwise it is made, once for all who want it (single
-//! flight), from those of the requester's bases that this node holds too and that help, in the requester's order: so all
-//! who are asked make the same patch.
+//! The node looks for a patch in its cache first. It may serve any patch of the target whose bases the requester holds.
+//! It takes the smallest, unless the sketches are sure of a smaller patch that is yet to be made. Otherwise it makes
+//! the patch once for all that want it (single flight). The patch reads from those of the requester's bases that this
+//! node holds too and that help, in the requester's order: so all providers that are asked make the same patch.
 //!
-//! At which effort is decided when the encode begins (effort.rs). A cached patch is served whatever its effort; only if the
-//! effort is this module's to choose, and the requester would be done noticeably sooner with a patch that is yet to be
-//! made at a higher effort, is that made: so each set of bases is encoded at most once at each effort. Who has a part of a
-//! patch that is not here gets the same one: then it is made by the settings that the resume names.
+//! The node decides the effort when the encode begins (`effort.rs`). It serves a cached patch whatever its effort, with
+//! one exception: if the effort is the node's own choice, and the requester would be done noticeably sooner with a
+//! patch of a higher effort, it makes that patch. So each set of bases is encoded at most once at each effort. A
+//! requester that has a part of a patch that is not here gets the same patch: the node makes it by the settings that
+//! the resume names.
+//!
+//! `jobs.rs` holds the patches to be made, `usable.rs` chooses the bases, `uploads.rs` learns the rates, `referrals.rs`
+//! names a relay instead of sending, and `following.rs` passes on a patch that is still coming.
 
+mod cache;
 mod following;
 mod jobs;
 mod referrals;
@@ -19,38 +24,39 @@ mod usable;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, DiffId, Effort, Moment, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId, broken};
 use lighter_wire::{Offer, PatchRequest, Quote, Referable, Refusal};
 
+use crate::core::{Core, Step};
 use crate::effort::Pace;
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
-use crate::planner::{View, is_near};
 use crate::settings::Settings;
+use cache::Cache;
 pub use following::Coming;
 use jobs::Job;
 use referrals::Referrals;
-use uploads::Uploads;
+use uploads::{Receiver, Uploads};
 use usable::Usable;
 
-/// Who asks for a quote tells of its uplink when it asks for the patch.
-const UNTOLD: Referable = Referable { uplink: BytesPerSecond(u64::MAX), passes_on: true };
+/// A request for a quote does not name the requester's uplink; the request for the patch does.
+const UPLINK_UNKNOWN: Referable = Referable { uplink: BytesPerSecond(u64::MAX), passes_on: true };
 
 /// The serving side.
 #[derive(Debug, Default)]
 pub struct Serve {
-    cache: BTreeMap<PatchId, CachedPatch>,
-    by_target: BTreeMap<DiffId, Vec<PatchId>>,
-    /// The patch that was made for a target and bases, and at which effort last. It may read from fewer of them.
-    made: BTreeMap<(DiffId, Vec<DiffId>), (PatchId, Effort)>,
+    cache: Cache,
+    /// At most [`Settings::streams_max`] and [`Settings::STREAMS_WAITING_MAX`].
     streams: BTreeMap<StreamId, Stream>,
+    /// Those that run, and those in the queue.
     jobs: BTreeMap<EncodeId, Job>,
+    /// At most [`Settings::ENCODES_QUEUED_MAX`].
     queue: VecDeque<EncodeId>,
     running: usize,
     next_encode: u64,
     pace: Pace,
     uploads: Uploads,
     referrals: Referrals,
-    stopping: bool,
+    is_stopping: bool,
 }
 
 /// A stream that a peer opened.
@@ -59,7 +65,7 @@ pub struct Opened<'a> {
     pub stream: StreamId,
     pub from: PeerId,
     pub request: &'a PatchRequest,
-    /// Of the layer that is asked for, if it is not held.
+    /// Whether the requested layer is coming here, if it is not held.
     pub coming: Coming<'a>,
 }
 
@@ -67,86 +73,75 @@ pub struct Opened<'a> {
 struct Stream {
     from: PeerId,
     request: PatchRequest,
-    /// The layer is just coming here: what comes of it is passed on.
+    /// The layer is still coming here: the node passes on what it has of the patch.
     follows: bool,
-    /// The patch that goes over it; absent as long as nothing does.
+    /// The patch that goes over the stream; absent while the peer waits.
     served: Option<PatchId>,
     is_done: bool,
 }
 
+/// The answer to a peer that asks for a patch.
+enum Supply {
+    Ready(CachedPatch),
+    ToBeMade(Job),
+}
+
 impl Serve {
     pub fn patch_held(&mut self, patch: CachedPatch) {
-        if self.cache.len() >= Settings::PATCHES_MAX || self.cache.contains_key(&patch.patch) {
-            return;
-        }
-        self.by_target.entry(patch.target).or_default().push(patch.patch);
-        self.cache.insert(patch.patch, patch);
+        self.cache.hold(patch);
     }
 
     pub fn patch_gone(&mut self, patch: PatchId) {
-        let Some(gone) = self.cache.remove(&patch) else { return };
-        self.made.retain(|(target, _), (made, _)| *target != gone.target || *made != patch);
-        if let Some(patches) = self.by_target.get_mut(&gone.target) {
-            patches.retain(|&other| other != patch);
-            if patches.is_empty() {
-                self.by_target.remove(&gone.target);
-            }
-        }
+        self.cache.forget(patch);
     }
 
-    /// What was learned in an earlier life.
+    /// Takes up the pace that an earlier life learned.
     pub fn pace_held(&mut self, pace: Pace) {
         self.pace = pace;
     }
 
-    /// What a patch of `target` would cost a peer that holds `bases`.
-    pub fn quote(&self, from: PeerId, target: DiffId, bases: &[DiffId], view: View<'_>) -> Result<Quote, Refusal> {
-        if self.stopping {
+    /// The cost of a patch of `target` for a peer that holds `bases`.
+    pub fn quote(&self, from: PeerId, target: DiffId, bases: &[DiffId], core: &Core) -> Result<Quote, Refusal> {
+        if self.is_stopping {
             return Err(Refusal::Stopping);
         }
-        let card = view.own.card(target).ok_or(Refusal::NotHeld)?;
-        let usable = Usable::new(card, bases, view.own);
-        let cached = self.cached(target, bases, &usable);
-        let job = match cached {
-            None => Job::new(card, &usable),
-            Some(cached) => match self.improvement(cached, (from, Some(UNTOLD)), card, &usable, view) {
-                Some(job) => job,
-                None => {
-                    let offer = Offer::Ready { patch: cached.patch, bytes: cached.bytes };
-                    return Ok(Quote { offer, bases: cached.bases.clone(), wait: Duration::ZERO });
-                }
-            },
-        };
-        // A patch that is being made for somebody else is not made twice.
-        let others = self.jobs.values().filter(|other| !other.is_same(&job));
-        let before: Duration = others.map(|other| self.encoding(other, view)).sum();
-        let wait = before + self.encoding(&job, view);
-        Ok(Quote { offer: Offer::Predicted { bytes: usable.prediction.bytes }, bases: usable.bases, wait })
+        let card = core.holdings.card(target).ok_or(Refusal::NotHeld)?;
+        let usable = Usable::new(card, bases, &core.holdings);
+        let receiver = Receiver { peer: from, referable: Some(UPLINK_UNKNOWN) };
+        Ok(match self.supply(card, bases, &usable, receiver, core) {
+            Supply::Ready(CachedPatch { patch, bytes, bases, .. }) => {
+                Quote { offer: Offer::Ready { patch, bytes }, bases, wait: Duration::ZERO }
+            }
+            Supply::ToBeMade(job) => {
+                let wait = self.encoding_before(&job, core) + self.encoding(&job, core);
+                Quote { offer: Offer::Predicted { bytes: usable.prediction.bytes }, bases: usable.bases, wait }
+            }
+        })
     }
 
-    pub fn stream_opened(&mut self, opened: Opened<'_>, now: Moment, view: View<'_>, effects: &mut Vec<Effect>) {
-        if let Err(refusal) = self.admit(opened, now, view, effects) {
-            effects.push(Effect::Refuse { stream: opened.stream, refusal });
+    pub fn stream_opened(&mut self, opened: Opened<'_>, step: &mut Step<'_>) {
+        if let Err(refusal) = self.admit(opened, step) {
+            step.effects.push(Effect::Refuse { stream: opened.stream, refusal });
         }
     }
 
-    /// A patch went over a stream to its end: that tells what the link carries.
-    pub fn stream_served(&mut self, stream: StreamId, bytes: Bytes, took: Duration, view: View<'_>) {
-        let Some(served) = self.streams.get_mut(&stream) else { return };
+    /// A patch went over a stream to its end: the time that took shows the rate of the link.
+    pub fn stream_served(&mut self, stream: StreamId, bytes: Bytes, took: Duration, core: &Core) {
+        let Some(served) = self.streams.get_mut(&stream) else { return broken("a served stream that is not open") };
         served.is_done = true;
         let from = served.from;
-        let near = |peer: PeerId| is_near(peer, view);
-        let side = near(from);
-        let sharing = self.streams.values().filter(|other| other.served.is_some() && near(other.from) == side).count();
+        let side = core.is_near(from);
+        let on_link = |stream: &&Stream| stream.served.is_some() && core.is_near(stream.from) == side;
+        let sharing = self.streams.values().filter(on_link).count() as u64;
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.uploads.learn(from, bytes, millis, sharing as u64, view);
+        self.uploads.learn(from, bytes, millis, sharing, core);
     }
 
-    /// The waiting streams lose one of them; work that nobody waits for any more goes on if it runs (its result is
-    /// cached) and is dropped if it does not.
-    pub fn stream_closed(&mut self, stream: StreamId, view: View<'_>) {
+    /// A stream is over. An encode that no stream waits for any more is dropped, unless it runs: then its result goes
+    /// into the cache.
+    pub fn stream_closed(&mut self, stream: StreamId, core: &Core) {
         if let Some(Stream { from, served: Some(patch), is_done: false, .. }) = self.streams.remove(&stream) {
-            self.copy_broke(patch, from, view);
+            self.referrals.copy_broke(patch, from, core);
         }
         for job in self.jobs.values_mut() {
             job.waiting.retain(|&waiting| waiting != stream);
@@ -155,7 +150,7 @@ impl Serve {
         self.queue.retain(|id| self.jobs.contains_key(id));
     }
 
-    /// Those who wait for a patch that is not begun are told too: the queue moves.
+    /// Tells the streams that wait for this encode, and those that wait for an encode in the queue: the queue moves.
     pub fn encode_progress(&self, encode: EncodeId, done: Bytes, effects: &mut Vec<Effect>) {
         for (&id, job) in self.jobs.iter().filter(|(id, job)| **id == encode || job.running.is_none()) {
             let target_bytes_done = if id == encode { done } else { Bytes::ZERO };
@@ -163,34 +158,29 @@ impl Serve {
         }
     }
 
-    /// `patch` is `None` if it could not be made: then a larger one from the same bases does, if there is one.
-    pub fn encode_ended(
-        &mut self,
-        encode: EncodeId,
-        took: Duration,
-        patch: Option<CachedPatch>,
-        now: Moment,
-        view: View<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(job) = self.jobs.remove(&encode) else { return };
+    /// `patch` is `None` if it could not be made. Then a larger patch from the same bases will do, if there is one.
+    pub fn encode_ended(&mut self, encode: EncodeId, took: Duration, patch: Option<CachedPatch>, step: &mut Step<'_>) {
+        let Some(job) = self.jobs.remove(&encode) else { return broken("an encode ended that does not run") };
         self.running -= 1;
         if let Some(patch) = &patch {
-            self.learn_pace(&job, patch, took, effects);
-            self.keep_made(&job, patch);
-        }
-        match self.of(job.target, &job.bases).cloned().or(patch) {
-            Some(patch) => self.give_all(job.waiting, &patch, now, view, effects),
-            None => {
-                let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Failed };
-                effects.extend(job.waiting.into_iter().map(refuse));
+            self.learn_pace(&job, patch, took, step.effects);
+            self.cache.hold(patch.clone());
+            if let Some(effort) = job.running {
+                self.cache.remember_made(job.target, &job.bases, patch, effort);
             }
         }
-        self.start_queued(view, effects);
+        match self.cache.smallest_from(job.target, &job.bases).cloned().or(patch) {
+            Some(patch) => self.give_all(job.waiting, &patch, step),
+            None => {
+                let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Failed };
+                step.effects.extend(job.waiting.into_iter().map(refuse));
+            }
+        }
+        self.start_queued(step);
     }
 
     pub fn stop(&mut self, effects: &mut Vec<Effect>) {
-        self.stopping = true;
+        self.is_stopping = true;
         let waiting = self.streams.iter().filter(|(_, stream)| stream.served.is_none()).map(|(&stream, _)| stream);
         effects.extend(waiting.map(|stream| Effect::Refuse { stream, refusal: Refusal::Stopping }));
         self.jobs.values_mut().for_each(|job| job.waiting.clear());
@@ -198,78 +188,96 @@ impl Serve {
         self.queue.clear();
     }
 
-    fn admit(
-        &mut self,
-        opened: Opened<'_>,
-        now: Moment,
-        view: View<'_>,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
+    fn admit(&mut self, opened: Opened<'_>, step: &mut Step<'_>) -> Result<(), Refusal> {
         let Opened { stream, from, request, .. } = opened;
-        if self.stopping {
+        self.check_room(from, request, &step.core.settings)?;
+        let Some(&card) = step.core.holdings.card(request.target) else { return self.follow(opened, step) };
+        let supply = self.supply_request(&card, from, request, step.core);
+        match supply {
+            Supply::Ready(patch) => {
+                self.streams.insert(stream, Stream::new(from, request));
+                self.give(stream, &patch, step);
+            }
+            Supply::ToBeMade(job) => {
+                self.enqueue(job, stream)?;
+                self.streams.insert(stream, Stream::new(from, request));
+                step.effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
+                self.start_queued(step);
+            }
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// The node stops, or as many streams are open as may be, to all peers or to this one.
+    fn check_room(&self, from: PeerId, request: &PatchRequest, settings: &Settings) -> Result<(), Refusal> {
+        if self.is_stopping {
             return Err(Refusal::Stopping);
         }
-        let settings = view.settings;
         let of_peer = self.streams.values().filter(|stream| stream.from == from).count();
-        // Most of those who may be referred only wait.
-        let waiting_max = request.referable.map_or(0, |_| Settings::STREAMS_WAITING_MAX);
-        if self.streams.len() >= settings.streams_max + waiting_max || of_peer >= settings.streams_per_peer_max {
-            return Err(Refusal::Busy);
+        // Most streams of peers that may be referred only wait.
+        let waiting_max = if request.referable.is_some() { Settings::STREAMS_WAITING_MAX } else { 0 };
+        let is_full = self.streams.len() >= settings.streams_max + waiting_max;
+        if is_full || of_peer >= settings.streams_per_peer_max { Err(Refusal::Busy) } else { Ok(()) }
+    }
+
+    /// The patch to give for a request: the one that it resumes, if that is in the cache, else any that will do.
+    fn supply_request(&self, card: &Card, from: PeerId, request: &PatchRequest, core: &Core) -> Supply {
+        let resumed = request.resume.and_then(|resume| self.cache.get(resume.patch));
+        if let Some(patch) = resumed.filter(|patch| patch.target == request.target) {
+            return Supply::Ready(patch.clone());
         }
-        let Some(card) = view.own.card(request.target) else {
-            return self.follow(opened, view, effects);
-        };
-        let resumed = request.resume.and_then(|resume| self.cache.get(&resume.patch));
-        let resumed = resumed.filter(|patch| patch.target == request.target);
-        let mut usable = Usable::new(card, &request.bases, view.own);
+        let mut usable = Usable::new(card, &request.bases, &core.holdings);
         let mut offered = request.bases.clone();
-        // The base that a have-list stands for is at hand with the list.
+        // The base that a have-list stands for comes with the list.
         if let Some(list) = request.have {
             usable.bases.push(list);
             offered.push(list);
         }
-        let cached = self.cached(request.target, &offered, &usable);
-        let better = cached.and_then(|cached| self.improvement(cached, (from, request.referable), card, &usable, view));
-        let ready = resumed.or(cached.filter(|_| better.is_none())).cloned();
-        let admitted = Stream::new(from, request);
-        if let Some(patch) = ready {
-            self.streams.insert(stream, admitted);
-            self.give(stream, &patch, now, view, effects);
-            return Ok(());
+        let receiver = Receiver { peer: from, referable: request.referable };
+        match self.supply(card, &offered, &usable, receiver, core) {
+            Supply::Ready(patch) => Supply::Ready(patch),
+            Supply::ToBeMade(job) => {
+                let resumed = request.resume.and_then(|resume| core.settings.effort_of(resume.settings));
+                Supply::ToBeMade(Job { resumed, ..job })
+            }
         }
-        let resumed = request.resume.and_then(|resume| settings.effort_of(resume.settings));
-        let job = Job { resumed, ..better.unwrap_or_else(|| Job::new(card, &usable)) };
-        let encode = self.enqueue(job)?;
-        self.streams.insert(stream, admitted);
-        if let Some(job) = self.jobs.get_mut(&encode) {
-            job.waiting.push(stream);
-        }
-        effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
-        self.start_queued(view, effects);
-        Ok(())
     }
 
-    /// The encode that makes this, which may be under way already.
-    fn enqueue(&mut self, job: Job) -> Result<EncodeId, Refusal> {
-        if let Some((&encode, _)) = self.jobs.iter().find(|(_, other)| other.is_same(&job)) {
-            return Ok(encode);
+    /// The patch to give a peer that holds the `offered` bases: the cached one that fits best, unless a better one
+    /// pays.
+    fn supply(&self, card: &Card, offered: &[DiffId], usable: &Usable, receiver: Receiver, core: &Core) -> Supply {
+        let Some(cached) = self.cache.fitting(card.diff_id, offered, usable) else {
+            return Supply::ToBeMade(Job::new(card, usable));
+        };
+        match self.improvement(cached, receiver, card, usable, core) {
+            Some(better) => Supply::ToBeMade(better),
+            None => Supply::Ready(cached.clone()),
+        }
+    }
+
+    /// Has the stream wait for the encode that makes this patch, which may be under way already.
+    fn enqueue(&mut self, job: Job, stream: StreamId) -> Result<(), Refusal> {
+        if let Some(same) = self.jobs.values_mut().find(|other| other.is_same(&job)) {
+            same.waiting.push(stream);
+            return Ok(());
         }
         if self.queue.len() >= Settings::ENCODES_QUEUED_MAX {
             return Err(Refusal::Busy);
         }
         let encode = EncodeId(self.next_encode);
         self.next_encode += 1;
-        self.jobs.insert(encode, job);
+        self.jobs.insert(encode, Job { waiting: vec![stream], ..job });
         self.queue.push_back(encode);
-        Ok(encode)
+        Ok(())
     }
 
-    fn start_queued(&mut self, view: View<'_>, effects: &mut Vec<Effect>) {
-        while self.running < view.settings.encodes_max {
+    fn start_queued(&mut self, step: &mut Step<'_>) {
+        while self.running < step.core.settings.encodes_max {
             let Some(encode) = self.queue.pop_front() else { return };
-            let Some(job) = self.jobs.get(&encode) else { continue };
-            let effort = self.effort(job, view);
-            effects.push(Effect::Encode { encode, target: job.target, bases: job.bases.clone(), effort });
+            let Some(job) = self.jobs.get(&encode) else { return broken("a queued encode without its job") };
+            let effort = self.effort(job, step.core);
+            step.effects.push(Effect::Encode { encode, target: job.target, bases: job.bases.clone(), effort });
             if let Some(job) = self.jobs.get_mut(&encode) {
                 job.running = Some(effort);
             }
@@ -277,43 +285,15 @@ impl Serve {
         }
     }
 
-    fn serve(&mut self, stream: StreamId, patch: &CachedPatch, effects: &mut Vec<Effect>) {
-        let Some(waiting) = self.streams.get_mut(&stream) else { return };
+    /// Sends the patch over the stream.
+    fn send(&mut self, stream: StreamId, patch: &CachedPatch, effects: &mut Vec<Effect>) {
+        let Some(waiting) = self.streams.get_mut(&stream) else {
+            return broken("a patch for a stream that is not open");
+        };
         waiting.served = Some(patch.patch);
         let resume = waiting.request.resume.filter(|resume| resume.patch == patch.patch);
         let first_frame = resume.map_or(0, |resume| resume.first_frame);
         effects.push(Effect::Serve { stream, patch: patch.patch, first_frame });
-    }
-
-    /// The smallest cached patch of `target` that somebody with `bases` can apply. The whole layer does for anybody, but
-    /// is not given to somebody for whom a smaller patch can be made, unless it is what came out when that was tried.
-    fn cached(&self, target: DiffId, bases: &[DiffId], usable: &Usable) -> Option<&CachedPatch> {
-        let made = self.made.get(&(target, usable.bases.clone())).and_then(|(patch, _)| self.cache.get(patch));
-        if let Some(made) = made.filter(|made| made.bases != usable.bases) {
-            return Some(made);
-        }
-        let patches = self.by_target.get(&target)?.iter().filter_map(|patch| self.cache.get(patch));
-        patches
-            .filter(|patch| patch.bases.iter().all(|base| bases.contains(base)))
-            .filter(|patch| !patch.bases.is_empty() || usable.bases.is_empty())
-            .filter(|patch| patch.bases == usable.bases || !usable.is_surely_under(patch.bytes))
-            .min_by_key(|patch| (patch.bytes, patch.patch))
-    }
-
-    /// The smallest cached patch that these bases give.
-    fn of(&self, target: DiffId, bases: &[DiffId]) -> Option<&CachedPatch> {
-        let patches = self.by_target.get(&target)?.iter().filter_map(|patch| self.cache.get(patch));
-        let made = self.made.get(&(target, bases.to_vec())).and_then(|(patch, _)| self.cache.get(patch));
-        patches.filter(|patch| patch.bases == bases).chain(made).min_by_key(|patch| (patch.bytes, patch.patch))
-    }
-
-    /// Takes in what a job made, and remembers the smaller of it and of what the same bases gave before.
-    fn keep_made(&mut self, job: &Job, patch: &CachedPatch) {
-        self.patch_held(patch.clone());
-        let Some(effort) = job.running.filter(|_| self.cache.contains_key(&patch.patch)) else { return };
-        let smallest =
-            self.of(job.target, &job.bases).filter(|other| other.bytes < patch.bytes).map(|other| other.patch);
-        self.made.insert((job.target, job.bases.clone()), (smallest.unwrap_or(patch.patch), effort));
     }
 }
 

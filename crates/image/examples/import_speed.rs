@@ -1,6 +1,11 @@
 //! How fast an image is imported: `import_speed PATH [REPEAT]`, PATH an OCI layout's folder or an image archive. Every
 //! layer is scanned into a sink that keeps nothing, from files that the page cache holds after the first round.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program that measures reads files and clocks"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::error::Error;

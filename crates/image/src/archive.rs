@@ -77,7 +77,13 @@ impl<R: Read + Seek> ArchiveFiles<R> {
                 EntryKind::File => Place::Content { offset: entry.content_offset, bytes: entry.content_bytes },
                 EntryKind::SymbolicLink => Place::Link(resolve_link(name, &entry.link)),
                 EntryKind::HardLink => Place::Link(resolve_link("", &entry.link)),
-                _ => continue,
+                EntryKind::SparseFile
+                | EntryKind::Folder
+                | EntryKind::CharacterDevice
+                | EntryKind::BlockDevice
+                | EntryKind::Fifo
+                | EntryKind::GlobalHeader
+                | EntryKind::Other(_) => continue,
             };
             entries.entry(name.to_owned()).and_modify(|place| *place = Place::Twice).or_insert(place);
         }

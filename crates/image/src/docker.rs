@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 
 use crate::error::ImageError;
 use crate::export::manifest_json;
-use crate::files::{Files, relative_path};
+use crate::files::{Files, open_file, read_document, relative_path};
+use crate::imported::{ImportedImage, Selector, SourceKind};
 use crate::layout::listed;
 use crate::limits::LAYERS_MAX;
 use crate::manifest::{BlobDescriptor, LayerDescriptor, digest_of, parse, parse_config};
 use crate::media::{LayerMedia, OCI_CONFIG};
-use crate::open::{ImportedImage, Selector, SourceKind, open_file, read_document};
 
 /// One image of `manifest.json`.
 #[derive(Deserialize)]

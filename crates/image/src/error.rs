@@ -45,7 +45,13 @@ impl ImageError {
         match self {
             Self::Read { .. } | Self::Write { .. } => Blame::Machine,
             Self::NoMatch { .. } => Blame::Caller,
-            _ => Blame::Peer,
+            Self::Missing { .. }
+            | Self::Json { .. }
+            | Self::Digest { .. }
+            | Self::Size { .. }
+            | Self::TooLarge { .. }
+            | Self::Damaged { .. }
+            | Self::Unsupported { .. } => Blame::Peer,
         }
     }
 

@@ -14,10 +14,10 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::error::ImageError;
+use crate::imported::ImportedImage;
 use crate::layout::{REF_NAME, blob_path};
 use crate::manifest::{BlobDescriptor, LayerDescriptor, digest_of, parse_manifest};
 use crate::media::{LayerMedia, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
-use crate::open::ImportedImage;
 use crate::platform::Platform;
 
 /// Where a file is until it is whole.

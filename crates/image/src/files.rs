@@ -2,6 +2,9 @@
 
 use std::io::{self, Read};
 
+use crate::error::ImageError;
+use crate::limits::DOCUMENT_BYTES_MAX;
+
 /// Opens the files of an OCI layout or of a `docker save` archive by relative path.
 ///
 /// Paths that are asked for are written by this crate and are safe to join to a folder: parts separated by `/`, none
@@ -40,6 +43,31 @@ pub(crate) fn relative_path(path: &str) -> Option<&str> {
     let path = path.strip_prefix("./").unwrap_or(path);
     let good = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\0', '\\']);
     (path.len() <= 255 && path.split('/').all(good)).then_some(path)
+}
+
+/// Opens a file that must be there.
+pub(crate) fn open_file<'a>(files: &'a mut dyn Files, path: &str, named_by: &str) -> Result<OpenFile<'a>, ImageError> {
+    match files.open(path) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(ImageError::Missing { path: path.to_owned(), named_by: named_by.to_owned() }),
+        Err(error) => Err(ImageError::read(path, error)),
+    }
+}
+
+/// Reads a document that must be there, whole.
+pub(crate) fn read_document(files: &mut dyn Files, path: &str, named_by: &str) -> Result<Vec<u8>, ImageError> {
+    let limit = DOCUMENT_BYTES_MAX.0;
+    let file = open_file(files, path, named_by)?;
+    if file.bytes > limit {
+        return Err(ImageError::TooLarge { what: path.to_owned(), limit });
+    }
+    let mut bytes = Vec::new();
+    file.reader.take(limit).read_to_end(&mut bytes).map_err(|error| ImageError::read(path, error))?;
+    if bytes.len() as u64 != file.bytes {
+        let (expected, found) = (file.bytes, bytes.len() as u64);
+        return Err(ImageError::Size { what: path.to_owned(), expected, found });
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -129,16 +129,16 @@ impl<'a> LayerReader<'a> {
     }
 
     fn zstd_error(&mut self, error: FrameDecoderError) -> ImageError {
-        match error {
-            FrameDecoderError::WindowSizeTooBig { requested, max } => {
-                let what = format!("zstd window of {requested} bytes in {}", self.path);
-                ImageError::TooLarge { what, limit: max }
-            }
-            FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::BadMagicNumber(_)) if self.tar_bytes > 0 => {
-                self.damaged("more bytes after the end of the zstd data")
-            }
-            error => self.decoder_error(error),
+        if let FrameDecoderError::WindowSizeTooBig { requested, max } = error {
+            let what = format!("zstd window of {requested} bytes in {}", self.path);
+            return ImageError::TooLarge { what, limit: max };
         }
+        let is_no_frame =
+            matches!(error, FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::BadMagicNumber(_)));
+        if is_no_frame && self.tar_bytes > 0 {
+            return self.damaged("more bytes after the end of the zstd data");
+        }
+        self.decoder_error(error)
     }
 
     fn read_gzip(&mut self, buffer: &mut [u8]) -> Result<usize, ImageError> {

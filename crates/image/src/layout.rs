@@ -9,14 +9,14 @@ use lighter_types::OciDigest;
 use serde::Deserialize;
 
 use crate::error::ImageError;
-use crate::files::Files;
+use crate::files::{Files, read_document};
+use crate::imported::{ImportedImage, Selector, SourceKind};
 use crate::limits::{INDEX_DEPTH_MAX, INDEX_ENTRIES_MAX};
 use crate::manifest::{
     BlobDescriptor, Config, Manifest, RawDescriptor, RawIndex, check_document, image_layers, parse, parse_config,
     parse_manifest,
 };
 use crate::media::{INDEX_TYPES, MANIFEST_TYPES};
-use crate::open::{ImportedImage, Selector, SourceKind, read_document};
 use crate::platform::Platform;
 
 /// Where the specification has an image's name.

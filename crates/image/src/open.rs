@@ -1,57 +1,16 @@
 //! Opens an image: tells what the source is, finds the one image in it that is wanted, and checks its documents.
 
-use std::io::Read;
-
-use lighter_types::OciDigest;
-
 use crate::docker;
 use crate::error::ImageError;
-use crate::files::Files;
+use crate::files::{Files, open_file};
+use crate::imported::{ImportedImage, Selector, SourceKind};
 use crate::layer::LayerReader;
 use crate::layout;
 use crate::limits::Limits;
-use crate::manifest::{BlobDescriptor, LayerDescriptor};
+use crate::manifest::BlobDescriptor;
 use crate::media::LayerMedia;
-use crate::platform::Platform;
 use crate::scan::{ScanProgress, TarScan, scan};
 use crate::sink::TarSink;
-
-/// Which image of a source is wanted. By default: its only one, or the only one for this machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector {
-    /// The name that the source gives it: `org.opencontainers.image.ref.name` or `io.containerd.image.name` of a
-    /// layout, a RepoTag of a docker archive.
-    pub ref_name: Option<String>,
-    /// If given, an image for another platform is refused even where it is the only one.
-    pub platform: Option<Platform>,
-}
-
-/// What a source is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceKind {
-    /// An OCI layout, as a folder or in an archive, also that of a `docker save` that wrote one.
-    OciLayout,
-    /// What `docker save` wrote before version 25, and `skopeo copy docker-archive:` writes: a `manifest.json` alone.
-    DockerArchive,
-}
-
-/// An image's documents and what they say: checked against their digests, and the layers' count against each other.
-/// The layers themselves have not been looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportedImage {
-    pub source_kind: SourceKind,
-    /// A docker archive has no manifest: one is made then, the same for the same archive.
-    pub manifest_digest: OciDigest,
-    pub manifest_bytes: Vec<u8>,
-    pub config_digest: OciDigest,
-    pub config_bytes: Vec<u8>,
-    /// Lowest first.
-    pub layers: Vec<LayerDescriptor>,
-    /// From the config, or else from the index.
-    pub platform: Option<Platform>,
-    /// What the source calls the image; not checked to be a reference.
-    pub ref_name: Option<String>,
-}
 
 /// An image whose layers can be read.
 pub struct OpenedImage<F> {
@@ -152,33 +111,4 @@ fn source_kind(files: &mut dyn Files) -> Result<SourceKind, ImageError> {
     };
     let wanted = "an OCI layout, an OCI archive or a docker save archive";
     Err(ImageError::Unsupported { what: "image source".to_owned(), found: found.to_owned(), wanted })
-}
-
-/// Opens a file that must be there.
-pub(crate) fn open_file<'a>(
-    files: &'a mut dyn Files,
-    path: &str,
-    named_by: &str,
-) -> Result<crate::files::OpenFile<'a>, ImageError> {
-    match files.open(path) {
-        Ok(Some(file)) => Ok(file),
-        Ok(None) => Err(ImageError::Missing { path: path.to_owned(), named_by: named_by.to_owned() }),
-        Err(error) => Err(ImageError::read(path, error)),
-    }
-}
-
-/// Reads a document that must be there, whole.
-pub(crate) fn read_document(files: &mut dyn Files, path: &str, named_by: &str) -> Result<Vec<u8>, ImageError> {
-    let limit = crate::limits::DOCUMENT_BYTES_MAX.0;
-    let file = open_file(files, path, named_by)?;
-    if file.bytes > limit {
-        return Err(ImageError::TooLarge { what: path.to_owned(), limit });
-    }
-    let mut bytes = Vec::new();
-    file.reader.take(limit).read_to_end(&mut bytes).map_err(|error| ImageError::read(path, error))?;
-    if bytes.len() as u64 != file.bytes {
-        let (expected, found) = (file.bytes, bytes.len() as u64);
-        return Err(ImageError::Size { what: path.to_owned(), expected, found });
-    }
-    Ok(bytes)
 }

@@ -64,6 +64,10 @@ pub fn scan_tar(
 }
 
 /// [`scan_tar`] of any source.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "TLSH is computed beside the other hashes; the thread ends with the call"
+)]
 pub(crate) fn scan(
     path: &str,
     source: &mut dyn TarSource,

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use crate::Hashed;
 use crate::export::LayoutWriter;
 use crate::files::{Files, OpenFile};
+use crate::imported::Selector;
 use crate::limits::Limits;
 use crate::manifest::digest_of;
 use crate::media::LayerMedia;
-use crate::open::{Selector, open_image};
+use crate::open::open_image;
 use crate::{ArchiveFiles, ImageError};
 
 /// A folder in memory.

@@ -1,7 +1,8 @@
 //! The admin API: HTTP with JSON on a unix socket that only the node's user can open, and on a loopback port if the
-//! operator asks for one. Long work answers with one JSON value a line while it goes on. Paths and values are in
-//! docs/ADMIN.md.
+//! operator asks for one. Long work answers with one JSON value a line while it goes on. `lighter-api` has the paths and
+//! the values; docs/ADMIN.md describes them.
 
+mod answers;
 mod handlers;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use lighter_api::paths;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::StartError;
 use crate::config::Config;
 use crate::shared::Shared;
-pub use handlers::collect;
+pub use answers::kind_of;
+pub use handlers::store::collect;
 
 /// The listeners, bound and not served yet.
 pub struct Admin {
@@ -27,7 +30,7 @@ pub struct Admin {
     tcp: Option<TcpListener>,
 }
 
-/// What the handlers share.
+/// The state that handlers share.
 #[derive(Clone)]
 struct State {
     shared: Arc<Shared>,
@@ -83,25 +86,26 @@ impl Admin {
 
 fn router(state: State) -> Router {
     Router::new()
-        .route("/healthz", get(handlers::healthz))
-        .route("/readyz", get(handlers::readyz))
-        .route("/metrics", get(handlers::metrics))
-        .route("/v1/status", get(handlers::status))
-        .route("/v1/peers", get(handlers::peers))
-        .route("/v1/layers", get(handlers::layers))
-        .route("/v1/layers/{diff_id}", get(handlers::layer))
-        .route("/v1/images", get(handlers::images::images))
-        .route("/v1/images/show", get(handlers::images::image))
-        .route("/v1/images/import", post(handlers::images::import))
-        .route("/v1/images/export", post(handlers::images::export))
-        .route("/v1/images/pull", post(handlers::images::pull))
-        .route("/v1/images/cancel", post(handlers::images::cancel))
-        .route("/v1/layers/pin", post(handlers::pin))
-        .route("/v1/images/remove", post(handlers::images::remove))
-        .route("/v1/plan", get(handlers::plan))
-        .route("/v1/rollout", get(handlers::rollout))
-        .route("/v1/limits", post(handlers::limits))
-        .route("/v1/store", get(handlers::store))
-        .route("/v1/store/gc", post(handlers::gc))
+        .route(paths::HEALTH, get(handlers::healthz))
+        .route(paths::READINESS, get(handlers::readyz))
+        .route(paths::METRICS, get(handlers::metrics))
+        .route(paths::STATUS, get(handlers::status))
+        .route(paths::PEERS, get(handlers::peers))
+        .route(paths::LIMITS, post(handlers::limits))
+        .route(paths::LAYERS, get(handlers::layers::list))
+        .route(paths::LAYER, get(handlers::layers::show))
+        .route(paths::LAYERS_PIN, post(handlers::layers::pin))
+        .route(paths::IMAGES, get(handlers::images::list))
+        .route(paths::IMAGE, get(handlers::images::show))
+        .route(paths::IMAGES_REMOVE, post(handlers::images::remove))
+        .route(paths::ROLLOUT, get(handlers::images::rollout))
+        .route(paths::IMAGES_IMPORT, post(handlers::files::import))
+        .route(paths::IMAGES_EXPORT, post(handlers::files::export))
+        .route(paths::IMAGES_PULL, post(handlers::pulls::pull))
+        .route(paths::IMAGES_CANCEL, post(handlers::pulls::cancel))
+        .route(paths::PLAN, get(handlers::pulls::plan))
+        .route(paths::STORE, get(handlers::store::stats))
+        .route(paths::STORE_GC, post(handlers::store::gc))
+        .fallback(answers::no_such_path)
         .with_state(state)
 }

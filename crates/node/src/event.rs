@@ -34,7 +34,7 @@ pub enum Event {
 pub enum Command {
     Status(oneshot::Sender<api::Status>),
     Peers(oneshot::Sender<Vec<api::Peer>>),
-    Holders(DiffId, oneshot::Sender<Vec<String>>),
+    Holders(DiffId, oneshot::Sender<Vec<PeerId>>),
     /// Events go to `listener` for as long as it listens; the pull goes on without.
     Pull {
         image: String,

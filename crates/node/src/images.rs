@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
-use lighter_engine::{BlobFailure, DiskInput, ImageRead, Input};
+use lighter_engine::{BlobFailure, DiskInput, ImageRead, Input, LocalFailure, UnusableImage};
 use lighter_image::{
     ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, LayerMedia, Limits, OpenedImage,
     Selector, SourceKind, TarSink, image_layers, open_image, parse_config, parse_manifest,
@@ -15,7 +15,7 @@ use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Answer, BLOB_BYTES_MAX, Message, Release, SignedRelease};
 
-use crate::shared::{Shared, error_chain, unix_now};
+use crate::shared::{Shared, error_chain, local_failure, unix_now};
 use folder::{FolderFiles, FolderWriter};
 
 /// Why an image could not be imported, exported or read.
@@ -271,8 +271,8 @@ pub fn read(store: &Store, manifest_digest: OciDigest) -> ImageRead {
     };
     match layers() {
         Ok(read) => read,
-        Err(ImagesError::Image(error)) => ImageRead::Unusable(error_chain(&error)),
-        Err(error) => ImageRead::Local(error_chain(&error)),
+        Err(ImagesError::Image(error)) => ImageRead::Unusable(unusable(&error)),
+        Err(error) => ImageRead::Local(local(error)),
     }
 }
 
@@ -292,7 +292,7 @@ pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8], config: Option<&[u8]
     let put = |digest: &OciDigest, bytes: &[u8]| match store.put_blob(digest, bytes, unix_now()) {
         Ok(()) => Ok(()),
         Err(StoreError::Mismatch { .. }) => Err(BlobFailure::WrongDigest),
-        Err(error) => Err(BlobFailure::Local(error_chain(&error))),
+        Err(error) => Err(BlobFailure::Local(local_failure(&error))),
     };
     put(&digest, bytes)?;
     // What is wrong with the manifest is found when the image is read.
@@ -314,7 +314,7 @@ pub fn told(store: &Store, digest: OciDigest, bytes_max: usize) -> Result<Option
 }
 
 /// Gives an image whose layers are all held its name: the release's, or for a pull by digest the digest's.
-pub fn commit(store: &Store, manifest: OciDigest, release: Option<&SignedRelease>) -> Result<(), String> {
+pub fn commit(store: &Store, manifest: OciDigest, release: Option<&SignedRelease>) -> Result<(), LocalFailure> {
     let commit = || -> Result<(), ImagesError> {
         let bytes = store.blob(&manifest)?.ok_or_else(|| ImagesError::Gone(manifest.to_string()))?;
         let parsed = parse_manifest(&bytes, &manifest)?;
@@ -333,7 +333,21 @@ pub fn commit(store: &Store, manifest: OciDigest, release: Option<&SignedRelease
         };
         Ok(store.set_reference(&reference, image)?)
     };
-    commit().map_err(|error| error_chain(&error))
+    commit().map_err(local)
+}
+
+fn local(error: ImagesError) -> LocalFailure {
+    match error {
+        ImagesError::Store(error) => local_failure(&error),
+        error => LocalFailure::Other(error_chain(&error)),
+    }
+}
+
+fn unusable(error: &ImageError) -> UnusableImage {
+    match error {
+        ImageError::Unsupported { .. } | ImageError::TooLarge { .. } => UnusableImage::Unsupported(error_chain(error)),
+        error => UnusableImage::Damaged(error_chain(error)),
+    }
 }
 
 /// The name that an image pulled by digest has here: `sha256/<digest>:latest`.

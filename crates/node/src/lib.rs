@@ -4,7 +4,6 @@
 //! this crate performs (see `driver`).
 
 pub mod admin;
-pub mod api;
 pub mod config;
 mod driver;
 mod event;
@@ -21,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use lighter_api as api;
 use lighter_engine::Engine;
 use lighter_store::{Options, Store, StoreError};
 use lighter_wire::Incarnation;
@@ -136,14 +136,14 @@ pub fn store_status(store: &Store) -> api::StoreStatus {
     });
     api::StoreStatus {
         layers: stats.layers,
-        layer_bytes: stats.layer_bytes.0,
+        layer_bytes: stats.layer_bytes,
         patches: stats.patches,
-        patch_bytes: stats.patch_bytes.0,
+        patch_bytes: stats.patch_bytes,
         partial_patches: stats.partial_patches,
         blobs: stats.blobs,
         images: stats.images,
-        used_bytes: stats.used_bytes.0,
-        bytes_max: stats.bytes_max.0,
-        disk_free_bytes: stats.disk_free_bytes.0,
+        used_bytes: stats.used_bytes,
+        bytes_max: stats.bytes_max,
+        disk_free_bytes: stats.disk_free_bytes,
     }
 }

@@ -23,9 +23,9 @@ pub fn text(status: &Status) -> String {
     gauge("images", "Images with a name", status.store.images);
     gauge("patches", "Patches in the cache", status.store.patches);
     gauge("partial_patches", "Patches that have begun to arrive", status.store.partial_patches);
-    gauge("store_used_bytes", "What counts against the store's budget", status.store.used_bytes);
-    gauge("store_budget_bytes", "The store's budget", status.store.bytes_max);
-    gauge("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes);
+    gauge("store_used_bytes", "What counts against the store's budget", status.store.used_bytes.0);
+    gauge("store_budget_bytes", "The store's budget", status.store.bytes_max.0);
+    gauge("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes.0);
     gauge("warnings", "Things that the operator should look at", status.warnings.len() as u64);
     registry.register_with_unit("uptime", "Since the node started", Unit::Seconds, ConstCounter::new(status.uptime_s));
     // A counter of what others count: a gauge by type, as the value is set and not added to.
@@ -33,7 +33,7 @@ pub fn text(status: &Status) -> String {
     for row in &status.traffic {
         for (direction, bytes) in [("sent", row.sent_bytes), ("received", row.received_bytes)] {
             let labels = [("protocol", row.protocol.clone()), ("direction", direction.to_owned())];
-            traffic.get_or_create(&labels).set(signed(bytes));
+            traffic.get_or_create(&labels).set(signed(bytes.0));
         }
     }
     registry.register("traffic_bytes", "Bytes over all links since the node started", traffic);
@@ -45,6 +45,8 @@ pub fn text(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lighter_types::{Bytes, PeerId};
+
     use super::*;
     use crate::api::{StoreStatus, TrafficStatus};
 
@@ -52,20 +54,20 @@ mod tests {
     fn figures_are_exposed_with_their_labels() {
         let store = StoreStatus {
             layers: 1,
-            layer_bytes: 2,
+            layer_bytes: Bytes(2),
             patches: 3,
-            patch_bytes: 4,
+            patch_bytes: Bytes(4),
             partial_patches: 5,
             blobs: 6,
             images: 7,
-            used_bytes: 8,
-            bytes_max: 9,
-            disk_free_bytes: 10,
+            used_bytes: Bytes(8),
+            bytes_max: Bytes(9),
+            disk_free_bytes: Bytes(10),
         };
-        let patch = TrafficStatus { protocol: "patch".to_owned(), sent_bytes: 11, received_bytes: 12 };
+        let patch = TrafficStatus { protocol: "patch".to_owned(), sent_bytes: Bytes(11), received_bytes: Bytes(12) };
         let status = Status {
             version: String::new(),
-            peer_id: String::new(),
+            peer_id: PeerId::new([1; 32]),
             site: None,
             listen: vec![],
             uptime_s: 13,
@@ -73,8 +75,8 @@ mod tests {
             peers_known: 15,
             layers: 16,
             pulls: vec![],
-            sent_bytes: 0,
-            received_bytes: 0,
+            sent_bytes: Bytes::ZERO,
+            received_bytes: Bytes::ZERO,
             traffic: vec![patch],
             upload_max: String::new(),
             download_max: String::new(),

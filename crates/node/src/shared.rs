@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use lighter_engine::Input;
-use lighter_patch::ReadAt;
-use lighter_store::{LayerReader, Store, UnixSeconds};
-use lighter_types::{Bytes, Moment};
+use lighter_engine::{Input, LocalFailure};
+use lighter_store::{LayerReader, Store, StoreError, UnixSeconds};
+use lighter_types::{Bytes, Moment, ReadAt};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
@@ -114,6 +113,20 @@ impl<F: AsFile> ReadAt for FileBase<F> {
 }
 
 /// An error and its causes in one line. A cause that the text before it names already is left out.
+/// The store's failure as the engine and the operator see it.
+pub fn local_failure(error: &StoreError) -> LocalFailure {
+    match error {
+        StoreError::DiskFull { path, needed, free } => {
+            LocalFailure::DiskFull { path: path.clone(), needed: *needed, free: *free }
+        }
+        StoreError::BudgetFull { needed, available, budget } => {
+            LocalFailure::BudgetFull { needed: *needed, available: *available, budget: *budget }
+        }
+        StoreError::Io { .. } => LocalFailure::Io(error_chain(error)),
+        error => LocalFailure::Other(error_chain(error)),
+    }
+}
+
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

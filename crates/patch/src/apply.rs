@@ -1,10 +1,10 @@
 //! From a frame's payload back to its range of the target: check first, then decode.
 
-use lighter_types::Blake3;
+use lighter_delta::{CodecError, Piece, Rebuilt};
+use lighter_types::{Blake3, ReadAt, broken};
 
-use crate::codec::{self, CodecError};
-use crate::delta::{self, Piece, Rebuilt};
-use crate::{ApplyError, CodecId, Frame, Header, ReadAt};
+use crate::error::ApplyError;
+use crate::header::{Frame, Header};
 
 /// Checks that `payload` is the one that the header names for frame `index`.
 ///
@@ -22,17 +22,17 @@ pub fn verify_frame(header: &Header, index: u32, payload: &[u8]) -> Result<(), A
     Ok(())
 }
 
-/// Whether decoding a frame takes the model of the delta codec's full tier, or the tables that write an xz stream: some 16
-/// MiB more than other frames need, and most of the time that it takes is spent on them. Who decodes several frames at once
-/// can keep such frames apart. Of `payload` the first byte is looked at.
+/// Whether decoding a frame takes the models of the delta codec's full tier, or the tables that write an xz stream: some 16
+/// MiB more memory than other frames, and most of the time. A caller that decodes several frames at once should decode such
+/// frames one by one. The first byte of `payload` is enough.
 pub fn is_heavy(frame: &Frame, payload: &[u8]) -> bool {
-    frame.codec == CodecId::DELTA && delta::is_heavy(payload)
+    frame.codec.find().is_some_and(|codec| (codec.is_heavy)(payload))
 }
 
-/// How long decoding a frame takes, about, in bytes of content that is decoded: who decodes several frames at once begins
-/// long ones early. `payload` is not checked; 0 if it cannot be decoded.
+/// About how long a frame takes to decode, in bytes of decoded content: a caller that decodes several frames at once begins
+/// long frames early. `payload` is not checked; 0 if it cannot be decoded.
 pub fn frame_work(frame: &Frame, payload: &[u8]) -> u64 {
-    if frame.codec == CodecId::DELTA { delta::work(payload) } else { frame.target_bytes.into() }
+    frame.codec.find().map_or(0, |codec| (codec.work)(payload, frame.target_bytes))
 }
 
 /// A range of the target that a frame stands for: decoded bytes, and ranges of bases and of the target before it, which
@@ -132,10 +132,14 @@ pub fn apply_frame(
         }
     }
     let first = frame.base.map_or(0, usize::from);
-    let rebuilt = codec::decode(frame.codec, payload, frame.range(), &bases[first..]).map_err(|error| match error {
+    let unsupported = ApplyError::CodecUnsupported { frame: index, codec: frame.codec };
+    let Some(codec) = frame.codec.find() else { return Err(unsupported) };
+    let rebuilt = (codec.decode)(payload, frame.range(), &bases[first..]).map_err(|error| match error {
         CodecError::Damaged(what) => ApplyError::Damaged { frame: index, codec: frame.codec, what },
-        CodecError::Unsupported | CodecError::Target { .. } => {
-            ApplyError::CodecUnsupported { frame: index, codec: frame.codec }
+        CodecError::Unsupported => unsupported,
+        CodecError::Target { source } => {
+            broken("a decoder that reads the target");
+            ApplyError::TargetRead { offset: frame.target_offset, source }
         }
         CodecError::Memory { needed } => ApplyError::Memory { frame: index, needed },
         CodecError::Base { base, offset, source } => {

@@ -4,25 +4,24 @@
 //! cannot be compressed is stored. The number of threads never shows in the patch.
 
 mod delta;
+mod progress;
+mod source;
 mod vcdiff;
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId, PatchId};
+use lighter_types::{BASES_MAX, Bytes, PatchId};
 
-use crate::header::FrameEntry;
-use crate::{Base, CodecId, EncodeError, FRAMES_MAX, Header, HeaderError, Method, ReadAt, Settings};
+pub use self::source::Source;
 
-/// A layer to read: the target, or a base.
-#[derive(Clone, Copy)]
-pub struct Source<'a> {
-    /// Its name. It is not checked here.
-    pub diff_id: DiffId,
-    /// Its tar.
-    pub bytes: &'a dyn ReadAt,
-}
+use self::progress::Progress;
+use self::source::EncodedFrame;
+use crate::error::{EncodeError, HeaderError};
+use crate::header::{Base, FrameEntry, Header};
+use crate::limits::FRAMES_MAX;
+use crate::settings::{Method, Settings};
 
 /// A patch in memory.
 #[derive(Clone, Debug)]
@@ -148,43 +147,4 @@ fn put_together(
 fn target_changed(target: &Source<'_>, error: HeaderError) -> EncodeError {
     let offset = target.bytes.len().0;
     EncodeError::Read { layer: target.diff_id, offset, source: io::Error::other(error) }
-}
-
-struct EncodedFrame {
-    codec: CodecId,
-    /// Index into the bases given.
-    base: Option<usize>,
-    target_bytes: u64,
-    payload: Vec<u8>,
-}
-
-impl EncodedFrame {
-    /// Its entry, without the base, whose place in the table is not known yet.
-    fn entry(&self) -> FrameEntry {
-        FrameEntry {
-            codec: self.codec,
-            base: None,
-            target_bytes: self.target_bytes as u32,
-            payload_bytes: self.payload.len() as u32,
-            payload_hash: Blake3::new(*blake3::hash(&self.payload).as_bytes()),
-        }
-    }
-}
-
-struct Progress<'a> {
-    report: &'a (dyn Fn(Bytes) -> ControlFlow<()> + Sync),
-    done: Mutex<u64>,
-}
-
-impl Progress<'_> {
-    /// # Errors
-    /// [`EncodeError::Cancelled`].
-    fn add(&self, bytes: u64) -> Result<(), EncodeError> {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        *done += bytes;
-        match (self.report)(Bytes(*done)) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(EncodeError::Cancelled),
-        }
-    }
 }

@@ -4,7 +4,8 @@ use std::io;
 
 use lighter_types::{Blake3, Blame, Bytes, DiffId};
 
-use crate::CodecId;
+use crate::codec::CodecId;
+use crate::limits::FRAMES_MAX;
 
 /// Why a target could not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +23,7 @@ pub enum EncodeError {
     #[error("the setting {name} is {found}; it must be {expected}")]
     Setting { name: &'static str, expected: &'static str, found: u64 },
     /// The target needs more frames than a header has room for (64 GiB of incompressible bytes, or 1 TiB).
-    #[error("the target of {target_bytes} needs more than {} frames", crate::FRAMES_MAX)]
+    #[error("the target of {target_bytes} needs more than {} frames", FRAMES_MAX)]
     TooLong { target_bytes: Bytes },
     /// A layer could not be read.
     #[error("cannot read layer {layer} at byte {offset}")]
@@ -40,7 +41,11 @@ impl EncodeError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Read { .. } | Self::Output(_) | Self::Compress { .. } => Blame::Machine,
-            _ => Blame::Caller,
+            Self::Cancelled
+            | Self::TooManyBases { .. }
+            | Self::RepeatedBase(_)
+            | Self::Setting { .. }
+            | Self::TooLong { .. } => Blame::Caller,
         }
     }
 }
@@ -52,7 +57,7 @@ pub enum HeaderError {
     #[error("not a patch: it begins with {found:02x?}")]
     Magic { found: [u8; 8] },
     /// A patch of another container version.
-    #[error("patch container version {found}; this build reads version {}", crate::VERSION)]
+    #[error("patch container version {found}; this program reads version {}", crate::VERSION)]
     Version { found: u16 },
     /// The bytes end before the header does, or go on after it.
     #[error("header of {expected} bytes, found {found}")]
@@ -63,6 +68,9 @@ pub enum HeaderError {
     /// A frame's entry is outside its range, or contradicts another field.
     #[error("{field} of frame {frame} is {found}; it must be {expected}")]
     Frame { frame: u32, field: &'static str, expected: String, found: u64 },
+    /// A frame of a codec that nodes never make, in a patch that a peer's node sent.
+    #[error("frame {frame} is {codec}, which nodes never make")]
+    ToolsOnly { frame: u32, codec: CodecId },
     /// The stream could not be read.
     #[error("cannot read the patch's header")]
     Read(#[source] io::Error),
@@ -74,7 +82,12 @@ impl HeaderError {
         match self {
             Self::Version { .. } => Blame::Version,
             Self::Read(source) if source.kind() != io::ErrorKind::UnexpectedEof => Blame::Machine,
-            _ => Blame::Peer,
+            Self::Read(_)
+            | Self::Magic { .. }
+            | Self::Length { .. }
+            | Self::Field { .. }
+            | Self::Frame { .. }
+            | Self::ToolsOnly { .. } => Blame::Peer,
         }
     }
 }
@@ -95,7 +108,7 @@ pub enum ApplyError {
     #[error("frame {frame} ({codec}): {what}")]
     Damaged { frame: u32, codec: CodecId, what: &'static str },
     /// A codec of a later build.
-    #[error("frame {frame} needs {codec}, which this build does not have")]
+    #[error("frame {frame} needs {codec}, which this program does not have")]
     CodecUnsupported { frame: u32, codec: CodecId },
     /// Not one reader for each base of the header, in its order.
     #[error("{found} bases given; the patch has {expected}")]

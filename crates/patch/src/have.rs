@@ -21,15 +21,13 @@
 use std::collections::HashMap;
 use std::io;
 
+use lighter_coder::varint;
+use lighter_delta::{Entry, entries, parallel};
 use lighter_tar::BLOCK_BYTES;
-use lighter_types::{Bytes, DiffId};
-
-use crate::differ::{Entry, entries};
-use crate::read_at::File;
-use crate::{ReadAt, parallel, varint};
+use lighter_types::{Bytes, DiffId, File, ReadAt};
 
 const MAGIC: [u8; 8] = *b"\xb1HAVELST";
-const VERSION: u8 = 1;
+const HAVE_LIST_VERSION: u8 = 1;
 /// Most files of a list.
 pub const HAVE_FILES_MAX: usize = 1 << 16;
 /// A list has at most so many bytes.
@@ -59,7 +57,9 @@ pub enum HaveListError {
     #[error("not a have-list: it does not begin as one")]
     NotAList,
     /// Of a later program.
-    #[error("a have-list of version {0}; this program reads version {VERSION}")]
+    #[error(
+        "have-list version {0}; this program reads version {HAVE_LIST_VERSION}: make the list with the same program"
+    )]
     Version(u8),
     /// Cut off, or changed on the way.
     #[error("a damaged have-list: {0}")]
@@ -95,7 +95,7 @@ impl HaveList {
     /// The list's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        out.push(VERSION);
+        out.push(HAVE_LIST_VERSION);
         varint::put(&mut out, self.files.len() as u64);
         let mut before = 0;
         for file in &self.files {
@@ -113,7 +113,7 @@ impl HaveList {
     pub fn decode(bytes: &[u8]) -> Result<Self, HaveListError> {
         let rest = bytes.strip_prefix(&MAGIC).ok_or(HaveListError::NotAList)?;
         let (&version, mut rest) = rest.split_first().ok_or(HaveListError::NotAList)?;
-        if version != VERSION {
+        if version != HAVE_LIST_VERSION {
             return Err(HaveListError::Version(version));
         }
         let cut = HaveListError::Damaged("it is cut off");
@@ -277,9 +277,9 @@ mod tests {
         let mut later = bytes.clone();
         later[8] = 2;
         assert_eq!(HaveList::decode(&later), Err(HaveListError::Version(2)));
-        let long = [&MAGIC[..], &[VERSION, 0x80, 0x00]].concat();
+        let long = [&MAGIC[..], &[HAVE_LIST_VERSION, 0x80, 0x00]].concat();
         assert!(matches!(HaveList::decode(&long), Err(HaveListError::Damaged(_))));
-        let many = [&MAGIC[..], &[VERSION], &[0x84, 0x80, 0x01]].concat();
+        let many = [&MAGIC[..], &[HAVE_LIST_VERSION], &[0x84, 0x80, 0x01]].concat();
         assert_eq!(HaveList::decode(&many), Err(HaveListError::Damaged("more files than allowed")));
     }
 

@@ -13,33 +13,25 @@
 //! The byte layout is in docs/PATCH.md; why xdelta3 is used as it is, in docs/decisions/0003-xdelta3.md.
 
 #![deny(unsafe_code)]
+#![deny(clippy::iter_over_hash_type)]
 
 mod apply;
-mod base_cache;
 mod codec;
-mod compare;
-mod delta;
-mod differ;
 mod encode;
 mod error;
+mod export;
 mod have;
 mod header;
-mod matcher;
-mod parallel;
+mod limits;
 mod plan;
-mod read_at;
 mod settings;
-mod varint;
-pub mod vcdiff;
-mod xdelta3;
 
 pub use apply::{RebuiltRange, apply_frame, frame_work, is_heavy, verify_frame};
+pub use codec::{CodecId, codec_names};
 pub use encode::{Patch, Source, encode, encode_to};
 pub use error::{ApplyError, EncodeError, HeaderError};
+pub use export::{ExportError, export_vcdiff};
 pub use have::{Gathered, HAVE_FILES_MAX, HAVE_LIST_BYTES_MAX, HaveList, HaveListError};
-pub use header::{
-    Base, CodecId, DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX, Frame,
-    HEADER_BYTES_MAX, Header, VERSION,
-};
-pub use read_at::{File, ReadAt};
+pub use header::{Base, Frame, HEADER_BYTES_MAX, Header, VERSION};
+pub use limits::{DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX};
 pub use settings::{Method, Settings};

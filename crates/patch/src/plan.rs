@@ -7,9 +7,11 @@
 
 use std::ops::Range;
 
-use crate::codec::{COPIES_MAX, Copy, estimate_bytes};
-use crate::parallel;
-use crate::{FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
+use lighter_delta::{parallel, zstd};
+use lighter_vcdiff::Copy;
+
+use crate::codec::vcdiff::COPIES_MAX;
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
 
 /// What is estimated, and given to a base, as one. Divides [`FRAME_TARGET_BYTES_MAX`] and the segment.
 const GRAIN_BYTES: u32 = 256 << 10;
@@ -103,7 +105,7 @@ fn grain_costs(target: &[u8], grains: &[Range<u32>], copies: &[Copy], threads: u
             position = grain.start + copy.end();
         }
         literals.extend_from_slice(&target[position as usize..grain.end as usize]);
-        let estimate = estimate_bytes(&literals);
+        let estimate = zstd::estimate(&literals);
         // The codecs of a frame, with its longer context, make about three quarters of what zstd -1 makes of a grain,
         // unless there is nothing to compress.
         let compressible = estimate < literals.len() / 16 * 15;

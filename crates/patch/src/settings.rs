@@ -2,8 +2,9 @@
 
 use lighter_types::{Bytes, Effort};
 
-use crate::EncodeError;
-use crate::matcher::{SEGMENT_BYTES_MAX, matching_bytes};
+use lighter_vcdiff::{SEGMENT_BYTES_MAX, matching_bytes};
+
+use crate::error::EncodeError;
 
 /// Raised whenever the same settings give other bytes: a change in the planner, in a codec, or in the version of
 /// xdelta3, zstd, lzma-rust2 or liblzma. `tests/golden.rs` fails when it should have been raised.

@@ -8,8 +8,8 @@
 mod common;
 
 use common::{Entry, apply, header_bytes, name, noise, one_frame, patch_with, rebuild, text};
-use lighter_patch::{CodecId, Header, Method, ReadAt, Settings};
-use lighter_types::{Blake3, Bytes, Effort};
+use lighter_patch::{Header, Method, Settings};
+use lighter_types::{Blake3, Bytes, Effort, ReadAt};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -43,7 +43,7 @@ fn the_container_is_laid_out_as_documented() {
     assert_eq!(header.header_bytes(), Bytes(64 + 40 + 2 * 42));
     assert_eq!(header.patch_bytes(), Bytes(64 + 40 + 2 * 42 + 3 + 16));
     let frame = header.frame(1).unwrap();
-    assert_eq!((frame.codec, frame.base, frame.target_offset), (CodecId::VCDIFF, Some(0), 3));
+    assert_eq!((frame.codec.0, frame.base, frame.target_offset), (2, Some(0), 3));
     assert_eq!(frame.payload_offset, 64 + 40 + 2 * 42 + 3);
     assert_eq!(header.id().as_bytes(), blake3::hash(&expected).as_bytes());
 }

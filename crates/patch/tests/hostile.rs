@@ -4,11 +4,13 @@
 
 mod common;
 
-use lighter_types::{BASES_MAX, Blame};
+use lighter_types::{BASES_MAX, Blame, Effort, ReadAt};
 use std::io::Write;
 
 use common::{Entry, Unreadable, apply, header_bytes, noise, one_frame, patch, rebuild, text};
-use lighter_patch::{ApplyError, CodecId, FRAMES_MAX, HEADER_BYTES_MAX, Header, HeaderError, ReadAt, verify_frame};
+use lighter_patch::{
+    ApplyError, CodecId, FRAMES_MAX, HEADER_BYTES_MAX, Header, HeaderError, Method, Settings, verify_frame,
+};
 use lzma_rust2::{EncodeMode, LzmaOptions, LzmaWriter, MfType};
 
 /// The error of a hand-made frame whose hash is right.
@@ -162,6 +164,44 @@ fn an_unknown_codec_is_a_matter_of_versions() {
     let error = refuse(77, None, 3, b"abc");
     assert!(matches!(error, ApplyError::CodecUnsupported { codec: CodecId(77), .. }), "{error}");
     assert_eq!(error.blame(), Blame::Version);
+}
+
+#[test]
+fn frames_that_nodes_never_make_are_refused_from_peers() {
+    let header = |codecs: &[u8]| {
+        let entries: Vec<Entry<'_>> = codecs
+            .iter()
+            .map(|&codec| Entry { codec, base: if codec == 2 { 0 } else { 255 }, target_bytes: 3, payload: b"abc" })
+            .collect();
+        Header::decode(&header_bytes(3 * codecs.len() as u64, &[9], &entries)).unwrap()
+    };
+    for (codec, name) in [(0, "stored"), (1, "zstd"), (2, "vcdiff")] {
+        let error = header(&[3, codec]).check_from_peer().unwrap_err();
+        assert!(matches!(error, HeaderError::ToolsOnly { frame: 1, .. }), "{error}");
+        assert_eq!(error.blame(), Blame::Peer);
+        assert_eq!(error.to_string(), format!("frame 1 is {name}, which nodes never make"));
+    }
+    // A codec of a later build is a matter of versions, which applying tells.
+    for codecs in [&[][..], &[3], &[3, 3], &[3, 77]] {
+        assert!(header(codecs).check_from_peer().is_ok(), "{codecs:?}");
+    }
+}
+
+/// For every effort of nodes, with bases and without.
+#[test]
+fn whatever_a_node_makes_is_accepted_from_peers() {
+    let base = text(1, 300_000);
+    let mut target = base.clone();
+    target.extend(noise(2, 100_000));
+    for effort in Effort::ALL {
+        let settings = Settings { method: Method::Delta(effort), ..Settings::default() };
+        for bases in [&[][..], std::slice::from_ref(&base)] {
+            for target in [&target[..], b"", &noise(3, 5000)] {
+                let patch = common::patch_with(target, bases, &settings);
+                assert!(patch.header.check_from_peer().is_ok(), "{effort:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -4,12 +4,12 @@
 
 mod common;
 
-use lighter_types::Effort;
+use lighter_types::{Effort, ReadAt};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Unreadable, noise, one_frame, patch_with};
-use lighter_patch::{Method, ReadAt, Settings, apply_frame};
+use lighter_patch::{Method, Settings, apply_frame};
 
 struct Counting;
 

@@ -1,47 +1,47 @@
-//! What fleets use today, as flows over the same links and through the same power cuts, partitions and losses of hubs: no
-//! plans and no gossip. Each is taken at its best: what it needs to know, it knows at once, and nobody lies to it.
+//! The strategies that fleets use today, beside ours.
+//!
+//! A pull is one flow of bytes over the same links: from the registry, from a node of the same site, or from a hub. The
+//! strategies plan nothing and ask nothing: each knows at once what it needs to know. They go through the same power
+//! cuts, partitions and losses of hubs as the engines do (`Run::perform_happening`): the flow of a node that goes off is
+//! lost and begins again, a flow over a cut uplink waits. They have no part in the flaws of nodes (`faults.rs`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use lighter_types::DiffId;
+use lighter_types::{DiffId, broken};
 
-use crate::Strategy;
-use crate::content::{Content, Cost};
-use crate::network::{Flow, Micros, Network, Path};
+use crate::content::{Content, Cost, layer_id};
+use crate::faults::Happening;
+use crate::links::Links;
+use crate::network::{Flow, Network, Path};
+use crate::queue::Micros;
 use crate::report::{StrategyReport, Times};
 use crate::scenario::Scenario;
-use crate::topology::{Happening, Links, Topology};
+use crate::strategy::Strategy;
+use crate::topology::Topology;
 
-/// What comes of time passing.
+/// The events of the queue. An attempt that is over has no more events.
 enum Due {
     Begin(usize),
-    /// Of a pull's attempt.
-    Piece {
-        pull: usize,
-        attempt: u64,
-        bytes: u64,
-    },
-    Done {
-        pull: usize,
-        attempt: u64,
-    },
+    Piece { pull: usize, attempt: u64, bytes: u64 },
+    Done { pull: usize, attempt: u64 },
     Happens(usize),
 }
 
-/// How far a pull is.
+/// The progress of a pull.
 #[derive(Clone, Default)]
 struct Pull {
     is_wanted: bool,
     is_done: bool,
-    /// Grows with each beginning: what was on its way for an earlier one is lost.
+    /// Grows with each loss of the flow: pieces of an earlier attempt are lost.
     attempt: u64,
     flow: Option<Flow>,
 }
 
-/// Who brings an image into a site, and the pulls that wait for that; none waits once it is there.
+/// The node that brings an image into a site.
 struct Bringing {
     node: usize,
+    /// The pulls that wait for the image; absent once it is there.
     waiting: Option<Vec<usize>>,
 }
 
@@ -57,15 +57,19 @@ struct Run<'a> {
     retries: u64,
     /// By site and image.
     bringing: BTreeMap<(usize, usize), Bringing>,
-    /// By target and base: when the central server has made the patch.
+    /// By target and base: the moment at which the central server has made the patch.
     made: BTreeMap<(DiffId, Option<DiffId>), Micros>,
-    /// When the central server is free to make the next.
+    /// The moment from which the central server can make the next patch.
     encoder_free: Micros,
     times: Times,
+    /// The layers that the nodes of each table `[[sites]]` hold from the beginning.
     held: Vec<Vec<DiffId>>,
 }
 
-/// Runs a strategy; `None` if the scenario has no figures for it.
+/// `progress` is called each time that so many events passed.
+const PROGRESS_EVENTS: u64 = 65_536;
+
+/// Runs a strategy other than ours; `None` if the scenario has no figures for it.
 pub fn run(
     scenario: &Scenario,
     topology: &Topology,
@@ -75,37 +79,7 @@ pub fn run(
     if strategy == Strategy::Chunks && scenario.patches.iter().any(|patch| patch.chunks.is_none()) {
         return None;
     }
-    let mut network = Network::new(topology.pulls.len());
-    let links = topology.links(&mut network);
-    let held = scenario.sites.iter().map(|sites| {
-        let images = scenario.images.iter().filter(|image| sites.holds.contains(&image.name));
-        images
-            .flat_map(|image| &image.layers)
-            .map(|name| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes()))
-            .collect()
-    });
-    let mut run = Run {
-        topology,
-        content: Content::new(scenario),
-        strategy,
-        network,
-        links,
-        pulls: vec![Pull::default(); topology.pulls.len()],
-        is_off: vec![false; topology.nodes.len()],
-        is_cut: vec![false; topology.sites.len()],
-        retries: 0,
-        bringing: BTreeMap::new(),
-        made: BTreeMap::new(),
-        encoder_free: 0,
-        times: Times::default(),
-        held: held.collect(),
-    };
-    for (index, (at, _)) in topology.happenings.iter().enumerate() {
-        run.network.due(*at, Due::Happens(index));
-    }
-    for (index, pull) in topology.pulls.iter().enumerate() {
-        run.network.due(pull.at, Due::Begin(index));
-    }
+    let mut run = Run::new(scenario, topology, strategy);
     let mut is_partial = false;
     while run.times.ended.len() < topology.pulls.len()
         && let Some(due) = run.network.next()
@@ -113,39 +87,76 @@ pub fn run(
         if run.network.now > scenario.ends_after.micros() {
             break;
         }
-        if run.network.events.is_multiple_of(65_536) && progress(run.network.now / 1000).is_break() {
+        if run.network.events.is_multiple_of(PROGRESS_EVENTS) && progress(run.network.now / 1000).is_break() {
             is_partial = true;
             break;
         }
         run.happen(due);
     }
-    Some(run.report(is_partial))
+    Some(StrategyReport { is_partial, ..run.report() })
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// A run with its timetable in the queue.
+    fn new(scenario: &Scenario, topology: &'a Topology, strategy: Strategy) -> Self {
+        let mut network = Network::new(topology.pulls.len());
+        let links = Links::new(topology, &mut network);
+        for (index, (at, _)) in topology.happenings.iter().enumerate() {
+            network.due(*at, Due::Happens(index));
+        }
+        for (index, pull) in topology.pulls.iter().enumerate() {
+            network.due(pull.at, Due::Begin(index));
+        }
+        let mut held = Vec::new();
+        for sites in &scenario.sites {
+            let images = scenario.images.iter().filter(|image| sites.holds.contains(&image.name));
+            held.push(images.flat_map(|image| &image.layers).map(|layer| layer_id(layer)).collect());
+        }
+        Self {
+            topology,
+            content: Content::new(scenario),
+            strategy,
+            network,
+            links,
+            pulls: vec![Pull::default(); topology.pulls.len()],
+            is_off: vec![false; topology.nodes.len()],
+            is_cut: vec![false; topology.sites.len()],
+            retries: 0,
+            bringing: BTreeMap::new(),
+            made: BTreeMap::new(),
+            encoder_free: 0,
+            times: Times::default(),
+            held,
+        }
+    }
+
     fn happen(&mut self, due: Due) {
         match due {
             Due::Begin(pull) => {
                 self.pulls[pull].is_wanted = true;
                 self.begin(pull);
             }
-            Due::Piece { pull, attempt, bytes } if self.pulls[pull].attempt == attempt => {
-                let Some(flow) = &mut self.pulls[pull].flow else { return };
-                flow.take(bytes);
-                if flow.is_done() {
-                    let apply = self.costs(pull).iter().map(|(_, cost)| cost.apply).max().unwrap_or_default() / 2;
-                    self.network.due(self.network.now + apply, Due::Done { pull, attempt });
-                } else {
-                    self.pump(pull);
-                }
-            }
+            Due::Piece { pull, attempt, bytes } if self.pulls[pull].attempt == attempt => self.piece(pull, bytes),
             Due::Done { pull, attempt } if self.pulls[pull].attempt == attempt => self.done(pull),
             Due::Piece { .. } | Due::Done { .. } => {}
-            Due::Happens(index) => self.befall(self.topology.happenings[index].1),
+            Due::Happens(index) => self.perform_happening(self.topology.happenings[index].1),
         }
     }
 
-    fn befall(&mut self, happening: Happening) {
+    /// Bytes of a pull arrive. When all are there, half of the longest application is left to do.
+    fn piece(&mut self, pull: usize, bytes: u64) {
+        let Some(flow) = &mut self.pulls[pull].flow else { return broken("a piece of a pull without a flow") };
+        flow.take(bytes);
+        if flow.is_done() {
+            let apply = self.costs(pull).iter().map(|(_, cost)| cost.apply).max().unwrap_or_default() / 2;
+            let attempt = self.pulls[pull].attempt;
+            self.network.due(self.network.now + apply, Due::Done { pull, attempt });
+        } else {
+            self.pump(pull);
+        }
+    }
+
+    fn perform_happening(&mut self, happening: Happening) {
         match happening {
             Happening::Off(node) => {
                 self.is_off[node] = true;
@@ -168,7 +179,7 @@ impl Run<'_> {
         }
     }
 
-    /// Flows to or from what is gone are lost; those whose node is there begin again.
+    /// Some flows are lost. Their pulls begin again if their node is on.
     fn lose_flows(&mut self, is_lost: impl Fn(&Self, usize) -> bool) {
         let lost = |pull: &usize| self.pulls[*pull].flow.is_some() && is_lost(self, *pull);
         let lost: Vec<usize> = (0..self.pulls.len()).filter(lost).collect();
@@ -180,6 +191,7 @@ impl Run<'_> {
         self.begin_again(|_, pull| lost.contains(&pull));
     }
 
+    /// Begins the pulls among these that are wanted, not done and without a flow.
     fn begin_again(&mut self, are: impl Fn(&Self, usize) -> bool) {
         let open = |pull: &usize| {
             let state = &self.pulls[*pull];
@@ -189,17 +201,17 @@ impl Run<'_> {
         pulls.into_iter().for_each(|pull| self.begin(pull));
     }
 
-    /// Somebody else brings what a node that is gone was to bring into its site.
+    /// Another node brings the images that a node which is gone was to bring into its site.
     fn hand_over(&mut self, node: usize) {
         let of_node = |(_, bringing): &(&(usize, usize), &Bringing)| bringing.node == node;
-        let left: Vec<(usize, usize)> = self.bringing.iter().filter(of_node).map(|(&key, _)| key).collect();
-        for key in left {
+        let orphaned: Vec<(usize, usize)> = self.bringing.iter().filter(of_node).map(|(&key, _)| key).collect();
+        for key in orphaned {
             let waiting = self.bringing.remove(&key).and_then(|bringing| bringing.waiting).unwrap_or_default();
             waiting.into_iter().for_each(|pull| self.begin(pull));
         }
     }
 
-    /// The hub that a central server's patch comes from.
+    /// The hub that patches come from, under a central server.
     fn source(&self, pull: usize) -> Option<usize> {
         let site = self.topology.nodes[self.topology.pulls[pull].node].site;
         (self.strategy == Strategy::CentralDelta).then(|| site.map_or(0, |site| self.topology.sites[site].hub))
@@ -229,13 +241,15 @@ impl Run<'_> {
                 if ready > self.network.now {
                     return self.network.due(ready, Due::Begin(pull));
                 }
-                // Without a hub it waits for ever.
+                // Without a hub the pull waits for ever.
                 let first = self.source(pull).unwrap_or_default();
                 let hubs = (0..self.topology.hubs).map(|step| (first + step) % self.topology.hubs);
                 let Some(hub) = hubs.into_iter().find(|hub| !self.is_off[*hub]) else { return };
                 self.links.path(self.topology, hub, wanted.node)
             }
-            _ => self.links.registry_path(self.topology, wanted.node),
+            (Strategy::Registry | Strategy::Chunks | Strategy::Lighter, _) | (Strategy::Swarm, None) => {
+                self.links.registry_path(self.topology, wanted.node)
+            }
         };
         self.start(pull, path, bytes);
     }
@@ -270,7 +284,7 @@ impl Run<'_> {
         waiting.into_iter().for_each(|other| self.begin(other));
     }
 
-    /// When the central server has all patches of a pull: one after the other, each once.
+    /// The moment at which the central server has made all patches of a pull. It makes each once, one after the other.
     fn make(&mut self, pull: usize) -> Micros {
         let mut ready = 0;
         for (target, cost) in self.costs(pull) {
@@ -291,7 +305,7 @@ impl Run<'_> {
         site.map_or_else(Vec::new, |site| self.held[self.topology.sites[site].group].clone())
     }
 
-    /// The layers that a pull is for and the node lacks, with what this strategy sends of each.
+    /// The layers that a pull is for and the node lacks, with the cost of what this strategy sends of each.
     fn costs(&self, pull: usize) -> Vec<(DiffId, Cost)> {
         let held = self.held_by(pull);
         let image = &self.content.images[self.topology.pulls[pull].image];
@@ -311,16 +325,16 @@ impl Run<'_> {
     fn bytes(&self, pull: usize) -> u64 {
         let bytes = |cost: &Cost| match self.strategy {
             Strategy::Chunks => cost.chunks.unwrap_or(cost.bytes),
-            _ => cost.bytes,
+            Strategy::Registry | Strategy::Swarm | Strategy::CentralDelta | Strategy::Lighter => cost.bytes,
         };
         self.costs(pull).iter().map(|(_, cost)| bytes(cost)).sum()
     }
 
-    fn report(self, is_partial: bool) -> StrategyReport {
+    fn report(self) -> StrategyReport {
         let began = self.topology.pulls.iter().map(|pull| pull.at).min().unwrap_or_default();
         let (counts, pulls) = (&self.network.counts, self.topology.pulls.len());
         let events = self.network.events;
         let report = StrategyReport::new(self.strategy, counts, &self.times, pulls, began);
-        StrategyReport { events, is_partial, retries: self.retries, ..report }
+        StrategyReport { events, retries: self.retries, ..report }
     }
 }

@@ -1,32 +1,47 @@
-//! What layers are, and what patches between them cost: as the scenario says, the same for every node.
+//! Layers and images, and what patches between them cost: the same for every node.
+//!
+//! In a scenario the cost of a patch is listed by target and base, as measured or as written down; pairs that are not
+//! listed cost the whole compressed layer. The tests of the engine may also say of which blocks layers are made
+//! ([`Blocks`]): then a patch costs the blocks that no base has, and layers have sketches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_engine::CachedPatch;
+use lighter_similarity::Sketch;
 use lighter_types::{Bytes, Card, DiffId, Effort, OciDigest, PatchId, Tlsh};
 
-use crate::network::Micros;
-use crate::scenario::Scenario;
+use crate::queue::Micros;
+use crate::scenario::{Image, Layer, Scenario};
 
+#[derive(Default)]
 pub struct Content {
     pub cards: BTreeMap<DiffId, Card>,
     pub images: Vec<ImageContent>,
-    /// By target and base.
+    /// Patches at the effort *default*, by target and base.
     costs: BTreeMap<(DiffId, DiffId), Cost>,
-    /// Of patches whose frames are known: bytes of payload and of the target.
+    /// The frames of patches that have known ones, by target and base: bytes of payload and of the target.
     frames: BTreeMap<(DiffId, DiffId), Vec<[u64; 2]>>,
+    /// The content of layers; empty in a scenario, whose plans go by TLSH.
+    pub made_of: BTreeMap<DiffId, Blocks>,
 }
 
-/// What is kept, passed on and applied at a time.
+/// The content of a layer: blocks of 64 KiB by their numbers, and the sketch of them.
+#[derive(Clone)]
+pub struct Blocks {
+    pub blocks: BTreeSet<u64>,
+    pub sketch: Sketch,
+}
+
+/// A frame of a patch: the unit that is kept, passed on and applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Where it ends in the patch.
+    /// The place in the patch where it ends.
     pub end: u64,
-    /// How much of the target is there with it, in 1/65,536.
+    /// The share of the target that is rebuilt with it, in 1/65,536.
     pub rebuilt: u64,
 }
 
-/// Least and most bytes of a frame whose size is not known; a patch is cut into fourths between them (docs/PATCH.md).
+/// Least and most bytes of a frame whose size is not known: a fourth of the patch, between these (docs/PATCH.md).
 const FRAME_BYTES_MIN: u64 = 64 << 10;
 const FRAME_BYTES_MAX: u64 = 1 << 20;
 /// All of a target, as [`Frame::rebuilt`] counts.
@@ -35,12 +50,12 @@ pub const WHOLE: u64 = 1 << 16;
 pub struct ImageContent {
     pub manifest: OciDigest,
     pub config: OciDigest,
-    /// Bytes of the two.
+    /// Bytes of the manifest and of the config.
     pub documents: [u64; 2],
     pub layers: Vec<DiffId>,
 }
 
-/// Of a patch at the effort *default*.
+/// The cost of a patch, or of a whole layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     pub bytes: u64,
@@ -54,93 +69,119 @@ const BYTES: [u64; 3] = [1479, 1024, 864];
 const ENCODE: [u64; 3] = [382, 1024, 3311];
 const APPLY: [u64; 3] = [880, 1024, 25_290];
 
+/// The bytes of a patch of blocks beside the blocks.
+const PATCH_HEADER_BYTES: u64 = 2048;
+
 /// Compressing a whole layer, and applying it: bytes of tar a second (docs/BENCHMARKS.md, "import", stands for both).
 const WHOLE_RATE: u64 = 120_000_000;
 
 impl Content {
+    /// The content of a scenario.
     pub fn new(scenario: &Scenario) -> Self {
-        let id = |name: &str| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes());
-        let card = |(index, layer): (usize, &crate::scenario::Layer)| {
-            let mut tlsh = [0; 35];
-            tlsh.copy_from_slice(
-                &[blake3::hash(layer.family.as_bytes()).as_bytes().as_slice(), &[0; 3]].concat()[..35],
-            );
-            // Releases differ a little.
-            tlsh[34] = index as u8;
-            let card = Card {
-                diff_id: id(&layer.name),
-                tar_bytes: Bytes(layer.tar.0),
-                compressed_bytes: Bytes(layer.gzip.0),
-                tlsh: Some(Tlsh::new(tlsh)),
-            };
-            (card.diff_id, card)
-        };
-        let images = scenario.images.iter().map(|image| {
-            let digest =
-                |salt: &str| OciDigest::new(*blake3::hash(format!("{salt} {}", image.name).as_bytes()).as_bytes());
-            let layers = image.layers.iter().map(|layer| id(layer)).collect();
-            let (manifest, config) = (digest("manifest"), digest("config"));
-            ImageContent { manifest, config, documents: image.documents, layers }
-        });
-        let costs = scenario.patches.iter().map(|patch| {
-            let (encode, apply) = (patch.encode.micros(), patch.apply.micros());
-            let cost = Cost { bytes: patch.bytes.0, encode, apply, chunks: patch.chunks.map(|chunks| chunks.0) };
-            ((id(&patch.target), id(&patch.base)), cost)
-        });
-        let frames = scenario.patches.iter().filter(|patch| !patch.frames.is_empty());
-        Self {
-            cards: scenario.layers.iter().enumerate().map(card).collect(),
-            images: images.collect(),
-            costs: costs.collect(),
-            frames: frames.map(|patch| ((id(&patch.target), id(&patch.base)), patch.frames.clone())).collect(),
+        let mut content = Self::default();
+        for (index, layer) in scenario.layers.iter().enumerate() {
+            content.add_layer(card_of(layer, index));
         }
+        content.images = scenario.images.iter().map(ImageContent::new).collect();
+        for patch in &scenario.patches {
+            let (target, base) = (layer_id(&patch.target), layer_id(&patch.base));
+            let cost = Cost {
+                bytes: patch.bytes.0,
+                encode: patch.encode.micros(),
+                apply: patch.apply.micros(),
+                chunks: patch.chunks.map(|chunks| chunks.0),
+            };
+            content.add_cost(target, base, cost);
+            if !patch.frames.is_empty() {
+                content.frames.insert((target, base), patch.frames.clone());
+            }
+        }
+        content
     }
 
     /// Bytes of a manifest or config.
     pub fn document_bytes(&self, digest: OciDigest) -> u64 {
-        let of = |image: &ImageContent| {
-            let place = [image.manifest, image.config].iter().position(|document| *document == digest)?;
-            Some(image.documents[place])
-        };
-        self.images.iter().find_map(of).unwrap_or(0)
+        for image in &self.images {
+            if let Some(place) = [image.manifest, image.config].iter().position(|document| *document == digest) {
+                return image.documents[place];
+            }
+        }
+        0
     }
 
-    /// Of the image with this manifest.
+    /// The image with this manifest.
+    pub fn image(&self, manifest: OciDigest) -> Option<&ImageContent> {
+        self.images.iter().find(|image| image.manifest == manifest)
+    }
+
+    /// The config of the image with this manifest.
     pub fn config_of(&self, manifest: OciDigest) -> Option<OciDigest> {
-        self.images.iter().find(|image| image.manifest == manifest).map(|image| image.config)
+        self.image(manifest).map(|image| image.config)
     }
 
-    /// The best patch from any of these bases at *default*, with the base; the compressed layer without one.
+    /// The sketch of a layer, where it is known what the layer is made of.
+    pub fn sketch(&self, layer: DiffId) -> Option<Sketch> {
+        self.made_of.get(&layer).map(|made_of| made_of.sketch.clone())
+    }
+
+    /// The smallest patch from any of these bases at *default*, with the base; the compressed layer without one.
     pub fn cheapest(&self, target: DiffId, bases: impl IntoIterator<Item = DiffId>) -> (Option<DiffId>, Cost) {
         let known = bases.into_iter().filter_map(|base| Some((base, *self.costs.get(&(target, base))?)));
         let best = known.min_by_key(|(_, cost)| cost.bytes);
         best.map_or_else(|| (None, self.whole(target)), |(base, cost)| (Some(base), cost))
     }
 
-    /// What an encoder makes of these bases, and how long making and applying it take.
+    /// The patch that an encoder makes of these bases, and how long making and applying it take.
     pub fn patch(&self, target: DiffId, bases: &[DiffId], effort: Effort) -> (CachedPatch, Cost) {
-        let (base, cost) = self.cheapest(target, bases.iter().copied());
+        let (used, cost) = match self.made_of.get(&target) {
+            Some(made_of) => (bases.to_vec(), self.cost_of_blocks(target, made_of, bases)),
+            None => {
+                let (base, cost) = self.cheapest(target, bases.iter().copied());
+                (base.into_iter().collect(), cost)
+            }
+        };
         let scaled = |value: u64, by: [u64; 3]| value * by[effort as usize] / 1024;
-        let cost = if base.is_some() {
+        let cost = if used.is_empty() {
+            cost
+        } else {
             Cost {
                 bytes: scaled(cost.bytes, BYTES).max(1),
                 encode: scaled(cost.encode, ENCODE),
                 apply: scaled(cost.apply, APPLY),
                 chunks: None,
             }
-        } else {
-            cost
         };
-        let used: Vec<DiffId> = base.into_iter().collect();
         let mut hasher = blake3::Hasher::new();
         hasher.update(target.as_bytes());
-        used.iter().for_each(|base| {
+        for base in &used {
             hasher.update(base.as_bytes());
-        });
+        }
         hasher.update(&[effort as u8]);
         let patch = PatchId::new(*hasher.finalize().as_bytes());
         let effort = Some(effort);
         (CachedPatch { patch, target, bases: used, bytes: Bytes(cost.bytes), effort }, cost)
+    }
+
+    /// The cost of a patch with the blocks of a layer that no base has: their share of the compressed layer, a fourth
+    /// of which a delta saves, and a header.
+    fn cost_of_blocks(&self, target: DiffId, made_of: &Blocks, bases: &[DiffId]) -> Cost {
+        let whole = self.whole(target);
+        let mut missing = made_of.blocks.clone();
+        for base in bases.iter().filter_map(|base| self.made_of.get(base)) {
+            missing.retain(|block| !base.blocks.contains(block));
+        }
+        let share = whole.bytes * missing.len() as u64 / (made_of.blocks.len() as u64).max(1);
+        Cost { bytes: share * 3 / 4 + PATCH_HEADER_BYTES, ..whole }
+    }
+
+    /// Adds a layer.
+    pub fn add_layer(&mut self, card: Card) {
+        self.cards.insert(card.diff_id, card);
+    }
+
+    /// Sets the cost of a patch from one base.
+    pub fn add_cost(&mut self, target: DiffId, base: DiffId, cost: Cost) {
+        self.costs.insert((target, base), cost);
     }
 
     /// How long it takes to apply a patch that was made of these bases.
@@ -148,33 +189,70 @@ impl Content {
         self.patch(patch.target, &patch.bases, patch.effort.unwrap_or(Effort::Default)).1.apply
     }
 
-    /// The frames of a patch, one at least. At another effort than they were measured at, they have the same shares.
+    /// The frames of a patch, one at least. At each effort they have the shares that were measured at *default*.
     pub fn frames(&self, patch: &CachedPatch) -> Vec<Frame> {
         let bytes = patch.bytes.0;
         let known = patch.bases.first().and_then(|&base| self.frames.get(&(patch.target, base)));
         let Some(known) = known else {
             let size = bytes.div_ceil(4).clamp(FRAME_BYTES_MIN, FRAME_BYTES_MAX);
             let count = bytes.div_ceil(size).max(1);
-            let frame = |frame: u64| Frame { end: (frame * size).min(bytes), rebuilt: frame * WHOLE / count };
-            return (1..=count).map(frame).collect();
+            let numbers = 1..=count;
+            return numbers
+                .map(|number| Frame { end: (number * size).min(bytes), rebuilt: number * WHOLE / count })
+                .collect();
         };
-        let all = [0, 1].map(|part| known.iter().map(|frame| u128::from(frame[part])).sum::<u128>().max(1));
-        let mut until = [0; 2];
-        let frame = |frame: &[u64; 2]| {
-            for part in [0, 1] {
-                until[part] += u128::from(frame[part]);
-            }
-            let share = |part: usize, of: u64| (u128::from(of) * until[part] / all[part]) as u64;
-            Frame { end: share(0, bytes), rebuilt: share(1, WHOLE) }
-        };
-        known.iter().map(frame).collect()
+        let payload = known.iter().map(|[payload, _]| u128::from(*payload)).sum::<u128>().max(1);
+        let target = known.iter().map(|[_, target]| u128::from(*target)).sum::<u128>().max(1);
+        let (mut payload_until, mut target_until) = (0, 0);
+        let mut frames = Vec::new();
+        for &[payload_bytes, target_bytes] in known {
+            payload_until += u128::from(payload_bytes);
+            target_until += u128::from(target_bytes);
+            let end = share(bytes, payload_until, payload);
+            frames.push(Frame { end, rebuilt: share(WHOLE, target_until, target) });
+        }
+        frames
     }
 
+    /// The cost of a layer without a base.
     pub fn whole(&self, target: DiffId) -> Cost {
         let card = self.cards.get(&target);
         let (tar, bytes) = card.map_or((0, 0), |card| (card.tar_bytes.0, card.compressed_bytes.0));
         let took = tar.saturating_mul(1_000_000) / WHOLE_RATE;
         Cost { bytes, encode: took, apply: took, chunks: None }
+    }
+}
+
+impl ImageContent {
+    fn new(image: &Image) -> Self {
+        let [manifest, config] = ["manifest", "config"]
+            .map(|kind| OciDigest::new(*blake3::hash(format!("{kind} {}", image.name).as_bytes()).as_bytes()));
+        let layers = image.layers.iter().map(|layer| layer_id(layer)).collect();
+        Self { manifest, config, documents: image.documents, layers }
+    }
+}
+
+/// `part` of `all` of a value.
+fn share(value: u64, part: u128, all: u128) -> u64 {
+    (u128::from(value) * part / all) as u64
+}
+
+/// The name of a scenario's layer as nodes know it.
+pub fn layer_id(name: &str) -> DiffId {
+    DiffId::new(*blake3::hash(name.as_bytes()).as_bytes())
+}
+
+/// The card of a scenario's layer. The TLSH digests of one family differ in their last byte, which is the layer's `index`.
+fn card_of(layer: &Layer, index: usize) -> Card {
+    let family = blake3::hash(layer.family.as_bytes());
+    let mut tlsh = [0; 35];
+    tlsh[..32].copy_from_slice(family.as_bytes());
+    tlsh[34] = index as u8;
+    Card {
+        diff_id: layer_id(&layer.name),
+        tar_bytes: Bytes(layer.tar.0),
+        compressed_bytes: Bytes(layer.gzip.0),
+        tlsh: Some(Tlsh::new(tlsh)),
     }
 }
 
@@ -187,8 +265,7 @@ mod tests {
         let text = smoke.replacen("apply = \"150 ms\"", &format!("apply = \"150 ms\"{known}"), 1);
         let scenario = Scenario::parse(&text, |_| unreachable!("no trace is named")).unwrap();
         let content = Content::new(&scenario);
-        let id = |name: &str| DiffId::new(*blake3::hash(name.as_bytes()).as_bytes());
-        let (patch, _) = content.patch(id("debian12-r2"), &[id("debian12-r1")], Effort::Default);
+        let (patch, _) = content.patch(layer_id("debian12-r2"), &[layer_id("debian12-r1")], Effort::Default);
         content.frames(&CachedPatch { bytes: Bytes(400_000), ..patch })
     }
 

@@ -1,4 +1,4 @@
-//! A report as one page of HTML with its plots in SVG: nothing is loaded from anywhere.
+//! A report as one page of HTML with its plots in SVG. The page loads nothing.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ const COLOURS: [&str; 5] = ["#8a8a8a", "#c9772b", "#3f7fbf", "#9a58a8", "#1d8a4e
 /// A curve's points, and its highest value.
 type Curve<'r> = (&'r str, &'r [(f64, u64)]);
 
-/// The page.
+/// Writes a report as a page.
 pub fn page(report: &Report) -> String {
     let mut out = String::new();
     let title = escaped(&report.scenario);

@@ -1,44 +1,42 @@
-//! Links and what is on its way over them, in virtual time.
+//! Links and the pieces on their way over them, in virtual time.
 //!
-//! What is sent crosses its links one after the other. A link carries one piece at a time, in the order in which pieces
-//! come to it; so that streams share a link fairly, each has no more than [`WINDOW`] pieces on its way ([`Flow`]). Loss is
-//! charged as the bytes that are sent again. Time is in microseconds; what happens at the same moment happens in the order
-//! in which it was asked for.
+//! A message or a piece of a stream crosses the links of its path one after the other. A link carries one piece at a
+//! time, in the order in which pieces come to it. A stream has at most [`WINDOW`] pieces on its way ([`Flow`]), so that
+//! streams share a link evenly. A lossy link charges the bytes that are sent again. Time is in microseconds; events of
+//! the same moment happen in the order in which they were put into the queue.
 
-use crate::queue::Queue;
-
-pub type Micros = u64;
+use crate::queue::{Micros, Queue};
 
 /// Pieces of one stream that are on their way at a time.
 const WINDOW: u32 = 2;
-/// The least and most bytes of a piece.
+/// Least and most bytes of a piece.
 const PIECE_BYTES_MIN: u64 = 16 << 10;
 const PIECE_BYTES_MAX: u64 = 16 << 20;
-/// The most pieces of a stream, and of all streams: what a run costs. A stream always may have [`PIECES_MIN`], so that it is
-/// done less than a fiftieth late.
+/// The most pieces of one stream, and of all streams together: they bound the cost of a run. A stream may always have
+/// [`PIECES_MIN`], so that it is done less than a fiftieth late.
 const PIECES_MAX: u64 = 1024;
 const PIECES_IN_ALL: u64 = 1 << 24;
 const PIECES_MIN: u64 = 64;
-/// Beside the round trip, what a stream may have standing before its slowest link.
+/// The time that a stream's bytes may stand before its slowest link, beside the round trip.
 const QUEUE: Micros = 200_000;
 
 /// Bytes on the wire for 1,000 bytes of a stream: headers of QUIC and IP (docs/BENCHMARKS.md, "wire").
 const WIRE_PERMILLE: u64 = 1043;
 
-/// What so many bytes of a stream are on a wire that loses nothing.
+/// The bytes on a wire without loss for so many bytes of a stream.
 pub fn on_wire(bytes: u64) -> u64 {
     bytes * WIRE_PERMILLE / 1000
 }
 
 /// Width of a bin of [`Counts`].
 const BIN: Micros = 1_000_000;
-/// Bins that are kept: more than three months.
+/// Bins that are kept: more than three months of seconds.
 const BINS_MAX: usize = 1 << 23;
 
-/// What kind of link bytes are counted for.
+/// A kind of link. Bytes are counted by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkClass {
-    /// Of the hub, or of the registry.
+    /// Of a hub, or of the registry.
     Origin,
     /// Between a site and the rest.
     Uplink,
@@ -75,7 +73,7 @@ impl Path {
         Self { links: [link, link], count: 1 }
     }
 
-    /// Whether it leaves a site.
+    /// Whether the path leaves a site.
     pub fn is_far(&self) -> bool {
         self.count > 1
     }
@@ -116,12 +114,12 @@ impl Counts {
 }
 
 struct Waiting<C> {
-    /// Where a piece is going, how many of the path's links are behind it, and its bytes; none for what is only due.
+    /// A piece's path, the number of links that it has crossed, and its bytes; absent for an event that is only due.
     piece: Option<(Path, u8, u64)>,
     cargo: C,
 }
 
-/// Links, and what will happen.
+/// Links, and the events to come.
 pub struct Network<C> {
     links: Vec<Link>,
     queue: Queue<Waiting<C>>,
@@ -132,7 +130,7 @@ pub struct Network<C> {
 }
 
 impl<C> Network<C> {
-    /// For about so many streams.
+    /// A network without links, for about so many streams.
     pub fn new(streams: usize) -> Self {
         Self {
             pieces_max: (PIECES_IN_ALL / (streams as u64).max(1)).clamp(PIECES_MIN, PIECES_MAX),
@@ -156,17 +154,17 @@ impl<C> Network<C> {
         LinkId(self.links.len() as u32 - 1)
     }
 
-    /// What comes to a link from now on crosses it at this rate.
+    /// Pieces that come to a link from now on cross it at this rate.
     pub fn set_rate(&mut self, link: LinkId, bytes_per_second: u64) {
         self.links[link.0 as usize].bytes_per_second = bytes_per_second.max(1);
     }
 
-    /// Bytes that a link carried.
+    /// The bytes that a link carried.
     pub fn carried(&self, link: LinkId) -> u64 {
         self.links[link.0 as usize].bytes
     }
 
-    /// Of a path, one way.
+    /// The time of a path, one way.
     pub fn latency(&self, path: Path) -> Micros {
         path.links[..usize::from(path.count)].iter().map(|link| self.links[link.0 as usize].latency).sum()
     }
@@ -176,12 +174,12 @@ impl<C> Network<C> {
         self.push(at, None, cargo);
     }
 
-    /// `cargo` arrives when so many bytes of a stream have crossed the path.
+    /// `cargo` arrives when so many bytes have crossed the path.
     pub fn send(&mut self, path: Path, bytes: u64, cargo: C) {
         self.push(self.now, Some((path, 0, bytes)), cargo);
     }
 
-    /// The next thing that is due or arrives; time passes until then.
+    /// The next event that is due or arrives; time passes until then.
     pub fn next(&mut self) -> Option<C> {
         while let Some((at, waiting)) = self.queue.pop() {
             self.now = at;
@@ -191,12 +189,13 @@ impl<C> Network<C> {
                     let at = self.cross(path.links[usize::from(behind)], bytes);
                     self.push(at, Some((path, behind + 1, bytes)), waiting.cargo);
                 }
-                _ => return Some(waiting.cargo),
+                Some(_) | None => return Some(waiting.cargo),
             }
         }
         None
     }
 
+    /// Takes bytes over a link; returns the moment at which they arrive.
     fn cross(&mut self, id: LinkId, bytes: u64) -> Micros {
         let link = &mut self.links[id.0 as usize];
         let wire = on_wire(bytes) * 1000 / (1000 - link.loss_permille) + 1;
@@ -214,7 +213,7 @@ impl<C> Network<C> {
     }
 }
 
-/// A stream's bytes, in pieces.
+/// The bytes of a stream, in pieces.
 #[derive(Clone, Debug)]
 pub struct Flow {
     pub path: Path,
@@ -240,7 +239,8 @@ impl Flow {
         self.arrived >= self.total
     }
 
-    /// Sends what may be on its way, of the first `there` bytes; `cargo` is told the bytes of a piece.
+    /// Sends as many pieces as may be on their way, of the first `there` bytes of the stream. `cargo` makes the event
+    /// of a piece from its bytes.
     pub fn pump<C>(&mut self, network: &mut Network<C>, there: u64, cargo: impl Fn(u64) -> C) {
         let held_back = self.total.saturating_sub(there);
         while self.on_the_way < WINDOW && self.unsent > held_back {
@@ -251,6 +251,7 @@ impl Flow {
         }
     }
 
+    /// A piece of so many bytes has arrived.
     pub fn take(&mut self, bytes: u64) {
         self.on_the_way = self.on_the_way.saturating_sub(1);
         self.arrived += bytes;
@@ -261,7 +262,7 @@ impl Flow {
 mod tests {
     use super::*;
 
-    /// When each of these streams is done, in milliseconds.
+    /// The moment at which each of these streams is done, in milliseconds.
     fn ends(network: &mut Network<(usize, u64)>, mut flows: Vec<Flow>) -> Vec<u64> {
         let mut ends = vec![0; flows.len()];
         for (index, flow) in flows.iter_mut().enumerate() {
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_carries_what_it_is_said_to() {
+    fn a_link_carries_its_rate() {
         let mut network = Network::new(1);
         let link = network.link(LinkClass::Uplink, 125_000, 40_000, 0);
         let flow = Flow::new(&network, Path::one(link), 1_250_000);
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_link_does_not_hold_up_who_does_not_use_it() {
+    fn a_slow_link_does_not_hold_up_streams_that_do_not_use_it() {
         let mut network = Network::new(1);
         let shared = network.link(LinkClass::Origin, 12_500_000, 0, 0);
         let slow = network.link(LinkClass::Uplink, 12_500, 0, 0);

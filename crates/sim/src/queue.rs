@@ -1,22 +1,24 @@
-//! What waits, by its moment; what waits for the same moment, in the order in which it was put in.
+//! A queue of events by their moment. Events of the same moment keep the order in which they were put in.
 //!
-//! Time only passes, so this is a radix heap: what waits stands in a bucket by the highest bit in which its moment differs
-//! from the last one taken, and moves to lower buckets as time comes near. Putting in and taking out cost the same however
-//! much waits. The order within a moment is kept, since all of it always stands in one bucket.
+//! Time only goes forward, so the queue is a radix heap. An event stands in a bucket by the highest bit in which its
+//! moment differs from the last moment that was taken, and moves to lower buckets as time comes near. Putting in and
+//! taking out cost the same however much waits. All events of a moment always stand in one bucket, which keeps their
+//! order.
 
 use slab::Slab;
 
-use crate::network::Micros;
+/// Virtual time, in microseconds since the beginning of a run.
+pub type Micros = u64;
 
 const BUCKETS: usize = Micros::BITS as usize + 1;
 
 pub struct Queue<T> {
     last: Micros,
-    /// The first bucket is of the moment `last`.
+    /// The first bucket has the events of the moment `last`.
     buckets: [Vec<(Micros, u32)>; BUCKETS],
-    /// How much of the first bucket was taken.
+    /// Events of the first bucket that were taken.
     taken: usize,
-    /// Buckets hold keys of it, so that little is moved about.
+    /// The events. Buckets hold their keys, so that little is moved about.
     waiting: Slab<T>,
 }
 
@@ -32,7 +34,7 @@ impl<T> Queue<T> {
         self.place(at.max(self.last), key);
     }
 
-    /// The next, and its moment.
+    /// The next event, and its moment.
     pub fn pop(&mut self) -> Option<(Micros, T)> {
         if self.taken == self.buckets[0].len() {
             self.buckets[0].clear();
@@ -44,7 +46,7 @@ impl<T> Queue<T> {
         Some((at, self.waiting.remove(key as usize)))
     }
 
-    /// Passes to the next moment for which something waits.
+    /// Goes on to the next moment that has an event.
     fn advance(&mut self) -> Option<()> {
         let lowest = self.buckets.iter().position(|bucket| !bucket.is_empty())?;
         let mut bucket = std::mem::take(&mut self.buckets[lowest]);
@@ -66,7 +68,7 @@ mod tests {
     use crate::random::Random;
 
     #[test]
-    fn moments_come_in_their_order_and_what_is_of_one_moment_as_it_was_put_in() {
+    fn moments_come_in_their_order_and_events_of_one_moment_as_they_were_put_in() {
         let (mut queue, mut random) = (Queue::new(), Random::new(7));
         let (mut now, mut waiting, mut number) = (0, std::collections::BTreeSet::new(), 0);
         for _ in 0..200_000 {

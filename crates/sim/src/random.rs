@@ -1,4 +1,4 @@
-//! One seeded generator (xorshift64*; S. Vigna, 2016): the only source of chance in a run.
+//! The seeded generator of a run (xorshift64*; S. Vigna, 2016): its only source of chance.
 
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -8,7 +8,7 @@ impl Random {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Below `limit`; 0 for a limit of 0.
+    /// A number below `limit`; 0 for a limit of 0.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

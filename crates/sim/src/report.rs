@@ -1,18 +1,22 @@
-//! What a run found out. The JSON form is stable: keys are added, none change their meaning without a new `schema`.
+//! The report of a run: what each strategy took, and which expectations are not met.
+//!
+//! The JSON form is stable. Keys are added; no key changes its meaning without a new `schema`. A strategy's figures of
+//! bytes and times come from the counts of its network and from [`Times`]; the fleet of engines adds the others
+//! (`fleet/outcome.rs`). Curves have at most 200 points.
 
 use serde::Serialize;
 
-use crate::Strategy;
-use crate::expect::Missed;
+use crate::expect::{Expect, Missed};
 use crate::network::{Counts, LinkClass};
 use crate::scenario::Scenario;
+use crate::strategy::Strategy;
 
 /// Raised when a key changes its meaning.
-const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 3;
 /// Points of a curve.
 const CURVE_POINTS: usize = 200;
-/// Sites that are told one by one.
-pub(crate) const SITES_TOLD_MAX: usize = 100;
+/// A report lists the sites of a fleet that has no more than these.
+pub(crate) const SITES_LISTED_MAX: usize = 100;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -22,7 +26,7 @@ pub struct Report {
     pub seed: u64,
     pub nodes: usize,
     pub strategies: Vec<StrategyReport>,
-    /// Those that the scenario has no figures for.
+    /// Strategies that the scenario has no figures for.
     pub skipped: Vec<Strategy>,
     pub missed: Vec<Missed>,
 }
@@ -30,29 +34,32 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize)]
 pub struct StrategyReport {
     pub strategy: Strategy,
-    /// Pulls that ended with the image; failures, each of which was asked again; pulls that were under way at the end.
+    /// Pulls that ended with the image.
     pub done: u64,
+    /// Failures. The node asks again after each.
     pub failed: u64,
+    /// Pulls that were under way at the end.
     pub unfinished: u64,
     pub completion: Completion,
-    /// Bytes on the wire, headers included: over the uplinks of all sites, both directions; sent and received by hubs or the
-    /// registry; within sites.
+    /// Bytes on the wire over the uplinks of all sites, both ways, with headers.
     pub uplink_bytes: u64,
-    /// Of them, those over uplinks that are paid for by the byte.
+    /// The part of `uplink_bytes` over uplinks that are paid for by the byte.
     pub metered_bytes: u64,
+    /// Bytes on the wire that hubs or the registry sent and received, with headers.
     pub origin_bytes: u64,
+    /// Bytes on the wire within sites, with headers.
     pub lan_bytes: u64,
-    /// What came to a site over its uplink, talk included, over the patches that the site needs at *default*, each with its
-    /// headers: the most of all sites; 0 where there are none.
+    /// Bytes that came to a site over its uplink, talk included, over the bytes of the patches that the site needs at
+    /// *default*, with headers: the maximum of all sites; 0 if no site needs a patch.
     pub uplink_patches: f64,
-    /// Bytes of patches that hubs sent, over those of one copy of the patches at *default*; no headers in either.
+    /// Bytes of patches that hubs sent, over the bytes of one copy of the patches at *default*, both without headers.
     pub hub_patches: f64,
-    /// The same with what the sites sent: both directions of the busiest uplink.
+    /// As `uplink_patches`, with the bytes of both ways.
     pub uplink_patches_both_ways: f64,
-    /// All that hubs sent, gossip and questions included.
+    /// All bytes that hubs sent, gossip and questions included.
     pub hub_sent_bytes: u64,
-    /// What the slowest node took, less the making of the patches, over what its own uplink needs for them; 0 where there are
-    /// none.
+    /// The time of the slowest node, less the making of its patches, over the time that its own uplink needs for them;
+    /// 0 if there are none.
     pub slowest_own_uplink: f64,
     /// Gossip, questions and handshakes, over all links.
     pub talk_bytes: u64,
@@ -63,7 +70,7 @@ pub struct StrategyReport {
     pub log_hash: Option<String>,
     /// Whether the run was interrupted.
     pub is_partial: bool,
-    /// What must never happen and did: bugs of the engine, or of the simulator. The first ten.
+    /// What must never happen and did: defects of the engine, or of the simulator. The first ten.
     pub violations: Vec<String>,
     /// Each site, in the scenario's order, if there are at most 100 and engines ran.
     pub sites: Vec<SiteReport>,
@@ -75,10 +82,10 @@ pub struct StrategyReport {
     pub lan_curve: Vec<(f64, u64)>,
 }
 
-/// What one site came to.
+/// The figures of one site.
 #[derive(Clone, Debug, Serialize)]
 pub struct SiteReport {
-    /// Bytes on the wire of its uplink: to the site, and from it.
+    /// Bytes on the wire of its uplink: to the site and from it.
     pub down_bytes: u64,
     pub up_bytes: u64,
     /// From the first pull until the last of its nodes was done.
@@ -97,7 +104,7 @@ pub struct Completion {
 }
 
 impl StrategyReport {
-    /// What a network and the times of a run tell; the rest is empty.
+    /// A report with the figures that the counts of a network and the times of a run give. The others are 0 or empty.
     pub(crate) fn new(strategy: Strategy, counts: &Counts, times: &Times, pulls: usize, began: u64) -> Self {
         let (uplink, metered) = (counts.of(LinkClass::Uplink), counts.of(LinkClass::Metered));
         Self {
@@ -143,12 +150,41 @@ impl Report {
             missed: Vec::new(),
         }
     }
+
+    /// Notes every expectation that this report does not meet.
+    pub(crate) fn note_missed(&mut self, expect: &Expect) {
+        let of = |strategy| self.strategies.iter().find(|report| report.strategy == strategy);
+        let Some(lighter) = of(Strategy::Lighter) else { return };
+        let registry = of(Strategy::Registry).map_or(0, |registry| registry.uplink_bytes);
+        let found = [
+            ("unfinished_max", lighter.unfinished as f64, expect.unfinished_max.map(|most| most as f64)),
+            ("last_done_max", lighter.completion.last_s, expect.last_done_max.map(|most| most.millis as f64 / 1000.0)),
+            (
+                "registry_uplink_part_max",
+                lighter.uplink_bytes as f64 / registry.max(1) as f64,
+                expect.registry_uplink_part_max,
+            ),
+            ("uplink_patches_max", lighter.uplink_patches, expect.uplink_patches_max),
+            ("hub_patches_max", lighter.hub_patches, expect.hub_patches_max),
+            ("slowest_own_uplink_max", lighter.slowest_own_uplink, expect.slowest_own_uplink_max),
+            (
+                "metered_bytes_max",
+                lighter.metered_bytes as f64,
+                expect.metered_bytes_max.as_ref().map(|most| most.0 as f64),
+            ),
+        ];
+        let missed = found.into_iter().filter_map(|(key, found, most)| {
+            let most = most?;
+            (found > most).then_some(Missed { key, found, most })
+        });
+        self.missed = missed.collect();
+    }
 }
 
-/// When pulls began and ended, in microseconds.
+/// The moments at which pulls began and ended, in microseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times {
-    /// Of each pull that ended: when it was to begin, when it was done, and its number.
+    /// Each pull that ended: the moment at which it was to begin, the moment at which it was done, its number.
     pub ended: Vec<(u64, u64, usize)>,
 }
 
@@ -176,7 +212,7 @@ impl Times {
     }
 }
 
-/// Bytes over links of these classes since `began`, summed up.
+/// The sum of bytes over links of these classes since `began`, second by second.
 pub(crate) fn curve(counts: &Counts, classes: &[LinkClass], began: u64) -> Vec<(f64, u64)> {
     let first = (began / 1_000_000) as usize;
     let mut sum = 0;
@@ -187,6 +223,7 @@ pub(crate) fn curve(counts: &Counts, classes: &[LinkClass], began: u64) -> Vec<(
     thinned(sums.collect())
 }
 
+/// At most [`CURVE_POINTS`] of these points, and the last.
 fn thinned(all: Vec<(f64, u64)>) -> Vec<(f64, u64)> {
     let step = all.len().div_ceil(CURVE_POINTS).max(1);
     let last = all.last().copied();

@@ -1,16 +1,20 @@
-//! A rollout that is about to begin: a fleet in TOML, and what a running hub says of both images, made into a scenario.
+//! A rollout that is about to begin, made into a scenario.
+//!
+//! The operator gives a fleet in TOML ([`FleetFile`]). A running hub gives the costs of the patches as a [`Trace`], and
+//! the nodes that it knows of each named site ([`Known`]). [`FleetFile::scenario`] puts them together: every node that
+//! does not hold the new image pulls it.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::error::ScenarioError;
 use crate::expect::Expect;
-use crate::scenario::{
-    EffortKey, Fault, Gossip, Hub, Pull, Rate, Registry, Scenario, ScenarioError, Sites, Span, Trace, Window,
-    default_lan,
-};
+use crate::faults::Fault;
+use crate::scenario::{EffortKey, Gossip, Hub, Pull, Registry, Scenario, Sites, Trace, Window, default_lan};
+use crate::units::{Rate, Span};
 
-/// A fleet. Every key is in docs/SIMULATION.md.
+/// A fleet. docs/SIMULATION.md lists the keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FleetFile {
@@ -39,11 +43,11 @@ pub struct FleetFile {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FleetSites {
-    /// As the nodes' configuration has it. What the hub knows of its nodes counts.
+    /// The site's name in the configuration of its nodes. The hub knows which nodes it has.
     pub name: Option<String>,
     #[serde(default = "one")]
     pub count: u64,
-    /// In each site; of one with a name, as many as the hub knows.
+    /// Nodes in each site; absent, the nodes that the hub knows of the site with this name.
     pub nodes: Option<u64>,
     pub uplink: [Rate; 2],
     pub upload: Option<[Rate; 2]>,
@@ -59,11 +63,11 @@ pub struct FleetSites {
     pub reachable: bool,
 }
 
-/// What a hub knows of the nodes of a site.
+/// The nodes that a hub knows of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     pub nodes: u64,
-    /// Those that hold the new image already.
+    /// Nodes that hold the new image already.
     pub done: u64,
 }
 
@@ -71,15 +75,17 @@ impl FleetFile {
     /// Reads a fleet.
     ///
     /// # Errors
-    /// Whatever is unknown or cannot be read, with its line. What is out of range is found by [`Self::scenario`].
+    /// An unknown key or a value of the wrong form, with its line. [`Self::scenario`] finds values that are out of
+    /// range.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         Ok(toml::from_str(text)?)
     }
 
-    /// The rollout of `to` to nodes that hold `from`; both are images of the trace. `None` if every node is done already.
+    /// The rollout of `to` to nodes that hold `from`; both are images of the trace. `None` if every node is done
+    /// already.
     ///
     /// # Errors
-    /// Whatever is out of range or missing.
+    /// A value that is out of range or missing.
     pub fn scenario(
         self,
         from: &str,
@@ -94,7 +100,7 @@ impl FleetFile {
         }
         let whole = Pull {
             image: to.to_owned(),
-            // Until gossip has told who holds what.
+            // By then, gossip has told every node what its neighbours hold.
             at: Span { millis: 60_000 },
             spread: self.spread,
             again: Span { millis: 30_000 },
@@ -126,7 +132,7 @@ impl FleetFile {
 }
 
 impl FleetSites {
-    /// What is left to do: the nodes that do not hold the new image; `None` if all do.
+    /// The sites with the nodes that do not hold the new image; `None` if all nodes hold it.
     fn left(self, from: &str, known: &BTreeMap<String, Known>) -> Result<Option<Sites>, ScenarioError> {
         let known_here = self.name.as_ref().map(|name| known.get(name).copied().unwrap_or_default());
         let nodes = self.nodes.or(known_here.map(|known| known.nodes)).unwrap_or_default();
@@ -170,7 +176,8 @@ fn a_week() -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{Image, Layer, Patch, Size};
+    use crate::scenario::{Image, Layer, Patch};
+    use crate::units::Size;
 
     const FLEET: &str = r#"
 spread = "2 min"

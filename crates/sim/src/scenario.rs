@@ -1,31 +1,36 @@
-//! A scenario: one question in TOML. Every key is in docs/SIMULATION.md; what is not known or not possible is refused with
-//! its line.
+//! A scenario: one question in TOML.
+//!
+//! docs/SIMULATION.md lists every key. [`Scenario::parse`] refuses an unknown key or a value of the wrong form with its
+//! line, and whatever does not fit together with its place (`scenario/check.rs`). The keys of a fault are in the
+//! fault's own file (`faults.rs`), those of `[expect]` in `expect.rs`.
 
 mod check;
-mod units;
 
 use lighter_engine::EffortChoice;
 use lighter_types::Effort;
 use serde::{Deserialize, Serialize};
 
+use crate::error::ScenarioError;
 use crate::expect::Expect;
-pub use units::{Rate, Size, Span};
+use crate::faults::Fault;
+use crate::units::{Rate, Size, Span};
 
-/// Nodes of a fleet, and kinds of other things in a scenario: enough for any question, and no run that cannot end.
+/// Nodes of a fleet: enough for any question, and a run still ends.
 pub const NODES_MAX: u64 = 1_000_000;
+/// Layers, and images, of a scenario.
 const NAMES_MAX: usize = 1024;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     pub name: String,
-    /// What the scenario asks, in a sentence.
+    /// One sentence.
     pub question: String,
     #[serde(default = "one")]
     pub seed: u64,
-    /// A run ends after so much virtual time, whatever is still under way.
+    /// A run ends after so much virtual time, whatever is under way then.
     pub ends_after: Span,
-    /// At which effort nodes make patches.
+    /// The effort at which nodes make patches.
     #[serde(default)]
     pub effort: EffortKey,
     pub hub: Hub,
@@ -45,13 +50,13 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     #[serde(default)]
     pub gossip: Gossip,
-    /// When uplinks have all of their rate; without, always.
+    /// The time of day in which uplinks have all of their rate; absent, they always have.
     pub window: Option<Window>,
     #[serde(default)]
     pub expect: Expect,
 }
 
-/// What releases were measured to cost, in JSON: `lighter sim measure` writes it.
+/// The measured costs of releases, in JSON: `lighter sim measure` writes it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trace {
@@ -63,7 +68,7 @@ pub struct Trace {
     pub images: Vec<Image>,
 }
 
-/// As `limits.encode_effort` of a node.
+/// The values of `limits.encode_effort` of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EffortKey {
@@ -85,13 +90,13 @@ impl EffortKey {
     }
 }
 
-/// The nodes that hold everything from the beginning. Each site is connected to one of them.
+/// The nodes that hold all images from the beginning. Each site is connected to one of them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hub {
     #[serde(default = "one")]
     pub count: u64,
-    /// Of each hub, in either direction.
+    /// The rate of each hub, in either direction.
     pub rate: Rate,
 }
 
@@ -106,23 +111,25 @@ pub struct Registry {
 #[serde(deny_unknown_fields)]
 pub struct Sites {
     pub count: u64,
-    /// In each site.
+    /// Nodes in each site.
     pub nodes: u64,
-    /// Slowest and fastest uplink. Sites lie between them, evenly by their logarithm.
+    /// The slowest and the fastest uplink. Sites lie between them, evenly by their logarithm.
     pub uplink: [Rate; 2],
-    /// The same from the site, if it is another rate than to it.
+    /// The rates from the sites, if they differ from those to the sites.
     pub upload: Option<[Rate; 2]>,
+    /// Of the uplink, one way.
     #[serde(default)]
     pub latency: Span,
-    /// Of packets on the uplink, in percent.
+    /// Packets that get lost on the uplink, in percent.
     #[serde(default)]
     pub loss_percent: u64,
     #[serde(default = "default_lan")]
     pub lan: Rate,
-    /// The uplink is paid for by the byte: its nodes pass nothing on to other sites, and its bytes are counted apart.
+    /// Whether the uplink is paid for by the byte. Then its nodes pass nothing on to other sites, and its bytes are
+    /// counted apart.
     #[serde(default)]
     pub metered: bool,
-    /// Whether nodes of other sites can connect to its nodes; not behind most NATs.
+    /// Whether nodes of other sites can connect to its nodes; behind most NATs they cannot.
     #[serde(default = "yes")]
     pub reachable: bool,
     /// Images that the nodes hold from the beginning.
@@ -140,7 +147,8 @@ pub struct Layer {
     pub family: String,
 }
 
-/// What a patch is known to cost. What is not listed costs as much as the best that is, or the compressed layer.
+/// The cost of a patch from one base. From several bases, a patch costs as much as the smallest that is listed; without
+/// any that is listed, the compressed layer.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
@@ -153,10 +161,10 @@ pub struct Patch {
     /// Bytes of the content-defined chunks of the target that the base lacks, compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<Size>,
-    /// Of each frame, the bytes of its payload and those of the target that it rebuilds. Without them, fourths of both.
+    /// For each frame, the bytes of its payload and the bytes of the target that it rebuilds; absent, fourths of both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frames: Vec<[u64; 2]>,
-    /// Nobody made it: sketches and the effort model say so.
+    /// Whether the figures come from sketches and the effort model, and no patch was made.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub predicted: bool,
 }
@@ -177,7 +185,7 @@ impl Image {
     }
 }
 
-/// Who pulls what when.
+/// The nodes of some sites pull an image.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pull {
@@ -189,43 +197,22 @@ pub struct Pull {
     /// A node whose pull failed asks again after this, as clients do.
     #[serde(default = "half_a_minute")]
     pub again: Span,
-    /// Sites that take part, in percent; those of waves before come first.
+    /// The share of the sites that takes part, in percent of all sites in their order.
     #[serde(default)]
     pub sites_from_percent: u64,
     #[serde(default = "hundred")]
     pub sites_to_percent: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
-pub enum Fault {
-    /// So many of the nodes, in percent, are off until then.
-    Off { percent: u64, until: Span },
-    /// So many nodes of every site send wrong bytes.
-    Lies { per_site: u64 },
-    /// So many nodes of every site stop in the midst of what they send.
-    Stalls { per_site: u64 },
-    /// The disks of so many of the nodes, in percent, are full until then.
-    DiskFull { percent: u64, until: Span },
-    /// So many of the nodes lose power at a moment of this span, and start again after `down`.
-    PowerCuts { percent: u64, from: Span, to: Span, down: Span },
-    /// A hub is gone from then on; with more than one hub, sites turn to the next.
-    HubLost { hub: u64, at: Span },
-    /// So many of the nodes, in percent, go off for `down` again and again between these moments, about every `every`.
-    Churn { percent: u64, from: Span, to: Span, every: Span, down: Span },
-    /// So many of the sites, in percent, are cut off from everybody else meanwhile.
-    Partition { percent: u64, from: Span, to: Span },
-}
-
-/// What gossip does to messages, in percent.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// What becomes of announcements, in percent.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gossip {
     #[serde(default)]
     pub lost_percent: u64,
     #[serde(default)]
     pub repeated_percent: u64,
-    /// Come up to ten seconds later than others, and so after what was sent later.
+    /// Announcements that come up to ten seconds late, and so after later ones.
     #[serde(default)]
     pub late_percent: u64,
 }
@@ -236,28 +223,12 @@ pub struct Gossip {
 pub struct Window {
     pub from: Span,
     pub to: Span,
-    /// Of their rate, that is left to releases outside the window.
+    /// The share of their rate that releases have outside the window.
     pub outside_percent: u64,
 }
 
-/// Why a scenario cannot be run.
-#[derive(Debug, thiserror::Error)]
-pub enum ScenarioError {
-    /// Says line, column and key.
-    #[error("{0}")]
-    Toml(#[from] toml::de::Error),
-    #[error("trace {path:?}: {why}; `lighter sim measure` makes one")]
-    Trace { path: String, why: String },
-    #[error("{place} names {what} {name:?}, which the scenario does not have; it has {known}")]
-    Unknown { place: String, what: &'static str, name: String, known: String },
-    #[error("{place} is {found}, and must be {expected}")]
-    Range { place: String, found: String, expected: &'static str },
-    #[error("two {what} are called {name:?}; names are given once")]
-    Twice { what: &'static str, name: String },
-}
-
 impl Scenario {
-    /// Reads a scenario and checks all that it says. `read` gets the trace that it names, if it names one.
+    /// Reads a scenario and checks all of it. `read` gets the trace that the scenario names, if it names one.
     ///
     /// # Errors
     /// Whatever is unknown, out of range or missing.
@@ -275,7 +246,7 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Nodes of all sites.
+    /// The nodes of all sites.
     pub fn site_nodes(&self) -> u64 {
         self.sites.iter().map(|sites| sites.count.saturating_mul(sites.nodes)).fold(0, u64::saturating_add)
     }

@@ -1,5 +1,10 @@
-//! Whole runs: the same scenario and seed give the same events, and whatever befalls a fleet, what must hold does.
+//! Whole runs: the same scenario and seed give the same events, and no fault makes a fleet break an invariant.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a variable of the environment names the one seed to run"
+)]
 #![allow(clippy::unwrap_used)]
 
 use std::ops::ControlFlow;
@@ -17,12 +22,12 @@ fn of(report: &Report, strategy: Strategy) -> &StrategyReport {
     report.strategies.iter().find(|found| found.strategy == strategy).unwrap()
 }
 
-/// The smoke scenario with something more.
+/// The smoke scenario with more tables.
 fn with(more: &str) -> String {
     format!("{SMOKE}\n{more}")
 }
 
-/// What a fault may do at worst: some pulls wait or fail, but nothing that must never happen happens.
+/// A fault may make pulls wait or fail. It breaks no invariant, and all pulls end in time.
 fn check_faults(more: &str, seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let report = report(&with(more), seed);
@@ -39,7 +44,7 @@ fn the_same_seed_gives_the_same_events() {
     assert_ne!(hash(1), hash(2));
 }
 
-/// Whatever machine and build: when the engine changes on purpose, the baseline is made again (docs/SIMULATION.md).
+/// The hash is the same on every machine. A change of the engine on purpose needs a new baseline (docs/SIMULATION.md).
 #[test]
 fn the_committed_baseline_is_what_happens() {
     let baseline = include_str!("../../../simulations/baselines/smoke.jsonl");
@@ -127,7 +132,7 @@ fn an_uplink_may_have_two_rates() {
     assert!(slow > same + 1.0, "questions take their time at 8 kbit/s: {same} and {slow} s");
 }
 
-/// What went wrong once: each file says what and how it was found.
+/// Faults that were found once. Each file describes its fault and how it was found.
 #[test]
 fn what_was_found_stays_mended() {
     for text in [
@@ -187,8 +192,8 @@ to = "95 s"
     for seed in seeds {
         let report = run(&scenario, seed, &mut |_, _| ControlFlow::Continue(()));
         let lighter = of(&report, Strategy::Lighter);
-        let again = format!("LIGHTER_SIM_SEED={seed} cargo test -p lighter-sim ten_thousand shows it again");
-        assert_eq!(lighter.violations, Vec::<String>::new(), "{again}");
-        assert_eq!(lighter.unfinished, 0, "{again}");
+        let replay = format!("LIGHTER_SIM_SEED={seed} cargo test -p lighter-sim ten_thousand shows it again");
+        assert_eq!(lighter.violations, Vec::<String>::new(), "{replay}");
+        assert_eq!(lighter.unfinished, 0, "{replay}");
     }
 }

@@ -4,6 +4,11 @@
 //! cards that such a fleet may have. Prints the time of distances, of predictions, and of the best three. Then by
 //! sketches, which a planner has for a short list: predictions from one base and from eight, and a choice of four.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program that measures reads files and clocks"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::hint::black_box;

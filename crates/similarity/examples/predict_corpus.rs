@@ -12,6 +12,11 @@
 //! A [`Calibration`] learns from the pairs of the quick codec, as a node would. "Calibrated" predictions are corrected
 //! by the earlier pairs.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program that measures reads files and clocks"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;

@@ -1,6 +1,11 @@
 //! Measures the speed of making sketches: `sketch_speed FILE...`, or noise without a file. Prints the best of five
 //! rounds in memory on one core.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program that measures reads files and clocks"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::hint::black_box;

@@ -7,6 +7,9 @@
 //! The crate must not read files, clocks or random numbers. docs/PREDICTION.md has the method and its error on real
 //! layers.
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
 mod calibration;
 mod containment;
 mod distance;

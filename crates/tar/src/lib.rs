@@ -7,6 +7,9 @@
 //!
 //! A layer is never refused for what this finds: whoever walks it decides what a [`TarError`] means.
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
 use std::io::{self, Read, Seek, SeekFrom};
 
 mod entry;
@@ -177,9 +180,10 @@ impl<R: Read> TarReader<R> {
         let is_sparse = pax.is_sparse;
         let path = pax.sparse_path.or(pax.path).or(long_path).unwrap_or_else(|| header.path());
         let kind = header.kind(&path, is_sparse);
-        let link = match kind {
-            EntryKind::HardLink | EntryKind::SymbolicLink => pax.link.or(long_link).unwrap_or_else(|| header.link()),
-            _ => Vec::new(),
+        let link = if matches!(kind, EntryKind::HardLink | EntryKind::SymbolicLink) {
+            pax.link.or(long_link).unwrap_or_else(|| header.link())
+        } else {
+            Vec::new()
         };
         let content_bytes = if kind.has_content() { stored } else { 0 };
         self.content_end = self
@@ -296,10 +300,10 @@ fn damaged(offset: u64, problem: &'static str) -> TarError {
 }
 
 fn read_error(offset: u64, source: io::Error) -> TarError {
-    match source.kind() {
-        io::ErrorKind::UnexpectedEof => damaged(offset, "the bytes end within a file"),
-        _ => TarError::Read { offset, source },
+    if source.kind() == io::ErrorKind::UnexpectedEof {
+        return damaged(offset, "the bytes end within a file");
     }
+    TarError::Read { offset, source }
 }
 
 fn skip_by_reading<R: Read>(reader: &mut R, bytes: u64) -> io::Result<()> {

@@ -1,6 +1,10 @@
 //! The types that all crates share: ids, byte counts, moments, cards. They parse and print. The crates `wire` and
-//! `store` define their layout in bytes.
+//! `store` define their layout in bytes. [`ReadAt`] is how all crates read layers: by position.
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
+mod base_cache;
 mod blame;
 mod card;
 mod effort;
@@ -9,9 +13,11 @@ mod hex;
 mod invariant;
 mod peer;
 mod quantity;
+mod read_at;
 mod reference;
 mod tlsh;
 
+pub use base_cache::BaseCache;
 pub use blame::Blame;
 pub use card::Card;
 pub use effort::Effort;
@@ -19,6 +25,7 @@ pub use hash::{Blake3, DiffId, OciDigest, PatchId};
 pub use invariant::{Reporter, broken, on_broken};
 pub use peer::PeerId;
 pub use quantity::{Bytes, BytesPerSecond, Moment};
+pub use read_at::{File, ReadAt};
 pub use reference::{ImageReference, SiteName};
 pub use tlsh::{TLSH_BYTES, Tlsh};
 

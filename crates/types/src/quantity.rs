@@ -60,6 +60,7 @@ impl std::iter::Sum for Bytes {
 
 impl fmt::Display for Bytes {
     /// Three significant digits in binary units: `17.6 MiB`.
+    #[expect(clippy::float_arithmetic, reason = "a text for people: no machine reads it back")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
         if self.0 < 1024 {

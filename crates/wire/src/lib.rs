@@ -17,17 +17,22 @@
 //! A protocol's name ends with its version. A change of layout takes a new version. A node speaks exactly one version of
 //! each protocol, so nodes of different versions exchange nothing over it (docs/WIRE.md, "Versions").
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic))]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
 mod announcement;
 mod ask;
 mod codec;
 mod patch_stream;
 mod release;
+mod versions;
 
 pub use announcement::{Announcement, Incarnation, News};
 pub use ask::{Answer, Arrival, Holdings, Offer, Quote, Refusal, Request};
 pub use codec::{Message, WireError};
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
+pub use versions::OtherVersion;
 
 /// The protocol name of gossipsub, which sends each message one hop and builds no mesh.
 pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/1";

@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lighter_patch::{Header, ReadAt, apply_frame};
+use lighter_patch::{Header, apply_frame};
+use lighter_types::ReadAt;
 
 fn header(codec: u8, target_bytes: u32, base_bytes: u64, payload: &[u8]) -> Vec<u8> {
     let mut out = b"\xB1LIGHTER".to_vec();

@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lighter_patch::{HaveList, ReadAt};
+use lighter_patch::HaveList;
+use lighter_types::ReadAt;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(list) = HaveList::decode(bytes) else { return };

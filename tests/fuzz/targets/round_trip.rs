@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use libfuzzer_sys::fuzz_target;
-use lighter_patch::{Method, ReadAt, Settings, Source, apply_frame, encode};
-use lighter_types::{Effort, DiffId};
+use lighter_patch::{Method, Settings, Source, apply_frame, encode};
+use lighter_types::{Effort, DiffId, ReadAt};
 
 fuzz_target!(|bytes: &[u8]| {
     let [effort, cut, rest @ ..] = bytes else { return };

@@ -1,8 +1,9 @@
-//! The grammar of what is simulated.
+//! The grammar of `plan rollout` and `sim`.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use lighter_types::ImageReference;
 
 #[derive(Subcommand)]
 pub enum PlanCommand {
@@ -13,10 +14,10 @@ pub enum PlanCommand {
         fleet: PathBuf,
         /// The image that the fleet holds. The hub holds it too.
         #[arg(long, value_name = "IMAGE")]
-        from: String,
+        from: ImageReference,
         /// The image that it is to get. The hub holds it.
         #[arg(long, value_name = "IMAGE")]
-        to: String,
+        to: ImageReference,
         /// In place of the fleet's own.
         #[arg(long)]
         seed: Option<u64>,

@@ -6,18 +6,24 @@ use lighter_node::config::{self, ConfigError, Layered};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{ConfigCommand, ConfigSource};
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::output::{Output, table};
 
 pub fn run(command: ConfigCommand, output: &Output) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check { file } => {
             load(&ConfigSource { config: Some(file.clone()), set: Vec::new() })?;
-            output.say(format!("{} is right", file.display()));
-            Ok(())
+            let note = format!("{} is right", file.display());
+            output.done(&Checked { file: file.display().to_string() }, note)
         }
         ConfigCommand::Show { file, origin, set } => show(file, origin, set, output),
     }
+}
+
+/// The result of `config check`.
+#[derive(serde::Serialize)]
+struct Checked {
+    file: String,
 }
 
 /// The configuration that a command is to use.
@@ -25,21 +31,25 @@ pub fn load(source: &ConfigSource) -> Result<Layered, Failure> {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let layered = config::load(source.config.as_deref(), environment, &source.set).map_err(|error| failure(&error))?;
-    // The filter's grammar is the logger's, which this command brings.
+    // The library does not know the logger's grammar.
     if let Err(error) = EnvFilter::try_new(&layered.config.log.filter) {
         let origin = layered.origins.get("log.filter").map(ToString::to_string).unwrap_or_default();
         let message = format!("{origin}: log.filter: {error}");
-        return Err(Failure::new(Code::Config, message).hint("write a level, or as in \"info,lighter_node=debug\""));
+        return Err(Failure::new(Kind::Config, message).hint("write a level, or as in \"info,lighter_node=debug\""));
     }
     Ok(layered)
 }
 
 fn failure(error: &ConfigError) -> Failure {
-    let code = match error {
-        ConfigError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Code::NotFound,
-        _ => Code::Config,
+    let kind = match error {
+        ConfigError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::NotFound,
+        ConfigError::Read { .. }
+        | ConfigError::Syntax { .. }
+        | ConfigError::UnknownKey { .. }
+        | ConfigError::BadValue { .. }
+        | ConfigError::BadFlag(_) => Kind::Config,
     };
-    Failure::from_error(code, error).hint("configs/node.toml documents every key; `lighter node init` writes a copy")
+    Failure::from_error(kind, error).hint("configs/node.toml documents every key; `lighter node init` writes a copy")
 }
 
 /// One key of the configuration in force.
@@ -52,7 +62,7 @@ struct Row {
 
 fn show(file: Option<PathBuf>, origin: bool, set: Vec<String>, output: &Output) -> Result<(), Failure> {
     let layered = load(&ConfigSource { config: file, set })?;
-    let other = |error: &dyn std::error::Error| Failure::from_error(Code::Other, error);
+    let other = |error: &dyn std::error::Error| Failure::from_error(Kind::Other, error);
     if !origin && output.format == crate::output::Format::Table {
         let text = toml::to_string(&layered.config).map_err(|error| other(&error))?;
         return output.value(&text, |text| text.trim_end().to_owned());
@@ -81,6 +91,6 @@ fn show(file: Option<PathBuf>, origin: bool, set: Vec<String>, output: &Output) 
 pub fn absolute(path: &Path) -> Result<String, Failure> {
     let absolute = std::path::absolute(path).map_err(|error| Failure::file("find", path, &error))?;
     absolute.into_os_string().into_string().map_err(|path| {
-        Failure::new(Code::Usage, format!("{} is not UTF-8: the node could not be told of it", path.display()))
+        Failure::new(Kind::Usage, format!("{} is not UTF-8, so no request to the node can name it", path.display()))
     })
 }

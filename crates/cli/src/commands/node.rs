@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lighter_node::api::LimitsRequest;
+use lighter_api::{LimitsRequest, paths};
 use lighter_node::config::{Log, LogFormat, TEMPLATE};
-use lighter_node::identity::{Identity, IdentityError};
+use lighter_node::identity::Identity;
 use lighter_node::{Node, StartError};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -13,14 +13,14 @@ use tracing_subscriber::EnvFilter;
 use super::config;
 use crate::args::{ConfigSource, NodeCommand, Role};
 use crate::client::Client;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::output::Output;
 
 const HUB: &str = include_str!("../../../../configs/hub.toml");
 const EDGE: &str = include_str!("../../../../configs/edge.toml");
 /// The file that `node init` writes.
 const CONFIG_FILE: &str = "node.toml";
-/// Threads that wait for the disk or compute, at most; each that is not at work ends after some seconds.
+/// Most threads that wait for the disk or compute. An idle one ends after some seconds.
 const BLOCKING_THREADS_MAX: usize = 64;
 
 pub fn run(command: NodeCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
@@ -30,13 +30,16 @@ pub fn run(command: NodeCommand, output: &Output, socket: Option<PathBuf>) -> Re
         NodeCommand::Id(source) => id(&source, output),
         NodeCommand::Limit { upload, download } => {
             let request = LimitsRequest { upload_max: upload, download_max: download };
-            let limits: LimitsRequest = Client::new(socket)?.post("/v1/limits", &request)?;
-            output.value(&limits, |limits| {
-                let text = |rate: &Option<String>| rate.clone().unwrap_or_default();
-                format!("upload   {}\ndownload {}", text(&limits.upload_max), text(&limits.download_max))
-            })
+            let limits: LimitsRequest = Client::new(socket)?.post(paths::LIMITS, &request)?;
+            output.value(&limits, limits_text)
         }
     }
+}
+
+fn limits_text(limits: &LimitsRequest) -> String {
+    let upload = limits.upload_max.as_deref().unwrap_or_default();
+    let download = limits.download_max.as_deref().unwrap_or_default();
+    format!("upload   {upload}\ndownload {download}")
 }
 
 fn serve(source: &ConfigSource) -> Result<(), Failure> {
@@ -47,7 +50,7 @@ fn serve(source: &ConfigSource) -> Result<(), Failure> {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Code::Machine, format!("cannot start: {error}")))?;
+        .map_err(|error| Failure::new(Kind::Machine, format!("cannot start: {error}")))?;
     let served = runtime.block_on(async {
         let node = Node::start(config).await.map_err(|error| start_failure(&error))?;
         tracing::info!(peer_id = %node.peer_id(), version = env!("CARGO_PKG_VERSION"), "node started");
@@ -61,7 +64,7 @@ fn serve(source: &ConfigSource) -> Result<(), Failure> {
         waiting.abort();
         Ok(())
     });
-    // Workers that are in the middle of a layer are not waited for: what they did is thrown away on the next start.
+    // Does not wait for workers in the middle of a layer: the next start throws away their work.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
@@ -74,7 +77,7 @@ async fn wait_for_signal() {
                 signal.recv().await;
             }
             Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be caught; it will end the node without good order");
+                tracing::warn!(%error, "cannot catch SIGTERM: it will end the node without a clean stop");
                 std::future::pending::<()>().await;
             }
         }
@@ -86,8 +89,8 @@ async fn wait_for_signal() {
 }
 
 fn log(log: &Log) -> Result<(), Failure> {
-    // Checked when it was loaded.
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(Code::Config, error))?;
+    // `config::load` has checked the filter.
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(Kind::Config, error))?;
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
     match log.format {
@@ -98,27 +101,24 @@ fn log(log: &Log) -> Result<(), Failure> {
 }
 
 fn start_failure(error: &StartError) -> Failure {
-    let failure = |code| Failure::from_error(code, error);
     match error {
-        StartError::Identity(IdentityError::Missing(_)) => failure(Code::NotFound),
-        StartError::Identity(_) => failure(Code::Machine),
-        StartError::Store(_) => failure(Code::Machine),
-        StartError::Network(_) => {
-            failure(Code::Machine).hint("another program may use the port; network.listen names the addresses")
-        }
-        StartError::Admin { .. } => {
-            failure(Code::Machine).hint("another node may run with this data folder; admin.socket names another socket")
-        }
+        StartError::Identity(error) => Failure::identity(error),
+        StartError::Store(error) => Failure::store(error),
+        StartError::Network(_) => Failure::from_error(Kind::Machine, error)
+            .hint("another program may use the port; network.listen names the addresses"),
+        StartError::Admin { .. } => Failure::from_error(Kind::Machine, error)
+            .hint("another node may run with this data folder; admin.socket names another socket"),
     }
 }
 
 fn init(dir: &Path, role: Role, output: &Output) -> Result<(), Failure> {
     let file = dir.join(CONFIG_FILE);
     if file.exists() {
-        return Err(Failure::new(Code::Usage, format!("{} is already there", file.display())));
+        return Err(Failure::new(Kind::Usage, format!("{} is already there", file.display()))
+            .hint("name another folder with --dir"));
     }
     std::fs::create_dir_all(dir).map_err(|error| Failure::file("create", dir, &error))?;
-    let identity = Identity::create(dir).map_err(|error| Failure::from_error(Code::Machine, &error))?;
+    let identity = Identity::create(dir).map_err(|error| Failure::identity(&error))?;
     let role = match role {
         Role::Hub => HUB,
         Role::Edge => EDGE,
@@ -138,9 +138,6 @@ fn commented(text: &str) -> String {
 
 fn id(source: &ConfigSource, output: &Output) -> Result<(), Failure> {
     let config = config::load(source)?.config;
-    let identity = Identity::open(&config.data_dir.0).map_err(|error| {
-        let code = if matches!(error, IdentityError::Missing(_)) { Code::NotFound } else { Code::Machine };
-        Failure::from_error(code, &error)
-    })?;
+    let identity = Identity::open(&config.data_dir.0).map_err(|error| Failure::identity(&error))?;
     output.value(&identity.peer_id().to_string(), Clone::clone)
 }

@@ -4,16 +4,16 @@ pub mod rollout;
 
 use std::path::PathBuf;
 
-use lighter_node::api::{ImagePlan, Plan};
-use lighter_types::Bytes;
+use comfy_table::Table;
+use lighter_api::{ImagePlan, LayerPlan, Plan, Predictor, paths};
 
-use crate::client::{Client, query};
+use crate::client::Client;
 use crate::exit::Failure;
 use crate::output::{Output, right, shorts, table};
 use crate::progress::duration;
 
 pub fn run(image: &str, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
-    let plan: ImagePlan = Client::new(socket)?.get(&format!("/v1/plan?image={}", query(image)))?;
+    let plan: ImagePlan = Client::new(socket)?.get(&paths::plan(image))?;
     output.value(&plan, text)
 }
 
@@ -23,34 +23,43 @@ fn text(plan: &ImagePlan) -> String {
         parts.push(String::new());
         if layer.held {
             parts.push(format!("{}: here already", layer.layer));
-            continue;
-        }
-        if layer.plans.is_empty() {
+        } else if layer.plans.is_empty() {
             parts.push(format!("{}: no connected peer holds it", layer.layer));
-            continue;
+        } else {
+            parts.push(format!("{}:\n{}", layer.layer, plan_table(layer)));
         }
-        parts.push(format!("{}:", layer.layer));
-        let mut table =
-            table(&["peer", "bases", "tlsh distance", "by tlsh", "by sketch", "counts", "predicted", "time", "why"]);
-        for plan in &layer.plans {
-            table.add_row([
-                plan.peer.clone().into(),
-                bases(plan).into(),
-                right(plan.tlsh_distance.map(|distance| distance.to_string()).unwrap_or_default()),
-                right(Bytes(plan.tlsh_bytes)),
-                right(by_sketch(plan)),
-                plan.counted.clone().into(),
-                right(Bytes(plan.predicted_bytes)),
-                right(duration(plan.predicted_ms)),
-                plan.why.clone().into(),
-            ]);
-        }
-        parts.push(table.to_string());
     }
     parts.join("\n")
 }
 
-/// Of the layers that the peer lacks, it is told the files.
+fn plan_table(layer: &LayerPlan) -> Table {
+    let mut table =
+        table(&["peer", "bases", "tlsh distance", "by tlsh", "by sketch", "counts", "predicted", "time", "why"]);
+    for plan in &layer.plans {
+        table.add_row([
+            plan.peer.to_string().into(),
+            bases(plan).into(),
+            right(plan.tlsh_distance.map(|distance| distance.to_string()).unwrap_or_default()),
+            right(plan.tlsh_bytes),
+            right(by_sketch(plan)),
+            predictor(plan.counted).into(),
+            right(plan.predicted_bytes),
+            right(duration(plan.predicted_ms)),
+            plan.why.clone().into(),
+        ]);
+    }
+    table
+}
+
+fn predictor(predictor: Predictor) -> &'static str {
+    match predictor {
+        Predictor::Sketch => "sketch",
+        Predictor::Tlsh => "tlsh",
+        Predictor::Quote => "quote",
+    }
+}
+
+/// The bases that both ends hold, then the layers that the peer lacks and whose files a have-list names.
 fn bases(plan: &Plan) -> String {
     let held = shorts(&plan.bases, "\n");
     let listed = shorts(&plan.listed, "\n").map(|listed| format!("files of\n{listed}"));
@@ -59,8 +68,7 @@ fn bases(plan: &Plan) -> String {
 }
 
 fn by_sketch(plan: &Plan) -> String {
-    match (plan.sketch_bytes, plan.sketch_error_percent) {
-        (Some(bytes), Some(error)) => format!("{} ±{error} %", Bytes(bytes)),
-        _ => String::new(),
-    }
+    let Some(bytes) = plan.sketch_bytes else { return String::new() };
+    let error = plan.sketch_error_percent.map(|error| format!(" ±{error} %")).unwrap_or_default();
+    format!("{bytes}{error}")
 }

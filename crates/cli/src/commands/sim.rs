@@ -7,11 +7,11 @@ mod summary;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use lighter_sim::{Report, Scenario};
+use lighter_sim::{Report, SCHEMA, Scenario};
 use serde_json::Value;
 
 use crate::args::SimCommand;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::interrupt::{Interrupt, cancelled};
 use crate::output::Output;
 use crate::progress::{Progress, duration};
@@ -54,7 +54,7 @@ pub fn check(report: &Report, again: Option<String>) -> Result<(), Failure> {
         None => failure,
     };
     if let Some(violated) = report.strategies.iter().flat_map(|strategy| &strategy.violations).next() {
-        let failure = Failure::new(Code::Other, format!("what must never happen did: {violated}"));
+        let failure = Failure::new(Kind::Other, format!("what must never happen did: {violated}"));
         return Err(hint(failure, "please report this bug; "));
     }
     if report.strategies.iter().any(|strategy| strategy.is_partial) {
@@ -62,7 +62,7 @@ pub fn check(report: &Report, again: Option<String>) -> Result<(), Failure> {
     }
     let Some(missed) = report.missed.first() else { return Ok(()) };
     let message = format!("{} is {:.4}, and the scenario expects at most {:.4}", missed.key, missed.found, missed.most);
-    Err(hint(Failure::new(Code::NotMet, message), ""))
+    Err(hint(Failure::new(Kind::NotMet, message), ""))
 }
 
 fn replay(path: &Path, report: &Path, output: &Output) -> Result<(), Failure> {
@@ -70,7 +70,7 @@ fn replay(path: &Path, report: &Path, output: &Output) -> Result<(), Failure> {
     let before = read_report(report)?;
     let unreadable = || {
         let message = format!("{}: is no report of `lighter sim run --output json`", report.display());
-        Failure::new(Code::BadData, message)
+        Failure::new(Kind::BadData, message)
     };
     let seed = before["seed"].as_u64().ok_or_else(unreadable)?;
     let hash = |strategies: &[Value]| {
@@ -82,7 +82,7 @@ fn replay(path: &Path, report: &Path, output: &Output) -> Result<(), Failure> {
     if found != expected {
         let message = format!("the run differs: its events have hash {found}, those of the report {expected}");
         let hint = "another version of lighter, or another scenario, made the report";
-        return Err(Failure::new(Code::BadData, message).hint(hint));
+        return Err(Failure::new(Kind::BadData, message).hint(hint));
     }
     output.value(&now, |_| format!("the same: seed {seed}, events {found}"))
 }
@@ -102,15 +102,24 @@ fn read(path: &Path) -> Result<Scenario, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     let beside = |trace: &str| std::fs::read_to_string(path.parent().unwrap_or(Path::new("")).join(trace));
     Scenario::parse(&text, beside).map_err(|error| {
-        let failure = Failure::new(Code::Config, format!("{}: {error}", path.display()));
+        let failure = Failure::new(Kind::Config, format!("{}: {error}", path.display()));
         failure.hint("docs/SIMULATION.md lists every key")
     })
 }
 
+/// Reads a report of this program's schema.
 fn read_report(path: &Path) -> Result<Value, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    serde_json::from_str(&text).map_err(|error| {
-        let failure = Failure::new(Code::BadData, format!("{}: {error}", path.display()));
-        failure.hint("a report is what `lighter sim run --output json` prints")
-    })
+    let report: Value = serde_json::from_str(&text).map_err(|error| {
+        let failure = Failure::new(Kind::BadData, format!("{}: {error}", path.display()));
+        failure.hint("`lighter sim run --output json` prints a report")
+    })?;
+    match report["schema"].as_u64() {
+        Some(found) if found != u64::from(SCHEMA) => {
+            let message = format!("{}: report schema {found}; this program reads schema {SCHEMA}", path.display());
+            let hint = "run the scenario again with this program, or use the program that made the report";
+            Err(Failure::new(Kind::BadData, message).hint(hint))
+        }
+        _ => Ok(report),
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use lighter_node::api::{Peer, Status};
-use lighter_types::{Bytes, BytesPerSecond};
+use comfy_table::Table;
+use lighter_api::{Peer, Status, paths};
+use lighter_types::{Bytes, SiteName};
 
 use crate::args::PeerCommand;
 use crate::client::Client;
@@ -12,7 +13,7 @@ use crate::output::{Output, right, table};
 use crate::progress::duration;
 
 pub fn status(output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
-    let status: Status = Client::new(socket)?.get("/v1/status")?;
+    let status: Status = Client::new(socket)?.get(paths::STATUS)?;
     output.value(&status, status_text)
 }
 
@@ -20,32 +21,22 @@ fn status_text(status: &Status) -> String {
     let mut lines = vec![
         format!("peer id   {}", status.peer_id),
         format!("version   {}", status.version),
-        format!("site      {}", status.site.clone().unwrap_or_else(|| "none".to_owned())),
+        format!("site      {}", status.site.as_ref().map_or("none", SiteName::as_str)),
         format!("up        {}", duration(status.uptime_s * 1000)),
         format!("peers     {} connected, {} known", status.peers_connected, status.peers_known),
-        format!("layers    {} in {}", status.layers, Bytes(status.store.layer_bytes)),
-        format!("patches   {} in {}", status.store.patches, Bytes(status.store.patch_bytes)),
+        format!("layers    {} in {}", status.layers, status.store.layer_bytes),
+        format!("patches   {} in {}", status.store.patches, status.store.patch_bytes),
         format!(
             "disk      {} of {} used, {} free on the disk",
-            Bytes(status.store.used_bytes),
-            Bytes(status.store.bytes_max),
-            Bytes(status.store.disk_free_bytes)
+            status.store.used_bytes, status.store.bytes_max, status.store.disk_free_bytes
         ),
         format!(
             "traffic   {} sent (at most {}), {} received (at most {})",
-            Bytes(status.sent_bytes),
-            status.upload_max,
-            Bytes(status.received_bytes),
-            status.download_max
+            status.sent_bytes, status.upload_max, status.received_bytes, status.download_max
         ),
     ];
-    for row in status.traffic.iter().filter(|row| row.sent_bytes + row.received_bytes > 0) {
-        lines.push(format!(
-            "  {:8} {} sent, {} received",
-            row.protocol,
-            Bytes(row.sent_bytes),
-            Bytes(row.received_bytes)
-        ));
+    for row in status.traffic.iter().filter(|row| row.sent_bytes + row.received_bytes > Bytes::ZERO) {
+        lines.push(format!("  {:8} {} sent, {} received", row.protocol, row.sent_bytes, row.received_bytes));
     }
     lines.extend(status.listen.iter().map(|address| format!("listens   {address}")));
     lines.extend(status.pulls.iter().map(|pull| format!("pulling   {}", pull.image)));
@@ -55,26 +46,28 @@ fn status_text(status: &Status) -> String {
 
 pub fn peers(command: PeerCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
     let PeerCommand::List = command;
-    let peers: Vec<Peer> = Client::new(socket)?.get("/v1/peers")?;
-    output.rows(&peers, |peers| {
-        let mut table = table(&["peer", "site", "state", "layers", "heard", "rate", "sent", "received"]);
-        for peer in peers {
-            let state = match (peer.cut_off, peer.connected) {
-                (true, _) => "cut off",
-                (false, true) => "connected",
-                (false, false) => "heard of",
-            };
-            table.add_row([
-                peer.peer_id.clone().into(),
-                peer.site.clone().unwrap_or_default().into(),
-                state.into(),
-                right(peer.layers),
-                right(format!("{} ago", duration(peer.last_heard_ms_ago))),
-                right(peer.rate.map(|rate| BytesPerSecond(rate).to_string()).unwrap_or_default()),
-                right(Bytes(peer.sent_bytes)),
-                right(Bytes(peer.received_bytes)),
-            ]);
-        }
-        table
-    })
+    let peers: Vec<Peer> = Client::new(socket)?.get(paths::PEERS)?;
+    output.rows(&peers, peer_table)
+}
+
+fn peer_table(peers: &[Peer]) -> Table {
+    let mut table = table(&["peer", "site", "state", "layers", "heard", "rate", "sent", "received"]);
+    for peer in peers {
+        let state = match (peer.cut_off, peer.connected) {
+            (true, true | false) => "cut off",
+            (false, true) => "connected",
+            (false, false) => "heard of",
+        };
+        table.add_row([
+            peer.peer_id.to_string().into(),
+            peer.site.as_ref().map_or("", SiteName::as_str).into(),
+            state.into(),
+            right(peer.layers),
+            right(format!("{} ago", duration(peer.last_heard_ms_ago))),
+            right(peer.rate.map(|rate| rate.to_string()).unwrap_or_default()),
+            right(peer.sent_bytes),
+            right(peer.received_bytes),
+        ]);
+    }
+    table
 }

@@ -3,16 +3,16 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use lighter_api::{GcReport, GcRequest, StoreStatus, paths};
 use lighter_node::admin::collect;
-use lighter_node::api::{GcReport, GcRequest, StoreStatus};
 use lighter_node::{open_store, store_status, unix_now};
-use lighter_store::{Damage, Finding, FsckMode, LayerFacts, Options, Repair, Store, StoreError};
+use lighter_store::{Damage, Finding, FsckMode, FsckReport, GcMode, LayerFacts, Options, Repair, Store};
 use lighter_types::{Bytes, DiffId};
 
 use super::config;
 use crate::args::{ConfigSource, StoreCommand};
 use crate::client::Client;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::output::{Output, table};
 use crate::progress::Progress;
 
@@ -21,17 +21,18 @@ pub fn run(command: StoreCommand, output: &Output, socket: Option<PathBuf>) -> R
         StoreCommand::Fsck { config, rebuild } => fsck(&config, rebuild, output),
         StoreCommand::Gc { config, dry_run } => {
             let client = client(&config, socket.clone())?;
-            let report: GcReport = match client.post("/v1/store/gc", &GcRequest { dry_run }) {
-                Err(failure) if failure.code == Code::NoNode && socket.is_none() => {
-                    collect(&open(&config)?, dry_run).map_err(|error| failed(&error))?
+            let report: GcReport = match client.post(paths::STORE_GC, &GcRequest { dry_run }) {
+                Err(failure) if failure.kind == Kind::NoNode && socket.is_none() => {
+                    let mode = if dry_run { GcMode::DryRun } else { GcMode::Remove };
+                    collect(&open(&config)?, mode).map_err(|error| Failure::store(&error))?
                 }
                 answered => answered?,
             };
             output.value(&report, gc_text)
         }
         StoreCommand::Stats { config } => {
-            let stats: StoreStatus = match client(&config, socket.clone())?.get("/v1/store") {
-                Err(failure) if failure.code == Code::NoNode && socket.is_none() => store_status(&open(&config)?),
+            let stats: StoreStatus = match client(&config, socket.clone())?.get(paths::STORE) {
+                Err(failure) if failure.kind == Kind::NoNode && socket.is_none() => store_status(&open(&config)?),
                 answered => answered?,
             };
             output.value(&stats, stats_text)
@@ -47,38 +48,34 @@ fn client(source: &ConfigSource, socket: Option<PathBuf>) -> Result<Client, Fail
     }
 }
 
-fn failed(error: &StoreError) -> Failure {
-    Failure::from_error(Code::Machine, error)
-}
-
 fn open(source: &ConfigSource) -> Result<Store, Failure> {
     let config = config::load(source)?.config;
     if !config.data_dir.0.is_dir() {
         let message = format!("there is no node's data in {}", config.data_dir.0.display());
-        return Err(Failure::new(Code::NotFound, message).hint("name the node's configuration with --config"));
+        return Err(Failure::new(Kind::NotFound, message).hint("name the node's configuration with --config"));
     }
-    open_store(&config).map_err(|error| failed(&error))
+    open_store(&config).map_err(|error| Failure::store(&error))
 }
 
 fn gc_text(report: &GcReport) -> String {
     let verb = if report.dry_run { "would remove" } else { "removed" };
     let mut lines: Vec<String> = report.removed.iter().map(|item| format!("{verb} {item}")).collect();
-    lines.push(format!("{verb} {} items, {}", report.removed.len(), Bytes(report.bytes)));
+    lines.push(format!("{verb} {} items, {}", report.removed.len(), report.bytes));
     lines.join("\n")
 }
 
 fn stats_text(stats: &StoreStatus) -> String {
     [
-        format!("layers    {} in {}", stats.layers, Bytes(stats.layer_bytes)),
-        format!("patches   {} in {}, {} unfinished", stats.patches, Bytes(stats.patch_bytes), stats.partial_patches),
+        format!("layers    {} in {}", stats.layers, stats.layer_bytes),
+        format!("patches   {} in {}, {} unfinished", stats.patches, stats.patch_bytes, stats.partial_patches),
         format!("images    {}, with {} manifests and configs", stats.images, stats.blobs),
-        format!("budget    {} of {} used", Bytes(stats.used_bytes), Bytes(stats.bytes_max)),
-        format!("disk      {} free", Bytes(stats.disk_free_bytes)),
+        format!("budget    {} of {} used", stats.used_bytes, stats.bytes_max),
+        format!("disk      {} free", stats.disk_free_bytes),
     ]
     .join("\n")
 }
 
-/// What `store fsck` prints.
+/// The result of `store fsck`.
 #[derive(serde::Serialize)]
 struct Checked {
     is_clean: bool,
@@ -101,16 +98,27 @@ struct Row {
 fn fsck(source: &ConfigSource, rebuild: bool, output: &Output) -> Result<(), Failure> {
     let config = config::load(source)?.config;
     let options = Options { bytes_max: config.store.bytes_max.0, ..Options::default() };
-    let store = Store::open_repair(&config.data_dir.0, options).map_err(|error| match &error {
-        StoreError::FolderInUse { .. } => failed(&error).hint("stop the node first"),
-        _ => failed(&error),
-    })?;
+    let store = Store::open_repair(&config.data_dir.0, options).map_err(|error| Failure::store(&error))?;
     let mode = if rebuild { FsckMode::Rebuild(&make_card) } else { FsckMode::Check };
     let mut progress = Progress::new(output);
     let report = store
         .fsck(mode, unix_now(), &mut |step| progress.set("checking", step.bytes_done.0, step.bytes.0, ""))
-        .map_err(|error| failed(&error))?;
-    let checked = Checked {
+        .map_err(|error| Failure::store(&error))?;
+    let checked = checked(&report);
+    output.value(&checked, checked_text)?;
+    if checked.is_clean {
+        return Ok(());
+    }
+    let failure = Failure::new(Kind::BadData, "the store is damaged");
+    Err(if rebuild {
+        failure.hint("`lighter image pull` brings back what an image names and the store lacks")
+    } else {
+        failure.hint("`lighter store fsck --rebuild` repairs what can be repaired")
+    })
+}
+
+fn checked(report: &FsckReport) -> Checked {
+    Checked {
         is_clean: report.is_clean(),
         layers: report.layers,
         blobs: report.blobs,
@@ -119,32 +127,24 @@ fn fsck(source: &ConfigSource, rebuild: bool, output: &Output) -> Result<(), Fai
         bytes: report.bytes.0,
         findings: report.findings.iter().map(row).collect(),
         findings_left_out: report.findings_left_out,
-    };
-    output.value(&checked, |checked| {
-        let mut table = table(&["damage", "repair", "path"]);
-        for row in &checked.findings {
-            table.add_row([&row.damage, &row.repair, &row.path]);
-        }
-        let counts = format!(
-            "{} layers, {} blobs, {} patches, {} images, {}: {} findings",
-            checked.layers,
-            checked.blobs,
-            checked.patches,
-            checked.images,
-            Bytes(checked.bytes),
-            checked.findings.len() as u64 + checked.findings_left_out
-        );
-        if checked.findings.is_empty() { counts } else { format!("{table}\n{counts}") }
-    })?;
-    if checked.is_clean {
-        return Ok(());
     }
-    let failure = Failure::new(Code::BadData, "the store is damaged");
-    Err(if rebuild {
-        failure.hint("what is named by an image and gone comes back with `lighter image pull`")
-    } else {
-        failure.hint("`lighter store fsck --rebuild` puts right what can be")
-    })
+}
+
+fn checked_text(checked: &Checked) -> String {
+    let mut table = table(&["damage", "repair", "path"]);
+    for row in &checked.findings {
+        table.add_row([&row.damage, &row.repair, &row.path]);
+    }
+    let counts = format!(
+        "{} layers, {} blobs, {} patches, {} images, {}: {} findings",
+        checked.layers,
+        checked.blobs,
+        checked.patches,
+        checked.images,
+        Bytes(checked.bytes),
+        checked.findings.len() as u64 + checked.findings_left_out
+    );
+    if checked.findings.is_empty() { counts } else { format!("{table}\n{counts}") }
 }
 
 fn make_card(_: DiffId, tar: &mut dyn Read) -> Result<LayerFacts, Box<dyn std::error::Error + Send + Sync>> {

@@ -77,15 +77,15 @@ fn a_later_life_replaces_an_earlier_one_that_does_not_come_back() {
 fn what_a_peer_answers_outranks_gossip() {
     let mut directory = Directory::new(9);
     directory.connected(peer(1), Moment(1));
-    directory.told(peer(1), holds(5, 10, &[1, 2]), Moment(2));
+    directory.answered(peer(1), holds(5, 10, &[1, 2]), Moment(2));
     // Gossip from before the answer, told late.
     assert_eq!(directory.announced(peer(1), says(5, 8, 80, full(&[7])), Moment(3)), Heard::Current);
     assert_eq!(directory.announced(peer(1), says(5, 10, 82, added(2)), Moment(3)), Heard::Current);
     assert_eq!(layers(&directory, 1), [1, 2]);
     // An older answer of the same life; then one of a life whose clock was set back.
-    directory.told(peer(1), holds(5, 9, &[3]), Moment(4));
+    directory.answered(peer(1), holds(5, 9, &[3]), Moment(4));
     assert_eq!(layers(&directory, 1), [1, 2]);
-    directory.told(peer(1), holds(4, 1, &[4]), Moment(5));
+    directory.answered(peer(1), holds(4, 1, &[4]), Moment(5));
     assert_eq!(layers(&directory, 1), [4]);
     assert_eq!(directory.announced(peer(1), says(4, 2, 2, added(5)), Moment(6)), Heard::Current);
     assert_eq!(layers(&directory, 1), [4, 5]);
@@ -124,10 +124,10 @@ fn peers_have_a_cap_that_connecting_passes_for_as_long_as_it_lasts() {
         let heard = directory.announced(peer(name), says(1, 1, 1, full(&[name])), Moment(1));
         assert_eq!(heard, if name < 3 { Heard::Current } else { Heard::Ignored });
     }
-    directory.told(peer(3), holds(1, 1, &[3]), Moment(1));
+    directory.answered(peer(3), holds(1, 1, &[3]), Moment(1));
     assert_eq!(directory.len(), 2);
     directory.connected(peer(3), Moment(1));
-    directory.told(peer(3), holds(1, 1, &[3]), Moment(1));
+    directory.answered(peer(3), holds(1, 1, &[3]), Moment(1));
     assert_eq!((directory.len(), layers(&directory, 3)), (3, vec![3]));
     directory.disconnected(peer(3));
     assert_eq!((directory.len(), layers(&directory, 3)), (2, vec![]));
@@ -228,7 +228,7 @@ proptest! {
                     }
                 }
                 Act::Told(layers) => {
-                    directory.told(peer(name), holds(1, version, &layers), Moment(1));
+                    directory.answered(peer(name), holds(1, version, &layers), Moment(1));
                     model.insert(name, layers.into_iter().collect());
                 }
                 Act::Denied(layer) => {
@@ -249,11 +249,11 @@ proptest! {
 fn who_is_forgotten_holds_nothing_and_its_place_is_taken() {
     let mut directory = Directory::new(9);
     for name in [3, 1, 2] {
-        directory.told(peer(name), holds(1, 1, &[1, 2]), Moment(1));
+        directory.answered(peer(name), holds(1, 1, &[1, 2]), Moment(1));
     }
     let layer = DiffId::new([1; 32]);
     directory.forget(peer(1));
-    directory.told(peer(4), holds(1, 1, &[1]), Moment(1));
+    directory.answered(peer(4), holds(1, 1, &[1]), Moment(1));
     let holding: Vec<PeerId> = directory.holding(layer).map(|holder| holder.id).collect();
     assert_eq!(holding, [peer(3), peer(4), peer(2)]);
     assert!(!directory.is_held_by(layer, peer(1)) && directory.is_held_by(layer, peer(4)));

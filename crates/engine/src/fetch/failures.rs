@@ -1,12 +1,12 @@
-//! Fetches that failed: who is to blame, and what is done then.
+//! Fetches that failed: which side is to blame, and what the node does then.
 
-use lighter_types::{BytesPerSecond, DiffId};
+use lighter_types::{BytesPerSecond, DiffId, broken};
 use lighter_wire::Refusal;
 
 use super::fetching::{Fetching, Named, Stop, Way};
 use super::{Fetcher, Outcome};
-use crate::context::Context;
-use crate::event::{FetchFailure, Offence};
+use crate::core::Step;
+use crate::failure::{FetchFailure, Offence, Setback};
 use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
 
@@ -16,55 +16,59 @@ impl Fetcher {
         id: DiffId,
         fetching: &Fetching,
         failure: FetchFailure,
-        context: &mut Context<'_>,
+        step: &mut Step<'_>,
     ) -> Option<Outcome> {
-        let target = self.targets.get_mut(&id)?;
-        if target.pulls.is_empty() || context.own.holds(id) {
-            let pulls = self.targets.remove(&id)?.pulls;
-            return Some(Outcome::Held { pulls, target: id });
+        let Some(target) = self.targets.get_mut(&id) else {
+            broken("a failed fetch without its target");
+            return None;
+        };
+        if target.pulls.is_empty() {
+            self.targets.remove(&id);
+            return None;
         }
         let from = fetching.plan.peer;
         if let FetchFailure::Referred { to, patch, settings } = failure {
-            target.referred(&fetching.plan, Named { by: from, patch, settings }, to, context);
+            target.referred(&fetching.plan, Named { by: from, patch, settings }, to, step);
             return None;
         }
-        let liar = fetching.liar(&failure);
-        let why = match (&failure, fetching.stop) {
-            (FetchFailure::Stopped, Stop::Stalled) => "it stalled".to_owned(),
-            _ => failure.to_string(),
+        let setback = match (&failure, fetching.stop) {
+            (FetchFailure::Stopped, Stop::Stalled) => Setback::Stalled,
+            _ => Setback::Fetch(failure.clone()),
         };
-        let report = Report::Retrying { target: id, from, why };
-        context.report_all(&target.pulls, &report);
+        step.report_all(&target.pulls, &Report::Retrying { target: id, from, why: setback.clone() });
         target.attempts += u32::from(failure != FetchFailure::Refused(Refusal::Busy));
         match failure {
-            // Somebody wants it again who came after it was abandoned: nobody is to blame.
+            // A pull wants the layer again after others abandoned it: no peer is to blame.
             FetchFailure::Stopped if fetching.stop == Stop::Abandoned => {}
             FetchFailure::Stopped => {
-                let seconds = context.settings.stall_timeout.as_secs().max(1);
-                if matches!(fetching.way, Way::Quoted) {
-                    context.directory.measured(from, BytesPerSecond(Settings::STALL_BYTES / seconds));
-                }
-                target.exclude(from, "it stalled".to_owned(), context);
+                expect_little(fetching, step);
+                target.exclude(from, Setback::Stalled, step);
             }
-            FetchFailure::Lost | FetchFailure::Referred { .. } => target.exclude(from, failure.to_string(), context),
-            FetchFailure::Refused(refusal) => target.refused(id, from, refusal, context),
-            FetchFailure::Lied(what) | FetchFailure::WrongResult { what, .. } => {
+            FetchFailure::Lost | FetchFailure::Referred { .. } => target.exclude(from, setback, step),
+            FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
+            FetchFailure::Lied(lie) => {
                 self.parts.remove(&id);
-                target.last_failure = Some(format!("{} sent wrong bytes: {what}", liar.unwrap_or(from)));
+                target.last_failure = Some((from, setback));
+                step.cut_off(from, Offence::Lied(lie));
+            }
+            FetchFailure::WrongResult { patch, what } => {
+                self.parts.remove(&id);
+                let liar = fetching.answers_for(patch);
+                target.last_failure = Some((liar.unwrap_or(from), setback));
                 match liar {
-                    Some(liar) => context.cut_off(liar, Offence::WrongBytes(what)),
+                    Some(liar) => step.cut_off(liar, Offence::WrongResult { patch, what }),
                     None => target.site.ignore(from),
                 }
             }
             FetchFailure::Listed => {
                 self.parts.remove(&id);
                 target.is_unlisted = true;
-                target.last_failure = Some(failure.to_string());
+                target.last_failure = Some((from, setback));
             }
             FetchFailure::BaseGone(base) => {
                 self.parts.remove(&id);
                 target.damaged.push(base);
-                target.last_failure = Some(failure.to_string());
+                target.last_failure = Some((from, setback));
             }
             FetchFailure::Local(why) => {
                 let pulls = self.targets.remove(&id)?.pulls;
@@ -72,19 +76,27 @@ impl Fetcher {
             }
         }
         if target.attempts >= Settings::ATTEMPTS_MAX {
-            return self.fail(id);
+            return self.give_up(id);
         }
-        target.wait(context);
+        target.wait(step);
         None
     }
 
-    /// Gives up on a layer.
-    pub(super) fn fail(&mut self, id: DiffId) -> Option<Outcome> {
+    pub(super) fn give_up(&mut self, id: DiffId) -> Option<Outcome> {
         let target = self.targets.remove(&id)?;
         let why = match target.last_failure {
-            Some(last) => PullFailure::Exhausted { target: id, last },
+            Some((from, why)) => PullFailure::Exhausted { target: id, from, why },
             None => PullFailure::NoSource { target: id },
         };
         Some(Outcome::Failed { pulls: target.pulls, why })
+    }
+}
+
+/// A peer stalled: from now on the node expects of it the rate below which a fetch stalls. The rate of a patch that is
+/// passed on is not the peer's.
+fn expect_little(fetching: &Fetching, step: &mut Step<'_>) {
+    let seconds = step.core.settings.stall_timeout.as_secs().max(1);
+    if matches!(fetching.way, Way::Quoted) {
+        step.core.directory.measured(fetching.plan.peer, BytesPerSecond(Settings::STALL_BYTES / seconds));
     }
 }

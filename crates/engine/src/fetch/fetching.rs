@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use lighter_types::{Bytes, BytesPerSecond, Moment, PatchId, PeerId};
 
-use crate::context::Context;
-use crate::event::{Effect, FetchFailure, FetchId};
+use crate::core::Step;
+use crate::event::{Effect, FetchId};
 use crate::planner::Plan;
 use crate::settings::Settings;
 
-/// A patch that another peer than its sender named: that peer answers for what comes of it.
+/// A patch that another peer than its sender named: the namer answers for the result.
 #[derive(Clone, Copy, Debug)]
 pub struct Named {
     pub by: PeerId,
@@ -17,7 +17,7 @@ pub struct Named {
     pub settings: u32,
 }
 
-/// Why this peer is fetched from.
+/// Why the node fetches from this peer.
 #[derive(Clone, Copy, Debug)]
 pub enum Way {
     /// Its quote was the best.
@@ -37,23 +37,21 @@ pub struct Fetching {
     pub started: Moment,
     /// When the first bytes came, and how many were there before.
     pub first_bytes: Option<(Moment, Bytes)>,
-    /// Since when less than [`Settings::STALL_BYTES`] came.
-    pub checked: Moment,
-    /// What was there then.
-    pub checked_bytes: Bytes,
-    pub bytes: Bytes,
-    /// All has come: what is left is work of this machine.
+    /// The moment since which less than [`Settings::STALL_BYTES`] came.
+    checked: Moment,
+    /// The bytes that were there at that moment.
+    checked_bytes: Bytes,
+    bytes: Bytes,
+    /// The whole patch is here: the rest is work of this machine.
     is_whole: bool,
-    /// Whether it brought more than there ever was.
-    pub moved: bool,
 }
 
-/// Whether a fetch was told to stop, and why.
+/// Whether the engine asked a fetch to stop, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     No,
     Stalled,
-    /// Nobody wanted it any more.
+    /// No pull wanted it any more.
     Abandoned,
 }
 
@@ -70,23 +68,22 @@ impl Fetching {
             checked_bytes: on_disk,
             bytes: on_disk,
             is_whole: false,
-            moved: false,
         }
     }
 
-    /// Who answers for wrong bytes. Of a result: who named the patch, since who passed it on could not know; nobody, if a
-    /// neighbour passed on what somebody else had named.
-    pub fn liar(&self, failure: &FetchFailure) -> Option<PeerId> {
-        match (self.way, failure) {
-            (Way::Named(named), FetchFailure::WrongResult { patch, .. }) if *patch == named.patch => Some(named.by),
-            (Way::Neighbour, FetchFailure::WrongResult { .. }) => None,
-            _ => Some(self.plan.peer),
+    /// The peer that answers for the result of a patch: the peer that named the patch, since a peer that passes it on
+    /// cannot know. Nobody answers for a patch that came through a neighbour, since another peer named it.
+    pub fn answers_for(&self, patch: PatchId) -> Option<PeerId> {
+        match self.way {
+            Way::Named(named) if patch == named.patch => Some(named.by),
+            Way::Named(_) | Way::Quoted => Some(self.plan.peer),
+            Way::Neighbour => None,
         }
     }
 
-    pub fn check_stall(&mut self, context: &mut Context<'_>) {
-        if context.now.since(self.checked) >= self.timeout(context.settings) {
-            self.stop(Stop::Stalled, context.effects);
+    pub fn check_stall(&mut self, step: &mut Step<'_>) {
+        if step.now.since(self.checked) >= self.timeout(&step.core.settings) {
+            self.stop(Stop::Stalled, step.effects);
         }
     }
 
@@ -97,7 +94,7 @@ impl Fetching {
         }
     }
 
-    /// A fetch that was told to stop has no deadline: its end is on the way.
+    /// A fetch that was asked to stop has no deadline: its end is on the way.
     pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
         (self.stop == Stop::No).then(|| self.checked + self.timeout(settings))
     }
@@ -106,13 +103,14 @@ impl Fetching {
         if self.is_whole { Settings::WORKING_MAX } else { settings.stall_timeout }
     }
 
+    /// The provider is still making the patch.
     pub fn working(&mut self, now: Moment) {
         if now.since(self.started) < Settings::WORKING_MAX {
             self.checked = now;
         }
     }
 
-    /// So much of `total` is there. Less than before is the beginning of another patch.
+    /// `bytes` of `total` are here. Fewer than before mean that another patch began.
     pub fn progress(&mut self, bytes: Bytes, total: Bytes, now: Moment) {
         self.is_whole = bytes >= total;
         self.first_bytes.get_or_insert((now, bytes));
@@ -123,15 +121,15 @@ impl Fetching {
         self.bytes = bytes;
     }
 
-    /// Transfers too short to tell a rate by teach nothing; nor does what is passed on, which comes no faster than it
-    /// comes there.
-    pub fn learn_rate(&self, context: &mut Context<'_>) {
+    /// Learns the rate of the peer. A transfer that is too short shows no rate. Nor does a patch that is passed on,
+    /// since it comes no faster than it comes to the peer.
+    pub fn learn_rate(&self, step: &mut Step<'_>) {
         let Some((since, before)) = self.first_bytes.filter(|_| matches!(self.way, Way::Quoted)) else { return };
-        let took = context.now.since(since);
+        let took = step.now.since(since);
         let received = self.bytes - before;
         if took >= Duration::from_secs(1) && received > Bytes::KIB.times(64) {
             let rate = u128::from(received.0) * 1000 / took.as_millis();
-            context.directory.measured(self.plan.peer, BytesPerSecond(u64::try_from(rate).unwrap_or(u64::MAX)));
+            step.core.directory.measured(self.plan.peer, BytesPerSecond(u64::try_from(rate).unwrap_or(u64::MAX)));
         }
     }
 }

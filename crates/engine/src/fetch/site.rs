@@ -1,25 +1,26 @@
-//! One fetch for a site: who is about to fetch a layer from outside asks its site first whether somebody does already,
-//! and has it from that one as it comes.
+//! One fetch for a site: a node that is about to fetch a layer from outside asks its site first whether another node
+//! fetches it already. If so, it gets the layer from that neighbour as it comes.
 //!
-//! A node answers "coming" while it fetches from outside, or is about to and has the lower number; with the higher one it
-//! goes to who asked. So of those who begin together one goes outside, and nobody waits in a circle, since who has it from
-//! a neighbour answers "no". When a neighbour gives up or is lost, the site is asked again.
+//! A node answers "coming" while it fetches the layer from outside, or is about to and has the lower number. A node
+//! that is about to and has the higher number goes to the node that asked. So of several nodes that begin together one
+//! goes outside. A node that gets the layer from a neighbour answers "no", so no nodes wait for each other in a circle.
+//! When a neighbour gives up or is lost, the site is asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::Arrival;
 
-use crate::context::Context;
+use crate::core::Step;
 use crate::directory::Peer;
 use crate::event::AskId;
-use crate::planner::{self, is_of_site};
+use crate::planner;
 use crate::settings::Settings;
 
-/// What is known of a layer's way to the site.
+/// Facts about a layer's way to the site.
 #[derive(Debug, Default)]
 pub struct Site {
-    /// Neighbours by whom another layer came.
+    /// Neighbours through which another layer came. At most the peers of the site.
     ignored: BTreeSet<PeerId>,
 }
 
@@ -27,32 +28,32 @@ pub struct Site {
 #[derive(Debug)]
 pub struct Round {
     asked: BTreeMap<AskId, PeerId>,
-    /// Who does not answer by then is not listened to.
+    /// When the round ends: later answers do not count.
     until: Moment,
-    /// The neighbour that it comes through, and how much has come to it.
+    /// The neighbour through which the layer comes, and how much of it is there.
     coming: Option<(PeerId, Bytes)>,
 }
 
-/// What a node's own number is for a layer: another for each, so that each node fetches some of an image's layers.
+/// A node's number for a layer. It differs from layer to layer, so that each node fetches some of an image's layers.
 pub fn number(seed: u64, target: DiffId) -> u64 {
     planner::spread(seed, PeerId::new(*target.as_bytes()))
 }
 
 impl Site {
-    /// Whom to ask. Nobody without a site.
-    pub fn neighbours(&self, context: &Context<'_>) -> Vec<PeerId> {
-        if context.settings.site.is_none() {
+    /// The neighbours to ask; none if this node has no site.
+    pub fn neighbours(&self, step: &Step<'_>) -> Vec<PeerId> {
+        if step.core.settings.site.is_none() {
             return Vec::new();
         }
         let is_heard = |id: PeerId, peer: &Peer| {
-            let is_near = peer.is_connected() && is_of_site(peer, context.settings);
-            is_near && !self.ignored.contains(&id) && !context.is_cut_off(id)
+            let is_near = peer.is_connected() && step.core.is_of_site(peer);
+            is_near && !self.ignored.contains(&id) && !step.is_cut_off(id)
         };
-        let near = context.directory.peers().filter(|(id, peer)| is_heard(*id, peer));
+        let near = step.core.directory.peers().filter(|(id, peer)| is_heard(*id, peer));
         near.map(|(id, _)| id).take(Settings::NEIGHBOURS_MAX).collect()
     }
 
-    /// What came through this neighbour was another layer; it may not have known.
+    /// Another layer came through this neighbour, which may not have known: it is not asked again.
     pub fn ignore(&mut self, neighbour: PeerId) {
         self.ignored.insert(neighbour);
     }
@@ -63,7 +64,7 @@ impl Round {
         Self { asked, until: now + Settings::ARRIVAL_TIMEOUT, coming: None }
     }
 
-    /// Takes an answer in, if it is one to this round.
+    /// Takes in an answer; an answer to an earlier round changes nothing.
     pub fn answered(&mut self, ask: AskId, arrival: Option<Arrival>) {
         let Some(from) = self.asked.remove(&ask) else { return };
         match arrival {
@@ -73,7 +74,7 @@ impl Round {
         }
     }
 
-    /// A neighbour is about to fetch it, and comes first.
+    /// A neighbour is about to fetch the layer, and comes before this node.
     pub fn yield_to(&mut self, neighbour: PeerId) {
         self.coming.get_or_insert((neighbour, Bytes::ZERO));
     }
@@ -86,7 +87,7 @@ impl Round {
         self.until
     }
 
-    /// The neighbour to have it from.
+    /// The neighbour to get the layer from.
     pub fn coming(&self) -> Option<PeerId> {
         self.coming.map(|(peer, _)| peer)
     }

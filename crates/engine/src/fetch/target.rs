@@ -1,53 +1,62 @@
-//! One wanted layer: whom to ask, whom not to ask for a while, and what the transfer under way brings.
+//! One wanted layer: the peers to ask, the peers not to ask for a while, and what the transfer under way brings.
+//!
+//! A target asks the best few peers for quotes. If all of them are outside the site, it asks the site first
+//! (`site.rs`). A peer that fails at the layer is excluded: the node does not ask it for a while, twice as long after
+//! each failure, and up to half as long again by chance, so that the peers that one provider turned away do not come
+//! back together. A busy peer is excluded too, but the target keeps its patience until the peer had time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lighter_similarity::Prediction;
-use lighter_types::{Bytes, DiffId, Moment, PeerId};
+use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::{Offer, Quote, Refusal, Request};
-
-use crate::calibrations::Rule;
-use crate::context::{Context, Purpose};
-use crate::directory::{Holder, Peer};
-use crate::event::{AskId, Effect, Part, PullId};
-use crate::planner::{self, Plan, is_near};
-use crate::settings::Settings;
 
 use super::fetching::{Fetching, Named};
 use super::site::{self, Round, Site};
+use crate::asks::Purpose;
+use crate::calibrations::Rule;
+use crate::core::{Core, Step};
+use crate::directory::Holder;
+use crate::event::{AskId, Effect, Part, PullId};
+use crate::failure::Setback;
+use crate::planner::{self, Forecast, Plan};
+use crate::settings::Settings;
 
 #[derive(Debug)]
 pub struct Target {
     pub pulls: BTreeSet<PullId>,
     pub state: State,
-    /// Fetches that failed since the last that brought something new; by busy peers not counted.
+    /// Failed fetches since the last one that brought something new. Busy peers do not count.
     pub attempts: u32,
+    /// Bases that are damaged or gone here.
     pub damaged: Vec<DiffId>,
-    /// A have-list led to another layer: none is sent any more.
+    /// A have-list led to another layer: the node sends none for this layer any more.
     pub is_unlisted: bool,
-    pub last_failure: Option<String>,
+    /// The last peer that failed, and why.
+    pub last_failure: Option<(PeerId, Setback)>,
     excluded: BTreeMap<PeerId, Exclusion>,
     pub site: Site,
-    /// When it was wanted, or when something new last came.
+    /// When the layer was wanted, or when something new last came.
     moved: Moment,
-    /// The most that ever was on disk of one patch: what goes beyond it is new.
+    /// The most that ever was on disk of one patch: bytes beyond it are new.
     most: Bytes,
 }
 
 #[derive(Debug)]
 pub enum State {
-    /// Nobody to ask, or as many fetches as may be are under way. Fails at `until` if nobody holds the layer.
+    /// There is no peer to ask, or as many fetches as may be are under way. Fails at `until` if no peer holds the
+    /// layer.
     Waiting {
         until: Moment,
     },
-    /// About to ask outside the site.
+    /// Asks the site before it asks outside.
     Asking(Round),
     Quoting {
         asked: BTreeMap<AskId, Plan>,
         quoted: Vec<Plan>,
     },
-    /// Who was asked named another, which is being connected to. Given up at `until`.
+    /// A provider named a relay, and the node connects to it. Given up at `until`.
     Referred {
         plan: Box<Plan>,
         named: Named,
@@ -56,13 +65,28 @@ pub enum State {
     Fetching(Box<Fetching>),
 }
 
-/// A peer is not asked for the layer for a while.
+/// The node does not ask a peer for the layer for a while.
 #[derive(Clone, Copy, Debug)]
 struct Exclusion {
     until: Moment,
     failures: u32,
-    /// It has the layer, and will have time for us.
-    busy: bool,
+    reason: Reason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Failed,
+    /// The peer has the layer, and will have time.
+    Busy,
+}
+
+impl Reason {
+    fn doublings_max(self) -> u32 {
+        match self {
+            Self::Failed => Settings::BACKOFF_DOUBLINGS,
+            Self::Busy => Settings::BUSY_DOUBLINGS,
+        }
+    }
 }
 
 impl Target {
@@ -81,50 +105,54 @@ impl Target {
         }
     }
 
-    /// Asks the best few for quotes, but first the site if all of them are outside. False if there is nobody to ask.
-    pub fn begin(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> bool {
-        let is_near = |plan: &Plan| is_near(plan.peer, context.view());
-        let plans = self.plans(id, context);
+    /// Asks the best few peers for quotes, or the site first if all of them are outside. False without a peer to ask.
+    pub fn begin(&mut self, id: DiffId, part: Option<&Part>, step: &mut Step<'_>) -> bool {
+        let plans = self.plans(id, step);
         if plans.is_empty() {
             return false;
         }
-        if plans.iter().any(is_near) {
-            return self.ask_quotes(id, plans, part, context);
+        if plans.iter().any(|plan| step.core.is_near(plan.peer)) {
+            return self.ask_quotes(id, plans, part, step);
         }
-        let neighbours = self.site.neighbours(context);
+        let neighbours = self.site.neighbours(step);
         if neighbours.is_empty() {
-            return self.ask_quotes(id, plans, part, context);
+            return self.ask_quotes(id, plans, part, step);
         }
-        let request = Request::Arrival { target: id, number: site::number(context.settings.seed, id) };
-        let ask = |peer| (context.ask(peer, Purpose::Arrival(id), request.clone()), peer);
+        let request = Request::Arrival { target: id, number: site::number(step.core.settings.seed, id) };
+        let ask = |peer| (step.ask(peer, Purpose::Arrival(id), request.clone()), peer);
         let asked = neighbours.into_iter().map(ask).collect();
-        self.state = State::Asking(Round::new(asked, context.now));
+        self.state = State::Asking(Round::new(asked, step.now));
         true
     }
 
-    /// The site was asked: the plan by the neighbour through whom the layer comes. With none, it goes on outside.
-    pub fn asked(&mut self, id: DiffId, part: Option<&Part>, context: &mut Context<'_>) -> Option<Plan> {
-        let State::Asking(round) = &self.state else { return None };
+    /// The site was asked: the plan by the neighbour through which the layer comes. Without one, the target goes on
+    /// outside.
+    pub fn end_asking(&mut self, id: DiffId, part: Option<&Part>, step: &mut Step<'_>) -> Option<Plan> {
+        let State::Asking(round) = &self.state else {
+            broken("a target does not ask its site");
+            return None;
+        };
         let neighbour = round.coming();
-        let plans = self.plans(id, context);
+        let plans = self.plans(id, step);
         if let (Some(peer), Some(plan)) = (neighbour, plans.first()) {
-            let transfer = plan.bytes.at(context.settings.site_rate);
+            let transfer = plan.bytes.at(step.core.settings.site_rate);
             return Some(Plan { peer, transfer, ..plan.clone() });
         }
-        if !self.ask_quotes(id, plans, part, context) {
-            self.wait(context);
+        if !self.ask_quotes(id, plans, part, step) {
+            self.wait(step);
         }
         None
     }
 
-    fn plans(&self, id: DiffId, context: &Context<'_>) -> Vec<Plan> {
-        let excluded = |peer: PeerId| self.is_excluded(peer, context.now) || context.is_cut_off(peer);
-        let mut plans = planner::plans(id, context.view(), &excluded, &self.damaged);
-        plans.retain(|plan| !self.whole_only() || plan.bases.is_empty());
+    fn plans(&self, id: DiffId, step: &Step<'_>) -> Vec<Plan> {
+        let excluded = |peer: PeerId| self.is_excluded(peer, step.now) || step.is_cut_off(peer);
+        let mut plans = planner::plans(id, step.core, &excluded, &self.damaged);
+        plans.retain(|plan| !self.is_whole_only() || plan.bases.is_empty());
         plans
     }
 
-    fn ask_quotes(&mut self, id: DiffId, plans: Vec<Plan>, part: Option<&Part>, context: &mut Context<'_>) -> bool {
+    /// False without a plan.
+    fn ask_quotes(&mut self, id: DiffId, plans: Vec<Plan>, part: Option<&Part>, step: &mut Step<'_>) -> bool {
         let mut asked: BTreeMap<AskId, Plan> = BTreeMap::new();
         for plan in plans {
             if asked.len() >= Settings::QUOTES_MAX {
@@ -133,8 +161,8 @@ impl Target {
             if asked.values().any(|other| other.peer == plan.peer) {
                 continue;
             }
-            let bases = self.offer(id, &plan, part, context);
-            let ask = context.ask(plan.peer, Purpose::Quote(id), Request::Quote { target: id, bases });
+            let bases = self.offer(id, &plan, part, step.core);
+            let ask = step.ask(plan.peer, Purpose::Quote(id), Request::Quote { target: id, bases });
             asked.insert(ask, plan);
         }
         if asked.is_empty() {
@@ -144,40 +172,43 @@ impl Target {
         true
     }
 
-    /// Waits for another chance: for as long as patience lasts, counted from when those who are busy may be asked again.
-    pub fn wait(&mut self, context: &Context<'_>) {
-        let busy = self.excluded.values().filter(|exclusion| exclusion.busy).map(|exclusion| exclusion.until);
-        let from = busy.fold(context.now, Ord::max);
-        self.state = State::Waiting { until: from + context.settings.patience };
+    /// Waits for another chance, for as long as patience lasts. Patience begins when the busy peers may be asked again.
+    pub fn wait(&mut self, step: &Step<'_>) {
+        let busy = self.excluded.values().filter(|exclusion| exclusion.reason == Reason::Busy);
+        let from = busy.map(|exclusion| exclusion.until).fold(step.now, Ord::max);
+        self.state = State::Waiting { until: from + step.core.settings.patience };
     }
 
-    /// Whether somebody could be asked now.
-    pub fn has_source(&self, id: DiffId, context: &Context<'_>) -> bool {
-        self.has_source_that(id, context, |_| true)
-    }
-
-    fn has_source_that(&self, id: DiffId, context: &Context<'_>, is_meant: impl Fn(&Peer) -> bool) -> bool {
-        context.directory.holding(id).any(|Holder { id, peer, .. }| {
-            let is_usable = peer.is_connected() && is_meant(peer);
-            is_usable && !self.is_excluded(id, context.now) && !context.is_cut_off(id)
+    /// Whether a peer could be asked now.
+    pub fn has_source(&self, id: DiffId, step: &Step<'_>) -> bool {
+        step.core.directory.holding(id).any(|Holder { id, peer, .. }| {
+            peer.is_connected() && !self.is_excluded(id, step.now) && !step.is_cut_off(id)
         })
     }
 
-    /// The next moment after `now` at which a waiting target has something to do.
-    pub fn deadline(&self, until: Moment, now: Moment) -> Option<Moment> {
-        let retries = self.excluded.values().map(|exclusion| exclusion.until);
-        retries.chain([until]).filter(|moment| *moment > now).min()
+    /// When the target has something to do even if nothing happens.
+    pub fn next_deadline(&self, now: Moment, settings: &Settings) -> Option<Moment> {
+        match &self.state {
+            State::Waiting { until } => {
+                let retries = self.excluded.values().map(|exclusion| exclusion.until);
+                retries.chain([*until]).filter(|moment| *moment > now).min()
+            }
+            State::Asking(round) => Some(round.until()),
+            State::Quoting { .. } => None,
+            State::Referred { until, .. } => Some(*until),
+            State::Fetching(fetching) => fetching.deadline(settings),
+        }
     }
 
-    /// The bases to name to a provider: a part's own first, then the plan's, then others that help.
-    pub fn offer(&self, id: DiffId, plan: &Plan, part: Option<&Part>, context: &Context<'_>) -> Vec<DiffId> {
-        if self.whole_only() {
+    /// The bases to name to a provider: those of a part on disk, then those of the plan, then others that help.
+    pub fn offer(&self, id: DiffId, plan: &Plan, part: Option<&Part>, core: &Core) -> Vec<DiffId> {
+        if self.is_whole_only() {
             return Vec::new();
         }
-        let Some(card) = context.directory.card(id) else { return plan.bases.clone() };
-        let mut bases = planner::offered_bases(card, plan, context.own, &self.damaged);
+        let Some(card) = core.directory.card(id) else { return plan.bases.clone() };
+        let mut bases = planner::offered_bases(card, plan, &core.holdings, &self.damaged);
         for base in part.iter().flat_map(|part| &part.bases).rev() {
-            if context.own.holds(*base) && !self.damaged.contains(base) {
+            if core.holdings.holds(*base) && !self.damaged.contains(base) {
                 bases.retain(|other| other != base);
                 bases.insert(0, *base);
             }
@@ -186,78 +217,73 @@ impl Target {
         bases
     }
 
-    /// The layers whose files a provider is told by a have-list.
-    pub fn listed(&self, id: DiffId, plan: &Plan, context: &Context<'_>) -> Vec<DiffId> {
-        match context.directory.card(id) {
-            Some(card) if !self.is_unlisted && !self.whole_only() => {
-                planner::listed(card, plan, context.view(), &self.damaged)
+    /// The layers whose files a have-list names to the provider.
+    pub fn listed(&self, id: DiffId, plan: &Plan, core: &Core) -> Vec<DiffId> {
+        match core.directory.card(id) {
+            Some(card) if !self.is_unlisted && !self.is_whole_only() => {
+                planner::listed(card, plan, core, &self.damaged)
             }
             _ => Vec::new(),
         }
     }
 
-    /// A peer failed at this layer: it is not asked for a while, twice as long each time, and half as long again at
-    /// most, so that those whom a peer turned away do not come back together.
-    pub fn exclude(&mut self, peer: PeerId, why: String, context: &Context<'_>) {
-        self.exclude_for(peer, Settings::BACKOFF_DOUBLINGS, false, context);
-        self.last_failure = Some(format!("{peer}: {why}"));
+    /// A peer failed at this layer: the node does not ask it for a while.
+    pub fn exclude(&mut self, peer: PeerId, why: Setback, step: &Step<'_>) {
+        self.exclude_for(peer, Reason::Failed, step);
+        self.last_failure = Some((peer, why));
     }
 
-    pub fn refused(&mut self, id: DiffId, from: PeerId, refusal: Refusal, context: &mut Context<'_>) {
+    /// A peer refused a quote or a patch.
+    pub fn refused(&mut self, id: DiffId, from: PeerId, refusal: Refusal, step: &mut Step<'_>) {
         if refusal == Refusal::NotHeld {
-            context.directory.denied(from, id);
+            step.core.directory.denied(from, id);
         }
-        let patient = context.now.since(self.moved) < Settings::BUSY_MAX;
-        if refusal == Refusal::Busy && patient {
-            self.exclude_for(from, Settings::BUSY_DOUBLINGS, true, context);
-            self.last_failure = Some(format!("{from}: {refusal}"));
-        } else {
-            self.exclude(from, refusal.to_string(), context);
-        }
+        let is_patient = step.now.since(self.moved) < Settings::BUSY_MAX;
+        let reason = if refusal == Refusal::Busy && is_patient { Reason::Busy } else { Reason::Failed };
+        self.exclude_for(from, reason, step);
+        self.last_failure = Some((from, Setback::Refused(refusal)));
     }
 
-    /// Who was asked names another who has the patch: connects to it.
-    pub fn referred(&mut self, plan: &Plan, named: Named, to: PeerId, context: &mut Context<'_>) {
-        if self.is_excluded(to, context.now) || context.is_cut_off(to) {
-            // Asked again, the peer names another one.
-            self.exclude(plan.peer, format!("it names {to}, which failed"), context);
-            return self.wait(context);
+    /// A provider named a relay that has the patch: connects to it.
+    pub fn referred(&mut self, plan: &Plan, named: Named, to: PeerId, step: &mut Step<'_>) {
+        if self.is_excluded(to, step.now) || step.is_cut_off(to) {
+            // Asked again, the provider names another relay.
+            self.exclude(plan.peer, Setback::NamesFailed(to), step);
+            return self.wait(step);
         }
-        if !context.directory.peer(to).is_some_and(Peer::is_connected) {
-            context.effects.push(Effect::Connect(to));
+        if !step.core.is_connected(to) {
+            step.effects.push(Effect::Connect(to));
         }
         let plan = Box::new(Plan { peer: to, wait: Duration::ZERO, ready: Some(named.patch), ..plan.clone() });
-        self.state = State::Referred { plan, named, until: context.now + Settings::CONNECT_MAX };
+        self.state = State::Referred { plan, named, until: step.now + Settings::CONNECT_MAX };
     }
 
-    /// So much of one patch is on disk. Whether that is more than ever: then failures so far are forgiven.
-    pub fn reached(&mut self, bytes: Bytes, now: Moment) -> bool {
-        let new = bytes > self.most;
-        if new {
+    /// So many bytes of one patch are on disk. If that is more than ever, the failures so far are forgiven.
+    pub fn reached(&mut self, bytes: Bytes, now: Moment) {
+        if bytes > self.most {
             self.most = bytes;
             self.moved = now;
             self.attempts = 0;
             self.excluded.values_mut().for_each(|exclusion| exclusion.failures = 0);
         }
-        new
     }
 
-    fn exclude_for(&mut self, peer: PeerId, doublings: u32, busy: bool, context: &Context<'_>) {
-        let new = Exclusion { until: context.now, failures: 0, busy };
+    fn exclude_for(&mut self, peer: PeerId, reason: Reason, step: &Step<'_>) {
+        let new = Exclusion { until: step.now, failures: 0, reason };
         let exclusion = self.excluded.entry(peer).or_insert(new);
-        let backoff = Settings::BACKOFF * (1 << exclusion.failures.min(doublings));
-        let spread = planner::spread(context.settings.seed.wrapping_add(context.now.0), peer) % 512;
-        exclusion.until = context.now + backoff + backoff * (spread as u32) / 1024;
+        let backoff = Settings::BACKOFF * (1 << exclusion.failures.min(reason.doublings_max()));
+        let spread = planner::spread(step.core.settings.seed.wrapping_add(step.now.0), peer) % 512;
+        exclusion.until = step.now + backoff + backoff * (spread as u32) / 1024;
         exclusion.failures += 1;
-        exclusion.busy = busy;
+        exclusion.reason = reason;
     }
 
     fn is_excluded(&self, peer: PeerId, now: Moment) -> bool {
         self.excluded.get(&peer).is_some_and(|exclusion| exclusion.until > now)
     }
 
-    /// When half of the attempts are used up, no patch is trusted to work.
-    fn whole_only(&self) -> bool {
+    /// Whether half of the attempts are used up: from then on the node trusts no patch to work.
+    fn is_whole_only(&self) -> bool {
         self.attempts >= Settings::ATTEMPTS_MAX / 2
     }
 }
@@ -272,38 +298,38 @@ impl Plan {
         }
     }
 
-    /// The plan as the provider quoted it; `None` if it names bases that this node does not hold. What is on disk of
-    /// that patch need not be sent again.
-    pub fn quoted(self, id: DiffId, quote: Quote, part: Option<&Part>, context: &Context<'_>) -> Option<Self> {
-        if !quote.bases.iter().all(|&base| context.own.holds(base)) {
+    /// The plan as the provider quoted it; `None` if the quote names bases that this node does not hold. The part that
+    /// is on disk of this patch need not be sent again.
+    pub fn quoted(self, id: DiffId, quote: Quote, part: Option<&Part>, step: &Step<'_>) -> Option<Self> {
+        let core = &*step.core;
+        if !quote.bases.iter().all(|&base| core.holdings.holds(base)) {
             return None;
         }
         let mut plan = Self { bases: quote.bases, wait: quote.wait, ..self };
-        let view = context.view();
-        let card = view.directory.card(id);
+        let card = core.directory.card(id);
         if let Some(card) = card {
-            plan.forecast = view.forecast(card, &plan.bases);
+            plan.forecast = Forecast::from_held(card, &plan.bases, core);
         }
         let bytes = match (quote.offer, card) {
             (Offer::Ready { patch, bytes }, _) => {
                 plan.ready = Some(patch);
                 bytes
             }
-            // Of the same sketches the peer says the same, if it is honest.
+            // An honest peer predicts the same from the same sketches.
             (Offer::Predicted { .. }, Some(card)) if plan.forecast.by_sketch.is_some() => {
-                view.corrected(card, &plan.bases, &plan.forecast)
+                plan.forecast.corrected(card, &plan.bases, core)
             }
             (Offer::Predicted { bytes }, Some(card)) if !plan.bases.is_empty() => {
                 plan.quoted = Some(bytes);
                 let quoted = Prediction { bytes, sure: plan.forecast.by_tlsh.sure };
-                view.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
+                core.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
             }
             (Offer::Predicted { bytes }, _) => bytes,
         };
         let have = part.filter(|part| plan.resumes(part)).map_or(Bytes::ZERO, |part| part.bytes);
         plan.bytes = bytes - have;
-        let peer = context.directory.peer(plan.peer);
-        let rate = peer.map_or(context.settings.uplink_rate, |peer| planner::expected_rate(peer, context.settings));
+        let peer = core.directory.peer(plan.peer);
+        let rate = peer.map_or(core.settings.uplink_rate, |peer| planner::expected_rate(peer, core));
         plan.transfer = plan.bytes.at(rate);
         Some(plan)
     }

@@ -1,23 +1,24 @@
-//! Which bases for which peer: TLSH ranks, sketches choose a set.
+//! Chooses the bases for each peer: TLSH ranks, sketches choose a set.
 //!
-//! The own layers are ranked by TLSH once for all peers. The best few of them that some peer holds too are the
-//! shortlist, and a peer's pool is those of the shortlist that it holds: peers of one fleet have few different pools, so
-//! each is looked at once. [`Settings::POOLS_MAX`] pools get a set; a peer of any other gets the best single base. Who
-//! holds none of the shortlist, and every peer as long as the target has no sketch, gets TLSH's best base.
+//! The own layers are ranked by TLSH once for all peers. The best few that a peer holds too are the shortlist. A peer's
+//! pool is the part of the shortlist that it holds. Peers of one fleet have few different pools, so each pool is looked
+//! at once. [`Settings::POOLS_MAX`] pools get a set of bases; a peer with another pool gets the best single base. A
+//! peer that holds none of the shortlist gets TLSH's best base, and so does every peer if the target has no sketch.
 //!
-//! Nothing is done for a peer that can be done for all: the holders of each base of the shortlist are walked along with
-//! the sources, and what is chosen is kept once and told by its place.
+//! Work that serves all peers is done once: the holders of each base of the shortlist are walked along with the
+//! sources, and each choice is kept once and named by its place.
 
 use std::collections::BTreeMap;
 
 use lighter_similarity::{Prediction, RankedBase, Sketch, choose_bases, predict, rank_bases};
 use lighter_types::{Bytes, Card, DiffId};
 
-use super::{Forecast, View};
+use super::Forecast;
+use crate::core::Core;
 use crate::directory::{Directory, Holder, Peer};
 use crate::settings::Settings;
 
-/// A set of bases, and what a patch from it is expected to cost; the same for all peers that it is made for.
+/// A set of bases, and the forecast for a patch from it; the same for all peers with this choice.
 #[derive(Debug)]
 pub struct Choice {
     pub bases: Vec<DiffId>,
@@ -29,24 +30,24 @@ pub struct Choice {
 
 /// Bases for all peers that hold the target.
 pub struct Pool<'a> {
-    view: View<'a>,
+    core: &'a Core,
     card: &'a Card,
     sketch: Option<&'a Sketch>,
-    /// Without bases, by its sketch.
+    /// The prediction without bases, by the sketch.
     alone: Option<Prediction>,
     /// Own layers that some peer holds too, the best by TLSH first, with the directory's index.
     ranked: Vec<(u32, RankedBase<'a>)>,
     shortlist: Vec<&'a Card>,
-    /// How many of the ranked were looked at for the shortlist: whose mask is empty holds none of them.
+    /// How many of the ranked layers were looked at for the shortlist: a source with an empty mask holds none of them.
     drawn: usize,
-    /// For each source, which of the shortlist it holds, as bits.
+    /// For each source, the part of the shortlist that it holds, as bits.
     masks: Vec<u32>,
-    /// Every choice made; what is said below of choices is their places here.
+    /// Every choice made; the fields below name choices by their places here.
     choices: Vec<Choice>,
     chosen: BTreeMap<u32, Option<usize>>,
-    /// For each base that was some peer's best by TLSH.
+    /// The choice for each base that was a peer's best by TLSH.
     nearest: BTreeMap<DiffId, usize>,
-    /// For each of the shortlist that helps by itself, its bit, the best first; made when it is needed.
+    /// For each base of the shortlist that helps by itself, its bit and its choice, the best first; made when needed.
     singles: Option<Vec<(u32, usize)>>,
 }
 
@@ -55,16 +56,17 @@ impl<'a> Pool<'a> {
     pub const WHOLE: usize = 0;
 
     /// `sources` are the peers that hold the target, in the order of their indices. `damaged` bases are not used.
-    pub fn new(card: &'a Card, view: View<'a>, sources: &[Holder<'_>], damaged: &[DiffId]) -> Self {
-        let usable = view.own.cards().filter(|base| base.diff_id != card.diff_id && !damaged.contains(&base.diff_id));
-        let ranked = rank_bases(card, usable, view.own.len());
-        // Bases that nobody holds are left out here, not once for each peer.
-        let indices = view.directory.indices(ranked.iter().map(|ranked| ranked.base.diff_id));
+    pub fn new(card: &'a Card, core: &'a Core, sources: &[Holder<'_>], damaged: &[DiffId]) -> Self {
+        let usable =
+            core.holdings.cards().filter(|base| base.diff_id != card.diff_id && !damaged.contains(&base.diff_id));
+        let ranked = rank_bases(card, usable, core.holdings.len());
+        // Bases that no peer holds are left out here, not once for each peer.
+        let indices = core.directory.indices(ranked.iter().map(|ranked| ranked.base.diff_id));
         let ranked = indices.into_iter().zip(ranked).filter_map(|(index, base)| Some((index?, base))).collect();
-        let sketch = view.sketches.get(card.diff_id);
+        let sketch = core.sketches.get(card.diff_id);
         let alone = sketch.map(|_| predict(card, sketch, &[]));
         let mut pool = Self {
-            view,
+            core,
             card,
             sketch,
             alone,
@@ -82,7 +84,7 @@ impl<'a> Pool<'a> {
         pool
     }
 
-    /// What is chosen for a patch from the source at this place; `None` if no base helps.
+    /// The choice for a patch from the source at this place; `None` if no base helps.
     pub fn choose(&mut self, place: usize, peer: &Peer) -> Option<usize> {
         let mask = self.masks[place];
         if mask == 0 {
@@ -109,7 +111,7 @@ impl<'a> Pool<'a> {
 
     fn draw_shortlist(&mut self, sources: &[Holder<'_>]) {
         for (_, ranked) in &self.ranked {
-            // Sketches may find a use for what seems of none by TLSH.
+            // Sketches may find a use for a base that seems useless by TLSH.
             let is_useless = self.sketch.is_none() && !self.helps(ranked);
             if is_useless || self.shortlist.len() == Settings::SHORTLIST_MAX {
                 break;
@@ -118,7 +120,7 @@ impl<'a> Pool<'a> {
             let bit = 1 << self.shortlist.len();
             let mut is_shared = false;
             let mut place = 0;
-            for holder in self.view.directory.holders(ranked.base.diff_id) {
+            for holder in self.core.directory.holders(ranked.base.diff_id) {
                 while place < sources.len() && sources[place].index < *holder {
                     place += 1;
                 }
@@ -185,7 +187,7 @@ impl<'a> Pool<'a> {
         let forecast = Forecast::new(self.card, bases, by_sketch);
         let distance = bases.first().and_then(|base| super::distance(self.card, base));
         let bases: Vec<DiffId> = bases.iter().map(|base| base.diff_id).collect();
-        let bytes = self.view.corrected(self.card, &bases, &forecast);
+        let bytes = forecast.corrected(self.card, &bases, self.core);
         self.choices.push(Choice { bases, distance, forecast, bytes });
         self.choices.len() - 1
     }
@@ -200,6 +202,6 @@ impl<'a> Pool<'a> {
     }
 
     fn sketched(&self, base: &'a Card) -> (&'a Card, Option<&'a Sketch>) {
-        (base, self.view.own.sketch(base.diff_id))
+        (base, self.core.holdings.sketch(base.diff_id))
     }
 }

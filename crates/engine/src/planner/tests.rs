@@ -4,6 +4,7 @@ use lighter_types::{Moment, Tlsh};
 use lighter_wire::Incarnation;
 
 use super::*;
+use crate::directory::Directory;
 
 fn card(name: u8, family: u8, mib: u64) -> Card {
     Card {
@@ -29,7 +30,7 @@ fn directory(peers: &[(u8, Option<&str>, &[Card])]) -> Directory {
         directory.connected(peer(name), Moment(1));
         let site = site.map(|site| site.parse().unwrap());
         let holdings = lighter_wire::Holdings { incarnation: Incarnation(1), version: 1, site, cards: cards.to_vec() };
-        directory.told(peer(name), holdings, Moment(1));
+        directory.answered(peer(name), holdings, Moment(1));
     }
     directory
 }
@@ -42,40 +43,20 @@ fn own(cards: &[Card]) -> Holdings {
     own
 }
 
-/// Everything that plans are made from, with no sketches and nothing learned.
-#[derive(Default)]
-struct Known {
-    own: Holdings,
-    sketches: Sketches,
-    calibrations: Calibrations,
-    settings: Settings,
+/// A node with these layers that believes this of its peers, with no sketches and nothing learned.
+fn knowing(own: Holdings, directory: Directory) -> Core {
+    Core { holdings: own, directory, ..Core::default() }
 }
 
-impl Known {
-    fn of(own: Holdings) -> Self {
-        Self { own, ..Self::default() }
-    }
-
-    fn view<'a>(&'a self, directory: &'a Directory) -> View<'a> {
-        View {
-            own: &self.own,
-            directory,
-            sketches: &self.sketches,
-            calibrations: &self.calibrations,
-            settings: &self.settings,
-        }
-    }
-
-    fn plans(&self, directory: &Directory) -> Vec<Plan> {
-        plans(target().diff_id, self.view(directory), &|_| false, &[])
-    }
+fn plans_of(core: &Core) -> Vec<Plan> {
+    plans(target().diff_id, core, &|_| false, &[])
 }
 
 #[test]
 fn a_base_that_both_hold_comes_before_the_whole_layer() {
     let base = card(2, 7, 40);
     let directory = directory(&[(1, None, &[target(), base]), (2, None, &[target()]), (3, None, &[base])]);
-    let plans = Known::of(own(&[base])).plans(&directory);
+    let plans = plans_of(&knowing(own(&[base]), directory));
     let first = &plans[0];
     assert_eq!((first.peer, &first.bases[..], first.distance), (peer(1), &[base.diff_id][..], Some(0)));
     assert!(first.bytes < target().compressed_bytes);
@@ -89,7 +70,7 @@ fn a_base_that_both_hold_comes_before_the_whole_layer() {
 fn a_base_that_does_not_help_is_no_plan() {
     let base = card(2, 0xf8, 40);
     let directory = directory(&[(1, None, &[target(), base])]);
-    let plans = Known::of(own(&[base])).plans(&directory);
+    let plans = plans_of(&knowing(own(&[base]), directory));
     assert_eq!(plans.iter().map(|plan| plan.bases.len()).collect::<Vec<_>>(), [0]);
 }
 
@@ -98,39 +79,39 @@ fn neither_the_excluded_nor_the_unconnected_nor_the_damaged_are_used() {
     let base = card(2, 7, 40);
     let mut directory = directory(&[(1, None, &[target(), base]), (2, None, &[target(), base])]);
     directory.disconnected(peer(1));
-    let known = Known::of(own(&[base]));
-    let view = known.view(&directory);
-    assert!(known.plans(&directory).iter().all(|plan| plan.peer == peer(2)));
-    assert_eq!(plans(target().diff_id, view, &|id| id == peer(2), &[]), []);
-    let whole = plans(target().diff_id, view, &|_| false, &[base.diff_id]);
+    let core = knowing(own(&[base]), directory);
+    assert!(plans_of(&core).iter().all(|plan| plan.peer == peer(2)));
+    assert_eq!(plans(target().diff_id, &core, &|id| id == peer(2), &[]), []);
+    let whole = plans(target().diff_id, &core, &|_| false, &[base.diff_id]);
     assert_eq!(whole.iter().map(|plan| plan.bases.len()).collect::<Vec<_>>(), [0]);
 }
 
 #[test]
 fn the_own_site_is_cheaper_and_slow_peers_dearer() {
     let site = Some("quay".parse().unwrap());
-    let known = Known { settings: Settings { site, ..Settings::default() }, ..Known::default() };
-    let mut directory = directory(&[(1, Some("sea"), &[target()]), (2, Some("quay"), &[target()])]);
-    assert_eq!(known.plans(&directory)[0].peer, peer(2));
+    let directory = directory(&[(1, Some("sea"), &[target()]), (2, Some("quay"), &[target()])]);
+    let settings = Settings { site, ..Settings::default() };
+    let mut core = Core { directory, settings, ..Core::default() };
+    assert_eq!(plans_of(&core)[0].peer, peer(2));
     // A measured rate counts if it is lower than what is assumed, never if it is higher.
-    directory.measured(peer(1), BytesPerSecond(u64::MAX));
-    assert_eq!(known.plans(&directory)[0].peer, peer(2));
-    directory.measured(peer(2), BytesPerSecond(1000));
-    assert_eq!(known.plans(&directory)[0].peer, peer(1));
+    core.directory.measured(peer(1), BytesPerSecond(u64::MAX));
+    assert_eq!(plans_of(&core)[0].peer, peer(2));
+    core.directory.measured(peer(2), BytesPerSecond(1000));
+    assert_eq!(plans_of(&core)[0].peer, peer(1));
 }
 
 #[test]
 fn predictions_that_were_too_low_are_corrected() {
     let base = card(2, 7, 40);
     let directory = directory(&[(1, None, &[target(), base])]);
-    let mut known = Known::of(own(&[base]));
-    let before = known.plans(&directory)[0].clone();
-    assert_eq!(before.told(), Some((Rule::Tlsh, before.bytes)));
-    known.calibrations.learn(Rule::Tlsh, 1, Bytes(1000), Bytes(2000));
-    known.calibrations.learn(Rule::Sketch, 1, Bytes(1000), Bytes(1));
-    let after = known.plans(&directory)[0].clone();
+    let mut core = knowing(own(&[base]), directory);
+    let before = plans_of(&core)[0].clone();
+    assert_eq!(before.raw_prediction(), Some((Rule::Tlsh, before.bytes)));
+    core.calibrations.learn(Rule::Tlsh, 1, Bytes(1000), Bytes(2000));
+    core.calibrations.learn(Rule::Sketch, 1, Bytes(1000), Bytes(1));
+    let after = plans_of(&core)[0].clone();
     assert!(after.bytes > before.bytes && after.bytes < before.bytes.times(2));
-    assert_eq!(after.told(), before.told(), "what is learned from is not what was corrected");
+    assert_eq!(after.raw_prediction(), before.raw_prediction(), "what is learned from is not what was corrected");
 }
 
 #[test]
@@ -141,11 +122,14 @@ fn many_plans_are_in_the_order_of_their_ranks() {
     let mut directory = directory(&peers);
     (1..=200).for_each(|name| directory.measured(peer(name), BytesPerSecond(100 + u64::from(name % 7))));
     let settings = Settings { seed: 5, ..Settings::default() };
-    let plans = Known { settings, ..Known::of(own(&[base])) }.plans(&directory);
+    let core = Core { settings, ..knowing(own(&[base]), directory) };
+    let plans = plans_of(&core);
     assert_eq!(plans.len(), 200 + 67);
     assert!(plans.is_sorted_by_key(|plan| plan.rank(5)));
     assert!(
-        plans.iter().all(|plan| plan.transfer == plan.bytes.at(directory.peer(plan.peer).unwrap().rate().unwrap()))
+        plans
+            .iter()
+            .all(|plan| plan.transfer == plan.bytes.at(core.directory.peer(plan.peer).unwrap().rate().unwrap()))
     );
 }
 
@@ -153,10 +137,9 @@ fn many_plans_are_in_the_order_of_their_ranks() {
 fn equal_plans_are_in_another_order_on_every_node() {
     let peers: Vec<(u8, Option<&str>, [Card; 1])> = (1..20).map(|name| (name, None, [target()])).collect();
     let peers: Vec<_> = peers.iter().map(|(name, site, cards)| (*name, *site, &cards[..])).collect();
-    let directory = directory(&peers);
     let first = |seed| {
         let settings = Settings { seed, ..Settings::default() };
-        Known { settings, ..Known::default() }.plans(&directory)[0].peer
+        plans_of(&Core { directory: directory(&peers), settings, ..Core::default() })[0].peer
     };
     let firsts: std::collections::BTreeSet<PeerId> = (0..20).map(first).collect();
     assert!(firsts.len() > 8, "{} of 20", firsts.len());
@@ -185,9 +168,9 @@ fn waiting_costs_an_eighth_of_transferring_and_never_overflows() {
 fn the_plans_base_is_named_first_and_others_that_help_after_it() {
     let (near, far, useless) = (card(2, 7, 40), card(3, 7, 30), card(4, 0xf8, 40));
     let directory = directory(&[(1, None, &[target(), far])]);
-    let known = Known::of(own(&[near, far, useless]));
-    let plan = &known.plans(&directory)[0];
+    let core = knowing(own(&[near, far, useless]), directory);
+    let plan = &plans_of(&core)[0];
     assert_eq!(plan.bases, [far.diff_id]);
-    assert_eq!(offered_bases(&target(), plan, &known.own, &[]), [far.diff_id, near.diff_id]);
-    assert_eq!(offered_bases(&target(), plan, &known.own, &[near.diff_id]), [far.diff_id]);
+    assert_eq!(offered_bases(&target(), plan, &core.holdings, &[]), [far.diff_id, near.diff_id]);
+    assert_eq!(offered_bases(&target(), plan, &core.holdings, &[near.diff_id]), [far.diff_id]);
 }

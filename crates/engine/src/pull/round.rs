@@ -1,21 +1,21 @@
-//! Whom a question of a pull went to.
+//! The peers that one question of a pull went to.
 
 use std::collections::BTreeSet;
 
 use lighter_types::{Moment, PeerId};
 use lighter_wire::{Answer, Refusal};
 
-use crate::event::AskFailure;
+use crate::failure::AskFailure;
 use crate::settings::Settings;
 
-/// Whom a question went to.
+/// A question that goes from peer to peer.
 #[derive(Debug)]
 pub struct Round {
     pub asked: BTreeSet<PeerId>,
-    /// Those of them who gave no answer, or had no time: they are asked again at `retry`.
+    /// Those asked peers that gave no answer or were busy. They are asked once more at `retry`.
     lost: BTreeSet<PeerId>,
     retry: Option<Moment>,
-    /// When patience ends, or sooner if everybody said no.
+    /// When patience ends, or sooner if every peer said no.
     pub until: Moment,
 }
 
@@ -30,7 +30,7 @@ impl Round {
         }
     }
 
-    /// Who may be asked next at `now`, of `peers` in their order.
+    /// The first of `peers`, in their order, that may be asked at `now`.
     pub fn next<'p>(&mut self, now: Moment, mut peers: impl Iterator<Item = &'p PeerId>) -> Option<PeerId> {
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
@@ -42,7 +42,7 @@ impl Round {
         Some(peer)
     }
 
-    /// Everybody was asked and nobody is waited for.
+    /// Every peer was asked, and no answer is missing.
     pub fn exhausted(&mut self, now: Moment) {
         if self.lost.is_empty() {
             self.until = self.until.min(now + Settings::RESOLVE_GRACE);

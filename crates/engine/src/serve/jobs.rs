@@ -1,16 +1,15 @@
-//! Patches to be made: at which effort, for whom, and how long it takes.
+//! Patches to be made: the effort of each, and the time that it takes.
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Effort, PeerId};
-use lighter_wire::Referable;
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Effort};
 
-use super::uploads::Receivers;
+use super::uploads::{Receiver, Receivers};
 use super::usable::Usable;
 use super::{Serve, StreamId};
+use crate::core::Core;
 use crate::effort::{EffortChoice, Undertaking, is_later, to_default};
 use crate::event::{CachedPatch, Effect, Prospect};
-use crate::planner::View;
 use crate::settings::Settings;
 
 #[derive(Debug)]
@@ -18,59 +17,67 @@ pub struct Job {
     pub target: DiffId,
     pub bases: Vec<DiffId>,
     pub tar_bytes: Bytes,
-    /// Of the patch, as it would be at the default effort.
+    /// Bytes that the patch would have at the default effort.
     pub bytes: Bytes,
-    /// Below it, there is a patch already.
+    /// The lowest effort for which there is no patch yet.
     pub least: Effort,
-    /// Of a patch that somebody has a part of.
+    /// The effort of the patch of which a requester has a part.
     pub resumed: Option<Effort>,
+    /// The streams that wait for the patch.
     pub waiting: Vec<StreamId>,
-    /// Set when it begins.
+    /// The effort of the encode under way; absent while the job is queued.
     pub running: Option<Effort>,
 }
 
 impl Serve {
-    /// What a patch of a held layer would cost somebody who holds `bases`; `None` if the layer is not held.
-    pub fn prospect(&self, target: DiffId, bases: &[DiffId], view: View<'_>) -> Option<Prospect> {
-        let card = view.own.card(target)?;
-        let job = Job::new(card, &Usable::new(card, bases, view.own));
-        let known = self.of(target, &job.bases).and_then(|patch| Some(to_default(patch.effort?, patch.bytes)));
+    /// The cost of a patch of a held layer for a peer that holds `bases`; `None` if the layer is not held.
+    pub fn prospect(&self, target: DiffId, bases: &[DiffId], core: &Core) -> Option<Prospect> {
+        let card = core.holdings.card(target)?;
+        let job = Job::new(card, &Usable::new(card, bases, &core.holdings));
+        let cached = self.cache.smallest_from(target, &job.bases);
+        let known = cached.and_then(|patch| Some(to_default(patch.effort?, patch.bytes)));
         let bytes = known.unwrap_or(job.bytes);
-        let undertaking = Undertaking { bytes, ..self.undertaking(&job, None, view) };
+        let undertaking = Undertaking { bytes, ..self.undertaking(&job, None, core) };
         let encode = undertaking.encoding(Effort::Default, self.pace);
         let apply = undertaking.applying(Effort::Default, self.pace);
         Some(Prospect { bases: job.bases, bytes, is_known: known.is_some(), encode, apply })
     }
 
-    /// The effort that a job runs at, or would if it began now. What somebody has a part of is made again as it was.
-    pub(super) fn effort(&self, job: &Job, view: View<'_>) -> Effort {
-        let choice = view.settings.effort;
+    /// The effort that a job runs at, or would run at if it began now. A patch of which a requester has a part is made
+    /// once more at the effort that it had.
+    pub(super) fn effort(&self, job: &Job, core: &Core) -> Effort {
+        let choice = core.settings.effort;
         let resumed = job.resumed.filter(|effort| choice == EffortChoice::Auto && *effort >= job.least);
-        let choose = || choice.choose(&self.undertaking(job, None, view), self.pace, job.least);
-        job.running.or(resumed).unwrap_or_else(choose)
+        match job.running.or(resumed) {
+            Some(effort) => effort,
+            None => choice.choose(&self.undertaking(job, None, core), self.pace, job.least),
+        }
     }
 
-    pub(super) fn encoding(&self, job: &Job, view: View<'_>) -> Duration {
-        self.undertaking(job, None, view).encoding(self.effort(job, view), self.pace)
+    pub(super) fn encoding(&self, job: &Job, core: &Core) -> Duration {
+        self.undertaking(job, None, core).encoding(self.effort(job, core), self.pace)
     }
 
-    /// A job for all who wait for it, and `for_one` more.
-    pub(super) fn undertaking(
-        &self,
-        job: &Job,
-        for_one: Option<(PeerId, Option<Referable>)>,
-        view: View<'_>,
-    ) -> Undertaking {
-        let waiting = self.waiting(job, for_one);
-        self.undertaking_for(job, self.uploads.receivers(job.target, &job.bases, &waiting, view), view)
+    /// The time that the encodes before a new job take. A job that makes the same patch for another peer is none of
+    /// them.
+    pub(super) fn encoding_before(&self, job: &Job, core: &Core) -> Duration {
+        let others = self.jobs.values().filter(|other| !other.is_same(job));
+        others.map(|other| self.encoding(other, core)).sum()
     }
 
-    fn waiting(&self, job: &Job, for_one: Option<(PeerId, Option<Referable>)>) -> Vec<(PeerId, Option<Referable>)> {
+    /// A job for all peers that wait for it, and for `one_more`.
+    fn undertaking(&self, job: &Job, one_more: Option<Receiver>, core: &Core) -> Undertaking {
+        let waiting = self.waiting(job, one_more);
+        self.undertaking_for(job, self.uploads.receivers(job.target, &job.bases, &waiting, core), core)
+    }
+
+    fn waiting(&self, job: &Job, one_more: Option<Receiver>) -> Vec<Receiver> {
         let streams = job.waiting.iter().filter_map(|stream| self.streams.get(stream));
-        streams.map(|stream| (stream.from, stream.request.referable)).chain(for_one).collect()
+        let receivers = streams.map(|stream| Receiver { peer: stream.from, referable: stream.request.referable });
+        receivers.chain(one_more).collect()
     }
 
-    fn undertaking_for(&self, job: &Job, receivers: Receivers, view: View<'_>) -> Undertaking {
+    fn undertaking_for(&self, job: &Job, receivers: Receivers, core: &Core) -> Undertaking {
         let queued = self.queue.iter().filter_map(|other| self.jobs.get(other)).filter(|other| !other.is_same(job));
         Undertaking {
             bytes: job.bytes,
@@ -78,41 +85,51 @@ impl Serve {
             rate: receivers.rate,
             copies: receivers.copies,
             uplink: receivers.uplink,
-            waiting: queued.count() as u64 / view.settings.encodes_max.max(1) as u64,
+            waiting: queued.count() as u64 / core.settings.encodes_max.max(1) as u64,
         }
     }
 
-    /// The job that makes a smaller patch from the same bases than the cached one, if a peer is done sooner with it than
-    /// with what is there.
+    /// The job that makes a smaller patch from the same bases than the cached one, if the receiver is done sooner with
+    /// the smaller patch.
     pub(super) fn improvement(
         &self,
         cached: &CachedPatch,
-        from: (PeerId, Option<Referable>),
+        receiver: Receiver,
         card: &Card,
         usable: &Usable,
-        view: View<'_>,
+        core: &Core,
     ) -> Option<Job> {
-        let (effort, is_full) = (cached.effort?, self.queue.len() >= Settings::ENCODES_QUEUED_MAX);
-        let made = self.made.get(&(cached.target, usable.bases.clone()));
-        let is_of_these = cached.bases == usable.bases || made.is_some_and(|(patch, _)| *patch == cached.patch);
-        if view.settings.effort != EffortChoice::Auto || !is_of_these || is_full {
+        let is_full = self.queue.len() >= Settings::ENCODES_QUEUED_MAX;
+        if core.settings.effort != EffortChoice::Auto || is_full {
             return None;
         }
-        let tried = made.map_or(effort, |(_, tried)| effort.max(*tried));
+        // A patch of another encoder has no effort here.
+        let effort = cached.effort?;
+        let made = self.cache.made(cached.target, &usable.bases);
+        let is_of_these = cached.bases == usable.bases || made.is_some_and(|(patch, _)| patch == cached.patch);
+        if !is_of_these {
+            return None;
+        }
+        let tried = made.map_or(effort, |(_, tried)| effort.max(tried));
         let least = Effort::ALL.into_iter().find(|other| *other > tried)?;
         let job = Job { bytes: to_default(effort, cached.bytes), least, ..Job::new(card, usable) };
-        let pays = |undertaking: Undertaking| {
-            let best = EffortChoice::Auto.choose(&undertaking, self.pace, least);
-            let now = undertaking.receiving(effort, cached.bytes, self.pace);
-            is_later(now, undertaking.until_done(best, self.pace))
-        };
-        // What does not pay for all whom it might be for, pays for nobody; counting them takes a look at every peer.
-        let most = self.uploads.link(&self.waiting(&job, Some(from)), view);
-        let does_pay = pays(self.undertaking_for(&job, most, view)) && pays(self.undertaking(&job, Some(from), view));
+        // A job that does not pay for the most receivers there may be does not pay for those there are. To count those
+        // takes a look at every peer.
+        let most = self.uploads.link(&self.waiting(&job, Some(receiver)), core);
+        let does_pay = self.does_pay(cached.bytes, effort, &job, self.undertaking_for(&job, most, core))
+            && self.does_pay(cached.bytes, effort, &job, self.undertaking(&job, Some(receiver), core));
         does_pay.then_some(job)
     }
 
-    /// Small layers tell more of what it takes to start an encoder than of its pace.
+    /// Whether the last receiver of an undertaking is done noticeably sooner with the job's patch than with the patch
+    /// of these bytes that is there.
+    fn does_pay(&self, bytes: Bytes, effort: Effort, job: &Job, undertaking: Undertaking) -> bool {
+        let best = EffortChoice::Auto.choose(&undertaking, self.pace, job.least);
+        let now = undertaking.receiving(effort, bytes, self.pace);
+        is_later(now, undertaking.until_done(best, self.pace))
+    }
+
+    /// Learns from an encode. A small layer shows the start-up time of an encoder rather than its pace.
     pub(super) fn learn_pace(&mut self, job: &Job, patch: &CachedPatch, took: Duration, effects: &mut Vec<Effect>) {
         let Some(effort) = job.running.filter(|_| job.tar_bytes >= Bytes::MIB) else { return };
         let (bytes, tar_bytes) = (to_default(effort, patch.bytes), job.tar_bytes);

@@ -1,39 +1,47 @@
-//! Who passes a patch on.
+//! Refers a requester to a relay: another peer that has the patch, or is getting it.
 //!
-//! Of a patch, this node sends [`Settings::copies_max`] copies to other sites. Who asks for it then is referred to a relay:
-//! a peer that got it, or gets it just now, since a relay passes on what it has while more of it comes. For each relay it is
-//! estimated when the requester would be done: by the uplinks that both told of, shared with those who were referred there
-//! and are not done, for this patch or another, and by when a relay has a first frame to pass on. Taken is the soonest, where
-//! having been named before has a price: so has a meeting, and no uplink is to carry much more than its share.
+//! This node sends [`Settings::copies_max`] copies of a patch to other sites. Each later requester is referred to a
+//! relay: a peer that asked for the patch before, passes patches on, and is connected. A relay that is still getting
+//! the patch passes on each frame that it has.
 //!
-//! Who comes back got nothing: its relay is not named any more, and who came back twice is served here.
+//! The node estimates for each relay when the requester would have the patch, then picks the relay that finishes first:
+//!
+//! - A relay has something to pass on when its first frame has come over its own uplink, which it shares among the
+//!   patches that it is getting.
+//! - The requester needs a hop to connect and to ask: [`Settings::REFERRAL_HOP`], less [`Settings::REFERRAL_CONNECT`]
+//!   if it was referred to this relay for another patch.
+//! - The relay's uplink is shared by all peers that were referred to it and are not done, for this patch or another.
+//! - A penalty of n x n x [`Settings::REFERRAL_CONNECT`] is added for n earlier referrals to the relay, so that no
+//!   uplink carries much more than its share.
+//!
+//! No peer is referred to a relay that gets the patch through that peer: the two would wait for each other. A requester
+//! that comes back got nothing: its relay is not named any more. This node serves a requester that came back
+//! [`Settings::REFERRALS_MAX`] times.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Moment, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PatchId, PeerId, broken};
 use lighter_wire::{Referable, Refusal};
 
-use super::{CachedPatch, Effect, Serve, StreamId, View};
-use crate::directory::Peer;
-use crate::planner::is_near;
+use super::{CachedPatch, Core, Effect, Serve, Step, StreamId};
 use crate::settings::Settings;
 
-/// What is known of the ways of patches; at most [`Settings::SPREADS_MAX`].
+/// The patches that spread through the fleet from here; at most [`Settings::SPREADS_MAX`].
 #[derive(Debug, Default)]
 pub struct Referrals(BTreeMap<PatchId, Spread>);
 
-/// The way of one patch.
+/// The way of one patch through the fleet.
 #[derive(Debug, Default)]
 struct Spread {
-    /// Sent to other sites from here, or about to be.
+    /// Copies that this node sent to other sites, or is about to send.
     copies: usize,
     /// At most [`Settings::RELAYS_MAX`].
     relays: BTreeMap<PeerId, Relay>,
-    /// To whom peers were referred that are not done, or were not long ago.
+    /// Peers that were referred and are not done, or were done a short time ago. At most one for each relay ever named.
     referred: BTreeMap<PeerId, Referred>,
-    /// How often peers came back that were referred; as many as relays at most.
+    /// How often each referred peer came back. At most [`Settings::RELAYS_MAX`].
     returned: BTreeMap<PeerId, u32>,
     touched: Moment,
 }
@@ -42,148 +50,134 @@ struct Spread {
 #[derive(Debug)]
 struct Relay {
     uplink: BytesPerSecond,
-    /// Somebody came back from it: it is not named any more.
+    /// A peer came back from it: it is not named any more.
     has_failed: bool,
-    /// How many were ever referred to it.
-    named: u32,
-    /// When it is taken to have the first of the patch, and all of it.
-    begins: Moment,
-    ends: Moment,
+    /// How many peers were ever referred to it.
+    referrals: u32,
+    /// When it is expected to have the first frame, and the whole patch.
+    first_frame_at: Moment,
+    whole_at: Moment,
 }
 
-/// A peer that was referred.
+/// A peer that was referred to a relay.
 #[derive(Debug)]
 struct Referred {
     relay: PeerId,
-    /// When it is taken to be done.
-    ends: Moment,
+    /// When the peer is expected to have the patch.
+    whole_at: Moment,
 }
 
-/// Of other patches: what a peer and the relays are busy with.
+/// A peer that asks for the patch and may be referred.
+#[derive(Clone, Copy, Debug)]
+struct Requester {
+    peer: PeerId,
+    uplink: BytesPerSecond,
+    passes_on: bool,
+}
+
+/// The transfers that keep the requester and the relays busy.
 #[derive(Debug, Default)]
-struct Others {
-    /// How many the peer is getting, and when it is taken to have them.
-    getting: u64,
+struct Load {
+    /// How many other patches the requester is getting, and when it is expected to have them.
+    getting: u32,
     busy_until: Moment,
-    /// Whom it was referred to: it need not connect to these again.
+    /// Relays that the requester was referred to for other patches: it is connected to them.
     met: BTreeSet<PeerId>,
-    /// How many each relay is taken to send to.
+    /// How many peers each relay is expected to send to.
     sending: BTreeMap<PeerId, u64>,
 }
 
-/// A relay for somebody: what is expected of it. The best is the least.
+/// A relay for a requester. The best candidate is the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Offer {
-    /// When the peer would be done, and the price in time.
-    dear: Moment,
-    ends: Moment,
+struct Candidate {
+    /// When the requester would have the patch, plus the penalty for earlier referrals.
+    score: Moment,
+    whole_at: Moment,
     relay: PeerId,
+    /// When the requester would begin to get it.
     begins: Moment,
 }
 
 impl Serve {
-    /// The patch that these wait for is here. Those with the fastest uplinks come first: the others have it from them.
-    pub(super) fn give_all(
-        &mut self,
-        mut waiting: Vec<StreamId>,
-        patch: &CachedPatch,
-        now: Moment,
-        view: View<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// The patch for these streams is here. The fastest uplinks come first: the other peers get the patch through them.
+    pub(super) fn give_all(&mut self, mut waiting: Vec<StreamId>, patch: &CachedPatch, step: &mut Step<'_>) {
         let uplink = |stream: &StreamId| Some(self.streams.get(stream)?.request.referable?.uplink);
         waiting.sort_by_key(|stream| Reverse(uplink(stream)));
-        waiting.into_iter().for_each(|stream| self.give(stream, patch, now, view, effects));
-    }
-
-    /// The patch for this stream is here: it is sent, or somebody is named who sends it.
-    pub(super) fn give(
-        &mut self,
-        stream: StreamId,
-        patch: &CachedPatch,
-        now: Moment,
-        view: View<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(waiting) = self.streams.get(&stream) else { return };
-        let (from, is_far) = (waiting.from, !is_near(waiting.from, view));
-        let referable = waiting.request.referable.filter(|_| is_far && view.settings.copies_max > 0);
-        let served = self.streams.values().filter(|stream| stream.served.is_some()).count();
-        let mut others = self.referrals.others(from, patch.patch, now);
-        let spread = self.referrals.of(patch.patch, now);
-        match referable.and_then(|referable| spread.place(from, referable, &mut others, patch, now, view)) {
-            Some(to) => {
-                let settings = view.settings.id_of(patch);
-                effects.push(Effect::Refer { stream, to, patch: patch.patch, settings });
-            }
-            None if served >= view.settings.streams_max => {
-                spread.relays.remove(&from);
-                effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
-            }
-            None => {
-                spread.copies += usize::from(is_far);
-                self.serve(stream, patch, effects);
-            }
+        for stream in waiting {
+            self.give(stream, patch, step);
         }
     }
 
-    /// A stream ended early: its copy does not count.
-    pub(super) fn copy_broke(&mut self, patch: PatchId, from: PeerId, view: View<'_>) {
-        if let Some(spread) = self.referrals.0.get_mut(&patch)
-            && !is_near(from, view)
+    /// The patch for this stream is here: sends it, or refers the peer to a relay.
+    pub(super) fn give(&mut self, stream: StreamId, patch: &CachedPatch, step: &mut Step<'_>) {
+        let Some(waiting) = self.streams.get(&stream) else { return broken("a patch for a stream that is not open") };
+        let (from, is_far) = (waiting.from, !step.core.is_near(waiting.from));
+        let referable = waiting.request.referable.filter(|_| is_far && step.core.settings.copies_max > 0);
+        let relay = referable.and_then(|referable| {
+            self.referrals.relay_for(Requester::new(from, referable), patch, step.now, step.core)
+        });
+        let spread = self.referrals.spread(patch.patch, step.now);
+        if let Some(to) = relay {
+            let settings = step.core.settings.id_of(patch.effort);
+            step.effects.push(Effect::Refer { stream, to, patch: patch.patch, settings });
+        } else if self.streams.values().filter(|stream| stream.served.is_some()).count()
+            >= step.core.settings.streams_max
         {
-            spread.copies = spread.copies.saturating_sub(1);
-        }
-    }
-}
-
-/// Of a relay that was named so often, in the time of a meeting: all are named about equally often, and none for a little
-/// time.
-fn price(named: u32) -> Duration {
-    Duration::from_millis(u64::from(named).saturating_mul(named.into()).saturating_mul(400))
-}
-
-/// What a relay has to have before it passes anything on: patches are cut into frames of a fourth, but for small and large
-/// ones (docs/PATCH.md).
-fn first_frame(patch: Bytes) -> Bytes {
-    Bytes(patch.0 / 4).clamp(Bytes::KIB.times(64), Bytes::MIB).min(patch)
-}
-
-/// Whether a relay is this peer or gets the patch by way of it. Nobody is referred to such a one, so that no two wait for each other.
-fn is_behind(referred: &BTreeMap<PeerId, Referred>, relay: PeerId, peer: PeerId) -> bool {
-    let mut sources = std::iter::successors(Some(relay), |id| referred.get(id).map(|referred| referred.relay));
-    sources.any(|source| source == peer)
-}
-
-impl Others {
-    /// Adds what the relays of a patch are taken to send now.
-    fn count(&mut self, spread: &Spread, now: Moment) {
-        for referred in spread.referred.values().filter(|referred| referred.ends > now) {
-            *self.sending.entry(referred.relay).or_default() += 1;
+            spread.relays.remove(&from);
+            step.effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
+        } else {
+            spread.copies += usize::from(is_far);
+            self.send(stream, patch, step.effects);
         }
     }
 }
 
 impl Referrals {
-    /// What the other patches under way have to do with this one, for a peer.
-    fn others(&self, peer: PeerId, patch: PatchId, now: Moment) -> Others {
-        let mut others = Others { busy_until: now, ..Others::default() };
-        for spread in self.0.iter().filter(|(other, _)| **other != patch).map(|(_, spread)| spread) {
-            if let Some(own) = spread.relays.get(&peer).filter(|own| own.ends > now) {
-                others.getting += 1;
-                others.busy_until = others.busy_until.max(own.ends);
-            }
-            others.met.extend(spread.referred.get(&peer).map(|referred| referred.relay));
-            others.count(spread, now);
+    /// A stream ended early: its copy does not count.
+    pub fn copy_broke(&mut self, patch: PatchId, to: PeerId, core: &Core) {
+        if let Some(spread) = self.0.get_mut(&patch)
+            && !core.is_near(to)
+        {
+            spread.copies = spread.copies.saturating_sub(1);
         }
-        others
     }
 
-    /// Over the cap, the patch that nobody asked for the longest is forgotten.
-    fn of(&mut self, patch: PatchId, now: Moment) -> &mut Spread {
+    /// The relay for a requester; `None` if this node is to serve it. From now on the requester is a relay itself, if
+    /// it passes patches on.
+    fn relay_for(&mut self, requester: Requester, patch: &CachedPatch, now: Moment, core: &Core) -> Option<PeerId> {
+        let mut load = self.load_of_others(requester.peer, patch.patch, now);
+        let spread = self.spread(patch.patch, now);
+        spread.end_referral(requester.peer);
+        let best = if spread.may_refer(requester.peer, core.settings.copies_max) {
+            spread.forget_done(patch.target, now, core);
+            load.add(spread, now);
+            spread.best_candidate(requester, &load, patch.bytes, now, core)
+        } else {
+            None
+        };
+        spread.expect(requester, best, &load, patch.bytes, now);
+        best.map(|candidate| candidate.relay)
+    }
+
+    /// The load by all patches but this one.
+    fn load_of_others(&self, peer: PeerId, patch: PatchId, now: Moment) -> Load {
+        let mut load = Load { busy_until: now, ..Load::default() };
+        for spread in self.0.iter().filter(|(other, _)| **other != patch).map(|(_, spread)| spread) {
+            if let Some(own) = spread.relays.get(&peer).filter(|own| own.whole_at > now) {
+                load.getting += 1;
+                load.busy_until = load.busy_until.max(own.whole_at);
+            }
+            load.met.extend(spread.referred.get(&peer).map(|referred| referred.relay));
+            load.add(spread, now);
+        }
+        load
+    }
+
+    /// Over the cap, the patch that no peer asked for during the longest time is forgotten.
+    fn spread(&mut self, patch: PatchId, now: Moment) -> &mut Spread {
         if self.0.len() >= Settings::SPREADS_MAX && !self.0.contains_key(&patch) {
             let oldest = self.0.iter().min_by_key(|(_, spread)| spread.touched).map(|(&patch, _)| patch);
-            oldest.into_iter().for_each(|oldest| drop(self.0.remove(&oldest)));
+            oldest.map(|oldest| self.0.remove(&oldest));
         }
         let spread = self.0.entry(patch).or_default();
         spread.touched = now;
@@ -191,81 +185,25 @@ impl Referrals {
     }
 }
 
-impl Spread {
-    /// The relay for a peer; `None` if it is to be served here. From now on it is a relay itself, if it passes patches on.
-    fn place(
-        &mut self,
-        peer: PeerId,
-        referable: Referable,
-        others: &mut Others,
-        patch: &CachedPatch,
-        now: Moment,
-        view: View<'_>,
-    ) -> Option<PeerId> {
-        self.came_back(peer);
+impl Requester {
+    fn new(peer: PeerId, referable: Referable) -> Self {
         let uplink = BytesPerSecond(referable.uplink.0.max(1));
-        let is_patient = self.returned.get(&peer).is_none_or(|times| *times < Settings::REFERRALS_MAX);
-        let is_spread = self.copies >= view.settings.copies_max;
-        let relay = if is_patient && is_spread { self.best((peer, uplink), others, patch, now, view) } else { None };
-        let source = relay.map(|offer| offer.relay);
-        let begins =
-            relay.map_or(now, |offer| offer.begins) + first_frame(patch.bytes).at(uplink) * (1 + others.getting as u32);
-        let ends = relay.map_or(now + patch.bytes.at(uplink), |offer| offer.ends);
-        let ends = ends.max(others.busy_until + patch.bytes.at(uplink));
-        if let Some(relay) = source {
-            self.referred.insert(peer, Referred { relay, ends });
-            self.relays.entry(relay).and_modify(|relay| relay.named += 1);
-        }
-        if referable.passes_on && self.relays.len() < Settings::RELAYS_MAX {
-            let relay = Relay { uplink, has_failed: false, named: 0, begins, ends };
-            self.relays.insert(peer, relay);
-        }
-        source
+        Self { peer, uplink, passes_on: referable.passes_on }
     }
+}
 
-    /// Of the relays by which the peer is done soonest, or little later, the one that was named least often.
-    fn best(
-        &mut self,
-        (peer, uplink): (PeerId, BytesPerSecond),
-        others: &mut Others,
-        patch: &CachedPatch,
-        now: Moment,
-        view: View<'_>,
-    ) -> Option<Offer> {
-        let holds = |id: &PeerId| view.directory.is_held_by(patch.target, *id);
-        let is_there = |id: &PeerId| view.directory.peer(*id).is_some_and(Peer::is_connected);
-        let is_done = |id: &PeerId, ends: Moment| ends > now && holds(id);
-        let lasts = |ends: Moment| now.since(ends) < Settings::REFERRAL_LIFE;
-        self.referred.retain(|id, referred| lasts(referred.ends) && !is_done(id, referred.ends));
-        others.count(self, now);
-        let mut best: Option<Offer> = None;
-        // A thousand relays, for each who asks: what is looked up is looked up for few of them.
-        for (&relay, of) in self.relays.iter_mut().filter(|(_, relay)| !relay.has_failed) {
-            if is_done(&relay, of.ends) {
-                (of.begins, of.ends) = (of.begins.min(now), now);
-            }
-            let is_met = others.met.contains(&relay);
-            let hop = if is_met { Settings::REFERRAL_HOP / 2 } else { Settings::REFERRAL_HOP };
-            let begins = now.max(of.begins) + hop;
-            let price = price(of.named.saturating_sub(is_met.into()));
-            let alone = begins + patch.bytes.at(of.uplink.min(uplink));
-            if best.is_some_and(|best| alone + price > best.dear) {
-                continue;
-            }
-            let sharing = others.sending.get(&relay).copied().unwrap_or_default();
-            let rate = BytesPerSecond((of.uplink.0 / (sharing + 1)).clamp(1, uplink.0));
-            let ends = (begins + patch.bytes.at(rate)).max(of.ends + hop);
-            let offer = Offer { dear: ends + price, ends, relay, begins };
-            let is_better = best.is_none_or(|best| offer < best);
-            if is_better && is_there(&relay) && !is_behind(&self.referred, relay, peer) {
-                best = Some(offer);
-            }
+impl Load {
+    /// Adds the peers that the relays of a patch are expected to send to now.
+    fn add(&mut self, spread: &Spread, now: Moment) {
+        for referred in spread.referred.values().filter(|referred| referred.whole_at > now) {
+            *self.sending.entry(referred.relay).or_default() += 1;
         }
-        best
     }
+}
 
-    /// Who was referred and asks again got nothing there.
-    fn came_back(&mut self, peer: PeerId) {
+impl Spread {
+    /// Ends the referral of a peer that asks once more: the relay gave it nothing.
+    fn end_referral(&mut self, peer: PeerId) {
         let Some(referred) = self.referred.remove(&peer) else { return };
         if let Some(relay) = self.relays.get_mut(&referred.relay) {
             relay.has_failed = true;
@@ -274,4 +212,91 @@ impl Spread {
             *self.returned.entry(peer).or_default() += 1;
         }
     }
+
+    /// Whether this node sent its copies, and the peer did not come back too often.
+    fn may_refer(&self, peer: PeerId, copies_max: usize) -> bool {
+        let returned = self.returned.get(&peer).copied().unwrap_or_default();
+        self.copies >= copies_max && returned < Settings::REFERRALS_MAX
+    }
+
+    /// Corrects what was expected of peers that announce the layer sooner, and forgets old referrals.
+    fn forget_done(&mut self, target: DiffId, now: Moment, core: &Core) {
+        let is_early = |id: PeerId, whole_at: Moment| whole_at > now && core.directory.is_held_by(target, id);
+        let lasts = |whole_at: Moment| now.since(whole_at) < Settings::REFERRAL_LIFE;
+        self.referred.retain(|&id, referred| lasts(referred.whole_at) && !is_early(id, referred.whole_at));
+        for (&id, relay) in self.relays.iter_mut().filter(|(_, relay)| !relay.has_failed) {
+            if is_early(id, relay.whole_at) {
+                relay.first_frame_at = relay.first_frame_at.min(now);
+                relay.whole_at = now;
+            }
+        }
+    }
+
+    /// The relay by which the requester has the patch first, the penalty included.
+    fn best_candidate(
+        &self,
+        requester: Requester,
+        load: &Load,
+        patch_bytes: Bytes,
+        now: Moment,
+        core: &Core,
+    ) -> Option<Candidate> {
+        let mut best: Option<Candidate> = None;
+        for (&id, relay) in self.relays.iter().filter(|(_, relay)| !relay.has_failed) {
+            let is_met = load.met.contains(&id);
+            let hop = Settings::REFERRAL_HOP - if is_met { Settings::REFERRAL_CONNECT } else { Duration::ZERO };
+            let penalty = penalty(relay.referrals.saturating_sub(is_met.into()));
+            let begins = now.max(relay.first_frame_at) + hop;
+            // There may be a thousand relays. Most are out of the question even if they send to nobody else: for these,
+            // the look-ups below are not worth their time.
+            let whole_at_first = begins + patch_bytes.at(relay.uplink.min(requester.uplink));
+            if best.is_some_and(|best| whole_at_first + penalty > best.score) {
+                continue;
+            }
+            let sharing = load.sending.get(&id).copied().unwrap_or_default() + 1;
+            let rate = BytesPerSecond((relay.uplink.0 / sharing).clamp(1, requester.uplink.0));
+            let whole_at = (begins + patch_bytes.at(rate)).max(relay.whole_at + hop);
+            let candidate = Candidate { score: whole_at + penalty, whole_at, relay: id, begins };
+            let is_better = best.is_none_or(|best| candidate < best);
+            if is_better && core.is_connected(id) && !self.is_behind(id, requester.peer) {
+                best = Some(candidate);
+            }
+        }
+        best
+    }
+
+    /// Notes when the requester is expected to have the patch, from this relay or from here.
+    fn expect(&mut self, requester: Requester, from: Option<Candidate>, load: &Load, patch_bytes: Bytes, now: Moment) {
+        let Requester { peer, uplink, passes_on } = requester;
+        let begins = from.map_or(now, |candidate| candidate.begins);
+        let first_frame_at = begins + first_frame(patch_bytes).at(uplink) * (1 + load.getting);
+        let whole_at = from.map_or(now + patch_bytes.at(uplink), |candidate| candidate.whole_at);
+        let whole_at = whole_at.max(load.busy_until + patch_bytes.at(uplink));
+        if let Some(Candidate { relay, .. }) = from {
+            self.referred.insert(peer, Referred { relay, whole_at });
+            self.relays.entry(relay).and_modify(|relay| relay.referrals += 1);
+        }
+        if passes_on && self.relays.len() < Settings::RELAYS_MAX {
+            let relay = Relay { uplink, has_failed: false, referrals: 0, first_frame_at, whole_at };
+            self.relays.insert(peer, relay);
+        }
+    }
+
+    /// Whether a relay is this peer, or gets the patch through it.
+    fn is_behind(&self, relay: PeerId, peer: PeerId) -> bool {
+        let source = |id: &PeerId| self.referred.get(id).map(|referred| referred.relay);
+        std::iter::successors(Some(relay), source).any(|source| source == peer)
+    }
+}
+
+/// The penalty for a relay that was named so often before. The square lets it grow slowly at first, so that all relays
+/// are named about equally often and none is avoided to save a moment.
+fn penalty(referrals: u32) -> Duration {
+    Settings::REFERRAL_CONNECT.saturating_mul(referrals.saturating_mul(referrals))
+}
+
+/// The bytes that a relay has before it passes anything on: the first frame. Frames are a fourth of the patch, within
+/// bounds (docs/PATCH.md).
+fn first_frame(patch: Bytes) -> Bytes {
+    Bytes(patch.0 / 4).clamp(Bytes::KIB.times(64), Bytes::MIB).min(patch)
 }

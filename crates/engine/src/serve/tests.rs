@@ -1,16 +1,12 @@
 //! The cache, the queue and the caps of the serving side.
 
-use lighter_types::Card;
-
-use lighter_types::BytesPerSecond;
-use lighter_wire::{Referable, Resume};
+use lighter_types::{Effort, Moment};
+use lighter_wire::Resume;
 
 use super::*;
 use crate::EffortChoice;
-use crate::calibrations::Calibrations;
 use crate::directory::Directory;
 use crate::holdings::Holdings;
-use crate::sketches::Sketches;
 
 fn id(name: u8) -> DiffId {
     DiffId::new([name; 32])
@@ -34,32 +30,23 @@ fn patch(name: u8, target: u8, bases: &[u8], bytes: u64) -> CachedPatch {
 #[derive(Default)]
 struct Server {
     serve: Serve,
-    own: Holdings,
-    directory: Directory,
-    sketches: Sketches,
-    calibrations: Calibrations,
-    settings: Settings,
+    core: Core,
     next: u64,
     took: Duration,
-}
-
-/// What a server sees; a macro because its serving side is borrowed apart.
-macro_rules! view {
-    ($server:ident) => {
-        View {
-            own: &$server.own,
-            directory: &$server.directory,
-            sketches: &$server.sketches,
-            calibrations: &$server.calibrations,
-            settings: &$server.settings,
-        }
-    };
 }
 
 impl Server {
     fn new() -> Self {
         let settings = Settings { effort: EffortChoice::Always(Effort::Default), ..Settings::default() };
-        Self { own: own(40), settings, took: Duration::from_secs(1), directory: Directory::new(99), ..Self::default() }
+        let core = Core { holdings: own(40), ..Core::new(settings) };
+        Self { core, took: Duration::from_secs(1), ..Self::default() }
+    }
+
+    /// Runs one step of the serving side, and returns its effects.
+    fn step(&mut self, act: impl FnOnce(&mut Serve, &mut Step<'_>)) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        act(&mut self.serve, &mut Step { now: Moment(1), core: &mut self.core, effects: &mut effects });
+        effects
     }
 
     fn open(&mut self, target: u8, bases: &[u8], resume: Option<Resume>) -> Vec<Effect> {
@@ -73,23 +60,27 @@ impl Server {
         let from = PeerId::new([self.next as u8; 32]);
         let stream = StreamId(self.next);
         self.next += 1;
-        let mut effects = Vec::new();
         let opened = Opened { stream, from, request: &request, coming: Coming::No };
-        self.serve.stream_opened(opened, Moment(1), view!(self), &mut effects);
-        effects
+        self.step(|serve, step| serve.stream_opened(opened, step))
     }
 
     fn ended(&mut self, encode: u64, result: Option<CachedPatch>) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.serve.encode_ended(EncodeId(encode), self.took, result, Moment(1), view!(self), &mut effects);
+        let took = self.took;
+        let mut effects = self.step(|serve, step| serve.encode_ended(EncodeId(encode), took, result, step));
         effects.retain(|effect| !matches!(effect, Effect::KeepPace(_)));
         effects
     }
 
     fn quote(&self, target: u8, bases: &[u8]) -> Result<Quote, Refusal> {
         let bases: Vec<DiffId> = bases.iter().map(|&base| id(base)).collect();
-        self.serve.quote(PeerId::new([77; 32]), id(target), &bases, view!(self))
+        self.serve.quote(PeerId::new([77; 32]), id(target), &bases, &self.core)
     }
+}
+
+/// A receiver that may be referred if it names its uplink.
+fn receiver(name: u8, uplink: Option<u64>) -> Receiver {
+    let referable = uplink.map(|uplink| Referable { uplink: BytesPerSecond(uplink), passes_on: true });
+    Receiver { peer: PeerId::new([name; 32]), referable }
 }
 
 fn serve(stream: u64, patch: u8, first_frame: u32) -> Effect {
@@ -164,20 +155,20 @@ fn work_that_nobody_waits_for_is_not_begun() {
     server.open(1, &[], None);
     server.open(2, &[], None);
     server.open(3, &[], None);
-    server.serve.stream_closed(StreamId(0), view!(server));
-    server.serve.stream_closed(StreamId(1), view!(server));
+    server.serve.stream_closed(StreamId(0), &server.core);
+    server.serve.stream_closed(StreamId(1), &server.core);
     assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), [encode(2, 3, &[])]);
-    // What ran to its end is kept, though nobody waited.
+    // The patch of an encode that ran to its end is kept, though no stream waited.
     assert_eq!(server.open(1, &[], None), [serve(3, 11, 0)]);
 }
 
 #[test]
 fn the_queue_has_a_cap() {
     let mut server = Server::new();
-    server.settings.streams_max = 1000;
+    server.core.settings.streams_max = 1000;
     for target in 10..100 {
         let bytes = Bytes::MIB;
-        server.own.add(Card { diff_id: id(target), tar_bytes: bytes, compressed_bytes: bytes, tlsh: None });
+        server.core.holdings.add(Card { diff_id: id(target), tar_bytes: bytes, compressed_bytes: bytes, tlsh: None });
     }
     for stream in 0..=Settings::ENCODES_QUEUED_MAX as u64 {
         assert!(server.open(10 + stream as u8, &[], None).contains(&working(stream, 0)));
@@ -212,16 +203,15 @@ fn a_quote_counts_the_work_before_it_once() {
 #[test]
 fn small_layers_do_not_teach_the_pace() {
     let mut server = Server { took: Duration::from_secs(999), ..Server::new() };
-    server.own = own(0);
+    server.core.holdings = own(0);
     server.open(1, &[], None);
     server.ended(0, Some(patch(11, 1, &[], 300)));
     assert_eq!(server.serve.pace, Pace::default());
-    server.own = own(40);
+    server.core.holdings = own(40);
     server.open(2, &[], None);
     let before = server.quote(3, &[]).unwrap().wait;
-    let mut effects = Vec::new();
-    let made = Some(patch(12, 2, &[], 300));
-    server.serve.encode_ended(EncodeId(1), server.took, made, Moment(1), view!(server), &mut effects);
+    let (made, took) = (Some(patch(12, 2, &[], 300)), server.took);
+    let effects = server.step(|serve, step| serve.encode_ended(EncodeId(1), took, made, step));
     assert_ne!(server.serve.pace, Pace::default());
     assert!(effects.contains(&Effect::KeepPace(server.serve.pace)));
     assert!(server.quote(3, &[]).unwrap().wait > before / 2);
@@ -237,7 +227,7 @@ fn a_stopping_node_takes_on_nothing() {
     assert_eq!(effects, [refuse(0, Refusal::Stopping), refuse(1, Refusal::Stopping)]);
     assert_eq!(server.open(3, &[], None), [refuse(2, Refusal::Stopping)]);
     assert_eq!(server.quote(3, &[]), Err(Refusal::Stopping));
-    // What ran ends, and nothing follows it.
+    // The encode that runs ends, and nothing follows it.
     assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), []);
 }
 
@@ -254,7 +244,7 @@ fn sketched() -> Server {
             });
             builder.push(&words.take(8 << 10).flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
         }
-        server.own.add_sketch(id(name), builder.finish());
+        server.core.holdings.add_sketch(id(name), builder.finish());
     }
     server
 }
@@ -283,7 +273,7 @@ fn a_cached_patch_makes_way_for_one_that_is_surely_smaller() {
     assert_eq!(server.open(1, &[2, 3], None), [serve(2, 12, 0)]);
 }
 
-/// What came out is served, even if it is larger than was thought.
+/// The patch that was made is served, even if it is larger than predicted.
 #[test]
 fn a_patch_that_was_made_is_not_made_again() {
     let mut server = sketched();
@@ -292,10 +282,12 @@ fn a_patch_that_was_made_is_not_made_again() {
     assert_eq!(server.open(1, &[2, 3], None), [serve(1, 12, 0)]);
 }
 
-/// A server whose effort is its own to choose, over a link of this rate.
+/// A server that chooses the effort itself, over a link of this rate.
 fn choosing(rate: u64) -> Server {
     let settings = Settings { effort: EffortChoice::Auto, uplink_rate: BytesPerSecond(rate), ..Settings::default() };
-    Server { settings, ..Server::new() }
+    let mut server = Server::new();
+    server.core.settings = settings;
+    server
 }
 
 fn made_at(effort: Effort, patch: CachedPatch) -> CachedPatch {
@@ -310,7 +302,7 @@ fn the_link_decides_at_which_effort_a_patch_is_made() {
     assert_eq!(choosing(SLOW).open(1, &[2], None)[1], encode_at(Effort::Max, 0, 1, &[2]));
     assert_eq!(choosing(FAST).open(1, &[2], None)[1], encode_at(Effort::Fast, 0, 1, &[2]));
     let mut capped = choosing(FAST);
-    capped.settings.upload_max = Some(BytesPerSecond(SLOW));
+    capped.core.settings.upload_max = Some(BytesPerSecond(SLOW));
     assert_eq!(capped.open(1, &[2], None)[1], encode_at(Effort::Max, 0, 1, &[2]));
 }
 
@@ -321,7 +313,7 @@ fn what_uploads_got_through_counts_instead_of_what_is_assumed() {
     assert_eq!(server.open(1, &[2], None), [serve(0, 11, 0)]);
     let served = |server: &mut Server, bytes: u64, seconds: u64| {
         let took = Duration::from_secs(seconds);
-        server.serve.stream_served(StreamId(0), Bytes(bytes), took, view!(server));
+        server.serve.stream_served(StreamId(0), Bytes(bytes), took, &server.core);
     };
     // Too short to tell, then long enough.
     served(&mut server, 1_000, 100);
@@ -366,57 +358,56 @@ fn peers_that_hold_a_base_and_lack_the_target_count_as_receivers() {
             let cards = layers.iter().map(|&layer| *own.card(id(layer)).unwrap()).collect();
             let incarnation = lighter_wire::Incarnation(1);
             let holdings = lighter_wire::Holdings { incarnation, version: 1, site: None, cards };
-            directory.told(PeerId::new([name; 32]), holdings, lighter_types::Moment(1));
+            directory.answered(PeerId::new([name; 32]), holdings, Moment(1));
         }
     };
-    let count = |server: &Server, waiting: &[(PeerId, Option<Referable>)]| {
-        server.serve.uploads.receivers(id(1), &[id(2)], waiting, view!(server)).copies
+    let count = |server: &Server, waiting: &[Receiver]| {
+        server.serve.uploads.receivers(id(1), &[id(2)], waiting, &server.core).copies
     };
-    let waiting = [(PeerId::new([10; 32]), None)];
+    let waiting = [receiver(10, None)];
     assert_eq!(count(&server, &waiting), 1);
-    holds(&mut server.directory, 10..31, &[2], &server.own);
+    holds(&mut server.core.directory, 10..31, &[2], &server.core.holdings);
     assert_eq!(count(&server, &waiting), 1 + 20, "who waits is counted once");
     // Three others serve it too.
-    holds(&mut server.directory, 40..43, &[1, 2], &server.own);
+    holds(&mut server.core.directory, 40..43, &[1, 2], &server.core.holdings);
     assert_eq!(count(&server, &waiting), 1 + 5);
-    server.settings.streams_max = 4;
+    server.core.settings.streams_max = 4;
     assert_eq!(count(&server, &waiting), 4);
 }
 
 #[test]
 fn who_passes_a_patch_on_is_no_copy_but_has_an_uplink() {
     let mut server = choosing(FAST);
-    let told = |uplink| Some(Referable { uplink: BytesPerSecond(uplink), passes_on: true });
-    let waiting: Vec<_> = [500, 300, 900, 700].map(told).into_iter().zip(10..).collect();
-    let mut waiting: Vec<_> = waiting.into_iter().map(|(told, name)| (PeerId::new([name; 32]), told)).collect();
-    let found = |server: &Server, waiting: &[(PeerId, Option<Referable>)]| {
-        let receivers = server.serve.uploads.receivers(id(1), &[id(2)], waiting, view!(server));
+    let uplinks = [500, 300, 900, 700].into_iter().zip(10..);
+    let mut waiting: Vec<Receiver> = uplinks.map(|(uplink, name)| receiver(name, Some(uplink))).collect();
+    let found = |server: &Server, waiting: &[Receiver]| {
+        let receivers = server.serve.uploads.receivers(id(1), &[id(2)], waiting, &server.core);
         (receivers.copies, receivers.uplink)
     };
     assert_eq!(found(&server, &waiting), (3, Some(BytesPerSecond(300))));
     assert_eq!(found(&server, &waiting[..1]), (1, Some(BytesPerSecond(500))));
     // One that is not to be referred: each has its copy.
-    waiting[3].1 = None;
+    waiting[3].referable = None;
     assert_eq!(found(&server, &waiting), (4, None));
     waiting.pop();
-    server.settings.copies_max = 0;
+    server.core.settings.copies_max = 0;
     assert_eq!(found(&server, &waiting), (3, None));
 }
 
 #[test]
 fn a_site_is_one_receiver() {
     let mut server = choosing(FAST);
-    let base = *server.own.card(id(2)).unwrap();
+    let base = *server.core.holdings.card(id(2)).unwrap();
     for (name, site) in [(10, Some("quay")), (11, Some("quay")), (12, Some("pier")), (13, Some("pier")), (14, None)] {
         let site = site.map(|site| site.parse().unwrap());
         let incarnation = lighter_wire::Incarnation(1);
         let holdings = lighter_wire::Holdings { incarnation, version: 1, site, cards: vec![base] };
-        server.directory.told(PeerId::new([name; 32]), holdings, lighter_types::Moment(1));
+        server.core.directory.answered(PeerId::new([name; 32]), holdings, Moment(1));
     }
     let mut count = |waiting: &[u8], own_site: Option<&str>| {
-        server.settings.site = own_site.map(|site| site.parse().unwrap());
-        let waiting: Vec<_> = waiting.iter().map(|&name| (PeerId::new([name; 32]), None)).collect();
-        server.serve.uploads.receivers(id(1), &[id(2)], &waiting, view!(server)).copies
+        server.core.settings.site = own_site.map(|site| site.parse().unwrap());
+        let waiting: Vec<Receiver> = waiting.iter().map(|&name| receiver(name, None)).collect();
+        server.serve.uploads.receivers(id(1), &[id(2)], &waiting, &server.core).copies
     };
     assert_eq!(count(&[10], None), 3, "one of quay, one of pier, and one without a site");
     assert_eq!(count(&[10, 11], None), 4, "who waits counts each");

@@ -1,16 +1,16 @@
-//! What this node's uplink carries, and how many wait behind it: what an effort is chosen by.
+//! The rate of this node's uplink, and the number of peers that wait behind it: the node chooses an effort by both.
 //!
-//! Rates are measured over all streams that share a link, since they share it with every patch to come; until the first,
-//! the configured ones count. Unlike the rate that plans assume of a peer, a measured one counts if it is higher, too: what
-//! is chosen by it is time, not who pays for bytes.
+//! A rate is measured over all streams that share a link, since the next patch shares the link with them too. Until the
+//! first measurement the configured rate counts. A measured rate counts also if it is higher than the configured one,
+//! unlike the rate that plans assume of a peer: the effort decides about time, not about who pays for bytes.
 
 use std::collections::BTreeSet;
 
 use lighter_types::{Bytes, BytesPerSecond, DiffId, PeerId, SiteName};
 use lighter_wire::Referable;
 
+use crate::core::Core;
 use crate::directory::Holder;
-use crate::planner::{View, is_near, is_of_site};
 
 /// Measured rates, absent before the first transfer that was long enough.
 #[derive(Debug, Default)]
@@ -19,69 +19,74 @@ pub struct Uploads {
     beyond: Option<BytesPerSecond>,
 }
 
-/// Who receives a patch, and over which link.
+/// A peer that waits for a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    pub peer: PeerId,
+    /// Absent if the peer is not to be referred to another peer.
+    pub referable: Option<Referable>,
+}
+
+/// All receivers of a patch, and the link to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receivers {
     /// Copies that this node sends, at least 1.
     pub copies: u64,
     pub rate: BytesPerSecond,
-    /// The slowest of their own uplinks, if all who wait told it: then most have the patch from others.
+    /// The slowest uplink of a receiver, if every receiver named its own: then most of them get the patch from others.
     pub uplink: Option<BytesPerSecond>,
 }
 
 impl Uploads {
-    /// So much went to a peer in so many milliseconds while `streams` shared the link, this one included. A new rate counts
-    /// for three tenths. Transfers too short to tell a rate by teach nothing.
-    pub fn learn(&mut self, to: PeerId, bytes: Bytes, millis: u64, streams: u64, view: View<'_>) {
+    /// Learns from a transfer that shared its link with `streams`, itself included. A new rate counts for three tenths.
+    /// A transfer that is too short shows no rate.
+    pub fn learn(&mut self, to: PeerId, bytes: Bytes, millis: u64, streams: u64, core: &Core) {
         if millis < 1000 || bytes <= Bytes::KIB.times(64) {
             return;
         }
         let rate = u128::from(bytes.0) * 1000 * u128::from(streams) / u128::from(millis);
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-        let measured = if is_near(to, view) { &mut self.to_site } else { &mut self.beyond };
+        let measured = if core.is_near(to) { &mut self.to_site } else { &mut self.beyond };
         let mixed = measured.map_or(rate, |old| (old.0 / 10).saturating_mul(7) + rate / 10 * 3);
         *measured = Some(BytesPerSecond(mixed.max(1)));
     }
 
-    /// Who will receive a patch of `target` from `bases` that `waiting` wait for, with what they told: they, and a share of
-    /// the peers that hold the first base and not yet the target, on the same side of the uplink, as many as fall to this
-    /// node if all who hold the target serve equally many. Another site counts once, and not at all if one of its nodes
-    /// waits: its nodes pass the patch on among themselves. No more than may be served at a time: later ones find others
-    /// who hold it. Nor more than are sent before others are referred to them, if all who wait may be.
-    pub fn receivers(
-        &self,
-        target: DiffId,
-        bases: &[DiffId],
-        waiting: &[(PeerId, Option<Referable>)],
-        view: View<'_>,
-    ) -> Receivers {
-        let most = self.link(waiting, view);
+    /// The receivers of a patch of `target` from `bases` for which `waiting` wait.
+    ///
+    /// These are the waiting peers, and this node's share of the peers on the same side of the uplink that hold the
+    /// first base and lack the target: all holders of the target are taken to serve equally many. Another site counts
+    /// once, and not at all if one of its nodes waits, since its nodes pass the patch on among themselves. There are no
+    /// more receivers than [`Self::link`] says.
+    pub fn receivers(&self, target: DiffId, bases: &[DiffId], waiting: &[Receiver], core: &Core) -> Receivers {
+        let most = self.link(waiting, core);
         if waiting.len() as u64 >= most.copies {
             return most;
         }
-        let is_site = is_of_own_site(waiting, view);
-        let holders = view.directory.holders(target);
-        let waits = |id: &PeerId| waiting.iter().any(|(peer, _)| peer == id);
-        let lacks = |holder: &Holder<'_>| holders.binary_search(&holder.index).is_err() && !waits(&holder.id);
-        let old = bases.first().map(|&base| view.directory.holding(base)).into_iter().flatten();
-        let old = old.filter(|holder| lacks(holder) && is_of_site(holder.peer, view.settings) == is_site);
+        let is_site = is_of_own_site(waiting, core);
+        let holders = core.directory.holders(target);
+        let waits = |id: PeerId| waiting.iter().any(|receiver| receiver.peer == id);
+        let lacks = |holder: &Holder<'_>| holders.binary_search(&holder.index).is_err() && !waits(holder.id);
+        let with_base = bases.first().map(|&base| core.directory.holding(base)).into_iter().flatten();
+        let later = with_base.filter(|holder| lacks(holder) && core.is_of_site(holder.peer) == is_site);
         let mut sites: BTreeSet<&SiteName> = if is_site {
             BTreeSet::new()
         } else {
-            waiting.iter().filter_map(|&(peer, _)| view.directory.peer(peer)?.site()).collect()
+            waiting.iter().filter_map(|receiver| core.directory.peer(receiver.peer)?.site()).collect()
         };
-        let old = old.filter(|holder| is_site || holder.peer.site().is_none_or(|site| sites.insert(site)));
-        let share = (old.count() as u64).div_ceil(holders.len() as u64 + 1);
+        let later = later.filter(|holder| is_site || holder.peer.site().is_none_or(|site| sites.insert(site)));
+        let share = (later.count() as u64).div_ceil(holders.len() as u64 + 1);
         Receivers { copies: (waiting.len() as u64 + share).clamp(1, most.copies), ..most }
     }
 
-    /// The same without a look at who else may come: with as many copies as there may be.
-    pub fn link(&self, waiting: &[(PeerId, Option<Referable>)], view: View<'_>) -> Receivers {
-        let is_site = is_of_own_site(waiting, view);
-        let settings = view.settings;
-        let told = |&(_, referable): &(PeerId, Option<Referable>)| Some(referable?.uplink);
-        let uplinks: Option<Vec<BytesPerSecond>> = waiting.iter().map(told).collect();
-        let uplink = uplinks.filter(|_| !is_site && settings.copies_max > 0).and_then(|told| told.into_iter().min());
+    /// The link to the waiting peers, with as many copies as there may be: those that may be served at a time. If every
+    /// waiting peer may be referred, those that are sent before others are referred to them.
+    pub fn link(&self, waiting: &[Receiver], core: &Core) -> Receivers {
+        let is_site = is_of_own_site(waiting, core);
+        let settings = &core.settings;
+        let uplinks: Option<Vec<BytesPerSecond>> =
+            waiting.iter().map(|receiver| Some(receiver.referable?.uplink)).collect();
+        let may_refer = !is_site && settings.copies_max > 0;
+        let uplink = uplinks.filter(|_| may_refer).and_then(|uplinks| uplinks.into_iter().min());
         let copies_max = if uplink.is_some() { settings.copies_max } else { settings.streams_max };
         let assumed = if is_site { settings.site_rate } else { settings.uplink_rate };
         let assumed = settings.upload_max.map_or(assumed, |max| max.min(assumed));
@@ -90,6 +95,6 @@ impl Uploads {
     }
 }
 
-fn is_of_own_site(waiting: &[(PeerId, Option<Referable>)], view: View<'_>) -> bool {
-    !waiting.is_empty() && waiting.iter().all(|&(peer, _)| is_near(peer, view))
+fn is_of_own_site(waiting: &[Receiver], core: &Core) -> bool {
+    !waiting.is_empty() && waiting.iter().all(|receiver| core.is_near(receiver.peer))
 }

@@ -1,4 +1,4 @@
-//! What of a request can be used: the bases that a patch made here reads from, and what that is predicted to weigh.
+//! The part of a request that this node can use: the bases that its patch reads from, and the predicted bytes.
 
 use lighter_similarity::{Prediction, keep_bases};
 use lighter_types::{Bytes, Card, DiffId};
@@ -14,16 +14,17 @@ pub struct Usable {
 }
 
 impl Usable {
-    pub fn new(target: &Card, offered: &[DiffId], own: &Holdings) -> Self {
-        let sketch = own.sketch(target.diff_id);
-        let held: Vec<_> = offered.iter().filter_map(|&base| Some((own.card(base)?, own.sketch(base)))).collect();
+    pub fn new(target: &Card, offered: &[DiffId], holdings: &Holdings) -> Self {
+        let sketch = holdings.sketch(target.diff_id);
+        let held = offered.iter().filter_map(|&base| Some((holdings.card(base)?, holdings.sketch(base))));
+        let held: Vec<_> = held.collect();
         let kept = keep_bases(target, sketch, &held, Settings::PATCH_BASES_MAX);
         let bases = kept.indices.iter().map(|&index| held[index].0.diff_id).collect();
         Self { bases, prediction: kept.prediction, by_sketch: sketch.is_some() }
     }
 
-    /// Whether the patch will have fewer bytes even if the prediction is as far off as is to be expected. Cards alone
-    /// are never that sure.
+    /// Whether the patch will have fewer bytes even if the prediction is off by its expected error. A prediction by
+    /// cards alone is never that sure.
     pub fn is_surely_under(&self, bytes: Bytes) -> bool {
         let Prediction { bytes: predicted, sure } = self.prediction;
         self.by_sketch && predicted + Bytes(predicted.times(sure.0.into()).0 / 1024) < bytes

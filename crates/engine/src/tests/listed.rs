@@ -1,11 +1,12 @@
-//! Have-lists: when a provider is told the files of layers that it does not hold, and what becomes of a list that misleads.
+//! Have-lists: when a requester lists the files of layers that the provider lacks, and what follows a list that
+//! misleads.
 
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use lighter_types::{Bytes, Card, DiffId, Effort, Moment, OciDigest};
 use lighter_wire::{Answer, Holdings, Incarnation, Offer, PatchRequest, Quote, Request};
 
-use super::fleet::{layer, peer};
-use super::sketches::{content, near, target};
+use super::sketches::{near, sketch, target};
+use super::{layer, peer};
 use crate::*;
 
 /// A node that holds the near layer and wants the target, which peer 1 holds beside `others`.
@@ -15,10 +16,10 @@ pub struct Wanting {
 }
 
 impl Wanting {
-    /// Up to the fetch.
+    /// Pulls the target up to the fetch, and returns the effects that have it.
     pub fn new(others: &[Card]) -> (Self, Vec<Effect>) {
         let mut wanting = Self { engine: Engine::new(Settings::default()), now: 0 };
-        wanting.step(Input::Disk(DiskInput::LayerHeld { card: near(), sketch: Some(content(0..31).sketch) }));
+        wanting.step(Input::Disk(DiskInput::LayerHeld { card: near(), sketch: Some(sketch(0..31)) }));
         wanting.step(Input::Peer(PeerInput::Connected(peer(1))));
         let cards = others.iter().copied().chain([target()]).collect();
         let held = Holdings { incarnation: Incarnation(1), version: 1, site: None, cards };
@@ -31,7 +32,7 @@ impl Wanting {
             pull: PullId(1),
             read: ImageRead::Layers(vec![target().diff_id]),
         }));
-        let sketch = Some(content(0..32).sketch.to_bytes());
+        let sketch = Some(sketch(0..32).to_bytes());
         let asked = wanting
             .step(Input::Work(WorkInput::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![sketch])) }));
         let effects = wanting.quote(&asked, others);
@@ -47,9 +48,9 @@ impl Wanting {
 
     /// Answers the question for a quote, with the bases that both hold.
     pub fn quote(&mut self, asked: &[Effect], others: &[Card]) -> Vec<Effect> {
-        let ask = asked.iter().find_map(|effect| match effect {
-            Effect::Ask { ask, request: Request::Quote { .. }, .. } => Some(*ask),
-            _ => None,
+        let ask = asked.iter().find_map(|effect| {
+            let Effect::Ask { ask, request: Request::Quote { .. }, .. } = effect else { return None };
+            Some(*ask)
         });
         let bases = others.iter().map(|card| card.diff_id).filter(|base| *base == near().diff_id).collect();
         let offer = Offer::Predicted { bytes: Bytes(20 << 20) };
@@ -61,12 +62,12 @@ impl Wanting {
     }
 }
 
-/// The fetch that begins, and the layers whose files are told.
+/// The fetch that begins, and the layers whose files are listed.
 #[track_caller]
 pub fn fetched(effects: &[Effect]) -> (FetchId, Vec<DiffId>) {
-    let fetch = effects.iter().find_map(|effect| match effect {
-        Effect::Fetch { fetch, listed, .. } => Some((*fetch, listed.clone())),
-        _ => None,
+    let fetch = effects.iter().find_map(|effect| {
+        let Effect::Fetch { fetch, listed, .. } = effect else { return None };
+        Some((*fetch, listed.clone()))
     });
     fetch.unwrap_or_else(|| panic!("no fetch: {effects:?}"))
 }
@@ -106,7 +107,7 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
         engine.step(Moment(now), input, &mut effects);
         effects.clone()
     };
-    step(1, Input::Disk(DiskInput::LayerHeld { card: target(), sketch: Some(content(0..32).sketch) }));
+    step(1, Input::Disk(DiskInput::LayerHeld { card: target(), sketch: Some(sketch(0..32)) }));
     step(2, Input::Peer(PeerInput::Connected(peer(1))));
     let list = DiffId::new([7; 32]);
     let request = PatchRequest {
@@ -118,9 +119,9 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
     };
     let opened =
         step(3, Input::Peer(PeerInput::StreamOpened { stream: StreamId(1), from: peer(1), request: request.clone() }));
-    let encode = opened.iter().find_map(|effect| match effect {
-        Effect::Encode { encode, bases, .. } => Some((*encode, bases.clone())),
-        _ => None,
+    let encode = opened.iter().find_map(|effect| {
+        let Effect::Encode { encode, bases, .. } = effect else { return None };
+        Some((*encode, bases.clone()))
     });
     let (encode, bases) = encode.expect("an encode");
     assert_eq!(bases, [list]);
@@ -128,7 +129,7 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
     let made = CachedPatch { patch, target: target().diff_id, bases, bytes: Bytes(1000), effort: Some(Effort::Max) };
     let took = std::time::Duration::from_secs(1);
     step(4, Input::Work(WorkInput::EncodeEnded { encode, took, result: Ok(made) }));
-    // It is there for the same list, and for no other request.
+    // The patch serves a request with the same list, and no other request.
     let is_served = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Serve { .. }));
     assert!(is_served(&step(
         5,

@@ -1,101 +1,20 @@
-//! One fetch for a site, whoever begins when and whatever becomes of who fetches.
+//! A node of a site asks its neighbour before it goes outside, step by step.
 
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
-use std::time::Duration;
-
 use lighter_types::{Bytes, Moment, OciDigest};
 use lighter_wire::{Answer, Arrival, Request};
 
-use super::fleet::{Fleet, peer, seeds};
-use super::{check_done, new, old};
+use super::{new, old, peer};
 use crate::*;
 
-/// Node 0, which has the new release, and so many others behind one uplink.
-fn site(seed: u64, count: usize) -> Fleet {
-    let mut fleet = Fleet::new(seed, count + 1, count, &Settings::default());
-    for node in 1..=count {
-        let settings = Settings { site: Some("quay".parse().unwrap()), ..fleet.nodes[node].settings.clone() };
-        fleet.nodes[node].engine = Engine::new(settings.clone());
-        fleet.nodes[node].settings = settings;
-    }
-    for (one, other) in (0..=count).flat_map(|one| (0..one).map(move |other| (one, other))) {
-        fleet.nodes[one].neighbours.insert(other);
-        fleet.nodes[other].neighbours.insert(one);
-    }
-    (0..=count).for_each(|node| fleet.put(node, &[old()]));
-    fleet.publish(0, "app:new", 7, &[new()]);
-    fleet.start();
-    fleet
-}
-
-#[test]
-fn nodes_of_a_site_that_begin_together_fetch_once() {
-    for seed in seeds(20) {
-        let mut fleet = site(seed, 6);
-        (1..=6).for_each(|node| fleet.pull(node, 1, "app:new"));
-        fleet.run_pulls();
-        (1..=6).for_each(|node| check_done(&fleet, node));
-        assert_eq!(fleet.nodes[0].served, 1, "seed {seed}");
-    }
-}
-
-#[test]
-fn who_comes_later_waits_for_who_fetches() {
-    for seed in seeds(10) {
-        let mut fleet = site(seed, 4);
-        fleet.rate = 20_000;
-        for node in 1..=4 {
-            fleet.pull(node, 1, "app:new");
-            fleet.run(Duration::from_millis(700));
-        }
-        fleet.run_pulls();
-        (1..=4).for_each(|node| check_done(&fleet, node));
-        assert_eq!(fleet.nodes[0].served, 1, "seed {seed}");
-    }
-}
-
-/// Who pulls a name tells what it stands for, and gives its manifest and config, before all of the image is there.
-#[test]
-fn who_comes_later_has_the_manifest_from_the_site() {
-    for seed in seeds(10) {
-        let mut fleet = site(seed, 4);
-        fleet.rate = 20_000;
-        for node in 1..=4 {
-            fleet.pull(node, 1, "app:new");
-            fleet.run(Duration::from_secs(1));
-        }
-        assert!((1..=4).all(|node| fleet.nodes[node].end(1).is_none()), "the layer is still on its way");
-        assert_eq!(fleet.nodes[0].blobs_told, 1, "seed {seed}");
-        fleet.run_pulls();
-        (1..=4).for_each(|node| check_done(&fleet, node));
-    }
-}
-
-#[test]
-fn a_fetch_is_taken_over_when_its_node_is_lost() {
-    for seed in seeds(10) {
-        let mut fleet = site(seed, 4);
-        fleet.rate = 20_000;
-        (1..=4).for_each(|node| fleet.pull(node, 1, "app:new"));
-        fleet.run(Duration::from_secs(3));
-        let fetching = fleet.transfers.values().find(|transfer| transfer.from.0 == 0).map(|transfer| transfer.to.0);
-        let fetching = fetching.unwrap_or_else(|| panic!("seed {seed}: nobody fetches"));
-        fleet.kill(fetching);
-        fleet.nodes[fetching].engine = Engine::new(fleet.nodes[fetching].settings.clone());
-        fleet.run_pulls();
-        (1..=4).filter(|&node| node != fetching).for_each(|node| check_done(&fleet, node));
-        assert_eq!(fleet.nodes[0].served, 2, "seed {seed}");
-    }
-}
-
-/// One node of a site, with a neighbour and somebody outside who has the layer.
+/// One node of a site, with a neighbour (peer 1) and a peer outside that has the layer (peer 2).
 struct Alone {
     engine: Engine,
     now: Moment,
 }
 
 impl Alone {
-    /// About to go outside: it has just asked its neighbour. With the effects of that.
+    /// A node that is about to go outside and has just asked its neighbour; with the number of the question.
     fn asking() -> (Self, AskId) {
         let site = Some("quay".parse().unwrap());
         let mut alone =
@@ -142,12 +61,10 @@ fn ask_of(effects: &[Effect]) -> Option<AskId> {
 }
 
 fn arrival_asked(effects: &[Effect]) -> Option<AskId> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Ask { ask, to, request: Request::Arrival { target, .. } } if *to == peer(1) => {
-            assert_eq!(*target, new().diff_id);
-            Some(*ask)
-        }
-        _ => None,
+    effects.iter().find_map(|effect| {
+        let Effect::Ask { ask, to, request: Request::Arrival { target, .. } } = effect else { return None };
+        assert_eq!(*target, new().diff_id);
+        (*to == peer(1)).then_some(*ask)
     })
 }
 
@@ -173,12 +90,10 @@ fn who_does_not_answer_is_not_waited_for() {
 /// The fetch that begins, from the neighbour.
 #[track_caller]
 fn fetching(effects: &[Effect]) -> FetchId {
-    let fetch = effects.iter().find_map(|effect| match effect {
-        Effect::Fetch { fetch, from, request, .. } => {
-            assert_eq!((*from, request.resume, request.referable), (peer(1), None, None));
-            Some(*fetch)
-        }
-        _ => None,
+    let fetch = effects.iter().find_map(|effect| {
+        let Effect::Fetch { fetch, from, request, .. } = effect else { return None };
+        assert_eq!((*from, request.resume, request.referable), (peer(1), None, None));
+        Some(*fetch)
     });
     assert!(!is_going_outside(effects), "{effects:?}");
     fetch.unwrap_or_else(|| panic!("no fetch: {effects:?}"))
@@ -203,7 +118,7 @@ fn a_neighbour_that_gives_up_or_is_lost_is_asked_again_with_all_others() {
     }
 }
 
-/// What is passed on comes no faster than it comes there: that is no rate of the neighbour's.
+/// A neighbour passes a patch on no faster than the patch comes to it. That says nothing of the neighbour's own rate.
 #[test]
 fn what_a_neighbour_passes_on_tells_no_rate() {
     let (mut alone, ask) = Alone::asking();
@@ -220,7 +135,7 @@ fn what_a_neighbour_passes_on_tells_no_rate() {
     assert_eq!(alone.engine.directory().peer(peer(1)).and_then(Peer::rate), None);
 }
 
-/// It may have passed on what somebody else had promised.
+/// The neighbour may have passed on what another provider had promised.
 #[test]
 fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
     let (mut alone, ask) = Alone::asking();
@@ -232,31 +147,18 @@ fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::CutOff { .. })));
 }
 
-/// What comes through a neighbour is not promised to others.
+/// A patch that comes through a neighbour is not promised to others.
 #[test]
 fn who_has_it_from_a_neighbour_passes_it_on_to_nobody() {
     let (mut alone, ask) = Alone::asking();
     fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
-    let request = super::fleet::request(new().diff_id, &[old().diff_id]);
+    let request = super::request(new().diff_id, &[old().diff_id]);
     let effects = alone.step(1, Input::Peer(PeerInput::StreamOpened { stream: StreamId(1), from: peer(1), request }));
     let refused = Effect::Refuse { stream: StreamId(1), refusal: lighter_wire::Refusal::NotHeld };
     assert!(effects.contains(&refused), "{effects:?}");
 }
 
-#[test]
-fn a_site_is_done_when_its_first_node_is() {
-    let mut fleet = site(1, 4);
-    fleet.rate = 100_000;
-    (1..=4).for_each(|node| fleet.pull(node, 1, "app:new"));
-    let ended = |fleet: &Fleet| (1..=4).filter(|&node| fleet.nodes[node].end(1).is_some()).count();
-    fleet.run_until(|fleet| ended(fleet) > 0);
-    let first = fleet.now;
-    fleet.run_pulls();
-    // A frame takes ten seconds, and all nodes take the last one on as it comes.
-    assert!(fleet.now.since(first) < Duration::from_secs(11), "{:?}", fleet.now.since(first));
-}
-
-/// Of two that are about to go, the lower number goes; of one that goes and one that is about to, the first.
+/// Two nodes are about to go outside: the one with the lower number goes. A node that already goes comes before both.
 #[test]
 fn the_lower_number_goes_and_who_goes_already() {
     let (mut alone, ask) = Alone::asking();
@@ -264,9 +166,9 @@ fn the_lower_number_goes_and_who_goes_already() {
         let request = Request::Arrival { target: new().diff_id, number };
         let effects =
             alone.step(1, Input::Peer(PeerInput::Asked { question: QuestionId(number), from: peer(1), request }));
-        effects.iter().find_map(|effect| match effect {
-            Effect::Answer { answer: Answer::Arrival(arrival), .. } => Some(*arrival),
-            _ => None,
+        effects.iter().find_map(|effect| {
+            let Effect::Answer { answer: Answer::Arrival(arrival), .. } = effect else { return None };
+            Some(*arrival)
         })
     };
     let coming = Some(Arrival::Coming { received: Bytes::ZERO });

@@ -3,9 +3,10 @@
 use std::io::Cursor;
 
 use super::*;
+use crate::imported::Selector;
 use crate::limits::Limits;
 use crate::media::LayerMedia::{Gzip, Plain, Zstd};
-use crate::open::{Selector, open_image};
+use crate::open::open_image;
 use crate::testing::{MemoryFiles, docker_archive, import, layout, small_tar};
 
 fn tars() -> Vec<Vec<u8>> {

@@ -3,9 +3,10 @@
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::imported::Selector;
 use crate::limits::Limits;
 use crate::media::LayerMedia;
-use crate::open::{Selector, open_image};
+use crate::open::open_image;
 use crate::sink::Hashed;
 use crate::testing::{layout, small_tar};
 

@@ -11,7 +11,7 @@ use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, identify, mdns};
 use lighter_engine::{AskFailure, Input, Peer, PeerInput, QuestionId, WorkInput};
 use lighter_types::PeerId;
-use lighter_wire::{Announcement, Answer, Message, Request};
+use lighter_wire::{Announcement, Answer, Message, OtherVersion, Request};
 
 use super::Driver;
 use crate::identity::from_libp2p;
@@ -43,6 +43,7 @@ impl Driver {
                 info,
                 ..
             }))) => {
+                warn_of_other_versions(&info);
                 if let Some(peer) = from_libp2p(&peer_id) {
                     self.meetings.identified(peer, info.listen_addrs);
                 }
@@ -247,4 +248,12 @@ pub fn bootstrap_strangers(bootstrap: &[Multiaddr], members: &[PeerId]) -> Vec<M
         _ => false,
     };
     bootstrap.iter().filter(stranger).cloned().collect()
+}
+
+/// Writes to the log which protocols the peer speaks in another version than this node.
+fn warn_of_other_versions(info: &identify::Info) {
+    let peer = info.public_key.to_peer_id();
+    for differs in OtherVersion::find(info.protocols.iter().map(AsRef::as_ref)) {
+        tracing::warn!(%peer, agent = ?info.agent_version, "{differs}");
+    }
 }

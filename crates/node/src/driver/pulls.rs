@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lighter_engine::{Input, OperatorInput, PullFailure, PullId, Report, Wanted};
 use lighter_store::Store;
-use lighter_types::{DiffId, ImageReference, OciDigest};
+use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, broken};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
@@ -36,7 +36,7 @@ enum Audience {
 /// A plan whose layers are known; who holds them is still being asked.
 pub struct WaitingPlan {
     image: String,
-    manifest: Option<OciDigest>,
+    manifest: OciDigest,
     layers: Vec<DiffId>,
     reply: oneshot::Sender<Result<ImagePlan, Problem>>,
     until: Instant,
@@ -68,7 +68,7 @@ pub fn unfinished(store: &Store) -> Vec<String> {
 
 /// What an operator's text means: `sha256:...`, `repository@sha256:...` or a reference.
 pub fn wanted(store: &Store, image: &str) -> Result<Wanted, Problem> {
-    let request = |error: lighter_types::ParseError| Problem { kind: ProblemKind::Request, message: error.to_string() };
+    let request = |error: lighter_types::ParseError| Problem::new(ProblemKind::Request, error);
     let digest = image.split_once('@').map_or(image, |(_, digest)| digest);
     if digest.starts_with("sha256:") {
         return digest.parse().map(Wanted::Manifest).map_err(request);
@@ -177,10 +177,13 @@ impl Driver {
             return false;
         }
         let Some(pull) = self.pulls.remove(&id) else { return false };
-        if let Audience::Planner(reply) = pull.audience {
-            let until = Instant::now() + PLAN_PATIENCE;
-            let (image, manifest, layers) = (pull.image, pull.manifest, layers.to_vec());
-            self.plans.push(WaitingPlan { image, manifest, layers, reply, until });
+        match (pull.audience, pull.manifest) {
+            (Audience::Planner(reply), Some(manifest)) => {
+                let until = Instant::now() + PLAN_PATIENCE;
+                self.plans.push(WaitingPlan { image: pull.image, manifest, layers: layers.to_vec(), reply, until });
+            }
+            (Audience::Planner(_), None) => broken("a plan of an image whose manifest is not known"),
+            (Audience::Nobody | Audience::Listener(_), _) => {}
         }
         self.step(Input::Operator(OperatorInput::PullCancelled(id)));
         self.answer_plans();
@@ -202,8 +205,7 @@ impl Driver {
             let layers: Vec<_> = plan.layers.iter().map(|&layer| self.layer_plan(layer)).collect();
             let is_complete = !is_awaited && layers.iter().all(|layer| layer.held || !layer.plans.is_empty());
             if is_complete || plan.until <= Instant::now() {
-                let manifest = plan.manifest.map(|manifest| manifest.to_string()).unwrap_or_default();
-                let _ = plan.reply.send(Ok(ImagePlan { image: plan.image, manifest, layers }));
+                let _ = plan.reply.send(Ok(ImagePlan { image: plan.image, manifest: plan.manifest, layers }));
             } else {
                 self.plans.push(plan);
             }
@@ -211,7 +213,6 @@ impl Driver {
     }
 
     fn event_of(&mut self, id: PullId, report: &Report) -> Option<PullEvent> {
-        let texts = |ids: &[DiffId]| ids.iter().map(ToString::to_string).collect();
         let total = self.shared.accountant.total();
         let card_of = |layer: DiffId| self.engine.holdings().card(layer).copied();
         let store = self.shared.store.clone();
@@ -219,47 +220,41 @@ impl Driver {
         Some(match report {
             Report::Resolved { manifest } => {
                 pull.manifest = Some(*manifest);
-                PullEvent::Resolved { manifest: manifest.to_string() }
+                PullEvent::Resolved { manifest: *manifest }
             }
-            Report::Layers { layers, held } => PullEvent::Layers { layers: texts(layers), held: texts(held) },
+            Report::Layers { layers, held } => PullEvent::Layers { layers: layers.clone(), held: held.clone() },
             Report::Fetching { target, from, bases, bytes, exact } => {
                 pull.layers_started.entry(*target).or_insert_with(Instant::now);
-                PullEvent::Fetching {
-                    layer: target.to_string(),
-                    from: from.to_string(),
-                    bases: texts(bases),
-                    bytes: bytes.0,
-                    exact: *exact,
-                }
+                PullEvent::Fetching { layer: *target, from: *from, bases: bases.clone(), bytes: *bytes, exact: *exact }
             }
             Report::Progress { target, received, total } => {
-                PullEvent::Progress { layer: target.to_string(), received_bytes: received.0, total_bytes: total.0 }
+                PullEvent::Progress { layer: *target, received_bytes: *received, total_bytes: *total }
             }
             Report::Retrying { target, from, why } => {
-                PullEvent::Retrying { layer: target.to_string(), from: from.to_string(), why: why.clone() }
+                PullEvent::Retrying { layer: *target, from: *from, why: why.to_string() }
             }
             Report::Layer { target, from, bases, patch_bytes, received } => {
                 let card = card_of(*target);
                 let started = pull.layers_started.get(target).copied().unwrap_or(pull.started);
                 PullEvent::Layer {
-                    layer: target.to_string(),
-                    from: from.to_string(),
-                    bases: texts(bases),
-                    tar_bytes: card.map_or(0, |card| card.tar_bytes.0),
+                    layer: *target,
+                    from: *from,
+                    bases: bases.clone(),
+                    tar_bytes: card.map_or(Bytes::ZERO, |card| card.tar_bytes),
                     compressed_bytes: pull
                         .manifest
                         .and_then(|manifest| images::compressed_bytes(&store, manifest, *target))
                         .or(card.map(|card| card.compressed_bytes))
-                        .map_or(0, |bytes| bytes.0),
-                    patch_bytes: patch_bytes.0,
-                    received_bytes: received.0,
+                        .unwrap_or(Bytes::ZERO),
+                    patch_bytes: *patch_bytes,
+                    received_bytes: *received,
                     took_ms: millis(started),
                 }
             }
             Report::Done { manifest } => PullEvent::Done {
-                manifest: manifest.to_string(),
-                sent_bytes: (total.sent - pull.traffic.sent).0,
-                received_bytes: (total.received - pull.traffic.received).0,
+                manifest: *manifest,
+                sent_bytes: total.sent - pull.traffic.sent,
+                received_bytes: total.received - pull.traffic.received,
                 took_ms: millis(pull.started),
             },
             Report::Failed { why } => PullEvent::Failed { problem: problem(why) },
@@ -271,6 +266,7 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A failed pull as the admin API shows it: the one place where its kinds are mapped.
 fn problem(why: &PullFailure) -> Problem {
     let kind = match why {
         PullFailure::NotResolved { .. }
@@ -281,5 +277,5 @@ fn problem(why: &PullFailure) -> Problem {
         PullFailure::Unusable(_) => ProblemKind::BadData,
         PullFailure::Cancelled | PullFailure::Stopping => ProblemKind::Cancelled,
     };
-    Problem { kind, message: why.to_string() }
+    Problem::new(kind, why)
 }

@@ -1,69 +1,68 @@
-//! What a rollout would need, by what this node holds and knows of others.
+//! What a rollout needs, by what this node holds and knows of others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use lighter_types::DiffId;
+use lighter_api::{Problem, ProblemKind, Rollout, RolloutImage, RolloutLayer, RolloutPatch, RolloutSite};
+use lighter_types::{DiffId, PeerId, SiteName};
 
 use super::Driver;
-use crate::api::{Problem, ProblemKind, Rollout, RolloutImage, RolloutLayer, RolloutPatch, RolloutSite};
 
 impl Driver {
     pub(super) fn rollout(&self, from: RolloutImage, to: RolloutImage) -> Result<Rollout, Problem> {
-        let (old, new) = (ids(&from)?, ids(&to)?);
-        let all: BTreeSet<DiffId> = old.iter().chain(&new).copied().collect();
-        let layer = |id: &DiffId| {
-            let card = self.engine.holdings().card(*id).ok_or_else(|| not_held(id))?;
-            let (tar_bytes, compressed_bytes) = (card.tar_bytes.0, card.compressed_bytes.0);
-            Ok(RolloutLayer { layer: id.to_string(), tar_bytes, compressed_bytes })
-        };
-        let patch = |id: &DiffId| {
-            let prospect = self.engine.prospect(*id, &old).ok_or_else(|| not_held(id))?;
-            let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-            Ok(RolloutPatch {
-                layer: id.to_string(),
-                bases: prospect.bases.iter().map(DiffId::to_string).collect(),
-                bytes: prospect.bytes.0,
-                exact: prospect.is_known,
-                encode_ms: millis(prospect.encode),
-                apply_ms: millis(prospect.apply),
-            })
-        };
-        let missing: BTreeSet<&DiffId> = new.iter().filter(|layer| !old.contains(layer)).collect();
+        let layers: BTreeSet<DiffId> = from.layers.iter().chain(&to.layers).copied().collect();
+        let missing: BTreeSet<DiffId> =
+            to.layers.iter().copied().filter(|layer| !from.layers.contains(layer)).collect();
         Ok(Rollout {
-            layers: all.iter().map(layer).collect::<Result<_, Problem>>()?,
-            patches: missing.into_iter().map(patch).collect::<Result<_, Problem>>()?,
-            sites: self.sites(&old, &new),
+            layers: layers.into_iter().map(|layer| self.rollout_layer(layer)).collect::<Result<_, _>>()?,
+            patches: missing
+                .into_iter()
+                .map(|layer| self.rollout_patch(layer, &from.layers))
+                .collect::<Result<_, _>>()?,
+            sites: self.rollout_sites(&from.layers, &to.layers),
             from,
             to,
         })
     }
 
-    fn sites(&self, old: &[DiffId], new: &[DiffId]) -> Vec<RolloutSite> {
-        let directory = self.engine.directory();
-        let holds = |peer, layers: &[DiffId]| layers.iter().all(|layer| directory.is_held_by(*layer, peer));
-        let mut sites: BTreeMap<Option<String>, RolloutSite> = BTreeMap::new();
-        for (id, peer) in directory.peers().filter(|(_, peer)| peer.is_known()) {
-            let site = peer.site().map(ToString::to_string);
+    fn rollout_layer(&self, layer: DiffId) -> Result<RolloutLayer, Problem> {
+        let card = self.engine.holdings().card(layer).ok_or_else(|| not_held(layer))?;
+        Ok(RolloutLayer { layer, tar_bytes: card.tar_bytes, compressed_bytes: card.compressed_bytes })
+    }
+
+    fn rollout_patch(&self, layer: DiffId, old: &[DiffId]) -> Result<RolloutPatch, Problem> {
+        let prospect = self.engine.prospect(layer, old).ok_or_else(|| not_held(layer))?;
+        Ok(RolloutPatch {
+            layer,
+            bases: prospect.bases,
+            bytes: prospect.bytes,
+            exact: prospect.is_known,
+            encode_ms: millis(prospect.encode),
+            apply_ms: millis(prospect.apply),
+        })
+    }
+
+    fn rollout_sites(&self, old: &[DiffId], new: &[DiffId]) -> Vec<RolloutSite> {
+        let mut sites: BTreeMap<Option<SiteName>, RolloutSite> = BTreeMap::new();
+        for (id, peer) in self.engine.directory().peers().filter(|(_, peer)| peer.is_known()) {
+            let site = peer.site().cloned();
             let found = sites.entry(site.clone()).or_insert_with(|| RolloutSite { site, ..RolloutSite::default() });
             found.nodes += 1;
-            found.hold_from += u64::from(holds(id, old));
-            found.hold_to += u64::from(holds(id, new));
+            found.hold_from += u64::from(self.is_held_whole(id, old));
+            found.hold_to += u64::from(self.is_held_whole(id, new));
         }
         sites.into_values().collect()
     }
-}
 
-fn ids(image: &RolloutImage) -> Result<Vec<DiffId>, Problem> {
-    let parsed = image.layers.iter().map(|layer| layer.parse());
-    parsed.collect::<Result<_, _>>().map_err(|error: lighter_types::ParseError| Problem {
-        kind: ProblemKind::BadData,
-        message: format!("{}: {error}", image.reference),
-    })
-}
-
-fn not_held(layer: &DiffId) -> Problem {
-    Problem {
-        kind: ProblemKind::NotFound,
-        message: format!("layer {layer} is not on disk any more; pull its image again"),
+    fn is_held_whole(&self, peer: PeerId, layers: &[DiffId]) -> bool {
+        layers.iter().all(|layer| self.engine.directory().is_held_by(*layer, peer))
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn not_held(layer: DiffId) -> Problem {
+    Problem::new(ProblemKind::NotFound, format!("layer {layer} is not on this node's disk any more"))
 }

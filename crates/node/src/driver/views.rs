@@ -1,11 +1,11 @@
 //! The engine's and the swarm's state as the admin API shows it.
 
+use lighter_api as api;
 use lighter_engine::{Plan, Rule};
 use lighter_similarity::ExpectedError;
-use lighter_types::{Bytes, DiffId};
+use lighter_types::{Bytes, DiffId, PeerId};
 
 use super::Driver;
-use crate::api;
 use crate::store_status;
 use crate::traffic::Protocol;
 
@@ -18,8 +18,8 @@ impl Driver {
             let traffic = shared.accountant.of_protocol(protocol);
             api::TrafficStatus {
                 protocol: protocol.name().to_owned(),
-                sent_bytes: traffic.sent.0,
-                received_bytes: traffic.received.0,
+                sent_bytes: traffic.sent,
+                received_bytes: traffic.received,
             }
         };
         let pulls = self.pulls.iter().map(|(id, pull)| api::PullStatus {
@@ -29,16 +29,16 @@ impl Driver {
         });
         api::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            peer_id: shared.identity.peer_id().to_string(),
-            site: self.engine.settings().site.as_ref().map(ToString::to_string),
+            peer_id: shared.identity.peer_id(),
+            site: self.engine.settings().site.clone(),
             listen: self.swarm.listeners().map(ToString::to_string).collect(),
             uptime_s: shared.started.elapsed().as_secs(),
             peers_connected: self.engine.directory().peers().filter(|(_, peer)| peer.is_connected()).count(),
             peers_known: self.engine.directory().len(),
             layers: self.engine.holdings().len(),
             pulls: pulls.collect(),
-            sent_bytes: total.sent.0,
-            received_bytes: total.received.0,
+            sent_bytes: total.sent,
+            received_bytes: total.received,
             traffic: Protocol::ALL.into_iter().map(traffic).collect(),
             upload_max: upload_max.to_string(),
             download_max: download_max.to_string(),
@@ -71,24 +71,24 @@ impl Driver {
         let peers = self.engine.directory().peers().map(|(id, peer)| {
             let traffic = self.shared.accountant.of_peer(id);
             api::Peer {
-                peer_id: id.to_string(),
-                site: peer.site().map(ToString::to_string),
+                peer_id: id,
+                site: peer.site().cloned(),
                 connected: peer.is_connected(),
                 cut_off: self.engine.is_cut_off(id, now),
                 layers: peer.layers(),
                 last_heard_ms_ago: u64::try_from(now.since(peer.last_heard()).as_millis()).unwrap_or(u64::MAX),
-                rate: peer.rate().map(|rate| rate.0),
-                sent_bytes: traffic.sent.0,
-                received_bytes: traffic.received.0,
+                rate: peer.rate(),
+                sent_bytes: traffic.sent,
+                received_bytes: traffic.received,
             }
         });
         peers.collect()
     }
 
-    pub(super) fn holders(&self, layer: DiffId) -> Vec<String> {
-        let mut holders: Vec<_> = self.engine.directory().holding(layer).map(|holder| holder.id).collect();
+    pub(super) fn holders(&self, layer: DiffId) -> Vec<PeerId> {
+        let mut holders: Vec<PeerId> = self.engine.directory().holding(layer).map(|holder| holder.id).collect();
         holders.sort_unstable();
-        holders.iter().map(ToString::to_string).collect()
+        holders
     }
 
     pub(super) fn layer_plan(&self, layer: DiffId) -> api::LayerPlan {
@@ -96,19 +96,19 @@ impl Driver {
         let plans = if held { Vec::new() } else { self.engine.plans(layer, self.shared.now()) };
         let best = plans.first().cloned();
         let view = |plan: &Plan| api::Plan {
-            peer: plan.peer.to_string(),
-            bases: plan.bases.iter().map(ToString::to_string).collect(),
+            peer: plan.peer,
+            bases: plan.bases.clone(),
             tlsh_distance: plan.distance,
-            tlsh_bytes: plan.forecast.by_tlsh.bytes.0,
-            sketch_bytes: plan.forecast.by_sketch.map(|prediction| prediction.bytes.0),
+            tlsh_bytes: plan.forecast.by_tlsh.bytes,
+            sketch_bytes: plan.forecast.by_sketch.map(|prediction| prediction.bytes),
             sketch_error_percent: plan.forecast.by_sketch.map(|prediction| percent(prediction.sure)),
-            counted: counted(plan.forecast.rule()).to_owned(),
-            listed: self.engine.listed(layer, plan).iter().map(ToString::to_string).collect(),
-            predicted_bytes: plan.bytes.0,
+            counted: predictor(plan.forecast.rule()),
+            listed: self.engine.listed(layer, plan),
+            predicted_bytes: plan.bytes,
             predicted_ms: u64::try_from((plan.transfer + plan.wait).as_millis()).unwrap_or(u64::MAX),
             why: why(plan, best.as_ref()),
         };
-        api::LayerPlan { layer: layer.to_string(), held, plans: plans.iter().map(view).collect() }
+        api::LayerPlan { layer, held, plans: plans.iter().map(view).collect() }
     }
 }
 
@@ -116,11 +116,11 @@ fn percent(error: ExpectedError) -> u32 {
     (error.0 * 100).div_ceil(1024)
 }
 
-fn counted(rule: Rule) -> &'static str {
+fn predictor(rule: Rule) -> api::Predictor {
     match rule {
-        Rule::Sketch => "sketch",
-        Rule::Tlsh => "tlsh",
-        Rule::Quote => "quote",
+        Rule::Sketch => api::Predictor::Sketch,
+        Rule::Tlsh => api::Predictor::Tlsh,
+        Rule::Quote => api::Predictor::Quote,
     }
 }
 

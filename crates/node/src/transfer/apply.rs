@@ -8,18 +8,18 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use lighter_engine::{CachedPatch, FetchFailure, Fetched};
+use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie, LocalFailure};
 use lighter_image::{ImageError, TarScan, TarSink};
-use lighter_patch::{ApplyError, Gathered, Header, ReadAt, RebuiltRange};
+use lighter_patch::{ApplyError, Gathered, Header, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
-use lighter_types::{Blame, Bytes, DiffId};
+use lighter_types::{Blame, Bytes, DiffId, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
 use super::encode::effort_of;
 use super::lists::Listed;
-use crate::shared::{FileBase, Shared, error_chain, unix_now};
+use crate::shared::{FileBase, Shared, error_chain, local_failure, unix_now};
 
 /// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more came
 /// before the patch's end.
@@ -32,7 +32,8 @@ pub fn apply(
 ) -> Result<Option<TarScan>, FetchFailure> {
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
-    let gathered = gathered.map_err(|error| FetchFailure::Local(format!("the files of a have-list: {error}")))?;
+    let gathered = gathered
+        .map_err(|error| FetchFailure::Local(LocalFailure::Io(format!("the files of a have-list: {error}"))))?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
     let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(|error| local(&error))?;
@@ -47,7 +48,7 @@ pub fn apply(
             }
             return Err(failure);
         }
-        (Err(error), None) => return Err(FetchFailure::Local(write_failure(error))),
+        (Err(error), None) => return Err(write_failure(error)),
         (Ok(scan), None) => scan,
     };
     let result = source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now());
@@ -102,7 +103,8 @@ fn open_bases(shared: &Shared, header: &Header, listed: Option<&Listed>) -> Resu
         if file.len() == base.bytes {
             Ok((base.diff_id, file))
         } else {
-            Err(FetchFailure::Lied(format!("base {} of {}; it has {}", base.diff_id, base.bytes, file.len())))
+            let lie = Lie::BaseBytes { base: base.diff_id, claimed: base.bytes, found: file.len() };
+            Err(FetchFailure::Lied(lie))
         }
     };
     let is_layer = |base: &&lighter_patch::Base| listed.is_none_or(|listed| listed.id != base.diff_id);
@@ -118,8 +120,8 @@ fn readers<'a>(
     let mut layers = layers.iter();
     let mut reader = |base: &lighter_patch::Base| match gathered.filter(|(id, _)| *id == base.diff_id) {
         Some((_, files)) if files.len() != base.bytes => {
-            let what = format!("a have-list's base of {}; it has {}", base.bytes, files.len());
-            Err(FetchFailure::Lied(what))
+            let lie = Lie::BaseBytes { base: base.diff_id, claimed: base.bytes, found: files.len() };
+            Err(FetchFailure::Lied(lie))
         }
         Some((_, files)) => Ok(files as &dyn ReadAt),
         None => layers.next().map(|(_, file)| file as &dyn ReadAt).ok_or(FetchFailure::BaseGone(base.diff_id)),
@@ -188,7 +190,8 @@ impl<'a> Frames<'a> {
         Handle::current().block_on(is_there).map_err(|_| Ended::Cut)?;
         let mut payload = vec![0; frame.payload_bytes as usize];
         let read = self.partial.read_exact_at(&mut payload, frame.payload_offset);
-        read.map_err(|error| Ended::Failed(FetchFailure::Local(format!("cannot read the partial patch: {error}"))))?;
+        let failed = |error| FetchFailure::Local(LocalFailure::Io(format!("cannot read the partial patch: {error}")));
+        read.map_err(|error| Ended::Failed(failed(error)))?;
         Ok(payload)
     }
 }
@@ -218,15 +221,15 @@ impl TarSink for Written {
 pub fn blame(error: &ApplyError) -> FetchFailure {
     match (error, error.blame()) {
         (ApplyError::BaseRead { diff_id, .. }, _) => FetchFailure::BaseGone(*diff_id),
-        (_, Blame::Peer) => FetchFailure::Lied(error.to_string()),
-        _ => FetchFailure::Local(error.to_string()),
+        (_, Blame::Peer) => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
+        _ => FetchFailure::Local(LocalFailure::Other(error.to_string())),
     }
 }
 
 fn local(error: &StoreError) -> FetchFailure {
-    FetchFailure::Local(error_chain(error))
+    FetchFailure::Local(local_failure(error))
 }
 
-fn write_failure(error: ImageError) -> String {
-    error_chain(&error)
+fn write_failure(error: ImageError) -> FetchFailure {
+    FetchFailure::Local(LocalFailure::Io(error_chain(&error)))
 }

@@ -1,9 +1,8 @@
 //! Layers whose bytes on disk changed. They are set aside as soon as that is found: a patch made of one, or with the help
 //! of one, is wrong, and whoever receives it takes its sender for a liar.
 
-use lighter_patch::ReadAt;
 use lighter_store::LayerReader;
-use lighter_types::DiffId;
+use lighter_types::{DiffId, ReadAt};
 use sha2::{Digest, Sha256};
 
 use crate::shared::{FileBase, Shared};

@@ -4,15 +4,15 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, Input, WorkInput};
+use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, Input, LocalFailure, WorkInput};
 use lighter_patch::{HaveList, Source};
-use lighter_store::PatchKey;
+use lighter_store::{PatchKey, StoreError};
 use lighter_types::{Bytes, DiffId, Effort};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
 use super::lists::THREADS;
-use crate::shared::{FileBase, Shared, error_chain, unix_now};
+use crate::shared::{FileBase, Shared, error_chain, local_failure, unix_now};
 
 /// Progress is told this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -68,20 +68,24 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
     };
     let failed = |error: &dyn std::error::Error| {
         tracing::error!(%target, error = error_chain(error), "a patch could not be made");
-        EncodeFailure::Local
+    };
+    let not_kept = |error: &StoreError| {
+        failed(error);
+        EncodeFailure::Local(local_failure(error))
     };
     let settings = shared.config.patch_settings(effort);
     let patch = lighter_patch::encode(&source(&target_layer), &sources, &settings, &progress)
-        .map_err(|error| failed(&error))?;
+        .inspect_err(|error| failed(error))
+        .map_err(|error| EncodeFailure::Local(LocalFailure::Other(error_chain(&error))))?;
     let used: Vec<DiffId> = patch.header.bases().iter().map(|base| base.diff_id).collect();
     let key = PatchKey { target, bases: used.clone(), settings: patch.header.settings_id() };
     let now = unix_now();
-    let mut writer = shared.store.create_patch_unnamed(key, patch.bytes()).map_err(|error| failed(&error))?;
-    writer.append(&patch.header.encode()).map_err(|error| failed(&error))?;
+    let mut writer = shared.store.create_patch_unnamed(key, patch.bytes()).map_err(|error| not_kept(&error))?;
+    writer.append(&patch.header.encode()).map_err(|error| not_kept(&error))?;
     for payload in &patch.payloads {
-        writer.append(payload).map_err(|error| failed(&error))?;
+        writer.append(payload).map_err(|error| not_kept(&error))?;
     }
-    writer.finish(patch.id(), now).map_err(|error| failed(&error))?;
+    writer.finish(patch.id(), now).map_err(|error| not_kept(&error))?;
     for layer in bases.iter().chain([&target]) {
         // Only the order of eviction hangs on it.
         let _ = shared.store.touch(layer, now);

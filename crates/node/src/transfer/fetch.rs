@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt};
 use libp2p::StreamProtocol;
-use lighter_engine::{FetchFailure, FetchId, Fetched, Input, Part, WorkInput};
+use lighter_engine::{FetchFailure, FetchId, Fetched, Input, Lie, LocalFailure, Part, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
 use lighter_types::{Bytes, DiffId, PatchId, PeerId};
 use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest, Resume};
@@ -61,7 +61,7 @@ async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Share
         let request = with_list(job, listed.as_deref(), shared);
         let (mut stream, start) = open(job, &request, listed.as_deref(), control, shared).await?;
         let header = read_header(&mut stream, job, &request, start).await?;
-        Ok((stream, start, header, listed))
+        Ok::<_, FetchFailure>((stream, start, header, listed))
     };
     let (mut stream, start, header, listed) = tokio::select! {
         began = began => began?,
@@ -75,7 +75,8 @@ async fn run(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Share
         let (shared, header) = (shared.clone(), header.clone());
         blocking(move || Partial::open(&shared, &header, first_frame)).await??
     };
-    let local = |error: io::Error| FetchFailure::Local(format!("cannot open the partial patch: {error}"));
+    let local =
+        |error: io::Error| FetchFailure::Local(LocalFailure::Io(format!("cannot open the partial patch: {error}")));
     let file = partial.file().map_err(local)?;
     let (frames, mut kept) = watch::channel(partial.kept);
     let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(local)?;
@@ -128,7 +129,11 @@ fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Result<T, FetchFailure>> {
     let working = tokio::task::spawn_blocking(work);
-    async { working.await.map_err(|error| FetchFailure::Local(format!("a worker failed: {error}"))) }
+    async {
+        working.await.map_err(|error| {
+            FetchFailure::Local(if error.is_panic() { LocalFailure::Panicked } else { LocalFailure::Aborted })
+        })
+    }
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -186,7 +191,7 @@ async fn open(
             PatchReply::Working { .. } => shared.input(Input::Work(WorkInput::FetchWorking { fetch: job.fetch })).await,
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
             PatchReply::Referred { peer, .. } if request.referable.is_none() => {
-                return Err(FetchFailure::Lied(format!("a referral to {peer} that was not asked for")));
+                return Err(FetchFailure::Lied(Lie::UnaskedReferral(peer)));
             }
             PatchReply::Referred { peer: to, patch, settings, addresses } => {
                 // Before what the engine does about it.
@@ -207,32 +212,33 @@ async fn read_header(
     request: &PatchRequest,
     start: Start,
 ) -> Result<Header, FetchFailure> {
-    let lied = |what: String| Err(FetchFailure::Lied(what));
+    let lied = |lie: Lie| Err(FetchFailure::Lied(lie));
+    let unreadable = |why: String| lied(Lie::Unreadable { why });
     let is_offered = |base: &DiffId| request.bases.contains(base) || request.have == Some(*base);
     if start.header_bytes as usize > HEADER_BYTES_MAX {
-        return lied(format!("a header of {} bytes", start.header_bytes));
+        return unreadable(format!("a header of {} bytes", start.header_bytes));
     }
     let mut bytes = vec![0; start.header_bytes as usize];
     stream.read_exact(&mut bytes).await.map_err(|_| FetchFailure::Lost)?;
-    let header = match Header::decode(&bytes) {
+    let header = match Header::decode(&bytes).and_then(|header| header.check_from_peer().map(|()| header)) {
         Ok(header) => header,
-        Err(error) => return lied(error.to_string()),
+        Err(error) => return unreadable(error.to_string()),
     };
     if header.id() != start.patch {
-        return lied(format!("patch {} where {} was promised", header.id(), start.patch));
+        return lied(Lie::OtherPatch { promised: start.patch, found: header.id() });
     }
     if header.target() != job.request.target {
-        return lied(format!("a patch for {} where {} was asked for", header.target(), job.request.target));
+        return lied(Lie::OtherTarget { asked: job.request.target, found: header.target() });
     }
     if header.target_bytes() > job.tar_bytes_max {
-        return lied(format!("a target of {} where the layer has {}", header.target_bytes(), job.tar_bytes_max));
+        return lied(Lie::TargetTooLarge { found: header.target_bytes(), max: job.tar_bytes_max });
     }
     if let Some(base) = header.bases().iter().find(|base| !is_offered(&base.diff_id)) {
-        return lied(format!("base {} that was not offered", base.diff_id));
+        return lied(Lie::BaseNotOffered(base.diff_id));
     }
     let asked = request.resume.filter(|resume| resume.patch == start.patch).map_or(0, |resume| resume.first_frame);
     if start.first_frame > asked {
-        return lied(format!("frames from {} on where {asked} was asked for", start.first_frame));
+        return lied(Lie::FramesSkipped { first: start.first_frame, asked });
     }
     Ok(header)
 }
@@ -303,7 +309,7 @@ impl Progress<'_> {
 /// Bytes that are no message are a lie; anything else is the link.
 fn blame(error: &io::Error) -> FetchFailure {
     match error.kind() {
-        io::ErrorKind::InvalidData => FetchFailure::Lied(error.to_string()),
+        io::ErrorKind::InvalidData => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
         _ => FetchFailure::Lost,
     }
 }

@@ -5,13 +5,13 @@
 use std::fs::File;
 use std::io;
 
-use lighter_engine::FetchFailure;
+use lighter_engine::{FetchFailure, LocalFailure};
 use lighter_patch::Header;
 use lighter_store::{PatchKey, PatchWriter, StoreError};
 use lighter_types::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use crate::shared::{Shared, error_chain};
+use crate::shared::{Shared, local_failure};
 
 /// A patch of which some frames are on disk.
 pub struct Partial {
@@ -34,7 +34,7 @@ impl Partial {
         let kept = header.frames().iter().take_while(is_kept).count() as u32;
         if first_frame > kept {
             let why = format!("frames from {first_frame} on came, but only {kept} are on disk");
-            return Err(FetchFailure::Local(why));
+            return Err(FetchFailure::Local(LocalFailure::Other(why)));
         }
         Ok(Self { writer, kept })
     }
@@ -98,5 +98,5 @@ fn open(shared: &Shared, header: &Header) -> Result<PatchWriter, StoreError> {
 }
 
 fn local(error: &StoreError) -> FetchFailure {
-    FetchFailure::Local(error_chain(error))
+    FetchFailure::Local(local_failure(error))
 }

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList, ReadAt};
-use lighter_types::DiffId;
+use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList};
+use lighter_types::{DiffId, ReadAt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::damage::OpenLayer;

@@ -1,71 +1,194 @@
-//! The codecs, each in its own file, and the one match that finds them.
+//! The codecs, in one table.
 //!
-//! A codec turns one frame's range of the target into a payload and back. Encoders see our own layers. Decoders see
-//! bytes from the network, whose blake3 is right and whose maker may lie: they append at most the frame's length,
-//! allocate within their stated caps and never panic. A new codec is a number in [`CodecId`], a file here and an arm
-//! in [`decode`].
+//! A codec turns one frame's range of the target into a payload and back. [`CODECS`] has one row for each codec, with
+//! everything that depends on its number: its name, who makes it, its bounds, its work, how it is decoded and exported.
+//! Nothing outside this file looks at the number of a codec. To add a codec, add a row here and a module beside it.
+//!
+//! An encoder reads layers of this machine. A decoder reads bytes from the network: their blake3 is right, and their maker
+//! may lie. A decoder appends at most the frame's length, allocates within its stated caps and never panics.
 
 mod section;
 mod stored;
-mod vcdiff;
-mod zstd;
+pub(crate) mod vcdiff;
 
-use std::io;
+use std::fmt;
 use std::ops::Range;
 
-use lighter_types::Bytes;
+use lighter_delta::{CodecError, Rebuilt, zstd};
+use lighter_types::{Bytes, ReadAt};
 
-use crate::delta::{self, Rebuilt};
-use crate::{CodecId, ReadAt};
+use crate::limits::{DELTA_TARGET_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
 
-pub(crate) use self::stored::encode as encode_stored;
-pub(crate) use self::vcdiff::{COPIES_MAX, Copies, Copy, decode_copies, encode as encode_vcdiff};
-pub(crate) use self::zstd::{
-    decode_behind as decode_zstd_behind, encode as encode_zstd, encode_behind as encode_zstd_behind,
-    estimate as estimate_bytes,
+/// How a frame's payload is to be read. A number is never used again for another codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CodecId(pub u8);
+
+/// Everything that depends on the number of a codec.
+pub(crate) struct Codec {
+    pub id: CodecId,
+    name: &'static str,
+    pub makers: Makers,
+    pub bases: Bases,
+    /// Longest range of the target that one frame rebuilds.
+    pub target_bytes_max: u32,
+    /// About how long a frame takes to decode, in bytes of decoded content, from its payload and the length of its range.
+    pub work: fn(&[u8], u32) -> u64,
+    /// Whether decoding this payload takes some 16 MiB more memory than others, and most of the time.
+    pub is_heavy: fn(&[u8]) -> bool,
+    /// Decodes a payload into the target's bytes at a range. The bases are those of the patch from the frame's own on.
+    pub decode: fn(&[u8], Range<u64>, &[&dyn ReadAt]) -> Result<Rebuilt, CodecError>,
+    /// How a VCDIFF file says what a frame says; `None` if it cannot.
+    pub export: Option<Export>,
+}
+
+/// Who makes frames of a codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Makers {
+    /// Nodes and tools.
+    Nodes,
+    /// Tools of peers only, never a node: a node refuses such frames from its peers.
+    Tools,
+}
+
+/// Which bases a frame of a codec reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bases {
+    Without,
+    /// The base that the frame names.
+    One,
+    /// All bases of the patch; the frame names none.
+    All,
+}
+
+/// How a VCDIFF file says what a frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Export {
+    /// As the bytes of its range.
+    Literals,
+    /// As copies from the base, and literals between them.
+    Copies,
+}
+
+/// The target's bytes as they are.
+pub(crate) static STORED: Codec = Codec {
+    id: CodecId(0),
+    name: "stored",
+    makers: Makers::Tools,
+    bases: Bases::Without,
+    target_bytes_max: FRAME_TARGET_BYTES_MAX,
+    work: range_work,
+    is_heavy: |_| false,
+    decode: |payload, range, _| in_memory(&range, |bytes, out| stored::decode(payload, bytes, out)),
+    export: Some(Export::Literals),
 };
 
-/// Why a payload could not be decoded.
-#[derive(Debug)]
-pub(crate) enum CodecError {
-    /// The payload is nonsense.
-    Damaged(&'static str),
-    /// A base could not be read: which of those given, where in it.
-    Base { base: usize, offset: u64, source: io::Error },
-    /// The target could not be read, when encoding.
-    Target { source: io::Error },
-    /// This machine has no memory for it.
-    Memory { needed: Bytes },
-    /// The codec's number is not known here.
-    Unsupported,
+/// One zstd frame (RFC 8878).
+pub(crate) static ZSTD: Codec = Codec {
+    id: CodecId(1),
+    name: "zstd",
+    makers: Makers::Tools,
+    bases: Bases::Without,
+    target_bytes_max: FRAME_TARGET_BYTES_MAX,
+    work: range_work,
+    is_heavy: |_| false,
+    decode: |payload, range, _| in_memory(&range, |bytes, out| zstd::decode(payload, bytes, out)),
+    export: Some(Export::Literals),
+};
+
+/// VCDIFF instructions with one base, recoded and compressed.
+pub(crate) static VCDIFF: Codec = Codec {
+    id: CodecId(2),
+    name: "vcdiff",
+    makers: Makers::Tools,
+    bases: Bases::One,
+    target_bytes_max: FRAME_TARGET_BYTES_MAX,
+    work: range_work,
+    is_heavy: |_| false,
+    decode: |payload, range, bases| {
+        let base = bases.first().ok_or("no base")?;
+        in_memory(&range, |bytes, out| vcdiff::decode(payload, bytes, *base, out))
+    },
+    export: Some(Export::Copies),
+};
+
+/// Steps that read all bases, with models of what differs.
+pub(crate) static DELTA: Codec = Codec {
+    id: CodecId(3),
+    name: "delta",
+    makers: Makers::Nodes,
+    bases: Bases::All,
+    target_bytes_max: DELTA_TARGET_BYTES_MAX,
+    work: |payload, _| lighter_delta::work(payload),
+    is_heavy: lighter_delta::is_heavy,
+    decode: lighter_delta::decode,
+    export: None,
+};
+
+/// All codecs of this build.
+static CODECS: [&Codec; 4] = [&STORED, &ZSTD, &VCDIFF, &DELTA];
+
+/// The names of all codecs of this build, in the order of their numbers.
+pub fn codec_names() -> impl Iterator<Item = &'static str> {
+    CODECS.iter().map(|codec| codec.name)
 }
 
-impl From<&'static str> for CodecError {
-    fn from(what: &'static str) -> Self {
-        Self::Damaged(what)
+impl CodecId {
+    /// The codec; `None` if it is one of a later build.
+    pub(crate) fn find(self) -> Option<&'static Codec> {
+        CODECS.iter().copied().find(|codec| codec.id == self)
+    }
+
+    /// Longest range of the target that one frame of this codec rebuilds; of an unknown codec, of any.
+    pub fn target_bytes_max(self) -> u32 {
+        self.find().map_or(DELTA_TARGET_BYTES_MAX, |codec| codec.target_bytes_max)
     }
 }
 
-/// Decodes a payload into the target's bytes at `range`. `bases` are those of the patch from the frame's own on.
-pub(crate) fn decode(
-    codec: CodecId,
-    payload: &[u8],
-    range: Range<u64>,
-    bases: &[&dyn ReadAt],
+impl fmt::Display for CodecId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.find() {
+            Some(codec) => f.write_str(codec.name),
+            None => write!(f, "codec {}", self.0),
+        }
+    }
+}
+
+fn range_work(_: &[u8], target_bytes: u32) -> u64 {
+    target_bytes.into()
+}
+
+/// Decodes a range that is held in memory as a whole.
+fn in_memory(
+    range: &Range<u64>,
+    decode: impl FnOnce(usize, &mut Vec<u8>) -> Result<(), CodecError>,
 ) -> Result<Rebuilt, CodecError> {
-    if codec == CodecId::DELTA {
-        return delta::decode(payload, range, bases);
-    }
-    let target_bytes = (range.end - range.start) as usize;
+    let bytes = range.end - range.start;
     let mut out = Vec::new();
-    let needed = Bytes(target_bytes as u64);
-    out.try_reserve_exact(target_bytes).map_err(|_| CodecError::Memory { needed })?;
-    match (codec, bases.first()) {
-        (CodecId::STORED, _) => stored::decode(payload, target_bytes, &mut out),
-        (CodecId::ZSTD, _) => zstd::decode(payload, target_bytes, &mut out),
-        (CodecId::VCDIFF, Some(base)) => vcdiff::decode(payload, target_bytes, *base, &mut out),
-        (CodecId::VCDIFF, None) => Err("no base".into()),
-        _ => Err(CodecError::Unsupported),
-    }?;
+    out.try_reserve_exact(bytes as usize).map_err(|_| CodecError::Memory { needed: Bytes(bytes) })?;
+    decode(bytes as usize, &mut out)?;
     Ok(Rebuilt::of(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_codec_has_a_number_and_a_name_of_its_own() {
+        let numbers: Vec<u8> = CODECS.iter().map(|codec| codec.id.0).collect();
+        assert_eq!(numbers, [0, 1, 2, 3]);
+        assert_eq!(codec_names().collect::<Vec<_>>(), ["stored", "zstd", "vcdiff", "delta"]);
+        for codec in CODECS {
+            assert_eq!(codec.id.to_string(), codec.name);
+        }
+        assert_eq!(CodecId(77).to_string(), "codec 77");
+        assert!(CodecId(77).find().is_none());
+    }
+
+    #[test]
+    fn nodes_make_the_delta_codec_only() {
+        let by_nodes: Vec<&str> =
+            CODECS.iter().filter(|codec| codec.makers == Makers::Nodes).map(|codec| codec.name).collect();
+        assert_eq!(by_nodes, ["delta"]);
+    }
 }

@@ -9,10 +9,10 @@ use std::io::{self, Read, Write};
 
 use lzma_rust2::{EncodeMode, LzmaOptions, LzmaReader, LzmaWriter, MfType};
 
-use crate::varint;
+use lighter_coder::varint;
 
 /// What a decoder may have to hold of a section while it reads it.
-pub(super) const DICTIONARY_BYTES_MAX: u32 = 8 << 20;
+pub const DICTIONARY_BYTES_MAX: u32 = 8 << 20;
 
 const RAW: u8 = 0;
 const LZMA: u8 = 1;
@@ -21,7 +21,7 @@ const LP: u32 = 0;
 const PB: u32 = 0;
 
 /// Appends the section's descriptor to `head` and its bytes to `body`, in the smaller of the two codings.
-pub(super) fn put(head: &mut Vec<u8>, body: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+pub fn put(head: &mut Vec<u8>, body: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
     let compressed = compress(bytes)?;
     let (coding, coded) = if compressed.len() < bytes.len() { (LZMA, compressed.as_slice()) } else { (RAW, bytes) };
     head.push(coding);
@@ -55,16 +55,16 @@ fn dictionary_bytes(section_bytes: usize) -> u32 {
 }
 
 /// What the head says of a section.
-pub(super) struct Descriptor {
+pub struct Descriptor {
     coding: u8,
     /// Its length once decoded.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     coded_bytes: usize,
 }
 
 impl Descriptor {
     /// Takes one descriptor off the front of `head`; `bytes_max` is the most that the section may decode to.
-    pub(super) fn take(head: &mut &[u8], bytes_max: usize) -> Result<Self, &'static str> {
+    pub fn take(head: &mut &[u8], bytes_max: usize) -> Result<Self, &'static str> {
         const SHORT: &str = "a payload that ends within its head";
         let (&coding, rest) = head.split_first().ok_or(SHORT)?;
         *head = rest;
@@ -81,7 +81,7 @@ impl Descriptor {
     }
 
     /// Takes the section's coded bytes off the front of `body`. Allocates its dictionary, if it is compressed.
-    pub(super) fn open<'a>(&self, body: &mut &'a [u8]) -> Result<Section<'a>, &'static str> {
+    pub fn open<'a>(&self, body: &mut &'a [u8]) -> Result<Section<'a>, &'static str> {
         let (coded, rest) = body.split_at_checked(self.coded_bytes).ok_or("a payload that ends within a section")?;
         *body = rest;
         let input = if self.coding == RAW {
@@ -104,14 +104,14 @@ enum Input<'a> {
 }
 
 /// A section being read, front to back.
-pub(crate) struct Section<'a> {
+pub struct Section<'a> {
     input: Input<'a>,
     left: usize,
 }
 
 impl Section<'_> {
     /// Appends the next `bytes` bytes to `out`.
-    pub(crate) fn read(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    pub fn read(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
         if bytes > self.left {
             return Err("a section that ends too early");
         }
@@ -126,7 +126,7 @@ impl Section<'_> {
     }
 
     /// Checks that everything was read, of the section and of its coded bytes.
-    pub(crate) fn finish(self) -> Result<(), &'static str> {
+    pub fn finish(self) -> Result<(), &'static str> {
         if self.left != 0 {
             return Err("a section longer than its instructions need");
         }

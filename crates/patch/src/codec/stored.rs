@@ -1,12 +1,8 @@
 //! Codec 0: the target's bytes as they are, for what does not compress.
 
-use super::CodecError;
+use lighter_delta::CodecError;
 
-pub(crate) fn encode(target: &[u8]) -> Vec<u8> {
-    target.to_vec()
-}
-
-pub(super) fn decode(payload: &[u8], target_bytes: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
+pub fn decode(payload: &[u8], target_bytes: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
     if payload.len() != target_bytes {
         return Err("a stored payload whose length is not the frame's".into());
     }

@@ -11,41 +11,19 @@
 
 use std::io;
 
-use super::CodecError;
+use lighter_coder::varint::{self, VARINT_BYTES_MAX};
+use lighter_delta::CodecError;
+use lighter_types::{BaseCache, ReadAt};
+use lighter_vcdiff::Copy;
+
 use super::section::{self, Descriptor, Section};
-use crate::ReadAt;
-use crate::base_cache::BaseCache;
-use crate::varint::{self, VARINT_BYTES_MAX};
 
 /// Most copies of a frame. A payload of 1 MiB seldom holds more than 300,000.
-pub(crate) const COPIES_MAX: usize = 1 << 19;
-
-/// A range of the target that stands in the base.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Copy {
-    /// Where it begins in the target: in the frame, or while encoding in the segment.
-    pub at: u32,
-    /// How long it is, at least 1.
-    pub bytes: u32,
-    /// Where it stands in the base.
-    pub from: u64,
-}
-
-impl Copy {
-    /// Where it ends in the target.
-    pub(crate) fn end(&self) -> u32 {
-        self.at + self.bytes
-    }
-
-    /// Which shift of the base it copies from. Copies of one shift continue each other.
-    pub(crate) fn diagonal(&self) -> i64 {
-        self.from.wrapping_sub(u64::from(self.at)) as i64
-    }
-}
+pub const COPIES_MAX: usize = 1 << 19;
 
 /// The payload for `target`, of which `copies` stand in the base: in order, apart, within the target, at most
 /// [`COPIES_MAX`].
-pub(crate) fn encode(target: &[u8], copies: &[Copy]) -> io::Result<Vec<u8>> {
+pub fn encode(target: &[u8], copies: &[Copy]) -> io::Result<Vec<u8>> {
     let [mut gaps, mut lengths, mut addresses, mut literals] = [const { Vec::new() }; 4];
     let mut position = 0;
     let mut diagonal = 0i64;
@@ -70,13 +48,13 @@ pub(crate) fn encode(target: &[u8], copies: &[Copy]) -> io::Result<Vec<u8>> {
 }
 
 /// What a payload says, checked: the copies are in order, apart, within the frame and within the base.
-pub(crate) struct Copies<'a> {
-    pub(crate) copies: Vec<Copy>,
-    pub(crate) literals: Section<'a>,
+pub struct Copies<'a> {
+    pub copies: Vec<Copy>,
+    pub literals: Section<'a>,
 }
 
 /// Reads a payload. `base_bytes` is the base's length, `target_bytes` the frame's.
-pub(crate) fn decode_copies(payload: &[u8], target_bytes: usize, base_bytes: u64) -> Result<Copies<'_>, &'static str> {
+pub fn decode_copies(payload: &[u8], target_bytes: usize, base_bytes: u64) -> Result<Copies<'_>, &'static str> {
     let mut rest = payload;
     let count = varint::get(&mut rest).ok_or("a payload that ends within its head")?;
     if count > COPIES_MAX as u64 {
@@ -135,12 +113,7 @@ fn read_numbers(
     if numbers.is_empty() { Ok(()) } else { Err("a stream with more numbers than copies") }
 }
 
-pub(super) fn decode(
-    payload: &[u8],
-    target_bytes: usize,
-    base: &dyn ReadAt,
-    out: &mut Vec<u8>,
-) -> Result<(), CodecError> {
+pub fn decode(payload: &[u8], target_bytes: usize, base: &dyn ReadAt, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let Copies { copies, mut literals } = decode_copies(payload, target_bytes, base.len().0)?;
     let mut base = BaseCache::new(&[base]);
     let start = out.len();

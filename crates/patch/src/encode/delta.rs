@@ -2,15 +2,14 @@
 
 use std::io;
 
-use lighter_types::{Bytes, DiffId, Effort};
+use lighter_delta::{CodecError, Layers, Search, parallel};
+use lighter_types::{Bytes, DiffId, Effort, File, ReadAt};
 
-use crate::codec::CodecError;
-use crate::delta::Style;
-use crate::differ::{self, Layers, Search, Window};
-use crate::read_at::File;
-use crate::{CodecId, EncodeError, ReadAt, Settings, Source, parallel};
-
-use super::{EncodedFrame, Progress};
+use super::progress::Progress;
+use super::source::{EncodedFrame, Source};
+use crate::codec;
+use crate::error::EncodeError;
+use crate::settings::Settings;
 
 /// Encodes the target in frames of steps against all bases at once, and tells which bases they read.
 ///
@@ -27,45 +26,26 @@ pub(super) fn encode(
     let named = Named(*target);
     let named_bases: Vec<Named<'_>> = bases.iter().map(|base| Named(*base)).collect();
     let layers = Layers::new(&named, named_bases.iter().map(|base| base as &dyn ReadAt).collect());
-    let (search, style) = ways(effort, settings);
+    let search = Search::new(effort, settings.window_bytes(), settings.threads);
+    let style = lighter_delta::style(effort);
     progress.add(0)?;
-    let mut steps = differ::plan(&layers, &search).map_err(|source| unread(target, source))?;
-    let (layers, used) = differ::drop_unused(&layers, &mut steps);
-    let frames = differ::cut(steps);
+    let mut steps = lighter_delta::plan(&layers, &search).map_err(|source| unread(target, source))?;
+    let (layers, used) = lighter_delta::drop_unused(&layers, &mut steps);
+    let frames = lighter_delta::cut(steps);
     let encoded = parallel::map(&frames, settings.threads, |frame| {
         progress.add(0)?;
-        let frames = differ::encode_frames(&layers, frame, style).map_err(|error| failed(target, error))?;
+        let frames = lighter_delta::encode_frames(&layers, frame, style).map_err(|error| failed(target, error))?;
         progress.add(frames.iter().map(|frame| frame.target_bytes).sum())?;
         Ok::<_, EncodeError>(frames)
     })?;
-    let whole = |frame: differ::EncodedFrame| EncodedFrame {
-        codec: CodecId::DELTA,
+    let whole = |frame: lighter_delta::EncodedFrame| EncodedFrame {
+        codec: codec::DELTA.id,
         base: None,
         target_bytes: frame.target_bytes,
         payload: frame.payload,
     };
     out(encoded.into_iter().flatten().map(whole).collect())?;
     Ok(used)
-}
-
-/// What an effort means.
-fn ways(effort: Effort, settings: &Settings) -> (Search, Style) {
-    let window = |bytes, step, chain| Window { bytes, step, chain };
-    let (near, far, patience, style) = match effort {
-        Effort::Fast => (window(16, 8, 1), window(32, 16, 1), 20, Style::Light { zstd_level: 3 }),
-        Effort::Default => (window(12, 4, 2), window(24, 4, 1), 256, Style::Light { zstd_level: 22 }),
-        Effort::Max => (window(6, 1, 32), window(20, 4, 4), usize::MAX, Style::Full),
-    };
-    let search = Search {
-        near,
-        far,
-        patience,
-        streams: effort != Effort::Fast,
-        trusting: effort != Effort::Max,
-        material_bytes_max: settings.window_bytes(),
-        threads: settings.threads,
-    };
-    (search, style)
 }
 
 /// A layer whose errors tell which layer it is.

@@ -7,13 +7,16 @@
 use std::io;
 use std::ops::Range;
 
-use crate::codec::{encode_stored, encode_vcdiff, encode_zstd};
-use crate::matcher::{base_window, find_copies, matching_bytes};
-use crate::parallel;
-use crate::plan::{Candidate, FramePlan, fits, plan};
-use crate::{CodecId, EncodeError, FRAME_PAYLOAD_BYTES_MAX, Settings, Source};
+use lighter_delta::{parallel, zstd};
+use lighter_vcdiff::{Copy, base_window, find_copies, matching_bytes};
 
-use super::{EncodedFrame, Progress};
+use super::progress::Progress;
+use super::source::{EncodedFrame, Source};
+use crate::codec::{self, STORED, VCDIFF, ZSTD};
+use crate::error::EncodeError;
+use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
+use crate::plan::{Candidate, FramePlan, fits, plan};
+use crate::settings::Settings;
 
 /// Most bases that a segment is matched against with the full level. Among more, a fast pass chooses.
 const BASES_FULL_MAX: usize = 2;
@@ -109,7 +112,7 @@ impl Encoder<'_> {
         target: &[u8],
         base: usize,
         level: u8,
-    ) -> Result<Vec<crate::codec::Copy>, EncodeError> {
+    ) -> Result<Vec<Copy>, EncodeError> {
         let source = &self.bases[base];
         let target_bytes = self.target.bytes.len().0;
         let window = base_window(segment, target_bytes, source.bytes.len().0, self.settings.window_bytes());
@@ -174,16 +177,16 @@ impl Encoder<'_> {
     fn encode_smallest(&self, bytes: &[u8], frame: &FramePlan) -> io::Result<EncodedFrame> {
         let mut tried = Vec::with_capacity(3);
         if frame.base.is_some() {
-            tried.push((CodecId::VCDIFF, frame.base, encode_vcdiff(bytes, &frame.copies)?));
+            tried.push((VCDIFF.id, frame.base, codec::vcdiff::encode(bytes, &frame.copies)?));
         }
         let copied: u32 = frame.copies.iter().map(|copy| copy.bytes).sum();
         if copied < bytes.len() as u32 / FEW_COPIES || frame.base.is_none() {
-            tried.push((CodecId::ZSTD, None, encode_zstd(bytes, ZSTD_LEVEL)?));
+            tried.push((ZSTD.id, None, zstd::encode(bytes, ZSTD_LEVEL)?));
         }
         let smallest = tried.into_iter().min_by_key(|(_, _, payload)| payload.len());
         let (codec, base, payload) = smallest
             .filter(|(_, _, payload)| payload.len() < bytes.len())
-            .unwrap_or_else(|| (CodecId::STORED, None, encode_stored(bytes)));
+            .unwrap_or_else(|| (STORED.id, None, bytes.to_vec()));
         Ok(EncodedFrame { codec, base, target_bytes: bytes.len() as u64, payload })
     }
 }

@@ -1,23 +1,53 @@
 //! How a header is laid out in bytes; the table is in docs/PATCH.md. All numbers are little-endian.
 
-use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId};
+use std::io::Read;
 
-use super::{Base, CodecId, FrameEntry, Header, VERSION, check_count};
-use crate::{FRAMES_MAX, HeaderError};
+use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId, PatchId};
 
-/// What every patch begins with. The first byte is no ASCII and no UTF-8, so that no text is taken for a patch.
+use super::sizes::{BASE_BYTES, FIXED_BYTES, FRAME_BYTES, NO_BASE, header_bytes};
+use super::{Base, FrameEntry, Header, VERSION, check_count};
+use crate::codec::CodecId;
+use crate::error::HeaderError;
+use crate::limits::FRAMES_MAX;
+
+/// The first bytes of every patch. The first byte is neither ASCII nor UTF-8, so that no text looks like a patch.
 const MAGIC: [u8; 8] = *b"\xB1LIGHTER";
-/// Length of what stands before the base table.
-pub(super) const FIXED_BYTES: usize = 64;
-/// Length of a base's entry.
-pub(super) const BASE_BYTES: usize = 40;
-/// Length of a frame's entry.
-pub(super) const FRAME_BYTES: usize = 42;
-/// How "no base" is spelled.
-pub(super) const NO_BASE: u8 = 0xff;
+impl Header {
+    /// Reads exactly the header from the front of a patch file or stream, and nothing behind it. Allocates at most
+    /// [`crate::HEADER_BYTES_MAX`] and twice that for the parsed frames.
+    ///
+    /// # Errors
+    /// As [`Header::decode`]; and [`HeaderError::Read`], with `UnexpectedEof` where the stream ends too early.
+    pub fn read_from(input: &mut dyn Read) -> Result<Self, HeaderError> {
+        let mut bytes = vec![0; FIXED_BYTES];
+        input.read_exact(&mut bytes).map_err(HeaderError::Read)?;
+        let total = read_fixed(&bytes)?.header_bytes();
+        bytes.resize(total, 0);
+        input.read_exact(&mut bytes[FIXED_BYTES..]).map_err(HeaderError::Read)?;
+        Self::decode(&bytes)
+    }
+
+    /// Reads a header that is all of `bytes`.
+    ///
+    /// # Errors
+    /// Bytes that are no header, of another version, too short or too long, or whose fields contradict each other.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        decode(bytes)
+    }
+
+    /// The header's bytes, at most [`crate::HEADER_BYTES_MAX`].
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// The patch's name: the blake3 of the header's bytes.
+    pub fn id(&self) -> PatchId {
+        PatchId::new(*blake3::hash(&self.encode()).as_bytes())
+    }
+}
 
 /// The part of the header before its tables.
-pub(super) struct Fixed {
+struct Fixed {
     bases: usize,
     frames: usize,
     settings_id: u32,
@@ -26,18 +56,13 @@ pub(super) struct Fixed {
 }
 
 impl Fixed {
-    pub(super) fn header_bytes(&self) -> usize {
+    fn header_bytes(&self) -> usize {
         header_bytes(self.bases, self.frames)
     }
 }
 
-/// Length of a header with that many bases and frames.
-pub(super) fn header_bytes(bases: usize, frames: usize) -> usize {
-    FIXED_BYTES + bases * BASE_BYTES + frames * FRAME_BYTES
-}
-
-/// Reads what stands before the tables, and checks the counts that say how long they are.
-pub(super) fn read_fixed(bytes: &[u8]) -> Result<Fixed, HeaderError> {
+/// Reads the part before the tables, and checks the two counts that give the tables' lengths.
+fn read_fixed(bytes: &[u8]) -> Result<Fixed, HeaderError> {
     let short = HeaderError::Length { expected: FIXED_BYTES, found: bytes.len() };
     let Some(bytes) = bytes.first_chunk::<FIXED_BYTES>() else { return Err(short) };
     let mut fields = Fields(bytes);
@@ -63,7 +88,7 @@ pub(super) fn read_fixed(bytes: &[u8]) -> Result<Fixed, HeaderError> {
     Ok(Fixed { bases, frames, settings_id, target, target_bytes })
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Header, HeaderError> {
+fn decode(bytes: &[u8]) -> Result<Header, HeaderError> {
     let fixed = read_fixed(bytes)?;
     if bytes.len() != fixed.header_bytes() {
         return Err(HeaderError::Length { expected: fixed.header_bytes(), found: bytes.len() });
@@ -74,7 +99,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Header, HeaderError> {
     Header::new(fixed.settings_id, fixed.target, fixed.target_bytes, bases, &frames)
 }
 
-pub(super) fn encode(header: &Header) -> Vec<u8> {
+fn encode(header: &Header) -> Vec<u8> {
     let mut out = Vec::with_capacity(header_bytes(header.bases.len(), header.frames.len()));
     out.extend(MAGIC);
     out.extend(VERSION.to_le_bytes());

@@ -1,4 +1,4 @@
-//! The header of a patch, container version 1: which target, from which bases, in which frames.
+//! The header of a patch, container version 2: which target, from which bases, in which frames.
 //!
 //! Invariants of a [`Header`], however it was made: at most [`BASES_MAX`] distinct bases; at most [`FRAMES_MAX`]
 //! frames, none empty, which cover the target exactly and in order; a frame's base is in the table. There is one
@@ -6,64 +6,20 @@
 //! docs/PATCH.md.
 
 mod layout;
+mod sizes;
 
-use std::fmt;
-use std::io::Read;
 use std::ops::Range;
 
-use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId, PatchId};
+use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId};
 
-use crate::HeaderError;
+pub use self::sizes::HEADER_BYTES_MAX;
+
+use crate::codec::{Bases, CodecId, Makers};
+use crate::error::HeaderError;
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, FRAMES_MAX};
 
 /// The container version that this build writes and reads.
 pub const VERSION: u16 = 2;
-/// Most frames of a patch: 64 GiB of incompressible target, or 1 TiB of a compressible one.
-pub const FRAMES_MAX: usize = 1 << 16;
-/// Longest payload of a frame: what a lost peer costs at most.
-pub const FRAME_PAYLOAD_BYTES_MAX: u32 = 1 << 20;
-/// Longest range of the target that one frame rebuilds: what keeps applying under 64 MiB of memory.
-pub const FRAME_TARGET_BYTES_MAX: u32 = 16 << 20;
-/// The same of a delta frame, of which only a part is held in memory.
-pub const DELTA_TARGET_BYTES_MAX: u32 = 1 << 30;
-/// Longest header.
-pub const HEADER_BYTES_MAX: usize =
-    layout::FIXED_BYTES + BASES_MAX * layout::BASE_BYTES + FRAMES_MAX * layout::FRAME_BYTES;
-
-/// How a frame's payload is to be read. Numbers are never used again for something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CodecId(pub u8);
-
-impl CodecId {
-    /// The target's bytes as they are.
-    pub const STORED: Self = Self(0);
-    /// One zstd frame (RFC 8878), without a base.
-    pub const ZSTD: Self = Self(1);
-    /// VCDIFF instructions against one base, recoded and compressed (docs/PATCH.md).
-    pub const VCDIFF: Self = Self(2);
-    /// Steps against all bases, what differs modelled (docs/PATCH.md).
-    pub const DELTA: Self = Self(3);
-}
-
-impl CodecId {
-    /// Longest range of the target that one frame of this codec rebuilds. What the first codecs decode is held in memory;
-    /// copies of the others are not.
-    pub fn target_bytes_max(self) -> u32 {
-        if self < Self::DELTA { FRAME_TARGET_BYTES_MAX } else { DELTA_TARGET_BYTES_MAX }
-    }
-}
-
-impl fmt::Display for CodecId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::STORED => f.write_str("stored"),
-            Self::ZSTD => f.write_str("zstd"),
-            Self::VCDIFF => f.write_str("vcdiff"),
-            Self::DELTA => f.write_str("delta"),
-            Self(other) => write!(f, "codec {other}"),
-        }
-    }
-}
-
 /// A layer that frames copy from, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Base {
@@ -82,7 +38,7 @@ pub struct Frame {
     pub base: Option<u8>,
     /// Where its range begins in the target. Not in the bytes: frames follow each other.
     pub target_offset: u64,
-    /// How long its range is: 1 to [`FRAME_TARGET_BYTES_MAX`].
+    /// How long its range is: at least 1, at most what its codec allows ([`CodecId::target_bytes_max`]).
     pub target_bytes: u32,
     /// Where its payload begins in the patch file. Not in the bytes: payloads follow the header back to back.
     pub payload_offset: u64,
@@ -137,7 +93,7 @@ impl Header {
                 return Err(HeaderError::Field { field: "repeated base", expected, found: index as u64 });
             }
         }
-        let mut payload_offset = layout::header_bytes(bases.len(), entries.len()) as u64;
+        let mut payload_offset = sizes::header_bytes(bases.len(), entries.len()) as u64;
         let mut target_offset = 0;
         let mut frames = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
@@ -161,36 +117,18 @@ impl Header {
         Ok(Self { settings_id, target, target_bytes, bases, frames })
     }
 
-    /// Reads exactly the header from the front of a patch file or stream, and nothing behind it. Allocates at most
-    /// [`HEADER_BYTES_MAX`] and twice that for the parsed frames.
+    /// Whether a node takes the patch from a peer: nodes never make frames of some codecs, so a node refuses them before it
+    /// decodes anything. An unknown codec passes: it may be one of a later build, and [`crate::apply_frame`] says so.
     ///
     /// # Errors
-    /// As [`Header::decode`]; and [`HeaderError::Read`], with `UnexpectedEof` where the stream ends too early.
-    pub fn read_from(input: &mut dyn Read) -> Result<Self, HeaderError> {
-        let mut bytes = vec![0; layout::FIXED_BYTES];
-        input.read_exact(&mut bytes).map_err(HeaderError::Read)?;
-        let total = layout::read_fixed(&bytes)?.header_bytes();
-        bytes.resize(total, 0);
-        input.read_exact(&mut bytes[layout::FIXED_BYTES..]).map_err(HeaderError::Read)?;
-        Self::decode(&bytes)
-    }
-
-    /// Reads a header that is all of `bytes`.
-    ///
-    /// # Errors
-    /// Bytes that are no header, of another version, too short or too long, or whose fields contradict each other.
-    pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
-        layout::decode(bytes)
-    }
-
-    /// The header's bytes, at most [`HEADER_BYTES_MAX`].
-    pub fn encode(&self) -> Vec<u8> {
-        layout::encode(self)
-    }
-
-    /// The patch's name: the blake3 of the header's bytes.
-    pub fn id(&self) -> PatchId {
-        PatchId::new(*blake3::hash(&self.encode()).as_bytes())
+    /// [`HeaderError::ToolsOnly`], with the first such frame.
+    pub fn check_from_peer(&self) -> Result<(), HeaderError> {
+        for (frame, index) in self.frames.iter().zip(0..) {
+            if frame.codec.find().is_some_and(|codec| codec.makers == Makers::Tools) {
+                return Err(HeaderError::ToolsOnly { frame: index, codec: frame.codec });
+            }
+        }
+        Ok(())
     }
 
     /// The number of the settings that made the patch: `Settings::id`.
@@ -225,7 +163,7 @@ impl Header {
 
     /// The length of the header itself.
     pub fn header_bytes(&self) -> Bytes {
-        Bytes(layout::header_bytes(self.bases.len(), self.frames.len()) as u64)
+        Bytes(sizes::header_bytes(self.bases.len(), self.frames.len()) as u64)
     }
 
     /// The length of the whole patch: the header and every payload.
@@ -250,12 +188,10 @@ fn check_frame(frame: u32, entry: &FrameEntry, bases: usize) -> Result<(), Heade
     if !(1..=FRAME_PAYLOAD_BYTES_MAX).contains(&entry.payload_bytes) {
         return refuse("payload length", format!("1 to {FRAME_PAYLOAD_BYTES_MAX}"), entry.payload_bytes.into());
     }
-    let found = u64::from(entry.base.unwrap_or(layout::NO_BASE));
-    match entry.codec {
-        CodecId::STORED | CodecId::ZSTD | CodecId::DELTA if entry.base.is_some() => {
-            refuse("base", "none (255)".to_owned(), found)
-        }
-        CodecId::VCDIFF if entry.base.is_none() => refuse("base", "one of the table".to_owned(), found),
+    let found = u64::from(entry.base.unwrap_or(sizes::NO_BASE));
+    match entry.codec.find().map(|codec| codec.bases) {
+        Some(Bases::Without | Bases::All) if entry.base.is_some() => refuse("base", "none (255)".to_owned(), found),
+        Some(Bases::One) if entry.base.is_none() => refuse("base", "one of the table".to_owned(), found),
         _ if entry.base.is_some_and(|base| usize::from(base) >= bases) => {
             refuse("base", format!("below {bases}"), found)
         }

@@ -3,8 +3,8 @@
 
 use std::ops::ControlFlow;
 
-use lighter_patch::{ApplyError, Header, Method, Patch, ReadAt, Settings, Source, apply_frame, encode};
-use lighter_types::{Bytes, DiffId};
+use lighter_patch::{ApplyError, Header, Method, Patch, Settings, Source, apply_frame, encode};
+use lighter_types::{Bytes, DiffId, ReadAt};
 
 /// Bytes that do not compress, the same for the same seed.
 pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {

@@ -1,24 +1,28 @@
-//! What waits for its moment.
+//! The events of the fleet's queue.
 
-use lighter_engine::{AskId, Input, StreamId};
+use lighter_engine::{AskId, FetchFailure, Input, StreamId};
 use lighter_wire::Request;
 
-/// What comes of time passing.
+use crate::faults::Happening;
+
+/// Something that happens at its moment. An event that names a life of a node is for that life: after a restart it does
+/// nothing.
 pub enum Due {
     Wake(usize),
-    /// For the node's life in which it was asked for.
+    /// An input of a node's engine.
     Input {
         node: usize,
         life: u32,
         input: Box<Input>,
     },
-    /// Gossip that is sent only now.
+    /// Gossip is sent, later than other messages.
     Late {
         from: usize,
         to: usize,
         bytes: u64,
         input: Box<Input>,
     },
+    /// A question arrives at `to`.
     Question {
         to: usize,
         from: usize,
@@ -26,46 +30,59 @@ pub enum Due {
         ask: AskId,
         request: Box<Request>,
     },
-    /// A question that has no answer by now has none.
+    /// A question that has no answer yet has failed.
     AskTimeout {
         node: usize,
         life: u32,
         ask: AskId,
     },
+    /// The request for a patch arrives at the provider.
     Opened(StreamId),
+    /// Bytes of a patch arrive at the requester.
     Piece {
         stream: StreamId,
         bytes: u64,
     },
+    /// All of a patch is applied.
     Applied(StreamId),
-    DiskFull(StreamId),
+    /// The requester reserves room for the layer and fails.
+    NoRoom {
+        stream: StreamId,
+        failure: Box<FetchFailure>,
+    },
+    /// The operator asks for a pull, by its number.
     Begin(usize),
-    Happens(usize),
-    /// The others notice that a node is gone.
+    Happens(Happening),
+    /// The other nodes notice that a node is gone.
     Noticed {
         node: usize,
         life: u32,
     },
+    /// The nodes on both sides of an uplink notice that it is cut.
     CutNoticed(usize),
-    /// Somebody wants to connect; then, that it may.
+    /// The first message of a handshake arrives at `to`.
     Dialed {
         from: usize,
         life: u32,
         to: usize,
     },
+    /// The last message of a handshake leaves `to`.
     Answered {
         from: usize,
         life: u32,
         to: usize,
     },
+    /// The handshake is over.
     Met {
         from: usize,
         life: u32,
         to: usize,
     },
-    /// A connection that nothing may go over any more.
+    /// Two nodes look whether anything still goes over their connection.
     Idle {
         one: usize,
         other: usize,
     },
+    /// The moment until which a test runs the fleet.
+    Pause,
 }

@@ -1,8 +1,9 @@
-//! What a scenario may say.
+//! The checks of a scenario: names that exist, numbers in range.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DAY, Fault, NAMES_MAX, NODES_MAX, Scenario, ScenarioError};
+use super::{DAY, NAMES_MAX, NODES_MAX, Scenario};
+use crate::error::{ScenarioError, in_range};
 
 impl Scenario {
     pub(crate) fn check(&self) -> Result<(), ScenarioError> {
@@ -67,19 +68,7 @@ impl Scenario {
             )?;
         }
         for fault in &self.faults {
-            match fault {
-                Fault::Off { percent, .. }
-                | Fault::PowerCuts { percent, .. }
-                | Fault::DiskFull { percent, .. }
-                | Fault::Churn { percent, .. }
-                | Fault::Partition { percent, .. } => {
-                    in_range("[[fault]] percent", *percent, 0, 100, "0 to 100")?;
-                }
-                Fault::HubLost { hub, .. } => {
-                    in_range("[[fault]] hub", *hub, 0, self.hub.count - 1, "one of the hubs, from 0 on")?;
-                }
-                Fault::Lies { .. } | Fault::Stalls { .. } => {}
-            }
+            fault.kind().check(self.hub.count)?;
         }
         Ok(())
     }
@@ -110,11 +99,4 @@ fn known(
     }
     let known = all.iter().copied().collect::<Vec<_>>().join(", ");
     Err(ScenarioError::Unknown { place: place(), what, name: name.to_owned(), known })
-}
-
-fn in_range(place: &str, found: u64, least: u64, most: u64, expected: &'static str) -> Result<(), ScenarioError> {
-    if (least..=most).contains(&found) {
-        return Ok(());
-    }
-    Err(ScenarioError::Range { place: place.to_owned(), found: found.to_string(), expected })
 }

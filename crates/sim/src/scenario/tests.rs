@@ -1,4 +1,4 @@
-//! What scenarios may say, and what is said of those that may not.
+//! Scenarios that are accepted, and the errors of those that are refused.
 
 use super::*;
 

@@ -23,7 +23,7 @@ use super::{MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch};
 /// The longest sketch: 27 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each sample).
 pub const SKETCH_BYTES_MAX: usize = 27 + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX;
 
-const VERSION: u8 = 1;
+const SKETCH_VERSION: u8 = 1;
 const HEADER_BYTES: usize = 27;
 
 /// The reason why bytes are not a sketch. The sender is to blame, unless it has a newer version.
@@ -31,7 +31,7 @@ const HEADER_BYTES: usize = 27;
 pub enum SketchError {
     #[error("sketch of {bytes} bytes is over the limit of {SKETCH_BYTES_MAX}")]
     TooLong { bytes: usize },
-    #[error("sketch of version {found}; this program reads version {VERSION}")]
+    #[error("sketch version {found}; this program reads version {SKETCH_VERSION}: make the sketch again")]
     Version { found: u8 },
     #[error("sketch ends early")]
     Short,
@@ -46,7 +46,7 @@ pub enum SketchError {
 impl Sketch {
     /// The sketch's bytes, at most [`SKETCH_BYTES_MAX`].
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
+        let mut bytes = vec![SKETCH_VERSION];
         bytes.extend(self.content_bytes.to_le_bytes());
         bytes.extend(self.entries.to_le_bytes());
         for set in [&self.plain, &self.masked] {
@@ -71,7 +71,7 @@ impl Sketch {
             return Err(SketchError::TooLong { bytes: bytes.len() });
         }
         match bytes.first() {
-            Some(&VERSION) => {}
+            Some(&SKETCH_VERSION) => {}
             Some(&found) => return Err(SketchError::Version { found }),
             None => return Err(SketchError::Short),
         }

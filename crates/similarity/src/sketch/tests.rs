@@ -182,7 +182,7 @@ fn hostile_bytes_are_refused_with_a_reason() {
     check_refused(Vec::clear, "sketch ends early");
     check_refused(|bytes| bytes.truncate(26), "sketch ends early");
     check_refused(|bytes| bytes.truncate(900), "sketch ends early");
-    check_refused(|bytes| bytes[0] = 2, "sketch of version 2; this program reads version 1");
+    check_refused(|bytes| bytes[0] = 2, "sketch version 2; this program reads version 1: make the sketch again");
     check_refused(|bytes| bytes.push(0), "sketch has bytes or bits after its last sample");
     check_refused(|bytes| bytes.resize(4096, 0), "sketch of 4096 bytes is over the limit of 1227");
     check_refused(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lighter_types::{BASES_MAX, Bytes};
 
 use super::releases::releases;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 
 /// The longest list: far above what anybody writes, far below a layer given by mistake.
 const LIST_BYTES_MAX: u64 = 1 << 20;
@@ -36,7 +36,7 @@ fn file_bytes(path: &Path) -> Result<u64, Failure> {
     if metadata.is_file() {
         Ok(metadata.len())
     } else {
-        Err(Failure::new(Code::Usage, format!("{} is no file", path.display())))
+        Err(Failure::new(Kind::Usage, format!("{} is no file", path.display())))
     }
 }
 
@@ -64,7 +64,7 @@ fn of_folder(dir: &Path) -> Result<Vec<Pair>, Failure> {
     }
     if pairs.is_empty() {
         let message = format!("{} has no two releases of one layer", dir.display());
-        return Err(Failure::new(Code::Usage, message)
+        return Err(Failure::new(Kind::Usage, message)
             .hint("layers are found by name: NAME-rN.tar, such as nginx-r1.tar and nginx-r2.tar"));
     }
     Ok(pairs)
@@ -86,7 +86,7 @@ struct Entry {
 
 fn of_list(path: &Path, bytes: u64) -> Result<Vec<Pair>, Failure> {
     let wrong = |what: String| {
-        Failure::new(Code::Config, format!("{}: {what}", path.display()))
+        Failure::new(Kind::Config, format!("{}: {what}", path.display()))
             .hint("a list has, for each pair, [[pair]], name = \"...\", target = \"FILE\" and bases = [\"FILE\"]")
     };
     if bytes > LIST_BYTES_MAX {

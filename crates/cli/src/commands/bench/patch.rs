@@ -14,7 +14,7 @@ use super::process::measure;
 use super::tools::{Files, Peers, Tool};
 use super::workspace::{Workspace, are_equal};
 use crate::args::BenchEffort;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
@@ -50,7 +50,7 @@ pub fn run(source: &Path, efforts: &[BenchEffort], peers: &Peers, runs: u32, out
     match report.summary.iter().map(|summary| summary.pairs_failed).sum() {
         0 => Ok(()),
         failed => {
-            Err(Failure::new(Code::BadData, format!("patches of our own that failed: {failed}; the rows say how")))
+            Err(Failure::new(Kind::BadData, format!("patches of our own that failed: {failed}; the rows say how")))
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use lighter_patch::{EncodeError, Settings, encode_to};
 use lighter_similarity::{Prediction, predict, predict_patch_bytes};
-use lighter_types::{Blame, Bytes};
+use lighter_types::Bytes;
 
 use self::cache::{Cache, Key};
 use self::layer::Layer;
@@ -18,7 +18,8 @@ use self::scores::{Case, Score, score};
 use super::releases::releases;
 use super::tools::{Tool, settings};
 use crate::args::BenchEffort;
-use crate::exit::{Code, Failure};
+use crate::commands::patch::encode_failure;
+use crate::exit::{Failure, Kind};
 use crate::interrupt::{Interrupt, cancelled};
 use crate::output::{Output, right, table};
 
@@ -71,7 +72,7 @@ pub fn run(dir: &Path, effort: BenchEffort, cache: Option<&Path>, output: &Outpu
     let releases = releases(dir)?;
     if releases.len() < 2 {
         let message = format!("{} has {} files named *.tar; a pair takes two", dir.display(), releases.len());
-        return Err(Failure::new(Code::Usage, message));
+        return Err(Failure::new(Kind::Usage, message));
     }
     let settings = settings(effort);
     let mut cache = Cache::open(cache)?;
@@ -127,10 +128,7 @@ fn patch_bytes(target: &Layer, base: &Layer, settings: &Settings, interrupt: &In
     let (source, sources) = (target.source(&target_file), [base.source(&base_file)]);
     let header = encode_to(&source, &sources, settings, &progress, &mut |_| Ok(())).map_err(|error| match error {
         EncodeError::Cancelled => cancelled(),
-        error => {
-            let code = if error.blame() == Blame::Caller { Code::Usage } else { Code::Machine };
-            Failure::from_error(code, &error)
-        }
+        error => encode_failure(&error),
     })?;
     Ok(header.patch_bytes().0)
 }

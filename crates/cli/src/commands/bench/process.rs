@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::interrupt::{Interrupt, cancelled};
 
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -64,7 +64,7 @@ fn watch(child: &mut Child, interrupt: &Interrupt) -> Result<(ExitStatus, Option
     loop {
         peak_bytes = peak_bytes.max(memory.as_ref().and_then(high_water));
         let ended = child.try_wait();
-        if let Some(status) = ended.map_err(|error| Failure::from_error(Code::Machine, &error))? {
+        if let Some(status) = ended.map_err(|error| Failure::from_error(Kind::Machine, &error))? {
             return Ok((status, peak_bytes));
         }
         interrupt.check()?;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 
 /// A tar in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ impl Release {
 /// `NotFound` if there is no such folder, `Usage` if it is none.
 pub fn releases(dir: &Path) -> Result<Vec<Release>, Failure> {
     let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotADirectory => Failure::new(Code::Usage, format!("{} is no folder", dir.display())),
+        std::io::ErrorKind::NotADirectory => Failure::new(Kind::Usage, format!("{} is no folder", dir.display())),
         _ => Failure::file("read", dir, &error),
     };
     let mut releases = Vec::new();

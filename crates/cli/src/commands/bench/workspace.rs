@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::pairs::Pair;
 use super::tools::Files;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 
 /// For what tools say, and what a file system needs for itself.
 const SPARE_BYTES: u64 = 16 << 20;
@@ -28,7 +28,7 @@ impl Workspace {
         let free = Bytes(disk.f_bavail.saturating_mul(disk.f_frsize));
         if free < wanted {
             let message = format!("{} has {free} free, and the largest pair takes {wanted} there", parent.display());
-            return Err(Failure::new(Code::Machine, message).hint(HINT));
+            return Err(Failure::new(Kind::Machine, message).hint(HINT));
         }
         Ok(Self(folder))
     }

@@ -8,18 +8,27 @@ use std::thread;
 use std::time::Instant;
 
 use lighter_node::FileBase;
-use lighter_patch::{Header, ReadAt};
-use lighter_types::DiffId;
+use lighter_patch::Header;
+use lighter_types::{DiffId, ReadAt};
 use sha2::{Digest, Sha256};
 
 use super::rebuild::PatchFile;
-use super::{Layer, have, open_patch, write_whole};
-use crate::exit::{Code, Failure};
+use super::{GET_AGAIN, Layer, have, open_patch, write_whole};
+use crate::exit::{Failure, Kind};
 use crate::output::Output;
 use crate::progress::{Progress, duration};
 
 /// Pieces of the target that may wait for being hashed, 256 KiB each.
 const HASH_QUEUE: usize = 4;
+
+/// The result of `patch apply`.
+#[derive(serde::Serialize)]
+struct Applied {
+    out: String,
+    target: String,
+    target_bytes: u64,
+    took_ms: u64,
+}
 
 pub fn apply(patch: &Path, bases: &[PathBuf], list: Option<&Path>, out: &Path, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
@@ -29,10 +38,10 @@ pub fn apply(patch: &Path, bases: &[PathBuf], list: Option<&Path>, out: &Path, o
     let list = list.map(|path| Ok::<_, Failure>((path, have::read(path)?))).transpose()?;
     let gathered = list.as_ref().map(|(path, list)| have::gather((path, list), bases, &files)).transpose()?;
     let listed = list.as_ref().zip(gathered.as_ref()).map(|((_, list), files)| (list.id(), files as &dyn ReadAt));
-    // The result's sha256 proves the bases too, so that they are hashed only to tell what went wrong.
+    // The sha256 of the result proves the bases too. Hash them only to find out what went wrong.
     match by_length(&header, &files, listed) {
         Some(readers) => match task.run(&readers) {
-            Err(failure) if failure.code == Code::BadData => {
+            Err(failure) if failure.kind == Kind::BadData => {
                 task.by_name(bases, listed)?;
                 let hint = "two different files may have the same hash: make the patch without --have";
                 return Err(if listed.is_some() { failure.hint(hint) } else { failure });
@@ -44,15 +53,20 @@ pub fn apply(patch: &Path, bases: &[PathBuf], list: Option<&Path>, out: &Path, o
             task.run(&layers.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
         }
     }
-    let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    output.say(format!("{} is {}, {}", out.display(), header.target(), duration(took)));
-    Ok(())
+    let applied = Applied {
+        out: out.display().to_string(),
+        target: header.target().to_string(),
+        target_bytes: header.target_bytes().0,
+        took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    };
+    output.done(&applied, format!("{} is {}, {}", applied.out, applied.target, duration(applied.took_ms)))
 }
 
 /// The base that a have-list stands for.
 type ListedBase<'a> = (DiffId, &'a dyn ReadAt);
 
-/// The files that the header's bases must be, if their lengths tell; what a list stands for has its name.
+/// The header's bases among the files, if their lengths alone tell them apart. The base that a list stands for is known
+/// by its id.
 fn by_length<'a>(
     header: &Header,
     files: &'a [FileBase<File>],
@@ -78,7 +92,7 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// The header's bases among the files, by their sha256, and what a list stands for.
+    /// The header's bases among the files by their sha256, and the base that a list stands for.
     fn by_name<'a>(
         &self,
         files: &[PathBuf],
@@ -93,21 +107,21 @@ impl Task<'_> {
             let layer = found.map(|index| layers.swap_remove(index)).ok_or_else(|| {
                 let message = format!("the patch reads base {}, and no --base is that file", base.diff_id);
                 let hint = "`lighter patch show` lists the bases; compare with sha256sum. One made with --have needs that list";
-                Failure::new(Code::Usage, message).hint(hint)
+                Failure::new(Kind::Usage, message).hint(hint)
             })?;
             let held = layer.file.len();
             if held != base.bytes {
-                // The file has the sha256 that the patch names, so that the length is the patch's own lie.
+                // The file has the sha256 that the patch names, so the patch lies about the length.
                 let (patch, said) = (self.patch.path.display(), base.bytes.0);
                 let message = format!("{patch}: says that base {} has {said} bytes; it has {}", base.diff_id, held.0);
-                return Err(Failure::new(Code::BadData, message).hint("the patch is damaged: get it again"));
+                return Err(Failure::new(Kind::BadData, message).hint(GET_AGAIN));
             }
             Ok(Box::new(layer.file) as Box<dyn ReadAt + 'a>)
         };
         self.patch.header.bases().iter().map(find).collect()
     }
 
-    /// Writes the target, hashed by another thread while this one goes on.
+    /// Writes the target. Another thread hashes it meanwhile.
     fn run(&self, bases: &[&dyn ReadAt]) -> Result<(), Failure> {
         let Self { patch, out, output } = self;
         let mut progress = Progress::new(output);
@@ -119,17 +133,17 @@ impl Task<'_> {
                     let mut hasher = Sha256::new();
                     for piece in queue {
                         hasher.update(&piece);
-                        // At the end nobody wants it.
+                        // Fails at the end, when no buffer is needed.
                         let _ = free.send(piece);
                     }
                     DiffId::new(hasher.finalize().into())
                 });
                 let mut done = 0;
-                // By position, past the buffer, which stays empty.
+                // `rebuild` writes by position, past the buffer, which stays empty.
                 patch.rebuild(bases, (out, target.get_ref()), &mut |bytes| {
                     done += bytes.len() as u64;
                     progress.set("applying", done, patch.header.target_bytes().0, "");
-                    // The other end takes all that comes.
+                    // The hashing thread takes every piece.
                     let _ = pieces.send(bytes);
                     buffers.try_recv().unwrap_or_default()
                 })?;
@@ -139,8 +153,8 @@ impl Task<'_> {
             if found != patch.header.target() {
                 let (patch, target) = (patch.path.display(), patch.header.target());
                 let message = format!("{patch}: the result has {found}, and the patch promised {target}");
-                let hint = "the patch is not what its maker meant; get another";
-                return Err(Failure::new(Code::BadData, message).hint(hint));
+                let hint = "the patch does not rebuild what it promises: get another one";
+                return Err(Failure::new(Kind::BadData, message).hint(hint));
             }
             Ok(())
         })

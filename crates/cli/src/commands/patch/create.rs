@@ -10,14 +10,13 @@ use std::time::Instant;
 use lighter_engine::{EffortChoice, Pace, Undertaking};
 use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
 use lighter_node::FileBase;
-use lighter_node::config::Rate;
-use lighter_patch::{HaveList, Method, ReadAt, Settings, Source};
+use lighter_patch::{HaveList, Method, Settings, Source};
 use lighter_similarity::predict;
-use lighter_types::{Blame, Bytes, BytesPerSecond, Effort};
+use lighter_types::{Bytes, BytesPerSecond, Effort, ReadAt};
 
-use super::{Layer, have, write_whole};
+use super::{Layer, encode_failure, have, write_whole};
 use crate::args::{PatchCreate, PatchEffort};
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::output::Output;
 use crate::progress::{Progress, duration};
 
@@ -36,7 +35,6 @@ struct Created {
 
 pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
-    let memory_bytes_max = args.memory.parse().map_err(|error| Failure::from_error(Code::Usage, &error))?;
     let mut progress = Progress::new(output);
     let (layers, effort, predicted) = match (link(args)?, args.effort) {
         (Some(link), _) => {
@@ -49,8 +47,8 @@ pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
         (None, effort) => (open_all(args)?, Some(always(effort)), None),
     };
     let method = effort.map_or(Method::Vcdiff, Method::Delta);
-    let settings = Settings { method, memory_bytes_max, threads: args.threads };
-    let (target, bases) = layers.split_first().ok_or_else(|| Failure::new(Code::Usage, "there is no target"))?;
+    let settings = Settings { method, memory_bytes_max: args.memory, threads: args.threads };
+    let (target, bases) = layers.split_first().ok_or_else(|| Failure::new(Kind::Usage, "there is no target"))?;
     let list = args.have.as_deref().map(have::read).transpose()?;
     // What of the list stands in the target: the maker has no other of its files.
     let gather = |list: &HaveList| list.gather(&[&target.file], args.threads.max(1));
@@ -65,10 +63,8 @@ pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
         }
         ControlFlow::Continue(())
     };
-    let patch = lighter_patch::encode(&target.source(), &sources, &settings, &report).map_err(|error| {
-        let code = if error.blame() == Blame::Caller { Code::Usage } else { Code::Machine };
-        Failure::from_error(code, &error)
-    })?;
+    let patch = lighter_patch::encode(&target.source(), &sources, &settings, &report);
+    let patch = patch.map_err(|error| encode_failure(&error))?;
     let out = &args.out;
     write_whole(out, |file| patch.write_to(file).map_err(|error| Failure::file("write", out, &error)))?;
     let created = Created {
@@ -104,10 +100,9 @@ fn link(args: &PatchCreate) -> Result<Option<Link>, Failure> {
     let Some(rate) = &args.rate else { return Ok(None) };
     if args.effort != PatchEffort::Auto {
         return Err(
-            Failure::new(Code::Usage, "--rate says nothing without --effort auto").hint("leave out one of them")
+            Failure::new(Kind::Usage, "--rate says nothing without --effort auto").hint("leave out one of them")
         );
     }
-    let rate: Rate = rate.parse().map_err(|error| Failure::from_error(Code::Usage, &error))?;
     // Over a link without a limit nothing is waited for but making and applying.
     let rate = rate.0.unwrap_or(BytesPerSecond(u64::MAX));
     Ok(Some(Link { rate, receivers: args.receivers.unwrap_or(1) }))
@@ -165,7 +160,7 @@ fn scan_all(args: &PatchCreate, progress: &mut Progress) -> Result<(Vec<Layer>, 
         let whole = file.metadata().map_err(failed)?.len();
         let mut seen = |seen: ScanProgress| progress.set("reading", seen.tar_bytes.0, whole, "");
         let scan = scan_tar(&path.display().to_string(), &mut file, &mut Hashed::new(sink()), &mut seen);
-        let scan = scan.map_err(|error| Failure::from_error(Code::Machine, &error))?;
+        let scan = scan.map_err(|error| Failure::from_error(Kind::Machine, &error))?;
         Ok((Layer { diff_id: scan.card.diff_id, file: FileBase::new(file).map_err(failed)? }, scan))
     };
     let scanned: Result<Vec<_>, Failure> = paths(args).into_iter().map(scan).collect();

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use lighter_node::FileBase;
-use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList, ReadAt};
+use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList};
+use lighter_types::ReadAt;
 
 use super::write_whole;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::output::Output;
 
 /// What `patch have` prints.
@@ -37,7 +38,7 @@ pub fn read(path: &Path) -> Result<HaveList, Failure> {
     file.take(HAVE_LIST_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     HaveList::decode(&bytes).map_err(|error| {
         let message = format!("{}: {}", path.display(), lighter_node::error_chain(&error));
-        Failure::new(Code::BadData, message).hint("make the list with `lighter patch have`")
+        Failure::new(Kind::BadData, message).hint("make the list with `lighter patch have`")
     })
 }
 
@@ -51,7 +52,7 @@ pub fn gather<'a>(
     let missing = list.files() - gathered.found();
     if missing > 0 {
         let message = format!("{missing} of the {} files of {} are in no --base", list.files(), path.display());
-        return Err(Failure::new(Code::Usage, message).hint("name every layer that the list was made of"));
+        return Err(Failure::new(Kind::Usage, message).hint("name every layer that the list was made of"));
     }
     Ok(gathered)
 }
@@ -74,5 +75,5 @@ pub fn threads() -> usize {
 
 fn unreadable(paths: &[PathBuf], error: &std::io::Error) -> Failure {
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    Failure::new(Code::Machine, format!("cannot read {}: {error}", names.join(" or ")))
+    Failure::new(Kind::Machine, format!("cannot read {}: {error}", names.join(" or ")))
 }

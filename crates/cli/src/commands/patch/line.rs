@@ -131,7 +131,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::exit::Code;
+    use crate::exit::Kind;
 
     /// Runs a line of frames on so many threads; what came out, and the order in which frames were taken.
     fn run(works: &[u64], bytes: usize, ahead_max: usize, threads: usize) -> (Vec<usize>, Vec<usize>) {
@@ -192,7 +192,7 @@ mod tests {
     fn a_failure_ends_the_line() {
         let line = Line::<()>::new(3, 0, &|_| 1);
         assert_eq!(line.take(), Some(0));
-        line.put(0, Err(Failure::new(Code::BadData, "damaged")));
+        line.put(0, Err(Failure::new(Kind::BadData, "damaged")));
         assert_eq!(line.take(), None);
         assert!(line.get(0).unwrap().is_err());
     }

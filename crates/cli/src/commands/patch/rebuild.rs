@@ -7,12 +7,12 @@ use std::path::Path;
 use std::thread;
 
 use lighter_node::FileBase;
-use lighter_patch::{Frame, Header, ReadAt, RebuiltRange};
-use lighter_types::Bytes;
+use lighter_patch::{Frame, Header, RebuiltRange};
+use lighter_types::{Bytes, ReadAt};
 
-use super::apply_failure;
 use super::line::{EndOnDrop, EndOnPanic, Line};
-use crate::exit::{Code, Failure};
+use super::{GET_AGAIN, apply_failure};
+use crate::exit::{Failure, Kind};
 
 /// Frames rebuilt at once: each takes up to some 25 MiB. Heavy ones, which take up to 40, are rebuilt one by one.
 const FRAMES_AT_ONCE: usize = 2;
@@ -116,7 +116,7 @@ impl PatchFile<'_> {
             io::ErrorKind::UnexpectedEof => {
                 let end = frame.payload_offset + u64::from(frame.payload_bytes);
                 let message = format!("{} ends before byte {end}: it was cut short", self.path.display());
-                Failure::new(Code::BadData, message).hint("get the patch again")
+                Failure::new(Kind::BadData, message).hint(GET_AGAIN)
             }
             _ => Failure::file("read", self.path, &error),
         })

@@ -1,22 +1,22 @@
-//! `lighter plan rollout`: a running hub says what both images are made of and whom it knows; the simulator says what that
-//! comes to.
+//! `lighter plan rollout`: a running hub tells the layers of both images and the nodes that it knows; the simulator
+//! predicts the rollout from that.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lighter_node::api::{Rollout, RolloutImage};
+use lighter_api::{Rollout, RolloutImage, RolloutLayer, RolloutPatch, RolloutSite, paths};
 use lighter_sim::{FleetFile, Image, Known, Layer, Patch, Report, ScenarioError, Size, Span, Trace};
-use lighter_types::Bytes;
+use lighter_types::DiffId;
 use serde::Serialize;
 
 use crate::args::PlanCommand;
-use crate::client::{Client, query};
+use crate::client::Client;
 use crate::commands::sim;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::output::{Output, right, short, shorts, table};
 use crate::progress::duration;
 
-/// What is printed.
+/// The result of the command.
 #[derive(Serialize)]
 struct Answer {
     rollout: Rollout,
@@ -29,18 +29,15 @@ pub fn run(command: PlanCommand, output: &Output, socket: Option<PathBuf>) -> Re
     let path = &path;
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     let wrong = |error: ScenarioError| {
-        let failure = Failure::new(Code::Config, format!("{}: {error}", path.display()));
+        let failure = Failure::new(Kind::Config, format!("{}: {error}", path.display()));
         failure.hint("docs/SIMULATION.md, \"Planning a rollout\", lists every key of a fleet")
     };
     let fleet = FleetFile::parse(&text).map_err(wrong)?;
-    let at = format!("/v1/rollout?from={}&to={}", query(&from), query(&to));
-    let rollout: Rollout = Client::new(socket)?.get(&at)?;
-    let known = rollout
-        .sites
-        .iter()
-        .filter_map(|site| Some((site.site.clone()?, Known { nodes: site.nodes, done: site.hold_to })));
-    let known: BTreeMap<String, Known> = known.collect();
-    let (from, to) = (&rollout.from.reference, &rollout.to.reference);
+    let rollout: Rollout = Client::new(socket)?
+        .get(&paths::rollout(&from, &to))
+        .map_err(|failure: Failure| failure.hint_if(Kind::NotFound, "import or pull both images on this node first"))?;
+    let known: BTreeMap<String, Known> = rollout.sites.iter().filter_map(known_site).collect();
+    let (from, to) = (rollout.from.reference.as_str(), rollout.to.reference.as_str());
     let scenario = fleet.scenario(from, to, trace(&rollout), &known).map_err(wrong)?;
     let Some(scenario) = scenario.filter(|_| !rollout.patches.is_empty()) else {
         let answer = Answer { rollout, report: None };
@@ -55,39 +52,50 @@ pub fn run(command: PlanCommand, output: &Output, socket: Option<PathBuf>) -> Re
     sim::check(&report, None)
 }
 
-/// Both images as the simulator has them. A layer is of the family of the base that its patch reads from first.
+fn known_site(site: &RolloutSite) -> Option<(String, Known)> {
+    Some((site.site.as_ref()?.to_string(), Known { nodes: site.nodes, done: site.hold_to }))
+}
+
+/// Both images as the simulator has them.
 fn trace(rollout: &Rollout) -> Trace {
-    let base_of = |layer: &str| {
-        let patch = rollout.patches.iter().find(|patch| patch.layer == layer);
-        patch.and_then(|patch| patch.bases.first().cloned())
-    };
-    let layer = |layer: &lighter_node::api::RolloutLayer| Layer {
-        name: layer.layer.clone(),
-        tar: Size(layer.tar_bytes),
-        gzip: Size(layer.compressed_bytes.clamp(1, layer.tar_bytes.max(1))),
-        family: base_of(&layer.layer).unwrap_or_else(|| layer.layer.clone()),
-    };
-    let patch = |patch: &lighter_node::api::RolloutPatch| {
-        Some(Patch {
-            target: patch.layer.clone(),
-            base: patch.bases.first()?.clone(),
-            bytes: Size(patch.bytes),
-            encode: Span { millis: patch.encode_ms },
-            apply: Span { millis: patch.apply_ms },
-            chunks: None,
-            frames: Vec::new(),
-            predicted: !patch.exact,
-        })
-    };
-    let image = |image: &RolloutImage| Image {
-        name: image.reference.clone(),
-        layers: image.layers.clone(),
-        documents: image.documents,
-    };
     Trace {
-        layers: rollout.layers.iter().map(layer).collect(),
-        patches: rollout.patches.iter().filter_map(patch).collect(),
-        images: vec![image(&rollout.from), image(&rollout.to)],
+        layers: rollout.layers.iter().map(|layer| trace_layer(layer, rollout)).collect(),
+        patches: rollout.patches.iter().filter_map(trace_patch).collect(),
+        images: vec![trace_image(&rollout.from), trace_image(&rollout.to)],
+    }
+}
+
+/// A layer belongs to the family of the first base that its patch reads from.
+fn trace_layer(layer: &RolloutLayer, rollout: &Rollout) -> Layer {
+    let patch = rollout.patches.iter().find(|patch| patch.layer == layer.layer);
+    let family = patch.and_then(|patch| patch.bases.first()).unwrap_or(&layer.layer);
+    Layer {
+        name: layer.layer.to_string(),
+        tar: Size(layer.tar_bytes.0),
+        gzip: Size(layer.compressed_bytes.0.clamp(1, layer.tar_bytes.0.max(1))),
+        family: family.to_string(),
+    }
+}
+
+/// `None` for a whole layer.
+fn trace_patch(patch: &RolloutPatch) -> Option<Patch> {
+    Some(Patch {
+        target: patch.layer.to_string(),
+        base: patch.bases.first()?.to_string(),
+        bytes: Size(patch.bytes.0),
+        encode: Span { millis: patch.encode_ms },
+        apply: Span { millis: patch.apply_ms },
+        chunks: None,
+        frames: Vec::new(),
+        predicted: !patch.exact,
+    })
+}
+
+fn trace_image(image: &RolloutImage) -> Image {
+    Image {
+        name: image.reference.to_string(),
+        layers: image.layers.iter().map(DiffId::to_string).collect(),
+        documents: image.documents.map(|bytes| bytes.0),
     }
 }
 
@@ -95,16 +103,17 @@ fn needed(rollout: &Rollout) -> String {
     let mut rows = table(&["LAYER", "BASES", "PATCH", "KNOWN BY", "TO MAKE", "TO APPLY"]);
     for patch in &rollout.patches {
         rows.add_row([
-            short(&patch.layer).into(),
+            short(patch.layer).into(),
             shorts(&patch.bases, "\n").unwrap_or_else(|| "none".to_owned()).into(),
-            right(Bytes(patch.bytes)),
+            right(patch.bytes),
             if patch.exact { "its bytes" } else { "prediction" }.into(),
             right(duration(patch.encode_ms)),
             right(duration(patch.apply_ms)),
         ]);
     }
-    let sum = |of: fn(&lighter_node::api::RolloutSite) -> u64| rollout.sites.iter().map(of).sum::<u64>();
     let (from, to) = (&rollout.from.reference, &rollout.to.reference);
-    let [nodes, old, new] = [sum(|site| site.nodes), sum(|site| site.hold_from), sum(|site| site.hold_to)];
+    let nodes: u64 = rollout.sites.iter().map(|site| site.nodes).sum();
+    let old: u64 = rollout.sites.iter().map(|site| site.hold_from).sum();
+    let new: u64 = rollout.sites.iter().map(|site| site.hold_to).sum();
     format!("{rows}\nthe hub knows {nodes} nodes: {old} hold {from}, {new} hold {to}")
 }

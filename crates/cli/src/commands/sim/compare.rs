@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::read_report;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::output::{Output, right, table};
 
 /// Figures that are compared, by where they stand in a strategy's report.
@@ -40,7 +40,7 @@ pub fn run(a: &Path, b: &Path, output: &Output) -> Result<(), Failure> {
     if rows.is_empty() {
         let message = format!("{} and {} have no strategy in common", a.display(), b.display());
         let hint = "a report is what `lighter sim run --output json` prints";
-        return Err(Failure::new(Code::BadData, message).hint(hint));
+        return Err(Failure::new(Kind::BadData, message).hint(hint));
     }
     output.rows(&rows, |rows| {
         let mut shown = table(&["STRATEGY", "FIGURE", "A", "B", "B / A"]);

@@ -17,7 +17,7 @@ use lighter_types::{BytesPerSecond, Card, DiffId, Effort, ImageReference};
 use tempfile::TempDir;
 
 use crate::commands::bench::process::measure;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, print, short};
 use crate::progress::duration;
@@ -39,7 +39,7 @@ pub fn run(images: &[PathBuf], out: Option<&Path>, output: &Output) -> Result<()
     }
     measuring.predict_ways_back(&releases);
     let text =
-        serde_json::to_string_pretty(&measuring.trace).map_err(|error| Failure::from_error(Code::Other, &error))?;
+        serde_json::to_string_pretty(&measuring.trace).map_err(|error| Failure::from_error(Kind::Other, &error))?;
     match out {
         None => print(&text),
         Some(path) => {
@@ -73,7 +73,7 @@ struct Measuring<'a> {
 impl Measuring<'_> {
     /// Reads an image and the layers that are not known yet.
     fn read(&mut self, path: &Path, index: usize, interrupt: &Interrupt) -> Result<Vec<DiffId>, Failure> {
-        let failed = |error: &dyn std::error::Error| Failure::from_error(Code::BadData, error);
+        let failed = |error: &dyn std::error::Error| Failure::from_error(Kind::BadData, error);
         std::fs::metadata(path).map_err(|error| Failure::file("read", path, &error))?;
         let files = open_files(path).map_err(|error| failed(&error))?;
         let mut opened = open_image(files, &Selector::default(), Limits::default()).map_err(|error| failed(&error))?;
@@ -100,7 +100,7 @@ impl Measuring<'_> {
         let file = File::create(&path).map_err(|error| Failure::file("write", &path, &error))?;
         let started = Instant::now();
         let scanned = opened.scan_layer(index, &mut Hashed::new(BufWriter::new(file)), &mut |_| {});
-        let scan = scanned.map_err(|error| Failure::from_error(Code::BadData, &error))?;
+        let scan = scanned.map_err(|error| Failure::from_error(Kind::BadData, &error))?;
         let card = scan.card;
         let (tar, gzip) = (Size(card.tar_bytes.0), Size(card.compressed_bytes.0.max(1)));
         let name = layer.to_string();
@@ -181,15 +181,15 @@ impl Measuring<'_> {
         let (from, to) = (&self.layers[&base], &self.layers[&target]);
         let file = |name: &str| self.folder.path().join(name);
         let (patch, rebuilt, errors) = (file("patch"), file("rebuilt"), file("errors"));
-        let program = std::env::current_exe().map_err(|error| Failure::from_error(Code::Machine, &error))?;
+        let program = std::env::current_exe().map_err(|error| Failure::from_error(Kind::Machine, &error))?;
         let run = |arguments: &[(&str, &Path)]| {
             let mut command = Command::new(&program);
-            command.args(["--quiet", "patch"]);
+            command.env_remove("LIGHTER_OUTPUT").args(["--quiet", "patch"]);
             for (name, path) in arguments {
                 command.args(name.split(' ')).arg(path);
             }
             let cost = measure(&mut command, &errors, interrupt)?;
-            cost.map(|cost| Duration::from_secs_f64(cost.seconds)).map_err(|why| Failure::new(Code::BadData, why))
+            cost.map(|cost| Duration::from_secs_f64(cost.seconds)).map_err(|why| Failure::new(Kind::BadData, why))
         };
         for old in [&patch, &rebuilt] {
             // Mostly they are there from the one before.
@@ -198,7 +198,7 @@ impl Measuring<'_> {
         let encode = run(&[("create --effort default --target", &to.path), ("--base", &from.path), ("--out", &patch)])?;
         let apply = run(&[("apply --patch", &patch), ("--base", &from.path), ("--out", &rebuilt)])?.max(to.took);
         let mut made = File::open(&patch).map_err(|error| Failure::file("read", &patch, &error))?;
-        let header = Header::read_from(&mut made).map_err(|error| Failure::from_error(Code::Other, &error))?;
+        let header = Header::read_from(&mut made).map_err(|error| Failure::from_error(Kind::Other, &error))?;
         let frames = header.frames().iter().map(|frame| [frame.payload_bytes, frame.target_bytes].map(u64::from));
         let frames = frames.collect();
         let bytes = header.patch_bytes().0;

@@ -9,7 +9,7 @@ use lighter_types::DiffId;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::patch::write_whole;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
@@ -51,7 +51,7 @@ impl<'a> Cache<'a> {
         };
         for (index, line) in text.lines().enumerate() {
             let line: Line = serde_json::from_str(line).map_err(|error| {
-                Failure::new(Code::BadData, format!("{}:{}: {error}", path.display(), index + 1))
+                Failure::new(Kind::BadData, format!("{}:{}: {error}", path.display(), index + 1))
                     .hint("name another file with --cache, or remove this one")
             })?;
             cache.known.insert(line.key, line.patch_bytes);
@@ -75,7 +75,7 @@ impl<'a> Cache<'a> {
         write_whole(path, |file| {
             for (key, &patch_bytes) in &self.known {
                 let line = serde_json::to_string(&Line { key: key.clone(), patch_bytes });
-                let line = line.map_err(|error| Failure::from_error(Code::Other, &error))?;
+                let line = line.map_err(|error| Failure::from_error(Kind::Other, &error))?;
                 writeln!(file, "{line}").map_err(|error| Failure::file("write", path, &error))?;
             }
             Ok(())
@@ -99,8 +99,8 @@ mod tests {
         let cache = Cache::open(Some(&path)).unwrap();
         assert_eq!([1, 2, 3].map(|settings| cache.get(&key(settings))), [Some(77), Some(78), None]);
         std::fs::write(&path, "{\"target\":1}\n").unwrap();
-        assert_eq!(Cache::open(Some(&path)).err().map(|failure| failure.code), Some(Code::BadData));
+        assert_eq!(Cache::open(Some(&path)).err().map(|failure| failure.kind), Some(Kind::BadData));
         let nowhere = folder.path().join("no/cache");
-        assert_eq!(Cache::open(Some(&nowhere)).err().map(|failure| failure.code), Some(Code::NotFound));
+        assert_eq!(Cache::open(Some(&nowhere)).err().map(|failure| failure.kind), Some(Kind::NotFound));
     }
 }

@@ -11,7 +11,7 @@ use lighter_similarity::Sketch;
 use lighter_types::Card;
 
 use super::super::releases::Release;
-use crate::exit::{Code, Failure};
+use crate::exit::{Failure, Kind};
 use crate::interrupt::{Interrupt, cancelled};
 
 pub struct Layer {
@@ -32,7 +32,7 @@ impl Layer {
         let scan =
             scan.map_err(
                 |error| {
-                    if interrupt.is_set() { cancelled() } else { Failure::from_error(Code::Machine, &error) }
+                    if interrupt.is_set() { cancelled() } else { Failure::from_error(Kind::Machine, &error) }
                 },
             )?;
         Ok(Self { name: release.name(), package: release.package.clone(), path, card: scan.card, sketch: scan.sketch })

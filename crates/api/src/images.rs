@@ -1,0 +1,119 @@
+//! Images of a node: list, show, import, export, remove.
+
+use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Problem, number, text};
+
+/// A row of [`IMAGES`](crate::paths::IMAGES), and the answer of [`IMAGE`](crate::paths::IMAGE).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    #[serde(with = "text")]
+    pub reference: ImageReference,
+    #[serde(with = "text")]
+    pub manifest: OciDigest,
+    #[serde(with = "text")]
+    pub config: OciDigest,
+    #[serde(with = "text::list")]
+    pub layers: Vec<DiffId>,
+    #[serde(with = "number")]
+    pub tar_bytes: Bytes,
+    /// The signer of the release that bound the name, and when (seconds since 1970). Absent for an image that was pulled
+    /// by digest.
+    #[serde(default, with = "text::option")]
+    pub publisher: Option<PeerId>,
+    pub issued_s: Option<u64>,
+    /// `os/architecture`; absent in a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+}
+
+/// The query of [`IMAGE`](crate::paths::IMAGE).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ReferenceQuery {
+    #[serde(with = "text")]
+    pub reference: ImageReference,
+}
+
+/// The body of [`IMAGES_IMPORT`](crate::paths::IMAGES_IMPORT). The answer is lines of [`ImportEvent`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportRequest {
+    /// Absolute, as the node sees it.
+    pub path: String,
+    #[serde(default, with = "text::option")]
+    pub name: Option<ImageReference>,
+    /// `os/architecture` or `os/architecture/variant`.
+    pub platform: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ImportEvent {
+    Progress {
+        /// The layer at work, from 0.
+        layer: usize,
+        layers: usize,
+        #[serde(with = "number")]
+        tar_bytes: Bytes,
+        #[serde(with = "number")]
+        blob_bytes: Bytes,
+        #[serde(with = "number")]
+        blob_bytes_done: Bytes,
+    },
+    Done {
+        #[serde(with = "text")]
+        reference: ImageReference,
+        #[serde(with = "text")]
+        manifest: OciDigest,
+        layers: Vec<ImportedLayer>,
+    },
+    Failed {
+        problem: Problem,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedLayer {
+    #[serde(with = "text")]
+    pub diff_id: DiffId,
+    #[serde(with = "number")]
+    pub tar_bytes: Bytes,
+    #[serde(with = "number")]
+    pub compressed_bytes: Bytes,
+    pub held_before: bool,
+}
+
+/// The body of [`IMAGES_EXPORT`](crate::paths::IMAGES_EXPORT). The answer is lines of [`ExportEvent`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportRequest {
+    #[serde(with = "text")]
+    pub reference: ImageReference,
+    /// Absolute, as the node sees it.
+    pub path: String,
+    /// Layers as gzip instead of plain tars.
+    #[serde(default)]
+    pub gzip: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ExportEvent {
+    Progress {
+        #[serde(with = "number")]
+        tar_bytes: Bytes,
+    },
+    Done {
+        #[serde(with = "text")]
+        manifest: OciDigest,
+    },
+    Failed {
+        problem: Problem,
+    },
+}
+
+/// The body and the answer of [`IMAGES_REMOVE`](crate::paths::IMAGES_REMOVE).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveRequest {
+    #[serde(with = "text")]
+    pub reference: ImageReference,
+}

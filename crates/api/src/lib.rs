@@ -1,0 +1,32 @@
+//! The admin API's types, shared by the node that serves it and by everything that calls it: paths, requests, answers,
+//! events and problems.
+//!
+//! Sizes are bytes, times milliseconds unless a name says otherwise, ids their usual text. Fields are added, never
+//! changed: a script that reads them keeps working. `src/tests.rs` holds the JSON of every type.
+
+mod images;
+mod layers;
+mod number;
+pub mod paths;
+mod peers;
+mod plans;
+mod problem;
+mod pulls;
+mod rollout;
+mod status;
+mod store;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use images::{
+    ExportEvent, ExportRequest, Image, ImportEvent, ImportRequest, ImportedLayer, ReferenceQuery, RemoveRequest,
+};
+pub use layers::{Layer, PinRequest};
+pub use peers::Peer;
+pub use plans::{ImagePlan, ImageQuery, LayerPlan, Plan, Predictor};
+pub use problem::{Problem, ProblemKind};
+pub use pulls::{CancelRequest, PullEvent, PullRequest};
+pub use rollout::{Rollout, RolloutImage, RolloutLayer, RolloutPatch, RolloutQuery, RolloutSite};
+pub use status::{LimitsRequest, PullStatus, Status, TrafficStatus};
+pub use store::{GcReport, GcRequest, StoreStatus};

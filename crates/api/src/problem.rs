@@ -1,0 +1,61 @@
+//! Failures: what went wrong, as a kind that a program can act on and a message for people.
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong. The message says what, where, what was expected and what was found; what to do about it follows from
+/// the kind, and is said by the command line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub kind: ProblemKind,
+    pub message: String,
+}
+
+impl Problem {
+    pub fn new(kind: ProblemKind, message: impl std::fmt::Display) -> Self {
+        Self { kind, message: message.to_string() }
+    }
+}
+
+/// Decides the HTTP status of an answer, and the exit code and hint of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// The request makes no sense: a bad name, rate or path.
+    Request,
+    /// An import of an image that has no usable name, and the request gives none.
+    NoName,
+    /// There is something already where an export is to go.
+    Exists,
+    /// No such image, layer, file or pull.
+    NotFound,
+    /// Data that fails its checks: an image, an archive.
+    BadData,
+    /// No peer could provide it.
+    Network,
+    /// This machine failed: permissions, memory, a disk error.
+    Machine,
+    /// The disk of the store is full.
+    DiskFull,
+    /// The store's budget has no room for what was asked.
+    BudgetFull,
+    /// A file of the store, or its index, is damaged.
+    StoreDamaged,
+    /// The pull was given up, or the node is stopping.
+    Cancelled,
+}
+
+impl ProblemKind {
+    pub const ALL: [Self; 11] = [
+        Self::Request,
+        Self::NoName,
+        Self::Exists,
+        Self::NotFound,
+        Self::BadData,
+        Self::Network,
+        Self::Machine,
+        Self::DiskFull,
+        Self::BudgetFull,
+        Self::StoreDamaged,
+        Self::Cancelled,
+    ];
+}

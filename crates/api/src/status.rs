@@ -1,0 +1,61 @@
+//! How a node is doing, and the caps of its traffic.
+
+use lighter_types::{Bytes, PeerId, SiteName};
+use serde::{Deserialize, Serialize};
+
+use crate::{PullEvent, StoreStatus, number, text};
+
+/// The answer of [`STATUS`](crate::paths::STATUS).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    #[serde(with = "text")]
+    pub peer_id: PeerId,
+    #[serde(default, with = "text::option")]
+    pub site: Option<SiteName>,
+    /// Multiaddresses.
+    pub listen: Vec<String>,
+    pub uptime_s: u64,
+    pub peers_connected: usize,
+    pub peers_known: usize,
+    pub layers: usize,
+    pub pulls: Vec<PullStatus>,
+    #[serde(with = "number")]
+    pub sent_bytes: Bytes,
+    #[serde(with = "number")]
+    pub received_bytes: Bytes,
+    pub traffic: Vec<TrafficStatus>,
+    /// A rate as text, such as `20 Mbit/s` or `unlimited`.
+    pub upload_max: String,
+    pub download_max: String,
+    pub store: StoreStatus,
+    /// What the operator should look at; empty when all is well.
+    pub warnings: Vec<String>,
+}
+
+/// Bytes of one protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficStatus {
+    pub protocol: String,
+    #[serde(with = "number")]
+    pub sent_bytes: Bytes,
+    #[serde(with = "number")]
+    pub received_bytes: Bytes,
+}
+
+/// A pull under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullStatus {
+    pub pull: u64,
+    /// As in the request.
+    pub image: String,
+    pub last: Option<PullEvent>,
+}
+
+/// The body of [`LIMITS`](crate::paths::LIMITS): rates such as `20 Mbit/s`. A rate that is left out stays. The answer is
+/// the limits in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsRequest {
+    pub upload_max: Option<String>,
+    pub download_max: Option<String>,
+}

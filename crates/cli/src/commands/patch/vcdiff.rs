@@ -1,0 +1,84 @@
+//! `lighter patch export` and `lighter patch import`: patches as VCDIFF files for stock xdelta3.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use lighter_node::FileBase;
+use lighter_patch::{ExportError, Frame, export_vcdiff};
+use lighter_types::Blame;
+use lighter_vcdiff::{Limits, decode_vcdiff};
+
+use super::{REPORT_BUG, open_patch, write_whole};
+use crate::exit::{Failure, Kind};
+use crate::output::Output;
+
+/// The result of `patch export`.
+#[derive(serde::Serialize)]
+struct Exported {
+    out: String,
+    patch: String,
+    /// The file that `xdelta3 -d -s` needs, if the patch has a base.
+    base: Option<String>,
+}
+
+/// The result of `patch import`.
+#[derive(serde::Serialize)]
+struct Imported {
+    out: String,
+    target_bytes: u64,
+}
+
+pub fn export(patch: &Path, out: &Path, output: &Output) -> Result<(), Failure> {
+    let (header, file) = open_patch(patch)?;
+    write_whole(out, |vcdiff| {
+        let mut read = |frame: &Frame| {
+            let mut payload = vec![0; frame.payload_bytes as usize];
+            file.read_exact_at(&mut payload, frame.payload_offset).map(|()| payload)
+        };
+        export_vcdiff(&header, &mut read, vcdiff).map_err(|error| {
+            let failure = vcdiff_failure(patch, &error, error.blame());
+            if matches!(error, ExportError::NotVcdiff { .. }) {
+                failure.hint("make the patch again with `patch create --vcdiff`")
+            } else {
+                failure
+            }
+        })
+    })?;
+    let exported = Exported {
+        out: out.display().to_string(),
+        patch: header.id().to_string(),
+        base: header.bases().first().map(|base| base.diff_id.to_string()),
+    };
+    let note = match &exported.base {
+        Some(base) => format!("decode it with: xdelta3 -d -s BASE {} TARGET, BASE being {base}", exported.out),
+        None => format!("decode it with: xdelta3 -d {} TARGET", exported.out),
+    };
+    output.done(&exported, note)
+}
+
+pub fn import(path: &Path, base: &Path, out: &Path, output: &Output) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::file("read", path, &error);
+    let mut input = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
+    let base_file = File::open(base).map_err(|error| Failure::file("read", base, &error))?;
+    let base_file = FileBase::new(base_file).map_err(|error| Failure::file("read", base, &error))?;
+    write_whole(out, |target| {
+        let decoded = decode_vcdiff(&mut input, &base_file, target, Limits::default());
+        decoded.map(|_| ()).map_err(|error| vcdiff_failure(path, &error, error.blame()))
+    })?;
+    let target_bytes = std::fs::metadata(out).map_err(|error| Failure::file("read", out, &error))?.len();
+    let imported = Imported { out: out.display().to_string(), target_bytes };
+    let note = format!("{} has {target_bytes} bytes", imported.out);
+    output.done(&imported, note)
+}
+
+fn vcdiff_failure(path: &Path, error: &dyn std::error::Error, blame: Blame) -> Failure {
+    let message = format!("{}: {}", path.display(), lighter_node::error_chain(error));
+    match blame {
+        Blame::Peer | Blame::Version => Failure::new(Kind::BadData, message),
+        Blame::Caller => Failure::new(Kind::Usage, message),
+        Blame::Machine => Failure::new(Kind::Machine, message),
+        Blame::Bug => Failure::new(Kind::Other, message).hint(REPORT_BUG),
+    }
+}

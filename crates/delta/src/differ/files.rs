@@ -1,0 +1,138 @@
+//! A layer cut into what a tar is made of: entries, each a header and a content, and what stands behind the last.
+//!
+//! What is no tar, and what follows damage in one, is one entry without a header. Entries cover a tar exactly.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use lighter_tar::{BLOCK_BYTES, TarReader};
+use lighter_types::{File, ReadAt};
+
+/// An entry of a layer. Offsets count from the layer's start; each part begins where the one before ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub path: Vec<u8>,
+    /// Where its header begins: a multiple of blocks long, empty for what is no tar entry.
+    pub start: u64,
+    pub content: u64,
+    pub content_bytes: u64,
+    /// Where the padding behind its content ends.
+    pub end: u64,
+}
+
+impl Entry {
+    fn without_header(file: &File) -> Self {
+        let end = (file.at + file.bytes).next_multiple_of(BLOCK_BYTES);
+        Self { path: file.path.clone(), start: file.at, content: file.at, content_bytes: file.bytes, end }
+    }
+}
+
+/// Cuts a layer into entries: a tar, or what tells its files itself.
+///
+/// # Errors
+/// What the layer's reader says. What the layer holds is never an error.
+pub fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
+    if let Some(files) = layer.files() {
+        return Ok(files.iter().map(Entry::without_header).collect());
+    }
+    let bytes = layer.len().0;
+    let mut tar = TarReader::seekable(Buffered::new(layer));
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut end = 0;
+    loop {
+        match tar.next_entry() {
+            Ok(Some(entry)) => {
+                let content_end = entry.content_offset + entry.content_bytes;
+                if content_end > bytes {
+                    break;
+                }
+                end = content_end.next_multiple_of(BLOCK_BYTES).min(bytes);
+                entries.push(Entry {
+                    path: entry.path,
+                    start: entry.header_offset,
+                    content: entry.content_offset,
+                    content_bytes: entry.content_bytes,
+                    end,
+                });
+            }
+            Ok(None) | Err(lighter_tar::TarError::Damaged { .. } | lighter_tar::TarError::TooLarge { .. }) => break,
+            Err(lighter_tar::TarError::Read { source, .. }) => return Err(source),
+        }
+    }
+    if end < bytes {
+        entries.push(Entry { path: Vec::new(), start: end, content: end, content_bytes: bytes - end, end: bytes });
+    }
+    Ok(entries)
+}
+
+/// Reads a layer by position with a small buffer: the walk needs a header here and there.
+struct Buffered<'a> {
+    layer: &'a dyn ReadAt,
+    position: u64,
+    start: u64,
+    buffer: Vec<u8>,
+}
+
+const BUFFER_BYTES: u64 = 4 << 10;
+
+impl<'a> Buffered<'a> {
+    fn new(layer: &'a dyn ReadAt) -> Self {
+        Self { layer, position: 0, start: 0, buffer: Vec::new() }
+    }
+}
+
+impl Read for Buffered<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = self.layer.len().0.saturating_sub(self.position);
+        if left == 0 || out.is_empty() {
+            return Ok(0);
+        }
+        let inside = self.position.checked_sub(self.start).filter(|&offset| offset < self.buffer.len() as u64);
+        let offset = if let Some(offset) = inside {
+            offset as usize
+        } else {
+            self.buffer.resize(left.min(BUFFER_BYTES) as usize, 0);
+            self.start = self.position;
+            self.layer.read_exact_at(&mut self.buffer, self.position)?;
+            0
+        };
+        let count = out.len().min(self.buffer.len() - offset);
+        out[..count].copy_from_slice(&self.buffer[offset..offset + count]);
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Buffered<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.layer.len().0.checked_add_signed(by),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+/// Whether `bytes` bytes are the same in two layers.
+///
+/// # Errors
+/// What the readers say, and which of the two said it.
+pub fn equal(one: (&dyn ReadAt, u64), other: (&dyn ReadAt, u64), bytes: u64) -> io::Result<bool> {
+    const STEP: u64 = 64 << 10;
+    let mut buffers = (vec![0; bytes.min(STEP) as usize], vec![0; bytes.min(STEP) as usize]);
+    let mut done = 0;
+    // The first step is short: most of what differs does so early.
+    let mut step = 512.min(bytes);
+    while done < bytes {
+        let (a, b) = (&mut buffers.0[..step as usize], &mut buffers.1[..step as usize]);
+        one.0.read_exact_at(a, one.1 + done)?;
+        other.0.read_exact_at(b, other.1 + done)?;
+        if a != b {
+            return Ok(false);
+        }
+        done += step;
+        step = STEP.min(bytes - done);
+    }
+    Ok(true)
+}

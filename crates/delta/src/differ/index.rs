@@ -1,0 +1,94 @@
+//! Finds earlier bytes again: an index of the base's windows of a few bytes, and what it finds, the longest first.
+
+use crate::compare::common_prefix;
+
+/// Bytes that an index looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its length, 4 to 32.
+    pub bytes: usize,
+    /// Only every so many-th position is in the index.
+    pub step: usize,
+    /// How many positions with the same hash are looked at.
+    pub chain: usize,
+}
+
+/// An index over some bytes, at most 4 GiB. Takes 4 bytes a position in it, and as much again if chains are followed.
+pub struct Index {
+    window: Window,
+    bits: u32,
+    /// One more than the latest position with a hash, in units of the step; 0 is none.
+    heads: Vec<u32>,
+    /// For each position, the one before with the same hash.
+    chain: Vec<u32>,
+}
+
+/// Bytes found, by position, and how many are equal from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub at: usize,
+    pub bytes: usize,
+}
+
+impl Index {
+    #[expect(clippy::slow_vector_initialization, reason = "pages that come zeroed are slower here, see below")]
+    pub fn new(base: &[u8], window: Window) -> Self {
+        let positions = base.len().saturating_sub(window.bytes - 1).div_ceil(window.step);
+        let bits = (positions.max(1) as u64).next_power_of_two().trailing_zeros().clamp(8, 26);
+        // Written to at once: a page that is read first costs a second fault, and all threads a flush, when it is written.
+        let mut heads = Vec::with_capacity(1 << bits);
+        heads.resize(1 << bits, 0u32);
+        let mut chain = if window.chain > 1 { vec![0u32; positions] } else { Vec::new() };
+        for position in 0..positions {
+            let slot = hash(&base[position * window.step..], window.bytes, bits);
+            if let Some(before) = chain.get_mut(position) {
+                *before = heads[slot];
+            }
+            heads[slot] = position as u32 + 1;
+        }
+        Self { window, bits, heads, chain }
+    }
+
+    /// The longest match with the front of `target`, of the window's length at least. Of equal ones the nearest to `near`.
+    pub fn find(&self, base: &[u8], target: &[u8], near: usize) -> Option<Found> {
+        if target.len() < self.window.bytes {
+            return None;
+        }
+        let slot = hash(target, self.window.bytes, self.bits);
+        let mut next = self.heads[slot];
+        let mut best: Option<Found> = None;
+        for _ in 0..self.window.chain {
+            let Some(position) = next.checked_sub(1) else { break };
+            let at = position as usize * self.window.step;
+            let longest = best.map_or(self.window.bytes - 1, |best| best.bytes);
+            // A longer match has the byte at which the best one ends.
+            let may_win =
+                base.get(at + longest) == target.get(longest) || best.is_some_and(|best| longest >= best.bytes);
+            if may_win {
+                let bytes = common_prefix(&base[at..], target);
+                let is_nearer = |best: Found| at.abs_diff(near) < best.at.abs_diff(near);
+                if bytes > longest || best.is_some_and(|best| bytes == best.bytes && is_nearer(best)) {
+                    best = Some(Found { at, bytes });
+                }
+            }
+            next = self.chain.get(position as usize).copied().unwrap_or(0);
+        }
+        best
+    }
+}
+
+#[inline]
+fn hash(bytes: &[u8], length: usize, bits: u32) -> usize {
+    let mut mixed = 0u64;
+    let mut rest = &bytes[..length];
+    while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
+        mixed = (mixed ^ u64::from_le_bytes(*chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^= mixed >> 29;
+        rest = after;
+    }
+    if let Some((chunk, _)) = rest.split_first_chunk::<4>() {
+        mixed = (mixed ^ u64::from(u32::from_le_bytes(*chunk))).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        mixed ^= mixed >> 29;
+    }
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - bits)) as usize
+}

@@ -1,0 +1,122 @@
+//! Brings together the bytes of the bases that changed contents are matched with.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+
+use crate::compressed;
+use crate::program::Inflated;
+
+use super::files::Entry;
+use super::material::Material;
+use super::pairs::{EntryId, Pairs};
+use super::search::Search;
+use super::steps::Layers;
+use super::streams::{Form, PLAIN_BYTES_MAX, Stream};
+
+/// A content that is no copy.
+pub struct Changed {
+    pub range: Range<u64>,
+    pub form: Form,
+    /// What is matched: the content, or what is left of a zip without its streams; then the content of each stream. For
+    /// each the ranges of the material that it may have been changed from.
+    pub old: Vec<Vec<Range<usize>>>,
+    /// Where the first of the files that it may have been changed from begins, as it is.
+    pub old_address: Option<(u64, u64)>,
+}
+
+impl Changed {
+    pub fn streams(&self) -> &[Stream] {
+        match &self.form {
+            Form::Plain => &[],
+            Form::Gzip(stream) => std::slice::from_ref(stream),
+            Form::Archive(streams) => streams,
+        }
+    }
+}
+
+/// Brings the bases' bytes together.
+pub struct Loading<'a> {
+    pub layers: &'a Layers<'a>,
+    pub pairs: &'a Pairs<'a>,
+    pub search: &'a Search,
+    pub material: Material,
+    /// Where each entry's content stands as it is, and each of its streams inflated, by where it begins.
+    pub loaded: HashMap<(EntryId, Option<u64>), Option<Range<usize>>>,
+}
+
+impl Loading<'_> {
+    pub fn candidates(&mut self, entry: &Entry, range: Range<u64>, form: Form) -> io::Result<Changed> {
+        let ids = self.pairs.changed_from(entry);
+        let address = |id: &EntryId| {
+            let base = self.pairs.entry(*id);
+            (self.layers.address(id.base, base.content), base.end - base.content)
+        };
+        let mut changed = Changed { range, form, old: Vec::new(), old_address: ids.first().map(address) };
+        // Of a gzip member nothing is left to be matched but its stream.
+        if !matches!(changed.form, Form::Gzip(_)) {
+            let mut old = Vec::new();
+            for &id in &ids {
+                old.extend(self.load(id)?);
+            }
+            changed.old.push(old);
+        }
+        let mut streams = Vec::new();
+        for stream in changed.streams() {
+            let mut old = Vec::new();
+            for (id, from) in &stream.from {
+                old.extend(self.inflate(*id, from)?);
+            }
+            streams.push(old);
+        }
+        changed.old.extend(streams);
+        Ok(changed)
+    }
+
+    /// All else that the bases have and the target does not have by name.
+    pub fn left_over(&mut self, target: &[Entry]) -> io::Result<()> {
+        for id in self.pairs.left_over(target) {
+            self.load(id)?;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, id: EntryId) -> io::Result<Option<Range<usize>>> {
+        if let Some(range) = self.loaded.get(&(id, None)) {
+            return Ok(range.clone());
+        }
+        let entry = self.pairs.entry(id);
+        let bytes = entry.end - entry.content;
+        let mut range = None;
+        if self.fits(bytes) {
+            let start = self.material.add(self.layers, id.base, entry.content, bytes)?;
+            range = Some(start..start + bytes as usize);
+        }
+        self.loaded.insert((id, None), range.clone());
+        Ok(range)
+    }
+
+    fn fits(&self, bytes: u64) -> bool {
+        self.material.bytes.len() as u64 + bytes <= self.search.material_bytes_max
+    }
+
+    fn inflate(&mut self, id: EntryId, from: &Range<u64>) -> io::Result<Option<Range<usize>>> {
+        let key = (id, Some(from.start));
+        if let Some(range) = self.loaded.get(&key) {
+            return Ok(range.clone());
+        }
+        let mut range = None;
+        if from.end - from.start <= PLAIN_BYTES_MAX && self.fits(PLAIN_BYTES_MAX) {
+            let mut compressed = vec![0; (from.end - from.start) as usize];
+            self.layers.bases[id.base].read_exact_at(&mut compressed, from.start)?;
+            range = compressed::content(&compressed, PLAIN_BYTES_MAX as usize).map(|(plain, bytes)| {
+                let address = self.layers.address(id.base, from.start);
+                let stream = Inflated { from: address, bytes: bytes as u64, plain_bytes: plain.len() as u64 };
+                let start = self.material.add_inflated(stream, &plain);
+                start..start + plain.len()
+            });
+        }
+        self.loaded.insert(key, range.clone());
+        Ok(range)
+    }
+}

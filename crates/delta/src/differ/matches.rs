@@ -1,0 +1,245 @@
+//! Which ranges of a file go on as some range of the base does, differences included.
+//!
+//! The method is bsdiff's (C. Percival, "Naive differences of executable code", 2003), with an index of windows in place
+//! of a suffix array: walk over the target on a diagonal (place in the base less place in the target) as long as it
+//! serves; take another where it has clearly more equal bytes; then extend each match into the differences around it as
+//! far as more bytes are equal than not.
+
+use crate::compare::common_prefix;
+
+use super::index::Index;
+
+/// A range of the target that goes on as the base does, with differences within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match {
+    pub at: usize,
+    pub from: usize,
+    pub bytes: usize,
+}
+
+/// What a match must have more in equal bytes than going on as before: what telling of it costs.
+const GAIN_MIN: usize = 10;
+/// A match on the diagonal that would be gone back to costs less.
+const GAIN_NEAR_MIN: usize = 6;
+/// Equal bytes after which going on is not questioned.
+const STEADY_BYTES: usize = 16;
+
+/// Between equal bytes on one diagonal, so many others belong to the match, and more where one in so many is equal.
+const GAP_BYTES_MAX: usize = 32;
+const GAP_EQUAL_MIN: usize = 5;
+
+/// So far back a match may take bytes from the one before.
+const REACH_BYTES_MAX: usize = 4 << 10;
+
+/// Of so many bytes on the diagonal, so many equal are enough for a search that trusts.
+const TRUST_BYTES: usize = 32;
+const TRUST_EQUAL_MIN: usize = 20;
+
+/// Where to look for matches, the finest index first.
+pub struct Bases<'a> {
+    pub old: &'a [u8],
+    /// Whether a diagonal that serves is not questioned.
+    pub trusting: bool,
+    /// Where nothing is found so many times in a row, one position more is passed over each time.
+    pub patience: usize,
+    /// An index and where the part of `old` that it is over begins and ends.
+    pub indices: Vec<(&'a Index, usize, usize)>,
+}
+
+/// The matches of `target`, in order and apart. `aligned` is where in the base the target's counterpart begins, if there
+/// is one; matches there are looked for first.
+pub fn find(bases: &Bases<'_>, target: &[u8], aligned: Option<usize>) -> Vec<Match> {
+    let mut scan = Scan { bases, target, seeds: Vec::new(), diagonal: None, misses: 0 };
+    scan.run(aligned);
+    let seeds = scan.seeds;
+    extend(bases.old, target, &seeds)
+}
+
+/// Equal bytes that a match grows from.
+#[derive(Clone, Copy)]
+struct Seed {
+    at: usize,
+    from: usize,
+    bytes: usize,
+}
+
+struct Scan<'a> {
+    bases: &'a Bases<'a>,
+    target: &'a [u8],
+    seeds: Vec<Seed>,
+    /// Place in the base less place in the target.
+    diagonal: Option<isize>,
+    /// Positions since something was found or went on.
+    misses: usize,
+}
+
+impl Scan<'_> {
+    fn run(&mut self, aligned: Option<usize>) {
+        if let Some(from) = aligned {
+            let bytes = common_prefix(&self.bases.old[from..], self.target);
+            if bytes >= GAIN_MIN {
+                self.take(0, from, bytes);
+            }
+        }
+        let mut at = self.seeds.last().map_or(0, |seed| seed.bytes);
+        while at < self.target.len() {
+            let steady = self.equal_ahead(at);
+            if steady >= STEADY_BYTES || at + steady == self.target.len() {
+                self.go_on(at, steady);
+                self.misses = 0;
+                at += steady;
+                continue;
+            }
+            if steady < STEADY_BYTES && self.bases.trusting && self.mostly_equal(at) {
+                at += steady + 1;
+                continue;
+            }
+            match self.better(at) {
+                Some((from, bytes)) => {
+                    self.take(at, from, bytes);
+                    self.misses = 0;
+                    at += bytes;
+                }
+                None => {
+                    at += 1 + self.misses / self.bases.patience;
+                    self.misses += 1;
+                }
+            }
+        }
+    }
+
+    /// How many bytes are equal on the diagonal from here on.
+    fn equal_ahead(&self, at: usize) -> usize {
+        self.on_diagonal(at).map_or(0, |from| common_prefix(&self.bases.old[from..], &self.target[at..]))
+    }
+
+    /// Whether the diagonal serves well enough not to look elsewhere.
+    fn mostly_equal(&self, at: usize) -> bool {
+        self.equal_on_diagonal(at, TRUST_BYTES.min(self.target.len() - at)) >= TRUST_EQUAL_MIN
+    }
+
+    fn on_diagonal(&self, at: usize) -> Option<usize> {
+        let from = at.checked_add_signed(self.diagonal?)?;
+        (from < self.bases.old.len()).then_some(from)
+    }
+
+    /// A match here that is clearly better than going on.
+    fn better(&self, at: usize) -> Option<(usize, usize)> {
+        let target = &self.target[at..];
+        for (index, start, end) in &self.bases.indices {
+            let old = &self.bases.old[*start..*end];
+            let near = self.on_diagonal(at).unwrap_or(at).saturating_sub(*start);
+            let Some(found) = index.find(old, target, near) else { continue };
+            let from = start + found.at;
+            if self.diagonal == Some(from as isize - at as isize) {
+                return None;
+            }
+            let going_on = self.equal_on_diagonal(at, found.bytes);
+            let is_near = self.seeds.len() >= 2 && {
+                let seed = self.seeds[self.seeds.len() - 2];
+                seed.from as isize - seed.at as isize == from as isize - at as isize
+            };
+            if found.bytes >= going_on + if is_near { GAIN_NEAR_MIN } else { GAIN_MIN } {
+                return Some((from, found.bytes));
+            }
+        }
+        None
+    }
+
+    /// How many of the next bytes are equal on the diagonal.
+    fn equal_on_diagonal(&self, at: usize, bytes: usize) -> usize {
+        let Some(from) = self.on_diagonal(at) else { return 0 };
+        let old = &self.bases.old[from..];
+        self.target[at..at + bytes].iter().zip(old).filter(|(a, b)| a == b).count()
+    }
+
+    /// Notes equal bytes on the diagonal. Where little differs since the last ones, both are one seed.
+    fn go_on(&mut self, at: usize, bytes: usize) {
+        let Some(from) = self.on_diagonal(at) else { return };
+        if let Some(last) = self.seeds.last_mut() {
+            let gap = last.at + last.bytes..at;
+            let pairs = self.target[gap.clone()].iter().zip(&self.bases.old[last.from + last.bytes..from]);
+            let equal = pairs.filter(|(a, b)| a == b).count();
+            if gap.len() <= GAP_BYTES_MAX || equal * GAP_EQUAL_MIN >= gap.len() {
+                last.bytes = at + bytes - last.at;
+                return;
+            }
+        }
+        self.seeds.push(Seed { at, from, bytes });
+    }
+
+    fn take(&mut self, at: usize, from: usize, bytes: usize) {
+        self.seeds.push(Seed { at, from, bytes });
+        self.diagonal = Some(from as isize - at as isize);
+    }
+}
+
+/// Grows seeds both ways into what differs, as long as more is equal than not; where two meet, the cut is where the sum
+/// of equal bytes is largest.
+fn extend(old: &[u8], target: &[u8], seeds: &[Seed]) -> Vec<Match> {
+    let mut matches: Vec<Match> = Vec::with_capacity(seeds.len());
+    for (index, seed) in seeds.iter().enumerate() {
+        let limit = seeds.get(index + 1).map_or(target.len(), |next| next.at);
+        let free = matches.last().map_or(0, |last| last.at + last.bytes);
+        let back = grow_back(old, target, seed, free);
+        let mut start = seed.at - back;
+        let mut from = seed.from - back;
+        // The match before ended as far as it could; both may claim the same bytes, if they are on two diagonals.
+        let other = |last: &&mut Match| last.from.wrapping_sub(last.at) != seed.from.wrapping_sub(seed.at);
+        if let Some(last) = matches.last_mut().filter(other) {
+            let lowest = (last.at + 1).max(seed.at.saturating_sub(REACH_BYTES_MAX));
+            let reach = seed.at - grow_back(old, target, seed, lowest.min(free));
+            if reach < start {
+                let cut = best_cut(old, target, last, seed, reach, free);
+                last.bytes = cut - last.at;
+                start = cut;
+                from = seed.from - (seed.at - cut);
+            }
+        }
+        let ahead = grow_ahead(old, target, seed.at + seed.bytes, seed.from + seed.bytes, limit);
+        let end = seed.at + seed.bytes + ahead;
+        matches.push(Match { at: start, from, bytes: end - start });
+    }
+    matches.retain(|found| found.bytes > 0);
+    matches
+}
+
+/// Equal bytes count this much, others the negative: a difference is dear where little around it is equal.
+fn grow_ahead(old: &[u8], target: &[u8], at: usize, from: usize, limit: usize) -> usize {
+    let pairs = target[at..limit].iter().zip(&old[from..]);
+    longest(pairs)
+}
+
+fn grow_back(old: &[u8], target: &[u8], seed: &Seed, free: usize) -> usize {
+    let pairs = target[free..seed.at].iter().rev().zip(old[..seed.from].iter().rev());
+    longest(pairs)
+}
+
+/// How far a sum of equal bytes less differing ones is largest. Gives up where it has fallen far.
+fn longest<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
+    const GIVE_UP: i32 = 48;
+    let (mut sum, mut best, mut best_at) = (0i32, 0i32, 0);
+    for (index, (a, b)) in pairs.enumerate() {
+        sum += if a == b { 1 } else { -1 };
+        if sum > best {
+            (best, best_at) = (sum, index + 1);
+        } else if sum < best - GIVE_UP {
+            break;
+        }
+    }
+    best_at
+}
+
+/// Between `reach` and `free`: where the earlier match ends and the later begins, so that most bytes are equal.
+fn best_cut(old: &[u8], target: &[u8], last: &Match, seed: &Seed, reach: usize, free: usize) -> usize {
+    let (mut sum, mut best, mut cut) = (0i32, 0i32, reach);
+    for (at, byte) in target.iter().enumerate().take(free).skip(reach) {
+        let before = old.get(last.from + (at - last.at)) == Some(byte);
+        let after = old.get(seed.from - (seed.at - at)) == Some(byte);
+        sum += i32::from(before) - i32::from(after);
+        if sum > best {
+            (best, cut) = (sum, at + 1);
+        }
+    }
+    cut
+}

@@ -1,0 +1,68 @@
+//! The bytes of the bases that changed files are compared with, in memory, one after the other: files, and the contents
+//! of compressed streams in them.
+
+use std::io;
+
+use crate::program::Inflated;
+
+use super::steps::Layers;
+
+/// Where a part of the old bytes comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A range of a base, by its address.
+    Base { address: u64 },
+    /// The content of a compressed stream of a base.
+    Inflated(Inflated),
+}
+
+/// A part of the old bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub start: usize,
+    pub bytes: usize,
+    pub origin: Origin,
+}
+
+/// The old bytes.
+#[derive(Default)]
+pub struct Material {
+    pub bytes: Vec<u8>,
+    pub parts: Vec<Part>,
+}
+
+impl Material {
+    /// Adds a range of a base, and tells where it stands.
+    ///
+    /// # Errors
+    /// What the base's reader says.
+    pub fn add(&mut self, layers: &Layers<'_>, base: usize, offset: u64, bytes: u64) -> io::Result<usize> {
+        let start = self.bytes.len();
+        self.bytes.resize(start + bytes as usize, 0);
+        layers.bases[base].read_exact_at(&mut self.bytes[start..], offset)?;
+        let origin = Origin::Base { address: layers.address(base, offset) };
+        self.parts.push(Part { start, bytes: bytes as usize, origin });
+        Ok(start)
+    }
+
+    /// Adds the content of a compressed stream of a base, and tells where it stands.
+    pub fn add_inflated(&mut self, stream: Inflated, plain: &[u8]) -> usize {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(plain);
+        self.parts.push(Part { start, bytes: plain.len(), origin: Origin::Inflated(stream) });
+        start
+    }
+
+    /// The parts that a range lies in, with the range of each.
+    pub fn split(&self, from: usize, bytes: usize) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        let first = self.parts.partition_point(|part| part.start + part.bytes <= from);
+        let end = from + bytes;
+        self.parts[first..].iter().enumerate().take_while(move |(_, part)| part.start < end).map(
+            move |(index, part)| {
+                let start = part.start.max(from);
+                let stop = (part.start + part.bytes).min(end);
+                (first + index, start - part.start, stop - start)
+            },
+        )
+    }
+}

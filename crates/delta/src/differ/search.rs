@@ -1,0 +1,54 @@
+//! How hard an effort searches for matches.
+
+use lighter_types::Effort;
+
+use super::index::Window;
+use crate::frame::Style;
+
+/// How hard the differ searches for matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// The index over the files that a file may have been changed from.
+    pub near: Window,
+    /// The index over all bytes of the bases that are held. Of many bytes it has fewer positions.
+    pub far: Window,
+    /// Whether compressed streams are decompressed.
+    pub streams: bool,
+    /// Whether the search keeps to a diagonal where most bytes are equal.
+    pub trusting: bool,
+    /// After so many positions without a match, the search skips positions.
+    pub patience: usize,
+    /// Most bytes of the bases that are held in memory.
+    pub material_bytes_max: u64,
+    pub threads: usize,
+}
+
+impl Search {
+    /// The search of an effort, which holds at most `material_bytes_max` bytes of the bases.
+    pub fn new(effort: Effort, material_bytes_max: u64, threads: usize) -> Self {
+        let window = |bytes, step, chain| Window { bytes, step, chain };
+        let (near, far, patience) = match effort {
+            Effort::Fast => (window(16, 8, 1), window(32, 16, 1), 20),
+            Effort::Default => (window(12, 4, 2), window(24, 4, 1), 256),
+            Effort::Max => (window(6, 1, 32), window(20, 4, 4), usize::MAX),
+        };
+        Self {
+            near,
+            far,
+            patience,
+            streams: effort != Effort::Fast,
+            trusting: effort != Effort::Max,
+            material_bytes_max,
+            threads,
+        }
+    }
+}
+
+/// How an effort encodes frames.
+pub fn style(effort: Effort) -> Style {
+    match effort {
+        Effort::Fast => Style::Light { zstd_level: 3 },
+        Effort::Default => Style::Light { zstd_level: 22 },
+        Effort::Max => Style::Full,
+    }
+}

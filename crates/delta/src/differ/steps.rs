@@ -1,0 +1,166 @@
+//! What is read, and the steps that are planned: where each reads, what it makes, about what it costs.
+
+use std::io;
+use std::ops::Range;
+
+use lighter_types::{ReadAt, broken};
+
+use crate::compressed::Compression;
+use crate::program::Inflated;
+
+/// What is read: the target and its bases, in the order of the header.
+pub struct Layers<'a> {
+    pub target: &'a dyn ReadAt,
+    pub bases: Vec<&'a dyn ReadAt>,
+    starts: Vec<u64>,
+}
+
+impl<'a> Layers<'a> {
+    pub fn new(target: &'a dyn ReadAt, bases: Vec<&'a dyn ReadAt>) -> Self {
+        let mut end = 0;
+        let starts = bases
+            .iter()
+            .map(|base| {
+                let start = end;
+                end += base.len().0 + 1;
+                start
+            })
+            .collect();
+        Self { target, bases, starts }
+    }
+
+    /// The address of a place in a base.
+    pub fn address(&self, base: usize, offset: u64) -> u64 {
+        self.starts[base] + offset
+    }
+
+    pub fn read_target(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        self.target.read_exact_at(&mut bytes, range.start)?;
+        Ok(bytes)
+    }
+}
+
+/// Where a step reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Address(u64),
+    /// A place in the target, before the step's own; only copies read from there.
+    Target(u64),
+    Inflated {
+        stream: Inflated,
+        offset: u64,
+    },
+}
+
+impl From {
+    pub fn ahead(self, by: u64) -> Self {
+        match self {
+            Self::Address(address) => Self::Address(address + by),
+            Self::Target(offset) => Self::Target(offset + by),
+            Self::Inflated { stream, offset } => Self::Inflated { stream, offset: offset + by },
+        }
+    }
+}
+
+/// What a planned step does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Copy(From),
+    Match(From),
+    New,
+    Raw,
+    Header(u64),
+    NewHeader,
+    /// A compressed stream of `bytes` bytes, with the steps that make its content.
+    Stream {
+        compression: Compression,
+        plain: Vec<u8>,
+        corrections: Vec<u8>,
+        steps: Vec<Planned>,
+    },
+    Trailer,
+}
+
+/// A step, with its place in the target, or in the content that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    pub kind: Kind,
+    pub at: u64,
+    pub bytes: u64,
+    /// About what it will cost in the payload.
+    pub cost: u64,
+}
+
+/// What a step costs whatever it holds.
+pub const STEP_COST: u64 = 3;
+
+impl Planned {
+    /// Two steps for one, the first of so many bytes; none where it ends before or cannot be cut.
+    pub fn split(&self, bytes: u64) -> Option<(Self, Self)> {
+        if bytes == 0 || bytes >= self.bytes {
+            return None;
+        }
+        let kind = match self.kind {
+            Kind::Copy(from) => Kind::Copy(from.ahead(bytes)),
+            Kind::Match(from) => Kind::Match(from.ahead(bytes)),
+            Kind::New => Kind::New,
+            Kind::Raw => Kind::Raw,
+            Kind::Header(_) | Kind::NewHeader | Kind::Stream { .. } | Kind::Trailer => return None,
+        };
+        let cost = |part: u64| (self.cost * part).div_ceil(self.bytes);
+        let left = self.bytes - bytes;
+        let first = Self { kind: self.kind.clone(), at: self.at, bytes, cost: cost(bytes) };
+        Some((first, Self { kind, at: self.at + bytes, bytes: left, cost: cost(left) }))
+    }
+}
+
+/// Leaves out the bases that no step reads: the layers with the others, and which those are.
+pub fn drop_unused<'a>(layers: &Layers<'a>, steps: &mut [Planned]) -> (Layers<'a>, Vec<usize>) {
+    let place = |address: u64| layers.starts.partition_point(|&start| start <= address) - 1;
+    let mut used = vec![false; layers.bases.len()];
+    each_address(steps, &mut |address| used[place(*address)] = true);
+    let kept: Vec<usize> = (0..used.len()).filter(|&base| used[base]).collect();
+    let fewer = Layers::new(layers.target, kept.iter().map(|&base| layers.bases[base]).collect());
+    each_address(steps, &mut |address| {
+        let base = place(*address);
+        let Some(index) = kept.iter().position(|&kept| kept == base) else {
+            return broken("an address in a base that no step reads");
+        };
+        *address = *address - layers.starts[base] + fewer.starts[index];
+    });
+    (fewer, kept)
+}
+
+fn each_address(steps: &mut [Planned], visit: &mut dyn FnMut(&mut u64)) {
+    for step in steps {
+        match &mut step.kind {
+            Kind::Copy(From::Address(address)) | Kind::Match(From::Address(address)) | Kind::Header(address) => {
+                visit(address);
+            }
+            Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
+                visit(&mut stream.from);
+            }
+            Kind::Stream { steps, .. } => each_address(steps, visit),
+            Kind::Copy(From::Target(_)) | Kind::Match(From::Target(_)) => {}
+            Kind::New | Kind::Raw | Kind::NewHeader | Kind::Trailer => {}
+        }
+    }
+}
+
+/// Adds a step; copies that go on where the last one ended become one, but for those of the target, which might then
+/// reach into their own place.
+pub fn push(steps: &mut Vec<Planned>, step: Planned) {
+    if step.bytes == 0 {
+        return;
+    }
+    if let (Some(last), Kind::Copy(from)) = (steps.last_mut(), &step.kind)
+        && let Kind::Copy(before) = last.kind
+        && !matches!(before, From::Target(_))
+        && before.ahead(last.bytes) == *from
+    {
+        last.bytes += step.bytes;
+        return;
+    }
+    steps.push(step);
+}

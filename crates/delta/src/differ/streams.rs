@@ -1,0 +1,260 @@
+//! The compressed streams of changed contents: found in gzip members, zip archives and xz files, paired with streams of the bases, and
+//! taken apart where that can be undone.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::ops::Range;
+
+use lighter_types::ReadAt;
+
+use crate::compressed::{self, Decompressed, xz};
+use crate::frame::MATERIAL_BYTES_MAX;
+use crate::parallel;
+
+use super::draft::Draft;
+use super::files::Entry;
+use super::gzip;
+use super::pairs::{EntryId, Pairs, versionless};
+use super::search::Search;
+use super::steps::Layers;
+use super::zip::{self, Member};
+
+/// Content of a stream that fits a frame with its stream and its sources.
+pub const PLAIN_BYTES_MAX: u64 = MATERIAL_BYTES_MAX / 4;
+/// Shorter streams are not worth their corrections.
+const STREAM_BYTES_MIN: u64 = 64;
+/// Longer gzip headers, with names and comments, are not looked at.
+const GZIP_HEADER_BYTES_MAX: u64 = 4 << 10;
+
+const XZ_MAGIC_BYTES: u64 = 6;
+/// About the length of a content for each byte of its xz file.
+const XZ_RATIO: u64 = 4;
+
+/// A compressed stream of the target, taken apart.
+pub struct Stream {
+    /// Where it begins in the target.
+    pub at: u64,
+    pub decompressed: Decompressed,
+    /// The streams of bases that it may have been changed from: where in the base.
+    pub from: Vec<(EntryId, Range<u64>)>,
+}
+
+/// What a changed content is.
+pub enum Form {
+    Plain,
+    /// A gzip member: a header, a stream, a trailer.
+    Gzip(Stream),
+    /// What holds streams: a zip archive, with those that changed; an xz file, with its first.
+    Archive(Vec<Stream>),
+}
+
+/// What a content with streams is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Container {
+    Gzip,
+    Zip,
+    Xz,
+}
+
+/// A stream that was found.
+struct Found {
+    /// Where it stands; of an xz file, where the file does.
+    at: Range<u64>,
+    /// About the length of its content.
+    plain_bytes: u64,
+    from: Vec<(EntryId, Range<u64>)>,
+}
+
+/// The forms of all entries, those that are no open content or have no counterpart as `Plain`.
+///
+/// Holds the contents of the streams, together at most half of [`Search::material_bytes_max`], and of one more a thread.
+///
+/// # Errors
+/// What a reader says.
+pub fn decompress(
+    layers: &Layers<'_>,
+    pairs: &Pairs<'_>,
+    drafts: &[(&Entry, Draft)],
+    search: &Search,
+) -> io::Result<Vec<Form>> {
+    let mut found = parallel::map(drafts, search.threads, |(entry, draft)| {
+        if search.streams && draft.is_open(entry) { find(layers, pairs, entry) } else { Ok(None) }
+    })?;
+    let mut left = search.material_bytes_max / 2;
+    for (_, streams) in found.iter_mut().flatten() {
+        streams.retain(|stream| {
+            let fits = stream.plain_bytes <= left;
+            left -= if fits { stream.plain_bytes } else { 0 };
+            fits
+        });
+    }
+    let all: Vec<&Found> = found.iter().flatten().flat_map(|(_, streams)| streams).collect();
+    let decompressed = parallel::map(&all, search.threads, |stream| {
+        let compressed = layers.read_target(stream.at.clone())?;
+        Ok::<_, io::Error>(compressed::decompress(&compressed, PLAIN_BYTES_MAX as usize))
+    })?;
+    let mut decompressed = decompressed.into_iter();
+    let forms = found.into_iter().map(|found| {
+        let Some((container, found)) = found else { return Form::Plain };
+        let mut streams = Vec::new();
+        for (Found { at, from, .. }, decompressed) in found.into_iter().zip(decompressed.by_ref()) {
+            let Some(decompressed) = decompressed else { continue };
+            // A member of a zip whose stream ends before the member does is matched as it stands.
+            if container != Container::Zip || decompressed.bytes as u64 == at.end - at.start {
+                streams.push(Stream { at: at.start + decompressed.start as u64, decompressed, from });
+            }
+        }
+        match streams.len() {
+            0 => Form::Plain,
+            1 if container == Container::Gzip => Form::Gzip(streams.remove(0)),
+            _ => Form::Archive(streams),
+        }
+    });
+    Ok(forms.collect())
+}
+
+/// The streams of a content that has counterparts, and what it is.
+fn find(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Option<(Container, Vec<Found>)>> {
+    let ids = pairs.changed_from(entry);
+    let content = entry.content..entry.content + entry.content_bytes;
+    if ids.is_empty() || entry.content_bytes < STREAM_BYTES_MIN {
+        return Ok(None);
+    }
+    let base = |id: &EntryId| {
+        let entry = pairs.entry(*id);
+        (*id, layers.bases[id.base], entry.content..entry.content + entry.content_bytes)
+    };
+    let bases: Vec<(EntryId, &dyn ReadAt, Range<u64>)> = ids.iter().map(base).collect();
+    if entry.content_bytes <= PLAIN_BYTES_MAX && is_xz(layers.target, &content)? {
+        let mut from = Vec::new();
+        for (id, layer, content) in bases {
+            if is_xz(layer, &content)? {
+                from.push((id, content));
+            }
+        }
+        return Ok(Some((
+            Container::Xz,
+            vec![Found { plain_bytes: XZ_RATIO * entry.content_bytes, at: content, from }],
+        )));
+    }
+    if entry.content_bytes <= PLAIN_BYTES_MAX
+        && let Some(at) = gzip_stream(layers.target, &content)?
+    {
+        let mut from = Vec::new();
+        for (id, layer, content) in bases {
+            from.extend(gzip_stream(layer, &content)?.map(|stream| (id, stream)));
+        }
+        // The last four bytes of a member tell the length of its content (RFC 1952, section 2.3.1).
+        let mut length = [0; 4];
+        layers.target.read_exact_at(&mut length, content.end - 4)?;
+        let plain_bytes = u64::from(u32::from_le_bytes(length)).clamp(entry.content_bytes, PLAIN_BYTES_MAX);
+        return Ok(Some((Container::Gzip, vec![Found { at, plain_bytes, from }])));
+    }
+    let members = zip::members(layers.target, &content)?;
+    if members.is_empty() {
+        return Ok(None);
+    }
+    let mut base_members = Vec::new();
+    for (id, layer, content) in bases {
+        base_members.push((id, zip::members(layer, &content)?));
+    }
+    Ok(Some((Container::Zip, changed(members, &base_members))))
+}
+
+fn is_xz(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<bool> {
+    let mut front = vec![0; (content.end - content.start).min(XZ_MAGIC_BYTES) as usize];
+    layer.read_exact_at(&mut front, content.start)?;
+    Ok(xz::is_xz(&front))
+}
+
+fn gzip_stream(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Option<Range<u64>>> {
+    let bytes = (content.end - content.start).min(GZIP_HEADER_BYTES_MAX);
+    let mut front = vec![0; bytes as usize];
+    layer.read_exact_at(&mut front, content.start)?;
+    Ok(gzip::header_bytes(&front).map(|header| content.start + header as u64..content.end))
+}
+
+/// The members that are in no base as they are and have a counterpart.
+fn changed(members: Vec<Member>, bases: &[(EntryId, Vec<Member>)]) -> Vec<Found> {
+    let identity = |member: &Member| (member.crc, member.plain_bytes, member.stream.end - member.stream.start);
+    let known: HashSet<_> = bases.iter().flat_map(|(_, base)| base.iter().map(identity)).collect();
+    let fits = |member: &Member| {
+        member.plain_bytes <= PLAIN_BYTES_MAX
+            && (STREAM_BYTES_MIN..=PLAIN_BYTES_MAX).contains(&(member.stream.end - member.stream.start))
+    };
+    let kept: HashSet<_> = members.iter().map(identity).collect();
+    let changed: Vec<Member> =
+        members.into_iter().filter(|member| !known.contains(&identity(member)) && fits(member)).collect();
+    let mut from: Vec<Vec<(EntryId, Range<u64>)>> = vec![Vec::new(); changed.len()];
+    for (id, base) in bases {
+        // What is still there was not changed into anything else.
+        let gone: Vec<&Member> =
+            base.iter().filter(|member| !kept.contains(&identity(member)) && fits(member)).collect();
+        for (from, counterpart) in from.iter_mut().zip(counterparts(&changed, &gone)) {
+            from.extend(counterpart.map(|index| (*id, gone[index].stream.clone())));
+        }
+    }
+    let with_counterpart = changed.into_iter().zip(from).filter(|(_, from)| !from.is_empty());
+    with_counterpart.map(|(member, from)| Found { at: member.stream, plain_bytes: member.plain_bytes, from }).collect()
+}
+
+/// For each member the one of a base that it may have been changed from: of the same name, else of the same name but for
+/// versions, else of the same extension; of several, the nearest in length.
+fn counterparts(members: &[Member], base: &[&Member]) -> Vec<Option<usize>> {
+    let mut found: Vec<Option<usize>> = vec![None; members.len()];
+    let mut is_taken = vec![false; base.len()];
+    for key in [<[u8]>::to_vec, versionless, extension] {
+        // By key and length.
+        let mut left: BTreeSet<(Vec<u8>, u64, usize)> = BTreeSet::new();
+        for (index, member) in base.iter().enumerate().filter(|(index, _)| !is_taken[*index]) {
+            left.insert((key(&member.name), member.plain_bytes, index));
+        }
+        for (member, found) in members.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+            let wanted = (key(&member.name), member.plain_bytes, 0);
+            let same = |other: &&(Vec<u8>, u64, usize)| other.0 == wanted.0;
+            let longer = left.range(&wanted..).next().filter(same);
+            let shorter = left.range(..&wanted).next_back().filter(same);
+            let nearest = longer.into_iter().chain(shorter).min_by_key(|other| other.1.abs_diff(wanted.1)).cloned();
+            if let Some(taken) = nearest {
+                *found = Some(taken.2);
+                is_taken[taken.2] = true;
+                left.remove(&taken);
+            }
+        }
+    }
+    found
+}
+
+fn extension(name: &[u8]) -> Vec<u8> {
+    let file = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let dot = file.iter().rposition(|&byte| byte == b'.');
+    dot.map_or(Vec::new(), |dot| file[dot..].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(members: &[(&str, u64)], base: &[(&str, u64)], expected: &[Option<usize>]) {
+        let all = |told: &[(&str, u64)]| -> Vec<Member> {
+            let member = |&(name, plain_bytes): &(&str, u64)| Member {
+                name: name.as_bytes().to_vec(),
+                crc: 0,
+                plain_bytes,
+                stream: 0..0,
+            };
+            told.iter().map(member).collect()
+        };
+        let base = all(base);
+        assert_eq!(counterparts(&all(members), &base.iter().collect::<Vec<_>>()), expected);
+    }
+
+    #[test]
+    fn members_are_paired_by_name_then_version_then_kind() {
+        check(&[("a", 9), ("b", 9)], &[("b", 9), ("a", 1)], &[Some(1), Some(0)]);
+        check(&[("p-1.2.dist-info/R", 9), ("q/R", 9)], &[("p-1.1.dist-info/R", 1)], &[Some(0), None]);
+        let base = [("old.js", 50), ("x.js", 9), ("older.js", 20)];
+        check(&[("x.js", 50), ("new.js", 30), ("z.css", 9)], &base, &[Some(1), Some(2), None]);
+        check(&[("a", 5), ("a", 5), ("a", 5)], &[("a", 6), ("a", 5)], &[Some(1), Some(0), None]);
+    }
+}

@@ -1,0 +1,101 @@
+//! From the matches of a content to steps.
+
+use std::ops::Range;
+
+use crate::compare::common_prefix;
+use crate::zstd;
+
+use super::matches;
+use super::material::{Material, Origin};
+use super::steps::{From, Kind, Planned, STEP_COST, push};
+
+/// Equal bytes within a match that are worth a copy of their own, which no decoder has to look at.
+const COPY_BYTES_MIN: usize = 4 << 10;
+/// New bytes from this length on are looked at whether they can be compressed.
+const RAW_BYTES_MIN: usize = 2 << 10;
+/// Writes the steps of a part of a content from its matches.
+pub struct Writer<'a> {
+    pub material: &'a Material,
+    pub content: &'a [u8],
+    /// Where the part begins in its content.
+    pub start: usize,
+    /// Where the files that the content may have been changed from stand.
+    pub old: &'a [Range<usize>],
+    /// Whether long equal ranges are worth copies of their own.
+    pub copies: bool,
+}
+
+impl Writer<'_> {
+    pub fn steps(&self, matches: &[matches::Match]) -> Vec<Planned> {
+        let mut steps = Vec::new();
+        let mut at = 0;
+        for found in matches {
+            self.new_bytes(at..found.at, &mut steps);
+            at = found.at;
+            for (part, offset, bytes) in self.material.split(found.from, found.bytes) {
+                let from = match self.material.parts[part].origin {
+                    Origin::Base { address } => From::Address(address + offset as u64),
+                    // Streams read from their counterparts only, so that a frame inflates little beside what it deflates.
+                    Origin::Inflated(_) if self.copies || !self.is_counterpart(part) => {
+                        self.new_bytes(at..at + bytes, &mut steps);
+                        at += bytes;
+                        continue;
+                    }
+                    Origin::Inflated(stream) => From::Inflated { stream, offset: offset as u64 },
+                };
+                let old_start = self.material.parts[part].start + offset;
+                self.matched(at, from, &self.material.bytes[old_start..old_start + bytes], &mut steps);
+                at += bytes;
+            }
+        }
+        self.new_bytes(at..self.content.len(), &mut steps);
+        steps
+    }
+
+    fn is_counterpart(&self, part: usize) -> bool {
+        let start = self.material.parts[part].start;
+        self.old.iter().any(|old| old.start == start)
+    }
+
+    fn matched(&self, at: usize, from: From, old: &[u8], steps: &mut Vec<Planned>) {
+        let new = &self.content[at..at + old.len()];
+        let mut done = 0;
+        let mut open = 0;
+        let mut different = 0;
+        let mut put = |range: Range<usize>, is_copy: bool, different: u64| {
+            let from = from.ahead(range.start as u64);
+            let kind = if is_copy { Kind::Copy(from) } else { Kind::Match(from) };
+            let place = (self.start + at + range.start) as u64;
+            push(steps, Planned { kind, at: place, bytes: range.len() as u64, cost: STEP_COST + different });
+        };
+        while done < new.len() {
+            let equal = common_prefix(&new[done..], &old[done..]);
+            if self.copies && equal >= COPY_BYTES_MIN {
+                put(open..done, false, different);
+                put(done..done + equal, true, 0);
+                open = done + equal;
+                different = 0;
+            }
+            done += equal;
+            if done < new.len() {
+                done += 1;
+                different += 1;
+            }
+        }
+        put(open..new.len(), false, different);
+    }
+
+    fn new_bytes(&self, range: Range<usize>, steps: &mut Vec<Planned>) {
+        let bytes = range.len();
+        let (mut kind, mut cost) = (Kind::New, bytes as u64 / 2);
+        if bytes >= RAW_BYTES_MIN {
+            let estimate = zstd::estimate(&self.content[range.clone()]);
+            cost = estimate as u64 * 3 / 4;
+            if estimate >= bytes / 64 * 63 {
+                (kind, cost) = (Kind::Raw, bytes as u64);
+            }
+        }
+        let at = (self.start + range.start) as u64;
+        push(steps, Planned { kind, at, bytes: bytes as u64, cost: cost + STEP_COST });
+    }
+}

@@ -1,0 +1,348 @@
+//! A frame's contents, in the order of its program ([`crate::payload`] has where everything stands).
+//!
+//! Encoding and decoding are one walk over the program, [`Walk`], which differs only in how contents are coded.
+
+use std::ops::Range;
+
+use lighter_coder::{AnsDecoder, AnsEncoder, Decoder, Encoder, varint};
+use lighter_types::{ReadAt, broken};
+
+use crate::compressed::{self, Compression, deflate};
+use crate::error::CodecError;
+use crate::models::contents::{Contents, FullContents, LightContents};
+use crate::models::headers::{Block, Headers};
+use crate::models::window::Window;
+use crate::payload::{Parts, TIER_FULL, TIER_LIGHT, TIER_XZ};
+use crate::prefix;
+use crate::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
+use crate::rebuilt::Rebuilt;
+use crate::sources::{CopyFrom, Sources, TARGET};
+use crate::take::take;
+use crate::zstd;
+
+/// Most bytes of a frame's range that are not copied from a base, with all content of its compressed streams.
+pub const MATERIAL_BYTES_MAX: u64 = 8 << 20;
+
+/// Most bytes of a match that are coded as one; a change does not go on from one to the next.
+const WINDOW_BYTES_MAX: u64 = 256 << 10;
+
+/// How a frame is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Fast to encode and decode; new bytes by zstd.
+    Light { zstd_level: u8 },
+    /// Small: every byte by all that is known of it.
+    Full,
+}
+
+/// Encodes a frame, which makes the bytes of the target at `range`. `known` has, in the order of the program, the bytes that its matches, headers, new and raw steps
+/// stand for.
+///
+/// # Errors
+/// A base that cannot be read; a program that does not fit its sources.
+pub fn encode(
+    program: &Program,
+    bases: &[&dyn ReadAt],
+    range: &Range<u64>,
+    known: &[u8],
+    style: Style,
+) -> Result<Vec<u8>, CodecError> {
+    let mut sources = Sources::new(bases, range.end)?;
+    let coded_program = program::encode(program)?;
+    sources.inflate(&program.inflated)?;
+    let (tier, contents, compressed, new_bytes, raw);
+    match style {
+        Style::Light { zstd_level } => {
+            let mut walk = Walk::new(LightContents::new(AnsEncoder::new(), &[]), sources, range.start, &[], known);
+            walk.run(program)?;
+            let new = &walk.contents.new_known;
+            compressed = if new.is_empty() {
+                Vec::new()
+            } else {
+                let prefix = prefix::read(program, new.len() as u64, &mut walk.sources)?;
+                zstd::encode_behind(&prefix, new, zstd_level).map_err(|_| "zstd refused new bytes")?
+            };
+            (tier, new_bytes) = (TIER_LIGHT, new.len());
+            (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
+        }
+        Style::Full => {
+            let mut walk = Walk::new(FullContents::new(Encoder::new()), sources, range.start, &[], known);
+            walk.run(program)?;
+            (tier, new_bytes, compressed) = (TIER_FULL, 0, Vec::new());
+            (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
+        }
+    }
+    let mut payload = vec![if has_xz(program) { tier | TIER_XZ } else { tier }];
+    varint::put(&mut payload, coded_program.len() as u64);
+    varint::put(&mut payload, contents.len() as u64);
+    if tier == TIER_LIGHT {
+        varint::put(&mut payload, compressed.len() as u64);
+        varint::put(&mut payload, new_bytes as u64);
+    }
+    for part in [coded_program, contents, compressed, raw] {
+        payload.extend(part);
+    }
+    Ok(payload)
+}
+
+/// Decodes a payload into the target's bytes at `range`.
+///
+/// # Errors
+/// Whatever cannot be.
+pub fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
+    let target_bytes = range.end - range.start;
+    let parts = Parts::of(payload)?;
+    let program = program::decode(parts.program)?;
+    if has_xz(&program) != parts.has_xz {
+        return Err("streams of xz that the tier does not tell of".into());
+    }
+    let material = check(&program, target_bytes)?;
+    if parts.new_bytes > material {
+        return Err("more new bytes than steps have".into());
+    }
+    let mut sources = Sources::new(bases, range.end)?;
+    sources.inflate(&program.inflated)?;
+    let mut new = Vec::new();
+    if parts.new_bytes > 0 {
+        new.reserve_exact(parts.new_bytes as usize);
+        let prefix = prefix::read(&program, parts.new_bytes, &mut sources)?;
+        zstd::decode_behind(&prefix, parts.compressed, parts.new_bytes as usize, &mut new)?;
+    } else if !parts.compressed.is_empty() {
+        return Err("compressed bytes of nothing".into());
+    }
+    let (rebuilt, is_at_end);
+    if parts.is_full {
+        let contents = FullContents::new(Decoder::new(parts.contents));
+        let walk = Walk::new(contents, sources, range.start, parts.raw, &[]).decode(&program, material)?;
+        (rebuilt, is_at_end) = (walk.rebuilt, walk.contents.coder.is_at_end() && walk.raw.is_empty());
+    } else {
+        let contents = LightContents::new(AnsDecoder::new(parts.contents), &new);
+        let walk = Walk::new(contents, sources, range.start, parts.raw, &[]).decode(&program, material)?;
+        let LightContents { coder, new, .. } = walk.contents;
+        (rebuilt, is_at_end) = (walk.rebuilt, coder.is_at_end() && new.is_empty() && walk.raw.is_empty());
+    }
+    if !is_at_end {
+        return Err("bytes that nothing asks for".into());
+    }
+    if rebuilt.bytes() != target_bytes {
+        return Err("a range of another length than the header says".into());
+    }
+    Ok(rebuilt)
+}
+
+fn has_xz(program: &Program) -> bool {
+    program.steps.iter().any(|step| matches!(step, Step::Stream { compression: Compression::Xz, .. }))
+}
+
+/// Lengths of all steps, before any is done: nothing is allocated for a program that is too large. Returns how many bytes
+/// are decoded.
+fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
+    let (mut material, mut copied, mut plain_left) = (0u64, 0u64, 0u64);
+    for step in &program.steps {
+        let bytes = step.bytes();
+        match step {
+            Step::Stream { .. } if plain_left > 0 => return Err("a stream within another".into()),
+            Step::Stream { plain_bytes, .. } => plain_left = *plain_bytes,
+            Step::Trailer if plain_left > 0 => return Err("a trailer within a stream".into()),
+            _ if plain_left > 0 => {
+                plain_left = plain_left.checked_sub(bytes).ok_or("a step across the end of a stream")?;
+                material = material.saturating_add(bytes);
+            }
+            Step::Copy { .. } => copied = copied.saturating_add(bytes),
+            _ => material = material.saturating_add(bytes),
+        }
+    }
+    if plain_left > 0 {
+        return Err("a stream without its end".into());
+    }
+    if material > MATERIAL_BYTES_MAX {
+        return Err("more decoded bytes than allowed".into());
+    }
+    if copied > target_bytes {
+        return Err("more copied bytes than the range has".into());
+    }
+    Ok(material)
+}
+
+/// A compressed stream whose content is being made.
+struct Open<'a> {
+    compression: Compression,
+    /// Where the content begins in the material.
+    start: usize,
+    /// How much of it is missing.
+    left: u64,
+    corrections: &'a [u8],
+}
+
+/// The walk over a program.
+struct Walk<'a, T> {
+    sources: Sources<'a>,
+    contents: T,
+    headers: Headers,
+    rebuilt: Rebuilt,
+    /// Where the range begins in the target.
+    start: u64,
+    /// When decoding: the raw bytes that are left.
+    raw: &'a [u8],
+    /// When encoding: the bytes that steps stand for, in order.
+    known: &'a [u8],
+    /// When encoding: what is not coded.
+    raw_known: Vec<u8>,
+    /// The stream that is open.
+    open: Option<Open<'a>>,
+    /// The content of the last one.
+    last_plain: Range<usize>,
+    window: Window,
+    place: u64,
+}
+
+impl<'a, T: Contents> Walk<'a, T> {
+    fn new(contents: T, sources: Sources<'a>, start: u64, raw: &'a [u8], known: &'a [u8]) -> Self {
+        Self {
+            sources,
+            contents,
+            headers: Headers::new(),
+            rebuilt: Rebuilt::default(),
+            start,
+            raw,
+            known,
+            raw_known: Vec::new(),
+            open: None,
+            last_plain: 0..0,
+            window: Window::default(),
+            place: 0,
+        }
+    }
+
+    /// Walks over a program that makes so many bytes beside copies.
+    fn decode(mut self, program: &'a Program, material: u64) -> Result<Self, CodecError> {
+        self.rebuilt.material.reserve_exact(material as usize);
+        self.run(program)?;
+        Ok(self)
+    }
+
+    fn run(&mut self, program: &'a Program) -> Result<(), CodecError> {
+        for step in &program.steps {
+            let start = self.rebuilt.material.len();
+            if let Step::Stream { compression, plain_bytes, corrections } = step {
+                self.open = Some(Open { compression: *compression, start, left: *plain_bytes, corrections });
+                continue;
+            }
+            self.step(step)?;
+            if self.contents.is_past_end() {
+                return Err("contents that are cut off".into());
+            }
+            self.place = self.place.wrapping_add(step.bytes());
+            let material = start..self.rebuilt.material.len();
+            match &mut self.open {
+                None if !material.is_empty() => self.rebuilt.add_material(material),
+                None => {}
+                Some(open) => {
+                    open.left -= step.bytes();
+                    if open.left == 0 {
+                        self.close()?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compresses the content that is complete now.
+    fn close(&mut self) -> Result<(), CodecError> {
+        let Some(open) = self.open.take() else { return Ok(broken("a stream that ends before it begins")) };
+        let start = self.rebuilt.material.len();
+        let stream = compressed::recompress(open.compression, &self.rebuilt.material[open.start..], open.corrections)?;
+        if (start + stream.len()) as u64 > 3 * MATERIAL_BYTES_MAX {
+            return Err("more compressed bytes than allowed".into());
+        }
+        self.rebuilt.material.extend(stream);
+        self.rebuilt.add_material(start..self.rebuilt.material.len());
+        self.last_plain = open.start..start;
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), CodecError> {
+        match *step {
+            Step::Copy { from, bytes } => self.copy(from, bytes)?,
+            Step::Match { from, bytes } => self.match_step(from, bytes)?,
+            Step::New { bytes } => {
+                let known = self.take_known(bytes);
+                self.contents.code_new(bytes, known, &mut self.rebuilt.material)?;
+            }
+            Step::Raw { bytes } if T::ENCODES => {
+                let known = self.take_known(bytes);
+                self.raw_known.extend_from_slice(known);
+                self.rebuilt.material.extend_from_slice(known);
+            }
+            Step::Raw { bytes } => self.rebuilt.material.extend_from_slice(take(&mut self.raw, bytes)?),
+            Step::Header { from } => {
+                let mut like: Block = [0; HEADER_BYTES as usize];
+                self.sources.read(from, &mut like)?;
+                self.header(Some(&like));
+            }
+            Step::NewHeader => self.header(None),
+            Step::Trailer => {
+                let plain = &self.rebuilt.material[self.last_plain.clone()];
+                let trailer = deflate::trailer(plain);
+                self.take_known(TRAILER_BYTES);
+                self.rebuilt.material.extend_from_slice(&trailer);
+            }
+            // Opened by `run`.
+            Step::Stream { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A match is coded window by window.
+    fn match_step(&mut self, from: u64, bytes: u64) -> Result<(), CodecError> {
+        let mut done = 0;
+        while done < bytes {
+            let count = (bytes - done).min(WINDOW_BYTES_MAX);
+            let known = self.take_known(count);
+            let from = from.wrapping_add(done);
+            (self.window.from, self.window.to) = (from, self.place.wrapping_add(done));
+            self.sources.window(from, count as usize, &mut self.window.bytes)?;
+            self.contents.code_match(&self.window, known, &mut self.rebuilt.material);
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// Outside a stream a copy from a base or from the target is only noted.
+    fn copy(&mut self, from: u64, bytes: u64) -> Result<(), CodecError> {
+        match self.sources.copied(from, bytes)? {
+            CopyFrom::Base { index, offset } if self.open.is_none() => self.rebuilt.add_base(index, offset, bytes),
+            CopyFrom::Target { .. } if self.open.is_some() => return Err(TARGET),
+            CopyFrom::Target { offset } if offset + bytes > self.start + self.rebuilt.bytes() => {
+                return Err("a copy of the target from its own place or behind it".into());
+            }
+            CopyFrom::Target { offset } => self.rebuilt.add_target(offset, bytes),
+            _ if self.rebuilt.material.len() as u64 + bytes > 3 * MATERIAL_BYTES_MAX => {
+                return Err("more decoded bytes than allowed".into());
+            }
+            _ => {
+                let start = self.rebuilt.material.len();
+                self.rebuilt.material.resize(start + bytes as usize, 0);
+                self.sources.read(from, &mut self.rebuilt.material[start..])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, like: Option<&Block>) {
+        let given = self.take_known(HEADER_BYTES).first_chunk().copied().unwrap_or([0; HEADER_BYTES as usize]);
+        let header = self.contents.code_header(&mut self.headers, like, &given);
+        self.rebuilt.material.extend_from_slice(&header);
+    }
+
+    /// When encoding, the next bytes that a step stands for; nothing when decoding.
+    fn take_known(&mut self, bytes: u64) -> &'a [u8] {
+        let (taken, rest) = self.known.split_at_checked(bytes as usize).unwrap_or((&[], self.known));
+        self.known = rest;
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Programs that lie: each is refused before it costs anything, and none panics.
+
+use super::*;
+use crate::program::{Inflated, STEPS_MAX};
+use crate::rebuilt::Piece;
+use crate::sources::INFLATED_BYTES_MAX;
+
+/// A payload of the light tier with this program, and nothing else. Writing is the same walk as reading, and may say no
+/// as well; what it had written until then is the payload.
+fn payload(program: &Program) -> Vec<u8> {
+    let mut coder = AnsEncoder::new();
+    let _ = program::code(&mut coder, program);
+    let coded = coder.finish();
+    let mut payload = vec![TIER_LIGHT | if has_xz(program) { TIER_XZ } else { 0 }];
+    for number in [coded.len() as u64, 0, 0, 0] {
+        varint::put(&mut payload, number);
+    }
+    payload.extend(coded);
+    payload
+}
+
+fn refused(inflated: Vec<Inflated>, steps: Vec<Step>, expected: &str) {
+    let base = vec![7u8; 1000];
+    let error = decode(&payload(&Program { inflated, steps }), 0..100, &[&base]).unwrap_err();
+    assert!(matches!(error, CodecError::Damaged(what) if what.contains(expected)), "{error:?}, not {expected}");
+}
+
+#[test]
+fn ranges_outside_their_sources_are_refused() {
+    let outside = "a range outside its source";
+    for (from, bytes) in [(901, 100), (1000, 100), (1101, 100), (1102, 100), (u64::MAX, 100), (u64::MAX - 50, 100)] {
+        refused(vec![], vec![Step::Copy { from, bytes }], outside);
+        refused(vec![], vec![Step::Match { from, bytes }], outside);
+    }
+    refused(vec![], vec![Step::Header { from: 600 }], outside);
+    refused(vec![], vec![Step::Header { from: u64::MAX }], outside);
+    refused(vec![], vec![Step::Copy { from: 0, bytes: 101 }], "more copied bytes");
+    refused(vec![], vec![Step::Copy { from: 0, bytes: 1 << 60 }; 40], "");
+    refused(vec![], vec![Step::Copy { from: 0, bytes: 99 }], "another length");
+    refused(vec![], vec![Step::Copy { from: 0, bytes: 50 }, Step::Copy { from: 0, bytes: 51 }], "more copied bytes");
+}
+
+#[test]
+fn ranges_do_not_grow_from_one_base_into_the_next() {
+    let (one, other) = (vec![1u8; 50], vec![2u8; 50]);
+    let bases: [&dyn ReadAt; 2] = [&one, &other];
+    let across = Program { inflated: vec![], steps: vec![Step::Copy { from: 10, bytes: 60 }] };
+    assert!(decode(&payload(&across), 0..60, &bases).is_err());
+    let both = vec![Step::Copy { from: 0, bytes: 50 }, Step::Copy { from: 51, bytes: 50 }];
+    let rebuilt = decode(&payload(&Program { inflated: vec![], steps: both }), 0..100, &bases).unwrap();
+    assert_eq!(rebuilt.pieces.len(), 2);
+    assert!(rebuilt.material.is_empty());
+}
+
+/// A frame of 100 bytes at 50 of the target, with a base of 1000 bytes: the target begins at 1001 of the address space.
+const TARGET: u64 = 1001;
+
+fn decode_at_50(inflated: Vec<Inflated>, steps: Vec<Step>) -> Result<Rebuilt, CodecError> {
+    let base = vec![7u8; 1000];
+    decode(&payload(&Program { inflated, steps }), 50..150, &[&base])
+}
+
+#[test]
+fn the_target_is_copied_from_before_the_place_alone() {
+    let copy = |from, bytes| Step::Copy { from: TARGET + from, bytes };
+    let good = decode_at_50(vec![], vec![copy(0, 50), copy(50, 50)]).unwrap();
+    assert_eq!(good.pieces, [Piece::Target { offset: 0, bytes: 50 }, Piece::Target { offset: 50, bytes: 50 }]);
+    assert!(good.material.is_empty());
+    let refused = |steps: Vec<Step>, expected: &str| {
+        let error = decode_at_50(vec![], steps).unwrap_err();
+        assert!(matches!(error, CodecError::Damaged(what) if what.contains(expected)), "{error:?}, not {expected}");
+    };
+    let later = "its own place or behind it";
+    refused(vec![copy(0, 51), copy(0, 49)], later);
+    refused(vec![copy(50, 50), copy(0, 50)], later);
+    refused(vec![copy(99, 1), copy(0, 99)], later);
+    refused(vec![copy(0, 50), copy(51, 50)], later);
+    refused(vec![copy(149, 1)], later);
+    let outside = "a range outside its source";
+    refused(vec![copy(150, 1)], outside);
+    refused(vec![copy(100, 51)], outside);
+    refused(vec![Step::Copy { from: TARGET - 1, bytes: 2 }], outside);
+    refused(vec![Step::Copy { from: u64::MAX - 10, bytes: 20 }], outside);
+    refused(vec![copy(0, 50); 3], "more copied bytes");
+}
+
+#[test]
+fn what_is_decoded_does_not_read_the_target() {
+    let expected = "needs the target's bytes";
+    let from = TARGET;
+    let deflate = Step::Stream { compression: Compression::Deflate, plain_bytes: 20, corrections: vec![1, 2, 3] };
+    let steps = [
+        vec![Step::Match { from, bytes: 20 }],
+        vec![deflate.clone(), Step::Copy { from, bytes: 20 }],
+        vec![deflate, Step::Match { from, bytes: 20 }],
+    ];
+    let stream = vec![Inflated { from, bytes: 20, plain_bytes: 30 }];
+    let all = steps.map(|steps| (vec![], steps)).into_iter().chain([(stream, vec![])]);
+    for (inflated, steps) in all {
+        let error = decode_at_50(inflated, steps).unwrap_err();
+        assert!(matches!(error, CodecError::Damaged(what) if what.contains(expected)), "{error:?}");
+    }
+    // Of 512 bytes, the target has not enough before this frame.
+    assert!(decode_at_50(vec![], vec![Step::Header { from }]).is_err());
+}
+
+#[test]
+fn programs_that_would_cost_too_much_are_refused() {
+    refused(vec![], vec![Step::Match { from: 0, bytes: MATERIAL_BYTES_MAX + 1 }], "more decoded bytes");
+    refused(vec![], vec![Step::New { bytes: MATERIAL_BYTES_MAX }, Step::New { bytes: 1 }], "more decoded bytes");
+    refused(vec![], vec![Step::Raw { bytes: 1 << 62 }], "more decoded bytes");
+    refused(vec![], vec![Step::NewHeader; STEPS_MAX + 1], "more steps");
+    refused(vec![], vec![Step::NewHeader; STEPS_MAX], "more decoded bytes");
+    let inflated = |from, bytes, plain_bytes| vec![Inflated { from, bytes, plain_bytes }];
+    refused(inflated(0, 10, INFLATED_BYTES_MAX + 1), vec![], "more inflated content");
+    refused(inflated(0, INFLATED_BYTES_MAX + 1, 10), vec![], "more inflated content");
+    refused(inflated(0, 10, 1 << 62).repeat(4), vec![], "more inflated content");
+    refused(inflated(999, 10, 10), vec![], "a range outside its source");
+    refused(inflated(0, 10, 10), vec![], "does not inflate");
+}
+
+#[test]
+fn streams_that_lie_are_refused() {
+    let copy = |bytes| Step::Copy { from: 0, bytes };
+    for compression in [Compression::Deflate, Compression::Xz] {
+        let stream = |plain_bytes| Step::Stream { compression, plain_bytes, corrections: vec![1, 2, 3] };
+        refused(vec![], vec![stream(100), stream(10)], "a stream within another");
+        refused(vec![], vec![stream(100), copy(99)], "without its end");
+        refused(vec![], vec![stream(100), copy(101)], "across the end");
+        refused(vec![], vec![stream(100), Step::Trailer], "a trailer within");
+        refused(vec![], vec![stream(1 << 62), Step::New { bytes: 1 << 62 }], "more decoded bytes");
+        refused(vec![], vec![stream(100), copy(100)], "corrections that do not fit");
+    }
+}
+
+#[test]
+fn a_tier_tells_of_xz_as_it_is() {
+    let base = vec![7u8; 1000];
+    let copy = Step::Copy { from: 0, bytes: 100 };
+    let xz = Step::Stream { compression: Compression::Xz, plain_bytes: 100, corrections: vec![0, 0] };
+    let with_xz = payload(&Program { inflated: vec![], steps: vec![xz, copy.clone()] });
+    let stream = xz_of(&[7; 100]);
+    let rebuilt = decode(&with_xz, 0..stream.len() as u64, &[&base]).unwrap();
+    assert_eq!(rebuilt.pieces, [Piece::Material(100..100 + stream.len())]);
+    assert!(rebuilt.material.ends_with(&stream));
+    let without = payload(&Program { inflated: vec![], steps: vec![copy] });
+    for (mut payload, tier) in [(with_xz, TIER_LIGHT), (without, TIER_LIGHT | TIER_XZ)] {
+        payload[0] = tier;
+        let error = decode(&payload, 0..100, &[&base]).unwrap_err();
+        assert!(matches!(error, CodecError::Damaged(what) if what.contains("tier")), "{error:?}");
+    }
+}
+
+fn xz_of(plain: &[u8]) -> Vec<u8> {
+    compressed::recompress(Compression::Xz, plain, &[0, 0]).unwrap()
+}
+
+#[test]
+fn contents_that_are_not_there_are_refused() {
+    refused(vec![], vec![Step::New { bytes: 100 }], "a part that is cut off");
+    refused(vec![], vec![Step::Raw { bytes: 100 }], "a part that is cut off");
+    let base = vec![7u8; 1000];
+    for unknown in [0, 1, 2, 3, 8] {
+        assert!(matches!(decode(&[unknown, 0, 0, 0, 0], 0..100, &[&base]), Err(CodecError::Unsupported)));
+    }
+    assert!(decode(&[], 0..100, &[&base]).is_err());
+    let good = payload(&Program { inflated: vec![], steps: vec![Step::Copy { from: 0, bytes: 100 }] });
+    assert!(decode(&good, 0..100, &[&base]).is_ok());
+    for end in 0..good.len() {
+        assert!(decode(&good[..end], 0..100, &[&base]).is_err(), "{end}");
+    }
+    let longer = [good.as_slice(), &[0]].concat();
+    assert!(decode(&longer, 0..100, &[&base]).is_err());
+}

@@ -1,0 +1,255 @@
+//! Bytes that are not the base's: what is new in the target, and what differs within a match.
+//!
+//! A byte is coded bit by bit, each by a mix of what followed the same last bytes before (orders 0 to 6), what the
+//! longest earlier match goes on with, and, within a match, what the base's bytes and changed references suggest.
+//! Source: M. Mahoney's lpaq (orders, nibble-wise lines, match model), B. Knoll's cmix for what to mix by.
+
+use lighter_coder::Coder;
+
+use super::mixer::{Chance, INPUTS, Mixer, Scale, SmallChance};
+
+/// A byte that something suggests, and in which of 64 states of sureness.
+#[derive(Clone, Copy)]
+pub struct Hint {
+    pub byte: u8,
+    pub state: u8,
+}
+
+/// Hints that a byte within a match comes with.
+pub const HINTS: usize = 4;
+
+/// Orders that are hashed: the bytes that each looks at, and the bits of its table of lines.
+const ORDERS: [u32; 6] = [2, 3, 4, 6, 0, 0];
+const LINE_BITS: u32 = 16;
+/// Least length of an earlier match, and bits of the table that finds it.
+const MATCH_BYTES_MIN: usize = 5;
+const MATCH_BITS: u32 = 17;
+const LIMIT: u32 = 250;
+
+/// A line of a hashed table: the chances of a nibble's 15 nodes.
+type Line = [SmallChance; 16];
+
+/// Codes bytes.
+pub struct Bytes {
+    order0: Vec<Chance>,
+    order1: Vec<Chance>,
+    /// By the base's byte.
+    by_base: Vec<Chance>,
+    lines: Vec<Vec<Line>>,
+    hints: Vec<Chance>,
+    matched: Match,
+    mixer: Mixer,
+    scale: Scale,
+}
+
+/// The longest earlier place of `out` that ends as it ends.
+struct Match {
+    heads: Vec<u32>,
+    at: usize,
+    bytes: usize,
+}
+
+impl Bytes {
+    pub fn new() -> Self {
+        Self {
+            order0: vec![Chance::EVEN; 2 * 256],
+            order1: vec![Chance::EVEN; 256 * 256],
+            by_base: vec![Chance::EVEN; 256 * 256],
+            lines: vec![vec![[SmallChance::EVEN; 16]; 1 << LINE_BITS]; ORDERS.len()],
+            hints: vec![Chance::EVEN; (HINTS + 1) * 64 * 8],
+            matched: Match { heads: vec![0; 1 << MATCH_BITS], at: 0, bytes: 0 },
+            mixer: Mixer::new(2 * 256 + 64, INPUTS, 60),
+            scale: Scale::get(),
+        }
+    }
+
+    /// Codes a new byte, and appends it to `out`.
+    pub fn code_new<C: Coder>(&mut self, coder: &mut C, byte: u8, before: u64, out: &mut Vec<u8>) -> u8 {
+        self.matched.find(out);
+        let hint = self.matched.hint(out);
+        let found = self.code(
+            coder,
+            byte,
+            before,
+            None,
+            &hint.map_or([None; HINTS + 1], |hint| {
+                let mut hints = [None; HINTS + 1];
+                hints[HINTS] = Some(hint);
+                hints
+            }),
+        );
+        out.push(found);
+        self.matched.extend(out);
+        found
+    }
+
+    /// Codes a byte within a match that is not `base`, and appends it to `out`.
+    pub fn code_changed<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        byte: u8,
+        before: u64,
+        base: u64,
+        hints: &[Option<Hint>; HINTS],
+        out: &mut Vec<u8>,
+    ) -> u8 {
+        let mut all = [None; HINTS + 1];
+        all[..HINTS].copy_from_slice(hints);
+        let found = self.code(coder, byte, before, Some(base), &all);
+        out.push(found);
+        self.matched.bytes = 0;
+        found
+    }
+
+    fn code<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        byte: u8,
+        before: u64,
+        base: Option<u64>,
+        hints: &[Option<Hint>; HINTS + 1],
+    ) -> u8 {
+        let scale = self.scale;
+        let place = base.map_or(0, |base| (base >> 16 & 0xff) as usize);
+        let changed = base.is_some();
+        let contexts = Self::contexts(before, base);
+        let mut node = 1usize;
+        let mut lines = [0usize; 6];
+        for bit in (0..8u32).rev() {
+            if bit == 7 || bit == 3 {
+                for (line, context) in lines.iter_mut().zip(&contexts) {
+                    let mixed = (context ^ node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    *line = (mixed >> (64 - LINE_BITS)) as usize;
+                }
+            }
+            let inner = if bit > 3 { node } else { node & ((1 << (3 - bit)) - 1) | 1 << (3 - bit) };
+            let order0 = usize::from(changed) * 256 + node;
+            let order1 = (before & 0xff) as usize * 256 + node;
+            let by_base = place * 256 + node;
+            self.mixer.add(scale.logit(self.order0[order0].one()));
+            self.mixer.add(scale.logit(self.order1[order1].one()));
+            for (table, &line) in self.lines.iter().zip(&lines) {
+                let chance = table[line][inner];
+                self.mixer.add(if chance.is_new() { 0 } else { scale.logit(chance.one()) });
+            }
+            if changed {
+                self.mixer.add(scale.logit(self.by_base[by_base].one()));
+            }
+            let used = self.add_hints(hints, node, bit);
+            let set = if changed { 256 + node } else { node };
+            let logit = self.mixer.mix(set);
+            let found = coder.code(byte >> bit & 1 == 1, scale.probability(logit));
+            self.mixer.learn(found, scale);
+            self.order0[order0].learn(found, LIMIT, scale);
+            self.order1[order1].learn(found, LIMIT, scale);
+            for (table, &line) in self.lines.iter_mut().zip(&lines) {
+                table[line][inner].learn(found, scale);
+            }
+            if changed {
+                self.by_base[by_base].learn(found, LIMIT, scale);
+            }
+            for (index, expected) in used.into_iter().flatten() {
+                self.hints[index].learn(found == expected, LIMIT, scale);
+            }
+            node = node * 2 + usize::from(found);
+        }
+        node as u8
+    }
+
+    /// Adds what each hint says of this bit, as long as the bits before were as it said.
+    fn add_hints(
+        &mut self,
+        hints: &[Option<Hint>; HINTS + 1],
+        node: usize,
+        bit: u32,
+    ) -> [Option<(usize, bool)>; HINTS + 1] {
+        let mut used = [None; HINTS + 1];
+        for (kind, hint) in hints.iter().enumerate() {
+            let Some(hint) = hint.filter(|hint| (usize::from(hint.byte) | 256) >> (bit + 1) == node) else {
+                self.mixer.add(0);
+                continue;
+            };
+            let index = (kind * 64 + usize::from(hint.state & 63)) * 8 + bit as usize;
+            let expected = hint.byte >> bit & 1 == 1;
+            let logit = self.scale.logit(self.hints[index].one());
+            self.mixer.add(if expected { logit } else { -logit });
+            used[kind] = Some((index, expected));
+        }
+        used
+    }
+
+    fn contexts(before: u64, base: Option<u64>) -> [u64; 6] {
+        let mut contexts = [0; 6];
+        for (index, (context, order)) in contexts.iter_mut().zip(ORDERS).enumerate() {
+            let bytes = before & ((1u64 << (8 * order)) - 1);
+            *context = (bytes ^ (index as u64 + 1) << 59).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        }
+        // A word of letters so far; and, within a match, the base's bytes around.
+        contexts[4] = word(before).wrapping_mul(0xa076_1d64_78bd_642f) ^ 5 << 59;
+        let sparse = base.map_or(before & 0x00ff_ff00, |base| base & 0xff_ffff | 1 << 40);
+        contexts[5] = (sparse ^ 6 << 59).wrapping_mul(0xe703_7ed1_a0b4_28db);
+        contexts.map(|context| context ^ context >> 31)
+    }
+}
+
+/// The letters at the end of what stands before.
+fn word(before: u64) -> u64 {
+    let mut letters = 0;
+    for index in 0..8 {
+        let byte = (before >> (8 * index) & 0xff) as u8;
+        if !byte.is_ascii_alphanumeric() {
+            return letters | 1 << 63 | u64::from(byte) << 48;
+        }
+        letters |= u64::from(byte.to_ascii_lowercase()) << (8 * index);
+    }
+    letters
+}
+
+impl Match {
+    #[inline]
+    fn slot(out: &[u8]) -> Option<usize> {
+        let end = out.last_chunk::<MATCH_BYTES_MIN>()?;
+        let key = end.iter().fold(0u64, |key, &byte| key << 8 | u64::from(byte));
+        Some((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - MATCH_BITS)) as usize)
+    }
+
+    /// Looks for a match if there is none.
+    #[inline]
+    fn find(&mut self, out: &[u8]) {
+        if self.bytes > 0 {
+            return;
+        }
+        let Some(slot) = Self::slot(out) else { return };
+        let at = self.heads[slot] as usize;
+        if at == 0 || at >= out.len() {
+            return;
+        }
+        let same = out[..at].iter().rev().zip(out.iter().rev()).take(48).take_while(|(a, b)| a == b).count();
+        if same >= MATCH_BYTES_MIN {
+            (self.at, self.bytes) = (at, same);
+        }
+    }
+
+    #[inline]
+    fn hint(&self, out: &[u8]) -> Option<Hint> {
+        if self.bytes == 0 {
+            return None;
+        }
+        let state = if self.bytes < 32 { self.bytes } else { 32 + (self.bytes / 32).min(31) };
+        out.get(self.at).map(|&byte| Hint { byte, state: state as u8 })
+    }
+
+    /// Follows the match after a byte was appended.
+    #[inline]
+    fn extend(&mut self, out: &[u8]) {
+        if self.bytes > 0 && out.get(self.at) == out.last() {
+            self.at += 1;
+            self.bytes = (self.bytes + 1).min(1 << 16);
+        } else {
+            self.bytes = 0;
+        }
+        if let Some(slot) = Self::slot(out) {
+            self.heads[slot] = out.len() as u32;
+        }
+    }
+}

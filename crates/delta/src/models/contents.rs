@@ -1,0 +1,106 @@
+//! How a frame's contents are coded: in one of two tiers, each a model and its coder.
+
+use lighter_coder::{Coder, SymbolCoder};
+
+use super::full::Full;
+use super::headers::{Block, Headers};
+use super::light::Light;
+use super::window::Window;
+use crate::error::CodecError;
+use crate::take::take;
+
+/// Codes contents and appends them to `out`. What is coded is given when encoding; when decoding, `known` is empty.
+pub trait Contents {
+    /// Whether it encodes.
+    const ENCODES: bool;
+
+    /// The bytes that stand where the base has `window`.
+    fn code_match(&mut self, window: &Window, known: &[u8], out: &mut Vec<u8>);
+
+    /// So many new bytes.
+    ///
+    /// # Errors
+    /// Fewer are left, when decoding.
+    fn code_new(&mut self, bytes: u64, known: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError>;
+
+    /// A tar header.
+    fn code_header(&mut self, headers: &mut Headers, like: Option<&Block>, given: &Block) -> Block;
+
+    /// Whether more was read than there is.
+    fn is_past_end(&self) -> bool;
+}
+
+/// Symbols; new bytes apart, to be compressed.
+pub struct LightContents<'a, C> {
+    pub coder: C,
+    light: Box<Light>,
+    /// When decoding: the new bytes that are left.
+    pub new: &'a [u8],
+    /// When encoding: the new bytes.
+    pub new_known: Vec<u8>,
+}
+
+impl<'a, C: SymbolCoder> LightContents<'a, C> {
+    pub fn new(coder: C, new: &'a [u8]) -> Self {
+        Self { coder, light: Box::new(Light::new()), new, new_known: Vec::new() }
+    }
+}
+
+impl<C: SymbolCoder> Contents for LightContents<'_, C> {
+    const ENCODES: bool = C::ENCODES;
+
+    fn code_match(&mut self, window: &Window, known: &[u8], out: &mut Vec<u8>) {
+        self.light.code_match(&mut self.coder, window, known, out);
+    }
+
+    fn code_new(&mut self, bytes: u64, known: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
+        if C::ENCODES {
+            self.new_known.extend_from_slice(known);
+            out.extend_from_slice(known);
+        } else {
+            out.extend_from_slice(take(&mut self.new, bytes)?);
+        }
+        Ok(())
+    }
+
+    fn code_header(&mut self, headers: &mut Headers, like: Option<&Block>, given: &Block) -> Block {
+        headers.code(&mut self.coder, like, given)
+    }
+
+    fn is_past_end(&self) -> bool {
+        self.coder.is_past_end()
+    }
+}
+
+/// Bit by bit, by all that is known.
+pub struct FullContents<C> {
+    pub coder: C,
+    full: Box<Full>,
+}
+
+impl<C: Coder> FullContents<C> {
+    pub fn new(coder: C) -> Self {
+        Self { coder, full: Box::new(Full::new()) }
+    }
+}
+
+impl<C: Coder> Contents for FullContents<C> {
+    const ENCODES: bool = C::ENCODES;
+
+    fn code_match(&mut self, window: &Window, known: &[u8], out: &mut Vec<u8>) {
+        self.full.code_match(&mut self.coder, window, known, out);
+    }
+
+    fn code_new(&mut self, bytes: u64, known: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
+        self.full.code_new(&mut self.coder, bytes as usize, known, out);
+        Ok(())
+    }
+
+    fn code_header(&mut self, headers: &mut Headers, like: Option<&Block>, given: &Block) -> Block {
+        headers.code(&mut self.coder, like, given)
+    }
+
+    fn is_past_end(&self) -> bool {
+        self.coder.is_past_end()
+    }
+}

@@ -1,0 +1,125 @@
+//! Contents in the full tier: each byte of a match told equal or not, each other byte by all that is known of it.
+
+use lighter_coder::Coder;
+
+use super::bytes::{Bytes, HINTS, Hint};
+use super::hits::{Around, Hits};
+use super::references::{Guess, References, Site};
+use super::window::Window;
+
+/// A reference that is being coded.
+#[derive(Clone, Copy)]
+struct Field {
+    start: usize,
+    site: Site,
+    /// By the memory of the place, of the word, of the region, and of the last change.
+    guesses: [Option<Guess>; HINTS],
+}
+
+/// Codes contents.
+pub struct Full {
+    hits: Hits,
+    bytes: Bytes,
+    references: References,
+    /// Results of each kind of guess, the latest lowest.
+    records: [u8; HINTS],
+    before: u64,
+}
+
+impl Full {
+    pub fn new() -> Self {
+        Self { hits: Hits::new(), bytes: Bytes::new(), references: References::new(), records: [0; HINTS], before: 0 }
+    }
+
+    /// Codes `bytes` new bytes and appends them to `out`. `known` has them when encoding, and is empty when decoding.
+    pub fn code_new<C: Coder>(&mut self, coder: &mut C, bytes: usize, known: &[u8], out: &mut Vec<u8>) {
+        for index in 0..bytes {
+            let given = known.get(index).copied().unwrap_or(0);
+            let found = self.bytes.code_new(coder, given, self.before, out);
+            self.before = self.before << 8 | u64::from(found);
+        }
+    }
+
+    /// Codes the bytes that stand where the base has `window`, and appends them to `out`.
+    pub fn code_match<C: Coder>(&mut self, coder: &mut C, window: &Window, known: &[u8], out: &mut Vec<u8>) {
+        let base = window.base();
+        let bytes = base.len();
+        let mut field: Option<Field> = None;
+        let start = out.len();
+        let mut index = 0;
+        while index < bytes {
+            if let Some(length) = self.hits.block(bytes - index) {
+                let block = &base[index..index + length];
+                let equal = C::ENCODES && known[index..index + length] == *block;
+                if self.hits.code_block(coder, equal) {
+                    out.extend_from_slice(block);
+                    self.before = last_bytes(out, self.before);
+                    index += length;
+                    continue;
+                }
+            }
+            if let Some(done) = field.filter(|field| index == field.start + 4) {
+                self.learn(&done, &out[start + done.start..]);
+                field = None;
+            }
+            let around = window.around(index);
+            let site = window.site(index);
+            let guess = match (field, self.references.relative(site)) {
+                (None, Some(guess)) => 1 + u8::from((guess.word ^ site.word) & 0xff != 0),
+                _ => 0,
+            };
+            let given = known.get(index).copied().unwrap_or(0);
+            let known_around = Around { base: around & 0xffff_ffff_ffff, before: self.before, guess };
+            let found = if self.hits.code(coder, &known_around, given == base[index]) {
+                out.push(base[index]);
+                base[index]
+            } else {
+                let field = *field.get_or_insert_with(|| self.begin(index, site));
+                let hints = self.hints(&field, index, base[index]);
+                self.bytes.code_changed(coder, given, self.before, around, &hints, out)
+            };
+            self.before = self.before << 8 | u64::from(found);
+            index += 1;
+        }
+    }
+
+    fn begin(&self, start: usize, site: Site) -> Field {
+        let references = &self.references;
+        let guesses = [
+            references.relative(site),
+            references.absolute(site),
+            references.region(site),
+            Some(references.like_the_last(site)),
+        ];
+        Field { start, site, guesses }
+    }
+
+    fn hints(&self, field: &Field, index: usize, base: u8) -> [Option<Hint>; HINTS] {
+        let part = index - field.start;
+        let mut hints = [None; HINTS];
+        for ((hint, guess), record) in hints.iter_mut().zip(&field.guesses).zip(self.records) {
+            let Some(guess) = guess else { continue };
+            let byte = (guess.word >> (8 * part)) as u8;
+            if byte != base {
+                let sure = guess.sure.min(3) as u8;
+                *hint = Some(Hint { byte, state: record & 3 | sure << 2 | (part.min(3) as u8) << 4 });
+            }
+        }
+        hints
+    }
+
+    fn learn(&mut self, field: &Field, coded: &[u8]) {
+        let word = coded.iter().take(4).rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
+        for (record, guess) in self.records.iter_mut().zip(&field.guesses) {
+            if let Some(guess) = guess {
+                *record = *record << 1 | u8::from(guess.word == word);
+            }
+        }
+        self.references.learn(field.site, word);
+    }
+}
+
+/// The last eight bytes of `out`, the latest lowest; those of `before` where there are fewer.
+fn last_bytes(out: &[u8], before: u64) -> u64 {
+    out.last_chunk().map_or(before, |chunk| u64::from_be_bytes(*chunk))
+}

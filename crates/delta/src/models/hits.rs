@@ -1,0 +1,156 @@
+//! Whether a byte of the target is the base's byte at the same place of a match: one bit a byte, which long runs of
+//! equal bytes make cheap, and one bit for many bytes where nothing has differed for a while.
+
+use lighter_coder::Coder;
+
+use super::mixer::{Chance, Mixer, Scale};
+
+/// After so many equal bytes, blocks are asked for as a whole.
+pub const CALM_BYTES: u32 = 32;
+/// The shortest block, and by how much each next one is longer.
+const BLOCK_BYTES: usize = 32;
+const BLOCK_GROWTH: u32 = 2;
+const LEVEL_MAX: u32 = 7;
+
+/// Hashed contexts.
+const HASHED: usize = 5;
+const INPUTS: usize = HASHED + 4;
+const HASH_BITS: u32 = 16;
+/// Chances of equality are steady: they learn from many bits alike.
+const LIMIT: u32 = 400;
+
+/// What is known where a byte is about to be told equal or not.
+#[derive(Clone, Copy)]
+pub struct Around {
+    /// The base's bytes before, at, and after the place: two, one, three; little-endian from the first on.
+    pub base: u64,
+    /// The last bytes of the target, the latest lowest.
+    pub before: u64,
+    /// What is guessed of a reference beginning here: 0 nothing, 1 that its first byte stays, 2 that it changes.
+    pub guess: u8,
+}
+
+/// Codes equality.
+pub struct Hits {
+    /// The last results, the latest lowest; 1 is equal.
+    history: u64,
+    /// Equal bytes since the last one that was not, and between that one and the one before.
+    run: u32,
+    run_before: u32,
+    /// Of the block to ask for next.
+    level: u32,
+    blocks: [Chance; 8 * 16],
+    by_run: Vec<Chance>,
+    by_history: Vec<Chance>,
+    by_gaps: Vec<Chance>,
+    by_byte: Vec<Chance>,
+    hashed: Vec<Vec<Chance>>,
+    mixer: Mixer,
+    scale: Scale,
+}
+
+impl Hits {
+    pub fn new() -> Self {
+        Self {
+            history: u64::MAX,
+            run: 0,
+            run_before: 0,
+            level: 0,
+            blocks: [Chance::EVEN; 8 * 16],
+            by_run: vec![Chance::EVEN; 64 * 16 * 3],
+            by_history: vec![Chance::EVEN; 1 << 12],
+            by_gaps: vec![Chance::EVEN; 64 * 64],
+            by_byte: vec![Chance::EVEN; 256 * 64],
+            hashed: vec![vec![Chance::EVEN; 1 << HASH_BITS]; HASHED],
+            mixer: Mixer::new(32 * 3, INPUTS, 60),
+            scale: Scale::get(),
+        }
+    }
+
+    /// Length of the block that may be asked for as a whole, where at least `left` bytes of the match are left.
+    #[inline]
+    pub fn block(&self, left: usize) -> Option<usize> {
+        if self.run < CALM_BYTES || left < BLOCK_BYTES {
+            return None;
+        }
+        let longest = BLOCK_BYTES << (BLOCK_GROWTH * self.level);
+        Some(longest.min(left))
+    }
+
+    /// Codes whether a whole block is equal.
+    pub fn code_block<C: Coder>(&mut self, coder: &mut C, equal: bool) -> bool {
+        let recent = (!self.history).count_ones().min(15);
+        let chance = &mut self.blocks[(self.level * 16 + recent) as usize];
+        let found = coder.code(equal, chance.one());
+        chance.learn(found, LIMIT, self.scale);
+        if found {
+            self.history = self.history << 8 | 0xff;
+            self.level = (self.level + 1).min(LEVEL_MAX);
+        } else if self.level > 0 {
+            self.level -= 1;
+        } else {
+            // Byte by byte until it has been calm again.
+            self.run = 0;
+        }
+        found
+    }
+
+    /// Codes whether one byte is equal.
+    #[inline]
+    pub fn code<C: Coder>(&mut self, coder: &mut C, around: &Around, equal: bool) -> bool {
+        let found = self.code_one(coder, around, equal);
+        self.history = self.history << 1 | u64::from(found);
+        if found {
+            self.run += 1;
+        } else {
+            self.run_before = self.run;
+            self.run = 0;
+            self.level = 0;
+        }
+        found
+    }
+
+    #[inline]
+    fn code_one<C: Coder>(&mut self, coder: &mut C, around: &Around, equal: bool) -> bool {
+        let scale = self.scale;
+        let run = self.run.min(63) as usize;
+        let recent = (!self.history as u32).count_ones().min(15) as usize;
+        let here = (around.base >> 16 & 0xff) as usize;
+        let state = self.history & 7 | u64::from(around.guess) << 3;
+        let hashes = [
+            hash(around.base >> 8 & 0xffff, 1),
+            hash(around.base & 0xff_ffff, 2),
+            hash(around.base >> 16 & 0xffff_ffff, 3),
+            hash((around.before & 0xffff) << 8 | here as u64, 4),
+            hash(around.base & 0xffff_ffff | state << 32, 5),
+        ];
+        let gap = (self.run_before.min(63) * 64) as usize + run;
+        let by_byte = here * 64 + state as usize;
+        let by_history = (self.history & 0xfff) as usize;
+        let by_run = run * 16 + recent;
+        let mixer = &mut self.mixer;
+        for (chances, &index) in self.hashed.iter().zip(&hashes) {
+            mixer.add(scale.logit(chances[index].one()));
+        }
+        mixer.add(scale.logit(self.by_run[by_run].one()));
+        mixer.add(scale.logit(self.by_history[by_history].one()));
+        mixer.add(scale.logit(self.by_gaps[gap].one()));
+        mixer.add(scale.logit(self.by_byte[by_byte].one()));
+        let logit = mixer.mix((self.run.min(31) * 3) as usize + usize::from(around.guess));
+        let found = coder.code(equal, scale.probability(logit));
+        mixer.learn(found, scale);
+        for (chances, &index) in self.hashed.iter_mut().zip(&hashes) {
+            chances[index].learn(found, LIMIT, scale);
+        }
+        self.by_run[by_run].learn(found, LIMIT, scale);
+        self.by_history[by_history].learn(found, LIMIT, scale);
+        self.by_gaps[gap].learn(found, LIMIT, scale);
+        self.by_byte[by_byte].learn(found, LIMIT, scale);
+        found
+    }
+}
+
+#[inline]
+fn hash(bits: u64, salt: u64) -> usize {
+    ((bits ^ salt << 57).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASH_BITS)) as usize
+}

@@ -1,0 +1,18 @@
+//! Models of a frame's contents, in two tiers.
+//!
+//! - [`contents`] is what a walk over a frame calls, for either tier.
+//! - [`light`] codes runs of equal bytes and the changes between them, by symbols. Fast.
+//! - [`full`] codes each bit by a mix of contexts: [`hits`] whether a byte is the base's, [`bytes`] the byte itself. Small.
+//! - [`headers`] codes tar headers field by field.
+//! - [`references`] guesses how a changed reference in code or a table changed; both tiers use it.
+//! - [`mixer`] has the probabilities, and mixes them; [`window`] has the base's bytes that a match is coded against.
+
+mod bytes;
+pub mod contents;
+mod full;
+pub mod headers;
+mod hits;
+mod light;
+mod mixer;
+mod references;
+pub mod window;

@@ -1,0 +1,39 @@
+//! What a match is told against: the base's bytes at its place, with some around them.
+
+use super::references::Site;
+
+/// Bytes of the base before the first byte of a match, and behind its last; zeros where the source has none.
+pub const MARGIN_BEFORE: usize = 2;
+pub const MARGIN_BEHIND: usize = 8;
+
+/// The base's bytes of a match.
+#[derive(Default)]
+pub struct Window {
+    /// With the margins.
+    pub bytes: Vec<u8>,
+    /// Their place in the sources, and in the target; only the difference, and how it changes, matters.
+    pub from: u64,
+    pub to: u64,
+}
+
+impl Window {
+    pub fn base(&self) -> &[u8] {
+        &self.bytes[MARGIN_BEFORE..self.bytes.len() - MARGIN_BEHIND]
+    }
+
+    /// The base's bytes two before, at, and five behind a place; little-endian from the first on.
+    #[inline]
+    pub fn around(&self, index: usize) -> u64 {
+        self.bytes[index..].first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk))
+    }
+
+    /// The four bytes at a place, as a reference.
+    #[inline]
+    pub fn site(&self, index: usize) -> Site {
+        Site {
+            word: (self.around(index) >> (8 * MARGIN_BEFORE)) as u32,
+            from: self.from.wrapping_add(index as u64) as u32,
+            shift: self.to.wrapping_sub(self.from) as u32,
+        }
+    }
+}

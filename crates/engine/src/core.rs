@@ -1,0 +1,104 @@
+//! The facts and beliefs of the node, shared by all state machines of the engine.
+//!
+//! [`Core`] holds the facts: settings, own layers, other nodes' layers, sketches, calibrations, open questions,
+//! cut-offs. A [`Step`] is one call of [`Engine::step`](crate::Engine::step) under way: the moment, the core, and the
+//! list that takes the effects. A function that only reads takes `&Core`; a function that changes facts or has
+//! something done takes `&mut Step`.
+
+use std::time::Duration;
+
+use lighter_types::{Moment, PeerId};
+use lighter_wire::Request;
+
+use crate::asks::{Asks, Purpose};
+use crate::calibrations::Calibrations;
+use crate::cut_offs::CutOffs;
+use crate::directory::{Directory, Peer};
+use crate::event::{AskId, Effect, PullId, Wanted};
+use crate::failure::Offence;
+use crate::holdings::Holdings;
+use crate::report::Report;
+use crate::settings::Settings;
+use crate::sketches::Sketches;
+
+/// The facts and beliefs of the node.
+#[derive(Debug, Default)]
+pub struct Core {
+    pub settings: Settings,
+    pub holdings: Holdings,
+    pub directory: Directory,
+    pub sketches: Sketches,
+    pub calibrations: Calibrations,
+    pub asks: Asks,
+    pub cut_offs: CutOffs,
+}
+
+impl Core {
+    pub fn new(settings: Settings) -> Self {
+        Self { directory: Directory::new(settings.peers_max), settings, ..Self::default() }
+    }
+
+    pub fn is_connected(&self, peer: PeerId) -> bool {
+        self.directory.peer(peer).is_some_and(Peer::is_connected)
+    }
+
+    /// Whether a peer, if it is known, is behind the same uplink.
+    pub fn is_near(&self, peer: PeerId) -> bool {
+        self.directory.peer(peer).is_some_and(|peer| self.is_of_site(peer))
+    }
+
+    /// Whether a peer is behind the same uplink.
+    pub fn is_of_site(&self, peer: &Peer) -> bool {
+        self.settings.site.is_some() && peer.site() == self.settings.site.as_ref()
+    }
+
+    /// How long a pull waits for a peer that knows the image. A release that the node knows already is good enough if
+    /// no peer is connected that could name a newer one.
+    pub fn patience(&self, wanted: &Wanted) -> Duration {
+        let is_known = matches!(wanted, Wanted::Name { known: Some(_), .. });
+        let is_alone = !self.directory.peers().any(|(_, peer)| peer.is_connected());
+        if is_known && is_alone { Settings::RESOLVE_GRACE } else { self.settings.patience }
+    }
+}
+
+/// One step of the engine under way.
+#[derive(Debug)]
+pub struct Step<'a> {
+    pub now: Moment,
+    pub core: &'a mut Core,
+    pub effects: &'a mut Vec<Effect>,
+}
+
+impl Step<'_> {
+    pub fn ask(&mut self, to: PeerId, purpose: Purpose, request: Request) -> AskId {
+        let ask = self.core.asks.begin(to, purpose);
+        self.effects.push(Effect::Ask { ask, to, request });
+        ask
+    }
+
+    /// Asks a connected peer what it holds, unless that question is open.
+    pub fn ask_holdings(&mut self, peer: PeerId) {
+        if self.core.is_connected(peer) && !self.core.asks.are_holdings_asked(peer) {
+            self.ask(peer, Purpose::Holdings, Request::Holdings);
+        }
+    }
+
+    pub fn is_cut_off(&self, peer: PeerId) -> bool {
+        self.core.cut_offs.contains(peer, self.now)
+    }
+
+    pub fn cut_off(&mut self, peer: PeerId, offence: Offence) {
+        let lasting = self.core.settings.cut_off;
+        self.core.cut_offs.add(peer, self.now + lasting, self.core.settings.peers_max);
+        self.core.directory.forget(peer);
+        self.effects.push(Effect::CutOff { peer, lasting, offence });
+    }
+
+    pub fn report(&mut self, pull: PullId, report: Report) {
+        self.effects.push(Effect::Report { pull, report });
+    }
+
+    pub fn report_all<'p>(&mut self, pulls: impl IntoIterator<Item = &'p PullId>, report: &Report) {
+        self.effects.extend(pulls.into_iter().map(|&pull| Effect::Report { pull, report: report.clone() }));
+    }
+}

@@ -1,0 +1,181 @@
+//! Why something failed, in types: the engine reacts to the one to blame, never to a text.
+
+use std::path::PathBuf;
+
+use lighter_similarity::SketchError;
+use lighter_types::{Blame, Bytes, DiffId, OciDigest, PatchId, PeerId};
+use lighter_wire::Refusal;
+
+/// Why this machine did not do its part. The text is for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LocalFailure {
+    #[error("the disk of {path} is full: {needed} wanted, {free} free; free some space, or lower the store's budget")]
+    DiskFull { path: PathBuf, needed: Bytes, free: Bytes },
+    #[error(
+        "no room for {needed}: {available} of the store's budget of {budget} can be had; \
+         raise the budget, remove images or unpin layers"
+    )]
+    BudgetFull { needed: Bytes, available: Bytes, budget: Bytes },
+    /// The text says what was done to which file, and what the system said.
+    #[error("{0}")]
+    Io(String),
+    #[error("the work ended in a panic")]
+    Panicked,
+    #[error("the work was aborted")]
+    Aborted,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl LocalFailure {
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::DiskFull { .. } | Self::BudgetFull { .. } | Self::Io(_) | Self::Aborted | Self::Other(_) => {
+                Blame::Machine
+            }
+            Self::Panicked => Blame::Bug,
+        }
+    }
+}
+
+/// Why a fetch failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchFailure {
+    #[error("the peer was lost")]
+    Lost,
+    #[error("the peer refused: {0}")]
+    Refused(Refusal),
+    #[error("the peer says that {to} has the patch")]
+    Referred { to: PeerId, patch: PatchId, settings: u32 },
+    /// Every frame was what the patch's name promised, and the result is another layer.
+    #[error("the result of patch {patch} is not the layer: {what}")]
+    WrongResult { patch: PatchId, what: String },
+    #[error("the peer sent wrong bytes: {0}")]
+    Lied(Lie),
+    #[error("base {0} is damaged or gone on this machine")]
+    BaseGone(DiffId),
+    /// No peer lied: a file of the have-list has the hash of another file.
+    #[error("the result is not the layer, with a have-list by which files may be taken for one another")]
+    Listed,
+    #[error(transparent)]
+    Local(LocalFailure),
+    #[error("it was stopped")]
+    Stopped,
+}
+
+/// Something that a provider sent and no honest provider sends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lie {
+    /// A message, header or frame that does not decode, or fails its hash. `why` is the decoder's text.
+    #[error("{why}")]
+    Unreadable { why: String },
+    #[error("patch {found} where {promised} was promised")]
+    OtherPatch { promised: PatchId, found: PatchId },
+    #[error("a patch for {found} where {asked} was asked for")]
+    OtherTarget { asked: DiffId, found: DiffId },
+    #[error("a target of {found} where the layer has {max}")]
+    TargetTooLarge { found: Bytes, max: Bytes },
+    #[error("base {0} that was not offered")]
+    BaseNotOffered(DiffId),
+    #[error("base {base} of {claimed}; it has {found}")]
+    BaseBytes { base: DiffId, claimed: Bytes, found: Bytes },
+    #[error("frames from {first} on where {asked} was asked for")]
+    FramesSkipped { first: u32, asked: u32 },
+    #[error("a referral to {0} that was not asked for")]
+    UnaskedReferral(PeerId),
+}
+
+/// Why a question got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskFailure {
+    #[error("the peer could not be reached or did not answer in time")]
+    Unreachable,
+    #[error("the peer answered with something that is not an answer")]
+    Malformed,
+    #[error("the release is not signed by a publisher that this node trusts")]
+    NotTrusted,
+}
+
+/// Why an attempt to get a layer from a peer came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Setback {
+    #[error(transparent)]
+    Fetch(FetchFailure),
+    #[error("it stalled")]
+    Stalled,
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error(transparent)]
+    Unanswered(AskFailure),
+    #[error("an answer to another question")]
+    OtherAnswer,
+    #[error("a quote for bases that are not here")]
+    ForeignBases,
+    #[error("it could not be reached")]
+    Unreachable,
+    #[error("it names {0}, which failed")]
+    NamesFailed(PeerId),
+}
+
+/// Why a patch could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EncodeFailure {
+    /// A layer that it needs is damaged or was removed.
+    LayerGone(DiffId),
+    Local(LocalFailure),
+}
+
+/// Why a blob was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobFailure {
+    /// The bytes do not have the digest: their sender lied.
+    WrongDigest,
+    Local(LocalFailure),
+}
+
+/// Why an image cannot be used although its digests are right. The text is for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableImage {
+    /// Its author wrote a document that breaks its own format.
+    #[error("{0}")]
+    Damaged(String),
+    /// It is of a kind or a size that this node does not take.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl UnusableImage {
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Damaged(_) => Blame::Peer,
+            Self::Unsupported(_) => Blame::Version,
+        }
+    }
+}
+
+/// The act that a peer is cut off for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Offence {
+    #[error("it sent wrong bytes: {0}")]
+    Lied(Lie),
+    #[error("patch {patch}, which it named, does not give the layer: {what}")]
+    WrongResult { patch: PatchId, what: String },
+    #[error("a manifest or config for {0} with another sha256")]
+    WrongDigest(OciDigest),
+    #[error(transparent)]
+    Sketches(SketchLie),
+    /// Far more messages than any honest node sends.
+    #[error("a flood of messages")]
+    Flood,
+}
+
+/// The fault in the sketches that a peer sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SketchLie {
+    #[error("{found} sketches of {asked} layers")]
+    Count { asked: usize, found: usize },
+    #[error("sketch of layer {layer}")]
+    Unreadable { layer: DiffId, source: SketchError },
+    #[error("a sketch that is not that of layer {0}")]
+    OtherLayer(DiffId),
+}

@@ -1,0 +1,79 @@
+//! The outcomes that the fetcher gives to the pulls.
+
+use lighter_types::Card;
+use lighter_wire::Refusal;
+
+use super::*;
+
+const LAYER: DiffId = DiffId::new([1; 32]);
+const PULL: PullId = PullId(1);
+
+/// A fetcher whose pull wants a layer that one connected peer holds.
+struct Fetching {
+    fetcher: Fetcher,
+    core: Core,
+}
+
+impl Fetching {
+    fn begin() -> (Self, FetchId) {
+        let mut fetching = Self { fetcher: Fetcher::default(), core: Core::new(Settings::default()) };
+        let peer = PeerId::new([9; 32]);
+        let card = Card { diff_id: LAYER, tar_bytes: Bytes::MIB, compressed_bytes: Bytes::MIB, tlsh: None };
+        let incarnation = lighter_wire::Incarnation(1);
+        let holdings = lighter_wire::Holdings { incarnation, version: 1, site: None, cards: vec![card] };
+        fetching.core.directory.connected(peer, Moment(1));
+        fetching.core.directory.answered(peer, holdings, Moment(1));
+        let asked = fetching.step(|fetcher, step| {
+            fetcher.want(PULL, LAYER, step).unwrap();
+            assert_eq!(fetcher.advance(step), []);
+        });
+        let [Effect::Ask { ask, .. }] = asked[..] else { panic!("{asked:?}") };
+        let offer = lighter_wire::Offer::Predicted { bytes: Bytes::MIB };
+        let quote = lighter_wire::Quote { offer, bases: Vec::new(), wait: std::time::Duration::ZERO };
+        let begun = fetching.step(|fetcher, step| fetcher.quoted(LAYER, ask, Ok(Answer::Quote(quote)), step));
+        let Effect::Fetch { fetch, .. } = begun[0] else { panic!("{begun:?}") };
+        (fetching, fetch)
+    }
+
+    fn step(&mut self, act: impl FnOnce(&mut Fetcher, &mut Step<'_>)) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        act(&mut self.fetcher, &mut Step { now: Moment(2), core: &mut self.core, effects: &mut effects });
+        effects
+    }
+
+    fn end(&mut self, fetch: FetchId, failure: FetchFailure) -> Option<Outcome> {
+        let mut outcome = None;
+        self.step(|fetcher, step| outcome = fetcher.ended(fetch, Err(failure), step));
+        outcome
+    }
+}
+
+#[test]
+fn a_fetch_that_no_pull_wants_any_more_ends_without_an_outcome() {
+    let (mut fetching, fetch) = Fetching::begin();
+    let stopped = fetching.step(|fetcher, step| fetcher.abandon(PULL, step.effects));
+    assert_eq!(stopped, [Effect::StopFetch(fetch)]);
+    assert_eq!(fetching.end(fetch, FetchFailure::Stopped), None, "the layer is not held");
+    assert!(fetching.fetcher.targets.is_empty() && fetching.fetcher.fetches.is_empty());
+}
+
+#[test]
+fn a_local_failure_reaches_the_pull_unchanged() {
+    let (mut fetching, fetch) = Fetching::begin();
+    let (path, needed, free) = ("/data".into(), Bytes(9), Bytes(1));
+    let full = crate::failure::LocalFailure::DiskFull { path, needed, free };
+    let outcome = fetching.end(fetch, FetchFailure::Local(full.clone()));
+    assert_eq!(outcome, Some(Outcome::Failed { pulls: [PULL].into(), why: PullFailure::Local(full) }));
+}
+
+#[test]
+fn late_news_of_a_fetch_and_late_quotes_change_nothing() {
+    let (mut fetching, fetch) = Fetching::begin();
+    fetching.end(fetch, FetchFailure::Refused(Refusal::Busy));
+    let effects = fetching.step(|fetcher, step| {
+        fetcher.working(fetch, step.now);
+        fetcher.quoted(LAYER, AskId(77), Err(AskFailure::Unreachable), step);
+        fetcher.quoted(DiffId::new([2; 32]), AskId(77), Err(AskFailure::Unreachable), step);
+    });
+    assert_eq!(effects, []);
+}

@@ -1,0 +1,71 @@
+//! Counts the messages of each peer within a window, to tell busy peers from flooding ones.
+
+use std::collections::BTreeMap;
+
+use lighter_types::{Moment, PeerId};
+
+use crate::settings::Settings;
+
+/// The judgement of one more message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Fine,
+    /// Refuse or ignore it.
+    TooMany,
+    /// Cut the peer off.
+    Flood,
+}
+
+#[derive(Debug, Default)]
+pub struct Floods {
+    /// For each peer, when its window began, and its messages since. At most as many as peers are believed in.
+    counts: BTreeMap<PeerId, (Moment, u32)>,
+    /// When the peers whose window is over were last forgotten to make room.
+    swept: Moment,
+}
+
+impl Floods {
+    /// Counts a message. At most `peers_max` peers are counted in a window; a message of another peer is one too many.
+    pub fn count(&mut self, from: PeerId, now: Moment, peers_max: usize) -> Verdict {
+        let is_over = |since: Moment| now.since(since) >= Settings::FLOOD_WINDOW;
+        if self.counts.len() >= peers_max && is_over(self.swept) {
+            self.counts.retain(|_, (since, _)| !is_over(*since));
+            self.swept = now;
+        }
+        if self.counts.len() >= peers_max && !self.counts.contains_key(&from) {
+            return Verdict::TooMany;
+        }
+        let (since, count) = self.counts.entry(from).or_insert((now, 0));
+        if is_over(*since) {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        match *count {
+            count if count > Settings::MESSAGES_MAX * 10 => Verdict::Flood,
+            count if count > Settings::MESSAGES_MAX => Verdict::TooMany,
+            _ => Verdict::Fine,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_are_refused_and_far_too_many_are_a_flood() {
+        let mut floods = Floods::default();
+        let peer = PeerId::new([1; 32]);
+        let verdicts: Vec<Verdict> =
+            (0..=Settings::MESSAGES_MAX * 10).map(|_| floods.count(peer, Moment(5), 2)).collect();
+        assert_eq!(verdicts[Settings::MESSAGES_MAX as usize - 1], Verdict::Fine);
+        assert_eq!(verdicts[Settings::MESSAGES_MAX as usize], Verdict::TooMany);
+        assert_eq!(verdicts.last(), Some(&Verdict::Flood));
+        assert_eq!(floods.count(PeerId::new([2; 32]), Moment(5), 2), Verdict::Fine);
+        assert_eq!(floods.count(PeerId::new([3; 32]), Moment(5), 2), Verdict::TooMany);
+        assert_eq!(floods.count(peer, Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
+        // A peer whose window is over makes room.
+        assert_eq!(floods.count(PeerId::new([3; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
+        assert_eq!(floods.count(PeerId::new([4; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::TooMany);
+    }
+}

@@ -1,0 +1,162 @@
+//! Kinds of faults, each in a file of its own.
+//!
+//! A fault is a table `[[fault]]` of a scenario. Its file has its keys, their check, and [`Kind::draw`], which draws
+//! from the scenario's seed what happens. There are two forms of what can happen:
+//!
+//! - A [`Happening`] hits the nodes and links of every strategy: power goes, sites are cut off. The fleet of engines
+//!   and the strategies beside it each perform it, in a `match` without a wildcard.
+//! - A [`Flaw`] is what one node does wrong from then on. The fault's file implements the points of the trait at which
+//!   the flaw shows. The fleet asks the flaws of a node at each of these points. The strategies beside ours have no
+//!   flaws: each is taken at its best, so nobody lies to them or stalls, and their disks are never full.
+//!
+//! A new kind of fault is a new file and its line in `faults!` below (docs/SIMULATION.md, "Adding a fault").
+
+mod churn;
+mod disk_full;
+mod hub_lost;
+mod lies;
+mod off;
+mod partition;
+mod power_cuts;
+mod stalls;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use lighter_engine::FetchFailure;
+use lighter_similarity::Sketch;
+use lighter_types::DiffId;
+
+use crate::error::ScenarioError;
+use crate::queue::Micros;
+use crate::random::Random;
+
+pub use disk_full::NoRoom;
+pub use lies::Liar;
+pub use stalls::Stalling;
+
+/// Declares [`Fault`]: its variants, and the one `match` that finds what a fault does.
+macro_rules! faults {
+    ($($module:ident::$kind:ident),* $(,)?) => {
+        /// A fault of a scenario, by its key `kind`.
+        #[derive(Clone, Debug, serde::Deserialize)]
+        #[serde(tag = "kind", rename_all = "kebab-case")]
+        pub enum Fault {
+            $($kind($module::$kind)),*
+        }
+
+        impl Fault {
+            pub(crate) fn kind(&self) -> &dyn Kind {
+                match self {
+                    $(Self::$kind(fault) => fault),*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    off::Off,
+    lies::Lies,
+    stalls::Stalls,
+    disk_full::DiskFull,
+    power_cuts::PowerCuts,
+    hub_lost::HubLost,
+    churn::Churn,
+    partition::Partition,
+}
+
+/// The part of a fault that its file provides.
+pub(crate) trait Kind {
+    /// Refuses values that are out of range, in a fleet with so many hubs.
+    fn check(&self, hubs: u64) -> Result<(), ScenarioError>;
+
+    /// Draws what happens to which nodes and sites, and when.
+    fn draw(&self, places: &Places, random: &mut Random, drawn: &mut Drawn);
+}
+
+/// The nodes and sites that a fault may hit. Hubs have the lowest numbers.
+pub(crate) struct Places {
+    /// All nodes but the hubs.
+    pub site_nodes: Range<usize>,
+    /// The nodes of each site.
+    pub sites: Vec<Range<usize>>,
+}
+
+/// The outcome of drawing all faults of a scenario.
+#[derive(Default)]
+pub(crate) struct Drawn {
+    pub happenings: Vec<(Micros, Happening)>,
+    /// By node; most nodes have none.
+    pub flaws: BTreeMap<usize, Vec<Rc<dyn Flaw>>>,
+}
+
+impl Drawn {
+    fn happens(&mut self, at: Micros, happening: Happening) {
+        self.happenings.push((at, happening));
+    }
+
+    fn flaw(&mut self, node: usize, flaw: Rc<dyn Flaw>) {
+        self.flaws.entry(node).or_default().push(flaw);
+    }
+}
+
+/// An event of nodes and links.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Happening {
+    Off(usize),
+    On(usize),
+    Cut(usize),
+    Healed(usize),
+    /// From now on uplinks have this percentage of their rate.
+    Percent(u64),
+}
+
+/// A way in which a node does wrong. Each function is a point at which the fleet asks; the default is a node without
+/// fault.
+pub trait Flaw {
+    /// The bytes that the node sends for a document.
+    fn document(&self, bytes: Vec<u8>) -> Vec<u8> {
+        bytes
+    }
+
+    /// Checks what the node sent of a patch.
+    ///
+    /// # Errors
+    /// The failure of the requester's fetch.
+    fn sent(&self) -> Result<(), FetchFailure> {
+        Ok(())
+    }
+
+    /// Whether the node goes on sending a patch of which these bytes arrived.
+    fn sends_on(&self, _arrived: u64) -> bool {
+        true
+    }
+
+    /// Reserves room for a layer at `now`, for a fetch of the node itself.
+    ///
+    /// # Errors
+    /// The failure of the node's fetch.
+    fn reserve(&self, _now: Micros) -> Result<(), FetchFailure> {
+        Ok(())
+    }
+
+    /// Applies a patch that reads from these bases, for a fetch of the node itself.
+    ///
+    /// # Errors
+    /// The failure of the node's fetch.
+    fn apply(&self, _bases: &[DiffId]) -> Result<(), FetchFailure> {
+        Ok(())
+    }
+
+    /// The sketch that the node has of a layer when it starts; `sketch` is the right one.
+    fn sketch(&self, _layer: DiffId, sketch: Option<Sketch>) -> Option<Sketch> {
+        sketch
+    }
+}
+
+/// Refuses more than a hundred percent.
+fn check_percent(percent: u64) -> Result<(), ScenarioError> {
+    crate::error::in_range("[[fault]] percent", percent, 0, 100, "0 to 100")
+}

@@ -1,0 +1,31 @@
+//! Sites that are cut off from everybody else for a while. What the other strategies have on its way over the uplink
+//! waits.
+
+use serde::Deserialize;
+
+use super::{Drawn, Happening, Kind, Places, check_percent};
+use crate::error::ScenarioError;
+use crate::random::Random;
+use crate::units::Span;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// Of the sites.
+    percent: u64,
+    from: Span,
+    to: Span,
+}
+
+impl Kind for Partition {
+    fn check(&self, _hubs: u64) -> Result<(), ScenarioError> {
+        check_percent(self.percent)
+    }
+
+    fn draw(&self, places: &Places, random: &mut Random, drawn: &mut Drawn) {
+        for site in (0..places.sites.len()).filter(|_| random.happens(self.percent * 10)) {
+            drawn.happens(self.from.micros(), Happening::Cut(site));
+            drawn.happens(self.to.micros(), Happening::Healed(site));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The connections of a fleet: the standing ones, and those of nodes that were referred to each other.
+//!
+//! Standing connections follow the topology: a node of a site to the other nodes of its site and to its hub; a hub to
+//! all nodes of its sites and to the other hubs. A node that is referred to another makes a connection for the
+//! transfer: a handshake of two round trips, and the end when nothing went over it for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lighter_engine::{Input, PeerInput};
+
+use super::Fleet;
+use super::due::Due;
+use super::node::peer;
+use crate::queue::Micros;
+use crate::topology::Topology;
+
+/// Each way of a handshake over TCP and the first words after it (docs/BENCHMARKS.md, "meeting").
+const HANDSHAKE_BYTES: u64 = 1_200;
+/// Round trips of a handshake: TCP's and noise's, until a stream is open.
+const HANDSHAKE_ROUNDS: u64 = 2;
+/// A connection that nothing goes over is closed after this.
+const IDLE: Micros = 20_000_000;
+
+pub struct Connections {
+    /// The hub of each site.
+    pub hub_of: Vec<usize>,
+    /// The nodes of the sites of each hub.
+    pub members: Vec<Vec<usize>>,
+    /// By site.
+    pub is_cut: Vec<bool>,
+    /// Standing connections beside those of the topology, by either end.
+    friends: BTreeMap<usize, BTreeSet<usize>>,
+    /// Connections between nodes that were referred to each other, by either end.
+    met: BTreeMap<usize, BTreeSet<usize>>,
+    /// Handshakes under way: the node that dials, its life, and the other node.
+    dialing: BTreeSet<(usize, u32, usize)>,
+}
+
+impl Connections {
+    pub fn new(topology: &Topology) -> Self {
+        let mut members = vec![Vec::new(); topology.hubs];
+        for site in &topology.sites {
+            members[site.hub].extend(site.nodes.clone());
+        }
+        Self {
+            hub_of: topology.sites.iter().map(|site| site.hub).collect(),
+            members,
+            is_cut: vec![false; topology.sites.len()],
+            friends: BTreeMap::new(),
+            met: BTreeMap::new(),
+            dialing: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a standing connection between two nodes.
+    pub fn befriend(&mut self, one: usize, other: usize) {
+        self.friends.entry(one).or_default().insert(other);
+        self.friends.entry(other).or_default().insert(one);
+    }
+
+    /// The nodes that a node has standing connections to, while all are well.
+    pub fn neighbours(&self, topology: &Topology, node: usize) -> Vec<usize> {
+        let mut neighbours = Vec::new();
+        match topology.nodes[node].site {
+            Some(site) => {
+                neighbours.push(self.hub_of[site]);
+                neighbours.extend(topology.sites[site].nodes.clone().filter(|mate| *mate != node));
+            }
+            None => {
+                neighbours.extend((0..topology.hubs).filter(|other| *other != node));
+                neighbours.extend_from_slice(&self.members[node]);
+            }
+        }
+        if let Some(friends) = self.friends.get(&node) {
+            neighbours.extend(friends.iter().filter(|friend| self.hub_of_node(topology, node) != Some(**friend)));
+        }
+        neighbours
+    }
+
+    fn hub_of_node(&self, topology: &Topology, node: usize) -> Option<usize> {
+        topology.nodes[node].site.map(|site| self.hub_of[site])
+    }
+
+    /// Whether no cut lies between two nodes.
+    pub fn are_joined(&self, topology: &Topology, one: usize, other: usize) -> bool {
+        let sites = [one, other].map(|node| topology.nodes[node].site);
+        sites[0] == sites[1] || sites.into_iter().flatten().all(|site| !self.is_cut[site])
+    }
+
+    /// The nodes that a node is connected to by referral.
+    pub fn met_by(&self, node: usize) -> Vec<usize> {
+        self.met.get(&node).into_iter().flatten().copied().collect()
+    }
+
+    fn have_met(&self, one: usize, other: usize) -> bool {
+        self.met.get(&one).is_some_and(|met| met.contains(&other))
+    }
+}
+
+impl Fleet {
+    pub fn neighbours(&self, node: usize) -> Vec<usize> {
+        self.connections.neighbours(&self.topology, node)
+    }
+
+    pub fn is_reachable(&self, from: usize, to: usize) -> bool {
+        self.connections.are_joined(&self.topology, from, to)
+    }
+
+    /// Tells two nodes that they are connected, if both are there.
+    pub fn connect(&mut self, node: usize, other: usize) {
+        if self.nodes[node].is_online && self.nodes[other].is_online && self.is_reachable(node, other) {
+            self.step(node, Input::Peer(PeerInput::Connected(peer(other))));
+            self.step(other, Input::Peer(PeerInput::Connected(peer(node))));
+        }
+    }
+
+    pub fn dial(&mut self, node: usize, other: usize) {
+        let life = self.nodes[node].life;
+        if self.connections.dialing.insert((node, life, other)) {
+            self.send(node, other, HANDSHAKE_BYTES, Due::Dialed { from: node, life, to: other });
+        }
+    }
+
+    /// A node that does not let others in does not answer.
+    pub fn dialed(&mut self, from: usize, life: u32, to: usize) {
+        if self.nodes[to].is_online && self.nodes[to].engine.settings().passes_on {
+            let there = self.wires.links.path(&self.topology, from, to);
+            let round = 2 * self.wires.network.latency(there);
+            self.wires.after((HANDSHAKE_ROUNDS - 1) * round, Due::Answered { from, life, to });
+        }
+    }
+
+    pub fn answered(&mut self, from: usize, life: u32, to: usize) {
+        if self.nodes[to].is_online {
+            self.send(to, from, HANDSHAKE_BYTES, Due::Met { from, life, to });
+        }
+    }
+
+    pub fn meet(&mut self, from: usize, life: u32, to: usize) {
+        self.connections.dialing.remove(&(from, life, to));
+        let is_known = self.connections.have_met(from, to) || self.neighbours(from).contains(&to);
+        if self.nodes[from].life != life || is_known {
+            return;
+        }
+        self.connections.met.entry(from).or_default().insert(to);
+        self.connections.met.entry(to).or_default().insert(from);
+        self.connect(from, to);
+        self.wires.after(IDLE, Due::Idle { one: from, other: to });
+    }
+
+    pub fn idle(&mut self, one: usize, other: usize) {
+        if !self.connections.have_met(one, other) {
+            return;
+        }
+        if self.streams.are_between(one, other) {
+            self.wires.after(IDLE, Due::Idle { one, other });
+        } else {
+            self.disconnect(one, other);
+        }
+    }
+
+    /// Ends the connection of two nodes that met by referral.
+    pub fn disconnect(&mut self, one: usize, other: usize) {
+        for (node, of) in [(one, other), (other, one)] {
+            self.connections.met.entry(node).or_default().remove(&of);
+            if self.nodes[node].is_online {
+                self.step(node, Input::Peer(PeerInput::Lost(peer(of))));
+            }
+        }
+    }
+}

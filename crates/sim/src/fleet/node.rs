@@ -1,0 +1,154 @@
+//! One node of the fleet: its engine, its disk, and the effects that wait for their answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lighter_engine::{
+    CachedPatch, DiskInput, Effect, EncodeId, Engine, FetchId, Input, Open, Pace, Part, Rule, Settings,
+};
+use lighter_similarity::Calibration;
+use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
+use lighter_wire::SignedRelease;
+
+/// Ticks in a row that bring nothing but the next wake moment. A timer that was moved brings some.
+const IDLE_WAKES_MAX: u8 = 8;
+
+/// What survives a restart.
+#[derive(Default)]
+pub struct Disk {
+    pub layers: BTreeSet<DiffId>,
+    pub patches: BTreeMap<PatchId, CachedPatch>,
+    pub parts: BTreeMap<DiffId, Part>,
+    pub blobs: BTreeSet<OciDigest>,
+    pub releases: BTreeMap<ImageReference, Box<SignedRelease>>,
+    pub calibrations: BTreeMap<(Rule, u32), Calibration>,
+    pub pace: Option<Pace>,
+    /// Pulls that were acknowledged and did not end.
+    pub pulls: BTreeSet<usize>,
+}
+
+impl Disk {
+    /// The bytes of a patch that can be sent from here.
+    pub fn sendable_bytes(&self, patch: &CachedPatch) -> u64 {
+        if self.patches.contains_key(&patch.patch) {
+            return u64::MAX;
+        }
+        let part = self.parts.get(&patch.target).filter(|part| part.patch == patch.patch);
+        part.map_or(0, |part| if part.bytes >= part.bytes_total { u64::MAX } else { part.bytes.0 })
+    }
+
+    /// What an engine that starts learns of the disk, but for the layers.
+    pub fn inputs(&self) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        for (&(rule, settings), &calibration) in &self.calibrations {
+            inputs.push(DiskInput::CalibrationHeld { rule, settings, calibration });
+        }
+        inputs.extend(self.pace.map(DiskInput::PaceHeld));
+        inputs.extend(self.patches.values().cloned().map(DiskInput::PatchHeld));
+        for (&target, part) in &self.parts {
+            inputs.push(DiskInput::PartHeld { target, part: part.clone() });
+        }
+        inputs.into_iter().map(Input::Disk).collect()
+    }
+}
+
+pub struct Node {
+    pub engine: Engine,
+    pub disk: Disk,
+    pub is_online: bool,
+    idle_wakes: u8,
+    /// Grows with each start and each end: what is meant for an earlier life does not arrive.
+    pub life: u32,
+    /// The last moment that the engine asked to be woken at, until it is.
+    pub wake: Option<Moment>,
+    open: BTreeSet<Open>,
+}
+
+impl Node {
+    pub fn new(settings: Settings, disk: Disk) -> Self {
+        Self {
+            engine: Engine::new(settings),
+            disk,
+            is_online: false,
+            idle_wakes: 0,
+            life: 0,
+            wake: None,
+            open: BTreeSet::new(),
+        }
+    }
+
+    /// Begins a life with nothing in memory.
+    pub fn start(&mut self, settings: Settings) {
+        self.life += 1;
+        self.is_online = true;
+        self.renew(settings);
+    }
+
+    /// Ends a life.
+    pub fn stop(&mut self) {
+        self.life += 1;
+        self.is_online = false;
+        self.open.clear();
+    }
+
+    /// Takes a new engine in place of the old one, within the same life.
+    pub fn renew(&mut self, settings: Settings) {
+        self.engine = Engine::new(settings);
+        self.wake = None;
+        self.open.clear();
+    }
+
+    /// The effects that wait for their answer.
+    pub fn open(&self) -> impl Iterator<Item = Open> {
+        self.open.iter().copied()
+    }
+
+    /// Notes an effect that wants an answer.
+    ///
+    /// # Errors
+    /// What is wrong with it, if the engine may not ask for it now.
+    pub fn ask(&mut self, open: Open) -> Result<(), String> {
+        if !self.open.insert(open) {
+            return Err(format!("{open:?} is asked for twice"));
+        }
+        let settings = self.engine.settings();
+        let (all, max) = match open {
+            Open::Fetch(_) => (Open::Fetch(FetchId(0))..=Open::Fetch(FetchId(u64::MAX)), settings.fetches_max),
+            Open::Encode(_) => (Open::Encode(EncodeId(0))..=Open::Encode(EncodeId(u64::MAX)), settings.encodes_max),
+            Open::Ask(_) | Open::Read(_) | Open::Keep(_) | Open::Commit(_) => return Ok(()),
+        };
+        if self.open.range(all).count() > max {
+            return Err("more fetches or encodes than allowed".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Notes the answer to an effect; whether the effect waited for it.
+    pub fn take_answer(&mut self, answered: Open) -> bool {
+        self.open.remove(&answered)
+    }
+
+    /// Notes the effects of a tick. Returns whether the engine has now been woken for nothing too often in a row.
+    pub fn note_tick(&mut self, effects: &[Effect]) -> bool {
+        let is_idle = effects.iter().all(|effect| matches!(effect, Effect::WakeAt(_)));
+        self.idle_wakes = if is_idle { self.idle_wakes.saturating_add(1) } else { 0 };
+        self.idle_wakes == IDLE_WAKES_MAX
+    }
+
+    /// Notes an input other than a tick.
+    pub fn note_input(&mut self) {
+        self.idle_wakes = 0;
+    }
+}
+
+/// A node's name. It does not follow the order of the nodes, as keys do not.
+pub fn peer(node: usize) -> PeerId {
+    let mut id = [0x5a; 32];
+    id[..8].copy_from_slice(&(node as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    id[8..16].copy_from_slice(&(node as u64).to_le_bytes());
+    PeerId::new(id)
+}
+
+/// The node that has this name.
+pub fn node_of(peer: PeerId) -> usize {
+    peer.as_bytes()[8..16].iter().rev().fold(0, |sum, &byte| sum << 8 | usize::from(byte))
+}
