@@ -1,4 +1,8 @@
 //! Real layers to measure with: the corpus if it exists, else the repository's fixture.
+//!
+//! The fixture has two releases of nginx as OCI layouts, and is always unpacked. The corpus has tars of more layers,
+//! possibly packed with a script that unpacks them. Benchmarks of whole images compress tars of the corpus to gzip
+//! layers, once for each run of the program.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
