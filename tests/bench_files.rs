@@ -1,4 +1,8 @@
-//! `lighter bench` on plain files, with no node: figures in JSON, stock tools told of whatever they do, wrong input.
+//! The command `lighter bench` on plain files, without a node.
+//!
+//! The tests replace the stock tools by small scripts, so that they need none of them and can let a tool fail. They
+//! check the figures of the JSON report against patches that `lighter patch` makes, the report of tools that fail or
+//! are missing, exit codes, and that no temporary file stays.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::{Run, SOON, command, finish, folder, images, run, until};
 
-/// A folder with two releases of one layer and one of another, a folder for tools and one for temporary files.
+/// A folder with layers (two releases of one, one of another), a folder for tools, and one for temporary files.
 struct Files(tempfile::TempDir);
 
 impl Files {
@@ -34,13 +38,13 @@ impl Files {
         self.path(name)
     }
 
-    /// A program of this name, in place of the stock tool.
+    /// Installs a script under the name of a stock tool.
     fn tool(&self, name: &str, script: &str) {
         let path = self.put(&format!("tools/{name}"), format!("#!/bin/sh\n{script}\n").as_bytes());
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// `lighter bench` with nothing but these tools on PATH.
+    /// The command `lighter bench` with only these tools on PATH.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = command();
         command.env("PATH", self.path("tools")).env("TMPDIR", self.path("temporary"));
@@ -58,7 +62,7 @@ impl Files {
     }
 }
 
-/// The row of a tool in the only pair.
+/// The row of a tool in the first pair.
 #[track_caller]
 fn row(report: &Value, tool: &str) -> Value {
     let rows = report["pairs"][0]["results"].as_array().expect("rows");
@@ -101,7 +105,7 @@ fn bench_patch_takes_a_list_of_pairs_with_several_bases() {
     let pair = "[[pair]]\nname = 'both'\ntarget = 'layers/app-r10.tar'\n";
     let list =
         files.put("pairs.toml", format!("{pair}bases = ['layers/app-r9.tar', 'layers/other-r1.tar']").as_bytes());
-    // Stands for a tool: the patch is the target, and the base has to be both files.
+    // This stands for a tool: the patch is the target, and the base must be both files.
     files.tool("hdiffz", "[ $(/usr/bin/wc -c < \"$5\") = \"$BASE_BYTES\" ] && /bin/cp \"$6\" \"$7\"");
     files.tool("hpatchz", "/bin/cp \"$3\" \"$4\"");
     let bytes = |name: &str| fs::metadata(files.path(name)).unwrap().len();
@@ -118,7 +122,7 @@ fn bench_patch_takes_a_list_of_pairs_with_several_bases() {
 }
 
 #[test]
-fn bench_patch_tells_of_tools_that_fail_or_are_not_there() {
+fn bench_patch_reports_tools_that_fail_or_are_missing() {
     let files = Files::new();
     files.tool("hdiffz", "echo starting >&2; echo no room for that >&2; exit 9");
     files.tool("hpatchz", "exit 0");
@@ -146,10 +150,10 @@ fn bench_patch_tells_of_tools_that_fail_or_are_not_there() {
 }
 
 #[test]
-fn bench_patch_ends_with_3_if_one_of_ours_fails_and_still_reports() {
+fn bench_patch_ends_with_3_if_lighter_fails_and_still_reports() {
     let files = Files::new();
     let bench = files.command(&["patch", &files.path("layers"), "--no-peers", "--runs", "1", "--effort", "fast"]);
-    // No file may have more than 256 KiB: the target cannot be rebuilt.
+    // Files are limited to 256 KiB, so Lighter cannot rebuild the target.
     let mut limited = Command::new("/bin/sh");
     limited
         .args(["-c", "ulimit -c 0; ulimit -f 512; exec \"$0\" \"$@\""])
@@ -176,7 +180,7 @@ fn bench_patch_stopped_by_a_signal_leaves_nothing_behind() {
     let mut bench = files.command(&["patch", &files.path("layers"), "--runs", "1", "--effort", "fast"]);
     let bench = bench.env("STARTED", &started).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let tool = until("the tool to start", SOON, || fs::read_to_string(&started).ok());
-    // std sends only SIGKILL, and every sh has kill.
+    // The standard library can send only SIGKILL, but every sh has kill.
     let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", bench.id())]).status().unwrap();
     assert!(sent.success());
     let ended = bench.wait_with_output().unwrap();
@@ -186,7 +190,7 @@ fn bench_patch_stopped_by_a_signal_leaves_nothing_behind() {
 }
 
 #[test]
-fn bench_tells_what_is_wrong_with_its_input() {
+fn bench_names_the_fault_of_its_input() {
     let files = Files::new();
     let nowhere = files.path("nowhere");
     files.bench(&["patch", &nowhere]).fails(4, &[&nowhere]);
@@ -218,7 +222,7 @@ fn bench_tells_what_is_wrong_with_its_input() {
 }
 
 #[test]
-fn bench_predict_holds_predictions_against_patches_and_keeps_them() {
+fn bench_predict_compares_predictions_with_patches_and_caches_them() {
     let files = Files::new();
     let (layers, cache) = (files.path("layers"), files.path("cache"));
     let args = ["predict", &layers, "--effort", "fast", "--cache", &cache];

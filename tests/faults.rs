@@ -1,4 +1,4 @@
-//! This machine fails: its disk, its memory of what it held, its power.
+//! Faults of the machine: a failing disk, damaged files, a killed process.
 
 mod damaged;
 mod disk;

@@ -1,8 +1,9 @@
-//! The simulator against a real fleet of eight nodes, six of them in two sites behind slow uplinks: bytes over each uplink
-//! within 3 %, and when each site is done within 10 %. `make bench BENCH=fidelity` prints the same.
+//! The simulator against a real fleet of eight nodes, six of them in two sites behind slow uplinks. The bytes over each
+//! uplink must agree within 3 %, and the time until each site is done within 10 %. `make bench BENCH=fidelity` prints
+//! the same figures.
 //!
-//! Needs root, `ip` and `tc` for network namespaces, which CI has; elsewhere it says what is missing and tests nothing. It
-//! runs with no other test beside it (.config/nextest.toml): what it compares is time, of which the links take seconds.
+//! The test needs root, `ip` and `tc` for network namespaces. CI has them. Elsewhere the test prints the missing part
+//! and tests nothing. It runs alone (.config/nextest.toml), because it compares times of a few seconds.
 
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 use crate::support::{finish, lighter};
 
 #[test]
-fn a_simulated_fleet_takes_what_a_real_one_takes() {
+fn a_simulated_fleet_agrees_with_a_real_one() {
     let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"));
     bench.arg("--lighter").arg(lighter()).args(["--runs", "1", "--output", "json", "fidelity"]);
     let report = finish(&mut bench).ok().json();

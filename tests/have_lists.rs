@@ -1,5 +1,5 @@
-//! `lighter patch have`: a maker of patches who has none of the receiver's layers leaves out the files that the receiver
-//! lists.
+//! `lighter patch have`: the maker of a patch has none of the receiver's layers, and leaves out the files that the
+//! receiver lists.
 
 use std::fs;
 use std::path::PathBuf;
@@ -57,7 +57,8 @@ fn files_that_the_receiver_lists_are_left_out() {
         let created =
             bench.patch(&format!("create --target =target --have =list --effort {effort} --out =patch -o json"));
         assert_eq!(created.ok().json()["bases"][0], listed["list"]);
-        // Of one and three, nothing; of two, which the list has in another version, and of the new file, everything.
+        // The patch has nothing of files one and three. It has all of file two, whose version differs from the list's,
+        // and all of the new file.
         let (alone, patch) = (bench.get("alone").len(), bench.get("patch").len());
         assert!(alone > 1_200_000 && patch < 601_500, "{effort}: {alone}, {patch}");
         bench.patch("apply --patch =patch --have =list --base =other --base =old --out =out").ok();
@@ -70,11 +71,11 @@ fn a_list_adds_to_bases_that_the_maker_has() {
     let bench = Bench::new();
     bench.patch("have --base =other --out =list").ok();
     bench.patch("create --target =target --base =old --have =list --out =patch").ok();
-    // The new file alone.
+    // The patch has the new file only.
     assert!(bench.get("patch").len() < 302_000, "{}", bench.get("patch").len());
     bench.patch("apply --patch =patch --have =list --base =old --base =other --out =out").ok();
     assert!(bench.get("out") == bench.get("target"));
-    // A list of nothing that the target has is no base.
+    // A list without any file of the target is no base.
     bench.put("else", &images::tar(&[("else", &images::noise(9, 1000))]));
     bench.patch("have --base =else --out =list").ok();
     let created = bench.patch("create --target =target --base =old --have =list --out =patch -o json").ok().json();
@@ -83,7 +84,7 @@ fn a_list_adds_to_bases_that_the_maker_has() {
 }
 
 #[test]
-fn what_a_list_needs_is_told() {
+fn a_missing_list_or_base_is_named() {
     let bench = Bench::new();
     bench.patch("have --base =old --base =other --out =list").ok();
     bench.patch("create --target =target --have =list --out =patch").ok();
@@ -95,7 +96,7 @@ fn what_a_list_needs_is_told() {
     bench.patch("create --target =target --have =none --out =out").fails(4, &["none"]);
     bench.patch("create --target =target --have =list --vcdiff --out =out").fails(2, &["--vcdiff"]);
     assert!(!bench.path("out").exists());
-    // Another list than the patch's.
+    // A different list from the patch's.
     bench.patch("have --base =old --out =list").ok();
     bench.patch("apply --patch =patch --have =list --base =old --base =other --out =out").fails(2, &["no --base"]);
 }

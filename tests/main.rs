@@ -1,11 +1,11 @@
-//! Everything that is tested through the `lighter` binary, real nodes and the source as it lies in the repository. One
-//! binary: it links once, and `tidy` sees that no file is forgotten.
+//! All tests that need the `lighter` binary, real nodes or the source files of the repository. They form one binary, so
+//! that it links only once. `tidy` checks that no file is left out.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test stops at the first thing that is not as it should be, in its helpers too"
+    reason = "a failed expectation ends a test, in its helpers too"
 )]
 
 mod support;

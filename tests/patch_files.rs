@@ -1,4 +1,8 @@
-//! `lighter patch` on plain files, with no node: what goes in comes out, damage is told, and xdelta3 understands us.
+//! The command `lighter patch` on plain files, without a node.
+//!
+//! The tests run the binary as a user does. Patches must rebuild their targets; wrong bases, damaged patches and
+//! unwritable outputs must be refused with the right exit code and leave no output behind; VCDIFF must go to and from
+//! the stock xdelta3, which these tests need (`apt install xdelta3`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -34,13 +38,13 @@ impl Bench {
         names
     }
 
-    /// `patch create` into the file `patch`, by files' names.
+    /// Runs `patch create` on files of the folder. Writes the file `patch`.
     fn create(&self, target: &str, bases: &[&str], more: &[&str]) -> Run {
         let (target, out) = (self.path(target), self.path("patch"));
         self.patch(&["create", "--target", &target, "--out", &out], bases, more)
     }
 
-    /// `patch apply` of the file `patch` into the file `out`.
+    /// Runs `patch apply` on the file `patch`. Writes the file `out`.
     fn apply(&self, bases: &[&str]) -> Run {
         let (patch, out) = (self.path("patch"), self.path("out"));
         self.patch(&["apply", "--patch", &patch, "--out", &out], bases, &[])
@@ -57,7 +61,7 @@ impl Bench {
     }
 }
 
-/// The target comes out of the patch and the bases.
+/// Makes a patch and applies it. The result must be the target, and the patch at most this large.
 fn check_round_trip(target: &[u8], bases: &[&[u8]], patch_bytes_max: usize) {
     let bench = Bench::new();
     bench.put("target", target);
@@ -69,9 +73,9 @@ fn check_round_trip(target: &[u8], bases: &[&[u8]], patch_bytes_max: usize) {
     bench.create("target", &names, &[]).ok();
     let reversed: Vec<&str> = names.iter().rev().copied().collect();
     bench.apply(&reversed).ok();
-    assert!(bench.get("out") == target, "the target of {} bytes came out otherwise", target.len());
+    assert!(bench.get("out") == target, "the target of {} bytes was rebuilt wrongly", target.len());
     let found = bench.get("patch").len();
-    assert!(found <= patch_bytes_max, "a patch of {found} bytes, at most {patch_bytes_max} wanted");
+    assert!(found <= patch_bytes_max, "a patch of {found} bytes, at most {patch_bytes_max} expected");
     let shown = run(&["-o", "json", "patch", "show", &bench.path("patch")]).ok().json();
     assert_eq!(shown["patch_bytes"], found);
     assert_eq!(shown["target"], images::sha256(target));
@@ -86,7 +90,7 @@ fn patches_rebuild_their_targets() {
 }
 
 #[test]
-fn edges_are_patched_too() {
+fn empty_and_tiny_files_are_patched() {
     let noise = images::noise(4, 100_000);
     check_round_trip(b"", &[], 200);
     check_round_trip(b"", &[&noise], 200);
@@ -94,7 +98,7 @@ fn edges_are_patched_too() {
     check_round_trip(b"x", &[b"y"], 200);
     check_round_trip(&noise, &[&noise], 500);
     check_round_trip(&vec![0; 20 << 20], &[], 20_000);
-    // Stock xdelta3 makes as much of this: the source is not copied from twice.
+    // Stock xdelta3 needs as many bytes, because it copies from the source only once.
     check_round_trip(&[&noise[..], &noise[..]].concat(), &[&noise], noise.len() + 500);
 }
 
@@ -108,7 +112,7 @@ fn several_bases_serve_one_patch() {
 }
 
 #[test]
-fn a_new_file_that_is_there_twice_is_sent_once() {
+fn a_new_file_that_occurs_twice_is_sent_once() {
     let (old, new) = (images::noise(5, 1 << 20), images::noise(6, 3_000_001));
     let target = images::tar(&[("a/old", &old), ("a/new", &new), ("b/new", &new), ("c/new", &new)]);
     check_round_trip(&target, &[&images::tar(&[("a/old", &old)])], new.len() + 1000);
@@ -130,28 +134,33 @@ fn the_same_input_makes_the_same_patch_on_any_number_of_threads() {
 }
 
 #[test]
-fn an_effort_is_worked_out_for_a_link_and_its_receivers() {
+fn an_effort_is_chosen_for_a_link_and_its_receivers() {
     let bench = Bench::new();
     bench.put("base", &images::noise(1, 2 << 20));
     bench.put("target", &[images::noise(1, 1 << 20), images::noise(2, 300 << 10)].concat());
-    let effort = |rate: &str, receivers: &str| {
-        let auto = ["--effort", "auto", "--rate", rate, "--receivers", receivers, "-o", "json"];
-        let created = bench.create("target", &["base"], &auto).ok().json();
-        let patch = bench.get("patch");
-        let effort = created["effort"].as_str().unwrap().to_owned();
-        bench.create("target", &["base"], &["--effort", &effort]).ok();
-        assert!(patch == bench.get("patch"), "not the patch of effort {effort}");
-        assert!(created["predicted_bytes"].as_u64().unwrap() > 100_000);
-        effort
-    };
-    assert_eq!(effort("64 kbit/s", "1"), "max");
-    assert_ne!(effort("unlimited", "1"), "max");
-    assert_eq!(effort("100 Mbit/s", "100000"), "max");
-    let fails = |more: &[&str], text: &str| bench.create("target", &["base"], more).fails(2, &[text]);
-    fails(&["--effort", "auto"], "--rate");
-    fails(&["--rate", "1 Mbit/s"], "--effort auto");
-    fails(&["--effort", "auto", "--rate", "fast"], "20 Mbit/s");
-    fails(&["--effort", "auto", "--rate", "1 Mbit/s", "--receivers", "0"], "--receivers");
+    assert_eq!(chosen_effort(&bench, "64 kbit/s", "1"), "max");
+    assert_ne!(chosen_effort(&bench, "unlimited", "1"), "max");
+    assert_eq!(chosen_effort(&bench, "100 Mbit/s", "100000"), "max");
+    for (more, text) in [
+        (&["--effort", "auto"][..], "--rate"),
+        (&["--rate", "1 Mbit/s"], "--effort auto"),
+        (&["--effort", "auto", "--rate", "fast"], "20 Mbit/s"),
+        (&["--effort", "auto", "--rate", "1 Mbit/s", "--receivers", "0"], "--receivers"),
+    ] {
+        bench.create("target", &["base"], more).fails(2, &[text]);
+    }
+}
+
+/// The effort that `auto` chooses. The patch must be the same as with that effort by name.
+fn chosen_effort(bench: &Bench, rate: &str, receivers: &str) -> String {
+    let auto = ["--effort", "auto", "--rate", rate, "--receivers", receivers, "-o", "json"];
+    let created = bench.create("target", &["base"], &auto).ok().json();
+    let patch = bench.get("patch");
+    let effort = created["effort"].as_str().unwrap().to_owned();
+    bench.create("target", &["base"], &["--effort", &effort]).ok();
+    assert!(patch == bench.get("patch"), "not the patch of effort {effort}");
+    assert!(created["predicted_bytes"].as_u64().unwrap() > 100_000);
+    effort
 }
 
 #[test]
@@ -165,7 +174,7 @@ fn a_wrong_or_missing_base_is_named() {
     let id = images::sha256(&base);
     bench.apply(&["other"]).fails(2, &[&id, "--base", "patch show"]);
     bench.apply(&[]).fails(2, &[&id]);
-    // Its length is right: only the result tells that it is another file.
+    // A base of the right length but with other bytes. Only the result shows that it is wrong.
     let alike: Vec<u8> = base.iter().map(|byte| byte ^ 1).collect();
     bench.put("alike", &alike);
     bench.apply(&["alike"]).fails(2, &[&id, "--base", "patch show"]);
@@ -185,7 +194,7 @@ fn a_wrong_or_missing_base_is_named() {
     bench.create("target", &["base"], &["--threads", "0"]).fails(2, &["threads"]);
 }
 
-/// Every kind of damage at every kind of place is found, told, and leaves no output behind.
+/// Damage of each kind at each kind of place must be found and named, and leave no output behind.
 #[test]
 fn a_damaged_patch_is_refused_and_leaves_nothing() {
     [&[][..], &["--vcdiff"]].into_iter().for_each(damage_a_patch);
@@ -210,7 +219,7 @@ fn damage_a_patch(options: &[&str]) {
         ended.fails(3, &[&name]);
         assert_eq!(bench.names(), names, "{damage}");
         let exported = run(&["patch", "export", "--vcdiff", "--patch", &name, "--out", &bench.path("vcdiff")]);
-        // 2: a header that is whole, of a patch that is no VCDIFF.
+        // Code 2: the header is intact, but the patch is no VCDIFF.
         assert!([0, 2, 3].contains(&exported.code), "{damage}: {exported:?}");
         if exported.code == 0 {
             fs::remove_file(bench.path("vcdiff")).unwrap();
@@ -226,14 +235,14 @@ fn damage_a_patch(options: &[&str]) {
         for bit in [0, 7] {
             let mut bytes = good.clone();
             bytes[place] ^= 1 << bit;
-            // The settings are told, not used: a patch that says it was made otherwise is still this target.
+            // Applying a patch does not use the settings in its header, so a flipped bit there changes nothing.
             bench.put("patch", &bytes);
             if bench.apply(&["base"]).code == 0 {
-                assert!(place < header, "bit {bit} of byte {place} of the payload is not looked at");
+                assert!(place < header, "bit {bit} of byte {place} of the payload is not checked");
                 assert!(bench.get("out") == target, "bit {bit} of byte {place} changed the target");
                 fs::remove_file(bench.path("out")).unwrap();
             } else if bench.apply(&["base"]).code == 2 {
-                // The name of a base: the patch asks for another file.
+                // The flipped bit is in the id of a base, so the patch asks for another file.
                 assert!(place < header, "bit {bit} of byte {place}");
                 bench.apply(&["base"]).fails(2, &["reads base"]);
             } else {
@@ -250,7 +259,7 @@ fn an_output_that_cannot_be_written_is_named() {
     let target = bench.put("target", &images::text(1, 100_000));
     bench.create("target", &[], &[]).ok();
     let patch = bench.path("patch");
-    // Root may write anywhere but in these.
+    // Even root cannot write to these.
     for (out, code) in [("/proc/self/out", 4), ("/dev/null/out", 6), (&*format!("{target}/out"), 6)] {
         run(&["patch", "apply", "--patch", &patch, "--out", out]).fails(code, &[out]);
         run(&["patch", "create", "--target", &target, "--out", out]).fails(code, &[out]);
@@ -261,7 +270,7 @@ fn an_output_that_cannot_be_written_is_named() {
     let names = bench.names();
     run(&["patch", "apply", "--patch", &patch, "--out", &folder]).fails(6, &[&folder]);
     assert_eq!(bench.names(), names);
-    // A file that may have 8 KiB stands for a full disk; its signal is ignored as for a node under systemd.
+    // A limit of 8 KiB for files stands for a full disk. The limit's signal is ignored, as for a node under systemd.
     let script = "trap '' XFSZ; ulimit -f 16; exec \"$@\"";
     let mut limited = Command::new("sh");
     limited.args(["-c", script, "sh"]).arg(crate::support::lighter());
@@ -270,14 +279,14 @@ fn an_output_that_cannot_be_written_is_named() {
     assert_eq!(bench.names(), names);
 }
 
-/// Runs the stock tool, which these tests need.
+/// Runs the stock tool.
 fn xdelta3(args: &[&str]) {
     let ran = Command::new("xdelta3").args(args).output().expect("xdelta3 is installed (apt install xdelta3)");
     assert!(ran.status.success(), "xdelta3 {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]
-fn stock_xdelta3_decodes_what_we_export() {
+fn stock_xdelta3_decodes_exported_patches() {
     let (first, second) = images::two_releases(8, 20 << 20);
     let noise = images::noise(9, 50_000);
     let pairs: [(&[u8], Option<&[u8]>); 5] =
@@ -297,7 +306,7 @@ fn stock_xdelta3_decodes_what_we_export() {
             _ => xdelta3(&["-d", "-f", "-B", "1073741824", "-s", &base, &vcdiff, &out]),
         }
         assert!(bench.get("out") == target, "{} bytes", target.len());
-        // Without -B as well: that is what the hint says.
+        // The command in the hint has no -B.
         if !bases.is_empty() {
             xdelta3(&["-d", "-f", "-s", &base, &vcdiff, &out]);
             assert!(bench.get("out") == target, "{} bytes", target.len());
@@ -306,7 +315,7 @@ fn stock_xdelta3_decodes_what_we_export() {
 }
 
 #[test]
-fn what_stock_xdelta3_writes_is_imported() {
+fn patches_of_stock_xdelta3_are_imported() {
     let bench = Bench::new();
     let (first, second) = images::two_releases(10, 20 << 20);
     let (base, target) = (bench.put("base", &first), bench.put("target", &second));
@@ -331,7 +340,7 @@ fn what_stock_xdelta3_writes_is_imported() {
         bench.put("vcdiff", &bytes);
         let ended = import();
         if ended.code == 0 {
-            // VCDIFF has a checksum of each window, so only what it does not cover may change.
+            // VCDIFF has a checksum of each window. Only bytes outside of it may change unnoticed.
             assert!(bench.get("out") == second, "byte {place} changed the target unseen");
             fs::remove_file(&out).unwrap();
         } else {
@@ -344,12 +353,12 @@ fn what_stock_xdelta3_writes_is_imported() {
     bench.put("vcdiff", &good);
     let other = bench.put("other", &images::noise(1, first.len()));
     run(&["patch", "import", "--vcdiff", &vcdiff, "--base", &other, "--out", &out]).fails(3, &[&vcdiff]);
-    // Secondary compression is refused by name, for it cannot be decoded here.
+    // Lighter cannot decode secondary compression, and names it in the refusal.
     xdelta3(&["-e", "-f", "-9", "-S", "djw", "-s", &base, &target, &vcdiff]);
     import().fails(3, &[&vcdiff, "secondary"]);
 }
 
-/// xdelta3 writes the files' names into an application header, before the first window.
+/// xdelta3 writes the names of the files into an application header before the first window.
 #[test]
 fn a_vcdiff_file_cut_in_its_application_header_is_refused() {
     let bench = Bench::new();
@@ -357,7 +366,7 @@ fn a_vcdiff_file_cut_in_its_application_header_is_refused() {
     let (vcdiff, out) = (bench.path("vcdiff"), bench.path("out"));
     xdelta3(&["-e", "-f", "-S", "none", "-A=names", "-s", &base, &target, &vcdiff]);
     let good = bench.get("vcdiff");
-    assert_eq!(&good[6..11], b"names", "the layout that this test takes for granted");
+    assert_eq!(&good[6..11], b"names", "this test assumes this layout");
     for length in [5, 6, 8, 10] {
         bench.put("vcdiff", &good[..length]);
         run(&["patch", "import", "--vcdiff", &vcdiff, "--base", &base, "--out", &out]).fails(3, &[&vcdiff]);

@@ -1,6 +1,7 @@
-//! `lighter sim` as people use it: reports, pages, exit codes, the same events again.
+//! The command `lighter sim`: reports, pages, exit codes, replays.
 
 use std::fs;
+use std::path::Path;
 
 use crate::support::{folder, images, repository, run};
 
@@ -29,7 +30,7 @@ fn a_report_is_printed_replayed_and_compared() {
 }
 
 #[test]
-fn another_scenario_is_no_replay() {
+fn a_replay_of_another_scenario_fails() {
     let folder = folder();
     let json = folder.path().join("report.json");
     let smoke = scenario("smoke");
@@ -52,21 +53,23 @@ fn a_report_of_another_schema_is_refused_with_both_numbers() {
 }
 
 #[test]
-fn what_is_not_met_and_what_cannot_be_read_are_told() {
+fn a_missed_expectation_and_a_bad_scenario_are_named() {
     let folder = folder();
-    let changed = |from: &str, to: &str| {
-        let path = folder.path().join("changed.toml");
-        let text = fs::read_to_string(scenario("smoke")).unwrap();
-        assert!(text.contains(from), "{from}");
-        fs::write(&path, text.replacen(from, to, 1)).unwrap();
-        path.display().to_string()
-    };
-    let path = changed("last_done_max = \"10 min\"", "last_done_max = \"1 s\"");
-    let again = format!("lighter sim run {path} --seed 3");
-    run(&["sim", "run", &path, "--seed", "3"]).fails(10, &["last_done_max", "at most 1.0", &again]);
-    let path = changed("nodes = 3", "nodez = 3");
+    let path = changed_smoke(folder.path(), "last_done_max = \"10 min\"", "last_done_max = \"1 s\"");
+    let replay = format!("lighter sim run {path} --seed 3");
+    run(&["sim", "run", &path, "--seed", "3"]).fails(10, &["last_done_max", "at most 1.0", &replay]);
+    let path = changed_smoke(folder.path(), "nodes = 3", "nodez = 3");
     run(&["sim", "run", &path]).fails(8, &["changed.toml", "line 15", "nodez", "docs/SIMULATION.md"]);
     run(&["sim", "run", "nowhere.toml"]).fails(4, &["nowhere.toml"]);
+}
+
+/// Writes the smoke scenario with one change. Returns its path.
+fn changed_smoke(folder: &Path, from: &str, to: &str) -> String {
+    let path = folder.join("changed.toml");
+    let text = fs::read_to_string(scenario("smoke")).unwrap();
+    assert!(text.contains(from), "{from}");
+    fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    path.display().to_string()
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn a_rollout_of_measured_releases_is_simulated() {
     let [layers, patches] = ["layer", "patch"].map(|key| measured[key].as_array().unwrap());
     let bytes = patches[0]["bytes"].as_u64().unwrap();
     assert_eq!((layers.len(), patches.len()), (2, 2));
-    // The way back is predicted.
+    // The patch in the other direction is predicted, not measured.
     assert_eq!((&patches[0]["predicted"], &patches[1]["predicted"]), (&serde_json::Value::Null, &true.into()));
     assert_eq!((&patches[1]["target"], &patches[1]["base"]), (&patches[0]["base"], &patches[0]["target"]));
     assert!((1..100_000).contains(&patches[1]["bytes"].as_u64().unwrap()), "of two megabytes: {measured}");
@@ -103,7 +106,7 @@ fn a_rollout_of_measured_releases_is_simulated() {
     let strategies = report["strategies"].as_array().unwrap();
     let ours = strategies.iter().find(|strategy| strategy["strategy"] == "lighter").unwrap();
     assert_eq!(ours["done"], 60);
-    // Twenty sites, each of which takes the patch once; at `max` it may weigh less.
+    // Each of the twenty sites takes the patch once. At effort `max` the patch may be smaller.
     let carried = ours["uplink_bytes"].as_u64().unwrap();
     assert!((20 * bytes / 2..40 * bytes + 4_000_000).contains(&carried), "{carried} bytes, a patch has {bytes}");
 

@@ -1,12 +1,17 @@
-//! A fleet of eight nodes pulls a release, for real and in the simulator: bytes over each uplink, and when each site is done.
+//! A fleet of real nodes pulls a release, and the simulator simulates the same fleet. The benchmark compares the bytes
+//! over each uplink and the time until each site is done.
 //!
+//! ```text
 //! hub, three near ── outside ══ slow uplink ══ pier (three edges)
 //!                          ╚═══ twice as fast ═ quay (three edges)
+//! ```
 //!
-//! The uplinks are such that a patch takes some seconds: 1 and 2 Mbit/s for the corpus's python, a quarter of that for the
-//! fixture's nginx.
-//! Three nodes near the hub pull first, over no uplink: they tell what applying the patch takes where three nodes share this
-//! machine's processors and disk, as those of a site do; and the hub has made it then.
+//! The rates of the uplinks let a patch take some seconds: 1 and 2 Mbit/s for the python of the corpus, a quarter of
+//! that for the nginx of the fixture.
+//!
+//! Three nodes near the hub pull first, without an uplink. This makes the hub encode the patch. It also measures the
+//! time of applying the patch while three nodes share the processors and the disk of this machine, as the nodes of a
+//! site do later.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,21 +28,22 @@ use crate::{Bencher, process};
 
 /// The nodes near the hub.
 const NEAR: [&str; 3] = ["10.77.0.2", "10.77.0.3", "10.77.0.4"];
-/// Sites, and the addresses of their edges.
+/// The sites, and the addresses of their edges.
 const SITES: [(&str, [&str; 3]); 2] =
     [("pier", ["10.77.0.11", "10.77.0.12", "10.77.0.13"]), ("quay", ["10.77.0.21", "10.77.0.22", "10.77.0.23"])];
-/// Of their uplinks, for each release.
+/// The rates of the uplinks for python.
 const PYTHON_RATES: [&str; 2] = ["1 Mbit/s", "2 Mbit/s"];
+/// The rates of the uplinks for nginx.
 const NGINX_RATES: [&str; 2] = ["250 kbit/s", "500 kbit/s"];
-/// As of the benchmark "uplink".
+/// The shaper's burst and queue, as in the benchmark "uplink".
 const BURST: &str = "3100";
 const QUEUE: &str = "400ms";
 const SETTLE: Duration = Duration::from_secs(5);
-/// What is promised, in percent.
+/// The promised difference of bytes and of time, in percent.
 const BYTES_OFF: f64 = 3.0;
 const TIME_OFF: f64 = 10.0;
 
-/// Of a site.
+/// The figures of a site.
 struct Measured {
     down_bytes: f64,
     seconds: f64,
@@ -69,7 +75,7 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
     Ok(())
 }
 
-/// The sites as they are, and as they are simulated.
+/// The figures of the real sites and of the simulated ones.
 fn compare(bencher: &Bencher, run: u32, layouts: &[PathBuf; 2], rates: [&str; 2]) -> Result<[Vec<Measured>; 2]> {
     let (hub, wan) = (Namespace::create("hub")?, Namespace::create("wan")?);
     hub.cable("eth0", &wan, "hub")?;
@@ -130,7 +136,7 @@ fn compare(bencher: &Bencher, run: u32, layouts: &[PathBuf; 2], rates: [&str; 2]
     Ok([real, simulate(bencher, run, &scenario)?])
 }
 
-/// Bytes of the manifest and of the config of the image in an OCI layout.
+/// The bytes of the manifest and of the config of the image in an OCI layout.
 fn documents(layout: &Path) -> Result<[u64; 2]> {
     let read = |path: PathBuf| -> Result<Value> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
     let index = read(layout.join("index.json"))?;
@@ -152,7 +158,7 @@ fn slowest(pulled: &[Pulled]) -> f64 {
     pulled.iter().map(|pulled| pulled.seconds).fold(0.0, f64::max)
 }
 
-/// The frames of the one patch that a node has made, as a scenario has them.
+/// The frames of the only patch that a node has made, in the format of a scenario.
 fn frames(bencher: &Bencher, node: &Path) -> Result<String> {
     let patches = std::fs::read_dir(node.join("patches"))?.collect::<Result<Vec<_>, _>>()?;
     ensure!(patches.len() == 1, "the hub has {} patches", patches.len());
@@ -180,7 +186,7 @@ fn simulate(bencher: &Bencher, run: u32, scenario: &str) -> Result<Vec<Measured>
     sites.iter().map(site).collect()
 }
 
-/// The same fleet: what patches cost is what was measured.
+/// The scenario of the same fleet, with the measured costs of the patch.
 fn scenario(pulled: &Pulled, frames: &str, documents: [u64; 2], apply_seconds: f64, rates: [&str; 2]) -> String {
     let Pulled { tar_bytes, patch_bytes, .. } = *pulled;
     let sites = SITES.iter().zip(rates).map(|((_, edges), rate)| {

@@ -8,7 +8,7 @@ use crate::Bencher;
 use crate::namespaces::Namespace;
 use crate::nodes::{Identity, Node};
 
-/// What libp2p connects over.
+/// The transport of the connections between nodes.
 #[derive(Clone, Copy, Debug)]
 pub enum Transport {
     Quic,
@@ -33,14 +33,14 @@ impl Transport {
     }
 }
 
-/// A place for a node.
+/// The namespace, address and site of a node.
 pub struct Place<'a> {
     pub namespace: &'a Namespace,
     pub ip: &'a str,
     pub site: &'a str,
 }
 
-/// Running nodes, the hub first. Each edge dials the hub and the edges of its site before it.
+/// Running nodes, the hub first. Each edge dials the hub and the earlier edges of its site.
 pub struct Fleet {
     pub nodes: Vec<Node>,
     identities: Vec<Identity>,
@@ -49,7 +49,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts a node in every place, with `more` settings in each.
+    /// Starts a node in every place. `more` are further settings for all nodes.
     pub fn start(bencher: &Bencher, dir: &Path, transport: Transport, places: &[Place], more: &[&str]) -> Result<Self> {
         let create = |index| Identity::create(&bencher.lighter, dir.join(format!("node{index}")));
         let identities = (0..places.len()).map(create).collect::<Result<Vec<_>>>()?;
@@ -91,7 +91,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// The old release on every node, the new one on the hub, and all know of it.
+    /// Imports the old release on every node and the new one on the hub. Waits until all edges know of it.
     pub fn release(&self, layouts: &[PathBuf; 2]) -> Result<()> {
         for node in &self.nodes {
             node.import(&layouts[0], OLD)?;

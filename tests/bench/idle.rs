@@ -1,4 +1,4 @@
-//! A fleet at rest: what a node with three peers keeps in memory and says on the wire.
+//! A fleet at rest: the memory and the traffic of a node with three peers.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,11 @@ use crate::namespaces::{self, Namespace};
 use crate::report::{Row, Section};
 use crate::{Bencher, machine};
 
-/// What is promised: MiB resident, kbit/s of gossip per peer.
+/// The promise for resident memory.
 const RESIDENT_MIB: f64 = 80.0;
+/// The promise for gossip: kbit/s for each peer.
 const GOSSIP_KBIT: f64 = 1.0;
-/// Until the fleet has met and said what it holds.
+/// The time until the nodes are connected and have announced their holdings.
 const SETTLE: Duration = Duration::from_secs(20);
 const PEERS: usize = 3;
 const IPS: [&str; PEERS + 1] = ["10.77.0.1", "10.77.0.2", "10.77.0.3", "10.77.0.4"];
@@ -51,7 +52,7 @@ fn measure(bencher: &Bencher, transport: Transport, section: &mut Section) -> Re
     let resident = |fleet: &Fleet| machine::memory_mib(fleet.nodes[0].pid(), "VmRSS").context("VmRSS cannot be read");
     section.add(
         Row::new(figure("resident right after an import"), resident(&fleet)?, "MiB")
-            .note("the allocator gives back what the import took in its own time"),
+            .note("the allocator returns the memory of the import later"),
     );
     fleet.restart(&bencher.lighter, 0)?;
     fleet.nodes[0].wait_for_peers(PEERS, 1)?;
@@ -64,7 +65,7 @@ fn measure(bencher: &Bencher, transport: Transport, section: &mut Section) -> Re
     let peers = after.peers_connected;
     let connected = format!("{peers} peers connected, watched for {} s", bencher.idle_s);
     section.add(Row::new(figure("resident at rest"), resident(&fleet)?, "MiB").at_most(RESIDENT_MIB).note(connected));
-    let both = "both directions together, the node's own accounts";
+    let both = "both directions, by the node's own counters";
     section.add(Row::new(figure("gossip per peer"), gossip, "kbit/s").at_most(GOSSIP_KBIT).note(both));
     let protocols = after.traffic.iter().map(|row| {
         let spent = (row.sent_bytes + row.received_bytes).0 - of_protocol(&before, &row.protocol);

@@ -1,4 +1,4 @@
-//! Importing gzip layers into a real node: unpacked, every digest computed, on disk and synced.
+//! The import of gzip layers into a real node: decompress them, compute every digest, write and sync them.
 
 use std::process::Command;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::nodes::{Identity, Node};
 use crate::report::{Row, Section, median};
 use crate::{Bencher, machine, process};
 
-/// What is promised: MB of tar a second.
+/// The promise: MB of tar for each second.
 const RATE: f64 = 120.0;
 
 pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
@@ -20,7 +20,7 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
         let blob = largest_blob(&layout)?;
         let (mut rates, mut ratios, mut peaks, mut stock_rates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for run in 0..bencher.runs {
-            // A layer that is held is not imported again: every run has a node of its own.
+            // A node does not import a held layer again, so every run has a node of its own.
             let dir = bencher.work.join(format!("import-{}-{run}", pair.name));
             let identity = Identity::create(&bencher.lighter, dir.clone())?;
             let settings = [r#"network.listen=["/ip4/127.0.0.1/udp/0/quic-v1"]"#.to_owned()];

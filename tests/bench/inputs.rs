@@ -1,4 +1,8 @@
-//! Real layers to measure with: the corpus where it is there, else the repository's fixture.
+//! Real layers to measure with: the corpus if it exists, else the repository's fixture.
+//!
+//! The fixture has two releases of nginx as OCI layouts, and is always unpacked. The corpus has tars of more layers,
+//! possibly packed with a script that unpacks them. Benchmarks of whole images compress tars of the corpus to gzip
+//! layers, once for each run of the program.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,11 +17,11 @@ use sha2::{Digest, Sha256};
 
 use crate::process;
 
-/// Where the layers are.
+/// The layers to measure with.
 pub struct Inputs {
     layers: PathBuf,
     is_corpus: bool,
-    /// OCI layouts of the nginx releases, old and new, whatever the corpus.
+    /// OCI layouts of the old and the new nginx release, from the fixture.
     pub nginx: [PathBuf; 2],
     work: PathBuf,
 }
@@ -31,7 +35,7 @@ pub struct Pair {
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/nginx.tar.zst");
 const SHARED_CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus");
-/// Of all the corpus' layers, those that are measured with.
+/// The layers of the corpus that the benchmarks use.
 const LAYERS: [&str; 6] = ["nginx-r1", "nginx-r2", "debian12-r1", "debian12-r2", "python-r1", "python-r2"];
 
 impl Inputs {
@@ -67,7 +71,7 @@ impl Inputs {
         names.iter().copied().map(pair).collect()
     }
 
-    /// The whole nginx image, base layer included, as gzip layouts: the old release and the new one. None without the
+    /// The whole nginx image with its base layer, as gzip layouts: the old and the new release. `None` without the
     /// corpus.
     pub fn whole_nginx(&self) -> Result<Option<[PathBuf; 2]>> {
         if !self.is_corpus {
@@ -80,7 +84,7 @@ impl Inputs {
         Ok(Some([release("r1")?, release("r2")?]))
     }
 
-    /// A Python release and the next one, whose patch has more than a MiB, as gzip layouts. None without the corpus.
+    /// A Python release and the next one, as gzip layouts. Their patch has more than a MiB. `None` without the corpus.
     pub fn python(&self) -> Result<Option<[PathBuf; 2]>> {
         if !self.is_corpus {
             return Ok(None);
@@ -89,7 +93,7 @@ impl Inputs {
         Ok(Some([release("python-r1")?, release("python-r2")?]))
     }
 
-    /// An OCI layout of gzip layers (level 6, as docker and buildkit compress), made at most once.
+    /// An OCI layout of gzip layers of level 6, which docker and buildkit use. Makes it on the first call.
     pub fn layout(&self, name: &str, tars: &[PathBuf]) -> Result<PathBuf> {
         let layout = self.work.join("layouts").join(name);
         if !layout.is_dir() {
@@ -100,7 +104,7 @@ impl Inputs {
     }
 }
 
-/// The only layer's blob of a layout that has one.
+/// The layer's blob in a layout with one layer.
 pub fn largest_blob(layout: &Path) -> Result<PathBuf> {
     let mut largest = (0, PathBuf::new());
     for entry in std::fs::read_dir(layout.join("blobs/sha256"))? {
@@ -122,7 +126,7 @@ fn unpack_fixture(work: &Path) -> Result<[PathBuf; 2]> {
     Ok(["nginx-1.22.1-9", "nginx-1.22.1-11"].map(|name| work.join(name)))
 }
 
-/// The folder with the corpus' tars: the corpus itself, or where its script unpacks it.
+/// The folder with the tars of the corpus: the corpus itself, or the folder where its script unpacks it.
 fn unpacked(corpus: &Path) -> Result<PathBuf> {
     let script = corpus.join("unpack");
     if !script.is_file() {
@@ -158,7 +162,7 @@ fn write_layout(layout: &Path, tars: &[PathBuf]) -> Result<()> {
     Ok(std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?)
 }
 
-/// Compresses a tar into a blob. Its descriptor and DiffId. Streams: this program stays small.
+/// Compresses a tar into a blob. Returns its descriptor and DiffId. Streams the tar to save memory.
 fn write_layer(blobs: &Path, tar: &Path) -> Result<(Value, String)> {
     let mut tar = File::open(tar)?;
     let unnamed = blobs.join("unnamed");
@@ -190,7 +194,7 @@ fn write_document(blobs: &Path, media_type: &str, document: &Value) -> Result<Va
     Ok(json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }))
 }
 
-/// Counts and hashes what passes.
+/// A writer that counts and hashes the bytes.
 struct Hashing<W> {
     inner: W,
     hasher: Sha256,

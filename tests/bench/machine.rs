@@ -1,8 +1,8 @@
-//! The machine that measures, as /proc shows it.
+//! Facts about this machine and its processes, from /proc.
 
 use std::fs::read_to_string;
 
-/// In a line.
+/// A line about processor, memory and kernel.
 pub fn describe() -> String {
     let text = |path| read_to_string(path).unwrap_or_default();
     let field = |file: &str, name: &str| {
@@ -16,13 +16,13 @@ pub fn describe() -> String {
     format!("{processor}, {cores} cores, {} MiB, Linux {}", memory_kib / 1024, kernel.trim())
 }
 
-/// How many processes wanted to run over the last minute, on average.
+/// The load average of the last minute.
 pub fn load() -> f64 {
     let text = read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// A line of /proc/PID/status in MiB: `VmRSS` or `VmHWM`.
+/// A value of /proc/PID/status in MiB: `VmRSS` or `VmHWM`.
 pub fn memory_mib(pid: u32, name: &str) -> Option<f64> {
     let status = read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

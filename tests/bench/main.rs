@@ -1,9 +1,9 @@
-//! `make bench`: measures what Lighter promises, each figure beside its bar or the stock tool. docs/BENCHMARKS.md has
-//! the figures of one machine and what they mean.
+//! `make bench`: measures the promises of Lighter. Each figure stands beside its bar or the figure of a stock tool.
+//! docs/BENCHMARKS.md has the figures of one machine and explains them.
 //!
-//! Everything runs through the release binary `lighter`, as users run it. What a machine cannot measure (no root, no
-//! stock tool) is skipped with a line that says so. Every process and network namespace it starts is ended by its own
-//! id or name, also when a benchmark fails.
+//! All benchmarks use the release binary `lighter`, as users do. The program skips and names what the machine cannot
+//! measure, because it lacks root or a stock tool. It ends each process by its id and each network namespace by its
+//! name, also when a benchmark fails.
 
 mod fidelity;
 mod fleet;
@@ -30,24 +30,24 @@ use clap::{Parser, ValueEnum};
 use inputs::Inputs;
 use report::Report;
 
-/// Measures what Lighter promises, each figure beside its bar or the stock tool.
+/// Measures the promises of Lighter. Each figure stands beside its bar or the figure of a stock tool.
 #[derive(Parser)]
 struct Args {
-    /// Which to run; all, in this order, if none is named.
+    /// The benchmarks to run. Default: all, in this order.
     benches: Vec<Bench>,
-    /// The corpus of real layers, packed or unpacked. Default: ../shared/corpus if it is there, else the fixture.
+    /// The corpus of real layers, packed or unpacked. Default: ../shared/corpus if it exists, else the fixture.
     #[arg(long, env = "LIGHTER_CORPUS", value_name = "DIR")]
     corpus: Option<PathBuf>,
-    /// How often each thing is measured; medians are printed.
+    /// The number of measurements of each figure. The report has their medians.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
-    /// How long the idle fleet is watched.
+    /// The time to watch the idle fleet.
     #[arg(long, default_value_t = 130, value_name = "SECONDS")]
     idle_s: u64,
     /// Measure this binary instead of building one.
     #[arg(long, value_name = "FILE")]
     lighter: Option<PathBuf>,
-    /// A setting of every node of the fleets, as in network.upload_max="50 Mbit/s". May be repeated.
+    /// A setting for every node of the fleets, as in network.upload_max="50 Mbit/s". May be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
@@ -62,31 +62,31 @@ enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Bench {
-    /// Bytes, seconds and memory of patches beside stock xdelta3.
+    /// Bytes, seconds and memory of patches, beside stock xdelta3.
     Patch,
-    /// Importing gzip layers through a node.
+    /// The import of gzip layers into a node.
     Import,
-    /// Everything that a pull puts on the wire, beside the bytes of its patches.
+    /// All bytes of a pull on the wire, beside the bytes of its patches.
     Wire,
-    /// A pull over an uplink of 1 Mbit/s, and what a second edge behind it costs.
+    /// A pull over an uplink of 1 Mbit/s, and the cost of a second edge behind that uplink.
     Uplink,
-    /// A small fleet, real and simulated: bytes over its uplinks and when its sites are done.
+    /// A small fleet, real and simulated: bytes over its uplinks and the time until its sites are done.
     Fidelity,
     /// Planning in a fleet of 10,000 nodes.
     Planning,
-    /// An event of the simulator in fleets of 1,000 to 100,000 nodes.
+    /// The cost of an event of the simulator in fleets of 1,000 to 100,000 nodes.
     Simulation,
-    /// Two nodes that meet.
+    /// The bytes of a first connection between two nodes.
     Meeting,
-    /// A node at rest.
+    /// Memory and traffic of a node at rest.
     Idle,
 }
 
-/// What every benchmark works with.
+/// The environment of every benchmark.
 struct Bencher {
     lighter: PathBuf,
     inputs: Inputs,
-    /// A folder that goes at the end.
+    /// A temporary folder, which is removed at the end.
     work: PathBuf,
     runs: u32,
     idle_s: u64,
@@ -133,7 +133,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The binary under measurement: a copy, so that a build at the same time does not exchange it midway.
+/// The binary to measure. It is a copy, so that a build at the same time cannot replace it.
 fn binary(given: Option<PathBuf>, work: &Path) -> Result<PathBuf> {
     let built = match given {
         Some(given) => given,
@@ -145,7 +145,7 @@ fn binary(given: Option<PathBuf>, work: &Path) -> Result<PathBuf> {
                 .status()
                 .context("cannot run cargo; --lighter FILE names a binary that is built")?;
             ensure!(built.success(), "lighter could not be built");
-            // Binaries of one workspace and profile lie in one folder.
+            // Cargo puts all binaries of a workspace and profile into one folder.
             std::env::current_exe()?.with_file_name("lighter")
         }
     };

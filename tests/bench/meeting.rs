@@ -1,4 +1,4 @@
-//! Two nodes meet: what their handshake and first words put on the wire.
+//! The first connection of two nodes: the bytes of the handshake and of the first messages.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::fleet::{Fleet, Place, Transport};
 use crate::namespaces::{self, Namespace};
 use crate::report::{Row, Section};
 
-/// Until all is said.
+/// The time until the first messages are over.
 const SETTLE: Duration = Duration::from_secs(5);
 const IPS: [&str; 2] = ["10.78.0.1", "10.78.0.2"];
 
@@ -46,7 +46,7 @@ fn measure(bencher: &Bencher, transport: Transport, section: &mut Section) -> Re
             format!("{} {bytes}", row.protocol)
         });
         let note = format!("{packets} packets; streams: {}", protocols.collect::<Vec<_>>().join(", "));
-        section.add(Row::new(format!("{name}: {way} by who dialled"), bytes as f64, "bytes").note(note));
+        section.add(Row::new(format!("{name}: {way} by the dialling node"), bytes as f64, "bytes").note(note));
     }
     drop(fleet);
     Ok(std::fs::remove_dir_all(dir)?)

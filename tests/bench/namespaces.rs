@@ -1,7 +1,7 @@
-//! Networks to measure on: namespaces joined by virtual cables, whose counters see every byte.
+//! Networks to measure on: namespaces that virtual cables connect. The counters of the interfaces see every byte.
 //!
-//! Segmentation offload is off: a counter would otherwise see one header for many packets. IPv6 is off: its
-//! neighbourhood's chatter is not ours. What is counted are Ethernet frames without preamble and checksum.
+//! Segmentation offload is off, because a counter would otherwise see one header for many packets. IPv6 is off, because
+//! its neighbour discovery adds traffic. The counters count Ethernet frames without preamble and checksum.
 
 use std::process::Command;
 
@@ -10,17 +10,17 @@ use serde_json::Value;
 
 use crate::process;
 
-/// A network namespace; dropping it removes it with all that is in it.
+/// A network namespace. Dropping it removes the namespace with its interfaces.
 pub struct Namespace {
     pub name: String,
 }
 
-/// All namespaces of this program begin so; the process id follows.
+/// The prefix of the names of all namespaces of this program. The process id follows.
 const PREFIX: &str = "lighter-bench-";
-/// Two addresses and a type (IEEE 802.3).
+/// The size of two addresses and a type (IEEE 802.3).
 const ETHERNET_HEADER: u64 = 14;
 
-/// Bytes and packets that an interface has seen.
+/// The bytes and packets of an interface.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters {
     pub received: u64,
@@ -29,7 +29,7 @@ pub struct Counters {
     pub packets_sent: u64,
 }
 
-/// Removes the namespaces of runs that were killed: theirs are named by processes that are no more.
+/// Removes the namespaces of killed runs, whose names have ids of processes that no longer exist.
 fn remove_abandoned() -> Result<()> {
     let listed = process::output(Command::new("ip").args(["netns", "list"]))?;
     for name in listed.lines().filter_map(|line| line.split(' ').next()) {
@@ -51,7 +51,7 @@ impl Counters {
         }
     }
 
-    /// Both directions.
+    /// The bytes of both directions.
     pub fn total(self) -> u64 {
         self.received + self.sent
     }
@@ -60,14 +60,14 @@ impl Counters {
         self.packets_received + self.packets_sent
     }
 
-    /// Received and sent without the Ethernet headers, which a cellular or satellite link does not have.
+    /// Received and sent bytes without the Ethernet headers, which a cellular or satellite link does not have.
     pub fn ip(self) -> (u64, u64) {
         let (received, sent) = (ETHERNET_HEADER * self.packets_received, ETHERNET_HEADER * self.packets_sent);
         (self.received - received, self.sent - sent)
     }
 }
 
-/// Why there can be no namespaces here, if there cannot.
+/// The reason why this machine cannot create namespaces, if there is one.
 pub fn obstacle() -> Option<String> {
     if let Some(tool) = ["ip", "tc"].into_iter().find(|tool| !process::is_there(tool)) {
         return Some(format!("{tool} (of iproute2) is missing"));
@@ -84,7 +84,7 @@ pub fn obstacle() -> Option<String> {
 }
 
 impl Namespace {
-    /// `role` tells the namespaces of this process apart.
+    /// Creates a namespace. `role` is unique among the namespaces of this process.
     pub fn create(role: &str) -> Result<Self> {
         let name = format!("{PREFIX}{}-{role}", std::process::id());
         process::output(Command::new("ip").args(["netns", "add", &name]))?;
@@ -97,10 +97,10 @@ impl Namespace {
         process::output(Command::new("ip").args(["-n", &self.name]).args(arguments))
     }
 
-    /// Lays a cable: `device` here, `other_device` there.
+    /// Connects `device` of this namespace with `other_device` of the other namespace.
     pub fn cable(&self, device: &str, other: &Self, other_device: &str) -> Result<()> {
-        let there = ["peer", "name", other_device, "netns", &other.name];
-        self.ip(&[&["link", "add", device, "type", "veth"][..], &there].concat())?;
+        let peer = ["peer", "name", other_device, "netns", &other.name];
+        self.ip(&[&["link", "add", device, "type", "veth"][..], &peer].concat())?;
         self.prepare(device)?;
         other.prepare(other_device)
     }
@@ -110,7 +110,7 @@ impl Namespace {
         self.ip(&["link", "set", device, "up"]).map(drop)
     }
 
-    /// A switch with these devices in it.
+    /// Creates a switch of these devices.
     pub fn switch(&self, name: &str, devices: &[&str]) -> Result<()> {
         self.ip(&["link", "add", name, "type", "bridge", "mcast_snooping", "0"])?;
         self.ip(&["link", "set", name, "addrgenmode", "none"])?;
@@ -122,13 +122,13 @@ impl Namespace {
         self.ip(&["address", "add", &format!("{address}/24"), "dev", device]).map(drop)
     }
 
-    /// Lets `device` send at this rate at most, with bursts and a queue of these sizes.
+    /// Limits the rate at which `device` sends, with a burst and a queue of these sizes.
     pub fn shape(&self, device: &str, rate: &str, burst: &str, queue: &str) -> Result<()> {
         let shaped = ["qdisc", "add", "dev", device, "root", "tbf", "rate", rate, "burst", burst, "latency", queue];
         process::output(Command::new("tc").args(["-n", &self.name]).args(shaped)).map(drop)
     }
 
-    /// UDP datagrams that sockets here were too full to take.
+    /// The number of UDP datagrams that the kernel dropped because a socket was full.
     pub fn lost_datagrams(&self) -> Result<u64> {
         let mut command = Command::new("ip");
         let shown = process::output(command.args(["netns", "exec", &self.name, "cat", "/proc/net/snmp"]))?;
@@ -151,7 +151,10 @@ impl Namespace {
             packets_sent: count("tx", "packets")?,
         };
         let largest_frame = 1514;
-        ensure!(counters.total() <= counters.packets() * largest_frame, "offload is on at {device}: counters lie");
+        ensure!(
+            counters.total() <= counters.packets() * largest_frame,
+            "offload is on at {device}: counters are wrong"
+        );
         Ok(counters)
     }
 }

@@ -1,4 +1,4 @@
-//! Real nodes under measurement, and what they say of themselves.
+//! Real nodes to measure, and their reports about themselves.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::process;
 
-/// A node that has an identity and may run.
+/// The folder and the identity of a node.
 pub struct Identity {
     pub dir: PathBuf,
     pub peer_id: String,
@@ -24,31 +24,31 @@ impl Identity {
     }
 }
 
-/// A running node; dropping it ends it.
+/// A running node. Dropping it ends the process.
 pub struct Node {
     lighter: PathBuf,
     dir: PathBuf,
     child: Child,
 }
 
-/// A pull, as its events told it.
+/// The figures of a pull, from its events.
 pub struct Pulled {
     pub patch_bytes: u64,
     pub tar_bytes: u64,
     pub seconds: f64,
-    /// Retries, if any.
+    /// The reasons of retries.
     pub trouble: Vec<String>,
 }
 
-/// How long a node may take for what takes seconds.
+/// The time limit for an operation of a node that should take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
 impl Node {
-    /// Starts a node with these settings, in a network namespace or in ours, and waits until it answers.
+    /// Starts a node with these settings, in the given network namespace if there is one. Waits until the node answers.
     pub fn start(lighter: &Path, identity: &Identity, namespace: Option<&str>, settings: &[String]) -> Result<Self> {
         let mut command = match namespace {
-            // It replaces itself by the node: the process id is the node's.
+            // `ip` replaces itself by the node, so the process id is the node's.
             Some(namespace) => {
                 let mut command = Command::new("ip");
                 command.args(["netns", "exec", namespace]).arg(lighter);
@@ -57,7 +57,7 @@ impl Node {
             None => Command::new(lighter),
         };
         command.args(["node", "run", "--config"]).arg(identity.dir.join("node.toml"));
-        // It is the bench's, and no key of a node.
+        // This variable is an option of the benchmark, not a key of a node.
         command.env_remove("LIGHTER_CORPUS");
         for setting in settings {
             command.args(["--set", setting]);
@@ -83,7 +83,7 @@ impl Node {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// `lighter`, talking to this node.
+    /// The command `lighter`, as a client of this node.
     pub fn client(&self) -> Command {
         let mut command = Command::new(&self.lighter);
         command.arg("--quiet").arg("--socket").arg(self.dir.join("admin.sock"));
@@ -107,7 +107,7 @@ impl Node {
         process::output(self.client().args(["image", "import"]).arg(layout).args(["--name", name])).map(drop)
     }
 
-    /// Pulls an image, timed as the user sees it.
+    /// Pulls an image. Measures the time from the user's point of view.
     pub fn pull(&self, image: &str) -> Result<Pulled> {
         let start = Instant::now();
         let printed = process::output(self.client().args(["--output", "jsonl", "image", "pull", image]))
@@ -127,7 +127,7 @@ impl Node {
         Ok(pulled)
     }
 
-    /// Waits until this many peers are connected, each known to hold this many layers.
+    /// Waits until this many peers are connected and have announced this many layers each.
     pub fn wait_for_peers(&self, peers: usize, layers: usize) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -136,20 +136,20 @@ impl Node {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("{peers} peers with {layers} layers were expected, {known:?} came:\n{}", self.log());
+                bail!("{peers} peers with {layers} layers were expected, found {known:?}:\n{}", self.log());
             }
             std::thread::sleep(POLL);
         }
     }
 
-    /// What making patches took, as the log says.
+    /// The time that the node spent on making patches, from its log.
     pub fn encode_seconds(&self) -> f64 {
         let milliseconds = |line: &str| -> Option<f64> {
             let fields = serde_json::from_str::<serde_json::Value>(line).ok()?["fields"].take();
             if fields["message"] != "made a patch" {
                 return None;
             }
-            // 128-bit integers are logged as text.
+            // The log has 128-bit integers as text.
             let took = &fields["took_ms"];
             took.as_f64().or_else(|| took.as_str()?.parse().ok())
         };
@@ -160,7 +160,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         let Ok(pid) = i32::try_from(self.child.id()) else { return };
-        // SAFETY: a signal to our own child, which has not been waited for, so that its id is still its own.
+        // SAFETY: the process is a child that nobody has waited for, so the id is still its own.
         unsafe { libc::kill(pid, libc::SIGTERM) };
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
@@ -169,7 +169,7 @@ impl Drop for Node {
             }
             std::thread::sleep(POLL);
         }
-        // It may have ended meanwhile, which is as good.
+        // An error means that the process has ended in the meantime.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Patches beside stock xdelta3's: the same pairs on the same machine, one after the other in turns.
+//! Patches of Lighter and of stock xdelta3: the same pairs on the same machine, by turns.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,14 +10,15 @@ use crate::process::{Cost, is_there, measure};
 use crate::report::{Row, Section, median};
 use crate::{Bencher, process};
 
-/// What is promised of applying: MB of target a second, MiB of memory.
+/// The promise for the speed of applying: MB of the target for each second.
 const APPLY_RATE: f64 = 150.0;
+/// The promise for the memory of applying.
 const APPLY_PEAK_MIB: f64 = 64.0;
 
 pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
     let has_stock = is_there("xdelta3");
     if !has_stock {
-        section.skip("xdelta3 is not on PATH: patches are measured with nothing beside them");
+        section.skip("xdelta3 is not on PATH: patches are measured without a comparison");
     }
     bencher.inputs.pairs().iter().try_for_each(|pair| measure_pair(bencher, pair, has_stock, section))
 }
@@ -56,13 +57,13 @@ fn measure_pair(bencher: &Bencher, pair: &Pair, has_stock: bool, section: &mut S
     let stock_bytes = if has_stock { Some(bytes(&stock)?) } else { None };
     report(pair.name, (bytes(&ours)?, stock_bytes, bytes(&pair.new)?), &made, &applied, section);
     for file in [&ours, &stock, &rebuilt] {
-        // The stock tool's is not there when the tool is not.
+        // Without the stock tool, its patch does not exist.
         let _ = std::fs::remove_file(file);
     }
     Ok(())
 }
 
-/// Ours, and the stock tool's if it is there, of every run.
+/// The costs of every run: Lighter's, and the stock tool's if the tool exists.
 struct Turns {
     ours: Vec<Cost>,
     stock: Vec<Cost>,
@@ -82,7 +83,7 @@ impl Turns {
     }
 }
 
-/// Runs both, the first one changing every time: a disturbance then meets both alike.
+/// Runs both tools by turns. The order changes with every run, so that a disturbance affects both alike.
 fn in_turns(
     runs: u32,
     has_stock: bool,
@@ -123,7 +124,7 @@ fn report(name: &str, bytes: (f64, Option<f64>, f64), made: &Turns, applied: &Tu
     section.add(peak.note(beside_note(applied, "xdelta3 -d", "MiB", peak_of)));
 }
 
-/// Another tool's figure where the bar is a number of its own.
+/// A note with the figure of the other tool, for a row whose bar is a number.
 fn beside_note(turns: &Turns, tool: &str, unit: &str, of: impl Fn(&Cost) -> f64) -> String {
     if turns.stock.is_empty() {
         return String::new();

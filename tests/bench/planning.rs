@@ -1,4 +1,4 @@
-//! Planning in a large fleet: the engine's own example, run as a process and read.
+//! Planning in a large fleet: runs the example `planning` of the engine and reads its output.
 
 use std::process::Command;
 
@@ -8,9 +8,9 @@ use crate::Bencher;
 use crate::process;
 use crate::report::{Row, Section, median};
 
-/// What is promised of planning with 10,000 peers of 50 layers, in milliseconds.
+/// The promise for planning with 10,000 peers of 50 layers, in milliseconds.
 const PLANNING_MS: f64 = 5.0;
-/// What the example calls its cases.
+/// The names of the cases in the example's output.
 const CASES: [&str; 4] = [
     "a layer held by as many as any other, by TLSH",
     "a layer held by everybody, by TLSH",
@@ -38,13 +38,13 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
         let planning = of("planning, median of 101:")?;
         section.add(Row::new(format!("{case}: planning"), planning, "ms").at_most(PLANNING_MS));
         let announcing = of("a full announcement, median:")?;
-        section.add(Row::new(format!("{case}: an announcement taken in"), announcing, "ms"));
+        section.add(Row::new(format!("{case}: processing an announcement"), announcing, "ms"));
         section.add(Row::new(format!("{case}: memory per known peer"), of("memory per known peer:")?, "bytes"));
     }
     Ok(())
 }
 
-/// A figure of a case: a duration in milliseconds, or a bare number.
+/// The value of a figure of a case: a duration in milliseconds, or a number.
 fn value(printed: &str, case: &str, figure: &str) -> Result<f64> {
     let missing = || format!("{figure} of {case} is not in:\n{printed}");
     let of_case = printed.split_once(case).with_context(missing)?.1;

@@ -1,4 +1,4 @@
-//! Processes that are measured to their end: wall time and peak memory.
+//! Measures wall time and peak memory of a process.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
@@ -6,27 +6,27 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// What a process took.
+/// The time and the memory of a process.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     pub seconds: f64,
-    /// Of the largest of the process and its children. Not below what this program has itself: the kernel starts a
-    /// child's account with its parent's.
+    /// The peak memory of the process or of its largest child. It is at least the memory of this program, because the
+    /// kernel starts a child's peak with its parent's memory.
     pub peak_mib: f64,
 }
 
 /// Runs a command to its end.
 ///
 /// # Errors
-/// If it cannot be started or fails; its stderr says why.
+/// The command does not start, or it fails. Its stderr has the reason.
 pub fn measure(command: &mut Command) -> Result<Cost> {
     let text = command_text_of(command);
     let start = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().with_context(|| format!("{text}: start"))?;
     let pid = i32::try_from(child.id())?;
     let mut status = 0;
-    // SAFETY: an all-zero rusage is a valid value of plain integers, and both pointers live through the call. The child
-    // is ours and is waited for nowhere else: `Child` does not wait when dropped.
+    // SAFETY: rusage has only integers, so all zeros are a valid value. Both pointers live through the call. Nothing
+    // else waits for this child, because `Child` does not wait when it is dropped.
     let (waited, usage) = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         (libc::wait4(pid, &raw mut status, 0, &raw mut usage), usage)
@@ -37,7 +37,7 @@ pub fn measure(command: &mut Command) -> Result<Cost> {
     Ok(Cost { seconds, peak_mib: usage.ru_maxrss as f64 / 1024.0 })
 }
 
-/// Runs a command to its end and returns what it printed.
+/// Runs a command to its end. Returns its output.
 pub fn output(command: &mut Command) -> Result<String> {
     let text = command_text_of(command);
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("{text}: start"))?;

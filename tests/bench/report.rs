@@ -1,11 +1,15 @@
-//! What was measured: figures, their bars and what stands beside them, as tables and as JSON.
+//! The report of the benchmarks, as tables and as JSON.
+//!
+//! A report has one section for each benchmark, and a section has one row for each figure. A row has the measured value
+//! and may have a bar (the promise) and the figure of a stock tool beside it. A bar is met or missed: a value is at
+//! most or at least a number, or the ratio to the figure beside it is at most a number.
 
 use std::fmt;
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-/// All that one run of the program measured.
+/// All figures of one run of the program.
 #[derive(Serialize)]
 pub struct Report {
     machine: String,
@@ -18,10 +22,10 @@ pub struct Report {
 pub struct Section {
     bench: String,
     rows: Vec<Row>,
-    /// What was not measured and why.
+    /// The figures that could not be measured, with the reasons.
     skipped: Vec<String>,
     failed: Option<String>,
-    /// The machine's load average over a minute, before and after.
+    /// The load average of the machine, before and after the benchmark.
     load_before: f64,
     load_after: f64,
 }
@@ -33,15 +37,16 @@ pub struct Row {
     value: f64,
     unit: &'static str,
     bar: Option<Bar>,
-    /// The stock tool's figure, and its name.
+    /// The name and the figure of the stock tool.
     beside: Option<(String, f64)>,
-    /// Ours over the stock tool's: the median over runs, where there are several. Otherwise the value over its bar.
+    /// The median ratio of the value to the stock tool's figure. Without a stock tool, the ratio of the value to its
+    /// bar.
     ratio: Option<f64>,
     is_met: Option<bool>,
     note: String,
 }
 
-/// What was promised.
+/// The promise for a figure.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Bar {
@@ -98,7 +103,7 @@ impl Section {
         self.failed = Some(why.to_owned());
     }
 
-    /// Notes the load at the end.
+    /// Records the load at the end of the benchmark.
     pub fn loads(&mut self) {
         self.load_after = crate::machine::load();
     }
@@ -138,7 +143,7 @@ impl Row {
         self
     }
 
-    /// The bar of a figure that has something beside it.
+    /// Sets a bar for the ratio to the figure beside it.
     pub fn ratio_at_most(mut self, bar: f64) -> Self {
         self.is_met = self.ratio.map(|ratio| ratio <= bar);
         self.bar = Some(Bar::RatioAtMost(bar));
@@ -187,7 +192,7 @@ impl fmt::Display for Section {
     }
 }
 
-/// Three digits at least, thousands grouped.
+/// Formats a number with at least three digits, with commas between thousands.
 fn number(value: f64) -> String {
     if value.fract() == 0.0 || value.abs() >= 1000.0 {
         let digits = format!("{:.0}", value.abs());
@@ -204,7 +209,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The middle one; of an even number the lower of the two in the middle.
+/// The median. For an even number of values, the lower of the two in the middle.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

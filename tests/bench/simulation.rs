@@ -1,5 +1,5 @@
-//! What an event of the simulator costs in a small fleet and in a large one: the scenario *fleet-100k* with fewer sites and
-//! hubs beside itself.
+//! The cost of an event of the simulator in small and large fleets: the scenario *fleet-100k*, and the same scenario
+//! with fewer sites and hubs.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,9 +12,9 @@ use crate::Bencher;
 use crate::report::{Row, Section, median};
 
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../simulations");
-/// Sites of five nodes, and hubs.
+/// The number of sites (of five nodes each) and of hubs.
 const FLEETS: [(u64, u64); 4] = [(200, 1), (1_000, 1), (4_000, 2), (20_000, 10)];
-/// So many sites at least are simulated for a figure, by simulating a small fleet more than once.
+/// The least number of simulated sites for a figure. Small fleets run several times to reach it.
 const SITES_MIN: u64 = 4_000;
 
 pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
@@ -51,7 +51,7 @@ fn scenario(text: &str, sites: u64, hubs: u64) -> Result<Scenario> {
     Scenario::parse(&fewer, read).map_err(|error| anyhow::anyhow!("fleet-100k.toml: {error}"))
 }
 
-/// All events of the engines, those of them that were timed, and the seconds that these took.
+/// Returns the number of all events of the engines, the number of timed events, and the seconds for the timed events.
 fn simulate(scenario: &Scenario, seed: u64) -> Result<(u64, u64, f64)> {
     let mut began = None;
     let report = lighter_sim::run(scenario, seed, &mut |strategy, _| {

@@ -1,8 +1,8 @@
-//! A pull over an uplink of 1 Mbit/s, and what a second edge of the same site then costs that uplink.
+//! A pull over an uplink of 1 Mbit/s, and the cost of a second edge of the same site on that uplink.
 //!
 //! hub ── switch ══ uplink, shaped in both directions ══ switch ── edge-a, edge-b
 //!
-//! The shaper stands between the nodes, as a modem does: no node sees the rate at its own interface.
+//! The shaper stands between the nodes, like a modem. No node sees the rate at its own interface.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,14 +15,15 @@ use crate::namespaces::{self, Namespace};
 use crate::report::{Row, Section, median};
 
 const BITS_PER_SECOND: f64 = 1e6;
-/// A queue of this length stands before the uplink: 50 kB, as a modem's.
+/// The length of the queue before the uplink: 50 kB, as in a modem.
 const QUEUE: &str = "400ms";
-/// Two full frames.
+/// The burst of the shaper: two full frames.
 const BURST: &str = "3100";
-/// What is promised: the time of the transfer over patch bytes x 8 / rate, and the second edge's share of the patch.
+/// The promise for the first edge: the time of the transfer divided by patch bytes x 8 / rate.
 const TIME_RATIO: f64 = 1.15;
+/// The promise for the second edge: its bytes over the uplink as a share of the patch.
 const SECOND_EDGE_PERCENT: f64 = 3.0;
-/// Until nothing of the start is under way.
+/// The time until the traffic of a start is over.
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
@@ -43,7 +44,7 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
     Ok(())
 }
 
-/// One run: two pulls.
+/// The figures of one run, which has two pulls.
 struct Measured {
     patch_bytes: f64,
     seconds: f64,
@@ -119,7 +120,7 @@ fn pulls(bencher: &Bencher, dir: &str, layouts: &[PathBuf; 2], transport: Transp
         place.namespace.address("eth0", place.ip)?;
     }
     let dir = bencher.work.join(dir);
-    // As an operator of this uplink sets it.
+    // An operator with this uplink sets the same value.
     let fleet = Fleet::start(bencher, &dir, transport, &places, &["network.uplink_assumed=1 Mbit/s"])?;
     fleet.release(layouts)?;
     fleet.nodes[2].wait_for_peers(2, 1)?;
@@ -133,7 +134,7 @@ fn pulls(bencher: &Bencher, dir: &str, layouts: &[PathBuf; 2], transport: Transp
     let second = fleet.nodes[2].pull(NEW)?;
     let second_uplink_bytes = wan.counters("uplink0")?.since(counted).total();
     for trouble in first.trouble.iter().chain(&second.trouble) {
-        eprintln!("bench: a pull met trouble: {trouble}");
+        eprintln!("bench: a pull was retried: {trouble}");
     }
     drop(fleet);
     std::fs::remove_dir_all(dir)?;

@@ -1,8 +1,11 @@
-//! Everything that a pull puts on the wire: what Lighter sends and receives (patch, gossip, questions, framing), by the
-//! node's own accounts, which the bar is for; and what becomes of that in packets, counted at the edge's interface in both
-//! directions: encryption, acknowledgements, what is sent twice and all headers too. Handshakes are before.
+//! All bytes of a pull on the wire, without handshakes.
 //!
-//! On a link of 100 Mbit/s, and on one as fast as this machine copies: there a sender outruns the receiver's socket.
+//! The node's own counters give the bytes that Lighter sends and receives: patch, gossip, questions, framing. The bar
+//! is for these. Counters at the edge's interface give the bytes in packets in both directions, which also have
+//! encryption, acknowledgements, retransmissions and all headers.
+//!
+//! The benchmark runs on a link of 100 Mbit/s and on a link without a limit, where a sender can overrun the receiver's
+//! socket.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,17 +19,18 @@ use crate::namespaces::{self, Counters, Namespace};
 use crate::nodes::Pulled;
 use crate::report::{Row, Section, median};
 
-/// What is promised of patches over 512 KiB: bytes that Lighter sends and receives over patch bytes. (An IP packet of
-/// 1,500 bytes carries 1,448 of TCP and about 1,417 of a QUIC stream: 1.036 and 1.044, before acknowledgements.)
+/// The promise for large patches: bytes that Lighter sends and receives, divided by patch bytes. (An IP packet of 1,500
+/// bytes carries 1,448 bytes of TCP and about 1,417 of a QUIC stream: 1.036 and 1.044, without acknowledgements.)
 const RATIO: f64 = 1.05;
+/// The promise holds for patches over 512 KiB.
 const PROMISED_BYTES: f64 = 524_288.0;
-/// The shaped link, its bursts and its queue (1.25 MB).
+/// The rate of the shaped link, its burst and its queue (1.25 MB).
 const RATE: &str = "100mbit";
 const BURST: &str = "32kb";
 const QUEUE: &str = "100ms";
-/// After a pull, for the announcement that follows it (gathered for half a second) and the last acknowledgements.
+/// The time after a pull for its announcement, which comes half a second later, and for the last acknowledgements.
 const AFTERMATH: Duration = Duration::from_secs(2);
-/// Before a pull, until nothing of the start is under way.
+/// The time before a pull, until the traffic of the start is over.
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
@@ -65,10 +69,10 @@ struct Case<'a> {
     link: Link,
 }
 
-/// One pull.
+/// The figures of one pull.
 struct Measured {
     wire: Counters,
-    /// Dropped because the edge's UDP socket was full.
+    /// Datagrams that the kernel dropped because the edge's UDP socket was full.
     lost_datagrams: u64,
     pulled: Pulled,
     before: Status,
@@ -100,7 +104,7 @@ fn measure(bencher: &Bencher, case: &Case, section: &mut Section) -> Result<()> 
 }
 
 impl Measured {
-    /// What each protocol received and sent, by the node's own accounts.
+    /// The received and sent bytes of each protocol, by the node's own counters.
     fn protocols(&self) -> String {
         let rows = self.after.traffic.iter().filter_map(|row| {
             let before = self.before.traffic.iter().find(|before| before.protocol == row.protocol);
@@ -137,7 +141,7 @@ fn pull(bencher: &Bencher, case: &Case) -> Result<Measured> {
     let lost_datagrams = edge.lost_datagrams()? - lost;
     let (wire, after) = (edge.counters("eth0")?.since(counted), node.status()?);
     for trouble in &pulled.trouble {
-        eprintln!("bench: the pull met trouble: {trouble}");
+        eprintln!("bench: the pull was retried: {trouble}");
     }
     drop(fleet);
     std::fs::remove_dir_all(dir)?;

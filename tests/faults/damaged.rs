@@ -1,5 +1,5 @@
-//! Bytes that change on disk: found before they are sent or believed, set aside, and fetched again. Nobody else is
-//! blamed.
+//! Bytes that change on disk. The node must find them before it sends or uses them, move the file to `quarantine/`, and
+//! be able to fetch the item again. It must not blame another node.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -9,13 +9,13 @@ use super::strace::Strace;
 use crate::support::images::{self, ImageFiles, two_releases};
 use crate::support::{Fleet, NodeProcess};
 
-/// Two releases of one layer, and the layers' DiffIds.
+/// Images of two releases of one layer, and the DiffIds of the layers.
 fn releases() -> [(ImageFiles, String); 2] {
     let (first, second) = two_releases(1, 1 << 20);
     [first, second].map(|tar| (images::layout(std::slice::from_ref(&tar)), images::sha256(&tar)))
 }
 
-/// The file of a layer, somewhere in the store's folder for layers.
+/// The file of a layer in the store.
 fn layer_file(node: &NodeProcess, diff_id: &str) -> PathBuf {
     let name = diff_id.trim_start_matches("sha256:");
     files(&node.data_dir.join("layers")).into_iter().find(|path| path.ends_with(name)).expect("the layer's file")
@@ -59,14 +59,14 @@ fn check_not_blamed(node: &NodeProcess, peer: &NodeProcess) {
 }
 
 #[track_caller]
-fn check_told(node: &NodeProcess, diff_id: &str) {
+fn check_logged(node: &NodeProcess, diff_id: &str) {
     let log = node.log();
     let line = log.lines().find(|line| line.contains("is damaged")).expect("a line in the log");
     assert!(line.contains("ERROR") && line.contains(diff_id) && line.contains("quarantine"), "{line}");
 }
 
 #[test]
-fn a_damaged_target_is_not_served_and_comes_back() {
+fn a_damaged_target_is_not_served_and_can_be_pulled_again() {
     let mut fleet = Fleet::create(3);
     for node in &mut fleet.nodes {
         node.set("timing.patience_s=3");
@@ -82,7 +82,7 @@ fn a_damaged_target_is_not_served_and_comes_back() {
     flip_a_bit(&layer_file(hub, &target));
     edge.cli(&["--quiet", "image", "pull", "demo/app:2"]).fails(5, &[&target]);
     check_not_blamed(edge, hub);
-    check_told(hub, &target);
+    check_logged(hub, &target);
     assert!(!holds(hub, &target));
     let out = folder.join("out");
     hub.cli(&["--quiet", "image", "export", "demo/app:2", out.to_str().unwrap()]).fails(6, &["not held"]);
@@ -99,7 +99,8 @@ fn a_damaged_target_is_not_served_and_comes_back() {
     hub.fsck();
 }
 
-/// The pull ends well by so many bases, none of them the damaged one, which can be had again.
+/// Damages the base of one node, and pulls. The pull must succeed with this number of bases, without the damaged one.
+/// The damaged layer can be pulled again.
 fn check_base(damaged_at: usize, bases: usize) {
     let mut fleet = fleet(1);
     let [(_, base), _] = releases();
@@ -111,7 +112,7 @@ fn check_base(damaged_at: usize, bases: usize) {
     check_not_blamed(edge, hub);
     check_not_blamed(hub, edge);
     let (damaged, whole) = (&fleet.nodes[damaged_at], &fleet.nodes[1 - damaged_at]);
-    check_told(damaged, &base);
+    check_logged(damaged, &base);
     assert!(!holds(damaged, &base));
     damaged.wait_holdings(&whole.peer_id, 2);
     damaged.pull("demo/app:1");
@@ -144,7 +145,7 @@ fn an_unreadable_base_gives_the_whole_layer() {
     drop(strace);
     assert_eq!(pulled["layers"][0]["bases"].as_array().unwrap().len(), 0, "{pulled}");
     check_not_blamed(edge, hub);
-    check_told(edge, &base);
+    check_logged(edge, &base);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A full or failing disk, during import and pull: the command says what and where, the node goes on, nothing partial is
-//! shown, and the same command works when the disk does.
+//! A full or failing disk during import and pull. The command must name the failure and its place. The node must stay
+//! well and list no partial item. The same command must succeed when the disk works again.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ fn image(seed: u64) -> ImageFiles {
     images::layout(&[images::tar(&[("app", &noise(seed, 400_000))])])
 }
 
-/// What fails, and words of the message.
+/// The faults, and words of the messages.
 const FAULTS: [(&str, &[&str]); 6] = [
     ("write:error=ENOSPC", &["is full", "free some space"]),
     ("write:error=EIO", &["cannot write", "/partial/", "Input/output error"]),
@@ -21,15 +21,19 @@ const FAULTS: [(&str, &[&str]); 6] = [
     ("fdatasync:error=EIO", &["/index", "Input/output error", "restart"]),
 ];
 
-/// After this, RocksDB takes no more writes until the node is restarted: what the kernel dropped is not known.
+/// Whether RocksDB refuses writes after the fault until the node restarts. After a failed fdatasync, it is unknown
+/// which bytes the kernel dropped.
 fn needs_restart(fault: &str) -> bool {
     fault.starts_with("fdatasync")
 }
 
-/// `write` is also what wakes threads; of it only those to unfinished files fail. A node numbers them from its start.
+/// The paths on which the fault applies; all paths if there are none. A `write` also wakes threads, so it fails only on
+/// unfinished files. A node numbers these from its start.
 fn paths_of(node: &NodeProcess, fault: &str) -> Vec<PathBuf> {
-    let name = |number: u32| node.data_dir.join(format!("partial/{number}.tmp"));
-    if fault.starts_with("write") { (0..100).map(name).collect() } else { Vec::new() }
+    if !fault.starts_with("write") {
+        return Vec::new();
+    }
+    (0..100).map(|number| node.data_dir.join(format!("partial/{number}.tmp"))).collect()
 }
 
 fn attach(node: &NodeProcess, fault: &str, log: &Path) -> Strace {

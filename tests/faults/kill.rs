@@ -1,6 +1,6 @@
-//! kill -9 at many points of an import and of a pull: before every system call that changes the disk, or sends, in its
-//! turn. A new start needs no hand, what was acknowledged is there, nothing partial is shown, and fsck finds nothing but
-//! what a commit that was cut off leaves.
+//! kill -9 at many points of an import and of a pull: before each system call that changes the disk or sends. The node
+//! must start again without repair, have everything that it acknowledged, and list no partial item. fsck may find only
+//! the files of an interrupted commit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use super::strace::Strace;
 use crate::support::images::{self, ImageFiles, noise};
 use crate::support::{Fleet, NodeProcess, Run, SOON, run, until};
 
-/// How many points of each: `LIGHTER_KILL_POINTS`, or 100.
+/// The number of points of each test: `LIGHTER_KILL_POINTS`, or 100.
 fn points_max() -> usize {
     std::env::var("LIGHTER_KILL_POINTS").map_or(100, |text| text.parse().expect("a number"))
 }
@@ -32,15 +32,15 @@ const CALLS: [&str; 12] = [
     "sendmsg",
 ];
 
-/// Two layers, one of them much like those of other seeds.
+/// An image with two layers, one of which is similar for all seeds.
 fn image(seed: u64) -> ImageFiles {
     let (kept, new) = (noise(1, 40_000), noise(1000 + seed, 3000));
-    let like = images::tar(&[("lib", &kept), ("version", &new)]);
-    images::layout(&[like, images::tar(&[("app", &noise(2000 + seed, 5000))])])
+    let similar = images::tar(&[("lib", &kept), ("version", &new)]);
+    images::layout(&[similar, images::tar(&[("app", &noise(2000 + seed, 5000))])])
 }
 
-/// The points of what was watched: call and number, as strace counts: of each thread. Spread over all if there are more
-/// than `max`.
+/// The points of a trace: a call and its number. strace numbers the calls of each thread. If there are more than `max`
+/// points, these are spread over all.
 fn points(log: &Path, max: usize) -> Vec<(String, usize)> {
     let text = fs::read_to_string(log).expect("strace's log");
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -62,8 +62,8 @@ fn points(log: &Path, max: usize) -> Vec<(String, usize)> {
     (0..count).map(|index| all[index * all.len() / count].clone()).collect()
 }
 
-/// Offline, between a kill and the next start. Files without a row and leftovers are what a cut commit leaves; the next
-/// start clears or reuses them.
+/// Runs fsck between a kill and the next start. It may find files without a row and leftovers, which an interrupted
+/// commit leaves. The next start removes or reuses them.
 #[track_caller]
 fn check_store(node: &NodeProcess, point: &(String, usize)) {
     let config = node.config();
@@ -75,7 +75,7 @@ fn check_store(node: &NodeProcess, point: &(String, usize)) {
     }
 }
 
-/// Kills the node at the point while `work` runs, checks its store, and starts it again. What `work` got.
+/// Kills the node at the point while `work` runs, checks its store, and starts it again. Returns the result of `work`.
 fn kill_at(node: &mut NodeProcess, point: &(String, usize), log: &Path, work: impl FnOnce(&NodeProcess) -> Run) -> Run {
     let (call, number) = point;
     let fault = format!("{call}:signal=SIGKILL:when={number}");
@@ -93,7 +93,7 @@ fn layers_of(image: &Value) -> usize {
     image["layers"].as_array().map_or(0, Vec::len)
 }
 
-/// Every image that is listed is whole: its layers are held. Fsck has looked at their bytes.
+/// Asserts that the node holds the layers of every listed image. fsck has checked their bytes.
 #[track_caller]
 fn check_listed(node: &NodeProcess, point: &(String, usize), at_least: usize) {
     let images = node.ask(&["image", "list"]);
@@ -109,33 +109,35 @@ fn check_listed(node: &NodeProcess, point: &(String, usize), at_least: usize) {
     }
 }
 
+/// Imports the image of this number.
+fn import(node: &NodeProcess, folder: &Path, index: usize) -> Run {
+    let path = folder.join(format!("image{index}"));
+    image(index as u64).write_to(&path);
+    node.cli(&["image", "import", path.to_str().unwrap(), "--name", &format!("demo/app:{index}")])
+}
+
+/// Pulls the image of this number.
+fn pull(node: &NodeProcess, index: usize) -> Run {
+    node.cli(&["-o", "jsonl", "image", "pull", &format!("demo/app:{index}")])
+}
+
 #[test]
-fn an_import_that_is_killed_anywhere_leaves_a_good_store() {
+fn an_import_that_is_killed_anywhere_leaves_an_intact_store() {
     let mut fleet = Fleet::single();
     let folder = fleet.folder.path().to_owned();
     let node = &mut fleet.nodes[0];
     let log = folder.join("strace.log");
-    let path = |index: usize| {
-        let path = folder.join(format!("image{index}"));
-        image(index as u64).write_to(&path);
-        path
-    };
-    let import = |node: &NodeProcess, path: &Path, index: usize| {
-        let name = format!("demo/app:{index}");
-        node.cli(&["image", "import", path.to_str().unwrap(), "--name", &name])
-    };
     let watched = Strace::watch(node, &CALLS, &log);
-    import(node, &path(0), 0).ok();
+    import(node, &folder, 0).ok();
     drop(watched);
     let points = points(&log, points_max());
     println!("{} points: {points:?}", points.len());
     let mut killed = 0;
     for (index, point) in points.iter().enumerate().map(|(index, point)| (index + 1, point)) {
-        let path = path(index);
-        let run = kill_at(node, point, &log, |node| import(node, &path, index));
+        let run = kill_at(node, point, &log, |node| import(node, &folder, index));
         killed += usize::from(run.code != 0);
         check_listed(node, point, index + usize::from(run.code == 0));
-        import(node, &path, index).ok();
+        import(node, &folder, index).ok();
     }
     println!("{killed} imports were cut off");
     assert!(killed * 4 >= points.len() * 3, "only {killed} of {} imports were cut off", points.len());
@@ -144,15 +146,13 @@ fn an_import_that_is_killed_anywhere_leaves_a_good_store() {
 }
 
 #[test]
-fn a_pull_that_is_killed_anywhere_goes_on_by_itself() {
-    // Over TCP the hub learns of a killed edge at once; over QUIC after seconds.
+fn a_pull_that_is_killed_anywhere_continues_by_itself() {
+    // Over TCP the hub learns at once that an edge was killed. Over QUIC it takes seconds.
     let mut fleet = Fleet::create_tcp(2);
     fleet.start();
     let folder = fleet.folder.path().to_owned();
     let log = folder.join("strace.log");
     let [hub, edge] = &mut fleet.nodes[..] else { panic!("two nodes") };
-    let pull =
-        |node: &NodeProcess, index: usize| node.cli(&["-o", "jsonl", "image", "pull", &format!("demo/app:{index}")]);
     for index in [0, 1] {
         hub.import(&folder, &image(index as u64), &format!("demo/app:{index}"));
     }
@@ -170,11 +170,11 @@ fn a_pull_that_is_killed_anywhere_goes_on_by_itself() {
         killed += usize::from(run.code != 0);
         check_listed(edge, point, index + usize::from(run.code == 0));
         if run.stdout.is_empty() {
-            // It was killed before it said that it took the order.
+            // The node was killed before it accepted the pull.
             edge.wait_peers(1);
             pull(edge, index).ok();
         }
-        until("the pull to go on by itself", SOON, || edge.has_image(&name).then_some(()));
+        until("the pull to continue by itself", SOON, || edge.has_image(&name).then_some(()));
     }
     println!("{killed} pulls were cut off");
     assert!(killed * 2 >= points.len(), "only {killed} of {} pulls were cut off", points.len());

@@ -1,5 +1,5 @@
-//! Faults in a running node's system calls, by `strace -e inject`. A test that needs it fails where strace is missing:
-//! `make setup` installs it.
+//! Faults in the system calls of a running node, by `strace -e inject`. Without strace these tests fail; `make setup`
+//! installs it.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,19 +7,19 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::NodeProcess;
 
-/// Watches a node until it is dropped, or until the node ends.
+/// Traces a node until this is dropped or the node ends.
 pub struct Strace(Child);
 
 impl Strace {
-    /// Injects faults, as in `fsync:error=EIO`, into calls of the node's threads from now on; into those on `paths` alone
-    /// if there are any. What it sees of the calls goes to `log`.
+    /// Injects faults, such as `fsync:error=EIO`, into the calls of the node's threads. If `paths` has any, only calls
+    /// on these paths fail. Writes the traced calls to `log`.
     #[track_caller]
     pub fn attach(node: &NodeProcess, faults: &[&str], paths: &[&Path], log: &Path) -> Self {
         let calls: Vec<&str> = faults.iter().map(|fault| fault.split(':').next().expect("a call")).collect();
         Self::start(node, &calls, faults, paths, log)
     }
 
-    /// Only writes down these calls.
+    /// Writes these calls to `log` without faults.
     #[track_caller]
     pub fn watch(node: &NodeProcess, calls: &[&str], log: &Path) -> Self {
         Self::start(node, calls, &[], &[], log)
@@ -42,10 +42,10 @@ impl Strace {
         let mut line = String::new();
         while !line.contains("attached") {
             line.clear();
-            let read = lines.read_line(&mut line).expect("what strace says");
+            let read = lines.read_line(&mut line).expect("strace's output");
             assert!(read > 0, "strace did not attach to {pid}");
         }
-        // It may say more; a pipe that nobody reads would end it.
+        // strace may print more. A pipe without a reader would end it.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         Self(child)
     }
@@ -59,7 +59,7 @@ impl Strace {
 impl Drop for Strace {
     fn drop(&mut self) {
         if self.0.try_wait().expect("strace's status").is_none() {
-            // SIGTERM lets the node go; SIGKILL would leave it as it is.
+            // On SIGTERM, strace detaches from the node. After SIGKILL, the node would stay stopped.
             let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.0.id())]).status();
             let _ = self.0.wait();
         }

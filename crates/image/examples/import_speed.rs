@@ -1,5 +1,6 @@
-//! How fast an image is imported: `import_speed PATH [REPEAT]`, PATH an OCI layout's folder or an image archive. Every
-//! layer is scanned into a sink that keeps nothing, from files that the page cache holds after the first round.
+//! Measures the speed of imports: `import_speed PATH [REPEAT]`, where PATH is the folder of an OCI layout or an image
+//! archive. Scans every layer into a sink that discards the bytes. After the first round, the page cache holds the
+//! files.
 
 #![allow(
     clippy::disallowed_methods,

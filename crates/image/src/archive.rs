@@ -1,5 +1,6 @@
-//! The files within an image archive: a tar of an OCI layout, or what `docker save` writes. The tar is walked once for
-//! its table of contents; files are then read in place. Nothing is unpacked; links are followed within the table only.
+//! The files in an image archive, which is a tar of an OCI layout or of `docker save`. Opening walks the tar once and
+//! builds a table of contents. Reading a file seeks to its place in the tar. Nothing is unpacked. Links are followed
+//! within the table only.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,7 +11,7 @@ use crate::limits::ARCHIVE_ENTRIES_MAX;
 use crate::media::LayerMedia;
 use lighter_tar::{EntryKind, TarError, TarReader};
 
-/// How many links may lead to a file: `docker save` uses one.
+/// The most links on the way to a file. `docker save` uses one.
 const LINKS_MAX: u32 = 8;
 
 /// An image archive as [`Files`]. Holds a table of at most [`ARCHIVE_ENTRIES_MAX`] names.
@@ -28,27 +29,28 @@ enum Place {
     },
     /// Another name of the table, or `None` for a link that leaves the archive.
     Link(Option<String>),
-    /// The name stands there twice: two readers could take it for two things.
+    /// Two entries have the same name. Readers could disagree about which one counts, so both are refused.
     Twice,
 }
 
 impl<R: Read + Seek> ArchiveFiles<R> {
-    /// Reads the table of contents. `path` is what messages call the archive.
+    /// Reads the table of contents. `path` is the name of the archive in messages.
     ///
     /// # Errors
-    /// `Unsupported` for what is no tar (a compressed one is named), `Damaged`, `TooLarge` for too many entries,
-    /// `Read`.
+    /// `Unsupported` for a file that is no tar (the message names a compressed tar), `Damaged`, `TooLarge` for too many
+    /// entries, `Read`.
     pub fn open(path: &str, mut reader: R) -> Result<Self, ImageError> {
         let mut first = Vec::new();
         reader.by_ref().take(512).read_to_end(&mut first).map_err(|error| ImageError::read(path, error))?;
         let end = reader.seek(SeekFrom::End(0)).map_err(|error| ImageError::read(path, error))?;
         reader.seek(SeekFrom::Start(0)).map_err(|error| ImageError::read(path, error))?;
-        let unsupported = |found: &str, wanted| {
-            Err(ImageError::Unsupported { what: path.to_owned(), found: found.to_owned(), wanted })
-        };
         match LayerMedia::from_first_bytes(&first) {
-            LayerMedia::Gzip => return unsupported("a gzip-compressed archive", "an uncompressed tar (gunzip it)"),
-            LayerMedia::Zstd => return unsupported("a zstd-compressed archive", "an uncompressed tar (unzstd it)"),
+            LayerMedia::Gzip => {
+                return Err(unsupported(path, "a gzip-compressed archive", "an uncompressed tar (gunzip it)"));
+            }
+            LayerMedia::Zstd => {
+                return Err(unsupported(path, "a zstd-compressed archive", "an uncompressed tar (unzstd it)"));
+            }
             LayerMedia::Plain => {}
         }
         let mut entries = BTreeMap::new();
@@ -59,7 +61,7 @@ impl<R: Read + Seek> ArchiveFiles<R> {
                 Ok(Some(entry)) => entry,
                 Ok(None) => break,
                 Err(TarError::Damaged { .. }) if is_first => {
-                    return unsupported("a file that is no tar", "an OCI archive or a docker save archive");
+                    return Err(unsupported(path, "a file that is no tar", "an OCI archive or a docker save archive"));
                 }
                 Err(error) => return Err(tar_error(path, error)),
             };
@@ -71,7 +73,7 @@ impl<R: Read + Seek> ArchiveFiles<R> {
                 let what = format!("number of entries in {path}");
                 return Err(ImageError::TooLarge { what, limit: ARCHIVE_ENTRIES_MAX as u64 });
             }
-            // A name that leaves the archive is one that nothing can ask for.
+            // Nothing can ask for a name that leaves the archive.
             let Some(name) = std::str::from_utf8(&entry.path).ok().and_then(relative_path) else { continue };
             let place = match entry.kind {
                 EntryKind::File => Place::Content { offset: entry.content_offset, bytes: entry.content_bytes },
@@ -95,10 +97,10 @@ impl<R: Read + Seek> ArchiveFiles<R> {
         for _ in 0..=LINKS_MAX {
             let problem = match self.entries.get(name) {
                 None if name == path => return Ok(None),
-                None => format!("it is a link to {name:?}, which is missing"),
+                None => format!("the file is a link to {name:?}, which is missing"),
                 Some(Place::Content { offset, bytes }) => return Ok(Some((*offset, *bytes))),
-                Some(Place::Twice) => "it is in the archive twice".to_owned(),
-                Some(Place::Link(None)) => "it is a link that leaves the archive".to_owned(),
+                Some(Place::Twice) => "the archive has two files of this name".to_owned(),
+                Some(Place::Link(None)) => "the file is a link that leaves the archive".to_owned(),
                 Some(Place::Link(Some(target))) => {
                     name = target;
                     continue;
@@ -106,7 +108,7 @@ impl<R: Read + Seek> ArchiveFiles<R> {
             };
             return Err(ImageError::damaged(path, 0, problem).into());
         }
-        Err(ImageError::damaged(path, 0, "it is a link to a link, without end").into())
+        Err(ImageError::damaged(path, 0, format!("more than {LINKS_MAX} links lead to the file")).into())
     }
 }
 
@@ -118,7 +120,7 @@ impl<R: Read + Seek + Send> Files for ArchiveFiles<R> {
     }
 }
 
-/// Where a link at `from` points, as a name of the archive; `None` if it leaves the archive.
+/// The name in the archive to which a link at `from` points; `None` if the link leaves the archive.
 fn resolve_link(from: &str, target: &[u8]) -> Option<String> {
     let target = std::str::from_utf8(target).ok()?;
     let mut parts: Vec<&str> = from.split('/').collect();
@@ -132,6 +134,10 @@ fn resolve_link(from: &str, target: &[u8]) -> Option<String> {
     }
     let name = parts.join("/");
     relative_path(&name).map(str::to_owned)
+}
+
+fn unsupported(path: &str, found: &str, wanted: &'static str) -> ImageError {
+    ImageError::Unsupported { what: path.to_owned(), found: found.to_owned(), wanted }
 }
 
 fn tar_error(path: &str, error: TarError) -> ImageError {

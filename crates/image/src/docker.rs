@@ -1,4 +1,4 @@
-//! Finds an image in a `docker save` archive: `manifest.json`, a config, and layers that only their DiffIds name.
+//! Finds an image in a `docker save` archive, which has a `manifest.json`, configs, and layers that only have DiffIds.
 //!
 //! Source: Docker image specification 1.2 and 1.3, "Combined Image JSON + Filesystem Changeset Format".
 
@@ -27,7 +27,13 @@ struct ArchiveImage {
     layers: Vec<String>,
 }
 
-/// The image, and the path of each layer.
+impl ArchiveImage {
+    fn tags(&self) -> &[String] {
+        self.repo_tags.as_deref().unwrap_or_default()
+    }
+}
+
+/// Returns the image and the path of each layer.
 pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(ImportedImage, Vec<String>), ImageError> {
     let bytes = read_document(files, "manifest.json", "the docker archive")?;
     let images: Vec<ArchiveImage> = parse("manifest.json", "a docker archive's list of images", &bytes)?;
@@ -81,12 +87,11 @@ pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(Import
 }
 
 fn choose(images: Vec<ArchiveImage>, selector: &Selector) -> Result<ArchiveImage, ImageError> {
-    let names = |image: &ArchiveImage| image.repo_tags.clone().unwrap_or_default();
-    let present: BTreeSet<String> = images.iter().flat_map(names).collect();
-    let is_wanted =
-        |image: &ArchiveImage| selector.ref_name.as_ref().is_none_or(|wanted| names(image).contains(wanted));
-    let mut wanted = images.into_iter().filter(is_wanted);
-    match (wanted.next(), wanted.next()) {
+    let present: BTreeSet<String> = images.iter().flat_map(|image| image.tags().iter().cloned()).collect();
+    let mut matching = images
+        .into_iter()
+        .filter(|image| selector.ref_name.as_ref().is_none_or(|wanted| image.tags().contains(wanted)));
+    match (matching.next(), matching.next()) {
         (Some(image), None) => Ok(image),
         _ => Err(ImageError::NoMatch {
             wanted: selector
@@ -98,7 +103,7 @@ fn choose(images: Vec<ArchiveImage>, selector: &Selector) -> Result<ArchiveImage
     }
 }
 
-/// A path that `manifest.json` names, if it stays within the archive.
+/// Checks that a path in `manifest.json` stays within the archive.
 fn path_in_archive(path: &str) -> Result<&str, ImageError> {
     relative_path(path).ok_or_else(|| {
         let shown: String = path.chars().take(80).collect();
@@ -106,7 +111,7 @@ fn path_in_archive(path: &str) -> Result<&str, ImageError> {
     })
 }
 
-/// A config is called by its sha256, if by anything that looks like one: `HEX.json` or `blobs/sha256/HEX`.
+/// Checks the name of a config against its sha256 if the name looks like one: `HEX.json` or `blobs/sha256/HEX`.
 fn check_config_name(path: &str, found: &OciDigest) -> Result<(), ImageError> {
     let name = path.rsplit('/').next().unwrap_or(path);
     match OciDigest::from_hex(name.strip_suffix(".json").unwrap_or(name)) {
@@ -119,8 +124,8 @@ fn check_config_name(path: &str, found: &OciDigest) -> Result<(), ImageError> {
     }
 }
 
-/// What a registry would serve for the layer as it stands here: a plain tar, or, as some builders write, a compressed
-/// one, which is read once for its digest.
+/// The descriptor that a registry would have for the layer. Most layers are plain tars. Some builders write compressed
+/// layers; these are read once to compute their digest.
 fn describe_layer(files: &mut dyn Files, path: &str, diff_id: DiffId) -> Result<BlobDescriptor, ImageError> {
     let mut file = open_file(files, path, "manifest.json")?;
     let mut first = Vec::new();

@@ -1,46 +1,47 @@
-//! What can go wrong between an image's source and its layers: what, where, expected, found, and who is to blame.
+//! The errors of imports and exports. Each names the failure, its place, the expected and the found value, and
+//! [`ImageError::blame`] says who is at fault.
 
 use std::io;
 
 use lighter_types::Blame;
 
-/// Why an image could not be read, scanned or written.
+/// The reason why an image could not be read, scanned or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// A file that the image names is not in its source.
     #[error("{path} is missing; {named_by} names it")]
     Missing { path: String, named_by: String },
-    /// The machine could not give the bytes.
+    /// The machine could not read the bytes.
     #[error("cannot read {path}")]
     Read { path: String, source: io::Error },
-    /// The machine could not take the bytes.
+    /// The machine could not write the bytes.
     #[error("cannot write {path}")]
     Write { path: String, source: io::Error },
-    /// Not the JSON document that it should be.
+    /// A document is not the expected JSON.
     #[error("{path} is not {wanted}")]
     Json { path: String, wanted: &'static str, source: serde_json::Error },
-    /// Bytes that are not those which a digest names. `found` is the digest of what is there.
+    /// Bytes do not match their digest. `found` is the digest of the bytes.
     #[error("{what}: expected {expected}, found {found}")]
     Digest { what: String, expected: String, found: String },
-    /// A file that is longer or shorter than its descriptor says.
+    /// A file is longer or shorter than in its descriptor.
     #[error("{what}: expected {expected} bytes, found {found}")]
     Size { what: String, expected: u64, found: u64 },
-    /// Beyond a limit of ours; nothing of that size was allocated.
+    /// A size or a count is over a limit. Nothing of that size was allocated.
     #[error("{what} is over the limit of {limit}")]
     TooLarge { what: String, limit: u64 },
-    /// Bytes that break their own format, from `offset` in `path` on.
+    /// The bytes at `offset` of `path` break their format.
     #[error("{path} is damaged at byte {offset}: {problem}")]
     Damaged { path: String, offset: u64, problem: String },
-    /// Well formed perhaps, but not what we take.
+    /// A source, document or layer is of a kind that Lighter does not accept.
     #[error("{what}: found {found}, wanted {wanted}")]
     Unsupported { what: String, found: String, wanted: &'static str },
-    /// Nothing in the source is what was asked for, or more than one thing is.
+    /// No image of the source matches the selector, or more than one does.
     #[error("no single image is {wanted}; there are: {present}")]
     NoMatch { wanted: String, present: String },
 }
 
 impl ImageError {
-    /// Whose doing it is; the text is for people.
+    /// The party at fault.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Read { .. } | Self::Write { .. } => Blame::Machine,
@@ -60,7 +61,7 @@ impl ImageError {
     }
 
     pub(crate) fn read(path: impl Into<String>, source: io::Error) -> Self {
-        // A reader of ours may have wrapped one of these: give it back as it was.
+        // A reader of this crate may have wrapped an `ImageError`. Unwrap it.
         match source.downcast::<Self>() {
             Ok(error) => error,
             Err(source) => Self::Read { path: path.into(), source },
@@ -69,7 +70,7 @@ impl ImageError {
 }
 
 impl From<ImageError> for io::Error {
-    /// So that a typed error crosses `Read`; whoever reads takes it out again with `io::Error::downcast`.
+    /// Wraps the error to pass it through `Read`. The caller unwraps it with `io::Error::downcast`.
     fn from(error: ImageError) -> Self {
         Self::other(error)
     }

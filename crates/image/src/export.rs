@@ -1,8 +1,11 @@
-//! Writes an image as an OCI layout that other tools read: the same config bytes, so the same config digest and
-//! DiffIds. Layers are plain tars unless gzip is asked for; docs/IMAGES.md says why.
+//! Writes an image as an OCI layout that other tools can read.
 //!
-//! Every file is written under a name that no reader looks for and renamed when it is whole and checked, `index.json`
-//! last: an export that was cut short is no layout.
+//! The layout has the original bytes of the config, so it has the same config digest and DiffIds. Layers are plain
+//! tars, or gzip on request; docs/IMAGES.md gives the reason. If all blobs are the same as in the original image, the
+//! layout has the original manifest too. Otherwise it has a new manifest with the original annotations.
+//!
+//! The export writes every file under a temporary name, checks it, and renames it. It writes `index.json` last, so an
+//! interrupted export is not a layout.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -20,54 +23,57 @@ use crate::manifest::{BlobDescriptor, LayerDescriptor, digest_of, parse_manifest
 use crate::media::{LayerMedia, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::platform::Platform;
 
-/// Where a file is until it is whole.
+/// The path of an unfinished file.
 const PARTIAL_PATH: &str = "blobs/sha256/.partial";
-/// gzip's own default.
+/// The default level of gzip.
 const GZIP_LEVEL: u32 = 6;
 
-/// Makes the files of a layout. Paths are relative, written by this crate, and use `/`; folders are made as needed.
+/// Creates the files of a layout. This crate makes the paths, which are relative and use `/`. The implementation
+/// creates folders as needed.
 pub trait LayoutWriter {
-    /// A new file at `path`, replacing what is there. It is whole once the writer has been flushed and dropped.
+    /// Creates a file at `path`, and replaces an existing one. The file is complete after the writer was flushed and
+    /// dropped.
     ///
     /// # Errors
-    /// The machine cannot.
+    /// The machine cannot create the file.
     fn create(&mut self, path: &str) -> io::Result<Box<dyn Write + '_>>;
 
-    /// Gives the file at `from` the name `to`, replacing what is there; should be durable when it returns.
+    /// Renames the file `from` to `to`, and replaces an existing one. The new name should survive a power cut when this
+    /// returns.
     ///
     /// # Errors
-    /// The machine cannot.
+    /// The machine cannot rename the file.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
 }
 
-/// How layers are written.
+/// The format of exported layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerFormat {
-    /// As they are: nothing to compress, and the blob's digest is the DiffId.
+    /// Plain tars. The digest of a blob is the DiffId.
     #[default]
     Plain,
-    /// gzip -6. The blobs are not those of the original image.
+    /// gzip -6. The blobs differ from those of the original image.
     Gzip,
 }
 
-/// Gives the tar of a layer: its place in the image, lowest first, and what it is.
+/// Opens the tar of a layer, given its index in the image (0 is the lowest) and its descriptor.
 pub type OpenLayer<'a> = dyn FnMut(usize, &LayerDescriptor) -> io::Result<Box<dyn Read>> + 'a;
 
-/// What was written.
+/// The result of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedImage {
-    /// The original manifest's if the blobs came out the same, else that of a new one.
+    /// The digest of the original manifest if all blobs are the same, else the digest of the new manifest.
     pub manifest_digest: OciDigest,
     /// Lowest first.
     pub layers: Vec<LayerDescriptor>,
 }
 
-/// Writes `image` as a layout. `open_layer` gives the tar of layer `index`; `progress` is given the bytes of tar
-/// written so far, over all layers. A layer that the image has twice is read and written once.
+/// Writes `image` as a layout. Calls `progress` with the bytes of tar written so far, over all layers. A layer that
+/// occurs twice in the image is read and written once.
 ///
 /// # Errors
-/// `Read` if a layer cannot be read, `Digest` if it is not the one that the config names, `Write`, and `Unsupported`
-/// for a name that no layout may give an image.
+/// `Read` if a layer cannot be read, `Digest` if a tar does not match its DiffId, `Write`, and `Unsupported` for a name
+/// that a layout may not have.
 pub fn export_image(
     writer: &mut dyn LayoutWriter,
     image: &ImportedImage,
@@ -111,7 +117,7 @@ pub fn export_image(
     Ok(ExportedImage { manifest_digest, layers })
 }
 
-/// The manifest of these blobs: the same bytes for the same arguments.
+/// The manifest of these blobs. The same arguments always give the same bytes.
 pub(crate) fn manifest_json(
     config: &BlobDescriptor,
     layers: &[BlobDescriptor],
@@ -151,14 +157,14 @@ fn media_type_of(manifest: &[u8]) -> String {
     parsed.as_ref().and_then(|value| value["mediaType"].as_str()).unwrap_or(OCI_MANIFEST).to_owned()
 }
 
-/// OCI image spec, "Annotations", grammar of `org.opencontainers.image.ref.name`.
+/// Checks a name against the grammar of `org.opencontainers.image.ref.name` (OCI image spec, "Annotations").
 fn check_ref_name(name: &str) -> Result<(), ImageError> {
-    let is_separator = |c: u8| b"-._:@/+".contains(&c);
-    let good = (1..=384).contains(&name.len())
-        && name.bytes().all(|c| c.is_ascii_alphanumeric() || is_separator(c))
-        && !name.bytes().next().is_some_and(is_separator)
-        && !name.bytes().last().is_some_and(is_separator);
-    if good {
+    const SEPARATORS: [char; 7] = ['-', '.', '_', ':', '@', '/', '+'];
+    let is_allowed = (1..=384).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || SEPARATORS.contains(&c))
+        && !name.starts_with(SEPARATORS)
+        && !name.ends_with(SEPARATORS);
+    if is_allowed {
         return Ok(());
     }
     let found = name.chars().take(80).collect();

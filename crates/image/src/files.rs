@@ -1,4 +1,5 @@
-//! Where an image's files come from. The caller supplies a folder's; an archive's is [`crate::ArchiveFiles`].
+//! Access to the files of an image. The caller implements it for a folder; [`crate::ArchiveFiles`] implements it for an
+//! archive.
 
 use std::io::{self, Read};
 
@@ -7,21 +8,22 @@ use crate::limits::DOCUMENT_BYTES_MAX;
 
 /// Opens the files of an OCI layout or of a `docker save` archive by relative path.
 ///
-/// Paths that are asked for are written by this crate and are safe to join to a folder: parts separated by `/`, none
-/// of them empty, `.` or `..`, no leading `/`, at most 255 bytes. An implementation for a folder should not follow a
-/// symbolic link out of it; the content is checked by digest whatever it does.
+/// This crate passes only paths that are safe to join to a folder: parts separated by `/`, none of them empty, `.` or
+/// `..`, no leading `/`, at most 255 bytes. An implementation for a folder should not follow a symbolic link out of the
+/// folder. In any case, the import checks the content by its digest.
 pub trait Files {
-    /// The file at `path`, or `None` if there is none.
+    /// Opens the file at `path`; `None` if the file does not exist.
     ///
     /// # Errors
-    /// The machine cannot read it, or the source is damaged there.
+    /// The machine cannot read the file, or the source is damaged.
     fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>>;
 }
 
 /// A file opened for one pass.
 pub struct OpenFile<'a> {
     pub reader: Box<dyn Read + Send + 'a>,
-    /// Its length in bytes, known without reading it. What is read may turn out shorter; more is never read.
+    /// The length of the file, known before it is read. If the file turns out shorter, the import fails; it never reads
+    /// more bytes.
     pub bytes: u64,
 }
 
@@ -37,15 +39,18 @@ impl<F: Files + ?Sized> Files for &mut F {
     }
 }
 
-/// `path` as it may be joined to a folder, or `None` if it leaves it or says the same in another way: a leading `/`, a
-/// `..`, an empty part, a NUL. A leading `./` is taken off.
+/// A path that is safe to join to a folder, without a leading `./`. `None` if the path leaves the folder or is not in
+/// its shortest form: a leading `/`, a `..`, an empty part, a NUL.
 pub(crate) fn relative_path(path: &str) -> Option<&str> {
     let path = path.strip_prefix("./").unwrap_or(path);
-    let good = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\0', '\\']);
-    (path.len() <= 255 && path.split('/').all(good)).then_some(path)
+    (path.len() <= 255 && path.split('/').all(is_path_part)).then_some(path)
 }
 
-/// Opens a file that must be there.
+fn is_path_part(part: &str) -> bool {
+    !part.is_empty() && part != "." && part != ".." && !part.contains(['\0', '\\'])
+}
+
+/// Opens a file, or fails if the file does not exist.
 pub(crate) fn open_file<'a>(files: &'a mut dyn Files, path: &str, named_by: &str) -> Result<OpenFile<'a>, ImageError> {
     match files.open(path) {
         Ok(Some(file)) => Ok(file),
@@ -54,7 +59,7 @@ pub(crate) fn open_file<'a>(files: &'a mut dyn Files, path: &str, named_by: &str
     }
 }
 
-/// Reads a document that must be there, whole.
+/// Reads a whole document, or fails if the document does not exist.
 pub(crate) fn read_document(files: &mut dyn Files, path: &str, named_by: &str) -> Result<Vec<u8>, ImageError> {
     let limit = DOCUMENT_BYTES_MAX.0;
     let file = open_file(files, path, named_by)?;

@@ -1,7 +1,11 @@
-//! One layer's blob as a stream of its tar: inflated, capped, and checked against what its descriptor says.
+//! Reads a layer's blob as a stream of its tar: decompresses it, limits its size, and checks it against its descriptor.
 //!
-//! Invariant: a reader that reaches its end has seen the whole blob, of the length and the sha256 that were named, and
-//! nothing behind the compressed data. Whether the tar is the one that the config names is for [`crate::scan`] to say.
+//! A [`LayerReader`] stacks a decoder on a [`Blob`]. The blob counts and hashes the compressed bytes and never reads
+//! beyond the length in the descriptor. The decoder handles gzip files of several members and zstd files of several
+//! frames. The reader stops when the tar exceeds the limit, so a small blob cannot fill the disk.
+//!
+//! Invariant: a reader that reaches its end has read the whole blob, with the length and the sha256 of the descriptor,
+//! and found nothing after the compressed data. [`crate::scan`] compares the tar with the DiffId of the config.
 //!
 //! Sources: RFC 1952 (gzip; several members make one file), RFC 8878 (zstd; several frames, skippable frames).
 
@@ -20,15 +24,15 @@ use crate::limits::Limits;
 use crate::media::LayerMedia;
 use crate::scan::TarSource;
 
-/// How much of the blob is read at a time.
+/// The size of the buffer for reading the blob.
 const BLOB_BUFFER_BYTES: usize = 256 << 10;
-/// How much zstd decodes at a time: one block at most (RFC 8878, section 3.1.1.2).
+/// zstd decodes at most one block at a time (RFC 8878, section 3.1.1.2).
 const ZSTD_STEP: BlockDecodingStrategy = BlockDecodingStrategy::UptoBlocks(1);
 
 /// The tar of one layer. Reading it to its end checks the blob.
 pub struct LayerReader<'a> {
     decoder: Decoder<'a>,
-    /// What messages call the layer.
+    /// The name of the layer in messages.
     path: String,
     blob_bytes: u64,
     tar_bytes: u64,
@@ -38,7 +42,7 @@ pub struct LayerReader<'a> {
 
 enum Decoder<'a> {
     Plain(BufReader<Blob<'a>>),
-    /// `None` only while one member's decoder is exchanged for the next one's.
+    /// `None` only while the decoder of the next member replaces that of the previous one.
     Gzip(Box<Option<GzDecoder<BufReader<Blob<'a>>>>>),
     Zstd {
         blob: BufReader<Blob<'a>>,
@@ -48,10 +52,10 @@ enum Decoder<'a> {
 }
 
 impl<'a> LayerReader<'a> {
-    /// Reads `file` as a blob that is to have `bytes` bytes and, if named, the sha256 `digest`.
+    /// Reads `file` as a blob of `bytes` bytes with the sha256 `digest`, if one is given.
     ///
     /// # Errors
-    /// `Size` if the file has another length, `TooLarge` if even the blob is over the limit for layers.
+    /// `Size` if the file has another length, `TooLarge` if the blob itself is over the limit for layers.
     pub(crate) fn new(
         path: String,
         file: OpenFile<'a>,
@@ -87,12 +91,12 @@ impl<'a> LayerReader<'a> {
         Ok(Self { decoder, path, blob_bytes: bytes.0, tar_bytes: 0, tar_bytes_max, is_done: false })
     }
 
-    /// What messages call the layer: `layer` and the digest of its blob.
+    /// The name of the layer in messages: `layer` and the digest of its blob.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Length of the blob, from its descriptor.
+    /// The length of the blob in its descriptor.
     pub fn blob_bytes(&self) -> Bytes {
         Bytes(self.blob_bytes)
     }
@@ -111,7 +115,7 @@ impl<'a> LayerReader<'a> {
         }
     }
 
-    /// Where in the blob decoding stands.
+    /// The offset of the decoder in the blob.
     fn offset(&self) -> u64 {
         self.blob().map_or(0, |blob| blob.get_ref().position - blob.buffer().len() as u64)
     }
@@ -120,7 +124,7 @@ impl<'a> LayerReader<'a> {
         ImageError::damaged(&self.path, self.offset(), problem)
     }
 
-    /// Why a decoder failed: its blob could not be read, or else what was read is damaged.
+    /// The error for a failed decoder: the error of reading the blob if there is one, or else damage.
     fn decoder_error(&mut self, error: impl Display) -> ImageError {
         match self.blob_mut().and_then(|blob| blob.failure.take()) {
             Some(failure) => failure,
@@ -186,7 +190,7 @@ impl<'a> LayerReader<'a> {
 
 impl Read for LayerReader<'_> {
     /// # Errors
-    /// An [`ImageError`] within: `Damaged`, `Size`, `Digest`, `TooLarge`, `Read`.
+    /// A wrapped [`ImageError`]: `Damaged`, `Size`, `Digest`, `TooLarge`, `Read`.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.is_done || buffer.is_empty() {
             return Ok(0);
@@ -222,14 +226,14 @@ impl TarSource for LayerReader<'_> {
     }
 }
 
-/// A blob's bytes, counted and hashed as they pass.
+/// The bytes of a blob. Counts and hashes them while they are read.
 struct Blob<'a> {
     path: String,
     reader: Box<dyn Read + Send + 'a>,
     position: u64,
     bytes: u64,
     check: Option<(OciDigest, Sha256)>,
-    /// What a read failed with, kept here because decoders wrap errors in their own.
+    /// The error of a failed read. It is kept here, because decoders wrap errors in their own types.
     failure: Option<ImageError>,
 }
 
@@ -277,7 +281,7 @@ impl Read for Blob<'_> {
     }
 }
 
-/// Begins the next frame, past skippable ones; false at the end of the blob.
+/// Begins the next frame after skippable ones. Returns false at the end of the blob.
 fn next_frame(blob: &mut impl BufRead, frame: &mut FrameDecoder) -> Result<bool, FrameDecoderError> {
     loop {
         if blob.fill_buf().map_err(FrameDecoderError::FailedToReadChecksum)?.is_empty() {

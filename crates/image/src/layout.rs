@@ -1,7 +1,13 @@
-//! Finds an image in an OCI layout: `index.json`, indexes below it, platforms and names.
+//! Finds an image in an OCI layout.
+//!
+//! The search begins with the entries of `index.json`. If the selector has a name, only entries of that name count.
+//! Each entry leads to manifests, directly or through nested indexes. These manifests are the candidates. With one
+//! candidate and no requested platform, that candidate is the image. Otherwise the platform of each candidate decides,
+//! from its index or from its config. The search fails if no candidate matches or if the match is ambiguous, and lists
+//! the candidates. Then the manifest and the config of the chosen candidate are checked against their digests.
 //!
 //! Sources: OCI image spec 1.1, "Image Layout", "Image Index"; BuildKit's attestation storage (manifests for
-//! `unknown/unknown`, passed over).
+//! `unknown/unknown`, which are skipped).
 
 use std::collections::BTreeSet;
 
@@ -19,9 +25,9 @@ use crate::manifest::{
 use crate::media::{INDEX_TYPES, MANIFEST_TYPES};
 use crate::platform::Platform;
 
-/// Where the specification has an image's name.
+/// The annotation with an image's name by the specification.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// Where containerd and Docker have the whole name; `REF_NAME` is only the tag then.
+/// The annotation with the whole name in containerd and Docker, where `REF_NAME` has only the tag.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 #[derive(Deserialize)]
@@ -33,14 +39,14 @@ struct LayoutFile {
 /// One manifest of the layout.
 struct Candidate {
     blob: BlobDescriptor,
-    /// As the index says; it may not.
+    /// The platform in the index, if the index has one.
     platform: Option<Platform>,
-    /// The entry of `index.json` that leads to it, and that entry's name.
+    /// The entry of `index.json` that leads to the manifest, and the name of that entry.
     root: usize,
     name: Option<String>,
 }
 
-/// The image, and the path of each layer's blob.
+/// Returns the image and the path of each layer's blob.
 pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(ImportedImage, Vec<String>), ImageError> {
     check_layout_file(files)?;
     let bytes = read_document(files, "index.json", "the OCI layout")?;
@@ -59,8 +65,10 @@ pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(Import
     read_image(files, chosen)
 }
 
+/// Checks the version of the layout. A layout without the file passes, because some writers forget it.
+///
 /// # Errors
-/// `Unsupported` for a major version that is not 1. A layout without the file is taken: some writers forget it.
+/// `Unsupported` for a major version other than 1.
 fn check_layout_file(files: &mut dyn Files) -> Result<(), ImageError> {
     let bytes = match read_document(files, "oci-layout", "the OCI layout") {
         Err(ImageError::Missing { .. }) => return Ok(()),
@@ -77,7 +85,7 @@ fn check_layout_file(files: &mut dyn Files) -> Result<(), ImageError> {
     }
 }
 
-/// The entries of `index.json` that have the name that is wanted.
+/// The entries of `index.json` that have the selected name.
 fn roots_named(roots: Vec<RawDescriptor>, selector: &Selector) -> Result<Vec<RawDescriptor>, ImageError> {
     let Some(wanted) = &selector.ref_name else { return Ok(roots) };
     let (named, others): (Vec<_>, Vec<_>) =
@@ -89,7 +97,8 @@ fn roots_named(roots: Vec<RawDescriptor>, selector: &Selector) -> Result<Vec<Raw
     Ok(named)
 }
 
-/// Gives `add` the manifests that `descriptor` leads to, through indexes; it tells how many there are by then.
+/// Passes to `add` all manifests to which `descriptor` leads, through nested indexes. `add` returns the number of
+/// manifests so far.
 fn collect(
     files: &mut dyn Files,
     descriptor: RawDescriptor,
@@ -108,7 +117,7 @@ fn collect(
         let index: RawIndex = parse(&path, "an image index", &bytes)?;
         return index.manifests.into_iter().try_for_each(|below| collect(files, below, &path, depth + 1, add));
     }
-    // Attestations, signatures and artifacts of other kinds are no images.
+    // Skip attestations, signatures and other artifacts, which are no images.
     let is_image = descriptor.media_type.is_empty() || MANIFEST_TYPES.contains(&descriptor.media_type.as_str());
     let platform = descriptor.platform.clone().map(Platform::from);
     if !is_image || platform.as_ref().is_some_and(|platform| platform.os == "unknown") {
@@ -121,7 +130,7 @@ fn collect(
     Ok(())
 }
 
-/// The one candidate that is wanted.
+/// The candidate that matches the selector.
 fn choose(files: &mut dyn Files, selector: &Selector, mut candidates: Vec<Candidate>) -> Result<Candidate, ImageError> {
     let mut seen = BTreeSet::new();
     candidates.retain(|candidate| seen.insert(candidate.blob.digest));
@@ -135,12 +144,9 @@ fn choose(files: &mut dyn Files, selector: &Selector, mut candidates: Vec<Candid
     let wanted = selector.platform.clone().unwrap_or_else(Platform::host);
     let present: BTreeSet<String> = candidates.iter().map(Candidate::describe).collect();
     candidates.retain(|candidate| candidate.platform.as_ref().is_some_and(|offered| wanted.accepts(offered)));
-    // Without a variant asked for, the plainest; else the first (OCI image spec, "Image Index").
+    // Prefer a candidate without a variant, then the first one (OCI image spec, "Image Index").
     candidates.sort_by_key(|candidate| candidate.platform.as_ref().is_some_and(|platform| platform.variant.is_some()));
-    let rivals = |first: &Candidate, other: &Candidate| {
-        other.name != first.name || other.root != first.root && other.platform == first.platform
-    };
-    let is_ambiguous = candidates.first().is_some_and(|first| candidates.iter().any(|other| rivals(first, other)));
+    let is_ambiguous = candidates.first().is_some_and(|first| candidates.iter().any(|other| first.is_rival_of(other)));
     match candidates.into_iter().next() {
         Some(candidate) if !is_ambiguous => Ok(candidate),
         _ => Err(ImageError::NoMatch {
@@ -179,7 +185,7 @@ fn read_config(files: &mut dyn Files, manifest: &Manifest) -> Result<(Config, Ve
     Ok((parse_config(&bytes, &blob.digest)?, bytes))
 }
 
-/// A document among the blobs, checked against its descriptor.
+/// Reads a document among the blobs and checks it against its descriptor.
 fn read_blob(files: &mut dyn Files, blob: &BlobDescriptor, named_by: &str, what: &str) -> Result<Vec<u8>, ImageError> {
     let bytes = read_document(files, &blob_path(&blob.digest), named_by)?;
     if bytes.len() as u64 != blob.bytes.0 {
@@ -190,7 +196,7 @@ fn read_blob(files: &mut dyn Files, blob: &BlobDescriptor, named_by: &str, what:
     Ok(bytes)
 }
 
-/// Where a layout keeps a blob.
+/// The path of a blob in a layout.
 pub(crate) fn blob_path(digest: &OciDigest) -> String {
     format!("blobs/sha256/{}", digest.to_hex())
 }
@@ -199,19 +205,25 @@ fn names_of(descriptor: &RawDescriptor) -> impl Iterator<Item = &String> {
     [CONTAINERD_NAME, REF_NAME].into_iter().filter_map(|key| descriptor.annotations.as_ref()?.get(key))
 }
 
-/// The name asked for; else the fullest that the source gives.
+/// The selected name, or else the longest name that the source has for the image.
 fn shown_name(descriptor: &RawDescriptor, selector: &Selector) -> Option<String> {
     selector.ref_name.clone().or_else(|| names_of(descriptor).next().cloned())
 }
 
 impl Candidate {
+    /// Whether the choice between two candidates for the platform is ambiguous: they have different names, or they are
+    /// for the same platform in different entries of `index.json`.
+    fn is_rival_of(&self, other: &Self) -> bool {
+        other.name != self.name || other.root != self.root && other.platform == self.platform
+    }
+
     fn describe(&self) -> String {
         let platform = self.platform.as_ref().map_or("unknown platform".to_owned(), Platform::to_string);
         self.name.as_ref().map_or_else(|| platform.clone(), |name| format!("{name} ({platform})"))
     }
 }
 
-/// For a message: at most 20 of them.
+/// Lists at most 20 names for a message.
 pub(crate) fn listed(present: BTreeSet<&str>) -> String {
     match present.len() {
         0 => "none".to_owned(),

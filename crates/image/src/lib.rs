@@ -1,12 +1,12 @@
-//! Images in and out: OCI layouts, OCI archives and `docker save` archives on one side, layers as plain tars on the
-//! other. Everything that an image claims - sizes, digests, counts, media types - is checked on the way in.
+//! Import and export of images: converts OCI layouts, OCI archives and `docker save` archives to layers as plain tars,
+//! and back. An import checks everything that an image claims: sizes, digests, counts and media types.
 //!
-//! What it must not do: unpack a layer, follow a path or link out of its source, touch the file system, a clock or a
-//! network. Files come through [`Files`] and leave through [`LayoutWriter`]; what is taken and refused is in
-//! docs/IMAGES.md.
+//! The crate must not unpack a layer, follow a path or a link out of its source, or touch the file system, a clock or a
+//! network. It reads files through [`Files`] and writes them through [`LayoutWriter`]. docs/IMAGES.md lists the
+//! accepted and refused images.
 //!
-//! Reading is streaming: [`open_image`] checks manifest and config; [`OpenedImage::scan_layer`] then reads each layer
-//! once, writes its tar to the caller's sink and tells its [`TarScan`].
+//! Reading is streaming. [`open_image`] checks manifest and config. Then [`OpenedImage::scan_layer`] reads each layer
+//! once, writes its tar to the caller's sink and returns its [`TarScan`].
 
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
 #![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]

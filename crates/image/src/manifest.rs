@@ -1,5 +1,8 @@
-//! Manifest, config and index as JSON documents, checked against the sha256 that names them. Reads only the fields
-//! that lead to layers; the documents' own bytes are what is kept and passed on.
+//! Manifest, config and index: JSON documents that are checked against their sha256.
+//!
+//! A node keeps and passes on the original bytes of a document. This module reads only the fields that lead to layers:
+//! descriptors, DiffIds and platforms. Each function checks limits before it returns: the size of a document, the
+//! number of layers, and the digests, which must be sha256. So a document cannot name a path.
 //!
 //! Sources: OCI image spec 1.1, "Content Descriptors", "Image Manifest", "Image Index", "Image Configuration"; Docker
 //! image manifest version 2, schema 2. Depth of nesting is capped by serde_json (128).
@@ -16,46 +19,46 @@ use crate::limits::{DOCUMENT_BYTES_MAX, LAYERS_MAX};
 use crate::media::{LayerMedia, MANIFEST_TYPES};
 use crate::platform::Platform;
 
-/// A blob as a manifest names it.
+/// A blob as a manifest describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobDescriptor {
     pub digest: OciDigest,
     pub media_type: String,
-    /// Its length as served.
+    /// The length of the blob.
     pub bytes: Bytes,
 }
 
-/// What a manifest says: its config and its layers, lowest first.
+/// The content of a manifest: its config and its layers, lowest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     pub config: BlobDescriptor,
-    /// At most [`LAYERS_MAX`], each of a kind that is taken and none with a URL of its own.
+    /// At most [`LAYERS_MAX`] layers. Each has an accepted media type and no URL.
     pub layers: Vec<BlobDescriptor>,
     /// The annotations of the manifest itself.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What a config says of its layers, lowest first.
+/// The content of a config: its layers, lowest first, and its platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// At most [`LAYERS_MAX`].
     pub diff_ids: Vec<DiffId>,
-    /// What it was built for; absent where the config names no system.
+    /// The platform of the image; absent if the config names no system.
     pub platform: Option<Platform>,
 }
 
-/// One layer of an image: what it is, and the blob that a registry serves for it.
+/// One layer of an image: its DiffId, and the blob that a registry serves for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerDescriptor {
     pub diff_id: DiffId,
     pub blob: BlobDescriptor,
 }
 
-/// Reads a manifest whose bytes must have the sha256 `digest`.
+/// Parses a manifest and checks its sha256 against `digest`.
 ///
 /// # Errors
 /// `TooLarge` beyond [`DOCUMENT_BYTES_MAX`] or [`LAYERS_MAX`], `Digest`, `Json`, and `Unsupported` for an index, a
-/// schema 1 manifest, an artifact, a layer of another kind or one that is to be fetched from a URL.
+/// manifest of schema 1, an artifact, a layer of another kind, or a layer with a URL.
 pub fn parse_manifest(bytes: &[u8], digest: &OciDigest) -> Result<Manifest, ImageError> {
     let path = format!("manifest {digest}");
     check_document(&path, bytes, digest)?;
@@ -68,7 +71,7 @@ pub fn parse_manifest(bytes: &[u8], digest: &OciDigest) -> Result<Manifest, Imag
         return Err(ImageError::Unsupported { what: path, found, wanted: "an OCI or Docker image manifest" });
     }
     let (Some(config), Some(layers)) = (raw.config, raw.layers) else {
-        return Err(ImageError::damaged(path, 0, "it has no config or no layers"));
+        return Err(ImageError::damaged(path, 0, "the manifest has no config or no layers"));
     };
     if layers.len() > LAYERS_MAX {
         return Err(ImageError::TooLarge { what: format!("number of layers in {path}"), limit: LAYERS_MAX as u64 });
@@ -77,11 +80,11 @@ pub fn parse_manifest(bytes: &[u8], digest: &OciDigest) -> Result<Manifest, Imag
     Ok(Manifest { config: config.into_blob(&path)?, layers, annotations: raw.annotations.unwrap_or_default() })
 }
 
-/// Reads a config whose bytes must have the sha256 `digest`.
+/// Parses a config and checks its sha256 against `digest`.
 ///
 /// # Errors
-/// `TooLarge` beyond [`DOCUMENT_BYTES_MAX`] or [`LAYERS_MAX`], `Digest`, `Json`, and `Unsupported` for a root that is
-/// not made of layers.
+/// `TooLarge` beyond [`DOCUMENT_BYTES_MAX`] or [`LAYERS_MAX`], `Digest`, `Json`, and `Unsupported` for a root file
+/// system that does not consist of layers.
 pub fn parse_config(bytes: &[u8], digest: &OciDigest) -> Result<Config, ImageError> {
     let path = format!("config {digest}");
     check_document(&path, bytes, digest)?;
@@ -107,7 +110,7 @@ pub fn parse_config(bytes: &[u8], digest: &OciDigest) -> Result<Config, ImageErr
     Ok(Config { diff_ids, platform })
 }
 
-/// The layers of an image, lowest first: what the manifest and the config say of each.
+/// The layers of an image, lowest first, from its manifest and its config.
 ///
 /// # Errors
 /// `Damaged` if the two name different numbers of layers.
@@ -121,11 +124,13 @@ pub fn image_layers(manifest: &Manifest, config: &Config) -> Result<Vec<LayerDes
     Ok(pairs.map(|(blob, &diff_id)| LayerDescriptor { diff_id, blob: blob.clone() }).collect())
 }
 
-/// The sha256 of some bytes, as a registry would name them.
+/// The digest of some bytes in a registry: their sha256.
 pub(crate) fn digest_of(bytes: &[u8]) -> OciDigest {
     OciDigest::new(Sha256::digest(bytes).into())
 }
 
+/// Checks the size and the sha256 of a document.
+///
 /// # Errors
 /// `TooLarge`, `Digest`.
 pub(crate) fn check_document(path: &str, bytes: &[u8], digest: &OciDigest) -> Result<(), ImageError> {
@@ -151,7 +156,7 @@ struct RawManifest {
     media_type: Option<String>,
     config: Option<RawDescriptor>,
     layers: Option<Vec<RawDescriptor>>,
-    /// Only an index has these; looked for so that one is told from a manifest whatever its media type says.
+    /// Only an index has this field. It identifies an index with a wrong media type.
     manifests: Option<serde::de::IgnoredAny>,
     annotations: Option<BTreeMap<String, String>>,
 }
@@ -163,7 +168,7 @@ pub(crate) struct RawIndex {
     pub(crate) manifests: Vec<RawDescriptor>,
 }
 
-/// A descriptor before its digest is known to be one.
+/// A descriptor whose digest is not checked yet.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RawDescriptor {
@@ -201,7 +206,7 @@ struct RawRootfs {
 
 impl RawDescriptor {
     /// # Errors
-    /// `Damaged` if the digest is not a sha256: another algorithm, or no digest at all, as in `sha256:../../x`.
+    /// `Damaged` if the digest is not a sha256: another algorithm, or no digest, as in `sha256:../../x`.
     pub(crate) fn into_blob(self, named_in: &str) -> Result<BlobDescriptor, ImageError> {
         match self.digest.parse() {
             Ok(digest) => Ok(BlobDescriptor { digest, media_type: self.media_type, bytes: Bytes(self.size) }),
@@ -210,14 +215,14 @@ impl RawDescriptor {
     }
 
     fn into_layer(self, named_in: &str) -> Result<BlobDescriptor, ImageError> {
-        let what = || format!("layer {} in {named_in}", self.digest);
+        let what = format!("layer {} in {named_in}", self.digest);
         if LayerMedia::from_media_type(&self.media_type).is_none() {
             let wanted = "an OCI or Docker layer: tar, tar+gzip or tar+zstd";
-            return Err(ImageError::Unsupported { what: what(), found: format!("{:?}", self.media_type), wanted });
+            return Err(ImageError::Unsupported { what, found: format!("{:?}", self.media_type), wanted });
         }
         if let Some(url) = self.urls.iter().flatten().next() {
             let found = format!("the url {url:?}");
-            return Err(ImageError::Unsupported { what: what(), found, wanted: "a layer in the image itself" });
+            return Err(ImageError::Unsupported { what, found, wanted: "a layer in the image itself" });
         }
         self.into_blob(named_in)
     }

@@ -1,18 +1,18 @@
-//! Media types, and how the bytes of a layer are compressed.
+//! Media types of documents and layers.
 
-/// The media type of an OCI manifest, which is what is written.
+/// The media type of an OCI manifest, which exports write.
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// What a manifest may call itself.
+/// The accepted media types of a manifest.
 pub(crate) const MANIFEST_TYPES: [&str; 2] = [OCI_MANIFEST, DOCKER_MANIFEST];
-/// What an index may call itself.
+/// The accepted media types of an index.
 pub(crate) const INDEX_TYPES: [&str; 2] = [OCI_INDEX, DOCKER_INDEX];
 
-/// How a layer's blob is compressed.
+/// The compression of a layer's blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LayerMedia {
     Plain,
@@ -21,8 +21,8 @@ pub enum LayerMedia {
 }
 
 impl LayerMedia {
-    /// `None` for what is no layer, or one that must not be passed on: OCI's and Docker's types for layers, without
-    /// `nondistributable` and `foreign` ones.
+    /// The compression of OCI's and Docker's media types for layers. `None` for other media types, and for layers that
+    /// must not be distributed (`nondistributable` and `foreign`).
     pub fn from_media_type(media_type: &str) -> Option<Self> {
         match media_type {
             "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
@@ -38,7 +38,7 @@ impl LayerMedia {
         }
     }
 
-    /// OCI's media type for a layer so compressed.
+    /// OCI's media type for a layer of this compression.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
@@ -47,7 +47,8 @@ impl LayerMedia {
         }
     }
 
-    /// What the first bytes look like. A tar begins with a path, so neither magic number can begin a real one.
+    /// The compression of a blob by its first bytes. A tar begins with a path, so a real tar has none of the magic
+    /// numbers.
     pub(crate) fn from_first_bytes(bytes: &[u8]) -> Self {
         match bytes {
             [0x1f, 0x8b, ..] => Self::Gzip,

@@ -1,4 +1,4 @@
-//! Opens an image: tells what the source is, finds the one image in it that is wanted, and checks its documents.
+//! Opens an image: identifies the kind of source, finds the selected image in it, and checks the image's documents.
 
 use crate::docker;
 use crate::error::ImageError;
@@ -16,17 +16,17 @@ use crate::sink::TarSink;
 pub struct OpenedImage<F> {
     files: F,
     image: ImportedImage,
-    /// Where each layer's blob is: one for each of `image.layers`.
+    /// The path of each layer's blob, in the order of `image.layers`.
     paths: Vec<String>,
     limits: Limits,
 }
 
-/// Opens the image that `selector` wants. Reads the documents, each once and at most
-/// [`crate::DOCUMENT_BYTES_MAX`] of it; of a docker archive whose layers are compressed, those too, for their digests.
+/// Opens the selected image. Reads each document once, at most [`crate::DOCUMENT_BYTES_MAX`] of it. In a docker
+/// archive, it also reads compressed layers, to compute their digests.
 ///
 /// # Errors
-/// `Unsupported` for a source that is no image, or an image of another kind; `NoMatch` where it is not there, or not
-/// the only one, with what is there; `Missing`, `Size`, `Digest`, `Json`, `Damaged`, `TooLarge`, `Read`.
+/// `Unsupported` for a source that is no image, or an image of another kind; `NoMatch`, with a list of the images, when
+/// no image or more than one matches; `Missing`, `Size`, `Digest`, `Json`, `Damaged`, `TooLarge`, `Read`.
 pub fn open_image<F: Files>(mut files: F, selector: &Selector, limits: Limits) -> Result<OpenedImage<F>, ImageError> {
     let (image, paths) = match source_kind(&mut files)? {
         SourceKind::OciLayout => layout::open(&mut files, selector)?,
@@ -36,16 +36,16 @@ pub fn open_image<F: Files>(mut files: F, selector: &Selector, limits: Limits) -
 }
 
 impl<F: Files> OpenedImage<F> {
-    /// What the documents say.
+    /// The image as its documents describe it.
     pub fn image(&self) -> &ImportedImage {
         &self.image
     }
 
-    /// Reads the tar of layer `index`, lowest first. A reader that reaches its end has checked the blob's length and
-    /// sha256, not the DiffId.
+    /// A reader of the tar of layer `index`; layer 0 is the lowest. A reader that reaches its end has checked the
+    /// blob's length and sha256, but not the DiffId.
     ///
     /// # Errors
-    /// `Missing` if its blob is not there or there is no such layer, `Size`, `Read`, `Damaged`.
+    /// `Missing` if the blob or the layer does not exist, `Size`, `Read`, `Damaged`.
     pub fn read_layer(&mut self, index: usize) -> Result<LayerReader<'_>, ImageError> {
         let (Some(layer), Some(path)) = (self.image.layers.get(index), self.paths.get(index)) else {
             return Err(ImageError::Missing { path: format!("layer {index}"), named_by: "the caller".to_owned() });
@@ -57,17 +57,17 @@ impl<F: Files> OpenedImage<F> {
             return Err(ImageError::Unsupported { what, found, wanted: "a layer" });
         };
         let file = open_file(&mut self.files, path, &named_by)?;
-        // A plain tar's blob is the tar: its sha256 is computed once, for the DiffId.
+        // The blob of a plain tar is the tar itself. The check of the DiffId computes its sha256 already.
         let is_tar = media == LayerMedia::Plain && digest.as_bytes() == layer.diff_id.as_bytes();
         LayerReader::new(format!("layer {digest}"), file, media, *bytes, (!is_tar).then_some(*digest), &self.limits)
     }
 
-    /// Reads layer `index` once, writes its tar to `sink`, checks blob and DiffId, and tells what it is. `progress` is
-    /// called every 256 KiB of tar. Uses two threads and about 5 MiB, zstd's window apart.
+    /// Reads layer `index` once, writes its tar to `sink`, and checks blob and DiffId. Calls `progress` every 256 KiB
+    /// of tar. Uses two threads and about 5 MiB of memory, plus the window of zstd.
     ///
     /// # Errors
-    /// As [`Self::read_layer`], `TooLarge`, `Digest`, and `Write` if the sink fails. What the sink was given by then is
-    /// not to be kept.
+    /// As [`Self::read_layer`]; `TooLarge`, `Digest`; `Write` if the sink fails. After an error, the caller must
+    /// discard the bytes in the sink.
     pub fn scan_layer(
         &mut self,
         index: usize,
@@ -89,22 +89,25 @@ impl<F: Files> OpenedImage<F> {
     }
 }
 
-fn source_kind(files: &mut dyn Files) -> Result<SourceKind, ImageError> {
-    let mut has = |path: &str| match files.open(path) {
+fn has_file(files: &mut dyn Files, path: &str) -> Result<bool, ImageError> {
+    match files.open(path) {
         Ok(file) => Ok(file.is_some()),
         Err(error) => Err(ImageError::read(path, error)),
-    };
-    if has("index.json")? {
+    }
+}
+
+fn source_kind(files: &mut dyn Files) -> Result<SourceKind, ImageError> {
+    if has_file(files, "index.json")? {
         return Ok(SourceKind::OciLayout);
     }
-    if has("manifest.json")? {
+    if has_file(files, "manifest.json")? {
         return Ok(SourceKind::DockerArchive);
     }
-    let found = if has("oci-layout")? {
+    let found = if has_file(files, "oci-layout")? {
         "an OCI layout without its index.json"
-    } else if has("config.json")? {
+    } else if has_file(files, "config.json")? {
         "a runtime bundle (config.json)"
-    } else if has("repositories")? {
+    } else if has_file(files, "repositories")? {
         "a docker archive of before version 1.10 (repositories)"
     } else {
         "neither index.json nor manifest.json"

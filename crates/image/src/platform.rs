@@ -1,9 +1,9 @@
-//! Which machine an image is for: `os/architecture[/variant]`, in Go's words (OCI image spec, "Image Index").
+//! The platform of an image: `os/architecture[/variant]`, with the names of Go (OCI image spec, "Image Index").
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A platform as people and indexes write it: `linux/amd64`, `linux/arm/v7`.
+/// A platform, such as `linux/amd64` or `linux/arm/v7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
     pub os: String,
@@ -11,16 +11,16 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
-/// Why a text is no platform.
+/// A text that is not a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a platform: os/architecture or os/architecture/variant, as in \"linux/arm64\"")]
 pub struct PlatformError {
-    /// The text, cut at 80 characters.
+    /// The first 80 characters of the text.
     pub text: String,
 }
 
 impl Platform {
-    /// Linux on the architecture that this program was built for; images for other systems are chosen by name only.
+    /// Linux on the architecture of this build. Images for other systems need a name or a platform in the selector.
     pub fn host() -> Self {
         let (architecture, variant) = match std::env::consts::ARCH {
             "x86_64" => ("amd64", None),
@@ -34,8 +34,9 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant }
     }
 
-    /// Whether an image for `offered` is one for this platform. Without a variant, any is right; `arm64` is `arm64/v8`
-    /// (containerd's platforms package, "Normalize").
+    /// Whether an image for `offered` runs on this platform. A platform without a variant accepts any variant. `arm64`
+    /// and
+    /// `arm64/v8` are the same (containerd's platforms package, "Normalize").
     pub fn accepts(&self, offered: &Self) -> bool {
         self.os == offered.os
             && self.architecture == offered.architecture
@@ -62,22 +63,25 @@ impl FromStr for Platform {
     type Err = PlatformError;
 
     fn from_str(text: &str) -> Result<Self, PlatformError> {
-        let error = || PlatformError { text: text.chars().take(80).collect() };
-        let good = |part: &str| {
-            (1..=32).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
-        };
         let parts: Vec<&str> = text.split('/').collect();
         let (os, architecture, variant) = match parts[..] {
+            _ if !parts.iter().all(|part| is_part(part)) => return Err(PlatformError::new(text)),
             [os, architecture] => (os, architecture, None),
-            [os, architecture, variant] => (os, architecture, Some(variant)),
-            _ => return Err(error()),
+            [os, architecture, variant] => (os, architecture, Some(variant.to_owned())),
+            _ => return Err(PlatformError::new(text)),
         };
-        if !good(os) || !good(architecture) || variant.is_some_and(|variant| !good(variant)) {
-            return Err(error());
-        }
-        let variant = variant.map(str::to_owned);
         Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant })
     }
+}
+
+impl PlatformError {
+    fn new(text: &str) -> Self {
+        Self { text: text.chars().take(80).collect() }
+    }
+}
+
+fn is_part(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
 }
 
 #[cfg(test)]
@@ -85,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_what_it_parses() {
+    fn platforms_print_as_they_parse() {
         for text in ["linux/amd64", "linux/arm/v7", "windows/amd64"] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
         }

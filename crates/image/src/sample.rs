@@ -1,9 +1,9 @@
-//! What a tar would weigh compressed, from samples of it: gzip -6 of [`SAMPLE_BYTES`] in every [`STRIDE_BYTES`].
+//! Estimates the compressed size of a tar from samples: gzip -6 of [`SAMPLE_BYTES`] in every [`STRIDE_BYTES`].
 //!
-//! For layers that come uncompressed (`docker save`, or a tar that a patch rebuilt) the card needs a standalone
-//! compressed size, and compressing all of it would take longer than everything else together. A sample begins with an
-//! empty window, which costs it about a sixteenth; taken off again, estimates of the corpus are within 7 % of the whole
-//! (docs/IMAGES.md).
+//! The card of a layer has its compressed size. For a layer that arrives uncompressed (from `docker save`, or rebuilt
+//! by a patch), compressing all of it would take longer than the rest of the scan. A sample begins with an empty
+//! window, which makes it about a sixteenth larger. The estimate subtracts this sixteenth. Estimates of the corpus are
+//! within 7 % of the real size (docs/IMAGES.md).
 
 use std::io::Write;
 
@@ -11,10 +11,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use lighter_types::Bytes;
 
-/// One sample, the first bytes of each stride; as much as DEFLATE's window (RFC 1951).
+/// The size of a sample, which is the beginning of each stride. It is the size of DEFLATE's window (RFC 1951).
 const SAMPLE_BYTES: u64 = 32 << 10;
-/// One stride: an eighth is sampled, at about 2 ms per MiB of tar. Few long samples miss what a layer is made of:
-/// 64 KiB in every MiB were wrong by up to 14 %.
+/// The size of a stride. An eighth of the tar is sampled, which takes about 2 ms for each MiB of tar. Fewer and longer
+/// samples are less exact: 64 KiB in every MiB were wrong by up to 14 %.
 const STRIDE_BYTES: u64 = 256 << 10;
 
 /// Estimates the gzip -6 size of bytes that arrive in pieces. Holds one encoder, about 300 KiB.
@@ -36,7 +36,7 @@ impl CompressionSampler {
             if within < SAMPLE_BYTES {
                 let encoder =
                     self.sample.get_or_insert_with(|| GzEncoder::new(CountingWriter::default(), Compression::new(6)));
-                // A writer that only counts does not fail.
+                // A writer that only counts cannot fail.
                 let _ = encoder.write_all(piece);
                 self.sampled_bytes += count as u64;
             }
@@ -48,7 +48,7 @@ impl CompressionSampler {
         }
     }
 
-    /// The estimate; exact for inputs of one sample or less.
+    /// The estimated size. It is exact for inputs of at most one sample.
     pub(crate) fn finish(mut self) -> Bytes {
         self.end_sample();
         if self.input_bytes == self.sampled_bytes {
@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_weighs_nothing_and_zeros_little() {
+    fn empty_input_has_no_size_and_zeros_a_small_one() {
         assert_eq!(estimate(&[], 1), 0);
         assert!(estimate(&vec![0; 5 << 20], 1000) < 5 << 13);
     }
 
     #[test]
-    fn noise_does_not_shrink_and_pieces_do_not_matter() {
+    fn noise_does_not_shrink_and_the_cuts_do_not_matter() {
         let noise: Vec<u8> = blake3::Hasher::new().finalize_xof().bytes_of(3 << 20);
         let whole = estimate(&noise, noise.len());
         assert_eq!(whole, estimate(&noise, 777));

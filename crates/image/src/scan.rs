@@ -1,8 +1,9 @@
-//! One pass over a layer's tar: blake3, TLSH, sketch and sizes, while the bytes go on to a sink, which names them.
+//! One pass over a layer's tar: computes blake3, TLSH, sketch and sizes, and passes the bytes on to a sink, which
+//! computes the DiffId.
 //!
-//! The caller's thread inflates, hashes, sketches and writes; a second one does TLSH, which alone takes more time than
-//! all the rest. Full buffers go to it through a bounded channel and come back empty through another, so a scan holds
-//! [`BUFFERS`] buffers whatever the layer's size. docs/IMAGES.md has what was measured.
+//! The caller's thread decompresses, hashes, sketches and writes. A second thread computes TLSH, which takes more time
+//! than everything else. Full buffers go to the second thread through a bounded channel and come back through another
+//! channel, so a scan holds [`BUFFERS`] buffers for a layer of any size. docs/IMAGES.md has the measurements.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,45 +16,45 @@ use crate::error::ImageError;
 use crate::sample::CompressionSampler;
 use crate::sink::TarSink;
 
-/// Size of a buffer. A buffer that fits the second-level cache is hashed from there.
+/// The size of a buffer. It fits in the second-level cache, from which the hashes read it.
 const BUFFER_BYTES: usize = 256 << 10;
-/// How many buffers there are: 4 MiB in all, enough to let either thread wait for a disk while the other works.
+/// The number of buffers: 4 MiB in total, enough for one thread to continue while the other waits for a disk.
 const BUFFERS: usize = 16;
 
-/// What one pass over a tar tells.
+/// The results of one pass over a tar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TarScan {
-    /// DiffId, sizes and TLSH. `compressed_bytes` is the blob's length if it is compressed; for a plain tar what gzip
-    /// -6 would make of it, estimated from samples (docs/IMAGES.md has the error). Never more than the tar.
+    /// DiffId, sizes and TLSH. `compressed_bytes` is the length of a compressed blob. For a plain tar, it is the size
+    /// with gzip -6, estimated from samples (docs/IMAGES.md has the error). It is never more than the tar.
     pub card: Card,
     pub blake3: Blake3,
-    /// What its files' contents are made of.
+    /// The sketch of the contents of the tar's files.
     pub sketch: Sketch,
 }
 
-/// How far a scan is.
+/// The progress of a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScanProgress {
-    /// Bytes taken from the blob, of the length that its descriptor says; for a plain tar, of the tar.
+    /// Bytes read of the blob, or of a plain tar.
     pub blob_bytes: Bytes,
-    /// Bytes given to the sink.
+    /// Bytes passed to the sink.
     pub tar_bytes: Bytes,
 }
 
-/// Where a scan gets its tar from.
+/// The source of a scanned tar.
 pub(crate) trait TarSource: Read {
-    /// Bytes taken from what the tar is made of.
+    /// The bytes read of the blob.
     fn blob_bytes_read(&self) -> Bytes;
-    /// Length of the compressed form, if there is one.
+    /// The length of the blob if it is compressed.
     fn compressed_bytes(&self) -> Option<Bytes>;
 }
 
-/// Reads a plain tar to its end, writes everything to `sink` in order, and tells what it was. `progress` is called
-/// every 256 KiB. Uses two threads and about 5 MiB.
+/// Scans a plain tar: reads it to its end and writes it to `sink`. Calls `progress` every 256 KiB. Uses two threads and
+/// about 5 MiB of memory.
 ///
 /// # Errors
-/// `Read` of `path` if the reader fails (an [`ImageError`] within, as it is), `Write` if the sink does. What the sink
-/// was given by then is not to be kept.
+/// `Read` of `path` if the reader fails (or the [`ImageError`] that its error wraps), `Write` if the sink fails. After
+/// an error, the caller must discard the bytes in the sink.
 pub fn scan_tar(
     path: &str,
     reader: &mut dyn Read,
@@ -63,7 +64,7 @@ pub fn scan_tar(
     scan(path, &mut PlainTar { reader, bytes: 0 }, sink, progress)
 }
 
-/// [`scan_tar`] of any source.
+/// As [`scan_tar`], for any source.
 #[expect(
     clippy::disallowed_methods,
     reason = "TLSH is computed beside the other hashes; the thread ends with the call"
@@ -78,7 +79,7 @@ pub(crate) fn scan(
         let (full, full_end) = sync_channel::<Vec<u8>>(BUFFERS);
         let (empty_end, empty) = sync_channel::<Vec<u8>>(BUFFERS);
         for _ in 0..BUFFERS {
-            // The channel holds as many as there are: this cannot block, nor fail while `empty` lives.
+            // The channel has room for all buffers, and `empty` lives, so this neither blocks nor fails.
             let _ = empty_end.send(Vec::new());
         }
         let tlsh = thread::Builder::new()
@@ -175,13 +176,13 @@ fn hash_tlsh(full: &Receiver<Vec<u8>>, empty: &SyncSender<Vec<u8>>) -> Option<Tl
     let mut hasher = TlshHasher::new();
     for buffer in full {
         hasher.update(&buffer);
-        // Nobody waits for buffers once the end has been read.
+        // At the end of the tar nobody receives the empty buffers.
         let _ = empty.send(buffer);
     }
     hasher.finish()
 }
 
-/// Reads until `buffer` is full or the bytes end; how many there were.
+/// Reads until `buffer` is full or the bytes end. Returns the number of bytes.
 fn fill(reader: &mut dyn TarSource, buffer: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while count < buffer.len() {

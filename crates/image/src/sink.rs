@@ -1,35 +1,35 @@
-//! Where a scan writes a tar, and who names it: what takes a tar hashes it, so that a store that proves what it commits
-//! and a scan of it need one sha256, not two.
+//! The sink to which a scan writes a tar. The sink computes the sha256 of the tar. A store needs this hash for its
+//! commit, so the scan and the store share one computation.
 
 use std::io::{self, Write};
 
 use lighter_types::DiffId;
 use sha2::{Digest, Sha256};
 
-/// Takes a tar.
+/// Receives the bytes of a tar.
 pub trait TarSink {
-    /// Takes the next bytes.
+    /// Stores the next bytes.
     ///
     /// # Errors
-    /// What keeping them says.
+    /// The sink cannot store the bytes.
     fn take(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// The sha256 of all that was taken. Called once, behind the last byte, and while TLSH still runs: the time for a
-    /// sync.
+    /// Returns the sha256 of all bytes. The scan calls this once after the last byte, while TLSH still runs, so it is a
+    /// good time for a sync.
     ///
     /// # Errors
-    /// What keeping the bytes says.
+    /// The sink cannot store the bytes.
     fn end(&mut self) -> io::Result<DiffId>;
 }
 
-/// Any writer as a sink.
+/// A sink that passes the bytes to a writer.
 pub struct Hashed<W> {
     writer: W,
     sha256: Sha256,
 }
 
 impl<W: Write> Hashed<W> {
-    /// Hashes what goes to `writer`.
+    /// Hashes all bytes and passes them to `writer`.
     pub fn new(writer: W) -> Self {
         Self { writer, sha256: Sha256::new() }
     }

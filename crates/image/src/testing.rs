@@ -1,4 +1,4 @@
-//! Builds small images in memory, and the same with one lie in them. Tests only.
+//! Test support: builds small images in memory, correct ones and ones with a single fault.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Write};
@@ -23,7 +23,7 @@ pub(crate) struct MemoryFiles(pub(crate) BTreeMap<String, Vec<u8>>);
 
 impl Files for MemoryFiles {
     fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>> {
-        assert!(crate::files::relative_path(path) == Some(path), "{path:?} was asked for");
+        assert!(crate::files::relative_path(path) == Some(path), "{path:?} is no relative path");
         Ok(self.0.get(path).map(|bytes| OpenFile { bytes: bytes.len() as u64, reader: Box::new(&bytes[..]) }))
     }
 }
@@ -43,14 +43,14 @@ impl LayoutWriter for MemoryFiles {
 }
 
 impl MemoryFiles {
-    /// Adds a blob and gives its digest.
+    /// Adds a blob. Returns its digest.
     pub(crate) fn add_blob(&mut self, bytes: &[u8]) -> String {
         let digest = digest_of(bytes);
         self.0.insert(format!("blobs/sha256/{}", digest.to_hex()), bytes.to_vec());
         digest.to_string()
     }
 
-    /// The same as a tar.
+    /// The folder as a tar.
     pub(crate) fn to_archive(&self) -> Vec<u8> {
         let mut tar = Vec::new();
         for (path, bytes) in &self.0 {
@@ -60,8 +60,8 @@ impl MemoryFiles {
         tar
     }
 
-    /// Adds an image of these layers and gives its descriptor. `edit` may change config and manifest before they get
-    /// their digests.
+    /// Adds an image of these layers. Returns its descriptor. `edit` may change config and manifest before their
+    /// digests are computed.
     pub(crate) fn add_image(
         &mut self,
         layers: &[(Vec<u8>, LayerMedia)],
@@ -101,7 +101,7 @@ pub(crate) fn layout(layers: &[(Vec<u8>, LayerMedia)]) -> MemoryFiles {
     lying_layout(layers, &|_, _| {})
 }
 
-/// The same; `edit` is called with the config and null, then with null and the manifest.
+/// A layout of one image with edited documents. Calls `edit` with the config and null, then with null and the manifest.
 pub(crate) fn lying_layout(layers: &[(Vec<u8>, LayerMedia)], edit: &dyn Fn(&mut Value, &mut Value)) -> MemoryFiles {
     let mut files = MemoryFiles::default();
     let mut descriptor = files.add_image(layers, "linux/amd64", edit);
@@ -110,7 +110,7 @@ pub(crate) fn lying_layout(layers: &[(Vec<u8>, LayerMedia)], edit: &dyn Fn(&mut 
     files
 }
 
-/// What `docker save` wrote before version 25.
+/// An archive in the format of `docker save` before version 25.
 pub(crate) fn docker_archive(layers: &[Vec<u8>]) -> MemoryFiles {
     let mut files = MemoryFiles::default();
     let diff_ids: Vec<String> = layers.iter().map(|tar| digest_of(tar).to_string()).collect();
@@ -142,14 +142,14 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A tar of one file with this text, some way longer than TLSH's minimum.
+/// A tar of one file with this text. It is longer than the minimum of TLSH.
 pub(crate) fn small_tar(text: &str) -> Vec<u8> {
     let mut tar = lighter_tar::entry("etc/text", b'0', text.repeat(100).as_bytes(), "");
     tar.extend([0; 1024]);
     tar
 }
 
-/// Opens the only image and scans every layer: the tars.
+/// Opens the only image and scans every layer. Returns the tars.
 pub(crate) fn import(files: impl Files, limits: Limits) -> Result<Vec<Vec<u8>>, ImageError> {
     let mut image = open_image(files, &Selector::default(), limits)?;
     let count = image.image().layers.len();
@@ -162,7 +162,7 @@ pub(crate) fn import(files: impl Files, limits: Limits) -> Result<Vec<Vec<u8>>, 
         .collect()
 }
 
-/// The import, as folder and as archive, must fail with these words.
+/// Asserts that the import fails with these words, both from a folder and from an archive.
 pub(crate) fn check_refused(files: &MemoryFiles, words: &str) {
     let error = import(files.clone(), Limits::default()).map(drop).unwrap_err();
     assert!(error.to_string().contains(words), "{error} ({words})");

@@ -1,5 +1,5 @@
-//! Images that other tools made are read, and what we write is read by them: umoci, skopeo and GNU tar, on small
-//! layers. `make test` installs them; where one is missing, the test says so and passes.
+//! Lighter imports images of other tools, and other tools read its exports: umoci, skopeo and GNU tar, on small layers.
+//! `make test` installs the tools. If one is missing, its test prints that and passes.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test with other tools goes through files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -45,7 +45,7 @@ impl LayoutWriter for Folder {
     }
 }
 
-/// Runs a command that must succeed and gives its output.
+/// Runs a command that must succeed. Returns its output.
 fn run(folder: &Path, command: &str) -> Result<String, Box<dyn Error>> {
     let output = Command::new("sh").arg("-ec").arg(command).current_dir(folder).output()?;
     if !output.status.success() {
@@ -64,7 +64,7 @@ fn are_there(tools: &[&str]) -> bool {
     })
 }
 
-/// A folder with one.tar, two.tar and the OCI layout L of both, which has the tag 1.0.
+/// A folder with one.tar, two.tar, and the OCI layout L of both with the tag 1.0.
 fn make_layout() -> Result<tempfile::TempDir, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     run(
@@ -115,7 +115,7 @@ fn images_of_umoci_and_skopeo_are_read() -> TestResult {
 }
 
 #[test]
-fn what_we_write_is_read_by_umoci_and_skopeo() -> TestResult {
+fn umoci_and_skopeo_read_exports() -> TestResult {
     if !are_there(&["umoci", "skopeo", "tar"]) {
         return Ok(());
     }
@@ -135,15 +135,15 @@ fn what_we_write_is_read_by_umoci_and_skopeo() -> TestResult {
         run(at, &format!("cmp a/etc/one {name}.bundle/rootfs/etc/one && cmp b/etc/two {name}.bundle/rootfs/etc/two"))?;
         run(at, &format!("skopeo copy -q oci:{name}:1.0 docker-archive:{name}.docker.tar:demo/app:1"))?;
         let archive = format!("{name}.docker.tar");
-        let (again, tars_again) = import(ArchiveFiles::open(&archive, File::open(at.join(&archive))?)?)?;
-        assert!(tars_again == tars && again.config_digest == image.config_digest);
+        let (imported, imported_tars) = import(ArchiveFiles::open(&archive, File::open(at.join(&archive))?)?)?;
+        assert!(imported_tars == tars && imported.config_digest == image.config_digest);
     }
     Ok(())
 }
 
-/// Long names, sparse files, hard links and devices as GNU tar writes them, in its own format and in pax.
+/// Long names, sparse files, hard links and devices from GNU tar, in its own format and in pax.
 #[test]
-fn entries_of_gnu_tar_are_told() -> TestResult {
+fn entries_of_gnu_tar_are_read() -> TestResult {
     if !are_there(&["tar"]) {
         return Ok(());
     }

@@ -102,7 +102,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Who is at fault.
+    /// The party at fault.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Io { .. } | Self::DiskFull { .. } | Self::BudgetFull { .. } => Blame::Machine,

@@ -217,7 +217,7 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// Who is at fault.
+    /// The party at fault.
     pub fn blame(&self) -> Blame {
         match self {
             Self::NewerSchema { .. }

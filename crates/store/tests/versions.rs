@@ -1,8 +1,8 @@
 //! Stores of every schema that this crate opens, as folders in `fixtures/`.
 //!
 //! A version has the files of a data folder, and `rows.txt` with the rows of its index: column, key and value in
-//! hexadecimal. The test copies the files, puts the rows into an index in memory and opens the two. Nobody edits a fixture:
-//! a new schema gets a folder of its own (docs/VERSIONS.md).
+//! hexadecimal. The test copies the files, puts the rows into an index in memory and opens the two. Nobody edits a
+//! fixture: a new schema gets a folder of its own (docs/VERSIONS.md).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

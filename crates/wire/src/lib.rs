@@ -14,8 +14,8 @@
 //! the reader checks before it allocates anything. Bytes after the end of a message are an error. docs/WIRE.md shows
 //! the bytes in tables; the golden vectors in this crate's tests check those tables.
 //!
-//! A protocol's name ends with its version. A change of layout takes a new version. A node speaks exactly one version of
-//! each protocol, so nodes of different versions exchange nothing over it (docs/WIRE.md, "Versions").
+//! A protocol's name ends with its version. A change of layout takes a new version. A node speaks exactly one version
+//! of each protocol, so nodes of different versions exchange nothing over it (docs/WIRE.md, "Versions").
 
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
 #![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]

@@ -1,4 +1,4 @@
-//! Archives that are none, and archives with tricks in their table of contents.
+//! Files that are no archive, and archives with a hostile table of contents.
 
 use std::io::Cursor;
 
@@ -23,7 +23,7 @@ impl ArchiveFiles<Cursor<Vec<u8>>> {
 }
 
 #[test]
-fn what_is_no_archive_is_named() {
+fn a_file_that_is_no_archive_is_named() {
     let check = |bytes: Vec<u8>, words: &str| {
         let error = open(bytes).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
@@ -54,7 +54,7 @@ fn names_are_found_as_written_and_with_a_dot() {
 }
 
 #[test]
-fn names_that_leave_the_archive_are_out_of_reach_and_doubles_are_refused() {
+fn names_that_leave_the_archive_are_unreachable_and_duplicates_are_refused() {
     let tar = [
         lighter_tar::entry("../a", b'0', b"x", ""),
         lighter_tar::entry("/b", b'0', b"x", ""),
@@ -66,7 +66,7 @@ fn names_that_leave_the_archive_are_out_of_reach_and_doubles_are_refused() {
     let mut archive = open(tar.concat()).unwrap();
     assert_eq!(read(&mut archive, "a"), Ok(None));
     assert_eq!(read(&mut archive, "b"), Ok(None));
-    assert!(read(&mut archive, "c").unwrap_err().contains("in the archive twice"));
+    assert!(read(&mut archive, "c").unwrap_err().contains("two files of this name"));
     assert_eq!(read(&mut archive, "d"), Ok(Some(b"z".to_vec())));
 }
 

@@ -1,4 +1,4 @@
-//! Docker archives that are right, and some with one lie each.
+//! Correct docker archives, and archives with one fault each.
 
 use std::io::Cursor;
 
@@ -23,7 +23,7 @@ fn with_manifest(edit: impl Fn(&mut Value)) -> MemoryFiles {
 }
 
 #[test]
-fn gives_the_tars_and_a_manifest_of_its_own() {
+fn an_archive_has_tars_and_gets_a_manifest() {
     let files = docker_archive(&layers());
     assert_eq!(import(files.clone(), Limits::default()).unwrap(), layers());
     let opened = open_image(files.clone(), &Selector::default(), Limits::default()).unwrap();
@@ -37,7 +37,7 @@ fn gives_the_tars_and_a_manifest_of_its_own() {
 }
 
 #[test]
-fn compressed_layers_are_told_by_their_bytes() {
+fn compressed_layers_are_recognised_by_their_bytes() {
     for media in [LayerMedia::Gzip, LayerMedia::Zstd] {
         let mut files = docker_archive(&layers());
         let blob = compress(&layers()[1], media);
@@ -102,13 +102,13 @@ fn images_are_chosen_by_tag_and_platform() {
     }
 }
 
-/// An archive of `files`, with these entries in front.
+/// An archive of `files`, with these entries before them.
 fn archive_with(entries: &[Vec<u8>], files: &MemoryFiles) -> ArchiveFiles<Cursor<Vec<u8>>> {
     let bytes = [entries.concat(), files.to_archive()].concat();
     ArchiveFiles::open("saved.tar", Cursor::new(bytes)).unwrap()
 }
 
-/// `docker save` writes a layer that stands twice as a link to the first.
+/// If a layer occurs twice, `docker save` writes the second one as a link to the first.
 #[test]
 fn links_within_the_archive_are_followed() {
     let same = vec![small_tar("one"), small_tar("one"), small_tar("one")];
@@ -127,7 +127,7 @@ fn other_links_are_refused() {
     for (link, words) in [
         ("../../etc/passwd", "a link that leaves the archive"),
         ("/etc/passwd", "a link that leaves the archive"),
-        ("layer.tar", "a link to a link, without end"),
+        ("layer.tar", "more than 8 links lead to the file"),
         ("nothing", "which is missing"),
     ] {
         let mut files = docker_archive(&layers());

@@ -1,4 +1,4 @@
-//! What is written is read again as the same image; a lying or failing source leaves no layout.
+//! An exported image imports as the same image. A wrong or failing source leaves no layout.
 
 use std::io::Cursor;
 
@@ -32,7 +32,7 @@ fn opened(files: &MemoryFiles) -> ImportedImage {
 }
 
 #[test]
-fn what_is_exported_is_imported_again() {
+fn an_exported_image_can_be_imported() {
     let mut sources = vec![docker_archive(&tars())];
     for media in [Plain, Gzip, Zstd] {
         sources.push(layout(&tars().into_iter().map(|tar| (tar, media)).collect::<Vec<_>>()));
@@ -68,7 +68,7 @@ fn a_wrong_layer_leaves_no_layout() {
 }
 
 #[test]
-fn names_that_no_layout_takes_are_refused() {
+fn names_that_no_layout_may_have_are_refused() {
     let original = opened(&docker_archive(&tars()));
     for name in ["", "a b", "/a", "a:", "a\"", &"a".repeat(400)] {
         let (files, exported) = export(&original, &tars(), name, LayerFormat::Plain);

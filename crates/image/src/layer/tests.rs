@@ -1,4 +1,4 @@
-//! Blobs that inflate too far, end too early, or go on too long.
+//! Blobs that inflate too far, end too early or have bytes after their end.
 
 use super::*;
 use crate::manifest::digest_of;
@@ -29,7 +29,7 @@ fn a_layer_that_inflates_too_far_is_refused() {
         let error = read(&compress(&zeros, media), media, &limits).unwrap_err();
         assert!(matches!(error, ImageError::TooLarge { limit: 0x30_0000, .. }), "{error}");
     }
-    // 100 MiB of zeros are 3 KB of zstd, which no file system of an image is. As gzip, they are within the limit.
+    // zstd compresses 100 MiB of zeros to 3 KB, a ratio that no real layer has. With gzip they are within the limit.
     let zeros = vec![0; 100 << 20];
     check_refused(&compress(&zeros, LayerMedia::Zstd), LayerMedia::Zstd, "uncompressed size of layer x");
     assert!(read(&gzip(&zeros), LayerMedia::Gzip, &Limits::default()).is_ok());
@@ -54,13 +54,13 @@ fn bytes_after_the_end_are_refused() {
     check_refused(&[&blob[..], b"garbage"].concat(), LayerMedia::Zstd, "more bytes after the end of the zstd data");
 }
 
-/// With its digest made to fit, so that only the format can tell.
+/// The digest matches the truncated blob, so that only the format can show the damage.
 #[test]
 fn truncated_blobs_are_damaged_at_every_length() {
     for media in [LayerMedia::Gzip, LayerMedia::Zstd] {
         let blob = compress(b"some text, and some more text, and some more", media);
         for cut in 0..blob.len() {
-            // No zstd frame at all is an empty layer; its DiffId would not fit.
+            // An empty zstd blob decodes to an empty tar. The DiffId would not match.
             if cut > 0 || media == LayerMedia::Gzip {
                 check_refused(&blob[..cut], media, "is damaged at byte");
             }
@@ -82,7 +82,7 @@ fn flipped_bits_never_panic() {
 }
 
 #[test]
-fn a_wrong_digest_is_told_at_the_end() {
+fn a_wrong_digest_is_reported_at_the_end() {
     let blob = gzip(b"text");
     let file = OpenFile { reader: Box::new(&blob[..]), bytes: blob.len() as u64 };
     let (bytes, digest) = (Bytes(blob.len() as u64), Some(digest_of(b"other")));
@@ -94,7 +94,7 @@ fn a_wrong_digest_is_told_at_the_end() {
 
 /// A file that shrinks after its length was taken, and a disk that fails.
 #[test]
-fn trouble_below_keeps_its_name() {
+fn errors_of_the_source_keep_their_kind() {
     struct Failing;
     impl Read for Failing {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -1,4 +1,8 @@
-//! Layouts that are right, and layouts with one lie each.
+//! Correct OCI layouts, and layouts with one fault each.
+//!
+//! A faulty layout is made by editing one document of a correct one before the digests are computed, so that only the
+//! edited claim is false. Each must be refused with a message that names the fault. The other tests choose images by
+//! name and platform, through nested indexes.
 
 use std::io::Cursor;
 
@@ -18,7 +22,7 @@ fn three_layers() -> Vec<(Vec<u8>, LayerMedia)> {
     vec![(small_tar("one"), Gzip), (small_tar("two"), Zstd), (small_tar("three"), Plain)]
 }
 
-/// A layout whose manifest was changed so.
+/// A layout with an edited manifest.
 fn with_manifest(edit: impl Fn(&mut Value)) -> MemoryFiles {
     lying_layout(&three_layers(), &|_, manifest| {
         if !manifest.is_null() {
@@ -27,7 +31,7 @@ fn with_manifest(edit: impl Fn(&mut Value)) -> MemoryFiles {
     })
 }
 
-/// A layout whose config was changed so.
+/// A layout with an edited config.
 fn with_config(edit: impl Fn(&mut Value)) -> MemoryFiles {
     lying_layout(&three_layers(), &|config, _| {
         if !config.is_null() {
@@ -51,7 +55,7 @@ fn every_compression_gives_the_tars() {
 }
 
 #[test]
-fn the_documents_come_as_they_are() {
+fn the_documents_keep_their_bytes() {
     let files = layout(&three_layers());
     let opened = open_image(files.clone(), &Selector::default(), Limits::default()).unwrap();
     let image = opened.image();
@@ -112,7 +116,7 @@ fn lying_configs_are_refused() {
     check(&|config| drop(config.as_object_mut().unwrap().remove("rootfs")), "is not an image config");
 }
 
-/// The digest of index.json itself is nowhere: everything that it names is checked.
+/// No document has the digest of index.json itself. Everything that index.json names is checked.
 #[test]
 fn damaged_files_are_refused() {
     let good = layout(&three_layers());
@@ -148,7 +152,7 @@ fn garbage_documents_are_refused() {
     check("{\"manifests\": [{}]}", "is not an image index");
     check("{\"manifests\": []}", "there are: none");
     check("{}", "there are: none");
-    // What is not read is passed over without recursion; what is read may not nest.
+    // Fields that are not read are skipped without recursion. Fields that are read may not nest.
     check(&format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "there are: none");
     check(&format!("{{\"manifests\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "is not an image index");
     check("{\"manifests\": [], \"manifests\": []}", "is not an image index");
@@ -166,7 +170,7 @@ fn other_versions_and_other_sources_are_refused() {
     }
 }
 
-/// One image each for these platforms, below one nested index.
+/// One image for each of these platforms, in one nested index.
 fn multi_platform(platforms: &[&str], depth: usize) -> MemoryFiles {
     let mut files = MemoryFiles::default();
     let mut manifests: Vec<Value> = platforms
@@ -212,7 +216,7 @@ fn platforms_are_chosen_through_nested_indexes() {
 }
 
 #[test]
-fn an_only_image_is_taken_whatever_it_is_for_unless_another_is_asked_for() {
+fn a_single_image_matches_any_platform_unless_one_is_requested() {
     let files = multi_platform(&["linux/s390x"], 1);
     assert_eq!(choose_platform(&files, None).unwrap(), "linux/s390x");
     assert!(choose_platform(&files, Some("linux/amd64")).is_err());
@@ -244,7 +248,7 @@ fn images_are_chosen_by_name() {
 }
 
 #[test]
-fn two_images_without_names_are_not_one() {
+fn two_images_without_names_are_ambiguous() {
     let mut files = MemoryFiles::default();
     let host = Platform::host().to_string();
     let manifests = ["a", "b"].map(|text| files.add_image(&[(small_tar(text), Gzip)], &host, &|_, _| {}));

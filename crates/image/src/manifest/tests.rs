@@ -1,4 +1,4 @@
-//! Documents as a node gets them from a peer; more lies are in layout/tests.rs.
+//! Documents as a node receives them from a peer. layout/tests.rs has more faulty documents.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn documents_of_docker_are_read() {
 }
 
 #[test]
-fn other_bytes_than_the_digest_names_are_refused() {
+fn bytes_that_do_not_match_the_digest_are_refused() {
     let (manifest, config) = (filled(MANIFEST), filled(CONFIG));
     let wrong = digest_of(b"x");
     assert!(matches!(parse_manifest(&manifest, &wrong), Err(ImageError::Digest { .. })));

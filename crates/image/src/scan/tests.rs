@@ -1,4 +1,4 @@
-//! A scan tells the same as its parts do alone, and stops where its sink or its source does.
+//! A scan gives the same results as its parts alone, and fails when its sink or its source fails.
 
 use sha2::{Digest, Sha256};
 
@@ -17,7 +17,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn tells_what_each_hash_alone_tells() {
+fn a_scan_equals_each_hash_alone() {
     for bytes in [0, 1, 49, 50, 1000, BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 20 * BUFFER_BYTES + 7] {
         let tar = noise(bytes);
         let mut kept = Vec::new();
@@ -84,12 +84,12 @@ fn a_failing_source_ends_the_scan() {
 }
 
 #[test]
-fn a_missing_layer_is_told() {
+fn a_missing_layer_is_an_error() {
     let mut image = open_image(layout(&[]), &Selector::default(), Limits::default()).unwrap();
     assert!(image.scan_layer(0, &mut Hashed::new(io::sink()), &mut |_| {}).is_err());
 }
 
-/// A layer is bytes: whatever is in its tar, it is imported as it is.
+/// The import treats a layer as bytes, whatever its tar contains.
 #[test]
 fn hostile_tars_are_imported_as_bytes() {
     let tars = [
