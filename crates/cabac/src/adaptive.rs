@@ -51,8 +51,8 @@ pub trait CabacWriter<C> {
     /// What the output says.
     fn finish(&mut self) -> Result<()>;
 
-    /// Writes the lowest `count` bits of `bits`, the highest first. Each place has its context; places past the last context
-    /// share it.
+    /// Writes the lowest `count` bits of `bits`, the highest first. Each place has its context; places past the last
+    /// context share it.
     ///
     /// # Errors
     /// What the output says.

@@ -1,8 +1,9 @@
-//! Encodes and decodes a frame: walks over its program and codes the contents of each step. [`crate::payload`] has the layout.
+//! Encodes and decodes a frame: walks over its program and codes the contents of each step. [`crate::payload`] has the
+//! layout.
 //!
-//! [`encode`] and [`decode`] are the same walk, [`Walk`]; only the coder of the contents differs. A decoder first checks the
-//! lengths of all steps ([`check`]), so that it allocates nothing for a program that is too large. A copy outside a stream is
-//! noted and not read.
+//! [`encode`] and [`decode`] are the same walk, [`Walk`]; only the coder of the contents differs. A decoder first
+//! checks the lengths of all steps ([`check`]), so that it allocates nothing for a program that is too large. A copy
+//! outside a stream is noted and not read.
 
 use std::ops::Range;
 
@@ -37,8 +38,8 @@ pub enum Style {
     Full,
 }
 
-/// Encodes a frame that makes the bytes of the target at `range`. `known` has the bytes that its matches, headers, new and raw
-/// steps make, in the order of the program.
+/// Encodes a frame that makes the bytes of the target at `range`. `known` has the bytes that its matches, headers, new
+/// and raw steps make, in the order of the program.
 ///
 /// # Errors
 /// A base that cannot be read; a program that does not fit its sources.

@@ -1,5 +1,5 @@
-//! The layout of a frame's payload: the program, the contents in the program's order, in the light tier new bytes by zstd, and
-//! raw bytes last.
+//! The layout of a frame's payload: the program, the contents in the program's order, in the light tier new bytes by
+//! zstd, and raw bytes last.
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|

@@ -1,4 +1,5 @@
-//! The prefix of new bytes: the bases' bytes around their places. They often have the same pieces, too short to be matched.
+//! The prefix of new bytes: the bases' bytes around their places. They often have the same pieces, too short to be
+//! matched.
 
 use std::ops::Range;
 
@@ -11,16 +12,16 @@ use crate::sources::Sources;
 const PREFIX_BYTES_MAX: u64 = 512 << 10;
 const WHOLE_BYTES_MAX: u64 = 9 << 18;
 
-/// So many bytes of a source on the near side of the place; on the far side, so many and as many as there are new bytes.
-/// Measured on the corpus's pairs: four times as many make patches 0.1 % smaller, and the prefix twice as long.
+/// So many bytes of a source on the near side of the place; on the far side, so many and as many as there are new
+/// bytes. Measured on the corpus's pairs: four times as many make patches 0.1 % smaller, and the prefix twice as long.
 const AROUND: u64 = 64;
 
 /// Shorter runs get no prefix: with 8, patches are 0.1 % smaller, and applying them is 2 % slower.
 const RUN_BYTES_MIN: u64 = 16;
 
-/// The prefix of a program's `new_bytes` new bytes. Each run of new bytes that is not short adds the bytes of the sources behind
-/// the range before it and before the range behind it. The ranges are in the order of the address space, do not overlap, and
-/// end at the limits.
+/// The prefix of a program's `new_bytes` new bytes. Each run of new bytes that is not short adds the bytes of the
+/// sources behind the range before it and before the range behind it. The ranges are in the order of the address space,
+/// do not overlap, and end at the limits.
 ///
 /// # Errors
 /// A range outside its source; a base that cannot be read.

@@ -1,5 +1,5 @@
-//! The sources of a frame: the bases, read by position; inflated streams of the bases; and, for copies only, the target before
-//! the step's place.
+//! The sources of a frame: the bases, read by position; inflated streams of the bases; and, for copies only, the target
+//! before the step's place.
 
 use std::ops::Range;
 

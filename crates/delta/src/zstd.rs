@@ -1,8 +1,9 @@
-//! zstd in two forms. A frame (RFC 8878) by itself, with its content size and without checksum and dictionary. And the blocks
-//! of new bytes behind a prefix: of a frame whose content is the prefix and then the bytes, only the blocks of the bytes.
+//! zstd in two forms. A frame (RFC 8878) by itself, with its content size and without checksum and dictionary. And the
+//! blocks of new bytes behind a prefix: of a frame whose content is the prefix and then the bytes, only the blocks of
+//! the bytes.
 //!
-//! The C library encodes layers of this machine; ruzstd decodes. A decoder refuses a window over [`WINDOW_BYTES_MAX`] before
-//! it allocates anything for it.
+//! The C library encodes layers of this machine; ruzstd decodes. A decoder refuses a window over [`WINDOW_BYTES_MAX`]
+//! before it allocates anything for it.
 
 use std::io::{self, Cursor, Read};
 
@@ -41,8 +42,8 @@ pub fn encode_behind(prefix: &[u8], bytes: &[u8], level: u8) -> io::Result<Vec<u
     Ok(frame)
 }
 
-/// Decodes the blocks of `bytes` bytes behind `prefix`, and appends the bytes. The decoder is given a frame whose first blocks
-/// are stored (section 3.1.1.2) and hold the prefix.
+/// Decodes the blocks of `bytes` bytes behind `prefix`, and appends the bytes. The decoder is given a frame whose first
+/// blocks are stored (section 3.1.1.2) and hold the prefix.
 ///
 /// # Errors
 /// Damaged blocks, or blocks of another length.
@@ -101,8 +102,8 @@ pub fn decode(payload: &[u8], target_bytes: usize, out: &mut Vec<u8>) -> Result<
     decode_part(io::empty(), payload, 0, target_bytes, out)
 }
 
-/// Decodes a frame of `before` and then `target_bytes` bytes, and appends the second part. `front` and `payload` together are
-/// the frame.
+/// Decodes a frame of `before` and then `target_bytes` bytes, and appends the second part. `front` and `payload`
+/// together are the frame.
 fn decode_part(
     front: impl Read,
     mut payload: &[u8],

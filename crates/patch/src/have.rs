@@ -1,9 +1,9 @@
-//! Have-lists: what somebody holds, told file by file, so that a patch can copy files that its maker knows by their hash
-//! alone.
+//! Have-lists: the files that a receiver holds, by length and hash, so that a patch can copy files that its maker knows
+//! by their hash alone.
 //!
-//! A list stands for a base of its own: its files in the list's order, with zeros between them. Whoever makes a patch has
-//! those of them that stand in the target; whoever applies it has all of them, in layers that the maker never saw. The hash
-//! is short, so that two files may be taken for one another; then the result has another sha256, and the patch is to be made
+//! A list stands for a base of its own: its files in the list's order, with zeros between them. The maker of a patch
+//! has those files that stand in the target; the receiver has all of them, in layers that the maker never saw. The hash
+//! is short, so two files may have the same. Then the result has another sha256, and the patch has to be made again
 //! without the list.
 //!
 //! | part | bytes | meaning |
@@ -11,10 +11,10 @@
 //! | magic | 8 | `b1` and `HAVELST` |
 //! | version | 1 | 1 |
 //! | number | 1 to 3 | files: 0 to 65,536. Numbers are RFC 3284 integers |
-//! | number, hash | 5 to 14 each | length, less that of the file before (of the first, less 0); first four bytes of the blake3 of its content |
+//! | number, hash | 5 to 14 each | length, minus that of the file before; first four bytes of the content's blake3 |
 //!
-//! Files are in order of their length, then of their hash as a number, little-endian, none twice; 256 bytes to 1 TiB each. The
-//! list's name, which stands in the header of a patch in place of a DiffId, is the blake3 of these bytes.
+//! Files are in order of their length, then of their hash as a number, little-endian, none twice; 256 bytes to 1 TiB
+//! each. The list's name, which stands in the header of a patch in place of a DiffId, is the blake3 of these bytes.
 //!
 //! In the base, the first file begins at 512; each ends in zeros up to a multiple of 512, and 512 more.
 
@@ -32,7 +32,7 @@ const VERSION: u8 = 1;
 pub const HAVE_FILES_MAX: usize = 1 << 16;
 /// A list has at most so many bytes.
 pub const HAVE_LIST_BYTES_MAX: usize = MAGIC.len() + 4 + HAVE_FILES_MAX * (varint::VARINT_BYTES_MAX + HASH_BYTES);
-/// Shorter files cost nearly as much as telling that they are there.
+/// Shorter files cost nearly as much as their entry in a list.
 const FILE_BYTES_MIN: u64 = 256;
 const FILE_BYTES_MAX: u64 = 1 << 40;
 const HASH_BYTES: usize = 4;

@@ -20,8 +20,8 @@ pub trait ReadAt: Send + Sync {
         self.len() == Bytes::ZERO
     }
 
-    /// The files in it, in order, if it is a set of files and no tar: the bytes between them are not to be read. `None` for
-    /// everything else.
+    /// The files in it, in order, if it is a set of files and no tar: the bytes between them are not to be read. `None`
+    /// for everything else.
     fn files(&self) -> Option<&[File]> {
         None
     }

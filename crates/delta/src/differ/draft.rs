@@ -34,8 +34,8 @@ impl Draft {
     }
 }
 
-/// Drafts an entry: a copy of the whole entry if a base has it, else its headers, and a copy of its content if a base has
-/// that.
+/// Drafts an entry: a copy of the whole entry if a base has it, else its headers, and a copy of its content if a base
+/// has that.
 pub fn draft(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Draft> {
     let target = layers.target;
     let mut steps = Vec::new();

@@ -1,6 +1,7 @@
 //! Cuts a layer into the entries of its tar, each a header and a content, and the end behind the last.
 //!
-//! A layer that is no tar, and the rest of a tar behind damage, is one entry without a header. Entries cover a tar exactly.
+//! A layer that is no tar, and the rest of a tar behind damage, is one entry without a header. Entries cover a tar
+//! exactly.
 
 use std::io::{self, Read, Seek, SeekFrom};
 

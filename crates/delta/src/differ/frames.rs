@@ -1,7 +1,7 @@
 //! Cuts steps into frames, and encodes frames.
 //!
-//! [`cut`] fills a frame until its load would exceed a limit of the format or its share of the patch. The load is an estimate,
-//! so a payload can still turn out too long: [`encode_frames`] then splits the frame and encodes both parts.
+//! [`cut`] fills a frame until its load would exceed a limit of the format or its share of the patch. The load is an
+//! estimate, so a payload can still turn out too long: [`encode_frames`] then splits the frame and encodes both parts.
 
 use std::io;
 use std::ops::Range;
@@ -26,21 +26,21 @@ pub struct EncodedFrame {
 /// Frames are planned to this cost, so that few turn out too large for a payload.
 const COST_MAX: u64 = PAYLOAD_BYTES_MAX as u64 * 7 / 8;
 
-/// A receiver works on a frame while the next frames arrive. So no frame costs more than a fourth of the patch, unless that is
-/// less than this. Measured on the corpus's pairs at the default effort: fourths make patches 0.5 %
-/// larger on average (1.2 % at most), eighths 1.0 % (2.7 %).
+/// A receiver works on a frame while the next frames arrive. So no frame costs more than a fourth of the patch, unless
+/// that is less than this. Measured on the corpus's pairs at the default effort: fourths make patches 0.5 % larger on
+/// average (1.2 % at most), eighths 1.0 % (2.7 %).
 const COST_SHARE_MIN: u64 = 64 << 10;
 
-/// So many decoded bytes are worth a frame of their own, which another thread may decode. A frame has at most half as much
-/// again.
+/// So many decoded bytes are worth a frame of their own, which another thread may decode. A frame has at most half as
+/// much again.
 const MATERIAL_SHARE_BYTES: u64 = 4 << 20;
 
-/// Most new bytes of a frame. A decoder holds them twice while it decompresses them, beside their prefix. With 3 MiB, the corpus's patch of the
-/// most new bytes is 1 % smaller, and takes 6 MiB more to apply.
+/// Most new bytes of a frame. A decoder holds them twice while it decompresses them, beside their prefix. With 3 MiB,
+/// the corpus's patch of the most new bytes is 1 % smaller, and takes 6 MiB more to apply.
 const NEW_SHARE_BYTES: u64 = 7 << 18;
 
-/// Recompressing takes long for few bytes. So that several threads share it, no frame has more than an eighth of its work,
-/// unless that is less than this (about 10 ms).
+/// Recompressing takes long for few bytes. So that several threads share it, no frame has more than an eighth of its
+/// work, unless that is less than this (about 10 ms).
 const RECOMPRESS_SHARE_MIN: u64 = 1 << 20;
 
 /// What a frame holds so far.
@@ -140,8 +140,8 @@ impl Share {
     }
 }
 
-/// Cuts steps into frames. Each frame keeps all limits, as far as they are known before encoding. A step that is too large for
-/// a frame is cut.
+/// Cuts steps into frames. Each frame keeps all limits, as far as they are known before encoding. A step that is too
+/// large for a frame is cut.
 pub fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
     let mut all = Load::default();
     steps.iter().for_each(|step| all.add(&Load::of(step)));

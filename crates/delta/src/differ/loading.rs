@@ -18,8 +18,8 @@ use super::streams::{Form, PLAIN_BYTES_MAX, Stream};
 pub struct Changed {
     pub range: Range<u64>,
     pub form: Form,
-    /// The parts that are matched: the content without its streams (not of a gzip member), then the content of each stream. For
-    /// each part, the ranges of the material that it may have been changed from.
+    /// The parts that are matched: the content without its streams (not of a gzip member), then the content of each
+    /// stream. For each part, the ranges of the material that it may have been changed from.
     pub old: Vec<Vec<Range<usize>>>,
     /// Address and length of the first file that it may have been changed from.
     pub old_address: Option<(u64, u64)>,
@@ -41,7 +41,8 @@ pub struct Loading<'a> {
     pub pairs: &'a Pairs<'a>,
     pub search: &'a Search,
     pub material: Material,
-    /// The range of each entry's content (`None`), and of each of its inflated streams by its start. No range if it did not fit.
+    /// The range of each entry's content (`None`), and of each of its inflated streams by its start. No range if it did
+    /// not fit.
     pub loaded: HashMap<(EntryId, Option<u64>), Option<Range<usize>>>,
 }
 

@@ -1,9 +1,9 @@
 //! Matches: ranges of the target that continue as a range of the base does, with differences.
 //!
-//! The method is bsdiff's (C. Percival, "Naive differences of executable code", 2003), with an index of windows in place
-//! of a suffix array: walk over the target on a diagonal (place in the base less place in the target) as long as it
-//! serves; take another where it has clearly more equal bytes; then extend each match into the differences around it as
-//! far as more bytes are equal than not.
+//! The method is bsdiff's (C. Percival, "Naive differences of executable code", 2003), with an index of windows in
+//! place of a suffix array: walk over the target on a diagonal (place in the base less place in the target) as long as
+//! it serves; take another where it has clearly more equal bytes; then extend each match into the differences around it
+//! as far as more bytes are equal than not.
 
 use crate::compare::common_prefix;
 
@@ -24,7 +24,8 @@ const GAIN_NEAR_MIN: usize = 6;
 /// After so many equal bytes the search keeps to the diagonal.
 const STEADY_BYTES: usize = 16;
 
-/// Between equal bytes on one diagonal, so many other bytes belong to the match. More belong to it if one in so many is equal.
+/// Between equal bytes on one diagonal, so many other bytes belong to the match. More belong to it if one in so many is
+/// equal.
 const GAP_BYTES_MAX: usize = 32;
 const GAP_EQUAL_MIN: usize = 5;
 
@@ -46,8 +47,8 @@ pub struct Bases<'a> {
     pub indices: Vec<(&'a Index, usize, usize)>,
 }
 
-/// The matches of `target`, in order and without overlap. `aligned` is the place of the target's counterpart in the base, if
-/// there is one: the search begins there.
+/// The matches of `target`, in order and without overlap. `aligned` is the place of the target's counterpart in the
+/// base, if there is one: the search begins there.
 pub fn find(bases: &Bases<'_>, target: &[u8], aligned: Option<usize>) -> Vec<Match> {
     let mut scan = Scan { bases, target, seeds: Vec::new(), diagonal: None, misses: 0 };
     scan.run(aligned);
@@ -174,8 +175,8 @@ impl Scan<'_> {
     }
 }
 
-/// Grows seeds both ways as long as more bytes are equal than not. Where two matches meet, the cut is where the sum of equal
-/// bytes is largest.
+/// Grows seeds both ways as long as more bytes are equal than not. Where two matches meet, the cut is where the sum of
+/// equal bytes is largest.
 fn extend(old: &[u8], target: &[u8], seeds: &[Seed]) -> Vec<Match> {
     let mut matches: Vec<Match> = Vec::with_capacity(seeds.len());
     for (index, seed) in seeds.iter().enumerate() {
@@ -214,7 +215,8 @@ fn grow_back(old: &[u8], target: &[u8], seed: &Seed, free: usize) -> usize {
     longest(pairs)
 }
 
-/// The length at which the number of equal bytes minus the number of others is largest. Gives up once it has fallen far.
+/// The length at which the number of equal bytes minus the number of others is largest. Gives up once it has fallen
+/// far.
 fn longest<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
     const GIVE_UP: i32 = 48;
     let (mut sum, mut best, mut best_at) = (0i32, 0i32, 0);
@@ -229,7 +231,8 @@ fn longest<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
     best_at
 }
 
-/// The place between `reach` and `free` where the earlier match should end and the later begin, so that most bytes are equal.
+/// The place between `reach` and `free` where the earlier match should end and the later begin, so that most bytes are
+/// equal.
 fn best_cut(old: &[u8], target: &[u8], last: &Match, seed: &Seed, reach: usize, free: usize) -> usize {
     let (mut sum, mut best, mut cut) = (0i32, 0i32, reach);
     for (at, byte) in target.iter().enumerate().take(free).skip(reach) {

@@ -1,5 +1,5 @@
-//! The material: the bytes of the bases that changed files are compared with, in memory, one after the other. They are files,
-//! and the contents of compressed streams in files.
+//! The material: the bytes of the bases that changed files are compared with, in memory, one after the other. They are
+//! files, and the contents of compressed streams in files.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! Finds the files of the bases that a file of the target is compared with: those that may be equal, and those that it may
-//! have been changed from.
+//! Finds the files of the bases that a file of the target is compared with: those that may be equal, and those that it
+//! may have been changed from.
 
 use std::collections::{HashMap, HashSet};
 
@@ -60,8 +60,8 @@ impl<'a> Pairs<'a> {
         path.chain(others).copied()
     }
 
-    /// Entries that the target may have been changed from, the likeliest first: those of the same path; else those of the same
-    /// name without versions, those in the same folder first, then the nearest in length.
+    /// Entries that the target may have been changed from, the likeliest first: those of the same path; else those of
+    /// the same name without versions, those in the same folder first, then the nearest in length.
     pub fn changed_from(&self, target: &Entry) -> Vec<EntryId> {
         let mut found: Vec<EntryId> =
             self.same_path(target).iter().copied().filter(|id| self.entry(*id).content_bytes > 0).collect();

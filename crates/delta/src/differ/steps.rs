@@ -1,5 +1,5 @@
-//! The layers that the differ reads, and the steps that it plans: where each step reads, what it makes, and about what it
-//! costs.
+//! The layers that the differ reads, and the steps that it plans: where each step reads, what it makes, and about what
+//! it costs.
 
 use std::io;
 use std::ops::Range;
@@ -149,8 +149,8 @@ fn each_address(steps: &mut [Planned], visit: &mut dyn FnMut(&mut u64)) {
     }
 }
 
-/// Adds a step. A copy that continues the copy before becomes one with it. Copies of the target do not: the longer copy might
-/// reach into its own place.
+/// Adds a step. A copy that continues the copy before becomes one with it. Copies of the target do not: the longer copy
+/// might reach into its own place.
 pub fn push(steps: &mut Vec<Planned>, step: Planned) {
     if step.bytes == 0 {
         return;

@@ -1,8 +1,8 @@
-//! The compressed streams of changed contents: found in gzip members, zip archives and xz files, paired with streams of the
-//! bases, and decompressed if recompressing gives the same bytes.
+//! The compressed streams of changed contents: found in gzip members, zip archives and xz files, paired with streams of
+//! the bases, and decompressed if recompressing gives the same bytes.
 //!
-//! A content has streams only if it has a counterpart in a base. Members of a zip are paired by name, then by name without
-//! versions, then by extension.
+//! A content has streams only if it has a counterpart in a base. Members of a zip are paired by name, then by name
+//! without versions, then by extension.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
@@ -70,7 +70,8 @@ struct Found {
 
 /// The forms of all entries. Entries without an open content or without a counterpart are `Plain`.
 ///
-/// Holds the contents of the streams, together at most half of [`Search::material_bytes_max`], and one more for each thread.
+/// Holds the contents of the streams, together at most half of [`Search::material_bytes_max`], and one more for each
+/// thread.
 ///
 /// # Errors
 /// What a reader says.
@@ -201,8 +202,8 @@ fn changed(members: Vec<Member>, bases: &[(EntryId, Vec<Member>)]) -> Vec<Found>
     with_counterpart.map(|(member, from)| Found { at: member.stream, plain_bytes: member.plain_bytes, from }).collect()
 }
 
-/// For each member, the member of a base that it may have been changed from: the one of the same name, else of the same name
-/// without versions, else of the same extension; of several, the nearest in length.
+/// For each member, the member of a base that it may have been changed from: the one of the same name, else of the same
+/// name without versions, else of the same extension; of several, the nearest in length.
 fn counterparts(members: &[Member], base: &[&Member]) -> Vec<Option<usize>> {
     let mut found: Vec<Option<usize>> = vec![None; members.len()];
     let mut is_taken = vec![false; base.len()];

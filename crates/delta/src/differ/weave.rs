@@ -8,8 +8,8 @@ use super::loading::Changed;
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
 use super::streams::{Form, Stream};
 
-/// The steps of a content, from the steps of its parts, each counted from the start of the part. The first part is the content
-/// without its streams (not of a gzip member); then follows a part for each stream.
+/// The steps of a content, from the steps of its parts, each counted from the start of the part. The first part is the
+/// content without its streams (not of a gzip member); then follows a part for each stream.
 ///
 /// # Errors
 /// What a reader says.

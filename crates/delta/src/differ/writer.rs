@@ -37,7 +37,8 @@ impl Writer<'_> {
             for (part, offset, bytes) in self.material.split(found.from, found.bytes) {
                 let from = match self.material.parts[part].origin {
                     Origin::Base { address } => From::Address(address + offset as u64),
-                    // A stream reads from its counterparts only, so that a frame inflates little beside its own streams.
+                    // A stream reads from its counterparts only, so that a frame inflates little beside its own
+                    // streams.
                     Origin::Inflated(_) if self.copies || !self.is_counterpart(part) => {
                         self.new_bytes(at..at + bytes, &mut steps);
                         at += bytes;

@@ -1,8 +1,8 @@
 //! Finds the deflate streams of a zip archive (jar, whl and others) by its central directory.
 //!
 //! Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7 (local headers), 4.3.12 (central directory), 4.3.16 (its end).
-//! Zip64, encrypted and stored members are bytes like others. A directory that lies only costs matches: a stream is used only
-//! if it inflates, and deflates to the same bytes.
+//! Zip64, encrypted and stored members are bytes like others. A directory that lies only costs matches: a stream is
+//! used only if it inflates, and deflates to the same bytes.
 
 use std::io;
 use std::ops::Range;
@@ -32,8 +32,8 @@ const ENCRYPTED: u64 = 1;
 /// Stands for a number that is in a zip64 record instead.
 const ELSEWHERE: u64 = 0xffff_ffff;
 
-/// The deflated members of the zip at `content` of a layer, in the order of their streams; the streams do not overlap. Empty
-/// if that is no zip. Holds the central directory, at most 8 MiB.
+/// The deflated members of the zip at `content` of a layer, in the order of their streams; the streams do not overlap.
+/// Empty if that is no zip. Holds the central directory, at most 8 MiB.
 ///
 /// # Errors
 /// What the layer's reader says. No content of a zip is an error.
@@ -103,7 +103,8 @@ fn find_end(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Option<End>>
     Ok((0..tail.len() - END_BYTES).rev().find_map(|at| end_in(&tail[at..], content)))
 }
 
-/// The end record at the front of `tail`, the last bytes of `content`, if the record and its comment end with the content.
+/// The end record at the front of `tail`, the last bytes of `content`, if the record and its comment end with the
+/// content.
 fn end_in(tail: &[u8], content: &Range<u64>) -> Option<End> {
     let comment = number(tail, 20, 2)?;
     if !tail.starts_with(b"PK\x05\x06") || tail.len() as u64 != END_BYTES as u64 + comment {
@@ -115,8 +116,8 @@ fn end_in(tail: &[u8], content: &Range<u64>) -> Option<End> {
     Some(End { directory: start..end, offset })
 }
 
-/// The first entry of a directory: the member, if it is deflated, with its stream counted from 0; the stated offset of its
-/// local header; the rest of the directory.
+/// The first entry of a directory: the member, if it is deflated, with its stream counted from 0; the stated offset of
+/// its local header; the rest of the directory.
 fn entry(directory: &[u8]) -> Option<(Option<Member>, u64, &[u8])> {
     if !directory.starts_with(b"PK\x01\x02") {
         return None;

@@ -1,8 +1,7 @@
-//! Frames of VCDIFF: what the stock tool can be given, and what the delta codec is measured against.
+//! Frames of VCDIFF: for the stock tool, and as the baseline of the delta codec.
 //!
-//! Segment by segment: match against each base (`matcher`), cut into frames (`plan`), encode every frame by the codec that
-//! gives the fewest bytes. Segments are matched, and frames encoded, on several threads; results are put together in
-//! order.
+//! Segment by segment: match with each base, cut into frames (`plan`), encode every frame by the codec that gives the
+//! fewest bytes. Several threads match segments and encode frames; the results are put together in order.
 
 use std::io;
 use std::ops::Range;

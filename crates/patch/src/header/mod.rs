@@ -117,8 +117,9 @@ impl Header {
         Ok(Self { settings_id, target, target_bytes, bases, frames })
     }
 
-    /// Whether a node takes the patch from a peer: nodes never make frames of some codecs, so a node refuses them before it
-    /// decodes anything. An unknown codec passes: it may be one of a later build, and [`crate::apply_frame`] says so.
+    /// Whether a node takes the patch from a peer: nodes never make frames of some codecs, so a node refuses them
+    /// before it decodes anything. An unknown codec passes: it may be one of a later build, and [`crate::apply_frame`]
+    /// says so.
     ///
     /// # Errors
     /// [`HeaderError::ToolsOnly`], with the first such frame.

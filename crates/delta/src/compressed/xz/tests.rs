@@ -62,7 +62,8 @@ fn every_preset_is_made_again() {
 fn a_header_that_tells_lengths_is_read() {
     let plain = text(5000);
     let xz = file(&plain, 6, Check::Crc64);
-    // Block header of 12 bytes: size, flags, filter, its properties, padding, CRC-32; as xz writes it with several threads.
+    // Block header of 12 bytes: size, flags, filter, its properties, padding, CRC-32; as xz writes it with several
+    // threads.
     assert_eq!(xz[12..17], [2, 0, 0x21, 1, 22]);
     let header = [3u8, 0xc0, 0x88, 0x27, 0x88, 0x27, 0x21, 1, 22, 0, 0, 0, 1, 2, 3, 4];
     is_made_again(&[&xz[..12], &header, &xz[24..]].concat(), &plain);
