@@ -1,4 +1,4 @@
-//! What a model is written against: a coder that writes, or reads, one bit or symbol at a time.
+//! The interface between models and coders: a coder writes, or reads, one bit or symbol at a time.
 //!
 //! An encoder returns what it was given; a decoder ignores what it is given, and returns what it found.
 

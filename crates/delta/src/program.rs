@@ -129,7 +129,7 @@ impl Kind {
     ];
 }
 
-/// What a length is of: each has a context of its own.
+/// The kinds of lengths. Each has a context of its own.
 #[derive(Clone, Copy)]
 enum Length {
     Copy,
@@ -188,7 +188,7 @@ pub fn encode(program: &Program) -> Result<Vec<u8>, &'static str> {
 /// Decodes what [`encode`] made.
 ///
 /// # Errors
-/// What cannot be.
+/// A damaged program, or one over its limits.
 pub fn decode(bytes: &[u8]) -> Result<Program, &'static str> {
     let mut coder = AnsDecoder::new(bytes);
     let program = code(&mut coder, &Program::default())?;

@@ -64,7 +64,7 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Bits of a frame's descriptor (section 3.1.1.1.1).
 const SINGLE_SEGMENT: u8 = 1 << 5;
 const CONTENT_SIZE_OF_FOUR_BYTES: u8 = 2 << 6;
-/// What the encoder writes before the blocks if it does not write the content's size: magic, descriptor, window.
+/// The encoder's header before the blocks, without the content's size: magic, descriptor, window.
 const OWN_HEADER_BYTES: usize = 6;
 /// Within any block's maximum (section 3.1.1.2.4), as the window is the whole frame.
 const STORED_BLOCK_BYTES: usize = 128 << 10;

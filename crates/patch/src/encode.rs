@@ -26,7 +26,7 @@ use crate::settings::{Method, Settings};
 /// A patch in memory.
 #[derive(Clone, Debug)]
 pub struct Patch {
-    /// What the patch is.
+    /// The header.
     pub header: Header,
     /// The payload of each frame of the header.
     pub payloads: Vec<Vec<u8>>,
@@ -46,7 +46,7 @@ impl Patch {
     /// Writes the patch as a file: the header, then the payloads back to back.
     ///
     /// # Errors
-    /// What `out` says.
+    /// The error of `out`.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&self.header.encode())?;
         self.payloads.iter().try_for_each(|payload| out.write_all(payload))

@@ -33,7 +33,7 @@ pub enum ExportError {
 }
 
 impl ExportError {
-    /// Who is at fault; `Peer` stands for the maker of the patch.
+    /// The party at fault; `Peer` stands for the maker of the patch.
     pub fn blame(&self) -> Blame {
         match self {
             Self::SeveralBases { .. } | Self::NotVcdiff { .. } => Blame::Caller,

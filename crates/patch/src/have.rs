@@ -56,7 +56,7 @@ pub enum HaveListError {
     /// Something else.
     #[error("not a have-list: it does not begin as one")]
     NotAList,
-    /// Of a later program.
+    /// A list of a later program.
     #[error("a have-list of version {0}; this program reads version {VERSION}")]
     Version(u8),
     /// Cut off, or changed on the way.
@@ -76,7 +76,7 @@ impl HaveList {
     /// The files of these layers; of more than [`HAVE_FILES_MAX`], the largest. Reads all of them.
     ///
     /// # Errors
-    /// What a layer's reader says.
+    /// The error of a layer's reader.
     pub fn of(layers: &[&dyn ReadAt], threads: usize) -> io::Result<Self> {
         let mut files: Vec<Listed> = find(layers, threads)?.into_iter().map(|found| found.listed).collect();
         files.sort_unstable();
@@ -153,7 +153,7 @@ impl HaveList {
     /// The base that the list stands for, as far as these layers have its files. Reads all of them.
     ///
     /// # Errors
-    /// What a layer's reader says.
+    /// The error of a layer's reader.
     pub fn gather<'a>(&self, layers: &[&'a dyn ReadAt], threads: usize) -> io::Result<Gathered<'a>> {
         let mut found = HashMap::new();
         for file in find(layers, threads)? {
@@ -177,7 +177,7 @@ fn find(layers: &[&dyn ReadAt], threads: usize) -> io::Result<Vec<Found>> {
     let mut all = Vec::new();
     for (layer, reader) in layers.iter().enumerate() {
         let entries = entries(*reader)?;
-        // What has no path is no file: the end of a tar, or something else than a tar.
+        // An entry without a path is no file: the end of a tar, or something else than a tar.
         let is_file =
             |entry: &Entry| !entry.path.is_empty() && (FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&entry.content_bytes);
         let files = entries.into_iter().filter(is_file);
@@ -207,7 +207,7 @@ fn hash(layer: &dyn ReadAt, start: u64, bytes: u64) -> io::Result<u32> {
 pub struct Gathered<'a> {
     layers: Vec<&'a dyn ReadAt>,
     files: Vec<File>,
-    /// Of each file: its layer, and where it begins there.
+    /// For each file, its layer and where it begins there.
     places: Vec<(usize, u64)>,
     bytes: u64,
 }

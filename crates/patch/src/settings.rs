@@ -1,4 +1,4 @@
-//! What an encoder may choose, and the number that stands for it in a patch-cache key.
+//! The choices of an encoder, and the number that stands for it in a patch-cache key.
 
 use lighter_types::{Bytes, Effort};
 

@@ -30,7 +30,7 @@ impl Entry {
 /// Cuts a layer into entries: the entries of a tar, or the files that the layer lists ([`ReadAt::files`]).
 ///
 /// # Errors
-/// What the layer's reader says. No content of a layer is an error.
+/// The error of the layer's reader. No content of a layer is an error.
 pub fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
     if let Some(files) = layer.files() {
         return Ok(files.iter().map(Entry::without_header).collect());
@@ -118,7 +118,7 @@ impl Seek for Buffered<'_> {
 /// Whether `bytes` bytes are the same in two layers.
 ///
 /// # Errors
-/// What the readers say.
+/// The error of the readers.
 pub fn equal(one: (&dyn ReadAt, u64), other: (&dyn ReadAt, u64), bytes: u64) -> io::Result<bool> {
     const STEP: u64 = 64 << 10;
     let mut buffers = (vec![0; bytes.min(STEP) as usize], vec![0; bytes.min(STEP) as usize]);

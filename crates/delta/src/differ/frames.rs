@@ -43,7 +43,7 @@ const NEW_SHARE_BYTES: u64 = 7 << 18;
 /// work, unless that is less than this (about 10 ms).
 const RECOMPRESS_SHARE_MIN: u64 = 1 << 20;
 
-/// What a frame holds so far.
+/// The load of a frame.
 #[derive(Default)]
 struct Load {
     bytes: u64,
@@ -182,7 +182,7 @@ fn halves(step: &Planned) -> Option<(Planned, Planned)> {
 /// Encodes a frame. If its payload turns out too long, the result is two or more frames.
 ///
 /// # Errors
-/// What a reader says.
+/// The error of a reader.
 pub fn encode_frames(layers: &Layers<'_>, frame: &[Planned], style: Style) -> Result<Vec<EncodedFrame>, CodecError> {
     let start = frame.first().map_or(0, |step| step.at);
     let range = start..start + frame.iter().map(|step| step.bytes).sum::<u64>();

@@ -50,7 +50,7 @@ impl Loading<'_> {
     /// Loads everything that a content may have been changed from.
     ///
     /// # Errors
-    /// What a reader says.
+    /// The error of a reader.
     pub fn candidates(&mut self, entry: &Entry, range: Range<u64>, form: Form) -> io::Result<Changed> {
         let ids = self.pairs.changed_from(entry);
         let address = |id: &EntryId| {
@@ -58,7 +58,7 @@ impl Loading<'_> {
             (self.layers.address(id.base, base.content), base.end - base.content)
         };
         let mut changed = Changed { range, form, old: Vec::new(), old_address: ids.first().map(address) };
-        // Of a gzip member, only the stream is matched.
+        // Only the stream of a gzip member is matched.
         if !matches!(changed.form, Form::Gzip(_)) {
             let mut old = Vec::new();
             for &id in &ids {
@@ -81,7 +81,7 @@ impl Loading<'_> {
     /// Loads the files of the bases whose paths are not in the target.
     ///
     /// # Errors
-    /// What a reader says.
+    /// The error of a reader.
     pub fn left_over(&mut self, target: &[Entry]) -> io::Result<()> {
         for id in self.pairs.left_over(target) {
             self.load(id)?;

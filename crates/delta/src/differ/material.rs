@@ -35,7 +35,7 @@ impl Material {
     /// Adds a range of a base. Returns where it begins in the material.
     ///
     /// # Errors
-    /// What the base's reader says.
+    /// The error of the base's reader.
     pub fn add(&mut self, layers: &Layers<'_>, base: usize, offset: u64, bytes: u64) -> io::Result<usize> {
         let start = self.bytes.len();
         self.bytes.resize(start + bytes as usize, 0);

@@ -38,7 +38,7 @@ enum Part {
 /// Plans the steps. They cover the target exactly and in order.
 ///
 /// # Errors
-/// What a reader says.
+/// The error of a reader.
 pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     let target = entries(layers.target)?;
     let bases = layers.bases.iter().map(|base| entries(*base)).collect::<io::Result<Vec<_>>>()?;

@@ -74,7 +74,7 @@ struct Found {
 /// thread.
 ///
 /// # Errors
-/// What a reader says.
+/// The error of a reader.
 pub fn decompress(
     layers: &Layers<'_>,
     pairs: &Pairs<'_>,

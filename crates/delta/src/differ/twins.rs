@@ -18,7 +18,7 @@ const STEP_BYTES: u64 = 256 << 10;
 /// Reads the contents whose length another content has too, and holds 32 bytes for each.
 ///
 /// # Errors
-/// What the target's reader says.
+/// The error of the target's reader.
 pub fn copy(layers: &Layers<'_>, drafts: &mut [(&Entry, Draft)], threads: usize) -> io::Result<()> {
     let mut by_bytes: HashMap<u64, usize> = HashMap::new();
     let is_candidate = |(entry, draft): &(&Entry, Draft)| entry.content_bytes >= TWIN_BYTES_MIN && draft.is_open(entry);

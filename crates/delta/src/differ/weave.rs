@@ -12,7 +12,7 @@ use super::streams::{Form, Stream};
 /// content without its streams (not of a gzip member); then follows a part for each stream.
 ///
 /// # Errors
-/// What a reader says.
+/// The error of a reader.
 pub fn weave(
     layers: &Layers<'_>,
     changed: &Changed,

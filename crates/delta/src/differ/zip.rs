@@ -36,7 +36,7 @@ const ELSEWHERE: u64 = 0xffff_ffff;
 /// Empty if that is no zip. Holds the central directory, at most 8 MiB.
 ///
 /// # Errors
-/// What the layer's reader says. No content of a zip is an error.
+/// The error of the layer's reader. No content of a zip is an error.
 pub fn members(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Vec<Member>> {
     let Some(end) = find_end(layer, content)? else { return Ok(Vec::new()) };
     let stated = content.start + end.offset;

@@ -68,7 +68,7 @@ fn logistic(logit: i32) -> u16 {
             power = (power * part) >> 32;
         }
     }
-    // Of a negative logit: e^-x / (1 + e^-x).
+    // For a negative logit: e^-x / (1 + e^-x).
     let small = ((power << 16) / ((1 << 32) + power)).clamp(1, 32768) as u32;
     if logit < 0 { small as u16 } else { (65536 - small).min(65535) as u16 }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Codec {
     pub export: Option<Export>,
 }
 
-/// Who makes frames of a codec.
+/// The makers of a codec's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Makers {
     /// Nodes and tools.

@@ -28,7 +28,7 @@ const ZSTD_LEVEL: u8 = 19;
 const SCREENING_BLOCK_BYTES: usize = 1 << 20;
 /// A frame that copies less than one byte in so many is also tried alone, by zstd.
 const FEW_COPIES: u32 = 8;
-/// What a thread takes to encode a frame: its range, LZMA's or zstd's tables.
+/// The memory that a thread takes to encode a frame: its range, LZMA's or zstd's tables.
 const FRAME_MEMORY_BYTES: u64 = 192 << 20;
 
 /// Encodes the target in frames of VCDIFF, or compressed alone where no base is of use.

@@ -55,7 +55,7 @@ impl Frame {
     }
 }
 
-/// What is told of a frame when a header is made; its place follows from the frames before it.
+/// The parts of a frame that a header is made of; the place of a frame follows from the frames before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameEntry {
     pub codec: CodecId,
