@@ -1,4 +1,7 @@
-//! Bits and numbers by probabilities that learn while they code.
+//! Bits and numbers by probabilities that learn while they code: the traits and types that preflate-rs calls.
+//!
+//! A context is one probability of 16 bits, which moves by 1/16 of the distance at each bit. A number is coded bit by
+//! bit, or in unary; each place has a context, and the last context serves all places behind it.
 
 use std::io::{Error, Read, Result, Write};
 
@@ -36,26 +39,26 @@ pub trait CabacWriter<C> {
     /// Writes a bit that is as likely 1 as 0.
     ///
     /// # Errors
-    /// What the output says.
+    /// The error of the output.
     fn put_bypass(&mut self, bit: bool) -> Result<()>;
 
     /// Writes a bit by its context.
     ///
     /// # Errors
-    /// What the output says.
+    /// The error of the output.
     fn put(&mut self, bit: bool, context: &mut C) -> Result<()>;
 
     /// Writes the end of the message. Nothing may be put after that.
     ///
     /// # Errors
-    /// What the output says.
+    /// The error of the output.
     fn finish(&mut self) -> Result<()>;
 
-    /// Writes the lowest `count` bits of `bits`, the highest first. Each place has its context; places past the last context
-    /// share it.
+    /// Writes the lowest `count` bits of `bits`, the highest first. Each place has its context; places past the last
+    /// context share it.
     ///
     /// # Errors
-    /// What the output says.
+    /// The error of the output.
     fn put_n_bits<const N: usize>(&mut self, bits: u64, count: usize, contexts: &mut [C; N]) -> Result<()> {
         (0..count).rev().try_for_each(|place| self.put(bits >> place & 1 == 1, &mut contexts[place.min(N - 1)]))
     }
@@ -63,7 +66,7 @@ pub trait CabacWriter<C> {
     /// Writes a number below 64 as so many 1 bits and a 0.
     ///
     /// # Errors
-    /// What the output says.
+    /// The error of the output.
     fn put_unary_encoded<const N: usize>(&mut self, number: usize, contexts: &mut [C; N]) -> Result<()> {
         (0..=number).try_for_each(|place| self.put(place < number, &mut contexts[place.min(N - 1)]))
     }
@@ -152,7 +155,7 @@ impl AdaptiveReader {
     /// A reader of the whole `input`.
     ///
     /// # Errors
-    /// What the input says.
+    /// The error of the input.
     pub fn new(mut input: impl Read) -> Result<Self> {
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes)?;

@@ -1,9 +1,10 @@
 //! A stand-in for the crates.io package `cabac`, for preflate-rs.
 //!
-//! preflate-rs keeps its corrections by that package. The package is LGPL, so a binary under Apache-2.0 or MIT cannot link it
-//! without further duties (docs/decisions/0010-delta-codec.md). This package takes its place by `[patch.crates-io]`:
-//! [`CabacWriter`], [`CabacReader`] and [`vp8`] have the names and signatures that preflate-rs calls, over the arithmetic
-//! coder of `lighter-coder`. The format is not that of the package: only this stand-in can read what it writes.
+//! preflate-rs keeps its corrections by that package. The package is LGPL, so a binary under Apache-2.0 or MIT cannot
+//! link it without further duties (docs/decisions/0010-delta-codec.md). This package takes its place by
+//! `[patch.crates-io]`: [`CabacWriter`], [`CabacReader`] and [`vp8`] have the names and signatures that preflate-rs
+//! calls, over the arithmetic coder of `lighter-coder`. The format is not that of the package: only this stand-in can
+//! read what it writes.
 
 #![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 

@@ -1,16 +1,17 @@
-//! Asymmetric numeral systems: symbols, bits and plain bits in, bytes out, and back. Decoding needs no division. Two states
-//! take turns, so that the processor updates one while it looks up the symbol of the other.
+//! Asymmetric numeral systems: symbols, bits and plain bits in, bytes out, and back. Decoding needs no division. Two
+//! states take turns, so that the processor updates one while it looks up the symbol of the other.
 //!
 //! A decoder reads a message from its first symbol on, so an encoder makes it from its last symbol back: [`AnsEncoder`]
-//! keeps everything until [`AnsEncoder::finish`], six bytes for each symbol. Source: J. Duda, "Asymmetric numeral systems"
-//! (2013); F. Giesen, "Interleaved entropy coders" (2014).
+//! keeps everything until [`AnsEncoder::finish`], six bytes for each symbol. Source: J. Duda, "Asymmetric numeral
+//! systems" (2013); F. Giesen, "Interleaved entropy coders" (2014).
 //!
-//! Layout of a message: the two states, 8 bytes each, then words of 4 bytes in the order in which a decoder reads them; all
-//! little-endian. A message without symbols has no bytes.
+//! Layout of a message: the two states, 8 bytes each, then words of 4 bytes in the order in which a decoder reads them;
+//! all little-endian. A message without symbols has no bytes.
 
 use crate::coder::{Coder, SHARE_BITS, SYMBOLS, Starts, SymbolCoder};
 
-/// Least value of a state; the largest is 2^32 times as much. An encoder begins with this value, and a decoder ends with it.
+/// Least value of a state; the largest is 2^32 times as much. An encoder begins with this value, and a decoder ends
+/// with it.
 const STATE_MIN: u64 = 1 << 31;
 const STATES: usize = 2;
 const WORD_BITS: u32 = 32;
@@ -180,8 +181,8 @@ impl SymbolCoder for AnsDecoder<'_> {
     #[inline]
     fn symbol(&mut self, _: usize, starts: &Starts) -> usize {
         let place = self.place(SHARE_BITS) as i16;
-        // Counts the shares that begin behind the place, as a negative number. Signs instead of comparisons, and no overflow
-        // checks, so that the compiler does many at once.
+        // Counts the shares that begin behind the place, as a negative number. Signs instead of comparisons, and no
+        // overflow checks, so that the compiler does many at once.
         let behind = |start: i16| place.saturating_sub(start) >> 15;
         let last = SYMBOLS as i16 - 1;
         let symbol = starts.iter().fold(last, |symbol, &start| symbol.wrapping_add(behind(start))) as usize;

@@ -1,7 +1,7 @@
 //! Arithmetic coding of bits: a bit and its probability in, bytes out, and back.
 //!
-//! The coder has no carry and bounds of 64 bits, so that a probability of 1/65536 keeps its worth. Source: G. N. N. Martin,
-//! "Range encoding" (1979), in the binary form of M. Mahoney's paq coders.
+//! The coder has no carry and bounds of 64 bits, so that a probability of 1/65536 keeps its worth. Source: G. N. N.
+//! Martin, "Range encoding" (1979), in the binary form of M. Mahoney's paq coders.
 
 use crate::coder::Coder;
 

@@ -6,8 +6,8 @@
 //!   [`Coder`] or [`SymbolCoder`]; the encoder and the decoder run the same code.
 //! - [`varint`]: integers of variable size.
 //!
-//! All of it is in integers, so that every machine writes the same bytes. Decoders accept any input: behind the end of a
-//! message stand zeros, and `is_past_end` and `is_at_end` tell whether the message was whole.
+//! All of it is in integers, so that every machine writes the same bytes. Decoders accept any input: behind the end of
+//! a message stand zeros, and `is_past_end` and `is_at_end` tell whether the message was whole.
 
 #![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 

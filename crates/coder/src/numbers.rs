@@ -1,11 +1,11 @@
-//! A model of whole numbers: a symbol for the length of a number in bits, a symbol for its leading bits, and the other bits
-//! as they are. Small and usual numbers become cheap; every number can be coded.
+//! A model of whole numbers: a symbol for the length of a number in bits, a symbol for its leading bits, and the other
+//! bits as they are. Small and usual numbers become cheap; every number can be coded.
 
 use crate::coder::{SYMBOLS, SymbolCoder};
 use crate::symbols::Frequencies;
 
-/// The first length that one symbol cannot tell. A longer number takes a second symbol, and six bits behind that from twice
-/// this length on.
+/// The first length that one symbol cannot tell. A longer number takes a second symbol, and six bits behind that from
+/// twice this length on.
 const LONG: usize = SYMBOLS - 1;
 /// How many bits behind the first one have frequencies.
 const LEADING_BITS: u32 = 4;

@@ -1,7 +1,7 @@
 //! Models of symbols of four bits, and of bytes as two symbols: faster than a model of single bits.
 //!
-//! A model holds cumulative frequencies. After each symbol all of them move towards the frequencies that make this symbol
-//! certain. Source: F. Giesen, "Models for adaptive arithmetic coding" (2015).
+//! A model holds cumulative frequencies. After each symbol all of them move towards the frequencies that make this
+//! symbol certain. Source: F. Giesen, "Models for adaptive arithmetic coding" (2015).
 
 use crate::coder::{SYMBOLS, Starts, SymbolCoder};
 
@@ -25,8 +25,8 @@ const AIMS: [Starts; SYMBOLS] = {
     aims
 };
 
-/// Frequencies of one context: where each symbol's share begins. The first share begins at 0; its place holds the number of
-/// symbols learned, as a negative number, so that a context takes half a line of cache.
+/// Frequencies of one context: where each symbol's share begins. The first share begins at 0; its place holds the
+/// number of symbols learned, as a negative number, so that a context takes half a line of cache.
 #[derive(Clone, Copy)]
 #[repr(align(32))]
 pub struct Frequencies(Starts);

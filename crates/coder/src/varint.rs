@@ -18,8 +18,8 @@ pub fn put(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&bytes[first..]);
 }
 
-/// Takes one integer off the front of `input`. `None` if the input ends early, or if the integer is longer than ten bytes or
-/// exceeds 64 bits.
+/// Takes one integer off the front of `input`. `None` if the input ends early, or if the integer is longer than ten
+/// bytes or exceeds 64 bits.
 pub fn get(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for _ in 0..VARINT_BYTES_MAX {

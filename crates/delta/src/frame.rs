@@ -1,6 +1,9 @@
-//! A frame's contents, in the order of its program ([`crate::payload`] has where everything stands).
+//! Encodes and decodes a frame: walks over its program and codes the contents of each step. [`crate::payload`] has the
+//! layout.
 //!
-//! Encoding and decoding are one walk over the program, [`Walk`], which differs only in how contents are coded.
+//! [`encode`] and [`decode`] are the same walk, [`Walk`]; only the coder of the contents differs. A decoder first
+//! checks the lengths of all steps ([`check`]), so that it allocates nothing for a program that is too large. A copy
+//! outside a stream is noted and not read.
 
 use std::ops::Range;
 
@@ -20,10 +23,10 @@ use crate::sources::{CopyFrom, Sources, TARGET};
 use crate::take::take;
 use crate::zstd;
 
-/// Most bytes of a frame's range that are not copied from a base, with all content of its compressed streams.
+/// Most bytes of a frame that are not copied from a base, with all content of its compressed streams.
 pub const MATERIAL_BYTES_MAX: u64 = 8 << 20;
 
-/// Most bytes of a match that are coded as one; a change does not go on from one to the next.
+/// Most bytes of a match that are coded together; a change does not continue from one window into the next.
 const WINDOW_BYTES_MAX: u64 = 256 << 10;
 
 /// How a frame is encoded.
@@ -35,8 +38,8 @@ pub enum Style {
     Full,
 }
 
-/// Encodes a frame, which makes the bytes of the target at `range`. `known` has, in the order of the program, the bytes that its matches, headers, new and raw steps
-/// stand for.
+/// Encodes a frame that makes the bytes of the target at `range`. `known` has the bytes that its matches, headers, new
+/// and raw steps make, in the order of the program.
 ///
 /// # Errors
 /// A base that cannot be read; a program that does not fit its sources.
@@ -88,7 +91,7 @@ pub fn encode(
 /// Decodes a payload into the target's bytes at `range`.
 ///
 /// # Errors
-/// Whatever cannot be.
+/// A damaged payload, a version that is not known, a base that cannot be read.
 pub fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
     let target_bytes = range.end - range.start;
     let parts = Parts::of(payload)?;
@@ -134,8 +137,7 @@ fn has_xz(program: &Program) -> bool {
     program.steps.iter().any(|step| matches!(step, Step::Stream { compression: Compression::Xz, .. }))
 }
 
-/// Lengths of all steps, before any is done: nothing is allocated for a program that is too large. Returns how many bytes
-/// are decoded.
+/// Checks the lengths of all steps before any is done. Returns how many bytes the steps make beside copies.
 fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
     let (mut material, mut copied, mut plain_left) = (0u64, 0u64, 0u64);
     for step in &program.steps {
@@ -169,7 +171,7 @@ struct Open<'a> {
     compression: Compression,
     /// Where the content begins in the material.
     start: usize,
-    /// How much of it is missing.
+    /// How much of the content is missing.
     left: u64,
     corrections: &'a [u8],
 }
@@ -184,13 +186,13 @@ struct Walk<'a, T> {
     start: u64,
     /// When decoding: the raw bytes that are left.
     raw: &'a [u8],
-    /// When encoding: the bytes that steps stand for, in order.
+    /// When encoding: the bytes that the steps make, in order.
     known: &'a [u8],
-    /// When encoding: what is not coded.
+    /// When encoding: the bytes of raw steps.
     raw_known: Vec<u8>,
     /// The stream that is open.
     open: Option<Open<'a>>,
-    /// The content of the last one.
+    /// The content of the last stream.
     last_plain: Range<usize>,
     window: Window,
     place: u64,
@@ -214,7 +216,7 @@ impl<'a, T: Contents> Walk<'a, T> {
         }
     }
 
-    /// Walks over a program that makes so many bytes beside copies.
+    /// Decodes a program that makes so many bytes beside copies.
     fn decode(mut self, program: &'a Program, material: u64) -> Result<Self, CodecError> {
         self.rebuilt.material.reserve_exact(material as usize);
         self.run(program)?;
@@ -248,7 +250,7 @@ impl<'a, T: Contents> Walk<'a, T> {
         Ok(())
     }
 
-    /// Compresses the content that is complete now.
+    /// Recompresses the content of the open stream, which is complete.
     fn close(&mut self) -> Result<(), CodecError> {
         let Some(open) = self.open.take() else { return Ok(broken("a stream that ends before it begins")) };
         let start = self.rebuilt.material.len();
@@ -294,7 +296,7 @@ impl<'a, T: Contents> Walk<'a, T> {
         Ok(())
     }
 
-    /// A match is coded window by window.
+    /// Codes a match window by window.
     fn match_step(&mut self, from: u64, bytes: u64) -> Result<(), CodecError> {
         let mut done = 0;
         while done < bytes {
@@ -309,7 +311,7 @@ impl<'a, T: Contents> Walk<'a, T> {
         Ok(())
     }
 
-    /// Outside a stream a copy from a base or from the target is only noted.
+    /// Notes a copy outside a stream; reads a copy within a stream.
     fn copy(&mut self, from: u64, bytes: u64) -> Result<(), CodecError> {
         match self.sources.copied(from, bytes)? {
             CopyFrom::Base { index, offset } if self.open.is_none() => self.rebuilt.add_base(index, offset, bytes),
@@ -336,7 +338,7 @@ impl<'a, T: Contents> Walk<'a, T> {
         self.rebuilt.material.extend_from_slice(&header);
     }
 
-    /// When encoding, the next bytes that a step stands for; nothing when decoding.
+    /// When encoding, the next bytes that a step makes; nothing when decoding.
     fn take_known(&mut self, bytes: u64) -> &'a [u8] {
         let (taken, rest) = self.known.split_at_checked(bytes as usize).unwrap_or((&[], self.known));
         self.known = rest;

@@ -1,15 +1,15 @@
 //! The delta codec: the difference between a range of a tar and what similar layers hold.
 //!
-//! A frame of this codec is a program of steps ([`program`]: copies, matches, headers, compressed streams, new bytes) and the
-//! contents that the steps need ([`models`]). The decoder walks over the program ([`frame`]); the encoder walks the same way
-//! over a program that the differ made ([`differ`]).
+//! A frame of this codec is a program of steps ([`program`]: copies, matches, headers, compressed streams, new bytes)
+//! and the contents that the steps need ([`models`]). The decoder walks over the program ([`frame`]); the encoder walks
+//! the same way over a program that the differ made ([`differ`]).
 //!
-//! To encode: [`plan`] makes steps of the target and its bases, [`drop_unused`] leaves out bases, [`cut`] cuts the steps into
-//! frames, [`encode_frames`] encodes a frame. To decode: [`decode`] makes a [`Rebuilt`] of a payload.
+//! To encode: [`plan`] makes steps of the target and its bases, [`drop_unused`] leaves out bases, [`cut`] cuts the
+//! steps into frames, [`encode_frames`] encodes a frame. To decode: [`decode`] makes a [`Rebuilt`] of a payload.
 //!
-//! Payloads come from the network and are hostile: every length has a cap before anything is allocated, and safe Rust decodes
-//! them. liblzma recompresses contents for xz files. Both sides compute in integers, so that every machine gets the same
-//! bytes. This crate opens no file; callers bring a [`lighter_types::ReadAt`].
+//! Payloads come from the network and are hostile: every length has a cap before anything is allocated, and safe Rust
+//! decodes them. liblzma recompresses contents for xz files. Both sides compute in integers, so that every machine gets
+//! the same bytes. This crate opens no file; callers bring a [`lighter_types::ReadAt`].
 //!
 //! The layout of a payload is in docs/PATCH.md; the reasons are in docs/decisions/0010-delta-codec.md.
 

@@ -1,5 +1,5 @@
-//! A frame's payload: its program, then the contents in the program's order; in the light tier, new bytes by zstd; raw
-//! bytes last.
+//! The layout of a frame's payload: the program, the contents in the program's order, in the light tier new bytes by
+//! zstd, and raw bytes last.
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
@@ -23,14 +23,14 @@ pub const TIER_FULL: u8 = 5;
 /// Added to the tier of a program that has streams of xz.
 pub const TIER_XZ: u8 = 2;
 
-/// Where everything stands in a payload.
+/// The parts of a payload.
 pub struct Parts<'a> {
     pub is_full: bool,
     pub has_xz: bool,
     pub program: &'a [u8],
     pub contents: &'a [u8],
     pub compressed: &'a [u8],
-    /// How many new bytes `compressed` says it has.
+    /// How many new bytes `compressed` has, as stated.
     pub new_bytes: u64,
     pub raw: &'a [u8],
 }
@@ -54,12 +54,12 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether decoding a payload takes the model of the full tier, or liblzma's tables.
+/// Whether decoding a payload takes the models of the full tier, or liblzma's tables.
 pub fn is_heavy(payload: &[u8]) -> bool {
     payload.first().is_some_and(|&tier| tier != TIER_LIGHT)
 }
 
-/// How long decoding a payload takes, about, in bytes of content that is decoded; 0 if it cannot be.
+/// About how long it takes to decode a payload, in bytes of decoded content; 0 if it cannot be decoded.
 pub fn work(payload: &[u8]) -> u64 {
     let program = Parts::of(payload).and_then(|parts| program::decode(parts.program).map_err(CodecError::Damaged));
     let steps = program.map_or(Vec::new(), |program| program.steps);

@@ -1,5 +1,5 @@
-//! What new bytes are compressed behind: the bases' bytes around the places where they stand, which often say the same in
-//! pieces too short to be matched.
+//! The prefix of new bytes: the bases' bytes around their places. They often have the same pieces, too short to be
+//! matched.
 
 use std::ops::Range;
 
@@ -8,22 +8,23 @@ use crate::error::CodecError;
 use crate::program::{Program, Step};
 use crate::sources::Sources;
 
-/// Most bytes of a prefix, and of it with the bytes behind it: a decoder holds all of them until the last.
+/// Most bytes of a prefix, and of a prefix with the new bytes behind it: a decoder holds all of them until the last.
 const PREFIX_BYTES_MAX: u64 = 512 << 10;
 const WHOLE_BYTES_MAX: u64 = 9 << 18;
 
-/// Bytes of a source on this side of the place where new bytes come in; on the other, as many more as there are new bytes.
-/// Measured on the corpus's pairs, times four makes patches 0.1 % smaller, and the prefix twice as long.
+/// So many bytes of a source on the near side of the place; on the far side, so many and as many as there are new
+/// bytes. Measured on the corpus's pairs: four times as many make patches 0.1 % smaller, and the prefix twice as long.
 const AROUND: u64 = 64;
 
-/// Shorter runs get nothing: what is around 8 to 15 new bytes makes patches 0.1 % smaller, and applying 2 % slower.
+/// Shorter runs get no prefix: with 8, patches are 0.1 % smaller, and applying them is 2 % slower.
 const RUN_BYTES_MIN: u64 = 16;
 
-/// The prefix of a program's `new_bytes` new bytes: of every run of them, but for short ones, what stands in its source behind the range before,
-/// and before the range behind. In the order of the address space, nothing twice, up to the caps.
+/// The prefix of a program's `new_bytes` new bytes. Each run of new bytes that is not short adds the bytes of the
+/// sources behind the range before it and before the range behind it. The ranges are in the order of the address space,
+/// do not overlap, and end at the limits.
 ///
 /// # Errors
-/// A range outside its source; what a base says.
+/// A range outside its source; a base that cannot be read.
 pub fn read(program: &Program, new_bytes: u64, sources: &mut Sources<'_>) -> Result<Vec<u8>, CodecError> {
     let bytes_max = WHOLE_BYTES_MAX.saturating_sub(new_bytes).min(PREFIX_BYTES_MAX);
     let ranges = ranges(program, sources)?;

@@ -1,15 +1,15 @@
-//! The program of a frame: its steps, before any content. A step says which bytes of which source it copies, or compares the
-//! target with.
+//! The program of a frame: its steps, before any content. A step says which bytes of which source it copies, or
+//! compares the target with.
 //!
-//! All steps stand before all contents. So a codec can look at all matches of a frame before it undoes the first difference:
-//! a transform of the base by the map that the matches give would have its place there.
+//! All steps stand before all contents. So a codec can look at all matches of a frame before it undoes the first
+//! difference: a transform of the base by the map that the matches give would have its place there.
 //!
-//! All sources of a frame have one address space: the patch's bases in their order, the target up to the frame's end, then
-//! the frame's inflated sources. Each source begins one byte behind the end of the source before, so that no range reaches
-//! from one source into the next.
+//! All sources of a frame have one address space: the patch's bases in their order, the target up to the frame's end,
+//! then the frame's inflated sources. Each source begins one byte behind the end of the source before, so that no range
+//! reaches from one source into the next.
 //!
-//! [`encode`] and [`decode`] are the same walk, [`code`]. A program is coded by symbols: a symbol for the kind of each step
-//! ([`Kind`]), numbers for its lengths, and an address relative to the addresses before ([`Programs::address`]).
+//! [`encode`] and [`decode`] are the same walk, [`code`]. A program is coded by symbols: a symbol for the kind of each
+//! step ([`Kind`]), numbers for its lengths, and an address relative to the addresses before ([`Programs::address`]).
 
 use lighter_coder::varint::{fold, unfold};
 use lighter_coder::{AnsDecoder, AnsEncoder, Frequencies, Numbers, SymbolCoder};
@@ -31,8 +31,8 @@ pub enum Step {
     Header { from: u64 },
     /// A tar header, coded by its differences from the header before in this frame.
     NewHeader,
-    /// A compressed stream. The steps that follow make its `plain_bytes` bytes of content. The content is then recompressed;
-    /// the corrections make the stream exactly the target's. A stream does not stand within another.
+    /// A compressed stream. The steps that follow make its `plain_bytes` bytes of content. The content is then
+    /// recompressed; the corrections make the stream exactly the target's. A stream does not stand within another.
     Stream { compression: Compression, plain_bytes: u64, corrections: Vec<u8> },
     /// The 8 bytes of a gzip member's trailer: CRC-32 and length of the content of the last stream.
     Trailer,
@@ -129,7 +129,7 @@ impl Kind {
     ];
 }
 
-/// What a length is of: each has a context of its own.
+/// The kinds of lengths. Each has a context of its own.
 #[derive(Clone, Copy)]
 enum Length {
     Copy,
@@ -168,7 +168,8 @@ struct Programs {
     place: u64,
 }
 
-/// Codes of an address: where the last source range ended, on one of the last diagonals, a jump in blocks, a jump in bytes.
+/// Codes of an address: where the last source range ended, on one of the last diagonals, a jump in blocks, a jump in
+/// bytes.
 const AT_SOURCE_END: usize = 0;
 const ON_DIAGONAL: usize = 1;
 const JUMP_BLOCKS: usize = ON_DIAGONAL + DIAGONALS;
@@ -187,7 +188,7 @@ pub fn encode(program: &Program) -> Result<Vec<u8>, &'static str> {
 /// Decodes what [`encode`] made.
 ///
 /// # Errors
-/// What cannot be.
+/// A damaged program, or one over its limits.
 pub fn decode(bytes: &[u8]) -> Result<Program, &'static str> {
     let mut coder = AnsDecoder::new(bytes);
     let program = code(&mut coder, &Program::default())?;
@@ -285,7 +286,8 @@ impl Programs {
         self.lengths.code(coder, kind as usize, bytes.saturating_sub(1)) + 1
     }
 
-    /// Codes an address: the end of the last source range, a place on one of the last diagonals, or a jump from that end.
+    /// Codes an address: the end of the last source range, a place on one of the last diagonals, or a jump from that
+    /// end.
     fn address<C: SymbolCoder>(&mut self, coder: &mut C, from: u64, bytes: u64) -> u64 {
         let diagonal = from.wrapping_sub(self.place);
         let jump = from.wrapping_sub(self.source_end) as i64;

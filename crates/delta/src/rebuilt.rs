@@ -1,4 +1,4 @@
-//! What a frame was decoded to.
+//! The result of decoding a frame.
 
 use std::ops::Range;
 
@@ -7,13 +7,13 @@ use std::ops::Range;
 pub enum Piece {
     /// Bytes of a base, as they are.
     Base { index: usize, offset: u64, bytes: u64 },
-    /// Bytes that stand earlier in the target: all of them before the piece's own place.
+    /// Bytes of the target, all of them before the piece's own place.
     Target { offset: u64, bytes: u64 },
     /// Bytes that were decoded: a range of [`Rebuilt::material`].
     Material(Range<usize>),
 }
 
-/// What a frame stands for: pieces, one after the other.
+/// A rebuilt range of the target: pieces, one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Rebuilt {
     pub pieces: Vec<Piece>,

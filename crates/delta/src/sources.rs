@@ -1,5 +1,5 @@
-//! What a frame reads from: the bases by position, compressed streams of theirs that were inflated, and, by copies alone,
-//! the target before the place that is made.
+//! The sources of a frame: the bases, read by position; inflated streams of the bases; and, for copies only, the target
+//! before the step's place.
 
 use std::ops::Range;
 
@@ -14,10 +14,10 @@ use crate::program::Inflated;
 pub const INFLATED_BYTES_MAX: u64 = 8 << 20;
 
 const OUTSIDE: CodecError = CodecError::Damaged("a range outside its source");
-/// Frames are decoded before the target stands that they are part of.
+/// A frame is decoded before the rest of the target exists.
 pub const TARGET: CodecError = CodecError::Damaged("a step that needs the target's bytes to be decoded");
 
-/// What a copy reads.
+/// The source that a copy reads.
 pub enum CopyFrom {
     Base { index: usize, offset: u64 },
     Target { offset: u64 },
@@ -27,7 +27,7 @@ pub enum CopyFrom {
 /// The address space of a frame.
 pub struct Sources<'a> {
     bases: BaseCache<'a>,
-    /// Where each base begins, then where the target does, and what follows it.
+    /// Where each base begins, then where the target begins and where it ends.
     starts: Vec<u64>,
     inflated: Vec<Vec<u8>>,
     inflated_starts: Vec<u64>,
@@ -44,12 +44,12 @@ impl<'a> Sources<'a> {
     /// `target_end` is where the frame's range ends in the target.
     ///
     /// # Errors
-    /// Bases whose lengths exceed all numbers.
+    /// The sum of the lengths is too large for an address.
     pub fn new(bases: &[&'a dyn ReadAt], target_end: u64) -> Result<Self, CodecError> {
         let mut starts = vec![0u64];
         let mut end = 0u64;
         for bytes in bases.iter().map(|base| base.len().0).chain([target_end]) {
-            // A byte that is nobody's keeps ranges of neighbours from growing together.
+            // One byte between two sources keeps their ranges from growing together.
             let next = bytes.checked_add(1).and_then(|bytes| end.checked_add(bytes));
             end = next.filter(|&end| end < 1 << 62).ok_or(OUTSIDE)?;
             starts.push(end);
@@ -57,7 +57,7 @@ impl<'a> Sources<'a> {
         Ok(Self { bases: BaseCache::new(bases), starts, inflated: Vec::new(), inflated_starts: vec![end] })
     }
 
-    /// Inflates streams of the bases, in their order.
+    /// Inflates streams of the bases, in order.
     ///
     /// # Errors
     /// Ranges outside a base, more than [`INFLATED_BYTES_MAX`], streams that are not of the length stated.
@@ -83,7 +83,7 @@ impl<'a> Sources<'a> {
     /// Fills `buffer` from `from` on, all of it from one source.
     ///
     /// # Errors
-    /// A range outside a source; what the base says.
+    /// A range outside a source; a base that cannot be read.
     pub fn read(&mut self, from: u64, buffer: &mut [u8]) -> Result<(), CodecError> {
         match self.place(from, buffer.len() as u64)? {
             Place::Base { index, offset, .. } => read_base(&mut self.bases, index, offset, buffer),
@@ -102,7 +102,7 @@ impl<'a> Sources<'a> {
     pub fn window(&mut self, from: u64, bytes: usize, window: &mut Vec<u8>) -> Result<(), CodecError> {
         let (before, behind) = (MARGIN_BEFORE, MARGIN_BEHIND);
         window.resize(before + bytes + behind, 0);
-        // What is not read over: margins that the source does not have.
+        // The margins that the source does not have.
         window[..before].fill(0);
         window[before + bytes..].fill(0);
         match self.place(from, bytes as u64)? {
@@ -156,7 +156,7 @@ impl<'a> Sources<'a> {
         } else {
             (&self.inflated_starts, true)
         };
-        // The last source that begins at or before it; empty sources are passed over.
+        // The last source that begins at or before the address. Empty sources are skipped.
         let index = starts.partition_point(|&start| start <= from).checked_sub(1).ok_or(OUTSIDE)?;
         let source_end = starts.get(index + 1).map(|&next| next - 1).filter(|&source_end| end <= source_end);
         let source_end = source_end.ok_or(OUTSIDE)?;

@@ -1,8 +1,9 @@
-//! zstd in two forms. A frame (RFC 8878) by itself, with its content size and without checksum and dictionary. And the blocks
-//! of new bytes behind a prefix: of a frame whose content is the prefix and then the bytes, only the blocks of the bytes.
+//! zstd in two forms. A frame (RFC 8878) by itself, with its content size and without checksum and dictionary. And the
+//! blocks of new bytes behind a prefix: of a frame whose content is the prefix and then the bytes, only the blocks of
+//! the bytes.
 //!
-//! The C library encodes layers of this machine; ruzstd decodes. A decoder refuses a window over [`WINDOW_BYTES_MAX`] before
-//! it allocates anything for it.
+//! The C library encodes layers of this machine; ruzstd decodes. A decoder refuses a window over [`WINDOW_BYTES_MAX`]
+//! before it allocates anything for it.
 
 use std::io::{self, Cursor, Read};
 
@@ -41,8 +42,8 @@ pub fn encode_behind(prefix: &[u8], bytes: &[u8], level: u8) -> io::Result<Vec<u
     Ok(frame)
 }
 
-/// Decodes the blocks of `bytes` bytes behind `prefix`, and appends the bytes. The decoder is given a frame whose first blocks
-/// are stored (section 3.1.1.2) and hold the prefix.
+/// Decodes the blocks of `bytes` bytes behind `prefix`, and appends the bytes. The decoder is given a frame whose first
+/// blocks are stored (section 3.1.1.2) and hold the prefix.
 ///
 /// # Errors
 /// Damaged blocks, or blocks of another length.
@@ -63,7 +64,7 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Bits of a frame's descriptor (section 3.1.1.1.1).
 const SINGLE_SEGMENT: u8 = 1 << 5;
 const CONTENT_SIZE_OF_FOUR_BYTES: u8 = 2 << 6;
-/// What the encoder writes before the blocks if it does not write the content's size: magic, descriptor, window.
+/// The encoder's header before the blocks, without the content's size: magic, descriptor, window.
 const OWN_HEADER_BYTES: usize = 6;
 /// Within any block's maximum (section 3.1.1.2.4), as the window is the whole frame.
 const STORED_BLOCK_BYTES: usize = 128 << 10;
@@ -101,8 +102,8 @@ pub fn decode(payload: &[u8], target_bytes: usize, out: &mut Vec<u8>) -> Result<
     decode_part(io::empty(), payload, 0, target_bytes, out)
 }
 
-/// Decodes a frame of `before` and then `target_bytes` bytes, and appends the second part. `front` and `payload` together are
-/// the frame.
+/// Decodes a frame of `before` and then `target_bytes` bytes, and appends the second part. `front` and `payload`
+/// together are the frame.
 fn decode_part(
     front: impl Read,
     mut payload: &[u8],

@@ -22,37 +22,37 @@ pub fn verify_frame(header: &Header, index: u32, payload: &[u8]) -> Result<(), A
     Ok(())
 }
 
-/// Whether decoding a frame takes the models of the delta codec's full tier, or the tables that write an xz stream: some 16
-/// MiB more memory than other frames, and most of the time. A caller that decodes several frames at once should decode such
-/// frames one by one. The first byte of `payload` is enough.
+/// Whether decoding a frame takes the models of the delta codec's full tier, or the tables that write an xz stream:
+/// some 16 MiB more memory than other frames, and most of the time. A caller that decodes several frames at once should
+/// decode such frames one by one. The first byte of `payload` is enough.
 pub fn is_heavy(frame: &Frame, payload: &[u8]) -> bool {
     frame.codec.find().is_some_and(|codec| (codec.is_heavy)(payload))
 }
 
-/// About how long a frame takes to decode, in bytes of decoded content: a caller that decodes several frames at once begins
-/// long frames early. `payload` is not checked; 0 if it cannot be decoded.
+/// About how long a frame takes to decode, in bytes of decoded content: a caller that decodes several frames at once
+/// begins long frames early. `payload` is not checked; 0 if it cannot be decoded.
 pub fn frame_work(frame: &Frame, payload: &[u8]) -> u64 {
     frame.codec.find().map_or(0, |codec| (codec.work)(payload, frame.target_bytes))
 }
 
-/// A range of the target that a frame stands for: decoded bytes, and ranges of bases and of the target before it, which
-/// are read when they are wanted.
+/// A rebuilt range of the target: decoded bytes, and ranges of bases and of the target before it. The caller reads
+/// these later.
 pub struct RebuiltRange {
     rebuilt: Rebuilt,
-    /// The piece that is read next, and how much of it was read.
+    /// The piece that is read next, and how much of it is read.
     piece: usize,
     done: u64,
 }
 
 impl RebuiltRange {
-    /// Bytes of memory that it takes, about: those that are no copies.
+    /// About how many bytes of memory it takes: those that are not copies.
     pub fn held_bytes(&self) -> usize {
         self.rebuilt.material.len()
     }
 
     /// The next bytes of the range, at most as many as fit into `buffer`; 0 at its end. `bases` are those given to
-    /// [`apply_frame`]. `target` gives what stands in the target before the range, and all that this has returned so far:
-    /// ranges are read in the target's order, and written before the next read.
+    /// [`apply_frame`]. `target` gives what stands in the target before the range, and all that this has returned so
+    /// far: ranges are read in the target's order, and written before the next read.
     ///
     /// # Errors
     /// [`ApplyError::BaseRead`], [`ApplyError::TargetRead`].
@@ -83,7 +83,7 @@ impl RebuiltRange {
                         })?;
                         (count, *bytes)
                     }
-                    // It may read what stands in the buffer: that has to be written first.
+                    // It may read bytes that are still in the buffer: the caller has to write them first.
                     Piece::Target { .. } if filled > 0 => break,
                     Piece::Target { offset, bytes } => {
                         let count = (bytes - self.done).min(left.len() as u64) as usize;
@@ -104,14 +104,14 @@ impl RebuiltRange {
     }
 }
 
-/// Rebuilds the range of the target that frame `index` stands for: checks the payload as [`verify_frame`] does, and
-/// decodes it. `bases` are readers of the header's bases, in its order. Frames may be applied in any order, and on several
-/// threads; only reading what they stand for wants the target before them.
+/// Rebuilds the range of the target of frame `index`: checks the payload as [`verify_frame`] does, and decodes it.
+/// `bases` are readers of the header's bases, in its order. Frames may be applied in any order, and on several threads;
+/// only reading the rebuilt range needs the target before it.
 ///
 /// A base that has the right length and the wrong bytes gives wrong bytes: only the sha256 of the whole target tells.
 ///
-/// Allocates at most 48 MiB beside `payload`, at most 24 MiB of it in what is returned; and 16 MiB more while it writes an xz
-/// stream.
+/// Allocates at most 48 MiB beside `payload`, at most 24 MiB of it in what is returned; and 16 MiB more while it writes
+/// an xz stream.
 ///
 /// # Errors
 /// See [`ApplyError::blame`].

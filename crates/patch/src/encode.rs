@@ -1,7 +1,7 @@
 //! From a target and its bases to a patch: the frames by one of the encoders, and the header that names them.
 //!
-//! Nothing but a failing read, a cancel or a wrong argument is an error: what cannot be matched is compressed alone, what
-//! cannot be compressed is stored. The number of threads never shows in the patch.
+//! Only a failing read, a cancel or a wrong argument is an error: bytes that match nowhere are compressed alone, and
+//! bytes that do not compress are stored. The number of threads never changes the patch.
 
 mod delta;
 mod progress;
@@ -26,7 +26,7 @@ use crate::settings::{Method, Settings};
 /// A patch in memory.
 #[derive(Clone, Debug)]
 pub struct Patch {
-    /// What the patch is.
+    /// The header.
     pub header: Header,
     /// The payload of each frame of the header.
     pub payloads: Vec<Vec<u8>>,
@@ -46,7 +46,7 @@ impl Patch {
     /// Writes the patch as a file: the header, then the payloads back to back.
     ///
     /// # Errors
-    /// What `out` says.
+    /// The error of `out`.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&self.header.encode())?;
         self.payloads.iter().try_for_each(|payload| out.write_all(payload))
@@ -74,9 +74,9 @@ pub fn encode(
 /// Makes the patch that turns `bases` into `target`. Without bases it is the compressed target. Each frame's payload is
 /// given to `out`, in order, as soon as its segment is done; the header is known when the last has been.
 ///
-/// `progress` is told how many bytes of the target are encoded, a number that never falls, from any thread; it is also
-/// called with an unchanged number between steps, and ends the encoding with `Break`. Matching a segment of 128 MiB
-/// against a base, up to some fifteen seconds, is one step. Bases that no frame reads are not in the header.
+/// The encoder calls `progress` from any thread with the number of encoded bytes of the target. The number never falls,
+/// and may stay the same between steps. `Break` ends the encoding. Matching a segment of 128 MiB against a base, up to
+/// some fifteen seconds, is one step. Bases that no frame reads are not in the header.
 ///
 /// Allocates about [`Settings::memory_bytes_max`] (one segment and one frame at a time are always allowed), and the
 /// payloads of as many segments of 128 MiB as there are threads.

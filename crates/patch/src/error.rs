@@ -1,4 +1,4 @@
-//! What can go wrong, and whose fault it is.
+//! The errors of encoding and applying, and who is to blame.
 
 use std::io;
 
@@ -37,7 +37,7 @@ pub enum EncodeError {
 }
 
 impl EncodeError {
-    /// Who is at fault.
+    /// The party at fault.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Read { .. } | Self::Output(_) | Self::Compress { .. } => Blame::Machine,
@@ -77,7 +77,8 @@ pub enum HeaderError {
 }
 
 impl HeaderError {
-    /// Who is at fault. A stream that ended early is the sender's; any other trouble in reading is this machine's.
+    /// The party at fault. The sender is to blame for a stream that ends early, this machine for other errors of
+    /// reading.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Version { .. } => Blame::Version,
@@ -119,7 +120,7 @@ pub enum ApplyError {
     /// The base could not be read.
     #[error("cannot read base {diff_id} at byte {offset}")]
     BaseRead { diff_id: DiffId, offset: u64, source: io::Error },
-    /// What was written of the target could not be read again.
+    /// The part of the target that was written could not be read again.
     #[error("cannot read the target again at byte {offset}")]
     TargetRead { offset: u64, source: io::Error },
     /// This machine has no memory for the frame.
@@ -128,7 +129,7 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// Who is at fault.
+    /// The party at fault.
     ///
     /// A base of the wrong length is this machine's fault or the peer's lie about it: look at the base's own digest to
     /// tell them apart. It is counted as this machine's here, for a node knows the true length of what it holds.

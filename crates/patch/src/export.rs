@@ -33,7 +33,7 @@ pub enum ExportError {
 }
 
 impl ExportError {
-    /// Who is at fault; `Peer` stands for the maker of the patch.
+    /// The party at fault; `Peer` stands for the maker of the patch.
     pub fn blame(&self) -> Blame {
         match self {
             Self::SeveralBases { .. } | Self::NotVcdiff { .. } => Blame::Caller,
@@ -47,9 +47,9 @@ impl ExportError {
 /// Longest target of a window: xdelta3's own default.
 const WINDOW_BYTES: u32 = 8 << 20;
 
-/// Writes the patch to `out` as one VCDIFF file, without reading the base. `payload` returns the payload of each frame, in
-/// order; the payload is checked against the header. Frames without a base become literals, so the file is larger than the
-/// patch: VCDIFF without secondary compression does not compress.
+/// Writes the patch to `out` as one VCDIFF file, without reading the base. `payload` returns the payload of each frame,
+/// in order; the payload is checked against the header. Frames without a base become literals, so the file is larger
+/// than the patch: VCDIFF without secondary compression does not compress.
 ///
 /// Allocates as [`crate::apply_frame`] does, and as much again for the window being written.
 ///

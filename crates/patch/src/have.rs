@@ -1,9 +1,9 @@
-//! Have-lists: what somebody holds, told file by file, so that a patch can copy files that its maker knows by their hash
-//! alone.
+//! Have-lists: the files that a receiver holds, by length and hash, so that a patch can copy files that its maker knows
+//! by their hash alone.
 //!
-//! A list stands for a base of its own: its files in the list's order, with zeros between them. Whoever makes a patch has
-//! those of them that stand in the target; whoever applies it has all of them, in layers that the maker never saw. The hash
-//! is short, so that two files may be taken for one another; then the result has another sha256, and the patch is to be made
+//! A list stands for a base of its own: its files in the list's order, with zeros between them. The maker of a patch
+//! has those files that stand in the target; the receiver has all of them, in layers that the maker never saw. The hash
+//! is short, so two files may have the same. Then the result has another sha256, and the patch has to be made again
 //! without the list.
 //!
 //! | part | bytes | meaning |
@@ -11,10 +11,10 @@
 //! | magic | 8 | `b1` and `HAVELST` |
 //! | version | 1 | 1 |
 //! | number | 1 to 3 | files: 0 to 65,536. Numbers are RFC 3284 integers |
-//! | number, hash | 5 to 14 each | length, less that of the file before (of the first, less 0); first four bytes of the blake3 of its content |
+//! | number, hash | 5 to 14 each | length, minus that of the file before; first four bytes of the content's blake3 |
 //!
-//! Files are in order of their length, then of their hash as a number, little-endian, none twice; 256 bytes to 1 TiB each. The
-//! list's name, which stands in the header of a patch in place of a DiffId, is the blake3 of these bytes.
+//! Files are in order of their length, then of their hash as a number, little-endian, none twice; 256 bytes to 1 TiB
+//! each. The list's name, which stands in the header of a patch in place of a DiffId, is the blake3 of these bytes.
 //!
 //! In the base, the first file begins at 512; each ends in zeros up to a multiple of 512, and 512 more.
 
@@ -32,7 +32,7 @@ const HAVE_LIST_VERSION: u8 = 1;
 pub const HAVE_FILES_MAX: usize = 1 << 16;
 /// A list has at most so many bytes.
 pub const HAVE_LIST_BYTES_MAX: usize = MAGIC.len() + 4 + HAVE_FILES_MAX * (varint::VARINT_BYTES_MAX + HASH_BYTES);
-/// Shorter files cost nearly as much as telling that they are there.
+/// Shorter files cost nearly as much as their entry in a list.
 const FILE_BYTES_MIN: u64 = 256;
 const FILE_BYTES_MAX: u64 = 1 << 40;
 const HASH_BYTES: usize = 4;
@@ -56,7 +56,7 @@ pub enum HaveListError {
     /// Something else.
     #[error("not a have-list: it does not begin as one")]
     NotAList,
-    /// Of a later program.
+    /// A list of a later program.
     #[error(
         "have-list version {0}; this program reads version {HAVE_LIST_VERSION}: make the list with the same program"
     )]
@@ -78,7 +78,7 @@ impl HaveList {
     /// The files of these layers; of more than [`HAVE_FILES_MAX`], the largest. Reads all of them.
     ///
     /// # Errors
-    /// What a layer's reader says.
+    /// The error of a layer's reader.
     pub fn of(layers: &[&dyn ReadAt], threads: usize) -> io::Result<Self> {
         let mut files: Vec<Listed> = find(layers, threads)?.into_iter().map(|found| found.listed).collect();
         files.sort_unstable();
@@ -155,7 +155,7 @@ impl HaveList {
     /// The base that the list stands for, as far as these layers have its files. Reads all of them.
     ///
     /// # Errors
-    /// What a layer's reader says.
+    /// The error of a layer's reader.
     pub fn gather<'a>(&self, layers: &[&'a dyn ReadAt], threads: usize) -> io::Result<Gathered<'a>> {
         let mut found = HashMap::new();
         for file in find(layers, threads)? {
@@ -179,7 +179,7 @@ fn find(layers: &[&dyn ReadAt], threads: usize) -> io::Result<Vec<Found>> {
     let mut all = Vec::new();
     for (layer, reader) in layers.iter().enumerate() {
         let entries = entries(*reader)?;
-        // What has no path is no file: the end of a tar, or something else than a tar.
+        // An entry without a path is no file: the end of a tar, or something else than a tar.
         let is_file =
             |entry: &Entry| !entry.path.is_empty() && (FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&entry.content_bytes);
         let files = entries.into_iter().filter(is_file);
@@ -209,7 +209,7 @@ fn hash(layer: &dyn ReadAt, start: u64, bytes: u64) -> io::Result<u32> {
 pub struct Gathered<'a> {
     layers: Vec<&'a dyn ReadAt>,
     files: Vec<File>,
-    /// Of each file: its layer, and where it begins there.
+    /// For each file, its layer and where it begins there.
     places: Vec<(usize, u64)>,
     bytes: u64,
 }

@@ -1,16 +1,18 @@
-//! Patches: the bytes that turn the bases into the target.
+//! Patches: the bytes that turn the bases into the target. This room has the container, have-lists and the table of
+//! codecs.
 //!
 //! [`encode`] makes a patch out of a target and up to eight bases, deterministically: the same target, bases and
 //! settings give the same bytes for any number of threads. A patch is a [`Header`], whose blake3 is the patch's name,
 //! and frames. Each frame rebuilds its own range of the target, independently of the others: [`verify_frame`] checks
-//! its payload against the blake3 in the header, and [`apply_frame`] checks and then decodes it. [`vcdiff`] reads and
-//! writes the standard format (RFC 3284) of the stock xdelta3 tool.
+//! its payload against the blake3 in the header, and [`apply_frame`] checks and then decodes it. [`export_vcdiff`]
+//! writes a patch as a file of the standard format (RFC 3284).
 //!
-//! What arrives from the network (headers and payloads) is hostile: every length has a cap before anything is
-//! allocated, and everything that decodes it is written in Rust. C code encodes: xdelta3's and zstd's encoders read our own
-//! layers, liblzma's also what a frame was decoded to, where that goes into an xz file. This crate touches no file, no clock and no random generator; callers bring a [`ReadAt`].
+//! Headers and payloads from the network are hostile: every length has a cap before anything is allocated, and Rust
+//! decodes them. A node refuses codecs that nodes never make ([`Header::check_from_peer`]). C code encodes: the
+//! encoders of xdelta3 and zstd read layers of this machine, and liblzma recompresses contents for xz files. This crate
+//! touches no file, no clock and no random generator; callers bring a [`lighter_types::ReadAt`].
 //!
-//! The byte layout is in docs/PATCH.md; why xdelta3 is used as it is, in docs/decisions/0003-xdelta3.md.
+//! The byte layout is in docs/PATCH.md; the rooms are in docs/decisions/0015-rooms-of-the-patch.md.
 
 #![deny(unsafe_code, clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 

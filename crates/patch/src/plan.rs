@@ -13,11 +13,11 @@ use lighter_vcdiff::Copy;
 use crate::codec::vcdiff::COPIES_MAX;
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
 
-/// What is estimated, and given to a base, as one. Divides [`FRAME_TARGET_BYTES_MAX`] and the segment.
+/// The unit of estimates, and of the choice of a base. Divides [`FRAME_TARGET_BYTES_MAX`] and the segment.
 const GRAIN_BYTES: u32 = 256 << 10;
-/// What a copy costs: measured on the corpus, 1.1 to 1.4 bytes of the three number streams after pruning.
+/// The cost of a copy: measured on the corpus, 1.1 to 1.4 bytes of the three number streams after pruning.
 const COPY_COST: u64 = 2;
-/// What another frame costs: its entry in the header, and the context that is lost.
+/// The cost of another frame: its entry in the header, and the context that is lost.
 const FRAME_COST: u64 = 2 << 10;
 /// Frames are planned to this estimate, so that few turn out too large.
 const PAYLOAD_COST_MAX: u64 = FRAME_PAYLOAD_BYTES_MAX as u64 * 15 / 16;
@@ -26,7 +26,7 @@ const PAYLOAD_COST_MAX: u64 = FRAME_PAYLOAD_BYTES_MAX as u64 * 15 / 16;
 pub(crate) struct Candidate {
     /// Index into the bases given to the encoder.
     pub base: usize,
-    /// In order and apart; positions count from the segment's start.
+    /// In order and without overlap; positions count from the segment's start.
     pub copies: Vec<Copy>,
 }
 
@@ -62,7 +62,7 @@ impl FramePlan {
             cost -= passed;
             middle = copy.end();
         }
-        // What is left of the cost fits into the gap that follows, unless only the next copy's own cost did not.
+        // The rest of the cost fits into the gap that follows, unless only the next copy's own cost did not fit.
         let middle = (middle + cost as u32).clamp(1, bytes - 1);
         [0..middle, middle..bytes].map(|range| {
             let inside = cut(&self.copies, &range);
@@ -94,7 +94,7 @@ pub(crate) fn plan(target: &[u8], candidates: &[Candidate], threads: usize) -> V
     frames
 }
 
-/// What each grain would cost with these copies.
+/// The cost of each grain with these copies.
 fn grain_costs(target: &[u8], grains: &[Range<u32>], copies: &[Copy], threads: usize) -> Vec<u64> {
     let cost = |grain: &Range<u32>| -> Result<u64, std::convert::Infallible> {
         let copies = cut(copies, grain);

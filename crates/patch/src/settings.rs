@@ -1,4 +1,4 @@
-//! What an encoder may choose, and the number that stands for it in a patch-cache key.
+//! The choices of an encoder, and the number that stands for it in a patch-cache key.
 
 use lighter_types::{Bytes, Effort};
 
@@ -57,8 +57,8 @@ impl Settings {
         ENCODER_VERSION << 24 | method_number(self.method) << 16 | self.window_bytes().trailing_zeros()
     }
 
-    /// The effort of a patch of this encoder whose settings have this [`Settings::id`]; `None` for VCDIFF, and for another
-    /// version of the encoder.
+    /// The effort of a patch of this encoder whose settings have this [`Settings::id`]; `None` for VCDIFF, and for
+    /// another version of the encoder.
     pub fn effort_of(id: u32) -> Option<Effort> {
         let is_of = |effort: &Effort| id >> 16 == ENCODER_VERSION << 8 | method_number(Method::Delta(*effort));
         Effort::ALL.into_iter().find(is_of)

@@ -13,7 +13,7 @@ use super::EntryKind;
 pub(super) const SPARSE_MORE_IN_MAP: usize = 504;
 const SPARSE_MORE_IN_HEADER: usize = 482;
 
-/// What one header says of the bytes behind it: enough to tell contents from the rest as a tar streams by.
+/// The meaning of one header for the bytes behind it: enough to tell contents from the rest while a tar streams by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderBlock {
     /// Content of what is unpacked; otherwise names and records about other entries (GNU `L` and `K`, pax `x` and `g`).

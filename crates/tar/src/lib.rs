@@ -32,10 +32,10 @@ pub const NAME_BYTES_MAX: u64 = 64 << 10;
 pub const PAX_BYTES_MAX: u64 = 1 << 20;
 /// The most blocks of an old GNU sparse map: 21 pieces each, so 86,000 pieces.
 const SPARSE_BLOCKS_MAX: u64 = 4096;
-/// The most headers that one entry may be prefixed with: a long name, a long link, a pax header, and again.
+/// Most headers before an entry's own: a long name, a long link, a pax header, and the same once more.
 const PREFIXES_MAX: u32 = 16;
 
-/// What an entry makes when unpacked.
+/// The kind of file that an entry makes when unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKind {
     File,
@@ -59,7 +59,7 @@ pub struct TarEntry {
     /// As it stands in the tar, from whichever header gives it. At most [`NAME_BYTES_MAX`] bytes of anything.
     pub path: Vec<u8>,
     pub kind: EntryKind,
-    /// What a link points at; empty for everything else.
+    /// The target of a link; empty for everything else.
     pub link: Vec<u8>,
     /// Where the entry's first header begins, long-name and pax headers included.
     pub header_offset: u64,
@@ -120,7 +120,7 @@ impl<R: Read> TarReader<R> {
     /// Reads the current entry's content; ends with it.
     ///
     /// # Errors
-    /// What the underlying reader says; `UnexpectedEof` if the tar ends within.
+    /// The error of the underlying reader; `UnexpectedEof` if the tar ends early.
     pub fn read_content(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.content_end.saturating_sub(self.offset);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
@@ -288,7 +288,7 @@ impl EntryKind {
     }
 }
 
-/// What the headers before an entry's own say of it.
+/// The fields of an entry from the headers before its own.
 struct Names {
     long_path: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,

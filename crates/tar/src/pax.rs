@@ -1,7 +1,7 @@
 //! The records of a pax header that say where an entry's content ends and what it is called.
 //! Source: POSIX.1-2017 pax, "pax Extended Header"; GNU tar manual, "Storing Sparse Files" for `GNU.sparse.*`.
 
-/// What a pax header says; the rest of its records is passed over.
+/// The records of a pax header that matter here; the others are skipped.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct PaxRecords {
     pub(super) path: Option<Vec<u8>>,

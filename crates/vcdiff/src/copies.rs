@@ -1,7 +1,7 @@
 //! Finds the parts of a target that a base has: the copies that xdelta3 writes, merged and pruned.
 //!
-//! The caller matches a target in segments, and a large base in windows ([`base_window`]), so that memory has a bound for
-//! layers of any size. Nothing here fails: if xdelta3 gives up, there are no copies.
+//! The caller matches a target in segments, and a large base in windows ([`base_window`]), so that memory has a bound
+//! for layers of any size. Nothing here fails: if xdelta3 gives up, there are no copies.
 
 use std::ops::Range;
 
@@ -38,10 +38,10 @@ impl Copy {
 /// 120 MB), and cannot be cancelled (about 11 s on two releases of a distribution).
 pub const SEGMENT_BYTES_MAX: u64 = 128 << 20;
 
-/// Shorter copies are dropped unless they continue the diagonal of a neighbour: the bytes cost less as literals than the
-/// two jumps of the address cost. On the corpus 32 is the best of 12 to 64: nginx r1 r2 998,263
-/// bytes without pruning, 902,363 with; debian12 r1 r2 1,039,336 and 1,007,220; debian12-r2 debian13-r1's first
-/// 16 MiB 3,768,512 and 3,116,744.
+/// Shorter copies are dropped unless they continue the diagonal of a neighbour: the bytes cost less as literals than
+/// the two jumps of the address cost. On the corpus 32 is the best of 12 to 64: nginx r1 r2 998,263 bytes without
+/// pruning, 902,363 with; debian12 r1 r2 1,039,336 and 1,007,220; debian12-r2 debian13-r1's first 16 MiB 3,768,512 and
+/// 3,116,744.
 const LONE_COPY_BYTES_MIN: u32 = 32;
 
 /// About how much memory it takes to match a segment with a base, or with a window of it: both of them, xdelta3's table
@@ -50,7 +50,8 @@ pub fn matching_bytes(base_bytes: u64, segment_bytes: u64) -> u64 {
     base_bytes + 2 * base_bytes.next_power_of_two() + 2 * segment_bytes
 }
 
-/// The part of a base to match `segment` of a target with: the whole base, or the window at the segment's relative place.
+/// The part of a base to match `segment` of a target with: the whole base, or the window at the segment's relative
+/// place.
 pub fn base_window(segment: &Range<u64>, target_bytes: u64, base_bytes: u64, window_bytes: u64) -> Range<u64> {
     if base_bytes <= window_bytes {
         return 0..base_bytes;
@@ -60,8 +61,8 @@ pub fn base_window(segment: &Range<u64>, target_bytes: u64, base_bytes: u64, win
     start..start + window_bytes
 }
 
-/// The copies of `target` from `base`. `base` begins at `base_offset` of its layer. The copies are in order, do not overlap,
-/// and lie inside both.
+/// The copies of `target` from `base`. `base` begins at `base_offset` of its layer. The copies are in order, do not
+/// overlap, and lie inside both.
 pub fn find_copies(target: &[u8], base: &[u8], base_offset: u64, level: u8) -> Vec<Copy> {
     let Some(file) = xdelta3::encode(target, base, level) else { return Vec::new() };
     let copies = read_copies(&file, target.len() as u64).unwrap_or_default();

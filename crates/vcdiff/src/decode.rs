@@ -10,8 +10,8 @@ use crate::window::{Instruction, Origin, Window};
 
 /// Applies the VCDIFF file `input` to `base` and writes the target to `out`. Returns its length.
 ///
-/// Allocates at most four times `window_bytes_max`, `history_bytes_max` and 2 MiB. If the Adler-32 of a window is wrong, the
-/// windows before it are written, and that window is not.
+/// Allocates at most four times `window_bytes_max`, `history_bytes_max` and 2 MiB. If the Adler-32 of a window is
+/// wrong, the windows before it are written, and that window is not.
 ///
 /// # Errors
 /// See [`VcdiffError::blame`].

@@ -1,4 +1,4 @@
-//! What is wrong with a VCDIFF file, and who is to blame.
+//! The errors of a VCDIFF file, and who is to blame.
 
 use std::io;
 
@@ -34,7 +34,7 @@ pub enum VcdiffError {
 }
 
 impl VcdiffError {
-    /// Who is at fault; `Peer` stands for the maker of the file.
+    /// The party at fault; `Peer` stands for the maker of the file.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Unsupported { .. } => Blame::Version,

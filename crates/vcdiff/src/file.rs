@@ -1,7 +1,7 @@
 //! A VCDIFF file (RFC 3284, section 4) read as windows, with a cap on everything.
 //!
-//! xdelta3 adds two things to the RFC: the application header (bit 2 of the header indicator) and the Adler-32 of a window's
-//! target (bit 2 of the window indicator).
+//! xdelta3 adds two things to the RFC: the application header (bit 2 of the header indicator) and the Adler-32 of a
+//! window's target (bit 2 of the window indicator).
 
 use std::io::{self, Read};
 
@@ -32,8 +32,8 @@ pub struct Limits {
     /// One window's target, and about that much for each of its three sections. xdelta3 itself refuses more than
     /// 16 MiB (`XD3_HARDMAXWINSIZE`).
     pub window_bytes_max: Bytes,
-    /// How much of the target is kept in memory for windows that copy from the target before them (`VCD_TARGET`). xdelta3
-    /// never writes such windows. A file with such windows and a longer target is refused.
+    /// How much of the target is kept in memory for windows that copy from the target before them (`VCD_TARGET`).
+    /// xdelta3 never writes such windows. A file with such windows and a longer target is refused.
     pub history_bytes_max: Bytes,
 }
 

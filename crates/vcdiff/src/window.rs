@@ -4,7 +4,7 @@ use lighter_coder::varint;
 
 use crate::code_table::{Address, AddressCache, CODE_TABLE, Half, Kind, is_byte_mode};
 
-/// What the front part of a window's address space stands for.
+/// The meaning of the front part of a window's address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Nothing: copies are from the window itself only.
@@ -30,7 +30,7 @@ impl Origin {
 pub struct Window {
     pub origin: Origin,
     pub target_bytes: u64,
-    /// Of the window's target bytes.
+    /// The checksum of the window's target bytes.
     pub adler32: Option<u32>,
     /// Literals.
     pub data: Vec<u8>,
@@ -56,7 +56,7 @@ impl Window {
     /// instruction is checked: none goes past `target_bytes`, and a copy begins before the position where it appends.
     ///
     /// # Errors
-    /// What is wrong with the sections, or what `act` says.
+    /// Damaged sections, or the error of `act`.
     pub fn for_each<'a, E: From<&'static str>>(
         &'a self,
         mut act: impl FnMut(u64, Instruction<'a>) -> Result<(), E>,

@@ -6,7 +6,7 @@ use lighter_coder::varint;
 
 use crate::code_table::{Address, AddressCache};
 
-/// What a file begins with: magic, version 0, no indicator.
+/// The header of a file: magic, version 0, no indicator.
 pub const FILE_HEADER: [u8; 5] = [0xd6, 0xc3, 0xc4, 0x00, 0x00];
 /// RFC 3284, section 5.6: ADD with the size to follow; sizes 1 to 17 are the codes after it.
 const ADD: u8 = 1;
@@ -73,7 +73,7 @@ impl WindowWriter {
     /// Writes the window; nothing if its target is empty.
     ///
     /// # Errors
-    /// What `out` says.
+    /// The error of `out`.
     pub fn finish(self, out: &mut dyn Write) -> io::Result<()> {
         if self.target_bytes == 0 {
             return Ok(());

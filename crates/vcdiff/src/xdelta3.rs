@@ -46,8 +46,8 @@ pub fn encode(target: &[u8], base: &[u8], level: u8) -> Option<Vec<u8>> {
     call(target, base, level)
 }
 
-/// One call of the C function. The C code has one global state: a code table that the first call builds without a lock. The
-/// caller makes sure that the first call returns before others begin.
+/// One call of the C function. The C code has one global state: a code table that the first call builds without a lock.
+/// The caller makes sure that the first call returns before others begin.
 fn call(target: &[u8], base: &[u8], level: u8) -> Option<Vec<u8>> {
     // Short copies from far away can take more bytes than they save; a target full of them is not worth encoding.
     let mut output = vec![0; target.len() + target.len() / 4 + (64 << 10)];

@@ -1,8 +1,8 @@
 //! Deflate streams: decompressed into content and corrections, and recompressed to exactly the same bytes.
 //!
 //! preflate-rs finds the encoder and the level that made a stream, predicts each token from that, and keeps its wrong
-//! predictions as corrections: next to nothing for zlib, GNU gzip and pigz (docs/decisions/0010-delta-codec.md). The version
-//! is pinned: only the code that made corrections can read them.
+//! predictions as corrections: next to nothing for zlib, GNU gzip and pigz (docs/decisions/0010-delta-codec.md). The
+//! version is pinned: only the code that made corrections can read them.
 
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,8 +15,8 @@ use super::stream::{CORRECTIONS_BYTES_MAX, Compression, Decompressed};
 /// Longest chain of candidates that preflate-rs follows for each token: the same as zlib's best level.
 const CHAIN_LENGTH_MAX: u32 = 4096;
 
-/// Decompresses the deflate stream that `deflated` begins with. `None` if its content is longer than `plain_bytes_max`, if
-/// the corrections are an eighth of the stream or more, or if recompressing would not give exactly the same stream.
+/// Decompresses the deflate stream that `deflated` begins with. `None` if its content is longer than `plain_bytes_max`,
+/// if the corrections are an eighth of the stream or more, or if recompressing would not give exactly the same stream.
 pub fn decompress(deflated: &[u8], plain_bytes_max: usize) -> Option<Decompressed> {
     let config = PreflateConfig {
         max_chain_length: CHAIN_LENGTH_MAX,
@@ -43,8 +43,8 @@ pub fn recompress(plain: &[u8], corrections: &[u8]) -> Option<Vec<u8>> {
     guard(|| recreate_whole_deflate_stream(plain, corrections).ok())
 }
 
-/// The content of the deflate stream that `deflated` begins with, and the stream's length. `None` if the stream is damaged
-/// or its content is longer than `plain_bytes_max`.
+/// The content of the deflate stream that `deflated` begins with, and the stream's length. `None` if the stream is
+/// damaged or its content is longer than `plain_bytes_max`.
 pub fn content(deflated: &[u8], plain_bytes_max: usize) -> Option<(Vec<u8>, usize)> {
     let mut decoder = DeflateDecoder::new(deflated);
     let mut plain = Vec::new();

@@ -40,8 +40,8 @@ pub fn recompress_work(compression: Compression) -> u64 {
     }
 }
 
-/// The content of the stream that `compressed` begins with, and the length of the stream. `None` if the stream is damaged or
-/// empty, or if its content is longer than `plain_bytes_max`.
+/// The content of the stream that `compressed` begins with, and the length of the stream. `None` if the stream is
+/// damaged or empty, or if its content is longer than `plain_bytes_max`.
 pub fn content(compressed: &[u8], plain_bytes_max: usize) -> Option<(Vec<u8>, usize)> {
     let (plain, bytes) = if xz::is_xz(compressed) {
         xz::content(compressed, plain_bytes_max).map(|block| (block.plain, block.stream.end))

@@ -15,7 +15,7 @@ pub enum Compression {
 pub struct Decompressed {
     pub compression: Compression,
     pub plain: Vec<u8>,
-    /// What the encoder needs beside the content to write the same stream.
+    /// The encoder needs these beside the content to write the same stream.
     pub corrections: Vec<u8>,
     /// Where the stream begins.
     pub start: usize,

@@ -1,13 +1,14 @@
 //! The first block of an xz file: decompressed, and recompressed to exactly the same bytes.
 //!
-//! Only liblzma writes what liblzma wrote, so [`decompress`] tries liblzma's presets, and begins with those that have the
-//! file's dictionary size. Source: The .xz File Format 1.2.1, sections 2.1.1 (stream header), 3.1 (block header) and 5.3.1
-//! (LZMA2). The bytes around the block's data (headers, check, index) are matched like any bytes, whatever program wrote them.
+//! Only liblzma writes what liblzma wrote, so [`decompress`] tries liblzma's presets, and begins with those that have
+//! the file's dictionary size. Source: The .xz File Format 1.2.1, sections 2.1.1 (stream header), 3.1 (block header)
+//! and 5.3.1 (LZMA2). The bytes around the block's data (headers, check, index) are matched like any bytes, whatever
+//! program wrote them.
 //!
-//! lzma-rust2 reads; liblzma writes, since no port writes the same bytes. liblzma takes 15 MiB for a content of 1 MiB. With
-//! presets 4 and up it searches trees, and a dictionary as large as the content gives the same bytes as a larger one. With
-//! presets 0 to 3 it follows a limited number of candidates in a chain, and the size of its table changes the result, so the
-//! dictionary is the file's.
+//! lzma-rust2 reads; liblzma writes, since no port writes the same bytes. liblzma takes 15 MiB for a content of 1 MiB.
+//! With presets 4 and up it searches trees, and a dictionary as large as the content gives the same bytes as a larger
+//! one. With presets 0 to 3 it follows a limited number of candidates in a chain, and the size of its table changes the
+//! result, so the dictionary is the file's.
 
 use std::io::{self, Read, Write};
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What can be told of an entry of the target by itself: its copies, its headers, and what is left to be matched.
+//! The first draft of an entry of the target: its copies and headers, and the range that is left to be matched.
 
 use std::io;
 use std::ops::Range;
@@ -9,11 +9,11 @@ use super::files::{Entry, equal};
 use super::pairs::Pairs;
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
 
-/// What can be told of an entry by itself.
+/// The draft of an entry.
 pub struct Draft {
     /// Its copies and headers.
     pub steps: Vec<Planned>,
-    /// What is left to be matched.
+    /// The range that is left to be matched.
     pub open: Option<Range<u64>>,
 }
 
@@ -23,7 +23,7 @@ impl Draft {
         self.open.as_ref().is_some_and(|open| open.start == entry.content)
     }
 
-    /// Makes the front of what is left a copy.
+    /// Makes a copy of the front of the range that is left.
     pub fn copy(&mut self, from: From, bytes: u64) {
         let Some(open) = &mut self.open else { return broken("a copy of a content that has its steps") };
         push(&mut self.steps, Planned { kind: Kind::Copy(from), at: open.start, bytes, cost: STEP_COST });
@@ -34,7 +34,8 @@ impl Draft {
     }
 }
 
-/// What can be told of an entry by itself: its copies and headers, and the range that is to be matched.
+/// Drafts an entry: a copy of the whole entry if a base has it, else its headers, and a copy of its content if a base
+/// has that.
 pub fn draft(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Draft> {
     let target = layers.target;
     let mut steps = Vec::new();
@@ -58,7 +59,7 @@ pub fn draft(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Resul
     }
     for id in pairs.maybe_equal(entry) {
         let base = pairs.entry(id);
-        // With the padding, if that is the same too.
+        // With the padding, if the padding is equal too.
         for bytes in [bytes, entry.content_bytes] {
             if base.end - base.content >= bytes
                 && equal((target, entry.content), (layers.bases[id.base], base.content), bytes)?
@@ -71,13 +72,13 @@ pub fn draft(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Resul
     Ok(draft)
 }
 
-/// The header blocks of an entry, each compared with its counterpart's.
+/// The header blocks of an entry, each compared with the block of its counterpart.
 fn headers(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry, steps: &mut Vec<Planned>) -> io::Result<()> {
     let blocks = |entry: &Entry| (entry.content - entry.start) / 512;
     let like = pairs.same_path(entry).first().map(|&id| (id, pairs.entry(id)));
     for block in 0..blocks(entry) {
         let at = entry.start + 512 * block;
-        // From the end: the last one is the entry's own, those before it are extensions.
+        // Counted from the end: the last block is the entry's own, the blocks before it are extensions.
         let back = blocks(entry) - block;
         let like = like.filter(|(_, base)| blocks(base) >= back).map(|(id, base)| (id.base, base.content - 512 * back));
         let kind = match like {

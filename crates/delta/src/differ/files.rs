@@ -1,6 +1,7 @@
-//! A layer cut into what a tar is made of: entries, each a header and a content, and what stands behind the last.
+//! Cuts a layer into the entries of its tar, each a header and a content, and the end behind the last.
 //!
-//! What is no tar, and what follows damage in one, is one entry without a header. Entries cover a tar exactly.
+//! A layer that is no tar, and the rest of a tar behind damage, is one entry without a header. Entries cover a tar
+//! exactly.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -11,7 +12,7 @@ use lighter_types::{File, ReadAt};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub path: Vec<u8>,
-    /// Where its header begins: a multiple of blocks long, empty for what is no tar entry.
+    /// Where its header begins. The header is a multiple of blocks long, and empty if this is no entry of a tar.
     pub start: u64,
     pub content: u64,
     pub content_bytes: u64,
@@ -26,10 +27,10 @@ impl Entry {
     }
 }
 
-/// Cuts a layer into entries: a tar, or what tells its files itself.
+/// Cuts a layer into entries: the entries of a tar, or the files that the layer lists ([`ReadAt::files`]).
 ///
 /// # Errors
-/// What the layer's reader says. What the layer holds is never an error.
+/// The error of the layer's reader. No content of a layer is an error.
 pub fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
     if let Some(files) = layer.files() {
         return Ok(files.iter().map(Entry::without_header).collect());
@@ -64,7 +65,7 @@ pub fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Reads a layer by position with a small buffer: the walk needs a header here and there.
+/// Reads a layer by position with a small buffer: the walk reads only headers.
 struct Buffered<'a> {
     layer: &'a dyn ReadAt,
     position: u64,
@@ -117,12 +118,12 @@ impl Seek for Buffered<'_> {
 /// Whether `bytes` bytes are the same in two layers.
 ///
 /// # Errors
-/// What the readers say, and which of the two said it.
+/// The error of the readers.
 pub fn equal(one: (&dyn ReadAt, u64), other: (&dyn ReadAt, u64), bytes: u64) -> io::Result<bool> {
     const STEP: u64 = 64 << 10;
     let mut buffers = (vec![0; bytes.min(STEP) as usize], vec![0; bytes.min(STEP) as usize]);
     let mut done = 0;
-    // The first step is short: most of what differs does so early.
+    // The first step is short: most differences come early.
     let mut step = 512.min(bytes);
     while done < bytes {
         let (a, b) = (&mut buffers.0[..step as usize], &mut buffers.1[..step as usize]);

@@ -1,4 +1,7 @@
-//! Steps cut into frames, and frames encoded.
+//! Cuts steps into frames, and encodes frames.
+//!
+//! [`cut`] fills a frame until its load would exceed a limit of the format or its share of the patch. The load is an
+//! estimate, so a payload can still turn out too long: [`encode_frames`] then splits the frame and encodes both parts.
 
 use std::io;
 use std::ops::Range;
@@ -23,32 +26,33 @@ pub struct EncodedFrame {
 /// Frames are planned to this cost, so that few turn out too large for a payload.
 const COST_MAX: u64 = PAYLOAD_BYTES_MAX as u64 * 7 / 8;
 
-/// A receiver works on a frame when all of it has come, and while the next ones come: no frame costs more than a fourth of
-/// all, unless it is less than this. Measured on the corpus's pairs at the default effort: fourths make patches 0.5 %
-/// larger on average (1.2 % at most), eighths 1.0 % (2.7 %).
+/// A receiver works on a frame while the next frames arrive. So no frame costs more than a fourth of the patch, unless
+/// that is less than this. Measured on the corpus's pairs at the default effort: fourths make patches 0.5 % larger on
+/// average (1.2 % at most), eighths 1.0 % (2.7 %).
 const COST_SHARE_MIN: u64 = 64 << 10;
 
-/// Decoding so many bytes is worth a frame, which another thread may take; half as much again is too much for one.
+/// So many decoded bytes are worth a frame of their own, which another thread may decode. A frame has at most half as
+/// much again.
 const MATERIAL_SHARE_BYTES: u64 = 4 << 20;
 
-/// New bytes are held twice while they are decompressed, beside what stands before them. With 3 MiB, the corpus's patch of the
-/// most new bytes is 1 % smaller, and takes 6 MiB more to apply.
+/// Most new bytes of a frame. A decoder holds them twice while it decompresses them, beside their prefix. With 3 MiB,
+/// the corpus's patch of the most new bytes is 1 % smaller, and takes 6 MiB more to apply.
 const NEW_SHARE_BYTES: u64 = 7 << 18;
 
-/// Streams take long and few bytes: no frame has more than an eighth of their work, unless it is less than this (about 10
-/// ms), so that several threads share it.
+/// Recompressing takes long for few bytes. So that several threads share it, no frame has more than an eighth of its
+/// work, unless that is less than this (about 10 ms).
 const RECOMPRESS_SHARE_MIN: u64 = 1 << 20;
 
-/// What a frame holds so far.
+/// The load of a frame.
 #[derive(Default)]
 struct Load {
     bytes: u64,
     cost: u64,
     material: u64,
     new: u64,
-    /// How long decoding takes, as bytes of material.
+    /// How long decoding takes, in bytes of material.
     work: u64,
-    /// How much of it is for compressing again.
+    /// How much of that is recompressing.
     recompress: u64,
     inflated: u64,
     streams: usize,
@@ -64,7 +68,7 @@ impl Load {
                 load.steps += steps.len();
                 load.material = plain.len() as u64 + step.bytes;
                 load.recompress = plain.len() as u64 * recompress_work(*compression);
-                // Each stream counts at every step that reads it: too often, but never too seldom.
+                // A stream counts at every step that reads it: too often, but never too seldom.
                 let stream = |step: &Planned| match step.kind {
                     Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
                         Some(stream)
@@ -126,7 +130,7 @@ struct Share {
 
 impl Share {
     fn of(all: &Load) -> Self {
-        // As few as the cap and work for several threads allow, each about as much work as the others.
+        // As few frames as the limits allow, with about equal work.
         let count = all.cost.div_ceil(COST_MAX).max(all.material.div_ceil(MATERIAL_SHARE_BYTES)).max(1);
         Self {
             work: all.work.div_ceil(count) + 4096,
@@ -136,8 +140,8 @@ impl Share {
     }
 }
 
-/// Cuts steps into frames, each of which keeps all caps as far as they can be told before encoding. A step that is too
-/// large alone is cut.
+/// Cuts steps into frames. Each frame keeps all limits, as far as they are known before encoding. A step that is too
+/// large for a frame is cut.
 pub fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
     let mut all = Load::default();
     steps.iter().for_each(|step| all.add(&Load::of(step)));
@@ -170,15 +174,15 @@ pub fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
     frames
 }
 
-/// Two steps for one; none where it cannot be cut.
+/// The two halves of a step; `None` if the step cannot be cut.
 fn halves(step: &Planned) -> Option<(Planned, Planned)> {
     step.split(step.bytes / 2)
 }
 
-/// Encodes a frame; one whose payload turns out too long as two or more.
+/// Encodes a frame. If its payload turns out too long, the result is two or more frames.
 ///
 /// # Errors
-/// What a reader says, as its codec error.
+/// The error of a reader.
 pub fn encode_frames(layers: &Layers<'_>, frame: &[Planned], style: Style) -> Result<Vec<EncodedFrame>, CodecError> {
     let start = frame.first().map_or(0, |step| step.at);
     let range = start..start + frame.iter().map(|step| step.bytes).sum::<u64>();
@@ -193,10 +197,10 @@ pub fn encode_frames(layers: &Layers<'_>, frame: &[Planned], style: Style) -> Re
     Ok(frames)
 }
 
-/// Two parts of about the same cost, neither empty.
+/// Splits a frame into two parts of about the same cost. Neither part is empty.
 fn split(frame: &[Planned]) -> (Vec<Planned>, Vec<Planned>) {
     if let [step] = frame {
-        // A stream that cannot be cut goes as it is.
+        // A stream cannot be cut, but its bytes can.
         let plain = Planned { kind: Kind::Raw, ..step.clone() };
         let step = if matches!(step.kind, Kind::Stream { .. }) { &plain } else { step };
         if let Some((first, second)) = halves(step) {
@@ -213,12 +217,12 @@ fn split(frame: &[Planned]) -> (Vec<Planned>, Vec<Planned>) {
     (frame[..middle].to_vec(), frame[middle..].to_vec())
 }
 
-/// The program of a frame that makes the target's bytes at `range`, and the bytes that its steps stand for.
+/// The program of a frame that makes the target's bytes at `range`, and the bytes that its steps make.
 fn assemble(layers: &Layers<'_>, frame: &[Planned], range: &Range<u64>) -> io::Result<(Program, Vec<u8>)> {
     let target = layers.bases.iter().map(|base| base.len().0 + 1).sum();
     let end = target + range.end + 1;
     let mut assembly = Assembly { program: Program::default(), known: Vec::new(), target, end, ends: Vec::new() };
-    // A trailer belongs to the stream before it, which may be in the frame before.
+    // The stream of a trailer may be in the frame before; then the trailer is new bytes.
     let mut has_stream = false;
     for step in frame {
         match &step.kind {
@@ -246,7 +250,7 @@ struct Assembly {
     known: Vec<u8>,
     /// Where the target begins in the address space.
     target: u64,
-    /// The end of the address space so far.
+    /// Where the address space ends so far.
     end: u64,
     /// Where each inflated source begins.
     ends: Vec<u64>,

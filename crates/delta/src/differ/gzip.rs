@@ -1,6 +1,6 @@
-//! Gzip members: where their deflate streams begin.
+//! The header of a gzip member, behind which its deflate stream begins.
 
-/// The length of a gzip member's header (RFC 1952, section 2.3), if that is one.
+/// The length of a gzip member's header (RFC 1952, section 2.3); `None` if this is no gzip member.
 pub fn header_bytes(content: &[u8]) -> Option<usize> {
     let flags = *content.get(3).filter(|_| content.starts_with(&[0x1f, 0x8b, 8]))?;
     let mut end = 10;

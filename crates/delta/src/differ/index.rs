@@ -1,29 +1,29 @@
-//! Finds earlier bytes again: an index of the base's windows of a few bytes, and what it finds, the longest first.
+//! An index of windows of a few bytes: finds the longest range of the base that equals the front of the target.
 
 use crate::compare::common_prefix;
 
-/// Bytes that an index looks at.
+/// The windows of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Its length, 4 to 32.
     pub bytes: usize,
-    /// Only every so many-th position is in the index.
+    /// One position in so many is in the index.
     pub step: usize,
-    /// How many positions with the same hash are looked at.
+    /// How many positions with the same hash a search compares.
     pub chain: usize,
 }
 
-/// An index over some bytes, at most 4 GiB. Takes 4 bytes a position in it, and as much again if chains are followed.
+/// An index over some bytes, at most 4 GiB. Takes 4 bytes for each position, and as much again if it has chains.
 pub struct Index {
     window: Window,
     bits: u32,
-    /// One more than the latest position with a hash, in units of the step; 0 is none.
+    /// For each hash, one more than its latest position, in units of the step; 0 if there is none.
     heads: Vec<u32>,
-    /// For each position, the one before with the same hash.
+    /// For each position, the position before with the same hash, coded in the same way.
     chain: Vec<u32>,
 }
 
-/// Bytes found, by position, and how many are equal from there.
+/// A position, and how many bytes are equal from there on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     pub at: usize,
@@ -35,7 +35,7 @@ impl Index {
     pub fn new(base: &[u8], window: Window) -> Self {
         let positions = base.len().saturating_sub(window.bytes - 1).div_ceil(window.step);
         let bits = (positions.max(1) as u64).next_power_of_two().trailing_zeros().clamp(8, 26);
-        // Written to at once: a page that is read first costs a second fault, and all threads a flush, when it is written.
+        // Written at once. A page that is read first faults a second time when it is written, and flushes all threads.
         let mut heads = Vec::with_capacity(1 << bits);
         heads.resize(1 << bits, 0u32);
         let mut chain = if window.chain > 1 { vec![0u32; positions] } else { Vec::new() };
@@ -49,7 +49,8 @@ impl Index {
         Self { window, bits, heads, chain }
     }
 
-    /// The longest match with the front of `target`, of the window's length at least. Of equal ones the nearest to `near`.
+    /// The longest match with the front of `target`, at least as long as the window. Of equally long matches the
+    /// nearest to `near`.
     pub fn find(&self, base: &[u8], target: &[u8], near: usize) -> Option<Found> {
         if target.len() < self.window.bytes {
             return None;
@@ -61,7 +62,7 @@ impl Index {
             let Some(position) = next.checked_sub(1) else { break };
             let at = position as usize * self.window.step;
             let longest = best.map_or(self.window.bytes - 1, |best| best.bytes);
-            // A longer match has the byte at which the best one ends.
+            // Only a longer match has the byte at which the best match ends.
             let may_win =
                 base.get(at + longest) == target.get(longest) || best.is_some_and(|best| longest >= best.bytes);
             if may_win {

@@ -1,4 +1,4 @@
-//! Brings together the bytes of the bases that changed contents are matched with.
+//! Loads the bytes of the bases that changed contents are matched with into the material.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,14 +14,14 @@ use super::search::Search;
 use super::steps::Layers;
 use super::streams::{Form, PLAIN_BYTES_MAX, Stream};
 
-/// A content that is no copy.
+/// A content that is not a copy.
 pub struct Changed {
     pub range: Range<u64>,
     pub form: Form,
-    /// What is matched: the content, or what is left of a zip without its streams; then the content of each stream. For
-    /// each the ranges of the material that it may have been changed from.
+    /// The parts that are matched: the content without its streams (not of a gzip member), then the content of each
+    /// stream. For each part, the ranges of the material that it may have been changed from.
     pub old: Vec<Vec<Range<usize>>>,
-    /// Where the first of the files that it may have been changed from begins, as it is.
+    /// Address and length of the first file that it may have been changed from.
     pub old_address: Option<(u64, u64)>,
 }
 
@@ -35,17 +35,22 @@ impl Changed {
     }
 }
 
-/// Brings the bases' bytes together.
+/// Loads the bytes of the bases.
 pub struct Loading<'a> {
     pub layers: &'a Layers<'a>,
     pub pairs: &'a Pairs<'a>,
     pub search: &'a Search,
     pub material: Material,
-    /// Where each entry's content stands as it is, and each of its streams inflated, by where it begins.
+    /// The range of each entry's content (`None`), and of each of its inflated streams by its start. No range if it did
+    /// not fit.
     pub loaded: HashMap<(EntryId, Option<u64>), Option<Range<usize>>>,
 }
 
 impl Loading<'_> {
+    /// Loads everything that a content may have been changed from.
+    ///
+    /// # Errors
+    /// The error of a reader.
     pub fn candidates(&mut self, entry: &Entry, range: Range<u64>, form: Form) -> io::Result<Changed> {
         let ids = self.pairs.changed_from(entry);
         let address = |id: &EntryId| {
@@ -53,7 +58,7 @@ impl Loading<'_> {
             (self.layers.address(id.base, base.content), base.end - base.content)
         };
         let mut changed = Changed { range, form, old: Vec::new(), old_address: ids.first().map(address) };
-        // Of a gzip member nothing is left to be matched but its stream.
+        // Only the stream of a gzip member is matched.
         if !matches!(changed.form, Form::Gzip(_)) {
             let mut old = Vec::new();
             for &id in &ids {
@@ -73,7 +78,10 @@ impl Loading<'_> {
         Ok(changed)
     }
 
-    /// All else that the bases have and the target does not have by name.
+    /// Loads the files of the bases whose paths are not in the target.
+    ///
+    /// # Errors
+    /// The error of a reader.
     pub fn left_over(&mut self, target: &[Entry]) -> io::Result<()> {
         for id in self.pairs.left_over(target) {
             self.load(id)?;

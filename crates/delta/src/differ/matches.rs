@@ -1,15 +1,15 @@
-//! Which ranges of a file go on as some range of the base does, differences included.
+//! Matches: ranges of the target that continue as a range of the base does, with differences.
 //!
-//! The method is bsdiff's (C. Percival, "Naive differences of executable code", 2003), with an index of windows in place
-//! of a suffix array: walk over the target on a diagonal (place in the base less place in the target) as long as it
-//! serves; take another where it has clearly more equal bytes; then extend each match into the differences around it as
-//! far as more bytes are equal than not.
+//! The method is bsdiff's (C. Percival, "Naive differences of executable code", 2003), with an index of windows in
+//! place of a suffix array: walk over the target on a diagonal (place in the base less place in the target) as long as
+//! it serves; take another where it has clearly more equal bytes; then extend each match into the differences around it
+//! as far as more bytes are equal than not.
 
 use crate::compare::common_prefix;
 
 use super::index::Index;
 
-/// A range of the target that goes on as the base does, with differences within.
+/// A range of the target that continues as the base does, with differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {
     pub at: usize,
@@ -17,37 +17,38 @@ pub struct Match {
     pub bytes: usize,
 }
 
-/// What a match must have more in equal bytes than going on as before: what telling of it costs.
+/// How many more equal bytes a match must have than the current diagonal: the cost of coding a match.
 const GAIN_MIN: usize = 10;
-/// A match on the diagonal that would be gone back to costs less.
+/// The same for a match on the diagonal before the current one, which costs less.
 const GAIN_NEAR_MIN: usize = 6;
-/// Equal bytes after which going on is not questioned.
+/// After so many equal bytes the search keeps to the diagonal.
 const STEADY_BYTES: usize = 16;
 
-/// Between equal bytes on one diagonal, so many others belong to the match, and more where one in so many is equal.
+/// Between equal bytes on one diagonal, so many other bytes belong to the match. More belong to it if one in so many is
+/// equal.
 const GAP_BYTES_MAX: usize = 32;
 const GAP_EQUAL_MIN: usize = 5;
 
-/// So far back a match may take bytes from the one before.
+/// How far back a match may take bytes from the match before.
 const REACH_BYTES_MAX: usize = 4 << 10;
 
-/// Of so many bytes on the diagonal, so many equal are enough for a search that trusts.
+/// A trusting search keeps to a diagonal if so many of so many bytes are equal.
 const TRUST_BYTES: usize = 32;
 const TRUST_EQUAL_MIN: usize = 20;
 
 /// Where to look for matches, the finest index first.
 pub struct Bases<'a> {
     pub old: &'a [u8],
-    /// Whether a diagonal that serves is not questioned.
+    /// Whether the search keeps to a diagonal where most bytes are equal.
     pub trusting: bool,
-    /// Where nothing is found so many times in a row, one position more is passed over each time.
+    /// After so many positions without a match, the search skips one position more each time.
     pub patience: usize,
-    /// An index and where the part of `old` that it is over begins and ends.
+    /// Each index, with the start and the end of the part of `old` that it covers.
     pub indices: Vec<(&'a Index, usize, usize)>,
 }
 
-/// The matches of `target`, in order and apart. `aligned` is where in the base the target's counterpart begins, if there
-/// is one; matches there are looked for first.
+/// The matches of `target`, in order and without overlap. `aligned` is the place of the target's counterpart in the
+/// base, if there is one: the search begins there.
 pub fn find(bases: &Bases<'_>, target: &[u8], aligned: Option<usize>) -> Vec<Match> {
     let mut scan = Scan { bases, target, seeds: Vec::new(), diagonal: None, misses: 0 };
     scan.run(aligned);
@@ -69,7 +70,7 @@ struct Scan<'a> {
     seeds: Vec<Seed>,
     /// Place in the base less place in the target.
     diagonal: Option<isize>,
-    /// Positions since something was found or went on.
+    /// Positions since the last match.
     misses: usize,
 }
 
@@ -85,7 +86,7 @@ impl Scan<'_> {
         while at < self.target.len() {
             let steady = self.equal_ahead(at);
             if steady >= STEADY_BYTES || at + steady == self.target.len() {
-                self.go_on(at, steady);
+                self.add_on_diagonal(at, steady);
                 self.misses = 0;
                 at += steady;
                 continue;
@@ -108,12 +109,12 @@ impl Scan<'_> {
         }
     }
 
-    /// How many bytes are equal on the diagonal from here on.
+    /// How many bytes from here on are equal on the diagonal.
     fn equal_ahead(&self, at: usize) -> usize {
         self.on_diagonal(at).map_or(0, |from| common_prefix(&self.bases.old[from..], &self.target[at..]))
     }
 
-    /// Whether the diagonal serves well enough not to look elsewhere.
+    /// Whether most bytes ahead are equal on the diagonal.
     fn mostly_equal(&self, at: usize) -> bool {
         self.equal_on_diagonal(at, TRUST_BYTES.min(self.target.len() - at)) >= TRUST_EQUAL_MIN
     }
@@ -123,7 +124,7 @@ impl Scan<'_> {
         (from < self.bases.old.len()).then_some(from)
     }
 
-    /// A match here that is clearly better than going on.
+    /// A match here that is clearly better than the diagonal.
     fn better(&self, at: usize) -> Option<(usize, usize)> {
         let target = &self.target[at..];
         for (index, start, end) in &self.bases.indices {
@@ -134,12 +135,12 @@ impl Scan<'_> {
             if self.diagonal == Some(from as isize - at as isize) {
                 return None;
             }
-            let going_on = self.equal_on_diagonal(at, found.bytes);
+            let on_diagonal = self.equal_on_diagonal(at, found.bytes);
             let is_near = self.seeds.len() >= 2 && {
                 let seed = self.seeds[self.seeds.len() - 2];
                 seed.from as isize - seed.at as isize == from as isize - at as isize
             };
-            if found.bytes >= going_on + if is_near { GAIN_NEAR_MIN } else { GAIN_MIN } {
+            if found.bytes >= on_diagonal + if is_near { GAIN_NEAR_MIN } else { GAIN_MIN } {
                 return Some((from, found.bytes));
             }
         }
@@ -153,8 +154,8 @@ impl Scan<'_> {
         self.target[at..at + bytes].iter().zip(old).filter(|(a, b)| a == b).count()
     }
 
-    /// Notes equal bytes on the diagonal. Where little differs since the last ones, both are one seed.
-    fn go_on(&mut self, at: usize, bytes: usize) {
+    /// Adds equal bytes on the diagonal: to the last seed if little differs between them, else as a seed.
+    fn add_on_diagonal(&mut self, at: usize, bytes: usize) {
         let Some(from) = self.on_diagonal(at) else { return };
         if let Some(last) = self.seeds.last_mut() {
             let gap = last.at + last.bytes..at;
@@ -174,8 +175,8 @@ impl Scan<'_> {
     }
 }
 
-/// Grows seeds both ways into what differs, as long as more is equal than not; where two meet, the cut is where the sum
-/// of equal bytes is largest.
+/// Grows seeds both ways as long as more bytes are equal than not. Where two matches meet, the cut is where the sum of
+/// equal bytes is largest.
 fn extend(old: &[u8], target: &[u8], seeds: &[Seed]) -> Vec<Match> {
     let mut matches: Vec<Match> = Vec::with_capacity(seeds.len());
     for (index, seed) in seeds.iter().enumerate() {
@@ -184,7 +185,7 @@ fn extend(old: &[u8], target: &[u8], seeds: &[Seed]) -> Vec<Match> {
         let back = grow_back(old, target, seed, free);
         let mut start = seed.at - back;
         let mut from = seed.from - back;
-        // The match before ended as far as it could; both may claim the same bytes, if they are on two diagonals.
+        // The match before grew as far as it could. On another diagonal, this match may claim some of the same bytes.
         let other = |last: &&mut Match| last.from.wrapping_sub(last.at) != seed.from.wrapping_sub(seed.at);
         if let Some(last) = matches.last_mut().filter(other) {
             let lowest = (last.at + 1).max(seed.at.saturating_sub(REACH_BYTES_MAX));
@@ -204,7 +205,6 @@ fn extend(old: &[u8], target: &[u8], seeds: &[Seed]) -> Vec<Match> {
     matches
 }
 
-/// Equal bytes count this much, others the negative: a difference is dear where little around it is equal.
 fn grow_ahead(old: &[u8], target: &[u8], at: usize, from: usize, limit: usize) -> usize {
     let pairs = target[at..limit].iter().zip(&old[from..]);
     longest(pairs)
@@ -215,7 +215,8 @@ fn grow_back(old: &[u8], target: &[u8], seed: &Seed, free: usize) -> usize {
     longest(pairs)
 }
 
-/// How far a sum of equal bytes less differing ones is largest. Gives up where it has fallen far.
+/// The length at which the number of equal bytes minus the number of others is largest. Gives up once it has fallen
+/// far.
 fn longest<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
     const GIVE_UP: i32 = 48;
     let (mut sum, mut best, mut best_at) = (0i32, 0i32, 0);
@@ -230,7 +231,8 @@ fn longest<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
     best_at
 }
 
-/// Between `reach` and `free`: where the earlier match ends and the later begins, so that most bytes are equal.
+/// The place between `reach` and `free` where the earlier match should end and the later begin, so that most bytes are
+/// equal.
 fn best_cut(old: &[u8], target: &[u8], last: &Match, seed: &Seed, reach: usize, free: usize) -> usize {
     let (mut sum, mut best, mut cut) = (0i32, 0i32, reach);
     for (at, byte) in target.iter().enumerate().take(free).skip(reach) {

@@ -1,5 +1,5 @@
-//! The bytes of the bases that changed files are compared with, in memory, one after the other: files, and the contents
-//! of compressed streams in them.
+//! The material: the bytes of the bases that changed files are compared with, in memory, one after the other. They are
+//! files, and the contents of compressed streams in files.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::program::Inflated;
 
 use super::steps::Layers;
 
-/// Where a part of the old bytes comes from.
+/// Where a part of the material comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A range of a base, by its address.
@@ -16,7 +16,7 @@ pub enum Origin {
     Inflated(Inflated),
 }
 
-/// A part of the old bytes.
+/// A part of the material.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
     pub start: usize,
@@ -24,7 +24,7 @@ pub struct Part {
     pub origin: Origin,
 }
 
-/// The old bytes.
+/// The material.
 #[derive(Default)]
 pub struct Material {
     pub bytes: Vec<u8>,
@@ -32,10 +32,10 @@ pub struct Material {
 }
 
 impl Material {
-    /// Adds a range of a base, and tells where it stands.
+    /// Adds a range of a base. Returns where it begins in the material.
     ///
     /// # Errors
-    /// What the base's reader says.
+    /// The error of the base's reader.
     pub fn add(&mut self, layers: &Layers<'_>, base: usize, offset: u64, bytes: u64) -> io::Result<usize> {
         let start = self.bytes.len();
         self.bytes.resize(start + bytes as usize, 0);
@@ -45,7 +45,7 @@ impl Material {
         Ok(start)
     }
 
-    /// Adds the content of a compressed stream of a base, and tells where it stands.
+    /// Adds the content of a compressed stream of a base. Returns where it begins in the material.
     pub fn add_inflated(&mut self, stream: Inflated, plain: &[u8]) -> usize {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(plain);
@@ -53,7 +53,7 @@ impl Material {
         start
     }
 
-    /// The parts that a range lies in, with the range of each.
+    /// The parts that a range of the material lies in: the index of each, the offset in it, and the length.
     pub fn split(&self, from: usize, bytes: usize) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
         let first = self.parts.partition_point(|part| part.start + part.bytes <= from);
         let end = from + bytes;

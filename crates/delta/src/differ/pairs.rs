@@ -1,5 +1,5 @@
-//! Which files of the bases a file of the target is to be compared with: those that may be equal, and those that it may
-//! have been changed from.
+//! Finds the files of the bases that a file of the target is compared with: those that may be equal, and those that it
+//! may have been changed from.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,12 +12,12 @@ pub struct EntryId {
     pub entry: usize,
 }
 
-/// Most files that one is compared with byte by byte because they have its length.
+/// Most files of the same length that a file is compared with byte by byte.
 const EQUAL_CANDIDATES_MAX: usize = 8;
-/// Most files that one may have been changed from.
+/// Most files that a file may have been changed from.
 const CHANGED_CANDIDATES_MAX: usize = 3;
 
-/// The entries of all bases, by what finds them.
+/// The entries of all bases, by path, by length and by name.
 pub struct Pairs<'a> {
     bases: &'a [Vec<Entry>],
     by_path: HashMap<&'a [u8], Vec<EntryId>>,
@@ -34,7 +34,7 @@ impl<'a> Pairs<'a> {
                 pairs.by_path.entry(&found.path).or_default().push(id);
                 if found.content_bytes > 0 {
                     pairs.by_bytes.entry(found.content_bytes).or_default().push(id);
-                    pairs.by_name.entry(nameless_of_version(&found.path)).or_default().push(id);
+                    pairs.by_name.entry(name_without_versions(&found.path)).or_default().push(id);
                 }
             }
         }
@@ -50,7 +50,7 @@ impl<'a> Pairs<'a> {
         self.by_path.get(target.path.as_slice()).map_or(&[], Vec::as_slice)
     }
 
-    /// Entries whose content may be the target's: those of its length, of the same path first.
+    /// Entries whose content may equal the target's: those of the same length, those of the same path first.
     pub fn maybe_equal(&self, target: &Entry) -> impl Iterator<Item = EntryId> + '_ {
         let bytes = target.content_bytes;
         let path = self.same_path(target).iter().filter(move |id| self.entry(**id).content_bytes == bytes);
@@ -60,13 +60,13 @@ impl<'a> Pairs<'a> {
         path.chain(others).copied()
     }
 
-    /// Entries that the target may have been changed from, the likeliest first: of the same path; else of the same name but
-    /// for versions, in the same folder before others, and the nearest in length.
+    /// Entries that the target may have been changed from, the likeliest first: those of the same path; else those of
+    /// the same name without versions, those in the same folder first, then the nearest in length.
     pub fn changed_from(&self, target: &Entry) -> Vec<EntryId> {
         let mut found: Vec<EntryId> =
             self.same_path(target).iter().copied().filter(|id| self.entry(*id).content_bytes > 0).collect();
         if found.is_empty() {
-            found = self.by_name.get(&nameless_of_version(&target.path)).cloned().unwrap_or_default();
+            found = self.by_name.get(&name_without_versions(&target.path)).cloned().unwrap_or_default();
             found.sort_by_cached_key(|&id| {
                 let entry = self.entry(id);
                 let shared = shared_folders(&entry.path, &target.path);
@@ -93,8 +93,8 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// The file's name with each run of digits and of dots and digits as one mark: libfoo.so.1.2 and libfoo.so.1.3 are the same.
-fn nameless_of_version(path: &[u8]) -> Vec<u8> {
+/// The file's name, with one mark for each run of digits and dots: libfoo.so.1.2 and libfoo.so.1.3 have the same.
+fn name_without_versions(path: &[u8]) -> Vec<u8> {
     let name = path.rsplit(|&byte| byte == b'/').find(|part| !part.is_empty()).unwrap_or_default();
     let mut out = Vec::with_capacity(name.len());
     for &byte in name {
@@ -107,16 +107,16 @@ fn nameless_of_version(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A path with that done to each of its parts.
-pub fn versionless(path: &[u8]) -> Vec<u8> {
+/// The path, with one mark for each run of digits and dots.
+pub fn path_without_versions(path: &[u8]) -> Vec<u8> {
     folders(path).join(&b'/')
 }
 
 fn folders(path: &[u8]) -> Vec<Vec<u8>> {
-    path.split(|&byte| byte == b'/').map(nameless_of_version).collect()
+    path.split(|&byte| byte == b'/').map(name_without_versions).collect()
 }
 
-/// How many folders from the root on are the same but for versions.
+/// How many folders from the root on are the same without versions.
 fn shared_folders(one: &[u8], other: &[u8]) -> usize {
     folders(one).iter().zip(&folders(other)).take_while(|(a, b)| a == b).count()
 }
@@ -128,11 +128,11 @@ mod tests {
     #[test]
     fn versions_do_not_make_another_name() {
         let same = |one: &str, other: &str| {
-            assert_eq!(nameless_of_version(one.as_bytes()), nameless_of_version(other.as_bytes()));
+            assert_eq!(name_without_versions(one.as_bytes()), name_without_versions(other.as_bytes()));
         };
         same("usr/lib/libfoo.so.1.2", "lib/libfoo.so.1.13");
         same("a/package-1.2.10.dist-info", "a/package-1.2.9.dist-info");
         same("perl5.36.0", "perl5.40.1");
-        assert_ne!(nameless_of_version(b"libfoo.so"), nameless_of_version(b"libbar.so"));
+        assert_ne!(name_without_versions(b"libfoo.so"), name_without_versions(b"libbar.so"));
     }
 }

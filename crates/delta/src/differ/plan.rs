@@ -1,4 +1,6 @@
-//! Which steps rebuild a target from its bases.
+//! Plans the steps that rebuild a target from its bases.
+//!
+//! Drafts of all entries come first; then changed contents are matched in batches, and their steps woven in between.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -23,7 +25,7 @@ use super::twins;
 use super::weave::weave;
 use super::writer::Writer;
 
-/// Files are matched in batches of so many bytes of theirs and their bases', and large files in parts of so many.
+/// Contents are matched in batches of so many bytes, with the bytes of their bases. Long contents are matched in parts.
 const BATCH_BYTES: u64 = 32 << 20;
 const PART_BYTES: usize = 4 << 20;
 
@@ -33,10 +35,10 @@ enum Part {
     Changed(usize),
 }
 
-/// Plans. The steps cover the target exactly and in order.
+/// Plans the steps. They cover the target exactly and in order.
 ///
 /// # Errors
-/// What a reader says.
+/// The error of a reader.
 pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     let target = entries(layers.target)?;
     let bases = layers.bases.iter().map(|base| entries(*base)).collect::<io::Result<Vec<_>>>()?;
@@ -75,7 +77,7 @@ pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     Ok(steps)
 }
 
-/// Matches all changed contents, and gives the steps of each.
+/// Matches all changed contents. Returns the steps of each.
 fn match_all(
     layers: &Layers<'_>,
     search: &Search,
@@ -109,7 +111,7 @@ fn match_batch(
 ) -> io::Result<Vec<Vec<Planned>>> {
     let subjects: Vec<Subject<'_>> = subjects(layers, batch)?;
     let index = |old: &Range<usize>| {
-        // Every position, but for files so large that their index would be the larger part of memory.
+        // Fewer positions of files so large that their index would take most of the memory.
         let step = (old.len() >> 25).next_power_of_two().max(search.near.step);
         Index::new(&material.bytes[old.clone()], Window { step, ..search.near })
     };
@@ -144,10 +146,10 @@ fn match_batch(
     batch.iter().map(|changed| weave(layers, changed, steps.by_ref().take(changed.old.len()))).collect()
 }
 
-/// What is matched as one.
+/// Bytes that are matched together.
 struct Subject<'a> {
     content: Cow<'a, [u8]>,
-    /// Ranges of the material that it may have been changed from.
+    /// Ranges of the material that they may have been changed from.
     old: &'a [Range<usize>],
     /// Whether long equal ranges are worth copies of their own.
     copies: bool,
@@ -171,6 +173,7 @@ fn subjects<'a>(layers: &Layers<'_>, batch: &'a [Changed]) -> io::Result<Vec<Sub
     Ok(subjects)
 }
 
+/// The content of the target without its streams.
 fn without_streams(layers: &Layers<'_>, changed: &Changed) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     let mut at = changed.range.start;

@@ -1,4 +1,5 @@
-//! What is read, and the steps that are planned: where each reads, what it makes, about what it costs.
+//! The layers that the differ reads, and the steps that it plans: where each step reads, what it makes, and about what
+//! it costs.
 
 use std::io;
 use std::ops::Range;
@@ -8,7 +9,7 @@ use lighter_types::{ReadAt, broken};
 use crate::compressed::Compression;
 use crate::program::Inflated;
 
-/// What is read: the target and its bases, in the order of the header.
+/// The target and its bases, in the order of the header.
 pub struct Layers<'a> {
     pub target: &'a dyn ReadAt,
     pub bases: Vec<&'a dyn ReadAt>,
@@ -45,7 +46,7 @@ impl<'a> Layers<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
     Address(u64),
-    /// A place in the target, before the step's own; only copies read from there.
+    /// A place in the target before the step's own. Only copies read from there.
     Target(u64),
     Inflated {
         stream: Inflated,
@@ -63,7 +64,7 @@ impl From {
     }
 }
 
-/// What a planned step does.
+/// The kind of a planned step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     Copy(From),
@@ -88,15 +89,15 @@ pub struct Planned {
     pub kind: Kind,
     pub at: u64,
     pub bytes: u64,
-    /// About what it will cost in the payload.
+    /// About how many bytes of the payload it takes.
     pub cost: u64,
 }
 
-/// What a step costs whatever it holds.
+/// The cost of any step, beside its contents.
 pub const STEP_COST: u64 = 3;
 
 impl Planned {
-    /// Two steps for one, the first of so many bytes; none where it ends before or cannot be cut.
+    /// Splits the step behind so many bytes. `None` if it is not longer, or cannot be cut.
     pub fn split(&self, bytes: u64) -> Option<(Self, Self)> {
         if bytes == 0 || bytes >= self.bytes {
             return None;
@@ -115,7 +116,7 @@ impl Planned {
     }
 }
 
-/// Leaves out the bases that no step reads: the layers with the others, and which those are.
+/// Leaves out the bases that no step reads. Returns the layers with the other bases, and the indices of these.
 pub fn drop_unused<'a>(layers: &Layers<'a>, steps: &mut [Planned]) -> (Layers<'a>, Vec<usize>) {
     let place = |address: u64| layers.starts.partition_point(|&start| start <= address) - 1;
     let mut used = vec![false; layers.bases.len()];
@@ -148,8 +149,8 @@ fn each_address(steps: &mut [Planned], visit: &mut dyn FnMut(&mut u64)) {
     }
 }
 
-/// Adds a step; copies that go on where the last one ended become one, but for those of the target, which might then
-/// reach into their own place.
+/// Adds a step. A copy that continues the copy before becomes one with it. Copies of the target do not: the longer copy
+/// might reach into its own place.
 pub fn push(steps: &mut Vec<Planned>, step: Planned) {
     if step.bytes == 0 {
         return;

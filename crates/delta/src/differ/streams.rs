@@ -1,5 +1,8 @@
-//! The compressed streams of changed contents: found in gzip members, zip archives and xz files, paired with streams of the bases, and
-//! taken apart where that can be undone.
+//! The compressed streams of changed contents: found in gzip members, zip archives and xz files, paired with streams of
+//! the bases, and decompressed if recompressing gives the same bytes.
+//!
+//! A content has streams only if it has a counterpart in a base. Members of a zip are paired by name, then by name
+//! without versions, then by extension.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
@@ -14,41 +17,41 @@ use crate::parallel;
 use super::draft::Draft;
 use super::files::Entry;
 use super::gzip;
-use super::pairs::{EntryId, Pairs, versionless};
+use super::pairs::{EntryId, Pairs, path_without_versions};
 use super::search::Search;
 use super::steps::Layers;
 use super::zip::{self, Member};
 
-/// Content of a stream that fits a frame with its stream and its sources.
+/// Longest content of a stream. A frame has room for it, its stream and its sources.
 pub const PLAIN_BYTES_MAX: u64 = MATERIAL_BYTES_MAX / 4;
 /// Shorter streams are not worth their corrections.
 const STREAM_BYTES_MIN: u64 = 64;
-/// Longer gzip headers, with names and comments, are not looked at.
+/// Longer gzip headers are not read.
 const GZIP_HEADER_BYTES_MAX: u64 = 4 << 10;
 
 const XZ_MAGIC_BYTES: u64 = 6;
-/// About the length of a content for each byte of its xz file.
+/// About how many bytes of content an xz file has for each of its bytes.
 const XZ_RATIO: u64 = 4;
 
-/// A compressed stream of the target, taken apart.
+/// A decompressed stream of the target.
 pub struct Stream {
     /// Where it begins in the target.
     pub at: u64,
     pub decompressed: Decompressed,
-    /// The streams of bases that it may have been changed from: where in the base.
+    /// The streams that it may have been changed from: the entry, and the range in the base.
     pub from: Vec<(EntryId, Range<u64>)>,
 }
 
-/// What a changed content is.
+/// The form of a changed content.
 pub enum Form {
     Plain,
     /// A gzip member: a header, a stream, a trailer.
     Gzip(Stream),
-    /// What holds streams: a zip archive, with those that changed; an xz file, with its first.
+    /// A zip archive with the streams that changed, or an xz file with its first stream.
     Archive(Vec<Stream>),
 }
 
-/// What a content with streams is called.
+/// The container of a content's streams.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Container {
     Gzip,
@@ -58,19 +61,20 @@ enum Container {
 
 /// A stream that was found.
 struct Found {
-    /// Where it stands; of an xz file, where the file does.
+    /// Where it stands; of an xz file, where the file stands.
     at: Range<u64>,
-    /// About the length of its content.
+    /// About how long its content is.
     plain_bytes: u64,
     from: Vec<(EntryId, Range<u64>)>,
 }
 
-/// The forms of all entries, those that are no open content or have no counterpart as `Plain`.
+/// The forms of all entries. Entries without an open content or without a counterpart are `Plain`.
 ///
-/// Holds the contents of the streams, together at most half of [`Search::material_bytes_max`], and of one more a thread.
+/// Holds the contents of the streams, together at most half of [`Search::material_bytes_max`], and one more for each
+/// thread.
 ///
 /// # Errors
-/// What a reader says.
+/// The error of a reader.
 pub fn decompress(
     layers: &Layers<'_>,
     pairs: &Pairs<'_>,
@@ -113,7 +117,7 @@ pub fn decompress(
     Ok(forms.collect())
 }
 
-/// The streams of a content that has counterparts, and what it is.
+/// The streams of a content that has counterparts, and their container.
 fn find(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Option<(Container, Vec<Found>)>> {
     let ids = pairs.changed_from(entry);
     let content = entry.content..entry.content + entry.content_bytes;
@@ -174,7 +178,7 @@ fn gzip_stream(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Option<Ra
     Ok(gzip::header_bytes(&front).map(|header| content.start + header as u64..content.end))
 }
 
-/// The members that are in no base as they are and have a counterpart.
+/// The members that no base has unchanged, and that have a counterpart.
 fn changed(members: Vec<Member>, bases: &[(EntryId, Vec<Member>)]) -> Vec<Found> {
     let identity = |member: &Member| (member.crc, member.plain_bytes, member.stream.end - member.stream.start);
     let known: HashSet<_> = bases.iter().flat_map(|(_, base)| base.iter().map(identity)).collect();
@@ -187,7 +191,7 @@ fn changed(members: Vec<Member>, bases: &[(EntryId, Vec<Member>)]) -> Vec<Found>
         members.into_iter().filter(|member| !known.contains(&identity(member)) && fits(member)).collect();
     let mut from: Vec<Vec<(EntryId, Range<u64>)>> = vec![Vec::new(); changed.len()];
     for (id, base) in bases {
-        // What is still there was not changed into anything else.
+        // A member that the target still has was not changed into another.
         let gone: Vec<&Member> =
             base.iter().filter(|member| !kept.contains(&identity(member)) && fits(member)).collect();
         for (from, counterpart) in from.iter_mut().zip(counterparts(&changed, &gone)) {
@@ -198,12 +202,12 @@ fn changed(members: Vec<Member>, bases: &[(EntryId, Vec<Member>)]) -> Vec<Found>
     with_counterpart.map(|(member, from)| Found { at: member.stream, plain_bytes: member.plain_bytes, from }).collect()
 }
 
-/// For each member the one of a base that it may have been changed from: of the same name, else of the same name but for
-/// versions, else of the same extension; of several, the nearest in length.
+/// For each member, the member of a base that it may have been changed from: the one of the same name, else of the same
+/// name without versions, else of the same extension; of several, the nearest in length.
 fn counterparts(members: &[Member], base: &[&Member]) -> Vec<Option<usize>> {
     let mut found: Vec<Option<usize>> = vec![None; members.len()];
     let mut is_taken = vec![false; base.len()];
-    for key in [<[u8]>::to_vec, versionless, extension] {
+    for key in [<[u8]>::to_vec, path_without_versions, extension] {
         // By key and length.
         let mut left: BTreeSet<(Vec<u8>, u64, usize)> = BTreeSet::new();
         for (index, member) in base.iter().enumerate().filter(|(index, _)| !is_taken[*index]) {
@@ -236,14 +240,14 @@ mod tests {
     use super::*;
 
     fn check(members: &[(&str, u64)], base: &[(&str, u64)], expected: &[Option<usize>]) {
-        let all = |told: &[(&str, u64)]| -> Vec<Member> {
+        let all = |members: &[(&str, u64)]| -> Vec<Member> {
             let member = |&(name, plain_bytes): &(&str, u64)| Member {
                 name: name.as_bytes().to_vec(),
                 crc: 0,
                 plain_bytes,
                 stream: 0..0,
             };
-            told.iter().map(member).collect()
+            members.iter().map(member).collect()
         };
         let base = all(base);
         assert_eq!(counterparts(&all(members), &base.iter().collect::<Vec<_>>()), expected);

@@ -1,4 +1,4 @@
-//! Contents that no base has, but that stand earlier in the target: they are copies of the target itself.
+//! Twins: contents that no base has, but that stand earlier in the target. They become copies of the target itself.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,16 +9,16 @@ use super::draft::Draft;
 use super::files::{Entry, equal};
 use super::steps::{From, Layers};
 
-/// Shorter contents cost about as much as telling where they stand.
+/// Shorter contents cost about as much as a copy.
 const TWIN_BYTES_MIN: u64 = 256;
 const STEP_BYTES: u64 = 256 << 10;
 
-/// Makes each open content that is equal to an earlier open one a copy of that.
+/// Makes a copy of each open content that equals an earlier open content.
 ///
-/// Reads the contents whose length is not theirs alone, and holds 32 bytes for each.
+/// Reads the contents whose length another content has too, and holds 32 bytes for each.
 ///
 /// # Errors
-/// What the target's reader says.
+/// The error of the target's reader.
 pub fn copy(layers: &Layers<'_>, drafts: &mut [(&Entry, Draft)], threads: usize) -> io::Result<()> {
     let mut by_bytes: HashMap<u64, usize> = HashMap::new();
     let is_candidate = |(entry, draft): &(&Entry, Draft)| entry.content_bytes >= TWIN_BYTES_MIN && draft.is_open(entry);
@@ -36,7 +36,7 @@ pub fn copy(layers: &Layers<'_>, drafts: &mut [(&Entry, Draft)], threads: usize)
         if earlier.start == entry.start {
             continue;
         }
-        // With the padding, if that is the same too.
+        // With the padding, if the padding is equal too.
         let content_bytes = entry.content_bytes;
         let (whole, earlier_whole) = (entry.end - entry.content, earlier.end - earlier.content);
         let padding = (layers.target, earlier.content + content_bytes);

@@ -1,4 +1,4 @@
-//! The steps of a changed content put in their places in the target, with the compressed streams that it holds.
+//! Puts the steps of a changed content in their places in the target, with the compressed streams of the content.
 
 use std::io;
 
@@ -8,8 +8,11 @@ use super::loading::Changed;
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
 use super::streams::{Form, Stream};
 
-/// Steps of the parts of a content, counted from the start of each: the content itself, or what is left of an archive
-/// without its streams; then each stream's.
+/// The steps of a content, from the steps of its parts, each counted from the start of the part. The first part is the
+/// content without its streams (not of a gzip member); then follows a part for each stream.
+///
+/// # Errors
+/// The error of a reader.
 pub fn weave(
     layers: &Layers<'_>,
     changed: &Changed,
@@ -61,7 +64,7 @@ fn gzip(layers: &Layers<'_>, changed: &Changed, stream: &Stream, steps: Vec<Plan
     Ok(out)
 }
 
-/// Puts the streams, in their order, between the steps of what is left of an archive.
+/// Puts the streams, in their order, between the steps of an archive without its streams.
 fn archive<'a>(
     start: u64,
     steps: Vec<Planned>,

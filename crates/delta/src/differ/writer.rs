@@ -1,4 +1,4 @@
-//! From the matches of a content to steps.
+//! Makes steps of the matches of a content.
 
 use std::ops::Range;
 
@@ -9,9 +9,10 @@ use super::matches;
 use super::material::{Material, Origin};
 use super::steps::{From, Kind, Planned, STEP_COST, push};
 
-/// Equal bytes within a match that are worth a copy of their own, which no decoder has to look at.
+/// So many equal bytes within a match are worth a copy of their own: a decoder does not look at the bytes of a copy.
 const COPY_BYTES_MIN: usize = 4 << 10;
-/// New bytes from this length on are looked at whether they can be compressed.
+/// The writer estimates whether new bytes of this length and more can be compressed.
+
 const RAW_BYTES_MIN: usize = 2 << 10;
 /// Writes the steps of a part of a content from its matches.
 pub struct Writer<'a> {
@@ -19,13 +20,14 @@ pub struct Writer<'a> {
     pub content: &'a [u8],
     /// Where the part begins in its content.
     pub start: usize,
-    /// Where the files that the content may have been changed from stand.
+    /// The ranges of the files that the content may have been changed from.
     pub old: &'a [Range<usize>],
     /// Whether long equal ranges are worth copies of their own.
     pub copies: bool,
 }
 
 impl Writer<'_> {
+    /// The steps of the part, in order; they cover it exactly.
     pub fn steps(&self, matches: &[matches::Match]) -> Vec<Planned> {
         let mut steps = Vec::new();
         let mut at = 0;
@@ -35,7 +37,8 @@ impl Writer<'_> {
             for (part, offset, bytes) in self.material.split(found.from, found.bytes) {
                 let from = match self.material.parts[part].origin {
                     Origin::Base { address } => From::Address(address + offset as u64),
-                    // Streams read from their counterparts only, so that a frame inflates little beside what it deflates.
+                    // A stream reads from its counterparts only, so that a frame inflates little beside its own
+                    // streams.
                     Origin::Inflated(_) if self.copies || !self.is_counterpart(part) => {
                         self.new_bytes(at..at + bytes, &mut steps);
                         at += bytes;

@@ -1,8 +1,8 @@
-//! The deflate streams of a zip archive (jar, whl, and what else is one), found by its central directory.
+//! Finds the deflate streams of a zip archive (jar, whl and others) by its central directory.
 //!
 //! Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7 (local headers), 4.3.12 (central directory), 4.3.16 (its end).
-//! Zip64, encrypted and stored members are bytes like others. A directory that lies costs matches, nothing else: what is
-//! found here is only used if it inflates and deflates back to what stands there.
+//! Zip64, encrypted and stored members are bytes like others. A directory that lies only costs matches: a stream is
+//! used only if it inflates, and deflates to the same bytes.
 
 use std::io;
 use std::ops::Range;
@@ -29,18 +29,18 @@ const END_BYTES: usize = 22;
 const COMMENT_BYTES_MAX: u64 = 0xffff;
 const DEFLATED: u64 = 8;
 const ENCRYPTED: u64 = 1;
-/// What stands in place of a number that is in a zip64 record.
+/// Stands for a number that is in a zip64 record instead.
 const ELSEWHERE: u64 = 0xffff_ffff;
 
-/// The deflated members of the zip that stands at `content` of a layer, in the order of their streams, none of which
-/// overlap; none if that is no zip. Holds the central directory, at most 8 MiB.
+/// The deflated members of the zip at `content` of a layer, in the order of their streams; the streams do not overlap.
+/// Empty if that is no zip. Holds the central directory, at most 8 MiB.
 ///
 /// # Errors
-/// What the layer's reader says. What the zip says is never an error.
+/// The error of the layer's reader. No content of a zip is an error.
 pub fn members(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Vec<Member>> {
     let Some(end) = find_end(layer, content)? else { return Ok(Vec::new()) };
     let stated = content.start + end.offset;
-    // Whatever was put before the archive (a program that unpacks it) moved all of it.
+    // Bytes before the archive, such as a program that unpacks it, move all of it.
     let Some(moved) = end.directory.start.checked_sub(stated) else { return Ok(Vec::new()) };
     let mut directory = vec![0; (end.directory.end - end.directory.start) as usize];
     layer.read_exact_at(&mut directory, end.directory.start)?;
@@ -72,11 +72,11 @@ pub fn members(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Vec<Membe
     Ok(members)
 }
 
-/// What the end of an archive says.
+/// The end record of an archive.
 struct End {
     /// Where the central directory stands in the layer.
     directory: Range<u64>,
-    /// Where it says that the directory begins, from the archive's start.
+    /// Where the directory begins by the record, from the archive's start.
     offset: u64,
 }
 
@@ -93,7 +93,7 @@ fn find_end(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Option<End>>
     if let Some(end) = end_in(&last, content) {
         return Ok(Some(end));
     }
-    // With a comment behind it, only in what looks like a zip from the front on.
+    // A comment may follow the record. Only contents that begin as a zip are searched for it.
     let mut magic = [0; 4];
     layer.read_exact_at(&mut magic, content.start)?;
     if magic != *b"PK\x03\x04" {
@@ -103,7 +103,8 @@ fn find_end(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Option<End>>
     Ok((0..tail.len() - END_BYTES).rev().find_map(|at| end_in(&tail[at..], content)))
 }
 
-/// The end record that `tail`, the last bytes of `content`, begins with, if it goes on to the very end.
+/// The end record at the front of `tail`, the last bytes of `content`, if the record and its comment end with the
+/// content.
 fn end_in(tail: &[u8], content: &Range<u64>) -> Option<End> {
     let comment = number(tail, 20, 2)?;
     if !tail.starts_with(b"PK\x05\x06") || tail.len() as u64 != END_BYTES as u64 + comment {
@@ -115,8 +116,8 @@ fn end_in(tail: &[u8], content: &Range<u64>) -> Option<End> {
     Some(End { directory: start..end, offset })
 }
 
-/// The entry that a directory begins with: the member, if it is deflated, with its stream from 0 on; where its local
-/// header is said to be; what follows.
+/// The first entry of a directory: the member, if it is deflated, with its stream counted from 0; the stated offset of
+/// its local header; the rest of the directory.
 fn entry(directory: &[u8]) -> Option<(Option<Member>, u64, &[u8])> {
     if !directory.starts_with(b"PK\x01\x02") {
         return None;
@@ -165,11 +166,11 @@ mod tests {
     fn found(layer: &[u8]) -> Vec<(String, Vec<u8>)> {
         let layer = layer.to_vec();
         let members = members(&layer, &(0..layer.len() as u64)).unwrap();
-        let told = |member: &Member| {
+        let shown = |member: &Member| {
             let stream = &layer[member.stream.start as usize..member.stream.end as usize];
             (String::from_utf8_lossy(&member.name).into_owned(), stream.to_vec())
         };
-        members.iter().map(told).collect()
+        members.iter().map(shown).collect()
     }
 
     const TWO: [(&str, u16, u16, &[u8]); 2] = [("a", 0, 8, b"stream of a"), ("long/b", 0, 8, b"stream of b")];

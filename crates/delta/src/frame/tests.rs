@@ -100,7 +100,7 @@ fn what_is_decoded_does_not_read_the_target() {
         let error = decode_at_50(inflated, steps).unwrap_err();
         assert!(matches!(error, CodecError::Damaged(what) if what.contains(expected)), "{error:?}");
     }
-    // Of 512 bytes, the target has not enough before this frame.
+    // The target has less than 512 bytes before this frame.
     assert!(decode_at_50(vec![], vec![Step::Header { from }]).is_err());
 }
 

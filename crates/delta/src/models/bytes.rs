@@ -1,27 +1,27 @@
-//! Bytes that are not the base's: what is new in the target, and what differs within a match.
+//! A model of bytes that are not the base's: new bytes of the target, and changed bytes within a match.
 //!
-//! A byte is coded bit by bit, each by a mix of what followed the same last bytes before (orders 0 to 6), what the
-//! longest earlier match goes on with, and, within a match, what the base's bytes and changed references suggest.
+//! A byte is coded bit by bit. Each bit is a mix of what followed the same last bytes before (orders 0 to 6), of what
+//! follows the longest earlier match, and, within a match, of what the base's bytes and changed references suggest.
 //! Source: M. Mahoney's lpaq (orders, nibble-wise lines, match model), B. Knoll's cmix for what to mix by.
 
 use lighter_coder::Coder;
 
 use super::mixer::{Chance, INPUTS, Mixer, Scale, SmallChance};
 
-/// A byte that something suggests, and in which of 64 states of sureness.
+/// A suggested byte, and how sure the suggestion is: one of 64 states.
 #[derive(Clone, Copy)]
 pub struct Hint {
     pub byte: u8,
     pub state: u8,
 }
 
-/// Hints that a byte within a match comes with.
+/// How many hints a byte within a match has.
 pub const HINTS: usize = 4;
 
-/// Orders that are hashed: the bytes that each looks at, and the bits of its table of lines.
+/// The hashed orders, by the number of bytes before, and the bits of each table of lines.
 const ORDERS: [u32; 6] = [2, 3, 4, 6, 0, 0];
 const LINE_BITS: u32 = 16;
-/// Least length of an earlier match, and bits of the table that finds it.
+/// Shortest earlier match, and the bits of the table that finds it.
 const MATCH_BYTES_MIN: usize = 5;
 const MATCH_BITS: u32 = 17;
 const LIMIT: u32 = 250;
@@ -29,7 +29,7 @@ const LIMIT: u32 = 250;
 /// A line of a hashed table: the chances of a nibble's 15 nodes.
 type Line = [SmallChance; 16];
 
-/// Codes bytes.
+/// The model of bytes.
 pub struct Bytes {
     order0: Vec<Chance>,
     order1: Vec<Chance>,
@@ -42,7 +42,7 @@ pub struct Bytes {
     scale: Scale,
 }
 
-/// The longest earlier place of `out` that ends as it ends.
+/// The longest earlier match with the end of `out`.
 struct Match {
     heads: Vec<u32>,
     at: usize,
@@ -156,7 +156,7 @@ impl Bytes {
         node as u8
     }
 
-    /// Adds what each hint says of this bit, as long as the bits before were as it said.
+    /// Adds the suggestion of each hint for this bit, if the hint was right about the bits before.
     fn add_hints(
         &mut self,
         hints: &[Option<Hint>; HINTS + 1],
@@ -184,7 +184,7 @@ impl Bytes {
             let bytes = before & ((1u64 << (8 * order)) - 1);
             *context = (bytes ^ (index as u64 + 1) << 59).wrapping_mul(0xd6e8_feb8_6659_fd93);
         }
-        // A word of letters so far; and, within a match, the base's bytes around.
+        // The word so far; and, within a match, the base's bytes around the place.
         contexts[4] = word(before).wrapping_mul(0xa076_1d64_78bd_642f) ^ 5 << 59;
         let sparse = base.map_or(before & 0x00ff_ff00, |base| base & 0xff_ffff | 1 << 40);
         contexts[5] = (sparse ^ 6 << 59).wrapping_mul(0xe703_7ed1_a0b4_28db);
@@ -192,7 +192,7 @@ impl Bytes {
     }
 }
 
-/// The letters at the end of what stands before.
+/// The letters at the end of the bytes before.
 fn word(before: u64) -> u64 {
     let mut letters = 0;
     for index in 0..8 {

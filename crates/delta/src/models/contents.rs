@@ -1,4 +1,4 @@
-//! How a frame's contents are coded: in one of two tiers, each a model and its coder.
+//! The contents of a frame in one of two tiers, each a model and its coder.
 
 use lighter_coder::{Coder, SymbolCoder};
 
@@ -9,28 +9,28 @@ use super::window::Window;
 use crate::error::CodecError;
 use crate::take::take;
 
-/// Codes contents and appends them to `out`. What is coded is given when encoding; when decoding, `known` is empty.
+/// Codes contents and appends them to `out`. An encoder is given the bytes in `known`; for a decoder, `known` is empty.
 pub trait Contents {
     /// Whether it encodes.
     const ENCODES: bool;
 
-    /// The bytes that stand where the base has `window`.
+    /// Codes the bytes at the place of the base's `window`.
     fn code_match(&mut self, window: &Window, known: &[u8], out: &mut Vec<u8>);
 
-    /// So many new bytes.
+    /// Codes so many new bytes.
     ///
     /// # Errors
-    /// Fewer are left, when decoding.
+    /// A decoder has fewer bytes left.
     fn code_new(&mut self, bytes: u64, known: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError>;
 
-    /// A tar header.
+    /// Codes a tar header.
     fn code_header(&mut self, headers: &mut Headers, like: Option<&Block>, given: &Block) -> Block;
 
-    /// Whether more was read than there is.
+    /// Whether a decoder has read past the end.
     fn is_past_end(&self) -> bool;
 }
 
-/// Symbols; new bytes apart, to be compressed.
+/// The light tier: symbols. New bytes are collected, to be compressed by zstd.
 pub struct LightContents<'a, C> {
     pub coder: C,
     light: Box<Light>,
@@ -72,7 +72,7 @@ impl<C: SymbolCoder> Contents for LightContents<'_, C> {
     }
 }
 
-/// Bit by bit, by all that is known.
+/// The full tier: bit by bit, by all contexts.
 pub struct FullContents<C> {
     pub coder: C,
     full: Box<Full>,

@@ -1,4 +1,4 @@
-//! Contents in the full tier: each byte of a match told equal or not, each other byte by all that is known of it.
+//! Contents in the full tier: for each byte of a match whether it is the base's; each other byte by all contexts.
 
 use lighter_coder::Coder;
 
@@ -7,21 +7,21 @@ use super::hits::{Around, Hits};
 use super::references::{Guess, References, Site};
 use super::window::Window;
 
-/// A reference that is being coded.
+/// A changed reference that is being coded.
 #[derive(Clone, Copy)]
 struct Field {
     start: usize,
     site: Site,
-    /// By the memory of the place, of the word, of the region, and of the last change.
+    /// By the place, by the word, by the region, and by the last change.
     guesses: [Option<Guess>; HINTS],
 }
 
-/// Codes contents.
+/// The models of the full tier.
 pub struct Full {
     hits: Hits,
     bytes: Bytes,
     references: References,
-    /// Results of each kind of guess, the latest lowest.
+    /// The last results of each kind of guess, the latest in the lowest bit.
     records: [u8; HINTS],
     before: u64,
 }
@@ -40,7 +40,7 @@ impl Full {
         }
     }
 
-    /// Codes the bytes that stand where the base has `window`, and appends them to `out`.
+    /// Codes the bytes at the place of the base's `window`, and appends them to `out`.
     pub fn code_match<C: Coder>(&mut self, coder: &mut C, window: &Window, known: &[u8], out: &mut Vec<u8>) {
         let base = window.base();
         let bytes = base.len();
@@ -119,7 +119,7 @@ impl Full {
     }
 }
 
-/// The last eight bytes of `out`, the latest lowest; those of `before` where there are fewer.
+/// The last eight bytes of `out`, the latest in the lowest byte; `before` if `out` has fewer.
 fn last_bytes(out: &[u8], before: u64) -> u64 {
     out.last_chunk().map_or(before, |chunk| u64::from_be_bytes(*chunk))
 }

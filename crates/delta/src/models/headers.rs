@@ -1,8 +1,8 @@
-//! Tar headers: field by field, each the same as in a header to compare with, the same as in the header before, or
-//! coded; the checksum last, which is then known.
+//! A model of tar headers, field by field. A field is the same as in a header to compare with, or the same as in the
+//! header before, or coded byte by byte. The checksum comes last: it follows from the other fields.
 //!
-//! Source of the fields: POSIX.1-2017 pax, "ustar Interchange Format". Any 512 bytes come back as they were; bytes that
-//! are no header only cost more.
+//! Source of the fields: POSIX.1-2017 pax, "ustar Interchange Format". Any 512 bytes can be coded; bytes that are no
+//! header only cost more.
 
 use lighter_coder::Coder;
 
@@ -10,7 +10,7 @@ use super::mixer::{Chance, Mixer, Scale};
 
 pub type Block = [u8; 512];
 
-/// Fields by their first byte and length: the checksum last, the padding of GNU headers in their parts.
+/// The fields by first byte and length: the checksum last, the padding of GNU headers in parts.
 const FIELDS: [(usize, usize); 18] = [
     (0, 100),   // name
     (100, 8),   // mode
@@ -36,10 +36,11 @@ const LIMIT: u32 = 60;
 const TABLE_BITS: u32 = 16;
 const CONTEXTS: usize = 5;
 
-/// Codes headers.
+/// The model of headers.
 pub struct Headers {
     before: Block,
-    /// How each field was told in the last header: 0 as the one compared with, 1 as the one before, 2 coded.
+    /// How each field of the last header was coded: 0 as in the header to compare with, 1 as in the header before, 2 by
+    /// bytes.
     ways: [u8; FIELDS.len()],
     flags: Vec<Chance>,
     table: Vec<Chance>,
@@ -59,7 +60,7 @@ impl Headers {
         }
     }
 
-    /// Codes a header against `like`, or against the one before. When decoding, `given` is not looked at.
+    /// Codes a header against `like`, or against the header before. A decoder ignores `given`.
     pub fn code<C: Coder>(&mut self, coder: &mut C, like: Option<&Block>, given: &Block) -> Block {
         let mut header = [0; 512];
         let before = self.before;
@@ -140,7 +141,8 @@ impl Headers {
     }
 }
 
-/// The checksum's six octal digits, as nearly every program writes them. The checksum itself counts as spaces.
+/// The checksum's six octal digits, as nearly every program writes them. The bytes of the checksum itself count as
+/// spaces.
 fn checksum(header: &Block) -> [u8; 6] {
     let others = header[..148].iter().chain(&header[156..]);
     let sum: u32 = others.map(|&byte| u32::from(byte)).sum::<u32>() + 8 * u32::from(b' ');

@@ -1,11 +1,11 @@
-//! Whether a byte of the target is the base's byte at the same place of a match: one bit a byte, which long runs of
-//! equal bytes make cheap, and one bit for many bytes where nothing has differed for a while.
+//! A model of whether a byte of a match is the base's byte: one bit for each byte, and one bit for a whole block where
+//! no byte has differed for a while. Long runs of equal bytes become cheap.
 
 use lighter_coder::Coder;
 
 use super::mixer::{Chance, Mixer, Scale};
 
-/// After so many equal bytes, blocks are asked for as a whole.
+/// After so many equal bytes, whole blocks are coded.
 pub const CALM_BYTES: u32 = 32;
 /// The shortest block, and by how much each next one is longer.
 const BLOCK_BYTES: usize = 32;
@@ -16,28 +16,28 @@ const LEVEL_MAX: u32 = 7;
 const HASHED: usize = 5;
 const INPUTS: usize = HASHED + 4;
 const HASH_BITS: u32 = 16;
-/// Chances of equality are steady: they learn from many bits alike.
+/// Probabilities of equality are steady: they learn from many bits.
 const LIMIT: u32 = 400;
 
-/// What is known where a byte is about to be told equal or not.
+/// The surroundings of a byte.
 #[derive(Clone, Copy)]
 pub struct Around {
     /// The base's bytes before, at, and after the place: two, one, three; little-endian from the first on.
     pub base: u64,
-    /// The last bytes of the target, the latest lowest.
+    /// The last bytes of the target, the latest in the lowest byte.
     pub before: u64,
-    /// What is guessed of a reference beginning here: 0 nothing, 1 that its first byte stays, 2 that it changes.
+    /// The guess at a reference that begins here: 0 none, 1 its first byte stays, 2 its first byte changes.
     pub guess: u8,
 }
 
-/// Codes equality.
+/// The model of equality.
 pub struct Hits {
-    /// The last results, the latest lowest; 1 is equal.
+    /// The last results, the latest in the lowest bit; 1 is equal.
     history: u64,
-    /// Equal bytes since the last one that was not, and between that one and the one before.
+    /// Equal bytes since the last different byte, and between that byte and the different byte before.
     run: u32,
     run_before: u32,
-    /// Of the block to ask for next.
+    /// The level of the next block's length.
     level: u32,
     blocks: [Chance; 8 * 16],
     by_run: Vec<Chance>,
@@ -67,7 +67,7 @@ impl Hits {
         }
     }
 
-    /// Length of the block that may be asked for as a whole, where at least `left` bytes of the match are left.
+    /// Length of the block to code as a whole, if `left` bytes of the match are left; `None` if single bytes are coded.
     #[inline]
     pub fn block(&self, left: usize) -> Option<usize> {
         if self.run < CALM_BYTES || left < BLOCK_BYTES {
@@ -89,7 +89,7 @@ impl Hits {
         } else if self.level > 0 {
             self.level -= 1;
         } else {
-            // Byte by byte until it has been calm again.
+            // Single bytes until so many in a row are equal.
             self.run = 0;
         }
         found

@@ -1,5 +1,5 @@
-//! Contents in the light tier: how many bytes are equal up to the next change, then the change. Several times as fast as
-//! the full tier, whatever lies between two changes; new bytes stand in a zstd frame.
+//! Contents in the light tier: the number of equal bytes up to the next change, then the change. Several times as fast
+//! as the full tier. New bytes are compressed by zstd.
 
 use crate::compare::common_prefix;
 
@@ -9,20 +9,20 @@ use lighter_coder::Numbers;
 use lighter_coder::SymbolCoder;
 use lighter_coder::{ByteModel, Frequencies};
 
-/// A change is taken to be a reference of so many bytes, the first of which differs.
+/// A change is treated as a reference of so many bytes whose first byte differs.
 const FIELD_BYTES: usize = 4;
-/// Guesses at a reference, by the memory of the place, of the word, of the region, and of the last change.
+/// How many guesses a reference has: by the place, by the word, by the region, and by the last change.
 const GUESSES: usize = 4;
 
-/// Codes contents.
+/// The models of the light tier.
 pub struct Light {
     runs: Numbers,
-    /// Magnitude of the last run.
+    /// The magnitude of the last run.
     run_before: usize,
-    /// Which guess is right; and what was, the last times.
+    /// Which guess is right, by which guesses there are and which of the last ones were right.
     right: Vec<Frequencies>,
     right_before: usize,
-    /// Which bytes of a field behind its first are equal, by how many there are and by what was so the last time.
+    /// Which bytes of a field behind its first are equal, by their number and by the last result.
     equal: [Frequencies; FIELD_BYTES * 8],
     equal_before: usize,
     /// By the base's byte and by the byte before.
@@ -44,12 +44,12 @@ impl Light {
         }
     }
 
-    /// Codes the bytes that stand where the base has `window`, and appends them to `out`.
+    /// Codes the bytes at the place of the base's `window`, and appends them to `out`.
     pub fn code_match<C: SymbolCoder>(&mut self, coder: &mut C, window: &Window, known: &[u8], out: &mut Vec<u8>) {
         let base = window.base();
         let start = out.len();
         let first = out.last().copied().unwrap_or(0);
-        // The base's bytes first: what differs is put over them.
+        // Puts the base's bytes there first, and changes over them.
         out.extend_from_slice(base);
         let made = &mut out[start..];
         let mut index = 0;
@@ -70,7 +70,7 @@ impl Light {
         }
     }
 
-    /// Codes a field, the first byte of which differs. `made` has the base's bytes, and gets the target's.
+    /// Codes a field whose first byte differs. `made` has the base's bytes, and gets the target's.
     fn code_field<C: SymbolCoder>(&mut self, coder: &mut C, site: Site, before: u8, given: &[u8], made: &mut [u8]) {
         let Some(field) = made.first_chunk_mut::<FIELD_BYTES>() else {
             self.code_bytes(coder, before, given, made);
@@ -89,7 +89,7 @@ impl Light {
         self.references.learn(site, u32::from_le_bytes(*field));
     }
 
-    /// What the reference may be: each guess once, and none whose first byte would not differ.
+    /// The guesses at a reference: each once, and only those whose first byte differs.
     #[inline]
     fn guesses(&self, site: Site) -> Guesses {
         let all = [
@@ -102,7 +102,7 @@ impl Light {
         for (index, guess) in all.into_iter().enumerate() {
             let word = guess.map_or(site.word, |guess| guess.word);
             let differs = (word ^ site.word) & 0xff != 0;
-            // Absent ones are not looked at: their words are not in the way, since their first bytes do not differ.
+            // An absent guess keeps the base's word, whose first byte does not differ: it hides no other guess.
             let is_new = (0..index).all(|earlier| guesses.words[earlier] != word);
             guesses.words[index] = word;
             guesses.present |= usize::from(differs & is_new) << index;
@@ -110,7 +110,7 @@ impl Light {
         guesses
     }
 
-    /// Codes the bytes of a field, the first of which differs. `made` has the base's bytes, and gets the target's.
+    /// Codes the bytes of a field. The first byte differs. `made` has the base's bytes, and gets the target's.
     fn code_bytes<C: SymbolCoder>(&mut self, coder: &mut C, before: u8, given: &[u8], made: &mut [u8]) {
         let pairs = given.iter().zip(&*made).enumerate().skip(1);
         let equal = pairs.fold(0, |set, (place, (new, old))| set | usize::from(new == old) << (place - 1));
@@ -126,10 +126,10 @@ impl Light {
     }
 }
 
-/// What a reference may be.
+/// The guesses at a reference.
 struct Guesses {
     words: [u32; GUESSES],
-    /// Which of them count, the first lowest.
+    /// Which guesses count, the first in the lowest bit.
     present: usize,
 }
 
@@ -138,7 +138,7 @@ impl Guesses {
         self.words.get(index).copied().filter(|_| self.present >> index & 1 == 1)
     }
 
-    /// Where `word` stands among them.
+    /// Which guess is `word`.
     fn place(&self, word: u32) -> Option<usize> {
         (0..GUESSES).find(|&index| self.get(index) == Some(word))
     }

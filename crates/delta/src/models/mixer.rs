@@ -8,19 +8,19 @@
 
 use std::sync::LazyLock;
 
-/// Logits are at most this: a probability of 1/59874.
+/// Largest logit: a probability of 1/59874.
 pub const LOGIT_MAX: i32 = 2816;
 
 struct Tables {
     /// Logit of each probability in 1/4096.
     logits: [i16; 4096],
-    /// Probability of each logit from -[`LOGIT_MAX`] on.
+    /// The probability of each logit from -[`LOGIT_MAX`] on.
     probabilities: [u16; 2 * LOGIT_MAX as usize + 1],
     /// 65536 / (n + 1.6): how far a probability moves at its n-th update.
     rates: [u16; RATES],
 }
 
-/// Counts of updates that are told apart.
+/// How many counts of updates have a rate.
 const RATES: usize = 1024;
 
 static TABLES: LazyLock<Box<Tables>> = LazyLock::new(|| {
@@ -29,7 +29,7 @@ static TABLES: LazyLock<Box<Tables>> = LazyLock::new(|| {
     for (index, entry) in tables.probabilities.iter_mut().enumerate() {
         *entry = logistic(index as i32 - LOGIT_MAX);
     }
-    // The logit of a probability is the first whose probability is as large: the tables are inverse to each other.
+    // The logit of a probability is the first logit whose probability is as large: the two tables are inverse.
     let mut logit = -LOGIT_MAX;
     for index in 0..4096 {
         let wanted = index as u32 * 16 + 8;
@@ -68,12 +68,12 @@ fn logistic(logit: i32) -> u16 {
             power = (power * part) >> 32;
         }
     }
-    // Of a negative logit: e^-x / (1 + e^-x).
+    // For a negative logit: e^-x / (1 + e^-x).
     let small = ((power << 16) / ((1 << 32) + power)).clamp(1, 32768) as u32;
     if logit < 0 { small as u16 } else { (65536 - small).min(65535) as u16 }
 }
 
-/// The tables, taken once per model so that no bit pays for looking whether they are there.
+/// The tables. A model takes them once, so that no bit pays for the check whether they exist.
 #[derive(Clone, Copy)]
 pub struct Scale(&'static Tables);
 
@@ -100,7 +100,7 @@ impl Scale {
     }
 }
 
-/// A probability that has learned from some bits: 22 bits of probability, 10 bits that count updates.
+/// A probability that learns from bits: 22 bits of probability, 10 bits that count updates.
 #[derive(Clone, Copy)]
 pub struct Chance(u32);
 
@@ -124,7 +124,7 @@ impl Chance {
     }
 }
 
-/// The same in 16 bits, for large tables: 12 bits of probability, 4 that count.
+/// The same in 16 bits, for large tables: 12 bits of probability, 4 bits that count updates.
 #[derive(Clone, Copy)]
 pub struct SmallChance(u16);
 
@@ -152,10 +152,10 @@ impl SmallChance {
     }
 }
 
-/// Most inputs of a mixer; a multiple of what processors add at once.
+/// Most inputs of a mixer; a multiple of what a processor adds at once.
 pub const INPUTS: usize = 16;
 
-/// Weighs logits into one, with a set of weights for each context.
+/// Mixes logits into one, with a set of weights for each context.
 pub struct Mixer {
     weights: Vec<[i32; INPUTS]>,
     inputs: [i32; INPUTS],
@@ -169,15 +169,15 @@ pub struct Mixer {
 const WEIGHT_ONE: i32 = 1 << 16;
 
 impl Mixer {
-    /// For that many contexts and inputs (at most [`INPUTS`]); an error of a whole bit moves a weight by `rate` / 65536 of
-    /// its input.
+    /// A mixer of so many contexts and inputs (at most [`INPUTS`]). An error of a whole bit moves a weight by `rate` /
+    /// 65536 of its input.
     pub fn new(contexts: usize, inputs: usize, rate: i32) -> Self {
         let mut weights = [0; INPUTS];
         weights[..inputs].fill(WEIGHT_ONE * 3 / 10);
         Self { weights: vec![weights; contexts], inputs: [0; INPUTS], count: 0, context: 0, logit: 0, rate }
     }
 
-    /// Adds an input; those over the cap are dropped.
+    /// Adds an input. Inputs over [`INPUTS`] are dropped.
     #[inline]
     pub fn add(&mut self, logit: i32) {
         if let Some(input) = self.inputs.get_mut(self.count) {
@@ -186,23 +186,23 @@ impl Mixer {
         }
     }
 
-    /// What the inputs together say.
+    /// The logit that the inputs together give.
     #[inline]
     pub fn mix(&mut self, context: usize) -> i32 {
         self.context = context % self.weights.len();
         let weights = &self.weights[self.context];
-        // In 32 bits, which processors do many at a time; where it wraps, it does so on every machine.
+        // In 32 bits, of which a processor adds many at once. Where a sum wraps, it wraps on every machine.
         let parts = weights.iter().zip(&self.inputs).map(|(&weight, &input)| (weight >> 2).wrapping_mul(input));
         self.logit = (parts.fold(0, i32::wrapping_add) >> 14).clamp(-LOGIT_MAX, LOGIT_MAX);
         self.logit
     }
 
-    /// Learns the bit and forgets the inputs.
+    /// Learns a bit, and drops the inputs.
     #[inline]
     pub fn learn(&mut self, bit: bool, scale: Scale) {
         let error = (if bit { 65535 } else { 0 }) - i32::from(scale.probability(self.logit));
         let step = (error * self.rate) >> 10;
-        // Nothing here can wrap; without checks it is done many at once.
+        // Nothing wraps here; without overflow checks the compiler does many at once.
         for (weight, input) in self.weights[self.context].iter_mut().zip(&mut self.inputs) {
             let moved = input.wrapping_mul(step).wrapping_add(1 << 13) >> 14;
             *weight = weight.wrapping_add(moved).clamp(-(1 << 19), 1 << 19);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mixer_learns_whom_to_believe() {
+    fn a_mixer_learns_which_input_is_right() {
         let scale = Scale::get();
         let mut mixer = Mixer::new(1, 2, 112);
         for n in 0..3000u32 {

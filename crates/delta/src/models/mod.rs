@@ -2,7 +2,8 @@
 //!
 //! - [`contents`] is what a walk over a frame calls, for either tier.
 //! - [`light`] codes runs of equal bytes and the changes between them, by symbols. Fast.
-//! - [`full`] codes each bit by a mix of contexts: [`hits`] whether a byte is the base's, [`bytes`] the byte itself. Small.
+//! - [`full`] codes each bit by a mix of contexts: [`hits`] whether a byte is the base's, [`bytes`] the byte itself.
+//!   Small.
 //! - [`headers`] codes tar headers field by field.
 //! - [`references`] guesses how a changed reference in code or a table changed; both tiers use it.
 //! - [`mixer`] has the probabilities, and mixes them; [`window`] has the base's bytes that a match is coded against.

@@ -1,19 +1,19 @@
-//! What became of the places that code and tables refer to: a guess at a changed reference before it is coded.
+//! Guesses at changed references in code and tables, from how earlier references changed.
 //!
 //! When a function moves, every relative reference to it changes by how far it moved, less how far the reference itself
-//! moved; every absolute one changes by the same amount. So what one changed reference shows is remembered under the
-//! place that it referred to in the base, and said of the next that refers there. References are taken to be four bytes,
-//! little-endian, which is what x86-64 and most tables use. Source: the idea of Courgette (S. Adams, 2009) and of
-//! C. Percival's "Naive differences of executable code" (2003), learned on the way instead of by disassembly.
+//! moved; every absolute reference changes by the same amount. So the change of one reference is remembered by the
+//! place that it referred to in the base, and guessed for the next reference to that place. References have four bytes,
+//! little-endian, as in x86-64 and most tables. Source: the idea of Courgette (S. Adams, 2009) and of C. Percival's
+//! "Naive differences of executable code" (2003), learned on the way instead of by disassembly.
 
-/// What is remembered of one place.
+/// The memory of one place.
 #[derive(Clone, Copy, Default)]
 struct Memory {
-    /// The upper bits of the place's hash, so that another place is not taken for it.
+    /// The upper bits of the place's hash, which tell other places from it.
     check: u16,
-    /// How often in a row it was right, 1 to 15; 0 where nothing is remembered.
+    /// How often in a row it was right, 1 to 15; 0 if the memory is empty.
     sure: u16,
-    /// By how much what refers here changes.
+    /// By how much a reference to this place changes.
     moved: u32,
 }
 
@@ -44,7 +44,7 @@ impl Site {
     }
 }
 
-/// What is remembered. 2^[`BITS`] places of each kind, 512 KiB.
+/// The memories of places: 2^[`BITS`] of each kind, 512 KiB.
 pub struct References {
     relative: Vec<Memory>,
     absolute: Vec<Memory>,
@@ -82,28 +82,28 @@ impl References {
         Self { relative: table.clone(), absolute: table.clone(), regions: table, last: 0 }
     }
 
-    /// What a relative reference at `site` would be, if the place that it refers to is remembered.
+    /// The guess at a relative reference, by the memory of the place that it refers to.
     #[inline]
     pub fn relative(&self, site: Site) -> Option<Guess> {
         let memory = recall(&self.relative, site.place())?;
         Some(Guess { word: site.word.wrapping_add(memory.moved.wrapping_sub(site.shift)), sure: memory.sure })
     }
 
-    /// What a reference at `site` would be by the memory of all that has the same bytes in the base.
+    /// The guess at a reference, by the memory of references with the same bytes in the base.
     #[inline]
     pub fn absolute(&self, site: Site) -> Option<Guess> {
         let memory = recall(&self.absolute, site.word)?;
         Some(Guess { word: site.word.wrapping_add(memory.moved), sure: memory.sure })
     }
 
-    /// What a relative reference at `site` would be by the memory of the region it refers to.
+    /// The guess at a relative reference, by the memory of the region that it refers to.
     #[inline]
     pub fn region(&self, site: Site) -> Option<Guess> {
         let memory = recall(&self.regions, site.place() >> REGION_BITS)?;
         Some(Guess { word: site.word.wrapping_add(memory.moved.wrapping_sub(site.shift)), sure: memory.sure })
     }
 
-    /// What a reference would be if it changed as the last one did.
+    /// The guess that a reference changes as the last one did.
     pub fn like_the_last(&self, site: Site) -> Guess {
         Guess { word: site.word.wrapping_add(self.last), sure: 0 }
     }

@@ -1,8 +1,8 @@
-//! What a match is told against: the base's bytes at its place, with some around them.
+//! The base's bytes at the place of a match, with a margin around them: a match is coded against these.
 
 use super::references::Site;
 
-/// Bytes of the base before the first byte of a match, and behind its last; zeros where the source has none.
+/// Bytes of the base before the first byte of a match, and behind its last byte; zeros where the source has none.
 pub const MARGIN_BEFORE: usize = 2;
 pub const MARGIN_BEHIND: usize = 8;
 
@@ -11,7 +11,7 @@ pub const MARGIN_BEHIND: usize = 8;
 pub struct Window {
     /// With the margins.
     pub bytes: Vec<u8>,
-    /// Their place in the sources, and in the target; only the difference, and how it changes, matters.
+    /// Their place in the sources, and in the target. Only the difference, and its changes, matter.
     pub from: u64,
     pub to: u64,
 }

@@ -4,8 +4,8 @@
 //! everything that depends on its number: its name, who makes it, its bounds, its work, how it is decoded and exported.
 //! Nothing outside this file looks at the number of a codec. To add a codec, add a row here and a module beside it.
 //!
-//! An encoder reads layers of this machine. A decoder reads bytes from the network: their blake3 is right, and their maker
-//! may lie. A decoder appends at most the frame's length, allocates within its stated caps and never panics.
+//! An encoder reads layers of this machine. A decoder reads bytes from the network: their blake3 is right, and their
+//! maker may lie. A decoder appends at most the frame's length, allocates within its stated caps and never panics.
 
 mod section;
 mod stored;
@@ -34,7 +34,8 @@ pub(crate) struct Codec {
     pub bases: Bases,
     /// Longest range of the target that one frame rebuilds.
     pub target_bytes_max: u32,
-    /// About how long a frame takes to decode, in bytes of decoded content, from its payload and the length of its range.
+    /// About how long a frame takes to decode, in bytes of decoded content, from its payload and the length of its
+    /// range.
     pub work: fn(&[u8], u32) -> u64,
     /// Whether decoding this payload takes some 16 MiB more memory than others, and most of the time.
     pub is_heavy: fn(&[u8]) -> bool,
@@ -43,7 +44,7 @@ pub(crate) struct Codec {
     pub export: Option<Export>,
 }
 
-/// Who makes frames of a codec.
+/// The makers of a codec's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Makers {
     /// Nodes and tools.

@@ -11,7 +11,7 @@ use lzma_rust2::{EncodeMode, LzmaOptions, LzmaReader, LzmaWriter, MfType};
 
 use lighter_coder::varint;
 
-/// What a decoder may have to hold of a section while it reads it.
+/// Largest dictionary: a decoder holds it while it reads a section.
 pub const DICTIONARY_BYTES_MAX: u32 = 8 << 20;
 
 const RAW: u8 = 0;
@@ -54,7 +54,7 @@ fn dictionary_bytes(section_bytes: usize) -> u32 {
     section_bytes.clamp(4096, DICTIONARY_BYTES_MAX as usize) as u32
 }
 
-/// What the head says of a section.
+/// The descriptor of a section, in a payload's head.
 pub struct Descriptor {
     coding: u8,
     /// Its length once decoded.

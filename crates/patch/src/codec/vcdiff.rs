@@ -1,10 +1,10 @@
 //! Codec 2: copies from one base, and the literals between them: VCDIFF instructions (RFC 3284) made by xdelta3,
 //! regrouped.
 //!
-//! The meaning is that of ADD and source COPY, so that a patch can be exported as standard VCDIFF. The spelling is our
-//! own: literal lengths, copy lengths, addresses and literals are four streams of their own, and an address is told as
-//! the change of (address - target position), which is 0 where the target goes on as the base does. On nginx r1 r2
-//! that takes 100 KB off what LZMA makes of the sections that xdelta3 writes (docs/decisions/0003-xdelta3.md).
+//! The meaning is that of ADD and source COPY, so that a patch can be exported as standard VCDIFF. The layout is the
+//! container's: literal lengths, copy lengths, addresses and literals are four separate streams. An address is coded as
+//! the change of its diagonal (address minus target position), which is 0 where the target continues as the base does.
+//! On nginx r1 r2 that takes 100 KB off what LZMA makes of xdelta3's sections (docs/decisions/0003-xdelta3.md).
 //!
 //! Decoding allocates at most 10 x [`COPIES_MAX`] bytes for the stream being read, 16 x [`COPIES_MAX`] for the copies,
 //! and a dictionary of 8 MiB; bases are read by position.
@@ -21,7 +21,7 @@ use super::section::{self, Descriptor, Section};
 /// Most copies of a frame. A payload of 1 MiB seldom holds more than 300,000.
 pub const COPIES_MAX: usize = 1 << 19;
 
-/// The payload for `target`, of which `copies` stand in the base: in order, apart, within the target, at most
+/// The payload for `target`. The base has `copies`: in order, without overlap, within the target, at most
 /// [`COPIES_MAX`].
 pub fn encode(target: &[u8], copies: &[Copy]) -> io::Result<Vec<u8>> {
     let [mut gaps, mut lengths, mut addresses, mut literals] = [const { Vec::new() }; 4];
@@ -47,7 +47,7 @@ pub fn encode(target: &[u8], copies: &[Copy]) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// What a payload says, checked: the copies are in order, apart, within the frame and within the base.
+/// The content of a payload, checked: the copies are in order, do not overlap, and lie in the frame and in the base.
 pub struct Copies<'a> {
     pub copies: Vec<Copy>,
     pub literals: Section<'a>,

@@ -11,7 +11,7 @@ use crate::codec;
 use crate::error::EncodeError;
 use crate::settings::Settings;
 
-/// Encodes the target in frames of steps against all bases at once, and tells which bases they read.
+/// Encodes the target in frames of steps against all bases at once. Returns the bases that they read.
 ///
 /// # Errors
 /// As [`super::encode_to`].
@@ -48,10 +48,10 @@ pub(super) fn encode(
     Ok(used)
 }
 
-/// A layer whose errors tell which layer it is.
+/// A layer whose errors name the layer.
 struct Named<'a>(Source<'a>);
 
-/// What a layer's reader said, and where.
+/// The error of a layer's reader, and where it happened.
 #[derive(Debug, thiserror::Error)]
 #[error("byte {offset} of a layer")]
 struct Unread {
@@ -66,8 +66,8 @@ impl ReadAt for Named<'_> {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let told = |source| io::Error::other(Unread { layer: self.0.diff_id, offset, source });
-        self.0.bytes.read_exact_at(buf, offset).map_err(told)
+        let named = |source| io::Error::other(Unread { layer: self.0.diff_id, offset, source });
+        self.0.bytes.read_exact_at(buf, offset).map_err(named)
     }
 
     fn files(&self) -> Option<&[File]> {

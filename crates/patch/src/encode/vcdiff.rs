@@ -1,8 +1,7 @@
-//! Frames of VCDIFF: what the stock tool can be given, and what the delta codec is measured against.
+//! Frames of VCDIFF: for the stock tool, and as the baseline of the delta codec.
 //!
-//! Segment by segment: match against each base (`matcher`), cut into frames (`plan`), encode every frame by the codec that
-//! gives the fewest bytes. Segments are matched, and frames encoded, on several threads; results are put together in
-//! order.
+//! Segment by segment: match with each base, cut into frames (`plan`), encode every frame by the codec that gives the
+//! fewest bytes. Several threads match segments and encode frames; the results are put together in order.
 
 use std::io;
 use std::ops::Range;
@@ -29,7 +28,7 @@ const ZSTD_LEVEL: u8 = 19;
 const SCREENING_BLOCK_BYTES: usize = 1 << 20;
 /// A frame that copies less than one byte in so many is also tried alone, by zstd.
 const FEW_COPIES: u32 = 8;
-/// What a thread takes to encode a frame: its range, LZMA's or zstd's tables.
+/// The memory that a thread takes to encode a frame: its range, LZMA's or zstd's tables.
 const FRAME_MEMORY_BYTES: u64 = 192 << 20;
 
 /// Encodes the target in frames of VCDIFF, or compressed alone where no base is of use.

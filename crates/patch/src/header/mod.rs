@@ -53,7 +53,7 @@ impl Frame {
     }
 }
 
-/// What is told of a frame when a header is made; its place follows from the frames before it.
+/// The parts of a frame that a header is made of; the place of a frame follows from the frames before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameEntry {
     pub codec: CodecId,
@@ -115,8 +115,9 @@ impl Header {
         Ok(Self { settings_id, target, target_bytes, bases, frames })
     }
 
-    /// Whether a node takes the patch from a peer: nodes never make frames of some codecs, so a node refuses them before it
-    /// decodes anything. An unknown codec passes: it may be one of a later build, and [`crate::apply_frame`] says so.
+    /// Whether a node takes the patch from a peer: nodes never make frames of some codecs, so a node refuses them
+    /// before it decodes anything. An unknown codec passes: it may be one of a later build, and [`crate::apply_frame`]
+    /// says so.
     ///
     /// # Errors
     /// [`HeaderError::ToolsOnly`], with the first such frame.

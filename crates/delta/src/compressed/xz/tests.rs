@@ -1,4 +1,4 @@
-//! Files of every preset are made again; what liblzma would not have written, or what is damaged, is left alone.
+//! Files of every preset are recompressed exactly; files that liblzma would not write, and damaged ones, are left alone.
 
 use liblzma::stream::Check;
 
@@ -22,7 +22,7 @@ fn file(plain: &[u8], preset: u32, check: Check) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn is_made_again(xz: &[u8], plain: &[u8]) {
+fn check_recompressed(xz: &[u8], plain: &[u8]) {
     let decompressed = decompress(xz, 2 << 20).unwrap();
     assert!(decompressed.plain == plain);
     assert_eq!(decompressed.compression, Compression::Xz);
@@ -35,7 +35,7 @@ fn is_made_again(xz: &[u8], plain: &[u8]) {
 }
 
 #[test]
-fn every_preset_is_made_again() {
+fn every_preset_check_recompressed() {
     let (short, long) = (text(20_000), text(400_000));
     for level in 0..=9 {
         for preset in [level, level | PRESET_EXTREME] {
@@ -43,18 +43,18 @@ fn every_preset_is_made_again() {
             for check in [Check::None, Check::Sha256] {
                 let xz = file(&short, preset, check);
                 if !may_be_unlikely || decompress(&xz, 1 << 20).is_some() {
-                    is_made_again(&xz, &short);
+                    check_recompressed(&xz, &short);
                 }
             }
             if !may_be_unlikely {
-                is_made_again(&file(&long, preset, Check::Crc64), &long);
+                check_recompressed(&file(&long, preset, Check::Crc64), &long);
             }
         }
     }
     // Larger than its dictionary.
     let longest = text(1 << 20);
     for preset in [0, 1, 6] {
-        is_made_again(&file(&longest, preset, Check::Crc64), &longest);
+        check_recompressed(&file(&longest, preset, Check::Crc64), &longest);
     }
 }
 
@@ -62,10 +62,11 @@ fn every_preset_is_made_again() {
 fn a_header_that_tells_lengths_is_read() {
     let plain = text(5000);
     let xz = file(&plain, 6, Check::Crc64);
-    // Block header of 12 bytes: size, flags, filter, its properties, padding, CRC-32; as xz writes it with several threads.
+    // Block header of 12 bytes: size, flags, filter, its properties, padding, CRC-32; as xz writes it with several
+    // threads.
     assert_eq!(xz[12..17], [2, 0, 0x21, 1, 22]);
     let header = [3u8, 0xc0, 0x88, 0x27, 0x88, 0x27, 0x21, 1, 22, 0, 0, 0, 1, 2, 3, 4];
-    is_made_again(&[&xz[..12], &header, &xz[24..]].concat(), &plain);
+    check_recompressed(&[&xz[..12], &header, &xz[24..]].concat(), &plain);
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn what_liblzma_did_not_write_is_left_alone() {
     let too_long = text((1 << 20) + 1);
     assert!(decompress(&file(&too_long, 6, Check::Crc64), 2 << 20).is_none());
     assert!(decompress(&file(b"", 6, Check::Crc64), 1 << 20).is_none());
-    // One block that is stored, by no encoder that would have: it is read, and not made again.
+    // One block that is stored, by no encoder that would have: it is read, and cannot be recompressed.
     let mut stored = xz[..24].to_vec();
     stored.extend([1, 0x13, 0x87]);
     stored.extend([plain.as_slice(), &[0]].concat());
