@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Run, finish, folder, images, run};
+use crate::support::{Run, finish, folder, images, repository, run};
 
 /// A folder of files.
 struct Bench(tempfile::TempDir);
@@ -363,4 +363,15 @@ fn a_vcdiff_file_cut_in_its_application_header_is_refused() {
         run(&["patch", "import", "--vcdiff", &vcdiff, "--base", &base, "--out", &out]).fails(3, &[&vcdiff]);
         assert!(!PathBuf::from(&out).exists(), "cut at {length}");
     }
+}
+
+#[test]
+fn a_patch_of_another_container_version_is_refused_with_both_versions() {
+    let bench = Bench::new();
+    let fixture = repository().join("crates/patch/tests/fixtures/v2/default.patch");
+    let mut patch = fs::read(fixture).unwrap();
+    patch[8] = 1;
+    let path = bench.put("old.patch", &patch);
+    let words = ["patch container version 1; this program reads version 2", "update the older of the two"];
+    run(&["patch", "show", &path]).fails(3, &words);
 }

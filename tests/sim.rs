@@ -41,6 +41,17 @@ fn another_scenario_is_no_replay() {
 }
 
 #[test]
+fn a_report_of_another_schema_is_refused_with_both_numbers() {
+    let folder = folder();
+    let json = folder.path().join("report.json");
+    fs::write(&json, r#"{"schema":2,"seed":1,"strategies":[]}"#).unwrap();
+    let json = json.to_str().unwrap();
+    let words = ["report schema 2; this program reads schema 3", "run the scenario again"];
+    run(&["sim", "replay", &scenario("smoke"), json]).fails(3, &words);
+    run(&["sim", "compare", json, json]).fails(3, &words);
+}
+
+#[test]
 fn what_is_not_met_and_what_cannot_be_read_are_told() {
     let folder = folder();
     let changed = |from: &str, to: &str| {

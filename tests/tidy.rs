@@ -28,8 +28,6 @@ const KNOWN: [(&str, usize); 10] = [
     ("crates in rings", 4),
     ("lints of pure crates", 4),
     ("names in comments", 4),
-    ("names in documents", 11),
-    ("numbers in documents", 3),
     ("openings in comments", 593),
     ("openings in documents", 72),
     ("openings of files", 58),

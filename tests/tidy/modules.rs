@@ -36,11 +36,14 @@ pub struct Tree<'a> {
 /// Whether Cargo builds this file by itself.
 fn is_root(name: &str) -> bool {
     let parts: Vec<&str> = name.split('/').collect();
-    match parts.as_slice() {
-        ["crates", _, "src", "lib.rs" | "main.rs"] | ["crates", _, "tests" | "examples", _] => true,
-        ["tests", "main.rs"] | ["tests", "bench", "main.rs"] | ["tests", "fuzz", "targets", _] => true,
-        _ => false,
-    }
+    matches!(
+        parts.as_slice(),
+        ["crates", _, "src", "lib.rs" | "main.rs"]
+            | ["crates", _, "tests" | "examples", _]
+            | ["tests", "main.rs"]
+            | ["tests", "bench", "main.rs"]
+            | ["tests", "fuzz", "targets", _]
+    )
 }
 
 impl<'a> Tree<'a> {

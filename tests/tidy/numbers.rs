@@ -121,7 +121,11 @@ fn patch() -> Vec<Claim> {
         claim(document, "files: 0 to {}", [number(HAVE_FILES_MAX)]),
         claim("docs/WIRE.md", "at most {} |", [number(HAVE_LIST_BYTES_MAX)]),
         claim("docs/TRAFFIC.md", "bases (up to {})", [number(Settings::OFFERED_BASES_MAX)]),
-        claim("docs/TRAFFIC.md", "{} of payload", [mib(FRAME_PAYLOAD_BYTES_MAX)]),
+        claim(
+            "docs/TRAFFIC.md",
+            "{} of payload and {} of target",
+            [mib(FRAME_PAYLOAD_BYTES_MAX), in_units(DELTA_TARGET_BYTES_MAX, 1 << 30, "GiB")],
+        ),
     ]
 }
 
@@ -205,7 +209,7 @@ fn images_and_sketches() -> Vec<Claim> {
     use lighter_image::{INDEX_DEPTH_MAX, INDEX_ENTRIES_MAX, LAYERS_MAX};
     use lighter_similarity::SKETCH_BYTES_MAX;
     vec![
-        claim("docs/PREDICTION.md", "At most {}", [number(SKETCH_BYTES_MAX)]),
+        claim("docs/PREDICTION.md", "at most {} bytes; on the corpus", [number(SKETCH_BYTES_MAX)]),
         claim(
             "docs/IMAGES.md",
             "| at most {}, {}, {} |",

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use lighter_coder::{AnsDecoder, AnsEncoder, Decoder, Encoder, varint};
-use lighter_types::ReadAt;
+use lighter_types::{ReadAt, broken};
 
 use crate::compressed::{self, Compression, deflate};
 use crate::error::CodecError;
@@ -250,7 +250,7 @@ impl<'a, T: Contents> Walk<'a, T> {
 
     /// Compresses the content that is complete now.
     fn close(&mut self) -> Result<(), CodecError> {
-        let Some(open) = self.open.take() else { return Ok(()) };
+        let Some(open) = self.open.take() else { return Ok(broken("a stream that ends before it begins")) };
         let start = self.rebuilt.material.len();
         let stream = compressed::recompress(open.compression, &self.rebuilt.material[open.start..], open.corrections)?;
         if (start + stream.len()) as u64 > 3 * MATERIAL_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! What planning costs in a large fleet: 10,000 connected peers, 50 layers each, 500 different layers in all.
+//! The cost of planning in a large fleet: 10,000 connected peers, 50 layers each, 500 different layers in all.
 //!
 //! `cargo run --release -p lighter-engine --example planning` prints the median time of planning for a layer, the time
 //! of taking in an announcement, and the memory that a known peer costs (by a counting allocator: allocator overhead
@@ -73,7 +73,7 @@ fn layer(number: u64) -> Card {
     }
 }
 
-/// Of four fifths that the family shares, and a fifth of its own.
+/// A sketch of content whose first four fifths the family shares; the last fifth is the layer's own.
 fn sketch(number: u64) -> Sketch {
     let words = |seed: u64, count: u64| (0..count).flat_map(move |word| mix(seed << 32 | word).to_le_bytes());
     let content: Vec<u8> = words(1_000 + number / 10, 8192).chain(words(2_000 + number, 2048)).collect();
@@ -82,7 +82,7 @@ fn sketch(number: u64) -> Sketch {
     builder.finish()
 }
 
-/// What planning goes by.
+/// The predictions that planning uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Tlsh,
@@ -90,7 +90,7 @@ enum By {
 }
 
 /// Lets the engine ask for the sketch of the layer, and answers.
-fn tell_sketch(engine: &mut Engine, number: u64) {
+fn answer_sketch(engine: &mut Engine, number: u64) {
     let mut effects = Vec::new();
     engine.step(Moment(2), Input::Operator(OperatorInput::SketchesWanted(vec![layer(number).diff_id])), &mut effects);
     let ask = effects.iter().find_map(|effect| match effect {
@@ -140,7 +140,7 @@ fn measure(what: &str, everybody: bool, by: By) -> Duration {
         announcing.push(start.elapsed());
     }
     if by == By::Sketches {
-        tell_sketch(&mut engine, 7);
+        answer_sketch(&mut engine, 7);
     }
     let used = IN_USE.load(Ordering::Relaxed) - before;
     let times = (0..101).map(|_| {

@@ -20,7 +20,7 @@ pub struct Asks {
     retry_at: Option<Moment>,
 }
 
-/// What a question is for.
+/// The purpose of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Holdings,

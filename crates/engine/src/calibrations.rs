@@ -1,5 +1,5 @@
-//! What predictions were off by, learned from patches that arrived: for each rule of prediction and each setting of the
-//! encoder apart, since they are off by different factors.
+//! Corrections of predictions, learned from patches that arrived. Each rule of prediction and each setting of the
+//! encoder has a calibration of its own, since they are off by different factors.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use lighter_types::Bytes;
 
 use crate::settings::Settings;
 
-/// What told a prediction.
+/// The source of a prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// Two cards.
     Tlsh,
     /// Sketches here.
     Sketch,
-    /// A provider, of a layer whose sketch is not here.
+    /// The quote of a provider, for a layer whose sketch is not here.
     Quote,
 }
 
@@ -24,13 +24,14 @@ pub enum Rule {
 pub struct Calibrations {
     /// At most [`Settings::CALIBRATIONS_MAX`].
     learned: BTreeMap<(Rule, u32), Calibration>,
-    /// The settings of the last patch that each rule learned from: what a provider will use is known when its patch
-    /// comes, and a fleet has mostly one.
+    /// The settings of the last patch that each rule learned from. The settings of the next patch are known only when
+    /// it comes; most fleets use one.
     latest: BTreeMap<Rule, u32>,
 }
 
 impl Calibrations {
-    /// Learns from one patch: what `rule` predicted, before any correction, and what it came to. What is known then.
+    /// Learns from one patch: the bytes that `rule` predicted, before any correction, and its actual bytes. Returns the
+    /// new calibration.
     pub fn learn(&mut self, rule: Rule, settings: u32, predicted: Bytes, actual: Bytes) -> Calibration {
         let mut calibration = self.learned.get(&(rule, settings)).copied().unwrap_or_default();
         calibration.learn(predicted, actual);
@@ -38,7 +39,7 @@ impl Calibrations {
         calibration
     }
 
-    /// Takes up what was learned. Over the cap, one of other settings goes.
+    /// Keeps a calibration. Over the cap, a calibration of other settings than the latest goes.
     pub fn hold(&mut self, rule: Rule, settings: u32, calibration: Calibration) {
         self.learned.insert((rule, settings), calibration);
         self.latest.insert(rule, settings);
@@ -48,7 +49,7 @@ impl Calibrations {
         }
     }
 
-    /// A prediction for `whole` compressed bytes, corrected by what earlier ones turned out to be.
+    /// A prediction for a layer of `whole` compressed bytes, corrected by the calibration of the latest settings.
     pub fn correct(&self, rule: Rule, prediction: Prediction, whole: Bytes) -> Prediction {
         let learned = self.latest.get(&rule).and_then(|&settings| self.learned.get(&(rule, settings)));
         learned.map_or(prediction, |calibration| calibration.correct(prediction, whole))

@@ -1,9 +1,9 @@
-//! What the node knows and believes, shared by all state machines of the engine.
+//! The facts and beliefs of the node, shared by all state machines of the engine.
 //!
-//! [`Core`] holds the facts: settings, own layers, other nodes' layers, sketches, calibrations, open questions, cut-offs.
-//! A [`Step`] is one call of [`Engine::step`](crate::Engine::step) under way: the moment, the core, and the list that takes
-//! the effects. A function that only reads takes `&Core`; a function that changes facts or has something done takes
-//! `&mut Step`.
+//! [`Core`] holds the facts: settings, own layers, other nodes' layers, sketches, calibrations, open questions,
+//! cut-offs. A [`Step`] is one call of [`Engine::step`](crate::Engine::step) under way: the moment, the core, and the
+//! list that takes the effects. A function that only reads takes `&Core`; a function that changes facts or has
+//! something done takes `&mut Step`.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::report::Report;
 use crate::settings::Settings;
 use crate::sketches::Sketches;
 
-/// What the node knows and believes.
+/// The facts and beliefs of the node.
 #[derive(Debug, Default)]
 pub struct Core {
     pub settings: Settings,
@@ -52,8 +52,8 @@ impl Core {
         self.settings.site.is_some() && peer.site() == self.settings.site.as_ref()
     }
 
-    /// How long a pull waits for a peer that knows the image. A release that the node knows already is good enough if no
-    /// peer is connected that could name a newer one.
+    /// How long a pull waits for a peer that knows the image. A release that the node knows already is good enough if
+    /// no peer is connected that could name a newer one.
     pub fn patience(&self, wanted: &Wanted) -> Duration {
         let is_known = matches!(wanted, Wanted::Name { known: Some(_), .. });
         let is_alone = !self.directory.peers().any(|(_, peer)| peer.is_connected());

@@ -1,17 +1,21 @@
-//! What this node believes about other nodes' holdings.
+//! The beliefs of this node about the holdings of other nodes.
 //!
-//! Cards are kept once, however many peers hold the layer; peers hold indices of cards, and cards of peers: a peer with 50
-//! layers costs about 1 KB (docs/ENGINE.md has the measured figure). Invariants: `holders` of a card are exactly the peers
-//! that list it; both lists are sorted; a card without holders is dropped. A card that two peers describe differently
-//! keeps the first description, for it only steers predictions, and what arrives is checked against its digest; but the
-//! larger length, for what arrives may not be longer: who tells too little must not make liars of the others.
+//! Each card is kept once, however many peers hold the layer. Peers list the indices of cards, and cards list the
+//! indices of peers: a peer with 50 layers costs about 1 KB (docs/ENGINE.md has the measured figure).
 //!
-//! What a peer answers over its own connection outranks what gossip says of it: gossip lingers and is reordered, and the
-//! clock that dates a life may have been set back.
+//! Invariants: the `holders` of a card are exactly the peers that list it; both lists are sorted; a card without
+//! holders is dropped.
+//!
+//! Two peers may describe one layer differently. The first description stays: it only steers predictions, and the layer
+//! that arrives is checked against its digest. The length is an exception. A fetch takes no layer that is longer than
+//! its card says, so the larger length counts: a peer that names too small a length must not make liars of the others.
+//!
+//! A peer's answer over its own connection outranks gossip about it. Gossip lingers and is reordered, and the clock
+//! that dates a life may have been set back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName};
+use lighter_types::{BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName, broken};
 use lighter_wire::{Announcement, Holdings, Incarnation, News};
 use slab::Slab;
 
@@ -26,8 +30,10 @@ pub type PeerIndex = u32;
 /// Beliefs about all peers.
 #[derive(Debug, Default)]
 pub struct Directory {
+    /// At most [`Settings::peers_max`], and the connected peers.
     peers: Slab<(PeerId, Peer)>,
     by_peer: BTreeMap<PeerId, PeerIndex>,
+    /// At most [`Settings::CARDS_MAX`].
     cards: Slab<Known>,
     by_id: BTreeMap<DiffId, CardIndex>,
     peers_max: usize,
@@ -47,24 +53,25 @@ pub struct Holder<'a> {
     pub peer: &'a Peer,
 }
 
-/// What is believed of one peer.
+/// The beliefs about one peer.
 #[derive(Debug, Default)]
 pub struct Peer {
-    /// Whose life and version `layers` are; absent before the first were told.
+    /// The life and version that `layers` are of; absent before the peer named any.
     believed: Option<(Incarnation, u64)>,
-    /// Life and sequence of the latest announcement heard.
+    /// The life and sequence of the latest announcement.
     heard: (Incarnation, u64),
+    /// At most [`Settings::LAYERS_PER_PEER_MAX`].
     layers: Vec<CardIndex>,
     site: Option<SiteName>,
     last_heard: Moment,
     connected: bool,
     /// The rate of the latest transfers from it; absent before the first.
     rate: Option<BytesPerSecond>,
-    /// How often it told of an earlier life than it had told of before.
+    /// How often it named an earlier life than before.
     lives_back: u32,
 }
 
-/// A clock that was set back makes a peer's life go back once for each restart; two nodes with one identity make it go
+/// A clock that was set back makes a peer's life go back once for each restart. Two nodes with one identity make it go
 /// back again and again.
 const LIVES_BACK_MAX: u32 = 3;
 
@@ -94,7 +101,7 @@ impl Peer {
         self.believed.is_some()
     }
 
-    /// Whether two running nodes seem to use this peer's identity: its life went to and fro.
+    /// Whether two running nodes seem to use this peer's identity: its life went back several times.
     pub fn has_twin(&self) -> bool {
         self.lives_back >= LIVES_BACK_MAX
     }
@@ -104,12 +111,12 @@ impl Peer {
     }
 }
 
-/// What an announcement calls for.
+/// The judgement of an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// The belief is up to date.
     Current,
-    /// Something was missed: ask the peer for its holdings.
+    /// An earlier announcement was missed: ask the peer for its holdings.
     Behind,
     /// Old, repeated, or over a cap: ignored.
     Ignored,
@@ -161,7 +168,8 @@ impl Directory {
         self.holding(id).any(|holder| holder.peer.is_connected())
     }
 
-    /// For each of `ids`, the index by which [`Self::holds_index`] finds it fast; `None` for those nobody holds.
+    /// For each of `ids`, the index by which [`Self::holds_index`] finds it fast; `None` for a layer that no peer
+    /// holds.
     pub fn indices(&self, ids: impl IntoIterator<Item = DiffId>) -> Vec<Option<u32>> {
         ids.into_iter().map(|id| self.by_id.get(&id).copied()).collect()
     }
@@ -177,7 +185,7 @@ impl Directory {
         peer.last_heard = now;
     }
 
-    /// A peer that came in over the cap, by connecting, goes when its connection does.
+    /// The connection to a peer ended. A peer that is known over the cap because it connected is forgotten.
     pub fn disconnected(&mut self, id: PeerId) {
         if let Some(peer) = self.known_peer(id) {
             peer.connected = false;
@@ -201,7 +209,7 @@ impl Directory {
         }
         let peer = self.peer_mut(from);
         if life < peer.life() {
-            // It lingered on its way, or the peer's clock was set back: only the peer itself can tell.
+            // The announcement was late, or the peer's clock was set back. Only the peer itself can say which.
             return Heard::Behind;
         }
         if (life, sequence) <= peer.heard {
@@ -211,7 +219,7 @@ impl Directory {
         peer.last_heard = now;
         let same_life = peer.believed.filter(|(believed, _)| *believed == life).map(|(_, version)| version);
         match news {
-            // The peer told us of a later version meanwhile, or of this one.
+            // The peer named a later version meanwhile.
             _ if same_life.is_some_and(|believed| version < believed) => Heard::Current,
             News::Full(cards) => {
                 self.set(from, (life, version), site, &cards);
@@ -227,7 +235,7 @@ impl Directory {
         }
     }
 
-    /// Takes in an answer to a question for holdings. It is believed whatever life it is of: the peer itself says it.
+    /// Takes in an answer to a question for holdings. The peer itself says it, so its life does not matter.
     pub fn answered(&mut self, from: PeerId, holdings: Holdings, now: Moment) {
         if !self.by_peer.contains_key(&from) && self.len() >= self.peers_max {
             return;
@@ -246,7 +254,7 @@ impl Directory {
         self.set(from, (life, holdings.version), holdings.site, &holdings.cards);
     }
 
-    /// Removes one layer from what is believed of a peer: it said that it does not hold it.
+    /// A peer says that it does not hold a layer: removes the layer from the beliefs about the peer.
     pub fn denied(&mut self, from: PeerId, layer: DiffId) {
         self.change(from, &[], &[layer]);
     }
@@ -264,14 +272,14 @@ impl Directory {
         }
     }
 
-    /// Forgets those who are not connected and were not heard since `since`.
+    /// Forgets the peers that are not connected and were not heard since `since`.
     pub fn forget_silent(&mut self, since: Moment) {
         let is_silent = |peer: &Peer| !peer.connected && peer.last_heard < since;
         let silent: Vec<PeerId> = self.peers().filter(|(_, peer)| is_silent(peer)).map(|(id, _)| id).collect();
         silent.into_iter().for_each(|id| self.forget(id));
     }
 
-    /// Learns how fast a transfer from a peer went; a new rate counts for three tenths.
+    /// Learns the rate of a transfer from a peer. A new rate counts for three tenths.
     pub fn measured(&mut self, id: PeerId, rate: BytesPerSecond) {
         if let Some(peer) = self.known_peer(id) {
             let mixed =
@@ -289,7 +297,7 @@ impl Directory {
         self.peers.get_mut(index as usize).map(|(_, peer)| peer)
     }
 
-    /// What is believed of a peer; nothing yet, if it is new.
+    /// The beliefs about a peer; empty ones if it is new.
     fn peer_mut(&mut self, id: PeerId) -> &mut Peer {
         let insert = || self.peers.insert((id, Peer::default())) as PeerIndex;
         let index = *self.by_peer.entry(id).or_insert_with(insert);
@@ -300,22 +308,24 @@ impl Directory {
         self.by_id.get(&id).and_then(|&index| self.cards.get(index as usize))
     }
 
-    /// Mostly it says what is known.
+    /// Sets all layers of a peer. Most of them are known already.
     fn set(&mut self, id: PeerId, believed: (Incarnation, u64), site: Option<SiteName>, cards: &[Card]) {
         let peer = self.peer_mut(id);
         peer.believed = Some(believed);
         peer.site = site;
-        let told: BTreeSet<DiffId> = cards.iter().map(|card| card.diff_id).collect();
+        let listed: BTreeSet<DiffId> = cards.iter().map(|card| card.diff_id).collect();
         let layers = self.peer(id).into_iter().flat_map(|peer| &peer.layers);
         let known = layers.map(|index| self.cards[*index as usize].card.diff_id);
-        let gone: Vec<DiffId> = known.filter(|layer| !told.contains(layer)).collect();
+        let gone: Vec<DiffId> = known.filter(|layer| !listed.contains(layer)).collect();
         self.change(id, cards, &gone);
     }
 
     fn change(&mut self, id: PeerId, added: &[Card], removed: &[DiffId]) {
+        // A peer that denies a layer may have been forgotten meanwhile.
         let Some(&peer) = self.by_peer.get(&id) else { return };
         let mut layers = self.known_peer(id).map(|peer| std::mem::take(&mut peer.layers)).unwrap_or_default();
         for layer in removed {
+            // A peer may remove layers that this node never heard of.
             let Some(&index) = self.by_id.get(layer) else { continue };
             if let Ok(place) = layers.binary_search(&index) {
                 layers.remove(place);
@@ -326,6 +336,7 @@ impl Directory {
             if layers.len() >= Settings::LAYERS_PER_PEER_MAX {
                 break;
             }
+            // Over the cap of cards, a layer is not remembered.
             let Some(index) = self.index_of(card) else { continue };
             if let Err(place) = layers.binary_search(&index) {
                 layers.insert(place, index);
@@ -339,7 +350,7 @@ impl Directory {
     }
 
     fn drop_layers(&mut self, id: PeerId) {
-        let Some(&peer) = self.by_peer.get(&id) else { return };
+        let Some(&peer) = self.by_peer.get(&id) else { return broken("a peer without its index") };
         let layers = self.known_peer(id).map(|peer| std::mem::take(&mut peer.layers)).unwrap_or_default();
         for index in layers {
             self.release(peer, index);

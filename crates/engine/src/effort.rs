@@ -1,4 +1,4 @@
-//! How much work a patch is worth: the effort that gets it to its last receiver soonest.
+//! Chooses the effort of a patch: the one that gets the patch to its last receiver soonest.
 //!
 //! ```text
 //! work       = bytes of the patch at the default effort + tar bytes / 128
@@ -8,56 +8,57 @@
 //! until done = encoding x (1 + encodes that wait) + max(sending + applying / tail, applying)
 //! ```
 //!
-//! Matching passes over the whole tar, at about a hundred times the speed at which the codec then works on what is new:
-//! hence the work. Whoever waits in the queue waits for this encode too, so each of them counts it once more. A receiver
-//! applies each frame when it has come, while the next ones come: half of the work is taken to be left when all of it has
-//! come (tail = 2; 1 for a patch of one frame), since those that come last are often short and as much work. Copies
-//! share the link. Of receivers that pass a patch on, as many get one from here as there are copies before others are
-//! referred to them; each of them, and who has it from them, takes as long as its own uplink needs at least.
+//! - *Work*: matching passes over the whole tar, about a hundred times faster than the codec works on the new bytes.
+//! - *Waiting*: each encode in the queue waits for this encode too, so each of them counts it once more.
+//! - *Tail*: a receiver applies each frame when it has come, while the next frames come. Half of the work is taken to
+//!   be left when all has come (tail = 2; 1 for a patch of one frame): the last frames are often short and as much work
+//!   as others.
+//! - *Copies*: they share the link. If the receivers pass the patch on, this node sends as many copies as it may before
+//!   it refers others to those receivers. Each receiver takes at least as long as its own uplink needs.
 //!
-//! Of the efforts that are done about as soon as the soonest, within an eighth or [`NOTICED`], the one of the fewest bytes
-//! is taken: half a second is not noticed, and bytes are what our users pay for.
+//! Some efforts are done about as soon as the soonest: within an eighth or [`NOTICED`]. Among them the node takes the
+//! one with the fewest bytes: users do not notice half a second, and they pay for bytes.
 //!
-//! The rates are medians over the ten pairs of docs/BENCHMARKS.md ("patch"), where single pairs lie within a
-//! factor of 2.2 of them for encoding and 3.1 for applying (one of 10). A [`Pace`] says how much slower or faster this machine is; a
-//! receiver is taken to be like it.
+//! The rates are medians over the ten pairs of docs/BENCHMARKS.md ("patch"). Single pairs lie within a factor of 2.2 of
+//! them for encoding and 3.1 for applying (one within 10). A [`Pace`] says how much slower or faster this machine is; a
+//! receiver is taken to be as fast.
 
 use std::time::Duration;
 
 use lighter_types::{Bytes, BytesPerSecond, Effort};
 
-/// What the operator wants of efforts.
+/// The operator's choice of effort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EffortChoice {
-    /// The one of this module, for each patch.
+    /// This module chooses for each patch.
     #[default]
     Auto,
     /// Always this one.
     Always(Effort),
 }
 
-/// What is known of a patch before it is made.
+/// The facts about a patch before it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undertaking {
-    /// Of the patch, if it is made at the default effort.
+    /// The bytes of the patch at the default effort.
     pub bytes: Bytes,
     pub tar_bytes: Bytes,
-    /// Of the link that the copies share.
+    /// The rate of the link that the copies share.
     pub rate: BytesPerSecond,
-    /// How often the patch is sent from here, at least 1.
+    /// How often this node sends the patch, at least 1.
     pub copies: u64,
-    /// Of the slowest receiver, where that is known.
+    /// The uplink of the slowest receiver, where that is known.
     pub uplink: Option<BytesPerSecond>,
     /// Encodes that cannot begin before this one ends.
     pub waiting: u64,
 }
 
-/// How long encoding takes here, over what it takes on the machine of docs/BENCHMARKS.md, in 1/1024.
+/// The time that encoding takes here over the time on the machine of docs/BENCHMARKS.md, in 1/1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace(u32);
 
 struct Figures {
-    /// Bytes of a patch over those of the default effort, in 1/1024.
+    /// Bytes of a patch over its bytes at the default effort, in 1/1024.
     bytes: u64,
     /// Bytes of work a second.
     encode: u64,
@@ -68,16 +69,17 @@ const FAST: Figures = Figures { bytes: 1479, encode: 3_640_000, apply: 12_700_00
 const DEFAULT: Figures = Figures { bytes: 1024, encode: 1_400_000, apply: 12_100_000 };
 const MAX: Figures = Figures { bytes: 864, encode: 380_000, apply: 490_000 };
 
-/// Tar bytes that are as much work as one byte of patch. Of 64, 128 and 256, that with which encode rates differ least.
+/// Tar bytes that are as much work as one byte of patch. Among 64, 128 and 256, encode rates differ least with this
+/// value.
 const TAR_BYTES_PER_WORK: u64 = 128;
 
-/// A patch of so many bytes is one frame.
+/// A patch of up to this size is one frame.
 const FRAME_BYTES_SMALL: Bytes = Bytes(64 << 10);
 
-/// Less than this is not waited for by anybody.
+/// Nobody notices a shorter wait.
 const NOTICED: Duration = Duration::from_millis(500);
 
-/// What a patch of `bytes` at this effort would have at the default effort.
+/// The bytes at the default effort of a patch that has `bytes` at this effort.
 pub fn to_default(effort: Effort, bytes: Bytes) -> Bytes {
     Bytes(scale(bytes.0, 1024, figures(effort).bytes))
 }
@@ -101,24 +103,25 @@ impl EffortChoice {
 }
 
 impl Undertaking {
-    /// What encoding takes at this effort.
+    /// The time of encoding at this effort.
     pub fn encoding(&self, effort: Effort, pace: Pace) -> Duration {
         seconds_for(self.work(), figures(effort).encode, pace)
     }
 
-    /// What applying a patch of this effort takes.
+    /// The time of applying a patch of this effort.
     pub fn applying(&self, effort: Effort, pace: Pace) -> Duration {
         seconds_for(self.work(), figures(effort).apply, pace)
     }
 
-    /// From the beginning of the encode until the last receiver has applied the patch, with what others lose who wait.
+    /// The time from the beginning of the encode until the last receiver has applied the patch, plus the time that the
+    /// encodes in the queue lose.
     pub fn until_done(&self, effort: Effort, pace: Pace) -> Duration {
         let bytes = Bytes(scale(self.bytes.0, figures(effort).bytes, 1024));
         let waiting = u32::try_from(self.waiting).unwrap_or(u32::MAX).saturating_add(1);
         self.encoding(effort, pace).saturating_mul(waiting).saturating_add(self.receiving(effort, bytes, pace))
     }
 
-    /// Until the last receiver has applied a patch of that effort that is there already and has these bytes.
+    /// The time until the last receiver has applied a patch of that effort that exists and has these bytes.
     pub fn receiving(&self, effort: Effort, bytes: Bytes, pace: Pace) -> Duration {
         let own = self.uplink.map_or(Duration::ZERO, |uplink| bytes.at(uplink));
         let sending = bytes.times(self.copies.max(1)).at(self.rate).max(own);
@@ -140,7 +143,7 @@ impl Undertaking {
     }
 }
 
-/// Whether `time` is so much more than `other` that somebody notices.
+/// Whether `time` is so much longer than `other` that a user notices.
 pub fn is_later(time: Duration, other: Duration) -> bool {
     time > other.saturating_add(NOTICED.max(other / 8))
 }
@@ -153,11 +156,11 @@ impl Default for Pace {
 
 impl Pace {
     const ONE: u32 = 1024;
-    /// Beyond these, something else is wrong.
+    /// Beyond these bounds, something else is wrong.
     const MIN: u32 = Self::ONE / 64;
     const MAX: u32 = Self::ONE * 64;
 
-    /// Learns from one encode; it counts for a quarter, and for no more than a factor of two.
+    /// Learns from one encode. It counts for a quarter, and for a factor of two at most.
     pub fn learn(&mut self, undertaking: &Undertaking, effort: Effort, took: Duration) {
         let expected = undertaking.encoding(effort, Self::default()).as_micros().max(1);
         let found = u32::try_from(took.as_micros().saturating_mul(Self::ONE.into()) / expected).unwrap_or(u32::MAX);
@@ -165,12 +168,12 @@ impl Pace {
         self.0 = ((self.0 * 3 + found) / 4).clamp(Self::MIN, Self::MAX);
     }
 
-    /// As a plain integer, to be stored.
+    /// The pace as a plain integer, to be stored.
     pub fn to_part(self) -> u32 {
         self.0
     }
 
-    /// From [`Pace::to_part`]; `None` for what that never gives.
+    /// The pace from [`Pace::to_part`]; `None` for a value that it never gives.
     pub fn from_part(part: u32) -> Option<Self> {
         (Self::MIN..=Self::MAX).contains(&part).then_some(Self(part))
     }

@@ -1,9 +1,9 @@
-//! What comes out of the engine: effects, and what they and inputs are made of.
+//! The effects of the engine, and the parts that effects and inputs are made of.
 //!
-//! The caller performs effects in their order. Effects of the first group are fire and forget. Each effect of the second
-//! group, below the empty line in [`Effect`], carries an id and is answered by exactly one input with the same id. The
-//! engine sets no timeout on it: the caller owes the answer, a failure if nothing else ([`Open`](crate::Open) helps it to
-//! keep count).
+//! The caller performs effects in their order. Effects of the first group are fire and forget. Each effect of the
+//! second group, below the empty line in [`Effect`], carries an id and is answered by exactly one input with the same
+//! id. The engine sets no timeout on it: the caller owes the answer, a failure if nothing else ([`Open`](crate::Open)
+//! helps it to keep count).
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub enum Effect {
         stream: StreamId,
         target_bytes_done: Bytes,
     },
-    /// Send the patch from its frame `first_frame` on; if it is just coming, as it comes.
+    /// Send the patch from its frame `first_frame` on; if it is still coming, as it comes.
     Serve {
         stream: StreamId,
         patch: PatchId,
@@ -66,7 +66,7 @@ pub enum Effect {
         stream: StreamId,
         refusal: Refusal,
     },
-    /// Tell the peer that this one has the patch, or is getting it, and where it is.
+    /// Tell the peer that `to` has the patch, or is getting it, and its addresses.
     Refer {
         stream: StreamId,
         to: PeerId,
@@ -88,14 +88,14 @@ pub enum Effect {
         pull: PullId,
         report: Report,
     },
-    /// Keep what was learned for [`CalibrationHeld`](crate::DiskInput::CalibrationHeld) of the next life, over what was kept for this rule and these
-    /// settings.
+    /// Keep the calibration for [`CalibrationHeld`](crate::DiskInput::CalibrationHeld) of the next life, in place of
+    /// the one kept for this rule and these settings.
     KeepCalibration {
         rule: Rule,
         settings: u32,
         calibration: Calibration,
     },
-    /// Keep how fast encoding is for [`PaceHeld`](crate::DiskInput::PaceHeld) of the next life.
+    /// Keep the pace of encoding for [`PaceHeld`](crate::DiskInput::PaceHeld) of the next life.
     KeepPace(Pace),
     /// Send [`Input::Tick`](crate::Input::Tick) at this moment or soon after. A later `WakeAt` takes its place.
     WakeAt(Moment),
@@ -105,8 +105,8 @@ pub enum Effect {
         to: PeerId,
         request: Request,
     },
-    /// Get a patch and apply it. The files of the layers in `listed`, which the peer does not hold, are told it by a
-    /// have-list if that can be made; the request does not name the list yet.
+    /// Get a patch and apply it. The peer does not hold the layers in `listed`: name their files to it by a have-list,
+    /// if that can be made. The request does not name the list yet.
     Fetch {
         fetch: FetchId,
         from: PeerId,
@@ -139,10 +139,10 @@ pub enum Effect {
     },
 }
 
-/// What the operator wants to have.
+/// The image that the operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// What the name stands for. `known`: the newest release of it on disk, believed.
+    /// The image that the name stands for. `known` is the newest believed release of it on disk.
     Name { reference: ImageReference, known: Option<SignedRelease> },
     /// Exactly this manifest.
     Manifest(OciDigest),
@@ -156,11 +156,11 @@ pub struct CachedPatch {
     pub bases: Vec<DiffId>,
     /// The whole file, header included.
     pub bytes: Bytes,
-    /// Of the encoder that made it; absent if it was another encoder than this node's.
+    /// The effort of the encoder that made it; absent if it was another encoder than this node's.
     pub effort: Option<Effort>,
 }
 
-/// What a patch at the default effort would cost somebody who holds some layers.
+/// The cost of a patch at the default effort for a peer that holds some layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prospect {
     /// Those of the layers that it would read from; none is the whole layer.
@@ -168,7 +168,7 @@ pub struct Prospect {
     pub bytes: Bytes,
     /// Whether such a patch is in the cache, and its bytes are known.
     pub is_known: bool,
-    /// What making and applying it is expected to take on this machine.
+    /// The expected time to make it and to apply it on this machine.
     pub encode: Duration,
     pub apply: Duration,
 }
@@ -177,12 +177,12 @@ pub struct Prospect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub patch: PatchId,
-    /// Of the encoder that made it.
+    /// The settings of the encoder that made it.
     pub settings: u32,
     pub bases: Vec<DiffId>,
     /// Frames checked and on disk: 0 to this number, exclusive.
     pub frames: u32,
-    /// Bytes of the patch that came, header included, those of a frame that is not whole yet too.
+    /// Bytes of the patch that came, the header and those of a frame that is not whole yet included.
     pub bytes: Bytes,
     /// The whole patch.
     pub bytes_total: Bytes,
@@ -194,13 +194,13 @@ pub struct Fetched {
     pub card: Card,
     pub sketch: Option<Sketch>,
     pub patch: CachedPatch,
-    /// Of the encoder that made the patch.
+    /// The settings of the encoder that made the patch.
     pub settings: u32,
     /// Bytes of the patch that this fetch received; fewer than the patch has if it resumed.
     pub received: Bytes,
 }
 
-/// What the disk knows of an image.
+/// The answer of the disk about an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageRead {
     /// The manifest or config with this digest must be had first.
@@ -208,7 +208,7 @@ pub enum ImageRead {
         digest: OciDigest,
         bytes_max: u32,
     },
-    /// These layers, in order; which are held the engine knows.
+    /// These layers, in order. The engine knows which of them are held.
     Layers(Vec<DiffId>),
     Unusable(UnusableImage),
     Local(LocalFailure),

@@ -58,12 +58,12 @@ pub enum FetchFailure {
     #[error("the result is not the layer, with a have-list by which files may be taken for one another")]
     Listed,
     #[error(transparent)]
-    Local(#[from] LocalFailure),
+    Local(LocalFailure),
     #[error("it was stopped")]
     Stopped,
 }
 
-/// What a provider sent that no honest provider sends.
+/// Something that a provider sent and no honest provider sends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lie {
     /// A message, header or frame that does not decode, or fails its hash. `why` is the decoder's text.
@@ -153,7 +153,7 @@ impl UnusableImage {
     }
 }
 
-/// What a peer did that it is cut off for.
+/// The act that a peer is cut off for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Offence {
     #[error("it sent wrong bytes: {0}")]
@@ -169,7 +169,7 @@ pub enum Offence {
     Flood,
 }
 
-/// What is wrong with the sketches that a peer sent.
+/// The fault in the sketches that a peer sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SketchLie {
     #[error("{found} sketches of {asked} layers")]

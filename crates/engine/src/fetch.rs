@@ -1,4 +1,5 @@
-//! Gets layers: for each wanted layer a small state machine from plans to quotes to a transfer, until the layer is held.
+//! Gets layers: for each wanted layer a small state machine from plans to quotes to a transfer, until the layer is
+//! held.
 //!
 //! ```text
 //! Waiting --(a peer holds it)---> Quoting --(best quote)--> Fetching --> held
@@ -9,17 +10,17 @@
 //!    +-------(no answer)--------------+------(any failure)-- Referred
 //! ```
 //!
-//! The reaction to a failure depends on the one to blame (`failures.rs`). A peer that is lost, refuses or is slow: the node
-//! backs off from it and goes on elsewhere with what is on disk. A peer that lies: the node cuts it off and throws its part
-//! away. A damaged base: the node plans without it. A wrong prediction: the node learns by how much. This machine: the node
-//! tells the operator. When half of the attempts are used up, the node asks only for whole layers. An attempt that brought
-//! something new does not count.
+//! The reaction to a failure depends on the one to blame (`failures.rs`). A peer that is lost, refuses or is slow: the
+//! node backs off from it and goes on elsewhere with what is on disk. A peer that lies: the node cuts it off and throws
+//! its part away. A damaged base: the node plans without it. A wrong prediction: the node learns by how much. This
+//! machine: the node tells the operator. When half of the attempts are used up, the node asks only for whole layers. An
+//! attempt that brought something new does not count.
 //!
 //! A busy peer is no failure: the node asks it again, and patience lasts until the peer had time, for
 //! [`Settings::BUSY_MAX`].
 //!
-//! Each fetch has one target in the state Fetching, from its effect until its end: `abandon` and `layer_held` keep such a
-//! target. Answers to questions may come late, after their target was abandoned; then they change nothing.
+//! Each fetch has one target in the state Fetching, from its effect until its end: `abandon` and `layer_held` keep such
+//! a target. Answers to questions may come late, after their target was abandoned; then they change nothing.
 
 mod failures;
 mod fetching;
@@ -53,7 +54,7 @@ pub struct Fetcher {
     parts: BTreeMap<DiffId, Part>,
 }
 
-/// What became of a layer that pulls wait for.
+/// The end of the wait for a layer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Failed { pulls: BTreeSet<PullId>, why: PullFailure },
@@ -105,8 +106,8 @@ impl Fetcher {
         self.fetches.get(&fetch).copied()
     }
 
-    /// Whether this layer is on its way here from outside the site. A node does not pass on what a neighbour passes on to
-    /// it, so that no two wait for each other.
+    /// Whether this layer is on its way here from outside the site. A node does not pass on what a neighbour passes on
+    /// to it, so that no two wait for each other.
     pub fn coming(&self, target: DiffId) -> Coming<'_> {
         match self.targets.get(&target).map(|target| &target.state) {
             None => Coming::No,
@@ -118,7 +119,7 @@ impl Fetcher {
         }
     }
 
-    /// When [`Self::advance`] has something to do even if nothing happens. What was due at `now` is done.
+    /// When [`Self::advance`] has something to do even if nothing happens. Everything that was due at `now` is done.
     pub fn next_deadline(&self, now: Moment, settings: &Settings) -> Option<Moment> {
         self.targets.values().filter_map(|target| target.next_deadline(now, settings)).min()
     }
@@ -139,8 +140,8 @@ impl Fetcher {
         self.advance_each(step)
     }
 
-    /// Begins with layers that wait, as many as may be under way, gives up those whose patience is over, and stops stalled
-    /// fetches.
+    /// Begins with layers that wait, as many as may be under way, gives up those whose patience is over, and stops
+    /// stalled fetches.
     fn advance_each(&mut self, step: &mut Step<'_>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         let mut active = self.targets.values().filter(|target| !matches!(target.state, State::Waiting { .. })).count();
@@ -172,8 +173,8 @@ impl Fetcher {
         self.targets.iter().filter(|(_, target)| is_meant(&target.state)).map(|(&id, _)| id).collect()
     }
 
-    /// A peer quotes, or does not. With all quotes in, the node fetches by the best; with none, the target waits for another
-    /// chance.
+    /// A peer quotes, or does not. With all quotes in, the node fetches by the best; with none, the target waits for
+    /// another chance.
     pub fn quoted(&mut self, id: DiffId, ask: AskId, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
         let part = self.parts.get(&id);
         let Some(target) = self.targets.get_mut(&id) else { return };
@@ -210,8 +211,8 @@ impl Fetcher {
         round.answered(ask, arrival);
     }
 
-    /// Whether a layer that is not held comes to the site through this node: the answer to a neighbour that is about to fetch
-    /// the layer and has this number for it.
+    /// Whether a layer that is not held comes to the site through this node: the answer to a neighbour that is about to
+    /// fetch the layer and has this number for it.
     pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, core: &Core) -> Arrival {
         let received = self.parts.get(&id).map_or(Bytes::ZERO, |part| part.bytes);
         let is_far = |plan: &Plan| !core.is_near(plan.peer);
@@ -328,7 +329,8 @@ impl Fetcher {
         Some(Outcome::Held { pulls, target: id })
     }
 
-    /// The neighbours answered or had time enough: fetches through the neighbour that the layer comes to, or goes outside.
+    /// The neighbours answered or had time enough: fetches through the neighbour that the layer comes to, or goes
+    /// outside.
     fn end_asking(&mut self, id: DiffId, step: &mut Step<'_>) {
         let Some(target) = self.targets.get_mut(&id) else { return broken("a round without its target") };
         if let Some(plan) = target.end_asking(id, self.parts.get(&id), step) {

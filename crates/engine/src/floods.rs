@@ -1,4 +1,4 @@
-//! Counts messages of each peer within a window, to tell the busy from the flooding.
+//! Counts the messages of each peer within a window, to tell busy peers from flooding ones.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use lighter_types::{Moment, PeerId};
 
 use crate::settings::Settings;
 
-/// What to do about one more message.
+/// The judgement of one more message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Fine,
@@ -18,14 +18,14 @@ pub enum Verdict {
 
 #[derive(Debug, Default)]
 pub struct Floods {
-    /// Of each peer, when its window began, and its messages since.
+    /// For each peer, when its window began, and its messages since. At most as many as peers are believed in.
     counts: BTreeMap<PeerId, (Moment, u32)>,
-    /// When those whose window is over were last forgotten to make room.
+    /// When the peers whose window is over were last forgotten to make room.
     swept: Moment,
 }
 
 impl Floods {
-    /// At most `peers_max` peers are counted in a window; messages of others are too many.
+    /// Counts a message. At most `peers_max` peers are counted in a window; a message of another peer is one too many.
     pub fn count(&mut self, from: PeerId, now: Moment, peers_max: usize) -> Verdict {
         let is_over = |since: Moment| now.since(since) >= Settings::FLOOD_WINDOW;
         if self.counts.len() >= peers_max && is_over(self.swept) {
@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(floods.count(PeerId::new([2; 32]), Moment(5), 2), Verdict::Fine);
         assert_eq!(floods.count(PeerId::new([3; 32]), Moment(5), 2), Verdict::TooMany);
         assert_eq!(floods.count(peer, Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
-        // Whose window is over makes room.
+        // A peer whose window is over makes room.
         assert_eq!(floods.count(PeerId::new([3; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::Fine);
         assert_eq!(floods.count(PeerId::new([4; 32]), Moment(5) + Settings::FLOOD_WINDOW, 2), Verdict::TooMany);
     }

@@ -1,4 +1,4 @@
-//! What this node holds, and what it announces of it.
+//! The layers that this node holds, and the announcements of them.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub struct Holdings {
     announced: bool,
     added: BTreeMap<DiffId, Card>,
     removed: BTreeMap<DiffId, Card>,
-    /// Of held layers. At most [`Settings::OWN_SKETCHES_MAX`].
+    /// Sketches of held layers. At most [`Settings::OWN_SKETCHES_MAX`].
     sketches: BTreeMap<DiffId, Sketch>,
 }
 
@@ -30,7 +30,7 @@ impl Holdings {
         self.cards.get(&id)
     }
 
-    /// The sketch of a held layer, if it is known and says something.
+    /// The sketch of a held layer, unless it is not known or has no content.
     pub fn sketch(&self, id: DiffId) -> Option<&Sketch> {
         self.sketches.get(&id).filter(|sketch| !sketch.is_empty())
     }
@@ -58,14 +58,15 @@ impl Holdings {
         self.version
     }
 
-    /// What was held at [`Self::version`], changes since then left out: who is told this and hears the next difference
-    /// knows all. Layers above [`HOLDINGS_MAX`] are held and served, but not told of.
+    /// The layers that were held at [`Self::version`], without the changes since: a peer that gets them and hears the
+    /// next difference knows all. At most [`HOLDINGS_MAX`]: the node holds and serves further layers, but does not name
+    /// them.
     pub fn cards_of_version(&self) -> Vec<Card> {
         let kept = self.cards.values().filter(|card| !self.added.contains_key(&card.diff_id));
         kept.chain(self.removed.values()).take(HOLDINGS_MAX).copied().collect()
     }
 
-    /// Whether that changed anything.
+    /// Adds a layer. Returns whether that changed anything.
     pub fn add(&mut self, card: Card) -> bool {
         if self.cards.insert(card.diff_id, card).is_some() {
             return false;
@@ -76,7 +77,7 @@ impl Holdings {
         true
     }
 
-    /// Whether that changed anything.
+    /// Removes a layer. Returns whether that changed anything.
     pub fn remove(&mut self, id: DiffId) -> bool {
         let Some(card) = self.cards.remove(&id) else { return false };
         self.sketches.remove(&id);
@@ -86,9 +87,8 @@ impl Holdings {
         true
     }
 
-    /// What to announce now: all at first and whenever `full` is asked for, else what changed, else a heartbeat. What
-    /// does not fit into a message gives way to the next of these; after a heartbeat of a new version, those who hear it
-    /// ask.
+    /// The announcement to send now: all layers at first and if `full`, else the changes, else a heartbeat. If one does
+    /// not fit into a message, the next of these takes its place. A peer that hears a heartbeat of a new version asks.
     pub fn announcement(&mut self, settings: &Settings, full: bool) -> Announcement {
         let added: Vec<Card> = std::mem::take(&mut self.added).into_values().collect();
         let removed: Vec<DiffId> = std::mem::take(&mut self.removed).into_keys().collect();
@@ -97,7 +97,7 @@ impl Holdings {
         if changed {
             self.version += 1;
         }
-        let mut announcement = self.signed_off(settings, News::Heartbeat);
+        let mut announcement = self.announce(settings, News::Heartbeat);
         let all = (full || first).then(|| News::Full(self.cards_of_version()));
         let difference = (changed && !first).then_some(News::Difference { added, removed });
         for news in all.into_iter().chain(difference) {
@@ -109,12 +109,12 @@ impl Holdings {
         Announcement { news: News::Heartbeat, ..announcement }
     }
 
-    /// The node's last word.
+    /// The last announcement before the node stops.
     pub fn leaving(&mut self, settings: &Settings) -> Announcement {
-        self.signed_off(settings, News::Leaving)
+        self.announce(settings, News::Leaving)
     }
 
-    fn signed_off(&mut self, settings: &Settings, news: News) -> Announcement {
+    fn announce(&mut self, settings: &Settings, news: News) -> Announcement {
         self.sequence += 1;
         Announcement {
             incarnation: settings.incarnation,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_between_announcements_is_not_told() {
+    fn a_layer_added_and_removed_between_announcements_is_not_announced() {
         let settings = Settings::default();
         let mut own = Holdings::default();
         own.announcement(&settings, false);

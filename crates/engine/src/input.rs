@@ -1,7 +1,7 @@
-//! What goes into the engine: [`Engine::step`](crate::Engine::step) takes one [`Input`] at a time.
+//! The inputs of the engine: [`Engine::step`](crate::Engine::step) takes one [`Input`] at a time.
 //!
-//! Inputs are grouped by their source. Each group is matched once and whole, in `machines/inputs.rs`, without a wildcard:
-//! the compiler names a new input that no machine handles.
+//! Inputs are grouped by their source. Each group is matched once and whole, in `machines/inputs.rs`, without a
+//! wildcard: the compiler names a new input that no machine handles.
 
 use std::time::Duration;
 
@@ -27,11 +27,11 @@ pub enum Input {
     Tick,
 }
 
-/// What is on disk: told at the start for each item, later when it changes.
+/// News of the disk: at the start one input for each item, later one for each change.
 #[derive(Clone, Debug)]
 pub enum DiskInput {
-    /// A layer was committed: verified, synced, in the index. A layer that a fetch brought is told by
-    /// [`WorkInput::FetchEnded`], not by this. A layer without a sketch is planned with by its card alone.
+    /// A layer was committed: verified, synced, in the index. [`WorkInput::FetchEnded`] brings the news of a layer that
+    /// a fetch brought, not this input. A layer without a sketch is planned with by its card alone.
     LayerHeld { card: Card, sketch: Option<Sketch> },
     /// A layer was removed or found damaged.
     LayerGone(DiffId),
@@ -41,21 +41,21 @@ pub enum DiskInput {
     PatchGone(PatchId),
     /// A part of a patch is on disk from an earlier life of this node.
     PartHeld { target: DiffId, part: Part },
-    /// What was learned of predictions in an earlier life of this node.
+    /// A calibration that this node learned in an earlier life.
     CalibrationHeld { rule: Rule, settings: u32, calibration: Calibration },
-    /// How fast encoding was found to be in an earlier life of this node.
+    /// The pace of encoding that this node learned in an earlier life.
     PaceHeld(Pace),
 }
 
-/// What peers do: connections, gossip, questions, streams.
+/// Acts of peers: connections, gossip, questions, streams.
 #[derive(Clone, Debug)]
 pub enum PeerInput {
     Connected(PeerId),
     /// The last connection to the peer closed.
     Lost(PeerId),
-    /// [`Effect::Connect`] came to nothing.
+    /// [`Effect::Connect`] failed.
     Unreachable(PeerId),
-    /// Gossip arrived; `from` is proved by its signature.
+    /// Gossip arrived; its signature proves `from`.
     Announced {
         from: PeerId,
         announcement: Announcement,
@@ -73,8 +73,8 @@ pub enum PeerInput {
         from: PeerId,
         request: PatchRequest,
     },
-    /// So much of a patch went over the stream in this time. Sent once, before [`PeerInput::StreamClosed`], of streams that
-    /// were served to their end.
+    /// `bytes` of a patch went over the stream in this time. Sent once, before [`PeerInput::StreamClosed`], for each
+    /// stream that was served to its end.
     StreamServed {
         stream: StreamId,
         bytes: Bytes,
@@ -84,16 +84,16 @@ pub enum PeerInput {
     StreamClosed(StreamId),
 }
 
-/// How the work goes that the engine asked for. Each effect of the second group is answered by exactly one of these;
-/// `FetchWorking`, `FetchProgress` and `EncodeProgress` answer nothing.
+/// Progress and results of the work that the engine asked for. Exactly one of these answers each effect of the second
+/// group; `FetchWorking`, `FetchProgress` and `EncodeProgress` answer nothing.
 #[derive(Clone, Debug)]
 pub enum WorkInput {
     /// Answers [`Effect::Ask`]. A release in it has a good signature by a publisher that the operator trusts.
     Answered { ask: AskId, answer: Result<Answer, AskFailure> },
     /// [`Effect::Fetch`] goes on: the provider is still making the patch.
     FetchWorking { fetch: FetchId },
-    /// [`Effect::Fetch`] goes on: bytes came. Sent every few seconds while they do, within a frame too: over a thin link
-    /// a frame takes longer than the stall timeout.
+    /// [`Effect::Fetch`] goes on: bytes came. Sent every few seconds while they do, within a frame too: over a thin
+    /// link a frame takes longer than the stall timeout.
     FetchProgress { fetch: FetchId, part: Part },
     /// Answers [`Effect::Fetch`].
     FetchEnded { fetch: FetchId, result: Result<Fetched, FetchFailure> },
@@ -109,10 +109,10 @@ pub enum WorkInput {
     ImageCommitted { pull: PullId, result: Result<(), LocalFailure> },
 }
 
-/// What the operator wants.
+/// Wishes of the operator.
 #[derive(Clone, Debug)]
 pub enum OperatorInput {
-    /// Plans for these layers will be asked for: find out what they are made of.
+    /// The operator will ask for plans for these layers: ask peers for their sketches.
     SketchesWanted(Vec<DiffId>),
     /// The operator wants an image.
     PullAsked {

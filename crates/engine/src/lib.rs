@@ -1,11 +1,11 @@
 //! The node's mind: which peer holds what, what a layer would cost from which peer, how to get it, and what to do for
 //! others.
 //!
-//! The engine does no I/O. It has one entry, [`Engine::step`]: the caller says what happened at `now`, and the engine says
-//! what must be done about it. The engine reads no clock, no socket and no disk, and starts no thread: the node and the
-//! simulator drive the same code. Each [`Effect`] of the second group is answered by exactly one [`Input`]. Iteration order
-//! is that of ordered maps, the only randomness is a seeded jitter of timers, and every collection has a cap in
-//! [`Settings`].
+//! The engine does no I/O. It has one entry, [`Engine::step`]: the caller says what happened at `now`, and the engine
+//! says what must be done about it. The engine reads no clock, no socket and no disk, and starts no thread: the node
+//! and the simulator drive the same code. Each [`Effect`] of the second group is answered by exactly one [`Input`].
+//! Iteration order is that of ordered maps, the only randomness is a seeded jitter of timers, and every collection has
+//! a cap in [`Settings`].
 //!
 //! Modules use each other in one direction, from the top of this list to its bottom:
 //!
@@ -121,7 +121,7 @@ impl Engine {
         card.map_or_else(Vec::new, |card| planner::listed(card, plan, &self.core, &[]))
     }
 
-    /// What a patch of a held layer would cost a peer that holds `bases`; `None` if the layer is not held.
+    /// The cost of a patch of a held layer for a peer that holds `bases`; `None` if the layer is not held.
     pub fn prospect(&self, target: DiffId, bases: &[DiffId]) -> Option<Prospect> {
         self.machines.serve.prospect(target, bases, &self.core)
     }
@@ -131,7 +131,7 @@ impl Engine {
         self.core.sketches.is_awaited(layer, now)
     }
 
-    /// What is on disk of a patch for this layer.
+    /// The part of a patch for this layer that is on disk.
     pub fn part(&self, target: DiffId) -> Option<&Part> {
         self.machines.fetcher.part(target)
     }

@@ -1,7 +1,7 @@
 //! The state machines of the engine, and how one step goes through them.
 //!
-//! A step has two halves. First the input is brought to the machines that it concerns (`inputs.rs`, `questions.rs`). Then
-//! [`Machines::advance`] does what is due by now and names the moment of the next deadline.
+//! A step has two halves. First the input is brought to the machines that it concerns (`inputs.rs`, `questions.rs`).
+//! Then [`Machines::advance`] does what is due by now and names the moment of the next deadline.
 
 mod inputs;
 mod questions;

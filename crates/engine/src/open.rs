@@ -1,4 +1,4 @@
-//! Effects that want an answer, by what they are answered by: what whoever drives an engine can hold it to.
+//! Effects that want an answer. A caller of the engine keeps count of them by [`Open`]: each is answered exactly once.
 
 use crate::event::{AskId, Effect, EncodeId, FetchId, PullId};
 use crate::input::{Input, WorkInput};
@@ -15,7 +15,7 @@ pub enum Open {
 }
 
 impl Open {
-    /// The one that this effect begins.
+    /// The open effect that this effect begins.
     pub fn asked(effect: &Effect) -> Option<Self> {
         Some(match effect {
             Effect::Ask { ask, .. } => Self::Ask(*ask),
@@ -28,7 +28,7 @@ impl Open {
         })
     }
 
-    /// The one that this input ends.
+    /// The open effect that this input ends.
     pub fn answered(input: &Input) -> Option<Self> {
         Some(match input {
             Input::Work(WorkInput::Answered { ask, .. }) => Self::Ask(*ask),

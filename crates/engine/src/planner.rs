@@ -1,11 +1,11 @@
 //! Ways to get a layer, and the best of them.
 //!
-//! A plan is a peer and the bases that a patch would read from: layers that both ends hold. The planner predicts the bytes
-//! of the patch from sketches where the target's sketch is known, else from the cards, and the seconds from the peer's
-//! link. Plans are ranked by cost: the seconds on the link, plus an eighth of the seconds that a processor works before,
-//! because our users are short of uplink and not of processors. For a peer outside the site the planner takes the
-//! configured uplink rate, or a lower one if transfers showed it: a link that happens to be fast is no reason to send more
-//! bytes.
+//! A plan is a peer and the bases that a patch would read from: layers that both ends hold. The planner predicts the
+//! bytes of the patch from sketches where the target's sketch is known, else from the cards, and the seconds from the
+//! peer's link. Plans are ranked by cost: the seconds on the link, plus an eighth of the seconds that a processor works
+//! before, because our users are short of uplink and not of processors. For a peer outside the site the planner takes
+//! the configured uplink rate, or a lower one if transfers showed it: a link that happens to be fast is no reason to
+//! send more bytes.
 //!
 //! `pool.rs` chooses the bases for each peer, `order.rs` sorts the plans of a large fleet.
 
@@ -58,8 +58,8 @@ impl Forecast {
         if self.by_sketch.is_some() { Rule::Sketch } else { Rule::Tlsh }
     }
 
-    /// The counted bytes, corrected by what this node learned. The card alone has the bytes of the whole layer: those need
-    /// no correction.
+    /// The counted bytes, corrected by what this node learned. The card alone has the bytes of the whole layer: those
+    /// need no correction.
     pub(crate) fn corrected(&self, target: &Card, bases: &[DiffId], core: &Core) -> Bytes {
         let counted = self.counted();
         if bases.is_empty() && self.rule() == Rule::Tlsh {
@@ -80,7 +80,7 @@ pub struct Plan {
     pub forecast: Forecast,
     /// The peer's prediction, if it counts instead of the forecast: without a sketch of the layer here.
     pub quoted: Option<Bytes>,
-    /// What counts: the corrected prediction, or the quoted bytes.
+    /// The bytes that count: the corrected prediction, or the quoted bytes.
     pub bytes: Bytes,
     /// The time that the bytes take over the peer's link.
     pub transfer: Duration,
@@ -90,17 +90,17 @@ pub struct Plan {
     pub ready: Option<PatchId>,
 }
 
-/// What plans are ranked by: cost, bytes, whether it is the whole layer, the peer's number on this node, the peer.
+/// The rank of a plan: cost, bytes, whether it is the whole layer, the peer's number on this node, the peer.
 pub(crate) type Rank = (Duration, Bytes, bool, u64, PeerId);
 
 impl Plan {
-    /// What plans are ranked by first; less is better.
+    /// Plans are ranked by their cost first; less is better.
     pub fn cost(&self) -> Duration {
         self.transfer.saturating_add(self.wait / 8)
     }
 
-    /// The predicted bytes before correction, and the rule that gave them; `None` for a whole layer by its card, which is
-    /// no prediction.
+    /// The predicted bytes before correction, and the rule that gave them; `None` for a whole layer by its card, which
+    /// is no prediction.
     pub(crate) fn raw_prediction(&self) -> Option<(Rule, Bytes)> {
         let (rule, bytes) = match self.quoted {
             Some(bytes) => (Rule::Quote, bytes),
@@ -109,8 +109,8 @@ impl Plan {
         (rule == Rule::Sketch || !self.bases.is_empty()).then_some((rule, bytes))
     }
 
-    /// The order of plans. Each node has another order of equal plans, so that a fleet that wants one layer does not ask
-    /// the same three peers for it.
+    /// The order of plans. Each node has another order of equal plans, so that a fleet that wants one layer does not
+    /// ask the same three peers for it.
     pub(crate) fn rank(&self, seed: u64) -> Rank {
         (self.cost(), self.bytes, self.bases.is_empty(), spread(seed, self.peer), self.peer)
     }
@@ -132,8 +132,8 @@ pub fn expected_rate(peer: &Peer, core: &Core) -> BytesPerSecond {
     peer.rate().map_or(assumed, |measured| measured.min(assumed)).max(BytesPerSecond(1))
 }
 
-/// All plans for a layer, the cheapest first. Each connected peer that holds the layer and is not `excluded` gets a plan
-/// from the best bases that both ends hold, and a plan for the whole layer. `damaged` bases are not used.
+/// All plans for a layer, the cheapest first. Each connected peer that holds the layer and is not `excluded` gets a
+/// plan from the best bases that both ends hold, and a plan for the whole layer. `damaged` bases are not used.
 pub fn plans(target: DiffId, core: &Core, excluded: &dyn Fn(PeerId) -> bool, damaged: &[DiffId]) -> Vec<Plan> {
     let Some(card) = core.directory.card(target) else { return Vec::new() };
     let usable = |source: &Holder<'_>| source.peer.is_connected() && !excluded(source.id);

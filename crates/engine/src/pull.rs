@@ -4,11 +4,12 @@
 //! Resolving -> Reading <-> GettingBlob -> KeepingBlob -> Reading ... -> Layers -> Committing -> done
 //! ```
 //!
-//! A name is resolved only by a release that a trusted publisher signed; the caller checks signatures. Of several releases
-//! the one issued last counts. Manifest and config come from any peer. The caller checks them against their digest before
-//! they are written, and the pull reads them back from disk.
+//! A name is resolved only by a release that a trusted publisher signed; the caller checks signatures. Of several
+//! releases the one issued last counts. Manifest and config come from any peer. The caller checks them against their
+//! digest before they are written, and the pull reads them back from disk.
 //!
-//! A pull ends when it is committed, fails, or is cancelled. An answer that comes later finds no pull: that is no fault.
+//! A pull ends when it is committed, fails, or is cancelled. An answer that comes later finds no pull: that is no
+//! fault.
 
 mod round;
 
@@ -71,7 +72,8 @@ impl Pulls {
         self.advance(step);
     }
 
-    /// The release of a name whose image is being pulled. So the site gets the manifest from here before the image is whole.
+    /// The release of a name whose image is being pulled. So the site gets the manifest from here before the image is
+    /// whole.
     pub fn release_of(&self, name: &ImageReference) -> Option<&SignedRelease> {
         let pulls = self.pulls.values().filter(|pull| pull.reference.as_ref() == Some(name));
         pulls.filter(|pull| pull.manifest.is_some()).find_map(|pull| pull.release.as_ref())
@@ -300,8 +302,8 @@ impl Pull {
         }
     }
 
-    /// Asks one peer after the other for a blob: first the peers of the site that knew the name, then other peers that knew
-    /// it, then all.
+    /// Asks one peer after the other for a blob: first the peers of the site that knew the name, then other peers that
+    /// knew it, then all.
     fn advance_blob(&mut self, id: PullId, connected: &[PeerId], step: &mut Step<'_>) {
         let State::GettingBlob { digest, bytes_max, ask, round } = &mut self.state else { return };
         if ask.is_some() {

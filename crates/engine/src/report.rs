@@ -1,10 +1,10 @@
-//! What the operator learns of a pull, and why a pull fails.
+//! Reports of a pull to the operator, and why a pull fails.
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId};
 
 use crate::failure::{LocalFailure, Setback, UnusableImage};
 
-/// What the operator learns of a pull.
+/// A report of a pull to the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     Resolved {
@@ -65,7 +65,7 @@ pub enum PullFailure {
     #[error("the image cannot be used: {0}")]
     Unusable(UnusableImage),
     #[error(transparent)]
-    Local(#[from] LocalFailure),
+    Local(LocalFailure),
     #[error("it was cancelled")]
     Cancelled,
     #[error("the node is stopping; the pull goes on when it starts again")]

@@ -1,14 +1,15 @@
-//! What this node does for others: quotes, patches, and the queue of patches to be made.
+//! The work of this node for other nodes: quotes, patches, and the queue of patches to be made.
 //!
-//! The node looks for a patch in its cache first. It may serve any patch of the target whose bases the requester holds. It
-//! takes the smallest, unless the sketches are sure of a smaller patch that is yet to be made. Otherwise it makes the patch
-//! once for all that want it (single flight). The patch reads from those of the requester's bases that this node holds too
-//! and that help, in the requester's order: so all providers that are asked make the same patch.
+//! The node looks for a patch in its cache first. It may serve any patch of the target whose bases the requester holds.
+//! It takes the smallest, unless the sketches are sure of a smaller patch that is yet to be made. Otherwise it makes
+//! the patch once for all that want it (single flight). The patch reads from those of the requester's bases that this
+//! node holds too and that help, in the requester's order: so all providers that are asked make the same patch.
 //!
-//! The node decides the effort when the encode begins (`effort.rs`). It serves a cached patch whatever its effort, with one
-//! exception: if the effort is the node's own choice, and the requester would be done noticeably sooner with a patch of a
-//! higher effort, it makes that patch. So each set of bases is encoded at most once at each effort. A requester that has a
-//! part of a patch that is not here gets the same patch: the node makes it by the settings that the resume names.
+//! The node decides the effort when the encode begins (`effort.rs`). It serves a cached patch whatever its effort, with
+//! one exception: if the effort is the node's own choice, and the requester would be done noticeably sooner with a
+//! patch of a higher effort, it makes that patch. So each set of bases is encoded at most once at each effort. A
+//! requester that has a part of a patch that is not here gets the same patch: the node makes it by the settings that
+//! the resume names.
 //!
 //! `jobs.rs` holds the patches to be made, `usable.rs` chooses the bases, `uploads.rs` learns the rates, `referrals.rs`
 //! names a relay instead of sending, and `following.rs` passes on a patch that is still coming.
@@ -79,7 +80,7 @@ struct Stream {
     is_done: bool,
 }
 
-/// What a peer gets that asks for a patch.
+/// The answer to a peer that asks for a patch.
 enum Supply {
     Ready(CachedPatch),
     ToBeMade(Job),
@@ -99,7 +100,7 @@ impl Serve {
         self.pace = pace;
     }
 
-    /// What a patch of `target` would cost a peer that holds `bases`.
+    /// The cost of a patch of `target` for a peer that holds `bases`.
     pub fn quote(&self, from: PeerId, target: DiffId, bases: &[DiffId], core: &Core) -> Result<Quote, Refusal> {
         if self.is_stopping {
             return Err(Refusal::Stopping);
@@ -136,8 +137,8 @@ impl Serve {
         self.uploads.learn(from, bytes, millis, sharing, core);
     }
 
-    /// A stream is over. An encode that no stream waits for any more is dropped, unless it runs: then its result goes into
-    /// the cache.
+    /// A stream is over. An encode that no stream waits for any more is dropped, unless it runs: then its result goes
+    /// into the cache.
     pub fn stream_closed(&mut self, stream: StreamId, core: &Core) {
         if let Some(Stream { from, served: Some(patch), is_done: false, .. }) = self.streams.remove(&stream) {
             self.referrals.copy_broke(patch, from, core);
@@ -220,7 +221,7 @@ impl Serve {
         if is_full || of_peer >= settings.streams_per_peer_max { Err(Refusal::Busy) } else { Ok(()) }
     }
 
-    /// What to give for a request: the patch that it resumes, if that is in the cache, else any that will do.
+    /// The patch to give for a request: the one that it resumes, if that is in the cache, else any that will do.
     fn supply_request(&self, card: &Card, from: PeerId, request: &PatchRequest, core: &Core) -> Supply {
         let resumed = request.resume.and_then(|resume| self.cache.get(resume.patch));
         if let Some(patch) = resumed.filter(|patch| patch.target == request.target) {
@@ -243,7 +244,8 @@ impl Serve {
         }
     }
 
-    /// What to give a peer that holds the `offered` bases: the cached patch that fits best, unless a better one pays.
+    /// The patch to give a peer that holds the `offered` bases: the cached one that fits best, unless a better one
+    /// pays.
     fn supply(&self, card: &Card, offered: &[DiffId], usable: &Usable, receiver: Receiver, core: &Core) -> Supply {
         let Some(cached) = self.cache.fitting(card.diff_id, offered, usable) else {
             return Supply::ToBeMade(Job::new(card, usable));

@@ -1,4 +1,7 @@
-//! Every interval and cap of the engine, in one place.
+//! Every interval and cap of the engine, in one place. An operator sets the fields of [`Settings`]; its constants are
+//! fixed.
+//!
+//! docs/ENGINE.md lists them as tables ("Timers", "Caps").
 
 use std::time::Duration;
 
@@ -7,28 +10,28 @@ use lighter_wire::{Incarnation, Referable};
 
 use crate::effort::EffortChoice;
 
-/// What the engine needs to know of its node.
+/// The settings of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub incarnation: Incarnation,
     /// Seeds the jitter of timers. Two nodes should not share one.
     pub seed: u64,
     pub site: Option<SiteName>,
-    /// Between two heartbeats. A peer silent for [`Settings::SILENT_INTERVALS`] of these is forgotten.
+    /// The time between two heartbeats. A peer that is silent for [`Settings::SILENT_INTERVALS`] of these is forgotten.
     pub announce_interval: Duration,
     /// The rate assumed of a peer outside the site until transfers show a lower one.
     pub uplink_rate: BytesPerSecond,
-    /// The most that this node may send; absent without a cap. What an effort is chosen by until uploads were measured.
+    /// The most that this node may send; absent without a cap. Until uploads were measured, the effort is chosen by it.
     pub upload_max: Option<BytesPerSecond>,
-    /// At which effort patches are made.
+    /// The effort of patches made here.
     pub effort: EffortChoice,
-    /// The number that stands for the encoder's settings at each effort, in patches and resumes: fast, default, max.
+    /// The number of the encoder's settings at each effort, in patches and resumes: fast, default, max.
     pub encoder_ids: [u32; 3],
     /// The rate assumed of a peer of the same site.
     pub site_rate: BytesPerSecond,
     /// A fetch that gets less than [`Settings::STALL_BYTES`] in this time is stopped and goes on elsewhere.
     pub stall_timeout: Duration,
-    /// How long a pull waits for somebody who has what it needs.
+    /// How long a pull waits for a peer that has what the pull needs.
     pub patience: Duration,
     /// How long a peer that lied or flooded is cut off.
     pub cut_off: Duration,
@@ -36,53 +39,54 @@ pub struct Settings {
     pub fetches_max: usize,
     /// Patches made at a time.
     pub encodes_max: usize,
-    /// Copies of a patch that this node sends to other sites before it refers who asks to peers that have it; with 0, it
-    /// refers nobody.
+    /// Copies of a patch that this node sends to other sites before it refers requesters to peers that have it. With 0,
+    /// it refers no peer.
     pub copies_max: usize,
-    /// Whether others may be referred to this node.
+    /// Whether peers may be referred to this node.
     pub passes_on: bool,
     /// Streams served at a time, to all and to one peer.
     pub streams_max: usize,
     pub streams_per_peer_max: usize,
-    /// Nodes that the directory holds; later ones are not heard of unless they connect.
+    /// Peers in the directory; a later peer is not heard unless it connects.
     pub peers_max: usize,
 }
 
 impl Settings {
     /// Heartbeats that may be lost before a peer is forgotten: at 10 % loss, one in 10,000 is forgotten wrongly.
     pub const SILENT_INTERVALS: u32 = 4;
-    /// Every so many heartbeats, all holdings are announced: it reaches those who cannot ask because they are not
-    /// connected.
+    /// After this many heartbeats all holdings are announced: that reaches the peers that cannot ask because they are
+    /// not connected.
     pub const FULL_EVERY: u64 = 10;
     /// A connected peer that did not answer what it holds is asked again after this.
     pub const ASK_AGAIN: Duration = Duration::from_secs(5);
     /// Changes of holdings within this time are announced together.
     pub const GATHER: Duration = Duration::from_millis(500);
-    /// What a fetch must bring within `stall_timeout`: 1.6 kbit/s at the default of 20 s, under any uplink in use.
+    /// A fetch must bring this much within `stall_timeout`: 1.6 kbit/s at the default of 20 s, less than any uplink in
+    /// use.
     pub const STALL_BYTES: u64 = 4096;
     /// A provider may work on a patch for this long before the fetch goes elsewhere.
     pub const WORKING_MAX: Duration = Duration::from_secs(30 * 60);
-    /// Peers that are asked for a quote (DESIGN.md, "How an image arrives", 4).
+    /// Peers that are asked for a quote on a layer.
     pub const QUOTES_MAX: usize = 3;
     /// Neighbours of a site that are asked whether a layer is coming. Questions within a site are cheap.
     pub const NEIGHBOURS_MAX: usize = 64;
     /// A neighbour that does not answer within this is not waited for.
     pub const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
-    /// Peers asked at a time what a name stands for. All who are connected are asked: few hold an image, and of several
-    /// releases the newest counts.
+    /// Peers asked at a time for the release of a name. All connected peers are asked: few hold an image, and the
+    /// newest of several releases counts.
     pub const RESOLVERS_MAX: usize = 8;
-    /// After the last peer answered and none knows a name, how long a pull still waits for others to connect.
+    /// How long a pull waits for other peers to connect after the last peer answered and none knew the name.
     pub const RESOLVE_GRACE: Duration = Duration::from_secs(2);
-    /// A peer that failed at a layer is not asked for it again for this long; doubled with each failure, this often at
-    /// most: to 2 minutes.
+    /// A peer that failed at a layer is not asked for it during this time. Each failure doubles the time,
+    /// [`Settings::BACKOFF_DOUBLINGS`] times at most: to 2 minutes.
     pub const BACKOFF: Duration = Duration::from_secs(2);
     pub const BACKOFF_DOUBLINGS: u32 = 6;
-    /// A busy peer has what is wanted: it is asked again within 16 to 24 seconds.
+    /// A busy peer has the layer: it is asked again within 16 to 24 seconds at most.
     pub const BUSY_DOUBLINGS: u32 = 3;
-    /// After this long of nothing but busy peers, being busy is a failure like any other. As long as one patch may be
-    /// worked on.
+    /// After this long with nothing but busy peers, being busy is a failure like any other. It is the time that one
+    /// patch may be worked on.
     pub const BUSY_MAX: Duration = Self::WORKING_MAX;
-    /// Attempts at one layer, since the last that brought something new, before its pull fails.
+    /// Attempts at one layer, since the last one that brought something new, before its pull fails.
     pub const ATTEMPTS_MAX: u32 = 12;
     /// Pulls and layers under way or waiting.
     pub const PULLS_MAX: usize = 64;
@@ -93,50 +97,51 @@ impl Settings {
     pub const CARDS_MAX: usize = 1 << 18;
     /// Patches waiting to be made.
     pub const ENCODES_QUEUED_MAX: usize = 64;
-    /// Patches whose way through the fleet is followed, and relays of one.
+    /// Patches whose way through the fleet is followed, and relays of one patch.
     pub const SPREADS_MAX: usize = 64;
     pub const RELAYS_MAX: usize = 1024;
-    /// What it takes until somebody who is referred gets what its relay has: to connect over two uplinks in use, to ask.
+    /// The time until a referred peer gets what its relay has: to connect over two uplinks in use, and to ask.
     pub const REFERRAL_HOP: Duration = Duration::from_millis(800);
     /// The part of [`Settings::REFERRAL_HOP`] that it takes to connect.
     pub const REFERRAL_CONNECT: Duration = Duration::from_millis(400);
-    /// Who was referred and asks again within this after it was to be done got nothing there.
+    /// A referred peer that asks again within this time after it should be done got nothing from its relay.
     pub const REFERRAL_LIFE: Duration = Duration::from_secs(60);
-    /// Who came back so often is referred no more.
+    /// A peer that came back this often is referred no more.
     pub const REFERRALS_MAX: u32 = 2;
-    /// How long who was referred tries to connect.
+    /// How long a referred peer tries to connect.
     pub const CONNECT_MAX: Duration = Duration::from_secs(10);
-    /// Streams of those who may be referred, beside `streams_max`: they wait for a patch to be made, and most go elsewhere.
+    /// Streams of peers that may be referred, beside `streams_max`: they wait for a patch to be made, and most go
+    /// elsewhere.
     pub const STREAMS_WAITING_MAX: usize = 1024;
     /// Cached patches that the engine remembers.
     pub const PATCHES_MAX: usize = 65_536;
-    /// Messages of one peer within [`Settings::FLOOD_WINDOW`]: above this they are refused or ignored, at ten times
-    /// as many the peer is cut off. An honest pull asks a handful of questions a layer.
+    /// Messages of one peer within [`Settings::FLOOD_WINDOW`]. Above this number messages are refused or ignored; above
+    /// ten times the number the peer is cut off. An honest pull asks a handful of questions for each layer.
     pub const MESSAGES_MAX: u32 = 500;
     pub const FLOOD_WINDOW: Duration = Duration::from_secs(10);
-    /// A patch has at most this many bases. The encoder takes eight; each costs it time and memory, and a fifth has to save
-    /// a thirty-second of what four leave.
+    /// A patch has at most this many bases. The encoder takes eight; each costs it time and memory, and a fifth would
+    /// have to save a thirty-second of the bytes that four leave.
     pub const PATCH_BASES_MAX: usize = 4;
     /// Bases named in a request, those of the plan first: a provider may have a patch from any of them in its cache.
     pub const OFFERED_BASES_MAX: usize = BASES_MAX;
-    /// A have-list is sent if it saves that much: it has some ten kilobytes itself.
+    /// A have-list is sent if it saves this much: the list itself has some ten kilobytes.
     pub const LISTED_SAVES_MIN: Bytes = Bytes(256 << 10);
-    /// Own layers among which sketches choose, the best by TLSH, and different choices of them made for one plan: 1 ms
-    /// each at most.
+    /// Own layers among which sketches choose, the best by TLSH, and different sets of them that are chosen for one
+    /// target: a choice takes 1 ms at most.
     pub const SHORTLIST_MAX: usize = 12;
     pub const POOLS_MAX: usize = 4;
-    /// Sketches kept of own layers and of others' layers, of 5 KB each; layers beyond the first go by TLSH.
+    /// Sketches kept of own layers and of other nodes' layers, 5 KB each. Layers beyond the caps are planned by TLSH.
     pub const OWN_SKETCHES_MAX: usize = 4096;
     pub const SKETCHES_MAX: usize = 1024;
-    /// Layers whose sketch is being asked for, or was not to be had.
+    /// Layers whose sketch is being asked for, or is given up.
     pub const SKETCHES_ASKED_MAX: usize = Self::TARGETS_MAX;
     /// How long a peer has to answer with sketches: 16 of them take 2.4 s at 64 kbit/s.
     pub const SKETCH_TIMEOUT: Duration = Duration::from_secs(4);
-    /// Peers that are asked for one sketch, one after another; with none, planning goes on without.
+    /// Peers that are asked for one sketch, one after another; then planning goes on without the sketch.
     pub const SKETCH_ASKS_MAX: usize = 2;
-    /// A sketch that nobody gave is asked for again after this.
+    /// A sketch that no peer gave is asked for again after this time.
     pub const SKETCH_AGAIN: Duration = Duration::from_secs(10 * 60);
-    /// Calibrations, one for each rule of prediction and each setting of the encoder.
+    /// Calibrations: one for each rule of prediction and each setting of the encoder.
     pub const CALIBRATIONS_MAX: usize = 16;
 }
 
@@ -151,7 +156,7 @@ impl Settings {
         effort.map_or(0, |effort| self.encoder_ids[effort as usize])
     }
 
-    /// What a provider is told that may refer this node to another.
+    /// The part of a request by which a provider may refer this node to a relay.
     pub fn referable(&self) -> Referable {
         let uplink = self.upload_max.map_or(self.uplink_rate, |max| max.min(self.uplink_rate));
         Referable { uplink, passes_on: self.passes_on }

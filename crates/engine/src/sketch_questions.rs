@@ -1,8 +1,8 @@
 //! Asks peers for the sketches of layers that this node wants, and judges their answers.
 //!
 //! The node asks [`Settings::SKETCH_ASKS_MAX`] peers for a sketch, one after the other, and waits for each during
-//! [`Settings::SKETCH_TIMEOUT`]. Then planning goes on by TLSH. When the layer arrives, its own sketch shows whether the peer
-//! that sent one told the truth.
+//! [`Settings::SKETCH_TIMEOUT`]. Then planning goes on by TLSH. When the layer arrives, its own sketch shows whether
+//! the peer that sent one told the truth.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -76,8 +76,8 @@ impl Step<'_> {
         }
     }
 
-    /// The fastest peer that holds a layer and was not asked for its sketch. Each node has another order of equally fast
-    /// peers.
+    /// The fastest peer that holds a layer and was not asked for its sketch. Each node has another order of equally
+    /// fast peers.
     fn sketch_holder(&self, layer: DiffId) -> Option<PeerId> {
         let asked = self.core.sketches.asked(layer);
         if asked.len() >= Settings::SKETCH_ASKS_MAX {

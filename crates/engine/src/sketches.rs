@@ -1,6 +1,7 @@
 //! Sketches of layers that other nodes hold, and the peers that were asked for sketches that are not here.
 //!
-//! A sketch only steers predictions: a wrong one costs bytes and never a wrong layer. `sketch_questions.rs` asks for them.
+//! A sketch only steers predictions: a wrong one costs bytes and never a wrong layer. `sketch_questions.rs` asks for
+//! them.
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@
 //!
 //! The byte layout is in docs/PATCH.md; why xdelta3 is used as it is, in docs/decisions/0003-xdelta3.md.
 
-#![deny(unsafe_code)]
+#![deny(unsafe_code, clippy::float_arithmetic)]
 #![deny(clippy::iter_over_hash_type)]
 
 mod apply;

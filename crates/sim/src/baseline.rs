@@ -2,13 +2,13 @@
 //!
 //! A pull is one flow of bytes over the same links: from the registry, from a node of the same site, or from a hub. The
 //! strategies plan nothing and ask nothing: each knows at once what it needs to know. They go through the same power
-//! cuts, partitions and losses of hubs as the engines do (`Run::happen_to_nodes`): the flow of a node that goes off is
+//! cuts, partitions and losses of hubs as the engines do (`Run::perform_happening`): the flow of a node that goes off is
 //! lost and begins again, a flow over a cut uplink waits. They have no part in the flaws of nodes (`faults.rs`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use lighter_types::DiffId;
+use lighter_types::{DiffId, broken};
 
 use crate::content::{Content, Cost, layer_id};
 use crate::faults::Happening;
@@ -139,13 +139,13 @@ impl<'a> Run<'a> {
             Due::Piece { pull, attempt, bytes } if self.pulls[pull].attempt == attempt => self.piece(pull, bytes),
             Due::Done { pull, attempt } if self.pulls[pull].attempt == attempt => self.done(pull),
             Due::Piece { .. } | Due::Done { .. } => {}
-            Due::Happens(index) => self.happen_to_nodes(self.topology.happenings[index].1),
+            Due::Happens(index) => self.perform_happening(self.topology.happenings[index].1),
         }
     }
 
     /// Bytes of a pull arrive. When all are there, half of the longest application is left to do.
     fn piece(&mut self, pull: usize, bytes: u64) {
-        let Some(flow) = &mut self.pulls[pull].flow else { return };
+        let Some(flow) = &mut self.pulls[pull].flow else { return broken("a piece of a pull without a flow") };
         flow.take(bytes);
         if flow.is_done() {
             let apply = self.costs(pull).iter().map(|(_, cost)| cost.apply).max().unwrap_or_default() / 2;
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn happen_to_nodes(&mut self, happening: Happening) {
+    fn perform_happening(&mut self, happening: Happening) {
         match happening {
             Happening::Off(node) => {
                 self.is_off[node] = true;

@@ -52,6 +52,7 @@ pub use effects::gossip_bytes;
 use node::Node;
 use pulls::Pulls;
 use record::Record;
+use setup::Setup;
 use streams::Streams;
 use trouble::Trouble;
 use wires::Wires;
@@ -85,7 +86,7 @@ pub fn run(
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> StrategyReport {
     let (content, names) = (Content::new(scenario), setup::names(scenario));
-    let nodes = setup::nodes(scenario, topology, &content, &names, seed);
+    let nodes = Setup { scenario, topology, content: &content, names: &names, seed }.nodes();
     let trouble = Trouble::new(scenario.gossip, topology.flaws.clone(), seed);
     let mut fleet = Fleet::new(topology.clone(), content, nodes, trouble, &names);
     fleet.start();
@@ -168,7 +169,7 @@ impl Fleet {
             Due::Applied(stream) => self.applied(stream),
             Due::NoRoom { stream, failure } => self.end_stream(stream, Err(*failure)),
             Due::Begin(pull) => self.begin_pull(pull),
-            Due::Happens(happening) => self.happen_to_fleet(happening),
+            Due::Happens(happening) => self.perform_happening(happening),
             Due::Noticed { node, life } => {
                 if self.nodes[node].life == life && !self.nodes[node].is_online {
                     self.notice(node);
@@ -208,8 +209,8 @@ impl Fleet {
         let this = &mut self.nodes[node];
         this.engine.step(self.wires.moment(), input, &mut effects);
         if !is_tick {
-            this.is_busy();
-        } else if this.is_woken_for_nothing(&effects) {
+            this.note_input();
+        } else if this.note_tick(&effects) {
             self.violation(node, "it is woken for nothing time and again");
         }
         for effect in effects.drain(..) {

@@ -35,7 +35,7 @@ pub use error::ScenarioError;
 pub use expect::{Expect, Missed};
 pub use fleet::PROGRESS_EVENTS;
 pub use html::page;
-pub use report::{Completion, Report, StrategyReport};
+pub use report::{Completion, Report, SCHEMA, StrategyReport};
 pub use rollout::{FleetFile, FleetSites, Known};
 pub use scenario::{Image, Layer, Patch, Scenario, Trace};
 pub use strategy::Strategy;

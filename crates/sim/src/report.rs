@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 use crate::strategy::Strategy;
 
 /// Raised when a key changes its meaning.
-const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 3;
 /// Points of a curve.
 const CURVE_POINTS: usize = 200;
 /// A report lists the sites of a fleet that has no more than these.

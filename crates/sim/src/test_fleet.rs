@@ -42,6 +42,8 @@ const ENCODE_RATE: u64 = 20_000_000;
 const APPLY_RATE: u64 = 200_000_000;
 /// The layer over its patch from a layer of the same family.
 const FAMILY_SAVES: u64 = 40;
+
+/// The fleet of one test. Its functions are in the files of this folder.
 pub struct TestFleet {
     fleet: Fleet,
     seed: u64,
@@ -67,8 +69,8 @@ impl TestFleet {
         fleet
     }
 
-    /// A hub and sites with so many nodes each. The nodes of a site are connected and share its uplink; the names of
-    /// sites in their settings are the test's business.
+    /// A hub and sites with so many nodes each. The nodes of a site are connected and share its uplink; the test
+    /// sets the names of sites in their settings.
     pub fn with_sites(seed: u64, sites: &[usize], settings: &Settings) -> Self {
         let mut random = Random::new(seed);
         let mut latency = || LATENCY.0 + random.below(LATENCY.1 - LATENCY.0);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
+use lighter_types::broken;
+
 use crate::faults::{Drawn, Flaw, Happening, Places};
 use crate::queue::Micros;
 use crate::random::Random;
@@ -134,7 +136,10 @@ impl Topology {
 
     fn draw(&mut self, scenario: &Scenario, random: &mut Random) {
         for pull in &scenario.pulls {
-            let Some(image) = scenario.images.iter().position(|image| image.name == pull.image) else { continue };
+            let Some(image) = scenario.images.iter().position(|image| image.name == pull.image) else {
+                broken("a pull of an image that the scenario does not have");
+                continue;
+            };
             let count = self.sites.len() as u64;
             for (index, site) in self.sites.iter().enumerate() {
                 let percent = index as u64 * 100 / count.max(1);

@@ -1,6 +1,8 @@
-//! What planning pays for similarity: one target against 500,000 cards (10,000 peers of 50 layers), and against the
-//! 5,000 different ones that such a fleet may have: its distance to each, its predictions, and the best three. Then by
-//! sketches, which a planner has of a shortlist: a prediction from one base and from eight, and a choice of four.
+//! Measures the time that planning spends on similarity.
+//!
+//! First by cards: compares one target with 500,000 cards (10,000 peers of 50 layers) and with the 5,000 different
+//! cards that such a fleet may have. Prints the time of distances, of predictions, and of the best three. Then by
+//! sketches, which a planner has for a short list: predictions from one base and from eight, and a choice of four.
 
 #![allow(
     clippy::disallowed_methods,
@@ -17,7 +19,7 @@ use lighter_types::{Bytes, Card, DiffId, TLSH_BYTES, Tlsh};
 
 const CARDS: usize = 500_000;
 const DIFFERENT_CARDS: usize = 5_000;
-/// A shortlist of bases with sketches.
+/// The number of bases with sketches on the short list.
 const SKETCHES: usize = 64;
 
 fn main() {
@@ -49,7 +51,7 @@ fn main() {
     measure_sketches(&target, &sketch(0), &bases);
 }
 
-/// Of 16 MB that are half the same for all.
+/// The sketch of 16 MB, half of which are the same for all seeds.
 fn sketch(seed: u64) -> Sketch {
     let mut builder = SketchBuilder::new();
     for seed in [1, seed + 2] {

@@ -1,12 +1,16 @@
-//! How good predictions are on real layers: `predict_corpus DIR ACTUAL.json`.
+//! Measures the error of predictions on real layers: `predict_corpus DIR ACTUAL.json`.
 //!
-//! Sketches every `*.tar` of DIR and prints, for each ordered pair that ACTUAL.json has, predicted and actual bytes;
-//! then how far off they are, and what following the predictions costs.
+//! Makes the sketch of every `*.tar` in DIR. Prints predicted and actual bytes for each ordered pair in ACTUAL.json,
+//! then a summary of the errors, and the cost of choosing bases by the predictions.
 //!
-//! ACTUAL.json is one object of numbers. `"base>target"` is the bytes of a patch by some quick codec, here those of
-//! `zstd -3 --single-thread --long=27 --patch-from=base.tar target.tar`; `"gzip>target"` those of `gzip -6 -n`;
-//! `"engine:base>target"` those of a patch of our own, summed up apart. A [`Calibration`] is fitted to the quick codec
-//! on the way, as a node would: "calibrated" predictions are corrected by what was learned from the pairs before.
+//! ACTUAL.json is one object of numbers:
+//! - `"base>target"`: the bytes of a patch by a quick codec,
+//!   `zstd -3 --single-thread --long=27 --patch-from=base.tar target.tar`;
+//! - `"gzip>target"`: the bytes of `gzip -6 -n`;
+//! - `"engine:base>target"`: the bytes of a patch by Lighter, with a summary of their own.
+//!
+//! A [`Calibration`] learns from the pairs of the quick codec, as a node would. "Calibrated" predictions are corrected
+//! by the earlier pairs.
 
 #![allow(
     clippy::disallowed_methods,
@@ -136,8 +140,8 @@ fn sum_up(what: &str, ratios: Vec<f64>) {
     );
 }
 
-/// Actual bytes of the base that the prediction chooses over those of the best: among all layers, and without other
-/// releases of the same thing; by sketches, and by TLSH.
+/// Prints the regret of choosing a base by prediction: the actual bytes from that base divided by the actual bytes from
+/// the best base. Does this for sketches and TLSH, among all layers and without other releases of the same software.
 fn regret(layers: &[Layer], actual: &Actual) {
     for without_own in [false, true] {
         let mut regrets = [const { Vec::new() }; 2];

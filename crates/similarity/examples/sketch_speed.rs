@@ -1,4 +1,5 @@
-//! How fast sketches are made: `sketch_speed FILE...`, or noise without one. Best of five, in memory, one core.
+//! Measures the speed of making sketches: `sketch_speed FILE...`, or noise without a file. Prints the best of five
+//! rounds in memory on one core.
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use lighter_similarity::{Sketch, SketchBuilder};
 
-/// What a scan hands on at a time (crates/image).
+/// The size of the pieces that a scan passes on (crates/image).
 const PIECE_BYTES: usize = 256 << 10;
 
 fn main() {
@@ -26,12 +27,12 @@ fn main() {
 }
 
 fn measure(name: &str, bytes: &[u8]) {
-    let seconds = |_| {
+    let mut best = f64::INFINITY;
+    for _ in 0..5 {
         let begin = Instant::now();
         black_box(sketch(bytes));
-        begin.elapsed().as_secs_f64()
-    };
-    let best = (0..5).map(seconds).fold(f64::INFINITY, f64::min);
+        best = best.min(begin.elapsed().as_secs_f64());
+    }
     let encoded = sketch(bytes).to_bytes().len();
     println!("{name}: {:.0} MB/s, {encoded} bytes encoded", bytes.len() as f64 / best / 1e6);
 }
@@ -42,7 +43,7 @@ fn sketch(bytes: &[u8]) -> Sketch {
     builder.finish()
 }
 
-/// xorshift64: a stream without tar headers.
+/// Bytes of xorshift64: a stream without tar headers.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1u64;
     std::iter::repeat_with(|| {

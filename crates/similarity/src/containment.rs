@@ -1,32 +1,36 @@
-//! How much of a set is missing from the union of others, from samples.
+//! Estimates the share of a set that is missing from the union of other sets, from samples.
 //!
-//! The bases are taken one after another, the finest first, and each is asked only for what the ones before lack: the
-//! missing share is the product of these answers. So a large base with a coarse sample does not spoil what a small one
-//! with a fine sample says, and with equal levels the product is the plain estimate over the union.
+//! The estimate goes through the bases in the order of their levels, the finest first. It looks up only the samples
+//! that the earlier bases lack. The missing share is the product of the results. So a large base with a coarse sample
+//! does not blur the result of a small base with a fine sample, and for equal levels the product is the plain estimate
+//! over the union.
 //!
-//! An answer is (missing + 1/2) / (asked x (1 - false) + 1/2). *False* is the share of a base's slots that are taken:
-//! so often a hash that it lacks seems to be there. The halves make an answer of few samples drift to 1, "not in this
-//! base", and one of many to 1 / 2n when nothing is seen missing, which is about what it may be then.
+//! The result of one base is (missing + 1/2) / (looked up x (1 - false) + 1/2). *False* is the share of the base's
+//! slots that are taken: the probability that a hash which the base lacks falls on a taken slot. The halves pull a
+//! result of few samples to 1, "not in this base". With n samples and none missing they give 1 / 2n, which is about the
+//! share that such a sample can overlook.
+
+use std::cmp::Reverse;
 
 use crate::sketch::{Level, Samples, coarsened};
 
-/// Shares are in parts of this.
+/// The number of parts of the whole; shares are counted in these parts.
 pub(crate) const WHOLE_PARTS: u64 = 1 << 20;
 
-/// A share and how far it may be off.
+/// A share and its variance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
-    /// In [`WHOLE_PARTS`], at most the whole.
+    /// The share in [`WHOLE_PARTS`], at most the whole.
     pub(crate) parts: u64,
-    /// The variance of the share over its square, in [`WHOLE_PARTS`]: from counting samples alone.
+    /// The variance of the share divided by its square, in [`WHOLE_PARTS`]. It covers the sampling error only.
     pub(crate) variance_parts: u64,
 }
 
-/// The share of `target` that stands in none of `bases`. Their order does not matter.
+/// The share of `target` that none of `bases` has. The order of the bases does not matter.
 pub(crate) fn missing(target: &Samples, bases: &[&Samples]) -> Share {
     let mut bases = bases.to_vec();
-    let finest_first = |one: &Samples, other: &Samples| other.level().threshold().cmp(&one.level().threshold());
-    bases.sort_by(|one, other| finest_first(one, other).then_with(|| one.values().cmp(other.values())));
+    // The finest level has the highest threshold.
+    bases.sort_by_key(|base| (Reverse(base.level().threshold()), base.values()));
     let mut share = Share { parts: WHOLE_PARTS, variance_parts: 0 };
     let mut level = target.level();
     let mut left = target.values().to_vec();
@@ -34,33 +38,34 @@ pub(crate) fn missing(target: &Samples, bases: &[&Samples]) -> Share {
         let before = level;
         level = level.coarser(base.level());
         left = coarsened(&left, before, level).collect();
-        let asked = left.len() as u64;
+        let looked_up = left.len() as u64;
         let taken = base.at(level).count() as u64;
         left = without(&left, base.at(level));
-        let answer = answer(asked, left.len() as u64, level, taken);
-        share.parts = share.parts * answer.parts / WHOLE_PARTS;
-        share.variance_parts = share.variance_parts.saturating_add(answer.variance_parts);
+        let of_base = missing_from_base(looked_up, left.len() as u64, level, taken);
+        share.parts = share.parts * of_base.parts / WHOLE_PARTS;
+        share.variance_parts = share.variance_parts.saturating_add(of_base.variance_parts);
     }
     share
 }
 
-/// What one base says that was asked for `asked` samples and lacks `missing` of them.
-fn answer(asked: u64, missing: u64, level: Level, taken: u64) -> Share {
-    // All of these are under 2^17: no overflow.
+/// The missing share of one base that lacks `missing` of the `looked_up` samples.
+fn missing_from_base(looked_up: u64, missing: u64, level: Level, taken: u64) -> Share {
+    // All of these are under 2^17, so nothing overflows.
     let slots = u64::from(level.limit);
-    let parts = WHOLE_PARTS * (2 * missing + 1) * slots.max(1) / (2 * asked * (slots - taken) + slots.max(1));
-    let variance_parts = WHOLE_PARTS * (2 * (asked - missing) + 1) / ((2 * missing + 1) * (asked + 1));
+    let parts = WHOLE_PARTS * (2 * missing + 1) * slots.max(1) / (2 * looked_up * (slots - taken) + slots.max(1));
+    let variance_parts = WHOLE_PARTS * (2 * (looked_up - missing) + 1) / ((2 * missing + 1) * (looked_up + 1));
     Share { parts: parts.min(WHOLE_PARTS), variance_parts }
 }
 
-/// `slots` that are not among `taken`; both are in rising order.
+/// The `slots` that are not in `taken`. Both are in rising order.
 fn without(slots: &[u32], taken: impl Iterator<Item = u32>) -> Vec<u32> {
     let mut taken = taken.peekable();
-    let is_free = |slot: &&u32| {
-        while taken.next_if(|other| other < *slot).is_some() {}
-        taken.peek() != Some(*slot)
-    };
-    slots.iter().filter(is_free).copied().collect()
+    let mut free = slots.to_vec();
+    free.retain(|slot| {
+        while taken.next_if(|other| other < slot).is_some() {}
+        taken.peek() != Some(slot)
+    });
+    free
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! The TLSH digest of a stream: 128 buckets, a one-byte checksum, the digits that Debian's `tlsh` tool prints.
+//! The TLSH digest of a stream: 128 buckets and a one-byte checksum, as Debian's `tlsh` tool prints it.
 //!
-//! Source: Oliver, Cheng, Chen, "TLSH - A Locality Sensitive Hash" (2013), through the tlsh2 crate. Never panics,
-//! whatever is fed: tlsh2 1.1.0 looks the length up in a table that ends at [`TLSH_INPUT_BYTES_MAX`] and would index
-//! past its end, so a longer stream is counted here and no longer hashed. tlsh2's bucket counters wrap as the
-//! reference's do, which takes a build without overflow checks in dependencies (the workspace's release profile).
+//! Source: Oliver, Cheng, Chen, "TLSH - A Locality Sensitive Hash" (2013), through the crate tlsh2. The hasher never
+//! panics. tlsh2 1.1.0 looks up the length in a table that ends at [`TLSH_INPUT_BYTES_MAX`] and would index past its
+//! end, so the hasher stops hashing there and only counts. The bucket counters of tlsh2 wrap like those of the
+//! reference, which requires a build without overflow checks in dependencies (the workspace's release profile).
 
 use lighter_types::{TLSH_BYTES, Tlsh};
 
-/// Fewer bytes have no digest (TLSH's conservative minimum, `MIN_DATA_LENGTH` of tlsh2's 128-bucket builder).
+/// The shortest stream with a digest (TLSH's conservative minimum, `MIN_DATA_LENGTH` of tlsh2's 128-bucket builder).
 pub const TLSH_INPUT_BYTES_MIN: u64 = 50;
-/// More bytes have no digest: the end of the reference's table of lengths (`topval`, 3.9 GiB).
+/// The longest stream with a digest: the end of the reference's table of lengths (`topval`, 3.9 GiB).
 pub const TLSH_INPUT_BYTES_MAX: u64 = 4_224_281_216;
 
-/// Computes the [`Tlsh`] of bytes that arrive in pieces. Holds about 1 KiB whatever the length.
+/// Computes the [`Tlsh`] of bytes that arrive in pieces. Holds about 1 KiB for any length.
 #[derive(Clone, Default)]
 pub struct TlshHasher {
     builder: tlsh2::TlshDefaultBuilder,
@@ -33,8 +33,8 @@ impl TlshHasher {
         }
     }
 
-    /// The digest of everything fed; `None` for fewer than [`TLSH_INPUT_BYTES_MIN`] or more than
-    /// [`TLSH_INPUT_BYTES_MAX`] bytes, and for data too uniform to fill half of the buckets.
+    /// The digest of all bytes. `None` for fewer than [`TLSH_INPUT_BYTES_MIN`] or more than [`TLSH_INPUT_BYTES_MAX`]
+    /// bytes, and for data that is too uniform to fill half of the buckets.
     pub fn finish(self) -> Option<Tlsh> {
         if !(TLSH_INPUT_BYTES_MIN..=TLSH_INPUT_BYTES_MAX).contains(&self.input_bytes) {
             return None;
@@ -43,7 +43,7 @@ impl TlshHasher {
     }
 }
 
-/// tlsh2 gives its digest as `T1` and 70 upper-case digits only.
+/// Converts the only output format of tlsh2: `T1` and 70 upper-case digits.
 fn digest_from_digits(digits: &[u8; 72]) -> Option<Tlsh> {
     let mut bytes = [0; TLSH_BYTES];
     for (byte, pair) in bytes.iter_mut().zip(digits[2..].chunks_exact(2)) {
@@ -58,7 +58,7 @@ fn digest_from_digits(digits: &[u8; 72]) -> Option<Tlsh> {
 mod tests {
     use super::*;
 
-    /// xorshift64: bytes that any language makes again in three lines.
+    /// Bytes of xorshift64, a generator that any language can repeat in three lines.
     fn noise(seed: u64, length: usize) -> Vec<u8> {
         let mut state = seed;
         std::iter::repeat_with(|| {
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(digest(bytes).as_deref(), Some(expected));
     }
 
-    /// Printed by Debian's tlsh 3.4.4 (`tlsh -f`), with `T1` put in front as current versions do.
+    /// Digests of Debian's tlsh 3.4.4 (`tlsh -f`), with the prefix `T1` of current versions.
     #[test]
     fn digests_are_those_of_the_tlsh_tool() {
         check(&noise(1, 1 << 20), "T19825335D514C3EFC54368ABA8268DDD13AD7A9180C3C2C6BFC186837681B75B63B8D2D");
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_do_not_matter() {
+    fn the_cuts_between_pieces_do_not_matter() {
         let bytes = noise(3, 70_000);
         for piece in [1, 3, 4096, 65_537] {
             let mut hasher = TlshHasher::new();
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(digest(&[0; 100_000]), None);
     }
 
-    /// tlsh2 alone would index past its table of lengths here.
+    /// tlsh2 alone would index past its table of lengths.
     #[test]
     fn a_stream_beyond_the_table_of_lengths_has_no_digest() {
         let mut hasher = TlshHasher::new();

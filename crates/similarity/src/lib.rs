@@ -1,9 +1,11 @@
-//! How alike two layers are, and what a patch between them would weigh: the TLSH digest of a stream and the distance
-//! between two; the sketch of a layer's contents; predictions of patch bytes from either, and what corrects them. Pure
-//! functions of their inputs, in integers: the same answer on every machine, in the node and in the simulator.
+//! Similarity of layers, and predictions of the bytes of a patch between them.
 //!
-//! What it must not do: read files, clocks or random numbers. The method and its error on real layers are in
-//! docs/PREDICTION.md.
+//! The crate computes the TLSH digest of a stream and the distance of two digests, the sketch of a layer's contents,
+//! predictions of patch bytes from digests or sketches, and a calibration that corrects the predictions. All results
+//! are pure functions of their inputs, in integers, so that every node and the simulator give the same answer.
+//!
+//! The crate must not read files, clocks or random numbers. docs/PREDICTION.md has the method and its error on real
+//! layers.
 
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
 #![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]

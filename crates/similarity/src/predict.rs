@@ -1,9 +1,9 @@
-//! How many bytes a patch will have, told from two cards: TLSH and sizes, integers only. For layers without a sketch.
+//! Predictions of patch bytes from two cards, by TLSH and sizes. They serve layers without a sketch.
 //!
-//! Without a base a patch is the compressed layer. With one, a fraction of it: a straight line over the distance of
-//! the contents, bent by how much of the target the base is large enough to hold. Fitted by hand to the corpus; how,
-//! and how wrong it is, in docs/PREDICTION.md. It finds the previous release; it does not say well what that will
-//! cost: sketched.rs does.
+//! Without a base, the patch is the compressed layer. With a base, it is a fraction of the compressed layer. The
+//! fraction grows linearly with the distance of the contents, and also with the part of the target that a smaller base
+//! cannot hold. The constants are fitted by hand to the corpus; docs/PREDICTION.md has the fit and its error. This
+//! prediction finds the previous release, but predicts its cost badly. Sketches predict the cost (sketched.rs).
 
 use std::cmp::Reverse;
 
@@ -11,50 +11,51 @@ use lighter_types::{Bytes, Card};
 
 use crate::distance::{DISTANCE_MAX, Distance, content_distance};
 
-/// What a transfer of a layer is expected to cost.
+/// The predicted cost of a transfer of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prediction {
-    /// Bytes of the patch, its container included. From [`PATCH_BYTES_MIN`] or the compressed layer, whichever is
-    /// less, to the compressed layer.
+    /// The bytes of the patch, including its container. At least [`PATCH_BYTES_MIN`] and at most the compressed layer.
+    /// A compressed layer below [`PATCH_BYTES_MIN`] counts as it is.
     pub bytes: Bytes,
-    /// How far off it may be.
+    /// The expected error of `bytes`.
     pub sure: ExpectedError,
 }
 
-/// The expected error of a prediction, in 1/1024 of its bytes: the smaller, the surer. 0 is certain.
+/// The expected error of a prediction, in 1/1024 of its bytes. 0 means certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExpectedError(pub u32);
 
 impl ExpectedError {
-    /// Nothing is known: off by a factor of five or more.
+    /// The error of a prediction without any information: a factor of five or more.
     pub const MAX: Self = Self(4096);
-    /// For a prediction that is no guess.
+    /// The error of an exact size.
     pub const NONE: Self = Self(0);
 }
 
-/// A base and what a patch from it is expected to cost.
+/// A base and the predicted cost of a patch from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RankedBase<'a> {
     pub base: &'a Card,
     pub prediction: Prediction,
 }
 
-/// The least that a patch weighs: headers and frames of a container around next to nothing.
+/// The smallest patch: the header and the frames of a container with almost no content.
 pub const PATCH_BYTES_MIN: Bytes = Bytes(1 << 10);
 
-/// Fractions are in 1/1024 of the compressed layer.
+/// The whole of which fractions are counted: a fraction is in 1/1024 of the compressed layer.
 const WHOLE: u64 = 1024;
-/// Median over nine pairs of releases: our engine's patches are 0.28 of what is predicted (docs/PREDICTION.md).
+/// The median error over nine pairs of releases: Lighter's patches have 0.28 of the predicted bytes
+/// (docs/PREDICTION.md).
 const TLSH_ERROR: ExpectedError = ExpectedError(734);
-/// At distance 0. Releases 1 to 3 apart cost between 0.5 and 17 % on the corpus.
+/// The fraction at distance 0. Releases at distance 1 to 3 cost between 0.5 and 17 % on the corpus.
 const FRACTION_AT_ZERO: u64 = 40;
-/// Added for each unit of content distance.
+/// The fraction that each unit of content distance adds.
 const FRACTION_PER_UNIT: u64 = 16;
 
-/// Bytes of a patch that makes `target` out of `base`; out of nothing, the compressed layer.
+/// Predicts the bytes of a patch that rebuilds `target` from `base`.
 ///
-/// A base without a TLSH digest, or a target without one, says nothing: the compressed layer. Falls neither when the
-/// distance grows nor when the base shrinks below the target.
+/// The prediction is the compressed layer if there is no base, or if one of the layers has no TLSH digest. The
+/// prediction never falls when the distance grows or when the base shrinks below the target.
 pub fn predict_patch_bytes(target: &Card, base: Option<&Card>) -> Prediction {
     let whole = Prediction { bytes: target.compressed_bytes, sure: ExpectedError::NONE };
     let Some(base) = base else { return whole };
@@ -67,22 +68,23 @@ pub fn predict_patch_bytes(target: &Card, base: Option<&Card>) -> Prediction {
     Prediction { bytes, sure: TLSH_ERROR }
 }
 
-/// Bytes of a patch that may read from all of `bases`: for now, that of the best of them alone. Without a base, the
-/// compressed layer.
+/// Predicts the bytes of a patch that may read from all of `bases`: the prediction for the best base alone. Without a
+/// base, the compressed layer.
 pub fn predict_with_bases<'a>(target: &Card, bases: impl IntoIterator<Item = &'a Card>) -> Prediction {
     let alone = predict_patch_bytes(target, None);
     bases.into_iter().map(|base| predict_patch_bytes(target, Some(base))).fold(alone, Ord::min)
 }
 
-/// The `count` most promising of `bases`, best first: fewest predicted bytes, then the nearer content (without a
-/// digest: last), then the larger base, then the DiffId, so that the order is the same on every machine. Allocates one
-/// entry more than `count` at most.
+/// The best `count` of `bases`, best first. The order is by predicted bytes, then by content distance (bases without a
+/// digest last), then by size with the larger base first, then by DiffId. So it is the same on every machine. Allocates
+/// at most one entry more than `count`.
 pub fn rank_bases<'a>(target: &Card, bases: impl IntoIterator<Item = &'a Card>, count: usize) -> Vec<RankedBase<'a>> {
     let mut best = Vec::new();
     for base in bases {
         let prediction = predict_patch_bytes(target, Some(base));
-        let is_worse = |&(_, last): &(_, RankedBase<'_>)| prediction.bytes > last.prediction.bytes;
-        if best.len() >= count && best.last().is_none_or(is_worse) {
+        if best.len() >= count
+            && best.last().is_none_or(|(_, last): &(_, RankedBase<'_>)| prediction.bytes > last.prediction.bytes)
+        {
             continue;
         }
         let content = base.tlsh.as_ref().zip(target.tlsh.as_ref()).map(|(one, other)| content_distance(one, other));
@@ -94,10 +96,10 @@ pub fn rank_bases<'a>(target: &Card, bases: impl IntoIterator<Item = &'a Card>, 
     best.into_iter().map(|(_, ranked)| ranked).collect()
 }
 
-/// The share of the compressed target that a patch is expected to weigh, in 1/1024, at most [`WHOLE`].
+/// The predicted size of a patch as a fraction of the compressed target, at most [`WHOLE`].
 fn fraction(content: Distance, target: Bytes, base: Bytes) -> u64 {
     let changed = (FRACTION_AT_ZERO + FRACTION_PER_UNIT * u64::from(content.0)).min(WHOLE);
-    // What cannot stand in a base that is smaller than the target is new.
+    // A base that is smaller than the target cannot hold all of it. The rest is new.
     let coverable = if base >= target { WHOLE } else { ratio(base.0, target.0) };
     WHOLE - scale(coverable, WHOLE - changed)
 }
@@ -107,7 +109,7 @@ fn ratio(part: u64, whole: u64) -> u64 {
     u64::try_from(u128::from(part) * u128::from(WHOLE) / u128::from(whole)).unwrap_or(WHOLE)
 }
 
-/// `fraction` (at most [`WHOLE`]) of `amount`, which therefore fits.
+/// A fraction of an amount. `fraction` is at most [`WHOLE`], so the result fits.
 fn scale(amount: u64, fraction: u64) -> u64 {
     u64::try_from(u128::from(amount) * u128::from(fraction) / u128::from(WHOLE)).unwrap_or(u64::MAX)
 }

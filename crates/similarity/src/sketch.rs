@@ -1,15 +1,19 @@
-//! What a layer's file contents are made of, in about 1 KB: how much of one layer stands in a set of others.
+//! Sketches: samples of the file contents of a layer, in about 1 KB. From sketches, a node estimates the share of one
+//! layer that a set of other layers contains.
 //!
-//! Source: FracMinHash (Irber et al., "Lightweight compositional analysis of metagenomes with FracMinHash and minimum
-//! metagenome covers", 2022), with the threshold of a bottom-k sketch (Cohen and Kaplan, 2007), so that a sketch is
-//! always full. Every window of the contents is hashed and the lowest hashes are kept. Two sketches are compared below
-//! the lower of their thresholds, where both have everything: so they need not be of the same size, and they merge.
+//! The method is FracMinHash (Irber et al., "Lightweight compositional analysis of metagenomes with FracMinHash and
+//! minimum metagenome covers", 2022), with the threshold of a bottom-k sketch (Cohen and Kaplan, 2007):
 //!
-//! There are two sets. *Plain* windows are bytes as they stand. In *masked* ones, what a linker rewrites when code
-//! moves is blotted out (windows.rs). A plain window that is missing from the bases while masked ones are not, is old
-//! code at a new address, which costs a patch little. docs/PREDICTION.md has the measurements.
+//! 1. Hash every window of 16 bytes of the contents (windows.rs).
+//! 2. Keep the lowest hashes, a fixed number of them. The *threshold* is the lowest hash that was not kept (sample.rs).
+//! 3. To compare two sketches, look only at hashes below the lower of both thresholds, where both sketches are complete
+//!    (containment.rs). So sketches of layers of different sizes compare, and sketches merge.
 //!
-//! What it must not do: depend on how a stream was cut, on the order of files, or on the machine.
+//! A sketch has two sets of samples. *Plain* windows are the bytes as they are. In *masked* windows, the bytes that a
+//! linker rewrites when code moves are replaced by zeros. If the bases lack a plain window but have the masked one,
+//! then it is old code at a new address, which costs few bytes in a patch. docs/PREDICTION.md has the measurements.
+//!
+//! A sketch must not depend on the cuts between the pieces of a stream, on the order of files, or on the machine.
 
 use crate::sketch::sample::SampleSet;
 
@@ -23,13 +27,13 @@ pub use encoding::{SKETCH_BYTES_MAX, SketchError};
 
 pub(crate) use sample::{Level, SampleSet as Samples, coarsened};
 
-/// The most plain windows that are kept.
+/// The most plain samples.
 pub(crate) const PLAIN_SAMPLES_MAX: usize = 400;
-/// The most masked windows that are kept: twice as many, since a missing one weighs six times as much in a prediction
+/// The most masked samples: twice as many, because a missing masked window adds six times as much to a prediction
 /// (docs/decisions/0011-sketch.md).
 pub(crate) const MASKED_SAMPLES_MAX: usize = 800;
 
-/// The sketch of one layer, or of several merged. At most 1,200 samples of four bytes in memory.
+/// The sketch of one layer, or the merged sketch of several. Holds at most 1,200 samples of four bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sketch {
     content_bytes: u64,
@@ -39,30 +43,30 @@ pub struct Sketch {
 }
 
 impl Sketch {
-    /// Bytes of file contents that were looked at: without tar headers, padding, and gzip files.
+    /// The bytes of file contents that were hashed. Tar headers, padding and gzip files do not count.
     pub fn content_bytes(&self) -> u64 {
         self.content_bytes
     }
 
-    /// Entries of the tar, folders and links included; for what is no tar, 0.
+    /// The entries of the tar, including folders and links. 0 if the bytes are no tar.
     pub fn entries(&self) -> u32 {
         self.entries
     }
 
-    /// How many different windows of 16 bytes the contents have, estimated from the threshold: within 5 % two times of
-    /// three, within 10 % nineteen times of twenty.
+    /// The number of different windows of 16 bytes in the contents, estimated from the threshold. The error is below 5
+    /// % in two of three cases and below 10 % in nineteen of twenty.
     pub fn distinct_windows(&self) -> u64 {
         self.plain.population()
     }
 
-    /// Whether there was nothing to look at: such a sketch says nothing.
+    /// Whether the sketch has no samples, because there were no contents to hash.
     pub fn is_empty(&self) -> bool {
         self.masked.values().is_empty()
     }
 
-    /// The sketch of both contents together: what one builder would have made of them, but for windows whose short
-    /// hashes collide. Sizes and entries are added up, so what stands in both counts twice there. Coarser than either:
-    /// to compare a target with several bases, give them to `predict` as they are.
+    /// The sketch of both contents together. It equals the sketch of one builder that saw both, except for windows
+    /// whose short hashes collide. Content bytes and entries are sums, so shared contents count twice. The merged
+    /// sketch is coarser than either; to compare a target with several bases, pass the separate sketches to `predict`.
     #[must_use]
     pub fn merge(&self, other: &Self) -> Self {
         Self {

@@ -1,15 +1,15 @@
-//! How many bytes a patch will have, told from sketches; and which bases to take.
+//! Predictions of patch bytes from sketches, and the choice of bases.
 //!
-//! What is missing from the masked windows is new and costs what the codec makes of it. What is missing from the plain
-//! ones alone is old code at new addresses: it costs what the new addresses weigh. So
+//! A masked window that no base has is *new* content, and costs its compressed size. A plain window that no base has,
+//! although the masked window is there, is *moved* code: old code at new addresses, which costs only the addresses. So
 //!
 //! ```text
 //! bytes = 1 KiB + compressed bytes x (7/8 x new + 1/7 x moved)
 //! ```
 //!
-//! Two constants, read off nine pairs of real releases (docs/PREDICTION.md): our codecs make about 7/8 of what gzip
-//! makes of new content, and moved code weighs a sixth of new code. They hold for the default effort; a [`Calibration`]
-//! learns what they do not say.
+//! The two constants come from nine pairs of real releases (docs/PREDICTION.md): Lighter's codecs need about 7/8 of the
+//! bytes of gzip for new content, and moved code costs a sixth of new code. They hold for the default effort. A
+//! [`Calibration`] learns the difference for other codecs, efforts and contents.
 //!
 //! [`Calibration`]: crate::Calibration
 
@@ -21,16 +21,16 @@ use crate::containment::{Share, WHOLE_PARTS, missing};
 use crate::predict::{ExpectedError, PATCH_BYTES_MIN, Prediction, predict_patch_bytes, predict_with_bases};
 use crate::sketch::{Samples, Sketch};
 
-/// What new content costs, in 1/1024 of its share of the compressed layer.
+/// The cost of new content, in 1/1024 of its share of the compressed layer.
 const NEW_COST: u64 = 896;
-/// What moved content costs.
+/// The cost of moved content, in the same unit.
 const MOVED_COST: u64 = 146;
-/// What the rule itself is off by, in 1/1024: root mean square over the nine pairs, with every window counted.
+/// The error of the rule itself, in 1/1024: the root mean square over the nine pairs, with every window counted.
 pub(crate) const RULE_ERROR: u32 = 223;
-/// A base must save at least this, in 1/1024 of what the patch would cost without it.
+/// The least saving that justifies another base, in 1/1024 of the patch's cost without that base.
 const GAIN_MIN: u64 = 32;
 
-/// A set of bases and what a patch from them is expected to cost.
+/// A set of bases and the predicted cost of a patch from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenBases {
     /// Positions in the pool, the most useful base first.
@@ -38,11 +38,12 @@ pub struct ChosenBases {
     pub prediction: Prediction,
 }
 
-/// Bytes of a patch that may read from all of `bases`; their order does not matter.
+/// Predicts the bytes of a patch that may read from all of `bases`. The order of the bases does not matter.
 ///
-/// With a sketch of the target, the bases that have one are taken together. What has none goes by TLSH: the bases
-/// without a sketch, each alone, or all of them if the target has none; the least of these predictions counts. Without
-/// bases: what our codecs make of a layer that is all new. At most the compressed layer. Takes about 10 µs a base.
+/// If the target has a sketch, one prediction covers all bases with a sketch together, and each base without a sketch
+/// has a prediction by TLSH. If the target has no sketch, every base has a prediction by TLSH. The least prediction
+/// counts. Without bases, the whole layer is new content. The result is at most the compressed layer. Takes about 10 µs
+/// for each base.
 pub fn predict(target: &Card, sketch: Option<&Sketch>, bases: &[(&Card, Option<&Sketch>)]) -> Prediction {
     if let Some((same, _)) = bases.iter().find(|(base, _)| base.diff_id == target.diff_id) {
         return predict_patch_bytes(target, Some(same));
@@ -56,10 +57,10 @@ pub fn predict(target: &Card, sketch: Option<&Sketch>, bases: &[(&Card, Option<&
     unsketched.map(|&(base, _)| predict_patch_bytes(target, Some(base))).fold(by_sketch, Ord::min)
 }
 
-/// Up to `count` bases of a pool for one patch: each next one is that which lowers the prediction most, as long as it
-/// does by a thirty-second, and by more than counting samples may be off: the best of many bases is otherwise the
-/// luckiest one. Ties go to the larger base, then to the lower DiffId. Takes about 10 µs for each base of the
-/// pool and each one chosen: shortlist first.
+/// Chooses up to `count` bases of a pool for one patch. Adds the base that lowers the prediction most, one after
+/// another. Stops when the best base saves less than 1/32, or less than the sampling error: otherwise the best of many
+/// bases would be the one with the luckiest samples. Ties go to the larger base, then to the lower DiffId. Takes about
+/// 10 µs for each base of the pool and each chosen base, so the caller should shorten the pool first.
 pub fn choose_bases(
     target: &Card,
     sketch: Option<&Sketch>,
@@ -89,10 +90,10 @@ pub fn choose_bases(
     chosen
 }
 
-/// Up to `count` of the bases that somebody else put in an order, for whoever makes the patch: the first, and each
-/// further one that helps by [`choose_bases`]' measure. What that chose from the same sketches, put first in its order,
-/// is kept whole: so all who are asked for the same bases make the same patch. Without a sketch of the target, the first
-/// alone. Takes about 10 µs for each base offered and each one kept.
+/// Selects up to `count` of the bases that a requester offers, in the order of the offer: the first base, and each
+/// further one that saves enough by the rule of [`choose_bases`]. If [`choose_bases`] chose the offer from the same
+/// sketches, all its bases are kept, so that all providers make the same patch for the same request. Without a sketch
+/// of the target, keeps the first base alone. Takes about 10 µs for each offered base and each kept base.
 pub fn keep_bases(
     target: &Card,
     sketch: Option<&Sketch>,
@@ -118,7 +119,7 @@ pub fn keep_bases(
     kept
 }
 
-/// What a prediction must come below for a further base to be taken.
+/// The bytes below which the prediction with another base must fall to justify that base.
 fn worthwhile(before: Prediction) -> u64 {
     let error = u64::from(before.sure.0);
     let counted = (error * error).saturating_sub(u64::from(RULE_ERROR).pow(2)).isqrt();
@@ -127,9 +128,10 @@ fn worthwhile(before: Prediction) -> u64 {
 }
 
 fn predict_by_sketches(target: &Card, sketch: &Sketch, bases: &[&Sketch]) -> Prediction {
-    let samples = |set: fn(&Sketch) -> &Samples| bases.iter().map(|base| set(base)).collect::<Vec<_>>();
-    let new = missing(sketch.masked(), &samples(Sketch::masked));
-    let changed = missing(sketch.plain(), &samples(Sketch::plain));
+    let masked: Vec<&Samples> = bases.iter().map(|base| base.masked()).collect();
+    let plain: Vec<&Samples> = bases.iter().map(|base| base.plain()).collect();
+    let new = missing(sketch.masked(), &masked);
+    let changed = missing(sketch.plain(), &plain);
     let moved = changed.parts.saturating_sub(new.parts);
     let cost = NEW_COST * new.parts + MOVED_COST * moved;
     let whole = target.compressed_bytes;
@@ -138,16 +140,17 @@ fn predict_by_sketches(target: &Card, sketch: &Sketch, bases: &[&Sketch]) -> Pre
     Prediction { bytes: Bytes(bytes).min(whole), sure: expected_error(new, changed, cost) }
 }
 
-/// Of the rule, and of counting samples: the two sets are drawn apart, so their errors add up as squares.
+/// The error of the rule and the sampling errors of both sets. The three are independent, so their squares add up.
 fn expected_error(new: Share, changed: Share, cost: u64) -> ExpectedError {
-    let square = |share: Share, weight: u64| {
-        let term = u128::from(weight * share.parts);
-        term * term * u128::from(share.variance_parts) / u128::from(WHOLE_PARTS)
-    };
-    let counted = square(new, NEW_COST - MOVED_COST) + square(changed, MOVED_COST);
+    let sampling = weighted_variance(new, NEW_COST - MOVED_COST) + weighted_variance(changed, MOVED_COST);
     let cost = u128::from(cost.max(1));
-    let squares = counted * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR).pow(2);
+    let squares = sampling * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR).pow(2);
     ExpectedError(u32::try_from(squares.isqrt()).unwrap_or(u32::MAX).min(ExpectedError::MAX.0))
+}
+
+fn weighted_variance(share: Share, weight: u64) -> u128 {
+    let term = u128::from(weight * share.parts);
+    term * term * u128::from(share.variance_parts) / u128::from(WHOLE_PARTS)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod summary;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use lighter_sim::{Report, Scenario};
+use lighter_sim::{Report, SCHEMA, Scenario};
 use serde_json::Value;
 
 use crate::args::SimCommand;
@@ -107,10 +107,19 @@ fn read(path: &Path) -> Result<Scenario, Failure> {
     })
 }
 
+/// Reads a report of this program's schema.
 fn read_report(path: &Path) -> Result<Value, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    serde_json::from_str(&text).map_err(|error| {
+    let report: Value = serde_json::from_str(&text).map_err(|error| {
         let failure = Failure::new(Kind::BadData, format!("{}: {error}", path.display()));
-        failure.hint("a report is what `lighter sim run --output json` prints")
-    })
+        failure.hint("`lighter sim run --output json` prints a report")
+    })?;
+    match report["schema"].as_u64() {
+        Some(found) if found != u64::from(SCHEMA) => {
+            let message = format!("{}: report schema {found}; this program reads schema {SCHEMA}", path.display());
+            let hint = "run the scenario again with this program, or use the program that made the report";
+            Err(Failure::new(Kind::BadData, message).hint(hint))
+        }
+        _ => Ok(report),
+    }
 }

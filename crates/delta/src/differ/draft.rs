@@ -3,6 +3,8 @@
 use std::io;
 use std::ops::Range;
 
+use lighter_types::broken;
+
 use super::files::{Entry, equal};
 use super::pairs::Pairs;
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
@@ -23,7 +25,7 @@ impl Draft {
 
     /// Makes the front of what is left a copy.
     pub fn copy(&mut self, from: From, bytes: u64) {
-        let Some(open) = &mut self.open else { return };
+        let Some(open) = &mut self.open else { return broken("a copy of a content that has its steps") };
         push(&mut self.steps, Planned { kind: Kind::Copy(from), at: open.start, bytes, cost: STEP_COST });
         open.start += bytes;
         if open.is_empty() {

@@ -3,6 +3,8 @@
 use std::io;
 use std::ops::Range;
 
+use lighter_types::broken;
+
 use crate::compressed::recompress_work;
 use crate::error::CodecError;
 use crate::frame::{self, Style};
@@ -261,8 +263,10 @@ impl Assembly {
             Kind::Header(from) => Step::Header { from },
             Kind::NewHeader => Step::NewHeader,
             Kind::Trailer => Step::Trailer,
-            // Streams are not within streams.
-            Kind::Stream { .. } => Step::Raw { bytes },
+            Kind::Stream { .. } => {
+                broken("a stream within a stream");
+                Step::Raw { bytes }
+            }
         };
         if !matches!(done, Step::Copy { .. }) {
             self.known.extend(content()?);
@@ -278,7 +282,6 @@ impl Assembly {
             From::Inflated { stream, offset } => {
                 let known = self.program.inflated.iter().position(|other| *other == stream);
                 let index = known.unwrap_or_else(|| {
-                    debug_assert!(self.program.inflated.len() < INFLATED_MAX);
                     self.program.inflated.push(stream);
                     self.ends.push(self.end);
                     self.end += stream.plain_bytes + 1;

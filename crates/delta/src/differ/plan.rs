@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 
+use lighter_types::broken;
+
 use crate::parallel;
 
 use super::draft::{Draft, draft};
@@ -63,7 +65,10 @@ pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     for part in parts {
         let part = match part {
             Part::Steps(steps) => steps,
-            Part::Changed(index) => matched[index].take().unwrap_or_default(),
+            Part::Changed(index) => matched[index].take().unwrap_or_else(|| {
+                broken("a content that was matched twice");
+                Vec::new()
+            }),
         };
         part.into_iter().for_each(|step| push(&mut steps, step));
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use lighter_types::ReadAt;
+use lighter_types::{ReadAt, broken};
 
 use crate::compressed::Compression;
 use crate::program::Inflated;
@@ -124,7 +124,9 @@ pub fn drop_unused<'a>(layers: &Layers<'a>, steps: &mut [Planned]) -> (Layers<'a
     let fewer = Layers::new(layers.target, kept.iter().map(|&base| layers.bases[base]).collect());
     each_address(steps, &mut |address| {
         let base = place(*address);
-        let index = kept.iter().position(|&kept| kept == base).unwrap_or(0);
+        let Some(index) = kept.iter().position(|&kept| kept == base) else {
+            return broken("an address in a base that no step reads");
+        };
         *address = *address - layers.starts[base] + fewer.starts[index];
     });
     (fewer, kept)

@@ -206,6 +206,7 @@ fn word(before: u64) -> u64 {
 }
 
 impl Match {
+    #[inline]
     fn slot(out: &[u8]) -> Option<usize> {
         let end = out.last_chunk::<MATCH_BYTES_MIN>()?;
         let key = end.iter().fold(0u64, |key, &byte| key << 8 | u64::from(byte));
@@ -213,6 +214,7 @@ impl Match {
     }
 
     /// Looks for a match if there is none.
+    #[inline]
     fn find(&mut self, out: &[u8]) {
         if self.bytes > 0 {
             return;
@@ -228,6 +230,7 @@ impl Match {
         }
     }
 
+    #[inline]
     fn hint(&self, out: &[u8]) -> Option<Hint> {
         if self.bytes == 0 {
             return None;
@@ -236,7 +239,8 @@ impl Match {
         out.get(self.at).map(|&byte| Hint { byte, state: state as u8 })
     }
 
-    /// Goes on after a byte was appended.
+    /// Follows the match after a byte was appended.
+    #[inline]
     fn extend(&mut self, out: &[u8]) {
         if self.bytes > 0 && out.get(self.at) == out.last() {
             self.at += 1;

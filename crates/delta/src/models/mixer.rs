@@ -216,8 +216,8 @@ impl Mixer {
 mod tests {
     use super::*;
 
-    /// By floating point, which the code does not use.
     #[test]
+    #[allow(clippy::float_arithmetic)] // Only this test compares the integers with floating point.
     fn the_scales_are_the_logistic_function_and_its_inverse() {
         let scale = Scale::get();
         for logit in -LOGIT_MAX..=LOGIT_MAX {

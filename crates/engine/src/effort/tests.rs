@@ -1,4 +1,4 @@
-//! What is chosen for which link, receivers and queue; what a machine teaches.
+//! The choice of effort by link, receivers and queue, and learning from encodes.
 
 use super::*;
 

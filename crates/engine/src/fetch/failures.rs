@@ -92,8 +92,8 @@ impl Fetcher {
     }
 }
 
-/// A peer stalled: from now on the node expects of it the rate below which a fetch stalls. The rate of a patch that is passed
-/// on is not the peer's.
+/// A peer stalled: from now on the node expects of it the rate below which a fetch stalls. The rate of a patch that is
+/// passed on is not the peer's.
 fn expect_little(fetching: &Fetching, step: &mut Step<'_>) {
     let seconds = step.core.settings.stall_timeout.as_secs().max(1);
     if matches!(fetching.way, Way::Quoted) {

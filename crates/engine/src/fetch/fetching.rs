@@ -71,8 +71,8 @@ impl Fetching {
         }
     }
 
-    /// The peer that answers for the result of a patch: the peer that named the patch, since a peer that passes it on cannot
-    /// know. Nobody answers for a patch that came through a neighbour, since another peer named it.
+    /// The peer that answers for the result of a patch: the peer that named the patch, since a peer that passes it on
+    /// cannot know. Nobody answers for a patch that came through a neighbour, since another peer named it.
     pub fn answers_for(&self, patch: PatchId) -> Option<PeerId> {
         match self.way {
             Way::Named(named) if patch == named.patch => Some(named.by),
@@ -121,8 +121,8 @@ impl Fetching {
         self.bytes = bytes;
     }
 
-    /// Learns the rate of the peer. A transfer that is too short shows no rate. Nor does a patch that is passed on, since it
-    /// comes no faster than it comes to the peer.
+    /// Learns the rate of the peer. A transfer that is too short shows no rate. Nor does a patch that is passed on,
+    /// since it comes no faster than it comes to the peer.
     pub fn learn_rate(&self, step: &mut Step<'_>) {
         let Some((since, before)) = self.first_bytes.filter(|_| matches!(self.way, Way::Quoted)) else { return };
         let took = step.now.since(since);

@@ -1,10 +1,10 @@
-//! One fetch for a site: a node that is about to fetch a layer from outside asks its site first whether another node fetches
-//! it already. If so, it gets the layer from that neighbour as it comes.
+//! One fetch for a site: a node that is about to fetch a layer from outside asks its site first whether another node
+//! fetches it already. If so, it gets the layer from that neighbour as it comes.
 //!
-//! A node answers "coming" while it fetches the layer from outside, or is about to and has the lower number. A node that is
-//! about to and has the higher number goes to the node that asked. So of several nodes that begin together one goes outside.
-//! A node that gets the layer from a neighbour answers "no", so no nodes wait for each other in a circle. When a neighbour
-//! gives up or is lost, the site is asked again.
+//! A node answers "coming" while it fetches the layer from outside, or is about to and has the lower number. A node
+//! that is about to and has the higher number goes to the node that asked. So of several nodes that begin together one
+//! goes outside. A node that gets the layer from a neighbour answers "no", so no nodes wait for each other in a circle.
+//! When a neighbour gives up or is lost, the site is asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::event::AskId;
 use crate::planner;
 use crate::settings::Settings;
 
-/// What the node knows about a layer's way to the site.
+/// Facts about a layer's way to the site.
 #[derive(Debug, Default)]
 pub struct Site {
     /// Neighbours through which another layer came. At most the peers of the site.

@@ -1,9 +1,9 @@
 //! One wanted layer: the peers to ask, the peers not to ask for a while, and what the transfer under way brings.
 //!
-//! A target asks the best few peers for quotes. If all of them are outside the site, it asks the site first (`site.rs`). A
-//! peer that fails at the layer is excluded: the node does not ask it for a while, twice as long after each failure, and up
-//! to half as long again by chance, so that the peers that one provider turned away do not come back together. A busy peer
-//! is excluded too, but the target keeps its patience until the peer had time.
+//! A target asks the best few peers for quotes. If all of them are outside the site, it asks the site first
+//! (`site.rs`). A peer that fails at the layer is excluded: the node does not ask it for a while, twice as long after
+//! each failure, and up to half as long again by chance, so that the peers that one provider turned away do not come
+//! back together. A busy peer is excluded too, but the target keeps its patience until the peer had time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,7 +45,8 @@ pub struct Target {
 
 #[derive(Debug)]
 pub enum State {
-    /// There is no peer to ask, or as many fetches as may be are under way. Fails at `until` if no peer holds the layer.
+    /// There is no peer to ask, or as many fetches as may be are under way. Fails at `until` if no peer holds the
+    /// layer.
     Waiting {
         until: Moment,
     },
@@ -124,7 +125,8 @@ impl Target {
         true
     }
 
-    /// The site was asked: the plan by the neighbour through which the layer comes. Without one, the target goes on outside.
+    /// The site was asked: the plan by the neighbour through which the layer comes. Without one, the target goes on
+    /// outside.
     pub fn end_asking(&mut self, id: DiffId, part: Option<&Part>, step: &mut Step<'_>) -> Option<Plan> {
         let State::Asking(round) = &self.state else {
             broken("a target does not ask its site");
@@ -296,8 +298,8 @@ impl Plan {
         }
     }
 
-    /// The plan as the provider quoted it; `None` if the quote names bases that this node does not hold. The part that is on
-    /// disk of this patch need not be sent again.
+    /// The plan as the provider quoted it; `None` if the quote names bases that this node does not hold. The part that
+    /// is on disk of this patch need not be sent again.
     pub fn quoted(self, id: DiffId, quote: Quote, part: Option<&Part>, step: &Step<'_>) -> Option<Self> {
         let core = &*step.core;
         if !quote.bases.iter().all(|&base| core.holdings.holds(base)) {

@@ -1,4 +1,4 @@
-//! What the fetcher tells the pulls.
+//! The outcomes that the fetcher gives to the pulls.
 
 use lighter_types::Card;
 use lighter_wire::Refusal;

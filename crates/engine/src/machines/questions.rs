@@ -1,7 +1,7 @@
 //! Questions: those of peers, answered from memory or by the caller; and the answers of peers to this node's questions.
 
 use lighter_similarity::Sketch;
-use lighter_types::{DiffId, PeerId};
+use lighter_types::{DiffId, PeerId, broken};
 use lighter_wire::{Answer, Arrival, Refusal, Request};
 
 use super::Machines;
@@ -50,7 +50,9 @@ impl Machines {
 
     /// A question of this node has its answer, or gets none.
     pub(super) fn answered(&mut self, ask: AskId, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
-        let Some((from, purpose)) = step.core.asks.end(ask) else { return };
+        let Some((from, purpose)) = step.core.asks.end(ask) else {
+            return broken("an answer to a question that is not open");
+        };
         match purpose {
             Purpose::Holdings => holdings_answered(from, answer, step),
             Purpose::Quote(target) => self.fetcher.quoted(target, ask, answer, step),

@@ -1,8 +1,8 @@
 //! Puts the plans of a large fleet in order.
 //!
-//! Peers of one fleet have few different links, and few different choices of bases are made for them: their plans are of
-//! few kinds, which cost the same. So kinds are ranked, and plans are sorted by the rank of their kind and a number of
-//! their peer: 128 bits each. The order is that of [`super::Plan::rank`], which a test holds it to.
+//! Peers of one fleet have few different links and few different choices of bases. So their plans are of few kinds, and
+//! plans of a kind cost the same. This module ranks the kinds, then sorts the plans by the rank of their kind and a
+//! number of their peer: 128 bits each. A test holds the order equal to that of [`super::Plan::rank`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use lighter_types::{Bytes, BytesPerSecond};
 
 use super::pool::Choice;
 
-/// Plans before they are made: who sends, and what kind of plan it is.
+/// Plans before they are made: the source and the kind of each.
 #[derive(Debug, Default)]
 pub struct Order {
     kinds: Vec<Kind>,
@@ -21,12 +21,12 @@ pub struct Order {
     plans: Vec<(u32, u64, u32)>,
 }
 
-/// What all plans of a kind have in common.
+/// The common part of all plans of a kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
     /// The place of its [`Choice`].
     pub choice: usize,
-    /// Of the choice's bytes over the link.
+    /// The time that the choice's bytes take over the link.
     pub transfer: Duration,
     bytes: Bytes,
     is_whole: bool,
@@ -54,7 +54,7 @@ impl Order {
         let Self { kinds, plans, .. } = self;
         let ranks = ranks(&kinds);
         // From the highest bit down: rank of the kind (32), number of the peer (64), place among the plans (32). Equal
-        // numbers are as good as never, and come in the order of sources then.
+        // numbers hardly occur; they leave the order of the sources.
         let key = |(place, &(_, number, kind)): (usize, &(u32, u64, u32))| {
             u128::from(ranks[kind as usize]) << 96 | u128::from(number) << 32 | place as u128
         };

@@ -1,12 +1,12 @@
-//! Which bases for which peer: TLSH ranks, sketches choose a set.
+//! Chooses the bases for each peer: TLSH ranks, sketches choose a set.
 //!
-//! The own layers are ranked by TLSH once for all peers. The best few of them that some peer holds too are the
-//! shortlist, and a peer's pool is those of the shortlist that it holds: peers of one fleet have few different pools, so
-//! each is looked at once. [`Settings::POOLS_MAX`] pools get a set; a peer of any other gets the best single base. Who
-//! holds none of the shortlist, and every peer as long as the target has no sketch, gets TLSH's best base.
+//! The own layers are ranked by TLSH once for all peers. The best few that a peer holds too are the shortlist. A peer's
+//! pool is the part of the shortlist that it holds. Peers of one fleet have few different pools, so each pool is looked
+//! at once. [`Settings::POOLS_MAX`] pools get a set of bases; a peer with another pool gets the best single base. A
+//! peer that holds none of the shortlist gets TLSH's best base, and so does every peer if the target has no sketch.
 //!
-//! Nothing is done for a peer that can be done for all: the holders of each base of the shortlist are walked along with
-//! the sources, and what is chosen is kept once and told by its place.
+//! Work that serves all peers is done once: the holders of each base of the shortlist are walked along with the
+//! sources, and each choice is kept once and named by its place.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::directory::{Directory, Holder, Peer};
 use crate::settings::Settings;
 
-/// A set of bases, and what a patch from it is expected to cost; the same for all peers that it is made for.
+/// A set of bases, and the forecast for a patch from it; the same for all peers with this choice.
 #[derive(Debug)]
 pub struct Choice {
     pub bases: Vec<DiffId>,
@@ -33,21 +33,21 @@ pub struct Pool<'a> {
     core: &'a Core,
     card: &'a Card,
     sketch: Option<&'a Sketch>,
-    /// Without bases, by its sketch.
+    /// The prediction without bases, by the sketch.
     alone: Option<Prediction>,
     /// Own layers that some peer holds too, the best by TLSH first, with the directory's index.
     ranked: Vec<(u32, RankedBase<'a>)>,
     shortlist: Vec<&'a Card>,
-    /// How many of the ranked were looked at for the shortlist: whose mask is empty holds none of them.
+    /// How many of the ranked layers were looked at for the shortlist: a source with an empty mask holds none of them.
     drawn: usize,
-    /// For each source, which of the shortlist it holds, as bits.
+    /// For each source, the part of the shortlist that it holds, as bits.
     masks: Vec<u32>,
-    /// Every choice made; what is said below of choices is their places here.
+    /// Every choice made; the fields below name choices by their places here.
     choices: Vec<Choice>,
     chosen: BTreeMap<u32, Option<usize>>,
-    /// For each base that was some peer's best by TLSH.
+    /// The choice for each base that was a peer's best by TLSH.
     nearest: BTreeMap<DiffId, usize>,
-    /// For each of the shortlist that helps by itself, its bit, the best first; made when it is needed.
+    /// For each base of the shortlist that helps by itself, its bit and its choice, the best first; made when needed.
     singles: Option<Vec<(u32, usize)>>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Pool<'a> {
         let usable =
             core.holdings.cards().filter(|base| base.diff_id != card.diff_id && !damaged.contains(&base.diff_id));
         let ranked = rank_bases(card, usable, core.holdings.len());
-        // Bases that nobody holds are left out here, not once for each peer.
+        // Bases that no peer holds are left out here, not once for each peer.
         let indices = core.directory.indices(ranked.iter().map(|ranked| ranked.base.diff_id));
         let ranked = indices.into_iter().zip(ranked).filter_map(|(index, base)| Some((index?, base))).collect();
         let sketch = core.sketches.get(card.diff_id);
@@ -84,7 +84,7 @@ impl<'a> Pool<'a> {
         pool
     }
 
-    /// What is chosen for a patch from the source at this place; `None` if no base helps.
+    /// The choice for a patch from the source at this place; `None` if no base helps.
     pub fn choose(&mut self, place: usize, peer: &Peer) -> Option<usize> {
         let mask = self.masks[place];
         if mask == 0 {
@@ -111,7 +111,7 @@ impl<'a> Pool<'a> {
 
     fn draw_shortlist(&mut self, sources: &[Holder<'_>]) {
         for (_, ranked) in &self.ranked {
-            // Sketches may find a use for what seems of none by TLSH.
+            // Sketches may find a use for a base that seems useless by TLSH.
             let is_useless = self.sketch.is_none() && !self.helps(ranked);
             if is_useless || self.shortlist.len() == Settings::SHORTLIST_MAX {
                 break;

@@ -43,8 +43,9 @@ impl Cache {
         self.patches.get(&patch)
     }
 
-    /// The smallest patch of `target` that a peer with the `offered` bases can apply. Any peer can apply the whole layer,
-    /// but a peer for which a smaller patch can be made does not get it, unless the encoder tried and gave just that.
+    /// The smallest patch of `target` that a peer with the `offered` bases can apply. Any peer can apply the whole
+    /// layer, but a peer for which a smaller patch can be made does not get it, unless the encoder tried and gave just
+    /// that.
     pub fn fitting(&self, target: DiffId, offered: &[DiffId], usable: &Usable) -> Option<&CachedPatch> {
         let made = self.made(target, &usable.bases).and_then(|(patch, _)| self.get(patch));
         if let Some(made) = made.filter(|made| made.bases != usable.bases) {
@@ -64,12 +65,12 @@ impl Cache {
         from_these.chain(made).min_by_key(|patch| (patch.bytes, patch.patch))
     }
 
-    /// What encodes of `target` from exactly these bases gave: the smallest patch, and the effort of the last encode.
+    /// The smallest patch that encodes of `target` from exactly these bases gave, and the effort of the last encode.
     pub fn made(&self, target: DiffId, bases: &[DiffId]) -> Option<(PatchId, Effort)> {
         self.made.get(&(target, bases.to_vec())).copied()
     }
 
-    /// Remembers what an encode from these bases gave, if the patch found room in the cache.
+    /// Remembers the patch that an encode from these bases gave, if the patch found room in the cache.
     pub fn remember_made(&mut self, target: DiffId, bases: &[DiffId], patch: &CachedPatch, effort: Effort) {
         if self.made.len() >= Settings::PATCHES_MAX || !self.patches.contains_key(&patch.patch) {
             return;

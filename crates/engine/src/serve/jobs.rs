@@ -30,7 +30,7 @@ pub struct Job {
 }
 
 impl Serve {
-    /// What a patch of a held layer would cost a peer that holds `bases`; `None` if the layer is not held.
+    /// The cost of a patch of a held layer for a peer that holds `bases`; `None` if the layer is not held.
     pub fn prospect(&self, target: DiffId, bases: &[DiffId], core: &Core) -> Option<Prospect> {
         let card = core.holdings.card(target)?;
         let job = Job::new(card, &Usable::new(card, bases, &core.holdings));
@@ -43,8 +43,8 @@ impl Serve {
         Some(Prospect { bases: job.bases, bytes, is_known: known.is_some(), encode, apply })
     }
 
-    /// The effort that a job runs at, or would run at if it began now. A patch of which a requester has a part is made once
-    /// more at the effort that it had.
+    /// The effort that a job runs at, or would run at if it began now. A patch of which a requester has a part is made
+    /// once more at the effort that it had.
     pub(super) fn effort(&self, job: &Job, core: &Core) -> Effort {
         let choice = core.settings.effort;
         let resumed = job.resumed.filter(|effort| choice == EffortChoice::Auto && *effort >= job.least);
@@ -58,7 +58,8 @@ impl Serve {
         self.undertaking(job, None, core).encoding(self.effort(job, core), self.pace)
     }
 
-    /// The time that the encodes before a new job take. A job that makes the same patch for another peer is none of them.
+    /// The time that the encodes before a new job take. A job that makes the same patch for another peer is none of
+    /// them.
     pub(super) fn encoding_before(&self, job: &Job, core: &Core) -> Duration {
         let others = self.jobs.values().filter(|other| !other.is_same(job));
         others.map(|other| self.encoding(other, core)).sum()
@@ -88,8 +89,8 @@ impl Serve {
         }
     }
 
-    /// The job that makes a smaller patch from the same bases than the cached one, if the receiver is done sooner with the
-    /// smaller patch.
+    /// The job that makes a smaller patch from the same bases than the cached one, if the receiver is done sooner with
+    /// the smaller patch.
     pub(super) fn improvement(
         &self,
         cached: &CachedPatch,
@@ -120,8 +121,8 @@ impl Serve {
         does_pay.then_some(job)
     }
 
-    /// Whether the last receiver of an undertaking is done noticeably sooner with the job's patch than with the patch of
-    /// these bytes that is there.
+    /// Whether the last receiver of an undertaking is done noticeably sooner with the job's patch than with the patch
+    /// of these bytes that is there.
     fn does_pay(&self, bytes: Bytes, effort: Effort, job: &Job, undertaking: Undertaking) -> bool {
         let best = EffortChoice::Auto.choose(&undertaking, self.pace, job.least);
         let now = undertaking.receiving(effort, bytes, self.pace);

@@ -1,21 +1,21 @@
 //! Refers a requester to a relay: another peer that has the patch, or is getting it.
 //!
-//! This node sends [`Settings::copies_max`] copies of a patch to other sites. Each later requester is referred to a relay: a
-//! peer that asked for the patch before, passes patches on, and is connected. A relay that is still getting the patch passes
-//! on each frame that it has.
+//! This node sends [`Settings::copies_max`] copies of a patch to other sites. Each later requester is referred to a
+//! relay: a peer that asked for the patch before, passes patches on, and is connected. A relay that is still getting
+//! the patch passes on each frame that it has.
 //!
 //! The node estimates for each relay when the requester would have the patch, then picks the relay that finishes first:
 //!
-//! - A relay has something to pass on when its first frame has come over its own uplink, which it shares among the patches
-//!   that it is getting.
-//! - The requester needs a hop to connect and to ask: [`Settings::REFERRAL_HOP`], less [`Settings::REFERRAL_CONNECT`] if it
-//!   was referred to this relay for another patch.
+//! - A relay has something to pass on when its first frame has come over its own uplink, which it shares among the
+//!   patches that it is getting.
+//! - The requester needs a hop to connect and to ask: [`Settings::REFERRAL_HOP`], less [`Settings::REFERRAL_CONNECT`]
+//!   if it was referred to this relay for another patch.
 //! - The relay's uplink is shared by all peers that were referred to it and are not done, for this patch or another.
-//! - A penalty of n x n x [`Settings::REFERRAL_CONNECT`] is added for n earlier referrals to the relay, so that no uplink
-//!   carries much more than its share.
+//! - A penalty of n x n x [`Settings::REFERRAL_CONNECT`] is added for n earlier referrals to the relay, so that no
+//!   uplink carries much more than its share.
 //!
-//! No peer is referred to a relay that gets the patch through that peer: the two would wait for each other. A requester that
-//! comes back got nothing: its relay is not named any more. This node serves a requester that came back
+//! No peer is referred to a relay that gets the patch through that peer: the two would wait for each other. A requester
+//! that comes back got nothing: its relay is not named any more. This node serves a requester that came back
 //! [`Settings::REFERRALS_MAX`] times.
 
 use std::cmp::Reverse;
@@ -75,7 +75,7 @@ struct Requester {
     passes_on: bool,
 }
 
-/// What keeps the requester and the relays busy.
+/// The transfers that keep the requester and the relays busy.
 #[derive(Debug, Default)]
 struct Load {
     /// How many other patches the requester is getting, and when it is expected to have them.
@@ -142,8 +142,8 @@ impl Referrals {
         }
     }
 
-    /// The relay for a requester; `None` if this node is to serve it. From now on the requester is a relay itself, if it
-    /// passes patches on.
+    /// The relay for a requester; `None` if this node is to serve it. From now on the requester is a relay itself, if
+    /// it passes patches on.
     fn relay_for(&mut self, requester: Requester, patch: &CachedPatch, now: Moment, core: &Core) -> Option<PeerId> {
         let mut load = self.load_of_others(requester.peer, patch.patch, now);
         let spread = self.spread(patch.patch, now);
@@ -247,8 +247,8 @@ impl Spread {
             let hop = Settings::REFERRAL_HOP - if is_met { Settings::REFERRAL_CONNECT } else { Duration::ZERO };
             let penalty = penalty(relay.referrals.saturating_sub(is_met.into()));
             let begins = now.max(relay.first_frame_at) + hop;
-            // There may be a thousand relays. Most are out of the question even if they send to nobody else: for these, the
-            // look-ups below are not worth their time.
+            // There may be a thousand relays. Most are out of the question even if they send to nobody else: for these,
+            // the look-ups below are not worth their time.
             let whole_at_first = begins + patch_bytes.at(relay.uplink.min(requester.uplink));
             if best.is_some_and(|best| whole_at_first + penalty > best.score) {
                 continue;
@@ -289,14 +289,14 @@ impl Spread {
     }
 }
 
-/// The penalty for a relay that was named so often before. The square lets it grow slowly at first, so that all relays are
-/// named about equally often and none is avoided to save a moment.
+/// The penalty for a relay that was named so often before. The square lets it grow slowly at first, so that all relays
+/// are named about equally often and none is avoided to save a moment.
 fn penalty(referrals: u32) -> Duration {
     Settings::REFERRAL_CONNECT.saturating_mul(referrals.saturating_mul(referrals))
 }
 
-/// The bytes that a relay has before it passes anything on: the first frame. Frames are a fourth of the patch, within bounds
-/// (docs/PATCH.md).
+/// The bytes that a relay has before it passes anything on: the first frame. Frames are a fourth of the patch, within
+/// bounds (docs/PATCH.md).
 fn first_frame(patch: Bytes) -> Bytes {
     Bytes(patch.0 / 4).clamp(Bytes::KIB.times(64), Bytes::MIB).min(patch)
 }

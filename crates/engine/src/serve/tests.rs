@@ -158,7 +158,7 @@ fn work_that_nobody_waits_for_is_not_begun() {
     server.serve.stream_closed(StreamId(0), &server.core);
     server.serve.stream_closed(StreamId(1), &server.core);
     assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), [encode(2, 3, &[])]);
-    // What ran to its end is kept, though nobody waited.
+    // The patch of an encode that ran to its end is kept, though no stream waited.
     assert_eq!(server.open(1, &[], None), [serve(3, 11, 0)]);
 }
 
@@ -227,7 +227,7 @@ fn a_stopping_node_takes_on_nothing() {
     assert_eq!(effects, [refuse(0, Refusal::Stopping), refuse(1, Refusal::Stopping)]);
     assert_eq!(server.open(3, &[], None), [refuse(2, Refusal::Stopping)]);
     assert_eq!(server.quote(3, &[]), Err(Refusal::Stopping));
-    // What ran ends, and nothing follows it.
+    // The encode that runs ends, and nothing follows it.
     assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), []);
 }
 
@@ -273,7 +273,7 @@ fn a_cached_patch_makes_way_for_one_that_is_surely_smaller() {
     assert_eq!(server.open(1, &[2, 3], None), [serve(2, 12, 0)]);
 }
 
-/// What came out is served, even if it is larger than was thought.
+/// The patch that was made is served, even if it is larger than predicted.
 #[test]
 fn a_patch_that_was_made_is_not_made_again() {
     let mut server = sketched();
@@ -282,7 +282,7 @@ fn a_patch_that_was_made_is_not_made_again() {
     assert_eq!(server.open(1, &[2, 3], None), [serve(1, 12, 0)]);
 }
 
-/// A server whose effort is its own to choose, over a link of this rate.
+/// A server that chooses the effort itself, over a link of this rate.
 fn choosing(rate: u64) -> Server {
     let settings = Settings { effort: EffortChoice::Auto, uplink_rate: BytesPerSecond(rate), ..Settings::default() };
     let mut server = Server::new();

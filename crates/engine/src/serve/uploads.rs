@@ -1,8 +1,8 @@
 //! The rate of this node's uplink, and the number of peers that wait behind it: the node chooses an effort by both.
 //!
 //! A rate is measured over all streams that share a link, since the next patch shares the link with them too. Until the
-//! first measurement the configured rate counts. A measured rate counts also if it is higher than the configured one, unlike
-//! the rate that plans assume of a peer: the effort decides about time, not about who pays for bytes.
+//! first measurement the configured rate counts. A measured rate counts also if it is higher than the configured one,
+//! unlike the rate that plans assume of a peer: the effort decides about time, not about who pays for bytes.
 
 use std::collections::BTreeSet;
 
@@ -38,8 +38,8 @@ pub struct Receivers {
 }
 
 impl Uploads {
-    /// Learns from a transfer that shared its link with `streams`, itself included. A new rate counts for three tenths. A
-    /// transfer that is too short shows no rate.
+    /// Learns from a transfer that shared its link with `streams`, itself included. A new rate counts for three tenths.
+    /// A transfer that is too short shows no rate.
     pub fn learn(&mut self, to: PeerId, bytes: Bytes, millis: u64, streams: u64, core: &Core) {
         if millis < 1000 || bytes <= Bytes::KIB.times(64) {
             return;
@@ -53,10 +53,10 @@ impl Uploads {
 
     /// The receivers of a patch of `target` from `bases` for which `waiting` wait.
     ///
-    /// These are the waiting peers, and this node's share of the peers on the same side of the uplink that hold the first
-    /// base and lack the target: all holders of the target are taken to serve equally many. Another site counts once, and
-    /// not at all if one of its nodes waits, since its nodes pass the patch on among themselves. There are no more receivers
-    /// than [`Self::link`] says.
+    /// These are the waiting peers, and this node's share of the peers on the same side of the uplink that hold the
+    /// first base and lack the target: all holders of the target are taken to serve equally many. Another site counts
+    /// once, and not at all if one of its nodes waits, since its nodes pass the patch on among themselves. There are no
+    /// more receivers than [`Self::link`] says.
     pub fn receivers(&self, target: DiffId, bases: &[DiffId], waiting: &[Receiver], core: &Core) -> Receivers {
         let most = self.link(waiting, core);
         if waiting.len() as u64 >= most.copies {

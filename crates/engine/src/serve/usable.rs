@@ -23,8 +23,8 @@ impl Usable {
         Self { bases, prediction: kept.prediction, by_sketch: sketch.is_some() }
     }
 
-    /// Whether the patch will have fewer bytes even if the prediction is off by its expected error. A prediction by cards
-    /// alone is never that sure.
+    /// Whether the patch will have fewer bytes even if the prediction is off by its expected error. A prediction by
+    /// cards alone is never that sure.
     pub fn is_surely_under(&self, bytes: Bytes) -> bool {
         let Prediction { bytes: predicted, sure } = self.prediction;
         self.by_sketch && predicted + Bytes(predicted.times(sure.0.into()).0 / 1024) < bytes

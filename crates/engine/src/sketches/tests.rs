@@ -39,7 +39,7 @@ fn beyond_the_cap_nobody_is_asked_until_something_was_given_up() {
 }
 
 #[test]
-fn a_sketch_that_says_nothing_is_as_good_as_none() {
+fn a_sketch_without_content_counts_as_none() {
     let mut sketches = Sketches::default();
     sketches.keep(id(1), SketchBuilder::new().finish(), PeerId::new([1; 32]));
     assert!(sketches.get(id(1)).is_none() && sketches.is_settled(id(1), Moment(1)));

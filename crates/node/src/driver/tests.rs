@@ -8,8 +8,8 @@ use super::*;
 use crate::Node;
 use crate::tests::Place;
 
-/// A plan is answered while an effect is performed: the pull behind it is cancelled. What the engine wants after that
-/// counts, not what it wanted before.
+/// While the driver performs a report of layers, it cancels the pull behind a plan. The moment that the engine names after
+/// that counts, not the one it named before.
 #[tokio::test]
 async fn the_last_moment_to_wake_at_counts() {
     let place = Place::create();

@@ -35,7 +35,8 @@ pub fn apply(
     shared.faults.strike(Worker::Apply);
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
-    let gathered = gathered.map_err(|error| LocalFailure::Io(format!("the files of a have-list: {error}")))?;
+    let gathered = gathered
+        .map_err(|error| FetchFailure::Local(LocalFailure::Io(format!("the files of a have-list: {error}"))))?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
     let layer = shared
@@ -223,5 +224,5 @@ impl TarSink for Written {
 }
 
 fn write_failure(error: ImageError) -> FetchFailure {
-    LocalFailure::Io(error_chain(&error)).into()
+    FetchFailure::Local(LocalFailure::Io(error_chain(&error)))
 }

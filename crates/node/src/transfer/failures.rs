@@ -14,7 +14,7 @@ use crate::shared::local_failure;
 
 /// The store failed.
 pub fn of_store(error: &StoreError) -> FetchFailure {
-    local_failure(error).into()
+    FetchFailure::Local(local_failure(error))
 }
 
 /// A frame failed its check, or could not be applied.
@@ -24,16 +24,18 @@ pub fn of_apply(error: &ApplyError) -> FetchFailure {
     }
     match error.blame() {
         Blame::Peer => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
-        Blame::Version | Blame::Machine | Blame::Caller | Blame::Bug => LocalFailure::Other(error.to_string()).into(),
+        Blame::Version | Blame::Machine | Blame::Caller | Blame::Bug => {
+            FetchFailure::Local(LocalFailure::Other(error.to_string()))
+        }
     }
 }
 
 /// The file of a partial patch failed; `what` could not be done.
 pub fn of_partial(what: &str, error: &io::Error) -> FetchFailure {
-    LocalFailure::Io(format!("cannot {what} the partial patch: {error}")).into()
+    FetchFailure::Local(LocalFailure::Io(format!("cannot {what} the partial patch: {error}")))
 }
 
 /// A worker of a fetch panicked or was dropped. A panic is logged and counted.
 pub fn of_worker(error: &JoinError) -> FetchFailure {
-    defects::task_failed("a worker of a fetch", error).into()
+    FetchFailure::Local(defects::task_failed("a worker of a fetch", error))
 }

@@ -35,7 +35,7 @@ impl Partial {
         let kept = header.frames().iter().take_while(is_kept).count() as u32;
         if first_frame > kept {
             let why = format!("frames from {first_frame} on came, but only {kept} are on disk");
-            return Err(LocalFailure::Other(why).into());
+            return Err(FetchFailure::Local(LocalFailure::Other(why)));
         }
         Ok(Self { writer, kept })
     }

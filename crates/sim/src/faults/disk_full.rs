@@ -41,7 +41,7 @@ impl Flaw for NoRoom {
     fn reserve(&self, now: Micros) -> Result<(), FetchFailure> {
         if now < self.until {
             let (path, needed, free) = ("/data".into(), Bytes::MIB, Bytes::ZERO);
-            return Err(LocalFailure::DiskFull { path, needed, free }.into());
+            return Err(FetchFailure::Local(LocalFailure::DiskFull { path, needed, free }));
         }
         Ok(())
     }

@@ -155,12 +155,12 @@ impl Fleet {
         if self.streams.are_between(one, other) {
             self.wires.after(IDLE, Due::Idle { one, other });
         } else {
-            self.part(one, other);
+            self.disconnect(one, other);
         }
     }
 
-    /// Ends the connection of two nodes that met.
-    pub fn part(&mut self, one: usize, other: usize) {
+    /// Ends the connection of two nodes that met by referral.
+    pub fn disconnect(&mut self, one: usize, other: usize) {
         for (node, of) in [(one, other), (other, one)] {
             self.connections.met.entry(node).or_default().remove(&of);
             if self.nodes[node].is_online {

@@ -40,7 +40,7 @@ impl Fleet {
         unfinished.into_iter().for_each(|pull| self.ask_pull(pull));
     }
 
-    pub fn happen_to_fleet(&mut self, happening: Happening) {
+    pub fn perform_happening(&mut self, happening: Happening) {
         match happening {
             Happening::Off(node) if self.nodes[node].is_online => {
                 self.nodes[node].stop();
@@ -76,7 +76,7 @@ impl Fleet {
                 self.step(other, Input::Peer(PeerInput::Lost(peer(node))));
             }
         }
-        self.connections.met_by(node).into_iter().for_each(|other| self.part(node, other));
+        self.connections.met_by(node).into_iter().for_each(|other| self.disconnect(node, other));
         self.break_streams(node);
         let hubs = self.topology.hubs;
         if node < hubs {
@@ -108,7 +108,7 @@ impl Fleet {
             }
             for other in self.connections.met_by(node) {
                 if self.topology.nodes[other].site != Some(site) {
-                    self.part(node, other);
+                    self.disconnect(node, other);
                 }
             }
             self.break_far_streams(node);

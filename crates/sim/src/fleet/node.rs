@@ -127,15 +127,15 @@ impl Node {
         self.open.remove(&answered)
     }
 
-    /// Notes what a tick brought; whether the engine has been woken for nothing too often.
-    pub fn is_woken_for_nothing(&mut self, effects: &[Effect]) -> bool {
+    /// Notes the effects of a tick. Returns whether the engine has now been woken for nothing too often in a row.
+    pub fn note_tick(&mut self, effects: &[Effect]) -> bool {
         let is_idle = effects.iter().all(|effect| matches!(effect, Effect::WakeAt(_)));
         self.idle_wakes = if is_idle { self.idle_wakes.saturating_add(1) } else { 0 };
         self.idle_wakes == IDLE_WAKES_MAX
     }
 
-    /// Notes that something else than a tick happened.
-    pub fn is_busy(&mut self) {
+    /// Notes an input other than a tick.
+    pub fn note_input(&mut self) {
         self.idle_wakes = 0;
     }
 }

@@ -18,7 +18,8 @@ const AGAIN_MIN: Micros = 1_000_000;
 /// The image that a pull is to get.
 pub enum Goal {
     Name(Rc<ImageReference>),
-    Manifest(OciDigest),
+    /// Boxed: few pulls have one, and a fleet has many pulls.
+    Manifest(Box<OciDigest>),
 }
 
 pub struct Pull {
@@ -46,7 +47,11 @@ pub struct Pulls {
 impl Pulls {
     /// The pulls of a topology, whose images have these names.
     pub fn new(topology: &Topology, names: &[Rc<ImageReference>]) -> Self {
-        let mut pulls = Self { site_ended: vec![0; topology.sites.len()], ..Self::default() };
+        let mut pulls = Self {
+            pulls: Vec::with_capacity(topology.pulls.len()),
+            site_ended: vec![0; topology.sites.len()],
+            ..Self::default()
+        };
         for pull in &topology.pulls {
             let goal = Goal::Name(names[pull.image].clone());
             let again = Some(pull.again.max(AGAIN_MIN));
@@ -76,7 +81,7 @@ impl Goal {
                 let known = disk.releases.get(&**reference).map(|release| (**release).clone());
                 Wanted::Name { reference: (**reference).clone(), known }
             }
-            Self::Manifest(manifest) => Wanted::Manifest(*manifest),
+            Self::Manifest(manifest) => Wanted::Manifest(**manifest),
         }
     }
 }

@@ -104,7 +104,7 @@ impl Fleet {
         if self.nodes[node].life != life {
             return;
         }
-        let Some(sending) = &mut stream.sending else { return };
+        let Some(sending) = &mut stream.sending else { return broken("a piece of a patch that is not sent") };
         sending.flow.take(bytes);
         if from < self.topology.hubs {
             self.record.hub_stream_bytes += bytes;
@@ -135,7 +135,9 @@ impl Fleet {
     /// The provider has sent all. The requester still applies it.
     fn served(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
-        let ((from, life), Some(sending)) = (stream.from, &stream.sending) else { return };
+        let ((from, life), Some(sending)) = (stream.from, &stream.sending) else {
+            return broken("a patch that is not sent has come");
+        };
         let (bytes, began) = (Bytes(sending.flow.arrived), sending.began);
         if self.nodes[from].life == life && std::mem::take(&mut stream.is_open) {
             let took = Duration::from_micros(self.wires.now() - began);
@@ -147,7 +149,9 @@ impl Fleet {
     /// The requester has applied all.
     pub fn applied(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get(id) else { return };
-        let ((node, life), Some(sending)) = (stream.to, &stream.sending) else { return };
+        let ((node, life), Some(sending)) = (stream.to, &stream.sending) else {
+            return broken("a patch that is not sent is applied");
+        };
         if self.nodes[node].life != life {
             return;
         }

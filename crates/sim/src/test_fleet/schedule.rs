@@ -44,7 +44,7 @@ impl TestFleet {
     }
 
     pub fn pull_manifest(&mut self, node: usize, number: u64, manifest: OciDigest) {
-        self.begin(node, number, Goal::Manifest(manifest));
+        self.begin(node, number, Goal::Manifest(Box::new(manifest)));
     }
 
     fn begin(&mut self, node: usize, number: u64, goal: Goal) {

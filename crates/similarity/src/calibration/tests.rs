@@ -1,4 +1,4 @@
-//! What is learned, and what is not.
+//! The corrections that a calibration learns, and their limits.
 
 use proptest::prelude::*;
 
@@ -11,13 +11,13 @@ fn prediction(bytes: u64) -> Prediction {
 }
 
 #[test]
-fn it_starts_with_the_prediction_as_it_is() {
+fn a_new_calibration_changes_no_prediction() {
     let corrected = Calibration::default().correct(prediction(5000), WHOLE);
     assert_eq!(corrected, Prediction { bytes: Bytes(5000), sure: ExpectedError(RULE_ERROR) });
 }
 
 #[test]
-fn a_constant_factor_is_learned_and_its_error_forgotten() {
+fn a_constant_factor_is_learned_and_the_error_shrinks() {
     for (predicted, actual) in [(1000, 1300), (1000, 700), (1000, 4000), (1000, 250)] {
         let mut calibration = Calibration::default();
         for _ in 0..60 {
@@ -44,7 +44,7 @@ fn one_wild_pair_changes_little() {
 }
 
 #[test]
-fn a_wandering_factor_is_unsure() {
+fn a_varying_factor_keeps_a_large_error() {
     let mut calibration = Calibration::default();
     for actual in [500, 2000].into_iter().cycle().take(40) {
         calibration.learn(Bytes(1000), Bytes(actual));

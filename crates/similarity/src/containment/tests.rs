@@ -1,10 +1,10 @@
-//! Estimates against sets whose shares are known, within what counting samples allows.
+//! Estimates for sets with known shares, within the sampling error.
 
 use super::*;
 use crate::sketch::tests::{noise, sketch};
 use crate::sketch::{MASKED_SAMPLES_MAX, Sketch};
 
-/// A sketch of pieces of noise, each as long as said in KB: what has the same seed is the same.
+/// A sketch of pieces of noise, given as seed and length in KB. Pieces of the same seed have the same bytes.
 fn pieces(pieces: &[(u64, usize)]) -> Sketch {
     sketch(&pieces.iter().flat_map(|&(seed, kilobytes)| noise(seed, kilobytes << 10)).collect::<Vec<_>>())
 }
@@ -14,7 +14,7 @@ fn missing_parts(target: &Sketch, bases: &[&Sketch]) -> u64 {
     missing(target.masked(), &masked).parts
 }
 
-/// The missing share must be this many thousandths, within four standard deviations of a count of `samples`.
+/// The missing share must be this many thousandths, within four standard deviations for this number of samples.
 fn check(target: &Sketch, bases: &[&Sketch], thousandths: u64, samples: usize) {
     let share = missing_parts(target, bases) as f64 / WHOLE_PARTS as f64;
     let expected = thousandths as f64 / 1000.0;
@@ -39,7 +39,7 @@ fn shares_are_estimated_from_a_union() {
     let (one, other) = (pieces(&[(1, 400), (4, 600)]), pieces(&[(2, 400), (5, 600)]));
     check(&target, &[&one], 600, MASKED_SAMPLES_MAX);
     check(&target, &[&one, &other], 200, MASKED_SAMPLES_MAX);
-    // What two bases share is not counted twice.
+    // Contents that several bases share count once.
     check(&target, &[&one, &one, &one], 600, MASKED_SAMPLES_MAX);
     let foreign: Vec<Sketch> = (10..17).map(|seed| pieces(&[(seed, 1000)])).collect();
     let bases: Vec<&Sketch> = foreign.iter().chain([&one]).collect();
@@ -51,13 +51,13 @@ fn a_larger_base_is_as_good_within_its_fewer_samples() {
     let target = pieces(&[(1, 400), (2, 100)]);
     check(&target, &[&pieces(&[(1, 400), (3, 4600)])], 200, MASKED_SAMPLES_MAX / 14);
     check(&target, &[&pieces(&[(1, 400), (2, 100), (3, 4500)])], 0, MASKED_SAMPLES_MAX / 14);
-    // A hundred times as large: nothing can be told, so nothing is promised.
+    // A base that is a hundred times as large has too few samples of the target. The estimate must be cautious.
     let speck = pieces(&[(7, 30)]);
     assert!(missing_parts(&speck, &[&pieces(&[(3, 6000)])]) > WHOLE_PARTS / 2);
 }
 
 #[test]
-fn a_large_base_does_not_spoil_what_a_small_one_says() {
+fn a_large_base_does_not_blur_the_result_of_a_small_base() {
     let target = pieces(&[(1, 990), (2, 10)]);
     let (previous, large) = (pieces(&[(1, 990)]), pieces(&[(3, 20_000)]));
     check(&target, &[&previous, &large], 10, MASKED_SAMPLES_MAX);

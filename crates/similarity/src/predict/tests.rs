@@ -1,4 +1,4 @@
-//! What the prediction promises, whatever its parameters.
+//! The promises of the prediction by TLSH, for any parameters.
 
 use lighter_types::{DiffId, TLSH_BYTES, Tlsh};
 use proptest::prelude::*;
@@ -44,12 +44,11 @@ fn the_nearest_comes_first_and_ties_have_an_order() {
         card(6, 20_000_000, 1, Some([7; TLSH_BYTES])),
         card(2, 10_000_000, 1, None),
     ];
-    let names = |count| -> Vec<u8> {
-        rank_bases(&target, &bases, count).iter().map(|ranked| ranked.base.diff_id.as_bytes()[0]).collect()
-    };
-    assert_eq!(names(9), [6, 3, 4, 5, 2]);
-    assert_eq!(names(2), [6, 3]);
-    assert_eq!(names(0), []);
+    for (count, expected) in [(9, &[6, 3, 4, 5, 2][..]), (2, &[6, 3]), (0, &[])] {
+        let ranked = rank_bases(&target, &bases, count);
+        let names: Vec<u8> = ranked.iter().map(|ranked| ranked.base.diff_id.as_bytes()[0]).collect();
+        assert_eq!(names, expected);
+    }
     assert_eq!(predict_with_bases(&target, &bases), rank_bases(&target, &bases, 1)[0].prediction);
 }
 
@@ -69,9 +68,10 @@ proptest! {
     fn never_falls_with_distance_nor_with_a_smaller_base(
         near in 0u32..900, farther in 0u32..900, target in 1u64..1 << 40, base in 0u64..1 << 41, less in 0u64..1 << 40,
     ) {
-        let at = |distance, base| fraction(Distance(distance), Bytes(target), Bytes(base));
-        prop_assert!(at(near, base) <= at(near.saturating_add(farther), base));
-        prop_assert!(at(near, base) <= at(near, base.saturating_sub(less)));
-        prop_assert!(at(near, base) <= WHOLE);
+        let (target, smaller_base) = (Bytes(target), Bytes(base.saturating_sub(less)));
+        let expected = fraction(Distance(near), target, Bytes(base));
+        prop_assert!(expected <= fraction(Distance(near.saturating_add(farther)), target, Bytes(base)));
+        prop_assert!(expected <= fraction(Distance(near), target, smaller_base));
+        prop_assert!(expected <= WHOLE);
     }
 }

@@ -1,25 +1,27 @@
-//! Makes a sketch of a tar as it streams by: finds the files' contents, block by block.
+//! Makes the sketch of a tar while it streams by: finds the contents of the files, block by block.
 //!
-//! A header is a block with the `ustar` magic and a right checksum, where one may stand. Headers, padding, long names
-//! and pax records are left out. Any other block counts as content by itself: so what is no tar has a sketch too, and
-//! a damaged tar loses nothing but the borders of its files. A file over 8 GiB, whose size stands in pax records alone,
-//! is such content; never an error.
+//! A header is a block with the `ustar` magic and the right checksum, at a place where a header may be. The builder
+//! skips headers, padding, long names and pax records. Every other block is loose content. So bytes that are no tar
+//! have a sketch too, and a damaged tar loses only the borders of its files. The contents of a file over 8 GiB, whose
+//! size is in pax records only, are loose content as well. Nothing is an error.
 
 use lighter_tar::{BLOCK_BYTES, header_block};
 
 use super::Sketch;
 use super::windows::{Content, Windows};
 
-/// Takes the bytes of a layer in pieces of any size and makes its [`Sketch`]. Holds about 70 KB whatever the
-/// length.
+/// Makes the [`Sketch`] of a layer from its bytes, in pieces of any size. Holds about 70 KB for any length.
 pub struct SketchBuilder {
     windows: Windows,
-    /// Bytes of the block at hand, outside of contents.
+    /// The current block outside of file contents.
     block: [u8; BLOCK_BYTES as usize],
+    /// The bytes of `block` that have arrived.
     filled: usize,
-    /// Content that the current entry still has, and what follows it up to the next block.
+    /// The bytes of content that are left of the current entry.
     content_left: u64,
+    /// The bytes to skip after the content: padding, or the data of an extension header.
     skip_left: u64,
+    /// Whether loose content is open.
     is_loose: bool,
     entries: u32,
 }
@@ -66,7 +68,7 @@ impl SketchBuilder {
         }
     }
 
-    /// The sketch of everything pushed. A stream that ends anywhere has one.
+    /// The sketch of all bytes. The stream may end anywhere.
     pub fn finish(mut self) -> Sketch {
         if self.content_left > 0 {
             self.windows.end_file(Content::File);
@@ -80,7 +82,7 @@ impl SketchBuilder {
         Sketch { content_bytes, entries: self.entries, plain, masked }
     }
 
-    /// Adds to the block at hand and reads it once it is whole; how many bytes it took.
+    /// Fills the current block and reads it when it is complete. Returns the number of bytes that it took.
     fn fill_block(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.block.len() - self.filled);
         self.block[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
@@ -94,7 +96,7 @@ impl SketchBuilder {
 
     fn read_block(&mut self) {
         let Some(header) = header_block(&self.block) else {
-            // Zeros end a tar, and say nothing anywhere else.
+            // Blocks of zeros end a tar. Elsewhere they carry no information.
             if self.block != [0; BLOCK_BYTES as usize] {
                 self.windows.push(&self.block, Content::Loose);
                 self.is_loose = true;
@@ -116,7 +118,7 @@ impl SketchBuilder {
     }
 }
 
-/// As many of `bytes` as are `left`.
+/// The smaller of `left` and the number of `bytes`.
 fn at_most(left: u64, bytes: &[u8]) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
 }

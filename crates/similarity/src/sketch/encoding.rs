@@ -9,23 +9,24 @@
 //! | 20 | 7 | masked set: the same |
 //! | 27 | n | the samples of both sets as bits, the highest bit of a byte first, filled up with zeros |
 //!
-//! A shift is at most 63, a limit at most 25,600 (plain) or 51,200 (masked) with `limit << shift` within 64 bits,
-//! samples are at most 400 and 800.
+//! Limits: shift at most 63; limit at most 25,600 (plain) or 51,200 (masked), with `limit << shift` within 64 bits;
+//! at most 400 plain and 800 masked samples.
 //!
-//! A sample is its distance to the one before it, minus one (the first: its value), in Rice's code (Rice, Plaunt,
-//! 1971): the quotient by 2^r as so many ones and a zero, then r bits of remainder. r is the whole part of the binary
-//! logarithm of limit / samples. There is one spelling: bytes that decode, encode to the same bytes.
+//! The first sample is encoded as its value, each other sample as its distance to the previous one, minus one. The code
+//! is Rice's (Rice, Plaunt, 1971): the quotient by 2^r as that many ones and a zero, then r bits of remainder. r is the
+//! whole part of the binary logarithm of limit / samples. A sketch has one encoding only: bytes that decode also encode
+//! to the same bytes.
 
 use super::sample::{Level, SampleSet};
 use super::{MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch};
 
-/// No sketch is longer: 27 bytes, and 8 bits a sample at most ([`SampleSet`] has under 64 slots a sample).
+/// The longest sketch: 27 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each sample).
 pub const SKETCH_BYTES_MAX: usize = 27 + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX;
 
 const SKETCH_VERSION: u8 = 1;
 const HEADER_BYTES: usize = 27;
 
-/// Why bytes are no sketch. Whoever sent them is to blame, or a newer version.
+/// The reason why bytes are not a sketch. The sender is to blame, unless it has a newer version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SketchError {
     #[error("sketch of {bytes} bytes is over the limit of {SKETCH_BYTES_MAX}")]
@@ -38,7 +39,7 @@ pub enum SketchError {
     Shape { set: &'static str, samples: u16, limit: u32, shift: u8 },
     #[error("sketch has a {set} sample beyond its limit of {limit}")]
     Sample { set: &'static str, limit: u32 },
-    #[error("sketch has bytes or bits behind its last sample")]
+    #[error("sketch has bytes or bits after its last sample")]
     Trailing,
 }
 
@@ -49,7 +50,7 @@ impl Sketch {
         bytes.extend(self.content_bytes.to_le_bytes());
         bytes.extend(self.entries.to_le_bytes());
         for set in [&self.plain, &self.masked] {
-            // Both fit by construction: a shift is under 64, a set has at most 800 samples.
+            // Both numbers fit: a shift is under 64, and a set has at most 800 samples.
             bytes.push(set.level().shift as u8);
             bytes.extend(set.level().limit.to_le_bytes());
             bytes.extend((set.values().len() as u16).to_le_bytes());
@@ -61,10 +62,10 @@ impl Sketch {
         bits.bytes
     }
 
-    /// The sketch whose bytes these are. Allocates 5 KB at most.
+    /// Decodes a sketch. Allocates at most 5 KB.
     ///
     /// # Errors
-    /// [`SketchError`], for anything that [`Sketch::to_bytes`] does not write.
+    /// [`SketchError`] for all bytes that [`Sketch::to_bytes`] does not write.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SketchError> {
         if bytes.len() > SKETCH_BYTES_MAX {
             return Err(SketchError::TooLong { bytes: bytes.len() });
@@ -89,7 +90,7 @@ impl Sketch {
     }
 }
 
-/// What stands before the samples of a set.
+/// The header of a set.
 struct Shape {
     set: &'static str,
     level: Level,
@@ -123,7 +124,8 @@ impl Shape {
             for _ in 0..width {
                 gap = gap << 1 | bits.next_bit()?;
             }
-            // The bits of at most SKETCH_BYTES_MAX bytes, shifted by at most 16: no overflow.
+            // A quotient has at most the bits of SKETCH_BYTES_MAX bytes, and is shifted by at most 16, so it cannot
+            // overflow.
             let slot = next + gap;
             if slot >= limit {
                 return Err(SketchError::Sample { set: self.set, limit });
@@ -147,7 +149,7 @@ fn write_samples(set: &SampleSet, bits: &mut BitWriter) {
     }
 }
 
-/// Bits of remainder: about those of the mean distance.
+/// The number of bits of a remainder: the whole part of the binary logarithm of the mean distance between samples.
 fn rice_width(limit: u32, samples: usize) -> u32 {
     let samples = u32::try_from(samples).unwrap_or(u32::MAX).max(1);
     (limit / samples).checked_ilog2().unwrap_or(0)
@@ -159,7 +161,7 @@ fn number(bytes: &[u8]) -> u32 {
 
 struct BitWriter {
     bytes: Vec<u8>,
-    /// Bits used of the last byte.
+    /// The used bits of the last byte.
     used: u32,
 }
 
@@ -180,7 +182,7 @@ impl BitWriter {
 
 struct BitReader<'a> {
     bytes: &'a [u8],
-    /// In bits.
+    /// The offset of the next bit, in bits.
     offset: usize,
 }
 
@@ -192,7 +194,7 @@ impl BitReader<'_> {
         Ok(bit.into())
     }
 
-    /// Nothing may follow but zeros up to the end of the byte.
+    /// Checks that only zeros follow up to the end of the byte, and no more bytes.
     fn finish(mut self) -> Result<(), SketchError> {
         while !self.offset.is_multiple_of(8) {
             if self.next_bit()? == 1 {

@@ -1,29 +1,29 @@
-//! The lowest hashes of a set, first whole and growing, then short and fixed.
+//! The lowest hashes of a set: 64-bit hashes while the set grows, then short slots in a fixed set.
 //!
-//! A fixed set keeps hashes as slots: `hash >> shift`. All slots below `limit` that occur are there, none is there
-//! twice. There are 32 to 64 slots for each sample that may be kept, so a foreign hash falls on a taken slot once in 32
-//! to 64 times: 7 bits a sample instead of 25, and the estimate takes the false hits out again (containment.rs).
+//! A fixed set keeps each hash as a slot, `hash >> shift`. It has all slots below `limit` that occur, each once. A set
+//! has 32 to 64 slots for each sample, so a foreign hash falls on a taken slot once in 32 to 64 times. This makes a
+//! sample 7 bits long instead of 25. The estimate corrects for the false hits (containment.rs).
 
-/// Slots for each sample that may be kept: this many to twice as many.
+/// The least number of slots for each sample. A set has up to twice as many.
 const SLOTS_PER_SAMPLE: u64 = 32;
 
-/// Hashes that are remembered, so that repeats of them cost nothing: contents that repeat themselves have few different
-/// windows, all of them below the threshold again and again.
+/// The number of remembered hashes. Repetitive contents have few different windows, all of them below the threshold.
+/// The memory makes their repeats cheap.
 const RECENT_HASHES: usize = 1 << RECENT_BITS;
 const RECENT_BITS: u32 = 11;
-/// Spreads hashes over them: 2^64 over the golden ratio (Knuth, volume 3, section 6.4).
+/// The multiplier that spreads hashes over the memory: 2^64 over the golden ratio (Knuth, volume 3, section 6.4).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Collects the lowest `samples_max` of the hashes it is given. Holds twice as many, and [`RECENT_HASHES`].
+/// Collects the lowest `samples_max` hashes. Holds up to twice as many, and [`RECENT_HASHES`].
 pub(super) struct LowestHashes {
     hashes: Vec<u64>,
-    /// Each at the place that its value says, until another takes it.
+    /// Recent hashes, each at an index that its value determines.
     recent: Vec<u64>,
     samples_max: usize,
     threshold: u64,
 }
 
-/// Which hashes a set would have: those with `hash >> shift < limit`.
+/// The range of hashes that a set covers: those with `hash >> shift < limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Level {
     pub(crate) shift: u32,
@@ -41,19 +41,19 @@ impl LowestHashes {
     pub(super) fn new(samples_max: usize) -> Self {
         Self {
             hashes: Vec::with_capacity(2 * samples_max),
-            // No hash is added that is not below the threshold, so none is this.
+            // A hash below the threshold is never this value.
             recent: vec![u64::MAX; RECENT_HASHES],
             samples_max,
             threshold: u64::MAX,
         }
     }
 
-    /// Hashes from here on need not be added.
+    /// The lowest hash that need not be added.
     pub(super) fn threshold(&self) -> u64 {
         self.threshold
     }
 
-    /// Adds a hash below the threshold; gives the threshold from now on. Out of the way of the loop that hashes.
+    /// Adds a hash below the threshold. Returns the new threshold. Not inlined, to keep the hashing loop small.
     #[cold]
     #[inline(never)]
     pub(super) fn add(&mut self, hash: u64) -> u64 {
@@ -72,8 +72,8 @@ impl LowestHashes {
         self.shrink();
         let slots_min = SLOTS_PER_SAMPLE * self.samples_max as u64;
         let shift = (self.threshold / slots_min).checked_ilog2().unwrap_or(0);
-        // Below twice `slots_min`, unless the shift is 0: then 64 bits are not enough slots, which takes content made
-        // for it, and the limit is as good as any.
+        // The limit is below twice `slots_min`, unless the shift is 0. That takes contents made for the purpose, and
+        // then any limit will do.
         let limit = u32::try_from(self.threshold >> shift).unwrap_or(u32::MAX);
         SampleSet::new(Level { shift, limit }, self.hashes.iter().map(|hash| hash >> shift))
     }
@@ -89,14 +89,18 @@ impl LowestHashes {
 }
 
 impl Level {
-    /// The level that both can be brought to.
+    /// The finest level that both sets can be coarsened to.
     pub(crate) fn coarser(self, other: Self) -> Self {
         let shift = self.shift.max(other.shift);
-        let limit = |level: Self| level.limit.checked_shr(shift - level.shift).unwrap_or(0);
-        Self { shift, limit: limit(self).min(limit(other)) }
+        Self { shift, limit: self.limit_at(shift).min(other.limit_at(shift)) }
     }
 
-    /// Hashes from here on are not in the set.
+    /// The limit for a larger shift.
+    fn limit_at(self, shift: u32) -> u32 {
+        self.limit.checked_shr(shift - self.shift).unwrap_or(0)
+    }
+
+    /// The lowest hash that the level does not cover.
     pub(crate) fn threshold(self) -> u64 {
         u64::from(self.limit) << self.shift
     }
@@ -108,7 +112,7 @@ impl SampleSet {
         u32::try_from(2 * SLOTS_PER_SAMPLE * samples_max as u64).unwrap_or(u32::MAX)
     }
 
-    /// `slots` in rising order, repeats allowed; those from the limit on are left out.
+    /// A set of `slots`, which are in rising order and may repeat. Leaves out the slots from the limit on.
     pub(super) fn new(level: Level, slots: impl Iterator<Item = u64>) -> Self {
         let below = slots.filter_map(|slot| u32::try_from(slot).ok()).take_while(|&slot| slot < level.limit);
         let mut slots: Vec<u32> = below.collect();
@@ -129,13 +133,13 @@ impl SampleSet {
         coarsened(&self.slots, self.level, level)
     }
 
-    /// How many different hashes there were in all.
+    /// The estimated number of different hashes, including those above the threshold.
     pub(super) fn population(&self) -> u64 {
         let all = (self.slots.len() as u128) << 64;
         u64::try_from(all / u128::from(self.level.threshold().max(1))).unwrap_or(u64::MAX)
     }
 
-    /// The lowest `samples_max` of both, where both have everything.
+    /// The lowest `samples_max` slots of both sets, at a level where both are complete.
     pub(super) fn merge(&self, other: &Self, samples_max: usize) -> Self {
         let mut level = self.level.coarser(other.level);
         let mut slots: Vec<u32> = self.at(level).chain(other.at(level)).collect();
@@ -149,7 +153,7 @@ impl SampleSet {
     }
 }
 
-/// Occupied slots of one level at a coarser one, in rising order, each once.
+/// Converts the occupied slots of a level to a coarser level, in rising order, each once.
 pub(crate) fn coarsened(slots: &[u32], from: Level, to: Level) -> impl Iterator<Item = u32> {
     let shift = to.shift - from.shift;
     let mut last = None;

@@ -1,4 +1,8 @@
-//! What a sketch promises: of its bytes, of streams cut anywhere, of merging.
+//! The promises of sketches.
+//!
+//! The tests check the bytes of a sketch (golden bytes, round trips, damage), which parts of a stream count as
+//! contents, that cuts and the order of files do not matter, that masked windows survive a move of code, and merging.
+//! The estimates from sketches have their tests in containment.
 
 use lighter_tar::{BLOCK_BYTES, entry};
 use proptest::prelude::*;
@@ -6,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::containment::{WHOLE_PARTS, missing};
 
-/// xorshift64: bytes that any language makes again in three lines.
+/// Bytes of xorshift64, a generator that any language can repeat in three lines.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     std::iter::repeat_with(|| {
@@ -41,7 +45,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// FNV-1a, to name long bytes in short.
+/// FNV-1a, a short fingerprint of long bytes.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -61,7 +65,7 @@ const GOLDEN_EMPTY: &str = "0100000000000000000000000032ff3f0000000031ff7f000000
 const GOLDEN_LARGE: (usize, u64) = (1054, 13_681_099_961_158_169_488);
 
 #[test]
-fn headers_paths_and_padding_say_nothing() {
+fn headers_paths_and_padding_do_not_count() {
     let (one, other) = (noise(1, 100_000), noise(2, 70_001));
     let plain = sketch_of_files([&one[..], &other]);
     assert_eq!((plain.entries(), plain.content_bytes()), (2, 170_001));
@@ -78,12 +82,12 @@ fn headers_paths_and_padding_say_nothing() {
 }
 
 #[test]
-fn what_is_no_tar_is_content() {
+fn bytes_that_are_no_tar_are_content() {
     let bytes = noise(3, 300_000);
     let whole = sketch(&bytes);
     assert_eq!((whole.entries(), whole.content_bytes()), (0, 300_000));
     assert_eq!(whole.masked, sketch_of_files([&bytes[..]]).masked);
-    // A header is believed with a right checksum only; the zeros at the end say nothing.
+    // A header counts only with the right checksum. The zeros at the end do not count.
     let mut tar = tar([&bytes[..]]);
     tar[0] ^= 1;
     assert_eq!((sketch(&tar).entries(), sketch(&tar).content_bytes()), (0, 300_544));
@@ -96,38 +100,38 @@ fn gzip_files_are_left_out() {
     let with = sketch_of_files([&packed[..], &text]);
     assert_eq!(with.content_bytes(), 20_000);
     assert_eq!(with.masked, sketch_of_files([&text[..]]).masked);
-    assert!(!sketch(&packed).is_empty(), "outside of a tar it is all that there is");
+    assert!(!sketch(&packed).is_empty(), "outside of a tar, gzip counts as content");
     assert!(sketch_of_files([&packed[..]]).is_empty());
 }
 
 #[test]
 fn moved_code_is_missing_from_the_plain_set_only() {
-    // Instructions of five bytes with an address each, which all change: as when a function before them grew.
-    let code = |offset: u32| -> Vec<u8> {
-        let opcodes = noise(6, 100_000).into_iter().map(|byte| byte & 0x7f | 1).zip(0..);
-        opcodes
-            .flat_map(|(opcode, at): (u8, u32)| {
-                let address = (0x12_0000 | (at * 7 + offset) & 0xffff).to_le_bytes();
-                [opcode, opcode ^ 0x55, address[0], address[1], address[2], address[3]]
-            })
-            .collect()
-    };
     let (old, new) = (sketch_of_files([&code(1000)[..]]), sketch_of_files([&code(3333)[..]]));
     assert!(missing(&new.plain, &[&old.plain]).parts > WHOLE_PARTS * 9 / 10);
-    // Not all of it: a byte of an address that is 00 or ff by chance blots out an opcode.
+    // Some masked windows differ, because an address byte that happens to be 00 or ff masks an opcode.
     assert!(missing(&new.masked, &[&old.masked]).parts < WHOLE_PARTS / 8);
+}
+
+/// Instructions with an address each. Another offset changes all addresses, as when a function before them has grown.
+fn code(offset: u32) -> Vec<u8> {
+    let mut code = Vec::new();
+    for (opcode, at) in noise(6, 100_000).into_iter().map(|byte| byte & 0x7f | 1).zip(0u32..) {
+        let address = (0x12_0000 | (at * 7 + offset) & 0xffff).to_le_bytes();
+        code.extend([opcode, opcode ^ 0x55, address[0], address[1], address[2], address[3]]);
+    }
+    code
 }
 
 #[test]
 fn different_windows_are_counted() {
     let bytes = noise(7, 2_000_000);
-    let near = |count: u64| (1_800_000..2_200_000).contains(&count);
-    assert!(near(sketch(&bytes).distinct_windows()));
-    assert!(near(sketch_of_files([&bytes[..], &bytes, &bytes]).distinct_windows()));
+    for sketch in [sketch(&bytes), sketch_of_files([&bytes[..], &bytes, &bytes])] {
+        assert!((1_800_000..2_200_000).contains(&sketch.distinct_windows()));
+    }
     assert_eq!(sketch(&[b'a'; 100_000]).masked.values().len(), 16, "a run has the windows of its start and one more");
 }
 
-/// Both sets of two sketches, where both have everything.
+/// Compares both sets of two sketches, at a level where both are complete.
 fn check_equal_below_both(one: &Sketch, other: &Sketch) {
     for (one, other) in [(&one.plain, &other.plain), (&one.masked, &other.masked)] {
         let level = one.level().coarser(other.level());
@@ -166,7 +170,7 @@ fn merging_many_keeps_within_the_limits() {
     assert_eq!(Sketch::from_bytes(&merged.to_bytes()), Ok(merged));
 }
 
-/// What `change` makes of a good sketch must be refused like this.
+/// Applies `change` to the bytes of a good sketch. Decoding must fail with the expected message.
 fn check_refused(change: impl Fn(&mut Vec<u8>), expected: &str) {
     let mut bytes = sketch(&noise(11, 100_000)).to_bytes();
     change(&mut bytes);
@@ -179,7 +183,7 @@ fn hostile_bytes_are_refused_with_a_reason() {
     check_refused(|bytes| bytes.truncate(26), "sketch ends early");
     check_refused(|bytes| bytes.truncate(900), "sketch ends early");
     check_refused(|bytes| bytes[0] = 2, "sketch version 2; this program reads version 1: make the sketch again");
-    check_refused(|bytes| bytes.push(0), "sketch has bytes or bits behind its last sample");
+    check_refused(|bytes| bytes.push(0), "sketch has bytes or bits after its last sample");
     check_refused(|bytes| bytes.resize(4096, 0), "sketch of 4096 bytes is over the limit of 1227");
     check_refused(
         |bytes| bytes[13..20].copy_from_slice(&[40, 0, 64, 0, 0, 0x91, 1]),
@@ -205,7 +209,7 @@ fn no_truncation_is_a_sketch() {
 
 proptest! {
     #[test]
-    fn pieces_do_not_matter(pieces in prop::collection::vec(1usize..9000, 1..40), seed in 1u64..9) {
+    fn the_cuts_between_pieces_do_not_matter(pieces in prop::collection::vec(1usize..9000, 1..40), seed in 1u64..9) {
         let tar = tar([&noise(seed, 30_000)[..], b"\x1f\x8b\x08 packed", &noise(seed + 1, 8195), b"", b"x"]);
         let mut builder = SketchBuilder::new();
         let mut rest = &tar[..];
@@ -222,9 +226,11 @@ proptest! {
 
     #[test]
     fn the_order_of_files_does_not_matter(order in Just([1u64, 2, 3, 4, 5, 6]).prop_shuffle()) {
-        let files = |seeds: [u64; 6]| seeds.map(|seed| noise(seed, 1000 * seed as usize));
-        let sketch = |files: &[Vec<u8>]| sketch_of_files(files.iter().map(|file| &file[..]));
-        prop_assert_eq!(sketch(&files(order)), sketch(&files([1, 2, 3, 4, 5, 6])));
+        let [shuffled, sorted] = [order, [1, 2, 3, 4, 5, 6]].map(|seeds| {
+            let files = seeds.map(|seed| noise(seed, 1000 * seed as usize));
+            sketch_of_files(files.iter().map(|file| &file[..]))
+        });
+        prop_assert_eq!(shuffled, sorted);
     }
 
     #[test]
@@ -235,7 +241,7 @@ proptest! {
         prop_assert_eq!(Sketch::from_bytes(&bytes), Ok(sketch));
     }
 
-    /// Whatever decodes has one spelling.
+    /// Bytes that decode must also encode to the same bytes.
     #[test]
     fn flipped_bits_do_no_harm(bit in 0usize..8 * 1000, other in 0usize..8 * 1000) {
         let mut bytes = sketch(&noise(13, 100_000)).to_bytes();
@@ -251,7 +257,7 @@ proptest! {
     fn any_bytes_do_no_harm(head in any::<[u8; 14]>(), samples in prop::collection::vec(any::<u8>(), 0..1300)) {
         let mut bytes = vec![1; 13];
         bytes.extend(head);
-        // Limits near the right size, or most would be refused for that.
+        // Limits of about the right size. Otherwise decoding would refuse most inputs for their limits.
         for limit in [16, 23] {
             bytes[limit..limit + 2].fill(0);
         }

@@ -1,29 +1,30 @@
-//! Hashes every window of 16 bytes of one file after another, plain and masked, and keeps the lowest hashes.
+//! Hashes every window of 16 bytes of each file, plain and masked, and keeps the lowest hashes.
 //!
-//! The hash is the gear hash of FastCDC (Xia et al., 2016): shifted by four bits and added to a random number for each
-//! byte, so that a byte has left 64 bits after 16 more. No test in the loop but the two thresholds.
+//! The hash is the gear hash of FastCDC (Xia et al., 2016): for each byte, shift the hash by four bits and add a random
+//! number that belongs to the byte. A byte leaves the 64 bits after 16 more bytes. The loop tests only the two
+//! thresholds.
 //!
-//! *Masked*: when code grows, what follows moves, and every address and distance that crosses the place changes. On
-//! x86-64 those are little-endian numbers whose high byte is almost always 00 or ff. So the three bytes before each
-//! such byte are blotted out, whatever they are: text has none of them, and tables of numbers and pointers lose what
-//! changes when things move. No disassembly, and two compares a byte, sixteen at a time.
+//! Masking hides addresses. When code grows, the code behind it moves, and every address and distance across that place
+//! changes. On x86-64 those are little-endian numbers whose high byte is almost always 00 or ff. So masking sets the
+//! three bytes before each 00 or ff to zero. Text has no such bytes; tables of numbers and pointers lose the bytes that
+//! change when code moves. This takes no disassembly, only two comparisons for each byte, sixteen bytes at a time.
 //!
-//! A file that begins as gzip does is left out: a byte changed in it changes all that follows, so that windows cannot
-//! say how much of it is old, and the encoder looks inside.
+//! A gzip file is left out. A changed byte in it changes all following bytes, so windows cannot show which part is old.
+//! The encoder decompresses such files.
 
 use super::sample::{LowestHashes, SampleSet};
 use super::{MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX};
 
-/// Bytes hashed at a time; both copies of them fit the first-level cache.
+/// The bytes that are hashed at a time. The plain and the masked copy fit in the first-level cache.
 const STAGE_BYTES: usize = 8 << 10;
-/// How far a mask looks ahead.
+/// The number of following bytes that masking looks at.
 const AHEAD_BYTES: usize = 3;
-/// A byte has left the hash after 64 / 4 = 16 more.
+/// The shift for each byte. A byte leaves the hash after 64 / 4 = 16 more bytes.
 const SHIFT: u32 = 4;
-/// RFC 1952: two bytes of magic, and deflate, the only method there is.
+/// RFC 1952: two magic bytes, and 8 for deflate, the only method.
 const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 
-/// What each byte adds: the first 256 numbers of splitmix64 (Steele, Lea, Flood, 2014) from 0.
+/// The number that each byte adds: the first 256 numbers of splitmix64 (Steele, Lea, Flood, 2014) from 0.
 static GEAR: [u64; 256] = {
     let mut table = [0; 256];
     let mut state = 0u64;
@@ -38,17 +39,18 @@ static GEAR: [u64; 256] = {
     table
 };
 
-/// Whether a file may be compressed, and so be left out.
+/// The origin of contents.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
+    /// A file of the tar, which is left out if it is a gzip file.
     File,
-    /// Bytes outside of any tar entry: looked at whatever they are.
+    /// Bytes outside of any tar entry, which are always hashed.
     Loose,
 }
 
-/// Takes contents in pieces. Holds about 70 KB.
+/// Hashes contents that arrive in pieces. Holds about 70 KB.
 pub(super) struct Windows {
-    /// Bytes of the current file that were not hashed yet.
+    /// The bytes of the current file that are not hashed yet.
     staged: Vec<u8>,
     masked_bytes: Vec<u8>,
     place: Place,
@@ -59,12 +61,12 @@ pub(super) struct Windows {
     masked: LowestHashes,
 }
 
-/// Where in the current file the staged bytes begin.
+/// The place in the current file where the staged bytes begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Start,
     Inside,
-    /// In a file that is left out.
+    /// Inside a file that is left out.
     LeftOut,
 }
 
@@ -82,7 +84,7 @@ impl Windows {
         }
     }
 
-    /// The next bytes of the current file.
+    /// Adds the next bytes of the current file.
     pub(super) fn push(&mut self, mut bytes: &[u8], content: Content) {
         while !bytes.is_empty() && self.place != Place::LeftOut {
             let room = STAGE_BYTES + AHEAD_BYTES - self.staged.len();
@@ -96,11 +98,11 @@ impl Windows {
         }
     }
 
-    /// The current file is at its end; the next one's windows are its own.
+    /// Ends the current file. No window crosses the border between two files.
     pub(super) fn end_file(&mut self, content: Content) {
         self.enter(content);
         let count = self.staged.len();
-        // Nothing follows that would blot out the last bytes.
+        // The file's last bytes have no followers that would mask them.
         self.staged.extend_from_slice(&[1; AHEAD_BYTES]);
         self.hash_staged(count);
         self.staged.clear();
@@ -109,12 +111,12 @@ impl Windows {
         self.masked_hash = 0;
     }
 
-    /// Content bytes, plain samples, masked samples.
+    /// Returns the number of content bytes, the plain samples and the masked samples.
     pub(super) fn finish(self) -> (u64, SampleSet, SampleSet) {
         (self.content_bytes, self.plain.finish(), self.masked.finish())
     }
 
-    /// Decides on a file once its first bytes are there.
+    /// Decides whether to leave out the current file, when its first bytes are staged.
     fn enter(&mut self, content: Content) {
         if self.place == Place::Start {
             let is_gzip = content == Content::File && self.staged.starts_with(&GZIP_MAGIC);
@@ -122,7 +124,7 @@ impl Windows {
         }
     }
 
-    /// Hashes the first `count` staged bytes and drops them; [`AHEAD_BYTES`] more must be there.
+    /// Hashes the first `count` staged bytes and removes them. [`AHEAD_BYTES`] more bytes must be staged.
     fn hash_staged(&mut self, count: usize) {
         if self.place == Place::Inside {
             self.content_bytes += count as u64;
@@ -145,7 +147,7 @@ impl Windows {
                 masked_threshold = self.masked.add(masked);
             }
         };
-        // Eight bytes without a look at the loop's end: a fifth faster.
+        // Blocks of eight bytes need fewer tests for the end of the loop, which makes it a fifth faster.
         let (eights, rest) = self.staged[..count].as_chunks::<8>();
         let (masked_eights, masked_rest) = self.masked_bytes[..count].as_chunks::<8>();
         for (eight, masked_eight) in eights.iter().zip(masked_eights) {
@@ -157,13 +159,17 @@ impl Windows {
     }
 }
 
-/// `bytes` with the three before each 00 or ff as 0; `bytes` has three more than `masked`. Written so that the compiler
-/// makes vector instructions of it.
+/// Copies `bytes` to `masked`, and sets the three bytes before each 00 or ff to zero. `bytes` has three bytes more than
+/// `masked`. The compiler turns this form into vector instructions.
 fn mask(bytes: &[u8], masked: &mut [u8]) {
     let count = masked.len();
-    let is_high = |byte: u8| byte.wrapping_add(1) < 2;
     let ahead = bytes[1..][..count].iter().zip(&bytes[2..][..count]).zip(&bytes[3..][..count]);
     for ((to, &byte), ((&one, &two), &three)) in masked.iter_mut().zip(bytes).zip(ahead) {
-        *to = if is_high(one) | is_high(two) | is_high(three) { 0 } else { byte };
+        *to = if ends_address(one) | ends_address(two) | ends_address(three) { 0 } else { byte };
     }
+}
+
+/// Whether a byte is 00 or ff.
+fn ends_address(byte: u8) -> bool {
+    byte.wrapping_add(1) < 2
 }

@@ -1,4 +1,4 @@
-//! What predictions from sketches promise, on layers made up here; real ones are in examples/predict_corpus.rs.
+//! The promises of predictions from sketches, on generated layers. examples/predict_corpus.rs uses real layers.
 
 use lighter_types::{DiffId, TLSH_BYTES, Tlsh};
 
@@ -13,7 +13,7 @@ struct Layer {
     sketch: Sketch,
 }
 
-/// A layer of files of 10 KB, one for each seed. `name` is its DiffId.
+/// A layer of files of 10 KB, one for each seed. `name` fills its DiffId.
 fn layer(name: u8, files: impl Iterator<Item = u64>) -> Layer {
     let contents: Vec<Vec<u8>> = files.map(|seed| noise(seed, 10_000)).collect();
     let bytes = tar(contents.iter().map(|content| &content[..]));
@@ -36,7 +36,7 @@ fn predict_from(target: &Layer, bases: &[Layer]) -> Prediction {
     predict(&target.card, Some(&target.sketch), &pool(bases))
 }
 
-/// The prediction must be this share of the compressed layer, in percent, within its expected error.
+/// The prediction must be this percentage of the compressed layer, within its expected error.
 fn check(target: &Layer, bases: &[Layer], percent: u64) {
     let prediction = predict_from(target, bases);
     let expected = COMPRESSED_BYTES * percent / 100 + PATCH_BYTES_MIN.0;
@@ -71,12 +71,11 @@ fn new_files_cost_their_share() {
 }
 
 #[test]
-fn fewer_samples_make_it_less_sure() {
+fn fewer_missing_samples_have_a_larger_error() {
     let target = layer(1, 1..101);
-    let error = |bases: &[Layer]| predict_from(&target, bases).sure;
-    assert!(error(&[layer(2, 51..151)]) < error(&[layer(2, 3..103)]));
-    assert!(error(&[layer(2, 3..103)]) < error(&[layer(2, 1..101)]));
-    assert_eq!(error(&[]), ExpectedError(RULE_ERROR));
+    let [half, few, none] = [51..151, 3..103, 1..101].map(|files| predict_from(&target, &[layer(2, files)]).sure);
+    assert!(half < few && few < none);
+    assert_eq!(predict_from(&target, &[]).sure, ExpectedError(RULE_ERROR));
 }
 
 #[test]
@@ -101,7 +100,7 @@ fn the_order_of_bases_does_not_matter() {
 }
 
 #[test]
-fn without_sketches_it_goes_by_tlsh() {
+fn without_sketches_tlsh_decides() {
     let target = layer(1, 1..101);
     let bases = [layer(2, 1..96), layer(3, 500..600)];
     let cards: Vec<&Card> = bases.iter().map(|base| &base.card).collect();
@@ -109,7 +108,7 @@ fn without_sketches_it_goes_by_tlsh() {
     assert_eq!(predict(&target.card, None, &pool(&bases)), expected);
     assert_eq!(predict(&target.card, Some(&sketch(b"")), &pool(&bases)), expected);
     assert_eq!(predict(&target.card, None, &[]).bytes, target.card.compressed_bytes);
-    // A base without a sketch by TLSH, beside one with a sketch.
+    // A base without a sketch has a prediction by TLSH, beside a base with a sketch.
     let mut alike = layer(4, 700..800).card;
     alike.tlsh = target.card.tlsh;
     let mixed =
@@ -118,7 +117,7 @@ fn without_sketches_it_goes_by_tlsh() {
 }
 
 #[test]
-fn bases_are_chosen_for_what_they_add() {
+fn bases_are_chosen_for_their_saving() {
     let target = layer(1, 1..101);
     let layers =
         [layer(2, 500..600), layer(3, 1..41), layer(4, 1..61), layer(5, 61..91), layer(6, 61..81), layer(7, 700..1000)];
@@ -152,7 +151,7 @@ fn nothing_overflows() {
 }
 
 #[test]
-fn bases_are_kept_in_the_order_they_are_offered_if_they_help() {
+fn offered_bases_are_kept_in_their_order_if_they_save_enough() {
     let target = layer(1, 1..101);
     let offered = [layer(2, 1..61), layer(3, 201..301), layer(4, 40..101), layer(5, 1..101)];
     let kept = |count| keep_bases(&target.card, Some(&target.sketch), &pool(&offered), count);
