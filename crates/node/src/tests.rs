@@ -44,26 +44,26 @@ impl Place {
         Self { folder, peer_id }
     }
 
-    /// Starts the node in a fleet of `members`, on a port that the machine chooses. The first member is the publisher.
-    pub async fn start(&self, members: &[PeerId], bootstrap: Vec<Multiaddr>) -> Node {
+    /// A node of a fleet of `members`, on a port that the machine chooses. The first member is the publisher.
+    pub fn config(&self, members: &[PeerId], bootstrap: Vec<Multiaddr>) -> Config {
         let mut config = Config::default();
         config.data_dir = config::DataDir(self.folder.path().to_owned());
         config.network.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()];
         config.network.bootstrap = bootstrap;
         config.fleet.members = members.to_vec();
         config.fleet.publishers = members[..1].to_vec();
-        config.timing.announce_interval_s = 1;
-        Node::start(config).await.unwrap()
+        config
+    }
+
+    async fn run(self, members: &[PeerId], bootstrap: Vec<Multiaddr>) -> Running {
+        let node = Node::start(self.config(members, bootstrap)).await.unwrap();
+        let (shared, stop) = (node.shared.clone(), CancellationToken::new());
+        let ended = tokio::spawn(node.run(stop.clone()));
+        Running { shared, stop, ended, _place: self }
     }
 }
 
 impl Running {
-    fn run(node: Node, place: Place) -> Self {
-        let (shared, stop) = (node.shared.clone(), CancellationToken::new());
-        let ended = tokio::spawn(node.run(stop.clone()));
-        Self { shared, stop, ended, _place: place }
-    }
-
     async fn status(&self) -> api::Status {
         let (reply, status) = oneshot::channel();
         self.command(Command::Status(reply)).await;
@@ -120,14 +120,14 @@ impl Running {
 async fn hub_and_edge() -> (Running, Running) {
     let (hub, edge) = (Place::create(), Place::create());
     let members = [hub.peer_id, edge.peer_id];
-    let hub = Running::run(hub.start(&members, Vec::new()).await, hub);
+    let hub = hub.run(&members, Vec::new()).await;
     let image = tempfile::tempdir().unwrap();
     write_image(image.path());
     let (shared, path) = (hub.shared.clone(), image.path().to_owned());
     let name: ImageReference = IMAGE.parse().unwrap();
     let import = move || images::import(&shared, &path, Some(name), &Selector::default(), &mut |_| {}).unwrap();
     tokio::task::spawn_blocking(import).await.unwrap();
-    let edge = Running::run(edge.start(&members, vec![hub.address().await]).await, edge);
+    let edge = edge.run(&members, vec![hub.address().await]).await;
     edge.until(|status| status.peers_connected == 1).await;
     (hub, edge)
 }
@@ -236,7 +236,8 @@ fn the_edge(_: &Running, edge: &Running) -> Arc<Shared> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_driver_that_panics_ends_the_node_with_an_error() {
     let place = Place::create();
-    let node = Running::run(place.start(&[place.peer_id], Vec::new()).await, place);
+    let members = [place.peer_id];
+    let node = place.run(&members, Vec::new()).await;
     node.shared.faults.arm(Worker::Driver);
     let ended = timeout(LIMIT, node.ended).await.unwrap().unwrap();
     assert!(matches!(ended, Err(RunError::Panicked)));
