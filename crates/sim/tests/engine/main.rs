@@ -25,6 +25,7 @@ use lighter_wire::PatchRequest;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The seeds to try: the one in the environment, or the first `count`.
+#[expect(clippy::disallowed_methods, reason = "the environment names the one seed to replay")]
 fn seeds(count: u64) -> Vec<u64> {
     let one = std::env::var("LIGHTER_FLEET_SEED").ok().and_then(|text| text.parse().ok());
     one.map_or_else(|| (1..=count).collect(), |seed| vec![seed])
