@@ -1,7 +1,8 @@
 //! Defects of this program that a running node survives: panics of its tasks, and broken invariants.
 //!
 //! The node logs each of them at error level, counts it, and goes on. `status` warns of them and `/metrics` has the
-//! counts. The counts belong to the process: [`lighter_types::on_broken`] takes a plain function, which knows of no node.
+//! counts. The counts belong to the process: [`lighter_types::on_broken`] takes a plain function, which knows of no
+//! node.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};

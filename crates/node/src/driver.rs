@@ -2,8 +2,8 @@
 //!
 //! Everything else runs in child tasks (`work`). A task speaks to the driver over one bounded channel while it works,
 //! and its result is the answer that it owes. The driver waits for one thing at a time, turns it into inputs, and then
-//! lets the engine take in all that wait (`queued_engine`). Nothing is awaited while the engine is at work, and when the
-//! driver ends, its tasks end.
+//! lets the engine take in all that wait (`queued_engine`). Nothing is awaited while the engine is at work, and when
+//! the driver ends, its tasks end.
 
 mod connections;
 mod effects;

@@ -1,4 +1,8 @@
-//! Images between files and the store: import, export, and what is known of an image on disk. Workers' jobs: they block.
+//! Images between files and the store: import, export, and the facts about an image on disk. Workers' jobs: they block.
+//!
+//! An import commits the layers one by one, then the documents, then the name with a release that this node signs. The
+//! engine hears of each layer when it is committed. A pull reads, keeps and commits the same documents: `read` finds
+//! the layers, `keep` writes a document that a peer sent, `commit` gives the image its name.
 
 mod folder;
 
@@ -68,8 +72,8 @@ pub struct Imported {
 /// The files of an image.
 pub type AnyFiles = Box<dyn Files + Send>;
 
-/// Imports the image at `path` (a folder with an OCI layout, an OCI archive, a docker archive), signs a release of it by
-/// this node, and tells the engine of each layer when it is committed. Committed layers stay if a later layer fails.
+/// Imports the image at `path` (a folder with an OCI layout, an OCI archive, a docker archive), signs a release of it
+/// by this node, and tells the engine of each layer when it is committed. Committed layers stay if a later layer fails.
 pub fn import(
     shared: &Shared,
     path: &Path,

@@ -1,7 +1,7 @@
 //! A running node: configuration, identity, network, workers, and the admin API around the engine.
 //!
-//! [`Node::start`] opens everything that can fail and [`Node::run`] serves until it is told to stop. The engine decides;
-//! this crate performs (see `driver`).
+//! [`Node::start`] opens everything that can fail and [`Node::run`] serves until it is told to stop. The engine
+//! decides; this crate performs (see `driver`).
 
 pub mod admin;
 pub mod config;

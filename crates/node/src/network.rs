@@ -60,8 +60,8 @@ pub enum NetworkError {
     Listen { address: libp2p::Multiaddr, why: String },
 }
 
-/// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits end.
-/// The peer that is visited tries its protocols in vain: ten seconds over QUIC, and a ping again after thirty.
+/// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits
+/// end. The peer that is visited tries its protocols in vain: ten seconds over QUIC, and a ping again after thirty.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between pings; also what keeps idle NAT bindings open (RFC 4787 asks for two minutes at least, many keep less).
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -92,9 +92,9 @@ pub fn swarm(config: &Config, identity: &Identity, accountant: &Accountant) -> R
     Ok(swarm)
 }
 
-/// Bytes that a QUIC peer may send on a stream before they are read; twice that on a connection. 1 MiB fills 14 Mbit/s at
-/// a satellite's 600 ms. libp2p's 10 MB would hold that much memory for each stream, and help a fast sender to overrun a
-/// socket's usual buffer of 208 KiB (docs/BENCHMARKS.md, "wire").
+/// Bytes that a QUIC peer may send on a stream before they are read; twice that on a connection. 1 MiB fills 14 Mbit/s
+/// at a satellite's 600 ms. libp2p's 10 MB would hold that much memory for each stream, and help a fast sender to
+/// overrun a socket's usual buffer of 208 KiB (docs/BENCHMARKS.md, "wire").
 const QUIC_STREAM_BYTES: u32 = 1 << 20;
 
 /// A boxed error as libp2p's builder wants it.

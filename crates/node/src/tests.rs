@@ -1,4 +1,8 @@
-//! Nodes in this process, and what becomes of a pull when one of their workers panics.
+//! Nodes in this process, and the fate of a pull when one of their workers panics.
+//!
+//! Each test starts a hub that holds an image and an edge, injects one panic, and pulls. The panicked worker's answer
+//! is a typed failure; so the pull goes on or fails, and the same pull completes afterwards. The panic is counted and
+//! shown.
 
 use std::fs;
 use std::path::Path;
@@ -179,8 +183,8 @@ fn tar_of_a_file(bytes: usize) -> Vec<u8> {
     header.into_iter().chain(noise).chain(std::iter::repeat_n(0, padding + 1024)).collect()
 }
 
-/// A worker of the hub or of the edge panics once. The pull succeeds in spite of it, or fails and says why; then the same
-/// pull completes. The panic is counted and shown.
+/// A worker of the hub or of the edge panics once. The pull succeeds in spite of it, or fails and says why; then the
+/// same pull completes. The panic is counted and shown.
 async fn check_panic(worker: Worker, victim: fn(&Running, &Running) -> Arc<Shared>) {
     let (hub, edge) = hub_and_edge().await;
     let victim = victim(&hub, &edge);

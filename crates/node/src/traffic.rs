@@ -160,7 +160,8 @@ impl Accountant {
     }
 }
 
-/// The account for a peer and a protocol: its own, or beyond [`PEERS_MAX`] the one of the peers that are not told apart.
+/// The account for a peer and a protocol: its own, or beyond [`PEERS_MAX`] the one of the peers that are not told
+/// apart.
 fn key(accounts: &Accounts, peer: Option<PeerId>, protocol: Protocol) -> (Option<PeerId>, Protocol) {
     let has_own = accounts.contains_key(&(peer, protocol)) || accounts.len() < PEERS_MAX * Protocol::ALL.len();
     (peer.filter(|_| has_own), protocol)

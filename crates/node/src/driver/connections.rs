@@ -9,9 +9,9 @@ use lighter_types::{Moment, PeerId};
 use super::meetings::Meetings;
 use super::network::Dialer;
 
-/// Two nodes that dial each other at once get two connections within this time. A second connection later is from a peer
-/// that lost the first without a word, as in a power cut. Over QUIC the first lingers for ten seconds, and gossipsub,
-/// which counts peers and not connections, tells nothing over the second: the two must begin anew.
+/// Two nodes that dial each other at once get two connections within this time. A second connection later is from a
+/// peer that lost the first without a word, as in a power cut. Over QUIC the first lingers for ten seconds, and
+/// gossipsub, which counts peers and not connections, tells nothing over the second: the two must begin anew.
 const MEETING_MAX: Duration = Duration::from_secs(3);
 /// A node that is started again after it was killed doubles its connection once for each start.
 const DOUBLED_MAX: u32 = 4;

@@ -1,5 +1,9 @@
 //! Addresses of peers: those that this node gives when it refers a requester to a relay, and those that it dials when a
 //! provider refers it to one.
+//!
+//! The addresses of a peer come from its connections and from what identify says of it. They are kept while it is
+//! connected. The same facts tell whether others can reach a peer, and whether two connections of one peer are one too
+//! many.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -94,8 +98,8 @@ impl Meetings {
         }
     }
 
-    /// Whether others may reach a peer: this node reached it, or sees it at an address that it listens at. Behind most NATs
-    /// neither is the case.
+    /// Whether others may reach a peer: this node reached it, or sees it at an address that it listens at. Behind most
+    /// NATs neither is the case.
     pub fn is_reachable(&self, peer: PeerId) -> bool {
         let Some(place) = self.connected.get(&peer) else { return false };
         let is_at_home = place.observed.is_none_or(|seen| {
@@ -104,8 +108,8 @@ impl Meetings {
         place.dialled.is_some() || is_at_home
     }
 
-    /// The addresses at which others may find a peer: the one this node reached it at, its ports at the IP address that it
-    /// is seen at, and those it says it listens at. TCP comes first: a handshake over QUIC takes twice the bytes. A
+    /// The addresses at which others may find a peer: the one this node reached it at, its ports at the IP address that
+    /// it is seen at, and those it says it listens at. TCP comes first: a handshake over QUIC takes twice the bytes. A
     /// loopback address is given only for a peer on this machine.
     pub fn addresses(&self, peer: PeerId) -> Vec<Vec<u8>> {
         let Some(place) = self.connected.get(&peer) else { return Vec::new() };

@@ -1,4 +1,8 @@
 //! Turns the swarm's events into inputs of the engine, and keeps the connections to known peers.
+//!
+//! Connections, gossip and questions of peers become inputs; a question of this node ends with an answer or a failure
+//! of libp2p's, one of the two and once. The dialer connects to the peers whose addresses are known, with pauses that
+//! double with each failure.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Pulls as the operator sees them: their listeners, their events, and their survival of a restart.
 //!
-//! A pull is in the store from the moment it is asked for until it ends, so a node that starts takes up the pulls of its
-//! last life. A plan is a pull that is cancelled as soon as its layers are known. It then waits here until the sketches
-//! of its layers are there, or for a few seconds.
+//! A pull is in the store from the moment it is asked for until it ends, so a node that starts takes up the pulls of
+//! its last life. A plan is a pull that is cancelled as soon as its layers are known. It then waits here until the
+//! sketches of its layers are there, or for a few seconds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -222,8 +222,8 @@ impl Driver {
         true
     }
 
-    /// Asks the engine for the sketches that the waiting plans lack. Once the engine has taken that in, the driver answers
-    /// the plans that are complete.
+    /// Asks the engine for the sketches that the waiting plans lack. Once the engine has taken that in, the driver
+    /// answers the plans that are complete.
     pub(super) fn review_plans(&mut self) {
         let layers: Vec<DiffId> = self.pulls.plans.iter().flat_map(|plan| plan.layers.iter().copied()).collect();
         if !layers.is_empty() {

@@ -8,8 +8,8 @@ use super::*;
 use crate::Node;
 use crate::tests::Place;
 
-/// While the driver performs a report of layers, it cancels the pull behind a plan. The moment that the engine names after
-/// that counts, not the one it named before.
+/// While the driver performs a report of layers, it cancels the pull behind a plan. The moment that the engine names
+/// after that counts, not the one it named before.
 #[tokio::test]
 async fn the_last_moment_to_wake_at_counts() {
     let place = Place::create();

@@ -1,8 +1,9 @@
 //! The driver's child tasks, and the answer that each of them owes.
 //!
-//! A task ends with its answer as the result, and the driver takes it from the `JoinSet`. When the driver spawns a task,
-//! it writes down under the task's id what the task owes. So a task that panics or is aborted is answered too: the driver looks up
-//! what it owed, and gives the typed failure. No task can end in silence, and nothing is sent from a `drop`.
+//! A task ends with its answer as the result, and the driver takes it from the `JoinSet`. When the driver spawns a
+//! task, it writes down under the task's id what the task owes. So a task that panics or is aborted is answered too:
+//! the driver looks up what it owed, and gives the typed failure. No task can end in silence, and nothing is sent from
+//! a `drop`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;

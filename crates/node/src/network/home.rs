@@ -1,9 +1,9 @@
 //! Protocols that are spoken on standing connections alone.
 //!
 //! A node that was referred to another connects for a patch: who it is, what it holds and whether it is still there is
-//! nobody's business then, and each protocol's first words are bytes on two uplinks. Such a connection is left out of the
-//! behaviour within; who was connected to finds that it speaks none of those protocols. With no stream open, the swarm
-//! closes it after a while.
+//! nobody's business then, and each protocol's first words are bytes on two uplinks. Such a connection is left out of
+//! the behaviour within; who was connected to finds that it speaks none of those protocols. With no stream open, the
+//! swarm closes it after a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::{Context, Poll};

@@ -1,8 +1,8 @@
 //! Applies a patch while it arrives: applies each frame that is on disk, and hashes and writes its part of the target.
 //! This is a worker's job: it blocks.
 //!
-//! A crash leaves the partial patch. When the fetch goes on, the target is rebuilt from its first frame: local work at the
-//! speed of the disk.
+//! A crash leaves the partial patch. When the fetch goes on, the target is rebuilt from its first frame: local work at
+//! the speed of the disk.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,8 +23,8 @@ use super::lists::Listed;
 use crate::faults::Worker;
 use crate::shared::{FileBase, Shared, error_chain, unix_now};
 
-/// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more came
-/// before the patch's end.
+/// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more
+/// came before the patch's end.
 pub fn apply(
     shared: &Shared,
     header: &Header,
@@ -84,7 +84,8 @@ fn not_committed<'l>(
     }
 }
 
-/// A layer that was committed. It is held whatever becomes of the patch; without that, this node makes its own when asked.
+/// A layer that was committed. It is held whatever becomes of the patch; without that, this node makes its own when
+/// asked.
 pub fn fetched(scan: TarScan, writer: PatchWriter, header: &Header, received: Bytes) -> Fetched {
     if let Err(error) = writer.finish(header.id(), unix_now()) {
         tracing::warn!(patch = %header.id(), %error, "the received patch could not be cached");
@@ -135,8 +136,8 @@ fn readers<'a>(
     header.bases().iter().map(&mut reader).collect()
 }
 
-/// The target's bytes, frame after frame: those on disk first, then those that arrive. Each is written to the layer before
-/// it is given out, since later ones may be copies of it.
+/// The target's bytes, frame after frame: those on disk first, then those that arrive. Each is written to the layer
+/// before it is given out, since later ones may be copies of it.
 struct Frames<'a> {
     header: &'a Header,
     bases: Vec<&'a dyn ReadAt>,

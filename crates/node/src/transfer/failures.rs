@@ -1,5 +1,5 @@
-//! Failures of a fetch, from the errors of the store, the patch and the workers. The one place that says which of them are
-//! this machine's and which are the peer's.
+//! Failures of a fetch, from the errors of the store, the patch and the workers. The one place that says which of them
+//! are this machine's and which are the peer's.
 
 use std::io;
 

@@ -1,4 +1,9 @@
 //! The requester's side: opens the stream, takes the patch frame by frame, and has it applied as it comes.
+//!
+//! `begin` asks for the patch and holds the header against the request. `receive` then takes the frames off the stream.
+//! Two workers run beside it. The keeper (`keep`) checks each frame and syncs it to the partial patch. The applier
+//! (`apply`) rebuilds the layer from the frames on disk. Both end when no more frames come; the applier commits the
+//! layer if it has all of them.
 
 use std::io;
 use std::sync::Arc;
@@ -84,8 +89,8 @@ async fn begin(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Sha
     Ok(Begun { stream, start, header, listed })
 }
 
-/// Receives the frames. Two workers take them from here: the keeper checks each frame and syncs it to the partial patch,
-/// and the applier rebuilds the layer from the frames that are on disk.
+/// Receives the frames. Two workers take them from here: the keeper checks each frame and syncs it to the partial
+/// patch, and the applier rebuilds the layer from the frames that are on disk.
 async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
     let Begun { mut stream, start, header, listed } = begun;
     let first_frame = start.first_frame;
@@ -314,8 +319,8 @@ impl Progress<'_> {
         self.shared.input(WorkInput::FetchProgress { fetch: self.job.fetch, part }).await;
     }
 
-    /// Waits for the applier. Until it ends, tells of each frame that is on disk: the node passes those on before all of
-    /// them are applied.
+    /// Waits for the applier. Until it ends, tells of each frame that is on disk: the node passes those on before all
+    /// of them are applied.
     async fn tell_until<T>(&self, mut applier: impl Future<Output = T> + Unpin, received: Bytes) -> T {
         let mut frames = self.frames.clone();
         loop {

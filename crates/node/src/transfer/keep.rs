@@ -1,6 +1,6 @@
-//! Keeps a patch while it arrives. Each frame is checked and synced to the partial patch; then those who wait for it hear
-//! of it: the applier of this node, and the streams that pass the patch on. So a relay passes a patch on as fast as its
-//! disk is, not as its processor is. This is a worker's job: it blocks.
+//! Keeps a patch while it arrives. Each frame is checked and synced to the partial patch; then those who wait for it
+//! hear of it: the applier of this node, and the streams that pass the patch on. So a relay passes a patch on as fast
+//! as its disk is, not as its processor is. This is a worker's job: it blocks.
 
 use std::fs::File;
 use std::io;
@@ -22,8 +22,8 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Opens the part of this patch that is on disk, to which frames from `first_frame` on will be added. A part of another
-    /// patch for the same target is discarded.
+    /// Opens the part of this patch that is on disk, to which frames from `first_frame` on will be added. A part of
+    /// another patch for the same target is discarded.
     ///
     /// # Errors
     /// `Local`: the disk fails, or has less than that.

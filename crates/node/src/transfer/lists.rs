@@ -23,7 +23,8 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Lists the files of these layers; reads all of them. `None` if one of them cannot be read or there is nothing to tell.
+    /// Lists the files of these layers; reads all of them. `None` if one of them cannot be read or there is nothing to
+    /// tell.
     pub fn new(layers: &[DiffId], shared: &Shared) -> Option<Self> {
         let open = |layer: &DiffId| {
             let reader = shared.store.open_layer(layer).ok()??;

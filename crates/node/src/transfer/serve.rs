@@ -1,4 +1,8 @@
 //! The provider's side: reads the request, waits for the engine's decision, and sends the patch from its file.
+//!
+//! The engine hears of a stream when its request has come, with a have-list behind it if the request names one. Until
+//! it decides, the requester hears every few seconds that the node is at work. A patch that is just arriving here is
+//! sent frame by frame, as soon as each frame is on disk. Each frame is checked against the header before it goes out.
 
 use std::fs::File;
 use std::io;
