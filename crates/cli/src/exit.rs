@@ -63,8 +63,8 @@ impl Kind {
             Self::NoName => Some("give a name with --name"),
             Self::Exists => Some("choose a path where there is nothing yet"),
             Self::Network => Some("`lighter peer list` shows the connected peers and what they hold"),
-            Self::DiskFull => Some("free some space on that disk, or lower store.bytes_max of the node"),
-            Self::BudgetFull => Some("raise store.bytes_max, remove images, or unpin layers"),
+            Self::DiskFull => Some("free some space on that disk, or lower the node's budget (store.bytes_max)"),
+            Self::BudgetFull => Some("raise the budget (store.bytes_max), remove images, or unpin layers"),
             Self::StoreDamaged => Some("stop the node and run `lighter store fsck --rebuild`"),
             Self::Other
             | Self::Usage

@@ -89,11 +89,11 @@ pub enum StoreError {
     NotHeld { item: Item },
 
     /// A file is not what the index says. It is not served.
-    #[error("{path} is damaged: {why}; run `lighter store fsck --rebuild`")]
+    #[error("{path} is damaged: {why}")]
     Damaged { path: PathBuf, why: String },
 
     /// Another process, or another `Store` of this one, has the folder open.
-    #[error("the data folder {path} is in use by {by}; stop it, or choose another folder")]
+    #[error("the data folder {path} is in use by {by}")]
     FolderInUse { path: PathBuf, by: String },
 
     /// The index failed.

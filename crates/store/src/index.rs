@@ -180,15 +180,15 @@ pub trait Index: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// A newer Lighter wrote this folder.
-    #[error("the index {path} has schema {found}, this version reads up to {supported}; use the newer lighter")]
+    #[error("the index {path} has schema {found}, this version reads up to {supported}")]
     NewerSchema { path: PathBuf, found: u32, supported: u32 },
 
     /// There are files, and no index that knows them.
-    #[error("the index {path} is lost, {files} files are there without it; run `lighter store fsck --rebuild`")]
+    #[error("the index {path} is lost, {files} files are there without it")]
     Lost { path: PathBuf, files: u64 },
 
     /// The index' files, or a row, cannot be read as what they are.
-    #[error("the index {path} is damaged; run `lighter store fsck --rebuild`")]
+    #[error("the index {path} is damaged")]
     Damaged { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// Another process has the index open.
@@ -196,11 +196,11 @@ pub enum IndexError {
     Busy { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// The disk is full. The index takes writes again once there is room.
-    #[error("the disk of the index {path} is full; free some space")]
+    #[error("the disk of the index {path} is full")]
     Full { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// Any other failure of the disk.
-    #[error("the index {path} failed; look after the disk, then restart the node")]
+    #[error("the index {path} failed and takes no writes until a restart")]
     Failed { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// The memory index saw a write that breaks the rules of its column.

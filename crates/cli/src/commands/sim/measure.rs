@@ -1,4 +1,4 @@
-//! `lighter sim measure`: what releases cost as patches of each other, measured with the engine of this program.
+//! `lighter sim measure`: the cost of releases as patches of each other, measured with `lighter patch` of this program.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,6 +22,13 @@ use crate::interrupt::Interrupt;
 use crate::output::{Output, print, short};
 use crate::progress::duration;
 
+/// The result of `sim measure --out`.
+#[derive(serde::Serialize)]
+struct Measured {
+    out: String,
+    patches: usize,
+}
+
 pub fn run(images: &[PathBuf], out: Option<&Path>, output: &Output) -> Result<(), Failure> {
     let folder = tempfile::Builder::new().prefix("lighter-measure-").tempdir();
     let folder = folder.map_err(|error| Failure::file("make a folder in", &std::env::temp_dir(), &error))?;
@@ -44,12 +51,9 @@ pub fn run(images: &[PathBuf], out: Option<&Path>, output: &Output) -> Result<()
         None => print(&text),
         Some(path) => {
             std::fs::write(path, text + "\n").map_err(|error| Failure::file("write", path, &error))?;
-            output.say(format!(
-                "{}: {} patches; a scenario names it as its `trace`",
-                path.display(),
-                measuring.trace.patches.len()
-            ));
-            Ok(())
+            let measured = Measured { out: path.display().to_string(), patches: measuring.trace.patches.len() };
+            let note = format!("{}: {} patches; a scenario names it as its `trace`", measured.out, measured.patches);
+            output.done(&measured, note)
         }
     }
 }
