@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use lighter_node::api::Status;
+use lighter_api::Status;
 
 use crate::fleet::{Fleet, OLD, Place, Transport};
 use crate::namespaces::{self, Namespace};
@@ -67,11 +67,11 @@ fn measure(bencher: &Bencher, transport: Transport, section: &mut Section) -> Re
     let both = "both directions together, the node's own accounts";
     section.add(Row::new(figure("gossip per peer"), gossip, "kbit/s").at_most(GOSSIP_KBIT).note(both));
     let protocols = after.traffic.iter().map(|row| {
-        let spent = row.sent_bytes + row.received_bytes - of_protocol(&before, &row.protocol);
+        let spent = (row.sent_bytes + row.received_bytes).0 - of_protocol(&before, &row.protocol);
         format!("{} {spent}", row.protocol)
     });
     let protocols = protocols.collect::<Vec<_>>().join(", ");
-    let own = |status: &Status| status.sent_bytes + status.received_bytes;
+    let own = |status: &Status| (status.sent_bytes + status.received_bytes).0;
     let accounts = per_peer(own(&after) - own(&before));
     section.add(Row::new(figure("all protocols per peer"), accounts, "kbit/s").note(format!("bytes: {protocols}")));
     let note = format!("{} packets, {} bytes at the interface", wire.packets(), wire.total());
@@ -82,5 +82,5 @@ fn measure(bencher: &Bencher, transport: Transport, section: &mut Section) -> Re
 
 fn of_protocol(status: &Status, protocol: &str) -> u64 {
     let row = status.traffic.iter().find(|row| row.protocol == protocol);
-    row.map_or(0, |row| row.sent_bytes + row.received_bytes)
+    row.map_or(0, |row| (row.sent_bytes + row.received_bytes).0)
 }

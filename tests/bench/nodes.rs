@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use lighter_node::api::{Peer, PullEvent, Status};
+use lighter_api::{Peer, PullEvent, Status};
 use serde::de::DeserializeOwned;
 
 use crate::process;
@@ -117,8 +117,8 @@ impl Node {
         for line in printed.lines() {
             match serde_json::from_str(line)? {
                 PullEvent::Layer { patch_bytes, tar_bytes, .. } => {
-                    pulled.patch_bytes += patch_bytes;
-                    pulled.tar_bytes += tar_bytes;
+                    pulled.patch_bytes += patch_bytes.0;
+                    pulled.tar_bytes += tar_bytes.0;
                 }
                 PullEvent::Retrying { why, .. } => pulled.trouble.push(why),
                 _ => {}

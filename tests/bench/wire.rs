@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use lighter_node::api::Status;
+use lighter_api::Status;
+use lighter_types::Bytes;
 
 use crate::Bencher;
 use crate::fleet::{Fleet, NEW, Place, Transport};
@@ -91,7 +92,7 @@ fn measure(bencher: &Bencher, case: &Case, section: &mut Section) -> Result<()> 
     let row = Row::new(figure("IP packets"), packets, "bytes").beside("patch", patch, packets / patch);
     let note = format!("received alone: ratio {:.3}; {:.0} packets", received / patch, of(&|run| run.wire.packets()));
     section.add(row.note(note));
-    let accounts = |status: &Status| status.sent_bytes + status.received_bytes;
+    let accounts = |status: &Status| (status.sent_bytes + status.received_bytes).0;
     let own = of(&|run| accounts(&run.after) - accounts(&run.before));
     let row = Row::new(figure("own accounts"), own, "bytes").beside("patch", patch, own / patch);
     let is_promised = case.link == Link::Shaped && patch > PROMISED_BYTES;
@@ -104,8 +105,8 @@ impl Measured {
     fn protocols(&self) -> String {
         let rows = self.after.traffic.iter().filter_map(|row| {
             let before = self.before.traffic.iter().find(|before| before.protocol == row.protocol);
-            let before = before.map_or((0, 0), |before| (before.received_bytes, before.sent_bytes));
-            let (received, sent) = (row.received_bytes - before.0, row.sent_bytes - before.1);
+            let before = before.map_or((Bytes::ZERO, Bytes::ZERO), |before| (before.received_bytes, before.sent_bytes));
+            let (received, sent) = ((row.received_bytes - before.0).0, (row.sent_bytes - before.1).0);
             (received + sent > 0).then(|| format!("{} {received} + {sent}", row.protocol))
         });
         format!("received + sent: {}", rows.collect::<Vec<_>>().join(", "))
