@@ -171,7 +171,8 @@ fn json_error(ended: &Run) -> serde_json::Value {
         .collect();
     let error = lines.last().unwrap_or_else(|| panic!("no error in {ended:?}"))["error"].clone();
     assert_eq!(error["exit_code"], ended.code, "{ended:?}");
-    let fields: Vec<&String> = error.as_object().unwrap().keys().collect();
+    let mut fields: Vec<&String> = error.as_object().unwrap().keys().collect();
+    fields.sort();
     assert_eq!(fields, ["exit_code", "hint", "kind", "message"], "{ended:?}");
     error
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::output::Format;
 
-/// What kind of failure ended a command.
+/// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// What helps against this kind of failure wherever it happens.
+    /// The hint that fits this kind of failure wherever it happens.
     fn hint(self) -> Option<&'static str> {
         match self {
             Self::NoName => Some("give a name with --name"),

@@ -17,7 +17,7 @@ use crate::interrupt::{Interrupt, cancelled};
 use crate::output::Output;
 use crate::progress::{Progress, duration};
 
-/// Where a report comes from.
+/// The hint for a file that is not a report.
 const REPORT_HINT: &str = "`lighter sim run --output json` prints a report";
 
 pub fn run(command: SimCommand, output: &Output) -> Result<(), Failure> {
@@ -51,7 +51,8 @@ pub fn summary(report: &Report) -> String {
     summary::text(report)
 }
 
-/// Fails if a run broke an invariant, was interrupted, or missed an expectation. `replay` is the command that repeats it.
+/// Fails if a run broke an invariant, was interrupted, or missed an expectation. `replay` is the command that repeats
+/// it.
 pub fn check(report: &Report, replay: Option<String>) -> Result<(), Failure> {
     if let Some(violated) = report.strategies.iter().flat_map(|strategy| &strategy.violations).next() {
         let failure = Failure::new(Kind::Other, format!("the run broke an invariant: {violated}"));
