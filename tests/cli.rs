@@ -52,6 +52,7 @@ fn help_is_there_for_every_command_and_lists_the_exit_codes() {
         "7 no node answers",
         "8 wrong configuration",
         "9 cancelled",
+        "10 an expectation",
     ] {
         assert!(help.contains(code), "no {code:?} in {help}");
     }
@@ -66,6 +67,8 @@ fn wrong_usage_is_told_as_such() {
         &["nonsense"],
         &["image"],
         &["image", "show"],
+        &["image", "show", "NOT A NAME"],
+        &["layer", "show", "sha256:00"],
         &["--output", "xml", "status"],
         &["completions", "cmd"],
         &["patch", "export", "--patch", "p", "--out", "o"],
@@ -82,6 +85,7 @@ fn wrong_usage_is_told_as_such() {
 #[test]
 fn without_a_node_the_exit_code_is_7_and_the_hint_says_how_to_start_one() {
     let folder = folder();
+    let digest = format!("sha256:{}", "ab".repeat(32));
     for args in [
         &["status"][..],
         &["image", "list"],
@@ -92,7 +96,8 @@ fn without_a_node_the_exit_code_is_7_and_the_hint_says_how_to_start_one() {
         &["image", "export", "demo/app:1", "out"],
         &["image", "remove", "demo/app:1"],
         &["layer", "list"],
-        &["layer", "show", "sha256:00"],
+        &["layer", "show", &digest],
+        &["layer", "pin", &digest],
         &["peer", "list"],
         &["plan", "demo/app:1"],
         &["node", "limit"],
@@ -153,6 +158,128 @@ fn every_format_is_what_it_says() {
     let lines = edge.cli(&["-o", "jsonl", "image", "pull", "demo/app:2"]).ok().json_lines();
     assert_eq!(lines.last().unwrap()["event"], "done");
     edge.cli(&["image", "export", "demo/app:2", &out]).fails(2, &[&out, "new folder"]);
+}
+
+/// The error of a command that was asked for JSON: the last line of stderr. All lines are JSON, and stdout is empty.
+#[track_caller]
+fn json_error(ended: &Run) -> serde_json::Value {
+    assert!(ended.stdout.is_empty(), "{ended:?}");
+    let lines: Vec<serde_json::Value> = ended
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}: {ended:?}")))
+        .collect();
+    let error = lines.last().unwrap_or_else(|| panic!("no error in {ended:?}"))["error"].clone();
+    assert_eq!(error["exit_code"], ended.code, "{ended:?}");
+    let mut fields: Vec<&String> = error.as_object().unwrap().keys().collect();
+    fields.sort();
+    assert_eq!(fields, ["exit_code", "hint", "kind", "message"], "{ended:?}");
+    error
+}
+
+#[test]
+fn errors_are_json_where_results_are() {
+    let folder = folder();
+    let file = folder.path().join("file");
+    fs::write(&file, "x = [").unwrap();
+    let file = file.to_str().unwrap();
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let cases: [(&[&str], &str); 29] = [
+        (&["--nonsense"], "usage"),
+        (&["nonsense"], "usage"),
+        (&["image"], "usage"),
+        (&["image", "show"], "usage"),
+        (&["image", "show", "NOT A NAME"], "usage"),
+        (&["layer", "show", "sha256:xyz"], "usage"),
+        (&["patch", "create", "--target", "t", "--out", "o", "--memory", "much"], "usage"),
+        (&["status"], "no_node"),
+        (&["peer", "list"], "no_node"),
+        (&["plan", "demo/app:1"], "no_node"),
+        (&["layer", "list"], "no_node"),
+        (&["layer", "pin", &digest], "no_node"),
+        (&["image", "list"], "no_node"),
+        (&["image", "import", "/nowhere"], "no_node"),
+        (&["image", "pull", "demo/app:1"], "no_node"),
+        (&["image", "cancel", "demo/app:1"], "no_node"),
+        (&["image", "remove", "demo/app:1"], "no_node"),
+        (&["node", "limit"], "no_node"),
+        (&["store", "stats"], "not_found"),
+        (&["store", "gc"], "not_found"),
+        (&["store", "fsck", "--config", file], "config"),
+        (&["node", "id"], "not_found"),
+        (&["node", "run"], "not_found"),
+        (&["config", "check", file], "config"),
+        (&["config", "show", "/nowhere/node.toml"], "not_found"),
+        (&["patch", "show", file], "bad_data"),
+        (&["bench", "predict", "/nowhere"], "not_found"),
+        (&["sim", "run", file], "config"),
+        (&["man", file], "machine"),
+    ];
+    for format in FORMATS {
+        for (args, kind) in cases {
+            let ended = run_in(folder.path(), &[args, &["--output", format]].concat());
+            assert_eq!(json_error(&ended)["kind"], kind, "{args:?}: {ended:?}");
+        }
+    }
+    let by_environment = finish(command().env("LIGHTER_OUTPUT", "json").arg("stauts"));
+    let error = json_error(&by_environment);
+    assert!(error["message"].as_str().unwrap().contains("'stauts'"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("'status'"), "{error}");
+}
+
+#[test]
+fn commands_without_a_table_say_in_json_what_they_did() {
+    let fleet = Fleet::single();
+    let node = &fleet.nodes[0];
+    let path = |name: &str| fleet.folder.path().join(name).to_str().unwrap().to_owned();
+    images::layout(&[images::tar(&[("a", b"b")])]).write_to(&fleet.folder.path().join("image"));
+    let unnamed = node.cli(&["-o", "json", "image", "import", &path("image")]);
+    assert_eq!(json_error(&unnamed)["kind"], "no_name");
+    assert!(json_error(&unnamed)["hint"].as_str().unwrap().contains("--name"), "{unnamed:?}");
+    let import = ["-o", "json", "image", "import", &path("image"), "--name", "demo/app:1"];
+    let layer = node.cli(&import).ok().json()["layers"][0]["diff_id"].as_str().unwrap().to_owned();
+    let check = |ended: Run, expected: serde_json::Value| assert_eq!(ended.ok().json(), expected);
+    for (action, pinned) in [("pin", true), ("unpin", false)] {
+        let done = node.cli(&["-o", "json", "layer", action, &layer]);
+        check(done, serde_json::json!({ "diff_id": layer, "pinned": pinned }));
+    }
+    let missing = node.cli(&["-o", "json", "image", "cancel", "demo/app:1"]);
+    assert_eq!(json_error(&missing)["kind"], "not_found");
+    let remove = ["-o", "json", "image", "remove", "demo/app:1"];
+    check(node.cli(&remove), serde_json::json!({ "reference": "demo/app:1" }));
+    let again = node.cli(&remove);
+    assert_eq!(json_error(&again)["kind"], "not_found");
+    let failed = node.cli(&["-o", "jsonl", "image", "import", "/nowhere/image", "--name", "demo/app:1"]);
+    assert_eq!(failed.json_lines().last().unwrap()["problem"]["kind"], "not_found", "{failed:?}");
+    let config = node.config().to_str().unwrap().to_owned();
+    check(run(&["-o", "json", "config", "check", &config]), serde_json::json!({ "file": config }));
+    check(run(&["-o", "json", "man", &path("man")]), serde_json::json!({ "dir": path("man") }));
+    let script = run(&["-o", "json", "completions", "bash"]).ok().json();
+    assert_eq!(script["shell"], "bash");
+    assert!(script["script"].as_str().unwrap().contains("complete -F"));
+}
+
+#[test]
+fn patch_commands_say_in_json_what_they_wrote() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (base, target) = images::two_releases(2, 1 << 18);
+    fs::write(path("base"), &base).unwrap();
+    fs::write(path("target"), &target).unwrap();
+    let done = |args: &[&str]| run(&[&["-o", "json"], args].concat()).ok().json();
+    let (patch, base_path, out) = (path("p"), path("base"), path("out"));
+    done(&["patch", "create", "--vcdiff", "--target", &path("target"), "--base", &base_path, "--out", &patch]);
+    let applied = done(&["patch", "apply", "--patch", &patch, "--base", &base_path, "--out", &out]);
+    assert_eq!(applied["out"], out.as_str());
+    assert_eq!(applied["target"], images::sha256(&target));
+    assert_eq!(applied["target_bytes"], target.len());
+    let vcdiff = path("vcdiff");
+    let exported = done(&["patch", "export", "--vcdiff", "--patch", &patch, "--out", &vcdiff]);
+    assert_eq!(exported["base"], images::sha256(&base));
+    let imported = done(&["patch", "import", "--vcdiff", &vcdiff, "--base", &base_path, "--out", &out]);
+    assert_eq!(imported, serde_json::json!({ "out": out, "target_bytes": target.len() }));
+    let other = run(&["-o", "json", "patch", "apply", "--patch", &patch, "--out", &out]);
+    assert_eq!(json_error(&other)["kind"], "usage");
 }
 
 #[test]

@@ -18,8 +18,8 @@ pub struct Image {
     pub layers: Vec<DiffId>,
     #[serde(with = "number")]
     pub tar_bytes: Bytes,
-    /// The signer of the release that bound the name, and when (seconds since 1970). Absent for an image that was pulled
-    /// by digest.
+    /// The signer of the release that bound the name, and when (seconds since 1970). Absent for an image that was
+    /// pulled by digest.
     #[serde(default, with = "text::option")]
     pub publisher: Option<PeerId>,
     pub issued_s: Option<u64>,

@@ -26,7 +26,8 @@ pub struct Layer {
     pub holders: Vec<PeerId>,
 }
 
-/// The body and the answer of [`LAYERS_PIN`](crate::paths::LAYERS_PIN): keeps a layer from eviction, or takes that back.
+/// The body and the answer of [`LAYERS_PIN`](crate::paths::LAYERS_PIN): keeps a layer from eviction, or takes that
+/// back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinRequest {
     #[serde(with = "text")]

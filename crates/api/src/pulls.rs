@@ -8,8 +8,8 @@ use crate::{Problem, number, text};
 /// The body of [`IMAGES_PULL`](crate::paths::IMAGES_PULL). The answer is lines of [`PullEvent`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {
-    /// `repository:tag`, or `repository@sha256:...`, or `sha256:...` of the manifest. The text itself names the pull, in
-    /// the status and in a [`CancelRequest`].
+    /// `repository:tag`, or `repository@sha256:...`, or `sha256:...` of the manifest. The text itself names the pull,
+    /// in the status and in a [`CancelRequest`].
     pub image: String,
 }
 

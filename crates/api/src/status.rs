@@ -52,8 +52,8 @@ pub struct PullStatus {
     pub last: Option<PullEvent>,
 }
 
-/// The body of [`LIMITS`](crate::paths::LIMITS): rates such as `20 Mbit/s`. A rate that is left out stays. The answer is
-/// the limits in force.
+/// The body of [`LIMITS`](crate::paths::LIMITS): rates such as `20 Mbit/s`. A rate that is left out stays. The answer
+/// is the limits in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitsRequest {
     pub upload_max: Option<String>,

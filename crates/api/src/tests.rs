@@ -1,4 +1,7 @@
 //! The JSON of every type, field for field: what scripts read.
+//!
+//! Each check holds a value to its golden text both ways. A test that fails here means that scripts break: fields may
+//! be added, never changed.
 
 use lighter_types::{Bytes, BytesPerSecond, DiffId, ImageReference, OciDigest, PeerId, SiteName, TLSH_BYTES, Tlsh};
 use serde::Serialize;

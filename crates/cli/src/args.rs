@@ -1,4 +1,7 @@
-//! The command line's grammar.
+//! The grammar of the command line, which clap reads from the types and their comments.
+//!
+//! A comment on a command, an argument or a value is its help text, and ends up in the man pages and completions too.
+//! Names of images, ids, rates and sizes are typed: a value that does not parse is wrong usage, before a command runs.
 
 mod sim;
 
@@ -51,7 +54,8 @@ pub enum Command {
     Peer(PeerCommand),
     /// How a node is doing: peers, traffic, disk, pulls, warnings.
     Status,
-    /// Every way to get an image's layers, with predicted bytes and seconds, the chosen first; or what a rollout will take.
+    /// Every way to get an image's layers, with predicted bytes and seconds, the chosen first; or what a rollout will
+    /// take.
     #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
     Plan {
         /// repository:tag, repository@sha256:..., or sha256:... of the manifest.
@@ -60,10 +64,10 @@ pub enum Command {
         #[command(subcommand)]
         rollout: Option<PlanCommand>,
     },
-    /// Make, apply and look at patches on plain files; no node is needed.
+    /// Make, apply and show patches on plain files, without a node.
     #[command(subcommand)]
     Patch(PatchCommand),
-    /// Measure patches and predictions on files of your own; no node is needed.
+    /// Measure patches and predictions on files of your own, without a node.
     #[command(subcommand)]
     Bench(BenchCommand),
     /// Simulate the rollout of a release: bytes over each link, and when the last node is done.
@@ -83,7 +87,7 @@ pub enum Command {
 
 #[derive(Subcommand)]
 pub enum NodeCommand {
-    /// Run a node until it is told to stop (SIGINT or SIGTERM).
+    /// Run a node until SIGINT or SIGTERM.
     Run(ConfigSource),
     /// Make a folder with a new identity and a commented configuration.
     Init {
@@ -110,7 +114,7 @@ pub enum Role {
     Edge,
 }
 
-/// Where a configuration comes from.
+/// The sources of a configuration.
 #[derive(ClapArgs, Clone, Default)]
 pub struct ConfigSource {
     /// The configuration file.
@@ -123,13 +127,13 @@ pub struct ConfigSource {
 
 #[derive(Subcommand)]
 pub enum ConfigCommand {
-    /// Say whether a configuration is right, and what is wrong where.
+    /// Check a configuration: what is wrong, and where.
     Check { file: PathBuf },
     /// Print the configuration in force.
     Show {
         #[arg(env = "LIGHTER_CONFIG")]
         file: Option<PathBuf>,
-        /// Also say where each value comes from.
+        /// Also print the origin of each value.
         #[arg(long)]
         origin: bool,
         /// One setting, as in network.mdns=true. May be repeated.
@@ -158,7 +162,7 @@ pub enum ImageCommand {
     Pull {
         /// repository:tag, repository@sha256:..., or sha256:... of the manifest.
         image: String,
-        /// Only say how: the same as `lighter plan`.
+        /// Only print the plan: the same as `lighter plan`.
         #[arg(long)]
         dry_run: bool,
     },
@@ -172,7 +176,7 @@ pub enum ImageCommand {
         #[arg(long)]
         gzip: bool,
     },
-    /// Remove an image's name. Its layers stay until `store gc`, or until the room is needed.
+    /// Remove an image's name. Its layers stay until `store gc`, or until the store needs the room.
     Remove { reference: ImageReference },
 }
 
@@ -198,7 +202,7 @@ pub enum PeerCommand {
 pub enum PatchCommand {
     /// Make a patch that turns the bases into the target.
     Create(PatchCreate),
-    /// List the files of layers, for a maker of patches who does not have these layers.
+    /// List the files of layers, for a maker of patches that does not have these layers.
     Have {
         /// A layer. May be repeated.
         #[arg(long, value_name = "FILE", required = true)]
@@ -219,7 +223,7 @@ pub enum PatchCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Show what a patch is made of.
+    /// Show the header and the codecs of a patch.
     Show {
         patch: PathBuf,
         /// Every frame.
@@ -259,7 +263,7 @@ pub struct PatchCreate {
     pub have: Option<PathBuf>,
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// How much time the patch is worth. `auto` takes the effort with which the last receiver is done soonest.
+    /// How long encoding may take. `auto` takes the effort with which the last receiver is done soonest.
     #[arg(long, value_enum, default_value_t = PatchEffort::Default, requires_if("auto", "rate"))]
     pub effort: PatchEffort,
     /// With --effort auto: the rate of the link that the receivers share, such as "2 Mbit/s".
@@ -268,10 +272,10 @@ pub struct PatchCreate {
     /// With --effort auto: how many receive the patch.
     #[arg(long, value_name = "N", requires = "rate", value_parser = clap::value_parser!(u64).range(1..))]
     pub receivers: Option<u64>,
-    /// Make the patch of VCDIFF, larger and slower, which `patch export` can write for stock xdelta3.
+    /// Make a patch of VCDIFF frames, which `patch export` can write for stock xdelta3. It is larger and slower.
     #[arg(long, conflicts_with_all = ["effort", "rate"])]
     pub vcdiff: bool,
-    /// The most memory that encoding takes, at least 256 MiB.
+    /// Most memory for encoding, at least 256 MiB.
     #[arg(long, value_name = "SIZE", default_value = "1 GiB")]
     pub memory: Bytes,
     /// Threads. The patch is the same for any number.
@@ -291,32 +295,34 @@ pub enum PatchEffort {
 pub enum BenchCommand {
     /// Patches beside those of stock tools: bytes, seconds to encode and apply, MiB of memory at the peak.
     ///
-    /// Each effort is a run of this program's `patch create` and `patch apply`. Of hdiffz, xdelta3, zstd and bsdiff those
-    /// on PATH are run in turns with it, on the same files. Every result is compared with the target.
+    /// Each effort is a run of this program's `patch create` and `patch apply`. The stock tools hdiffz, xdelta3, zstd
+    /// and bsdiff take turns with it on the same files, as far as they are on PATH. Every result is compared with the
+    /// target.
     Patch {
         /// A folder of NAME-rN.tar, each patched from the release before it; or a file of [[pair]] in TOML.
         #[arg(value_name = "DIR|PAIRS.TOML")]
         source: PathBuf,
-        /// Our efforts to measure, with commas between them.
+        /// The efforts to measure, with commas between them.
         #[arg(long, value_enum, value_name = "EFFORT,...", value_delimiter = ',', default_value = "fast,default,max")]
         effort: Vec<BenchEffort>,
         /// Leave the stock tools out.
         #[arg(long)]
         no_peers: bool,
-        /// How often each is run, 1 to 100. Seconds are medians, bytes of memory the most.
+        /// How often each tool runs, 1 to 100. Seconds are medians, bytes of memory the most of all runs.
         #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
         runs: u32,
     },
     /// Predicted bytes of patches beside actual ones, by TLSH alone and by sketches, for all ordered pairs of layers.
     ///
-    /// Tells how far off predictions are, how well they order the bases of a target, and what following them costs.
+    /// Shows the error of predictions, how well they order the bases of a target, and the cost of following them.
     Predict {
         /// A folder of tars. Those named NAME-rN.tar are releases of the same package.
         dir: PathBuf,
         /// The effort that the actual patches are made with.
         #[arg(long, value_enum, default_value_t = BenchEffort::Default)]
         effort: BenchEffort,
-        /// Keeps bytes of patches between runs, by digests and encoder settings. Made if it is not there.
+        /// A file that keeps the bytes of patches between runs, by digests and encoder settings. Created if it is
+        /// missing.
         #[arg(long, value_name = "FILE")]
         cache: Option<PathBuf>,
     },
@@ -327,7 +333,7 @@ pub enum BenchEffort {
     Fast,
     Default,
     Max,
-    /// What `patch create --vcdiff` makes.
+    /// As `patch create --vcdiff`.
     Vcdiff,
 }
 
@@ -349,7 +355,7 @@ pub enum StoreCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// What the store holds, and how much room there is. Asks the node; if none runs, works on the folder.
+    /// Show what the store holds and how much room there is. Asks the node; if none runs, reads the folder.
     Stats {
         #[command(flatten)]
         config: ConfigSource,

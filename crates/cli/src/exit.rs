@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::output::Format;
 
-/// What kind of failure ended a command.
+/// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -57,14 +57,14 @@ impl Kind {
         }
     }
 
-    /// What helps against this kind of failure wherever it happens.
+    /// The hint that fits this kind of failure wherever it happens.
     fn hint(self) -> Option<&'static str> {
         match self {
             Self::NoName => Some("give a name with --name"),
             Self::Exists => Some("choose a path where there is nothing yet"),
             Self::Network => Some("`lighter peer list` shows the connected peers and what they hold"),
-            Self::DiskFull => Some("free some space on that disk, or lower store.bytes_max of the node"),
-            Self::BudgetFull => Some("raise store.bytes_max, remove images, or unpin layers"),
+            Self::DiskFull => Some("free some space on that disk, or lower the node's budget (store.bytes_max)"),
+            Self::BudgetFull => Some("raise the budget (store.bytes_max), remove images, or unpin layers"),
             Self::StoreDamaged => Some("stop the node and run `lighter store fsck --rebuild`"),
             Self::Other
             | Self::Usage

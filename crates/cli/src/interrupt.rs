@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin as a flag that long work looks at, so that temporary files go and children end.
+//! Signals as a flag that long work checks, so that it can remove temporary files and end child processes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Failure, Kind};
 
-/// Set once SIGINT, SIGTERM or SIGHUP has come. They no longer end the program by themselves.
+/// A flag that SIGINT, SIGTERM and SIGHUP set. They no longer end the program by themselves.
 pub struct Interrupt {
     is_set: Arc<AtomicBool>,
     /// Waits for the signals until it is dropped.
@@ -38,7 +38,7 @@ impl Interrupt {
     }
 
     /// # Errors
-    /// `Cancelled` once a signal has come.
+    /// `Cancelled` after a signal.
     pub fn check(&self) -> Result<(), Failure> {
         if self.is_set() { Err(cancelled()) } else { Ok(()) }
     }

@@ -19,7 +19,7 @@ pub enum Format {
     Jsonl,
 }
 
-/// Where results and notes go.
+/// Prints results and notes.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     pub format: Format,

@@ -15,11 +15,11 @@ pub const KEY_FILE: &str = "identity.key";
 /// Why a node's key cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    #[error("there is no key at {}: make one with `lighter node init`", .0.display())]
+    #[error("there is no key at {}", .0.display())]
     Missing(PathBuf),
     #[error("{} is not a key of this kind of node: an ed25519 key in libp2p's encoding", .0.display())]
     Malformed(PathBuf),
-    #[error("others can read the key {} (mode {mode:o}): run chmod 600 on it", path.display())]
+    #[error("others can read the key {} (mode {mode:o}, expected 600)", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{} is already there: a node keeps its identity", .0.display())]
     Exists(PathBuf),

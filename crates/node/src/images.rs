@@ -35,13 +35,13 @@ pub enum ImagesError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the image has no name in {path}: give one with --name")]
+    #[error("the image has no name in {path}")]
     NoName { path: String },
-    #[error("the image's name in {path} cannot be used; give another with --name")]
+    #[error("the image's name in {path} cannot be used")]
     BadName { path: String, source: ParseError },
     #[error("there is no image {0} on this node")]
     Unknown(ImageReference),
-    #[error("there is something at {0} already: export to a new folder")]
+    #[error("there is something at {0} already")]
     Exists(String),
     #[error("{0} of the image is not on this node")]
     Gone(String),

@@ -141,7 +141,7 @@ pub fn open_store(config: &Config) -> Result<Store, StoreError> {
         tracing::warn!(
             rows_without_file = report.rows_without_file.len(),
             files_without_row = report.files_without_row.len(),
-            "the store is not whole; `lighter store fsck` says more"
+            "the store is not whole: files and index differ"
         );
     }
     Ok(store)

@@ -6,7 +6,7 @@ pub enum ScenarioError {
     /// Names line, column and key.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
-    #[error("trace {path:?}: {why}; `lighter sim measure` makes one")]
+    #[error("trace {path:?}: {why}")]
     Trace { path: String, why: String },
     #[error("{place} names {what} {name:?}, which the scenario does not have; it has {known}")]
     Unknown { place: String, what: &'static str, name: String, known: String },

@@ -89,11 +89,11 @@ pub enum StoreError {
     NotHeld { item: Item },
 
     /// A file does not match its row. The store does not serve it.
-    #[error("{path} is damaged: {why}; run `lighter store fsck --rebuild`")]
+    #[error("{path} is damaged: {why}")]
     Damaged { path: PathBuf, why: String },
 
     /// Another process, or another [`crate::Store`] of this process, has the folder open.
-    #[error("the data folder {path} is in use by {by}; stop it, or choose another folder")]
+    #[error("the data folder {path} is in use by {by}")]
     FolderInUse { path: PathBuf, by: String },
 
     /// The index failed.

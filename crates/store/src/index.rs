@@ -188,15 +188,15 @@ pub trait Index: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// A newer version of Lighter wrote this folder.
-    #[error("the index {path} has schema {found}, this program reads up to {supported}; use the newer lighter")]
+    #[error("the index {path} has schema {found}, this version reads up to {supported}")]
     NewerSchema { path: PathBuf, found: u32, supported: u32 },
 
     /// The folder has files but no index of them.
-    #[error("the index {path} is lost, the folder has {files} files; run `lighter store fsck --rebuild`")]
+    #[error("the index {path} is lost, {files} files are there without it")]
     Lost { path: PathBuf, files: u64 },
 
     /// The files of the index, or one of its rows, cannot be decoded.
-    #[error("the index {path} is damaged; run `lighter store fsck --rebuild`")]
+    #[error("the index {path} is damaged")]
     Damaged { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// Another process has the index open.
@@ -204,11 +204,11 @@ pub enum IndexError {
     Busy { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// The disk is full. The index accepts writes again when there is room.
-    #[error("the disk of the index {path} is full; free some space")]
+    #[error("the disk of the index {path} is full")]
     Full { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// Any other failure of the disk.
-    #[error("the index {path} failed; check the disk, then restart the node")]
+    #[error("the index {path} failed and takes no writes until a restart")]
     Failed { path: PathBuf, source: Box<dyn Error + Send + Sync> },
 
     /// A write breaks the rules of its column.

@@ -15,10 +15,10 @@ pub enum PlanCommand {
         /// The image that the fleet holds. The hub holds it too.
         #[arg(long, value_name = "IMAGE")]
         from: ImageReference,
-        /// The image that it is to get. The hub holds it.
+        /// The image that the fleet is to get. The hub holds it.
         #[arg(long, value_name = "IMAGE")]
         to: ImageReference,
-        /// In place of the fleet's own.
+        /// A seed in place of the fleet's own.
         #[arg(long)]
         seed: Option<u64>,
         /// Also write the report as a page with plots.
@@ -35,33 +35,33 @@ pub enum SimCommand {
     Run {
         #[arg(value_name = "SCENARIO.TOML")]
         scenario: PathBuf,
-        /// Another seed than the scenario's.
+        /// A seed in place of the scenario's own.
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
         /// Also writes the report as a page with plots.
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
-    /// What releases of an image cost as patches of each other, for the `trace` of a scenario.
+    /// Measure the cost of releases as patches of each other, for the `trace` of a scenario.
     ///
-    /// The images come in the order of their release. Each layer that an image has and those before it lack is patched
-    /// from the best layer of each image before, at the effort default, and the patch applied and checked.
+    /// The images come in the order of their release. For each layer that is new in an image, the command makes a patch
+    /// from the best layer of each earlier image, at the effort default, and applies and checks it.
     Measure {
         /// OCI layouts, OCI archives or `docker save` archives, the oldest first.
         #[arg(value_name = "IMAGE", required = true, num_args = 2..)]
         images: Vec<PathBuf>,
-        /// Where the trace goes; without it, to stdout.
+        /// The file for the trace. Default: stdout.
         #[arg(long, value_name = "TRACE.JSON")]
         out: Option<PathBuf>,
     },
-    /// Two reports side by side, as `sim run --output json` printed them.
+    /// Compare two reports that `sim run --output json` printed.
     Compare {
         #[arg(value_name = "A.JSON")]
         a: PathBuf,
         #[arg(value_name = "B.JSON")]
         b: PathBuf,
     },
-    /// Run a scenario as a report says that it ran, and check that the same happens.
+    /// Run a scenario with the seed of a report, and check that the same events happen.
     Replay {
         #[arg(value_name = "SCENARIO.TOML")]
         scenario: PathBuf,

@@ -1,5 +1,5 @@
-//! `lighter bench`: patches and predictions measured on files of the user's own, with no node. Figures go to stdout,
-//! what is going on to stderr. What is printed, and how it is reckoned, is in docs/CLI.md.
+//! `lighter bench`: measures patches and predictions on the user's files, without a node. Figures go to stdout,
+//! progress to stderr. docs/CLI.md describes the figures and how they are computed.
 
 mod pairs;
 mod patch;

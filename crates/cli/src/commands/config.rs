@@ -1,6 +1,6 @@
 //! `lighter config`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lighter_node::config::{self, ConfigError, Layered};
 use tracing_subscriber::EnvFilter;
@@ -16,7 +16,10 @@ pub fn run(command: ConfigCommand, output: &Output) -> Result<(), Failure> {
             let note = format!("{} is right", file.display());
             output.done(&Checked { file: file.display().to_string() }, note)
         }
-        ConfigCommand::Show { file, origin, set } => show(file, origin, set, output),
+        ConfigCommand::Show { file, origin: false, set } => show(&load(&ConfigSource { config: file, set })?, output),
+        ConfigCommand::Show { file, origin: true, set } => {
+            show_origins(&load(&ConfigSource { config: file, set })?, output)
+        }
     }
 }
 
@@ -60,24 +63,20 @@ struct Row {
     origin: String,
 }
 
-fn show(file: Option<PathBuf>, origin: bool, set: Vec<String>, output: &Output) -> Result<(), Failure> {
-    let layered = load(&ConfigSource { config: file, set })?;
-    let other = |error: &dyn std::error::Error| Failure::from_error(Kind::Other, error);
-    if !origin && output.format == crate::output::Format::Table {
-        let text = toml::to_string(&layered.config).map_err(|error| other(&error))?;
-        return output.value(&text, |text| text.trim_end().to_owned());
+/// The configuration as TOML or JSON.
+fn show(layered: &Layered, output: &Output) -> Result<(), Failure> {
+    let text = toml::to_string(&layered.config).map_err(|error| Failure::from_error(Kind::Other, &error))?;
+    output.value(&layered.config, |_| text.trim_end().to_owned())
+}
+
+/// A row for each key, with the origin of its value.
+fn show_origins(layered: &Layered, output: &Output) -> Result<(), Failure> {
+    let values = serde_json::to_value(&layered.config).map_err(|error| Failure::from_error(Kind::Other, &error))?;
+    let mut rows = Vec::new();
+    for (key, origin) in &layered.origins {
+        let value = values.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default();
+        rows.push(Row { key: key.clone(), value, origin: origin.to_string() });
     }
-    let values = serde_json::to_value(&layered.config).map_err(|error| other(&error))?;
-    if !origin {
-        return output.value(&values, ToString::to_string);
-    }
-    let value = |key: &str| values.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default();
-    let row = |(key, origin): (&String, &config::Origin)| Row {
-        key: key.clone(),
-        value: value(key),
-        origin: origin.to_string(),
-    };
-    let rows: Vec<Row> = layered.origins.iter().map(row).collect();
     output.rows(&rows, |rows| {
         let mut table = table(&["key", "value", "origin"]);
         for row in rows {

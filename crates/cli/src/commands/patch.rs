@@ -23,9 +23,9 @@ use crate::args::PatchCommand;
 use crate::exit::{Failure, Kind};
 use crate::output::Output;
 
-/// What to do about a patch file that is damaged.
+/// The hint for a damaged patch file.
 const GET_AGAIN: &str = "get the patch again";
-/// What to do about a defect of this program.
+/// The hint for a defect of this program.
 pub const REPORT_BUG: &str = "please report this bug";
 
 pub fn run(command: PatchCommand, output: &Output) -> Result<(), Failure> {
@@ -33,7 +33,8 @@ pub fn run(command: PatchCommand, output: &Output) -> Result<(), Failure> {
         PatchCommand::Create(args) => create::create(&args, output),
         PatchCommand::Have { base, out } => have::have(&base, &out, output),
         PatchCommand::Apply { patch, base, have, out } => apply::apply(&patch, &base, have.as_deref(), &out, output),
-        PatchCommand::Show { patch, frames } => show::show(&patch, frames, output),
+        PatchCommand::Show { patch, frames: false } => show::show(&patch, show::summary, output),
+        PatchCommand::Show { patch, frames: true } => show::show(&patch, show::all, output),
         PatchCommand::Export { patch, vcdiff: _, out } => vcdiff::export(&patch, &out, output),
         PatchCommand::Import { vcdiff, base, out } => vcdiff::import(&vcdiff, &base, &out, output),
     }
@@ -77,8 +78,8 @@ fn sha256(file: &mut File) -> std::io::Result<DiffId> {
     }
 }
 
-/// Writes a file so that it is there whole or not at all, also when this process is killed. Like other tools, it leaves to
-/// the system when the bytes reach the disk.
+/// Writes a file so that it is there whole or not at all, also when this process is killed. Like other tools, it leaves
+/// to the system when the bytes reach the disk.
 pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Failure>,

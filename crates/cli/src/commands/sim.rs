@@ -1,4 +1,4 @@
-//! `lighter sim`: a rollout in virtual time. Reports go to stdout, what is going on to stderr.
+//! `lighter sim`: a rollout in virtual time. Reports go to stdout, progress to stderr.
 
 mod compare;
 mod measure;
@@ -7,14 +7,18 @@ mod summary;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use lighter_sim::{Report, SCHEMA, Scenario};
+use lighter_sim::{Report, SCHEMA, Scenario, ScenarioError};
 use serde_json::Value;
 
 use crate::args::SimCommand;
+use crate::commands::patch::REPORT_BUG;
 use crate::exit::{Failure, Kind};
 use crate::interrupt::{Interrupt, cancelled};
 use crate::output::Output;
 use crate::progress::{Progress, duration};
+
+/// The hint for a file that is not a report.
+const REPORT_HINT: &str = "`lighter sim run --output json` prints a report";
 
 pub fn run(command: SimCommand, output: &Output) -> Result<(), Failure> {
     match command {
@@ -47,30 +51,34 @@ pub fn summary(report: &Report) -> String {
     summary::text(report)
 }
 
-/// Whether a run was what it should be; `again` shows it once more.
-pub fn check(report: &Report, again: Option<String>) -> Result<(), Failure> {
-    let hint = |failure: Failure, before: &str| match &again {
-        Some(again) => failure.hint(format!("{before}`{again}` shows it again")),
-        None => failure,
-    };
+/// Fails if a run broke an invariant, was interrupted, or missed an expectation. `replay` is the command that repeats
+/// it.
+pub fn check(report: &Report, replay: Option<String>) -> Result<(), Failure> {
     if let Some(violated) = report.strategies.iter().flat_map(|strategy| &strategy.violations).next() {
-        let failure = Failure::new(Kind::Other, format!("what must never happen did: {violated}"));
-        return Err(hint(failure, "please report this bug; "));
+        let failure = Failure::new(Kind::Other, format!("the run broke an invariant: {violated}"));
+        return Err(match replay {
+            Some(replay) => failure.hint(format!("{REPORT_BUG}; `{replay}` repeats the run")),
+            None => failure.hint(REPORT_BUG),
+        });
     }
     if report.strategies.iter().any(|strategy| strategy.is_partial) {
         return Err(cancelled());
     }
     let Some(missed) = report.missed.first() else { return Ok(()) };
     let message = format!("{} is {:.4}, and the scenario expects at most {:.4}", missed.key, missed.found, missed.most);
-    Err(hint(Failure::new(Kind::NotMet, message), ""))
+    let failure = Failure::new(Kind::NotMet, message);
+    Err(match replay {
+        Some(replay) => failure.hint(format!("`{replay}` repeats the run")),
+        None => failure,
+    })
 }
 
 fn replay(path: &Path, report: &Path, output: &Output) -> Result<(), Failure> {
     let scenario = read(path)?;
     let before = read_report(report)?;
     let unreadable = || {
-        let message = format!("{}: is no report of `lighter sim run --output json`", report.display());
-        Failure::new(Kind::BadData, message)
+        let message = format!("{} is not a report of a simulation", report.display());
+        Failure::new(Kind::BadData, message).hint(REPORT_HINT)
     };
     let seed = before["seed"].as_u64().ok_or_else(unreadable)?;
     let hash = |strategies: &[Value]| {
@@ -101,10 +109,20 @@ pub fn ran(scenario: &Scenario, seed: u64, output: &Output) -> Result<Report, Fa
 fn read(path: &Path) -> Result<Scenario, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     let beside = |trace: &str| std::fs::read_to_string(path.parent().unwrap_or(Path::new("")).join(trace));
-    Scenario::parse(&text, beside).map_err(|error| {
-        let failure = Failure::new(Kind::Config, format!("{}: {error}", path.display()));
-        failure.hint("docs/SIMULATION.md lists every key")
-    })
+    Scenario::parse(&text, beside)
+        .map_err(|error| scenario_failure(path, &error, "docs/SIMULATION.md lists every key of a scenario"))
+}
+
+/// A scenario or a fleet that cannot be used. `keys` says where its keys are described.
+pub fn scenario_failure(path: &Path, error: &ScenarioError, keys: &str) -> Failure {
+    let failure = Failure::new(Kind::Config, format!("{}: {error}", path.display()));
+    match error {
+        ScenarioError::Trace { .. } => failure.hint("`lighter sim measure` makes a trace"),
+        ScenarioError::Toml(_)
+        | ScenarioError::Unknown { .. }
+        | ScenarioError::Range { .. }
+        | ScenarioError::Twice { .. } => failure.hint(keys),
+    }
 }
 
 /// Reads a report of this program's schema.
@@ -112,7 +130,7 @@ fn read_report(path: &Path) -> Result<Value, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     let report: Value = serde_json::from_str(&text).map_err(|error| {
         let failure = Failure::new(Kind::BadData, format!("{}: {error}", path.display()));
-        failure.hint("`lighter sim run --output json` prints a report")
+        failure.hint(REPORT_HINT)
     })?;
     match report["schema"].as_u64() {
         Some(found) if found != u64::from(SCHEMA) => {

@@ -18,7 +18,8 @@ use crate::progress::Progress;
 
 pub fn run(command: StoreCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
     match command {
-        StoreCommand::Fsck { config, rebuild } => fsck(&config, rebuild, output),
+        StoreCommand::Fsck { config, rebuild: false } => fsck(&config, FsckMode::Check, output),
+        StoreCommand::Fsck { config, rebuild: true } => fsck(&config, FsckMode::Rebuild(&make_card), output),
         StoreCommand::Gc { config, dry_run } => {
             let client = client(&config, socket.clone())?;
             let report: GcReport = match client.post(paths::STORE_GC, &GcRequest { dry_run }) {
@@ -95,11 +96,14 @@ struct Row {
     repair: String,
 }
 
-fn fsck(source: &ConfigSource, rebuild: bool, output: &Output) -> Result<(), Failure> {
+fn fsck(source: &ConfigSource, mode: FsckMode<'_>, output: &Output) -> Result<(), Failure> {
     let config = config::load(source)?.config;
     let options = Options { bytes_max: config.store.bytes_max.0, ..Options::default() };
     let store = Store::open_repair(&config.data_dir.0, options).map_err(|error| Failure::store(&error))?;
-    let mode = if rebuild { FsckMode::Rebuild(&make_card) } else { FsckMode::Check };
+    let hint = match &mode {
+        FsckMode::Check => "`lighter store fsck --rebuild` repairs what can be repaired",
+        FsckMode::Rebuild(_) => "`lighter image pull` brings back what an image names and the store lacks",
+    };
     let mut progress = Progress::new(output);
     let report = store
         .fsck(mode, unix_now(), &mut |step| progress.set("checking", step.bytes_done.0, step.bytes.0, ""))
@@ -109,12 +113,7 @@ fn fsck(source: &ConfigSource, rebuild: bool, output: &Output) -> Result<(), Fai
     if checked.is_clean {
         return Ok(());
     }
-    let failure = Failure::new(Kind::BadData, "the store is damaged");
-    Err(if rebuild {
-        failure.hint("`lighter image pull` brings back what an image names and the store lacks")
-    } else {
-        failure.hint("`lighter store fsck --rebuild` repairs what can be repaired")
-    })
+    Err(Failure::new(Kind::BadData, "the store is damaged").hint(hint))
 }
 
 fn checked(report: &FsckReport) -> Checked {

@@ -1,9 +1,9 @@
-//! The engine's and the swarm's state as the admin API shows it.
+//! The state of the engine and the swarm as the admin API shows it.
 
 use lighter_api as api;
 use lighter_engine::{Plan, Rule};
 use lighter_similarity::ExpectedError;
-use lighter_types::{Bytes, DiffId, PeerId};
+use lighter_types::{DiffId, PeerId};
 
 use super::Driver;
 use crate::defects::Defects;
@@ -61,7 +61,7 @@ impl Driver {
                 warnings.push("fleet.members is empty: no node can connect".to_owned());
             }
             for address in super::network::bootstrap_strangers(&config.network.bootstrap, &config.fleet.members) {
-                warnings.push(format!("network.bootstrap names {address}, who is not in fleet.members"));
+                warnings.push(format!("network.bootstrap names {address}, which is not in fleet.members"));
             }
         }
         warnings
@@ -127,15 +127,14 @@ fn predictor(rule: Rule) -> api::Predictor {
 
 fn why(plan: &Plan, best: Option<&Plan>) -> String {
     let Some(best) = best.filter(|best| *best != plan) else { return "chosen: the cheapest over its link".to_owned() };
-    let more = |bytes: Bytes| format!("{bytes} more to send");
     if plan.bytes > best.bytes && plan.bases.is_empty() {
-        return format!("whole layer: {}", more(plan.bytes - best.bytes));
+        return format!("whole layer: {} more to send", plan.bytes - best.bytes);
     }
     if plan.bytes > best.bytes {
-        return more(plan.bytes - best.bytes);
+        return format!("{} more to send", plan.bytes - best.bytes);
     }
     if plan.transfer > best.transfer {
         return format!("slower link: {} ms more", (plan.transfer - best.transfer).as_millis());
     }
-    "as good: nodes differ in which of equals they take".to_owned()
+    "as good: nodes choose differently among equal plans".to_owned()
 }

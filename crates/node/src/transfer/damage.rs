@@ -25,7 +25,7 @@ pub fn set_aside(layer: DiffId, shared: &Shared) {
     match shared.store.quarantine_layer(&layer) {
         Ok(Some(path)) => tracing::error!(
             %layer, moved_to = %path.display(),
-            "a layer on disk is damaged and not used any more; pull its images again, and look after the disk"
+            "a layer on disk is damaged and not used any more"
         ),
         Ok(None) => {}
         Err(error) => tracing::error!(%layer, %error, "a layer on disk is damaged and could not be set aside"),

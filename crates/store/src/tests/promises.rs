@@ -262,7 +262,7 @@ fn a_damaged_layer_is_not_served() {
         std::fs::remove_file(store.inner.path(&Item::Layer(gone))).unwrap();
         for id in [cut, gone] {
             let error = store.open_layer(&id).err().unwrap();
-            assert!(error.to_string().contains("fsck --rebuild"), "{error}");
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
             assert!(store.open_layer(&id).unwrap().is_none());
         }
         let mut expected = vec![cut, gone];

@@ -1,4 +1,4 @@
-//! What `bench patch` makes patches of: a target and its bases, from a folder of releases or from a list in TOML.
+//! The pairs that `bench patch` measures: a target and its bases, from a folder of releases or from a list in TOML.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use lighter_types::{BASES_MAX, Bytes};
 use super::releases::releases;
 use crate::exit::{Failure, Kind};
 
-/// The longest list: far above what anybody writes, far below a layer given by mistake.
+/// The longest list: far longer than any real list, far shorter than a layer that was given by mistake.
 const LIST_BYTES_MAX: u64 = 1 << 20;
 
-/// Files that are there.
+/// A target and its bases: files that exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     pub name: String,
@@ -19,7 +19,7 @@ pub struct Pair {
     /// One to eight.
     pub bases: Vec<PathBuf>,
     pub target_bytes: Bytes,
-    /// Of all bases together.
+    /// Bytes of all bases together.
     pub base_bytes: Bytes,
 }
 
@@ -40,7 +40,7 @@ fn file_bytes(path: &Path) -> Result<u64, Failure> {
     }
 }
 
-/// The pairs that a folder or a list stands for; one at least.
+/// The pairs of a folder or a list: at least one.
 ///
 /// # Errors
 /// `NotFound` for what is not there, `Usage` for a folder without two releases of anything, `Config` for a list that is

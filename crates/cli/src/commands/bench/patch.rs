@@ -1,5 +1,5 @@
-//! `lighter bench patch`: every tool makes and applies a patch of every pair, in turns, and every result is compared
-//! with its target. A tool that fails is told of in its row: it is never left out.
+//! `lighter bench patch`: every tool makes and applies a patch of every pair, in turns. Every result is compared with
+//! its target. A tool that fails has a row that says so; it is never left out.
 
 mod figures;
 mod summary;
@@ -18,7 +18,7 @@ use crate::exit::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// All that is printed. Its shape as JSON is in docs/CLI.md.
+/// The result. docs/CLI.md has its fields.
 #[derive(serde::Serialize)]
 struct Report {
     runs: u32,
@@ -55,7 +55,7 @@ pub fn run(source: &Path, efforts: &[BenchEffort], peers: &Peers, runs: u32, out
     }
 }
 
-/// What the measurements share.
+/// Shared by all measurements.
 struct Bench<'a> {
     workspace: &'a Workspace,
     interrupt: &'a Interrupt,
@@ -70,7 +70,7 @@ impl Bench<'_> {
         let mut ends: Vec<Option<Outcome>> =
             tools.iter().map(|tool| tool.obstacle(pair).map(|why| Outcome::Skipped { why })).collect();
         for run in 0..self.runs {
-            // Another one is first in every run: a disturbance meets all alike.
+            // Each run starts with another tool, so that a disturbance meets all alike.
             for index in (0..tools.len()).map(|index| (index + run as usize) % tools.len()) {
                 if ends[index].is_some() {
                     continue;
@@ -98,11 +98,11 @@ impl Bench<'_> {
         Ok(PairReport::new(pair, rows.collect()))
     }
 
-    /// Makes a patch, applies it and compares; or what went wrong.
+    /// Makes a patch, applies it and compares. The inner error says why the tool failed.
     fn turn(&self, tool: Tool, files: &Files<'_>) -> Result<Result<Turn, String>, Failure> {
         let errors = self.workspace.path("errors");
         for file in [&files.patch, &files.rebuilt] {
-            // Mostly they are there from the turn before.
+            // The turn before usually left them. The first has none.
             let _ = std::fs::remove_file(file);
         }
         let encoded = match measure(&mut tool.encode(files), &errors, self.interrupt)? {

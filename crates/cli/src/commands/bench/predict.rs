@@ -1,5 +1,8 @@
-//! `lighter bench predict`: makes a patch of every ordered pair of layers, and holds predictions by TLSH alone and by
-//! sketches against it.
+//! `lighter bench predict`: makes a patch of every ordered pair of layers, and compares its bytes with the predictions
+//! of TLSH alone and of sketches.
+//!
+//! Each layer is read once, for its card and its sketch. A cache of patch bytes makes a second run cheap. Scores cover
+//! all bases, and those of other packages alone.
 
 mod cache;
 mod layer;
@@ -23,7 +26,7 @@ use crate::exit::{Failure, Kind};
 use crate::interrupt::{Interrupt, cancelled};
 use crate::output::{Output, right, table};
 
-/// All that is printed. Its shape as JSON is in docs/CLI.md.
+/// The result. docs/CLI.md has its fields.
 #[derive(serde::Serialize)]
 struct Report {
     tool: &'static str,
@@ -50,7 +53,7 @@ struct PairRow {
     sketch_bytes: u64,
 }
 
-/// How patch bytes are predicted.
+/// A way to predict patch bytes.
 #[derive(Clone, Copy)]
 enum Predictor {
     Tlsh,

@@ -1,8 +1,8 @@
 //! A process measured to its end: wall time and peak memory.
 //!
-//! Its own peak is read from /proc every millisecond while it runs: wait4's ru_maxrss would count this program's memory
-//! for a child that takes less, and takes unsafe code. So what memory grows by in the last millisecond is missed, and a
-//! time is up to a millisecond too long.
+//! The peak is read from /proc every millisecond while the process runs. The alternative, ru_maxrss of wait4, would
+//! count this program's memory for a child that takes less, and needs unsafe code. So growth in the last millisecond is
+//! missed, and a time is up to a millisecond too long.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,19 +17,19 @@ use crate::interrupt::{Interrupt, cancelled};
 
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 const SIGINT: i32 = 2;
-/// Of what a tool says when it fails, as many characters as a table can bear.
+/// Most characters of a tool's error message: as many as fit a table.
 const MESSAGE_CHARS_MAX: usize = 200;
 
-/// What a process took.
+/// The cost of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cost {
     pub seconds: f64,
-    /// Most resident memory. `None` if it ended before anybody looked.
+    /// Most resident memory. `None` if the process ended before the first reading.
     pub peak_bytes: Option<u64>,
 }
 
-/// Runs a command to its end: what it took, or what it said when it failed. Its stdout goes nowhere, its stderr to the
-/// file `errors`.
+/// Runs a command to its end: its cost, or its error message. Its stdout is discarded, its stderr goes to the file
+/// `errors`.
 ///
 /// # Errors
 /// `Cancelled` after a signal, when the process has been ended; `Machine` if `errors` cannot be written.
@@ -45,7 +45,7 @@ pub fn measure(command: &mut Command, errors: &Path, interrupt: &Interrupt) -> R
     let watched = watch(&mut child, interrupt);
     let seconds = started.elapsed().as_secs_f64();
     if watched.is_err() {
-        // Whatever else went wrong, it is not to run on. It may have ended by itself.
+        // Ends the process whatever went wrong. It may have ended by itself.
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -58,7 +58,7 @@ pub fn measure(command: &mut Command, errors: &Path, interrupt: &Interrupt) -> R
 }
 
 fn watch(child: &mut Child, interrupt: &Interrupt) -> Result<(ExitStatus, Option<u64>), Failure> {
-    // Held open: another process that gets the same id later is not read.
+    // Held open, so that a later process with the same id is not read.
     let memory = File::open(format!("/proc/{}/status", child.id())).ok();
     let mut peak_bytes = None;
     loop {
@@ -81,7 +81,7 @@ fn high_water(status: &File) -> Option<u64> {
     kib.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The last line that a process said, or else how it ended.
+/// The last line of the error output, or else the exit status.
 fn message(errors: &Path, status: ExitStatus) -> String {
     let said = std::fs::read(errors).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);

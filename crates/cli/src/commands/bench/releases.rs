@@ -1,5 +1,5 @@
-//! The layers in a folder, by name. `nginx-r2.tar` is the second release of nginx; a tar named otherwise is the only
-//! release of a package of its own.
+//! The layers in a folder, by name. `nginx-r2.tar` is the second release of nginx. A tar with another form of name is
+//! the only release of its own package.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// Of a file's path; `None` if it does not end in `.tar`.
+    /// Reads a path; `None` if it does not end in `.tar`.
     fn from_path(path: PathBuf) -> Option<Self> {
         let name = path.file_name()?.to_str()?.strip_suffix(".tar")?;
         let numbered = name.rsplit_once("-r").and_then(|(package, number)| {

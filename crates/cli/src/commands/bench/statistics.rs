@@ -1,6 +1,6 @@
-//! What a row of figures comes to. Pure; `None` where there is nothing to say it of.
+//! Statistics of a row of figures. Pure; `None` where there are too few figures.
 
-/// The middle one; of an even number the mean of the two in the middle.
+/// The value in the middle; for an even count, the mean of the two in the middle.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -34,7 +34,7 @@ pub fn spearman(pairs: &[(u64, u64)]) -> Option<f64> {
     }
     let left = ranks(pairs.iter().map(|(left, _)| *left));
     let right = ranks(pairs.iter().map(|(_, right)| *right));
-    // Ranks add up to the same whatever the ties.
+    // The sum of ranks does not depend on ties.
     let middle = (pairs.len() as f64 - 1.0) / 2.0;
     let product = |one: &[f64], other: &[f64]| -> f64 {
         one.iter().zip(other).map(|(one, other)| (one - middle) * (other - middle)).sum()
@@ -43,7 +43,7 @@ pub fn spearman(pairs: &[(u64, u64)]) -> Option<f64> {
     Some(if spread > 0.0 { product(&left, &right) / spread } else { 0.0 })
 }
 
-/// The rank of each value, from 0; equal values get the mean of the ranks that they take up together.
+/// The rank of each value, from 0. Equal values share the mean of their ranks.
 fn ranks(values: impl Iterator<Item = u64>) -> Vec<f64> {
     let values: Vec<u64> = values.collect();
     let mut sorted = values.clone();
@@ -55,7 +55,7 @@ fn ranks(values: impl Iterator<Item = u64>) -> Vec<f64> {
     values.iter().map(rank).collect()
 }
 
-/// What the chosen one costs over what the best costs: 1 is the best choice. `None` without costs, or if one is 0.
+/// The cost of the chosen item over the lowest cost: 1 is the best choice. `None` without costs, or if the lowest is 0.
 pub fn regret(costs: &[u64], chosen: usize) -> Option<f64> {
     let best = *costs.iter().min()?;
     (best > 0).then(|| costs[chosen] as f64 / best as f64)

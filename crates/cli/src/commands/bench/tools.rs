@@ -1,4 +1,4 @@
-//! What is measured: our efforts, and the stock tools with the options that serve them best on layers.
+//! The tools that are measured: the efforts of this program, and stock tools with the options that are best on layers.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub enum Tool {
     Bsdiff,
 }
 
-/// The stock tools that are there, and the programs that are not.
+/// The stock tools on PATH, and the programs that are missing.
 pub struct Peers {
     pub tools: Vec<Tool>,
     pub missing: Vec<&'static str>,
@@ -62,7 +62,7 @@ fn is_on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// How an effort encodes.
+/// The encoder settings of an effort.
 pub fn settings(effort: BenchEffort) -> Settings {
     let method = match effort {
         BenchEffort::Fast => Method::Delta(Effort::Fast),
@@ -73,7 +73,7 @@ pub fn settings(effort: BenchEffort) -> Settings {
     Settings { method, ..Settings::default() }
 }
 
-/// The files of a pair, those that were made of it included.
+/// The files of a pair, and the files that are made from it.
 pub struct Files<'a> {
     pub pair: &'a Pair,
     /// The base, or a file of all bases one after the other: stock tools take one.
@@ -101,7 +101,7 @@ impl Tool {
         !matches!(self, Self::Lighter(_))
     }
 
-    /// What has to be on PATH.
+    /// The programs that must be on PATH.
     fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Lighter(_) => &[],
@@ -112,7 +112,7 @@ impl Tool {
         }
     }
 
-    /// Why the tool cannot take a pair.
+    /// The reason why the tool cannot take a pair, if there is one.
     pub fn obstacle(self, pair: &Pair) -> Option<String> {
         let largest = pair.target_bytes.max(pair.base_bytes);
         let limit = match self {
@@ -165,7 +165,7 @@ impl Tool {
     }
 }
 
-/// `lighter patch ...` of this very program, even if a build has put another in its place meanwhile.
+/// `lighter patch ...` of the running program, even if a build has replaced its file.
 fn lighter(action: &str, files: &Files<'_>) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.env_remove("LIGHTER_OUTPUT").env_remove("LIGHTER_SOCKET").args(["--quiet", "patch", action]);

@@ -1,4 +1,4 @@
-//! A folder for temporary files, which goes with its value.
+//! A folder for temporary files. Dropping the value removes the folder.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use super::pairs::Pair;
 use super::tools::Files;
 use crate::exit::{Failure, Kind};
 
-/// For what tools say, and what a file system needs for itself.
+/// Room for the messages of tools, and for the file system itself.
 const SPARE_BYTES: u64 = 16 << 20;
 
 pub struct Workspace(TempDir);
@@ -37,7 +37,7 @@ impl Workspace {
         self.0.path().join(name)
     }
 
-    /// The files of a pair: reads those that are there, so that the first tool does not pay for a cold disk, and joins
+    /// The files of a pair. Reads target and bases, so that the first tool does not pay for a cold disk, and joins
     /// several bases into one.
     pub fn files<'a>(&self, pair: &'a Pair) -> Result<Files<'a>, Failure> {
         copy(&pair.target, &mut io::sink())?;
@@ -59,7 +59,7 @@ impl Workspace {
 
 const HINT: &str = "the environment variable TMPDIR names another folder for temporary files";
 
-/// A patch no smaller than its target, what is rebuilt, and the bases joined.
+/// Bytes for a patch as large as its target, the rebuilt target, and the joined bases.
 fn room(pair: &Pair) -> u64 {
     let joined = if pair.bases.len() > 1 { pair.base_bytes.0 } else { 0 };
     pair.target_bytes.0.saturating_mul(2).saturating_add(joined).saturating_add(SPARE_BYTES)

@@ -45,7 +45,7 @@ pub fn pull(client: &Client, output: &Output, request: &PullRequest) -> Result<(
     output.summary(&pulled, pulled_text)
 }
 
-/// What a pull has told so far.
+/// The state of a pull, by its events so far.
 struct Follower<'a> {
     image: &'a str,
     output: &'a Output,

@@ -1,4 +1,4 @@
-//! `lighter patch create`: a patch of a target from its bases, at an effort that is given or worked out.
+//! `lighter patch create`: a patch of a target from its bases, at an effort that is given or chosen for a link.
 
 use std::fs::File;
 use std::io::sink;
@@ -20,7 +20,7 @@ use crate::exit::{Failure, Kind};
 use crate::output::Output;
 use crate::progress::{Progress, duration};
 
-/// What `patch create` prints.
+/// The result of `patch create`.
 #[derive(serde::Serialize)]
 struct Created {
     patch: String,
@@ -50,7 +50,7 @@ pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
     let settings = Settings { method, memory_bytes_max: args.memory, threads: args.threads };
     let (target, bases) = layers.split_first().ok_or_else(|| Failure::new(Kind::Usage, "there is no target"))?;
     let list = args.have.as_deref().map(have::read).transpose()?;
-    // What of the list stands in the target: the maker has no other of its files.
+    // The maker has only those files of the list that also stand in the target.
     let gather = |list: &HaveList| list.gather(&[&target.file], args.threads.max(1));
     let gathered =
         list.as_ref().map(gather).transpose().map_err(|error| Failure::file("read", &args.target, &error))?;
@@ -89,13 +89,13 @@ pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
     })
 }
 
-/// What `--effort auto` is worked out from.
+/// The link for which `--effort auto` chooses the effort.
 struct Link {
     rate: BytesPerSecond,
     receivers: u64,
 }
 
-/// The link, if the effort is to be worked out.
+/// The link, if the command is to choose the effort.
 fn link(args: &PatchCreate) -> Result<Option<Link>, Failure> {
     let Some(rate) = &args.rate else { return Ok(None) };
     if args.effort != PatchEffort::Auto {
@@ -103,7 +103,7 @@ fn link(args: &PatchCreate) -> Result<Option<Link>, Failure> {
             Failure::new(Kind::Usage, "--rate says nothing without --effort auto").hint("leave out one of them")
         );
     }
-    // Over a link without a limit nothing is waited for but making and applying.
+    // On a link without a limit, only making and applying take time.
     let rate = rate.0.unwrap_or(BytesPerSecond(u64::MAX));
     Ok(Some(Link { rate, receivers: args.receivers.unwrap_or(1) }))
 }
@@ -129,7 +129,7 @@ impl Link {
 fn always(effort: PatchEffort) -> Effort {
     match effort {
         PatchEffort::Fast => Effort::Fast,
-        // Without a rate there is no auto: the arguments demand one.
+        // The grammar refuses `auto` without a rate.
         PatchEffort::Auto | PatchEffort::Default => Effort::Default,
         PatchEffort::Max => Effort::Max,
     }
@@ -152,7 +152,7 @@ fn open_all(args: &PatchCreate) -> Result<Vec<Layer>, Failure> {
     Layer::open_all(&paths(args))
 }
 
-/// Opens all of them, and reads each for what predictions are made of.
+/// Opens all of them, and scans each for its card and its sketch.
 fn scan_all(args: &PatchCreate, progress: &mut Progress) -> Result<(Vec<Layer>, Vec<TarScan>), Failure> {
     let scan = |path: &Path| {
         let failed = |error| Failure::file("read", path, &error);

@@ -1,4 +1,4 @@
-//! `lighter patch have`: a list of the files of layers, and what it is for.
+//! `lighter patch have`: writes a list of the files of layers; and the lists that other commands read.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use super::write_whole;
 use crate::exit::{Failure, Kind};
 use crate::output::Output;
 
-/// What `patch have` prints.
+/// The result of `patch have`.
 #[derive(serde::Serialize)]
 struct Listed {
     list: String,

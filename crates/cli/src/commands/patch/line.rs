@@ -1,13 +1,14 @@
-//! Frames in work: any thread takes the next one, or one of the next that takes much longer, and they come out in order.
+//! A queue of frames to rebuild by several threads, whose results come out in order.
 //!
-//! Bounded by what is rebuilt and waits for its turn; frames in work, one for each thread, are not counted.
+//! A thread takes the next frame, or one of the next few that takes much longer. Rebuilt frames that wait for their
+//! turn are bounded in bytes; frames in work, one for each thread, do not count.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::exit::Failure;
 
-/// How far from its turn a frame is begun, in frames.
+/// How many frames before its turn a thread may take a frame.
 const LOOK_AHEAD: usize = 16;
 
 pub struct Line<'a, T> {
@@ -20,20 +21,21 @@ pub struct Line<'a, T> {
 }
 
 struct State<T> {
-    /// Frames that were not taken and may be, and the magnitude of their work.
+    /// Frames that threads may take, each with the magnitude of its work.
     next: VecDeque<(usize, u32)>,
-    /// How many frames were looked at: those behind are in none of the lists.
+    /// How many frames have been in `next` so far.
     seen: usize,
-    /// The frame that is wanted next.
+    /// The frame that the reader wants next.
     wanted: usize,
-    /// Frames that are rebuilt, and how many bytes of memory each takes.
+    /// Rebuilt frames, and how many bytes of memory each takes.
     waiting: BTreeMap<usize, Result<(T, usize), Failure>>,
     waiting_bytes: usize,
     has_ended: bool,
 }
 
 impl<'a, T> Line<'a, T> {
-    /// Of so many frames. While more than `ahead_max` bytes wait, none is begun but the one that they wait for.
+    /// A line of so many frames. While more than `ahead_max` bytes wait, threads take only the frame that is wanted
+    /// next.
     pub fn new(frames: usize, ahead_max: usize, work: &'a (dyn Fn(usize) -> u64 + Sync)) -> Self {
         let state = State {
             next: VecDeque::new(),
@@ -46,12 +48,12 @@ impl<'a, T> Line<'a, T> {
         Self { frames, ahead_max, work, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// The next frame to work on, when there is room; `None` when there is none, or nobody wants it any more.
+    /// Waits for room, then gives a frame to work on; `None` at the end, or when the reader has gone.
     pub fn take(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {
             while state.seen < self.frames.min(state.wanted + LOOK_AHEAD) {
-                // Frames that take about as long are taken in order.
+                // Magnitudes: threads take frames of similar work in order.
                 let index = state.seen;
                 state.next.push_back((index, (self.work)(index).max(1).ilog2()));
                 state.seen += 1;
@@ -72,7 +74,7 @@ impl<'a, T> Line<'a, T> {
         }
     }
 
-    /// Brings a frame and how many bytes of memory it takes; after a failure no more are taken.
+    /// Puts a rebuilt frame, and how many bytes of memory it takes. After a failure, threads take no more frames.
     pub fn put(&self, index: usize, range: Result<(T, usize), Failure>) {
         let mut state = self.lock();
         match &range {
@@ -83,7 +85,7 @@ impl<'a, T> Line<'a, T> {
         self.changed.notify_all();
     }
 
-    /// Waits for a frame, the one behind the last; `None` if it will not come.
+    /// Waits for the next frame; `None` if it will not come.
     pub fn get(&self, index: usize) -> Option<Result<T, Failure>> {
         let mut state = self.lock();
         state.wanted = index;
@@ -104,7 +106,7 @@ impl<'a, T> Line<'a, T> {
     }
 }
 
-/// Ends the line when whoever takes frames out of it is done or gave up: nobody waits any more.
+/// Ends the line when the reader is done or gives up, so that no thread waits any more.
 pub struct EndOnDrop<'a, T>(pub &'a Line<'a, T>);
 
 impl<T> Drop for EndOnDrop<'_, T> {
@@ -114,7 +116,7 @@ impl<T> Drop for EndOnDrop<'_, T> {
     }
 }
 
-/// Ends the line when a thread that works on frames panics: its frame does not come.
+/// Ends the line when a thread that rebuilds frames panics: its frame will not come.
 pub struct EndOnPanic<'a, T>(pub &'a Line<'a, T>);
 
 impl<T> Drop for EndOnPanic<'_, T> {
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
     use crate::exit::Kind;
 
-    /// Runs a line of frames on so many threads; what came out, and the order in which frames were taken.
+    /// Runs a line of frames on so many threads: the frames in the order of the results, and as threads took them.
     fn run(works: &[u64], bytes: usize, ahead_max: usize, threads: usize) -> (Vec<usize>, Vec<usize>) {
         let work = |index: usize| works[index];
         let line = Line::new(works.len(), ahead_max, &work);
@@ -157,7 +159,7 @@ mod tests {
             };
             (0..works.len()).map_while(get).collect()
         });
-        // What may wait, the frame that brought it over that, one in work per thread, and the one that was wanted.
+        // The bytes that may wait, the frame that exceeded them, one in work per thread, and the wanted one.
         assert!(held_most.into_inner() <= ahead_max + bytes * (threads + 2));
         (out, taken.into_inner().unwrap())
     }

@@ -14,13 +14,13 @@ use super::line::{EndOnDrop, EndOnPanic, Line};
 use super::{GET_AGAIN, apply_failure};
 use crate::exit::{Failure, Kind};
 
-/// Frames rebuilt at once: each takes up to some 25 MiB. Heavy ones, which take up to 40, are rebuilt one by one.
+/// Frames rebuilt at once: each takes up to about 25 MiB. Heavy frames take up to 40 MiB and are rebuilt one by one.
 const FRAMES_AT_ONCE: usize = 2;
-/// No further frame is begun while more than this is rebuilt and waits for its turn: some frames take ten times as long as
-/// others, and the other thread goes on meanwhile.
+/// While more rebuilt bytes than this wait for their turn, no thread begins a further frame. Some frames take ten times
+/// as long as others; the other thread continues meanwhile.
 const AHEAD_BYTES_MAX: usize = 6 << 20;
 
-/// Bytes of the target that are written at once.
+/// Bytes of the target in one write.
 const PIECE_BYTES: usize = 256 << 10;
 
 /// With the bytes of memory that it takes.
@@ -34,9 +34,9 @@ pub struct PatchFile<'a> {
 }
 
 impl PatchFile<'_> {
-    /// Writes the target into `file`, which is called `out`, is empty, and can be read as well: patches copy from what
-    /// stands earlier in it. `bases` are those of the header, in its order. Gives each piece to `seen` on the way, which
-    /// gives back a buffer for another.
+    /// Writes the target into `file`, whose path is `out`. The file is empty and can be read as well: patches copy from
+    /// earlier parts of the target. `bases` are those of the header, in its order. Gives each piece to `seen`, which
+    /// returns a buffer for another one.
     pub fn rebuild(
         &self,
         bases: &[&dyn ReadAt],
@@ -47,7 +47,7 @@ impl PatchFile<'_> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let (threads, ahead_max) =
             if self.has_heavy_frames()? { (1, 0) } else { (cores.min(FRAMES_AT_ONCE), AHEAD_BYTES_MAX) };
-        // One that cannot be read fails when it is rebuilt.
+        // A payload that cannot be read fails when its frame is rebuilt.
         let work = |index: usize| {
             let frame = &self.header.frames()[index];
             self.payload(frame).map_or(0, |payload| lighter_patch::frame_work(frame, &payload))
@@ -66,7 +66,7 @@ impl PatchFile<'_> {
             let mut buffer = Vec::new();
             let mut done = Bytes::ZERO;
             for index in 0..frames {
-                // There is one, unless a thread panicked, which the scope passes on.
+                // The frame is missing only if a thread panicked; the scope passes that on.
                 let Some(range) = line.get(index) else { break };
                 let mut range = range?;
                 loop {
@@ -108,7 +108,7 @@ impl PatchFile<'_> {
         self.front(frame, frame.payload_bytes)
     }
 
-    /// The first bytes of a payload, as far as there are so many.
+    /// The first bytes of a payload: as many as it has, at most `bytes`.
     fn front(&self, frame: &Frame, bytes: u32) -> Result<Vec<u8>, Failure> {
         let mut payload = vec![0; bytes.min(frame.payload_bytes) as usize];
         let read = self.file.read_exact_at(&mut payload, frame.payload_offset);

@@ -11,7 +11,7 @@ use crate::output::{Output, right, table};
 
 /// The result of `patch show`.
 #[derive(serde::Serialize)]
-struct Shown {
+pub struct Shown {
     patch: String,
     settings: u32,
     target: String,
@@ -39,7 +39,8 @@ struct ShownFrame {
     payload_blake3: String,
 }
 
-pub fn show(patch: &Path, with_frames: bool, output: &Output) -> Result<(), Failure> {
+/// Shows a patch; `text` is for people.
+pub fn show(patch: &Path, text: fn(&Shown) -> String, output: &Output) -> Result<(), Failure> {
     let (header, _) = open_patch(patch)?;
     let shown = Shown {
         patch: header.id().to_string(),
@@ -51,7 +52,7 @@ pub fn show(patch: &Path, with_frames: bool, output: &Output) -> Result<(), Fail
         header_bytes: header.header_bytes().0,
         frames: header.frames().iter().map(shown_frame).collect(),
     };
-    output.value(&shown, |shown| shown_text(shown, with_frames))
+    output.value(&shown, text)
 }
 
 fn shown_base(base: &Base) -> ShownBase {
@@ -70,7 +71,8 @@ fn shown_frame(frame: &Frame) -> ShownFrame {
     }
 }
 
-fn shown_text(shown: &Shown, with_frames: bool) -> String {
+/// The header, and a line for each codec.
+pub fn summary(shown: &Shown) -> String {
     let mut lines = vec![
         format!("patch     {}", shown.patch),
         format!("size      {} bytes, {} of them header", shown.patch_bytes, shown.header_bytes),
@@ -79,10 +81,12 @@ fn shown_text(shown: &Shown, with_frames: bool) -> String {
     ];
     lines.extend(shown.bases.iter().map(|base| format!("base      {} of {} bytes", base.diff_id, base.bytes)));
     lines.extend(codec_lines(&shown.frames));
-    if with_frames {
-        lines.push(frame_table(&shown.frames).to_string());
-    }
     lines.join("\n")
+}
+
+/// The summary, and a row for each frame.
+pub fn all(shown: &Shown) -> String {
+    format!("{}\n{}", summary(shown), frame_table(&shown.frames))
 }
 
 /// A line for each codec: how many frames it has, and how much they hold. In the order in which codecs first appear.

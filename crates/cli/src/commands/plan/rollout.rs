@@ -29,8 +29,7 @@ pub fn run(command: PlanCommand, output: &Output, socket: Option<PathBuf>) -> Re
     let path = &path;
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     let wrong = |error: ScenarioError| {
-        let failure = Failure::new(Kind::Config, format!("{}: {error}", path.display()));
-        failure.hint("docs/SIMULATION.md, \"Planning a rollout\", lists every key of a fleet")
+        sim::scenario_failure(path, &error, "docs/SIMULATION.md, \"Planning a rollout\", lists every key of a fleet")
     };
     let fleet = FleetFile::parse(&text).map_err(wrong)?;
     let rollout: Rollout = Client::new(socket)?

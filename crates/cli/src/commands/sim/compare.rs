@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::read_report;
+use super::{REPORT_HINT, read_report};
 use crate::exit::{Failure, Kind};
 use crate::output::{Output, right, table};
 
@@ -39,8 +39,7 @@ pub fn run(a: &Path, b: &Path, output: &Output) -> Result<(), Failure> {
     }
     if rows.is_empty() {
         let message = format!("{} and {} have no strategy in common", a.display(), b.display());
-        let hint = "a report is what `lighter sim run --output json` prints";
-        return Err(Failure::new(Kind::BadData, message).hint(hint));
+        return Err(Failure::new(Kind::BadData, message).hint(REPORT_HINT));
     }
     output.rows(&rows, |rows| {
         let mut shown = table(&["STRATEGY", "FIGURE", "A", "B", "B / A"]);

@@ -1,4 +1,8 @@
-//! `lighter sim measure`: what releases cost as patches of each other, measured with the engine of this program.
+//! `lighter sim measure`: the cost of releases as patches of each other, measured with `lighter patch` of this program.
+//!
+//! Reads the images one after the other, in the order of their release. For each layer that is new it predicts the best
+//! base of each earlier release, makes a patch from it in a child process, and applies the patch, whose result `patch
+//! apply` checks. The way back to earlier releases is predicted only. The result is the `trace` of a scenario.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,6 +26,13 @@ use crate::interrupt::Interrupt;
 use crate::output::{Output, print, short};
 use crate::progress::duration;
 
+/// The result of `sim measure --out`.
+#[derive(serde::Serialize)]
+struct Measured {
+    out: String,
+    patches: usize,
+}
+
 pub fn run(images: &[PathBuf], out: Option<&Path>, output: &Output) -> Result<(), Failure> {
     let folder = tempfile::Builder::new().prefix("lighter-measure-").tempdir();
     let folder = folder.map_err(|error| Failure::file("make a folder in", &std::env::temp_dir(), &error))?;
@@ -44,12 +55,9 @@ pub fn run(images: &[PathBuf], out: Option<&Path>, output: &Output) -> Result<()
         None => print(&text),
         Some(path) => {
             std::fs::write(path, text + "\n").map_err(|error| Failure::file("write", path, &error))?;
-            output.say(format!(
-                "{}: {} patches; a scenario names it as its `trace`",
-                path.display(),
-                measuring.trace.patches.len()
-            ));
-            Ok(())
+            let measured = Measured { out: path.display().to_string(), patches: measuring.trace.patches.len() };
+            let note = format!("{}: {} patches; a scenario names it as its `trace`", measured.out, measured.patches);
+            output.done(&measured, note)
         }
     }
 }
@@ -59,7 +67,7 @@ struct Read {
     path: PathBuf,
     card: Card,
     sketch: Sketch,
-    /// What reading it with all digests took: a node that applies a patch does no less.
+    /// How long reading took with all digests: a node that applies a patch does no less.
     took: Duration,
 }
 
@@ -108,7 +116,7 @@ impl Measuring<'_> {
         Ok(Read { path, card, sketch: scan.sketch, took: started.elapsed() })
     }
 
-    /// Measures the patch of a layer from the best of each release before.
+    /// Measures the patches of a layer, one from the best base of each earlier release.
     fn patches(&mut self, target: DiffId, releases: &[Vec<DiffId>], interrupt: &Interrupt) -> Result<(), Failure> {
         let mut bases: Vec<DiffId> = Vec::new();
         for release in releases {
@@ -128,7 +136,7 @@ impl Measuring<'_> {
             let family = |trace: &Trace, name: &str| {
                 trace.layers.iter().find(|layer| layer.name == name).map(|layer| layer.family.clone())
             };
-            // A base that helps makes them releases of one another.
+            // If the base saves more than half, target and base are releases of one another.
             if let Some(of_base) = family(&self.trace, &patch.base)
                 && patch.bytes.0 * 2 < self.layers[&target].card.compressed_bytes.0
                 && let Some(layer) = self.trace.layers.iter_mut().find(|layer| layer.name == patch.target)
@@ -140,7 +148,7 @@ impl Measuring<'_> {
         Ok(())
     }
 
-    /// What it would take to go back to an earlier release: predicted, since few ever do.
+    /// Predicts the patches back to an earlier release. Fleets rarely go back, so these are not measured.
     fn predict_ways_back(&mut self, releases: &[Vec<DiffId>]) {
         let known = |trace: &Trace, target: &DiffId, base: &DiffId| {
             let [target, base] = [target.to_string(), base.to_string()];
@@ -192,7 +200,7 @@ impl Measuring<'_> {
             cost.map(|cost| Duration::from_secs_f64(cost.seconds)).map_err(|why| Failure::new(Kind::BadData, why))
         };
         for old in [&patch, &rebuilt] {
-            // Mostly they are there from the one before.
+            // The patch before this one usually left them. The first has none.
             let _ = std::fs::remove_file(old);
         }
         let encode = run(&[("create --effort default --target", &to.path), ("--base", &from.path), ("--out", &patch)])?;

@@ -1,7 +1,7 @@
 //! The paths that move images between files and the store: import, export.
 //!
-//! Each answers with lines of events. The work is a blocking worker that finishes even if its client has gone. A place of
-//! `limits.imports_max` is held from before it starts until its last event is out.
+//! Each answers with lines of events. The work is a blocking worker that finishes even if its client has gone. A place
+//! of `limits.imports_max` is held from before it starts until its last event is out.
 
 use std::path::PathBuf;
 

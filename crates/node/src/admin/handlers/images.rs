@@ -75,7 +75,7 @@ pub async fn rollout(
 
 fn rollout_image(store: &Store, reference: ImageReference) -> Result<api::RolloutImage, Failure> {
     let Some(image) = store.reference(&reference) else {
-        return Err(Problem::new(ProblemKind::NotFound, format!("image {reference} is not on this node")).into());
+        return Err(Problem::new(ProblemKind::NotFound, format!("image {reference} is not held by this node")).into());
     };
     let documents = [image.manifest, image.config];
     let documents = documents.map(|digest| store.blob_bytes(&digest).unwrap_or(Bytes::ZERO));

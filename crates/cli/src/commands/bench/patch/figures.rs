@@ -1,4 +1,4 @@
-//! What was measured of a pair, as it is printed in JSON.
+//! The measurements of a pair, as JSON has them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub enum Outcome {
     Skipped {
         why: String,
     },
-    /// It failed, or what it made was wrong.
+    /// The tool failed, or its result was wrong.
     Failed {
         why: String,
     },

@@ -1,4 +1,4 @@
-//! What all pairs come to, for one of our efforts: its ratios to stock tools, over the pairs where both were measured.
+//! The summary of all pairs for one effort: its ratios to stock tools, over the pairs where both were measured.
 
 use serde::Serialize;
 
@@ -9,13 +9,13 @@ use super::figures::{Figures, Outcome, PairReport};
 #[derive(Serialize)]
 pub struct Summary {
     pub tool: &'static str,
-    /// Where it was measured, and where it failed.
+    /// Pairs where the effort was measured, and where it failed.
     pub pairs: usize,
     pub pairs_failed: usize,
-    /// Of patch bytes. `None` where the tool was not measured on any pair.
+    /// Ratios of patch bytes. `None` if the stock tool was not measured on any pair.
     pub bytes_to_hdiffz: Option<Ratios>,
     pub bytes_to_xdelta3: Option<Ratios>,
-    /// Of all stock tools the smallest patch, for each pair anew.
+    /// To the smallest patch of all stock tools, for each pair anew.
     pub bytes_to_smallest: Option<Ratios>,
     /// Median over pairs of the median over runs of encode seconds.
     pub encode_s_to_hdiffz: Option<f64>,
@@ -25,7 +25,7 @@ pub struct Summary {
     pub apply_peak_bytes: Option<u64>,
 }
 
-/// Ours over theirs: under 1 is smaller.
+/// Lighter over the stock tool: under 1 is smaller.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Ratios {
     pub pairs: usize,
@@ -49,7 +49,7 @@ pub fn summarize(tool: Tool, reports: &[PairReport]) -> Summary {
     let bytes_of = |tool: Tool| bytes_to(&move |pair| pair.figures(tool.name()).map(|figures| figures.patch_bytes));
     let encode_s = measured.iter().filter_map(|(pair, ours)| {
         let theirs = pair.figures(Tool::Hdiffz.name())?;
-        // Run by run: both had the same disturbance, or nearly so.
+        // Run by run, since both had about the same disturbance.
         median(ours.runs.iter().zip(&theirs.runs).map(|(ours, theirs)| ours.encode_s / theirs.encode_s))
     });
     Summary {

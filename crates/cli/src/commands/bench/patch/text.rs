@@ -1,4 +1,4 @@
-//! The report for people: a table for each pair, then what they come to.
+//! The report for people: a table for each pair, then the summary.
 
 use comfy_table::Cell;
 use lighter_types::Bytes;

@@ -1,5 +1,5 @@
-//! Bytes of patches that were made before: a file of JSON lines, one for each target, base and encoder settings. The
-//! settings' id has the encoder's version in it, so that an old figure is never taken for a new one.
+//! Bytes of patches that earlier runs made: a file of JSON lines, one for each target, base and encoder settings. The
+//! id of the settings includes the encoder's version, so an old figure is never taken for a new one.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
@@ -31,7 +31,7 @@ struct Line {
     patch_bytes: u64,
 }
 
-/// What is known, and the file that keeps it, if there is to be one.
+/// The known figures, and the file that keeps them, if there is one.
 pub struct Cache<'a> {
     path: Option<&'a Path>,
     known: BTreeMap<Key, u64>,
@@ -39,8 +39,8 @@ pub struct Cache<'a> {
 
 impl<'a> Cache<'a> {
     /// # Errors
-    /// `BadData` for a line that is none of ours; else if the file cannot be read, or written: now is a better time to
-    /// know than after the first patch.
+    /// `BadData` for a line of another form; else if the file cannot be read or written. The file is written at once,
+    /// so that this fails before the first patch is made.
     pub fn open(path: Option<&'a Path>) -> Result<Self, Failure> {
         let mut cache = Self { path, known: BTreeMap::new() };
         let Some(path) = path else { return Ok(cache) };
@@ -64,7 +64,7 @@ impl<'a> Cache<'a> {
         self.known.get(key).copied()
     }
 
-    /// Keeps a figure, at once.
+    /// Keeps a figure and writes the file.
     pub fn put(&mut self, key: Key, patch_bytes: u64) -> Result<(), Failure> {
         self.known.insert(key, patch_bytes);
         self.write()

@@ -1,4 +1,4 @@
-//! A layer with all that predictions are made of.
+//! A layer with its card and its sketch, which predictions need.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -48,7 +48,7 @@ impl Layer {
     }
 }
 
-/// Keeps nothing, and fails after a signal.
+/// A sink that discards bytes, and fails after a signal.
 struct Stoppable<'a>(&'a Interrupt);
 
 impl Write for Stoppable<'_> {

@@ -1,4 +1,4 @@
-//! How good predictions are: how far off, how well they order the bases of a target, and what following them costs.
+//! Scores of predictions: their errors, how well they order the bases of a target, and the cost of following them.
 
 use std::cmp::Reverse;
 
@@ -8,14 +8,15 @@ use serde::Serialize;
 use super::super::statistics::{largest, mean, median, regret, spearman};
 use super::layer::Layer;
 
-/// A target with the bases at hand: predicted and actual bytes of the patch from each, and the base that is chosen.
+/// A target: predicted and actual bytes of the patch from each base, and the base that the planner chooses.
 pub struct Case {
     predicted_actual: Vec<(u64, u64)>,
     chosen: Option<usize>,
 }
 
 impl Case {
-    /// The choice is the planner's: fewest predicted bytes, then the surer, then the larger base, then the lower DiffId.
+    /// The choice is the planner's: fewest predicted bytes, then the surer, then the larger base, then the lower
+    /// DiffId.
     pub fn new(bases: &[(&Layer, u64)], predict: impl Fn(&Layer) -> Prediction) -> Self {
         let predictions: Vec<Prediction> = bases.iter().map(|(base, _)| predict(base)).collect();
         let rank = |&index: &usize| {
@@ -35,10 +36,10 @@ pub struct Score {
     pub by: &'static str,
     pub bases: &'static str,
     pub pairs: usize,
-    /// Of |predicted / actual - 1|.
+    /// Median and worst of |predicted / actual - 1|.
     pub error_median: Option<f64>,
     pub error_worst: Option<f64>,
-    /// Of the larger over the smaller of both.
+    /// Worst of the larger over the smaller of both.
     pub factor_worst: Option<f64>,
     /// Mean over targets.
     pub spearman_mean: Option<f64>,
