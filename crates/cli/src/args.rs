@@ -11,7 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use lighter_node::config::Rate;
 use lighter_types::{Bytes, DiffId, ImageReference};
 
-use crate::output::Format;
+use crate::format::Format;
 pub use sim::{PlanCommand, SimCommand};
 
 /// Brings container images to fleets over thin uplinks: a peer that holds a similar image sends a patch.

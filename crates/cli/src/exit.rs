@@ -17,7 +17,7 @@ use lighter_node::identity::IdentityError;
 use lighter_store::{IndexError, StoreError};
 use serde::Serialize;
 
-use crate::output::Format;
+use crate::format::Format;
 
 /// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

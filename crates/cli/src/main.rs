@@ -7,6 +7,7 @@ mod args;
 mod client;
 mod commands;
 mod exit;
+mod format;
 mod interrupt;
 mod output;
 mod progress;

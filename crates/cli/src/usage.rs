@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use clap::error::ErrorKind;
 
 use crate::exit::{Failure, Kind};
-use crate::output::Format;
+use crate::format::Format;
 
 /// Prints what clap has to say: help and versions on stdout, errors on stderr. The exit code.
 pub fn report(error: &clap::Error) -> ExitCode {
