@@ -106,6 +106,12 @@ pub struct ByteModel {
     low: [Vec<Frequencies>; 2],
 }
 
+impl Default for ByteModel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ByteModel {
     /// A model that has learned nothing.
     pub fn new() -> Self {

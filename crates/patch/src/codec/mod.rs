@@ -37,10 +37,13 @@ pub(crate) struct Codec {
     /// Whether decoding this payload takes some 16 MiB more memory than others, and most of the time.
     pub is_heavy: fn(&[u8]) -> bool,
     /// Decodes a payload into the target's bytes at a range. The bases are those of the patch from the frame's own on.
-    pub decode: fn(&[u8], Range<u64>, &[&dyn ReadAt]) -> Result<Rebuilt, CodecError>,
+    pub decode: Decode,
     /// How a VCDIFF file says what a frame says; `None` if it cannot.
     pub export: Option<Export>,
 }
+
+/// A decoder: from a payload, the range of the target, and the bases, to the rebuilt range.
+type Decode = fn(&[u8], Range<u64>, &[&dyn ReadAt]) -> Result<Rebuilt, CodecError>;
 
 /// The makers of a codec's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
