@@ -252,7 +252,10 @@ impl<'a, T: Contents> Walk<'a, T> {
 
     /// Recompresses the content of the open stream, which is complete.
     fn close(&mut self) -> Result<(), CodecError> {
-        let Some(open) = self.open.take() else { return Ok(broken("a stream that ends before it begins")) };
+        let Some(open) = self.open.take() else {
+            broken("a stream that ends before it begins");
+            return Ok(());
+        };
         let start = self.rebuilt.material.len();
         let stream = compressed::recompress(open.compression, &self.rebuilt.material[open.start..], open.corrections)?;
         if (start + stream.len()) as u64 > 3 * MATERIAL_BYTES_MAX {

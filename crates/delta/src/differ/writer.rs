@@ -12,8 +12,8 @@ use super::steps::{From, Kind, Planned, STEP_COST, push};
 /// So many equal bytes within a match are worth a copy of their own: a decoder does not look at the bytes of a copy.
 const COPY_BYTES_MIN: usize = 4 << 10;
 /// The writer estimates whether new bytes of this length and more can be compressed.
-
 const RAW_BYTES_MIN: usize = 2 << 10;
+
 /// Writes the steps of a part of a content from its matches.
 pub struct Writer<'a> {
     pub material: &'a Material,
