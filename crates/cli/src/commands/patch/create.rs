@@ -46,7 +46,7 @@ pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
         (None, _) if args.vcdiff => (open_all(args)?, None, None),
         (None, effort) => (open_all(args)?, Some(always(effort)), None),
     };
-    let method = effort.map_or(Method::Vcdiff, |effort| Method::Delta(effort));
+    let method = effort.map_or(Method::Vcdiff, Method::Delta);
     let settings = Settings { method, memory_bytes_max: args.memory, threads: args.threads };
     let (target, bases) = layers.split_first().ok_or_else(|| Failure::new(Kind::Usage, "there is no target"))?;
     let list = args.have.as_deref().map(have::read).transpose()?;
