@@ -277,7 +277,7 @@ impl Driver {
         let ending = tokio::time::sleep(STOP_TIMEOUT);
         tokio::pin!(ending);
         let mut has_left = false;
-        while !(has_left && !self.work.is_fetching()) {
+        while !has_left || self.work.is_fetching() {
             tokio::select! {
                 _ = self.swarm.select_next_some() => {}
                 Some(event) = self.events.recv() => self.event(event),

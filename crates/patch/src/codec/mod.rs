@@ -44,9 +44,6 @@ pub(crate) struct Codec {
     pub export: Option<Export>,
 }
 
-/// A decoder: from a payload, the range of the target, and the bases, to the rebuilt range.
-type Decode = fn(&[u8], Range<u64>, &[&dyn ReadAt]) -> Result<Rebuilt, CodecError>;
-
 /// The makers of a codec's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Makers {
