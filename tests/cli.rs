@@ -1,4 +1,7 @@
-//! The command line as scripts and people meet it: help, exit codes, output formats, what goes to stdout and stderr.
+//! The command line as scripts and people meet it: help, exit codes, output formats, stdout and stderr.
+//!
+//! Tests run the program as a child process. Data must stand on stdout and talk on stderr; with `--output json`,
+//! results and errors are JSON of one schema (docs/CLI.md).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,7 @@
-//! Configurations that are wrong, and machines that do not have what they ask for: what is said, where, and the code.
+//! Configurations that are wrong, and machines that lack something a configuration asks for.
+//!
+//! Each test starts the program with such a configuration and compares the message, the place that it names, and the
+//! exit code.
 
 use std::fs;
 use std::net::{TcpListener, UdpSocket};

@@ -1,6 +1,6 @@
 //! Members of the fleet that lie, stall, flood or send junk, and strangers. Each speaks our protocols with bytes of the
-//! test's choice; the victim and the honest peers are real nodes. In the end the victim has what it wanted from an honest
-//! peer.
+//! test's choice; the victim and the honest peers are real nodes. In the end the victim has what it wanted from an
+//! honest peer.
 
 mod hostile;
 mod lies;

@@ -1,5 +1,7 @@
-//! A node's life: caps that change while it runs, stops and power cuts in the middle of a transfer, a full budget, and
-//! what monitoring sees.
+//! A node's life: caps that change while it runs, stops and power cuts in the middle of a transfer, a full budget.
+//!
+//! The nodes are processes on loopback. A test cuts the power by SIGKILL, starts the node again, and looks at what is
+//! left by the admin API and the metrics.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! What a name stands for: the newest release that a trusted publisher signed, or a digest.
+//! The meaning of a name: the newest release that a trusted publisher signed, or a digest.
 
 use crate::support::images::{self, ImageFiles, noise};
 use crate::support::{Fleet, NodeProcess, SOON, until};

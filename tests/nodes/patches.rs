@@ -1,4 +1,7 @@
 //! A release crosses the fleet as a patch, is counted, and is the same image wherever it comes out.
+//!
+//! The nodes are processes on loopback with layers made in memory. The tests compare the bytes that the nodes account
+//! for with the patch, and the exported images with the imported ones.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,8 +13,8 @@ use serde_json::Value;
 use crate::support::images::{self, ImageFiles, noise, two_releases};
 use crate::support::{Fleet, NodeProcess, SOON, until};
 
-/// Two releases of a layer of 7 MiB that have all but 2 MiB in common, which are twice the same, so that their patch has
-/// over 512 KiB, and copies from the target.
+/// Two releases of a layer of 7 MiB that have all but 2 MiB in common, which are twice the same, so that their patch
+/// has over 512 KiB, and copies from the target.
 pub fn releases() -> (ImageFiles, ImageFiles) {
     let kept = noise(1, 5 << 20);
     let tar = |release: u64| {

@@ -73,8 +73,8 @@ fn who_asks_after_the_copies_are_given_has_it_from_who_got_one() {
     });
 }
 
-/// The hub has sent its copies: who has it midway from a relay whose power goes gets the rest from the hub, and the relay goes
-/// on when it is back.
+/// The hub has sent its copies: who has it midway from a relay whose power goes gets the rest from the hub, and the
+/// relay goes on when it is back.
 #[test]
 fn a_relay_that_loses_power_midway_is_replaced() {
     let mut fleet = fleet(2);

@@ -1,4 +1,7 @@
 //! A peer that speaks the node's protocols and says whatever a test tells it to: a libp2p swarm on a thread of its own.
+//!
+//! A script holds the answers to questions and the bytes of streams; deeds are sent at once. The peer counts what it
+//! sees, so that a test can wait for it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -79,7 +82,7 @@ pub type Answers = Box<dyn FnMut(&Request) -> Option<Vec<u8>> + Send>;
 /// All that is sent on a patch stream after the request.
 pub type Says = Arc<dyn Fn(&PatchRequest) -> Vec<u8> + Send + Sync>;
 
-/// What a peer says.
+/// The answers of a peer.
 pub struct Script {
     /// The answer to a question; `None`: it never answers.
     pub answer: Answers,
@@ -125,7 +128,7 @@ pub fn card(tar: &[u8], diff_id: &str) -> Card {
     }
 }
 
-/// What a peer does of its own accord.
+/// An action that a peer takes of its own accord.
 pub enum Deed {
     Ask(Vec<u8>),
     Gossip(Vec<u8>),
@@ -133,7 +136,7 @@ pub enum Deed {
     Stream(Vec<u8>),
 }
 
-/// What a peer saw.
+/// Counts of the messages that a peer saw.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     pub connected: bool,

@@ -1,4 +1,7 @@
 //! Peers that lie about what they hold, what a patch is, what a blob is, what a name stands for.
+//!
+//! In each test a real node asks a liar first and an honest node second. The node must name the lie, cut the liar off,
+//! and end with the layer of the honest node.
 
 use libp2p::identity::Keypair;
 use lighter_node::identity::from_libp2p;
@@ -48,7 +51,7 @@ fn sent(patch: &Patch, name: PatchId) -> Vec<u8> {
 /// How a liar sends a patch of a layer whose tar is given.
 type Lie = fn(&[u8], &PatchRequest) -> Vec<u8>;
 
-/// What is sent, and what the operator reads of it.
+/// A lie, by its name, and the message that the operator reads.
 const LIES: [(&str, Lie, &str); 10] = [
     (
         "a flipped byte in a frame",
@@ -343,7 +346,7 @@ fn a_config_that_the_manifest_does_not_name_cuts_the_sender_off() {
     });
 }
 
-/// Of the image that is asked for and another, a peer answers this.
+/// A peer gives this answer, made from the image that is asked for and another one.
 fn check_false_documents(answer: impl FnOnce(&ImageFiles, &ImageFiles) -> Answer) {
     let mut fleet = Fleet::create(2);
     let key = key_before(&fleet.nodes[0].peer_id);

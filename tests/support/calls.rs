@@ -1,4 +1,4 @@
-//! What tests ask of a running node again and again.
+//! Questions that tests put to a running node.
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,7 +28,7 @@ impl NodeProcess {
         self.cli(&["-o", "json", "image", "pull", image]).ok().json()
     }
 
-    /// What a command that lists or shows prints as JSON.
+    /// The JSON that a command prints.
     #[track_caller]
     pub fn ask(&self, args: &[&str]) -> Value {
         self.cli(&[&["-o", "json"], args].concat()).ok().json()

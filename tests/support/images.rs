@@ -1,4 +1,7 @@
 //! Images made in memory, the same bytes on every run.
+//!
+//! Contents come from a seeded generator: releases of one family share most of their bytes, so that patches between
+//! them are small. Images are written as OCI layouts, OCI archives and docker archives.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,7 +58,7 @@ pub fn layout_of(layers: &[(Vec<u8>, Media)]) -> ImageFiles {
     files
 }
 
-/// What `docker save` wrote before version 25: `manifest.json` and plain tars.
+/// An archive as `docker save` wrote it before version 25: `manifest.json` and plain tars.
 pub fn docker_save(tars: &[Vec<u8>], name: &str) -> ImageFiles {
     let diff_ids: Vec<String> = tars.iter().map(|tar| sha256(tar)).collect();
     let rootfs = json!({ "type": "layers", "diff_ids": diff_ids });

@@ -1,4 +1,4 @@
-//! What the tests share: the binary, commands and their output, nodes as processes, images made in memory.
+//! Shared by the tests: the binary, commands and their output, nodes as processes, images made in memory.
 //!
 //! Nothing here sleeps for a fixed time: [`until`] polls with an end. A node process ends when its [`NodeProcess`] is
 //! dropped. Each test process has a loopback address of its own, so that tests side by side cannot take each other's

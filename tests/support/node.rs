@@ -1,7 +1,7 @@
 //! Real nodes as child processes on loopback.
 //!
-//! No test chooses a port. A node asks the machine for one (port 0) when it first starts, the test reads the address back
-//! from the node's status, and gives it to the nodes that start later.
+//! No test chooses a port. A node asks the machine for one (port 0) when it first starts, the test reads the address
+//! back from the node's status, and gives it to the nodes that start later.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -36,7 +36,7 @@ pub struct NodeProcess {
     pub peer_id: String,
     /// Also for others' [`Self::bootstrap`].
     pub address: Address,
-    /// Whom it dials: those that have started when it starts.
+    /// The nodes that it dials: those that have started when it starts.
     pub bootstrap: Vec<Address>,
     /// `--set` of every start. The first are those of [`Self::create`]; the last of a key wins.
     pub settings: Vec<String>,
@@ -97,8 +97,8 @@ impl NodeProcess {
         self.wait_ready();
     }
 
-    /// Starts the process and waits until its admin API answers: a node whose bootstrap peers are all gone is alive, and
-    /// not ready.
+    /// Starts the process and waits until its admin API answers: a node whose bootstrap peers are all gone is alive,
+    /// and not ready.
     #[track_caller]
     pub fn start_alone(&mut self) {
         self.spawn(self.run_command());
@@ -208,7 +208,7 @@ impl NodeProcess {
         Some((status, body.to_owned()))
     }
 
-    /// What it wrote to stderr, over all starts.
+    /// Its stderr, over all starts.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }

@@ -38,10 +38,10 @@ pub struct Plan {
     pub bases: Vec<DiffId>,
     /// From the layer to the first base.
     pub tlsh_distance: Option<u32>,
-    /// What the cards predict from the best base alone.
+    /// The prediction from the cards, with the best base alone.
     #[serde(with = "number")]
     pub tlsh_bytes: Bytes,
-    /// What the sketches predict from all bases together, and by how many percent that may be off. Absent without a
+    /// The prediction from the sketches of all bases together, and its expected error in percent. Absent without a
     /// sketch of the layer.
     #[serde(default, with = "number::option")]
     pub sketch_bytes: Option<Bytes>,

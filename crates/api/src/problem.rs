@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What went wrong. The message says what, where, what was expected and what was found; what to do about it follows
-/// from the kind, and is said by the command line.
+/// A failure. The message says what failed, where, what was expected and what was found. The command line adds a hint
+/// that follows from the kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     pub kind: ProblemKind,

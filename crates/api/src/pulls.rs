@@ -13,7 +13,7 @@ pub struct PullRequest {
     pub image: String,
 }
 
-/// What happens during a pull.
+/// An event of a pull.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum PullEvent {
@@ -42,7 +42,7 @@ pub enum PullEvent {
     Progress {
         #[serde(with = "text")]
         layer: DiffId,
-        /// What is there of the patch, earlier parts included.
+        /// Bytes of the patch on disk, earlier parts included.
         #[serde(with = "number")]
         received_bytes: Bytes,
         #[serde(with = "number")]

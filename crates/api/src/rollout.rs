@@ -1,4 +1,4 @@
-//! What nodes that hold one image need of another, as a node that holds both knows it.
+//! The bytes and times that nodes with one image need for another, as a node that holds both knows them.
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, SiteName};
 use serde::{Deserialize, Serialize};

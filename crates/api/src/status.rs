@@ -29,7 +29,7 @@ pub struct Status {
     pub upload_max: String,
     pub download_max: String,
     pub store: StoreStatus,
-    /// What the operator should look at; empty when all is well.
+    /// Conditions that the operator should look at; empty when all is well.
     pub warnings: Vec<String>,
 }
 

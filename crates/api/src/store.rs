@@ -1,4 +1,4 @@
-//! What the store holds, and cleaning it up.
+//! The contents of the store, and its garbage collection.
 
 use lighter_types::Bytes;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct StoreStatus {
     pub partial_patches: u64,
     pub blobs: u64,
     pub images: u64,
-    /// What counts against the budget, reservations included.
+    /// Bytes that count against the budget, reservations included.
     #[serde(with = "number")]
     pub used_bytes: Bytes,
     /// The budget.

@@ -166,7 +166,7 @@ pub enum ImageCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Give up a pull that is under way. What has arrived stays for the next one.
+    /// Give up a pull that is under way. The next pull keeps the bytes that have arrived.
     Cancel { image: String },
     /// Write an image as an OCI layout into a new folder.
     Export {

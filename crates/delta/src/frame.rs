@@ -151,7 +151,12 @@ fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
                 material = material.saturating_add(bytes);
             }
             Step::Copy { .. } => copied = copied.saturating_add(bytes),
-            _ => material = material.saturating_add(bytes),
+            Step::Match { .. }
+            | Step::New { .. }
+            | Step::Raw { .. }
+            | Step::Header { .. }
+            | Step::NewHeader
+            | Step::Trailer => material = material.saturating_add(bytes),
         }
     }
     if plain_left > 0 {
@@ -326,7 +331,7 @@ impl<'a, T: Contents> Walk<'a, T> {
             _ if self.rebuilt.material.len() as u64 + bytes > 3 * MATERIAL_BYTES_MAX => {
                 return Err("more decoded bytes than allowed".into());
             }
-            _ => {
+            CopyFrom::Base { .. } | CopyFrom::Inflated => {
                 let start = self.rebuilt.material.len();
                 self.rebuilt.material.resize(start + bytes as usize, 0);
                 self.sources.read(from, &mut self.rebuilt.material[start..])?;

@@ -13,7 +13,7 @@
 //!
 //! The layout of a payload is in docs/PATCH.md; the reasons are in docs/decisions/0010-delta-codec.md.
 
-#![deny(unsafe_code, clippy::float_arithmetic, clippy::iter_over_hash_type)]
+#![deny(unsafe_code, clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod compare;
 mod compressed;

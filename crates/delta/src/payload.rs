@@ -66,7 +66,12 @@ pub fn work(payload: &[u8]) -> u64 {
     let of_step = |step: &Step| match step {
         Step::Copy { .. } => 0,
         Step::Stream { compression, plain_bytes, .. } => plain_bytes.saturating_mul(recompress_work(*compression)),
-        _ => step.bytes(),
+        Step::Match { .. }
+        | Step::New { .. }
+        | Step::Raw { .. }
+        | Step::Header { .. }
+        | Step::NewHeader
+        | Step::Trailer => step.bytes(),
     };
     steps.iter().map(of_step).fold(0, u64::saturating_add)
 }

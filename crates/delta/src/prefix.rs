@@ -57,7 +57,7 @@ fn ranges(program: &Program, sources: &Sources<'_>) -> Result<Vec<Range<u64>>, C
                 }
                 (end, new) = (Some(from.saturating_add(bytes)), 0);
             }
-            _ => {}
+            Step::Raw { .. } | Step::Header { .. } | Step::NewHeader | Step::Stream { .. } | Step::Trailer => {}
         }
     }
     if let Some(end) = end.filter(|_| new >= RUN_BYTES_MIN) {

@@ -231,7 +231,7 @@ impl Directory {
                 self.change(from, &added, &removed);
                 Heard::Current
             }
-            _ => Heard::Behind,
+            News::Difference { .. } | News::Heartbeat | News::Leaving => Heard::Behind,
         }
     }
 

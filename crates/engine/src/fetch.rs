@@ -285,7 +285,9 @@ impl Fetcher {
         let pulls = std::mem::take(&mut target.pulls);
         match &mut target.state {
             State::Fetching(fetching) => fetching.stop(Stop::Abandoned, effects),
-            _ => drop(self.targets.remove(&id)),
+            State::Waiting { .. } | State::Asking(_) | State::Quoting { .. } | State::Referred { .. } => {
+                drop(self.targets.remove(&id));
+            }
         }
         Some(Outcome::Held { pulls, target: id })
     }

@@ -1,4 +1,7 @@
 //! The layers that this node holds, and the announcements of them.
+//!
+//! Every change raises the version of the holdings. A full announcement lists all layers; a difference lists the
+//! changes since the announcement before, and names the version that it builds on. A peer that missed one asks for all.
 
 use std::collections::BTreeMap;
 

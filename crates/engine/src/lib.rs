@@ -20,7 +20,7 @@
 //! | `settings`, `effort` | intervals, caps, efforts |
 
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
-#![deny(clippy::iter_over_hash_type)]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod announcer;
 mod asks;

@@ -24,20 +24,36 @@ impl Open {
             Effect::ReadImage { pull, .. } => Self::Read(*pull),
             Effect::KeepBlob { pull, .. } => Self::Keep(*pull),
             Effect::CommitImage { pull, .. } => Self::Commit(*pull),
-            _ => return None,
+            Effect::Announce(_)
+            | Effect::Answer { .. }
+            | Effect::AnswerFromStore { .. }
+            | Effect::Working { .. }
+            | Effect::Serve { .. }
+            | Effect::Refuse { .. }
+            | Effect::Refer { .. }
+            | Effect::Connect(_)
+            | Effect::CutOff { .. }
+            | Effect::StopFetch(_)
+            | Effect::Report { .. }
+            | Effect::KeepCalibration { .. }
+            | Effect::KeepPace(_)
+            | Effect::WakeAt(_) => return None,
         })
     }
 
     /// The open effect that this input ends.
     pub fn answered(input: &Input) -> Option<Self> {
-        Some(match input {
-            Input::Work(WorkInput::Answered { ask, .. }) => Self::Ask(*ask),
-            Input::Work(WorkInput::FetchEnded { fetch, .. }) => Self::Fetch(*fetch),
-            Input::Work(WorkInput::EncodeEnded { encode, .. }) => Self::Encode(*encode),
-            Input::Work(WorkInput::ImageRead { pull, .. }) => Self::Read(*pull),
-            Input::Work(WorkInput::BlobKept { pull, .. }) => Self::Keep(*pull),
-            Input::Work(WorkInput::ImageCommitted { pull, .. }) => Self::Commit(*pull),
-            _ => return None,
+        let Input::Work(work) = input else { return None };
+        Some(match work {
+            WorkInput::Answered { ask, .. } => Self::Ask(*ask),
+            WorkInput::FetchEnded { fetch, .. } => Self::Fetch(*fetch),
+            WorkInput::EncodeEnded { encode, .. } => Self::Encode(*encode),
+            WorkInput::ImageRead { pull, .. } => Self::Read(*pull),
+            WorkInput::BlobKept { pull, .. } => Self::Keep(*pull),
+            WorkInput::ImageCommitted { pull, .. } => Self::Commit(*pull),
+            WorkInput::FetchWorking { .. } | WorkInput::FetchProgress { .. } | WorkInput::EncodeProgress { .. } => {
+                return None;
+            }
         })
     }
 }

@@ -4,7 +4,7 @@
 //! Resolving -> Reading <-> GettingBlob -> KeepingBlob -> Reading ... -> Layers -> Committing -> done
 //! ```
 //!
-//! A name is resolved only by a release that a trusted publisher signed; the caller checks signatures. Of several
+//! A name is resolved only by a release that a trusted publisher signed; the caller checks signatures. Among several
 //! releases the one issued last counts. Manifest and config come from any peer. The caller checks them against their
 //! digest before they are written, and the pull reads them back from disk.
 //!
@@ -328,7 +328,12 @@ impl Pull {
             State::GettingBlob { digest, ask: None, round, .. } if round.until <= now => {
                 Some(PullFailure::BlobNotFound { digest: *digest, asked: round.asked.len() })
             }
-            _ => None,
+            State::Resolving { .. }
+            | State::Reading
+            | State::GettingBlob { .. }
+            | State::KeepingBlob { .. }
+            | State::Layers { .. }
+            | State::Committing => None,
         }
     }
 

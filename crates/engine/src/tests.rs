@@ -1,7 +1,6 @@
 //! One engine, step by step: an input goes in, and the effects of this step are looked at. Nothing performs them.
 //!
-//! What many engines do together, over time and with failures, is tested on the virtual fleet
-//! (`crates/sim/tests/engine`).
+//! The virtual fleet tests many engines together, over time and with failures (`crates/sim/tests/engine`).
 
 mod listed;
 mod pulls;

@@ -4,6 +4,7 @@
 //! decides; this crate performs (see `driver`).
 
 pub mod admin;
+mod arrivals;
 pub mod config;
 mod defects;
 mod driver;
@@ -11,6 +12,7 @@ mod event;
 mod faults;
 pub mod identity;
 pub mod images;
+mod lists;
 mod metrics;
 mod network;
 mod predictions;

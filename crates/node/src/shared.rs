@@ -10,12 +10,13 @@ use lighter_store::{LayerReader, Store, StoreError, UnixSeconds};
 use lighter_types::{Bytes, Moment, ReadAt};
 use tokio::sync::mpsc;
 
+use crate::arrivals::Arrivals;
 use crate::config::Config;
 use crate::event::Event;
 use crate::faults::Faults;
 use crate::identity::Identity;
+use crate::lists::Lists;
 use crate::traffic::Accountant;
-use crate::transfer::{Arrivals, Lists};
 
 /// One for each node; every task has an `Arc` of it.
 pub struct Shared {
@@ -114,7 +115,6 @@ impl<F: AsFile> ReadAt for FileBase<F> {
     }
 }
 
-/// An error and its causes in one line. A cause that the text before it names already is left out.
 /// The store's failure as the engine and the operator see it.
 pub fn local_failure(error: &StoreError) -> LocalFailure {
     match error {
@@ -129,6 +129,7 @@ pub fn local_failure(error: &StoreError) -> LocalFailure {
     }
 }
 
+/// An error and its causes in one line. A cause that the text before it names already is left out.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,11 +1,10 @@
 //! Patches on streams: the requester's side, the provider's side, and making them.
 //!
-//! The stream's protocol is in `lighter_wire`; here are its bytes on a libp2p stream, its timeouts, and the workers.
-//! A task's result is the one answer that it owes (`driver/work.rs`), also when its stream breaks. A task that is dropped
+//! The stream's protocol is in `lighter_wire`; here are its bytes on a libp2p stream, its timeouts, and the workers. A
+//! task's result is the one answer that it owes (`driver/work.rs`), also when its stream breaks. A task that is dropped
 //! midway leaves frames that were synced, and nothing else.
 
 mod apply;
-mod arriving;
 mod damage;
 mod encode;
 mod failures;
@@ -21,10 +20,8 @@ use std::time::Duration;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_wire::Message;
 
-pub use arriving::Arrivals;
 pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::{FetchJob, fetch};
-pub use lists::Lists;
 pub use part::part_on_disk;
 pub use serve::serve;
 

@@ -1,4 +1,7 @@
 //! Damaged and lying patches: every one is refused with an error that blames the right party; none panics.
+//!
+//! Tests truncate and change bytes of real patches, and build headers and payloads by hand that no encoder makes:
+//! counts over their limit, ranges outside the target, codecs that nodes never use.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! What is encoded is what is decoded, and the same for any number of threads.
+//! A decoder rebuilds the bytes that were encoded, and the patch is the same for any number of threads.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

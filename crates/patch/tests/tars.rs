@@ -1,5 +1,8 @@
-//! Tars that changed in any way are rebuilt byte for byte, by every effort: edited files, renamed, reordered and removed
-//! ones, headers of all kinds, damage.
+//! Tars that changed in any way are rebuilt byte for byte, by every effort: edited files, renamed, reordered and
+//! removed ones, headers of all kinds, damage.
+//!
+//! Each test makes an old and a new tar in memory, encodes one against the other, applies the patch, and compares all
+//! bytes. Some also bound the size of the patch.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -2,8 +2,8 @@
 //!
 //! A pull is one flow of bytes over the same links: from the registry, from a node of the same site, or from a hub. The
 //! strategies plan nothing and ask nothing: each knows at once what it needs to know. They go through the same power
-//! cuts, partitions and losses of hubs as the engines do (`Run::perform_happening`): the flow of a node that goes off is
-//! lost and begins again, a flow over a cut uplink waits. They have no part in the flaws of nodes (`faults.rs`).
+//! cuts, partitions and losses of hubs as the engines do (`Run::perform_happening`): the flow of a node that goes off
+//! is lost and begins again, a flow over a cut uplink waits. They have no part in the flaws of nodes (`faults.rs`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

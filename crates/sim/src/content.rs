@@ -242,7 +242,8 @@ pub fn layer_id(name: &str) -> DiffId {
     DiffId::new(*blake3::hash(name.as_bytes()).as_bytes())
 }
 
-/// The card of a scenario's layer. The TLSH digests of one family differ in their last byte, which is the layer's `index`.
+/// The card of a scenario's layer. The TLSH digests of one family differ in their last byte, which is the layer's
+/// `index`.
 fn card_of(layer: &Layer, index: usize) -> Card {
     let family = blake3::hash(layer.family.as_bytes());
     let mut tlsh = [0; 35];

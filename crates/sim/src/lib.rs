@@ -7,7 +7,7 @@
 //!
 //! docs/SIMULATION.md says what is modelled and how far to trust it.
 
-#![deny(clippy::iter_over_hash_type)]
+#![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod baseline;
 mod content;

@@ -14,7 +14,7 @@ pub struct Links {
     /// From each hub, and to it.
     hubs: Vec<[LinkId; 2]>,
     registry: LinkId,
-    /// Of each site: up, down, within.
+    /// For each site: up, down, within.
     sites: Vec<[LinkId; 3]>,
 }
 

@@ -36,7 +36,7 @@ const BINS_MAX: usize = 1 << 23;
 /// A kind of link. Bytes are counted by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkClass {
-    /// Of a hub, or of the registry.
+    /// The link of a hub, or of the registry.
     Origin,
     /// Between a site and the rest.
     Uplink,

@@ -70,7 +70,7 @@ pub struct StrategyReport {
     pub log_hash: Option<String>,
     /// Whether the run was interrupted.
     pub is_partial: bool,
-    /// What must never happen and did: defects of the engine, or of the simulator. The first ten.
+    /// Breaches of the engine's contract: defects of the engine, or of the simulator. The first ten.
     pub violations: Vec<String>,
     /// Each site, in the scenario's order, if there are at most 100 and engines ran.
     pub sites: Vec<SiteReport>,

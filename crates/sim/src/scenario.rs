@@ -117,7 +117,7 @@ pub struct Sites {
     pub uplink: [Rate; 2],
     /// The rates from the sites, if they differ from those to the sites.
     pub upload: Option<[Rate; 2]>,
-    /// Of the uplink, one way.
+    /// The latency of the uplink, one way.
     #[serde(default)]
     pub latency: Span,
     /// Packets that get lost on the uplink, in percent.
@@ -204,7 +204,7 @@ pub struct Pull {
     pub sites_to_percent: u64,
 }
 
-/// What becomes of announcements, in percent.
+/// The fate of announcements, in percent.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gossip {

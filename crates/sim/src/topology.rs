@@ -23,7 +23,7 @@ pub struct Topology {
     pub sites: Vec<Site>,
     pub pulls: Vec<Wanted>,
     pub happenings: Vec<(Micros, Happening)>,
-    /// What nodes do wrong, by node; most nodes have no entry.
+    /// The flaws of each node; most nodes have no entry.
     pub flaws: BTreeMap<usize, Vec<Rc<dyn Flaw>>>,
     pub hub_rate: u64,
     pub registry_rate: u64,
@@ -40,7 +40,7 @@ pub struct Site {
     pub nodes: Range<usize>,
     /// Its number among the tables `[[sites]]` of the scenario.
     pub group: usize,
-    /// Of the uplink in bytes a second: to the site, and from it.
+    /// The rates of the uplink in bytes a second: to the site, and from it.
     pub rate: u64,
     pub up_rate: u64,
     pub latency: Micros,

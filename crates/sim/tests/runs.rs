@@ -1,4 +1,7 @@
 //! Whole runs: the same scenario and seed give the same events, and no fault makes a fleet break an invariant.
+//!
+//! The log of a run has a hash over all its events. Equal hashes show equal runs; the committed baselines hold the hash
+//! of each scenario.
 
 #![allow(
     clippy::disallowed_methods,

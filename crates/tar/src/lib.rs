@@ -97,8 +97,8 @@ impl<R: Read> TarReader<R> {
         Self { reader, skip: skip_by_reading, offset: 0, content_end: 0, done: false }
     }
 
-    /// The next entry, or `None` after the last: at a block of zeros, or where the bytes end between entries. What
-    /// follows a block of zeros is not looked at.
+    /// The next entry, or `None` after the last: at a block of zeros, or where the bytes end between entries. The
+    /// reader ignores the bytes behind a block of zeros.
     ///
     /// # Errors
     /// [`TarError`]; the walk is over then, and further calls give `None`.

@@ -1,4 +1,7 @@
-//! Tars of every kind, hostile ones too; what GNU tar and Go write is in crates/image/tests.
+//! Tars of every kind, hostile ones too. Tars of GNU tar and Go are tested in crates/image/tests.
+//!
+//! The tests build headers by hand: octal and base-256 numbers, long names by pax and by GNU, sparse files, damaged
+//! checksums, truncation at every byte.
 
 use std::io::Cursor;
 

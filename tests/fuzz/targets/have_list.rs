@@ -1,5 +1,5 @@
-//! Have-lists: one that decodes, encodes to the same bytes, and stands for a base that can be read where nothing of it was
-//! found.
+//! Have-lists: one that decodes, encodes to the same bytes, and stands for a base that can be read where nothing of it
+//! was found.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -73,7 +73,14 @@ impl Load {
                     Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
                         Some(stream)
                     }
-                    _ => None,
+                    Kind::Copy(_)
+                    | Kind::Match(_)
+                    | Kind::New
+                    | Kind::Raw
+                    | Kind::Header(_)
+                    | Kind::NewHeader
+                    | Kind::Stream { .. }
+                    | Kind::Trailer => None,
                 };
                 let mut streams: Vec<Inflated> = steps.iter().filter_map(stream).collect();
                 streams.sort_by_key(|stream| stream.from);
@@ -81,7 +88,13 @@ impl Load {
                 load.streams = streams.len();
                 load.inflated = streams.iter().map(|stream| stream.plain_bytes.max(stream.bytes)).sum();
             }
-            _ => load.material = step.bytes,
+            Kind::Copy(_)
+            | Kind::Match(_)
+            | Kind::New
+            | Kind::Raw
+            | Kind::Header(_)
+            | Kind::NewHeader
+            | Kind::Trailer => load.material = step.bytes,
         }
         load.new = new_bytes(step);
         load.work = load.material + load.recompress;
@@ -117,7 +130,7 @@ fn new_bytes(step: &Planned) -> u64 {
     match &step.kind {
         Kind::New => step.bytes,
         Kind::Stream { steps, .. } => steps.iter().map(new_bytes).sum(),
-        _ => 0,
+        Kind::Copy(_) | Kind::Match(_) | Kind::Raw | Kind::Header(_) | Kind::NewHeader | Kind::Trailer => 0,
     }
 }
 
@@ -239,7 +252,13 @@ fn assemble(layers: &Layers<'_>, frame: &[Planned], range: &Range<u64>) -> io::R
                 let step = Planned { kind: Kind::New, ..step.clone() };
                 assembly.add(&step, || layers.read_target(step.at..step.at + step.bytes))?;
             }
-            _ => assembly.add(step, || layers.read_target(step.at..step.at + step.bytes))?,
+            Kind::Copy(_)
+            | Kind::Match(_)
+            | Kind::New
+            | Kind::Raw
+            | Kind::Header(_)
+            | Kind::NewHeader
+            | Kind::Trailer => assembly.add(step, || layers.read_target(step.at..step.at + step.bytes))?,
         }
     }
     Ok((assembly.program, assembly.known))

@@ -49,8 +49,8 @@ impl Index {
         Self { window, bits, heads, chain }
     }
 
-    /// The longest match with the front of `target`, at least as long as the window. Of equally long matches the
-    /// nearest to `near`.
+    /// The longest match with the front of `target`, at least as long as the window. Among equally long matches,
+    /// the nearest to `near`.
     pub fn find(&self, base: &[u8], target: &[u8], near: usize) -> Option<Found> {
         if target.len() < self.window.bytes {
             return None;

@@ -10,7 +10,7 @@ use crate::frame::Style;
 pub struct Search {
     /// The index over the files that a file may have been changed from.
     pub near: Window,
-    /// The index over all bytes of the bases that are held. Of many bytes it has fewer positions.
+    /// The index over all bytes of the bases that are held. It has fewer positions where there are many bytes.
     pub far: Window,
     /// Whether compressed streams are decompressed.
     pub streams: bool,

@@ -1,4 +1,7 @@
-//! The directory against a plain model, its caps, and what of gossip it believes.
+//! The directory against a plain model, its caps, and the rules by which it believes gossip.
+//!
+//! The model keeps every announcement in plain maps. A random sequence of announcements, answers and losses goes to
+//! both, and both must agree on each peer's layers after every step.
 
 use std::collections::{BTreeMap, BTreeSet};
 

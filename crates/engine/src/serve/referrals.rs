@@ -39,7 +39,8 @@ struct Spread {
     copies: usize,
     /// At most [`Settings::RELAYS_MAX`].
     relays: BTreeMap<PeerId, Relay>,
-    /// Peers that were referred and are not done, or were done a short time ago. At most one for each peer of the fleet.
+    /// Peers that were referred and are not done, or were done a short time ago. At most one for each peer of the
+    /// fleet.
     referred: BTreeMap<PeerId, Referred>,
     /// How often each referred peer came back. At most [`Settings::RELAYS_MAX`].
     returned: BTreeMap<PeerId, u32>,

@@ -1,4 +1,7 @@
 //! The cache, the queue and the caps of the serving side.
+//!
+//! Each test drives one `Serve` by hand: it opens streams, ends encodes, and compares the effects with those expected,
+//! in their order.
 
 use lighter_types::{Effort, Moment};
 use lighter_wire::Resume;

@@ -1,4 +1,4 @@
-//! One function for each path of the admin API. What concerns the node as a whole is here.
+//! One function for each path of the admin API. This file has the paths of the node as a whole.
 
 pub mod files;
 pub mod images;

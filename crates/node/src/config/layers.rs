@@ -1,4 +1,7 @@
 //! Puts a configuration together from its sources and says where each value came from.
+//!
+//! The sources, weakest first: the defaults, the file, the environment, the command line. They are merged as TOML
+//! tables; the origin of each key is kept beside its value, so that an error names the source to change.
 
 use std::collections::BTreeMap;
 use std::fmt;

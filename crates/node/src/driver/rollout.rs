@@ -1,4 +1,4 @@
-//! What a rollout needs, by what this node holds and knows of others.
+//! The needs of a rollout, from what this node holds and what it knows of other nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,13 +1,11 @@
-//! Have-lists: what this node tells a provider of its files, and what it was told by those who wait for a patch.
+//! Have-lists on a stream: a requester makes and sends the list of its files, a provider receives one.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList};
 use lighter_types::{DiffId, ReadAt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::damage::OpenLayer;
 use crate::shared::{FileBase, Shared};
@@ -72,41 +70,6 @@ pub async fn receive(stream: &mut (impl AsyncRead + Unpin), name: DiffId) -> io:
     Ok(Arc::new(list))
 }
 
-/// The lists of those who wait for a patch. Each lasts as long as its stream, or an encode that reads it.
-pub struct Lists {
-    kept: Mutex<HashMap<DiffId, Weak<HaveList>>>,
-    places: Arc<Semaphore>,
-}
-
-/// Streams that may have a list at a time; one takes up to 0.9 MB.
-const LISTS_MAX: usize = 64;
-
-impl Default for Lists {
-    fn default() -> Self {
-        Self { kept: Mutex::default(), places: Arc::new(Semaphore::new(LISTS_MAX)) }
-    }
-}
-
-impl Lists {
-    /// A place for the list of one stream, to be held until that is over; `None` if there are too many.
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
-    }
-
-    /// The list, for as long as what is returned is held.
-    pub fn keep(&self, list: Arc<HaveList>) -> Arc<HaveList> {
-        let mut lists = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        lists.retain(|_, list| list.strong_count() > 0);
-        let kept = lists.get(&list.id()).and_then(Weak::upgrade).unwrap_or(list);
-        lists.insert(kept.id(), Arc::downgrade(&kept));
-        kept
-    }
-
-    pub fn get(&self, name: &DiffId) -> Option<Arc<HaveList>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(name)?.upgrade()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures::executor::block_on;
@@ -128,19 +91,6 @@ mod tests {
         // One that promises gigabytes is refused before anything of it is read.
         refused(&[&[255; 4], &bytes[4..]].concat(), list.id());
         refused(&[&10u32.to_le_bytes()[..], &[7; 10]].concat(), list.id());
-    }
-
-    #[test]
-    fn a_list_lasts_as_long_as_somebody_waits() {
-        let list = Arc::new(HaveList::of(&[&tar_of_a_file()], 1).unwrap());
-        let (lists, name) = (Lists::default(), list.id());
-        let first = lists.keep(list.clone());
-        let second = lists.keep(Arc::new((*list).clone()));
-        assert!(Arc::ptr_eq(&first, &second), "one for both");
-        drop((list, first));
-        assert!(lists.get(&name).is_some());
-        drop(second);
-        assert!(lists.get(&name).is_none());
     }
 
     /// A tar of one file of 1,000 bytes.

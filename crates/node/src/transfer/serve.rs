@@ -19,9 +19,9 @@ use lighter_wire::{PatchReply, PatchRequest, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::arriving::Arriving;
 use super::lists::receive;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, read_message, write_message};
+use crate::arrivals::Arriving;
 use crate::defects;
 use crate::event::{Event, Order};
 use crate::faults::Worker;

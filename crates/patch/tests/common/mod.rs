@@ -1,4 +1,4 @@
-//! What several tests need: bytes that look like layers, and patches put together by hand.
+//! Shared by several tests: bytes that look like layers, and patches put together by hand.
 #![allow(dead_code)]
 
 use std::ops::ControlFlow;

@@ -10,7 +10,7 @@ use crate::units::Span;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Churn {
-    /// Of the nodes.
+    /// The share of the nodes.
     percent: u64,
     from: Span,
     to: Span,

@@ -15,7 +15,7 @@ use crate::units::Span;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskFull {
-    /// Of the nodes.
+    /// The share of the nodes.
     percent: u64,
     until: Span,
 }

@@ -1,5 +1,5 @@
-//! Sites that are cut off from everybody else for a while. What the other strategies have on its way over the uplink
-//! waits.
+//! Sites that are cut off from everybody else for a while. Under the other strategies, bytes on their way over
+//! the uplink wait.
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::units::Span;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Partition {
-    /// Of the sites.
+    /// The share of the sites.
     percent: u64,
     from: Span,
     to: Span,

@@ -1,5 +1,5 @@
-//! Nodes that lose power once, at a moment of a span, and start again. What the other strategies had on its way begins
-//! anew.
+//! Nodes that lose power once, at a moment of a span, and start again. Under the other strategies, transfers under way
+//! begin anew.
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::units::Span;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PowerCuts {
-    /// Of the nodes.
+    /// The share of the nodes.
     percent: u64,
     from: Span,
     to: Span,

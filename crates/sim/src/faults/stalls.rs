@@ -28,7 +28,7 @@ impl Kind for Stalls {
     }
 }
 
-/// A node that sends no more on a stream of which so many bytes arrived. What is on its way then still arrives.
+/// A node that sends no more on a stream of which so many bytes arrived. Bytes that are on their way then still arrive.
 pub struct Stalling {
     pub after_bytes: u64,
 }

@@ -11,7 +11,7 @@ use crate::queue::Micros;
 
 /// Until the other nodes notice that a node is gone, or cannot be reached: QUIC's idle timeout as libp2p sets it.
 const NOTICED_AFTER: Micros = 10_000_000;
-/// What the first incarnation of a node follows.
+/// The incarnation before the first one of each node.
 const INCARNATIONS: u64 = 1_000;
 
 impl Fleet {

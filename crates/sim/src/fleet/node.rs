@@ -12,7 +12,7 @@ use lighter_wire::SignedRelease;
 /// Ticks in a row that bring nothing but the next wake moment. A timer that was moved brings some.
 const IDLE_WAKES_MAX: u8 = 8;
 
-/// What survives a restart.
+/// The state that survives a restart.
 #[derive(Default)]
 pub struct Disk {
     pub layers: BTreeSet<DiffId>,
@@ -36,7 +36,7 @@ impl Disk {
         part.map_or(0, |part| if part.bytes >= part.bytes_total { u64::MAX } else { part.bytes.0 })
     }
 
-    /// What an engine that starts learns of the disk, but for the layers.
+    /// The inputs by which a starting engine learns of the disk, but for the layers.
     pub fn inputs(&self) -> Vec<Input> {
         let mut inputs = Vec::new();
         for (&(rule, settings), &calibration) in &self.calibrations {
@@ -105,7 +105,7 @@ impl Node {
     /// Notes an effect that wants an answer.
     ///
     /// # Errors
-    /// What is wrong with it, if the engine may not ask for it now.
+    /// The breach of the contract, if the engine may not ask for it now.
     pub fn ask(&mut self, open: Open) -> Result<(), String> {
         if !self.open.insert(open) {
             return Err(format!("{open:?} is asked for twice"));

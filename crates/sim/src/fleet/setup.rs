@@ -23,7 +23,7 @@ pub fn names(scenario: &Scenario) -> Vec<Rc<ImageReference>> {
     names
 }
 
-/// What the nodes of a scenario are made from.
+/// The material of a scenario's nodes.
 pub struct Setup<'a> {
     pub scenario: &'a Scenario,
     pub topology: &'a Topology,

@@ -114,7 +114,7 @@ impl Fleet {
         }
         let bytes = sending.bytes_there();
         let (part, is_done) = (sending.part(bytes), sending.flow.is_done());
-        // What was on disk before is applied anew.
+        // Frames that were on disk before are applied anew.
         sending.apply(part.frames as usize, self.content.applying(&sending.patch), self.wires.now());
         let (applied_at, patch) = (sending.applied_at, sending.patch.patch);
         if part.frames > 0 {

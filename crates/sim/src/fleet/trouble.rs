@@ -15,9 +15,9 @@ const LATE: Micros = 10_000_000;
 
 pub struct Trouble {
     pub gossip: Gossip,
-    /// Of all questions.
+    /// The share of all questions.
     pub asks_lost_percent: u64,
-    /// Of the questions for sketches, beside the others.
+    /// The share of the questions for sketches, beside the others.
     pub sketch_asks_lost_percent: u64,
     /// By node; most nodes have none.
     flaws: BTreeMap<usize, Vec<Rc<dyn Flaw>>>,

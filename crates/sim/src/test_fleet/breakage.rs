@@ -22,7 +22,7 @@ impl TestFleet {
         self.fleet.trouble.add_flaw(node, Rc::new(flaw));
     }
 
-    /// What gossip does to announcements from now on, in percent: those that are lost, repeated and late.
+    /// Sets the percentages of announcements that gossip loses, repeats and delays from now on.
     pub fn set_gossip(&mut self, lost_percent: u64, repeated_percent: u64, late_percent: u64) {
         self.fleet.trouble.gossip = Gossip { lost_percent, repeated_percent, late_percent };
     }

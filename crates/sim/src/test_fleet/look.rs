@@ -9,7 +9,7 @@ use lighter_wire::{Announcement, Request};
 use super::TestFleet;
 use crate::fleet::node::Disk;
 
-/// What a node did since the test began.
+/// The doings of a node since the test began.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub reports: Vec<(PullId, Report)>,
@@ -95,7 +95,7 @@ impl TestFleet {
         self.fleet.content.patch(target, bases, Effort::Default).0.bytes
     }
 
-    /// What a node did.
+    /// The doings of a node.
     pub fn seen(&self, node: usize) -> &Seen {
         &self.seen[node]
     }

@@ -1,6 +1,6 @@
 //! The engine in a fleet: whole pulls and rollouts, in virtual time, on the fleet that scenarios run on.
 //!
-//! What one engine does, step by step, is tested beside it (`crates/engine/src/tests`). The fleet checks the engine's
+//! Tests of one engine, step by step, stand beside it (`crates/engine/src/tests`). The fleet checks the engine's
 //! contract in every step: each effect that wants an answer is answered exactly once, no timer lies in the past, the
 //! last wake moment counts, no node is woken for nothing, fetches, encodes and streams keep their caps. Each test runs
 //! on a few seeds; `LIGHTER_FLEET_SEED` runs one seed alone.
@@ -105,7 +105,7 @@ fn holders(engine: &Engine, layer: DiffId) -> Vec<PeerId> {
     holders
 }
 
-/// What every node believes of every other is what the other holds.
+/// Every node believes of every other node exactly what that node holds.
 fn check_directories(fleet: &TestFleet) {
     let online: Vec<usize> = (0..fleet.len()).filter(|&node| fleet.is_online(node)).collect();
     for layer in (0..fleet.len()).flat_map(|node| fleet.disk(node).layers.iter().copied()) {

@@ -1,7 +1,7 @@
 //! Pulls from their beginning to their end: names and digests, quotes, caps, and the reports that operators hear.
 //!
-//! Some tests give one engine of the fleet inputs as if they came from its peers (`step_alone`), and look at its effects.
-//! Nothing performs those.
+//! Some tests give one engine of the fleet inputs as if they came from its peers (`step_alone`), and look at its
+//! effects. Nothing performs those.
 
 use std::time::Duration;
 

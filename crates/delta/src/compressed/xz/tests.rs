@@ -1,4 +1,5 @@
-//! Files of every preset are recompressed exactly; files that liblzma would not write, and damaged ones, are left alone.
+//! Files of every preset are recompressed exactly; files that liblzma would not write, and damaged ones, are left
+//! alone.
 
 use liblzma::stream::Check;
 
