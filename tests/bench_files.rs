@@ -164,7 +164,7 @@ fn bench_patch_ends_with_3_if_lighter_fails_and_still_reports() {
     let row = row(&ended.json(), "lighter fast");
     assert!(row["status"] == "failed" && row["why"].as_str().unwrap().starts_with("apply: "), "{row}");
     assert_eq!(ended.json()["summary"][0]["pairs_failed"], 1);
-    assert!(ended.stderr.contains("error: patches of our own that failed: 1"), "{ended:?}");
+    assert!(ended.stderr.contains("patches of our own that failed: 1"), "{ended:?}");
     files.nothing_is_left();
 }
 

@@ -24,11 +24,13 @@ impl Run {
         self
     }
 
-    /// Panics unless the command failed with `code` and `stderr` has all the words. Data never comes with a failure.
+    /// Panics unless the command failed with `code` and `stderr` has all the words. The error stands at the beginning,
+    /// or is the last line where the command was asked for JSON.
     #[track_caller]
     pub fn fails(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, code, "wanted {code}: {self:?}");
-        assert!(self.stderr.starts_with("error: "), "{self:?}");
+        let last = self.stderr.lines().last().unwrap_or_default();
+        assert!(self.stderr.starts_with("error: ") || last.starts_with("{\"error\":"), "{self:?}");
         assert!(!self.stderr.contains("panicked"), "{self:?}");
         for word in words {
             assert!(self.stderr.contains(word), "no {word:?} in {self:?}");

@@ -47,8 +47,9 @@ fn requested_format(arguments: impl Iterator<Item = OsString>, environment: Opti
             name = Some(argument.clone());
             break;
         }
-        is_value = argument == "--output" || argument.trim_start_matches('-').trim_start_matches('q') == "o";
-        let short = argument.strip_prefix('-').and_then(|flags| flags.trim_start_matches('q').strip_prefix('o'));
+        let flags = argument.strip_prefix('-').filter(|flags| !flags.starts_with('-'));
+        let short = flags.and_then(|flags| flags.trim_start_matches('q').strip_prefix('o'));
+        is_value = argument == "--output" || short == Some("");
         let joined = argument.strip_prefix("--output=").or(short.filter(|value| !value.is_empty()));
         if let Some(value) = joined {
             name = Some(value.trim_start_matches('=').to_owned());
@@ -82,5 +83,6 @@ mod tests {
         check("status", Some("json"), Format::Json);
         check("-o table status", Some("json"), Format::Table);
         check("--out json", None, Format::Table);
+        check("--out o --memory much", Some("json"), Format::Json);
     }
 }

@@ -4,7 +4,8 @@
 //! work       = bytes of the patch at the default effort + tar bytes / 128
 //! encoding   = work / encode rate of the effort x pace
 //! applying   = work / apply rate of the effort x pace
-//! sending    = max(bytes of the effort x copies / rate of the link, bytes of the effort / uplink of the slowest receiver)
+//! sending    = max(bytes of the effort x copies / rate of the link,
+//!                  bytes of the effort / uplink of the slowest receiver)
 //! until done = encoding x (1 + encodes that wait) + max(sending + applying / tail, applying)
 //! ```
 //!

@@ -9,12 +9,9 @@ use lighter_wire::Refusal;
 /// Why this machine did not do its part. The text is for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocalFailure {
-    #[error("the disk of {path} is full: {needed} wanted, {free} free; free some space, or lower the store's budget")]
+    #[error("the disk of {path} is full: {needed} needed, {free} free")]
     DiskFull { path: PathBuf, needed: Bytes, free: Bytes },
-    #[error(
-        "no room for {needed}: {available} of the store's budget of {budget} can be had; \
-         raise the budget, remove images or unpin layers"
-    )]
+    #[error("no room for {needed}: {available} of the store's budget of {budget} are available")]
     BudgetFull { needed: Bytes, available: Bytes, budget: Bytes },
     /// The text says what was done to which file, and what the system said.
     #[error("{0}")]

@@ -62,14 +62,11 @@ pub enum StoreError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
 
     /// The disk has too little room, even after every possible eviction. Nothing was evicted.
-    #[error("the disk of {path} is full: {needed} needed, {free} free; free some space, or lower the store's budget")]
+    #[error("the disk of {path} is full: {needed} needed, {free} free")]
     DiskFull { path: PathBuf, needed: Bytes, free: Bytes },
 
     /// The budget has too little room, even after every possible eviction. Nothing was evicted.
-    #[error(
-        "no room for {needed}: {available} of the store's budget of {budget} are available; \
-         raise the budget, remove images or unpin layers"
-    )]
+    #[error("no room for {needed}: {available} of the store's budget of {budget} are available")]
     BudgetFull { needed: Bytes, available: Bytes, budget: Bytes },
 
     /// The bytes or the card of an item do not match its id.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{OperatorInput, PullFailure, PullId, Report, Wanted};
+use lighter_engine::{LocalFailure, OperatorInput, PullFailure, PullId, Report, Wanted};
 use lighter_store::Store;
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, broken};
 use tokio::sync::{mpsc, oneshot};
@@ -313,7 +313,14 @@ fn problem(why: &PullFailure) -> Problem {
         | PullFailure::BlobNotFound { .. }
         | PullFailure::NoSource { .. }
         | PullFailure::Exhausted { .. } => ProblemKind::Network,
-        PullFailure::TooMany { .. } | PullFailure::Local(_) => ProblemKind::Machine,
+        PullFailure::TooMany { .. } => ProblemKind::Machine,
+        PullFailure::Local(local) => match local {
+            LocalFailure::DiskFull { .. } => ProblemKind::DiskFull,
+            LocalFailure::BudgetFull { .. } => ProblemKind::BudgetFull,
+            LocalFailure::Io(_) | LocalFailure::Panicked | LocalFailure::Aborted | LocalFailure::Other(_) => {
+                ProblemKind::Machine
+            }
+        },
         PullFailure::Unusable(_) => ProblemKind::BadData,
         PullFailure::Cancelled | PullFailure::Stopping => ProblemKind::Cancelled,
     };
