@@ -67,7 +67,7 @@ fn a_flood_of_questions_cuts_the_peer_off() {
     assert_eq!(node.peer(&flooding.peer_id).expect("its row")["cut_off"], true);
     let log = node.log();
     let line = log.lines().find(|line| line.contains("cutting off a peer")).expect("a line in the log");
-    assert!(line.contains("Flood") && line.contains(&flooding.peer_id), "{line}");
+    assert!(line.contains("a flood of messages") && line.contains(&flooding.peer_id), "{line}");
     check_well(node, &honest);
     until("the cut-off to end", SOON, || {
         node.peer(&flooding.peer_id).is_none_or(|peer| peer["cut_off"] == false).then_some(())

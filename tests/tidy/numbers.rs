@@ -114,7 +114,7 @@ fn patch() -> Vec<Claim> {
         claim(document, "{} x 40 + {} x 42 = {} bytes", [bases, number(FRAMES_MAX as u64), number(HEADER_BYTES_MAX)]),
         claim(
             document,
-            "1 to {}; with codec 3 to {} |",
+            "1 to {}; with codec 3, 1 to {} |",
             [number(FRAME_TARGET_BYTES_MAX), number(DELTA_TARGET_BYTES_MAX)],
         ),
         claim(document, "length of its payload: 1 to {} |", [number(FRAME_PAYLOAD_BYTES_MAX)]),

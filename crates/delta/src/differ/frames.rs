@@ -69,20 +69,7 @@ impl Load {
                 load.material = plain.len() as u64 + step.bytes;
                 load.recompress = plain.len() as u64 * recompress_work(*compression);
                 // A stream counts at every step that reads it: too often, but never too seldom.
-                let stream = |step: &Planned| match step.kind {
-                    Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
-                        Some(stream)
-                    }
-                    Kind::Copy(_)
-                    | Kind::Match(_)
-                    | Kind::New
-                    | Kind::Raw
-                    | Kind::Header(_)
-                    | Kind::NewHeader
-                    | Kind::Stream { .. }
-                    | Kind::Trailer => None,
-                };
-                let mut streams: Vec<Inflated> = steps.iter().filter_map(stream).collect();
+                let mut streams: Vec<Inflated> = steps.iter().filter_map(inflated_source).collect();
                 streams.sort_by_key(|stream| stream.from);
                 streams.dedup();
                 load.streams = streams.len();
@@ -123,6 +110,15 @@ impl Load {
             && self.inflated <= INFLATED_BYTES_MAX
             && self.streams <= INFLATED_MAX
             && self.steps <= STEPS_MAX / 2
+    }
+}
+
+/// The inflated source that a step reads, if it reads one.
+fn inflated_source(step: &Planned) -> Option<Inflated> {
+    if let Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) = step.kind {
+        Some(stream)
+    } else {
+        None
     }
 }
 

@@ -41,7 +41,7 @@ impl Driver {
             }
             Effect::Connect(peer) => self.connect(peer),
             Effect::CutOff { peer, lasting, offence } => {
-                tracing::warn!(%peer, ?offence, lasting_s = lasting.as_secs(), "cutting off a peer");
+                tracing::warn!(%peer, %offence, lasting_s = lasting.as_secs(), "cutting off a peer");
                 self.connections.cut_off(peer, self.shared.now() + lasting);
                 if let Some(peer) = to_libp2p(peer) {
                     self.swarm.behaviour_mut().cut_off.block_peer(peer);
