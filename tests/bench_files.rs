@@ -202,7 +202,7 @@ fn bench_names_the_fault_of_its_input() {
     let list = |text: &str| files.bench(&["patch", &files.put("pairs.toml", text.as_bytes())]);
     let pair = "[[pair]]\nname = 'a'\ntarget = 'layers/app-r10.tar'\n";
     let bases = "bases = ['layers/app-r9.tar']\n";
-    list("no TOML").fails(8, &["pairs.toml", "hint: "]);
+    list("no TOML").fails(8, &["pairs.toml", "a list has, for each pair"]);
     list("").fails(8, &["`pair`"]);
     list("pair = []").fails(8, &["no pair"]);
     list(&format!("{pair}{bases}runs = 3")).fails(8, &["`runs`", "line 5"]);

@@ -88,7 +88,7 @@ fn what_cannot_be_planned_is_told() {
         fs::write(&file, text).unwrap();
         hub.cli(&["plan", "rollout", "--from", "demo/app:1", "--to", to, "--fleet", file.to_str().unwrap()])
     };
-    plan(FLEET, "demo/app:3").fails(4, &["demo/app:3", "is not on this node", "import or pull"]);
+    plan(FLEET, "demo/app:3").fails(4, &["demo/app:3", "not held by this node", "import or pull"]);
     plan(FLEET, "demo/app:2").fails(8, &["fleet.toml", "berlin", "the hub knows"]);
     plan(&FLEET.replace("latency", "latncy"), "demo/app:2").fails(8, &["fleet.toml", "line 11", "latncy"]);
     hub.cli(&["plan", "rollout", "--from", "a:1", "--to", "a:2", "--fleet", "nowhere.toml"])
