@@ -307,7 +307,7 @@ pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8], config: Option<&[u8]
 }
 
 /// The answer to a peer that asks for a blob. A manifest comes with its config, if that is held and both fit.
-pub fn told(store: &Store, digest: OciDigest, bytes_max: usize) -> Result<Option<Answer>, StoreError> {
+pub fn blob_answer(store: &Store, digest: OciDigest, bytes_max: usize) -> Result<Option<Answer>, StoreError> {
     let Some(bytes) = store.blob(&digest)?.filter(|bytes| bytes.len() <= bytes_max) else { return Ok(None) };
     let config = match parse_manifest(&bytes, &digest) {
         Ok(manifest) => store.blob(&manifest.config.digest)?,

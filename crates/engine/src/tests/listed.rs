@@ -87,14 +87,14 @@ fn after_a_list_that_misled_none_is_sent_and_nobody_is_blamed() {
     let (mut wanting, effects) = Wanting::new(&[]);
     let ended = wanting
         .step(Input::Work(WorkInput::FetchEnded { fetch: fetched(&effects).0, result: Err(FetchFailure::Listed) }));
-    let again = if ended.iter().any(|effect| matches!(effect, Effect::Ask { .. })) {
+    let after = if ended.iter().any(|effect| matches!(effect, Effect::Ask { .. })) {
         ended
     } else {
         wanting.now += 60_000;
         wanting.step(Input::Tick)
     };
-    assert!(!again.iter().any(|effect| matches!(effect, Effect::CutOff { .. })), "{again:?}");
-    let effects = wanting.quote(&again, &[]);
+    assert!(!after.iter().any(|effect| matches!(effect, Effect::CutOff { .. })), "{after:?}");
+    let effects = wanting.quote(&after, &[]);
     assert_eq!(fetched(&effects).1, []);
 }
 

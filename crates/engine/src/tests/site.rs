@@ -22,10 +22,14 @@ impl Alone {
         alone.step(1, Input::Disk(DiskInput::LayerHeld { card: old(), sketch: None }));
         for (node, site, cards) in [(1, site, vec![]), (2, None, vec![new()])] {
             let effects = alone.step(1, Input::Peer(PeerInput::Connected(peer(node))));
-            let told = lighter_wire::Holdings { incarnation: lighter_wire::Incarnation(1), version: 1, site, cards };
+            let holdings =
+                lighter_wire::Holdings { incarnation: lighter_wire::Incarnation(1), version: 1, site, cards };
             alone.step(
                 1,
-                Input::Work(WorkInput::Answered { ask: ask_of(&effects).unwrap(), answer: Ok(Answer::Holdings(told)) }),
+                Input::Work(WorkInput::Answered {
+                    ask: ask_of(&effects).unwrap(),
+                    answer: Ok(Answer::Holdings(holdings)),
+                }),
             );
         }
         alone.step(
@@ -162,7 +166,7 @@ fn who_has_it_from_a_neighbour_passes_it_on_to_nobody() {
 #[test]
 fn the_lower_number_goes_and_who_goes_already() {
     let (mut alone, ask) = Alone::asking();
-    let told = |alone: &mut Alone, number| {
+    let answer = |alone: &mut Alone, number| {
         let request = Request::Arrival { target: new().diff_id, number };
         let effects =
             alone.step(1, Input::Peer(PeerInput::Asked { question: QuestionId(number), from: peer(1), request }));
@@ -172,12 +176,12 @@ fn the_lower_number_goes_and_who_goes_already() {
         })
     };
     let coming = Some(Arrival::Coming { received: Bytes::ZERO });
-    assert_eq!((told(&mut alone, u64::MAX), told(&mut alone, 0)), (coming, Some(Arrival::No)));
+    assert_eq!((answer(&mut alone, u64::MAX), answer(&mut alone, 0)), (coming, Some(Arrival::No)));
     // The one with the lower number had said no before it began.
     assert!(!is_going_outside(&alone.answer(ask, Arrival::No)));
     let (mut alone, ask) = Alone::asking();
     assert!(is_going_outside(&alone.answer(ask, Arrival::No)));
-    assert_eq!((told(&mut alone, 0), told(&mut alone, u64::MAX)), (coming, coming));
+    assert_eq!((answer(&mut alone, 0), answer(&mut alone, u64::MAX)), (coming, coming));
     alone.step(1, Input::Disk(DiskInput::LayerHeld { card: new(), sketch: None }));
-    assert_eq!(told(&mut alone, 0), Some(Arrival::Held));
+    assert_eq!(answer(&mut alone, 0), Some(Arrival::Held));
 }

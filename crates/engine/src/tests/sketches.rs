@@ -47,7 +47,7 @@ impl Wanting {
         wanting.step(Input::Disk(DiskInput::LayerHeld { card: near(), sketch: Some(sketch(28..60)) }));
         for node in 1..3 {
             wanting.step(Input::Peer(PeerInput::Connected(peer(node))));
-            let told = lighter_wire::Holdings {
+            let holdings = lighter_wire::Holdings {
                 incarnation: lighter_wire::Incarnation(1),
                 version: 1,
                 site: None,
@@ -55,7 +55,7 @@ impl Wanting {
             };
             wanting.step(Input::Work(WorkInput::Answered {
                 ask: AskId(node as u64 - 1),
-                answer: Ok(Answer::Holdings(told)),
+                answer: Ok(Answer::Holdings(holdings)),
             }));
         }
         wanting.step(Input::Operator(OperatorInput::PullAsked {
@@ -128,6 +128,6 @@ fn sketches_of_own_layers_are_told_and_no_others() {
     let mut wanting = Wanting::new();
     let request = Request::Sketches(vec![target().diff_id, near().diff_id]);
     let effects = wanting.step(Input::Peer(PeerInput::Asked { question: QuestionId(1), from: peer(1), request }));
-    let told = Answer::Sketches(vec![None, Some(sketch(28..60).to_bytes())]);
-    assert!(effects.contains(&Effect::Answer { question: QuestionId(1), answer: told }), "{effects:?}");
+    let answer = Answer::Sketches(vec![None, Some(sketch(28..60).to_bytes())]);
+    assert!(effects.contains(&Effect::Answer { question: QuestionId(1), answer }), "{effects:?}");
 }

@@ -178,8 +178,8 @@ impl Driver {
 fn answer_from_store(store: &Store, request: &Request) -> Answer {
     let answer = match request {
         Request::Resolve(reference) => images::release_of(store, reference).map(Answer::Release),
-        Request::Blob { digest, bytes_max } => match images::told(store, *digest, *bytes_max as usize) {
-            Ok(told) => told,
+        Request::Blob { digest, bytes_max } => match images::blob_answer(store, *digest, *bytes_max as usize) {
+            Ok(answer) => answer,
             Err(error) => {
                 tracing::error!(%digest, %error, "a blob cannot be read");
                 return Answer::Refused(Refusal::Failed);

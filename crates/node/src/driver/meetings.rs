@@ -170,7 +170,7 @@ fn without_peer(address: &Multiaddr) -> Multiaddr {
 mod tests {
     use super::*;
 
-    fn told(remote: &str, is_dialled: bool, listens: &[&str]) -> Vec<String> {
+    fn named(remote: &str, is_dialled: bool, listens: &[&str]) -> Vec<String> {
         let (meetings, peer) = meetings(remote, is_dialled, listens);
         let addresses = meetings.addresses(peer).into_iter();
         addresses.map(|bytes| Multiaddr::try_from(bytes).unwrap().to_string()).collect()
@@ -199,14 +199,14 @@ mod tests {
         let seen = "/ip4/203.0.113.9/udp/50000/quic-v1";
         let at_its_port = "/ip4/203.0.113.9/udp/4410/quic-v1";
         let private = "/ip4/10.0.0.7/udp/4410/quic-v1";
-        assert_eq!(told(seen, false, &listens), [at_its_port, private]);
-        assert_eq!(told(seen, true, &listens), [seen, at_its_port, private]);
+        assert_eq!(named(seen, false, &listens), [at_its_port, private]);
+        assert_eq!(named(seen, true, &listens), [seen, at_its_port, private]);
     }
 
     #[test]
     fn tcp_is_told_first() {
         let listens = ["/ip4/10.0.0.7/udp/4410/quic-v1", "/ip4/10.0.0.7/tcp/4410"];
-        assert_eq!(told("/ip4/10.0.0.7/udp/50000/quic-v1", false, &listens), [listens[1], listens[0]]);
+        assert_eq!(named("/ip4/10.0.0.7/udp/50000/quic-v1", false, &listens), [listens[1], listens[0]]);
     }
 
     #[test]
@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn loopback_is_told_of_a_peer_on_this_machine_alone() {
         let listens = ["/ip4/127.0.0.1/udp/4410/quic-v1"];
-        assert_eq!(told("/ip4/127.0.0.1/udp/50000/quic-v1", false, &listens), listens);
-        assert_eq!(told("/dns4/hub.example/udp/4410/quic-v1", true, &listens), ["/dns4/hub.example/udp/4410/quic-v1"]);
+        assert_eq!(named("/ip4/127.0.0.1/udp/50000/quic-v1", false, &listens), listens);
+        assert_eq!(named("/dns4/hub.example/udp/4410/quic-v1", true, &listens), ["/dns4/hub.example/udp/4410/quic-v1"]);
     }
 
     #[test]
@@ -246,14 +246,14 @@ mod tests {
         meetings.connected(peer, second, &endpoint, later(30));
         assert_eq!(meetings.doubled(later(33)), [(peer, 1)]);
         assert_eq!(meetings.doubled(later(34)), [], "once");
-        let mut again = |seconds: u64| {
+        let mut reconnect = |seconds: u64| {
             let [third, fourth] = [3, 4].map(ConnectionId::new_unchecked);
             meetings.connected(peer, third, &endpoint, later(seconds));
             meetings.connected(peer, fourth, &endpoint, later(seconds));
             meetings.doubled(later(seconds + 3))
         };
-        assert_eq!(again(35), [(peer, 2)]);
-        assert_eq!(again(60), [(peer, 1)], "a while after");
+        assert_eq!(reconnect(35), [(peer, 2)]);
+        assert_eq!(reconnect(60), [(peer, 1)], "a while after");
     }
 
     #[test]

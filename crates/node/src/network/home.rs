@@ -38,8 +38,8 @@ impl<B> Home<B> {
         self.dialled.insert(peer);
     }
 
-    /// The count of other connections that the inner behaviour knows of; `None` for a visit.
-    fn told<'a>(&mut self, event: FromSwarm<'a>) -> Option<FromSwarm<'a>> {
+    /// The event as the inner behaviour hears it, with the counts of standing connections alone; `None` for a visit.
+    fn standing_event<'a>(&mut self, event: FromSwarm<'a>) -> Option<FromSwarm<'a>> {
         match event {
             FromSwarm::ConnectionEstablished(event) if !self.visits.contains(&event.connection_id) => {
                 let standing = self.standing.entry(event.peer_id).or_default();
@@ -118,7 +118,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Home<B> {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        if let Some(event) = self.told(event) {
+        if let Some(event) = self.standing_event(event) {
             self.inner.on_swarm_event(event);
         }
     }
@@ -129,14 +129,14 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Home<B> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.inner.poll(cx).map(|told| match told.map_in(Either::Left) {
+        self.inner.poll(cx).map(|action| match action.map_in(Either::Left) {
             // Any that it knows of.
             ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event } => {
                 let standing = self.standing.get(&peer_id).and_then(BTreeSet::first);
                 let handler = standing.map_or(NotifyHandler::Any, |connection| NotifyHandler::One(*connection));
                 ToSwarm::NotifyHandler { peer_id, handler, event }
             }
-            told => told,
+            action => action,
         })
     }
 }
@@ -158,7 +158,7 @@ mod tests {
             failed_addresses: &[],
             other_established: all,
         });
-        home.told(event).map(|event| match event {
+        home.standing_event(event).map(|event| match event {
             FromSwarm::ConnectionEstablished(event) => event.other_established,
             event => panic!("{event:?}"),
         })

@@ -58,12 +58,12 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
     let listed = lists.iter().map(gather).collect::<Result<Vec<_>, _>>()?;
     let mut sources: Vec<Source<'_>> = base_layers.iter().map(source).collect();
     sources.extend(listed.iter().map(|(name, files)| Source { diff_id: *name, bytes: files }));
-    let told = Mutex::new(Instant::now());
+    let reported_at = Mutex::new(Instant::now());
     let progress = |target_bytes_done: Bytes| {
-        if let Ok(mut told) = told.try_lock()
-            && told.elapsed() >= PROGRESS_EVERY
+        if let Ok(mut reported_at) = reported_at.try_lock()
+            && reported_at.elapsed() >= PROGRESS_EVERY
         {
-            *told = Instant::now();
+            *reported_at = Instant::now();
             shared.input_if_idle(WorkInput::EncodeProgress { encode, target_bytes_done });
         }
         if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -264,7 +264,7 @@ async fn take(
     payloads: mpsc::Sender<Vec<u8>>,
     received: &mut Bytes,
 ) -> Result<(), FetchFailure> {
-    let mut told = (*received, Instant::now());
+    let mut reported = (*received, Instant::now());
     for frame in progress.header.frames().iter().skip(progress.start.first_frame as usize) {
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
@@ -276,8 +276,8 @@ async fn take(
             }
             filled += count;
             *received += Bytes(count as u64);
-            if (*received - told.0).0 >= PROGRESS_BYTES || told.1.elapsed() >= PROGRESS_EVERY {
-                told = (*received, Instant::now());
+            if (*received - reported.0).0 >= PROGRESS_BYTES || reported.1.elapsed() >= PROGRESS_EVERY {
+                reported = (*received, Instant::now());
                 progress.tell(*received).await;
             }
         }
@@ -307,13 +307,13 @@ impl Progress<'_> {
             frame.unwrap_or_else(|| self.header.patch_bytes())
         };
         let frames = *self.frames.borrow();
-        let came = on_disk(self.start.first_frame) - self.header.header_bytes() + received;
+        let arrived = on_disk(self.start.first_frame) - self.header.header_bytes() + received;
         let part = Part {
             patch: self.start.patch,
             settings: self.header.settings_id(),
             bases: self.header.bases().iter().map(|base| base.diff_id).collect(),
             frames,
-            bytes: came.max(on_disk(frames)),
+            bytes: arrived.max(on_disk(frames)),
             bytes_total: self.header.patch_bytes(),
         };
         self.shared.input(WorkInput::FetchProgress { fetch: self.job.fetch, part }).await;
