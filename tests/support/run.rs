@@ -32,8 +32,11 @@ impl Run {
         let last = self.stderr.lines().last().unwrap_or_default();
         assert!(self.stderr.starts_with("error: ") || last.starts_with("{\"error\":"), "{self:?}");
         assert!(!self.stderr.contains("panicked"), "{self:?}");
+        let error: Value = serde_json::from_str(last).unwrap_or_default();
+        let said = ["message", "hint"].map(|field| error["error"][field].as_str().unwrap_or_default());
+        let text = format!("{}{}", self.stderr, said.join("\n"));
         for word in words {
-            assert!(self.stderr.contains(word), "no {word:?} in {self:?}");
+            assert!(text.contains(word), "no {word:?} in {self:?}");
         }
         self
     }

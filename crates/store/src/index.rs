@@ -188,7 +188,7 @@ pub trait Index: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// A newer version of Lighter wrote this folder.
-    #[error("the index {path} has schema {found}, this version reads up to {supported}")]
+    #[error("the index {path} has schema {found}, this program reads up to {supported}")]
     NewerSchema { path: PathBuf, found: u32, supported: u32 },
 
     /// The folder has files but no index of them.
