@@ -32,11 +32,11 @@ impl Defects {
         let Self { panics, broken_invariants } = self;
         let mut warnings = Vec::new();
         if panics > 0 {
-            warnings.push(format!("{panics} tasks of this node panicked: the log names them; please report this bug"));
+            warnings.push(format!("{panics} tasks of this node panicked; the log names them"));
         }
         if broken_invariants > 0 {
             let found = format!("{broken_invariants} broken invariants of this node");
-            warnings.push(format!("{found}: the log names them; please report this bug"));
+            warnings.push(format!("{found}; the log names them"));
         }
         warnings
     }
@@ -46,7 +46,7 @@ impl Defects {
 pub fn survive_broken_invariants() {
     lighter_types::on_broken(|what, at: &'static Location<'static>| {
         BROKEN.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(what, %at, "an invariant of this node is broken; please report this bug");
+        tracing::error!(what, %at, "an invariant of this node is broken");
     });
 }
 
@@ -63,5 +63,5 @@ pub fn task_failed(task: &str, error: &JoinError) -> LocalFailure {
 /// Logs and counts a panic.
 pub fn panicked(task: &str, error: String) {
     PANICS.fetch_add(1, Ordering::Relaxed);
-    tracing::error!(task, error, "a task of this node panicked; please report this bug");
+    tracing::error!(task, error, "a task of this node panicked");
 }

@@ -14,7 +14,11 @@ use crate::progress::duration;
 
 pub fn status(output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
     let status: Status = Client::new(socket)?.get(paths::STATUS)?;
-    output.value(&status, status_text)
+    output.value(&status, status_text)?;
+    if !status.warnings.is_empty() {
+        output.say("hint: the section \"Troubleshooting\" of docs/OPERATING.md says what to do about each warning");
+    }
+    Ok(())
 }
 
 fn status_text(status: &Status) -> String {

@@ -77,7 +77,7 @@ impl Connections {
     /// Two running nodes use this peer's identity. The log names it once; the two hear of it from the others' logs.
     pub fn add_twin(&mut self, peer: PeerId) {
         if self.twins.len() < TWINS_MAX && self.twins.insert(peer) {
-            tracing::error!(%peer, "two running nodes use this identity; stop one and give it its own key");
+            tracing::error!(%peer, "two running nodes use this identity");
         }
     }
 

@@ -118,7 +118,7 @@ impl Driver {
 
     fn announce(&mut self, announcement: &lighter_wire::Announcement) {
         let Ok(bytes) = announcement.encode() else {
-            tracing::error!("an announcement is over its limit; please report this bug");
+            tracing::error!("an announcement is over its limit");
             return;
         };
         let topic = IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC);

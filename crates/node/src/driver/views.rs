@@ -52,7 +52,7 @@ impl Driver {
         let config = &self.shared.config;
         let mut warnings = Defects::counted().warnings();
         for peer in self.connections.twins() {
-            warnings.push(format!("two running nodes use the identity {peer}: stop one and give it its own key"));
+            warnings.push(format!("two running nodes use the identity {peer}"));
         }
         if config.fleet.open {
             warnings.push("fleet.open is true: any node may connect and fetch every layer held here".to_owned());
