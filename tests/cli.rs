@@ -286,7 +286,7 @@ fn patch_commands_say_in_json_what_they_wrote() {
 }
 
 #[test]
-fn what_is_not_there_is_told_by_name() {
+fn a_missing_item_is_named() {
     let fleet = Fleet::single();
     let node = &fleet.nodes[0];
     let nothing = format!("sha256:{}", "ab".repeat(32));

@@ -119,7 +119,7 @@ fn flags_come_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn what_show_prints_is_a_configuration_that_says_the_same() {
+fn the_output_of_show_is_the_same_configuration() {
     let file = ConfigFile::new("site = \"a\"\n[store]\nbytes_max = \"3 GiB\"\n");
     let path = file.path();
     let shown = run(&["config", "show", path.to_str().unwrap(), "--set", "log.filter=warn"]).ok().stdout;

@@ -22,7 +22,7 @@ fn patch_received(node: &NodeProcess) -> u64 {
 }
 
 #[test]
-fn what_a_provider_without_the_base_sends_is_what_is_new() {
+fn a_provider_without_the_base_sends_only_new_content() {
     let mut fleet = Fleet::create(2);
     fleet.start();
     let folder = fleet.folder.path();

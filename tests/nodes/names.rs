@@ -43,7 +43,7 @@ fn of_two_releases_of_a_name_the_newest_holds() {
 }
 
 #[test]
-fn who_is_no_trusted_publisher_is_not_believed() {
+fn a_release_of_an_unknown_publisher_is_not_believed() {
     let mut fleet = Fleet::create(3);
     fleet.nodes[1].set("timing.patience_s=3");
     fleet.start();

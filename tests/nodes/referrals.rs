@@ -57,7 +57,7 @@ fn is_a_copy(bytes: u64) -> bool {
 }
 
 #[test]
-fn who_asks_after_the_copies_are_given_has_it_from_who_got_one() {
+fn a_node_that_asks_after_the_copies_are_given_gets_the_patch_from_a_relay() {
     let fleet = fleet(3);
     for edge in &fleet.nodes[1..] {
         let received = edge.pull("demo/app:2")["received_bytes"].as_u64().expect("a number");
@@ -126,7 +126,7 @@ fn a_relay_that_lets_nobody_in_costs_no_more_than_a_moment() {
 }
 
 #[test]
-fn who_does_not_pass_patches_on_is_not_named() {
+fn a_node_that_does_not_pass_patches_on_is_not_named() {
     check_both_from_the_hub(&fleet_with(2, |nodes| nodes[1].set("network.passes_on=false")));
 }
 

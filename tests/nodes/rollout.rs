@@ -77,7 +77,7 @@ fn a_hub_tells_what_a_rollout_will_take() {
 }
 
 #[test]
-fn what_cannot_be_planned_is_told() {
+fn a_rollout_that_cannot_be_planned_gives_an_error() {
     let fleet = Fleet::single();
     let hub = &fleet.nodes[0];
     let folder = fleet.folder.path();

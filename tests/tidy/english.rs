@@ -73,6 +73,35 @@ fn wide_comments(source: &Source) -> Vec<String> {
     problems
 }
 
+/// Names of functions that open with a relative pronoun: a test's name says what holds, subject first.
+fn badly_named(source: &Source) -> Vec<String> {
+    let lines = source.code.lines().enumerate();
+    let bad = lines.filter(|(_, line)| ["fn who_", "fn what_", "fn whom_"].iter().any(|name| line.contains(name)));
+    bad.map(|(index, line)| format!("{}:{}: {}", source.name, index + 1, line.trim())).collect()
+}
+
+/// Advice in the libraries: hints for operators stand in the command line alone.
+fn advice(source: &Source) -> Vec<String> {
+    let is_library = source.name.starts_with("crates/") && !source.name.starts_with("crates/cli/");
+    let lines = source.text.lines().enumerate().filter(|_| is_library);
+    let advice = ["did you mean", "hint: ", "please report", "write it with", "is this the right"];
+    let bad =
+        lines.filter(|(_, line)| !line.trim_start().starts_with("//") && advice.iter().any(|text| line.contains(text)));
+    bad.map(|(index, line)| format!("{}:{}: {}", source.name, index + 1, line.trim())).collect()
+}
+
+#[test]
+fn names_of_functions_open_with_their_subject() {
+    let problems: Vec<String> = sources().iter().flat_map(badly_named).collect();
+    check("names of functions", &problems);
+}
+
+#[test]
+fn hints_stand_in_the_command_line_alone() {
+    let problems: Vec<String> = sources().iter().flat_map(advice).collect();
+    check("advice in libraries", &problems);
+}
+
 #[test]
 fn comments_open_sentences_with_their_subject() {
     let problems: Vec<String> = sources().iter().flat_map(badly_opened_in).collect();
@@ -102,6 +131,10 @@ fn the_checks_of_english_can_fail() {
     let good =
         "/// The peer that asks. One of these remains.\n///\n/// ```text\n/// Who\n/// ```\nlet x = \"// Who\";\n";
     assert!(badly_opened_in(&Source::new("x.rs", good)).is_empty());
+    assert_eq!(badly_named(&Source::new("x.rs", "fn who_asks() {}\nfn whole() {}\n")), ["x.rs:1: fn who_asks() {}"]);
+    let told = "#[error(\"no key; did you mean it?\")]\n";
+    assert_eq!(advice(&Source::new("crates/node/src/x.rs", told)).len(), 1);
+    assert!(advice(&Source::new("crates/cli/src/x.rs", told)).is_empty());
     let wide = format!("/// {}\nlet x = \"{}\";\n", "a".repeat(117), "b".repeat(130));
     assert_eq!(wide_comments(&Source::new("x.rs", &wide)), ["x.rs:1: 121 columns, at most 120"]);
 }

@@ -126,7 +126,7 @@ impl Failure {
 
     /// An error and its causes.
     pub fn from_error(kind: Kind, error: &dyn std::error::Error) -> Self {
-        Self::new(kind, lighter_node::error_chain(error))
+        Self::new(kind, lighter_types::error_chain(error))
     }
 
     /// A file that cannot be read or written.

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_comes_back_and_the_end_is_known() {
+    fn written_symbols_come_back_and_the_end_is_known() {
         for count in [0, 1, 2, 3, 20_000] {
             let list = list(count);
             let mut encoder = AnsEncoder::new();

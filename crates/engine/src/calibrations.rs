@@ -65,7 +65,7 @@ mod tests {
     const WHOLE: Bytes = Bytes(1_000_000);
 
     fn corrected(calibrations: &Calibrations, rule: Rule) -> u64 {
-        let prediction = Prediction { bytes: Bytes(1000), sure: ExpectedError::NONE };
+        let prediction = Prediction { bytes: Bytes(1000), expected_error: ExpectedError::NONE };
         calibrations.correct(rule, prediction, WHOLE).bytes.0
     }
 

@@ -3,33 +3,36 @@
 use std::path::PathBuf;
 
 use lighter_similarity::SketchError;
-use lighter_types::{Blame, Bytes, DiffId, OciDigest, PatchId, PeerId};
+use lighter_types::{Blame, Bytes, Cause, DiffId, OciDigest, PatchId, PeerId};
 use lighter_wire::Refusal;
 
-/// Why this machine did not do its part. The text is for the operator.
+/// Why this machine did not do its part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocalFailure {
     #[error("the disk of {path} is full: {needed} needed, {free} free")]
     DiskFull { path: PathBuf, needed: Bytes, free: Bytes },
     #[error("no room for {needed}: {available} of the store's budget of {budget} are available")]
     BudgetFull { needed: Bytes, available: Bytes, budget: Bytes },
-    /// The text says what was done to which file, and what the system said.
+    /// The store, an encoder or a decoder of this machine failed.
     #[error("{0}")]
-    Io(String),
+    Failed(Cause),
+    /// A peer continues a patch where this node has less of it than it said.
+    #[error("frames from {first} on came, but only {held} are on disk")]
+    PartShrank { first: u32, held: u32 },
     #[error("the work ended in a panic")]
     Panicked,
     #[error("the work was aborted")]
     Aborted,
-    #[error("{0}")]
-    Other(String),
 }
 
 impl LocalFailure {
     pub fn blame(&self) -> Blame {
         match self {
-            Self::DiskFull { .. } | Self::BudgetFull { .. } | Self::Io(_) | Self::Aborted | Self::Other(_) => {
-                Blame::Machine
-            }
+            Self::DiskFull { .. }
+            | Self::BudgetFull { .. }
+            | Self::Failed(_)
+            | Self::PartShrank { .. }
+            | Self::Aborted => Blame::Machine,
             Self::Panicked => Blame::Bug,
         }
     }
@@ -45,8 +48,8 @@ pub enum FetchFailure {
     #[error("the peer says that {to} has the patch")]
     Referred { to: PeerId, patch: PatchId, settings: u32 },
     /// Every frame was what the patch's name promised, and the result is another layer.
-    #[error("the result of patch {patch} is not the layer: {what}")]
-    WrongResult { patch: PatchId, what: String },
+    #[error("the result of patch {patch} is not the layer: {why}")]
+    WrongResult { patch: PatchId, why: Cause },
     #[error("the peer sent wrong bytes: {0}")]
     Lied(Lie),
     #[error("base {0} is damaged or gone on this machine")]
@@ -63,9 +66,11 @@ pub enum FetchFailure {
 /// Something that a provider sent and no honest provider sends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lie {
-    /// A message, header or frame that does not decode, or fails its hash. `why` is the decoder's text.
-    #[error("{why}")]
-    Unreadable { why: String },
+    /// A message, header or frame that does not decode, or fails its hash.
+    #[error("{0}")]
+    Unreadable(Cause),
+    #[error("a header of {found} bytes, of which at most {max} are allowed")]
+    HeaderTooLong { found: u32, max: usize },
     #[error("patch {found} where {promised} was promised")]
     OtherPatch { promised: PatchId, found: PatchId },
     #[error("a patch for {found} where {asked} was asked for")]
@@ -130,15 +135,15 @@ pub enum BlobFailure {
     Local(LocalFailure),
 }
 
-/// Why an image cannot be used although its digests are right. The text is for the operator.
+/// Why an image cannot be used although its digests are right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableImage {
     /// Its author wrote a document that breaks its own format.
     #[error("{0}")]
-    Damaged(String),
+    Damaged(Cause),
     /// It is of a kind or a size that this node does not take.
     #[error("{0}")]
-    Unsupported(String),
+    Unsupported(Cause),
 }
 
 impl UnusableImage {
@@ -155,8 +160,8 @@ impl UnusableImage {
 pub enum Offence {
     #[error("it sent wrong bytes: {0}")]
     Lied(Lie),
-    #[error("patch {patch}, which it named, does not give the layer: {what}")]
-    WrongResult { patch: PatchId, what: String },
+    #[error("patch {patch}, which it named, does not give the layer: {why}")]
+    WrongResult { patch: PatchId, why: Cause },
     #[error("a manifest or config for {0} with another sha256")]
     WrongDigest(OciDigest),
     #[error(transparent)]

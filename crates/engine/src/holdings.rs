@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_a_heartbeat_of_a_new_version() {
+    fn news_that_does_not_fit_becomes_a_heartbeat_of_a_new_version() {
         let mut own = Holdings::default();
         for seed in 0..2000 {
             own.add(card(seed));

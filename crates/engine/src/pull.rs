@@ -8,6 +8,9 @@
 //! releases the one issued last counts. Manifest and config come from any peer. The caller checks them against their
 //! digest before they are written, and the pull reads them back from disk.
 //!
+//! After a panic of a worker that reads, keeps or commits, the pull goes on from what is on disk, at most
+//! [`Settings::PANICS_MAX`] times.
+//!
 //! A pull ends when it is committed, fails, or is cancelled. An answer that comes later finds no pull: that is no
 //! fault.
 
@@ -16,7 +19,7 @@ mod round;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId, broken};
+use lighter_types::{Blame, DiffId, ImageReference, Moment, OciDigest, PeerId, broken};
 use lighter_wire::{Answer, Request, SignedRelease};
 
 use self::round::Round;
@@ -42,6 +45,8 @@ struct Pull {
     manifest: Option<OciDigest>,
     /// Peers that knew the name or had the manifest: they have the layers too, or are getting them.
     sources: Vec<PeerId>,
+    /// Panics of workers that the pull went on after.
+    panics: u32,
     state: State,
 }
 
@@ -170,7 +175,7 @@ impl Pulls {
             return broken("a blob was kept that the pull does not have");
         };
         match result {
-            Err(BlobFailure::Local(why)) => return self.fail(id, PullFailure::Local(why), fetcher, step),
+            Err(BlobFailure::Local(why)) => return self.disk_failed(id, why, fetcher, step),
             Err(BlobFailure::WrongDigest) => step.cut_off(from, Offence::WrongDigest(digest)),
             Ok(()) if !pull.sources.contains(&from) => pull.sources.push(from),
             Ok(()) => {}
@@ -190,7 +195,7 @@ impl Pulls {
             }
             ImageRead::Layers(layers) => pull.want_layers(id, layers, fetcher, step),
             ImageRead::Unusable(why) => Err(PullFailure::Unusable(why)),
-            ImageRead::Local(why) => Err(PullFailure::Local(why)),
+            ImageRead::Local(why) => return self.disk_failed(id, why, fetcher, step),
         };
         match result {
             Ok(()) => self.advance(step),
@@ -199,14 +204,38 @@ impl Pulls {
     }
 
     /// The image is known under its name, or the disk failed.
-    pub fn committed(&mut self, id: PullId, result: Result<(), LocalFailure>, step: &mut Step<'_>) {
+    pub fn committed(
+        &mut self,
+        id: PullId,
+        result: Result<(), LocalFailure>,
+        fetcher: &mut Fetcher,
+        step: &mut Step<'_>,
+    ) {
+        if let Err(why) = result {
+            return self.disk_failed(id, why, fetcher, step);
+        }
         let Some(pull) = self.pulls.remove(&id) else { return };
-        let report = match (result, pull.manifest) {
-            (Ok(()), Some(manifest)) => Report::Done { manifest },
-            (Ok(()), None) => return broken("an image was committed without a manifest"),
-            (Err(why), _) => Report::Failed { why: PullFailure::Local(why) },
-        };
-        step.report(id, report);
+        match pull.manifest {
+            Some(manifest) => step.report(id, Report::Done { manifest }),
+            None => broken("an image was committed without a manifest"),
+        }
+    }
+
+    /// A worker of the disk failed. After a panic the pull goes on from what is on disk.
+    fn disk_failed(&mut self, id: PullId, why: LocalFailure, fetcher: &mut Fetcher, step: &mut Step<'_>) {
+        let Some(pull) = self.pulls.get_mut(&id) else { return };
+        if why.blame() != Blame::Bug || pull.panics == Settings::PANICS_MAX {
+            return self.fail(id, PullFailure::Local(why), fetcher, step);
+        }
+        pull.panics += 1;
+        match pull.state {
+            State::Committing => pull.commit(id, step),
+            State::Resolving { .. }
+            | State::Reading
+            | State::GettingBlob { .. }
+            | State::KeepingBlob { .. }
+            | State::Layers { .. } => pull.read(id, step),
+        }
     }
 
     /// Layers are held, or cannot be had.
@@ -247,7 +276,7 @@ impl Pull {
             Wanted::Manifest(digest) => (None, None, Some(digest)),
         };
         let state = State::Resolving { waiting: BTreeSet::new(), round: Round::new(until) };
-        Self { reference, release, manifest, sources: Vec::new(), state }
+        Self { reference, release, manifest, sources: Vec::new(), panics: 0, state }
     }
 
     fn asks_peers(&self) -> bool {
@@ -370,9 +399,16 @@ impl Pull {
     }
 
     fn commit_if_complete(&mut self, id: PullId, step: &mut Step<'_>) {
-        if let (State::Layers { missing }, Some(manifest)) = (&self.state, self.manifest)
+        if let State::Layers { missing } = &self.state
             && missing.is_empty()
         {
+            self.commit(id, step);
+        }
+    }
+
+    /// Has the image committed under its name, if its manifest is known.
+    fn commit(&mut self, id: PullId, step: &mut Step<'_>) {
+        if let Some(manifest) = self.manifest {
             self.state = State::Committing;
             step.effects.push(Effect::CommitImage { pull: id, manifest, release: self.release.clone() });
         }

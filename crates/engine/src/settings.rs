@@ -88,6 +88,8 @@ impl Settings {
     pub const BUSY_MAX: Duration = Self::WORKING_MAX;
     /// Attempts at one layer, since the last one that brought something new, before its pull fails.
     pub const ATTEMPTS_MAX: u32 = 12;
+    /// Panics of the workers that read, keep and commit an image, after each of which a pull goes on.
+    pub const PANICS_MAX: u32 = 2;
     /// Pulls and layers under way or waiting.
     pub const PULLS_MAX: usize = 64;
     pub const TARGETS_MAX: usize = 1024;

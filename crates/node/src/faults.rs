@@ -15,6 +15,8 @@ pub enum Worker {
     CommitImage,
     ServeStream,
     AnswerFromStore,
+    Import,
+    Export,
 }
 
 /// The workers that panic when they start next.

@@ -16,10 +16,10 @@ use lighter_image::{
     Selector, SourceKind, TarSink, image_layers, open_image, parse_config, parse_manifest,
 };
 use lighter_store::{Image, LayerWriter, Store, StoreError};
-use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, ParseError};
+use lighter_types::{Bytes, Card, Cause, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Answer, BLOB_BYTES_MAX, Message, Release, SignedRelease};
 
-use crate::shared::{Shared, error_chain, local_failure, unix_now};
+use crate::shared::{Shared, local_failure, unix_now};
 use folder::{FolderFiles, FolderWriter};
 
 /// Why an image could not be imported, exported or read.
@@ -275,7 +275,7 @@ pub fn read(store: &Store, manifest_digest: OciDigest) -> ImageRead {
     };
     match layers() {
         Ok(read) => read,
-        Err(ImagesError::Image(error)) => ImageRead::Unusable(unusable(&error)),
+        Err(ImagesError::Image(error)) => ImageRead::Unusable(unusable(error)),
         Err(error) => ImageRead::Local(local(error)),
     }
 }
@@ -296,7 +296,7 @@ pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8], config: Option<&[u8]
     let put = |digest: &OciDigest, bytes: &[u8]| match store.put_blob(digest, bytes, unix_now()) {
         Ok(()) => Ok(()),
         Err(StoreError::Mismatch { .. }) => Err(BlobFailure::WrongDigest),
-        Err(error) => Err(BlobFailure::Local(local_failure(&error))),
+        Err(error) => Err(BlobFailure::Local(local_failure(error))),
     };
     put(&digest, bytes)?;
     // A manifest that is wrong is found when the image is read.
@@ -342,15 +342,15 @@ pub fn commit(store: &Store, manifest: OciDigest, release: Option<&SignedRelease
 
 fn local(error: ImagesError) -> LocalFailure {
     match error {
-        ImagesError::Store(error) => local_failure(&error),
-        error => LocalFailure::Other(error_chain(&error)),
+        ImagesError::Store(error) => local_failure(error),
+        error => LocalFailure::Failed(Cause::new(error)),
     }
 }
 
-fn unusable(error: &ImageError) -> UnusableImage {
+fn unusable(error: ImageError) -> UnusableImage {
     match error {
-        ImageError::Unsupported { .. } | ImageError::TooLarge { .. } => UnusableImage::Unsupported(error_chain(error)),
-        error => UnusableImage::Damaged(error_chain(error)),
+        ImageError::Unsupported { .. } | ImageError::TooLarge { .. } => UnusableImage::Unsupported(Cause::new(error)),
+        error => UnusableImage::Damaged(Cause::new(error)),
     }
 }
 

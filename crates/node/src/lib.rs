@@ -38,7 +38,7 @@ use driver::{Driver, EVENTS_WAITING};
 use identity::{Identity, IdentityError};
 pub use network::NetworkError;
 use shared::Shared;
-pub use shared::{AsFile, FileBase, error_chain, unix_now};
+pub use shared::{AsFile, FileBase, unix_now};
 use traffic::Accountant;
 
 /// Why a node does not start.
@@ -85,7 +85,7 @@ impl Node {
         for address in &config.network.listen {
             let failed = |why: String| NetworkError::Listen { address: address.clone(), why };
             network::check_free(address).map_err(|error| failed(error.to_string()))?;
-            swarm.listen_on(address.clone()).map_err(|error| failed(error_chain(&error)))?;
+            swarm.listen_on(address.clone()).map_err(|error| failed(lighter_types::error_chain(&error)))?;
         }
         let admin = admin::Admin::bind(&config).await?;
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_there_again_and_never_more_than_the_cap() {
+    fn kept_values_come_back_up_to_the_cap() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_memory(folder.path(), Options::default()).unwrap();
         let mut calibration = Calibration::default();

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use lighter_engine::{Input, LocalFailure};
 use lighter_store::{LayerReader, Store, StoreError, UnixSeconds};
-use lighter_types::{Bytes, Moment, ReadAt};
+use lighter_types::{Bytes, Cause, Moment, ReadAt};
 use tokio::sync::mpsc;
 
 use crate::arrivals::Arrivals;
@@ -116,30 +116,10 @@ impl<F: AsFile> ReadAt for FileBase<F> {
 }
 
 /// The store's failure as the engine and the operator see it.
-pub fn local_failure(error: &StoreError) -> LocalFailure {
+pub fn local_failure(error: StoreError) -> LocalFailure {
     match error {
-        StoreError::DiskFull { path, needed, free } => {
-            LocalFailure::DiskFull { path: path.clone(), needed: *needed, free: *free }
-        }
-        StoreError::BudgetFull { needed, available, budget } => {
-            LocalFailure::BudgetFull { needed: *needed, available: *available, budget: *budget }
-        }
-        StoreError::Io { .. } => LocalFailure::Io(error_chain(error)),
-        error => LocalFailure::Other(error_chain(error)),
+        StoreError::DiskFull { path, needed, free } => LocalFailure::DiskFull { path, needed, free },
+        StoreError::BudgetFull { needed, available, budget } => LocalFailure::BudgetFull { needed, available, budget },
+        error => LocalFailure::Failed(Cause::new(error)),
     }
-}
-
-/// An error and its causes in one line. A cause that the text before it names already is left out.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -13,7 +13,7 @@ use std::process::Command;
 use common::{apply, noise, text, vcdiff_patch};
 use lighter_patch::{ExportError, Patch, export_vcdiff};
 use lighter_types::{Blame, Bytes};
-use lighter_vcdiff::{Limits, VcdiffError, decode_vcdiff};
+use lighter_vcdiff::{Feature, Limits, VcdiffError, decode_vcdiff};
 
 fn xdelta3(folder: &Path, arguments: &[&str]) {
     let output = Command::new("xdelta3").args(arguments).current_dir(folder).output().unwrap_or_else(|error| {
@@ -74,7 +74,7 @@ fn stock_xdelta3_decodes_what_is_exported() {
 }
 
 #[test]
-fn what_stock_xdelta3_writes_is_decoded() {
+fn files_of_stock_xdelta3_are_decoded() {
     let (base, target) = pair();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("base"), &base).unwrap();
@@ -100,7 +100,7 @@ fn secondary_compression_is_refused_with_a_hint() {
     for secondary in ["djw", "lzma"] {
         xdelta3(folder.path(), &["-f", "-e", "-S", secondary, "-s", "base", "target", "patch"]);
         let error = decode(&fs::read(folder.path().join("patch")).unwrap(), &base).unwrap_err();
-        assert!(error.to_string().contains("-S none"), "{error}");
+        assert!(matches!(error, VcdiffError::Unsupported(Feature::SecondaryCompression)), "{error}");
         assert_eq!(error.blame(), Blame::Version);
     }
 }
@@ -116,7 +116,7 @@ fn a_wrong_base_is_told_by_the_checksum() {
     let error = decode(&file, &noise(7, base.len())).unwrap_err();
     assert!(matches!(error, VcdiffError::Checksum { .. }), "{error}");
     let error = decode(&file, &base[..1000]).unwrap_err();
-    assert!(error.to_string().contains("is this the right base?"), "{error}");
+    assert!(error.to_string().contains("past the base's end"), "{error}");
 }
 
 #[test]

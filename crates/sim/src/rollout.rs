@@ -247,7 +247,7 @@ uplink = ["2 Mbit/s", "2 Mbit/s"]
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
+    fn a_mistake_is_named_with_its_place() {
         let error = |text: &str, known: BTreeMap<String, Known>| {
             let made = FleetFile::parse(text).and_then(|fleet| fleet.scenario("app:1", "app:2", trace(), &known));
             made.unwrap_err().to_string()

@@ -147,7 +147,7 @@ fn an_uplink_may_have_two_rates() {
 
 /// Faults that were found once. Each file describes its fault and how it was found.
 #[test]
-fn what_was_found_stays_mended() {
+fn found_faults_stay_mended() {
     for text in [
         include_str!("../../../simulations/regressions/slow-apply.toml"),
         include_str!("../../../simulations/regressions/whole-part.toml"),

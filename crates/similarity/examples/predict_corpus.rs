@@ -98,7 +98,7 @@ fn show(base: &Layer, target: &Layer, prediction: Prediction, bytes: u64) -> f64
         base.name,
         target.name,
         prediction.bytes.0,
-        f64::from(prediction.sure.0) / 1024.0,
+        f64::from(prediction.expected_error.0) / 1024.0,
     );
     ratio
 }

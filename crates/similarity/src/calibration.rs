@@ -59,7 +59,10 @@ impl Calibration {
     pub fn correct(&self, prediction: Prediction, whole: Bytes) -> Prediction {
         let bytes = u128::from(prediction.bytes.0) * u128::from(self.ratio) / u128::from(ONE);
         let bytes = Bytes(u64::try_from(bytes).unwrap_or(u64::MAX)).min(whole);
-        Prediction { bytes, sure: prediction.sure.max(ExpectedError(self.error / (ONE / ERROR_ONE))) }
+        Prediction {
+            bytes,
+            expected_error: prediction.expected_error.max(ExpectedError(self.error / (ONE / ERROR_ONE))),
+        }
     }
 
     /// The calibration as integers for storage: ratio, error, pairs.

@@ -18,7 +18,7 @@ pub struct Prediction {
     /// A compressed layer below [`PATCH_BYTES_MIN`] counts as it is.
     pub bytes: Bytes,
     /// The expected error of `bytes`.
-    pub sure: ExpectedError,
+    pub expected_error: ExpectedError,
 }
 
 /// The expected error of a prediction, in 1/1024 of its bytes. 0 means certain.
@@ -57,15 +57,15 @@ const FRACTION_PER_UNIT: u64 = 16;
 /// The prediction is the compressed layer if there is no base, or if one of the layers has no TLSH digest. The
 /// prediction never falls when the distance grows or when the base shrinks below the target.
 pub fn predict_patch_bytes(target: &Card, base: Option<&Card>) -> Prediction {
-    let whole = Prediction { bytes: target.compressed_bytes, sure: ExpectedError::NONE };
+    let whole = Prediction { bytes: target.compressed_bytes, expected_error: ExpectedError::NONE };
     let Some(base) = base else { return whole };
     if base.diff_id == target.diff_id {
-        return Prediction { bytes: PATCH_BYTES_MIN.min(whole.bytes), sure: ExpectedError::NONE };
+        return Prediction { bytes: PATCH_BYTES_MIN.min(whole.bytes), expected_error: ExpectedError::NONE };
     }
     let (Some(target_tlsh), Some(base_tlsh)) = (&target.tlsh, &base.tlsh) else { return whole };
     let fraction = fraction(content_distance(target_tlsh, base_tlsh), target.tar_bytes, base.tar_bytes);
     let bytes = Bytes(scale(whole.bytes.0, fraction)).max(PATCH_BYTES_MIN).min(whole.bytes);
-    Prediction { bytes, sure: TLSH_ERROR }
+    Prediction { bytes, expected_error: TLSH_ERROR }
 }
 
 /// Predicts the bytes of a patch that may read from all of `bases`: the prediction for the best base alone. Without a

@@ -121,7 +121,7 @@ pub fn keep_bases(
 
 /// The bytes below which the prediction with another base must fall to justify that base.
 fn worthwhile(before: Prediction) -> u64 {
-    let error = u64::from(before.sure.0);
+    let error = u64::from(before.expected_error.0);
     let counted = (error * error).saturating_sub(u64::from(RULE_ERROR).pow(2)).isqrt();
     let left = 1024 - counted.clamp(GAIN_MIN, 1024);
     u64::try_from(u128::from(before.bytes.0) * u128::from(left) / 1024).unwrap_or(u64::MAX)
@@ -137,7 +137,7 @@ fn predict_by_sketches(target: &Card, sketch: &Sketch, bases: &[&Sketch]) -> Pre
     let whole = target.compressed_bytes;
     let bytes = u128::from(whole.0) * u128::from(cost) / u128::from(1024 * WHOLE_PARTS);
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(PATCH_BYTES_MIN.0);
-    Prediction { bytes: Bytes(bytes).min(whole), sure: expected_error(new, changed, cost) }
+    Prediction { bytes: Bytes(bytes).min(whole), expected_error: expected_error(new, changed, cost) }
 }
 
 /// The error of the rule and the sampling errors of both sets. The three are independent, so their squares add up.

@@ -35,15 +35,15 @@ pub(crate) enum Found {
     /// The file of an item, and its length.
     Item(Item, Bytes),
     /// A file that the store did not create, or that is in the wrong folder.
-    Stranger(PathBuf),
+    UnknownFile(PathBuf),
 }
 
 impl Found {
-    /// The length of an item's file; zero for a stranger.
+    /// The length of an item's file; zero for an unknown file.
     pub(crate) fn bytes(&self) -> Bytes {
         match self {
             Self::Item(_, bytes) => *bytes,
-            Self::Stranger(_) => Bytes::ZERO,
+            Self::UnknownFile(_) => Bytes::ZERO,
         }
     }
 }
@@ -244,7 +244,7 @@ impl Folder {
     fn add_shards(&self, folder: &str, parse: ParseItem, found: &mut Vec<Found>) -> Result<()> {
         for shard in self.list(&self.root.join(folder).join("sha256"))? {
             if !shard.is_dir() {
-                found.push(Found::Stranger(shard));
+                found.push(Found::UnknownFile(shard));
                 continue;
             }
             for path in self.list(&shard)? {
@@ -257,12 +257,12 @@ impl Folder {
     fn identify(&self, path: PathBuf, parse: ParseItem) -> Result<Found> {
         let item = path.file_name().and_then(|name| name.to_str()).and_then(parse);
         let metadata = fs::symlink_metadata(&path).map_err(|error| self.failure("inspect", &path, error))?;
-        // The store looks for an item at one path only, so a file in the wrong shard is a stranger.
+        // The store looks for an item at one path only, so a file in the wrong shard is an unknown file.
         match item {
             Some(item) if metadata.is_file() && self.path(&item) == path => {
                 Ok(Found::Item(item, Bytes(metadata.len())))
             }
-            _ => Ok(Found::Stranger(path)),
+            _ => Ok(Found::UnknownFile(path)),
         }
     }
 

@@ -121,8 +121,8 @@ impl Fsck<'_> {
         for (files_done, found) in (0..).zip(found) {
             let (item, length) = match found {
                 Found::Item(item, length) => (item, length),
-                Found::Stranger(path) => {
-                    self.quarantine_unknown(path, Damage::Stranger)?;
+                Found::UnknownFile(path) => {
+                    self.quarantine_unknown(path, Damage::UnknownFile)?;
                     continue;
                 }
             };
@@ -296,7 +296,7 @@ impl Fsck<'_> {
             }
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !name.ends_with(".tmp") && !name.ends_with(".patch") {
-                self.quarantine_unknown(path, Damage::Stranger)?;
+                self.quarantine_unknown(path, Damage::UnknownFile)?;
             }
         }
         Ok(())

@@ -175,7 +175,7 @@ impl Loading<'_> {
         let mut files: BTreeMap<Item, Bytes> = found
             .filter_map(|found| match found {
                 Found::Item(item, bytes) => Some((item, bytes)),
-                Found::Stranger(_) => None,
+                Found::UnknownFile(_) => None,
             })
             .collect();
         self.load_layers(&mut ledger, &mut files)?;

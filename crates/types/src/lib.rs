@@ -7,6 +7,7 @@
 mod base_cache;
 mod blame;
 mod card;
+mod cause;
 mod effort;
 mod hash;
 mod hex;
@@ -20,6 +21,7 @@ mod tlsh;
 pub use base_cache::BaseCache;
 pub use blame::Blame;
 pub use card::Card;
+pub use cause::{Cause, error_chain};
 pub use effort::Effort;
 pub use hash::{Blake3, DiffId, OciDigest, PatchId};
 pub use invariant::{Reporter, broken, on_broken};

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use lighter_types::{BaseCache, Bytes, ReadAt};
 
-use crate::error::VcdiffError;
+use crate::error::{Feature, VcdiffError};
 use crate::file::{FileReader, Limits};
 use crate::window::{Instruction, Origin, Window};
 
@@ -60,16 +60,13 @@ fn apply(
 ) -> Result<Vec<u8>, VcdiffError> {
     let history = match (window.origin, history) {
         (Origin::Base { offset, bytes }, _) if offset + bytes > base.bytes(0) => {
-            return Err(file.damaged("a source range past the base's end; is this the right base?"));
+            return Err(file.damaged("a source range past the base's end"));
         }
         (Origin::Target { offset, bytes }, Some(history)) => history
             .get(offset as usize..(offset + bytes) as usize)
             .ok_or_else(|| file.damaged("a target range that is not written yet"))?,
         (Origin::Target { .. }, None) => {
-            return Err(VcdiffError::Unsupported {
-                feature: "copies from earlier windows of a long target",
-                hint: "write it with xdelta3, which never does that",
-            });
+            return Err(VcdiffError::Unsupported(Feature::CopiesFromFarWindows));
         }
         _ => &[],
     };

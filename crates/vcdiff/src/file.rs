@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use lighter_types::Bytes;
 
-use crate::error::VcdiffError;
+use crate::error::{Feature, VcdiffError};
 use crate::window::{Origin, Window};
 
 const MAGIC: [u8; 4] = [0xd6, 0xc3, 0xc4, 0x00];
@@ -68,22 +68,13 @@ impl<'a> FileReader<'a> {
         }
         let indicator = reader.byte()?;
         if indicator & CODE_TABLE != 0 {
-            return Err(VcdiffError::Unsupported {
-                feature: "a code table of its own",
-                hint: "write it with the default table",
-            });
+            return Err(VcdiffError::Unsupported(Feature::OwnCodeTable));
         }
         if indicator & SECONDARY != 0 {
-            return Err(VcdiffError::Unsupported {
-                feature: "secondary compression",
-                hint: "write it with `xdelta3 -S none`",
-            });
+            return Err(VcdiffError::Unsupported(Feature::SecondaryCompression));
         }
         if indicator & !APPLICATION_HEADER != 0 {
-            return Err(VcdiffError::Unsupported {
-                feature: "an unknown header flag",
-                hint: "is it from a later tool?",
-            });
+            return Err(VcdiffError::Unsupported(Feature::UnknownHeaderFlag));
         }
         if indicator & APPLICATION_HEADER != 0 {
             let bytes = reader.number()?;
@@ -141,10 +132,7 @@ impl<'a> FileReader<'a> {
 
     fn origin(&mut self, indicator: u8) -> Result<Origin, VcdiffError> {
         if indicator & !(SOURCE | TARGET | ADLER32) != 0 {
-            return Err(VcdiffError::Unsupported {
-                feature: "an unknown window flag",
-                hint: "is it from a later tool?",
-            });
+            return Err(VcdiffError::Unsupported(Feature::UnknownWindowFlag));
         }
         if indicator & (SOURCE | TARGET) == 0 {
             return Ok(Origin::Nothing);

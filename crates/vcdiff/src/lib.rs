@@ -25,6 +25,6 @@ mod xdelta3;
 
 pub use copies::{Copy, SEGMENT_BYTES_MAX, base_window, find_copies, matching_bytes};
 pub use decode::decode_vcdiff;
-pub use error::VcdiffError;
+pub use error::{Feature, VcdiffError};
 pub use file::Limits;
 pub use write::{FILE_HEADER, WindowWriter};

@@ -160,9 +160,7 @@ impl Message for Request {
             RequestLayout::Quote(target, bases) => {
                 Self::Quote { target: DiffId::new(target), bases: codec::diff_ids::<Self>(bases, BASES_MAX)? }
             }
-            RequestLayout::Resolve(text) => {
-                Self::Resolve(text.parse().map_err(|_| Self::out_of_range("image reference"))?)
-            }
+            RequestLayout::Resolve(text) => Self::Resolve(Self::parse(&text)?),
             RequestLayout::Blob(digest, bytes_max) => Self::Blob { digest: OciDigest::new(digest), bytes_max },
             RequestLayout::Sketches(layers) => Self::Sketches(codec::diff_ids::<Self>(layers, SKETCHES_MAX)?),
             RequestLayout::Arrival(target, number) => Self::Arrival { target: DiffId::new(target), number },
@@ -242,20 +240,18 @@ impl Message for Answer {
                 Self::Quote(Quote { offer, bases, wait: Duration::from_millis(wait_ms.into()) })
             }
             AnswerLayout::Release(release) => Self::Release(SignedRelease::from_layout(release)?),
-            AnswerLayout::Blob(bytes, config) if bytes.len() + config.as_ref().map_or(0, Vec::len) > BLOB_BYTES_MAX => {
-                return Err(Self::out_of_range("blob size"));
+            AnswerLayout::Blob(bytes, config) => {
+                let both = bytes.len() + config.as_ref().map_or(0, Vec::len);
+                Self::check_limit("size of manifest and config", both, BLOB_BYTES_MAX)?;
+                Self::Blob { bytes, config }
             }
-            AnswerLayout::Blob(bytes, config) => Self::Blob { bytes, config },
             AnswerLayout::Refused(refusal) => Self::Refused(refusal),
-            AnswerLayout::Sketches(sketches) if sketches.len() > SKETCHES_MAX => {
-                return Err(Self::out_of_range("number of sketches"));
+            AnswerLayout::Sketches(sketches) => {
+                Self::check_limit("number of sketches", sketches.len(), SKETCHES_MAX)?;
+                let longest = sketches.iter().flatten().map(Vec::len).max().unwrap_or(0);
+                Self::check_limit("size of a sketch", longest, SKETCH_BYTES_MAX)?;
+                Self::Sketches(sketches)
             }
-            AnswerLayout::Sketches(sketches)
-                if sketches.iter().flatten().any(|sketch| sketch.len() > SKETCH_BYTES_MAX) =>
-            {
-                return Err(Self::out_of_range("size of a sketch"));
-            }
-            AnswerLayout::Sketches(sketches) => Self::Sketches(sketches),
             AnswerLayout::Arrival(ArrivalLayout::No) => Self::Arrival(Arrival::No),
             AnswerLayout::Arrival(ArrivalLayout::Coming(received)) => {
                 Self::Arrival(Arrival::Coming { received: Bytes(received) })

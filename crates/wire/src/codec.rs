@@ -4,8 +4,10 @@
 //! tuples, which bincode encodes. Encoding goes from message to layout to bytes, decoding goes back and checks the
 //! ranges that bincode does not know: counts, lengths and names.
 
+use std::str::FromStr;
+
 use bincode::{Decode, Encode, config};
-use lighter_types::{Bytes, Card, DiffId, SiteName, Tlsh};
+use lighter_types::{Bytes, Card, DiffId, ParseError, SiteName, Tlsh};
 
 /// Why bytes are not the expected message. When decoding fails, the sender is to blame.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +18,10 @@ pub enum WireError {
     Malformed { message: &'static str, source: bincode::error::DecodeError },
     #[error("{message} has {left} bytes after its end")]
     Trailing { message: &'static str, left: usize },
-    #[error("{message}: {field} is out of range")]
-    OutOfRange { message: &'static str, field: &'static str },
+    #[error("{message}: {field} is {found}, its limit is {limit}")]
+    OutOfRange { message: &'static str, field: &'static str, found: usize, limit: usize },
+    #[error("{message} holds a text that does not parse")]
+    BadText { message: &'static str, source: ParseError },
 }
 
 /// The size of the largest message, a blob answer. bincode enforces this limit for all messages. [`Message::decode`]
@@ -80,8 +84,16 @@ pub trait Message: Sized {
     }
 
     #[doc(hidden)]
-    fn out_of_range(field: &'static str) -> WireError {
-        WireError::OutOfRange { message: Self::NAME, field }
+    fn check_limit(field: &'static str, found: usize, limit: usize) -> Result<(), WireError> {
+        if found > limit {
+            return Err(WireError::OutOfRange { message: Self::NAME, field, found, limit });
+        }
+        Ok(())
+    }
+
+    #[doc(hidden)]
+    fn parse<T: FromStr<Err = ParseError>>(text: &str) -> Result<T, WireError> {
+        text.parse().map_err(|source| WireError::BadText { message: Self::NAME, source })
     }
 }
 
@@ -107,9 +119,7 @@ pub(crate) fn cards_layout(cards: &[Card]) -> Vec<CardLayout> {
 
 /// Fails for more than [`crate::HOLDINGS_MAX`] cards.
 pub(crate) fn cards<M: Message>(cards: Vec<CardLayout>) -> Result<Vec<Card>, WireError> {
-    if cards.len() > crate::HOLDINGS_MAX {
-        return Err(M::out_of_range("number of cards"));
-    }
+    M::check_limit("number of cards", cards.len(), crate::HOLDINGS_MAX)?;
     Ok(cards.into_iter().map(card).collect())
 }
 
@@ -119,9 +129,7 @@ pub(crate) fn diff_ids_layout(ids: &[DiffId]) -> Vec<[u8; 32]> {
 
 /// Fails for more than `max` ids.
 pub(crate) fn diff_ids<M: Message>(ids: Vec<[u8; 32]>, max: usize) -> Result<Vec<DiffId>, WireError> {
-    if ids.len() > max {
-        return Err(M::out_of_range("number of layers"));
-    }
+    M::check_limit("number of layers", ids.len(), max)?;
     Ok(ids.into_iter().map(DiffId::new).collect())
 }
 
@@ -134,5 +142,5 @@ pub(crate) fn site<M: Message>(text: &str) -> Result<Option<SiteName>, WireError
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| M::out_of_range("site"))
+    M::parse(text).map(Some)
 }

@@ -126,9 +126,9 @@ impl Message for PatchReply {
             }
             PatchReplyLayout::Refused(refusal) => Self::Refused(refusal),
             PatchReplyLayout::Referred(peer, patch, settings, addresses) => {
-                if addresses.len() > ADDRESSES_MAX || addresses.iter().any(|bytes| bytes.len() > ADDRESS_BYTES_MAX) {
-                    return Err(Self::out_of_range("addresses"));
-                }
+                Self::check_limit("number of addresses", addresses.len(), ADDRESSES_MAX)?;
+                let longest = addresses.iter().map(Vec::len).max().unwrap_or(0);
+                Self::check_limit("length of an address", longest, ADDRESS_BYTES_MAX)?;
                 Self::Referred { peer: PeerId::new(peer), patch: PatchId::new(patch), settings, addresses }
             }
         })

@@ -70,7 +70,7 @@ impl Message for SignedRelease {
     }
 
     fn from_layout(layout: ReleaseLayout) -> Result<Self, WireError> {
-        let reference = layout.reference.parse().map_err(|_| Self::out_of_range("image reference"))?;
+        let reference = Self::parse(&layout.reference)?;
         Ok(Self {
             release: Release { reference, manifest: OciDigest::new(layout.manifest), issued_s: layout.issued_s },
             publisher: PeerId::new(layout.publisher),

@@ -52,7 +52,17 @@ fn failure(error: &ConfigError) -> Failure {
         | ConfigError::BadValue { .. }
         | ConfigError::BadFlag(_) => Kind::Config,
     };
-    Failure::from_error(kind, error).hint("configs/node.toml documents every key; `lighter node init` writes a copy")
+    let failure = Failure::from_error(kind, error);
+    match error {
+        ConfigError::UnknownKey { nearest: Some(key), .. } => failure.hint(format!("did you mean {key:?}?")),
+        ConfigError::BadFlag(_) => failure.hint("write section.key=value, as in --set network.mdns=true"),
+        ConfigError::Read { .. }
+        | ConfigError::Syntax { .. }
+        | ConfigError::UnknownKey { .. }
+        | ConfigError::BadValue { .. } => {
+            failure.hint("configs/node.toml documents every key; `lighter node init` writes a copy")
+        }
+    }
 }
 
 /// One key of the configuration in force.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lighter_api::{LimitsRequest, paths};
 use lighter_node::config::{Log, LogFormat, TEMPLATE};
 use lighter_node::identity::Identity;
-use lighter_node::{Node, StartError};
+use lighter_node::{Node, RunError, StartError};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -62,13 +62,16 @@ fn serve(source: &ConfigSource) -> Result<(), Failure> {
         });
         let ended = node.run(stop).await;
         waiting.abort();
-        // Exit code 1: the supervisor of the process starts it anew.
-        ended
-            .map_err(|error| Failure::from_error(Kind::Other, &error).hint("the log says more; please report this bug"))
+        ended.map_err(|error| run_failure(&error))
     });
     // Does not wait for workers in the middle of a layer: the next start throws away their work.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// The node ended although nobody stopped it. Exit code 1: the supervisor of the process starts it anew.
+fn run_failure(error: &RunError) -> Failure {
+    Failure::from_error(Kind::Other, error).hint("the log says more; please report this bug")
 }
 
 async fn wait_for_signal() {
@@ -142,4 +145,14 @@ fn id(source: &ConfigSource, output: &Output) -> Result<(), Failure> {
     let config = config::load(source)?.config;
     let identity = Identity::open(&config.data_dir.0).map_err(|error| Failure::identity(&error))?;
     output.value(&identity.peer_id().to_string(), Clone::clone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_whose_driver_panicked_ends_with_exit_code_1() {
+        assert_eq!(run_failure(&RunError::Panicked).kind.exit_code(), 1);
+    }
 }

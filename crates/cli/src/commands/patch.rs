@@ -120,7 +120,7 @@ fn open_patch(path: &Path) -> Result<(Header, File), Failure> {
 
 /// A patch that cannot be read or applied.
 fn patch_failure(patch: &Path, blame: Blame, error: &dyn std::error::Error) -> Failure {
-    let message = format!("{}: {}", patch.display(), lighter_node::error_chain(error));
+    let message = format!("{}: {}", patch.display(), lighter_types::error_chain(error));
     match blame {
         Blame::Peer => Failure::new(Kind::BadData, message).hint(GET_AGAIN),
         Blame::Version => Failure::new(Kind::BadData, message)

@@ -157,7 +157,7 @@ fn row(finding: &Finding) -> Row {
         Damage::NoFile => "no file, or one of another length".to_owned(),
         Damage::NoRow => "not in the index".to_owned(),
         Damage::Leftover => "left over".to_owned(),
-        Damage::Stranger => "not the store's".to_owned(),
+        Damage::UnknownFile => "not the store's".to_owned(),
         Damage::NotHeld { item } => format!("names {item}, which is not held"),
         Damage::Unreadable { why } => format!("unreadable: {why}"),
     };

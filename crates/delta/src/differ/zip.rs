@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_or_is_cut_is_survived() {
+    fn false_and_truncated_input_is_survived() {
         let good = zip(&TWO);
         for end in 0..good.len() {
             assert_eq!(found(&good[..end]), [], "{end}");

@@ -85,7 +85,7 @@ fn the_target_is_copied_from_before_the_place_alone() {
 }
 
 #[test]
-fn what_is_decoded_does_not_read_the_target() {
+fn decoding_does_not_read_the_target() {
     let expected = "needs the target's bytes";
     let from = TARGET;
     let deflate = Step::Stream { compression: Compression::Deflate, plain_bytes: 20, corrections: vec![1, 2, 3] };

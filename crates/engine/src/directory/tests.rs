@@ -77,7 +77,7 @@ fn a_later_life_replaces_an_earlier_one_that_does_not_come_back() {
 }
 
 #[test]
-fn what_a_peer_answers_outranks_gossip() {
+fn an_answer_of_a_peer_outranks_gossip() {
     let mut directory = Directory::new(9);
     directory.connected(peer(1), Moment(1));
     directory.answered(peer(1), holds(5, 10, &[1, 2]), Moment(2));
@@ -249,7 +249,7 @@ proptest! {
 }
 
 #[test]
-fn who_is_forgotten_holds_nothing_and_its_place_is_taken() {
+fn a_forgotten_peer_holds_nothing_and_frees_its_place() {
     let mut directory = Directory::new(9);
     for name in [3, 1, 2] {
         directory.answered(peer(name), holds(1, 1, &[1, 2]), Moment(1));

@@ -60,14 +60,14 @@ fn a_slow_machine_works_less() {
 }
 
 #[test]
-fn what_nobody_notices_is_spent_on_fewer_bytes() {
+fn time_that_nobody_notices_is_spent_on_fewer_bytes() {
     let small = Undertaking { bytes: Bytes(20_000), tar_bytes: Bytes(2_000_000), rate: LAN, ..UPDATE };
     assert!(small.until_done(Effort::Max, Pace::default()) > small.until_done(Effort::Fast, Pace::default()));
     assert_eq!(chosen(small), Effort::Max);
 }
 
 #[test]
-fn what_is_fixed_is_taken_and_what_is_least_is_kept() {
+fn a_fixed_effort_is_used_and_the_least_is_a_floor() {
     let fixed = EffortChoice::Always(Effort::Max).choose(&UPDATE, Pace::default(), Effort::Fast);
     assert_eq!(fixed, Effort::Max);
     let lan = Undertaking { rate: LAN, ..UPDATE };

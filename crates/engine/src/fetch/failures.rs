@@ -1,6 +1,6 @@
 //! Fetches that failed: which side is to blame, and what the node does then.
 
-use lighter_types::{BytesPerSecond, DiffId, broken};
+use lighter_types::{Blame, BytesPerSecond, DiffId, broken};
 use lighter_wire::Refusal;
 
 use super::fetching::{Fetching, Named, Stop, Way};
@@ -39,8 +39,11 @@ impl Fetcher {
         };
         step.report_all(&target.pulls, &Report::Retrying { target: id, from, why: setback.clone() });
         target.attempts += u32::from(failure != FetchFailure::Refused(Refusal::Busy));
-        if let FetchFailure::Local(why) = failure {
-            let pulls = self.targets.remove(&id)?.pulls;
+        // A panic says nothing about this machine: another patch may not lead to it.
+        if let FetchFailure::Local(why) = &failure
+            && why.blame() != Blame::Bug
+        {
+            let (pulls, why) = (self.targets.remove(&id)?.pulls, why.clone());
             return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });
         }
         if is_part_useless(&failure) {
@@ -67,14 +70,12 @@ impl Fetcher {
 /// Whether nothing can go on from the part of the patch that is on disk.
 fn is_part_useless(failure: &FetchFailure) -> bool {
     match failure {
-        FetchFailure::Lied(_) | FetchFailure::WrongResult { .. } | FetchFailure::Listed | FetchFailure::BaseGone(_) => {
-            true
-        }
-        FetchFailure::Lost
-        | FetchFailure::Refused(_)
-        | FetchFailure::Referred { .. }
-        | FetchFailure::Local(_)
-        | FetchFailure::Stopped => false,
+        FetchFailure::Lied(_)
+        | FetchFailure::WrongResult { .. }
+        | FetchFailure::Listed
+        | FetchFailure::BaseGone(_)
+        | FetchFailure::Local(_) => true,
+        FetchFailure::Lost | FetchFailure::Refused(_) | FetchFailure::Referred { .. } | FetchFailure::Stopped => false,
     }
 }
 
@@ -95,17 +96,17 @@ fn blame(
             expect_little(fetching, step);
             target.exclude(from, Setback::Stalled, step);
         }
-        FetchFailure::Lost => target.exclude(from, setback, step),
+        FetchFailure::Lost | FetchFailure::Local(_) => target.exclude(from, setback, step),
         FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
         FetchFailure::Lied(lie) => {
             target.last_failure = Some((from, setback));
             step.cut_off(from, Offence::Lied(lie));
         }
-        FetchFailure::WrongResult { patch, what } => {
+        FetchFailure::WrongResult { patch, why } => {
             let liar = fetching.answers_for(patch);
             target.last_failure = Some((liar.unwrap_or(from), setback));
             match liar {
-                Some(liar) => step.cut_off(liar, Offence::WrongResult { patch, what }),
+                Some(liar) => step.cut_off(liar, Offence::WrongResult { patch, why }),
                 None => target.site.ignore(from),
             }
         }
@@ -117,7 +118,7 @@ fn blame(
             target.damaged.push(base);
             target.last_failure = Some((from, setback));
         }
-        FetchFailure::Referred { .. } | FetchFailure::Local(_) => broken("a failure without a peer to blame"),
+        FetchFailure::Referred { .. } => broken("a referral is no failure"),
     }
 }
 

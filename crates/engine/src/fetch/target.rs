@@ -321,7 +321,7 @@ impl Plan {
             }
             (Offer::Predicted { bytes }, Some(card)) if !plan.bases.is_empty() => {
                 plan.quoted = Some(bytes);
-                let quoted = Prediction { bytes, sure: plan.forecast.by_tlsh.sure };
+                let quoted = Prediction { bytes, expected_error: plan.forecast.by_tlsh.expected_error };
                 core.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
             }
             (Offer::Predicted { bytes }, _) => bytes,

@@ -68,7 +68,7 @@ impl Machines {
             WorkInput::EncodeEnded { encode, took, result } => self.encode_ended(encode, took, result, step),
             WorkInput::ImageRead { pull, read } => self.pulls.image_read(pull, read, &mut self.fetcher, step),
             WorkInput::BlobKept { pull, result } => self.pulls.blob_kept(pull, result, &mut self.fetcher, step),
-            WorkInput::ImageCommitted { pull, result } => self.pulls.committed(pull, result, step),
+            WorkInput::ImageCommitted { pull, result } => self.pulls.committed(pull, result, &mut self.fetcher, step),
             WorkInput::FetchWorking { fetch } => self.fetch_working(fetch, step),
             WorkInput::FetchProgress { fetch, part } => self.fetch_progress(fetch, part, step),
             WorkInput::FetchEnded { fetch, result } => self.fetch_ended(fetch, result, step),

@@ -132,7 +132,7 @@ fn a_resume_is_served_from_where_it_was_or_from_the_start() {
 }
 
 #[test]
-fn what_is_not_held_is_refused() {
+fn a_layer_that_is_not_held_is_refused() {
     let mut server = Server::new();
     assert_eq!(server.open(50, &[], None), [refuse(0, Refusal::NotHeld)]);
     assert_eq!(server.quote(50, &[]), Err(Refusal::NotHeld));
@@ -310,7 +310,7 @@ fn the_link_decides_at_which_effort_a_patch_is_made() {
 }
 
 #[test]
-fn what_uploads_got_through_counts_instead_of_what_is_assumed() {
+fn the_measured_upload_rate_replaces_the_assumed_one() {
     let mut server = choosing(FAST);
     server.serve.patch_held(patch(11, 1, &[2], 9_000_000));
     assert_eq!(server.open(1, &[2], None), [serve(0, 11, 0)]);
@@ -379,7 +379,7 @@ fn peers_that_hold_a_base_and_lack_the_target_count_as_receivers() {
 }
 
 #[test]
-fn who_passes_a_patch_on_is_no_copy_but_has_an_uplink() {
+fn a_relay_counts_as_no_copy_but_has_an_uplink() {
     let mut server = choosing(FAST);
     let uplinks = [500, 300, 900, 700].into_iter().zip(10..);
     let mut waiting: Vec<Receiver> = uplinks.map(|(uplink, name)| receiver(name, Some(uplink))).collect();

@@ -26,7 +26,7 @@ impl Usable {
     /// Whether the patch will have fewer bytes even if the prediction is off by its expected error. A prediction by
     /// cards alone is never that sure.
     pub fn is_surely_under(&self, bytes: Bytes) -> bool {
-        let Prediction { bytes: predicted, sure } = self.prediction;
-        self.by_sketch && predicted + Bytes(predicted.times(sure.0.into()).0 / 1024) < bytes
+        let Prediction { bytes: predicted, expected_error } = self.prediction;
+        self.by_sketch && predicted + Bytes(predicted.times(expected_error.0.into()).0 / 1024) < bytes
     }
 }

@@ -1,7 +1,7 @@
 //! Referrals: the requester is sent to a relay, which cannot be reached, is silent, or sends another result.
 
 use crate::input::{Input, PeerInput, WorkInput};
-use lighter_types::PatchId;
+use lighter_types::{Cause, PatchId};
 use lighter_wire::Refusal;
 
 use super::listed::{Wanting, fetched};
@@ -43,21 +43,25 @@ fn cut_off(effects: &[Effect]) -> Vec<lighter_types::PeerId> {
     peers
 }
 
+fn cause(text: &'static str) -> Cause {
+    Cause::new(std::io::Error::other(text))
+}
+
 #[test]
-fn who_named_a_patch_answers_for_its_result() {
-    let wrong = |patch| FetchFailure::WrongResult { patch, what: "another sha256".to_owned() };
+fn the_namer_of_a_patch_answers_for_its_result() {
+    let wrong = |patch| FetchFailure::WrongResult { patch, why: cause("another sha256") };
     let blamed = |failure| {
         let (mut wanting, fetch) = referred();
         cut_off(&wanting.step(Input::Work(WorkInput::FetchEnded { fetch, result: Err(failure) })))
     };
     assert_eq!(blamed(wrong(NAMED)), [peer(1)], "the relay passed on what it could not know");
     assert_eq!(blamed(wrong(PatchId::new([8; 32]))), [peer(2)], "a patch of its own");
-    assert_eq!(blamed(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() })), [peer(2)]);
+    assert_eq!(blamed(FetchFailure::Lied(Lie::Unreadable(cause("a frame of other bytes")))), [peer(2)]);
     assert_eq!(blamed(FetchFailure::Refused(Refusal::NotHeld)), []);
 }
 
 #[test]
-fn who_cannot_be_reached_is_given_up_and_its_namer_asked_again() {
+fn an_unreachable_relay_is_given_up_and_its_namer_asked_again() {
     let (mut wanting, effects) = Wanting::new(&[near()]);
     let referred = FetchFailure::Referred { to: peer(2), patch: NAMED, settings: 7 };
     wanting.step(Input::Work(WorkInput::FetchEnded { fetch: fetched(&effects).0, result: Err(referred) }));
@@ -67,7 +71,7 @@ fn who_cannot_be_reached_is_given_up_and_its_namer_asked_again() {
 }
 
 #[test]
-fn what_is_named_and_silent_is_given_up_in_time() {
+fn a_silent_relay_is_given_up_in_time() {
     let (mut wanting, effects) = Wanting::new(&[near()]);
     let referred = FetchFailure::Referred { to: peer(2), patch: NAMED, settings: 7 };
     wanting.step(Input::Work(WorkInput::FetchEnded { fetch: fetched(&effects).0, result: Err(referred) }));

@@ -1,7 +1,7 @@
 //! A node of a site asks its neighbour before it goes outside, step by step.
 
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
-use lighter_types::{Bytes, Moment, OciDigest};
+use lighter_types::{Bytes, Cause, Moment, OciDigest};
 use lighter_wire::{Answer, Arrival, Request};
 
 use super::{new, old, peer};
@@ -85,7 +85,7 @@ fn with_no_from_all_it_goes_outside() {
 }
 
 #[test]
-fn who_does_not_answer_is_not_waited_for() {
+fn a_peer_that_does_not_answer_is_not_waited_for() {
     let (mut alone, _) = Alone::asking();
     assert!(!is_going_outside(&alone.step(900, Input::Tick)));
     assert!(is_going_outside(&alone.step(200, Input::Tick)));
@@ -104,7 +104,7 @@ fn fetching(effects: &[Effect]) -> FetchId {
 }
 
 #[test]
-fn who_fetches_passes_it_on() {
+fn a_fetching_node_passes_the_patch_on() {
     let (mut alone, ask) = Alone::asking();
     fetching(&alone.answer(ask, Arrival::Coming { received: Bytes::ZERO }));
     let (mut alone, ask) = Alone::asking();
@@ -124,7 +124,7 @@ fn a_neighbour_that_gives_up_or_is_lost_is_asked_again_with_all_others() {
 
 /// A neighbour passes a patch on no faster than the patch comes to it. That says nothing of the neighbour's own rate.
 #[test]
-fn what_a_neighbour_passes_on_tells_no_rate() {
+fn a_patch_that_a_neighbour_passes_on_gives_no_rate() {
     let (mut alone, ask) = Alone::asking();
     let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
     let (patch, bases) = (lighter_types::PatchId::new([9; 32]), vec![old().diff_id]);
@@ -144,8 +144,8 @@ fn what_a_neighbour_passes_on_tells_no_rate() {
 fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
     let (mut alone, ask) = Alone::asking();
     let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
-    let (patch, what) = (lighter_types::PatchId::new([9; 32]), "another sha256".to_owned());
-    let result = Err(FetchFailure::WrongResult { patch, what });
+    let why = Cause::new(std::io::Error::other("another sha256"));
+    let result = Err(FetchFailure::WrongResult { patch: lighter_types::PatchId::new([9; 32]), why });
     let effects = alone.step(1, Input::Work(WorkInput::FetchEnded { fetch, result }));
     assert!(is_going_outside(&effects) && arrival_asked(&effects).is_none(), "{effects:?}");
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::CutOff { .. })));
@@ -153,7 +153,7 @@ fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {
 
 /// A patch that comes through a neighbour is not promised to others.
 #[test]
-fn who_has_it_from_a_neighbour_passes_it_on_to_nobody() {
+fn a_patch_from_a_neighbour_is_passed_on_to_nobody() {
     let (mut alone, ask) = Alone::asking();
     fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
     let request = super::request(new().diff_id, &[old().diff_id]);

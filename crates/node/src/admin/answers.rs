@@ -9,13 +9,14 @@ use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use lighter_api::{Problem, ProblemKind};
 use lighter_store::{IndexError, StoreError};
+use lighter_types::error_chain;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use super::State;
+use crate::defects;
 use crate::event::{Command, Event};
-use crate::shared::error_chain;
 
 /// Lines that wait for a slow reader. Progress beyond that is left out.
 const LINES_WAITING: usize = 64;
@@ -140,7 +141,9 @@ pub async fn order(state: &State, command: Command) -> Result<(), Failure> {
 
 /// Does work that waits for the disk.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(ProblemKind::Machine, &error))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Failure::new(ProblemKind::Machine, &defects::task_failed("a worker of the admin API", &error)))
 }
 
 /// Lines that a worker writes while the client reads them.
@@ -155,13 +158,30 @@ impl Lines {
         (Self(sender), streamed(lines))
     }
 
+    /// Has a worker write the lines. `failed` makes the last line of a worker that panics.
+    pub fn write<E: Serialize + 'static>(
+        self,
+        work: impl FnOnce(&Self) -> E + Send + 'static,
+        failed: fn(Problem) -> E,
+    ) {
+        let lines = self.clone();
+        let working = tokio::task::spawn_blocking(move || lines.finish_blocking(&work(&lines)));
+        tokio::spawn(async move {
+            if let Err(error) = working.await {
+                let why = defects::task_failed("a worker of the admin API", &error);
+                let failed = line(&failed(Problem::new(ProblemKind::Machine, why)));
+                let _ = self.0.send(failed).await;
+            }
+        });
+    }
+
     /// Writes an event unless the reader is behind or gone.
     pub fn progress(&self, event: &impl Serialize) {
         let _ = self.0.try_send(line(event));
     }
 
     /// Writes the last event. Waits for the reader; returns at once if it has gone.
-    pub fn finish_blocking(self, event: &impl Serialize) {
+    fn finish_blocking(&self, event: &impl Serialize) {
         let _ = self.0.blocking_send(line(event));
     }
 }

@@ -38,16 +38,13 @@ pub enum ConfigError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{} is not TOML: {what}", path.display())]
     Syntax { path: PathBuf, what: String },
-    #[error("{place}: unknown key {key:?}{}", suggestion(nearest))]
+    /// `nearest` is the known key that looks most like it.
+    #[error("{place}: unknown key {key:?}")]
     UnknownKey { place: String, key: String, nearest: Option<String> },
     #[error("{place}: {key}: {what}")]
     BadValue { place: String, key: String, what: String },
-    #[error("{0:?} is not a setting: write section.key=value, as in --set network.mdns=true")]
+    #[error("{0:?} is not a setting of the form section.key=value")]
     BadFlag(String),
-}
-
-fn suggestion(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|key| format!("; did you mean {key:?}?")).unwrap_or_default()
 }
 
 /// A configuration, and the origin of each of its keys (`section.key`), in the order of keys.

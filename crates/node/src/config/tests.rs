@@ -51,7 +51,7 @@ fn later_sources_win_and_are_named() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_place_and_remedy() {
+fn a_mistake_is_shown_with_its_place_and_remedy() {
     check_error("[network]\n\nlisten_on = []\n", &[], &[], &[":3", "unknown key", "network.listen"]);
     check_error("sites = \"a\"\n", &[], &[], &[":1", "site"]);
     check_error("", &[("LIGHTER_FLEET_OPN", "true")], &[], &["environment", "LIGHTER_FLEET_OPEN"]);

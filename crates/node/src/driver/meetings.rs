@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_seen_elsewhere_than_it_listens_is_behind_a_nat() {
+    fn a_peer_seen_at_another_address_than_it_listens_on_is_behind_a_nat() {
         let listens = ["/ip4/10.0.0.7/udp/4410/quic-v1"];
         let is_reachable = |remote: &str, is_dialled: bool| {
             let (meetings, peer) = meetings(remote, is_dialled, &listens);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_not_dialled() {
+    fn a_text_that_is_no_address_is_not_dialled() {
         let mut meetings = Meetings::default();
         let keys = libp2p::identity::Keypair::generate_ed25519();
         let peer = crate::identity::from_libp2p(&keys.public().to_peer_id()).unwrap();

@@ -317,9 +317,10 @@ fn problem(why: &PullFailure) -> Problem {
         PullFailure::Local(local) => match local {
             LocalFailure::DiskFull { .. } => ProblemKind::DiskFull,
             LocalFailure::BudgetFull { .. } => ProblemKind::BudgetFull,
-            LocalFailure::Io(_) | LocalFailure::Panicked | LocalFailure::Aborted | LocalFailure::Other(_) => {
-                ProblemKind::Machine
-            }
+            LocalFailure::Failed(_)
+            | LocalFailure::PartShrank { .. }
+            | LocalFailure::Panicked
+            | LocalFailure::Aborted => ProblemKind::Machine,
         },
         PullFailure::Unusable(_) => ProblemKind::BadData,
         PullFailure::Cancelled | PullFailure::Stopping => ProblemKind::Cancelled,

@@ -102,7 +102,7 @@ impl Driver {
             tlsh_distance: plan.distance,
             tlsh_bytes: plan.forecast.by_tlsh.bytes,
             sketch_bytes: plan.forecast.by_sketch.map(|prediction| prediction.bytes),
-            sketch_error_percent: plan.forecast.by_sketch.map(|prediction| percent(prediction.sure)),
+            sketch_error_percent: plan.forecast.by_sketch.map(|prediction| percent(prediction.expected_error)),
             counted: predictor(plan.forecast.rule()),
             listed: self.engine.listed(layer, plan),
             predicted_bytes: plan.bytes,

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_within_a_moment_is_flushed_once() -> io::Result<()> {
+    async fn writes_within_a_moment_are_flushed_once() -> io::Result<()> {
         let mut gathered = Gathered::new(Wire::default(), Duration::from_millis(200));
         for _ in 0..5 {
             gathered.write_all(b"frame").await?;

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_flows_is_the_rate() {
+    fn the_rate_is_measured_from_the_flow() {
         let bucket = Bucket::new(Some(BytesPerSecond(10_000)));
         let start = bucket.state().filled;
         let mut now = start;

@@ -8,11 +8,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie, LocalFailure};
-use lighter_image::{ImageError, TarScan, TarSink};
+use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie};
+use lighter_image::{TarScan, TarSink};
 use lighter_patch::{Gathered, Header, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
-use lighter_types::{Bytes, DiffId, ReadAt};
+use lighter_types::{Bytes, Cause, DiffId, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -21,7 +21,7 @@ use super::encode::effort_of;
 use super::failures;
 use super::lists::Listed;
 use crate::faults::Worker;
-use crate::shared::{FileBase, Shared, error_chain, unix_now};
+use crate::shared::{FileBase, Shared, unix_now};
 
 /// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more
 /// came before the patch's end.
@@ -35,14 +35,10 @@ pub fn apply(
     shared.faults.strike(Worker::Apply);
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
-    let gathered = gathered
-        .map_err(|error| FetchFailure::Local(LocalFailure::Io(format!("the files of a have-list: {error}"))))?;
+    let gathered = gathered.map_err(failures::of_disk)?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
-    let layer = shared
-        .store
-        .create_layer(header.target(), header.target_bytes())
-        .map_err(|error| failures::of_store(&error))?;
+    let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(failures::of_store)?;
     let mut source = Frames { header, bases, layer, partial, frames, next: 0, range: None, ended: None };
     let mut sink = Written(header.target());
     let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut sink, &mut |_| {});
@@ -54,7 +50,7 @@ pub fn apply(
             }
             return Err(failure);
         }
-        (Err(error), None) => return Err(write_failure(error)),
+        (Err(error), None) => return Err(failures::of_disk(error)),
         (Ok(scan), None) => scan,
     };
     let result = source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now());
@@ -73,14 +69,13 @@ fn not_committed<'l>(
     header: &Header,
     shared: &Shared,
 ) -> FetchFailure {
-    let StoreError::Mismatch { expected, found, .. } = error else { return failures::of_store(&error) };
+    if !matches!(error, StoreError::Mismatch { .. }) {
+        return failures::of_store(error);
+    }
     match find_damaged(read, shared) {
         Some(base) => FetchFailure::BaseGone(base),
         None if is_by_list => FetchFailure::Listed,
-        None => {
-            let what = format!("the result has sha256 {found}, not {expected}");
-            FetchFailure::WrongResult { patch: header.id(), what }
-        }
+        None => FetchFailure::WrongResult { patch: header.id(), why: Cause::new(error) },
     }
 }
 
@@ -162,7 +157,7 @@ impl<'a> Frames<'a> {
     fn apply_next(&mut self) -> Result<(), Ended> {
         let payload = self.payload()?;
         let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.bases)
-            .map_err(|error| Ended::Failed(failures::of_apply(&error)))?;
+            .map_err(|error| Ended::Failed(failures::of_apply(error)))?;
         self.range = Some(range);
         self.next += 1;
         Ok(())
@@ -173,12 +168,12 @@ impl<'a> Frames<'a> {
         loop {
             if let Some(range) = &mut self.range {
                 let bytes = self.layer.written();
-                let file = self.layer.file().map_err(|error| Ended::Failed(failures::of_store(&error)))?;
+                let file = self.layer.file().map_err(|error| Ended::Failed(failures::of_store(error)))?;
                 let written = FileBase::up_to(file, bytes);
                 let read = range.read(self.header, &self.bases, &written, buffer);
-                let count = read.map_err(|error| Ended::Failed(failures::of_apply(&error)))?;
+                let count = read.map_err(|error| Ended::Failed(failures::of_apply(error)))?;
                 if count > 0 {
-                    self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(failures::of_store(&error)))?;
+                    self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(failures::of_store(error)))?;
                     return Ok(count);
                 }
             }
@@ -197,7 +192,7 @@ impl<'a> Frames<'a> {
         Handle::current().block_on(is_there).map_err(|_| Ended::Cut)?;
         let mut payload = vec![0; frame.payload_bytes as usize];
         let read = self.partial.read_exact_at(&mut payload, frame.payload_offset);
-        read.map_err(|error| Ended::Failed(failures::of_partial("read", &error)))?;
+        read.map_err(|source| Ended::Failed(failures::of_disk(failures::PartialError { act: "read", source })))?;
         Ok(payload)
     }
 }
@@ -222,8 +217,4 @@ impl TarSink for Written {
     fn end(&mut self) -> io::Result<DiffId> {
         Ok(self.0)
     }
-}
-
-fn write_failure(error: ImageError) -> FetchFailure {
-    FetchFailure::Local(LocalFailure::Io(error_chain(&error)))
 }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, LocalFailure, WorkInput};
 use lighter_patch::{HaveList, Source};
 use lighter_store::{PatchKey, StoreError};
-use lighter_types::{Bytes, DiffId, Effort};
+use lighter_types::{Bytes, Cause, DiffId, Effort, error_chain};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
 use super::lists::THREADS;
 use crate::faults::Worker;
-use crate::shared::{FileBase, Shared, error_chain, local_failure, unix_now};
+use crate::shared::{FileBase, Shared, local_failure, unix_now};
 
 /// Progress is told this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -71,23 +71,23 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
     let failed = |error: &dyn std::error::Error| {
         tracing::error!(%target, error = error_chain(error), "a patch could not be made");
     };
-    let not_kept = |error: &StoreError| {
-        failed(error);
+    let not_kept = |error: StoreError| {
+        failed(&error);
         EncodeFailure::Local(local_failure(error))
     };
     let settings = shared.config.patch_settings(effort);
     let patch = lighter_patch::encode(&source(&target_layer), &sources, &settings, &progress)
         .inspect_err(|error| failed(error))
-        .map_err(|error| EncodeFailure::Local(LocalFailure::Other(error_chain(&error))))?;
+        .map_err(|error| EncodeFailure::Local(LocalFailure::Failed(Cause::new(error))))?;
     let used: Vec<DiffId> = patch.header.bases().iter().map(|base| base.diff_id).collect();
     let key = PatchKey { target, bases: used.clone(), settings: patch.header.settings_id() };
     let now = unix_now();
-    let mut writer = shared.store.create_patch_unnamed(key, patch.bytes()).map_err(|error| not_kept(&error))?;
-    writer.append(&patch.header.encode()).map_err(|error| not_kept(&error))?;
+    let mut writer = shared.store.create_patch_unnamed(key, patch.bytes()).map_err(not_kept)?;
+    writer.append(&patch.header.encode()).map_err(not_kept)?;
     for payload in &patch.payloads {
-        writer.append(payload).map_err(|error| not_kept(&error))?;
+        writer.append(payload).map_err(not_kept)?;
     }
-    writer.finish(patch.id(), now).map_err(|error| not_kept(&error))?;
+    writer.finish(patch.id(), now).map_err(not_kept)?;
     for layer in bases.iter().chain([&target]) {
         // Only the order of eviction hangs on it.
         let _ = shared.store.touch(layer, now);

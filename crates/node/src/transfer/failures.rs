@@ -6,33 +6,41 @@ use std::io;
 use lighter_engine::{FetchFailure, Lie, LocalFailure};
 use lighter_patch::ApplyError;
 use lighter_store::StoreError;
-use lighter_types::Blame;
+use lighter_types::{Blame, Cause};
 use tokio::task::JoinError;
 
 use crate::defects;
 use crate::shared::local_failure;
 
 /// The store failed.
-pub fn of_store(error: &StoreError) -> FetchFailure {
+pub fn of_store(error: StoreError) -> FetchFailure {
     FetchFailure::Local(local_failure(error))
 }
 
 /// A frame failed its check, or could not be applied.
-pub fn of_apply(error: &ApplyError) -> FetchFailure {
+pub fn of_apply(error: ApplyError) -> FetchFailure {
     if let ApplyError::BaseRead { diff_id, .. } = error {
-        return FetchFailure::BaseGone(*diff_id);
+        return FetchFailure::BaseGone(diff_id);
     }
     match error.blame() {
-        Blame::Peer => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
+        Blame::Peer => FetchFailure::Lied(Lie::Unreadable(Cause::new(error))),
         Blame::Version | Blame::Machine | Blame::Caller | Blame::Bug => {
-            FetchFailure::Local(LocalFailure::Other(error.to_string()))
+            FetchFailure::Local(LocalFailure::Failed(Cause::new(error)))
         }
     }
 }
 
-/// The file of a partial patch failed; `what` could not be done.
-pub fn of_partial(what: &str, error: &io::Error) -> FetchFailure {
-    FetchFailure::Local(LocalFailure::Io(format!("cannot {what} the partial patch: {error}")))
+/// The file of a partial patch could not be opened or read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {act} the partial patch")]
+pub struct PartialError {
+    pub act: &'static str,
+    pub source: io::Error,
+}
+
+/// A read or write on this machine failed.
+pub fn of_disk(error: impl std::error::Error + Send + Sync + 'static) -> FetchFailure {
+    FetchFailure::Local(LocalFailure::Failed(Cause::new(error)))
 }
 
 /// A worker of a fetch panicked or was dropped. A panic is logged and counted.

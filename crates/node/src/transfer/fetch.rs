@@ -13,7 +13,7 @@ use futures::{AsyncRead, AsyncReadExt};
 use libp2p::StreamProtocol;
 use lighter_engine::{FetchFailure, FetchId, Fetched, Lie, Part, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
-use lighter_types::{Bytes, DiffId, PatchId, PeerId};
+use lighter_types::{Bytes, Cause, DiffId, PatchId, PeerId};
 use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest, Resume};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -98,7 +98,7 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
         let (shared, header) = (shared.clone(), header.clone());
         blocking(move || Partial::open(&shared, &header, first_frame)).await??
     };
-    let opening = |error: io::Error| failures::of_partial("open", &error);
+    let opening = |source: io::Error| failures::of_disk(failures::PartialError { act: "open", source });
     let file = partial.file().map_err(opening)?;
     let (frames, kept) = watch::channel(partial.kept);
     let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(opening)?;
@@ -200,7 +200,7 @@ async fn open(
             .map_err(|_| FetchFailure::Lost)?;
     }
     loop {
-        let reply: PatchReply = read_message(&mut stream).await.map_err(|error| blame(&error))?;
+        let reply: PatchReply = read_message(&mut stream).await.map_err(blame)?;
         match reply {
             PatchReply::Working { .. } => shared.input(WorkInput::FetchWorking { fetch: job.fetch }).await,
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
@@ -227,16 +227,15 @@ async fn read_header(
     start: Start,
 ) -> Result<Header, FetchFailure> {
     let lied = |lie: Lie| Err(FetchFailure::Lied(lie));
-    let unreadable = |why: String| lied(Lie::Unreadable { why });
     let is_offered = |base: &DiffId| request.bases.contains(base) || request.have == Some(*base);
     if start.header_bytes as usize > HEADER_BYTES_MAX {
-        return unreadable(format!("a header of {} bytes", start.header_bytes));
+        return lied(Lie::HeaderTooLong { found: start.header_bytes, max: HEADER_BYTES_MAX });
     }
     let mut bytes = vec![0; start.header_bytes as usize];
     stream.read_exact(&mut bytes).await.map_err(|_| FetchFailure::Lost)?;
     let header = match Header::decode(&bytes).and_then(|header| header.check_from_peer().map(|()| header)) {
         Ok(header) => header,
-        Err(error) => return unreadable(error.to_string()),
+        Err(error) => return lied(Lie::Unreadable(Cause::new(error))),
     };
     if header.id() != start.patch {
         return lied(Lie::OtherPatch { promised: start.patch, found: header.id() });
@@ -333,9 +332,9 @@ impl Progress<'_> {
 }
 
 /// Bytes that are no message are a lie; anything else is the link.
-fn blame(error: &io::Error) -> FetchFailure {
+fn blame(error: io::Error) -> FetchFailure {
     match error.kind() {
-        io::ErrorKind::InvalidData => FetchFailure::Lied(Lie::Unreadable { why: error.to_string() }),
+        io::ErrorKind::InvalidData => FetchFailure::Lied(Lie::Unreadable(Cause::new(error))),
         _ => FetchFailure::Lost,
     }
 }

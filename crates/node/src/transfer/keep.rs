@@ -28,14 +28,13 @@ impl Partial {
     /// # Errors
     /// `Local`: the disk fails, or has less than that.
     pub fn open(shared: &Shared, header: &Header, first_frame: u32) -> Result<Self, FetchFailure> {
-        let writer = open(shared, header).map_err(|error| failures::of_store(&error))?;
+        let writer = open(shared, header).map_err(failures::of_store)?;
         let is_kept = |frame: &&lighter_patch::Frame| {
             Bytes(frame.payload_offset + u64::from(frame.payload_bytes)) <= writer.written()
         };
         let kept = header.frames().iter().take_while(is_kept).count() as u32;
         if first_frame > kept {
-            let why = format!("frames from {first_frame} on came, but only {kept} are on disk");
-            return Err(FetchFailure::Local(LocalFailure::Other(why)));
+            return Err(FetchFailure::Local(LocalFailure::PartShrank { first: first_frame, held: kept }));
         }
         Ok(Self { writer, kept })
     }
@@ -63,10 +62,10 @@ impl Partial {
                 continue;
             }
             if let Err(error) = lighter_patch::verify_frame(header, frame, &payload) {
-                return (self.writer, Err(failures::of_apply(&error)));
+                return (self.writer, Err(failures::of_apply(error)));
             }
             if let Err(error) = self.writer.append(&payload).and_then(|()| self.writer.sync()) {
-                return (self.writer, Err(failures::of_store(&error)));
+                return (self.writer, Err(failures::of_store(error)));
             }
             self.kept += 1;
             frames.send_replace(self.kept);

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use lighter_engine::{FetchFailure, Lie};
+use lighter_types::Cause;
 use serde::Deserialize;
 
 use super::{Drawn, Flaw, Kind, Places};
@@ -37,6 +38,11 @@ impl Flaw for Liar {
     }
 
     fn sent(&self) -> Result<(), FetchFailure> {
-        Err(FetchFailure::Lied(Lie::Unreadable { why: "a frame of other bytes".to_owned() }))
+        Err(FetchFailure::Lied(Lie::Unreadable(Cause::new(OtherHash))))
     }
 }
+
+/// The lie of a [`Liar`].
+#[derive(Debug, thiserror::Error)]
+#[error("a frame of other bytes")]
+struct OtherHash;

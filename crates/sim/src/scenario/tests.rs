@@ -29,7 +29,7 @@ fn the_smoke_scenario_is_good() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_line_or_its_place() {
+fn a_mistake_is_named_with_its_line_or_place() {
     check("question = ", "questoin = ", &["line 3", "questoin", "question"]);
     check("ends_after = \"2 h\"", "ends_after = \"2 moons\"", &["line", "2 moons", "ms, s, min, h or d"]);
     check("rate = \"100 Mbit/s\"", "rate = \"0 Mbit/s\"", &["line", "20 Mbit/s"]);

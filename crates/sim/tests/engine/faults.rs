@@ -75,7 +75,7 @@ fn a_manifest_of_other_bytes_is_asked_for_elsewhere() {
 }
 
 #[test]
-fn who_announces_what_it_does_not_hold_is_passed_over() {
+fn a_peer_that_announces_layers_it_lacks_is_passed_over() {
     for seed in seeds(4) {
         let mut fleet = fleet(seed, 6, 5);
         fleet.start();

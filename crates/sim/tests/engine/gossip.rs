@@ -64,7 +64,7 @@ fn a_clock_set_back_behind_a_living_connection_is_found_out_by_asking() {
 }
 
 #[test]
-fn who_connects_and_never_announces_is_asked_until_it_answers() {
+fn a_silent_new_peer_is_asked_until_it_answers() {
     let mut fleet = fleet(1, 3, 2);
     fleet.set_gossip(100, 0, 0);
     fleet.lose_asks(100);

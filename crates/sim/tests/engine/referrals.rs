@@ -29,7 +29,7 @@ fn a_hub_sends_a_few_copies_and_names_who_has_them() {
 
 /// A requester visits a relay for a patch. It does not ask what else the relay holds, however much the relay announces.
 #[test]
-fn who_is_named_is_not_asked_what_it_holds() {
+fn a_named_relay_is_not_asked_for_its_holdings() {
     let mut fleet = fleet(1, 40, 0);
     roll_out(&mut fleet);
     fleet.run_pulls();
@@ -50,7 +50,7 @@ fn a_hub_that_refers_nobody_serves_all() {
 }
 
 #[test]
-fn who_passes_nothing_on_is_not_named() {
+fn a_node_that_passes_nothing_on_is_not_named() {
     let mut fleet = fleet(1, 20, 0);
     (1..20).for_each(|node| fleet.change_settings(node, |settings| settings.passes_on = false));
     roll_out(&mut fleet);

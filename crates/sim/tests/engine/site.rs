@@ -29,7 +29,7 @@ fn nodes_of_a_site_that_begin_together_fetch_once() {
 }
 
 #[test]
-fn who_comes_later_waits_for_who_fetches() {
+fn a_late_node_waits_for_the_fetching_neighbour() {
     for seed in seeds(10) {
         let mut fleet = site(seed, 4);
         fleet.set_rate(20_000);
@@ -45,7 +45,7 @@ fn who_comes_later_waits_for_who_fetches() {
 
 /// A node that pulls a name resolves it for others, and gives them manifest and config, before it has all of the image.
 #[test]
-fn who_comes_later_has_the_manifest_from_the_site() {
+fn a_late_node_gets_the_manifest_from_its_site() {
     for seed in seeds(10) {
         let mut fleet = site(seed, 4);
         fleet.set_rate(20_000);

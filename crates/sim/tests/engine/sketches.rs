@@ -156,7 +156,7 @@ fn a_made_up_sketch_costs_bytes_and_its_maker_is_cut_off() {
 }
 
 #[test]
-fn what_patches_weigh_is_learned_and_kept() {
+fn the_calibration_is_learned_and_kept() {
     let mut fleet = superset(1);
     fleet.change_settings(0, |settings| settings.effort = EffortChoice::Always(Effort::Fast));
     fleet.start();

@@ -7,13 +7,13 @@ use super::*;
 const WHOLE: Bytes = Bytes(u64::MAX);
 
 fn prediction(bytes: u64) -> Prediction {
-    Prediction { bytes: Bytes(bytes), sure: ExpectedError(100) }
+    Prediction { bytes: Bytes(bytes), expected_error: ExpectedError(100) }
 }
 
 #[test]
 fn a_new_calibration_changes_no_prediction() {
     let corrected = Calibration::default().correct(prediction(5000), WHOLE);
-    assert_eq!(corrected, Prediction { bytes: Bytes(5000), sure: ExpectedError(RULE_ERROR) });
+    assert_eq!(corrected, Prediction { bytes: Bytes(5000), expected_error: ExpectedError(RULE_ERROR) });
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_constant_factor_is_learned_and_the_error_shrinks() {
         }
         let corrected = calibration.correct(prediction(predicted), WHOLE);
         assert!(corrected.bytes.0.abs_diff(actual) <= actual / 20, "{corrected:?} is not {actual}");
-        assert!(corrected.sure <= ExpectedError(128), "{corrected:?}");
+        assert!(corrected.expected_error <= ExpectedError(128), "{corrected:?}");
     }
 }
 
@@ -49,7 +49,7 @@ fn a_varying_factor_keeps_a_large_error() {
     for actual in [500, 2000].into_iter().cycle().take(40) {
         calibration.learn(Bytes(1000), Bytes(actual));
     }
-    assert!(calibration.correct(prediction(1000), WHOLE).sure > ExpectedError(300));
+    assert!(calibration.correct(prediction(1000), WHOLE).expected_error > ExpectedError(300));
 }
 
 #[test]

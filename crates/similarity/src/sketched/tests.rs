@@ -40,7 +40,7 @@ fn predict_from(target: &Layer, bases: &[Layer]) -> Prediction {
 fn check(target: &Layer, bases: &[Layer], percent: u64) {
     let prediction = predict_from(target, bases);
     let expected = COMPRESSED_BYTES * percent / 100 + PATCH_BYTES_MIN.0;
-    let error = expected * u64::from(prediction.sure.0) / 1024;
+    let error = expected * u64::from(prediction.expected_error.0) / 1024;
     assert!(prediction.bytes.0.abs_diff(expected) <= error.max(2000), "{prediction:?} is not {expected}");
 }
 
@@ -73,16 +73,17 @@ fn new_files_cost_their_share() {
 #[test]
 fn fewer_missing_samples_have_a_larger_error() {
     let target = layer(1, 1..101);
-    let [half, few, none] = [51..151, 3..103, 1..101].map(|files| predict_from(&target, &[layer(2, files)]).sure);
+    let [half, few, none] =
+        [51..151, 3..103, 1..101].map(|files| predict_from(&target, &[layer(2, files)]).expected_error);
     assert!(half < few && few < none);
-    assert_eq!(predict_from(&target, &[]).sure, ExpectedError(RULE_ERROR));
+    assert_eq!(predict_from(&target, &[]).expected_error, ExpectedError(RULE_ERROR));
 }
 
 #[test]
 fn the_target_itself_costs_next_to_nothing_and_is_sure() {
     let target = layer(1, 1..11);
     let prediction = predict_from(&target, &[layer(2, 5..20), layer(1, 1..11)]);
-    assert_eq!(prediction, Prediction { bytes: PATCH_BYTES_MIN, sure: ExpectedError::NONE });
+    assert_eq!(prediction, Prediction { bytes: PATCH_BYTES_MIN, expected_error: ExpectedError::NONE });
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub enum Damage {
     /// A temporary file or a partial patch without an owner.
     Leftover,
     /// A file that the store did not create, or that is in the wrong folder.
-    Stranger,
+    UnknownFile,
     /// An image names a layer or blob that is not held. Only a pull can repair this.
     NotHeld { item: Item },
     /// The file or a row of the index cannot be decoded, or no card can be made from the file.

@@ -141,7 +141,7 @@ fn unknown_files_are_quarantined() {
         check(
             |bench, _| std::fs::write(bench.path().join(name), b"mine").unwrap(),
             |damage, repair| {
-                matches!(damage, Damage::Stranger | Damage::Unreadable { .. })
+                matches!(damage, Damage::UnknownFile | Damage::Unreadable { .. })
                     && matches!(repair, Repair::Quarantined(_))
             },
             2,

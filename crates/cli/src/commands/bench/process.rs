@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failing_tool_says_is_kept() {
+    fn the_message_of_a_failing_tool_is_kept() {
         assert_eq!(shell("echo first >&2; echo it is full >&2; echo >&2; exit 3"), Err("it is full".to_owned()));
         assert_eq!(shell("exit 3"), Err("exit status: 3".to_owned()));
         let cost = measure(

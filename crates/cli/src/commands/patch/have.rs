@@ -37,7 +37,7 @@ pub fn read(path: &Path) -> Result<HaveList, Failure> {
     let file = File::open(path).map_err(failed)?;
     file.take(HAVE_LIST_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     HaveList::decode(&bytes).map_err(|error| {
-        let message = format!("{}: {}", path.display(), lighter_node::error_chain(&error));
+        let message = format!("{}: {}", path.display(), lighter_types::error_chain(&error));
         Failure::new(Kind::BadData, message).hint("make the list with `lighter patch have`")
     })
 }

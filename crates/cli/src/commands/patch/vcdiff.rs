@@ -8,7 +8,7 @@ use std::path::Path;
 use lighter_node::FileBase;
 use lighter_patch::{ExportError, Frame, export_vcdiff};
 use lighter_types::Blame;
-use lighter_vcdiff::{Limits, decode_vcdiff};
+use lighter_vcdiff::{Feature, Limits, VcdiffError, decode_vcdiff};
 
 use super::{REPORT_BUG, open_patch, write_whole};
 use crate::exit::{Failure, Kind};
@@ -65,7 +65,7 @@ pub fn import(path: &Path, base: &Path, out: &Path, output: &Output) -> Result<(
     let base_file = FileBase::new(base_file).map_err(|error| Failure::file("read", base, &error))?;
     write_whole(out, |target| {
         let decoded = decode_vcdiff(&mut input, &base_file, target, Limits::default());
-        decoded.map(|_| ()).map_err(|error| vcdiff_failure(path, &error, error.blame()))
+        decoded.map(|_| ()).map_err(|error| import_failure(path, &error))
     })?;
     let target_bytes = std::fs::metadata(out).map_err(|error| Failure::file("read", out, &error))?.len();
     let imported = Imported { out: out.display().to_string(), target_bytes };
@@ -73,8 +73,28 @@ pub fn import(path: &Path, base: &Path, out: &Path, output: &Output) -> Result<(
     output.done(&imported, note)
 }
 
+fn import_failure(path: &Path, error: &VcdiffError) -> Failure {
+    let failure = vcdiff_failure(path, error, error.blame());
+    match error {
+        VcdiffError::Unsupported(Feature::OwnCodeTable) => failure.hint("write it with the default table"),
+        VcdiffError::Unsupported(Feature::SecondaryCompression) => failure.hint("write it with `xdelta3 -S none`"),
+        VcdiffError::Unsupported(Feature::CopiesFromFarWindows) => {
+            failure.hint("write it with xdelta3, which never does that")
+        }
+        VcdiffError::Unsupported(Feature::UnknownHeaderFlag | Feature::UnknownWindowFlag) => {
+            failure.hint("is it from a later tool?")
+        }
+        VcdiffError::Checksum { .. } | VcdiffError::Damaged { .. } => failure.hint("is this the right base?"),
+        VcdiffError::Magic { .. }
+        | VcdiffError::Limit { .. }
+        | VcdiffError::Input(_)
+        | VcdiffError::Base { .. }
+        | VcdiffError::Output(_) => failure,
+    }
+}
+
 fn vcdiff_failure(path: &Path, error: &dyn std::error::Error, blame: Blame) -> Failure {
-    let message = format!("{}: {}", path.display(), lighter_node::error_chain(error));
+    let message = format!("{}: {}", path.display(), lighter_types::error_chain(error));
     match blame {
         Blame::Peer | Blame::Version => Failure::new(Kind::BadData, message),
         Blame::Caller => Failure::new(Kind::Usage, message),

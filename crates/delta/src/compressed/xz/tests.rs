@@ -71,7 +71,7 @@ fn a_header_that_tells_lengths_is_read() {
 }
 
 #[test]
-fn what_liblzma_did_not_write_is_left_alone() {
+fn a_stream_that_liblzma_did_not_write_is_left_alone() {
     let plain = text(5000);
     let xz = file(&plain, 6, Check::Crc64);
     for end in 0..xz.len() - 40 {

@@ -9,13 +9,13 @@ use axum::extract::State as Extract;
 use axum::response::Response;
 use lighter_api::{self as api, ExportEvent, ImportEvent, Problem, ProblemKind};
 use lighter_image::{LayerFormat, Platform, Selector};
-use lighter_types::{Blame, Card};
+use lighter_types::{Blame, Card, error_chain};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admin::State;
 use crate::admin::answers::{Body, Failure, Lines, kind_of};
+use crate::faults::Worker;
 use crate::images::{self, ImagesError, Imported, Step};
-use crate::shared::error_chain;
 
 pub async fn import(
     Extract(state): Extract<State>,
@@ -27,15 +27,16 @@ pub async fn import(
     let selector = Selector { platform, ..Selector::default() };
     let (lines, response) = Lines::new();
     let place = place(&state).await?;
-    tokio::task::spawn_blocking(move || {
+    let work = move |lines: &Lines| {
+        let _place = place;
+        state.shared.faults.strike(Worker::Import);
         let mut progress = |step: Step| lines.progress(&import_progress(step));
-        let imported = images::import(&state.shared, &path, request.name, &selector, &mut progress);
-        lines.finish_blocking(&match imported {
+        match images::import(&state.shared, &path, request.name, &selector, &mut progress) {
             Ok(imported) => import_done(imported),
             Err(error) => ImportEvent::Failed { problem: problem(&error) },
-        });
-        drop(place);
-    });
+        }
+    };
+    lines.write(work, |problem| ImportEvent::Failed { problem });
     Ok(response)
 }
 
@@ -74,15 +75,16 @@ pub async fn export(
     let format = if request.gzip { LayerFormat::Gzip } else { LayerFormat::Plain };
     let (lines, response) = Lines::new();
     let place = place(&state).await?;
-    tokio::task::spawn_blocking(move || {
+    let work = move |lines: &Lines| {
+        let _place = place;
+        state.shared.faults.strike(Worker::Export);
         let mut progress = |step: Step| lines.progress(&ExportEvent::Progress { tar_bytes: step.tar_bytes });
-        let exported = images::export(&state.shared.store, &request.reference, &path, format, &mut progress);
-        lines.finish_blocking(&match exported {
+        match images::export(&state.shared.store, &request.reference, &path, format, &mut progress) {
             Ok(manifest) => ExportEvent::Done { manifest },
             Err(error) => ExportEvent::Failed { problem: problem(&error) },
-        });
-        drop(place);
-    });
+        }
+    };
+    lines.write(work, |problem| ExportEvent::Failed { problem });
     Ok(response)
 }
 
