@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lighter_similarity::{Calibration, Sketch};
 use lighter_types::{Bytes, Card, DiffId, Effort, ImageReference, Moment, OciDigest, PatchId, PeerId};
-use lighter_wire::{Announcement, Answer, PatchRequest, Refusal, Request, SignedRelease};
+use lighter_wire::{Announcement, Answer, Documents, ImageRequest, PatchRequest, Refusal, Request, SignedRelease};
 
 use crate::calibrations::Rule;
 use crate::effort::Pace;
@@ -46,7 +46,7 @@ pub enum Effect {
         question: QuestionId,
         answer: Answer,
     },
-    /// Answer a `Resolve` or `Blob` request from what is on disk.
+    /// Answer a `Blob` request from what is on disk.
     AnswerFromStore {
         question: QuestionId,
         request: Request,
@@ -118,6 +118,14 @@ pub enum Effect {
         target: DiffId,
         bases: Vec<DiffId>,
         effort: Effort,
+    },
+    /// Find out what the disk has of an image that `from` asks about. `release` is that of an image on its way here,
+    /// which the disk does not have yet.
+    LookUpImage {
+        question: QuestionId,
+        from: PeerId,
+        request: ImageRequest,
+        release: Option<SignedRelease>,
     },
     /// Find out from the disk which layers the image has.
     ReadImage {
@@ -198,6 +206,17 @@ pub struct Fetched {
     pub settings: u32,
     /// Bytes of the patch that this fetch received; fewer than the patch has if it resumed.
     pub received: Bytes,
+}
+
+/// What the disk has of an image that a peer asks about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageFound {
+    /// The release of the reference that the peer asked for.
+    pub release: Option<SignedRelease>,
+    /// The documents, if the peer wants them and does not know this manifest.
+    pub documents: Option<Documents>,
+    /// The layers that the documents name, in order.
+    pub layers: Vec<DiffId>,
 }
 
 /// The answer of the disk about an image.

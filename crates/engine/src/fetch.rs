@@ -30,7 +30,7 @@ mod target;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
-use lighter_wire::{Answer, Arrival, PatchRequest, Resume};
+use lighter_wire::{Answer, Arrival, PatchRequest, Quote, Resume};
 
 use crate::core::{Core, Step};
 use crate::event::{AskId, Effect, FetchId, Fetched, Part, PullId};
@@ -54,6 +54,21 @@ pub struct Fetcher {
     parts: BTreeMap<DiffId, Part>,
 }
 
+/// How many further layers may begin: small ones have places of their own.
+struct Places {
+    small: usize,
+    other: usize,
+}
+
+impl Places {
+    /// The places of the layer's kind. A layer that no peer described counts as large.
+    fn of(&mut self, id: DiffId, core: &Core) -> &mut usize {
+        let card = core.directory.card(id);
+        let is_small = card.is_some_and(|card| card.compressed_bytes <= Settings::SMALL_LAYER_BYTES);
+        if is_small { &mut self.small } else { &mut self.other }
+    }
+}
+
 /// The end of the wait for a layer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -62,11 +77,17 @@ pub enum Outcome {
 }
 
 impl Fetcher {
-    /// `pull` wants `target`.
+    /// `pull` wants `target`, for which peers made these offers.
     ///
     /// # Errors
     /// `TooMany`: as many layers are wanted as may be.
-    pub fn want(&mut self, pull: PullId, target: DiffId, step: &Step<'_>) -> Result<(), PullFailure> {
+    pub fn want(
+        &mut self,
+        pull: PullId,
+        target: DiffId,
+        offers: Vec<(PeerId, Quote)>,
+        step: &Step<'_>,
+    ) -> Result<(), PullFailure> {
         if !self.targets.contains_key(&target) && self.targets.len() >= Settings::TARGETS_MAX {
             return Err(PullFailure::TooMany { max: Settings::TARGETS_MAX });
         }
@@ -74,6 +95,7 @@ impl Fetcher {
         let part = self.parts.get(&target);
         let target = self.targets.entry(target).or_insert_with(|| Box::new(Target::new(step.now, until, part)));
         target.pulls.insert(pull);
+        target.offers = offers;
         Ok(())
     }
 
@@ -129,7 +151,10 @@ impl Fetcher {
         if self.targets.is_empty() {
             return Vec::new();
         }
-        step.want_sketches(self.in_state(|state| matches!(state, State::Waiting { .. })));
+        let waiting = self.targets.iter().filter(|(_, target)| matches!(target.state, State::Waiting { .. }));
+        let unsketched = waiting.filter(|(id, target)| target.needs_sketch(**id, step)).map(|(&id, _)| id);
+        let unsketched: Vec<DiffId> = unsketched.collect();
+        step.want_sketches(unsketched);
         let now = step.now;
         for id in self.in_state(|state| matches!(state, State::Asking(round) if round.is_over(now))) {
             self.end_asking(id, step);
@@ -144,7 +169,7 @@ impl Fetcher {
     /// stalled fetches.
     fn advance_each(&mut self, step: &mut Step<'_>) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
-        let mut active = self.targets.values().filter(|target| !matches!(target.state, State::Waiting { .. })).count();
+        let mut places = self.places(step.core);
         for id in self.in_state(|_| true) {
             let Some(target) = self.targets.get_mut(&id) else {
                 broken("a listed target is gone");
@@ -155,9 +180,11 @@ impl Fetcher {
                 State::Waiting { .. } if step.core.sketches.is_awaited(id, step.now) => {}
                 State::Waiting { until } => {
                     let is_overdue = *until <= step.now;
-                    let has_room = active < step.core.settings.fetches_max;
+                    let place = places.of(id, step.core);
+                    let has_room = *place > 0;
                     if has_room && target.begin(id, self.parts.get(&id), step) {
-                        active += 1;
+                        *place -= 1;
+                        self.settle_quotes(id, step);
                     } else if is_overdue && (has_room || !target.has_source(id, step)) {
                         outcomes.extend(self.give_up(id));
                     }
@@ -167,6 +194,16 @@ impl Fetcher {
             }
         }
         outcomes
+    }
+
+    /// The places for layers to begin with.
+    fn places(&self, core: &Core) -> Places {
+        let mut places = Places { small: Settings::SMALL_FETCHES_MAX, other: core.settings.fetches_max };
+        for (&id, _) in self.targets.iter().filter(|(_, target)| !matches!(target.state, State::Waiting { .. })) {
+            let place = places.of(id, core);
+            *place = place.saturating_sub(1);
+        }
+        places
     }
 
     fn in_state(&self, is_meant: impl Fn(&State) -> bool) -> Vec<DiffId> {
@@ -191,6 +228,12 @@ impl Fetcher {
             Ok(_) => target.exclude(from, Setback::OtherAnswer, step),
             Err(failure) => target.exclude(from, Setback::Unanswered(failure), step),
         }
+        self.settle_quotes(id, step);
+    }
+
+    /// With all quotes in, fetches by the best.
+    fn settle_quotes(&mut self, id: DiffId, step: &mut Step<'_>) {
+        let Some(target) = self.targets.get_mut(&id) else { return broken("quotes without their target") };
         if let State::Quoting { asked, quoted } = &mut target.state
             && asked.is_empty()
         {

@@ -12,7 +12,7 @@ use lighter_wire::{Announcement, Answer, PatchRequest, Request};
 use crate::calibrations::Rule;
 use crate::effort::Pace;
 use crate::event::{
-    AskId, CachedPatch, EncodeId, FetchId, Fetched, ImageRead, Part, PullId, QuestionId, StreamId, Wanted,
+    AskId, CachedPatch, EncodeId, FetchId, Fetched, ImageFound, ImageRead, Part, PullId, QuestionId, StreamId, Wanted,
 };
 use crate::failure::{AskFailure, BlobFailure, EncodeFailure, FetchFailure, LocalFailure};
 
@@ -60,7 +60,8 @@ pub enum PeerInput {
         from: PeerId,
         announcement: Announcement,
     },
-    /// A peer asks. Answered by [`Effect::Answer`] or [`Effect::AnswerFromStore`].
+    /// A peer asks. Answered by [`Effect::Answer`], at once or after [`Effect::LookUpImage`], or by
+    /// [`Effect::AnswerFromStore`].
     Asked {
         question: QuestionId,
         from: PeerId,
@@ -101,6 +102,8 @@ pub enum WorkInput {
     EncodeProgress { encode: EncodeId, target_bytes_done: Bytes },
     /// Answers [`Effect::Encode`].
     EncodeEnded { encode: EncodeId, took: Duration, result: Result<CachedPatch, EncodeFailure> },
+    /// Answers [`Effect::LookUpImage`].
+    ImageLookedUp { question: QuestionId, from: PeerId, found: ImageFound },
     /// Answers [`Effect::ReadImage`].
     ImageRead { pull: PullId, read: ImageRead },
     /// Answers [`Effect::KeepBlob`]: whether all of it has its digest and is on disk.

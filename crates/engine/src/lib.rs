@@ -51,8 +51,8 @@ pub use calibrations::{Calibrations, Rule};
 pub use directory::{Directory, Peer};
 pub use effort::{EffortChoice, Pace, Undertaking};
 pub use event::{
-    AskId, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageRead, Part, Prospect, PullId, QuestionId, StreamId,
-    Wanted,
+    AskId, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageFound, ImageRead, Part, Prospect, PullId, QuestionId,
+    StreamId, Wanted,
 };
 pub use failure::{
     AskFailure, BlobFailure, EncodeFailure, FetchFailure, Lie, LocalFailure, Offence, Setback, SketchLie, UnusableImage,

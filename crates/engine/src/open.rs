@@ -1,6 +1,6 @@
 //! Effects that want an answer. A caller of the engine keeps count of them by [`Open`]: each is answered exactly once.
 
-use crate::event::{AskId, Effect, EncodeId, FetchId, PullId};
+use crate::event::{AskId, Effect, EncodeId, FetchId, PullId, QuestionId};
 use crate::input::{Input, WorkInput};
 
 /// An effect that waits for its answer.
@@ -12,6 +12,7 @@ pub enum Open {
     Read(PullId),
     Keep(PullId),
     Commit(PullId),
+    LookUp(QuestionId),
 }
 
 impl Open {
@@ -21,6 +22,7 @@ impl Open {
             Effect::Ask { ask, .. } => Self::Ask(*ask),
             Effect::Fetch { fetch, .. } => Self::Fetch(*fetch),
             Effect::Encode { encode, .. } => Self::Encode(*encode),
+            Effect::LookUpImage { question, .. } => Self::LookUp(*question),
             Effect::ReadImage { pull, .. } => Self::Read(*pull),
             Effect::KeepBlob { pull, .. } => Self::Keep(*pull),
             Effect::CommitImage { pull, .. } => Self::Commit(*pull),
@@ -48,6 +50,7 @@ impl Open {
             WorkInput::Answered { ask, .. } => Self::Ask(*ask),
             WorkInput::FetchEnded { fetch, .. } => Self::Fetch(*fetch),
             WorkInput::EncodeEnded { encode, .. } => Self::Encode(*encode),
+            WorkInput::ImageLookedUp { question, .. } => Self::LookUp(*question),
             WorkInput::ImageRead { pull, .. } => Self::Read(*pull),
             WorkInput::BlobKept { pull, .. } => Self::Keep(*pull),
             WorkInput::ImageCommitted { pull, .. } => Self::Commit(*pull),

@@ -180,6 +180,25 @@ pub fn offered_bases(target: &Card, plan: &Plan, holdings: &Holdings, damaged: &
     offered
 }
 
+/// The bases of a patch of `target` for a peer: layers that both ends hold, chosen as the peer would choose them.
+pub fn shared_bases(target: &Card, peer: PeerId, core: &Core) -> Vec<DiffId> {
+    let usable = usable_bases(target, &core.holdings, &[]);
+    let shared = usable.filter(|base| core.directory.is_held_by(base.diff_id, peer));
+    let ranked = rank_bases(target, shared, Settings::SHORTLIST_MAX);
+    let pool: Vec<_> = ranked.iter().map(|ranked| (ranked.base, core.holdings.sketch(ranked.base.diff_id))).collect();
+    let chosen = choose_bases(target, core.holdings.sketch(target.diff_id), &pool, Settings::PATCH_BASES_MAX);
+    chosen.indices.into_iter().map(|index| pool[index].0.diff_id).collect()
+}
+
+/// Whether a have-list may pay: by its card, an own layer that the peer lacks saves at least
+/// [`Settings::LISTED_SAVES_MIN`] of these bytes. The sketch of the target then tells more.
+pub fn may_list(target: &Card, peer: PeerId, bytes: Bytes, core: &Core) -> bool {
+    let usable = usable_bases(target, &core.holdings, &[]);
+    let unshared = usable.filter(|base| !core.directory.is_held_by(base.diff_id, peer));
+    let best = rank_bases(target, unshared, 1).first().map(|ranked| ranked.prediction.bytes);
+    best.is_some_and(|best| bytes - best >= Settings::LISTED_SAVES_MIN && best < target.compressed_bytes)
+}
+
 /// Own layers that the provider does not hold and whose files a have-list should name to it. There are none unless the
 /// patch from them is predicted to be less than half of the plan's, and [`Settings::LISTED_SAVES_MIN`] smaller. The
 /// prediction is the most that a list brings: it counts parts of files, and the provider can copy only whole files.

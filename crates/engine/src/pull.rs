@@ -20,7 +20,9 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{Blame, DiffId, ImageReference, Moment, OciDigest, PeerId, broken};
-use lighter_wire::{Answer, Request, SignedRelease};
+use lighter_wire::{
+    Answer, Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer, Quote, Request, SignedRelease,
+};
 
 use self::round::Round;
 use crate::asks::Purpose;
@@ -45,8 +47,14 @@ struct Pull {
     manifest: Option<OciDigest>,
     /// Peers that knew the name or had the manifest: they have the layers too, or are getting them.
     sources: Vec<PeerId>,
+    /// Documents that came with a release, and the manifest that it names.
+    documents: Option<(PeerId, OciDigest, Documents)>,
+    /// Offers for the layers of a manifest. At most [`Settings::OFFERERS_MAX`].
+    offers: Vec<(PeerId, OciDigest, Vec<LayerOffer>)>,
     /// Panics of workers that the pull went on after.
     panics: u32,
+    /// Whether a peer outside the site was asked for documents and offers.
+    has_asked_far: bool,
     state: State,
 }
 
@@ -138,8 +146,8 @@ impl Pulls {
         let State::Resolving { waiting, round } = &mut pull.state else { return };
         waiting.remove(&ask);
         round.answered(from, &answer);
-        if let Ok(Answer::Release(release)) = answer {
-            pull.take_release(release, from);
+        if let Ok(Answer::Image(answer)) = answer {
+            pull.take_answer(*answer, from);
         }
         self.advance(step);
     }
@@ -152,12 +160,15 @@ impl Pulls {
         };
         *ask = None;
         round.answered(from, &answer);
-        if let Ok(Answer::Blob { bytes, config }) = answer
-            && bytes.len() <= *bytes_max as usize
-        {
+        let (documents, offers) = match answer {
+            Ok(Answer::Blob { bytes, config }) => (Some(Documents { manifest: bytes, config }), Vec::new()),
+            Ok(Answer::Image(answer)) => (answer.documents, answer.offers),
+            Ok(_) | Err(_) => (None, Vec::new()),
+        };
+        if let Some(documents) = documents.filter(|documents| documents.manifest.len() <= *bytes_max as usize) {
             let digest = *digest;
-            step.effects.push(Effect::KeepBlob { pull: id, digest, bytes, config });
-            pull.state = State::KeepingBlob { digest, from };
+            pull.take_offers(from, digest, offers);
+            pull.keep(id, from, digest, documents, step);
         }
         self.advance(step);
     }
@@ -276,7 +287,17 @@ impl Pull {
             Wanted::Manifest(digest) => (None, None, Some(digest)),
         };
         let state = State::Resolving { waiting: BTreeSet::new(), round: Round::new(until) };
-        Self { reference, release, manifest, sources: Vec::new(), panics: 0, state }
+        Self {
+            reference,
+            release,
+            manifest,
+            sources: Vec::new(),
+            documents: None,
+            offers: Vec::new(),
+            panics: 0,
+            has_asked_far: false,
+            state,
+        }
     }
 
     fn asks_peers(&self) -> bool {
@@ -293,6 +314,43 @@ impl Pull {
             | State::Layers { .. }
             | State::Committing => None,
         }
+    }
+
+    /// Takes in what a peer knows of the pull's name.
+    fn take_answer(&mut self, answer: ImageAnswer, from: PeerId) {
+        let ImageAnswer { release, documents, offers } = answer;
+        let Some(release) = release else { return };
+        let manifest = release.release.manifest;
+        self.take_release(release, from);
+        if self.release.as_ref().is_none_or(|newest| newest.release.manifest != manifest) {
+            return;
+        }
+        self.take_offers(from, manifest, offers);
+        if let Some(documents) = documents {
+            self.documents = Some((from, manifest, documents));
+        }
+    }
+
+    fn take_offers(&mut self, from: PeerId, manifest: OciDigest, offers: Vec<LayerOffer>) {
+        if self.offers.len() < Settings::OFFERERS_MAX && !offers.is_empty() {
+            self.offers.push((from, manifest, offers));
+        }
+    }
+
+    /// Has documents checked against their digest and kept.
+    fn keep(&mut self, id: PullId, from: PeerId, digest: OciDigest, documents: Documents, step: &mut Step<'_>) {
+        let Documents { manifest: bytes, config } = documents;
+        step.effects.push(Effect::KeepBlob { pull: id, digest, bytes, config });
+        self.state = State::KeepingBlob { digest, from };
+    }
+
+    /// The offers for the layer at this place of the image.
+    fn offers_for(&self, place: usize) -> Vec<(PeerId, Quote)> {
+        let of_image = self.offers.iter().filter(|(_, manifest, _)| Some(*manifest) == self.manifest);
+        let of_layer = of_image.flat_map(|(peer, _, offers)| {
+            offers.iter().filter(|offer| usize::from(offer.layer) == place).map(|offer| (*peer, offer.quote.clone()))
+        });
+        of_layer.take(Settings::OFFERERS_MAX).collect()
     }
 
     /// Takes in a release of the pull's name, if it was issued no earlier than the newest so far.
@@ -314,10 +372,17 @@ impl Pull {
     fn advance_resolving(&mut self, id: PullId, connected: &[PeerId], step: &mut Step<'_>) {
         let State::Resolving { waiting, round } = &mut self.state else { return };
         let Some(reference) = &self.reference else { return broken("a pull resolves without a name") };
+        let known = self.release.as_ref().map(|release| release.release.manifest);
         while waiting.len() < Settings::RESOLVERS_MAX
             && let Some(peer) = round.next(step.now, connected.iter())
         {
-            waiting.insert(step.ask(peer, Purpose::Resolve(id), Request::Resolve(reference.clone())));
+            // Documents and offers from one peer outside the site are enough; within the site they are cheap.
+            let is_far = !step.core.is_near(peer);
+            let documents = !is_far || !self.has_asked_far;
+            self.has_asked_far |= is_far;
+            let name = ImageName::Reference(reference.clone());
+            let request = Request::Image(ImageRequest { name, known, documents });
+            waiting.insert(step.ask(peer, Purpose::Resolve(id), request));
         }
         let is_complete = waiting.is_empty() && !round.asked.is_empty();
         if is_complete {
@@ -327,7 +392,10 @@ impl Pull {
             let manifest = release.release.manifest;
             self.manifest = Some(manifest);
             step.report(id, Report::Resolved { manifest });
-            self.read(id, step);
+            match self.documents.take() {
+                Some((from, of, documents)) if of == manifest => self.keep(id, from, manifest, documents, step),
+                Some(_) | None => self.read(id, step),
+            }
         }
     }
 
@@ -341,7 +409,12 @@ impl Pull {
         let sources = self.sources.iter().filter(|peer| connected.contains(peer));
         let (near, far): (Vec<PeerId>, Vec<PeerId>) = sources.partition(|&&peer| step.core.is_near(peer));
         if let Some(peer) = round.next(step.now, near.iter().chain(&far).chain(connected)) {
-            let request = Request::Blob { digest: *digest, bytes_max: *bytes_max };
+            let request = if Some(*digest) == self.manifest {
+                let name = ImageName::Manifest(*digest);
+                Request::Image(ImageRequest { name, known: None, documents: true })
+            } else {
+                Request::Blob { digest: *digest, bytes_max: *bytes_max }
+            };
             *ask = Some(step.ask(peer, Purpose::Blob(id), request));
         } else if !round.asked.is_empty() {
             round.exhausted(step.now);
@@ -383,9 +456,13 @@ impl Pull {
     ) -> Result<(), PullFailure> {
         let (held, missing): (Vec<DiffId>, Vec<DiffId>) =
             layers.iter().partition(|&&layer| step.core.holdings.holds(layer));
+        let is_missing = |(_, layer): &(usize, &DiffId)| missing.contains(layer);
+        let wanted = layers.iter().enumerate().filter(is_missing);
+        let wanted: Vec<_> = wanted.map(|(place, &layer)| (layer, self.offers_for(place))).collect();
+        self.offers.clear();
         step.report(id, Report::Layers { layers, held });
-        for &layer in &missing {
-            fetcher.want(id, layer, step)?;
+        for (layer, offers) in wanted {
+            fetcher.want(id, layer, offers, step)?;
         }
         // Gossip about a new release may be on its way, or lost.
         if missing.iter().any(|&layer| !step.core.directory.is_reachable(layer)) {

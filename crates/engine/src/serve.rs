@@ -25,11 +25,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId, broken};
-use lighter_wire::{Offer, PatchRequest, Quote, Referable, Refusal};
+use lighter_wire::{LAYER_OFFERS_MAX, LayerOffer, Offer, PatchRequest, Quote, Referable, Refusal};
 
 use crate::core::{Core, Step};
+use crate::directory::Peer;
 use crate::effort::Pace;
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
+use crate::planner;
 use crate::settings::Settings;
 use cache::Cache;
 pub use following::Coming;
@@ -73,6 +75,7 @@ pub struct Opened<'a> {
 struct Stream {
     from: PeerId,
     request: PatchRequest,
+    is_small: bool,
     /// The layer is still coming here: the node passes on what it has of the patch.
     follows: bool,
     /// The patch that goes over the stream; absent while the peer waits.
@@ -117,6 +120,21 @@ impl Serve {
                 Quote { offer: Offer::Predicted { bytes: usable.prediction.bytes }, bases: usable.bases, wait }
             }
         })
+    }
+
+    /// The cost of a patch for each of these layers that this node holds and the peer lacks, as far as gossip says what
+    /// the peer holds. The bases are those that the peer would choose.
+    pub fn offers(&self, from: PeerId, layers: &[DiffId], core: &Core) -> Vec<LayerOffer> {
+        if !core.directory.peer(from).is_some_and(Peer::is_known) {
+            return Vec::new();
+        }
+        let offer = |(place, &layer): (usize, &DiffId)| {
+            let card = core.holdings.card(layer).filter(|_| !core.directory.is_held_by(layer, from))?;
+            let bases = planner::shared_bases(card, from, core);
+            let quote = self.quote(from, layer, &bases, core).ok()?;
+            Some(LayerOffer { layer: u16::try_from(place).ok()?, quote })
+        };
+        layers.iter().enumerate().filter_map(offer).take(LAYER_OFFERS_MAX).collect()
     }
 
     pub fn stream_opened(&mut self, opened: Opened<'_>, step: &mut Step<'_>) {
@@ -190,17 +208,17 @@ impl Serve {
 
     fn admit(&mut self, opened: Opened<'_>, step: &mut Step<'_>) -> Result<(), Refusal> {
         let Opened { stream, from, request, .. } = opened;
-        self.check_room(from, request, &step.core.settings)?;
+        self.check_room(from, request, step.core)?;
         let Some(&card) = step.core.holdings.card(request.target) else { return self.follow(opened, step) };
         let supply = self.supply_request(&card, from, request, step.core);
         match supply {
             Supply::Ready(patch) => {
-                self.streams.insert(stream, Stream::new(from, request));
+                self.streams.insert(stream, Stream::new(from, request, step.core));
                 self.give(stream, &patch, step);
             }
             Supply::ToBeMade(job) => {
                 self.enqueue(job, stream)?;
-                self.streams.insert(stream, Stream::new(from, request));
+                self.streams.insert(stream, Stream::new(from, request, step.core));
                 step.effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
                 self.start_queued(step);
             }
@@ -209,16 +227,24 @@ impl Serve {
     }
 
     /// # Errors
-    /// The node stops, or as many streams are open as may be, to all peers or to this one.
-    fn check_room(&self, from: PeerId, request: &PatchRequest, settings: &Settings) -> Result<(), Refusal> {
+    /// The node stops, or as many streams are open as may be, to all peers or to this one. Small layers have places of
+    /// their own.
+    fn check_room(&self, from: PeerId, request: &PatchRequest, core: &Core) -> Result<(), Refusal> {
         if self.is_stopping {
             return Err(Refusal::Stopping);
         }
-        let of_peer = self.streams.values().filter(|stream| stream.from == from).count();
-        // Most streams of peers that may be referred only wait.
-        let waiting_max = if request.referable.is_some() { Settings::STREAMS_WAITING_MAX } else { 0 };
-        let is_full = self.streams.len() >= settings.streams_max + waiting_max;
-        if is_full || of_peer >= settings.streams_per_peer_max { Err(Refusal::Busy) } else { Ok(()) }
+        let is_small = is_small(request.target, core);
+        let of_kind = self.streams.values().filter(|stream| stream.is_small == is_small);
+        let (all, of_peer) =
+            of_kind.fold((0, 0), |(all, of_peer), stream| (all + 1, of_peer + usize::from(stream.from == from)));
+        let (all_max, of_peer_max) = if is_small {
+            (Settings::SMALL_STREAMS_MAX, Settings::SMALL_FETCHES_MAX)
+        } else {
+            // Most streams of peers that may be referred only wait.
+            let waiting_max = if request.referable.is_some() { Settings::STREAMS_WAITING_MAX } else { 0 };
+            (core.settings.streams_max + waiting_max, core.settings.streams_per_peer_max)
+        };
+        if all >= all_max || of_peer >= of_peer_max { Err(Refusal::Busy) } else { Ok(()) }
     }
 
     /// The patch to give for a request: the one that it resumes, if that is in the cache, else any that will do.
@@ -298,9 +324,15 @@ impl Serve {
 }
 
 impl Stream {
-    fn new(from: PeerId, request: &PatchRequest) -> Self {
-        Self { from, request: request.clone(), follows: false, served: None, is_done: false }
+    fn new(from: PeerId, request: &PatchRequest, core: &Core) -> Self {
+        let is_small = is_small(request.target, core);
+        Self { from, request: request.clone(), is_small, follows: false, served: None, is_done: false }
     }
+}
+
+/// Whether a held layer is small: its stream takes little memory and ends soon.
+fn is_small(layer: DiffId, core: &Core) -> bool {
+    core.holdings.card(layer).is_some_and(|card| card.compressed_bytes <= Settings::SMALL_LAYER_BYTES)
 }
 
 #[cfg(test)]

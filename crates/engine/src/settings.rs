@@ -90,6 +90,16 @@ impl Settings {
     pub const ATTEMPTS_MAX: u32 = 12;
     /// Panics of the workers that read, keep and commit an image, after each of which a pull goes on.
     pub const PANICS_MAX: u32 = 2;
+    /// A layer of at most this many compressed bytes is fetched without a question for its sketch or a quote: they
+    /// would cost more than they save.
+    pub const ASKING_BYTES: Bytes = Bytes(4096);
+    /// A layer of at most this many compressed bytes is small: it does not count against `fetches_max` and `streams_max`.
+    pub const SMALL_LAYER_BYTES: Bytes = Bytes(32 << 10);
+    /// Small layers that a node fetches at a time, and that it sends to one peer and to all peers.
+    pub const SMALL_FETCHES_MAX: usize = 32;
+    pub const SMALL_STREAMS_MAX: usize = 512;
+    /// Peers whose offers for the layers of one image a pull takes in.
+    pub const OFFERERS_MAX: usize = 8;
     /// Pulls and layers under way or waiting.
     pub const PULLS_MAX: usize = 64;
     pub const TARGETS_MAX: usize = 1024;

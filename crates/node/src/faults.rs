@@ -15,6 +15,7 @@ pub enum Worker {
     CommitImage,
     ServeStream,
     AnswerFromStore,
+    LookUpImage,
     Import,
     Export,
 }

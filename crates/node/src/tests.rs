@@ -238,7 +238,7 @@ panics! {
     a_commit_that_panics_is_answered: CommitImage of the_edge;
     an_encode_that_panics_is_answered: Encode of the_hub;
     a_served_stream_that_panics_is_closed: ServeStream of the_hub;
-    an_answer_from_the_store_that_panics_is_a_refusal: AnswerFromStore of the_hub;
+    a_look_up_of_an_image_that_panics_is_a_refusal: LookUpImage of the_hub;
 }
 
 fn the_hub(hub: &Running, _: &Running) -> Arc<Shared> {

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `Holdings` | `Holdings` | learn everything that a peer holds, after a missed announcement |
 //! | `Quote` | `Quote` | learn the size of a patch and the wait for it, before choosing a provider |
-//! | `Resolve` | `Release` | learn which manifest an image name stands for |
+//! | `Image` | `Image` | learn what an image name stands for, its documents, and the cost of its layers |
 //! | `Blob` | `Blob` | fetch a manifest together with its config, or one blob alone |
 //! | `Sketches` | `Sketches` | fetch sketches of missing layers, to predict the sizes of patches |
 //! | `Arrival` | `Arrival` | find a neighbour at the same site that already fetches a layer from outside |
@@ -21,10 +21,10 @@
 use std::time::Duration;
 
 use bincode::{Decode, Encode};
-use lighter_types::{BASES_MAX, Bytes, Card, DiffId, ImageReference, OciDigest, PatchId, SiteName};
+use lighter_types::{BASES_MAX, Bytes, Card, DiffId, OciDigest, PatchId, SiteName};
 
 use crate::codec::{self, CardLayout, Message, WireError};
-use crate::release::{ReleaseLayout, SignedRelease};
+use crate::image::{self, ImageAnswer, ImageAnswerLayout, ImageRequest, ImageRequestLayout, QuoteLayout};
 use crate::{BLOB_BYTES_MAX, Incarnation, SKETCH_BYTES_MAX, SKETCHES_MAX};
 
 /// A question to a peer.
@@ -34,8 +34,8 @@ pub enum Request {
     Holdings,
     /// Asks for the cost of a patch that turns `bases` into `target`. The asker holds the bases; the best one is first.
     Quote { target: DiffId, bases: Vec<DiffId> },
-    /// Asks which manifest a name stands for. The peer answers with a release that a publisher signed, or refuses.
-    Resolve(ImageReference),
+    /// Asks about an image: its release, its documents, the cost of its layers.
+    Image(ImageRequest),
     /// Asks for a manifest or a config of at most `bytes_max` bytes.
     Blob { digest: OciDigest, bytes_max: u32 },
     /// Asks for the sketches of at most [`SKETCHES_MAX`] layers.
@@ -50,7 +50,8 @@ pub enum Request {
 pub enum Answer {
     Holdings(Holdings),
     Quote(Quote),
-    Release(SignedRelease),
+    /// Boxed: the largest of the answers.
+    Image(Box<ImageAnswer>),
     /// A manifest or a config. A manifest comes with its config if the peer has the config and the two together have at
     /// most [`BLOB_BYTES_MAX`] bytes.
     Blob {
@@ -103,6 +104,14 @@ pub enum Offer {
     Predicted { bytes: Bytes },
 }
 
+impl Offer {
+    pub fn bytes(&self) -> Bytes {
+        match self {
+            Self::Ready { bytes, .. } | Self::Predicted { bytes } => *bytes,
+        }
+    }
+}
+
 /// Why a peer refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum Refusal {
@@ -132,7 +141,7 @@ impl std::fmt::Display for Refusal {
 pub enum RequestLayout {
     Holdings,
     Quote([u8; 32], Vec<[u8; 32]>),
-    Resolve(String),
+    Image(ImageRequestLayout),
     Blob([u8; 32], u32),
     Sketches(Vec<[u8; 32]>),
     Arrival([u8; 32], u64),
@@ -147,7 +156,7 @@ impl Message for Request {
         match self {
             Self::Holdings => RequestLayout::Holdings,
             Self::Quote { target, bases } => RequestLayout::Quote(*target.as_bytes(), codec::diff_ids_layout(bases)),
-            Self::Resolve(reference) => RequestLayout::Resolve(reference.to_string()),
+            Self::Image(request) => RequestLayout::Image(image::request_layout(request)),
             Self::Blob { digest, bytes_max } => RequestLayout::Blob(*digest.as_bytes(), *bytes_max),
             Self::Sketches(layers) => RequestLayout::Sketches(codec::diff_ids_layout(layers)),
             Self::Arrival { target, number } => RequestLayout::Arrival(*target.as_bytes(), *number),
@@ -160,7 +169,7 @@ impl Message for Request {
             RequestLayout::Quote(target, bases) => {
                 Self::Quote { target: DiffId::new(target), bases: codec::diff_ids::<Self>(bases, BASES_MAX)? }
             }
-            RequestLayout::Resolve(text) => Self::Resolve(Self::parse(&text)?),
+            RequestLayout::Image(layout) => Self::Image(image::request(layout)?),
             RequestLayout::Blob(digest, bytes_max) => Self::Blob { digest: OciDigest::new(digest), bytes_max },
             RequestLayout::Sketches(layers) => Self::Sketches(codec::diff_ids::<Self>(layers, SKETCHES_MAX)?),
             RequestLayout::Arrival(target, number) => Self::Arrival { target: DiffId::new(target), number },
@@ -172,9 +181,8 @@ impl Message for Request {
 #[derive(Encode, Decode)]
 pub enum AnswerLayout {
     Holdings(u64, u64, String, Vec<CardLayout>),
-    /// PatchId if the patch exists, bytes of the patch, bases, wait in milliseconds.
-    Quote(Option<[u8; 32]>, u64, Vec<[u8; 32]>, u32),
-    Release(ReleaseLayout),
+    Quote(QuoteLayout),
+    Image(ImageAnswerLayout),
     Blob(Vec<u8>, Option<Vec<u8>>),
     Refused(Refusal),
     Sketches(Vec<Option<Vec<u8>>>),
@@ -191,7 +199,7 @@ pub enum ArrivalLayout {
 
 impl Message for Answer {
     const NAME: &'static str = "answer";
-    const BYTES_MAX: usize = BLOB_BYTES_MAX + 64;
+    const BYTES_MAX: usize = BLOB_BYTES_MAX + crate::ANSWER_SLACK_BYTES;
     type Layout = AnswerLayout;
 
     fn to_layout(&self) -> AnswerLayout {
@@ -202,15 +210,8 @@ impl Message for Answer {
                 codec::site_layout(holdings.site.as_ref()),
                 codec::cards_layout(&holdings.cards),
             ),
-            Self::Quote(quote) => {
-                let (patch, bytes) = match quote.offer {
-                    Offer::Ready { patch, bytes } => (Some(*patch.as_bytes()), bytes),
-                    Offer::Predicted { bytes } => (None, bytes),
-                };
-                let wait_ms = u32::try_from(quote.wait.as_millis()).unwrap_or(u32::MAX);
-                AnswerLayout::Quote(patch, bytes.0, codec::diff_ids_layout(&quote.bases), wait_ms)
-            }
-            Self::Release(release) => AnswerLayout::Release(release.to_layout()),
+            Self::Quote(quote) => AnswerLayout::Quote(image::quote_layout(quote)),
+            Self::Image(answer) => AnswerLayout::Image(image::answer_layout(answer)),
             Self::Blob { bytes, config } => AnswerLayout::Blob(bytes.clone(), config.clone()),
             Self::Refused(refusal) => AnswerLayout::Refused(*refusal),
             Self::Sketches(sketches) => AnswerLayout::Sketches(sketches.clone()),
@@ -230,19 +231,10 @@ impl Message for Answer {
                 site: codec::site::<Self>(&site)?,
                 cards: codec::cards::<Self>(cards)?,
             }),
-            AnswerLayout::Quote(patch, bytes, bases, wait_ms) => {
-                let bytes = Bytes(bytes);
-                let offer = match patch {
-                    Some(patch) => Offer::Ready { patch: PatchId::new(patch), bytes },
-                    None => Offer::Predicted { bytes },
-                };
-                let bases = codec::diff_ids::<Self>(bases, BASES_MAX)?;
-                Self::Quote(Quote { offer, bases, wait: Duration::from_millis(wait_ms.into()) })
-            }
-            AnswerLayout::Release(release) => Self::Release(SignedRelease::from_layout(release)?),
+            AnswerLayout::Quote(layout) => Self::Quote(image::quote(layout)?),
+            AnswerLayout::Image(layout) => Self::Image(Box::new(image::answer(layout)?)),
             AnswerLayout::Blob(bytes, config) => {
-                let both = bytes.len() + config.as_ref().map_or(0, Vec::len);
-                Self::check_limit("size of manifest and config", both, BLOB_BYTES_MAX)?;
+                image::check_documents(&bytes, config.as_deref())?;
                 Self::Blob { bytes, config }
             }
             AnswerLayout::Refused(refusal) => Self::Refused(refusal),

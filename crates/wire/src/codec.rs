@@ -26,7 +26,7 @@ pub enum WireError {
 
 /// The size of the largest message, a blob answer. bincode enforces this limit for all messages. [`Message::decode`]
 /// checks the limit of the message type before it calls bincode.
-const ANY_MESSAGE_BYTES_MAX: usize = crate::BLOB_BYTES_MAX + 64;
+const ANY_MESSAGE_BYTES_MAX: usize = crate::BLOB_BYTES_MAX + crate::ANSWER_SLACK_BYTES;
 
 const CONFIG: config::Configuration<config::LittleEndian, config::Varint, config::Limit<ANY_MESSAGE_BYTES_MAX>> =
     config::standard().with_limit::<ANY_MESSAGE_BYTES_MAX>();

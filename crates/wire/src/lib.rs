@@ -23,6 +23,7 @@
 mod announcement;
 mod ask;
 mod codec;
+mod image;
 mod patch_stream;
 mod release;
 mod versions;
@@ -30,6 +31,7 @@ mod versions;
 pub use announcement::{Announcement, Incarnation, News};
 pub use ask::{Answer, Arrival, Holdings, Offer, Quote, Refusal, Request};
 pub use codec::{Message, WireError};
+pub use image::{Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer};
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
 pub use versions::OtherVersion;
@@ -55,6 +57,11 @@ pub const SKETCH_BYTES_MAX: usize = 1227;
 pub const HOLDINGS_MAX: usize = 16_384;
 /// The largest manifest or config in bytes: the limit of registries (OCI distribution spec, "Pushing manifests").
 pub const BLOB_BYTES_MAX: usize = 4 << 20;
+
+/// The most layer offers in an answer about an image. An offer takes at most 307 bytes.
+pub const LAYER_OFFERS_MAX: usize = 128;
+/// The room of an answer beside the bytes of a manifest and config: a release, offers, lengths.
+const ANSWER_SLACK_BYTES: usize = 48 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,14 @@ fn requests() {
     check(&Request::Holdings, "00");
     let quote = Request::Quote { target: DiffId::new([1; 32]), bases: vec![DiffId::new([2; 32])] };
     check(&quote, &format!("01 {} 01 {}", h(1), h(2)));
-    check(&Request::Resolve("a:b".parse().unwrap()), "02 03 613a62");
+    let name = ImageName::Reference("a:b".parse().unwrap());
+    let request = ImageRequest { name, known: None, documents: false };
+    check(&Request::Image(request.clone()), "02 00 03 613a62 00 00");
+    let known = Some(OciDigest::new([4; 32]));
+    check(&Request::Image(ImageRequest { known, ..request }), &format!("02 00 03 613a62 01 {} 00", h(4)));
+    let name = ImageName::Manifest(OciDigest::new([3; 32]));
+    let request = ImageRequest { name, known: None, documents: true };
+    check(&Request::Image(request), &format!("02 01 {} 00 01", h(3)));
     check(&Request::Blob { digest: OciDigest::new([3; 32]), bytes_max: 250 }, &format!("03 {} fa", h(3)));
     check(&Request::Sketches(vec![DiffId::new([1; 32]), DiffId::new([2; 32])]), &format!("04 02 {} {}", h(1), h(2)));
     check(&Request::Arrival { target: DiffId::new([1; 32]), number: 250 }, &format!("05 {} fa", h(1)));
@@ -86,10 +93,18 @@ fn answers() {
     check(&Answer::Quote(ready), &format!("01 01 {} 0a 00 05", h(4)));
     let predicted =
         Quote { offer: Offer::Predicted { bytes: Bytes(10) }, bases: vec![DiffId::new([5; 32])], wait: Duration::ZERO };
-    check(&Answer::Quote(predicted), &format!("01 00 0a 01 {} 00", h(5)));
+    check(&Answer::Quote(predicted.clone()), &format!("01 00 0a 01 {} 00", h(5)));
+    let image = |answer| Answer::Image(Box::new(answer));
+    check(&image(ImageAnswer::default()), "02 00 00 00");
     check(
-        &Answer::Release(release()),
-        &format!("02 03 613a62 {} fb0004 {} {}", h(1), h(2), "03".repeat(SIGNATURE_BYTES)),
+        &image(ImageAnswer { release: Some(release()), ..ImageAnswer::default() }),
+        &format!("02 01 03 613a62 {} fb0004 {} {} 00 00", h(1), h(2), "03".repeat(SIGNATURE_BYTES)),
+    );
+    let documents = Some(Documents { manifest: vec![1, 2], config: Some(vec![3]) });
+    let offer = LayerOffer { layer: 251, quote: predicted };
+    check(
+        &image(ImageAnswer { release: None, documents, offers: vec![offer] }),
+        &format!("02 00 01 02 0102 01 01 03 01 fbfb00 00 0a 01 {} 00", h(5)),
     );
     check(&Answer::Blob { bytes: vec![1, 2], config: None }, "03 02 0102 00");
     check(&Answer::Blob { bytes: vec![1, 2], config: Some(vec![3]) }, "03 02 0102 01 01 03");
@@ -193,4 +208,23 @@ proptest! {
         let _ = PatchReply::decode(&bytes);
         let _ = SignedRelease::decode(&bytes);
     }
+}
+
+#[test]
+fn the_largest_answer_about_an_image_fits_and_one_offer_more_does_not() {
+    let quote = Quote {
+        offer: Offer::Ready { patch: PatchId::new([4; 32]), bytes: Bytes(u64::MAX) },
+        bases: vec![DiffId::new([5; 32]); BASES_MAX],
+        wait: Duration::from_millis(u32::MAX.into()),
+    };
+    let offer = LayerOffer { layer: u16::MAX, quote };
+    let documents = Some(Documents { manifest: vec![1; BLOB_BYTES_MAX - 1], config: Some(vec![2]) });
+    let answer = ImageAnswer { release: Some(release()), documents, offers: vec![offer.clone(); LAYER_OFFERS_MAX] };
+    let image = |answer: &ImageAnswer| Answer::Image(Box::new(answer.clone()));
+    assert_eq!(Answer::decode(&image(&answer).encode().unwrap()).unwrap(), image(&answer));
+    let more = ImageAnswer { offers: vec![offer; LAYER_OFFERS_MAX + 1], documents: None, ..answer.clone() };
+    assert!(matches!(Answer::decode(&image(&more).encode().unwrap()), Err(WireError::OutOfRange { .. })));
+    let documents = Some(Documents { manifest: vec![1; BLOB_BYTES_MAX], config: Some(vec![2]) });
+    let larger = ImageAnswer { documents, offers: Vec::new(), ..answer };
+    assert!(matches!(Answer::decode(&image(&larger).encode().unwrap()), Err(WireError::OutOfRange { .. })));
 }

@@ -1,7 +1,7 @@
 //! One wanted layer: the peers to ask, the peers not to ask for a while, and what the transfer under way brings.
 //!
-//! A target asks the best few peers for quotes. If all of them are outside the site, it asks the site first
-//! (`site.rs`). A peer that fails at the layer is excluded: the node does not ask it for a while, twice as long after
+//! A target asks the best few peers for quotes, unless they made offers together with the image. If all of them are
+//! outside the site, it asks the site first (`site.rs`). A peer that fails at the layer is excluded: the node does not ask it for a while, twice as long after
 //! each failure, and up to half as long again by chance, so that the peers that one provider turned away do not come
 //! back together. A busy peer is excluded too, but the target keeps its patience until the peer had time.
 
@@ -36,6 +36,8 @@ pub struct Target {
     /// The last peer that failed, and why.
     pub last_failure: Option<(PeerId, Setback)>,
     excluded: BTreeMap<PeerId, Exclusion>,
+    /// Quotes that came with the image, for the first attempt. At most [`Settings::OFFERERS_MAX`].
+    pub offers: Vec<(PeerId, Quote)>,
     pub site: Site,
     /// When the layer was wanted, or when something new last came.
     moved: Moment,
@@ -99,6 +101,7 @@ impl Target {
             is_unlisted: false,
             last_failure: None,
             excluded: BTreeMap::new(),
+            offers: Vec::new(),
             site: Site::default(),
             moved: now,
             most: part.map_or(Bytes::ZERO, |part| part.bytes),
@@ -151,25 +154,53 @@ impl Target {
         plans
     }
 
-    /// False without a plan.
+    /// Asks for quotes where they may show a better plan than those that are quoted already. False without a plan.
     fn ask_quotes(&mut self, id: DiffId, plans: Vec<Plan>, part: Option<&Part>, step: &mut Step<'_>) -> bool {
+        let quoted = self.take_quoted(id, &plans, part, step);
+        let least = quoted.iter().map(Plan::cost).min();
         let mut asked: BTreeMap<AskId, Plan> = BTreeMap::new();
         for plan in plans {
-            if asked.len() >= Settings::QUOTES_MAX {
+            if asked.len() >= Settings::QUOTES_MAX || least.is_some_and(|least| plan.cost() >= least) {
                 break;
             }
-            if asked.values().any(|other| other.peer == plan.peer) {
+            if asked.values().chain(&quoted).any(|other| other.peer == plan.peer) {
                 continue;
             }
             let bases = self.offer(id, &plan, part, step.core);
             let ask = step.ask(plan.peer, Purpose::Quote(id), Request::Quote { target: id, bases });
             asked.insert(ask, plan);
         }
-        if asked.is_empty() {
+        if asked.is_empty() && quoted.is_empty() {
             return false;
         }
-        self.state = State::Quoting { asked, quoted: Vec::new() };
+        self.state = State::Quoting { asked, quoted };
         true
+    }
+
+    /// The plans that need no question for a quote: those of the offers that came with the image, and the best plan for
+    /// a tiny layer.
+    fn take_quoted(&mut self, id: DiffId, plans: &[Plan], part: Option<&Part>, step: &Step<'_>) -> Vec<Plan> {
+        let mut quoted = Vec::new();
+        for (peer, quote) in std::mem::take(&mut self.offers) {
+            let plan = plans.iter().find(|plan| plan.peer == peer).cloned();
+            quoted.extend(plan.and_then(|plan| plan.quoted(id, quote, part, step)));
+        }
+        if quoted.is_empty() && is_tiny(id, step.core) {
+            quoted.extend(plans.first().cloned());
+        }
+        quoted
+    }
+
+    /// Whether the layer's sketch would help to plan. The peers that made offers chose the bases by their own sketches.
+    pub fn needs_sketch(&self, id: DiffId, step: &Step<'_>) -> bool {
+        let Some(card) = step.core.directory.card(id) else { return true };
+        if is_tiny(id, step.core) {
+            return false;
+        }
+        let may_list = |(peer, quote): &(PeerId, Quote)| planner::may_list(card, *peer, quote.offer.bytes(), step.core);
+        let made_offer = |peer: PeerId| self.offers.iter().any(|(offerer, _)| *offerer == peer);
+        let mut sources = step.core.directory.holding(id).filter(|holder| holder.peer.is_connected());
+        self.offers.is_empty() || self.offers.iter().any(may_list) || sources.any(|holder| !made_offer(holder.id))
     }
 
     /// Waits for another chance, for as long as patience lasts. Patience begins when the busy peers may be asked again.
@@ -286,6 +317,11 @@ impl Target {
     fn is_whole_only(&self) -> bool {
         self.attempts >= Settings::ATTEMPTS_MAX / 2
     }
+}
+
+/// Whether a layer has fewer bytes than a question for its sketch or a quote.
+fn is_tiny(id: DiffId, core: &Core) -> bool {
+    core.directory.card(id).is_some_and(|card| card.compressed_bytes <= Settings::ASKING_BYTES)
 }
 
 impl Plan {

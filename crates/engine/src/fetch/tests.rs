@@ -24,7 +24,7 @@ impl Fetching {
         fetching.core.directory.connected(peer, Moment(1));
         fetching.core.directory.answered(peer, holdings, Moment(1));
         let asked = fetching.step(|fetcher, step| {
-            fetcher.want(PULL, LAYER, step).unwrap();
+            fetcher.want(PULL, LAYER, Vec::new(), step).unwrap();
             assert_eq!(fetcher.advance(step), []);
         });
         let [Effect::Ask { ask, .. }] = asked[..] else { panic!("{asked:?}") };

@@ -66,6 +66,7 @@ impl Machines {
                 self.serve.encode_progress(encode, target_bytes_done, step.effects);
             }
             WorkInput::EncodeEnded { encode, took, result } => self.encode_ended(encode, took, result, step),
+            WorkInput::ImageLookedUp { question, from, found } => self.image_looked_up(question, from, found, step),
             WorkInput::ImageRead { pull, read } => self.pulls.image_read(pull, read, &mut self.fetcher, step),
             WorkInput::BlobKept { pull, result } => self.pulls.blob_kept(pull, result, &mut self.fetcher, step),
             WorkInput::ImageCommitted { pull, result } => self.pulls.committed(pull, result, &mut self.fetcher, step),

@@ -2,29 +2,27 @@
 
 use lighter_similarity::Sketch;
 use lighter_types::{DiffId, PeerId, broken};
-use lighter_wire::{Answer, Arrival, Refusal, Request};
+use lighter_wire::{Answer, Arrival, ImageAnswer, ImageName, Refusal, Request};
 
 use super::Machines;
 use crate::asks::Purpose;
-use crate::core::Step;
-use crate::event::{AskId, Effect, QuestionId};
+use crate::core::{Core, Step};
+use crate::event::{AskId, Effect, ImageFound, QuestionId};
 use crate::failure::AskFailure;
 
 impl Machines {
     /// A peer asks. The engine answers at once, or has the caller answer from disk.
     pub(super) fn asked(&mut self, question: QuestionId, from: PeerId, request: Request, step: &mut Step<'_>) {
-        let answer =
-            if self.admits(from, step) { self.answer(from, request, step) } else { Ok(Answer::Refused(Refusal::Busy)) };
-        step.effects.push(match answer {
-            Ok(answer) => Effect::Answer { question, answer },
-            Err(request) => Effect::AnswerFromStore { question, request },
-        });
+        let effect = if self.admits(from, step) {
+            self.answer(question, from, request, step.core)
+        } else {
+            Effect::Answer { question, answer: Answer::Refused(Refusal::Busy) }
+        };
+        step.effects.push(effect);
     }
 
-    /// The answer; the request itself if its answer is on disk.
-    fn answer(&mut self, from: PeerId, request: Request, step: &Step<'_>) -> Result<Answer, Request> {
-        let core = &*step.core;
-        Ok(match request {
+    fn answer(&mut self, question: QuestionId, from: PeerId, request: Request, core: &Core) -> Effect {
+        let answer = match request {
             Request::Holdings => Answer::Holdings(lighter_wire::Holdings {
                 incarnation: core.settings.incarnation,
                 version: core.holdings.version(),
@@ -40,12 +38,34 @@ impl Machines {
                 let sketch = |&layer: &DiffId| core.holdings.sketch(layer).map(Sketch::to_bytes);
                 Answer::Sketches(layers.iter().map(sketch).collect())
             }
-            Request::Resolve(name) => match self.pulls.release_of(&name) {
-                Some(release) => Answer::Release(release.clone()),
-                None => return Err(Request::Resolve(name)),
-            },
-            request @ Request::Blob { .. } => return Err(request),
-        })
+            Request::Image(request) => {
+                let release = match &request.name {
+                    ImageName::Reference(reference) => self.pulls.release_of(reference).cloned(),
+                    ImageName::Manifest(_) => None,
+                };
+                return Effect::LookUpImage { question, from, request, release };
+            }
+            request @ Request::Blob { .. } => return Effect::AnswerFromStore { question, request },
+        };
+        Effect::Answer { question, answer }
+    }
+
+    /// The disk has told what it has of an image that a peer asks about: answers with that, and with offers.
+    pub(super) fn image_looked_up(
+        &mut self,
+        question: QuestionId,
+        from: PeerId,
+        found: ImageFound,
+        step: &mut Step<'_>,
+    ) {
+        let ImageFound { release, documents, layers } = found;
+        let answer = if release.is_none() && documents.is_none() {
+            Answer::Refused(Refusal::NotHeld)
+        } else {
+            let offers = self.serve.offers(from, &layers, step.core);
+            Answer::Image(Box::new(ImageAnswer { release, documents, offers }))
+        };
+        step.effects.push(Effect::Answer { question, answer });
     }
 
     /// A question of this node has its answer, or gets none.

@@ -28,7 +28,7 @@ impl Serve {
         if !may_follow || matches!(coming, Coming::No) {
             return Err(Refusal::NotHeld);
         }
-        self.streams.insert(stream, Stream { follows: true, ..Stream::new(from, request) });
+        self.streams.insert(stream, Stream { follows: true, ..Stream::new(from, request, step.core) });
         step.effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
         if let Coming::Part(part) = coming {
             self.part_grew(request.target, part, step.effects);

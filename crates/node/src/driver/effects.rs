@@ -64,6 +64,13 @@ impl Driver {
                 let owed = Owed::Encode { encode: id, began: Instant::now() };
                 self.blocking(owed, move |shared| encode(&job, &stopping, shared).into());
             }
+            Effect::LookUpImage { question, from, request, release } => {
+                self.blocking(Owed::ImageLookedUp(question, from), move |shared| {
+                    shared.faults.strike(Worker::LookUpImage);
+                    let found = images::look_up(&shared.store, &request, release);
+                    WorkInput::ImageLookedUp { question, from, found }.into()
+                });
+            }
             Effect::ReadImage { pull, manifest } => self.blocking(Owed::ImageRead(pull), move |shared| {
                 shared.faults.strike(Worker::ReadImage);
                 WorkInput::ImageRead { pull, read: images::read(&shared.store, manifest) }.into()
@@ -177,7 +184,6 @@ impl Driver {
 
 fn answer_from_store(store: &Store, request: &Request) -> Answer {
     let answer = match request {
-        Request::Resolve(reference) => images::release_of(store, reference).map(Answer::Release),
         Request::Blob { digest, bytes_max } => match images::blob_answer(store, *digest, *bytes_max as usize) {
             Ok(answer) => answer,
             Err(error) => {
@@ -186,7 +192,11 @@ fn answer_from_store(store: &Store, request: &Request) -> Answer {
             }
         },
         // The engine answers these itself.
-        Request::Holdings | Request::Quote { .. } | Request::Sketches(_) | Request::Arrival { .. } => None,
+        Request::Holdings
+        | Request::Image(_)
+        | Request::Quote { .. }
+        | Request::Sketches(_)
+        | Request::Arrival { .. } => None,
     };
     answer.unwrap_or(Answer::Refused(Refusal::NotHeld))
 }

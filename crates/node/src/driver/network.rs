@@ -124,7 +124,11 @@ impl Driver {
                         return broken("an answer to no question of this node");
                     };
                     let answer = match response {
-                        Answer::Release(release) if !self.believes(&release) => Err(AskFailure::NotTrusted),
+                        Answer::Image(image)
+                            if image.release.as_ref().is_some_and(|release| !self.believes(release)) =>
+                        {
+                            Err(AskFailure::NotTrusted)
+                        }
                         answer => Ok(answer),
                     };
                     self.engine.push(WorkInput::Answered { ask, answer });

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use lighter_engine::{
-    BlobFailure, EncodeFailure, EncodeId, FetchFailure, FetchId, ImageRead, Input, LocalFailure, PullId, QuestionId,
-    StreamId, WorkInput,
+    BlobFailure, EncodeFailure, EncodeId, FetchFailure, FetchId, ImageFound, ImageRead, Input, LocalFailure, PullId,
+    QuestionId, StreamId, WorkInput,
 };
-use lighter_types::broken;
+use lighter_types::{PeerId, broken};
 use lighter_wire::{Answer, Refusal};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ pub enum Owed {
     ImageRead(PullId),
     BlobKept(PullId),
     ImageCommitted(PullId),
+    /// What the store has of an image that a peer asks about.
+    ImageLookedUp(QuestionId, PeerId),
     /// The store's answer to a peer's question.
     Answer(QuestionId),
     /// That the stream is over.
@@ -126,6 +128,7 @@ impl Owed {
             Self::ImageRead(_) => "reading an image",
             Self::BlobKept(_) => "keeping a blob",
             Self::ImageCommitted(_) => "committing an image",
+            Self::ImageLookedUp(..) => "looking up an image",
             Self::Answer(_) => "answering from the store",
             Self::StreamClosed(_) => "serving a stream",
             Self::Nothing => "keeping state",
@@ -142,6 +145,9 @@ impl Owed {
             Self::ImageRead(pull) => WorkInput::ImageRead { pull, read: ImageRead::Local(why) },
             Self::BlobKept(pull) => WorkInput::BlobKept { pull, result: Err(BlobFailure::Local(why)) },
             Self::ImageCommitted(pull) => WorkInput::ImageCommitted { pull, result: Err(why) },
+            Self::ImageLookedUp(question, from) => {
+                WorkInput::ImageLookedUp { question, from, found: ImageFound::default() }
+            }
             Self::Answer(question) => return Ended::Answer { question, answer: Answer::Refused(Refusal::Failed) },
             Self::StreamClosed(stream) => return Ended::StreamClosed(stream),
             Self::Nothing => return Ended::Nothing,

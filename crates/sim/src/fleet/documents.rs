@@ -1,9 +1,9 @@
 //! Manifests, configs and releases on the disks of a fleet. A document's bytes are its digest: their size is charged,
 //! their content is not needed.
 
-use lighter_engine::{BlobFailure, ImageRead, Input, PullId, QuestionId, WorkInput};
-use lighter_types::OciDigest;
-use lighter_wire::{Answer, Refusal, Request, SignedRelease};
+use lighter_engine::{BlobFailure, ImageFound, ImageRead, Input, PullId, QuestionId, WorkInput};
+use lighter_types::{OciDigest, PeerId};
+use lighter_wire::{Answer, Documents, ImageName, ImageRequest, Refusal, Request, SignedRelease};
 
 use super::Fleet;
 use super::effects::DISK;
@@ -16,7 +16,6 @@ impl Fleet {
         let disk = &self.nodes[node].disk;
         let mut documents = 0;
         let answer = match request {
-            Request::Resolve(name) => disk.releases.get(name).map(|release| Answer::Release((**release).clone())),
             Request::Blob { digest, .. } if disk.blobs.contains(digest) => {
                 let config = self.content.config_of(*digest).filter(|config| disk.blobs.contains(config));
                 let sent = [Some(*digest), config].into_iter().flatten();
@@ -28,12 +27,54 @@ impl Fleet {
                 Some(Answer::Blob { bytes, config: config.map(|config| config.as_bytes().to_vec()) })
             }
             Request::Blob { .. }
+            | Request::Image(_)
             | Request::Holdings
             | Request::Quote { .. }
             | Request::Sketches(_)
             | Request::Arrival { .. } => None,
         };
         self.answer(node, question, answer.unwrap_or(Answer::Refused(Refusal::NotHeld)), documents);
+    }
+
+    /// Looks up what the disk has of an image that a peer asks about.
+    pub fn look_up_image(
+        &mut self,
+        node: usize,
+        (question, from): (QuestionId, PeerId),
+        request: ImageRequest,
+        release: Option<SignedRelease>,
+    ) {
+        let disk = &self.nodes[node].disk;
+        let (release, manifest) = match request.name {
+            ImageName::Reference(name) => {
+                let release = release.or_else(|| disk.releases.get(&name).map(|release| (**release).clone()));
+                let manifest = release.as_ref().map(|release| release.release.manifest);
+                (release, manifest)
+            }
+            ImageName::Manifest(manifest) => (None, Some(manifest)),
+        };
+        let wanted = manifest.filter(|digest| request.documents && request.known != Some(*digest));
+        let mut found = ImageFound { release, ..ImageFound::default() };
+        if let Some(digest) = wanted.filter(|digest| disk.blobs.contains(digest)) {
+            let config = self.content.config_of(digest).filter(|config| disk.blobs.contains(config));
+            let mut manifest = digest.as_bytes().to_vec();
+            for flaw in self.trouble.flaws_of(node) {
+                manifest = flaw.document(manifest);
+            }
+            let image = self.content.image(digest).filter(|_| config.is_some());
+            found.layers = image.map(|image| image.layers.clone()).unwrap_or_default();
+            found.documents = Some(Documents { manifest, config: config.map(|config| config.as_bytes().to_vec()) });
+        }
+        self.input_after(DISK, node, Input::Work(WorkInput::ImageLookedUp { question, from, found }));
+    }
+
+    /// The bytes of the documents that an answer stands for: their digests alone are in it.
+    pub fn document_bytes(&self, answer: &Answer) -> u64 {
+        let Answer::Image(image) = answer else { return 0 };
+        let Some(documents) = &image.documents else { return 0 };
+        let digest = |bytes: &[u8]| bytes.try_into().ok().map(OciDigest::new);
+        let sent = [Some(documents.manifest.as_slice()), documents.config.as_deref()];
+        sent.into_iter().flatten().filter_map(digest).map(|digest| self.content.document_bytes(digest)).sum()
     }
 
     pub fn read_image(&mut self, node: usize, pull: PullId, manifest: OciDigest) {

@@ -36,7 +36,10 @@ impl Fleet {
         }
         match effect {
             Effect::Announce(announcement) => self.announce(node, &announcement),
-            Effect::Answer { question, answer } => self.answer(node, question, answer, 0),
+            Effect::Answer { question, answer } => {
+                let documents = self.document_bytes(&answer);
+                self.answer(node, question, answer, documents);
+            }
             Effect::AnswerFromStore { question, request } => self.answer_from_disk(node, question, &request),
             Effect::Working { stream, .. } => self.working(stream),
             Effect::Serve { stream, patch, first_frame } => self.serve(node, stream, patch, first_frame),
@@ -62,6 +65,9 @@ impl Fleet {
             Effect::Ask { ask, to, request } => self.ask(node, ask, node_of(to), request),
             Effect::Fetch { fetch, from, request, .. } => self.fetch(node, fetch, node_of(from), request),
             Effect::Encode { encode, target, bases, effort } => self.encode(node, encode, target, &bases, effort),
+            Effect::LookUpImage { question, from, request, release } => {
+                self.look_up_image(node, (question, from), request, release);
+            }
             Effect::ReadImage { pull, manifest } => self.read_image(node, pull, manifest),
             Effect::KeepBlob { pull, digest, bytes, config } => {
                 self.keep_blob(node, pull, digest, (bytes, config));

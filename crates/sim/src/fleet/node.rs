@@ -112,9 +112,12 @@ impl Node {
         }
         let settings = self.engine.settings();
         let (all, max) = match open {
-            Open::Fetch(_) => (Open::Fetch(FetchId(0))..=Open::Fetch(FetchId(u64::MAX)), settings.fetches_max),
+            Open::Fetch(_) => (
+                Open::Fetch(FetchId(0))..=Open::Fetch(FetchId(u64::MAX)),
+                settings.fetches_max + Settings::SMALL_FETCHES_MAX,
+            ),
             Open::Encode(_) => (Open::Encode(EncodeId(0))..=Open::Encode(EncodeId(u64::MAX)), settings.encodes_max),
-            Open::Ask(_) | Open::Read(_) | Open::Keep(_) | Open::Commit(_) => return Ok(()),
+            Open::Ask(_) | Open::Read(_) | Open::Keep(_) | Open::Commit(_) | Open::LookUp(_) => return Ok(()),
         };
         if self.open.range(all).count() > max {
             return Err("more fetches or encodes than allowed".to_owned());

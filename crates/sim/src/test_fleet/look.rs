@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lighter_engine::{Effect, Engine, Open, PullId, Report, StreamId};
 use lighter_types::{Bytes, DiffId, Effort, Moment, PeerId};
-use lighter_wire::{Announcement, Request};
+use lighter_wire::{Announcement, Answer, Request};
 
 use super::TestFleet;
 use crate::fleet::node::Disk;
@@ -137,7 +137,11 @@ impl TestFleet {
             Effect::AnswerFromStore { request: Request::Blob { digest, .. }, .. } => {
                 seen.manifests_sent += usize::from(self.fleet.nodes[node].disk.blobs.contains(&digest));
             }
+            Effect::Answer { answer: Answer::Image(image), .. } => {
+                seen.manifests_sent += usize::from(image.documents.is_some());
+            }
             Effect::AnswerFromStore { .. }
+            | Effect::LookUpImage { .. }
             | Effect::Answer { .. }
             | Effect::Working { .. }
             | Effect::Refuse { .. }

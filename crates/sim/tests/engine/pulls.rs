@@ -10,7 +10,7 @@ use lighter_engine::{
     Settings, StreamId, WorkInput,
 };
 use lighter_sim::test_fleet::{NoRoom, TestFleet, peer};
-use lighter_types::{Bytes, DiffId, OciDigest};
+use lighter_types::{Bytes, Card, DiffId, OciDigest};
 use lighter_wire::{Answer, Offer, Refusal, Request};
 
 use super::{check_done, fleet, layer, new, new_from_old, old, received, request, seeds};
@@ -20,6 +20,58 @@ fn failure(fleet: &TestFleet, node: usize) -> &PullFailure {
         Some(Report::Failed { why }) => why,
         end => panic!("node {node}: {end:?}"),
     }
+}
+
+/// The question for the image brings its documents and the cost of its layers. The requests for patches come next.
+#[test]
+fn a_pull_asks_one_question() {
+    let mut fleet = fleet(1, 2, 1);
+    fleet.start();
+    let before = fleet.seen(1).asked.len();
+    fleet.pull(1, 1, "app:new");
+    fleet.run_pulls();
+    check_done(&fleet, 1);
+    let asked = &fleet.seen(1).asked[before..];
+    assert!(matches!(asked, [Request::Image(_)]), "{asked:?}");
+}
+
+/// A peer that holds the layer and made no offer may have a better base: the node asks it for a quote.
+#[test]
+fn a_peer_with_a_better_base_is_asked_beside_the_one_that_made_an_offer() {
+    let near = layer(2, 1, 40);
+    let mut fleet = fleet(1, 3, 2);
+    fleet.put(1, &[near]);
+    fleet.put(2, &[layer(2, 2, 40), near]);
+    fleet.publish(0, "app:two", 3, &[layer(2, 2, 40)]);
+    fleet.put(0, &[layer(2, 2, 40)]);
+    fleet.start();
+    fleet.pull(1, 1, "app:two");
+    fleet.run_pulls();
+    check_done(&fleet, 1);
+    let asked = &fleet.seen(1).asked;
+    assert!(asked.iter().any(|request| matches!(request, Request::Quote { .. })), "{asked:?}");
+    assert_eq!(fleet.seen(2).served, 1);
+}
+
+/// All small layers are fetched at once, beside the large ones, and without a question for each.
+#[test]
+fn many_small_layers_come_at_once() {
+    let small: Vec<Card> = (0..15).map(small_layer).collect();
+    let mut fleet = fleet(1, 2, 1);
+    fleet.publish(0, "app:small", 3, &small);
+    fleet.put(0, &small);
+    fleet.start();
+    let before = fleet.seen(1).asked.len();
+    fleet.pull(1, 1, "app:small");
+    fleet.run_until(|fleet| fleet.streams().count() == small.len());
+    fleet.run_pulls();
+    check_done(&fleet, 1);
+    assert_eq!(fleet.seen(1).asked.len(), before + 1, "{:?}", fleet.seen(1).asked);
+}
+
+/// A layer of 3 KB.
+fn small_layer(number: u8) -> Card {
+    Card { tar_bytes: Bytes(4096), compressed_bytes: Bytes(3000), ..layer(7, number, 1) }
 }
 
 #[test]
@@ -71,7 +123,7 @@ fn a_pull_by_digest_needs_no_name() {
     fleet.pull_manifest(7, 1, manifest);
     fleet.run_pulls();
     check_done(&fleet, 7);
-    assert!(!fleet.seen(7).asked.iter().any(|request| matches!(request, Request::Resolve(_))));
+    assert!(!fleet.seen(7).asked.iter().any(|request| matches!(request, Request::Image(_))));
 }
 
 #[test]

@@ -1,0 +1,147 @@
+//! One question about an image, and all that a pull needs before its first patch.
+//!
+//! ```text
+//! asker                                               peer
+//!   | ImageRequest: name, known manifest, documents?    |
+//!   |-------------------------------------------------->|
+//!   |    ImageAnswer: release, manifest, config, offers |
+//!   |<--------------------------------------------------|
+//!   | one patch stream for each layer ...               |
+//! ```
+//!
+//! The peer knows from gossip which layers the asker holds. So it quotes, with the documents, a patch for each layer of
+//! the image that it holds and the asker lacks. The asker checks everything: the signature of the release, the digests
+//! of manifest and config, and that it holds the bases of each quote.
+
+use std::time::Duration;
+
+use bincode::{Decode, Encode};
+use lighter_types::{BASES_MAX, Bytes, DiffId, ImageReference, OciDigest, PatchId};
+
+use crate::ask::{Answer, Offer, Quote, Request};
+use crate::codec::{self, Message, WireError};
+use crate::release::{ReleaseLayout, SignedRelease};
+use crate::{BLOB_BYTES_MAX, LAYER_OFFERS_MAX};
+
+/// Asks about an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRequest {
+    pub name: ImageName,
+    /// A manifest that the asker has: if the image is this one, the peer leaves out documents and offers.
+    pub known: Option<OciDigest>,
+    /// Whether the asker wants documents and offers beside the release.
+    pub documents: bool,
+}
+
+/// The name of an image in a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageName {
+    /// A reference. A release that a publisher signed says which manifest it stands for.
+    Reference(ImageReference),
+    Manifest(OciDigest),
+}
+
+/// A peer's knowledge of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageAnswer {
+    /// The release of the reference that was asked for; absent in the answer to a question for a manifest.
+    pub release: Option<SignedRelease>,
+    pub documents: Option<Documents>,
+    /// One for each layer that the peer can send. At most [`LAYER_OFFERS_MAX`].
+    pub offers: Vec<LayerOffer>,
+}
+
+/// The documents of an image. Manifest and config together have at most [`BLOB_BYTES_MAX`] bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Documents {
+    pub manifest: Vec<u8>,
+    /// Absent if the peer does not have it.
+    pub config: Option<Vec<u8>>,
+}
+
+/// The cost of a patch for one layer of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerOffer {
+    /// The layer's place in the image's config, from 0.
+    pub layer: u16,
+    pub quote: Quote,
+}
+
+#[doc(hidden)]
+#[derive(Encode, Decode)]
+pub enum ImageNameLayout {
+    Reference(String),
+    Manifest([u8; 32]),
+}
+
+/// Name, known manifest, whether documents are wanted.
+pub(crate) type ImageRequestLayout = (ImageNameLayout, Option<[u8; 32]>, bool);
+
+/// `PatchId` if the patch exists, bytes of the patch, bases, wait in milliseconds.
+pub(crate) type QuoteLayout = (Option<[u8; 32]>, u64, Vec<[u8; 32]>, u32);
+
+/// Release, documents as manifest and config, offers as place and quote.
+pub(crate) type ImageAnswerLayout =
+    (Option<ReleaseLayout>, Option<(Vec<u8>, Option<Vec<u8>>)>, Vec<(u16, QuoteLayout)>);
+
+pub(crate) fn request_layout(request: &ImageRequest) -> ImageRequestLayout {
+    let name = match &request.name {
+        ImageName::Reference(reference) => ImageNameLayout::Reference(reference.to_string()),
+        ImageName::Manifest(digest) => ImageNameLayout::Manifest(*digest.as_bytes()),
+    };
+    (name, request.known.map(|digest| *digest.as_bytes()), request.documents)
+}
+
+pub(crate) fn request((name, known, documents): ImageRequestLayout) -> Result<ImageRequest, WireError> {
+    let name = match name {
+        ImageNameLayout::Reference(text) => ImageName::Reference(Request::parse(&text)?),
+        ImageNameLayout::Manifest(digest) => ImageName::Manifest(OciDigest::new(digest)),
+    };
+    Ok(ImageRequest { name, known: known.map(OciDigest::new), documents })
+}
+
+pub(crate) fn answer_layout(answer: &ImageAnswer) -> ImageAnswerLayout {
+    let documents = answer.documents.as_ref();
+    (
+        answer.release.as_ref().map(SignedRelease::to_layout),
+        documents.map(|documents| (documents.manifest.clone(), documents.config.clone())),
+        answer.offers.iter().map(|offer| (offer.layer, quote_layout(&offer.quote))).collect(),
+    )
+}
+
+pub(crate) fn answer((release, documents, offers): ImageAnswerLayout) -> Result<ImageAnswer, WireError> {
+    Answer::check_limit("number of offers", offers.len(), LAYER_OFFERS_MAX)?;
+    if let Some((manifest, config)) = &documents {
+        check_documents(manifest, config.as_deref())?;
+    }
+    let offers = offers.into_iter().map(|(layer, offer)| Ok(LayerOffer { layer, quote: quote(offer)? }));
+    Ok(ImageAnswer {
+        release: release.map(SignedRelease::from_layout).transpose()?,
+        documents: documents.map(|(manifest, config)| Documents { manifest, config }),
+        offers: offers.collect::<Result<_, WireError>>()?,
+    })
+}
+
+/// Fails for a manifest and config that together have more than [`BLOB_BYTES_MAX`] bytes.
+pub(crate) fn check_documents(manifest: &[u8], config: Option<&[u8]>) -> Result<(), WireError> {
+    Answer::check_limit("size of manifest and config", manifest.len() + config.map_or(0, <[u8]>::len), BLOB_BYTES_MAX)
+}
+
+pub(crate) fn quote_layout(quote: &Quote) -> QuoteLayout {
+    let (patch, bytes) = match quote.offer {
+        Offer::Ready { patch, bytes } => (Some(*patch.as_bytes()), bytes),
+        Offer::Predicted { bytes } => (None, bytes),
+    };
+    let wait_ms = u32::try_from(quote.wait.as_millis()).unwrap_or(u32::MAX);
+    (patch, bytes.0, codec::diff_ids_layout(&quote.bases), wait_ms)
+}
+
+pub(crate) fn quote((patch, bytes, bases, wait_ms): QuoteLayout) -> Result<Quote, WireError> {
+    let bytes = Bytes(bytes);
+    let offer = match patch {
+        Some(patch) => Offer::Ready { patch: PatchId::new(patch), bytes },
+        None => Offer::Predicted { bytes },
+    };
+    let bases: Vec<DiffId> = codec::diff_ids::<Answer>(bases, BASES_MAX)?;
+    Ok(Quote { offer, bases, wait: Duration::from_millis(wait_ms.into()) })
+}
