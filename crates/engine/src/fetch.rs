@@ -378,8 +378,9 @@ impl Fetcher {
     /// outside.
     fn end_asking(&mut self, id: DiffId, step: &mut Step<'_>) {
         let Some(target) = self.targets.get_mut(&id) else { return broken("a round without its target") };
-        if let Some(plan) = target.end_asking(id, self.parts.get(&id), step) {
-            self.begin(id, plan, Way::Neighbour, step);
+        match target.end_asking(id, self.parts.get(&id), step) {
+            Some(plan) => self.begin(id, plan, Way::Neighbour, step),
+            None => self.settle_quotes(id, step),
         }
     }
 

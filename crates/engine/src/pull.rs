@@ -373,12 +373,14 @@ impl Pull {
         let State::Resolving { waiting, round } = &mut self.state else { return };
         let Some(reference) = &self.reference else { return broken("a pull resolves without a name") };
         let known = self.release.as_ref().map(|release| release.release.manifest);
+        let has_neighbours = connected.iter().any(|&peer| step.core.is_near(peer));
         while waiting.len() < Settings::RESOLVERS_MAX
             && let Some(peer) = round.next(step.now, connected.iter())
         {
-            // Documents and offers from one peer outside the site are enough; within the site they are cheap.
+            // Documents and offers from one peer outside the site are enough. In a site they come once, through one of
+            // its nodes: `GettingBlob` asks the neighbours first.
             let is_far = !step.core.is_near(peer);
-            let documents = !is_far || !self.has_asked_far;
+            let documents = !is_far || !has_neighbours && !self.has_asked_far;
             self.has_asked_far |= is_far;
             let name = ImageName::Reference(reference.clone());
             let request = Request::Image(ImageRequest { name, known, documents });
