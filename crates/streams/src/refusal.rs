@@ -1,9 +1,9 @@
 //! The busy reply: written, and then held until the peer has it.
 //!
-//! The peer sends its request first and reads after that. A stream that is dropped with bytes unread stops the peer's
-//! sending (QUIC) or is unknown to later frames (yamux). The reply itself still arrives, because this side closed it
-//! before. But a peer whose write fails may never read. So what the peer sends is read and dropped, up to a bound and
-//! for a while. A peer that sends more than that finds its write broken and the reply there to read.
+//! The peer sends its request first and reads after that. When this side drops the stream, QUIC tells the peer to stop
+//! sending: its write fails, and the reply is still there to read, because this side closed it before. Yamux tells
+//! nothing: a peer whose window is used up waits for room. So this side reads and drops what the peer sends, up to a
+//! bound and for a while. A peer that sends more than that must read while it writes.
 
 use std::io;
 

@@ -16,7 +16,8 @@ pub struct Settings {
     pub refusals_per_connection_max: usize,
     /// A busy reply ends after this time, whatever the peer does.
     pub refusal_timeout: Duration,
-    /// Bytes of the peer's that are read and dropped after a busy reply, until the peer ends its side.
+    /// Bytes of the peer's that are read and dropped after a busy reply, until the peer ends its side. At least the
+    /// largest request, or a peer that sends all of it before it reads may wait for room in yamux's window for ever.
     pub refusal_read_bytes_max: usize,
     /// Calls of [`crate::Control::open`] that wait: to all peers, and to one.
     pub opens_max: usize,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::core::transport::MemoryTransport;
 use libp2p::core::upgrade::Version;
+use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{Stream, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport, noise, tcp, yamux};
 use tokio::sync::{mpsc, oneshot};
@@ -112,11 +113,11 @@ impl Peer {
         assert!(self.deeds.send(Box::new(deed)).await.is_ok());
     }
 
-    /// Knows the other's address from now on.
-    async fn knows(&self, id: PeerId, address: Multiaddr) {
+    /// Dials; calls that are made now wait for that.
+    async fn dials(&self, id: PeerId, address: Multiaddr) {
         let (told, known) = oneshot::channel();
         self.does(move |swarm| {
-            swarm.add_peer_address(id, address);
+            swarm.dial(DialOpts::peer_id(id).addresses(vec![address]).build()).unwrap();
             told.send(()).unwrap();
         })
         .await;
@@ -124,7 +125,7 @@ impl Peer {
     }
 
     async fn meets(&self, other: &Peer) {
-        self.knows(other.id, other.address.clone()).await;
+        self.dials(other.id, other.address.clone()).await;
     }
 }
 

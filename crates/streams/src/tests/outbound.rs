@@ -30,7 +30,7 @@ async fn all_calls_fail_with_the_dial() {
         assert!(unknown.iter().all(|result| matches!(result, Err(OpenError::Dial(_)))), "{unknown:?}");
         // Another peer is where the address leads.
         let other = Peer::start(kind, Settings::default()).await;
-        peer.knows(nobody, other.address.clone()).await;
+        peer.dials(nobody, other.address.clone()).await;
         let wrong = join_all((0..3).map(|_| peer.control.open(nobody))).await;
         assert!(wrong.iter().all(|result| matches!(result, Err(OpenError::Dial(_)))), "{wrong:?}");
         until(|| peer.control.held() == 0).await;
@@ -49,7 +49,7 @@ async fn a_call_that_is_dropped_frees_its_place() {
     let (_listener, address) = silent();
     let peer = Peer::start(Kind::Tcp, Settings { opens_per_peer_max: 1, ..Settings::default() }).await;
     let other = PeerId::random();
-    peer.knows(other, address).await;
+    peer.dials(other, address).await;
     let mut first = Box::pin(peer.control.open(other));
     assert!(futures::poll!(&mut first).is_pending());
     assert_eq!(peer.control.open(other).await.unwrap_err(), OpenError::Busy);
@@ -64,7 +64,7 @@ async fn the_step_that_took_too_long_is_told() {
     let settings = Settings { open_timeout: Duration::from_millis(50), ..Settings::default() };
     let peer = Peer::start(Kind::Tcp, settings).await;
     let other = PeerId::random();
-    peer.knows(other, address).await;
+    peer.dials(other, address).await;
     let error = peer.control.open(other).await.unwrap_err();
     assert_eq!(error, OpenError::TimedOut { step: OpenStep::Dialling });
     assert_eq!(error.to_string(), "the time was over while the peer was dialled");
@@ -83,7 +83,7 @@ async fn calls_and_the_taker_end_with_the_behaviour() {
     let (_listener, address) = silent();
     let (peer, mut incoming) = Peer::accepting(Kind::Tcp, Settings::default()).await;
     let other = PeerId::random();
-    peer.knows(other, address).await;
+    peer.dials(other, address).await;
     let control = peer.control.clone();
     let mut call = Box::pin(control.open(other));
     assert!(futures::poll!(&mut call).is_pending());
