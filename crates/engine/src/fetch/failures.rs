@@ -70,7 +70,7 @@ fn is_part_useless(failure: &FetchFailure) -> bool {
         FetchFailure::Lied(_) | FetchFailure::WrongResult { .. } | FetchFailure::Listed | FetchFailure::BaseGone(_) => {
             true
         }
-        FetchFailure::Lost
+        FetchFailure::Lost(_)
         | FetchFailure::Refused(_)
         | FetchFailure::Referred { .. }
         | FetchFailure::Local(_)
@@ -95,7 +95,7 @@ fn blame(
             expect_little(fetching, step);
             target.exclude(from, Setback::Stalled, step);
         }
-        FetchFailure::Lost => target.exclude(from, setback, step),
+        FetchFailure::Lost(_) => target.exclude(from, setback, step),
         FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
         FetchFailure::Lied(lie) => {
             target.last_failure = Some((from, setback));
