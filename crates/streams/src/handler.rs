@@ -21,7 +21,7 @@ use libp2p::{InboundUpgrade, OutboundUpgrade, PeerId, StreamProtocol};
 
 use crate::outbox::{Open, OpenError, OpenStep};
 use crate::refusal::refuse;
-use crate::shared::{Shared, Placed};
+use crate::shared::{Placed, Shared};
 
 /// See the module.
 pub struct Handler {

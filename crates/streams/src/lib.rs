@@ -25,6 +25,7 @@ mod tests;
 pub use behaviour::Behaviour;
 pub use control::{Control, Inbound, Incoming, Place};
 pub use outbox::{OpenError, OpenStep};
+pub use refusal::refuse;
 pub use settings::Settings;
 pub use shared::{BusyReply, Counts};
 

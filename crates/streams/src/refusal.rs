@@ -13,7 +13,11 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const CHUNK_BYTES: usize = 4096;
 
 /// Writes the reply, closes this side, and reads until the peer closes its own.
-pub async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, reply: Vec<u8>, bytes_max: usize) -> io::Result<()> {
+pub async fn refuse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    reply: Vec<u8>,
+    bytes_max: usize,
+) -> io::Result<()> {
     stream.write_all(&reply).await?;
     stream.close().await?;
     let mut chunk = vec![0; CHUNK_BYTES];

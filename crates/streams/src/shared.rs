@@ -61,7 +61,11 @@ pub struct State {
 pub enum Placed {
     Queued,
     /// None. Write this and close.
-    Refuse { stream: Stream, reply: Vec<u8>, place: RefusalPlace },
+    Refuse {
+        stream: Stream,
+        reply: Vec<u8>,
+        place: RefusalPlace,
+    },
     /// None, and no reply: the stream was dropped, which resets it.
     Reset,
 }

@@ -41,7 +41,10 @@ fn swarm(kind: Kind, settings: Settings, version: Version) -> Swarm<Behaviour> {
         Kind::Memory => builder
             .with_other_transport(|keys| {
                 let noise = noise::Config::new(keys).unwrap();
-                MemoryTransport::default().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux::Config::default())
+                MemoryTransport::default()
+                    .upgrade(Version::V1Lazy)
+                    .authenticate(noise)
+                    .multiplex(yamux::Config::default())
             })
             .unwrap()
             .with_behaviour(|_| behaviour)

@@ -3,9 +3,10 @@
 
 use std::io;
 
-use lighter_engine::{FetchFailure, Lie, LocalFailure};
+use lighter_engine::{FetchFailure, FetchStep, Lie, LocalFailure, LostCause};
 use lighter_patch::ApplyError;
 use lighter_store::StoreError;
+use lighter_streams::{OpenError, OpenStep, Settings};
 use lighter_types::Blame;
 use tokio::task::JoinError;
 
@@ -33,6 +34,43 @@ pub fn of_apply(error: &ApplyError) -> FetchFailure {
 /// The file of a partial patch failed; `what` could not be done.
 pub fn of_partial(what: &str, error: &io::Error) -> FetchFailure {
     FetchFailure::Local(LocalFailure::Io(format!("cannot {what} the partial patch: {error}")))
+}
+
+pub fn lost(cause: LostCause) -> FetchFailure {
+    FetchFailure::Lost(cause)
+}
+
+/// No stream was opened.
+pub fn of_open(error: OpenError) -> FetchFailure {
+    lost(match error {
+        OpenError::Dial(why) => LostCause::Dial(why),
+        OpenError::Unsupported => LostCause::Unsupported,
+        OpenError::TimedOut { step } => {
+            let step = match step {
+                OpenStep::Dialling => FetchStep::Dialling,
+                OpenStep::Opening => FetchStep::Opening,
+            };
+            LostCause::TimedOut { step, after: Settings::default().open_timeout }
+        }
+        OpenError::Io(kind) => LostCause::Broken { step: FetchStep::Opening, why: kind.to_string() },
+        OpenError::Busy => LostCause::ManyOpening,
+        OpenError::ConnectionClosed => LostCause::ConnectionClosed(FetchStep::Opening),
+        OpenError::Stopped => return FetchFailure::Stopped,
+    })
+}
+
+/// A stream failed. Bytes that are no reply are a lie; anything else is the link.
+pub fn of_link(step: FetchStep, error: &io::Error) -> FetchFailure {
+    if lighter_streams::is_unsupported(error) {
+        return lost(LostCause::Unsupported);
+    }
+    match error.kind() {
+        io::ErrorKind::InvalidData if step == FetchStep::Reply => {
+            FetchFailure::Lied(Lie::Unreadable { why: error.to_string() })
+        }
+        io::ErrorKind::UnexpectedEof => lost(LostCause::EndedEarly(step)),
+        _ => lost(LostCause::Broken { step, why: error.to_string() }),
+    }
 }
 
 /// A worker of a fetch panicked or was dropped. A panic is logged and counted.
