@@ -218,7 +218,7 @@ impl Serve {
         // Most streams of peers that may be referred only wait.
         let waiting_max = if request.referable.is_some() { Settings::STREAMS_WAITING_MAX } else { 0 };
         let is_full = self.streams.len() >= settings.streams_max + waiting_max;
-        if is_full || of_peer >= settings.streams_per_peer_max { Err(Refusal::Busy) } else { Ok(()) }
+        if is_full || of_peer >= settings.streams_per_peer_max { Err(Refusal::BUSY) } else { Ok(()) }
     }
 
     /// The patch to give for a request: the one that it resumes, if that is in the cache, else any that will do.
@@ -263,7 +263,7 @@ impl Serve {
             return Ok(());
         }
         if self.queue.len() >= Settings::ENCODES_QUEUED_MAX {
-            return Err(Refusal::Busy);
+            return Err(Refusal::BUSY);
         }
         let encode = EncodeId(self.next_encode);
         self.next_encode += 1;

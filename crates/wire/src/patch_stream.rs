@@ -124,7 +124,7 @@ impl Message for PatchReply {
             PatchReplyLayout::Start(patch, header_bytes, first_frame) => {
                 Self::Start { patch: PatchId::new(patch), header_bytes, first_frame }
             }
-            PatchReplyLayout::Refused(refusal) => Self::Refused(refusal),
+            PatchReplyLayout::Refused(refusal) => Self::Refused(refusal.checked::<Self>()?),
             PatchReplyLayout::Referred(peer, patch, settings, addresses) => {
                 if addresses.len() > ADDRESSES_MAX || addresses.iter().any(|bytes| bytes.len() > ADDRESS_BYTES_MAX) {
                     return Err(Self::out_of_range("addresses"));

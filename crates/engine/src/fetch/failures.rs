@@ -1,7 +1,6 @@
 //! Fetches that failed: which side is to blame, and what the node does then.
 
 use lighter_types::{BytesPerSecond, DiffId, broken};
-use lighter_wire::Refusal;
 
 use super::fetching::{Fetching, Named, Stop, Way};
 use super::target::Target;
@@ -38,7 +37,7 @@ impl Fetcher {
             _ => Setback::Fetch(failure.clone()),
         };
         step.report_all(&target.pulls, &Report::Retrying { target: id, from, why: setback.clone() });
-        target.attempts += u32::from(failure != FetchFailure::Refused(Refusal::Busy));
+        target.attempts += u32::from(!matches!(failure, FetchFailure::Refused(refusal) if refusal.is_busy()));
         if let FetchFailure::Local(why) = failure {
             let pulls = self.targets.remove(&id)?.pulls;
             return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });

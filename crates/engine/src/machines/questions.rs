@@ -14,7 +14,7 @@ impl Machines {
     /// A peer asks. The engine answers at once, or has the caller answer from disk.
     pub(super) fn asked(&mut self, question: QuestionId, from: PeerId, request: Request, step: &mut Step<'_>) {
         let answer =
-            if self.admits(from, step) { self.answer(from, request, step) } else { Ok(Answer::Refused(Refusal::Busy)) };
+            if self.admits(from, step) { self.answer(from, request, step) } else { Ok(Answer::Refused(Refusal::BUSY)) };
         step.effects.push(match answer {
             Ok(answer) => Effect::Answer { question, answer },
             Err(request) => Effect::AnswerFromStore { question, request },
@@ -70,7 +70,7 @@ fn holdings_answered(from: PeerId, answer: Result<Answer, AskFailure>, step: &mu
     }
     match answer {
         Ok(Answer::Holdings(holdings)) => step.core.directory.answered(from, holdings, step.now),
-        Ok(Answer::Refused(Refusal::Busy)) | Err(AskFailure::Unreachable) => {
+        Ok(Answer::Refused(Refusal::Busy { .. })) | Err(AskFailure::Unreachable) => {
             step.core.asks.unanswered(from, step.now);
         }
         // After the next announcement of a version that is not known, the peer is asked again.
