@@ -33,14 +33,19 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// the engine's: this only cleans up.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// The time that a peer is asked to wait for each stream in the queue. The node takes a stream as soon as it has a place,
+/// so that a full queue means a node under load: 1,024 streams are 10 s.
+const QUEUED_STREAM_MS: u32 = 10;
 /// The most that a requester sends on a stream: a request, and a have-list behind it.
 pub const REQUEST_BYTES_MAX: usize = 2 + PatchRequest::BYTES_MAX + 4 + HAVE_LIST_BYTES_MAX;
 
 /// The reply to a stream for which there is no place, with this many streams before it.
-pub fn busy_reply(_queued: usize) -> Vec<u8> {
-    let reply = PatchReply::Refused(Refusal::Busy);
-    framed(&reply).unwrap_or_else(|error| {
-        broken(&format!("a refusal that cannot be written: {error}"));
+pub fn busy_reply(queued: usize) -> Vec<u8> {
+    let queued_ms = u32::try_from(queued).unwrap_or(u32::MAX).saturating_mul(QUEUED_STREAM_MS);
+    let retry_after_ms = queued_ms.min(Refusal::RETRY_AFTER_MS_MAX);
+    let reply = PatchReply::Refused(Refusal::Busy { retry_after_ms });
+    framed(&reply).unwrap_or_else(|_| {
+        broken("a refusal that cannot be written");
         Vec::new()
     })
 }

@@ -77,3 +77,31 @@ pub fn of_link(step: FetchStep, error: &io::Error) -> FetchFailure {
 pub fn of_worker(error: &JoinError) -> FetchFailure {
     FetchFailure::Local(defects::task_failed("a worker of a fetch", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_reads_at_which_step_a_peer_was_lost() {
+        let check = |failure: FetchFailure, text: &str| assert_eq!(failure.to_string(), text);
+        let reset = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");
+        check(
+            of_link(FetchStep::Frames, &reset),
+            "the peer was lost: the stream broke while frames came: reset by peer",
+        );
+        let ended = io::ErrorKind::UnexpectedEof.into();
+        check(of_link(FetchStep::Header, &ended), "the peer was lost: it ended the stream while the header came");
+        let late = OpenError::TimedOut { step: OpenStep::Dialling };
+        check(of_open(late), "the peer was lost: it did not answer within 10 s while it was dialled");
+        check(of_open(OpenError::Dial("no route".to_owned())), "the peer was lost: no route");
+        assert_eq!(of_open(OpenError::Stopped), FetchFailure::Stopped);
+    }
+
+    #[test]
+    fn bytes_that_are_no_reply_are_a_lie_and_damage_of_the_link_is_not() {
+        let invalid = io::Error::from(io::ErrorKind::InvalidData);
+        assert!(matches!(of_link(FetchStep::Reply, &invalid), FetchFailure::Lied(_)));
+        assert!(matches!(of_link(FetchStep::Frames, &invalid), FetchFailure::Lost(LostCause::Broken { .. })));
+    }
+}
