@@ -117,6 +117,8 @@ impl Driver {
                 () = stop.cancelled() => break,
             }
         }
+        // Streams that wait are reset: their peers ask elsewhere.
+        drop(streams);
         self.stop().await;
         Ok(())
     }
