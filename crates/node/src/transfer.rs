@@ -33,8 +33,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// the engine's: this only cleans up.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The time that a peer is asked to wait for each stream in the queue. The node takes a stream as soon as it has a place,
-/// so that a full queue means a node under load: 1,024 streams are 10 s.
+/// The time that a peer is asked to wait for each stream in the queue. The node takes a stream as soon as it has a
+/// place, so that a full queue means a node under load: 1,024 streams are 10 s.
 const QUEUED_STREAM_MS: u32 = 10;
 /// The most that a requester sends on a stream: a request, and a have-list behind it.
 pub const REQUEST_BYTES_MAX: usize = 2 + PatchRequest::BYTES_MAX + 4 + HAVE_LIST_BYTES_MAX;

@@ -1,7 +1,7 @@
 //! Streams that come: each is served or refused, in fair turns, and nothing is kept of a peer that went.
 //!
-//! A hub accepts, and peers open. The hub's counts say when all streams came: only then does a test take some or look at
-//! the replies, so that the queue is as full as the test wants it.
+//! A hub accepts, and peers open. The hub's counts say when all streams came: only then does a test take some or look
+//! at the replies, so that the queue is as full as the test wants it.
 
 use std::time::Duration;
 
