@@ -1,7 +1,7 @@
 //! Why something failed, in types: the engine reacts to the one to blame, never to a text.
 //!
-//! A failure keeps its cause as far as somebody acts on it or an operator has to know it. Texts are lower-case fragments
-//! that the command line puts into sentences.
+//! A failure keeps its cause as far as somebody acts on it or an operator has to know it. Texts are lower-case
+//! fragments that the command line puts into sentences.
 
 use std::fmt;
 use std::path::PathBuf;
