@@ -7,3 +7,4 @@ mod patches;
 mod referrals;
 mod rollout;
 mod site;
+mod storm;

@@ -74,7 +74,7 @@ async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
 struct Behaviour {
     ask: request_response::Behaviour<Raw>,
     gossip: gossipsub::Behaviour,
-    stream: libp2p_stream::Behaviour,
+    stream: lighter_streams::Behaviour,
 }
 
 /// Answers a question, or never does.
@@ -108,7 +108,7 @@ impl Script {
                     bases: Vec::new(),
                     wait: Duration::ZERO,
                 }),
-                Request::Resolve(_) | Request::Blob { .. } | Request::Sketches(_) | Request::Arrival { .. } => {
+                Request::Image(_) | Request::Blob { .. } | Request::Sketches(_) | Request::Arrival { .. } => {
                     Answer::Refused(Refusal::NotHeld)
                 }
             };
@@ -203,7 +203,11 @@ fn behaviour(key: &Keypair) -> Behaviour {
     Behaviour {
         ask: request_response::Behaviour::with_codec(Raw, asks, request_response::Config::default()),
         gossip,
-        stream: libp2p_stream::Behaviour::new(),
+        stream: lighter_streams::Behaviour::new(
+            StreamProtocol::new(lighter_wire::PATCH_PROTOCOL),
+            lighter_streams::Settings { opens_per_peer_max: 1024, ..Default::default() },
+            Arc::new(|_| Vec::new()),
+        ),
     }
 }
 
@@ -222,8 +226,8 @@ async fn live(
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
         .build();
     let Some(libp2p::multiaddr::Protocol::P2p(victim_id)) = victim.iter().last() else { panic!("no PeerId") };
-    let mut control = swarm.behaviour().stream.new_control();
-    let mut streams = control.accept(StreamProtocol::new(lighter_wire::PATCH_PROTOCOL)).expect("one acceptor");
+    let control = swarm.behaviour().stream.control();
+    let mut streams = swarm.behaviour().stream.accept().expect("one acceptor");
     swarm.dial(victim).expect("to dial");
     let see = |change: &dyn Fn(&mut Seen)| change(&mut seen.lock().expect("no panic while it is held"));
     loop {
@@ -252,9 +256,9 @@ async fn live(
                 },
                 _ => {}
             },
-            Some((_, stream)) = streams.next() => {
+            Some(inbound) = streams.next() => {
                 see(&|seen| seen.streams += 1);
-                tokio::spawn(serve(stream, script.stream.clone(), script.hangs));
+                tokio::spawn(serve(inbound.stream, script.stream.clone(), script.hangs));
             }
             deed = to_do.recv() => match deed {
                 None => return,
@@ -264,10 +268,9 @@ async fn live(
                     let _ = swarm.behaviour_mut().gossip.publish(topic, bytes);
                 }
                 Some(Deed::Stream(bytes)) => {
-                    let mut control = control.clone();
+                    let control = control.clone();
                     tokio::spawn(async move {
-                        let protocol = StreamProtocol::new(lighter_wire::PATCH_PROTOCOL);
-                        let Ok(mut stream) = control.open_stream(victim_id, protocol).await else { return };
+                        let Ok(mut stream) = control.open(victim_id).await else { return };
                         let _ = stream.write_all(&bytes).await;
                         let _ = stream.flush().await;
                         let _ = read(&mut stream).await;

@@ -7,7 +7,7 @@ use libp2p::identity::Keypair;
 use lighter_node::identity::from_libp2p;
 use lighter_patch::{Method, Patch, Settings, Source};
 use lighter_types::{DiffId, PatchId};
-use lighter_wire::{Answer, Message, PatchReply, PatchRequest, Refusal, Release, Request, SignedRelease};
+use lighter_wire::{Answer, ImageAnswer, Message, PatchReply, PatchRequest, Refusal, Release, Request, SignedRelease};
 use serde_json::Value;
 
 use super::hostile::{Hostile, Script, card};
@@ -387,7 +387,14 @@ fn a_release_that_is_not_signed_by_a_publisher_is_not_believed() {
     // In the hub's name, with a signature that is none.
     let publisher = hub.peer_id.parse().expect("a PeerId");
     let forged = SignedRelease { release, publisher, signature: [3; 64] };
-    let script = then(&tar, Some(Answer::Release(forged).encode().expect("a small answer")));
+    let script = then(
+        &tar,
+        Some(
+            Answer::Image(Box::new(ImageAnswer { release: Some(forged), ..ImageAnswer::default() }))
+                .encode()
+                .expect("a small answer"),
+        ),
+    );
     let liar = Hostile::start(key, victim.address(), script);
     wait_heard(victim, &liar);
     let pulled = victim.pull("demo/app:1");

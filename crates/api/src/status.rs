@@ -29,8 +29,21 @@ pub struct Status {
     pub upload_max: String,
     pub download_max: String,
     pub store: StoreStatus,
+    #[serde(default)]
+    pub streams: StreamsStatus,
     /// Conditions that the operator should look at; empty when all is well.
     pub warnings: Vec<String>,
+}
+
+/// Patch streams that peers open, before the engine hears of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamsStatus {
+    /// Waiting now.
+    pub queued: usize,
+    /// Refused with a busy reply, because too many waited.
+    pub busy: u64,
+    /// Reset without a reply, because too many were being refused.
+    pub resets: u64,
 }
 
 /// Bytes of one protocol.

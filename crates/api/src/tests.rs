@@ -78,9 +78,10 @@ fn status() {
         upload_max: "20 Mbit/s".to_owned(),
         download_max: "unlimited".to_owned(),
         store: store_status(),
+        streams: StreamsStatus { queued: 1, busy: 2, resets: 3 },
         warnings: vec!["w".to_owned()],
     };
-    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"warnings":["w"]}"#;
+    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"streams":{"queued":1,"busy":2,"resets":3},"warnings":["w"]}"#;
     check(status.clone(), &golden.replace("STORE", STORE));
     let nowhere = golden.replace("\"harbour\"", "null").replace("STORE", STORE);
     check(Status { site: None, ..status }, &nowhere);

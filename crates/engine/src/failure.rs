@@ -1,6 +1,11 @@
 //! Why something failed, in types: the engine reacts to the one to blame, never to a text.
+//!
+//! A failure keeps its cause as far as somebody acts on it or an operator has to know it. Texts are lower-case
+//! fragments that the command line puts into sentences.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lighter_similarity::SketchError;
 use lighter_types::{Blame, Bytes, Cause, DiffId, OciDigest, PatchId, PeerId};
@@ -41,8 +46,8 @@ impl LocalFailure {
 /// Why a fetch failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FetchFailure {
-    #[error("the peer was lost")]
-    Lost,
+    #[error("the peer was lost: {0}")]
+    Lost(LostCause),
     #[error("the peer refused: {0}")]
     Refused(Refusal),
     #[error("the peer says that {to} has the patch")]
@@ -61,6 +66,52 @@ pub enum FetchFailure {
     Local(LocalFailure),
     #[error("it was stopped")]
     Stopped,
+}
+
+/// How a peer was lost. The texts are for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LostCause {
+    /// The text names the addresses that were tried.
+    #[error("{0}")]
+    Dial(String),
+    #[error("it does not speak this node's version of the patch stream")]
+    Unsupported,
+    #[error("this node opens as many streams as it may")]
+    ManyOpening,
+    #[error("the connection was closed while {0}")]
+    ConnectionClosed(FetchStep),
+    #[error("it did not answer within {} s while {step}", .after.as_secs())]
+    TimedOut { step: FetchStep, after: Duration },
+    /// `why` is the system's or the transport's text.
+    #[error("the stream broke while {step}: {why}")]
+    Broken { step: FetchStep, why: String },
+    #[error("it ended the stream while {0}")]
+    EndedEarly(FetchStep),
+}
+
+/// The steps of a fetch, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchStep {
+    Dialling,
+    Opening,
+    Request,
+    /// The peer makes the patch, or has it wait for its turn.
+    Reply,
+    Header,
+    Frames,
+}
+
+impl fmt::Display for FetchStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dialling => "it was dialled",
+            Self::Opening => "the stream was opened",
+            Self::Request => "the request was sent",
+            Self::Reply => "its reply was awaited",
+            Self::Header => "the header came",
+            Self::Frames => "frames came",
+        })
+    }
 }
 
 /// Something that a provider sent and no honest provider sends.

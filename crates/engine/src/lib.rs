@@ -55,7 +55,8 @@ pub use event::{
     StreamId, Wanted,
 };
 pub use failure::{
-    AskFailure, BlobFailure, EncodeFailure, FetchFailure, Lie, LocalFailure, Offence, Setback, SketchLie, UnusableImage,
+    AskFailure, BlobFailure, EncodeFailure, FetchFailure, FetchStep, Lie, LocalFailure, LostCause, Offence, Setback,
+    SketchLie, UnusableImage,
 };
 pub use holdings::Holdings;
 pub use input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};

@@ -244,7 +244,7 @@ impl Serve {
             let waiting_max = if request.referable.is_some() { Settings::STREAMS_WAITING_MAX } else { 0 };
             (core.settings.streams_max + waiting_max, core.settings.streams_per_peer_max)
         };
-        if all >= all_max || of_peer >= of_peer_max { Err(Refusal::Busy) } else { Ok(()) }
+        if all >= all_max || of_peer >= of_peer_max { Err(Refusal::BUSY) } else { Ok(()) }
     }
 
     /// The patch to give for a request: the one that it resumes, if that is in the cache, else any that will do.
@@ -289,7 +289,7 @@ impl Serve {
             return Ok(());
         }
         if self.queue.len() >= Settings::ENCODES_QUEUED_MAX {
-            return Err(Refusal::Busy);
+            return Err(Refusal::BUSY);
         }
         let encode = EncodeId(self.next_encode);
         self.next_encode += 1;

@@ -83,6 +83,8 @@ impl Settings {
     pub const BACKOFF_DOUBLINGS: u32 = 6;
     /// A busy peer has the layer: it is asked again within 16 to 24 seconds at most.
     pub const BUSY_DOUBLINGS: u32 = 3;
+    /// A busy peer that asks for more time than this is asked again after this time.
+    pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
     /// After this long with nothing but busy peers, being busy is a failure like any other. It is the time that one
     /// patch may be worked on.
     pub const BUSY_MAX: Duration = Self::WORKING_MAX;

@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use libp2p::Swarm;
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
-use libp2p::{StreamProtocol, Swarm};
 use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, QuestionId, Settings, StreamId};
-use lighter_types::{Bytes, DiffId, Moment, PeerId};
-use lighter_wire::{Answer, PATCH_PROTOCOL};
+use lighter_streams::Inbound;
+use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
+use lighter_wire::Answer;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +56,7 @@ pub struct Driver {
     shared: Arc<Shared>,
     engine: QueuedEngine,
     swarm: Swarm<Behaviour>,
-    control: libp2p_stream::Control,
+    control: lighter_streams::Control,
     connections: Connections,
     events: mpsc::Receiver<Event>,
     work: Work,
@@ -77,7 +78,7 @@ impl Driver {
     pub fn new(shared: Arc<Shared>, engine: Engine, swarm: Swarm<Behaviour>, events: mpsc::Receiver<Event>) -> Self {
         let places = Arc::new(Semaphore::new(shared.config.limits.streams_max * 2 + Settings::STREAMS_WAITING_MAX));
         Self {
-            control: swarm.behaviour().stream.new_control(),
+            control: swarm.behaviour().stream.control(),
             connections: Connections::new(&shared.config.network.bootstrap),
             shared,
             engine: QueuedEngine::new(engine),
@@ -99,8 +100,7 @@ impl Driver {
     /// # Errors
     /// If the protocol for patches was registered before: a defect.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), RunError> {
-        let accepting = self.control.accept(StreamProtocol::new(PATCH_PROTOCOL));
-        let mut streams = accepting.map_err(|_| RunError::Registered)?;
+        let mut streams = self.swarm.behaviour().stream.accept().ok_or(RunError::Registered)?;
         self.load();
         let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
         loop {
@@ -109,13 +109,16 @@ impl Driver {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.swarm_event(event),
                 Some(event) = self.events.recv() => self.event(event),
-                Some((peer, stream)) = streams.next() => self.accept(&peer, stream),
+                // Without a place, streams stay in their queue, and the peers beyond it are told.
+                Some(inbound) = streams.next(), if self.places.available_permits() > 0 => self.accept(inbound),
                 ended = self.work.next_ended() => self.task_ended(ended),
                 () = sleep_until(wake), if wake.is_some() => self.engine.push_tick(),
                 _ = upkeep.tick() => self.upkeep(),
                 () = stop.cancelled() => break,
             }
         }
+        // Streams that wait are reset: their peers ask elsewhere.
+        drop(streams);
         self.stop().await;
         Ok(())
     }
@@ -221,15 +224,17 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self, peer: &libp2p::PeerId, stream: libp2p::Stream) {
+    fn accept(&mut self, inbound: Inbound) {
+        let Inbound { peer, stream, place: share } = inbound;
         // Other keys than ed25519 only come to an open fleet, and no node of this program has one.
-        let Some(from) = crate::identity::from_libp2p(peer) else { return };
-        // Without a place, the stream is dropped: the peer asks elsewhere.
-        let Ok(place) = self.places.clone().try_acquire_owned() else { return };
+        let Some(from) = crate::identity::from_libp2p(&peer) else { return };
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return broken("a stream was taken without a place for it");
+        };
         let id = StreamId(self.next_id());
         let shared = self.shared.clone();
         self.work.spawn(Owed::StreamClosed(id), async move {
-            serve(id, from, stream, shared).await;
+            serve(id, from, stream, share, shared).await;
             drop(place);
             Ended::StreamClosed(id)
         });

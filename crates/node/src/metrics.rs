@@ -28,7 +28,15 @@ pub fn text(status: &Status) -> String {
     gauge("store_budget_bytes", "The store's budget", status.store.bytes_max.0);
     gauge("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes.0);
     gauge("warnings", "Things that the operator should look at", status.warnings.len() as u64);
+    gauge("streams_queued", "Patch streams of peers that wait", status.streams.queued as u64);
     registry.register_with_unit("uptime", "Since the node started", Unit::Seconds, ConstCounter::new(status.uptime_s));
+    let streams = status.streams;
+    registry.register("streams_busy", "Patch streams refused: too many waited", ConstCounter::new(streams.busy));
+    registry.register(
+        "streams_reset",
+        "Patch streams reset: too many were being refused",
+        ConstCounter::new(streams.resets),
+    );
     let defects = Defects::counted();
     registry.register("panics", "Tasks of this node that panicked: a defect", ConstCounter::new(defects.panics));
     registry.register(
@@ -56,7 +64,7 @@ mod tests {
     use lighter_types::{Bytes, PeerId};
 
     use super::*;
-    use crate::api::{StoreStatus, TrafficStatus};
+    use crate::api::{StoreStatus, StreamsStatus, TrafficStatus};
 
     #[test]
     fn figures_are_exposed_with_their_labels() {
@@ -89,6 +97,7 @@ mod tests {
             upload_max: String::new(),
             download_max: String::new(),
             store,
+            streams: StreamsStatus { queued: 16, busy: 17, resets: 18 },
             warnings: vec![],
         };
         let text = text(&status);
@@ -98,6 +107,9 @@ mod tests {
             "lighter_uptime_seconds_total 13",
             "# TYPE lighter_traffic_bytes counter",
             "lighter_traffic_bytes_total{protocol=\"patch\",direction=\"sent\"} 11",
+            "lighter_streams_queued 16",
+            "lighter_streams_busy_total 17",
+            "lighter_streams_reset_total 18",
             "lighter_panics_total 0",
             "lighter_broken_invariants_total 0",
             "# EOF",

@@ -9,6 +9,7 @@ mod gathering;
 mod home;
 
 use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::muxing::StreamMuxerBox;
@@ -26,6 +27,7 @@ use lighter_types::PeerId;
 use crate::config::Config;
 use crate::identity::{Identity, from_libp2p, to_libp2p};
 use crate::traffic::{Accountant, MeteredMuxer};
+use crate::transfer::{REQUEST_BYTES_MAX, busy_reply};
 pub use ask_codec::AskCodec;
 use gathering::GatheringYamux;
 use home::Home;
@@ -39,7 +41,7 @@ pub struct Behaviour {
     limits: libp2p_connection_limits::Behaviour,
     pub home: Home<Standing>,
     pub ask: request_response::Behaviour<AskCodec>,
-    pub stream: libp2p_stream::Behaviour,
+    pub stream: lighter_streams::Behaviour,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -158,7 +160,11 @@ fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behavi
             gossip: gossip(keys)?,
         }),
         ask: request_response::Behaviour::with_codec(AskCodec, asks, ask),
-        stream: libp2p_stream::Behaviour::new(),
+        stream: lighter_streams::Behaviour::new(
+            StreamProtocol::new(lighter_wire::PATCH_PROTOCOL),
+            lighter_streams::Settings { refusal_read_bytes_max: REQUEST_BYTES_MAX, ..Default::default() },
+            Arc::new(busy_reply),
+        ),
         mdns: mdns.into(),
     })
 }

@@ -18,25 +18,49 @@ use std::io;
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use lighter_wire::Message;
+use lighter_patch::HAVE_LIST_BYTES_MAX;
+use lighter_types::broken;
+use lighter_wire::{Message, PatchReply, PatchRequest, Refusal};
 
 pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::{FetchJob, fetch};
 pub use part::part_on_disk;
 pub use serve::serve;
 
-/// Opening a stream, and the request that comes first on it.
+/// The request that comes first on a stream.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A chunk that the other side does not take or bring for this long ends the stream. Longer than any stall timeout of
 /// the engine's: this only cleans up.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// The time that a peer is asked to wait for each stream in the queue. The node takes a stream as soon as it has a
+/// place, so that a full queue means a node under load: 1,024 streams are 10 s.
+const QUEUED_STREAM_MS: u32 = 10;
+/// The most that a requester sends on a stream: a request, and a have-list behind it.
+pub const REQUEST_BYTES_MAX: usize = 2 + PatchRequest::BYTES_MAX + 4 + HAVE_LIST_BYTES_MAX;
+
+/// The reply to a stream for which there is no place, with this many streams before it.
+pub fn busy_reply(queued: usize) -> Vec<u8> {
+    let queued_ms = u32::try_from(queued).unwrap_or(u32::MAX).saturating_mul(QUEUED_STREAM_MS);
+    let retry_after_ms = queued_ms.min(Refusal::RETRY_AFTER_MS_MAX);
+    let reply = PatchReply::Refused(Refusal::Busy { retry_after_ms });
+    framed(&reply).unwrap_or_else(|_| {
+        broken("a refusal that cannot be written");
+        Vec::new()
+    })
+}
+
+/// A message with its length before it.
+fn framed<M: Message>(message: &M) -> io::Result<Vec<u8>> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+    let bytes = message.encode().map_err(invalid)?;
+    let length = u16::try_from(bytes.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    Ok([&length.to_le_bytes()[..], &bytes].concat())
+}
+
 /// Writes a message with its length before it.
 async fn write_message<M: Message>(stream: &mut (impl AsyncWrite + Unpin), message: &M) -> io::Result<()> {
-    let bytes = message.encode().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let length = u16::try_from(bytes.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let framed = [&length.to_le_bytes()[..], &bytes].concat();
-    stream.write_all(&framed).await?;
+    stream.write_all(&framed(message)?).await?;
     stream.flush().await
 }
 

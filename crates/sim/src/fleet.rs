@@ -54,6 +54,7 @@ use pulls::Pulls;
 use record::Record;
 use setup::Setup;
 use streams::Streams;
+pub use transfer::LOST;
 use trouble::Trouble;
 use wires::Wires;
 

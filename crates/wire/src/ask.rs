@@ -117,19 +117,39 @@ impl Offer {
 pub enum Refusal {
     /// The peer does not hold the requested item.
     NotHeld,
-    /// The peer has as much work as it accepts. The asker may try later, or try another peer.
-    Busy,
+    /// The peer has as much work as it accepts. The asker may try another peer, or this one again after that time. 0:
+    /// when the asker likes. At most [`Refusal::RETRY_AFTER_MS_MAX`].
+    Busy { retry_after_ms: u32 },
     /// The peer is shutting down.
     Stopping,
     /// The peer failed to do the work, through a fault of its own.
     Failed,
 }
 
+impl Refusal {
+    /// Ten minutes. A reader refuses more.
+    pub const RETRY_AFTER_MS_MAX: u32 = 600_000;
+    /// Busy, for as long as the asker thinks.
+    pub const BUSY: Self = Self::Busy { retry_after_ms: 0 };
+
+    pub fn is_busy(self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+
+    /// The refusal as `M` brought it.
+    pub(crate) fn checked<M: Message>(self) -> Result<Self, WireError> {
+        if let Self::Busy { retry_after_ms } = self {
+            M::check_limit("time to retry after", retry_after_ms as usize, Self::RETRY_AFTER_MS_MAX as usize)?;
+        }
+        Ok(self)
+    }
+}
+
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::NotHeld => "the peer does not hold the item",
-            Self::Busy => "the peer is busy",
+            Self::Busy { .. } => "the peer is busy",
             Self::Stopping => "the peer is shutting down",
             Self::Failed => "the peer failed to do the work",
         })
@@ -237,7 +257,7 @@ impl Message for Answer {
                 image::check_documents(&bytes, config.as_deref())?;
                 Self::Blob { bytes, config }
             }
-            AnswerLayout::Refused(refusal) => Self::Refused(refusal),
+            AnswerLayout::Refused(refusal) => Self::Refused(refusal.checked::<Self>()?),
             AnswerLayout::Sketches(sketches) => {
                 Self::check_limit("number of sketches", sketches.len(), SKETCHES_MAX)?;
                 let longest = sketches.iter().flatten().map(Vec::len).max().unwrap_or(0);

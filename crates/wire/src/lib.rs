@@ -41,9 +41,9 @@ pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/1";
 /// The gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].
-pub const ASK_PROTOCOL: &str = "/lighter/ask/4";
+pub const ASK_PROTOCOL: &str = "/lighter/ask/5";
 /// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
-pub const PATCH_PROTOCOL: &str = "/lighter/patch/4";
+pub const PATCH_PROTOCOL: &str = "/lighter/patch/5";
 
 /// The most addresses that a referral gives for a peer.
 pub const ADDRESSES_MAX: usize = 8;

@@ -124,7 +124,7 @@ impl Message for PatchReply {
             PatchReplyLayout::Start(patch, header_bytes, first_frame) => {
                 Self::Start { patch: PatchId::new(patch), header_bytes, first_frame }
             }
-            PatchReplyLayout::Refused(refusal) => Self::Refused(refusal),
+            PatchReplyLayout::Refused(refusal) => Self::Refused(refusal.checked::<Self>()?),
             PatchReplyLayout::Referred(peer, patch, settings, addresses) => {
                 Self::check_limit("number of addresses", addresses.len(), ADDRESSES_MAX)?;
                 let longest = addresses.iter().map(Vec::len).max().unwrap_or(0);

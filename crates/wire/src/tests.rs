@@ -108,7 +108,8 @@ fn answers() {
     );
     check(&Answer::Blob { bytes: vec![1, 2], config: None }, "03 02 0102 00");
     check(&Answer::Blob { bytes: vec![1, 2], config: Some(vec![3]) }, "03 02 0102 01 01 03");
-    check(&Answer::Refused(Refusal::Busy), "04 01");
+    check(&Answer::Refused(Refusal::BUSY), "04 01 00");
+    check(&Answer::Refused(Refusal::Busy { retry_after_ms: 1000 }), "04 01 fbe803");
     check(&Answer::Sketches(vec![Some(vec![7, 8]), None]), "05 02 01 02 0708 00");
     check(&Answer::Arrival(Arrival::No), "06 00");
     check(&Answer::Arrival(Arrival::Coming { received: Bytes(1024) }), "06 01 fb0004");
@@ -142,6 +143,9 @@ fn patch_stream() {
     let start = PatchReply::Start { patch: PatchId::new([2; 32]), header_bytes: 4, first_frame: 5 };
     check(&start, &format!("01 {} 04 05", h(2)));
     check(&PatchReply::Refused(Refusal::NotHeld), "02 00");
+    check(&PatchReply::Refused(Refusal::Busy { retry_after_ms: 600_000 }), "02 01 fcc0270900");
+    assert!(PatchReply::decode(&[2, 1, 0xfc, 0xc1, 0x27, 9, 0]).is_err());
+    assert!(Answer::decode(&[4, 1, 0xfc, 0xc1, 0x27, 9, 0]).is_err());
     let (peer, patch) = (PeerId::new([6; 32]), PatchId::new([2; 32]));
     let referred = |addresses| PatchReply::Referred { peer, patch, settings: 7, addresses };
     check(&referred(vec![vec![4, 1], vec![9]]), &format!("03 {} {} 07 02 02 0401 01 09", h(6), h(2)));

@@ -44,8 +44,8 @@ fn announcements_of_version_1() {
 }
 
 #[test]
-fn questions_and_answers_of_version_4() {
-    for (name, bytes) in messages("ask-4") {
+fn questions_and_answers_of_version_5() {
+    for (name, bytes) in messages("ask-5") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<Request>(&name, &bytes),
             _ => check::<Answer>(&name, &bytes),
@@ -54,8 +54,8 @@ fn questions_and_answers_of_version_4() {
 }
 
 #[test]
-fn patch_streams_of_version_4() {
-    for (name, bytes) in messages("patch-4") {
+fn patch_streams_of_version_5() {
+    for (name, bytes) in messages("patch-5") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<PatchRequest>(&name, &bytes),
             _ => check::<PatchReply>(&name, &bytes),

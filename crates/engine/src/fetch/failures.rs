@@ -1,7 +1,6 @@
 //! Fetches that failed: which side is to blame, and what the node does then.
 
 use lighter_types::{Blame, BytesPerSecond, DiffId, broken};
-use lighter_wire::Refusal;
 
 use super::fetching::{Fetching, Named, Stop, Way};
 use super::target::Target;
@@ -38,7 +37,7 @@ impl Fetcher {
             _ => Setback::Fetch(failure.clone()),
         };
         step.report_all(&target.pulls, &Report::Retrying { target: id, from, why: setback.clone() });
-        target.attempts += u32::from(failure != FetchFailure::Refused(Refusal::Busy));
+        target.attempts += u32::from(!matches!(failure, FetchFailure::Refused(refusal) if refusal.is_busy()));
         // A panic says nothing about this machine: another patch may not lead to it.
         if let FetchFailure::Local(why) = &failure
             && why.blame() != Blame::Bug
@@ -75,7 +74,9 @@ fn is_part_useless(failure: &FetchFailure) -> bool {
         | FetchFailure::Listed
         | FetchFailure::BaseGone(_)
         | FetchFailure::Local(_) => true,
-        FetchFailure::Lost | FetchFailure::Refused(_) | FetchFailure::Referred { .. } | FetchFailure::Stopped => false,
+        FetchFailure::Lost(_) | FetchFailure::Refused(_) | FetchFailure::Referred { .. } | FetchFailure::Stopped => {
+            false
+        }
     }
 }
 
@@ -96,7 +97,7 @@ fn blame(
             expect_little(fetching, step);
             target.exclude(from, Setback::Stalled, step);
         }
-        FetchFailure::Lost | FetchFailure::Local(_) => target.exclude(from, setback, step),
+        FetchFailure::Lost(_) | FetchFailure::Local(_) => target.exclude(from, setback, step),
         FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
         FetchFailure::Lied(lie) => {
             target.last_failure = Some((from, setback));

@@ -260,7 +260,7 @@ impl Target {
 
     /// A peer failed at this layer: the node does not ask it for a while.
     pub fn exclude(&mut self, peer: PeerId, why: Setback, step: &Step<'_>) {
-        self.exclude_for(peer, Reason::Failed, step);
+        self.exclude_for(peer, Reason::Failed, Duration::ZERO, step);
         self.last_failure = Some((peer, why));
     }
 
@@ -270,8 +270,12 @@ impl Target {
             step.core.directory.denied(from, id);
         }
         let is_patient = step.now.since(self.moved) < Settings::BUSY_MAX;
-        let reason = if refusal == Refusal::Busy && is_patient { Reason::Busy } else { Reason::Failed };
-        self.exclude_for(from, reason, step);
+        let reason = if refusal.is_busy() && is_patient { Reason::Busy } else { Reason::Failed };
+        let asked_for = match refusal {
+            Refusal::Busy { retry_after_ms } => Duration::from_millis(retry_after_ms.into()),
+            Refusal::NotHeld | Refusal::Stopping | Refusal::Failed => Duration::ZERO,
+        };
+        self.exclude_for(from, reason, asked_for.min(Settings::RETRY_AFTER_MAX), step);
         self.last_failure = Some((from, Setback::Refused(refusal)));
     }
 
@@ -299,10 +303,12 @@ impl Target {
         }
     }
 
-    fn exclude_for(&mut self, peer: PeerId, reason: Reason, step: &Step<'_>) {
+    /// `least` is the time that the peer asked for.
+    fn exclude_for(&mut self, peer: PeerId, reason: Reason, least: Duration, step: &Step<'_>) {
         let new = Exclusion { until: step.now, failures: 0, reason };
         let exclusion = self.excluded.entry(peer).or_insert(new);
         let backoff = Settings::BACKOFF * (1 << exclusion.failures.min(reason.doublings_max()));
+        let backoff = backoff.max(least);
         let spread = planner::spread(step.core.settings.seed.wrapping_add(step.now.0), peer) % 512;
         exclusion.until = step.now + backoff + backoff * (spread as u32) / 1024;
         exclusion.failures += 1;

@@ -67,9 +67,22 @@ fn a_local_failure_reaches_the_pull_unchanged() {
 }
 
 #[test]
+fn a_busy_peer_is_asked_again_after_the_time_that_it_names_within_a_bound() {
+    for (retry_after_ms, least, most) in [(0, 2, 3), (10_000, 10, 15), (600_000, 60, 90)] {
+        let (mut fetching, fetch) = Fetching::begin();
+        assert_eq!(fetching.end(fetch, FetchFailure::Refused(Refusal::Busy { retry_after_ms })), None);
+        let target = &fetching.fetcher.targets[&LAYER];
+        assert_eq!(target.attempts, 0);
+        let deadline = target.next_deadline(Moment(2), &fetching.core.settings).expect("it waits for the peer");
+        let waited = deadline.since(Moment(2)).as_millis();
+        assert!((least * 1000..=most * 1000).contains(&waited), "{retry_after_ms}: {waited}");
+    }
+}
+
+#[test]
 fn late_news_of_a_fetch_and_late_quotes_change_nothing() {
     let (mut fetching, fetch) = Fetching::begin();
-    fetching.end(fetch, FetchFailure::Refused(Refusal::Busy));
+    fetching.end(fetch, FetchFailure::Refused(Refusal::BUSY));
     let effects = fetching.step(|fetcher, step| {
         fetcher.working(fetch, step.now);
         fetcher.quoted(LAYER, AskId(77), Err(AskFailure::Unreachable), step);

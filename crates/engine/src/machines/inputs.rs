@@ -132,7 +132,7 @@ impl Machines {
             let coming = self.fetcher.coming(request.target);
             self.serve.stream_opened(Opened { stream, from, request, coming }, step);
         } else {
-            step.effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
+            step.effects.push(Effect::Refuse { stream, refusal: Refusal::BUSY });
         }
     }
 

@@ -16,7 +16,7 @@ impl Machines {
         let effect = if self.admits(from, step) {
             self.answer(question, from, request, step.core)
         } else {
-            Effect::Answer { question, answer: Answer::Refused(Refusal::Busy) }
+            Effect::Answer { question, answer: Answer::Refused(Refusal::BUSY) }
         };
         step.effects.push(effect);
     }
@@ -90,7 +90,7 @@ fn holdings_answered(from: PeerId, answer: Result<Answer, AskFailure>, step: &mu
     }
     match answer {
         Ok(Answer::Holdings(holdings)) => step.core.directory.answered(from, holdings, step.now),
-        Ok(Answer::Refused(Refusal::Busy)) | Err(AskFailure::Unreachable) => {
+        Ok(Answer::Refused(Refusal::Busy { .. })) | Err(AskFailure::Unreachable) => {
             step.core.asks.unanswered(from, step.now);
         }
         // After the next announcement of a version that is not known, the peer is asked again.

@@ -25,7 +25,7 @@ impl Round {
     }
 
     pub fn answered(&mut self, from: PeerId, answer: &Result<Answer, AskFailure>) {
-        if matches!(answer, Err(AskFailure::Unreachable) | Ok(Answer::Refused(Refusal::Busy))) {
+        if matches!(answer, Err(AskFailure::Unreachable) | Ok(Answer::Refused(Refusal::Busy { .. }))) {
             self.lost.insert(from);
         }
     }

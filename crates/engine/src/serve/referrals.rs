@@ -125,7 +125,7 @@ impl Serve {
             >= step.core.settings.streams_max
         {
             spread.relays.remove(&from);
-            step.effects.push(Effect::Refuse { stream, refusal: Refusal::Busy });
+            step.effects.push(Effect::Refuse { stream, refusal: Refusal::BUSY });
         } else {
             spread.copies += usize::from(is_far);
             self.send(stream, patch, step.effects);

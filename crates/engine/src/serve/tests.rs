@@ -177,7 +177,7 @@ fn the_queue_has_a_cap() {
         assert!(server.open(10 + stream as u8, &[], None).contains(&working(stream, 0)));
     }
     let over = Settings::ENCODES_QUEUED_MAX as u64 + 1;
-    assert_eq!(server.open(99, &[], None), [refuse(over, Refusal::Busy)]);
+    assert_eq!(server.open(99, &[], None), [refuse(over, Refusal::BUSY)]);
 }
 
 #[test]

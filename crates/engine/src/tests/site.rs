@@ -113,7 +113,7 @@ fn a_fetching_node_passes_the_patch_on() {
 
 #[test]
 fn a_neighbour_that_gives_up_or_is_lost_is_asked_again_with_all_others() {
-    for failure in [FetchFailure::Refused(lighter_wire::Refusal::NotHeld), FetchFailure::Lost] {
+    for failure in [FetchFailure::Refused(lighter_wire::Refusal::NotHeld), FetchFailure::Lost(LostCause::Unsupported)] {
         let (mut alone, ask) = Alone::asking();
         let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
         let effects = alone.step(1, Input::Work(WorkInput::FetchEnded { fetch, result: Err(failure) }));

@@ -106,7 +106,7 @@ fn answers_that_are_no_sketches_are_told_apart() {
     // A newer peer, one without, one that is busy, and one that answers something else.
     check_answer(one([&[2], &sketch[1..]].concat()), false);
     check_answer(Ok(Answer::Sketches(vec![None])), false);
-    check_answer(Ok(Answer::Refused(lighter_wire::Refusal::Busy)), false);
+    check_answer(Ok(Answer::Refused(lighter_wire::Refusal::BUSY)), false);
     check_answer(Ok(Answer::Blob { bytes: vec![1], config: None }), false);
     check_answer(Err(AskFailure::Malformed), false);
 }

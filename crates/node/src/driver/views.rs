@@ -28,7 +28,9 @@ impl Driver {
             image: pull.image.clone(),
             last: pull.last.clone(),
         });
+        let streams = self.control.counts();
         api::Status {
+            streams: api::StreamsStatus { queued: streams.queued, busy: streams.busy, resets: streams.resets },
             version: env!("CARGO_PKG_VERSION").to_owned(),
             peer_id: shared.identity.peer_id(),
             site: self.engine.settings().site.clone(),

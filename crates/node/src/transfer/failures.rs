@@ -3,9 +3,10 @@
 
 use std::io;
 
-use lighter_engine::{FetchFailure, Lie, LocalFailure};
+use lighter_engine::{FetchFailure, FetchStep, Lie, LocalFailure, LostCause};
 use lighter_patch::ApplyError;
 use lighter_store::StoreError;
+use lighter_streams::{OpenError, OpenStep, Settings};
 use lighter_types::{Blame, Cause};
 use tokio::task::JoinError;
 
@@ -43,7 +44,72 @@ pub fn of_disk(error: impl std::error::Error + Send + Sync + 'static) -> FetchFa
     FetchFailure::Local(LocalFailure::Failed(Cause::new(error)))
 }
 
+pub fn lost(cause: LostCause) -> FetchFailure {
+    FetchFailure::Lost(cause)
+}
+
+/// No stream was opened.
+pub fn of_open(error: OpenError) -> FetchFailure {
+    lost(match error {
+        OpenError::Dial(why) => LostCause::Dial(why),
+        OpenError::Unsupported => LostCause::Unsupported,
+        OpenError::TimedOut { step } => {
+            let step = match step {
+                OpenStep::Dialling => FetchStep::Dialling,
+                OpenStep::Opening => FetchStep::Opening,
+            };
+            LostCause::TimedOut { step, after: Settings::default().open_timeout }
+        }
+        OpenError::Io(kind) => LostCause::Broken { step: FetchStep::Opening, why: kind.to_string() },
+        OpenError::Busy => LostCause::ManyOpening,
+        OpenError::ConnectionClosed => LostCause::ConnectionClosed(FetchStep::Opening),
+        OpenError::Stopped => return FetchFailure::Stopped,
+    })
+}
+
+/// A stream failed. Bytes that are no reply are a lie; anything else is the link.
+pub fn of_link(step: FetchStep, error: io::Error) -> FetchFailure {
+    if lighter_streams::is_unsupported(&error) {
+        return lost(LostCause::Unsupported);
+    }
+    match error.kind() {
+        io::ErrorKind::InvalidData if step == FetchStep::Reply => {
+            FetchFailure::Lied(Lie::Unreadable(Cause::new(error)))
+        }
+        io::ErrorKind::UnexpectedEof => lost(LostCause::EndedEarly(step)),
+        _ => lost(LostCause::Broken { step, why: error.to_string() }),
+    }
+}
+
 /// A worker of a fetch panicked or was dropped. A panic is logged and counted.
 pub fn of_worker(error: &JoinError) -> FetchFailure {
     FetchFailure::Local(defects::task_failed("a worker of a fetch", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_reads_at_which_step_a_peer_was_lost() {
+        let check = |failure: FetchFailure, text: &str| assert_eq!(failure.to_string(), text);
+        let reset = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");
+        check(
+            of_link(FetchStep::Frames, reset),
+            "the peer was lost: the stream broke while frames came: reset by peer",
+        );
+        let ended = io::ErrorKind::UnexpectedEof.into();
+        check(of_link(FetchStep::Header, ended), "the peer was lost: it ended the stream while the header came");
+        let late = OpenError::TimedOut { step: OpenStep::Dialling };
+        check(of_open(late), "the peer was lost: it did not answer within 10 s while it was dialled");
+        check(of_open(OpenError::Dial("no route".to_owned())), "the peer was lost: no route");
+        assert_eq!(of_open(OpenError::Stopped), FetchFailure::Stopped);
+    }
+
+    #[test]
+    fn bytes_that_are_no_reply_are_a_lie_and_damage_of_the_link_is_not() {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        assert!(matches!(of_link(FetchStep::Reply, invalid()), FetchFailure::Lied(_)));
+        assert!(matches!(of_link(FetchStep::Frames, invalid()), FetchFailure::Lost(LostCause::Broken { .. })));
+    }
 }

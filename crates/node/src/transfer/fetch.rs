@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt};
-use libp2p::StreamProtocol;
-use lighter_engine::{FetchFailure, FetchId, Fetched, Lie, Part, WorkInput};
+use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Lie, LostCause, Part, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
 use lighter_types::{Bytes, Cause, DiffId, PatchId, PeerId};
-use lighter_wire::{PATCH_PROTOCOL, PatchReply, PatchRequest, Resume};
+use lighter_wire::{PatchReply, PatchRequest, Resume};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::failures::lost;
 use super::keep::Partial;
 use super::lists::Listed;
 use super::part::part_on_disk;
@@ -55,7 +55,7 @@ struct Start {
 }
 
 /// Does the job; how it ended. If this is dropped midway, the frames that are synced stay on disk.
-pub async fn fetch(job: FetchJob, control: libp2p_stream::Control, shared: Arc<Shared>) -> WorkInput {
+pub async fn fetch(job: FetchJob, control: lighter_streams::Control, shared: Arc<Shared>) -> WorkInput {
     shared.faults.strike(Worker::Fetch);
     let begun = tokio::select! {
         begun = begin(&job, control, &shared) => begun,
@@ -77,7 +77,7 @@ struct Begun {
 }
 
 /// Asks for the patch and waits for its header.
-async fn begin(job: &FetchJob, control: libp2p_stream::Control, shared: &Arc<Shared>) -> Result<Begun, FetchFailure> {
+async fn begin(job: &FetchJob, control: lighter_streams::Control, shared: &Arc<Shared>) -> Result<Begun, FetchFailure> {
     let asked = Instant::now();
     let listed = list(job, shared).await;
     let request = with_list(job, listed.as_deref(), shared);
@@ -137,7 +137,7 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     tracing::debug!(target = %job.request.target, came_ms, applied_ms, "no more of a patch comes");
     match applied?? {
         Some(scan) => blocking(move || apply::fetched(scan, writer, &header, received)).await,
-        None => Err(kept_all.and(taken).err().unwrap_or(FetchFailure::Lost)),
+        None => Err(kept_all.and(taken).err().unwrap_or(lost(LostCause::EndedEarly(FetchStep::Frames)))),
     }
 }
 
@@ -184,23 +184,27 @@ async fn open(
     job: &FetchJob,
     request: &PatchRequest,
     listed: Option<&Listed>,
-    mut control: libp2p_stream::Control,
+    control: lighter_streams::Control,
     shared: &Shared,
 ) -> Result<(libp2p::Stream, Start), FetchFailure> {
-    let peer = to_libp2p(job.from).ok_or(FetchFailure::Lost)?;
-    let opening = control.open_stream(peer, StreamProtocol::new(PATCH_PROTOCOL));
-    let opened = timeout(HANDSHAKE_TIMEOUT, opening).await;
-    let mut stream = opened.map_err(|_| FetchFailure::Lost)?.map_err(|_| FetchFailure::Lost)?;
-    write_message(&mut stream, request).await.map_err(|_| FetchFailure::Lost)?;
-    if let Some(listed) = listed {
-        shared.input(WorkInput::FetchWorking { fetch: job.fetch }).await;
-        timeout(CHUNK_TIMEOUT, listed.send(&mut stream))
-            .await
-            .map_err(|_| FetchFailure::Lost)?
-            .map_err(|_| FetchFailure::Lost)?;
+    let no_key = || lost(LostCause::Dial("its key is of no kind that can be dialled".to_owned()));
+    let peer = to_libp2p(job.from).ok_or_else(no_key)?;
+    let mut stream = control.open(peer).await.map_err(failures::of_open)?;
+    let mut early = None;
+    match (within(HANDSHAKE_TIMEOUT, FetchStep::Request, write_message(&mut stream, request)).await, listed) {
+        (Ok(()), Some(listed)) => {
+            shared.input(WorkInput::FetchWorking { fetch: job.fetch }).await;
+            early = send_list(&mut stream, listed).await?;
+        }
+        (Ok(()), None) => {}
+        // A peer that refused at once may have stopped reading; its reply is there.
+        (Err(failure), _) => early = Some(read_message(&mut stream).await.map_err(|_| failure)?),
     }
     loop {
-        let reply: PatchReply = read_message(&mut stream).await.map_err(blame)?;
+        let reply = match early.take() {
+            Some(reply) => reply,
+            None => read_message(&mut stream).await.map_err(|error| failures::of_link(FetchStep::Reply, error))?,
+        };
         match reply {
             PatchReply::Working { .. } => shared.input(WorkInput::FetchWorking { fetch: job.fetch }).await,
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
@@ -219,6 +223,38 @@ async fn open(
     }
 }
 
+/// Sends the have-list, and reads meanwhile: a peer that refuses stops reading. Its reply, if it came.
+async fn send_list(stream: &mut libp2p::Stream, listed: &Listed) -> Result<Option<PatchReply>, FetchFailure> {
+    let (mut reader, mut writer) = stream.split();
+    let mut reading = std::pin::pin!(read_message::<PatchReply>(&mut reader));
+    let sending = within(CHUNK_TIMEOUT, FetchStep::Request, listed.send(&mut writer));
+    let read = tokio::select! {
+        biased;
+        read = &mut reading => read,
+        sent = sending => {
+            let read = reading.await;
+            // The reply counts, whether or not the list was sent.
+            if read.is_err() {
+                sent?;
+            }
+            read
+        }
+    };
+    read.map(Some).map_err(|error| failures::of_link(FetchStep::Reply, error))
+}
+
+/// Work on the stream that may take this long.
+async fn within<T>(
+    time: Duration,
+    step: FetchStep,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, FetchFailure> {
+    match timeout(time, work).await {
+        Ok(done) => done.map_err(|error| failures::of_link(step, error)),
+        Err(_) => Err(lost(LostCause::TimedOut { step, after: time })),
+    }
+}
+
 /// Reads the header and holds it against what was asked for and promised.
 async fn read_header(
     stream: &mut (impl AsyncRead + Unpin),
@@ -232,7 +268,7 @@ async fn read_header(
         return lied(Lie::HeaderTooLong { found: start.header_bytes, max: HEADER_BYTES_MAX });
     }
     let mut bytes = vec![0; start.header_bytes as usize];
-    stream.read_exact(&mut bytes).await.map_err(|_| FetchFailure::Lost)?;
+    within(CHUNK_TIMEOUT, FetchStep::Header, stream.read_exact(&mut bytes)).await?;
     let header = match Header::decode(&bytes).and_then(|header| header.check_from_peer().map(|()| header)) {
         Ok(header) => header,
         Err(error) => return lied(Lie::Unreadable(Cause::new(error))),
@@ -268,10 +304,9 @@ async fn take(
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
         while filled < payload.len() {
-            let read = timeout(CHUNK_TIMEOUT, stream.read(&mut payload[filled..])).await;
-            let count = read.map_err(|_| FetchFailure::Lost)?.map_err(|_| FetchFailure::Lost)?;
+            let count = within(CHUNK_TIMEOUT, FetchStep::Frames, stream.read(&mut payload[filled..])).await?;
             if count == 0 {
-                return Err(FetchFailure::Lost);
+                return Err(lost(LostCause::EndedEarly(FetchStep::Frames)));
             }
             filled += count;
             *received += Bytes(count as u64);
@@ -328,13 +363,5 @@ impl Progress<'_> {
                 Ok(()) = frames.changed() => self.tell(received).await,
             }
         }
-    }
-}
-
-/// Bytes that are no message are a lie; anything else is the link.
-fn blame(error: io::Error) -> FetchFailure {
-    match error.kind() {
-        io::ErrorKind::InvalidData => FetchFailure::Lied(Lie::Unreadable(Cause::new(error))),
-        _ => FetchFailure::Lost,
     }
 }

@@ -14,13 +14,14 @@ use futures::{AsyncWrite, AsyncWriteExt};
 use lighter_engine::{DiskInput, PeerInput, StreamId};
 use lighter_patch::Header;
 use lighter_store::PatchReader;
+use lighter_streams::Place;
 use lighter_types::{Bytes, PatchId, PeerId};
 use lighter_wire::{PatchReply, PatchRequest, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::lists::receive;
-use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, read_message, write_message};
+use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, REQUEST_BYTES_MAX, busy_reply, read_message, write_message};
 use crate::arrivals::Arriving;
 use crate::defects;
 use crate::event::{Event, Order};
@@ -34,15 +35,21 @@ const WORKING_EVERY: Duration = Duration::from_secs(5);
 /// Orders that wait; progress beyond this is left out.
 const ORDERS_WAITING: usize = 8;
 
-/// Serves one stream until it is over. The engine hears of it when its request has come.
-pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, shared: Arc<Shared>) {
+/// Serves one stream until it is over. The engine hears of it when its request has come; until then it has a share of
+/// what this peer's streams may hold.
+pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, share: Place, shared: Arc<Shared>) {
     let request = timeout(HANDSHAKE_TIMEOUT, read_message::<PatchRequest>(&mut stream)).await;
     let Ok(Ok(request)) = request else { return };
     // Held until the stream is over.
     let mut _list = None;
     let mut _place = None;
     if let Some(name) = request.have {
-        let Some(place) = shared.lists.place() else { return };
+        let Some(place) = shared.lists.place() else {
+            let refusing = lighter_streams::refuse(stream, busy_reply(0), REQUEST_BYTES_MAX);
+            // A peer that does not take its reply gets no other.
+            let _ = timeout(CHUNK_TIMEOUT, refusing).await;
+            return;
+        };
         _place = Some(place);
         match timeout(CHUNK_TIMEOUT, receive(&mut stream, name)).await {
             Ok(Ok(list)) => _list = Some(shared.lists.keep(list)),
@@ -50,6 +57,7 @@ pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, share
             Err(_) => return,
         }
     }
+    drop(share);
     let (sender, orders) = mpsc::channel(ORDERS_WAITING);
     let opened = Event::StreamOpened { stream: id, from, request, orders: sender };
     if shared.events.send(opened).await.is_err() {

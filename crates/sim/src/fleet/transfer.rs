@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use lighter_engine::{FetchFailure, FetchId, Fetched, Input, PeerInput, StreamId, WorkInput};
+use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Input, LostCause, PeerInput, StreamId, WorkInput};
 use lighter_types::{Bytes, PatchId, broken};
 use lighter_wire::{Message, PatchRequest};
 
@@ -18,6 +18,9 @@ use super::node::peer;
 use super::streams::{Sending, Stream, end_of, settings_of};
 use crate::network::Flow;
 use crate::queue::Micros;
+
+/// The end of a stream whose other end, or whose patch, went.
+pub const LOST: FetchFailure = FetchFailure::Lost(LostCause::ConnectionClosed(FetchStep::Frames));
 
 /// The bytes of a patch before its first frame.
 const HEADER_BYTES: u64 = 1000;
@@ -33,7 +36,7 @@ impl Fleet {
         if self.nodes[from.0].is_online && self.is_reachable(node, from.0) {
             self.send(node, from.0, bytes, Due::Opened(id));
         } else {
-            self.end_stream(id, Err(FetchFailure::Lost));
+            self.end_stream(id, Err(LOST));
         }
     }
 
@@ -42,7 +45,7 @@ impl Fleet {
         let Some(stream) = self.streams.get_mut(id) else { return };
         let (from, life) = stream.from;
         if self.nodes[from].life != life {
-            return self.end_stream(id, Err(FetchFailure::Lost));
+            return self.end_stream(id, Err(LOST));
         }
         stream.is_open = true;
         let (requester, request) = (peer(stream.to.0), stream.request.clone());
@@ -59,7 +62,7 @@ impl Fleet {
     pub fn serve(&mut self, node: usize, id: StreamId, patch: PatchId, first_frame: u32) {
         let held = self.nodes[node].disk.patches.get(&patch).or_else(|| self.streams.receiving(node, patch)).cloned();
         let Some(stream) = self.streams.get_mut(id) else { return };
-        let Some(patch) = held else { return self.end_stream(id, Err(FetchFailure::Lost)) };
+        let Some(patch) = held else { return self.end_stream(id, Err(LOST)) };
         let requester = stream.to.0;
         let now = self.wires.now();
         if let Some(failure) = self.trouble.flaws_of(requester).iter().find_map(|flaw| flaw.reserve(now).err()) {
@@ -184,7 +187,7 @@ impl Fleet {
         // A patch that comes no more cannot be passed on.
         if let (Some(sending), Err(_)) = (&stream.sending, &result) {
             let passed_on = self.streams.passing_on(to, sending.patch.patch);
-            passed_on.into_iter().for_each(|id| self.end_stream(id, Err(FetchFailure::Lost)));
+            passed_on.into_iter().for_each(|id| self.end_stream(id, Err(LOST)));
         }
         if self.nodes[to].life == to_life {
             self.input_after(END, to, Input::Work(WorkInput::FetchEnded { fetch: stream.fetch, result }));
@@ -202,7 +205,7 @@ impl Fleet {
 
     /// Ends all streams of a node as lost.
     pub fn break_streams(&mut self, node: usize) {
-        self.streams.ids_of(node).into_iter().for_each(|id| self.end_stream(id, Err(FetchFailure::Lost)));
+        self.streams.ids_of(node).into_iter().for_each(|id| self.end_stream(id, Err(LOST)));
     }
 
     /// Ends the streams between a node and other sites as lost.
@@ -211,7 +214,7 @@ impl Fleet {
             let Some(stream) = self.streams.get(id) else { continue };
             let [to, from] = [stream.to.0, stream.from.0].map(|end| self.topology.nodes[end].site);
             if to != from {
-                self.end_stream(id, Err(FetchFailure::Lost));
+                self.end_stream(id, Err(LOST));
             }
         }
     }

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use lighter_engine::{FetchFailure, StreamId};
+use lighter_engine::StreamId;
 use lighter_wire::Announcement;
 
 use super::TestFleet;
 use crate::faults::Flaw;
-use crate::fleet::gossip_bytes;
+use crate::fleet::{LOST, gossip_bytes};
 use crate::scenario::Gossip;
 
 impl TestFleet {
@@ -39,7 +39,7 @@ impl TestFleet {
 
     /// A stream breaks.
     pub fn break_stream(&mut self, id: StreamId) {
-        self.fleet.end_stream(id, Err(FetchFailure::Lost));
+        self.fleet.end_stream(id, Err(LOST));
         self.look();
     }
 

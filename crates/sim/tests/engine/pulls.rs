@@ -245,7 +245,7 @@ fn streams_have_caps_for_one_peer_and_for_all() {
             Input::Peer(PeerInput::StreamOpened { stream: StreamId(1_000_000 + stream), from: peer(from), request }),
         )
     };
-    let busy = |stream: u64| [Effect::Refuse { stream: StreamId(1_000_000 + stream), refusal: Refusal::Busy }];
+    let busy = |stream: u64| [Effect::Refuse { stream: StreamId(1_000_000 + stream), refusal: Refusal::BUSY }];
     assert!((0..4).all(|stream| matches!(open(stream, 1)[..], [Effect::Serve { .. }])));
     assert_eq!(open(4, 1), busy(4));
     assert!((8..36).all(|stream| matches!(open(stream, stream as usize / 4)[..], [Effect::Serve { .. }])));
@@ -296,7 +296,7 @@ fn a_flood_is_refused_and_then_cut_off() {
         let effects = fleet.step_alone(0, asked);
         refused += effects
             .iter()
-            .filter(|effect| matches!(effect, Effect::Answer { answer: Answer::Refused(Refusal::Busy), .. }))
+            .filter(|effect| matches!(effect, Effect::Answer { answer: Answer::Refused(Refusal::BUSY), .. }))
             .count();
     }
     assert!(refused > Settings::MESSAGES_MAX as usize * 9 - 100);
