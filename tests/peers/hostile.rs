@@ -82,6 +82,9 @@ pub type Answers = Box<dyn FnMut(&Request) -> Option<Vec<u8>> + Send>;
 /// All that is sent on a patch stream after the request.
 pub type Says = Arc<dyn Fn(&PatchRequest) -> Vec<u8> + Send + Sync>;
 
+/// The site of a hostile peer.
+pub const SITE: &str = "harbour";
+
 /// The answers of a peer.
 pub struct Script {
     /// The answer to a question; `None`: it never answers.
@@ -93,14 +96,15 @@ pub struct Script {
 }
 
 impl Script {
-    /// Claims to hold these layers and to have a patch of a hundred bytes for each, ready.
+    /// Claims to hold these layers and to have a patch of a hundred bytes for each, ready; and to be of [`SITE`]. A node
+    /// of that site asks it for quotes also where a peer outside made an offer.
     pub fn bargain(cards: Vec<Card>, stream: impl Fn(&PatchRequest) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let answer = move |request: &Request| {
             let answer = match request {
                 Request::Holdings => Answer::Holdings(Holdings {
                     incarnation: Incarnation(1),
                     version: 1,
-                    site: None,
+                    site: Some(SITE.parse().expect("a site")),
                     cards: cards.clone(),
                 }),
                 Request::Quote { .. } => Answer::Quote(Quote {

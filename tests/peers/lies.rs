@@ -7,10 +7,12 @@ use libp2p::identity::Keypair;
 use lighter_node::identity::from_libp2p;
 use lighter_patch::{Method, Patch, Settings, Source};
 use lighter_types::{DiffId, PatchId};
-use lighter_wire::{Answer, ImageAnswer, Message, PatchReply, PatchRequest, Refusal, Release, Request, SignedRelease};
+use lighter_wire::{
+    Answer, Documents, ImageAnswer, Message, PatchReply, PatchRequest, Refusal, Release, Request, SignedRelease,
+};
 use serde_json::Value;
 
-use super::hostile::{Hostile, Script, card};
+use super::hostile::{Hostile, SITE, Script, card};
 use crate::support::images::{self, ImageFiles, noise};
 use crate::support::{Fleet, NodeProcess, SOON, until};
 
@@ -25,6 +27,7 @@ fn fleet(liars: &[Keypair]) -> Fleet {
         }
         node.set(format!("fleet.members={members:?}"));
     }
+    fleet.nodes[1].set(format!("site={SITE}"));
     fleet.start();
     fleet
 }
@@ -86,7 +89,7 @@ const LIES: [(&str, Lie, &str); 10] = [
             let patch = patch(request.target, &vec![0x55; tar.len()]);
             sent(&patch, patch.id())
         },
-        "the result has sha256",
+        "is not the layer: ",
     ),
     (
         "a target that is larger than the layer",
@@ -335,19 +338,19 @@ fn key_before(other: &str) -> Keypair {
 #[test]
 fn a_manifest_with_another_digest_cuts_the_sender_off() {
     // A whole image, and not the one that was asked for.
-    check_false_documents(|_, other| Answer::Blob { bytes: images::to_bytes(&other.manifest()), config: None });
+    check_false_documents(|_, other| Documents { manifest: images::to_bytes(&other.manifest()), config: None });
 }
 
 #[test]
 fn a_config_that_the_manifest_does_not_name_cuts_the_sender_off() {
     check_false_documents(|image, _| {
         let config = Some(b"{\"architecture\":\"amd64\"}".to_vec());
-        Answer::Blob { bytes: images::to_bytes(&image.manifest()), config }
+        Documents { manifest: images::to_bytes(&image.manifest()), config }
     });
 }
 
-/// A peer gives this answer, made from the image that is asked for and another one.
-fn check_false_documents(answer: impl FnOnce(&ImageFiles, &ImageFiles) -> Answer) {
+/// A peer gives these documents, made from the image that is asked for and another one.
+fn check_false_documents(documents: impl FnOnce(&ImageFiles, &ImageFiles) -> Documents) {
     let mut fleet = Fleet::create(2);
     let key = key_before(&fleet.nodes[0].peer_id);
     let liar_id = key.public().to_peer_id().to_string();
@@ -360,7 +363,8 @@ fn check_false_documents(answer: impl FnOnce(&ImageFiles, &ImageFiles) -> Answer
     let tar = layer(1);
     let (image, other) = (images::layout(std::slice::from_ref(&tar)), images::layout(&[layer(2)]));
     let manifest = hub.import(fleet.folder.path(), &image, "demo/app:1");
-    let script = then(&tar, Some(answer(&image, &other).encode().expect("a small answer")));
+    let answer = ImageAnswer { documents: Some(documents(&image, &other)), ..ImageAnswer::default() };
+    let script = then(&tar, Some(Answer::Image(Box::new(answer)).encode().expect("a small answer")));
     let liar = Hostile::start(key, victim.address(), script);
     wait_heard(victim, &liar);
     let events = pull_events(victim, &manifest);

@@ -24,6 +24,8 @@
 
 mod failures;
 mod fetching;
+mod places;
+mod quotes;
 mod site;
 mod target;
 
@@ -34,7 +36,7 @@ use lighter_wire::{Answer, Arrival, PatchRequest, Quote, Resume};
 
 use crate::core::{Core, Step};
 use crate::event::{AskId, Effect, FetchId, Fetched, Part, PullId};
-use crate::failure::{AskFailure, FetchFailure, Setback};
+use crate::failure::{FetchFailure, Setback};
 use crate::planner::Plan;
 use crate::report::{PullFailure, Report};
 use crate::serve::Coming;
@@ -52,21 +54,6 @@ pub struct Fetcher {
     next_fetch: u64,
     /// Parts of patches on disk, also for layers that no pull wants now. At most [`Settings::TARGETS_MAX`].
     parts: BTreeMap<DiffId, Part>,
-}
-
-/// How many further layers may begin: small ones have places of their own.
-struct Places {
-    small: usize,
-    other: usize,
-}
-
-impl Places {
-    /// The places of the layer's kind. A layer that no peer described counts as large.
-    fn of(&mut self, id: DiffId, core: &Core) -> &mut usize {
-        let card = core.directory.card(id);
-        let is_small = card.is_some_and(|card| card.compressed_bytes <= Settings::SMALL_LAYER_BYTES);
-        if is_small { &mut self.small } else { &mut self.other }
-    }
 }
 
 /// The end of the wait for a layer.
@@ -196,53 +183,8 @@ impl Fetcher {
         outcomes
     }
 
-    /// The places for layers to begin with.
-    fn places(&self, core: &Core) -> Places {
-        let mut places = Places { small: Settings::SMALL_FETCHES_MAX, other: core.settings.fetches_max };
-        for (&id, _) in self.targets.iter().filter(|(_, target)| !matches!(target.state, State::Waiting { .. })) {
-            let place = places.of(id, core);
-            *place = place.saturating_sub(1);
-        }
-        places
-    }
-
     fn in_state(&self, is_meant: impl Fn(&State) -> bool) -> Vec<DiffId> {
         self.targets.iter().filter(|(_, target)| is_meant(&target.state)).map(|(&id, _)| id).collect()
-    }
-
-    /// A peer quotes, or does not. With all quotes in, the node fetches by the best; with none, the target waits for
-    /// another chance.
-    pub fn quoted(&mut self, id: DiffId, ask: AskId, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
-        let part = self.parts.get(&id);
-        let Some(target) = self.targets.get_mut(&id) else { return };
-        // The target was abandoned meanwhile, and is wanted anew: it has other questions.
-        let State::Quoting { asked, quoted } = &mut target.state else { return };
-        let Some(plan) = asked.remove(&ask) else { return };
-        let from = plan.peer;
-        match answer {
-            Ok(Answer::Quote(quote)) => match plan.quoted(id, quote, part, step) {
-                Some(plan) => quoted.push(plan),
-                None => target.exclude(from, Setback::ForeignBases, step),
-            },
-            Ok(Answer::Refused(refusal)) => target.refused(id, from, refusal, step),
-            Ok(_) => target.exclude(from, Setback::OtherAnswer, step),
-            Err(failure) => target.exclude(from, Setback::Unanswered(failure), step),
-        }
-        self.settle_quotes(id, step);
-    }
-
-    /// With all quotes in, fetches by the best.
-    fn settle_quotes(&mut self, id: DiffId, step: &mut Step<'_>) {
-        let Some(target) = self.targets.get_mut(&id) else { return broken("quotes without their target") };
-        if let State::Quoting { asked, quoted } = &mut target.state
-            && asked.is_empty()
-        {
-            let seed = step.core.settings.seed;
-            match std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) {
-                Some(plan) => self.begin(id, plan, Way::Quoted, step),
-                None => target.wait(step),
-            }
-        }
     }
 
     /// A neighbour says whether a layer comes through it.

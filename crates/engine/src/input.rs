@@ -103,7 +103,7 @@ pub enum WorkInput {
     /// Answers [`Effect::Encode`].
     EncodeEnded { encode: EncodeId, took: Duration, result: Result<CachedPatch, EncodeFailure> },
     /// Answers [`Effect::LookUpImage`].
-    ImageLookedUp { question: QuestionId, from: PeerId, found: ImageFound },
+    ImageLookedUp { question: QuestionId, from: PeerId, found: Result<ImageFound, LocalFailure> },
     /// Answers [`Effect::ReadImage`].
     ImageRead { pull: PullId, read: ImageRead },
     /// Answers [`Effect::KeepBlob`]: whether all of it has its digest and is on disk.

@@ -4,22 +4,24 @@
 //! engine hears of each layer when it is committed. A pull reads, keeps and commits the same documents: `read` finds
 //! the layers, `keep` writes a document that a peer sent, `commit` gives the image its name.
 
+mod answers;
 mod folder;
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
-use lighter_engine::{BlobFailure, DiskInput, ImageFound, ImageRead, Input, LocalFailure, UnusableImage};
+use lighter_engine::{BlobFailure, DiskInput, ImageRead, Input, LocalFailure, UnusableImage};
 use lighter_image::{
     ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, LayerMedia, Limits, OpenedImage,
     Selector, SourceKind, TarSink, image_layers, open_image, parse_config, parse_manifest,
 };
 use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Bytes, Card, Cause, DiffId, ImageReference, OciDigest, ParseError};
-use lighter_wire::{Answer, BLOB_BYTES_MAX, Documents, ImageName, ImageRequest, Message, Release, SignedRelease};
+use lighter_wire::{Message, Release, SignedRelease};
 
 use crate::shared::{Shared, local_failure, unix_now};
+pub use answers::{blob_answer, look_up, release_of};
 use folder::{FolderFiles, FolderWriter};
 
 /// Why an image could not be imported, exported or read.
@@ -179,11 +181,6 @@ fn set_reference(
     store.set_reference(reference, image)
 }
 
-/// The release that bound a name here.
-pub fn release_of(store: &Store, reference: &ImageReference) -> Option<SignedRelease> {
-    SignedRelease::decode(&store.reference(reference)?.release_record).ok()
-}
-
 /// The files of the image at `path`: a folder with an OCI layout, or an archive.
 ///
 /// # Errors
@@ -304,52 +301,6 @@ pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8], config: Option<&[u8]
         (Ok(manifest), Some(config)) => put(&manifest.config.digest, config),
         _ => Ok(()),
     }
-}
-
-/// What the disk has of an image that a peer asks about. `coming` is the release of an image on its way here.
-pub fn look_up(store: &Store, request: &ImageRequest, coming: Option<SignedRelease>) -> ImageFound {
-    let (release, manifest) = match &request.name {
-        ImageName::Reference(reference) => {
-            let release = coming.or_else(|| release_of(store, reference));
-            let manifest = release.as_ref().map(|release| release.release.manifest);
-            (release, manifest)
-        }
-        ImageName::Manifest(digest) => (None, Some(*digest)),
-    };
-    let wanted = manifest.filter(|digest| request.documents && request.known != Some(*digest));
-    let found = wanted.and_then(|digest| match documents(store, digest) {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::error!(%digest, %error, "the documents of an image cannot be read");
-            None
-        }
-    });
-    let (documents, layers) = found.unzip();
-    ImageFound { release, documents, layers: layers.unwrap_or_default() }
-}
-
-/// The documents of an image and the layers that they name. Without the config, the layers are not known.
-fn documents(store: &Store, manifest: OciDigest) -> Result<Option<(Documents, Vec<DiffId>)>, StoreError> {
-    let Some(bytes) = store.blob(&manifest)? else { return Ok(None) };
-    let Ok(parsed) = parse_manifest(&bytes, &manifest) else { return Ok(None) };
-    let config = store.blob(&parsed.config.digest)?.filter(|config| bytes.len() + config.len() <= BLOB_BYTES_MAX);
-    let layers = config.as_deref().and_then(|config| {
-        let config = parse_config(config, &parsed.config.digest).ok()?;
-        let layers = image_layers(&parsed, &config).ok()?;
-        Some(layers.into_iter().map(|layer| layer.diff_id).collect())
-    });
-    Ok(Some((Documents { manifest: bytes, config }, layers.unwrap_or_default())))
-}
-
-/// The answer to a peer that asks for a blob. A manifest comes with its config, if that is held and both fit.
-pub fn blob_answer(store: &Store, digest: OciDigest, bytes_max: usize) -> Result<Option<Answer>, StoreError> {
-    let Some(bytes) = store.blob(&digest)?.filter(|bytes| bytes.len() <= bytes_max) else { return Ok(None) };
-    let config = match parse_manifest(&bytes, &digest) {
-        Ok(manifest) => store.blob(&manifest.config.digest)?,
-        Err(_) => None,
-    };
-    let config = config.filter(|config| bytes.len() + config.len() <= BLOB_BYTES_MAX);
-    Ok(Some(Answer::Blob { bytes, config }))
 }
 
 /// Gives an image whose layers are all held its name: the release's, or for a pull by digest the digest's.

@@ -4,6 +4,7 @@ use lighter_types::Card;
 use lighter_wire::Refusal;
 
 use super::*;
+use crate::failure::AskFailure;
 
 const LAYER: DiffId = DiffId::new([1; 32]);
 const PULL: PullId = PullId(1);

@@ -8,7 +8,7 @@ use super::Machines;
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
 use crate::event::{AskId, Effect, ImageFound, QuestionId};
-use crate::failure::AskFailure;
+use crate::failure::{AskFailure, LocalFailure};
 
 impl Machines {
     /// A peer asks. The engine answers at once, or has the caller answer from disk.
@@ -55,15 +55,16 @@ impl Machines {
         &mut self,
         question: QuestionId,
         from: PeerId,
-        found: ImageFound,
+        found: Result<ImageFound, LocalFailure>,
         step: &mut Step<'_>,
     ) {
-        let ImageFound { release, documents, layers } = found;
-        let answer = if release.is_none() && documents.is_none() {
-            Answer::Refused(Refusal::NotHeld)
-        } else {
-            let offers = self.serve.offers(from, &layers, step.core);
-            Answer::Image(Box::new(ImageAnswer { release, documents, offers }))
+        let answer = match found {
+            Err(_) => Answer::Refused(Refusal::Failed),
+            Ok(ImageFound { release: None, documents: None, .. }) => Answer::Refused(Refusal::NotHeld),
+            Ok(ImageFound { release, documents, layers }) => {
+                let offers = self.serve.offers(from, &layers, step.core);
+                Answer::Image(Box::new(ImageAnswer { release, documents, offers }))
+            }
         };
         step.effects.push(Effect::Answer { question, answer });
     }

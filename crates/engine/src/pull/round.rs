@@ -12,7 +12,7 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub struct Round {
     pub asked: BTreeSet<PeerId>,
-    /// Those asked peers that gave no answer or were busy. They are asked once more at `retry`.
+    /// Those asked peers that gave no answer, were busy or failed. They are asked once more at `retry`.
     lost: BTreeSet<PeerId>,
     retry: Option<Moment>,
     /// When patience ends, or sooner if every peer said no.
@@ -25,7 +25,12 @@ impl Round {
     }
 
     pub fn answered(&mut self, from: PeerId, answer: &Result<Answer, AskFailure>) {
-        if matches!(answer, Err(AskFailure::Unreachable) | Ok(Answer::Refused(Refusal::Busy { .. }))) {
+        let may_do_better = |refusal: Refusal| matches!(refusal, Refusal::Busy { .. } | Refusal::Failed);
+        let is_lost = match answer {
+            Err(failure) => *failure == AskFailure::Unreachable,
+            Ok(answer) => matches!(answer, Answer::Refused(refusal) if may_do_better(*refusal)),
+        };
+        if is_lost {
             self.lost.insert(from);
         }
     }

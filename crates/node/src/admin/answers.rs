@@ -1,4 +1,7 @@
 //! How handlers read requests and answer them: JSON values, lines of JSON values, and problems with their HTTP status.
+//!
+//! A short request is answered by one value. Long work answers with [`Lines`]: a worker writes one value a line while
+//! the client reads them, and the last line says how the work ended, also if the worker panicked.
 
 use axum::Json;
 use axum::body::{Body as HttpBody, Bytes as HttpBytes};

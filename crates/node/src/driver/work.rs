@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use lighter_engine::{
-    BlobFailure, EncodeFailure, EncodeId, FetchFailure, FetchId, ImageFound, ImageRead, Input, LocalFailure, PullId,
-    QuestionId, StreamId, WorkInput,
+    BlobFailure, EncodeFailure, EncodeId, FetchFailure, FetchId, ImageRead, Input, LocalFailure, PullId, QuestionId,
+    StreamId, WorkInput,
 };
 use lighter_types::{PeerId, broken};
 use lighter_wire::{Answer, Refusal};
@@ -145,9 +145,7 @@ impl Owed {
             Self::ImageRead(pull) => WorkInput::ImageRead { pull, read: ImageRead::Local(why) },
             Self::BlobKept(pull) => WorkInput::BlobKept { pull, result: Err(BlobFailure::Local(why)) },
             Self::ImageCommitted(pull) => WorkInput::ImageCommitted { pull, result: Err(why) },
-            Self::ImageLookedUp(question, from) => {
-                WorkInput::ImageLookedUp { question, from, found: ImageFound::default() }
-            }
+            Self::ImageLookedUp(question, from) => WorkInput::ImageLookedUp { question, from, found: Err(why) },
             Self::Answer(question) => return Ended::Answer { question, answer: Answer::Refused(Refusal::Failed) },
             Self::StreamClosed(stream) => return Ended::StreamClosed(stream),
             Self::Nothing => return Ended::Nothing,

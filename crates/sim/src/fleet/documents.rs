@@ -65,7 +65,7 @@ impl Fleet {
             found.layers = image.map(|image| image.layers.clone()).unwrap_or_default();
             found.documents = Some(Documents { manifest, config: config.map(|config| config.as_bytes().to_vec()) });
         }
-        self.input_after(DISK, node, Input::Work(WorkInput::ImageLookedUp { question, from, found }));
+        self.input_after(DISK, node, Input::Work(WorkInput::ImageLookedUp { question, from, found: Ok(found) }));
     }
 
     /// The bytes of the documents that an answer stands for: their digests alone are in it.
