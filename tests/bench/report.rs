@@ -37,6 +37,8 @@ pub struct Row {
     value: f64,
     unit: &'static str,
     bar: Option<Bar>,
+    /// Where the figure should be in the end, beyond the bar.
+    goal: Option<f64>,
     /// The name and the figure of the stock tool.
     beside: Option<(String, f64)>,
     /// The median ratio of the value to the stock tool's figure. Without a stock tool, the ratio of the value to its
@@ -52,6 +54,7 @@ pub struct Row {
 enum Bar {
     AtMost(f64),
     AtLeast(f64),
+    Between(f64, f64),
     RatioAtMost(f64),
 }
 
@@ -100,7 +103,8 @@ impl Section {
 
     pub fn failed(&mut self, why: &str) {
         eprintln!("bench: {} failed: {why}", self.bench);
-        self.failed = Some(why.to_owned());
+        let earlier = self.failed.take().map_or_else(String::new, |earlier| format!("{earlier}; "));
+        self.failed = Some(format!("{earlier}{why}"));
     }
 
     /// Records the load at the end of the benchmark.
@@ -116,6 +120,7 @@ impl Row {
             value,
             unit,
             bar: None,
+            goal: None,
             beside: None,
             ratio: None,
             is_met: None,
@@ -137,6 +142,12 @@ impl Row {
         self
     }
 
+    pub fn between(mut self, least: f64, most: f64) -> Self {
+        self.is_met = Some((least..=most).contains(&self.value));
+        self.bar = Some(Bar::Between(least, most));
+        self
+    }
+
     pub fn beside(mut self, tool: &str, value: f64, ratio: f64) -> Self {
         self.beside = Some((tool.to_owned(), value));
         self.ratio = Some(ratio);
@@ -147,6 +158,12 @@ impl Row {
     pub fn ratio_at_most(mut self, bar: f64) -> Self {
         self.is_met = self.ratio.map(|ratio| ratio <= bar);
         self.bar = Some(Bar::RatioAtMost(bar));
+        self
+    }
+
+    /// Sets a goal, in the unit of the bar.
+    pub fn goal(mut self, goal: f64) -> Self {
+        self.goal = Some(goal);
         self
     }
 
@@ -161,6 +178,7 @@ impl fmt::Display for Bar {
         match self {
             Self::AtMost(bar) => write!(f, "<= {}", number(*bar)),
             Self::AtLeast(bar) => write!(f, ">= {}", number(*bar)),
+            Self::Between(least, most) => write!(f, "{} to {}", number(*least), number(*most)),
             Self::RatioAtMost(bar) => write!(f, "ratio <= {}", number(*bar)),
         }
     }
@@ -172,13 +190,14 @@ impl fmt::Display for Section {
         if !self.rows.is_empty() {
             let mut table = Table::new();
             table.load_style(presets::ASCII_MARKDOWN);
-            table.set_header(["figure", "measured", "bar", "beside", "ratio", "met", "note"]);
+            table.set_header(["figure", "measured", "bar", "goal", "beside", "ratio", "met", "note"]);
             for row in &self.rows {
                 let beside = row.beside.as_ref().map(|(tool, value)| format!("{tool}: {}", number(*value)));
                 table.add_row([
                     row.figure.clone(),
                     format!("{} {}", number(row.value), row.unit).trim_end().to_owned(),
                     row.bar.map(|bar| bar.to_string()).unwrap_or_default(),
+                    row.goal.map(number).unwrap_or_default(),
                     beside.unwrap_or_default(),
                     row.ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default(),
                     row.is_met.map_or("", |is_met| if is_met { "yes" } else { "NO" }).to_owned(),

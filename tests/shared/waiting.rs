@@ -1,0 +1,35 @@
+//! What is on its way, in the order of its arrival.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+/// Datagrams on their way. What comes beyond is lost.
+const WAITING_MAX: usize = 65_536;
+
+/// Datagrams on their way to the end `T`, the earliest first.
+#[derive(Default)]
+pub struct Waiting<T> {
+    heap: BinaryHeap<Reverse<(Duration, u64, T, Vec<u8>)>>,
+    order: u64,
+}
+
+impl<T: Ord + Default> Waiting<T> {
+    pub fn add(&mut self, at: Duration, to: T, bytes: Vec<u8>) {
+        if self.heap.len() < WAITING_MAX {
+            self.order += 1;
+            self.heap.push(Reverse((at, self.order, to, bytes)));
+        }
+    }
+
+    /// Takes the earliest, if its time has come.
+    pub fn take(&mut self, now: Duration) -> Option<(T, Vec<u8>)> {
+        self.heap.peek().filter(|Reverse((at, ..))| *at <= now)?;
+        self.heap.pop().map(|Reverse((_, _, to, bytes))| (to, bytes))
+    }
+
+    /// The time until the next one, at most `limit`.
+    pub fn next(&self, now: Duration, limit: Duration) -> Duration {
+        self.heap.peek().map_or(limit, |Reverse((at, ..))| at.saturating_sub(now).min(limit))
+    }
+}
