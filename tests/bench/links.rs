@@ -1,9 +1,9 @@
 //! Real nodes over bad links: far, lossy, and asked by many at once.
 //!
-//! A relay of our own (tests/shared/relay.rs) stands between a hub and an edge, with delay, rate, queue and loss in both
-//! directions. A pull's time counts from the start of the command `lighter` to its end. Each run has new nodes, which
-//! have learned nothing of the link. Beside a pull's time stands the least that the link allows: bytes / rate and three
-//! round trips. The storms have no relay: every node is on this machine, without a limit. The figures beside the
+//! A relay of our own (tests/shared/relay.rs) stands between a hub and an edge, with delay, rate, queue and loss in
+//! both directions. A pull's time counts from the start of the command `lighter` to its end. Each run has new nodes,
+//! which have learned nothing of the link. Beside a pull's time stands the least that the link allows: bytes / rate and
+//! three round trips. The storms have no relay: every node is on this machine, without a limit. The figures beside the
 //! kernel's TCP use network namespaces.
 
 mod bytes;

@@ -129,7 +129,7 @@ impl Row {
     }
 
     pub fn at_most(mut self, bar: f64) -> Self {
-        self.ratio = Some(self.value / bar);
+        self.ratio = (bar != 0.0).then_some(self.value / bar);
         self.is_met = Some(self.value <= bar);
         self.bar = Some(Bar::AtMost(bar));
         self

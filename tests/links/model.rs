@@ -63,7 +63,7 @@ fn the_queue_drops_its_tail() {
         (0..5).flat_map(|index| link.send(ms(0), datagram(index))).map(|delivery| index_of(&delivery)).collect();
     assert_eq!(out, [0, 1, 2]);
     assert_eq!(link.counts().dropped_by_queue, 2);
-    // What was dropped took no time of the link.
+    // A dropped datagram takes no time of the link.
     assert_eq!(link.send(ms(10), datagram(9))[0].at, ms(40));
     assert_eq!([0.25, 0.5, 1.0].map(|share| link.counts().wait(share)), [ms(0), ms(10), ms(20)]);
 }

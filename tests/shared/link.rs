@@ -1,10 +1,10 @@
 //! One direction of a bad link, as a model without sockets or a clock.
 //!
 //! A datagram meets, in this order: an outage, the largest size, random loss, the queue before the link, the link's
-//! rate, the delay. The queue drops its tail: a datagram that would wait longer than `queue` is lost. What passes may be
-//! corrupted, delivered twice or held back so that later datagrams overtake it. All chance comes from a seeded
-//! generator: the same datagrams at the same times have the same fate. The rate counts a datagram's payload alone, as
-//! `bytes / rate` of the benchmarks does.
+//! rate, the delay. The queue drops its tail: a datagram that would wait longer than `queue` is lost. A datagram that
+//! passes may be corrupted, delivered twice or held back so that later datagrams overtake it. All chance comes from a
+//! seeded generator: the same datagrams at the same times have the same fate. The rate counts a datagram's payload
+//! alone, as `bytes / rate` of the benchmarks does.
 
 use std::time::Duration;
 

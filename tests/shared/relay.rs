@@ -57,7 +57,7 @@ pub struct Relay {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread and its owner both see.
+/// The state that the thread and its owner share.
 struct Shared {
     up: Link,
     down: Link,
@@ -182,9 +182,8 @@ struct Client {
 }
 
 /// Where a datagram goes.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
-    #[default]
     Up,
     Down,
 }

@@ -1,20 +1,25 @@
-//! What is on its way, in the order of its arrival.
+//! Datagrams on their way, in the order of their arrival.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// Datagrams on their way. What comes beyond is lost.
+/// Datagrams on their way. Those that come beyond are lost.
 const WAITING_MAX: usize = 65_536;
 
 /// Datagrams on their way to the end `T`, the earliest first.
-#[derive(Default)]
 pub struct Waiting<T> {
     heap: BinaryHeap<Reverse<(Duration, u64, T, Vec<u8>)>>,
     order: u64,
 }
 
-impl<T: Ord + Default> Waiting<T> {
+impl<T: Ord> Default for Waiting<T> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), order: 0 }
+    }
+}
+
+impl<T: Ord> Waiting<T> {
     pub fn add(&mut self, at: Duration, to: T, bytes: Vec<u8>) {
         if self.heap.len() < WAITING_MAX {
             self.order += 1;

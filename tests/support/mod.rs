@@ -1,5 +1,5 @@
-//! Shared by the tests: the binary, commands and their output, nodes as processes. What the benchmarks use as well is
-//! in tests/shared.
+//! Shared by the tests: the binary, commands and their output, nodes as processes. tests/shared has
+//! the things that the benchmarks use as well.
 //!
 //! Nothing here sleeps for a fixed time: [`until`] polls with an end. A node process ends when its [`NodeProcess`] is
 //! dropped. Each test process has a loopback address of its own, so that tests side by side cannot take each other's
