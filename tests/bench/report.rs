@@ -176,10 +176,10 @@ impl Row {
 impl fmt::Display for Bar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AtMost(bar) => write!(f, "<= {}", number(*bar)),
-            Self::AtLeast(bar) => write!(f, ">= {}", number(*bar)),
-            Self::Between(least, most) => write!(f, "{} to {}", number(*least), number(*most)),
-            Self::RatioAtMost(bar) => write!(f, "ratio <= {}", number(*bar)),
+            Self::AtMost(bar) => write!(f, "<= {}", promised(*bar)),
+            Self::AtLeast(bar) => write!(f, ">= {}", promised(*bar)),
+            Self::Between(least, most) => write!(f, "{} to {}", promised(*least), promised(*most)),
+            Self::RatioAtMost(bar) => write!(f, "ratio <= {}", promised(*bar)),
         }
     }
 }
@@ -197,7 +197,7 @@ impl fmt::Display for Section {
                     row.figure.clone(),
                     format!("{} {}", number(row.value), row.unit).trim_end().to_owned(),
                     row.bar.map(|bar| bar.to_string()).unwrap_or_default(),
-                    row.goal.map(number).unwrap_or_default(),
+                    row.goal.map(promised).unwrap_or_default(),
                     beside.unwrap_or_default(),
                     row.ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default(),
                     row.is_met.map_or("", |is_met| if is_met { "yes" } else { "NO" }).to_owned(),
@@ -209,6 +209,11 @@ impl fmt::Display for Section {
         self.skipped.iter().try_for_each(|what| writeln!(f, "\nskipped: {what}"))?;
         self.failed.iter().try_for_each(|why| writeln!(f, "\nFAILED: {why}"))
     }
+}
+
+/// Formats a bar or a goal: a small one as it was set, so that 1.005 stays 1.005.
+fn promised(value: f64) -> String {
+    if value.abs() < 10.0 { value.to_string() } else { number(value) }
 }
 
 /// Formats a number with at least three digits, with commas between thousands.
