@@ -17,6 +17,7 @@ mod damage;
 mod faults;
 mod fidelity;
 mod have_lists;
+mod links;
 mod nodes;
 mod patch_files;
 mod peers;

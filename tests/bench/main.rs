@@ -10,6 +10,7 @@ mod fleet;
 mod idle;
 mod import;
 mod inputs;
+mod links;
 mod machine;
 mod meeting;
 mod namespaces;
@@ -28,6 +29,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
 
 use inputs::Inputs;
+use links::LinkRow;
 use report::Report;
 
 /// Measures the promises of Lighter. Each figure stands beside its bar or the figure of a stock tool.
@@ -38,10 +40,13 @@ struct Args {
     /// The corpus of real layers, packed or unpacked. Default: ../shared/corpus if it exists, else the fixture.
     #[arg(long, env = "LIGHTER_CORPUS", value_name = "DIR")]
     corpus: Option<PathBuf>,
-    /// The number of measurements of each figure. The report has their medians.
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
-    runs: u32,
-    /// The time to watch the idle fleet.
+    /// The number of measurements of each figure. The report has their medians. Default: 5 for `links`, else 3.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: Option<u32>,
+    /// A row of `links` to measure, instead of all. May be repeated.
+    #[arg(long = "row", value_enum, value_name = "ROW")]
+    rows: Vec<LinkRow>,
+    /// The time to watch idle nodes.
     #[arg(long, default_value_t = 130, value_name = "SECONDS")]
     idle_s: u64,
     /// Measure this binary instead of building one.
@@ -80,6 +85,8 @@ enum Bench {
     Meeting,
     /// Memory and traffic of a node at rest.
     Idle,
+    /// Links that are far, lossy or asked by many at once.
+    Links,
 }
 
 /// The environment of every benchmark.
@@ -89,6 +96,9 @@ struct Bencher {
     /// A temporary folder, which is removed at the end.
     work: PathBuf,
     runs: u32,
+    /// The same for `links`, and its rows. No row means all.
+    link_runs: u32,
+    link_rows: Vec<LinkRow>,
     idle_s: u64,
     settings: Vec<String>,
 }
@@ -99,7 +109,16 @@ fn main() -> Result<()> {
     let work = folder.path().to_owned();
     let lighter = binary(args.lighter, &work)?;
     let inputs = Inputs::find(args.corpus, &work)?;
-    let bencher = Bencher { lighter, inputs, work, runs: args.runs, idle_s: args.idle_s, settings: args.set };
+    let bencher = Bencher {
+        lighter,
+        inputs,
+        work,
+        runs: args.runs.unwrap_or(3),
+        link_runs: args.runs.unwrap_or(5),
+        link_rows: args.rows,
+        idle_s: args.idle_s,
+        settings: args.set,
+    };
     let mut report = Report::new(machine::describe(), bencher.inputs.describe());
     let benches = if args.benches.is_empty() { Bench::value_variants().to_vec() } else { args.benches };
     for bench in benches {
@@ -116,6 +135,7 @@ fn main() -> Result<()> {
             Bench::Simulation => simulation::run(&bencher, section),
             Bench::Meeting => meeting::run(&bencher, section),
             Bench::Idle => idle::run(&bencher, section),
+            Bench::Links => links::run(&bencher, section),
         };
         if let Err(error) = measured {
             section.failed(&format!("{error:#}"));

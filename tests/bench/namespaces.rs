@@ -97,6 +97,17 @@ impl Namespace {
         process::output(Command::new("ip").args(["-n", &self.name]).args(arguments))
     }
 
+    /// A command inside, not started yet. `ip` replaces itself by it.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        process::output(self.command(program).args(arguments))
+    }
+
     /// Connects `device` of this namespace with `other_device` of the other namespace.
     pub fn cable(&self, device: &str, other: &Self, other_device: &str) -> Result<()> {
         let peer = ["peer", "name", other_device, "netns", &other.name];
@@ -130,8 +141,7 @@ impl Namespace {
 
     /// The number of UDP datagrams that the kernel dropped because a socket was full.
     pub fn lost_datagrams(&self) -> Result<u64> {
-        let mut command = Command::new("ip");
-        let shown = process::output(command.args(["netns", "exec", &self.name, "cat", "/proc/net/snmp"]))?;
+        let shown = self.run("cat", &["/proc/net/snmp"])?;
         let mut lines = shown.lines().filter_map(|line| line.strip_prefix("Udp: ")).map(|line| line.split(' '));
         let (names, values) = (lines.next().unwrap_or("".split(' ')), lines.next().unwrap_or("".split(' ')));
         let lost = names.zip(values).find(|(name, _)| *name == "RcvbufErrors").context("no count of lost datagrams")?;

@@ -35,6 +35,8 @@ pub struct Node {
 pub struct Pulled {
     pub patch_bytes: u64,
     pub tar_bytes: u64,
+    /// All traffic of the node during the pull.
+    pub received_bytes: u64,
     pub seconds: f64,
     /// The reasons of retries.
     pub trouble: Vec<String>,
@@ -112,14 +114,15 @@ impl Node {
         let start = Instant::now();
         let printed = process::output(self.client().args(["--output", "jsonl", "image", "pull", image]))
             .with_context(|| self.log())?;
-        let mut pulled =
-            Pulled { patch_bytes: 0, tar_bytes: 0, seconds: start.elapsed().as_secs_f64(), trouble: Vec::new() };
+        let seconds = start.elapsed().as_secs_f64();
+        let mut pulled = Pulled { patch_bytes: 0, tar_bytes: 0, received_bytes: 0, seconds, trouble: Vec::new() };
         for line in printed.lines() {
             match serde_json::from_str(line)? {
                 PullEvent::Layer { patch_bytes, tar_bytes, .. } => {
                     pulled.patch_bytes += patch_bytes.0;
                     pulled.tar_bytes += tar_bytes.0;
                 }
+                PullEvent::Done { received_bytes, .. } => pulled.received_bytes = received_bytes.0,
                 PullEvent::Retrying { why, .. } => pulled.trouble.push(why),
                 _ => {}
             }
@@ -155,11 +158,13 @@ impl Node {
         };
         self.log().lines().filter_map(milliseconds).sum::<f64>() / 1000.0
     }
-}
 
-impl Drop for Node {
-    fn drop(&mut self) {
+    /// Ends the process, kindly at first.
+    pub fn stop(&mut self) {
         let Ok(pid) = i32::try_from(self.child.id()) else { return };
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         // SAFETY: the process is a child that nobody has waited for, so the id is still its own.
         unsafe { libc::kill(pid, libc::SIGTERM) };
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -172,5 +177,11 @@ impl Drop for Node {
         // An error means that the process has ended in the meantime.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

@@ -37,6 +37,8 @@ pub struct Row {
     value: f64,
     unit: &'static str,
     bar: Option<Bar>,
+    /// Where the figure should be in the end, beyond the bar.
+    goal: Option<f64>,
     /// The name and the figure of the stock tool.
     beside: Option<(String, f64)>,
     /// The median ratio of the value to the stock tool's figure. Without a stock tool, the ratio of the value to its
@@ -52,6 +54,7 @@ pub struct Row {
 enum Bar {
     AtMost(f64),
     AtLeast(f64),
+    Between(f64, f64),
     RatioAtMost(f64),
 }
 
@@ -100,7 +103,8 @@ impl Section {
 
     pub fn failed(&mut self, why: &str) {
         eprintln!("bench: {} failed: {why}", self.bench);
-        self.failed = Some(why.to_owned());
+        let earlier = self.failed.take().map_or_else(String::new, |earlier| format!("{earlier}; "));
+        self.failed = Some(format!("{earlier}{why}"));
     }
 
     /// Records the load at the end of the benchmark.
@@ -116,6 +120,7 @@ impl Row {
             value,
             unit,
             bar: None,
+            goal: None,
             beside: None,
             ratio: None,
             is_met: None,
@@ -124,7 +129,7 @@ impl Row {
     }
 
     pub fn at_most(mut self, bar: f64) -> Self {
-        self.ratio = Some(self.value / bar);
+        self.ratio = (bar != 0.0).then_some(self.value / bar);
         self.is_met = Some(self.value <= bar);
         self.bar = Some(Bar::AtMost(bar));
         self
@@ -134,6 +139,12 @@ impl Row {
         self.ratio = Some(self.value / bar);
         self.is_met = Some(self.value >= bar);
         self.bar = Some(Bar::AtLeast(bar));
+        self
+    }
+
+    pub fn between(mut self, least: f64, most: f64) -> Self {
+        self.is_met = Some((least..=most).contains(&self.value));
+        self.bar = Some(Bar::Between(least, most));
         self
     }
 
@@ -150,6 +161,12 @@ impl Row {
         self
     }
 
+    /// Sets a goal, in the unit of the bar.
+    pub fn goal(mut self, goal: f64) -> Self {
+        self.goal = Some(goal);
+        self
+    }
+
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
@@ -159,9 +176,10 @@ impl Row {
 impl fmt::Display for Bar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AtMost(bar) => write!(f, "<= {}", number(*bar)),
-            Self::AtLeast(bar) => write!(f, ">= {}", number(*bar)),
-            Self::RatioAtMost(bar) => write!(f, "ratio <= {}", number(*bar)),
+            Self::AtMost(bar) => write!(f, "<= {}", promised(*bar)),
+            Self::AtLeast(bar) => write!(f, ">= {}", promised(*bar)),
+            Self::Between(least, most) => write!(f, "{} to {}", promised(*least), promised(*most)),
+            Self::RatioAtMost(bar) => write!(f, "ratio <= {}", promised(*bar)),
         }
     }
 }
@@ -172,13 +190,14 @@ impl fmt::Display for Section {
         if !self.rows.is_empty() {
             let mut table = Table::new();
             table.load_style(presets::ASCII_MARKDOWN);
-            table.set_header(["figure", "measured", "bar", "beside", "ratio", "met", "note"]);
+            table.set_header(["figure", "measured", "bar", "goal", "beside", "ratio", "met", "note"]);
             for row in &self.rows {
                 let beside = row.beside.as_ref().map(|(tool, value)| format!("{tool}: {}", number(*value)));
                 table.add_row([
                     row.figure.clone(),
                     format!("{} {}", number(row.value), row.unit).trim_end().to_owned(),
                     row.bar.map(|bar| bar.to_string()).unwrap_or_default(),
+                    row.goal.map(promised).unwrap_or_default(),
                     beside.unwrap_or_default(),
                     row.ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default(),
                     row.is_met.map_or("", |is_met| if is_met { "yes" } else { "NO" }).to_owned(),
@@ -190,6 +209,11 @@ impl fmt::Display for Section {
         self.skipped.iter().try_for_each(|what| writeln!(f, "\nskipped: {what}"))?;
         self.failed.iter().try_for_each(|why| writeln!(f, "\nFAILED: {why}"))
     }
+}
+
+/// Formats a bar or a goal: a small one as it was set, so that 1.005 stays 1.005.
+fn promised(value: f64) -> String {
+    if value.abs() < 10.0 { value.to_string() } else { number(value) }
 }
 
 /// Formats a number with at least three digits, with commas between thousands.

@@ -1,4 +1,5 @@
-//! Shared by the tests: the binary, commands and their output, nodes as processes, images made in memory.
+//! Shared by the tests: the binary, commands and their output, nodes as processes. tests/shared has
+//! the things that the benchmarks use as well.
 //!
 //! Nothing here sleeps for a fixed time: [`until`] polls with an end. A node process ends when its [`NodeProcess`] is
 //! dropped. Each test process has a loopback address of its own, so that tests side by side cannot take each other's
@@ -8,7 +9,6 @@
 #![allow(dead_code, unused_imports, reason = "a library for several test modules")]
 
 mod calls;
-pub mod images;
 mod node;
 mod run;
 
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use calls::SOON;
+pub use lighter_tests::images;
 pub use node::{Address, Fleet, NodeProcess, loopback};
 pub use run::{Run, command, finish, run, run_in};
 

@@ -30,6 +30,13 @@ pub fn loopback() -> String {
 #[derive(Clone, Default)]
 pub struct Address(Arc<OnceLock<String>>);
 
+impl Address {
+    /// An address that stands before a node, such as a relay's.
+    pub fn of(address: String) -> Self {
+        Self(Arc::new(address.into()))
+    }
+}
+
 /// A node's folder, and its process while it runs. Dropping it kills the process.
 pub struct NodeProcess {
     pub data_dir: PathBuf,

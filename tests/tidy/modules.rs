@@ -42,6 +42,7 @@ fn is_root(name: &str) -> bool {
             | ["crates", _, "tests" | "examples", _]
             | ["crates", _, "tests" | "examples", _, "main.rs"]
             | ["tests", "main.rs"]
+            | ["tests", "shared", "lib.rs"]
             | ["tests", "bench", "main.rs"]
             | ["tests", "fuzz", "targets", _]
     )

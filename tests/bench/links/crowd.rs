@@ -1,0 +1,85 @@
+//! Many edges that ask one hub at once, all on this machine and without a limit.
+
+use anyhow::{Context as _, Result};
+
+use super::site::{IMAGE, Site, noise_image};
+use crate::nodes::{Node, Pulled};
+use crate::report::{Row, Section, median};
+use crate::{Bencher, machine};
+
+/// The line of libp2p-stream for a stream that it gives up.
+const DROPPED: &str = "dropping inbound stream";
+
+/// The figures of one storm.
+struct Storm {
+    dropped: usize,
+    dropped_by_hub: usize,
+    retries: usize,
+    slowest_seconds: f64,
+    hub_mib: f64,
+}
+
+pub fn storm(bencher: &Bencher, name: &str, section: &mut Section) -> Result<()> {
+    let storms = storms(bencher, name, 30, 8, 300_000)?;
+    add_dropped(&storms, format!("{name}: 30 edges, 8 layers of 300 KB: requests dropped"), section);
+    let slowest = median(storms.iter().map(|storm| storm.slowest_seconds));
+    let figure = format!("{name}: 30 edges, 8 layers of 300 KB: slowest edge");
+    section.add(Row::new(figure, slowest, "s").at_most(3.0).goal(1.5));
+    Ok(())
+}
+
+pub fn crowd(bencher: &Bencher, name: &str, section: &mut Section) -> Result<()> {
+    let storms = storms(bencher, name, 150, 1, 400_000)?;
+    add_dropped(&storms, format!("{name}: 150 edges, a layer of 400 KB: requests dropped"), section);
+    let slowest = median(storms.iter().map(|storm| storm.slowest_seconds));
+    section.add(Row::new(format!("{name}: 150 edges, a layer of 400 KB: slowest edge"), slowest, "s"));
+    Ok(())
+}
+
+fn add_dropped(storms: &[Storm], figure: String, section: &mut Section) {
+    let of = |value: &dyn Fn(&Storm) -> f64| median(storms.iter().map(value));
+    let note = format!(
+        "{} of them by the hub; {} retries told to the edges; hub's peak {:.0} MiB",
+        of(&|storm| storm.dropped_by_hub as f64),
+        of(&|storm| storm.retries as f64),
+        of(&|storm| storm.hub_mib)
+    );
+    section.add(Row::new(figure, of(&|storm| storm.dropped as f64), "").at_most(0.0).goal(0.0).note(note));
+}
+
+fn storms(bencher: &Bencher, name: &str, edges: usize, layers: usize, bytes: usize) -> Result<Vec<Storm>> {
+    let image = noise_image(3, layers, bytes);
+    (0..bencher.link_runs)
+        .map(|run| {
+            let site = Site::start(bencher, &format!("{name}-{run}"), &vec![None; edges])?;
+            site.release(&image)?;
+            let before = (dropped(&site.hub), site.edges.iter().map(dropped).sum::<usize>());
+            let pulled = pull_at_once(&site.edges)?;
+            let dropped_by_hub = dropped(&site.hub) - before.0;
+            let storm = Storm {
+                dropped: dropped_by_hub + site.edges.iter().map(dropped).sum::<usize>() - before.1,
+                dropped_by_hub,
+                retries: pulled.iter().map(|pulled| pulled.trouble.len()).sum(),
+                slowest_seconds: pulled.iter().map(|pulled| pulled.seconds).fold(0.0, f64::max),
+                hub_mib: machine::memory_mib(site.hub.pid(), "VmHWM").context("the hub's peak cannot be read")?,
+            };
+            eprintln!("bench: links: {name}: {} dropped, slowest {:.1} s", storm.dropped, storm.slowest_seconds);
+            site.end()?;
+            Ok(storm)
+        })
+        .collect()
+}
+
+fn dropped(node: &Node) -> usize {
+    node.log().lines().filter(|line| line.contains(DROPPED)).count()
+}
+
+fn pull_at_once(edges: &[Node]) -> Result<Vec<Pulled>> {
+    std::thread::scope(|scope| {
+        let pulls: Vec<_> = edges.iter().map(|edge| scope.spawn(|| edge.pull(IMAGE))).collect();
+        let join = |pull: std::thread::ScopedJoinHandle<'_, Result<Pulled>>| {
+            pull.join().map_err(|_| anyhow::anyhow!("a pull's thread panicked"))?
+        };
+        pulls.into_iter().map(join).collect()
+    })
+}
