@@ -7,13 +7,13 @@ use crate::nodes::{Node, Pulled};
 use crate::report::{Row, Section, median};
 use crate::{Bencher, machine};
 
-/// The line of libp2p-stream for a stream that it gives up.
-const DROPPED: &str = "dropping inbound stream";
-
 /// The figures of one storm.
 struct Storm {
-    dropped: usize,
-    dropped_by_hub: usize,
+    /// Streams that got no reply, at the hub and at all nodes.
+    dropped: u64,
+    dropped_by_hub: u64,
+    /// Streams that the hub told to come back later.
+    busy: u64,
     retries: usize,
     slowest_seconds: f64,
     hub_mib: f64,
@@ -39,8 +39,9 @@ pub fn crowd(bencher: &Bencher, name: &str, section: &mut Section) -> Result<()>
 fn add_dropped(storms: &[Storm], figure: String, section: &mut Section) {
     let of = |value: &dyn Fn(&Storm) -> f64| median(storms.iter().map(value));
     let note = format!(
-        "{} of them by the hub; {} retries told to the edges; hub's peak {:.0} MiB",
+        "{} of them by the hub, which told {} to come back; {} retries told to the edges; hub's peak {:.0} MiB",
         of(&|storm| storm.dropped_by_hub as f64),
+        of(&|storm| storm.busy as f64),
         of(&|storm| storm.retries as f64),
         of(&|storm| storm.hub_mib)
     );
@@ -53,12 +54,13 @@ fn storms(bencher: &Bencher, name: &str, edges: usize, layers: usize, bytes: usi
         .map(|run| {
             let site = Site::start(bencher, &format!("{name}-{run}"), &vec![None; edges])?;
             site.release(&image)?;
-            let before = (dropped(&site.hub), site.edges.iter().map(dropped).sum::<usize>());
             let pulled = pull_at_once(&site.edges)?;
-            let dropped_by_hub = dropped(&site.hub) - before.0;
+            let hub = site.hub.status()?.streams;
+            let edges = site.edges.iter().map(|edge| Ok(edge.status()?.streams.resets)).sum::<Result<u64>>()?;
             let storm = Storm {
-                dropped: dropped_by_hub + site.edges.iter().map(dropped).sum::<usize>() - before.1,
-                dropped_by_hub,
+                dropped: hub.resets + edges,
+                dropped_by_hub: hub.resets,
+                busy: hub.busy,
                 retries: pulled.iter().map(|pulled| pulled.trouble.len()).sum(),
                 slowest_seconds: pulled.iter().map(|pulled| pulled.seconds).fold(0.0, f64::max),
                 hub_mib: machine::memory_mib(site.hub.pid(), "VmHWM").context("the hub's peak cannot be read")?,
@@ -68,10 +70,6 @@ fn storms(bencher: &Bencher, name: &str, edges: usize, layers: usize, bytes: usi
             Ok(storm)
         })
         .collect()
-}
-
-fn dropped(node: &Node) -> usize {
-    node.log().lines().filter(|line| line.contains(DROPPED)).count()
 }
 
 fn pull_at_once(edges: &[Node]) -> Result<Vec<Pulled>> {

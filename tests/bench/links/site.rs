@@ -41,7 +41,7 @@ impl Site {
                 format!("fleet.members={members:?}"),
                 format!("fleet.publishers={:?}", &members[..1]),
                 "log.format=json".to_owned(),
-                "log.filter=info,lighter_node=debug,libp2p_stream=debug".to_owned(),
+                "log.filter=info,lighter_node=debug".to_owned(),
             ];
             settings.extend_from_slice(&bencher.settings);
             settings
