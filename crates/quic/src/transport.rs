@@ -43,10 +43,23 @@ impl Transport {
         })
     }
 
+    fn endpoints(&self) -> impl Iterator<Item = &noq::Endpoint> {
+        self.listeners.iter().map(|listener| &listener.endpoint).chain(self.dialers.values())
+    }
+
     /// Connections whose state is kept, those that end included.
     pub fn open_connections(&self) -> usize {
-        let listening = self.listeners.iter().map(|listener| &listener.endpoint);
-        listening.chain(self.dialers.values()).map(noq::Endpoint::open_connections).sum()
+        self.endpoints().map(noq::Endpoint::open_connections).sum()
+    }
+
+    /// Waits until no connection of the present endpoints has state. Dropping it midway loses nothing.
+    pub fn idle(&self) -> impl Future<Output = ()> + use<> {
+        let endpoints: Vec<noq::Endpoint> = self.endpoints().cloned().collect();
+        async move {
+            for endpoint in endpoints {
+                endpoint.wait_idle().await;
+            }
+        }
     }
 
     /// An endpoint that dials `remote`.

@@ -1,4 +1,4 @@
-//! The largest of the values of the last rounds.
+//! The largest of the values of the last rounds, or other parts of time.
 
 use std::collections::VecDeque;
 

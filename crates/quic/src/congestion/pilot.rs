@@ -18,8 +18,11 @@ use super::train::Trains;
 
 /// Bytes in flight before anything is known: 32 packets, as browsers send. At 1 Mbit/s this is 0.3 s.
 pub const INITIAL_WINDOW: u64 = 32 * 1200;
-/// Rounds that the bandwidth is the maximum of.
-const BANDWIDTH_ROUNDS: u64 = 10;
+/// The bandwidth is the maximum of this many rounds, and of this time at least: a machine that is busy sends late.
+const BANDWIDTH_ROUNDS: u32 = 10;
+const BANDWIDTH_TIME_MIN: Duration = Duration::from_millis(2500);
+/// Parts that this time has for the maximum.
+const BANDWIDTH_PARTS: u64 = 10;
 /// The shortest round trip is measured anew after this time without one as short.
 const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
 /// The smallest gain at which a rate that is estimated too low doubles in a round (draft-ietf-ccwg-bbr, 2.4: 2.773).
@@ -48,6 +51,9 @@ const WAIT_MAX: Duration = Duration::from_millis(40);
 /// A round that loses more than this is one that the path has no room for.
 const LOSS_MAX: f64 = 0.2;
 const LOSS_GAIN: f64 = 0.8;
+/// Timers fire late and the stack keeps no more than 10 ms of what it did not send: at low rates a fifth got lost. The
+/// pilot asks for more the later packets leave, twice its rate at most.
+const LATE_MAX: Duration = Duration::from_millis(25);
 /// The smallest rate, in bytes a second: one packet in 1.2 s.
 const RATE_MIN: u64 = 1000;
 
@@ -73,7 +79,13 @@ pub struct Pilot {
     mtu: u64,
     delivery: Delivery,
     in_flight: u64,
+    /// When the next packet should leave, and how late the last one left.
+    due: Instant,
+    late: Duration,
     bandwidth: Maximum,
+    /// The part of the time that the maximum is of, and when it began.
+    part: u64,
+    part_from: Instant,
     /// The shortest round trip, and when one as short was last seen.
     round_trip: Option<Duration>,
     round_trip_at: Instant,
@@ -83,7 +95,6 @@ pub struct Pilot {
     phase_from: Instant,
     /// The bandwidth when the phase began.
     phase_bandwidth: u64,
-    round: u64,
     /// The round ends when a packet is acknowledged that was sent after this much was delivered.
     round_ends_at: u64,
     round_delivered: u64,
@@ -97,6 +108,8 @@ pub struct Pilot {
     /// The part of the bytes that is lost, over about eight rounds.
     loss: f64,
     trains: Trains,
+    /// The rate of the path as the last train found it.
+    limit: Option<u64>,
     /// Bytes of the acknowledgement that is being told.
     acknowledged: u64,
     /// Below 1 after rounds that lost too much.
@@ -109,14 +122,17 @@ impl Pilot {
             mtu,
             delivery: Delivery::new(now),
             in_flight: 0,
-            bandwidth: Maximum::new(BANDWIDTH_ROUNDS),
+            due: now,
+            late: Duration::ZERO,
+            bandwidth: Maximum::new(BANDWIDTH_PARTS),
+            part: 0,
+            part_from: now,
             round_trip: None,
             round_trip_at: now,
             measured: Duration::MAX,
             phase: Phase::Startup,
             phase_from: now,
             phase_bandwidth: 0,
-            round: 0,
             round_ends_at: 0,
             round_delivered: 0,
             round_lost: 0,
@@ -126,6 +142,7 @@ impl Pilot {
             waiting_samples: 0,
             loss: 0.0,
             trains: Trains::default(),
+            limit: None,
             acknowledged: 0,
             loss_gain: 1.0,
         }
@@ -142,6 +159,9 @@ impl Pilot {
     pub fn sent(&mut self, now: Instant, bytes: u64) {
         self.delivery.sent(now, self.in_flight == 0);
         self.in_flight += bytes;
+        let due = self.due.max(now.checked_sub(LATE_MAX).unwrap_or(now));
+        self.late = now.saturating_duration_since(due);
+        self.due = due + Duration::from_secs_f64(bytes as f64 / self.rate() as f64);
     }
 
     pub fn acknowledged(&mut self, now: Instant, sent: Instant, bytes: u64) {
@@ -163,6 +183,9 @@ impl Pilot {
         if let Some(sample) = self.delivery.sample(now) {
             self.learn(now, sample);
             self.trains.acknowledged(now, sample.sent_at, acknowledged);
+            if let Some(hint) = self.trains.hint().filter(|hint| hint.is_limit) {
+                self.limit = Some(hint.rate);
+            }
             self.steer(now);
         }
         if is_app_limited {
@@ -182,8 +205,13 @@ impl Pilot {
         self.bandwidth.get()
     }
 
-    /// Bytes a second to send at.
+    /// Bytes a second to ask of the stack, so that [`rate`](Self::rate) comes out.
     pub fn pacing_rate(&self) -> u64 {
+        scale(self.rate(), 1.0 + self.late.as_secs_f64() / LATE_MAX.as_secs_f64())
+    }
+
+    /// Bytes a second to send at.
+    pub fn rate(&self) -> u64 {
         let gain = match self.phase {
             Phase::Startup => return self.startup_rate(),
             Phase::Drain => DRAIN_GAIN,
@@ -218,8 +246,8 @@ impl Pilot {
             return rate(INITIAL_WINDOW, (trip / 20).clamp(FIRST_TIME_MIN, FIRST_TIME_MAX));
         }
         let wanted = rate(self.startup_window(path).max(INITIAL_WINDOW), trip);
-        let limit = hint.filter(|hint| hint.is_limit).map_or(u64::MAX, |hint| hint.rate);
-        wanted.min(scale(limit.max(self.bandwidth()), UP_GAIN)).max(RATE_MIN)
+        let limit = hint.filter(|hint| hint.is_limit).map_or(u64::MAX, |hint| hint.rate.max(self.bandwidth()));
+        wanted.min(scale(limit, UP_GAIN)).max(RATE_MIN)
     }
 
     fn startup_window(&self, path: u64) -> u64 {
@@ -238,8 +266,13 @@ impl Pilot {
         if sample.delivered_before >= self.round_ends_at {
             self.end_round();
         }
+        let time = (sample.round_trip * BANDWIDTH_ROUNDS).max(BANDWIDTH_TIME_MIN);
+        if now.saturating_duration_since(self.part_from) * u32::try_from(BANDWIDTH_PARTS).unwrap_or(1) >= time {
+            self.part += 1;
+            self.part_from = now;
+        }
         if !sample.is_app_limited || sample.rate > self.bandwidth() {
-            self.bandwidth.add(self.round, sample.rate);
+            self.bandwidth.add(self.part, sample.rate);
         }
         let trip = sample.round_trip;
         let shortest = self.round_trip.unwrap_or(Duration::MAX);
@@ -260,7 +293,6 @@ impl Pilot {
     }
 
     fn end_round(&mut self) {
-        self.round += 1;
         self.trains.end_round();
         self.round_ends_at = self.delivery.delivered();
         let all = self.round_lost + self.round_delivered;
@@ -307,11 +339,15 @@ impl Pilot {
             return;
         }
         match self.phase {
-            Phase::Startup if self.full_rounds >= FULL_ROUNDS || self.is_waiting() => self.enter(Phase::Drain, now),
+            // The first window may wait in a queue of its own making, before the bandwidth shows.
+            Phase::Startup if self.is_waiting() && self.bandwidth() >= scale(self.limit.unwrap_or(0), 0.7) => {
+                self.enter(Phase::Drain, now);
+            }
+            Phase::Startup if self.full_rounds >= FULL_ROUNDS => self.enter(Phase::Drain, now),
             // A round passes before the bandwidth shows that the last growth met.
             Phase::Drain if elapsed >= trip && self.in_flight <= path => self.enter(Phase::Cruise, now),
             Phase::Cruise if elapsed >= (trip * CRUISE_ROUND_TRIPS).min(CRUISE_MAX) => self.enter(Phase::Up, now),
-            Phase::Up if elapsed >= trip * 2 || self.is_waiting() => {
+            Phase::Up if elapsed >= trip * 9 / 4 || self.is_waiting() => {
                 let has_more = self.bandwidth() as f64 > self.phase_bandwidth as f64 * 1.15 && !self.is_waiting();
                 if has_more {
                     self.full_bandwidth = self.bandwidth();
