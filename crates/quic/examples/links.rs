@@ -1,8 +1,8 @@
 //! Measures the transport over bad links: `links RELAY.py`.
 //!
-//! RELAY.py takes LISTEN TARGET DELAY_MS RATE_KBIT QUEUE_MS LOSS_PERCENT and forwards UDP on loopback under these. For each
-//! link this prints how long a layer of 3.55 MiB takes, over (bytes / rate + 3 round trips), as the median of five runs:
-//! once through this crate, once through libp2p's own QUIC transport.
+//! RELAY.py takes LISTEN TARGET DELAY_MS RATE_KBIT QUEUE_MS LOSS_PERCENT and forwards UDP on loopback under these. For
+//! each link this prints how long a layer of 3.55 MiB takes, over (bytes / rate + 3 round trips): the median of five
+//! runs through this crate, all five, and one through libp2p's own QUIC transport.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

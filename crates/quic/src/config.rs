@@ -34,7 +34,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             handshake_timeout: Duration::from_secs(10),
-            // Five lost keep-alives out of six would be needed on a link that loses half.
+            // A link may be away for most of a minute, or lose a keep-alive and what repeats it.
             idle_timeout: Duration::from_secs(60),
             // Many NATs forget a UDP binding after 30 s (RFC 4787 asks for two minutes).
             keep_alive: Duration::from_secs(25),
@@ -52,7 +52,7 @@ const INCOMING_BUFFER: u64 = 64 << 10;
 const INCOMING_BUFFER_ALL: u64 = 4 << 20;
 const INCOMING_MAX: usize = 256;
 
-/// What endpoints are made of.
+/// The settings of QUIC that endpoints are made of.
 #[derive(Clone)]
 pub struct Settings {
     pub client: ClientConfig,
@@ -103,8 +103,8 @@ fn transport(config: &Config) -> TransportConfig {
     transport
 }
 
-/// Signs the tokens by which a node that restarted tells peers that their connections are gone. Its key follows from the
-/// identity, so that it is the same after the restart.
+/// Signs the tokens by which a node that restarted tells peers that their connections are gone. Its key follows from
+/// the identity, so that it is the same after the restart.
 struct ResetKey([u8; 32]);
 
 impl HmacKey for ResetKey {

@@ -1,7 +1,7 @@
 //! The transport: its listeners, and the sockets that it dials from.
 //!
-//! A dial with port reuse goes out of a listener's socket, so that a NAT gives both the same binding. Without a listener
-//! of the family, such dials share one socket. An endpoint lives as long as anything uses it.
+//! A dial with port reuse goes out of a listener's socket, so that a NAT gives both the same binding. Without a
+//! listener of the family, such dials share one socket. An endpoint lives as long as anything uses it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

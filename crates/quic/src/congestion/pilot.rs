@@ -2,7 +2,7 @@
 //!
 //! It follows BBR (draft-ietf-ccwg-bbr): the model of the path is its bandwidth (the largest delivery rate of the last
 //! rounds) and its round trip (the smallest of the last ten seconds); the connection sends at that bandwidth, tries a
-//! quarter more now and then, and has at most twice bandwidth x round trip in flight. It departs from BBR 3 in two ways:
+//! quarter more now and then, and has at most twice bandwidth x round trip in flight. It departs from BBR 3 like this:
 //!
 //! - **Loss is no sign of congestion until a round loses more than a fifth.** BBR 3 gives way above 2 %, and took 7 to
 //!   15 times the bytes' time at 10 % (docs/decisions/0017-quic-and-congestion-control.md).
@@ -44,7 +44,8 @@ const CRUISE_MAX: Duration = Duration::from_secs(2);
 const MEASURE_TIME: Duration = Duration::from_millis(200);
 /// Startup ends after this many rounds without a quarter more bandwidth.
 const FULL_ROUNDS: u32 = 3;
-/// Packets wait if the smallest of this many round trips in a row is longer than the shortest by an eighth, within bounds.
+/// Packets wait if the smallest of this many round trips in a row is longer than the shortest by an eighth, within
+/// bounds.
 const WAIT_SAMPLES: u32 = 8;
 const WAIT_MIN: Duration = Duration::from_millis(8);
 const WAIT_MAX: Duration = Duration::from_millis(40);
@@ -57,7 +58,7 @@ const LATE_MAX: Duration = Duration::from_millis(25);
 /// The smallest rate, in bytes a second: one packet in 1.2 s.
 const RATE_MIN: u64 = 1000;
 
-/// What the pilot does at present.
+/// The step that the pilot is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It grows by the gain each round.
@@ -112,6 +113,8 @@ pub struct Pilot {
     limit: Option<u64>,
     /// Bytes of the acknowledgement that is being told.
     acknowledged: u64,
+    /// The latest sample is of packets that were sent while there was too little to send.
+    is_app_limited: bool,
     /// Below 1 after rounds that lost too much.
     loss_gain: f64,
 }
@@ -144,6 +147,7 @@ impl Pilot {
             trains: Trains::default(),
             limit: None,
             acknowledged: 0,
+            is_app_limited: true,
             loss_gain: 1.0,
         }
     }
@@ -277,6 +281,7 @@ impl Pilot {
         let trip = sample.round_trip;
         let shortest = self.round_trip.unwrap_or(Duration::MAX);
         self.measured = self.measured.min(trip);
+        self.is_app_limited = sample.is_app_limited;
         if trip <= shortest {
             self.round_trip = Some(trip);
             self.round_trip_at = now;
@@ -303,7 +308,7 @@ impl Pilot {
         }
         self.round_lost = 0;
         self.round_delivered = 0;
-        if self.phase == Phase::Startup {
+        if self.phase == Phase::Startup && !self.is_app_limited {
             if self.bandwidth() as f64 >= self.full_bandwidth as f64 * 1.25 {
                 self.full_bandwidth = self.bandwidth();
                 self.full_rounds = 0;
@@ -339,6 +344,8 @@ impl Pilot {
             return;
         }
         match self.phase {
+            // Too little is sent to show what the path takes.
+            Phase::Startup if self.is_app_limited => {}
             // The first window may wait in a queue of its own making, before the bandwidth shows.
             Phase::Startup if self.is_waiting() && self.bandwidth() >= scale(self.limit.unwrap_or(0), 0.7) => {
                 self.enter(Phase::Drain, now);

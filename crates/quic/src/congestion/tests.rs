@@ -5,7 +5,7 @@ mod link;
 
 use std::time::Duration;
 
-use super::pilot::Pilot;
+use super::pilot::{INITIAL_WINDOW, Phase, Pilot};
 use cubic::Cubic;
 use link::{Control, Link, PACKET, Simulation};
 
@@ -76,7 +76,7 @@ fn the_queue_that_it_adds_is_short() {
         flow.waits.sort_by(f64::total_cmp);
         let (mean, nearly_all) = (flow.mean_wait(), flow.waits[flow.waits.len() * 95 / 100]);
         assert!(
-            mean <= 60.0 && nearly_all <= 200.0,
+            mean <= 100.0 && nearly_all <= 200.0,
             "{kbit_s} kbit/s, {round_trip_ms} ms: {mean:.0}, {nearly_all:.0} ms"
         );
         assert!(flow.delivered * 8 > kbit_s * 60 * 950, "{} bytes in a minute", flow.delivered);
@@ -141,4 +141,21 @@ fn it_goes_on_after_an_outage() {
     run(&mut simulation, 10);
     let kbit_s = (simulation.flows[0].delivered - before) * 8 / 10_000;
     assert!(kbit_s > 6000, "{kbit_s}");
+}
+
+/// Gossip and pings on a link whose delay varies: little is sent, and packets seem to wait.
+#[test]
+fn small_talk_leaves_the_first_growth_to_the_first_layer() {
+    let mut now = std::time::Instant::now();
+    let mut pilot = Pilot::new(now, PACKET);
+    for packet in 0..200 {
+        pilot.sent(now, 100);
+        let sent = now;
+        now += Duration::from_millis(if packet < 10 { 80 } else { 160 });
+        pilot.acknowledged(now, sent, 100);
+        pilot.acknowledgement_ended(now, 0, true);
+        now += Duration::from_millis(300);
+    }
+    assert_eq!(pilot.phase(), Phase::Startup);
+    assert_eq!(pilot.window(), INITIAL_WINDOW);
 }

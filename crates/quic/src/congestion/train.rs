@@ -1,8 +1,8 @@
-//! What a run of packets tells of the path before a round trip's rate is known.
+//! A run of packets shows the rate of the path before a round trip's rate is known.
 //!
-//! Packets that left faster than the narrowest link passes them arrive at its rate, so the acknowledgements of the first
-//! window already show that rate ("packet train dispersion", Dovrolis et al., 2004). It is a hint: other flows and radio
-//! links that deliver in bursts distort it. So the pilot uses it to grow faster and to stop growing, within bounds.
+//! Packets that left faster than the narrowest link passes them arrive at its rate. So the acknowledgements of the
+//! first window already show that rate ("packet train dispersion", Dovrolis et al., 2004). It is a hint: other flows
+//! distort it, and so do radio links that deliver in bursts. The pilot uses it to grow faster and to stop growing, within bounds.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ pub struct Trains {
     current: Option<Train>,
 }
 
-/// What a train tells.
+/// A train's rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hint {
     /// Bytes a second at which it arrived.

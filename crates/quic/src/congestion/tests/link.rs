@@ -186,7 +186,7 @@ impl Simulation {
             if let Control::Ours(pilot) = &mut flow.control {
                 pilot.sent(now, PACKET);
                 let gap = Duration::from_secs_f64(PACKET as f64 / pilot.pacing_rate() as f64);
-                // As the stack does: what is not sent in time is lost but for 10 ms, and timers fire a millisecond late.
+                // As the stack does: what is not sent in time is lost but for 10 ms, and timers fire late by 1 ms.
                 flow.paced_until = flow.paced_until.max(now - Duration::from_millis(10)) + gap;
                 let wait = flow.paced_until.saturating_duration_since(now);
                 let late = if wait.is_zero() { wait } else { Duration::from_millis(1) };
