@@ -11,7 +11,7 @@ use super::check;
 use crate::support::repository;
 
 /// A crate: its name, its ring, and the crates of ours that it may depend on outside its tests.
-pub const RINGS: [(&str, u8, &[&str]); 17] = [
+pub const RINGS: [(&str, u8, &[&str]); 18] = [
     ("types", 0, &[]),
     ("tar", 0, &[]),
     ("cabac", 0, &["coder"]),
@@ -27,7 +27,8 @@ pub const RINGS: [(&str, u8, &[&str]); 17] = [
     ("sim", 2, &["types", "similarity", "wire", "engine"]),
     ("store", 3, &["types"]),
     ("streams", 3, &[]),
-    ("node", 3, &["types", "similarity", "patch", "wire", "image", "api", "engine", "store", "streams"]),
+    ("quic", 3, &[]),
+    ("node", 3, &["types", "similarity", "patch", "wire", "image", "api", "engine", "store", "streams", "quic"]),
     ("cli", 4, &["types", "similarity", "patch", "vcdiff", "wire", "image", "api", "engine", "sim", "store", "node"]),
 ];
 

@@ -94,11 +94,6 @@ pub fn swarm(config: &Config, identity: &Identity, accountant: &Accountant) -> R
     Ok(swarm)
 }
 
-/// Bytes that a QUIC peer may send on a stream before they are read; twice that on a connection. 1 MiB fills 14 Mbit/s
-/// at a satellite's 600 ms. libp2p's 10 MB would hold that much memory for each stream, and help a fast sender to
-/// overrun a socket's usual buffer of 208 KiB (docs/BENCHMARKS.md, "wire").
-const QUIC_STREAM_BYTES: u32 = 1 << 20;
-
 /// A boxed error as libp2p's builder wants it.
 type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -106,11 +101,8 @@ fn transport(
     keys: &libp2p::identity::Keypair,
     accountant: &Accountant,
 ) -> Result<libp2p::core::transport::Boxed<(libp2p::PeerId, StreamMuxerBox)>, SetupError> {
-    let mut quic = libp2p::quic::Config::new(keys);
-    quic.max_stream_data = QUIC_STREAM_BYTES;
-    quic.max_connection_data = QUIC_STREAM_BYTES * 2;
-    let quic =
-        libp2p::quic::tokio::Transport::new(quic).map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let quic = lighter_quic::Transport::new(&lighter_quic::Config::default(), keys)?
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(libp2p::noise::Config::new(keys)?)

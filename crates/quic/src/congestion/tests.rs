@@ -1,0 +1,161 @@
+//! The pilot on links in virtual time. The bars are those of issue 18's table.
+
+mod cubic;
+mod link;
+
+use std::time::Duration;
+
+use super::pilot::{INITIAL_WINDOW, Phase, Pilot};
+use cubic::Cubic;
+use link::{Control, Link, PACKET, Simulation};
+
+/// A layer of 3.55 MiB.
+const LAYER: u64 = 3_722_445;
+
+fn link(kbit_s: u64, round_trip_ms: u64, queue_ms: u64, loss: f64) -> Link {
+    let (round_trip, queue) = (Duration::from_millis(round_trip_ms), Duration::from_millis(queue_ms));
+    Link { kbit_s, round_trip, queue, loss }
+}
+
+fn add_ours(simulation: &mut Simulation) {
+    let pilot = Pilot::new(simulation.now, PACKET);
+    simulation.add(Control::Ours(Box::new(pilot)), u64::MAX);
+}
+
+fn add_cubic(simulation: &mut Simulation) {
+    let cubic = Cubic::new(simulation.now);
+    simulation.add(Control::Cubic(cubic), u64::MAX);
+}
+
+fn run(simulation: &mut Simulation, seconds: u64) {
+    simulation.run(simulation.now + Duration::from_secs(seconds));
+}
+
+/// The median of five: a layer's time over (bytes / rate + 3 round trips). A round trip and a half pass before the
+/// sender has the question.
+fn check_time(kbit_s: u64, round_trip_ms: u64, loss: f64, bar: f64) {
+    let mut ratios: Vec<f64> = (1..=5)
+        .map(|seed| {
+            let mut simulation = Simulation::new(link(kbit_s, round_trip_ms, 1000, loss), seed);
+            simulation.add(Control::Ours(Box::new(Pilot::new(simulation.now, PACKET))), LAYER);
+            run(&mut simulation, 600);
+            let finished_at = simulation.flows[0].finished_at.expect("it ends in ten minutes");
+            let round_trip_s = round_trip_ms as f64 / 1e3;
+            let took = (finished_at - simulation.start).as_secs_f64() + 1.5 * round_trip_s;
+            took / (LAYER as f64 * 8.0 / (kbit_s as f64 * 1e3) + 3.0 * round_trip_s)
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    assert!(ratios[2] <= bar, "{kbit_s} kbit/s, {round_trip_ms} ms, loss {loss}: {ratios:.2?}, at most {bar}");
+}
+
+#[test]
+fn a_layer_takes_what_its_bytes_need_on_lossy_links() {
+    check_time(8000, 600, 0.01, 1.4);
+    check_time(8000, 80, 0.01, 1.3);
+    check_time(1000, 600, 0.02, 1.3);
+    check_time(8000, 80, 0.05, 1.6);
+    check_time(8000, 80, 0.10, 2.2);
+}
+
+#[test]
+fn a_layer_takes_what_its_bytes_need_on_clean_links() {
+    check_time(8000, 600, 0.0, 1.2);
+    check_time(8000, 20, 0.0, 1.1);
+    check_time(64, 600, 0.0, 1.1);
+    check_time(100_000, 30, 0.0, 1.2);
+}
+
+#[test]
+fn the_queue_that_it_adds_is_short() {
+    for (kbit_s, round_trip_ms) in [(8000, 80), (8000, 20), (1000, 80), (10_000, 20)] {
+        let mut simulation = Simulation::new(link(kbit_s, round_trip_ms, 1000, 0.0), 1);
+        add_ours(&mut simulation);
+        run(&mut simulation, 60);
+        let flow = &mut simulation.flows[0];
+        flow.waits.sort_by(f64::total_cmp);
+        let (mean, nearly_all) = (flow.mean_wait(), flow.waits[flow.waits.len() * 95 / 100]);
+        assert!(
+            mean <= 100.0 && nearly_all <= 200.0,
+            "{kbit_s} kbit/s, {round_trip_ms} ms: {mean:.0}, {nearly_all:.0} ms"
+        );
+        assert!(flow.delivered * 8 > kbit_s * 60 * 950, "{} bytes in a minute", flow.delivered);
+    }
+}
+
+#[test]
+fn a_tcp_flow_beside_it_keeps_its_share() {
+    for (round_trip_ms, queue_ms) in [(20, 50), (20, 100), (80, 100), (80, 200)] {
+        let mut simulation = Simulation::new(link(10_000, round_trip_ms, queue_ms, 0.0), 1);
+        add_ours(&mut simulation);
+        add_cubic(&mut simulation);
+        run(&mut simulation, 60);
+        let [ours, cubic] = [0, 1].map(|flow| simulation.flows[flow].delivered as f64);
+        let share = cubic / (ours + cubic);
+        assert!((0.35..=0.68).contains(&share), "{round_trip_ms} ms, queue {queue_ms} ms: share {share:.2}");
+    }
+}
+
+#[test]
+fn a_second_of_ours_gets_its_share() {
+    let mut simulation = Simulation::new(link(10_000, 80, 1000, 0.0), 1);
+    add_ours(&mut simulation);
+    run(&mut simulation, 10);
+    add_ours(&mut simulation);
+    run(&mut simulation, 10);
+    let before = [0, 1].map(|flow| simulation.flows[flow].delivered);
+    run(&mut simulation, 60);
+    let [first, second] = [0, 1].map(|flow| (simulation.flows[flow].delivered - before[flow]) as f64);
+    let share = second / (first + second);
+    assert!((0.3..=0.7).contains(&share), "{share:.2}");
+}
+
+/// The link's rate changes to `after`; the second half of a minute is to fill nine tenths of it.
+fn check_change(before: u64, after: u64) {
+    let mut simulation = Simulation::new(link(before, 80, 1000, 0.0), 1);
+    add_ours(&mut simulation);
+    run(&mut simulation, 20);
+    simulation.set_link(link(after, 80, 1000, 0.0));
+    run(&mut simulation, 30);
+    let delivered = simulation.flows[0].delivered;
+    run(&mut simulation, 30);
+    let kbit_s = (simulation.flows[0].delivered - delivered) * 8 / 30_000;
+    assert!(kbit_s * 10 >= after * 9, "{before} to {after} kbit/s: {kbit_s}");
+}
+
+#[test]
+fn it_follows_a_link_that_changes() {
+    check_change(1000, 20_000);
+    check_change(20_000, 1000);
+}
+
+#[test]
+fn it_goes_on_after_an_outage() {
+    let mut simulation = Simulation::new(link(8000, 80, 1000, 0.0), 1);
+    add_ours(&mut simulation);
+    run(&mut simulation, 5);
+    simulation.set_link(link(8000, 80, 1000, 1.0));
+    run(&mut simulation, 60);
+    let before = simulation.flows[0].delivered;
+    simulation.set_link(link(8000, 80, 1000, 0.0));
+    run(&mut simulation, 10);
+    let kbit_s = (simulation.flows[0].delivered - before) * 8 / 10_000;
+    assert!(kbit_s > 6000, "{kbit_s}");
+}
+
+/// Gossip and pings on a link whose delay varies: little is sent, and packets seem to wait.
+#[test]
+fn small_talk_leaves_the_first_growth_to_the_first_layer() {
+    let mut now = std::time::Instant::now();
+    let mut pilot = Pilot::new(now, PACKET);
+    for packet in 0..200 {
+        pilot.sent(now, 100);
+        let sent = now;
+        now += Duration::from_millis(if packet < 10 { 80 } else { 160 });
+        pilot.acknowledged(now, sent, 100);
+        pilot.acknowledgement_ended(now, 0, true);
+        now += Duration::from_millis(300);
+    }
+    assert_eq!(pilot.phase(), Phase::Startup);
+    assert_eq!(pilot.window(), INITIAL_WINDOW);
+}

@@ -1,0 +1,94 @@
+//! A run of packets shows the rate of the path before a round trip's rate is known.
+//!
+//! Packets that left faster than the narrowest link passes them arrive at its rate. So the acknowledgements of the
+//! first window already show that rate ("packet train dispersion", Dovrolis et al., 2004). It is a hint: other flows
+//! distort it, and so do radio links that deliver in bursts. The pilot uses it to grow faster and to stop growing, within bounds.
+
+use std::time::{Duration, Instant};
+
+/// Bytes that make a train: half of the first window.
+const TRAIN_BYTES: u64 = 16 * 1200;
+
+#[derive(Clone, Copy, Debug)]
+struct Train {
+    /// When the first of its packets was sent and acknowledged.
+    sent_from: Instant,
+    from: Instant,
+    sent_until: Instant,
+    until: Instant,
+    /// Acknowledged after the first.
+    bytes: u64,
+}
+
+/// The packets of a round that are acknowledged one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trains {
+    current: Option<Train>,
+}
+
+/// A train's rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// Bytes a second at which it arrived.
+    pub rate: u64,
+    /// It arrived slower than it was sent: the rate is the path's.
+    pub is_limit: bool,
+}
+
+impl Trains {
+    /// A new round begins a new train.
+    pub fn end_round(&mut self) {
+        self.current = None;
+    }
+
+    /// `bytes` were acknowledged at once; the newest of them was sent at `sent`.
+    pub fn acknowledged(&mut self, now: Instant, sent: Instant, bytes: u64) {
+        match &mut self.current {
+            None => self.current = Some(Train { sent_from: sent, from: now, sent_until: sent, until: now, bytes: 0 }),
+            Some(train) => {
+                train.sent_until = sent;
+                train.until = now;
+                train.bytes += bytes;
+            }
+        }
+    }
+
+    /// `None` while the train is short.
+    pub fn hint(&self) -> Option<Hint> {
+        let train = self.current.filter(|train| train.bytes >= TRAIN_BYTES)?;
+        let arriving = train.until.saturating_duration_since(train.from);
+        let sending = train.sent_until.saturating_duration_since(train.sent_from);
+        let seconds = arriving.as_secs_f64().max(1e-3);
+        let is_limit = arriving > sending + sending / 4 + Duration::from_millis(4);
+        Some(Hint { rate: (train.bytes as f64 / seconds) as u64, is_limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 32 packets, sent and acknowledged at these distances.
+    fn check(sent_us: u64, acknowledged_us: u64, expected: Hint) {
+        let start = Instant::now();
+        let mut trains = Trains::default();
+        for packet in 0..=32 {
+            assert!(packet >= 17 || trains.hint().is_none(), "{packet} packets are no train");
+            let at = |distance_us| start + Duration::from_micros(packet * distance_us);
+            trains.acknowledged(at(acknowledged_us) + Duration::from_millis(100), at(sent_us), 1200);
+        }
+        assert_eq!(trains.hint(), Some(expected));
+        trains.end_round();
+        assert_eq!(trains.hint(), None);
+    }
+
+    #[test]
+    fn a_train_that_arrives_slower_than_it_left_shows_the_paths_rate() {
+        check(100, 1200, Hint { rate: 1_000_000, is_limit: true });
+    }
+
+    #[test]
+    fn a_train_that_arrives_as_it_left_shows_no_limit() {
+        check(1200, 1200, Hint { rate: 1_000_000, is_limit: false });
+    }
+}

@@ -1,0 +1,89 @@
+//! One socket that is listened on.
+
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use libp2p::core::transport::{ListenerId, TransportEvent};
+
+use crate::address::from_socket;
+use crate::interfaces::{Change, Interfaces};
+use crate::{Connecting, Error};
+
+pub type Event = TransportEvent<Connecting, Error>;
+
+/// A listener. Dropping it closes the socket once the last of its connections is gone.
+pub struct Listener {
+    pub id: ListenerId,
+    pub endpoint: noq::Endpoint,
+    bound: SocketAddr,
+    accept: BoxFuture<'static, Option<noq::Incoming>>,
+    handshake_timeout: Duration,
+    /// Only where every interface is listened on.
+    interfaces: Option<Interfaces>,
+    /// Where one address is listened on: it is not told yet.
+    is_untold: bool,
+}
+
+fn accept(endpoint: &noq::Endpoint) -> BoxFuture<'static, Option<noq::Incoming>> {
+    let endpoint = endpoint.clone();
+    async move { endpoint.accept().await }.boxed()
+}
+
+impl Listener {
+    /// # Errors
+    /// If the socket or the machine's interfaces tell no address.
+    pub fn new(id: ListenerId, endpoint: noq::Endpoint, handshake_timeout: Duration) -> Result<Self, Error> {
+        let bound = endpoint.local_addr()?;
+        let is_everywhere = bound.ip().is_unspecified();
+        Ok(Self {
+            id,
+            accept: accept(&endpoint),
+            endpoint,
+            bound,
+            handshake_timeout,
+            interfaces: is_everywhere.then(|| Interfaces::new(bound)).transpose()?,
+            is_untold: !is_everywhere,
+        })
+    }
+
+    /// Whether packets from its socket reach `remote`: one family, and loopback only from where loopback is heard.
+    pub fn reaches(&self, remote: SocketAddr) -> bool {
+        let (here, there) = (self.bound.ip(), remote.ip());
+        here.is_ipv4() == there.is_ipv4() && (here.is_unspecified() || here.is_loopback() == there.is_loopback())
+    }
+
+    /// The next event; `None` if the endpoint is closed.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        if std::mem::take(&mut self.is_untold) {
+            return Poll::Ready(Some(Event::NewAddress { listener_id: self.id, listen_addr: from_socket(self.bound) }));
+        }
+        if let Some(Poll::Ready(change)) = self.interfaces.as_mut().map(|interfaces| interfaces.poll(cx)) {
+            return Poll::Ready(Some(self.changed(change)));
+        }
+        let Poll::Ready(incoming) = self.accept.poll_unpin(cx) else { return Poll::Pending };
+        let Some(incoming) = incoming else { return Poll::Ready(None) };
+        self.accept = accept(&self.endpoint);
+        let send_back_addr = from_socket(incoming.remote_address());
+        Poll::Ready(Some(match incoming.accept() {
+            Ok(connecting) => Event::Incoming {
+                listener_id: self.id,
+                upgrade: Connecting::accept(connecting, self.handshake_timeout),
+                local_addr: from_socket(self.bound),
+                send_back_addr,
+            },
+            Err(error) => Event::ListenerError { listener_id: self.id, error: error.into() },
+        }))
+    }
+
+    fn changed(&self, change: std::io::Result<Change>) -> Event {
+        let listener_id = self.id;
+        match change {
+            Ok(Change::Up(address)) => Event::NewAddress { listener_id, listen_addr: from_socket(address) },
+            Ok(Change::Down(address)) => Event::AddressExpired { listener_id, listen_addr: from_socket(address) },
+            Err(error) => Event::ListenerError { listener_id, error: error.into() },
+        }
+    }
+}
