@@ -97,12 +97,7 @@ impl Script {
     pub fn bargain(cards: Vec<Card>, stream: impl Fn(&PatchRequest) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let answer = move |request: &Request| {
             let answer = match request {
-                Request::Holdings => Answer::Holdings(Holdings {
-                    incarnation: Incarnation(1),
-                    version: 1,
-                    site: None,
-                    cards: cards.clone(),
-                }),
+                Request::Holdings { .. } => Answer::Holdings(Holdings::all(Incarnation(1), 1, None, cards.clone())),
                 Request::Quote { .. } => Answer::Quote(Quote {
                     offer: Offer::Ready { patch: PatchId::new([7; 32]), bytes: Bytes(100) },
                     bases: Vec::new(),

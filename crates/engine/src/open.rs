@@ -37,6 +37,7 @@ impl Open {
             | Effect::Report { .. }
             | Effect::KeepCalibration { .. }
             | Effect::KeepPace(_)
+            | Effect::KeepLists(_)
             | Effect::WakeAt(_) => return None,
         })
     }

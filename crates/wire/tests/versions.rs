@@ -37,15 +37,15 @@ fn check<M: Message>(name: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn announcements_of_version_1() {
-    for (name, bytes) in messages("gossip-1") {
+fn announcements_of_version_2() {
+    for (name, bytes) in messages("gossip-2") {
         check::<Announcement>(&name, &bytes);
     }
 }
 
 #[test]
-fn questions_and_answers_of_version_4() {
-    for (name, bytes) in messages("ask-4") {
+fn questions_and_answers_of_version_5() {
+    for (name, bytes) in messages("ask-5") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<Request>(&name, &bytes),
             _ => check::<Answer>(&name, &bytes),

@@ -28,7 +28,7 @@ impl Fleet {
                 Some(Answer::Blob { bytes, config: config.map(|config| config.as_bytes().to_vec()) })
             }
             Request::Blob { .. }
-            | Request::Holdings
+            | Request::Holdings { .. }
             | Request::Quote { .. }
             | Request::Sketches(_)
             | Request::Arrival { .. } => None,

@@ -50,6 +50,7 @@ impl Record {
             Effect::CommitImage { pull, .. } => (18, pull.0),
             Effect::Refer { stream, .. } => (19, stream.0),
             Effect::Connect(peer) => (20, node_of(*peer) as u64),
+            Effect::KeepLists(lists) => (21, lists.len() as u64),
         };
         for part in [now, node as u64, kind, number] {
             self.log.update(&part.to_le_bytes());
