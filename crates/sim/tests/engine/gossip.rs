@@ -144,6 +144,7 @@ fn one_layer_more_is_all_that_is_sent_of_a_list_after_a_restart_of_either() {
             if restarted == 0 {
                 fleet.kill(0);
                 fleet.boot(0);
+                fleet.run(Duration::from_secs(2));
             }
             fleet.put(0, &[distinct(5000)]);
             fleet.step(0, Input::Disk(DiskInput::LayerHeld { card: distinct(5000), sketch: None }));
@@ -194,7 +195,7 @@ fn is_for_holdings(request: &Request) -> bool {
 #[test]
 fn directories_are_right_after_any_losses_changes_and_restarts() {
     for seed in seeds(12) {
-        let mut fleet = fleet(seed, 6, 2);
+        let mut fleet = fleet(seed, 6, 5);
         let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut draw = move |below: u64| {
             random ^= random << 13;
