@@ -2,6 +2,7 @@
 
 mod have;
 mod life;
+mod list;
 mod names;
 mod patches;
 mod referrals;

@@ -101,12 +101,10 @@ impl Script {
     pub fn bargain(cards: Vec<Card>, stream: impl Fn(&PatchRequest) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let answer = move |request: &Request| {
             let answer = match request {
-                Request::Holdings => Answer::Holdings(Holdings {
-                    incarnation: Incarnation(1),
-                    version: 1,
-                    site: Some(SITE.parse().expect("a site")),
-                    cards: cards.clone(),
-                }),
+                Request::Holdings { .. } => {
+                    let site = Some(SITE.parse().expect("a site"));
+                    Answer::Holdings(Holdings::all(Incarnation(1), 1, site, cards.clone()))
+                }
                 Request::Quote { .. } => Answer::Quote(Quote {
                     offer: Offer::Ready { patch: PatchId::new([7; 32]), bytes: Bytes(100) },
                     bases: Vec::new(),

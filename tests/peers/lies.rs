@@ -303,7 +303,7 @@ fn then(tar: &[u8], other: Option<Vec<u8>>) -> Script {
     let mut script = Script::bargain(claims(tar), |_| Vec::new());
     let mut honest = script.answer;
     script.answer = Box::new(move |request| match request {
-        Request::Holdings => honest(request),
+        Request::Holdings { .. } => honest(request),
         _ => other.clone(),
     });
     script

@@ -27,7 +27,7 @@ fn quiet() -> Script {
 }
 
 fn holdings() -> Vec<u8> {
-    Request::Holdings.encode().expect("a small request")
+    Request::Holdings { known: None }.encode().expect("a small request")
 }
 
 /// The node is well, and serves an honest question.
@@ -95,6 +95,7 @@ fn junk_on_every_protocol_is_refused() {
         version: u64::MAX,
         sequence: u64::MAX,
         site: None,
+        digest: lighter_wire::ListDigest::default(),
         news: News::Difference { added: Vec::new(), removed: vec![target] },
     };
     peer.does(Deed::Gossip(announcement.encode().expect("a small announcement")));

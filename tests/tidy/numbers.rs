@@ -165,6 +165,11 @@ fn timers() -> Vec<Claim> {
             [time(Settings::BACKOFF), number(Settings::BACKOFF_DOUBLINGS)],
         ),
         claim(document, "| busy backoff | the same, doubled {} times at most |", [number(Settings::BUSY_DOUBLINGS)]),
+        claim(
+            document,
+            "| lists kept | {} after a change, every {} at most |",
+            [time(Settings::KEEP_SOON), time(Settings::KEEP_EVERY)],
+        ),
         claim(document, "| flood window | {} |", [time(Settings::FLOOD_WINDOW)]),
     ]
 }
@@ -195,6 +200,12 @@ fn caps() -> Vec<Claim> {
             "asked for or given up | {}; {}; {} |",
             [number(Settings::OWN_SKETCHES_MAX), number(Settings::SKETCHES_MAX), number(Settings::SKETCHES_ASKED_MAX)],
         ),
+        claim(
+            document,
+            "| lists of peers remembered or on disk; layers in them | {}; {} |",
+            [number(Settings::LISTS_MAX), number(Settings::LISTED_MAX)],
+        ),
+        claim(document, "| changes of the own list that are kept | {} |", [number(Settings::CHANGES_MAX)]),
         claim(document, "| calibrations; paces | {}; 1 |", [number(Settings::CALIBRATIONS_MAX)]),
         claim(
             document,

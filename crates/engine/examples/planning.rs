@@ -132,6 +132,7 @@ fn measure(what: &str, everybody: bool, by: By) -> Duration {
             version: 1,
             sequence: 1,
             site: Some("harbour".parse().expect("a site")),
+            digest: cards.iter().map(|card| card.diff_id).collect(),
             news: News::Full(cards),
         };
         engine.step(Moment(2), Input::Peer(PeerInput::Connected(peer)), &mut Vec::new());

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{DiffId, Moment, PeerId};
+use lighter_wire::ListDigest;
 
 use crate::event::{AskId, PullId};
 use crate::settings::Settings;
@@ -23,7 +24,8 @@ pub struct Asks {
 /// The purpose of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    Holdings,
+    /// The list of the peer; the question named the digest of the list that is known here.
+    Holdings(Option<ListDigest>),
     Quote(DiffId),
     Arrival(DiffId),
     Resolve(PullId),
@@ -35,7 +37,7 @@ impl Asks {
     pub fn begin(&mut self, to: PeerId, purpose: Purpose) -> AskId {
         let ask = AskId(self.next);
         self.next += 1;
-        if purpose == Purpose::Holdings {
+        if matches!(purpose, Purpose::Holdings(_)) {
             self.holdings_asked.insert(to);
         }
         self.open.insert(ask, (to, purpose));
@@ -49,7 +51,7 @@ impl Asks {
     /// Ends a question: the peer that it went to and its purpose. `None` if it is not open: each is answered once.
     pub fn end(&mut self, ask: AskId) -> Option<(PeerId, Purpose)> {
         let (peer, purpose) = self.open.remove(&ask)?;
-        if purpose == Purpose::Holdings {
+        if matches!(purpose, Purpose::Holdings(_)) {
             self.holdings_asked.remove(&peer);
         }
         Some((peer, purpose))

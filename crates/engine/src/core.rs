@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use lighter_types::{Moment, PeerId};
-use lighter_wire::Request;
+use lighter_wire::{ListDigest, Request};
 
 use crate::asks::{Asks, Purpose};
 use crate::calibrations::Calibrations;
@@ -78,8 +78,13 @@ impl Step<'_> {
 
     /// Asks a connected peer what it holds, unless that question is open.
     pub fn ask_holdings(&mut self, peer: PeerId) {
+        self.ask_list(peer, self.core.directory.known_list(peer));
+    }
+
+    /// Asks a connected peer for the list that became of this one.
+    pub fn ask_list(&mut self, peer: PeerId, known: Option<ListDigest>) {
         if self.core.is_connected(peer) && !self.core.asks.are_holdings_asked(peer) {
-            self.ask(peer, Purpose::Holdings, Request::Holdings);
+            self.ask(peer, Purpose::Holdings(known), Request::Holdings { known });
         }
     }
 

@@ -10,16 +10,21 @@
 //! that arrives is checked against its digest. The length is an exception. A fetch takes no layer that is longer than
 //! its card says, so the larger length counts: a peer that names too small a length must not make liars of the others.
 //!
-//! A peer's answer over its own connection outranks gossip about it. Gossip lingers and is reordered, and the clock
-//! that dates a life may have been set back.
+//! `beliefs` has the rules by which announcements and answers are believed. `remembered` has the lists of peers that are
+//! not heard any more, or not yet: a peer that comes back with the same list need not send it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod beliefs;
+mod remembered;
+
+use std::collections::BTreeMap;
 
 use lighter_types::{BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName, broken};
-use lighter_wire::{Announcement, Holdings, Incarnation, News};
+use lighter_wire::{Incarnation, ListDigest};
 use slab::Slab;
 
 use crate::settings::Settings;
+pub use beliefs::{Heard, Taken};
+use remembered::Remembered;
 
 /// Index of a known card; reused after the card is dropped.
 type CardIndex = u32;
@@ -37,6 +42,10 @@ pub struct Directory {
     cards: Slab<Known>,
     by_id: BTreeMap<DiffId, CardIndex>,
     peers_max: usize,
+    /// Lists of peers that are not heard now.
+    remembered: Remembered,
+    /// Whether a list changed since [`Self::take_changed`].
+    changed: bool,
 }
 
 #[derive(Debug)]
@@ -62,6 +71,10 @@ pub struct Peer {
     heard: (Incarnation, u64),
     /// At most [`Settings::LAYERS_PER_PEER_MAX`].
     layers: Vec<CardIndex>,
+    /// The digest of `layers`.
+    digest: ListDigest,
+    /// Whether the peer named this digest: nothing was left out by a cap, denied, or told wrongly.
+    is_exact: bool,
     site: Option<SiteName>,
     last_heard: Moment,
     connected: bool,
@@ -109,17 +122,6 @@ impl Peer {
     fn life(&self) -> Incarnation {
         self.heard.0.max(self.believed.map_or(Incarnation(0), |(life, _)| life))
     }
-}
-
-/// The judgement of an announcement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// The belief is up to date.
-    Current,
-    /// An earlier announcement was missed: ask the peer for its holdings.
-    Behind,
-    /// Old, repeated, or over a cap: ignored.
-    Ignored,
 }
 
 impl Directory {
@@ -179,6 +181,36 @@ impl Directory {
         peer.layers.binary_search(&index).is_ok()
     }
 
+    /// The digest of the list that is known of a peer, believed now or remembered.
+    pub fn known_list(&self, id: PeerId) -> Option<ListDigest> {
+        let believed = self.peer(id).filter(|peer| peer.is_known()).map(|peer| peer.digest);
+        believed.or_else(|| self.remembered.digest(id))
+    }
+
+    /// Peers whose whole list is known, with its digest and its number of layers. Empty lists are left out.
+    pub fn lists(&self) -> impl Iterator<Item = (PeerId, ListDigest, usize)> {
+        let believed = self.peers().filter(|(_, peer)| peer.is_exact && !peer.layers.is_empty());
+        believed.map(|(id, peer)| (id, peer.digest, peer.layers.len())).chain(self.remembered.lists())
+    }
+
+    /// The list that is known of a peer, in no order.
+    pub fn list(&self, id: PeerId) -> Vec<Card> {
+        match self.peer(id).filter(|peer| peer.is_known()) {
+            Some(peer) => peer.layers.iter().map(|&index| self.cards[index as usize].card).collect(),
+            None => self.remembered.cards(id).to_vec(),
+        }
+    }
+
+    /// Whether a list changed since this was last asked.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Remembers the list of a peer from an earlier life of this node.
+    pub fn remember(&mut self, id: PeerId, cards: Vec<Card>) {
+        self.remembered.add(id, cards);
+    }
+
     pub fn connected(&mut self, id: PeerId, now: Moment) {
         let peer = self.peer_mut(id);
         peer.connected = true;
@@ -195,72 +227,13 @@ impl Directory {
         }
     }
 
-    /// Takes in an announcement.
-    pub fn announced(&mut self, from: PeerId, announcement: Announcement, now: Moment) -> Heard {
-        let Announcement { incarnation: life, version, sequence, site, news } = announcement;
-        if !self.by_peer.contains_key(&from) && self.len() >= self.peers_max {
-            return Heard::Ignored;
-        }
-        if news == News::Leaving {
-            if self.peer(from).is_none_or(|peer| peer.life() <= life) {
-                self.forget(from);
-            }
-            return Heard::Current;
-        }
-        let peer = self.peer_mut(from);
-        if life < peer.life() {
-            // The announcement was late, or the peer's clock was set back. Only the peer itself can say which.
-            return Heard::Behind;
-        }
-        if (life, sequence) <= peer.heard {
-            return Heard::Ignored;
-        }
-        peer.heard = (life, sequence);
-        peer.last_heard = now;
-        let same_life = peer.believed.filter(|(believed, _)| *believed == life).map(|(_, version)| version);
-        match news {
-            // The peer named a later version meanwhile.
-            _ if same_life.is_some_and(|believed| version < believed) => Heard::Current,
-            News::Full(cards) => {
-                self.set(from, (life, version), site, &cards);
-                Heard::Current
-            }
-            _ if same_life == Some(version) => Heard::Current,
-            News::Difference { added, removed } if same_life.is_some_and(|believed| believed + 1 == version) => {
-                peer.believed = Some((life, version));
-                self.change(from, &added, &removed);
-                Heard::Current
-            }
-            News::Difference { .. } | News::Heartbeat | News::Leaving => Heard::Behind,
-        }
-    }
-
-    /// Takes in an answer to a question for holdings. The peer itself says it, so its life does not matter.
-    pub fn answered(&mut self, from: PeerId, holdings: Holdings, now: Moment) {
-        if !self.by_peer.contains_key(&from) && self.len() >= self.peers_max {
-            return;
-        }
-        let peer = self.peer_mut(from);
-        peer.last_heard = now;
-        let life = holdings.incarnation;
-        if peer.believed.is_some_and(|(believed, version)| believed == life && holdings.version < version) {
-            return;
-        }
-        if peer.heard.0 != life {
-            // Another life counts its announcements anew.
-            peer.lives_back = peer.lives_back.saturating_add(u32::from(life < peer.heard.0));
-            peer.heard = (life, 0);
-        }
-        self.set(from, (life, holdings.version), holdings.site, &holdings.cards);
-    }
-
-    /// A peer says that it does not hold a layer: removes the layer from the beliefs about the peer.
-    pub fn denied(&mut self, from: PeerId, layer: DiffId) {
-        self.change(from, &[], &[layer]);
-    }
-
+    /// Forgets a peer, but for the list that it would have to send again if it came back.
     pub fn forget(&mut self, id: PeerId) {
         let Some(&index) = self.by_peer.get(&id) else { return };
+        if self.peer(id).is_some_and(|peer| peer.is_exact) {
+            let cards = self.list(id);
+            self.remembered.add(id, cards);
+        }
         self.drop_layers(id);
         let peer = &mut self.peers[index as usize].1;
         if peer.connected {
@@ -308,27 +281,17 @@ impl Directory {
         self.by_id.get(&id).and_then(|&index| self.cards.get(index as usize))
     }
 
-    /// Sets all layers of a peer. Most of them are known already.
-    fn set(&mut self, id: PeerId, believed: (Incarnation, u64), site: Option<SiteName>, cards: &[Card]) {
-        let peer = self.peer_mut(id);
-        peer.believed = Some(believed);
-        peer.site = site;
-        let listed: BTreeSet<DiffId> = cards.iter().map(|card| card.diff_id).collect();
-        let layers = self.peer(id).into_iter().flat_map(|peer| &peer.layers);
-        let known = layers.map(|index| self.cards[*index as usize].card.diff_id);
-        let gone: Vec<DiffId> = known.filter(|layer| !listed.contains(layer)).collect();
-        self.change(id, cards, &gone);
-    }
-
     fn change(&mut self, id: PeerId, added: &[Card], removed: &[DiffId]) {
         // A peer that denies a layer may have been forgotten meanwhile.
         let Some(&peer) = self.by_peer.get(&id) else { return };
-        let mut layers = self.known_peer(id).map(|peer| std::mem::take(&mut peer.layers)).unwrap_or_default();
+        let Some(known) = self.known_peer(id) else { return };
+        let (mut layers, mut digest) = (std::mem::take(&mut known.layers), known.digest);
         for layer in removed {
             // A peer may remove layers that this node never heard of.
             let Some(&index) = self.by_id.get(layer) else { continue };
             if let Ok(place) = layers.binary_search(&index) {
                 layers.remove(place);
+                digest.remove(*layer);
                 self.release(peer, index);
             }
         }
@@ -340,12 +303,15 @@ impl Directory {
             let Some(index) = self.index_of(card) else { continue };
             if let Err(place) = layers.binary_search(&index) {
                 layers.insert(place, index);
+                digest.add(card.diff_id);
                 self.hold(peer, index);
             }
         }
         layers.shrink_to_fit();
         if let Some(peer) = self.known_peer(id) {
+            let before = std::mem::replace(&mut peer.digest, digest);
             peer.layers = layers;
+            self.changed |= before != digest;
         }
     }
 

@@ -97,6 +97,9 @@ pub enum Effect {
     },
     /// Keep the pace of encoding for [`PaceHeld`](crate::DiskInput::PaceHeld) of the next life.
     KeepPace(Pace),
+    /// Keep these lists of other peers for [`ListHeld`](crate::DiskInput::ListHeld) of the next life, in place of those
+    /// kept for these peers. An empty list is not kept.
+    KeepLists(Vec<KeptList>),
     /// Send [`Input::Tick`](crate::Input::Tick) at this moment or soon after. A later `WakeAt` takes its place.
     WakeAt(Moment),
 
@@ -166,6 +169,13 @@ pub struct CachedPatch {
     pub bytes: Bytes,
     /// The effort of the encoder that made it; absent if it was another encoder than this node's.
     pub effort: Option<Effort>,
+}
+
+/// All layers that a peer held when it last said so, in no order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptList {
+    pub peer: PeerId,
+    pub cards: Vec<Card>,
 }
 
 /// The cost of a patch at the default effort for a peer that holds some layers.

@@ -1,13 +1,14 @@
 //! The layers that this node holds, and the announcements of them.
 //!
-//! Every change raises the version of the holdings. A full announcement lists all layers; a difference lists the
-//! changes since the announcement before, and names the version that it builds on. A peer that missed one asks for all.
+//! Every change raises the version of the holdings. An announcement names the digest of all layers, and lists the
+//! changes since the announcement before. A peer that does not know that list asks, and names the digest of the list
+//! that it knows. It gets the changes since then, if they are among the latest: [`Settings::CHANGES_MAX`] are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lighter_similarity::Sketch;
 use lighter_types::{Card, DiffId};
-use lighter_wire::{Announcement, HOLDINGS_MAX, Message, News};
+use lighter_wire::{Announcement, HOLDINGS_MAX, ListDigest, Listed, Message, News};
 
 use crate::settings::Settings;
 
@@ -15,7 +16,12 @@ use crate::settings::Settings;
 #[derive(Debug, Default)]
 pub struct Holdings {
     cards: BTreeMap<DiffId, Card>,
+    /// Zero until the layers on disk at the start are known.
     version: u64,
+    /// The digest of the layers at this version.
+    digest: ListDigest,
+    /// The changes that led to this version, the latest last: the layer, and whether it was added.
+    changes: VecDeque<(DiffId, bool)>,
     sequence: u64,
     announced: bool,
     added: BTreeMap<DiffId, Card>,
@@ -61,10 +67,64 @@ impl Holdings {
         self.version
     }
 
-    /// The layers that were held at [`Self::version`], without the changes since: a peer that gets them and hears the
-    /// next difference knows all. At most [`HOLDINGS_MAX`]: the node holds and serves further layers, but does not name
-    /// them.
-    pub fn cards_of_version(&self) -> Vec<Card> {
+    /// The digest of the layers at [`Self::version`].
+    pub fn digest(&self) -> ListDigest {
+        self.digest
+    }
+
+    /// The layers on disk at the start are known: they are the first version. Nobody heard of an earlier one in this
+    /// life, and a peer that knows this list from an earlier life gets the changes from here on.
+    pub fn begin(&mut self) {
+        if self.version == 0 {
+            self.next_version();
+            self.changes.clear();
+            self.version = 1;
+        }
+    }
+
+    /// The layers at [`Self::version`], for a peer that knows the list of this digest. The changes since that version
+    /// are left out: the next announcement has them. At most [`HOLDINGS_MAX`]: the node holds and serves further
+    /// layers, but does not name them.
+    pub fn listed(&self, known: Option<ListDigest>) -> Listed {
+        let Some(changed) = known.and_then(|known| self.changed_since(known)) else {
+            return Listed::All(self.cards_of_version());
+        };
+        if changed.is_empty() {
+            return Listed::Unchanged;
+        }
+        if changed.len() > self.cards.len() {
+            return Listed::All(self.cards_of_version());
+        }
+        let added: Vec<Card> = changed.iter().filter_map(|&layer| self.card_of_version(layer)).copied().collect();
+        let is_gone = |layer: &DiffId| self.card_of_version(*layer).is_none();
+        Listed::Difference { added, removed: changed.into_iter().filter(is_gone).collect() }
+    }
+
+    /// The layers in which the list of this digest differs from that of [`Self::version`]; `None` if it is not among
+    /// the latest. Changes are undone, the latest first, until the digest is there.
+    fn changed_since(&self, known: ListDigest) -> Option<BTreeSet<DiffId>> {
+        let (mut digest, mut changed) = (self.digest, BTreeSet::new());
+        let mut changes = self.changes.iter().rev();
+        while digest != known {
+            let &(layer, is_added) = changes.next()?;
+            if is_added {
+                digest.remove(layer);
+            } else {
+                digest.add(layer);
+            }
+            if !changed.remove(&layer) {
+                changed.insert(layer);
+            }
+        }
+        Some(changed)
+    }
+
+    fn card_of_version(&self, layer: DiffId) -> Option<&Card> {
+        let kept = self.cards.get(&layer).filter(|_| !self.added.contains_key(&layer));
+        kept.or_else(|| self.removed.get(&layer))
+    }
+
+    fn cards_of_version(&self) -> Vec<Card> {
         let kept = self.cards.values().filter(|card| !self.added.contains_key(&card.diff_id));
         kept.chain(self.removed.values()).take(HOLDINGS_MAX).copied().collect()
     }
@@ -90,26 +150,43 @@ impl Holdings {
         true
     }
 
-    /// The announcement to send now: all layers at first and if `full`, else the changes, else a heartbeat. If one does
-    /// not fit into a message, the next of these takes its place. A peer that hears a heartbeat of a new version asks.
+    /// The announcement to send now: all of a short list at first and if `full`, else the changes, else a heartbeat.
+    /// Changes that do not fit into a message are left to the peers' questions.
     pub fn announcement(&mut self, settings: &Settings, full: bool) -> Announcement {
+        self.begin();
+        let (added, removed) = self.next_version();
+        let first = !std::mem::replace(&mut self.announced, true);
+        let is_short = self.cards.len() <= Settings::FULL_MAX;
+        let news = if is_short && (full || first) {
+            News::Full(self.cards_of_version())
+        } else if added.is_empty() && removed.is_empty() {
+            News::Heartbeat
+        } else {
+            News::Difference { added, removed }
+        };
+        let announcement = self.announce(settings, news);
+        if announcement.encode().is_ok() {
+            announcement
+        } else {
+            Announcement { news: News::Heartbeat, ..announcement }
+        }
+    }
+
+    /// Makes the changes since the last version a version of their own. Returns them.
+    fn next_version(&mut self) -> (Vec<Card>, Vec<DiffId>) {
         let added: Vec<Card> = std::mem::take(&mut self.added).into_values().collect();
         let removed: Vec<DiffId> = std::mem::take(&mut self.removed).into_keys().collect();
-        let changed = !added.is_empty() || !removed.is_empty();
-        let first = !std::mem::replace(&mut self.announced, true);
-        if changed {
-            self.version += 1;
+        self.version += u64::from(!added.is_empty() || !removed.is_empty());
+        for &layer in &removed {
+            self.digest.remove(layer);
+            self.changes.push_back((layer, false));
         }
-        let mut announcement = self.announce(settings, News::Heartbeat);
-        let all = (full || first).then(|| News::Full(self.cards_of_version()));
-        let difference = (changed && !first).then_some(News::Difference { added, removed });
-        for news in all.into_iter().chain(difference) {
-            announcement.news = news;
-            if announcement.encode().is_ok() {
-                return announcement;
-            }
+        for card in &added {
+            self.digest.add(card.diff_id);
+            self.changes.push_back((card.diff_id, true));
         }
-        Announcement { news: News::Heartbeat, ..announcement }
+        self.changes.drain(..self.changes.len().saturating_sub(Settings::CHANGES_MAX));
+        (added, removed)
     }
 
     /// The last announcement before the node stops.
@@ -124,81 +201,11 @@ impl Holdings {
             version: self.version,
             sequence: self.sequence,
             site: settings.site.clone(),
+            digest: self.digest,
             news,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use lighter_types::Bytes;
-
-    use super::*;
-
-    fn card(seed: u16) -> Card {
-        let mut id = [0; 32];
-        id[..2].copy_from_slice(&seed.to_be_bytes());
-        Card { diff_id: DiffId::new(id), tar_bytes: Bytes(1000), compressed_bytes: Bytes(300), tlsh: None }
-    }
-
-    #[test]
-    fn first_all_then_differences_then_heartbeats() {
-        let settings = Settings::default();
-        let mut own = Holdings::default();
-        own.add(card(1));
-        let first = own.announcement(&settings, false);
-        assert_eq!((first.version, first.news), (1, News::Full(vec![card(1)])));
-        own.add(card(2));
-        own.remove(card(1).diff_id);
-        let second = own.announcement(&settings, false);
-        assert_eq!(second.version, 2);
-        assert_eq!(second.news, News::Difference { added: vec![card(2)], removed: vec![card(1).diff_id] });
-        let third = own.announcement(&settings, false);
-        assert_eq!((third.version, third.news), (2, News::Heartbeat));
-        assert!(third.sequence > second.sequence);
-    }
-
-    #[test]
-    fn a_layer_added_and_removed_between_announcements_is_not_announced() {
-        let settings = Settings::default();
-        let mut own = Holdings::default();
-        own.announcement(&settings, false);
-        own.add(card(1));
-        own.remove(card(1).diff_id);
-        assert_eq!(own.announcement(&settings, false).news, News::Heartbeat);
-    }
-
-    #[test]
-    fn an_answer_is_what_was_held_at_its_version() {
-        let mut own = Holdings::default();
-        own.add(card(1));
-        own.announcement(&Settings::default(), false);
-        own.add(card(2));
-        own.remove(card(1).diff_id);
-        assert_eq!((own.version(), own.cards_of_version()), (1, vec![card(1)]));
-        own.announcement(&Settings::default(), false);
-        assert_eq!((own.version(), own.cards_of_version()), (2, vec![card(2)]));
-    }
-
-    #[test]
-    fn a_difference_is_told_where_all_does_not_fit() {
-        let mut own = Holdings::default();
-        for seed in 0..2000 {
-            own.add(card(seed));
-        }
-        own.announcement(&Settings::default(), false);
-        own.remove(card(7).diff_id);
-        let news = own.announcement(&Settings::default(), true).news;
-        assert_eq!(news, News::Difference { added: vec![], removed: vec![card(7).diff_id] });
-    }
-
-    #[test]
-    fn news_that_does_not_fit_becomes_a_heartbeat_of_a_new_version() {
-        let mut own = Holdings::default();
-        for seed in 0..2000 {
-            own.add(card(seed));
-        }
-        let announcement = own.announcement(&Settings::default(), false);
-        assert_eq!((announcement.version, announcement.news), (1, News::Heartbeat));
-    }
-}
+mod tests;

@@ -12,7 +12,8 @@ use lighter_wire::{Announcement, Answer, PatchRequest, Request};
 use crate::calibrations::Rule;
 use crate::effort::Pace;
 use crate::event::{
-    AskId, CachedPatch, EncodeId, FetchId, Fetched, ImageFound, ImageRead, Part, PullId, QuestionId, StreamId, Wanted,
+    AskId, CachedPatch, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, Part, PullId, QuestionId,
+    StreamId, Wanted,
 };
 use crate::failure::{AskFailure, BlobFailure, EncodeFailure, FetchFailure, LocalFailure};
 
@@ -45,6 +46,8 @@ pub enum DiskInput {
     CalibrationHeld { rule: Rule, settings: u32, calibration: Calibration },
     /// The pace of encoding that this node learned in an earlier life.
     PaceHeld(Pace),
+    /// The list of a peer that this node knew in an earlier life.
+    ListHeld(KeptList),
 }
 
 /// Acts of peers: connections, gossip, questions, streams.

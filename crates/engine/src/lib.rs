@@ -12,7 +12,7 @@
 //! | modules | what they hold |
 //! |---|---|
 //! | `machines` | each input, brought to the state machines that it concerns; the timers |
-//! | `pull`, `fetch`, `serve`, `sketch_questions`, `announcer` | the state machines |
+//! | `pull`, `fetch`, `serve`, `sketch_questions`, `announcer`, `kept_lists` | the state machines |
 //! | `planner` | ways to get a layer, and their cost |
 //! | `core` | what all of them share: [`Core`](core::Core), and the [`Step`](core::Step) that is under way |
 //! | `directory`, `holdings`, `sketches`, `calibrations`, `asks`, `cut_offs`, `floods` | what is known and believed |
@@ -35,6 +35,7 @@ mod fetch;
 mod floods;
 mod holdings;
 mod input;
+mod kept_lists;
 mod machines;
 mod open;
 mod planner;
@@ -51,8 +52,8 @@ pub use calibrations::{Calibrations, Rule};
 pub use directory::{Directory, Peer};
 pub use effort::{EffortChoice, Pace, Undertaking};
 pub use event::{
-    AskId, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageFound, ImageRead, Part, Prospect, PullId, QuestionId,
-    StreamId, Wanted,
+    AskId, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, Part, Prospect, PullId,
+    QuestionId, StreamId, Wanted,
 };
 pub use failure::{
     AskFailure, BlobFailure, EncodeFailure, FetchFailure, FetchStep, Lie, LocalFailure, LostCause, Offence, Setback,

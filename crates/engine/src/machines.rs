@@ -14,6 +14,7 @@ use crate::event::Effect;
 use crate::failure::Offence;
 use crate::fetch::Fetcher;
 use crate::floods::{Floods, Verdict};
+use crate::kept_lists::KeptLists;
 use crate::pull::Pulls;
 use crate::report::PullFailure;
 use crate::serve::{Coming, Serve};
@@ -24,6 +25,7 @@ pub struct Machines {
     pub fetcher: Fetcher,
     pub pulls: Pulls,
     announcer: Announcer,
+    kept_lists: KeptLists,
     floods: Floods,
     /// The moment that the last [`Effect::WakeAt`] named, until it ticks.
     wake_at: Option<Moment>,
@@ -37,6 +39,7 @@ impl Machines {
             fetcher: Fetcher::default(),
             pulls: Pulls::default(),
             announcer: Announcer::new(seed),
+            kept_lists: KeptLists::default(),
             floods: Floods::default(),
             wake_at: None,
             is_stopping: false,
@@ -56,6 +59,7 @@ impl Machines {
         self.pulls.layers_ended(outcomes, &mut self.fetcher, step);
         self.pulls.advance(step);
         self.end_followers(step);
+        self.kept_lists.advance(step);
         self.wake_up(step);
     }
 
@@ -63,6 +67,7 @@ impl Machines {
     fn wake_up(&mut self, step: &mut Step<'_>) {
         let deadlines = [
             self.announcer.next_deadline(),
+            self.kept_lists.next_deadline(),
             step.core.asks.next_deadline(),
             step.core.sketches.next_deadline(step.now),
             self.fetcher.next_deadline(step.now, &step.core.settings),
@@ -93,6 +98,7 @@ impl Machines {
         }
         self.serve.stop(step.effects);
         self.pulls.fail_all(&PullFailure::Stopping, &mut self.fetcher, step);
+        self.kept_lists.write(step);
         let leaving = step.core.holdings.leaving(&step.core.settings);
         step.effects.push(Effect::Announce(leaving));
     }

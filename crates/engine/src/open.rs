@@ -39,6 +39,7 @@ impl Open {
             | Effect::Report { .. }
             | Effect::KeepCalibration { .. }
             | Effect::KeepPace(_)
+            | Effect::KeepLists(_)
             | Effect::WakeAt(_) => return None,
         })
     }

@@ -54,9 +54,18 @@ pub struct Settings {
 impl Settings {
     /// Heartbeats that may be lost before a peer is forgotten: at 10 % loss, one in 10,000 is forgotten wrongly.
     pub const SILENT_INTERVALS: u32 = 4;
-    /// After this many heartbeats all holdings are announced: that reaches the peers that cannot ask because they are
-    /// not connected.
+    /// Every so many announcements, and at the start, a short list is announced in full: one of so few layers that a
+    /// question for them would cost more.
     pub const FULL_EVERY: u64 = 10;
+    pub const FULL_MAX: usize = 4;
+    /// Changes of the own list that are kept. A peer that knows an earlier list gets all of it.
+    pub const CHANGES_MAX: usize = 1024;
+    /// Lists of other peers that are kept over a restart, and the layers in them: 5 MB on disk.
+    pub const LISTS_MAX: usize = 256;
+    pub const LISTED_MAX: usize = 65_536;
+    /// A changed list is written after this time, and lists are not written more often than this.
+    pub const KEEP_SOON: Duration = Duration::from_secs(10);
+    pub const KEEP_EVERY: Duration = Duration::from_secs(10 * 60);
     /// A connected peer that did not answer what it holds is asked again after this.
     pub const ASK_AGAIN: Duration = Duration::from_secs(5);
     /// Changes of holdings within this time are announced together.

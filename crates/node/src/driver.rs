@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::RunError;
 use crate::event::{Command, Event, Order};
 use crate::faults::Worker;
+use crate::kept_lists;
 use crate::network::Behaviour;
 use crate::predictions;
 use crate::shared::Shared;
@@ -145,6 +146,9 @@ impl Driver {
         }
         if let Some(pace) = predictions::kept_pace(&store) {
             self.disk(DiskInput::PaceHeld(pace));
+        }
+        for list in kept_lists::kept(&store) {
+            self.disk(DiskInput::ListHeld(list));
         }
         for image in pulls::unfinished(&store) {
             match pulls::wanted(&store, &image) {
@@ -276,13 +280,14 @@ impl Driver {
         self.settle();
         self.stopping.cancel();
         self.work.stop_fetches();
-        // The last announcement leaves while the swarm is polled; tasks end while their events are taken.
+        // The last announcement leaves while the swarm is polled; tasks end while their events are taken, and what the
+        // engine has learned is written.
         let leaving = tokio::time::sleep(LEAVE_TIMEOUT);
         tokio::pin!(leaving);
         let ending = tokio::time::sleep(STOP_TIMEOUT);
         tokio::pin!(ending);
         let mut has_left = false;
-        while !has_left || self.work.is_fetching() {
+        while !has_left || self.work.is_fetching() || self.work.is_keeping() {
             tokio::select! {
                 _ = self.swarm.select_next_some() => {}
                 Some(event) = self.events.recv() => self.event(event),

@@ -12,6 +12,7 @@ mod event;
 mod faults;
 pub mod identity;
 pub mod images;
+mod kept_lists;
 mod lists;
 mod metrics;
 mod network;

@@ -13,12 +13,28 @@ impl Store {
     /// `OverLimit` for a key that is empty or over 256 bytes, or a value over 64 KiB; `Index`.
     pub fn put_state(&self, key: &[u8], value: &[u8]) -> Result<()> {
         check_key(key)?;
-        if value.len() > STATE_BYTES_MAX {
-            let (found, max) = (value.len() as u64, STATE_BYTES_MAX as u64);
-            return Err(StoreError::OverLimit { what: "bytes of state", found, max });
-        }
+        check_value(value)?;
         let mut batch = Batch::default();
         batch.put(Column::States, key, value.to_vec());
+        self.inner.write(&batch)
+    }
+
+    /// Writes and deletes values, all or none of them; they survive a power cut.
+    ///
+    /// # Errors
+    /// Those of [`Self::put_state`].
+    pub fn change_states(&self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+        let mut batch = Batch::default();
+        for (key, value) in changes {
+            check_key(&key)?;
+            match value {
+                Some(value) => {
+                    check_value(&value)?;
+                    batch.put(Column::States, &key, value);
+                }
+                None => batch.delete(Column::States, &key),
+            }
+        }
         self.inner.write(&batch)
     }
 
@@ -50,6 +66,14 @@ impl Store {
         batch.delete(Column::States, key);
         self.inner.write(&batch)
     }
+}
+
+fn check_value(value: &[u8]) -> Result<()> {
+    if value.len() <= STATE_BYTES_MAX {
+        return Ok(());
+    }
+    let (found, max) = (value.len() as u64, STATE_BYTES_MAX as u64);
+    Err(StoreError::OverLimit { what: "bytes of state", found, max })
 }
 
 fn check_key(key: &[u8]) -> Result<()> {

@@ -1,14 +1,15 @@
 //! Announcements: a node tells all its peers that it is alive and how its holdings changed.
 //!
-//! A node's holdings have a version that grows by one with each change. A receiver keeps a copy of the holdings of each
-//! sender. A full announcement replaces the copy, a difference moves it forward by one version, and a heartbeat keeps
-//! it from expiring. A receiver asks for all holdings ([`crate::Request::Holdings`]) when it finds a gap between
-//! versions or hears from an unknown node. So gossip may lose, repeat and reorder messages. A fleet at rest sends
-//! heartbeats only.
+//! A node's holdings have a version that grows by one with each change, and a digest. A receiver keeps a copy of the
+//! holdings of each sender. A full announcement replaces the copy, a difference moves it forward, and a heartbeat keeps
+//! it from expiring. Each announcement names the digest of the holdings after it: a receiver whose copy has that digest
+//! is up to date, whatever it missed. Other receivers ask ([`crate::Request::Holdings`]). So gossip may lose, repeat
+//! and reorder messages. A fleet at rest sends heartbeats only.
 
 use bincode::{Decode, Encode};
 use lighter_types::{Card, DiffId, SiteName};
 
+use crate::ListDigest;
 use crate::codec::{self, CardLayout, Message, WireError};
 
 /// The time when a node started, in milliseconds since 1970 by the node's own clock. A restarted node has a new
@@ -26,6 +27,8 @@ pub struct Announcement {
     /// drops equal messages as duplicates.
     pub sequence: u64,
     pub site: Option<SiteName>,
+    /// The digest of the holdings after this announcement.
+    pub digest: ListDigest,
     pub news: News,
 }
 
@@ -56,7 +59,7 @@ impl Message for Announcement {
     /// Gossipsub's default limit is 64 KiB, its own fields and signature included. A measured message of 60,000 bytes
     /// went through.
     const BYTES_MAX: usize = 60_000;
-    type Layout = (u64, u64, u64, String, NewsLayout);
+    type Layout = (u64, u64, u64, String, [u8; ListDigest::BYTES], NewsLayout);
 
     fn to_layout(&self) -> Self::Layout {
         let news = match &self.news {
@@ -67,10 +70,11 @@ impl Message for Announcement {
             News::Heartbeat => NewsLayout::Heartbeat,
             News::Leaving => NewsLayout::Leaving,
         };
-        (self.incarnation.0, self.version, self.sequence, codec::site_layout(self.site.as_ref()), news)
+        let site = codec::site_layout(self.site.as_ref());
+        (self.incarnation.0, self.version, self.sequence, site, self.digest.to_bytes(), news)
     }
 
-    fn from_layout((incarnation, version, sequence, site, news): Self::Layout) -> Result<Self, WireError> {
+    fn from_layout((incarnation, version, sequence, site, digest, news): Self::Layout) -> Result<Self, WireError> {
         let news = match news {
             NewsLayout::Full(cards) => News::Full(codec::cards::<Self>(cards)?),
             NewsLayout::Difference(added, removed) => News::Difference {
@@ -80,7 +84,7 @@ impl Message for Announcement {
             NewsLayout::Heartbeat => News::Heartbeat,
             NewsLayout::Leaving => News::Leaving,
         };
-        let site = codec::site::<Self>(&site)?;
-        Ok(Self { incarnation: Incarnation(incarnation), version, sequence, site, news })
+        let (site, digest) = (codec::site::<Self>(&site)?, ListDigest::from_bytes(digest));
+        Ok(Self { incarnation: Incarnation(incarnation), version, sequence, site, digest, news })
     }
 }

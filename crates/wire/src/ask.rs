@@ -5,7 +5,7 @@
 //!
 //! | request | answer | used for |
 //! |---|---|---|
-//! | `Holdings` | `Holdings` | learn everything that a peer holds, after a missed announcement |
+//! | `Holdings` | `Holdings` | learn what a peer holds, after a missed announcement |
 //! | `Quote` | `Quote` | learn the size of a patch and the wait for it, before choosing a provider |
 //! | `Image` | `Image` | learn what an image name stands for, its documents, and the cost of its layers |
 //! | `Blob` | `Blob` | fetch a manifest together with its config, or one blob alone |
@@ -25,13 +25,13 @@ use lighter_types::{BASES_MAX, Bytes, Card, DiffId, OciDigest, PatchId, SiteName
 
 use crate::codec::{self, CardLayout, Message, WireError};
 use crate::image::{self, ImageAnswer, ImageAnswerLayout, ImageRequest, ImageRequestLayout, QuoteLayout};
-use crate::{BLOB_BYTES_MAX, Incarnation, SKETCH_BYTES_MAX, SKETCHES_MAX};
+use crate::{BLOB_BYTES_MAX, HOLDINGS_MAX, Incarnation, ListDigest, SKETCH_BYTES_MAX, SKETCHES_MAX};
 
 /// A question to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Asks for the cards of all layers that the peer holds.
-    Holdings,
+    /// Asks which layers the peer holds. The asker knows the list with the digest `known`.
+    Holdings { known: Option<ListDigest> },
     /// Asks for the cost of a patch that turns `bases` into `target`. The asker holds the bases; the best one is first.
     Quote { target: DiffId, bases: Vec<DiffId> },
     /// Asks about an image: its release, its documents, the cost of its layers.
@@ -76,13 +76,34 @@ pub enum Arrival {
     Held,
 }
 
-/// All layers that a node holds, at one version of its holdings.
+/// The layers that a node holds, at one version of its holdings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holdings {
     pub incarnation: Incarnation,
     pub version: u64,
     pub site: Option<SiteName>,
-    pub cards: Vec<Card>,
+    /// The digest of all layers at this version.
+    pub digest: ListDigest,
+    pub list: Listed,
+}
+
+impl Holdings {
+    /// All of these layers.
+    pub fn all(incarnation: Incarnation, version: u64, site: Option<SiteName>, cards: Vec<Card>) -> Self {
+        let digest = cards.iter().map(|card| card.diff_id).collect();
+        Self { incarnation, version, site, digest, list: Listed::All(cards) }
+    }
+}
+
+/// The list of a node's layers, for an asker that may know an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// The list that the asker knows.
+    Unchanged,
+    /// That list, with these changes.
+    Difference { added: Vec<Card>, removed: Vec<DiffId> },
+    /// All layers.
+    All(Vec<Card>),
 }
 
 /// The cost of a patch.
@@ -159,7 +180,7 @@ impl std::fmt::Display for Refusal {
 #[doc(hidden)]
 #[derive(Encode, Decode)]
 pub enum RequestLayout {
-    Holdings,
+    Holdings(Option<[u8; ListDigest::BYTES]>),
     Quote([u8; 32], Vec<[u8; 32]>),
     Image(ImageRequestLayout),
     Blob([u8; 32], u32),
@@ -174,7 +195,7 @@ impl Message for Request {
 
     fn to_layout(&self) -> RequestLayout {
         match self {
-            Self::Holdings => RequestLayout::Holdings,
+            Self::Holdings { known } => RequestLayout::Holdings(known.map(ListDigest::to_bytes)),
             Self::Quote { target, bases } => RequestLayout::Quote(*target.as_bytes(), codec::diff_ids_layout(bases)),
             Self::Image(request) => RequestLayout::Image(image::request_layout(request)),
             Self::Blob { digest, bytes_max } => RequestLayout::Blob(*digest.as_bytes(), *bytes_max),
@@ -185,7 +206,7 @@ impl Message for Request {
 
     fn from_layout(layout: RequestLayout) -> Result<Self, WireError> {
         Ok(match layout {
-            RequestLayout::Holdings => Self::Holdings,
+            RequestLayout::Holdings(known) => Self::Holdings { known: known.map(ListDigest::from_bytes) },
             RequestLayout::Quote(target, bases) => {
                 Self::Quote { target: DiffId::new(target), bases: codec::diff_ids::<Self>(bases, BASES_MAX)? }
             }
@@ -200,13 +221,21 @@ impl Message for Request {
 #[doc(hidden)]
 #[derive(Encode, Decode)]
 pub enum AnswerLayout {
-    Holdings(u64, u64, String, Vec<CardLayout>),
+    Holdings(u64, u64, String, [u8; ListDigest::BYTES], ListedLayout),
     Quote(QuoteLayout),
     Image(ImageAnswerLayout),
     Blob(Vec<u8>, Option<Vec<u8>>),
     Refused(Refusal),
     Sketches(Vec<Option<Vec<u8>>>),
     Arrival(ArrivalLayout),
+}
+
+#[doc(hidden)]
+#[derive(Encode, Decode)]
+pub enum ListedLayout {
+    Unchanged,
+    Difference(Vec<CardLayout>, Vec<[u8; 32]>),
+    All(Vec<CardLayout>),
 }
 
 #[doc(hidden)]
@@ -228,7 +257,8 @@ impl Message for Answer {
                 holdings.incarnation.0,
                 holdings.version,
                 codec::site_layout(holdings.site.as_ref()),
-                codec::cards_layout(&holdings.cards),
+                holdings.digest.to_bytes(),
+                listed_layout(&holdings.list),
             ),
             Self::Quote(quote) => AnswerLayout::Quote(image::quote_layout(quote)),
             Self::Image(answer) => AnswerLayout::Image(image::answer_layout(answer)),
@@ -245,11 +275,12 @@ impl Message for Answer {
 
     fn from_layout(layout: AnswerLayout) -> Result<Self, WireError> {
         Ok(match layout {
-            AnswerLayout::Holdings(incarnation, version, site, cards) => Self::Holdings(Holdings {
+            AnswerLayout::Holdings(incarnation, version, site, digest, list) => Self::Holdings(Holdings {
                 incarnation: Incarnation(incarnation),
                 version,
                 site: codec::site::<Self>(&site)?,
-                cards: codec::cards::<Self>(cards)?,
+                digest: ListDigest::from_bytes(digest),
+                list: listed(list)?,
             }),
             AnswerLayout::Quote(layout) => Self::Quote(image::quote(layout)?),
             AnswerLayout::Image(layout) => Self::Image(Box::new(image::answer(layout)?)),
@@ -271,4 +302,25 @@ impl Message for Answer {
             AnswerLayout::Arrival(ArrivalLayout::Held) => Self::Arrival(Arrival::Held),
         })
     }
+}
+
+fn listed_layout(list: &Listed) -> ListedLayout {
+    match list {
+        Listed::Unchanged => ListedLayout::Unchanged,
+        Listed::Difference { added, removed } => {
+            ListedLayout::Difference(codec::cards_layout(added), codec::diff_ids_layout(removed))
+        }
+        Listed::All(cards) => ListedLayout::All(codec::cards_layout(cards)),
+    }
+}
+
+fn listed(layout: ListedLayout) -> Result<Listed, WireError> {
+    Ok(match layout {
+        ListedLayout::Unchanged => Listed::Unchanged,
+        ListedLayout::Difference(added, removed) => Listed::Difference {
+            added: codec::cards::<Answer>(added)?,
+            removed: codec::diff_ids::<Answer>(removed, HOLDINGS_MAX)?,
+        },
+        ListedLayout::All(cards) => Listed::All(codec::cards::<Answer>(cards)?),
+    })
 }

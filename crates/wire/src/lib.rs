@@ -8,7 +8,8 @@
 //! | ask | [`Request`], [`Answer`] | one small question, one answer | `ask` |
 //! | patch | [`PatchRequest`], [`PatchReply`] | one stream that carries one patch | `patch_stream` |
 //!
-//! A [`SignedRelease`] travels inside an answer (module `release`).
+//! A [`SignedRelease`] travels inside an answer (module `release`). A [`ListDigest`] stands for a list of layers (module
+//! `list`).
 //!
 //! A message is a bincode 2 value (little endian, variable-length integers). Each message type has a size limit, which
 //! the reader checks before it allocates anything. Bytes after the end of a message are an error. docs/WIRE.md shows
@@ -24,20 +25,22 @@ mod announcement;
 mod ask;
 mod codec;
 mod image;
+mod list;
 mod patch_stream;
 mod release;
 mod versions;
 
 pub use announcement::{Announcement, Incarnation, News};
-pub use ask::{Answer, Arrival, Holdings, Offer, Quote, Refusal, Request};
+pub use ask::{Answer, Arrival, Holdings, Listed, Offer, Quote, Refusal, Request};
 pub use codec::{Message, WireError};
 pub use image::{Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer};
+pub use list::ListDigest;
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
 pub use versions::OtherVersion;
 
 /// The protocol name of gossipsub, which sends each message one hop and builds no mesh.
-pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/1";
+pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/2";
 /// The gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].

@@ -41,6 +41,14 @@ fn h(byte: u8) -> String {
     format!("{byte:02x}").repeat(32)
 }
 
+fn digest() -> ListDigest {
+    ListDigest::from_bytes([6; 16])
+}
+
+fn d() -> String {
+    "06".repeat(16)
+}
+
 #[test]
 fn announcements() {
     let announcement = |news| Announcement {
@@ -48,24 +56,26 @@ fn announcements() {
         version: 2,
         sequence: 3,
         site: Some("a1".parse().unwrap()),
+        digest: digest(),
         news,
     };
     let tlsh = Tlsh::new([9; 35]);
     check(
         &announcement(News::Full(vec![card(7, Some(tlsh))])),
-        &format!("01 02 03 02 6131 00 01 {} fbe803 fa 01 {}", h(7), "09".repeat(35)),
+        &format!("01 02 03 02 6131 {} 00 01 {} fbe803 fa 01 {}", d(), h(7), "09".repeat(35)),
     );
     check(
         &announcement(News::Difference { added: vec![card(7, None)], removed: vec![DiffId::new([8; 32])] }),
-        &format!("01 02 03 02 6131 01 01 {} fbe803 fa 00 01 {}", h(7), h(8)),
+        &format!("01 02 03 02 6131 {} 01 01 {} fbe803 fa 00 01 {}", d(), h(7), h(8)),
     );
-    check(&announcement(News::Heartbeat), "01 02 03 02 6131 02");
-    check(&Announcement { site: None, ..announcement(News::Leaving) }, "01 02 03 00 03");
+    check(&announcement(News::Heartbeat), &format!("01 02 03 02 6131 {} 02", d()));
+    check(&Announcement { site: None, ..announcement(News::Leaving) }, &format!("01 02 03 00 {} 03", d()));
 }
 
 #[test]
 fn requests() {
-    check(&Request::Holdings, "00");
+    check(&Request::Holdings { known: None }, "00 00");
+    check(&Request::Holdings { known: Some(digest()) }, &format!("00 01 {}", d()));
     let quote = Request::Quote { target: DiffId::new([1; 32]), bases: vec![DiffId::new([2; 32])] };
     check(&quote, &format!("01 {} 01 {}", h(1), h(2)));
     let name = ImageName::Reference("a:b".parse().unwrap());
@@ -83,8 +93,15 @@ fn requests() {
 
 #[test]
 fn answers() {
-    let holdings = Holdings { incarnation: Incarnation(1), version: 2, site: None, cards: vec![card(7, None)] };
-    check(&Answer::Holdings(holdings), &format!("00 01 02 00 01 {} fbe803 fa 00", h(7)));
+    let all = Holdings::all(Incarnation(1), 2, None, vec![card(7, None)]);
+    check(&Answer::Holdings(all.clone()), &format!("00 01 02 00 {} 02 01 {} fbe803 fa 00", "07".repeat(16), h(7)));
+    let difference = Listed::Difference { added: vec![card(7, None)], removed: vec![DiffId::new([8; 32])] };
+    check(
+        &Answer::Holdings(Holdings { digest: digest(), list: difference, ..all.clone() }),
+        &format!("00 01 02 00 {} 01 01 {} fbe803 fa 00 01 {}", d(), h(7), h(8)),
+    );
+    let unchanged = Holdings { digest: digest(), list: Listed::Unchanged, ..all };
+    check(&Answer::Holdings(unchanged), &format!("00 01 02 00 {} 00", d()));
     let ready = Quote {
         offer: Offer::Ready { patch: PatchId::new([4; 32]), bytes: Bytes(10) },
         bases: vec![],
@@ -158,8 +175,8 @@ fn patch_stream() {
 
 #[test]
 fn a_length_of_gigabytes_is_refused_before_allocation() {
-    // A full announcement of 2^32 cards in 12 bytes.
-    let bomb = [1, 2, 3, 0, 0, 252, 255, 255, 255, 255, 0, 0];
+    // A full announcement of 2^32 cards in 28 bytes.
+    let bomb = [&[1, 2, 3, 0][..], &[0; 16], &[0, 252, 255, 255, 255, 255, 0, 0]].concat();
     assert!(matches!(Announcement::decode(&bomb), Err(WireError::Malformed { .. })));
     let blob = [3, 253, 255, 255, 255, 255, 255, 255, 255, 127];
     assert!(Answer::decode(&blob).is_err());
@@ -177,6 +194,7 @@ fn the_limits_hold_in_both_directions() {
         version: 0,
         sequence: 0,
         site: None,
+        digest: digest(),
         news: News::Full(cards.clone()),
     };
     assert!(matches!(announcement.encode(), Err(WireError::TooLarge { .. })));
@@ -193,12 +211,8 @@ fn the_limits_hold_in_both_directions() {
     for bytes in [sketches(SKETCHES_MAX + 1, 0), sketches(1, SKETCH_BYTES_MAX + 1)] {
         assert!(matches!(Answer::decode(&bytes), Err(WireError::OutOfRange { .. })));
     }
-    let most = Holdings {
-        incarnation: Incarnation(u64::MAX),
-        version: u64::MAX,
-        site: None,
-        cards: vec![card(1, Some(Tlsh::new([0; 35]))); HOLDINGS_MAX],
-    };
+    let most = vec![card(1, Some(Tlsh::new([0; 35]))); HOLDINGS_MAX];
+    let most = Holdings::all(Incarnation(u64::MAX), u64::MAX, None, most);
     assert!(Answer::Holdings(most).encode().is_ok());
 }
 

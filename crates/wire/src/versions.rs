@@ -56,8 +56,8 @@ mod tests {
     fn a_peer_of_another_version_is_told_by_its_protocols() {
         check(&["/ipfs/id/1.0.0", GOSSIP_PROTOCOL, ASK_PROTOCOL, PATCH_PROTOCOL], &[]);
         check(
-            &[GOSSIP_PROTOCOL, "/lighter/ask/3", PATCH_PROTOCOL],
-            &["the peer speaks /lighter/ask/3, this node /lighter/ask/5: update the older program"],
+            &[GOSSIP_PROTOCOL, "/lighter/ask/4", PATCH_PROTOCOL],
+            &["the peer speaks /lighter/ask/4, this node /lighter/ask/5: update the older program"],
         );
         check(&["/lighter/patch/3", PATCH_PROTOCOL, "/lighter/patch/6"], &[]);
         check(&[ASK_PROTOCOL, "/lighter/patch/x", "/lighter/patch/", "no protocol"], &[]);

@@ -37,8 +37,8 @@ fn check<M: Message>(name: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn announcements_of_version_1() {
-    for (name, bytes) in messages("gossip-1") {
+fn announcements_of_version_2() {
+    for (name, bytes) in messages("gossip-2") {
         check::<Announcement>(&name, &bytes);
     }
 }

@@ -21,7 +21,7 @@ impl Fetching {
         let peer = PeerId::new([9; 32]);
         let card = Card { diff_id: LAYER, tar_bytes: Bytes::MIB, compressed_bytes: Bytes::MIB, tlsh: None };
         let incarnation = lighter_wire::Incarnation(1);
-        let holdings = lighter_wire::Holdings { incarnation, version: 1, site: None, cards: vec![card] };
+        let holdings = lighter_wire::Holdings::all(incarnation, 1, None, vec![card]);
         fetching.core.directory.connected(peer, Moment(1));
         fetching.core.directory.answered(peer, holdings, Moment(1));
         let asked = fetching.step(|fetcher, step| {

@@ -9,7 +9,7 @@ use lighter_wire::{Announcement, PatchRequest, Refusal};
 use super::Machines;
 use crate::core::Step;
 use crate::directory::Heard;
-use crate::event::{CachedPatch, Effect, EncodeId, FetchId, Fetched, Part, PullId, StreamId, Wanted};
+use crate::event::{CachedPatch, Effect, EncodeId, FetchId, Fetched, KeptList, Part, PullId, StreamId, Wanted};
 use crate::failure::{EncodeFailure, FetchFailure};
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use crate::report::{PullFailure, Report};
@@ -41,6 +41,7 @@ impl Machines {
                 step.core.calibrations.hold(rule, settings, calibration);
             }
             DiskInput::PaceHeld(pace) => self.serve.pace_held(pace),
+            DiskInput::ListHeld(list) => self.list_held(list, step),
         }
     }
 
@@ -103,6 +104,13 @@ impl Machines {
     fn lose(&mut self, layer: DiffId, step: &mut Step<'_>) {
         if step.core.holdings.remove(layer) {
             self.announcer.announce_soon(step.now);
+        }
+    }
+
+    fn list_held(&mut self, KeptList { peer, cards }: KeptList, step: &mut Step<'_>) {
+        step.core.directory.remember(peer, cards);
+        if let Some(digest) = step.core.directory.known_list(peer) {
+            self.kept_lists.held(peer, digest);
         }
     }
 

@@ -2,17 +2,20 @@
 
 use lighter_similarity::Sketch;
 use lighter_types::{DiffId, PeerId, broken};
-use lighter_wire::{Answer, Arrival, ImageAnswer, ImageName, Refusal, Request};
+use lighter_wire::{Answer, Arrival, ImageAnswer, ImageName, ListDigest, Refusal, Request};
 
 use super::Machines;
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
+use crate::directory::Taken;
 use crate::event::{AskId, Effect, ImageFound, QuestionId};
 use crate::failure::{AskFailure, LocalFailure};
 
 impl Machines {
     /// A peer asks. The engine answers at once, or has the caller answer from disk.
     pub(super) fn asked(&mut self, question: QuestionId, from: PeerId, request: Request, step: &mut Step<'_>) {
+        // A peer that asks now must not hear that nothing is held.
+        step.core.holdings.begin();
         let effect = if self.admits(from, step) {
             self.answer(question, from, request, step.core)
         } else {
@@ -23,11 +26,12 @@ impl Machines {
 
     fn answer(&mut self, question: QuestionId, from: PeerId, request: Request, core: &Core) -> Effect {
         let answer = match request {
-            Request::Holdings => Answer::Holdings(lighter_wire::Holdings {
+            Request::Holdings { known } => Answer::Holdings(lighter_wire::Holdings {
                 incarnation: core.settings.incarnation,
                 version: core.holdings.version(),
                 site: core.settings.site.clone(),
-                cards: core.holdings.cards_of_version(),
+                digest: core.holdings.digest(),
+                list: core.holdings.listed(known),
             }),
             Request::Quote { target, bases } => {
                 self.serve.quote(from, target, &bases, core).map_or_else(Answer::Refused, Answer::Quote)
@@ -75,7 +79,7 @@ impl Machines {
             return broken("an answer to a question that is not open");
         };
         match purpose {
-            Purpose::Holdings => holdings_answered(from, answer, step),
+            Purpose::Holdings(known) => holdings_answered(from, known, answer, step),
             Purpose::Quote(target) => self.fetcher.quoted(target, ask, answer, step),
             Purpose::Arrival(target) => self.fetcher.arrival_answered(target, ask, answer.ok()),
             Purpose::Resolve(pull) => self.pulls.resolved(pull, ask, from, answer, step),
@@ -85,12 +89,21 @@ impl Machines {
     }
 }
 
-fn holdings_answered(from: PeerId, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
+/// The answer to a question for holdings that named the list `asked`.
+fn holdings_answered(from: PeerId, asked: Option<ListDigest>, answer: Result<Answer, AskFailure>, step: &mut Step<'_>) {
     if step.is_cut_off(from) {
         return;
     }
     match answer {
-        Ok(Answer::Holdings(holdings)) => step.core.directory.answered(from, holdings, step.now),
+        Ok(Answer::Holdings(holdings)) => {
+            let taken = step.core.directory.answered(from, holdings, step.now);
+            // If the list changed while the answer was on its way, its changes are asked for, else all of it. An answer
+            // to the question for all of it that cannot be believed is the last one: the next announcement counts.
+            if taken == Taken::Mismatch && asked.is_some() {
+                let known = step.core.directory.known_list(from).filter(|&known| Some(known) != asked);
+                step.ask_list(from, known);
+            }
+        }
         Ok(Answer::Refused(Refusal::Busy { .. })) | Err(AskFailure::Unreachable) => {
             step.core.asks.unanswered(from, step.now);
         }

@@ -29,7 +29,7 @@ fn directory(peers: &[(u8, Option<&str>, &[Card])]) -> Directory {
     for &(name, site, cards) in peers {
         directory.connected(peer(name), Moment(1));
         let site = site.map(|site| site.parse().unwrap());
-        let holdings = lighter_wire::Holdings { incarnation: Incarnation(1), version: 1, site, cards: cards.to_vec() };
+        let holdings = lighter_wire::Holdings::all(Incarnation(1), 1, site, cards.to_vec());
         directory.answered(peer(name), holdings, Moment(1));
     }
     directory

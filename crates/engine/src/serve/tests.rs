@@ -360,7 +360,7 @@ fn peers_that_hold_a_base_and_lack_the_target_count_as_receivers() {
         for name in names {
             let cards = layers.iter().map(|&layer| *own.card(id(layer)).unwrap()).collect();
             let incarnation = lighter_wire::Incarnation(1);
-            let holdings = lighter_wire::Holdings { incarnation, version: 1, site: None, cards };
+            let holdings = lighter_wire::Holdings::all(incarnation, 1, None, cards);
             directory.answered(PeerId::new([name; 32]), holdings, Moment(1));
         }
     };
@@ -404,7 +404,7 @@ fn a_site_is_one_receiver() {
     for (name, site) in [(10, Some("quay")), (11, Some("quay")), (12, Some("pier")), (13, Some("pier")), (14, None)] {
         let site = site.map(|site| site.parse().unwrap());
         let incarnation = lighter_wire::Incarnation(1);
-        let holdings = lighter_wire::Holdings { incarnation, version: 1, site, cards: vec![base] };
+        let holdings = lighter_wire::Holdings::all(incarnation, 1, site, vec![base]);
         server.core.directory.answered(PeerId::new([name; 32]), holdings, Moment(1));
     }
     let mut count = |waiting: &[u8], own_site: Option<&str>| {

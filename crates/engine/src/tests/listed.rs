@@ -22,7 +22,7 @@ impl Wanting {
         wanting.step(Input::Disk(DiskInput::LayerHeld { card: near(), sketch: Some(sketch(0..31)) }));
         wanting.step(Input::Peer(PeerInput::Connected(peer(1))));
         let cards = others.iter().copied().chain([target()]).collect();
-        let held = Holdings { incarnation: Incarnation(1), version: 1, site: None, cards };
+        let held = Holdings::all(Incarnation(1), 1, None, cards);
         wanting.step(Input::Work(WorkInput::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(held)) }));
         wanting.step(Input::Operator(OperatorInput::PullAsked {
             pull: PullId(1),

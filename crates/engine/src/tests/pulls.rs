@@ -22,7 +22,7 @@ fn a_patch_that_is_all_here_does_not_stall() {
         step(1, Input::Disk(DiskInput::LayerHeld { card: old(), sketch: None }));
         step(1, Input::Peer(PeerInput::Connected(peer(1))));
         let incarnation = lighter_wire::Incarnation(1);
-        let holdings = lighter_wire::Holdings { incarnation, version: 1, site: None, cards: vec![new()] };
+        let holdings = lighter_wire::Holdings::all(incarnation, 1, None, vec![new()]);
         step(1, Input::Work(WorkInput::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(holdings)) }));
         step(
             1,
@@ -62,12 +62,7 @@ fn a_quote_for_bases_that_are_not_here_is_not_taken() {
     };
     step(1, Input::Disk(DiskInput::LayerHeld { card: old(), sketch: None }));
     step(1, Input::Peer(PeerInput::Connected(peer(1))));
-    let holdings = lighter_wire::Holdings {
-        incarnation: lighter_wire::Incarnation(1),
-        version: 1,
-        site: None,
-        cards: vec![old(), new()],
-    };
+    let holdings = lighter_wire::Holdings::all(lighter_wire::Incarnation(1), 1, None, vec![old(), new()]);
     step(2, Input::Work(WorkInput::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(holdings)) }));
     let wanted = Wanted::Manifest(OciDigest::new([1; 32]));
     step(3, Input::Operator(OperatorInput::PullAsked { pull: PullId(1), wanted }));

@@ -22,8 +22,7 @@ impl Alone {
         alone.step(1, Input::Disk(DiskInput::LayerHeld { card: old(), sketch: None }));
         for (node, site, cards) in [(1, site, vec![]), (2, None, vec![new()])] {
             let effects = alone.step(1, Input::Peer(PeerInput::Connected(peer(node))));
-            let holdings =
-                lighter_wire::Holdings { incarnation: lighter_wire::Incarnation(1), version: 1, site, cards };
+            let holdings = lighter_wire::Holdings::all(lighter_wire::Incarnation(1), 1, site, cards);
             alone.step(
                 1,
                 Input::Work(WorkInput::Answered {

@@ -47,12 +47,7 @@ impl Wanting {
         wanting.step(Input::Disk(DiskInput::LayerHeld { card: near(), sketch: Some(sketch(28..60)) }));
         for node in 1..3 {
             wanting.step(Input::Peer(PeerInput::Connected(peer(node))));
-            let holdings = lighter_wire::Holdings {
-                incarnation: lighter_wire::Incarnation(1),
-                version: 1,
-                site: None,
-                cards: vec![near(), target()],
-            };
+            let holdings = lighter_wire::Holdings::all(lighter_wire::Incarnation(1), 1, None, vec![near(), target()]);
             wanting.step(Input::Work(WorkInput::Answered {
                 ask: AskId(node as u64 - 1),
                 answer: Ok(Answer::Holdings(holdings)),

@@ -17,6 +17,7 @@ use crate::event::Order;
 use crate::faults::Worker;
 use crate::identity::{is_signed, to_libp2p};
 use crate::images;
+use crate::kept_lists;
 use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::{EncodeJob, FetchJob, encode, fetch};
@@ -54,6 +55,9 @@ impl Driver {
             }
             Effect::KeepPace(pace) => {
                 self.keep("how fast patches are made", move |store| predictions::keep_pace(store, pace));
+            }
+            Effect::KeepLists(lists) => {
+                self.keep("what peers hold", move |store| kept_lists::keep(store, &lists));
             }
             Effect::WakeAt(moment) => self.engine.set_wake_at(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
@@ -192,7 +196,7 @@ fn answer_from_store(store: &Store, request: &Request) -> Answer {
             }
         },
         // The engine answers these itself.
-        Request::Holdings
+        Request::Holdings { .. }
         | Request::Image(_)
         | Request::Quote { .. }
         | Request::Sketches(_)

@@ -93,6 +93,11 @@ impl Work {
         !self.fetches.is_empty()
     }
 
+    /// Whether a task writes down what the node can do without.
+    pub fn is_keeping(&self) -> bool {
+        self.owed.values().any(|owed| matches!(owed, Owed::Nothing))
+    }
+
     /// Waits for the next task to end; without tasks, forever. Nothing is lost if this is dropped midway.
     pub async fn next_ended(&mut self) -> Ended {
         let Some(joined) = self.tasks.join_next_with_id().await else { return std::future::pending().await };

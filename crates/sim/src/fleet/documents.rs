@@ -28,7 +28,7 @@ impl Fleet {
             }
             Request::Blob { .. }
             | Request::Image(_)
-            | Request::Holdings
+            | Request::Holdings { .. }
             | Request::Quote { .. }
             | Request::Sketches(_)
             | Request::Arrival { .. } => None,

@@ -54,6 +54,7 @@ impl Fleet {
                 self.nodes[node].disk.calibrations.insert((rule, settings), calibration);
             }
             Effect::KeepPace(pace) => self.nodes[node].disk.pace = Some(pace),
+            Effect::KeepLists(lists) => self.nodes[node].disk.keep_lists(lists),
             Effect::Report { pull, report } => self.heard(node, pull, &report),
             Effect::WakeAt(at) => {
                 if at <= self.wires.moment() {

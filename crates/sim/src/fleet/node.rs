@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_engine::{
-    CachedPatch, DiskInput, Effect, EncodeId, Engine, FetchId, Input, Open, Pace, Part, Rule, Settings,
+    CachedPatch, DiskInput, Effect, EncodeId, Engine, FetchId, Input, KeptList, Open, Pace, Part, Rule, Settings,
 };
 use lighter_similarity::Calibration;
-use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
+use lighter_types::{Card, DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
 use lighter_wire::SignedRelease;
 
 /// Ticks in a row that bring nothing but the next wake moment. A timer that was moved brings some.
@@ -22,6 +22,8 @@ pub struct Disk {
     pub releases: BTreeMap<ImageReference, Box<SignedRelease>>,
     pub calibrations: BTreeMap<(Rule, u32), Calibration>,
     pub pace: Option<Pace>,
+    /// The lists of other nodes.
+    pub lists: BTreeMap<PeerId, Vec<Card>>,
     /// Pulls that were acknowledged and did not end.
     pub pulls: BTreeSet<usize>,
 }
@@ -36,6 +38,17 @@ impl Disk {
         part.map_or(0, |part| if part.bytes >= part.bytes_total { u64::MAX } else { part.bytes.0 })
     }
 
+    /// Keeps lists of other nodes in place of those kept for these nodes.
+    pub fn keep_lists(&mut self, lists: Vec<KeptList>) {
+        for KeptList { peer, cards } in lists {
+            if cards.is_empty() {
+                self.lists.remove(&peer);
+            } else {
+                self.lists.insert(peer, cards);
+            }
+        }
+    }
+
     /// The inputs by which a starting engine learns of the disk, but for the layers.
     pub fn inputs(&self) -> Vec<Input> {
         let mut inputs = Vec::new();
@@ -43,6 +56,8 @@ impl Disk {
             inputs.push(DiskInput::CalibrationHeld { rule, settings, calibration });
         }
         inputs.extend(self.pace.map(DiskInput::PaceHeld));
+        let lists = self.lists.iter().map(|(&peer, cards)| KeptList { peer, cards: cards.clone() });
+        inputs.extend(lists.map(DiskInput::ListHeld));
         inputs.extend(self.patches.values().cloned().map(DiskInput::PatchHeld));
         for (&target, part) in &self.parts {
             inputs.push(DiskInput::PartHeld { target, part: part.clone() });

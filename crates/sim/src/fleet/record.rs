@@ -51,6 +51,7 @@ impl Record {
             Effect::Refer { stream, .. } => (19, stream.0),
             Effect::Connect(peer) => (20, node_of(*peer) as u64),
             Effect::LookUpImage { question, .. } => (21, question.0),
+            Effect::KeepLists(lists) => (22, lists.len() as u64),
         };
         for part in [now, node as u64, kind, number] {
             self.log.update(&part.to_le_bytes());

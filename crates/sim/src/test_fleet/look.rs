@@ -53,6 +53,11 @@ impl TestFleet {
         self.fleet.record.log_hash()
     }
 
+    /// The bytes of all messages so far: announcements, questions and answers.
+    pub fn talk_bytes(&self) -> u64 {
+        self.fleet.record.talk_bytes
+    }
+
     pub fn engine(&self, node: usize) -> &Engine {
         &self.fleet.nodes[node].engine
     }
@@ -149,6 +154,7 @@ impl TestFleet {
             | Effect::StopFetch(_)
             | Effect::KeepCalibration { .. }
             | Effect::KeepPace(_)
+            | Effect::KeepLists(_)
             | Effect::WakeAt(_)
             | Effect::Fetch { .. }
             | Effect::ReadImage { .. }

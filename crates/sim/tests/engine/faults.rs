@@ -80,8 +80,10 @@ fn a_peer_that_announces_layers_it_lacks_is_passed_over() {
         let mut fleet = fleet(seed, 6, 5);
         fleet.start();
         for node in 1..5 {
+            let digest = [old(), new()].iter().map(|card| card.diff_id).collect();
             let news = News::Full(vec![old(), new()]);
-            let boast = Announcement { incarnation: Incarnation(1_001), version: 9, sequence: 99, site: None, news };
+            let (incarnation, version, sequence) = (Incarnation(1_001), 9, 99);
+            let boast = Announcement { incarnation, version, sequence, site: None, digest, news };
             fleet.announce_as(node, &boast);
         }
         fleet.run(Duration::from_secs(1));

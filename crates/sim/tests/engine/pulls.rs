@@ -292,7 +292,8 @@ fn a_flood_is_refused_and_then_cut_off() {
     let mut refused = 0;
     for question in 0..=u64::from(Settings::MESSAGES_MAX) * 10 {
         let question = QuestionId(1_000_000 + question);
-        let asked = Input::Peer(PeerInput::Asked { question, from: peer(1), request: Request::Holdings });
+        let asked =
+            Input::Peer(PeerInput::Asked { question, from: peer(1), request: Request::Holdings { known: None } });
         let effects = fleet.step_alone(0, asked);
         refused += effects
             .iter()

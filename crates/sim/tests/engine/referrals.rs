@@ -34,7 +34,8 @@ fn a_named_relay_is_not_asked_for_its_holdings() {
     roll_out(&mut fleet);
     fleet.run_pulls();
     fleet.run(Duration::from_secs(60));
-    let asked = |node: usize| fleet.seen(node).asked.iter().filter(|asked| **asked == Request::Holdings).count();
+    let asked =
+        |node: usize| fleet.seen(node).asked.iter().filter(|asked| matches!(asked, Request::Holdings { .. })).count();
     let visitors: Vec<usize> = (1..40).filter(|&node| fleet.seen(node).served == 0).collect();
     assert!(visitors.len() > 10, "{visitors:?}");
     assert!(visitors.iter().all(|&node| asked(node) == 1), "they ask the hub alone");
