@@ -63,10 +63,10 @@ pub enum NetworkError {
 }
 
 /// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits
-/// end. The peer that is visited tries its protocols in vain: ten seconds over QUIC, and a ping again after thirty.
+/// end.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between pings; also what keeps idle NAT bindings open (RFC 4787 asks for two minutes at least, many keep less).
-const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// Between pings. They keep idle TCP connections open and find the dead ones. QUIC has keep-alives of its own.
+const PING_INTERVAL: Duration = Duration::from_secs(240);
 /// Half-open connections at a time.
 const PENDING_MAX: u32 = 64;
 /// Questions of all peers that wait for an answer.
