@@ -18,6 +18,9 @@ struct Train {
     until: Instant,
     /// Acknowledged after the first.
     bytes: u64,
+    /// The fastest that a part of the train from its beginning arrived. The last acknowledgement often waits for a
+    /// packet that does not come (RFC 9000, 13.2.1), and would make the whole train seem slow.
+    best: Option<Hint>,
 }
 
 /// The packets of a round that are acknowledged one after the other.
@@ -44,23 +47,36 @@ impl Trains {
     /// `bytes` were acknowledged at once; the newest of them was sent at `sent`.
     pub fn acknowledged(&mut self, now: Instant, sent: Instant, bytes: u64) {
         match &mut self.current {
-            None => self.current = Some(Train { sent_from: sent, from: now, sent_until: sent, until: now, bytes: 0 }),
+            None => {
+                self.current =
+                    Some(Train { sent_from: sent, from: now, sent_until: sent, until: now, bytes: 0, best: None })
+            }
             Some(train) => {
                 train.sent_until = sent;
                 train.until = now;
                 train.bytes += bytes;
+                train.best = train.best.into_iter().chain(train.hint()).max_by_key(|hint| hint.rate);
             }
         }
     }
 
     /// `None` while the train is short.
     pub fn hint(&self) -> Option<Hint> {
-        let train = self.current.filter(|train| train.bytes >= TRAIN_BYTES)?;
-        let arriving = train.until.saturating_duration_since(train.from);
-        let sending = train.sent_until.saturating_duration_since(train.sent_from);
+        self.current?.best
+    }
+}
+
+impl Train {
+    /// The rate of all that arrived so far.
+    fn hint(&self) -> Option<Hint> {
+        if self.bytes < TRAIN_BYTES {
+            return None;
+        }
+        let arriving = self.until.saturating_duration_since(self.from);
+        let sending = self.sent_until.saturating_duration_since(self.sent_from);
         let seconds = arriving.as_secs_f64().max(1e-3);
         let is_limit = arriving > sending + sending / 4 + Duration::from_millis(4);
-        Some(Hint { rate: (train.bytes as f64 / seconds) as u64, is_limit })
+        Some(Hint { rate: (self.bytes as f64 / seconds) as u64, is_limit })
     }
 }
 
@@ -85,6 +101,18 @@ mod tests {
     #[test]
     fn a_train_that_arrives_slower_than_it_left_shows_the_paths_rate() {
         check(100, 1200, Hint { rate: 1_000_000, is_limit: true });
+    }
+
+    #[test]
+    fn an_acknowledgement_that_waited_does_not_make_the_path_seem_slow() {
+        let start = Instant::now();
+        let mut trains = Trains::default();
+        for packet in 0..=32u64 {
+            let waited = if packet == 32 { Duration::from_millis(25) } else { Duration::ZERO };
+            let at = start + Duration::from_micros(packet * 1200) + waited;
+            trains.acknowledged(at, start + Duration::from_micros(packet * 100), 1200);
+        }
+        assert_eq!(trains.hint(), Some(Hint { rate: 1_000_000, is_limit: true }));
     }
 
     #[test]
