@@ -185,8 +185,12 @@ pub fn shared_bases(target: &Card, peer: PeerId, core: &Core) -> Vec<DiffId> {
     let usable = usable_bases(target, &core.holdings, &[]);
     let shared = usable.filter(|base| core.directory.is_held_by(base.diff_id, peer));
     let ranked = rank_bases(target, shared, Settings::SHORTLIST_MAX);
+    let Some(sketch) = core.holdings.sketch(target.diff_id) else {
+        let best = ranked.first().filter(|best| best.prediction.bytes < target.compressed_bytes);
+        return best.map(|best| best.base.diff_id).into_iter().collect();
+    };
     let pool: Vec<_> = ranked.iter().map(|ranked| (ranked.base, core.holdings.sketch(ranked.base.diff_id))).collect();
-    let chosen = choose_bases(target, core.holdings.sketch(target.diff_id), &pool, Settings::PATCH_BASES_MAX);
+    let chosen = choose_bases(target, Some(sketch), &pool, Settings::PATCH_BASES_MAX);
     chosen.indices.into_iter().map(|index| pool[index].0.diff_id).collect()
 }
 
