@@ -14,7 +14,7 @@ mod pool;
 
 use std::time::Duration;
 
-use lighter_similarity::{Prediction, choose_bases, predict, predict_with_bases, rank_bases};
+use lighter_similarity::{Prediction, RankedBase, choose_bases, predict, predict_with_bases, rank_bases};
 use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId};
 
 use crate::calibrations::Rule;
@@ -180,18 +180,28 @@ pub fn offered_bases(target: &Card, plan: &Plan, holdings: &Holdings, damaged: &
     offered
 }
 
-/// The bases of a patch of `target` for a peer: layers that both ends hold, chosen as the peer would choose them.
+/// The bases that a peer would name in a request for `target`: layers that both ends hold, those that it would choose
+/// first, then the next best, since a patch from one of them may be in the cache.
 pub fn shared_bases(target: &Card, peer: PeerId, core: &Core) -> Vec<DiffId> {
     let usable = usable_bases(target, &core.holdings, &[]);
     let shared = usable.filter(|base| core.directory.is_held_by(base.diff_id, peer));
     let ranked = rank_bases(target, shared, Settings::SHORTLIST_MAX);
-    let Some(sketch) = core.holdings.sketch(target.diff_id) else {
-        let best = ranked.first().filter(|best| best.prediction.bytes < target.compressed_bytes);
-        return best.map(|best| best.base.diff_id).into_iter().collect();
+    let mut bases: Vec<DiffId> = match core.holdings.sketch(target.diff_id) {
+        Some(sketch) => {
+            let sketched = |ranked: &RankedBase<'_>| core.holdings.sketch(ranked.base.diff_id);
+            let pool: Vec<_> = ranked.iter().map(|ranked| (ranked.base, sketched(ranked))).collect();
+            let chosen = choose_bases(target, Some(sketch), &pool, Settings::PATCH_BASES_MAX);
+            chosen.indices.into_iter().map(|index| pool[index].0.diff_id).collect()
+        }
+        None => Vec::new(),
     };
-    let pool: Vec<_> = ranked.iter().map(|ranked| (ranked.base, core.holdings.sketch(ranked.base.diff_id))).collect();
-    let chosen = choose_bases(target, Some(sketch), &pool, Settings::PATCH_BASES_MAX);
-    chosen.indices.into_iter().map(|index| pool[index].0.diff_id).collect()
+    for RankedBase { base, prediction } in ranked {
+        let helps = prediction.bytes < target.compressed_bytes;
+        if helps && bases.len() < Settings::OFFERED_BASES_MAX && !bases.contains(&base.diff_id) {
+            bases.push(base.diff_id);
+        }
+    }
+    bases
 }
 
 /// Whether a have-list may pay: by its card, an own layer that the peer lacks saves at least

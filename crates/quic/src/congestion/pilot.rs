@@ -32,7 +32,7 @@ const TRAIN_GAIN: f64 = 0.75;
 const LEAP_MAX: u64 = 8;
 /// The time in which the first window is sent: a twentieth of the round trip within these bounds.
 const FIRST_TIME_MIN: Duration = Duration::from_millis(4);
-const FIRST_TIME_MAX: Duration = Duration::from_millis(30);
+const FIRST_TIME_MAX: Duration = Duration::from_millis(12);
 const DRAIN_GAIN: f64 = 0.5;
 const UP_GAIN: f64 = 1.25;
 const DOWN_GAIN: f64 = 0.75;
