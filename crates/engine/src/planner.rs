@@ -204,13 +204,12 @@ pub fn shared_bases(target: &Card, peer: PeerId, core: &Core) -> Vec<DiffId> {
     bases
 }
 
-/// Whether a have-list may pay: by its card, an own layer that the peer lacks saves at least
-/// [`Settings::LISTED_SAVES_MIN`] of these bytes. The sketch of the target then tells more.
+/// Whether a have-list may pay, for a patch of these bytes: this node has a layer that the peer lacks, and both are
+/// large enough. The sketch of the target tells more; its card does not.
 pub fn may_list(target: &Card, peer: PeerId, bytes: Bytes, core: &Core) -> bool {
-    let usable = usable_bases(target, &core.holdings, &[]);
-    let unshared = usable.filter(|base| !core.directory.is_held_by(base.diff_id, peer));
-    let best = rank_bases(target, unshared, 1).first().map(|ranked| ranked.prediction.bytes);
-    best.is_some_and(|best| bytes - best >= Settings::LISTED_SAVES_MIN && best < target.compressed_bytes)
+    let is_large = |base: &&Card| base.compressed_bytes >= Settings::LISTED_SAVES_MIN;
+    let mut usable = usable_bases(target, &core.holdings, &[]).filter(is_large);
+    bytes >= Settings::LISTED_SAVES_MIN && usable.any(|base| !core.directory.is_held_by(base.diff_id, peer))
 }
 
 /// Own layers that the provider does not hold and whose files a have-list should name to it. There are none unless the

@@ -22,19 +22,21 @@ const ROWS_MAX: usize = Settings::LAYERS_PER_PEER_MAX * 86 / ROW_BYTES_MAX + 1;
 
 /// All lists that were kept and can be read. Others are deleted.
 pub fn kept(store: &Store) -> Vec<KeptList> {
-    let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    // By peer: the keys of the rows, and their bytes together.
+    let mut rows: BTreeMap<Vec<u8>, (Vec<Vec<u8>>, Vec<u8>)> = BTreeMap::new();
     for (key, value) in store.states(STATE_PREFIX).unwrap_or_default() {
         let peer = key[STATE_PREFIX.len()..].split_last().map_or(&[][..], |(_, peer)| peer);
-        rows.entry(peer.to_vec()).or_default().extend(value);
+        let (keys, bytes) = rows.entry(peer.to_vec()).or_default();
+        keys.push(key);
+        bytes.extend(value);
     }
     let mut lists = Vec::new();
-    for (name, bytes) in rows {
+    for (name, (keys, bytes)) in rows {
         match read(&name, &bytes) {
             Some(list) => lists.push(list),
             None => {
                 tracing::info!("a list of a peer's layers cannot be read and is dropped");
-                let gone = (0..=u8::MAX).map(|row| (key(&name, row), None)).collect();
-                if let Err(error) = store.change_states(gone) {
+                if let Err(error) = store.change_states(keys.into_iter().map(|key| (key, None)).collect()) {
                     tracing::warn!(%error, "it cannot be deleted");
                 }
             }

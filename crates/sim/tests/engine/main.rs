@@ -17,7 +17,7 @@ mod sketches;
 
 use std::time::Duration;
 
-use lighter_engine::{CachedPatch, Engine, PullId, Report, Settings};
+use lighter_engine::{CachedPatch, Engine, Peer, PullId, Report, Settings};
 use lighter_sim::test_fleet::{Stalling, TestFleet, peer};
 use lighter_types::{Bytes, Card, DiffId, Effort, PatchId, PeerId, Tlsh};
 use lighter_wire::PatchRequest;
@@ -105,15 +105,19 @@ fn holders(engine: &Engine, layer: DiffId) -> Vec<PeerId> {
     holders
 }
 
-/// Every node believes of every other node exactly what that node holds.
+/// Every node believes of every node that it is connected to exactly what that node holds.
 fn check_directories(fleet: &TestFleet) {
     let online: Vec<usize> = (0..fleet.len()).filter(|&node| fleet.is_online(node)).collect();
     for layer in (0..fleet.len()).flat_map(|node| fleet.disk(node).layers.iter().copied()) {
         for &node in &online {
+            let engine = fleet.engine(node);
+            let is_connected = |id: &PeerId| engine.directory().peer(*id).is_some_and(Peer::is_connected);
             let holds = |other: &usize| *other != node && fleet.disk(*other).layers.contains(&layer);
-            let mut truth: Vec<PeerId> = online.iter().copied().filter(holds).map(peer).collect();
+            let mut truth: Vec<PeerId> = online.iter().copied().filter(holds).map(peer).filter(is_connected).collect();
             truth.sort();
-            assert_eq!(holders(fleet.engine(node), layer), truth, "node {node}, {layer}");
+            let mut believed = holders(engine, layer);
+            believed.retain(is_connected);
+            assert_eq!(believed, truth, "node {node}, {layer}");
         }
     }
 }
