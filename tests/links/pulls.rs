@@ -118,7 +118,7 @@ fn a_pull_goes_on_after_a_short_outage() {
 fn a_pull_goes_on_after_an_outage_that_ended_the_connection() {
     check_pull(&slow(), |relay, fleet| {
         cut(relay);
-        until("the connection to end", SOON * 2, || (fleet.nodes[1].status()["peers_connected"] == 0).then_some(()));
+        until("the connection to end", SOON * 4, || (fleet.nodes[1].status()["peers_connected"] == 0).then_some(()));
         relay.change(slow(), slow());
     });
 }
