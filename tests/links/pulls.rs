@@ -25,11 +25,12 @@ fn slow() -> Conditions {
 }
 
 /// A hub with the image, a relay before it, and an edge that knows of the image. Waits are short.
-fn fleet(conditions: &Conditions) -> (Fleet, Relay) {
+fn fleet(conditions: &Conditions, patience_s: u64) -> (Fleet, Relay) {
     let mut fleet = Fleet::create(2);
     for node in &mut fleet.nodes {
         node.set("timing.stall_timeout_s=3");
         node.set("timing.ask_timeout_s=3");
+        node.set(format!("timing.patience_s={patience_s}"));
     }
     let folder = fleet.folder.path().to_owned();
     let [hub, edge] = &mut fleet.nodes[..] else { panic!("two nodes") };
@@ -53,7 +54,13 @@ fn pull_in_background(edge: &NodeProcess) -> Child {
 /// Pulls over a link of these conditions. `midway` runs in the middle of the pull.
 #[track_caller]
 fn check_pull(conditions: &Conditions, midway: impl FnOnce(&Relay, &Fleet)) -> Relay {
-    let (mut fleet, relay) = fleet(conditions);
+    check_patient_pull(conditions, 30, midway)
+}
+
+/// The same, by an edge that waits so long for a peer.
+#[track_caller]
+fn check_patient_pull(conditions: &Conditions, patience_s: u64, midway: impl FnOnce(&Relay, &Fleet)) -> Relay {
+    let (mut fleet, relay) = fleet(conditions, patience_s);
     let mut pull = pull_in_background(&fleet.nodes[1]);
     until("the middle of the pull", SOON * 2, || (relay.counts().down.delivered.bytes > MIDWAY).then_some(()));
     midway(&relay, &fleet);
@@ -116,7 +123,7 @@ fn a_pull_goes_on_after_a_short_outage() {
 
 #[test]
 fn a_pull_goes_on_after_an_outage_that_ended_the_connection() {
-    check_pull(&slow(), |relay, fleet| {
+    check_patient_pull(&slow(), 180, |relay, fleet| {
         cut(relay);
         until("the connection to end", SOON * 4, || (fleet.nodes[1].status()["peers_connected"] == 0).then_some(()));
         relay.change(slow(), slow());

@@ -96,8 +96,8 @@ pub struct Script {
 }
 
 impl Script {
-    /// Claims to hold these layers and to have a patch of a hundred bytes for each, ready; and to be of [`SITE`]. A node
-    /// of that site asks it for quotes also where a peer outside made an offer.
+    /// Claims to hold these layers and to have a patch of a hundred bytes for each, ready; and to be of [`SITE`]. Nodes
+    /// of that site ask it for quotes also where a peer outside made an offer.
     pub fn bargain(cards: Vec<Card>, stream: impl Fn(&PatchRequest) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let answer = move |request: &Request| {
             let answer = match request {

@@ -80,9 +80,9 @@ fn wire() -> Vec<Claim> {
         ),
         claim(
             document,
-            "| answer | {} + 64 | {} cards, {} bases, {} of blob and config, {} sketches of {} bytes |",
+            "| answer | {} + 48 KiB | {} cards, {} bases, {} of blob and config, {} sketches of {} bytes |",
             [
-                mib(Answer::BYTES_MAX - 64),
+                mib(Answer::BYTES_MAX - (48 << 10)),
                 cards,
                 bases.clone(),
                 mib(BLOB_BYTES_MAX),

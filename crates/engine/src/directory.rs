@@ -10,8 +10,8 @@
 //! that arrives is checked against its digest. The length is an exception. A fetch takes no layer that is longer than
 //! its card says, so the larger length counts: a peer that names too small a length must not make liars of the others.
 //!
-//! `beliefs` has the rules by which announcements and answers are believed. `remembered` has the lists of peers that are
-//! not heard any more, or not yet: a peer that comes back with the same list need not send it.
+//! `beliefs` has the rules by which announcements and answers are believed. `remembered` has the lists of peers that
+//! are not heard any more, or not yet: a peer that comes back with the same list need not send it.
 
 mod beliefs;
 mod remembered;

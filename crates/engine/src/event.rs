@@ -218,14 +218,14 @@ pub struct Fetched {
     pub received: Bytes,
 }
 
-/// What the disk has of an image that a peer asks about.
+/// The facts on disk about an image that a peer asks about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageFound {
     /// The release of the reference that the peer asked for.
     pub release: Option<SignedRelease>,
     /// The documents, if the peer wants them and does not know this manifest.
     pub documents: Option<Documents>,
-    /// The layers that the documents name, in order.
+    /// The layers that the documents name, in order; none if the request has no list.
     pub layers: Vec<DiffId>,
 }
 

@@ -67,6 +67,11 @@ impl Holdings {
         self.version
     }
 
+    /// The digest of the layers held now; `None` while changes are not announced.
+    pub fn settled_digest(&self) -> Option<ListDigest> {
+        (self.added.is_empty() && self.removed.is_empty()).then_some(self.digest)
+    }
+
     /// The digest of the layers at [`Self::version`].
     pub fn digest(&self) -> ListDigest {
         self.digest

@@ -104,7 +104,8 @@ impl Settings {
     /// A layer of at most this many compressed bytes is fetched without a question for its sketch or a quote: they
     /// would cost more than they save.
     pub const ASKING_BYTES: Bytes = Bytes(4096);
-    /// A layer of at most this many compressed bytes is small: it does not count against `fetches_max` and `streams_max`.
+    /// A layer of at most this many compressed bytes is small, and does not count against `fetches_max` and
+    /// `streams_max`.
     pub const SMALL_LAYER_BYTES: Bytes = Bytes(32 << 10);
     /// Small layers that a node fetches at a time, and that it sends to one peer and to all peers.
     pub const SMALL_FETCHES_MAX: usize = 32;

@@ -1,4 +1,7 @@
 //! Two endpoints over loopback: with each other, and with libp2p's own QUIC transport.
+//!
+//! Both directions are tried: who dials and who listens take other paths. Each test binds a port of its own, which the
+//! machine chooses.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

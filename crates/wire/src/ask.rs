@@ -18,13 +18,12 @@
 //! `*Layout` types are the bincode shape of each message. Their order of variants and fields is the order on the wire:
 //! append, never reorder, and give the protocol a new version for any change.
 
-use std::time::Duration;
-
 use bincode::{Decode, Encode};
-use lighter_types::{BASES_MAX, Bytes, Card, DiffId, OciDigest, PatchId, SiteName};
+use lighter_types::{BASES_MAX, Bytes, Card, DiffId, OciDigest, SiteName};
 
 use crate::codec::{self, CardLayout, Message, WireError};
-use crate::image::{self, ImageAnswer, ImageAnswerLayout, ImageRequest, ImageRequestLayout, QuoteLayout};
+use crate::image::{self, ImageAnswer, ImageAnswerLayout, ImageRequest, ImageRequestLayout};
+use crate::quote::{Quote, QuoteLayout, quote, quote_layout};
 use crate::{BLOB_BYTES_MAX, HOLDINGS_MAX, Incarnation, ListDigest, SKETCH_BYTES_MAX, SKETCHES_MAX};
 
 /// A question to a peer.
@@ -106,33 +105,6 @@ pub enum Listed {
     All(Vec<Card>),
 }
 
-/// The cost of a patch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quote {
-    pub offer: Offer,
-    /// The bases that the patch reads: a subset of those in the request, possibly empty.
-    pub bases: Vec<DiffId>,
-    /// The time until the provider can send the first byte: earlier work in its queue, and encoding. At most 49 days.
-    pub wait: Duration,
-}
-
-/// The size of the patch in a quote, and how certain it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
-    /// The patch exists; `bytes` is its exact size, header included.
-    Ready { patch: PatchId, bytes: Bytes },
-    /// The provider still has to make the patch; `bytes` is a prediction.
-    Predicted { bytes: Bytes },
-}
-
-impl Offer {
-    pub fn bytes(&self) -> Bytes {
-        match self {
-            Self::Ready { bytes, .. } | Self::Predicted { bytes } => *bytes,
-        }
-    }
-}
-
 /// Why a peer refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum Refusal {
@@ -210,7 +182,7 @@ impl Message for Request {
             RequestLayout::Quote(target, bases) => {
                 Self::Quote { target: DiffId::new(target), bases: codec::diff_ids::<Self>(bases, BASES_MAX)? }
             }
-            RequestLayout::Image(layout) => Self::Image(image::request(layout)?),
+            RequestLayout::Image(layout) => Self::Image(image::request::<Self>(layout)?),
             RequestLayout::Blob(digest, bytes_max) => Self::Blob { digest: OciDigest::new(digest), bytes_max },
             RequestLayout::Sketches(layers) => Self::Sketches(codec::diff_ids::<Self>(layers, SKETCHES_MAX)?),
             RequestLayout::Arrival(target, number) => Self::Arrival { target: DiffId::new(target), number },
@@ -260,7 +232,7 @@ impl Message for Answer {
                 holdings.digest.to_bytes(),
                 listed_layout(&holdings.list),
             ),
-            Self::Quote(quote) => AnswerLayout::Quote(image::quote_layout(quote)),
+            Self::Quote(quote) => AnswerLayout::Quote(quote_layout(quote)),
             Self::Image(answer) => AnswerLayout::Image(image::answer_layout(answer)),
             Self::Blob { bytes, config } => AnswerLayout::Blob(bytes.clone(), config.clone()),
             Self::Refused(refusal) => AnswerLayout::Refused(*refusal),
@@ -282,10 +254,10 @@ impl Message for Answer {
                 digest: ListDigest::from_bytes(digest),
                 list: listed(list)?,
             }),
-            AnswerLayout::Quote(layout) => Self::Quote(image::quote(layout)?),
-            AnswerLayout::Image(layout) => Self::Image(Box::new(image::answer(layout)?)),
+            AnswerLayout::Quote(layout) => Self::Quote(quote::<Self>(layout)?),
+            AnswerLayout::Image(layout) => Self::Image(Box::new(image::answer::<Self>(layout)?)),
             AnswerLayout::Blob(bytes, config) => {
-                image::check_documents(&bytes, config.as_deref())?;
+                image::check_documents::<Self>(&bytes, config.as_deref())?;
                 Self::Blob { bytes, config }
             }
             AnswerLayout::Refused(refusal) => Self::Refused(refusal.checked::<Self>()?),

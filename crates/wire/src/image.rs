@@ -13,13 +13,12 @@
 //! the image that it holds and the asker lacks. The asker checks everything: the signature of the release, the digests
 //! of manifest and config, and that it holds the bases of each quote.
 
-use std::time::Duration;
-
 use bincode::{Decode, Encode};
-use lighter_types::{BASES_MAX, Bytes, DiffId, ImageReference, OciDigest, PatchId};
+use lighter_types::{ImageReference, OciDigest};
 
-use crate::ask::{Answer, Offer, Quote, Request};
-use crate::codec::{self, Message, WireError};
+use crate::codec::{Message, WireError};
+use crate::list::ListDigest;
+use crate::quote::{Quote, QuoteLayout, quote, quote_layout};
 use crate::release::{ReleaseLayout, SignedRelease};
 use crate::{BLOB_BYTES_MAX, LAYER_OFFERS_MAX};
 
@@ -31,6 +30,9 @@ pub struct ImageRequest {
     pub known: Option<OciDigest>,
     /// Whether the asker wants documents and offers beside the release.
     pub documents: bool,
+    /// The list of layers that the asker holds. A peer that knows another list makes no offers: they would leave out
+    /// bases.
+    pub list: Option<ListDigest>,
 }
 
 /// The name of an image in a question.
@@ -74,11 +76,8 @@ pub enum ImageNameLayout {
     Manifest([u8; 32]),
 }
 
-/// Name, known manifest, whether documents are wanted.
-pub(crate) type ImageRequestLayout = (ImageNameLayout, Option<[u8; 32]>, bool);
-
-/// `PatchId` if the patch exists, bytes of the patch, bases, wait in milliseconds.
-pub(crate) type QuoteLayout = (Option<[u8; 32]>, u64, Vec<[u8; 32]>, u32);
+/// Name, known manifest, whether documents are wanted, list of the asker.
+pub(crate) type ImageRequestLayout = (ImageNameLayout, Option<[u8; 32]>, bool, Option<[u8; ListDigest::BYTES]>);
 
 /// Release, documents as manifest and config, offers as place and quote.
 pub(crate) type ImageAnswerLayout =
@@ -89,15 +88,17 @@ pub(crate) fn request_layout(request: &ImageRequest) -> ImageRequestLayout {
         ImageName::Reference(reference) => ImageNameLayout::Reference(reference.to_string()),
         ImageName::Manifest(digest) => ImageNameLayout::Manifest(*digest.as_bytes()),
     };
-    (name, request.known.map(|digest| *digest.as_bytes()), request.documents)
+    (name, request.known.map(|digest| *digest.as_bytes()), request.documents, request.list.map(ListDigest::to_bytes))
 }
 
-pub(crate) fn request((name, known, documents): ImageRequestLayout) -> Result<ImageRequest, WireError> {
+pub(crate) fn request<M: Message>(
+    (name, known, documents, list): ImageRequestLayout,
+) -> Result<ImageRequest, WireError> {
     let name = match name {
-        ImageNameLayout::Reference(text) => ImageName::Reference(Request::parse(&text)?),
+        ImageNameLayout::Reference(text) => ImageName::Reference(M::parse(&text)?),
         ImageNameLayout::Manifest(digest) => ImageName::Manifest(OciDigest::new(digest)),
     };
-    Ok(ImageRequest { name, known: known.map(OciDigest::new), documents })
+    Ok(ImageRequest { name, known: known.map(OciDigest::new), documents, list: list.map(ListDigest::from_bytes) })
 }
 
 pub(crate) fn answer_layout(answer: &ImageAnswer) -> ImageAnswerLayout {
@@ -109,12 +110,12 @@ pub(crate) fn answer_layout(answer: &ImageAnswer) -> ImageAnswerLayout {
     )
 }
 
-pub(crate) fn answer((release, documents, offers): ImageAnswerLayout) -> Result<ImageAnswer, WireError> {
-    Answer::check_limit("number of offers", offers.len(), LAYER_OFFERS_MAX)?;
+pub(crate) fn answer<M: Message>((release, documents, offers): ImageAnswerLayout) -> Result<ImageAnswer, WireError> {
+    M::check_limit("number of offers", offers.len(), LAYER_OFFERS_MAX)?;
     if let Some((manifest, config)) = &documents {
-        check_documents(manifest, config.as_deref())?;
+        check_documents::<M>(manifest, config.as_deref())?;
     }
-    let offers = offers.into_iter().map(|(layer, offer)| Ok(LayerOffer { layer, quote: quote(offer)? }));
+    let offers = offers.into_iter().map(|(layer, offer)| Ok(LayerOffer { layer, quote: quote::<M>(offer)? }));
     Ok(ImageAnswer {
         release: release.map(SignedRelease::from_layout).transpose()?,
         documents: documents.map(|(manifest, config)| Documents { manifest, config }),
@@ -123,25 +124,6 @@ pub(crate) fn answer((release, documents, offers): ImageAnswerLayout) -> Result<
 }
 
 /// Fails for a manifest and config that together have more than [`BLOB_BYTES_MAX`] bytes.
-pub(crate) fn check_documents(manifest: &[u8], config: Option<&[u8]>) -> Result<(), WireError> {
-    Answer::check_limit("size of manifest and config", manifest.len() + config.map_or(0, <[u8]>::len), BLOB_BYTES_MAX)
-}
-
-pub(crate) fn quote_layout(quote: &Quote) -> QuoteLayout {
-    let (patch, bytes) = match quote.offer {
-        Offer::Ready { patch, bytes } => (Some(*patch.as_bytes()), bytes),
-        Offer::Predicted { bytes } => (None, bytes),
-    };
-    let wait_ms = u32::try_from(quote.wait.as_millis()).unwrap_or(u32::MAX);
-    (patch, bytes.0, codec::diff_ids_layout(&quote.bases), wait_ms)
-}
-
-pub(crate) fn quote((patch, bytes, bases, wait_ms): QuoteLayout) -> Result<Quote, WireError> {
-    let bytes = Bytes(bytes);
-    let offer = match patch {
-        Some(patch) => Offer::Ready { patch: PatchId::new(patch), bytes },
-        None => Offer::Predicted { bytes },
-    };
-    let bases: Vec<DiffId> = codec::diff_ids::<Answer>(bases, BASES_MAX)?;
-    Ok(Quote { offer, bases, wait: Duration::from_millis(wait_ms.into()) })
+pub(crate) fn check_documents<M: Message>(manifest: &[u8], config: Option<&[u8]>) -> Result<(), WireError> {
+    M::check_limit("size of manifest and config", manifest.len() + config.map_or(0, <[u8]>::len), BLOB_BYTES_MAX)
 }

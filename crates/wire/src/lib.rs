@@ -8,7 +8,7 @@
 //! | ask | [`Request`], [`Answer`] | one small question, one answer | `ask` |
 //! | patch | [`PatchRequest`], [`PatchReply`] | one stream that carries one patch | `patch_stream` |
 //!
-//! A [`SignedRelease`] travels inside an answer (module `release`). A [`ListDigest`] stands for a list of layers (module
+//! A [`SignedRelease`] travels inside an answer (module `release`). A [`ListDigest`] stands for a list of layers (in
 //! `list`).
 //!
 //! A message is a bincode 2 value (little endian, variable-length integers). Each message type has a size limit, which
@@ -27,15 +27,17 @@ mod codec;
 mod image;
 mod list;
 mod patch_stream;
+mod quote;
 mod release;
 mod versions;
 
 pub use announcement::{Announcement, Incarnation, News};
-pub use ask::{Answer, Arrival, Holdings, Listed, Offer, Quote, Refusal, Request};
+pub use ask::{Answer, Arrival, Holdings, Listed, Refusal, Request};
 pub use codec::{Message, WireError};
 pub use image::{Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer};
 pub use list::ListDigest;
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
+pub use quote::{Offer, Quote};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
 pub use versions::OtherVersion;
 

@@ -1,4 +1,7 @@
 //! Golden vectors (the byte tables of docs/WIRE.md), round trips, truncations, bit flips, size bombs.
+//!
+//! `check` holds one message against its bytes: they decode to the message, no truncation decodes, and every flipped bit
+//! changes the message or is refused.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -79,13 +82,13 @@ fn requests() {
     let quote = Request::Quote { target: DiffId::new([1; 32]), bases: vec![DiffId::new([2; 32])] };
     check(&quote, &format!("01 {} 01 {}", h(1), h(2)));
     let name = ImageName::Reference("a:b".parse().unwrap());
-    let request = ImageRequest { name, known: None, documents: false };
-    check(&Request::Image(request.clone()), "02 00 03 613a62 00 00");
+    let request = ImageRequest { name, known: None, documents: false, list: None };
+    check(&Request::Image(request.clone()), "02 00 03 613a62 00 00 00");
     let known = Some(OciDigest::new([4; 32]));
-    check(&Request::Image(ImageRequest { known, ..request }), &format!("02 00 03 613a62 01 {} 00", h(4)));
+    check(&Request::Image(ImageRequest { known, ..request }), &format!("02 00 03 613a62 01 {} 00 00", h(4)));
     let name = ImageName::Manifest(OciDigest::new([3; 32]));
-    let request = ImageRequest { name, known: None, documents: true };
-    check(&Request::Image(request), &format!("02 01 {} 00 01", h(3)));
+    let request = ImageRequest { name, known: None, documents: true, list: Some(ListDigest::from_bytes([6; 16])) };
+    check(&Request::Image(request), &format!("02 01 {} 00 01 01 {}", h(3), "06".repeat(16)));
     check(&Request::Blob { digest: OciDigest::new([3; 32]), bytes_max: 250 }, &format!("03 {} fa", h(3)));
     check(&Request::Sketches(vec![DiffId::new([1; 32]), DiffId::new([2; 32])]), &format!("04 02 {} {}", h(1), h(2)));
     check(&Request::Arrival { target: DiffId::new([1; 32]), number: 250 }, &format!("05 {} fa", h(1)));

@@ -20,8 +20,8 @@ const HUB: &str = include_str!("../../../../configs/hub.toml");
 const EDGE: &str = include_str!("../../../../configs/edge.toml");
 /// The file that `node init` writes.
 const CONFIG_FILE: &str = "node.toml";
-/// Most threads that wait for the disk or compute: two for each layer that is fetched, and others. An idle one ends after
-/// some seconds.
+/// Most threads that wait for the disk or compute: two for each layer that is fetched, and others. An idle one ends
+/// after some seconds.
 const BLOCKING_THREADS_MAX: usize = 128;
 
 pub fn run(command: NodeCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {

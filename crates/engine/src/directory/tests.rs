@@ -342,7 +342,7 @@ proptest! {
                     held.extend(more);
                     let held_now: Vec<u8> = held.iter().copied().collect();
                     let heard = directory.announced(peer(name), says(1, next, version, news, &held_now), Moment(1));
-                    // Of a peer that was forgotten, the list may be remembered.
+                    // The list of a peer that was forgotten may be remembered.
                     if known.is_some() || heard == Heard::Current {
                         prop_assert_eq!(heard, Heard::Current);
                         model.insert(name, held);

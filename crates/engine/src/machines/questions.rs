@@ -42,7 +42,9 @@ impl Machines {
                 let sketch = |&layer: &DiffId| core.holdings.sketch(layer).map(Sketch::to_bytes);
                 Answer::Sketches(layers.iter().map(sketch).collect())
             }
-            Request::Image(request) => {
+            Request::Image(mut request) => {
+                // Offers are for the bases that the peer holds: without its list there are none.
+                request.list = request.list.filter(|list| core.directory.known_list(from) == Some(*list));
                 let release = match &request.name {
                     ImageName::Reference(reference) => self.pulls.release_of(reference).cloned(),
                     ImageName::Manifest(_) => None,

@@ -149,7 +149,8 @@ impl Pull {
             let documents = !is_far || !has_neighbours && !self.has_asked_far;
             self.has_asked_far |= is_far;
             let name = ImageName::Reference(reference.clone());
-            let request = Request::Image(ImageRequest { name, known, documents });
+            let request =
+                Request::Image(ImageRequest { name, known, documents, list: step.core.holdings.settled_digest() });
             waiting.insert(step.ask(peer, Purpose::Resolve(id), request));
         }
         let is_complete = waiting.is_empty() && !round.asked.is_empty();
@@ -179,7 +180,12 @@ impl Pull {
         if let Some(peer) = round.next(step.now, near.iter().chain(&far).chain(connected)) {
             let request = if Some(*digest) == self.manifest {
                 let name = ImageName::Manifest(*digest);
-                Request::Image(ImageRequest { name, known: None, documents: true })
+                Request::Image(ImageRequest {
+                    name,
+                    known: None,
+                    documents: true,
+                    list: step.core.holdings.settled_digest(),
+                })
             } else {
                 Request::Blob { digest: *digest, bytes_max: *bytes_max }
             };

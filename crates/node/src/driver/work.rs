@@ -30,7 +30,7 @@ pub enum Owed {
     ImageRead(PullId),
     BlobKept(PullId),
     ImageCommitted(PullId),
-    /// What the store has of an image that a peer asks about.
+    /// The facts in the store about an image that a peer asks about.
     ImageLookedUp(QuestionId, PeerId),
     /// The store's answer to a peer's question.
     Answer(QuestionId),

@@ -1,4 +1,4 @@
-//! What peers get to know of images: releases, documents, layers.
+//! The facts about images that peers get: releases, documents, layers.
 
 use lighter_engine::{ImageFound, LocalFailure};
 use lighter_image::{image_layers, parse_config, parse_manifest};
@@ -8,7 +8,7 @@ use lighter_wire::{Answer, BLOB_BYTES_MAX, Documents, ImageName, ImageRequest, M
 
 use crate::shared::local_failure;
 
-/// What the disk has of an image that a peer asks about. `coming` is the release of an image on its way here.
+/// The facts on disk about an image that a peer asks about. `coming` is the release of an image on its way here.
 ///
 /// # Errors
 /// If the disk fails. The log says how.
@@ -34,7 +34,8 @@ pub fn look_up(
         None => None,
     };
     let (documents, layers) = found.unzip();
-    Ok(ImageFound { release, documents, layers: layers.unwrap_or_default() })
+    let layers = layers.filter(|_| request.list.is_some()).unwrap_or_default();
+    Ok(ImageFound { release, documents, layers })
 }
 
 /// The documents of an image and the layers that they name. Without the config, the layers are not known.

@@ -2,7 +2,8 @@
 //!
 //! Packets that left faster than the narrowest link passes them arrive at its rate. So the acknowledgements of the
 //! first window already show that rate ("packet train dispersion", Dovrolis et al., 2004). It is a hint: other flows
-//! distort it, and so do radio links that deliver in bursts. The pilot uses it to grow faster and to stop growing, within bounds.
+//! distort it, and so do radio links that deliver in bursts. The pilot uses it to grow
+//! faster and to stop growing, within bounds.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ impl Trains {
         match &mut self.current {
             None => {
                 self.current =
-                    Some(Train { sent_from: sent, from: now, sent_until: sent, until: now, bytes: 0, best: None })
+                    Some(Train { sent_from: sent, from: now, sent_until: sent, until: now, bytes: 0, best: None });
             }
             Some(train) => {
                 train.sent_until = sent;

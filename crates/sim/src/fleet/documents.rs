@@ -61,7 +61,7 @@ impl Fleet {
             for flaw in self.trouble.flaws_of(node) {
                 manifest = flaw.document(manifest);
             }
-            let image = self.content.image(digest).filter(|_| config.is_some());
+            let image = self.content.image(digest).filter(|_| config.is_some() && request.list.is_some());
             found.layers = image.map(|image| image.layers.clone()).unwrap_or_default();
             found.documents = Some(Documents { manifest, config: config.map(|config| config.as_bytes().to_vec()) });
         }
