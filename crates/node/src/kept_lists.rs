@@ -20,18 +20,24 @@ const ROW_BYTES_MAX: usize = 48 << 10;
 /// Rows of the longest list. A card has 86 bytes at most, and the rest of an answer fits into the last row.
 const ROWS_MAX: usize = Settings::LAYERS_PER_PEER_MAX * 86 / ROW_BYTES_MAX + 1;
 
+/// The rows of one peer: their keys, and their bytes together.
+#[derive(Default)]
+struct Rows {
+    keys: Vec<Vec<u8>>,
+    bytes: Vec<u8>,
+}
+
 /// All lists that were kept and can be read. Others are deleted.
 pub fn kept(store: &Store) -> Vec<KeptList> {
-    // By peer: the keys of the rows, and their bytes together.
-    let mut rows: BTreeMap<Vec<u8>, (Vec<Vec<u8>>, Vec<u8>)> = BTreeMap::new();
+    let mut rows: BTreeMap<Vec<u8>, Rows> = BTreeMap::new();
     for (key, value) in store.states(STATE_PREFIX).unwrap_or_default() {
         let peer = key[STATE_PREFIX.len()..].split_last().map_or(&[][..], |(_, peer)| peer);
-        let (keys, bytes) = rows.entry(peer.to_vec()).or_default();
-        keys.push(key);
-        bytes.extend(value);
+        let of_peer = rows.entry(peer.to_vec()).or_default();
+        of_peer.keys.push(key);
+        of_peer.bytes.extend(value);
     }
     let mut lists = Vec::new();
-    for (name, (keys, bytes)) in rows {
+    for (name, Rows { keys, bytes }) in rows {
         match read(&name, &bytes) {
             Some(list) => lists.push(list),
             None => {
