@@ -65,7 +65,8 @@ pub enum NetworkError {
 /// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits
 /// end.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between pings. They keep idle TCP connections open and find the dead ones. A longer time keeps visits over QUIC open.
+/// Between pings. They keep idle TCP connections open and find the dead ones. A longer time keeps visits over QUIC
+/// open.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Half-open connections at a time.
 const PENDING_MAX: u32 = 64;

@@ -1,7 +1,7 @@
 //! Golden vectors (the byte tables of docs/WIRE.md), round trips, truncations, bit flips, size bombs.
 //!
-//! `check` holds one message against its bytes: they decode to the message, no truncation decodes, and every flipped bit
-//! changes the message or is refused.
+//! `check` holds one message against its bytes: they decode to the message, no truncation decodes, and every flipped
+//! bit changes the message or is refused.
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Announcements: what nodes believe of each other, whatever becomes of messages, clocks and connections.
 //!
-//! A list of layers has a digest. A list that both ends know is not sent again, also after a restart of either; a changed
-//! one costs its changes.
+//! A list of layers has a digest. A list that both ends know is not sent again, also after a restart of either; a
+//! changed one costs its changes.
 
 use std::time::Duration;
 
