@@ -324,17 +324,6 @@ fn a_peer_that_answers_without_end_is_passed_over() {
     check_passed_over(|tar| then(tar, Some(vec![4; 16 << 20])), "");
 }
 
-/// A key whose PeerId comes before another's: nodes ask peers in that order.
-fn key_before(other: &str) -> Keypair {
-    let other: lighter_types::PeerId = other.parse().expect("a PeerId");
-    loop {
-        let key = Keypair::generate_ed25519();
-        if from_libp2p(&key.public().to_peer_id()).is_some_and(|id| id < other) {
-            return key;
-        }
-    }
-}
-
 #[test]
 fn a_manifest_with_another_digest_cuts_the_sender_off() {
     // A whole image, and not the one that was asked for.
@@ -352,12 +341,14 @@ fn a_config_that_the_manifest_does_not_name_cuts_the_sender_off() {
 /// A peer gives these documents, made from the image that is asked for and another one.
 fn check_false_documents(documents: impl FnOnce(&ImageFiles, &ImageFiles) -> Documents) {
     let mut fleet = Fleet::create(2);
-    let key = key_before(&fleet.nodes[0].peer_id);
+    let key = Keypair::generate_ed25519();
     let liar_id = key.public().to_peer_id().to_string();
     let members = vec![fleet.nodes[0].peer_id.clone(), fleet.nodes[1].peer_id.clone(), liar_id];
     for node in &mut fleet.nodes {
         node.set(format!("fleet.members={members:?}"));
     }
+    // A node asks its neighbours first, and the liar says that it is one.
+    fleet.nodes[1].set(format!("site={SITE}"));
     fleet.start();
     let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
     let tar = layer(1);

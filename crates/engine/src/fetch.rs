@@ -82,7 +82,9 @@ impl Fetcher {
         let part = self.parts.get(&target);
         let target = self.targets.entry(target).or_insert_with(|| Box::new(Target::new(step.now, until, part)));
         target.pulls.insert(pull);
-        target.offers = offers;
+        if target.offers.is_empty() {
+            target.offers = offers;
+        }
         Ok(())
     }
 

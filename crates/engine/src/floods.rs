@@ -25,8 +25,14 @@ pub struct Floods {
 }
 
 impl Floods {
-    /// Counts a message. At most `peers_max` peers are counted in a window; a message of another peer is one too many.
+    /// Counts a message.
     pub fn count(&mut self, from: PeerId, now: Moment, peers_max: usize) -> Verdict {
+        self.count_many(from, 1, now, peers_max)
+    }
+
+    /// Counts a message that makes as much work as this many. At most `peers_max` peers are counted in a window; a
+    /// message of another peer is one too many.
+    pub fn count_many(&mut self, from: PeerId, messages: u32, now: Moment, peers_max: usize) -> Verdict {
         let is_over = |since: Moment| now.since(since) >= Settings::FLOOD_WINDOW;
         if self.counts.len() >= peers_max && is_over(self.swept) {
             self.counts.retain(|_, (since, _)| !is_over(*since));
@@ -39,7 +45,7 @@ impl Floods {
         if is_over(*since) {
             (*since, *count) = (now, 0);
         }
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(messages);
         match *count {
             count if count > Settings::MESSAGES_MAX * 10 => Verdict::Flood,
             count if count > Settings::MESSAGES_MAX => Verdict::TooMany,
@@ -51,6 +57,14 @@ impl Floods {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_counts_as_messages() {
+        let (mut floods, peer) = (Floods::default(), PeerId::new([1; 32]));
+        assert_eq!(floods.count_many(peer, Settings::MESSAGES_MAX, Moment(5), 2), Verdict::Fine);
+        assert_eq!(floods.count(peer, Moment(5), 2), Verdict::TooMany);
+        assert_eq!(floods.count_many(peer, u32::MAX, Moment(5), 2), Verdict::Flood);
+    }
 
     #[test]
     fn many_are_refused_and_far_too_many_are_a_flood() {

@@ -180,12 +180,15 @@ pub fn offered_bases(target: &Card, plan: &Plan, holdings: &Holdings, damaged: &
     offered
 }
 
-/// The bases that a peer would name in a request for `target`: layers that both ends hold, those that it would choose
-/// first, then the next best, since a patch from one of them may be in the cache.
-pub fn shared_bases(target: &Card, peer: PeerId, core: &Core) -> Vec<DiffId> {
-    let usable = usable_bases(target, &core.holdings, &[]);
-    let shared = usable.filter(|base| core.directory.is_held_by(base.diff_id, peer));
-    let ranked = rank_bases(target, shared, Settings::SHORTLIST_MAX);
+/// The layers that both this node and a peer hold.
+pub fn shared_layers(peer: PeerId, core: &Core) -> Vec<&Card> {
+    core.holdings.cards().filter(|card| core.directory.is_held_by(card.diff_id, peer)).collect()
+}
+
+/// The bases that a peer would name in a request for `target`, of the layers that both ends hold: those that it would
+/// choose first, then the next best, since a patch from one of them may be in the cache.
+pub fn shared_bases(target: &Card, shared: &[&Card], core: &Core) -> Vec<DiffId> {
+    let ranked = rank_bases(target, shared.iter().copied(), Settings::SHORTLIST_MAX);
     let mut bases: Vec<DiffId> = match core.holdings.sketch(target.diff_id) {
         Some(sketch) => {
             let sketched = |ranked: &RankedBase<'_>| core.holdings.sketch(ranked.base.diff_id);

@@ -28,6 +28,7 @@ use crate::core::Step;
 use crate::event::{AskId, ImageRead, PullId, Wanted};
 use crate::failure::{AskFailure, BlobFailure, LocalFailure, Offence};
 use crate::fetch::{Fetcher, Outcome};
+use crate::planner;
 use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
 
@@ -87,7 +88,9 @@ impl Pulls {
         }
         let peers = step.core.directory.peers();
         let usable = peers.filter(|(id, peer)| peer.is_connected() && !step.is_cut_off(*id));
-        let connected: Vec<PeerId> = usable.map(|(id, _)| id).collect();
+        let mut connected: Vec<PeerId> = usable.map(|(id, _)| id).collect();
+        // Each node has another order, so that a fleet does not go to one hub for documents and offers.
+        connected.sort_by_key(|&id| (!step.core.is_near(id), planner::spread(step.core.settings.seed, id)));
         let mut failed = Vec::new();
         for (&id, pull) in &mut self.pulls {
             pull.advance_resolving(id, &connected, step);

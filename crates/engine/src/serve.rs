@@ -128,9 +128,10 @@ impl Serve {
         if !core.directory.peer(from).is_some_and(Peer::is_known) {
             return Vec::new();
         }
+        let shared = planner::shared_layers(from, core);
         let offer = |(place, &layer): (usize, &DiffId)| {
             let card = core.holdings.card(layer).filter(|_| !core.directory.is_held_by(layer, from))?;
-            let bases = planner::shared_bases(card, from, core);
+            let bases = planner::shared_bases(card, &shared, core);
             let quote = self.quote(from, layer, &bases, core).ok()?;
             Some(LayerOffer { layer: u16::try_from(place).ok()?, quote })
         };

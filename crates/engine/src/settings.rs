@@ -110,6 +110,8 @@ impl Settings {
     /// Small layers that a node fetches at a time, and that it sends to one peer and to all peers.
     pub const SMALL_FETCHES_MAX: usize = 32;
     pub const SMALL_STREAMS_MAX: usize = 512;
+    /// Layers that are looked at for offers count as a message of the asker, this many together: each takes up to 1 ms.
+    pub const OFFERS_PER_MESSAGE: usize = 8;
     /// Peers whose offers for the layers of one image a pull takes in.
     pub const OFFERERS_MAX: usize = 8;
     /// Pulls and layers under way or waiting.

@@ -2,9 +2,9 @@
 //!
 //! A target asks the best few peers for quotes, unless they made offers together with the image. If all of them are
 //! outside the site, it asks the site first (`site.rs`). A peer that fails at the layer is excluded: the node does not
-//! ask it for a while, twice as long after
-//! each failure, and up to half as long again by chance, so that the peers that one provider turned away do not come
-//! back together. A busy peer is excluded too, but the target keeps its patience until the peer had time.
+//! ask it for a while, twice as long after each failure, and up to half as long again by chance, so that the peers that
+//! one provider turned away do not come back together. A busy peer is excluded too, but the target keeps its patience
+//! until the peer had time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -10,6 +10,8 @@ use crate::core::{Core, Step};
 use crate::directory::Taken;
 use crate::event::{AskId, Effect, ImageFound, QuestionId};
 use crate::failure::{AskFailure, LocalFailure};
+use crate::floods::Verdict;
+use crate::settings::Settings;
 
 impl Machines {
     /// A peer asks. The engine answers at once, or has the caller answer from disk.
@@ -68,7 +70,11 @@ impl Machines {
             Err(_) => Answer::Refused(Refusal::Failed),
             Ok(ImageFound { release: None, documents: None, .. }) => Answer::Refused(Refusal::NotHeld),
             Ok(ImageFound { release, documents, layers }) => {
-                let offers = self.serve.offers(from, &layers, step.core);
+                let work = layers.len().div_ceil(Settings::OFFERS_PER_MESSAGE);
+                let work = u32::try_from(work).unwrap_or(u32::MAX);
+                let verdict = self.floods.count_many(from, work, step.now, step.core.settings.peers_max);
+                let layers = if verdict == Verdict::Fine { &layers[..] } else { &[] };
+                let offers = self.serve.offers(from, layers, step.core);
                 Answer::Image(Box::new(ImageAnswer { release, documents, offers }))
             }
         };

@@ -149,8 +149,8 @@ impl Pull {
             let documents = !is_far || !has_neighbours && !self.has_asked_far;
             self.has_asked_far |= is_far;
             let name = ImageName::Reference(reference.clone());
-            let request =
-                Request::Image(ImageRequest { name, known, documents, list: step.core.holdings.settled_digest() });
+            let list = step.core.holdings.settled_digest();
+            let request = Request::Image(ImageRequest { name, known, documents, list });
             waiting.insert(step.ask(peer, Purpose::Resolve(id), request));
         }
         let is_complete = waiting.is_empty() && !round.asked.is_empty();
@@ -168,24 +168,18 @@ impl Pull {
         }
     }
 
-    /// Asks one peer after the other for a blob: first the peers of the site that knew the name, then other peers that
-    /// knew it, then all.
+    /// Asks one peer after the other for a blob: first the peers that knew the name, then all; those of the site first.
     pub fn advance_blob(&mut self, id: PullId, connected: &[PeerId], step: &mut Step<'_>) {
         let State::GettingBlob { digest, bytes_max, ask, round } = &mut self.state else { return };
         if ask.is_some() {
             return;
         }
-        let sources = self.sources.iter().filter(|peer| connected.contains(peer));
-        let (near, far): (Vec<PeerId>, Vec<PeerId>) = sources.partition(|&&peer| step.core.is_near(peer));
-        if let Some(peer) = round.next(step.now, near.iter().chain(&far).chain(connected)) {
+        let sources = connected.iter().filter(|peer| self.sources.contains(peer));
+        if let Some(peer) = round.next(step.now, sources.chain(connected)) {
             let request = if Some(*digest) == self.manifest {
                 let name = ImageName::Manifest(*digest);
-                Request::Image(ImageRequest {
-                    name,
-                    known: None,
-                    documents: true,
-                    list: step.core.holdings.settled_digest(),
-                })
+                let list = step.core.holdings.settled_digest();
+                Request::Image(ImageRequest { name, known: None, documents: true, list })
             } else {
                 Request::Blob { digest: *digest, bytes_max: *bytes_max }
             };

@@ -79,3 +79,33 @@ fn a_quote_for_bases_that_are_not_here_is_not_taken() {
     let effects = step(5, Input::Work(WorkInput::Answered { ask: AskId(2), answer: Ok(Answer::Quote(quote)) }));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Fetch { .. })), "{effects:?}");
 }
+
+/// Offers are work: a peer that asks for very many gets the image without them.
+#[test]
+fn offers_for_many_layers_count_as_many_messages() {
+    let mut engine = Engine::new(Settings::default());
+    let mut step = |input| {
+        let mut effects = Vec::new();
+        engine.step(Moment(1), input, &mut effects);
+        effects
+    };
+    step(Input::Disk(DiskInput::LayerHeld { card: new(), sketch: None }));
+    step(Input::Peer(PeerInput::Connected(peer(1))));
+    let holdings = lighter_wire::Holdings::all(lighter_wire::Incarnation(1), 1, None, vec![old()]);
+    step(Input::Work(WorkInput::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(holdings)) }));
+    let documents = lighter_wire::Documents { manifest: vec![1], config: None };
+    let layers = vec![new().diff_id; 128];
+    let found = ImageFound { release: None, documents: Some(documents), layers };
+    let mut offers = |question: u64| {
+        let (question, found) = (QuestionId(question), Ok(found.clone()));
+        let effects = step(Input::Work(WorkInput::ImageLookedUp { question, from: peer(1), found }));
+        let answered = effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer { answer: Answer::Image(image), .. } => Some(image.offers.len()),
+            _ => None,
+        });
+        answered.unwrap()
+    };
+    let honest = Settings::MESSAGES_MAX as usize * Settings::OFFERS_PER_MESSAGE / 128;
+    assert!((1..=honest as u64).all(|question| offers(question) == 128));
+    assert_eq!(offers(honest as u64 + 1), 0);
+}
