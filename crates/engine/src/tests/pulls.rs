@@ -99,9 +99,12 @@ fn offers_for_many_layers_count_as_many_messages() {
     let mut offers = |question: u64| {
         let (question, found) = (QuestionId(question), Ok(found.clone()));
         let effects = step(Input::Work(WorkInput::ImageLookedUp { question, from: peer(1), found }));
-        let answered = effects.into_iter().find_map(|effect| match effect {
-            Effect::Answer { answer: Answer::Image(image), .. } => Some(image.offers.len()),
-            _ => None,
+        let answered = effects.into_iter().find_map(|effect| {
+            if let Effect::Answer { answer: Answer::Image(image), .. } = effect {
+                Some(image.offers.len())
+            } else {
+                None
+            }
         });
         answered.unwrap()
     };
