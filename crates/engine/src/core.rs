@@ -1,14 +1,14 @@
 //! The facts and beliefs of the node, shared by all state machines of the engine.
 //!
-//! [`Core`] holds the facts: settings, own layers, other nodes' layers, sketches, calibrations, open questions,
-//! cut-offs. A [`Step`] is one call of [`Engine::step`](crate::Engine::step) under way: the moment, the core, and the
+//! [`Core`] holds the facts: settings, own layers, other nodes' layers, sketches, calibrations, links, open
+//! questions, cut-offs. A [`Step`] is one call of [`Engine::step`](crate::Engine::step) under way: the moment, the core, and the
 //! list that takes the effects. A function that only reads takes `&Core`; a function that changes facts or has
 //! something done takes `&mut Step`.
 
 use std::time::Duration;
 
-use lighter_types::{Moment, PeerId};
-use lighter_wire::{ListDigest, Request};
+use lighter_types::{BytesPerSecond, Link, Moment, Pace, PeerId, Prefer};
+use lighter_wire::{ListDigest, Request, Terms};
 
 use crate::asks::{Asks, Purpose};
 use crate::calibrations::Calibrations;
@@ -17,6 +17,7 @@ use crate::directory::{Directory, Peer};
 use crate::event::{AskId, Effect, PullId, Wanted};
 use crate::failure::Offence;
 use crate::holdings::Holdings;
+use crate::links::Links;
 use crate::report::Report;
 use crate::settings::Settings;
 use crate::sketches::Sketches;
@@ -29,6 +30,9 @@ pub struct Core {
     pub directory: Directory,
     pub sketches: Sketches,
     pub calibrations: Calibrations,
+    pub links: Links,
+    /// How slowly this machine applies patches.
+    pub applying: Pace,
     pub asks: Asks,
     pub cut_offs: CutOffs,
 }
@@ -50,6 +54,17 @@ impl Core {
     /// Whether a peer is behind the same uplink.
     pub fn is_of_site(&self, peer: &Peer) -> bool {
         self.settings.site.is_some() && peer.site() == self.settings.site.as_ref()
+    }
+
+    /// The rate at which bytes are expected to come from a peer.
+    pub fn rate_from(&self, id: PeerId, peer: &Peer) -> BytesPerSecond {
+        let assumed = if self.is_of_site(peer) { self.settings.site_rate } else { self.settings.uplink_rate };
+        self.links.get(id).down.unwrap_or(assumed).max(BytesPerSecond(1))
+    }
+
+    /// What this node says of itself to a peer that is to send a patch. Bytes within the site cost nothing.
+    pub fn terms(&self, is_near: bool) -> Terms {
+        Terms { applying: self.applying, prefer: if is_near { Prefer::Time } else { self.settings.prefer } }
     }
 
     /// How long a pull waits for a peer that knows the image. A release that the node knows already is good enough if
@@ -97,6 +112,17 @@ impl Step<'_> {
         self.core.cut_offs.add(peer, self.now + lasting, self.core.settings.peers_max);
         self.core.directory.forget(peer);
         self.effects.push(Effect::CutOff { peer, lasting, offence });
+    }
+
+    /// A transfer showed this of the link to a peer.
+    pub fn learn_link(&mut self, peer: PeerId, seen: Link) {
+        if seen == Link::default() {
+            return;
+        }
+        let link = self.core.links.mixed(peer, seen);
+        let forgotten = self.core.links.hold(peer, link);
+        self.effects.push(Effect::KeepLink { peer, link: Some(link) });
+        self.effects.extend(forgotten.map(|peer| Effect::KeepLink { peer, link: None }));
     }
 
     pub fn report(&mut self, pull: PullId, report: Report) {

@@ -18,7 +18,7 @@ mod remembered;
 
 use std::collections::BTreeMap;
 
-use lighter_types::{BytesPerSecond, Card, DiffId, Moment, PeerId, SiteName, broken};
+use lighter_types::{Card, DiffId, Moment, PeerId, SiteName, broken};
 use lighter_wire::{Incarnation, ListDigest};
 use slab::Slab;
 
@@ -78,8 +78,6 @@ pub struct Peer {
     site: Option<SiteName>,
     last_heard: Moment,
     connected: bool,
-    /// The rate of the latest transfers from it; absent before the first.
-    rate: Option<BytesPerSecond>,
     /// How often it named an earlier life than before.
     lives_back: u32,
 }
@@ -95,10 +93,6 @@ impl Peer {
 
     pub fn is_connected(&self) -> bool {
         self.connected
-    }
-
-    pub fn rate(&self) -> Option<BytesPerSecond> {
-        self.rate
     }
 
     pub fn layers(&self) -> usize {
@@ -237,8 +231,8 @@ impl Directory {
         self.drop_layers(id);
         let peer = &mut self.peers[index as usize].1;
         if peer.connected {
-            let &mut Peer { connected, rate, last_heard, .. } = peer;
-            *peer = Peer { connected, rate, last_heard, ..Peer::default() };
+            let &mut Peer { connected, last_heard, .. } = peer;
+            *peer = Peer { connected, last_heard, ..Peer::default() };
         } else {
             self.peers.remove(index as usize);
             self.by_peer.remove(&id);
@@ -250,15 +244,6 @@ impl Directory {
         let is_silent = |peer: &Peer| !peer.connected && peer.last_heard < since;
         let silent: Vec<PeerId> = self.peers().filter(|(_, peer)| is_silent(peer)).map(|(id, _)| id).collect();
         silent.into_iter().for_each(|id| self.forget(id));
-    }
-
-    /// Learns the rate of a transfer from a peer. A new rate counts for three tenths.
-    pub fn measured(&mut self, id: PeerId, rate: BytesPerSecond) {
-        if let Some(peer) = self.known_peer(id) {
-            let mixed =
-                peer.rate.map_or(rate.0, |old| (old.0 / 10).saturating_mul(7) + (rate.0 / 10).saturating_mul(3));
-            peer.rate = Some(BytesPerSecond(mixed));
-        }
     }
 
     fn at(&self, index: PeerIndex) -> Option<Holder<'_>> {

@@ -1,11 +1,11 @@
-//! Chooses the effort of a patch: the one that gets the patch to its last receiver soonest.
+//! Chooses among the ways to bring a patch to its receivers, and so the effort of a patch that is to be made.
 //!
 //! ```text
 //! work       = bytes of the patch at the default effort + tar bytes / 128
-//! encoding   = work / encode rate of the effort x pace
-//! applying   = work / apply rate of the effort x pace
-//! sending    = max(bytes of the effort x copies / rate of the link,
-//!                  bytes of the effort / uplink of the slowest receiver)
+//! encoding   = work / encode rate of the effort x pace of this machine
+//! applying   = work / apply rate of the effort x pace of the slowest receiver
+//! sending    = max(bytes of the effort x copies / rate of the uplink,
+//!                  bytes of the effort / rate of the slowest receiver)
 //! until done = encoding x (1 + encodes that wait) + max(sending + applying / tail, applying)
 //! ```
 //!
@@ -14,19 +14,19 @@
 //! - *Tail*: a receiver applies each frame when it has come, while the next frames come. Half of the work is taken to
 //!   be left when all has come (tail = 2; 1 for a patch of one frame): the last frames are often short and as much work
 //!   as others.
-//! - *Copies*: they share the link. If the receivers pass the patch on, this node sends as many copies as it may before
-//!   it refers others to those receivers. Each receiver takes at least as long as its own uplink needs.
+//! - *Copies*: they share the uplink. If the receivers pass the patch on, this node sends as many copies as it may
+//!   before it refers others to those receivers. Each receiver takes at least as long as its own link needs.
 //!
-//! Some efforts are done about as soon as the soonest: within an eighth or [`NOTICED`]. Among them the node takes the
-//! one with the fewest bytes: users do not notice half a second, and they pay for bytes.
+//! Each way has bytes and a time. [`best`] takes the one with the fewest bytes among those that are done soon enough
+//! beside the soonest. How late is soon enough, the receiver says ([`Prefer`]).
 //!
 //! The rates are medians over the ten pairs of docs/BENCHMARKS.md ("patch"). Single pairs lie within a factor of 2.2 of
-//! them for encoding and 3.1 for applying (one within 10). A [`Pace`] says how much slower or faster this machine is; a
-//! receiver is taken to be as fast.
+//! them for encoding and 3.1 for applying (one within 10). A [`Pace`] says how much slower or faster a machine is.
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Effort};
+use lighter_types::{Bytes, BytesPerSecond, Effort, Pace, Prefer};
+use lighter_wire::Terms;
 
 /// The operator's choice of effort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,32 +43,40 @@ pub enum EffortChoice {
 pub struct Undertaking {
     /// The bytes of the patch at the default effort.
     pub bytes: Bytes,
+    /// The patch has no base.
+    pub is_whole: bool,
     pub tar_bytes: Bytes,
-    /// The rate of the link that the copies share.
+    /// The rate of the uplink that the copies share.
     pub rate: BytesPerSecond,
     /// How often this node sends the patch, at least 1.
     pub copies: u64,
-    /// The uplink of the slowest receiver, where that is known.
-    pub uplink: Option<BytesPerSecond>,
+    /// The rate of the slowest receiver's own link, where that is known.
+    pub slowest: Option<BytesPerSecond>,
     /// Encodes that cannot begin before this one ends.
     pub waiting: u64,
+    /// What the receivers say of themselves: the pace of the slowest, the preference of the middle one.
+    pub terms: Terms,
 }
 
-/// The time that encoding takes here over the time on the machine of docs/BENCHMARKS.md, in 1/1024.
+/// The bytes and the time of one way to bring a patch to its receivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace(u32);
+pub struct Cost {
+    pub bytes: Bytes,
+    /// Until the last receiver has applied it.
+    pub time: Duration,
+}
 
 struct Figures {
     /// Bytes of a patch over its bytes at the default effort, in 1/1024.
     bytes: u64,
-    /// Bytes of work a second.
-    encode: u64,
-    apply: u64,
+    /// Work a second.
+    encode: BytesPerSecond,
+    apply: BytesPerSecond,
 }
 
-const FAST: Figures = Figures { bytes: 1479, encode: 3_640_000, apply: 12_700_000 };
-const DEFAULT: Figures = Figures { bytes: 1024, encode: 1_400_000, apply: 12_100_000 };
-const MAX: Figures = Figures { bytes: 864, encode: 380_000, apply: 490_000 };
+const FAST: Figures = Figures { bytes: 1479, encode: BytesPerSecond(3_640_000), apply: BytesPerSecond(12_700_000) };
+const DEFAULT: Figures = Figures { bytes: 1024, encode: BytesPerSecond(1_400_000), apply: BytesPerSecond(12_100_000) };
+const MAX: Figures = Figures { bytes: 864, encode: BytesPerSecond(380_000), apply: BytesPerSecond(490_000) };
 
 /// Tar bytes that are as much work as one byte of patch. Among 64, 128 and 256, encode rates differ least with this
 /// value.
@@ -77,12 +85,35 @@ const TAR_BYTES_PER_WORK: u64 = 128;
 /// A patch of up to this size is one frame.
 const FRAME_BYTES_SMALL: Bytes = Bytes(64 << 10);
 
-/// Nobody notices a shorter wait.
-const NOTICED: Duration = Duration::from_millis(500);
+/// The way with the fewest bytes among those that are done soon enough.
+pub fn best<T>(ways: impl IntoIterator<Item = (Cost, T)>, prefer: Prefer) -> Option<T> {
+    let ways: Vec<(Cost, T)> = ways.into_iter().collect();
+    let soonest = ways.iter().map(|(cost, _)| cost.time).min()?;
+    let latest = soon_enough(prefer, soonest);
+    let soon = ways.into_iter().filter(|(cost, _)| cost.time <= latest);
+    soon.min_by_key(|(Cost { bytes, time }, _)| (*bytes, *time)).map(|(_, way)| way)
+}
+
+/// The latest time that a receiver takes for fewer bytes, where the soonest is this.
+pub fn soon_enough(prefer: Prefer, soonest: Duration) -> Duration {
+    let more = match prefer {
+        // The times are estimates.
+        Prefer::Time => (soonest / 16).max(Duration::from_millis(50)),
+        // Nobody notices half a second.
+        Prefer::Balanced => (soonest / 4).max(Duration::from_millis(500)),
+        Prefer::Bytes => soonest.saturating_mul(4).max(Duration::from_secs(60)),
+    };
+    soonest.saturating_add(more)
+}
 
 /// The bytes at the default effort of a patch that has `bytes` at this effort.
 pub fn to_default(effort: Effort, bytes: Bytes) -> Bytes {
     Bytes(scale(bytes.0, 1024, figures(effort).bytes))
+}
+
+/// The bytes at this effort of a patch that has `bytes` at the default effort.
+pub fn from_default(effort: Effort, bytes: Bytes) -> Bytes {
+    Bytes(scale(bytes.0, figures(effort).bytes, 1024))
 }
 
 fn figures(effort: Effort) -> &'static Figures {
@@ -94,95 +125,68 @@ fn figures(effort: Effort) -> &'static Figures {
 }
 
 impl EffortChoice {
-    /// The effort for a patch, `least` or above.
-    pub fn choose(self, undertaking: &Undertaking, pace: Pace, least: Effort) -> Effort {
+    /// The efforts to choose from, `least` or above.
+    pub fn from(self, least: Effort) -> &'static [Effort] {
+        const ALL: &[Effort] = &Effort::ALL;
         match self {
-            Self::Always(effort) => effort,
-            Self::Auto => undertaking.best(pace, least),
+            Self::Auto => &ALL[least as usize..],
+            Self::Always(effort) => &ALL[effort as usize..=effort as usize],
         }
     }
 }
 
 impl Undertaking {
-    /// The time of encoding at this effort.
+    /// The time of encoding at this effort, at the pace of this machine.
     pub fn encoding(&self, effort: Effort, pace: Pace) -> Duration {
-        seconds_for(self.work(), figures(effort).encode, pace)
+        pace.of(encoding(self.bytes, self.tar_bytes, effort))
     }
 
-    /// The time of applying a patch of this effort.
-    pub fn applying(&self, effort: Effort, pace: Pace) -> Duration {
-        seconds_for(self.work(), figures(effort).apply, pace)
+    /// The time of applying a patch of this effort, on the slowest receiver.
+    pub fn applying(&self, effort: Effort) -> Duration {
+        self.terms.applying.of(applying(self.bytes, self.tar_bytes, effort))
     }
 
-    /// The time from the beginning of the encode until the last receiver has applied the patch, plus the time that the
-    /// encodes in the queue lose.
-    pub fn until_done(&self, effort: Effort, pace: Pace) -> Duration {
-        let bytes = Bytes(scale(self.bytes.0, figures(effort).bytes, 1024));
+    /// The cost of making the patch at this effort and bringing it to the last receiver. The time that the encodes in
+    /// the queue lose is added.
+    pub fn making(&self, effort: Effort, pace: Pace) -> Cost {
+        let bytes = from_default(effort, self.bytes);
         let waiting = u32::try_from(self.waiting).unwrap_or(u32::MAX).saturating_add(1);
-        self.encoding(effort, pace).saturating_mul(waiting).saturating_add(self.receiving(effort, bytes, pace))
+        let encoding = self.encoding(effort, pace).saturating_mul(waiting);
+        Cost { bytes, time: encoding.saturating_add(self.receiving(effort, bytes)) }
     }
 
     /// The time until the last receiver has applied a patch of that effort that exists and has these bytes.
-    pub fn receiving(&self, effort: Effort, bytes: Bytes, pace: Pace) -> Duration {
-        let own = self.uplink.map_or(Duration::ZERO, |uplink| bytes.at(uplink));
+    pub fn receiving(&self, effort: Effort, bytes: Bytes) -> Duration {
+        let own = self.slowest.map_or(Duration::ZERO, |rate| bytes.at(rate));
         let sending = bytes.times(self.copies.max(1)).at(self.rate).max(own);
-        let applying = self.applying(effort, pace);
-        let tail = if bytes <= FRAME_BYTES_SMALL { 1 } else { 2 };
-        sending.saturating_add(applying / tail).max(applying)
+        receiving(sending, self.applying(effort), bytes)
     }
 
-    fn best(&self, pace: Pace, least: Effort) -> Effort {
-        let times = Effort::ALL.into_iter().filter(|effort| *effort >= least);
-        let times: Vec<(Effort, Duration)> = times.map(|effort| (effort, self.until_done(effort, pace))).collect();
-        let soonest = times.iter().map(|(_, time)| *time).min().unwrap_or_default();
-        let soon = |time: &Duration| !is_later(*time, soonest);
-        times.iter().rev().find(|(_, time)| soon(time)).map_or(least, |(effort, _)| *effort)
-    }
-
-    fn work(&self) -> Bytes {
-        self.bytes + Bytes(self.tar_bytes.0 / TAR_BYTES_PER_WORK)
+    /// The best of these efforts.
+    pub fn best(&self, efforts: &[Effort], pace: Pace) -> Effort {
+        let ways = efforts.iter().map(|&effort| (self.making(effort, pace), effort));
+        best(ways, self.terms.prefer).unwrap_or_default()
     }
 }
 
-/// Whether `time` is so much longer than `other` that a user notices.
-pub fn is_later(time: Duration, other: Duration) -> bool {
-    time > other.saturating_add(NOTICED.max(other / 8))
+/// The time that a machine of the usual pace takes to make a patch of `bytes` at the default effort.
+pub fn encoding(bytes: Bytes, tar_bytes: Bytes, effort: Effort) -> Duration {
+    work(bytes, tar_bytes).at(figures(effort).encode)
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self(Self::ONE)
-    }
+/// The time that a machine of the usual pace takes to apply a patch of `bytes` at the default effort.
+pub fn applying(bytes: Bytes, tar_bytes: Bytes, effort: Effort) -> Duration {
+    work(bytes, tar_bytes).at(figures(effort).apply)
 }
 
-impl Pace {
-    const ONE: u32 = 1024;
-    /// Beyond these bounds, something else is wrong.
-    const MIN: u32 = Self::ONE / 64;
-    const MAX: u32 = Self::ONE * 64;
-
-    /// Learns from one encode. It counts for a quarter, and for a factor of two at most.
-    pub fn learn(&mut self, undertaking: &Undertaking, effort: Effort, took: Duration) {
-        let expected = undertaking.encoding(effort, Self::default()).as_micros().max(1);
-        let found = u32::try_from(took.as_micros().saturating_mul(Self::ONE.into()) / expected).unwrap_or(u32::MAX);
-        let found = found.clamp(self.0 / 2, self.0 * 2);
-        self.0 = ((self.0 * 3 + found) / 4).clamp(Self::MIN, Self::MAX);
-    }
-
-    /// The pace as a plain integer, to be stored.
-    pub fn to_part(self) -> u32 {
-        self.0
-    }
-
-    /// The pace from [`Pace::to_part`]; `None` for a value that it never gives.
-    pub fn from_part(part: u32) -> Option<Self> {
-        (Self::MIN..=Self::MAX).contains(&part).then_some(Self(part))
-    }
+fn work(bytes: Bytes, tar_bytes: Bytes) -> Bytes {
+    bytes + Bytes(tar_bytes.0 / TAR_BYTES_PER_WORK)
 }
 
-fn seconds_for(work: Bytes, rate: u64, Pace(pace): Pace) -> Duration {
-    let micros = u128::from(work.0) * 1_000_000 * u128::from(pace) / (u128::from(rate) * u128::from(Pace::ONE));
-    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+/// The time until a patch of these bytes is here and applied.
+pub fn receiving(sending: Duration, applying: Duration, bytes: Bytes) -> Duration {
+    let tail = if bytes <= FRAME_BYTES_SMALL { 1 } else { 2 };
+    sending.saturating_add(applying / tail).max(applying)
 }
 
 /// `amount` x `of` / `over`.

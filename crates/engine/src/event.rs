@@ -8,11 +8,10 @@
 use std::time::Duration;
 
 use lighter_similarity::{Calibration, Sketch};
-use lighter_types::{Bytes, Card, DiffId, Effort, ImageReference, Moment, OciDigest, PatchId, PeerId};
-use lighter_wire::{Announcement, Answer, Documents, ImageRequest, PatchRequest, Refusal, Request, SignedRelease};
+use lighter_types::{Bytes, Card, DiffId, Effort, ImageReference, Link, Moment, OciDigest, Pace, PatchId, PeerId};
+use lighter_wire::{Announcement, Answer, Documents, ImageRequest, PatchRequest, Refusal, Request, SignedRelease, Terms};
 
 use crate::calibrations::Rule;
-use crate::effort::Pace;
 use crate::failure::{LocalFailure, Offence, UnusableImage};
 use crate::report::Report;
 
@@ -95,8 +94,14 @@ pub enum Effect {
         settings: u32,
         calibration: Calibration,
     },
-    /// Keep the pace of encoding for [`PaceHeld`](crate::DiskInput::PaceHeld) of the next life.
-    KeepPace(Pace),
+    /// Keep the pace for [`PaceHeld`](crate::DiskInput::PaceHeld) of the next life.
+    KeepPace(Work, Pace),
+    /// Keep what is known of the link to a peer for [`LinkHeld`](crate::DiskInput::LinkHeld) of the next life, in place
+    /// of what was kept; or forget it.
+    KeepLink {
+        peer: PeerId,
+        link: Option<Link>,
+    },
     /// Keep these lists of other peers for [`ListHeld`](crate::DiskInput::ListHeld) of the next life, in place of those
     /// kept for these peers. An empty list is not kept.
     KeepLists(Vec<KeptList>),
@@ -148,6 +153,13 @@ pub enum Effect {
         manifest: OciDigest,
         release: Option<SignedRelease>,
     },
+}
+
+/// Work whose pace is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    Encode,
+    Apply,
 }
 
 /// The image that the operator wants.
@@ -216,6 +228,10 @@ pub struct Fetched {
     pub settings: u32,
     /// Bytes of the patch that this fetch received; fewer than the patch has if it resumed.
     pub received: Bytes,
+    /// The time that applying took, without the time that it waited for bytes; absent if the fetch resumed.
+    pub applying: Option<Duration>,
+    /// What the transfer showed of the link to the peer.
+    pub link: Link,
 }
 
 /// The facts on disk about an image that a peer asks about.
@@ -227,6 +243,8 @@ pub struct ImageFound {
     pub documents: Option<Documents>,
     /// The layers that the documents name, in order; none if the request has no list.
     pub layers: Vec<DiffId>,
+    /// The terms of the request.
+    pub terms: Terms,
 }
 
 /// The answer of the disk about an image.

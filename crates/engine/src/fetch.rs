@@ -31,11 +31,12 @@ mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
+use lighter_types::{Bytes, DiffId, Effort, Moment, PeerId, broken};
 use lighter_wire::{Answer, Arrival, PatchRequest, Quote, Resume};
 
 use crate::core::{Core, Step};
-use crate::event::{AskId, Effect, FetchId, Fetched, Part, PullId};
+use crate::effort::{self, to_default};
+use crate::event::{AskId, Effect, FetchId, Fetched, Part, PullId, Work};
 use crate::failure::{FetchFailure, Setback};
 use crate::planner::Plan;
 use crate::report::{PullFailure, Report};
@@ -123,7 +124,7 @@ impl Fetcher {
         match self.targets.get(&target).map(|target| &target.state) {
             None => Coming::No,
             Some(State::Fetching(fetching)) if matches!(fetching.way, Way::Neighbour) => Coming::No,
-            Some(State::Fetching(fetching)) if fetching.first_bytes.is_some() => {
+            Some(State::Fetching(fetching)) if fetching.has_bytes => {
                 self.parts.get(&target).map_or(Coming::Wanted, Coming::Part)
             }
             Some(_) => Coming::Wanted,
@@ -300,11 +301,17 @@ impl Fetcher {
     fn arrived(&mut self, id: DiffId, fetching: &Fetching, fetched: &Fetched, step: &mut Step<'_>) -> Option<Outcome> {
         self.parts.remove(&id);
         let pulls = self.targets.remove(&id)?.pulls;
-        fetching.learn_rate(step);
         let plan = &fetching.plan;
+        // A patch that is passed on comes no faster than it comes to the peer.
+        if matches!(fetching.way, Way::Quoted) {
+            step.learn_link(plan.peer, fetched.link);
+        }
+        let settings = fetched.settings;
+        let effort = step.core.settings.effort_of(settings).unwrap_or_default();
+        let bytes = to_default(effort, fetched.patch.bytes);
+        learn_pace(bytes, effort, fetched, step);
         if let Some((rule, predicted)) = plan.raw_prediction().filter(|_| plan.bases == fetched.patch.bases) {
-            let settings = fetched.settings;
-            let calibration = step.core.calibrations.learn(rule, settings, predicted, fetched.patch.bytes);
+            let calibration = step.core.calibrations.learn(rule, settings, predicted, bytes);
             step.effects.push(Effect::KeepCalibration { rule, settings, calibration });
         }
         let report = Report::Layer {
@@ -359,7 +366,8 @@ impl Fetcher {
         let listed = if is_quoted { target.listed(id, &plan, step.core) } else { Vec::new() };
         let is_referable = is_quoted && listed.is_empty();
         let referable = is_referable.then(|| step.core.settings.referable());
-        let request = PatchRequest { target: id, bases, have: None, resume, referable };
+        let terms = step.core.terms(plan.is_near);
+        let request = PatchRequest { target: id, bases, have: None, resume, referable, terms };
         step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
         let report = Report::Fetching {
             target: id,
@@ -371,6 +379,15 @@ impl Fetcher {
         step.report_all(&target.pulls, &report);
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
         target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, step.now)));
+    }
+}
+
+/// Learns how slowly this machine applies patches. A small layer shows the start-up time rather than the pace.
+fn learn_pace(bytes: Bytes, effort: Effort, fetched: &Fetched, step: &mut Step<'_>) {
+    let tar_bytes = fetched.card.tar_bytes;
+    if let Some(took) = fetched.applying.filter(|_| tar_bytes >= Bytes::MIB) {
+        step.core.applying.learn(effort::applying(bytes, tar_bytes, effort), took);
+        step.effects.push(Effect::KeepPace(Work::Apply, step.core.applying));
     }
 }
 

@@ -6,14 +6,13 @@
 use std::time::Duration;
 
 use lighter_similarity::{Calibration, Sketch};
-use lighter_types::{Bytes, Card, DiffId, PatchId, PeerId};
+use lighter_types::{Bytes, Card, DiffId, Link, Pace, PatchId, PeerId};
 use lighter_wire::{Announcement, Answer, PatchRequest, Request};
 
 use crate::calibrations::Rule;
-use crate::effort::Pace;
 use crate::event::{
     AskId, CachedPatch, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, Part, PullId, QuestionId,
-    StreamId, Wanted,
+    StreamId, Wanted, Work,
 };
 use crate::failure::{AskFailure, BlobFailure, EncodeFailure, FetchFailure, LocalFailure};
 
@@ -44,8 +43,10 @@ pub enum DiskInput {
     PartHeld { target: DiffId, part: Part },
     /// A calibration that this node learned in an earlier life.
     CalibrationHeld { rule: Rule, settings: u32, calibration: Calibration },
-    /// The pace of encoding that this node learned in an earlier life.
-    PaceHeld(Pace),
+    /// The pace that this node learned in an earlier life.
+    PaceHeld(Work, Pace),
+    /// What an earlier life learned of the link to a peer.
+    LinkHeld { peer: PeerId, link: Link },
     /// The list of a peer that this node knew in an earlier life.
     ListHeld(KeptList),
 }
@@ -77,12 +78,11 @@ pub enum PeerInput {
         from: PeerId,
         request: PatchRequest,
     },
-    /// `bytes` of a patch went over the stream in this time. Sent once, before [`PeerInput::StreamClosed`], for each
-    /// stream that was served to its end.
+    /// A patch went over the stream to its end, and showed this of the link. Sent once, before
+    /// [`PeerInput::StreamClosed`], for each stream that was served to its end.
     StreamServed {
         stream: StreamId,
-        bytes: Bytes,
-        took: Duration,
+        link: Link,
     },
     /// The stream is over: served to its end, or broken.
     StreamClosed(StreamId),

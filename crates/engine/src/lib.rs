@@ -15,7 +15,7 @@
 //! | `pull`, `fetch`, `serve`, `sketch_questions`, `announcer`, `kept_lists` | the state machines |
 //! | `planner` | ways to get a layer, and their cost |
 //! | `core` | what all of them share: [`Core`](core::Core), and the [`Step`](core::Step) that is under way |
-//! | `directory`, `holdings`, `sketches`, `calibrations`, `asks`, `cut_offs`, `floods` | what is known and believed |
+//! | `directory`, `holdings`, `sketches`, `calibrations`, `links`, `asks`, `cut_offs`, `floods` | what is known and believed |
 //! | `input`, `event`, `report`, `failure`, `open` | the words of the seam |
 //! | `settings`, `effort` | intervals, caps, efforts |
 
@@ -36,6 +36,7 @@ mod floods;
 mod holdings;
 mod input;
 mod kept_lists;
+mod links;
 mod machines;
 mod open;
 mod planner;
@@ -46,14 +47,14 @@ mod settings;
 mod sketch_questions;
 mod sketches;
 
-use lighter_types::{DiffId, Moment, PeerId};
+use lighter_types::{DiffId, Link, Moment, PeerId};
 
 pub use calibrations::{Calibrations, Rule};
 pub use directory::{Directory, Peer};
-pub use effort::{EffortChoice, Pace, Undertaking};
+pub use effort::{Cost, EffortChoice, Undertaking};
 pub use event::{
     AskId, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, Part, Prospect, PullId,
-    QuestionId, StreamId, Wanted,
+    QuestionId, StreamId, Wanted, Work,
 };
 pub use failure::{
     AskFailure, BlobFailure, EncodeFailure, FetchFailure, FetchStep, Lie, LocalFailure, LostCause, Offence, Setback,
@@ -99,6 +100,11 @@ impl Engine {
 
     pub fn directory(&self) -> &Directory {
         &self.core.directory
+    }
+
+    /// What is known of the link to a peer.
+    pub fn link(&self, peer: PeerId) -> Link {
+        self.core.links.get(peer)
     }
 
     /// The number of pulls under way.

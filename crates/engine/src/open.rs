@@ -38,7 +38,8 @@ impl Open {
             | Effect::StopFetch(_)
             | Effect::Report { .. }
             | Effect::KeepCalibration { .. }
-            | Effect::KeepPace(_)
+            | Effect::KeepPace(..)
+            | Effect::KeepLink { .. }
             | Effect::KeepLists(_)
             | Effect::WakeAt(_) => return None,
         })

@@ -1,29 +1,30 @@
 //! Ways to get a layer, and the best of them.
 //!
 //! A plan is a peer and the bases that a patch would read from: layers that both ends hold. The planner predicts the
-//! bytes of the patch from sketches where the target's sketch is known, else from the cards, and the seconds from the
-//! peer's link. Plans are ranked by cost: the seconds on the link, plus an eighth of the seconds that a processor works
-//! before, because our users are short of uplink and not of processors. For a peer outside the site the planner takes
-//! the configured uplink rate, or a lower one if transfers showed it: a link that happens to be fast is no reason to
-//! send more bytes.
+//! bytes of the patch from sketches where the target's sketch is known, else from the cards. The time until the layer is
+//! held comes from the peer's link, from the work of making the patch at the effort that the peer will choose, and from
+//! this machine's pace of applying. `ranking.rs` says which plan comes first, by bytes and time.
 //!
 //! `pool.rs` chooses the bases for each peer, `order.rs` sorts the plans of a large fleet.
 
 mod order;
 mod pool;
+mod ranking;
 
 use std::time::Duration;
 
 use lighter_similarity::{Prediction, RankedBase, choose_bases, predict, predict_with_bases, rank_bases};
-use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId};
+use lighter_types::{Bytes, Card, DiffId, Effort, Pace, PatchId, PeerId};
 
 use crate::calibrations::Rule;
 use crate::core::Core;
-use crate::directory::{Holder, Peer};
+use crate::directory::Holder;
+use crate::effort::{self, Cost, Undertaking};
 use crate::holdings::Holdings;
 use crate::settings::Settings;
-use order::Order;
-use pool::Pool;
+use order::{Kind, Order, Way};
+use pool::{Choice, Pool};
+pub use ranking::{best_plan, is_better};
 
 /// The predicted bytes of a patch, before any correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,23 +81,29 @@ pub struct Plan {
     pub forecast: Forecast,
     /// The peer's prediction, if it counts instead of the forecast: without a sketch of the layer here.
     pub quoted: Option<Bytes>,
+    /// The effort of the patch: the expected one, or that of a quote.
+    pub effort: Effort,
     /// The bytes that count: the corrected prediction, or the quoted bytes.
     pub bytes: Bytes,
+    /// The peer is behind the same uplink: bytes cost nothing.
+    pub is_near: bool,
+    /// The round trip to the peer, where it is known.
+    pub round_trip: Duration,
+    /// The time that the peer takes before it sends the first byte.
+    pub wait: Duration,
     /// The time that the bytes take over the peer's link.
     pub transfer: Duration,
-    /// The time before the first byte.
-    pub wait: Duration,
+    /// The time that this machine takes to apply the patch.
+    pub applying: Duration,
     /// Set by a quote: the patch exists and has exactly `bytes`.
     pub ready: Option<PatchId>,
 }
 
-/// The rank of a plan: cost, bytes, whether it is the whole layer, the peer's number on this node, the peer.
-pub(crate) type Rank = (Duration, Bytes, bool, u64, PeerId);
-
 impl Plan {
-    /// Plans are ranked by their cost first; less is better.
-    pub fn cost(&self) -> Duration {
-        self.transfer.saturating_add(self.wait / 8)
+    /// The time until the layer is held.
+    pub fn time(&self) -> Duration {
+        let receiving = effort::receiving(self.transfer, self.applying, self.bytes);
+        self.round_trip.saturating_add(self.wait).saturating_add(receiving)
     }
 
     /// The predicted bytes before correction, and the rule that gave them; `None` for a whole layer by its card, which
@@ -107,12 +114,6 @@ impl Plan {
             None => (self.forecast.rule(), self.forecast.counted().bytes),
         };
         (rule == Rule::Sketch || !self.bases.is_empty()).then_some((rule, bytes))
-    }
-
-    /// The order of plans. Each node has another order of equal plans, so that a fleet that wants one layer does not
-    /// ask the same three peers for it.
-    pub(crate) fn rank(&self, seed: u64) -> Rank {
-        (self.cost(), self.bytes, self.bases.is_empty(), spread(seed, self.peer), self.peer)
     }
 }
 
@@ -126,13 +127,7 @@ pub(crate) fn spread(seed: u64, peer: PeerId) -> u64 {
     mixed ^ mixed >> 31
 }
 
-/// The rate at which a patch from this peer is expected to come.
-pub fn expected_rate(peer: &Peer, core: &Core) -> BytesPerSecond {
-    let assumed = if core.is_of_site(peer) { core.settings.site_rate } else { core.settings.uplink_rate };
-    peer.rate().map_or(assumed, |measured| measured.min(assumed)).max(BytesPerSecond(1))
-}
-
-/// All plans for a layer, the cheapest first. Each connected peer that holds the layer and is not `excluded` gets a
+/// All plans for a layer, the best first. Each connected peer that holds the layer and is not `excluded` gets a
 /// plan from the best bases that both ends hold, and a plan for the whole layer. `damaged` bases are not used.
 pub fn plans(target: DiffId, core: &Core, excluded: &dyn Fn(PeerId) -> bool, damaged: &[DiffId]) -> Vec<Plan> {
     let Some(card) = core.directory.card(target) else { return Vec::new() };
@@ -144,26 +139,59 @@ pub fn plans(target: DiffId, core: &Core, excluded: &dyn Fn(PeerId) -> bool, dam
     let mut pool = Pool::new(card, core, &sources, damaged);
     let mut order = Order::with_capacity(2 * sources.len());
     for (place, &Holder { id, peer, .. }) in sources.iter().enumerate() {
-        let (rate, number) = (expected_rate(peer, core), spread(core.settings.seed, id));
+        let number = spread(core.settings.seed, id);
+        let round_trip = core.links.get(id).round_trip.unwrap_or_default();
+        let (rate, is_near) = (core.rate_from(id, peer), core.is_of_site(peer));
         for choice in pool.choose(place, peer).into_iter().chain([Pool::WHOLE]) {
-            order.add(place, number, (choice, pool.choice(choice)), rate);
+            let way = Way { choice, rate, round_trip, is_near };
+            order.add(place, number, way, |way| kind(card, pool.choice(way.choice), way, core));
         }
     }
-    let plan = |(place, kind): (usize, order::Kind)| {
-        let choice = pool.choice(kind.choice);
+    let plan = |(place, kind): (usize, Kind)| {
+        let choice = pool.choice(kind.way.choice);
         Plan {
             peer: sources[place].id,
             bases: choice.bases.clone(),
             distance: choice.distance,
             forecast: choice.forecast,
             quoted: None,
-            bytes: choice.bytes,
+            effort: kind.effort,
+            bytes: kind.cost.bytes,
+            is_near: kind.way.is_near,
+            round_trip: kind.way.round_trip,
+            wait: kind.wait,
             transfer: kind.transfer,
-            wait: Duration::ZERO,
+            applying: kind.applying,
             ready: None,
         }
     };
-    order.finish().map(plan).collect()
+    order.finish(core.settings.prefer).map(plan).collect()
+}
+
+/// What a patch by this choice costs over such a link, at the effort that a provider with a machine of the usual pace
+/// chooses for this node.
+fn kind(card: &Card, choice: &Choice, way: Way, core: &Core) -> Kind {
+    let undertaking = Undertaking {
+        bytes: choice.bytes,
+        is_whole: choice.bases.is_empty(),
+        tar_bytes: card.tar_bytes,
+        rate: way.rate,
+        copies: 1,
+        slowest: None,
+        waiting: 0,
+        terms: core.terms(way.is_near),
+    };
+    let effort = undertaking.best(&Effort::ALL, Pace::default());
+    let Cost { bytes, time } = undertaking.making(effort, Pace::default());
+    Kind {
+        way,
+        effort,
+        cost: Cost { bytes, time: time.saturating_add(way.round_trip) },
+        is_whole: undertaking.is_whole,
+        wait: undertaking.encoding(effort, Pace::default()),
+        transfer: bytes.at(way.rate),
+        applying: undertaking.applying(effort),
+    }
 }
 
 /// The bases to name in a request: those of the plan, then the next best bases that this node holds, since the provider

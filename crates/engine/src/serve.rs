@@ -1,15 +1,11 @@
 //! The work of this node for other nodes: quotes, patches, and the queue of patches to be made.
 //!
-//! The node looks for a patch in its cache first. It may serve any patch of the target whose bases the requester holds.
-//! It takes the smallest, unless the sketches are sure of a smaller patch that is yet to be made. Otherwise it makes
-//! the patch once for all that want it (single flight). The patch reads from those of the requester's bases that this
-//! node holds too and that help, in the requester's order: so all providers that are asked make the same patch.
+//! The node serves a patch from its cache, or makes one for all that want it (single flight): `supply.rs` chooses. A
+//! patch that is made reads from those of the requester's bases that this node holds too and that help, in the
+//! requester's order: so all providers that are asked make the same patch.
 //!
-//! The node decides the effort when the encode begins (`effort.rs`). It serves a cached patch whatever its effort, with
-//! one exception: if the effort is the node's own choice, and the requester would be done noticeably sooner with a
-//! patch of a higher effort, it makes that patch. So each set of bases is encoded at most once at each effort. A
-//! requester that has a part of a patch that is not here gets the same patch: the node makes it by the settings that
-//! the resume names.
+//! The node decides the effort when the encode begins (`effort.rs`). A requester that has a part of a patch that is not
+//! here gets the same patch: the node makes it by the settings that the resume names.
 //!
 //! `jobs.rs` holds the patches to be made, `usable.rs` chooses the bases, `uploads.rs` learns the rates, `referrals.rs`
 //! names a relay instead of sending, and `following.rs` passes on a patch that is still coming.
@@ -18,18 +14,19 @@ mod cache;
 mod following;
 mod jobs;
 mod referrals;
+mod supply;
 mod uploads;
 mod usable;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, PatchId, PeerId, broken};
-use lighter_wire::{LAYER_OFFERS_MAX, LayerOffer, Offer, PatchRequest, Quote, Referable, Refusal};
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Link, Pace, PatchId, PeerId, broken};
+use lighter_wire::{LAYER_OFFERS_MAX, LayerOffer, Offer, PatchRequest, Quote, Referable, Refusal, Terms};
 
 use crate::core::{Core, Step};
 use crate::directory::Peer;
-use crate::effort::Pace;
+use crate::effort::from_default;
 use crate::event::{CachedPatch, Effect, EncodeId, StreamId};
 use crate::planner;
 use crate::settings::Settings;
@@ -37,6 +34,7 @@ use cache::Cache;
 pub use following::Coming;
 use jobs::Job;
 use referrals::Referrals;
+use supply::{Supply, Wanted};
 use uploads::{Receiver, Uploads};
 use usable::Usable;
 
@@ -83,12 +81,6 @@ struct Stream {
     is_done: bool,
 }
 
-/// The answer to a peer that asks for a patch.
-enum Supply {
-    Ready(CachedPatch),
-    ToBeMade(Job),
-}
-
 impl Serve {
     pub fn patch_held(&mut self, patch: CachedPatch) {
         self.cache.hold(patch);
@@ -104,27 +96,40 @@ impl Serve {
     }
 
     /// The cost of a patch of `target` for a peer that holds `bases`.
-    pub fn quote(&self, from: PeerId, target: DiffId, bases: &[DiffId], core: &Core) -> Result<Quote, Refusal> {
+    pub fn quote(
+        &self,
+        from: PeerId,
+        terms: Terms,
+        target: DiffId,
+        bases: &[DiffId],
+        core: &Core,
+    ) -> Result<Quote, Refusal> {
         if self.is_stopping {
             return Err(Refusal::Stopping);
         }
         let card = core.holdings.card(target).ok_or(Refusal::NotHeld)?;
         let usable = Usable::new(card, bases, &core.holdings);
-        let receiver = Receiver { peer: from, referable: Some(UPLINK_UNKNOWN) };
-        Ok(match self.supply(card, bases, &usable, receiver, core) {
-            Supply::Ready(CachedPatch { patch, bytes, bases, .. }) => {
-                Quote { offer: Offer::Ready { patch, bytes }, bases, wait: Duration::ZERO }
+        let receiver = Receiver { peer: from, referable: Some(UPLINK_UNKNOWN), terms };
+        Ok(match self.supply(&Wanted { card, offered: bases, usable: &usable, receiver }, core) {
+            Supply::Ready(CachedPatch { patch, bytes, bases, effort, .. }) => {
+                Quote { offer: Offer::Ready { patch, bytes }, bases, wait: Duration::ZERO, effort }
             }
             Supply::ToBeMade(job) => {
-                let wait = self.encoding_before(&job, core) + self.encoding(&job, core);
-                Quote { offer: Offer::Predicted { bytes: usable.prediction.bytes }, bases: usable.bases, wait }
+                let effort = self.effort(&job, Some(receiver), core);
+                let encoding = self.undertaking(&job, Some(receiver), core).encoding(effort, self.pace);
+                Quote {
+                    offer: Offer::Predicted { bytes: from_default(effort, job.bytes) },
+                    bases: usable.bases,
+                    wait: self.encoding_before(&job, core) + encoding,
+                    effort: Some(effort),
+                }
             }
         })
     }
 
     /// The cost of a patch for each of these layers that this node holds and the peer lacks, as far as gossip says what
     /// the peer holds. The bases are those that the peer would choose.
-    pub fn offers(&self, from: PeerId, layers: &[DiffId], core: &Core) -> Vec<LayerOffer> {
+    pub fn offers(&self, from: PeerId, terms: Terms, layers: &[DiffId], core: &Core) -> Vec<LayerOffer> {
         if !core.directory.peer(from).is_some_and(Peer::is_known) {
             return Vec::new();
         }
@@ -132,7 +137,7 @@ impl Serve {
         let offer = |(place, &layer): (usize, &DiffId)| {
             let card = core.holdings.card(layer).filter(|_| !core.directory.is_held_by(layer, from))?;
             let bases = planner::shared_bases(card, &shared, core);
-            let quote = self.quote(from, layer, &bases, core).ok()?;
+            let quote = self.quote(from, terms, layer, &bases, core).ok()?;
             Some(LayerOffer { layer: u16::try_from(place).ok()?, quote })
         };
         layers.iter().enumerate().filter_map(offer).take(LAYER_OFFERS_MAX).collect()
@@ -144,16 +149,18 @@ impl Serve {
         }
     }
 
-    /// A patch went over a stream to its end: the time that took shows the rate of the link.
-    pub fn stream_served(&mut self, stream: StreamId, bytes: Bytes, took: Duration, core: &Core) {
+    /// A patch went over a stream to its end, and showed this of the link.
+    pub fn stream_served(&mut self, stream: StreamId, link: Link, step: &mut Step<'_>) {
         let Some(served) = self.streams.get_mut(&stream) else { return broken("a served stream that is not open") };
         served.is_done = true;
         let from = served.from;
-        let side = core.is_near(from);
-        let on_link = |stream: &&Stream| stream.served.is_some() && core.is_near(stream.from) == side;
-        let sharing = self.streams.values().filter(on_link).count() as u64;
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.uploads.learn(from, bytes, millis, sharing, core);
+        step.learn_link(from, link);
+        if let Some(rate) = link.up {
+            let side = step.core.is_near(from);
+            let on_uplink = |stream: &&Stream| stream.served.is_some() && step.core.is_near(stream.from) == side;
+            let sharing: BTreeSet<PeerId> = self.streams.values().filter(on_uplink).map(|stream| stream.from).collect();
+            self.uploads.learn(from, rate, sharing.len() as u64, step.core);
+        }
     }
 
     /// A stream is over. An encode that no stream waits for any more is dropped, unless it runs: then its result goes
@@ -261,25 +268,13 @@ impl Serve {
             usable.bases.push(list);
             offered.push(list);
         }
-        let receiver = Receiver { peer: from, referable: request.referable };
-        match self.supply(card, &offered, &usable, receiver, core) {
+        let receiver = Receiver::new(from, request);
+        match self.supply(&Wanted { card, offered: &offered, usable: &usable, receiver }, core) {
             Supply::Ready(patch) => Supply::Ready(patch),
             Supply::ToBeMade(job) => {
                 let resumed = request.resume.and_then(|resume| core.settings.effort_of(resume.settings));
                 Supply::ToBeMade(Job { resumed, ..job })
             }
-        }
-    }
-
-    /// The patch to give a peer that holds the `offered` bases: the cached one that fits best, unless a better one
-    /// pays.
-    fn supply(&self, card: &Card, offered: &[DiffId], usable: &Usable, receiver: Receiver, core: &Core) -> Supply {
-        let Some(cached) = self.cache.fitting(card.diff_id, offered, usable) else {
-            return Supply::ToBeMade(Job::new(card, usable));
-        };
-        match self.improvement(cached, receiver, card, usable, core) {
-            Some(better) => Supply::ToBeMade(better),
-            None => Supply::Ready(cached.clone()),
         }
     }
 
@@ -303,7 +298,7 @@ impl Serve {
         while self.running < step.core.settings.encodes_max {
             let Some(encode) = self.queue.pop_front() else { return };
             let Some(job) = self.jobs.get(&encode) else { return broken("a queued encode without its job") };
-            let effort = self.effort(job, step.core);
+            let effort = self.effort(job, None, step.core);
             step.effects.push(Effect::Encode { encode, target: job.target, bases: job.bases.clone(), effort });
             if let Some(job) = self.jobs.get_mut(&encode) {
                 job.running = Some(effort);

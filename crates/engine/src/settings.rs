@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Effort, SiteName};
+use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Effort, Prefer, SiteName};
 use lighter_wire::{Incarnation, Referable};
 
 use crate::effort::EffortChoice;
@@ -19,7 +19,9 @@ pub struct Settings {
     pub site: Option<SiteName>,
     /// The time between two heartbeats. A peer that is silent for [`Settings::SILENT_INTERVALS`] of these is forgotten.
     pub announce_interval: Duration,
-    /// The rate assumed of a peer outside the site until transfers show a lower one.
+    /// Whether pulls over the uplink are to have fewer bytes or to end sooner.
+    pub prefer: Prefer,
+    /// The rate assumed of a peer outside the site until a transfer shows one.
     pub uplink_rate: BytesPerSecond,
     /// The most that this node may send; absent without a cap. Until uploads were measured, the effort is chosen by it.
     pub upload_max: Option<BytesPerSecond>,
@@ -167,6 +169,8 @@ impl Settings {
     pub const SKETCH_ASKS_MAX: usize = 2;
     /// A sketch that no peer gave is asked for again after this time.
     pub const SKETCH_AGAIN: Duration = Duration::from_secs(10 * 60);
+    /// Links that are remembered: 100 bytes each.
+    pub const LINKS_MAX: usize = 4096;
     /// Calibrations: one for each rule of prediction and each setting of the encoder.
     pub const CALIBRATIONS_MAX: usize = 16;
 }
@@ -196,6 +200,7 @@ impl Default for Settings {
             seed: 0,
             site: None,
             announce_interval: Duration::from_secs(900),
+            prefer: Prefer::default(),
             uplink_rate: BytesPerSecond(1_250_000),
             upload_max: None,
             effort: EffortChoice::Auto,

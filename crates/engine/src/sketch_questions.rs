@@ -15,7 +15,7 @@ use crate::asks::Purpose;
 use crate::core::Step;
 use crate::directory::Holder;
 use crate::failure::{AskFailure, Offence, SketchLie};
-use crate::planner::{expected_rate, spread};
+use crate::planner::spread;
 use crate::settings::Settings;
 
 const _: () = assert!(lighter_wire::SKETCH_BYTES_MAX == lighter_similarity::SKETCH_BYTES_MAX);
@@ -89,7 +89,7 @@ impl Step<'_> {
                 holder.peer.is_connected() && !self.is_cut_off(holder.id) && !asked.contains(&holder.id)
             });
         let cost =
-            |&Holder { id, peer, .. }: &Holder<'_>| (Reverse(expected_rate(peer, self.core)), spread(seed, id), id);
+            |&Holder { id, peer, .. }: &Holder<'_>| (Reverse(self.core.rate_from(id, peer)), spread(seed, id), id);
         usable.min_by_key(cost).map(|holder| holder.id)
     }
 }

@@ -9,7 +9,7 @@ mod site;
 mod sketches;
 
 use lighter_types::{Bytes, Card, DiffId, PeerId, Tlsh};
-use lighter_wire::PatchRequest;
+use lighter_wire::{PatchRequest, Terms};
 
 fn peer(number: u8) -> PeerId {
     PeerId::new([number; 32])
@@ -40,5 +40,5 @@ fn new() -> Card {
 
 /// A request for a whole layer or a patch, as a peer would send it.
 fn request(target: DiffId, bases: &[DiffId]) -> PatchRequest {
-    PatchRequest { target, bases: bases.to_vec(), have: None, resume: None, referable: None }
+    PatchRequest { target, bases: bases.to_vec(), have: None, resume: None, referable: None, terms: Terms::default() }
 }

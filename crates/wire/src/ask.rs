@@ -24,6 +24,7 @@ use lighter_types::{BASES_MAX, Bytes, Card, DiffId, OciDigest, SiteName};
 use crate::codec::{self, CardLayout, Message, WireError};
 use crate::image::{self, ImageAnswer, ImageAnswerLayout, ImageRequest, ImageRequestLayout};
 use crate::quote::{Quote, QuoteLayout, quote, quote_layout};
+use crate::terms::{Terms, TermsLayout};
 use crate::{BLOB_BYTES_MAX, HOLDINGS_MAX, Incarnation, ListDigest, SKETCH_BYTES_MAX, SKETCHES_MAX};
 
 /// A question to a peer.
@@ -32,7 +33,7 @@ pub enum Request {
     /// Asks which layers the peer holds. The asker knows the list with the digest `known`.
     Holdings { known: Option<ListDigest> },
     /// Asks for the cost of a patch that turns `bases` into `target`. The asker holds the bases; the best one is first.
-    Quote { target: DiffId, bases: Vec<DiffId> },
+    Quote { target: DiffId, bases: Vec<DiffId>, terms: Terms },
     /// Asks about an image: its release, its documents, the cost of its layers.
     Image(ImageRequest),
     /// Asks for a manifest or a config of at most `bytes_max` bytes.
@@ -153,7 +154,7 @@ impl std::fmt::Display for Refusal {
 #[derive(Encode, Decode)]
 pub enum RequestLayout {
     Holdings(Option<[u8; ListDigest::BYTES]>),
-    Quote([u8; 32], Vec<[u8; 32]>),
+    Quote([u8; 32], Vec<[u8; 32]>, TermsLayout),
     Image(ImageRequestLayout),
     Blob([u8; 32], u32),
     Sketches(Vec<[u8; 32]>),
@@ -168,7 +169,9 @@ impl Message for Request {
     fn to_layout(&self) -> RequestLayout {
         match self {
             Self::Holdings { known } => RequestLayout::Holdings(known.map(ListDigest::to_bytes)),
-            Self::Quote { target, bases } => RequestLayout::Quote(*target.as_bytes(), codec::diff_ids_layout(bases)),
+            Self::Quote { target, bases, terms } => {
+                RequestLayout::Quote(*target.as_bytes(), codec::diff_ids_layout(bases), terms.to_layout())
+            }
             Self::Image(request) => RequestLayout::Image(image::request_layout(request)),
             Self::Blob { digest, bytes_max } => RequestLayout::Blob(*digest.as_bytes(), *bytes_max),
             Self::Sketches(layers) => RequestLayout::Sketches(codec::diff_ids_layout(layers)),
@@ -179,9 +182,11 @@ impl Message for Request {
     fn from_layout(layout: RequestLayout) -> Result<Self, WireError> {
         Ok(match layout {
             RequestLayout::Holdings(known) => Self::Holdings { known: known.map(ListDigest::from_bytes) },
-            RequestLayout::Quote(target, bases) => {
-                Self::Quote { target: DiffId::new(target), bases: codec::diff_ids::<Self>(bases, BASES_MAX)? }
-            }
+            RequestLayout::Quote(target, bases, terms) => Self::Quote {
+                target: DiffId::new(target),
+                bases: codec::diff_ids::<Self>(bases, BASES_MAX)?,
+                terms: Terms::from_layout::<Self>(terms)?,
+            },
             RequestLayout::Image(layout) => Self::Image(image::request::<Self>(layout)?),
             RequestLayout::Blob(digest, bytes_max) => Self::Blob { digest: OciDigest::new(digest), bytes_max },
             RequestLayout::Sketches(layers) => Self::Sketches(codec::diff_ids::<Self>(layers, SKETCHES_MAX)?),

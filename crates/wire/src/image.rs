@@ -20,6 +20,7 @@ use crate::codec::{Message, WireError};
 use crate::list::ListDigest;
 use crate::quote::{Quote, QuoteLayout, quote, quote_layout};
 use crate::release::{ReleaseLayout, SignedRelease};
+use crate::terms::{Terms, TermsLayout};
 use crate::{BLOB_BYTES_MAX, LAYER_OFFERS_MAX};
 
 /// Asks about an image.
@@ -33,6 +34,8 @@ pub struct ImageRequest {
     /// The list of layers that the asker holds. A peer that knows another list makes no offers: they would leave out
     /// bases.
     pub list: Option<ListDigest>,
+    /// What the offers are to suit.
+    pub terms: Terms,
 }
 
 /// The name of an image in a question.
@@ -76,8 +79,9 @@ pub enum ImageNameLayout {
     Manifest([u8; 32]),
 }
 
-/// Name, known manifest, whether documents are wanted, list of the asker.
-pub(crate) type ImageRequestLayout = (ImageNameLayout, Option<[u8; 32]>, bool, Option<[u8; ListDigest::BYTES]>);
+/// Name, known manifest, whether documents are wanted, list and terms of the asker.
+pub(crate) type ImageRequestLayout =
+    (ImageNameLayout, Option<[u8; 32]>, bool, Option<[u8; ListDigest::BYTES]>, TermsLayout);
 
 /// Release, documents as manifest and config, offers as place and quote.
 pub(crate) type ImageAnswerLayout =
@@ -88,17 +92,24 @@ pub(crate) fn request_layout(request: &ImageRequest) -> ImageRequestLayout {
         ImageName::Reference(reference) => ImageNameLayout::Reference(reference.to_string()),
         ImageName::Manifest(digest) => ImageNameLayout::Manifest(*digest.as_bytes()),
     };
-    (name, request.known.map(|digest| *digest.as_bytes()), request.documents, request.list.map(ListDigest::to_bytes))
+    let known = request.known.map(|digest| *digest.as_bytes());
+    (name, known, request.documents, request.list.map(ListDigest::to_bytes), request.terms.to_layout())
 }
 
 pub(crate) fn request<M: Message>(
-    (name, known, documents, list): ImageRequestLayout,
+    (name, known, documents, list, terms): ImageRequestLayout,
 ) -> Result<ImageRequest, WireError> {
     let name = match name {
         ImageNameLayout::Reference(text) => ImageName::Reference(M::parse(&text)?),
         ImageNameLayout::Manifest(digest) => ImageName::Manifest(OciDigest::new(digest)),
     };
-    Ok(ImageRequest { name, known: known.map(OciDigest::new), documents, list: list.map(ListDigest::from_bytes) })
+    Ok(ImageRequest {
+        name,
+        known: known.map(OciDigest::new),
+        documents,
+        list: list.map(ListDigest::from_bytes),
+        terms: Terms::from_layout::<M>(terms)?,
+    })
 }
 
 pub(crate) fn answer_layout(answer: &ImageAnswer) -> ImageAnswerLayout {

@@ -29,6 +29,7 @@ mod list;
 mod patch_stream;
 mod quote;
 mod release;
+mod terms;
 mod versions;
 
 pub use announcement::{Announcement, Incarnation, News};
@@ -39,6 +40,7 @@ pub use list::ListDigest;
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use quote::{Offer, Quote};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
+pub use terms::Terms;
 pub use versions::OtherVersion;
 
 /// The protocol name of gossipsub, which sends each message one hop and builds no mesh.
@@ -46,9 +48,9 @@ pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/2";
 /// The gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].
-pub const ASK_PROTOCOL: &str = "/lighter/ask/5";
+pub const ASK_PROTOCOL: &str = "/lighter/ask/6";
 /// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
-pub const PATCH_PROTOCOL: &str = "/lighter/patch/5";
+pub const PATCH_PROTOCOL: &str = "/lighter/patch/6";
 
 /// The most addresses that a referral gives for a peer.
 pub const ADDRESSES_MAX: usize = 8;
@@ -63,7 +65,7 @@ pub const HOLDINGS_MAX: usize = 16_384;
 /// The largest manifest or config in bytes: the limit of registries (OCI distribution spec, "Pushing manifests").
 pub const BLOB_BYTES_MAX: usize = 4 << 20;
 
-/// The most layer offers in an answer about an image. An offer takes at most 307 bytes.
+/// The most layer offers in an answer about an image. An offer takes at most 309 bytes.
 pub const LAYER_OFFERS_MAX: usize = 128;
 /// The room of an answer beside the bytes of a manifest and config: a release, offers, lengths.
 const ANSWER_SLACK_BYTES: usize = 48 << 10;

@@ -13,6 +13,7 @@ use bincode::{Decode, Encode};
 use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, DiffId, PatchId, PeerId};
 
 use crate::codec::{self, Message, WireError};
+use crate::terms::{Terms, TermsLayout};
 use crate::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, Refusal};
 
 /// Asks for a patch that rebuilds a layer.
@@ -28,6 +29,7 @@ pub struct PatchRequest {
     /// Present if the provider may refer the requester to another peer. A requester that follows a referral leaves it
     /// out.
     pub referable: Option<Referable>,
+    pub terms: Terms,
 }
 
 /// The terms of a requester that accepts referrals.
@@ -73,19 +75,37 @@ pub enum PatchReplyLayout {
     Referred([u8; 32], [u8; 32], u32, Vec<Vec<u8>>),
 }
 
+/// Target, bases, have-list, resume as patch, first frame and settings, referable as uplink and whether it passes on,
+/// terms.
+type PatchRequestLayout = (
+    [u8; 32],
+    Vec<[u8; 32]>,
+    Option<[u8; 32]>,
+    Option<([u8; 32], u32, u32)>,
+    Option<(u64, bool)>,
+    TermsLayout,
+);
+
 impl Message for PatchRequest {
     const NAME: &'static str = "patch request";
     const BYTES_MAX: usize = 1024;
-    type Layout = ([u8; 32], Vec<[u8; 32]>, Option<[u8; 32]>, Option<([u8; 32], u32, u32)>, Option<(u64, bool)>);
+    type Layout = PatchRequestLayout;
 
     fn to_layout(&self) -> Self::Layout {
         let resume = self.resume.map(|resume| (*resume.patch.as_bytes(), resume.first_frame, resume.settings));
         let have = self.have.map(|have| *have.as_bytes());
         let referable = self.referable.map(|referable| (referable.uplink.0, referable.passes_on));
-        (*self.target.as_bytes(), codec::diff_ids_layout(&self.bases), have, resume, referable)
+        (
+            *self.target.as_bytes(),
+            codec::diff_ids_layout(&self.bases),
+            have,
+            resume,
+            referable,
+            self.terms.to_layout(),
+        )
     }
 
-    fn from_layout((target, bases, have, resume, referable): Self::Layout) -> Result<Self, WireError> {
+    fn from_layout((target, bases, have, resume, referable, terms): Self::Layout) -> Result<Self, WireError> {
         Ok(Self {
             target: DiffId::new(target),
             bases: codec::diff_ids::<Self>(bases, BASES_MAX)?,
@@ -96,6 +116,7 @@ impl Message for PatchRequest {
                 settings,
             }),
             referable: referable.map(|(rate, passes_on)| Referable { uplink: BytesPerSecond(rate), passes_on }),
+            terms: Terms::from_layout::<Self>(terms)?,
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use lighter_types::{BASES_MAX, Bytes, DiffId, PatchId};
+use bincode::{Decode, Encode};
+use lighter_types::{BASES_MAX, Bytes, DiffId, Effort, PatchId};
 
 use crate::codec::{self, Message, WireError};
 
@@ -14,6 +15,8 @@ pub struct Quote {
     pub bases: Vec<DiffId>,
     /// The time until the provider can send the first byte: earlier work in its queue, and encoding. At most 49 days.
     pub wait: Duration,
+    /// The effort of the patch; absent if another encoder made it.
+    pub effort: Option<Effort>,
 }
 
 /// The size of the patch in a quote, and how certain it is.
@@ -33,8 +36,16 @@ impl Offer {
     }
 }
 
-/// `PatchId` if the patch exists, bytes of the patch, bases, wait in milliseconds.
-pub(crate) type QuoteLayout = (Option<[u8; 32]>, u64, Vec<[u8; 32]>, u32);
+#[doc(hidden)]
+#[derive(Encode, Decode)]
+pub enum EffortLayout {
+    Fast,
+    Default,
+    Max,
+}
+
+/// `PatchId` if the patch exists, bytes of the patch, bases, wait in milliseconds, effort.
+pub(crate) type QuoteLayout = (Option<[u8; 32]>, u64, Vec<[u8; 32]>, u32, Option<EffortLayout>);
 
 pub(crate) fn quote_layout(quote: &Quote) -> QuoteLayout {
     let (patch, bytes) = match quote.offer {
@@ -42,15 +53,27 @@ pub(crate) fn quote_layout(quote: &Quote) -> QuoteLayout {
         Offer::Predicted { bytes } => (None, bytes),
     };
     let wait_ms = u32::try_from(quote.wait.as_millis()).unwrap_or(u32::MAX);
-    (patch, bytes.0, codec::diff_ids_layout(&quote.bases), wait_ms)
+    let effort = quote.effort.map(|effort| match effort {
+        Effort::Fast => EffortLayout::Fast,
+        Effort::Default => EffortLayout::Default,
+        Effort::Max => EffortLayout::Max,
+    });
+    (patch, bytes.0, codec::diff_ids_layout(&quote.bases), wait_ms, effort)
 }
 
-pub(crate) fn quote<M: Message>((patch, bytes, bases, wait_ms): QuoteLayout) -> Result<Quote, WireError> {
+pub(crate) fn quote<M: Message>(
+    (patch, bytes, bases, wait_ms, effort): QuoteLayout,
+) -> Result<Quote, WireError> {
     let bytes = Bytes(bytes);
     let offer = match patch {
         Some(patch) => Offer::Ready { patch: PatchId::new(patch), bytes },
         None => Offer::Predicted { bytes },
     };
     let bases: Vec<DiffId> = codec::diff_ids::<M>(bases, BASES_MAX)?;
-    Ok(Quote { offer, bases, wait: Duration::from_millis(wait_ms.into()) })
+    let effort = effort.map(|effort| match effort {
+        EffortLayout::Fast => Effort::Fast,
+        EffortLayout::Default => Effort::Default,
+        EffortLayout::Max => Effort::Max,
+    });
+    Ok(Quote { offer, bases, wait: Duration::from_millis(wait_ms.into()), effort })
 }

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Card, DiffId, OciDigest, PatchId, PeerId, Tlsh};
+use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Card, DiffId, Effort, OciDigest, Pace, PatchId, PeerId, Prefer, Tlsh};
 use proptest::prelude::*;
 
 use super::*;
@@ -79,16 +79,19 @@ fn announcements() {
 fn requests() {
     check(&Request::Holdings { known: None }, "00 00");
     check(&Request::Holdings { known: Some(digest()) }, &format!("00 01 {}", d()));
-    let quote = Request::Quote { target: DiffId::new([1; 32]), bases: vec![DiffId::new([2; 32])] };
-    check(&quote, &format!("01 {} 01 {}", h(1), h(2)));
+    let terms = Terms { applying: Pace::from_part(250).unwrap(), prefer: Prefer::Bytes };
+    let quote = Request::Quote { target: DiffId::new([1; 32]), bases: vec![DiffId::new([2; 32])], terms };
+    check(&quote, &format!("01 {} 01 {} fa 02", h(1), h(2)));
     let name = ImageName::Reference("a:b".parse().unwrap());
-    let request = ImageRequest { name, known: None, documents: false, list: None };
-    check(&Request::Image(request.clone()), "02 00 03 613a62 00 00 00");
+    let request = ImageRequest { name, known: None, documents: false, list: None, terms: Terms::default() };
+    check(&Request::Image(request.clone()), "02 00 03 613a62 00 00 00 fb0004 01");
     let known = Some(OciDigest::new([4; 32]));
-    check(&Request::Image(ImageRequest { known, ..request }), &format!("02 00 03 613a62 01 {} 00 00", h(4)));
+    check(&Request::Image(ImageRequest { known, ..request }), &format!("02 00 03 613a62 01 {} 00 00 fb0004 01", h(4)));
     let name = ImageName::Manifest(OciDigest::new([3; 32]));
-    let request = ImageRequest { name, known: None, documents: true, list: Some(ListDigest::from_bytes([6; 16])) };
-    check(&Request::Image(request), &format!("02 01 {} 00 01 01 {}", h(3), "06".repeat(16)));
+    let list = Some(ListDigest::from_bytes([6; 16]));
+    let terms = Terms { prefer: Prefer::Time, ..Terms::default() };
+    let request = ImageRequest { name, known: None, documents: true, list, terms };
+    check(&Request::Image(request), &format!("02 01 {} 00 01 01 {} fb0004 00", h(3), "06".repeat(16)));
     check(&Request::Blob { digest: OciDigest::new([3; 32]), bytes_max: 250 }, &format!("03 {} fa", h(3)));
     check(&Request::Sketches(vec![DiffId::new([1; 32]), DiffId::new([2; 32])]), &format!("04 02 {} {}", h(1), h(2)));
     check(&Request::Arrival { target: DiffId::new([1; 32]), number: 250 }, &format!("05 {} fa", h(1)));
@@ -109,11 +112,16 @@ fn answers() {
         offer: Offer::Ready { patch: PatchId::new([4; 32]), bytes: Bytes(10) },
         bases: vec![],
         wait: Duration::from_millis(5),
+        effort: None,
     };
-    check(&Answer::Quote(ready), &format!("01 01 {} 0a 00 05", h(4)));
-    let predicted =
-        Quote { offer: Offer::Predicted { bytes: Bytes(10) }, bases: vec![DiffId::new([5; 32])], wait: Duration::ZERO };
-    check(&Answer::Quote(predicted.clone()), &format!("01 00 0a 01 {} 00", h(5)));
+    check(&Answer::Quote(ready), &format!("01 01 {} 0a 00 05 00", h(4)));
+    let predicted = Quote {
+        offer: Offer::Predicted { bytes: Bytes(10) },
+        bases: vec![DiffId::new([5; 32])],
+        wait: Duration::ZERO,
+        effort: Some(Effort::Max),
+    };
+    check(&Answer::Quote(predicted.clone()), &format!("01 00 0a 01 {} 00 01 02", h(5)));
     let image = |answer| Answer::Image(Box::new(answer));
     check(&image(ImageAnswer::default()), "02 00 00 00");
     check(
@@ -124,7 +132,7 @@ fn answers() {
     let offer = LayerOffer { layer: 251, quote: predicted };
     check(
         &image(ImageAnswer { release: None, documents, offers: vec![offer] }),
-        &format!("02 00 01 02 0102 01 01 03 01 fbfb00 00 0a 01 {} 00", h(5)),
+        &format!("02 00 01 02 0102 01 01 03 01 fbfb00 00 0a 01 {} 00 01 02", h(5)),
     );
     check(&Answer::Blob { bytes: vec![1, 2], config: None }, "03 02 0102 00");
     check(&Answer::Blob { bytes: vec![1, 2], config: Some(vec![3]) }, "03 02 0102 01 01 03");
@@ -150,15 +158,21 @@ fn releases() {
 
 #[test]
 fn patch_stream() {
-    let request =
-        PatchRequest { target: DiffId::new([1; 32]), bases: vec![], have: None, resume: None, referable: None };
-    check(&request, &format!("{} 00 00 00 00", h(1)));
+    let request = PatchRequest {
+        target: DiffId::new([1; 32]),
+        bases: vec![],
+        have: None,
+        resume: None,
+        referable: None,
+        terms: Terms::default(),
+    };
+    check(&request, &format!("{} 00 00 00 00 fb0004 01", h(1)));
     let resume = Some(Resume { patch: PatchId::new([2; 32]), first_frame: 3, settings: 0x0202_001c });
-    check(&PatchRequest { resume, ..request.clone() }, &format!("{} 00 00 01 {} 03 fc1c000202 00", h(1), h(2)));
+    check(&PatchRequest { resume, ..request.clone() }, &format!("{} 00 00 01 {} 03 fc1c000202 00 fb0004 01", h(1), h(2)));
     let have = Some(DiffId::new([5; 32]));
-    check(&PatchRequest { have, ..request.clone() }, &format!("{} 00 01 {} 00 00", h(1), h(5)));
+    check(&PatchRequest { have, ..request.clone() }, &format!("{} 00 01 {} 00 00 fb0004 01", h(1), h(5)));
     let referable = Some(Referable { uplink: BytesPerSecond(251), passes_on: true });
-    check(&PatchRequest { referable, ..request }, &format!("{} 00 00 00 01 fbfb00 01", h(1)));
+    check(&PatchRequest { referable, ..request }, &format!("{} 00 00 00 01 fbfb00 01 fb0004 01", h(1)));
     check(&PatchReply::Working { target_bytes_done: Bytes(251) }, "00 fbfb00");
     let start = PatchReply::Start { patch: PatchId::new([2; 32]), header_bytes: 4, first_frame: 5 };
     check(&start, &format!("01 {} 04 05", h(2)));
@@ -203,7 +217,8 @@ fn the_limits_hold_in_both_directions() {
     assert!(matches!(announcement.encode(), Err(WireError::TooLarge { .. })));
     assert!(matches!(Announcement::decode(&vec![0; Announcement::BYTES_MAX + 1]), Err(WireError::TooLarge { .. })));
     let bases = vec![DiffId::new([0; 32]); BASES_MAX + 1];
-    let bytes = Request::Quote { target: DiffId::new([0; 32]), bases }.encode().unwrap();
+    let terms = Terms::default();
+    let bytes = Request::Quote { target: DiffId::new([0; 32]), bases, terms }.encode().unwrap();
     assert!(matches!(Request::decode(&bytes), Err(WireError::OutOfRange { .. })));
     let layers = vec![DiffId::new([0; 32]); SKETCHES_MAX];
     assert!(Request::decode(&Request::Sketches(layers.clone()).encode().unwrap()).is_ok());
@@ -237,6 +252,7 @@ fn the_largest_answer_about_an_image_fits_and_one_offer_more_does_not() {
         offer: Offer::Ready { patch: PatchId::new([4; 32]), bytes: Bytes(u64::MAX) },
         bases: vec![DiffId::new([5; 32]); BASES_MAX],
         wait: Duration::from_millis(u32::MAX.into()),
+        effort: Some(Effort::Max),
     };
     let offer = LayerOffer { layer: u16::MAX, quote };
     let documents = Some(Documents { manifest: vec![1; BLOB_BYTES_MAX - 1], config: Some(vec![2]) });

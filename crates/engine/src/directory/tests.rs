@@ -262,15 +262,6 @@ fn layers_of_one_peer_have_a_cap() {
     assert_eq!(directory.peer(peer(1)).map(Peer::layers), Some(Settings::LAYERS_PER_PEER_MAX - 1));
 }
 
-#[test]
-fn rates_are_learned_slowly() {
-    let mut directory = Directory::new(9);
-    directory.connected(peer(1), Moment(1));
-    directory.measured(peer(1), BytesPerSecond(1000));
-    directory.measured(peer(1), BytesPerSecond(2000));
-    assert_eq!(directory.peer(peer(1)).and_then(Peer::rate), Some(BytesPerSecond(1300)));
-}
-
 /// Both indexes say the same, and no card is left that nobody holds.
 fn check_indexes(directory: &Directory, model: &BTreeMap<u8, BTreeSet<u8>>) {
     let mut held = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! Fetches that failed: which side is to blame, and what the node does then.
 
-use lighter_types::{Blame, BytesPerSecond, DiffId, broken};
+use lighter_types::{Blame, BytesPerSecond, DiffId, Link, broken};
 
 use super::fetching::{Fetching, Named, Stop, Way};
 use super::target::Target;
@@ -128,6 +128,8 @@ fn blame(
 fn expect_little(fetching: &Fetching, step: &mut Step<'_>) {
     let seconds = step.core.settings.stall_timeout.as_secs().max(1);
     if matches!(fetching.way, Way::Quoted) {
-        step.core.directory.measured(fetching.plan.peer, BytesPerSecond(Settings::STALL_BYTES / seconds));
+        let peer = fetching.plan.peer;
+        let stalled = Link { down: Some(BytesPerSecond(Settings::STALL_BYTES / seconds)), ..step.core.links.get(peer) };
+        step.core.links.hold(peer, stalled);
     }
 }

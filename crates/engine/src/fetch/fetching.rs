@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Moment, PatchId, PeerId};
+use lighter_types::{Bytes, Moment, PatchId, PeerId};
 
 use crate::core::Step;
 use crate::event::{Effect, FetchId};
@@ -35,13 +35,12 @@ pub struct Fetching {
     pub way: Way,
     pub stop: Stop,
     pub started: Moment,
-    /// When the first bytes came, and how many were there before.
-    pub first_bytes: Option<(Moment, Bytes)>,
+    /// Whether bytes came.
+    pub has_bytes: bool,
     /// The moment since which less than [`Settings::STALL_BYTES`] came.
     checked: Moment,
     /// The bytes that were there at that moment.
     checked_bytes: Bytes,
-    bytes: Bytes,
     /// The whole patch is here: the rest is work of this machine.
     is_whole: bool,
 }
@@ -63,10 +62,9 @@ impl Fetching {
             way,
             stop: Stop::No,
             started: now,
-            first_bytes: None,
+            has_bytes: false,
             checked: now,
             checked_bytes: on_disk,
-            bytes: on_disk,
             is_whole: false,
         }
     }
@@ -113,23 +111,10 @@ impl Fetching {
     /// `bytes` of `total` are here. Fewer than before mean that another patch began.
     pub fn progress(&mut self, bytes: Bytes, total: Bytes, now: Moment) {
         self.is_whole = bytes >= total;
-        self.first_bytes.get_or_insert((now, bytes));
+        self.has_bytes = true;
         if bytes < self.checked_bytes || bytes - self.checked_bytes >= Bytes(Settings::STALL_BYTES) {
             self.checked = now;
             self.checked_bytes = bytes;
-        }
-        self.bytes = bytes;
-    }
-
-    /// Learns the rate of the peer. A transfer that is too short shows no rate. Nor does a patch that is passed on,
-    /// since it comes no faster than it comes to the peer.
-    pub fn learn_rate(&self, step: &mut Step<'_>) {
-        let Some((since, before)) = self.first_bytes.filter(|_| matches!(self.way, Way::Quoted)) else { return };
-        let took = step.now.since(since);
-        let received = self.bytes - before;
-        if took >= Duration::from_secs(1) && received > Bytes::KIB.times(64) {
-            let rate = u128::from(received.0) * 1000 / took.as_millis();
-            step.core.directory.measured(self.plan.peer, BytesPerSecond(u64::try_from(rate).unwrap_or(u64::MAX)));
         }
     }
 }

@@ -9,6 +9,7 @@ use super::target::State;
 use crate::core::Step;
 use crate::event::AskId;
 use crate::failure::{AskFailure, Setback};
+use crate::planner;
 
 impl Fetcher {
     /// A peer quotes, or does not. With all quotes in, the node fetches by the best; with none, the target waits for
@@ -38,8 +39,7 @@ impl Fetcher {
         if let State::Quoting { asked, quoted } = &mut target.state
             && asked.is_empty()
         {
-            let seed = step.core.settings.seed;
-            match std::mem::take(quoted).into_iter().min_by_key(|plan| plan.rank(seed)) {
+            match planner::best_plan(std::mem::take(quoted), step.core) {
                 Some(plan) => self.begin(id, plan, Way::Quoted, step),
                 None => target.wait(step),
             }

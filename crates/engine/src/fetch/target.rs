@@ -19,6 +19,7 @@ use crate::asks::Purpose;
 use crate::calibrations::Rule;
 use crate::core::{Core, Step};
 use crate::directory::Holder;
+use crate::effort::{self, from_default, to_default};
 use crate::event::{AskId, Effect, Part, PullId};
 use crate::failure::Setback;
 use crate::planner::{self, Forecast, Plan};
@@ -140,7 +141,7 @@ impl Target {
         let plans = self.plans(id, step);
         if let (Some(peer), Some(plan)) = (neighbour, plans.first()) {
             let transfer = plan.bytes.at(step.core.settings.site_rate);
-            return Some(Plan { peer, transfer, ..plan.clone() });
+            return Some(Plan { peer, transfer, is_near: true, ..plan.clone() });
         }
         if !self.ask_quotes(id, plans, part, step) {
             self.wait(step);
@@ -158,17 +159,21 @@ impl Target {
     /// Asks for quotes where they may show a better plan than those that are quoted already. False without a plan.
     fn ask_quotes(&mut self, id: DiffId, plans: Vec<Plan>, part: Option<&Part>, step: &mut Step<'_>) -> bool {
         let quoted = self.take_quoted(id, &plans, part, step);
-        let least = quoted.iter().map(Plan::cost).min();
+        let prefer = step.core.settings.prefer;
         let mut asked: BTreeMap<AskId, Plan> = BTreeMap::new();
         for plan in plans {
-            if asked.len() >= Settings::QUOTES_MAX || least.is_some_and(|least| plan.cost() >= least) {
+            if asked.len() >= Settings::QUOTES_MAX {
                 break;
+            }
+            if !quoted.iter().all(|quoted| planner::is_better(&plan, quoted, prefer)) {
+                continue;
             }
             if asked.values().chain(&quoted).any(|other| other.peer == plan.peer) {
                 continue;
             }
             let bases = self.offer(id, &plan, part, step.core);
-            let ask = step.ask(plan.peer, Purpose::Quote(id), Request::Quote { target: id, bases });
+            let terms = step.core.terms(plan.is_near);
+            let ask = step.ask(plan.peer, Purpose::Quote(id), Request::Quote { target: id, bases, terms });
             asked.insert(ask, plan);
         }
         if asked.is_empty() && quoted.is_empty() {
@@ -348,32 +353,39 @@ impl Plan {
         if !quote.bases.iter().all(|&base| core.holdings.holds(base)) {
             return None;
         }
-        let mut plan = Self { bases: quote.bases, wait: quote.wait, ..self };
+        let effort = quote.effort.unwrap_or_default();
+        let mut plan = Self { bases: quote.bases, wait: quote.wait, effort, ..self };
         let card = core.directory.card(id);
         if let Some(card) = card {
             plan.forecast = Forecast::from_held(card, &plan.bases, core);
         }
-        let bytes = match (quote.offer, card) {
+        let at_default = match (quote.offer, card) {
             (Offer::Ready { patch, bytes }, _) => {
                 plan.ready = Some(patch);
-                bytes
+                to_default(effort, bytes)
             }
             // An honest peer predicts the same from the same sketches.
             (Offer::Predicted { .. }, Some(card)) if plan.forecast.by_sketch.is_some() => {
                 plan.forecast.corrected(card, &plan.bases, core)
             }
             (Offer::Predicted { bytes }, Some(card)) if !plan.bases.is_empty() => {
+                let bytes = to_default(effort, bytes);
                 plan.quoted = Some(bytes);
                 let quoted = Prediction { bytes, expected_error: plan.forecast.by_tlsh.expected_error };
                 core.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
             }
-            (Offer::Predicted { bytes }, _) => bytes,
+            (Offer::Predicted { bytes }, _) => to_default(effort, bytes),
+        };
+        let bytes = match quote.offer {
+            Offer::Ready { bytes, .. } => bytes,
+            Offer::Predicted { .. } => from_default(effort, at_default),
         };
         let have = part.filter(|part| plan.resumes(part)).map_or(Bytes::ZERO, |part| part.bytes);
         plan.bytes = bytes - have;
-        let peer = core.directory.peer(plan.peer);
-        let rate = peer.map_or(core.settings.uplink_rate, |peer| planner::expected_rate(peer, core));
-        plan.transfer = plan.bytes.at(rate);
+        let rate = core.directory.peer(plan.peer).map(|peer| core.rate_from(plan.peer, peer));
+        plan.transfer = plan.bytes.at(rate.unwrap_or(core.settings.uplink_rate));
+        let tar_bytes = card.map_or(Bytes::ZERO, |card| card.tar_bytes);
+        plan.applying = core.applying.of(effort::applying(at_default, tar_bytes, effort));
         Some(plan)
     }
 }

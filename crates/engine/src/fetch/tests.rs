@@ -30,7 +30,7 @@ impl Fetching {
         });
         let [Effect::Ask { ask, .. }] = asked[..] else { panic!("{asked:?}") };
         let offer = lighter_wire::Offer::Predicted { bytes: Bytes::MIB };
-        let quote = lighter_wire::Quote { offer, bases: Vec::new(), wait: std::time::Duration::ZERO };
+        let quote = lighter_wire::Quote { offer, bases: Vec::new(), wait: std::time::Duration::ZERO, effort: None };
         let begun = fetching.step(|fetcher, step| fetcher.quoted(LAYER, ask, Ok(Answer::Quote(quote)), step));
         let Effect::Fetch { fetch, .. } = begun[0] else { panic!("{begun:?}") };
         (fetching, fetch)

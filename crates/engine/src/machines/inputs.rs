@@ -9,7 +9,7 @@ use lighter_wire::{Announcement, PatchRequest, Refusal};
 use super::Machines;
 use crate::core::Step;
 use crate::directory::Heard;
-use crate::event::{CachedPatch, Effect, EncodeId, FetchId, Fetched, KeptList, Part, PullId, StreamId, Wanted};
+use crate::event::{CachedPatch, Effect, EncodeId, FetchId, Fetched, KeptList, Part, PullId, StreamId, Wanted, Work};
 use crate::failure::{EncodeFailure, FetchFailure};
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use crate::report::{PullFailure, Report};
@@ -40,7 +40,9 @@ impl Machines {
             DiskInput::CalibrationHeld { rule, settings, calibration } => {
                 step.core.calibrations.hold(rule, settings, calibration);
             }
-            DiskInput::PaceHeld(pace) => self.serve.pace_held(pace),
+            DiskInput::PaceHeld(Work::Encode, pace) => self.serve.pace_held(pace),
+            DiskInput::PaceHeld(Work::Apply, pace) => step.core.applying = pace,
+            DiskInput::LinkHeld { peer, link } => drop(step.core.links.hold(peer, link)),
             DiskInput::ListHeld(list) => self.list_held(list, step),
         }
     }
@@ -53,9 +55,7 @@ impl Machines {
             PeerInput::Announced { from, announcement } => self.announced(from, announcement, step),
             PeerInput::Asked { question, from, request } => self.asked(question, from, request, step),
             PeerInput::StreamOpened { stream, from, request } => self.stream_opened(stream, from, &request, step),
-            PeerInput::StreamServed { stream, bytes, took } => {
-                self.serve.stream_served(stream, bytes, took, step.core);
-            }
+            PeerInput::StreamServed { stream, link } => self.serve.stream_served(stream, link, step),
             PeerInput::StreamClosed(stream) => self.serve.stream_closed(stream, step.core),
         }
     }

@@ -35,8 +35,8 @@ impl Machines {
                 digest: core.holdings.digest(),
                 list: core.holdings.listed(known),
             }),
-            Request::Quote { target, bases } => {
-                self.serve.quote(from, target, &bases, core).map_or_else(Answer::Refused, Answer::Quote)
+            Request::Quote { target, bases, terms } => {
+                self.serve.quote(from, terms, target, &bases, core).map_or_else(Answer::Refused, Answer::Quote)
             }
             Request::Arrival { target, .. } if core.holdings.holds(target) => Answer::Arrival(Arrival::Held),
             Request::Arrival { target, number } => Answer::Arrival(self.fetcher.arrival(target, from, number, core)),
@@ -69,12 +69,12 @@ impl Machines {
         let answer = match found {
             Err(_) => Answer::Refused(Refusal::Failed),
             Ok(ImageFound { release: None, documents: None, .. }) => Answer::Refused(Refusal::NotHeld),
-            Ok(ImageFound { release, documents, layers }) => {
+            Ok(ImageFound { release, documents, layers, terms }) => {
                 let work = layers.len().div_ceil(Settings::OFFERS_PER_MESSAGE);
                 let work = u32::try_from(work).unwrap_or(u32::MAX);
                 let verdict = self.floods.count_many(from, work, step.now, step.core.settings.peers_max);
                 let layers = if verdict == Verdict::Fine { &layers[..] } else { &[] };
-                let offers = self.serve.offers(from, layers, step.core);
+                let offers = self.serve.offers(from, terms, layers, step.core);
                 Answer::Image(Box::new(ImageAnswer { release, documents, offers }))
             }
         };

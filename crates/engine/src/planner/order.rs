@@ -2,34 +2,46 @@
 //!
 //! Peers of one fleet have few different links and few different choices of bases. So their plans are of few kinds, and
 //! plans of a kind cost the same. This module ranks the kinds, then sorts the plans by the rank of their kind and a
-//! number of their peer: 128 bits each. A test holds the order equal to that of [`super::Plan::rank`].
+//! number of their peer: 128 bits each. A test holds the order equal to that of single plans (`ranking.rs`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond};
+use lighter_types::{BytesPerSecond, Effort, Prefer};
 
-use super::pool::Choice;
+use super::ranking::{Class, Ranking};
+use crate::effort::Cost;
 
 /// Plans before they are made: the source and the kind of each.
 #[derive(Debug, Default)]
 pub struct Order {
     kinds: Vec<Kind>,
-    /// The kind of a choice over links of a rate.
-    by_choice: BTreeMap<(usize, BytesPerSecond), u32>,
+    by_way: BTreeMap<Way, u32>,
     /// In the order in which they were added: the source's place, its number, the kind.
     plans: Vec<(u32, u64, u32)>,
 }
 
-/// The common part of all plans of a kind.
+/// A choice of bases, and a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Way {
+    /// The place of its [`Choice`](super::pool::Choice).
+    pub choice: usize,
+    pub rate: BytesPerSecond,
+    pub round_trip: Duration,
+    pub is_near: bool,
+}
+
+/// The common part of all plans by one way.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
-    /// The place of its [`Choice`].
-    pub choice: usize,
-    /// The time that the choice's bytes take over the link.
+    pub way: Way,
+    pub effort: Effort,
+    pub cost: Cost,
+    pub is_whole: bool,
+    /// The parts of the cost's time, beside the round trip.
+    pub wait: Duration,
     pub transfer: Duration,
-    bytes: Bytes,
-    is_whole: bool,
+    pub applying: Duration,
 }
 
 impl Order {
@@ -38,21 +50,19 @@ impl Order {
     }
 
     /// Adds a plan of the source at `place`, whose peer has this [`super::spread`].
-    pub fn add(&mut self, place: usize, number: u64, choice: (usize, &Choice), rate: BytesPerSecond) {
-        let (index, choice) = choice;
+    pub fn add(&mut self, place: usize, number: u64, way: Way, kind: impl FnOnce(Way) -> Kind) {
         let kinds = &mut self.kinds;
-        let kind = *self.by_choice.entry((index, rate)).or_insert_with(|| {
-            let transfer = choice.bytes.at(rate);
-            kinds.push(Kind { choice: index, transfer, bytes: choice.bytes, is_whole: choice.bases.is_empty() });
+        let index = *self.by_way.entry(way).or_insert_with(|| {
+            kinds.push(kind(way));
             kinds.len() as u32 - 1
         });
-        self.plans.push((place as u32, number, kind));
+        self.plans.push((place as u32, number, index));
     }
 
-    /// The source's place and the kind of each plan, the cheapest first.
-    pub fn finish(self) -> impl ExactSizeIterator<Item = (usize, Kind)> {
+    /// The source's place and the kind of each plan, the best first.
+    pub fn finish(self, prefer: Prefer) -> impl ExactSizeIterator<Item = (usize, Kind)> {
         let Self { kinds, plans, .. } = self;
-        let ranks = ranks(&kinds);
+        let ranks = ranks(&kinds, prefer);
         // From the highest bit down: rank of the kind (32), number of the peer (64), place among the plans (32). Equal
         // numbers hardly occur; they leave the order of the sources.
         let key = |(place, &(_, number, kind)): (usize, &(u32, u64, u32))| {
@@ -67,17 +77,12 @@ impl Order {
     }
 }
 
-/// The rank of each kind: the same for those that cost the same.
-fn ranks(kinds: &[Kind]) -> Vec<u32> {
-    let mut costs: Vec<_> = kinds.iter().map(Kind::cost).collect();
-    costs.sort_unstable();
-    costs.dedup();
-    kinds.iter().map(|kind| costs.partition_point(|cost| *cost < kind.cost()) as u32).collect()
-}
-
-impl Kind {
-    /// [`super::Plan::rank`] without the peer, of a plan that waits for nothing.
-    fn cost(&self) -> (Duration, Bytes, bool) {
-        (self.transfer, self.bytes, self.is_whole)
-    }
+/// The rank of each kind: the same for those of one class.
+fn ranks(kinds: &[Kind], prefer: Prefer) -> Vec<u32> {
+    let ranking = Ranking::new(kinds.iter().map(|kind| kind.cost.time), prefer);
+    let of = |kind: &Kind| ranking.class(kind.cost, kind.way.is_near, kind.is_whole);
+    let mut classes: Vec<Class> = kinds.iter().map(of).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    kinds.iter().map(|kind| classes.partition_point(|class| *class < of(kind)) as u32).collect()
 }

@@ -1,6 +1,6 @@
 //! Which plans there are, and which comes first.
 
-use lighter_types::{Moment, Tlsh};
+use lighter_types::{BytesPerSecond, Link, Moment, Prefer, Tlsh};
 use lighter_wire::Incarnation;
 
 use super::*;
@@ -93,11 +93,16 @@ fn the_own_site_is_cheaper_and_slow_peers_dearer() {
     let settings = Settings { site, ..Settings::default() };
     let mut core = Core { directory, settings, ..Core::default() };
     assert_eq!(plans_of(&core)[0].peer, peer(2));
-    // A measured rate counts if it is lower than what is assumed, never if it is higher.
-    core.directory.measured(peer(1), BytesPerSecond(u64::MAX));
-    assert_eq!(plans_of(&core)[0].peer, peer(2));
-    core.directory.measured(peer(2), BytesPerSecond(1000));
+    // A measured rate counts, whether it is lower than what is assumed or higher.
+    measured(&mut core, 2, 1000);
     assert_eq!(plans_of(&core)[0].peer, peer(1));
+    measured(&mut core, 2, 10_000_000);
+    measured(&mut core, 1, 1_000_000_000);
+    assert_eq!(plans_of(&core)[0].peer, peer(1), "sooner by more than half a second");
+}
+
+fn measured(core: &mut Core, name: u8, rate: u64) {
+    core.links.hold(peer(name), Link { down: Some(BytesPerSecond(rate)), ..Link::default() });
 }
 
 #[test]
@@ -119,18 +124,22 @@ fn many_plans_are_in_the_order_of_their_ranks() {
     let base = card(2, 7, 40);
     let both = [target(), base];
     let peers: Vec<_> = (1..=200).map(|name| (name, Some("quay"), &both[..1 + usize::from(name % 3) / 2])).collect();
-    let mut directory = directory(&peers);
-    (1..=200).for_each(|name| directory.measured(peer(name), BytesPerSecond(100 + u64::from(name % 7))));
+    let directory = directory(&peers);
     let settings = Settings { seed: 5, ..Settings::default() };
-    let core = Core { settings, ..knowing(own(&[base]), directory) };
+    let mut core = Core { settings, ..knowing(own(&[base]), directory) };
+    (1..=200).for_each(|name| measured(&mut core, name, 100_000 + 300_000 * u64::from(name % 7)));
     let plans = plans_of(&core);
     assert_eq!(plans.len(), 200 + 67);
-    assert!(plans.is_sorted_by_key(|plan| plan.rank(5)));
-    assert!(
-        plans
-            .iter()
-            .all(|plan| plan.transfer == plan.bytes.at(core.directory.peer(plan.peer).unwrap().rate().unwrap()))
-    );
+    let rate = |plan: &Plan| core.links.get(plan.peer).down.unwrap();
+    assert!(plans.iter().all(|plan| plan.transfer == plan.bytes.at(rate(plan))));
+    // The best of all is the best of any that are left.
+    let mut left = plans.clone();
+    for plan in &plans {
+        let best = best_plan(left.clone(), &core).unwrap();
+        let ranking = |prefer| is_better(&best, plan, prefer) || is_better(plan, &best, prefer);
+        assert!(!ranking(core.settings.prefer), "{best:?} {plan:?}");
+        left.retain(|other| other != plan);
+    }
 }
 
 #[test]
@@ -147,21 +156,40 @@ fn equal_plans_are_in_another_order_on_every_node() {
 }
 
 #[test]
-fn waiting_costs_an_eighth_of_transferring_and_never_overflows() {
+fn the_time_of_a_plan_counts_all_of_it_and_never_overflows() {
     let plan = Plan {
         peer: peer(1),
         bases: Vec::new(),
         distance: None,
         forecast: Forecast::new(&target(), &[], None),
         quoted: None,
-        bytes: Bytes(1),
-        transfer: Duration::from_secs(2),
+        effort: Effort::Default,
+        bytes: Bytes::MIB,
+        is_near: false,
+        round_trip: Duration::from_millis(500),
         wait: Duration::from_secs(8),
+        transfer: Duration::from_secs(2),
+        applying: Duration::from_secs(1),
         ready: None,
     };
-    assert_eq!(plan.cost(), Duration::from_secs(3));
-    let endless = Plan { transfer: Duration::MAX, ..plan };
-    assert_eq!(endless.cost(), Duration::MAX);
+    assert_eq!(plan.time(), Duration::from_secs(11));
+    assert_eq!(Plan { applying: Duration::from_secs(20), ..plan.clone() }.time(), Duration::from_millis(28_500));
+    assert_eq!(Plan { transfer: Duration::MAX, ..plan }.time(), Duration::MAX);
+}
+
+/// Two peers: one sends little in a long time, the other much in a short time.
+#[test]
+fn the_operator_chooses_between_bytes_and_time() {
+    let base = card(2, 7, 40);
+    let directory = directory(&[(1, None, &[target(), base]), (2, None, &[target()])]);
+    let mut core = knowing(own(&[base]), directory);
+    measured(&mut core, 1, 20_000);
+    measured(&mut core, 2, 1_000_000_000);
+    let mut first = |prefer| {
+        core.settings.prefer = prefer;
+        plans_of(&core)[0].peer
+    };
+    assert_eq!(Prefer::ALL.map(&mut first), [peer(2), peer(2), peer(1)]);
 }
 
 #[test]

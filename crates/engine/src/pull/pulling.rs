@@ -150,7 +150,8 @@ impl Pull {
             self.has_asked_far |= is_far;
             let name = ImageName::Reference(reference.clone());
             let list = step.core.holdings.settled_digest();
-            let request = Request::Image(ImageRequest { name, known, documents, list });
+            let terms = step.core.terms(!is_far);
+            let request = Request::Image(ImageRequest { name, known, documents, list, terms });
             waiting.insert(step.ask(peer, Purpose::Resolve(id), request));
         }
         let is_complete = waiting.is_empty() && !round.asked.is_empty();
@@ -179,7 +180,8 @@ impl Pull {
             let request = if Some(*digest) == self.manifest {
                 let name = ImageName::Manifest(*digest);
                 let list = step.core.holdings.settled_digest();
-                Request::Image(ImageRequest { name, known: None, documents: true, list })
+                let terms = step.core.terms(step.core.is_near(peer));
+                Request::Image(ImageRequest { name, known: None, documents: true, list, terms })
             } else {
                 Request::Blob { digest: *digest, bytes_max: *bytes_max }
             };

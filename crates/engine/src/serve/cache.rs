@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use lighter_types::{DiffId, Effort, PatchId};
 
-use super::usable::Usable;
 use crate::event::CachedPatch;
 use crate::settings::Settings;
 
@@ -43,19 +42,12 @@ impl Cache {
         self.patches.get(&patch)
     }
 
-    /// The smallest patch of `target` that a peer with the `offered` bases can apply. Any peer can apply the whole
-    /// layer, but a peer for which a smaller patch can be made does not get it, unless the encoder tried and gave just
-    /// that.
-    pub fn fitting(&self, target: DiffId, offered: &[DiffId], usable: &Usable) -> Option<&CachedPatch> {
-        let made = self.made(target, &usable.bases).and_then(|(patch, _)| self.get(patch));
-        if let Some(made) = made.filter(|made| made.bases != usable.bases) {
-            return Some(made);
-        }
-        self.of(target)
-            .filter(|patch| patch.bases.iter().all(|base| offered.contains(base)))
-            .filter(|patch| !patch.bases.is_empty() || usable.bases.is_empty())
-            .filter(|patch| patch.bases == usable.bases || !usable.is_surely_under(patch.bytes))
-            .min_by_key(|patch| (patch.bytes, patch.patch))
+    /// The patches of `target` that a peer with the `offered` bases can apply, the smallest first.
+    pub fn fitting(&self, target: DiffId, offered: &[DiffId]) -> impl Iterator<Item = &CachedPatch> {
+        let fits = |patch: &&CachedPatch| patch.bases.iter().all(|base| offered.contains(base));
+        let mut fitting: Vec<&CachedPatch> = self.of(target).filter(fits).collect();
+        fitting.sort_unstable_by_key(|patch| (patch.bytes, patch.patch));
+        fitting.into_iter()
     }
 
     /// The smallest patch that these bases give.

@@ -7,7 +7,7 @@ use lighter_types::{Effort, Moment};
 use lighter_wire::Resume;
 
 use super::*;
-use crate::EffortChoice;
+use crate::{EffortChoice, Work};
 use crate::directory::Directory;
 use crate::holdings::Holdings;
 
@@ -59,6 +59,7 @@ impl Server {
             have: None,
             resume,
             referable: None,
+            terms: Terms::default(),
         };
         let from = PeerId::new([self.next as u8; 32]);
         let stream = StreamId(self.next);
@@ -70,20 +71,20 @@ impl Server {
     fn ended(&mut self, encode: u64, result: Option<CachedPatch>) -> Vec<Effect> {
         let took = self.took;
         let mut effects = self.step(|serve, step| serve.encode_ended(EncodeId(encode), took, result, step));
-        effects.retain(|effect| !matches!(effect, Effect::KeepPace(_)));
+        effects.retain(|effect| !matches!(effect, Effect::KeepPace(..)));
         effects
     }
 
     fn quote(&self, target: u8, bases: &[u8]) -> Result<Quote, Refusal> {
         let bases: Vec<DiffId> = bases.iter().map(|&base| id(base)).collect();
-        self.serve.quote(PeerId::new([77; 32]), id(target), &bases, &self.core)
+        self.serve.quote(PeerId::new([77; 32]), Terms::default(), id(target), &bases, &self.core)
     }
 }
 
 /// A receiver that may be referred if it names its uplink.
 fn receiver(name: u8, uplink: Option<u64>) -> Receiver {
     let referable = uplink.map(|uplink| Referable { uplink: BytesPerSecond(uplink), passes_on: true });
-    Receiver { peer: PeerId::new([name; 32]), referable }
+    Receiver { peer: PeerId::new([name; 32]), referable, terms: Terms::default() }
 }
 
 fn serve(stream: u64, patch: u8, first_frame: u32) -> Effect {
@@ -183,8 +184,9 @@ fn the_queue_has_a_cap() {
 #[test]
 fn an_encoder_that_found_a_base_useless_is_not_asked_again() {
     let mut server = Server::new();
+    server.core.settings.uplink_rate = BytesPerSecond(SLOW);
     server.open(1, &[2], None);
-    assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), [serve(0, 11, 0)]);
+    assert_eq!(server.ended(0, Some(patch(11, 1, &[], 25_000_000))), [serve(0, 11, 0)]);
     assert_eq!(server.open(1, &[2], None), [serve(1, 11, 0)]);
     assert!(matches!(server.quote(1, &[2]).unwrap().offer, Offer::Ready { .. }));
     // With another base it is tried.
@@ -216,7 +218,7 @@ fn small_layers_do_not_teach_the_pace() {
     let (made, took) = (Some(patch(12, 2, &[], 300)), server.took);
     let effects = server.step(|serve, step| serve.encode_ended(EncodeId(1), took, made, step));
     assert_ne!(server.serve.pace, Pace::default());
-    assert!(effects.contains(&Effect::KeepPace(server.serve.pace)));
+    assert!(effects.contains(&Effect::KeepPace(Work::Encode, server.serve.pace)));
     assert!(server.quote(3, &[]).unwrap().wait > before / 2);
 }
 
@@ -314,15 +316,14 @@ fn the_measured_upload_rate_replaces_the_assumed_one() {
     let mut server = choosing(FAST);
     server.serve.patch_held(patch(11, 1, &[2], 9_000_000));
     assert_eq!(server.open(1, &[2], None), [serve(0, 11, 0)]);
-    let served = |server: &mut Server, bytes: u64, seconds: u64| {
-        let took = Duration::from_secs(seconds);
-        server.serve.stream_served(StreamId(0), Bytes(bytes), took, &server.core);
+    let served = |server: &mut Server, link: Link| {
+        server.step(|serve, step| serve.stream_served(StreamId(0), link, step));
     };
     // Too short to tell, then long enough.
-    served(&mut server, 1_000, 100);
+    served(&mut server, Link::default());
     assert_eq!(server.open(3, &[2], None)[1], encode_at(Effort::Fast, 0, 3, &[2]));
     server.ended(0, None);
-    served(&mut server, 9_000_000, 450);
+    served(&mut server, Link { up: Some(BytesPerSecond(SLOW)), ..Link::default() });
     assert_eq!(server.open(4, &[2], None)[1], encode_at(Effort::Max, 1, 4, &[2]));
 }
 
@@ -385,7 +386,7 @@ fn a_relay_counts_as_no_copy_but_has_an_uplink() {
     let mut waiting: Vec<Receiver> = uplinks.map(|(uplink, name)| receiver(name, Some(uplink))).collect();
     let found = |server: &Server, waiting: &[Receiver]| {
         let receivers = server.serve.uploads.receivers(id(1), &[id(2)], waiting, &server.core);
-        (receivers.copies, receivers.uplink)
+        (receivers.copies, receivers.slowest)
     };
     assert_eq!(found(&server, &waiting), (3, Some(BytesPerSecond(300))));
     assert_eq!(found(&server, &waiting[..1]), (1, Some(BytesPerSecond(500))));

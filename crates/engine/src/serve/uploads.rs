@@ -1,16 +1,16 @@
 //! The rate of this node's uplink, and the number of peers that wait behind it: the node chooses an effort by both.
 //!
-//! A rate is measured over all streams that share a link, since the next patch shares the link with them too. Until the
-//! first measurement the configured rate counts. A measured rate counts also if it is higher than the configured one,
-//! unlike the rate that plans assume of a peer: the effort decides about time, not about who pays for bytes.
+//! The rate of the uplink is that of all peers that share it: the next patch shares it with them too. Until the first
+//! measurement the configured rate counts. A peer that was measured may have a thinner link of its own.
 
 use std::collections::BTreeSet;
 
-use lighter_types::{Bytes, BytesPerSecond, DiffId, PeerId, SiteName};
-use lighter_wire::Referable;
+use lighter_types::{BytesPerSecond, DiffId, PeerId, Prefer, SiteName};
+use lighter_wire::{Referable, Terms};
 
 use crate::core::Core;
 use crate::directory::Holder;
+use crate::links::mixed_rate;
 
 /// Measured rates, absent before the first transfer that was long enough.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ pub struct Receiver {
     pub peer: PeerId,
     /// Absent if the peer is not to be referred to another peer.
     pub referable: Option<Referable>,
+    pub terms: Terms,
 }
 
 /// All receivers of a patch, and the link to them.
@@ -33,22 +34,18 @@ pub struct Receivers {
     /// Copies that this node sends, at least 1.
     pub copies: u64,
     pub rate: BytesPerSecond,
-    /// The slowest uplink of a receiver, if every receiver named its own: then most of them get the patch from others.
-    pub uplink: Option<BytesPerSecond>,
+    /// The rate of the slowest waiting peer, as far as it is known: of its uplink if every peer named its own, since
+    /// most of them get the patch from others then; and of the link from here to it.
+    pub slowest: Option<BytesPerSecond>,
+    /// The pace of the slowest waiting peer, and the preference of the middle one.
+    pub terms: Terms,
 }
 
 impl Uploads {
-    /// Learns from a transfer that shared its link with `streams`, itself included. A new rate counts for three tenths.
-    /// A transfer that is too short shows no rate.
-    pub fn learn(&mut self, to: PeerId, bytes: Bytes, millis: u64, streams: u64, core: &Core) {
-        if millis < 1000 || bytes <= Bytes::KIB.times(64) {
-            return;
-        }
-        let rate = u128::from(bytes.0) * 1000 * u128::from(streams) / u128::from(millis);
-        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+    /// Learns from a transfer to a peer at this rate, while `peers` shared the uplink, itself included.
+    pub fn learn(&mut self, to: PeerId, rate: BytesPerSecond, peers: u64, core: &Core) {
         let measured = if core.is_near(to) { &mut self.to_site } else { &mut self.beyond };
-        let mixed = measured.map_or(rate, |old| (old.0 / 10).saturating_mul(7) + rate / 10 * 3);
-        *measured = Some(BytesPerSecond(mixed.max(1)));
+        *measured = mixed_rate(*measured, Some(BytesPerSecond(rate.0.saturating_mul(peers))));
     }
 
     /// The receivers of a patch of `target` from `bases` for which `waiting` wait.
@@ -87,12 +84,29 @@ impl Uploads {
             waiting.iter().map(|receiver| Some(receiver.referable?.uplink)).collect();
         let may_refer = !is_site && settings.copies_max > 0;
         let uplink = uplinks.filter(|_| may_refer).and_then(|uplinks| uplinks.into_iter().min());
+        let links = || waiting.iter().filter_map(|receiver| core.links.get(receiver.peer).up);
         let copies_max = if uplink.is_some() { settings.copies_max } else { settings.streams_max };
         let assumed = if is_site { settings.site_rate } else { settings.uplink_rate };
         let assumed = settings.upload_max.map_or(assumed, |max| max.min(assumed));
         let measured = if is_site { self.to_site } else { self.beyond };
-        Receivers { copies: copies_max.max(1) as u64, rate: measured.unwrap_or(assumed), uplink }
+        // The uplink is at least as fast as the fastest link over it.
+        let rate = measured.into_iter().chain(links()).max();
+        Receivers {
+            copies: copies_max.max(1) as u64,
+            rate: rate.unwrap_or(assumed),
+            slowest: uplink.into_iter().chain(links()).min(),
+            terms: terms_of(waiting, is_site),
+        }
     }
+}
+
+/// Bytes within the site cost nothing.
+fn terms_of(waiting: &[Receiver], is_site: bool) -> Terms {
+    let applying = waiting.iter().map(|receiver| receiver.terms.applying).max().unwrap_or_default();
+    let mut wishes: Vec<Prefer> = waiting.iter().map(|receiver| receiver.terms.prefer).collect();
+    wishes.sort_unstable();
+    let middle = wishes.get(wishes.len() / 2).copied().unwrap_or_default();
+    Terms { applying, prefer: if is_site { Prefer::Time } else { middle } }
 }
 
 fn is_of_own_site(waiting: &[Receiver], core: &Core) -> bool {

@@ -23,10 +23,13 @@ impl Usable {
         Self { bases, prediction: kept.prediction, by_sketch: sketch.is_some() }
     }
 
-    /// Whether the patch will have fewer bytes even if the prediction is off by its expected error. A prediction by
-    /// cards alone is never that sure.
-    pub fn is_surely_under(&self, bytes: Bytes) -> bool {
-        let Prediction { bytes: predicted, expected_error } = self.prediction;
-        self.by_sketch && predicted + Bytes(predicted.times(expected_error.0.into()).0 / 1024) < bytes
+    pub fn is_by_sketch(&self) -> bool {
+        self.by_sketch
+    }
+
+    /// The bytes of the patch if the prediction is too low by its expected error.
+    pub fn at_most(&self) -> Bytes {
+        let Prediction { bytes, expected_error } = self.prediction;
+        bytes + Bytes(bytes.times(expected_error.0.into()).0 / 1024)
     }
 }

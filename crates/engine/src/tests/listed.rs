@@ -3,7 +3,7 @@
 
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use lighter_types::{Bytes, Card, DiffId, Effort, Moment, OciDigest};
-use lighter_wire::{Answer, Holdings, Incarnation, Offer, PatchRequest, Quote, Request};
+use lighter_wire::{Answer, Holdings, Incarnation, Offer, PatchRequest, Quote, Request, Terms};
 
 use super::sketches::{near, sketch, target};
 use super::{layer, peer};
@@ -54,7 +54,7 @@ impl Wanting {
         });
         let bases = others.iter().map(|card| card.diff_id).filter(|base| *base == near().diff_id).collect();
         let offer = Offer::Predicted { bytes: Bytes(20 << 20) };
-        let quote = Quote { offer, bases, wait: std::time::Duration::ZERO };
+        let quote = Quote { offer, bases, wait: std::time::Duration::ZERO, effort: None };
         self.step(Input::Work(WorkInput::Answered {
             ask: ask.expect("a question for a quote"),
             answer: Ok(Answer::Quote(quote)),
@@ -116,6 +116,7 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
         have: Some(list),
         resume: None,
         referable: None,
+        terms: Terms::default(),
     };
     let opened =
         step(3, Input::Peer(PeerInput::StreamOpened { stream: StreamId(1), from: peer(1), request: request.clone() }));

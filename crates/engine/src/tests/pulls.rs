@@ -4,7 +4,7 @@ use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use std::time::Duration;
 
 use lighter_types::{Bytes, Moment, OciDigest};
-use lighter_wire::{Answer, Offer, Request};
+use lighter_wire::{Answer, Offer, Request, Terms};
 
 use super::{layer, new, old, peer};
 use crate::*;
@@ -34,7 +34,7 @@ fn a_patch_that_is_all_here_does_not_stall() {
         step(1, Input::Work(WorkInput::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![new().diff_id]) }));
         step(1, Input::Work(WorkInput::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![None])) }));
         let offer = Offer::Predicted { bytes: Bytes(100_000) };
-        let quote = lighter_wire::Quote { offer, bases: vec![], wait: Duration::ZERO };
+        let quote = lighter_wire::Quote { offer, bases: vec![], wait: Duration::ZERO, effort: None };
         let effects = step(1, Input::Work(WorkInput::Answered { ask: AskId(2), answer: Ok(Answer::Quote(quote)) }));
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch { .. })), "{effects:?}");
         let part = Part {
@@ -69,12 +69,13 @@ fn a_quote_for_bases_that_are_not_here_is_not_taken() {
     step(4, Input::Work(WorkInput::ImageRead { pull: PullId(1), read: ImageRead::Layers(vec![new().diff_id]) }));
     let effects = step(4, Input::Work(WorkInput::Answered { ask: AskId(1), answer: Ok(Answer::Sketches(vec![None])) }));
     let bases = vec![old().diff_id];
-    let request = Request::Quote { target: new().diff_id, bases };
+    let request = Request::Quote { target: new().diff_id, bases, terms: Terms::default() };
     assert!(effects.contains(&Effect::Ask { ask: AskId(2), to: peer(1), request }));
     let quote = lighter_wire::Quote {
         offer: Offer::Predicted { bytes: Bytes(1) },
         bases: vec![layer(9, 9, 1).diff_id],
         wait: Duration::ZERO,
+        effort: None,
     };
     let effects = step(5, Input::Work(WorkInput::Answered { ask: AskId(2), answer: Ok(Answer::Quote(quote)) }));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Fetch { .. })), "{effects:?}");
@@ -95,7 +96,7 @@ fn offers_for_many_layers_count_as_many_messages() {
     step(Input::Work(WorkInput::Answered { ask: AskId(0), answer: Ok(Answer::Holdings(holdings)) }));
     let documents = lighter_wire::Documents { manifest: vec![1], config: None };
     let layers = vec![new().diff_id; 128];
-    let found = ImageFound { release: None, documents: Some(documents), layers };
+    let found = ImageFound { release: None, documents: Some(documents), layers, ..ImageFound::default() };
     let mut offers = |question: u64| {
         let (question, found) = (QuestionId(question), Ok(found.clone()));
         let effects = step(Input::Work(WorkInput::ImageLookedUp { question, from: peer(1), found }));

@@ -1,7 +1,7 @@
 //! A node of a site asks its neighbour before it goes outside, step by step.
 
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
-use lighter_types::{Bytes, Cause, Moment, OciDigest};
+use lighter_types::{Bytes, BytesPerSecond, Cause, Link, Moment, OciDigest};
 use lighter_wire::{Answer, Arrival, Request};
 
 use super::{new, old, peer};
@@ -132,10 +132,19 @@ fn a_patch_that_a_neighbour_passes_on_gives_no_rate() {
         alone.step(10_000, Input::Work(WorkInput::FetchProgress { fetch, part }));
     }
     let cached = CachedPatch { patch, target: new().diff_id, bases, bytes: Bytes::MIB, effort: None };
-    let fetched = Fetched { card: new(), sketch: None, patch: cached, settings: 1, received: Bytes::MIB };
+    let link = Link { down: Some(BytesPerSecond(1000)), ..Link::default() };
+    let fetched = Fetched {
+        card: new(),
+        sketch: None,
+        patch: cached,
+        settings: 1,
+        received: Bytes::MIB,
+        applying: None,
+        link,
+    };
     alone.step(1, Input::Work(WorkInput::FetchEnded { fetch, result: Ok(fetched) }));
     assert!(alone.engine.holdings().holds(new().diff_id));
-    assert_eq!(alone.engine.directory().peer(peer(1)).and_then(Peer::rate), None);
+    assert_eq!(alone.engine.link(peer(1)), Link::default());
 }
 
 /// The neighbour may have passed on what another provider had promised.

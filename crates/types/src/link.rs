@@ -1,0 +1,18 @@
+//! What a node knows of the link to a peer.
+
+use std::time::Duration;
+
+use crate::BytesPerSecond;
+
+/// What transfers showed of the link between this node and a peer. Each figure is absent until one showed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// The rate at which bytes come from the peer when the link is the limit.
+    pub down: Option<BytesPerSecond>,
+    /// The rate at which bytes go to the peer when the link is the limit.
+    pub up: Option<BytesPerSecond>,
+    /// The time that a packet and its answer take when nothing else is on the way.
+    pub round_trip: Option<Duration>,
+    /// Packets to the peer that were lost, of 1,000.
+    pub lost_per_mille: Option<u16>,
+}
