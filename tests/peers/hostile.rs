@@ -109,6 +109,7 @@ impl Script {
                     offer: Offer::Ready { patch: PatchId::new([7; 32]), bytes: Bytes(100) },
                     bases: Vec::new(),
                     wait: Duration::ZERO,
+                    effort: None,
                 }),
                 Request::Image(_) | Request::Blob { .. } | Request::Sketches(_) | Request::Arrival { .. } => {
                     Answer::Refused(Refusal::NotHeld)

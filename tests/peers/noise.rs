@@ -1,7 +1,7 @@
 //! Peers that flood or send junk of their own accord, and strangers.
 
 use libp2p::identity::Keypair;
-use lighter_wire::{Announcement, Incarnation, Message, News, PatchRequest, Request};
+use lighter_wire::{Announcement, Incarnation, Message, News, PatchRequest, Request, Terms};
 
 use super::hostile::{Deed, Hostile, Script};
 use crate::support::images::{self, noise};
@@ -99,9 +99,15 @@ fn junk_on_every_protocol_is_refused() {
         news: News::Difference { added: Vec::new(), removed: vec![target] },
     };
     peer.does(Deed::Gossip(announcement.encode().expect("a small announcement")));
-    let request = PatchRequest { target, bases: vec![target; 8], have: None, resume: None, referable: None }
-        .encode()
-        .expect("a small request");
+    let request = PatchRequest {
+        target,
+        bases: vec![target; 8],
+        have: None,
+        resume: None,
+        referable: None,
+        terms: Terms::default(),
+    };
+    let request = request.encode().expect("a small request");
     peer.does(Deed::Stream([&(request.len() as u16).to_le_bytes()[..], &request].concat()));
     until("the junk to be refused", SOON, || (peer.seen().failures == 4).then_some(()));
     check_well(node, &peer);

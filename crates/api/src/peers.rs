@@ -18,9 +18,16 @@ pub struct Peer {
     /// How many layers the node believes it to hold.
     pub layers: usize,
     pub last_heard_ms_ago: u64,
-    /// The latest transfers from it.
+    /// What transfers showed of the link to it: the rate from it, the rate to it, the round trip, packets to it that were
+    /// lost, of 1,000.
     #[serde(default, with = "number::option")]
     pub rate: Option<BytesPerSecond>,
+    #[serde(default, with = "number::option")]
+    pub rate_up: Option<BytesPerSecond>,
+    #[serde(default)]
+    pub round_trip_ms: Option<u64>,
+    #[serde(default)]
+    pub lost_per_mille: Option<u16>,
     #[serde(with = "number")]
     pub sent_bytes: Bytes,
     #[serde(with = "number")]

@@ -55,6 +55,9 @@ pub struct Plan {
     /// The prediction that counts, corrected by the sizes of earlier patches, without what a have-list saves.
     #[serde(with = "number")]
     pub predicted_bytes: Bytes,
+    /// The effort that the peer is expected to make the patch at: `fast`, `default` or `max`.
+    pub effort: String,
+    /// The time until the layer is held: round trip, making, sending, applying.
     pub predicted_ms: u64,
     /// The reason for its rank.
     pub why: String,

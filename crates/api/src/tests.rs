@@ -109,10 +109,13 @@ fn peers() {
         layers: 3,
         last_heard_ms_ago: 4,
         rate: Some(BytesPerSecond(5)),
+        rate_up: Some(BytesPerSecond(8)),
+        round_trip_ms: Some(9),
+        lost_per_mille: Some(10),
         sent_bytes: Bytes(6),
         received_bytes: Bytes(7),
     };
-    let golden = r#"{"peer_id":"PEER","site":null,"connected":true,"cut_off":false,"layers":3,"last_heard_ms_ago":4,"rate":5,"sent_bytes":6,"received_bytes":7}"#;
+    let golden = r#"{"peer_id":"PEER","site":null,"connected":true,"cut_off":false,"layers":3,"last_heard_ms_ago":4,"rate":5,"rate_up":8,"round_trip_ms":9,"lost_per_mille":10,"sent_bytes":6,"received_bytes":7}"#;
     check(one.clone(), golden);
     check(Peer { rate: None, ..one }, &golden.replace("\"rate\":5", "\"rate\":null"));
 }
@@ -247,6 +250,7 @@ fn plans() {
         counted: Predictor::Sketch,
         listed: vec![layer(1)],
         predicted_bytes: Bytes(5),
+        effort: "fast".to_owned(),
         predicted_ms: 6,
         why: "chosen".to_owned(),
     };
@@ -257,7 +261,7 @@ fn plans() {
     };
     check(
         image,
-        r#"{"image":"demo/app:1","manifest":"ONE","layers":[{"layer":"ONE","held":false,"plans":[{"peer":"PEER","bases":["TWO"],"tlsh_distance":1,"tlsh_bytes":2,"sketch_bytes":3,"sketch_error_percent":4,"counted":"sketch","listed":["ONE"],"predicted_bytes":5,"predicted_ms":6,"why":"chosen"}]}]}"#,
+        r#"{"image":"demo/app:1","manifest":"ONE","layers":[{"layer":"ONE","held":false,"plans":[{"peer":"PEER","bases":["TWO"],"tlsh_distance":1,"tlsh_bytes":2,"sketch_bytes":3,"sketch_error_percent":4,"counted":"sketch","listed":["ONE"],"predicted_bytes":5,"effort":"fast","predicted_ms":6,"why":"chosen"}]}]}"#,
     );
     for (predictor, golden) in
         [(Predictor::Sketch, "\"sketch\""), (Predictor::Tlsh, "\"tlsh\""), (Predictor::Quote, "\"quote\"")]

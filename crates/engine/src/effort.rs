@@ -43,8 +43,6 @@ pub enum EffortChoice {
 pub struct Undertaking {
     /// The bytes of the patch at the default effort.
     pub bytes: Bytes,
-    /// The patch has no base.
-    pub is_whole: bool,
     pub tar_bytes: Bytes,
     /// The rate of the uplink that the copies share.
     pub rate: BytesPerSecond,
@@ -136,6 +134,11 @@ impl EffortChoice {
 }
 
 impl Undertaking {
+    /// A patch for one receiver of the usual pace, over a link of its own.
+    pub fn alone(bytes: Bytes, tar_bytes: Bytes, rate: BytesPerSecond) -> Self {
+        Self { bytes, tar_bytes, rate, copies: 1, slowest: None, waiting: 0, terms: Terms::default() }
+    }
+
     /// The time of encoding at this effort, at the pace of this machine.
     pub fn encoding(&self, effort: Effort, pace: Pace) -> Duration {
         pace.of(encoding(self.bytes, self.tar_bytes, effort))

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use lighter_similarity::{Calibration, Sketch};
 use lighter_types::{Bytes, Card, DiffId, Effort, ImageReference, Link, Moment, OciDigest, Pace, PatchId, PeerId};
-use lighter_wire::{Announcement, Answer, Documents, ImageRequest, PatchRequest, Refusal, Request, SignedRelease, Terms};
+use lighter_wire::{
+    Announcement, Answer, Documents, ImageRequest, PatchRequest, Refusal, Request, SignedRelease, Terms,
+};
 
 use crate::calibrations::Rule;
 use crate::failure::{LocalFailure, Offence, UnusableImage};
@@ -228,8 +230,8 @@ pub struct Fetched {
     pub settings: u32,
     /// Bytes of the patch that this fetch received; fewer than the patch has if it resumed.
     pub received: Bytes,
-    /// The time that applying took, without the time that it waited for bytes; absent if the fetch resumed.
-    pub applying: Option<Duration>,
+    /// The time that applying all of the patch took, without waiting for bytes, hashing and writing.
+    pub applying: Duration,
     /// What the transfer showed of the link to the peer.
     pub link: Link,
 }

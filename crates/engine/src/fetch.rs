@@ -385,8 +385,8 @@ impl Fetcher {
 /// Learns how slowly this machine applies patches. A small layer shows the start-up time rather than the pace.
 fn learn_pace(bytes: Bytes, effort: Effort, fetched: &Fetched, step: &mut Step<'_>) {
     let tar_bytes = fetched.card.tar_bytes;
-    if let Some(took) = fetched.applying.filter(|_| tar_bytes >= Bytes::MIB) {
-        step.core.applying.learn(effort::applying(bytes, tar_bytes, effort), took);
+    if tar_bytes >= Bytes::MIB {
+        step.core.applying.learn(effort::applying(bytes, tar_bytes, effort), fetched.applying);
         step.effects.push(Effect::KeepPace(Work::Apply, step.core.applying));
     }
 }

@@ -39,7 +39,8 @@ impl Links {
     pub fn mixed(&self, peer: PeerId, seen: Link) -> Link {
         let old = self.get(peer);
         let lost = old.lost_per_mille.zip(seen.lost_per_mille);
-        let lost = lost.map(|(old, new)| (old / 10).saturating_mul(7) + new / 10 * 3 + (old % 10 * 7 + new % 10 * 3) / 10);
+        let lost =
+            lost.map(|(old, new)| (old / 10).saturating_mul(7) + new / 10 * 3 + (old % 10 * 7 + new % 10 * 3) / 10);
         Link {
             down: mixed_rate(old.down, seen.down),
             up: mixed_rate(old.up, seen.up),

@@ -171,23 +171,15 @@ pub fn plans(target: DiffId, core: &Core, excluded: &dyn Fn(PeerId) -> bool, dam
 /// What a patch by this choice costs over such a link, at the effort that a provider with a machine of the usual pace
 /// chooses for this node.
 fn kind(card: &Card, choice: &Choice, way: Way, core: &Core) -> Kind {
-    let undertaking = Undertaking {
-        bytes: choice.bytes,
-        is_whole: choice.bases.is_empty(),
-        tar_bytes: card.tar_bytes,
-        rate: way.rate,
-        copies: 1,
-        slowest: None,
-        waiting: 0,
-        terms: core.terms(way.is_near),
-    };
+    let alone = Undertaking::alone(choice.bytes, card.tar_bytes, way.rate);
+    let undertaking = Undertaking { terms: core.terms(way.is_near), ..alone };
     let effort = undertaking.best(&Effort::ALL, Pace::default());
     let Cost { bytes, time } = undertaking.making(effort, Pace::default());
     Kind {
         way,
         effort,
         cost: Cost { bytes, time: time.saturating_add(way.round_trip) },
-        is_whole: undertaking.is_whole,
+        is_whole: choice.bases.is_empty(),
         wait: undertaking.encoding(effort, Pace::default()),
         transfer: bytes.at(way.rate),
         applying: undertaking.applying(effort),

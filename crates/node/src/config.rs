@@ -34,6 +34,7 @@ pub struct Config {
     pub network: Network,
     pub fleet: Fleet,
     pub store: Store,
+    pub transfer: Transfer,
     pub limits: Limits,
     pub timing: Timing,
     pub admin: Admin,
@@ -77,6 +78,12 @@ pub struct Fleet {
 #[serde(deny_unknown_fields)]
 pub struct Store {
     pub bytes_max: Size,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    pub prefer: Preference,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +240,7 @@ impl Config {
             seed,
             site: self.site.0.clone(),
             announce_interval: seconds(self.timing.announce_interval_s),
+            prefer: self.transfer.prefer.0,
             uplink_rate: self.network.uplink_assumed.0.unwrap_or(defaults.site_rate),
             stall_timeout: seconds(self.timing.stall_timeout_s),
             patience: seconds(self.timing.patience_s),

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::RunError;
 use crate::event::{Command, Event, Order};
 use crate::faults::Worker;
+use crate::kept_links;
 use crate::kept_lists;
 use crate::network::Behaviour;
 use crate::predictions;
@@ -144,8 +145,11 @@ impl Driver {
         for (rule, settings, calibration) in predictions::kept(&store) {
             self.disk(DiskInput::CalibrationHeld { rule, settings, calibration });
         }
-        if let Some(pace) = predictions::kept_pace(&store) {
-            self.disk(DiskInput::PaceHeld(pace));
+        for (work, pace) in predictions::kept_paces(&store) {
+            self.disk(DiskInput::PaceHeld(work, pace));
+        }
+        for (peer, link) in kept_links::kept(&store) {
+            self.disk(DiskInput::LinkHeld { peer, link });
         }
         for list in kept_lists::kept(&store) {
             self.disk(DiskInput::ListHeld(list));

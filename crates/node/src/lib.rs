@@ -12,7 +12,9 @@ mod event;
 mod faults;
 pub mod identity;
 pub mod images;
+mod kept_links;
 mod kept_lists;
+mod links;
 mod lists;
 mod metrics;
 mod network;
@@ -82,7 +84,8 @@ impl Node {
         let identity = Identity::open(&data_dir)?;
         let store = open_store(&config)?;
         let accountant = Accountant::new(config.network.upload_max, config.network.download_max);
-        let mut swarm = network::swarm(&config, &identity, &accountant)?;
+        let links = links::Links::default();
+        let mut swarm = network::swarm(&config, &identity, &accountant, &links)?;
         for address in &config.network.listen {
             let failed = |why: String| NetworkError::Listen { address: address.clone(), why };
             network::check_free(address).map_err(|error| failed(error.to_string()))?;
@@ -97,6 +100,7 @@ impl Node {
             identity,
             store,
             accountant,
+            links,
             lists: Default::default(),
             arrivals: Default::default(),
             faults: Default::default(),

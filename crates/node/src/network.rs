@@ -26,6 +26,7 @@ use lighter_types::PeerId;
 
 use crate::config::Config;
 use crate::identity::{Identity, from_libp2p, to_libp2p};
+use crate::links::Links;
 use crate::traffic::{Accountant, MeteredMuxer};
 use crate::transfer::{REQUEST_BYTES_MAX, busy_reply};
 pub use ask_codec::AskCodec;
@@ -77,11 +78,16 @@ const ASKS_MAX: usize = 256;
 ///
 /// # Errors
 /// If a transport or a behaviour refuses its settings.
-pub fn swarm(config: &Config, identity: &Identity, accountant: &Accountant) -> Result<Swarm<Behaviour>, NetworkError> {
+pub fn swarm(
+    config: &Config,
+    identity: &Identity,
+    accountant: &Accountant,
+    links: &Links,
+) -> Result<Swarm<Behaviour>, NetworkError> {
     let failed = |what: &'static str| move |why: String| NetworkError::Setup { what, why };
     let swarm = SwarmBuilder::with_existing_identity(identity.keypair())
         .with_tokio()
-        .with_other_transport(|keys| transport(keys, accountant))
+        .with_other_transport(|keys| transport(keys, accountant, links))
         .map_err(|error| failed("the transports")(error.to_string()))?
         .with_behaviour(|keys| behaviour(config, keys))
         .map_err(|error| failed("the behaviours")(error.to_string()))?
@@ -101,9 +107,16 @@ type SetupError = Box<dyn std::error::Error + Send + Sync>;
 fn transport(
     keys: &libp2p::identity::Keypair,
     accountant: &Accountant,
+    links: &Links,
 ) -> Result<libp2p::core::transport::Boxed<(libp2p::PeerId, StreamMuxerBox)>, SetupError> {
-    let quic = lighter_quic::Transport::new(&lighter_quic::Config::default(), keys)?
-        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let links = links.clone();
+    let quic =
+        lighter_quic::Transport::new(&lighter_quic::Config::default(), keys)?.map(move |(peer, connection), _| {
+            if let Some(peer) = from_libp2p(&peer) {
+                links.opened(peer, connection.monitor());
+            }
+            (peer, StreamMuxerBox::new(connection))
+        });
     let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(libp2p::noise::Config::new(keys)?)

@@ -1,15 +1,15 @@
-//! The basis of predictions on disk. Sketches lie beside their layers. Calibrations and the pace of encoding are node
-//! state: a row of 12 bytes for each rule and each setting of an encoder, and a row of 4.
+//! The basis of predictions on disk. Sketches lie beside their layers. Calibrations and paces are node state: a row of
+//! 12 bytes for each rule and each setting of an encoder, and two rows of 4.
 //!
 //! A row that cannot be read counts as absent: plans are then made without it.
 
-use lighter_engine::{Pace, Rule, Settings};
+use lighter_engine::{Rule, Settings, Work};
 use lighter_similarity::{Calibration, Sketch};
 use lighter_store::{Store, StoreError};
-use lighter_types::DiffId;
+use lighter_types::{DiffId, Pace};
 
 const STATE_PREFIX: &str = "calibration/";
-const PACE: &[u8] = b"pace";
+const PACES: [(Work, &[u8]); 2] = [(Work::Encode, b"pace"), (Work::Apply, b"pace/apply")];
 const RULES: [(Rule, &str); 3] = [(Rule::Tlsh, "tlsh"), (Rule::Sketch, "sketch"), (Rule::Quote, "quote")];
 
 /// The sketch that is kept of a held layer.
@@ -38,18 +38,22 @@ pub fn keep(store: &Store, rule: Rule, settings: u32, calibration: &Calibration)
     store.put_state(key.as_bytes(), &calibration.to_parts().map(u32::to_le_bytes).concat())
 }
 
-/// The pace of encoding that the node measured.
-pub fn kept_pace(store: &Store) -> Option<Pace> {
-    let value = store.state(PACE).ok()??;
-    Pace::from_part(u32::from_le_bytes(value.try_into().ok()?))
+/// The paces that the node measured.
+pub fn kept_paces(store: &Store) -> Vec<(Work, Pace)> {
+    let read = |(work, key): (Work, &[u8])| {
+        let value = store.state(key).ok()??;
+        Some((work, Pace::from_part(u32::from_le_bytes(value.try_into().ok()?))?))
+    };
+    PACES.into_iter().filter_map(read).collect()
 }
 
-/// Keeps it over what was kept before.
+/// Keeps a pace over what was kept before.
 ///
 /// # Errors
 /// Those of the store's index.
-pub fn keep_pace(store: &Store, pace: Pace) -> Result<(), StoreError> {
-    store.put_state(PACE, &pace.to_part().to_le_bytes())
+pub fn keep_pace(store: &Store, work: Work, pace: Pace) -> Result<(), StoreError> {
+    let (_, key) = PACES[work as usize];
+    store.put_state(key, &pace.to_part().to_le_bytes())
 }
 
 fn key(rule: Rule, settings: u32) -> String {
@@ -83,12 +87,14 @@ mod tests {
         store.put_state(b"calibration/sketch/8", &[0; 12]).unwrap();
         store.put_state(b"calibration/other/8", &[1; 12]).unwrap();
         assert_eq!(kept(&store), [(Rule::Sketch, 7, calibration)], "the others cannot be");
-        assert_eq!(kept_pace(&store), None);
-        let pace = Pace::from_part(2000).unwrap();
-        keep_pace(&store, pace).unwrap();
-        assert_eq!(kept_pace(&store), Some(pace));
-        store.put_state(PACE, b"no").unwrap();
-        assert_eq!(kept_pace(&store), None);
+        assert_eq!(kept_paces(&store), []);
+        let paces = [(Work::Encode, Pace::from_part(2000).unwrap()), (Work::Apply, Pace::from_part(3000).unwrap())];
+        for (work, pace) in paces {
+            keep_pace(&store, work, pace).unwrap();
+        }
+        assert_eq!(kept_paces(&store), paces);
+        store.put_state(b"pace", b"no").unwrap();
+        assert_eq!(kept_paces(&store), paces[1..]);
         for settings in 0..99 {
             keep(&store, Rule::Quote, settings, &calibration).unwrap();
         }

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::event::Event;
 use crate::faults::Faults;
 use crate::identity::Identity;
+use crate::links::Links;
 use crate::lists::Lists;
 use crate::traffic::Accountant;
 
@@ -24,6 +25,7 @@ pub struct Shared {
     pub identity: Identity,
     pub store: Store,
     pub accountant: Accountant,
+    pub links: Links,
     pub lists: Lists,
     pub arrivals: Arrivals,
     pub faults: Faults,

@@ -83,3 +83,8 @@ impl Controller for Path {
         self
     }
 }
+
+/// The pilot of a path's controller, as it is now.
+pub fn pilot(controller: Box<dyn Controller>) -> Option<Pilot> {
+    controller.into_any().downcast::<Path>().ok().map(|path| path.0)
+}

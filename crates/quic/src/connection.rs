@@ -13,7 +13,7 @@ use noq::VarInt;
 use noq::rustls::pki_types::CertificateDer;
 
 use crate::address::from_socket;
-use crate::{Error, Stream};
+use crate::{Error, Monitor, Stream};
 
 /// The name in the TLS handshake. TLS wants one; libp2p's certificates have none, and nobody compares it.
 const SERVER_NAME: &str = "l";
@@ -69,6 +69,11 @@ impl Connection {
     fn new(connection: noq::Connection) -> Self {
         let remote = remote(&connection);
         Self { connection, remote, inbound: None, outbound: None, closing: None }
+    }
+
+    /// Shows the path of this connection as long as it lives, and does not keep it alive.
+    pub fn monitor(&self) -> Monitor {
+        Monitor(self.connection.weak_handle())
     }
 }
 

@@ -77,14 +77,8 @@ pub enum PatchReplyLayout {
 
 /// Target, bases, have-list, resume as patch, first frame and settings, referable as uplink and whether it passes on,
 /// terms.
-type PatchRequestLayout = (
-    [u8; 32],
-    Vec<[u8; 32]>,
-    Option<[u8; 32]>,
-    Option<([u8; 32], u32, u32)>,
-    Option<(u64, bool)>,
-    TermsLayout,
-);
+type PatchRequestLayout =
+    ([u8; 32], Vec<[u8; 32]>, Option<[u8; 32]>, Option<([u8; 32], u32, u32)>, Option<(u64, bool)>, TermsLayout);
 
 impl Message for PatchRequest {
     const NAME: &'static str = "patch request";
@@ -95,14 +89,7 @@ impl Message for PatchRequest {
         let resume = self.resume.map(|resume| (*resume.patch.as_bytes(), resume.first_frame, resume.settings));
         let have = self.have.map(|have| *have.as_bytes());
         let referable = self.referable.map(|referable| (referable.uplink.0, referable.passes_on));
-        (
-            *self.target.as_bytes(),
-            codec::diff_ids_layout(&self.bases),
-            have,
-            resume,
-            referable,
-            self.terms.to_layout(),
-        )
+        (*self.target.as_bytes(), codec::diff_ids_layout(&self.bases), have, resume, referable, self.terms.to_layout())
     }
 
     fn from_layout((target, bases, have, resume, referable, terms): Self::Layout) -> Result<Self, WireError> {

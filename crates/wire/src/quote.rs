@@ -61,9 +61,7 @@ pub(crate) fn quote_layout(quote: &Quote) -> QuoteLayout {
     (patch, bytes.0, codec::diff_ids_layout(&quote.bases), wait_ms, effort)
 }
 
-pub(crate) fn quote<M: Message>(
-    (patch, bytes, bases, wait_ms, effort): QuoteLayout,
-) -> Result<Quote, WireError> {
+pub(crate) fn quote<M: Message>((patch, bytes, bases, wait_ms, effort): QuoteLayout) -> Result<Quote, WireError> {
     let bytes = Bytes(bytes);
     let offer = match patch {
         Some(patch) => Offer::Ready { patch: PatchId::new(patch), bytes },

@@ -44,8 +44,8 @@ fn announcements_of_version_2() {
 }
 
 #[test]
-fn questions_and_answers_of_version_5() {
-    for (name, bytes) in messages("ask-5") {
+fn questions_and_answers_of_version_6() {
+    for (name, bytes) in messages("ask-6") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<Request>(&name, &bytes),
             _ => check::<Answer>(&name, &bytes),
@@ -54,8 +54,8 @@ fn questions_and_answers_of_version_5() {
 }
 
 #[test]
-fn patch_streams_of_version_5() {
-    for (name, bytes) in messages("patch-5") {
+fn patch_streams_of_version_6() {
+    for (name, bytes) in messages("patch-6") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<PatchRequest>(&name, &bytes),
             _ => check::<PatchReply>(&name, &bytes),

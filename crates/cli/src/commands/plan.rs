@@ -33,8 +33,18 @@ fn text(plan: &ImagePlan) -> String {
 }
 
 fn plan_table(layer: &LayerPlan) -> Table {
-    let mut table =
-        table(&["peer", "bases", "tlsh distance", "by tlsh", "by sketch", "counts", "predicted", "time", "why"]);
+    let mut table = table(&[
+        "peer",
+        "bases",
+        "tlsh distance",
+        "by tlsh",
+        "by sketch",
+        "counts",
+        "predicted",
+        "effort",
+        "time",
+        "why",
+    ]);
     for plan in &layer.plans {
         table.add_row([
             plan.peer.to_string().into(),
@@ -44,6 +54,7 @@ fn plan_table(layer: &LayerPlan) -> Table {
             right(by_sketch(plan)),
             predictor(plan.counted).into(),
             right(plan.predicted_bytes),
+            plan.effort.clone().into(),
             right(duration(plan.predicted_ms)),
             plan.why.clone().into(),
         ]);

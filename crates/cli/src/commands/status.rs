@@ -54,8 +54,24 @@ pub fn peers(command: PeerCommand, output: &Output, socket: Option<PathBuf>) -> 
     output.rows(&peers, peer_table)
 }
 
+fn shown(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
 fn peer_table(peers: &[Peer]) -> Table {
-    let mut table = table(&["peer", "site", "state", "layers", "heard", "rate", "sent", "received"]);
+    let mut table = table(&[
+        "peer",
+        "site",
+        "state",
+        "layers",
+        "heard",
+        "from it",
+        "to it",
+        "round trip",
+        "lost",
+        "sent",
+        "received",
+    ]);
     for peer in peers {
         let state = match (peer.cut_off, peer.connected) {
             (true, true | false) => "cut off",
@@ -68,7 +84,10 @@ fn peer_table(peers: &[Peer]) -> Table {
             state.into(),
             right(peer.layers),
             right(format!("{} ago", duration(peer.last_heard_ms_ago))),
-            right(peer.rate.map(|rate| rate.to_string()).unwrap_or_default()),
+            right(shown(peer.rate)),
+            right(shown(peer.rate_up)),
+            right(peer.round_trip_ms.map(|time| format!("{time} ms")).unwrap_or_default()),
+            right(peer.lost_per_mille.map(|lost| format!("{}.{} %", lost / 10, lost % 10)).unwrap_or_default()),
             right(peer.sent_bytes),
             right(peer.received_bytes),
         ]);

@@ -5,7 +5,6 @@ use super::*;
 /// An update that weighs 2 MB at the default effort, of a layer of 80 MB.
 const UPDATE: Undertaking = Undertaking {
     bytes: Bytes(2_000_000),
-    is_whole: false,
     tar_bytes: Bytes(80_000_000),
     rate: BytesPerSecond(1_250_000),
     copies: 1,
@@ -136,7 +135,6 @@ fn bytes_of_one_effort_tell_those_of_another() {
 fn absurd_figures_do_not_overflow() {
     let absurd = Undertaking {
         bytes: Bytes(u64::MAX),
-        is_whole: true,
         tar_bytes: Bytes(u64::MAX),
         rate: BytesPerSecond(1),
         copies: u64::MAX,

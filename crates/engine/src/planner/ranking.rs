@@ -42,9 +42,8 @@ impl Ranking {
 /// The best of some plans.
 pub fn best_plan(plans: Vec<Plan>, core: &Core) -> Option<Plan> {
     let ranking = Ranking::new(plans.iter().map(Plan::time), core.settings.prefer);
-    let rank = |plan: &Plan| -> (Class, u64, PeerId) {
-        (ranking.of(plan), spread(core.settings.seed, plan.peer), plan.peer)
-    };
+    let rank =
+        |plan: &Plan| -> (Class, u64, PeerId) { (ranking.of(plan), spread(core.settings.seed, plan.peer), plan.peer) };
     plans.into_iter().min_by_key(rank)
 }
 

@@ -56,9 +56,8 @@ impl Serve {
     /// The time that the encodes before a new job take. A job that makes the same patch for another peer is none of
     /// them.
     pub(super) fn encoding_before(&self, job: &Job, core: &Core) -> Duration {
-        let encoding = |other: &Job| {
-            self.undertaking(other, None, core).encoding(self.effort(other, None, core), self.pace)
-        };
+        let encoding =
+            |other: &Job| self.undertaking(other, None, core).encoding(self.effort(other, None, core), self.pace);
         self.jobs.values().filter(|other| !other.is_same(job)).map(encoding).sum()
     }
 
@@ -78,7 +77,6 @@ impl Serve {
         let queued = self.queue.iter().filter_map(|other| self.jobs.get(other)).filter(|other| !other.is_same(job));
         Undertaking {
             bytes: job.bytes,
-            is_whole: job.bases.is_empty(),
             tar_bytes: job.tar_bytes,
             rate: receivers.rate,
             copies: receivers.copies,

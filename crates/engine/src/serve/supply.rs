@@ -120,6 +120,6 @@ impl Serve {
 fn cost_of(patch: &CachedPatch, undertaking: Undertaking) -> Cost {
     let effort = patch.effort.unwrap_or_default();
     let bytes = to_default(effort, patch.bytes);
-    let undertaking = Undertaking { bytes, is_whole: patch.bases.is_empty(), ..undertaking };
+    let undertaking = Undertaking { bytes, ..undertaking };
     Cost { bytes: patch.bytes, time: undertaking.receiving(effort, patch.bytes) }
 }

@@ -7,9 +7,9 @@ use lighter_types::{Effort, Moment};
 use lighter_wire::Resume;
 
 use super::*;
-use crate::{EffortChoice, Work};
 use crate::directory::Directory;
 use crate::holdings::Holdings;
+use crate::{EffortChoice, Work};
 
 fn id(name: u8) -> DiffId {
     DiffId::new([name; 32])

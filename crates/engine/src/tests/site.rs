@@ -139,7 +139,7 @@ fn a_patch_that_a_neighbour_passes_on_gives_no_rate() {
         patch: cached,
         settings: 1,
         received: Bytes::MIB,
-        applying: None,
+        applying: std::time::Duration::ZERO,
         link,
     };
     alone.step(1, Input::Work(WorkInput::FetchEnded { fetch, result: Ok(fetched) }));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lighter_types::{Bytes, BytesPerSecond, ParseError};
+use lighter_types::{Bytes, BytesPerSecond, ParseError, Prefer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A size such as `"20 GiB"`.
@@ -85,6 +85,24 @@ impl FromStr for Rate {
 )]
 pub struct ParseErrorOfRate(String);
 
+/// A preference between bytes and time, such as `"balanced"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preference(pub Prefer);
+
+impl fmt::Display for Preference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Preference {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        text.parse().map(Self)
+    }
+}
+
 macro_rules! as_text {
     ($($name:ty),*) => {$(
         impl Serialize for $name {
@@ -100,7 +118,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Size, Rate);
+as_text!(Size, Rate, Preference);
 
 /// Lists of values that are written as text.
 pub mod text_list {

@@ -17,6 +17,7 @@ use crate::event::Order;
 use crate::faults::Worker;
 use crate::identity::{is_signed, to_libp2p};
 use crate::images;
+use crate::kept_links;
 use crate::kept_lists;
 use crate::predictions;
 use crate::shared::Shared;
@@ -53,8 +54,11 @@ impl Driver {
             Effect::KeepCalibration { rule, settings, calibration } => {
                 self.keep("what a patch taught", move |store| predictions::keep(store, rule, settings, &calibration));
             }
-            Effect::KeepPace(pace) => {
-                self.keep("how fast patches are made", move |store| predictions::keep_pace(store, pace));
+            Effect::KeepPace(work, pace) => {
+                self.keep("how fast this machine is", move |store| predictions::keep_pace(store, work, pace));
+            }
+            Effect::KeepLink { peer, link } => {
+                self.keep("what transfers showed", move |store| kept_links::keep(store, peer, link));
             }
             Effect::KeepLists(lists) => {
                 self.keep("what peers hold", move |store| kept_lists::keep(store, &lists));

@@ -3,7 +3,7 @@
 use lighter_api as api;
 use lighter_engine::{Plan, Rule};
 use lighter_similarity::ExpectedError;
-use lighter_types::{DiffId, PeerId};
+use lighter_types::{DiffId, Effort, PeerId};
 
 use super::Driver;
 use crate::defects::Defects;
@@ -73,6 +73,7 @@ impl Driver {
         let now = self.shared.now();
         let peers = self.engine.directory().peers().map(|(id, peer)| {
             let traffic = self.shared.accountant.of_peer(id);
+            let link = self.engine.link(id);
             api::Peer {
                 peer_id: id,
                 site: peer.site().cloned(),
@@ -80,7 +81,10 @@ impl Driver {
                 cut_off: self.engine.is_cut_off(id, now),
                 layers: peer.layers(),
                 last_heard_ms_ago: u64::try_from(now.since(peer.last_heard()).as_millis()).unwrap_or(u64::MAX),
-                rate: peer.rate(),
+                rate: link.down,
+                rate_up: link.up,
+                round_trip_ms: link.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+                lost_per_mille: link.lost_per_mille,
                 sent_bytes: traffic.sent,
                 received_bytes: traffic.received,
             }
@@ -108,7 +112,8 @@ impl Driver {
             counted: predictor(plan.forecast.rule()),
             listed: self.engine.listed(layer, plan),
             predicted_bytes: plan.bytes,
-            predicted_ms: u64::try_from((plan.transfer + plan.wait).as_millis()).unwrap_or(u64::MAX),
+            effort: effort_name(plan.effort).to_owned(),
+            predicted_ms: u64::try_from(plan.time().as_millis()).unwrap_or(u64::MAX),
             why: why(plan, best.as_ref()),
         };
         api::LayerPlan { layer, held, plans: plans.iter().map(view).collect() }
@@ -128,15 +133,24 @@ fn predictor(rule: Rule) -> api::Predictor {
 }
 
 fn why(plan: &Plan, best: Option<&Plan>) -> String {
-    let Some(best) = best.filter(|best| *best != plan) else { return "chosen: the cheapest over its link".to_owned() };
+    let chosen = || "chosen: the fewest bytes in good time".to_owned();
+    let Some(best) = best.filter(|best| *best != plan) else { return chosen() };
     if plan.bytes > best.bytes && plan.bases.is_empty() {
         return format!("whole layer: {} more to send", plan.bytes - best.bytes);
     }
     if plan.bytes > best.bytes {
         return format!("{} more to send", plan.bytes - best.bytes);
     }
-    if plan.transfer > best.transfer {
-        return format!("slower link: {} ms more", (plan.transfer - best.transfer).as_millis());
+    if plan.time() > best.time() {
+        return format!("{} ms later", (plan.time() - best.time()).as_millis());
     }
     "as good: nodes choose differently among equal plans".to_owned()
+}
+
+fn effort_name(effort: Effort) -> &'static str {
+    match effort {
+        Effort::Fast => "fast",
+        Effort::Default => "default",
+        Effort::Max => "max",
+    }
 }

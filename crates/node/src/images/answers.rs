@@ -35,7 +35,7 @@ pub fn look_up(
     };
     let (documents, layers) = found.unzip();
     let layers = layers.filter(|_| request.list.is_some()).unwrap_or_default();
-    Ok(ImageFound { release, documents, layers })
+    Ok(ImageFound { release, documents, layers, terms: request.terms })
 }
 
 /// The documents of an image and the layers that they name. Without the config, the layers are not known.

@@ -7,12 +7,13 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie};
 use lighter_image::{TarScan, TarSink};
 use lighter_patch::{Gathered, Header, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
-use lighter_types::{Bytes, Cause, DiffId, ReadAt};
+use lighter_types::{Bytes, Cause, DiffId, Link, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -23,6 +24,13 @@ use super::lists::Listed;
 use crate::faults::Worker;
 use crate::shared::{FileBase, Shared, unix_now};
 
+/// A layer that was rebuilt and committed.
+pub struct Applied {
+    scan: TarScan,
+    /// The time that applying took, without waiting for bytes, hashing and writing.
+    took: Duration,
+}
+
 /// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more
 /// came before the patch's end.
 pub fn apply(
@@ -31,7 +39,7 @@ pub fn apply(
     listed: Option<&Listed>,
     partial: &File,
     frames: watch::Receiver<u32>,
-) -> Result<Option<TarScan>, FetchFailure> {
+) -> Result<Option<Applied>, FetchFailure> {
     shared.faults.strike(Worker::Apply);
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
@@ -39,7 +47,8 @@ pub fn apply(
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
     let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(failures::of_store)?;
-    let mut source = Frames { header, bases, layer, partial, frames, next: 0, range: None, ended: None };
+    let mut source =
+        Frames { header, bases, layer, partial, frames, next: 0, range: None, applying: Duration::ZERO, ended: None };
     let mut sink = Written(header.target());
     let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut sink, &mut |_| {});
     let scan = match (scanned, source.ended) {
@@ -58,7 +67,7 @@ pub fn apply(
         let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
         return Err(not_committed(error, read, listed.is_some(), header, shared));
     }
-    Ok(Some(scan))
+    Ok(Some(Applied { scan, took: source.applying }))
 }
 
 /// Why a rebuilt layer was not committed: another sha256 is the fault of a base on this disk, or of the patch.
@@ -81,7 +90,8 @@ fn not_committed<'l>(
 
 /// A layer that was committed. It is held whatever becomes of the patch; without that, this node makes its own when
 /// asked.
-pub fn fetched(scan: TarScan, writer: PatchWriter, header: &Header, received: Bytes) -> Fetched {
+pub fn fetched(applied: Applied, writer: PatchWriter, header: &Header, received: Bytes, link: Link) -> Fetched {
+    let Applied { scan, took } = applied;
     if let Err(error) = writer.finish(header.id(), unix_now()) {
         tracing::warn!(patch = %header.id(), %error, "the received patch could not be cached");
     }
@@ -93,7 +103,7 @@ pub fn fetched(scan: TarScan, writer: PatchWriter, header: &Header, received: By
         effort: effort_of(header.settings_id()),
     };
     let settings = header.settings_id();
-    Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received }
+    Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received, applying: took, link }
 }
 
 /// The bases of the header that are layers.
@@ -144,6 +154,8 @@ struct Frames<'a> {
     next: u32,
     /// The range of the target that the last frame rebuilt, as far as it was not read.
     range: Option<RebuiltRange>,
+    /// The time that applying took so far.
+    applying: Duration,
     /// Why there is no more before the target's end.
     ended: Option<Ended>,
 }
@@ -156,8 +168,10 @@ enum Ended {
 impl<'a> Frames<'a> {
     fn apply_next(&mut self) -> Result<(), Ended> {
         let payload = self.payload()?;
+        let began = Instant::now();
         let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.bases)
             .map_err(|error| Ended::Failed(failures::of_apply(error)))?;
+        self.applying += began.elapsed();
         self.range = Some(range);
         self.next += 1;
         Ok(())
@@ -170,7 +184,9 @@ impl<'a> Frames<'a> {
                 let bytes = self.layer.written();
                 let file = self.layer.file().map_err(|error| Ended::Failed(failures::of_store(error)))?;
                 let written = FileBase::up_to(file, bytes);
+                let began = Instant::now();
                 let read = range.read(self.header, &self.bases, &written, buffer);
+                self.applying += began.elapsed();
                 let count = read.map_err(|error| Ended::Failed(failures::of_apply(error)))?;
                 if count > 0 {
                     self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(failures::of_store(error)))?;

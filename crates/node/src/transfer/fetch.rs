@@ -9,10 +9,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{AsyncRead, AsyncReadExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Lie, LostCause, Part, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
-use lighter_types::{Bytes, Cause, DiffId, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Cause, DiffId, Link, PatchId, PeerId};
 use lighter_wire::{PatchReply, PatchRequest, Resume};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -26,7 +26,9 @@ use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, failures, read_message, wri
 use crate::event::Event;
 use crate::faults::Worker;
 use crate::identity::to_libp2p;
+use crate::links::Stopwatch;
 use crate::shared::Shared;
+use crate::traffic::Direction;
 
 /// One attempt to get one layer from one peer.
 pub struct FetchJob {
@@ -114,10 +116,10 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     };
     let mut applier = std::pin::pin!(applier);
     let coming = Instant::now();
-    let mut received = Bytes(start.header_bytes.into());
+    let mut came = Came { received: Bytes(start.header_bytes.into()), down: None };
     let mut applied = None;
     let taken = tokio::select! {
-        taken = take(&mut stream, &progress, payloads, &mut received) => taken,
+        taken = take(&mut stream, &progress, payloads, &mut came) => taken,
         () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
         // All frames were on disk already, or the applier failed.
         ended = &mut applier => {
@@ -130,13 +132,16 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     let came_ms = milliseconds(coming);
     let applied = match applied {
         Some(applied) => applied,
-        None => progress.tell_until(applier, if taken.is_ok() { received } else { Bytes::ZERO }).await,
+        None => progress.tell_until(applier, if taken.is_ok() { came.received } else { Bytes::ZERO }).await,
     };
     progress.tell(Bytes::ZERO).await;
     let applied_ms = milliseconds(coming);
     tracing::debug!(target = %job.request.target, came_ms, applied_ms, "no more of a patch comes");
     match applied?? {
-        Some(scan) => blocking(move || apply::fetched(scan, writer, &header, received)).await,
+        Some(applied) => {
+            let link = Link { down: came.down, ..shared.links.seen(job.from) };
+            blocking(move || apply::fetched(applied, writer, &header, came.received, link)).await
+        }
         None => Err(kept_all.and(taken).err().unwrap_or(lost(LostCause::EndedEarly(FetchStep::Frames)))),
     }
 }
@@ -292,15 +297,28 @@ async fn read_header(
     Ok(header)
 }
 
-/// Reads the payloads and passes them on, and counts the bytes.
+/// What came of a patch.
+struct Came {
+    /// Bytes, the header included.
+    received: Bytes,
+    /// The rate at which the second half came, if the link was the limit.
+    down: Option<BytesPerSecond>,
+}
+
+/// Reads the payloads and passes them on, and counts the bytes. In the end it tells the provider that all is here.
 async fn take(
-    stream: &mut (impl AsyncRead + Unpin),
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     progress: &Progress<'_>,
     payloads: mpsc::Sender<Vec<u8>>,
-    received: &mut Bytes,
+    came: &mut Came,
 ) -> Result<(), FetchFailure> {
-    let mut reported = (*received, Instant::now());
-    for frame in progress.header.frames().iter().skip(progress.start.first_frame as usize) {
+    let frames = || progress.header.frames().iter().skip(progress.start.first_frame as usize);
+    let half = came.received + Bytes(frames().map(|frame| u64::from(frame.payload_bytes)).sum::<u64>() / 2);
+    let accountant = &progress.shared.accountant;
+    let mut stopwatch: Option<Stopwatch<'_>> = None;
+    let mut blocked = Duration::ZERO;
+    let mut reported = (came.received, Instant::now());
+    for frame in frames() {
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
         while filled < payload.len() {
@@ -309,17 +327,27 @@ async fn take(
                 return Err(lost(LostCause::EndedEarly(FetchStep::Frames)));
             }
             filled += count;
-            *received += Bytes(count as u64);
-            if (*received - reported.0).0 >= PROGRESS_BYTES || reported.1.elapsed() >= PROGRESS_EVERY {
-                reported = (*received, Instant::now());
-                progress.tell(*received).await;
+            came.received += Bytes(count as u64);
+            if stopwatch.is_none() && came.received >= half {
+                stopwatch = Some(Stopwatch::start(accountant, progress.job.from, Direction::Received));
+                blocked = Duration::ZERO;
+            }
+            if (came.received - reported.0).0 >= PROGRESS_BYTES || reported.1.elapsed() >= PROGRESS_EVERY {
+                reported = (came.received, Instant::now());
+                progress.tell(came.received).await;
             }
         }
+        let passing = Instant::now();
         if payloads.send(payload).await.is_err() {
             // The keeper ended early; it says why.
-            break;
+            return Ok(());
         }
+        blocked += passing.elapsed();
     }
+    let is_link_limit = |stopwatch: &Stopwatch<'_>| blocked * 4 < stopwatch.elapsed();
+    came.down = stopwatch.filter(is_link_limit).and_then(|stopwatch| stopwatch.rate());
+    // Whether the provider hears of it or not, all is here.
+    let _ = stream.close().await;
     Ok(())
 }
 

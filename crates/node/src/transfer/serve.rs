@@ -3,19 +3,20 @@
 //! The engine hears of a stream when its request has come, with a have-list behind it if the request names one. Until
 //! it decides, the requester hears every few seconds that the node is at work. A patch that is just arriving here is
 //! sent frame by frame, as soon as each frame is on disk. Each frame is checked against the header before it goes out.
+//! A stream is over when the requester has all and says so: QUIC takes megabytes before the first packet leaves.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::{AsyncWrite, AsyncWriteExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_engine::{DiskInput, PeerInput, StreamId};
 use lighter_patch::Header;
 use lighter_store::PatchReader;
 use lighter_streams::Place;
-use lighter_types::{Bytes, PatchId, PeerId};
+use lighter_types::{Bytes, Link, PatchId, PeerId};
 use lighter_wire::{PatchReply, PatchRequest, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -26,10 +27,14 @@ use crate::arrivals::Arriving;
 use crate::defects;
 use crate::event::{Event, Order};
 use crate::faults::Worker;
+use crate::links::Stopwatch;
 use crate::shared::Shared;
+use crate::traffic::Direction;
 
 /// Bytes of a patch that are sent before the other side must have taken some.
 const CHUNK_BYTES: usize = 256 << 10;
+/// What QUIC took and the requester does not have yet is 3 MiB at most: as long as that takes at 32 kbit/s.
+const LAST_BYTES_TIMEOUT: Duration = Duration::from_secs(800);
 /// The requester is told at least this often that its patch is being made.
 const WORKING_EVERY: Duration = Duration::from_secs(5);
 /// Orders that wait; progress beyond this is left out.
@@ -63,14 +68,15 @@ pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, share
     if shared.events.send(opened).await.is_err() {
         return;
     }
-    if let Err(error) = follow(id, &mut stream, orders, &shared).await {
+    if let Err(error) = follow(id, from, &mut stream, orders, &shared).await {
         tracing::debug!(peer = %from, %error, "a patch stream broke");
     }
 }
 
 async fn follow(
     id: StreamId,
-    stream: &mut (impl AsyncWrite + Unpin),
+    from: PeerId,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     mut orders: mpsc::Receiver<Order>,
     shared: &Shared,
 ) -> io::Result<()> {
@@ -98,9 +104,10 @@ async fn follow(
             }
             Order::Serve { patch, first_frame } => {
                 shared.faults.strike(Worker::ServeStream);
-                let started = Instant::now();
-                if let Some(bytes) = send(stream, patch, first_frame, shared).await? {
-                    shared.input(PeerInput::StreamServed { stream: id, bytes, took: started.elapsed() }).await;
+                let stopwatch = Stopwatch::start(&shared.accountant, from, Direction::Sent);
+                if let Some(source) = send(stream, patch, first_frame, shared).await? {
+                    let link = seen(from, &source, &stopwatch, shared);
+                    shared.input(PeerInput::StreamServed { stream: id, link }).await;
                 }
                 return Ok(());
             }
@@ -108,13 +115,21 @@ async fn follow(
     }
 }
 
-/// Sends what there is of the patch from this frame on; how many bytes that were. `None` if there is no such patch.
+/// What a transfer that ended showed of the link. A patch that still came went out no faster than it came.
+fn seen(to: PeerId, source: &Source, stopwatch: &Stopwatch<'_>, shared: &Shared) -> Link {
+    let link = shared.links.seen(to);
+    let up = if shared.links.is_quic(to) { link.up } else { stopwatch.rate() };
+    Link { up: up.filter(|_| matches!(source, Source::Cached(_))), ..link }
+}
+
+/// Sends what there is of the patch from this frame on, and waits until the requester has it; the source it was read
+/// from. `None` if there is no such patch.
 async fn send(
-    stream: &mut (impl AsyncWrite + Unpin),
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     patch: PatchId,
     first_frame: u32,
     shared: &Shared,
-) -> io::Result<Option<Bytes>> {
+) -> io::Result<Option<Source>> {
     let opened = match shared.arrivals.get(patch) {
         Some(arriving) => Some(Source::Arriving(arriving)),
         None => {
@@ -134,7 +149,6 @@ async fn send(
     let start = PatchReply::Start { patch, header_bytes: bytes.len() as u32, first_frame };
     within(write_message(stream, &start)).await?;
     within(stream.write_all(&bytes)).await?;
-    let mut sent = Bytes(bytes.len() as u64);
     for index in first_frame..header.frames().len() as u32 {
         if let Source::Arriving(arriving) = &mut source {
             let has = timeout(CHUNK_TIMEOUT, arriving.has(index)).await;
@@ -154,11 +168,13 @@ async fn send(
         };
         for chunk in payload.chunks(CHUNK_BYTES) {
             within(stream.write_all(chunk)).await?;
-            sent += Bytes(chunk.len() as u64);
         }
     }
     within(stream.close()).await?;
-    Ok(Some(sent))
+    // The requester sends nothing more; it closes its side.
+    let end = timeout(LAST_BYTES_TIMEOUT, stream.read(&mut [0])).await;
+    end.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(Some(source))
 }
 
 /// The source that a patch is read from.

@@ -209,6 +209,19 @@ impl Pilot {
         self.bandwidth.get()
     }
 
+    /// Bytes a second that the path delivers, if packets waited in its queue or a train of them showed it; `None` as
+    /// long as there was too little to send to find out.
+    pub fn path_rate(&self) -> Option<u64> {
+        let is_found = self.phase != Phase::Startup;
+        let found = Some(self.bandwidth()).filter(|_| is_found);
+        found.max(self.limit).filter(|rate| *rate > 0)
+    }
+
+    /// The shortest round trip of the last ten seconds in which something was sent.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
     /// Bytes a second to ask of the stack, so that [`rate`](Self::rate) comes out.
     pub fn pacing_rate(&self) -> u64 {
         scale(self.rate(), 1.0 + self.late.as_secs_f64() / LATE_MAX.as_secs_f64())

@@ -54,7 +54,7 @@ impl Fleet {
             ImageName::Manifest(manifest) => (None, Some(manifest)),
         };
         let wanted = manifest.filter(|digest| request.documents && request.known != Some(*digest));
-        let mut found = ImageFound { release, ..ImageFound::default() };
+        let mut found = ImageFound { release, terms: request.terms, ..ImageFound::default() };
         if let Some(digest) = wanted.filter(|digest| disk.blobs.contains(digest)) {
             let config = self.content.config_of(digest).filter(|config| disk.blobs.contains(config));
             let mut manifest = digest.as_bytes().to_vec();

@@ -53,7 +53,9 @@ impl Fleet {
             Effect::KeepCalibration { rule, settings, calibration } => {
                 self.nodes[node].disk.calibrations.insert((rule, settings), calibration);
             }
-            Effect::KeepPace(pace) => self.nodes[node].disk.pace = Some(pace),
+            Effect::KeepPace(work, pace) => drop(self.nodes[node].disk.paces.insert(work, pace)),
+            Effect::KeepLink { peer, link: Some(link) } => drop(self.nodes[node].disk.links.insert(peer, link)),
+            Effect::KeepLink { peer, link: None } => drop(self.nodes[node].disk.links.remove(&peer)),
             Effect::KeepLists(lists) => self.nodes[node].disk.keep_lists(lists),
             Effect::Report { pull, report } => self.heard(node, pull, &report),
             Effect::WakeAt(at) => {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_engine::{
-    CachedPatch, DiskInput, Effect, EncodeId, Engine, FetchId, Input, KeptList, Open, Pace, Part, Rule, Settings,
+    CachedPatch, DiskInput, Effect, EncodeId, Engine, FetchId, Input, KeptList, Open, Part, Rule, Settings, Work,
 };
 use lighter_similarity::Calibration;
-use lighter_types::{Card, DiffId, ImageReference, Moment, OciDigest, PatchId, PeerId};
+use lighter_types::{Card, DiffId, ImageReference, Link, Moment, OciDigest, Pace, PatchId, PeerId};
 use lighter_wire::SignedRelease;
 
 /// Ticks in a row that bring nothing but the next wake moment. A timer that was moved brings some.
@@ -21,7 +21,8 @@ pub struct Disk {
     pub blobs: BTreeSet<OciDigest>,
     pub releases: BTreeMap<ImageReference, Box<SignedRelease>>,
     pub calibrations: BTreeMap<(Rule, u32), Calibration>,
-    pub pace: Option<Pace>,
+    pub paces: BTreeMap<Work, Pace>,
+    pub links: BTreeMap<PeerId, Link>,
     /// The lists of other nodes.
     pub lists: BTreeMap<PeerId, Vec<Card>>,
     /// Pulls that were acknowledged and did not end.
@@ -55,7 +56,8 @@ impl Disk {
         for (&(rule, settings), &calibration) in &self.calibrations {
             inputs.push(DiskInput::CalibrationHeld { rule, settings, calibration });
         }
-        inputs.extend(self.pace.map(DiskInput::PaceHeld));
+        inputs.extend(self.paces.iter().map(|(&work, &pace)| DiskInput::PaceHeld(work, pace)));
+        inputs.extend(self.links.iter().map(|(&peer, &link)| DiskInput::LinkHeld { peer, link }));
         let lists = self.lists.iter().map(|(&peer, cards)| KeptList { peer, cards: cards.clone() });
         inputs.extend(lists.map(DiskInput::ListHeld));
         inputs.extend(self.patches.values().cloned().map(DiskInput::PatchHeld));

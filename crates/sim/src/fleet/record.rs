@@ -40,7 +40,7 @@ impl Record {
             Effect::StopFetch(fetch) => (8, fetch.0),
             Effect::Report { pull, .. } => (9, pull.0),
             Effect::KeepCalibration { .. } => (10, 0),
-            Effect::KeepPace(pace) => (11, pace.to_part().into()),
+            Effect::KeepPace(_, pace) => (11, pace.to_part().into()),
             Effect::WakeAt(at) => (12, at.0),
             Effect::Ask { ask, .. } => (13, ask.0),
             Effect::Fetch { fetch, .. } => (14, fetch.0),
@@ -52,6 +52,7 @@ impl Record {
             Effect::Connect(peer) => (20, node_of(*peer) as u64),
             Effect::LookUpImage { question, .. } => (21, question.0),
             Effect::KeepLists(lists) => (22, lists.len() as u64),
+            Effect::KeepLink { peer, .. } => (23, node_of(*peer) as u64),
         };
         for part in [now, node as u64, kind, number] {
             self.log.update(&part.to_le_bytes());

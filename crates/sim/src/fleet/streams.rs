@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_engine::{CachedPatch, FetchId, Part, Settings, StreamId};
-use lighter_types::{Bytes, PatchId};
+use lighter_types::{Bytes, BytesPerSecond, PatchId};
 use lighter_wire::PatchRequest;
 
 use crate::content::{Frame, WHOLE};
 use crate::network::Flow;
 use crate::queue::Micros;
+
+/// The shortest transfer that shows a rate.
+const RATE_TIME_MIN: Micros = 1_000_000;
+const RATE_BYTES_MIN: u64 = 64 << 10;
 
 pub struct Stream {
     /// The requester: node and its life.
@@ -31,6 +35,8 @@ pub struct Sending {
     /// Bytes that the requester had before.
     pub had: u64,
     pub began: Micros,
+    /// The rate that the transfer showed when it ended.
+    pub rate: Option<BytesPerSecond>,
     /// Frames whose application is under way or over, and the moment at which the last of them is applied.
     applied: usize,
     pub applied_at: Micros,
@@ -38,12 +44,20 @@ pub struct Sending {
 
 impl Sending {
     pub fn new(patch: CachedPatch, frames: Vec<Frame>, flow: Flow, had: u64, began: Micros) -> Self {
-        Self { patch, frames, flow, had, began, applied: 0, applied_at: began }
+        Self { patch, frames, flow, had, began, rate: None, applied: 0, applied_at: began }
     }
 
     /// Bytes of the patch that the requester has in all.
     pub fn bytes_there(&self) -> u64 {
         (self.had + self.flow.arrived).min(self.patch.bytes.0)
+    }
+
+    /// All has come. A short transfer shows no rate.
+    pub fn came(&mut self, now: Micros) {
+        let (bytes, took) = (self.flow.arrived, now - self.began);
+        if took >= RATE_TIME_MIN && bytes > RATE_BYTES_MIN {
+            self.rate = Some(BytesPerSecond(bytes.saturating_mul(1_000_000) / took));
+        }
     }
 
     /// Notes that so many frames are there. Each frame is applied when it is there and the frame before is applied;

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Input, LostCause, PeerInput, StreamId, WorkInput};
-use lighter_types::{Bytes, PatchId, broken};
+use lighter_types::{Bytes, Link, PatchId, broken};
 use lighter_wire::{Message, PatchRequest};
 
 use super::Fleet;
@@ -138,13 +138,13 @@ impl Fleet {
     /// The provider has sent all. The requester still applies it.
     fn served(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
-        let ((from, life), Some(sending)) = (stream.from, &stream.sending) else {
+        let ((from, life), Some(sending)) = (stream.from, &mut stream.sending) else {
             return broken("a patch that is not sent has come");
         };
-        let (bytes, began) = (Bytes(sending.flow.arrived), sending.began);
+        sending.came(self.wires.now());
+        let link = Link { up: sending.rate, ..Link::default() };
         if self.nodes[from].life == life && std::mem::take(&mut stream.is_open) {
-            let took = Duration::from_micros(self.wires.now() - began);
-            self.input_after(END, from, Input::Peer(PeerInput::StreamServed { stream: id, bytes, took }));
+            self.input_after(END, from, Input::Peer(PeerInput::StreamServed { stream: id, link }));
             self.input_after(END, from, Input::Peer(PeerInput::StreamClosed(id)));
         }
     }
@@ -159,6 +159,8 @@ impl Fleet {
             return;
         }
         let (patch, received) = (sending.patch.clone(), Bytes(sending.flow.arrived));
+        let link = Link { down: sending.rate, ..Link::default() };
+        let applying = Duration::from_micros(self.content.applying(&patch));
         let Some(&card) = self.content.cards.get(&patch.target) else {
             return broken("a patch for a layer that the scenario does not have");
         };
@@ -177,7 +179,7 @@ impl Fleet {
             self.violation(node, "a patch was applied without its bases");
         }
         let (settings, sketch) = (settings_of(&patch), self.content.sketch(patch.target));
-        self.end_stream(id, Ok(Fetched { card, sketch, patch, settings, received }));
+        self.end_stream(id, Ok(Fetched { card, sketch, patch, settings, received, applying, link }));
     }
 
     /// Both ends learn that the stream is over.

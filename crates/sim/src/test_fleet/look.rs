@@ -153,7 +153,8 @@ impl TestFleet {
             | Effect::Connect(_)
             | Effect::StopFetch(_)
             | Effect::KeepCalibration { .. }
-            | Effect::KeepPace(_)
+            | Effect::KeepPace(..)
+            | Effect::KeepLink { .. }
             | Effect::KeepLists(_)
             | Effect::WakeAt(_)
             | Effect::Fetch { .. }

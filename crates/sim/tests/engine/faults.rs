@@ -41,11 +41,18 @@ fn has(stream: StreamView, count: u32) -> bool {
     stream.frames.is_some_and(|(_, has)| has == count)
 }
 
+/// Node 1 has the documents of node 0 too, so that it may be asked for offers.
+fn share_documents(fleet: &mut TestFleet) {
+    let (releases, blobs) = (fleet.disk(0).releases.clone(), fleet.disk(0).blobs.clone());
+    (fleet.disk_mut(1).releases, fleet.disk_mut(1).blobs) = (releases, blobs);
+}
+
 #[test]
 fn liars_are_cut_off_and_the_pull_completes_from_elsewhere() {
     let mut cut_off = 0;
     for seed in seeds(8) {
         let mut fleet = if seed % 2 == 0 { sources_without_bases(seed) } else { sources(seed) };
+        share_documents(&mut fleet);
         fleet.add_flaw(1, Liar);
         fleet.start();
         (3..6).for_each(|node| fleet.pull(node, 1, "app:new"));
@@ -63,9 +70,7 @@ fn liars_are_cut_off_and_the_pull_completes_from_elsewhere() {
 fn a_manifest_of_other_bytes_is_asked_for_elsewhere() {
     for seed in seeds(8) {
         let mut fleet = fleet(seed, 3, 2);
-        // Node 1 has the documents too, and sends others.
-        let (releases, blobs) = (fleet.disk(0).releases.clone(), fleet.disk(0).blobs.clone());
-        (fleet.disk_mut(1).releases, fleet.disk_mut(1).blobs) = (releases, blobs);
+        share_documents(&mut fleet);
         fleet.add_flaw(1, Liar);
         fleet.start();
         fleet.pull(2, 1, "app:new");
@@ -100,6 +105,7 @@ fn a_stalled_transfer_goes_on_elsewhere_from_where_it_was() {
     let mut stalled = 0;
     for seed in seeds(8) {
         let mut fleet = sources_without_bases(seed);
+        share_documents(&mut fleet);
         fleet.add_flaw(1, stalls_after(7));
         fleet.start();
         fleet.pull(3, 1, "app:new");

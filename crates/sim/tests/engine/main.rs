@@ -20,7 +20,7 @@ use std::time::Duration;
 use lighter_engine::{CachedPatch, Engine, Peer, PullId, Report, Settings};
 use lighter_sim::test_fleet::{Stalling, TestFleet, peer};
 use lighter_types::{Bytes, Card, DiffId, Effort, PatchId, PeerId, Tlsh};
-use lighter_wire::PatchRequest;
+use lighter_wire::{PatchRequest, Terms};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -67,7 +67,7 @@ fn new_from_old() -> CachedPatch {
 
 /// A request for a whole layer or a patch, as a peer would send it.
 fn request(target: DiffId, bases: &[DiffId]) -> PatchRequest {
-    PatchRequest { target, bases: bases.to_vec(), have: None, resume: None, referable: None }
+    PatchRequest { target, bases: bases.to_vec(), have: None, resume: None, referable: None, terms: Terms::default() }
 }
 
 /// `count` nodes that hold the old release; node 0 has the new one too.

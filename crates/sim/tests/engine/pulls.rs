@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use lighter_engine::{
-    AskFailure, DiskInput, Effect, EncodeId, Input, LocalFailure, Open, PeerInput, PullFailure, QuestionId, Report,
-    Settings, StreamId, WorkInput,
+    AskFailure, CachedPatch, DiskInput, Effect, EncodeId, Input, LocalFailure, Open, PeerInput, PullFailure,
+    QuestionId, Report, Settings, StreamId, WorkInput,
 };
 use lighter_sim::test_fleet::{NoRoom, TestFleet, peer};
-use lighter_types::{Bytes, Card, DiffId, OciDigest};
-use lighter_wire::{Answer, ImageName, ImageRequest, Offer, Refusal, Request};
+use lighter_types::{Bytes, Card, DiffId, Effort, OciDigest};
+use lighter_wire::{Answer, ImageName, ImageRequest, Offer, Refusal, Request, Terms};
 
 use super::{check_done, fleet, layer, new, new_from_old, old, received, request, seeds};
 
@@ -236,7 +236,7 @@ fn one_encode_for_all_who_want_the_same() {
 fn streams_have_caps_for_one_peer_and_for_all() {
     let mut fleet = fleet(1, 20, 1);
     fleet.start();
-    let patch = new_from_old();
+    let patch = CachedPatch { effort: Some(Effort::Max), ..new_from_old() };
     fleet.step_alone(0, Input::Disk(DiskInput::PatchHeld(patch)));
     let mut open = |stream: u64, from: usize| {
         let request = request(new().diff_id, &[old().diff_id]);
@@ -261,7 +261,8 @@ fn a_quote_is_exact_once_the_patch_is_there() {
     let mut fleet = fleet(1, 2, 1);
     fleet.start();
     let mut quote = |question: u64, target: DiffId| {
-        let request = Request::Quote { target, bases: vec![old().diff_id] };
+        let (bases, terms) = (vec![old().diff_id], Terms::default());
+        let request = Request::Quote { target, bases, terms };
         let question = QuestionId(1_000_000 + question);
         match fleet.step_alone(0, Input::Peer(PeerInput::Asked { question, from: peer(1), request })).pop() {
             Some(Effect::Answer { answer, .. }) => answer,
@@ -274,13 +275,15 @@ fn a_quote_is_exact_once_the_patch_is_there() {
     assert_eq!(quote(2, layer(8, 8, 1).diff_id), Answer::Refused(Refusal::NotHeld));
     let patch = new_from_old();
     fleet.step_alone(0, Input::Disk(DiskInput::PatchHeld(patch.clone())));
-    let request = Request::Quote { target: new().diff_id, bases: vec![old().diff_id] };
+    let (target, bases, terms) = (new().diff_id, vec![old().diff_id], Terms::default());
+    let request = Request::Quote { target, bases, terms };
     let effects =
         fleet.step_alone(0, Input::Peer(PeerInput::Asked { question: QuestionId(1_000_003), from: peer(1), request }));
     let expected = lighter_wire::Quote {
         offer: Offer::Ready { patch: patch.patch, bytes: Bytes::MIB },
         bases: vec![old().diff_id],
         wait: Duration::ZERO,
+        effort: patch.effort,
     };
     assert_eq!(effects, [Effect::Answer { question: QuestionId(1_000_003), answer: Answer::Quote(expected) }]);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use lighter_engine::{EffortChoice, Pace, Undertaking};
+use lighter_engine::Undertaking;
 use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
 use lighter_node::FileBase;
 use lighter_patch::{HaveList, Method, Settings, Source};
@@ -114,15 +114,9 @@ impl Link {
         let Some((target, bases)) = layers.split_first() else { return (Effort::Default, Bytes::ZERO) };
         let bases: Vec<_> = bases.iter().map(|base| (&base.card, Some(&base.sketch))).collect();
         let bytes = predict(&target.card, Some(&target.sketch), &bases).bytes;
-        let undertaking = Undertaking {
-            bytes,
-            tar_bytes: target.card.tar_bytes,
-            rate: self.rate,
-            copies: self.receivers,
-            uplink: None,
-            waiting: 0,
-        };
-        (EffortChoice::Auto.choose(&undertaking, Pace::default(), Effort::Fast), bytes)
+        let alone = Undertaking::alone(bytes, target.card.tar_bytes, self.rate);
+        let undertaking = Undertaking { copies: self.receivers, ..alone };
+        (undertaking.best(&Effort::ALL, Pace::default()), bytes)
     }
 }
 
