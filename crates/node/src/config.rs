@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigError, Layered, Origin, load};
 use values::text_list;
-pub use values::{Rate, Size};
+pub use values::{Preference, Rate, Size};
 
 /// The commented file with all defaults, as `lighter node init` writes it.
 pub const TEMPLATE: &str = include_str!("../../../configs/node.toml");

@@ -12,7 +12,7 @@ use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
 use lighter_node::FileBase;
 use lighter_patch::{HaveList, Method, Settings, Source};
 use lighter_similarity::predict;
-use lighter_types::{Bytes, BytesPerSecond, Effort, ReadAt};
+use lighter_types::{Bytes, BytesPerSecond, Effort, Pace, ReadAt};
 
 use super::{Layer, encode_failure, have, write_whole};
 use crate::args::{PatchCreate, PatchEffort};

@@ -17,7 +17,7 @@ use lighter_node::images::{AnyFiles, open_files};
 use lighter_patch::Header;
 use lighter_sim::{Image, Layer, Patch, Size, Span, Trace};
 use lighter_similarity::{Sketch, predict};
-use lighter_types::{BytesPerSecond, Card, DiffId, Effort, ImageReference};
+use lighter_types::{BytesPerSecond, Card, DiffId, Effort, ImageReference, Pace};
 use tempfile::TempDir;
 
 use crate::commands::bench::process::measure;
