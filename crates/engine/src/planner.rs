@@ -24,7 +24,7 @@ use crate::holdings::Holdings;
 use crate::settings::Settings;
 use order::{Kind, Order, Way};
 use pool::{Choice, Pool};
-pub use ranking::{best_plan, is_better};
+pub use ranking::{best_plan, may_beat};
 
 /// The predicted bytes of a patch, before any correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

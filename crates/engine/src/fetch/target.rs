@@ -165,7 +165,7 @@ impl Target {
             if asked.len() >= Settings::QUOTES_MAX {
                 break;
             }
-            if !quoted.iter().all(|quoted| planner::is_better(&plan, quoted, prefer)) {
+            if !quoted.iter().all(|quoted| planner::may_beat(&plan, quoted, prefer)) {
                 continue;
             }
             if asked.values().chain(&quoted).any(|other| other.peer == plan.peer) {

@@ -47,8 +47,14 @@ pub fn best_plan(plans: Vec<Plan>, core: &Core) -> Option<Plan> {
     plans.into_iter().min_by_key(rank)
 }
 
-/// Whether a plan is better than another, and not only another peer's.
-pub fn is_better(plan: &Plan, other: &Plan, prefer: Prefer) -> bool {
-    let ranking = Ranking::new([plan.time(), other.time()], prefer);
-    ranking.of(plan) < ranking.of(other)
+/// Whether a plan may be better than one that was quoted, in bytes or noticeably in time, if its peer has the patch
+/// already.
+pub fn may_beat(plan: &Plan, quoted: &Plan, prefer: Prefer) -> bool {
+    let hoped = Plan { wait: Duration::ZERO, ..plan.clone() };
+    let ranking = Ranking::new([hoped.time(), quoted.time()], prefer);
+    let of = |plan: &Plan| {
+        let (late, priced, ..) = ranking.of(plan);
+        (late, priced)
+    };
+    of(&hoped) < of(quoted)
 }

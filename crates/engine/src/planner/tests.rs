@@ -5,6 +5,7 @@ use lighter_wire::Incarnation;
 
 use super::*;
 use crate::directory::Directory;
+use crate::effort::soon_enough;
 
 fn card(name: u8, family: u8, mib: u64) -> Card {
     Card {
@@ -132,14 +133,38 @@ fn many_plans_are_in_the_order_of_their_ranks() {
     assert_eq!(plans.len(), 200 + 67);
     let rate = |plan: &Plan| core.links.get(plan.peer).down.unwrap();
     assert!(plans.iter().all(|plan| plan.transfer == plan.bytes.at(rate(plan))));
-    // The best of all is the best of any that are left.
-    let mut left = plans.clone();
-    for plan in &plans {
-        let best = best_plan(left.clone(), &core).unwrap();
-        let ranking = |prefer| is_better(&best, plan, prefer) || is_better(plan, &best, prefer);
-        assert!(!ranking(core.settings.prefer), "{best:?} {plan:?}");
-        left.retain(|other| other != plan);
-    }
+    // The order of kinds is that of single plans.
+    assert_eq!(best_plan(plans.clone(), &core).as_ref(), plans.first());
+    let soonest = plans.iter().map(Plan::time).min().unwrap();
+    let latest = soon_enough(core.settings.prefer, soonest);
+    let first_late = plans.iter().position(|plan| plan.time() > latest).unwrap();
+    let (soon, late) = plans.split_at(first_late);
+    assert!(soon.iter().all(|plan| plan.time() <= latest) && soon.is_sorted_by_key(|plan| plan.bytes));
+    assert!(late.is_sorted_by_key(Plan::time));
+}
+
+#[test]
+fn a_peer_is_asked_where_the_patch_may_be_there_already() {
+    let plan = |wait: u64, bytes| Plan {
+        peer: peer(1),
+        bases: Vec::new(),
+        distance: None,
+        forecast: Forecast::new(&target(), &[], None),
+        quoted: None,
+        effort: Effort::Default,
+        bytes: Bytes(bytes),
+        is_near: false,
+        round_trip: Duration::ZERO,
+        wait: Duration::from_millis(wait),
+        transfer: Duration::from_secs(1),
+        applying: Duration::ZERO,
+        ready: None,
+    };
+    let may_beat = |quoted| may_beat(&plan(9000, 1000), &quoted, Prefer::Balanced);
+    assert!(!may_beat(plan(0, 1000)));
+    assert!(!may_beat(plan(400, 1000)), "half a second is not worth a question");
+    assert!(may_beat(plan(600, 1000)));
+    assert!(may_beat(plan(0, 1001)));
 }
 
 #[test]
