@@ -145,7 +145,11 @@ impl Driver {
         for (rule, settings, calibration) in predictions::kept(&store) {
             self.disk(DiskInput::CalibrationHeld { rule, settings, calibration });
         }
-        for (work, pace) in predictions::kept_paces(&store) {
+        let paces = predictions::kept_paces(&store);
+        if paces.is_empty() {
+            self.measure_pace();
+        }
+        for (work, pace) in paces {
             self.disk(DiskInput::PaceHeld(work, pace));
         }
         for (peer, link) in kept_links::kept(&store) {

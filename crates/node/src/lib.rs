@@ -20,6 +20,7 @@ mod metrics;
 mod network;
 mod predictions;
 mod shared;
+mod speed;
 pub mod traffic;
 mod transfer;
 

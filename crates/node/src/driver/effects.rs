@@ -2,11 +2,13 @@
 //!
 //! Performing never steps the engine: an effect that is answered at once adds an input to the queue.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::gossipsub::{IdentTopic, PublishError};
 use libp2p::swarm::DialError;
-use lighter_engine::{AskFailure, AskId, Effect, FetchId, PeerInput, QuestionId, StreamId, WorkInput};
+use lighter_engine::{
+    AskFailure, AskId, DiskInput, Effect, FetchId, PeerInput, QuestionId, StreamId, Work, WorkInput,
+};
 use lighter_store::{Store, StoreError};
 use lighter_types::{DiffId, PeerId};
 use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
@@ -21,6 +23,7 @@ use crate::kept_links;
 use crate::kept_lists;
 use crate::predictions;
 use crate::shared::Shared;
+use crate::speed;
 use crate::transfer::{EncodeJob, FetchJob, encode, fetch};
 
 impl Driver {
@@ -119,6 +122,17 @@ impl Driver {
     fn blocking(&mut self, owed: Owed, work: impl FnOnce(&Shared) -> Ended + Send + 'static) {
         let shared = self.shared.clone();
         self.work.spawn_blocking(owed, move || work(&shared));
+    }
+
+    /// Finds out how fast this machine is. What the node learns later takes its place.
+    pub(super) fn measure_pace(&mut self) {
+        self.blocking(Owed::Nothing, |shared| {
+            let pace = speed::measure();
+            let percent = pace.of(Duration::from_secs(100)).as_secs();
+            tracing::debug!(percent, "the time that work takes here, of a usual machine's");
+            shared.input_blocking(DiskInput::PaceHeld(Work::Encode, pace));
+            Ended::Input(DiskInput::PaceHeld(Work::Apply, pace).into())
+        });
     }
 
     /// Keeps what the node learned; without it, only what comes after the next start is worse.
