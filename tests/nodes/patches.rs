@@ -148,16 +148,18 @@ fn a_release_crosses_as_a_patch_over_tcp() {
 }
 
 #[test]
-fn the_effort_follows_the_configuration_or_else_the_link() {
+fn the_effort_follows_the_configuration_or_else_the_link_and_the_receiver() {
+    let (hub, edge) = (0, 1);
     let cases = [
-        ("limits.encode_effort=fast", "effort=Fast"),
-        ("limits.encode_effort=default", "effort=Default"),
-        ("network.uplink_assumed=64 kbit/s", "effort=Max"),
+        (hub, "limits.encode_effort=fast", "effort=Fast"),
+        (hub, "limits.encode_effort=default", "effort=Default"),
+        (hub, "network.uplink_assumed=64 kbit/s", "effort=Max"),
+        (edge, "transfer.prefer=bytes", "effort=Max"),
     ];
     let (first, second) = releases();
-    for (setting, chosen) in cases {
+    for (node, setting, chosen) in cases {
         let mut fleet = Fleet::create(2);
-        fleet.nodes[0].set(setting);
+        fleet.nodes[node].set(setting);
         fleet.start();
         let folder = fleet.folder.path();
         fleet.nodes[1].import(folder, &first, "demo/app:1");

@@ -114,15 +114,20 @@ impl Step<'_> {
         self.effects.push(Effect::CutOff { peer, lasting, offence });
     }
 
+    /// The transport shows this of the link to a peer.
+    pub fn see_link(&mut self, peer: PeerId, seen: Link) {
+        if seen != Link::default() {
+            let forgotten = self.core.links.hold(peer, self.core.links.mixed(peer, seen));
+            self.effects.extend(forgotten.map(|peer| Effect::KeepLink { peer, link: None }));
+        }
+    }
+
     /// A transfer showed this of the link to a peer.
     pub fn learn_link(&mut self, peer: PeerId, seen: Link) {
-        if seen == Link::default() {
-            return;
+        if seen != Link::default() {
+            self.see_link(peer, seen);
+            self.effects.push(Effect::KeepLink { peer, link: Some(self.core.links.get(peer)) });
         }
-        let link = self.core.links.mixed(peer, seen);
-        let forgotten = self.core.links.hold(peer, link);
-        self.effects.push(Effect::KeepLink { peer, link: Some(link) });
-        self.effects.extend(forgotten.map(|peer| Effect::KeepLink { peer, link: None }));
     }
 
     pub fn report(&mut self, pull: PullId, report: Report) {

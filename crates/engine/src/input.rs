@@ -55,6 +55,11 @@ pub enum DiskInput {
 #[derive(Clone, Debug)]
 pub enum PeerInput {
     Connected(PeerId),
+    /// The transport shows this of the link to a peer that connected.
+    LinkSeen {
+        peer: PeerId,
+        link: Link,
+    },
     /// The last connection to the peer closed.
     Lost(PeerId),
     /// [`Effect::Connect`] failed.

@@ -50,6 +50,7 @@ impl Machines {
     fn take_peer(&mut self, input: PeerInput, step: &mut Step<'_>) {
         match input {
             PeerInput::Connected(peer) => self.connected(peer, step),
+            PeerInput::LinkSeen { peer, link } => step.see_link(peer, link),
             PeerInput::Lost(peer) => step.core.directory.disconnected(peer),
             PeerInput::Unreachable(peer) => self.fetcher.unreachable(peer, step.now),
             PeerInput::Announced { from, announcement } => self.announced(from, announcement, step),

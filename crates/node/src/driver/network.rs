@@ -55,6 +55,8 @@ impl Driver {
                 if num_established.get() == 1 {
                     tracing::info!(%peer, address = %endpoint.get_remote_address(), "connected");
                     self.connections.begin(peer);
+                    let link = self.shared.links.seen(peer);
+                    self.engine.push(PeerInput::LinkSeen { peer, link });
                     self.engine.push(PeerInput::Connected(peer));
                 } else if self.connections.is_late(peer) {
                     tracing::info!(%peer, "it came back before its old connection ended: both are closed");
