@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use libp2p::gossipsub::{IdentTopic, PublishError};
 use libp2p::swarm::DialError;
-use lighter_engine::{
-    AskFailure, AskId, DiskInput, Effect, FetchId, PeerInput, QuestionId, StreamId, Work, WorkInput,
-};
+use lighter_engine::{AskFailure, AskId, DiskInput, Effect, FetchId, PeerInput, QuestionId, StreamId, Work, WorkInput};
 use lighter_store::{Store, StoreError};
 use lighter_types::{DiffId, PeerId};
 use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
