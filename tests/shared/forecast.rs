@@ -1,5 +1,5 @@
-//! The simulator's forecast of a pull that real nodes make too: edges that hold nothing, each behind its own link to one
-//! hub, pull an image at once.
+//! The simulator's forecast of a pull that real nodes make too: edges that hold nothing, each behind its own link to
+//! one hub, pull an image at once.
 
 use std::ops::ControlFlow;
 

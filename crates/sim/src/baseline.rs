@@ -1,9 +1,10 @@
 //! The strategies that fleets use today, beside ours.
 //!
 //! A pull is one flow of bytes over the same links: from the registry, from a node of the same site, or from a hub. It
-//! goes over TCP with the kernel's default congestion control. The strategies plan nothing and ask nothing: each knows at once what it needs to know. They go through the same power
-//! cuts, partitions and losses of hubs as the engines do (`Run::perform_happening`): the flow of a node that goes off
-//! is lost and begins again, a flow over a cut uplink waits. They have no part in the flaws of nodes (`faults.rs`).
+//! goes over TCP with the kernel's default congestion control. The strategies plan nothing and ask nothing: each knows
+//! at once what it needs to know. They go through the same power cuts, partitions and losses of hubs as the engines do
+//! (`Run::perform_happening`): the flow of a node that goes off is lost and begins again, a flow over a cut uplink
+//! waits. They have no part in the flaws of nodes (`faults.rs`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

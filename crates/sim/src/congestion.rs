@@ -91,8 +91,8 @@ pub const CUBIC: Control = Control {
     most: |route| cubic_window(route.round_trip, route.loss_ppm).min(4 << 20),
 };
 
-/// The mean window of Cubic where so many packets are lost by chance, in bytes: (RTT / p)^(3/4) segments with RFC 9438's
-/// factor (section 5.1: 1.054) times 1.4, as measured, or Reno's sqrt(1.5 / p) where that is larger.
+/// The mean window of Cubic where so many packets are lost by chance, in bytes: (RTT / p)^(3/4) segments with RFC
+/// 9438's factor (section 5.1: 1.054) times 1.4, as measured, or Reno's sqrt(1.5 / p) where that is larger.
 fn cubic_window(round_trip: Micros, loss_ppm: u64) -> u64 {
     let Some(ratio) = (u128::from(round_trip) * 100_000_000).checked_div(u128::from(loss_ppm)) else {
         return u64::MAX;

@@ -86,8 +86,8 @@ impl Connections {
         topology.nodes[node].site.map(|site| self.hub_of[site])
     }
 
-    /// How fast a node sends to another. Standing connections are QUIC; a node that is referred to another dials its TCP
-    /// addresses first (docs/BENCHMARKS.md, "meeting").
+    /// How fast a node sends to another. Standing connections are QUIC; a node that is referred to another dials its
+    /// TCP addresses first (docs/BENCHMARKS.md, "meeting").
     pub fn pace(&mut self, from: usize, to: usize) -> &mut Pace {
         let control = if self.have_met(from, to) { CUBIC } else { PILOT };
         self.paces.entry((from, to)).or_insert_with(|| Pace::new(control))

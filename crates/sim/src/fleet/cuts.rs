@@ -52,21 +52,25 @@ impl Fleet {
 
     /// Sends a message over the links, or keeps it while a cut lies between.
     pub fn send(&mut self, from: usize, to: usize, bytes: u64, due: Due) {
-        let Some(site) = self.cut_between(from, to) else {
+        if self.is_reachable(from, to) {
             self.record.talk_bytes += bytes;
-            return self.wires.network.send(self.wires.links.path(&self.topology, from, to), bytes, due);
-        };
-        if let Some(cut) = self.connections.cuts[site].as_mut().filter(|cut| !cut.is_noticed) {
+            self.wires.network.send(self.wires.links.path(&self.topology, from, to), bytes, due);
+        } else if let Some(cut) = self.open_cut(from, to) {
             cut.held.push(Held { from, to, bytes, due });
         }
     }
 
-    /// Notes that two nodes cannot be connected as long as a cut lies between them.
+    /// Two nodes are to be connected when the cut between them is over. Once it is noticed, that is so for all nodes.
     pub fn keep_apart(&mut self, one: usize, other: usize) {
-        let site = self.cut_between(one, other);
-        if let Some(cut) = site.and_then(|site| self.connections.cuts[site].as_mut()) {
+        if let Some(cut) = self.open_cut(one, other) {
             cut.apart.push((one, other));
         }
+    }
+
+    /// The cut between two nodes, if nobody has noticed it yet.
+    fn open_cut(&mut self, one: usize, other: usize) -> Option<&mut Cut> {
+        let site = self.cut_between(one, other)?;
+        self.connections.cuts[site].as_mut().filter(|cut| !cut.is_noticed)
     }
 
     /// The uplink of a site goes away.
