@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
             Happening::Healed(site) => {
                 let Some(since) = self.cut_since[site] else { return };
                 let path = self.links.registry_path(self.topology, self.topology.sites[site].nodes.start);
-                let silence = self.network.route(path).silence_after(self.network.now - since);
+                let silence = CUBIC.silence_after(self.network.now - since, &self.network.route(path));
                 self.network.due(self.network.now + silence, Due::Reopened { site, since });
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! A [`Pace`] is the state of one connection, one way. It lets the bytes of a stream enter the path when the sender's
 //! window has room for them. There are two controllers: [`PILOT`], that of this project's QUIC, and [`CUBIC`], the
-//! kernel's default over TCP. Each is three figures; a third would be one more constant. docs/SIMULATION.md
+//! kernel's default over TCP. Each is a few figures; a third would be one more constant. docs/SIMULATION.md
 //! ("Congestion control") has the source of every number, and what was compared with the controllers themselves.
 
 use crate::queue::Micros;
@@ -48,18 +48,6 @@ impl Route {
         }
         late
     }
-
-    /// How long after the end of an outage the first probe goes out: senders double the time between probes (RFC 9002,
-    /// 6.2.1; RFC 6298, 5.5).
-    pub fn silence_after(&self, outage: Micros) -> Micros {
-        let mut gap = self.round_trip + ACK_DELAY;
-        let mut probe = gap;
-        while probe < outage {
-            gap = (2 * gap).min(PROBE_GAP_MAX);
-            probe += gap;
-        }
-        probe - outage
-    }
 }
 
 /// A congestion controller, as its connections show it.
@@ -67,28 +55,51 @@ impl Route {
 pub struct Control {
     /// Bytes under way before anything is known of the path.
     first: u64,
-    /// What a round trip makes of 1,000 bytes of window while it grows.
-    growth_permille: u64,
+    /// What a round trip makes of 1,000 bytes of window while it grows: of the first window, and of a later one.
+    growth_permille: [u64; 2],
+    /// The part of a round trip that goes to the queue which the growth made.
+    settling_permille: u64,
     /// The longest that its bytes stand in a queue.
     pub stands: Micros,
     /// The most that it has under way, once it has grown.
     most: fn(&Route) -> u64,
+    /// The time between two probes doubles, and grows by this at most.
+    probe_step: Micros,
 }
 
-/// crates/quic/src/congestion/pilot.rs: `INITIAL_WINDOW`, `STARTUP_GAIN`, and the windows of decision 17.
+impl Control {
+    /// How long after the end of an outage the first probe goes out (RFC 9002, 6.2.1; RFC 6298, 5.5).
+    pub fn silence_after(&self, outage: Micros, route: &Route) -> Micros {
+        let mut gap = route.round_trip + ACK_DELAY;
+        let mut probe = gap;
+        while probe < outage {
+            gap = (gap + gap.min(self.probe_step)).min(PROBE_GAP_MAX);
+            probe += gap;
+        }
+        probe - outage
+    }
+}
+
+/// crates/quic/src/congestion/pilot.rs: `INITIAL_WINDOW`, `LEAP_MAX`, `STARTUP_GAIN`, and the windows of decision 17;
+/// noq 1.4: `MAX_PTO_INTERVAL`. What settling costs was fitted.
 pub const PILOT: Control = Control {
     first: 38_400,
-    growth_permille: 2773,
+    growth_permille: [16_000, 2773],
+    settling_permille: 250,
     stands: 200_000,
     most: |route| if route.loss_ppm > PILOT_LOSS_MAX { (route.fills() / 10).max(4 * PACKET) } else { 3 << 20 },
+    probe_step: 2_000_000,
 };
 
-/// Ten segments (RFC 6928), twice as many each round trip, and what is left by losses. Linux sends 4 MiB ahead at most.
+/// Ten segments (RFC 6928), twice as many each round trip, and what losses leave. Linux sends 4 MiB ahead at most. What
+/// settling costs was fitted.
 pub const CUBIC: Control = Control {
     first: 10 * SEGMENT,
-    growth_permille: 2000,
+    growth_permille: [2000; 2],
+    settling_permille: 500,
     stands: Micros::MAX,
     most: |route| cubic_window(route.round_trip, route.loss_ppm).min(4 << 20),
+    probe_step: PROBE_GAP_MAX,
 };
 
 /// The mean window of Cubic where so many packets are lost by chance, in bytes: (RTT / p)^(3/4) segments with RFC
@@ -149,16 +160,18 @@ impl Pace {
         begins + took.saturating_sub(part_of(MILLION, bytes, route.bytes_per_second))
     }
 
-    /// Whether the first window is more than a queue has room for. What the queue drops comes a round trip later.
+    /// Whether a queue has no room for half of the first window. What it drops comes a round trip later.
     fn overflows(&self, route: &Route, bytes: u64) -> bool {
         self.growing.is_some_and(|(window, used)| {
-            window == self.control.first && part_of(MILLION, used + bytes, route.bytes_per_second) > route.queue
+            window == self.control.first && part_of(MILLION, used + bytes, route.bytes_per_second) > 2 * route.queue
         })
     }
 
     /// The window that comes after the one that grows.
     fn larger(&self) -> u64 {
-        self.growing.map_or(0, |(window, _)| window * self.control.growth_permille / 1000)
+        let [first, later] = self.control.growth_permille;
+        let growth_permille = |window| if window == self.control.first { first } else { later };
+        self.growing.map_or(0, |(window, _)| window * growth_permille(window) / 1000)
     }
 
     fn grow(&mut self, bytes: u64, route: &Route, most: u64) {
@@ -171,8 +184,7 @@ impl Pace {
         (*window, *used) = (larger, 0);
         if *window >= route.fills().min(most) {
             self.growing = None;
-            // Half of a round goes to the queue that the growth made.
-            self.free += route.round_trip / 2;
+            self.free += route.round_trip * self.control.settling_permille / 1000;
         }
     }
 }

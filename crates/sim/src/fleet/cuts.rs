@@ -9,6 +9,7 @@ use super::Fleet;
 use super::due::Due;
 use super::life::NOTICED_AFTER;
 use super::node::peer;
+use crate::congestion::PILOT;
 use crate::queue::Micros;
 
 /// An uplink that is away.
@@ -87,7 +88,7 @@ impl Fleet {
         let (since, is_noticed) = (cut.since, cut.is_noticed);
         let path =
             self.wires.links.path(&self.topology, self.connections.hub_of[site], self.topology.sites[site].nodes.start);
-        let silence = self.wires.network.route(path).silence_after(self.wires.now() - since);
+        let silence = PILOT.silence_after(self.wires.now() - since, &self.wires.network.route(path));
         self.wires.after(if is_noticed { 0 } else { silence }, Due::Reopened { site, since });
     }
 
