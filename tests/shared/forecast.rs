@@ -8,10 +8,10 @@ use lighter_sim::{Scenario, Strategy};
 use crate::images::ImageFiles;
 use crate::link::Conditions;
 
-/// What the simulator says.
+/// The simulator's answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Forecast {
-    /// Of the slowest edge.
+    /// The time of the slowest edge.
     pub seconds: f64,
     /// Over all links to the edges, with the headers of IP and UDP, from the start of the nodes on.
     pub down_bytes: u64,

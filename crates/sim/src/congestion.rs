@@ -1,4 +1,4 @@
-//! What congestion control makes of a path: how a connection grows, how much it may have under way, what loss costs.
+//! Congestion control on a path: how a connection grows, how much it may have under way, and what loss costs.
 //!
 //! A [`Pace`] is the state of one connection, one way. It lets the bytes of a stream enter the path when the sender's
 //! window has room for them. There are two controllers: [`PILOT`], that of this project's QUIC, and [`CUBIC`], the
@@ -22,7 +22,7 @@ const PROBE_GAP_MAX: Micros = 120_000_000;
 /// A way across links, as a sender finds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// Of the slowest link.
+    /// The rate of the slowest link.
     pub bytes_per_second: u64,
     pub round_trip: Micros,
     pub loss_ppm: u64,
@@ -37,7 +37,7 @@ impl Route {
     }
 
     /// How much later the end of so many bytes arrives on average, because packets of it were lost. Losses before the
-    /// last round trip are made good meanwhile. Of those in it, the latest decides, and what is sent again may be lost
+    /// last round trip are made good meanwhile. The latest of those in it decides, and what is sent again may be lost
     /// again.
     pub fn mending(&self, bytes: u64) -> Micros {
         let packets = bytes.min(self.fills().max(PACKET)).div_ceil(PACKET);
@@ -55,7 +55,7 @@ impl Route {
 pub struct Control {
     /// Bytes under way before anything is known of the path.
     first: u64,
-    /// What a round trip makes of 1,000 bytes of window while it grows: of the first window, and of a later one.
+    /// The window that a round trip makes of 1,000 bytes while it grows: of the first window, and of a later one.
     growth_permille: [u64; 2],
     /// The part of a round trip that goes to the queue which the growth made.
     settling_permille: u64,
@@ -81,7 +81,7 @@ impl Control {
 }
 
 /// crates/quic/src/congestion/pilot.rs: `INITIAL_WINDOW`, `LEAP_MAX`, `STARTUP_GAIN`, and the windows of decision 17;
-/// noq 1.4: `MAX_PTO_INTERVAL`. What settling costs was fitted.
+/// noq 1.4: `MAX_PTO_INTERVAL`. The part for settling was fitted.
 pub const PILOT: Control = Control {
     first: 38_400,
     growth_permille: [16_000, 2773],
@@ -91,8 +91,8 @@ pub const PILOT: Control = Control {
     probe_step: 2_000_000,
 };
 
-/// Ten segments (RFC 6928), twice as many each round trip, and what losses leave. Linux sends 4 MiB ahead at most. What
-/// settling costs was fitted.
+/// Ten segments (RFC 6928), twice as many each round trip, and what losses leave. Linux sends 4 MiB ahead at most. The
+/// part for settling was fitted.
 pub const CUBIC: Control = Control {
     first: 10 * SEGMENT,
     growth_permille: [2000; 2],
@@ -160,7 +160,7 @@ impl Pace {
         begins + took.saturating_sub(part_of(MILLION, bytes, route.bytes_per_second))
     }
 
-    /// Whether a queue has no room for half of the first window. What it drops comes a round trip later.
+    /// Whether a queue has no room for half of the first window. The bytes that it drops come a round trip later.
     fn overflows(&self, route: &Route, bytes: u64) -> bool {
         self.growing.is_some_and(|(window, used)| {
             window == self.control.first && part_of(MILLION, used + bytes, route.bytes_per_second) > 2 * route.queue

@@ -142,7 +142,7 @@ fn a_queue_that_is_too_short_for_the_first_window_costs_a_round_trip() {
 
 /// Small talk does not grow a window.
 #[test]
-fn what_is_not_used_does_not_grow() {
+fn a_window_that_is_not_used_does_not_grow() {
     let route = Route { bytes_per_second: 1_000_000, round_trip: 600_000, loss_ppm: 0, queue: 200_000 };
     let mut pace = Pace::new(CUBIC);
     for minute in 0..10 {
@@ -169,7 +169,7 @@ fn the_end_of_a_stream_waits_for_what_was_lost() {
     assert_eq!(route(0).mending(LAYER), 0);
     // One packet of a hundred is lost, and waits for a round trip.
     assert_eq!(route(10_000).mending(100), 600_000 / 101);
-    // Of 500 packets of the last round trip, five are.
+    // Five of the 500 packets of the last round trip are.
     assert!((500_000..600_000).contains(&route(10_000).mending(LAYER)));
     assert!(route(100_000).mending(LAYER) > 2 * 600_000);
 }

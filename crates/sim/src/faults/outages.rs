@@ -1,4 +1,4 @@
-//! Uplinks that are away for a while, time and again, as radio links are. What is on its way waits. Connections live on
+//! Uplinks that are away for a while, time and again, as radio links are. Bytes on their way wait. Connections live on
 //! if the link is back before they notice.
 
 use serde::Deserialize;
