@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
+use lighter_tests::forecast::{Forecast, forecast};
 use lighter_tests::images::{self, ImageFiles, Media};
 use lighter_tests::link::Conditions;
 use lighter_tests::relay::{Both, Settings};
@@ -38,16 +39,19 @@ impl Line {
         bytes as f64 * 8.0 / self.bits_per_second as f64 + ROUND_TRIPS * self.round_trip.as_secs_f64()
     }
 
-    /// The relay's settings for a run: each run has its own chance.
-    fn settings(&self, run: u32) -> Settings {
-        let conditions = Conditions {
+    fn conditions(&self) -> Conditions {
+        Conditions {
             delay: self.round_trip / 2,
             bits_per_second: Some(self.bits_per_second),
             queue: self.queue,
             loss: self.loss,
             ..Conditions::default()
-        };
-        Settings { seed: u64::from(run) + 1, ..Settings::both(&conditions) }
+        }
+    }
+
+    /// The relay's settings for a run: each run has its own chance.
+    fn settings(&self, run: u32) -> Settings {
+        Settings { seed: u64::from(run) + 1, ..Settings::both(&self.conditions()) }
     }
 
     fn text(&self) -> String {
@@ -111,7 +115,8 @@ pub fn whole_layer(bencher: &Bencher, row: LinkRow, name: &str, section: &mut Se
         LinkRow::Near => (Line::new(8_000_000, 20, 0.0), 1.1, 1.05),
         other => bail!("{other:?} pulls no whole layer"),
     };
-    let runs = pulls(bencher, name, &line, None, &noise_image(1, 1, LAYER_BYTES))?;
+    let image = noise_image(1, 1, LAYER_BYTES);
+    let runs = pulls(bencher, name, &line, None, &image)?;
     let least = line.least_seconds(LAYER_BYTES as u64);
     let seconds = seconds(&runs);
     section.add(
@@ -121,7 +126,19 @@ pub fn whole_layer(bencher: &Bencher, row: LinkRow, name: &str, section: &mut Se
             .goal(goal)
             .note(note(&runs)),
     );
+    let forecast = forecast(&image, 1, &line.conditions()).map_err(Error::msg)?;
+    let carried = median(runs.iter().map(|run| run.carried.down.offered.ip_bytes() as f64));
+    add_forecast(name, &forecast, seconds, carried, section);
     Ok(())
+}
+
+/// The simulator's forecast beside what the nodes did.
+pub fn add_forecast(name: &str, forecast: &Forecast, seconds: f64, down_bytes: f64, section: &mut Section) {
+    let row = Row::new(format!("{name}: simulated"), forecast.seconds, "s");
+    section.add(row.beside("the nodes", seconds, forecast.seconds / seconds));
+    let bytes = forecast.down_bytes as f64;
+    let row = Row::new(format!("{name}: bytes to the edges, simulated"), bytes, "bytes");
+    section.add(row.beside("the nodes", down_bytes, bytes / down_bytes));
 }
 
 pub fn patch(bencher: &Bencher, name: &str, section: &mut Section) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod cubic;
 mod link;
+mod table;
 
 use std::time::Duration;
 
