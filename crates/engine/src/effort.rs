@@ -20,12 +20,13 @@
 //! Each way has bytes and a time. [`best`] takes the one with the fewest bytes among those that are done soon enough
 //! beside the soonest. How late is soon enough, the receiver says ([`Prefer`]).
 //!
-//! The rates are medians over the ten pairs of docs/BENCHMARKS.md ("patch"). Single pairs lie within a factor of 2.2 of
-//! them for encoding and 3.1 for applying (one within 10). A [`Pace`] says how much slower or faster a machine is.
+//! The rates of patches with bases are medians over the ten pairs of docs/BENCHMARKS.md ("patch"). Single pairs lie within
+//! a factor of 2.2 of them for encoding and 3.1 for applying (one within 10). Those of whole layers are medians over five
+//! layers (docs/ENGINE.md). A [`Pace`] says how much slower or faster a machine is.
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, Effort, Pace, Prefer};
+use lighter_types::{Bytes, BytesPerSecond, DiffId, Effort, Pace, Prefer};
 use lighter_wire::Terms;
 
 /// The operator's choice of effort.
@@ -43,6 +44,7 @@ pub enum EffortChoice {
 pub struct Undertaking {
     /// The bytes of the patch at the default effort.
     pub bytes: Bytes,
+    pub content: Content,
     pub tar_bytes: Bytes,
     /// The rate of the uplink that the copies share.
     pub rate: BytesPerSecond,
@@ -54,6 +56,22 @@ pub struct Undertaking {
     pub waiting: u64,
     /// What the receivers say of themselves: the pace of the slowest, the preference of the middle one.
     pub terms: Terms,
+}
+
+/// What a patch carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// What bases lack.
+    Update,
+    /// The whole layer.
+    Layer,
+}
+
+impl Content {
+    /// That of a patch from these bases.
+    pub fn from(bases: &[DiffId]) -> Self {
+        if bases.is_empty() { Self::Layer } else { Self::Update }
+    }
 }
 
 /// The bytes and the time of one way to bring a patch to its receivers.
@@ -72,9 +90,17 @@ struct Figures {
     apply: BytesPerSecond,
 }
 
-const FAST: Figures = Figures { bytes: 1479, encode: BytesPerSecond(3_640_000), apply: BytesPerSecond(12_700_000) };
-const DEFAULT: Figures = Figures { bytes: 1024, encode: BytesPerSecond(1_400_000), apply: BytesPerSecond(12_100_000) };
-const MAX: Figures = Figures { bytes: 864, encode: BytesPerSecond(380_000), apply: BytesPerSecond(490_000) };
+/// By effort: fast, default, max.
+const UPDATE: [Figures; 3] = [
+    Figures { bytes: 1479, encode: BytesPerSecond(3_640_000), apply: BytesPerSecond(12_700_000) },
+    Figures { bytes: 1024, encode: BytesPerSecond(1_400_000), apply: BytesPerSecond(12_100_000) },
+    Figures { bytes: 864, encode: BytesPerSecond(380_000), apply: BytesPerSecond(490_000) },
+];
+const LAYER: [Figures; 3] = [
+    Figures { bytes: 1195, encode: BytesPerSecond(13_000_000), apply: BytesPerSecond(12_700_000) },
+    Figures { bytes: 1024, encode: BytesPerSecond(1_000_000), apply: BytesPerSecond(12_100_000) },
+    Figures { bytes: 1024, encode: BytesPerSecond(600_000), apply: BytesPerSecond(490_000) },
+];
 
 /// Tar bytes that are as much work as one byte of patch. Among 64, 128 and 256, encode rates differ least with this
 /// value.
@@ -105,21 +131,21 @@ pub fn soon_enough(prefer: Prefer, soonest: Duration) -> Duration {
 }
 
 /// The bytes at the default effort of a patch that has `bytes` at this effort.
-pub fn to_default(effort: Effort, bytes: Bytes) -> Bytes {
-    Bytes(scale(bytes.0, 1024, figures(effort).bytes))
+pub fn to_default(content: Content, effort: Effort, bytes: Bytes) -> Bytes {
+    Bytes(scale(bytes.0, 1024, figures(content, effort).bytes))
 }
 
 /// The bytes at this effort of a patch that has `bytes` at the default effort.
-pub fn from_default(effort: Effort, bytes: Bytes) -> Bytes {
-    Bytes(scale(bytes.0, figures(effort).bytes, 1024))
+pub fn from_default(content: Content, effort: Effort, bytes: Bytes) -> Bytes {
+    Bytes(scale(bytes.0, figures(content, effort).bytes, 1024))
 }
 
-fn figures(effort: Effort) -> &'static Figures {
-    match effort {
-        Effort::Fast => &FAST,
-        Effort::Default => &DEFAULT,
-        Effort::Max => &MAX,
-    }
+fn figures(content: Content, effort: Effort) -> &'static Figures {
+    let of_content = match content {
+        Content::Update => &UPDATE,
+        Content::Layer => &LAYER,
+    };
+    &of_content[effort as usize]
 }
 
 impl EffortChoice {
@@ -135,24 +161,24 @@ impl EffortChoice {
 
 impl Undertaking {
     /// A patch for one receiver of the usual pace, over a link of its own.
-    pub fn alone(bytes: Bytes, tar_bytes: Bytes, rate: BytesPerSecond) -> Self {
-        Self { bytes, tar_bytes, rate, copies: 1, slowest: None, waiting: 0, terms: Terms::default() }
+    pub fn alone(bytes: Bytes, content: Content, tar_bytes: Bytes, rate: BytesPerSecond) -> Self {
+        Self { bytes, content, tar_bytes, rate, copies: 1, slowest: None, waiting: 0, terms: Terms::default() }
     }
 
     /// The time of encoding at this effort, at the pace of this machine.
     pub fn encoding(&self, effort: Effort, pace: Pace) -> Duration {
-        pace.of(encoding(self.bytes, self.tar_bytes, effort))
+        pace.of(encoding(self.bytes, self.content, self.tar_bytes, effort))
     }
 
     /// The time of applying a patch of this effort, on the slowest receiver.
     pub fn applying(&self, effort: Effort) -> Duration {
-        self.terms.applying.of(applying(self.bytes, self.tar_bytes, effort))
+        self.terms.applying.of(applying(self.bytes, self.content, self.tar_bytes, effort))
     }
 
     /// The cost of making the patch at this effort and bringing it to the last receiver. The time that the encodes in
     /// the queue lose is added.
     pub fn making(&self, effort: Effort, pace: Pace) -> Cost {
-        let bytes = from_default(effort, self.bytes);
+        let bytes = from_default(self.content, effort, self.bytes);
         let waiting = u32::try_from(self.waiting).unwrap_or(u32::MAX).saturating_add(1);
         let encoding = self.encoding(effort, pace).saturating_mul(waiting);
         Cost { bytes, time: encoding.saturating_add(self.receiving(effort, bytes)) }
@@ -173,13 +199,13 @@ impl Undertaking {
 }
 
 /// The time that a machine of the usual pace takes to make a patch of `bytes` at the default effort.
-pub fn encoding(bytes: Bytes, tar_bytes: Bytes, effort: Effort) -> Duration {
-    work(bytes, tar_bytes).at(figures(effort).encode)
+pub fn encoding(bytes: Bytes, content: Content, tar_bytes: Bytes, effort: Effort) -> Duration {
+    work(bytes, tar_bytes).at(figures(content, effort).encode)
 }
 
 /// The time that a machine of the usual pace takes to apply a patch of `bytes` at the default effort.
-pub fn applying(bytes: Bytes, tar_bytes: Bytes, effort: Effort) -> Duration {
-    work(bytes, tar_bytes).at(figures(effort).apply)
+pub fn applying(bytes: Bytes, content: Content, tar_bytes: Bytes, effort: Effort) -> Duration {
+    work(bytes, tar_bytes).at(figures(content, effort).apply)
 }
 
 fn work(bytes: Bytes, tar_bytes: Bytes) -> Bytes {

@@ -35,7 +35,7 @@ use lighter_types::{Bytes, DiffId, Effort, Moment, PeerId, broken};
 use lighter_wire::{Answer, Arrival, PatchRequest, Quote, Resume};
 
 use crate::core::{Core, Step};
-use crate::effort::{self, to_default};
+use crate::effort::{self, Content, to_default};
 use crate::event::{AskId, Effect, FetchId, Fetched, Part, PullId, Work};
 use crate::failure::{FetchFailure, Setback};
 use crate::planner::Plan;
@@ -308,7 +308,7 @@ impl Fetcher {
         }
         let settings = fetched.settings;
         let effort = step.core.settings.effort_of(settings).unwrap_or_default();
-        let bytes = to_default(effort, fetched.patch.bytes);
+        let bytes = to_default(Content::from(&fetched.patch.bases), effort, fetched.patch.bytes);
         learn_pace(bytes, effort, fetched, step);
         if let Some((rule, predicted)) = plan.raw_prediction().filter(|_| plan.bases == fetched.patch.bases) {
             let calibration = step.core.calibrations.learn(rule, settings, predicted, bytes);
@@ -386,7 +386,8 @@ impl Fetcher {
 fn learn_pace(bytes: Bytes, effort: Effort, fetched: &Fetched, step: &mut Step<'_>) {
     let tar_bytes = fetched.card.tar_bytes;
     if tar_bytes >= Bytes::MIB {
-        step.core.applying.learn(effort::applying(bytes, tar_bytes, effort), fetched.applying);
+        let content = Content::from(&fetched.patch.bases);
+        step.core.applying.learn(effort::applying(bytes, content, tar_bytes, effort), fetched.applying);
         step.effects.push(Effect::KeepPace(Work::Apply, step.core.applying));
     }
 }

@@ -51,7 +51,7 @@ use lighter_types::{DiffId, Link, Moment, PeerId};
 
 pub use calibrations::{Calibrations, Rule};
 pub use directory::{Directory, Peer};
-pub use effort::{Cost, EffortChoice, Undertaking};
+pub use effort::{Content, Cost, EffortChoice, Undertaking};
 pub use event::{
     AskId, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, Part, Prospect, PullId,
     QuestionId, StreamId, Wanted, Work,

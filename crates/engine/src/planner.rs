@@ -19,7 +19,7 @@ use lighter_types::{Bytes, Card, DiffId, Effort, Pace, PatchId, PeerId};
 use crate::calibrations::Rule;
 use crate::core::Core;
 use crate::directory::Holder;
-use crate::effort::{self, Cost, Undertaking};
+use crate::effort::{self, Content, Cost, Undertaking};
 use crate::holdings::Holdings;
 use crate::settings::Settings;
 use order::{Kind, Order, Way};
@@ -171,7 +171,7 @@ pub fn plans(target: DiffId, core: &Core, excluded: &dyn Fn(PeerId) -> bool, dam
 /// What a patch by this choice costs over such a link, at the effort that a provider with a machine of the usual pace
 /// chooses for this node.
 fn kind(card: &Card, choice: &Choice, way: Way, core: &Core) -> Kind {
-    let alone = Undertaking::alone(choice.bytes, card.tar_bytes, way.rate);
+    let alone = Undertaking::alone(choice.bytes, Content::from(&choice.bases), card.tar_bytes, way.rate);
     let undertaking = Undertaking { terms: core.terms(way.is_near), ..alone };
     let effort = undertaking.best(&Effort::ALL, Pace::default());
     let Cost { bytes, time } = undertaking.making(effort, Pace::default());

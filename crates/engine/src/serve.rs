@@ -118,7 +118,7 @@ impl Serve {
                 let effort = self.effort(&job, Some(receiver), core);
                 let encoding = self.undertaking(&job, Some(receiver), core).encoding(effort, self.pace);
                 Quote {
-                    offer: Offer::Predicted { bytes: from_default(effort, job.bytes) },
+                    offer: Offer::Predicted { bytes: from_default(job.content(), effort, job.bytes) },
                     bases: usable.bases,
                     wait: self.encoding_before(&job, core) + encoding,
                     effort: Some(effort),

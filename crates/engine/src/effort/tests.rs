@@ -3,8 +3,9 @@
 use super::*;
 
 /// An update that weighs 2 MB at the default effort, of a layer of 80 MB.
-const UPDATE: Undertaking = Undertaking {
+const PATCH: Undertaking = Undertaking {
     bytes: Bytes(2_000_000),
+    content: Content::Update,
     tar_bytes: Bytes(80_000_000),
     rate: BytesPerSecond(1_250_000),
     copies: 1,
@@ -24,14 +25,14 @@ fn chosen(undertaking: Undertaking) -> Effort {
 
 #[test]
 fn the_link_decides() {
-    assert_eq!(chosen(Undertaking { rate: SATELLITE, ..UPDATE }), Effort::Max);
-    assert_eq!(chosen(UPDATE), Effort::Default);
-    assert_eq!(chosen(Undertaking { rate: LAN, ..UPDATE }), Effort::Fast);
+    assert_eq!(chosen(Undertaking { rate: SATELLITE, ..PATCH }), Effort::Max);
+    assert_eq!(chosen(PATCH), Effort::Default);
+    assert_eq!(chosen(Undertaking { rate: LAN, ..PATCH }), Effort::Fast);
 }
 
 #[test]
 fn many_receivers_are_worth_more_work() {
-    let shared = |copies| Undertaking { copies, ..UPDATE };
+    let shared = |copies| Undertaking { copies, ..PATCH };
     assert_eq!(chosen(shared(40)), Effort::Max);
     let lan = |copies| Undertaking { rate: LAN, ..shared(copies) };
     assert_eq!((chosen(lan(1)), chosen(lan(300))), (Effort::Fast, Effort::Default));
@@ -39,33 +40,33 @@ fn many_receivers_are_worth_more_work() {
 
 #[test]
 fn the_slowest_uplink_of_who_passes_it_on_counts_once() {
-    let behind = |uplink| chosen(Undertaking { rate: LAN, copies: 3, slowest: Some(uplink), ..UPDATE });
+    let behind = |uplink| chosen(Undertaking { rate: LAN, copies: 3, slowest: Some(uplink), ..PATCH });
     assert_eq!(behind(SATELLITE), Effort::Max);
     assert_eq!(behind(BytesPerSecond(1_250_000)), Effort::Default);
-    assert_eq!(behind(LAN), chosen(Undertaking { rate: LAN, copies: 3, ..UPDATE }));
+    assert_eq!(behind(LAN), chosen(Undertaking { rate: LAN, copies: 3, ..PATCH }));
 }
 
 #[test]
 fn a_queue_is_worth_less_work() {
-    let queued = |waiting| chosen(Undertaking { waiting, rate: BytesPerSecond(40_000), ..UPDATE });
+    let queued = |waiting| chosen(Undertaking { waiting, rate: BytesPerSecond(40_000), ..PATCH });
     assert_eq!([queued(0), queued(5), queued(60)], [Effort::Max, Effort::Default, Effort::Fast]);
 }
 
 #[test]
 fn a_slow_machine_works_less() {
     let mut pace = Pace::default();
-    let choose = |pace| UPDATE.best(&Effort::ALL, pace);
+    let choose = |pace| PATCH.best(&Effort::ALL, pace);
     assert_eq!(choose(pace), Effort::Default);
-    let usual = UPDATE.encoding(Effort::Default, Pace::USUAL);
+    let usual = PATCH.encoding(Effort::Default, Pace::USUAL);
     (0..20).for_each(|_| pace.learn(usual, Duration::from_secs(30)));
     assert_eq!(choose(pace), Effort::Fast);
-    let expected = UPDATE.encoding(Effort::Default, pace).as_secs();
+    let expected = PATCH.encoding(Effort::Default, pace).as_secs();
     assert!((27..=33).contains(&expected), "{expected} s");
 }
 
 #[test]
 fn time_that_nobody_notices_is_spent_on_fewer_bytes() {
-    let small = Undertaking { bytes: Bytes(20_000), tar_bytes: Bytes(2_000_000), rate: LAN, ..UPDATE };
+    let small = Undertaking { bytes: Bytes(20_000), tar_bytes: Bytes(2_000_000), rate: LAN, ..PATCH };
     let time = |effort| small.making(effort, Pace::USUAL).time;
     assert!(time(Effort::Max) > time(Effort::Fast));
     assert_eq!(chosen(small), Effort::Max);
@@ -75,13 +76,13 @@ fn time_that_nobody_notices_is_spent_on_fewer_bytes() {
 fn a_fixed_effort_is_used_and_the_least_is_a_floor() {
     assert_eq!(EffortChoice::Always(Effort::Max).from(Effort::Fast), [Effort::Max]);
     assert_eq!(EffortChoice::Auto.from(Effort::Fast), Effort::ALL);
-    let lan = Undertaking { rate: LAN, ..UPDATE };
+    let lan = Undertaking { rate: LAN, ..PATCH };
     assert_eq!(lan.best(EffortChoice::Auto.from(Effort::Default), Pace::USUAL), Effort::Default);
 }
 
 #[test]
 fn the_receiver_says_what_it_wants_more() {
-    let prefer = |prefer, rate| chosen(Undertaking { rate, terms: Terms { prefer, ..TERMS }, ..UPDATE });
+    let prefer = |prefer, rate| chosen(Undertaking { rate, terms: Terms { prefer, ..TERMS }, ..PATCH });
     let at = |rate| Prefer::ALL.map(|wish| prefer(wish, rate));
     assert_eq!(at(LAN), [Effort::Fast, Effort::Fast, Effort::Max]);
     assert_eq!(at(BytesPerSecond(500_000)), [Effort::Default, Effort::Default, Effort::Max]);
@@ -91,7 +92,7 @@ fn the_receiver_says_what_it_wants_more() {
 /// A machine with an eighth of a core applies *max* for as long as a thin link takes.
 #[test]
 fn a_slow_receiver_gets_what_it_can_apply() {
-    let thin = Undertaking { rate: BytesPerSecond(25_000), ..UPDATE };
+    let thin = Undertaking { rate: BytesPerSecond(25_000), ..PATCH };
     assert_eq!(chosen(thin), Effort::Max);
     let mut applying = Pace::USUAL;
     (0..20).for_each(|_| applying.learn(Duration::from_secs(1), Duration::from_secs(16)));
@@ -111,7 +112,7 @@ fn fewer_bytes_win_among_those_that_are_soon_enough() {
 #[test]
 fn the_model_is_that_of_the_benchmarks() {
     let check = |tar_bytes, bytes, seconds: [f64; 3]| {
-        let undertaking = Undertaking { bytes: Bytes(bytes), tar_bytes: Bytes(tar_bytes), ..UPDATE };
+        let undertaking = Undertaking { bytes: Bytes(bytes), tar_bytes: Bytes(tar_bytes), ..PATCH };
         for (effort, measured) in Effort::ALL.into_iter().zip(seconds) {
             let ratio = undertaking.encoding(effort, Pace::default()).as_secs_f64() / measured;
             assert!((0.45..2.25).contains(&ratio), "{effort:?} of {bytes}: {ratio}");
@@ -126,15 +127,30 @@ fn the_model_is_that_of_the_benchmarks() {
 
 #[test]
 fn bytes_of_one_effort_tell_those_of_another() {
-    assert_eq!(to_default(Effort::Default, Bytes(1000)), Bytes(1000));
-    assert_eq!(to_default(Effort::Fast, Bytes(1479)), Bytes(1024));
-    assert_eq!(to_default(Effort::Max, Bytes(864)), Bytes(1024));
+    let of_update = |effort, bytes| to_default(Content::Update, effort, Bytes(bytes)).0;
+    let found = [(Effort::Default, 1000), (Effort::Fast, 1479), (Effort::Max, 864)];
+    assert_eq!(found.map(|(effort, bytes)| of_update(effort, bytes)), [1000, 1024, 1024]);
+    for content in [Content::Update, Content::Layer] {
+        for effort in Effort::ALL {
+            let back = to_default(content, effort, from_default(content, effort, Bytes(1 << 30)));
+            assert!(back.0.abs_diff(1 << 30) < 2, "{content:?} {effort:?} {back}");
+        }
+    }
+}
+
+/// A whole layer gains little by work.
+#[test]
+fn whole_layers_go_at_fast_unless_bytes_are_dear() {
+    let layer = Undertaking { bytes: Bytes(20_000_000), content: Content::Layer, ..PATCH };
+    assert_eq!(chosen(layer), Effort::Fast);
+    assert_eq!(chosen(Undertaking { rate: SATELLITE, ..layer }), Effort::Default);
 }
 
 #[test]
 fn absurd_figures_do_not_overflow() {
     let absurd = Undertaking {
         bytes: Bytes(u64::MAX),
+        content: Content::Layer,
         tar_bytes: Bytes(u64::MAX),
         rate: BytesPerSecond(1),
         copies: u64::MAX,
@@ -142,7 +158,7 @@ fn absurd_figures_do_not_overflow() {
         waiting: u64::MAX,
         terms: TERMS,
     };
-    let nothing = Undertaking { bytes: Bytes(0), tar_bytes: Bytes(0), ..UPDATE };
+    let nothing = Undertaking { bytes: Bytes(0), tar_bytes: Bytes(0), ..PATCH };
     for undertaking in [absurd, nothing] {
         for prefer in Prefer::ALL {
             chosen(Undertaking { terms: Terms { prefer, ..TERMS }, ..undertaking });

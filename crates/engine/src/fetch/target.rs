@@ -19,7 +19,7 @@ use crate::asks::Purpose;
 use crate::calibrations::Rule;
 use crate::core::{Core, Step};
 use crate::directory::Holder;
-use crate::effort::{self, from_default, to_default};
+use crate::effort::{self, Content, from_default, to_default};
 use crate::event::{AskId, Effect, Part, PullId};
 use crate::failure::Setback;
 use crate::planner::{self, Forecast, Plan};
@@ -355,6 +355,7 @@ impl Plan {
         }
         let effort = quote.effort.unwrap_or_default();
         let mut plan = Self { bases: quote.bases, wait: quote.wait, effort, ..self };
+        let content = Content::from(&plan.bases);
         let card = core.directory.card(id);
         if let Some(card) = card {
             plan.forecast = Forecast::from_held(card, &plan.bases, core);
@@ -362,30 +363,30 @@ impl Plan {
         let at_default = match (quote.offer, card) {
             (Offer::Ready { patch, bytes }, _) => {
                 plan.ready = Some(patch);
-                to_default(effort, bytes)
+                to_default(content, effort, bytes)
             }
             // An honest peer predicts the same from the same sketches.
             (Offer::Predicted { .. }, Some(card)) if plan.forecast.by_sketch.is_some() => {
                 plan.forecast.corrected(card, &plan.bases, core)
             }
             (Offer::Predicted { bytes }, Some(card)) if !plan.bases.is_empty() => {
-                let bytes = to_default(effort, bytes);
+                let bytes = to_default(content, effort, bytes);
                 plan.quoted = Some(bytes);
                 let quoted = Prediction { bytes, expected_error: plan.forecast.by_tlsh.expected_error };
                 core.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
             }
-            (Offer::Predicted { bytes }, _) => to_default(effort, bytes),
+            (Offer::Predicted { bytes }, _) => to_default(content, effort, bytes),
         };
         let bytes = match quote.offer {
             Offer::Ready { bytes, .. } => bytes,
-            Offer::Predicted { .. } => from_default(effort, at_default),
+            Offer::Predicted { .. } => from_default(content, effort, at_default),
         };
         let have = part.filter(|part| plan.resumes(part)).map_or(Bytes::ZERO, |part| part.bytes);
         plan.bytes = bytes - have;
         let rate = core.directory.peer(plan.peer).map(|peer| core.rate_from(plan.peer, peer));
         plan.transfer = plan.bytes.at(rate.unwrap_or(core.settings.uplink_rate));
         let tar_bytes = card.map_or(Bytes::ZERO, |card| card.tar_bytes);
-        plan.applying = core.applying.of(effort::applying(at_default, tar_bytes, effort));
+        plan.applying = core.applying.of(effort::applying(at_default, content, tar_bytes, effort));
         Some(plan)
     }
 }

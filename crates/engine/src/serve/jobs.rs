@@ -8,7 +8,7 @@ use super::uploads::{Receiver, Receivers};
 use super::usable::Usable;
 use super::{Serve, StreamId};
 use crate::core::Core;
-use crate::effort::{self, EffortChoice, Undertaking, to_default};
+use crate::effort::{self, Content, EffortChoice, Undertaking, to_default};
 use crate::event::{CachedPatch, Effect, Prospect, Work};
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Serve {
         let card = core.holdings.card(target)?;
         let job = Job::new(card, &Usable::new(card, bases, &core.holdings));
         let cached = self.cache.smallest_from(target, &job.bases);
-        let known = cached.and_then(|patch| Some(to_default(patch.effort?, patch.bytes)));
+        let known = cached.and_then(|patch| Some(to_default(Content::from(&patch.bases), patch.effort?, patch.bytes)));
         let bytes = known.unwrap_or(job.bytes);
         let undertaking = Undertaking { bytes, ..self.undertaking(&job, None, core) };
         let encode = undertaking.encoding(Effort::Default, self.pace);
@@ -77,6 +77,7 @@ impl Serve {
         let queued = self.queue.iter().filter_map(|other| self.jobs.get(other)).filter(|other| !other.is_same(job));
         Undertaking {
             bytes: job.bytes,
+            content: job.content(),
             tar_bytes: job.tar_bytes,
             rate: receivers.rate,
             copies: receivers.copies,
@@ -89,7 +90,9 @@ impl Serve {
     /// Learns from an encode. A small layer shows the start-up time of an encoder rather than its pace.
     pub(super) fn learn_pace(&mut self, job: &Job, patch: &CachedPatch, took: Duration, effects: &mut Vec<Effect>) {
         let Some(effort) = job.running.filter(|_| job.tar_bytes >= Bytes::MIB) else { return };
-        self.pace.learn(effort::encoding(to_default(effort, patch.bytes), job.tar_bytes, effort), took);
+        let content = Content::from(&patch.bases);
+        let bytes = to_default(content, effort, patch.bytes);
+        self.pace.learn(effort::encoding(bytes, content, job.tar_bytes, effort), took);
         effects.push(Effect::KeepPace(Work::Encode, self.pace));
     }
 }
@@ -106,6 +109,10 @@ impl Job {
             waiting: Vec::new(),
             running: None,
         }
+    }
+
+    pub fn content(&self) -> Content {
+        Content::from(&self.bases)
     }
 
     /// Whether both make a patch of one target from the same bases.

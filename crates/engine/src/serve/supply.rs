@@ -13,7 +13,7 @@ use super::jobs::Job;
 use super::uploads::{Receiver, Receivers};
 use super::usable::Usable;
 use crate::core::Core;
-use crate::effort::{Cost, EffortChoice, Undertaking, best, to_default};
+use crate::effort::{Content, Cost, EffortChoice, Undertaking, best, to_default};
 use crate::event::CachedPatch;
 use crate::settings::Settings;
 
@@ -91,7 +91,7 @@ impl Serve {
         let made = self.cache.made(card.diff_id, &usable.bases);
         let highest = made.map_or(effort, |(_, last)| effort.max(last));
         let least = Effort::ALL.into_iter().find(|other| *other > highest)?;
-        let bytes = to_default(effort, tried.bytes);
+        let bytes = to_default(Content::from(&tried.bases), effort, tried.bytes);
         Some((Job { bytes, least, ..job }, bytes))
     }
 
@@ -119,7 +119,8 @@ impl Serve {
 /// the default effort.
 fn cost_of(patch: &CachedPatch, undertaking: Undertaking) -> Cost {
     let effort = patch.effort.unwrap_or_default();
-    let bytes = to_default(effort, patch.bytes);
-    let undertaking = Undertaking { bytes, ..undertaking };
+    let content = Content::from(&patch.bases);
+    let bytes = to_default(content, effort, patch.bytes);
+    let undertaking = Undertaking { bytes, content, ..undertaking };
     Cost { bytes: patch.bytes, time: undertaking.receiving(effort, patch.bytes) }
 }

@@ -5,8 +5,10 @@
 //! transfer: a handshake of two round trips, and the end when nothing went over it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lighter_engine::{Input, PeerInput};
+use lighter_types::Link;
 
 use super::Fleet;
 use super::cuts::Cut;
@@ -119,8 +121,12 @@ impl Fleet {
         if !self.is_reachable(node, other) {
             self.keep_apart(node, other);
         } else if self.nodes[node].is_online && self.nodes[other].is_online {
-            self.step(node, Input::Peer(PeerInput::Connected(peer(other))));
-            self.step(other, Input::Peer(PeerInput::Connected(peer(node))));
+            for (here, there) in [(node, other), (other, node)] {
+                let route = self.wires.network.route(self.wires.links.path(&self.topology, here, there));
+                let link = Link { round_trip: Some(Duration::from_micros(route.round_trip)), ..Link::default() };
+                self.step(here, Input::Peer(PeerInput::LinkSeen { peer: peer(there), link }));
+                self.step(here, Input::Peer(PeerInput::Connected(peer(there))));
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use lighter_engine::Undertaking;
+use lighter_engine::{Content, Undertaking};
 use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
 use lighter_node::FileBase;
 use lighter_patch::{HaveList, Method, Settings, Source};
@@ -112,9 +112,10 @@ impl Link {
     /// The effort for the first of these layers out of the others, and the bytes of the patch at the default effort.
     fn choose(&self, layers: &[TarScan]) -> (Effort, Bytes) {
         let Some((target, bases)) = layers.split_first() else { return (Effort::Default, Bytes::ZERO) };
+        let content = if bases.is_empty() { Content::Layer } else { Content::Update };
         let bases: Vec<_> = bases.iter().map(|base| (&base.card, Some(&base.sketch))).collect();
         let bytes = predict(&target.card, Some(&target.sketch), &bases).bytes;
-        let alone = Undertaking::alone(bytes, target.card.tar_bytes, self.rate);
+        let alone = Undertaking::alone(bytes, content, target.card.tar_bytes, self.rate);
         let undertaking = Undertaking { copies: self.receivers, ..alone };
         (undertaking.best(&Effort::ALL, Pace::default()), bytes)
     }

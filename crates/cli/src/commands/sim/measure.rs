@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lighter_engine::Undertaking;
+use lighter_engine::{Content, Undertaking};
 use lighter_image::{Hashed, Limits, OpenedImage, Selector, open_image};
 use lighter_node::images::{AnyFiles, open_files};
 use lighter_patch::Header;
@@ -165,7 +165,7 @@ impl Measuring<'_> {
             if target == base || bytes >= of.card.compressed_bytes || known(&self.trace, target, base) {
                 continue;
             }
-            let undertaking = Undertaking::alone(bytes, of.card.tar_bytes, BytesPerSecond(u64::MAX));
+            let undertaking = Undertaking::alone(bytes, Content::Update, of.card.tar_bytes, BytesPerSecond(u64::MAX));
             let span = |time: Duration| Span { millis: time.as_millis() as u64 };
             let encode = span(undertaking.encoding(Effort::Default, Pace::default()));
             let apply = span(undertaking.applying(Effort::Default).max(of.took));
