@@ -20,8 +20,9 @@ struct Train {
     /// Acknowledged after the first.
     bytes: u64,
     /// The fastest that a part of the train from its beginning arrived. The last acknowledgement often waits for a
-    /// packet that does not come (RFC 9000, 13.2.1), and would make the whole train seem slow.
-    best: Option<Hint>,
+    /// packet that does not come (RFC 9000, 13.2.1), and would make the whole train seem slow. With the bytes of that
+    /// part: it is at least half of the train, since a short part may have come in a burst.
+    best: Option<(u64, Hint)>,
 }
 
 /// The packets of a round that are acknowledged one after the other.
@@ -56,14 +57,16 @@ impl Trains {
                 train.sent_until = sent;
                 train.until = now;
                 train.bytes += bytes;
-                train.best = train.best.into_iter().chain(train.hint()).max_by_key(|hint| hint.rate);
+                let long = train.best.filter(|(bytes, _)| bytes * 2 >= train.bytes);
+                let all = train.hint().map(|hint| (train.bytes, hint));
+                train.best = long.into_iter().chain(all).max_by_key(|(_, hint)| hint.rate);
             }
         }
     }
 
     /// `None` while the train is short.
     pub fn hint(&self) -> Option<Hint> {
-        self.current?.best
+        self.current?.best.map(|(_, hint)| hint)
     }
 }
 
@@ -76,7 +79,7 @@ impl Train {
         let arriving = self.until.saturating_duration_since(self.from);
         let sending = self.sent_until.saturating_duration_since(self.sent_from);
         let seconds = arriving.as_secs_f64().max(1e-3);
-        let is_limit = arriving > sending + sending / 4 + Duration::from_millis(4);
+        let is_limit = arriving > sending + sending / 8 + Duration::from_millis(4);
         Some(Hint { rate: (self.bytes as f64 / seconds) as u64, is_limit })
     }
 }

@@ -18,6 +18,16 @@ pub struct Link {
     pub round_trip: Duration,
     pub queue: Duration,
     pub loss: f64,
+    /// A radio link delivers what came in this time at once; zero for a wire.
+    pub burst: Duration,
+}
+
+impl Link {
+    /// When a packet leaves that the link has sent at this time.
+    fn burst_end(&self, sent: Duration) -> Duration {
+        let burst = self.burst.as_nanos().max(1);
+        Duration::from_nanos(u64::try_from(sent.as_nanos().div_ceil(burst) * burst).unwrap_or(u64::MAX))
+    }
 }
 
 pub enum Control {
@@ -46,6 +56,8 @@ pub struct Flow {
     /// Packets that arrived and are not acknowledged yet: at most two.
     arrived: Vec<u64>,
     pub delivered: u64,
+    /// Of these the sender knows so many.
+    acknowledged: u64,
     pub finished_at: Option<Instant>,
     /// Waits in the queue, in ms.
     pub waits: Vec<f64>,
@@ -102,6 +114,7 @@ impl Simulation {
             round_trip: self.link.round_trip,
             arrived: Vec::new(),
             delivered: 0,
+            acknowledged: 0,
             finished_at: None,
             waits: Vec::new(),
         });
@@ -177,7 +190,7 @@ impl Simulation {
                 Control::Ours(pilot) => pilot.window(),
                 Control::Cubic(cubic) => cubic.window(),
             };
-            if in_flight + PACKET > window || flow.delivered + in_flight >= flow.bytes.saturating_add(PACKET * 4) {
+            if in_flight + PACKET > window || flow.acknowledged + in_flight >= flow.bytes.saturating_add(PACKET * 4) {
                 return;
             }
             if flow.paced_until > now {
@@ -203,8 +216,8 @@ impl Simulation {
             }
             flow.waits.push(wait.as_secs_f64() * 1e3);
             self.link_free_at = free + Duration::from_secs_f64(PACKET as f64 * 8.0 / (self.link.kbit_s as f64 * 1e3));
-            let arrives = self.link_free_at + self.link.round_trip / 2 - now;
-            self.after(arrives, Event::Arrive(index, packet));
+            let arrives = self.link.burst_end(self.link_free_at - self.start) + self.link.round_trip / 2;
+            self.after(arrives.saturating_sub(now - self.start), Event::Arrive(index, packet));
         }
     }
 
@@ -215,6 +228,7 @@ impl Simulation {
         for packet in [first, last].into_iter().take(if first == last { 1 } else { 2 }) {
             let Some(sent) = flow.outstanding.remove(&packet) else { continue };
             flow.round_trip = now - sent;
+            flow.acknowledged += PACKET;
             match &mut flow.control {
                 Control::Ours(pilot) => pilot.acknowledged(now, sent, PACKET),
                 Control::Cubic(cubic) => cubic.acknowledged(now, now - sent),
