@@ -14,7 +14,7 @@ const LAYER: u64 = 3_722_445;
 
 fn link(kbit_s: u64, round_trip_ms: u64, queue_ms: u64, loss: f64) -> Link {
     let (round_trip, queue) = (Duration::from_millis(round_trip_ms), Duration::from_millis(queue_ms));
-    Link { kbit_s, round_trip, queue, loss, burst: Duration::ZERO }
+    Link { kbit_s, round_trip, queue, loss, up_kbit_s: None, acknowledged_at_once: 10, burst: Duration::ZERO }
 }
 
 fn add_ours(simulation: &mut Simulation) {
@@ -69,6 +69,15 @@ fn a_layer_takes_what_its_bytes_need_on_clean_links() {
     check_time(20_000, 600, 0.0, 1.25);
     check_time(64, 600, 0.0, 1.05);
     check_time(100_000, 30, 0.0, 1.1);
+}
+
+/// 64 kbit/s up below 20 Mbit/s down: an acknowledgement for every other packet would take seven times as long.
+#[test]
+fn a_thin_way_back_costs_little() {
+    let thin = |kbit_s, round_trip_ms| Link { up_kbit_s: Some(64), ..link(kbit_s, round_trip_ms, 300, 0.0) };
+    check_time_on(thin(20_000, 80), 1.6);
+    check_time_on(thin(20_000, 600), 1.6);
+    check_time_on(thin(8000, 80), 1.1);
 }
 
 /// A radio link holds packets back and delivers them together: trains then show other rates than the link's.
