@@ -12,7 +12,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, OutboundFailure};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, identify, mdns};
+use libp2p::{Multiaddr, Swarm, identify, mdns, ping};
 use lighter_engine::{AskFailure, PeerInput, QuestionId, WorkInput};
 use lighter_types::{PeerId, broken};
 use lighter_wire::{Announcement, Answer, Message, OtherVersion, Request};
@@ -42,6 +42,14 @@ impl Driver {
                 if let Some(peer) = from_libp2p(&peer_id) {
                     self.connections.meetings.identified(peer, info.listen_addrs);
                 }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Home(StandingEvent::Ping(ping::Event {
+                peer,
+                connection,
+                result: Err(ping::Failure::Timeout),
+            }))) => {
+                tracing::info!(%peer, "it does not answer over TCP: the connection is closed");
+                self.swarm.close_connection(connection);
             }
             SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener has trouble"),
