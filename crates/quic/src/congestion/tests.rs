@@ -194,6 +194,24 @@ fn it_goes_on_after_an_outage() {
     assert!(kbit_s > 6000, "{kbit_s}");
 }
 
+/// The fourth minute is the last for a layer that needs 30 s of a link which is there for 10 s in each.
+#[test]
+fn it_uses_what_there_is_of_a_link_that_comes_and_goes() {
+    for round_trip_ms in [80, 600] {
+        let up = link(1000, round_trip_ms, 300, 0.0);
+        let mut simulation = Simulation::new(up, 1);
+        simulation.add(Control::Ours(Box::new(Pilot::new(simulation.now, PACKET))), LAYER);
+        for _ in 0..4 {
+            simulation.set_link(up);
+            run(&mut simulation, 10);
+            simulation.set_link(Link { loss: 1.0, ..up });
+            run(&mut simulation, 50);
+        }
+        let delivered = simulation.flows[0].delivered;
+        assert!(delivered >= LAYER, "{round_trip_ms} ms: {delivered} bytes in four minutes");
+    }
+}
+
 /// Gossip and pings on a link whose delay varies: little is sent, and packets seem to wait.
 #[test]
 fn small_talk_leaves_the_first_growth_to_the_first_layer() {
