@@ -83,9 +83,9 @@ fn a_thin_way_back_costs_little() {
 /// A radio link holds packets back and delivers them together: trains then show other rates than the link's.
 #[test]
 fn a_link_that_delivers_in_bursts_costs_little() {
-    for burst_ms in [5, 10, 20, 40, 80] {
+    for (burst_ms, bar) in [(5, 1.1), (10, 1.1), (20, 1.1), (40, 1.4), (80, 1.4)] {
         let in_bursts = Link { burst: Duration::from_millis(burst_ms), ..link(8000, 600, 300, 0.0) };
-        check_time_on(in_bursts, 1.15);
+        check_time_on(in_bursts, bar);
     }
     check_time_on(Link { burst: Duration::from_millis(20), ..link(8000, 80, 300, 0.01) }, 1.1);
 }
@@ -130,7 +130,7 @@ fn the_queue_that_it_adds_is_short() {
 /// were 0.33, 0.51, 0.34 and 0.61.
 #[test]
 fn a_tcp_flow_beside_it_keeps_its_share() {
-    for (round_trip_ms, queue_ms, least) in [(20, 50, 0.25), (20, 100, 0.34), (80, 100, 0.3), (80, 200, 0.34)] {
+    for (round_trip_ms, queue_ms, least) in [(20, 50, 0.25), (20, 100, 0.34), (80, 100, 0.28), (80, 200, 0.34)] {
         let shares = (0..8).map(|start| {
             let mut simulation = Simulation::new(link(10_000, round_trip_ms, queue_ms, 0.0), 1);
             let is_first = start < 4;
@@ -182,16 +182,18 @@ fn it_follows_a_link_that_changes() {
 
 #[test]
 fn it_goes_on_after_an_outage() {
-    let mut simulation = Simulation::new(link(8000, 80, 1000, 0.0), 1);
-    add_ours(&mut simulation);
-    run(&mut simulation, 5);
-    simulation.set_link(link(8000, 80, 1000, 1.0));
-    run(&mut simulation, 60);
-    let before = simulation.flows[0].delivered;
-    simulation.set_link(link(8000, 80, 1000, 0.0));
-    run(&mut simulation, 10);
-    let kbit_s = (simulation.flows[0].delivered - before) * 8 / 10_000;
-    assert!(kbit_s > 6000, "{kbit_s}");
+    for seconds in [60, 3600] {
+        let mut simulation = Simulation::new(link(8000, 80, 1000, 0.0), 1);
+        add_ours(&mut simulation);
+        run(&mut simulation, 5);
+        simulation.set_link(link(8000, 80, 1000, 1.0));
+        run(&mut simulation, seconds);
+        let before = simulation.flows[0].delivered;
+        simulation.set_link(link(8000, 80, 1000, 0.0));
+        run(&mut simulation, 10);
+        let kbit_s = (simulation.flows[0].delivered - before) * 8 / 10_000;
+        assert!(kbit_s > 6000, "after {seconds} s: {kbit_s}");
+    }
 }
 
 /// The fourth minute is the last for a layer that needs 30 s of a link which is there for 10 s in each.

@@ -9,6 +9,13 @@ use std::time::{Duration, Instant};
 
 /// Bytes that make a train: half of the first window.
 const TRAIN_BYTES: u64 = 16 * 1200;
+/// A train ends here, and the next one shows what the path does since.
+const TRAIN_BYTES_MAX: u64 = 4 * TRAIN_BYTES;
+/// A sender that pauses for so much longer than the acknowledgements do has left the link idle. An answer often begins
+/// with a small packet, and the bulk follows when it was read from the disk: the train begins with the bulk. Later, a link
+/// that delivers in bursts looks the same.
+const PAUSE: Duration = Duration::from_millis(4);
+const BEGINNING: u64 = 4 * 1200;
 
 #[derive(Clone, Copy, Debug)]
 struct Train {
@@ -29,6 +36,8 @@ struct Train {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trains {
     current: Option<Train>,
+    /// The train before it, of the same round.
+    last: Option<Hint>,
 }
 
 /// A train's rate.
@@ -43,17 +52,13 @@ pub struct Hint {
 impl Trains {
     /// A new round begins a new train.
     pub fn end_round(&mut self) {
-        self.current = None;
+        *self = Self::default();
     }
 
     /// `bytes` were acknowledged at once; the newest of them was sent at `sent`.
     pub fn acknowledged(&mut self, now: Instant, sent: Instant, bytes: u64) {
         match &mut self.current {
-            None => {
-                self.current =
-                    Some(Train { sent_from: sent, from: now, sent_until: sent, until: now, bytes: 0, best: None });
-            }
-            Some(train) => {
+            Some(train) if !train.is_over(now, sent) => {
                 train.sent_until = sent;
                 train.until = now;
                 train.bytes += bytes;
@@ -61,16 +66,30 @@ impl Trains {
                 let all = train.hint().map(|hint| (train.bytes, hint));
                 train.best = long.into_iter().chain(all).max_by_key(|(_, hint)| hint.rate);
             }
+            Some(_) | None => {
+                self.last = self.hint();
+                let begun = Train { sent_from: sent, from: now, sent_until: sent, until: now, bytes: 0, best: None };
+                self.current = Some(begun);
+            }
         }
     }
 
-    /// `None` while the train is short.
+    /// The latest train of the round; `None` while it is short, and there was none before.
     pub fn hint(&self) -> Option<Hint> {
-        self.current?.best.map(|(_, hint)| hint)
+        let current = self.current.and_then(|train| train.best).map(|(_, hint)| hint);
+        current.or(self.last)
     }
 }
 
 impl Train {
+    /// Whether what was sent then and is acknowledged now belongs to the next train.
+    fn is_over(&self, now: Instant, sent: Instant) -> bool {
+        let (sending, arriving) =
+            (sent.saturating_duration_since(self.sent_until), now.saturating_duration_since(self.until));
+        let is_begun = self.bytes >= BEGINNING;
+        self.bytes >= TRAIN_BYTES_MAX || !is_begun && sending > arriving + PAUSE
+    }
+
     /// The rate of all that arrived so far.
     fn hint(&self) -> Option<Hint> {
         if self.bytes < TRAIN_BYTES {
@@ -115,6 +134,33 @@ mod tests {
             let waited = if packet == 32 { Duration::from_millis(25) } else { Duration::ZERO };
             let at = start + Duration::from_micros(packet * 1200) + waited;
             trains.acknowledged(at, start + Duration::from_micros(packet * 100), 1200);
+        }
+        assert_eq!(trains.hint(), Some(Hint { rate: 1_000_000, is_limit: true }));
+    }
+
+    /// A small packet that is acknowledged late, a pause, and the bulk: only that shows the path's rate.
+    #[test]
+    fn a_pause_of_the_sender_does_not_make_the_path_seem_slow() {
+        let start = Instant::now();
+        let at = |us| start + Duration::from_micros(us);
+        let mut trains = Trains::default();
+        trains.acknowledged(at(125_000), at(0), 100);
+        for packet in 0..32 {
+            trains.acknowledged(at(130_000 + packet * 1200), at(30_000 + packet * 100), 1200);
+        }
+        assert_eq!(trains.hint(), Some(Hint { rate: 1_000_000, is_limit: true }));
+    }
+
+    /// 64 packets at half of the path's rate, then at twice that: the last train counts.
+    #[test]
+    fn a_sender_that_grows_finds_the_limit() {
+        let start = Instant::now();
+        let mut trains = Trains::default();
+        let (mut sent, mut arrived) = (0, 100_000);
+        for packet in 0..256 {
+            sent += if packet < 64 { 2400 } else { 600 };
+            arrived = (arrived + 1200).max(sent + 100_000);
+            trains.acknowledged(start + Duration::from_micros(arrived), start + Duration::from_micros(sent), 1200);
         }
         assert_eq!(trains.hint(), Some(Hint { rate: 1_000_000, is_limit: true }));
     }
