@@ -22,7 +22,8 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// A connection from which nothing came for this long is lost. The shorter of both ends' settings holds.
     pub idle_timeout: Duration,
-    /// An idle connection sends a packet after this time, so that NAT bindings stay and the idle timeout never fires.
+    /// An idle connection sends a packet after this time, so that NAT bindings stay and the idle timeout never fires. The
+    /// end that was dialled waits a fifth longer, or both ends would send one each at the same time.
     pub keep_alive: Duration,
     /// Streams that the peer may have open at a time.
     pub streams_max: u32,
@@ -87,18 +88,19 @@ impl Settings {
         fn certificate(error: impl std::fmt::Display) -> Error {
             Error::Certificate(error.to_string())
         }
-        let transport = Arc::new(transport(config));
+        let dialled = Config { keep_alive: config.keep_alive * 6 / 5, ..config.clone() };
+        let (transport, dialled) = (Arc::new(transport(config)), Arc::new(transport(&dialled)));
         let mut tls = libp2p_tls::make_client_config(keys, None).map_err(certificate)?;
         tls.resumption = Resumption::in_memory_sessions(SESSIONS_DIALLED);
         // The name is only for this node's own memory of sessions.
         tls.enable_sni = false;
         let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(certificate)?));
-        client.transport_config(Arc::clone(&transport));
+        client.transport_config(transport);
         let mut tls = libp2p_tls::make_server_config(keys).map_err(certificate)?;
         tls.session_storage = ServerSessionMemoryCache::new(SESSIONS_ACCEPTED);
         let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).map_err(certificate)?));
         server
-            .transport_config(transport)
+            .transport_config(dialled)
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BUFFER)
             .incoming_buffer_size_total(INCOMING_BUFFER_ALL);

@@ -34,6 +34,9 @@ const LEAP_MAX: u64 = 16;
 const FASTER: f64 = 1.1;
 /// Startup ends at a queue only if at least this part of the limit shows in the bandwidth.
 const LIMIT_SHOWN: f64 = 0.7;
+/// The part of the limit that counts as bandwidth from then on: a train is timed by few acknowledgements, and what it
+/// shows too much would stand in the queue for ten rounds.
+const SEED: f64 = 0.95;
 /// The time in which the first window is sent: a twentieth of the round trip within these bounds.
 const FIRST_TIME_MIN: Duration = Duration::from_millis(4);
 const FIRST_TIME_MAX: Duration = Duration::from_millis(12);
@@ -361,7 +364,7 @@ impl Pilot {
             // The first window may wait in a queue of its own making, before the bandwidth shows.
             Phase::Startup if self.is_waiting() && self.bandwidth() >= scale(self.limit.unwrap_or(0), LIMIT_SHOWN) => {
                 // A round trip passes before the bandwidth shows all of it.
-                self.bandwidth.add(self.part, self.limit.unwrap_or(0));
+                self.bandwidth.add(self.part, scale(self.limit.unwrap_or(0), SEED));
                 self.enter(Phase::Drain, now);
             }
             Phase::Startup if self.full_rounds >= FULL_ROUNDS => self.enter(Phase::Drain, now),
