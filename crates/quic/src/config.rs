@@ -22,8 +22,8 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// A connection from which nothing came for this long is lost. The shorter of both ends' settings holds.
     pub idle_timeout: Duration,
-    /// An idle connection sends a packet after this time, so that NAT bindings stay and the idle timeout never fires. The
-    /// end that was dialled waits a fifth longer, or both ends would send one each at the same time.
+    /// An idle connection sends a packet after this time, so that NAT bindings stay and the idle timeout never fires.
+    /// The end that was dialled waits a fifth longer, or both ends would send one each at the same time.
     pub keep_alive: Duration,
     /// Streams that the peer may have open at a time.
     pub streams_max: u32,
@@ -63,8 +63,8 @@ const MTU_STEP: u16 = 127;
 const MTU_AGAIN: Duration = Duration::from_secs(4 * 3600);
 
 /// Packets that a peer may get before it acknowledges them, if it knows the extension and no packet is missing
-/// (draft-ietf-quic-ack-frequency). As QUIC has it, there is an acknowledgement for every other packet: 400 kbit/s below
-/// 20 Mbit/s. More would hide the rate of the first window (`congestion`).
+/// (draft-ietf-quic-ack-frequency). As QUIC has it, there is an acknowledgement for every other packet: 400 kbit/s
+/// below 20 Mbit/s. More packets would hide the rate of the first window (`congestion`).
 const PACKETS_UNACKNOWLEDGED: u32 = 9;
 
 /// Datagrams of connections that wait to be accepted: of one, of all; and how many may wait.

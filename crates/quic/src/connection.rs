@@ -15,7 +15,8 @@ use noq::rustls::pki_types::CertificateDer;
 use crate::address::from_socket;
 use crate::{Error, Meter, Stream};
 
-/// The name of a peer whose PeerId is not known yet. TLS wants one; it is not sent, and libp2p's certificates have none.
+/// The name of a peer whose PeerId is not known yet. TLS wants one; it is not sent, and libp2p's certificates have
+/// none.
 const NO_NAME: &str = "l";
 
 /// The name under which a peer's sessions are remembered: only a session with the same peer is offered to it.

@@ -34,8 +34,7 @@ const LEAP_MAX: u64 = 16;
 const FASTER: f64 = 1.1;
 /// Startup ends at a queue only if at least this part of the limit shows in the bandwidth.
 const LIMIT_SHOWN: f64 = 0.7;
-/// The part of the limit that counts as bandwidth from then on: a train is timed by few acknowledgements, and what it
-/// shows too much would stand in the queue for ten rounds.
+/// The part of it that counts as bandwidth then: what a train shows too much would stand in the queue for ten rounds.
 const SEED: f64 = 0.95;
 /// The time in which the first window is sent: a twentieth of the round trip within these bounds.
 const FIRST_TIME_MIN: Duration = Duration::from_millis(4);
@@ -259,19 +258,15 @@ impl Pilot {
             return rate(INITIAL_WINDOW, (trip / 20).clamp(FIRST_TIME_MIN, FIRST_TIME_MAX));
         }
         let wanted = rate(self.startup_window(path).max(INITIAL_WINDOW), trip);
-        let limit = self.startup_limit().unwrap_or(u64::MAX);
+        let limit = self.limit.map_or(u64::MAX, |limit| limit.max(self.bandwidth()));
         wanted.min(scale(limit, UP_GAIN)).max(RATE_MIN)
-    }
-
-    /// The rate that startup should reach, if a train found one.
-    fn startup_limit(&self) -> Option<u64> {
-        self.limit.map(|limit| limit.max(self.bandwidth()))
     }
 
     fn startup_window(&self, path: u64) -> u64 {
         let trip = self.round_trip.unwrap_or(FIRST_TIME_MAX);
         let hinted = self.trains.hint().map_or(0, |hint| scale(hint.rate, trip.as_secs_f64()));
-        let most = self.startup_limit().map_or(u64::MAX, |limit| scale(limit, trip.as_secs_f64() * UP_GAIN));
+        let limit = self.limit.map(|limit| limit.max(self.bandwidth()));
+        let most = limit.map_or(u64::MAX, |limit| scale(limit, trip.as_secs_f64() * UP_GAIN));
         scale(path, STARTUP_GAIN).max(hinted.min(path.max(INITIAL_WINDOW) * LEAP_MAX)).min(most)
     }
 

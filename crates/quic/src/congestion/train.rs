@@ -12,8 +12,8 @@ const TRAIN_BYTES: u64 = 16 * 1200;
 /// A train ends here, and the next one shows what the path does since.
 const TRAIN_BYTES_MAX: u64 = 4 * TRAIN_BYTES;
 /// A sender that pauses for so much longer than the acknowledgements do has left the link idle. An answer often begins
-/// with a small packet, and the bulk follows when it was read from the disk: the train begins with the bulk. Later, a link
-/// that delivers in bursts looks the same.
+/// with a small packet, and the bulk follows when it was read from the disk: the train begins with the bulk. Later, a
+/// link that delivers in bursts looks the same.
 const PAUSE: Duration = Duration::from_millis(4);
 const BEGINNING: u64 = 4 * 1200;
 
