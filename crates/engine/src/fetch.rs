@@ -176,7 +176,7 @@ impl Fetcher {
                         self.settle_quotes(id, step);
                     } else if is_overdue && (has_room || !target.has_source(id, step)) {
                         if target.is_away(id, step) {
-                            target.wait(step);
+                            target.wait_for_return(step);
                         } else {
                             outcomes.extend(self.give_up(id));
                         }

@@ -206,7 +206,7 @@ impl Default for Timing {
             ask_timeout_s: 10,
             keep_alive_s: seconds(lighter_quic::Config::default().keep_alive),
             patience_s: seconds(engine.patience),
-            away_s: seconds(engine.away),
+            away_s: 6 * 3600,
             cut_off_s: seconds(engine.cut_off),
         }
     }

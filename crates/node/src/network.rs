@@ -69,7 +69,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// lose a keep-alive and what repeats it. With a keep-alive that is longer, so many of them.
 const SILENCE_MIN: Duration = Duration::from_secs(60);
 const SILENCE_KEEP_ALIVES: f64 = 2.4;
-/// Between two tellings of who this node is. What changes is told at once.
+/// Between two tellings of who this node is. A change is told at once.
 const IDENTIFY_INTERVAL: Duration = Duration::from_secs(86_400);
 /// Half-open connections at a time.
 const PENDING_MAX: u32 = 64;

@@ -13,7 +13,7 @@ use crate::report::{Row, Section};
 const SETTLE: Duration = Duration::from_secs(20);
 const DAY_S: f64 = 86_400.0;
 
-/// What a link without a NAT allows (configs/node.toml).
+/// A link without a NAT allows this (configs/node.toml).
 const KEEP_ALIVE_WITHOUT_NAT_S: u64 = 180;
 
 pub fn run(bencher: &Bencher, name: &str, section: &mut Section) -> Result<()> {

@@ -215,6 +215,11 @@ impl Target {
         self.state = State::Waiting { until: from + step.core.settings.patience };
     }
 
+    /// Waits until a peer comes back, for as long as *away* lasts. Nothing wakes the node before.
+    pub fn wait_for_return(&mut self, step: &Step<'_>) {
+        self.state = State::Waiting { until: self.moved + step.core.settings.away };
+    }
+
     /// Whether a peer could be asked now.
     pub fn has_source(&self, id: DiffId, step: &Step<'_>) -> bool {
         step.core.directory.holding(id).any(|Holder { id, peer, .. }| {

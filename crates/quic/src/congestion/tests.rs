@@ -1,4 +1,7 @@
 //! The pilot on links in virtual time. The bars are the goals of issue 18's table.
+//!
+//! A link has a rate, a round trip, a queue, random loss, a way back, and bursts (`link.rs`). Beside ours may be a flow
+//! of TCP's Cubic (`cubic.rs`). Every run is seeded.
 
 mod cubic;
 mod link;

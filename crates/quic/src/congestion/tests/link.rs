@@ -64,7 +64,7 @@ pub struct Flow {
     /// Packets of the acknowledgements that are under way.
     acknowledgements: VecDeque<Vec<u64>>,
     pub delivered: u64,
-    /// Of these the sender knows so many.
+    /// Bytes that the sender knows to be delivered.
     acknowledged: u64,
     pub finished_at: Option<Instant>,
     /// Waits in the queue, in ms.
