@@ -1,7 +1,9 @@
 //! Links that delay, lose, duplicate, reorder and corrupt, whose MTU or NAT changes, and that are gone for a while. The
-//! model of such a link, the relay that runs it, pulls through it, and dials that race.
+//! model of such a link, the relay that runs it, pulls through it, dials that race, and the simulator's forecast of a
+//! pull.
 
 mod dials;
+mod forecast;
 mod model;
 mod pulls;
 mod relay;

@@ -1,15 +1,17 @@
 //! The strategies that fleets use today, beside ours.
 //!
-//! A pull is one flow of bytes over the same links: from the registry, from a node of the same site, or from a hub. The
-//! strategies plan nothing and ask nothing: each knows at once what it needs to know. They go through the same power
-//! cuts, partitions and losses of hubs as the engines do (`Run::perform_happening`): the flow of a node that goes off
-//! is lost and begins again, a flow over a cut uplink waits. They have no part in the flaws of nodes (`faults.rs`).
+//! A pull is one flow of bytes over the same links: from the registry, from a node of the same site, or from a hub. It
+//! goes over TCP with the kernel's default congestion control. The strategies plan nothing and ask nothing: each knows
+//! at once what it needs to know. They go through the same power cuts, partitions and losses of hubs as the engines do
+//! (`Run::perform_happening`): the flow of a node that goes off is lost and begins again, a flow over a cut uplink
+//! waits. They have no part in the flaws of nodes (`faults.rs`).
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use lighter_types::{DiffId, broken};
 
+use crate::congestion::{CUBIC, Pace};
 use crate::content::{Content, Cost, layer_id};
 use crate::faults::Happening;
 use crate::links::Links;
@@ -23,9 +25,21 @@ use crate::topology::Topology;
 /// The events of the queue. An attempt that is over has no more events.
 enum Due {
     Begin(usize),
-    Piece { pull: usize, attempt: u64, bytes: u64 },
-    Done { pull: usize, attempt: u64 },
+    Piece {
+        pull: usize,
+        attempt: u64,
+        bytes: u64,
+    },
+    Done {
+        pull: usize,
+        attempt: u64,
+    },
     Happens(usize),
+    /// An uplink that was away since then is in use again.
+    Reopened {
+        site: usize,
+        since: Micros,
+    },
 }
 
 /// The progress of a pull.
@@ -35,7 +49,8 @@ struct Pull {
     is_done: bool,
     /// Grows with each loss of the flow: pieces of an earlier attempt are lost.
     attempt: u64,
-    flow: Option<Flow>,
+    /// Its bytes, over a connection of their own.
+    flow: Option<(Flow, Pace)>,
 }
 
 /// The node that brings an image into a site.
@@ -53,7 +68,8 @@ struct Run<'a> {
     links: Links,
     pulls: Vec<Pull>,
     is_off: Vec<bool>,
-    is_cut: Vec<bool>,
+    /// By site: since when its uplink is away.
+    cut_since: Vec<Option<Micros>>,
     retries: u64,
     /// By site and image.
     bringing: BTreeMap<(usize, usize), Bringing>,
@@ -120,7 +136,7 @@ impl<'a> Run<'a> {
             links,
             pulls: vec![Pull::default(); topology.pulls.len()],
             is_off: vec![false; topology.nodes.len()],
-            is_cut: vec![false; topology.sites.len()],
+            cut_since: vec![None; topology.sites.len()],
             retries: 0,
             bringing: BTreeMap::new(),
             made: BTreeMap::new(),
@@ -140,12 +156,13 @@ impl<'a> Run<'a> {
             Due::Done { pull, attempt } if self.pulls[pull].attempt == attempt => self.done(pull),
             Due::Piece { .. } | Due::Done { .. } => {}
             Due::Happens(index) => self.perform_happening(self.topology.happenings[index].1),
+            Due::Reopened { site, since } => self.reopen(site, since),
         }
     }
 
     /// Bytes of a pull arrive. When all are there, half of the longest application is left to do.
     fn piece(&mut self, pull: usize, bytes: u64) {
-        let Some(flow) = &mut self.pulls[pull].flow else { return broken("a piece of a pull without a flow") };
+        let Some((flow, _)) = &mut self.pulls[pull].flow else { return broken("a piece of a pull without a flow") };
         flow.take(bytes);
         if flow.is_done() {
             let apply = self.costs(pull).iter().map(|(_, cost)| cost.apply).max().unwrap_or_default() / 2;
@@ -167,15 +184,33 @@ impl<'a> Run<'a> {
                 self.is_off[node] = false;
                 self.begin_again(|run, pull| run.topology.pulls[pull].node == node);
             }
-            Happening::Cut(site) => self.is_cut[site] = true,
+            Happening::Cut(site) => self.cut_since[site] = Some(self.network.now),
             Happening::Percent(percent) => self.links.throttle(self.topology, &mut self.network, percent),
-            Happening::Healed(site) => {
-                self.is_cut[site] = false;
-                let nodes = self.topology.sites[site].nodes.clone();
-                let pulls = 0..self.pulls.len();
-                let of_site = pulls.filter(|pull| nodes.contains(&self.topology.pulls[*pull].node));
-                of_site.collect::<Vec<_>>().into_iter().for_each(|pull| self.pump(pull));
+            Happening::Loses(site, loss) => {
+                let loss_ppm = loss.map_or(self.topology.sites[site].uplink.loss_ppm, |loss| loss.ppm);
+                self.links.set_loss(&mut self.network, site, loss_ppm);
             }
+            Happening::Healed(site) => {
+                let Some(since) = self.cut_since[site] else { return };
+                let path = self.links.registry_path(self.topology, self.topology.sites[site].nodes.start);
+                let silence = CUBIC.silence_after(self.network.now - since, &self.network.route(path));
+                self.network.due(self.network.now + silence, Due::Reopened { site, since });
+            }
+        }
+    }
+
+    /// Flows go on over an uplink, unless it went away once more. Their senders find it with the next probe, and begin
+    /// as new ones do.
+    fn reopen(&mut self, site: usize, since: Micros) {
+        if self.cut_since[site].take_if(|cut| *cut == since).is_none() {
+            return;
+        }
+        let nodes = self.topology.sites[site].nodes.clone();
+        for pull in (0..self.pulls.len()).filter(|pull| nodes.contains(&self.topology.pulls[*pull].node)) {
+            if let Some((_, pace)) = &mut self.pulls[pull].flow {
+                *pace = Pace::new(CUBIC);
+            }
+            self.pump(pull);
         }
     }
 
@@ -259,7 +294,8 @@ impl<'a> Run<'a> {
         if bytes == 0 {
             return self.network.due(self.network.now, Due::Done { pull, attempt });
         }
-        self.pulls[pull].flow = Some(Flow::new(&self.network, path, bytes));
+        let pace = Pace::new(CUBIC);
+        self.pulls[pull].flow = Some((Flow::new(&self.network, &pace, path, bytes), pace));
         self.pump(pull);
     }
 
@@ -268,9 +304,9 @@ impl<'a> Run<'a> {
         let site = self.topology.nodes[self.topology.pulls[pull].node].site;
         let state = &mut self.pulls[pull];
         let attempt = state.attempt;
-        let is_cut = site.is_some_and(|site| self.is_cut[site]);
-        if let Some(flow) = state.flow.as_mut().filter(|flow| !(is_cut && flow.path.is_far())) {
-            flow.pump(&mut self.network, u64::MAX, |bytes| Due::Piece { pull, attempt, bytes });
+        let is_cut = site.is_some_and(|site| self.cut_since[site].is_some());
+        if let Some((flow, pace)) = state.flow.as_mut().filter(|(flow, _)| !(is_cut && flow.path.is_far())) {
+            flow.pump(&mut self.network, pace, u64::MAX, |bytes| Due::Piece { pull, attempt, bytes });
         }
     }
 

@@ -13,9 +13,11 @@
 
 mod churn;
 mod disk_full;
+mod fades;
 mod hub_lost;
 mod lies;
 mod off;
+mod outages;
 mod partition;
 mod power_cuts;
 mod stalls;
@@ -31,6 +33,7 @@ use lighter_types::DiffId;
 use crate::error::ScenarioError;
 use crate::queue::Micros;
 use crate::random::Random;
+use crate::units::{Loss, Span};
 
 pub use disk_full::NoRoom;
 pub use lies::Liar;
@@ -65,6 +68,8 @@ faults! {
     hub_lost::HubLost,
     churn::Churn,
     partition::Partition,
+    outages::Outages,
+    fades::Fades,
 }
 
 /// The part of a fault that its file provides.
@@ -111,6 +116,8 @@ pub(crate) enum Happening {
     Healed(usize),
     /// From now on uplinks have this percentage of their rate.
     Percent(u64),
+    /// From now on the uplink of a site loses so much; `None`: as much as the site's table says.
+    Loses(usize, Option<Loss>),
 }
 
 /// A way in which a node does wrong. Each function is a point at which the fleet asks; the default is a node without
@@ -159,4 +166,16 @@ pub trait Flaw {
 /// Refuses more than a hundred percent.
 fn check_percent(percent: u64) -> Result<(), ScenarioError> {
     crate::error::in_range("[[fault]] percent", percent, 0, 100, "0 to 100")
+}
+
+/// The moments of a span at which something begins, always as far apart, the first of them drawn.
+fn spells(random: &mut Random, [from, to]: [Span; 2], every: Span) -> impl Iterator<Item = Micros> + use<> {
+    let first = from.micros() + random.below(every.micros());
+    (first..to.micros()).step_by(every.micros().max(1) as usize)
+}
+
+/// Refuses spells that do not end before the next begins.
+fn check_spells(every: Span, place: &str, lasts: Span) -> Result<(), ScenarioError> {
+    let most = every.millis.saturating_sub(1);
+    crate::error::in_range(place, lasts.millis, 1, most, "at least 1 ms, and less than `every`")
 }

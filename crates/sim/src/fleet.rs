@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`wires::Wires`] | the clock, the queue, the links |
 //! | [`node::Node`] | an engine, its disk, the effects that wait for their answer |
-//! | [`connections::Connections`] | which nodes are connected, which sites are cut off |
+//! | [`connections::Connections`] | which nodes are connected, how fast each connection sends |
+//! | [`cuts::Cut`] | sites that are cut off |
 //! | [`streams::Streams`] | patches on their way |
 //! | [`trouble::Trouble`] | lost messages, flaws of nodes |
 //! | [`pulls::Pulls`] | what operators ask for and hear |
@@ -19,6 +20,7 @@
 //! nothing time and again; what is committed is complete.
 
 mod connections;
+mod cuts;
 mod documents;
 pub mod due;
 mod effects;
@@ -168,7 +170,7 @@ impl Fleet {
             Due::Opened(stream) => self.opened(stream),
             Due::Piece { stream, bytes } => self.piece(stream, bytes),
             Due::Applied(stream) => self.applied(stream),
-            Due::NoRoom { stream, failure } => self.end_stream(stream, Err(*failure)),
+            Due::Ends { stream, failure } => self.end_stream(stream, Err(*failure)),
             Due::Begin(pull) => self.begin_pull(pull),
             Due::Happens(happening) => self.perform_happening(happening),
             Due::Noticed { node, life } => {
@@ -176,7 +178,8 @@ impl Fleet {
                     self.notice(node);
                 }
             }
-            Due::CutNoticed(site) => self.notice_cut(site),
+            Due::CutNoticed { site, since } => self.notice_cut(site, since),
+            Due::Reopened { site, since } => self.reopen(site, since),
             Due::Dialed { from, life, to } => self.dialed(from, life, to),
             Due::Answered { from, life, to } => self.answered(from, life, to),
             Due::Met { from, life, to } => self.meet(from, life, to),

@@ -10,6 +10,7 @@
 #![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod baseline;
+mod congestion;
 mod content;
 mod error;
 mod expect;

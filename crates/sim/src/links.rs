@@ -3,7 +3,7 @@
 //! Each hub has a link either way, each site has an uplink either way and a link within. Two nodes of a site talk over
 //! the link within; all others over the link of the sender and the link of the receiver.
 
-use crate::network::{LinkClass, LinkId, Network, Path};
+use crate::network::{Line, LinkClass, LinkId, Network, Path};
 use crate::queue::Micros;
 use crate::topology::Topology;
 
@@ -21,17 +21,15 @@ pub struct Links {
 impl Links {
     /// Lays the links of a topology.
     pub fn new<C>(topology: &Topology, network: &mut Network<C>) -> Self {
-        let mut hubs = Vec::new();
-        for _ in 0..topology.hubs {
-            hubs.push([(); 2].map(|()| network.link(LinkClass::Origin, topology.hub_rate, 0, 0)));
-        }
-        let registry = network.link(LinkClass::Origin, topology.registry_rate, 0, 0);
+        let mut origin = |rate| network.link(LinkClass::Origin, Line::clean(rate, 0));
+        let hubs = (0..topology.hubs).map(|_| [(); 2].map(|()| origin(topology.hub_rate))).collect();
+        let registry = origin(topology.registry_rate);
         let mut sites = Vec::new();
         for site in &topology.sites {
             let class = if site.metered { LinkClass::Metered } else { LinkClass::Uplink };
-            let [up, down] =
-                [site.up_rate, site.rate].map(|rate| network.link(class, rate, site.latency, site.loss_permille));
-            sites.push([up, down, network.link(LinkClass::Lan, site.lan, LAN_LATENCY, 0)]);
+            let [up, down] = [site.up_rate, site.uplink.bytes_per_second]
+                .map(|bytes_per_second| network.link(class, Line { bytes_per_second, ..site.uplink }));
+            sites.push([up, down, network.link(LinkClass::Lan, Line::clean(site.lan, LAN_LATENCY))]);
         }
         Self { hubs, registry, sites }
     }
@@ -40,8 +38,13 @@ impl Links {
     pub fn throttle<C>(&self, topology: &Topology, network: &mut Network<C>, percent: u64) {
         for (links, site) in self.sites.iter().zip(&topology.sites) {
             network.set_rate(links[0], site.up_rate * percent / 100);
-            network.set_rate(links[1], site.rate * percent / 100);
+            network.set_rate(links[1], site.uplink.bytes_per_second * percent / 100);
         }
+    }
+
+    /// The uplink of a site loses so many of a million packets, either way.
+    pub fn set_loss<C>(&self, network: &mut Network<C>, site: usize, loss_ppm: u64) {
+        self.sites[site][..2].iter().for_each(|link| network.set_loss(*link, loss_ppm));
     }
 
     /// Gives all uplinks this rate to their sites.

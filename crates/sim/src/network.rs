@@ -2,9 +2,11 @@
 //!
 //! A message or a piece of a stream crosses the links of its path one after the other. A link carries one piece at a
 //! time, in the order in which pieces come to it. A stream has at most [`WINDOW`] pieces on its way ([`Flow`]), so that
-//! streams share a link evenly. A lossy link charges the bytes that are sent again. Time is in microseconds; events of
-//! the same moment happen in the order in which they were put into the queue.
+//! streams share a link evenly. A lossy link charges the bytes that are sent again. When a piece may enter its path,
+//! and how late the end of a stream is, congestion control decides (`congestion.rs`). Time is in microseconds; events
+//! of the same moment happen in the order in which they were put into the queue.
 
+use crate::congestion::{Pace, Route};
 use crate::queue::{Micros, Queue};
 
 /// Pieces of one stream that are on their way at a time.
@@ -17,9 +19,6 @@ const PIECE_BYTES_MAX: u64 = 16 << 20;
 const PIECES_MAX: u64 = 1024;
 const PIECES_IN_ALL: u64 = 1 << 24;
 const PIECES_MIN: u64 = 64;
-/// The time that a stream's bytes may stand before its slowest link, beside the round trip.
-const QUEUE: Micros = 200_000;
-
 /// Bytes on the wire for 1,000 bytes of a stream: headers of QUIC and IP (docs/BENCHMARKS.md, "wire").
 const WIRE_PERMILLE: u64 = 1043;
 
@@ -51,12 +50,33 @@ const CLASSES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkId(pub u32);
 
+/// The properties of one direction of a link.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    pub bytes_per_second: u64,
+    /// One way.
+    pub latency: Micros,
+    /// Packets that get lost, of a million.
+    pub loss_ppm: u64,
+    /// The longest that bytes wait before the link.
+    pub queue: Micros,
+}
+
+/// The queue of a link of which nothing else is said.
+pub const QUEUE: Micros = 200_000;
+const LOSS_PPM_MAX: u64 = 900_000;
+
+impl Line {
+    /// A link that loses nothing.
+    pub fn clean(bytes_per_second: u64, latency: Micros) -> Self {
+        Self { bytes_per_second, latency, loss_ppm: 0, queue: QUEUE }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Link {
     class: LinkClass,
-    bytes_per_second: u64,
-    latency: Micros,
-    loss_permille: u64,
+    line: Line,
     free: Micros,
     bytes: u64,
 }
@@ -114,9 +134,20 @@ impl Counts {
 }
 
 struct Waiting<C> {
-    /// A piece's path, the number of links that it has crossed, and its bytes; absent for an event that is only due.
-    piece: Option<(Path, u8, u64)>,
+    /// Absent for an event that is only due.
+    piece: Option<Piece>,
     cargo: C,
+}
+
+/// Bytes on their way.
+#[derive(Clone, Copy)]
+struct Piece {
+    path: Path,
+    /// Links that it has crossed.
+    behind: u8,
+    bytes: u64,
+    /// How much later than its last packet what was lost of it arrives.
+    late: Micros,
 }
 
 /// Links, and the events to come.
@@ -142,21 +173,22 @@ impl<C> Network<C> {
         }
     }
 
-    pub fn link(&mut self, class: LinkClass, bytes_per_second: u64, latency: Micros, loss_permille: u64) -> LinkId {
-        self.links.push(Link {
-            class,
-            bytes_per_second: bytes_per_second.max(1),
-            latency,
-            loss_permille: loss_permille.min(900),
-            free: 0,
-            bytes: 0,
-        });
-        LinkId(self.links.len() as u32 - 1)
+    pub fn link(&mut self, class: LinkClass, line: Line) -> LinkId {
+        self.links.push(Link { class, line, free: 0, bytes: 0 });
+        let link = LinkId(self.links.len() as u32 - 1);
+        self.set_rate(link, line.bytes_per_second);
+        self.set_loss(link, line.loss_ppm);
+        link
     }
 
     /// Pieces that come to a link from now on cross it at this rate.
     pub fn set_rate(&mut self, link: LinkId, bytes_per_second: u64) {
-        self.links[link.0 as usize].bytes_per_second = bytes_per_second.max(1);
+        self.links[link.0 as usize].line.bytes_per_second = bytes_per_second.max(1);
+    }
+
+    /// A link loses so many of a million packets from now on.
+    pub fn set_loss(&mut self, link: LinkId, loss_ppm: u64) {
+        self.links[link.0 as usize].line.loss_ppm = loss_ppm.min(LOSS_PPM_MAX);
     }
 
     /// The bytes that a link carried.
@@ -164,9 +196,18 @@ impl<C> Network<C> {
         self.links[link.0 as usize].bytes
     }
 
-    /// The time of a path, one way.
-    pub fn latency(&self, path: Path) -> Micros {
-        path.links[..usize::from(path.count)].iter().map(|link| self.links[link.0 as usize].latency).sum()
+    /// A path as its senders find it.
+    pub fn route(&self, path: Path) -> Route {
+        let lines = path.links[..usize::from(path.count)].iter().map(|link| self.links[link.0 as usize].line);
+        let mut route = Route { bytes_per_second: u64::MAX, round_trip: 0, loss_ppm: 0, queue: QUEUE };
+        for line in lines {
+            if line.bytes_per_second < route.bytes_per_second {
+                (route.bytes_per_second, route.queue) = (line.bytes_per_second, line.queue);
+            }
+            route.round_trip += 2 * line.latency;
+            route.loss_ppm += line.loss_ppm * (1_000_000 - route.loss_ppm) / 1_000_000;
+        }
+        route
     }
 
     /// `cargo` is due at this moment.
@@ -174,9 +215,10 @@ impl<C> Network<C> {
         self.push(at, None, cargo);
     }
 
-    /// `cargo` arrives when so many bytes have crossed the path.
+    /// `cargo` arrives when a message of so many bytes has crossed the path.
     pub fn send(&mut self, path: Path, bytes: u64, cargo: C) {
-        self.push(self.now, Some((path, 0, bytes)), cargo);
+        let late = self.route(path).mending(bytes);
+        self.push(self.now, Some(Piece { path, behind: 0, bytes, late }), cargo);
     }
 
     /// The next event that is due or arrives; time passes until then.
@@ -185,9 +227,11 @@ impl<C> Network<C> {
             self.now = at;
             self.events += 1;
             match waiting.piece {
-                Some((path, behind, bytes)) if behind < path.count => {
+                Some(Piece { path, behind, bytes, late }) if behind < path.count => {
                     let at = self.cross(path.links[usize::from(behind)], bytes);
-                    self.push(at, Some((path, behind + 1, bytes)), waiting.cargo);
+                    let behind = behind + 1;
+                    let late_here = if behind == path.count { late } else { 0 };
+                    self.push(at + late_here, Some(Piece { path, behind, bytes, late }), waiting.cargo);
                 }
                 Some(_) | None => return Some(waiting.cargo),
             }
@@ -198,17 +242,18 @@ impl<C> Network<C> {
     /// Takes bytes over a link; returns the moment at which they arrive.
     fn cross(&mut self, id: LinkId, bytes: u64) -> Micros {
         let link = &mut self.links[id.0 as usize];
-        let wire = on_wire(bytes) * 1000 / (1000 - link.loss_permille) + 1;
-        let took = (u128::from(wire) * 1_000_000 / u128::from(link.bytes_per_second)) as u64;
+        let line = link.line;
+        let wire = on_wire(bytes) * 1_000_000 / (1_000_000 - line.loss_ppm) + 1;
+        let took = (u128::from(wire) * 1_000_000 / u128::from(line.bytes_per_second)) as u64;
         let end = link.free.max(self.now) + took;
         link.free = end;
         link.bytes += wire;
-        let arrives = end + link.latency;
+        let arrives = end + line.latency;
         self.counts.add(link.class, wire, end);
         arrives
     }
 
-    fn push(&mut self, at: Micros, piece: Option<(Path, u8, u64)>, cargo: C) {
+    fn push(&mut self, at: Micros, piece: Option<Piece>, cargo: C) {
         self.queue.push(at, Waiting { piece, cargo });
     }
 }
@@ -225,11 +270,11 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub fn new<C>(network: &Network<C>, path: Path, bytes: u64) -> Self {
-        let links = path.links[..usize::from(path.count)].iter().map(|link| &network.links[link.0 as usize]);
-        let rate = links.clone().map(|link| link.bytes_per_second).min().unwrap_or_default();
-        let latency: Micros = links.map(|link| link.latency).sum();
-        let full = u128::from(rate) * u128::from(2 * latency + QUEUE) / 1_000_000;
+    /// A stream of so many bytes, over a connection with this pace.
+    pub fn new<C>(network: &Network<C>, pace: &Pace, path: Path, bytes: u64) -> Self {
+        let route = network.route(path);
+        let time = route.round_trip + pace.stands(&route);
+        let full = u128::from(route.bytes_per_second) * u128::from(time) / 1_000_000;
         let piece =
             (full as u64 / u64::from(WINDOW)).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX).max(bytes / network.pieces_max);
         Self { path, unsent: bytes, arrived: 0, total: bytes, on_the_way: 0, piece }
@@ -239,15 +284,18 @@ impl Flow {
         self.arrived >= self.total
     }
 
-    /// Sends as many pieces as may be on their way, of the first `there` bytes of the stream. `cargo` makes the event
-    /// of a piece from its bytes.
-    pub fn pump<C>(&mut self, network: &mut Network<C>, there: u64, cargo: impl Fn(u64) -> C) {
+    /// Sends as many pieces as may be on their way, of the first `there` bytes of the stream, at the pace of its
+    /// connection. `cargo` makes the event of a piece from its bytes.
+    pub fn pump<C>(&mut self, network: &mut Network<C>, pace: &mut Pace, there: u64, cargo: impl Fn(u64) -> C) {
         let held_back = self.total.saturating_sub(there);
+        let route = network.route(self.path);
         while self.on_the_way < WINDOW && self.unsent > held_back {
-            let bytes = self.piece.min(self.unsent - held_back);
+            let bytes = self.piece.min(self.unsent - held_back).min(pace.room());
             self.unsent -= bytes;
             self.on_the_way += 1;
-            network.send(self.path, bytes, cargo(bytes));
+            let late = if self.unsent == 0 { route.mending(self.total) } else { 0 };
+            let enters = pace.admit(&route, network.now, bytes);
+            network.push(enters, Some(Piece { path: self.path, behind: 0, bytes, late }), cargo(bytes));
         }
     }
 
@@ -261,16 +309,22 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::congestion::{PILOT, Pace};
+
+    fn new_pace() -> Pace {
+        Pace::new(PILOT)
+    }
 
     /// The moment at which each of these streams is done, in milliseconds.
     fn ends(network: &mut Network<(usize, u64)>, mut flows: Vec<Flow>) -> Vec<u64> {
         let mut ends = vec![0; flows.len()];
+        let mut paces = vec![new_pace(); flows.len()];
         for (index, flow) in flows.iter_mut().enumerate() {
-            flow.pump(network, u64::MAX, |bytes| (index, bytes));
+            flow.pump(network, &mut paces[index], u64::MAX, |bytes| (index, bytes));
         }
         while let Some((index, bytes)) = network.next() {
             flows[index].take(bytes);
-            flows[index].pump(network, u64::MAX, |bytes| (index, bytes));
+            flows[index].pump(network, &mut paces[index], u64::MAX, |bytes| (index, bytes));
             ends[index] = network.now / 1000;
         }
         ends
@@ -279,8 +333,8 @@ mod tests {
     #[test]
     fn a_link_carries_its_rate() {
         let mut network = Network::new(1);
-        let link = network.link(LinkClass::Uplink, 125_000, 40_000, 0);
-        let flow = Flow::new(&network, Path::one(link), 1_250_000);
+        let link = network.link(LinkClass::Uplink, Line::clean(125_000, 40_000));
+        let flow = Flow::new(&network, &new_pace(), Path::one(link), 1_250_000);
         let ends = ends(&mut network, vec![flow]);
         // 10 s, 4.3 % of headers, and the latency.
         assert!((10_460..10_500).contains(&ends[0]), "{ends:?}");
@@ -291,9 +345,9 @@ mod tests {
     #[test]
     fn streams_share_a_link_evenly() {
         let mut network = Network::new(1);
-        let shared = network.link(LinkClass::Origin, 1_250_000, 0, 0);
-        let own = [0; 3].map(|_| network.link(LinkClass::Uplink, 12_500_000, 10_000, 0));
-        let flows = own.map(|link| Flow::new(&network, Path::two(shared, link), 6_250_000)).to_vec();
+        let shared = network.link(LinkClass::Origin, Line::clean(1_250_000, 0));
+        let own = [0; 3].map(|_| network.link(LinkClass::Uplink, Line::clean(12_500_000, 10_000)));
+        let flows = own.map(|link| Flow::new(&network, &new_pace(), Path::two(shared, link), 6_250_000)).to_vec();
         let ends = ends(&mut network, flows);
         assert!(ends.iter().all(|end| (14_900..16_200).contains(end)), "{ends:?}");
     }
@@ -301,10 +355,10 @@ mod tests {
     #[test]
     fn a_slow_link_does_not_hold_up_streams_that_do_not_use_it() {
         let mut network = Network::new(1);
-        let shared = network.link(LinkClass::Origin, 12_500_000, 0, 0);
-        let slow = network.link(LinkClass::Uplink, 12_500, 0, 0);
-        let fast = network.link(LinkClass::Uplink, 12_500_000, 0, 0);
-        let flow = |link, bytes| Flow::new(&network, Path::two(shared, link), bytes);
+        let shared = network.link(LinkClass::Origin, Line::clean(12_500_000, 0));
+        let slow = network.link(LinkClass::Uplink, Line::clean(12_500, 0));
+        let fast = network.link(LinkClass::Uplink, Line::clean(12_500_000, 0));
+        let flow = |link, bytes| Flow::new(&network, &new_pace(), Path::two(shared, link), bytes);
         let flows = vec![flow(slow, 1_250_000), flow(fast, 12_500_000)];
         let ends = ends(&mut network, flows);
         assert!(ends[0] > 100_000 && ends[1] < 1_400, "{ends:?}");
@@ -313,8 +367,8 @@ mod tests {
     #[test]
     fn loss_is_sent_again() {
         let mut network: Network<(usize, u64)> = Network::new(1);
-        let link = network.link(LinkClass::Uplink, 125_000, 0, 100);
-        let flow = Flow::new(&network, Path::one(link), 1_000_000);
+        let link = network.link(LinkClass::Uplink, Line { loss_ppm: 100_000, ..Line::clean(125_000, 0) });
+        let flow = Flow::new(&network, &new_pace(), Path::one(link), 1_000_000);
         ends(&mut network, vec![flow]);
         assert!(network.carried(link).abs_diff(1_158_889) < 100, "{}", network.carried(link));
     }

@@ -11,8 +11,10 @@ use serde::Deserialize;
 use crate::error::ScenarioError;
 use crate::expect::Expect;
 use crate::faults::Fault;
-use crate::scenario::{EffortKey, Gossip, Hub, Pull, Registry, Scenario, Sites, Trace, Window, default_lan};
-use crate::units::{Rate, Span};
+use crate::scenario::{
+    EffortKey, Gossip, Hub, Pull, Registry, Scenario, Sites, Trace, Window, default_lan, default_queue,
+};
+use crate::units::{Loss, Rate, Span};
 
 /// A fleet. docs/SIMULATION.md lists the keys.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,7 +56,9 @@ pub struct FleetSites {
     #[serde(default)]
     pub latency: Span,
     #[serde(default)]
-    pub loss_percent: u64,
+    pub loss_percent: Loss,
+    #[serde(default = "default_queue")]
+    pub queue: Span,
     #[serde(default = "default_lan")]
     pub lan: Rate,
     #[serde(default)]
@@ -153,6 +157,7 @@ impl FleetSites {
             upload: self.upload,
             latency: self.latency,
             loss_percent: self.loss_percent,
+            queue: self.queue,
             lan: self.lan,
             metered: self.metered,
             reachable: self.reachable,

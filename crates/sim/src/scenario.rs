@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::ScenarioError;
 use crate::expect::Expect;
 use crate::faults::Fault;
-use crate::units::{Rate, Size, Span};
+use crate::network::QUEUE;
+use crate::units::{Loss, Rate, Size, Span};
 
 /// Nodes of a fleet: enough for any question, and a run still ends.
 pub const NODES_MAX: u64 = 1_000_000;
@@ -122,7 +123,10 @@ pub struct Sites {
     pub latency: Span,
     /// Packets that get lost on the uplink, in percent.
     #[serde(default)]
-    pub loss_percent: u64,
+    pub loss_percent: Loss,
+    /// The longest that bytes wait before the uplink.
+    #[serde(default = "default_queue")]
+    pub queue: Span,
     #[serde(default = "default_lan")]
     pub lan: Rate,
     /// Whether the uplink is paid for by the byte. Then its nodes pass nothing on to other sites, and its bytes are
@@ -268,6 +272,10 @@ fn hundred() -> u64 {
 
 fn half_a_minute() -> Span {
     Span { millis: 30_000 }
+}
+
+pub(crate) fn default_queue() -> Span {
+    Span { millis: QUEUE / 1000 }
 }
 
 pub(crate) fn default_lan() -> Rate {

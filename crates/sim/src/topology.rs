@@ -8,6 +8,7 @@ use std::rc::Rc;
 use lighter_types::broken;
 
 use crate::faults::{Drawn, Flaw, Happening, Places};
+use crate::network::Line;
 use crate::queue::Micros;
 use crate::random::Random;
 use crate::scenario::{DAY, Scenario};
@@ -40,11 +41,9 @@ pub struct Site {
     pub nodes: Range<usize>,
     /// Its number among the tables `[[sites]]` of the scenario.
     pub group: usize,
-    /// The rates of the uplink in bytes a second: to the site, and from it.
-    pub rate: u64,
+    /// The uplink to the site, and its rate from it in bytes a second.
+    pub uplink: Line,
     pub up_rate: u64,
-    pub latency: Micros,
-    pub loss_permille: u64,
     pub lan: u64,
     pub metered: bool,
     /// Whether its nodes pass patches on to other sites.
@@ -87,10 +86,13 @@ impl Topology {
                 topology.sites.push(Site {
                     nodes: first..topology.nodes.len(),
                     group,
-                    rate: rate(sites.uplink),
+                    uplink: Line {
+                        bytes_per_second: rate(sites.uplink),
+                        latency: sites.latency.micros(),
+                        loss_ppm: sites.loss_percent.ppm,
+                        queue: sites.queue.micros(),
+                    },
                     up_rate: rate(sites.upload.unwrap_or(sites.uplink)),
-                    latency: sites.latency.micros(),
-                    loss_permille: sites.loss_percent * 10,
                     lan: sites.lan.bytes_per_second,
                     metered: sites.metered,
                     passes_on: sites.reachable && !sites.metered,
@@ -121,10 +123,8 @@ impl Topology {
             topology.sites.push(Site {
                 nodes: first..topology.nodes.len(),
                 group: 0,
-                rate,
+                uplink: Line::clean(rate, latency),
                 up_rate: UNLIMITED,
-                latency,
-                loss_permille: 0,
                 lan: UNLIMITED,
                 metered: false,
                 passes_on: true,

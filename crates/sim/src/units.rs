@@ -1,4 +1,4 @@
-//! Quantities with their units, as scenarios write them: `"20 Mbit/s"`, `"16 MiB"`, `"90 s"`.
+//! Quantities with their units, as scenarios write them: `"20 Mbit/s"`, `"16 MiB"`, `"90 s"`, `0.5` percent.
 
 use std::str::FromStr;
 
@@ -10,6 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub bytes_per_second: u64,
+}
+
+/// The packets that a link loses, of a million. Scenarios write percent: `0.5`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    pub ppm: u64,
 }
 
 /// Bytes: a number, or a number with a unit.
@@ -65,6 +71,17 @@ impl<'de> Deserialize<'de> for Rate {
         let (_, times, over) = RATES.iter().find(|(name, ..)| *name == unit).ok_or_else(error)?;
         let bytes_per_second = number.checked_mul(*times).ok_or_else(error)? / over;
         if bytes_per_second == 0 { Err(error()) } else { Ok(Self { bytes_per_second }) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Loss {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let percent = f64::deserialize(deserializer)?;
+        if !(0.0..=50.0).contains(&percent) {
+            let text = format!("{percent} is not a loss: a number of percent from 0 to 50, as in 0.5");
+            return Err(D::Error::custom(text));
+        }
+        Ok(Self { ppm: (percent * 10_000.0).round() as u64 })
     }
 }
 

@@ -119,6 +119,62 @@ fn a_partition_is_survived() {
     check_faults("[[fault]]\nkind = \"partition\"\npercent = 50\nfrom = \"65 s\"\nto = \"100 s\"", 1..20);
 }
 
+/// Shorter than a connection's patience: nothing is cut off, and no pull fails.
+#[test]
+fn outages_that_nobody_notices_break_nothing() {
+    let outages =
+        "[[fault]]\nkind = \"outages\"\npercent = 100\nfrom = \"0 s\"\nto = \"1 h\"\nevery = \"20 s\"\ndown = \"5 s\"";
+    check_faults(outages, 1..10);
+    let report = report(&with(outages), 1);
+    assert_eq!(of(&report, Strategy::Lighter).retries, 0);
+}
+
+#[test]
+fn outages_that_connections_do_not_survive_are_survived() {
+    check_faults(
+        "[[fault]]\nkind = \"outages\"\npercent = 50\nfrom = \"0 s\"\nto = \"10 min\"\nevery = \"3 min\"\ndown = \"70 s\"",
+        1..10,
+    );
+}
+
+#[test]
+fn fades_are_survived_and_cost_bytes() {
+    let fades = |loss: u64| {
+        format!(
+            "[[fault]]\nkind = \"fades\"\npercent = 100\nfrom = \"0 s\"\nto = \"1 h\"\nevery = \"20 s\"\nlasts = \"19 s\"\n\
+             loss_percent = {loss}"
+        )
+    };
+    check_faults(&fades(10), 1..10);
+    let bytes = |loss| of(&report(&with(&fades(loss)), 1), Strategy::Registry).uplink_bytes;
+    let [clean, lossy] = [0, 10].map(bytes);
+    assert!((105..112).contains(&(lossy * 100 / clean)), "{clean} and {lossy}");
+}
+
+/// The slowest pull of the smoke scenario with other links of 8 Mbit/s, by strategy.
+fn slowest(links: &str, strategy: Strategy) -> f64 {
+    let text = SMOKE
+        .replace("latency = \"40 ms\"", links)
+        .replace("[\"1 Mbit/s\", \"20 Mbit/s\"]", "[\"8 Mbit/s\", \"8 Mbit/s\"]");
+    of(&report(&text, 1), strategy).completion.slowest_s
+}
+
+/// Our congestion control bears what makes TCP's give way. Nobody is referred here: visits go over TCP.
+#[test]
+fn loss_costs_others_more_than_us() {
+    let links = |loss: u64| format!("reachable = false\nlatency = \"40 ms\"\nloss_percent = {loss}");
+    let [clean, lossy] = [0, 2].map(links);
+    let ratio = |strategy| slowest(&lossy, strategy) / slowest(&clean, strategy);
+    let (ours, registry) = (ratio(Strategy::Lighter), ratio(Strategy::Registry));
+    assert!(ours < 1.2 && registry > 1.5, "{ours} and {registry}");
+}
+
+#[test]
+fn a_far_link_costs_round_trips() {
+    let [near, far] = ["latency = \"10 ms\"", "latency = \"300 ms\""].map(|links| slowest(links, Strategy::Lighter));
+    assert!(far > near + 2.0 * 0.58, "a question, a request and the growth: {near} and {far} s");
+}
+
 #[test]
 fn lost_and_repeated_gossip_is_survived() {
     check_faults("[gossip]\nlost_percent = 30\nrepeated_percent = 30\nlate_percent = 30", 1..10);

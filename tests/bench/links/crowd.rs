@@ -1,8 +1,11 @@
 //! Many edges that ask one hub at once, all on this machine and without a limit.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
+use lighter_tests::forecast::forecast;
+use lighter_tests::link::Conditions;
 
 use super::site::{IMAGE, Site, noise_image};
+use super::times::add_forecast;
 use crate::nodes::{Node, Pulled};
 use crate::report::{Row, Section, median};
 use crate::{Bencher, machine};
@@ -16,6 +19,8 @@ struct Storm {
     busy: u64,
     retries: usize,
     slowest_seconds: f64,
+    /// By all edges, as they count: without the headers of packets.
+    received_bytes: u64,
     hub_mib: f64,
 }
 
@@ -25,6 +30,9 @@ pub fn storm(bencher: &Bencher, name: &str, section: &mut Section) -> Result<()>
     let slowest = median(storms.iter().map(|storm| storm.slowest_seconds));
     let figure = format!("{name}: 30 edges, 8 layers of 300 KB: slowest edge");
     section.add(Row::new(figure, slowest, "s").at_most(3.0).goal(1.5));
+    let forecast = forecast(&noise_image(3, 8, 300_000), 30, &Conditions::default()).map_err(Error::msg)?;
+    let received = median(storms.iter().map(|storm| storm.received_bytes as f64));
+    add_forecast(name, &forecast, slowest, received, section);
     Ok(())
 }
 
@@ -63,6 +71,7 @@ fn storms(bencher: &Bencher, name: &str, edges: usize, layers: usize, bytes: usi
                 busy: hub.busy,
                 retries: pulled.iter().map(|pulled| pulled.trouble.len()).sum(),
                 slowest_seconds: pulled.iter().map(|pulled| pulled.seconds).fold(0.0, f64::max),
+                received_bytes: pulled.iter().map(|pulled| pulled.received_bytes).sum(),
                 hub_mib: machine::memory_mib(site.hub.pid(), "VmHWM").context("the hub's peak cannot be read")?,
             };
             eprintln!("bench: links: {name}: {} dropped, slowest {:.1} s", storm.dropped, storm.slowest_seconds);

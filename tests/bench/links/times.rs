@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
+use lighter_tests::forecast::{Forecast, forecast};
 use lighter_tests::images::{self, ImageFiles, Media};
 use lighter_tests::link::Conditions;
 use lighter_tests::relay::{Both, Settings};
@@ -41,18 +42,22 @@ impl Line {
         bytes as f64 * 8.0 / self.bits_per_second as f64 + ROUND_TRIPS * self.round_trip.as_secs_f64()
     }
 
-    /// The relay's settings for a run: each run has its own chance.
-    fn settings(&self, run: u32) -> Settings {
-        let conditions = Conditions {
+    fn conditions(&self) -> Conditions {
+        Conditions {
             delay: self.round_trip / 2,
             bits_per_second: Some(self.bits_per_second),
             queue: self.queue,
             loss: self.loss,
             ..Conditions::default()
-        };
-        let up_rate = self.up_bits_per_second.or(conditions.bits_per_second);
-        let up = Conditions { bits_per_second: up_rate, ..conditions.clone() };
-        Settings { up, down: conditions, forgets_after: None, seed: u64::from(run) + 1 }
+        }
+    }
+
+    /// The relay's settings for a run: each run has its own chance.
+    fn settings(&self, run: u32) -> Settings {
+        let down = self.conditions();
+        let up_rate = self.up_bits_per_second.or(down.bits_per_second);
+        let up = Conditions { bits_per_second: up_rate, ..down.clone() };
+        Settings { up, down, forgets_after: None, seed: u64::from(run) + 1 }
     }
 
     fn text(&self) -> String {
@@ -118,7 +123,8 @@ pub fn whole_layer(bencher: &Bencher, row: LinkRow, name: &str, section: &mut Se
         LinkRow::ThinUplink => (Line { up_bits_per_second: Some(64_000), ..Line::new(20_000_000, 80, 0.0) }, 2.0, 1.5),
         other => bail!("{other:?} pulls no whole layer"),
     };
-    let runs = pulls(bencher, name, &line, None, &noise_image(1, 1, LAYER_BYTES))?;
+    let image = noise_image(1, 1, LAYER_BYTES);
+    let runs = pulls(bencher, name, &line, None, &image)?;
     let least = line.least_seconds(LAYER_BYTES as u64);
     let seconds = seconds(&runs);
     section.add(
@@ -128,7 +134,19 @@ pub fn whole_layer(bencher: &Bencher, row: LinkRow, name: &str, section: &mut Se
             .goal(goal)
             .note(note(&runs)),
     );
+    let forecast = forecast(&image, 1, &line.conditions()).map_err(Error::msg)?;
+    let carried = median(runs.iter().map(|run| run.carried.down.offered.ip_bytes() as f64));
+    add_forecast(name, &forecast, seconds, carried, section);
     Ok(())
+}
+
+/// The simulator's forecast beside what the nodes did.
+pub fn add_forecast(name: &str, forecast: &Forecast, seconds: f64, down_bytes: f64, section: &mut Section) {
+    let row = Row::new(format!("{name}: simulated"), forecast.seconds, "s");
+    section.add(row.beside("the nodes", seconds, forecast.seconds / seconds));
+    let bytes = forecast.down_bytes as f64;
+    let row = Row::new(format!("{name}: bytes to the edges, simulated"), bytes, "bytes");
+    section.add(row.beside("the nodes", down_bytes, bytes / down_bytes));
 }
 
 pub fn patch(bencher: &Bencher, name: &str, section: &mut Section) -> Result<()> {

@@ -5,6 +5,7 @@
 
 mod cubic;
 mod link;
+mod table;
 
 use std::time::Duration;
 

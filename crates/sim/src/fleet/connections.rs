@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lighter_engine::{Input, PeerInput};
 
 use super::Fleet;
+use super::cuts::Cut;
 use super::due::Due;
 use super::node::peer;
+use crate::congestion::{CUBIC, PILOT, Pace};
 use crate::queue::Micros;
 use crate::topology::Topology;
 
@@ -26,14 +28,16 @@ pub struct Connections {
     pub hub_of: Vec<usize>,
     /// The nodes of the sites of each hub.
     pub members: Vec<Vec<usize>>,
-    /// By site.
-    pub is_cut: Vec<bool>,
+    /// By site: its uplink, if it is away.
+    pub cuts: Vec<Option<Cut>>,
     /// Standing connections beside those of the topology, by either end.
     friends: BTreeMap<usize, BTreeSet<usize>>,
     /// Connections between nodes that were referred to each other, by either end.
     met: BTreeMap<usize, BTreeSet<usize>>,
     /// Handshakes under way: the node that dials, its life, and the other node.
     dialing: BTreeSet<(usize, u32, usize)>,
+    /// By sender and receiver: those that have sent patches.
+    paces: BTreeMap<(usize, usize), Pace>,
 }
 
 impl Connections {
@@ -45,10 +49,11 @@ impl Connections {
         Self {
             hub_of: topology.sites.iter().map(|site| site.hub).collect(),
             members,
-            is_cut: vec![false; topology.sites.len()],
+            cuts: (0..topology.sites.len()).map(|_| None).collect(),
             friends: BTreeMap::new(),
             met: BTreeMap::new(),
             dialing: BTreeSet::new(),
+            paces: BTreeMap::new(),
         }
     }
 
@@ -81,10 +86,17 @@ impl Connections {
         topology.nodes[node].site.map(|site| self.hub_of[site])
     }
 
-    /// Whether no cut lies between two nodes.
-    pub fn are_joined(&self, topology: &Topology, one: usize, other: usize) -> bool {
-        let sites = [one, other].map(|node| topology.nodes[node].site);
-        sites[0] == sites[1] || sites.into_iter().flatten().all(|site| !self.is_cut[site])
+    /// How fast a node sends to another. Standing connections are QUIC; a node that is referred to another dials its
+    /// TCP addresses first (docs/BENCHMARKS.md, "meeting").
+    pub fn pace(&mut self, from: usize, to: usize) -> &mut Pace {
+        let control = if self.have_met(from, to) { CUBIC } else { PILOT };
+        self.paces.entry((from, to)).or_insert_with(|| Pace::new(control))
+    }
+
+    /// A connection ended, or was silent for long: what it knew of its path is gone.
+    pub fn forget_pace(&mut self, one: usize, other: usize) {
+        self.paces.remove(&(one, other));
+        self.paces.remove(&(other, one));
     }
 
     /// The nodes that a node is connected to by referral.
@@ -102,13 +114,11 @@ impl Fleet {
         self.connections.neighbours(&self.topology, node)
     }
 
-    pub fn is_reachable(&self, from: usize, to: usize) -> bool {
-        self.connections.are_joined(&self.topology, from, to)
-    }
-
     /// Tells two nodes that they are connected, if both are there.
     pub fn connect(&mut self, node: usize, other: usize) {
-        if self.nodes[node].is_online && self.nodes[other].is_online && self.is_reachable(node, other) {
+        if !self.is_reachable(node, other) {
+            self.keep_apart(node, other);
+        } else if self.nodes[node].is_online && self.nodes[other].is_online {
             self.step(node, Input::Peer(PeerInput::Connected(peer(other))));
             self.step(other, Input::Peer(PeerInput::Connected(peer(node))));
         }
@@ -124,8 +134,7 @@ impl Fleet {
     /// A node that does not let others in does not answer.
     pub fn dialed(&mut self, from: usize, life: u32, to: usize) {
         if self.nodes[to].is_online && self.nodes[to].engine.settings().passes_on {
-            let there = self.wires.links.path(&self.topology, from, to);
-            let round = 2 * self.wires.network.latency(there);
+            let round = self.wires.network.route(self.wires.links.path(&self.topology, from, to)).round_trip;
             self.wires.after((HANDSHAKE_ROUNDS - 1) * round, Due::Answered { from, life, to });
         }
     }
@@ -161,6 +170,7 @@ impl Fleet {
 
     /// Ends the connection of two nodes that met by referral.
     pub fn disconnect(&mut self, one: usize, other: usize) {
+        self.connections.forget_pace(one, other);
         for (node, of) in [(one, other), (other, one)] {
             self.connections.met.entry(node).or_default().remove(&of);
             if self.nodes[node].is_online {

@@ -4,6 +4,7 @@ use lighter_engine::{AskId, FetchFailure, Input, StreamId};
 use lighter_wire::Request;
 
 use crate::faults::Happening;
+use crate::queue::Micros;
 
 /// Something that happens at its moment. An event that names a life of a node is for that life: after a restart it does
 /// nothing.
@@ -45,8 +46,8 @@ pub enum Due {
     },
     /// All of a patch is applied.
     Applied(StreamId),
-    /// The requester reserves room for the layer and fails.
-    NoRoom {
+    /// The requester learns that nothing will come of a stream.
+    Ends {
         stream: StreamId,
         failure: Box<FetchFailure>,
     },
@@ -59,7 +60,15 @@ pub enum Due {
         life: u32,
     },
     /// The nodes on both sides of an uplink notice that it is cut.
-    CutNoticed(usize),
+    CutNoticed {
+        site: usize,
+        since: Micros,
+    },
+    /// An uplink that was away since then is in use again.
+    Reopened {
+        site: usize,
+        since: Micros,
+    },
     /// The first message of a handshake arrives at `to`.
     Dialed {
         from: usize,

@@ -43,9 +43,9 @@ impl Fleet {
             Effect::AnswerFromStore { question, request } => self.answer_from_disk(node, question, &request),
             Effect::Working { stream, .. } => self.working(stream),
             Effect::Serve { stream, patch, first_frame } => self.serve(node, stream, patch, first_frame),
-            Effect::Refuse { stream, refusal } => self.end_stream(stream, Err(FetchFailure::Refused(refusal))),
+            Effect::Refuse { stream, refusal } => self.turn_away(stream, FetchFailure::Refused(refusal)),
             Effect::Refer { stream, to, patch, settings } => {
-                self.end_stream(stream, Err(FetchFailure::Referred { to, patch, settings }));
+                self.turn_away(stream, FetchFailure::Referred { to, patch, settings });
             }
             Effect::Connect(other) => self.dial(node, node_of(other)),
             Effect::CutOff { peer, .. } => self.cut_off(node, peer),
@@ -81,7 +81,7 @@ impl Fleet {
     fn announce(&mut self, node: usize, announcement: &Announcement) {
         let bytes = gossip_bytes(announcement);
         for other in self.neighbours(node) {
-            if self.nodes[other].is_online && self.is_reachable(node, other) {
+            if self.nodes[other].is_online {
                 self.gossip(node, other, bytes, announcement);
             }
         }
@@ -106,14 +106,6 @@ impl Fleet {
         let life = self.nodes[to].life;
         let input = self.wires.boxed(input);
         self.send(from, to, bytes, Due::Input { node: to, life, input });
-    }
-
-    /// Sends a message over the links, unless a cut lies between.
-    pub fn send(&mut self, from: usize, to: usize, bytes: u64, due: Due) {
-        if self.is_reachable(from, to) {
-            self.record.talk_bytes += bytes;
-            self.wires.network.send(self.wires.links.path(&self.topology, from, to), bytes, due);
-        }
     }
 
     /// Both ends lose their connection.

@@ -1,4 +1,4 @@
-//! Nodes start and stop, and sites are cut off.
+//! Nodes start and stop, and links change.
 
 use lighter_engine::{DiskInput, Input, PeerInput, Settings};
 use lighter_wire::Incarnation;
@@ -9,8 +9,8 @@ use super::node::peer;
 use crate::faults::Happening;
 use crate::queue::Micros;
 
-/// Until the other nodes notice that a node is gone, or cannot be reached: QUIC's idle timeout as libp2p sets it.
-const NOTICED_AFTER: Micros = 10_000_000;
+/// Until the other nodes notice that a node is gone, or cannot be reached: the idle timeout of our QUIC (decision 17).
+pub const NOTICED_AFTER: Micros = 60_000_000;
 /// The incarnation before the first one of each node.
 const INCARNATIONS: u64 = 1_000;
 
@@ -55,17 +55,12 @@ impl Fleet {
             Happening::Percent(percent) => {
                 self.wires.links.throttle(&self.topology, &mut self.wires.network, percent);
             }
-            Happening::Cut(site) => {
-                self.connections.is_cut[site] = true;
-                self.wires.after(NOTICED_AFTER, Due::CutNoticed(site));
+            Happening::Loses(site, loss) => {
+                let loss_ppm = loss.map_or(self.topology.sites[site].uplink.loss_ppm, |loss| loss.ppm);
+                self.wires.links.set_loss(&mut self.wires.network, site, loss_ppm);
             }
-            Happening::Healed(site) => {
-                self.connections.is_cut[site] = false;
-                for node in self.topology.sites[site].nodes.clone() {
-                    self.connect(node, self.connections.hub_of[site]);
-                    self.pump_streams(node);
-                }
-            }
+            Happening::Cut(site) => self.cut(site),
+            Happening::Healed(site) => self.heal(site),
         }
     }
 
@@ -93,25 +88,5 @@ impl Fleet {
         self.connections.hub_of.iter_mut().filter(|of| **of == hub).for_each(|of| *of = next);
         self.connections.members[next].extend(&moved);
         moved.into_iter().for_each(|member| self.connect(member, next));
-    }
-
-    /// The nodes of a site and the others learn that they cannot reach each other.
-    pub fn notice_cut(&mut self, site: usize) {
-        if !self.connections.is_cut[site] {
-            return;
-        }
-        let hub = self.connections.hub_of[site];
-        for node in self.topology.sites[site].nodes.clone() {
-            if self.nodes[node].is_online && self.nodes[hub].is_online {
-                self.step(node, Input::Peer(PeerInput::Lost(peer(hub))));
-                self.step(hub, Input::Peer(PeerInput::Lost(peer(node))));
-            }
-            for other in self.connections.met_by(node) {
-                if self.topology.nodes[other].site != Some(site) {
-                    self.disconnect(node, other);
-                }
-            }
-            self.break_far_streams(node);
-        }
     }
 }

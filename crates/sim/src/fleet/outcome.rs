@@ -87,6 +87,6 @@ fn slowest_own_uplink(scenario: &Scenario, fleet: &Fleet) -> f64 {
     let Some(site) = fleet.topology.nodes[pull.node].site.map(|site| &fleet.topology.sites[site]) else { return 0.0 };
     let needed = needs(scenario, fleet, site.group, &BTreeSet::from([pull.image]));
     let making: u64 = needed.keys().filter_map(|layer| fleet.record.encodes.get(layer)).sum();
-    let sending = on_wire(needed.values().sum()) * 1_000_000 / site.rate;
+    let sending = on_wire(needed.values().sum()) * 1_000_000 / site.uplink.bytes_per_second;
     if sending == 0 { 0.0 } else { took.saturating_sub(making) as f64 / sending as f64 }
 }

@@ -68,7 +68,7 @@ impl Setup<'_> {
         if let Some(number) = self.topology.nodes[node].site {
             let site = &self.topology.sites[number];
             settings.site = format!("site-{number}").parse().ok();
-            settings.uplink_rate = BytesPerSecond(site.rate);
+            settings.uplink_rate = BytesPerSecond(site.uplink.bytes_per_second);
             settings.upload_max = self.scenario.sites[site.group].upload.map(|_| BytesPerSecond(site.up_rate));
             settings.passes_on = site.passes_on;
         }

@@ -24,6 +24,8 @@ pub const LOST: FetchFailure = FetchFailure::Lost(LostCause::ConnectionClosed(Fe
 
 /// The bytes of a patch before its first frame.
 const HEADER_BYTES: u64 = 1000;
+/// An answer that is no patch, with the headers of its packet.
+const REPLY_BYTES: u64 = 150;
 /// Both ends learn after this that a stream is over.
 const END: Micros = 1000;
 
@@ -33,7 +35,7 @@ impl Fleet {
         let bytes = request.encode().map_or(0, |bytes| bytes.len() as u64) + STREAM_BYTES;
         let (to, from) = ((node, self.nodes[node].life), (from, self.nodes[from].life));
         self.streams.insert(id, Stream { to, from, fetch, request, is_open: false, sending: None });
-        if self.nodes[from.0].is_online && self.is_reachable(node, from.0) {
+        if self.nodes[from.0].is_online && !self.are_parted(node, from.0) {
             self.send(node, from.0, bytes, Due::Opened(id));
         } else {
             self.end_stream(id, Err(LOST));
@@ -68,12 +70,13 @@ impl Fleet {
         if let Some(failure) = self.trouble.flaws_of(requester).iter().find_map(|flaw| flaw.reserve(now).err()) {
             // The requester reserves room for the layer when the header has come.
             let failure = Box::new(failure);
-            return self.send(node, requester, HEADER_BYTES, Due::NoRoom { stream: id, failure });
+            return self.send(node, requester, HEADER_BYTES, Due::Ends { stream: id, failure });
         }
         let path = self.wires.links.path(&self.topology, node, requester);
         let frames = self.content.frames(&patch);
         let had = end_of(&frames, first_frame);
-        let flow = Flow::new(&self.wires.network, path, (patch.bytes.0 - had).max(1));
+        let pace = self.connections.pace(node, requester);
+        let flow = Flow::new(&self.wires.network, pace, path, (patch.bytes.0 - had).max(1));
         stream.sending = Some(Sending::new(patch, frames, flow, had, now));
         if self.streams.served_by(node) > self.nodes[node].engine.settings().streams_max {
             self.violation(node, "more streams are served than allowed");
@@ -83,15 +86,24 @@ impl Fleet {
 
     /// Sends as much of a patch as may be on its way.
     fn pump(&mut self, id: StreamId) {
+        let Some(ends) = self.streams.get(id).map(|stream| [stream.from.0, stream.to.0]) else { return };
+        let is_joined = self.is_reachable(ends[0], ends[1]);
         let Some(stream) = self.streams.get_mut(id) else { return };
         let (from, life) = stream.from;
         let Some(sending) = &mut stream.sending else { return };
-        let is_joined = self.connections.are_joined(&self.topology, from, stream.to.0);
         let provider = &self.nodes[from];
         let sends_on = self.trouble.flaws_of(from).iter().all(|flaw| flaw.sends_on(sending.flow.arrived));
         if is_joined && sends_on && provider.life == life {
             let there = provider.disk.sendable_bytes(&sending.patch).saturating_sub(sending.had);
-            sending.flow.pump(&mut self.wires.network, there, |bytes| Due::Piece { stream: id, bytes });
+            let pace = self.connections.pace(from, ends[1]);
+            sending.flow.pump(&mut self.wires.network, pace, there, |bytes| Due::Piece { stream: id, bytes });
+        }
+    }
+
+    /// The connections of a node's streams were silent: they begin as new ones do.
+    pub fn start_again(&mut self, node: usize) {
+        for (_, stream) in self.streams.of(node) {
+            self.connections.forget_pace(stream.from.0, stream.to.0);
         }
     }
 
@@ -178,6 +190,16 @@ impl Fleet {
         }
         let (settings, sketch) = (settings_of(&patch), self.content.sketch(patch.target));
         self.end_stream(id, Ok(Fetched { card, sketch, patch, settings, received }));
+    }
+
+    /// The provider has another answer than a patch. The requester learns of it when it arrives.
+    pub fn turn_away(&mut self, id: StreamId, failure: FetchFailure) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let ((to, _), (from, _)) = (stream.to, stream.from);
+        if std::mem::take(&mut stream.is_open) {
+            self.input_after(END, from, Input::Peer(PeerInput::StreamClosed(id)));
+        }
+        self.send(from, to, REPLY_BYTES, Due::Ends { stream: id, failure: Box::new(failure) });
     }
 
     /// Both ends learn that the stream is over.

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{DAY, NAMES_MAX, NODES_MAX, Scenario};
 use crate::error::{ScenarioError, in_range};
 
+/// The longest time of a packet on a link.
+const MINUTE_MS: u64 = 60_000;
+
 impl Scenario {
     pub(crate) fn check(&self) -> Result<(), ScenarioError> {
         let layers = names("layers", self.layers.iter().map(|layer| &layer.name))?;
@@ -41,7 +44,8 @@ impl Scenario {
         in_range("[hub] count", self.hub.count, 1, 64, "1 to 64")?;
         in_range("the number of nodes", self.site_nodes(), 1, NODES_MAX, "1 to 1,000,000")?;
         for sites in &self.sites {
-            in_range("[[sites]] loss_percent", sites.loss_percent, 0, 50, "0 to 50")?;
+            in_range("[[sites]] latency in ms", sites.latency.millis, 0, MINUTE_MS, "at most a minute")?;
+            in_range("[[sites]] queue in ms", sites.queue.millis, 0, MINUTE_MS, "at most a minute")?;
             for [slowest, fastest] in [Some(sites.uplink), sites.upload].into_iter().flatten() {
                 if slowest.bytes_per_second > fastest.bytes_per_second {
                     let (place, found) = ("[[sites]] uplink".to_owned(), "a faster rate before a slower".to_owned());

@@ -53,6 +53,19 @@ fn a_mistake_is_named_with_its_line_or_place() {
     check("[[pull]]", &fault("kind = \"hub-lost\"\nhub = 1\nat = \"1 s\""), &["[[fault]] hub", "one of the hubs"]);
     check("[[pull]]", &fault("kind = \"lies\"\nper_site = 1\npercent = 1"), &["line", "unknown field `percent`"]);
     check("[[pull]]", &fault("kind = \"floods\""), &["line", "floods", "disk-full"]);
+    let link = |key: &str| format!("latency = \"40 ms\"\n{key}");
+    check("latency = \"40 ms\"", &link("loss_percent = 51"), &["line 18", "51 is not a loss", "0 to 50"]);
+    check("latency = \"40 ms\"", &link("loss_percent = \"1 %\""), &["line 18", "loss_percent = \"1 %\""]);
+    check(
+        "latency = \"40 ms\"",
+        &link("loss_percent = 0.125\nqueue = \"1 h\""),
+        &["[[sites]] queue", "at most a minute"],
+    );
+    check(
+        "[[pull]]",
+        &fault("kind = \"outages\"\npercent = 1\nfrom = \"0 s\"\nto = \"1 h\"\nevery = \"5 s\"\ndown = \"5 s\""),
+        &["[[fault]] down", "5000", "less than `every`"],
+    );
     check("count = 20", "count = 0", &["number of nodes", "1 to 1,000,000"]);
     check("[\"1 Mbit/s\", \"20 Mbit/s\"]", "[\"20 Mbit/s\", \"1 Mbit/s\"]", &["uplink", "slowest"]);
 }
