@@ -21,11 +21,13 @@ pub mod congestion;
 mod connection;
 mod interfaces;
 mod listener;
+mod meter;
 mod stream;
 mod transport;
 
 pub use config::Config;
 pub use connection::{Connecting, Connection};
+pub use meter::{Idle, Meter};
 pub use stream::Stream;
 pub use transport::Transport;
 
