@@ -40,6 +40,8 @@ pub enum LinkRow {
     Far,
     /// 8 Mbit/s, 20 ms, no loss.
     Near,
+    /// 20 Mbit/s down, 64 kbit/s up, 80 ms.
+    ThinUplink,
     /// A patch of 261 KiB over 8 Mbit/s, 600 ms.
     PatchFar,
     /// An image of 15 layers of 3 KB over 8 Mbit/s, 600 ms.
@@ -89,7 +91,8 @@ fn measure(bencher: &Bencher, row: LinkRow, name: &str, section: &mut Section) -
         | LinkRow::Loss5
         | LinkRow::Loss10
         | LinkRow::Far
-        | LinkRow::Near => times::whole_layer(bencher, row, name, section),
+        | LinkRow::Near
+        | LinkRow::ThinUplink => times::whole_layer(bencher, row, name, section),
         LinkRow::PatchFar => times::patch(bencher, name, section),
         LinkRow::LayersFar => times::layers(bencher, name, section),
         LinkRow::Queue => times::queue(bencher, name, section),

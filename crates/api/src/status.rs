@@ -25,6 +25,10 @@ pub struct Status {
     #[serde(with = "number")]
     pub received_bytes: Bytes,
     pub traffic: Vec<TrafficStatus>,
+    /// Bytes that an idle connection over QUIC costs in a day, with every header and in both directions; null before
+    /// one was idle for a minute.
+    #[serde(default, with = "number::option")]
+    pub idle_bytes_per_day: Option<Bytes>,
     /// A rate as text, such as `20 Mbit/s` or `unlimited`.
     pub upload_max: String,
     pub download_max: String,

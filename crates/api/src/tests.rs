@@ -75,13 +75,14 @@ fn status() {
         sent_bytes: Bytes(6),
         received_bytes: Bytes(u64::MAX),
         traffic: vec![traffic],
+        idle_bytes_per_day: Some(Bytes(7)),
         upload_max: "20 Mbit/s".to_owned(),
         download_max: "unlimited".to_owned(),
         store: store_status(),
         streams: StreamsStatus { queued: 1, busy: 2, resets: 3 },
         warnings: vec!["w".to_owned()],
     };
-    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"streams":{"queued":1,"busy":2,"resets":3},"warnings":["w"]}"#;
+    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"idle_bytes_per_day":7,"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"streams":{"queued":1,"busy":2,"resets":3},"warnings":["w"]}"#;
     check(status.clone(), &golden.replace("STORE", STORE));
     let nowhere = golden.replace("\"harbour\"", "null").replace("STORE", STORE);
     check(Status { site: None, ..status }, &nowhere);

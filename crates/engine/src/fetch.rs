@@ -176,7 +176,11 @@ impl Fetcher {
                         *place -= 1;
                         self.settle_quotes(id, step);
                     } else if is_overdue && (has_room || !target.has_source(id, step)) {
-                        outcomes.extend(self.give_up(id));
+                        if target.is_away(id, step) {
+                            target.wait_for_return(step);
+                        } else {
+                            outcomes.extend(self.give_up(id));
+                        }
                     }
                 }
                 State::Fetching(fetching) => fetching.check_stall(step),

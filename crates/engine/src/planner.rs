@@ -59,12 +59,12 @@ impl Forecast {
         if self.by_sketch.is_some() { Rule::Sketch } else { Rule::Tlsh }
     }
 
-    /// The counted bytes, corrected by what this node learned. The card alone has the bytes of the whole layer: those
-    /// need no correction.
+    /// The counted bytes at the default effort, corrected by what this node learned. The card alone has the bytes of the
+    /// whole layer by gzip: those need no correction, and are about what it takes at *fast*.
     pub(crate) fn corrected(&self, target: &Card, bases: &[DiffId], core: &Core) -> Bytes {
         let counted = self.counted();
         if bases.is_empty() && self.rule() == Rule::Tlsh {
-            return counted.bytes;
+            return effort::to_default(Content::Layer, Effort::Fast, counted.bytes);
         }
         core.calibrations.correct(self.rule(), counted, target.compressed_bytes).bytes
     }

@@ -35,6 +35,9 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// How long a pull waits for a peer that has what the pull needs.
     pub patience: Duration,
+    /// How long a layer waits beyond patience for a peer that was there and is away now: a link that is down. Zero, as
+    /// in the simulator: not at all. Nodes have hours.
+    pub away: Duration,
     /// How long a peer that lied or flooded is cut off.
     pub cut_off: Duration,
     /// Layers fetched at a time.
@@ -208,6 +211,7 @@ impl Default for Settings {
             site_rate: BytesPerSecond(125_000_000),
             stall_timeout: Duration::from_secs(20),
             patience: Duration::from_secs(30),
+            away: Duration::ZERO,
             cut_off: Duration::from_secs(600),
             fetches_max: 3,
             encodes_max: 1,

@@ -128,7 +128,9 @@ pub struct Timing {
     pub announce_interval_s: u32,
     pub stall_timeout_s: u32,
     pub ask_timeout_s: u32,
+    pub keep_alive_s: u32,
     pub patience_s: u32,
+    pub away_s: u32,
     pub cut_off_s: u32,
 }
 
@@ -209,7 +211,9 @@ impl Default for Timing {
             announce_interval_s: seconds(engine.announce_interval),
             stall_timeout_s: seconds(engine.stall_timeout),
             ask_timeout_s: 10,
+            keep_alive_s: seconds(lighter_quic::Config::default().keep_alive),
             patience_s: seconds(engine.patience),
+            away_s: 6 * 3600,
             cut_off_s: seconds(engine.cut_off),
         }
     }
@@ -244,6 +248,7 @@ impl Config {
             uplink_rate: self.network.uplink_assumed.0.unwrap_or(defaults.site_rate),
             stall_timeout: seconds(self.timing.stall_timeout_s),
             patience: seconds(self.timing.patience_s),
+            away: seconds(self.timing.away_s),
             cut_off: seconds(self.timing.cut_off_s),
             fetches_max: self.limits.fetches_max,
             encodes_max: self.limits.encodes_max,
@@ -284,7 +289,9 @@ impl Config {
         range("timing.announce_interval_s", self.timing.announce_interval_s.into(), 1, 86_400)?;
         range("timing.stall_timeout_s", self.timing.stall_timeout_s.into(), 1, 3600)?;
         range("timing.ask_timeout_s", self.timing.ask_timeout_s.into(), 1, 3600)?;
+        range("timing.keep_alive_s", self.timing.keep_alive_s.into(), 5, 600)?;
         range("timing.patience_s", self.timing.patience_s.into(), 1, 86_400)?;
+        range("timing.away_s", self.timing.away_s.into(), 0, 864_000)?;
         range("timing.cut_off_s", self.timing.cut_off_s.into(), 1, 864_000)?;
         if self.network.listen.is_empty() {
             return Err(("network.listen", "must name at least one address".to_owned()));

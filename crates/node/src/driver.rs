@@ -254,6 +254,7 @@ impl Driver {
 
     fn upkeep(&mut self) {
         self.shared.faults.strike(Worker::Driver);
+        self.shared.accountant.look(std::time::Instant::now());
         for layer in self.shared.store.take_gone_layers() {
             self.engine.push(DiskInput::LayerGone(layer));
         }

@@ -29,6 +29,10 @@ pub fn text(status: &Status) -> String {
     gauge("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes.0);
     gauge("warnings", "Things that the operator should look at", status.warnings.len() as u64);
     gauge("streams_queued", "Patch streams of peers that wait", status.streams.queued as u64);
+    if let Some(bytes) = status.idle_bytes_per_day {
+        let help = "What an idle connection over QUIC costs in a day, with every header";
+        registry.register_with_unit("idle_connection_day", help, Unit::Bytes, ConstGauge::new(signed(bytes.0)));
+    }
     registry.register_with_unit("uptime", "Since the node started", Unit::Seconds, ConstCounter::new(status.uptime_s));
     let streams = status.streams;
     registry.register("streams_busy", "Patch streams refused: too many waited", ConstCounter::new(streams.busy));
@@ -94,6 +98,7 @@ mod tests {
             sent_bytes: Bytes::ZERO,
             received_bytes: Bytes::ZERO,
             traffic: vec![patch],
+            idle_bytes_per_day: Some(Bytes(19)),
             upload_max: String::new(),
             download_max: String::new(),
             store,
@@ -107,6 +112,7 @@ mod tests {
             "lighter_uptime_seconds_total 13",
             "# TYPE lighter_traffic_bytes counter",
             "lighter_traffic_bytes_total{protocol=\"patch\",direction=\"sent\"} 11",
+            "lighter_idle_connection_day_bytes 19",
             "lighter_streams_queued 16",
             "lighter_streams_busy_total 17",
             "lighter_streams_reset_total 18",

@@ -7,6 +7,7 @@
 mod ask_codec;
 mod gathering;
 mod home;
+mod tcp_ping;
 
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
@@ -17,9 +18,7 @@ use libp2p::core::upgrade::Version;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{
-    Multiaddr, StreamProtocol, Swarm, SwarmBuilder, Transport, gossipsub, identify, mdns, ping, request_response,
-};
+use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, Transport, gossipsub, identify, mdns, request_response};
 use libp2p_allow_block_list::{AllowedPeers, BlockedPeers};
 use libp2p_connection_limits::ConnectionLimits;
 use lighter_types::PeerId;
@@ -32,6 +31,7 @@ use crate::transfer::{REQUEST_BYTES_MAX, busy_reply};
 pub use ask_codec::AskCodec;
 use gathering::GatheringYamux;
 use home::Home;
+use tcp_ping::TcpPing;
 
 /// The behaviours of the swarm.
 #[derive(NetworkBehaviour)]
@@ -50,7 +50,7 @@ pub struct Behaviour {
 #[derive(NetworkBehaviour)]
 pub struct Standing {
     identify: identify::Behaviour,
-    ping: ping::Behaviour,
+    ping: TcpPing,
     pub gossip: gossipsub::Behaviour,
 }
 
@@ -66,9 +66,12 @@ pub enum NetworkError {
 /// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits
 /// end.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between pings. They keep idle TCP connections open and find the dead ones. A longer time keeps visits over QUIC
-/// open.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// A connection over QUIC from which nothing came for this long is lost: the link may be away for most of a minute, or
+/// lose a keep-alive and what repeats it. With a keep-alive that is longer, so many of them.
+const SILENCE_MIN: Duration = Duration::from_secs(60);
+const SILENCE_KEEP_ALIVES: f64 = 2.4;
+/// Between two tellings of who this node is. A change is told at once.
+const IDENTIFY_INTERVAL: Duration = Duration::from_secs(86_400);
 /// Half-open connections at a time.
 const PENDING_MAX: u32 = 64;
 /// Questions of all peers that wait for an answer.
@@ -87,13 +90,14 @@ pub fn swarm(
     let failed = |what: &'static str| move |why: String| NetworkError::Setup { what, why };
     let swarm = SwarmBuilder::with_existing_identity(identity.keypair())
         .with_tokio()
-        .with_other_transport(|keys| transport(keys, accountant, links))
+        .with_other_transport(|keys| transport(config, keys, accountant, links))
         .map_err(|error| failed("the transports")(error.to_string()))?
         .with_behaviour(|keys| behaviour(config, keys))
         .map_err(|error| failed("the behaviours")(error.to_string()))?
         .with_swarm_config(|swarm| {
             swarm
                 .with_idle_connection_timeout(IDLE_TIMEOUT)
+                .with_smart_dial()
                 // A question goes with the protocol's name, and its answer is back a round trip sooner.
                 .with_substream_upgrade_protocol_override(Version::V1Lazy)
         })
@@ -105,18 +109,20 @@ pub fn swarm(
 type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
 fn transport(
+    config: &Config,
     keys: &libp2p::identity::Keypair,
     accountant: &Accountant,
     links: &Links,
 ) -> Result<libp2p::core::transport::Boxed<(libp2p::PeerId, StreamMuxerBox)>, SetupError> {
+    let quic = lighter_quic::Transport::new(&quic_config(config), keys)?;
+    accountant.set_meter(quic.meter());
     let links = links.clone();
-    let quic =
-        lighter_quic::Transport::new(&lighter_quic::Config::default(), keys)?.map(move |(peer, connection), _| {
-            if let Some(peer) = from_libp2p(&peer) {
-                links.opened(peer, connection.monitor());
-            }
-            (peer, StreamMuxerBox::new(connection))
-        });
+    let quic = quic.map(move |(peer, connection), _| {
+        if let Some(peer) = from_libp2p(&peer) {
+            links.opened(peer, connection.monitor());
+        }
+        (peer, StreamMuxerBox::new(connection))
+    });
     let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(libp2p::noise::Config::new(keys)?)
@@ -131,6 +137,16 @@ fn transport(
             (peer, StreamMuxerBox::new(metered))
         })
         .boxed())
+}
+
+fn keep_alive(config: &Config) -> Duration {
+    Duration::from_secs(config.timing.keep_alive_s.into())
+}
+
+fn quic_config(config: &Config) -> lighter_quic::Config {
+    let keep_alive = keep_alive(config);
+    let idle_timeout = SILENCE_MIN.max(keep_alive.mul_f64(SILENCE_KEEP_ALIVES));
+    lighter_quic::Config { keep_alive, idle_timeout, ..lighter_quic::Config::default() }
 }
 
 fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behaviour, SetupError> {
@@ -160,9 +176,9 @@ fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behavi
             identify: identify::Behaviour::new(
                 identify::Config::new("/lighter/1".to_owned(), keys.public())
                     .with_agent_version(concat!("lighter/", env!("CARGO_PKG_VERSION")).to_owned())
-                    .with_interval(Duration::from_secs(3600)),
+                    .with_interval(IDENTIFY_INTERVAL),
             ),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
+            ping: TcpPing::new(keep_alive(config)),
             gossip: gossip(keys)?,
         }),
         ask: request_response::Behaviour::with_codec(AskCodec, asks, ask),

@@ -8,7 +8,7 @@ mod bucket;
 mod muxer;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lighter_types::{Bytes, PeerId};
 
@@ -70,6 +70,7 @@ pub struct Accountant {
     accounts: Arc<Mutex<Accounts>>,
     upload: Arc<Bucket>,
     download: Arc<Bucket>,
+    meter: Arc<OnceLock<lighter_quic::Meter>>,
 }
 
 impl Accountant {
@@ -78,7 +79,25 @@ impl Accountant {
             accounts: Arc::default(),
             upload: Arc::new(Bucket::new(upload_max.0)),
             download: Arc::new(Bucket::new(download_max.0)),
+            meter: Arc::default(),
         }
+    }
+
+    /// Takes the meter of the QUIC transport. A second one is left out.
+    pub fn set_meter(&self, meter: lighter_quic::Meter) {
+        let _ = self.meter.set(meter);
+    }
+
+    /// Looks at what idle connections cost, once a minute.
+    pub fn look(&self, now: std::time::Instant) {
+        if let Some(meter) = self.meter.get() {
+            meter.look(now);
+        }
+    }
+
+    /// The bytes that an idle connection over QUIC costs in a day, with every header; `None` before it was measured.
+    pub fn idle_bytes_per_day(&self) -> Option<Bytes> {
+        self.meter.get()?.idle().bytes_per_day().map(Bytes)
     }
 
     /// Changes the caps; what waits for the old ones goes on at the new.

@@ -13,29 +13,50 @@ use noq::VarInt;
 use noq::rustls::pki_types::CertificateDer;
 
 use crate::address::from_socket;
-use crate::{Error, Monitor, Stream};
+use crate::{Error, Meter, Monitor, Stream};
 
-/// The name in the TLS handshake. TLS wants one; libp2p's certificates have none, and nobody compares it.
-const SERVER_NAME: &str = "l";
+/// The name of a peer whose PeerId is not known yet. TLS wants one; it is not sent, and libp2p's certificates have
+/// none.
+const NO_NAME: &str = "l";
+
+/// The name under which a peer's sessions are remembered: only a session with the same peer is offered to it.
+fn session_name(peer: Option<PeerId>) -> String {
+    peer.map_or_else(|| NO_NAME.to_owned(), |peer| blake3::hash(&peer.to_bytes()).to_hex()[..32].to_owned())
+}
 
 /// A connection whose handshake is under way. Dropping it gives the connection up.
 pub struct Connecting(BoxFuture<'static, Result<(PeerId, Connection), Error>>);
 
 impl Connecting {
-    pub(crate) fn accept(connecting: noq::Connecting, timeout: Duration) -> Self {
-        Self(shake_hands(connecting, timeout).boxed())
+    pub(crate) fn accept(connecting: noq::Connecting, timeout: Duration, meter: Meter) -> Self {
+        Self(shake_hands(connecting, timeout, meter).boxed())
     }
 
     /// Dials when it is polled first.
-    pub(crate) fn dial(endpoint: noq::Endpoint, client: noq::ClientConfig, to: SocketAddr, timeout: Duration) -> Self {
-        Self(async move { shake_hands(endpoint.connect_with(client, to, SERVER_NAME)?, timeout).await }.boxed())
+    pub(crate) fn dial(
+        endpoint: noq::Endpoint,
+        client: noq::ClientConfig,
+        (to, peer): (SocketAddr, Option<PeerId>),
+        timeout: Duration,
+        meter: Meter,
+    ) -> Self {
+        Self(
+            async move { shake_hands(endpoint.connect_with(client, to, &session_name(peer))?, timeout, meter).await }
+                .boxed(),
+        )
     }
 }
 
-async fn shake_hands(connecting: noq::Connecting, timeout: Duration) -> Result<(PeerId, Connection), Error> {
+async fn shake_hands(
+    connecting: noq::Connecting,
+    timeout: Duration,
+    meter: Meter,
+) -> Result<(PeerId, Connection), Error> {
     let ended = tokio::time::timeout(timeout, connecting).await;
     let connection = ended.map_err(|_| Error::HandshakeTimeout(timeout))??;
-    Ok((peer_id(&connection).ok_or(Error::NoPeerId)?, Connection::new(connection)))
+    let peer = peer_id(&connection).ok_or(Error::NoPeerId)?;
+    meter.add(&connection, remote(&connection).is_some_and(|address| address.is_ipv6()));
+    Ok((peer, Connection::new(connection)))
 }
 
 impl Future for Connecting {

@@ -21,12 +21,14 @@ pub mod congestion;
 mod connection;
 mod interfaces;
 mod listener;
+mod meter;
 mod monitor;
 mod stream;
 mod transport;
 
 pub use config::Config;
 pub use connection::{Connecting, Connection};
+pub use meter::{Idle, Meter};
 pub use monitor::{Monitor, Path};
 pub use stream::Stream;
 pub use transport::Transport;

@@ -10,7 +10,7 @@ use libp2p::core::transport::{ListenerId, TransportEvent};
 
 use crate::address::from_socket;
 use crate::interfaces::{Change, Interfaces};
-use crate::{Connecting, Error};
+use crate::{Connecting, Error, Meter};
 
 pub type Event = TransportEvent<Connecting, Error>;
 
@@ -21,6 +21,7 @@ pub struct Listener {
     bound: SocketAddr,
     accept: BoxFuture<'static, Option<noq::Incoming>>,
     handshake_timeout: Duration,
+    meter: Meter,
     /// Only where every interface is listened on.
     interfaces: Option<Interfaces>,
     /// Where one address is listened on: it is not told yet.
@@ -35,7 +36,12 @@ fn accept(endpoint: &noq::Endpoint) -> BoxFuture<'static, Option<noq::Incoming>>
 impl Listener {
     /// # Errors
     /// If the socket or the machine's interfaces tell no address.
-    pub fn new(id: ListenerId, endpoint: noq::Endpoint, handshake_timeout: Duration) -> Result<Self, Error> {
+    pub fn new(
+        id: ListenerId,
+        endpoint: noq::Endpoint,
+        handshake_timeout: Duration,
+        meter: Meter,
+    ) -> Result<Self, Error> {
         let bound = endpoint.local_addr()?;
         let is_everywhere = bound.ip().is_unspecified();
         Ok(Self {
@@ -44,6 +50,7 @@ impl Listener {
             endpoint,
             bound,
             handshake_timeout,
+            meter,
             interfaces: is_everywhere.then(|| Interfaces::new(bound)).transpose()?,
             is_untold: !is_everywhere,
         })
@@ -70,7 +77,7 @@ impl Listener {
         Poll::Ready(Some(match incoming.accept() {
             Ok(connecting) => Event::Incoming {
                 listener_id: self.id,
-                upgrade: Connecting::accept(connecting, self.handshake_timeout),
+                upgrade: Connecting::accept(connecting, self.handshake_timeout, self.meter.clone()),
                 local_addr: from_socket(self.bound),
                 send_back_addr,
             },

@@ -11,13 +11,14 @@ use std::task::{Context, Poll, Waker};
 
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use socket2::{Domain, Socket, Type};
 
 use crate::address::to_socket;
 use crate::config::Settings;
 use crate::listener::{Event, Listener};
-use crate::{Config, Connecting, Connection, Error};
+use crate::{Config, Connecting, Connection, Error, Meter};
 
 /// The transport.
 pub struct Transport {
@@ -27,6 +28,7 @@ pub struct Transport {
     closed: VecDeque<ListenerId>,
     /// The sockets for dials without a listener, by whether they are of IPv6.
     dialers: BTreeMap<bool, noq::Endpoint>,
+    meter: Meter,
     waker: Option<Waker>,
 }
 
@@ -39,8 +41,14 @@ impl Transport {
             listeners: Vec::new(),
             closed: VecDeque::new(),
             dialers: BTreeMap::new(),
+            meter: Meter::default(),
             waker: None,
         })
+    }
+
+    /// The meter of all its connections.
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
     }
 
     fn endpoints(&self) -> impl Iterator<Item = &noq::Endpoint> {
@@ -122,7 +130,7 @@ impl libp2p::Transport for Transport {
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Error>> {
         let Some(socket) = to_socket(&address) else { return Err(TransportError::MultiaddrNotSupported(address)) };
         let endpoint = self.endpoint(socket, Some(self.settings.server.clone()))?;
-        self.listeners.push(Listener::new(id, endpoint, self.settings.handshake_timeout)?);
+        self.listeners.push(Listener::new(id, endpoint, self.settings.handshake_timeout, self.meter.clone())?);
         // Dials go out of the listener from now on; the dialer ends with its last connection.
         self.dialers.remove(&socket.is_ipv6());
         self.wake();
@@ -141,7 +149,9 @@ impl libp2p::Transport for Transport {
         let remote = to_socket(&address).filter(|socket| socket.port() != 0 && !socket.ip().is_unspecified());
         let Some(remote) = remote else { return Err(TransportError::MultiaddrNotSupported(address)) };
         let endpoint = self.dialer(remote, options.port_use)?;
-        Ok(Connecting::dial(endpoint, self.settings.client.clone(), remote, self.settings.handshake_timeout))
+        let (client, timeout) = (self.settings.client.clone(), self.settings.handshake_timeout);
+        let peer = address.iter().find_map(|part| if let Protocol::P2p(peer) = part { Some(peer) } else { None });
+        Ok(Connecting::dial(endpoint, client, (remote, peer), timeout, self.meter.clone()))
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Event> {

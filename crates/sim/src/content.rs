@@ -64,10 +64,18 @@ pub struct Cost {
     pub chunks: Option<u64>,
 }
 
-/// Bytes and seconds of each effort over those of *default*, in 1/1024: docs/ENGINE.md, "At which effort".
-const BYTES: [u64; 3] = [1479, 1024, 864];
-const ENCODE: [u64; 3] = [382, 1024, 3311];
-const APPLY: [u64; 3] = [880, 1024, 25_290];
+/// What each effort changes, in 1/1024: docs/ENGINE.md, "At which effort".
+struct Efforts {
+    bytes: [u64; 3],
+    encode: [u64; 3],
+    apply: [u64; 3],
+}
+
+/// Of patches, whose costs are those of *default*.
+const OF_PATCHES: Efforts = Efforts { bytes: [1479, 1024, 864], encode: [382, 1024, 3311], apply: [880, 1024, 25_290] };
+/// Of whole layers, whose costs are those of gzip: about those of *fast*.
+const OF_LAYERS: Efforts =
+    Efforts { bytes: [1024, 875, 923], encode: [1024, 17 << 10, 34 << 10], apply: [1024, 1024, 26_500] };
 
 /// The bytes of a patch of blocks beside the blocks.
 const PATCH_HEADER_BYTES: u64 = 2048;
@@ -141,15 +149,12 @@ impl Content {
             }
         };
         let scaled = |value: u64, by: [u64; 3]| value * by[effort as usize] / 1024;
-        let cost = if used.is_empty() {
-            cost
-        } else {
-            Cost {
-                bytes: scaled(cost.bytes, BYTES).max(1),
-                encode: scaled(cost.encode, ENCODE),
-                apply: scaled(cost.apply, APPLY),
-                chunks: None,
-            }
+        let efforts = if used.is_empty() { OF_LAYERS } else { OF_PATCHES };
+        let cost = Cost {
+            bytes: scaled(cost.bytes, efforts.bytes).max(1),
+            encode: scaled(cost.encode, efforts.encode),
+            apply: scaled(cost.apply, efforts.apply),
+            chunks: None,
         };
         let mut hasher = blake3::Hasher::new();
         hasher.update(target.as_bytes());

@@ -27,6 +27,11 @@ pub struct Site {
 impl Site {
     /// Starts a hub with no image, and an edge for each link.
     pub fn start(bencher: &Bencher, name: &str, links: &[Option<Settings>]) -> Result<Self> {
+        Self::start_set(bencher, name, links, &[])
+    }
+
+    /// The same, with this set at every node.
+    pub fn start_set(bencher: &Bencher, name: &str, links: &[Option<Settings>], set: &[String]) -> Result<Self> {
         let dir = bencher.work.join(format!("links-{name}"));
         let lighter = bencher.lighter.clone();
         let create = |index| Identity::create(&lighter, dir.join(format!("node{index}")));
@@ -43,6 +48,7 @@ impl Site {
                 "log.format=json".to_owned(),
                 "log.filter=info,lighter_node=debug".to_owned(),
             ];
+            settings.extend_from_slice(set);
             settings.extend_from_slice(&bencher.settings);
             settings
         };

@@ -24,6 +24,8 @@ const ROUND_TRIPS: f64 = 3.0;
 #[derive(Clone, Copy)]
 struct Line {
     bits_per_second: u64,
+    /// Away from the edge, where it differs.
+    up_bits_per_second: Option<u64>,
     round_trip: Duration,
     loss: f64,
     queue: Duration,
@@ -31,7 +33,8 @@ struct Line {
 
 impl Line {
     const fn new(bits_per_second: u64, round_trip_ms: u64, loss: f64) -> Self {
-        Self { bits_per_second, round_trip: Duration::from_millis(round_trip_ms), loss, queue: QUEUE }
+        let round_trip = Duration::from_millis(round_trip_ms);
+        Self { bits_per_second, up_bits_per_second: None, round_trip, loss, queue: QUEUE }
     }
 
     /// The least that the link allows for so many bytes.
@@ -51,12 +54,16 @@ impl Line {
 
     /// The relay's settings for a run: each run has its own chance.
     fn settings(&self, run: u32) -> Settings {
-        Settings { seed: u64::from(run) + 1, ..Settings::both(&self.conditions()) }
+        let down = self.conditions();
+        let up_rate = self.up_bits_per_second.or(down.bits_per_second);
+        let up = Conditions { bits_per_second: up_rate, ..down.clone() };
+        Settings { up, down, forgets_after: None, seed: u64::from(run) + 1 }
     }
 
     fn text(&self) -> String {
         let (megabits, loss) = (self.bits_per_second as f64 / 1e6, self.loss * 100.0);
-        format!("{megabits} Mbit/s, {} ms, loss {loss} %", self.round_trip.as_millis())
+        let up = self.up_bits_per_second.map_or_else(String::new, |rate| format!(" ({} kbit/s up)", rate / 1000));
+        format!("{megabits} Mbit/s{up}, {} ms, loss {loss} %", self.round_trip.as_millis())
     }
 }
 
@@ -113,6 +120,7 @@ pub fn whole_layer(bencher: &Bencher, row: LinkRow, name: &str, section: &mut Se
         LinkRow::Loss10 => (Line::new(8_000_000, 80, 0.1), 2.2, 1.4),
         LinkRow::Far => (Line::new(8_000_000, 600, 0.0), 1.2, 1.05),
         LinkRow::Near => (Line::new(8_000_000, 20, 0.0), 1.1, 1.05),
+        LinkRow::ThinUplink => (Line { up_bits_per_second: Some(64_000), ..Line::new(20_000_000, 80, 0.0) }, 2.0, 1.5),
         other => bail!("{other:?} pulls no whole layer"),
     };
     let image = noise_image(1, 1, LAYER_BYTES);

@@ -42,6 +42,9 @@ fn status_text(status: &Status) -> String {
     for row in status.traffic.iter().filter(|row| row.sent_bytes + row.received_bytes > Bytes::ZERO) {
         lines.push(format!("  {:8} {} sent, {} received", row.protocol, row.sent_bytes, row.received_bytes));
     }
+    if let Some(bytes) = status.idle_bytes_per_day {
+        lines.push(format!("idle      {bytes} in a day for each connection"));
+    }
     lines.extend(status.listen.iter().map(|address| format!("listens   {address}")));
     lines.extend(status.pulls.iter().map(|pull| format!("pulling   {}", pull.image)));
     lines.extend(status.warnings.iter().map(|warning| format!("WARNING   {warning}")));

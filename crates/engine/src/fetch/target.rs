@@ -41,6 +41,8 @@ pub struct Target {
     /// Quotes that came with the image, for the first attempt. At most [`Settings::OFFERERS_MAX`].
     pub offers: Vec<(PeerId, Quote)>,
     pub site: Site,
+    /// A peer that holds the layer was connected.
+    had_source: bool,
     /// When the layer was wanted, or when something new last came.
     moved: Moment,
     /// The most that ever was on disk of one patch: bytes beyond it are new.
@@ -105,6 +107,7 @@ impl Target {
             excluded: BTreeMap::new(),
             offers: Vec::new(),
             site: Site::default(),
+            had_source: false,
             moved: now,
             most: part.map_or(Bytes::ZERO, |part| part.bytes),
         }
@@ -116,6 +119,7 @@ impl Target {
         if plans.is_empty() {
             return false;
         }
+        self.had_source = true;
         if plans.iter().any(|plan| step.core.is_near(plan.peer)) {
             return self.ask_quotes(id, plans, part, step);
         }
@@ -216,11 +220,24 @@ impl Target {
         self.state = State::Waiting { until: from + step.core.settings.patience };
     }
 
+    /// Waits until a peer comes back, for as long as *away* lasts. Nothing wakes the node before.
+    pub fn wait_for_return(&mut self, step: &Step<'_>) {
+        self.state = State::Waiting { until: self.moved + step.core.settings.away };
+    }
+
     /// Whether a peer could be asked now.
     pub fn has_source(&self, id: DiffId, step: &Step<'_>) -> bool {
         step.core.directory.holding(id).any(|Holder { id, peer, .. }| {
             peer.is_connected() && !self.is_excluded(id, step.now) && !step.is_cut_off(id)
         })
+    }
+
+    /// Whether every peer that holds the layer is away, as with a link that is down. Patience then lasts longer.
+    pub fn is_away(&self, id: DiffId, step: &Step<'_>) -> bool {
+        let is_there = |holder: Holder<'_>| holder.peer.is_connected() && !step.is_cut_off(holder.id);
+        self.had_source
+            && step.now.since(self.moved) < step.core.settings.away
+            && !step.core.directory.holding(id).any(is_there)
     }
 
     /// When the target has something to do even if nothing happens.

@@ -61,10 +61,12 @@ fn a_base_that_both_hold_comes_before_the_whole_layer() {
     let first = &plans[0];
     assert_eq!((first.peer, &first.bases[..], first.distance), (peer(1), &[base.diff_id][..], Some(0)));
     assert!(first.bytes < target().compressed_bytes);
-    let mut rest: Vec<_> = plans[1..].iter().map(|plan| (plan.peer, plan.bases.len(), plan.bytes)).collect();
+    let mut rest: Vec<_> = plans[1..].iter().map(|plan| (plan.peer, plan.bases.len(), plan.effort)).collect();
     rest.sort();
+    assert_eq!(rest, [(peer(1), 0, Effort::Fast), (peer(2), 0, Effort::Fast)]);
+    // What gzip makes of it is about what it takes at fast.
     let whole = target().compressed_bytes;
-    assert_eq!(rest, [(peer(1), 0, whole), (peer(2), 0, whole)]);
+    assert!(plans[1..].iter().all(|plan| plan.bytes.0.abs_diff(whole.0) < 2), "{plans:?}");
 }
 
 #[test]

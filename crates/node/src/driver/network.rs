@@ -12,7 +12,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, OutboundFailure};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, identify, mdns};
+use libp2p::{Multiaddr, Swarm, identify, mdns, ping};
 use lighter_engine::{AskFailure, PeerInput, QuestionId, WorkInput};
 use lighter_types::{PeerId, broken};
 use lighter_wire::{Announcement, Answer, Message, OtherVersion, Request};
@@ -24,23 +24,13 @@ use crate::network::{Behaviour, BehaviourEvent, StandingEvent, is_member};
 impl Driver {
     pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Home(StandingEvent::Gossip(event))) => self.gossip_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Home(event)) => self.standing_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ask(event)) => self.ask_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
                 for (peer, address) in found {
                     if from_libp2p(&peer).is_some_and(|peer| is_member(&self.shared.config, peer)) {
                         self.connections.dialer.add(peer, address);
                     }
-                }
-            }
-            SwarmEvent::Behaviour(BehaviourEvent::Home(StandingEvent::Identify(identify::Event::Received {
-                peer_id,
-                info,
-                ..
-            }))) => {
-                warn_of_other_versions(&info);
-                if let Some(peer) = from_libp2p(&peer_id) {
-                    self.connections.meetings.identified(peer, info.listen_addrs);
                 }
             }
             SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
@@ -90,6 +80,23 @@ impl Driver {
                 tracing::debug!(address = %send_back_addr, ?peer, %error, "a connection was refused or failed");
             }
             _ => {}
+        }
+    }
+
+    fn standing_event(&mut self, event: StandingEvent) {
+        match event {
+            StandingEvent::Gossip(event) => self.gossip_event(event),
+            StandingEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                warn_of_other_versions(&info);
+                if let Some(peer) = from_libp2p(&peer_id) {
+                    self.connections.meetings.identified(peer, info.listen_addrs);
+                }
+            }
+            StandingEvent::Ping(ping::Event { peer, connection, result: Err(ping::Failure::Timeout) }) => {
+                tracing::info!(%peer, "it does not answer over TCP: the connection is closed");
+                self.swarm.close_connection(connection);
+            }
+            StandingEvent::Identify(_) | StandingEvent::Ping(_) => {}
         }
     }
 

@@ -43,6 +43,7 @@ impl Driver {
             sent_bytes: total.sent,
             received_bytes: total.received,
             traffic: Protocol::ALL.into_iter().map(traffic).collect(),
+            idle_bytes_per_day: shared.accountant.idle_bytes_per_day(),
             upload_max: upload_max.to_string(),
             download_max: download_max.to_string(),
             store: store_status(&shared.store),

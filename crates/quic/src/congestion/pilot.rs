@@ -7,6 +7,7 @@
 //! - **Loss is no sign of congestion until a round loses more than a fifth.** BBR 3 gives way above 2 %, and took 7 to
 //!   15 times the bytes' time at 10 % (docs/decisions/0017-quic-and-congestion-control.md).
 //! - **The first growth ends when packets begin to wait**, as in HyStart++ (RFC 9406), so that it fills no queue.
+//! - **The first growth goes to the rate that a train of packets found** ([`Trains`]), and little beyond it.
 //!
 //! Pure: it has no clock and no randomness.
 
@@ -27,9 +28,14 @@ const BANDWIDTH_PARTS: u64 = 10;
 const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
 /// The smallest gain at which a rate that is estimated too low doubles in a round (draft-ietf-ccwg-bbr, 2.4: 2.773).
 const STARTUP_GAIN: f64 = 2.773;
-/// The part of a train's rate that startup goes to at once, and by how much at most.
-const TRAIN_GAIN: f64 = 0.75;
-const LEAP_MAX: u64 = 8;
+/// A train shows the path's rate. Startup goes there at once if that is no more than so many times what is in flight.
+const LEAP_MAX: u64 = 16;
+/// A train that is so much faster than the limit that an earlier one found shows that the limit is none.
+const FASTER: f64 = 1.1;
+/// Startup ends at a queue only if at least this part of the limit shows in the bandwidth.
+const LIMIT_SHOWN: f64 = 0.7;
+/// The part of it that counts as bandwidth then: what a train shows too much would stand in the queue for ten rounds.
+const SEED: f64 = 0.95;
 /// The time in which the first window is sent: a twentieth of the round trip within these bounds.
 const FIRST_TIME_MIN: Duration = Duration::from_millis(4);
 const FIRST_TIME_MAX: Duration = Duration::from_millis(12);
@@ -109,7 +115,7 @@ pub struct Pilot {
     /// The part of the bytes that is lost, over about eight rounds.
     loss: f64,
     trains: Trains,
-    /// The rate of the path as the last train found it.
+    /// The rate of the path as the last train found it that met a limit.
     limit: Option<u64>,
     /// Bytes of the acknowledgement that is being told.
     acknowledged: u64,
@@ -187,9 +193,11 @@ impl Pilot {
         if let Some(sample) = self.delivery.sample(now) {
             self.learn(now, sample);
             self.trains.acknowledged(now, sample.sent_at, acknowledged);
-            if let Some(hint) = self.trains.hint().filter(|hint| hint.is_limit) {
-                self.limit = Some(hint.rate);
-            }
+            self.limit = match self.trains.hint() {
+                Some(hint) if hint.is_limit => Some(hint.rate),
+                Some(hint) => self.limit.filter(|&limit| hint.rate < scale(limit, FASTER)),
+                None => self.limit,
+            };
             self.steer(now);
         }
         if is_app_limited {
@@ -263,14 +271,16 @@ impl Pilot {
             return rate(INITIAL_WINDOW, (trip / 20).clamp(FIRST_TIME_MIN, FIRST_TIME_MAX));
         }
         let wanted = rate(self.startup_window(path).max(INITIAL_WINDOW), trip);
-        let limit = hint.filter(|hint| hint.is_limit).map_or(u64::MAX, |hint| hint.rate.max(self.bandwidth()));
+        let limit = self.limit.map_or(u64::MAX, |limit| limit.max(self.bandwidth()));
         wanted.min(scale(limit, UP_GAIN)).max(RATE_MIN)
     }
 
     fn startup_window(&self, path: u64) -> u64 {
         let trip = self.round_trip.unwrap_or(FIRST_TIME_MAX);
-        let hinted = self.trains.hint().map_or(0, |hint| scale(hint.rate, trip.as_secs_f64() * TRAIN_GAIN));
-        scale(path, STARTUP_GAIN).max(hinted.min(path.max(INITIAL_WINDOW) * LEAP_MAX))
+        let hinted = self.trains.hint().map_or(0, |hint| scale(hint.rate, trip.as_secs_f64()));
+        let limit = self.limit.map(|limit| limit.max(self.bandwidth()));
+        let most = limit.map_or(u64::MAX, |limit| scale(limit, trip.as_secs_f64() * UP_GAIN));
+        scale(path, STARTUP_GAIN).max(hinted.min(path.max(INITIAL_WINDOW) * LEAP_MAX)).min(most)
     }
 
     /// Bandwidth x round trip; `None` if they are not known.
@@ -360,16 +370,21 @@ impl Pilot {
             // Too little is sent to show what the path takes.
             Phase::Startup if self.is_app_limited => {}
             // The first window may wait in a queue of its own making, before the bandwidth shows.
-            Phase::Startup if self.is_waiting() && self.bandwidth() >= scale(self.limit.unwrap_or(0), 0.7) => {
+            Phase::Startup if self.is_waiting() && self.bandwidth() >= scale(self.limit.unwrap_or(0), LIMIT_SHOWN) => {
+                // A round trip passes before the bandwidth shows all of it.
+                self.bandwidth.add(self.part, scale(self.limit.unwrap_or(0), SEED));
                 self.enter(Phase::Drain, now);
             }
             Phase::Startup if self.full_rounds >= FULL_ROUNDS => self.enter(Phase::Drain, now),
-            // A round passes before the bandwidth shows that the last growth met.
-            Phase::Drain if elapsed >= trip && self.in_flight <= path => self.enter(Phase::Cruise, now),
+            // Without a limit, a round trip passes before the bandwidth shows that the last growth met.
+            Phase::Drain if self.in_flight <= path && (elapsed >= trip || self.limit.is_some()) => {
+                self.enter(Phase::Cruise, now);
+            }
             Phase::Cruise if elapsed >= (trip * CRUISE_ROUND_TRIPS).min(CRUISE_MAX) => self.enter(Phase::Up, now),
             Phase::Up if elapsed >= trip * 9 / 4 || self.is_waiting() => {
                 let has_more = self.bandwidth() as f64 > self.phase_bandwidth as f64 * 1.15 && !self.is_waiting();
                 if has_more {
+                    self.limit = None;
                     self.full_bandwidth = self.bandwidth();
                     self.full_rounds = 0;
                 }

@@ -1,4 +1,7 @@
-//! The pilot on links in virtual time. The bars are those of issue 18's table.
+//! The pilot on links in virtual time. The bars are the goals of issue 18's table.
+//!
+//! A link has a rate, a round trip, a queue, random loss, a way back, and bursts (`link.rs`). Beside ours may be a flow
+//! of TCP's Cubic (`cubic.rs`). Every run is seeded.
 
 mod cubic;
 mod link;
@@ -15,7 +18,7 @@ const LAYER: u64 = 3_722_445;
 
 fn link(kbit_s: u64, round_trip_ms: u64, queue_ms: u64, loss: f64) -> Link {
     let (round_trip, queue) = (Duration::from_millis(round_trip_ms), Duration::from_millis(queue_ms));
-    Link { kbit_s, round_trip, queue, loss }
+    Link { kbit_s, round_trip, queue, loss, up_kbit_s: None, acknowledged_at_once: 10, burst: Duration::ZERO }
 }
 
 fn add_ours(simulation: &mut Simulation) {
@@ -35,47 +38,78 @@ fn run(simulation: &mut Simulation, seconds: u64) {
 /// The median of five: a layer's time over (bytes / rate + 3 round trips). A round trip and a half pass before the
 /// sender has the question.
 fn check_time(kbit_s: u64, round_trip_ms: u64, loss: f64, bar: f64) {
-    check_time_with_queue(kbit_s, round_trip_ms, 1000, loss, bar);
+    check_time_on(link(kbit_s, round_trip_ms, 1000, loss), bar);
 }
 
-fn check_time_with_queue(kbit_s: u64, round_trip_ms: u64, queue_ms: u64, loss: f64, bar: f64) {
+fn check_time_on(link: Link, bar: f64) {
     let mut ratios: Vec<f64> = (1..=5)
         .map(|seed| {
-            let mut simulation = Simulation::new(link(kbit_s, round_trip_ms, queue_ms, loss), seed);
+            let mut simulation = Simulation::new(link, seed);
             simulation.add(Control::Ours(Box::new(Pilot::new(simulation.now, PACKET))), LAYER);
             run(&mut simulation, 600);
             let finished_at = simulation.flows[0].finished_at.expect("it ends in ten minutes");
-            let round_trip_s = round_trip_ms as f64 / 1e3;
+            let round_trip_s = link.round_trip.as_secs_f64();
             let took = (finished_at - simulation.start).as_secs_f64() + 1.5 * round_trip_s;
-            took / (LAYER as f64 * 8.0 / (kbit_s as f64 * 1e3) + 3.0 * round_trip_s)
+            took / (LAYER as f64 * 8.0 / (link.kbit_s as f64 * 1e3) + 3.0 * round_trip_s)
         })
         .collect();
     ratios.sort_by(f64::total_cmp);
-    assert!(ratios[2] <= bar, "{kbit_s} kbit/s, {round_trip_ms} ms, loss {loss}: {ratios:.2?}, at most {bar}");
+    assert!(ratios[2] <= bar, "{link:?}: {ratios:.2?}, at most {bar}");
 }
 
 #[test]
 fn a_layer_takes_what_its_bytes_need_on_lossy_links() {
-    check_time(8000, 600, 0.01, 1.4);
-    check_time(8000, 80, 0.01, 1.3);
-    check_time(1000, 600, 0.02, 1.3);
-    check_time(8000, 80, 0.05, 1.6);
-    check_time(8000, 80, 0.10, 2.2);
+    check_time(8000, 600, 0.01, 1.1);
+    check_time(8000, 80, 0.01, 1.1);
+    check_time(1000, 600, 0.02, 1.1);
+    check_time(8000, 80, 0.05, 1.2);
+    check_time(8000, 80, 0.10, 1.4);
 }
 
 #[test]
 fn a_layer_takes_what_its_bytes_need_on_clean_links() {
-    check_time(8000, 600, 0.0, 1.2);
-    check_time(8000, 20, 0.0, 1.1);
-    check_time(64, 600, 0.0, 1.1);
-    check_time(100_000, 30, 0.0, 1.2);
+    check_time(8000, 600, 0.0, 1.05);
+    check_time(8000, 20, 0.0, 1.05);
+    check_time(20_000, 600, 0.0, 1.25);
+    check_time(64, 600, 0.0, 1.05);
+    check_time(100_000, 30, 0.0, 1.1);
+}
+
+/// 64 kbit/s up below 20 Mbit/s down: an acknowledgement for every other packet would take seven times as long.
+#[test]
+fn a_thin_way_back_costs_little() {
+    let thin = |kbit_s, round_trip_ms| Link { up_kbit_s: Some(64), ..link(kbit_s, round_trip_ms, 300, 0.0) };
+    check_time_on(thin(20_000, 80), 1.6);
+    check_time_on(thin(20_000, 600), 1.6);
+    check_time_on(thin(8000, 80), 1.1);
+}
+
+/// A radio link holds packets back and delivers them together: trains then show other rates than the link's.
+#[test]
+fn a_link_that_delivers_in_bursts_costs_little() {
+    for (burst_ms, bar) in [(5, 1.1), (10, 1.1), (20, 1.1), (40, 1.4), (80, 1.4)] {
+        let in_bursts = Link { burst: Duration::from_millis(burst_ms), ..link(8000, 600, 300, 0.0) };
+        check_time_on(in_bursts, bar);
+    }
+    check_time_on(Link { burst: Duration::from_millis(20), ..link(8000, 80, 300, 0.01) }, 1.1);
 }
 
 /// The first growth does not overflow a queue of half a round trip.
 #[test]
 fn a_short_queue_before_a_far_link_costs_little() {
-    check_time_with_queue(8000, 600, 300, 0.0, 1.2);
-    check_time_with_queue(8000, 600, 300, 0.01, 1.4);
+    check_time_on(link(8000, 600, 100, 0.0), 1.05);
+    check_time_on(link(8000, 600, 300, 0.0), 1.05);
+    check_time_on(link(8000, 600, 300, 0.01), 1.1);
+}
+
+/// It goes to the rate that the first packets found, and little beyond: the queue is a quarter of a round trip.
+#[test]
+fn the_first_growth_makes_a_short_queue() {
+    let mut simulation = Simulation::new(link(8000, 600, 1000, 0.0), 1);
+    simulation.add(Control::Ours(Box::new(Pilot::new(simulation.now, PACKET))), LAYER);
+    run(&mut simulation, 60);
+    let longest = simulation.flows[0].waits.iter().copied().fold(0.0, f64::max);
+    assert!(longest <= 200.0, "{longest:.0} ms");
 }
 
 #[test]
@@ -95,16 +129,25 @@ fn the_queue_that_it_adds_is_short() {
     }
 }
 
+/// The part of the link that a TCP flow gets in a minute beside one of ours: the mean of eight starts, since one start
+/// more or less decides who finds the other's queue. Before the first growth stopped at the train's rate, the means
+/// were 0.33, 0.51, 0.34 and 0.61.
 #[test]
 fn a_tcp_flow_beside_it_keeps_its_share() {
-    for (round_trip_ms, queue_ms) in [(20, 50), (20, 100), (80, 100), (80, 200)] {
-        let mut simulation = Simulation::new(link(10_000, round_trip_ms, queue_ms, 0.0), 1);
-        add_ours(&mut simulation);
-        add_cubic(&mut simulation);
-        run(&mut simulation, 60);
-        let [ours, cubic] = [0, 1].map(|flow| simulation.flows[flow].delivered as f64);
-        let share = cubic / (ours + cubic);
-        assert!((0.34..=0.68).contains(&share), "{round_trip_ms} ms, queue {queue_ms} ms: share {share:.2}");
+    for (round_trip_ms, queue_ms, least) in [(20, 50, 0.25), (20, 100, 0.34), (80, 100, 0.28), (80, 200, 0.34)] {
+        let shares = (0..8).map(|start| {
+            let mut simulation = Simulation::new(link(10_000, round_trip_ms, queue_ms, 0.0), 1);
+            let is_first = start < 4;
+            let adds: [fn(&mut Simulation); 2] = if is_first { [add_ours, add_cubic] } else { [add_cubic, add_ours] };
+            adds[0](&mut simulation);
+            simulation.run(simulation.start + Duration::from_millis(start % 4 * 340));
+            adds[1](&mut simulation);
+            run(&mut simulation, 60);
+            let [first, second] = [0, 1].map(|flow| simulation.flows[flow].delivered as f64);
+            if is_first { second / (first + second) } else { first / (first + second) }
+        });
+        let share = shares.sum::<f64>() / 8.0;
+        assert!((least..=0.7).contains(&share), "{round_trip_ms} ms, queue {queue_ms} ms: share {share:.2}");
     }
 }
 
@@ -143,16 +186,36 @@ fn it_follows_a_link_that_changes() {
 
 #[test]
 fn it_goes_on_after_an_outage() {
-    let mut simulation = Simulation::new(link(8000, 80, 1000, 0.0), 1);
-    add_ours(&mut simulation);
-    run(&mut simulation, 5);
-    simulation.set_link(link(8000, 80, 1000, 1.0));
-    run(&mut simulation, 60);
-    let before = simulation.flows[0].delivered;
-    simulation.set_link(link(8000, 80, 1000, 0.0));
-    run(&mut simulation, 10);
-    let kbit_s = (simulation.flows[0].delivered - before) * 8 / 10_000;
-    assert!(kbit_s > 6000, "{kbit_s}");
+    for seconds in [60, 3600] {
+        let mut simulation = Simulation::new(link(8000, 80, 1000, 0.0), 1);
+        add_ours(&mut simulation);
+        run(&mut simulation, 5);
+        simulation.set_link(link(8000, 80, 1000, 1.0));
+        run(&mut simulation, seconds);
+        let before = simulation.flows[0].delivered;
+        simulation.set_link(link(8000, 80, 1000, 0.0));
+        run(&mut simulation, 10);
+        let kbit_s = (simulation.flows[0].delivered - before) * 8 / 10_000;
+        assert!(kbit_s > 6000, "after {seconds} s: {kbit_s}");
+    }
+}
+
+/// The fourth minute is the last for a layer that needs 30 s of a link which is there for 10 s in each.
+#[test]
+fn it_uses_what_there_is_of_a_link_that_comes_and_goes() {
+    for round_trip_ms in [80, 600] {
+        let up = link(1000, round_trip_ms, 300, 0.0);
+        let mut simulation = Simulation::new(up, 1);
+        simulation.add(Control::Ours(Box::new(Pilot::new(simulation.now, PACKET))), LAYER);
+        for _ in 0..4 {
+            simulation.set_link(up);
+            run(&mut simulation, 10);
+            simulation.set_link(Link { loss: 1.0, ..up });
+            run(&mut simulation, 50);
+        }
+        let delivered = simulation.flows[0].delivered;
+        assert!(delivered >= LAYER, "{round_trip_ms} ms: {delivered} bytes in four minutes");
+    }
 }
 
 /// Gossip and pings on a link whose delay varies: little is sent, and packets seem to wait.

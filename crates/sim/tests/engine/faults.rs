@@ -168,6 +168,43 @@ fn a_link_that_keeps_breaking_gets_there() {
     assert_eq!(received(&fleet, 1), Bytes::MIB.times(2));
 }
 
+/// A fleet of two whose only provider is away from the middle of a patch on.
+fn without_its_provider(seed: u64, away: Duration) -> TestFleet {
+    let mut fleet = fleet(seed, 2, 1);
+    fleet.disk_mut(1).layers.clear();
+    fleet.change_settings(1, |settings| settings.away = away);
+    fleet.start();
+    fleet.pull(1, 1, "app:new");
+    fleet.run_until(|fleet| fleet.streams().any(|stream| has(stream, 9)));
+    fleet.kill(0);
+    fleet
+}
+
+/// An outage of an hour, in which the provider is even forgotten: nobody has to ask again.
+#[test]
+fn a_pull_goes_on_where_it_was_after_an_outage_of_an_hour() {
+    for seed in seeds(4) {
+        let mut fleet = without_its_provider(seed, Duration::from_secs(2 * 3600));
+        fleet.run(Duration::from_secs(3600 + 600));
+        assert!(fleet.end(1, 1).is_none(), "{:?}", fleet.end(1, 1));
+        fleet.boot(0);
+        fleet.run_pulls();
+        check_done(&fleet, 1);
+        let received = received(&fleet, 1);
+        assert!(received <= new().compressed_bytes - Bytes::MIB.times(9), "{received}");
+    }
+}
+
+#[test]
+fn a_provider_that_never_comes_back_ends_the_pull_at_last() {
+    let mut fleet = without_its_provider(1, Duration::from_secs(1800));
+    let before = fleet.now();
+    fleet.run_pulls();
+    assert!(matches!(fleet.end(1, 1), Some(Report::Failed { .. })), "{:?}", fleet.end(1, 1));
+    let took = fleet.now().since(before);
+    assert!((1800..1900).contains(&took.as_secs()), "{took:?}");
+}
+
 #[test]
 fn a_restart_goes_on_from_the_disk() {
     for seed in seeds(4) {

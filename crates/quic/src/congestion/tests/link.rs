@@ -4,13 +4,15 @@
 //! three later is acknowledged, or when nothing was acknowledged for long. Lost bytes are sent again as new packets.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::pilot::Pilot;
 use super::cubic::Cubic;
 
 pub const PACKET: u64 = 1200;
+/// With the headers of IP and UDP.
+const ACKNOWLEDGEMENT: u64 = 62;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
@@ -18,6 +20,20 @@ pub struct Link {
     pub round_trip: Duration,
     pub queue: Duration,
     pub loss: f64,
+    /// The way back, which carries acknowledgements alone; `None`: no limit.
+    pub up_kbit_s: Option<u64>,
+    /// The receiver acknowledges this many packets of ours at once, or what came in 25 ms. TCP has two.
+    pub acknowledged_at_once: usize,
+    /// A radio link delivers what came in this time at once; zero for a wire.
+    pub burst: Duration,
+}
+
+impl Link {
+    /// When a packet leaves that the link has sent at this time.
+    fn burst_end(&self, sent: Duration) -> Duration {
+        let burst = self.burst.as_nanos().max(1);
+        Duration::from_nanos(u64::try_from(sent.as_nanos().div_ceil(burst) * burst).unwrap_or(u64::MAX))
+    }
 }
 
 pub enum Control {
@@ -30,7 +46,7 @@ enum Event {
     Send(usize),
     Arrive(usize, u64),
     AckDelay(usize, u64),
-    Acknowledge(usize, u64, u64),
+    Acknowledge(usize),
     Stalled(usize),
 }
 
@@ -43,9 +59,13 @@ pub struct Flow {
     paced_until: Instant,
     progress_at: Instant,
     round_trip: Duration,
-    /// Packets that arrived and are not acknowledged yet: at most two.
+    /// Packets that arrived and are not acknowledged yet.
     arrived: Vec<u64>,
+    /// Packets of the acknowledgements that are under way.
+    acknowledgements: VecDeque<Vec<u64>>,
     pub delivered: u64,
+    /// Bytes that the sender knows to be delivered.
+    acknowledged: u64,
     pub finished_at: Option<Instant>,
     /// Waits in the queue, in ms.
     pub waits: Vec<f64>,
@@ -64,6 +84,7 @@ pub struct Simulation {
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     order: u64,
     link_free_at: Instant,
+    up_free_at: Instant,
     random: u64,
     pub flows: Vec<Flow>,
 }
@@ -78,6 +99,7 @@ impl Simulation {
             events: BinaryHeap::new(),
             order: 0,
             link_free_at: start,
+            up_free_at: start,
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             flows: Vec::new(),
         }
@@ -101,7 +123,9 @@ impl Simulation {
             progress_at: self.now,
             round_trip: self.link.round_trip,
             arrived: Vec::new(),
+            acknowledgements: VecDeque::new(),
             delivered: 0,
+            acknowledged: 0,
             finished_at: None,
             waits: Vec::new(),
         });
@@ -147,24 +171,42 @@ impl Simulation {
                 if flow.delivered >= flow.bytes && flow.finished_at.is_none() {
                     flow.finished_at = Some(self.now);
                 }
+                let is_gap = flow.arrived.last().is_some_and(|last| packet != last + 1);
                 flow.arrived.push(packet);
-                if flow.arrived.len() == 2 {
+                let at_once = match flow.control {
+                    Control::Ours(_) => self.link.acknowledged_at_once,
+                    Control::Cubic(_) => 2,
+                };
+                if flow.arrived.len() >= at_once || is_gap {
                     self.acknowledge(index);
                 } else {
                     self.after(Duration::from_millis(25), Event::AckDelay(index, packet));
                 }
             }
-            Event::AckDelay(flow, packet) if self.flows[flow].arrived == [packet] => self.acknowledge(flow),
+            Event::AckDelay(flow, packet) if self.flows[flow].arrived.first() == Some(&packet) => {
+                self.acknowledge(flow);
+            }
             Event::AckDelay(..) => {}
-            Event::Acknowledge(flow, first, last) => self.acknowledged(flow, first, last),
+            Event::Acknowledge(flow) => self.acknowledged(flow),
             Event::Stalled(flow) => self.stalled(flow),
         }
     }
 
     fn acknowledge(&mut self, index: usize) {
-        let arrived = std::mem::take(&mut self.flows[index].arrived);
-        let (Some(&first), Some(&last)) = (arrived.first(), arrived.last()) else { return };
-        self.after(self.link.round_trip / 2, Event::Acknowledge(index, first, last));
+        let mut sent = Duration::ZERO;
+        if let Some(kbit_s) = self.link.up_kbit_s {
+            let free = self.up_free_at.max(self.now);
+            if free - self.now > self.link.queue {
+                // The next acknowledgement names these packets too.
+                return;
+            }
+            self.up_free_at = free + Duration::from_secs_f64(ACKNOWLEDGEMENT as f64 * 8.0 / (kbit_s as f64 * 1e3));
+            sent = self.up_free_at - self.now;
+        }
+        let flow = &mut self.flows[index];
+        let arrived = std::mem::take(&mut flow.arrived);
+        flow.acknowledgements.push_back(arrived);
+        self.after(sent + self.link.round_trip / 2, Event::Acknowledge(index));
     }
 
     fn send(&mut self, index: usize) {
@@ -177,7 +219,7 @@ impl Simulation {
                 Control::Ours(pilot) => pilot.window(),
                 Control::Cubic(cubic) => cubic.window(),
             };
-            if in_flight + PACKET > window || flow.delivered + in_flight >= flow.bytes.saturating_add(PACKET * 4) {
+            if in_flight + PACKET > window || flow.acknowledged + in_flight >= flow.bytes.saturating_add(PACKET * 4) {
                 return;
             }
             if flow.paced_until > now {
@@ -203,18 +245,21 @@ impl Simulation {
             }
             flow.waits.push(wait.as_secs_f64() * 1e3);
             self.link_free_at = free + Duration::from_secs_f64(PACKET as f64 * 8.0 / (self.link.kbit_s as f64 * 1e3));
-            let arrives = self.link_free_at + self.link.round_trip / 2 - now;
-            self.after(arrives, Event::Arrive(index, packet));
+            let arrives = self.link.burst_end(self.link_free_at - self.start) + self.link.round_trip / 2;
+            self.after(arrives.saturating_sub(now - self.start), Event::Arrive(index, packet));
         }
     }
 
-    fn acknowledged(&mut self, index: usize, first: u64, last: u64) {
+    fn acknowledged(&mut self, index: usize) {
         let now = self.now;
         let flow = &mut self.flows[index];
         flow.progress_at = now;
-        for packet in [first, last].into_iter().take(if first == last { 1 } else { 2 }) {
+        let packets = flow.acknowledgements.pop_front().unwrap_or_default();
+        let last = packets.last().copied().unwrap_or_default();
+        for packet in packets {
             let Some(sent) = flow.outstanding.remove(&packet) else { continue };
             flow.round_trip = now - sent;
+            flow.acknowledged += PACKET;
             match &mut flow.control {
                 Control::Ours(pilot) => pilot.acknowledged(now, sent, PACKET),
                 Control::Cubic(cubic) => cubic.acknowledged(now, now - sent),
