@@ -9,7 +9,7 @@
 //! - A relay has something to pass on when its first frame has come over its own uplink, which it shares among the
 //!   patches that it is getting.
 //! - The requester needs a hop to connect and to ask: [`Settings::REFERRAL_HOP`], less [`Settings::REFERRAL_CONNECT`]
-//!   if it was referred to this relay for another patch.
+//!   if it was referred to this relay for another patch; over far links, three round trips between the two.
 //! - The relay's uplink is shared by all peers that were referred to it and are not done, for this patch or another.
 //! - A penalty of n x n x [`Settings::REFERRAL_CONNECT`] is added for n earlier referrals to the relay, so that no
 //!   uplink carries much more than its share.
@@ -245,7 +245,7 @@ impl Spread {
         let mut best: Option<Candidate> = None;
         for (&id, relay) in self.relays.iter().filter(|(_, relay)| !relay.has_failed) {
             let is_met = load.met.contains(&id);
-            let hop = Settings::REFERRAL_HOP - if is_met { Settings::REFERRAL_CONNECT } else { Duration::ZERO };
+            let hop = hop(requester.peer, id, is_met, core);
             let penalty = penalty(relay.referrals.saturating_sub(is_met.into()));
             let begins = now.max(relay.first_frame_at) + hop;
             // There may be a thousand relays. Most are out of the question even if they send to nobody else: for these,
@@ -288,6 +288,14 @@ impl Spread {
         let source = |id: &PeerId| self.referred.get(id).map(|referred| referred.relay);
         std::iter::successors(Some(relay), source).any(|source| source == peer)
     }
+}
+
+/// The time until a requester gets what its relay has. Round trips from here tell how far the two are from each other.
+fn hop(requester: PeerId, relay: PeerId, is_met: bool, core: &Core) -> Duration {
+    let round_trip = |peer: PeerId| core.links.get(peer).round_trip.unwrap_or_default();
+    let apart = round_trip(requester).saturating_add(round_trip(relay));
+    let connect = if is_met { Duration::ZERO } else { Settings::REFERRAL_CONNECT.max(apart.saturating_mul(3) / 2) };
+    connect.saturating_add((Settings::REFERRAL_HOP - Settings::REFERRAL_CONNECT).max(apart.saturating_mul(3) / 2))
 }
 
 /// The penalty for a relay that was named so often before. The square lets it grow slowly at first, so that all relays

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
@@ -109,7 +108,7 @@ impl Meetings {
     }
 
     /// The addresses at which others may find a peer: the one this node reached it at, its ports at the IP address that
-    /// it is seen at, and those it says it listens at. TCP comes first: a handshake over QUIC takes twice the bytes. A
+    /// it is seen at, and those it says it listens at. QUIC comes first: its congestion control holds on lossy links. A
     /// loopback address is given only for a peer on this machine.
     pub fn addresses(&self, peer: PeerId) -> Vec<Vec<u8>> {
         let Some(place) = self.connected.get(&peer) else { return Vec::new() };
@@ -123,7 +122,7 @@ impl Meetings {
                 all.push(address);
             }
         }
-        all.sort_by_key(|address| address.iter().any(|part| matches!(part, Protocol::Udp(_))));
+        all.sort_by_key(|address| !address.iter().any(|part| matches!(part, Protocol::Udp(_))));
         all.truncate(ADDRESSES_MAX);
         all.into_iter().map(|address| address.to_vec()).collect()
     }
@@ -141,8 +140,6 @@ impl Meetings {
     pub fn dial(&mut self, peer: PeerId) -> Option<DialOpts> {
         let addresses = self.named.remove(&peer).filter(|addresses| !addresses.is_empty())?;
         let options = DialOpts::peer_id(to_libp2p(peer)?).addresses(addresses);
-        // One address after the other: handshakes side by side are bytes for nothing.
-        let options = options.override_dial_concurrency_factor(NonZeroU8::MIN);
         Some(options.condition(PeerCondition::DisconnectedAndNotDialing).build())
     }
 }
@@ -204,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn tcp_is_told_first() {
-        let listens = ["/ip4/10.0.0.7/udp/4410/quic-v1", "/ip4/10.0.0.7/tcp/4410"];
+    fn quic_is_told_first() {
+        let listens = ["/ip4/10.0.0.7/tcp/4410", "/ip4/10.0.0.7/udp/4410/quic-v1"];
         assert_eq!(named("/ip4/10.0.0.7/udp/50000/quic-v1", false, &listens), [listens[1], listens[0]]);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Standing connections follow the topology: a node of a site to the other nodes of its site and to its hub; a hub to
 //! all nodes of its sites and to the other hubs. A node that is referred to another makes a connection for the
-//! transfer: a handshake of two round trips, and the end when nothing went over it for a while.
+//! transfer: a handshake over QUIC of one round trip, and the end when nothing went over it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,14 +14,12 @@ use super::Fleet;
 use super::cuts::Cut;
 use super::due::Due;
 use super::node::peer;
-use crate::congestion::{CUBIC, PILOT, Pace};
+use crate::congestion::{PILOT, Pace};
 use crate::queue::Micros;
 use crate::topology::Topology;
 
-/// Each way of a handshake over TCP and the first words after it (docs/BENCHMARKS.md, "meeting").
-const HANDSHAKE_BYTES: u64 = 1_200;
-/// Round trips of a handshake: TCP's and noise's, until a stream is open.
-const HANDSHAKE_ROUNDS: u64 = 2;
+/// Each way of a handshake over QUIC: padded datagrams and certificates (docs/decisions/0017-quic-and-congestion-control.md).
+const HANDSHAKE_BYTES: u64 = 4_230;
 /// A connection that nothing goes over is closed after this.
 const IDLE: Micros = 20_000_000;
 
@@ -88,11 +86,9 @@ impl Connections {
         topology.nodes[node].site.map(|site| self.hub_of[site])
     }
 
-    /// How fast a node sends to another. Standing connections are QUIC; a node that is referred to another dials its
-    /// TCP addresses first (docs/BENCHMARKS.md, "meeting").
+    /// How fast a node sends to another.
     pub fn pace(&mut self, from: usize, to: usize) -> &mut Pace {
-        let control = if self.have_met(from, to) { CUBIC } else { PILOT };
-        self.paces.entry((from, to)).or_insert_with(|| Pace::new(control))
+        self.paces.entry((from, to)).or_insert_with(|| Pace::new(PILOT))
     }
 
     /// A connection ended, or was silent for long: what it knew of its path is gone.
@@ -140,13 +136,6 @@ impl Fleet {
     /// A node that does not let others in does not answer.
     pub fn dialed(&mut self, from: usize, life: u32, to: usize) {
         if self.nodes[to].is_online && self.nodes[to].engine.settings().passes_on {
-            let round = self.wires.network.route(self.wires.links.path(&self.topology, from, to)).round_trip;
-            self.wires.after((HANDSHAKE_ROUNDS - 1) * round, Due::Answered { from, life, to });
-        }
-    }
-
-    pub fn answered(&mut self, from: usize, life: u32, to: usize) {
-        if self.nodes[to].is_online {
             self.send(to, from, HANDSHAKE_BYTES, Due::Met { from, life, to });
         }
     }
