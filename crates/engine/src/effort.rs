@@ -3,7 +3,7 @@
 //! ```text
 //! work       = bytes of the patch at the default effort + tar bytes / 128
 //! encoding   = work / encode rate of the effort x pace of this machine
-//! applying   = work / apply rate of the effort x pace of the slowest receiver
+//! applying   = work / apply rate of the effort x pace of the receivers
 //! sending    = max(bytes of the effort x copies / rate of the uplink,
 //!                  bytes of the effort / rate of the slowest receiver)
 //! until done = encoding x (1 + encodes that wait) + max(sending + applying / tail, applying)
@@ -54,7 +54,7 @@ pub struct Undertaking {
     pub slowest: Option<BytesPerSecond>,
     /// Encodes that cannot begin before this one ends.
     pub waiting: u64,
-    /// What the receivers say of themselves: the pace of the slowest, the preference of the middle one.
+    /// What the receivers say of themselves: the pace and the preference of the middle one.
     pub terms: Terms,
 }
 
@@ -170,7 +170,7 @@ impl Undertaking {
         pace.of(encoding(self.bytes, self.content, self.tar_bytes, effort))
     }
 
-    /// The time of applying a patch of this effort, on the slowest receiver.
+    /// The time of applying a patch of this effort, at the pace of the receivers.
     pub fn applying(&self, effort: Effort) -> Duration {
         self.terms.applying.of(applying(self.bytes, self.content, self.tar_bytes, effort))
     }

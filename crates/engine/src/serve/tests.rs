@@ -3,7 +3,7 @@
 //! Each test drives one `Serve` by hand: it opens streams, ends encodes, and compares the effects with those expected,
 //! in their order.
 
-use lighter_types::{Effort, Moment};
+use lighter_types::{Effort, Moment, Prefer};
 use lighter_wire::Resume;
 
 use super::*;
@@ -396,6 +396,28 @@ fn a_relay_counts_as_no_copy_but_has_an_uplink() {
     waiting.pop();
     server.core.settings.copies_max = 0;
     assert_eq!(found(&server, &waiting), (3, None));
+}
+
+#[test]
+fn no_receiver_alone_decides_for_the_others() {
+    let slow = Pace::from_part(Pace::PART_MAX).unwrap();
+    let mut server = choosing(FAST);
+    let terms = |server: &Server, prefers: &[Prefer]| {
+        let waiting = prefers.iter().zip(10..).map(|(&prefer, name)| {
+            let applying = if prefer == Prefer::Bytes { slow } else { Pace::default() };
+            Receiver { terms: Terms { applying, prefer }, ..receiver(name, None) }
+        });
+        server.serve.uploads.link(&waiting.collect::<Vec<_>>(), &server.core).terms
+    };
+    let usual = Terms { applying: Pace::default(), prefer: Prefer::Time };
+    assert_eq!(terms(&server, &[Prefer::Bytes, Prefer::Time, Prefer::Time]), usual);
+    assert_eq!(terms(&server, &[Prefer::Bytes]), Terms { applying: slow, prefer: Prefer::Bytes });
+    assert_eq!(terms(&server, &[]), Terms::default());
+    // Within the site, bytes cost nothing.
+    server.core.settings.site = Some("quay".parse().unwrap());
+    let near = lighter_wire::Holdings::all(lighter_wire::Incarnation(1), 1, Some("quay".parse().unwrap()), Vec::new());
+    server.core.directory.answered(PeerId::new([10; 32]), near, Moment(1));
+    assert_eq!(terms(&server, &[Prefer::Bytes]), Terms { applying: slow, prefer: Prefer::Time });
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub struct Receivers {
     /// The rate of the slowest waiting peer, as far as it is known: of its uplink if every peer named its own, since
     /// most of them get the patch from others then; and of the link from here to it.
     pub slowest: Option<BytesPerSecond>,
-    /// The pace of the slowest waiting peer, and the preference of the middle one.
+    /// The pace and the preference of the middle one of the waiting peers: no peer alone decides for the others.
     pub terms: Terms,
 }
 
@@ -100,13 +100,17 @@ impl Uploads {
     }
 }
 
-/// Bytes within the site cost nothing.
+/// The terms that a patch for these peers is to suit. Bytes within the site cost nothing.
 fn terms_of(waiting: &[Receiver], is_site: bool) -> Terms {
-    let applying = waiting.iter().map(|receiver| receiver.terms.applying).max().unwrap_or_default();
-    let mut wishes: Vec<Prefer> = waiting.iter().map(|receiver| receiver.terms.prefer).collect();
-    wishes.sort_unstable();
-    let middle = wishes.get(wishes.len() / 2).copied().unwrap_or_default();
-    Terms { applying, prefer: if is_site { Prefer::Time } else { middle } }
+    let applying = middle(waiting.iter().map(|receiver| receiver.terms.applying));
+    let prefer = middle(waiting.iter().map(|receiver| receiver.terms.prefer));
+    Terms { applying, prefer: if is_site { Prefer::Time } else { prefer } }
+}
+
+fn middle<T: Ord + Copy + Default>(values: impl Iterator<Item = T>) -> T {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 fn is_of_own_site(waiting: &[Receiver], core: &Core) -> bool {

@@ -16,7 +16,7 @@ use lighter_engine::{DiskInput, PeerInput, StreamId};
 use lighter_patch::Header;
 use lighter_store::PatchReader;
 use lighter_streams::Place;
-use lighter_types::{Bytes, Link, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Link, PatchId, PeerId};
 use lighter_wire::{PatchReply, PatchRequest, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -33,8 +33,11 @@ use crate::traffic::Direction;
 
 /// Bytes of a patch that are sent before the other side must have taken some.
 const CHUNK_BYTES: usize = 256 << 10;
-/// What QUIC took and the requester does not have yet is 3 MiB at most: as long as that takes at 32 kbit/s.
-const LAST_BYTES_TIMEOUT: Duration = Duration::from_secs(800);
+/// QUIC takes this much at most that the requester does not have yet.
+const BUFFERED_MAX: Bytes = Bytes(3 << 20);
+/// A requester gets what is on its way at this rate at least, after this time.
+const LAST_BYTES_RATE: BytesPerSecond = BytesPerSecond(4096);
+const LAST_BYTES_GRACE: Duration = Duration::from_secs(30);
 /// The requester is told at least this often that its patch is being made.
 const WORKING_EVERY: Duration = Duration::from_secs(5);
 /// Orders that wait; progress beyond this is left out.
@@ -172,7 +175,8 @@ async fn send(
     }
     within(stream.close()).await?;
     // The requester sends nothing more; it closes its side.
-    let end = timeout(LAST_BYTES_TIMEOUT, stream.read(&mut [0])).await;
+    let wait = LAST_BYTES_GRACE + header.patch_bytes().min(BUFFERED_MAX).at(LAST_BYTES_RATE);
+    let end = timeout(wait, stream.read(&mut [0])).await;
     end.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     Ok(Some(source))
 }
