@@ -107,6 +107,12 @@ impl Engine {
         self.core.links.get(peer)
     }
 
+    /// Whether a link to a connected peer outside the site is far or lossy: TCP is slow over this node's uplink.
+    pub fn has_bad_link(&self) -> bool {
+        let beyond = self.core.directory.peers().filter(|(_, peer)| peer.is_connected() && !self.core.is_of_site(peer));
+        beyond.map(|(id, _)| self.link(id)).any(|link| link.is_bad())
+    }
+
     /// The number of pulls under way.
     pub fn pulls(&self) -> usize {
         self.machines.pulls.len()

@@ -211,7 +211,7 @@ impl Driver {
             self.settle();
         }
         match ended {
-            Ended::Input(input) => self.engine.push(input),
+            Ended::Input(input) => self.engine.push(*input),
             Ended::Answer { question, answer } => self.answer(question, answer),
             Ended::StreamClosed(stream) => {
                 // The engine never heard of a stream whose request did not come.

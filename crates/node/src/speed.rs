@@ -28,10 +28,10 @@ pub fn measure() -> Pace {
 }
 
 /// Makes a patch at the highest effort and applies it. The time that took; `None` for a defect.
-fn work(layer: &Vec<u8>) -> Option<Duration> {
+fn work(layer: &[u8]) -> Option<Duration> {
     let began = Instant::now();
     let settings = Settings { method: Method::Delta(Effort::Max), memory_bytes_max: Bytes::MIB.times(256), threads: 1 };
-    let target = Source { diff_id: DiffId::new([0; 32]), bytes: layer as &dyn ReadAt };
+    let target = Source { diff_id: DiffId::new([0; 32]), bytes: &layer as &dyn ReadAt };
     let patch = lighter_patch::encode(&target, &[], &settings, &|_| ControlFlow::Continue(())).ok()?;
     for (index, payload) in (0..).zip(&patch.payloads) {
         lighter_patch::apply_frame(&patch.header, index, payload, &[]).ok()?;

@@ -181,6 +181,7 @@ impl Fleet {
             Due::CutNoticed { site, since } => self.notice_cut(site, since),
             Due::Reopened { site, since } => self.reopen(site, since),
             Due::Dialed { from, life, to } => self.dialed(from, life, to),
+            Due::Answered { from, life, to } => self.answered(from, life, to),
             Due::Met { from, life, to } => self.meet(from, life, to),
             Due::Idle { one, other } => self.idle(one, other),
             Due::Pause => {}

@@ -16,3 +16,15 @@ pub struct Link {
     /// Packets to the peer that were lost, of 1,000.
     pub lost_per_mille: Option<u16>,
 }
+
+/// Beyond these, TCP needs several times as long for a patch as QUIC (docs/SIMULATION.md).
+const ROUND_TRIP_GOOD: Duration = Duration::from_millis(200);
+const LOST_PER_MILLE_GOOD: u16 = 5;
+
+impl Link {
+    /// Whether the link is known to be far or lossy.
+    pub fn is_bad(&self) -> bool {
+        self.round_trip.is_some_and(|trip| trip > ROUND_TRIP_GOOD)
+            || self.lost_per_mille.is_some_and(|lost| lost > LOST_PER_MILLE_GOOD)
+    }
+}

@@ -129,7 +129,7 @@ impl Driver {
             let percent = pace.of(Duration::from_secs(100)).as_secs();
             tracing::debug!(percent, "the time that work takes here, of a usual machine's");
             shared.input_blocking(DiskInput::PaceHeld(Work::Encode, pace));
-            Ended::Input(DiskInput::PaceHeld(Work::Apply, pace).into())
+            Ended::Input(Box::new(DiskInput::PaceHeld(Work::Apply, pace).into()))
         });
     }
 
@@ -167,9 +167,10 @@ impl Driver {
     }
 
     /// Connects to a peer that a provider named. If that fails, the engine goes on elsewhere.
-    fn connect(&mut self, peer: PeerId) {
-        let Some(options) = self.connections.meetings.dial(peer) else {
-            tracing::debug!(%peer, "a peer was named without an address");
+    pub(super) fn connect(&mut self, peer: PeerId) {
+        let quic_first = self.engine.has_bad_link();
+        let Some(options) = self.connections.meetings.dial(peer, quic_first) else {
+            tracing::debug!(%peer, "a peer that was named has no more addresses");
             return self.engine.push(PeerInput::Unreachable(peer));
         };
         if let Some(peer) = to_libp2p(peer).filter(|peer| !self.connections.dialer.keeps(peer)) {

@@ -42,8 +42,12 @@ pub enum Owed {
 
 /// The result of a task.
 pub enum Ended {
-    Input(Input),
-    Answer { question: QuestionId, answer: Answer },
+    /// Boxed: the largest of the results.
+    Input(Box<Input>),
+    Answer {
+        question: QuestionId,
+        answer: Answer,
+    },
     StreamClosed(StreamId),
     Nothing,
 }
@@ -155,12 +159,12 @@ impl Owed {
             Self::StreamClosed(stream) => return Ended::StreamClosed(stream),
             Self::Nothing => return Ended::Nothing,
         };
-        Ended::Input(input.into())
+        input.into()
     }
 }
 
 impl From<WorkInput> for Ended {
     fn from(input: WorkInput) -> Self {
-        Self::Input(input.into())
+        Self::Input(Box::new(input.into()))
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Standing connections follow the topology: a node of a site to the other nodes of its site and to its hub; a hub to
 //! all nodes of its sites and to the other hubs. A node that is referred to another makes a connection for the
-//! transfer: a handshake over QUIC of one round trip, and the end when nothing went over it for a while.
+//! transfer: a handshake, and the end when nothing went over it for a while. It dials QUIC first if its own link is far or
+//! lossy, else TCP, as nodes do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,12 +15,24 @@ use super::Fleet;
 use super::cuts::Cut;
 use super::due::Due;
 use super::node::peer;
-use crate::congestion::{PILOT, Pace};
+use crate::congestion::{CUBIC, PILOT, Pace};
 use crate::queue::Micros;
 use crate::topology::Topology;
 
-/// Each way of a handshake over QUIC: padded datagrams and certificates (docs/decisions/0017-quic-and-congestion-control.md).
-const HANDSHAKE_BYTES: u64 = 4_230;
+/// A handshake, and the first words after it.
+#[derive(Clone, Copy)]
+struct Handshake {
+    /// Bytes each way.
+    bytes: u64,
+    /// Round trips until a stream is open.
+    rounds: u64,
+    is_tcp: bool,
+}
+
+/// docs/BENCHMARKS.md, "meeting".
+const TCP: Handshake = Handshake { bytes: 1_200, rounds: 2, is_tcp: true };
+/// Padded datagrams and certificates: docs/decisions/0017-quic-and-congestion-control.md.
+const QUIC: Handshake = Handshake { bytes: 4_230, rounds: 1, is_tcp: false };
 /// A connection that nothing goes over is closed after this.
 const IDLE: Micros = 20_000_000;
 
@@ -34,6 +47,8 @@ pub struct Connections {
     friends: BTreeMap<usize, BTreeSet<usize>>,
     /// Connections between nodes that were referred to each other, by either end.
     met: BTreeMap<usize, BTreeSet<usize>>,
+    /// Those of them that are over TCP, as both ends see them.
+    over_tcp: BTreeSet<(usize, usize)>,
     /// Handshakes under way: the node that dials, its life, and the other node.
     dialing: BTreeSet<(usize, u32, usize)>,
     /// By sender and receiver: those that have sent patches.
@@ -52,6 +67,7 @@ impl Connections {
             cuts: (0..topology.sites.len()).map(|_| None).collect(),
             friends: BTreeMap::new(),
             met: BTreeMap::new(),
+            over_tcp: BTreeSet::new(),
             dialing: BTreeSet::new(),
             paces: BTreeMap::new(),
         }
@@ -86,9 +102,10 @@ impl Connections {
         topology.nodes[node].site.map(|site| self.hub_of[site])
     }
 
-    /// How fast a node sends to another.
+    /// How fast a node sends to another: by QUIC, unless they met over TCP.
     pub fn pace(&mut self, from: usize, to: usize) -> &mut Pace {
-        self.paces.entry((from, to)).or_insert_with(|| Pace::new(PILOT))
+        let control = if self.over_tcp.contains(&(from, to)) { CUBIC } else { PILOT };
+        self.paces.entry((from, to)).or_insert_with(|| Pace::new(control))
     }
 
     /// A connection ended, or was silent for long: what it knew of its path is gone.
@@ -119,7 +136,9 @@ impl Fleet {
         } else if self.nodes[node].is_online && self.nodes[other].is_online {
             for (here, there) in [(node, other), (other, node)] {
                 let route = self.wires.network.route(self.wires.links.path(&self.topology, here, there));
-                let link = Link { round_trip: Some(Duration::from_micros(route.round_trip)), ..Link::default() };
+                let lost_per_mille = u16::try_from(route.loss_ppm / 1000).ok();
+                let round_trip = Some(Duration::from_micros(route.round_trip));
+                let link = Link { round_trip, lost_per_mille, ..Link::default() };
                 self.step(here, Input::Peer(PeerInput::LinkSeen { peer: peer(there), link }));
                 self.step(here, Input::Peer(PeerInput::Connected(peer(there))));
             }
@@ -129,15 +148,28 @@ impl Fleet {
     pub fn dial(&mut self, node: usize, other: usize) {
         let life = self.nodes[node].life;
         if self.connections.dialing.insert((node, life, other)) {
-            self.send(node, other, HANDSHAKE_BYTES, Due::Dialed { from: node, life, to: other });
+            self.send(node, other, self.handshake(node).bytes, Due::Dialed { from: node, life, to: other });
         }
     }
 
     /// A node that does not let others in does not answer.
     pub fn dialed(&mut self, from: usize, life: u32, to: usize) {
         if self.nodes[to].is_online && self.nodes[to].engine.settings().passes_on {
-            self.send(to, from, HANDSHAKE_BYTES, Due::Met { from, life, to });
+            let round = self.wires.network.route(self.wires.links.path(&self.topology, from, to)).round_trip;
+            self.wires.after((self.handshake(from).rounds - 1) * round, Due::Answered { from, life, to });
         }
+    }
+
+    pub fn answered(&mut self, from: usize, life: u32, to: usize) {
+        if self.nodes[to].is_online {
+            self.send(to, from, self.handshake(from).bytes, Due::Met { from, life, to });
+        }
+    }
+
+    /// The handshake by which a node meets others.
+    fn handshake(&self, node: usize) -> Handshake {
+        let link = |other: usize| self.nodes[node].engine.link(peer(other));
+        if self.neighbours(node).into_iter().any(|other| link(other).is_bad()) { QUIC } else { TCP }
     }
 
     pub fn meet(&mut self, from: usize, life: u32, to: usize) {
@@ -145,6 +177,9 @@ impl Fleet {
         let is_known = self.connections.have_met(from, to) || self.neighbours(from).contains(&to);
         if self.nodes[from].life != life || is_known {
             return;
+        }
+        if self.handshake(from).is_tcp {
+            self.connections.over_tcp.extend([(from, to), (to, from)]);
         }
         self.connections.met.entry(from).or_default().insert(to);
         self.connections.met.entry(to).or_default().insert(from);
@@ -167,6 +202,7 @@ impl Fleet {
     pub fn disconnect(&mut self, one: usize, other: usize) {
         self.connections.forget_pace(one, other);
         for (node, of) in [(one, other), (other, one)] {
+            self.connections.over_tcp.remove(&(node, of));
             self.connections.met.entry(node).or_default().remove(&of);
             if self.nodes[node].is_online {
                 self.step(node, Input::Peer(PeerInput::Lost(peer(of))));

@@ -75,6 +75,12 @@ pub enum Due {
         life: u32,
         to: usize,
     },
+    /// The last message of a handshake leaves `to`.
+    Answered {
+        from: usize,
+        life: u32,
+        to: usize,
+    },
     /// The handshake is over.
     Met {
         from: usize,
