@@ -41,8 +41,8 @@ pub struct Target {
     /// Quotes that came with the image, for the first attempt. At most [`Settings::OFFERERS_MAX`].
     pub offers: Vec<(PeerId, Quote)>,
     pub site: Site,
-    /// A peer that holds the layer was connected.
-    had_source: bool,
+    /// The best peers that held the layer when the target last began. At most [`Settings::QUOTES_MAX`].
+    sources: Vec<PeerId>,
     /// When the layer was wanted, or when something new last came.
     moved: Moment,
     /// The most that ever was on disk of one patch: bytes beyond it are new.
@@ -107,7 +107,7 @@ impl Target {
             excluded: BTreeMap::new(),
             offers: Vec::new(),
             site: Site::default(),
-            had_source: false,
+            sources: Vec::new(),
             moved: now,
             most: part.map_or(Bytes::ZERO, |part| part.bytes),
         }
@@ -119,7 +119,9 @@ impl Target {
         if plans.is_empty() {
             return false;
         }
-        self.had_source = true;
+        self.sources = plans.iter().map(|plan| plan.peer).collect();
+        self.sources.dedup();
+        self.sources.truncate(Settings::QUOTES_MAX);
         if plans.iter().any(|plan| step.core.is_near(plan.peer)) {
             return self.ask_quotes(id, plans, part, step);
         }
@@ -232,10 +234,11 @@ impl Target {
         })
     }
 
-    /// Whether every peer that holds the layer is away, as with a link that is down. Patience then lasts longer.
+    /// Whether the peers that had the layer are away, as with a link that is down. Patience then lasts longer.
     pub fn is_away(&self, id: DiffId, step: &Step<'_>) -> bool {
         let is_there = |holder: Holder<'_>| holder.peer.is_connected() && !step.is_cut_off(holder.id);
-        self.had_source
+        !self.sources.is_empty()
+            && !self.sources.iter().any(|&peer| step.core.is_connected(peer) || step.is_cut_off(peer))
             && step.now.since(self.moved) < step.core.settings.away
             && !step.core.directory.holding(id).any(is_there)
     }

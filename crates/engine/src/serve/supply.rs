@@ -5,7 +5,7 @@
 //! only predicted count with their expected error, beside a patch that is there. So each set of bases is encoded at most
 //! once at each effort.
 
-use lighter_types::{Bytes, Card, DiffId, Effort, PeerId};
+use lighter_types::{Bytes, Card, DiffId, Effort, PeerId, Prefer};
 use lighter_wire::PatchRequest;
 
 use super::Serve;
@@ -13,7 +13,7 @@ use super::jobs::Job;
 use super::uploads::{Receiver, Receivers};
 use super::usable::Usable;
 use crate::core::Core;
-use crate::effort::{Content, Cost, EffortChoice, Undertaking, best, to_default};
+use crate::effort::{Content, Cost, EffortChoice, Undertaking, best, soon_enough, to_default};
 use crate::event::CachedPatch;
 use crate::settings::Settings;
 
@@ -28,6 +28,19 @@ pub enum Supply {
 enum Way<'a> {
     Cached(&'a CachedPatch),
     Made,
+}
+
+/// A job beside patches that are there.
+struct Better {
+    job: Job,
+    /// The bytes at the default effort that it is weighed by.
+    expected: Bytes,
+    /// The efforts that were not tried.
+    efforts: &'static [Effort],
+    /// A patch from the same bases is there. Then one more encode pays only if that patch would be late beside the new
+    /// one, or if the receivers want few bytes above all: the encode holds up others, and its copies cross the uplink
+    /// beside those of the first patch.
+    is_again: bool,
 }
 
 /// A request for a patch of a layer that this node holds.
@@ -52,29 +65,27 @@ impl Serve {
         if ready.is_empty() {
             return Supply::ToBeMade(Job::new(card, usable));
         }
-        let Some((job, expected)) = self.improvement(&ready, wanted, core) else {
+        let Some(better) = self.improvement(&ready, wanted, core) else {
             // What there is costs no other peer's time.
             let alone = Receivers { copies: 1, ..self.uploads.link(&[*receiver], core) };
             return Supply::Ready(self.best_ready(&ready, self.undertaking_for(&Job::new(card, usable), alone, core)));
         };
         // A job that does not pay for the most receivers there may be does not pay for those there are. To count those
         // takes a look at every peer.
-        let most = self.uploads.link(&self.waiting(&job, Some(*receiver)), core);
-        let efforts = core.settings.effort.from(job.least);
-        let choose = |undertaking| self.choose(&ready, expected, efforts, undertaking);
-        let chosen = match choose(self.undertaking_for(&job, most, core)) {
-            Way::Made => choose(self.undertaking(&job, Some(*receiver), core)),
+        let most = self.uploads.link(&self.waiting(&better.job, Some(*receiver)), core);
+        let choose = |undertaking| self.choose(&ready, &better, undertaking);
+        let chosen = match choose(self.undertaking_for(&better.job, most, core)) {
+            Way::Made => choose(self.undertaking(&better.job, Some(*receiver), core)),
             cached @ Way::Cached(_) => cached,
         };
         match chosen {
             Way::Cached(patch) => Supply::Ready(patch.clone()),
-            Way::Made => Supply::ToBeMade(job),
+            Way::Made => Supply::ToBeMade(better.job),
         }
     }
 
-    /// The job that may make a better patch than those that are there, and the bytes at the default effort that it is
-    /// weighed by.
-    fn improvement(&self, ready: &[&CachedPatch], wanted: &Wanted<'_>, core: &Core) -> Option<(Job, Bytes)> {
+    /// The job that may make a better patch than those that are there.
+    fn improvement(&self, ready: &[&CachedPatch], wanted: &Wanted<'_>, core: &Core) -> Option<Better> {
         let Wanted { card, usable, .. } = wanted;
         if self.queue.len() >= Settings::ENCODES_QUEUED_MAX {
             return None;
@@ -84,7 +95,9 @@ impl Serve {
             // A prediction by cards alone is never sure enough to pass over a patch that is there.
             let is_whole_only = ready.iter().all(|patch| patch.bases.is_empty());
             let is_sure = usable.is_by_sketch() || is_whole_only;
-            return (is_sure && !usable.bases.is_empty()).then_some((job, usable.at_most()));
+            let efforts = core.settings.effort.from(job.least);
+            let better = Better { job, expected: usable.at_most(), efforts, is_again: false };
+            return (is_sure && !usable.bases.is_empty()).then_some(better);
         };
         // A patch of another encoder has no effort here.
         let effort = tried.effort.filter(|_| core.settings.effort == EffortChoice::Auto)?;
@@ -92,21 +105,25 @@ impl Serve {
         let highest = made.map_or(effort, |(_, last)| effort.max(last));
         let least = Effort::ALL.into_iter().find(|other| *other > highest)?;
         let bytes = to_default(Content::from(&tried.bases), effort, tried.bytes);
-        Some((Job { bytes, least, ..job }, bytes))
+        let job = Job { bytes, least, ..job };
+        Some(Better { job, expected: bytes, efforts: core.settings.effort.from(least), is_again: true })
     }
 
-    /// The best of the cached patches and of those that can be made at these efforts.
-    fn choose<'a>(
-        &self,
-        ready: &[&'a CachedPatch],
-        expected: Bytes,
-        efforts: &[Effort],
-        undertaking: Undertaking,
-    ) -> Way<'a> {
-        let pessimistic = Undertaking { bytes: expected, ..undertaking };
-        let made = efforts.iter().map(|&effort| (pessimistic.making(effort, self.pace), Way::Made));
+    /// The best of the cached patches, or one that the job makes.
+    fn choose<'a>(&self, ready: &[&'a CachedPatch], better: &Better, undertaking: Undertaking) -> Way<'a> {
+        let prefer = undertaking.terms.prefer;
         let cached = ready.iter().map(|&patch| (cost_of(patch, undertaking), Way::Cached(patch)));
-        best(cached.chain(made), undertaking.terms.prefer).unwrap_or(Way::Made)
+        let pessimistic = Undertaking { bytes: better.expected, ..undertaking };
+        let made = better.efforts.iter().map(|&effort| (pessimistic.making(effort, self.pace), Way::Made));
+        if !better.is_again || prefer == Prefer::Bytes {
+            return best(cached.chain(made), prefer).unwrap_or(Way::Made);
+        }
+        let cached = best(cached.map(|(cost, way)| (cost, (cost.time, way))), prefer);
+        let made = best(made.map(|(cost, _)| (cost, cost.time)), prefer);
+        match (cached, made) {
+            (Some((time, cached)), Some(made)) if time <= soon_enough(prefer, made) => cached,
+            _ => Way::Made,
+        }
     }
 
     fn best_ready(&self, ready: &[&CachedPatch], undertaking: Undertaking) -> CachedPatch {
