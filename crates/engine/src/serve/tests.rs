@@ -389,7 +389,7 @@ fn a_relay_counts_as_no_copy_but_has_an_uplink() {
         (receivers.copies, receivers.slowest)
     };
     assert_eq!(found(&server, &waiting), (3, Some(BytesPerSecond(300))));
-    assert_eq!(found(&server, &waiting[..1]), (1, Some(BytesPerSecond(500))));
+    assert_eq!(found(&server, &waiting[..3]), (3, None), "none of them gets it from another");
     // One that is not to be referred: each has its copy.
     waiting[3].referable = None;
     assert_eq!(found(&server, &waiting), (4, None));

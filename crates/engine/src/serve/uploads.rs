@@ -34,8 +34,8 @@ pub struct Receivers {
     /// Copies that this node sends, at least 1.
     pub copies: u64,
     pub rate: BytesPerSecond,
-    /// The rate of the slowest waiting peer, as far as it is known: of its uplink if every peer named its own, since
-    /// most of them get the patch from others then; and of the link from here to it.
+    /// The rate of the slowest waiting peer, as far as it is known: of the link from here to it, and of its uplink if most
+    /// receivers get the patch from others.
     pub slowest: Option<BytesPerSecond>,
     /// The pace and the preference of the middle one of the waiting peers: no peer alone decides for the others.
     pub terms: Terms,
@@ -56,7 +56,7 @@ impl Uploads {
     /// more receivers than [`Self::link`] says.
     pub fn receivers(&self, target: DiffId, bases: &[DiffId], waiting: &[Receiver], core: &Core) -> Receivers {
         let most = self.link(waiting, core);
-        if waiting.len() as u64 >= most.copies {
+        if waiting.len() as u64 > most.copies {
             return most;
         }
         let is_site = is_of_own_site(waiting, core);
@@ -72,7 +72,13 @@ impl Uploads {
         };
         let later = later.filter(|holder| is_site || holder.peer.site().is_none_or(|site| sites.insert(site)));
         let share = (later.count() as u64).div_ceil(holders.len() as u64 + 1);
-        Receivers { copies: (waiting.len() as u64 + share).clamp(1, most.copies), ..most }
+        let all = waiting.len() as u64 + share;
+        if all > most.copies {
+            return most;
+        }
+        // All get the patch from here: how fast they send does not matter.
+        let slowest = waiting.iter().filter_map(|receiver| core.links.get(receiver.peer).up).min();
+        Receivers { copies: all.max(1), slowest, ..most }
     }
 
     /// The link to the waiting peers, with as many copies as there may be: those that may be served at a time. If every
