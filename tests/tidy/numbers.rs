@@ -206,7 +206,11 @@ fn caps() -> Vec<Claim> {
             [number(Settings::LISTS_MAX), number(Settings::LISTED_MAX)],
         ),
         claim(document, "| changes of the own list that are kept | {} |", [number(Settings::CHANGES_MAX)]),
-        claim(document, "| calibrations; paces | {}; 1 |", [number(Settings::CALIBRATIONS_MAX)]),
+        claim(
+            document,
+            "| calibrations; paces; links | {}; 2; {} |",
+            [number(Settings::CALIBRATIONS_MAX), number(Settings::LINKS_MAX)],
+        ),
         claim(
             document,
             "| bases of a patch; bases offered | {}; {} |",

@@ -18,8 +18,8 @@ pub struct Peer {
     /// How many layers the node believes it to hold.
     pub layers: usize,
     pub last_heard_ms_ago: u64,
-    /// What transfers showed of the link to it: the rate from it, the rate to it, the round trip, packets to it that were
-    /// lost, of 1,000.
+    /// The link to it, as transfers showed it: the rate from it, the rate to it, the round trip, and packets to it that
+    /// were lost, of 1,000.
     #[serde(default, with = "number::option")]
     pub rate: Option<BytesPerSecond>,
     #[serde(default, with = "number::option")]

@@ -1,9 +1,9 @@
 //! The facts and beliefs of the node, shared by all state machines of the engine.
 //!
 //! [`Core`] holds the facts: settings, own layers, other nodes' layers, sketches, calibrations, links, open
-//! questions, cut-offs. A [`Step`] is one call of [`Engine::step`](crate::Engine::step) under way: the moment, the core, and the
-//! list that takes the effects. A function that only reads takes `&Core`; a function that changes facts or has
-//! something done takes `&mut Step`.
+//! questions, cut-offs. A [`Step`] is one call of [`Engine::step`](crate::Engine::step) under way: the moment, the
+//! core, and the list that takes the effects. A function that only reads takes `&Core`; a function that changes facts
+//! or has something done takes `&mut Step`.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl Core {
         self.links.get(id).down.unwrap_or(assumed).max(BytesPerSecond(1))
     }
 
-    /// What this node says of itself to a peer that is to send a patch. Bytes within the site cost nothing.
+    /// The terms of this node for a peer that is to send a patch. Bytes within the site cost nothing.
     pub fn terms(&self, is_near: bool) -> Terms {
         Terms { applying: self.applying, prefer: if is_near { Prefer::Time } else { self.settings.prefer } }
     }

@@ -20,9 +20,9 @@
 //! Each way has bytes and a time. [`best`] takes the one with the fewest bytes among those that are done soon enough
 //! beside the soonest. How late is soon enough, the receiver says ([`Prefer`]).
 //!
-//! The rates of patches with bases are medians over the ten pairs of docs/BENCHMARKS.md ("patch"). Single pairs lie within
-//! a factor of 2.2 of them for encoding and 3.1 for applying (one within 10). Those of whole layers are medians over three
-//! layers (docs/ENGINE.md). A [`Pace`] says how much slower or faster a machine is.
+//! The rates of patches with bases are medians over the ten pairs of docs/BENCHMARKS.md ("patch"). Single pairs lie
+//! within a factor of 2.2 of them for encoding and 3.1 for applying (one within 10). Those of whole layers are medians
+//! over three layers (docs/ENGINE.md). A [`Pace`] says how much slower or faster a machine is.
 
 use std::time::Duration;
 
@@ -54,14 +54,14 @@ pub struct Undertaking {
     pub slowest: Option<BytesPerSecond>,
     /// Encodes that cannot begin before this one ends.
     pub waiting: u64,
-    /// What the receivers say of themselves: the pace and the preference of the middle one.
+    /// The pace and the preference of the middle one of the receivers.
     pub terms: Terms,
 }
 
-/// What a patch carries.
+/// The content of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// What bases lack.
+    /// The bytes that bases lack.
     Update,
     /// The whole layer.
     Layer,

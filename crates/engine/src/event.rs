@@ -232,7 +232,7 @@ pub struct Fetched {
     pub received: Bytes,
     /// The time that applying all of the patch took, without waiting for bytes, hashing and writing.
     pub applying: Duration,
-    /// What the transfer showed of the link to the peer.
+    /// The link to the peer, as far as the transfer showed it.
     pub link: Link,
 }
 

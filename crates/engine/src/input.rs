@@ -45,7 +45,7 @@ pub enum DiskInput {
     CalibrationHeld { rule: Rule, settings: u32, calibration: Calibration },
     /// The pace that this node learned in an earlier life.
     PaceHeld(Work, Pace),
-    /// What an earlier life learned of the link to a peer.
+    /// The link to a peer, as an earlier life learned it.
     LinkHeld { peer: PeerId, link: Link },
     /// The list of a peer that this node knew in an earlier life.
     ListHeld(KeptList),

@@ -102,7 +102,7 @@ impl Engine {
         &self.core.directory
     }
 
-    /// What is known of the link to a peer.
+    /// The link to a peer, as far as it is known.
     pub fn link(&self, peer: PeerId) -> Link {
         self.core.links.get(peer)
     }

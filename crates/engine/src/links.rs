@@ -1,4 +1,4 @@
-//! What transfers showed of the links to other nodes, kept over restarts.
+//! The links to other nodes, as transfers showed them. They are kept over restarts.
 //!
 //! A transfer shows at least what the link can do: others may have shared it. So a higher rate counts for half at once,
 //! and a lower one for three tenths.
@@ -23,7 +23,7 @@ impl Links {
         self.known.get(&peer).map(|(_, link)| *link).unwrap_or_default()
     }
 
-    /// Takes up what is known of a link in place of what was known. Returns the peer that is forgotten for it.
+    /// Takes up a link in place of what was known. Returns the peer that is forgotten for it.
     pub fn hold(&mut self, peer: PeerId, link: Link) -> Option<PeerId> {
         self.turn += 1;
         self.known.insert(peer, (self.turn, link));
@@ -35,7 +35,7 @@ impl Links {
         Some(oldest)
     }
 
-    /// What is known of a link after one more transfer.
+    /// A link as it is known after one more transfer.
     pub fn mixed(&self, peer: PeerId, seen: Link) -> Link {
         let old = self.get(peer);
         let lost = old.lost_per_mille.zip(seen.lost_per_mille);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_transfer_did_not_show_stays() {
+    fn figures_that_a_transfer_did_not_show_stay() {
         let mut links = Links::default();
         let first = Link { up: Some(BytesPerSecond(10)), lost_per_mille: Some(20), ..Link::default() };
         links.hold(peer(1), links.mixed(peer(1), first));

@@ -1,9 +1,9 @@
 //! Ways to get a layer, and the best of them.
 //!
 //! A plan is a peer and the bases that a patch would read from: layers that both ends hold. The planner predicts the
-//! bytes of the patch from sketches where the target's sketch is known, else from the cards. The time until the layer is
-//! held comes from the peer's link, from the work of making the patch at the effort that the peer will choose, and from
-//! this machine's pace of applying. `ranking.rs` says which plan comes first, by bytes and time.
+//! bytes of the patch from sketches where the target's sketch is known, else from the cards. The time until the layer
+//! is held comes from the peer's link, from the work of making the patch at the effort that the peer will choose, and
+//! from this machine's pace of applying. `ranking.rs` says which plan comes first, by bytes and time.
 //!
 //! `pool.rs` chooses the bases for each peer, `order.rs` sorts the plans of a large fleet.
 
@@ -59,8 +59,8 @@ impl Forecast {
         if self.by_sketch.is_some() { Rule::Sketch } else { Rule::Tlsh }
     }
 
-    /// The counted bytes at the default effort, corrected by what this node learned. The card alone has the bytes of the
-    /// whole layer by gzip: those need no correction, and are about what it takes at *fast*.
+    /// The counted bytes at the default effort, corrected by what this node learned. The card alone has the bytes of
+    /// the whole layer by gzip: those need no correction, and are about what it takes at *fast*.
     pub(crate) fn corrected(&self, target: &Card, bases: &[DiffId], core: &Core) -> Bytes {
         let counted = self.counted();
         if bases.is_empty() && self.rule() == Rule::Tlsh {
@@ -168,7 +168,7 @@ pub fn plans(target: DiffId, core: &Core, excluded: &dyn Fn(PeerId) -> bool, dam
     order.finish(core.settings.prefer).map(plan).collect()
 }
 
-/// What a patch by this choice costs over such a link, at the effort that a provider with a machine of the usual pace
+/// The cost of a patch by this choice over such a link, at the effort that a provider with a machine of the usual pace
 /// chooses for this node.
 fn kind(card: &Card, choice: &Choice, way: Way, core: &Core) -> Kind {
     let alone = Undertaking::alone(choice.bytes, Content::from(&choice.bases), card.tar_bytes, way.rate);

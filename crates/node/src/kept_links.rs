@@ -1,8 +1,8 @@
 //! The links to other nodes on disk: what transfers showed of them, for the plans of the next life.
 //!
-//! A link is node state, in a row under `link/` and the PeerId: a byte with the layout's version, then down, up (bytes a
-//! second), round trip (microseconds) and losses (per mille), eight bytes each, little endian; all ones where a figure is
-//! not known. A row that cannot be read is dropped.
+//! A link is node state, in a row under `link/` and the PeerId: a byte with the layout's version, then down, up (bytes
+//! a second), round trip (microseconds) and losses (per mille), eight bytes each, little endian; all ones where a
+//! figure is not known. A row that cannot be read is dropped.
 
 use std::time::Duration;
 

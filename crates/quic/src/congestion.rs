@@ -4,6 +4,7 @@
 
 mod delivery;
 mod maximum;
+mod phase;
 mod pilot;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,8 @@ use std::time::Instant;
 use noq_proto::RttEstimator;
 use noq_proto::congestion::{Controller, ControllerFactory, ControllerMetrics};
 
-pub use pilot::{Phase, Pilot};
+pub use phase::Phase;
+pub use pilot::Pilot;
 
 /// Makes a controller for each path of each connection.
 #[derive(Clone, Copy, Debug, Default)]

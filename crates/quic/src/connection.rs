@@ -76,6 +76,10 @@ fn peer_id(connection: &noq::Connection) -> Option<PeerId> {
 
 type Opening = BoxFuture<'static, Result<Stream, Error>>;
 
+/// The swarm looks at a connection only when something wakes its task, and the end of a stream does not. It looks this
+/// often at least, so that it finds a connection without streams and closes it. No byte is sent for that.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
 /// A connection. Dropping it closes it once its streams are dropped too.
 pub struct Connection {
     connection: noq::Connection,
@@ -84,12 +88,14 @@ pub struct Connection {
     inbound: Option<Opening>,
     outbound: Option<Opening>,
     closing: Option<BoxFuture<'static, noq::ConnectionError>>,
+    looks: tokio::time::Interval,
 }
 
 impl Connection {
     fn new(connection: noq::Connection) -> Self {
         let remote = remote(&connection);
-        Self { connection, remote, inbound: None, outbound: None, closing: None }
+        let looks = tokio::time::interval(LOOK_EVERY);
+        Self { connection, remote, inbound: None, outbound: None, closing: None, looks }
     }
 
     /// Shows the path of this connection as long as it lives, and does not keep it alive.
@@ -144,7 +150,8 @@ impl StreamMuxer for Connection {
 
     /// Tells when the peer's address changed (another network, a NAT that forgot). It is looked at whenever the
     /// connection is polled, and does not wake the task by itself.
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Error>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Error>> {
+        while self.looks.poll_tick(cx).is_ready() {}
         let now = remote(&self.connection);
         match now {
             Some(address) if now != self.remote => {

@@ -9,20 +9,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lighter_similarity::Prediction;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
-use lighter_wire::{Offer, Quote, Refusal, Request};
+use lighter_wire::{Quote, Refusal, Request};
 
 use super::fetching::{Fetching, Named};
 use super::site::{self, Round, Site};
 use crate::asks::Purpose;
-use crate::calibrations::Rule;
 use crate::core::{Core, Step};
 use crate::directory::Holder;
-use crate::effort::{self, Content, from_default, to_default};
 use crate::event::{AskId, Effect, Part, PullId};
 use crate::failure::Setback;
-use crate::planner::{self, Forecast, Plan};
+use crate::planner::{self, Plan};
 use crate::settings::Settings;
 
 #[derive(Debug)]
@@ -354,59 +351,4 @@ impl Target {
 /// Whether a layer has fewer bytes than a question for its sketch or a quote.
 fn is_tiny(id: DiffId, core: &Core) -> bool {
     core.directory.card(id).is_some_and(|card| card.compressed_bytes <= Settings::ASKING_BYTES)
-}
-
-impl Plan {
-    /// Whether going on with `part` is going on with this plan.
-    pub fn resumes(&self, part: &Part) -> bool {
-        match self.ready {
-            Some(patch) => patch == part.patch,
-            // The same bases give the same patch on every node.
-            None => self.bases == part.bases,
-        }
-    }
-
-    /// The plan as the provider quoted it; `None` if the quote names bases that this node does not hold. The part that
-    /// is on disk of this patch need not be sent again.
-    pub fn quoted(self, id: DiffId, quote: Quote, part: Option<&Part>, step: &Step<'_>) -> Option<Self> {
-        let core = &*step.core;
-        if !quote.bases.iter().all(|&base| core.holdings.holds(base)) {
-            return None;
-        }
-        let effort = quote.effort.unwrap_or_default();
-        let mut plan = Self { bases: quote.bases, wait: quote.wait, effort, ..self };
-        let content = Content::from(&plan.bases);
-        let card = core.directory.card(id);
-        if let Some(card) = card {
-            plan.forecast = Forecast::from_held(card, &plan.bases, core);
-        }
-        let at_default = match (quote.offer, card) {
-            (Offer::Ready { patch, bytes }, _) => {
-                plan.ready = Some(patch);
-                to_default(content, effort, bytes)
-            }
-            // An honest peer predicts the same from the same sketches.
-            (Offer::Predicted { .. }, Some(card)) if plan.forecast.by_sketch.is_some() => {
-                plan.forecast.corrected(card, &plan.bases, core)
-            }
-            (Offer::Predicted { bytes }, Some(card)) if !plan.bases.is_empty() => {
-                let bytes = to_default(content, effort, bytes);
-                plan.quoted = Some(bytes);
-                let quoted = Prediction { bytes, expected_error: plan.forecast.by_tlsh.expected_error };
-                core.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
-            }
-            (Offer::Predicted { bytes }, _) => to_default(content, effort, bytes),
-        };
-        let bytes = match quote.offer {
-            Offer::Ready { bytes, .. } => bytes,
-            Offer::Predicted { .. } => from_default(content, effort, at_default),
-        };
-        let have = part.filter(|part| plan.resumes(part)).map_or(Bytes::ZERO, |part| part.bytes);
-        plan.bytes = bytes - have;
-        let rate = core.directory.peer(plan.peer).map(|peer| core.rate_from(plan.peer, peer));
-        plan.transfer = plan.bytes.at(rate.unwrap_or(core.settings.uplink_rate));
-        let tar_bytes = card.map_or(Bytes::ZERO, |card| card.tar_bytes);
-        plan.applying = core.applying.of(effort::applying(at_default, content, tar_bytes, effort));
-        Some(plan)
-    }
 }

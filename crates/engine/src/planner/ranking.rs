@@ -1,9 +1,9 @@
 //! Which of several plans comes first.
 //!
 //! The plans that are done soon enough beside the soonest come first, the one with the fewest bytes foremost: what is
-//! soon enough, the operator says (`transfer.prefer`). Bytes of the own site cost nothing. Between plans of as many bytes
-//! a time that is twice as long decides, then each node has an order of its own, so that a fleet that wants one layer
-//! does not ask the same three peers for it.
+//! soon enough, the operator says (`transfer.prefer`). Bytes of the own site cost nothing. Between plans of as many
+//! bytes a time that is twice as long decides, then each node has an order of its own, so that a fleet that wants one
+//! layer does not ask the same three peers for it.
 
 use std::time::Duration;
 

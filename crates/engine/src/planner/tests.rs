@@ -1,4 +1,7 @@
-//! Which plans there are, and which comes first.
+//! Plans and their order.
+//!
+//! Each test builds what a node believes of some peers, and looks at the plans for one layer of 40 MiB: which there
+//! are, which comes first, and what each costs.
 
 use lighter_types::{BytesPerSecond, Link, Moment, Prefer, Tlsh};
 use lighter_wire::Incarnation;
@@ -64,7 +67,7 @@ fn a_base_that_both_hold_comes_before_the_whole_layer() {
     let mut rest: Vec<_> = plans[1..].iter().map(|plan| (plan.peer, plan.bases.len(), plan.effort)).collect();
     rest.sort();
     assert_eq!(rest, [(peer(1), 0, Effort::Fast), (peer(2), 0, Effort::Fast)]);
-    // What gzip makes of it is about what it takes at fast.
+    // At fast it takes about as much as gzip makes of it.
     let whole = target().compressed_bytes;
     assert!(plans[1..].iter().all(|plan| plan.bytes.0.abs_diff(whole.0) < 2), "{plans:?}");
 }

@@ -42,8 +42,8 @@ impl Serve {
         Some(Prospect { bases: job.bases, bytes, is_known: known.is_some(), encode, apply })
     }
 
-    /// The effort that a job runs at, or would run at if it began now and `one_more` waited for it too. A patch of which
-    /// a requester has a part is made once more at the effort that it had.
+    /// The effort that a job runs at, or would run at if it began now and `one_more` waited for it too. A patch of
+    /// which a requester has a part is made once more at the effort that it had.
     pub(super) fn effort(&self, job: &Job, one_more: Option<Receiver>, core: &Core) -> Effort {
         let choice = core.settings.effort;
         let resumed = job.resumed.filter(|effort| choice == EffortChoice::Auto && *effort >= job.least);

@@ -1,9 +1,9 @@
-//! What a peer that asks for a patch gets: one of the patches in the cache, or one that is made.
+//! The answer to a peer that asks for a patch: one of the patches in the cache, or one that is made.
 //!
-//! The cached patches that the peer can apply, and the patch that can be made from its bases at each effort that was not
-//! tried, are ways of one list. Each has bytes, and the time until the peer has applied it (`effort.rs`). Bytes that are
-//! only predicted count with their expected error, beside a patch that is there. So each set of bases is encoded at most
-//! once at each effort.
+//! The cached patches that the peer can apply, and the patch that can be made from its bases at each effort that was
+//! not tried, are ways of one list. Each has bytes, and the time until the peer has applied it (`effort.rs`). Bytes
+//! that are only predicted count with their expected error, beside a patch that is there. So each set of bases is
+//! encoded at most once at each effort.
 
 use lighter_types::{Bytes, Card, DiffId, Effort, PeerId, Prefer};
 use lighter_wire::PatchRequest;
@@ -132,8 +132,8 @@ impl Serve {
     }
 }
 
-/// The cost of sending a cached patch to the receivers of an undertaking. A patch of another encoder is taken for one of
-/// the default effort.
+/// The cost of sending a cached patch to the receivers of an undertaking. A patch of another encoder is taken for one
+/// of the default effort.
 fn cost_of(patch: &CachedPatch, undertaking: Undertaking) -> Cost {
     let effort = patch.effort.unwrap_or_default();
     let content = Content::from(&patch.bases);

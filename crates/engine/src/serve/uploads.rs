@@ -34,8 +34,8 @@ pub struct Receivers {
     /// Copies that this node sends, at least 1.
     pub copies: u64,
     pub rate: BytesPerSecond,
-    /// The rate of the slowest waiting peer, as far as it is known: of the link from here to it, and of its uplink if most
-    /// receivers get the patch from others.
+    /// The rate of the slowest waiting peer, as far as it is known: of the link from here to it, and of its uplink if
+    /// most receivers get the patch from others.
     pub slowest: Option<BytesPerSecond>,
     /// The pace and the preference of the middle one of the waiting peers: no peer alone decides for the others.
     pub terms: Terms,

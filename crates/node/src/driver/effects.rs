@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use libp2p::gossipsub::{IdentTopic, PublishError};
 use libp2p::swarm::DialError;
-use lighter_engine::{AskFailure, AskId, DiskInput, Effect, FetchId, PeerInput, QuestionId, StreamId, Work, WorkInput};
+use lighter_engine::{
+    AskFailure, AskId, DiskInput, Effect, FetchId, Offence, PeerInput, QuestionId, StreamId, Work, WorkInput,
+};
 use lighter_store::{Store, StoreError};
 use lighter_types::{DiffId, PeerId};
 use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
@@ -43,13 +45,7 @@ impl Driver {
                 self.order(stream, Order::Refer { to, patch, settings, addresses });
             }
             Effect::Connect(peer) => self.connect(peer),
-            Effect::CutOff { peer, lasting, offence } => {
-                tracing::warn!(%peer, %offence, lasting_s = lasting.as_secs(), "cutting off a peer");
-                self.connections.cut_off(peer, self.shared.now() + lasting);
-                if let Some(peer) = to_libp2p(peer) {
-                    self.swarm.behaviour_mut().cut_off.block_peer(peer);
-                }
-            }
+            Effect::CutOff { peer, lasting, offence } => self.cut_off(peer, lasting, &offence),
             Effect::StopFetch(fetch) => self.work.stop_fetch(fetch),
             Effect::Report { pull, report } => self.report(pull, &report),
             Effect::KeepCalibration { rule, settings, calibration } => {
@@ -117,6 +113,14 @@ impl Driver {
     }
 
     /// Work that blocks, with what all tasks share.
+    fn cut_off(&mut self, peer: PeerId, lasting: Duration, offence: &Offence) {
+        tracing::warn!(%peer, %offence, lasting_s = lasting.as_secs(), "cutting off a peer");
+        self.connections.cut_off(peer, self.shared.now() + lasting);
+        if let Some(peer) = to_libp2p(peer) {
+            self.swarm.behaviour_mut().cut_off.block_peer(peer);
+        }
+    }
+
     fn blocking(&mut self, owed: Owed, work: impl FnOnce(&Shared) -> Ended + Send + 'static) {
         let shared = self.shared.clone();
         self.work.spawn_blocking(owed, move || work(&shared));

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::delivery::{Delivery, Sample};
 use super::maximum::Maximum;
+use super::phase::Phase;
 use super::train::Trains;
 
 /// Bytes in flight before anything is known: 32 packets, as browsers send. At 1 Mbit/s this is 0.3 s.
@@ -63,22 +64,6 @@ const LOSS_GAIN: f64 = 0.8;
 const LATE_MAX: Duration = Duration::from_millis(25);
 /// The smallest rate, in bytes a second: one packet in 1.2 s.
 const RATE_MIN: u64 = 1000;
-
-/// The step that the pilot is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It grows by the gain each round.
-    Startup,
-    /// It lets the queue go that startup made.
-    Drain,
-    Cruise,
-    /// It tries a quarter more.
-    Up,
-    /// It lets the queue go that the try made.
-    Down,
-    /// It has little in flight, so that the round trip shows without its own queue.
-    Measure,
-}
 
 /// The controller of one path.
 #[derive(Clone, Debug)]

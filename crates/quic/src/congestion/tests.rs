@@ -9,7 +9,8 @@ mod table;
 
 use std::time::Duration;
 
-use super::pilot::{INITIAL_WINDOW, Phase, Pilot};
+use super::phase::Phase;
+use super::pilot::{INITIAL_WINDOW, Pilot};
 use cubic::Cubic;
 use link::{Control, Link, PACKET, Simulation};
 

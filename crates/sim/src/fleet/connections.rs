@@ -2,8 +2,8 @@
 //!
 //! Standing connections follow the topology: a node of a site to the other nodes of its site and to its hub; a hub to
 //! all nodes of its sites and to the other hubs. A node that is referred to another makes a connection for the
-//! transfer: a handshake, and the end when nothing went over it for a while. It dials QUIC first if its own link is far or
-//! lossy, else TCP, as nodes do.
+//! transfer: a handshake, and the end when nothing went over it for a while. It dials QUIC first if its own link is
+//! far or lossy, else TCP, as nodes do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
