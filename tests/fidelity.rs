@@ -1,6 +1,6 @@
 //! The simulator against a real fleet of eight nodes, six of them in two sites behind slow uplinks. The bytes over each
-//! uplink must agree within 3 %, and the time until each site is done within 10 %. `make bench BENCH=fidelity` prints
-//! the same figures.
+//! uplink must agree within 3 %. `make bench BENCH=fidelity` prints the same figures, and judges the time until each site
+//! is done (10 %) too: on a machine that does other work, times tell of that work.
 //!
 //! The test needs root, `ip` and `tc` for network namespaces. CI has them. Elsewhere the test prints the missing part
 //! and tests nothing. It runs alone (.config/nextest.toml), because it compares times of a few seconds.
@@ -25,7 +25,10 @@ fn a_simulated_fleet_agrees_with_a_real_one() {
     let rows = section["rows"].as_array().unwrap();
     let judged: Vec<&Value> = rows.iter().filter(|row| row["is_met"].is_boolean()).collect();
     assert_eq!(judged.len(), 4, "bytes and seconds of two sites: {section:#}");
-    for row in judged {
+    let is_of_bytes = |row: &&&Value| row["figure"].as_str().is_some_and(|figure| figure.contains("bytes"));
+    let of_bytes: Vec<&&Value> = judged.iter().filter(is_of_bytes).collect();
+    assert_eq!(of_bytes.len(), 2, "{section:#}");
+    for row in of_bytes {
         assert_eq!(row["is_met"], true, "{section:#}");
     }
 }
