@@ -1,6 +1,6 @@
 //! The simulator against a real fleet of eight nodes, six of them in two sites behind slow uplinks. The bytes over each
-//! uplink must agree within 3 %. `make bench BENCH=fidelity` prints the same figures, and judges the time until each site
-//! is done (10 %) too: on a machine that does other work, times tell of that work.
+//! uplink must agree within 3 %. `make bench BENCH=fidelity` prints the same figures, and judges the time until each
+//! site is done (10 %) too: on a machine that does other work, times tell of that work.
 //!
 //! The test needs root, `ip` and `tc` for network namespaces. CI has them. Elsewhere the test prints the missing part
 //! and tests nothing. It runs alone (.config/nextest.toml), because it compares times of a few seconds.

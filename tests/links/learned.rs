@@ -1,4 +1,4 @@
-//! What transfers show of a link is known after a restart, and `peer list` shows it.
+//! Transfers show what a link is. A node knows it after a restart, and `peer list` shows it.
 
 use std::time::Duration;
 

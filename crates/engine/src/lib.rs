@@ -15,7 +15,7 @@
 //! | `pull`, `fetch`, `serve`, `sketch_questions`, `announcer`, `kept_lists` | the state machines |
 //! | `planner` | ways to get a layer, and their cost |
 //! | `core` | what all of them share: [`Core`](core::Core), and the [`Step`](core::Step) that is under way |
-//! | `directory`, `holdings`, `sketches`, `calibrations`, `links`, `asks`, `cut_offs`, `floods` | what is known and believed |
+//! | `directory`, `holdings`, `sketches`, `calibrations`, `links`, `asks`, `cut_offs`, `floods` | facts and beliefs |
 //! | `input`, `event`, `report`, `failure`, `open` | the words of the seam |
 //! | `settings`, `effort` | intervals, caps, efforts |
 

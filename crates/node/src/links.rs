@@ -1,4 +1,4 @@
-//! What transfers show of the links to other nodes.
+//! The links to other nodes, as transfers show them.
 //!
 //! QUIC knows the path of each connection: its round trip, its losses, and the rate at which it delivers what this node
 //! sends. The rate at which bytes come in shows by a clock alone, and so does all of TCP.
@@ -50,7 +50,7 @@ impl Links {
         }
     }
 
-    /// What QUIC knows of the link to a peer.
+    /// The link to a peer, as QUIC knows it.
     pub fn seen(&self, peer: PeerId) -> Link {
         let monitor = self.all().by_peer.get(&peer).cloned();
         let path = monitor.and_then(|monitor| monitor.path());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lighter_patch::{Method, Settings, Source};
 use lighter_types::{Bytes, DiffId, Effort, Pace, ReadAt};
 
-/// What the work takes on the machine of docs/BENCHMARKS.md.
+/// The time that the work takes on the machine of docs/BENCHMARKS.md.
 const USUAL: Duration = Duration::from_millis(78);
 /// The layer that the patch is of: 32 KiB of words.
 const WORDS: usize = 4096;

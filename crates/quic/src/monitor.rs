@@ -1,4 +1,4 @@
-//! What a connection knows of its path.
+//! The path of a connection, as the connection knows it.
 
 use std::time::Duration;
 

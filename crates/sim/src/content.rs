@@ -64,16 +64,16 @@ pub struct Cost {
     pub chunks: Option<u64>,
 }
 
-/// What each effort changes, in 1/1024: docs/ENGINE.md, "At which effort".
+/// The figures of each effort, in 1/1024: docs/ENGINE.md, "At which effort".
 struct Efforts {
     bytes: [u64; 3],
     encode: [u64; 3],
     apply: [u64; 3],
 }
 
-/// Of patches, whose costs are those of *default*.
+/// Patches: their costs are those of *default*.
 const OF_PATCHES: Efforts = Efforts { bytes: [1479, 1024, 864], encode: [382, 1024, 3311], apply: [880, 1024, 25_290] };
-/// Of whole layers, whose costs are those of gzip: about those of *fast*.
+/// Whole layers: their costs are those of gzip, which are about those of *fast*.
 const OF_LAYERS: Efforts =
     Efforts { bytes: [1024, 875, 923], encode: [1024, 17 << 10, 34 << 10], apply: [1024, 1024, 26_500] };
 

@@ -1,10 +1,10 @@
-//! What a node knows of the link to a peer.
+//! The link to a peer, as a node knows it.
 
 use std::time::Duration;
 
 use crate::BytesPerSecond;
 
-/// What transfers showed of the link between this node and a peer. Each figure is absent until one showed it.
+/// The link between this node and a peer, as transfers showed it. Each figure is absent until one showed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// The rate at which bytes come from the peer when the link is the limit.

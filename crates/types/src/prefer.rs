@@ -1,4 +1,4 @@
-//! What a receiver of bytes wants more: fewer of them, or to have them sooner.
+//! The wish of a receiver: fewer bytes, or to have them sooner.
 
 use std::fmt;
 use std::str::FromStr;

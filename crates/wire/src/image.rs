@@ -34,7 +34,7 @@ pub struct ImageRequest {
     /// The list of layers that the asker holds. A peer that knows another list makes no offers: they would leave out
     /// bases.
     pub list: Option<ListDigest>,
-    /// What the offers are to suit.
+    /// The offers are to suit these.
     pub terms: Terms,
 }
 

@@ -1,4 +1,4 @@
-//! What a requester says of itself, so that the provider chooses the patch that suits it.
+//! The words of a requester about itself, so that the provider chooses the patch that suits it.
 
 use bincode::{Decode, Encode};
 use lighter_types::{Pace, Prefer};

@@ -66,7 +66,7 @@ impl Serve {
             return Supply::ToBeMade(Job::new(card, usable));
         }
         let Some(better) = self.improvement(&ready, wanted, core) else {
-            // What there is costs no other peer's time.
+            // A patch that is there costs no other peer's time.
             let alone = Receivers { copies: 1, ..self.uploads.link(&[*receiver], core) };
             return Supply::Ready(self.best_ready(&ready, self.undertaking_for(&Job::new(card, usable), alone, core)));
         };

@@ -126,7 +126,7 @@ impl Driver {
         self.work.spawn_blocking(owed, move || work(&shared));
     }
 
-    /// Finds out how fast this machine is. What the node learns later takes its place.
+    /// Finds out how fast this machine is. Later work teaches more.
     pub(super) fn measure_pace(&mut self) {
         self.blocking(Owed::Nothing, |shared| {
             let pace = speed::measure();

@@ -297,7 +297,7 @@ async fn read_header(
     Ok(header)
 }
 
-/// What came of a patch.
+/// The part of a patch that came.
 struct Came {
     /// Bytes, the header included.
     received: Bytes,

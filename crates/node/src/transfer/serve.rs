@@ -118,7 +118,7 @@ async fn follow(
     }
 }
 
-/// What a transfer that ended showed of the link. A patch that still came went out no faster than it came.
+/// The link, as a transfer that ended showed it. A patch that still came went out no faster than it came.
 fn seen(to: PeerId, source: &Source, stopwatch: &Stopwatch<'_>, shared: &Shared) -> Link {
     let link = shared.links.seen(to);
     let up = if shared.links.is_quic(to) { link.up } else { stopwatch.rate() };
