@@ -33,6 +33,9 @@ pub enum DiskInput {
     /// A layer was committed: verified, synced, in the index. [`WorkInput::FetchEnded`] brings the news of a layer that
     /// a fetch brought, not this input. A layer without a sketch is planned with by its card alone.
     LayerHeld { card: Card, sketch: Option<Sketch> },
+    /// Every layer that was on disk at the start was told. Without this input, they are the list of the start when the
+    /// node first names it.
+    LayersTold,
     /// A layer was removed or found damaged.
     LayerGone(DiffId),
     /// A patch is in the cache, made here or received and proved by its result.

@@ -132,6 +132,7 @@ impl Driver {
             let sketch = predictions::sketch(&store, &card.diff_id);
             self.disk(DiskInput::LayerHeld { card, sketch });
         }
+        self.disk(DiskInput::LayersTold);
         for patch in store.patches() {
             let (target, bases, effort) = (patch.key.target, patch.key.bases, effort_of(patch.key.settings));
             let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes, effort };

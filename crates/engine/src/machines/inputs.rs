@@ -33,6 +33,7 @@ impl Machines {
                 let held = self.fetcher.layer_held(card.diff_id, step.effects);
                 self.pulls.layers_ended(held, &mut self.fetcher, step);
             }
+            DiskInput::LayersTold => step.core.holdings.begin(),
             DiskInput::LayerGone(layer) => self.lose(layer, step),
             DiskInput::PatchHeld(patch) => self.serve.patch_held(patch),
             DiskInput::PatchGone(patch) => self.serve.patch_gone(patch),

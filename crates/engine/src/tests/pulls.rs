@@ -113,3 +113,24 @@ fn offers_for_many_layers_count_as_many_messages() {
     assert!((1..=honest as u64).all(|question| offers(question) == 128));
     assert_eq!(offers(honest as u64 + 1), 0);
 }
+
+/// A layer that comes right after the start is a change for a peer that knows the list of the start.
+#[test]
+fn a_layer_that_comes_right_after_the_start_is_a_change_of_that_list() {
+    let mut engine = Engine::new(Settings::default());
+    let mut step = |input| {
+        let mut effects = Vec::new();
+        engine.step(Moment(1), input, &mut effects);
+        effects
+    };
+    step(Input::Disk(DiskInput::LayerHeld { card: old(), sketch: None }));
+    step(Input::Disk(DiskInput::LayersTold));
+    step(Input::Disk(DiskInput::LayerHeld { card: new(), sketch: None }));
+    let request = Request::Holdings { known: Some([old().diff_id].into_iter().collect()) };
+    let asked = PeerInput::Asked { question: QuestionId(1), from: peer(1), request };
+    let answered = step(Input::Peer(asked)).into_iter().find_map(|effect| {
+        let Effect::Answer { answer: Answer::Holdings(holdings), .. } = effect else { return None };
+        Some(holdings.list)
+    });
+    assert_eq!(answered, Some(lighter_wire::Listed::Unchanged), "the next announcement has the change");
+}
