@@ -56,8 +56,6 @@ mod tests {
     #[test]
     fn the_work_can_be_done() {
         assert_eq!(layer().len(), WORDS * 8);
-        let took = work(&layer()).unwrap();
-        println!("{took:?}");
-        assert!(took > Duration::ZERO);
+        assert!(work(&layer()).is_some());
     }
 }

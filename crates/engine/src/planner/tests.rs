@@ -148,23 +148,28 @@ fn many_plans_are_in_the_order_of_their_ranks() {
     assert!(late.is_sorted_by_key(Plan::time));
 }
 
-#[test]
-fn a_peer_is_asked_where_the_patch_may_be_there_already() {
-    let plan = |wait: u64, bytes| Plan {
+/// A whole layer that peer 1 sends within a second.
+fn plan_of_a_second() -> Plan {
+    Plan {
         peer: peer(1),
         bases: Vec::new(),
         distance: None,
         forecast: Forecast::new(&target(), &[], None),
         quoted: None,
         effort: Effort::Default,
-        bytes: Bytes(bytes),
+        bytes: Bytes(1000),
         is_near: false,
         round_trip: Duration::ZERO,
-        wait: Duration::from_millis(wait),
+        wait: Duration::ZERO,
         transfer: Duration::from_secs(1),
         applying: Duration::ZERO,
         ready: None,
-    };
+    }
+}
+
+#[test]
+fn a_peer_is_asked_where_the_patch_may_be_there_already() {
+    let plan = |wait: u64, bytes| Plan { bytes: Bytes(bytes), wait: Duration::from_millis(wait), ..plan_of_a_second() };
     let may_beat = |quoted| may_beat(&plan(9000, 1000), &quoted, Prefer::Balanced);
     assert!(!may_beat(plan(0, 1000)));
     assert!(!may_beat(plan(400, 1000)), "half a second is not worth a question");
@@ -188,19 +193,12 @@ fn equal_plans_are_in_another_order_on_every_node() {
 #[test]
 fn the_time_of_a_plan_counts_all_of_it_and_never_overflows() {
     let plan = Plan {
-        peer: peer(1),
-        bases: Vec::new(),
-        distance: None,
-        forecast: Forecast::new(&target(), &[], None),
-        quoted: None,
-        effort: Effort::Default,
         bytes: Bytes::MIB,
-        is_near: false,
         round_trip: Duration::from_millis(500),
         wait: Duration::from_secs(8),
         transfer: Duration::from_secs(2),
         applying: Duration::from_secs(1),
-        ready: None,
+        ..plan_of_a_second()
     };
     assert_eq!(plan.time(), Duration::from_secs(11));
     assert_eq!(Plan { applying: Duration::from_secs(20), ..plan.clone() }.time(), Duration::from_millis(28_500));

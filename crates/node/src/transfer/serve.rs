@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use super::lists::receive;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, REQUEST_BYTES_MAX, busy_reply, read_message, write_message};
 use crate::arrivals::Arriving;
+use crate::config::Rate;
 use crate::defects;
 use crate::event::{Event, Order};
 use crate::faults::Worker;
@@ -118,10 +119,13 @@ async fn follow(
     }
 }
 
-/// The link, as a transfer that ended showed it. A patch that still came went out no faster than it came.
+/// The link, as a transfer that ended showed it. A patch that still came went out no faster than it came. QUIC knows the
+/// path's rate, and the cap on uploads lies above QUIC.
 fn seen(to: PeerId, source: &Source, stopwatch: &Stopwatch<'_>, shared: &Shared) -> Link {
     let link = shared.links.seen(to);
     let up = if shared.links.is_quic(to) { link.up } else { stopwatch.rate() };
+    let (Rate(upload_max), _) = shared.accountant.limits();
+    let up = up.map(|rate| upload_max.map_or(rate, |max| rate.min(max)));
     Link { up: up.filter(|_| matches!(source, Source::Cached(_))), ..link }
 }
 
