@@ -119,8 +119,8 @@ async fn follow(
     }
 }
 
-/// The link, as a transfer that ended showed it. A patch that still came went out no faster than it came. QUIC knows the
-/// path's rate, and the cap on uploads lies above QUIC.
+/// The link, as a transfer that ended showed it. A patch that still came went out no faster than it came. QUIC knows
+/// the path's rate, and the cap on uploads lies above QUIC.
 fn seen(to: PeerId, source: &Source, stopwatch: &Stopwatch<'_>, shared: &Shared) -> Link {
     let link = shared.links.seen(to);
     let up = if shared.links.is_quic(to) { link.up } else { stopwatch.rate() };
