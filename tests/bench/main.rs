@@ -159,14 +159,17 @@ fn binary(given: Option<PathBuf>, work: &Path) -> Result<PathBuf> {
         Some(given) => given,
         None => {
             eprintln!("bench: building lighter");
+            let beside = std::env::current_exe()?.with_file_name("lighter");
+            let target = beside.ancestors().nth(2).context("the benchmark is in no build folder")?;
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let built = std::process::Command::new(cargo)
-                .args(["build", "--release", "--quiet", "-p", "lighter-cli"])
+                .args(["build", "--release", "--quiet", "-p", "lighter-cli", "--target-dir"])
+                .arg(target)
                 .status()
                 .context("cannot run cargo; --lighter FILE names a binary that is built")?;
             ensure!(built.success(), "lighter could not be built");
             // Cargo puts all binaries of a workspace and profile into one folder.
-            std::env::current_exe()?.with_file_name("lighter")
+            beside
         }
     };
     let copy = work.join("lighter");

@@ -2,6 +2,7 @@
 //!
 //! [`Pilot`] decides; this file gives it to QUIC.
 
+mod bursts;
 mod delivery;
 mod maximum;
 mod phase;

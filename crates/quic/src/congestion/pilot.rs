@@ -13,6 +13,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::bursts::Bursts;
 use super::delivery::{Delivery, Sample};
 use super::maximum::Maximum;
 use super::phase::Phase;
@@ -41,12 +42,18 @@ const SEED: f64 = 0.95;
 const FIRST_TIME_MIN: Duration = Duration::from_millis(4);
 const FIRST_TIME_MAX: Duration = Duration::from_millis(12);
 const DRAIN_GAIN: f64 = 0.5;
+/// After this many rounds, what the first growth left in the queue is gone.
+const DRAIN_ROUNDS: u32 = 3;
 const UP_GAIN: f64 = 1.25;
 const DOWN_GAIN: f64 = 0.75;
 const WINDOW_GAIN: f64 = 2.0;
 /// Round trips between two tries of more bandwidth, and the longest time.
-const CRUISE_ROUND_TRIPS: u32 = 6;
+const CRUISE_ROUNDS: u32 = 6;
 const CRUISE_MAX: Duration = Duration::from_secs(2);
+/// Rounds of such a try. The first shows nothing yet: its acknowledgements are of packets that were sent before.
+const UP_ROUNDS: u32 = 2;
+/// After this many rounds, what such a try left in the queue is gone.
+const DOWN_ROUNDS: u32 = 3;
 /// For how long, at least, little is in flight while the round trip is measured.
 const MEASURE_TIME: Duration = Duration::from_millis(200);
 /// Startup ends after this many rounds without a quarter more bandwidth.
@@ -59,6 +66,8 @@ const WAIT_MAX: Duration = Duration::from_millis(40);
 /// A round that loses more than this is one that the path has no room for.
 const LOSS_MAX: f64 = 0.2;
 const LOSS_GAIN: f64 = 0.8;
+/// Acknowledgements that come together stand for no more than what the path delivers in this time.
+const BURST_MAX: Duration = Duration::from_millis(100);
 /// Timers fire late and the stack keeps no more than 10 ms of what it did not send: at low rates a fifth got lost. The
 /// pilot asks for more the later packets leave, twice its rate at most.
 const LATE_MAX: Duration = Duration::from_millis(25);
@@ -97,6 +106,9 @@ pub struct Pilot {
     /// The smallest of the latest round trips, and how many they are.
     waiting: Duration,
     waiting_samples: u32,
+    /// Rounds that ended in this phase.
+    phase_rounds: u32,
+    bursts: Bursts,
     /// The part of the bytes that is lost, over about eight rounds.
     loss: f64,
     trains: Trains,
@@ -134,6 +146,8 @@ impl Pilot {
             full_rounds: 0,
             waiting: Duration::MAX,
             waiting_samples: 0,
+            phase_rounds: 0,
+            bursts: Bursts::new(now),
             loss: 0.0,
             trains: Trains::default(),
             limit: None,
@@ -177,6 +191,7 @@ impl Pilot {
         let acknowledged = std::mem::take(&mut self.acknowledged);
         if let Some(sample) = self.delivery.sample(now) {
             self.learn(now, sample);
+            self.bursts.acknowledged(now, acknowledged, self.bandwidth());
             self.trains.acknowledged(now, sample.sent_at, acknowledged);
             self.limit = match self.trains.hint() {
                 Some(hint) if hint.is_limit => Some(hint.rate),
@@ -238,7 +253,7 @@ impl Pilot {
     pub fn window(&self) -> u64 {
         let Some(path) = self.path_bytes() else { return INITIAL_WINDOW };
         // Acknowledgements come in bursts, and sending does too.
-        let burst = 4 * self.mtu;
+        let burst = self.bursts.bytes().min(scale(self.bandwidth(), BURST_MAX.as_secs_f64())).max(4 * self.mtu);
         match self.phase {
             Phase::Startup => (self.startup_window(path) + burst).max(INITIAL_WINDOW),
             Phase::Measure => (path / 2).max(burst),
@@ -307,6 +322,8 @@ impl Pilot {
 
     fn end_round(&mut self) {
         self.trains.end_round();
+        self.phase_rounds += 1;
+        self.bursts.end_round();
         self.round_ends_at = self.delivery.delivered();
         let all = self.round_lost + self.round_delivered;
         let is_lossy = all > 20 * self.mtu && self.round_lost as f64 > all as f64 * LOSS_MAX;
@@ -340,6 +357,9 @@ impl Pilot {
         self.phase = phase;
         self.phase_from = now;
         self.phase_bandwidth = self.bandwidth();
+        self.phase_rounds = 0;
+        // Packets that are sent from now on make a round.
+        self.round_ends_at = self.delivery.delivered();
     }
 
     fn steer(&mut self, now: Instant) {
@@ -365,8 +385,9 @@ impl Pilot {
             Phase::Drain if self.in_flight <= path && (elapsed >= trip || self.limit.is_some()) => {
                 self.enter(Phase::Cruise, now);
             }
-            Phase::Cruise if elapsed >= (trip * CRUISE_ROUND_TRIPS).min(CRUISE_MAX) => self.enter(Phase::Up, now),
-            Phase::Up if elapsed >= trip * 9 / 4 || self.is_waiting() => {
+            Phase::Drain if self.phase_rounds >= DRAIN_ROUNDS => self.enter(Phase::Cruise, now),
+            Phase::Cruise if self.phase_rounds >= CRUISE_ROUNDS || elapsed >= CRUISE_MAX => self.enter(Phase::Up, now),
+            Phase::Up if self.phase_rounds >= UP_ROUNDS || self.is_waiting() => {
                 let has_more = self.bandwidth() as f64 > self.phase_bandwidth as f64 * 1.15 && !self.is_waiting();
                 if has_more {
                     self.limit = None;
@@ -375,7 +396,7 @@ impl Pilot {
                 }
                 self.enter(if has_more { Phase::Startup } else { Phase::Down }, now);
             }
-            Phase::Down if self.in_flight <= path || elapsed >= trip => self.enter(Phase::Cruise, now),
+            Phase::Down if self.in_flight <= path || self.phase_rounds >= DOWN_ROUNDS => self.enter(Phase::Cruise, now),
             Phase::Measure if elapsed >= MEASURE_TIME.max(trip) => {
                 self.round_trip = Some(self.measured);
                 self.round_trip_at = now;
