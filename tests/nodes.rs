@@ -9,4 +9,5 @@ mod patches;
 mod referrals;
 mod rollout;
 mod site;
+mod slow;
 mod storm;

@@ -11,6 +11,7 @@ mod crowd;
 mod idle;
 mod kernel;
 mod lists;
+mod reconnects;
 mod site;
 mod times;
 mod tun;
@@ -62,6 +63,8 @@ pub enum LinkRow {
     ListEdge,
     /// Bytes of an idle connection in a day.
     Idle,
+    /// Memory that a hub keeps of 10,000 connections that came and went.
+    Reconnects,
     /// A pull beside curl over the kernel's cubic, on the same bad link.
     Cubic,
     /// The share of a TCP cubic flow beside a pull.
@@ -103,6 +106,7 @@ fn measure(bencher: &Bencher, row: LinkRow, name: &str, section: &mut Section) -
         LinkRow::ListHub => lists::hub(bencher, name, section),
         LinkRow::ListEdge => lists::edge(bencher, name, section),
         LinkRow::Idle => idle::run(bencher, name, section),
+        LinkRow::Reconnects => reconnects::run(bencher, name, section),
         LinkRow::Cubic => kernel::cubic(bencher, name, section),
         LinkRow::Share => kernel::share(bencher, name, section),
     }

@@ -131,7 +131,7 @@ async fn damaged_datagrams_cost_time_and_no_byte() {
     relay.abort();
 }
 
-/// The issue asks for 10,000; a few hundred show the same.
+/// `make bench BENCH="links --row reconnects"` has 10,000 of them at a node.
 #[tokio::test]
 async fn connections_one_after_the_other_keep_no_state() {
     let (mut near, mut far) = (transport(), transport());

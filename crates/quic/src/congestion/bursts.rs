@@ -1,9 +1,9 @@
 //! Bytes that are acknowledged together, beyond what the path delivers in the time.
 //!
-//! A process that waits for its turn on a busy machine, a radio link that delivers in bursts, and one acknowledgement for
-//! ten packets have the same effect: for some time nothing is acknowledged, then much at once. A window of twice bandwidth
-//! x round trip is empty before the next acknowledgements come, and since a slow flow has a small window, it stays slow.
-//! So the window gets room for the largest burst of the last rounds, as in draft-ietf-ccwg-bbr, section 5.5.9 (extra_acked).
+//! A process that waits for its turn on a busy machine, a radio link that delivers in bursts, and one acknowledgement
+//! for ten packets have the same effect: for some time nothing is acknowledged, then much at once. A window of twice
+//! bandwidth x round trip is empty before the next acknowledgements come. A slow flow has a small window, so it stays
+//! slow. So the window gets room for the largest burst of the last rounds, as in draft-ietf-ccwg-bbr (extra_acked).
 
 use std::time::Instant;
 

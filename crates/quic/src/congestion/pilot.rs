@@ -9,6 +9,9 @@
 //! - **The first growth ends when packets begin to wait**, as in HyStart++ (RFC 9406), so that it fills no queue.
 //! - **The first growth goes to the rate that a train of packets found** ([`Trains`]), and little beyond it.
 //!
+//! As in BBR, the window has room for acknowledgements that come together ([`Bursts`]), and a phase lasts so many
+//! rounds: on a busy machine a response takes many times the shortest round trip.
+//!
 //! Pure: it has no clock and no randomness.
 
 use std::time::{Duration, Instant};

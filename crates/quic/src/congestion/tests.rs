@@ -95,9 +95,9 @@ fn a_link_that_delivers_in_bursts_costs_little() {
     check_time_on(Link { burst: Duration::from_millis(20), ..link(8000, 80, 300, 0.01) }, 1.1);
 }
 
-/// On a busy machine a process waits for its turn, and a radio link delivers in bursts: packets come together, long after
-/// a round trip of 1 ms. At one acknowledgement for ten packets, the window must not wait for the next turn. The bar is
-/// over the bytes' time at the rate and ten turns.
+/// On a busy machine a process waits for its turn, and a radio link delivers in bursts: packets come together, long
+/// after a round trip of 1 ms. At one acknowledgement for ten packets, the window must not wait for the next turn. The
+/// bar is over the bytes' time at the rate and ten turns.
 #[test]
 fn a_busy_machine_on_a_near_link_costs_little() {
     for (turn_ms, bar) in [(5, 1.2), (10, 1.2), (20, 1.5), (50, 3.0), (90, 3.5)] {
@@ -148,7 +148,8 @@ fn the_queue_that_it_adds_is_short() {
 }
 
 /// The part of the link that a TCP flow gets in a minute beside one of ours: the mean of eight starts, since one start
-/// more or less decides who finds the other's queue. Before the window had room for bursts, the means were 0.25 to 0.34.
+/// more or less decides who finds the other's queue. Before the window had room for bursts, the least was 0.25 at 20 ms
+/// and a queue of 50 ms.
 #[test]
 fn a_tcp_flow_beside_it_keeps_its_share() {
     for (round_trip_ms, queue_ms, least) in [(20, 50, 0.18), (20, 100, 0.34), (80, 100, 0.3), (80, 200, 0.35)] {
