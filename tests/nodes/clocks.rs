@@ -1,4 +1,4 @@
-//! Clocks that jump, and clocks that stand at 1970: an edge without a battery starts with one.
+//! Clocks that jump, and a clock that was set back: an edge without a battery starts with one.
 //!
 //! faketime gives a node a wall clock of the test's choice; time since the start passes as it does. `make setup`
 //! installs it.
@@ -88,20 +88,19 @@ fn clocks_that_jump_in_the_middle_of_a_pull_change_nothing() {
 }
 
 #[test]
-fn a_node_that_starts_in_1970_is_heard_and_pulls() {
+fn a_node_whose_clock_was_set_back_is_heard_and_pulls() {
     let mut fleet = Fleet::create(2);
     let folder = fleet.folder.path().to_owned();
     let [hub, edge] = &mut fleet.nodes[..] else { panic!("two nodes") };
     hub.start();
     hub.import(&folder, &image(1), "demo/app:1");
-    let clock = Clock::start(edge, "2030-01-01 00:00:00");
+    let _clock = Clock::start(edge, "2030-01-01 00:00:00");
     edge.import(&folder, &image(2), "demo/own:1");
     hub.wait_holdings(&edge.peer_id, 1);
     assert_eq!(edge.stop(), 0);
 
-    // After a power cut, the clock stands at the beginning.
-    clock.set("1970-01-01 00:00:01");
-    let _clock = Clock::start(edge, "1970-01-01 00:00:01");
+    // After a power cut, the clock stands where many clocks of computers begin.
+    let _clock = Clock::start(edge, "1980-01-01 00:00:01");
     edge.import(&folder, &image(3), "demo/own:2");
     hub.wait_holdings(&edge.peer_id, 2);
     edge.wait_holdings(&hub.peer_id, 1);
