@@ -127,6 +127,9 @@ fn transport(config: &Config) -> TransportConfig {
         .allow_spin(false)
         .mtu_discovery_config(Some(mtu))
         .ack_frequency_config(Some(acknowledgements))
+        // Where noq-proto 1.4 sends several datagrams at once, the second probe after a timeout gets a datagram as short
+        // as the first. A request for another acknowledgement frequency may not fit there, and the process aborts.
+        .enable_segmentation_offload(false)
         .stream_receive_window(config.stream_window.into())
         .receive_window(config.connection_window.into())
         .send_window(config.send_window.into())
@@ -168,5 +171,17 @@ mod tests {
         assert!(key.verify(b"other", &signature).is_err());
         assert!(ResetKey([2; 32]).verify(b"token", &signature).is_err());
         assert!(key.verify(b"token", &signature[1..]).is_err());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With segmentation offload, storms of 60 nodes aborted a node in every run.
+    #[test]
+    fn each_datagram_has_the_room_of_the_path() {
+        let settings = format!("{:?}", transport(&Config::default()));
+        assert!(settings.contains("enable_segmentation_offload: false"), "{settings}");
     }
 }
