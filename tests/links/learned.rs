@@ -54,16 +54,3 @@ fn both_ends_learn_the_link_and_know_it_after_a_restart() {
     edge.wait_holdings(&hub.peer_id, 1);
     assert_eq!(link(edge, hub)["rate"], from_hub["rate"]);
 }
-
-#[test]
-fn a_link_is_no_faster_than_the_cap_on_uploads() {
-    const CAP: u64 = 250_000;
-    let mut fleet = Fleet::create(2);
-    fleet.nodes[0].set("network.upload_max=\"2 Mbit/s\"");
-    fleet.start();
-    let [hub, edge] = &fleet.nodes[..] else { panic!("two nodes") };
-    hub.import(fleet.folder.path(), &images::layout(&[images::tar(&[("app", &noise(1, 500_000))])]), "demo/app:1");
-    edge.pull("demo/app:1");
-    let rate = until("the hub to learn", SOON, || link(hub, edge)["rate_up"].as_u64());
-    assert!(rate <= CAP, "{rate} bytes a second");
-}

@@ -78,8 +78,8 @@ fn a_slow_edge_is_not_sent_what_it_applies_for_long() {
     let slow_core = EighthOfACore::create("slow");
     let mut fleet = Fleet::create(3);
     // A thin uplink: the fewest bytes are soonest for a machine that applies them at the usual pace.
-    fleet.nodes[0].set("network.upload_max=\"400 kbit/s\"");
     for node in &mut fleet.nodes {
+        node.set("network.uplink_assumed=\"400 kbit/s\"");
         node.set("transfer.prefer=\"time\"");
     }
     let folder = fleet.folder.path().to_owned();
@@ -108,7 +108,6 @@ fn a_slow_edge_is_not_sent_what_it_applies_for_long() {
     if usual_percent.max(pace_percent(hub)) < 150 {
         assert_eq!(planned_effort(usual), "max");
     }
-    hub.cli(&["node", "limit", "--upload", "unlimited"]).ok();
     slow.pull("demo/app:2");
     assert_eq!(slow.stop(), 0);
 }

@@ -127,8 +127,8 @@ fn transport(config: &Config) -> TransportConfig {
         .allow_spin(false)
         .mtu_discovery_config(Some(mtu))
         .ack_frequency_config(Some(acknowledgements))
-        // Where noq-proto 1.4 sends several datagrams at once, the second probe after a timeout gets a datagram as short
-        // as the first. A request for another acknowledgement frequency may not fit there, and the process aborts.
+        // Where noq-proto 1.4 sends several datagrams at once, the second probe after a timeout gets a datagram as
+        // short as the first. A request for another acknowledgement frequency may not fit, and the process aborts.
         .enable_segmentation_offload(false)
         .stream_receive_window(config.stream_window.into())
         .receive_window(config.connection_window.into())

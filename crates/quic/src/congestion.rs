@@ -10,6 +10,7 @@ mod pilot;
 #[cfg(test)]
 mod tests;
 mod train;
+mod waiting;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Memory that a hub keeps of connections that came and went.
 //!
-//! One member dials the hub and closes the connection, over and over. It speaks QUIC alone and no protocol above it: the
-//! hub opens its streams in vain. What the first connections bring stays: caches, buffers, pages of the allocator.
+//! One member dials the hub and closes the connection, over and over. It speaks QUIC alone and no protocol above it:
+//! the hub opens its streams in vain. The first connections leave something behind, such as buffers and pages of the
+//! allocator, and do not count.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};

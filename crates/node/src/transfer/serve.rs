@@ -125,8 +125,13 @@ fn seen(to: PeerId, source: &Source, stopwatch: &Stopwatch<'_>, shared: &Shared)
     let link = shared.links.seen(to);
     let up = if shared.links.is_quic(to) { link.up } else { stopwatch.rate() };
     let (Rate(upload_max), _) = shared.accountant.limits();
-    let up = up.map(|rate| upload_max.map_or(rate, |max| rate.min(max)));
+    let up = up.map(|rate| capped(rate, upload_max));
     Link { up: up.filter(|_| matches!(source, Source::Cached(_))), ..link }
+}
+
+/// A rate under the cap on uploads.
+fn capped(rate: BytesPerSecond, upload_max: Option<BytesPerSecond>) -> BytesPerSecond {
+    upload_max.map_or(rate, |max| rate.min(max))
 }
 
 /// Sends what there is of the patch from this frame on, and waits until the requester has it; the source it was read
@@ -238,4 +243,17 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 async fn within(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     timeout(CHUNK_TIMEOUT, work).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_no_faster_than_the_cap_on_uploads() {
+        let [slow, fast] = [1000, 5000].map(BytesPerSecond);
+        assert_eq!(capped(fast, Some(slow)), slow);
+        assert_eq!(capped(slow, Some(fast)), slow);
+        assert_eq!(capped(fast, None), fast);
+    }
 }

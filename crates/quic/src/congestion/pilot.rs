@@ -21,6 +21,7 @@ use super::delivery::{Delivery, Sample};
 use super::maximum::Maximum;
 use super::phase::Phase;
 use super::train::Trains;
+use super::waiting::Waiting;
 
 /// Bytes in flight before anything is known: 32 packets, as browsers send. At 1 Mbit/s this is 0.3 s.
 pub const INITIAL_WINDOW: u64 = 32 * 1200;
@@ -45,7 +46,7 @@ const SEED: f64 = 0.95;
 const FIRST_TIME_MIN: Duration = Duration::from_millis(4);
 const FIRST_TIME_MAX: Duration = Duration::from_millis(12);
 const DRAIN_GAIN: f64 = 0.5;
-/// After this many rounds, what the first growth left in the queue is gone.
+/// After this many rounds, what the first growth or a try left in the queue is gone.
 const DRAIN_ROUNDS: u32 = 3;
 const UP_GAIN: f64 = 1.25;
 const DOWN_GAIN: f64 = 0.75;
@@ -55,17 +56,10 @@ const CRUISE_ROUNDS: u32 = 6;
 const CRUISE_MAX: Duration = Duration::from_secs(2);
 /// Rounds of such a try. The first shows nothing yet: its acknowledgements are of packets that were sent before.
 const UP_ROUNDS: u32 = 2;
-/// After this many rounds, what such a try left in the queue is gone.
-const DOWN_ROUNDS: u32 = 3;
 /// For how long, at least, little is in flight while the round trip is measured.
 const MEASURE_TIME: Duration = Duration::from_millis(200);
 /// Startup ends after this many rounds without a quarter more bandwidth.
 const FULL_ROUNDS: u32 = 3;
-/// Packets wait if the smallest of this many round trips in a row is longer than the shortest by an eighth, within
-/// bounds.
-const WAIT_SAMPLES: u32 = 8;
-const WAIT_MIN: Duration = Duration::from_millis(8);
-const WAIT_MAX: Duration = Duration::from_millis(40);
 /// A round that loses more than this is one that the path has no room for.
 const LOSS_MAX: f64 = 0.2;
 const LOSS_GAIN: f64 = 0.8;
@@ -106,9 +100,7 @@ pub struct Pilot {
     /// The bandwidth that startup compares with, and the rounds since it grew.
     full_bandwidth: u64,
     full_rounds: u32,
-    /// The smallest of the latest round trips, and how many they are.
-    waiting: Duration,
-    waiting_samples: u32,
+    waiting: Waiting,
     /// Rounds that ended in this phase.
     phase_rounds: u32,
     bursts: Bursts,
@@ -147,8 +139,7 @@ impl Pilot {
             round_lost: 0,
             full_bandwidth: 0,
             full_rounds: 0,
-            waiting: Duration::MAX,
-            waiting_samples: 0,
+            waiting: Waiting::default(),
             phase_rounds: 0,
             bursts: Bursts::new(now),
             loss: 0.0,
@@ -315,12 +306,7 @@ impl Pilot {
             // As good as the shortest: the path is what it was.
             self.round_trip_at = now;
         }
-        if self.waiting_samples == WAIT_SAMPLES {
-            self.waiting = Duration::MAX;
-            self.waiting_samples = 0;
-        }
-        self.waiting = self.waiting.min(trip);
-        self.waiting_samples += 1;
+        self.waiting.add(trip);
     }
 
     fn end_round(&mut self) {
@@ -346,14 +332,9 @@ impl Pilot {
         }
     }
 
-    fn is_round_trip_old(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.round_trip_at) > ROUND_TRIP_LIFE
-    }
-
     /// Whether packets wait in a queue.
     fn is_waiting(&self) -> bool {
-        let Some(shortest) = self.round_trip else { return false };
-        self.waiting_samples == WAIT_SAMPLES && self.waiting > shortest + (shortest / 8).clamp(WAIT_MIN, WAIT_MAX)
+        self.round_trip.is_some_and(|shortest| self.waiting.is_beyond(shortest))
     }
 
     fn enter(&mut self, phase: Phase, now: Instant) {
@@ -369,7 +350,8 @@ impl Pilot {
         let Some(trip) = self.round_trip else { return };
         let path = self.path_bytes().unwrap_or(INITIAL_WINDOW);
         let elapsed = now.saturating_duration_since(self.phase_from);
-        if self.phase != Phase::Measure && self.phase != Phase::Startup && self.is_round_trip_old(now) {
+        let is_old = now.saturating_duration_since(self.round_trip_at) > ROUND_TRIP_LIFE;
+        if is_old && self.phase != Phase::Measure && self.phase != Phase::Startup {
             self.measured = Duration::MAX;
             self.enter(Phase::Measure, now);
             return;
@@ -388,7 +370,7 @@ impl Pilot {
             Phase::Drain if self.in_flight <= path && (elapsed >= trip || self.limit.is_some()) => {
                 self.enter(Phase::Cruise, now);
             }
-            Phase::Drain if self.phase_rounds >= DRAIN_ROUNDS => self.enter(Phase::Cruise, now),
+            Phase::Drain | Phase::Down if self.phase_rounds >= DRAIN_ROUNDS => self.enter(Phase::Cruise, now),
             Phase::Cruise if self.phase_rounds >= CRUISE_ROUNDS || elapsed >= CRUISE_MAX => self.enter(Phase::Up, now),
             Phase::Up if self.phase_rounds >= UP_ROUNDS || self.is_waiting() => {
                 let has_more = self.bandwidth() as f64 > self.phase_bandwidth as f64 * 1.15 && !self.is_waiting();
@@ -399,7 +381,7 @@ impl Pilot {
                 }
                 self.enter(if has_more { Phase::Startup } else { Phase::Down }, now);
             }
-            Phase::Down if self.in_flight <= path || self.phase_rounds >= DOWN_ROUNDS => self.enter(Phase::Cruise, now),
+            Phase::Down if self.in_flight <= path => self.enter(Phase::Cruise, now),
             Phase::Measure if elapsed >= MEASURE_TIME.max(trip) => {
                 self.round_trip = Some(self.measured);
                 self.round_trip_at = now;
