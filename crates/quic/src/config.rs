@@ -172,11 +172,6 @@ mod tests {
         assert!(ResetKey([2; 32]).verify(b"token", &signature).is_err());
         assert!(key.verify(b"token", &signature[1..]).is_err());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     /// With segmentation offload, storms of 60 nodes aborted a node in every run.
     #[test]

@@ -111,7 +111,7 @@ pub struct Pilot {
     limit: Option<u64>,
     /// Bytes of the acknowledgement that is being told.
     acknowledged: u64,
-    /// The latest sample is of packets that were sent while there was too little to send.
+    /// As of the latest sample.
     is_app_limited: bool,
     /// Below 1 after rounds that lost too much.
     loss_gain: f64,
@@ -214,12 +214,11 @@ impl Pilot {
     /// Bytes a second that the path delivers, if packets waited in its queue or a train of them showed it; `None` as
     /// long as there was too little to send to find out.
     pub fn path_rate(&self) -> Option<u64> {
-        let is_found = self.phase != Phase::Startup;
-        let found = Some(self.bandwidth()).filter(|_| is_found);
+        let found = Some(self.bandwidth()).filter(|_| self.phase != Phase::Startup);
         found.max(self.limit).filter(|rate| *rate > 0)
     }
 
-    /// The shortest round trip of the last ten seconds in which something was sent.
+    /// The shortest of the last ten seconds in which something was sent.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
@@ -357,7 +356,6 @@ impl Pilot {
             return;
         }
         match self.phase {
-            // Too little is sent to show what the path takes.
             Phase::Startup if self.is_app_limited => {}
             // The first window may wait in a queue of its own making, before the bandwidth shows.
             Phase::Startup if self.is_waiting() && self.bandwidth() >= scale(self.limit.unwrap_or(0), LIMIT_SHOWN) => {
