@@ -246,9 +246,11 @@ mod tests {
 
     /// The cells of a document's table rows, backticks removed.
     fn rows(document: &str) -> Vec<Vec<String>> {
-        let rows = document.lines().filter(|line| line.starts_with('|'));
-        let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
-        rows.map(cells).collect()
+        document.lines().filter(|line| line.starts_with('|')).map(cells).collect()
+    }
+
+    fn cells(row: &str) -> Vec<String> {
+        row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect()
     }
 
     #[test]

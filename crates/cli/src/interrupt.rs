@@ -17,13 +17,12 @@ pub struct Interrupt {
 
 impl Interrupt {
     pub fn watch() -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::new(Kind::Machine, format!("cannot watch for signals: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(failed)?;
+        let runtime = runtime.map_err(|error| watch_failure(&error))?;
         let is_set = Arc::new(AtomicBool::new(false));
         for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
             let _entered = runtime.enter();
-            let mut signal = signal(kind).map_err(failed)?;
+            let mut signal = signal(kind).map_err(|error| watch_failure(&error))?;
             let is_set = Arc::clone(&is_set);
             runtime.spawn(async move {
                 signal.recv().await;
@@ -42,6 +41,10 @@ impl Interrupt {
     pub fn check(&self) -> Result<(), Failure> {
         if self.is_set() { Err(cancelled()) } else { Ok(()) }
     }
+}
+
+fn watch_failure(error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Machine, format!("cannot watch for signals: {error}"))
 }
 
 pub fn cancelled() -> Failure {

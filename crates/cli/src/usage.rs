@@ -65,10 +65,6 @@ mod tests {
 
     #[test]
     fn the_format_is_found_in_every_spelling() {
-        let check = |arguments: &str, environment: Option<&str>, expected: Format| {
-            let found = requested_format(arguments.split(' ').map(OsString::from), environment.map(OsString::from));
-            assert_eq!(found, expected, "{arguments:?}, {environment:?}");
-        };
         check("status", None, Format::Table);
         check("-o json status", None, Format::Json);
         check("status -o jsonl --nonsense", None, Format::Jsonl);
@@ -84,5 +80,10 @@ mod tests {
         check("-o table status", Some("json"), Format::Table);
         check("--out json", None, Format::Table);
         check("--out o --memory much", Some("json"), Format::Json);
+    }
+
+    fn check(arguments: &str, environment: Option<&str>, expected: Format) {
+        let found = requested_format(arguments.split(' ').map(OsString::from), environment.map(OsString::from));
+        assert_eq!(found, expected, "{arguments:?}, {environment:?}");
     }
 }

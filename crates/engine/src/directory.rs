@@ -241,8 +241,8 @@ impl Directory {
 
     /// Forgets the peers that are not connected and were not heard since `since`.
     pub fn forget_silent(&mut self, since: Moment) {
-        let is_silent = |peer: &Peer| !peer.connected && peer.last_heard < since;
-        let silent: Vec<PeerId> = self.peers().filter(|(_, peer)| is_silent(peer)).map(|(id, _)| id).collect();
+        let silent = self.peers().filter(|(_, peer)| !peer.connected && peer.last_heard < since);
+        let silent: Vec<PeerId> = silent.map(|(id, _)| id).collect();
         silent.into_iter().for_each(|id| self.forget(id));
     }
 
@@ -257,8 +257,7 @@ impl Directory {
 
     /// The beliefs about a peer; empty ones if it is new.
     fn peer_mut(&mut self, id: PeerId) -> &mut Peer {
-        let insert = || self.peers.insert((id, Peer::default())) as PeerIndex;
-        let index = *self.by_peer.entry(id).or_insert_with(insert);
+        let index = *self.by_peer.entry(id).or_insert_with(|| self.peers.insert((id, Peer::default())) as PeerIndex);
         &mut self.peers[index as usize].1
     }
 

@@ -207,7 +207,6 @@ impl Fetcher {
     /// fetch the layer and has this number for it.
     pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, core: &Core) -> Arrival {
         let received = self.parts.get(&id).map_or(Bytes::ZERO, |part| part.bytes);
-        let is_far = |plan: &Plan| !core.is_near(plan.peer);
         let is_coming = match self.targets.get_mut(&id).map(|target| &mut target.state) {
             Some(State::Asking(round)) => {
                 let is_first = site::number(core.settings.seed, id) < number;
@@ -217,10 +216,8 @@ impl Fetcher {
                 }
                 is_first
             }
-            Some(State::Quoting { asked, quoted }) => asked.values().chain(quoted.iter()).all(is_far),
-            Some(State::Referred { plan, .. }) => is_far(plan),
-            Some(State::Fetching(fetching)) => fetching.stop == Stop::No && is_far(&fetching.plan),
-            Some(State::Waiting { .. }) | None => false,
+            Some(state) => state.is_far(core),
+            None => false,
         };
         if is_coming { Arrival::Coming { received } } else { Arrival::No }
     }

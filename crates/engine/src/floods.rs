@@ -33,16 +33,15 @@ impl Floods {
     /// Counts a message that makes as much work as this many. At most `peers_max` peers are counted in a window; a
     /// message of another peer is one too many.
     pub fn count_many(&mut self, from: PeerId, messages: u32, now: Moment, peers_max: usize) -> Verdict {
-        let is_over = |since: Moment| now.since(since) >= Settings::FLOOD_WINDOW;
-        if self.counts.len() >= peers_max && is_over(self.swept) {
-            self.counts.retain(|_, (since, _)| !is_over(*since));
+        if self.counts.len() >= peers_max && is_over(self.swept, now) {
+            self.counts.retain(|_, (since, _)| !is_over(*since, now));
             self.swept = now;
         }
         if self.counts.len() >= peers_max && !self.counts.contains_key(&from) {
             return Verdict::TooMany;
         }
         let (since, count) = self.counts.entry(from).or_insert((now, 0));
-        if is_over(*since) {
+        if is_over(*since, now) {
             (*since, *count) = (now, 0);
         }
         *count = count.saturating_add(messages);
@@ -52,6 +51,11 @@ impl Floods {
             _ => Verdict::Fine,
         }
     }
+}
+
+/// Whether a window that began at `since` is over.
+fn is_over(since: Moment, now: Moment) -> bool {
+    now.since(since) >= Settings::FLOOD_WINDOW
 }
 
 #[cfg(test)]

@@ -101,8 +101,8 @@ impl Holdings {
             return Listed::All(self.cards_of_version());
         }
         let added: Vec<Card> = changed.iter().filter_map(|&layer| self.card_of_version(layer)).copied().collect();
-        let is_gone = |layer: &DiffId| self.card_of_version(*layer).is_none();
-        Listed::Difference { added, removed: changed.into_iter().filter(is_gone).collect() }
+        let removed = changed.into_iter().filter(|&layer| self.card_of_version(layer).is_none()).collect();
+        Listed::Difference { added, removed }
     }
 
     /// The layers in which the list of this digest differs from that of [`Self::version`]; `None` if it is not among

@@ -125,8 +125,7 @@ impl Engine {
 
     /// All ways to get a layer now, the cheapest first, by prediction: no peer is asked.
     pub fn plans(&self, target: DiffId, now: Moment) -> Vec<Plan> {
-        let excluded = |peer| self.is_cut_off(peer, now);
-        planner::plans(target, &self.core, &excluded, &[])
+        planner::plans(target, &self.core, &|peer| self.is_cut_off(peer, now), &[])
     }
 
     /// The layers that this plan's peer does not hold and whose files a have-list would name to it.

@@ -69,13 +69,16 @@ mod tests {
 
     #[test]
     fn a_higher_rate_is_learned_sooner_than_a_lower_one() {
-        let rate = |rate| Some(BytesPerSecond(rate));
         assert_eq!(mixed_rate(None, rate(1000)), rate(1000));
         assert_eq!(mixed_rate(rate(1000), None), rate(1000));
         assert_eq!(mixed_rate(rate(1000), rate(3000)), rate(2000));
         assert_eq!(mixed_rate(rate(1000), rate(500)), rate(850));
         assert_eq!(mixed_rate(rate(0), rate(0)), rate(1));
         assert_eq!(mixed_rate(rate(u64::MAX), rate(u64::MAX - 1)).map(|rate| rate.0 > 1 << 63), Some(true));
+    }
+
+    fn rate(rate: u64) -> Option<BytesPerSecond> {
+        Some(BytesPerSecond(rate))
     }
 
     #[test]

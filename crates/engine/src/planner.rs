@@ -13,7 +13,7 @@ mod ranking;
 
 use std::time::Duration;
 
-use lighter_similarity::{Prediction, RankedBase, choose_bases, predict, predict_with_bases, rank_bases};
+use lighter_similarity::{Prediction, RankedBase, Sketch, choose_bases, predict, predict_with_bases, rank_bases};
 use lighter_types::{Bytes, Card, DiffId, Effort, Pace, PatchId, PeerId};
 
 use crate::calibrations::Rule;
@@ -131,8 +131,8 @@ pub(crate) fn spread(seed: u64, peer: PeerId) -> u64 {
 /// plan from the best bases that both ends hold, and a plan for the whole layer. `damaged` bases are not used.
 pub fn plans(target: DiffId, core: &Core, excluded: &dyn Fn(PeerId) -> bool, damaged: &[DiffId]) -> Vec<Plan> {
     let Some(card) = core.directory.card(target) else { return Vec::new() };
-    let usable = |source: &Holder<'_>| source.peer.is_connected() && !excluded(source.id);
-    let sources: Vec<Holder<'_>> = core.directory.holding(target).filter(usable).collect();
+    let connected = core.directory.holding(target).filter(|source| source.peer.is_connected());
+    let sources: Vec<Holder<'_>> = connected.filter(|source| !excluded(source.id)).collect();
     if sources.is_empty() {
         return Vec::new();
     }
@@ -147,25 +147,8 @@ pub fn plans(target: DiffId, core: &Core, excluded: &dyn Fn(PeerId) -> bool, dam
             order.add(place, number, way, |way| kind(card, pool.choice(way.choice), way, core));
         }
     }
-    let plan = |(place, kind): (usize, Kind)| {
-        let choice = pool.choice(kind.way.choice);
-        Plan {
-            peer: sources[place].id,
-            bases: choice.bases.clone(),
-            distance: choice.distance,
-            forecast: choice.forecast,
-            quoted: None,
-            effort: kind.effort,
-            bytes: kind.cost.bytes,
-            is_near: kind.way.is_near,
-            round_trip: kind.way.round_trip,
-            wait: kind.wait,
-            transfer: kind.transfer,
-            applying: kind.applying,
-            ready: None,
-        }
-    };
-    order.finish(core.settings.prefer).map(plan).collect()
+    let kinds = order.finish(core.settings.prefer);
+    kinds.map(|(place, kind)| plan(sources[place].id, pool.choice(kind.way.choice), kind)).collect()
 }
 
 /// The cost of a patch by this choice over such a link, at the effort that a provider with a machine of the usual pace
@@ -183,6 +166,25 @@ fn kind(card: &Card, choice: &Choice, way: Way, core: &Core) -> Kind {
         wait: undertaking.encoding(effort, Pace::default()),
         transfer: bytes.at(way.rate),
         applying: undertaking.applying(effort),
+    }
+}
+
+/// The plan of this kind by a peer, with its choice of bases.
+fn plan(peer: PeerId, choice: &Choice, kind: Kind) -> Plan {
+    Plan {
+        peer,
+        bases: choice.bases.clone(),
+        distance: choice.distance,
+        forecast: choice.forecast,
+        quoted: None,
+        effort: kind.effort,
+        bytes: kind.cost.bytes,
+        is_near: kind.way.is_near,
+        round_trip: kind.way.round_trip,
+        wait: kind.wait,
+        transfer: kind.transfer,
+        applying: kind.applying,
+        ready: None,
     }
 }
 
@@ -211,8 +213,7 @@ pub fn shared_bases(target: &Card, shared: &[&Card], core: &Core) -> Vec<DiffId>
     let ranked = rank_bases(target, shared.iter().copied(), Settings::SHORTLIST_MAX);
     let mut bases: Vec<DiffId> = match core.holdings.sketch(target.diff_id) {
         Some(sketch) => {
-            let sketched = |ranked: &RankedBase<'_>| core.holdings.sketch(ranked.base.diff_id);
-            let pool: Vec<_> = ranked.iter().map(|ranked| (ranked.base, sketched(ranked))).collect();
+            let pool = with_sketches(&ranked, &core.holdings);
             let chosen = choose_bases(target, Some(sketch), &pool, Settings::PATCH_BASES_MAX);
             chosen.indices.into_iter().map(|index| pool[index].0.diff_id).collect()
         }
@@ -230,9 +231,9 @@ pub fn shared_bases(target: &Card, shared: &[&Card], core: &Core) -> Vec<DiffId>
 /// Whether a have-list may pay, for a patch of these bytes: this node has a layer that the peer lacks, and both are
 /// large enough. The sketch of the target tells more; its card does not.
 pub fn may_list(target: &Card, peer: PeerId, bytes: Bytes, core: &Core) -> bool {
-    let is_large = |base: &&Card| base.compressed_bytes >= Settings::LISTED_SAVES_MIN;
-    let mut usable = usable_bases(target, &core.holdings, &[]).filter(is_large);
-    bytes >= Settings::LISTED_SAVES_MIN && usable.any(|base| !core.directory.is_held_by(base.diff_id, peer))
+    let bytes_min = Settings::LISTED_SAVES_MIN;
+    let mut large = usable_bases(target, &core.holdings, &[]).filter(|base| base.compressed_bytes >= bytes_min);
+    bytes >= bytes_min && large.any(|base| !core.directory.is_held_by(base.diff_id, peer))
 }
 
 /// Own layers that the provider does not hold and whose files a have-list should name to it. There are none unless the
@@ -241,7 +242,7 @@ pub fn may_list(target: &Card, peer: PeerId, bytes: Bytes, core: &Core) -> bool 
 pub fn listed(target: &Card, plan: &Plan, core: &Core, damaged: &[DiffId]) -> Vec<DiffId> {
     let Some(sketch) = core.sketches.get(target.diff_id) else { return Vec::new() };
     let ranked = rank_bases(target, usable_bases(target, &core.holdings, damaged), Settings::SHORTLIST_MAX);
-    let pool: Vec<_> = ranked.iter().map(|ranked| (ranked.base, core.holdings.sketch(ranked.base.diff_id))).collect();
+    let pool = with_sketches(&ranked, &core.holdings);
     let chosen = choose_bases(target, Some(sketch), &pool, Settings::PATCH_BASES_MAX);
     let bytes = chosen.prediction.bytes;
     if bytes.times(2) > plan.bytes || plan.bytes - bytes < Settings::LISTED_SAVES_MIN {
@@ -249,6 +250,11 @@ pub fn listed(target: &Card, plan: &Plan, core: &Core, damaged: &[DiffId]) -> Ve
     }
     let chosen = chosen.indices.into_iter().map(|index| pool[index].0.diff_id);
     chosen.filter(|base| !plan.bases.contains(base) && !core.directory.is_held_by(*base, plan.peer)).collect()
+}
+
+/// Own layers, each with its sketch if that is known.
+fn with_sketches<'a>(ranked: &[RankedBase<'a>], holdings: &'a Holdings) -> Vec<(&'a Card, Option<&'a Sketch>)> {
+    ranked.iter().map(|ranked| (ranked.base, holdings.sketch(ranked.base.diff_id))).collect()
 }
 
 /// Own layers that a patch of `target` may read from.

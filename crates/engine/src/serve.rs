@@ -134,13 +134,13 @@ impl Serve {
             return Vec::new();
         }
         let shared = planner::shared_layers(from, core);
-        let offer = |(place, &layer): (usize, &DiffId)| {
+        let offers = layers.iter().enumerate().filter_map(|(place, &layer)| {
             let card = core.holdings.card(layer).filter(|_| !core.directory.is_held_by(layer, from))?;
             let bases = planner::shared_bases(card, &shared, core);
             let quote = self.quote(from, terms, layer, &bases, core).ok()?;
             Some(LayerOffer { layer: u16::try_from(place).ok()?, quote })
-        };
-        layers.iter().enumerate().filter_map(offer).take(LAYER_OFFERS_MAX).collect()
+        });
+        offers.take(LAYER_OFFERS_MAX).collect()
     }
 
     pub fn stream_opened(&mut self, opened: Opened<'_>, step: &mut Step<'_>) {
@@ -157,8 +157,8 @@ impl Serve {
         step.learn_link(from, link);
         if let Some(rate) = link.up {
             let side = step.core.is_near(from);
-            let on_uplink = |stream: &&Stream| stream.served.is_some() && step.core.is_near(stream.from) == side;
-            let sharing: BTreeSet<PeerId> = self.streams.values().filter(on_uplink).map(|stream| stream.from).collect();
+            let served = self.streams.values().filter(|stream| stream.served.is_some()).map(|stream| stream.from);
+            let sharing: BTreeSet<PeerId> = served.filter(|&peer| step.core.is_near(peer) == side).collect();
             self.uploads.learn(from, rate, sharing.len() as u64, step.core);
         }
     }
@@ -198,8 +198,9 @@ impl Serve {
         match self.cache.smallest_from(job.target, &job.bases).cloned().or(patch) {
             Some(patch) => self.give_all(job.waiting, &patch, step),
             None => {
-                let refuse = |stream| Effect::Refuse { stream, refusal: Refusal::Failed };
-                step.effects.extend(job.waiting.into_iter().map(refuse));
+                for stream in job.waiting {
+                    step.effects.push(Effect::Refuse { stream, refusal: Refusal::Failed });
+                }
             }
         }
         self.start_queued(step);

@@ -88,9 +88,9 @@ impl Step<'_> {
             self.core.directory.holding(layer).filter(|holder| {
                 holder.peer.is_connected() && !self.is_cut_off(holder.id) && !asked.contains(&holder.id)
             });
-        let cost =
-            |&Holder { id, peer, .. }: &Holder<'_>| (Reverse(self.core.rate_from(id, peer)), spread(seed, id), id);
-        usable.min_by_key(cost).map(|holder| holder.id)
+        let fastest = usable
+            .min_by_key(|&Holder { id, peer, .. }| (Reverse(self.core.rate_from(id, peer)), spread(seed, id), id));
+        fastest.map(|holder| holder.id)
     }
 }
 

@@ -8,8 +8,17 @@ mod referrals;
 mod site;
 mod sketches;
 
-use lighter_types::{Bytes, Card, DiffId, PeerId, Tlsh};
+use lighter_types::{Bytes, Card, DiffId, Moment, PeerId, Tlsh};
 use lighter_wire::{PatchRequest, Terms};
+
+use crate::{Effect, Engine, Input};
+
+/// Gives the engine one input, and returns the effects.
+fn step(engine: &mut Engine, now: u64, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    engine.step(Moment(now), input, &mut effects);
+    effects
+}
 
 fn peer(number: u8) -> PeerId {
     PeerId::new([number; 32])

@@ -179,8 +179,7 @@ fn write_layer(
     progress: &mut dyn FnMut(Bytes),
 ) -> Result<LayerDescriptor, ImageError> {
     let path = format!("layer {}", layer.diff_id);
-    let failed = |source| ImageError::Write { path: path.clone(), source };
-    let file = writer.create(PARTIAL_PATH).map_err(failed)?;
+    let file = writer.create(PARTIAL_PATH).map_err(|source| write_error(&path, source))?;
     let blob = HashingWriter { writer: file, sha256: Sha256::new(), bytes: 0 };
     let mut tar = Sha256::new();
     let (media, blob) = match format {
@@ -192,16 +191,16 @@ fn write_layer(
         LayerFormat::Gzip => {
             let mut encoder = GzEncoder::new(blob, Compression::new(GZIP_LEVEL));
             copy(&path, reader, &mut encoder, &mut tar, progress)?;
-            (LayerMedia::Gzip, encoder.finish().map_err(failed)?)
+            (LayerMedia::Gzip, encoder.finish().map_err(|source| write_error(&path, source))?)
         }
     };
-    let (digest, bytes) = blob.finish().map_err(failed)?;
+    let (digest, bytes) = blob.finish().map_err(|source| write_error(&path, source))?;
     let found: [u8; 32] = tar.finalize().into();
     if found != *layer.diff_id.as_bytes() {
         let (expected, found) = (layer.diff_id.to_string(), OciDigest::new(found).to_string());
         return Err(ImageError::Digest { what: "sha256 of the layer to export".to_owned(), expected, found });
     }
-    writer.rename(PARTIAL_PATH, &blob_path(&digest)).map_err(failed)?;
+    writer.rename(PARTIAL_PATH, &blob_path(&digest)).map_err(|source| write_error(&path, source))?;
     let blob = BlobDescriptor { digest, media_type: media.media_type().to_owned(), bytes };
     Ok(LayerDescriptor { diff_id: layer.diff_id, blob })
 }
@@ -220,7 +219,7 @@ fn copy(
             Ok(count) => {
                 tar.update(&buffer[..count]);
                 let written = writer.write_all(&buffer[..count]);
-                written.map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
+                written.map_err(|source| write_error(path, source))?;
                 progress(Bytes(count as u64));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -234,11 +233,19 @@ fn write_blob(writer: &mut dyn LayoutWriter, digest: &OciDigest, bytes: &[u8]) -
 }
 
 fn write_file(writer: &mut dyn LayoutWriter, path: &str, bytes: &[u8]) -> Result<(), ImageError> {
-    let failed = |source| ImageError::Write { path: path.to_owned(), source };
-    let mut file = writer.create(PARTIAL_PATH).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.flush()).map_err(failed)?;
+    put_file(writer, path, bytes).map_err(|source| write_error(path, source))
+}
+
+fn put_file(writer: &mut dyn LayoutWriter, path: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = writer.create(PARTIAL_PATH)?;
+    file.write_all(bytes)?;
+    file.flush()?;
     drop(file);
-    writer.rename(PARTIAL_PATH, path).map_err(failed)
+    writer.rename(PARTIAL_PATH, path)
+}
+
+fn write_error(path: &str, source: io::Error) -> ImageError {
+    ImageError::Write { path: path.to_owned(), source }
 }
 
 struct HashingWriter<'a> {

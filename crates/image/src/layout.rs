@@ -55,11 +55,10 @@ pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(Import
     let mut candidates = Vec::new();
     for (number, root) in roots.into_iter().enumerate() {
         let name = shown_name(&root, selector);
-        let mut add = |blob, platform| {
+        collect(files, root, "index.json", 0, &mut |blob, platform| {
             candidates.push(Candidate { blob, platform, root: number, name: name.clone() });
             candidates.len()
-        };
-        collect(files, root, "index.json", 0, &mut add)?;
+        })?;
     }
     let chosen = choose(files, selector, candidates)?;
     read_image(files, chosen)

@@ -101,10 +101,6 @@ mod tests {
 
     #[test]
     fn accepts_by_variant() {
-        let check = |wanted: &str, offered: &str, expected: bool| {
-            let (one, other): (Platform, Platform) = (wanted.parse().unwrap(), offered.parse().unwrap());
-            assert_eq!(one.accepts(&other), expected, "{wanted} {offered}");
-        };
         check("linux/amd64", "linux/amd64", true);
         check("linux/amd64", "linux/arm64", false);
         check("linux/amd64", "windows/amd64", false);
@@ -113,5 +109,10 @@ mod tests {
         check("linux/arm", "linux/arm/v6", true);
         check("linux/arm/v7", "linux/arm", true);
         check("linux/arm/v6", "linux/arm/v7", false);
+    }
+
+    fn check(wanted: &str, offered: &str, expected: bool) {
+        let (one, other): (Platform, Platform) = (wanted.parse().unwrap(), offered.parse().unwrap());
+        assert_eq!(one.accepts(&other), expected, "{wanted} {offered}");
     }
 }

@@ -43,21 +43,20 @@ impl Admin {
     /// If the socket or the port is taken or cannot be made. A socket that nobody listens on any more is replaced.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let path = config.admin_socket();
-        let failed = |place: String| move |why: io::Error| StartError::Admin { place, why: why.to_string() };
         let place = path.display().to_string();
         if path.exists() {
             if UnixStream::connect(&path).await.is_ok() {
-                let why = io::Error::from(io::ErrorKind::AddrInUse);
-                return Err(failed(place)(why));
+                return Err(start_error(&place, &io::ErrorKind::AddrInUse.into()));
             }
-            std::fs::remove_file(&path).map_err(failed(place.clone()))?;
+            std::fs::remove_file(&path).map_err(|why| start_error(&place, &why))?;
         }
-        let socket = UnixListener::bind(&path).map_err(failed(place.clone()))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed(place))?;
+        let socket = UnixListener::bind(&path).map_err(|why| start_error(&place, &why))?;
+        let permissions = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, permissions).map_err(|why| start_error(&place, &why))?;
         let tcp = match config.admin.listen.as_str() {
             "" => None,
             address => {
-                let tcp = TcpListener::bind(address).await.map_err(failed(address.to_owned()))?;
+                let tcp = TcpListener::bind(address).await.map_err(|why| start_error(address, &why))?;
                 // The machine chooses the port if the configuration has 0.
                 if let Ok(address) = tcp.local_addr() {
                     tracing::info!(%address, "the admin API listens");
@@ -89,6 +88,10 @@ impl Admin {
         // A stale socket is no harm: the next start replaces it.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+fn start_error(place: &str, why: &io::Error) -> StartError {
+    StartError::Admin { place: place.to_owned(), why: why.to_string() }
 }
 
 fn router(state: State) -> Router {

@@ -166,9 +166,9 @@ const PORT: u16 = 4410;
 
 impl Default for Network {
     fn default() -> Self {
-        let any = || Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
+        let any = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
         Self {
-            listen: vec![any().with(Protocol::Udp(PORT)).with(Protocol::QuicV1), any().with(Protocol::Tcp(PORT))],
+            listen: vec![any.clone().with(Protocol::Udp(PORT)).with(Protocol::QuicV1), any.with(Protocol::Tcp(PORT))],
             bootstrap: Vec::new(),
             mdns: false,
             connections_max: 512,
@@ -206,7 +206,6 @@ impl Default for Limits {
 impl Default for Timing {
     fn default() -> Self {
         let engine = Settings::default();
-        let seconds = |duration: Duration| duration.as_secs() as u32;
         Self {
             announce_interval_s: seconds(engine.announce_interval),
             stall_timeout_s: seconds(engine.stall_timeout),
@@ -217,6 +216,10 @@ impl Default for Timing {
             cut_off_s: seconds(engine.cut_off),
         }
     }
+}
+
+fn seconds(duration: Duration) -> u32 {
+    duration.as_secs() as u32
 }
 
 impl Default for Log {
@@ -237,19 +240,18 @@ impl Config {
 
     /// The engine's part.
     pub fn engine_settings(&self, incarnation: Incarnation, seed: u64) -> Settings {
-        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let defaults = Settings::default();
         Settings {
             incarnation,
             seed,
             site: self.site.0.clone(),
-            announce_interval: seconds(self.timing.announce_interval_s),
+            announce_interval: Duration::from_secs(self.timing.announce_interval_s.into()),
             prefer: self.transfer.prefer.0,
             uplink_rate: self.network.uplink_assumed.0.unwrap_or(defaults.site_rate),
-            stall_timeout: seconds(self.timing.stall_timeout_s),
-            patience: seconds(self.timing.patience_s),
-            away: seconds(self.timing.away_s),
-            cut_off: seconds(self.timing.cut_off_s),
+            stall_timeout: Duration::from_secs(self.timing.stall_timeout_s.into()),
+            patience: Duration::from_secs(self.timing.patience_s.into()),
+            away: Duration::from_secs(self.timing.away_s.into()),
+            cut_off: Duration::from_secs(self.timing.cut_off_s.into()),
             fetches_max: self.limits.fetches_max,
             encodes_max: self.limits.encodes_max,
             effort: self.limits.encode_effort.into(),
@@ -275,24 +277,21 @@ impl Config {
 
     /// Checks ranges, and values that contradict each other. Returns key and reason of the first wrong one.
     fn check(&self) -> Result<(), (&'static str, String)> {
-        let range = |key, value: u64, low: u64, high: u64| {
-            if (low..=high).contains(&value) { Ok(()) } else { Err((key, format!("must be from {low} to {high}"))) }
-        };
-        range("limits.fetches_max", self.limits.fetches_max as u64, 1, 64)?;
-        range("limits.encodes_max", self.limits.encodes_max as u64, 1, 64)?;
-        range("limits.imports_max", self.limits.imports_max as u64, 1, 64)?;
-        range("limits.copies_max", self.limits.copies_max as u64, 0, 4096)?;
-        range("limits.streams_max", self.limits.streams_max as u64, 1, 4096)?;
-        range("limits.streams_per_peer_max", self.limits.streams_per_peer_max as u64, 1, 4096)?;
-        range("limits.peers_max", self.limits.peers_max as u64, 1, 1 << 20)?;
-        range("network.connections_max", self.network.connections_max.into(), 1, 1 << 16)?;
-        range("timing.announce_interval_s", self.timing.announce_interval_s.into(), 1, 86_400)?;
-        range("timing.stall_timeout_s", self.timing.stall_timeout_s.into(), 1, 3600)?;
-        range("timing.ask_timeout_s", self.timing.ask_timeout_s.into(), 1, 3600)?;
-        range("timing.keep_alive_s", self.timing.keep_alive_s.into(), 5, 600)?;
-        range("timing.patience_s", self.timing.patience_s.into(), 1, 86_400)?;
-        range("timing.away_s", self.timing.away_s.into(), 0, 864_000)?;
-        range("timing.cut_off_s", self.timing.cut_off_s.into(), 1, 864_000)?;
+        check_range("limits.fetches_max", self.limits.fetches_max as u64, 1, 64)?;
+        check_range("limits.encodes_max", self.limits.encodes_max as u64, 1, 64)?;
+        check_range("limits.imports_max", self.limits.imports_max as u64, 1, 64)?;
+        check_range("limits.copies_max", self.limits.copies_max as u64, 0, 4096)?;
+        check_range("limits.streams_max", self.limits.streams_max as u64, 1, 4096)?;
+        check_range("limits.streams_per_peer_max", self.limits.streams_per_peer_max as u64, 1, 4096)?;
+        check_range("limits.peers_max", self.limits.peers_max as u64, 1, 1 << 20)?;
+        check_range("network.connections_max", self.network.connections_max.into(), 1, 1 << 16)?;
+        check_range("timing.announce_interval_s", self.timing.announce_interval_s.into(), 1, 86_400)?;
+        check_range("timing.stall_timeout_s", self.timing.stall_timeout_s.into(), 1, 3600)?;
+        check_range("timing.ask_timeout_s", self.timing.ask_timeout_s.into(), 1, 3600)?;
+        check_range("timing.keep_alive_s", self.timing.keep_alive_s.into(), 5, 600)?;
+        check_range("timing.patience_s", self.timing.patience_s.into(), 1, 86_400)?;
+        check_range("timing.away_s", self.timing.away_s.into(), 0, 864_000)?;
+        check_range("timing.cut_off_s", self.timing.cut_off_s.into(), 1, 864_000)?;
         if self.network.listen.is_empty() {
             return Err(("network.listen", "must name at least one address".to_owned()));
         }
@@ -313,6 +312,10 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn check_range(key: &'static str, value: u64, low: u64, high: u64) -> Result<(), (&'static str, String)> {
+    if (low..=high).contains(&value) { Ok(()) } else { Err((key, format!("must be from {low} to {high}"))) }
 }
 
 impl Serialize for Site {

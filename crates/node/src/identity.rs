@@ -44,15 +44,12 @@ impl Identity {
     /// If it is missing, malformed, or readable by others.
     pub fn open(data_dir: &Path) -> Result<Self, IdentityError> {
         let path = data_dir.join(KEY_FILE);
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => IdentityError::Missing(path.clone()),
-            _ => IdentityError::Io { path: path.clone(), source },
-        };
-        let mode = fs::metadata(&path).map_err(failed)?.permissions().mode() & 0o777;
+        let metadata = fs::metadata(&path).map_err(|error| open_error(&path, error))?;
+        let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(IdentityError::Exposed { path, mode });
         }
-        let bytes = fs::read(&path).map_err(failed)?;
+        let bytes = fs::read(&path).map_err(|error| open_error(&path, error))?;
         let pair = Keypair::from_protobuf_encoding(&bytes).ok().and_then(|pair| pair.try_into_ed25519().ok());
         pair.map(|pair| Self { pair }).ok_or(IdentityError::Malformed(path))
     }
@@ -63,14 +60,8 @@ impl Identity {
     /// If there is a key, or the disk fails.
     pub fn create(data_dir: &Path) -> Result<Self, IdentityError> {
         let path = data_dir.join(KEY_FILE);
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::AlreadyExists => IdentityError::Exists(path.clone()),
-            _ => IdentityError::Io { path: path.clone(), source },
-        };
         let identity = Self::generate();
-        let bytes = identity.keypair().to_protobuf_encoding().map_err(|error| failed(io::Error::other(error)))?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+        write_key(&path, &identity.keypair()).map_err(|error| create_error(&path, error))?;
         Ok(identity)
     }
 
@@ -88,6 +79,28 @@ impl Identity {
         // ed25519 signatures have 64 bytes (RFC 8032, section 5.1.6).
         signature.copy_from_slice(&made);
         SignedRelease { release, publisher: self.peer_id(), signature }
+    }
+}
+
+fn open_error(path: &Path, source: io::Error) -> IdentityError {
+    match source.kind() {
+        io::ErrorKind::NotFound => IdentityError::Missing(path.to_owned()),
+        _ => IdentityError::Io { path: path.to_owned(), source },
+    }
+}
+
+/// Writes a new file that only its owner can read.
+fn write_key(path: &Path, key: &Keypair) -> io::Result<()> {
+    let bytes = key.to_protobuf_encoding().map_err(io::Error::other)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&bytes)?;
+    file.sync_all()
+}
+
+fn create_error(path: &Path, source: io::Error) -> IdentityError {
+    match source.kind() {
+        io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
+        _ => IdentityError::Io { path: path.to_owned(), source },
     }
 }
 

@@ -187,18 +187,22 @@ fn set_reference(
 /// `Open`, `NoFile`, `Image`.
 pub fn open_files(path: &Path) -> Result<AnyFiles, ImagesError> {
     let text = path.display().to_string();
-    let failed = |source| ImagesError::Open { path: text.clone(), source };
     // Looked at before it is opened: opening a pipe waits for its writer.
-    let metadata = std::fs::metadata(path).map_err(failed)?;
+    let metadata = std::fs::metadata(path).map_err(|source| open_error(path, source))?;
     if metadata.is_dir() {
         return Ok(Box::new(FolderFiles::new(path)));
     }
     if !metadata.is_file() {
         return Err(ImagesError::NoFile { path: text });
     }
-    let mut file = BufReader::with_capacity(256 << 10, File::open(path).map_err(failed)?);
-    file.rewind().map_err(failed)?;
+    let file = File::open(path).map_err(|source| open_error(path, source))?;
+    let mut file = BufReader::with_capacity(256 << 10, file);
+    file.rewind().map_err(|source| open_error(path, source))?;
     Ok(Box::new(ArchiveFiles::open(&text, file)?))
+}
+
+fn open_error(path: &Path, source: io::Error) -> ImagesError {
+    ImagesError::Open { path: path.display().to_string(), source }
 }
 
 /// Writes an image of this node as an OCI layout into the new folder `path`.
@@ -239,12 +243,9 @@ pub fn export(
 /// An image of this node as its documents describe it.
 pub fn imported(store: &Store, reference: &ImageReference) -> Result<ImportedImage, ImagesError> {
     let image = store.reference(reference).ok_or_else(|| ImagesError::Unknown(reference.clone()))?;
-    let document = |digest: &OciDigest| -> Result<Vec<u8>, ImagesError> {
-        store.blob(digest)?.ok_or_else(|| ImagesError::Gone(digest.to_string()))
-    };
-    let manifest_bytes = document(&image.manifest)?;
+    let manifest_bytes = document(store, &image.manifest)?;
     let manifest = parse_manifest(&manifest_bytes, &image.manifest)?;
-    let config_bytes = document(&image.config)?;
+    let config_bytes = document(store, &image.config)?;
     let config = parse_config(&config_bytes, &image.config)?;
     Ok(ImportedImage {
         source_kind: SourceKind::OciLayout,
@@ -258,23 +259,31 @@ pub fn imported(store: &Store, reference: &ImageReference) -> Result<ImportedIma
     })
 }
 
+/// A manifest or config of an image that should be here.
+fn document(store: &Store, digest: &OciDigest) -> Result<Vec<u8>, ImagesError> {
+    store.blob(digest)?.ok_or_else(|| ImagesError::Gone(digest.to_string()))
+}
+
 /// Reads from disk which layers the image with this manifest has.
 pub fn read(store: &Store, manifest_digest: OciDigest) -> ImageRead {
-    let bytes_max = u32::try_from(DOCUMENT_BYTES_MAX.0).unwrap_or(u32::MAX);
-    let missing = |digest| ImageRead::Missing { digest, bytes_max };
-    let layers = || -> Result<ImageRead, ImagesError> {
-        let Some(bytes) = store.blob(&manifest_digest)? else { return Ok(missing(manifest_digest)) };
-        let manifest = parse_manifest(&bytes, &manifest_digest)?;
-        let Some(bytes) = store.blob(&manifest.config.digest)? else { return Ok(missing(manifest.config.digest)) };
-        let config = parse_config(&bytes, &manifest.config.digest)?;
-        let layers = image_layers(&manifest, &config)?;
-        Ok(ImageRead::Layers(layers.into_iter().map(|layer| layer.diff_id).collect()))
-    };
-    match layers() {
+    match read_layers(store, manifest_digest) {
         Ok(read) => read,
         Err(ImagesError::Image(error)) => ImageRead::Unusable(unusable(error)),
         Err(error) => ImageRead::Local(local(error)),
     }
+}
+
+fn read_layers(store: &Store, manifest_digest: OciDigest) -> Result<ImageRead, ImagesError> {
+    let Some(bytes) = store.blob(&manifest_digest)? else { return Ok(missing(manifest_digest)) };
+    let manifest = parse_manifest(&bytes, &manifest_digest)?;
+    let Some(bytes) = store.blob(&manifest.config.digest)? else { return Ok(missing(manifest.config.digest)) };
+    let config = parse_config(&bytes, &manifest.config.digest)?;
+    let layers = image_layers(&manifest, &config)?;
+    Ok(ImageRead::Layers(layers.into_iter().map(|layer| layer.diff_id).collect()))
+}
+
+fn missing(digest: OciDigest) -> ImageRead {
+    ImageRead::Missing { digest, bytes_max: u32::try_from(DOCUMENT_BYTES_MAX.0).unwrap_or(u32::MAX) }
 }
 
 /// The length of the blob that a registry would serve for a layer of the image with this manifest, if that blob is
@@ -290,40 +299,42 @@ pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId
 
 /// Keeps a blob that a peer sent, and the config that came with a manifest.
 pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8], config: Option<&[u8]>) -> Result<(), BlobFailure> {
-    let put = |digest: &OciDigest, bytes: &[u8]| match store.put_blob(digest, bytes, unix_now()) {
+    put_blob(store, &digest, bytes)?;
+    // A manifest that is wrong is found when the image is read.
+    match (parse_manifest(bytes, &digest), config) {
+        (Ok(manifest), Some(config)) => put_blob(store, &manifest.config.digest, config),
+        _ => Ok(()),
+    }
+}
+
+fn put_blob(store: &Store, digest: &OciDigest, bytes: &[u8]) -> Result<(), BlobFailure> {
+    match store.put_blob(digest, bytes, unix_now()) {
         Ok(()) => Ok(()),
         Err(StoreError::Mismatch { .. }) => Err(BlobFailure::WrongDigest),
         Err(error) => Err(BlobFailure::Local(local_failure(error))),
-    };
-    put(&digest, bytes)?;
-    // A manifest that is wrong is found when the image is read.
-    match (parse_manifest(bytes, &digest), config) {
-        (Ok(manifest), Some(config)) => put(&manifest.config.digest, config),
-        _ => Ok(()),
     }
 }
 
 /// Gives an image whose layers are all held its name: the release's, or for a pull by digest the digest's.
 pub fn commit(store: &Store, manifest: OciDigest, release: Option<&SignedRelease>) -> Result<(), LocalFailure> {
-    let commit = || -> Result<(), ImagesError> {
-        let bytes = store.blob(&manifest)?.ok_or_else(|| ImagesError::Gone(manifest.to_string()))?;
-        let parsed = parse_manifest(&bytes, &manifest)?;
-        let config_bytes =
-            store.blob(&parsed.config.digest)?.ok_or_else(|| ImagesError::Gone(parsed.config.digest.to_string()))?;
-        let layers = image_layers(&parsed, &parse_config(&config_bytes, &parsed.config.digest)?)?;
-        let reference = match release {
-            Some(release) => release.release.reference.clone(),
-            None => name_of(manifest)?,
-        };
-        let image = Image {
-            manifest,
-            config: parsed.config.digest,
-            layers: layers.iter().map(|layer| layer.diff_id).collect(),
-            release_record: release.and_then(|release| release.encode().ok()).unwrap_or_default(),
-        };
-        Ok(store.set_reference(&reference, image)?)
+    name_image(store, manifest, release).map_err(local)
+}
+
+fn name_image(store: &Store, manifest: OciDigest, release: Option<&SignedRelease>) -> Result<(), ImagesError> {
+    let parsed = parse_manifest(&document(store, &manifest)?, &manifest)?;
+    let config_bytes = document(store, &parsed.config.digest)?;
+    let layers = image_layers(&parsed, &parse_config(&config_bytes, &parsed.config.digest)?)?;
+    let reference = match release {
+        Some(release) => release.release.reference.clone(),
+        None => name_of(manifest)?,
     };
-    commit().map_err(local)
+    let image = Image {
+        manifest,
+        config: parsed.config.digest,
+        layers: layers.iter().map(|layer| layer.diff_id).collect(),
+        release_record: release.and_then(|release| release.encode().ok()).unwrap_or_default(),
+    };
+    Ok(store.set_reference(&reference, image)?)
 }
 
 fn local(error: ImagesError) -> LocalFailure {

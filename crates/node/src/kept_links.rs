@@ -29,11 +29,10 @@ pub fn keep(store: &Store, peer: PeerId, link: Option<Link>) -> Result<(), Store
 }
 
 fn bytes_of(link: Link) -> Vec<u8> {
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(UNKNOWN);
     let parts = [
         link.down.map(|rate| rate.0),
         link.up.map(|rate| rate.0),
-        link.round_trip.map(micros),
+        link.round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(UNKNOWN)),
         link.lost_per_mille.map(u64::from),
     ];
     let parts = parts.into_iter().flat_map(|part| part.unwrap_or(UNKNOWN).to_le_bytes());

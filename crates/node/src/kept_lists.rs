@@ -98,13 +98,14 @@ mod tests {
     use super::*;
 
     fn list(name: u8, layers: usize) -> KeptList {
-        let card = |number: usize| {
-            let mut id = [0; 32];
-            id[..8].copy_from_slice(&number.to_le_bytes());
-            let (tar_bytes, compressed_bytes) = (Bytes(u64::MAX), Bytes(u64::MAX));
-            Card { diff_id: DiffId::new(id), tar_bytes, compressed_bytes, tlsh: Some(Tlsh::new([9; 35])) }
-        };
         KeptList { peer: PeerId::new([name; 32]), cards: (0..layers).map(card).collect() }
+    }
+
+    fn card(number: usize) -> Card {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        let (tar_bytes, compressed_bytes) = (Bytes(u64::MAX), Bytes(u64::MAX));
+        Card { diff_id: DiffId::new(id), tar_bytes, compressed_bytes, tlsh: Some(Tlsh::new([9; 35])) }
     }
 
     #[test]

@@ -88,9 +88,12 @@ impl Node {
         let links = links::Links::default();
         let mut swarm = network::swarm(&config, &identity, &accountant, &links)?;
         for address in &config.network.listen {
-            let failed = |why: String| NetworkError::Listen { address: address.clone(), why };
-            network::check_free(address).map_err(|error| failed(error.to_string()))?;
-            swarm.listen_on(address.clone()).map_err(|error| failed(lighter_types::error_chain(&error)))?;
+            network::check_free(address)
+                .map_err(|error| NetworkError::Listen { address: address.clone(), why: error.to_string() })?;
+            swarm.listen_on(address.clone()).map_err(|error| NetworkError::Listen {
+                address: address.clone(),
+                why: lighter_types::error_chain(&error),
+            })?;
         }
         let admin = admin::Admin::bind(&config).await?;
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);

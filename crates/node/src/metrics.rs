@@ -15,20 +15,23 @@ type Labels = [(&'static str, String); 2];
 /// One exposition, in the OpenMetrics text format.
 pub fn text(status: &Status) -> String {
     let mut registry = Registry::with_prefix("lighter");
-    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let mut gauge = |name: &str, help: &str, value: u64| registry.register(name, help, ConstGauge::new(signed(value)));
-    gauge("peers_connected", "Peers with an open connection", status.peers_connected as u64);
-    gauge("peers_known", "Peers in the directory", status.peers_known as u64);
-    gauge("layers", "Layers held and served", status.layers as u64);
-    gauge("pulls", "Pulls under way", status.pulls.len() as u64);
-    gauge("images", "Images with a name", status.store.images);
-    gauge("patches", "Patches in the cache", status.store.patches);
-    gauge("partial_patches", "Patches that have begun to arrive", status.store.partial_patches);
-    gauge("store_used_bytes", "What counts against the store's budget", status.store.used_bytes.0);
-    gauge("store_budget_bytes", "The store's budget", status.store.bytes_max.0);
-    gauge("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes.0);
-    gauge("warnings", "Things that the operator should look at", status.warnings.len() as u64);
-    gauge("streams_queued", "Patch streams of peers that wait", status.streams.queued as u64);
+    let gauges = [
+        ("peers_connected", "Peers with an open connection", status.peers_connected as u64),
+        ("peers_known", "Peers in the directory", status.peers_known as u64),
+        ("layers", "Layers held and served", status.layers as u64),
+        ("pulls", "Pulls under way", status.pulls.len() as u64),
+        ("images", "Images with a name", status.store.images),
+        ("patches", "Patches in the cache", status.store.patches),
+        ("partial_patches", "Patches that have begun to arrive", status.store.partial_patches),
+        ("store_used_bytes", "What counts against the store's budget", status.store.used_bytes.0),
+        ("store_budget_bytes", "The store's budget", status.store.bytes_max.0),
+        ("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes.0),
+        ("warnings", "Things that the operator should look at", status.warnings.len() as u64),
+        ("streams_queued", "Patch streams of peers that wait", status.streams.queued as u64),
+    ];
+    for (name, help, value) in gauges {
+        registry.register(name, help, ConstGauge::new(signed(value)));
+    }
     if let Some(bytes) = status.idle_bytes_per_day {
         let help = "What an idle connection over QUIC costs in a day, with every header";
         registry.register_with_unit("idle_connection_day", help, Unit::Bytes, ConstGauge::new(signed(bytes.0)));
@@ -61,6 +64,10 @@ pub fn text(status: &Status) -> String {
     // Writing into a string does not fail.
     let _ = encode(&mut text, &registry);
     text
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -87,13 +87,12 @@ pub fn swarm(
     accountant: &Accountant,
     links: &Links,
 ) -> Result<Swarm<Behaviour>, NetworkError> {
-    let failed = |what: &'static str| move |why: String| NetworkError::Setup { what, why };
     let swarm = SwarmBuilder::with_existing_identity(identity.keypair())
         .with_tokio()
         .with_other_transport(|keys| transport(config, keys, accountant, links))
-        .map_err(|error| failed("the transports")(error.to_string()))?
+        .map_err(|error| NetworkError::Setup { what: "the transports", why: error.to_string() })?
         .with_behaviour(|keys| behaviour(config, keys))
-        .map_err(|error| failed("the behaviours")(error.to_string()))?
+        .map_err(|error| NetworkError::Setup { what: "the behaviours", why: error.to_string() })?
         .with_swarm_config(|swarm| {
             swarm
                 .with_idle_connection_timeout(IDLE_TIMEOUT)

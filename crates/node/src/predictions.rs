@@ -40,11 +40,12 @@ pub fn keep(store: &Store, rule: Rule, settings: u32, calibration: &Calibration)
 
 /// The paces that the node measured.
 pub fn kept_paces(store: &Store) -> Vec<(Work, Pace)> {
-    let read = |(work, key): (Work, &[u8])| {
-        let value = store.state(key).ok()??;
-        Some((work, Pace::from_part(u32::from_le_bytes(value.try_into().ok()?))?))
-    };
-    PACES.into_iter().filter_map(read).collect()
+    PACES.into_iter().filter_map(|(work, key)| Some((work, kept_pace(store, key)?))).collect()
+}
+
+fn kept_pace(store: &Store, key: &[u8]) -> Option<Pace> {
+    let value = store.state(key).ok()??;
+    Pace::from_part(u32::from_le_bytes(value.try_into().ok()?))
 }
 
 /// Keeps a pace over what was kept before.

@@ -47,11 +47,12 @@ fn work(layer: &[u8]) -> Option<Duration> {
 /// Words of some letters, drawn by a linear congruential generator (Knuth, MMIX).
 fn layer() -> Vec<u8> {
     let mut state: u64 = 1;
-    let word = || {
+    let mut layer = Vec::new();
+    for _ in 0..WORDS {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        format!("{:07o} ", state >> 52)
-    };
-    std::iter::repeat_with(word).take(WORDS).collect::<String>().into_bytes()
+        layer.extend(format!("{:07o} ", state >> 52).into_bytes());
+    }
+    layer
 }
 
 #[cfg(test)]

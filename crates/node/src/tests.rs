@@ -143,8 +143,10 @@ async fn hub_and_edge() -> (Running, Running) {
     write_image(image.path());
     let (shared, path) = (hub.shared.clone(), image.path().to_owned());
     let name: ImageReference = IMAGE.parse().unwrap();
-    let import = move || images::import(&shared, &path, Some(name), &Selector::default(), &mut |_| {}).unwrap();
-    tokio::task::spawn_blocking(import).await.unwrap();
+    let import = tokio::task::spawn_blocking(move || {
+        images::import(&shared, &path, Some(name), &Selector::default(), &mut |_| {}).unwrap()
+    });
+    import.await.unwrap();
     let edge = edge.run(&members, vec![hub.address().await]).await;
     edge.until(|status| status.peers_connected == 1).await;
     (hub, edge)
@@ -154,29 +156,26 @@ async fn hub_and_edge() -> (Running, Running) {
 fn write_image(folder: &Path) {
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
-    let put = |bytes: &[u8]| {
-        let digest = OciDigest::new(Sha256::digest(bytes).into()).to_string();
-        fs::write(blobs.join(digest.trim_start_matches("sha256:")), bytes).unwrap();
-        digest
-    };
-    let described = |kind: &str, bytes: &[u8]| {
-        serde_json::json!({
-            "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": put(bytes), "size": bytes.len(),
-        })
-    };
     let tar = tar_of_a_file(100_000);
-    let layer = described("layer.v1.tar", &tar);
+    let layer = write_blob(&blobs, "layer.v1.tar", &tar);
     let root = serde_json::json!({ "type": "layers", "diff_ids": [layer["digest"]] });
     let config = serde_json::json!({ "architecture": "amd64", "os": "linux", "rootfs": root }).to_string();
-    let config = described("config.v1+json", config.as_bytes());
+    let config = write_blob(&blobs, "config.v1+json", config.as_bytes());
     let kind = "application/vnd.oci.image.manifest.v1+json";
     let manifest =
         serde_json::json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] }).to_string();
-    let index = serde_json::json!({
-        "schemaVersion": 2, "manifests": [described("manifest.v1+json", manifest.as_bytes())],
-    });
+    let manifest = write_blob(&blobs, "manifest.v1+json", manifest.as_bytes());
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [manifest] });
     fs::write(folder.join("index.json"), index.to_string()).unwrap();
     fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+/// Writes a blob, and returns its descriptor.
+fn write_blob(blobs: &Path, kind: &str, bytes: &[u8]) -> serde_json::Value {
+    let digest = OciDigest::new(Sha256::digest(bytes).into()).to_string();
+    fs::write(blobs.join(digest.trim_start_matches("sha256:")), bytes).unwrap();
+    let media_type = format!("application/vnd.oci.image.{kind}");
+    serde_json::json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
 }
 
 /// A tar of one file of noise.
@@ -256,10 +255,10 @@ async fn an_import_or_export_that_panics_is_answered_and_counted() {
     let members = [place.peer_id];
     let node = place.run(&members, Vec::new()).await;
     let folder = tempfile::tempdir().unwrap();
-    write_image(&folder.path().join("image"));
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let import = api::ImportRequest { path: path("image"), name: Some(IMAGE.parse().unwrap()), platform: None };
-    let export = api::ExportRequest { reference: IMAGE.parse().unwrap(), path: path("out.tar"), gzip: false };
+    let [image, out] = ["image", "out.tar"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    write_image(Path::new(&image));
+    let import = api::ImportRequest { path: image, name: Some(IMAGE.parse().unwrap()), platform: None };
+    let export = api::ExportRequest { reference: IMAGE.parse().unwrap(), path: out, gzip: false };
     for worker in [Worker::Import, Worker::Export] {
         let panics = Defects::counted().panics;
         node.shared.faults.arm(worker);

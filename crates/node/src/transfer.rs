@@ -52,8 +52,7 @@ pub fn busy_reply(queued: usize) -> Vec<u8> {
 
 /// A message with its length before it.
 fn framed<M: Message>(message: &M) -> io::Result<Vec<u8>> {
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-    let bytes = message.encode().map_err(invalid)?;
+    let bytes = message.encode().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let length = u16::try_from(bytes.len()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     Ok([&length.to_le_bytes()[..], &bytes].concat())
 }
@@ -69,9 +68,8 @@ async fn read_message<M: Message>(stream: &mut (impl AsyncRead + Unpin)) -> io::
     let mut length = [0; 2];
     stream.read_exact(&mut length).await?;
     let length = usize::from(u16::from_le_bytes(length));
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    M::check_size(length).map_err(invalid)?;
+    M::check_size(length).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).await?;
-    M::decode(&bytes).map_err(invalid)
+    M::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

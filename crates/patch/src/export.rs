@@ -104,9 +104,8 @@ fn export_copies(
     out: &mut dyn Write,
 ) -> Result<(), ExportError> {
     let base_bytes = header.bases().first().map_or(0, |base| base.bytes.0);
-    let damaged = |what| blame(frame, number, &CodecError::Damaged(what));
-    let Copies { copies, mut literals } =
-        decode_copies(payload, frame.target_bytes as usize, base_bytes).map_err(damaged)?;
+    let decoded = decode_copies(payload, frame.target_bytes as usize, base_bytes);
+    let Copies { copies, mut literals } = decoded.map_err(|what| damaged(frame, number, what))?;
     let copies = split_at_windows(copies);
     let mut rest = copies.as_slice();
     let mut position = 0;
@@ -116,22 +115,26 @@ fn export_copies(
         let (inside, later) = rest.split_at(rest.partition_point(|copy| copy.at < end));
         rest = later;
         let mut window = WindowWriter::new(source_range(inside));
-        let mut add = |window: &mut WindowWriter, bytes: u32| {
+        // Literals come before each copy, and behind the last one.
+        for copy in inside.iter().map(Some).chain([None]) {
+            let next = copy.map_or(end, |copy| copy.at);
             gap.clear();
-            literals.read(bytes as usize, &mut gap).map_err(damaged)?;
+            let read = literals.read((next - position) as usize, &mut gap);
+            read.map_err(|what| damaged(frame, number, what))?;
             window.add(&gap);
-            Ok(())
-        };
-        for copy in inside {
-            add(&mut window, copy.at - position)?;
-            window.copy(copy.from, copy.bytes.into());
-            position = copy.end();
+            position = next;
+            if let Some(copy) = copy {
+                window.copy(copy.from, copy.bytes.into());
+                position = copy.end();
+            }
         }
-        add(&mut window, end - position)?;
-        position = end;
         window.finish(out).map_err(ExportError::Output)?;
     }
-    literals.finish().map_err(damaged)
+    literals.finish().map_err(|what| damaged(frame, number, what))
+}
+
+fn damaged(frame: &Frame, number: u32, what: &'static str) -> ExportError {
+    blame(frame, number, &CodecError::Damaged(what))
 }
 
 /// Splits the copies that cross a window's end.

@@ -179,17 +179,18 @@ fn find(layers: &[&dyn ReadAt], threads: usize) -> io::Result<Vec<Found>> {
     let mut all = Vec::new();
     for (layer, reader) in layers.iter().enumerate() {
         let entries = entries(*reader)?;
-        // An entry without a path is no file: the end of a tar, or something else than a tar.
-        let is_file =
-            |entry: &Entry| !entry.path.is_empty() && (FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&entry.content_bytes);
-        let files = entries.into_iter().filter(is_file);
-        all.extend(files.map(|entry| (layer, entry)));
+        all.extend(entries.into_iter().filter(is_listed).map(|entry| (layer, entry)));
     }
     parallel::map(&all, threads, |(layer, entry)| {
         let hash = hash(layers[*layer], entry.content, entry.content_bytes)?;
         let listed = Listed { bytes: entry.content_bytes, hash };
         Ok(Found { listed, path: entry.path.clone(), layer: *layer, offset: entry.content })
     })
+}
+
+/// An entry without a path is no file: the end of a tar, or something else than a tar.
+fn is_listed(entry: &Entry) -> bool {
+    !entry.path.is_empty() && (FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&entry.content_bytes)
 }
 
 fn hash(layer: &dyn ReadAt, start: u64, bytes: u64) -> io::Result<u32> {

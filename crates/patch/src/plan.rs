@@ -5,6 +5,7 @@
 //! frame that turns out too large is cut again by the encoder. Everything is a function of the target, the copies and
 //! nothing else.
 
+use std::convert::Infallible;
 use std::ops::Range;
 
 use lighter_delta::{parallel, zstd};
@@ -96,36 +97,38 @@ pub(crate) fn plan(target: &[u8], candidates: &[Candidate], threads: usize) -> V
 
 /// The cost of each grain with these copies.
 fn grain_costs(target: &[u8], grains: &[Range<u32>], copies: &[Copy], threads: usize) -> Vec<u64> {
-    let cost = |grain: &Range<u32>| -> Result<u64, std::convert::Infallible> {
-        let copies = cut(copies, grain);
-        let mut literals = Vec::new();
-        let mut position = grain.start;
-        for copy in &copies {
-            literals.extend_from_slice(&target[position as usize..(grain.start + copy.at) as usize]);
-            position = grain.start + copy.end();
-        }
-        literals.extend_from_slice(&target[position as usize..grain.end as usize]);
-        let estimate = zstd::estimate(&literals);
-        // The codecs of a frame, with its longer context, make about three quarters of what zstd -1 makes of a grain,
-        // unless there is nothing to compress.
-        let compressible = estimate < literals.len() / 16 * 15;
-        let estimate = if compressible { estimate * 3 / 4 } else { estimate };
-        Ok(estimate as u64 + copies.len() as u64 * COPY_COST)
-    };
-    match parallel::map(grains, threads, cost) {
+    match parallel::map(grains, threads, |grain| Ok::<_, Infallible>(grain_cost(target, grain, copies))) {
         Ok(costs) => costs,
     }
+}
+
+fn grain_cost(target: &[u8], grain: &Range<u32>, copies: &[Copy]) -> u64 {
+    let copies = cut(copies, grain);
+    let mut literals = Vec::new();
+    let mut position = grain.start;
+    for copy in &copies {
+        literals.extend_from_slice(&target[position as usize..(grain.start + copy.at) as usize]);
+        position = grain.start + copy.end();
+    }
+    literals.extend_from_slice(&target[position as usize..grain.end as usize]);
+    let estimate = zstd::estimate(&literals);
+    // The codecs of a frame, with its longer context, make about three quarters of what zstd -1 makes of a grain,
+    // unless there is nothing to compress.
+    let compressible = estimate < literals.len() / 16 * 15;
+    let estimate = if compressible { estimate * 3 / 4 } else { estimate };
+    estimate as u64 + copies.len() as u64 * COPY_COST
 }
 
 /// The copies inside `range`, cut at its ends, with positions from its start.
 fn cut(copies: &[Copy], range: &Range<u32>) -> Vec<Copy> {
     let first = copies.partition_point(|copy| copy.end() <= range.start);
     let last = copies.partition_point(|copy| copy.at < range.end);
-    let part = |copy: &Copy| {
-        let (start, end) = (copy.at.max(range.start), copy.end().min(range.end));
-        Copy { at: start - range.start, bytes: end - start, from: copy.from + u64::from(start - copy.at) }
-    };
-    copies.get(first..last).unwrap_or_default().iter().map(part).collect()
+    copies.get(first..last).unwrap_or_default().iter().map(|copy| part_within(copy, range)).collect()
+}
+
+fn part_within(copy: &Copy, range: &Range<u32>) -> Copy {
+    let (start, end) = (copy.at.max(range.start), copy.end().min(range.end));
+    Copy { at: start - range.start, bytes: end - start, from: copy.from + u64::from(start - copy.at) }
 }
 
 /// Grains next to each other that read the same base.
@@ -229,11 +232,12 @@ mod tests {
     /// Noise, so that nothing but copies makes it cheap.
     fn noise(bytes: usize) -> Vec<u8> {
         let mut state = 1u64;
-        let next = || {
+        let mut noise = Vec::with_capacity(bytes);
+        for _ in 0..bytes {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 56) as u8
-        };
-        std::iter::repeat_with(next).take(bytes).collect()
+            noise.push((state >> 56) as u8);
+        }
+        noise
     }
 
     #[test]
@@ -270,8 +274,11 @@ mod tests {
             let frame = FramePlan { range: 700..10_700, base, copies };
             let halves = frame.halves();
             check_cover(&halves, 700..10_700);
-            let in_copies = |frame: &FramePlan| frame.copies.iter().map(|copy| copy.bytes).sum::<u32>();
-            assert_eq!(halves.iter().map(in_copies).sum::<u32>(), in_copies(&frame));
+            assert_eq!(halves.iter().map(bytes_in_copies).sum::<u32>(), bytes_in_copies(&frame));
         }
+    }
+
+    fn bytes_in_copies(frame: &FramePlan) -> u32 {
+        frame.copies.iter().map(|copy| copy.bytes).sum()
     }
 }

@@ -60,8 +60,8 @@ impl Settings {
     /// The effort of a patch of this encoder whose settings have this [`Settings::id`]; `None` for VCDIFF, and for
     /// another version of the encoder.
     pub fn effort_of(id: u32) -> Option<Effort> {
-        let is_of = |effort: &Effort| id >> 16 == ENCODER_VERSION << 8 | method_number(Method::Delta(*effort));
-        Effort::ALL.into_iter().find(is_of)
+        let mut efforts = Effort::ALL.into_iter();
+        efforts.find(|effort| id >> 16 == ENCODER_VERSION << 8 | method_number(Method::Delta(*effort)))
     }
 
     /// Largest part of a base that is indexed at once: a power of two.
@@ -81,12 +81,12 @@ impl Settings {
     /// # Errors
     /// A setting outside its range.
     pub(crate) fn check(&self) -> Result<(), EncodeError> {
-        let refuse = |name, expected, found| Err(EncodeError::Setting { name, expected, found });
         if self.memory_bytes_max < MEMORY_BYTES_MIN {
-            return refuse("memory_bytes_max", "at least 256 MiB", self.memory_bytes_max.0);
+            let (name, found) = ("memory_bytes_max", self.memory_bytes_max.0);
+            return Err(EncodeError::Setting { name, expected: "at least 256 MiB", found });
         }
         if self.threads == 0 {
-            return refuse("threads", "at least 1", 0);
+            return Err(EncodeError::Setting { name: "threads", expected: "at least 1", found: 0 });
         }
         Ok(())
     }
@@ -123,12 +123,15 @@ mod tests {
 
     #[test]
     fn the_id_tells_the_effort() {
-        let id = |method| Settings { method, ..Settings::default() }.id();
         for effort in [Effort::Fast, Effort::Default, Effort::Max] {
-            assert_eq!(Settings::effort_of(id(Method::Delta(effort))), Some(effort));
+            assert_eq!(Settings::effort_of(id_of(Method::Delta(effort))), Some(effort));
         }
-        assert_eq!(Settings::effort_of(id(Method::Vcdiff)), None);
+        assert_eq!(Settings::effort_of(id_of(Method::Vcdiff)), None);
         assert_eq!(Settings::effort_of(Settings::default().id() + (1 << 24)), None);
+    }
+
+    fn id_of(method: Method) -> u32 {
+        Settings { method, ..Settings::default() }.id()
     }
 
     #[test]

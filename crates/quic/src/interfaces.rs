@@ -26,16 +26,20 @@ impl Interfaces {
     }
 
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<Change>> {
-        let here = |ip: IpAddr| (ip.is_ipv4() == self.bound.is_ipv4()).then(|| SocketAddr::new(ip, self.bound.port()));
         while let Poll::Ready(event) = self.watcher.poll_if_event(cx) {
             let change = match event? {
-                IfEvent::Up(net) => here(net.addr()).map(Change::Up),
-                IfEvent::Down(net) => here(net.addr()).map(Change::Down),
+                IfEvent::Up(net) => self.listened(net.addr()).map(Change::Up),
+                IfEvent::Down(net) => self.listened(net.addr()).map(Change::Down),
             };
             if let Some(change) = change {
                 return Poll::Ready(Ok(change));
             }
         }
         Poll::Pending
+    }
+
+    /// Where the listener is reached at an address of the machine.
+    fn listened(&self, ip: IpAddr) -> Option<SocketAddr> {
+        (ip.is_ipv4() == self.bound.is_ipv4()).then(|| SocketAddr::new(ip, self.bound.port()))
     }
 }

@@ -123,7 +123,6 @@ mod tests {
 
     #[test]
     fn only_minutes_without_a_stream_are_idle() {
-        let reading = |bytes, stream_frames| Reading { bytes, stream_frames };
         let (mut idle, minute) = (Idle::default(), LOOK_EVERY);
         assert_eq!(idle.bytes_per_day(), None);
         idle.add(None, reading(5000, 9), minute);
@@ -133,5 +132,9 @@ mod tests {
         idle.add(Some(reading(9250, 12)), reading(9500, 12), minute);
         assert_eq!(idle, Idle { time: minute * 2, bytes: 500 });
         assert_eq!(idle.bytes_per_day(), Some(360_000));
+    }
+
+    fn reading(bytes: u64, stream_frames: u64) -> Reading {
+        Reading { bytes, stream_frames }
     }
 }

@@ -53,6 +53,12 @@ struct Pull {
     flow: Option<(Flow, Pace)>,
 }
 
+impl Pull {
+    fn may_begin(&self) -> bool {
+        self.is_wanted && !self.is_done && self.flow.is_none()
+    }
+}
+
 /// The node that brings an image into a site.
 struct Bringing {
     node: usize,
@@ -216,8 +222,8 @@ impl<'a> Run<'a> {
 
     /// Some flows are lost. Their pulls begin again if their node is on.
     fn lose_flows(&mut self, is_lost: impl Fn(&Self, usize) -> bool) {
-        let lost = |pull: &usize| self.pulls[*pull].flow.is_some() && is_lost(self, *pull);
-        let lost: Vec<usize> = (0..self.pulls.len()).filter(lost).collect();
+        let flowing = (0..self.pulls.len()).filter(|&pull| self.pulls[pull].flow.is_some());
+        let lost: Vec<usize> = flowing.filter(|&pull| is_lost(self, pull)).collect();
         for &pull in &lost {
             self.retries += 1;
             self.pulls[pull].attempt += 1;
@@ -228,18 +234,15 @@ impl<'a> Run<'a> {
 
     /// Begins the pulls among these that are wanted, not done and without a flow.
     fn begin_again(&mut self, are: impl Fn(&Self, usize) -> bool) {
-        let open = |pull: &usize| {
-            let state = &self.pulls[*pull];
-            state.is_wanted && !state.is_done && state.flow.is_none() && are(self, *pull)
-        };
-        let pulls: Vec<usize> = (0..self.pulls.len()).filter(open).collect();
+        let open = (0..self.pulls.len()).filter(|&pull| self.pulls[pull].may_begin());
+        let pulls: Vec<usize> = open.filter(|&pull| are(self, pull)).collect();
         pulls.into_iter().for_each(|pull| self.begin(pull));
     }
 
     /// Another node brings the images that a node which is gone was to bring into its site.
     fn hand_over(&mut self, node: usize) {
-        let of_node = |(_, bringing): &(&(usize, usize), &Bringing)| bringing.node == node;
-        let orphaned: Vec<(usize, usize)> = self.bringing.iter().filter(of_node).map(|(&key, _)| key).collect();
+        let of_node = self.bringing.iter().filter(|(_, bringing)| bringing.node == node);
+        let orphaned: Vec<(usize, usize)> = of_node.map(|(&key, _)| key).collect();
         for key in orphaned {
             let waiting = self.bringing.remove(&key).and_then(|bringing| bringing.waiting).unwrap_or_default();
             waiting.into_iter().for_each(|pull| self.begin(pull));
@@ -346,24 +349,25 @@ impl<'a> Run<'a> {
         let held = self.held_by(pull);
         let image = &self.content.images[self.topology.pulls[pull].image];
         let missing = image.layers.iter().filter(|layer| !held.contains(layer));
-        let cost = |&layer: &DiffId| {
-            let cost = match self.strategy {
-                Strategy::Registry | Strategy::Swarm => self.content.whole(layer),
-                Strategy::CentralDelta | Strategy::Chunks | Strategy::Lighter => {
-                    self.content.cheapest(layer, held.iter().copied()).1
-                }
-            };
-            (layer, cost)
-        };
-        missing.map(cost).collect()
+        missing.map(|&layer| (layer, self.cost(layer, &held))).collect()
+    }
+
+    /// The cost of what this strategy sends of a layer to a node that holds these.
+    fn cost(&self, layer: DiffId, held: &[DiffId]) -> Cost {
+        match self.strategy {
+            Strategy::Registry | Strategy::Swarm => self.content.whole(layer),
+            Strategy::CentralDelta | Strategy::Chunks | Strategy::Lighter => {
+                self.content.cheapest(layer, held.iter().copied()).1
+            }
+        }
     }
 
     fn bytes(&self, pull: usize) -> u64 {
-        let bytes = |cost: &Cost| match self.strategy {
+        let bytes = self.costs(pull).into_iter().map(|(_, cost)| match self.strategy {
             Strategy::Chunks => cost.chunks.unwrap_or(cost.bytes),
             Strategy::Registry | Strategy::Swarm | Strategy::CentralDelta | Strategy::Lighter => cost.bytes,
-        };
-        self.costs(pull).iter().map(|(_, cost)| bytes(cost)).sum()
+        });
+        bytes.sum()
     }
 
     fn report(self) -> StrategyReport {

@@ -169,9 +169,10 @@ impl Pace {
 
     /// The window that comes after the one that grows.
     fn larger(&self) -> u64 {
+        let Some((window, _)) = self.growing else { return 0 };
         let [first, later] = self.control.growth_permille;
-        let growth_permille = |window| if window == self.control.first { first } else { later };
-        self.growing.map_or(0, |(window, _)| window * growth_permille(window) / 1000)
+        let growth_permille = if window == self.control.first { first } else { later };
+        window * growth_permille / 1000
     }
 
     fn grow(&mut self, bytes: u64, route: &Route, most: u64) {

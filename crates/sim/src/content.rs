@@ -148,12 +148,11 @@ impl Content {
                 (base.into_iter().collect(), cost)
             }
         };
-        let scaled = |value: u64, by: [u64; 3]| value * by[effort as usize] / 1024;
         let efforts = if used.is_empty() { OF_LAYERS } else { OF_PATCHES };
         let cost = Cost {
-            bytes: scaled(cost.bytes, efforts.bytes).max(1),
-            encode: scaled(cost.encode, efforts.encode),
-            apply: scaled(cost.apply, efforts.apply),
+            bytes: scaled(cost.bytes, efforts.bytes, effort).max(1),
+            encode: scaled(cost.encode, efforts.encode, effort),
+            apply: scaled(cost.apply, efforts.apply, effort),
             chunks: None,
         };
         let mut hasher = blake3::Hasher::new();
@@ -235,6 +234,11 @@ impl ImageContent {
         let layers = image.layers.iter().map(|layer| layer_id(layer)).collect();
         Self { manifest, config, documents: image.documents, layers }
     }
+}
+
+/// A figure at an effort: `by` has that of each effort, in 1/1024.
+fn scaled(value: u64, by: [u64; 3], effort: Effort) -> u64 {
+    value * by[effort as usize] / 1024
 }
 
 /// `part` of `all` of a value.

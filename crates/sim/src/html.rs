@@ -29,17 +29,14 @@ pub fn page(report: &Report) -> String {
         let _ = write!(out, "<p><b>Not met: {} is {:.4}, at most {:.4}</b></p>", missed.key, missed.found, missed.most);
     }
     table(&mut out, &report.strategies);
-    let curves = |of: fn(&StrategyReport) -> &[(f64, u64)]| -> Vec<Curve<'_>> {
-        report.strategies.iter().map(|strategy| (strategy.strategy.name(), of(strategy))).collect()
-    };
     out.push_str("<h2>Nodes done</h2>");
-    plot(&mut out, &curves(|strategy| &strategy.done_curve), "nodes");
+    plot(&mut out, &curves(report, |strategy| &strategy.done_curve), "nodes");
     out.push_str("<h2>Bytes over uplinks</h2>");
-    plot(&mut out, &curves(|strategy| &strategy.uplink_curve), "bytes");
+    plot(&mut out, &curves(report, |strategy| &strategy.uplink_curve), "bytes");
     out.push_str("<h2>Bytes of hubs, or of the registry</h2>");
-    plot(&mut out, &curves(|strategy| &strategy.origin_curve), "bytes");
+    plot(&mut out, &curves(report, |strategy| &strategy.origin_curve), "bytes");
     out.push_str("<h2>Bytes within sites</h2>");
-    plot(&mut out, &curves(|strategy| &strategy.lan_curve), "bytes");
+    plot(&mut out, &curves(report, |strategy| &strategy.lan_curve), "bytes");
     out.push_str("<h2>Bytes over uplinks, in all</h2>");
     bars(&mut out, &report.strategies);
     out.push_str("</html>\n");
@@ -51,7 +48,6 @@ fn table(out: &mut String, strategies: &[StrategyReport]) {
         "<table><tr><th>strategy<th>done<th>failed<th>median s<th>99 % s<th>last s<th>uplinks, MB<th>origin, MB<th>sites, MB",
     );
     for strategy in strategies {
-        let megabytes = |bytes: u64| bytes as f64 / 1e6;
         let _ = write!(
             out,
             "<tr><td>{}{}<td>{}<td>{}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1}",
@@ -70,9 +66,18 @@ fn table(out: &mut String, strategies: &[StrategyReport]) {
     out.push_str("</table>");
 }
 
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// One curve of each strategy.
+fn curves(report: &Report, of: fn(&StrategyReport) -> &[(f64, u64)]) -> Vec<Curve<'_>> {
+    report.strategies.iter().map(|strategy| (strategy.strategy.name(), of(strategy))).collect()
+}
+
 fn plot(out: &mut String, curves: &[Curve<'_>], what: &str) {
-    let points = || curves.iter().flat_map(|(_, curve)| curve.iter());
-    let (right, top) = points().fold((1.0f64, 1.0f64), |(x, y), point| (x.max(point.0), y.max(point.1 as f64)));
+    let points = curves.iter().flat_map(|(_, curve)| curve.iter());
+    let (right, top) = points.fold((1.0f64, 1.0f64), |(x, y), point| (x.max(point.0), y.max(point.1 as f64)));
     let _ = write!(out, "<svg viewBox=\"-70 -20 {} {}\" role=\"img\">", WIDTH + 90.0, HEIGHT + 60.0);
     let _ = write!(out, "<path d=\"M0 0V{HEIGHT}H{WIDTH}\" fill=\"none\" stroke=\"#444\"/>");
     let _ = write!(out, "<text x=\"-8\" y=\"4\" text-anchor=\"end\">{top:.3e}</text>");

@@ -21,9 +21,9 @@ pub struct Links {
 impl Links {
     /// Lays the links of a topology.
     pub fn new<C>(topology: &Topology, network: &mut Network<C>) -> Self {
-        let mut origin = |rate| network.link(LinkClass::Origin, Line::clean(rate, 0));
-        let hubs = (0..topology.hubs).map(|_| [(); 2].map(|()| origin(topology.hub_rate))).collect();
-        let registry = origin(topology.registry_rate);
+        let of_hub = Line::clean(topology.hub_rate, 0);
+        let hubs = (0..topology.hubs).map(|_| [of_hub; 2].map(|line| network.link(LinkClass::Origin, line))).collect();
+        let registry = network.link(LinkClass::Origin, Line::clean(topology.registry_rate, 0));
         let mut sites = Vec::new();
         for site in &topology.sites {
             let class = if site.metered { LinkClass::Metered } else { LinkClass::Uplink };

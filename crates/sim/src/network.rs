@@ -118,9 +118,9 @@ impl Counts {
 
     /// Bytes over links of these classes, for each second.
     pub fn series(&self, classes: &[LinkClass]) -> Vec<u64> {
-        let all = || classes.iter().map(|class| &self.series[*class as usize]);
-        let seconds = all().map(Vec::len).max().unwrap_or_default();
-        (0..seconds).map(|second| all().filter_map(|series| series.get(second)).sum()).collect()
+        let all: Vec<&Vec<u64>> = classes.iter().map(|class| &self.series[*class as usize]).collect();
+        let seconds = all.iter().map(|series| series.len()).max().unwrap_or_default();
+        (0..seconds).map(|second| all.iter().filter_map(|series| series.get(second)).sum()).collect()
     }
 
     fn add(&mut self, class: LinkClass, bytes: u64, at: Micros) {
@@ -358,9 +358,9 @@ mod tests {
         let shared = network.link(LinkClass::Origin, Line::clean(12_500_000, 0));
         let slow = network.link(LinkClass::Uplink, Line::clean(12_500, 0));
         let fast = network.link(LinkClass::Uplink, Line::clean(12_500_000, 0));
-        let flow = |link, bytes| Flow::new(&network, &new_pace(), Path::two(shared, link), bytes);
-        let flows = vec![flow(slow, 1_250_000), flow(fast, 12_500_000)];
-        let ends = ends(&mut network, flows);
+        let flows = [(slow, 1_250_000), (fast, 12_500_000)]
+            .map(|(link, bytes)| Flow::new(&network, &new_pace(), Path::two(shared, link), bytes));
+        let ends = ends(&mut network, flows.to_vec());
         assert!(ends[0] > 100_000 && ends[1] < 1_400, "{ends:?}");
     }
 

@@ -153,9 +153,8 @@ impl Report {
 
     /// Notes every expectation that this report does not meet.
     pub(crate) fn note_missed(&mut self, expect: &Expect) {
-        let of = |strategy| self.strategies.iter().find(|report| report.strategy == strategy);
-        let Some(lighter) = of(Strategy::Lighter) else { return };
-        let registry = of(Strategy::Registry).map_or(0, |registry| registry.uplink_bytes);
+        let Some(lighter) = self.of(Strategy::Lighter) else { return };
+        let registry = self.of(Strategy::Registry).map_or(0, |registry| registry.uplink_bytes);
         let found = [
             ("unfinished_max", lighter.unfinished as f64, expect.unfinished_max.map(|most| most as f64)),
             ("last_done_max", lighter.completion.last_s, expect.last_done_max.map(|most| most.millis as f64 / 1000.0)),
@@ -179,6 +178,10 @@ impl Report {
         });
         self.missed = missed.collect();
     }
+
+    fn of(&self, strategy: Strategy) -> Option<&StrategyReport> {
+        self.strategies.iter().find(|report| report.strategy == strategy)
+    }
 }
 
 /// The moments at which pulls began and ended, in microseconds.
@@ -193,10 +196,10 @@ impl Times {
         let mut took: Vec<u64> = self.ended.iter().map(|(began, done, _)| done - began).collect();
         took.sort_unstable();
         let Some(last) = took.len().checked_sub(1) else { return Completion::default() };
-        let at = |percent: usize| seconds(took[last * percent / 100]);
+        let [median_s, p90_s, p99_s, slowest_s] = [50, 90, 99, 100].map(|percent| seconds(took[last * percent / 100]));
         let done = self.ended.iter().map(|(_, done, _)| *done).max().unwrap_or_default();
         let last_s = seconds(done - self.began());
-        Completion { median_s: at(50), p90_s: at(90), p99_s: at(99), slowest_s: at(100), last_s }
+        Completion { median_s, p90_s, p99_s, slowest_s, last_s }
     }
 
     pub fn began(&self) -> u64 {

@@ -204,17 +204,6 @@ uplink = ["2 Mbit/s", "2 Mbit/s"]
 "#;
 
     fn trace() -> Trace {
-        let layer = |name: &str| Layer {
-            name: name.to_owned(),
-            tar: Size(1_000_000),
-            gzip: Size(400_000),
-            family: "app".to_owned(),
-        };
-        let image = |name: &str, layer: &str| Image {
-            name: name.to_owned(),
-            layers: vec![layer.to_owned()],
-            documents: [2048; 2],
-        };
         let (encode, apply) = (Span { millis: 100 }, Span { millis: 10 });
         let (target, base) = ("new".to_owned(), "old".to_owned());
         Trace {
@@ -231,6 +220,14 @@ uplink = ["2 Mbit/s", "2 Mbit/s"]
             }],
             images: vec![image("app:1", "old"), image("app:2", "new")],
         }
+    }
+
+    fn layer(name: &str) -> Layer {
+        Layer { name: name.to_owned(), tar: Size(1_000_000), gzip: Size(400_000), family: "app".to_owned() }
+    }
+
+    fn image(name: &str, layer: &str) -> Image {
+        Image { name: name.to_owned(), layers: vec![layer.to_owned()], documents: [2048; 2] }
     }
 
     fn known(nodes: u64, done: u64) -> BTreeMap<String, Known> {
@@ -253,17 +250,18 @@ uplink = ["2 Mbit/s", "2 Mbit/s"]
 
     #[test]
     fn a_mistake_is_named_with_its_place() {
-        let error = |text: &str, known: BTreeMap<String, Known>| {
-            let made = FleetFile::parse(text).and_then(|fleet| fleet.scenario("app:1", "app:2", trace(), &known));
-            made.unwrap_err().to_string()
-        };
-        let unknown = error(FLEET, BTreeMap::from([("paris".to_owned(), Known { nodes: 1, done: 0 })]));
+        let unknown = error(FLEET, &BTreeMap::from([("paris".to_owned(), Known { nodes: 1, done: 0 })]));
         assert!(unknown.contains("berlin") && unknown.contains("paris"), "{unknown}");
-        let misspelt = error(&FLEET.replace("uplink =", "uplnik ="), known(1, 0));
+        let misspelt = error(&FLEET.replace("uplink =", "uplnik ="), &known(1, 0));
         assert!(misspelt.contains("uplnik") && misspelt.contains("line 13"), "{misspelt}");
-        let holds = error(&FLEET.replace("nodes = 2", "nodes = 2\nholds = []"), known(1, 0));
+        let holds = error(&FLEET.replace("nodes = 2", "nodes = 2\nholds = []"), &known(1, 0));
         assert!(holds.contains("holds"), "{holds}");
-        let many = error(&FLEET.replace("count = 4", "count = 4000000"), known(1, 0));
+        let many = error(&FLEET.replace("count = 4", "count = 4000000"), &known(1, 0));
         assert!(many.contains("1,000,000"), "{many}");
+    }
+
+    fn error(text: &str, known: &BTreeMap<String, Known>) -> String {
+        let made = FleetFile::parse(text).and_then(|fleet| fleet.scenario("app:1", "app:2", trace(), known));
+        made.unwrap_err().to_string()
     }
 }

@@ -239,9 +239,7 @@ impl Scenario {
     pub fn parse(text: &str, read: impl FnOnce(&str) -> std::io::Result<String>) -> Result<Self, ScenarioError> {
         let mut scenario: Self = toml::from_str(text)?;
         if let Some(path) = &scenario.trace {
-            let failed = |why: String| ScenarioError::Trace { path: path.clone(), why };
-            let text = read(path).map_err(|error| failed(error.to_string()))?;
-            let trace: Trace = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+            let trace = read_trace(path, read).map_err(|why| ScenarioError::Trace { path: path.clone(), why })?;
             scenario.layers.extend(trace.layers);
             scenario.patches.extend(trace.patches);
             scenario.images.extend(trace.images);
@@ -254,6 +252,12 @@ impl Scenario {
     pub fn site_nodes(&self) -> u64 {
         self.sites.iter().map(|sites| sites.count.saturating_mul(sites.nodes)).fold(0, u64::saturating_add)
     }
+}
+
+/// Reads the trace that a scenario names. The error is the reason in words.
+fn read_trace(path: &str, read: impl FnOnce(&str) -> std::io::Result<String>) -> Result<Trace, String> {
+    let text = read(path).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
 pub(crate) const DAY: Span = Span { millis: 86_400_000 };

@@ -73,14 +73,16 @@ impl TestFleet {
     /// sets the names of sites in their settings.
     pub fn with_sites(seed: u64, sites: &[usize], settings: &Settings) -> Self {
         let mut random = Random::new(seed);
-        let mut latency = || LATENCY.0 + random.below(LATENCY.1 - LATENCY.0);
-        let sites: Vec<(usize, Micros)> = sites.iter().map(|nodes| (*nodes, latency())).collect();
-        let topology = Rc::new(Topology::star(&sites, RATE));
-        let node = |node: usize| {
+        let mut star: Vec<(usize, Micros)> = Vec::new();
+        for &nodes in sites {
+            star.push((nodes, LATENCY.0 + random.below(LATENCY.1 - LATENCY.0)));
+        }
+        let topology = Rc::new(Topology::star(&star, RATE));
+        let mut nodes = Vec::new();
+        for node in 0..topology.nodes.len() {
             let settings = Settings { seed: seed + node as u64, ..settings.clone() };
-            Node::new(settings, Disk::default())
-        };
-        let nodes: Vec<Node> = (0..topology.nodes.len()).map(node).collect();
+            nodes.push(Node::new(settings, Disk::default()));
+        }
         let seen = vec![Seen::default(); nodes.len()];
         let trouble = Trouble::new(Gossip::default(), BTreeMap::new(), seed);
         let mut fleet = Fleet::new(topology, Content::default(), nodes, trouble, &[]);
@@ -122,8 +124,9 @@ impl TestFleet {
         if content.cards.contains_key(&card.diff_id) {
             return;
         }
-        let family = |layer: &Card| layer.diff_id.as_bytes()[0] == card.diff_id.as_bytes()[0];
-        let alike: Vec<Card> = content.cards.values().filter(|other| family(other)).copied().collect();
+        let family = card.diff_id.as_bytes()[0];
+        let alike = content.cards.values().filter(|other| other.diff_id.as_bytes()[0] == family);
+        let alike: Vec<Card> = alike.copied().collect();
         content.add_layer(card);
         for other in alike {
             content.add_cost(card.diff_id, other.diff_id, family_cost(&card));

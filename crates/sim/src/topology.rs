@@ -77,9 +77,6 @@ impl Topology {
         };
         for (group, sites) in scenario.sites.iter().enumerate() {
             for index in 0..sites.count {
-                let rate = |[slowest, fastest]: [Rate; 2]| {
-                    between(slowest.bytes_per_second, fastest.bytes_per_second, index, sites.count)
-                };
                 let first = topology.nodes.len();
                 let site = topology.sites.len();
                 topology.nodes.extend((0..sites.nodes).map(|_| Place { site: Some(site) }));
@@ -87,12 +84,12 @@ impl Topology {
                     nodes: first..topology.nodes.len(),
                     group,
                     uplink: Line {
-                        bytes_per_second: rate(sites.uplink),
+                        bytes_per_second: between(sites.uplink, index, sites.count),
                         latency: sites.latency.micros(),
                         loss_ppm: sites.loss_percent.ppm,
                         queue: sites.queue.micros(),
                     },
-                    up_rate: rate(sites.upload.unwrap_or(sites.uplink)),
+                    up_rate: between(sites.upload.unwrap_or(sites.uplink), index, sites.count),
                     lan: sites.lan.bytes_per_second,
                     metered: sites.metered,
                     passes_on: sites.reachable && !sites.metered,
@@ -173,7 +170,8 @@ impl Topology {
 
 /// The rate of one of `count` sites between the slowest and the fastest, evenly by their logarithm; in integers, so
 /// that every machine gets the same: the interval is halved ten times.
-fn between(slowest: u64, fastest: u64, index: u64, count: u64) -> u64 {
+fn between(slowest_and_fastest: [Rate; 2], index: u64, count: u64) -> u64 {
+    let [slowest, fastest] = slowest_and_fastest.map(|rate| rate.bytes_per_second);
     let (mut low, mut high) = (slowest, fastest);
     let mut place = if count > 1 { index * 1024 / (count - 1) } else { 512 };
     for _ in 0..10 {

@@ -62,16 +62,20 @@ impl Serialize for Span {
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let error = || {
+        parse_rate(&text).ok_or_else(|| {
             D::Error::custom(format!(
-                "{text:?} is not a rate: a whole number and kbit/s, Mbit/s, Gbit/s, kB/s, MB/s, KiB/s or MiB/s, as in \"20 Mbit/s\""
+                "{text:?} is not a rate: a whole number and kbit/s, Mbit/s, Gbit/s, kB/s, MB/s, KiB/s or MiB/s, \
+                 as in \"20 Mbit/s\""
             ))
-        };
-        let (number, unit) = split(&text).ok_or_else(error)?;
-        let (_, times, over) = RATES.iter().find(|(name, ..)| *name == unit).ok_or_else(error)?;
-        let bytes_per_second = number.checked_mul(*times).ok_or_else(error)? / over;
-        if bytes_per_second == 0 { Err(error()) } else { Ok(Self { bytes_per_second }) }
+        })
     }
+}
+
+fn parse_rate(text: &str) -> Option<Rate> {
+    let (number, unit) = split(text)?;
+    let (_, times, over) = RATES.iter().find(|(name, ..)| *name == unit)?;
+    let bytes_per_second = number.checked_mul(*times)? / over;
+    (bytes_per_second > 0).then_some(Rate { bytes_per_second })
 }
 
 impl<'de> Deserialize<'de> for Loss {
@@ -103,14 +107,17 @@ impl<'de> Deserialize<'de> for Size {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let error = || {
+        parse_span(&text).ok_or_else(|| {
             D::Error::custom(format!("{text:?} is not a time: a whole number and ms, s, min, h or d, as in \"90 s\""))
-        };
-        let (number, unit) = split(&text).ok_or_else(error)?;
-        let (_, times) = SPANS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
-        // A thousand years are enough, and leave room for sums.
-        number.checked_mul(*times).filter(|millis| *millis < 1 << 45).map(|millis| Self { millis }).ok_or_else(error)
+        })
     }
+}
+
+fn parse_span(text: &str) -> Option<Span> {
+    let (number, unit) = split(text)?;
+    let (_, times) = SPANS.iter().find(|(name, _)| *name == unit)?;
+    // A thousand years are enough, and leave room for sums.
+    number.checked_mul(*times).filter(|millis| *millis < 1 << 45).map(|millis| Span { millis })
 }
 
 /// A whole number and its unit.

@@ -164,8 +164,9 @@ impl LayerWriter {
             self.temporary.grow(missing.max(GROWTH)).or_else(|_| self.temporary.grow(missing))?;
         }
         let path = self.temporary.path();
-        let failure = |error| self.temporary.inner.folder.failure_of("write", &path, error, Bytes(bytes.len() as u64));
-        self.buffer.write_all(bytes).map_err(failure)?;
+        self.buffer.write_all(bytes).map_err(|error| {
+            self.temporary.inner.folder.failure_of("write", &path, error, Bytes(bytes.len() as u64))
+        })?;
         self.sha256.update(bytes);
         self.written = after;
         Ok(())

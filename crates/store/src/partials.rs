@@ -269,11 +269,14 @@ impl PatchWriter {
         let sha256 = sha256_of_file(&self.inner().folder, &self.path())?;
         let (bytes, row) = (self.written, rows::patch(&self.key, self.written, sha256));
         let patch = HeldPatch { key: self.key.clone(), bytes, sha256, last_used: now, leases: 0 };
-        let hold = |ledger: &mut Ledger| drop(ledger.patches.insert(patch_id, patch));
         self.sync()?;
         match self.place {
-            Place::Temporary(temporary) => temporary.commit(&item, bytes, row, now, hold),
-            Place::Partial(partial) => partial.commit(&item, bytes, row, now, hold),
+            Place::Temporary(temporary) => temporary.commit(&item, bytes, row, now, |ledger| {
+                ledger.patches.insert(patch_id, patch);
+            }),
+            Place::Partial(partial) => partial.commit(&item, bytes, row, now, |ledger| {
+                ledger.patches.insert(patch_id, patch);
+            }),
         }
     }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::open::Opening;
 use crate::steps::Steps;
-use crate::{Image, Index, MemoryIndex, Options, PatchKey, Result, RocksIndex, Store, UnixSeconds};
+use crate::{Image, Index, IndexError, MemoryIndex, Options, PatchKey, Result, RocksIndex, Store, UnixSeconds};
 
 mod budget;
 mod crash;
@@ -57,13 +57,14 @@ impl Bench {
     }
 
     fn try_open(&self, options: Options, steps: Steps, opening: Opening) -> Result<Store> {
-        let open_index = |path: &Path| -> Result<Arc<dyn Index>, _> {
-            match &self.memory {
-                Some(memory) => Ok(Arc::new(memory.clone())),
-                None => Ok(Arc::new(RocksIndex::open(path)?)),
-            }
-        };
-        Store::open_as(self.path(), options, &open_index, steps, opening)
+        Store::open_as(self.path(), options, &|path| self.open_index(path), steps, opening)
+    }
+
+    fn open_index(&self, path: &Path) -> Result<Arc<dyn Index>, IndexError> {
+        match &self.memory {
+            Some(memory) => Ok(Arc::new(memory.clone())),
+            None => Ok(Arc::new(RocksIndex::open(path)?)),
+        }
     }
 
     /// Deletes the index with its files.

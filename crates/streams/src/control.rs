@@ -97,8 +97,10 @@ impl Incoming {
     /// As [`Incoming::next`].
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
         let taken = std::task::ready!(self.shared.poll_take(cx));
-        let place = |peer| Place { shared: self.shared.clone(), peer };
-        Poll::Ready(taken.map(|(peer, stream)| Inbound { peer, stream, place: place(peer) }))
+        Poll::Ready(taken.map(|(peer, stream)| {
+            let place = Place { shared: self.shared.clone(), peer };
+            Inbound { peer, stream, place }
+        }))
     }
 }
 

@@ -36,7 +36,6 @@ const KINDS: [Kind; 3] = [Kind::Memory, Kind::Quic, Kind::Tcp];
 fn swarm(kind: Kind, settings: Settings, version: Version) -> Swarm<Behaviour> {
     let behaviour = Behaviour::new(PROTOCOL, settings, Arc::new(|_| BUSY.to_vec()));
     let builder = SwarmBuilder::with_new_identity().with_tokio();
-    let config = |config: libp2p::swarm::Config| config.with_substream_upgrade_protocol_override(version);
     match kind {
         Kind::Memory => builder
             .with_other_transport(|keys| {
@@ -49,15 +48,20 @@ fn swarm(kind: Kind, settings: Settings, version: Version) -> Swarm<Behaviour> {
             .unwrap()
             .with_behaviour(|_| behaviour)
             .unwrap()
-            .with_swarm_config(config)
+            .with_swarm_config(|config| config.with_substream_upgrade_protocol_override(version))
             .build(),
-        Kind::Quic => builder.with_quic().with_behaviour(|_| behaviour).unwrap().with_swarm_config(config).build(),
+        Kind::Quic => builder
+            .with_quic()
+            .with_behaviour(|_| behaviour)
+            .unwrap()
+            .with_swarm_config(|config| config.with_substream_upgrade_protocol_override(version))
+            .build(),
         Kind::Tcp => builder
             .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, yamux::Config::default)
             .unwrap()
             .with_behaviour(|_| behaviour)
             .unwrap()
-            .with_swarm_config(config)
+            .with_swarm_config(|config| config.with_substream_upgrade_protocol_override(version))
             .build(),
     }
 }

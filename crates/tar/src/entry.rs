@@ -6,9 +6,6 @@ use crate::BLOCK_BYTES;
 /// bytes.
 pub fn entry(path: &str, type_flag: u8, content: &[u8], link: &str) -> Vec<u8> {
     let mut block = [0u8; BLOCK_BYTES as usize];
-    let put = |field: &mut [u8], text: &[u8]| {
-        field.iter_mut().zip(text).for_each(|(to, &from)| *to = from);
-    };
     put(&mut block[..100], path.as_bytes());
     put(&mut block[100..108], b"0000644\0");
     put(&mut block[124..136], format!("{:011o}\0", content.len()).as_bytes());
@@ -20,6 +17,11 @@ pub fn entry(path: &str, type_flag: u8, content: &[u8], link: &str) -> Vec<u8> {
     entry.extend(content);
     entry.resize(entry.len().next_multiple_of(BLOCK_BYTES as usize), 0);
     entry
+}
+
+/// Puts a text into a field, as far as it fits.
+fn put(field: &mut [u8], text: &[u8]) {
+    field.iter_mut().zip(text).for_each(|(to, &from)| *to = from);
 }
 
 /// Puts the right checksum into a header: a block of [`BLOCK_BYTES`].

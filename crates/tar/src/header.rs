@@ -46,9 +46,10 @@ impl Header {
     /// `None` if the checksum is wrong: of unsigned bytes, or of signed ones as some old programs wrote.
     pub(super) fn new(block: [u8; 512]) -> Option<Self> {
         let stored = number(&block[148..156])?;
-        let summed = || block.iter().enumerate().map(|(at, &byte)| if (148..156).contains(&at) { b' ' } else { byte });
-        let unsigned: u64 = summed().map(u64::from).sum();
-        let signed: i64 = summed().map(|byte| i64::from(byte.cast_signed())).sum();
+        let mut summed = block;
+        summed[148..156].fill(b' ');
+        let unsigned: u64 = summed.into_iter().map(u64::from).sum();
+        let signed: i64 = summed.into_iter().map(|byte| i64::from(byte.cast_signed())).sum();
         (stored == unsigned || i64::try_from(stored) == Ok(signed)).then_some(Self(block))
     }
 

@@ -56,14 +56,6 @@ fn d() -> String {
 
 #[test]
 fn announcements() {
-    let announcement = |news| Announcement {
-        incarnation: Incarnation(1),
-        version: 2,
-        sequence: 3,
-        site: Some("a1".parse().unwrap()),
-        digest: digest(),
-        news,
-    };
     let tlsh = Tlsh::new([9; 35]);
     check(
         &announcement(News::Full(vec![card(7, Some(tlsh))])),
@@ -75,6 +67,17 @@ fn announcements() {
     );
     check(&announcement(News::Heartbeat), &format!("01 02 03 02 6131 {} 02", d()));
     check(&Announcement { site: None, ..announcement(News::Leaving) }, &format!("01 02 03 00 {} 03", d()));
+}
+
+fn announcement(news: News) -> Announcement {
+    Announcement {
+        incarnation: Incarnation(1),
+        version: 2,
+        sequence: 3,
+        site: Some("a1".parse().unwrap()),
+        digest: digest(),
+        news,
+    }
 }
 
 #[test]
@@ -124,7 +127,6 @@ fn answers() {
         effort: Some(Effort::Max),
     };
     check(&Answer::Quote(predicted.clone()), &format!("01 00 0a 01 {} 00 01 02", h(5)));
-    let image = |answer| Answer::Image(Box::new(answer));
     check(&image(ImageAnswer::default()), "02 00 00 00");
     check(
         &image(ImageAnswer { release: Some(release()), ..ImageAnswer::default() }),
@@ -144,6 +146,10 @@ fn answers() {
     check(&Answer::Arrival(Arrival::No), "06 00");
     check(&Answer::Arrival(Arrival::Coming { received: Bytes(1024) }), "06 01 fb0004");
     check(&Answer::Arrival(Arrival::Held), "06 02");
+}
+
+fn image(answer: ImageAnswer) -> Answer {
+    Answer::Image(Box::new(answer))
 }
 
 fn release() -> SignedRelease {
@@ -185,14 +191,16 @@ fn patch_stream() {
     check(&PatchReply::Refused(Refusal::Busy { retry_after_ms: 600_000 }), "02 01 fcc0270900");
     assert!(PatchReply::decode(&[2, 1, 0xfc, 0xc1, 0x27, 9, 0]).is_err());
     assert!(Answer::decode(&[4, 1, 0xfc, 0xc1, 0x27, 9, 0]).is_err());
-    let (peer, patch) = (PeerId::new([6; 32]), PatchId::new([2; 32]));
-    let referred = |addresses| PatchReply::Referred { peer, patch, settings: 7, addresses };
     check(&referred(vec![vec![4, 1], vec![9]]), &format!("03 {} {} 07 02 02 0401 01 09", h(6), h(2)));
     let largest = referred(vec![vec![4; ADDRESS_BYTES_MAX]; ADDRESSES_MAX]);
     assert_eq!(PatchReply::decode(&largest.encode().unwrap()).unwrap(), largest);
-    let decoded = |message: PatchReply| PatchReply::decode(&message.encode().unwrap());
-    assert!(decoded(referred(vec![vec![4; ADDRESS_BYTES_MAX + 1]])).is_err());
-    assert!(decoded(referred(vec![vec![4]; ADDRESSES_MAX + 1])).is_err());
+    for addresses in [vec![vec![4; ADDRESS_BYTES_MAX + 1]], vec![vec![4]; ADDRESSES_MAX + 1]] {
+        assert!(PatchReply::decode(&referred(addresses).encode().unwrap()).is_err());
+    }
+}
+
+fn referred(addresses: Vec<Vec<u8>>) -> PatchReply {
+    PatchReply::Referred { peer: PeerId::new([6; 32]), patch: PatchId::new([2; 32]), settings: 7, addresses }
 }
 
 #[test]
@@ -229,7 +237,6 @@ fn the_limits_hold_in_both_directions() {
     assert!(Request::decode(&Request::Sketches(layers.clone()).encode().unwrap()).is_ok());
     let bytes = Request::Sketches([layers, vec![DiffId::new([0; 32])]].concat()).encode().unwrap();
     assert!(matches!(Request::decode(&bytes), Err(WireError::OutOfRange { .. })));
-    let sketches = |count: usize, bytes: usize| Answer::Sketches(vec![Some(vec![0; bytes]); count]).encode().unwrap();
     assert!(Answer::decode(&sketches(SKETCHES_MAX, SKETCH_BYTES_MAX)).is_ok());
     for bytes in [sketches(SKETCHES_MAX + 1, 0), sketches(1, SKETCH_BYTES_MAX + 1)] {
         assert!(matches!(Answer::decode(&bytes), Err(WireError::OutOfRange { .. })));
@@ -237,6 +244,11 @@ fn the_limits_hold_in_both_directions() {
     let most = vec![card(1, Some(Tlsh::new([0; 35]))); HOLDINGS_MAX];
     let most = Holdings::all(Incarnation(u64::MAX), u64::MAX, None, most);
     assert!(Answer::Holdings(most).encode().is_ok());
+}
+
+/// An answer of so many sketches of this length.
+fn sketches(count: usize, bytes: usize) -> Vec<u8> {
+    Answer::Sketches(vec![Some(vec![0; bytes]); count]).encode().unwrap()
 }
 
 proptest! {
@@ -262,11 +274,11 @@ fn the_largest_answer_about_an_image_fits_and_one_offer_more_does_not() {
     let offer = LayerOffer { layer: u16::MAX, quote };
     let documents = Some(Documents { manifest: vec![1; BLOB_BYTES_MAX - 1], config: Some(vec![2]) });
     let answer = ImageAnswer { release: Some(release()), documents, offers: vec![offer.clone(); LAYER_OFFERS_MAX] };
-    let image = |answer: &ImageAnswer| Answer::Image(Box::new(answer.clone()));
-    assert_eq!(Answer::decode(&image(&answer).encode().unwrap()).unwrap(), image(&answer));
+    let sent = image(answer.clone());
+    assert_eq!(Answer::decode(&sent.encode().unwrap()).unwrap(), sent);
     let more = ImageAnswer { offers: vec![offer; LAYER_OFFERS_MAX + 1], documents: None, ..answer.clone() };
-    assert!(matches!(Answer::decode(&image(&more).encode().unwrap()), Err(WireError::OutOfRange { .. })));
+    assert!(matches!(Answer::decode(&image(more).encode().unwrap()), Err(WireError::OutOfRange { .. })));
     let documents = Some(Documents { manifest: vec![1; BLOB_BYTES_MAX], config: Some(vec![2]) });
     let larger = ImageAnswer { documents, offers: Vec::new(), ..answer };
-    assert!(matches!(Answer::decode(&image(&larger).encode().unwrap()), Err(WireError::OutOfRange { .. })));
+    assert!(matches!(Answer::decode(&image(larger).encode().unwrap()), Err(WireError::OutOfRange { .. })));
 }

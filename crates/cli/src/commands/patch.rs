@@ -9,7 +9,7 @@ mod show;
 mod vcdiff;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read};
+use std::io::{BufReader, BufWriter, IntoInnerError, Read};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -56,10 +56,13 @@ impl Layer {
     }
 
     fn open(path: &Path) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::file("read", path, &error);
-        let mut file = File::open(path).map_err(failed)?;
-        let diff_id = sha256(&mut file).map_err(failed)?;
-        Ok(Self { diff_id, file: FileBase::new(file).map_err(failed)? })
+        Self::read(path).map_err(|error| Failure::file("read", path, &error))
+    }
+
+    fn read(path: &Path) -> std::io::Result<Self> {
+        let mut file = File::open(path)?;
+        let diff_id = sha256(&mut file)?;
+        Ok(Self { diff_id, file: FileBase::new(file)? })
     }
 
     fn source(&self) -> Source<'_> {
@@ -84,22 +87,25 @@ pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::file("write", path, &error);
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
     let partial = PathBuf::from(name);
     let created = File::options().read(true).write(true).create(true).truncate(true).open(&partial);
-    let mut file = BufWriter::with_capacity(1 << 20, created.map_err(failed)?);
-    let written = write(&mut file).and_then(|()| {
-        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-        drop(file);
-        std::fs::rename(&partial, path).map_err(failed)
-    });
+    let created = created.map_err(|error| Failure::file("write", path, &error))?;
+    let mut file = BufWriter::with_capacity(1 << 20, created);
+    let written = write(&mut file)
+        .and_then(|()| put_in_place(file, &partial, path).map_err(|error| Failure::file("write", path, &error)));
     if written.is_err() {
         // The first failure is the one to report.
         let _ = std::fs::remove_file(&partial);
     }
     written
+}
+
+/// Flushes and closes the file, and gives it its final name.
+fn put_in_place(file: BufWriter<File>, partial: &Path, path: &Path) -> std::io::Result<()> {
+    drop(file.into_inner().map_err(IntoInnerError::into_error)?);
+    std::fs::rename(partial, path)
 }
 
 /// A patch file: its header, and the file behind it.

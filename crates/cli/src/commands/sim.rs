@@ -76,15 +76,9 @@ pub fn check(report: &Report, replay: Option<String>) -> Result<(), Failure> {
 fn replay(path: &Path, report: &Path, output: &Output) -> Result<(), Failure> {
     let scenario = read(path)?;
     let before = read_report(report)?;
-    let unreadable = || {
-        let message = format!("{} is not a report of a simulation", report.display());
-        Failure::new(Kind::BadData, message).hint(REPORT_HINT)
-    };
-    let seed = before["seed"].as_u64().ok_or_else(unreadable)?;
-    let hash = |strategies: &[Value]| {
-        strategies.iter().find_map(|strategy| strategy["log_hash"].as_str().map(ToOwned::to_owned))
-    };
-    let expected = before["strategies"].as_array().and_then(|all| hash(all)).ok_or_else(unreadable)?;
+    let seed = before["seed"].as_u64().ok_or_else(|| no_report(report))?;
+    let mut strategies = before["strategies"].as_array().into_iter().flatten();
+    let expected = strategies.find_map(|strategy| strategy["log_hash"].as_str()).ok_or_else(|| no_report(report))?;
     let now = ran(&scenario, seed, output)?;
     let found = now.strategies.iter().find_map(|strategy| strategy.log_hash.clone()).unwrap_or_default();
     if found != expected {
@@ -93,6 +87,10 @@ fn replay(path: &Path, report: &Path, output: &Output) -> Result<(), Failure> {
         return Err(Failure::new(Kind::BadData, message).hint(hint));
     }
     output.value(&now, |_| format!("the same: seed {seed}, events {found}"))
+}
+
+fn no_report(path: &Path) -> Failure {
+    Failure::new(Kind::BadData, format!("{} is not a report of a simulation", path.display())).hint(REPORT_HINT)
 }
 
 /// Runs a scenario and shows how far it is. An interrupt ends it; the report says so.
@@ -108,8 +106,8 @@ pub fn ran(scenario: &Scenario, seed: u64, output: &Output) -> Result<Report, Fa
 
 fn read(path: &Path) -> Result<Scenario, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    let beside = |trace: &str| std::fs::read_to_string(path.parent().unwrap_or(Path::new("")).join(trace));
-    Scenario::parse(&text, beside)
+    let folder = path.parent().unwrap_or(Path::new(""));
+    Scenario::parse(&text, |trace| std::fs::read_to_string(folder.join(trace)))
         .map_err(|error| scenario_failure(path, &error, "docs/SIMULATION.md lists every key of a scenario"))
 }
 

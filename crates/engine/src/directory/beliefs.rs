@@ -144,15 +144,27 @@ impl Directory {
 
     /// Whether these changes of the list that is known of a peer give a list of this digest.
     fn leads_to(&self, from: PeerId, wanted: ListDigest, added: &[Card], removed: &[DiffId]) -> bool {
-        let is_believed = self.peer(from).is_some_and(Peer::is_known);
-        let holds = |layer: DiffId| {
-            if is_believed { self.is_held_by(layer, from) } else { self.remembered.holds(from, layer) }
-        };
         let mut digest = self.known_list(from).unwrap_or_default();
-        removed.iter().copied().filter(|&layer| holds(layer)).for_each(|layer| digest.remove(layer));
-        let added = added.iter().map(|card| card.diff_id).filter(|&layer| !holds(layer));
-        added.for_each(|layer| digest.add(layer));
+        for &layer in removed {
+            if self.is_listed(from, layer) {
+                digest.remove(layer);
+            }
+        }
+        for card in added {
+            if !self.is_listed(from, card.diff_id) {
+                digest.add(card.diff_id);
+            }
+        }
         digest == wanted
+    }
+
+    /// Whether the list that is known of a peer has this layer.
+    fn is_listed(&self, from: PeerId, layer: DiffId) -> bool {
+        if self.peer(from).is_some_and(Peer::is_known) {
+            self.is_held_by(layer, from)
+        } else {
+            self.remembered.holds(from, layer)
+        }
     }
 
     /// Changes the list that is known of a peer.

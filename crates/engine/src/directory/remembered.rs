@@ -79,12 +79,13 @@ mod tests {
     use super::*;
 
     fn cards(count: usize) -> Vec<Card> {
-        let card = |number: usize| {
-            let mut id = [0; 32];
-            id[..8].copy_from_slice(&number.to_le_bytes());
-            Card { diff_id: DiffId::new(id), tar_bytes: Bytes(9), compressed_bytes: Bytes(5), tlsh: None }
-        };
         (0..count).map(card).collect()
+    }
+
+    fn card(number: usize) -> Card {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        Card { diff_id: DiffId::new(id), tar_bytes: Bytes(9), compressed_bytes: Bytes(5), tlsh: None }
     }
 
     fn peer(name: usize) -> PeerId {

@@ -71,41 +71,47 @@ fn check(announcements: &[Announcement], heard: Heard, believed: &[u8]) {
 
 #[test]
 fn gossip_moves_the_belief_or_shows_a_gap() {
-    let start = || tells(1, 1, 1, &[1]);
-    let heartbeat = |version, sequence, held: &[u8]| says(1, version, sequence, News::Heartbeat, held);
-    let more = |version, sequence, held: &[u8]| says(1, version, sequence, added(2), held);
-    check(&[start(), more(2, 2, &[1, 2])], Heard::Current, &[1, 2]);
-    check(&[start(), heartbeat(1, 2, &[1])], Heard::Current, &[1]);
-    check(&[start(), heartbeat(2, 2, &[1, 2])], Heard::Behind, &[1]);
-    check(&[start(), more(3, 3, &[1, 2, 3])], Heard::Behind, &[1]);
+    let start = tells(1, 1, 1, &[1]);
+    check(&[start.clone(), more(2, 2, &[1, 2])], Heard::Current, &[1, 2]);
+    check(&[start.clone(), heartbeat(1, 2, &[1])], Heard::Current, &[1]);
+    check(&[start.clone(), heartbeat(2, 2, &[1, 2])], Heard::Behind, &[1]);
+    check(&[start.clone(), more(3, 3, &[1, 2, 3])], Heard::Behind, &[1]);
     check(&[more(3, 3, &[1, 2])], Heard::Behind, &[]);
     check(&[heartbeat(0, 1, &[1])], Heard::Behind, &[]);
-    check(&[start(), more(2, 2, &[1, 2]), more(2, 2, &[1, 2])], Heard::Ignored, &[1, 2]);
-    check(&[start(), more(2, 3, &[1, 2]), tells(1, 1, 2, &[5])], Heard::Ignored, &[1, 2]);
-    check(&[start(), says(1, 1, 9, News::Leaving, &[1])], Heard::Current, &[]);
+    check(&[start.clone(), more(2, 2, &[1, 2]), more(2, 2, &[1, 2])], Heard::Ignored, &[1, 2]);
+    check(&[start.clone(), more(2, 3, &[1, 2]), tells(1, 1, 2, &[5])], Heard::Ignored, &[1, 2]);
+    check(&[start.clone(), says(1, 1, 9, News::Leaving, &[1])], Heard::Current, &[]);
+}
+
+fn heartbeat(version: u64, sequence: u64, held: &[u8]) -> Announcement {
+    says(1, version, sequence, News::Heartbeat, held)
+}
+
+fn more(version: u64, sequence: u64, held: &[u8]) -> Announcement {
+    says(1, version, sequence, added(2), held)
 }
 
 #[test]
 fn a_list_with_the_digest_that_a_peer_names_is_its_list_whatever_was_missed() {
     check(&[says(1, 7, 1, News::Heartbeat, &[])], Heard::Current, &[]);
     check(&[says(1, 7, 1, added(2), &[2])], Heard::Current, &[2]);
-    let start = || tells(5, 9, 90, &[1]);
-    check(&[start(), says(5, 11, 99, News::Heartbeat, &[1])], Heard::Current, &[1]);
-    check(&[start(), says(6, 1, 1, News::Heartbeat, &[1])], Heard::Current, &[1]);
-    check(&[start(), says(6, 2, 3, added(2), &[1, 2])], Heard::Current, &[1, 2]);
+    let start = tells(5, 9, 90, &[1]);
+    check(&[start.clone(), says(5, 11, 99, News::Heartbeat, &[1])], Heard::Current, &[1]);
+    check(&[start.clone(), says(6, 1, 1, News::Heartbeat, &[1])], Heard::Current, &[1]);
+    check(&[start.clone(), says(6, 2, 3, added(2), &[1, 2])], Heard::Current, &[1, 2]);
     let swap = News::Difference { added: vec![card(2)], removed: vec![id(1), id(3)] };
-    check(&[start(), says(6, 4, 3, swap, &[2])], Heard::Current, &[2]);
+    check(&[start.clone(), says(6, 4, 3, swap, &[2])], Heard::Current, &[2]);
 }
 
 #[test]
 fn a_later_life_replaces_an_earlier_one_that_does_not_come_back() {
-    let start = || tells(5, 9, 90, &[1]);
-    check(&[start(), tells(6, 1, 1, &[2])], Heard::Current, &[2]);
-    check(&[start(), says(6, 10, 1, added(2), &[2])], Heard::Behind, &[1]);
-    let late = [start(), says(6, 9, 1, News::Heartbeat, &[2]), says(5, 10, 91, added(2), &[1, 2])];
+    let start = tells(5, 9, 90, &[1]);
+    check(&[start.clone(), tells(6, 1, 1, &[2])], Heard::Current, &[2]);
+    check(&[start.clone(), says(6, 10, 1, added(2), &[2])], Heard::Behind, &[1]);
+    let late = [start.clone(), says(6, 9, 1, News::Heartbeat, &[2]), says(5, 10, 91, added(2), &[1, 2])];
     check(&late, Heard::Behind, &[1]);
-    check(&[start(), tells(4, 1, 1, &[2])], Heard::Behind, &[1]);
-    check(&[start(), says(4, 1, 1, News::Leaving, &[])], Heard::Current, &[1]);
+    check(&[start.clone(), tells(4, 1, 1, &[2])], Heard::Behind, &[1]);
+    check(&[start.clone(), says(4, 1, 1, News::Leaving, &[])], Heard::Current, &[1]);
 }
 
 #[test]
@@ -138,18 +144,20 @@ fn changed(life: u64, version: u64, more: &[u8], less: &[u8], held: &[u8]) -> Ho
 #[test]
 fn an_answer_moves_the_known_list_or_changes_nothing() {
     let mut directory = Directory::new(9);
-    let mut answer = |holdings| {
-        let taken = directory.answered(peer(1), holdings, Moment(1));
-        (taken, layers(&directory, 1))
-    };
-    assert_eq!(answer(changed(1, 1, &[], &[], &[1])), (Taken::Mismatch, vec![]));
-    assert_eq!(answer(holds(1, 1, &[1])), (Taken::Taken, vec![1]));
-    assert_eq!(answer(changed(2, 4, &[2, 3], &[], &[1, 2, 3])), (Taken::Taken, vec![1, 2, 3]));
-    assert_eq!(answer(changed(2, 5, &[4], &[1], &[2, 3, 4, 5])), (Taken::Mismatch, vec![1, 2, 3]));
-    assert_eq!(answer(changed(2, 6, &[3], &[1, 9], &[2, 3])), (Taken::Taken, vec![2, 3]));
-    assert_eq!(answer(changed(3, 1, &[], &[], &[2, 3])), (Taken::Taken, vec![2, 3]));
+    assert_eq!(answered(&mut directory, changed(1, 1, &[], &[], &[1])), (Taken::Mismatch, vec![]));
+    assert_eq!(answered(&mut directory, holds(1, 1, &[1])), (Taken::Taken, vec![1]));
+    assert_eq!(answered(&mut directory, changed(2, 4, &[2, 3], &[], &[1, 2, 3])), (Taken::Taken, vec![1, 2, 3]));
+    assert_eq!(answered(&mut directory, changed(2, 5, &[4], &[1], &[2, 3, 4, 5])), (Taken::Mismatch, vec![1, 2, 3]));
+    assert_eq!(answered(&mut directory, changed(2, 6, &[3], &[1, 9], &[2, 3])), (Taken::Taken, vec![2, 3]));
+    assert_eq!(answered(&mut directory, changed(3, 1, &[], &[], &[2, 3])), (Taken::Taken, vec![2, 3]));
     // An announcement of a later version came first.
-    assert_eq!(answer(changed(3, 0, &[9], &[], &[9])), (Taken::Taken, vec![2, 3]));
+    assert_eq!(answered(&mut directory, changed(3, 0, &[9], &[], &[9])), (Taken::Taken, vec![2, 3]));
+}
+
+/// Peer 1 answers with this. Returns the judgement, and the layers that are believed then.
+fn answered(directory: &mut Directory, holdings: Holdings) -> (Taken, Vec<u8>) {
+    let taken = directory.answered(peer(1), holdings, Moment(1));
+    (taken, layers(directory, 1))
 }
 
 #[test]
@@ -244,22 +252,24 @@ fn peers_have_a_cap_that_connecting_passes_for_as_long_as_it_lasts() {
 #[test]
 fn layers_of_one_peer_have_a_cap() {
     let mut directory = Directory::new(9);
-    let many = |count: usize| -> Vec<Card> {
-        let card = |number: usize| {
-            let mut id = [0; 32];
-            id[..8].copy_from_slice(&number.to_le_bytes());
-            Card { diff_id: DiffId::new(id), ..card(0) }
-        };
-        (0..count).map(card).collect()
-    };
-    let cards = many(Settings::LAYERS_PER_PEER_MAX + 5);
+    let cards = many_cards(Settings::LAYERS_PER_PEER_MAX + 5);
     directory.answered(peer(1), Holdings::all(Incarnation(1), 1, None, cards), Moment(1));
     assert_eq!(directory.peer(peer(1)).map(Peer::layers), Some(Settings::LAYERS_PER_PEER_MAX));
     // It is not whole: it is not kept, and its differences are believed by their version.
     assert_eq!(directory.lists().count(), 0);
-    let gone = News::Difference { added: vec![], removed: vec![many(1)[0].diff_id] };
+    let gone = News::Difference { added: vec![], removed: vec![many_cards(1)[0].diff_id] };
     assert_eq!(directory.announced(peer(1), says(1, 2, 1, gone, &[]), Moment(2)), Heard::Current);
     assert_eq!(directory.peer(peer(1)).map(Peer::layers), Some(Settings::LAYERS_PER_PEER_MAX - 1));
+}
+
+fn many_cards(count: usize) -> Vec<Card> {
+    let mut cards = Vec::new();
+    for number in 0..count {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        cards.push(Card { diff_id: DiffId::new(id), ..card(0) });
+    }
+    cards
 }
 
 /// Both indexes say the same, and no card is left that nobody holds.
@@ -296,17 +306,20 @@ fn set(layers: Vec<u8>) -> Vec<u8> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let layers = || proptest::collection::vec(0u8..16, 0..6);
     prop_oneof![
-        layers().prop_map(|layers| Act::Full(set(layers))),
-        (layers(), layers()).prop_map(|(added, removed)| {
+        some_layers().prop_map(|layers| Act::Full(set(layers))),
+        (some_layers(), some_layers()).prop_map(|(added, removed)| {
             let removed = removed.into_iter().filter(|layer| !added.contains(layer)).collect();
             Act::Difference(set(added), set(removed))
         }),
-        layers().prop_map(|layers| Act::Told(set(layers))),
+        some_layers().prop_map(|layers| Act::Told(set(layers))),
         (0u8..16).prop_map(Act::Denied),
         Just(Act::Forget),
     ]
+}
+
+fn some_layers() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(0u8..16, 0..6)
 }
 
 proptest! {

@@ -32,34 +32,33 @@ fn the_link_decides() {
 
 #[test]
 fn many_receivers_are_worth_more_work() {
-    let shared = |copies| Undertaking { copies, ..PATCH };
-    assert_eq!(chosen(shared(40)), Effort::Max);
-    let lan = |copies| Undertaking { rate: LAN, ..shared(copies) };
-    assert_eq!((chosen(lan(1)), chosen(lan(300))), (Effort::Fast, Effort::Default));
+    assert_eq!(chosen(Undertaking { copies: 40, ..PATCH }), Effort::Max);
+    let lan = Undertaking { rate: LAN, ..PATCH };
+    assert_eq!(chosen(Undertaking { copies: 1, ..lan }), Effort::Fast);
+    assert_eq!(chosen(Undertaking { copies: 300, ..lan }), Effort::Default);
 }
 
 #[test]
 fn the_slowest_uplink_of_who_passes_it_on_counts_once() {
-    let behind = |uplink| chosen(Undertaking { rate: LAN, copies: 3, slowest: Some(uplink), ..PATCH });
-    assert_eq!(behind(SATELLITE), Effort::Max);
-    assert_eq!(behind(BytesPerSecond(1_250_000)), Effort::Default);
-    assert_eq!(behind(LAN), chosen(Undertaking { rate: LAN, copies: 3, ..PATCH }));
+    let shared = Undertaking { rate: LAN, copies: 3, ..PATCH };
+    assert_eq!(chosen(Undertaking { slowest: Some(SATELLITE), ..shared }), Effort::Max);
+    assert_eq!(chosen(Undertaking { slowest: Some(BytesPerSecond(1_250_000)), ..shared }), Effort::Default);
+    assert_eq!(chosen(Undertaking { slowest: Some(LAN), ..shared }), chosen(shared));
 }
 
 #[test]
 fn a_queue_is_worth_less_work() {
-    let queued = |waiting| chosen(Undertaking { waiting, rate: BytesPerSecond(40_000), ..PATCH });
-    assert_eq!([queued(0), queued(5), queued(60)], [Effort::Max, Effort::Default, Effort::Fast]);
+    let efforts = [0, 5, 60].map(|waiting| chosen(Undertaking { waiting, rate: BytesPerSecond(40_000), ..PATCH }));
+    assert_eq!(efforts, [Effort::Max, Effort::Default, Effort::Fast]);
 }
 
 #[test]
 fn a_slow_machine_works_less() {
     let mut pace = Pace::default();
-    let choose = |pace| PATCH.best(&Effort::ALL, pace);
-    assert_eq!(choose(pace), Effort::Default);
+    assert_eq!(PATCH.best(&Effort::ALL, pace), Effort::Default);
     let usual = PATCH.encoding(Effort::Default, Pace::USUAL);
     (0..20).for_each(|_| pace.learn(usual, Duration::from_secs(30)));
-    assert_eq!(choose(pace), Effort::Fast);
+    assert_eq!(PATCH.best(&Effort::ALL, pace), Effort::Fast);
     let expected = PATCH.encoding(Effort::Default, pace).as_secs();
     assert!((27..=33).contains(&expected), "{expected} s");
 }
@@ -67,8 +66,8 @@ fn a_slow_machine_works_less() {
 #[test]
 fn time_that_nobody_notices_is_spent_on_fewer_bytes() {
     let small = Undertaking { bytes: Bytes(20_000), tar_bytes: Bytes(2_000_000), rate: LAN, ..PATCH };
-    let time = |effort| small.making(effort, Pace::USUAL).time;
-    assert!(time(Effort::Max) > time(Effort::Fast));
+    let [max, fast] = [Effort::Max, Effort::Fast].map(|effort| small.making(effort, Pace::USUAL).time);
+    assert!(max > fast);
     assert_eq!(chosen(small), Effort::Max);
 }
 
@@ -82,11 +81,14 @@ fn a_fixed_effort_is_used_and_the_least_is_a_floor() {
 
 #[test]
 fn the_receiver_says_what_it_wants_more() {
-    let prefer = |prefer, rate| chosen(Undertaking { rate, terms: Terms { prefer, ..TERMS }, ..PATCH });
-    let at = |rate| Prefer::ALL.map(|wish| prefer(wish, rate));
-    assert_eq!(at(LAN), [Effort::Fast, Effort::Fast, Effort::Max]);
-    assert_eq!(at(BytesPerSecond(500_000)), [Effort::Default, Effort::Default, Effort::Max]);
-    assert_eq!(at(SATELLITE), [Effort::Max; 3]);
+    assert_eq!(chosen_by_preference(LAN), [Effort::Fast, Effort::Fast, Effort::Max]);
+    assert_eq!(chosen_by_preference(BytesPerSecond(500_000)), [Effort::Default, Effort::Default, Effort::Max]);
+    assert_eq!(chosen_by_preference(SATELLITE), [Effort::Max; 3]);
+}
+
+/// The effort over a link of this rate for each of [`Prefer::ALL`].
+fn chosen_by_preference(rate: BytesPerSecond) -> [Effort; 3] {
+    Prefer::ALL.map(|prefer| chosen(Undertaking { rate, terms: Terms { prefer, ..TERMS }, ..PATCH }))
 }
 
 /// A machine with an eighth of a core applies *max* for as long as a thin link takes.
@@ -101,35 +103,41 @@ fn a_slow_receiver_gets_what_it_can_apply() {
 
 #[test]
 fn fewer_bytes_win_among_those_that_are_soon_enough() {
-    let way = |bytes, seconds| (Cost { bytes: Bytes(bytes), time: Duration::from_secs(seconds) }, (bytes, seconds));
     let ways = [way(100, 10), way(70, 12), way(50, 40), way(10, 3600)];
     let found = Prefer::ALL.map(|prefer| best(ways, prefer).unwrap());
     assert_eq!(found, [(100, 10), (70, 12), (50, 40)]);
     assert_eq!(best([way(7, 1)].into_iter().filter(|_| false), Prefer::Time), None);
 }
 
+/// A way with its figures as its name.
+fn way(bytes: u64, seconds: u64) -> (Cost, (u64, u64)) {
+    (Cost { bytes: Bytes(bytes), time: Duration::from_secs(seconds) }, (bytes, seconds))
+}
+
 /// docs/BENCHMARKS.md, "patch": seconds to make are within a factor of 2.25 of the model's.
 #[test]
 fn the_model_is_that_of_the_benchmarks() {
-    let check = |tar_bytes, bytes, seconds: [f64; 3]| {
-        let undertaking = Undertaking { bytes: Bytes(bytes), tar_bytes: Bytes(tar_bytes), ..PATCH };
-        for (effort, measured) in Effort::ALL.into_iter().zip(seconds) {
-            let ratio = undertaking.encoding(effort, Pace::default()).as_secs_f64() / measured;
-            assert!((0.45..2.25).contains(&ratio), "{effort:?} of {bytes}: {ratio}");
-        }
-    };
-    check(121_425_920, 236_188, [0.29, 0.61, 1.42]);
-    check(17_592_320, 267_289, [0.11, 0.37, 1.71]);
-    check(12_083_200, 1_644_158, [0.26, 1.22, 3.31]);
-    check(31_436_800, 2_734_780, [0.77, 1.90, 10.09]);
-    check(124_098_560, 19_061_689, [2.76, 20.63, 43.91]);
+    check_model(121_425_920, 236_188, [0.29, 0.61, 1.42]);
+    check_model(17_592_320, 267_289, [0.11, 0.37, 1.71]);
+    check_model(12_083_200, 1_644_158, [0.26, 1.22, 3.31]);
+    check_model(31_436_800, 2_734_780, [0.77, 1.90, 10.09]);
+    check_model(124_098_560, 19_061_689, [2.76, 20.63, 43.91]);
+}
+
+/// `seconds` is the measured time for each of [`Effort::ALL`].
+fn check_model(tar_bytes: u64, bytes: u64, seconds: [f64; 3]) {
+    let undertaking = Undertaking { bytes: Bytes(bytes), tar_bytes: Bytes(tar_bytes), ..PATCH };
+    for (effort, measured) in Effort::ALL.into_iter().zip(seconds) {
+        let ratio = undertaking.encoding(effort, Pace::default()).as_secs_f64() / measured;
+        assert!((0.45..2.25).contains(&ratio), "{effort:?} of {bytes}: {ratio}");
+    }
 }
 
 #[test]
 fn bytes_of_one_effort_tell_those_of_another() {
-    let of_update = |effort, bytes| to_default(Content::Update, effort, Bytes(bytes)).0;
     let found = [(Effort::Default, 1000), (Effort::Fast, 1479), (Effort::Max, 864)];
-    assert_eq!(found.map(|(effort, bytes)| of_update(effort, bytes)), [1000, 1024, 1024]);
+    let at_default = found.map(|(effort, bytes)| to_default(Content::Update, effort, Bytes(bytes)).0);
+    assert_eq!(at_default, [1000, 1024, 1024]);
     for content in [Content::Update, Content::Layer] {
         for effort in Effort::ALL {
             let back = to_default(content, effort, from_default(content, effort, Bytes(1 << 30)));

@@ -12,7 +12,6 @@ use lighter_types::{Bytes, DiffId, Moment, PeerId};
 use lighter_wire::Arrival;
 
 use crate::core::Step;
-use crate::directory::Peer;
 use crate::event::AskId;
 use crate::planner;
 use crate::settings::Settings;
@@ -45,12 +44,9 @@ impl Site {
         if step.core.settings.site.is_none() {
             return Vec::new();
         }
-        let is_heard = |id: PeerId, peer: &Peer| {
-            let is_near = peer.is_connected() && step.core.is_of_site(peer);
-            is_near && !self.ignored.contains(&id) && !step.is_cut_off(id)
-        };
-        let near = step.core.directory.peers().filter(|(id, peer)| is_heard(*id, peer));
-        near.map(|(id, _)| id).take(Settings::NEIGHBOURS_MAX).collect()
+        let near = step.core.directory.peers().filter(|(_, peer)| peer.is_connected() && step.core.is_of_site(peer));
+        let heard = near.map(|(id, _)| id).filter(|id| !self.ignored.contains(id) && !step.is_cut_off(*id));
+        heard.take(Settings::NEIGHBOURS_MAX).collect()
     }
 
     /// Another layer came through this neighbour, which may not have known: it is not asked again.

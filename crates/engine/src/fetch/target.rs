@@ -12,11 +12,10 @@ use std::time::Duration;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::{Quote, Refusal, Request};
 
-use super::fetching::{Fetching, Named};
+use super::fetching::{Fetching, Named, Stop};
 use super::site::{self, Round, Site};
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
-use crate::directory::Holder;
 use crate::event::{AskId, Effect, Part, PullId};
 use crate::failure::Setback;
 use crate::planner::{self, Plan};
@@ -66,6 +65,18 @@ pub enum State {
         until: Moment,
     },
     Fetching(Box<Fetching>),
+}
+
+impl State {
+    /// Whether the layer comes from outside the site, or is about to.
+    pub fn is_far(&self, core: &Core) -> bool {
+        match self {
+            Self::Waiting { .. } | Self::Asking(_) => false,
+            Self::Quoting { asked, quoted } => asked.values().chain(quoted).all(|plan| !core.is_near(plan.peer)),
+            Self::Referred { plan, .. } => !core.is_near(plan.peer),
+            Self::Fetching(fetching) => fetching.stop == Stop::No && !core.is_near(fetching.plan.peer),
+        }
+    }
 }
 
 /// The node does not ask a peer for the layer for a while.
@@ -127,8 +138,10 @@ impl Target {
             return self.ask_quotes(id, plans, part, step);
         }
         let request = Request::Arrival { target: id, number: site::number(step.core.settings.seed, id) };
-        let ask = |peer| (step.ask(peer, Purpose::Arrival(id), request.clone()), peer);
-        let asked = neighbours.into_iter().map(ask).collect();
+        let mut asked = BTreeMap::new();
+        for peer in neighbours {
+            asked.insert(step.ask(peer, Purpose::Arrival(id), request.clone()), peer);
+        }
         self.state = State::Asking(Round::new(asked, step.now));
         true
     }
@@ -153,8 +166,7 @@ impl Target {
     }
 
     fn plans(&self, id: DiffId, step: &Step<'_>) -> Vec<Plan> {
-        let excluded = |peer: PeerId| self.is_excluded(peer, step.now) || step.is_cut_off(peer);
-        let mut plans = planner::plans(id, step.core, &excluded, &self.damaged);
+        let mut plans = planner::plans(id, step.core, &|peer| !self.may_ask(peer, step), &self.damaged);
         plans.retain(|plan| !self.is_whole_only() || plan.bases.is_empty());
         plans
     }
@@ -206,10 +218,14 @@ impl Target {
         if is_tiny(id, step.core) {
             return false;
         }
-        let may_list = |(peer, quote): &(PeerId, Quote)| planner::may_list(card, *peer, quote.offer.bytes(), step.core);
-        let made_offer = |peer: PeerId| self.offers.iter().any(|(offerer, _)| *offerer == peer);
+        let mut offers = self.offers.iter();
+        if self.offers.is_empty()
+            || offers.any(|(peer, quote)| planner::may_list(card, *peer, quote.offer.bytes(), step.core))
+        {
+            return true;
+        }
         let mut sources = step.core.directory.holding(id).filter(|holder| holder.peer.is_connected());
-        self.offers.is_empty() || self.offers.iter().any(may_list) || sources.any(|holder| !made_offer(holder.id))
+        sources.any(|holder| !self.offers.iter().any(|(offerer, _)| *offerer == holder.id))
     }
 
     /// Waits for another chance, for as long as patience lasts. Patience begins when the busy peers may be asked again.
@@ -226,18 +242,15 @@ impl Target {
 
     /// Whether a peer could be asked now.
     pub fn has_source(&self, id: DiffId, step: &Step<'_>) -> bool {
-        step.core.directory.holding(id).any(|Holder { id, peer, .. }| {
-            peer.is_connected() && !self.is_excluded(id, step.now) && !step.is_cut_off(id)
-        })
+        step.core.directory.holding(id).any(|holder| holder.peer.is_connected() && self.may_ask(holder.id, step))
     }
 
     /// Whether the peers that had the layer are away, as with a link that is down. Patience then lasts longer.
     pub fn is_away(&self, id: DiffId, step: &Step<'_>) -> bool {
-        let is_there = |holder: Holder<'_>| holder.peer.is_connected() && !step.is_cut_off(holder.id);
         !self.sources.is_empty()
             && !self.sources.iter().any(|&peer| step.core.is_connected(peer) || step.is_cut_off(peer))
             && step.now.since(self.moved) < step.core.settings.away
-            && !step.core.directory.holding(id).any(is_there)
+            && !step.core.directory.holding(id).any(|holder| holder.peer.is_connected() && !step.is_cut_off(holder.id))
     }
 
     /// When the target has something to do even if nothing happens.
@@ -304,7 +317,7 @@ impl Target {
 
     /// A provider named a relay that has the patch: connects to it.
     pub fn referred(&mut self, plan: &Plan, named: Named, to: PeerId, step: &mut Step<'_>) {
-        if self.is_excluded(to, step.now) || step.is_cut_off(to) {
+        if !self.may_ask(to, step) {
             // Asked again, the provider names another relay.
             self.exclude(plan.peer, Setback::NamesFailed(to), step);
             return self.wait(step);
@@ -338,8 +351,9 @@ impl Target {
         exclusion.reason = reason;
     }
 
-    fn is_excluded(&self, peer: PeerId, now: Moment) -> bool {
-        self.excluded.get(&peer).is_some_and(|exclusion| exclusion.until > now)
+    /// Whether the peer is neither excluded nor cut off.
+    fn may_ask(&self, peer: PeerId, step: &Step<'_>) -> bool {
+        self.excluded.get(&peer).is_none_or(|exclusion| exclusion.until <= step.now) && !step.is_cut_off(peer)
     }
 
     /// Whether half of the attempts are used up: from then on the node trusts no patch to work.

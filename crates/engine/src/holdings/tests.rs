@@ -126,16 +126,17 @@ fn changes_that_are_more_than_the_list_give_the_list() {
 #[test]
 fn the_history_forgets_what_is_beyond_its_cap() {
     let mut own = begun(0..2000);
-    let change = |own: &mut Holdings, seed| {
-        own.add(card(seed));
-        announce(own);
-    };
-    (2000..2000 + Settings::CHANGES_MAX as u16).for_each(|seed| change(&mut own, seed));
+    (2000..2000 + Settings::CHANGES_MAX as u16).for_each(|seed| add_and_announce(&mut own, seed));
     assert!(matches!(own.listed(Some(digest(0..2000))), Listed::Difference { .. }));
-    change(&mut own, 9999);
+    add_and_announce(&mut own, 9999);
     assert_eq!(own.changes.len(), Settings::CHANGES_MAX);
     assert!(matches!(own.listed(Some(digest(0..2000))), Listed::All(_)));
     assert!(matches!(own.listed(Some(digest(0..2001))), Listed::Difference { .. }));
+}
+
+fn add_and_announce(own: &mut Holdings, seed: u16) {
+    own.add(card(seed));
+    announce(own);
 }
 
 #[test]

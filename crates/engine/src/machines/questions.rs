@@ -1,7 +1,7 @@
 //! Questions: those of peers, answered from memory or by the caller; and the answers of peers to this node's questions.
 
 use lighter_similarity::Sketch;
-use lighter_types::{DiffId, PeerId, broken};
+use lighter_types::{PeerId, broken};
 use lighter_wire::{Answer, Arrival, ImageAnswer, ImageName, ListDigest, Refusal, Request};
 
 use super::Machines;
@@ -41,8 +41,8 @@ impl Machines {
             Request::Arrival { target, .. } if core.holdings.holds(target) => Answer::Arrival(Arrival::Held),
             Request::Arrival { target, number } => Answer::Arrival(self.fetcher.arrival(target, from, number, core)),
             Request::Sketches(layers) => {
-                let sketch = |&layer: &DiffId| core.holdings.sketch(layer).map(Sketch::to_bytes);
-                Answer::Sketches(layers.iter().map(sketch).collect())
+                let sketches = layers.into_iter().map(|layer| core.holdings.sketch(layer).map(Sketch::to_bytes));
+                Answer::Sketches(sketches.collect())
             }
             Request::Image(mut request) => {
                 // Offers are for the bases that the peer holds: without its list there are none.

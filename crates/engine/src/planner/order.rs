@@ -65,10 +65,10 @@ impl Order {
         let ranks = ranks(&kinds, prefer);
         // From the highest bit down: rank of the kind (32), number of the peer (64), place among the plans (32). Equal
         // numbers hardly occur; they leave the order of the sources.
-        let key = |(place, &(_, number, kind)): (usize, &(u32, u64, u32))| {
-            u128::from(ranks[kind as usize]) << 96 | u128::from(number) << 32 | place as u128
-        };
-        let mut keys: Vec<u128> = plans.iter().enumerate().map(key).collect();
+        let mut keys: Vec<u128> = Vec::with_capacity(plans.len());
+        for (place, &(_, number, kind)) in plans.iter().enumerate() {
+            keys.push(u128::from(ranks[kind as usize]) << 96 | u128::from(number) << 32 | place as u128);
+        }
         keys.sort_unstable();
         keys.into_iter().map(move |key| {
             let (source, _, kind) = plans[key as u32 as usize];
@@ -80,9 +80,10 @@ impl Order {
 /// The rank of each kind: the same for those of one class.
 fn ranks(kinds: &[Kind], prefer: Prefer) -> Vec<u32> {
     let ranking = Ranking::new(kinds.iter().map(|kind| kind.cost.time), prefer);
-    let of = |kind: &Kind| ranking.class(kind.cost, kind.way.is_near, kind.is_whole);
-    let mut classes: Vec<Class> = kinds.iter().map(of).collect();
-    classes.sort_unstable();
-    classes.dedup();
-    kinds.iter().map(|kind| classes.partition_point(|class| *class < of(kind)) as u32).collect()
+    let classes: Vec<Class> =
+        kinds.iter().map(|kind| ranking.class(kind.cost, kind.way.is_near, kind.is_whole)).collect();
+    let mut sorted = classes.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    classes.iter().map(|class| sorted.partition_point(|other| other < class) as u32).collect()
 }

@@ -152,13 +152,15 @@ impl<'a> Pool<'a> {
 
     fn rank_singles(&mut self) -> Vec<(u32, usize)> {
         let Some(alone) = self.alone else { return Vec::new() };
-        let predict_one = |&base: &&'a Card| predict(self.card, self.sketch, &[self.sketched(base)]);
-        let predictions: Vec<Prediction> = self.shortlist.iter().map(predict_one).collect();
+        let predictions: Vec<Prediction> = self.shortlist.iter().map(|&base| self.predict_from(base)).collect();
         let mut helping: Vec<usize> =
             (0..predictions.len()).filter(|&place| predictions[place].bytes < alone.bytes).collect();
         helping.sort_by_key(|&place| predictions[place].bytes);
-        let add = |place: usize| (1 << place, self.add(&[self.shortlist[place]], Some(predictions[place])));
-        helping.into_iter().map(add).collect()
+        let mut singles = Vec::with_capacity(helping.len());
+        for place in helping {
+            singles.push((1 << place, self.add(&[self.shortlist[place]], Some(predictions[place]))));
+        }
+        singles
     }
 
     /// TLSH's best base of a source that holds none of the shortlist.
@@ -177,10 +179,15 @@ impl<'a> Pool<'a> {
         if let Some(&choice) = self.nearest.get(&base.diff_id) {
             return choice;
         }
-        let by_sketch = self.sketch.map(|_| predict(self.card, self.sketch, &[self.sketched(base)]));
+        let by_sketch = self.sketch.map(|_| self.predict_from(base));
         let choice = self.add(&[base], by_sketch);
         self.nearest.insert(base.diff_id, choice);
         choice
+    }
+
+    /// The prediction for a patch from one base, by the sketches.
+    fn predict_from(&self, base: &'a Card) -> Prediction {
+        predict(self.card, self.sketch, &[self.sketched(base)])
     }
 
     fn add(&mut self, bases: &[&Card], by_sketch: Option<Prediction>) -> usize {

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, PeerId, Prefer};
+use lighter_types::{Bytes, Prefer};
 
 use super::{Plan, spread};
 use crate::core::Core;
@@ -42,9 +42,7 @@ impl Ranking {
 /// The best of some plans.
 pub fn best_plan(plans: Vec<Plan>, core: &Core) -> Option<Plan> {
     let ranking = Ranking::new(plans.iter().map(Plan::time), core.settings.prefer);
-    let rank =
-        |plan: &Plan| -> (Class, u64, PeerId) { (ranking.of(plan), spread(core.settings.seed, plan.peer), plan.peer) };
-    plans.into_iter().min_by_key(rank)
+    plans.into_iter().min_by_key(|plan| (ranking.of(plan), spread(core.settings.seed, plan.peer), plan.peer))
 }
 
 /// Whether a plan may be better than one that was quoted, in bytes or noticeably in time, if its peer has the patch
@@ -52,9 +50,7 @@ pub fn best_plan(plans: Vec<Plan>, core: &Core) -> Option<Plan> {
 pub fn may_beat(plan: &Plan, quoted: &Plan, prefer: Prefer) -> bool {
     let hoped = Plan { wait: Duration::ZERO, ..plan.clone() };
     let ranking = Ranking::new([hoped.time(), quoted.time()], prefer);
-    let of = |plan: &Plan| {
-        let (late, priced, ..) = ranking.of(plan);
-        (late, priced)
-    };
-    of(&hoped) < of(quoted)
+    let (late, priced, ..) = ranking.of(&hoped);
+    let (quoted_late, quoted_priced, ..) = ranking.of(quoted);
+    (late, priced) < (quoted_late, quoted_priced)
 }

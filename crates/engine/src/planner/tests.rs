@@ -136,8 +136,9 @@ fn many_plans_are_in_the_order_of_their_ranks() {
     (1..=200).for_each(|name| measured(&mut core, name, 100_000 + 300_000 * u64::from(name % 7)));
     let plans = plans_of(&core);
     assert_eq!(plans.len(), 200 + 67);
-    let rate = |plan: &Plan| core.links.get(plan.peer).down.unwrap();
-    assert!(plans.iter().all(|plan| plan.transfer == plan.bytes.at(rate(plan))));
+    for plan in &plans {
+        assert_eq!(plan.transfer, plan.bytes.at(core.links.get(plan.peer).down.unwrap()));
+    }
     // The order of kinds is that of single plans.
     assert_eq!(best_plan(plans.clone(), &core).as_ref(), plans.first());
     let soonest = plans.iter().map(Plan::time).min().unwrap();
@@ -169,25 +170,30 @@ fn plan_of_a_second() -> Plan {
 
 #[test]
 fn a_peer_is_asked_where_the_patch_may_be_there_already() {
-    let plan = |wait: u64, bytes| Plan { bytes: Bytes(bytes), wait: Duration::from_millis(wait), ..plan_of_a_second() };
-    let may_beat = |quoted| may_beat(&plan(9000, 1000), &quoted, Prefer::Balanced);
-    assert!(!may_beat(plan(0, 1000)));
-    assert!(!may_beat(plan(400, 1000)), "half a second is not worth a question");
-    assert!(may_beat(plan(600, 1000)));
-    assert!(may_beat(plan(0, 1001)));
+    let plan = plan_after(9000, 1000);
+    assert!(!may_beat(&plan, &plan_after(0, 1000), Prefer::Balanced));
+    assert!(!may_beat(&plan, &plan_after(400, 1000), Prefer::Balanced), "half a second is not worth a question");
+    assert!(may_beat(&plan, &plan_after(600, 1000), Prefer::Balanced));
+    assert!(may_beat(&plan, &plan_after(0, 1001), Prefer::Balanced));
+}
+
+fn plan_after(wait_ms: u64, bytes: u64) -> Plan {
+    Plan { bytes: Bytes(bytes), wait: Duration::from_millis(wait_ms), ..plan_of_a_second() }
 }
 
 #[test]
 fn equal_plans_are_in_another_order_on_every_node() {
-    let peers: Vec<(u8, Option<&str>, [Card; 1])> = (1..20).map(|name| (name, None, [target()])).collect();
-    let peers: Vec<_> = peers.iter().map(|(name, site, cards)| (*name, *site, &cards[..])).collect();
-    let first = |seed| {
-        let settings = Settings { seed, ..Settings::default() };
-        plans_of(&Core { directory: directory(&peers), settings, ..Core::default() })[0].peer
-    };
-    let firsts: std::collections::BTreeSet<PeerId> = (0..20).map(first).collect();
+    let firsts: std::collections::BTreeSet<PeerId> = (0..20).map(first_of_equals).collect();
     assert!(firsts.len() > 8, "{} of 20", firsts.len());
-    assert_eq!(first(3), first(3));
+    assert_eq!(first_of_equals(3), first_of_equals(3));
+}
+
+/// The peer of a node's first plan, where 19 peers are equal.
+fn first_of_equals(seed: u64) -> PeerId {
+    let cards = [target()];
+    let peers: Vec<(u8, Option<&str>, &[Card])> = (1..20).map(|name| (name, None, &cards[..])).collect();
+    let settings = Settings { seed, ..Settings::default() };
+    plans_of(&Core { directory: directory(&peers), settings, ..Core::default() })[0].peer
 }
 
 #[test]
@@ -213,11 +219,10 @@ fn the_operator_chooses_between_bytes_and_time() {
     let mut core = knowing(own(&[base]), directory);
     measured(&mut core, 1, 20_000);
     measured(&mut core, 2, 1_000_000_000);
-    let mut first = |prefer| {
+    for (prefer, first) in Prefer::ALL.into_iter().zip([peer(2), peer(2), peer(1)]) {
         core.settings.prefer = prefer;
-        plans_of(&core)[0].peer
-    };
-    assert_eq!(Prefer::ALL.map(&mut first), [peer(2), peer(2), peer(1)]);
+        assert_eq!(plans_of(&core)[0].peer, first, "{prefer:?}");
+    }
 }
 
 #[test]

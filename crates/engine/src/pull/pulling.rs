@@ -226,8 +226,7 @@ impl Pull {
     ) -> Result<(), PullFailure> {
         let (held, missing): (Vec<DiffId>, Vec<DiffId>) =
             layers.iter().partition(|&&layer| step.core.holdings.holds(layer));
-        let is_missing = |(_, layer): &(usize, &DiffId)| missing.contains(layer);
-        let wanted = layers.iter().enumerate().filter(is_missing);
+        let wanted = layers.iter().enumerate().filter(|(_, layer)| missing.contains(layer));
         let wanted: Vec<_> = wanted.map(|(place, &layer)| (layer, self.offers_for(place))).collect();
         self.offers.clear();
         step.report(id, Report::Layers { layers, held });

@@ -25,10 +25,9 @@ impl Round {
     }
 
     pub fn answered(&mut self, from: PeerId, answer: &Result<Answer, AskFailure>) {
-        let may_do_better = |refusal: Refusal| matches!(refusal, Refusal::Busy { .. } | Refusal::Failed);
         let is_lost = match answer {
             Err(failure) => *failure == AskFailure::Unreachable,
-            Ok(answer) => matches!(answer, Answer::Refused(refusal) if may_do_better(*refusal)),
+            Ok(answer) => matches!(answer, Answer::Refused(Refusal::Busy { .. } | Refusal::Failed)),
         };
         if is_lost {
             self.lost.insert(from);

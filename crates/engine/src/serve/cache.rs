@@ -44,8 +44,8 @@ impl Cache {
 
     /// The patches of `target` that a peer with the `offered` bases can apply, the smallest first.
     pub fn fitting(&self, target: DiffId, offered: &[DiffId]) -> impl Iterator<Item = &CachedPatch> {
-        let fits = |patch: &&CachedPatch| patch.bases.iter().all(|base| offered.contains(base));
-        let mut fitting: Vec<&CachedPatch> = self.of(target).filter(fits).collect();
+        let fitting = self.of(target).filter(|patch| patch.bases.iter().all(|base| offered.contains(base)));
+        let mut fitting: Vec<&CachedPatch> = fitting.collect();
         fitting.sort_unstable_by_key(|patch| (patch.bytes, patch.patch));
         fitting.into_iter()
     }

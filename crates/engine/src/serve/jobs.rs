@@ -56,9 +56,11 @@ impl Serve {
     /// The time that the encodes before a new job take. A job that makes the same patch for another peer is none of
     /// them.
     pub(super) fn encoding_before(&self, job: &Job, core: &Core) -> Duration {
-        let encoding =
-            |other: &Job| self.undertaking(other, None, core).encoding(self.effort(other, None, core), self.pace);
-        self.jobs.values().filter(|other| !other.is_same(job)).map(encoding).sum()
+        let mut time = Duration::ZERO;
+        for other in self.jobs.values().filter(|other| !other.is_same(job)) {
+            time += self.undertaking(other, None, core).encoding(self.effort(other, None, core), self.pace);
+        }
+        time
     }
 
     /// A job for all peers that wait for it, and for `one_more`.

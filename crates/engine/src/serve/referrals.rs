@@ -102,8 +102,10 @@ struct Candidate {
 impl Serve {
     /// The patch for these streams is here. The fastest uplinks come first: the other peers get the patch through them.
     pub(super) fn give_all(&mut self, mut waiting: Vec<StreamId>, patch: &CachedPatch, step: &mut Step<'_>) {
-        let uplink = |stream: &StreamId| Some(self.streams.get(stream)?.request.referable?.uplink);
-        waiting.sort_by_key(|stream| Reverse(uplink(stream)));
+        waiting.sort_by_key(|stream| {
+            let referable = self.streams.get(stream).and_then(|stream| stream.request.referable);
+            Reverse(referable.map(|referable| referable.uplink))
+        });
         for stream in waiting {
             self.give(stream, patch, step);
         }
@@ -222,11 +224,12 @@ impl Spread {
 
     /// Corrects what was expected of peers that announce the layer sooner, and forgets old referrals.
     fn forget_done(&mut self, target: DiffId, now: Moment, core: &Core) {
-        let is_early = |id: PeerId, whole_at: Moment| whole_at > now && core.directory.is_held_by(target, id);
-        let lasts = |whole_at: Moment| now.since(whole_at) < Settings::REFERRAL_LIFE;
-        self.referred.retain(|&id, referred| lasts(referred.whole_at) && !is_early(id, referred.whole_at));
+        self.referred.retain(|&id, referred| {
+            let lasts = now.since(referred.whole_at) < Settings::REFERRAL_LIFE;
+            lasts && (referred.whole_at <= now || !core.directory.is_held_by(target, id))
+        });
         for (&id, relay) in self.relays.iter_mut().filter(|(_, relay)| !relay.has_failed) {
-            if is_early(id, relay.whole_at) {
+            if relay.whole_at > now && core.directory.is_held_by(target, id) {
                 relay.first_frame_at = relay.first_frame_at.min(now);
                 relay.whole_at = now;
             }
@@ -285,15 +288,14 @@ impl Spread {
 
     /// Whether a relay is this peer, or gets the patch through it.
     fn is_behind(&self, relay: PeerId, peer: PeerId) -> bool {
-        let source = |id: &PeerId| self.referred.get(id).map(|referred| referred.relay);
-        std::iter::successors(Some(relay), source).any(|source| source == peer)
+        std::iter::successors(Some(relay), |id| Some(self.referred.get(id)?.relay)).any(|source| source == peer)
     }
 }
 
 /// The time until a requester gets what its relay has. Round trips from here tell how far the two are from each other.
 fn hop(requester: PeerId, relay: PeerId, is_met: bool, core: &Core) -> Duration {
-    let round_trip = |peer: PeerId| core.links.get(peer).round_trip.unwrap_or_default();
-    let apart = round_trip(requester).saturating_add(round_trip(relay));
+    let [to_requester, to_relay] = [requester, relay].map(|peer| core.links.get(peer).round_trip.unwrap_or_default());
+    let apart = to_requester.saturating_add(to_relay);
     let connect = if is_met { Duration::ZERO } else { Settings::REFERRAL_CONNECT.max(apart.saturating_mul(3) / 2) };
     connect.saturating_add((Settings::REFERRAL_HOP - Settings::REFERRAL_CONNECT).max(apart.saturating_mul(3) / 2))
 }

@@ -73,9 +73,8 @@ impl Serve {
         // A job that does not pay for the most receivers there may be does not pay for those there are. To count those
         // takes a look at every peer.
         let most = self.uploads.link(&self.waiting(&better.job, Some(*receiver)), core);
-        let choose = |undertaking| self.choose(&ready, &better, undertaking);
-        let chosen = match choose(self.undertaking_for(&better.job, most, core)) {
-            Way::Made => choose(self.undertaking(&better.job, Some(*receiver), core)),
+        let chosen = match self.choose(&ready, &better, self.undertaking_for(&better.job, most, core)) {
+            Way::Made => self.choose(&ready, &better, self.undertaking(&better.job, Some(*receiver), core)),
             cached @ Way::Cached(_) => cached,
         };
         match chosen {

@@ -6,8 +6,8 @@
 use lighter_types::{Effort, Moment, Prefer};
 use lighter_wire::Resume;
 
+use super::uploads::Receivers;
 use super::*;
-use crate::directory::Directory;
 use crate::holdings::Holdings;
 use crate::{EffortChoice, Work};
 
@@ -75,6 +75,16 @@ impl Server {
         effects
     }
 
+    /// A patch went over the first stream to its end.
+    fn served(&mut self, link: Link) {
+        self.step(|serve, step| serve.stream_served(StreamId(0), link, step));
+    }
+
+    /// The receivers of a patch of layer 1 from layer 2.
+    fn receivers(&self, waiting: &[Receiver]) -> Receivers {
+        self.serve.uploads.receivers(id(1), &[id(2)], waiting, &self.core)
+    }
+
     fn quote(&self, target: u8, bases: &[u8]) -> Result<Quote, Refusal> {
         let bases: Vec<DiffId> = bases.iter().map(|&base| id(base)).collect();
         self.serve.quote(PeerId::new([77; 32]), Terms::default(), id(target), &bases, &self.core)
@@ -127,9 +137,12 @@ fn the_smallest_patch_that_can_be_applied_is_served() {
 fn a_resume_is_served_from_where_it_was_or_from_the_start() {
     let mut server = Server::new();
     server.serve.patch_held(patch(11, 1, &[2], 300));
-    let resume = |name: u8| Some(Resume { patch: PatchId::new([name; 32]), first_frame: 4, settings: 3 });
-    assert_eq!(server.open(1, &[2], resume(11)), [serve(0, 11, 4)]);
-    assert_eq!(server.open(1, &[2], resume(99)), [serve(1, 11, 0)]);
+    assert_eq!(server.open(1, &[2], Some(resume(11, 3))), [serve(0, 11, 4)]);
+    assert_eq!(server.open(1, &[2], Some(resume(99, 3))), [serve(1, 11, 0)]);
+}
+
+fn resume(patch: u8, settings: u32) -> Resume {
+    Resume { patch: PatchId::new([patch; 32]), first_frame: 4, settings }
 }
 
 #[test]
@@ -257,15 +270,12 @@ fn sketched() -> Server {
 #[test]
 fn bases_that_help_are_kept_in_the_order_that_was_asked_for() {
     let server = sketched();
-    let bases = |offered: &[u8]| server.quote(1, offered).unwrap().bases;
-    assert_eq!(bases(&[2, 3]), [id(2), id(3)]);
-    assert_eq!(bases(&[3, 2]), [id(3), id(2)]);
-    assert_eq!(bases(&[2, 4, 77, 3]), [id(2), id(3)]);
-    assert_eq!(bases(&[4, 2, 3]), [id(4), id(2), id(3)], "the first is taken at its word");
-    let bytes = |offered: &[u8]| match server.quote(1, offered).unwrap().offer {
-        Offer::Predicted { bytes } | Offer::Ready { bytes, .. } => bytes,
-    };
-    assert!(bytes(&[2, 3]) < bytes(&[2]) && bytes(&[2]) < bytes(&[]));
+    assert_eq!(server.quote(1, &[2, 3]).unwrap().bases, [id(2), id(3)]);
+    assert_eq!(server.quote(1, &[3, 2]).unwrap().bases, [id(3), id(2)]);
+    assert_eq!(server.quote(1, &[2, 4, 77, 3]).unwrap().bases, [id(2), id(3)]);
+    assert_eq!(server.quote(1, &[4, 2, 3]).unwrap().bases, [id(4), id(2), id(3)], "the first is taken at its word");
+    let bytes = [&[2, 3][..], &[2], &[]].map(|offered| server.quote(1, offered).unwrap().offer.bytes());
+    assert!(bytes[0] < bytes[1] && bytes[1] < bytes[2], "{bytes:?}");
 }
 
 #[test]
@@ -316,14 +326,11 @@ fn the_measured_upload_rate_replaces_the_assumed_one() {
     let mut server = choosing(FAST);
     server.serve.patch_held(patch(11, 1, &[2], 9_000_000));
     assert_eq!(server.open(1, &[2], None), [serve(0, 11, 0)]);
-    let served = |server: &mut Server, link: Link| {
-        server.step(|serve, step| serve.stream_served(StreamId(0), link, step));
-    };
     // Too short to tell, then long enough.
-    served(&mut server, Link::default());
+    server.served(Link::default());
     assert_eq!(server.open(3, &[2], None)[1], encode_at(Effort::Fast, 0, 3, &[2]));
     server.ended(0, None);
-    served(&mut server, Link { up: Some(BytesPerSecond(SLOW)), ..Link::default() });
+    server.served(Link { up: Some(BytesPerSecond(SLOW)), ..Link::default() });
     assert_eq!(server.open(4, &[2], None)[1], encode_at(Effort::Max, 1, 4, &[2]));
 }
 
@@ -357,26 +364,24 @@ fn a_better_patch_that_cannot_be_made_leaves_the_one_that_is_there() {
 #[test]
 fn peers_that_hold_a_base_and_lack_the_target_count_as_receivers() {
     let mut server = choosing(FAST);
-    let holds = |directory: &mut Directory, names: std::ops::Range<u8>, layers: &[u8], own: &Holdings| {
-        for name in names {
-            let cards = layers.iter().map(|&layer| *own.card(id(layer)).unwrap()).collect();
-            let incarnation = lighter_wire::Incarnation(1);
-            let holdings = lighter_wire::Holdings::all(incarnation, 1, None, cards);
-            directory.answered(PeerId::new([name; 32]), holdings, Moment(1));
-        }
-    };
-    let count = |server: &Server, waiting: &[Receiver]| {
-        server.serve.uploads.receivers(id(1), &[id(2)], waiting, &server.core).copies
-    };
     let waiting = [receiver(10, None)];
-    assert_eq!(count(&server, &waiting), 1);
-    holds(&mut server.core.directory, 10..31, &[2], &server.core.holdings);
-    assert_eq!(count(&server, &waiting), 1 + 20, "who waits is counted once");
+    assert_eq!(server.receivers(&waiting).copies, 1);
+    tell_holdings(&mut server, 10..31, &[2]);
+    assert_eq!(server.receivers(&waiting).copies, 1 + 20, "who waits is counted once");
     // Three others serve it too.
-    holds(&mut server.core.directory, 40..43, &[1, 2], &server.core.holdings);
-    assert_eq!(count(&server, &waiting), 1 + 5);
+    tell_holdings(&mut server, 40..43, &[1, 2]);
+    assert_eq!(server.receivers(&waiting).copies, 1 + 5);
     server.core.settings.streams_max = 4;
-    assert_eq!(count(&server, &waiting), 4);
+    assert_eq!(server.receivers(&waiting).copies, 4);
+}
+
+/// Each of these peers tells that it holds these layers.
+fn tell_holdings(server: &mut Server, peers: std::ops::Range<u8>, layers: &[u8]) {
+    for name in peers {
+        let cards = layers.iter().map(|&layer| *server.core.holdings.card(id(layer)).unwrap()).collect();
+        let holdings = lighter_wire::Holdings::all(lighter_wire::Incarnation(1), 1, None, cards);
+        server.core.directory.answered(PeerId::new([name; 32]), holdings, Moment(1));
+    }
 }
 
 #[test]
@@ -384,40 +389,43 @@ fn a_relay_counts_as_no_copy_but_has_an_uplink() {
     let mut server = choosing(FAST);
     let uplinks = [500, 300, 900, 700].into_iter().zip(10..);
     let mut waiting: Vec<Receiver> = uplinks.map(|(uplink, name)| receiver(name, Some(uplink))).collect();
-    let found = |server: &Server, waiting: &[Receiver]| {
-        let receivers = server.serve.uploads.receivers(id(1), &[id(2)], waiting, &server.core);
-        (receivers.copies, receivers.slowest)
-    };
-    assert_eq!(found(&server, &waiting), (3, Some(BytesPerSecond(300))));
-    assert_eq!(found(&server, &waiting[..3]), (3, None), "none of them gets it from another");
+    assert_eq!(copies_and_slowest(&server, &waiting), (3, Some(BytesPerSecond(300))));
+    assert_eq!(copies_and_slowest(&server, &waiting[..3]), (3, None), "none of them gets it from another");
     // One that is not to be referred: each has its copy.
     waiting[3].referable = None;
-    assert_eq!(found(&server, &waiting), (4, None));
+    assert_eq!(copies_and_slowest(&server, &waiting), (4, None));
     waiting.pop();
     server.core.settings.copies_max = 0;
-    assert_eq!(found(&server, &waiting), (3, None));
+    assert_eq!(copies_and_slowest(&server, &waiting), (3, None));
+}
+
+fn copies_and_slowest(server: &Server, waiting: &[Receiver]) -> (u64, Option<BytesPerSecond>) {
+    let receivers = server.receivers(waiting);
+    (receivers.copies, receivers.slowest)
 }
 
 #[test]
 fn no_receiver_alone_decides_for_the_others() {
     let slow = Pace::from_part(Pace::PART_MAX).unwrap();
     let mut server = choosing(FAST);
-    let terms = |server: &Server, prefers: &[Prefer]| {
-        let waiting = prefers.iter().zip(10..).map(|(&prefer, name)| {
-            let applying = if prefer == Prefer::Bytes { slow } else { Pace::default() };
-            Receiver { terms: Terms { applying, prefer }, ..receiver(name, None) }
-        });
-        server.serve.uploads.link(&waiting.collect::<Vec<_>>(), &server.core).terms
-    };
     let usual = Terms { applying: Pace::default(), prefer: Prefer::Time };
-    assert_eq!(terms(&server, &[Prefer::Bytes, Prefer::Time, Prefer::Time]), usual);
-    assert_eq!(terms(&server, &[Prefer::Bytes]), Terms { applying: slow, prefer: Prefer::Bytes });
-    assert_eq!(terms(&server, &[]), Terms::default());
+    assert_eq!(common_terms(&server, &[Prefer::Bytes, Prefer::Time, Prefer::Time], slow), usual);
+    assert_eq!(common_terms(&server, &[Prefer::Bytes], slow), Terms { applying: slow, prefer: Prefer::Bytes });
+    assert_eq!(common_terms(&server, &[], slow), Terms::default());
     // Within the site, bytes cost nothing.
     server.core.settings.site = Some("quay".parse().unwrap());
     let near = lighter_wire::Holdings::all(lighter_wire::Incarnation(1), 1, Some("quay".parse().unwrap()), Vec::new());
     server.core.directory.answered(PeerId::new([10; 32]), near, Moment(1));
-    assert_eq!(terms(&server, &[Prefer::Bytes]), Terms { applying: slow, prefer: Prefer::Time });
+    assert_eq!(common_terms(&server, &[Prefer::Bytes], slow), Terms { applying: slow, prefer: Prefer::Time });
+}
+
+/// The terms that count for receivers with these preferences. Those that prefer few bytes apply at the pace `slow`.
+fn common_terms(server: &Server, prefers: &[Prefer], slow: Pace) -> Terms {
+    let waiting = prefers.iter().zip(10..).map(|(&prefer, name)| {
+        let applying = if prefer == Prefer::Bytes { slow } else { Pace::default() };
+        Receiver { terms: Terms { applying, prefer }, ..receiver(name, None) }
+    });
+    server.serve.uploads.link(&waiting.collect::<Vec<_>>(), &server.core).terms
 }
 
 #[test]
@@ -430,22 +438,18 @@ fn a_site_is_one_receiver() {
         let holdings = lighter_wire::Holdings::all(incarnation, 1, site, vec![base]);
         server.core.directory.answered(PeerId::new([name; 32]), holdings, Moment(1));
     }
-    let mut count = |waiting: &[u8], own_site: Option<&str>| {
-        server.core.settings.site = own_site.map(|site| site.parse().unwrap());
-        let waiting: Vec<Receiver> = waiting.iter().map(|&name| receiver(name, None)).collect();
-        server.serve.uploads.receivers(id(1), &[id(2)], &waiting, &server.core).copies
-    };
-    assert_eq!(count(&[10], None), 3, "one of quay, one of pier, and one without a site");
-    assert_eq!(count(&[10, 11], None), 4, "who waits counts each");
-    assert_eq!(count(&[10], Some("quay")), 2, "within the site, each");
+    let [one, other] = [10, 11].map(|name| receiver(name, None));
+    assert_eq!(server.receivers(&[one]).copies, 3, "one of quay, one of pier, and one without a site");
+    assert_eq!(server.receivers(&[one, other]).copies, 4, "who waits counts each");
+    server.core.settings.site = Some("quay".parse().unwrap());
+    assert_eq!(server.receivers(&[one]).copies, 2, "within the site, each");
 }
 
 #[test]
 fn a_patch_of_which_a_part_is_there_is_made_again_as_it_was() {
-    let resume = |settings| Some(Resume { patch: PatchId::new([99; 32]), first_frame: 4, settings });
     let mut server = choosing(FAST);
-    assert_eq!(server.open(1, &[2], resume(3))[1], encode_at(Effort::Max, 0, 1, &[2]));
+    assert_eq!(server.open(1, &[2], Some(resume(99, 3)))[1], encode_at(Effort::Max, 0, 1, &[2]));
     // By an encoder that this node does not have, and where the effort is fixed: as always.
-    assert_eq!(choosing(FAST).open(1, &[2], resume(77))[1], encode_at(Effort::Fast, 0, 1, &[2]));
-    assert_eq!(Server::new().open(1, &[2], resume(3))[1], encode_at(Effort::Default, 0, 1, &[2]));
+    assert_eq!(choosing(FAST).open(1, &[2], Some(resume(99, 77)))[1], encode_at(Effort::Fast, 0, 1, &[2]));
+    assert_eq!(Server::new().open(1, &[2], Some(resume(99, 3)))[1], encode_at(Effort::Default, 0, 1, &[2]));
 }

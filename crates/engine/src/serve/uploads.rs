@@ -9,7 +9,6 @@ use lighter_types::{BytesPerSecond, DiffId, PeerId, Prefer, SiteName};
 use lighter_wire::{Referable, Terms};
 
 use crate::core::Core;
-use crate::directory::Holder;
 use crate::links::mixed_rate;
 
 /// Measured rates, absent before the first transfer that was long enough.
@@ -61,10 +60,10 @@ impl Uploads {
         }
         let is_site = is_of_own_site(waiting, core);
         let holders = core.directory.holders(target);
-        let waits = |id: PeerId| waiting.iter().any(|receiver| receiver.peer == id);
-        let lacks = |holder: &Holder<'_>| holders.binary_search(&holder.index).is_err() && !waits(holder.id);
         let with_base = bases.first().map(|&base| core.directory.holding(base)).into_iter().flatten();
-        let later = with_base.filter(|holder| lacks(holder) && core.is_of_site(holder.peer) == is_site);
+        let lacking = with_base.filter(|holder| holders.binary_search(&holder.index).is_err());
+        let later = lacking.filter(|holder| !waiting.iter().any(|receiver| receiver.peer == holder.id));
+        let later = later.filter(|holder| core.is_of_site(holder.peer) == is_site);
         let mut sites: BTreeSet<&SiteName> = if is_site {
             BTreeSet::new()
         } else {
@@ -77,7 +76,7 @@ impl Uploads {
             return most;
         }
         // All get the patch from here: how fast they send does not matter.
-        let slowest = waiting.iter().filter_map(|receiver| core.links.get(receiver.peer).up).min();
+        let slowest = link_rates(waiting, core).min();
         Receivers { copies: all.max(1), slowest, ..most }
     }
 
@@ -90,20 +89,24 @@ impl Uploads {
             waiting.iter().map(|receiver| Some(receiver.referable?.uplink)).collect();
         let may_refer = !is_site && settings.copies_max > 0;
         let uplink = uplinks.filter(|_| may_refer).and_then(|uplinks| uplinks.into_iter().min());
-        let links = || waiting.iter().filter_map(|receiver| core.links.get(receiver.peer).up);
         let copies_max = if uplink.is_some() { settings.copies_max } else { settings.streams_max };
         let assumed = if is_site { settings.site_rate } else { settings.uplink_rate };
         let assumed = settings.upload_max.map_or(assumed, |max| max.min(assumed));
         let measured = if is_site { self.to_site } else { self.beyond };
         // The uplink is at least as fast as the fastest link over it.
-        let rate = measured.into_iter().chain(links()).max();
+        let rate = measured.into_iter().chain(link_rates(waiting, core)).max();
         Receivers {
             copies: copies_max.max(1) as u64,
             rate: rate.unwrap_or(assumed),
-            slowest: uplink.into_iter().chain(links()).min(),
+            slowest: uplink.into_iter().chain(link_rates(waiting, core)).min(),
             terms: terms_of(waiting, is_site),
         }
     }
+}
+
+/// The measured rates of the links to these peers.
+fn link_rates(waiting: &[Receiver], core: &Core) -> impl Iterator<Item = BytesPerSecond> {
+    waiting.iter().filter_map(move |receiver| core.links.get(receiver.peer).up)
 }
 
 /// The terms that a patch for these peers is to suit. Bytes within the site cost nothing.

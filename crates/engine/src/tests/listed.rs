@@ -6,7 +6,7 @@ use lighter_types::{Bytes, Card, DiffId, Effort, Moment, OciDigest};
 use lighter_wire::{Answer, Holdings, Incarnation, Offer, PatchRequest, Quote, Request, Terms};
 
 use super::sketches::{near, sketch, target};
-use super::{layer, peer};
+use super::{layer, peer, step};
 use crate::*;
 
 /// A node that holds the near layer and wants the target, which peer 1 holds beside `others`.
@@ -101,14 +101,8 @@ fn after_a_list_that_misled_none_is_sent_and_nobody_is_blamed() {
 #[test]
 fn a_list_is_a_base_of_the_patch_that_is_made() {
     let mut engine = Engine::new(Settings::default());
-    let mut effects = Vec::new();
-    let mut step = |now: u64, input: Input| {
-        effects.clear();
-        engine.step(Moment(now), input, &mut effects);
-        effects.clone()
-    };
-    step(1, Input::Disk(DiskInput::LayerHeld { card: target(), sketch: Some(sketch(0..32)) }));
-    step(2, Input::Peer(PeerInput::Connected(peer(1))));
+    step(&mut engine, 1, Input::Disk(DiskInput::LayerHeld { card: target(), sketch: Some(sketch(0..32)) }));
+    step(&mut engine, 2, Input::Peer(PeerInput::Connected(peer(1))));
     let list = DiffId::new([7; 32]);
     let request = PatchRequest {
         target: target().diff_id,
@@ -118,9 +112,9 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
         referable: None,
         terms: Terms::default(),
     };
-    let opened =
-        step(3, Input::Peer(PeerInput::StreamOpened { stream: StreamId(1), from: peer(1), request: request.clone() }));
-    let encode = opened.iter().find_map(|effect| {
+    let opened = PeerInput::StreamOpened { stream: StreamId(1), from: peer(1), request: request.clone() };
+    let effects = step(&mut engine, 3, Input::Peer(opened));
+    let encode = effects.iter().find_map(|effect| {
         let Effect::Encode { encode, bases, .. } = effect else { return None };
         Some((*encode, bases.clone()))
     });
@@ -129,16 +123,14 @@ fn a_list_is_a_base_of_the_patch_that_is_made() {
     let patch = lighter_types::PatchId::new([1; 32]);
     let made = CachedPatch { patch, target: target().diff_id, bases, bytes: Bytes(1000), effort: Some(Effort::Max) };
     let took = std::time::Duration::from_secs(1);
-    step(4, Input::Work(WorkInput::EncodeEnded { encode, took, result: Ok(made) }));
+    step(&mut engine, 4, Input::Work(WorkInput::EncodeEnded { encode, took, result: Ok(made) }));
     // The patch serves a request with the same list, and no other request.
-    let is_served = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Serve { .. }));
-    assert!(is_served(&step(
-        5,
-        Input::Peer(PeerInput::StreamOpened { stream: StreamId(2), from: peer(1), request: request.clone() })
-    )));
-    let other = PatchRequest { have: None, ..request };
-    assert!(!is_served(&step(
-        6,
-        Input::Peer(PeerInput::StreamOpened { stream: StreamId(3), from: peer(1), request: other })
-    )));
+    assert!(is_served(&mut engine, StreamId(2), request.clone()));
+    assert!(!is_served(&mut engine, StreamId(3), PatchRequest { have: None, ..request }));
+}
+
+/// Opens a stream. Returns whether a patch goes over it at once.
+fn is_served(engine: &mut Engine, stream: StreamId, request: PatchRequest) -> bool {
+    let effects = step(engine, 5, Input::Peer(PeerInput::StreamOpened { stream, from: peer(1), request }));
+    effects.iter().any(|effect| matches!(effect, Effect::Serve { .. }))
 }

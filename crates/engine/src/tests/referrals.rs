@@ -49,15 +49,20 @@ fn cause(text: &'static str) -> Cause {
 
 #[test]
 fn the_namer_of_a_patch_answers_for_its_result() {
-    let wrong = |patch| FetchFailure::WrongResult { patch, why: cause("another sha256") };
-    let blamed = |failure| {
-        let (mut wanting, fetch) = referred();
-        cut_off(&wanting.step(Input::Work(WorkInput::FetchEnded { fetch, result: Err(failure) })))
-    };
-    assert_eq!(blamed(wrong(NAMED)), [peer(1)], "the relay passed on what it could not know");
-    assert_eq!(blamed(wrong(PatchId::new([8; 32]))), [peer(2)], "a patch of its own");
+    assert_eq!(blamed(wrong_result(NAMED)), [peer(1)], "the relay passed on what it could not know");
+    assert_eq!(blamed(wrong_result(PatchId::new([8; 32]))), [peer(2)], "a patch of its own");
     assert_eq!(blamed(FetchFailure::Lied(Lie::Unreadable(cause("a frame of other bytes")))), [peer(2)]);
     assert_eq!(blamed(FetchFailure::Refused(Refusal::NotHeld)), []);
+}
+
+/// The peers that are cut off if a fetch from the relay fails so.
+fn blamed(failure: FetchFailure) -> Vec<lighter_types::PeerId> {
+    let (mut wanting, fetch) = referred();
+    cut_off(&wanting.step(Input::Work(WorkInput::FetchEnded { fetch, result: Err(failure) })))
+}
+
+fn wrong_result(patch: PatchId) -> FetchFailure {
+    FetchFailure::WrongResult { patch, why: cause("another sha256") }
 }
 
 #[test]
@@ -66,8 +71,7 @@ fn an_unreachable_relay_is_given_up_and_its_namer_asked_again() {
     let referred = FetchFailure::Referred { to: peer(2), patch: NAMED, settings: 7 };
     wanting.step(Input::Work(WorkInput::FetchEnded { fetch: fetched(&effects).0, result: Err(referred) }));
     let effects = wanting.step(Input::Peer(PeerInput::Unreachable(peer(2))));
-    let asked = |effect: &Effect| matches!(effect, Effect::Ask { to, .. } if *to == peer(1));
-    assert!(effects.iter().any(asked), "{effects:?}");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Ask { to, .. } if *to == peer(1))), "{effects:?}");
 }
 
 #[test]

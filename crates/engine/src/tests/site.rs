@@ -57,6 +57,17 @@ impl Alone {
     fn answer(&mut self, ask: AskId, arrival: Arrival) -> Vec<Effect> {
         self.step(1, Input::Work(WorkInput::Answered { ask, answer: Ok(Answer::Arrival(arrival)) }))
     }
+
+    /// The neighbour with this number for the layer asks. Returns the answer to it.
+    fn asked(&mut self, number: u64) -> Option<Arrival> {
+        let request = Request::Arrival { target: new().diff_id, number };
+        let effects =
+            self.step(1, Input::Peer(PeerInput::Asked { question: QuestionId(number), from: peer(1), request }));
+        effects.iter().find_map(|effect| {
+            let Effect::Answer { answer: Answer::Arrival(arrival), .. } = effect else { return None };
+            Some(*arrival)
+        })
+    }
 }
 
 fn ask_of(effects: &[Effect]) -> Option<AskId> {
@@ -174,22 +185,13 @@ fn a_patch_from_a_neighbour_is_passed_on_to_nobody() {
 #[test]
 fn the_lower_number_goes_and_who_goes_already() {
     let (mut alone, ask) = Alone::asking();
-    let answer = |alone: &mut Alone, number| {
-        let request = Request::Arrival { target: new().diff_id, number };
-        let effects =
-            alone.step(1, Input::Peer(PeerInput::Asked { question: QuestionId(number), from: peer(1), request }));
-        effects.iter().find_map(|effect| {
-            let Effect::Answer { answer: Answer::Arrival(arrival), .. } = effect else { return None };
-            Some(*arrival)
-        })
-    };
     let coming = Some(Arrival::Coming { received: Bytes::ZERO });
-    assert_eq!((answer(&mut alone, u64::MAX), answer(&mut alone, 0)), (coming, Some(Arrival::No)));
+    assert_eq!((alone.asked(u64::MAX), alone.asked(0)), (coming, Some(Arrival::No)));
     // The one with the lower number had said no before it began.
     assert!(!is_going_outside(&alone.answer(ask, Arrival::No)));
     let (mut alone, ask) = Alone::asking();
     assert!(is_going_outside(&alone.answer(ask, Arrival::No)));
-    assert_eq!((answer(&mut alone, 0), answer(&mut alone, u64::MAX)), (coming, coming));
+    assert_eq!((alone.asked(0), alone.asked(u64::MAX)), (coming, coming));
     alone.step(1, Input::Disk(DiskInput::LayerHeld { card: new(), sketch: None }));
-    assert_eq!(answer(&mut alone, 0), Some(Arrival::Held));
+    assert_eq!(alone.asked(0), Some(Arrival::Held));
 }

@@ -85,21 +85,21 @@ fn check_answer(answer: Result<Answer, AskFailure>, is_offence: bool) {
     assert!(asks(&effects, |request| matches!(request, Request::Sketches(_))), "{answer:?}: {effects:?}");
     let effects =
         wanting.step(Input::Work(WorkInput::Answered { ask: AskId(3), answer: Err(AskFailure::Unreachable) }));
-    let quotes = |request: &Request| matches!(request, Request::Quote { bases, .. } if bases == &[near().diff_id]);
-    assert!(asks(&effects, quotes), "planning goes on by TLSH: {effects:?}");
+    let plans_on =
+        asks(&effects, |request| matches!(request, Request::Quote { bases, .. } if bases == &[near().diff_id]));
+    assert!(plans_on, "planning goes on by TLSH: {effects:?}");
 }
 
 #[test]
 fn answers_that_are_no_sketches_are_told_apart() {
     let sketch = sketch(0..2).to_bytes();
-    let one = |bytes: Vec<u8>| Ok(Answer::Sketches(vec![Some(bytes)]));
-    check_answer(one(vec![1; 40]), true);
-    check_answer(one(sketch[..sketch.len() - 1].to_vec()), true);
-    check_answer(one([&sketch[..], &[0]].concat()), true);
+    for bytes in [vec![1; 40], sketch[..sketch.len() - 1].to_vec(), [&sketch[..], &[0]].concat()] {
+        check_answer(Ok(Answer::Sketches(vec![Some(bytes)])), true);
+    }
     check_answer(Ok(Answer::Sketches(vec![])), true);
     check_answer(Ok(Answer::Sketches(vec![Some(sketch.clone()), Some(sketch.clone())])), true);
     // A newer peer, one without, one that is busy, and one that answers something else.
-    check_answer(one([&[2], &sketch[1..]].concat()), false);
+    check_answer(Ok(Answer::Sketches(vec![Some([&[2], &sketch[1..]].concat())])), false);
     check_answer(Ok(Answer::Sketches(vec![None])), false);
     check_answer(Ok(Answer::Refused(lighter_wire::Refusal::BUSY)), false);
     check_answer(Ok(Answer::Blob { bytes: vec![1], config: None }), false);

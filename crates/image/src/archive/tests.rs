@@ -24,18 +24,22 @@ impl ArchiveFiles<Cursor<Vec<u8>>> {
 
 #[test]
 fn a_file_that_is_no_archive_is_named() {
-    let check = |bytes: Vec<u8>, words: &str| {
-        let error = open(bytes).unwrap_err().to_string();
-        assert!(error.contains(words), "{error}");
-    };
     let good = layout(&[(small_tar("a"), LayerMedia::Plain)]).to_archive();
-    check(compress(&good, LayerMedia::Gzip), "a gzip-compressed archive, wanted an uncompressed tar (gunzip it)");
-    check(compress(&good, LayerMedia::Zstd), "a zstd-compressed archive");
-    check(b"%PDF-1.7 and so on".to_vec(), "a file that is no tar");
-    check(vec![b'x'; 100_000], "a file that is no tar");
+    check_refused(
+        compress(&good, LayerMedia::Gzip),
+        "a gzip-compressed archive, wanted an uncompressed tar (gunzip it)",
+    );
+    check_refused(compress(&good, LayerMedia::Zstd), "a zstd-compressed archive");
+    check_refused(b"%PDF-1.7 and so on".to_vec(), "a file that is no tar");
+    check_refused(vec![b'x'; 100_000], "a file that is no tar");
     for cut in [600, good.len() / 2, good.len() - 2000] {
-        check(good[..cut].to_vec(), "is damaged at byte");
+        check_refused(good[..cut].to_vec(), "is damaged at byte");
     }
+}
+
+fn check_refused(bytes: Vec<u8>, words: &str) {
+    let error = open(bytes).unwrap_err().to_string();
+    assert!(error.contains(words), "{error}");
 }
 
 #[test]

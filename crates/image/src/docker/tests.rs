@@ -58,7 +58,6 @@ fn an_archive_with_both_forms_is_a_layout() {
 
 #[test]
 fn lies_are_refused() {
-    let check = |edit: &dyn Fn(&mut Value), words: &str| check_refused(&with_manifest(edit), words);
     check(&|list| list[0]["Layers"][0] = json!("../../etc/passwd"), "not a path within the archive");
     check(&|list| list[0]["Layers"][0] = json!("/etc/passwd"), "not a path within the archive");
     check(&|list| list[0]["Layers"][0] = json!("a/../../b"), "not a path within the archive");
@@ -78,6 +77,11 @@ fn lies_are_refused() {
     check_refused(&files, "sha256 of the tar");
 }
 
+/// An archive with this edit of its `manifest.json` is refused in these words.
+fn check(edit: &dyn Fn(&mut Value), words: &str) {
+    check_refused(&with_manifest(edit), words);
+}
+
 #[test]
 fn images_are_chosen_by_tag_and_platform() {
     let files = with_manifest(|list| {
@@ -85,21 +89,22 @@ fn images_are_chosen_by_tag_and_platform() {
         second["RepoTags"] = json!(["demo/app:2", "demo/app:latest"]);
         list.as_array_mut().unwrap().push(second);
     });
-    let choose = |ref_name: Option<&str>, platform: Option<&str>| -> Result<_, ImageError> {
-        let ref_name = ref_name.map(str::to_owned);
-        let selector = Selector { ref_name, platform: platform.map(|text| text.parse().unwrap()) };
-        Ok(open_image(files.clone(), &selector, Limits::default())?.image().ref_name.clone())
-    };
-    assert_eq!(choose(Some("demo/app:latest"), None).unwrap().as_deref(), Some("demo/app:latest"));
-    assert!(choose(Some("demo/app:2"), Some("linux/amd64")).is_ok());
+    assert_eq!(choose(&files, Some("demo/app:latest"), None).unwrap().as_deref(), Some("demo/app:latest"));
+    assert!(choose(&files, Some("demo/app:2"), Some("linux/amd64")).is_ok());
     for (name, platform, words) in [
         (None, None, "demo/app:1, demo/app:2, demo/app:latest"),
         (Some("demo/app:3"), None, "named \"demo/app:3\""),
         (Some("demo/app:1"), Some("linux/arm64"), "for linux/arm64; there are: linux/amd64"),
     ] {
-        let error = choose(name, platform).unwrap_err().to_string();
+        let error = choose(&files, name, platform).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+}
+
+fn choose(files: &MemoryFiles, name: Option<&str>, platform: Option<&str>) -> Result<Option<String>, ImageError> {
+    let platform = platform.map(|text| text.parse().unwrap());
+    let selector = Selector { ref_name: name.map(str::to_owned), platform };
+    Ok(open_image(files.clone(), &selector, Limits::default())?.image().ref_name.clone())
 }
 
 /// An archive of `files`, with these entries before them.

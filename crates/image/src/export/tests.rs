@@ -20,10 +20,14 @@ fn export(
     format: LayerFormat,
 ) -> (MemoryFiles, Result<ExportedImage, ImageError>) {
     let mut files = MemoryFiles::default();
-    let mut open = |index: usize, _: &LayerDescriptor| -> io::Result<Box<dyn Read>> {
-        Ok(Box::new(Cursor::new(tars[index].clone())))
-    };
-    let exported = export_image(&mut files, image, name, format, &mut open, &mut |_| {});
+    let exported = export_image(
+        &mut files,
+        image,
+        name,
+        format,
+        &mut |index, _| Ok(Box::new(Cursor::new(tars[index].clone()))),
+        &mut |_| {},
+    );
     (files, exported)
 }
 

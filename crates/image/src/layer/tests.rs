@@ -104,15 +104,16 @@ fn errors_of_the_source_keep_their_kind() {
     for media in [LayerMedia::Plain, LayerMedia::Gzip, LayerMedia::Zstd] {
         let blob = compress(&[7; 5000], media);
         let half = &blob[..blob.len() / 2];
-        let open = |reader| {
-            let file = OpenFile { reader, bytes: blob.len() as u64 };
-            let bytes = Bytes(blob.len() as u64);
-            let mut layer = LayerReader::new("layer x".into(), file, media, bytes, None, &Limits::default()).unwrap();
-            ImageError::read("", layer.read_to_end(&mut Vec::new()).unwrap_err())
-        };
-        let error = open(Box::new(half));
+        let error = read_error(Box::new(half), media, blob.len() as u64);
         assert!(matches!(error, ImageError::Size { .. }), "{media:?}: {error}");
-        let error = open(Box::new(half.chain(Failing)));
+        let error = read_error(Box::new(half.chain(Failing)), media, blob.len() as u64);
         assert!(matches!(error, ImageError::Read { .. }), "{media:?}: {error}");
     }
+}
+
+/// The error of reading a layer of this length.
+fn read_error(reader: Box<dyn Read + Send + '_>, media: LayerMedia, bytes: u64) -> ImageError {
+    let (file, limits) = (OpenFile { reader, bytes }, Limits::default());
+    let mut layer = LayerReader::new("layer x".into(), file, media, Bytes(bytes), None, &limits).unwrap();
+    ImageError::read("", layer.read_to_end(&mut Vec::new()).unwrap_err())
 }

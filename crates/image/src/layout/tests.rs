@@ -73,7 +73,9 @@ fn the_documents_keep_their_bytes() {
 
 #[test]
 fn lying_manifests_are_refused() {
-    let check = |edit: &dyn Fn(&mut Value), words: &str| check_refused(&with_manifest(edit), words);
+    fn check(edit: &dyn Fn(&mut Value), words: &str) {
+        check_refused(&with_manifest(edit), words);
+    }
     check(&|manifest| manifest["layers"][1]["size"] = json!(7), "expected 7 bytes, found");
     check(&|manifest| manifest["layers"][0]["size"] = json!(u64::MAX), "expected 18446744073709551615 bytes");
     check(&|manifest| manifest["config"]["size"] = json!(7), "expected 7 bytes, found");
@@ -106,7 +108,9 @@ fn lying_manifests_are_refused() {
 
 #[test]
 fn lying_configs_are_refused() {
-    let check = |edit: &dyn Fn(&mut Value), words: &str| check_refused(&with_config(edit), words);
+    fn check(edit: &dyn Fn(&mut Value), words: &str) {
+        check_refused(&with_config(edit), words);
+    }
     check(&|config| config["rootfs"]["diff_ids"][1] = json!(digest_of(b"x").to_string()), "diff_id 1 of the config");
     check(&|config| config["rootfs"]["diff_ids"].as_array_mut().unwrap().swap(0, 2), "diff_id 0 of the config");
     check(&|config| config["rootfs"]["diff_ids"][0] = json!("sha256:../x"), "not a DiffId");
@@ -142,21 +146,23 @@ fn damaged_files_are_refused() {
 
 #[test]
 fn garbage_documents_are_refused() {
-    let check = |index: &str, words: &str| {
-        let mut files = layout(&three_layers());
-        files.0.insert("index.json".into(), index.as_bytes().to_vec());
-        check_refused(&files, words);
-    };
-    check("", "is not an image index");
-    check("nginx", "is not an image index");
-    check("{\"manifests\": [{}]}", "is not an image index");
-    check("{\"manifests\": []}", "there are: none");
-    check("{}", "there are: none");
+    check_index("", "is not an image index");
+    check_index("nginx", "is not an image index");
+    check_index("{\"manifests\": [{}]}", "is not an image index");
+    check_index("{\"manifests\": []}", "there are: none");
+    check_index("{}", "there are: none");
     // Fields that are not read are skipped without recursion. Fields that are read may not nest.
-    check(&format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "there are: none");
-    check(&format!("{{\"manifests\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "is not an image index");
-    check("{\"manifests\": [], \"manifests\": []}", "is not an image index");
-    check(&format!("{{\"x\": \"{}\"}}", "x".repeat(5 << 20)), "over the limit of 4194304");
+    check_index(&format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "there are: none");
+    check_index(&format!("{{\"manifests\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "is not an image index");
+    check_index("{\"manifests\": [], \"manifests\": []}", "is not an image index");
+    check_index(&format!("{{\"x\": \"{}\"}}", "x".repeat(5 << 20)), "over the limit of 4194304");
+}
+
+/// A layout with this `index.json` is refused in these words.
+fn check_index(index: &str, words: &str) {
+    let mut files = layout(&three_layers());
+    files.0.insert("index.json".into(), index.as_bytes().to_vec());
+    check_refused(&files, words);
 }
 
 #[test]
@@ -225,26 +231,29 @@ fn a_single_image_matches_any_platform_unless_one_is_requested() {
 #[test]
 fn images_are_chosen_by_name() {
     let mut files = MemoryFiles::default();
-    let mut named = |text: &str| {
-        let mut descriptor = files.add_image(&[(small_tar(text), Gzip)], "linux/amd64", &|_, _| {});
-        descriptor["annotations"] = json!({ REF_NAME: text, CONTAINERD_NAME: format!("docker.io/library/app:{text}") });
-        descriptor
-    };
-    let (mut one, mut two) = (named("1"), named("2"));
+    let (mut one, mut two) = (add_named(&mut files, "1"), add_named(&mut files, "2"));
     for descriptor in [&mut one, &mut two] {
         descriptor["platform"] = json!({ "os": "linux", "architecture": Platform::host().architecture });
     }
     files.add_index(&[one.clone(), two, one]);
-    let choose = |name: Option<&str>| {
-        let selector = Selector { ref_name: name.map(str::to_owned), ..Selector::default() };
-        open_image(files.clone(), &selector, Limits::default()).map(|opened| opened.image().ref_name.clone().unwrap())
-    };
-    assert_eq!(choose(Some("2")).unwrap(), "2");
-    assert_eq!(choose(Some("docker.io/library/app:1")).unwrap(), "docker.io/library/app:1");
+    assert_eq!(choose_named(&files, Some("2")).unwrap(), "2");
+    assert_eq!(choose_named(&files, Some("docker.io/library/app:1")).unwrap(), "docker.io/library/app:1");
     for (name, words) in [(None, "app:1 (linux"), (Some("3"), "named \"3\"; there are: 1, 2, docker.io")] {
-        let error = choose(name).unwrap_err().to_string();
+        let error = choose_named(&files, name).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+}
+
+/// Adds an image under a short name, and under a long one as containerd writes it.
+fn add_named(files: &mut MemoryFiles, name: &str) -> Value {
+    let mut descriptor = files.add_image(&[(small_tar(name), Gzip)], "linux/amd64", &|_, _| {});
+    descriptor["annotations"] = json!({ REF_NAME: name, CONTAINERD_NAME: format!("docker.io/library/app:{name}") });
+    descriptor
+}
+
+fn choose_named(files: &MemoryFiles, name: Option<&str>) -> Result<String, ImageError> {
+    let selector = Selector { ref_name: name.map(str::to_owned), ..Selector::default() };
+    open_image(files.clone(), &selector, Limits::default()).map(|opened| opened.image().ref_name.clone().unwrap())
 }
 
 #[test]
@@ -263,11 +272,10 @@ fn two_images_without_names_are_ambiguous() {
 fn blobs_of_several_members_and_frames_are_one_layer() {
     let tar = small_tar("member");
     let (left, right) = tar.split_at(700);
-    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 3).unwrap();
     let skippable = [&[0x5a, 0x2a, 0x4d, 0x18, 5, 0, 0, 0][..], b"hello"].concat();
     let cases = [
         (Gzip, [gzip(left), gzip(b""), gzip(right)].concat()),
-        (Zstd, [skippable.clone(), zstd(left), zstd(b""), skippable, zstd(right)].concat()),
+        (Zstd, [skippable.clone(), zstd_frame(left), zstd_frame(b""), skippable, zstd_frame(right)].concat()),
     ];
     for (media, blob) in cases {
         let mut files = MemoryFiles::default();
@@ -281,6 +289,10 @@ fn blobs_of_several_members_and_frames_are_one_layer() {
         files.add_index(&[descriptor]);
         assert_eq!(import(files, Limits::default()).unwrap(), vec![tar.clone()]);
     }
+}
+
+fn zstd_frame(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).unwrap()
 }
 
 #[test]

@@ -121,13 +121,12 @@ fn from_file(path: &Path) -> Result<Vec<Given>, ConfigError> {
     let table: Table = text
         .parse()
         .map_err(|error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), what: error.to_string() })?;
-    let given = |(key, value): (String, Value)| Given {
-        place: format!("{}:{}", path.display(), line_of(&text, &key)),
-        origin: Origin::File(path.to_owned()),
-        key,
-        value,
-    };
-    Ok(flatten(&table).into_iter().map(given).collect())
+    let mut given = Vec::new();
+    for (key, value) in flatten(&table) {
+        let place = format!("{}:{}", path.display(), line_of(&text, &key));
+        given.push(Given { place, origin: Origin::File(path.to_owned()), key, value });
+    }
+    Ok(given)
 }
 
 /// Names that are LIGHTER_... and not keys: the command line's own.
@@ -196,14 +195,19 @@ fn set(table: &mut Table, key: &str, value: Value) {
 }
 
 fn nearest(key: &str, known: &[String]) -> Option<String> {
-    let similarity = |candidate: &String| {
-        let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-        let alike = strsim::normalized_damerau_levenshtein;
-        // The right key in the wrong section, too.
-        alike(key, candidate).max(alike(&last(key), &last(candidate)) * 0.95)
-    };
-    let best = known.iter().map(|candidate| (similarity(candidate), candidate)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let candidates = known.iter().map(|candidate| (similarity(key, candidate), candidate));
+    let best = candidates.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.6).then(|| best.1.clone())
+}
+
+/// How alike two keys are, from 0 to 1. The right key in the wrong section counts, too.
+fn similarity(one: &str, other: &str) -> f64 {
+    let alike = strsim::normalized_damerau_levenshtein;
+    alike(one, other).max(alike(last_part(one), last_part(other)) * 0.95)
+}
+
+fn last_part(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or_default()
 }
 
 /// The line of a key in the file, 1 if it is written in a way that is not found.

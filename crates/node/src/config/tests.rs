@@ -87,12 +87,9 @@ fn values_print_as_they_are_read() {
 #[test]
 fn the_engine_is_told_effort_and_upload_cap() {
     use lighter_engine::EffortChoice;
-    let settings = |flags: &[&str]| {
-        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        load(None, [], &flags).unwrap().config.engine_settings(lighter_wire::Incarnation(1), 1)
-    };
-    assert_eq!((settings(&[]).effort, settings(&[]).upload_max), (EffortChoice::Auto, None));
-    let set = settings(&["limits.encode_effort=max", "network.upload_max=2 MiB/s"]);
+    let defaults = engine_settings(&[]);
+    assert_eq!((defaults.effort, defaults.upload_max), (EffortChoice::Auto, None));
+    let set = engine_settings(&["limits.encode_effort=max", "network.upload_max=2 MiB/s"]);
     assert_eq!(set.effort, EffortChoice::Always(Effort::Max));
     assert_eq!(set.upload_max, Some(BytesPerSecond(2 << 20)));
     // The engine recognises the settings that this node's patches name as its own.
@@ -100,4 +97,9 @@ fn the_engine_is_told_effort_and_upload_cap() {
         let id = Config::default().patch_settings(effort).id();
         assert_eq!((set.effort_of(id), crate::transfer::effort_of(id)), (Some(effort), Some(effort)));
     }
+}
+
+fn engine_settings(flags: &[&str]) -> Settings {
+    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    load(None, [], &flags).unwrap().config.engine_settings(lighter_wire::Incarnation(1), 1)
 }

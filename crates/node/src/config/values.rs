@@ -14,8 +14,8 @@ impl fmt::Display for Size {
     /// The largest unit that keeps it whole: what is printed reads back as the same size.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B")];
-        let whole = |(shift, _): &(u32, &str)| self.0.0.trailing_zeros() >= *shift && self.0.0 > 0;
-        let (shift, unit) = units.into_iter().find(whole).unwrap_or((0, "B"));
+        let whole = units.into_iter().find(|(shift, _)| self.0.0.trailing_zeros() >= *shift && self.0.0 > 0);
+        let (shift, unit) = whole.unwrap_or((0, "B"));
         write!(f, "{} {unit}", self.0.0 >> shift)
     }
 }
@@ -52,8 +52,8 @@ impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(BytesPerSecond(rate)) = self.0 else { return f.write_str("unlimited") };
         let bits = u128::from(rate) * 8;
-        let whole = |(_, unit): &(&str, u64)| bits.is_multiple_of(u128::from(*unit));
-        let (name, unit) = RATE_UNITS.into_iter().find(whole).unwrap_or(("bit/s", 1));
+        let whole = RATE_UNITS.into_iter().find(|(_, unit)| bits.is_multiple_of(u128::from(*unit)));
+        let (name, unit) = whole.unwrap_or(("bit/s", 1));
         write!(f, "{} {name}", bits / u128::from(unit))
     }
 }
@@ -62,17 +62,17 @@ impl FromStr for Rate {
     type Err = ParseErrorOfRate;
 
     fn from_str(text: &str) -> Result<Self, ParseErrorOfRate> {
-        let error = || ParseErrorOfRate(text.chars().take(80).collect());
         if text == "unlimited" {
             return Ok(Self::UNLIMITED);
         }
         let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let number: u64 = text[..end].parse().map_err(|_| error())?;
+        let number: u64 = text[..end].parse().map_err(|_| ParseErrorOfRate::new(text))?;
         let unit = text[end..].trim();
-        let (_, bits) = RATE_UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
-        let rate = number.checked_mul(bits).ok_or_else(error)? / 8;
+        let unit = RATE_UNITS.into_iter().find(|(name, _)| *name == unit);
+        let (_, bits) = unit.ok_or_else(|| ParseErrorOfRate::new(text))?;
+        let rate = number.checked_mul(bits).ok_or_else(|| ParseErrorOfRate::new(text))? / 8;
         if rate == 0 {
-            return Err(error());
+            return Err(ParseErrorOfRate::new(text));
         }
         Ok(Self(Some(BytesPerSecond(rate))))
     }
@@ -84,6 +84,12 @@ impl FromStr for Rate {
     "{0:?} is not a rate: \"unlimited\", or a whole number and kbit/s, Mbit/s, KiB/s or MiB/s, as in \"20 Mbit/s\""
 )]
 pub struct ParseErrorOfRate(String);
+
+impl ParseErrorOfRate {
+    fn new(text: &str) -> Self {
+        Self(text.chars().take(80).collect())
+    }
+}
 
 /// A preference between bytes and time, such as `"balanced"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,7 +140,7 @@ pub mod text_list {
         D: Deserializer<'de>,
     {
         let texts = Vec::<String>::deserialize(deserializer)?;
-        let parse = |text: String| text.parse().map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")));
-        texts.into_iter().map(parse).collect()
+        let values = texts.iter().map(|text| text.parse::<T>().map_err(|error| format!("{text:?}: {error}")));
+        values.collect::<Result<_, String>>().map_err(serde::de::Error::custom)
     }
 }

@@ -70,10 +70,9 @@ impl Meetings {
     /// without a pause. Either one connection is left over from a life that ended without a word, or two nodes use one
     /// identity. In both cases the connections must be made anew.
     pub fn doubled(&mut self, now: Instant) -> Vec<(PeerId, u32)> {
-        let lasts = |since: &&Instant| now.duration_since(**since) >= DOUBLE_MAX;
         let mut doubled = Vec::new();
         for (&peer, place) in &mut self.connected {
-            if place.inbound.values().filter(lasts).count() > 1 {
+            if place.inbound.values().filter(|since| now.duration_since(**since) >= DOUBLE_MAX).count() > 1 {
                 place.inbound.clear();
                 doubled.push(peer);
             }
@@ -115,7 +114,6 @@ impl Meetings {
         let seen = place.listens.iter().filter_map(|address| place.observed.map(|ip| at(address, ip)));
         let mut all: Vec<Multiaddr> = Vec::new();
         for address in place.dialled.iter().cloned().chain(seen).chain(place.listens.iter().cloned()) {
-            let is_local = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
             let is_near = place.observed.is_some_and(|ip| ip.is_loopback());
             let is_told = ip_of(&address).is_none_or(|ip| !is_local(ip) || is_near && ip.is_loopback());
             if is_told && !all.contains(&address) && address.len() <= ADDRESS_BYTES_MAX {
@@ -161,6 +159,10 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
         Some(Protocol::Ip6(ip)) => Some(ip.into()),
         _ => None,
     }
+}
+
+fn is_local(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified()
 }
 
 /// The same port at another address of the same kind.
@@ -220,26 +222,26 @@ mod tests {
             let mut meetings = Meetings::default();
             let bytes = addresses.iter().map(|address| address.parse::<Multiaddr>().unwrap().to_vec());
             meetings.named(peer, bytes.collect());
-            let left = |meetings: &Meetings| meetings.named.get(&peer).map(Vec::len);
             assert!(meetings.dial(peer, quic_first).is_some());
-            assert_eq!(left(&meetings), Some(if quic_first { 2 } else { 1 }));
+            assert_eq!(meetings.named[&peer].len(), if quic_first { 2 } else { 1 });
             assert!(meetings.dial(peer, quic_first).is_some());
-            assert_eq!(left(&meetings), Some(0));
+            assert_eq!(meetings.named[&peer].len(), 0);
             assert!(meetings.dial(peer, quic_first).is_none());
         }
     }
 
     #[test]
     fn a_peer_seen_at_another_address_than_it_listens_on_is_behind_a_nat() {
-        let listens = ["/ip4/10.0.0.7/udp/4410/quic-v1"];
-        let is_reachable = |remote: &str, is_dialled: bool| {
-            let (meetings, peer) = meetings(remote, is_dialled, &listens);
-            meetings.is_reachable(peer)
-        };
         assert!(is_reachable("/ip4/10.0.0.7/udp/50000/quic-v1", false));
         assert!(!is_reachable("/ip4/203.0.113.9/udp/50000/quic-v1", false));
         assert!(is_reachable("/ip4/203.0.113.9/udp/4410/quic-v1", true), "this node reached it");
         assert!(!Meetings::default().is_reachable(PeerId::new([1; 32])));
+    }
+
+    /// Whether others may reach a peer that listens at 10.0.0.7 and is seen at this address.
+    fn is_reachable(remote: &str, is_dialled: bool) -> bool {
+        let (meetings, peer) = meetings(remote, is_dialled, &["/ip4/10.0.0.7/udp/4410/quic-v1"]);
+        meetings.is_reachable(peer)
     }
 
     #[test]
@@ -257,23 +259,24 @@ mod tests {
             send_back_addr: "/ip4/203.0.113.9/tcp/50001".parse().unwrap(),
         };
         let (start, second) = (Instant::now(), ConnectionId::new_unchecked(2));
-        let later = |seconds: u64| start + Duration::from_secs(seconds);
-        assert_eq!(meetings.doubled(later(9)), [], "one is fine");
-        meetings.connected(peer, second, &endpoint, later(10));
-        assert_eq!(meetings.doubled(later(12)), []);
+        let [third, fourth] = [3, 4].map(ConnectionId::new_unchecked);
+        assert_eq!(meetings.doubled(later(start, 9)), [], "one is fine");
+        meetings.connected(peer, second, &endpoint, later(start, 10));
+        assert_eq!(meetings.doubled(later(start, 12)), []);
         meetings.closed(peer, second);
-        assert_eq!(meetings.doubled(later(20)), [], "the peer chose one of two");
-        meetings.connected(peer, second, &endpoint, later(30));
-        assert_eq!(meetings.doubled(later(33)), [(peer, 1)]);
-        assert_eq!(meetings.doubled(later(34)), [], "once");
-        let mut reconnect = |seconds: u64| {
-            let [third, fourth] = [3, 4].map(ConnectionId::new_unchecked);
-            meetings.connected(peer, third, &endpoint, later(seconds));
-            meetings.connected(peer, fourth, &endpoint, later(seconds));
-            meetings.doubled(later(seconds + 3))
-        };
-        assert_eq!(reconnect(35), [(peer, 2)]);
-        assert_eq!(reconnect(60), [(peer, 1)], "a while after");
+        assert_eq!(meetings.doubled(later(start, 20)), [], "the peer chose one of two");
+        meetings.connected(peer, second, &endpoint, later(start, 30));
+        assert_eq!(meetings.doubled(later(start, 33)), [(peer, 1)]);
+        assert_eq!(meetings.doubled(later(start, 34)), [], "once");
+        for (seconds, count, why) in [(35, 2, "soon after"), (60, 1, "a while after")] {
+            meetings.connected(peer, third, &endpoint, later(start, seconds));
+            meetings.connected(peer, fourth, &endpoint, later(start, seconds));
+            assert_eq!(meetings.doubled(later(start, seconds + 3)), [(peer, count)], "{why}");
+        }
+    }
+
+    fn later(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
     }
 
     #[test]

@@ -197,8 +197,8 @@ impl Dialer {
         if self.peers.len() >= KNOWN_MAX && !self.peers.contains_key(&peer) {
             return;
         }
-        let new = || Known { addresses: Vec::new(), next: Instant::now(), failures: 0 };
-        let known = self.peers.entry(peer).or_insert_with(new);
+        let entry = self.peers.entry(peer);
+        let known = entry.or_insert_with(|| Known { addresses: Vec::new(), next: Instant::now(), failures: 0 });
         if known.addresses.len() < ADDRESSES_MAX && !known.addresses.contains(&address) {
             known.addresses.push(address);
         }
@@ -238,11 +238,14 @@ impl Dialer {
 
 /// The peers that a configuration names but does not let in: a likely mistake.
 pub fn bootstrap_strangers(bootstrap: &[Multiaddr], members: &[PeerId]) -> Vec<Multiaddr> {
-    let stranger = |address: &&Multiaddr| match address.iter().last() {
+    bootstrap.iter().filter(|address| is_of_stranger(address, members)).cloned().collect()
+}
+
+fn is_of_stranger(address: &Multiaddr, members: &[PeerId]) -> bool {
+    match address.iter().last() {
         Some(Protocol::P2p(peer)) => !from_libp2p(&peer).is_some_and(|peer| members.contains(&peer)),
         _ => false,
-    };
-    bootstrap.iter().filter(stranger).cloned().collect()
+    }
 }
 
 /// Writes to the log which protocols the peer speaks in another version than this node.

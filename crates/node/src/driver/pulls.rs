@@ -82,18 +82,20 @@ pub fn unfinished(store: &Store) -> Vec<String> {
         tracing::error!(%error, "the unfinished pulls cannot be read");
         Vec::new()
     });
-    let image = |key: Vec<u8>| String::from_utf8(key.strip_prefix(STATE_PREFIX)?.to_vec()).ok();
-    states.into_iter().filter_map(|(key, _)| image(key)).collect()
+    states.into_iter().filter_map(|(key, _)| image_of(&key)).collect()
+}
+
+fn image_of(key: &[u8]) -> Option<String> {
+    String::from_utf8(key.strip_prefix(STATE_PREFIX)?.to_vec()).ok()
 }
 
 /// Reads an operator's text: `sha256:...`, `repository@sha256:...` or a reference.
 pub fn wanted(store: &Store, image: &str) -> Result<Wanted, Problem> {
-    let request = |error: lighter_types::ParseError| Problem::new(ProblemKind::Request, error);
     let digest = image.split_once('@').map_or(image, |(_, digest)| digest);
     if digest.starts_with("sha256:") {
-        return digest.parse().map(Wanted::Manifest).map_err(request);
+        return digest.parse().map(Wanted::Manifest).map_err(|error| Problem::new(ProblemKind::Request, error));
     }
-    let reference: ImageReference = image.parse().map_err(request)?;
+    let reference = image.parse::<ImageReference>().map_err(|error| Problem::new(ProblemKind::Request, error))?;
     let known = images::release_of(store, &reference);
     Ok(Wanted::Name { reference, known })
 }
@@ -254,7 +256,6 @@ impl Driver {
 
     fn event_of(&mut self, id: PullId, report: &Report) -> Option<PullEvent> {
         let total = self.shared.accountant.total();
-        let card_of = |layer: DiffId| self.engine.holdings().card(layer).copied();
         let store = self.shared.store.clone();
         let pull = self.pulls.running.get_mut(&id)?;
         Some(match report {
@@ -274,7 +275,7 @@ impl Driver {
                 PullEvent::Retrying { layer: *target, from: *from, why: why.to_string() }
             }
             Report::Layer { target, from, bases, patch_bytes, received } => {
-                let card = card_of(*target);
+                let card = self.engine.holdings().card(*target);
                 let started = pull.layers_started.get(target).copied().unwrap_or(pull.started);
                 PullEvent::Layer {
                     layer: *target,

@@ -29,8 +29,8 @@ async fn the_last_moment_to_wake_at_counts() {
     let read = ImageRead::Layers(vec![DiffId::new([2; 32])]);
     driver.engine.push(WorkInput::ImageRead { pull, read });
     let effects = driver.engine.step_next(driver.shared.now()).unwrap();
-    let wakes = |effect: &Effect| if let Effect::WakeAt(moment) = effect { Some(*moment) } else { None };
-    let first = effects.iter().find_map(wakes);
+    let first =
+        effects.iter().find_map(|effect| if let Effect::WakeAt(moment) = effect { Some(*moment) } else { None });
     for effect in effects {
         driver.perform(effect);
     }

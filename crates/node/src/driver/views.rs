@@ -8,21 +8,13 @@ use lighter_types::{DiffId, Effort, PeerId};
 use super::Driver;
 use crate::defects::Defects;
 use crate::store_status;
-use crate::traffic::Protocol;
+use crate::traffic::{Accountant, Protocol};
 
 impl Driver {
     pub(super) fn status(&self) -> api::Status {
         let shared = &self.shared;
         let total = shared.accountant.total();
         let (upload_max, download_max) = shared.accountant.limits();
-        let traffic = |protocol: Protocol| {
-            let traffic = shared.accountant.of_protocol(protocol);
-            api::TrafficStatus {
-                protocol: protocol.name().to_owned(),
-                sent_bytes: traffic.sent,
-                received_bytes: traffic.received,
-            }
-        };
         let pulls = self.pulls.iter().map(|(id, pull)| api::PullStatus {
             pull: id.0,
             image: pull.image.clone(),
@@ -42,7 +34,7 @@ impl Driver {
             pulls: pulls.collect(),
             sent_bytes: total.sent,
             received_bytes: total.received,
-            traffic: Protocol::ALL.into_iter().map(traffic).collect(),
+            traffic: Protocol::ALL.map(|protocol| traffic_status(&shared.accountant, protocol)).to_vec(),
             idle_bytes_per_day: shared.accountant.idle_bytes_per_day(),
             upload_max: upload_max.to_string(),
             download_max: download_max.to_string(),
@@ -102,8 +94,12 @@ impl Driver {
     pub(super) fn layer_plan(&self, layer: DiffId) -> api::LayerPlan {
         let held = self.engine.holdings().holds(layer);
         let plans = if held { Vec::new() } else { self.engine.plans(layer, self.shared.now()) };
-        let best = plans.first().cloned();
-        let view = |plan: &Plan| api::Plan {
+        let best = plans.first();
+        api::LayerPlan { layer, held, plans: plans.iter().map(|plan| self.plan_view(layer, plan, best)).collect() }
+    }
+
+    fn plan_view(&self, layer: DiffId, plan: &Plan, best: Option<&Plan>) -> api::Plan {
+        api::Plan {
             peer: plan.peer,
             bases: plan.bases.clone(),
             tlsh_distance: plan.distance,
@@ -115,9 +111,17 @@ impl Driver {
             predicted_bytes: plan.bytes,
             effort: effort_name(plan.effort).to_owned(),
             predicted_ms: u64::try_from(plan.time().as_millis()).unwrap_or(u64::MAX),
-            why: why(plan, best.as_ref()),
-        };
-        api::LayerPlan { layer, held, plans: plans.iter().map(view).collect() }
+            why: why(plan, best),
+        }
+    }
+}
+
+fn traffic_status(accountant: &Accountant, protocol: Protocol) -> api::TrafficStatus {
+    let traffic = accountant.of_protocol(protocol);
+    api::TrafficStatus {
+        protocol: protocol.name().to_owned(),
+        sent_bytes: traffic.sent,
+        received_bytes: traffic.received,
     }
 }
 
@@ -134,8 +138,9 @@ fn predictor(rule: Rule) -> api::Predictor {
 }
 
 fn why(plan: &Plan, best: Option<&Plan>) -> String {
-    let chosen = || "chosen: the fewest bytes in good time".to_owned();
-    let Some(best) = best.filter(|best| *best != plan) else { return chosen() };
+    let Some(best) = best.filter(|best| *best != plan) else {
+        return "chosen: the fewest bytes in good time".to_owned();
+    };
     if plan.bytes > best.bytes && plan.bases.is_empty() {
         return format!("whole layer: {} more to send", plan.bytes - best.bytes);
     }

@@ -23,14 +23,9 @@ impl FolderFiles {
 impl Files for FolderFiles {
     fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>> {
         let path = self.root.join(path);
-        let absent = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
-            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Err(damaged(&path, "is a link to itself")),
-            _ => Err(error),
-        };
         let real = match path.canonicalize() {
             Ok(real) => real,
-            Err(error) => return absent(error),
+            Err(error) => return none_if_absent(&path, error),
         };
         if !real.starts_with(self.root.canonicalize()?) {
             return Err(damaged(&path, "is a link out of the layout"));
@@ -41,10 +36,18 @@ impl Files for FolderFiles {
         }
         let file = match File::open(&real) {
             Ok(file) => file,
-            Err(error) => return absent(error),
+            Err(error) => return none_if_absent(&path, error),
         };
         let bytes = file.metadata()?.len();
         Ok(Some(OpenFile { reader: Box::new(file), bytes }))
+    }
+}
+
+fn none_if_absent<'a>(path: &Path, error: io::Error) -> io::Result<Option<OpenFile<'a>>> {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+        _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Err(damaged(path, "is a link to itself")),
+        _ => Err(error),
     }
 }
 

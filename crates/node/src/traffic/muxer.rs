@@ -93,8 +93,11 @@ impl Negotiation {
             ("/ipfs/id/", Protocol::Identify),
             ("/ipfs/ping/", Protocol::Ping),
         ];
-        let seen = |name: &str| self.seen.windows(name.len()).any(|window| window == name.as_bytes());
-        names.into_iter().find(|(name, _)| seen(name)).map(|(_, protocol)| protocol)
+        names.into_iter().find(|(name, _)| self.has_seen(name)).map(|(_, protocol)| protocol)
+    }
+
+    fn has_seen(&self, name: &str) -> bool {
+        self.seen.windows(name.len()).any(|window| window == name.as_bytes())
     }
 }
 

@@ -108,19 +108,19 @@ pub fn fetched(applied: Applied, writer: PatchWriter, header: &Header, received:
 
 /// The bases of the header that are layers.
 fn open_bases(shared: &Shared, header: &Header, listed: Option<&Listed>) -> Result<Vec<OpenLayer>, FetchFailure> {
-    let open = |base: &lighter_patch::Base| {
-        let gone = FetchFailure::BaseGone(base.diff_id);
-        let reader = shared.store.open_layer(&base.diff_id).map_err(|_| gone.clone())?.ok_or_else(|| gone.clone())?;
-        let file = FileBase::new(reader).map_err(|_| gone.clone())?;
-        if file.len() == base.bytes {
-            Ok((base.diff_id, file))
-        } else {
-            let lie = Lie::BaseBytes { base: base.diff_id, claimed: base.bytes, found: file.len() };
-            Err(FetchFailure::Lied(lie))
-        }
-    };
-    let is_layer = |base: &&lighter_patch::Base| listed.is_none_or(|listed| listed.id != base.diff_id);
-    header.bases().iter().filter(is_layer).map(open).collect()
+    let bases = header.bases().iter().filter(|base| listed.is_none_or(|listed| listed.id != base.diff_id));
+    bases.map(|base| open_base(shared, base)).collect()
+}
+
+fn open_base(shared: &Shared, base: &lighter_patch::Base) -> Result<OpenLayer, FetchFailure> {
+    let reader = shared.store.open_layer(&base.diff_id).ok().flatten();
+    let file = reader.and_then(|reader| FileBase::new(reader).ok()).ok_or(FetchFailure::BaseGone(base.diff_id))?;
+    if file.len() == base.bytes {
+        Ok((base.diff_id, file))
+    } else {
+        let lie = Lie::BaseBytes { base: base.diff_id, claimed: base.bytes, found: file.len() };
+        Err(FetchFailure::Lied(lie))
+    }
 }
 
 /// All bases, in the header's order.
@@ -130,15 +130,18 @@ fn readers<'a>(
     gathered: Option<&'a (DiffId, Gathered<'a>)>,
 ) -> Result<Vec<&'a dyn ReadAt>, FetchFailure> {
     let mut layers = layers.iter();
-    let mut reader = |base: &lighter_patch::Base| match gathered.filter(|(id, _)| *id == base.diff_id) {
-        Some((_, files)) if files.len() != base.bytes => {
-            let lie = Lie::BaseBytes { base: base.diff_id, claimed: base.bytes, found: files.len() };
-            Err(FetchFailure::Lied(lie))
-        }
-        Some((_, files)) => Ok(files as &dyn ReadAt),
-        None => layers.next().map(|(_, file)| file as &dyn ReadAt).ok_or(FetchFailure::BaseGone(base.diff_id)),
-    };
-    header.bases().iter().map(&mut reader).collect()
+    let mut readers: Vec<&dyn ReadAt> = Vec::new();
+    for base in header.bases() {
+        readers.push(match gathered.filter(|(id, _)| *id == base.diff_id) {
+            Some((_, files)) if files.len() != base.bytes => {
+                let lie = Lie::BaseBytes { base: base.diff_id, claimed: base.bytes, found: files.len() };
+                return Err(FetchFailure::Lied(lie));
+            }
+            Some((_, files)) => files,
+            None => layers.next().map(|(_, file)| file).ok_or(FetchFailure::BaseGone(base.diff_id))?,
+        });
+    }
+    Ok(readers)
 }
 
 /// The target's bytes, frame after frame: those on disk first, then those that arrive. Each is written to the layer

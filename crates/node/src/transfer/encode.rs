@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, LocalFailure, WorkInput};
-use lighter_patch::{HaveList, Source};
-use lighter_store::{PatchKey, StoreError};
-use lighter_types::{Bytes, Cause, DiffId, Effort, error_chain};
+use lighter_patch::{HaveList, Patch, Source};
+use lighter_store::{PatchKey, Store, StoreError, UnixSeconds};
+use lighter_types::{Cause, DiffId, Effort, error_chain};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
@@ -51,15 +51,16 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
     if let Some(damaged) = find_damaged(base_layers.iter().chain([&target_layer]), shared) {
         return Err(EncodeFailure::LayerGone(damaged));
     }
-    let gather = |(name, list): &(DiffId, Arc<HaveList>)| {
-        let gathered = list.gather(&[&target_layer.1], THREADS);
-        gathered.map(|files| (*name, files)).map_err(|_| EncodeFailure::LayerGone(target))
-    };
-    let listed = lists.iter().map(gather).collect::<Result<Vec<_>, _>>()?;
+    let mut listed = Vec::new();
+    for (name, list) in &lists {
+        let files = list.gather(&[&target_layer.1], THREADS).map_err(|_| EncodeFailure::LayerGone(target))?;
+        listed.push((*name, files));
+    }
     let mut sources: Vec<Source<'_>> = base_layers.iter().map(source).collect();
     sources.extend(listed.iter().map(|(name, files)| Source { diff_id: *name, bytes: files }));
     let reported_at = Mutex::new(Instant::now());
-    let progress = |target_bytes_done: Bytes| {
+    let settings = shared.config.patch_settings(effort);
+    let patch = lighter_patch::encode(&source(&target_layer), &sources, &settings, &|target_bytes_done| {
         if let Ok(mut reported_at) = reported_at.try_lock()
             && reported_at.elapsed() >= PROGRESS_EVERY
         {
@@ -67,32 +68,35 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
             shared.input_if_idle(WorkInput::EncodeProgress { encode, target_bytes_done });
         }
         if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let failed = |error: &dyn std::error::Error| {
-        tracing::error!(%target, error = error_chain(error), "a patch could not be made");
-    };
-    let not_kept = |error: StoreError| {
-        failed(&error);
-        EncodeFailure::Local(local_failure(error))
-    };
-    let settings = shared.config.patch_settings(effort);
-    let patch = lighter_patch::encode(&source(&target_layer), &sources, &settings, &progress)
-        .inspect_err(|error| failed(error))
+    });
+    let patch = patch
+        .inspect_err(|error| log_failure(target, error))
         .map_err(|error| EncodeFailure::Local(LocalFailure::Failed(Cause::new(error))))?;
     let used: Vec<DiffId> = patch.header.bases().iter().map(|base| base.diff_id).collect();
     let key = PatchKey { target, bases: used.clone(), settings: patch.header.settings_id() };
     let now = unix_now();
-    let mut writer = shared.store.create_patch_unnamed(key, patch.bytes()).map_err(not_kept)?;
-    writer.append(&patch.header.encode()).map_err(not_kept)?;
-    for payload in &patch.payloads {
-        writer.append(payload).map_err(not_kept)?;
-    }
-    writer.finish(patch.id(), now).map_err(not_kept)?;
+    keep(&patch, key, now, &shared.store)
+        .inspect_err(|error| log_failure(target, error))
+        .map_err(|error| EncodeFailure::Local(local_failure(error)))?;
     for layer in bases.iter().chain([&target]) {
         // Only the order of eviction hangs on it.
         let _ = shared.store.touch(layer, now);
     }
     Ok(CachedPatch { patch: patch.id(), target, bases: used, bytes: patch.bytes(), effort: Some(effort) })
+}
+
+fn log_failure(target: DiffId, error: &dyn std::error::Error) {
+    tracing::error!(%target, error = error_chain(error), "a patch could not be made");
+}
+
+/// Writes a patch into the cache.
+fn keep(patch: &Patch, key: PatchKey, now: UnixSeconds, store: &Store) -> Result<(), StoreError> {
+    let mut writer = store.create_patch_unnamed(key, patch.bytes())?;
+    writer.append(&patch.header.encode())?;
+    for payload in &patch.payloads {
+        writer.append(payload)?;
+    }
+    writer.finish(patch.id(), now)
 }
 
 /// The effort of a patch that this node's encoder could have made, by the settings that its header names.
@@ -101,9 +105,9 @@ pub fn effort_of(settings: u32) -> Option<Effort> {
 }
 
 fn open(layer: DiffId, shared: &Shared) -> Result<OpenLayer, EncodeFailure> {
-    let gone = || EncodeFailure::LayerGone(layer);
-    let reader = shared.store.open_layer(&layer).map_err(|_| gone())?.ok_or_else(gone)?;
-    FileBase::new(reader).map(|file| (layer, file)).map_err(|_| gone())
+    let reader = shared.store.open_layer(&layer).ok().flatten();
+    let file = reader.and_then(|reader| FileBase::new(reader).ok());
+    file.map(|file| (layer, file)).ok_or(EncodeFailure::LayerGone(layer))
 }
 
 fn source((diff_id, bytes): &OpenLayer) -> Source<'_> {

@@ -44,6 +44,11 @@ pub fn of_disk(error: impl std::error::Error + Send + Sync + 'static) -> FetchFa
     FetchFailure::Local(LocalFailure::Failed(Cause::new(error)))
 }
 
+/// The file of a partial patch could not be opened.
+pub fn of_opening(source: io::Error) -> FetchFailure {
+    of_disk(PartialError { act: "open", source })
+}
+
 pub fn lost(cause: LostCause) -> FetchFailure {
     FetchFailure::Lost(cause)
 }
@@ -92,7 +97,6 @@ mod tests {
 
     #[test]
     fn the_operator_reads_at_which_step_a_peer_was_lost() {
-        let check = |failure: FetchFailure, text: &str| assert_eq!(failure.to_string(), text);
         let reset = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");
         check(
             of_link(FetchStep::Frames, reset),
@@ -106,10 +110,15 @@ mod tests {
         assert_eq!(of_open(OpenError::Stopped), FetchFailure::Stopped);
     }
 
+    fn check(failure: FetchFailure, text: &str) {
+        assert_eq!(failure.to_string(), text);
+    }
+
     #[test]
     fn bytes_that_are_no_reply_are_a_lie_and_damage_of_the_link_is_not() {
-        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        assert!(matches!(of_link(FetchStep::Reply, invalid()), FetchFailure::Lied(_)));
-        assert!(matches!(of_link(FetchStep::Frames, invalid()), FetchFailure::Lost(LostCause::Broken { .. })));
+        let reply = of_link(FetchStep::Reply, io::ErrorKind::InvalidData.into());
+        assert!(matches!(reply, FetchFailure::Lied(_)));
+        let frames = of_link(FetchStep::Frames, io::ErrorKind::InvalidData.into());
+        assert!(matches!(frames, FetchFailure::Lost(LostCause::Broken { .. })));
     }
 }

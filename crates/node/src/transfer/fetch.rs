@@ -100,10 +100,9 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
         let (shared, header) = (shared.clone(), header.clone());
         blocking(move || Partial::open(&shared, &header, first_frame)).await??
     };
-    let opening = |source: io::Error| failures::of_disk(failures::PartialError { act: "open", source });
-    let file = partial.file().map_err(opening)?;
+    let file = partial.file().map_err(failures::of_opening)?;
     let (frames, kept) = watch::channel(partial.kept);
-    let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(opening)?;
+    let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(failures::of_opening)?;
     let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
     let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
     let keeper = {
@@ -192,8 +191,8 @@ async fn open(
     control: lighter_streams::Control,
     shared: &Shared,
 ) -> Result<(libp2p::Stream, Start), FetchFailure> {
-    let no_key = || lost(LostCause::Dial("its key is of no kind that can be dialled".to_owned()));
-    let peer = to_libp2p(job.from).ok_or_else(no_key)?;
+    let peer = to_libp2p(job.from)
+        .ok_or_else(|| lost(LostCause::Dial("its key is of no kind that can be dialled".to_owned())))?;
     let mut stream = control.open(peer).await.map_err(failures::of_open)?;
     let mut early = None;
     match (within(HANDSHAKE_TIMEOUT, FetchStep::Request, write_message(&mut stream, request)).await, listed) {
@@ -267,32 +266,32 @@ async fn read_header(
     request: &PatchRequest,
     start: Start,
 ) -> Result<Header, FetchFailure> {
-    let lied = |lie: Lie| Err(FetchFailure::Lied(lie));
-    let is_offered = |base: &DiffId| request.bases.contains(base) || request.have == Some(*base);
     if start.header_bytes as usize > HEADER_BYTES_MAX {
-        return lied(Lie::HeaderTooLong { found: start.header_bytes, max: HEADER_BYTES_MAX });
+        return Err(FetchFailure::Lied(Lie::HeaderTooLong { found: start.header_bytes, max: HEADER_BYTES_MAX }));
     }
     let mut bytes = vec![0; start.header_bytes as usize];
     within(CHUNK_TIMEOUT, FetchStep::Header, stream.read_exact(&mut bytes)).await?;
     let header = match Header::decode(&bytes).and_then(|header| header.check_from_peer().map(|()| header)) {
         Ok(header) => header,
-        Err(error) => return lied(Lie::Unreadable(Cause::new(error))),
+        Err(error) => return Err(FetchFailure::Lied(Lie::Unreadable(Cause::new(error)))),
     };
     if header.id() != start.patch {
-        return lied(Lie::OtherPatch { promised: start.patch, found: header.id() });
+        return Err(FetchFailure::Lied(Lie::OtherPatch { promised: start.patch, found: header.id() }));
     }
     if header.target() != job.request.target {
-        return lied(Lie::OtherTarget { asked: job.request.target, found: header.target() });
+        return Err(FetchFailure::Lied(Lie::OtherTarget { asked: job.request.target, found: header.target() }));
     }
     if header.target_bytes() > job.tar_bytes_max {
-        return lied(Lie::TargetTooLarge { found: header.target_bytes(), max: job.tar_bytes_max });
+        return Err(FetchFailure::Lied(Lie::TargetTooLarge { found: header.target_bytes(), max: job.tar_bytes_max }));
     }
-    if let Some(base) = header.bases().iter().find(|base| !is_offered(&base.diff_id)) {
-        return lied(Lie::BaseNotOffered(base.diff_id));
+    for base in header.bases().iter().map(|base| base.diff_id) {
+        if !request.bases.contains(&base) && request.have != Some(base) {
+            return Err(FetchFailure::Lied(Lie::BaseNotOffered(base)));
+        }
     }
     let asked = request.resume.filter(|resume| resume.patch == start.patch).map_or(0, |resume| resume.first_frame);
     if start.first_frame > asked {
-        return lied(Lie::FramesSkipped { first: start.first_frame, asked });
+        return Err(FetchFailure::Lied(Lie::FramesSkipped { first: start.first_frame, asked }));
     }
     Ok(header)
 }
@@ -312,13 +311,13 @@ async fn take(
     payloads: mpsc::Sender<Vec<u8>>,
     came: &mut Came,
 ) -> Result<(), FetchFailure> {
-    let frames = || progress.header.frames().iter().skip(progress.start.first_frame as usize);
-    let half = came.received + Bytes(frames().map(|frame| u64::from(frame.payload_bytes)).sum::<u64>() / 2);
+    let frames = progress.header.frames().get(progress.start.first_frame as usize..).unwrap_or_default();
+    let half = came.received + Bytes(frames.iter().map(|frame| u64::from(frame.payload_bytes)).sum::<u64>() / 2);
     let accountant = &progress.shared.accountant;
     let mut stopwatch: Option<Stopwatch<'_>> = None;
     let mut blocked = Duration::ZERO;
     let mut reported = (came.received, Instant::now());
-    for frame in frames() {
+    for frame in frames {
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
         while filled < payload.len() {
@@ -344,8 +343,8 @@ async fn take(
         }
         blocked += passing.elapsed();
     }
-    let is_link_limit = |stopwatch: &Stopwatch<'_>| blocked * 4 < stopwatch.elapsed();
-    came.down = stopwatch.filter(is_link_limit).and_then(|stopwatch| stopwatch.rate());
+    let stopwatch = stopwatch.filter(|stopwatch| blocked * 4 < stopwatch.elapsed());
+    came.down = stopwatch.and_then(|stopwatch| stopwatch.rate());
     // Whether the provider hears of it or not, all is here.
     let _ = stream.close().await;
     Ok(())
@@ -364,21 +363,21 @@ struct Progress<'a> {
 impl Progress<'_> {
     /// `received` since this fetch began; zero tells what is on disk.
     async fn tell(&self, received: Bytes) {
-        let on_disk = |frames: u32| {
-            let frame = self.header.frame(frames).map(|frame| Bytes(frame.payload_offset));
-            frame.unwrap_or_else(|| self.header.patch_bytes())
-        };
         let frames = *self.frames.borrow();
-        let arrived = on_disk(self.start.first_frame) - self.header.header_bytes() + received;
+        let arrived = self.bytes_before(self.start.first_frame) - self.header.header_bytes() + received;
         let part = Part {
             patch: self.start.patch,
             settings: self.header.settings_id(),
             bases: self.header.bases().iter().map(|base| base.diff_id).collect(),
             frames,
-            bytes: arrived.max(on_disk(frames)),
+            bytes: arrived.max(self.bytes_before(frames)),
             bytes_total: self.header.patch_bytes(),
         };
         self.shared.input(WorkInput::FetchProgress { fetch: self.job.fetch, part }).await;
+    }
+
+    fn bytes_before(&self, frame: u32) -> Bytes {
+        self.header.frame(frame).map_or_else(|| self.header.patch_bytes(), |frame| Bytes(frame.payload_offset))
     }
 
     /// Waits for the applier. Until it ends, tells of each frame that is on disk: the node passes those on before all

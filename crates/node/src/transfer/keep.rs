@@ -29,10 +29,9 @@ impl Partial {
     /// `Local`: the disk fails, or has less than that.
     pub fn open(shared: &Shared, header: &Header, first_frame: u32) -> Result<Self, FetchFailure> {
         let writer = open(shared, header).map_err(failures::of_store)?;
-        let is_kept = |frame: &&lighter_patch::Frame| {
-            Bytes(frame.payload_offset + u64::from(frame.payload_bytes)) <= writer.written()
-        };
-        let kept = header.frames().iter().take_while(is_kept).count() as u32;
+        let frames = header.frames().iter();
+        let ends = frames.map(|frame| Bytes(frame.payload_offset + u64::from(frame.payload_bytes)));
+        let kept = ends.take_while(|end| *end <= writer.written()).count() as u32;
         if first_frame > kept {
             return Err(FetchFailure::Local(LocalFailure::PartShrank { first: first_frame, held: kept }));
         }

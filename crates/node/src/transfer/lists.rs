@@ -24,11 +24,7 @@ impl Listed {
     /// Lists the files of these layers; reads all of them. `None` if one of them cannot be read or there is nothing to
     /// tell.
     pub fn new(layers: &[DiffId], shared: &Shared) -> Option<Self> {
-        let open = |layer: &DiffId| {
-            let reader = shared.store.open_layer(layer).ok()??;
-            Some((*layer, FileBase::new(reader).ok()?))
-        };
-        let layers = layers.iter().map(open).collect::<Option<Vec<OpenLayer>>>()?;
+        let layers = layers.iter().map(|layer| open(*layer, shared)).collect::<Option<Vec<OpenLayer>>>()?;
         let list = HaveList::of(&readers(&layers), THREADS).ok()?;
         (list.files() > 0).then(|| Self { id: list.id(), list, layers })
     }
@@ -48,13 +44,17 @@ impl Listed {
     }
 }
 
+fn open(layer: DiffId, shared: &Shared) -> Option<OpenLayer> {
+    let reader = shared.store.open_layer(&layer).ok()??;
+    Some((layer, FileBase::new(reader).ok()?))
+}
+
 fn readers(layers: &[OpenLayer]) -> Vec<&dyn ReadAt> {
     layers.iter().map(|(_, file)| file as &dyn ReadAt).collect()
 }
 
 /// Takes the list of this name off a stream.
 pub async fn receive(stream: &mut (impl AsyncRead + Unpin), name: DiffId) -> io::Result<Arc<HaveList>> {
-    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
     let length = u32::from_le_bytes(length) as usize;
@@ -68,6 +68,10 @@ pub async fn receive(stream: &mut (impl AsyncRead + Unpin), name: DiffId) -> io:
         return Err(invalid("another have-list than the request names"));
     }
     Ok(Arc::new(list))
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
 #[cfg(test)]
@@ -85,12 +89,15 @@ mod tests {
         block_on(listed.send(&mut bytes)).unwrap();
         let taken = block_on(receive(&mut bytes.as_slice(), list.id())).unwrap();
         assert_eq!(*taken, list);
-        let refused = |bytes: &[u8], name: DiffId| assert!(block_on(receive(&mut &bytes[..], name)).is_err());
-        refused(&bytes, DiffId::new([1; 32]));
-        (0..bytes.len()).for_each(|end| refused(&bytes[..end], list.id()));
+        check_refused(&bytes, DiffId::new([1; 32]));
+        (0..bytes.len()).for_each(|end| check_refused(&bytes[..end], list.id()));
         // One that promises gigabytes is refused before anything of it is read.
-        refused(&[&[255; 4], &bytes[4..]].concat(), list.id());
-        refused(&[&10u32.to_le_bytes()[..], &[7; 10]].concat(), list.id());
+        check_refused(&[&[255; 4], &bytes[4..]].concat(), list.id());
+        check_refused(&[&10u32.to_le_bytes()[..], &[7; 10]].concat(), list.id());
+    }
+
+    fn check_refused(mut bytes: &[u8], name: DiffId) {
+        assert!(block_on(receive(&mut bytes, name)).is_err());
     }
 
     /// A tar of one file of 1,000 bytes.

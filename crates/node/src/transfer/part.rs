@@ -10,9 +10,8 @@ pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
     let mut file = writer.file().try_clone().ok()?;
     std::io::Seek::rewind(&mut file).ok()?;
     let header = Header::read_from(&mut file).ok().filter(|header| header.id() == partial.patch_id)?;
-    let complete =
-        |frame: &&lighter_patch::Frame| frame.payload_offset + u64::from(frame.payload_bytes) <= partial.synced_bytes.0;
-    let frames = header.frames().iter().take_while(complete).count() as u32;
+    let ends = header.frames().iter().map(|frame| frame.payload_offset + u64::from(frame.payload_bytes));
+    let frames = ends.take_while(|end| *end <= partial.synced_bytes.0).count() as u32;
     let bases = header.bases().iter().map(|base| base.diff_id).collect();
     let (bytes, bytes_total) = (partial.synced_bytes, header.patch_bytes());
     Some(Part { patch: partial.patch_id, settings: header.settings_id(), bases, frames, bytes, bytes_total })

@@ -179,21 +179,27 @@ fn check_count(field: &'static str, found: usize, most: usize) -> Result<(), Hea
 }
 
 fn check_frame(frame: u32, entry: &FrameEntry, bases: usize) -> Result<(), HeaderError> {
-    let refuse = |field, expected: String, found: u64| Err(HeaderError::Frame { frame, field, expected, found });
     let target_bytes_max = entry.codec.target_bytes_max();
     if !(1..=target_bytes_max).contains(&entry.target_bytes) {
-        return refuse("target length", format!("1 to {target_bytes_max}"), entry.target_bytes.into());
+        return refuse(frame, "target length", format!("1 to {target_bytes_max}"), entry.target_bytes.into());
     }
     if !(1..=FRAME_PAYLOAD_BYTES_MAX).contains(&entry.payload_bytes) {
-        return refuse("payload length", format!("1 to {FRAME_PAYLOAD_BYTES_MAX}"), entry.payload_bytes.into());
+        let expected = format!("1 to {FRAME_PAYLOAD_BYTES_MAX}");
+        return refuse(frame, "payload length", expected, entry.payload_bytes.into());
     }
     let found = u64::from(entry.base.unwrap_or(sizes::NO_BASE));
     match entry.codec.find().map(|codec| codec.bases) {
-        Some(Bases::Without | Bases::All) if entry.base.is_some() => refuse("base", "none (255)".to_owned(), found),
-        Some(Bases::One) if entry.base.is_none() => refuse("base", "one of the table".to_owned(), found),
+        Some(Bases::Without | Bases::All) if entry.base.is_some() => {
+            refuse(frame, "base", "none (255)".to_owned(), found)
+        }
+        Some(Bases::One) if entry.base.is_none() => refuse(frame, "base", "one of the table".to_owned(), found),
         _ if entry.base.is_some_and(|base| usize::from(base) >= bases) => {
-            refuse("base", format!("below {bases}"), found)
+            refuse(frame, "base", format!("below {bases}"), found)
         }
         _ => Ok(()),
     }
+}
+
+fn refuse(frame: u32, field: &'static str, expected: String, found: u64) -> Result<(), HeaderError> {
+    Err(HeaderError::Frame { frame, field, expected, found })
 }

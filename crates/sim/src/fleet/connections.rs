@@ -168,8 +168,8 @@ impl Fleet {
 
     /// The handshake by which a node meets others.
     fn handshake(&self, node: usize) -> Handshake {
-        let link = |other: usize| self.nodes[node].engine.link(peer(other));
-        if self.neighbours(node).into_iter().any(|other| link(other).is_bad()) { QUIC } else { TCP }
+        let engine = &self.nodes[node].engine;
+        if self.neighbours(node).into_iter().any(|other| engine.link(peer(other)).is_bad()) { QUIC } else { TCP }
     }
 
     pub fn meet(&mut self, from: usize, life: u32, to: usize) {

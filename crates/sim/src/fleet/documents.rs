@@ -72,20 +72,20 @@ impl Fleet {
     pub fn document_bytes(&self, answer: &Answer) -> u64 {
         let Answer::Image(image) = answer else { return 0 };
         let Some(documents) = &image.documents else { return 0 };
-        let digest = |bytes: &[u8]| bytes.try_into().ok().map(OciDigest::new);
         let sent = [Some(documents.manifest.as_slice()), documents.config.as_deref()];
-        sent.into_iter().flatten().filter_map(digest).map(|digest| self.content.document_bytes(digest)).sum()
+        let digests = sent.into_iter().flatten().filter_map(|bytes| bytes.try_into().ok().map(OciDigest::new));
+        digests.map(|digest| self.content.document_bytes(digest)).sum()
     }
 
     pub fn read_image(&mut self, node: usize, pull: PullId, manifest: OciDigest) {
         let blobs = &self.nodes[node].disk.blobs;
-        let missing = |digest| ImageRead::Missing { digest, bytes_max: DOCUMENT_BYTES_MAX };
-        let read = match self.content.image(manifest) {
-            Some(image) if blobs.contains(&manifest) && blobs.contains(&image.config) => {
-                ImageRead::Layers(image.layers.clone())
+        let known = self.content.image(manifest).filter(|_| blobs.contains(&manifest));
+        let read = match known {
+            Some(image) if blobs.contains(&image.config) => ImageRead::Layers(image.layers.clone()),
+            Some(_) | None => {
+                let digest = known.map_or(manifest, |image| image.config);
+                ImageRead::Missing { digest, bytes_max: DOCUMENT_BYTES_MAX }
             }
-            Some(image) if blobs.contains(&manifest) => missing(image.config),
-            Some(_) | None => missing(manifest),
         };
         self.input_after(DISK, node, Input::Work(WorkInput::ImageRead { pull, read }));
     }

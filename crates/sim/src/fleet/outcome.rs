@@ -31,12 +31,15 @@ pub fn report(scenario: &Scenario, fleet: &Fleet) -> StrategyReport {
 }
 
 fn sites(fleet: &Fleet, began: u64) -> Vec<SiteReport> {
-    let site = |site: usize| {
+    let count = fleet.topology.sites.len();
+    if count > SITES_LISTED_MAX {
+        return Vec::new();
+    }
+    let reports = (0..count).map(|site| {
         let [up_bytes, down_bytes] = fleet.wires.links.uplink_carried(&fleet.wires.network, site);
         SiteReport { down_bytes, up_bytes, last_s: seconds(fleet.pulls.site_ended[site].saturating_sub(began)) }
-    };
-    let count = fleet.topology.sites.len();
-    if count > SITES_LISTED_MAX { Vec::new() } else { (0..count).map(site).collect() }
+    });
+    reports.collect()
 }
 
 /// The layers of these images that the nodes of a group of sites lack, each with the bytes of its smallest patch.

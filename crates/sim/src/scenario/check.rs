@@ -23,9 +23,9 @@ impl Scenario {
             }
         }
         for patch in &self.patches {
-            let place = || format!("[[patch]] to {:?}", patch.target);
-            known(&layers, &patch.target, "layer", place)?;
-            known(&layers, &patch.base, "layer", place)?;
+            for layer in [&patch.target, &patch.base] {
+                known(&layers, layer, "layer", || format!("[[patch]] to {:?}", patch.target))?;
+            }
             let payloads = patch.frames.iter().map(|[payload, _]| *payload).fold(0, u64::saturating_add);
             in_range("[[patch]] frames, payloads together", payloads, 0, patch.bytes.0, "at most the patch's bytes")?;
         }

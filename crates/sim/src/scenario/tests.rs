@@ -44,7 +44,6 @@ fn a_mistake_is_named_with_its_line_or_place() {
         "apply = \"150 ms\"\nframes = [[1, 1], [999999999, 1]]",
         &["[[patch]] frames", "1000000000", "the patch's bytes"],
     );
-    let fault = |keys: &str| format!("[[fault]]\n{keys}\n\n[[pull]]");
     check(
         "[[pull]]",
         &fault("kind = \"off\"\npercent = 101\nuntil = \"1 s\""),
@@ -53,7 +52,6 @@ fn a_mistake_is_named_with_its_line_or_place() {
     check("[[pull]]", &fault("kind = \"hub-lost\"\nhub = 1\nat = \"1 s\""), &["[[fault]] hub", "one of the hubs"]);
     check("[[pull]]", &fault("kind = \"lies\"\nper_site = 1\npercent = 1"), &["line", "unknown field `percent`"]);
     check("[[pull]]", &fault("kind = \"floods\""), &["line", "floods", "disk-full"]);
-    let link = |key: &str| format!("latency = \"40 ms\"\n{key}");
     check("latency = \"40 ms\"", &link("loss_percent = 51"), &["line 18", "51 is not a loss", "0 to 50"]);
     check("latency = \"40 ms\"", &link("loss_percent = \"1 %\""), &["line 18", "loss_percent = \"1 %\""]);
     check(
@@ -70,26 +68,18 @@ fn a_mistake_is_named_with_its_line_or_place() {
     check("[\"1 Mbit/s\", \"20 Mbit/s\"]", "[\"20 Mbit/s\", \"1 Mbit/s\"]", &["uplink", "slowest"]);
 }
 
+/// A fault with these keys before the pull.
+fn fault(keys: &str) -> String {
+    format!("[[fault]]\n{keys}\n\n[[pull]]")
+}
+
+/// A link with one more key.
+fn link(key: &str) -> String {
+    format!("latency = \"40 ms\"\n{key}")
+}
+
 #[test]
 fn a_trace_brings_layers_patches_and_images() {
-    let trace = |text: &str| {
-        let cut = GOOD.find("[[layer]]").unwrap();
-        let scenario = format!("trace = \"releases.json\"\n{}", &GOOD[..cut]).replace("[[image]]", "[[ignored]]");
-        // Images come from the trace too.
-        let scenario: String =
-            scenario.split("[[ignored]]").take(1).chain([&GOOD[GOOD.find("[[pull]]").unwrap()..cut]]).collect();
-        Scenario::parse(&scenario, |path| {
-            assert_eq!(path, "releases.json");
-            Ok(text.to_owned())
-        })
-    };
-    let layer =
-        |name: &str| Layer { name: name.to_owned(), tar: Size(1000), gzip: Size(400), family: "app".to_owned() };
-    let image = |release: u32| Image {
-        name: format!("demo/nginx:{release}"),
-        layers: vec![format!("r{release}")],
-        documents: [2048; 2],
-    };
     let patch = Patch {
         target: "r2".to_owned(),
         base: "r1".to_owned(),
@@ -103,15 +93,36 @@ fn a_trace_brings_layers_patches_and_images() {
     let written =
         Trace { layers: vec![layer("r1"), layer("r2")], patches: vec![patch], images: vec![image(1), image(2)] };
     let text = serde_json::to_string(&written).unwrap();
-    let read = trace(&text).unwrap();
+    let read = with_trace(&text).unwrap();
     assert_eq!((read.layers.len(), read.patches[0].encode.millis, read.images.len()), (2, 20, 2));
     for (text, words) in
         [("{", "EOF"), (&text.replace("400", "4000"), "gzip"), (&text.replace("\"r1\"]", "\"r3\"]"), "r3")]
     {
-        let error = trace(text).unwrap_err().to_string();
+        let error = with_trace(text).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
     let gone = Scenario::parse(&format!("trace = \"gone.json\"\n{GOOD}"), |_| Err(std::io::ErrorKind::NotFound.into()));
     let error = gone.unwrap_err().to_string();
     assert!(error.contains("gone.json"), "{error}");
+}
+
+fn layer(name: &str) -> Layer {
+    Layer { name: name.to_owned(), tar: Size(1000), gzip: Size(400), family: "app".to_owned() }
+}
+
+fn image(release: u32) -> Image {
+    Image { name: format!("demo/nginx:{release}"), layers: vec![format!("r{release}")], documents: [2048; 2] }
+}
+
+/// The good scenario with its layers, patches and images from this trace.
+fn with_trace(text: &str) -> Result<Scenario, ScenarioError> {
+    let cut = GOOD.find("[[layer]]").unwrap();
+    let scenario = format!("trace = \"releases.json\"\n{}", &GOOD[..cut]).replace("[[image]]", "[[ignored]]");
+    // Images come from the trace too.
+    let scenario: String =
+        scenario.split("[[ignored]]").take(1).chain([&GOOD[GOOD.find("[[pull]]").unwrap()..cut]]).collect();
+    Scenario::parse(&scenario, |path| {
+        assert_eq!(path, "releases.json");
+        Ok(text.to_owned())
+    })
 }

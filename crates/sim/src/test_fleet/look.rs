@@ -108,9 +108,8 @@ impl TestFleet {
     /// How a pull ended, if it did.
     pub fn end(&self, node: usize, number: u64) -> Option<&Report> {
         let pull = self.pulls.get(&(node, number))?;
-        let ends = |report: &Report| matches!(report, Report::Done { .. } | Report::Failed { .. });
-        let mut reports = self.seen[node].reports.iter();
-        reports.find(|(id, report)| id == pull && ends(report)).map(|(_, report)| report)
+        let mut reports = self.seen[node].reports.iter().filter(|(id, _)| id == pull).map(|(_, report)| report);
+        reports.find(|report| matches!(report, Report::Done { .. } | Report::Failed { .. }))
     }
 
     /// Takes in what engines asked for since the last look: passes announcements on, and fails at a violation.

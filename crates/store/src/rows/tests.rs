@@ -28,7 +28,6 @@ fn an_image() -> (ImageReference, Image) {
 
 #[test]
 fn rows_have_the_bytes_that_the_docs_show() {
-    let digest = |digits: &str| digits.repeat(32);
     let key_row = format!("{}07000000{}{}", digest("aa"), "0100000000000000", digest("bb"));
     assert_eq!(hex(&layer(&a_card(None))), "22110000000000003300000000000000".to_owned() + "00");
     let tlsh = Tlsh::new([0xcc; TLSH_BYTES]);
@@ -52,6 +51,10 @@ fn rows_have_the_bytes_that_the_docs_show() {
     assert_eq!(hex(&image_file(&row)), format!("4c54525245463031{sha256}{}", hex(&row)));
     let item = Item::Blob(OciDigest::new([0x66; 32]));
     assert_eq!(hex(&use_key(&item).unwrap()), format!("03{}", digest("66")));
+}
+
+fn digest(digits: &str) -> String {
+    digits.repeat(32)
 }
 
 #[test]

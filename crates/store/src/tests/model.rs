@@ -31,22 +31,25 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let layer = || 0..8u64;
     prop_oneof![
-        6 => layer().prop_map(Op::AddLayer),
+        6 => any_layer().prop_map(Op::AddLayer),
         3 => (0..5u64).prop_map(Op::AddPatch),
-        2 => layer().prop_map(Op::RemoveLayer),
+        2 => any_layer().prop_map(Op::RemoveLayer),
         1 => (0..5u64).prop_map(Op::RemovePatch),
-        1 => layer().prop_map(Op::Pin),
-        2 => layer().prop_map(Op::Unpin),
-        2 => layer().prop_map(Op::Lease),
+        1 => any_layer().prop_map(Op::Pin),
+        2 => any_layer().prop_map(Op::Unpin),
+        2 => any_layer().prop_map(Op::Lease),
         1 => Just(Op::EndLeases),
-        2 => (0..3u64, prop::collection::vec(layer(), 0..3)).prop_map(|(tag, layers)| Op::Name(tag, layers)),
+        2 => (0..3u64, prop::collection::vec(any_layer(), 0..3)).prop_map(|(tag, layers)| Op::Name(tag, layers)),
         1 => (0..3u64).prop_map(Op::RemoveName),
-        2 => layer().prop_map(Op::Touch),
+        2 => any_layer().prop_map(Op::Touch),
         1 => (0..60u64).prop_map(Op::Gc),
         1 => Just(Op::Reopen),
     ]
+}
+
+fn any_layer() -> std::ops::Range<u64> {
+    0..8
 }
 
 /// Layer `n` has (n + 1) x 500 bytes. Patch `n` has (n + 1) x 200 bytes, and its target is layer `n`.

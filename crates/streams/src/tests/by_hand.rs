@@ -137,12 +137,13 @@ async fn another_dial_under_way_is_waited_for() {
     assert!(call.as_mut().now_or_never().is_none());
     assert!(handed(&mut behaviour).is_none());
     let condition = libp2p::swarm::dial_opts::PeerCondition::DisconnectedAndNotDialing;
-    let mut fail = |error: &DialError| {
-        let connection_id = ConnectionId::new_unchecked(1);
-        behaviour.on_swarm_event(FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, connection_id }));
-    };
-    fail(&DialError::DialPeerConditionFalse(condition));
+    fail_dial(&mut behaviour, peer, &DialError::DialPeerConditionFalse(condition));
     assert!(call.as_mut().now_or_never().is_none());
-    fail(&DialError::NoAddresses);
+    fail_dial(&mut behaviour, peer, &DialError::NoAddresses);
     assert!(matches!(call.await, Err(OpenError::Dial(_))));
+}
+
+fn fail_dial(behaviour: &mut Behaviour, peer: PeerId, error: &DialError) {
+    let connection_id = ConnectionId::new_unchecked(1);
+    behaviour.on_swarm_event(FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, connection_id }));
 }

@@ -135,14 +135,13 @@ async fn a_peer_that_opens_many_does_not_hold_up_another() {
         }
         silent.push(stream);
     }
-    let counts = || hub.control.counts();
-    until(|| counts().busy + counts().resets == 292).await;
-    assert_eq!(counts().queued, 8);
+    until(|| turned_away(&hub.control) == 292).await;
+    assert_eq!(hub.control.counts().queued, 8);
     let asking = tokio::spawn({
         let (control, hub) = (calm.control.clone(), hub.id);
         async move { ask(control.open(hub).await.unwrap()).await.unwrap() }
     });
-    until(|| counts().queued == 9).await;
+    until(|| hub.control.counts().queued == 9).await;
     let (first, mut second) = (incoming.next().await.unwrap(), incoming.next().await.unwrap());
     assert_eq!((first.peer, second.peer), (loud.id, calm.id));
     second.stream.write_all(SERVED).await.unwrap();
@@ -155,6 +154,12 @@ async fn a_peer_that_opens_many_does_not_hold_up_another() {
     drop(first);
     fourth = take_now(&mut incoming);
     assert_eq!(fourth.map(|inbound| inbound.peer), Some(loud.id));
+}
+
+/// Streams that got the busy reply or were reset.
+fn turned_away(control: &Control) -> u64 {
+    let counts = control.counts();
+    counts.busy + counts.resets
 }
 
 /// The stream that can be taken now.
@@ -181,9 +186,9 @@ async fn a_peer_that_keeps_its_side_open_holds_a_refusal_for_its_time_alone() {
             let _ = stream.flush().await;
             streams.push(stream);
         }
-        let counts = || hub.control.counts();
-        until(|| counts().busy + counts().resets == 5).await;
-        assert!(counts().busy >= 2, "{kind:?}: {:?}", counts());
+        until(|| turned_away(&hub.control) == 5).await;
+        let counts = hub.control.counts();
+        assert!(counts.busy >= 2, "{kind:?}: {counts:?}");
         // One connection is all that is left.
         until(|| hub.control.held() == 1).await;
         drop(streams);

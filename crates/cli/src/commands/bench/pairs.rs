@@ -85,31 +85,33 @@ struct Entry {
 }
 
 fn of_list(path: &Path, bytes: u64) -> Result<Vec<Pair>, Failure> {
-    let wrong = |what: String| {
-        Failure::new(Kind::Config, format!("{}: {what}", path.display()))
-            .hint("a list has, for each pair, [[pair]], name = \"...\", target = \"FILE\" and bases = [\"FILE\"]")
-    };
     if bytes > LIST_BYTES_MAX {
-        return Err(wrong(format!("{} are no list of pairs, which has 1 MiB at most", Bytes(bytes))));
+        return Err(list_failure(path, &format!("{} are no list of pairs, which has 1 MiB at most", Bytes(bytes))));
     }
     let text = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
-    let text = String::from_utf8(text).map_err(|_| wrong("not a list of pairs: it is no text".to_owned()))?;
-    let list: List = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim().to_owned()))?;
+    let text = String::from_utf8(text).map_err(|_| list_failure(path, "not a list of pairs: it is no text"))?;
+    let list: List = toml::from_str(&text).map_err(|error| list_failure(path, error.to_string().trim()))?;
     if list.pair.is_empty() {
-        return Err(wrong("it names no pair".to_owned()));
+        return Err(list_failure(path, "it names no pair"));
     }
     let mut names = BTreeSet::new();
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut pairs = Vec::new();
     for Entry { name, target, bases } in list.pair {
         if !(1..=BASES_MAX).contains(&bases.len()) {
-            return Err(wrong(format!("pair {name:?} has {} bases; it needs 1 to {BASES_MAX}", bases.len())));
+            let what = format!("pair {name:?} has {} bases; it needs 1 to {BASES_MAX}", bases.len());
+            return Err(list_failure(path, &what));
         }
         if !names.insert(name.clone()) {
-            return Err(wrong(format!("two pairs are called {name:?}")));
+            return Err(list_failure(path, &format!("two pairs are called {name:?}")));
         }
         let bases = bases.iter().map(|base| folder.join(base)).collect();
         pairs.push(Pair::new(name, folder.join(target), bases)?);
     }
     Ok(pairs)
+}
+
+fn list_failure(path: &Path, what: &str) -> Failure {
+    Failure::new(Kind::Config, format!("{}: {what}", path.display()))
+        .hint("a list has, for each pair, [[pair]], name = \"...\", target = \"FILE\" and bases = [\"FILE\"]")
 }

@@ -13,7 +13,6 @@ use std::path::Path;
 
 use lighter_patch::{EncodeError, Settings, encode_to};
 use lighter_similarity::{Prediction, predict, predict_patch_bytes};
-use lighter_types::Bytes;
 
 use self::cache::{Cache, Key};
 use self::layer::Layer;
@@ -126,14 +125,18 @@ fn patches(
 }
 
 fn patch_bytes(target: &Layer, base: &Layer, settings: &Settings, interrupt: &Interrupt) -> Result<u64, Failure> {
-    let progress = |_: Bytes| if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let (target_file, base_file) = (target.open()?, base.open()?);
     let (source, sources) = (target.source(&target_file), [base.source(&base_file)]);
-    let header = encode_to(&source, &sources, settings, &progress, &mut |_| Ok(())).map_err(|error| match error {
+    let encoded = encode_to(&source, &sources, settings, &|_| until_interrupted(interrupt), &mut |_| Ok(()));
+    let header = encoded.map_err(|error| match error {
         EncodeError::Cancelled => cancelled(),
         error => encode_failure(&error),
     })?;
     Ok(header.patch_bytes().0)
+}
+
+fn until_interrupted(interrupt: &Interrupt) -> ControlFlow<()> {
+    if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// Both predictors, with every other layer as a base and with those of other packages alone.
@@ -142,9 +145,9 @@ fn scores(layers: &[Layer], actual: &[Vec<u64>]) -> Vec<Score> {
     for (bases, are_all) in [("all", true), ("other packages", false)] {
         for (predictor, by) in Predictor::ALL {
             let cases = layers.iter().zip(actual).map(|(target, actual)| {
-                let is_usable = |base: &Layer| base.path != target.path && (are_all || base.package != target.package);
+                let others = layers.iter().zip(actual.iter().copied()).filter(|(base, _)| base.path != target.path);
                 let usable: Vec<(&Layer, u64)> =
-                    layers.iter().zip(actual.iter().copied()).filter(|(base, _)| is_usable(base)).collect();
+                    others.filter(|(base, _)| are_all || base.package != target.package).collect();
                 Case::new(&usable, |base| predictor.predict(target, base))
             });
             scores.push(score(by, bases, &cases.collect::<Vec<_>>()));
@@ -197,21 +200,26 @@ fn text(report: &Report) -> String {
         "regret",
         "worst regret",
     ]);
-    let number = |value: Option<f64>| right(value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}")));
-    let percent =
-        |value: Option<f64>| right(value.map_or_else(|| "-".to_owned(), |value| format!("{:.1} %", 100.0 * value)));
     for score in &report.scores {
         scores.add_row([
             score.bases.into(),
             score.by.into(),
             right(score.pairs),
-            percent(score.error_median),
-            percent(score.error_worst),
-            number(score.factor_worst),
-            number(score.spearman_mean),
-            number(score.regret_mean),
-            number(score.regret_worst),
+            right(percent(score.error_median)),
+            right(percent(score.error_worst)),
+            right(number(score.factor_worst)),
+            right(number(score.spearman_mean)),
+            right(number(score.regret_mean)),
+            right(number(score.regret_worst)),
         ]);
     }
     format!("{pairs}\n\npatches by {}, predicted:\n{scores}", report.tool)
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{:.1} %", 100.0 * value))
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
 }

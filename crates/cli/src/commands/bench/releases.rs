@@ -39,19 +39,22 @@ impl Release {
 /// # Errors
 /// `NotFound` if there is no such folder, `Usage` if it is none.
 pub fn releases(dir: &Path) -> Result<Vec<Release>, Failure> {
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotADirectory => Failure::new(Kind::Usage, format!("{} is no folder", dir.display())),
-        _ => Failure::file("read", dir, &error),
-    };
     let mut releases = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+    for entry in std::fs::read_dir(dir).map_err(|error| folder_failure(dir, &error))? {
+        let path = entry.map_err(|error| folder_failure(dir, &error))?.path();
         if path.is_file() {
             releases.extend(Release::from_path(path));
         }
     }
     releases.sort();
     Ok(releases)
+}
+
+fn folder_failure(dir: &Path, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        std::io::ErrorKind::NotADirectory => Failure::new(Kind::Usage, format!("{} is no folder", dir.display())),
+        _ => Failure::file("read", dir, error),
+    }
 }
 
 #[cfg(test)]

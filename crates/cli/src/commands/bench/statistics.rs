@@ -36,11 +36,13 @@ pub fn spearman(pairs: &[(u64, u64)]) -> Option<f64> {
     let right = ranks(pairs.iter().map(|(_, right)| *right));
     // The sum of ranks does not depend on ties.
     let middle = (pairs.len() as f64 - 1.0) / 2.0;
-    let product = |one: &[f64], other: &[f64]| -> f64 {
-        one.iter().zip(other).map(|(one, other)| (one - middle) * (other - middle)).sum()
-    };
-    let spread = (product(&left, &left) * product(&right, &right)).sqrt();
-    Some(if spread > 0.0 { product(&left, &right) / spread } else { 0.0 })
+    let spread = (product(&left, &left, middle) * product(&right, &right, middle)).sqrt();
+    Some(if spread > 0.0 { product(&left, &right, middle) / spread } else { 0.0 })
+}
+
+/// The scalar product of the distances from the middle.
+fn product(one: &[f64], other: &[f64], middle: f64) -> f64 {
+    one.iter().zip(other).map(|(one, other)| (one - middle) * (other - middle)).sum()
 }
 
 /// The rank of each value, from 0. Equal values share the mean of their ranks.
@@ -48,11 +50,14 @@ fn ranks(values: impl Iterator<Item = u64>) -> Vec<f64> {
     let values: Vec<u64> = values.collect();
     let mut sorted = values.clone();
     sorted.sort_unstable();
-    let rank = |value: &u64| {
-        let (below, through) = (sorted.partition_point(|other| other < value), sorted.partition_point(|o| o <= value));
-        (below + through - 1) as f64 / 2.0
-    };
-    values.iter().map(rank).collect()
+    values.iter().map(|value| rank(*value, &sorted)).collect()
+}
+
+/// The rank of a value among all values in order.
+fn rank(value: u64, sorted: &[u64]) -> f64 {
+    let below = sorted.partition_point(|other| *other < value);
+    let through = sorted.partition_point(|other| *other <= value);
+    (below + through - 1) as f64 / 2.0
 }
 
 /// The cost of the chosen item over the lowest cost: 1 is the best choice. `None` without costs, or if the lowest is 0.

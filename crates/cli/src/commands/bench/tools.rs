@@ -45,8 +45,7 @@ impl Peers {
     pub fn find() -> Self {
         let mut peers = Self::none();
         for tool in Self::ALL {
-            let is_missing = |program: &&str| !is_on_path(program);
-            let missing: Vec<&str> = tool.programs().iter().copied().filter(is_missing).collect();
+            let missing: Vec<&str> = tool.programs().iter().copied().filter(|program| !is_on_path(program)).collect();
             if missing.is_empty() {
                 peers.tools.push(tool);
             }

@@ -20,11 +20,10 @@ impl Workspace {
     /// A new folder in `TMPDIR`, if it has room for the files of any one of the pairs.
     pub fn create(pairs: &[Pair]) -> Result<Self, Failure> {
         let parent = std::env::temp_dir();
-        let failed = |error: &io::Error| Failure::file("make a folder in", &parent, error).hint(HINT);
         let folder = tempfile::Builder::new().prefix("lighter-bench-").tempdir_in(&parent);
-        let folder = folder.map_err(|error| failed(&error))?;
+        let folder = folder.map_err(|error| folder_failure(&parent, &error))?;
         let wanted = Bytes(pairs.iter().map(room).max().unwrap_or(0));
-        let disk = rustix::fs::statvfs(folder.path()).map_err(|error| failed(&error.into()))?;
+        let disk = rustix::fs::statvfs(folder.path()).map_err(|error| folder_failure(&parent, &error.into()))?;
         let free = Bytes(disk.f_bavail.saturating_mul(disk.f_frsize));
         if free < wanted {
             let message = format!("{} has {free} free, and the largest pair takes {wanted} there", parent.display());
@@ -59,6 +58,10 @@ impl Workspace {
 
 const HINT: &str = "the environment variable TMPDIR names another folder for temporary files";
 
+fn folder_failure(parent: &Path, error: &io::Error) -> Failure {
+    Failure::file("make a folder in", parent, error).hint(HINT)
+}
+
 /// Bytes for a patch as large as its target, the rebuilt target, and the joined bases.
 fn room(pair: &Pair) -> u64 {
     let joined = if pair.bases.len() > 1 { pair.base_bytes.0 } else { 0 };
@@ -72,8 +75,8 @@ fn copy(path: &Path, out: &mut dyn io::Write) -> Result<(), Failure> {
 
 /// Whether two files have the same bytes.
 pub fn are_equal(one: &Path, other: &Path) -> Result<bool, Failure> {
-    let open = |path: &Path| File::open(path).map_err(|error| Failure::file("read", path, &error));
-    let (mut left, mut right) = (open(one)?, open(other)?);
+    let mut left = File::open(one).map_err(|error| Failure::file("read", one, &error))?;
+    let mut right = File::open(other).map_err(|error| Failure::file("read", other, &error))?;
     let (mut left_bytes, mut right_bytes) = (Vec::new(), Vec::new());
     loop {
         fill(&mut left, &mut left_bytes).map_err(|error| Failure::file("read", one, &error))?;

@@ -72,16 +72,17 @@ fn by_length<'a>(
     files: &'a [FileBase<File>],
     listed: Option<ListedBase<'a>>,
 ) -> Option<Vec<&'a dyn ReadAt>> {
-    let one = |base: &lighter_patch::Base| {
+    let mut readers: Vec<&dyn ReadAt> = Vec::new();
+    for base in header.bases() {
         if let Some((_, reader)) = listed.filter(|(id, _)| *id == base.diff_id) {
-            return Some(reader);
+            readers.push(reader);
+            continue;
         }
         let mut fitting = files.iter().filter(|file| file.len() == base.bytes);
         let alike = header.bases().iter().filter(|other| other.bytes == base.bytes);
-        let found = fitting.next().filter(|_| fitting.next().is_none() && alike.count() == 1)?;
-        Some(found as &dyn ReadAt)
-    };
-    header.bases().iter().map(one).collect()
+        readers.push(fitting.next().filter(|_| fitting.next().is_none() && alike.count() == 1)?);
+    }
+    Some(readers)
 }
 
 /// A patch to be applied.
@@ -99,9 +100,11 @@ impl Task<'_> {
         listed: Option<ListedBase<'a>>,
     ) -> Result<Vec<Box<dyn ReadAt + 'a>>, Failure> {
         let mut layers = Layer::open_all(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
-        let find = |base: &lighter_patch::Base| {
+        let mut readers: Vec<Box<dyn ReadAt + 'a>> = Vec::new();
+        for base in self.patch.header.bases() {
             if let Some((_, reader)) = listed.filter(|(id, _)| *id == base.diff_id) {
-                return Ok(Box::new(reader) as Box<dyn ReadAt + 'a>);
+                readers.push(Box::new(reader));
+                continue;
             }
             let found = layers.iter().position(|layer| layer.diff_id == base.diff_id);
             let layer = found.map(|index| layers.swap_remove(index)).ok_or_else(|| {
@@ -116,9 +119,9 @@ impl Task<'_> {
                 let message = format!("{patch}: says that base {} has {said} bytes; it has {}", base.diff_id, held.0);
                 return Err(Failure::new(Kind::BadData, message).hint(GET_AGAIN));
             }
-            Ok(Box::new(layer.file) as Box<dyn ReadAt + 'a>)
-        };
-        self.patch.header.bases().iter().map(find).collect()
+            readers.push(Box::new(layer.file));
+        }
+        Ok(readers)
     }
 
     /// Writes the target. Another thread hashes it meanwhile.

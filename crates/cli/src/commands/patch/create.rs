@@ -8,9 +8,9 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use lighter_engine::{Content, Undertaking};
-use lighter_image::{Hashed, ScanProgress, TarScan, scan_tar};
+use lighter_image::{Hashed, TarScan, scan_tar};
 use lighter_node::FileBase;
-use lighter_patch::{HaveList, Method, Settings, Source};
+use lighter_patch::{Method, Settings, Source};
 use lighter_similarity::predict;
 use lighter_types::{Bytes, BytesPerSecond, Effort, Pace, ReadAt};
 
@@ -51,19 +51,17 @@ pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
     let (target, bases) = layers.split_first().ok_or_else(|| Failure::new(Kind::Usage, "there is no target"))?;
     let list = args.have.as_deref().map(have::read).transpose()?;
     // The maker has only those files of the list that also stand in the target.
-    let gather = |list: &HaveList| list.gather(&[&target.file], args.threads.max(1));
-    let gathered =
-        list.as_ref().map(gather).transpose().map_err(|error| Failure::file("read", &args.target, &error))?;
+    let gathered = list.as_ref().map(|list| list.gather(&[&target.file], args.threads.max(1))).transpose();
+    let gathered = gathered.map_err(|error| Failure::file("read", &args.target, &error))?;
     let mut sources: Vec<Source<'_>> = bases.iter().map(Layer::source).collect();
     sources.extend(list.iter().zip(&gathered).map(|(list, files)| Source { diff_id: list.id(), bytes: files }));
     let bar = Mutex::new(progress);
-    let report = |done: Bytes| {
+    let patch = lighter_patch::encode(&target.source(), &sources, &settings, &|done| {
         if let Ok(mut bar) = bar.try_lock() {
             bar.set("encoding", done.0, target.file.len().0, "");
         }
         ControlFlow::Continue(())
-    };
-    let patch = lighter_patch::encode(&target.source(), &sources, &settings, &report);
+    });
     let patch = patch.map_err(|error| encode_failure(&error))?;
     let out = &args.out;
     write_whole(out, |file| patch.write_to(file).map_err(|error| Failure::file("write", out, &error)))?;
@@ -149,15 +147,17 @@ fn open_all(args: &PatchCreate) -> Result<Vec<Layer>, Failure> {
 
 /// Opens all of them, and scans each for its card and its sketch.
 fn scan_all(args: &PatchCreate, progress: &mut Progress) -> Result<(Vec<Layer>, Vec<TarScan>), Failure> {
-    let scan = |path: &Path| {
-        let failed = |error| Failure::file("read", path, &error);
-        let mut file = File::open(path).map_err(failed)?;
-        let whole = file.metadata().map_err(failed)?.len();
-        let mut seen = |seen: ScanProgress| progress.set("reading", seen.tar_bytes.0, whole, "");
-        let scan = scan_tar(&path.display().to_string(), &mut file, &mut Hashed::new(sink()), &mut seen);
-        let scan = scan.map_err(|error| Failure::from_error(Kind::Machine, &error))?;
-        Ok((Layer { diff_id: scan.card.diff_id, file: FileBase::new(file).map_err(failed)? }, scan))
-    };
-    let scanned: Result<Vec<_>, Failure> = paths(args).into_iter().map(scan).collect();
+    let scanned: Result<Vec<_>, Failure> = paths(args).into_iter().map(|path| scan(path, progress)).collect();
     Ok(scanned?.into_iter().unzip())
+}
+
+fn scan(path: &Path, progress: &mut Progress) -> Result<(Layer, TarScan), Failure> {
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    let (whole, mut file) = opened.map_err(|error| Failure::file("read", path, &error))?;
+    let scan = scan_tar(&path.display().to_string(), &mut file, &mut Hashed::new(sink()), &mut |seen| {
+        progress.set("reading", seen.tar_bytes.0, whole, "");
+    });
+    let scan = scan.map_err(|error| Failure::from_error(Kind::Machine, &error))?;
+    let file = FileBase::new(file).map_err(|error| Failure::file("read", path, &error))?;
+    Ok((Layer { diff_id: scan.card.diff_id, file }, scan))
 }

@@ -32,10 +32,9 @@ pub fn have(bases: &[PathBuf], out: &Path, output: &Output) -> Result<(), Failur
 
 /// Reads a list.
 pub fn read(path: &Path) -> Result<HaveList, Failure> {
-    let failed = |error| Failure::file("read", path, &error);
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(HAVE_LIST_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let read = File::open(path).and_then(|file| file.take(HAVE_LIST_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Failure::file("read", path, &error))?;
     HaveList::decode(&bytes).map_err(|error| {
         let message = format!("{}: {}", path.display(), lighter_types::error_chain(&error));
         Failure::new(Kind::BadData, message).hint("make the list with `lighter patch have`")

@@ -152,12 +152,14 @@ mod tests {
                 });
             }
             let _end = EndOnDrop(&line);
-            let get = |index| {
-                let range = line.get(index)?.ok();
+            let mut out = Vec::new();
+            for index in 0..works.len() {
+                let Some(range) = line.get(index) else { break };
                 held.fetch_sub(bytes, Ordering::SeqCst);
-                range
-            };
-            (0..works.len()).map_while(get).collect()
+                let Ok(range) = range else { break };
+                out.push(range);
+            }
+            out
         });
         // The bytes that may wait, the frame that exceeded them, one in work per thread, and the wanted one.
         assert!(held_most.into_inner() <= ahead_max + bytes * (threads + 2));

@@ -33,11 +33,7 @@ struct Imported {
 pub fn export(patch: &Path, out: &Path, output: &Output) -> Result<(), Failure> {
     let (header, file) = open_patch(patch)?;
     write_whole(out, |vcdiff| {
-        let mut read = |frame: &Frame| {
-            let mut payload = vec![0; frame.payload_bytes as usize];
-            file.read_exact_at(&mut payload, frame.payload_offset).map(|()| payload)
-        };
-        export_vcdiff(&header, &mut read, vcdiff).map_err(|error| {
+        export_vcdiff(&header, &mut |frame| read_payload(&file, frame), vcdiff).map_err(|error| {
             let failure = vcdiff_failure(patch, &error, error.blame());
             if matches!(error, ExportError::NotVcdiff { .. }) {
                 failure.hint("make the patch again with `patch create --vcdiff`")
@@ -58,9 +54,14 @@ pub fn export(patch: &Path, out: &Path, output: &Output) -> Result<(), Failure> 
     output.done(&exported, note)
 }
 
+fn read_payload(file: &File, frame: &Frame) -> std::io::Result<Vec<u8>> {
+    let mut payload = vec![0; frame.payload_bytes as usize];
+    file.read_exact_at(&mut payload, frame.payload_offset).map(|()| payload)
+}
+
 pub fn import(path: &Path, base: &Path, out: &Path, output: &Output) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::file("read", path, &error);
-    let mut input = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
+    let input = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
+    let mut input = BufReader::with_capacity(1 << 20, input);
     let base_file = File::open(base).map_err(|error| Failure::file("read", base, &error))?;
     let base_file = FileBase::new(base_file).map_err(|error| Failure::file("read", base, &error))?;
     write_whole(out, |target| {

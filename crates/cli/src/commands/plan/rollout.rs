@@ -2,7 +2,7 @@
 //! predicts the rollout from that.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lighter_api::{Rollout, RolloutImage, RolloutLayer, RolloutPatch, RolloutSite, paths};
 use lighter_sim::{FleetFile, Image, Known, Layer, Patch, Report, ScenarioError, Size, Span, Trace};
@@ -28,16 +28,14 @@ pub fn run(command: PlanCommand, output: &Output, socket: Option<PathBuf>) -> Re
     let PlanCommand::Rollout { fleet: path, from, to, seed, html } = command;
     let path = &path;
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    let wrong = |error: ScenarioError| {
-        sim::scenario_failure(path, &error, "docs/SIMULATION.md, \"Planning a rollout\", lists every key of a fleet")
-    };
-    let fleet = FleetFile::parse(&text).map_err(wrong)?;
+    let fleet = FleetFile::parse(&text).map_err(|error| fleet_failure(path, &error))?;
     let rollout: Rollout = Client::new(socket)?
         .get(&paths::rollout(&from, &to))
         .map_err(|failure: Failure| failure.hint_if(Kind::NotFound, "import or pull both images on this node first"))?;
     let known: BTreeMap<String, Known> = rollout.sites.iter().filter_map(known_site).collect();
     let (from, to) = (rollout.from.reference.as_str(), rollout.to.reference.as_str());
-    let scenario = fleet.scenario(from, to, trace(&rollout), &known).map_err(wrong)?;
+    let scenario = fleet.scenario(from, to, trace(&rollout), &known);
+    let scenario = scenario.map_err(|error| fleet_failure(path, &error))?;
     let Some(scenario) = scenario.filter(|_| !rollout.patches.is_empty()) else {
         let answer = Answer { rollout, report: None };
         return output.value(&answer, |answer| format!("{}\nno node needs anything", needed(&answer.rollout)));
@@ -49,6 +47,10 @@ pub fn run(command: PlanCommand, output: &Output, socket: Option<PathBuf>) -> Re
     let answer = Answer { rollout, report: Some(report.clone()) };
     output.value(&answer, |answer| format!("{}\n{}", needed(&answer.rollout), sim::summary(&report)))?;
     sim::check(&report, None)
+}
+
+fn fleet_failure(path: &Path, error: &ScenarioError) -> Failure {
+    sim::scenario_failure(path, error, "docs/SIMULATION.md, \"Planning a rollout\", lists every key of a fleet")
 }
 
 fn known_site(site: &RolloutSite) -> Option<(String, Known)> {

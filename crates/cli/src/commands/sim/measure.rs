@@ -17,7 +17,7 @@ use lighter_node::images::{AnyFiles, open_files};
 use lighter_patch::Header;
 use lighter_sim::{Image, Layer, Patch, Size, Span, Trace};
 use lighter_similarity::{Sketch, predict};
-use lighter_types::{BytesPerSecond, Card, DiffId, Effort, ImageReference, Pace};
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Effort, ImageReference, Pace};
 use tempfile::TempDir;
 
 use crate::commands::bench::process::measure;
@@ -81,10 +81,10 @@ struct Measuring<'a> {
 impl Measuring<'_> {
     /// Reads an image and the layers that are not known yet.
     fn read(&mut self, path: &Path, index: usize, interrupt: &Interrupt) -> Result<Vec<DiffId>, Failure> {
-        let failed = |error: &dyn std::error::Error| Failure::from_error(Kind::BadData, error);
         std::fs::metadata(path).map_err(|error| Failure::file("read", path, &error))?;
-        let files = open_files(path).map_err(|error| failed(&error))?;
-        let mut opened = open_image(files, &Selector::default(), Limits::default()).map_err(|error| failed(&error))?;
+        let files = open_files(path).map_err(|error| Failure::from_error(Kind::BadData, &error))?;
+        let opened = open_image(files, &Selector::default(), Limits::default());
+        let mut opened = opened.map_err(|error| Failure::from_error(Kind::BadData, &error))?;
         let named = opened.image().ref_name.as_ref().and_then(|name| name.parse::<ImageReference>().ok());
         let name = named.map_or_else(|| format!("measured/image:{}", index + 1), |name| name.to_string());
         let layers: Vec<DiffId> = opened.image().layers.iter().map(|layer| layer.diff_id).collect();
@@ -120,12 +120,9 @@ impl Measuring<'_> {
     fn patches(&mut self, target: DiffId, releases: &[Vec<DiffId>], interrupt: &Interrupt) -> Result<(), Failure> {
         let mut bases: Vec<DiffId> = Vec::new();
         for release in releases {
-            let predicted = |base: &DiffId| {
-                let (target, base) = (&self.layers[&target], &self.layers[base]);
-                predict(&target.card, Some(&target.sketch), &[(&base.card, Some(&base.sketch))]).bytes
-            };
-            if let Some(&best) = release.iter().filter(|&&base| base != target).min_by_key(|base| predicted(base))
-                && predicted(&best) < self.layers[&target].card.compressed_bytes
+            let others = release.iter().copied().filter(|&base| base != target);
+            if let Some(best) = others.min_by_key(|&base| self.predicted_bytes(target, base))
+                && self.predicted_bytes(target, best) < self.layers[&target].card.compressed_bytes
                 && !bases.contains(&best)
             {
                 bases.push(best);
@@ -133,11 +130,9 @@ impl Measuring<'_> {
         }
         for base in bases {
             let patch = self.patch(target, base, interrupt)?;
-            let family = |trace: &Trace, name: &str| {
-                trace.layers.iter().find(|layer| layer.name == name).map(|layer| layer.family.clone())
-            };
+            let base_layer = self.trace.layers.iter().find(|layer| layer.name == patch.base);
             // If the base saves more than half, target and base are releases of one another.
-            if let Some(of_base) = family(&self.trace, &patch.base)
+            if let Some(of_base) = base_layer.map(|layer| layer.family.clone())
                 && patch.bytes.0 * 2 < self.layers[&target].card.compressed_bytes.0
                 && let Some(layer) = self.trace.layers.iter_mut().find(|layer| layer.name == patch.target)
             {
@@ -148,87 +143,96 @@ impl Measuring<'_> {
         Ok(())
     }
 
+    fn predicted_bytes(&self, target: DiffId, base: DiffId) -> Bytes {
+        let (target, base) = (&self.layers[&target], &self.layers[&base]);
+        predict(&target.card, Some(&target.sketch), &[(&base.card, Some(&base.sketch))]).bytes
+    }
+
     /// Predicts the patches back to an earlier release. Fleets rarely go back, so these are not measured.
     fn predict_ways_back(&mut self, releases: &[Vec<DiffId>]) {
-        let known = |trace: &Trace, target: &DiffId, base: &DiffId| {
-            let [target, base] = [target.to_string(), base.to_string()];
-            trace.patches.iter().any(|patch| patch.target == target && patch.base == base)
-        };
-        let later = |index: usize| releases[index + 1..].iter().flatten();
-        for (target, base) in releases
-            .iter()
-            .enumerate()
-            .flat_map(|(index, old)| old.iter().flat_map(move |target| later(index).map(move |base| (target, base))))
-        {
-            let (of, from) = (&self.layers[target], &self.layers[base]);
-            let bytes = predict(&of.card, Some(&of.sketch), &[(&from.card, Some(&from.sketch))]).bytes;
-            if target == base || bytes >= of.card.compressed_bytes || known(&self.trace, target, base) {
-                continue;
+        for (index, old) in releases.iter().enumerate() {
+            for &target in old {
+                for &base in releases[index + 1..].iter().flatten() {
+                    self.predict_way_back(target, base);
+                }
             }
-            let undertaking = Undertaking::alone(bytes, Content::Update, of.card.tar_bytes, BytesPerSecond(u64::MAX));
-            let span = |time: Duration| Span { millis: time.as_millis() as u64 };
-            let encode = span(undertaking.encoding(Effort::Default, Pace::default()));
-            let apply = span(undertaking.applying(Effort::Default).max(of.took));
-            let [target, base] = [target, base].map(DiffId::to_string);
-            let bytes = Size(bytes.0);
-            self.trace.patches.push(Patch {
-                target,
-                base,
-                bytes,
-                encode,
-                apply,
-                chunks: None,
-                frames: Vec::new(),
-                predicted: true,
-            });
         }
+    }
+
+    /// Adds the patch, unless it is known or no smaller than the layer.
+    fn predict_way_back(&mut self, target: DiffId, base: DiffId) {
+        let bytes = self.predicted_bytes(target, base);
+        let of = &self.layers[&target];
+        if target == base || bytes >= of.card.compressed_bytes || self.has_patch(target, base) {
+            return;
+        }
+        let undertaking = Undertaking::alone(bytes, Content::Update, of.card.tar_bytes, BytesPerSecond(u64::MAX));
+        self.trace.patches.push(Patch {
+            target: target.to_string(),
+            base: base.to_string(),
+            bytes: Size(bytes.0),
+            encode: span(undertaking.encoding(Effort::Default, Pace::default())),
+            apply: span(undertaking.applying(Effort::Default).max(of.took)),
+            chunks: None,
+            frames: Vec::new(),
+            predicted: true,
+        });
+    }
+
+    fn has_patch(&self, target: DiffId, base: DiffId) -> bool {
+        let [target, base] = [target.to_string(), base.to_string()];
+        self.trace.patches.iter().any(|patch| patch.target == target && patch.base == base)
     }
 
     fn patch(&self, target: DiffId, base: DiffId, interrupt: &Interrupt) -> Result<Patch, Failure> {
         let (from, to) = (&self.layers[&base], &self.layers[&target]);
-        let file = |name: &str| self.folder.path().join(name);
-        let (patch, rebuilt, errors) = (file("patch"), file("rebuilt"), file("errors"));
+        let [patch, rebuilt, errors] = ["patch", "rebuilt", "errors"].map(|name| self.folder.path().join(name));
         let program = std::env::current_exe().map_err(|error| Failure::from_error(Kind::Machine, &error))?;
-        let run = |arguments: &[(&str, &Path)]| {
-            let mut command = Command::new(&program);
-            command.env_remove("LIGHTER_OUTPUT").args(["--quiet", "patch"]);
-            for (name, path) in arguments {
-                command.args(name.split(' ')).arg(path);
-            }
-            let cost = measure(&mut command, &errors, interrupt)?;
-            cost.map(|cost| Duration::from_secs_f64(cost.seconds)).map_err(|why| Failure::new(Kind::BadData, why))
-        };
         for old in [&patch, &rebuilt] {
             // The patch before this one usually left them. The first has none.
             let _ = std::fs::remove_file(old);
         }
-        let encode = run(&[("create --effort default --target", &to.path), ("--base", &from.path), ("--out", &patch)])?;
-        let apply = run(&[("apply --patch", &patch), ("--base", &from.path), ("--out", &rebuilt)])?.max(to.took);
+        let creating: [(&str, &Path); 3] =
+            [("create --effort default --target", &to.path), ("--base", &from.path), ("--out", &patch)];
+        let encode = run_patch(&program, &creating, &errors, interrupt)?;
+        let applying: [(&str, &Path); 3] = [("apply --patch", &patch), ("--base", &from.path), ("--out", &rebuilt)];
+        let apply = run_patch(&program, &applying, &errors, interrupt)?.max(to.took);
         let mut made = File::open(&patch).map_err(|error| Failure::file("read", &patch, &error))?;
         let header = Header::read_from(&mut made).map_err(|error| Failure::from_error(Kind::Other, &error))?;
         let frames = header.frames().iter().map(|frame| [frame.payload_bytes, frame.target_bytes].map(u64::from));
         let frames = frames.collect();
         let bytes = header.patch_bytes().0;
-        let (ids, millis) = ([target.to_string(), base.to_string()], |time: Duration| time.as_millis() as u64);
+        let ids = [target.to_string(), base.to_string()];
+        let (encode, apply) = (span(encode), span(apply));
         self.output.say(format!(
             "{} from {}: {} of {}, {} to make",
             short(&ids[0]),
             short(&ids[1]),
-            lighter_types::Bytes(bytes),
+            Bytes(bytes),
             to.card.tar_bytes,
-            duration(millis(encode))
+            duration(encode.millis)
         ));
         let [target, base] = ids;
-        let span = |time| Span { millis: millis(time) };
-        Ok(Patch {
-            target,
-            base,
-            bytes: Size(bytes),
-            encode: span(encode),
-            apply: span(apply),
-            chunks: None,
-            frames,
-            predicted: false,
-        })
+        Ok(Patch { target, base, bytes: Size(bytes), encode, apply, chunks: None, frames, predicted: false })
     }
+}
+
+/// Runs `lighter patch` with options and their files, and tells how long it took.
+fn run_patch(
+    program: &Path,
+    arguments: &[(&str, &Path)],
+    errors: &Path,
+    interrupt: &Interrupt,
+) -> Result<Duration, Failure> {
+    let mut command = Command::new(program);
+    command.env_remove("LIGHTER_OUTPUT").args(["--quiet", "patch"]);
+    for (name, path) in arguments {
+        command.args(name.split(' ')).arg(path);
+    }
+    let cost = measure(&mut command, errors, interrupt)?;
+    cost.map(|cost| Duration::from_secs_f64(cost.seconds)).map_err(|why| Failure::new(Kind::BadData, why))
+}
+
+fn span(time: Duration) -> Span {
+    Span { millis: time.as_millis() as u64 }
 }

@@ -12,14 +12,13 @@ pub fn text(report: &Report) -> String {
     let registry = report.strategies.iter().find(|strategy| strategy.strategy == Strategy::Registry);
     let whole = registry.map_or(0, |registry| registry.uplink_bytes).max(1);
     for strategy in &report.strategies {
-        let seconds = |seconds: f64| right(duration((seconds * 1000.0) as u64));
         rows.add_row(vec![
             strategy.strategy.name().into(),
             right(strategy.done),
             right(strategy.failed),
-            seconds(strategy.completion.median_s),
-            seconds(strategy.completion.p99_s),
-            seconds(strategy.completion.last_s),
+            right(shown_seconds(strategy.completion.median_s)),
+            right(shown_seconds(strategy.completion.p99_s)),
+            right(shown_seconds(strategy.completion.last_s)),
             right(Bytes(strategy.uplink_bytes)),
             right(format!("{:.2} %", 100.0 * strategy.uplink_bytes as f64 / whole as f64)),
             right(Bytes(strategy.origin_bytes)),
@@ -44,4 +43,8 @@ pub fn text(report: &Report) -> String {
         text += &format!("\nnot met: {} is {:.4}, at most {:.4}", missed.key, missed.found, missed.most);
     }
     text
+}
+
+fn shown_seconds(seconds: f64) -> String {
+    duration((seconds * 1000.0) as u64)
 }

@@ -27,16 +27,20 @@ pub async fn import(
     let selector = Selector { platform, ..Selector::default() };
     let (lines, response) = Lines::new();
     let place = place(&state).await?;
-    let work = move |lines: &Lines| {
-        let _place = place;
-        state.shared.faults.strike(Worker::Import);
-        let mut progress = |step: Step| lines.progress(&import_progress(step));
-        match images::import(&state.shared, &path, request.name, &selector, &mut progress) {
-            Ok(imported) => import_done(imported),
-            Err(error) => ImportEvent::Failed { problem: problem(&error) },
-        }
-    };
-    lines.write(work, |problem| ImportEvent::Failed { problem });
+    lines.write(
+        move |lines| {
+            let _place = place;
+            state.shared.faults.strike(Worker::Import);
+            let imported = images::import(&state.shared, &path, request.name, &selector, &mut |step| {
+                lines.progress(&import_progress(step));
+            });
+            match imported {
+                Ok(imported) => import_done(imported),
+                Err(error) => ImportEvent::Failed { problem: problem(&error) },
+            }
+        },
+        |problem| ImportEvent::Failed { problem },
+    );
     Ok(response)
 }
 
@@ -75,16 +79,20 @@ pub async fn export(
     let format = if request.gzip { LayerFormat::Gzip } else { LayerFormat::Plain };
     let (lines, response) = Lines::new();
     let place = place(&state).await?;
-    let work = move |lines: &Lines| {
-        let _place = place;
-        state.shared.faults.strike(Worker::Export);
-        let mut progress = |step: Step| lines.progress(&ExportEvent::Progress { tar_bytes: step.tar_bytes });
-        match images::export(&state.shared.store, &request.reference, &path, format, &mut progress) {
-            Ok(manifest) => ExportEvent::Done { manifest },
-            Err(error) => ExportEvent::Failed { problem: problem(&error) },
-        }
-    };
-    lines.write(work, |problem| ExportEvent::Failed { problem });
+    lines.write(
+        move |lines| {
+            let _place = place;
+            state.shared.faults.strike(Worker::Export);
+            let exported = images::export(&state.shared.store, &request.reference, &path, format, &mut |step| {
+                lines.progress(&ExportEvent::Progress { tar_bytes: step.tar_bytes });
+            });
+            match exported {
+                Ok(manifest) => ExportEvent::Done { manifest },
+                Err(error) => ExportEvent::Failed { problem: problem(&error) },
+            }
+        },
+        |problem| ExportEvent::Failed { problem },
+    );
     Ok(response)
 }
 

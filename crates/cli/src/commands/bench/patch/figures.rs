@@ -82,9 +82,9 @@ pub struct Seconds {
 
 impl Outcome {
     pub fn of_turns(turns: &[Turn], target_bytes: Bytes) -> Self {
-        let seconds = |of: fn(&Turn) -> f64| median(turns.iter().map(of));
-        let encode_s = seconds(|turn| turn.encoded.seconds);
-        let (Some(encode_s), Some(apply_s)) = (encode_s, seconds(|turn| turn.applied.seconds)) else {
+        let encode_s = median(turns.iter().map(|turn| turn.encoded.seconds));
+        let apply_s = median(turns.iter().map(|turn| turn.applied.seconds));
+        let (Some(encode_s), Some(apply_s)) = (encode_s, apply_s) else {
             return Self::Skipped { why: "it was not run".to_owned() };
         };
         Self::Measured(Figures {

@@ -38,15 +38,6 @@ pub fn summarize(tool: Tool, reports: &[PairReport]) -> Summary {
     let name = tool.name();
     let measured: Vec<(&PairReport, &Figures)> =
         reports.iter().filter_map(|pair| Some((pair, pair.figures(name)?))).collect();
-    let has_failed = |pair: &&PairReport| {
-        pair.results.iter().any(|row| row.tool == name && matches!(row.outcome, Outcome::Failed { .. }))
-    };
-    let bytes_to = |of: &dyn Fn(&PairReport) -> Option<u64>| {
-        ratios(measured.iter().filter_map(|(pair, ours)| {
-            Some((pair.name.as_str(), ours.patch_bytes as f64 / of(pair).filter(|&bytes| bytes > 0)? as f64))
-        }))
-    };
-    let bytes_of = |tool: Tool| bytes_to(&move |pair| pair.figures(tool.name()).map(|figures| figures.patch_bytes));
     let encode_s = measured.iter().filter_map(|(pair, ours)| {
         let theirs = pair.figures(Tool::Hdiffz.name())?;
         // Run by run, since both had about the same disturbance.
@@ -55,15 +46,30 @@ pub fn summarize(tool: Tool, reports: &[PairReport]) -> Summary {
     Summary {
         tool: name,
         pairs: measured.len(),
-        pairs_failed: reports.iter().filter(has_failed).count(),
-        bytes_to_hdiffz: bytes_of(Tool::Hdiffz),
-        bytes_to_xdelta3: bytes_of(Tool::Xdelta3),
-        bytes_to_smallest: bytes_to(&PairReport::smallest_peer),
+        pairs_failed: reports.iter().filter(|pair| has_failed(pair, name)).count(),
+        bytes_to_hdiffz: bytes_to(&measured, |pair| patch_bytes(pair, Tool::Hdiffz)),
+        bytes_to_xdelta3: bytes_to(&measured, |pair| patch_bytes(pair, Tool::Xdelta3)),
+        bytes_to_smallest: bytes_to(&measured, PairReport::smallest_peer),
         encode_s_to_hdiffz: median(encode_s),
         apply_mb_per_s_geomean: geomean(measured.iter().map(|(_, ours)| ours.apply_mb_per_s)),
         encode_peak_bytes: measured.iter().filter_map(|(_, ours)| ours.encode_peak_bytes).max(),
         apply_peak_bytes: measured.iter().filter_map(|(_, ours)| ours.apply_peak_bytes).max(),
     }
+}
+
+fn has_failed(pair: &PairReport, tool: &str) -> bool {
+    pair.results.iter().any(|row| row.tool == tool && matches!(row.outcome, Outcome::Failed { .. }))
+}
+
+fn patch_bytes(pair: &PairReport, tool: Tool) -> Option<u64> {
+    pair.figures(tool.name()).map(|figures| figures.patch_bytes)
+}
+
+/// Our bytes to those of another patch, over the pairs that have one.
+fn bytes_to(measured: &[(&PairReport, &Figures)], other: impl Fn(&PairReport) -> Option<u64>) -> Option<Ratios> {
+    ratios(measured.iter().filter_map(|(pair, ours)| {
+        Some((pair.name.as_str(), ours.patch_bytes as f64 / other(pair).filter(|&bytes| bytes > 0)? as f64))
+    }))
 }
 
 fn ratios<'a>(pairs: impl Iterator<Item = (&'a str, f64)>) -> Option<Ratios> {

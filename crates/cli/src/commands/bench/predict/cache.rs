@@ -91,7 +91,6 @@ mod tests {
     fn figures_are_kept_and_nothing_else_is_taken_for_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache");
-        let key = |settings| Key::new(DiffId::new([1; 32]), DiffId::new([2; 32]), settings);
         let mut cache = Cache::open(Some(&path)).unwrap();
         assert_eq!(cache.get(&key(1)), None);
         cache.put(key(1), 77).unwrap();
@@ -102,5 +101,9 @@ mod tests {
         assert_eq!(Cache::open(Some(&path)).err().map(|failure| failure.kind), Some(Kind::BadData));
         let nowhere = folder.path().join("no/cache");
         assert_eq!(Cache::open(Some(&nowhere)).err().map(|failure| failure.kind), Some(Kind::NotFound));
+    }
+
+    fn key(settings: u32) -> Key {
+        Key::new(DiffId::new([1; 32]), DiffId::new([2; 32]), settings)
     }
 }

@@ -19,11 +19,10 @@ impl Case {
     /// DiffId.
     pub fn new(bases: &[(&Layer, u64)], predict: impl Fn(&Layer) -> Prediction) -> Self {
         let predictions: Vec<Prediction> = bases.iter().map(|(base, _)| predict(base)).collect();
-        let rank = |&index: &usize| {
+        let chosen = (0..bases.len()).min_by_key(|&index| {
             let card = &bases[index].0.card;
             (predictions[index], Reverse(card.tar_bytes), card.diff_id)
-        };
-        let chosen = (0..bases.len()).min_by_key(rank);
+        });
         let actual = bases.iter().map(|(_, actual)| *actual);
         let predicted_actual = predictions.iter().map(|prediction| prediction.bytes.0).zip(actual).collect();
         Self { predicted_actual, chosen }
@@ -52,7 +51,7 @@ pub fn score(by: &'static str, bases: &'static str, cases: &[Case]) -> Score {
     let pairs: Vec<(u64, u64)> = cases.iter().flat_map(|case| case.predicted_actual.iter().copied()).collect();
     let ratios: Vec<f64> =
         pairs.iter().map(|&(predicted, actual)| predicted.max(1) as f64 / actual.max(1) as f64).collect();
-    let errors = || ratios.iter().map(|ratio| (ratio - 1.0).abs());
+    let errors: Vec<f64> = ratios.iter().map(|ratio| (ratio - 1.0).abs()).collect();
     let regrets: Vec<f64> = cases
         .iter()
         .filter_map(|case| {
@@ -64,8 +63,8 @@ pub fn score(by: &'static str, bases: &'static str, cases: &[Case]) -> Score {
         by,
         bases,
         pairs: pairs.len(),
-        error_median: median(errors()),
-        error_worst: largest(errors()),
+        error_median: median(errors.iter().copied()),
+        error_worst: largest(errors.iter().copied()),
         factor_worst: largest(ratios.iter().map(|ratio| ratio.max(1.0 / ratio))),
         spearman_mean: mean(cases.iter().filter_map(|case| spearman(&case.predicted_actual))),
         regret_mean: mean(regrets.iter().copied()),
@@ -85,17 +84,17 @@ mod tests {
             Case { predicted_actual: Vec::new(), chosen: None },
         ];
         let score = score("tlsh", "all", &cases);
-        let near = |found: Option<f64>, expected: f64| {
-            assert!(found.is_some_and(|found| (found - expected).abs() < 1e-9), "{score:?}, expected {expected}");
-        };
         assert_eq!(score.pairs, 5);
-        // Errors: 0.1, 0.75, 0, 0.2, 0.2.
-        near(score.error_median, 0.2);
-        near(score.error_worst, 0.75);
-        near(score.factor_worst, 4.0);
-        // Ranks 1, 0, 2 against 0, 1, 2: 0.5; and 1.
-        near(score.spearman_mean, 0.75);
-        near(score.regret_mean, 1.5);
-        near(score.regret_worst, 2.0);
+        // Errors: 0.1, 0.75, 0, 0.2, 0.2. Ranks 1, 0, 2 against 0, 1, 2: 0.5; and 1.
+        for (found, expected) in [
+            (score.error_median, 0.2),
+            (score.error_worst, 0.75),
+            (score.factor_worst, 4.0),
+            (score.spearman_mean, 0.75),
+            (score.regret_mean, 1.5),
+            (score.regret_worst, 2.0),
+        ] {
+            assert!(found.is_some_and(|found| (found - expected).abs() < 1e-9), "{score:?}, expected {expected}");
+        }
     }
 }
