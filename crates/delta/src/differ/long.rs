@@ -14,7 +14,7 @@ use std::ops::Range;
 use crate::parallel;
 
 use super::files::Entry;
-use super::index::{Index, Window};
+use super::index::Index;
 use super::matches::{self, Bases};
 use super::material::Material;
 use super::pairs::{EntryId, Pairs};
@@ -109,13 +109,16 @@ fn around(old: &Extent, part: &Range<u64>, content_bytes: u64) -> [Extent; 2] {
 fn match_piece(layers: &Layers<'_>, samples: &Samples, piece: &Piece, search: &Search) -> io::Result<Vec<Planned>> {
     let content = layers.read_target(piece.range.clone())?;
     let mut material = Material::default();
+    let mut aligned = None;
     for Extent { base, range } in regions(samples, piece, &content) {
-        material.add(layers, base, range.start, range.end - range.start)?;
+        let start = material.add(layers, base, range.start, range.end - range.start)?;
+        let counterpart = piece.counterpart.iter().find(|old| old.base == base && range.contains(&old.range.start));
+        aligned = aligned.or(counterpart.map(|old| start + (old.range.start - range.start) as usize));
     }
-    let index = Index::new(&material.bytes, Window { ..search.near });
+    let index = Index::new(&material.bytes, search.near);
     let indices = vec![(&index, 0, material.bytes.len())];
     let bases = Bases { old: &material.bytes, trusting: search.trusting, patience: search.patience, indices };
-    let matches = matches::find(&bases, &content, None);
+    let matches = matches::find(&bases, &content, aligned);
     let start = piece.range.start as usize;
     Ok(Writer { material: &material, content: &content, start, old: &[], copies: true }.steps(&matches))
 }

@@ -67,11 +67,11 @@ impl Samples {
         let parts: Vec<(u64, Extent)> = samples.extents.iter().flat_map(|(start, extent)| parts(*start, extent)).collect();
         let found = parallel::map(&parts, threads, |(start, extent)| {
             let bytes = read(layers, extent, WINDOW as u64 - 1)?;
-            let place = |(hash, at): (u32, usize)| (hash, ((start + at as u64) / UNIT_BYTES) as u32);
-            Ok::<_, io::Error>(sampled(&bytes, spacing_bits).map(place).collect::<Vec<_>>())
+            let found = sampled(&bytes, spacing_bits);
+            let placed = found.map(|(hash, at)| (hash, ((start + at as u64) / UNIT_BYTES) as u32));
+            Ok::<_, io::Error>(without_common(placed.collect()))
         })?;
-        samples.places = found.into_iter().flatten().collect();
-        samples.places.sort_unstable();
+        samples.places = without_common(found.into_iter().flatten().collect());
         Ok(samples)
     }
 
@@ -80,9 +80,9 @@ impl Samples {
         let mut votes = BTreeMap::new();
         for (hash, _) in sampled(content, self.spacing_bits) {
             let first = self.places.partition_point(|(other, _)| *other < hash);
-            let places = self.places[first..].iter().take_while(|(other, _)| *other == hash).take(PLACES_MAX + 1);
-            if places.clone().count() <= PLACES_MAX {
-                for (_, place) in places {
+            let places = self.places[first..].partition_point(|(other, _)| *other == hash);
+            if places <= PLACES_MAX {
+                for (_, place) in &self.places[first..first + places] {
                     *votes.entry(u64::from(*place) * UNIT_BYTES / BLOCK_BYTES).or_default() += 1;
                 }
             }
@@ -111,6 +111,20 @@ impl Samples {
         let end = (from + BLOCK_BYTES).min(extent.range.end);
         (from < end).then(|| Extent { base: extent.base, range: from..end })
     }
+}
+
+/// Sorts places. Of a hash with many places, one more than are looked at stay: it is too common, and does not fill the
+/// index.
+fn without_common(mut places: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    places.sort_unstable();
+    places.dedup();
+    let (mut hash, mut count) = (0, 0);
+    places.retain(|(other, _)| {
+        count = if *other == hash { count + 1 } else { 1 };
+        hash = *other;
+        count <= PLACES_MAX + 1
+    });
+    places
 }
 
 /// Cuts an extent into parts.
