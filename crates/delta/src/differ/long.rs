@@ -117,7 +117,13 @@ fn match_piece(layers: &Layers<'_>, samples: &Samples, piece: &Piece, search: &S
     }
     let index = Index::new(&material.bytes, search.near);
     let indices = vec![(&index, 0, material.bytes.len())];
-    let bases = Bases { old: &material.bytes, trusting: search.trusting, patience: search.patience, indices };
+    let bases = Bases {
+        old: &material.bytes,
+        trusting: search.trusting,
+        doubting: true,
+        patience: search.patience,
+        indices,
+    };
     let matches = matches::find(&bases, &content, aligned);
     let start = piece.range.start as usize;
     Ok(Writer { material: &material, content: &content, start, old: &[], copies: true }.steps(&matches))

@@ -182,7 +182,13 @@ fn match_batch(
         let subject = &subjects[*index];
         let near = indices[*index].iter().zip(subject.old).map(|(index, old)| (index, old.start, old.end));
         let all = near.chain([(far, 0, material.bytes.len())]).collect();
-        let bases = Bases { old: &material.bytes, trusting: search.trusting, patience: search.patience, indices: all };
+        let bases = Bases {
+            old: &material.bytes,
+            trusting: search.trusting,
+            doubting: false,
+            patience: search.patience,
+            indices: all,
+        };
         let aligned = subject.old.first().map(|old| old.start + part.start).filter(|&at| at < subject.old[0].end);
         let content = &subject.content[part.clone()];
         let matches = matches::find(&bases, content, aligned);
