@@ -17,9 +17,10 @@ pub struct Window {
 pub struct Index {
     window: Window,
     bits: u32,
-    /// For each hash, one more than its latest position, in units of the step; 0 if there is none.
+    /// For each hash, one more than its first position, in units of the step; 0 if there is none. In bytes that repeat,
+    /// the first position has the longest match.
     heads: Vec<u32>,
-    /// For each position, the position before with the same hash, coded in the same way.
+    /// For each position, the next position with the same hash, coded in the same way.
     chain: Vec<u32>,
 }
 
@@ -39,10 +40,10 @@ impl Index {
         let mut heads = Vec::with_capacity(1 << bits);
         heads.resize(1 << bits, 0u32);
         let mut chain = if window.chain > 1 { vec![0u32; positions] } else { Vec::new() };
-        for position in 0..positions {
+        for position in (0..positions).rev() {
             let slot = hash(&base[position * window.step..], window.bytes, bits);
-            if let Some(before) = chain.get_mut(position) {
-                *before = heads[slot];
+            if let Some(next) = chain.get_mut(position) {
+                *next = heads[slot];
             }
             heads[slot] = position as u32 + 1;
         }

@@ -46,7 +46,18 @@ pub struct Loading<'a> {
     pub loaded: HashMap<(EntryId, Option<u64>), Option<Range<usize>>>,
 }
 
-impl Loading<'_> {
+impl<'a> Loading<'a> {
+    pub fn new(layers: &'a Layers<'a>, pairs: &'a Pairs<'a>, search: &'a Search) -> Self {
+        Self { layers, pairs, search, material: Material::default(), loaded: HashMap::new() }
+    }
+
+    /// The bytes of the material if everything were loaded that a content may have been changed from.
+    pub fn bytes_with(&self, entry: &Entry) -> u64 {
+        let missing = self.pairs.changed_from(entry).into_iter().filter(|&id| !self.loaded.contains_key(&(id, None)));
+        let more: u64 = missing.map(|id| self.pairs.entry(id)).map(|base| base.end - base.content).sum();
+        self.material.bytes.len() as u64 + more
+    }
+
     /// Loads everything that a content may have been changed from.
     ///
     /// # Errors

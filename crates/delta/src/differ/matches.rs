@@ -32,6 +32,12 @@ const GAP_EQUAL_MIN: usize = 5;
 /// How far back a match may take bytes from the match before.
 const REACH_BYTES_MAX: usize = 4 << 10;
 
+/// A trusting search looks for a better diagonal at one of so many differences, and so many bytes before it.
+const DOUBTS: usize = 8;
+const DOUBT_REACH: usize = 12;
+/// How many more equal bytes such a diagonal must have: a wrong one costs its way back, too.
+const DOUBT_GAIN_MIN: usize = 32;
+
 /// A trusting search keeps to a diagonal if so many of so many bytes are equal.
 const TRUST_BYTES: usize = 32;
 const TRUST_EQUAL_MIN: usize = 20;
@@ -41,6 +47,9 @@ pub struct Bases<'a> {
     pub old: &'a [u8],
     /// Whether the search keeps to a diagonal where most bytes are equal.
     pub trusting: bool,
+    /// Whether a trusting search looks for a better diagonal now and then. On real layers that made patches 5 % smaller to
+    /// 6 % larger; where lines are alike but for a number, an eighth.
+    pub doubting: bool,
     /// After so many positions without a match, the search skips one position more each time.
     pub patience: usize,
     /// Each index, with the start and the end of the part of `old` that it covers.
@@ -50,7 +59,7 @@ pub struct Bases<'a> {
 /// The matches of `target`, in order and without overlap. `aligned` is the place of the target's counterpart in the
 /// base, if there is one: the search begins there.
 pub fn find(bases: &Bases<'_>, target: &[u8], aligned: Option<usize>) -> Vec<Match> {
-    let mut scan = Scan { bases, target, seeds: Vec::new(), diagonal: None, misses: 0 };
+    let mut scan = Scan { bases, target, seeds: Vec::new(), diagonal: None, misses: 0, doubts: 0 };
     scan.run(aligned);
     let seeds = scan.seeds;
     extend(bases.old, target, &seeds)
@@ -72,6 +81,8 @@ struct Scan<'a> {
     diagonal: Option<isize>,
     /// Positions since the last match.
     misses: usize,
+    /// Differences on diagonals where most bytes are equal.
+    doubts: usize,
 }
 
 impl Scan<'_> {
@@ -92,7 +103,16 @@ impl Scan<'_> {
                 continue;
             }
             if steady < STEADY_BYTES && self.bases.trusting && self.mostly_equal(at) {
-                at += steady + 1;
+                self.doubts += 1;
+                if self.bases.doubting
+                    && self.doubts.is_multiple_of(DOUBTS)
+                    && let Some((at_better, from, bytes)) = self.better_around(at)
+                {
+                    self.take(at_better, from, bytes);
+                    at = at_better + bytes;
+                } else {
+                    at += steady + 1;
+                }
                 continue;
             }
             match self.better(at) {
@@ -107,6 +127,17 @@ impl Scan<'_> {
                 }
             }
         }
+    }
+
+    /// A match that begins a little before a difference, and is clearly better than the diagonal: in lines that are alike
+    /// but for a number, most bytes are equal on any diagonal between two lines.
+    fn better_around(&self, at: usize) -> Option<(usize, usize, usize)> {
+        let free = self.seeds.last().map_or(0, |last| last.at + last.bytes);
+        let before = at.saturating_sub(DOUBT_REACH).max(free);
+        [before, at].into_iter().find_map(|at| {
+            let (from, bytes) = self.better(at)?;
+            (bytes >= self.equal_on_diagonal(at, bytes) + DOUBT_GAIN_MIN).then_some((at, from, bytes))
+        })
     }
 
     /// How many bytes from here on are equal on the diagonal.

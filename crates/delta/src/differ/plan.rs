@@ -1,6 +1,7 @@
 //! Plans the steps that rebuild a target from its bases.
 //!
-//! Drafts of all entries come first; then changed contents are matched in batches, and their steps woven in between.
+//! Drafts of all entries come first; then changed contents are matched, and their steps woven in between. Contents that
+//! are too long to be held in memory with their bases are matched in pieces ([`super::long`]), the others in groups.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use super::draft::{Draft, draft};
 use super::files::{Entry, entries};
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
+use super::long::{Long, match_long};
 use super::matches::{self, Bases};
 use super::material::Material;
 use super::pairs::Pairs;
@@ -28,11 +30,20 @@ use super::writer::Writer;
 /// Contents are matched in batches of so many bytes, with the bytes of their bases. Long contents are matched in parts.
 const BATCH_BYTES: u64 = 32 << 20;
 const PART_BYTES: usize = 4 << 20;
+/// A content is long beyond this part of the memory for the bases: an index and its own bytes come on top.
+const LONG_PART: u64 = 4;
 
 /// A part of the plan before matching.
 enum Part {
     Steps(Vec<Planned>),
     Changed(usize),
+}
+
+/// A content that is not a copy.
+struct Open<'a> {
+    entry: &'a Entry,
+    range: Range<u64>,
+    form: Form,
 }
 
 /// Plans the steps. They cover the target exactly and in order.
@@ -49,26 +60,22 @@ pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     let mut drafts: Vec<(&Entry, Draft)> = target.iter().zip(drafts.into_iter().flatten()).collect();
     twins::copy(layers, &mut drafts, search.threads)?;
     let forms = streams::decompress(layers, &pairs, &drafts, search)?;
-    let mut loading = Loading { layers, pairs: &pairs, search, material: Material::default(), loaded: HashMap::new() };
     let mut parts = Vec::new();
-    let mut changed = Vec::new();
+    let mut open = Vec::new();
     for ((entry, draft), form) in drafts.into_iter().zip(forms) {
         parts.push(Part::Steps(draft.steps));
         if let Some(range) = draft.open {
-            parts.push(Part::Changed(changed.len()));
-            changed.push(loading.candidates(entry, range, form)?);
+            parts.push(Part::Changed(open.len()));
+            open.push(Open { entry, range, form });
         }
     }
-    loading.left_over(&target)?;
-    let material = loading.material;
-    let matched = match_all(layers, search, &material, &changed)?;
-    let mut matched: Vec<Option<Vec<Planned>>> = matched.into_iter().map(Some).collect();
+    let mut matched = match_all(layers, &pairs, search, &target, open)?;
     let mut steps: Vec<Planned> = Vec::new();
     for part in parts {
         let part = match part {
             Part::Steps(steps) => steps,
-            Part::Changed(index) => matched[index].take().unwrap_or_else(|| {
-                broken("a content that was matched twice");
+            Part::Changed(index) => matched.remove(&index).unwrap_or_else(|| {
+                broken("a content without steps");
                 Vec::new()
             }),
         };
@@ -77,8 +84,52 @@ pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     Ok(steps)
 }
 
-/// Matches all changed contents. Returns the steps of each.
+/// Matches all contents. Returns the steps of each, by its index.
+///
+/// Contents that are short are matched in groups: the material of a group fits into memory. Each group has the files that
+/// no path of the target names too, as far as there is room.
 fn match_all(
+    layers: &Layers<'_>,
+    pairs: &Pairs<'_>,
+    search: &Search,
+    target: &[Entry],
+    open: Vec<Open<'_>>,
+) -> io::Result<HashMap<usize, Vec<Planned>>> {
+    let (long, short): (Vec<_>, Vec<_>) = open.into_iter().enumerate().partition(|(_, open)| is_long(pairs, search, open));
+    let (indices, long): (Vec<usize>, Vec<Long<'_>>) =
+        long.into_iter().map(|(index, open)| (index, Long { entry: open.entry, range: open.range })).unzip();
+    let mut steps: HashMap<usize, Vec<Planned>> =
+        indices.into_iter().zip(match_long(layers, pairs, target, &long, search)?).collect();
+    let left_over: u64 = pairs.left_over(target).iter().map(|&id| pairs.entry(id).content_bytes).sum();
+    let budget = search.material_bytes_max - left_over.min(search.material_bytes_max / 4);
+    let mut short = short.into_iter().peekable();
+    while short.peek().is_some() {
+        let mut loading = Loading::new(layers, pairs, search);
+        let mut group = Vec::new();
+        while let Some((index, open)) =
+            short.next_if(|(_, open)| group.is_empty() || loading.bytes_with(open.entry) <= budget)
+        {
+            group.push((index, loading.candidates(open.entry, open.range, open.form)?));
+        }
+        loading.left_over(target)?;
+        let (indices, changed): (Vec<usize>, Vec<Changed>) = group.into_iter().unzip();
+        let matched = match_group(layers, search, &loading.material, &changed)?;
+        steps.extend(indices.into_iter().zip(matched));
+    }
+    Ok(steps)
+}
+
+/// Whether a content is too long to be held with what it may have been changed from. One with compressed streams is
+/// matched by these as long as it can be held at all.
+fn is_long(pairs: &Pairs<'_>, search: &Search, open: &Open<'_>) -> bool {
+    let part = if matches!(open.form, Form::Plain) { LONG_PART } else { 1 };
+    let bytes_max = search.material_bytes_max / part;
+    let old = pairs.changed_from(open.entry).into_iter().map(|id| pairs.entry(id).content_bytes);
+    old.chain([open.range.end - open.range.start]).any(|bytes| bytes > bytes_max)
+}
+
+/// Matches all changed contents of a group. Returns the steps of each.
+fn match_group(
     layers: &Layers<'_>,
     search: &Search,
     material: &Material,
@@ -131,7 +182,13 @@ fn match_batch(
         let subject = &subjects[*index];
         let near = indices[*index].iter().zip(subject.old).map(|(index, old)| (index, old.start, old.end));
         let all = near.chain([(far, 0, material.bytes.len())]).collect();
-        let bases = Bases { old: &material.bytes, trusting: search.trusting, patience: search.patience, indices: all };
+        let bases = Bases {
+            old: &material.bytes,
+            trusting: search.trusting,
+            doubting: false,
+            patience: search.patience,
+            indices: all,
+        };
         let aligned = subject.old.first().map(|old| old.start + part.start).filter(|&at| at < subject.old[0].end);
         let content = &subject.content[part.clone()];
         let matches = matches::find(&bases, content, aligned);

@@ -11,6 +11,9 @@ use crate::codec;
 use crate::error::EncodeError;
 use crate::settings::Settings;
 
+/// Frames for each thread that are encoded before their payloads go out: threads rarely wait for the last of them.
+const FRAMES_AT_ONCE: usize = 16;
+
 /// Encodes the target in frames of steps against all bases at once. Returns the bases that they read.
 ///
 /// # Errors
@@ -32,19 +35,21 @@ pub(super) fn encode(
     let mut steps = lighter_delta::plan(&layers, &search).map_err(|source| unread(target, source))?;
     let (layers, used) = lighter_delta::drop_unused(&layers, &mut steps);
     let frames = lighter_delta::cut(steps);
-    let encoded = parallel::map(&frames, settings.threads, |frame| {
-        progress.add(0)?;
-        let frames = lighter_delta::encode_frames(&layers, frame, style).map_err(|error| failed(target, error))?;
-        progress.add(frames.iter().map(|frame| frame.target_bytes).sum())?;
-        Ok::<_, EncodeError>(frames)
-    })?;
     let whole = |frame: lighter_delta::EncodedFrame| EncodedFrame {
         codec: codec::DELTA.id,
         base: None,
         target_bytes: frame.target_bytes,
         payload: frame.payload,
     };
-    out(encoded.into_iter().flatten().map(whole).collect())?;
+    for frames in frames.chunks(FRAMES_AT_ONCE * settings.threads) {
+        let encoded = parallel::map(frames, settings.threads, |frame| {
+            progress.add(0)?;
+            let frames = lighter_delta::encode_frames(&layers, frame, style).map_err(|error| failed(target, error))?;
+            progress.add(frames.iter().map(|frame| frame.target_bytes).sum())?;
+            Ok::<_, EncodeError>(frames)
+        })?;
+        out(encoded.into_iter().flatten().map(whole).collect())?;
+    }
     Ok(used)
 }
 

@@ -1,0 +1,216 @@
+//! Finds the places of large bases that a range of the target resembles, without holding the bases in memory.
+//!
+//! A place of a base is a sample if the hash of the [`WINDOW`] bytes from there on has certain bits; so the same bytes
+//! are a sample wherever they stand (content-defined sampling). The index holds each sample's hash and place: 8 bytes
+//! for about [`spacing`](Samples::new) bytes of the bases. For a range of the target, the index counts in which blocks
+//! of the bases the range's samples occur.
+//!
+//! Bytes that occur everywhere, such as zeros, tell nothing: a hash with more than [`PLACES_MAX`] places is dropped, and of
+//! a run of equal hashes the first place counts.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use crate::parallel;
+
+use super::steps::Layers;
+
+/// Bytes that a hash covers. Executables are full of addresses that change: longer windows rarely stay the same.
+const WINDOW: usize = 16;
+/// Most samples of an index; 32 MiB.
+const SAMPLES_MAX: u64 = 4 << 20;
+/// The smallest distance of samples, as a power of two.
+const SPACING_BITS_MIN: u32 = 6;
+/// Places of one hash that are looked at.
+const PLACES_MAX: usize = 8;
+/// The bases are read in parts of this length.
+const PART_BYTES: u64 = 8 << 20;
+
+/// Places are known to this many bytes.
+const UNIT_BYTES: u64 = 64;
+/// Votes are counted for blocks of this length.
+pub const BLOCK_BYTES: u64 = 64 << 10;
+
+/// A range of a base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub base: usize,
+    pub range: Range<u64>,
+}
+
+/// The samples of some extents, which stand one behind the other, each on a boundary of blocks.
+pub struct Samples {
+    extents: Vec<(u64, Extent)>,
+    spacing_bits: u32,
+    /// Hash and place, sorted.
+    places: Vec<(u32, u32)>,
+}
+
+impl Samples {
+    /// Takes samples of the extents, on average one of `spacing` bytes: 64, or so many more that there are not too many.
+    ///
+    /// # Errors
+    /// The error of a reader.
+    pub fn new(layers: &Layers<'_>, extents: Vec<Extent>, threads: usize) -> io::Result<Self> {
+        let mut end = 0;
+        let placed: Vec<(u64, Extent)> = extents
+            .into_iter()
+            .map(|extent| {
+                let start = end;
+                end += (extent.range.end - extent.range.start).next_multiple_of(BLOCK_BYTES);
+                (start, extent)
+            })
+            .collect();
+        let spacing_bits = (SPACING_BITS_MIN..40).find(|bits| end >> bits <= SAMPLES_MAX).unwrap_or(40);
+        let mut samples = Self { extents: placed, spacing_bits, places: Vec::new() };
+        let parts: Vec<(u64, Extent)> = samples.extents.iter().flat_map(|(start, extent)| parts(*start, extent)).collect();
+        let found = parallel::map(&parts, threads, |(start, extent)| {
+            let bytes = read(layers, extent, WINDOW as u64 - 1)?;
+            let found = sampled(&bytes, spacing_bits);
+            let placed = found.map(|(hash, at)| (hash, ((start + at as u64) / UNIT_BYTES) as u32));
+            Ok::<_, io::Error>(without_common(placed.collect()))
+        })?;
+        samples.places = without_common(found.into_iter().flatten().collect());
+        Ok(samples)
+    }
+
+    /// The blocks that the samples of `content` occur in, by place, with the number of samples.
+    pub fn votes(&self, content: &[u8]) -> BTreeMap<u64, u32> {
+        let mut votes = BTreeMap::new();
+        for (hash, _) in sampled(content, self.spacing_bits) {
+            let first = self.places.partition_point(|(other, _)| *other < hash);
+            let places = self.places[first..].partition_point(|(other, _)| *other == hash);
+            if places <= PLACES_MAX {
+                for (_, place) in &self.places[first..first + places] {
+                    *votes.entry(u64::from(*place) * UNIT_BYTES / BLOCK_BYTES).or_default() += 1;
+                }
+            }
+        }
+        votes
+    }
+
+    /// About how many samples a range of this length has.
+    pub fn expected(&self, bytes: u64) -> u64 {
+        bytes >> self.spacing_bits
+    }
+
+    /// The block that a place of a base lies in, if it was sampled.
+    pub fn block_of(&self, base: usize, offset: u64) -> Option<u64> {
+        let (start, extent) =
+            self.extents.iter().find(|(_, extent)| extent.base == base && extent.range.contains(&offset))?;
+        Some((start + offset - extent.range.start) / BLOCK_BYTES)
+    }
+
+    /// The extent of a block; `None` behind the last.
+    pub fn block(&self, block: u64) -> Option<Extent> {
+        let at = block * BLOCK_BYTES;
+        let index = self.extents.partition_point(|(start, _)| *start <= at).checked_sub(1)?;
+        let (start, extent) = &self.extents[index];
+        let from = extent.range.start + (at - start);
+        let end = (from + BLOCK_BYTES).min(extent.range.end);
+        (from < end).then(|| Extent { base: extent.base, range: from..end })
+    }
+}
+
+/// Sorts places. Of a hash with many places, one more than are looked at stay: it is too common, and does not fill the
+/// index.
+fn without_common(mut places: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    places.sort_unstable();
+    places.dedup();
+    let (mut hash, mut count) = (0, 0);
+    places.retain(|(other, _)| {
+        count = if *other == hash { count + 1 } else { 1 };
+        hash = *other;
+        count <= PLACES_MAX + 1
+    });
+    places
+}
+
+/// Cuts an extent into parts.
+fn parts(start: u64, extent: &Extent) -> impl Iterator<Item = (u64, Extent)> + '_ {
+    let Range { start: from, end } = extent.range;
+    (from..end).step_by(PART_BYTES as usize).map(move |at| {
+        let range = at..(at + PART_BYTES).min(end);
+        (start + (at - from), Extent { base: extent.base, range })
+    })
+}
+
+/// Reads an extent, and up to `more` bytes behind it.
+fn read(layers: &Layers<'_>, extent: &Extent, more: u64) -> io::Result<Vec<u8>> {
+    let base = layers.bases[extent.base];
+    let end = (extent.range.end + more).min(base.len().0);
+    let mut bytes = vec![0; (end - extent.range.start) as usize];
+    base.read_exact_at(&mut bytes, extent.range.start)?;
+    Ok(bytes)
+}
+
+/// The samples of some bytes: hash and place.
+fn sampled(bytes: &[u8], spacing_bits: u32) -> impl Iterator<Item = (u32, usize)> + '_ {
+    let mut last = 0;
+    bytes.windows(WINDOW).enumerate().filter_map(move |(at, window)| {
+        let mixed = mix(window);
+        let hash = mixed as u32;
+        let is_sample = mixed >> (64 - spacing_bits) == 0 && hash != last;
+        if is_sample {
+            last = hash;
+        }
+        is_sample.then_some((hash, at))
+    })
+}
+
+#[inline]
+fn mix(window: &[u8]) -> u64 {
+    let (Some(first), Some(second)) = (window.first_chunk::<8>(), window.last_chunk::<8>()) else { return u64::MAX };
+    let first = u64::from_le_bytes(*first).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let both = (first.rotate_left(29) ^ u64::from_le_bytes(*second)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (both ^ (both >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lighter_types::ReadAt;
+
+    /// Bytes without repetition.
+    fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+        let mut state = seed;
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        std::iter::repeat_with(next).take(bytes).collect()
+    }
+
+    #[test]
+    fn moved_bytes_vote_for_the_block_they_came_from() {
+        let (first, second) = (noise(1, 3 << 20), noise(2, 1 << 20));
+        let layers = Layers::new(&first as &dyn ReadAt, vec![&first as &dyn ReadAt, &second as &dyn ReadAt]);
+        let extents =
+            vec![Extent { base: 0, range: 100..3 << 20 }, Extent { base: 1, range: 0..1 << 20 }];
+        let samples = Samples::new(&layers, extents, 2).unwrap();
+        for (base, bytes, at) in [(0, &first, 1_234_567u64), (1, &second, 77_777)] {
+            let content = &bytes[at as usize..at as usize + 30_000];
+            let votes = samples.votes(content);
+            let best = votes.iter().max_by_key(|(_, votes)| **votes).map(|(block, _)| *block).unwrap();
+            let extent = samples.block(best).unwrap();
+            assert_eq!(extent.base, base);
+            assert!(extent.range.start < at + 30_000 && at < extent.range.end, "{extent:?}");
+            assert!(votes.values().map(|&votes| u64::from(votes)).sum::<u64>() > samples.expected(30_000) / 2);
+        }
+        assert!(samples.votes(&noise(3, 30_000)).is_empty());
+        assert!(samples.votes(&[0; 30_000]).is_empty());
+    }
+
+    #[test]
+    fn blocks_cover_the_extents() {
+        let bytes = noise(1, 300_000);
+        let layers = Layers::new(&bytes as &dyn ReadAt, vec![&bytes as &dyn ReadAt]);
+        let extents = vec![Extent { base: 0, range: 10..70_000 }, Extent { base: 0, range: 100_000..100_001 }];
+        let samples = Samples::new(&layers, extents, 1).unwrap();
+        let blocks: Vec<Range<u64>> = (0..4).filter_map(|block| samples.block(block)).map(|extent| extent.range).collect();
+        assert_eq!(blocks, [10..65_546, 65_546..70_000, 100_000..100_001]);
+        assert_eq!((samples.block_of(0, 70_000 - 1), samples.block_of(0, 100_000)), (Some(1), Some(2)));
+        assert_eq!(samples.block_of(0, 80_000), None);
+    }
+}
