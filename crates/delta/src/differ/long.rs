@@ -89,7 +89,8 @@ fn pieces(pairs: &Pairs<'_>, content: usize, long: &Long<'_>, piece_bytes: u64) 
         .step_by(piece_bytes as usize)
         .map(|at| {
             let range = at..(at + piece_bytes).min(end);
-            let counterpart = old.iter().flat_map(|old| around(old, &(range.start - start..range.end - start), end - start));
+            let counterpart =
+                old.iter().flat_map(|old| around(old, &(range.start - start..range.end - start), end - start));
             Piece { content, counterpart: counterpart.collect(), range }
         })
         .collect()
@@ -117,13 +118,8 @@ fn match_piece(layers: &Layers<'_>, samples: &Samples, piece: &Piece, search: &S
     }
     let index = Index::new(&material.bytes, search.near);
     let indices = vec![(&index, 0, material.bytes.len())];
-    let bases = Bases {
-        old: &material.bytes,
-        trusting: search.trusting,
-        doubting: true,
-        patience: search.patience,
-        indices,
-    };
+    let bases =
+        Bases { old: &material.bytes, trusting: search.trusting, doubting: true, patience: search.patience, indices };
     let matches = matches::find(&bases, &content, aligned);
     let start = piece.range.start as usize;
     Ok(Writer { material: &material, content: &content, start, old: &[], copies: true }.steps(&matches))
@@ -133,7 +129,8 @@ fn match_piece(layers: &Layers<'_>, samples: &Samples, piece: &Piece, search: &S
 fn regions(samples: &Samples, piece: &Piece, content: &[u8]) -> Vec<Extent> {
     let bytes = content.len() as u64;
     let blocks_max = (bytes * REGIONS_MAX).div_ceil(BLOCK_BYTES) as usize;
-    let mut votes: Vec<(u64, u32)> = samples.votes(content).into_iter().filter(|&(_, votes)| votes >= VOTES_MIN).collect();
+    let mut votes: Vec<(u64, u32)> =
+        samples.votes(content).into_iter().filter(|&(_, votes)| votes >= VOTES_MIN).collect();
     votes.sort_unstable_by_key(|&(block, votes)| (std::cmp::Reverse(votes), block));
     let known: u64 = votes.iter().map(|&(_, votes)| u64::from(votes)).sum();
     let mut blocks = BTreeSet::new();

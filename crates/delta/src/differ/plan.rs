@@ -95,7 +95,8 @@ fn match_all(
     target: &[Entry],
     open: Vec<Open<'_>>,
 ) -> io::Result<HashMap<usize, Vec<Planned>>> {
-    let (long, short): (Vec<_>, Vec<_>) = open.into_iter().enumerate().partition(|(_, open)| is_long(pairs, search, open));
+    let (long, short): (Vec<_>, Vec<_>) =
+        open.into_iter().enumerate().partition(|(_, open)| is_long(pairs, search, open));
     let (indices, long): (Vec<usize>, Vec<Long<'_>>) =
         long.into_iter().map(|(index, open)| (index, Long { entry: open.entry, range: open.range })).unzip();
     let mut steps: HashMap<usize, Vec<Planned>> =

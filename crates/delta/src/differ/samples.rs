@@ -64,7 +64,8 @@ impl Samples {
             .collect();
         let spacing_bits = (SPACING_BITS_MIN..40).find(|bits| end >> bits <= SAMPLES_MAX).unwrap_or(40);
         let mut samples = Self { extents: placed, spacing_bits, places: Vec::new() };
-        let parts: Vec<(u64, Extent)> = samples.extents.iter().flat_map(|(start, extent)| parts(*start, extent)).collect();
+        let parts: Vec<(u64, Extent)> =
+            samples.extents.iter().flat_map(|(start, extent)| parts(*start, extent)).collect();
         let found = parallel::map(&parts, threads, |(start, extent)| {
             let bytes = read(layers, extent, WINDOW as u64 - 1)?;
             let found = sampled(&bytes, spacing_bits);
@@ -186,8 +187,7 @@ mod tests {
     fn moved_bytes_vote_for_the_block_they_came_from() {
         let (first, second) = (noise(1, 3 << 20), noise(2, 1 << 20));
         let layers = Layers::new(&first as &dyn ReadAt, vec![&first as &dyn ReadAt, &second as &dyn ReadAt]);
-        let extents =
-            vec![Extent { base: 0, range: 100..3 << 20 }, Extent { base: 1, range: 0..1 << 20 }];
+        let extents = vec![Extent { base: 0, range: 100..3 << 20 }, Extent { base: 1, range: 0..1 << 20 }];
         let samples = Samples::new(&layers, extents, 2).unwrap();
         for (base, bytes, at) in [(0, &first, 1_234_567u64), (1, &second, 77_777)] {
             let content = &bytes[at as usize..at as usize + 30_000];
@@ -208,7 +208,8 @@ mod tests {
         let layers = Layers::new(&bytes as &dyn ReadAt, vec![&bytes as &dyn ReadAt]);
         let extents = vec![Extent { base: 0, range: 10..70_000 }, Extent { base: 0, range: 100_000..100_001 }];
         let samples = Samples::new(&layers, extents, 1).unwrap();
-        let blocks: Vec<Range<u64>> = (0..4).filter_map(|block| samples.block(block)).map(|extent| extent.range).collect();
+        let blocks: Vec<Range<u64>> =
+            (0..4).filter_map(|block| samples.block(block)).map(|extent| extent.range).collect();
         assert_eq!(blocks, [10..65_546, 65_546..70_000, 100_000..100_001]);
         assert_eq!((samples.block_of(0, 70_000 - 1), samples.block_of(0, 100_000)), (Some(1), Some(2)));
         assert_eq!(samples.block_of(0, 80_000), None);
