@@ -1,11 +1,12 @@
 //! Matches contents that are too long to be held in memory with their bases.
 //!
-//! The content is cut into pieces. For each piece, [`Samples`] tell which blocks of the bases it resembles; these blocks
-//! alone are loaded and indexed, and the piece is matched with them. So memory depends on the number of threads and not on the
-//! content, and time grows with its length.
+//! The content is cut into pieces. For each piece, [`Samples`] tell which blocks of the bases it resembles; these
+//! blocks alone are loaded and indexed, and the piece is matched with them. So memory depends on the number of threads
+//! and not on the content, and time grows with its length.
 //!
 //! A piece that the samples know little of (bytes that repeat, or changed everywhere) is also matched with the place of
-//! its counterpart where it would be if the content had grown at its end, and where it would be if it had grown at its start.
+//! its counterpart where it would be if the content had grown at its end, and where it would be if it had grown at its
+//! start.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -70,7 +71,8 @@ pub fn match_long(
     Ok(steps)
 }
 
-/// The contents of the bases that samples are taken of: the counterparts, and the files whose paths are not in the target.
+/// The contents of the bases that samples are taken of: the counterparts, and the files whose paths are not in the
+/// target.
 fn sources(pairs: &Pairs<'_>, target: &[Entry], contents: &[Long<'_>]) -> Vec<Extent> {
     let counterparts = contents.iter().flat_map(|long| pairs.changed_from(long.entry));
     let ids: BTreeSet<EntryId> = counterparts.chain(pairs.left_over(target)).collect();

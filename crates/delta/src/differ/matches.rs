@@ -47,8 +47,8 @@ pub struct Bases<'a> {
     pub old: &'a [u8],
     /// Whether the search keeps to a diagonal where most bytes are equal.
     pub trusting: bool,
-    /// Whether a trusting search looks for a better diagonal now and then. On real layers that made patches 5 % smaller to
-    /// 6 % larger; where lines are alike but for a number, an eighth.
+    /// Whether a trusting search looks for a better diagonal now and then. On real layers that made patches 5 % smaller
+    /// to 6 % larger; where lines are alike but for a number, an eighth.
     pub doubting: bool,
     /// After so many positions without a match, the search skips one position more each time.
     pub patience: usize,
@@ -129,8 +129,8 @@ impl Scan<'_> {
         }
     }
 
-    /// A match that begins a little before a difference, and is clearly better than the diagonal: in lines that are alike
-    /// but for a number, most bytes are equal on any diagonal between two lines.
+    /// A match that begins a little before a difference, and is clearly better than the diagonal: in lines that are
+    /// alike but for a number, most bytes are equal on any diagonal between two lines.
     fn better_around(&self, at: usize) -> Option<(usize, usize, usize)> {
         let free = self.seeds.last().map_or(0, |last| last.at + last.bytes);
         let before = at.saturating_sub(DOUBT_REACH).max(free);

@@ -86,8 +86,8 @@ pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
 
 /// Matches all contents. Returns the steps of each, by its index.
 ///
-/// Contents that are short are matched in groups: the material of a group fits into memory. Each group has the files that
-/// no path of the target names too, as far as there is room.
+/// Contents that are short are matched in groups: the material of a group fits into memory. Each group has the files
+/// that no path of the target names too, as far as there is room.
 fn match_all(
     layers: &Layers<'_>,
     pairs: &Pairs<'_>,

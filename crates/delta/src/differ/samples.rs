@@ -5,8 +5,8 @@
 //! for about [`spacing`](Samples::new) bytes of the bases. For a range of the target, the index counts in which blocks
 //! of the bases the range's samples occur.
 //!
-//! Bytes that occur everywhere, such as zeros, tell nothing: a hash with more than [`PLACES_MAX`] places is dropped, and of
-//! a run of equal hashes the first place counts.
+//! Bytes that occur everywhere, such as zeros, tell nothing: a hash with more than [`PLACES_MAX`] places is dropped,
+//! and of a run of equal hashes the first place counts.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -48,7 +48,8 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Takes samples of the extents, on average one of `spacing` bytes: 64, or so many more that there are not too many.
+    /// Takes samples of the extents, on average one of `spacing` bytes: 64, or so many more that there are not too
+    /// many.
     ///
     /// # Errors
     /// The error of a reader.
@@ -114,8 +115,8 @@ impl Samples {
     }
 }
 
-/// Sorts places. Of a hash with many places, one more than are looked at stay: it is too common, and does not fill the
-/// index.
+/// Sorts places. Keeps one place more of a hash than are looked at: that tells that it is too common, and such hashes
+/// do not fill the index.
 fn without_common(mut places: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
     places.sort_unstable();
     places.dedup();

@@ -8,7 +8,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct CargoCallbacks;
 
-/// What [`Builder::parse_callbacks`] accepts.
+/// The callbacks that [`Builder::parse_callbacks`] accepts.
 pub trait ParseCallbacks: std::fmt::Debug {}
 impl ParseCallbacks for CargoCallbacks {}
 
