@@ -111,7 +111,7 @@ impl Samples {
         let (start, extent) = &self.extents[index];
         let from = extent.range.start + (at - start);
         let end = (from + BLOCK_BYTES).min(extent.range.end);
-        (from < end).then(|| Extent { base: extent.base, range: from..end })
+        (from < end).then_some(Extent { base: extent.base, range: from..end })
     }
 }
 
