@@ -279,6 +279,59 @@ fn an_output_that_cannot_be_written_is_named() {
     assert_eq!(bench.names(), names);
 }
 
+#[test]
+fn an_input_is_not_overwritten() {
+    let bench = Bench::new();
+    let content = images::text(1, 100_000);
+    let (target, base) = (bench.put("target", &content), bench.put("base", &content));
+    bench.create("target", &["base"], &[]).ok();
+    let patch = bench.path("patch");
+    let kept = bench.get("patch");
+    let other_name = bench.path("other-name");
+    fs::hard_link(&target, &other_name).unwrap();
+    for out in [&target, &other_name, &base] {
+        run(&["patch", "create", "--target", &target, "--base", &base, "--out", out]).fails(2, &[out, "--out"]);
+    }
+    for out in [&patch, &base] {
+        run(&["patch", "apply", "--patch", &patch, "--base", &base, "--out", out]).fails(2, &[out, "--out"]);
+    }
+    run(&["patch", "export", "--vcdiff", "--patch", &patch, "--out", &patch]).fails(2, &[&patch, "--out"]);
+    run(&["patch", "have", "--base", &base, "--out", &base]).fails(2, &[&base, "--out"]);
+    assert!(bench.get("target") == content && bench.get("base") == content && bench.get("patch") == kept);
+}
+
+#[test]
+fn a_device_a_pipe_and_a_link_stay_what_they_are() {
+    use std::os::unix::fs::FileTypeExt;
+
+    let bench = Bench::new();
+    let content = images::text(1, 100_000);
+    let target = bench.put("target", &content);
+    bench.create("target", &[], &[]).ok();
+    let patch = bench.path("patch");
+    run(&["patch", "create", "--target", &target, "--out", "/dev/null"]).ok();
+    run(&["patch", "apply", "--patch", &patch, "--out", "/dev/null"]).ok();
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+
+    let pipe = bench.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || fs::read(pipe).unwrap())
+    };
+    run(&["patch", "apply", "--patch", &patch, "--out", &pipe]).ok();
+    assert!(reader.join().unwrap() == content);
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+
+    for (link, named) in [("link", "there"), ("dangling", "not-yet")] {
+        bench.put("there", b"old");
+        let link = bench.path(link);
+        std::os::unix::fs::symlink(named, &link).unwrap();
+        run(&["patch", "apply", "--patch", &patch, "--out", &link]).ok();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && bench.get(named) == content, "{named}");
+    }
+}
+
 /// Runs the stock tool.
 fn xdelta3(args: &[&str]) {
     let ran = Command::new("xdelta3").args(args).output().expect("xdelta3 is installed (apt install xdelta3)");

@@ -12,17 +12,16 @@ use lighter_types::{Bytes, DiffId, Effort, Pace, ReadAt};
 const USUAL: Duration = Duration::from_millis(78);
 /// The layer that the patch is of: 32 KiB of words.
 const WORDS: usize = 4096;
-/// The shortest of at most so many runs counts: other work may be in the way. One is enough if it took the usual time.
-const RUNS: usize = 3;
+/// The shortest of some runs counts: other work may be in the way. There is one more as long as each took clearly
+/// longer than usual, and all of them took no longer than this.
+const RUNS_TIME_MAX: Duration = Duration::from_millis(300);
 
 /// The pace of this machine. Takes a tenth of a second on a usual one.
 pub fn measure() -> Pace {
-    let layer = layer();
+    let (layer, began) = (layer(), Instant::now());
     let mut took = work(&layer);
-    for _ in 1..RUNS {
-        if took.is_some_and(|took| took > USUAL * 5 / 4) {
-            took = took.min(work(&layer));
-        }
+    while took.is_some_and(|took| took > USUAL * 5 / 4) && began.elapsed() < RUNS_TIME_MAX {
+        took = took.min(work(&layer));
     }
     let mut pace = Pace::default();
     if let Some(took) = took {

@@ -4,20 +4,23 @@ mod apply;
 mod create;
 mod have;
 mod line;
+mod out;
 mod rebuild;
 mod show;
 mod vcdiff;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, IntoInnerError, Read};
+use std::io::{BufReader, Read};
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use lighter_node::FileBase;
 use lighter_patch::{ApplyError, EncodeError, Header, HeaderError, Source};
 use lighter_types::{Blame, DiffId};
 use sha2::{Digest, Sha256};
+
+pub(super) use self::out::write_whole;
 
 use crate::args::PatchCommand;
 use crate::exit::{Failure, Kind};
@@ -79,33 +82,6 @@ fn sha256(file: &mut File) -> std::io::Result<DiffId> {
             count => hasher.update(&buffer[..count]),
         }
     }
-}
-
-/// Writes a file so that it is there whole or not at all, also when this process is killed. Like other tools, it leaves
-/// to the system when the bytes reach the disk.
-pub(super) fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    let partial = PathBuf::from(name);
-    let created = File::options().read(true).write(true).create(true).truncate(true).open(&partial);
-    let created = created.map_err(|error| Failure::file("write", path, &error))?;
-    let mut file = BufWriter::with_capacity(1 << 20, created);
-    let written = write(&mut file)
-        .and_then(|()| put_in_place(file, &partial, path).map_err(|error| Failure::file("write", path, &error)));
-    if written.is_err() {
-        // The first failure is the one to report.
-        let _ = std::fs::remove_file(&partial);
-    }
-    written
-}
-
-/// Flushes and closes the file, and gives it its final name.
-fn put_in_place(file: BufWriter<File>, partial: &Path, path: &Path) -> std::io::Result<()> {
-    drop(file.into_inner().map_err(IntoInnerError::into_error)?);
-    std::fs::rename(partial, path)
 }
 
 /// A patch file: its header, and the file behind it.

@@ -12,6 +12,7 @@ use lighter_patch::Header;
 use lighter_types::{DiffId, ReadAt};
 use sha2::{Digest, Sha256};
 
+use super::out::refuse_input;
 use super::rebuild::PatchFile;
 use super::{GET_AGAIN, Layer, have, open_patch, write_whole};
 use crate::exit::{Failure, Kind};
@@ -32,6 +33,7 @@ struct Applied {
 
 pub fn apply(patch: &Path, bases: &[PathBuf], list: Option<&Path>, out: &Path, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
+    refuse_input(out, bases.iter().map(PathBuf::as_path).chain(list).chain([patch]))?;
     let (header, file) = open_patch(patch)?;
     let task = Task { patch: PatchFile { path: patch, file: &file, header: &header }, out, output };
     let files = have::open_all(bases)?;

@@ -14,6 +14,7 @@ use lighter_patch::{Method, Settings, Source};
 use lighter_similarity::predict;
 use lighter_types::{Bytes, BytesPerSecond, Effort, Pace, ReadAt};
 
+use super::out::refuse_input;
 use super::{Layer, encode_failure, have, write_whole};
 use crate::args::{PatchCreate, PatchEffort};
 use crate::exit::{Failure, Kind};
@@ -35,6 +36,8 @@ struct Created {
 
 pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
+    let inputs = args.base.iter().chain(&args.have).chain([&args.target]);
+    refuse_input(&args.out, inputs.map(PathBuf::as_path))?;
     let mut progress = Progress::new(output);
     let (layers, effort, predicted) = match (link(args)?, args.effort) {
         (Some(link), _) => {

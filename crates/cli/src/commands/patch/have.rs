@@ -9,6 +9,7 @@ use lighter_node::FileBase;
 use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList};
 use lighter_types::ReadAt;
 
+use super::out::refuse_input;
 use super::write_whole;
 use crate::exit::{Failure, Kind};
 use crate::output::Output;
@@ -22,6 +23,7 @@ struct Listed {
 }
 
 pub fn have(bases: &[PathBuf], out: &Path, output: &Output) -> Result<(), Failure> {
+    refuse_input(out, bases.iter().map(PathBuf::as_path))?;
     let files = open_all(bases)?;
     let list = HaveList::of(&readers(&files), threads()).map_err(|error| unreadable(bases, &error))?;
     let bytes = list.encode();

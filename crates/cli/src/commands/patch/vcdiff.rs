@@ -10,6 +10,7 @@ use lighter_patch::{ExportError, Frame, export_vcdiff};
 use lighter_types::Blame;
 use lighter_vcdiff::{Feature, Limits, VcdiffError, decode_vcdiff};
 
+use super::out::refuse_input;
 use super::{REPORT_BUG, open_patch, write_whole};
 use crate::exit::{Failure, Kind};
 use crate::output::Output;
@@ -31,6 +32,7 @@ struct Imported {
 }
 
 pub fn export(patch: &Path, out: &Path, output: &Output) -> Result<(), Failure> {
+    refuse_input(out, [patch])?;
     let (header, file) = open_patch(patch)?;
     write_whole(out, |vcdiff| {
         export_vcdiff(&header, &mut |frame| read_payload(&file, frame), vcdiff).map_err(|error| {
@@ -60,15 +62,17 @@ fn read_payload(file: &File, frame: &Frame) -> std::io::Result<Vec<u8>> {
 }
 
 pub fn import(path: &Path, base: &Path, out: &Path, output: &Output) -> Result<(), Failure> {
+    refuse_input(out, [path, base])?;
     let input = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
     let mut input = BufReader::with_capacity(1 << 20, input);
     let base_file = File::open(base).map_err(|error| Failure::file("read", base, &error))?;
     let base_file = FileBase::new(base_file).map_err(|error| Failure::file("read", base, &error))?;
+    let mut target_bytes = 0;
     write_whole(out, |target| {
         let decoded = decode_vcdiff(&mut input, &base_file, target, Limits::default());
-        decoded.map(|_| ()).map_err(|error| import_failure(path, &error))
+        target_bytes = decoded.map_err(|error| import_failure(path, &error))?.0;
+        Ok(())
     })?;
-    let target_bytes = std::fs::metadata(out).map_err(|error| Failure::file("read", out, &error))?.len();
     let imported = Imported { out: out.display().to_string(), target_bytes };
     let note = format!("{} has {target_bytes} bytes", imported.out);
     output.done(&imported, note)
