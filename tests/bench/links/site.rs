@@ -46,7 +46,7 @@ impl Site {
                 format!("fleet.members={members:?}"),
                 format!("fleet.publishers={:?}", &members[..1]),
                 "log.format=json".to_owned(),
-                "log.filter=info,lighter_node=debug".to_owned(),
+                "log.filter=info".to_owned(),
             ];
             settings.extend_from_slice(set);
             settings.extend_from_slice(&bencher.settings);
