@@ -1,4 +1,4 @@
-//! The output file of a command: it is no input, it is there whole or not at all, and a device or a pipe stays what it is.
+//! The output file of a command: no input, there whole or not at all; a device or a pipe stays what it is.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IntoInnerError, Seek};
