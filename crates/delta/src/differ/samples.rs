@@ -2,7 +2,7 @@
 //!
 //! A place of a base is a sample if the hash of the [`WINDOW`] bytes from there on has certain bits; so the same bytes
 //! are a sample wherever they stand (content-defined sampling). The index holds each sample's hash and place: 8 bytes
-//! for about [`spacing`](Samples::new) bytes of the bases. For a range of the target, the index counts in which blocks
+//! for 64 bytes of the bases or more ([`Samples::new`]). For a range of the target, the index counts in which blocks
 //! of the bases the range's samples occur.
 //!
 //! Bytes that occur everywhere, such as zeros, tell nothing: a hash with more than [`PLACES_MAX`] places is dropped,
@@ -27,6 +27,9 @@ const PLACES_MAX: usize = 8;
 /// The bases are read in parts of this length.
 const PART_BYTES: u64 = 8 << 20;
 
+/// A part has at most so many times the samples that it should have, whatever its bytes are made for.
+const CROWDED: usize = 4;
+
 /// Places are known to this many bytes.
 const UNIT_BYTES: u64 = 64;
 /// Votes are counted for blocks of this length.
@@ -48,28 +51,30 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Takes samples of the extents, on average one of `spacing` bytes: 64, or so many more that there are not too
-    /// many.
+    /// Takes samples of the extents, which are in the order of their bases and of their places there. On average one of
+    /// 64 bytes is a sample, or one of so many more that there are not too many.
     ///
     /// # Errors
     /// The error of a reader.
     pub fn new(layers: &Layers<'_>, extents: Vec<Extent>, threads: usize) -> io::Result<Self> {
-        let mut end = 0;
+        let (mut end, mut bytes) = (0, 0);
         let placed: Vec<(u64, Extent)> = extents
             .into_iter()
             .map(|extent| {
-                let start = end;
-                end += (extent.range.end - extent.range.start).next_multiple_of(BLOCK_BYTES);
+                let (start, length) = (end, extent.range.end - extent.range.start);
+                end += length.next_multiple_of(BLOCK_BYTES);
+                bytes += length;
                 (start, extent)
             })
             .collect();
-        let spacing_bits = (SPACING_BITS_MIN..40).find(|bits| end >> bits <= SAMPLES_MAX).unwrap_or(40);
+        // Not of `end`: many small files have many empty parts of blocks behind them.
+        let spacing_bits = (SPACING_BITS_MIN..40).find(|bits| bytes >> bits <= SAMPLES_MAX).unwrap_or(40);
         let mut samples = Self { extents: placed, spacing_bits, places: Vec::new() };
         let parts: Vec<(u64, Extent)> =
             samples.extents.iter().flat_map(|(start, extent)| parts(*start, extent)).collect();
         let found = parallel::map(&parts, threads, |(start, extent)| {
             let bytes = read(layers, extent, WINDOW as u64 - 1)?;
-            let found = sampled(&bytes, spacing_bits);
+            let found = sampled(&bytes, spacing_bits).take(CROWDED * (PART_BYTES >> spacing_bits).max(1) as usize);
             let placed = found.map(|(hash, at)| (hash, ((start + at as u64) / UNIT_BYTES) as u32));
             Ok::<_, io::Error>(without_common(placed.collect()))
         })?;
@@ -99,8 +104,11 @@ impl Samples {
 
     /// The block that a place of a base lies in, if it was sampled.
     pub fn block_of(&self, base: usize, offset: u64) -> Option<u64> {
-        let (start, extent) =
-            self.extents.iter().find(|(_, extent)| extent.base == base && extent.range.contains(&offset))?;
+        let behind = self.extents.partition_point(|(_, extent)| (extent.base, extent.range.start) <= (base, offset));
+        let (start, extent) = self.extents[..behind].last()?;
+        if extent.base != base || !extent.range.contains(&offset) {
+            return None;
+        }
         Some((start + offset - extent.range.start) / BLOCK_BYTES)
     }
 
