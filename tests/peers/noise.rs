@@ -121,13 +121,17 @@ fn streams_without_a_request_do_not_keep_others_out() {
     let node = &mut fleet.nodes[0];
     let peer = Hostile::start(key, node.address(), quiet());
     node.wait_peers(1);
-    for _ in 0..300 {
+    for _ in 0..4000 {
         peer.does(Deed::Stream(vec![1]));
     }
     check_well(node, &peer);
     let pid = node.pid().expect("a running node");
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").count();
     assert!(threads < 100, "{threads} threads");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    let kib: u64 = resident.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(kib < 128 << 10, "{kib} KiB resident");
 }
 
 #[test]

@@ -24,8 +24,8 @@ const BUFFERS: usize = 16;
 /// The results of one pass over a tar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TarScan {
-    /// DiffId, sizes and TLSH. `compressed_bytes` is the length of a compressed blob. For a plain tar, it is the size
-    /// with gzip -6, estimated from samples (docs/IMAGES.md has the error). It is never more than the tar.
+    /// DiffId, sizes and TLSH. `compressed_bytes` is the length of the compressed blob. For a tar without one, it is
+    /// the size with gzip -6, estimated from samples (docs/IMAGES.md has the error). It is never more than the tar.
     pub card: Card,
     pub blake3: Blake3,
     /// The sketch of the contents of the tar's files.
@@ -45,12 +45,12 @@ pub struct ScanProgress {
 pub(crate) trait TarSource: Read {
     /// The bytes read of the blob.
     fn blob_bytes_read(&self) -> Bytes;
-    /// The length of the blob if it is compressed.
+    /// The length of the compressed blob, if it is known.
     fn compressed_bytes(&self) -> Option<Bytes>;
 }
 
 /// Scans a plain tar: reads it to its end and writes it to `sink`. Calls `progress` every 256 KiB. Uses two threads and
-/// about 5 MiB of memory.
+/// about 5 MiB of memory. `compressed` is the length of the layer's compressed blob, if there is one and it is known.
 ///
 /// # Errors
 /// `Read` of `path` if the reader fails (or the [`ImageError`] that its error wraps), `Write` if the sink fails. After
@@ -58,10 +58,11 @@ pub(crate) trait TarSource: Read {
 pub fn scan_tar(
     path: &str,
     reader: &mut dyn Read,
+    compressed: Option<Bytes>,
     sink: &mut dyn TarSink,
     progress: &mut dyn FnMut(ScanProgress),
 ) -> Result<TarScan, ImageError> {
-    scan(path, &mut PlainTar { reader, bytes: 0 }, sink, progress)
+    scan(path, &mut PlainTar { reader, bytes: 0, compressed }, sink, progress)
 }
 
 /// As [`scan_tar`], for any source.
@@ -110,6 +111,7 @@ pub(crate) fn scan(
 struct PlainTar<'a> {
     reader: &'a mut dyn Read,
     bytes: u64,
+    compressed: Option<Bytes>,
 }
 
 impl Read for PlainTar<'_> {
@@ -126,7 +128,7 @@ impl TarSource for PlainTar<'_> {
     }
 
     fn compressed_bytes(&self) -> Option<Bytes> {
-        None
+        self.compressed
     }
 }
 

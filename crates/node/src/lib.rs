@@ -24,12 +24,10 @@ mod speed;
 pub mod traffic;
 mod transfer;
 
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use futures::FutureExt;
 use lighter_api as api;
 use lighter_engine::Engine;
 use lighter_store::{Options, Store, StoreError};
@@ -126,8 +124,10 @@ impl Node {
     /// nothing.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         let admin = self.admin.serve(self.shared.clone(), stop.clone());
+        // A task of its own, so that connections' tasks wake it on their own thread: waking another one takes longer.
+        let driver = tokio::spawn(self.driver.run(stop.clone()));
         let driver = async {
-            let ended = AssertUnwindSafe(self.driver.run(stop.clone())).catch_unwind().await;
+            let ended = driver.await;
             stop.cancel();
             ended.unwrap_or_else(|_| {
                 defects::panicked("driver", "the node cannot go on without it".to_owned());

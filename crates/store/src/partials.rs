@@ -202,12 +202,16 @@ impl PatchWriter {
         Ok(())
     }
 
-    /// Makes the bytes appended so far survive a power cut. Waits for the disk twice: for the file and for the index.
+    /// Makes the bytes appended so far survive a power cut. Waits for the disk twice: for the file and for the index;
+    /// not at all if nothing was appended since the last call.
     ///
     /// # Errors
     /// `DiskFull`, `Io`, `Index`.
     pub fn sync(&mut self) -> Result<()> {
         let Place::Partial(PartialFile { inner, file, patch_id }) = &self.place else { return Ok(()) };
+        if inner.ledger().partials.get(patch_id).is_some_and(|partial| partial.synced_bytes == self.written) {
+            return Ok(());
+        }
         inner.folder.sync(file, &self.path())?;
         let mut batch = Batch::default();
         let row = rows::partial(&self.key, self.total_bytes, self.written);

@@ -33,7 +33,8 @@ pub trait Contents {
 /// The light tier: symbols. New bytes are collected, to be compressed by zstd.
 pub struct LightContents<'a, C> {
     pub coder: C,
-    light: Box<Light>,
+    /// None before the first match: a frame of new bytes alone needs no models.
+    light: Option<Box<Light>>,
     /// When decoding: the new bytes that are left.
     pub new: &'a [u8],
     /// When encoding: the new bytes.
@@ -42,7 +43,7 @@ pub struct LightContents<'a, C> {
 
 impl<'a, C: SymbolCoder> LightContents<'a, C> {
     pub fn new(coder: C, new: &'a [u8]) -> Self {
-        Self { coder, light: Box::new(Light::new()), new, new_known: Vec::new() }
+        Self { coder, light: None, new, new_known: Vec::new() }
     }
 }
 
@@ -50,7 +51,7 @@ impl<C: SymbolCoder> Contents for LightContents<'_, C> {
     const ENCODES: bool = C::ENCODES;
 
     fn code_match(&mut self, window: &Window, known: &[u8], out: &mut Vec<u8>) {
-        self.light.code_match(&mut self.coder, window, known, out);
+        self.light.get_or_insert_with(|| Box::new(Light::new())).code_match(&mut self.coder, window, known, out);
     }
 
     fn code_new(&mut self, bytes: u64, known: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {

@@ -23,7 +23,7 @@ fn a_scan_equals_each_hash_alone() {
         let mut kept = Vec::new();
         let mut last = ScanProgress::default();
         let scanned =
-            scan_tar("x", &mut &tar[..], &mut Hashed::new(&mut kept), &mut |progress| last = progress).unwrap();
+            scan_tar("x", &mut &tar[..], None, &mut Hashed::new(&mut kept), &mut |progress| last = progress).unwrap();
         let mut tlsh = TlshHasher::new();
         tlsh.update(&tar);
         assert!(kept == tar);
@@ -65,7 +65,7 @@ fn a_full_sink_ends_the_scan() {
     }
     let tar = noise(40 * BUFFER_BYTES);
     for room in [0, BUFFER_BYTES, 30 * BUFFER_BYTES] {
-        let error = scan_tar("x", &mut &tar[..], &mut Full(room), &mut |_| {}).unwrap_err();
+        let error = scan_tar("x", &mut &tar[..], None, &mut Full(room), &mut |_| {}).unwrap_err();
         assert!(matches!(error, ImageError::Write { .. }), "{error}");
     }
 }
@@ -79,7 +79,7 @@ fn a_failing_source_ends_the_scan() {
         }
     }
     let tar = noise(3 * BUFFER_BYTES);
-    let error = scan_tar("x", &mut (&tar[..]).chain(Failing), &mut Hashed::new(io::sink()), &mut |_| {}).unwrap_err();
+    let error = scan_tar("x", &mut (&tar[..]).chain(Failing), None, &mut Hashed::new(io::sink()), &mut |_| {}).unwrap_err();
     assert_eq!(error.to_string(), "cannot read x");
 }
 

@@ -107,12 +107,12 @@ impl Driver {
     fn fetch(&mut self, id: FetchId, from: PeerId, request: PatchRequest, listed: Vec<DiffId>) {
         let cancelled = self.work.begin_fetch(id);
         let tar_bytes_max = self.tar_bytes_max(request.target);
-        let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, cancelled };
+        let manifests = self.pulls.manifests();
+        let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, manifests, cancelled };
         let (control, shared) = (self.control.clone(), self.shared.clone());
         self.work.spawn(Owed::Fetch(id), async move { fetch(job, control, shared).await.into() });
     }
 
-    /// Work that blocks, with what all tasks share.
     fn cut_off(&mut self, peer: PeerId, lasting: Duration, offence: &Offence) {
         tracing::warn!(%peer, %offence, lasting_s = lasting.as_secs(), "cutting off a peer");
         self.connections.cut_off(peer, self.shared.now() + lasting);

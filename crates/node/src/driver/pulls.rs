@@ -31,6 +31,11 @@ impl Pulls {
     pub fn iter(&self) -> impl Iterator<Item = (&PullId, &RunningPull)> {
         self.running.iter()
     }
+
+    /// The manifests of the images that are being pulled, as far as they are known.
+    pub fn manifests(&self) -> Vec<OciDigest> {
+        self.running.values().filter_map(|pull| pull.manifest).collect()
+    }
 }
 
 /// A pull under way.

@@ -13,7 +13,7 @@ use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie};
 use lighter_image::{TarScan, TarSink};
 use lighter_patch::{Gathered, Header, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
-use lighter_types::{Bytes, Cause, DiffId, Link, ReadAt};
+use lighter_types::{Bytes, Cause, DiffId, Link, OciDigest, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -22,6 +22,7 @@ use super::encode::effort_of;
 use super::failures;
 use super::lists::Listed;
 use crate::faults::Worker;
+use crate::images;
 use crate::shared::{FileBase, Shared, unix_now};
 
 /// A layer that was rebuilt and committed.
@@ -32,10 +33,11 @@ pub struct Applied {
 }
 
 /// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more
-/// came before the patch's end.
+/// came before the patch's end. `manifests` are those of the images that are being pulled.
 pub fn apply(
     shared: &Shared,
     header: &Header,
+    manifests: &[OciDigest],
     listed: Option<&Listed>,
     partial: &File,
     frames: watch::Receiver<u32>,
@@ -50,7 +52,9 @@ pub fn apply(
     let mut source =
         Frames { header, bases, layer, partial, frames, next: 0, range: None, applying: Duration::ZERO, ended: None };
     let mut sink = Written(header.target());
-    let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, &mut sink, &mut |_| {});
+    let mut named = manifests.iter();
+    let blob = named.find_map(|manifest| images::compressed_bytes(&shared.store, *manifest, header.target()));
+    let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, blob, &mut sink, &mut |_| {});
     let scan = match (scanned, source.ended) {
         (_, Some(Ended::Cut)) => return Ok(None),
         (_, Some(Ended::Failed(failure))) => {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Lie, LostCause, Part, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
-use lighter_types::{Bytes, BytesPerSecond, Cause, DiffId, Link, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Cause, DiffId, Link, OciDigest, PatchId, PeerId};
 use lighter_wire::{PatchReply, PatchRequest, Resume};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -39,6 +39,8 @@ pub struct FetchJob {
     pub listed: Vec<DiffId>,
     /// The layer's size as the fleet announces it: a patch that claims more is a lie.
     pub tar_bytes_max: Bytes,
+    /// The manifests of the images that are being pulled.
+    pub manifests: Vec<OciDigest>,
     pub cancelled: CancellationToken,
 }
 
@@ -110,8 +112,8 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
         blocking(move || partial.keep(&header, first_frame, waiting, &frames))
     };
     let applier = {
-        let (shared, header) = (shared.clone(), header.clone());
-        blocking(move || apply::apply(&shared, &header, listed.as_deref(), &file, kept))
+        let (shared, header, manifests) = (shared.clone(), header.clone(), job.manifests.clone());
+        blocking(move || apply::apply(&shared, &header, &manifests, listed.as_deref(), &file, kept))
     };
     let mut applier = std::pin::pin!(applier);
     let coming = Instant::now();

@@ -92,6 +92,7 @@ fn open(shared: &Shared, header: &Header) -> Result<PatchWriter, StoreError> {
         settings: header.settings_id(),
     };
     let mut writer = store.create_patch(key, id, header.patch_bytes())?;
-    writer.append(&header.encode()).and_then(|()| writer.sync())?;
+    // The first frame's sync covers the header.
+    writer.append(&header.encode())?;
     Ok(writer)
 }

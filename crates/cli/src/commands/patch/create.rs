@@ -157,7 +157,7 @@ fn scan_all(args: &PatchCreate, progress: &mut Progress) -> Result<(Vec<Layer>, 
 fn scan(path: &Path, progress: &mut Progress) -> Result<(Layer, TarScan), Failure> {
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
     let (whole, mut file) = opened.map_err(|error| Failure::file("read", path, &error))?;
-    let scan = scan_tar(&path.display().to_string(), &mut file, &mut Hashed::new(sink()), &mut |seen| {
+    let scan = scan_tar(&path.display().to_string(), &mut file, None, &mut Hashed::new(sink()), &mut |seen| {
         progress.set("reading", seen.tar_bytes.0, whole, "");
     });
     let scan = scan.map_err(|error| Failure::from_error(Kind::Machine, &error))?;

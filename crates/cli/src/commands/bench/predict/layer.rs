@@ -28,7 +28,7 @@ impl Layer {
         let path = release.path.clone();
         let mut file = File::open(&path).map_err(|error| Failure::file("read", &path, &error))?;
         let mut sink = Hashed::new(Stoppable(interrupt));
-        let scan = scan_tar(&path.display().to_string(), &mut file, &mut sink, &mut |_| ());
+        let scan = scan_tar(&path.display().to_string(), &mut file, None, &mut sink, &mut |_| ());
         let scan =
             scan.map_err(
                 |error| {
