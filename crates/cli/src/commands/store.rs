@@ -147,7 +147,8 @@ fn checked_text(checked: &Checked) -> String {
 }
 
 fn make_card(_: DiffId, tar: &mut dyn Read) -> Result<LayerFacts, Box<dyn std::error::Error + Send + Sync>> {
-    let scan = lighter_image::scan_tar("the layer", tar, None, &mut lighter_image::Hashed::new(io::sink()), &mut |_| {})?;
+    let scan =
+        lighter_image::scan_tar("the layer", tar, None, &mut lighter_image::Hashed::new(io::sink()), &mut |_| {})?;
     Ok(LayerFacts { card: scan.card, sketch: Some(scan.sketch.to_bytes()) })
 }
 

@@ -79,7 +79,8 @@ fn a_failing_source_ends_the_scan() {
         }
     }
     let tar = noise(3 * BUFFER_BYTES);
-    let error = scan_tar("x", &mut (&tar[..]).chain(Failing), None, &mut Hashed::new(io::sink()), &mut |_| {}).unwrap_err();
+    let error =
+        scan_tar("x", &mut (&tar[..]).chain(Failing), None, &mut Hashed::new(io::sink()), &mut |_| {}).unwrap_err();
     assert_eq!(error.to_string(), "cannot read x");
 }
 
