@@ -208,3 +208,25 @@ fn a_full_budget_keeps_images_and_lets_the_rest_go() {
     fleet.nodes[0].stop();
     fleet.nodes[0].fsck();
 }
+
+/// A layer that gave way to another is gone for a pull that comes right after, and what a pull counts on stays.
+#[test]
+fn releases_come_one_after_another_into_a_full_store() {
+    let mut fleet = Fleet::create(2);
+    fleet.nodes[1].set("store.bytes_max=\"6 MiB\"");
+    fleet.start();
+    let folder = fleet.folder.path();
+    let [hub, edge] = &fleet.nodes[..] else { panic!("two nodes") };
+    let releases = 8;
+    for release in 0..releases {
+        hub.import(folder, &image(release, 1_200_000), &format!("demo/app:{release}"));
+    }
+    edge.wait_holdings(&hub.peer_id, 8);
+    for pull in 0..3 * releases {
+        edge.pull(&format!("demo/app:{}", pull % releases));
+        if let Some(before) = pull.checked_sub(1) {
+            edge.cli(&["image", "remove", &format!("demo/app:{}", before % releases)]).ok();
+        }
+    }
+    assert!(edge.status()["store"]["layers"].as_u64().unwrap() < 8, "the store was full");
+}

@@ -228,7 +228,7 @@ fn images_and_sketches() -> Vec<Claim> {
         claim(
             "docs/IMAGES.md",
             "| at most {}, {}, {} |",
-            [INDEX_DEPTH_MAX, INDEX_ENTRIES_MAX, LAYERS_MAX].map(|value| value.to_string()),
+            [INDEX_DEPTH_MAX, INDEX_ENTRIES_MAX, LAYERS_MAX].map(|value| number(value as u64)),
         ),
     ]
 }

@@ -44,6 +44,12 @@ pub struct ImportRequest {
     pub name: Option<ImageReference>,
     /// `os/architecture` or `os/architecture/variant`.
     pub platform: Option<String>,
+    /// Which of several images: its name in the source, its digest, or its place, counted from 1.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Every image of the source, under the name that it has there. Not with `name` or `from`.
+    #[serde(default)]
+    pub all: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,12 +66,17 @@ pub enum ImportEvent {
         #[serde(with = "number")]
         blob_bytes_done: Bytes,
     },
+    /// An image is here.
     Done {
         #[serde(with = "text")]
         reference: ImageReference,
         #[serde(with = "text")]
         manifest: OciDigest,
         layers: Vec<ImportedLayer>,
+        /// A line for each entry of the source that is no image, or cannot be read and was not wanted.
+        passed_over: Vec<String>,
+        /// The images of the source that are still to come.
+        left: usize,
     },
     Failed {
         problem: Problem,

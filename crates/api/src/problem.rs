@@ -24,6 +24,8 @@ pub enum ProblemKind {
     Request,
     /// An import of an image that has no usable name, and the request gives none.
     NoName,
+    /// The source has several images, or none that is wanted.
+    NoSingleImage,
     /// There is something already where an export is to go.
     Exists,
     /// No such image, layer, file or pull.
@@ -45,9 +47,10 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Request,
         Self::NoName,
+        Self::NoSingleImage,
         Self::Exists,
         Self::NotFound,
         Self::BadData,

@@ -161,10 +161,14 @@ fn images() {
 
 #[test]
 fn imports_and_exports() {
-    let request = ImportRequest { path: "/a".to_owned(), name: Some(reference()), platform: None };
-    check(request, r#"{"path":"/a","name":"demo/app:1","platform":null}"#);
+    let request =
+        ImportRequest { path: "/a".to_owned(), name: Some(reference()), platform: None, from: None, all: false };
+    check(request, r#"{"path":"/a","name":"demo/app:1","platform":null,"from":null,"all":false}"#);
     let least: ImportRequest = serde_json::from_str(r#"{"path":"/a"}"#).unwrap();
-    assert_eq!(least, ImportRequest { path: "/a".to_owned(), name: None, platform: None });
+    let (path, from) = ("/a".to_owned(), Some("2".to_owned()));
+    assert_eq!(least, ImportRequest { path: path.clone(), name: None, platform: None, from: None, all: false });
+    let second = ImportRequest { path, name: None, platform: None, from, all: true };
+    check(second, r#"{"path":"/a","name":null,"platform":null,"from":"2","all":true}"#);
     let progress = ImportEvent::Progress {
         layer: 0,
         layers: 2,
@@ -176,8 +180,14 @@ fn imports_and_exports() {
     let imported =
         ImportedLayer { diff_id: layer(2), tar_bytes: Bytes(1), compressed_bytes: Bytes(2), held_before: true };
     check(
-        ImportEvent::Done { reference: reference(), manifest: digest(1), layers: vec![imported] },
-        r#"{"event":"done","reference":"demo/app:1","manifest":"ONE","layers":[{"diff_id":"TWO","tar_bytes":1,"compressed_bytes":2,"held_before":true}]}"#,
+        ImportEvent::Done {
+            reference: reference(),
+            manifest: digest(1),
+            layers: vec![imported],
+            passed_over: vec!["p".to_owned()],
+            left: 3,
+        },
+        r#"{"event":"done","reference":"demo/app:1","manifest":"ONE","layers":[{"diff_id":"TWO","tar_bytes":1,"compressed_bytes":2,"held_before":true}],"passed_over":["p"],"left":3}"#,
     );
     let problem = Problem::new(ProblemKind::NoName, "m");
     let failed = r#"{"event":"failed","problem":{"kind":"no_name","message":"m"}}"#;
@@ -306,6 +316,7 @@ fn problem_kinds() {
     let names = [
         "request",
         "no_name",
+        "no_single_image",
         "exists",
         "not_found",
         "bad_data",

@@ -146,10 +146,17 @@ pub enum ConfigCommand {
 pub enum ImageCommand {
     /// Import an image: a folder with an OCI layout, an OCI archive or a `docker save` archive.
     Import {
+        /// The folder or the archive; - reads an archive from standard input.
         path: PathBuf,
         /// Its name here, repository:tag. Default: the one in PATH.
         #[arg(long, value_name = "REF")]
         name: Option<ImageReference>,
+        /// Which of several images: its name in PATH, its digest, or its number.
+        #[arg(long, value_name = "IMAGE")]
+        from: Option<String>,
+        /// Import every image in PATH, under the name that it has there.
+        #[arg(long, conflicts_with_all = ["name", "from"])]
+        all: bool,
         /// Which of several platforms, os/architecture. Default: this machine's.
         #[arg(long, value_name = "PLATFORM")]
         platform: Option<String>,

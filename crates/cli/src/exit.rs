@@ -18,6 +18,7 @@ use lighter_store::{IndexError, StoreError};
 use serde::Serialize;
 
 use crate::format::Format;
+use crate::stderr::note;
 
 /// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +27,7 @@ pub enum Kind {
     Other,
     Usage,
     NoName,
+    NoSingleImage,
     Exists,
     BadData,
     NotFound,
@@ -45,7 +47,7 @@ impl Kind {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Other => 1,
-            Self::Usage | Self::NoName | Self::Exists => 2,
+            Self::Usage | Self::NoName | Self::NoSingleImage | Self::Exists => 2,
             Self::BadData => 3,
             Self::NotFound => 4,
             Self::Network => 5,
@@ -61,6 +63,9 @@ impl Kind {
     fn hint(self) -> Option<&'static str> {
         match self {
             Self::NoName => Some("give a name with --name"),
+            Self::NoSingleImage => {
+                Some("choose one with --from NAME, --from NUMBER or --platform, or import every one with --all")
+            }
             Self::Exists => Some("choose a path where there is nothing yet"),
             Self::Network => Some("`lighter peer list` shows the connected peers and what they hold"),
             Self::DiskFull => Some("free some space on that disk, or lower the node's budget (store.bytes_max)"),
@@ -84,6 +89,7 @@ impl From<ProblemKind> for Kind {
         match kind {
             ProblemKind::Request => Self::Usage,
             ProblemKind::NoName => Self::NoName,
+            ProblemKind::NoSingleImage => Self::NoSingleImage,
             ProblemKind::Exists => Self::Exists,
             ProblemKind::NotFound => Self::NotFound,
             ProblemKind::BadData => Self::BadData,
@@ -193,12 +199,12 @@ impl Failure {
     pub fn report(&self, format: Format) -> ExitCode {
         match format {
             Format::Table => {
-                eprintln!("error: {}", self.message);
+                note(&format_args!("error: {}", self.message));
                 if let Some(hint) = &self.hint {
-                    eprintln!("hint: {hint}");
+                    note(&format_args!("hint: {hint}"));
                 }
             }
-            Format::Json | Format::Jsonl => eprintln!("{}", self.to_json()),
+            Format::Json | Format::Jsonl => note(&self.to_json()),
         }
         ExitCode::from(self.kind.exit_code())
     }
@@ -222,10 +228,11 @@ impl From<Problem> for Failure {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 15] = [
+    const KINDS: [Kind; 16] = [
         Kind::Other,
         Kind::Usage,
         Kind::NoName,
+        Kind::NoSingleImage,
         Kind::Exists,
         Kind::BadData,
         Kind::NotFound,

@@ -11,6 +11,7 @@ mod format;
 mod interrupt;
 mod output;
 mod progress;
+mod stderr;
 mod usage;
 
 use std::path::PathBuf;

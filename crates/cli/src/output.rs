@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::exit::{Failure, Kind};
 use crate::format::Format;
+use crate::stderr::note;
 
 /// Prints results and notes.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +39,10 @@ impl Output {
             return;
         }
         match self.format {
-            Format::Table => eprintln!("{text}"),
+            Format::Table => note(&text),
             Format::Json | Format::Jsonl => {
                 // A text always has a JSON form.
-                eprintln!("{}", serde_json::to_string(&NoteLine { note: text.to_string() }).unwrap_or_default());
+                note(&serde_json::to_string(&NoteLine { note: text.to_string() }).unwrap_or_default());
             }
         }
     }

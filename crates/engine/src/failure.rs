@@ -14,7 +14,7 @@ use lighter_wire::Refusal;
 /// Why this machine did not do its part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocalFailure {
-    #[error("the disk of {path} is full: {needed} needed, {free} free")]
+    #[error("the disk of {path} is full: {needed} needed, {free} free beyond what stays free")]
     DiskFull { path: PathBuf, needed: Bytes, free: Bytes },
     #[error("no room for {needed}: {available} of the store's budget of {budget} are available")]
     BudgetFull { needed: Bytes, available: Bytes, budget: Bytes },

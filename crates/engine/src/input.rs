@@ -63,6 +63,8 @@ pub enum PeerInput {
         peer: PeerId,
         link: Link,
     },
+    /// A peer that connected missed an announcement before it could hear any.
+    Missed,
     /// The last connection to the peer closed.
     Lost(PeerId),
     /// [`Effect::Connect`] failed.

@@ -31,6 +31,8 @@ enum Place {
     Link(Option<String>),
     /// Two entries have the same name. Readers could disagree about which one counts, so both are refused.
     Twice,
+    /// An entry of this name is no file whose content stands in the archive as it is.
+    NoFile(&'static str),
 }
 
 impl<R: Read + Seek> ArchiveFiles<R> {
@@ -44,14 +46,8 @@ impl<R: Read + Seek> ArchiveFiles<R> {
         reader.by_ref().take(512).read_to_end(&mut first).map_err(|error| ImageError::read(path, error))?;
         let end = reader.seek(SeekFrom::End(0)).map_err(|error| ImageError::read(path, error))?;
         reader.seek(SeekFrom::Start(0)).map_err(|error| ImageError::read(path, error))?;
-        match LayerMedia::from_first_bytes(&first) {
-            LayerMedia::Gzip => {
-                return Err(unsupported(path, "a gzip-compressed archive", "an uncompressed tar (gunzip it)"));
-            }
-            LayerMedia::Zstd => {
-                return Err(unsupported(path, "a zstd-compressed archive", "an uncompressed tar (unzstd it)"));
-            }
-            LayerMedia::Plain => {}
+        if let Some((found, wanted)) = compressed(&first) {
+            return Err(unsupported(path, found, wanted));
         }
         let mut entries = BTreeMap::new();
         let mut tar = TarReader::seekable(io::BufReader::with_capacity(512, &mut reader));
@@ -79,13 +75,10 @@ impl<R: Read + Seek> ArchiveFiles<R> {
                 EntryKind::File => Place::Content { offset: entry.content_offset, bytes: entry.content_bytes },
                 EntryKind::SymbolicLink => Place::Link(resolve_link(name, &entry.link)),
                 EntryKind::HardLink => Place::Link(resolve_link("", &entry.link)),
-                EntryKind::SparseFile
-                | EntryKind::Folder
-                | EntryKind::CharacterDevice
-                | EntryKind::BlockDevice
-                | EntryKind::Fifo
-                | EntryKind::GlobalHeader
-                | EntryKind::Other(_) => continue,
+                EntryKind::SparseFile => Place::NoFile("a sparse file (make the archive without --sparse)"),
+                EntryKind::CharacterDevice | EntryKind::BlockDevice => Place::NoFile("a device"),
+                EntryKind::Fifo => Place::NoFile("a pipe"),
+                EntryKind::Folder | EntryKind::GlobalHeader | EntryKind::Other(_) => continue,
             };
             entries.entry(name.to_owned()).and_modify(|place| *place = Place::Twice).or_insert(place);
         }
@@ -100,6 +93,7 @@ impl<R: Read + Seek> ArchiveFiles<R> {
                 None => format!("the file is a link to {name:?}, which is missing"),
                 Some(Place::Content { offset, bytes }) => return Ok(Some((*offset, *bytes))),
                 Some(Place::Twice) => "the archive has two files of this name".to_owned(),
+                Some(Place::NoFile(what)) => format!("it is {what}"),
                 Some(Place::Link(None)) => "the file is a link that leaves the archive".to_owned(),
                 Some(Place::Link(Some(target))) => {
                     name = target;
@@ -134,6 +128,21 @@ fn resolve_link(from: &str, target: &[u8]) -> Option<String> {
     }
     let name = parts.join("/");
     relative_path(&name).map(str::to_owned)
+}
+
+/// A compressed archive by its first bytes, and what to do with it.
+fn compressed(first: &[u8]) -> Option<(&'static str, &'static str)> {
+    let plain = match first {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => ("an xz-compressed archive", "an uncompressed tar (unxz it)"),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => ("a bzip2-compressed archive", "an uncompressed tar (bunzip2 it)"),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => ("a zip archive", "an uncompressed tar (unzip it, and import the folder)"),
+        _ => match LayerMedia::from_first_bytes(first) {
+            LayerMedia::Gzip => ("a gzip-compressed archive", "an uncompressed tar (gunzip it)"),
+            LayerMedia::Zstd => ("a zstd-compressed archive", "an uncompressed tar (unzstd it)"),
+            LayerMedia::Plain => return None,
+        },
+    };
+    Some(plain)
 }
 
 fn unsupported(path: &str, found: &str, wanted: &'static str) -> ImageError {

@@ -2,7 +2,6 @@
 //!
 //! Source: Docker image specification 1.2 and 1.3, "Combined Image JSON + Filesystem Changeset Format".
 
-use std::collections::BTreeSet;
 use std::io::Read;
 
 use lighter_types::{Bytes, DiffId, OciDigest};
@@ -12,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::error::ImageError;
 use crate::export::manifest_json;
 use crate::files::{Files, open_file, read_document, relative_path};
-use crate::imported::{ImportedImage, Selector, SourceKind};
+use crate::imported::{Choice, ImportedImage, Selector, SourceKind};
 use crate::layout::listed;
 use crate::limits::LAYERS_MAX;
 use crate::manifest::{BlobDescriptor, LayerDescriptor, digest_of, parse, parse_config};
@@ -35,9 +34,8 @@ impl ArchiveImage {
 
 /// Returns the image and the path of each layer.
 pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(ImportedImage, Vec<String>), ImageError> {
-    let bytes = read_document(files, "manifest.json", "the docker archive")?;
-    let images: Vec<ArchiveImage> = parse("manifest.json", "a docker archive's list of images", &bytes)?;
-    let chosen = choose(images, selector)?;
+    let images = images(files)?;
+    let chosen = choose(files, images, selector)?;
     if chosen.layers.len() > LAYERS_MAX {
         let what = "number of layers in manifest.json".to_owned();
         return Err(ImageError::TooLarge { what, limit: LAYERS_MAX as u64 });
@@ -81,24 +79,51 @@ pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(Import
         config_bytes,
         layers,
         platform: config.platform,
-        ref_name: selector.ref_name.clone().or_else(|| chosen.repo_tags.unwrap_or_default().into_iter().next()),
+        names: match &selector.from {
+            Some(Choice::Name(name)) => vec![name.clone()],
+            _ => chosen.repo_tags.unwrap_or_default(),
+        },
+        passed_over: Vec::new(),
     };
     Ok((image, paths))
 }
 
-fn choose(images: Vec<ArchiveImage>, selector: &Selector) -> Result<ArchiveImage, ImageError> {
-    let present: BTreeSet<String> = images.iter().flat_map(|image| image.tags().iter().cloned()).collect();
-    let mut matching = images
-        .into_iter()
-        .filter(|image| selector.ref_name.as_ref().is_none_or(|wanted| image.tags().contains(wanted)));
-    match (matching.next(), matching.next()) {
-        (Some(image), None) => Ok(image),
+/// The number of images.
+pub(crate) fn count(files: &mut dyn Files) -> Result<usize, ImageError> {
+    Ok(images(files)?.len())
+}
+
+fn images(files: &mut dyn Files) -> Result<Vec<ArchiveImage>, ImageError> {
+    let bytes = read_document(files, "manifest.json", "the docker archive")?;
+    parse("manifest.json", "a docker archive's list of images", &bytes)
+}
+
+fn choose(files: &mut dyn Files, images: Vec<ArchiveImage>, selector: &Selector) -> Result<ArchiveImage, ImageError> {
+    let describe = |(index, image): (usize, &ArchiveImage)| {
+        let name = image.tags().first().map_or("without a name", String::as_str);
+        format!("{}: {name}", index + 1)
+    };
+    let present = listed(&images.iter().enumerate().map(describe).collect::<Vec<_>>());
+    let mut matching = Vec::new();
+    for (index, image) in images.into_iter().enumerate() {
+        let is_chosen = match &selector.from {
+            None => true,
+            Some(Choice::Name(wanted)) => Choice::is_named(wanted, image.tags()),
+            Some(Choice::Place(place)) => *place == index + 1,
+            Some(Choice::Digest(digest)) => {
+                let config = read_document(files, path_in_archive(&image.config)?, "manifest.json")?;
+                digest_of(&config) == *digest
+            }
+        };
+        if is_chosen {
+            matching.push(image);
+        }
+    }
+    match (matching.pop(), matching.is_empty()) {
+        (Some(image), true) => Ok(image),
         _ => Err(ImageError::NoMatch {
-            wanted: selector
-                .ref_name
-                .as_ref()
-                .map_or("the archive's only one".to_owned(), |name| format!("named {name:?}")),
-            present: listed(present.iter().map(String::as_str).collect()),
+            wanted: selector.from.as_ref().map_or("the archive's only one".to_owned(), Choice::to_string),
+            present,
         }),
     }
 }

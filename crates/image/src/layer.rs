@@ -79,15 +79,16 @@ impl<'a> LayerReader<'a> {
             failure: None,
         };
         let blob = BufReader::with_capacity(BLOB_BUFFER_BYTES, blob);
-        let (decoder, tar_bytes_max) = match media {
-            LayerMedia::Plain => (Decoder::Plain(blob), limits.tar_bytes_max.0),
-            LayerMedia::Gzip => (Decoder::Gzip(Box::new(Some(GzDecoder::new(blob)))), limits.tar_bytes_of(bytes).0),
+        let decoder = match media {
+            LayerMedia::Plain => Decoder::Plain(blob),
+            LayerMedia::Gzip => Decoder::Gzip(Box::new(Some(GzDecoder::new(blob)))),
             LayerMedia::Zstd => {
                 let mut frame = Box::new(FrameDecoder::new());
                 frame.set_max_window_size(limits.zstd_window_bytes_max.0);
-                (Decoder::Zstd { blob, frame, is_within_frame: false }, limits.tar_bytes_of(bytes).0)
+                Decoder::Zstd { blob, frame, is_within_frame: false }
             }
         };
+        let tar_bytes_max = limits.tar_bytes_max.0;
         Ok(Self { decoder, path, blob_bytes: bytes.0, tar_bytes: 0, tar_bytes_max, is_done: false })
     }
 

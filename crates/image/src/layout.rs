@@ -1,26 +1,27 @@
 //! Finds an image in an OCI layout.
 //!
-//! The search begins with the entries of `index.json`. If the selector has a name, only entries of that name count.
-//! Each entry leads to manifests, directly or through nested indexes. These manifests are the candidates. With one
-//! candidate and no requested platform, that candidate is the image. Otherwise the platform of each candidate decides,
-//! from its index or from its config. The search fails if no candidate matches or if the match is ambiguous, and lists
-//! the candidates. Then the manifest and the config of the chosen candidate are checked against their digests.
+//! Each entry of `index.json` leads to manifests, directly or through nested indexes. Manifests of signatures,
+//! attestations and other artifacts are passed over, with a line for each. Entries that cannot be read are passed over
+//! too, as long as there is an image beside them. The selector chooses among the entries, by name, digest or place. A
+//! platform then decides among the manifests, by the index or by their configs. The search fails if no manifest matches
+//! or the choice is ambiguous, and lists the images. Manifest and config of the chosen image are checked against their
+//! digests.
 //!
 //! Sources: OCI image spec 1.1, "Image Layout", "Image Index"; BuildKit's attestation storage (manifests for
-//! `unknown/unknown`, which are skipped).
+//! `unknown/unknown`); cosign's storage of signatures (an image's config, layers of a type of its own).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::OciDigest;
 use serde::Deserialize;
 
 use crate::error::ImageError;
 use crate::files::{Files, read_document};
-use crate::imported::{ImportedImage, Selector, SourceKind};
+use crate::imported::{Choice, ImportedImage, Selector, SourceKind};
 use crate::limits::{INDEX_DEPTH_MAX, INDEX_ENTRIES_MAX};
 use crate::manifest::{
-    BlobDescriptor, Config, Manifest, RawDescriptor, RawIndex, check_document, image_layers, parse, parse_config,
-    parse_manifest,
+    BlobDescriptor, Config, Manifest, RawDescriptor, RawIndex, artifact_kind, check_document, image_layers, parse,
+    parse_config, parse_manifest,
 };
 use crate::media::{INDEX_TYPES, MANIFEST_TYPES};
 use crate::platform::Platform;
@@ -36,32 +37,132 @@ struct LayoutFile {
     image_layout_version: String,
 }
 
-/// One manifest of the layout.
+/// An entry of `index.json`, and the manifests that it leads to.
+struct Root {
+    /// The digest of the entry itself, which may be an index.
+    digest: String,
+    /// The entry's names, the longest first.
+    names: Vec<String>,
+    candidates: Vec<Candidate>,
+}
+
+/// A manifest of the layout.
 struct Candidate {
     blob: BlobDescriptor,
-    /// The platform in the index, if the index has one.
+    /// The platform in the index, or else in the config.
     platform: Option<Platform>,
-    /// The entry of `index.json` that leads to the manifest, and the name of that entry.
-    root: usize,
-    name: Option<String>,
+}
+
+/// The entries of a layout that are no images, and those that cannot be read.
+#[derive(Default)]
+struct Others {
+    passed_over: Vec<String>,
+    /// The first is the error if there is no image.
+    failed: Vec<ImageError>,
 }
 
 /// Returns the image and the path of each layer's blob.
 pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(ImportedImage, Vec<String>), ImageError> {
+    let (roots, mut others) = images(files)?;
+    if roots.is_empty() && !others.failed.is_empty() {
+        return Err(others.failed.swap_remove(0));
+    }
+    let mut present: Vec<String> = roots.iter().zip(1..).map(|(root, place)| root.describe(place)).collect();
+    present.extend(others.failed.iter().map(|error| format!("one that cannot be read ({error})")));
+    let present = listed(&present);
+    let no_match = |wanted: String| ImageError::NoMatch { wanted, present: present.clone() };
+    let chosen = match &selector.from {
+        None => roots,
+        Some(choice) => {
+            let chosen = chosen_roots(roots, choice);
+            if chosen.is_empty() {
+                return Err(no_match(choice.to_string()));
+            }
+            chosen
+        }
+    };
+    let (candidate, names) = choose(chosen, selector).map_err(no_match)?;
+    let mut read = read_image(files, candidate)?;
+    let image = &mut read.0;
+    image.names = match &selector.from {
+        Some(Choice::Name(name)) => vec![name.clone()],
+        _ => names,
+    };
+    image.passed_over = others.passed_over;
+    image.passed_over.extend(others.failed.iter().map(|error| error.to_string()));
+    Ok(read)
+}
+
+/// The number of images.
+pub(crate) fn count(files: &mut dyn Files) -> Result<usize, ImageError> {
+    Ok(images(files)?.0.len())
+}
+
+/// The entries of `index.json` that lead to images, and the others. One that cannot be read keeps no other out.
+fn images(files: &mut dyn Files) -> Result<(Vec<Root>, Others), ImageError> {
     check_layout_file(files)?;
     let bytes = read_document(files, "index.json", "the OCI layout")?;
     let index: RawIndex = parse("index.json", "an image index", &bytes)?;
-    let roots = roots_named(index.manifests, selector)?;
-    let mut candidates = Vec::new();
-    for (number, root) in roots.into_iter().enumerate() {
-        let name = shown_name(&root, selector);
-        collect(files, root, "index.json", 0, &mut |blob, platform| {
-            candidates.push(Candidate { blob, platform, root: number, name: name.clone() });
-            candidates.len()
+    let mut others = Others::default();
+    let mut roots = Vec::new();
+    let mut count = 0;
+    for root in index.manifests.unwrap_or_default() {
+        let names = names_of(&root);
+        let digest = root.digest.clone();
+        let mut found = Vec::new();
+        collect(files, root, "index.json", 0, &mut others, &mut |candidate| {
+            found.push(candidate);
+            count += 1;
+            count
         })?;
+        let mut candidates = Vec::new();
+        for mut candidate in found {
+            match look_at(files, &mut candidate) {
+                Ok(None) => candidates.push(candidate),
+                Ok(Some(kind)) => others.passed_over.push(format!("{} is no image: {kind}", candidate.blob.digest)),
+                Err(error) => others.failed.push(error),
+            }
+        }
+        if !candidates.is_empty() {
+            roots.push(Root { digest, names, candidates });
+        }
     }
-    let chosen = choose(files, selector, candidates)?;
-    read_image(files, chosen)
+    Ok((roots, others))
+}
+
+/// Looks at the manifest of a candidate; its kind if it is no image. An image without a platform gets its config's.
+fn look_at(files: &mut dyn Files, candidate: &mut Candidate) -> Result<Option<String>, ImageError> {
+    let path = format!("manifest {}", candidate.blob.digest);
+    let bytes = match (read_blob(files, &candidate.blob, "index.json", &path), &candidate.platform) {
+        // An index lists platforms whose images are somewhere else.
+        (Err(ImageError::Missing { .. }), Some(_)) => return Ok(None),
+        (bytes, _) => bytes?,
+    };
+    if let Some(kind) = artifact_kind(&bytes) {
+        return Ok(Some(kind));
+    }
+    if candidate.platform.is_none() {
+        let manifest = parse_manifest(&bytes, &candidate.blob.digest)?;
+        candidate.platform = read_config(files, &manifest)?.0.platform;
+    }
+    Ok(None)
+}
+
+/// The entries that a choice may mean. An index that has the chosen manifest keeps only this manifest.
+fn chosen_roots(roots: Vec<Root>, choice: &Choice) -> Vec<Root> {
+    let mut roots = roots;
+    match choice {
+        Choice::Name(wanted) => roots.retain(|root| Choice::is_named(wanted, &root.names)),
+        Choice::Place(place) => return roots.into_iter().skip(place - 1).take(1).collect(),
+        Choice::Digest(digest) => {
+            let text = digest.to_string();
+            for root in roots.iter_mut().filter(|root| root.digest != text) {
+                root.candidates.retain(|candidate| candidate.blob.digest == *digest);
+            }
+            roots.retain(|root| !root.candidates.is_empty());
+        }
+    }
+    roots
 }
 
 /// Checks the version of the layout. A layout without the file passes, because some writers forget it.
@@ -84,18 +185,6 @@ fn check_layout_file(files: &mut dyn Files) -> Result<(), ImageError> {
     }
 }
 
-/// The entries of `index.json` that have the selected name.
-fn roots_named(roots: Vec<RawDescriptor>, selector: &Selector) -> Result<Vec<RawDescriptor>, ImageError> {
-    let Some(wanted) = &selector.ref_name else { return Ok(roots) };
-    let (named, others): (Vec<_>, Vec<_>) =
-        roots.into_iter().partition(|root| names_of(root).any(|name| name == wanted));
-    if named.is_empty() {
-        let present: BTreeSet<&str> = others.iter().flat_map(names_of).map(String::as_str).collect();
-        return Err(ImageError::NoMatch { wanted: format!("named {wanted:?}"), present: listed(present) });
-    }
-    Ok(named)
-}
-
 /// Passes to `add` all manifests to which `descriptor` leads, through nested indexes. `add` returns the number of
 /// manifests so far.
 fn collect(
@@ -103,55 +192,85 @@ fn collect(
     descriptor: RawDescriptor,
     named_in: &str,
     depth: usize,
-    add: &mut dyn FnMut(BlobDescriptor, Option<Platform>) -> usize,
+    others: &mut Others,
+    add: &mut dyn FnMut(Candidate) -> usize,
 ) -> Result<(), ImageError> {
-    if INDEX_TYPES.contains(&descriptor.media_type.as_str()) {
+    let media_type = descriptor.media_type.clone();
+    let platform = descriptor.platform.clone().map(Platform::from);
+    let digest = descriptor.digest.clone();
+    let blob = match descriptor.into_blob(named_in) {
+        Ok(blob) => blob,
+        Err(error) => {
+            others.failed.push(error);
+            return Ok(());
+        }
+    };
+    if INDEX_TYPES.contains(&media_type.as_str()) {
         if depth >= INDEX_DEPTH_MAX {
             let what = format!("nesting of indexes in {named_in}");
             return Err(ImageError::TooLarge { what, limit: INDEX_DEPTH_MAX as u64 });
         }
-        let blob = descriptor.into_blob(named_in)?;
         let path = format!("index {}", blob.digest);
-        let bytes = read_blob(files, &blob, named_in, &path)?;
-        let index: RawIndex = parse(&path, "an image index", &bytes)?;
-        return index.manifests.into_iter().try_for_each(|below| collect(files, below, &path, depth + 1, add));
+        let read = read_blob(files, &blob, named_in, &path);
+        return match read.and_then(|bytes| parse::<RawIndex>(&path, "an image index", &bytes)) {
+            Ok(index) => {
+                let below = index.manifests.unwrap_or_default();
+                below.into_iter().try_for_each(|below| collect(files, below, &path, depth + 1, others, add))
+            }
+            Err(error) => {
+                others.failed.push(error);
+                Ok(())
+            }
+        };
     }
-    // Skip attestations, signatures and other artifacts, which are no images.
-    let is_image = descriptor.media_type.is_empty() || MANIFEST_TYPES.contains(&descriptor.media_type.as_str());
-    let platform = descriptor.platform.clone().map(Platform::from);
-    if !is_image || platform.as_ref().is_some_and(|platform| platform.os == "unknown") {
+    // BuildKit keeps attestations for the platform unknown/unknown.
+    let is_manifest = media_type.is_empty() || MANIFEST_TYPES.contains(&media_type.as_str());
+    if !is_manifest || platform.as_ref().is_some_and(|platform| platform.os == "unknown") {
+        let kind = if is_manifest { "an attestation".to_owned() } else { media_type };
+        others.passed_over.push(format!("{digest} is no image: {kind}"));
         return Ok(());
     }
-    if add(descriptor.into_blob(named_in)?, platform) > INDEX_ENTRIES_MAX {
+    if add(Candidate { blob, platform }) > INDEX_ENTRIES_MAX {
         let what = "number of images in index.json".to_owned();
         return Err(ImageError::TooLarge { what, limit: INDEX_ENTRIES_MAX as u64 });
     }
     Ok(())
 }
 
-/// The candidate that matches the selector.
-fn choose(files: &mut dyn Files, selector: &Selector, mut candidates: Vec<Candidate>) -> Result<Candidate, ImageError> {
-    let mut seen = BTreeSet::new();
-    candidates.retain(|candidate| seen.insert(candidate.blob.digest));
-    if candidates.len() == 1 && selector.platform.is_none() {
-        return Ok(candidates.remove(0));
-    }
-    for candidate in candidates.iter_mut().filter(|candidate| candidate.platform.is_none()) {
-        let (manifest, _) = read_manifest(files, &candidate.blob)?;
-        candidate.platform = read_config(files, &manifest)?.0.platform;
-    }
+/// The candidate that matches the selector, with all names of the entries that lead to it.
+///
+/// # Errors
+/// The image that was wanted, if none matches or the choice is ambiguous.
+fn choose(roots: Vec<Root>, selector: &Selector) -> Result<(Candidate, Vec<String>), String> {
     let wanted = selector.platform.clone().unwrap_or_else(Platform::host);
-    let present: BTreeSet<String> = candidates.iter().map(Candidate::describe).collect();
-    candidates.retain(|candidate| candidate.platform.as_ref().is_some_and(|offered| wanted.accepts(offered)));
-    // Prefer a candidate without a variant, then the first one (OCI image spec, "Image Index").
-    candidates.sort_by_key(|candidate| candidate.platform.as_ref().is_some_and(|platform| platform.variant.is_some()));
-    let is_ambiguous = candidates.first().is_some_and(|first| candidates.iter().any(|other| first.is_rival_of(other)));
-    match candidates.into_iter().next() {
-        Some(candidate) if !is_ambiguous => Ok(candidate),
-        _ => Err(ImageError::NoMatch {
-            wanted: format!("for {wanted}"),
-            present: listed(present.iter().map(String::as_str).collect()),
-        }),
+    let all = roots.iter().flat_map(|root| &root.candidates).map(|candidate| candidate.blob.digest);
+    let is_only = selector.platform.is_none() && all.collect::<BTreeSet<OciDigest>>().len() == 1;
+    let mut names: BTreeMap<OciDigest, BTreeSet<String>> = BTreeMap::new();
+    let mut matching: Vec<(Candidate, Option<String>)> = Vec::new();
+    for root in roots {
+        let name = root.names.into_iter().next();
+        for candidate in &root.candidates {
+            names.entry(candidate.blob.digest).or_default().extend(name.clone());
+        }
+        let is_accepted = |offered: &Platform| wanted.accepts(offered);
+        let accepted = root
+            .candidates
+            .into_iter()
+            .filter(|candidate| is_only || candidate.platform.as_ref().is_some_and(is_accepted));
+        // The best of an entry is one without a variant, else the first (OCI image spec, "Image Index").
+        matching.extend(accepted.min_by_key(Candidate::has_variant).map(|candidate| (candidate, name)));
+    }
+    matching.sort_by_key(|(candidate, _)| candidate.has_variant());
+    let is_rival = |(one, name): &(Candidate, Option<String>), (other, other_name): &(Candidate, Option<String>)| {
+        one.blob.digest != other.blob.digest && (name != other_name || one.platform == other.platform)
+    };
+    let is_ambiguous = matching.first().is_some_and(|first| matching.iter().any(|other| is_rival(first, other)));
+    match matching.into_iter().next() {
+        Some((candidate, _)) if !is_ambiguous => {
+            let names = names.remove(&candidate.blob.digest).unwrap_or_default();
+            Ok((candidate, names.into_iter().collect()))
+        }
+        _ => Err(format!("for {wanted}")),
     }
 }
 
@@ -168,7 +287,8 @@ fn read_image(files: &mut dyn Files, chosen: Candidate) -> Result<(ImportedImage
         config_bytes,
         layers,
         platform: config.platform.or(chosen.platform),
-        ref_name: chosen.name,
+        names: Vec::new(),
+        passed_over: Vec::new(),
     };
     Ok((image, paths))
 }
@@ -200,37 +320,37 @@ pub(crate) fn blob_path(digest: &OciDigest) -> String {
     format!("blobs/sha256/{}", digest.to_hex())
 }
 
-fn names_of(descriptor: &RawDescriptor) -> impl Iterator<Item = &String> {
-    [CONTAINERD_NAME, REF_NAME].into_iter().filter_map(|key| descriptor.annotations.as_ref()?.get(key))
-}
-
-/// The selected name, or else the longest name that the source has for the image.
-fn shown_name(descriptor: &RawDescriptor, selector: &Selector) -> Option<String> {
-    selector.ref_name.clone().or_else(|| names_of(descriptor).next().cloned())
+/// The names of an entry, the longest first.
+fn names_of(descriptor: &RawDescriptor) -> Vec<String> {
+    let annotation = |key| descriptor.annotations.as_ref()?.get(key).cloned();
+    [CONTAINERD_NAME, REF_NAME].into_iter().filter_map(annotation).collect()
 }
 
 impl Candidate {
-    /// Whether the choice between two candidates for the platform is ambiguous: they have different names, or they are
-    /// for the same platform in different entries of `index.json`.
-    fn is_rival_of(&self, other: &Self) -> bool {
-        other.name != self.name || other.root != self.root && other.platform == self.platform
-    }
-
-    fn describe(&self) -> String {
-        let platform = self.platform.as_ref().map_or("unknown platform".to_owned(), Platform::to_string);
-        self.name.as_ref().map_or_else(|| platform.clone(), |name| format!("{name} ({platform})"))
+    fn has_variant(&self) -> bool {
+        self.platform.as_ref().is_some_and(|platform| platform.variant.is_some())
     }
 }
 
-/// Lists at most 20 names for a message.
-pub(crate) fn listed(present: BTreeSet<&str>) -> String {
+impl Root {
+    /// Its place, names and platforms, for a message.
+    fn describe(&self, place: usize) -> String {
+        let platform = |candidate: &Candidate| {
+            candidate.platform.as_ref().map_or("unknown platform".to_owned(), Platform::to_string)
+        };
+        let platforms: BTreeSet<String> = self.candidates.iter().map(platform).collect();
+        let platforms = platforms.into_iter().collect::<Vec<_>>().join(", ");
+        let name = self.names.first().map_or("without a name", String::as_str);
+        format!("{place}: {name} ({platforms})")
+    }
+}
+
+/// Lists at most 20 images for a message.
+pub(crate) fn listed(present: &[String]) -> String {
     match present.len() {
         0 => "none".to_owned(),
-        1..=20 => present.into_iter().collect::<Vec<_>>().join(", "),
-        count => {
-            let shown: Vec<_> = present.into_iter().take(20).collect();
-            format!("{} and {} more", shown.join(", "), count - shown.len())
-        }
+        1..=20 => present.join("; "),
+        count => format!("{} and {} more", present[..20].join("; "), count - 20),
     }
 }
 

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::ImageError;
 use crate::limits::{DOCUMENT_BYTES_MAX, LAYERS_MAX};
-use crate::media::{LayerMedia, MANIFEST_TYPES};
+use crate::media::{CONFIG_TYPES, LayerMedia, MANIFEST_TYPES};
 use crate::platform::Platform;
 
 /// A blob as a manifest describes it.
@@ -78,6 +78,21 @@ pub fn parse_manifest(bytes: &[u8], digest: &OciDigest) -> Result<Manifest, Imag
     }
     let layers = layers.into_iter().map(|layer| layer.into_layer(&path)).collect::<Result<_, _>>()?;
     Ok(Manifest { config: config.into_blob(&path)?, layers, annotations: raw.annotations.unwrap_or_default() })
+}
+
+/// The kind of a manifest that is no image: a signature, an attestation, a chart. `None` for an image, and for bytes
+/// that are no manifest; reading those says what is wrong.
+pub(crate) fn artifact_kind(bytes: &[u8]) -> Option<String> {
+    let manifest: RawManifest = serde_json::from_slice(bytes).ok()?;
+    let (config, layers) = (manifest.config?, manifest.layers.unwrap_or_default());
+    let is_image_config = config.media_type.is_empty() || CONFIG_TYPES.contains(&config.media_type.as_str());
+    let kind = match layers.first() {
+        _ if !is_image_config => config.media_type,
+        // cosign gives a signature the config of an image.
+        Some(first) if layers.iter().all(|layer| !layer.media_type.contains("tar")) => first.media_type.clone(),
+        _ => return None,
+    };
+    Some(manifest.artifact_type.filter(|kind| !kind.is_empty()).unwrap_or(kind))
 }
 
 /// Parses a config and checks its sha256 against `digest`.
@@ -154,6 +169,7 @@ pub(crate) fn parse<T: DeserializeOwned>(path: &str, wanted: &'static str, bytes
 struct RawManifest {
     schema_version: u32,
     media_type: Option<String>,
+    artifact_type: Option<String>,
     config: Option<RawDescriptor>,
     layers: Option<Vec<RawDescriptor>>,
     /// Only an index has this field. It identifies an index with a wrong media type.
@@ -164,8 +180,8 @@ struct RawManifest {
 /// An image index, or the `index.json` of a layout.
 #[derive(Deserialize)]
 pub(crate) struct RawIndex {
-    #[serde(default)]
-    pub(crate) manifests: Vec<RawDescriptor>,
+    /// Go writes an empty list as null.
+    pub(crate) manifests: Option<Vec<RawDescriptor>>,
 }
 
 /// A descriptor whose digest is not checked yet.
@@ -206,11 +222,18 @@ struct RawRootfs {
 
 impl RawDescriptor {
     /// # Errors
-    /// `Damaged` if the digest is not a sha256: another algorithm, or no digest, as in `sha256:../../x`.
+    /// `Unsupported` for a digest of another algorithm, `Damaged` for what is no digest, as in `sha256:../../x`.
     pub(crate) fn into_blob(self, named_in: &str) -> Result<BlobDescriptor, ImageError> {
         match self.digest.parse() {
             Ok(digest) => Ok(BlobDescriptor { digest, media_type: self.media_type, bytes: Bytes(self.size) }),
-            Err(error) => Err(ImageError::damaged(named_in, 0, format!("{error}"))),
+            Err(error) => match self.digest.split_once(':') {
+                Some((algorithm @ ("sha384" | "sha512" | "blake3"), _)) => Err(ImageError::Unsupported {
+                    what: format!("a digest in {named_in}"),
+                    found: algorithm.to_owned(),
+                    wanted: "sha256",
+                }),
+                _ => Err(ImageError::damaged(named_in, 0, format!("{error}"))),
+            },
         }
     }
 

@@ -5,10 +5,13 @@ pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+jso
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// The accepted media types of a manifest.
 pub(crate) const MANIFEST_TYPES: [&str; 2] = [OCI_MANIFEST, DOCKER_MANIFEST];
+/// The media types of an image's config.
+pub(crate) const CONFIG_TYPES: [&str; 2] = [OCI_CONFIG, DOCKER_CONFIG];
 /// The accepted media types of an index.
 pub(crate) const INDEX_TYPES: [&str; 2] = [OCI_INDEX, DOCKER_INDEX];
 

@@ -1,5 +1,10 @@
 //! Opens an image: identifies the kind of source, finds the selected image in it, and checks the image's documents.
 
+use std::io::Read;
+
+use lighter_types::{Bytes, DiffId};
+use sha2::{Digest, Sha256};
+
 use crate::docker;
 use crate::error::ImageError;
 use crate::files::{Files, open_file};
@@ -9,7 +14,7 @@ use crate::layout;
 use crate::limits::Limits;
 use crate::manifest::BlobDescriptor;
 use crate::media::LayerMedia;
-use crate::scan::{ScanProgress, TarScan, scan};
+use crate::scan::{ScanProgress, TarScan, TarSource, scan};
 use crate::sink::TarSink;
 
 /// An image whose layers can be read.
@@ -33,6 +38,17 @@ pub fn open_image<F: Files>(mut files: F, selector: &Selector, limits: Limits) -
         SourceKind::DockerArchive => docker::open(&mut files, selector)?,
     };
     Ok(OpenedImage { files, image, paths, limits })
+}
+
+/// The number of images in a source, of one platform or of several each. [`crate::Choice::Place`] selects one.
+///
+/// # Errors
+/// As [`open_image`].
+pub fn count_images(files: &mut dyn Files) -> Result<usize, ImageError> {
+    match source_kind(files)? {
+        SourceKind::OciLayout => layout::count(files),
+        SourceKind::DockerArchive => docker::count(files),
+    }
 }
 
 impl<F: Files> OpenedImage<F> {
@@ -78,14 +94,43 @@ impl<F: Files> OpenedImage<F> {
         let mut reader = self.read_layer(index)?;
         let path = reader.path().to_owned();
         let scanned = scan(&path, &mut reader, sink, progress)?;
-        match expected {
-            Some(expected) if expected != scanned.card.diff_id => Err(ImageError::Digest {
-                what: format!("sha256 of the tar in {path} (diff_id {index} of the config)"),
-                expected: expected.to_string(),
-                found: scanned.card.diff_id.to_string(),
-            }),
-            _ => Ok(scanned),
+        check_diff_id(index, &path, expected, scanned.card.diff_id)?;
+        Ok(scanned)
+    }
+
+    /// As [`Self::scan_layer`] for a layer that the caller has: reads it once, and checks blob and DiffId.
+    ///
+    /// # Errors
+    /// As [`Self::read_layer`]; `TooLarge`, `Digest`.
+    pub fn check_layer(&mut self, index: usize, progress: &mut dyn FnMut(ScanProgress)) -> Result<(), ImageError> {
+        let expected = self.image.layers.get(index).map(|layer| layer.diff_id);
+        let mut reader = self.read_layer(index)?;
+        let path = reader.path().to_owned();
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 256 << 10];
+        let mut tar_bytes = 0;
+        loop {
+            let count = reader.read(&mut buffer).map_err(|error| ImageError::read(&path, error))?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+            tar_bytes += count as u64;
+            progress(ScanProgress { blob_bytes: reader.blob_bytes_read(), tar_bytes: Bytes(tar_bytes) });
         }
+        check_diff_id(index, &path, expected, DiffId::new(hasher.finalize().into()))
+    }
+}
+
+/// Why a layer whose tar has another sha256 than its DiffId is refused.
+fn check_diff_id(index: usize, path: &str, expected: Option<DiffId>, found: DiffId) -> Result<(), ImageError> {
+    match expected {
+        Some(expected) if expected != found => Err(ImageError::Digest {
+            what: format!("sha256 of the tar in {path} (diff_id {index} of the config)"),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -100,10 +145,14 @@ fn source_kind(files: &mut dyn Files) -> Result<SourceKind, ImageError> {
     if has_file(files, "index.json")? {
         return Ok(SourceKind::OciLayout);
     }
-    if has_file(files, "manifest.json")? {
+    // skopeo writes the version of its `dir:` folders, whose manifest.json is one image's manifest.
+    let is_dir = has_file(files, "version")? && !has_file(files, "repositories")?;
+    if has_file(files, "manifest.json")? && !is_dir {
         return Ok(SourceKind::DockerArchive);
     }
-    let found = if has_file(files, "oci-layout")? {
+    let found = if is_dir {
+        "a folder of skopeo's dir: transport (copy it with `skopeo copy dir:FOLDER oci:LAYOUT:NAME`)"
+    } else if has_file(files, "oci-layout")? {
         "an OCI layout without its index.json"
     } else if has_file(files, "config.json")? {
         "a runtime bundle (config.json)"

@@ -189,7 +189,15 @@ impl Driver {
         self.answer_plans();
     }
 
+    /// Tells the engine which layers the store no longer holds, before it hears of anything that may count on them.
+    fn forget_gone(&mut self) {
+        for layer in self.shared.store.take_gone_layers() {
+            self.engine.push(DiskInput::LayerGone(layer));
+        }
+    }
+
     fn event(&mut self, event: Event) {
+        self.forget_gone();
         match event {
             Event::Input(input) => self.engine.push(input),
             Event::StreamOpened { stream, from, mut request, orders } => {
@@ -211,6 +219,7 @@ impl Driver {
             self.event(event);
             self.settle();
         }
+        self.forget_gone();
         match ended {
             Ended::Input(input) => self.engine.push(*input),
             Ended::Answer { question, answer } => self.answer(question, answer),
@@ -256,9 +265,7 @@ impl Driver {
     fn upkeep(&mut self) {
         self.shared.faults.strike(Worker::Driver);
         self.shared.accountant.look(std::time::Instant::now());
-        for layer in self.shared.store.take_gone_layers() {
-            self.engine.push(DiskInput::LayerGone(layer));
-        }
+        self.forget_gone();
         for peer in self.connections.take_readmitted(self.shared.now()) {
             if let Some(peer) = crate::identity::to_libp2p(peer) {
                 self.swarm.behaviour_mut().cut_off.unblock_peer(peer);

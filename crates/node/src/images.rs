@@ -6,23 +6,25 @@
 
 mod answers;
 mod folder;
+mod import;
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
-use lighter_engine::{BlobFailure, DiskInput, ImageRead, Input, LocalFailure, UnusableImage};
+use lighter_engine::{BlobFailure, ImageRead, LocalFailure, UnusableImage};
 use lighter_image::{
-    ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, LayerMedia, Limits, OpenedImage,
-    Selector, SourceKind, TarSink, image_layers, open_image, parse_config, parse_manifest,
+    ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, LayerMedia, SourceKind,
+    image_layers, parse_config, parse_manifest,
 };
-use lighter_store::{Image, LayerWriter, Store, StoreError};
-use lighter_types::{Bytes, Card, Cause, DiffId, ImageReference, OciDigest, ParseError};
-use lighter_wire::{Message, Release, SignedRelease};
+use lighter_store::{Image, Store, StoreError};
+use lighter_types::{Bytes, Cause, DiffId, ImageReference, OciDigest, ParseError};
+use lighter_wire::{Message, SignedRelease};
 
-use crate::shared::{Shared, local_failure, unix_now};
+use crate::shared::{local_failure, unix_now};
 pub use answers::{blob_answer, look_up, release_of};
 use folder::{FolderFiles, FolderWriter};
+pub use import::{Imported, count, import};
 
 /// Why an image could not be imported, exported or read.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,10 @@ pub enum ImagesError {
     Store(#[from] StoreError),
     #[error("the image has no name in {path}")]
     NoName { path: String },
+    #[error("the image's name in {path} is only a tag, {tag:?}")]
+    OnlyTag { path: String, tag: String },
+    #[error("the image has several names in {path}: {names}")]
+    SeveralNames { path: String, names: String },
     #[error("the image's name in {path} cannot be used")]
     BadName { path: String, source: ParseError },
     #[error("there is no image {0} on this node")]
@@ -62,124 +68,8 @@ pub struct Step {
     pub blob_bytes_done: Bytes,
 }
 
-/// An image that was imported.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    pub reference: ImageReference,
-    pub manifest: OciDigest,
-    /// Every layer's card, and whether it was held before.
-    pub layers: Vec<(Card, bool)>,
-}
-
 /// The files of an image.
 pub type AnyFiles = Box<dyn Files + Send>;
-
-/// Imports the image at `path` (a folder with an OCI layout, an OCI archive, a docker archive), signs a release of it
-/// by this node, and tells the engine of each layer when it is committed. Committed layers stay if a later layer fails.
-pub fn import(
-    shared: &Shared,
-    path: &Path,
-    name: Option<ImageReference>,
-    selector: &Selector,
-    progress: &mut dyn FnMut(Step),
-) -> Result<Imported, ImagesError> {
-    let text = path.display().to_string();
-    let mut opened = open_image(open_files(path)?, selector, Limits::default())
-        .map_err(|source| ImagesError::Source { path: text.clone(), source })?;
-    let image = opened.image().clone();
-    let reference = match (name, &image.ref_name) {
-        (Some(name), _) => name,
-        (None, Some(name)) => name.parse().map_err(|source| ImagesError::BadName { path: text.clone(), source })?,
-        (None, None) => return Err(ImagesError::NoName { path: text }),
-    };
-    let mut layers = Vec::new();
-    for index in 0..image.layers.len() {
-        let (card, held) = import_layer(shared, &mut opened, index, progress)?;
-        layers.push((card, held));
-    }
-    let now = unix_now();
-    shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
-    shared.store.put_blob(&image.manifest_digest, &image.manifest_bytes, now)?;
-    let release =
-        Release { reference: reference.clone(), manifest: image.manifest_digest, issued_s: newer(shared, &reference) };
-    let record = shared.identity.sign(release);
-    set_reference(&shared.store, &reference, &image, &record)?;
-    Ok(Imported { reference, manifest: image.manifest_digest, layers })
-}
-
-fn import_layer(
-    shared: &Shared,
-    opened: &mut OpenedImage<AnyFiles>,
-    index: usize,
-    progress: &mut dyn FnMut(Step),
-) -> Result<(Card, bool), ImagesError> {
-    let layers = opened.image().layers.len();
-    let layer = opened.image().layers[index].clone();
-    if let Some(card) = shared.store.card(&layer.diff_id) {
-        return Ok((card, true));
-    }
-    let mut writer = shared.store.create_layer_unnamed(None)?;
-    let scan = opened.scan_layer(index, &mut IntoStore(&mut writer), &mut |scan| {
-        progress(Step {
-            layer: index,
-            layers,
-            tar_bytes: scan.tar_bytes,
-            blob_bytes: layer.blob.bytes,
-            blob_bytes_done: scan.blob_bytes,
-        });
-    });
-    let scan = scan.map_err(store_error_within)?;
-    writer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now())?;
-    shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
-    Ok((scan.card, false))
-}
-
-/// A layer that is scanned on its way into the store.
-struct IntoStore<'a>(&'a mut LayerWriter);
-
-impl TarSink for IntoStore<'_> {
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.append(bytes).map_err(io::Error::other)
-    }
-
-    fn end(&mut self) -> io::Result<DiffId> {
-        self.0.sync().map_err(io::Error::other)?;
-        Ok(self.0.diff_id())
-    }
-}
-
-/// A failure of the sink is the store's, and the store says more about it.
-fn store_error_within(error: ImageError) -> ImagesError {
-    match error {
-        ImageError::Write { path, source } => match StoreError::from_io(source) {
-            Ok(error) => error.into(),
-            Err(source) => ImageError::Write { path, source }.into(),
-        },
-        error => error.into(),
-    }
-}
-
-/// The moment of a new release: now, but after the release it replaces even if this machine's clock was set back.
-fn newer(shared: &Shared, reference: &ImageReference) -> u64 {
-    let last = release_of(&shared.store, reference).map_or(0, |release| release.release.issued_s);
-    unix_now().0.max(last.saturating_add(1))
-}
-
-fn set_reference(
-    store: &Store,
-    reference: &ImageReference,
-    image: &ImportedImage,
-    record: &SignedRelease,
-) -> Result<(), StoreError> {
-    let image = Image {
-        manifest: image.manifest_digest,
-        config: image.config_digest,
-        layers: image.layers.iter().map(|layer| layer.diff_id).collect(),
-        // A release is at most 1 KiB by its message's limit; references are at most 384 bytes.
-        release_record: record.encode().unwrap_or_default(),
-    };
-    store.set_reference(reference, image)
-}
 
 /// The files of the image at `path`: a folder with an OCI layout, or an archive.
 ///
@@ -255,7 +145,8 @@ pub fn imported(store: &Store, reference: &ImageReference) -> Result<ImportedIma
         config_digest: image.config,
         config_bytes,
         platform: config.platform,
-        ref_name: Some(reference.to_string()),
+        names: vec![reference.to_string()],
+        passed_over: Vec::new(),
     })
 }
 

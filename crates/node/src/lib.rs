@@ -36,6 +36,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use config::Config;
+pub use defects::LogWriter;
 use driver::{Driver, EVENTS_WAITING};
 use identity::{Identity, IdentityError};
 pub use network::NetworkError;

@@ -51,6 +51,11 @@ pub fn text(status: &Status) -> String {
         "Invariants of this node that were found broken: a defect",
         ConstCounter::new(defects.broken_invariants),
     );
+    registry.register(
+        "lost_log_lines",
+        "Lines of the log that could not be written",
+        ConstCounter::new(defects.lost_lines),
+    );
     let traffic = Family::<Labels, Counter>::default();
     for row in &status.traffic {
         for (direction, bytes) in [("sent", row.sent_bytes), ("received", row.received_bytes)] {

@@ -257,7 +257,8 @@ async fn an_import_or_export_that_panics_is_answered_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let [image, out] = ["image", "out.tar"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     write_image(Path::new(&image));
-    let import = api::ImportRequest { path: image, name: Some(IMAGE.parse().unwrap()), platform: None };
+    let import =
+        api::ImportRequest { path: image, name: Some(IMAGE.parse().unwrap()), platform: None, from: None, all: false };
     let export = api::ExportRequest { reference: IMAGE.parse().unwrap(), path: out, gzip: false };
     for worker in [Worker::Import, Worker::Export] {
         let panics = Defects::counted().panics;

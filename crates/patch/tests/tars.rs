@@ -371,3 +371,28 @@ fn damaged_zips_are_rebuilt() {
         zip_patch(&damaged, &new, Effort::Default);
     }
 }
+
+/// Files that moved are copies, however many have one length and one name; only what their headers say is sent.
+#[test]
+fn many_files_that_moved_are_copies() {
+    let files = |folder: &str, changed: u64| -> Vec<u8> {
+        let file = |n: u64| {
+            let seed = if n % 10 == 0 { n + changed } else { n };
+            Entry { kind: b'0', path: format!("{folder}/{n}/part-{n}.json"), content: noise(seed, 700), mtime: 7 }
+        };
+        tar(&(0..1000).map(file).collect::<Vec<_>>())
+    };
+    let (old, new) = (vec![files("package-1.9", 0)], files("other", 0));
+    let bytes = |effort, new: &[u8]| {
+        let patch = patch_with(new, &old, &Settings { method: Method::Delta(effort), ..Settings::default() });
+        assert!(apply(&patch, &old) == new, "{effort:?}");
+        patch.header.patch_bytes().0
+    };
+    for effort in Effort::ALL {
+        let bytes = bytes(effort, &new);
+        assert!(bytes < 8_000, "{effort:?}: {bytes}");
+    }
+    // A tenth of them are new.
+    let bytes = bytes(Effort::Fast, &files("other", 1 << 20));
+    assert!(bytes < 100 * 700 + 10_000, "{bytes}");
+}

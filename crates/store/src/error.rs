@@ -61,8 +61,9 @@ pub enum StoreError {
     #[error("cannot {action} {path}")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 
-    /// The disk has too little room, even after every possible eviction. Nothing was evicted.
-    #[error("the disk of {path} is full: {needed} needed, {free} free")]
+    /// The disk has too little room, even after every possible eviction. Nothing was evicted. `free` is without
+    /// [`crate::Options::disk_free_min`].
+    #[error("the disk of {path} is full: {needed} needed, {free} free beyond what stays free")]
     DiskFull { path: PathBuf, needed: Bytes, free: Bytes },
 
     /// The budget has too little room, even after every possible eviction. Nothing was evicted.

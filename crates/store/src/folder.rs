@@ -48,11 +48,19 @@ impl Found {
     }
 }
 
+/// The folders of a store, beside its index.
+const FOLDERS: [&str; 7] = ["layers/sha256", "blobs/sha256", "patches", "partial", "references", "pins", "quarantine"];
+
+/// Whether there is a store in a data folder, damaged or not.
+pub fn is_store(root: &Path) -> bool {
+    FOLDERS.iter().chain(&["index"]).any(|name| root.join(name).is_dir())
+}
+
 impl Folder {
     /// Creates the data folder and its subfolders where they are missing.
     pub(crate) fn open(root: &Path, steps: Steps) -> Result<Self> {
         let folder = Self { root: root.to_owned(), steps };
-        for name in ["layers/sha256", "blobs/sha256", "patches", "partial", "references", "pins", "quarantine"] {
+        for name in FOLDERS {
             folder.create_dir(&root.join(name))?;
         }
         for name in ["", "layers", "blobs"] {

@@ -63,6 +63,13 @@ impl Store {
         Ok(Some(LayerReader { file, card, _lease: lease }))
     }
 
+    /// Keeps a layer from eviction and removal for as long as the lease lives; `None` if it is not held.
+    pub fn lease_layer(&self, diff_id: &DiffId) -> Option<Lease> {
+        let mut ledger = self.inner.ledger();
+        let is_held = ledger.layers.contains_key(diff_id);
+        is_held.then(|| Lease::take(&self.inner, &mut ledger, Item::Layer(*diff_id)))
+    }
+
     /// The cards of all held layers, sorted by DiffId.
     pub fn cards(&self) -> Vec<Card> {
         self.inner.ledger().layers.values().map(|layer| layer.card).collect()
@@ -278,7 +285,7 @@ impl LayerReader {
 }
 
 /// Protects an item from eviction and removal until it is dropped. Only layers and patches count their leases.
-pub(crate) struct Lease {
+pub struct Lease {
     inner: Arc<Inner>,
     item: Item,
 }

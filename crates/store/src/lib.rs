@@ -55,10 +55,11 @@ mod tests;
 
 pub use blobs::BLOB_BYTES_MAX;
 pub use error::{Holder, Item, Result, StoreError};
+pub use folder::is_store;
 pub use fsck::{Damage, Finding, FsckMode, FsckProgress, FsckReport, LayerFacts, MakeCard, Repair};
 pub use gc::{GcMode, GcReport};
 pub use index::{Batch, Change, Column, Durability, Index, IndexError, MemoryIndex, RocksIndex, SCHEMA};
-pub use layers::{LayerReader, LayerWriter};
+pub use layers::{LayerReader, LayerWriter, Lease};
 pub use limits::{
     IMAGE_LAYERS_MAX, PATCH_BASES_MAX, RELEASE_RECORD_BYTES_MAX, SKETCH_BYTES_MAX, STATE_BYTES_MAX, STATE_KEY_BYTES_MAX,
 };

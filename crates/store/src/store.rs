@@ -185,7 +185,10 @@ impl Inner {
                 let available = budget + reachable - used;
                 Err(StoreError::BudgetFull { needed, available, budget })
             }
-            Err(_) => Err(StoreError::DiskFull { path: self.folder.root().to_owned(), needed, free }),
+            Err(_) => {
+                let free = free - self.options.disk_free_min;
+                Err(StoreError::DiskFull { path: self.folder.root().to_owned(), needed, free })
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Names that people choose: of images and of sites.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -56,14 +57,35 @@ fn is_tag(text: &str) -> bool {
 }
 
 fn is_repository(text: &str) -> bool {
-    text.len() <= 255
-        && text.split('/').all(is_repository_part)
-        && !text.rsplit('/').next().unwrap_or_default().contains(':')
+    let parts = match text.split_once('/') {
+        Some((host, path)) if is_host(host) => path,
+        _ => text,
+    };
+    text.len() <= 255 && parts.split('/').all(is_repository_part)
+}
+
+/// Whether the first part of a name is a registry: a host's name or an IPv6 address in brackets, and a port. A name
+/// without dots and port that is not localhost is part of the path.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_port = |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|c| c.is_ascii_digit());
+    let is_label = |label: &str| {
+        let is_inner = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
+        !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let is_name = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => host.split('.').all(is_label) && (host.contains('.') || host == "localhost" || port.is_some()),
+    };
+    is_name && port.is_none_or(is_port)
 }
 
 fn is_repository_part(text: &str) -> bool {
     !text.is_empty()
-        && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._-:".contains(&c))
+        && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._-".contains(&c))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
 }
@@ -110,6 +132,9 @@ mod tests {
             ("nginx", "nginx:latest"),
             ("localhost:5000/nginx", "localhost:5000/nginx:latest"),
             ("localhost:5000/nginx:1", "localhost:5000/nginx:1"),
+            ("[fd00::1]:5000/demo/nginx", "[fd00::1]:5000/demo/nginx:latest"),
+            ("[fd00::1]/nginx:1", "[fd00::1]/nginx:1"),
+            ("Registry.Example.org/nginx", "Registry.Example.org/nginx:latest"),
         ] {
             assert_eq!(text.parse::<ImageReference>().unwrap().to_string(), printed);
         }
@@ -117,6 +142,10 @@ mod tests {
 
     #[test]
     fn refuses_names_that_no_registry_accepts() {
+        let hosts = ["[fd00::1/a", "[x]/a", "[fd00::1]:/a", "[fd00::1]:x/a", "a:b/c", "a/b:1/c", "-a.b/c", "[fd00::1]"];
+        for text in hosts {
+            assert!(text.parse::<ImageReference>().is_err(), "{text}");
+        }
         for text in ["", ":", "Nginx", "a//b", "/a", "a/", "a:b:c", "a:.b", "a b", "../etc/passwd", &"a".repeat(300)] {
             assert!(text.parse::<ImageReference>().is_err(), "{text}");
         }

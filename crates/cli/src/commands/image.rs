@@ -2,15 +2,18 @@
 
 mod pull;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 
 use comfy_table::Table;
 use lighter_api::{
     CancelRequest, ExportEvent, ExportRequest, Image, ImportEvent, ImportRequest, ImportedLayer, PullRequest,
     RemoveRequest, paths,
 };
-use lighter_types::{ImageReference, OciDigest};
+use lighter_types::Bytes;
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use super::config::absolute;
 use super::plan;
@@ -23,8 +26,10 @@ use crate::progress::Progress;
 pub fn run(command: ImageCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
     let client = Client::new(socket.clone())?;
     match command {
-        ImageCommand::Import { path, name, platform } => {
-            import(&client, output, &ImportRequest { path: absolute(&path)?, name, platform })
+        ImageCommand::Import { path, name, from, all, platform } => {
+            let archive = if path.as_os_str() == "-" { Some(archive_from_stdin(output)?) } else { None };
+            let path = absolute(archive.as_ref().map_or(&path, NamedTempFile::path))?;
+            import(&client, output, &ImportRequest { path, name, platform, from, all })
         }
         ImageCommand::List => {
             let images: Vec<Image> = client.get(paths::IMAGES)?;
@@ -88,11 +93,34 @@ struct Imported {
     reference: String,
     manifest: String,
     layers: Vec<ImportedLayer>,
+    passed_over: Vec<String>,
+}
+
+/// Keeps the archive that comes on standard input in a file, as long as the result lives: an archive is read more than
+/// once.
+fn archive_from_stdin(output: &Output) -> Result<NamedTempFile, Failure> {
+    let folder = std::env::temp_dir();
+    let mut file = NamedTempFile::new_in(&folder).map_err(|error| Failure::file("write in", &folder, &error))?;
+    let mut progress = Progress::new(output);
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let count = match std::io::stdin().read(&mut buffer) {
+            Ok(0) => return Ok(file),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::file("read", Path::new("standard input"), &error)),
+        };
+        file.write_all(&buffer[..count]).map_err(|error| Failure::file("write", file.path(), &error))?;
+        bytes += count as u64;
+        progress.set("standard input", bytes, 0, &Bytes(bytes).to_string());
+    }
 }
 
 fn import(client: &Client, output: &Output, request: &ImportRequest) -> Result<(), Failure> {
     let mut progress = Progress::new(output);
-    let imported = client.follow(paths::IMAGES_IMPORT, request, |event: ImportEvent| {
+    let mut all = Vec::new();
+    client.follow(paths::IMAGES_IMPORT, request, |event: ImportEvent| {
         output.event(&event)?;
         match event {
             ImportEvent::Progress { layer, layers, tar_bytes, blob_bytes, blob_bytes_done } => {
@@ -100,15 +128,20 @@ fn import(client: &Client, output: &Output, request: &ImportRequest) -> Result<(
                 progress.set(&format!("layer {}", layer + 1), blob_bytes_done.0, blob_bytes.0, &note);
                 Ok(None)
             }
-            ImportEvent::Done { reference, manifest, layers } => Ok(Some(imported(&reference, manifest, layers))),
+            ImportEvent::Done { reference, manifest, layers, passed_over, left } => {
+                let (reference, manifest) = (reference.to_string(), manifest.to_string());
+                all.push(Imported { reference, manifest, layers, passed_over });
+                Ok((left == 0).then_some(()))
+            }
             ImportEvent::Failed { problem } => Err(problem.into()),
         }
     })?;
-    output.summary(&imported, imported_text)
-}
-
-fn imported(reference: &ImageReference, manifest: OciDigest, layers: Vec<ImportedLayer>) -> Imported {
-    Imported { reference: reference.to_string(), manifest: manifest.to_string(), layers }
+    let passed_over: BTreeSet<&String> = all.iter().flat_map(|image| &image.passed_over).collect();
+    passed_over.into_iter().for_each(|line| output.say(format!("passed over: {line}")));
+    match all.as_slice() {
+        [image] if !request.all => output.summary(image, imported_text),
+        _ => output.summary(&all, |images| images.iter().map(imported_text).collect::<Vec<_>>().join("\n")),
+    }
 }
 
 fn imported_text(imported: &Imported) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lighter_api::{LimitsRequest, paths};
 use lighter_node::config::{Log, LogFormat, TEMPLATE};
 use lighter_node::identity::Identity;
-use lighter_node::{Node, RunError, StartError};
+use lighter_node::{LogWriter, Node, RunError, StartError};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -98,7 +98,12 @@ fn log(log: &Log) -> Result<(), Failure> {
     // `config::load` has checked the filter.
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| Failure::new(Kind::Config, error))?;
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| LogWriter)
+        // Its own messages about lines that fail would panic: they go to the same stderr.
+        .log_internal_errors(false)
+        .with_ansi(is_terminal);
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use lighter_api::{GcReport, GcRequest, StoreStatus, paths};
 use lighter_node::admin::collect;
+use lighter_node::config::Config;
 use lighter_node::{open_store, store_status, unix_now};
-use lighter_store::{Damage, Finding, FsckMode, FsckReport, GcMode, LayerFacts, Options, Repair, Store};
+use lighter_store::{Damage, Finding, FsckMode, FsckReport, GcMode, LayerFacts, Options, Repair, Store, is_store};
 use lighter_types::{Bytes, DiffId};
 
 use super::config;
@@ -50,12 +51,17 @@ fn client(source: &ConfigSource, socket: Option<PathBuf>) -> Result<Client, Fail
 }
 
 fn open(source: &ConfigSource) -> Result<Store, Failure> {
+    open_store(&config_of_store(source)?).map_err(|error| Failure::store(&error))
+}
+
+/// The configuration of a node that has a store: a command that looks at one makes none.
+fn config_of_store(source: &ConfigSource) -> Result<Config, Failure> {
     let config = config::load(source)?.config;
-    if !config.data_dir.0.is_dir() {
-        let message = format!("there is no node's data in {}", config.data_dir.0.display());
-        return Err(Failure::new(Kind::NotFound, message).hint("name the node's configuration with --config"));
+    if is_store(&config.data_dir.0) {
+        return Ok(config);
     }
-    open_store(&config).map_err(|error| Failure::store(&error))
+    let message = format!("there is no store in {}", config.data_dir.0.display());
+    Err(Failure::new(Kind::NotFound, message).hint("name the node's configuration with --config"))
 }
 
 fn gc_text(report: &GcReport) -> String {
@@ -97,7 +103,7 @@ struct Row {
 }
 
 fn fsck(source: &ConfigSource, mode: FsckMode<'_>, output: &Output) -> Result<(), Failure> {
-    let config = config::load(source)?.config;
+    let config = config_of_store(source)?;
     let options = Options { bytes_max: config.store.bytes_max.0, ..Options::default() };
     let store = Store::open_repair(&config.data_dir.0, options).map_err(|error| Failure::store(&error))?;
     let hint = match &mode {

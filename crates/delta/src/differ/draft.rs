@@ -5,9 +5,15 @@ use std::ops::Range;
 
 use lighter_types::broken;
 
+use crate::parallel;
+
+use super::contents::Contents;
 use super::files::{Entry, equal};
-use super::pairs::Pairs;
+use super::pairs::{EntryId, Pairs};
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
+
+/// Entries are drafted in chunks of so many.
+const CHUNK: usize = 64;
 
 /// The draft of an entry.
 pub struct Draft {
@@ -34,48 +40,64 @@ impl Draft {
     }
 }
 
-/// Drafts an entry: a copy of the whole entry if a base has it, else its headers, and a copy of its content if a base
-/// has that.
-pub fn draft(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Draft> {
-    let target = layers.target;
-    let mut steps = Vec::new();
-    let same_path = pairs.same_path(entry);
-    for &id in same_path {
+/// Drafts all entries of the target.
+///
+/// # Errors
+/// The error of a reader.
+pub fn draft<'t>(
+    layers: &Layers<'_>,
+    pairs: &Pairs<'_>,
+    target: &'t [Entry],
+    threads: usize,
+) -> io::Result<Vec<(&'t Entry, Draft)>> {
+    let wholes = parallel::map(&target.chunks(CHUNK).collect::<Vec<_>>(), threads, |chunk| {
+        chunk.iter().map(|entry| whole(layers, pairs, entry)).collect::<io::Result<Vec<_>>>()
+    })?;
+    let wholes: Vec<Option<Draft>> = wholes.into_iter().flatten().collect();
+    let rest: Vec<&Entry> =
+        target.iter().zip(&wholes).filter(|(_, whole)| whole.is_none()).map(|(entry, _)| entry).collect();
+    let contents = Contents::new(layers, pairs, &rest, threads)?;
+    let rest = parallel::map(&rest.chunks(CHUNK).collect::<Vec<_>>(), threads, |chunk| {
+        chunk.iter().map(|entry| in_parts(layers, pairs, &contents, entry)).collect::<io::Result<Vec<_>>>()
+    })?;
+    let mut rest = rest.into_iter().flatten();
+    Ok(target.iter().zip(wholes).filter_map(|(entry, whole)| Some((entry, whole.or_else(|| rest.next())?))).collect())
+}
+
+/// A copy of an entry whose header and content a base has under the same path.
+fn whole(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Option<Draft>> {
+    let bytes = entry.end - entry.start;
+    for &id in pairs.same_path(entry) {
         let base = pairs.entry(id);
-        let alike = base.end - base.start == entry.end - entry.start
-            && base.content - base.start == entry.content - entry.start;
-        if alike && equal((target, entry.start), (layers.bases[id.base], base.start), entry.end - entry.start)? {
+        let alike = base.end - base.start == bytes && base.content - base.start == entry.content - entry.start;
+        if alike && equal((layers.target, entry.start), (layers.bases[id.base], base.start), bytes)? {
             let from = From::Address(layers.address(id.base, base.start));
-            let bytes = entry.end - entry.start;
             let steps = vec![Planned { kind: Kind::Copy(from), at: entry.start, bytes, cost: STEP_COST }];
-            return Ok(Draft { steps, open: None });
+            return Ok(Some(Draft { steps, open: None }));
         }
     }
-    headers(layers, pairs, entry, &mut steps)?;
+    Ok(None)
+}
+
+/// The headers of an entry, and a copy of its content if a base has that.
+fn in_parts(layers: &Layers<'_>, pairs: &Pairs<'_>, contents: &Contents<'_>, entry: &Entry) -> io::Result<Draft> {
     let bytes = entry.end - entry.content;
-    let mut draft = Draft { steps, open: (bytes > 0).then_some(entry.content..entry.end) };
-    if bytes == 0 {
-        return Ok(draft);
-    }
-    for id in pairs.maybe_equal(entry) {
-        let base = pairs.entry(id);
-        // With the padding, if the padding is equal too.
-        for bytes in [bytes, entry.content_bytes] {
-            if base.end - base.content >= bytes
-                && equal((target, entry.content), (layers.bases[id.base], base.content), bytes)?
-            {
-                draft.copy(From::Address(layers.address(id.base, base.content)), bytes);
-                return Ok(draft);
-            }
-        }
+    let found = if bytes > 0 { contents.find(entry)? } else { None };
+    let like = pairs.same_path(entry).first().copied().or(found.map(|(id, _)| id));
+    let like = like.or_else(|| pairs.changed_from(entry).first().copied());
+    let mut draft =
+        Draft { steps: headers(layers, pairs, entry, like)?, open: (bytes > 0).then_some(entry.content..entry.end) };
+    if let Some((id, bytes)) = found {
+        draft.copy(From::Address(layers.address(id.base, pairs.entry(id).content)), bytes);
     }
     Ok(draft)
 }
 
-/// The header blocks of an entry, each compared with the block of its counterpart.
-fn headers(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry, steps: &mut Vec<Planned>) -> io::Result<()> {
+/// The header blocks of an entry, each compared with the block of an entry that it may be like.
+fn headers(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry, like: Option<EntryId>) -> io::Result<Vec<Planned>> {
+    let mut steps = Vec::new();
     let blocks = |entry: &Entry| (entry.content - entry.start) / 512;
-    let like = pairs.same_path(entry).first().map(|&id| (id, pairs.entry(id)));
+    let like = like.map(|id| (id, pairs.entry(id)));
     for block in 0..blocks(entry) {
         let at = entry.start + 512 * block;
         // Counted from the end: the last block is the entry's own, the blocks before it are extensions.
@@ -93,7 +115,7 @@ fn headers(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry, steps: &mut Ve
             }
         };
         let cost = if kind == Kind::NewHeader { 40 } else { 8 };
-        push(steps, Planned { kind, at, bytes: 512, cost });
+        push(&mut steps, Planned { kind, at, bytes: 512, cost });
     }
-    Ok(())
+    Ok(steps)
 }

@@ -137,3 +137,20 @@ pub fn equal(one: (&dyn ReadAt, u64), other: (&dyn ReadAt, u64), bytes: u64) -> 
     }
     Ok(true)
 }
+
+/// The hash of an entry's content.
+///
+/// # Errors
+/// The error of the reader.
+pub fn hash(layer: &dyn ReadAt, entry: &Entry) -> io::Result<blake3::Hash> {
+    const STEP: u64 = 256 << 10;
+    let mut hasher = blake3::Hasher::new();
+    let end = entry.content + entry.content_bytes;
+    let mut buffer = Vec::new();
+    for at in (entry.content..end).step_by(STEP as usize) {
+        buffer.resize(STEP.min(end - at) as usize, 0);
+        layer.read_exact_at(&mut buffer, at)?;
+        hasher.update(&buffer);
+    }
+    Ok(hasher.finalize())
+}

@@ -89,15 +89,12 @@ impl<'a> Loading<'a> {
         Ok(changed)
     }
 
-    /// Loads the files of the bases whose paths are not in the target.
+    /// Loads files of the bases, as far as they fit.
     ///
     /// # Errors
     /// The error of a reader.
-    pub fn left_over(&mut self, target: &[Entry]) -> io::Result<()> {
-        for id in self.pairs.left_over(target) {
-            self.load(id)?;
-        }
-        Ok(())
+    pub fn all(&mut self, ids: &[EntryId]) -> io::Result<()> {
+        ids.iter().try_for_each(|&id| self.load(id).map(drop))
     }
 
     fn load(&mut self, id: EntryId) -> io::Result<Option<Range<usize>>> {

@@ -1,8 +1,8 @@
 //! From a target and its bases to the steps of frames.
 //!
 //! 1. [`files`] cuts the layers into the entries of their tars.
-//! 2. [`draft`] makes copies of entries and contents that a base has; [`twins`] of contents that stand earlier in the
-//!    target.
+//! 2. [`draft`] makes copies of entries and [`contents`] that a base has; [`twins`] of contents that stand earlier in
+//!    the target.
 //! 3. [`pairs`] finds the files that a changed file may have been changed from. [`streams`] decompresses their
 //!    compressed streams ([`gzip`], [`zip`], xz files). [`loading`] reads the bytes of the bases into the [`material`].
 //! 4. [`matches`] compares contents byte by byte, with an [`index`] of the material. [`writer`] makes steps of the
@@ -12,6 +12,7 @@
 //!
 //! The result depends on the layers and the settings only, not on the number of threads.
 
+mod contents;
 mod draft;
 mod files;
 mod frames;

@@ -12,7 +12,7 @@ use lighter_types::broken;
 
 use crate::parallel;
 
-use super::draft::{Draft, draft};
+use super::draft::draft;
 use super::files::{Entry, entries};
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
@@ -54,10 +54,7 @@ pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     let target = entries(layers.target)?;
     let bases = layers.bases.iter().map(|base| entries(*base)).collect::<io::Result<Vec<_>>>()?;
     let pairs = Pairs::new(&bases);
-    let drafts = parallel::map(&target.chunks(64).collect::<Vec<_>>(), search.threads, |chunk| {
-        chunk.iter().map(|entry| draft(layers, &pairs, entry)).collect::<io::Result<Vec<_>>>()
-    })?;
-    let mut drafts: Vec<(&Entry, Draft)> = target.iter().zip(drafts.into_iter().flatten()).collect();
+    let mut drafts = draft(layers, &pairs, &target, search.threads)?;
     twins::copy(layers, &mut drafts, search.threads)?;
     let forms = streams::decompress(layers, &pairs, &drafts, search)?;
     let mut parts = Vec::new();
@@ -101,8 +98,9 @@ fn match_all(
         long.into_iter().map(|(index, open)| (index, Long { entry: open.entry, range: open.range })).unzip();
     let mut steps: HashMap<usize, Vec<Planned>> =
         indices.into_iter().zip(match_long(layers, pairs, target, &long, search)?).collect();
-    let left_over: u64 = pairs.left_over(target).iter().map(|&id| pairs.entry(id).content_bytes).sum();
-    let budget = search.material_bytes_max - left_over.min(search.material_bytes_max / 4);
+    let left_over = pairs.left_over(target);
+    let left_over_bytes: u64 = left_over.iter().map(|&id| pairs.entry(id).content_bytes).sum();
+    let budget = search.material_bytes_max - left_over_bytes.min(search.material_bytes_max / 4);
     let mut short = short.into_iter().peekable();
     while short.peek().is_some() {
         let mut loading = Loading::new(layers, pairs, search);
@@ -112,7 +110,7 @@ fn match_all(
         {
             group.push((index, loading.candidates(open.entry, open.range, open.form)?));
         }
-        loading.left_over(target)?;
+        loading.all(&left_over)?;
         let (indices, changed): (Vec<usize>, Vec<Changed>) = group.into_iter().unzip();
         let matched = match_group(layers, search, &loading.material, &changed)?;
         steps.extend(indices.into_iter().zip(matched));

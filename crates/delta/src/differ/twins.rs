@@ -6,12 +6,11 @@ use std::io;
 use crate::parallel;
 
 use super::draft::Draft;
-use super::files::{Entry, equal};
+use super::files::{Entry, equal, hash};
 use super::steps::{From, Layers};
 
 /// Shorter contents cost about as much as a copy.
 const TWIN_BYTES_MIN: u64 = 256;
-const STEP_BYTES: u64 = 256 << 10;
 
 /// Makes a copy of each open content that equals an earlier open content.
 ///
@@ -28,7 +27,7 @@ pub fn copy(layers: &Layers<'_>, drafts: &mut [(&Entry, Draft)], threads: usize)
     let candidates: Vec<usize> = (0..drafts.len())
         .filter(|&index| is_candidate(&drafts[index]) && by_bytes[&drafts[index].0.content_bytes] > 1)
         .collect();
-    let hashes = parallel::map(&candidates, threads, |&index| hash(layers, drafts[index].0))?;
+    let hashes = parallel::map(&candidates, threads, |&index| hash(layers.target, drafts[index].0))?;
     let mut first: HashMap<blake3::Hash, &Entry> = HashMap::new();
     for (index, hash) in candidates.into_iter().zip(hashes) {
         let (entry, draft) = &mut drafts[index];
@@ -45,16 +44,4 @@ pub fn copy(layers: &Layers<'_>, drafts: &mut [(&Entry, Draft)], threads: usize)
         draft.copy(From::Target(earlier.content), if padded { whole } else { content_bytes });
     }
     Ok(())
-}
-
-fn hash(layers: &Layers<'_>, entry: &Entry) -> io::Result<blake3::Hash> {
-    let mut hasher = blake3::Hasher::new();
-    let end = entry.content + entry.content_bytes;
-    let mut buffer = Vec::new();
-    for at in (entry.content..end).step_by(STEP_BYTES as usize) {
-        buffer.resize(STEP_BYTES.min(end - at) as usize, 0);
-        layers.target.read_exact_at(&mut buffer, at)?;
-        hasher.update(&buffer);
-    }
-    Ok(hasher.finalize())
 }

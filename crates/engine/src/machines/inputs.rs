@@ -52,6 +52,7 @@ impl Machines {
         match input {
             PeerInput::Connected(peer) => self.connected(peer, step),
             PeerInput::LinkSeen { peer, link } => step.see_link(peer, link),
+            PeerInput::Missed => self.announcer.announce_soon(step.now),
             PeerInput::Lost(peer) => step.core.directory.disconnected(peer),
             PeerInput::Unreachable(peer) => self.fetcher.unreachable(peer, step.now),
             PeerInput::Announced { from, announcement } => self.announced(from, announcement, step),

@@ -30,6 +30,9 @@ fn a_file_that_is_no_archive_is_named() {
         "a gzip-compressed archive, wanted an uncompressed tar (gunzip it)",
     );
     check_refused(compress(&good, LayerMedia::Zstd), "a zstd-compressed archive");
+    check_refused(b"\xfd7zXZ\0\0\x04".to_vec(), "an xz-compressed archive");
+    check_refused(b"BZh91AY&SY".to_vec(), "a bzip2-compressed archive");
+    check_refused(b"PK\x03\x04\x14\0".to_vec(), "a zip archive");
     check_refused(b"%PDF-1.7 and so on".to_vec(), "a file that is no tar");
     check_refused(vec![b'x'; 100_000], "a file that is no tar");
     for cut in [600, good.len() / 2, good.len() - 2000] {
@@ -72,6 +75,14 @@ fn names_that_leave_the_archive_are_unreachable_and_duplicates_are_refused() {
     assert_eq!(read(&mut archive, "b"), Ok(None));
     assert!(read(&mut archive, "c").unwrap_err().contains("two files of this name"));
     assert_eq!(read(&mut archive, "d"), Ok(Some(b"z".to_vec())));
+}
+
+#[test]
+fn entries_that_are_no_files_are_named() {
+    for (kind, words) in [(b'S', "a sparse file"), (b'3', "a device"), (b'6', "a pipe")] {
+        let mut archive = open(lighter_tar::entry("index.json", kind, b"", "")).unwrap();
+        assert!(read(&mut archive, "index.json").unwrap_err().contains(words), "{words}");
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn an_archive_has_tars_and_gets_a_manifest() {
     let opened = open_image(files.clone(), &Selector::default(), Limits::default()).unwrap();
     let image = opened.image();
     assert_eq!(image.source_kind, SourceKind::DockerArchive);
-    assert_eq!(image.ref_name.as_deref(), Some("demo/app:1"));
+    assert_eq!(image.names, ["demo/app:1"]);
     let manifest = crate::parse_manifest(&image.manifest_bytes, &image.manifest_digest).unwrap();
     let config = crate::parse_config(&image.config_bytes, &image.config_digest).unwrap();
     assert_eq!(crate::image_layers(&manifest, &config).unwrap(), image.layers);
@@ -65,7 +65,7 @@ fn lies_are_refused() {
     check(&|list| list[0]["Layers"][0] = json!("9/layer.tar"), "9/layer.tar is missing; manifest.json names it");
     check(&|list| list[0]["Layers"].as_array_mut().unwrap().swap(0, 1), "diff_id 0 of the config");
     check(&|list| drop(list[0]["Layers"].as_array_mut().unwrap().pop()), "1 layers where its config names 2");
-    check(&|list| list[0]["Layers"] = json!(vec!["0/layer.tar"; 129]), "over the limit of 128");
+    check(&|list| list[0]["Layers"] = json!(vec!["0/layer.tar"; 513]), "over the limit of 512");
     check(&|list| list.as_array_mut().unwrap().clear(), "there are: none");
     check(&|list| *list = json!({ "schemaVersion": 2 }), "is not a docker archive's list of images");
     let mut files = docker_archive(&layers());
@@ -89,10 +89,14 @@ fn images_are_chosen_by_tag_and_platform() {
         second["RepoTags"] = json!(["demo/app:2", "demo/app:latest"]);
         list.as_array_mut().unwrap().push(second);
     });
-    assert_eq!(choose(&files, Some("demo/app:latest"), None).unwrap().as_deref(), Some("demo/app:latest"));
+    assert_eq!(choose(&files, Some("demo/app:latest"), None).unwrap(), ["demo/app:latest"]);
+    assert_eq!(choose(&files, Some("2"), None).unwrap(), ["demo/app:2", "demo/app:latest"]);
+    let config = open_image(files.clone(), &from(Some("1")), Limits::default()).unwrap().image().config_digest;
+    assert!(choose(&files, Some(&config.to_string()), None).is_err(), "both images have this config");
+    assert_eq!(count(&mut files.clone()).unwrap(), 2);
     assert!(choose(&files, Some("demo/app:2"), Some("linux/amd64")).is_ok());
     for (name, platform, words) in [
-        (None, None, "demo/app:1, demo/app:2, demo/app:latest"),
+        (None, None, "there are: 1: demo/app:1; 2: demo/app:2"),
         (Some("demo/app:3"), None, "named \"demo/app:3\""),
         (Some("demo/app:1"), Some("linux/arm64"), "for linux/arm64; there are: linux/amd64"),
     ] {
@@ -101,10 +105,22 @@ fn images_are_chosen_by_tag_and_platform() {
     }
 }
 
-fn choose(files: &MemoryFiles, name: Option<&str>, platform: Option<&str>) -> Result<Option<String>, ImageError> {
+fn choose(files: &MemoryFiles, name: Option<&str>, platform: Option<&str>) -> Result<Vec<String>, ImageError> {
     let platform = platform.map(|text| text.parse().unwrap());
-    let selector = Selector { ref_name: name.map(str::to_owned), platform };
-    Ok(open_image(files.clone(), &selector, Limits::default())?.image().ref_name.clone())
+    let selector = Selector { platform, ..from(name) };
+    Ok(open_image(files.clone(), &selector, Limits::default())?.image().names.clone())
+}
+
+fn from(text: Option<&str>) -> Selector {
+    Selector { from: text.map(|text| text.parse().unwrap()), ..Selector::default() }
+}
+
+/// `skopeo copy dir:` writes one image's manifest under the name of the list.
+#[test]
+fn a_folder_of_skopeo_is_named() {
+    let mut files = docker_archive(&layers());
+    files.0.insert("version".into(), b"Directory Transport Version: 1.1\n".to_vec());
+    check_refused(&files, "skopeo's dir: transport");
 }
 
 /// An archive of `files`, with these entries before them.

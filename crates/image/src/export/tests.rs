@@ -49,7 +49,7 @@ fn an_exported_image_can_be_imported() {
             assert_eq!(import(files, Limits::default()).unwrap(), tars());
             assert_eq!(image.config_bytes, original.config_bytes);
             assert_eq!(image.manifest_digest, exported.unwrap().manifest_digest);
-            assert_eq!(image.ref_name.as_deref(), Some("demo/app:1.0"));
+            assert_eq!(image.names, ["demo/app:1.0"]);
             assert_eq!(image.platform, original.platform);
         }
     }

@@ -16,7 +16,7 @@ use crate::open::open_image;
 use crate::testing::{MemoryFiles, check_refused, gzip, import, layout, lying_layout, small_tar};
 use lighter_types::Blame;
 
-use crate::ArchiveFiles;
+use crate::{ArchiveFiles, count_images};
 
 fn three_layers() -> Vec<(Vec<u8>, LayerMedia)> {
     vec![(small_tar("one"), Gzip), (small_tar("two"), Zstd), (small_tar("three"), Plain)]
@@ -62,7 +62,7 @@ fn the_documents_keep_their_bytes() {
     assert_eq!(digest_of(&image.manifest_bytes), image.manifest_digest);
     assert_eq!(digest_of(&image.config_bytes), image.config_digest);
     assert_eq!(files.0[&blob_path(&image.manifest_digest)], image.manifest_bytes);
-    assert_eq!(image.ref_name.as_deref(), Some("1.0"));
+    assert_eq!(image.names, ["1.0"]);
     assert_eq!(image.platform, Some("linux/amd64".parse().unwrap()));
     assert_eq!(image.source_kind, SourceKind::OciLayout);
     for (layer, (tar, media)) in image.layers.iter().zip(three_layers()) {
@@ -83,7 +83,7 @@ fn lying_manifests_are_refused() {
     check(&|manifest| manifest["config"]["digest"] = json!("sha256:../x"), "not an OCI digest");
     check(
         &|manifest| manifest["layers"][0]["digest"] = json!(format!("sha512:{}", "0".repeat(128))),
-        "not an OCI digest",
+        "found sha512, wanted sha256",
     );
     check(&|manifest| manifest["layers"][0]["digest"] = json!(digest_of(b"").to_string()), "is missing; manifest");
     check(&|manifest| manifest["layers"][2]["mediaType"] = json!(Gzip.media_type()), "is damaged at byte");
@@ -98,7 +98,7 @@ fn lying_manifests_are_refused() {
     );
     check(&|manifest| manifest["layers"][0]["urls"] = json!(["https://example.com/x"]), "the url");
     check(&|manifest| drop(manifest["layers"].as_array_mut().unwrap().pop()), "3 layers where its manifest names 2");
-    check(&|manifest| manifest["layers"] = json!(vec![manifest["layers"][0].clone(); 129]), "over the limit of 128");
+    check(&|manifest| manifest["layers"] = json!(vec![manifest["layers"][0].clone(); 513]), "over the limit of 512");
     check(&|manifest| manifest["schemaVersion"] = json!(1), "found schema 1");
     check(&|manifest| manifest["layers"] = json!(7), "is not an image manifest");
     check(&|manifest| drop(manifest.as_object_mut().unwrap().remove("layers")), "no config or no layers");
@@ -116,7 +116,7 @@ fn lying_configs_are_refused() {
     check(&|config| config["rootfs"]["diff_ids"][0] = json!("sha256:../x"), "not a DiffId");
     check(&|config| config["rootfs"]["diff_ids"] = json!([]), "0 layers where its manifest names 3");
     check(&|config| config["rootfs"]["type"] = json!("disk"), "found disk, wanted layers");
-    check(&|config| config["rootfs"]["diff_ids"] = json!(vec![digest_of(b"x").to_string(); 129]), "limit of 128");
+    check(&|config| config["rootfs"]["diff_ids"] = json!(vec![digest_of(b"x").to_string(); 513]), "limit of 512");
     check(&|config| drop(config.as_object_mut().unwrap().remove("rootfs")), "is not an image config");
 }
 
@@ -151,6 +151,7 @@ fn garbage_documents_are_refused() {
     check_index("{\"manifests\": [{}]}", "is not an image index");
     check_index("{\"manifests\": []}", "there are: none");
     check_index("{}", "there are: none");
+    check_index("{\"manifests\": null}", "there are: none");
     // Fields that are not read are skipped without recursion. Fields that are read may not nest.
     check_index(&format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "there are: none");
     check_index(&format!("{{\"manifests\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "is not an image index");
@@ -214,7 +215,9 @@ fn platforms_are_chosen_through_nested_indexes() {
         assert_eq!(choose_platform(&files, None).unwrap(), host);
         assert_eq!(choose_platform(&files, Some("linux/s390x")).unwrap(), "linux/s390x");
         let error = choose_platform(&files, Some("linux/riscv64")).unwrap_err();
-        assert!(error.to_string().contains(&format!("there are: {host}, linux/s390x, windows/amd64")), "{error}");
+        for platform in [&host, "linux/s390x", "windows/amd64"] {
+            assert!(error.to_string().contains(platform), "{error}");
+        }
         assert_eq!(error.blame(), Blame::Caller);
     }
     let error = choose_platform(&multi_platform(&[&host], INDEX_DEPTH_MAX + 1), None).unwrap_err();
@@ -238,10 +241,74 @@ fn images_are_chosen_by_name() {
     files.add_index(&[one.clone(), two, one]);
     assert_eq!(choose_named(&files, Some("2")).unwrap(), "2");
     assert_eq!(choose_named(&files, Some("docker.io/library/app:1")).unwrap(), "docker.io/library/app:1");
-    for (name, words) in [(None, "app:1 (linux"), (Some("3"), "named \"3\"; there are: 1, 2, docker.io")] {
-        let error = choose_named(&files, name).unwrap_err().to_string();
-        assert!(error.contains(words), "{error}");
+    // Another spelling of the same name, a place, and a digest.
+    assert_eq!(choose_named(&files, Some("docker.io/library/app:2")).unwrap(), "docker.io/library/app:2");
+    assert_eq!(choose_from(&files, "2").unwrap(), "docker.io/library/app:2");
+    let list = "there are: 1: docker.io/library/app:1 (linux/amd64); 2: docker.io/library/app:2 (linux/amd64)";
+    for (from, words) in [("9", "number 9; there are: 1: "), ("x", "named \"x\"")] {
+        let error = choose_from(&files, from).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains(list), "{error}");
     }
+    let digest = digest_in_index(&files, 1);
+    assert_eq!(choose_from(&files, &digest).unwrap(), "docker.io/library/app:2");
+    let error = choose_named(&files, None).unwrap_err().to_string();
+    assert!(error.contains(list), "{error}");
+    assert_eq!(count_images(&mut files.clone()).unwrap(), 3);
+}
+
+/// The digest of an entry of `index.json`.
+fn digest_in_index(files: &MemoryFiles, entry: usize) -> String {
+    let index: Value = serde_json::from_slice(&files.0["index.json"]).unwrap();
+    index["manifests"][entry]["digest"].as_str().unwrap().to_owned()
+}
+
+fn choose_from(files: &MemoryFiles, from: &str) -> Result<String, ImageError> {
+    let selector = Selector { from: Some(from.parse().unwrap()), ..Selector::default() };
+    open_image(files.clone(), &selector, Limits::default()).map(|opened| opened.image().names[0].clone())
+}
+
+/// Two tags of one image are one image with two names.
+#[test]
+fn an_image_has_all_its_names() {
+    let mut files = MemoryFiles::default();
+    let one = add_named(&mut files, "1");
+    let mut latest = one.clone();
+    latest["annotations"] = json!({ CONTAINERD_NAME: "docker.io/library/app:latest" });
+    files.add_index(&[one, latest]);
+    let opened = open_image(files, &Selector::default(), Limits::default()).unwrap();
+    assert_eq!(opened.image().names, ["docker.io/library/app:1", "docker.io/library/app:latest"]);
+}
+
+/// Entries beside an image do not keep it out, and are named.
+#[test]
+fn other_entries_are_passed_over() {
+    let mut files = MemoryFiles::default();
+    let image = add_named(&mut files, "1");
+    let artifact = |files: &mut MemoryFiles, config: &str, layer: &str| {
+        files.add_image(&[(small_tar(layer), Plain)], "linux/amd64", &|_, manifest| {
+            if !manifest.is_null() {
+                manifest["config"]["mediaType"] = json!(config);
+                manifest["layers"][0]["mediaType"] = json!(layer);
+            }
+        })
+    };
+    let signature = artifact(&mut files, crate::media::OCI_CONFIG, "application/vnd.dev.cosign.simplesigning.v1+json");
+    let chart = artifact(&mut files, "application/vnd.cncf.helm.config.v1+json", Gzip.media_type());
+    let attestation = json!({ "mediaType": crate::media::OCI_MANIFEST, "digest": digest_of(b"none").to_string(),
+        "size": 1, "platform": { "os": "unknown", "architecture": "unknown" } });
+    let other = |media_type: &str, digest: String| json!({ "mediaType": media_type, "digest": digest, "size": 1 });
+    let sha512 = other(crate::media::OCI_MANIFEST, format!("sha512:{}", "0".repeat(128)));
+    let missing = other(crate::media::OCI_INDEX, digest_of(b"gone").to_string());
+    let unknown = other("application/vnd.example", digest_of(b"what").to_string());
+    files.add_index(&[signature, chart, attestation, sha512, missing, unknown, image]);
+    let opened = open_image(files.clone(), &Selector::default(), Limits::default()).unwrap();
+    assert_eq!(opened.image().names, ["docker.io/library/app:1"]);
+    let lines = opened.image().passed_over.join("\n");
+    for words in ["simplesigning", "helm.config", "an attestation", "found sha512", "is missing", "vnd.example"] {
+        assert!(lines.contains(words), "{words}: {lines}");
+    }
+    assert_eq!(opened.image().passed_over.len(), 6, "{lines}");
+    assert_eq!(count_images(&mut files).unwrap(), 1);
 }
 
 /// Adds an image under a short name, and under a long one as containerd writes it.
@@ -252,8 +319,8 @@ fn add_named(files: &mut MemoryFiles, name: &str) -> Value {
 }
 
 fn choose_named(files: &MemoryFiles, name: Option<&str>) -> Result<String, ImageError> {
-    let selector = Selector { ref_name: name.map(str::to_owned), ..Selector::default() };
-    open_image(files.clone(), &selector, Limits::default()).map(|opened| opened.image().ref_name.clone().unwrap())
+    let selector = Selector { from: name.map(|name| Choice::Name(name.to_owned())), ..Selector::default() };
+    open_image(files.clone(), &selector, Limits::default()).map(|opened| opened.image().names[0].clone())
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl IntoResponse for Failure {
 
 fn status_of(kind: ProblemKind) -> StatusCode {
     match kind {
-        ProblemKind::Request | ProblemKind::NoName => StatusCode::BAD_REQUEST,
+        ProblemKind::Request | ProblemKind::NoName | ProblemKind::NoSingleImage => StatusCode::BAD_REQUEST,
         ProblemKind::Exists => StatusCode::CONFLICT,
         ProblemKind::NotFound => StatusCode::NOT_FOUND,
         ProblemKind::BadData => StatusCode::UNPROCESSABLE_ENTITY,
@@ -168,7 +168,7 @@ impl Lines {
         failed: fn(Problem) -> E,
     ) {
         let lines = self.clone();
-        let working = tokio::task::spawn_blocking(move || lines.finish_blocking(&work(&lines)));
+        let working = tokio::task::spawn_blocking(move || lines.event_blocking(&work(&lines)));
         tokio::spawn(async move {
             if let Err(error) = working.await {
                 let why = defects::task_failed("a worker of the admin API", &error);
@@ -183,8 +183,8 @@ impl Lines {
         let _ = self.0.try_send(line(event));
     }
 
-    /// Writes the last event. Waits for the reader; returns at once if it has gone.
-    fn finish_blocking(&self, event: &impl Serialize) {
+    /// Writes an event that must not be lost. Waits for the reader; returns at once if it has gone.
+    pub fn event_blocking(&self, event: &impl Serialize) {
         let _ = self.0.blocking_send(line(event));
     }
 }

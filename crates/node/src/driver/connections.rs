@@ -26,6 +26,10 @@ pub struct Connections {
     cut_off: BTreeMap<PeerId, Moment>,
     /// When the first connection to each connected peer was made.
     connected_at: BTreeMap<PeerId, Instant>,
+    /// Connected peers that hear this node's announcements.
+    hearing: BTreeSet<PeerId>,
+    /// When this node last announced.
+    announced_at: Option<Instant>,
     /// Identities that two running nodes use.
     twins: BTreeSet<PeerId>,
 }
@@ -37,6 +41,8 @@ impl Connections {
             meetings: Meetings::default(),
             cut_off: BTreeMap::new(),
             connected_at: BTreeMap::new(),
+            hearing: BTreeSet::new(),
+            announced_at: None,
             twins: BTreeSet::new(),
         }
     }
@@ -49,7 +55,20 @@ impl Connections {
     /// The last connection to a peer closed.
     pub fn end(&mut self, peer: PeerId) {
         self.connected_at.remove(&peer);
+        self.hearing.remove(&peer);
         self.meetings.disconnected(peer);
+    }
+
+    /// This node announced.
+    pub fn announced(&mut self) {
+        self.announced_at = Some(Instant::now());
+    }
+
+    /// A peer hears announcements from now on. Whether it missed one since it connected: on a far or lossy link its
+    /// subscription takes seconds. True once for each connection.
+    pub fn hears(&mut self, peer: PeerId) -> bool {
+        let Some(connected) = self.connected_at.get(&peer) else { return false };
+        self.hearing.insert(peer) && self.announced_at.is_some_and(|announced| announced >= *connected)
     }
 
     /// Whether a connection beside the first comes too late to be one of two nodes that dialled each other.
@@ -83,5 +102,25 @@ impl Connections {
 
     pub fn twins(&self) -> &BTreeSet<PeerId> {
         &self.twins
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_subscribed_after_an_announcement_missed_it() {
+        let mut connections = Connections::new(&[]);
+        let peer = PeerId::new([1; 32]);
+        assert!(!connections.hears(peer), "it is not connected");
+        connections.announced();
+        connections.begin(peer);
+        connections.announced();
+        assert!(connections.hears(peer));
+        assert!(!connections.hears(peer), "once");
+        connections.end(peer);
+        connections.begin(peer);
+        assert!(!connections.hears(peer), "nothing was announced since");
     }
 }

@@ -152,6 +152,7 @@ impl Driver {
             tracing::error!("an announcement is over its limit");
             return;
         };
+        self.connections.announced();
         let topic = IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC);
         match self.swarm.behaviour_mut().home.inner.gossip.publish(topic, bytes) {
             Ok(_) | Err(PublishError::NoPeersSubscribedToTopic) => {}

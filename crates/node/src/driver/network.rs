@@ -70,7 +70,11 @@ impl Driver {
                 tracing::debug!(%address, "this is one of our own addresses, or a node with our identity");
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
-                tracing::debug!(%peer, %error, "could not connect");
+                if self.connections.dialer.failed(&peer, &error) {
+                    tracing::warn!(%peer, %error, "could not connect to a peer of network.bootstrap");
+                } else {
+                    tracing::debug!(%peer, %error, "could not connect");
+                }
                 if let Some(peer) = from_libp2p(&peer).filter(|_| !self.swarm.is_connected(&peer)) {
                     self.connect(peer);
                 }
@@ -101,6 +105,11 @@ impl Driver {
     }
 
     fn gossip_event(&mut self, event: gossipsub::Event) {
+        if let gossipsub::Event::Subscribed { peer_id, .. } = &event
+            && from_libp2p(peer_id).is_some_and(|peer| self.connections.hears(peer))
+        {
+            self.engine.push(PeerInput::Missed);
+        }
         let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
         let announcement = Announcement::decode(&message.data).ok();
         let source = message.source.as_ref().and_then(from_libp2p);
@@ -173,6 +182,10 @@ struct Known {
     addresses: Vec<Multiaddr>,
     next: Instant,
     failures: u32,
+    /// Its address is the operator's.
+    is_configured: bool,
+    /// Why the last attempt failed; empty if it did not.
+    trouble: String,
 }
 
 /// Between two attempts: doubled with each failure, up to this.
@@ -181,6 +194,8 @@ const DIAL_PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Peers and addresses for each that are remembered.
 const KNOWN_MAX: usize = 4096;
 const ADDRESSES_MAX: usize = 8;
+/// Longer texts about a failure are cut.
+const TROUBLE_CHARS_MAX: usize = 500;
 
 impl Dialer {
     pub fn new(bootstrap: &[Multiaddr]) -> Self {
@@ -188,6 +203,7 @@ impl Dialer {
         for address in bootstrap {
             if let Some(Protocol::P2p(peer)) = address.iter().last() {
                 dialer.add(peer, address.clone());
+                dialer.peers.entry(peer).and_modify(|known| known.is_configured = true);
             }
         }
         dialer
@@ -198,7 +214,13 @@ impl Dialer {
             return;
         }
         let entry = self.peers.entry(peer);
-        let known = entry.or_insert_with(|| Known { addresses: Vec::new(), next: Instant::now(), failures: 0 });
+        let known = entry.or_insert_with(|| Known {
+            addresses: Vec::new(),
+            next: Instant::now(),
+            failures: 0,
+            is_configured: false,
+            trouble: String::new(),
+        });
         if known.addresses.len() < ADDRESSES_MAX && !known.addresses.contains(&address) {
             known.addresses.push(address);
         }
@@ -213,7 +235,23 @@ impl Dialer {
         if let Some(known) = self.peers.get_mut(peer) {
             known.failures = 0;
             known.next = Instant::now() + DIAL_PAUSE_MIN;
+            known.trouble.clear();
         }
+    }
+
+    /// Remembers why a peer whose address is the operator's could not be dialled. Whether that is news.
+    pub fn failed(&mut self, peer: &libp2p::PeerId, error: &DialError) -> bool {
+        let Some(known) = self.peers.get_mut(peer).filter(|known| known.is_configured) else { return false };
+        let trouble: String = error.to_string().chars().take(TROUBLE_CHARS_MAX).collect();
+        let is_news = known.trouble != trouble;
+        known.trouble = trouble;
+        is_news
+    }
+
+    /// The peers of the operator's addresses that cannot be dialled, and why.
+    pub fn troubles(&self) -> impl Iterator<Item = (&libp2p::PeerId, &str)> {
+        let troubled = self.peers.iter().filter(|(_, known)| !known.trouble.is_empty());
+        troubled.map(|(peer, known)| (peer, known.trouble.as_str()))
     }
 
     pub fn dial_due(&mut self, swarm: &mut Swarm<Behaviour>) {

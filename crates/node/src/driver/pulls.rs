@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lighter_engine::{LocalFailure, OperatorInput, PullFailure, PullId, Report, Wanted};
-use lighter_store::Store;
+use lighter_store::{Lease, Store};
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, broken};
 use tokio::sync::{mpsc, oneshot};
 
@@ -48,6 +48,14 @@ pub struct RunningPull {
     traffic: Traffic,
     pub last: Option<PullEvent>,
     manifest: Option<OciDigest>,
+    /// The layers of the image that are here: what the pull counts on stays.
+    leases: BTreeMap<DiffId, Lease>,
+}
+
+impl RunningPull {
+    fn lease(&mut self, store: &Store, layers: &[DiffId]) {
+        self.leases.extend(layers.iter().filter_map(|layer| Some((*layer, store.lease_layer(layer)?))));
+    }
 }
 
 /// The audience of a pull's events.
@@ -145,6 +153,7 @@ impl Driver {
             traffic: self.shared.accountant.total(),
             last: None,
             manifest,
+            leases: BTreeMap::new(),
         };
         self.pulls.running.insert(pull, running);
         self.engine.push(OperatorInput::PullAsked { pull, wanted });
@@ -268,7 +277,10 @@ impl Driver {
                 pull.manifest = Some(*manifest);
                 PullEvent::Resolved { manifest: *manifest }
             }
-            Report::Layers { layers, held } => PullEvent::Layers { layers: layers.clone(), held: held.clone() },
+            Report::Layers { layers, held } => {
+                pull.lease(&store, held);
+                PullEvent::Layers { layers: layers.clone(), held: held.clone() }
+            }
             Report::Fetching { target, from, bases, bytes, exact } => {
                 pull.layers_started.entry(*target).or_insert_with(Instant::now);
                 PullEvent::Fetching { layer: *target, from: *from, bases: bases.clone(), bytes: *bytes, exact: *exact }
@@ -280,6 +292,7 @@ impl Driver {
                 PullEvent::Retrying { layer: *target, from: *from, why: why.to_string() }
             }
             Report::Layer { target, from, bases, patch_bytes, received } => {
+                pull.lease(&store, std::slice::from_ref(target));
                 let card = self.engine.holdings().card(*target);
                 let started = pull.layers_started.get(target).copied().unwrap_or(pull.started);
                 PullEvent::Layer {

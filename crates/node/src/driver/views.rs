@@ -3,6 +3,7 @@
 use lighter_api as api;
 use lighter_engine::{Plan, Rule};
 use lighter_similarity::ExpectedError;
+use lighter_store::Options;
 use lighter_types::{DiffId, Effort, PeerId};
 
 use super::Driver;
@@ -46,6 +47,14 @@ impl Driver {
     fn warnings(&self) -> Vec<String> {
         let config = &self.shared.config;
         let mut warnings = Defects::counted().warnings();
+        for (peer, trouble) in self.connections.dialer.troubles() {
+            warnings.push(format!("no connection to {peer} of network.bootstrap: {trouble}"));
+        }
+        let (free, kept) = (store_status(&self.shared.store).disk_free_bytes, Options::default().disk_free_min);
+        if free < kept.times(2) {
+            let path = config.data_dir.0.display();
+            warnings.push(format!("the disk of {path} has {free} free, of which {kept} stay free: make room there"));
+        }
         for peer in self.connections.twins() {
             warnings.push(format!("two running nodes use the identity {peer}"));
         }

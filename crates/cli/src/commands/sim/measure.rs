@@ -85,7 +85,7 @@ impl Measuring<'_> {
         let files = open_files(path).map_err(|error| Failure::from_error(Kind::BadData, &error))?;
         let opened = open_image(files, &Selector::default(), Limits::default());
         let mut opened = opened.map_err(|error| Failure::from_error(Kind::BadData, &error))?;
-        let named = opened.image().ref_name.as_ref().and_then(|name| name.parse::<ImageReference>().ok());
+        let named = opened.image().names.iter().find_map(|name| name.parse::<ImageReference>().ok());
         let name = named.map_or_else(|| format!("measured/image:{}", index + 1), |name| name.to_string());
         let layers: Vec<DiffId> = opened.image().layers.iter().map(|layer| layer.diff_id).collect();
         self.output.say(format!("{}: {name}, {} layers", path.display(), layers.len()));

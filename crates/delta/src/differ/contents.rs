@@ -1,0 +1,85 @@
+//! Finds contents of the bases that equal a content of the target, whatever their paths.
+//!
+//! Contents of one length are compared byte by byte if they are few: most differ early. Else hashes are compared,
+//! so that the work grows with the bytes, not with the number of pairs.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+
+use crate::parallel;
+
+use super::files::{Entry, equal, hash};
+use super::pairs::{EntryId, Pairs};
+use super::steps::Layers;
+
+/// So many contents of one length are compared byte by byte.
+const COMPARED_MAX: usize = 8;
+
+/// The contents of the bases.
+pub struct Contents<'a> {
+    layers: &'a Layers<'a>,
+    pairs: &'a Pairs<'a>,
+    /// Where there are many of one length, the first of each content.
+    by_hash: HashMap<(u64, blake3::Hash), EntryId>,
+}
+
+impl<'a> Contents<'a> {
+    /// Reads the contents of the bases as far as many have the length of one of these entries. Holds 64 bytes for each.
+    ///
+    /// # Errors
+    /// The error of a base's reader.
+    pub fn new(layers: &'a Layers<'a>, pairs: &'a Pairs<'a>, target: &[&Entry], threads: usize) -> io::Result<Self> {
+        let lengths: BTreeSet<u64> = target.iter().map(|entry| entry.content_bytes).collect();
+        let crowded = lengths.into_iter().filter(|&bytes| pairs.of_length(bytes).len() > COMPARED_MAX);
+        let ids: Vec<EntryId> = crowded.flat_map(|bytes| pairs.of_length(bytes).iter().copied()).collect();
+        let hashes = parallel::map(&ids.chunks(64).collect::<Vec<_>>(), threads, |chunk| {
+            let hashed = |&id: &EntryId| hash(layers.bases[id.base], pairs.entry(id));
+            chunk.iter().map(hashed).collect::<io::Result<Vec<_>>>()
+        })?;
+        let mut by_hash = HashMap::new();
+        for (id, hash) in ids.into_iter().zip(hashes.into_iter().flatten()) {
+            by_hash.entry((pairs.entry(id).content_bytes, hash)).or_insert(id);
+        }
+        Ok(Self { layers, pairs, by_hash })
+    }
+
+    /// An entry with the content of the target's, one of the same path if there is one, and how many bytes are equal:
+    /// with the padding, if the padding is equal too.
+    ///
+    /// # Errors
+    /// The error of a reader.
+    pub fn find(&self, target: &Entry) -> io::Result<Option<(EntryId, u64)>> {
+        let bytes = target.content_bytes;
+        let same_path = self.pairs.same_path(target);
+        for &id in same_path.iter().filter(|id| self.pairs.entry(**id).content_bytes == bytes) {
+            if let Some(equal) = self.equal(target, id)? {
+                return Ok(Some((id, equal)));
+            }
+        }
+        let all = self.pairs.of_length(bytes);
+        let by_hash;
+        let others = if all.len() > COMPARED_MAX {
+            by_hash = self.by_hash.get(&(bytes, hash(self.layers.target, target)?)).copied();
+            by_hash.as_slice()
+        } else {
+            all
+        };
+        for &id in others.iter().filter(|id| !same_path.contains(id)) {
+            if let Some(equal) = self.equal(target, id)? {
+                return Ok(Some((id, equal)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn equal(&self, target: &Entry, id: EntryId) -> io::Result<Option<u64>> {
+        let base = self.pairs.entry(id);
+        let (one, other) = ((self.layers.target, target.content), (self.layers.bases[id.base], base.content));
+        for bytes in [target.end - target.content, target.content_bytes] {
+            if base.end - base.content >= bytes && equal(one, other, bytes)? {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+}

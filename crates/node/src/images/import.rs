@@ -1,0 +1,177 @@
+//! Import: from a folder or an archive into the store, under a name that this node signs.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use lighter_engine::{DiskInput, Input};
+use lighter_image::{
+    Choice, ImageError, ImportedImage, Limits, OpenedImage, ScanProgress, Selector, TarSink, open_image,
+};
+use lighter_store::{Image, LayerWriter, Store, StoreError};
+use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
+use lighter_wire::{Message, Release, SignedRelease};
+
+use super::{AnyFiles, ImagesError, Step, open_files, release_of};
+use crate::shared::{Shared, unix_now};
+
+/// An image that was imported.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    pub reference: ImageReference,
+    pub manifest: OciDigest,
+    /// Every layer's card, and whether it was held before.
+    pub layers: Vec<(Card, bool)>,
+    /// A line for each entry of the source that is no image, or cannot be read and was not wanted.
+    pub passed_over: Vec<String>,
+}
+
+/// Imports the image at `path` (a folder with an OCI layout, an OCI archive, a docker archive), signs a release of it
+/// by this node, and tells the engine of each layer when it is committed. Committed layers stay if a later layer fails.
+pub fn import(
+    shared: &Shared,
+    path: &Path,
+    name: Option<ImageReference>,
+    selector: &Selector,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Imported, ImagesError> {
+    let text = path.display().to_string();
+    let mut opened = open_named(path, name.as_ref(), selector)?;
+    let image = opened.image().clone();
+    let reference = name.map_or_else(|| name_in_source(&image.names, text), Ok)?;
+    let mut layers = Vec::new();
+    // Layers stay until the image names them.
+    let mut leases = Vec::new();
+    for index in 0..image.layers.len() {
+        let (card, held) = import_layer(shared, &mut opened, index, progress)?;
+        leases.push(shared.store.lease_layer(&card.diff_id));
+        layers.push((card, held));
+    }
+    let now = unix_now();
+    shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
+    shared.store.put_blob(&image.manifest_digest, &image.manifest_bytes, now)?;
+    let release =
+        Release { reference: reference.clone(), manifest: image.manifest_digest, issued_s: newer(shared, &reference) };
+    let record = shared.identity.sign(release);
+    set_reference(&shared.store, &reference, &image, &record)?;
+    Ok(Imported { reference, manifest: image.manifest_digest, layers, passed_over: image.passed_over })
+}
+
+/// Opens the selected image; of several, without a choice, the one whose name in the source is `name`.
+fn open_named(
+    path: &Path,
+    name: Option<&ImageReference>,
+    selector: &Selector,
+) -> Result<OpenedImage<AnyFiles>, ImagesError> {
+    let open = |selector: &Selector| {
+        open_image(open_files(path)?, selector, Limits::default())
+            .map_err(|source| ImagesError::Source { path: path.display().to_string(), source })
+    };
+    let (None, Some(name)) = (&selector.from, name) else { return open(selector) };
+    let named = Selector { from: Some(Choice::Name(name.to_string())), platform: selector.platform.clone() };
+    match open(&named) {
+        Err(ImagesError::Source { source: ImageError::NoMatch { .. }, .. }) => open(selector),
+        opened => opened,
+    }
+}
+
+/// The number of images at `path`.
+///
+/// # Errors
+/// As [`import`].
+pub fn count(path: &Path) -> Result<usize, ImagesError> {
+    let counted = lighter_image::count_images(&mut open_files(path)?);
+    counted.map_err(|source| ImagesError::Source { path: path.display().to_string(), source })
+}
+
+/// The name that the source gives its image. It must be the only one, and have a repository: a name that was guessed
+/// would be signed.
+fn name_in_source(names: &[String], path: String) -> Result<ImageReference, ImagesError> {
+    let full = names.iter().filter(|name| name.contains(['/', ':'])).map(|name| name.parse::<ImageReference>());
+    let full: Result<BTreeSet<ImageReference>, ParseError> = full.collect();
+    let full = full.map_err(|source| ImagesError::BadName { path: path.clone(), source })?;
+    let listed: Vec<&str> = full.iter().map(ImageReference::as_str).collect();
+    match (listed.len(), names.first()) {
+        (0, None) => Err(ImagesError::NoName { path }),
+        (0, Some(tag)) => Err(ImagesError::OnlyTag { path, tag: tag.clone() }),
+        (1, _) => full.into_iter().next().ok_or(ImagesError::NoName { path }),
+        _ => Err(ImagesError::SeveralNames { path, names: listed.join(", ") }),
+    }
+}
+
+fn import_layer(
+    shared: &Shared,
+    opened: &mut OpenedImage<AnyFiles>,
+    index: usize,
+    progress: &mut dyn FnMut(Step),
+) -> Result<(Card, bool), ImagesError> {
+    let layers = opened.image().layers.len();
+    let layer = opened.image().layers[index].clone();
+    let mut progress = |scan: ScanProgress| {
+        progress(Step {
+            layer: index,
+            layers,
+            tar_bytes: scan.tar_bytes,
+            blob_bytes: layer.blob.bytes,
+            blob_bytes_done: scan.blob_bytes,
+        });
+    };
+    if let Some(card) = shared.store.card(&layer.diff_id) {
+        // This node signs what the image claims, so it checks that, whatever it holds.
+        opened.check_layer(index, &mut progress)?;
+        return Ok((card, true));
+    }
+    let mut writer = shared.store.create_layer_unnamed(None)?;
+    let scan = opened.scan_layer(index, &mut IntoStore(&mut writer), &mut progress);
+    let scan = scan.map_err(store_error_within)?;
+    writer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now())?;
+    shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
+    Ok((scan.card, false))
+}
+
+/// A layer that is scanned on its way into the store.
+struct IntoStore<'a>(&'a mut LayerWriter);
+
+impl TarSink for IntoStore<'_> {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.append(bytes).map_err(io::Error::other)
+    }
+
+    fn end(&mut self) -> io::Result<DiffId> {
+        self.0.sync().map_err(io::Error::other)?;
+        Ok(self.0.diff_id())
+    }
+}
+
+/// A failure of the sink is the store's, and the store says more about it.
+fn store_error_within(error: ImageError) -> ImagesError {
+    match error {
+        ImageError::Write { path, source } => match StoreError::from_io(source) {
+            Ok(error) => error.into(),
+            Err(source) => ImageError::Write { path, source }.into(),
+        },
+        error => error.into(),
+    }
+}
+
+/// The moment of a new release: now, but after the release it replaces even if this machine's clock was set back.
+fn newer(shared: &Shared, reference: &ImageReference) -> u64 {
+    let last = release_of(&shared.store, reference).map_or(0, |release| release.release.issued_s);
+    unix_now().0.max(last.saturating_add(1))
+}
+
+fn set_reference(
+    store: &Store,
+    reference: &ImageReference,
+    image: &ImportedImage,
+    record: &SignedRelease,
+) -> Result<(), StoreError> {
+    let image = Image {
+        manifest: image.manifest_digest,
+        config: image.config_digest,
+        layers: image.layers.iter().map(|layer| layer.diff_id).collect(),
+        // A release is at most 1 KiB by its message's limit; references are at most 384 bytes.
+        release_record: record.encode().unwrap_or_default(),
+    };
+    store.set_reference(reference, image)
+}
