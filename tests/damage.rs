@@ -44,7 +44,14 @@ fn held(node: &NodeProcess) -> Held {
 impl Victim {
     /// A node that holds one good image.
     fn new() -> Self {
-        let fleet = Fleet::single();
+        Self::with(&[])
+    }
+
+    /// As [`Self::new`], with these settings.
+    fn with(settings: &[&str]) -> Self {
+        let mut fleet = Fleet::create(1);
+        settings.iter().for_each(|setting| fleet.nodes[0].set(*setting));
+        fleet.start();
         let mut victim = Self { before: held(&fleet.nodes[0]), fleet, next: 0 };
         let good = victim.folder("good");
         images::layout(&[images::tar(&[("good", b"good")])]).write_to(&good);

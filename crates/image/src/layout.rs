@@ -67,6 +67,10 @@ pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(Import
     if roots.is_empty() && !others.failed.is_empty() {
         return Err(others.failed.swap_remove(0));
     }
+    if roots.is_empty() && !others.passed_over.is_empty() {
+        let (what, found) = ("index.json".to_owned(), others.passed_over.join("; "));
+        return Err(ImageError::Unsupported { what, found, wanted: "an image" });
+    }
     let mut present: Vec<String> = roots.iter().zip(1..).map(|(root, place)| root.describe(place)).collect();
     present.extend(others.failed.iter().map(|error| format!("one that cannot be read ({error})")));
     let present = listed(&present);

@@ -89,7 +89,7 @@ pub(crate) fn artifact_kind(bytes: &[u8]) -> Option<String> {
     let kind = match layers.first() {
         _ if !is_image_config => config.media_type,
         // cosign gives a signature the config of an image.
-        Some(first) if layers.iter().all(|layer| !layer.media_type.contains("tar")) => first.media_type.clone(),
+        Some(first) if layers.iter().all(RawDescriptor::is_no_layer) => first.media_type.clone(),
         _ => return None,
     };
     Some(manifest.artifact_type.filter(|kind| !kind.is_empty()).unwrap_or(kind))
@@ -221,6 +221,11 @@ struct RawRootfs {
 }
 
 impl RawDescriptor {
+    /// Whether this is something else than a layer, of a kind that we accept or refuse.
+    fn is_no_layer(&self) -> bool {
+        !self.media_type.is_empty() && !self.media_type.contains("tar")
+    }
+
     /// # Errors
     /// `Unsupported` for a digest of another algorithm, `Damaged` for what is no digest, as in `sha256:../../x`.
     pub(crate) fn into_blob(self, named_in: &str) -> Result<BlobDescriptor, ImageError> {

@@ -13,6 +13,9 @@ pub struct Window {
     pub chain: usize,
 }
 
+/// Long windows, few of them. Where short ones repeat, as in letters of a small alphabet, they find the place.
+pub const SPARSE: Window = Window { bytes: 32, step: 16, chain: 1 };
+
 /// An index over some bytes, at most 4 GiB. Takes 4 bytes for each position, and as much again if it has chains.
 pub struct Index {
     window: Window,
@@ -48,6 +51,10 @@ impl Index {
             heads[slot] = position as u32 + 1;
         }
         Self { window, bits, heads, chain }
+    }
+
+    pub fn window(&self) -> Window {
+        self.window
     }
 
     /// The longest match with the front of `target`, at least as long as the window. Among equally long matches,

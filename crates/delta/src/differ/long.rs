@@ -15,7 +15,7 @@ use std::ops::Range;
 use crate::parallel;
 
 use super::files::Entry;
-use super::index::Index;
+use super::index::{Index, SPARSE};
 use super::matches::{self, Bases};
 use super::material::Material;
 use super::pairs::{EntryId, Pairs};
@@ -118,8 +118,8 @@ fn match_piece(layers: &Layers<'_>, samples: &Samples, piece: &Piece, search: &S
         let counterpart = piece.counterpart.iter().find(|old| old.base == base && range.contains(&old.range.start));
         aligned = aligned.or(counterpart.map(|old| start + (old.range.start - range.start) as usize));
     }
-    let index = Index::new(&material.bytes, search.near);
-    let indices = vec![(&index, 0, material.bytes.len())];
+    let indices = [search.near, SPARSE].map(|window| Index::new(&material.bytes, window));
+    let indices = indices.iter().map(|index| (index, 0, material.bytes.len())).collect();
     let bases =
         Bases { old: &material.bytes, trusting: search.trusting, doubting: true, patience: search.patience, indices };
     let matches = matches::find(&bases, &content, aligned);

@@ -21,6 +21,8 @@ pub struct Match {
 const GAIN_MIN: usize = 10;
 /// The same for a match on the diagonal before the current one, which costs less.
 const GAIN_NEAR_MIN: usize = 6;
+/// So many equal bytes on the diagonal before the current one end an excursion without a look into an index.
+const RETURN_BYTES_MIN: usize = 24;
 /// After so many equal bytes the search keeps to the diagonal.
 const STEADY_BYTES: usize = 16;
 
@@ -32,9 +34,11 @@ const GAP_EQUAL_MIN: usize = 5;
 /// How far back a match may take bytes from the match before.
 const REACH_BYTES_MAX: usize = 4 << 10;
 
-/// A trusting search looks for a better diagonal at one of so many differences, and so many bytes before it.
+/// A trusting search looks for a better diagonal at one of so many differences.
 const DOUBTS: usize = 8;
-const DOUBT_REACH: usize = 12;
+/// It looks at each of so many differences behind so many equal bytes: there a line came in.
+const SUSPICION: usize = 16;
+const CALM_BYTES: usize = 256;
 /// How many more equal bytes such a diagonal must have: a wrong one costs its way back, too.
 const DOUBT_GAIN_MIN: usize = 32;
 
@@ -59,7 +63,7 @@ pub struct Bases<'a> {
 /// The matches of `target`, in order and without overlap. `aligned` is the place of the target's counterpart in the
 /// base, if there is one: the search begins there.
 pub fn find(bases: &Bases<'_>, target: &[u8], aligned: Option<usize>) -> Vec<Match> {
-    let mut scan = Scan { bases, target, seeds: Vec::new(), diagonal: None, misses: 0, doubts: 0 };
+    let mut scan = Scan { bases, target, seeds: Vec::new(), diagonal: None, misses: 0, doubts: 0, suspicion: 0 };
     scan.run(aligned);
     let seeds = scan.seeds;
     extend(bases.old, target, &seeds)
@@ -83,6 +87,8 @@ struct Scan<'a> {
     misses: usize,
     /// Differences on diagonals where most bytes are equal.
     doubts: usize,
+    /// The next so many of these are looked at.
+    suspicion: usize,
 }
 
 impl Scan<'_> {
@@ -100,14 +106,22 @@ impl Scan<'_> {
                 self.add_on_diagonal(at, steady);
                 self.misses = 0;
                 at += steady;
+                if steady >= CALM_BYTES {
+                    self.suspicion = SUSPICION;
+                }
                 continue;
             }
             if steady < STEADY_BYTES && self.bases.trusting && self.mostly_equal(at) {
                 self.doubts += 1;
+                let doubts = self.suspicion > 0 || self.doubts.is_multiple_of(DOUBTS);
+                self.suspicion = self.suspicion.saturating_sub(1);
                 if self.bases.doubting
-                    && self.doubts.is_multiple_of(DOUBTS)
+                    && doubts
                     && let Some((at_better, from, bytes)) = self.better_around(at)
                 {
+                    if let Some(last) = self.seeds.last_mut() {
+                        last.bytes = last.bytes.min(at_better - last.at);
+                    }
                     self.take(at_better, from, bytes);
                     at = at_better + bytes;
                 } else {
@@ -132,9 +146,11 @@ impl Scan<'_> {
     /// A match that begins a little before a difference, and is clearly better than the diagonal: in lines that are
     /// alike but for a number, most bytes are equal on any diagonal between two lines.
     fn better_around(&self, at: usize) -> Option<(usize, usize, usize)> {
-        let free = self.seeds.last().map_or(0, |last| last.at + last.bytes);
-        let before = at.saturating_sub(DOUBT_REACH).max(free);
-        [before, at].into_iter().find_map(|at| {
+        let free = self.seeds.last().map_or(0, |last| last.at + 1);
+        let window = self.bases.indices.first()?.0.window();
+        // The windows that end with the difference: it tells the lines apart. One of so many is in the index.
+        let first = (at + 1).saturating_sub(window.bytes).max(free);
+        (first..first + window.step).chain([at]).filter(|&place| place <= at).find_map(|at| {
             let (from, bytes) = self.better(at)?;
             (bytes >= self.equal_on_diagonal(at, bytes) + DOUBT_GAIN_MIN).then_some((at, from, bytes))
         })
@@ -155,9 +171,22 @@ impl Scan<'_> {
         (from < self.bases.old.len()).then_some(from)
     }
 
+    /// The place on the diagonal before the current one.
+    fn on_previous_diagonal(&self, at: usize) -> Option<usize> {
+        let previous = self.seeds.get(self.seeds.len().checked_sub(2)?)?;
+        let from = at.checked_add_signed(previous.from as isize - previous.at as isize)?;
+        (from < self.bases.old.len()).then_some(from)
+    }
+
     /// A match here that is clearly better than the diagonal.
     fn better(&self, at: usize) -> Option<(usize, usize)> {
         let target = &self.target[at..];
+        if let Some(from) = self.on_previous_diagonal(at) {
+            let bytes = common_prefix(&self.bases.old[from..], target);
+            if bytes >= RETURN_BYTES_MIN && bytes >= self.equal_on_diagonal(at, bytes) + GAIN_MIN {
+                return Some((from, bytes));
+            }
+        }
         for (index, start, end) in &self.bases.indices {
             let old = &self.bases.old[*start..*end];
             let near = self.on_diagonal(at).unwrap_or(at).saturating_sub(*start);

@@ -135,7 +135,8 @@ fn match_group(
     changed: &[Changed],
 ) -> io::Result<Vec<Vec<Planned>>> {
     let step = (material.bytes.len() >> 24).next_power_of_two().max(search.far.step);
-    let far = Index::new(&material.bytes, Window { step, ..search.far });
+    let windows = [Some(Window { step, ..search.far }), search.sparse];
+    let far: Vec<Index> = windows.into_iter().flatten().map(|window| Index::new(&material.bytes, window)).collect();
     let mut steps = Vec::with_capacity(changed.len());
     let mut rest = changed;
     while !rest.is_empty() {
@@ -156,7 +157,7 @@ fn match_batch(
     layers: &Layers<'_>,
     search: &Search,
     material: &Material,
-    far: &Index,
+    far: &[Index],
     batch: &[Changed],
 ) -> io::Result<Vec<Vec<Planned>>> {
     let subjects: Vec<Subject<'_>> = subjects(layers, batch)?;
@@ -180,7 +181,7 @@ fn match_batch(
     let found = parallel::map(&pieces, search.threads, |(index, part)| {
         let subject = &subjects[*index];
         let near = indices[*index].iter().zip(subject.old).map(|(index, old)| (index, old.start, old.end));
-        let all = near.chain([(far, 0, material.bytes.len())]).collect();
+        let all = near.chain(far.iter().map(|far| (far, 0, material.bytes.len()))).collect();
         let bases = Bases {
             old: &material.bytes,
             trusting: search.trusting,

@@ -2,7 +2,7 @@
 
 use lighter_types::Effort;
 
-use super::index::Window;
+use super::index::{SPARSE, Window};
 use crate::frame::Style;
 
 /// How hard the differ searches for matches.
@@ -12,6 +12,8 @@ pub struct Search {
     pub near: Window,
     /// The index over all bytes of the bases that are held. It has fewer positions where there are many bytes.
     pub far: Window,
+    /// Another index over the same bytes, with longer windows.
+    pub sparse: Option<Window>,
     /// Whether compressed streams are decompressed.
     pub streams: bool,
     /// Whether the search keeps to a diagonal where most bytes are equal.
@@ -35,6 +37,7 @@ impl Search {
         Self {
             near,
             far,
+            sparse: (effort == Effort::Max).then_some(SPARSE),
             patience,
             streams: effort != Effort::Fast,
             trusting: effort != Effort::Max,
