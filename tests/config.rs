@@ -181,6 +181,19 @@ fn two_nodes_on_one_port() {
 }
 
 #[test]
+fn a_folder_without_a_store_stays_without() {
+    let fleet = Fleet::create(1);
+    let node = &fleet.nodes[0];
+    let config = node.config();
+    let before = fs::read_dir(&node.data_dir).expect("the data folder").count();
+    for command in [&["fsck"][..], &["fsck", "--rebuild"], &["gc"], &["stats"]] {
+        let args = [&["store"], command, &["--config", config.to_str().unwrap()]].concat();
+        run(&args).fails(4, &["there is no store in", "--config"]);
+    }
+    assert_eq!(fs::read_dir(&node.data_dir).expect("the data folder").count(), before);
+}
+
+#[test]
 fn a_data_folder_in_use_is_named_with_who_uses_it() {
     let mut fleet = Fleet::single();
     let dir = fleet.nodes[0].data_dir.to_str().unwrap().to_owned();

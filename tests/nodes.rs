@@ -1,5 +1,6 @@
 //! Real nodes on loopback: what an operator of a fleet is promised.
 
+mod archives;
 mod clocks;
 mod have;
 mod life;

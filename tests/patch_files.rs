@@ -251,6 +251,7 @@ fn damage_a_patch(options: &[&str]) {
         }
     }
     check("another file", &images::noise(1, 5000));
+    check("a byte more", &[&good[..], b"x"].concat());
 }
 
 #[test]

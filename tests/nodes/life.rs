@@ -230,3 +230,57 @@ fn releases_come_one_after_another_into_a_full_store() {
     }
     assert!(edge.status()["store"]["layers"].as_u64().unwrap() < 8, "the store was full");
 }
+
+/// The log goes to a pipe whose reader has ended, as a logging agent may. The node serves, and says what is lost.
+#[test]
+fn a_node_outlives_the_reader_of_its_log() {
+    let fleet = Fleet::create(1);
+    let node = &fleet.nodes[0];
+    let mut command = node.run_command();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("a node process");
+    drop(child.stderr.take());
+    until("the node to tell of lost lines", SOON, || {
+        let status = node.cli(&["-o", "json", "status"]);
+        (status.code == 0 && status.stdout.contains("lines of the log are lost")).then_some(())
+    });
+    node.import(fleet.folder.path(), &image(1, 100_000), "demo/app:1");
+    assert!(child.try_wait().expect("the child's status").is_none(), "it runs");
+    child.kill().expect("a process to kill");
+    child.wait().expect("its end");
+}
+
+/// The same of a command: it ends with the code of its failure.
+#[test]
+fn a_command_outlives_the_reader_of_its_notes() {
+    let fleet = Fleet::create(1);
+    for format in [&["status"][..], &["-o", "json", "status"]] {
+        let mut command = fleet.nodes[0].cli_command();
+        command.args(format).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a process");
+        drop(child.stderr.take());
+        assert_eq!(child.wait().expect("its end").code(), Some(7));
+    }
+}
+
+/// A peer that is not there, or whose address belongs to another, is a warning of `status`.
+#[test]
+fn a_bootstrap_peer_out_of_reach_is_a_warning() {
+    let mut fleet = Fleet::create(2);
+    fleet.nodes[0].start();
+    let other =
+        fleet.nodes[0].address().rsplit_once("/p2p/").map(|(address, _)| address.to_owned()).expect("an address");
+    let wrong = format!("{other}/p2p/{}", fleet.nodes[1].peer_id);
+    let mut third = Fleet::create(1);
+    third.nodes[0].set("fleet.open=true");
+    third.nodes[0].set(format!("network.bootstrap=[{wrong:?}]"));
+    third.nodes[0].start();
+    until("a warning", SOON, || {
+        let status = third.nodes[0].status();
+        let warnings = status["warnings"].as_array()?.clone();
+        warnings
+            .iter()
+            .any(|warning| warning.as_str().is_some_and(|text| text.contains("network.bootstrap: ")))
+            .then_some(())
+    });
+}

@@ -157,7 +157,7 @@ fn chosen_roots(roots: Vec<Root>, choice: &Choice) -> Vec<Root> {
     let mut roots = roots;
     match choice {
         Choice::Name(wanted) => roots.retain(|root| Choice::is_named(wanted, &root.names)),
-        Choice::Place(place) => return roots.into_iter().skip(place - 1).take(1).collect(),
+        Choice::Place(place) => return roots.into_iter().nth(place.wrapping_sub(1)).into_iter().collect(),
         Choice::Digest(digest) => {
             let text = digest.to_string();
             for root in roots.iter_mut().filter(|root| root.digest != text) {

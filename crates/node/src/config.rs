@@ -4,6 +4,7 @@
 //! command line. An unknown key is an error that names the nearest known one. configs/node.toml documents every key and
 //! a test holds it equal to these defaults.
 
+mod addresses;
 mod layers;
 mod values;
 
@@ -18,6 +19,7 @@ use lighter_types::{BytesPerSecond, Effort, PeerId, SiteName};
 use lighter_wire::Incarnation;
 use serde::{Deserialize, Serialize};
 
+use addresses::{cannot_dial, cannot_listen};
 pub use layers::{ConfigError, Layered, Origin, load};
 use values::text_list;
 pub use values::{Preference, Rate, Size};
@@ -161,6 +163,8 @@ impl Default for DataDir {
     }
 }
 
+/// The longest path of a Unix socket on Linux (unix(7), `sun_path`, less the NUL at its end).
+const SOCKET_BYTES_MAX: usize = 107;
 /// The port that nodes listen on unless told otherwise; unassigned by IANA.
 const PORT: u16 = 4410;
 
@@ -298,10 +302,17 @@ impl Config {
         if self.network.uplink_assumed == Rate::UNLIMITED {
             return Err(("network.uplink_assumed", "must be a rate, such as \"10 Mbit/s\"".to_owned()));
         }
-        for address in &self.network.bootstrap {
-            if !matches!(address.iter().last(), Some(Protocol::P2p(_))) {
-                return Err(("network.bootstrap", format!("{address} must end in /p2p/<PeerId>")));
-            }
+        if let Some(why) = self.network.listen.iter().find_map(cannot_listen) {
+            return Err(("network.listen", why));
+        }
+        if let Some(why) = self.network.bootstrap.iter().find_map(cannot_dial) {
+            return Err(("network.bootstrap", why));
+        }
+        let socket = self.admin_socket();
+        let bytes = socket.as_os_str().len();
+        if bytes > SOCKET_BYTES_MAX {
+            let why = format!("{} has {bytes} bytes, and a socket's path at most {SOCKET_BYTES_MAX}", socket.display());
+            return Err(("admin.socket", why));
         }
         if !self.admin.listen.is_empty() {
             let address: Option<SocketAddr> = self.admin.listen.parse().ok();

@@ -42,6 +42,7 @@ use identity::{Identity, IdentityError};
 pub use network::NetworkError;
 use shared::Shared;
 pub use shared::{AsFile, FileBase, unix_now};
+use shared::{CLOCK_MIN, CLOCK_WARNING};
 use traffic::Accountant;
 
 /// Why a node does not start.
@@ -124,6 +125,9 @@ impl Node {
     /// If the driver ends before `stop` is cancelled. The admin API ends with it, so that no node answers that does
     /// nothing.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        if unix_now() < CLOCK_MIN {
+            tracing::warn!(CLOCK_WARNING);
+        }
         let admin = self.admin.serve(self.shared.clone(), stop.clone());
         // A task of its own, so that connections' tasks wake it on their own thread: waking another one takes longer.
         let driver = tokio::spawn(self.driver.run(stop.clone()));

@@ -7,6 +7,7 @@
 mod ask_codec;
 mod gathering;
 mod home;
+mod names;
 mod tcp_ping;
 
 use std::net::{IpAddr, TcpListener};
@@ -31,6 +32,7 @@ use crate::transfer::{REQUEST_BYTES_MAX, busy_reply};
 pub use ask_codec::AskCodec;
 use gathering::GatheringYamux;
 use home::Home;
+use names::Names;
 use tcp_ping::TcpPing;
 
 /// The behaviours of the swarm.
@@ -128,7 +130,7 @@ fn transport(
         .multiplex(GatheringYamux::default())
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let either = quic.or_transport(tcp).map(|either, _| either.into_inner());
-    let named = libp2p::dns::tokio::Transport::system(either)?;
+    let named = Names::new(either.boxed());
     let accountant = accountant.clone();
     Ok(named
         .map(move |(peer, connection), _| {

@@ -57,6 +57,11 @@ impl Shared {
     }
 }
 
+/// The beginning of 2024: a clock that shows less was never set, as on a board without a battery.
+pub const CLOCK_MIN: UnixSeconds = UnixSeconds(1_704_067_200);
+pub const CLOCK_WARNING: &str =
+    "this machine's clock was never set: until it is, certificates seem invalid and only TCP connects";
+
 /// Seconds since 1970 by this machine's clock; 0 before.
 pub fn unix_now() -> UnixSeconds {
     UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs()))

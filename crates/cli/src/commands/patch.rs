@@ -97,7 +97,14 @@ fn open_patch(path: &Path) -> Result<(Header, File), Failure> {
         }
         patch_failure(path, error.blame(), &error)
     })?;
-    Ok((header, file.into_inner()))
+    let file = file.into_inner();
+    let bytes = file.metadata().map_err(|error| Failure::file("read", path, &error))?.len();
+    let more = bytes.saturating_sub(header.patch_bytes().0);
+    if more > 0 {
+        let message = format!("{} has {more} bytes behind the end of its patch", path.display());
+        return Err(Failure::new(Kind::BadData, message).hint(GET_AGAIN));
+    }
+    Ok((header, file))
 }
 
 /// A patch that cannot be read or applied.

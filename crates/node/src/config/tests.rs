@@ -62,6 +62,13 @@ fn a_mistake_is_shown_with_its_place() {
     check_error("", &[], &["limits.encode_effort=3"], &["--set limits.encode_effort"]);
     check_error("[fleet]\nmembers = [\"me\"]\n", &[], &[], &[":2", "fleet.members", "12D3KooW"]);
     check_error("[network]\nbootstrap = [\"/ip4/10.0.0.1/tcp/1\"]\n", &[], &[], &["network.bootstrap", "/p2p/"]);
+    check_error("[network]\nlisten = [\"/ip4/0.0.0.0/udp/1\"]\n", &[], &[], &[":2", "network.listen", "quic-v1"]);
+    check_error(
+        &format!("[admin]\nsocket = \"/{}\"\n", "x".repeat(107)),
+        &[],
+        &[],
+        &[":2", "admin.socket", "108 bytes"],
+    );
     check_error("[admin]\nlisten = \"0.0.0.0:80\"\n", &[], &[], &["admin.listen", "loopback"]);
     check_error("site = \n", &[], &[], &["is not TOML", "line 1"]);
     check_error("", &[], &["network.mdns"], &["section.key=value"]);

@@ -8,6 +8,7 @@ use lighter_types::{DiffId, Effort, PeerId};
 
 use super::Driver;
 use crate::defects::Defects;
+use crate::shared::{CLOCK_MIN, CLOCK_WARNING, unix_now};
 use crate::store_status;
 use crate::traffic::{Accountant, Protocol};
 
@@ -49,6 +50,9 @@ impl Driver {
         let mut warnings = Defects::counted().warnings();
         for (peer, trouble) in self.connections.dialer.troubles() {
             warnings.push(format!("no connection to {peer} of network.bootstrap: {trouble}"));
+        }
+        if unix_now() < CLOCK_MIN {
+            warnings.push(CLOCK_WARNING.to_owned());
         }
         let (free, kept) = (store_status(&self.shared.store).disk_free_bytes, Options::default().disk_free_min);
         if free < kept.times(2) {
