@@ -43,12 +43,12 @@ fn is_transport(parts: &[Protocol<'_>]) -> bool {
 mod tests {
     use super::*;
 
-    fn check(why: impl Fn(&Multiaddr) -> Option<String>, good: &[&str], bad: &[&str]) {
-        for text in good {
+    fn check(why: impl Fn(&Multiaddr) -> Option<String>, more: &str, good: &[&str], bad: &[&str]) {
+        for text in good.iter().map(|text| format!("{text}{more}")) {
             assert_eq!(why(&text.parse().unwrap()), None);
         }
-        for text in bad {
-            assert!(why(&text.parse().unwrap()).is_some_and(|why| why.contains(text)), "{text}");
+        for text in bad.iter().map(|text| format!("{text}{more}")) {
+            assert!(why(&text.parse().unwrap()).is_some_and(|why| why.contains(&text)), "{text}");
         }
     }
 
@@ -57,7 +57,7 @@ mod tests {
         let good = ["/ip4/0.0.0.0/udp/4410/quic-v1", "/ip6/::/tcp/0"];
         let bad =
             ["/ip4/0.0.0.0/udp/4410", "/ip4/0.0.0.0/tcp/1/ws", "/dns4/hub.example/tcp/1", "/ip4/0.0.0.0", "/tcp/1"];
-        check(cannot_listen, &good, &bad);
+        check(cannot_listen, "", &good, &bad);
     }
 
     #[test]
@@ -66,10 +66,7 @@ mod tests {
         let good = ["/ip4/10.0.0.1/udp/4410/quic-v1", "/dns/hub.example/tcp/1", "/dns6/hub.example/tcp/1"];
         let bad =
             ["/ip4/10.0.0.1/udp/4410", "/dnsaddr/h.example", "/dns4/hub.example", "/ip4/10.0.0.1/tcp/1/ws", "/unix/a"];
-        let with_peer = |texts: &[&str]| -> Vec<String> { texts.iter().map(|text| format!("{text}{peer}")).collect() };
-        let (good, bad) = (with_peer(&good), with_peer(&bad));
-        let texts = |texts: &'_ [String]| texts.iter().map(String::as_str).collect::<Vec<_>>();
-        check(cannot_dial, &texts(&good), &texts(&bad));
-        check(cannot_dial, &[], &["/ip4/10.0.0.1/tcp/1"]);
+        check(cannot_dial, peer, &good, &bad);
+        check(cannot_dial, "", &[], &["/ip4/10.0.0.1/tcp/1"]);
     }
 }
