@@ -93,7 +93,7 @@ pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(Import
         _ => names,
     };
     image.passed_over = others.passed_over;
-    image.passed_over.extend(others.failed.iter().map(|error| error.to_string()));
+    image.passed_over.extend(others.failed.iter().map(ToString::to_string));
     Ok(read)
 }
 

@@ -377,7 +377,7 @@ fn damaged_zips_are_rebuilt() {
 fn many_files_that_moved_are_copies() {
     let files = |folder: &str, changed: u64| -> Vec<u8> {
         let file = |n: u64| {
-            let seed = if n % 10 == 0 { n + changed } else { n };
+            let seed = if n.is_multiple_of(10) { n + changed } else { n };
             Entry { kind: b'0', path: format!("{folder}/{n}/part-{n}.json"), content: noise(seed, 700), mtime: 7 }
         };
         tar(&(0..1000).map(file).collect::<Vec<_>>())

@@ -5,7 +5,7 @@
 //! looked at.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::files::Entry;
 
@@ -28,7 +28,7 @@ pub struct Pairs<'a> {
     bases: &'a [Vec<Entry>],
     by_path: HashMap<&'a [u8], Vec<EntryId>>,
     by_bytes: HashMap<u64, Vec<EntryId>>,
-    by_name: HashMap<Vec<u8>, Namesakes>,
+    by_name: BTreeMap<Vec<u8>, Namesakes>,
 }
 
 /// Files of the same name without versions.
@@ -68,7 +68,7 @@ impl Order {
 
 impl<'a> Pairs<'a> {
     pub fn new(bases: &'a [Vec<Entry>]) -> Self {
-        let mut pairs = Self { bases, by_path: HashMap::new(), by_bytes: HashMap::new(), by_name: HashMap::new() };
+        let mut pairs = Self { bases, by_path: HashMap::new(), by_bytes: HashMap::new(), by_name: BTreeMap::new() };
         for (base, entries) in bases.iter().enumerate() {
             for (entry, found) in entries.iter().enumerate() {
                 let id = EntryId { base, entry };
