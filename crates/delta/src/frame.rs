@@ -15,7 +15,8 @@ use crate::error::CodecError;
 use crate::models::contents::{Contents, FullContents, LightContents};
 use crate::models::headers::{Block, Headers};
 use crate::models::window::Window;
-use crate::payload::{Parts, TIER_FULL, TIER_LIGHT, TIER_XZ};
+use crate::moves::{self, Map};
+use crate::payload::{Parts, TIER_FULL, TIER_LIGHT, TIER_MOVES, TIER_XZ};
 use crate::prefix;
 use crate::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use crate::rebuilt::Rebuilt;
@@ -39,7 +40,7 @@ pub enum Style {
 }
 
 /// Encodes a frame that makes the bytes of the target at `range`. `known` has the bytes that its matches, headers, new
-/// and raw steps make, in the order of the program.
+/// and raw steps make, in the order of the program. The first frame of a patch holds the map.
 ///
 /// # Errors
 /// A base that cannot be read; a program that does not fit its sources.
@@ -48,6 +49,7 @@ pub fn encode(
     bases: &[&dyn ReadAt],
     range: &Range<u64>,
     known: &[u8],
+    (map, is_first): (&Map, bool),
     style: Style,
 ) -> Result<Vec<u8>, CodecError> {
     let mut sources = Sources::new(bases, range.end)?;
@@ -56,7 +58,7 @@ pub fn encode(
     let (tier, contents, compressed, new_bytes, raw);
     match style {
         Style::Light { zstd_level } => {
-            let mut walk = Walk::new(LightContents::new(AnsEncoder::new(), &[]), sources, range.start, &[], known);
+            let mut walk = Walk::new(LightContents::new(AnsEncoder::new(), &[]), sources, map, range.start, &[], known);
             walk.run(program)?;
             let new = &walk.contents.new_known;
             compressed = if new.is_empty() {
@@ -69,32 +71,40 @@ pub fn encode(
             (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
         }
         Style::Full => {
-            let mut walk = Walk::new(FullContents::new(Encoder::new()), sources, range.start, &[], known);
+            let mut walk = Walk::new(FullContents::new(Encoder::new()), sources, map, range.start, &[], known);
             walk.run(program)?;
             (tier, new_bytes, compressed) = (TIER_FULL, 0, Vec::new());
             (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
         }
     }
-    let mut payload = vec![if has_xz(program) { tier | TIER_XZ } else { tier }];
+    let moves = if is_first && !map.files.is_empty() { moves::coding::encode(map) } else { Vec::new() };
+    let flags = if has_xz(program) { TIER_XZ } else { 0 } | if moves.is_empty() { 0 } else { TIER_MOVES };
+    let mut payload = vec![tier | flags];
     varint::put(&mut payload, coded_program.len() as u64);
     varint::put(&mut payload, contents.len() as u64);
     if tier == TIER_LIGHT {
         varint::put(&mut payload, compressed.len() as u64);
         varint::put(&mut payload, new_bytes as u64);
     }
-    for part in [coded_program, contents, compressed, raw] {
+    if !moves.is_empty() {
+        varint::put(&mut payload, moves.len() as u64);
+    }
+    for part in [moves, coded_program, contents, compressed, raw] {
         payload.extend(part);
     }
     Ok(payload)
 }
 
-/// Decodes a payload into the target's bytes at `range`.
+/// Decodes a payload into the target's bytes at `range`. `map` has the [`crate::moves()`] of the patch's first payload.
 ///
 /// # Errors
 /// A damaged payload, a version that is not known, a base that cannot be read.
-pub fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
+pub fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt], map: &Map) -> Result<Rebuilt, CodecError> {
     let target_bytes = range.end - range.start;
     let parts = Parts::of(payload)?;
+    if range.start > 0 && !parts.moves.is_empty() {
+        return Err("moves behind the first frame".into());
+    }
     let program = program::decode(parts.program)?;
     if has_xz(&program) != parts.has_xz {
         return Err("streams of xz that the tier does not tell of".into());
@@ -116,11 +126,11 @@ pub fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Resul
     let (rebuilt, is_at_end);
     if parts.is_full {
         let contents = FullContents::new(Decoder::new(parts.contents));
-        let walk = Walk::new(contents, sources, range.start, parts.raw, &[]).decode(&program, material)?;
+        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]).decode(&program, material)?;
         (rebuilt, is_at_end) = (walk.rebuilt, walk.contents.coder.is_at_end() && walk.raw.is_empty());
     } else {
         let contents = LightContents::new(AnsDecoder::new(parts.contents), &new);
-        let walk = Walk::new(contents, sources, range.start, parts.raw, &[]).decode(&program, material)?;
+        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]).decode(&program, material)?;
         let LightContents { coder, new, .. } = walk.contents;
         (rebuilt, is_at_end) = (walk.rebuilt, coder.is_at_end() && new.is_empty() && walk.raw.is_empty());
     }
@@ -184,6 +194,7 @@ struct Open<'a> {
 /// The walk over a program.
 struct Walk<'a, T> {
     sources: Sources<'a>,
+    map: &'a Map,
     contents: T,
     headers: Headers,
     rebuilt: Rebuilt,
@@ -204,9 +215,10 @@ struct Walk<'a, T> {
 }
 
 impl<'a, T: Contents> Walk<'a, T> {
-    fn new(contents: T, sources: Sources<'a>, start: u64, raw: &'a [u8], known: &'a [u8]) -> Self {
+    fn new(contents: T, sources: Sources<'a>, map: &'a Map, start: u64, raw: &'a [u8], known: &'a [u8]) -> Self {
         Self {
             sources,
+            map,
             contents,
             headers: Headers::new(),
             rebuilt: Rebuilt::default(),
@@ -313,6 +325,10 @@ impl<'a, T: Contents> Walk<'a, T> {
             let from = from.wrapping_add(done);
             (self.window.from, self.window.to) = (from, self.place.wrapping_add(done));
             self.sources.window(from, count as usize, &mut self.window.bytes)?;
+            if self.open.is_none() {
+                let to = self.start + self.rebuilt.bytes() + done;
+                self.window.rewrite(self.map, from, to);
+            }
             self.contents.code_match(&self.window, known, &mut self.rebuilt.material);
             done += count;
         }

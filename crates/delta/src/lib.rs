@@ -22,6 +22,7 @@ mod error;
 mod frame;
 mod limits;
 mod models;
+mod moves;
 pub mod parallel;
 mod payload;
 mod prefix;
@@ -35,5 +36,6 @@ pub use differ::{EncodedFrame, Entry, Layers, Planned, Search, cut, drop_unused,
 pub use error::CodecError;
 pub use frame::{Style, decode};
 pub use limits::{PAYLOAD_BYTES_MAX, TARGET_BYTES_MAX};
-pub use payload::{is_heavy, work};
+pub use moves::Map;
+pub use payload::{is_heavy, moves, work};
 pub use rebuilt::{Piece, Rebuilt};

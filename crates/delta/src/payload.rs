@@ -3,9 +3,11 @@
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
-//! | tier | 1 | 4 is light, 5 is full; 6 and 7 the same with xz streams |
+//! | tier | 1 | 4 is light, 5 is full; with 2 added it has xz streams, with 8 added the moves of the patch |
 //! | numbers | 2 to 20 | lengths of the program and of the contents, as coded |
 //! | numbers | | light: length of the zstd blocks, and of their content |
+//! | number | | with moves: their length |
+//! | moves | | with moves: of all executables of the patch ([`crate::moves`]) |
 //! | program | | by symbols |
 //! | contents | | light: by symbols, full: bit by bit |
 //! | zstd blocks | | light: new bytes, if there are any, behind their prefix |
@@ -15,6 +17,7 @@ use crate::error::CodecError;
 use lighter_coder::varint;
 
 use crate::compressed::recompress_work;
+use crate::moves::{self, Map};
 use crate::program::{self, Step};
 use crate::take::take;
 
@@ -23,10 +26,15 @@ pub const TIER_FULL: u8 = 5;
 /// Added to the tier of a program that has streams of xz.
 pub const TIER_XZ: u8 = 2;
 
+/// Added to the tier of the first frame of a patch that has moves.
+pub const TIER_MOVES: u8 = 8;
+
 /// The parts of a payload.
 pub struct Parts<'a> {
     pub is_full: bool,
     pub has_xz: bool,
+    /// The moves as coded; empty if it has none.
+    pub moves: &'a [u8],
     pub program: &'a [u8],
     pub contents: &'a [u8],
     pub compressed: &'a [u8],
@@ -40,23 +48,39 @@ impl<'a> Parts<'a> {
     /// An unknown tier; parts that are cut off.
     pub fn of(payload: &'a [u8]) -> Result<Self, CodecError> {
         let (&tier, mut rest) = payload.split_first().ok_or("an empty payload")?;
-        if !(TIER_LIGHT..=TIER_FULL | TIER_XZ).contains(&tier) {
-            return Err(CodecError::Unsupported);
-        }
-        let (is_full, has_xz) = (tier & !TIER_XZ == TIER_FULL, tier & TIER_XZ != 0);
+        let is_full = match tier & !(TIER_XZ | TIER_MOVES) {
+            TIER_LIGHT => false,
+            TIER_FULL => true,
+            _ => return Err(CodecError::Unsupported),
+        };
+        let (has_xz, has_moves) = (tier & TIER_XZ != 0, tier & TIER_MOVES != 0);
         let mut number = || varint::get(&mut rest).ok_or("a length that is cut off");
         let (program_bytes, contents_bytes) = (number()?, number()?);
         let (compressed_bytes, new_bytes) = if is_full { (0, 0) } else { (number()?, number()?) };
+        let moves_bytes = if has_moves { number()? } else { 0 };
+        if has_moves && moves_bytes == 0 {
+            return Err("moves of nothing".into());
+        }
+        let moves = take(&mut rest, moves_bytes)?;
         let program = take(&mut rest, program_bytes)?;
         let contents = take(&mut rest, contents_bytes)?;
         let compressed = take(&mut rest, compressed_bytes)?;
-        Ok(Self { is_full, has_xz, program, contents, compressed, new_bytes, raw: rest })
+        Ok(Self { is_full, has_xz, moves, program, contents, compressed, new_bytes, raw: rest })
     }
+}
+
+/// The moves that a payload has: none, if it is not the first of a patch with moves.
+///
+/// # Errors
+/// A payload of an unknown tier, parts that are cut off, damaged moves.
+pub fn moves(payload: &[u8]) -> Result<Map, CodecError> {
+    let parts = Parts::of(payload)?;
+    if parts.moves.is_empty() { Ok(Map::default()) } else { Ok(moves::coding::decode(parts.moves)?) }
 }
 
 /// Whether decoding a payload takes the models of the full tier, or liblzma's tables.
 pub fn is_heavy(payload: &[u8]) -> bool {
-    payload.first().is_some_and(|&tier| tier != TIER_LIGHT)
+    payload.first().is_some_and(|&tier| tier & !TIER_MOVES != TIER_LIGHT)
 }
 
 /// About how long it takes to decode a payload, in bytes of decoded content; 0 if it cannot be decoded.

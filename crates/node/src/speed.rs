@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use lighter_patch::{Method, Settings, Source};
+use lighter_patch::{Method, Moves, Settings, Source};
 use lighter_types::{Bytes, DiffId, Effort, Pace, ReadAt};
 
 /// The time that the work takes on the machine of docs/BENCHMARKS.md.
@@ -38,7 +38,7 @@ fn work(layer: &[u8]) -> Option<Duration> {
     let target = Source { diff_id: DiffId::new([0; 32]), bytes: &layer as &dyn ReadAt };
     let patch = lighter_patch::encode(&target, &[], &settings, &|_| ControlFlow::Continue(())).ok()?;
     for (index, payload) in (0..).zip(&patch.payloads) {
-        lighter_patch::apply_frame(&patch.header, index, payload, &[]).ok()?;
+        lighter_patch::apply_frame(&patch.header, index, payload, &[], &Moves::default()).ok()?;
     }
     Some(began.elapsed())
 }

@@ -1,6 +1,6 @@
 //! From a frame's payload back to its range of the target: check first, then decode.
 
-use lighter_delta::{CodecError, Piece, Rebuilt};
+use lighter_delta::{CodecError, Map, Piece, Rebuilt};
 use lighter_types::{Blake3, ReadAt, broken};
 
 use crate::error::ApplyError;
@@ -104,9 +104,28 @@ impl RebuiltRange {
     }
 }
 
+/// What the first frame of a patch says for all of them: where the parts of executables moved. Takes at most 8 MiB.
+#[derive(Clone, Debug, Default)]
+pub struct Moves(Map);
+
+impl Moves {
+    /// Reads the moves of a patch from the payload of its first frame, which is checked as [`verify_frame`] does. A
+    /// patch without frames has none.
+    ///
+    /// # Errors
+    /// See [`ApplyError::blame`].
+    pub fn read(header: &Header, first: &[u8]) -> Result<Self, ApplyError> {
+        let Some(frame) = header.frame(0) else { return Ok(Self::default()) };
+        verify_frame(header, 0, first)?;
+        let unsupported = ApplyError::CodecUnsupported { frame: 0, codec: frame.codec };
+        let Some(codec) = frame.codec.find() else { return Err(unsupported) };
+        (codec.moves)(first).map(Self).map_err(|error| refused(header, 0, frame, error))
+    }
+}
+
 /// Rebuilds the range of the target of frame `index`: checks the payload as [`verify_frame`] does, and decodes it.
-/// `bases` are readers of the header's bases, in its order. Frames may be applied in any order, and on several threads;
-/// only reading the rebuilt range needs the target before it.
+/// `bases` are readers of the header's bases, in its order, and `moves` are those of the patch. Frames may be applied in
+/// any order, and on several threads; only reading the rebuilt range needs the target before it.
 ///
 /// A base that has the right length and the wrong bytes gives wrong bytes: only the sha256 of the whole target tells.
 ///
@@ -120,6 +139,7 @@ pub fn apply_frame(
     index: u32,
     payload: &[u8],
     bases: &[&dyn ReadAt],
+    moves: &Moves,
 ) -> Result<RebuiltRange, ApplyError> {
     verify_frame(header, index, payload)?;
     let frame = frame(header, index)?;
@@ -134,19 +154,26 @@ pub fn apply_frame(
     let first = frame.base.map_or(0, usize::from);
     let unsupported = ApplyError::CodecUnsupported { frame: index, codec: frame.codec };
     let Some(codec) = frame.codec.find() else { return Err(unsupported) };
-    let rebuilt = (codec.decode)(payload, frame.range(), &bases[first..]).map_err(|error| match error {
+    let rebuilt = (codec.decode)(payload, frame.range(), &bases[first..], &moves.0);
+    let rebuilt = rebuilt.map_err(|error| refused(header, index, frame, error))?;
+    Ok(RebuiltRange { rebuilt, piece: 0, done: 0 })
+}
+
+/// Why a frame was not decoded.
+fn refused(header: &Header, index: u32, frame: &Frame, error: CodecError) -> ApplyError {
+    match error {
         CodecError::Damaged(what) => ApplyError::Damaged { frame: index, codec: frame.codec, what },
-        CodecError::Unsupported => unsupported,
+        CodecError::Unsupported => ApplyError::CodecUnsupported { frame: index, codec: frame.codec },
         CodecError::Target { source } => {
             broken("a decoder that reads the target");
             ApplyError::TargetRead { offset: frame.target_offset, source }
         }
         CodecError::Memory { needed } => ApplyError::Memory { frame: index, needed },
         CodecError::Base { base, offset, source } => {
+            let first = frame.base.map_or(0, usize::from);
             ApplyError::BaseRead { diff_id: header.bases()[first + base].diff_id, offset, source }
         }
-    })?;
-    Ok(RebuiltRange { rebuilt, piece: 0, done: 0 })
+    }
 }
 
 fn frame(header: &Header, index: u32) -> Result<&Frame, ApplyError> {

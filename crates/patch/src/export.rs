@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use lighter_delta::CodecError;
+use lighter_delta::{CodecError, Map};
 use lighter_types::Blame;
 use lighter_vcdiff::{Copy, FILE_HEADER, WindowWriter};
 
@@ -87,7 +87,8 @@ fn export_literals(
     payload: &[u8],
     out: &mut dyn Write,
 ) -> Result<(), ExportError> {
-    let target = (codec.decode)(payload, frame.range(), &[]).map_err(|error| blame(frame, number, &error))?;
+    let target =
+        (codec.decode)(payload, frame.range(), &[], &Map::default()).map_err(|error| blame(frame, number, &error))?;
     for literals in target.material.chunks(WINDOW_BYTES as usize) {
         let mut window = WindowWriter::new((0, 0));
         window.add(literals);

@@ -27,7 +27,7 @@ mod limits;
 mod plan;
 mod settings;
 
-pub use apply::{RebuiltRange, apply_frame, frame_work, is_heavy, verify_frame};
+pub use apply::{Moves, RebuiltRange, apply_frame, frame_work, is_heavy, verify_frame};
 pub use codec::{CodecId, codec_names};
 pub use encode::{Patch, Source, encode, encode_to};
 pub use error::{ApplyError, EncodeError, HeaderError};

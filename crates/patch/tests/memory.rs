@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Unreadable, noise, one_frame, patch_with};
-use lighter_patch::{Method, Settings, apply_frame};
+use lighter_patch::{Method, Moves, Settings, apply_frame};
 
 struct Counting;
 
@@ -56,7 +56,7 @@ fn applying_takes_at_most_48_mib() {
         let most = peak(|| {
             for (payload, index) in honest.payloads.iter().zip(0..) {
                 let bases: Vec<&dyn ReadAt> = honest.header.bases().iter().map(|_| &base as &dyn ReadAt).collect();
-                drop(apply_frame(&honest.header, index, payload, &bases).unwrap());
+                drop(apply_frame(&honest.header, index, payload, &bases, &Moves::default()).unwrap());
             }
         });
         assert!(most < 48 << 20, "{effort:?}: {most}");
@@ -77,7 +77,7 @@ fn applying_takes_at_most_48_mib() {
         let most = peak(|| {
             let unreadable = Unreadable(base.unwrap_or(0));
             let bases: Vec<&dyn ReadAt> = base.iter().map(|_| &unreadable as &dyn ReadAt).collect();
-            let _ = apply_frame(&header, 0, &payload, &bases);
+            let _ = apply_frame(&header, 0, &payload, &bases, &Moves::default());
         });
         assert!(most < 48 << 20, "codec {codec}: {most}");
     }

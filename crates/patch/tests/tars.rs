@@ -14,7 +14,7 @@ use std::io::Write;
 use common::{apply, noise, patch_with, text};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
-use lighter_patch::{Method, Settings};
+use lighter_patch::{Method, Moves, Settings};
 use proptest::prelude::*;
 
 /// An entry: type flag, path, link name, content.
@@ -204,7 +204,7 @@ fn the_target_that_is_copied_from_is_written_before_it_is_read() {
         ["one", "two"].map(|path| Entry { kind: b'0', path: path.into(), content: content.clone(), mtime: 7 });
     let target = tar(&entries);
     let patch = common::patch(&target, &[]);
-    let mut range = lighter_patch::apply_frame(&patch.header, 0, &patch.payloads[0], &[]).unwrap();
+    let mut range = lighter_patch::apply_frame(&patch.header, 0, &patch.payloads[0], &[], &Moves::default()).unwrap();
     // One buffer would hold it all; the copy is not put into it before what it copies was given out.
     let mut buffer = vec![0; 2 * target.len()];
     let mut written = Vec::new();

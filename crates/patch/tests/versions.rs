@@ -9,7 +9,7 @@
 mod common;
 
 use common::{name, rebuild_onto};
-use lighter_patch::{ApplyError, CodecId, HaveList, HaveListError, Header, HeaderError, apply_frame};
+use lighter_patch::{ApplyError, CodecId, HaveList, HaveListError, Header, HeaderError, Moves, apply_frame};
 use lighter_types::{Blame, ReadAt};
 
 const BASE: &[u8] = include_bytes!("fixtures/v2/base.tar");
@@ -28,7 +28,7 @@ fn check(patch: &[u8], codec: &str) {
     let mut target = Vec::new();
     for (frame, index) in header.frames().iter().zip(0..) {
         let (payload, after) = rest.split_at(frame.payload_bytes as usize);
-        rebuild_onto(&mut target, &header, index, payload, &bases).unwrap();
+        rebuild_onto(&mut target, &header, index, payload, (&bases, &Moves::default())).unwrap();
         rest = after;
     }
     assert!(target == TARGET && rest.is_empty());
@@ -72,7 +72,7 @@ fn an_unknown_codec_is_a_matter_of_versions() {
     let header = Header::read_from(&mut rest).unwrap();
     let payload = &rest[..header.frame(0).unwrap().payload_bytes as usize];
     let bases: Vec<&dyn ReadAt> = header.bases().iter().map(|_| &BASE as &dyn ReadAt).collect();
-    let error = apply_frame(&header, 0, payload, &bases).map(|_| ()).unwrap_err();
+    let error = apply_frame(&header, 0, payload, &bases, &Moves::default()).map(|_| ()).unwrap_err();
     assert!(matches!(error, ApplyError::CodecUnsupported { frame: 0, codec: CodecId(9) }));
     assert_eq!(error.blame(), Blame::Version);
 }

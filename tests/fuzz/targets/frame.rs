@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lighter_patch::{Header, apply_frame};
+use lighter_patch::{Header, Moves, apply_frame};
 use lighter_types::ReadAt;
 
 fn header(codec: u8, target_bytes: u32, base_bytes: u64, payload: &[u8]) -> Vec<u8> {
@@ -26,7 +26,8 @@ fuzz_target!(|bytes: &[u8]| {
     let target_bytes = u32::from(*length) * 64 + 1;
     let Ok(header) = Header::decode(&header(codec % 4, target_bytes, base.len() as u64, payload)) else { return };
     let bases: [&dyn ReadAt; 1] = [&base];
-    let Ok(mut range) = apply_frame(&header, 0, payload, &bases) else { return };
+    let Ok(moves) = Moves::read(&header, payload) else { return };
+    let Ok(mut range) = apply_frame(&header, 0, payload, &bases, &moves) else { return };
     let mut buffer = vec![0; 64 << 10];
     let mut target = Vec::new();
     while let count @ 1.. = range.read(&header, &bases, &target, &mut buffer).expect("all of it is in memory") {

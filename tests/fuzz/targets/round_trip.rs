@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use libfuzzer_sys::fuzz_target;
-use lighter_patch::{Method, Settings, Source, apply_frame, encode};
+use lighter_patch::{Method, Moves, Settings, Source, apply_frame, encode};
 use lighter_types::{Effort, DiffId, ReadAt};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,9 +17,11 @@ fuzz_target!(|bytes: &[u8]| {
     let wanted = Source { diff_id: DiffId::new([0; 32]), bytes: &target };
     let patch = encode(&wanted, &sources, &settings, &|_| ControlFlow::Continue(())).expect("memory is readable");
     let bases: Vec<&dyn ReadAt> = patch.header.bases().iter().map(|_| &base as &dyn ReadAt).collect();
+    let first = patch.payloads.first();
+    let moves = first.map(|first| Moves::read(&patch.header, first).expect("what was made is read")).unwrap_or_default();
     let mut rebuilt = Vec::new();
     for (payload, index) in patch.payloads.iter().zip(0..) {
-        let mut range = apply_frame(&patch.header, index, payload, &bases).expect("what was made is applied");
+        let mut range = apply_frame(&patch.header, index, payload, &bases, &moves).expect("what was made is applied");
         let mut buffer = vec![0; 64 << 10];
         while let count @ 1.. = range.read(&patch.header, &bases, &rebuilt, &mut buffer).expect("memory is readable") {
             rebuilt.extend_from_slice(&buffer[..count]);

@@ -31,9 +31,9 @@ impl<'a> Contents<'a> {
     pub fn new(layers: &'a Layers<'a>, pairs: &'a Pairs<'a>, target: &[&Entry], threads: usize) -> io::Result<Self> {
         let lengths: BTreeSet<u64> = target.iter().map(|entry| entry.content_bytes).collect();
         let crowded = lengths.into_iter().filter(|&bytes| pairs.of_length(bytes).len() > COMPARED_MAX);
-        let ids: Vec<EntryId> = crowded.flat_map(|bytes| pairs.of_length(bytes).iter().copied()).collect();
+        let ids: Vec<EntryId> = crowded.flat_map(|bytes| pairs.of_length(bytes)).collect();
         let hashes = parallel::map(&ids.chunks(64).collect::<Vec<_>>(), threads, |chunk| {
-            let hashed = |&id: &EntryId| hash(layers.bases[id.base], pairs.entry(id));
+            let hashed = |&id: &EntryId| hash(layers.bases[id.base as usize], pairs.entry(id));
             chunk.iter().map(hashed).collect::<io::Result<Vec<_>>>()
         })?;
         let mut by_hash = HashMap::new();
@@ -50,19 +50,17 @@ impl<'a> Contents<'a> {
     /// The error of a reader.
     pub fn find(&self, target: &Entry) -> io::Result<Option<(EntryId, u64)>> {
         let bytes = target.content_bytes;
-        let same_path = self.pairs.same_path(target);
+        let same_path: Vec<EntryId> = self.pairs.same_path(target).collect();
         for &id in same_path.iter().filter(|id| self.pairs.entry(**id).content_bytes == bytes) {
             if let Some(equal) = self.equal(target, id)? {
                 return Ok(Some((id, equal)));
             }
         }
         let all = self.pairs.of_length(bytes);
-        let by_hash;
-        let others = if all.len() > COMPARED_MAX {
-            by_hash = self.by_hash.get(&(bytes, hash(self.layers.target, target)?)).copied();
-            by_hash.as_slice()
+        let others: Vec<EntryId> = if all.len() > COMPARED_MAX {
+            self.by_hash.get(&(bytes, hash(self.layers.target, target)?)).copied().into_iter().collect()
         } else {
-            all
+            all.collect()
         };
         for &id in others.iter().filter(|id| !same_path.contains(id)) {
             if let Some(equal) = self.equal(target, id)? {
@@ -74,7 +72,7 @@ impl<'a> Contents<'a> {
 
     fn equal(&self, target: &Entry, id: EntryId) -> io::Result<Option<u64>> {
         let base = self.pairs.entry(id);
-        let (one, other) = ((self.layers.target, target.content), (self.layers.bases[id.base], base.content));
+        let (one, other) = ((self.layers.target, target.content), (self.layers.bases[id.base as usize], base.content));
         for bytes in [target.end - target.content, target.content_bytes] {
             if base.end - base.content >= bytes && equal(one, other, bytes)? {
                 return Ok(Some(bytes));

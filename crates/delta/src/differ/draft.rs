@@ -40,6 +40,12 @@ impl Draft {
     }
 }
 
+/// All entries of the target: copies of those that a base has, header and all, and drafts of the others.
+pub struct Drafts<'t> {
+    pub copies: Vec<Planned>,
+    pub drafts: Vec<(&'t Entry, Draft)>,
+}
+
 /// Drafts all entries of the target.
 ///
 /// # Errors
@@ -49,31 +55,46 @@ pub fn draft<'t>(
     pairs: &Pairs<'_>,
     target: &'t [Entry],
     threads: usize,
-) -> io::Result<Vec<(&'t Entry, Draft)>> {
+) -> io::Result<Drafts<'t>> {
     let wholes = parallel::map(&target.chunks(CHUNK).collect::<Vec<_>>(), threads, |chunk| {
         chunk.iter().map(|entry| whole(layers, pairs, entry)).collect::<io::Result<Vec<_>>>()
     })?;
-    let wholes: Vec<Option<Draft>> = wholes.into_iter().flatten().collect();
-    let rest: Vec<&Entry> =
-        target.iter().zip(&wholes).filter(|(_, whole)| whole.is_none()).map(|(entry, _)| entry).collect();
+    let mut copies: Vec<Planned> = Vec::new();
+    let mut rest: Vec<&Entry> = Vec::new();
+    for (entry, whole) in target.iter().zip(wholes.into_iter().flatten()) {
+        let Some(address) = whole else {
+            rest.push(entry);
+            continue;
+        };
+        let bytes = entry.end - entry.start;
+        match copies.last_mut() {
+            Some(Planned { kind: Kind::Copy(From::Address(from)), at, bytes: copied, .. })
+                if *from + *copied == address && *at + *copied == entry.start =>
+            {
+                *copied += bytes;
+            }
+            _ => {
+                let kind = Kind::Copy(From::Address(address));
+                copies.push(Planned { kind, at: entry.start, bytes, cost: STEP_COST });
+            }
+        }
+    }
     let contents = Contents::new(layers, pairs, &rest, threads)?;
-    let rest = parallel::map(&rest.chunks(CHUNK).collect::<Vec<_>>(), threads, |chunk| {
+    let drafts = parallel::map(&rest.chunks(CHUNK).collect::<Vec<_>>(), threads, |chunk| {
         chunk.iter().map(|entry| in_parts(layers, pairs, &contents, entry)).collect::<io::Result<Vec<_>>>()
     })?;
-    let mut rest = rest.into_iter().flatten();
-    Ok(target.iter().zip(wholes).filter_map(|(entry, whole)| Some((entry, whole.or_else(|| rest.next())?))).collect())
+    Ok(Drafts { copies, drafts: rest.into_iter().zip(drafts.into_iter().flatten()).collect() })
 }
 
-/// A copy of an entry whose header and content a base has under the same path.
-fn whole(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Option<Draft>> {
+/// The address of an entry of a base with the same header and content under the same path.
+fn whole(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Option<u64>> {
     let bytes = entry.end - entry.start;
-    for &id in pairs.same_path(entry) {
+    for id in pairs.same_path(entry) {
         let base = pairs.entry(id);
         let alike = base.end - base.start == bytes && base.content - base.start == entry.content - entry.start;
-        if alike && equal((layers.target, entry.start), (layers.bases[id.base], base.start), bytes)? {
-            let from = From::Address(layers.address(id.base, base.start));
-            let steps = vec![Planned { kind: Kind::Copy(from), at: entry.start, bytes, cost: STEP_COST }];
-            return Ok(Some(Draft { steps, open: None }));
+        let start = (layers.bases[id.base as usize], base.start);
+        if alike && equal((layers.target, entry.start), start, bytes)? {
+            return Ok(Some(layers.address(id.base as usize, base.start)));
         }
     }
     Ok(None)
@@ -83,12 +104,12 @@ fn whole(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Op
 fn in_parts(layers: &Layers<'_>, pairs: &Pairs<'_>, contents: &Contents<'_>, entry: &Entry) -> io::Result<Draft> {
     let bytes = entry.end - entry.content;
     let found = if bytes > 0 { contents.find(entry)? } else { None };
-    let like = pairs.same_path(entry).first().copied().or(found.map(|(id, _)| id));
+    let like = pairs.same_path(entry).next().or(found.map(|(id, _)| id));
     let like = like.or_else(|| pairs.changed_from(entry).first().copied());
     let mut draft =
         Draft { steps: headers(layers, pairs, entry, like)?, open: (bytes > 0).then_some(entry.content..entry.end) };
     if let Some((id, bytes)) = found {
-        draft.copy(From::Address(layers.address(id.base, pairs.entry(id).content)), bytes);
+        draft.copy(From::Address(layers.address(id.base as usize, pairs.entry(id).content)), bytes);
     }
     Ok(draft)
 }
@@ -102,7 +123,9 @@ fn headers(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry, like: Option<E
         let at = entry.start + 512 * block;
         // Counted from the end: the last block is the entry's own, the blocks before it are extensions.
         let back = blocks(entry) - block;
-        let like = like.filter(|(_, base)| blocks(base) >= back).map(|(id, base)| (id.base, base.content - 512 * back));
+        let like = like
+            .filter(|(_, base)| blocks(base) >= back)
+            .map(|(id, base)| (id.base as usize, base.content - 512 * back));
         let kind = match like {
             None => Kind::NewHeader,
             Some((base, offset)) => {

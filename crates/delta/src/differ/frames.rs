@@ -6,7 +6,7 @@
 use std::io;
 use std::ops::Range;
 
-use lighter_types::broken;
+use lighter_types::{Effort, broken};
 
 use crate::compressed::recompress_work;
 use crate::error::CodecError;
@@ -188,21 +188,32 @@ fn halves(step: &Planned) -> Option<(Planned, Planned)> {
     step.split(step.bytes / 2)
 }
 
-/// Encodes a frame. If its payload turns out too long, the result is two or more frames.
+/// Encodes a frame; the first one of a patch holds the moves. If its payload turns out too long, the result is two or more frames.
 ///
 /// # Errors
 /// The error of a reader.
-pub fn encode_frames(layers: &Layers<'_>, frame: &[Planned], style: Style) -> Result<Vec<EncodedFrame>, CodecError> {
+pub fn encode_frames(
+    layers: &Layers<'_>,
+    frame: &[Planned],
+    is_first: bool,
+    style: Style,
+) -> Result<Vec<EncodedFrame>, CodecError> {
     let start = frame.first().map_or(0, |step| step.at);
     let range = start..start + frame.iter().map(|step| step.bytes).sum::<u64>();
     let (program, known) = assemble(layers, frame, &range).map_err(|source| CodecError::Target { source })?;
-    let payload = frame::encode(&program, &layers.bases, &range, &known, style)?;
+    let encode = |style| frame::encode(&program, &layers.bases, &range, &known, (&layers.map, is_first), style);
+    let mut payload = encode(style)?;
+    if style == Style::Full {
+        // Bytes that repeat from far away are zstd's, and little content teaches a model little.
+        let light = encode(super::style(Effort::Default))?;
+        payload = if light.len() < payload.len() { light } else { payload };
+    }
     if payload.len() <= PAYLOAD_BYTES_MAX as usize {
         return Ok(vec![EncodedFrame { target_bytes: range.end - range.start, payload }]);
     }
     let (first, second) = split(frame);
-    let mut frames = encode_frames(layers, &first, style)?;
-    frames.extend(encode_frames(layers, &second, style)?);
+    let mut frames = encode_frames(layers, &first, is_first, style)?;
+    frames.extend(encode_frames(layers, &second, false, style)?);
     Ok(frames)
 }
 

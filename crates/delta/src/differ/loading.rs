@@ -66,7 +66,7 @@ impl<'a> Loading<'a> {
         let ids = self.pairs.changed_from(entry);
         let address = |id: &EntryId| {
             let base = self.pairs.entry(*id);
-            (self.layers.address(id.base, base.content), base.end - base.content)
+            (self.layers.address(id.base as usize, base.content), base.end - base.content)
         };
         let mut changed = Changed { range, form, old: Vec::new(), old_address: ids.first().map(address) };
         // Only the stream of a gzip member is matched.
@@ -105,7 +105,7 @@ impl<'a> Loading<'a> {
         let bytes = entry.end - entry.content;
         let mut range = None;
         if self.fits(bytes) {
-            let start = self.material.add(self.layers, id.base, entry.content, bytes)?;
+            let start = self.material.add(self.layers, id.base as usize, entry.content, bytes)?;
             range = Some(start..start + bytes as usize);
         }
         self.loaded.insert((id, None), range.clone());
@@ -124,9 +124,9 @@ impl<'a> Loading<'a> {
         let mut range = None;
         if from.end - from.start <= PLAIN_BYTES_MAX && self.fits(PLAIN_BYTES_MAX) {
             let mut compressed = vec![0; (from.end - from.start) as usize];
-            self.layers.bases[id.base].read_exact_at(&mut compressed, from.start)?;
+            self.layers.bases[id.base as usize].read_exact_at(&mut compressed, from.start)?;
             range = compressed::content(&compressed, PLAIN_BYTES_MAX as usize).map(|(plain, bytes)| {
-                let address = self.layers.address(id.base, from.start);
+                let address = self.layers.address(id.base as usize, from.start);
                 let stream = Inflated { from: address, bytes: bytes as u64, plain_bytes: plain.len() as u64 };
                 let start = self.material.add_inflated(stream, &plain);
                 start..start + plain.len()

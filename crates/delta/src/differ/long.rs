@@ -81,7 +81,7 @@ fn sources(pairs: &Pairs<'_>, target: &[Entry], contents: &[Long<'_>]) -> Vec<Ex
 
 fn extent(pairs: &Pairs<'_>, id: EntryId) -> Extent {
     let entry = pairs.entry(id);
-    Extent { base: id.base, range: entry.content..entry.end }
+    Extent { base: id.base as usize, range: entry.content..entry.end }
 }
 
 fn pieces(pairs: &Pairs<'_>, content: usize, long: &Long<'_>, piece_bytes: u64) -> Vec<Piece> {
@@ -124,7 +124,7 @@ fn match_piece(layers: &Layers<'_>, samples: &Samples, piece: &Piece, search: &S
         Bases { old: &material.bytes, trusting: search.trusting, doubting: true, patience: search.patience, indices };
     let matches = matches::find(&bases, &content, aligned);
     let start = piece.range.start as usize;
-    Ok(Writer { material: &material, content: &content, start, old: &[], copies: true }.steps(&matches))
+    Writer { layers, material: &material, content: &content, start, old: &[], copies: true }.steps(&matches)
 }
 
 /// The ranges of the bases that a piece is matched with, in the order of their places, without overlap.

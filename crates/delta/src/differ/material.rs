@@ -11,7 +11,7 @@ use super::steps::Layers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A range of a base, by its address.
-    Base { address: u64 },
+    Base { address: u64, is_rewritten: bool },
     /// The content of a compressed stream of a base.
     Inflated(Inflated),
 }
@@ -22,6 +22,13 @@ pub struct Part {
     pub start: usize,
     pub bytes: usize,
     pub origin: Origin,
+}
+
+impl Part {
+    /// Whether references were rewritten in it: the base has other bytes.
+    pub fn is_rewritten(&self) -> bool {
+        matches!(self.origin, Origin::Base { is_rewritten: true, .. })
+    }
 }
 
 /// The material.
@@ -40,7 +47,9 @@ impl Material {
         let start = self.bytes.len();
         self.bytes.resize(start + bytes as usize, 0);
         layers.bases[base].read_exact_at(&mut self.bytes[start..], offset)?;
-        let origin = Origin::Base { address: layers.address(base, offset) };
+        let address = layers.address(base, offset);
+        let is_rewritten = layers.map.predict(address, &mut self.bytes[start..]);
+        let origin = Origin::Base { address, is_rewritten };
         self.parts.push(Part { start, bytes: bytes as usize, origin });
         Ok(start)
     }

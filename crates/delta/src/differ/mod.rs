@@ -14,6 +14,9 @@
 
 mod contents;
 mod draft;
+mod elf;
+mod evidence;
+mod executables;
 mod files;
 mod frames;
 mod gzip;

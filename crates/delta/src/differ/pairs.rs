@@ -4,16 +4,16 @@
 //! The work for a file does not grow with the number of files: of many namesakes, only neighbours in sorted orders are
 //! looked at.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeSet, HashMap};
 
 use super::files::Entry;
 
 /// An entry of a base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId {
-    pub base: usize,
-    pub entry: usize,
+    pub base: u32,
+    pub entry: u32,
 }
 
 /// Most files that a file may have been changed from.
@@ -23,24 +23,16 @@ const NAMESAKES_MAX: usize = 64;
 /// So many on each side.
 const NEAREST: usize = 8;
 
-/// The entries of all bases, by path, by length and by name.
+/// The entries of all bases, by path, by length and by name. Takes 64 bytes for each.
 pub struct Pairs<'a> {
     bases: &'a [Vec<Entry>],
-    by_path: HashMap<&'a [u8], Vec<EntryId>>,
-    by_bytes: HashMap<u64, Vec<EntryId>>,
-    by_name: BTreeMap<Vec<u8>, Namesakes>,
+    /// By the hash of the path, by the length of the content, and by the hash of the name without versions.
+    by_path: Vec<(u64, EntryId)>,
+    by_bytes: Vec<(u64, EntryId)>,
+    by_name: Vec<(u64, EntryId)>,
+    /// Those of names that many files have, by the hash of the name.
+    crowds: HashMap<u64, [Vec<EntryId>; Order::ALL.len()]>,
 }
-
-/// Files of the same name without versions.
-#[derive(Default)]
-struct Namesakes {
-    all: Vec<EntryId>,
-    /// Empty if there are few.
-    orders: Vec<(Order, Vec<(Place, EntryId)>)>,
-}
-
-/// A file's place in an order: a key of its path, and the length of its content.
-type Place = (Vec<u8>, u64);
 
 /// An order in which likely counterparts are neighbours.
 #[derive(Clone, Copy)]
@@ -56,60 +48,70 @@ enum Order {
 impl Order {
     const ALL: [Self; 3] = [Self::Root, Self::Leaf, Self::Length];
 
-    fn place(self, entry: &Entry) -> Place {
-        let key = match self {
-            Self::Root => path_without_versions(&entry.path),
-            Self::Leaf => entry.path.rsplit(|&byte| byte == b'/').collect::<Vec<_>>().join(&b'/'),
-            Self::Length => Vec::new(),
+    fn compare(self, one: &Entry, other: &Entry) -> Ordering {
+        let by_path = match self {
+            Self::Root => without_versions(&one.path).cmp(without_versions(&other.path)),
+            Self::Leaf => folders(&one.path).rev().cmp(folders(&other.path).rev()),
+            Self::Length => Ordering::Equal,
         };
-        (key, entry.content_bytes)
+        by_path.then(one.content_bytes.cmp(&other.content_bytes))
     }
 }
 
 impl<'a> Pairs<'a> {
     pub fn new(bases: &'a [Vec<Entry>]) -> Self {
-        let mut pairs = Self { bases, by_path: HashMap::new(), by_bytes: HashMap::new(), by_name: BTreeMap::new() };
-        for (base, entries) in bases.iter().enumerate() {
-            for (entry, found) in entries.iter().enumerate() {
-                let id = EntryId { base, entry };
-                pairs.by_path.entry(&found.path).or_default().push(id);
-                if found.content_bytes > 0 {
-                    pairs.by_bytes.entry(found.content_bytes).or_default().push(id);
-                    pairs.by_name.entry(name_without_versions(&found.path)).or_default().all.push(id);
-                }
-            }
-        }
-        for namesakes in pairs.by_name.values_mut().filter(|namesakes| namesakes.all.len() > NAMESAKES_MAX) {
-            for order in Order::ALL {
-                let place = |&id: &EntryId| (order.place(&bases[id.base][id.entry]), id);
-                let mut places: Vec<(Place, EntryId)> = namesakes.all.iter().map(place).collect();
-                places.sort_unstable();
-                namesakes.orders.push((order, places));
+        let ids = || {
+            let numbered = |(base, entries): (usize, &'a Vec<Entry>)| {
+                entries.iter().zip(0..).map(move |(found, entry)| (EntryId { base: base as u32, entry }, found))
+            };
+            bases.iter().enumerate().flat_map(numbered)
+        };
+        let with_content = || ids().filter(|(_, entry)| entry.content_bytes > 0);
+        let sorted = |mut list: Vec<(u64, EntryId)>| {
+            list.sort_unstable();
+            list
+        };
+        let mut pairs = Self {
+            bases,
+            by_path: sorted(ids().map(|(id, entry)| (key(&entry.path), id)).collect()),
+            by_bytes: sorted(with_content().map(|(id, entry)| (entry.content_bytes, id)).collect()),
+            by_name: sorted(with_content().map(|(id, entry)| (name_key(&entry.path), id)).collect()),
+            crowds: HashMap::new(),
+        };
+        for namesakes in pairs.by_name.chunk_by(|one, other| one.0 == other.0) {
+            if namesakes.len() > NAMESAKES_MAX {
+                let entry = |id: EntryId| &bases[id.base as usize][id.entry as usize];
+                let orders = Order::ALL.map(|order| {
+                    let mut ids: Vec<EntryId> = namesakes.iter().map(|(_, id)| *id).collect();
+                    ids.sort_unstable_by(|one, other| order.compare(entry(*one), entry(*other)).then(one.cmp(other)));
+                    ids
+                });
+                pairs.crowds.insert(namesakes[0].0, orders);
             }
         }
         pairs
     }
 
     pub fn entry(&self, id: EntryId) -> &'a Entry {
-        &self.bases[id.base][id.entry]
+        &self.bases[id.base as usize][id.entry as usize]
     }
 
-    /// The entries of the same path, in the order of the bases.
-    pub fn same_path(&self, target: &Entry) -> &[EntryId] {
-        self.by_path.get(target.path.as_slice()).map_or(&[], Vec::as_slice)
+    /// The entries of the same path, in the order of the bases; of many, the first.
+    pub fn same_path<'p>(&'p self, target: &'p Entry) -> impl Iterator<Item = EntryId> + 'p {
+        let found = with_key(&self.by_path, key(&target.path));
+        found.iter().take(NAMESAKES_MAX).map(|(_, id)| *id).filter(|id| self.entry(*id).path == target.path)
     }
 
     /// The entries whose content is so long, in the order of the bases.
-    pub fn of_length(&self, content_bytes: u64) -> &[EntryId] {
-        self.by_bytes.get(&content_bytes).map_or(&[], Vec::as_slice)
+    pub fn of_length(&self, content_bytes: u64) -> impl ExactSizeIterator<Item = EntryId> + '_ {
+        with_key(&self.by_bytes, content_bytes).iter().map(|(_, id)| *id)
     }
 
     /// Entries that the target may have been changed from, the likeliest first: those of the same path; else those of
     /// the same name without versions, those first that share most folders from the root on and from the name up, then
     /// the nearest in length.
     pub fn changed_from(&self, target: &Entry) -> Vec<EntryId> {
-        let mut found: Vec<EntryId> =
-            self.same_path(target).iter().copied().filter(|id| self.entry(*id).content_bytes > 0).collect();
+        let mut found: Vec<EntryId> = self.same_path(target).filter(|id| self.entry(*id).content_bytes > 0).collect();
         if found.is_empty() {
             found = self.namesakes(target);
             found.sort_by_cached_key(|&id| {
@@ -124,51 +126,55 @@ impl<'a> Pairs<'a> {
 
     /// Entries of the same name without versions: all if they are few, else the nearest in each order.
     fn namesakes(&self, target: &Entry) -> Vec<EntryId> {
-        let Some(namesakes) = self.by_name.get(&name_without_versions(&target.path)) else { return Vec::new() };
-        if namesakes.orders.is_empty() {
-            return namesakes.all.clone();
-        }
+        let name = name_key(&target.path);
+        let Some(orders) = self.crowds.get(&name) else {
+            return with_key(&self.by_name, name).iter().map(|(_, id)| *id).collect();
+        };
         let mut near = BTreeSet::new();
-        for (order, places) in &namesakes.orders {
-            let wanted = order.place(target);
-            let at = places.partition_point(|(place, _)| *place < wanted);
-            let around = at.saturating_sub(NEAREST)..(at + NEAREST).min(places.len());
-            near.extend(places[around].iter().map(|(_, id)| *id));
+        for (order, ids) in Order::ALL.into_iter().zip(orders) {
+            let at = ids.partition_point(|id| order.compare(self.entry(*id), target).is_lt());
+            near.extend(&ids[at.saturating_sub(NEAREST)..(at + NEAREST).min(ids.len())]);
         }
         near.into_iter().collect()
     }
 
     /// Entries with content whose paths are not in the target: removed, or renamed.
     pub fn left_over(&self, target: &[Entry]) -> Vec<EntryId> {
-        let paths: HashSet<&[u8]> = target.iter().map(|entry| entry.path.as_slice()).collect();
-        let all = self
-            .bases
-            .iter()
-            .enumerate()
-            .flat_map(|(base, entries)| (0..entries.len()).map(move |entry| EntryId { base, entry }));
-        all.filter(|&id| {
-            let entry = self.entry(id);
-            entry.content_bytes > 0 && !paths.contains(entry.path.as_slice())
-        })
-        .collect()
+        let mut paths: Vec<u64> = target.iter().map(|entry| key(&entry.path)).collect();
+        paths.sort_unstable();
+        let is_left =
+            |(path, id): &&(u64, EntryId)| self.entry(*id).content_bytes > 0 && paths.binary_search(path).is_err();
+        let mut left: Vec<EntryId> = self.by_path.iter().filter(is_left).map(|(_, id)| *id).collect();
+        left.sort_unstable();
+        left
     }
 }
 
+/// The entries with a key.
+fn with_key(list: &[(u64, EntryId)], key: u64) -> &[(u64, EntryId)] {
+    let first = list.partition_point(|(other, _)| *other < key);
+    let count = list[first..].partition_point(|(other, _)| *other == key);
+    &list[first..first + count]
+}
+
+/// A hash that nobody can make many paths for.
+fn key(path: &[u8]) -> u64 {
+    blake3::hash(path).as_bytes().first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk))
+}
+
+fn name_key(path: &[u8]) -> u64 {
+    key(&name_without_versions(path).collect::<Vec<u8>>())
+}
+
 /// The file's name, with one mark for each run of digits and dots: libfoo.so.1.2 and libfoo.so.1.3 have the same.
-fn name_without_versions(path: &[u8]) -> Vec<u8> {
-    let name = path.rsplit(|&byte| byte == b'/').find(|part| !part.is_empty()).unwrap_or_default();
-    without_versions(name).collect()
+fn name_without_versions(path: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    without_versions(folders(path).rev().find(|part| !part.is_empty()).unwrap_or_default())
 }
 
-/// The path, with one mark for each run of digits and dots.
-pub fn path_without_versions(path: &[u8]) -> Vec<u8> {
-    let folders: Vec<Vec<u8>> = path.split(|&byte| byte == b'/').map(|name| without_versions(name).collect()).collect();
-    folders.join(&b'/')
-}
-
-fn without_versions(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
+/// The path, or a name, with one mark for each run of digits and dots.
+pub fn without_versions(path: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let mut is_in_version = false;
-    name.iter().filter_map(move |&byte| {
+    path.iter().filter_map(move |&byte| {
         let is_digit = byte.is_ascii_digit();
         if is_in_version && (is_digit || byte == b'.') {
             return None;
@@ -178,9 +184,12 @@ fn without_versions(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
+fn folders(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/')
+}
+
 /// How many folders from the root on are the same without versions, and how many names from the last one up.
 fn shared_folders(one: &[u8], other: &[u8]) -> usize {
-    let folders = |path| <[u8]>::split(path, |&byte: &u8| byte == b'/');
     let front = folders(one).zip(folders(other)).take_while(|(a, b)| without_versions(a).eq(without_versions(b)));
     let back = folders(one).rev().zip(folders(other).rev()).take_while(|(a, b)| a == b);
     front.count() + back.count()
@@ -193,12 +202,12 @@ mod tests {
     #[test]
     fn versions_do_not_make_another_name() {
         let same = |one: &str, other: &str| {
-            assert_eq!(name_without_versions(one.as_bytes()), name_without_versions(other.as_bytes()));
+            assert!(name_without_versions(one.as_bytes()).eq(name_without_versions(other.as_bytes())), "{one} {other}");
         };
         same("usr/lib/libfoo.so.1.2", "lib/libfoo.so.1.13");
         same("a/package-1.2.10.dist-info", "a/package-1.2.9.dist-info");
         same("perl5.36.0", "perl5.40.1");
-        assert_ne!(name_without_versions(b"libfoo.so"), name_without_versions(b"libbar.so"));
+        assert!(name_without_versions(b"libfoo.so").ne(name_without_versions(b"libbar.so")));
     }
 
     fn entry(path: &str, content_bytes: u64) -> Entry {

@@ -12,7 +12,8 @@ use lighter_types::broken;
 
 use crate::parallel;
 
-use super::draft::draft;
+use super::draft::{Drafts, draft};
+use super::executables;
 use super::files::{Entry, entries};
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
@@ -41,34 +42,41 @@ enum Part {
 
 /// A content that is not a copy.
 struct Open<'a> {
+    /// Which one it is.
+    index: usize,
     entry: &'a Entry,
     range: Range<u64>,
     form: Form,
 }
 
-/// Plans the steps. They cover the target exactly and in order.
+/// Plans the steps. They cover the target exactly and in order. The map of the executables among its files goes into
+/// `layers`.
 ///
 /// # Errors
 /// The error of a reader.
-pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
+pub fn plan(layers: &mut Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     let target = entries(layers.target)?;
     let bases = layers.bases.iter().map(|base| entries(*base)).collect::<io::Result<Vec<_>>>()?;
     let pairs = Pairs::new(&bases);
-    let mut drafts = draft(layers, &pairs, &target, search.threads)?;
+    let Drafts { copies, mut drafts } = draft(layers, &pairs, &target, search.threads)?;
     twins::copy(layers, &mut drafts, search.threads)?;
     let forms = streams::decompress(layers, &pairs, &drafts, search)?;
     let mut parts = Vec::new();
     let mut open = Vec::new();
     for ((entry, draft), form) in drafts.into_iter().zip(forms) {
-        parts.push(Part::Steps(draft.steps));
+        parts.push((entry.start, Part::Steps(draft.steps)));
         if let Some(range) = draft.open {
-            parts.push(Part::Changed(open.len()));
-            open.push(Open { entry, range, form });
+            parts.push((entry.start, Part::Changed(open.len())));
+            open.push(Open { index: open.len(), entry, range, form });
         }
     }
-    let mut matched = match_all(layers, &pairs, search, &target, open)?;
+    let mut matched = match_twice(layers, &pairs, &bases, search, &target, open)?;
     let mut steps: Vec<Planned> = Vec::new();
-    for part in parts {
+    let mut copies = copies.into_iter().peekable();
+    for (start, part) in parts {
+        while let Some(copy) = copies.next_if(|copy| copy.at < start) {
+            push(&mut steps, copy);
+        }
         let part = match part {
             Part::Steps(steps) => steps,
             Part::Changed(index) => matched.remove(&index).unwrap_or_else(|| {
@@ -78,7 +86,34 @@ pub fn plan(layers: &Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
         };
         part.into_iter().for_each(|step| push(&mut steps, step));
     }
+    copies.for_each(|copy| push(&mut steps, copy));
     Ok(steps)
+}
+
+/// Matches all contents, and makes the map of the executables among them. Executables are matched a second time, with
+/// their bases as the map predicts them: there, code that was only moved is equal.
+fn match_twice<'a>(
+    layers: &mut Layers<'_>,
+    pairs: &Pairs<'_>,
+    bases: &[Vec<Entry>],
+    search: &Search,
+    target: &[Entry],
+    open: Vec<Open<'a>>,
+) -> io::Result<HashMap<usize, Vec<Planned>>> {
+    let plain = open.iter().filter(|open| matches!(open.form, Form::Plain));
+    let mut again: Vec<Open<'a>> =
+        plain.map(|open| Open { range: open.range.clone(), form: Form::Plain, ..*open }).collect();
+    let mut matched = match_all(layers, pairs, search, target, open)?;
+    for is_last in [false, true] {
+        let steps = again.iter().map(|open| (open.entry, matched.get(&open.index).map_or(&[][..], Vec::as_slice)));
+        layers.map = executables::map(layers, bases, &steps.collect::<Vec<_>>(), search.threads)?;
+        again.retain(|open| layers.map.file(open.range.start).is_some());
+        if !is_last && !again.is_empty() {
+            let again = again.iter().map(|open| Open { range: open.range.clone(), form: Form::Plain, ..*open });
+            matched.extend(match_all(layers, pairs, &search.again(), target, again.collect())?);
+        }
+    }
+    Ok(matched)
 }
 
 /// Matches all contents. Returns the steps of each, by its index.
@@ -92,10 +127,9 @@ fn match_all(
     target: &[Entry],
     open: Vec<Open<'_>>,
 ) -> io::Result<HashMap<usize, Vec<Planned>>> {
-    let (long, short): (Vec<_>, Vec<_>) =
-        open.into_iter().enumerate().partition(|(_, open)| is_long(pairs, search, open));
-    let (indices, long): (Vec<usize>, Vec<Long<'_>>) =
-        long.into_iter().map(|(index, open)| (index, Long { entry: open.entry, range: open.range })).unzip();
+    let (long, short): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| is_long(pairs, search, open));
+    let indices: Vec<usize> = long.iter().map(|open| open.index).collect();
+    let long: Vec<Long<'_>> = long.into_iter().map(|open| Long { entry: open.entry, range: open.range }).collect();
     let mut steps: HashMap<usize, Vec<Planned>> =
         indices.into_iter().zip(match_long(layers, pairs, target, &long, search)?).collect();
     let left_over = pairs.left_over(target);
@@ -104,14 +138,12 @@ fn match_all(
     let mut short = short.into_iter().peekable();
     while short.peek().is_some() {
         let mut loading = Loading::new(layers, pairs, search);
-        let mut group = Vec::new();
-        while let Some((index, open)) =
-            short.next_if(|(_, open)| group.is_empty() || loading.bytes_with(open.entry) <= budget)
-        {
-            group.push((index, loading.candidates(open.entry, open.range, open.form)?));
+        let (mut indices, mut changed) = (Vec::new(), Vec::new());
+        while let Some(open) = short.next_if(|open| indices.is_empty() || loading.bytes_with(open.entry) <= budget) {
+            indices.push(open.index);
+            changed.push(loading.candidates(open.entry, open.range, open.form)?);
         }
         loading.all(&left_over)?;
-        let (indices, changed): (Vec<usize>, Vec<Changed>) = group.into_iter().unzip();
         let matched = match_group(layers, search, &loading.material, &changed)?;
         steps.extend(indices.into_iter().zip(matched));
     }
@@ -192,8 +224,8 @@ fn match_batch(
         let aligned = subject.old.first().map(|old| old.start + part.start).filter(|&at| at < subject.old[0].end);
         let content = &subject.content[part.clone()];
         let matches = matches::find(&bases, content, aligned);
-        let writer = Writer { material, content, start: part.start, old: subject.old, copies: subject.copies };
-        Ok::<_, io::Error>(writer.steps(&matches))
+        let writer = Writer { layers, material, content, start: part.start, old: subject.old, copies: subject.copies };
+        writer.steps(&matches)
     })?;
     let mut steps: Vec<Vec<Planned>> = subjects.iter().map(|_| Vec::new()).collect();
     for ((index, _), found) in pieces.iter().zip(found) {

@@ -23,6 +23,9 @@ pub struct Search {
     /// Most bytes of the bases that are held in memory.
     pub material_bytes_max: u64,
     pub threads: usize,
+    /// The indices of a second search, in which moved code is equal: long windows find it, and short ones would find
+    /// accidents.
+    again: (Window, Window),
 }
 
 impl Search {
@@ -34,6 +37,11 @@ impl Search {
             Effort::Default => (window(12, 4, 2), window(24, 4, 1), 256),
             Effort::Max => (window(6, 1, 32), window(20, 4, 4), usize::MAX),
         };
+        let again = match effort {
+            Effort::Fast => (near, far),
+            Effort::Default => (window(16, 4, 1), window(32, 16, 1)),
+            Effort::Max => (window(12, 1, 8), window(24, 4, 4)),
+        };
         Self {
             near,
             far,
@@ -43,7 +51,14 @@ impl Search {
             trusting: effort != Effort::Max,
             material_bytes_max,
             threads,
+            again,
         }
+    }
+
+    /// The second search.
+    pub fn again(&self) -> Self {
+        let (near, far) = self.again;
+        Self { near, far, ..*self }
     }
 }
 

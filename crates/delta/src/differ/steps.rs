@@ -7,6 +7,7 @@ use std::ops::Range;
 use lighter_types::{ReadAt, broken};
 
 use crate::compressed::Compression;
+use crate::moves::Map;
 use crate::program::Inflated;
 
 /// The target and its bases, in the order of the header.
@@ -14,6 +15,8 @@ pub struct Layers<'a> {
     pub target: &'a dyn ReadAt,
     pub bases: Vec<&'a dyn ReadAt>,
     starts: Vec<u64>,
+    /// The executables whose moves are known.
+    pub map: Map,
 }
 
 impl<'a> Layers<'a> {
@@ -27,12 +30,26 @@ impl<'a> Layers<'a> {
                 start
             })
             .collect();
-        Self { target, bases, starts }
+        Self { target, bases, starts, map: Map::default() }
     }
 
     /// The address of a place in a base.
     pub fn address(&self, base: usize, offset: u64) -> u64 {
         self.starts[base] + offset
+    }
+
+    /// The base that an address lies in, and the place there.
+    pub fn place(&self, address: u64) -> (usize, u64) {
+        let base = self.starts.partition_point(|&start| start <= address) - 1;
+        (base, address - self.starts[base])
+    }
+
+    /// Bytes of a base, from an address on.
+    pub fn read_base(&self, address: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let (base, offset) = self.place(address);
+        let mut found = vec![0; bytes];
+        self.bases[base].read_exact_at(&mut found, offset)?;
+        Ok(found)
     }
 
     pub fn read_target(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
@@ -117,12 +134,12 @@ impl Planned {
 }
 
 /// Leaves out the bases that no step reads. Returns the layers with the other bases, and the indices of these.
-pub fn drop_unused<'a>(layers: &Layers<'a>, steps: &mut [Planned]) -> (Layers<'a>, Vec<usize>) {
+pub fn drop_unused<'a>(layers: Layers<'a>, steps: &mut [Planned]) -> (Layers<'a>, Vec<usize>) {
     let place = |address: u64| layers.starts.partition_point(|&start| start <= address) - 1;
     let mut used = vec![false; layers.bases.len()];
     each_address(steps, &mut |address| used[place(*address)] = true);
     let kept: Vec<usize> = (0..used.len()).filter(|&base| used[base]).collect();
-    let fewer = Layers::new(layers.target, kept.iter().map(|&base| layers.bases[base]).collect());
+    let mut fewer = Layers::new(layers.target, kept.iter().map(|&base| layers.bases[base]).collect());
     each_address(steps, &mut |address| {
         let base = place(*address);
         let Some(index) = kept.iter().position(|&kept| kept == base) else {
@@ -130,6 +147,14 @@ pub fn drop_unused<'a>(layers: &Layers<'a>, steps: &mut [Planned]) -> (Layers<'a
         };
         *address = *address - layers.starts[base] + fewer.starts[index];
     });
+    for mut file in layers.map.files {
+        let base = place(file.old.start);
+        if let Some(index) = kept.iter().position(|&kept| kept == base) {
+            let start = file.old.start - layers.starts[base] + fewer.starts[index];
+            file.old = start..start + (file.old.end - file.old.start);
+            fewer.map.files.push(file);
+        }
+    }
     (fewer, kept)
 }
 

@@ -17,7 +17,7 @@ use crate::parallel;
 use super::draft::Draft;
 use super::files::Entry;
 use super::gzip;
-use super::pairs::{EntryId, Pairs, path_without_versions};
+use super::pairs::{EntryId, Pairs, without_versions};
 use super::search::Search;
 use super::steps::Layers;
 use super::zip::{self, Member};
@@ -126,7 +126,7 @@ fn find(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Opt
     }
     let base = |id: &EntryId| {
         let entry = pairs.entry(*id);
-        (*id, layers.bases[id.base], entry.content..entry.content + entry.content_bytes)
+        (*id, layers.bases[id.base as usize], entry.content..entry.content + entry.content_bytes)
     };
     let bases: Vec<(EntryId, &dyn ReadAt, Range<u64>)> = ids.iter().map(base).collect();
     if entry.content_bytes <= PLAIN_BYTES_MAX && is_xz(layers.target, &content)? {
@@ -207,6 +207,7 @@ fn changed(members: Vec<Member>, bases: &[(EntryId, Vec<Member>)]) -> Vec<Found>
 fn counterparts(members: &[Member], base: &[&Member]) -> Vec<Option<usize>> {
     let mut found: Vec<Option<usize>> = vec![None; members.len()];
     let mut is_taken = vec![false; base.len()];
+    let path_without_versions = |path: &[u8]| without_versions(path).collect();
     for key in [<[u8]>::to_vec, path_without_versions, extension] {
         // By key and length.
         let mut left: BTreeSet<(Vec<u8>, u64, usize)> = BTreeSet::new();

@@ -1,13 +1,14 @@
 //! Makes steps of the matches of a content.
 
+use std::io;
 use std::ops::Range;
 
-use crate::compare::common_prefix;
+use crate::compare::{common_prefix, differences};
 use crate::zstd;
 
 use super::matches;
 use super::material::{Material, Origin};
-use super::steps::{From, Kind, Planned, STEP_COST, push};
+use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
 
 /// So many equal bytes within a match are worth a copy of their own: a decoder does not look at the bytes of a copy.
 const COPY_BYTES_MIN: usize = 4 << 10;
@@ -16,6 +17,7 @@ const RAW_BYTES_MIN: usize = 2 << 10;
 
 /// Writes the steps of a part of a content from its matches.
 pub struct Writer<'a> {
+    pub layers: &'a Layers<'a>,
     pub material: &'a Material,
     pub content: &'a [u8],
     /// Where the part begins in its content.
@@ -28,7 +30,10 @@ pub struct Writer<'a> {
 
 impl Writer<'_> {
     /// The steps of the part, in order; they cover it exactly.
-    pub fn steps(&self, matches: &[matches::Match]) -> Vec<Planned> {
+    ///
+    /// # Errors
+    /// The error of a reader.
+    pub fn steps(&self, matches: &[matches::Match]) -> io::Result<Vec<Planned>> {
         let mut steps = Vec::new();
         let mut at = 0;
         for found in matches {
@@ -36,7 +41,7 @@ impl Writer<'_> {
             at = found.at;
             for (part, offset, bytes) in self.material.split(found.from, found.bytes) {
                 let from = match self.material.parts[part].origin {
-                    Origin::Base { address } => From::Address(address + offset as u64),
+                    Origin::Base { address, .. } => From::Address(address + offset as u64),
                     // A stream reads from its counterparts only, so that a frame inflates little beside its own
                     // streams.
                     Origin::Inflated(_) if self.copies || !self.is_counterpart(part) => {
@@ -47,12 +52,21 @@ impl Writer<'_> {
                     Origin::Inflated(stream) => From::Inflated { stream, offset: offset as u64 },
                 };
                 let old_start = self.material.parts[part].start + offset;
-                self.matched(at, from, &self.material.bytes[old_start..old_start + bytes], &mut steps);
+                let shown = &self.material.bytes[old_start..old_start + bytes];
+                match from {
+                    From::Address(address) if self.material.parts[part].is_rewritten() => {
+                        let old = self.layers.read_base(address, bytes)?;
+                        self.matched(at, from, shown, &old, &mut steps);
+                    }
+                    From::Address(_) | From::Target(_) | From::Inflated { .. } => {
+                        self.matched(at, from, shown, shown, &mut steps)
+                    }
+                }
                 at += bytes;
             }
         }
         self.new_bytes(at..self.content.len(), &mut steps);
-        steps
+        Ok(steps)
     }
 
     fn is_counterpart(&self, part: usize) -> bool {
@@ -60,32 +74,31 @@ impl Writer<'_> {
         self.old.iter().any(|old| old.start == start)
     }
 
-    fn matched(&self, at: usize, from: From, old: &[u8], steps: &mut Vec<Planned>) {
+    /// The steps of a match: long ranges that are equal are copies. `shown` has the base's bytes as they are compared,
+    /// and `old` as they are.
+    fn matched(&self, at: usize, from: From, shown: &[u8], old: &[u8], steps: &mut Vec<Planned>) {
         let new = &self.content[at..at + old.len()];
-        let mut done = 0;
-        let mut open = 0;
-        let mut different = 0;
-        let mut put = |range: Range<usize>, is_copy: bool, different: u64| {
+        let mut put = |range: Range<usize>, is_copy: bool| {
             let from = from.ahead(range.start as u64);
-            let kind = if is_copy { Kind::Copy(from) } else { Kind::Match(from) };
+            let (kind, different) = match is_copy {
+                true => (Kind::Copy(from), 0),
+                false => (Kind::Match(from), differences(&new[range.clone()], &shown[range.clone()])),
+            };
             let place = (self.start + at + range.start) as u64;
             push(steps, Planned { kind, at: place, bytes: range.len() as u64, cost: STEP_COST + different });
         };
-        while done < new.len() {
+        let mut done = 0;
+        let mut open = 0;
+        while self.copies && done < new.len() {
             let equal = common_prefix(&new[done..], &old[done..]);
-            if self.copies && equal >= COPY_BYTES_MIN {
-                put(open..done, false, different);
-                put(done..done + equal, true, 0);
+            if equal >= COPY_BYTES_MIN {
+                put(open..done, false);
+                put(done..done + equal, true);
                 open = done + equal;
-                different = 0;
             }
-            done += equal;
-            if done < new.len() {
-                done += 1;
-                different += 1;
-            }
+            done += equal + 1;
         }
-        put(open..new.len(), false, different);
+        put(open..new.len(), false);
     }
 
     fn new_bytes(&self, range: Range<usize>, steps: &mut Vec<Planned>) {

@@ -5,6 +5,10 @@ use crate::program::{Inflated, STEPS_MAX};
 use crate::rebuilt::Piece;
 use crate::sources::INFLATED_BYTES_MAX;
 
+fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
+    super::decode(payload, range, bases, &Map::default())
+}
+
 /// A payload of the light tier with this program, and nothing else. Writing is the same walk as reading, and may say no
 /// as well; what it had written until then is the payload.
 fn payload(program: &Program) -> Vec<u8> {

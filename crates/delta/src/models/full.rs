@@ -65,7 +65,7 @@ impl Full {
             let around = window.around(index);
             let site = window.site(index);
             let guess = match (field, self.references.relative(site)) {
-                (None, Some(guess)) => 1 + u8::from((guess.word ^ site.word) & 0xff != 0),
+                (None, Some(guess)) => 1 + u8::from((guess.word ^ site.shown) & 0xff != 0),
                 _ => 0,
             };
             let given = known.get(index).copied().unwrap_or(0);

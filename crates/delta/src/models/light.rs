@@ -100,8 +100,8 @@ impl Light {
         ];
         let mut guesses = Guesses { words: [0; GUESSES], present: 0 };
         for (index, guess) in all.into_iter().enumerate() {
-            let word = guess.map_or(site.word, |guess| guess.word);
-            let differs = (word ^ site.word) & 0xff != 0;
+            let word = guess.map_or(site.shown, |guess| guess.word);
+            let differs = (word ^ site.shown) & 0xff != 0;
             // An absent guess keeps the base's word, whose first byte does not differ: it hides no other guess.
             let is_new = (0..index).all(|earlier| guesses.words[earlier] != word);
             guesses.words[index] = word;

@@ -31,6 +31,8 @@ pub struct Guess {
 pub struct Site {
     /// The four bytes in the base.
     pub word: u32,
+    /// The same as they are shown to the models: rewritten, if they are known to be a reference.
+    pub shown: u32,
     /// Their place in the base.
     pub from: u32,
     /// Their place in the target, less that in the base.
@@ -123,17 +125,21 @@ impl References {
 mod tests {
     use super::*;
 
+    fn site(word: u32, from: u32, shift: u32) -> Site {
+        Site { word, shown: word, from, shift }
+    }
+
     #[test]
     fn a_place_that_moved_is_known_to_the_next_that_refers_to_it() {
         let mut references = References::new();
         // A call at 1000 to 5000, whose function moved by 48 while the call moved by 16.
-        let first = Site { word: 4000, from: 1000, shift: 16 };
+        let first = site(4000, 1000, 16);
         assert!(references.relative(first).is_none());
         references.learn(first, 4032);
-        let second = Site { word: 3000, from: 2000, shift: 32 };
+        let second = site(3000, 2000, 32);
         assert_eq!(references.relative(second).map(|guess| guess.word), Some(3016));
         assert_eq!(references.region(second).map(|guess| guess.word), Some(3016));
         assert!(references.absolute(second).is_none());
-        assert_eq!(references.absolute(Site { word: 4000, from: 7, shift: 9 }).map(|guess| guess.word), Some(4032));
+        assert_eq!(references.absolute(site(4000, 7, 9)).map(|guess| guess.word), Some(4032));
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie};
 use lighter_image::{TarScan, TarSink};
-use lighter_patch::{Gathered, Header, RebuiltRange};
+use lighter_patch::{Gathered, Header, Moves, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, Link, OciDigest, ReadAt};
 use tokio::runtime::Handle;
@@ -49,8 +49,18 @@ pub fn apply(
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
     let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(failures::of_store)?;
-    let mut source =
-        Frames { header, bases, layer, partial, frames, next: 0, range: None, applying: Duration::ZERO, ended: None };
+    let mut source = Frames {
+        header,
+        bases,
+        layer,
+        partial,
+        frames,
+        next: 0,
+        moves: Moves::default(),
+        range: None,
+        applying: Duration::ZERO,
+        ended: None,
+    };
     let mut sink = Written(header.target());
     let mut named = manifests.iter();
     let blob = named.find_map(|manifest| images::compressed_bytes(&shared.store, *manifest, header.target()));
@@ -159,6 +169,8 @@ struct Frames<'a> {
     frames: watch::Receiver<u32>,
     /// The frame to apply next.
     next: u32,
+    /// Read with the first frame.
+    moves: Moves,
     /// The range of the target that the last frame rebuilt, as far as it was not read.
     range: Option<RebuiltRange>,
     /// The time that applying took so far.
@@ -176,7 +188,11 @@ impl<'a> Frames<'a> {
     fn apply_next(&mut self) -> Result<(), Ended> {
         let payload = self.payload()?;
         let began = Instant::now();
-        let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.bases)
+        if self.next == 0 {
+            self.moves =
+                Moves::read(self.header, &payload).map_err(|error| Ended::Failed(failures::of_apply(error)))?;
+        }
+        let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.bases, &self.moves)
             .map_err(|error| Ended::Failed(failures::of_apply(error)))?;
         self.applying += began.elapsed();
         self.range = Some(range);

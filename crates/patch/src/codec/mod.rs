@@ -14,7 +14,7 @@ pub(crate) mod vcdiff;
 use std::fmt;
 use std::ops::Range;
 
-use lighter_delta::{CodecError, Rebuilt, zstd};
+use lighter_delta::{CodecError, Map, Rebuilt, zstd};
 use lighter_types::{Bytes, ReadAt};
 
 use crate::limits::{DELTA_TARGET_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
@@ -24,7 +24,7 @@ use crate::limits::{DELTA_TARGET_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
 pub struct CodecId(pub u8);
 
 /// Decodes a payload into the target's bytes at a range. The bases are those of the patch from the frame's own on.
-type Decode = fn(&[u8], Range<u64>, &[&dyn ReadAt]) -> Result<Rebuilt, CodecError>;
+type Decode = fn(&[u8], Range<u64>, &[&dyn ReadAt], &Map) -> Result<Rebuilt, CodecError>;
 
 /// Everything that depends on the number of a codec.
 pub(crate) struct Codec {
@@ -40,6 +40,8 @@ pub(crate) struct Codec {
     /// Whether decoding this payload takes some 16 MiB more memory than others, and most of the time.
     pub is_heavy: fn(&[u8]) -> bool,
     pub decode: Decode,
+    /// The moves that a patch's first payload has for all frames of the patch.
+    pub moves: fn(&[u8]) -> Result<Map, CodecError>,
     /// How a VCDIFF file says what a frame says; `None` if it cannot.
     pub export: Option<Export>,
 }
@@ -81,7 +83,8 @@ pub(crate) static STORED: Codec = Codec {
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
     is_heavy: |_| false,
-    decode: |payload, range, _| in_memory(&range, |bytes, out| stored::decode(payload, bytes, out)),
+    decode: |payload, range, _, _| in_memory(&range, |bytes, out| stored::decode(payload, bytes, out)),
+    moves: |_| Ok(Map::default()),
     export: Some(Export::Literals),
 };
 
@@ -94,7 +97,8 @@ pub(crate) static ZSTD: Codec = Codec {
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
     is_heavy: |_| false,
-    decode: |payload, range, _| in_memory(&range, |bytes, out| zstd::decode(payload, bytes, out)),
+    decode: |payload, range, _, _| in_memory(&range, |bytes, out| zstd::decode(payload, bytes, out)),
+    moves: |_| Ok(Map::default()),
     export: Some(Export::Literals),
 };
 
@@ -107,10 +111,11 @@ pub(crate) static VCDIFF: Codec = Codec {
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
     is_heavy: |_| false,
-    decode: |payload, range, bases| {
+    decode: |payload, range, bases, _| {
         let base = bases.first().ok_or("no base")?;
         in_memory(&range, |bytes, out| vcdiff::decode(payload, bytes, *base, out))
     },
+    moves: |_| Ok(Map::default()),
     export: Some(Export::Copies),
 };
 
@@ -124,6 +129,7 @@ pub(crate) static DELTA: Codec = Codec {
     work: |payload, _| lighter_delta::work(payload),
     is_heavy: lighter_delta::is_heavy,
     decode: lighter_delta::decode,
+    moves: lighter_delta::moves,
     export: None,
 };
 

@@ -28,12 +28,12 @@ pub(super) fn encode(
 ) -> Result<Vec<usize>, EncodeError> {
     let named = Named(*target);
     let named_bases: Vec<Named<'_>> = bases.iter().map(|base| Named(*base)).collect();
-    let layers = Layers::new(&named, named_bases.iter().map(|base| base as &dyn ReadAt).collect());
+    let mut layers = Layers::new(&named, named_bases.iter().map(|base| base as &dyn ReadAt).collect());
     let search = Search::new(effort, settings.window_bytes(), settings.threads);
     let style = lighter_delta::style(effort);
     progress.add(0)?;
-    let mut steps = lighter_delta::plan(&layers, &search).map_err(|source| unread(target, source))?;
-    let (layers, used) = lighter_delta::drop_unused(&layers, &mut steps);
+    let mut steps = lighter_delta::plan(&mut layers, &search).map_err(|source| unread(target, source))?;
+    let (layers, used) = lighter_delta::drop_unused(layers, &mut steps);
     let frames = lighter_delta::cut(steps);
     let whole = |frame: lighter_delta::EncodedFrame| EncodedFrame {
         codec: codec::DELTA.id,
@@ -41,10 +41,12 @@ pub(super) fn encode(
         target_bytes: frame.target_bytes,
         payload: frame.payload,
     };
+    let frames: Vec<(usize, Vec<lighter_delta::Planned>)> = frames.into_iter().enumerate().collect();
     for frames in frames.chunks(FRAMES_AT_ONCE * settings.threads) {
-        let encoded = parallel::map(frames, settings.threads, |frame| {
+        let encoded = parallel::map(frames, settings.threads, |(index, frame)| {
             progress.add(0)?;
-            let frames = lighter_delta::encode_frames(&layers, frame, style).map_err(|error| failed(target, error))?;
+            let frames = lighter_delta::encode_frames(&layers, frame, *index == 0, style);
+            let frames = frames.map_err(|error| failed(target, error))?;
             progress.add(frames.iter().map(|frame| frame.target_bytes).sum())?;
             Ok::<_, EncodeError>(frames)
         })?;

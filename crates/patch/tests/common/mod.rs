@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use lighter_patch::{ApplyError, Header, Method, Patch, Settings, Source, apply_frame, encode};
+use lighter_patch::{ApplyError, Header, Method, Moves, Patch, Settings, Source, apply_frame, encode};
 use lighter_types::{Bytes, DiffId, ReadAt};
 
 /// Bytes that do not compress, the same for the same seed.
@@ -53,16 +53,23 @@ pub fn apply(patch: &Patch, bases: &[Vec<u8>]) -> Vec<u8> {
         .map(|base| &bases[usize::from(base.diff_id.as_bytes()[0]) - 1] as &dyn ReadAt)
         .collect();
     let mut target = Vec::new();
+    let moves = moves(patch);
     for (payload, index) in patch.payloads.iter().zip(0..) {
-        rebuild_onto(&mut target, &patch.header, index, payload, &used).unwrap();
+        rebuild_onto(&mut target, &patch.header, index, payload, (&used, &moves)).unwrap();
     }
     target
+}
+
+/// The moves of a patch.
+pub fn moves(patch: &Patch) -> Moves {
+    patch.payloads.first().map_or(Moves::default(), |first| Moves::read(&patch.header, first).unwrap())
 }
 
 /// The range that a frame stands for, if it copies nothing from the target before it.
 pub fn rebuild(header: &Header, index: u32, payload: &[u8], bases: &[&dyn ReadAt]) -> Result<Vec<u8>, ApplyError> {
     let mut out = Vec::new();
-    rebuild_onto(&mut out, header, index, payload, bases).map(|()| out)
+    let moves = if index == 0 { Moves::read(header, payload)? } else { Moves::default() };
+    rebuild_onto(&mut out, header, index, payload, (bases, &moves)).map(|()| out)
 }
 
 /// Adds the range that a frame stands for to the target so far.
@@ -71,9 +78,9 @@ pub fn rebuild_onto(
     header: &Header,
     index: u32,
     payload: &[u8],
-    bases: &[&dyn ReadAt],
+    (bases, moves): (&[&dyn ReadAt], &Moves),
 ) -> Result<(), ApplyError> {
-    let mut range = apply_frame(header, index, payload, bases)?;
+    let mut range = apply_frame(header, index, payload, bases, moves)?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         match range.read(header, bases, target, &mut buffer)? {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 
 use lighter_node::FileBase;
-use lighter_patch::{Frame, Header, RebuiltRange};
+use lighter_patch::{Frame, Header, Moves, RebuiltRange};
 use lighter_types::{Bytes, ReadAt};
 
 use super::line::{EndOnDrop, EndOnPanic, Line};
@@ -52,13 +52,14 @@ impl PatchFile<'_> {
             let frame = &self.header.frames()[index];
             self.payload(frame).map_or(0, |payload| lighter_patch::frame_work(frame, &payload))
         };
+        let moves = &self.moves()?;
         let line = &Line::new(frames, ahead_max, &work);
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(move || {
                     let _end = EndOnPanic(line);
                     while let Some(index) = line.take() {
-                        line.put(index, self.frame(index, bases));
+                        line.put(index, self.frame(index, bases, moves));
                     }
                 });
             }
@@ -87,9 +88,15 @@ impl PatchFile<'_> {
         })
     }
 
-    fn frame(&self, index: usize, bases: &[&dyn ReadAt]) -> Rebuilt {
+    /// The moves, from the first frame.
+    fn moves(&self) -> Result<Moves, Failure> {
+        let Some(first) = self.header.frame(0) else { return Ok(Moves::default()) };
+        Moves::read(self.header, &self.payload(first)?).map_err(|error| apply_failure(self.path, &error))
+    }
+
+    fn frame(&self, index: usize, bases: &[&dyn ReadAt], moves: &Moves) -> Rebuilt {
         let payload = self.payload(&self.header.frames()[index])?;
-        let rebuilt = lighter_patch::apply_frame(self.header, index as u32, &payload, bases);
+        let rebuilt = lighter_patch::apply_frame(self.header, index as u32, &payload, bases, moves);
         let range = rebuilt.map_err(|error| apply_failure(self.path, &error))?;
         let held_bytes = range.held_bytes();
         Ok((range, held_bytes))
