@@ -32,7 +32,9 @@ mod sources;
 mod take;
 pub mod zstd;
 
-pub use differ::{EncodedFrame, Entry, Layers, Planned, Search, cut, drop_unused, encode_frames, entries, plan, style};
+pub use differ::{
+    EncodedFrame, Entry, Layers, Planned, Search, cut, drop_unused, each_entry, encode_frames, entries, plan, style,
+};
 pub use error::CodecError;
 pub use frame::{Style, decode};
 pub use limits::{PAYLOAD_BYTES_MAX, TARGET_BYTES_MAX};

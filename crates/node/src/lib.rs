@@ -35,6 +35,8 @@ use lighter_wire::Incarnation;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::transfer::EncodeMemory;
+
 use config::Config;
 pub use defects::LogWriter;
 use driver::{Driver, EVENTS_WAITING};
@@ -99,6 +101,7 @@ impl Node {
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);
         let started = Instant::now();
         let engine = engine(&config, &identity);
+        let encode_memory = EncodeMemory::new(config.limits.encode_memory_max.0);
         let shared = Arc::new(Shared {
             config,
             identity,
@@ -108,6 +111,7 @@ impl Node {
             lists: Default::default(),
             arrivals: Default::default(),
             faults: Default::default(),
+            encode_memory,
             events,
             started,
         });

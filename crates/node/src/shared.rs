@@ -18,6 +18,7 @@ use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
 use crate::traffic::Accountant;
+use crate::transfer::EncodeMemory;
 
 /// One for each node; every task has an `Arc` of it.
 pub struct Shared {
@@ -29,6 +30,7 @@ pub struct Shared {
     pub lists: Lists,
     pub arrivals: Arrivals,
     pub faults: Faults,
+    pub encode_memory: EncodeMemory,
     /// Into the task that owns the engine.
     pub events: mpsc::Sender<Event>,
     pub started: Instant,

@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::io;
 
 use lighter_coder::varint;
-use lighter_delta::{Entry, entries, parallel};
+use lighter_delta::{Entry, each_entry, parallel};
 use lighter_tar::BLOCK_BYTES;
 use lighter_types::{Bytes, DiffId, File, ReadAt};
 
@@ -74,16 +74,28 @@ struct Found {
     offset: u64,
 }
 
+/// Files are hashed in batches of so many: a layer may have millions.
+const BATCH_FILES: usize = 1 << 12;
+
 impl HaveList {
     /// The files of these layers; of more than [`HAVE_FILES_MAX`], the largest. Reads all of them.
     ///
     /// # Errors
     /// The error of a layer's reader.
     pub fn of(layers: &[&dyn ReadAt], threads: usize) -> io::Result<Self> {
-        let mut files: Vec<Listed> = find(layers, threads)?.into_iter().map(|found| found.listed).collect();
-        files.sort_unstable();
-        files.dedup();
-        files.drain(..files.len().saturating_sub(HAVE_FILES_MAX));
+        let mut files: Vec<Listed> = Vec::new();
+        let keep_largest = |files: &mut Vec<Listed>| {
+            files.sort_unstable();
+            files.dedup();
+            files.drain(..files.len().saturating_sub(HAVE_FILES_MAX));
+        };
+        find(layers, threads, &|_| true, &mut |found| {
+            files.push(found.listed);
+            if files.len() >= 2 * HAVE_FILES_MAX {
+                keep_largest(&mut files);
+            }
+        })?;
+        keep_largest(&mut files);
         Ok(Self { files })
     }
 
@@ -158,9 +170,15 @@ impl HaveList {
     /// The error of a layer's reader.
     pub fn gather<'a>(&self, layers: &[&'a dyn ReadAt], threads: usize) -> io::Result<Gathered<'a>> {
         let mut found = HashMap::new();
-        for file in find(layers, threads)? {
-            found.entry(file.listed).or_insert(file);
-        }
+        let is_wanted = |bytes: u64| {
+            let first = self.files.partition_point(|listed| listed.bytes < bytes);
+            self.files.get(first).is_some_and(|listed| listed.bytes == bytes)
+        };
+        find(layers, threads, &is_wanted, &mut |file| {
+            if self.files.binary_search(&file.listed).is_ok() {
+                found.entry(file.listed).or_insert(file);
+            }
+        })?;
         let mut gathered =
             Gathered { layers: layers.to_vec(), files: Vec::new(), places: Vec::new(), bytes: BLOCK_BYTES };
         for listed in &self.files {
@@ -174,18 +192,32 @@ impl HaveList {
     }
 }
 
-/// All files of the layers that a list may have.
-fn find(layers: &[&dyn ReadAt], threads: usize) -> io::Result<Vec<Found>> {
-    let mut all = Vec::new();
+/// Gives all files of the layers that a list may have, and whose lengths are wanted, to `take`, in order.
+fn find(
+    layers: &[&dyn ReadAt],
+    threads: usize,
+    is_wanted: &dyn Fn(u64) -> bool,
+    take: &mut dyn FnMut(Found),
+) -> io::Result<()> {
     for (layer, reader) in layers.iter().enumerate() {
-        let entries = entries(*reader)?;
-        all.extend(entries.into_iter().filter(is_listed).map(|entry| (layer, entry)));
+        let mut batch: Vec<Entry> = Vec::new();
+        let mut hash_all = |batch: &mut Vec<Entry>| {
+            let hashes = parallel::map(batch, threads, |entry| hash(*reader, entry.content, entry.content_bytes))?;
+            for (entry, hash) in batch.drain(..).zip(hashes) {
+                let listed = Listed { bytes: entry.content_bytes, hash };
+                take(Found { listed, path: entry.path, layer, offset: entry.content });
+            }
+            Ok(())
+        };
+        each_entry(*reader, &mut |entry| {
+            if is_listed(&entry) && is_wanted(entry.content_bytes) {
+                batch.push(entry);
+            }
+            if batch.len() == BATCH_FILES { hash_all(&mut batch) } else { Ok(()) }
+        })?;
+        hash_all(&mut batch)?;
     }
-    parallel::map(&all, threads, |(layer, entry)| {
-        let hash = hash(layers[*layer], entry.content, entry.content_bytes)?;
-        let listed = Listed { bytes: entry.content_bytes, hash };
-        Ok(Found { listed, path: entry.path.clone(), layer: *layer, offset: entry.content })
-    })
+    Ok(())
 }
 
 /// An entry without a path is no file: the end of a tar, or something else than a tar.

@@ -46,6 +46,7 @@ mod patches;
 mod pins;
 mod records;
 mod rows;
+mod spool;
 mod states;
 mod steps;
 mod store;
@@ -66,6 +67,7 @@ pub use limits::{
 pub use partials::{PartialPatch, PatchWriter};
 pub use patches::{CachedPatch, PatchReader};
 pub use records::{Image, PatchKey};
+pub use spool::Spool;
 pub use store::{OpenReport, Options, Store, StoreStats};
 
 /// A time of use: seconds since 1970-01-01 UTC. The caller reads the clock; the store only compares times.

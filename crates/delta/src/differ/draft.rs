@@ -111,6 +111,8 @@ fn in_parts(layers: &Layers<'_>, pairs: &Pairs<'_>, contents: &Contents<'_>, ent
     if let Some((id, bytes)) = found {
         draft.copy(From::Address(layers.address(id.base as usize, pairs.entry(id).content)), bytes);
     }
+    // There may be a million of them.
+    draft.steps.shrink_to_fit();
     Ok(draft)
 }
 

@@ -32,12 +32,24 @@ impl Entry {
 /// # Errors
 /// The error of the layer's reader. No content of a layer is an error.
 pub fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    each_entry(layer, &mut |entry| {
+        entries.push(entry);
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// Cuts a layer into entries, as [`entries`], and gives them to `take` one by one, in order.
+///
+/// # Errors
+/// The error of the layer's reader, and of `take`.
+pub fn each_entry(layer: &dyn ReadAt, take: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
     if let Some(files) = layer.files() {
-        return Ok(files.iter().map(Entry::without_header).collect());
+        return files.iter().map(Entry::without_header).try_for_each(take);
     }
     let bytes = layer.len().0;
     let mut tar = TarReader::seekable(Buffered::new(layer));
-    let mut entries: Vec<Entry> = Vec::new();
     let mut end = 0;
     loop {
         match tar.next_entry() {
@@ -47,22 +59,22 @@ pub fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
                     break;
                 }
                 end = content_end.next_multiple_of(BLOCK_BYTES).min(bytes);
-                entries.push(Entry {
+                take(Entry {
                     path: entry.path,
                     start: entry.header_offset,
                     content: entry.content_offset,
                     content_bytes: entry.content_bytes,
                     end,
-                });
+                })?;
             }
             Ok(None) | Err(lighter_tar::TarError::Damaged { .. } | lighter_tar::TarError::TooLarge { .. }) => break,
             Err(lighter_tar::TarError::Read { source, .. }) => return Err(source),
         }
     }
     if end < bytes {
-        entries.push(Entry { path: Vec::new(), start: end, content: end, content_bytes: bytes - end, end: bytes });
+        take(Entry { path: Vec::new(), start: end, content: end, content_bytes: bytes - end, end: bytes })?;
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// Reads a layer by position with a small buffer: the walk reads only headers.

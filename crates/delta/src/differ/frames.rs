@@ -15,7 +15,7 @@ use crate::limits::{PAYLOAD_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::program::{INFLATED_MAX, Inflated, Program, STEPS_MAX, Step};
 use crate::sources::INFLATED_BYTES_MAX;
 
-use super::steps::{From, Kind, Layers, Planned};
+use super::steps::{From, Kind, Layers, Planned, Recompressed};
 
 /// A frame as it goes into a patch.
 pub struct EncodedFrame {
@@ -64,7 +64,8 @@ impl Load {
         let mut load = Self { bytes: step.bytes, cost: step.cost, steps: 1, ..Self::default() };
         match &step.kind {
             Kind::Copy(From::Address(_) | From::Target(_)) => {}
-            Kind::Stream { compression, plain, steps, .. } => {
+            Kind::Stream(stream) => {
+                let Recompressed { compression, plain, steps, .. } = &**stream;
                 load.steps += steps.len();
                 load.material = plain.len() as u64 + step.bytes;
                 load.recompress = plain.len() as u64 * recompress_work(*compression);
@@ -125,7 +126,7 @@ fn inflated_source(step: &Planned) -> Option<Inflated> {
 fn new_bytes(step: &Planned) -> u64 {
     match &step.kind {
         Kind::New => step.bytes,
-        Kind::Stream { steps, .. } => steps.iter().map(new_bytes).sum(),
+        Kind::Stream(stream) => stream.steps.iter().map(new_bytes).sum(),
         Kind::Copy(_) | Kind::Match(_) | Kind::Raw | Kind::Header(_) | Kind::NewHeader | Kind::Trailer => 0,
     }
 }
@@ -222,7 +223,7 @@ fn split(frame: &[Planned]) -> (Vec<Planned>, Vec<Planned>) {
     if let [step] = frame {
         // A stream cannot be cut, but its bytes can.
         let plain = Planned { kind: Kind::Raw, ..step.clone() };
-        let step = if matches!(step.kind, Kind::Stream { .. }) { &plain } else { step };
+        let step = if matches!(step.kind, Kind::Stream(_)) { &plain } else { step };
         if let Some((first, second)) = halves(step) {
             return (vec![first], vec![second]);
         }
@@ -246,7 +247,8 @@ fn assemble(layers: &Layers<'_>, frame: &[Planned], range: &Range<u64>) -> io::R
     let mut has_stream = false;
     for step in frame {
         match &step.kind {
-            Kind::Stream { compression, plain, corrections, steps } => {
+            Kind::Stream(stream) => {
+                let Recompressed { compression, plain, corrections, steps } = &**stream;
                 let (compression, plain_bytes, corrections) = (*compression, plain.len() as u64, corrections.clone());
                 assembly.program.steps.push(Step::Stream { compression, plain_bytes, corrections });
                 for step in steps {
@@ -293,7 +295,7 @@ impl Assembly {
             Kind::Header(from) => Step::Header { from },
             Kind::NewHeader => Step::NewHeader,
             Kind::Trailer => Step::Trailer,
-            Kind::Stream { .. } => {
+            Kind::Stream(_) => {
                 broken("a stream within a stream");
                 Step::Raw { bytes }
             }

@@ -36,7 +36,7 @@ mod weave;
 mod writer;
 mod zip;
 
-pub use files::{Entry, entries};
+pub use files::{Entry, each_entry, entries};
 pub use frames::{EncodedFrame, cut, encode_frames};
 pub use plan::plan;
 pub use search::{Search, style};

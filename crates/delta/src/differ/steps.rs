@@ -90,14 +90,17 @@ pub enum Kind {
     Raw,
     Header(u64),
     NewHeader,
-    /// A compressed stream of `bytes` bytes, with the steps that make its content.
-    Stream {
-        compression: Compression,
-        plain: Vec<u8>,
-        corrections: Vec<u8>,
-        steps: Vec<Planned>,
-    },
+    Stream(Box<Recompressed>),
     Trailer,
+}
+
+/// A compressed stream, with the steps that make its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recompressed {
+    pub compression: Compression,
+    pub plain: Vec<u8>,
+    pub corrections: Vec<u8>,
+    pub steps: Vec<Planned>,
 }
 
 /// A step, with its place in the target, or in the content that it belongs to.
@@ -124,7 +127,7 @@ impl Planned {
             Kind::Match(from) => Kind::Match(from.ahead(bytes)),
             Kind::New => Kind::New,
             Kind::Raw => Kind::Raw,
-            Kind::Header(_) | Kind::NewHeader | Kind::Stream { .. } | Kind::Trailer => return None,
+            Kind::Header(_) | Kind::NewHeader | Kind::Stream(_) | Kind::Trailer => return None,
         };
         let cost = |part: u64| (self.cost * part).div_ceil(self.bytes);
         let left = self.bytes - bytes;
@@ -167,7 +170,7 @@ fn each_address(steps: &mut [Planned], visit: &mut dyn FnMut(&mut u64)) {
             Kind::Copy(From::Inflated { stream, .. }) | Kind::Match(From::Inflated { stream, .. }) => {
                 visit(&mut stream.from);
             }
-            Kind::Stream { steps, .. } => each_address(steps, visit),
+            Kind::Stream(stream) => each_address(&mut stream.steps, visit),
             Kind::Copy(From::Target(_)) | Kind::Match(From::Target(_)) => {}
             Kind::New | Kind::Raw | Kind::NewHeader | Kind::Trailer => {}
         }

@@ -5,7 +5,7 @@ use std::io;
 use crate::compressed::deflate;
 
 use super::loading::Changed;
-use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
+use super::steps::{From, Kind, Layers, Planned, Recompressed, STEP_COST, push};
 use super::streams::{Form, Stream};
 
 /// The steps of a content, from the steps of its parts, each counted from the start of the part. The first part is the
@@ -33,12 +33,12 @@ pub fn weave(
 fn stream_step(stream: &Stream, steps: Vec<Planned>) -> Planned {
     let decompressed = &stream.decompressed;
     let cost = steps.iter().map(|step| step.cost).sum::<u64>() + decompressed.corrections.len() as u64 + STEP_COST;
-    let kind = Kind::Stream {
+    let kind = Kind::Stream(Box::new(Recompressed {
         compression: decompressed.compression,
         plain: decompressed.plain.clone(),
         corrections: decompressed.corrections.clone(),
         steps,
-    };
+    }));
     Planned { kind, at: stream.at, bytes: decompressed.bytes as u64, cost }
 }
 

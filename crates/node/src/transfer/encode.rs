@@ -1,13 +1,16 @@
 //! Makes a patch for peers and puts it into the cache. A worker's job: it blocks.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, LocalFailure, WorkInput};
-use lighter_patch::{HaveList, Patch, Source};
-use lighter_store::{PatchKey, Store, StoreError, UnixSeconds};
-use lighter_types::{Cause, DiffId, Effort, error_chain};
+use lighter_patch::{EncodeError, HaveList, Header, Source};
+use lighter_store::{PatchKey, Spool, Store, StoreError, UnixSeconds};
+use lighter_types::{Bytes, Cause, DiffId, Effort, ReadAt, error_chain};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
@@ -17,6 +20,31 @@ use crate::shared::{FileBase, Shared, local_failure, unix_now};
 
 /// Progress is told this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// A patch takes at least this much memory.
+const ENCODE_BYTES_MIN: Bytes = Bytes::MIB.times(64);
+
+/// The memory that patches share while they are made: `limits.encode_memory_max`.
+pub struct EncodeMemory {
+    mebibytes: Semaphore,
+    all: u32,
+}
+
+impl EncodeMemory {
+    pub fn new(bytes: Bytes) -> Self {
+        let all = u32::try_from(bytes.0 >> 20).unwrap_or(u32::MAX).min(MEBIBYTES_MAX);
+        Self { mebibytes: Semaphore::new(all as usize), all }
+    }
+
+    /// Waits until so much is free, in the order of the calls.
+    async fn take(&self, bytes: Bytes) -> Option<SemaphorePermit<'_>> {
+        let wanted = u32::try_from(bytes.0 >> 20).unwrap_or(u32::MAX);
+        self.mebibytes.acquire_many(wanted.min(self.all)).await.ok()
+    }
+}
+
+/// More is never asked for.
+const MEBIBYTES_MAX: u32 = 1 << 28;
 
 /// A patch to be made.
 pub struct EncodeJob {
@@ -60,7 +88,13 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
     sources.extend(listed.iter().map(|(name, files)| Source { diff_id: *name, bytes: files }));
     let reported_at = Mutex::new(Instant::now());
     let settings = shared.config.patch_settings(effort);
-    let patch = lighter_patch::encode(&source(&target_layer), &sources, &settings, &|target_bytes_done| {
+    let layer_bytes = target_layer.1.len() + base_layers.iter().map(|(_, file)| file.len()).sum();
+    let share = memory_share(effort, layer_bytes, settings.memory_bytes_max);
+    let share = stopping.run_until_cancelled(shared.encode_memory.take(share));
+    let _share =
+        Handle::current().block_on(share).ok_or(EncodeFailure::Local(encode_failure(EncodeError::Cancelled)))?;
+    let mut payloads = Payloads { store: &shared.store, held: Vec::new(), spool: None };
+    let progress = |target_bytes_done| {
         if let Ok(mut reported_at) = reported_at.try_lock()
             && reported_at.elapsed() >= PROGRESS_EVERY
         {
@@ -68,35 +102,98 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
             shared.input_if_idle(WorkInput::EncodeProgress { encode, target_bytes_done });
         }
         if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    let patch = patch
-        .inspect_err(|error| log_failure(target, error))
-        .map_err(|error| EncodeFailure::Local(LocalFailure::Failed(Cause::new(error))))?;
-    let used: Vec<DiffId> = patch.header.bases().iter().map(|base| base.diff_id).collect();
-    let key = PatchKey { target, bases: used.clone(), settings: patch.header.settings_id() };
+    };
+    let target_source = source(&target_layer);
+    let header =
+        lighter_patch::encode_to(&target_source, &sources, &settings, &progress, &mut |payload| payloads.add(&payload))
+            .inspect_err(|error| log_failure(target, error))
+            .map_err(|error| EncodeFailure::Local(encode_failure(error)))?;
+    let used: Vec<DiffId> = header.bases().iter().map(|base| base.diff_id).collect();
+    let key = PatchKey { target, bases: used.clone(), settings: header.settings_id() };
     let now = unix_now();
-    keep(&patch, key, now, &shared.store)
+    payloads
+        .keep(&header, key, now)
         .inspect_err(|error| log_failure(target, error))
         .map_err(|error| EncodeFailure::Local(local_failure(error)))?;
     for layer in bases.iter().chain([&target]) {
         // Only the order of eviction hangs on it.
         let _ = shared.store.touch(layer, now);
     }
-    Ok(CachedPatch { patch: patch.id(), target, bases: used, bytes: patch.bytes(), effort: Some(effort) })
+    Ok(CachedPatch { patch: header.id(), target, bases: used, bytes: header.patch_bytes(), effort: Some(effort) })
 }
 
 fn log_failure(target: DiffId, error: &dyn std::error::Error) {
     tracing::error!(%target, error = error_chain(error), "a patch could not be made");
 }
 
-/// Writes a patch into the cache.
-fn keep(patch: &Patch, key: PatchKey, now: UnixSeconds, store: &Store) -> Result<(), StoreError> {
-    let mut writer = store.create_patch_unnamed(key, patch.bytes())?;
-    writer.append(&patch.header.encode())?;
-    for payload in &patch.payloads {
-        writer.append(payload)?;
+/// About the most memory that a patch takes: what it holds of the layers, with its indexes, and never more than allowed.
+fn memory_share(effort: Effort, layer_bytes: Bytes, most: Bytes) -> Bytes {
+    match effort {
+        Effort::Fast | Effort::Default => (ENCODE_BYTES_MIN + layer_bytes.times(3)).min(Bytes(most.0 / 2)),
+        Effort::Max => (ENCODE_BYTES_MIN + layer_bytes.times(6)).min(most),
     }
-    writer.finish(patch.id(), now)
+}
+
+/// Why no patch was made; what the store refused stays what it is.
+fn encode_failure(error: EncodeError) -> LocalFailure {
+    let cause = |error| LocalFailure::Failed(Cause::new(error));
+    match error {
+        EncodeError::Output(error) => match error.downcast::<StoreError>() {
+            Ok(error) => local_failure(error),
+            Err(error) => cause(EncodeError::Output(error)),
+        },
+        error => cause(error),
+    }
+}
+
+/// So many bytes of payloads are held in memory; more go to the disk. The header comes last, and stands first.
+const HELD_BYTES_MAX: usize = 16 << 20;
+const PIECE_BYTES: usize = 1 << 20;
+
+/// The payloads of a patch while it is made.
+struct Payloads<'a> {
+    store: &'a Store,
+    spool: Option<Spool>,
+    /// What comes behind the spool.
+    held: Vec<u8>,
+}
+
+impl Payloads<'_> {
+    fn add(&mut self, payload: &[u8]) -> io::Result<()> {
+        if self.held.len() + payload.len() > HELD_BYTES_MAX {
+            self.spill().map_err(io::Error::other)?;
+        }
+        self.held.extend_from_slice(payload);
+        Ok(())
+    }
+
+    fn spill(&mut self) -> Result<(), StoreError> {
+        let spool = match &mut self.spool {
+            Some(spool) => spool,
+            none => none.insert(self.store.create_spool()?),
+        };
+        spool.append(&self.held)?;
+        self.held.clear();
+        Ok(())
+    }
+
+    /// Writes the patch into the cache.
+    fn keep(&self, header: &Header, key: PatchKey, now: UnixSeconds) -> Result<(), StoreError> {
+        let mut writer = self.store.create_patch_unnamed(key, header.patch_bytes())?;
+        writer.append(&header.encode())?;
+        if let Some(spool) = &self.spool {
+            let mut piece = vec![0; PIECE_BYTES];
+            let mut done = 0;
+            while done < spool.bytes().0 {
+                let count = (spool.bytes().0 - done).min(PIECE_BYTES as u64) as usize;
+                spool.read_exact_at(&mut piece[..count], done)?;
+                writer.append(&piece[..count])?;
+                done += count as u64;
+            }
+        }
+        writer.append(&self.held)?;
+        writer.finish(header.id(), now)
+    }
 }
 
 /// The effort of a patch that this node's encoder could have made, by the settings that its header names.

@@ -1,7 +1,7 @@
 //! `lighter patch create`: a patch of a target from its bases, at an effort that is given or chosen for a link.
 
 use std::fs::File;
-use std::io::sink;
+use std::io::{self, Seek, Write, sink};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -10,11 +10,11 @@ use std::time::Instant;
 use lighter_engine::{Content, Undertaking};
 use lighter_image::{Hashed, TarScan, scan_tar};
 use lighter_node::FileBase;
-use lighter_patch::{Method, Settings, Source};
+use lighter_patch::{EncodeError, Method, Settings, Source};
 use lighter_similarity::predict;
 use lighter_types::{Bytes, BytesPerSecond, Effort, Pace, ReadAt};
 
-use super::out::refuse_input;
+use super::out::{refuse_input, spool};
 use super::{Layer, encode_failure, have, write_whole};
 use crate::args::{PatchCreate, PatchEffort};
 use crate::exit::{Failure, Kind};
@@ -59,21 +59,33 @@ pub fn create(args: &PatchCreate, output: &Output) -> Result<(), Failure> {
     let mut sources: Vec<Source<'_>> = bases.iter().map(Layer::source).collect();
     sources.extend(list.iter().zip(&gathered).map(|(list, files)| Source { diff_id: list.id(), bytes: files }));
     let bar = Mutex::new(progress);
-    let patch = lighter_patch::encode(&target.source(), &sources, &settings, &|done| {
+    let progress = |done: Bytes| {
         if let Ok(mut bar) = bar.try_lock() {
             bar.set("encoding", done.0, target.file.len().0, "");
         }
         ControlFlow::Continue(())
-    });
-    let patch = patch.map_err(|error| encode_failure(&error))?;
+    };
     let out = &args.out;
-    write_whole(out, |file| patch.write_to(file).map_err(|error| Failure::file("write", out, &error)))?;
+    let unwritable = |error: io::Error| Failure::file("write", out, &error);
+    // The header is known last, and stands first.
+    let mut payloads = spool(out);
+    let header = lighter_patch::encode_to(&target.source(), &sources, &settings, &progress, &mut |payload| {
+        payloads.write_all(&payload)
+    });
+    let header = header.map_err(|error| match error {
+        EncodeError::Output(error) => unwritable(error),
+        error => encode_failure(&error),
+    })?;
+    payloads.rewind().map_err(unwritable)?;
+    write_whole(out, |file| {
+        file.write_all(&header.encode()).and_then(|()| io::copy(&mut payloads, file)).map(drop).map_err(unwritable)
+    })?;
     let created = Created {
-        patch: patch.id().to_string(),
+        patch: header.id().to_string(),
         target: target.diff_id.to_string(),
         target_bytes: target.file.len().0,
-        bases: patch.header.bases().iter().map(|base| base.diff_id.to_string()).collect(),
-        patch_bytes: patch.bytes().0,
+        bases: header.bases().iter().map(|base| base.diff_id.to_string()).collect(),
+        patch_bytes: header.patch_bytes().0,
         effort: effort.map_or("vcdiff", name_of),
         predicted_bytes: predicted,
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

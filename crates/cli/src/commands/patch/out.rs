@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, IntoInnerError, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use tempfile::SpooledTempFile;
+
 use crate::exit::{Failure, Kind};
 
 /// Refuses an output that is one of the inputs, under whatever name.
@@ -45,6 +47,24 @@ pub fn write_whole(
         let _ = fs::remove_file(&partial);
     }
     written
+}
+
+/// So many bytes are held in memory.
+const HELD_BYTES_MAX: usize = 16 << 20;
+
+/// A file without a name for bytes that are not the output yet: in memory while they are few, then on the disk of the
+/// output; on that of temporary files, if the output is a device or a pipe.
+pub fn spool(path: &Path) -> SpooledTempFile {
+    let place = behind_links(path);
+    let is_file = fs::metadata(&place).map_or(true, |found| found.is_file());
+    let folder = place.parent().filter(|_| is_file).map(|folder| match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    });
+    match folder {
+        Some(folder) => tempfile::spooled_tempfile_in(HELD_BYTES_MAX, folder),
+        None => tempfile::spooled_tempfile(HELD_BYTES_MAX),
+    }
 }
 
 /// The path that a link names, whether it is there or not.
