@@ -18,6 +18,7 @@ mod faults;
 mod fidelity;
 mod have_lists;
 mod links;
+mod memory;
 mod nodes;
 mod patch_files;
 mod peers;

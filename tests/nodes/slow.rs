@@ -2,59 +2,9 @@
 //!
 //! Needs root: the edge runs in a control group with a quota.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
 use crate::support::images::{self, noise};
+use crate::support::group::ControlGroup;
 use crate::support::{Fleet, NodeProcess, SOON, until};
-
-/// A control group whose processes have an eighth of a core. Ends with this value, after its processes.
-struct EighthOfACore(PathBuf);
-
-impl EighthOfACore {
-    #[track_caller]
-    fn create(name: &str) -> Self {
-        let root = PathBuf::from("/sys/fs/cgroup");
-        let name = format!("lighter-{name}-{}", std::process::id());
-        let is_unified = root.join("cgroup.controllers").exists();
-        let group = Self(root.join(if is_unified { "" } else { "cpu" }).join(name));
-        if is_unified {
-            // It may be there already.
-            let _ = fs::write(root.join("cgroup.subtree_control"), "+cpu");
-        }
-        fs::create_dir(&group.0).expect("a control group: this test needs root");
-        let limits: &[(&str, &str)] = match is_unified {
-            true => &[("cpu.max", "12500 100000")],
-            false => &[("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "12500")],
-        };
-        for (file, limit) in limits {
-            fs::write(group.0.join(file), limit).expect("a quota");
-        }
-        group
-    }
-
-    /// The command, to be run in this group.
-    fn command(&self, command: &Command) -> Command {
-        let mut within = Command::new("sh");
-        within.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(self.0.join("cgroup.procs"));
-        within.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => within.env(name, value),
-                None => within.env_remove(name),
-            };
-        }
-        within
-    }
-}
-
-impl Drop for EighthOfACore {
-    fn drop(&mut self) {
-        // The kernel refuses while the last process is ending.
-        until("the control group to be empty", SOON, || fs::remove_dir(&self.0).ok());
-    }
-}
 
 /// The time that work takes at this node, in percent of a usual machine's, as the node measured it at its first start.
 #[track_caller]
@@ -75,7 +25,7 @@ fn planned_effort(node: &NodeProcess) -> String {
 
 #[test]
 fn a_slow_edge_is_not_sent_what_it_applies_for_long() {
-    let slow_core = EighthOfACore::create("slow");
+    let slow_core = ControlGroup::of_an_eighth_of_a_core("slow");
     let mut fleet = Fleet::create(3);
     // A thin uplink: the fewest bytes are soonest for a machine that applies them at the usual pace.
     for node in &mut fleet.nodes {

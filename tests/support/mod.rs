@@ -9,6 +9,7 @@
 #![allow(dead_code, unused_imports, reason = "a library for several test modules")]
 
 mod calls;
+pub mod group;
 mod node;
 mod run;
 

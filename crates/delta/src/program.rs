@@ -1,8 +1,7 @@
 //! The program of a frame: its steps, before any content. A step says which bytes of which source it copies, or
 //! compares the target with.
 //!
-//! All steps stand before all contents. So a codec can look at all matches of a frame before it undoes the first
-//! difference: a transform of the base by the map that the matches give would have its place there.
+//! All steps stand before all contents.
 //!
 //! All sources of a frame have one address space: the patch's bases in their order, the target up to the frame's end,
 //! then the frame's inflated sources. Each source begins one byte behind the end of the source before, so that no range

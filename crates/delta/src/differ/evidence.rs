@@ -11,6 +11,9 @@ const COUNTED: usize = 1 << 20;
 /// Most places that are kept: 96 MiB. Of more, a part is chosen by their hashes.
 const PLACES_MAX: usize = 1 << 22;
 
+/// Nothing moves farther: a number was no address.
+const BY_MAX: u64 = 1 << 40;
+
 /// References to one place of the old image that moved by the same amount.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Vote {
@@ -33,7 +36,7 @@ pub struct Evidence {
 
 impl Evidence {
     pub fn add(&mut self, place: u64, by: u64) {
-        if self.keeps(place) {
+        if self.keeps(place) && (by as i64).unsigned_abs() <= BY_MAX {
             self.votes.push(Vote { place, by, count: 1 });
             if self.votes.len() - self.counted >= COUNTED {
                 self.count();

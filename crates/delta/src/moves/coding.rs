@@ -11,7 +11,7 @@ const LOADS_MAX: usize = 1 << 14;
 const PARTS_MAX: usize = 1 << 14;
 const MOVES_MAX: usize = 1 << 18;
 /// Most bytes of a coded map: it shares a payload with a frame.
-const CODED_BYTES_MAX: usize = 256 << 10;
+const CODED_BYTES_MAX: usize = 768 << 10;
 
 /// Amounts that are remembered: moves often come back to one.
 const REMEMBERED: usize = 12;
