@@ -2,8 +2,8 @@
 //!
 //! Needs root: the edge runs in a control group with a quota.
 
-use crate::support::images::{self, noise};
 use crate::support::group::ControlGroup;
+use crate::support::images::{self, noise};
 use crate::support::{Fleet, NodeProcess, SOON, until};
 
 /// The time that work takes at this node, in percent of a usual machine's, as the node measured it at its first start.

@@ -30,6 +30,7 @@ mod program;
 mod rebuilt;
 mod sources;
 mod take;
+mod work;
 pub mod zstd;
 
 pub use differ::{

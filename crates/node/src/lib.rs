@@ -8,6 +8,7 @@ mod arrivals;
 pub mod config;
 mod defects;
 mod driver;
+mod encode_memory;
 mod event;
 mod faults;
 pub mod identity;
@@ -35,7 +36,7 @@ use lighter_wire::Incarnation;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::transfer::EncodeMemory;
+use crate::encode_memory::EncodeMemory;
 
 use config::Config;
 pub use defects::LogWriter;

@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 
 use crate::arrivals::Arrivals;
 use crate::config::Config;
+use crate::encode_memory::EncodeMemory;
 use crate::event::Event;
 use crate::faults::Faults;
 use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
 use crate::traffic::Accountant;
-use crate::transfer::EncodeMemory;
 
 /// One for each node; every task has an `Arc` of it.
 pub struct Shared {

@@ -22,7 +22,7 @@ use lighter_patch::HAVE_LIST_BYTES_MAX;
 use lighter_types::broken;
 use lighter_wire::{Message, PatchReply, PatchRequest, Refusal};
 
-pub use encode::{EncodeJob, EncodeMemory, effort_of, encode};
+pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::{FetchJob, fetch};
 pub use part::part_on_disk;
 pub use serve::serve;

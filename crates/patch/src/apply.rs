@@ -104,7 +104,8 @@ impl RebuiltRange {
     }
 }
 
-/// What the first frame of a patch says for all of them: where the parts of executables moved. Takes at most 8 MiB.
+/// The moves that the first frame of a patch has for all of them: where the parts of executables went. They take at
+/// most 8 MiB.
 #[derive(Clone, Debug, Default)]
 pub struct Moves(Map);
 
@@ -124,8 +125,8 @@ impl Moves {
 }
 
 /// Rebuilds the range of the target of frame `index`: checks the payload as [`verify_frame`] does, and decodes it.
-/// `bases` are readers of the header's bases, in its order, and `moves` are those of the patch. Frames may be applied in
-/// any order, and on several threads; only reading the rebuilt range needs the target before it.
+/// `bases` are readers of the header's bases, in its order, and `moves` are those of the patch. Frames may be applied
+/// in any order, and on several threads; only reading the rebuilt range needs the target before it.
 ///
 /// A base that has the right length and the wrong bytes gives wrong bytes: only the sha256 of the whole target tells.
 ///

@@ -145,7 +145,7 @@ fn damaged_executables_are_files_like_others() {
 #[test]
 fn frames_need_the_moves_of_the_first() {
     let (old, new) = (executable(X86_64, 0), executable(X86_64, 48));
-    // What follows the executable does not compress, and takes frames of its own.
+    // Bytes behind the executable do not compress, and take frames of their own.
     let new = [new, noise(9, 2 << 20)].concat();
     let patch = patch_with(&new, std::slice::from_ref(&old), &settings(Effort::Default, 1));
     assert!(patch.payloads.len() > 1);
@@ -153,7 +153,7 @@ fn frames_need_the_moves_of_the_first() {
     let frame = |moves: &Moves| apply_frame(&patch.header, 0, &patch.payloads[0], &bases, moves);
     let moves = Moves::read(&patch.header, &patch.payloads[0]).unwrap();
     assert!(frame(&moves).is_ok());
-    // Without them it is other bytes, or an error: the sha256 of the target tells. With another's payload it is neither.
+    // Without them it is other bytes, or an error: the sha256 of the target tells.
     assert!(Moves::read(&patch.header, &patch.payloads[1]).is_err());
     let _ = frame(&Moves::default()).map(|range| range.held_bytes());
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use crate::parallel;
+use crate::{parallel, work};
 
 use super::files::{Entry, equal, hash};
 use super::pairs::{EntryId, Pairs};
@@ -71,6 +71,7 @@ impl<'a> Contents<'a> {
     }
 
     fn equal(&self, target: &Entry, id: EntryId) -> io::Result<Option<u64>> {
+        work::count(1);
         let base = self.pairs.entry(id);
         let (one, other) = ((self.layers.target, target.content), (self.layers.bases[id.base as usize], base.content));
         for bytes in [target.end - target.content, target.content_bytes] {

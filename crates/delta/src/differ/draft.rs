@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use lighter_types::broken;
 
-use crate::parallel;
+use crate::{parallel, work};
 
 use super::contents::Contents;
 use super::files::{Entry, equal};
@@ -90,6 +90,7 @@ pub fn draft<'t>(
 fn whole(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Option<u64>> {
     let bytes = entry.end - entry.start;
     for id in pairs.same_path(entry) {
+        work::count(1);
         let base = pairs.entry(id);
         let alike = base.end - base.start == bytes && base.content - base.start == entry.content - entry.start;
         let start = (layers.bases[id.base as usize], base.start);

@@ -86,7 +86,7 @@ pub fn image(layer: &dyn ReadAt, start: u64, bytes: u64) -> Option<Image> {
         };
         found.push(Section { name: name.to_vec(), offset, bytes: section_bytes, address, kind, base });
     }
-    // What a broken file states beyond its end, and twice, is left out.
+    // A broken file may state what lies beyond its end, or twice.
     loads.retain(|load| load.offset.checked_add(load.bytes).is_some_and(|end| end <= bytes));
     loads.sort_by_key(|load| load.offset);
     loads.dedup_by(|next, load| next.offset < load.offset + load.bytes);

@@ -1,14 +1,15 @@
 //! From single references to moves: which addresses moved by how much, in as few moves as pay.
 
 use crate::moves::Moves;
+use crate::work;
 
-/// What one more move costs, counted in references that are coded wrongly without it.
+/// The cost of one more move, counted in references that are coded wrongly without it.
 const MOVE_COST: u64 = 2;
 /// More references than that to one place count as so many: a decoder learns the place from the first ones.
 const WEIGHT_MAX: u64 = 6;
 /// References are counted together whenever there are so many new ones.
 const COUNTED: usize = 1 << 20;
-/// Most places that are kept: 96 MiB. Of more, a part is chosen by their hashes.
+/// Most places that are kept: 96 MiB. If there are more, their hashes choose a part of them.
 const PLACES_MAX: usize = 1 << 22;
 
 /// Nothing moves farther: a number was no address.
@@ -30,7 +31,7 @@ pub struct Evidence {
     starts: Vec<Vote>,
     /// So many of them are counted together, and in order.
     counted: usize,
-    /// Of the places, those are kept whose hash has so many zeros in front.
+    /// Places are kept whose hash has so many zeros in front.
     thinning: u32,
 }
 
@@ -93,6 +94,7 @@ impl Evidence {
         let mut ways = Ways { cuts: Vec::new(), states: vec![State { by: None, cost: 0, cut: None }] };
         let mut before = 0;
         for votes in self.votes.chunk_by(|one, other| one.place == other.place) {
+            work::count(votes.len() * ways.states.len());
             ways.add(before, votes);
             before = votes[0].place;
         }

@@ -159,7 +159,7 @@ impl Pair<'_> {
         Ok(())
     }
 
-    /// What the references in some steps tell of moves.
+    /// The references in some steps, with what they tell of moves.
     fn evidence(&self, moved: &Moved, steps: &[Planned]) -> io::Result<Evidence> {
         let mut evidence = Evidence::default();
         for step in steps {

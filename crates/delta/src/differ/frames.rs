@@ -3,6 +3,7 @@
 //! [`cut`] fills a frame until its load would exceed a limit of the format or its share of the patch. The load is an
 //! estimate, so a payload can still turn out too long: [`encode_frames`] then splits the frame and encodes both parts.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
@@ -158,13 +159,14 @@ pub fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
     let share = Share::of(&all);
     let mut frames: Vec<Vec<Planned>> = Vec::new();
     let mut load = Load::default();
-    let mut waiting: Vec<Planned> = steps.into_iter().rev().collect();
-    while let Some(step) = waiting.pop() {
+    let mut waiting = VecDeque::from(steps);
+    while let Some(step) = waiting.pop_front() {
         let own = Load::of(&step);
         if !own.fits(&share)
             && let Some((first, second)) = halves(&step)
         {
-            waiting.extend([second, first]);
+            waiting.push_front(second);
+            waiting.push_front(first);
             continue;
         }
         let mut sum = Load::default();
@@ -189,7 +191,8 @@ fn halves(step: &Planned) -> Option<(Planned, Planned)> {
     step.split(step.bytes / 2)
 }
 
-/// Encodes a frame; the first one of a patch holds the moves. If its payload turns out too long, the result is two or more frames.
+/// Encodes a frame; the first one of a patch holds the moves. If its payload turns out too long, the result is two or
+/// more frames.
 ///
 /// # Errors
 /// The error of a reader.

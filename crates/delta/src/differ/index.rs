@@ -1,6 +1,7 @@
 //! An index of windows of a few bytes: finds the longest range of the base that equals the front of the target.
 
 use crate::compare::common_prefix;
+use crate::work;
 
 /// The windows of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,7 @@ impl Index {
         let mut best: Option<Found> = None;
         for _ in 0..self.window.chain {
             let Some(position) = next.checked_sub(1) else { break };
+            work::count(1);
             let at = position as usize * self.window.step;
             let longest = best.map_or(self.window.bytes - 1, |best| best.bytes);
             // Only a longer match has the byte at which the best match ends.
@@ -75,6 +77,7 @@ impl Index {
                 base.get(at + longest) == target.get(longest) || best.is_some_and(|best| longest >= best.bytes);
             if may_win {
                 let bytes = common_prefix(&base[at..], target);
+                work::count(bytes / 8);
                 let is_nearer = |best: Found| at.abs_diff(near) < best.at.abs_diff(near);
                 if bytes > longest || best.is_some_and(|best| bytes == best.bytes && is_nearer(best)) {
                     best = Some(Found { at, bytes });

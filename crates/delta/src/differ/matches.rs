@@ -6,6 +6,7 @@
 //! as far as more bytes are equal than not.
 
 use crate::compare::common_prefix;
+use crate::work;
 
 use super::index::Index;
 
@@ -101,6 +102,7 @@ impl Scan<'_> {
         }
         let mut at = self.seeds.last().map_or(0, |seed| seed.bytes);
         while at < self.target.len() {
+            work::count(1);
             let steady = self.equal_ahead(at);
             if steady >= STEADY_BYTES || at + steady == self.target.len() {
                 self.add_on_diagonal(at, steady);
@@ -281,6 +283,7 @@ fn longest<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
     const GIVE_UP: i32 = 48;
     let (mut sum, mut best, mut best_at) = (0i32, 0i32, 0);
     for (index, (a, b)) in pairs.enumerate() {
+        work::count(1);
         sum += if a == b { 1 } else { -1 };
         if sum > best {
             (best, best_at) = (sum, index + 1);

@@ -31,6 +31,8 @@ mod samples;
 mod search;
 mod steps;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod twins;
 mod weave;
 mod writer;

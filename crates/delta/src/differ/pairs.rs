@@ -8,6 +8,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, HashMap};
 
 use super::files::Entry;
+use crate::work;
 
 /// An entry of a base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,6 +115,7 @@ impl<'a> Pairs<'a> {
         let mut found: Vec<EntryId> = self.same_path(target).filter(|id| self.entry(*id).content_bytes > 0).collect();
         if found.is_empty() {
             found = self.namesakes(target);
+            work::count(found.len());
             found.sort_by_cached_key(|&id| {
                 let entry = self.entry(id);
                 let shared = shared_folders(&entry.path, &target.path);

@@ -28,8 +28,10 @@ use super::twins;
 use super::weave::weave;
 use super::writer::Writer;
 
-/// Contents are matched in batches of so many bytes, with the bytes of their bases. Long contents are matched in parts.
+/// Contents are matched in batches of so many bytes, with the bytes of their bases, and of so many contents: each takes
+/// an index of 1 KiB and more. Long contents are matched in parts.
 const BATCH_BYTES: u64 = 32 << 20;
+const BATCH_CONTENTS: usize = 1 << 12;
 const PART_BYTES: usize = 4 << 20;
 /// A content is long beyond this part of the memory for the bases: an index and its own bytes come on top.
 const LONG_PART: u64 = 4;
@@ -71,7 +73,10 @@ pub fn plan(layers: &mut Layers<'_>, search: &Search) -> io::Result<Vec<Planned>
         }
     }
     let mut matched = match_twice(layers, &pairs, &bases, search, &target, open)?;
-    let mut steps: Vec<Planned> = Vec::new();
+    let drafted = parts.iter().map(|(_, part)| if let Part::Steps(steps) = part { steps.len() } else { 0 });
+    let count = copies.len() + drafted.sum::<usize>() + matched.values().map(Vec::len).sum::<usize>();
+    // There may be millions: exactly as many as there can be.
+    let mut steps: Vec<Planned> = Vec::with_capacity(count);
     let mut copies = copies.into_iter().peekable();
     for (start, part) in parts {
         while let Some(copy) = copies.next_if(|copy| copy.at < start) {
@@ -178,7 +183,7 @@ fn match_group(
             bytes += changed.old.iter().flatten().map(|old| old.len() as u64).sum::<u64>();
             bytes <= BATCH_BYTES
         });
-        let (batch, after) = rest.split_at(count.count().max(1));
+        let (batch, after) = rest.split_at(count.count().clamp(1, BATCH_CONTENTS));
         rest = after;
         steps.extend(match_batch(layers, search, material, &far, batch)?);
     }
@@ -232,7 +237,12 @@ fn match_batch(
         found.into_iter().for_each(|step| push(&mut steps[*index], step));
     }
     let mut steps = steps.into_iter();
-    batch.iter().map(|changed| weave(layers, changed, steps.by_ref().take(changed.old.len()))).collect()
+    let woven = batch.iter().map(|changed| {
+        let mut steps = weave(layers, changed, steps.by_ref().take(changed.old.len()))?;
+        steps.shrink_to_fit();
+        Ok(steps)
+    });
+    woven.collect()
 }
 
 /// Bytes that are matched together.

@@ -1,4 +1,7 @@
 //! The coded form of a map: numbers, by symbols.
+//!
+//! [`encode`] and [`decode`] are the same walk, as for programs. A decoder checks every count against what is left of
+//! the limits before it allocates anything, and every range against overflow.
 
 use lighter_coder::varint::{fold, unfold};
 use lighter_coder::{AnsDecoder, AnsEncoder, Frequencies, Numbers, SymbolCoder};

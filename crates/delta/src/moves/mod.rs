@@ -32,7 +32,7 @@ pub struct Moved {
     pub target: Range<u64>,
     /// The old file, in the sources' addresses.
     pub old: Range<u64>,
-    /// What of the old file is loaded, and what of the new one; in order.
+    /// The parts of the old file that are loaded, and those of the new one; in order.
     pub old_loads: Vec<Load>,
     pub new_loads: Vec<Load>,
     /// The parts of the old file that have references, in order.
@@ -42,7 +42,7 @@ pub struct Moved {
     pub moves: Moves,
 }
 
-/// What is not loaded has addresses from here on, by its place in the file: names of symbols refer to it.
+/// Bytes that are not loaded have addresses from here on, by their place in the file: names of symbols refer to them.
 pub const UNLOADED: u64 = 1 << 44;
 
 /// A range of a file, and the address that it is loaded at.

@@ -30,7 +30,7 @@ fn moved(kind: Kind) -> Moved {
     }
 }
 
-/// What becomes of old bytes that begin at 0x1100 and did not move.
+/// Old bytes that begin at 0x1100 and did not move, rewritten.
 fn rewritten(kind: Kind, bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     moved(kind).rewrite(0x100, 0x100, &mut bytes, 0);
@@ -80,7 +80,7 @@ fn records_have_references_in_some_of_their_fields() {
 }
 
 #[test]
-fn what_was_written_is_found() {
+fn references_are_found_where_they_were_written() {
     for (kind, seed) in Kind::ALL.into_iter().zip(1..) {
         let file = moved(kind);
         let mut bytes: Vec<u8> = numbers(seed).take(3000).flat_map(|number| (number as u32).to_le_bytes()).collect();

@@ -1,4 +1,7 @@
 //! Makes a patch for peers and puts it into the cache. A worker's job: it blocks.
+//!
+//! Large patches wait for their share of the memory that all patches have together. Payloads go to the disk when they
+//! are many: the header is known last, and stands first.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -8,9 +11,8 @@ use std::time::{Duration, Instant};
 use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, LocalFailure, WorkInput};
 use lighter_patch::{EncodeError, HaveList, Header, Source};
 use lighter_store::{PatchKey, Spool, Store, StoreError, UnixSeconds};
-use lighter_types::{Bytes, Cause, DiffId, Effort, ReadAt, error_chain};
+use lighter_types::{Cause, DiffId, Effort, ReadAt, error_chain};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::damage::{OpenLayer, find_damaged};
@@ -20,31 +22,6 @@ use crate::shared::{FileBase, Shared, local_failure, unix_now};
 
 /// Progress is told this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-
-/// A patch takes at least this much memory.
-const ENCODE_BYTES_MIN: Bytes = Bytes::MIB.times(64);
-
-/// The memory that patches share while they are made: `limits.encode_memory_max`.
-pub struct EncodeMemory {
-    mebibytes: Semaphore,
-    all: u32,
-}
-
-impl EncodeMemory {
-    pub fn new(bytes: Bytes) -> Self {
-        let all = u32::try_from(bytes.0 >> 20).unwrap_or(u32::MAX).min(MEBIBYTES_MAX);
-        Self { mebibytes: Semaphore::new(all as usize), all }
-    }
-
-    /// Waits until so much is free, in the order of the calls.
-    async fn take(&self, bytes: Bytes) -> Option<SemaphorePermit<'_>> {
-        let wanted = u32::try_from(bytes.0 >> 20).unwrap_or(u32::MAX);
-        self.mebibytes.acquire_many(wanted.min(self.all)).await.ok()
-    }
-}
-
-/// More is never asked for.
-const MEBIBYTES_MAX: u32 = 1 << 28;
 
 /// A patch to be made.
 pub struct EncodeJob {
@@ -89,8 +66,7 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
     let reported_at = Mutex::new(Instant::now());
     let settings = shared.config.patch_settings(effort);
     let layer_bytes = target_layer.1.len() + base_layers.iter().map(|(_, file)| file.len()).sum();
-    let share = memory_share(effort, layer_bytes, settings.memory_bytes_max);
-    let share = stopping.run_until_cancelled(shared.encode_memory.take(share));
+    let share = stopping.run_until_cancelled(shared.encode_memory.take(effort, layer_bytes));
     let _share =
         Handle::current().block_on(share).ok_or(EncodeFailure::Local(encode_failure(EncodeError::Cancelled)))?;
     let mut payloads = Payloads { store: &shared.store, held: Vec::new(), spool: None };
@@ -126,14 +102,6 @@ fn log_failure(target: DiffId, error: &dyn std::error::Error) {
     tracing::error!(%target, error = error_chain(error), "a patch could not be made");
 }
 
-/// About the most memory that a patch takes: what it holds of the layers, with its indexes, and never more than allowed.
-fn memory_share(effort: Effort, layer_bytes: Bytes, most: Bytes) -> Bytes {
-    match effort {
-        Effort::Fast | Effort::Default => (ENCODE_BYTES_MIN + layer_bytes.times(3)).min(Bytes(most.0 / 2)),
-        Effort::Max => (ENCODE_BYTES_MIN + layer_bytes.times(6)).min(most),
-    }
-}
-
 /// Why no patch was made; what the store refused stays what it is.
 fn encode_failure(error: EncodeError) -> LocalFailure {
     let cause = |error| LocalFailure::Failed(Cause::new(error));
@@ -154,7 +122,7 @@ const PIECE_BYTES: usize = 1 << 20;
 struct Payloads<'a> {
     store: &'a Store,
     spool: Option<Spool>,
-    /// What comes behind the spool.
+    /// The bytes behind the spool's.
     held: Vec<u8>,
 }
 
