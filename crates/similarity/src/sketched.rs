@@ -4,12 +4,12 @@
 //! although the masked window is there, is *moved* code: old code at new addresses, which costs only the addresses. So
 //!
 //! ```text
-//! bytes = 1 KiB + compressed bytes x (7/8 x new + 1/7 x moved)
+//! bytes = 1 KiB + compressed bytes x (7/8 x new + 1/32 x moved)
 //! ```
 //!
-//! The two constants come from nine pairs of real releases (docs/PREDICTION.md): Lighter's codecs need about 7/8 of the
-//! bytes of gzip for new content, and moved code costs a sixth of new code. They hold for the default effort. A
-//! [`Calibration`] learns the difference for other codecs, efforts and contents.
+//! The two constants come from real releases (docs/PREDICTION.md): Lighter's codecs need about 7/8 of the bytes of gzip
+//! for new content, and moved code costs little, since its references are predicted. They hold for the default effort.
+//! A [`Calibration`] learns the difference for other codecs, efforts and contents.
 //!
 //! [`Calibration`]: crate::Calibration
 
@@ -24,9 +24,9 @@ use crate::sketch::{Samples, Sketch};
 /// The cost of new content, in 1/1024 of its share of the compressed layer.
 const NEW_COST: u64 = 896;
 /// The cost of moved content, in the same unit.
-const MOVED_COST: u64 = 146;
-/// The error of the rule itself, in 1/1024: the root mean square over the nine pairs, with every window counted.
-pub(crate) const RULE_ERROR: u32 = 223;
+const MOVED_COST: u64 = 32;
+/// The error of the rule itself, in 1/1024: the root mean square over ten pairs.
+pub(crate) const RULE_ERROR: u32 = 348;
 /// The least saving that justifies another base, in 1/1024 of the patch's cost without that base.
 const GAIN_MIN: u64 = 32;
 

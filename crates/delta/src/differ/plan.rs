@@ -4,7 +4,7 @@
 //! are too long to be held in memory with their bases are matched in pieces ([`super::long`]), the others in groups.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
@@ -104,7 +104,7 @@ fn match_twice<'a>(
     search: &Search,
     target: &[Entry],
     open: Vec<Open<'a>>,
-) -> io::Result<HashMap<usize, Vec<Planned>>> {
+) -> io::Result<BTreeMap<usize, Vec<Planned>>> {
     let plain = open.iter().filter(|open| matches!(open.form, Form::Plain));
     let mut again: Vec<Open<'a>> =
         plain.map(|open| Open { range: open.range.clone(), form: Form::Plain, ..*open }).collect();
@@ -131,11 +131,11 @@ fn match_all(
     search: &Search,
     target: &[Entry],
     open: Vec<Open<'_>>,
-) -> io::Result<HashMap<usize, Vec<Planned>>> {
+) -> io::Result<BTreeMap<usize, Vec<Planned>>> {
     let (long, short): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| is_long(pairs, search, open));
     let indices: Vec<usize> = long.iter().map(|open| open.index).collect();
     let long: Vec<Long<'_>> = long.into_iter().map(|open| Long { entry: open.entry, range: open.range }).collect();
-    let mut steps: HashMap<usize, Vec<Planned>> =
+    let mut steps: BTreeMap<usize, Vec<Planned>> =
         indices.into_iter().zip(match_long(layers, pairs, target, &long, search)?).collect();
     let left_over = pairs.left_over(target);
     let left_over_bytes: u64 = left_over.iter().map(|&id| pairs.entry(id).content_bytes).sum();

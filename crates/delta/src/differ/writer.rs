@@ -59,7 +59,7 @@ impl Writer<'_> {
                         self.matched(at, from, shown, &old, &mut steps);
                     }
                     From::Address(_) | From::Target(_) | From::Inflated { .. } => {
-                        self.matched(at, from, shown, shown, &mut steps)
+                        self.matched(at, from, shown, shown, &mut steps);
                     }
                 }
                 at += bytes;

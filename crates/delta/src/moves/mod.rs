@@ -3,7 +3,7 @@
 //!
 //! When a linker puts a function elsewhere, every reference to it changes, and so do all references that the function
 //! itself makes. A decoder that knows the moves computes what the references became: it finds them in the *old* bytes
-//! of a match ([`references`]), and rewrites each before the differences are decoded ([`Map::rewrite`]). A
+//! of a match ([`references`]), and rewrites each before the differences are decoded ([`Moved::rewrite`]). A
 //! reference that was missed, or taken for one by mistake, costs a difference, and no more.
 //!
 //! The encoder makes the map ([`crate::differ`]); it states everything that rewriting needs, so a decoder reads no
