@@ -107,3 +107,11 @@ fn a_node_whose_clock_was_set_back_is_heard_and_pulls() {
     edge.pull("demo/app:1");
     hub.wait_holdings(&edge.peer_id, 3);
 }
+
+#[test]
+fn a_pull_names_a_clock_that_was_never_set() {
+    let mut fleet = Fleet::create(1);
+    let [edge] = &mut fleet.nodes[..] else { panic!("one node") };
+    let _clock = Clock::start(edge, "1970-01-01 00:10:00");
+    edge.cli(&["image", "pull", "demo/app:1"]).fails(5, &["demo/app:1", "clock was never set"]);
+}

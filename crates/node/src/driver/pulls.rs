@@ -16,6 +16,7 @@ use super::Driver;
 use super::work::{Ended, Owed};
 use crate::api::{ImagePlan, Problem, ProblemKind, PullEvent};
 use crate::images;
+use crate::shared::{CLOCK_MIN, CLOCK_WARNING, unix_now};
 use crate::traffic::Traffic;
 
 /// The pulls of this node, and the plans that wait for an answer.
@@ -344,5 +345,9 @@ fn problem(why: &PullFailure) -> Problem {
         PullFailure::Unusable(_) => ProblemKind::BadData,
         PullFailure::Cancelled | PullFailure::Stopping => ProblemKind::Cancelled,
     };
-    Problem::new(kind, why)
+    // A peer may be away because of this machine's clock.
+    match kind == ProblemKind::Network && unix_now() < CLOCK_MIN {
+        true => Problem::new(kind, format!("{why}; {CLOCK_WARNING}")),
+        false => Problem::new(kind, why),
+    }
 }
