@@ -35,9 +35,11 @@ pub struct EncodeJob {
 pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> WorkInput {
     shared.faults.strike(Worker::Encode);
     let started = Instant::now();
-    let result = make(job, stopping, shared);
+    let mut waited = Duration::ZERO;
+    let result = make(job, stopping, shared, &mut waited);
     let &EncodeJob { encode, target, effort, .. } = job;
-    let took = started.elapsed();
+    // The engine learns from it how fast this machine makes patches.
+    let took = started.elapsed().saturating_sub(waited);
     if let Ok(patch) = &result {
         let (bytes, bases, took_ms) = (patch.bytes.0, job.bases.len(), took.as_millis());
         tracing::info!(%target, bytes, bases, ?effort, took_ms, "made a patch");
@@ -45,7 +47,13 @@ pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) ->
     WorkInput::EncodeEnded { encode, took, result }
 }
 
-fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Result<CachedPatch, EncodeFailure> {
+/// `waited` is the time until there was memory for it.
+fn make(
+    job: &EncodeJob,
+    stopping: &CancellationToken,
+    shared: &Shared,
+    waited: &mut Duration,
+) -> Result<CachedPatch, EncodeFailure> {
     let &EncodeJob { encode, target, ref bases, effort } = job;
     let target_layer = open(target, shared)?;
     // Bases that have-lists stand for are gathered from the target.
@@ -66,9 +74,11 @@ fn make(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> Resul
     let reported_at = Mutex::new(Instant::now());
     let settings = shared.config.patch_settings(effort);
     let layer_bytes = target_layer.1.len() + base_layers.iter().map(|(_, file)| file.len()).sum();
+    let asked = Instant::now();
     let share = stopping.run_until_cancelled(shared.encode_memory.take(effort, layer_bytes));
     let _share =
         Handle::current().block_on(share).ok_or(EncodeFailure::Local(encode_failure(EncodeError::Cancelled)))?;
+    *waited = asked.elapsed();
     let mut payloads = Payloads { store: &shared.store, held: Vec::new(), spool: None };
     let progress = |target_bytes_done| {
         if let Ok(mut reported_at) = reported_at.try_lock()
