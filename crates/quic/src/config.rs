@@ -6,14 +6,12 @@ use std::time::Duration;
 use libp2p::identity::Keypair;
 use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use noq::crypto::{CryptoError, HmacKey};
-use noq::rustls::client::Resumption;
-use noq::rustls::server::ServerSessionMemoryCache;
 use noq::{
     AckFrequencyConfig, ClientConfig, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
 };
 
-use crate::Error;
 use crate::congestion::ControllerConfig;
+use crate::{Error, tls};
 
 /// The settings; `default()` suits a link of up to 20 Mbit/s at 600 ms.
 #[derive(Clone, Debug)]
@@ -52,10 +50,6 @@ impl Default for Config {
     }
 }
 
-/// Sessions that this node can take up again, as the one who dials (eight for a peer) and as the one who listens (two
-/// for a connection). Each takes about a kilobyte.
-const SESSIONS_DIALLED: usize = 1024;
-const SESSIONS_ACCEPTED: usize = 1024;
 /// The search for the path's MTU asks for the largest size first, and in the middle once if that gets lost. noq's own
 /// steps are 20: it sends five datagrams of 1.4 KB on every connection, in both directions.
 const MTU_STEP: u16 = 127;
@@ -90,15 +84,11 @@ impl Settings {
         }
         let dialled = Config { keep_alive: config.keep_alive * 6 / 5, ..config.clone() };
         let (transport, dialled) = (Arc::new(transport(config)), Arc::new(transport(&dialled)));
-        let mut tls = libp2p_tls::make_client_config(keys, None).map_err(certificate)?;
-        tls.resumption = Resumption::in_memory_sessions(SESSIONS_DIALLED);
-        // The name is only for this node's own memory of sessions.
-        tls.enable_sni = false;
-        let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(certificate)?));
+        let crypto = QuicClientConfig::try_from(tls::client(keys)?).map_err(certificate)?;
+        let mut client = ClientConfig::new(Arc::new(crypto));
         client.transport_config(transport);
-        let mut tls = libp2p_tls::make_server_config(keys).map_err(certificate)?;
-        tls.session_storage = ServerSessionMemoryCache::new(SESSIONS_ACCEPTED);
-        let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).map_err(certificate)?));
+        let crypto = QuicServerConfig::try_from(tls::server(keys)?).map_err(certificate)?;
+        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
         server
             .transport_config(dialled)
             .max_incoming(INCOMING_MAX)

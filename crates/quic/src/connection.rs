@@ -13,6 +13,7 @@ use noq::VarInt;
 use noq::rustls::pki_types::CertificateDer;
 
 use crate::address::from_socket;
+use crate::certificate::Certificate;
 use crate::{Error, Meter, Monitor, Stream};
 
 /// The name of a peer whose PeerId is not known yet. TLS wants one; it is not sent, and libp2p's certificates have
@@ -70,8 +71,7 @@ impl Future for Connecting {
 /// The PeerId of the key that signed the peer's certificate.
 fn peer_id(connection: &noq::Connection) -> Option<PeerId> {
     let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    let certificate = libp2p_tls::certificate::parse(chain.first()?).ok()?;
-    Some(certificate.peer_id())
+    Some(Certificate::check(chain.first()?).ok()?.peer_id())
 }
 
 type Opening = BoxFuture<'static, Result<Stream, Error>>;
