@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{Fleet, NodeProcess, Run, command, finish, folder, loopback, run};
+use crate::support::{Fleet, NodeProcess, Run, command, finish, folder, loopback, run, run_in};
 
 /// A file with this text, in a folder that goes with the test.
 struct ConfigFile(tempfile::TempDir);
@@ -188,8 +188,10 @@ fn a_folder_without_a_store_stays_without() {
     let before = fs::read_dir(&node.data_dir).expect("the data folder").count();
     for command in [&["fsck"][..], &["fsck", "--rebuild"], &["gc"], &["stats"]] {
         let args = [&["store"], command, &["--config", config.to_str().unwrap()]].concat();
-        run(&args).fails(4, &["there is no store in", "--config"]);
+        let ended = run(&args).fails(4, &["there is no store in"]);
+        assert!(!ended.stderr.contains("hint:"), "the configuration was named: {ended:?}");
     }
+    run_in(fleet.folder.path(), &["store", "stats"]).fails(4, &["there is no store in", "hint:", "--config"]);
     assert_eq!(fs::read_dir(&node.data_dir).expect("the data folder").count(), before);
 }
 

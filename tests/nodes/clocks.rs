@@ -1,4 +1,4 @@
-//! Clocks that jump, and a clock that was set back: an edge without a battery starts with one.
+//! Clocks that jump, and clocks that were set back or never set: an edge without a battery starts with one.
 //!
 //! faketime gives a node a wall clock of the test's choice; time since the start passes as it does. `make setup`
 //! installs it.
@@ -41,6 +41,14 @@ fn library() -> PathBuf {
     let folders = fs::read_dir("/usr/lib").expect("/usr/lib").filter_map(Result::ok);
     let libraries = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
     libraries.into_iter().find(|library| library.is_file()).expect("faketime is installed: make setup")
+}
+
+#[track_caller]
+fn wait_warning(node: &NodeProcess, text: &str) {
+    until(text, SOON, || {
+        let status = node.status();
+        status["warnings"].as_array()?.iter().any(|warning| warning.to_string().contains(text)).then_some(())
+    });
 }
 
 fn image(seed: u64) -> ImageFiles {
@@ -106,6 +114,47 @@ fn a_node_whose_clock_was_set_back_is_heard_and_pulls() {
     edge.wait_holdings(&hub.peer_id, 1);
     edge.pull("demo/app:1");
     hub.wait_holdings(&edge.peer_id, 3);
+}
+
+/// The test's nodes speak QUIC alone. Certificates of libp2p are valid from 1975 on.
+#[test]
+fn a_node_in_1970_connects_over_quic_and_pulls_and_says_by_how_much_it_is_behind() {
+    let mut fleet = Fleet::create(2);
+    let folder = fleet.folder.path().to_owned();
+    let [hub, edge] = &mut fleet.nodes[..] else { panic!("two nodes") };
+    hub.start();
+    hub.import(&folder, &image(1), "demo/app:1");
+    let clock = Clock::start(edge, "1970-01-01 00:10:00");
+    assert!(edge.address().contains("/quic-v1/"), "{}", edge.address());
+    edge.wait_holdings(&hub.peer_id, 1);
+    edge.pull("demo/app:1");
+    wait_warning(edge, "never set: it shows 1970-01-01T00:1");
+    wait_warning(edge, "days behind that of the connected peer");
+    let behind = ["demo/other:1", "also, this machine's clock was never set", "days behind"];
+    edge.cli(&["image", "pull", "demo/other:1"]).fails(5, &behind);
+
+    // Its own image travels the other way, and NTP sets the clock meanwhile.
+    edge.import(&folder, &image(2), "demo/own:1");
+    clock.set("2030-01-01 00:00:00");
+    hub.wait_holdings(&edge.peer_id, 2);
+    until("a status without a warning", SOON, || {
+        let status = edge.status();
+        let warnings = status["warnings"].as_array().expect("a list");
+        warnings.iter().all(|warning| !warning.to_string().contains("clock")).then_some(())
+    });
+}
+
+#[test]
+fn a_jump_of_the_clock_is_told_in_status() {
+    let mut fleet = Fleet::create(1);
+    let [edge] = &mut fleet.nodes[..] else { panic!("one node") };
+    let clock = Clock::start(edge, "2026-11-29 12:00:00");
+    // The node has looked at it once.
+    until("a second of the node's life", SOON, || (edge.status()["uptime_s"].as_u64()? >= 1).then_some(()));
+    clock.set("2031-11-29 12:00:00");
+    wait_warning(edge, "jumped forward by 18");
+    clock.set("2026-11-29 12:00:00");
+    wait_warning(edge, "jumped back by 18");
 }
 
 #[test]

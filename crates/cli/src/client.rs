@@ -1,12 +1,13 @@
 //! Calls the admin API of a running node over its socket.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use lighter_api::{Problem, ProblemKind};
+use lighter_api::{Problem, ProblemKind, paths};
 use lighter_node::config::Config;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,7 +58,11 @@ impl Client {
                 received.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
                 while let Some(end) = received.iter().position(|&byte| byte == b'\n') {
                     let line: Vec<u8> = received.drain(..=end).collect();
-                    if let Some(done) = take(decode(&line)?)? {
+                    let event = match decode(&line) {
+                        Ok(event) => event,
+                        Err(failure) => return Err(self.compared(failure).await),
+                    };
+                    if let Some(done) = take(event)? {
                         return Ok(done);
                     }
                 }
@@ -72,7 +77,19 @@ impl Client {
             return Err(problem(response).await);
         }
         let body = response.into_body().collect().await.map_err(|error| self.lost(&error))?;
-        decode(&body.to_bytes())
+        match decode(&body.to_bytes()) {
+            Ok(value) => Ok(value),
+            Err(failure) => Err(self.compared(failure).await),
+        }
+    }
+
+    /// A failure to read an answer, with a hint if the node's version is another.
+    async fn compared(&self, failure: Failure) -> Failure {
+        let Ok(response) = self.send(Method::GET, paths::STATUS, Bytes::new()).await else { return failure };
+        let Ok(body) = response.into_body().collect().await else { return failure };
+        // Whatever else the status has in that version.
+        let status: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+        unreadable(failure, status["version"].as_str())
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
@@ -98,8 +115,12 @@ impl Client {
 fn no_node(socket: &Path, error: &std::io::Error) -> Failure {
     let failure = Failure::new(Kind::NoNode, format!("no node answers at {}: {error}", socket.display()));
     match error.kind() {
-        std::io::ErrorKind::PermissionDenied => failure.hint("run this as the user that the node runs as"),
-        _ => failure.hint("start one with `lighter node run --config FILE`, or name its socket with --socket"),
+        ErrorKind::PermissionDenied => failure.hint("run this as the user that the node runs as"),
+        // There is no socket, or nobody listens on it.
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            failure.hint("start one with `lighter node run --config FILE`, or name its socket with --socket")
+        }
+        _ => failure,
     }
 }
 
@@ -117,8 +138,43 @@ fn encode(body: &impl Serialize) -> Result<Bytes, Failure> {
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        Failure::new(Kind::Other, format!("the node's answer cannot be read: {error}"))
-            .hint("the node and this command may be of different versions")
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|error| Failure::new(Kind::Other, format!("the node's answer cannot be read: {error}")))
+}
+
+/// An answer that cannot be read, from a node of version `node`.
+fn unreadable(failure: Failure, node: Option<&str>) -> Failure {
+    let own = env!("CARGO_PKG_VERSION");
+    match node.filter(|node| *node != own) {
+        Some(node) => failure.hint(format!("the node is of version {node}, this command of {own}: use the same")),
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_about_a_node_that_does_not_answer_follows_from_the_machines_error() {
+        for (kind, expected) in [
+            (ErrorKind::NotFound, Some("start one with")),
+            (ErrorKind::ConnectionRefused, Some("start one with")),
+            (ErrorKind::PermissionDenied, Some("as the user that the node runs as")),
+            (ErrorKind::InvalidInput, None),
+        ] {
+            let failure = no_node(Path::new("admin.sock"), &kind.into());
+            assert_eq!(failure.hint_text().is_some(), expected.is_some(), "{failure:?}");
+            assert!(failure.hint_text().unwrap_or_default().contains(expected.unwrap_or_default()), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_named_only_where_the_node_has_one() {
+        let failed = || decode::<u64>(b"{}").unwrap_err();
+        assert_eq!(unreadable(failed(), None).hint_text(), None);
+        assert_eq!(unreadable(failed(), Some(env!("CARGO_PKG_VERSION"))).hint_text(), None);
+        let other = unreadable(failed(), Some("9.9.9"));
+        assert!(other.hint_text().is_some_and(|hint| hint.contains("9.9.9")), "{other:?}");
+    }
 }

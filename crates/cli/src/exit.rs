@@ -137,12 +137,13 @@ impl Failure {
 
     /// A file that cannot be read or written.
     pub fn file(action: &str, path: &Path, error: &std::io::Error) -> Self {
-        let kind = match error.kind() {
-            ErrorKind::NotFound => Kind::NotFound,
-            ErrorKind::StorageFull => Kind::DiskFull,
-            _ => Kind::Machine,
-        };
-        Self::new(kind, format!("cannot {action} {}: {error}", path.display()))
+        let message = format!("cannot {action} {}: {error}", path.display());
+        match error.kind() {
+            ErrorKind::NotFound => Self::new(Kind::NotFound, message),
+            // Not the disk of a node's store.
+            ErrorKind::StorageFull => Self::new(Kind::DiskFull, message).hint("free some space on that disk"),
+            _ => Self::new(Kind::Machine, message),
+        }
     }
 
     /// A store that this command opened itself.
@@ -150,6 +151,10 @@ impl Failure {
         let failure = Self::from_error(kind_of(error).into(), error);
         match error {
             StoreError::FolderInUse { .. } => failure.hint("stop the node first, or name another folder as data_dir"),
+            // No node has it open.
+            StoreError::Damaged { .. } | StoreError::Index(IndexError::Lost { .. } | IndexError::Damaged { .. }) => {
+                failure.hint("run `lighter store fsck --rebuild`")
+            }
             StoreError::Index(IndexError::NewerSchema { .. }) => failure.hint("use the newer version of lighter"),
             StoreError::Index(IndexError::Failed { .. }) => failure.hint("check the disk, then start the node again"),
             StoreError::Io { .. }
@@ -159,14 +164,9 @@ impl Failure {
             | StoreError::OverLimit { .. }
             | StoreError::InUse { .. }
             | StoreError::NotHeld { .. }
-            | StoreError::Damaged { .. }
-            | StoreError::Index(
-                IndexError::Lost { .. }
-                | IndexError::Damaged { .. }
-                | IndexError::Busy { .. }
-                | IndexError::Full { .. }
-                | IndexError::Refused { .. },
-            ) => failure,
+            | StoreError::Index(IndexError::Busy { .. } | IndexError::Full { .. } | IndexError::Refused { .. }) => {
+                failure
+            }
         }
     }
 
@@ -182,6 +182,11 @@ impl Failure {
                 Self::from_error(Kind::Machine, error)
             }
         }
+    }
+
+    #[cfg(test)]
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Replaces the hint of the kind.
@@ -275,6 +280,35 @@ mod tests {
         for kind in ProblemKind::ALL {
             let row = rows.iter().find(|row| row[0] == name(kind)).unwrap_or_else(|| panic!("{kind:?} is not in docs"));
             assert_eq!(row.last().unwrap(), &Kind::from(kind).exit_code().to_string(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_hint_about_a_full_disk_names_that_disk() {
+        let full = std::io::Error::from(ErrorKind::StorageFull);
+        assert_eq!(Failure::file("write", Path::new("out"), &full).hint_text(), Some("free some space on that disk"));
+        let denied = std::io::Error::from(ErrorKind::PermissionDenied);
+        assert_eq!(Failure::file("write", Path::new("out"), &denied).hint_text(), None);
+        assert!(Failure::new(Kind::DiskFull, "").hint_text().is_some_and(|hint| hint.contains("store.bytes_max")));
+    }
+
+    #[test]
+    fn the_hints_about_a_store_follow_from_its_error() {
+        let path = || Path::new("data").to_owned();
+        let wrong = || Box::from("wrong");
+        for (error, expected) in [
+            (StoreError::Index(IndexError::Lost { path: path(), files: 1 }), Some("fsck --rebuild")),
+            (StoreError::Index(IndexError::Damaged { path: path(), source: wrong() }), Some("fsck --rebuild")),
+            (StoreError::Index(IndexError::Failed { path: path(), source: wrong() }), Some("check the disk")),
+            (StoreError::Index(IndexError::Busy { path: path(), source: wrong() }), None),
+            (
+                StoreError::Index(IndexError::NewerSchema { path: path(), found: 9, supported: 2 }),
+                Some("newer version"),
+            ),
+        ] {
+            let failure = Failure::store(&error);
+            assert_eq!(failure.hint_text().is_some(), expected.is_some(), "{failure:?}");
+            assert!(failure.hint_text().unwrap_or_default().contains(expected.unwrap_or_default()), "{failure:?}");
         }
     }
 

@@ -78,12 +78,14 @@ pub struct Peer {
     site: Option<SiteName>,
     last_heard: Moment,
     connected: bool,
-    /// How often it named an earlier life than before.
+    /// The life before this one, by its announcements and answers.
+    earlier: Option<Incarnation>,
+    /// How often the life before came back.
     lives_back: u32,
 }
 
-/// A clock that was set back makes a peer's life go back once for each restart. Two nodes with one identity make it go
-/// back again and again.
+/// A node without a clock may name an earlier life after each restart, but never one that ended. Two nodes with one
+/// identity name their two lives in turns.
 const LIVES_BACK_MAX: u32 = 3;
 
 impl Peer {
@@ -108,12 +110,13 @@ impl Peer {
         self.believed.is_some()
     }
 
-    /// Whether two running nodes seem to use this peer's identity: its life went back several times.
+    /// Whether two running nodes seem to use this peer's identity: a life that had ended came back several times.
     pub fn has_twin(&self) -> bool {
         self.lives_back >= LIVES_BACK_MAX
     }
 
-    fn life(&self) -> Incarnation {
+    /// When it started, by its own clock.
+    pub fn life(&self) -> Incarnation {
         self.heard.0.max(self.believed.map_or(Incarnation(0), |(life, _)| life))
     }
 }

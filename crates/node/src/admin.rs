@@ -43,20 +43,22 @@ impl Admin {
     /// If the socket or the port is taken or cannot be made. A socket that nobody listens on any more is replaced.
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let path = config.admin_socket();
-        let place = path.display().to_string();
+        let socket_error = |why: io::Error| StartError::AdminSocket { path: path.clone(), why };
         if path.exists() {
             if UnixStream::connect(&path).await.is_ok() {
-                return Err(start_error(&place, &io::ErrorKind::AddrInUse.into()));
+                return Err(socket_error(io::ErrorKind::AddrInUse.into()));
             }
-            std::fs::remove_file(&path).map_err(|why| start_error(&place, &why))?;
+            std::fs::remove_file(&path).map_err(socket_error)?;
         }
-        let socket = UnixListener::bind(&path).map_err(|why| start_error(&place, &why))?;
+        let socket = UnixListener::bind(&path).map_err(socket_error)?;
         let permissions = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&path, permissions).map_err(|why| start_error(&place, &why))?;
+        std::fs::set_permissions(&path, permissions).map_err(socket_error)?;
         let tcp = match config.admin.listen.as_str() {
             "" => None,
             address => {
-                let tcp = TcpListener::bind(address).await.map_err(|why| start_error(address, &why))?;
+                let tcp = TcpListener::bind(address)
+                    .await
+                    .map_err(|why| StartError::AdminPort { address: address.to_owned(), why })?;
                 // The machine chooses the port if the configuration has 0.
                 if let Ok(address) = tcp.local_addr() {
                     tracing::info!(%address, "the admin API listens");
@@ -88,10 +90,6 @@ impl Admin {
         // A stale socket is no harm: the next start replaces it.
         let _ = std::fs::remove_file(&self.path);
     }
-}
-
-fn start_error(place: &str, why: &io::Error) -> StartError {
-    StartError::Admin { place: place.to_owned(), why: why.to_string() }
 }
 
 fn router(state: State) -> Router {

@@ -31,6 +31,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::RunError;
+use crate::clock::{WallClock, unix_now};
 use crate::event::{Command, Event, Order};
 use crate::faults::Worker;
 use crate::kept_links;
@@ -42,6 +43,7 @@ use crate::transfer::{effort_of, part_on_disk, serve};
 use connections::Connections;
 use pulls::Pulls;
 use queued_engine::QueuedEngine;
+use views::Warned;
 use work::{Ended, Owed, Work};
 
 /// Events that wait for the driver; senders wait beyond that.
@@ -60,6 +62,8 @@ pub struct Driver {
     swarm: Swarm<Behaviour>,
     control: lighter_streams::Control,
     connections: Connections,
+    clock: WallClock,
+    warned: Warned,
     events: mpsc::Receiver<Event>,
     work: Work,
     pulls: Pulls,
@@ -82,6 +86,8 @@ impl Driver {
         Self {
             control: swarm.behaviour().stream.control(),
             connections: Connections::new(&shared.config.network.bootstrap),
+            clock: WallClock::default(),
+            warned: Warned::default(),
             shared,
             engine: QueuedEngine::new(engine),
             swarm,
@@ -265,6 +271,10 @@ impl Driver {
     fn upkeep(&mut self) {
         self.shared.faults.strike(Worker::Driver);
         self.shared.accountant.look(std::time::Instant::now());
+        if let Some(jump) = self.clock.look(unix_now(), self.shared.now()) {
+            tracing::warn!("this machine's clock {jump}");
+        }
+        self.log_warnings();
         self.forget_gone();
         for peer in self.connections.take_readmitted(self.shared.now()) {
             if let Some(peer) = crate::identity::to_libp2p(peer) {

@@ -5,6 +5,7 @@
 //! the layers, `keep` writes a document that a peer sent, `commit` gives the image its name.
 
 mod answers;
+pub mod dates;
 mod folder;
 mod import;
 
@@ -21,7 +22,7 @@ use lighter_store::{Image, Store, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, SignedRelease};
 
-use crate::shared::{local_failure, unix_now};
+use crate::shared::{Shared, local_failure};
 pub use answers::{blob_answer, look_up, release_of};
 use folder::{FolderFiles, FolderWriter};
 pub use import::{Imported, count, import};
@@ -189,17 +190,17 @@ pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId
 }
 
 /// Keeps a blob that a peer sent, and the config that came with a manifest.
-pub fn keep(store: &Store, digest: OciDigest, bytes: &[u8], config: Option<&[u8]>) -> Result<(), BlobFailure> {
-    put_blob(store, &digest, bytes)?;
+pub fn keep(shared: &Shared, digest: OciDigest, bytes: &[u8], config: Option<&[u8]>) -> Result<(), BlobFailure> {
+    put_blob(shared, &digest, bytes)?;
     // A manifest that is wrong is found when the image is read.
     match (parse_manifest(bytes, &digest), config) {
-        (Ok(manifest), Some(config)) => put_blob(store, &manifest.config.digest, config),
+        (Ok(manifest), Some(config)) => put_blob(shared, &manifest.config.digest, config),
         _ => Ok(()),
     }
 }
 
-fn put_blob(store: &Store, digest: &OciDigest, bytes: &[u8]) -> Result<(), BlobFailure> {
-    match store.put_blob(digest, bytes, unix_now()) {
+fn put_blob(shared: &Shared, digest: &OciDigest, bytes: &[u8]) -> Result<(), BlobFailure> {
+    match shared.store.put_blob(digest, bytes, shared.uses.now()) {
         Ok(()) => Ok(()),
         Err(StoreError::Mismatch { .. }) => Err(BlobFailure::WrongDigest),
         Err(error) => Err(BlobFailure::Local(local_failure(error))),

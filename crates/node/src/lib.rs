@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod arrivals;
+mod clock;
 pub mod config;
 mod defects;
 mod driver;
@@ -25,10 +26,11 @@ mod speed;
 pub mod traffic;
 mod transfer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use libp2p::TransportError;
 use lighter_api as api;
 use lighter_engine::Engine;
 use lighter_store::{Options, Store, StoreError};
@@ -38,14 +40,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::encode_memory::EncodeMemory;
 
+pub use clock::{UseClock, unix_now};
 use config::Config;
 pub use defects::LogWriter;
 use driver::{Driver, EVENTS_WAITING};
 use identity::{Identity, IdentityError};
 pub use network::NetworkError;
 use shared::Shared;
-pub use shared::{AsFile, FileBase, unix_now};
-use shared::{CLOCK_MIN, CLOCK_WARNING};
+pub use shared::{AsFile, FileBase};
 use traffic::Accountant;
 
 /// Why a node does not start.
@@ -57,8 +59,18 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Network(#[from] NetworkError),
-    #[error("cannot serve the admin API on {place}: {why}")]
-    Admin { place: String, why: String },
+    #[error("cannot serve the admin API on {address}")]
+    AdminPort {
+        address: String,
+        #[source]
+        why: std::io::Error,
+    },
+    #[error("cannot serve the admin API on {}", path.display())]
+    AdminSocket {
+        path: PathBuf,
+        #[source]
+        why: std::io::Error,
+    },
 }
 
 /// Why a node ended that nobody stopped. Each is a defect of this program.
@@ -91,16 +103,19 @@ impl Node {
         let links = links::Links::default();
         let mut swarm = network::swarm(&config, &identity, &accountant, &links)?;
         for address in &config.network.listen {
-            network::check_free(address)
-                .map_err(|error| NetworkError::Listen { address: address.clone(), why: error.to_string() })?;
+            network::check_free(address).map_err(|why| NetworkError::Listen { address: address.clone(), why })?;
             swarm.listen_on(address.clone()).map_err(|error| NetworkError::Listen {
                 address: address.clone(),
-                why: lighter_types::error_chain(&error),
+                why: match error {
+                    TransportError::Other(why) => why,
+                    TransportError::MultiaddrNotSupported(_) => std::io::ErrorKind::Unsupported.into(),
+                },
             })?;
         }
         let admin = admin::Admin::bind(&config).await?;
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);
         let started = Instant::now();
+        let uses = UseClock::of(&store);
         let engine = engine(&config, &identity);
         let encode_memory = EncodeMemory::new(config.limits.encode_memory_max.0);
         let shared = Arc::new(Shared {
@@ -115,6 +130,7 @@ impl Node {
             encode_memory,
             events,
             started,
+            uses,
         });
         let driver = Driver::new(shared.clone(), engine, swarm, waiting);
         Ok(Self { driver, admin, shared })
@@ -130,8 +146,8 @@ impl Node {
     /// If the driver ends before `stop` is cancelled. The admin API ends with it, so that no node answers that does
     /// nothing.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        if unix_now() < CLOCK_MIN {
-            tracing::warn!(CLOCK_WARNING);
+        if let Some(trouble) = clock::trouble(unix_now(), &[]) {
+            tracing::warn!("{trouble}");
         }
         let admin = self.admin.serve(self.shared.clone(), stop.clone());
         // A task of its own, so that connections' tasks wake it on their own thread: waking another one takes longer.

@@ -61,8 +61,12 @@ pub struct Standing {
 pub enum NetworkError {
     #[error("cannot set up {what}: {why}")]
     Setup { what: &'static str, why: String },
-    #[error("cannot listen on {address}: {why}")]
-    Listen { address: libp2p::Multiaddr, why: String },
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: Multiaddr,
+        #[source]
+        why: std::io::Error,
+    },
 }
 
 /// A connection on which no stream is open for this long is closed. Gossip keeps its streams open, so that only visits

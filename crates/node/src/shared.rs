@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use lighter_engine::{Input, LocalFailure};
-use lighter_store::{LayerReader, Store, StoreError, UnixSeconds};
+use lighter_store::{LayerReader, Store, StoreError};
 use lighter_types::{Bytes, Cause, Moment, ReadAt};
 use tokio::sync::mpsc;
 
 use crate::arrivals::Arrivals;
+use crate::clock::UseClock;
 use crate::config::Config;
 use crate::encode_memory::EncodeMemory;
 use crate::event::Event;
@@ -34,6 +35,8 @@ pub struct Shared {
     /// Into the task that owns the engine.
     pub events: mpsc::Sender<Event>,
     pub started: Instant,
+    /// Dates the uses of what is in the store.
+    pub uses: UseClock,
 }
 
 impl Shared {
@@ -57,16 +60,6 @@ impl Shared {
     pub fn input_if_idle(&self, input: impl Into<Input>) {
         let _ = self.events.try_send(Event::Input(input.into()));
     }
-}
-
-/// The beginning of 2024: a clock that shows less was never set, as on a board without a battery.
-pub const CLOCK_MIN: UnixSeconds = UnixSeconds(1_704_067_200);
-pub const CLOCK_WARNING: &str =
-    "this machine's clock was never set: until it is, certificates seem invalid and only TCP connects";
-
-/// Seconds since 1970 by this machine's clock; 0 before.
-pub fn unix_now() -> UnixSeconds {
-    UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs()))
 }
 
 /// A file that patches read by position, and its length.

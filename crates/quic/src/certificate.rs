@@ -6,7 +6,7 @@
 //! them, and a clock that was never set shows 1970. `docs/decisions/0022-certificates-without-dates.md` weighs this.
 //!
 //! Source: the libp2p TLS specification, "Peer Authentication" and "libp2p Public Key Extension"
-//! (github.com/libp2p/specs, `tls/tls.md`); RFC 5280 for the layout; RFC 8446, section 4.2.3 for the algorithms.
+//! (github.com/libp2p/specs, folder `tls`); RFC 5280 for the layout; RFC 8446, section 4.2.3 for the algorithms.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use libp2p::identity::PublicKey;
 use noq::rustls::crypto::aws_lc_rs;
 use noq::rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use noq::rustls::{self, OtherError, SignatureScheme};
-use x509_parser::asn1_rs::{FromDer, OctetString, Sequence};
+use x509_parser::asn1_rs::{Any, FromDer, OctetString, Sequence};
 use x509_parser::oid_registry::{self, Oid, asn1_rs::oid};
 use x509_parser::prelude::X509Certificate;
 
@@ -158,7 +158,7 @@ fn scheme(x509: &X509Certificate<'_>) -> Result<SignatureScheme, CertificateErro
     }
     let key = &x509.public_key().algorithm;
     // A curve that is not named, but given by its numbers, is none.
-    let curve = key.parameters.as_ref().map(|parameters| parameters.as_oid());
+    let curve = key.parameters.as_ref().map(Any::as_oid);
     let curve = curve.transpose().map_err(|_| CertificateError::Algorithm)?;
     let found = ALGORITHMS.iter().find(|known| {
         known.key == key.algorithm

@@ -1,7 +1,8 @@
 //! A libp2p transport over QUIC with a congestion controller for far and lossy links.
 //!
 //! It speaks the same as libp2p's own QUIC transport (`/udp/N/quic-v1`, ALPN `libp2p`, libp2p's certificates), so that
-//! the two talk to each other. Certificates are checked whatever the clock shows. The QUIC below is `noq`; `docs/decisions/0017-quic-and-congestion-control.md` says why.
+//! the two talk to each other. Certificates are checked whatever the clock shows. The QUIC below is `noq`;
+//! `docs/decisions/0017-quic-and-congestion-control.md` says why.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), lighter_quic::Error> {

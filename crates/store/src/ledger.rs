@@ -114,6 +114,13 @@ impl Ledger {
         }
     }
 
+    pub(crate) fn last_use(&self) -> UnixSeconds {
+        let layers = self.layers.values().map(|layer| layer.last_used);
+        let blobs = self.blobs.values().map(|blob| blob.last_used);
+        let patches = self.patches.values().map(|patch| patch.last_used);
+        layers.chain(blobs).chain(patches).max().unwrap_or(UnixSeconds(0))
+    }
+
     pub(crate) fn set_last_used(&mut self, item: &Item, now: UnixSeconds) -> Result<()> {
         let last_used = match item {
             Item::Layer(id) => self.layers.get_mut(id).map(|layer| &mut layer.last_used),

@@ -133,6 +133,11 @@ impl Store {
         })
     }
 
+    /// The latest use of anything that is held; 0 without one. The caller's clock may have been set back since.
+    pub fn last_use(&self) -> UnixSeconds {
+        self.inner.ledger().last_use()
+    }
+
     /// Layers that the store stopped holding since the last call, apart from those that the caller removed by name:
     /// evicted for room, collected by [`Store::gc`], or found damaged. Sorted. The node must stop announcing them.
     pub fn take_gone_layers(&self) -> Vec<DiffId> {

@@ -56,10 +56,8 @@ fn failure(error: &ConfigError) -> Failure {
     match error {
         ConfigError::UnknownKey { nearest: Some(key), .. } => failure.hint(format!("did you mean {key:?}?")),
         ConfigError::BadFlag(_) => failure.hint("write section.key=value, as in --set network.mdns=true"),
-        ConfigError::Read { .. }
-        | ConfigError::Syntax { .. }
-        | ConfigError::UnknownKey { .. }
-        | ConfigError::BadValue { .. } => {
+        ConfigError::Read { .. } => failure,
+        ConfigError::Syntax { .. } | ConfigError::UnknownKey { .. } | ConfigError::BadValue { .. } => {
             failure.hint("configs/node.toml documents every key; `lighter node init` writes a copy")
         }
     }
@@ -102,4 +100,20 @@ pub fn absolute(path: &Path) -> Result<String, Failure> {
     absolute.into_os_string().into_string().map_err(|path| {
         Failure::new(Kind::Usage, format!("{} is not UTF-8, so no request to the node can name it", path.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_are_named_only_where_a_key_or_a_value_is_wrong() {
+        let path = || Path::new("node.toml").to_owned();
+        let denied = ConfigError::Read { path: path(), source: std::io::ErrorKind::PermissionDenied.into() };
+        assert_eq!(failure(&denied).hint_text(), None);
+        let syntax = ConfigError::Syntax { path: path(), what: "x".to_owned() };
+        assert!(failure(&syntax).hint_text().is_some_and(|hint| hint.contains("configs/node.toml")));
+        let flag = failure(&ConfigError::BadFlag("x".to_owned()));
+        assert!(flag.hint_text().is_some_and(|hint| hint.contains("section.key=value")));
+    }
 }

@@ -1,15 +1,18 @@
 //! `lighter node`.
 
+mod failures;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lighter_api::{LimitsRequest, paths};
 use lighter_node::config::{Log, LogFormat, TEMPLATE};
 use lighter_node::identity::Identity;
-use lighter_node::{LogWriter, Node, RunError, StartError};
+use lighter_node::{LogWriter, Node, RunError};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use self::failures::start_failure;
 use super::config;
 use crate::args::{ConfigSource, NodeCommand, Role};
 use crate::client::Client;
@@ -109,17 +112,6 @@ fn log(log: &Log) -> Result<(), Failure> {
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
-}
-
-fn start_failure(error: &StartError) -> Failure {
-    match error {
-        StartError::Identity(error) => Failure::identity(error),
-        StartError::Store(error) => Failure::store(error),
-        StartError::Network(_) => Failure::from_error(Kind::Machine, error)
-            .hint("another program may use the port; network.listen names the addresses"),
-        StartError::Admin { .. } => Failure::from_error(Kind::Machine, error)
-            .hint("another node may run with this data folder; admin.socket names another socket"),
-    }
 }
 
 fn init(dir: &Path, role: Role, output: &Output) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lighter_api::{GcReport, GcRequest, StoreStatus, paths};
 use lighter_node::admin::collect;
 use lighter_node::config::Config;
-use lighter_node::{open_store, store_status, unix_now};
+use lighter_node::{UseClock, open_store, store_status};
 use lighter_store::{Damage, Finding, FsckMode, FsckReport, GcMode, LayerFacts, Options, Repair, Store, is_store};
 use lighter_types::{Bytes, DiffId};
 
@@ -26,7 +26,8 @@ pub fn run(command: StoreCommand, output: &Output, socket: Option<PathBuf>) -> R
             let report: GcReport = match client.post(paths::STORE_GC, &GcRequest { dry_run }) {
                 Err(failure) if failure.kind == Kind::NoNode && socket.is_none() => {
                     let mode = if dry_run { GcMode::DryRun } else { GcMode::Remove };
-                    collect(&open(&config)?, mode).map_err(|error| Failure::store(&error))?
+                    let store = open(&config)?;
+                    collect(&store, mode, UseClock::of(&store).now()).map_err(|error| Failure::store(&error))?
                 }
                 answered => answered?,
             };
@@ -60,8 +61,11 @@ fn config_of_store(source: &ConfigSource) -> Result<Config, Failure> {
     if is_store(&config.data_dir.0) {
         return Ok(config);
     }
-    let message = format!("there is no store in {}", config.data_dir.0.display());
-    Err(Failure::new(Kind::NotFound, message).hint("name the node's configuration with --config"))
+    let failure = Failure::new(Kind::NotFound, format!("there is no store in {}", config.data_dir.0.display()));
+    match source.config {
+        Some(_) => Err(failure),
+        None => Err(failure.hint("name the node's configuration with --config")),
+    }
 }
 
 fn gc_text(report: &GcReport) -> String {
@@ -106,20 +110,25 @@ fn fsck(source: &ConfigSource, mode: FsckMode<'_>, output: &Output) -> Result<()
     let config = config_of_store(source)?;
     let options = Options { bytes_max: config.store.bytes_max.0, ..Options::default() };
     let store = Store::open_repair(&config.data_dir.0, options).map_err(|error| Failure::store(&error))?;
-    let hint = match &mode {
-        FsckMode::Check => "`lighter store fsck --rebuild` repairs what can be repaired",
-        FsckMode::Rebuild(_) => "`lighter image pull` brings back what an image names and the store lacks",
-    };
+    let is_check = matches!(mode, FsckMode::Check);
     let mut progress = Progress::new(output);
     let report = store
-        .fsck(mode, unix_now(), &mut |step| progress.set("checking", step.bytes_done.0, step.bytes.0, ""))
+        .fsck(mode, UseClock::of(&store).now(), &mut |step| {
+            progress.set("checking", step.bytes_done.0, step.bytes.0, "");
+        })
         .map_err(|error| Failure::store(&error))?;
     let checked = checked(&report);
     output.value(&checked, checked_text)?;
     if checked.is_clean {
         return Ok(());
     }
-    Err(Failure::new(Kind::BadData, "the store is damaged").hint(hint))
+    let failure = Failure::new(Kind::BadData, "the store is damaged");
+    let lacks_layer = report.findings.iter().any(|finding| matches!(finding.damage, Damage::NotHeld { .. }));
+    Err(match (is_check, lacks_layer) {
+        (true, true | false) => failure.hint("`lighter store fsck --rebuild` repairs what can be repaired"),
+        (false, true) => failure.hint("`lighter image pull` brings back what an image names and the store lacks"),
+        (false, false) => failure,
+    })
 }
 
 fn checked(report: &FsckReport) -> Checked {

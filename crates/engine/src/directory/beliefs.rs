@@ -64,6 +64,9 @@ impl Directory {
         if (life, sequence) <= peer.heard {
             return Heard::Ignored;
         }
+        if peer.heard.0 != life {
+            peer.earlier = Some(peer.heard.0);
+        }
         peer.heard = (life, sequence);
         peer.last_heard = now;
         let is_exact = peer.is_exact;
@@ -137,7 +140,8 @@ impl Directory {
         let peer = self.peer_mut(from);
         if peer.heard.0 != life {
             // Another life counts its announcements anew.
-            peer.lives_back = peer.lives_back.saturating_add(u32::from(life < peer.heard.0));
+            peer.lives_back = peer.lives_back.saturating_add(u32::from(peer.earlier == Some(life)));
+            peer.earlier = Some(peer.heard.0);
             peer.heard = (life, 0);
         }
     }
@@ -193,5 +197,29 @@ impl Directory {
         peer.believed = Some(told.believed);
         peer.site = told.site;
         peer.is_exact = peer.digest == told.digest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a peer that answers in these lives, one after the other, seems to be two nodes.
+    #[track_caller]
+    fn check_twin(lives: &[u64], expected: bool) {
+        let (peer, mut directory) = (PeerId::new([1; 32]), Directory::new(9));
+        for &life in lives {
+            let holdings = Holdings::all(Incarnation(life), 1, None, Vec::new());
+            directory.answered(peer, holdings, Moment(1));
+        }
+        assert_eq!(directory.peer(peer).is_some_and(Peer::has_twin), expected, "{lives:?}");
+    }
+
+    #[test]
+    fn lives_that_ended_and_come_back_show_two_nodes_of_one_identity() {
+        check_twin(&[70, 10, 70, 10, 70], true);
+        check_twin(&[70, 10, 70, 10], false);
+        // A board without a battery: its clock starts anew with each life.
+        check_twin(&[50, 40, 60, 30, 20, 10, 15, 5], false);
     }
 }

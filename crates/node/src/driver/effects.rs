@@ -82,7 +82,7 @@ impl Driver {
             }),
             Effect::KeepBlob { pull, digest, bytes, config } => self.blocking(Owed::BlobKept(pull), move |shared| {
                 shared.faults.strike(Worker::KeepBlob);
-                let result = images::keep(&shared.store, digest, &bytes, config.as_deref());
+                let result = images::keep(shared, digest, &bytes, config.as_deref());
                 WorkInput::BlobKept { pull, result }.into()
             }),
             Effect::CommitImage { pull, manifest, release } => {
@@ -205,6 +205,15 @@ impl Driver {
         let trusted =
             publisher == self.shared.identity.peer_id() || self.shared.config.fleet.publishers.contains(&publisher);
         trusted && is_signed(release)
+    }
+
+    /// Whether a peer's release does not count. Remembers who signed it, for the operator.
+    pub(super) fn disbelieves(&mut self, release: &SignedRelease) -> bool {
+        let believes = self.believes(release);
+        if !believes && is_signed(release) {
+            self.pulls.add_unlisted(release);
+        }
+        !believes
     }
 }
 

@@ -141,14 +141,12 @@ impl Driver {
                     let Some(ask) = self.asks.remove(&request_id) else {
                         return broken("an answer to no question of this node");
                     };
-                    let answer = match response {
-                        Answer::Image(image)
-                            if image.release.as_ref().is_some_and(|release| !self.believes(release)) =>
-                        {
-                            Err(AskFailure::NotTrusted)
-                        }
-                        answer => Ok(answer),
+                    let release = match &response {
+                        Answer::Image(image) => image.release.as_ref(),
+                        _ => None,
                     };
+                    let is_disbelieved = release.is_some_and(|release| self.disbelieves(release));
+                    let answer = if is_disbelieved { Err(AskFailure::NotTrusted) } else { Ok(response) };
                     self.engine.push(WorkInput::Answered { ask, answer });
                     self.review_plans();
                 }

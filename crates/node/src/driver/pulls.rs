@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use lighter_engine::{LocalFailure, OperatorInput, PullFailure, PullId, Report, Wanted};
 use lighter_store::{Lease, Store};
-use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, broken};
+use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId, broken};
+use lighter_wire::SignedRelease;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
 use super::work::{Ended, Owed};
 use crate::api::{ImagePlan, Problem, ProblemKind, PullEvent};
 use crate::images;
-use crate::shared::{CLOCK_MIN, CLOCK_WARNING, unix_now};
 use crate::traffic::Traffic;
 
 /// The pulls of this node, and the plans that wait for an answer.
@@ -24,6 +24,8 @@ use crate::traffic::Traffic;
 pub struct Pulls {
     running: BTreeMap<PullId, RunningPull>,
     plans: Vec<WaitingPlan>,
+    /// Publishers whose releases of a name peers have, and this node does not believe: [`UNLISTED_MAX`] names.
+    unlisted: BTreeMap<ImageReference, PeerId>,
     /// Something happened since the waiting plans were looked at that may make one of them complete.
     are_plans_due: bool,
 }
@@ -31,6 +33,13 @@ pub struct Pulls {
 impl Pulls {
     pub fn iter(&self) -> impl Iterator<Item = (&PullId, &RunningPull)> {
         self.running.iter()
+    }
+
+    /// A peer has a release that is signed and not believed.
+    pub fn add_unlisted(&mut self, release: &SignedRelease) {
+        if self.unlisted.len() < UNLISTED_MAX {
+            self.unlisted.insert(release.release.reference.clone(), release.publisher);
+        }
     }
 
     /// The manifests of the images that are being pulled, as far as they are known.
@@ -78,6 +87,9 @@ pub struct WaitingPlan {
 
 /// Events that wait for a slow listener.
 pub const EVENTS_WAITING: usize = 1024;
+
+/// Names for which publishers that are not believed are remembered.
+const UNLISTED_MAX: usize = 64;
 
 /// How long a plan waits for a holder of each layer.
 const PLAN_PATIENCE: Duration = Duration::from_secs(3);
@@ -197,7 +209,7 @@ impl Driver {
     fn pull_ended(&mut self, pull: RunningPull, failure: Option<&PullFailure>) {
         match (pull.audience, failure) {
             (Audience::Planner(reply), Some(why)) => {
-                let _ = reply.send(Err(problem(why)));
+                let _ = reply.send(Err(self.problem(why)));
                 return;
             }
             (Audience::Nobody | Audience::Listener(_) | Audience::Planner(_), None) => {
@@ -269,7 +281,33 @@ impl Driver {
         }
     }
 
+    /// A failed pull as the admin API shows it. A wrong clock is told with it: it explains much of what an operator
+    /// finds next.
+    fn problem(&self, why: &PullFailure) -> Problem {
+        let kind = kind_of(why);
+        let why = format!("{why}{}", self.why_not_resolved(why));
+        match self.clock_trouble().filter(|_| kind == ProblemKind::Network) {
+            Some(trouble) => Problem::new(kind, format!("{why}; also, {trouble}")),
+            None => Problem::new(kind, why),
+        }
+    }
+
+    /// The reason on this side for which no release was found, if it was seen.
+    fn why_not_resolved(&self, why: &PullFailure) -> String {
+        let PullFailure::NotResolved { reference, .. } = why else { return String::new() };
+        match self.pulls.unlisted.get(reference) {
+            Some(publisher) => format!("; a peer has one by {publisher}, which is not in fleet.publishers"),
+            None if self.shared.config.fleet.publishers.is_empty() => {
+                "; fleet.publishers is empty: only releases by this node count".to_owned()
+            }
+            None => String::new(),
+        }
+    }
+
     fn event_of(&mut self, id: PullId, report: &Report) -> Option<PullEvent> {
+        if let Report::Failed { why } = report {
+            return Some(PullEvent::Failed { problem: self.problem(why) });
+        }
         let total = self.shared.accountant.total();
         let store = self.shared.store.clone();
         let pull = self.pulls.running.get_mut(&id)?;
@@ -317,7 +355,7 @@ impl Driver {
                 received_bytes: total.received - pull.traffic.received,
                 took_ms: millis(pull.started),
             },
-            Report::Failed { why } => PullEvent::Failed { problem: problem(why) },
+            Report::Failed { .. } => return None,
         })
     }
 }
@@ -326,9 +364,9 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A failed pull as the admin API shows it: the one place where its kinds are mapped.
-fn problem(why: &PullFailure) -> Problem {
-    let kind = match why {
+/// The one place where the kinds of failed pulls are mapped.
+fn kind_of(why: &PullFailure) -> ProblemKind {
+    match why {
         PullFailure::NotResolved { .. }
         | PullFailure::BlobNotFound { .. }
         | PullFailure::NoSource { .. }
@@ -344,10 +382,5 @@ fn problem(why: &PullFailure) -> Problem {
         },
         PullFailure::Unusable(_) => ProblemKind::BadData,
         PullFailure::Cancelled | PullFailure::Stopping => ProblemKind::Cancelled,
-    };
-    // A peer may be away because of this machine's clock.
-    match kind == ProblemKind::Network && unix_now() < CLOCK_MIN {
-        true => Problem::new(kind, format!("{why}; {CLOCK_WARNING}")),
-        false => Problem::new(kind, why),
     }
 }

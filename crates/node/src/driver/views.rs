@@ -1,16 +1,33 @@
 //! The state of the engine and the swarm as the admin API shows it.
+//!
+//! A warning of `status` stands for a cause that holds now. Causes that an event shows are written to the log by those
+//! who see the event; the standing ones, of the disk and the configuration, are looked for here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lighter_api as api;
 use lighter_engine::{Plan, Rule};
 use lighter_similarity::ExpectedError;
 use lighter_store::Options;
-use lighter_types::{DiffId, Effort, PeerId};
+use lighter_types::{DiffId, Effort, Moment, PeerId};
+use lighter_wire::Incarnation;
 
 use super::Driver;
+use crate::clock::{self, unix_now};
 use crate::defects::Defects;
-use crate::shared::{CLOCK_MIN, CLOCK_WARNING, unix_now};
 use crate::store_status;
 use crate::traffic::{Accountant, Protocol};
+
+/// Between two looks for the log.
+const WARNINGS_EVERY: Duration = Duration::from_secs(10);
+
+/// The standing warnings that the log has.
+#[derive(Default)]
+pub struct Warned {
+    next: Moment,
+    subjects: BTreeSet<String>,
+}
 
 impl Driver {
     pub(super) fn status(&self) -> api::Status {
@@ -46,33 +63,66 @@ impl Driver {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let config = &self.shared.config;
         let mut warnings = Defects::counted().warnings();
         for (peer, trouble) in self.connections.dialer.troubles() {
             warnings.push(format!("no connection to {peer} of network.bootstrap: {trouble}"));
         }
-        if unix_now() < CLOCK_MIN {
-            warnings.push(CLOCK_WARNING.to_owned());
-        }
-        let (free, kept) = (store_status(&self.shared.store).disk_free_bytes, Options::default().disk_free_min);
-        if free < kept.times(2) {
-            let path = config.data_dir.0.display();
-            warnings.push(format!("the disk of {path} has {free} free, of which {kept} stay free: make room there"));
-        }
+        warnings.extend(self.clock.warnings(unix_now(), self.shared.now(), &self.lives()));
         for peer in self.connections.twins() {
             warnings.push(format!("two running nodes use the identity {peer}"));
         }
+        warnings.extend(self.standing_warnings().into_values());
+        warnings
+    }
+
+    /// Warnings about the disk and the configuration, by their subject.
+    fn standing_warnings(&self) -> BTreeMap<String, String> {
+        let config = &self.shared.config;
+        let mut warnings = BTreeMap::new();
+        let (free, kept) = (store_status(&self.shared.store).disk_free_bytes, Options::default().disk_free_min);
+        if free < kept.times(2) {
+            let path = config.data_dir.0.display();
+            let warning = format!("the disk of {path} has {free} free, of which {kept} stay free: make room there");
+            warnings.insert("disk".to_owned(), warning);
+        }
         if config.fleet.open {
-            warnings.push("fleet.open is true: any node may connect and fetch every layer held here".to_owned());
-        } else {
-            if config.fleet.members.is_empty() {
-                warnings.push("fleet.members is empty: no node can connect".to_owned());
-            }
-            for address in super::network::bootstrap_strangers(&config.network.bootstrap, &config.fleet.members) {
-                warnings.push(format!("network.bootstrap names {address}, which is not in fleet.members"));
-            }
+            let warning = "fleet.open is true: any node may connect and fetch every layer held here";
+            warnings.insert("open".to_owned(), warning.to_owned());
+            return warnings;
+        }
+        if config.fleet.members.is_empty() {
+            warnings.insert("members".to_owned(), "fleet.members is empty: no node can connect".to_owned());
+        }
+        for address in super::network::bootstrap_strangers(&config.network.bootstrap, &config.fleet.members) {
+            let warning = format!("network.bootstrap names {address}, which is not in fleet.members");
+            warnings.insert(address.to_string(), warning);
         }
         warnings
+    }
+
+    /// Writes each standing warning to the log when it begins. The other warnings of `status` are written where their
+    /// causes are seen.
+    pub(super) fn log_warnings(&mut self) {
+        let now = self.shared.now();
+        if self.warned.next > now {
+            return;
+        }
+        let warnings = self.standing_warnings();
+        for (_, warning) in warnings.iter().filter(|(subject, _)| !self.warned.subjects.contains(*subject)) {
+            tracing::warn!("{warning}");
+        }
+        self.warned = Warned { next: now + WARNINGS_EVERY, subjects: warnings.into_keys().collect() };
+    }
+
+    /// Why this machine's clock must be wrong, if it must.
+    pub(super) fn clock_trouble(&self) -> Option<String> {
+        clock::trouble(unix_now(), &self.lives())
+    }
+
+    /// When the connected peers started, by their clocks.
+    fn lives(&self) -> Vec<Incarnation> {
+        let connected = self.engine.directory().peers().filter(|(_, peer)| peer.is_connected() && peer.is_known());
+        connected.map(|(_, peer)| peer.life()).collect()
     }
 
     pub(super) fn peers(&self) -> Vec<api::Peer> {

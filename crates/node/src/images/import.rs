@@ -12,8 +12,9 @@ use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
-use super::{AnyFiles, ImagesError, Step, open_files, release_of};
-use crate::shared::{Shared, unix_now};
+use super::{AnyFiles, ImagesError, Step, dates, open_files};
+use crate::clock::unix_now;
+use crate::shared::Shared;
 
 /// An image that was imported.
 #[derive(Clone, Debug)]
@@ -47,11 +48,11 @@ pub fn import(
         leases.push(shared.store.lease_layer(&card.diff_id));
         layers.push((card, held));
     }
-    let now = unix_now();
+    let now = shared.uses.now();
     shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
     shared.store.put_blob(&image.manifest_digest, &image.manifest_bytes, now)?;
-    let release =
-        Release { reference: reference.clone(), manifest: image.manifest_digest, issued_s: newer(shared, &reference) };
+    let issued_s = dates::next(&shared.store, &reference, unix_now())?;
+    let release = Release { reference: reference.clone(), manifest: image.manifest_digest, issued_s };
     let record = shared.identity.sign(release);
     set_reference(&shared.store, &reference, &image, &record)?;
     Ok(Imported { reference, manifest: image.manifest_digest, layers, passed_over: image.passed_over })
@@ -124,7 +125,7 @@ fn import_layer(
     let mut writer = shared.store.create_layer_unnamed(None)?;
     let scan = opened.scan_layer(index, &mut IntoStore(&mut writer), &mut progress);
     let scan = scan.map_err(store_error_within)?;
-    writer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now())?;
+    writer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now())?;
     shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
     Ok((scan.card, false))
 }
@@ -152,12 +153,6 @@ fn store_error_within(error: ImageError) -> ImagesError {
         },
         error => error.into(),
     }
-}
-
-/// The moment of a new release: now, but after the release it replaces even if this machine's clock was set back.
-fn newer(shared: &Shared, reference: &ImageReference) -> u64 {
-    let last = release_of(&shared.store, reference).map_or(0, |release| release.release.issued_s);
-    unix_now().0.max(last.saturating_add(1))
 }
 
 fn set_reference(

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie};
 use lighter_image::{TarScan, TarSink};
 use lighter_patch::{Gathered, Header, Moves, RebuiltRange};
-use lighter_store::{LayerWriter, PatchWriter, StoreError};
+use lighter_store::{LayerWriter, PatchWriter, StoreError, UnixSeconds};
 use lighter_types::{Bytes, Cause, DiffId, Link, OciDigest, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ use super::failures;
 use super::lists::Listed;
 use crate::faults::Worker;
 use crate::images;
-use crate::shared::{FileBase, Shared, unix_now};
+use crate::shared::{FileBase, Shared};
 
 /// A layer that was rebuilt and committed.
 pub struct Applied {
@@ -76,7 +76,7 @@ pub fn apply(
         (Err(error), None) => return Err(failures::of_disk(error)),
         (Ok(scan), None) => scan,
     };
-    let result = source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), unix_now());
+    let result = source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now());
     if let Err(error) = result {
         let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
         return Err(not_committed(error, read, listed.is_some(), header, shared));
@@ -104,9 +104,15 @@ fn not_committed<'l>(
 
 /// A layer that was committed. It is held whatever becomes of the patch; without that, this node makes its own when
 /// asked.
-pub fn fetched(applied: Applied, writer: PatchWriter, header: &Header, received: Bytes, link: Link) -> Fetched {
+pub fn fetched(
+    applied: Applied,
+    writer: PatchWriter,
+    header: &Header,
+    (received, link): (Bytes, Link),
+    now: UnixSeconds,
+) -> Fetched {
     let Applied { scan, took } = applied;
-    if let Err(error) = writer.finish(header.id(), unix_now()) {
+    if let Err(error) = writer.finish(header.id(), now) {
         tracing::warn!(patch = %header.id(), %error, "the received patch could not be cached");
     }
     let patch = CachedPatch {

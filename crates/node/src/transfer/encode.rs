@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::damage::{OpenLayer, find_damaged};
 use super::lists::THREADS;
 use crate::faults::Worker;
-use crate::shared::{FileBase, Shared, local_failure, unix_now};
+use crate::shared::{FileBase, Shared, local_failure};
 
 /// Progress is told this often at most.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ fn make(
             .map_err(|error| EncodeFailure::Local(encode_failure(error)))?;
     let used: Vec<DiffId> = header.bases().iter().map(|base| base.diff_id).collect();
     let key = PatchKey { target, bases: used.clone(), settings: header.settings_id() };
-    let now = unix_now();
+    let now = shared.uses.now();
     payloads
         .keep(&header, key, now)
         .inspect_err(|error| log_failure(target, error))

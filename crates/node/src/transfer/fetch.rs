@@ -141,7 +141,8 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     match applied?? {
         Some(applied) => {
             let link = Link { down: came.down, ..shared.links.seen(job.from) };
-            blocking(move || apply::fetched(applied, writer, &header, came.received, link)).await
+            let now = shared.uses.now();
+            blocking(move || apply::fetched(applied, writer, &header, (came.received, link), now)).await
         }
         None => Err(kept_all.and(taken).err().unwrap_or(lost(LostCause::EndedEarly(FetchStep::Frames)))),
     }

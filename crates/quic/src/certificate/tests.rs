@@ -1,3 +1,8 @@
+//! Certificates that a peer could send: sound ones of any date, and forged ones.
+//!
+//! `rcgen` makes them, with an extension of our own making; handshakes with them are in the tests of `tls`. Each is
+//! wrong in one thing only.
+
 use libp2p::identity::Keypair;
 use noq::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair, date_time_ymd};

@@ -35,7 +35,8 @@ pub fn apply(patch: &Path, bases: &[PathBuf], list: Option<&Path>, out: &Path, o
     let started = Instant::now();
     refuse_input(out, bases.iter().map(PathBuf::as_path).chain(list).chain([patch]))?;
     let (header, file) = open_patch(patch)?;
-    let task = Task { patch: PatchFile { path: patch, file: &file, header: &header }, out, output };
+    let patch = PatchFile { path: patch, file: &file, header: &header };
+    let task = Task { patch, is_by_list: list.is_some(), out, output };
     let files = have::open_all(bases)?;
     let list = list.map(|path| Ok::<_, Failure>((path, have::read(path)?))).transpose()?;
     let gathered = list.as_ref().map(|(path, list)| have::gather((path, list), bases, &files)).transpose()?;
@@ -45,8 +46,7 @@ pub fn apply(patch: &Path, bases: &[PathBuf], list: Option<&Path>, out: &Path, o
         Some(readers) => match task.run(&readers) {
             Err(failure) if failure.kind == Kind::BadData => {
                 task.by_name(bases, listed)?;
-                let hint = "two different files may have the same hash: make the patch without --have";
-                return Err(if listed.is_some() { failure.hint(hint) } else { failure });
+                return Err(failure);
             }
             other => other?,
         },
@@ -90,6 +90,8 @@ fn by_length<'a>(
 /// A patch to be applied.
 struct Task<'a> {
     patch: PatchFile<'a>,
+    /// One of its bases stands for a list of files.
+    is_by_list: bool,
     out: &'a Path,
     output: &'a Output,
 }
@@ -128,7 +130,7 @@ impl Task<'_> {
 
     /// Writes the target. Another thread hashes it meanwhile.
     fn run(&self, bases: &[&dyn ReadAt]) -> Result<(), Failure> {
-        let Self { patch, out, output } = self;
+        let Self { patch, is_by_list, out, output } = self;
         let mut progress = Progress::new(output);
         write_whole(out, |target| {
             let found = thread::scope(|scope| {
@@ -158,7 +160,10 @@ impl Task<'_> {
             if found != patch.header.target() {
                 let (patch, target) = (patch.path.display(), patch.header.target());
                 let message = format!("{patch}: the result has {found}, and the patch promised {target}");
-                let hint = "the patch does not rebuild what it promises: get another one";
+                let hint = match is_by_list {
+                    true => "the hashes of a list are short, or the patch is wrong: make it again without --have",
+                    false => "the patch does not rebuild what it promises: get another one",
+                };
                 return Err(Failure::new(Kind::BadData, message).hint(hint));
             }
             Ok(())

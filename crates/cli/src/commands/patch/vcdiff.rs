@@ -86,11 +86,12 @@ fn import_failure(path: &Path, error: &VcdiffError) -> Failure {
         VcdiffError::Unsupported(Feature::CopiesFromFarWindows) => {
             failure.hint("write it with xdelta3, which never does that")
         }
-        VcdiffError::Unsupported(Feature::UnknownHeaderFlag | Feature::UnknownWindowFlag) => {
-            failure.hint("is it from a later tool?")
+        // The format has no checksum of the base: nothing tells which of the two it is.
+        VcdiffError::Checksum { .. } | VcdiffError::Damaged { .. } => {
+            failure.hint("the file is damaged, or it was made of another base: compare both with their sha256")
         }
-        VcdiffError::Checksum { .. } | VcdiffError::Damaged { .. } => failure.hint("is this the right base?"),
-        VcdiffError::Magic { .. }
+        VcdiffError::Unsupported(Feature::UnknownHeaderFlag | Feature::UnknownWindowFlag)
+        | VcdiffError::Magic { .. }
         | VcdiffError::Limit { .. }
         | VcdiffError::Input(_)
         | VcdiffError::Base { .. }
@@ -105,5 +106,19 @@ fn vcdiff_failure(path: &Path, error: &dyn std::error::Error, blame: Blame) -> F
         Blame::Caller => Failure::new(Kind::Usage, message),
         Blame::Machine => Failure::new(Kind::Machine, message),
         Blame::Bug => Failure::new(Kind::Other, message).hint(REPORT_BUG),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_about_a_vcdiff_file_follows_from_its_error() {
+        let hint = |error| import_failure(Path::new("x"), &error).hint_text().map(str::to_owned);
+        assert_eq!(hint(VcdiffError::Unsupported(Feature::UnknownHeaderFlag)), None);
+        assert_eq!(hint(VcdiffError::Input(std::io::ErrorKind::PermissionDenied.into())), None);
+        let secondary = hint(VcdiffError::Unsupported(Feature::SecondaryCompression));
+        assert!(secondary.is_some_and(|hint| hint.contains("-S none")));
     }
 }

@@ -10,7 +10,7 @@ use super::files::problem;
 use crate::admin::State;
 use crate::admin::answers::{Answer, Body, Failure, Parameters, ask, blocking};
 use crate::event::Command;
-use crate::images::{self, ImagesError};
+use crate::images::{self, ImagesError, dates};
 
 pub async fn list(Extract(state): Extract<State>) -> Answer<Vec<api::Image>> {
     let store = state.shared.store.clone();
@@ -56,7 +56,7 @@ pub async fn remove(
 ) -> Answer<api::RemoveRequest> {
     let (store, reference) = (state.shared.store.clone(), request.reference.clone());
     blocking(move || match store.reference(&reference) {
-        Some(_) => store.remove_reference(&reference),
+        Some(_) => dates::remove(&store, &reference),
         None => Err(StoreError::NotHeld { item: Item::Image(reference) }),
     })
     .await??;

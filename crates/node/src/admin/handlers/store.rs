@@ -15,9 +15,8 @@ pub async fn stats(Extract(state): Extract<State>) -> Answer<api::StoreStatus> {
 }
 
 pub async fn gc(Extract(state): Extract<State>, Body(request): Body<api::GcRequest>) -> Answer<api::GcReport> {
-    let store = state.shared.store.clone();
     let mode = if request.dry_run { GcMode::DryRun } else { GcMode::Remove };
-    let report = blocking(move || collect(&store, mode)).await??;
+    let report = blocking(move || collect(&state.shared.store, mode, state.shared.uses.now())).await??;
     Ok(Json(report))
 }
 
@@ -29,8 +28,8 @@ const GC_IDLE_S: u64 = 3600;
 ///
 /// # Errors
 /// Those of [`Store::gc`].
-pub fn collect(store: &Store, mode: GcMode) -> Result<api::GcReport, StoreError> {
-    let unused_since = UnixSeconds(crate::unix_now().0.saturating_sub(GC_IDLE_S));
+pub fn collect(store: &Store, mode: GcMode, now: UnixSeconds) -> Result<api::GcReport, StoreError> {
+    let unused_since = UnixSeconds(now.0.saturating_sub(GC_IDLE_S));
     let report = store.gc(mode, unused_since)?;
     let items = report.items.iter().chain(&report.unindexed).map(|(item, _)| item.to_string());
     let partial = report.partial_patches.iter().map(|(id, _)| format!("partial patch {id}"));
