@@ -2,7 +2,8 @@
 
 use lighter_types::{DiffId, OciDigest};
 
-/// The image that a reference names. The store neither evicts nor removes its blobs and layers.
+/// The image that a reference names. The store neither evicts nor removes its blobs and layers, unless the image gives
+/// way (see [`crate::Retention`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// The image manifest, a held blob.
