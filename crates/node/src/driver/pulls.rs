@@ -33,6 +33,11 @@ impl Pulls {
         self.running.iter()
     }
 
+    /// Whether only the plans of this pull are wanted.
+    pub fn is_plan(&self, id: PullId) -> bool {
+        self.running.get(&id).is_some_and(|pull| matches!(pull.audience, Audience::Planner(_)))
+    }
+
     /// The manifests of the images that are being pulled, as far as they are known.
     pub fn manifests(&self) -> Vec<OciDigest> {
         self.running.values().filter_map(|pull| pull.manifest).collect()

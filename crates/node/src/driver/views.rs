@@ -8,6 +8,7 @@ use lighter_types::{DiffId, Effort, PeerId};
 
 use super::Driver;
 use crate::defects::Defects;
+use crate::room;
 use crate::shared::{CLOCK_MIN, CLOCK_WARNING, unix_now};
 use crate::store_status;
 use crate::traffic::{Accountant, Protocol};
@@ -41,6 +42,8 @@ impl Driver {
             upload_max: upload_max.to_string(),
             download_max: download_max.to_string(),
             store: store_status(&shared.store),
+            releases_gave_way: self.gave_way.count,
+            gave_way: self.gave_way.last(),
             warnings: self.warnings(),
         }
     }
@@ -54,7 +57,9 @@ impl Driver {
         if unix_now() < CLOCK_MIN {
             warnings.push(CLOCK_WARNING.to_owned());
         }
-        let (free, kept) = (store_status(&self.shared.store).disk_free_bytes, Options::default().disk_free_min);
+        let store = store_status(&self.shared.store);
+        warnings.extend(room::warning(&store));
+        let (free, kept) = (store.disk_free_bytes, Options::default().disk_free_min);
         if free < kept.times(2) {
             let path = config.data_dir.0.display();
             warnings.push(format!("the disk of {path} has {free} free, of which {kept} stay free: make room there"));

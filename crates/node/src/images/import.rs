@@ -12,7 +12,7 @@ use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
-use super::{AnyFiles, ImagesError, Step, open_files, release_of};
+use super::{AnyFiles, ImagesError, Step, open_files, released_at};
 use crate::shared::{Shared, unix_now};
 
 /// An image that was imported.
@@ -154,10 +154,13 @@ fn store_error_within(error: ImageError) -> ImagesError {
     }
 }
 
-/// The moment of a new release: now, but after the release it replaces even if this machine's clock was set back.
+/// The moment of a new release: now, but after all releases of the repository, even if this machine's clock was set back
+/// or several are imported within a second. So the order of releases is the order of imports.
 fn newer(shared: &Shared, reference: &ImageReference) -> u64 {
-    let last = release_of(&shared.store, reference).map_or(0, |release| release.release.issued_s);
-    unix_now().0.max(last.saturating_add(1))
+    let images = shared.store.references().into_iter();
+    let releases = images.filter(|(name, _)| name.repository() == reference.repository());
+    let last = releases.filter_map(|(_, image)| released_at(&image.release_record)).max().unwrap_or_default();
+    unix_now().0.max(last.0.saturating_add(1))
 }
 
 fn set_reference(
