@@ -63,11 +63,11 @@ fn old_releases_give_way_and_a_pinned_one_stays() {
     hub.import(folder, &image(50, 3), "demo/big:1");
     hub.import(folder, &image(12, 1), &app(12));
     edge.wait_holdings(&hub.peer_id, 16);
-    let refused = edge.cli(&["image", "pull", "demo/big:1"]);
+    let refused = edge.cli(&["-o", "json", "image", "pull", "demo/big:1"]);
     refused.fails(6, &["no room", "raise the budget", "unpin", "store.releases_kept"]);
     // Its layer would find room, but not together with the patch that brings it.
     edge.cli(&["image", "pin", &app(9)]).ok();
-    edge.cli(&["image", "pull", &app(12)]).fails(6, &["no room"]);
+    edge.cli(&["-o", "json", "image", "pull", &app(12)]).fails(6, &["no room"]);
     assert_eq!(names(edge), [app(0), app(10), app(11), app(9)]);
     assert!(has_warned(&edge.status()));
 

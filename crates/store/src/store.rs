@@ -149,7 +149,7 @@ impl Store {
     /// # Errors
     /// `BudgetFull`, `DiskFull`; `Io` when the file system does not report its free space.
     pub fn check_room(&self, needed: Bytes) -> Result<()> {
-        self.inner.plan_room(&self.inner.ledger(), needed).map(drop)
+        self.inner.plan_room(&self.inner.ledger(), needed, &self.inner.options.retention).map(drop)
     }
 
     /// Layers that the store stopped holding since the last call, apart from those that the caller removed by name:
@@ -188,8 +188,8 @@ impl Inner {
     ///
     /// # Errors
     /// `BudgetFull` or `DiskFull`: nothing was evicted. The errors of [`Self::remove`].
-    pub(crate) fn make_room(&self, ledger: &mut Ledger, needed: Bytes) -> Result<()> {
-        let Victims { releases, items } = self.plan_room(ledger, needed)?;
+    pub(crate) fn make_room(&self, ledger: &mut Ledger, needed: Bytes, retention: &Retention) -> Result<()> {
+        let Victims { releases, items } = self.plan_room(ledger, needed, retention)?;
         for reference in &releases {
             if let Some(image) = self.remove_image(ledger, reference)? {
                 ledger.gave_way.push(GaveWay { reference: reference.clone(), manifest: image.manifest });
@@ -199,7 +199,7 @@ impl Inner {
     }
 
     /// The items to evict for `needed` more bytes.
-    fn plan_room(&self, ledger: &Ledger, needed: Bytes) -> Result<Victims> {
+    fn plan_room(&self, ledger: &Ledger, needed: Bytes, retention: &Retention) -> Result<Victims> {
         let budget = self.options.bytes_max;
         let used = ledger.used();
         let over_budget = used + needed - budget;
@@ -209,7 +209,7 @@ impl Inner {
         if wanted == Bytes::ZERO || needed == Bytes::ZERO {
             return Ok(Victims::default());
         }
-        ledger.victims(wanted, &self.options.retention).map_err(|reachable| {
+        ledger.victims(wanted, retention).map_err(|reachable| {
             if over_budget > reachable {
                 let available = budget + reachable - used;
                 return StoreError::BudgetFull { needed, available, budget };

@@ -141,6 +141,21 @@ fn a_release_of_which_nothing_would_go_stays() {
     });
 }
 
+/// A layer of unknown size reserves in steps of 16 MiB. No release gives way for a step that is not needed.
+#[test]
+fn no_release_gives_way_for_a_larger_reservation_than_needed() {
+    on_both(|bench| {
+        let store = bench.open_with(keeping(1, 24 << 20));
+        (1..=3).for_each(|n| _ = release(&store, n, 5 << 20));
+        let mut writer = store.create_layer_unnamed(None).unwrap();
+        let part = content(9, 1 << 20);
+        (0..8).for_each(|_| writer.append(&part).unwrap());
+        assert_eq!(names(&store).len(), 3);
+        (0..2).for_each(|_| writer.append(&part).unwrap());
+        assert_eq!(gave_way(&store), ["demo/nginx:1"]);
+    });
+}
+
 #[test]
 fn by_default_every_release_stays() {
     on_both(|bench| {
