@@ -63,6 +63,7 @@ fn old_releases_give_way_and_a_pinned_one_stays() {
     hub.import(folder, &image(50, 3), "demo/big:1");
     hub.import(folder, &image(12, 1), &app(12));
     edge.wait_holdings(&hub.peer_id, 16);
+    edge.cli(&["plan", "demo/big:1"]).ok();
     let refused = edge.cli(&["-o", "json", "image", "pull", "demo/big:1"]);
     refused.fails(6, &["no room", "raise the budget", "unpin", "store.releases_kept"]);
     // Its layer would find room, but not together with the patch that brings it.

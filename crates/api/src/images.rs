@@ -132,8 +132,8 @@ pub struct RemoveRequest {
     pub reference: ImageReference,
 }
 
-/// The body and the answer of [`IMAGES_PIN`](crate::paths::IMAGES_PIN): keeps an image from giving way and from removal,
-/// or takes that back.
+/// The body and the answer of [`IMAGES_PIN`](crate::paths::IMAGES_PIN): keeps an image from giving way and from
+/// removal, or takes that back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImagePinRequest {
     #[serde(with = "text")]

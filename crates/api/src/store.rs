@@ -20,7 +20,7 @@ pub struct StoreStatus {
     /// The layers of the largest image.
     #[serde(default, with = "number")]
     pub image_bytes_max: Bytes,
-    /// What never gives way: layers that are pinned or of an image that stays, and all manifests and configs.
+    /// The bytes that never give way: layers that are pinned or of an image that stays, and all manifests and configs.
     #[serde(default, with = "number")]
     pub staying_bytes: Bytes,
     /// Bytes that count against the budget, reservations included.

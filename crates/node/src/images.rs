@@ -169,8 +169,8 @@ pub fn read_for_pull(store: &Store, manifest_digest: OciDigest) -> ImageRead {
     }
 }
 
-/// Nothing gives way to a pull that must fail. A tar has at least about the bytes of its blob, which the manifest names.
-/// Reservations may be for the same layers.
+/// Nothing gives way to a pull that must fail. A tar has at least about the bytes of its blob, which the manifest
+/// names. Reservations may be for the same layers.
 fn check_room(store: &Store, manifest_digest: OciDigest) -> Result<(), ImagesError> {
     let manifest = parse_manifest(&document(store, &manifest_digest)?, &manifest_digest)?;
     let config = parse_config(&document(store, &manifest.config.digest)?, &manifest.config.digest)?;

@@ -1,10 +1,9 @@
 //! The store's outlook: a warning long before a pull finds no room.
 //!
-//! The store's capacity is its budget, or less if the disk has less. The warning counts what never gives way (images that
-//! stay, pinned layers), not what is used: a healthy store is full of patches and old releases.
+//! The store's capacity is its budget, or less if the disk has less. The warning counts what never gives way (images
+//! that stay, pinned layers), not what is used: a healthy store is full of patches and old releases.
 
 use lighter_store::Options;
-use lighter_types::Bytes;
 
 use crate::api::StoreStatus;
 
@@ -14,7 +13,7 @@ const STAYING_PERCENT_MAX: u64 = 80;
 /// it runs; and one more image may come to stay.
 const SPARE_IMAGES_MIN: u64 = 3;
 
-/// What the operator should know before the store has no room for pulls.
+/// The warning that the operator gets before the store has no room for pulls; `None` while all is well.
 pub fn warning(store: &StoreStatus) -> Option<String> {
     let on_disk = store.used_bytes + (store.disk_free_bytes - Options::default().disk_free_min);
     let capacity = store.bytes_max.min(on_disk);
@@ -34,6 +33,8 @@ pub fn warning(store: &StoreStatus) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use lighter_types::Bytes;
+
     use super::*;
 
     fn store(staying: u64, largest: u64) -> StoreStatus {

@@ -10,8 +10,7 @@ use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId};
 
 use crate::error::{Holder, Item, Result, StoreError};
 use crate::index::Column;
-use crate::releases::GaveWay;
-use crate::{Image, PatchKey, UnixSeconds};
+use crate::{GaveWay, Image, PatchKey, UnixSeconds};
 
 pub(crate) struct HeldLayer {
     pub(crate) card: Card,

@@ -68,8 +68,8 @@ pub use limits::{
 };
 pub use partials::{PartialPatch, PatchWriter};
 pub use patches::{CachedPatch, PatchReader};
-pub use records::{Image, PatchKey};
-pub use releases::{GaveWay, ReleasedAt, Retention};
+pub use records::{GaveWay, Image, PatchKey};
+pub use releases::{ReleasedAt, Retention};
 pub use spool::Spool;
 pub use store::{OpenReport, Options, Store, StoreStats};
 

@@ -1,5 +1,5 @@
-//! Pins: layers and images that the operator wants to keep. A pin is a file under `pins/`: an empty one for a layer, one
-//! with the reference's text for an image. It has no row, so that a lost index loses no pin.
+//! Pins: layers and images that the operator wants to keep. A pin is a file under `pins/`: an empty one for a layer,
+//! one with the reference's text for an image. It has no row, so that a lost index loses no pin.
 
 use std::path::Path;
 

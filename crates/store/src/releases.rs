@@ -7,9 +7,9 @@
 //! An image is in use while one of its layers is leased, apart from layers that an image which stays names as well: the
 //! lease of a shared base layer must not keep every release that was ever built on it.
 //!
-//! A release gives way as [`Store::remove_reference`] removes it. Then the layers go that nothing names any more, one
-//! after another until there is room, and the release's manifest and config. Everything here is decided on the ledger,
-//! before anything is removed: for an item that would not fit anyway, no release gives way.
+//! A release gives way as [`crate::Store::remove_reference`] removes it. Then the layers go that nothing names any
+//! more, one after another until there is room, and the release's manifest and config. Everything here is decided on
+//! the ledger, before anything is removed: for an item that would not fit anyway, no release gives way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,6 @@ use lighter_types::{Bytes, DiffId, ImageReference, OciDigest};
 use crate::UnixSeconds;
 use crate::error::Item;
 use crate::ledger::Ledger;
-use crate::store::Store;
 
 /// The rule by which releases give way.
 #[derive(Clone, Copy, Debug)]
@@ -42,25 +41,11 @@ impl Retention {
     }
 }
 
-/// A release that gave way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GaveWay {
-    pub reference: ImageReference,
-    pub manifest: OciDigest,
-}
-
 /// The items to evict, and the releases that give way first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Victims {
     pub(crate) releases: Vec<ImageReference>,
     pub(crate) items: Vec<Item>,
-}
-
-impl Store {
-    /// The releases that gave way since the last call, in this order.
-    pub fn take_gave_way(&self) -> Vec<GaveWay> {
-        std::mem::take(&mut self.inner.ledger().gave_way)
-    }
 }
 
 impl Ledger {
@@ -74,14 +59,21 @@ impl Ledger {
         let mut freed = Bytes::ZERO;
         for (item, bytes) in self.evictable() {
             if freed >= wanted {
-                return Ok(victims);
+                break;
             }
             freed += bytes;
             victims.items.push(item);
         }
+        if freed >= wanted {
+            return Ok(victims);
+        }
+        let old = self.yielding(retention);
+        if old.is_empty() {
+            return Err(freed);
+        }
         let mut layers = BTreeSet::new();
         let mut names = self.names_by_layer();
-        for reference in self.yielding(retention) {
+        for reference in old {
             if freed >= wanted {
                 break;
             }
@@ -129,6 +121,9 @@ impl Ledger {
     /// The releases that may give way now, in the order in which they do.
     fn yielding(&self, retention: &Retention) -> Vec<&ImageReference> {
         let mut old = self.old_releases(retention);
+        if old.is_empty() {
+            return old;
+        }
         let staying = self.layers_of_others(&old.iter().copied().collect());
         let is_in_use = |layer: &DiffId| self.layers.get(layer).is_some_and(|held| held.leases > 0);
         old.retain(|reference| !self.layers_of(reference).difference(&staying).any(is_in_use));

@@ -19,8 +19,8 @@ use crate::error::{Item, Result, StoreError};
 use crate::folder::Folder;
 use crate::index::{Batch, Column, Durability, Index};
 use crate::ledger::Ledger;
-use crate::releases::{GaveWay, Retention, Victims};
-use crate::{UnixSeconds, rows};
+use crate::releases::{Retention, Victims};
+use crate::{GaveWay, UnixSeconds, rows};
 
 /// The operator's settings.
 #[derive(Clone, Copy, Debug)]
@@ -156,6 +156,11 @@ impl Store {
     /// evicted for room, collected by [`Store::gc`], or found damaged. Sorted. The node must stop announcing them.
     pub fn take_gone_layers(&self) -> Vec<DiffId> {
         std::mem::take(&mut self.inner.ledger().gone).into_iter().collect()
+    }
+
+    /// The releases that gave way since the last call, in this order.
+    pub fn take_gave_way(&self) -> Vec<GaveWay> {
+        std::mem::take(&mut self.inner.ledger().gave_way)
     }
 }
 

@@ -1,4 +1,6 @@
 //! `lighter image`: list, show, pin, remove, import and export; `image/pull.rs` has the pull.
+//!
+//! Each command is a request to the admin API. An import and an export follow the node's events to their end.
 
 mod pull;
 

@@ -154,8 +154,8 @@ fn store_error_within(error: ImageError) -> ImagesError {
     }
 }
 
-/// The moment of a new release: now, but after all releases of the repository, even if this machine's clock was set back
-/// or several are imported within a second. So the order of releases is the order of imports.
+/// The moment of a new release: now, but after all releases of the repository, even if this machine's clock was set
+/// back or several are imported within a second. So the order of releases is the order of imports.
 fn newer(shared: &Shared, reference: &ImageReference) -> u64 {
     let images = shared.store.references().into_iter();
     let releases = images.filter(|(name, _)| name.repository() == reference.repository());

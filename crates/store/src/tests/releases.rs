@@ -1,4 +1,7 @@
 //! Releases give way: which, in which order, and never without need.
+//!
+//! A release here has one layer of a given length and two documents of 500 bytes. Its record is its time. The last test
+//! puts random images, pins and leases into a small store, asks for room, and checks what may never happen.
 
 use std::collections::BTreeSet;
 
@@ -69,7 +72,7 @@ fn the_oldest_releases_of_all_repositories_give_way() {
         let before = store.blobs().len();
         reserve(&store, 400).unwrap();
         assert_eq!(names(&store).len(), 7, "there is room");
-        // Of layers of releases, of documents, and of what goes first.
+        // Layers of releases, documents, and the patch and the layer that go first.
         let used = 13_500 + 7_000 + 1_100;
         assert_eq!(store.stats().unwrap().used_bytes, Bytes(used));
         reserve(&store, 24_000 - used + 1_000).unwrap();
@@ -91,7 +94,7 @@ fn the_oldest_releases_of_all_repositories_give_way() {
 }
 
 #[test]
-fn what_is_pinned_in_use_or_without_a_release_stays() {
+fn images_that_are_pinned_in_use_or_without_a_release_stay() {
     on_both(|bench| {
         let store = bench.open_with(keeping(1, 16_000));
         let layers: Vec<DiffId> = (1..=4).map(|n| release(&store, n, 2_000)).collect();
