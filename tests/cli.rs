@@ -97,6 +97,7 @@ fn without_a_node_the_exit_code_is_7_and_the_hint_says_how_to_start_one() {
         &["image", "pull", "demo/app:1"],
         &["image", "pull", "demo/app:1", "--dry-run"],
         &["image", "export", "demo/app:1", "out"],
+        &["image", "pin", "demo/app:1"],
         &["image", "remove", "demo/app:1"],
         &["layer", "list"],
         &["layer", "show", &digest],
@@ -245,6 +246,10 @@ fn commands_without_a_table_say_in_json_what_they_did() {
     for (action, pinned) in [("pin", true), ("unpin", false)] {
         let done = node.cli(&["-o", "json", "layer", action, &layer]);
         check(done, serde_json::json!({ "diff_id": layer, "pinned": pinned }));
+    }
+    for (action, pinned) in [("pin", true), ("unpin", false)] {
+        let done = node.cli(&["-o", "json", "image", action, "demo/app:1"]);
+        check(done, serde_json::json!({ "reference": "demo/app:1", "pinned": pinned }));
     }
     let missing = node.cli(&["-o", "json", "image", "cancel", "demo/app:1"]);
     assert_eq!(json_error(&missing)["kind"], "not_found");

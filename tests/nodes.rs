@@ -2,6 +2,7 @@
 
 mod archives;
 mod clocks;
+mod full;
 mod have;
 mod life;
 mod list;

@@ -1,4 +1,4 @@
-//! Images of a node: list, show, import, export, remove.
+//! Images of a node: list, show, import, export, pin, remove.
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,9 @@ pub struct Image {
     #[serde(default, with = "text::option")]
     pub publisher: Option<PeerId>,
     pub issued_s: Option<u64>,
+    /// Whether the operator pinned it.
+    #[serde(default)]
+    pub pinned: bool,
     /// `os/architecture`; absent in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
@@ -127,4 +130,13 @@ pub enum ExportEvent {
 pub struct RemoveRequest {
     #[serde(with = "text")]
     pub reference: ImageReference,
+}
+
+/// The body and the answer of [`IMAGES_PIN`](crate::paths::IMAGES_PIN): keeps an image from giving way and from
+/// removal, or takes that back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagePinRequest {
+    #[serde(with = "text")]
+    pub reference: ImageReference,
+    pub pinned: bool,
 }

@@ -22,7 +22,8 @@ mod tests;
 mod text;
 
 pub use images::{
-    ExportEvent, ExportRequest, Image, ImportEvent, ImportRequest, ImportedLayer, ReferenceQuery, RemoveRequest,
+    ExportEvent, ExportRequest, Image, ImagePinRequest, ImportEvent, ImportRequest, ImportedLayer, ReferenceQuery,
+    RemoveRequest,
 };
 pub use layers::{Layer, PinRequest};
 pub use peers::Peer;
@@ -30,5 +31,5 @@ pub use plans::{ImagePlan, ImageQuery, LayerPlan, Plan, Predictor};
 pub use problem::{Problem, ProblemKind};
 pub use pulls::{CancelRequest, PullEvent, PullRequest};
 pub use rollout::{Rollout, RolloutImage, RolloutLayer, RolloutPatch, RolloutQuery, RolloutSite};
-pub use status::{LimitsRequest, PullStatus, Status, StreamsStatus, TrafficStatus};
+pub use status::{GaveWay, LimitsRequest, PullStatus, Status, StreamsStatus, TrafficStatus};
 pub use store::{GcReport, GcRequest, StoreStatus};

@@ -18,6 +18,7 @@ pub const IMAGES_IMPORT: &str = "/v1/images/import";
 pub const IMAGES_EXPORT: &str = "/v1/images/export";
 pub const IMAGES_PULL: &str = "/v1/images/pull";
 pub const IMAGES_CANCEL: &str = "/v1/images/cancel";
+pub const IMAGES_PIN: &str = "/v1/images/pin";
 pub const IMAGES_REMOVE: &str = "/v1/images/remove";
 /// With a query: see [`plan`].
 pub const PLAN: &str = "/v1/plan";

@@ -1,6 +1,6 @@
 //! How a node is doing, and the caps of its traffic.
 
-use lighter_types::{Bytes, PeerId, SiteName};
+use lighter_types::{Bytes, ImageReference, OciDigest, PeerId, SiteName};
 use serde::{Deserialize, Serialize};
 
 use crate::{PullEvent, StoreStatus, number, text};
@@ -33,10 +33,26 @@ pub struct Status {
     pub upload_max: String,
     pub download_max: String,
     pub store: StoreStatus,
+    /// Releases that gave way to others since the node started: how many, and the last of them.
+    #[serde(default)]
+    pub releases_gave_way: u64,
+    #[serde(default)]
+    pub gave_way: Vec<GaveWay>,
     #[serde(default)]
     pub streams: StreamsStatus,
     /// Conditions that the operator should look at; empty when all is well.
     pub warnings: Vec<String>,
+}
+
+/// A release that gave way when the store needed its room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GaveWay {
+    #[serde(with = "text")]
+    pub reference: ImageReference,
+    #[serde(with = "text")]
+    pub manifest: OciDigest,
+    /// Seconds since 1970.
+    pub at_s: u64,
 }
 
 /// Patch streams that peers open, before the engine hears of them.

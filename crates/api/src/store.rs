@@ -17,6 +17,12 @@ pub struct StoreStatus {
     pub partial_patches: u64,
     pub blobs: u64,
     pub images: u64,
+    /// The layers of the largest image.
+    #[serde(default, with = "number")]
+    pub image_bytes_max: Bytes,
+    /// The bytes that never give way: layers that are pinned or of an image that stays, and all manifests and configs.
+    #[serde(default, with = "number")]
+    pub staying_bytes: Bytes,
     /// Bytes that count against the budget, reservations included.
     #[serde(with = "number")]
     pub used_bytes: Bytes,

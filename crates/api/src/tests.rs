@@ -49,13 +49,15 @@ fn store_status() -> StoreStatus {
         partial_patches: 5,
         blobs: 6,
         images: 7,
+        image_bytes_max: Bytes(11),
+        staying_bytes: Bytes(12),
         used_bytes: Bytes(8),
         bytes_max: Bytes(9),
         disk_free_bytes: Bytes(10),
     }
 }
 
-const STORE: &str = r#"{"layers":1,"layer_bytes":2,"patches":3,"patch_bytes":4,"partial_patches":5,"blobs":6,"images":7,"used_bytes":8,"bytes_max":9,"disk_free_bytes":10}"#;
+const STORE: &str = r#"{"layers":1,"layer_bytes":2,"patches":3,"patch_bytes":4,"partial_patches":5,"blobs":6,"images":7,"image_bytes_max":11,"staying_bytes":12,"used_bytes":8,"bytes_max":9,"disk_free_bytes":10}"#;
 
 #[test]
 fn status() {
@@ -79,10 +81,12 @@ fn status() {
         upload_max: "20 Mbit/s".to_owned(),
         download_max: "unlimited".to_owned(),
         store: store_status(),
+        releases_gave_way: 4,
+        gave_way: vec![GaveWay { reference: reference(), manifest: digest(2), at_s: 5 }],
         streams: StreamsStatus { queued: 1, busy: 2, resets: 3 },
         warnings: vec!["w".to_owned()],
     };
-    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"idle_bytes_per_day":7,"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"streams":{"queued":1,"busy":2,"resets":3},"warnings":["w"]}"#;
+    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"idle_bytes_per_day":7,"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"releases_gave_way":4,"gave_way":[{"reference":"demo/app:1","manifest":"TWO","at_s":5}],"streams":{"queued":1,"busy":2,"resets":3},"warnings":["w"]}"#;
     check(status.clone(), &golden.replace("STORE", STORE));
     let nowhere = golden.replace("\"harbour\"", "null").replace("STORE", STORE);
     check(Status { site: None, ..status }, &nowhere);
@@ -149,13 +153,18 @@ fn images() {
         tar_bytes: Bytes(3),
         publisher: Some(peer()),
         issued_s: Some(4),
+        pinned: true,
         platform: Some("linux/amd64".to_owned()),
     };
-    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"platform":"linux/amd64"}"#;
+    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64"}"#;
     check(one.clone(), golden);
-    let unsigned = golden
-        .replace(r#""publisher":"PEER","issued_s":4,"platform":"linux/amd64""#, r#""publisher":null,"issued_s":null"#);
-    check(Image { publisher: None, issued_s: None, platform: None, ..one }, &unsigned);
+    let unsigned = golden.replace(
+        r#""publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64""#,
+        r#""publisher":null,"issued_s":null,"pinned":false"#,
+    );
+    check(Image { publisher: None, issued_s: None, pinned: false, platform: None, ..one }, &unsigned);
+    let pin = ImagePinRequest { reference: reference(), pinned: true };
+    check(pin, r#"{"reference":"demo/app:1","pinned":true}"#);
     check(RemoveRequest { reference: reference() }, r#"{"reference":"demo/app:1"}"#);
 }
 

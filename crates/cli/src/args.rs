@@ -183,6 +183,10 @@ pub enum ImageCommand {
         #[arg(long)]
         gzip: bool,
     },
+    /// Keep an image: it never gives way to others, and cannot be removed.
+    Pin { reference: ImageReference },
+    /// Take a pin back.
+    Unpin { reference: ImageReference },
     /// Remove an image's name. Its layers stay until `store gc`, or until the store needs the room.
     Remove { reference: ImageReference },
 }

@@ -69,7 +69,9 @@ impl Kind {
             Self::Exists => Some("choose a path where there is nothing yet"),
             Self::Network => Some("`lighter peer list` shows the connected peers and what they hold"),
             Self::DiskFull => Some("free some space on that disk, or lower the node's budget (store.bytes_max)"),
-            Self::BudgetFull => Some("raise the budget (store.bytes_max), remove images, or unpin layers"),
+            Self::BudgetFull => Some(
+                "raise the budget (store.bytes_max), remove or unpin images and layers, or lower store.releases_kept",
+            ),
             Self::StoreDamaged => Some("stop the node and run `lighter store fsck --rebuild`"),
             Self::Other
             | Self::Usage

@@ -16,7 +16,9 @@ use lighter_wire::Refusal;
 pub enum LocalFailure {
     #[error("the disk of {path} is full: {needed} needed, {free} free beyond what stays free")]
     DiskFull { path: PathBuf, needed: Bytes, free: Bytes },
-    #[error("no room for {needed}: {available} of the store's budget of {budget} are available")]
+    #[error(
+        "no room for {needed}: of the store's budget of {budget}, {available} are left after all that may give way"
+    )]
     BudgetFull { needed: Bytes, available: Bytes, budget: Bytes },
     /// The store, an encoder or a decoder of this machine failed.
     #[error("{0}")]

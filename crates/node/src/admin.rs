@@ -105,6 +105,7 @@ fn router(state: State) -> Router {
         .route(paths::LAYERS_PIN, post(handlers::layers::pin))
         .route(paths::IMAGES, get(handlers::images::list))
         .route(paths::IMAGE, get(handlers::images::show))
+        .route(paths::IMAGES_PIN, post(handlers::images::pin))
         .route(paths::IMAGES_REMOVE, post(handlers::images::remove))
         .route(paths::ROLLOUT, get(handlers::images::rollout))
         .route(paths::IMAGES_IMPORT, post(handlers::files::import))

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use addresses::{cannot_dial, cannot_listen};
 pub use layers::{ConfigError, Layered, Origin, load};
 use values::text_list;
-pub use values::{Preference, Rate, Size};
+pub use values::{Preference, Rate, ReleasesKept, Size};
 
 /// The commented file with all defaults, as `lighter node init` writes it.
 pub const TEMPLATE: &str = include_str!("../../../configs/node.toml");
@@ -80,6 +80,7 @@ pub struct Fleet {
 #[serde(deny_unknown_fields)]
 pub struct Store {
     pub bytes_max: Size,
+    pub releases_kept: ReleasesKept,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,7 +187,7 @@ impl Default for Network {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { bytes_max: Size(lighter_types::Bytes::GIB.times(20)) }
+        Self { bytes_max: Size(lighter_types::Bytes::GIB.times(20)), releases_kept: ReleasesKept::Newest(2) }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod connections;
 mod effects;
+mod gave_way;
 mod meetings;
 mod network;
 pub mod pulls;
@@ -41,6 +42,7 @@ use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::{effort_of, part_on_disk, serve};
 use connections::Connections;
+use gave_way::GaveWay;
 use pulls::Pulls;
 use queued_engine::QueuedEngine;
 use views::Warned;
@@ -67,6 +69,7 @@ pub struct Driver {
     events: mpsc::Receiver<Event>,
     work: Work,
     pulls: Pulls,
+    gave_way: GaveWay,
     /// Questions of this node that wait for a peer.
     asks: HashMap<OutboundRequestId, AskId>,
     /// Questions of peers that wait for this node.
@@ -94,6 +97,7 @@ impl Driver {
             events,
             work: Work::default(),
             pulls: Pulls::default(),
+            gave_way: GaveWay::default(),
             asks: HashMap::new(),
             questions: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -195,8 +199,10 @@ impl Driver {
         self.answer_plans();
     }
 
-    /// Tells the engine which layers the store no longer holds, before it hears of anything that may count on them.
+    /// Tells the engine which layers the store no longer holds, before it hears of anything that may count on them; and
+    /// the operator, which releases gave way.
     fn forget_gone(&mut self) {
+        self.gave_way.add(self.shared.store.take_gave_way());
         for layer in self.shared.store.take_gone_layers() {
             self.engine.push(DiskInput::LayerGone(layer));
         }

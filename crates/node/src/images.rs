@@ -22,8 +22,13 @@ use lighter_store::{Image, Store, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, SignedRelease};
 
+<<<<<<< HEAD
 use crate::shared::{Shared, local_failure};
 pub use answers::{blob_answer, look_up, release_of};
+=======
+use crate::shared::{local_failure, unix_now};
+pub use answers::{blob_answer, look_up, release_of, released_at};
+>>>>>>> full
 use folder::{FolderFiles, FolderWriter};
 pub use import::{Imported, count, import};
 
@@ -113,6 +118,8 @@ pub fn export(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(ImagesError::Open { path: text, source }),
     }
+    // The image may give way to a pull meanwhile, unless it is in use.
+    let _leases: Vec<_> = image.layers.iter().map(|layer| store.lease_layer(&layer.diff_id)).collect();
     let mut writer = FolderWriter::new(path);
     let mut at = 0;
     let exported = lighter_image::export_image(
@@ -154,6 +161,29 @@ pub fn imported(store: &Store, reference: &ImageReference) -> Result<ImportedIma
 /// A manifest or config of an image that should be here.
 fn document(store: &Store, digest: &OciDigest) -> Result<Vec<u8>, ImagesError> {
     store.blob(digest)?.ok_or_else(|| ImagesError::Gone(digest.to_string()))
+}
+
+/// Reads from disk which layers the image with this manifest has, and checks that they find room.
+pub fn read_for_pull(store: &Store, manifest_digest: OciDigest) -> ImageRead {
+    let read = read(store, manifest_digest);
+    match read {
+        ImageRead::Layers(_) => match check_room(store, manifest_digest) {
+            Ok(()) => read,
+            Err(error) => ImageRead::Local(local(error)),
+        },
+        ImageRead::Missing { .. } | ImageRead::Unusable(_) | ImageRead::Local(_) => read,
+    }
+}
+
+/// Nothing gives way to a pull that must fail. A tar has at least about the bytes of its blob, which the manifest
+/// names. Reservations may be for the same layers.
+fn check_room(store: &Store, manifest_digest: OciDigest) -> Result<(), ImagesError> {
+    let manifest = parse_manifest(&document(store, &manifest_digest)?, &manifest_digest)?;
+    let config = parse_config(&document(store, &manifest.config.digest)?, &manifest.config.digest)?;
+    let missing = image_layers(&manifest, &config)?.into_iter().filter(|layer| store.card(&layer.diff_id).is_none());
+    let stats = store.stats()?;
+    let needed = missing.map(|layer| layer.blob.bytes).sum::<Bytes>();
+    Ok(store.check_room(needed - stats.reserved_bytes - stats.partial_patch_bytes)?)
 }
 
 /// Reads from disk which layers the image with this manifest has.

@@ -21,6 +21,7 @@ mod lists;
 mod metrics;
 mod network;
 mod predictions;
+mod room;
 mod shared;
 mod speed;
 pub mod traffic;
@@ -33,15 +34,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use libp2p::TransportError;
 use lighter_api as api;
 use lighter_engine::Engine;
-use lighter_store::{Options, Store, StoreError};
+use lighter_store::{Options, Retention, Store, StoreError};
 use lighter_wire::Incarnation;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::encode_memory::EncodeMemory;
 
+<<<<<<< HEAD
 pub use clock::{UseClock, unix_now};
 use config::Config;
+=======
+use config::{Config, ReleasesKept};
+>>>>>>> full
 pub use defects::LogWriter;
 use driver::{Driver, EVENTS_WAITING};
 use identity::{Identity, IdentityError};
@@ -171,7 +176,11 @@ impl Node {
 /// # Errors
 /// As [`Store::open`].
 pub fn open_store(config: &Config) -> Result<Store, StoreError> {
-    let options = Options { bytes_max: config.store.bytes_max.0, ..Options::default() };
+    let retention = match config.store.releases_kept {
+        ReleasesKept::All => Retention::ALL,
+        ReleasesKept::Newest(count) => Retention::newest(count as usize, images::released_at),
+    };
+    let options = Options { bytes_max: config.store.bytes_max.0, retention, ..Options::default() };
     let store = Store::open(Path::new(&config.data_dir.0), options)?;
     let report = store.open_report();
     if !report.rows_without_file.is_empty() || !report.files_without_row.is_empty() {
@@ -206,6 +215,8 @@ pub fn store_status(store: &Store) -> api::StoreStatus {
         partial_patches: stats.partial_patches,
         blobs: stats.blobs,
         images: stats.images,
+        image_bytes_max: stats.image_bytes_max,
+        staying_bytes: stats.staying_bytes,
         used_bytes: stats.used_bytes,
         bytes_max: stats.bytes_max,
         disk_free_bytes: stats.disk_free_bytes,

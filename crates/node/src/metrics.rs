@@ -24,6 +24,7 @@ pub fn text(status: &Status) -> String {
         ("patches", "Patches in the cache", status.store.patches),
         ("partial_patches", "Patches that have begun to arrive", status.store.partial_patches),
         ("store_used_bytes", "What counts against the store's budget", status.store.used_bytes.0),
+        ("store_staying_bytes", "What never gives way to a pull", status.store.staying_bytes.0),
         ("store_budget_bytes", "The store's budget", status.store.bytes_max.0),
         ("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes.0),
         ("warnings", "Things that the operator should look at", status.warnings.len() as u64),
@@ -37,6 +38,11 @@ pub fn text(status: &Status) -> String {
         registry.register_with_unit("idle_connection_day", help, Unit::Bytes, ConstGauge::new(signed(bytes.0)));
     }
     registry.register_with_unit("uptime", "Since the node started", Unit::Seconds, ConstCounter::new(status.uptime_s));
+    registry.register(
+        "releases_gave_way",
+        "Releases that gave way when the store needed their room",
+        ConstCounter::new(status.releases_gave_way),
+    );
     let streams = status.streams;
     registry.register("streams_busy", "Patch streams refused: too many waited", ConstCounter::new(streams.busy));
     registry.register(
@@ -92,6 +98,8 @@ mod tests {
             partial_patches: 5,
             blobs: 6,
             images: 7,
+            image_bytes_max: Bytes(20),
+            staying_bytes: Bytes(21),
             used_bytes: Bytes(8),
             bytes_max: Bytes(9),
             disk_free_bytes: Bytes(10),
@@ -114,6 +122,8 @@ mod tests {
             upload_max: String::new(),
             download_max: String::new(),
             store,
+            releases_gave_way: 22,
+            gave_way: vec![],
             streams: StreamsStatus { queued: 16, busy: 17, resets: 18 },
             warnings: vec![],
         };
@@ -121,6 +131,8 @@ mod tests {
         for line in [
             "lighter_peers_connected 14",
             "lighter_store_used_bytes 8",
+            "lighter_store_staying_bytes 21",
+            "lighter_releases_gave_way_total 22",
             "lighter_uptime_seconds_total 13",
             "# TYPE lighter_traffic_bytes counter",
             "lighter_traffic_bytes_total{protocol=\"patch\",direction=\"sent\"} 11",

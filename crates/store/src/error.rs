@@ -67,7 +67,9 @@ pub enum StoreError {
     DiskFull { path: PathBuf, needed: Bytes, free: Bytes },
 
     /// The budget has too little room, even after every possible eviction. Nothing was evicted.
-    #[error("no room for {needed}: {available} of the store's budget of {budget} are available")]
+    #[error(
+        "no room for {needed}: of the store's budget of {budget}, {available} are left after all that may give way"
+    )]
     BudgetFull { needed: Bytes, available: Bytes, budget: Bytes },
 
     /// The bytes or the card of an item do not match its id.

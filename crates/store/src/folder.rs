@@ -107,6 +107,11 @@ impl Folder {
         self.root.join("pins").join(id.to_hex())
     }
 
+    /// The path of an image's pin. Earlier programs skip it, because its name is no DiffId.
+    pub(crate) fn image_pin(&self, reference: &ImageReference) -> PathBuf {
+        self.root.join("pins").join(format!("{}.image", image_file_name(reference)))
+    }
+
     /// Locks the folder. The lock ends when the returned file is dropped or the process ends.
     pub(crate) fn lock(&self) -> Result<File> {
         let path = self.root.join("lock");

@@ -4,12 +4,13 @@
 
 use lighter_types::{Bytes, ImageReference};
 
-use crate::error::{Item, Result, StoreError};
+use crate::error::{Holder, Item, Result, StoreError};
 use crate::index::{Batch, Column};
+use crate::ledger::Ledger;
 use crate::limits::{IMAGE_LAYERS_MAX, RELEASE_RECORD_BYTES_MAX};
 use crate::records::Image;
 use crate::rows;
-use crate::store::Store;
+use crate::store::{Inner, Store};
 
 impl Store {
     /// Sets the image of a reference, and replaces the previous one.
@@ -60,18 +61,31 @@ impl Store {
     /// Removes a reference. Its layers and blobs stay until they are evicted, collected or removed.
     ///
     /// # Errors
-    /// `NotHeld`; `Io`, `Index`: after a restart the reference is either unchanged or removed.
+    /// `NotHeld`; `InUse` when the operator pinned the image; `Io`, `Index`: after a restart the reference is either
+    /// unchanged or removed.
     pub fn remove_reference(&self, reference: &ImageReference) -> Result<()> {
-        let item = Item::Image(reference.clone());
         let mut ledger = self.inner.ledger();
-        if !ledger.images.contains_key(reference) {
-            return Err(StoreError::NotHeld { item });
+        let item = Item::Image(reference.clone());
+        if ledger.images.contains_key(reference) && ledger.image_pins.contains(reference) {
+            return Err(StoreError::InUse { item, by: Holder::Pin });
         }
-        self.inner.folder.remove_synced(&self.inner.path(&item))?;
+        match self.inner.remove_image(&mut ledger, reference)? {
+            Some(_) => Ok(()),
+            None => Err(StoreError::NotHeld { item }),
+        }
+    }
+}
+
+impl Inner {
+    /// Removes a reference, pinned or not: first its file, then its row. Returns its image; `None` if there is none.
+    pub(crate) fn remove_image(&self, ledger: &mut Ledger, reference: &ImageReference) -> Result<Option<Image>> {
+        if !ledger.images.contains_key(reference) {
+            return Ok(None);
+        }
+        self.folder.remove_synced(&self.path(&Item::Image(reference.clone())))?;
         let mut batch = Batch::default();
         batch.delete(Column::Images, reference.as_str().as_bytes());
-        self.inner.write(&batch)?;
-        ledger.images.remove(reference);
-        Ok(())
+        self.write(&batch)?;
+        Ok(ledger.images.remove(reference))
     }
 }

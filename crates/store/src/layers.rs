@@ -23,8 +23,6 @@ use crate::store::{Inner, ItemRows, Store};
 use crate::temporary::Temporary;
 use crate::{UnixSeconds, rows};
 
-/// The step in which a layer of unknown size reserves more bytes, if there is room for the whole step.
-const GROWTH: Bytes = Bytes(16 << 20);
 /// The size of the buffer between a writer and its file.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -38,7 +36,7 @@ impl Store {
     }
 
     /// Creates a writer for a layer of unknown name. Reserves `expected_bytes` now, and more bytes in steps of 16 MiB
-    /// when the layer grows beyond them.
+    /// when the layer grows beyond them, or fewer where there is no room for a step.
     ///
     /// # Errors
     /// As [`Self::create_layer`].
@@ -167,8 +165,7 @@ impl LayerWriter {
             return Err(StoreError::OverLimit { what: "bytes of layer", found: after.0, max: max.0 });
         }
         if after > self.temporary.reserved() {
-            let missing = after - self.temporary.reserved();
-            self.temporary.grow(missing.max(GROWTH)).or_else(|_| self.temporary.grow(missing))?;
+            self.temporary.grow(after - self.temporary.reserved())?;
         }
         let path = self.temporary.path();
         self.buffer.write_all(bytes).map_err(|error| {

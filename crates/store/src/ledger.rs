@@ -10,7 +10,7 @@ use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId};
 
 use crate::error::{Holder, Item, Result, StoreError};
 use crate::index::Column;
-use crate::{Image, PatchKey, UnixSeconds};
+use crate::{GaveWay, Image, PatchKey, UnixSeconds};
 
 pub(crate) struct HeldLayer {
     pub(crate) card: Card,
@@ -47,6 +47,7 @@ pub(crate) struct Ledger {
     pub(crate) partials: BTreeMap<PatchId, Partial>,
     pub(crate) images: BTreeMap<ImageReference, Image>,
     pub(crate) pins: BTreeSet<DiffId>,
+    pub(crate) image_pins: BTreeSet<ImageReference>,
     /// Files without a row, left by an interrupted commit. The store does not serve them and evicts them first.
     pub(crate) unindexed: BTreeMap<Item, Bytes>,
     /// Rows without a file of their length. The store does not serve them. It keeps them, because the file may come
@@ -59,6 +60,8 @@ pub(crate) struct Ledger {
     pub(crate) next_temporary: u64,
     /// Layers that are no longer held although the caller did not remove them: evicted, collected or damaged.
     pub(crate) gone: BTreeSet<DiffId>,
+    /// Releases that gave way and that the caller has not heard of.
+    pub(crate) gave_way: Vec<GaveWay>,
 }
 
 impl Ledger {
@@ -161,13 +164,10 @@ impl Ledger {
         self.rows_without_file.remove(item);
     }
 
-    /// The items to evict for `wanted` bytes, in this order: files without a row, cached patches without a lease,
-    /// layers without a lease, pin or image. The least recently used item of each kind goes first, then the smallest
-    /// id.
-    ///
-    /// # Errors
-    /// The bytes that evicting all these items would free, if they are fewer than `wanted`.
-    pub(crate) fn victims(&self, wanted: Bytes) -> Result<Vec<Item>, Bytes> {
+    /// The items that may be evicted, with their bytes, in this order: files without a row, cached patches without a
+    /// lease, layers without a lease, pin or image. The least recently used item of each kind goes first, then the
+    /// smallest id.
+    pub(crate) fn evictable(&self) -> impl Iterator<Item = (Item, Bytes)> {
         let unindexed = self.unindexed.iter().map(|(item, bytes)| (item.clone(), *bytes));
         let mut patches: Vec<_> = self.patches.iter().filter(|(_, patch)| patch.leases == 0).collect();
         patches.sort_by_key(|(id, patch)| (patch.last_used, **id));
@@ -176,15 +176,6 @@ impl Ledger {
 
         let patches = patches.into_iter().map(|(id, patch)| (Item::Patch(*id), patch.bytes));
         let layers = layers.into_iter().map(|(id, layer)| (Item::Layer(*id), layer.card.tar_bytes));
-        let mut victims = Vec::new();
-        let mut freed = Bytes::ZERO;
-        for (item, bytes) in unindexed.chain(patches).chain(layers) {
-            if freed >= wanted {
-                break;
-            }
-            freed += bytes;
-            victims.push(item);
-        }
-        if freed >= wanted { Ok(victims) } else { Err(freed) }
+        unindexed.chain(patches).chain(layers)
     }
 }

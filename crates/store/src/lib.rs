@@ -21,7 +21,8 @@
 //! A test by name checks each of these:
 //! - An acknowledged item survives a crash at any step. An item that was not acknowledged is not served, or is whole.
 //! - Layers, blobs and patches never change. A file gets its name only after it is complete, checked and synced.
-//! - The store never evicts or removes an item that is leased, pinned or named by an image.
+//! - The store never evicts or removes an item that is leased, pinned or named by an image. An old release gives way
+//!   first, and only if nothing else makes the room (see `releases`).
 //! - The store never writes beyond the budget, and evicts nothing for an item that would not fit anyway.
 //!
 //! Absent on purpose: a clock (the caller passes `now`), threads, async (calls block on the disk, so call them from
@@ -45,6 +46,7 @@ mod partials;
 mod patches;
 mod pins;
 mod records;
+mod releases;
 mod rows;
 mod spool;
 mod states;
@@ -66,7 +68,8 @@ pub use limits::{
 };
 pub use partials::{PartialPatch, PatchWriter};
 pub use patches::{CachedPatch, PatchReader};
-pub use records::{Image, PatchKey};
+pub use records::{GaveWay, Image, PatchKey};
+pub use releases::{ReleasedAt, Retention};
 pub use spool::Spool;
 pub use store::{OpenReport, Options, Store, StoreStats};
 

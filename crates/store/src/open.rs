@@ -31,6 +31,8 @@ use crate::store::{Inner, OpenReport, Options, Store};
 use crate::{Image, PatchKey, UnixSeconds, patches};
 
 const SCHEMA_KEY: &[u8] = b"schema";
+/// The longest reference: 255 bytes of repository, a colon, 128 of tag.
+const REFERENCE_BYTES_MAX: usize = 384;
 
 /// How to treat an index that is lost or damaged.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -184,10 +186,7 @@ impl Loading<'_> {
         self.load_partials(&mut ledger, &mut files)?;
         self.load_uses(&mut ledger)?;
         self.load_images(&mut ledger)?;
-        for path in self.folder.list(&self.folder.root().join("pins"))? {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            ledger.pins.extend(DiffId::from_hex(name).ok());
-        }
+        self.load_pins(&mut ledger)?;
         ledger.unindexed = files;
         ledger.unreadable_rows = std::mem::take(&mut self.unreadable);
         if self.opening == Opening::Strict {
@@ -317,6 +316,22 @@ impl Loading<'_> {
             self.write(&batch)?;
         }
         ledger.images = rows;
+        Ok(())
+    }
+
+    /// Loads the pins. The name of an image's pin is a hash; its content is the reference.
+    fn load_pins(&self, ledger: &mut Ledger) -> Result<()> {
+        for path in self.folder.list(&self.folder.root().join("pins"))? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if let Ok(layer) = DiffId::from_hex(name) {
+                ledger.pins.insert(layer);
+            } else if let Ok(Some(content)) = self.folder.read(&path, REFERENCE_BYTES_MAX)
+                && let Some(reference) = std::str::from_utf8(&content).ok().and_then(|text| text.parse().ok())
+                && self.folder.image_pin(&reference) == path
+            {
+                ledger.image_pins.insert(reference);
+            }
+        }
         Ok(())
     }
 

@@ -50,7 +50,7 @@ impl Store {
         let path = inner.folder.partial_patch(&patch_id);
         let mut ledger = inner.ledger();
         discard(inner, &mut ledger, &patch_id)?;
-        inner.make_room(&mut ledger, total_bytes)?;
+        inner.make_room(&mut ledger, total_bytes, &inner.options.retention)?;
         let partial = Partial { key: key.clone(), total_bytes, synced_bytes: Bytes::ZERO, is_open: true };
         ledger.partials.insert(patch_id, partial);
         let created = inner.folder.create(&path).and_then(|file| {

@@ -1,9 +1,12 @@
-//! Pins: layers that the operator wants to keep. A pin is an empty file under `pins/`. It has no row, so that a lost
-//! index loses no pin.
+//! Pins: layers and images that the operator wants to keep. A pin is a file under `pins/`: an empty one for a layer,
+//! one with the reference's text for an image. It has no row, so that a lost index loses no pin.
 
-use lighter_types::{Bytes, DiffId};
+use std::path::Path;
+
+use lighter_types::{Bytes, DiffId, ImageReference};
 
 use crate::error::{Item, Result, StoreError};
+use crate::ledger::Ledger;
 use crate::store::Store;
 
 impl Store {
@@ -19,10 +22,7 @@ impl Store {
         if ledger.pins.contains(diff_id) {
             return Ok(());
         }
-        let number = ledger.add_temporary(Bytes::ZERO);
-        let written = self.inner.folder.write(&self.inner.folder.pin(diff_id), &[], number);
-        ledger.temporaries.remove(&number);
-        written?;
+        self.write_pin(&mut ledger, &self.inner.folder.pin(diff_id), &[])?;
         ledger.pins.insert(*diff_id);
         Ok(())
     }
@@ -41,5 +41,46 @@ impl Store {
     /// The pinned layers, sorted.
     pub fn pins(&self) -> Vec<DiffId> {
         self.inner.ledger().pins.iter().copied().collect()
+    }
+
+    /// Keeps an image from giving way and from [`Self::remove_reference`] until [`Self::unpin_image`], whatever image
+    /// the reference names meanwhile. Pinning a pinned image changes nothing.
+    ///
+    /// # Errors
+    /// `NotHeld`; `DiskFull`, `Io`.
+    pub fn pin_image(&self, reference: &ImageReference) -> Result<()> {
+        let mut ledger = self.inner.ledger();
+        if !ledger.images.contains_key(reference) {
+            return Err(StoreError::NotHeld { item: Item::Image(reference.clone()) });
+        }
+        if !ledger.image_pins.contains(reference) {
+            let path = self.inner.folder.image_pin(reference);
+            self.write_pin(&mut ledger, &path, reference.as_str().as_bytes())?;
+            ledger.image_pins.insert(reference.clone());
+        }
+        Ok(())
+    }
+
+    /// Removes the pin of an image. An image without a pin is no error.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn unpin_image(&self, reference: &ImageReference) -> Result<()> {
+        let mut ledger = self.inner.ledger();
+        self.inner.folder.remove_synced(&self.inner.folder.image_pin(reference))?;
+        ledger.image_pins.remove(reference);
+        Ok(())
+    }
+
+    /// Whether an image is pinned.
+    pub fn is_image_pinned(&self, reference: &ImageReference) -> bool {
+        self.inner.ledger().image_pins.contains(reference)
+    }
+
+    fn write_pin(&self, ledger: &mut Ledger, path: &Path, content: &[u8]) -> Result<()> {
+        let number = ledger.add_temporary(Bytes::ZERO);
+        let written = self.inner.folder.write(path, content, number);
+        ledger.temporaries.remove(&number);
+        written
     }
 }

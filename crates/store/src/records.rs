@@ -1,8 +1,9 @@
-//! The values that rows of the index hold and that callers see: images and the keys of patches.
+//! The values that callers see: images, releases that gave way, and the keys of patches.
 
-use lighter_types::{DiffId, OciDigest};
+use lighter_types::{DiffId, ImageReference, OciDigest};
 
-/// The image that a reference names. The store neither evicts nor removes its blobs and layers.
+/// The image that a reference names. The store neither evicts nor removes its blobs and layers, unless the image gives
+/// way (see [`crate::Retention`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// The image manifest, a held blob.
@@ -14,6 +15,13 @@ pub struct Image {
     /// The signed release that bound the reference to the manifest: at most [`crate::RELEASE_RECORD_BYTES_MAX`] bytes,
     /// which the store does not interpret. Empty if there was no release.
     pub release_record: Vec<u8>,
+}
+
+/// A release that gave way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GaveWay {
+    pub reference: ImageReference,
+    pub manifest: OciDigest,
 }
 
 /// The inputs of a patch. The encoder is deterministic, so they determine the patch's bytes.

@@ -8,9 +8,6 @@ use crate::error::Result;
 use crate::store::Store;
 use crate::temporary::Temporary;
 
-/// It reserves so many bytes more whenever it is full, or as many as it needs where there is no room for that.
-const GROWTH: Bytes = Bytes::MIB.times(16);
-
 /// Bytes in a file of `partial/`, within the budget. The file goes with this value.
 pub struct Spool {
     temporary: Temporary,
@@ -37,7 +34,7 @@ impl Spool {
         // `Bytes` never fall below zero.
         let missing = self.written + length - self.temporary.reserved();
         if missing > Bytes::ZERO {
-            self.temporary.grow(missing.max(GROWTH)).or_else(|_| self.temporary.grow(missing))?;
+            self.temporary.grow(missing)?;
         }
         let written = self.temporary.file.write_all_at(bytes, self.written.0);
         let folder = &self.temporary.inner.folder;

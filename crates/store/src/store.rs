@@ -1,4 +1,4 @@
-//! [`Store`]: its options, its counts, eviction, removal, and the writing of rows. Each kind of item (layers, blobs,
+//! [`Store`]: its options, its counts, room, removal, and the writing of rows. Each kind of item (layers, blobs,
 //! patches, references, pins, node state) adds methods to [`Store`] in a file of its own.
 //!
 //! One lock guards the ledger, the picture of the store in memory. Hashing, copying and waiting for file data happen
@@ -19,20 +19,24 @@ use crate::error::{Item, Result, StoreError};
 use crate::folder::Folder;
 use crate::index::{Batch, Column, Durability, Index};
 use crate::ledger::Ledger;
-use crate::{UnixSeconds, rows};
+use crate::releases::{Retention, Victims};
+use crate::{GaveWay, UnixSeconds, rows};
 
 /// The operator's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The budget: the most bytes that layers, patches and blobs take together, finished or not. Default 20 GiB.
     pub bytes_max: Bytes,
     /// The bytes that stay free on the disk, because the index needs room to work. Default 64 MiB.
     pub disk_free_min: Bytes,
+    /// Which releases give way when the store is full. By default none does.
+    pub retention: Retention,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { bytes_max: Bytes::GIB.times(20), disk_free_min: Bytes::MIB.times(64) }
+        let (bytes_max, disk_free_min) = (Bytes::GIB.times(20), Bytes::MIB.times(64));
+        Self { bytes_max, disk_free_min, retention: Retention::ALL }
     }
 }
 
@@ -70,6 +74,10 @@ pub struct StoreStats {
     /// The sizes that these downloads will have when they are complete.
     pub partial_patch_bytes: Bytes,
     pub images: u64,
+    /// The bytes of the layers of the largest image.
+    pub image_bytes_max: Bytes,
+    /// The bytes that never give way: layers that are pinned or that an image which stays names, and all blobs.
+    pub staying_bytes: Bytes,
     /// Files without a row.
     pub unindexed_files: u64,
     pub unindexed_bytes: Bytes,
@@ -124,6 +132,8 @@ impl Store {
             partial_patches: ledger.partials.len() as u64,
             partial_patch_bytes: ledger.partials.values().map(|partial| partial.total_bytes).sum(),
             images: ledger.images.len() as u64,
+            image_bytes_max: ledger.image_bytes_max(),
+            staying_bytes: ledger.staying_bytes(&self.inner.options.retention),
             unindexed_files: ledger.unindexed.len() as u64,
             unindexed_bytes: ledger.unindexed.values().copied().sum(),
             reserved_bytes: ledger.temporaries.values().copied().sum(),
@@ -133,15 +143,30 @@ impl Store {
         })
     }
 
+<<<<<<< HEAD
     /// The latest use of anything that is held; 0 without one. The caller's clock may have been set back since.
     pub fn last_use(&self) -> UnixSeconds {
         self.inner.ledger().last_use()
+=======
+    /// Checks that `needed` more bytes would find room if everything gave way that may. Changes nothing: the caller
+    /// asks before it begins something that takes its room piece by piece.
+    ///
+    /// # Errors
+    /// `BudgetFull`, `DiskFull`; `Io` when the file system does not report its free space.
+    pub fn check_room(&self, needed: Bytes) -> Result<()> {
+        self.inner.plan_room(&self.inner.ledger(), needed, &self.inner.options.retention).map(drop)
+>>>>>>> full
     }
 
     /// Layers that the store stopped holding since the last call, apart from those that the caller removed by name:
     /// evicted for room, collected by [`Store::gc`], or found damaged. Sorted. The node must stop announcing them.
     pub fn take_gone_layers(&self) -> Vec<DiffId> {
         std::mem::take(&mut self.inner.ledger().gone).into_iter().collect()
+    }
+
+    /// The releases that gave way since the last call, in this order.
+    pub fn take_gave_way(&self) -> Vec<GaveWay> {
+        std::mem::take(&mut self.inner.ledger().gave_way)
     }
 }
 
@@ -174,7 +199,18 @@ impl Inner {
     ///
     /// # Errors
     /// `BudgetFull` or `DiskFull`: nothing was evicted. The errors of [`Self::remove`].
-    pub(crate) fn make_room(&self, ledger: &mut Ledger, needed: Bytes) -> Result<()> {
+    pub(crate) fn make_room(&self, ledger: &mut Ledger, needed: Bytes, retention: &Retention) -> Result<()> {
+        let Victims { releases, items } = self.plan_room(ledger, needed, retention)?;
+        for reference in &releases {
+            if let Some(image) = self.remove_image(ledger, reference)? {
+                ledger.gave_way.push(GaveWay { reference: reference.clone(), manifest: image.manifest });
+            }
+        }
+        if items.is_empty() { Ok(()) } else { self.remove(ledger, &items) }
+    }
+
+    /// The items to evict for `needed` more bytes.
+    fn plan_room(&self, ledger: &Ledger, needed: Bytes, retention: &Retention) -> Result<Victims> {
         let budget = self.options.bytes_max;
         let used = ledger.used();
         let over_budget = used + needed - budget;
@@ -182,19 +218,16 @@ impl Inner {
         let short_of_disk = needed + self.options.disk_free_min - free;
         let wanted = over_budget.max(short_of_disk);
         if wanted == Bytes::ZERO || needed == Bytes::ZERO {
-            return Ok(());
+            return Ok(Victims::default());
         }
-        match ledger.victims(wanted) {
-            Ok(victims) => self.remove(ledger, &victims),
-            Err(reachable) if over_budget > reachable => {
+        ledger.victims(wanted, retention).map_err(|reachable| {
+            if over_budget > reachable {
                 let available = budget + reachable - used;
-                Err(StoreError::BudgetFull { needed, available, budget })
+                return StoreError::BudgetFull { needed, available, budget };
             }
-            Err(_) => {
-                let free = free - self.options.disk_free_min;
-                Err(StoreError::DiskFull { path: self.folder.root().to_owned(), needed, free })
-            }
-        }
+            let free = free - self.options.disk_free_min;
+            StoreError::DiskFull { path: self.folder.root().to_owned(), needed, free }
+        })
     }
 
     /// Removes items: first all their rows, then their files. Enters removed layers in `gone`.

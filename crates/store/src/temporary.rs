@@ -9,7 +9,11 @@ use lighter_types::Bytes;
 use crate::UnixSeconds;
 use crate::error::{Item, Result};
 use crate::ledger::Ledger;
+use crate::releases::Retention;
 use crate::store::{Inner, ItemRows};
+
+/// The step in which a file of unknown size reserves more bytes.
+const GROWTH: Bytes = Bytes::MIB.times(16);
 
 /// An unfinished file in `partial/`. If it is dropped without [`Self::commit`], the file and its reservation are
 /// removed.
@@ -24,7 +28,7 @@ impl Temporary {
     /// Reserves bytes within the budget and on the disk, evicts items if needed, and creates the file.
     pub(crate) fn create(inner: &Arc<Inner>, bytes: Bytes) -> Result<Self> {
         let mut ledger = inner.ledger();
-        inner.make_room(&mut ledger, bytes)?;
+        inner.make_room(&mut ledger, bytes, &inner.options.retention)?;
         let number = ledger.add_temporary(bytes);
         let created = inner.folder.create(&inner.folder.temporary(number));
         if created.is_err() {
@@ -36,10 +40,15 @@ impl Temporary {
         Ok(temporary)
     }
 
-    /// Reserves `more` bytes in addition.
-    pub(crate) fn grow(&mut self, more: Bytes) -> Result<()> {
+    /// Reserves the bytes that are missing: a whole step where that takes no release, else just these.
+    pub(crate) fn grow(&mut self, missing: Bytes) -> Result<()> {
+        let retention = self.inner.options.retention;
+        self.reserve(missing.max(GROWTH), &Retention::ALL).or_else(|_| self.reserve(missing, &retention))
+    }
+
+    fn reserve(&mut self, more: Bytes, retention: &Retention) -> Result<()> {
         let mut ledger = self.inner.ledger();
-        self.inner.make_room(&mut ledger, more)?;
+        self.inner.make_room(&mut ledger, more, retention)?;
         self.reserved += more;
         ledger.temporaries.insert(self.number, self.reserved);
         drop(ledger);

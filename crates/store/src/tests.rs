@@ -20,6 +20,7 @@ mod index;
 mod model;
 mod opening;
 mod promises;
+mod releases;
 
 /// A folder and its index, so that a test can close a store and open it again.
 struct Bench {
@@ -79,7 +80,7 @@ impl Bench {
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
 fn budget(bytes_max: u64) -> Options {
-    Options { bytes_max: Bytes(bytes_max), disk_free_min: Bytes::ZERO }
+    Options { bytes_max: Bytes(bytes_max), disk_free_min: Bytes::ZERO, ..Options::default() }
 }
 
 /// Bytes that depend on `seed`.

@@ -1,4 +1,6 @@
-//! `lighter image`: list, show, remove, import and export; `image/pull.rs` has the pull.
+//! `lighter image`: list, show, pin, remove, import and export; `image/pull.rs` has the pull.
+//!
+//! Each command is a request to the admin API. An import and an export follow the node's events to their end.
 
 mod pull;
 
@@ -8,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::Table;
 use lighter_api::{
-    CancelRequest, ExportEvent, ExportRequest, Image, ImportEvent, ImportRequest, ImportedLayer, PullRequest,
-    RemoveRequest, paths,
+    CancelRequest, ExportEvent, ExportRequest, Image, ImagePinRequest, ImportEvent, ImportRequest, ImportedLayer,
+    PullRequest, RemoveRequest, paths,
 };
 use lighter_types::Bytes;
 use serde::Serialize;
@@ -48,21 +50,33 @@ pub fn run(command: ImageCommand, output: &Output, socket: Option<PathBuf>) -> R
             let cancelled: CancelRequest = client.post(paths::IMAGES_CANCEL, &CancelRequest { image })?;
             output.done(&cancelled, format!("gave up the pull of {}", cancelled.image))
         }
+        ImageCommand::Pin { reference } => pin(&client, output, &ImagePinRequest { reference, pinned: true }),
+        ImageCommand::Unpin { reference } => pin(&client, output, &ImagePinRequest { reference, pinned: false }),
         ImageCommand::Remove { reference } => {
-            let removed: RemoveRequest = client.post(paths::IMAGES_REMOVE, &RemoveRequest { reference })?;
+            let removed: Result<RemoveRequest, Failure> =
+                client.post(paths::IMAGES_REMOVE, &RemoveRequest { reference });
+            let removed =
+                removed.map_err(|failure| failure.hint_if(Kind::Usage, "take its pin back: `lighter image unpin`"))?;
             output.done(&removed, format!("removed {}", removed.reference))
         }
     }
 }
 
+fn pin(client: &Client, output: &Output, request: &ImagePinRequest) -> Result<(), Failure> {
+    let done: ImagePinRequest = client.post(paths::IMAGES_PIN, request)?;
+    let action = if done.pinned { "pinned" } else { "unpinned" };
+    output.done(&done, format!("{action} {}", done.reference))
+}
+
 fn image_table(images: &[Image]) -> Table {
-    let mut table = table(&["reference", "manifest", "layers", "size"]);
+    let mut table = table(&["reference", "manifest", "layers", "size", "pin"]);
     for image in images {
         table.add_row([
             image.reference.to_string().into(),
             short(image.manifest).into(),
             right(image.layers.len()),
             right(image.tar_bytes),
+            if image.pinned { "pinned" } else { "" }.into(),
         ]);
     }
     table
@@ -82,6 +96,9 @@ fn image_text(image: &Image) -> String {
         && let Ok(moment) = jiff::Timestamp::from_second(issued)
     {
         lines.push(format!("released   {moment}"));
+    }
+    if image.pinned {
+        lines.push("pinned     by the operator".to_owned());
     }
     lines.extend(image.layers.iter().map(|layer| format!("layer      {layer}")));
     lines.join("\n")

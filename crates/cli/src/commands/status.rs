@@ -47,6 +47,7 @@ fn status_text(status: &Status) -> String {
     }
     lines.extend(status.listen.iter().map(|address| format!("listens   {address}")));
     lines.extend(status.pulls.iter().map(|pull| format!("pulling   {}", pull.image)));
+    lines.extend(status.gave_way.iter().map(|release| format!("gave way  {}", release.reference)));
     lines.extend(status.warnings.iter().map(|warning| format!("WARNING   {warning}")));
     lines.join("\n")
 }

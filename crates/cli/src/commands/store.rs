@@ -80,7 +80,7 @@ fn stats_text(stats: &StoreStatus) -> String {
         format!("layers    {} in {}", stats.layers, stats.layer_bytes),
         format!("patches   {} in {}, {} unfinished", stats.patches, stats.patch_bytes, stats.partial_patches),
         format!("images    {}, with {} manifests and configs", stats.images, stats.blobs),
-        format!("budget    {} of {} used", stats.used_bytes, stats.bytes_max),
+        format!("budget    {} of {} used, {} never give way", stats.used_bytes, stats.bytes_max, stats.staying_bytes),
         format!("disk      {} free", stats.disk_free_bytes),
     ]
     .join("\n")

@@ -58,6 +58,10 @@ fn a_mistake_is_shown_with_its_place() {
     check_error("[network]\nupload_max = \"fast\"\n", &[], &[], &[":2", "network.upload_max", "20 Mbit/s"]);
     check_error("[network]\nmdns = 3\n", &[], &[], &[":2", "network.mdns", "bool"]);
     check_error("[limits]\nfetches_max = 0\n", &[], &[], &[":2", "limits.fetches_max", "from 1 to 64"]);
+    for wrong in ["0", "1001", "-1", "\"some\"", "true"] {
+        let text = format!("[store]\nreleases_kept = {wrong}\n");
+        check_error(&text, &[], &[], &[":2", "store.releases_kept", "from 1 to 1000, or \"all\""]);
+    }
     check_error("[limits]\nencode_effort = \"best\"\n", &[], &[], &[":2", "limits.encode_effort", "best", "auto"]);
     check_error("", &[], &["limits.encode_effort=3"], &["--set limits.encode_effort"]);
     check_error("[fleet]\nmembers = [\"me\"]\n", &[], &[], &[":2", "fleet.members", "12D3KooW"]);
@@ -88,6 +92,19 @@ fn values_print_as_they_are_read() {
     assert_eq!("2 MiB/s".parse::<Rate>().unwrap(), Rate(Some(BytesPerSecond(2 << 20))));
     for text in ["", "0 B/s", "7 bit/s", "10", "1.5 Mbit/s", "10 mbit/s"] {
         assert!(text.parse::<Rate>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn releases_are_kept_by_number_or_all() {
+    for (given, expected) in
+        [("1", ReleasesKept::Newest(1)), ("1000", ReleasesKept::Newest(1000)), ("all", ReleasesKept::All)]
+    {
+        let environment = [("LIGHTER_STORE_RELEASES_KEPT".to_owned(), given.to_owned())];
+        let config = load(None, environment, &[]).unwrap().config;
+        assert_eq!(config.store.releases_kept, expected);
+        let printed = file(&toml::to_string(&config).unwrap());
+        assert_eq!(load(Some(printed.path()), [], &[]).unwrap().config, config);
     }
 }
 

@@ -109,6 +109,44 @@ impl FromStr for Preference {
     }
 }
 
+/// How many releases of a repository stay when the store is full: a number, or `"all"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleasesKept {
+    All,
+    Newest(u32),
+}
+
+/// More releases than anybody keeps by number: `"all"` is for those.
+const RELEASES_KEPT_MAX: u32 = 1000;
+
+impl Serialize for ReleasesKept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => serializer.serialize_str("all"),
+            Self::Newest(count) => serializer.serialize_u32(*count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ReleasesKept {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Count(u32),
+            Text(String),
+        }
+        match Given::deserialize(deserializer) {
+            Ok(Given::Count(count)) if (1..=RELEASES_KEPT_MAX).contains(&count) => Ok(Self::Newest(count)),
+            Ok(Given::Text(text)) if text == "all" => Ok(Self::All),
+            Ok(Given::Count(_) | Given::Text(_)) | Err(_) => {
+                let why = format!("must be a number from 1 to {RELEASES_KEPT_MAX}, or \"all\"");
+                Err(serde::de::Error::custom(why))
+            }
+        }
+    }
+}
+
 macro_rules! as_text {
     ($($name:ty),*) => {$(
         impl Serialize for $name {

@@ -76,10 +76,13 @@ impl Driver {
                     WorkInput::ImageLookedUp { question, from, found }.into()
                 });
             }
-            Effect::ReadImage { pull, manifest } => self.blocking(Owed::ImageRead(pull), move |shared| {
-                shared.faults.strike(Worker::ReadImage);
-                WorkInput::ImageRead { pull, read: images::read(&shared.store, manifest) }.into()
-            }),
+            Effect::ReadImage { pull, manifest } => {
+                let read = if self.pulls.is_plan(pull) { images::read } else { images::read_for_pull };
+                self.blocking(Owed::ImageRead(pull), move |shared| {
+                    shared.faults.strike(Worker::ReadImage);
+                    WorkInput::ImageRead { pull, read: read(&shared.store, manifest) }.into()
+                });
+            }
             Effect::KeepBlob { pull, digest, bytes, config } => self.blocking(Owed::BlobKept(pull), move |shared| {
                 shared.faults.strike(Worker::KeepBlob);
                 let result = images::keep(shared, digest, &bytes, config.as_deref());

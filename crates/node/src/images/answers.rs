@@ -2,7 +2,7 @@
 
 use lighter_engine::{ImageFound, LocalFailure};
 use lighter_image::{image_layers, parse_config, parse_manifest};
-use lighter_store::{Store, StoreError};
+use lighter_store::{Store, StoreError, UnixSeconds};
 use lighter_types::{DiffId, ImageReference, OciDigest};
 use lighter_wire::{Answer, BLOB_BYTES_MAX, Documents, ImageName, ImageRequest, Message, SignedRelease};
 
@@ -60,6 +60,11 @@ pub fn blob_answer(store: &Store, digest: OciDigest, bytes_max: usize) -> Result
     };
     let config = config.filter(|config| bytes.len() + config.len() <= BLOB_BYTES_MAX);
     Ok(Some(Answer::Blob { bytes, config }))
+}
+
+/// The time of a release record, for the store's order of releases.
+pub fn released_at(record: &[u8]) -> Option<UnixSeconds> {
+    SignedRelease::decode(record).ok().map(|signed| UnixSeconds(signed.release.issued_s))
 }
 
 /// The release that bound a name here.

@@ -91,6 +91,8 @@ fn open(shared: &Shared, header: &Header) -> Result<PatchWriter, StoreError> {
         bases: header.bases().iter().map(|base| base.diff_id).collect(),
         settings: header.settings_id(),
     };
+    // Both have to find room, or nothing gives way.
+    store.check_room(header.patch_bytes() + header.target_bytes())?;
     let mut writer = store.create_patch(key, id, header.patch_bytes())?;
     // The first frame's sync covers the header.
     writer.append(&header.encode())?;

@@ -107,13 +107,13 @@ fn a_full_disk_is_distinguished_from_a_full_budget() {
         let store = bench.open();
         let id = add(&store, 1, 1_000);
         drop(store);
-        let options = Options { bytes_max: Bytes(u64::MAX), disk_free_min: Bytes(u64::MAX) };
+        let options = Options { bytes_max: Bytes(u64::MAX), disk_free_min: Bytes(u64::MAX), ..Options::default() };
         let store = bench.open_with(options);
         let error = store.create_layer(DiffId::new([0; 32]), Bytes(100)).err().unwrap();
         assert!(matches!(error, StoreError::DiskFull { needed: Bytes(100), .. }), "{error}");
         assert_eq!(held(&store), [id]);
         // Twice the free bytes of the disk.
-        let options = Options { bytes_max: Bytes(u64::MAX), disk_free_min: Bytes::ZERO };
+        let options = Options { bytes_max: Bytes(u64::MAX), disk_free_min: Bytes::ZERO, ..Options::default() };
         drop(store);
         let store = bench.open_with(options);
         let free = store.stats().unwrap().disk_free_bytes;

@@ -4,6 +4,7 @@
 //! The store must open without repair, and the same operation must succeed after the crash. With the memory index, all
 //! writes that were not synced are lost too, as in a power cut.
 
+use super::releases::{keeping, try_add_release};
 use super::*;
 use crate::{FsckMode, GcMode, StoreError};
 
@@ -174,6 +175,48 @@ fn pins_are_there_or_not() {
         |store| store.pin(&add(store, 1, 100)).unwrap(),
         |store| store.unpin(&id),
         |store, acknowledged| assert!(store.pins().is_empty() || !acknowledged),
+    );
+}
+
+#[test]
+fn image_pins_are_there_or_not() {
+    let setup = |store: &Store| store.set_reference(&reference(1), image(store, 1, vec![])).unwrap();
+    check(
+        Options::default(),
+        setup,
+        |store| store.pin_image(&reference(1)),
+        |store, acknowledged| assert!(store.is_image_pinned(&reference(1)) || !acknowledged),
+    );
+    check(
+        Options::default(),
+        |store| {
+            setup(store);
+            store.pin_image(&reference(1)).unwrap();
+        },
+        |store| store.unpin_image(&reference(1)),
+        |store, acknowledged| assert!(!store.is_image_pinned(&reference(1)) || !acknowledged),
+    );
+}
+
+/// A release whose name is there is whole, at whatever step the others gave way.
+#[test]
+fn a_release_gives_way_or_is_whole() {
+    let add_release = |store: &Store, n: u64| try_add_release(store, n, 2_000).map(drop);
+    check(
+        keeping(1, 10_000),
+        |store| (1..=3).for_each(|n| add_release(store, n).unwrap()),
+        // Once more, a layer that is held would be reserved anew.
+        |store| if store.reference(&reference(4)).is_some() { Ok(()) } else { add_release(store, 4) },
+        |store, acknowledged| {
+            let images = store.references();
+            for (reference, image) in &images {
+                let is_whole = store.card(&image.layers[0]).is_some() && store.blob(&image.manifest).unwrap().is_some();
+                assert!(is_whole, "{reference}");
+            }
+            let names: Vec<_> = images.into_iter().map(|(reference, _)| reference).collect();
+            assert!(names.contains(&reference(3)), "the newest stays");
+            assert!(names == [2, 3, 4].map(reference) || !acknowledged);
+        },
     );
 }
 

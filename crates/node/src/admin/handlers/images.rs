@@ -1,4 +1,4 @@
-//! The paths of images: list, show, remove; and the plan of a rollout from one to another.
+//! The paths of images: list, show, pin, remove; and the plan of a rollout from one to another.
 
 use axum::Json;
 use axum::extract::State as Extract;
@@ -46,8 +46,18 @@ fn view(store: &Store, reference: &ImageReference, image: &lighter_store::Image)
         tar_bytes: cards.map(|card| card.tar_bytes).sum(),
         publisher: release.as_ref().map(|release| release.publisher),
         issued_s: release.as_ref().map(|release| release.release.issued_s),
+        pinned: store.is_image_pinned(reference),
         platform: None,
     }
+}
+
+pub async fn pin(
+    Extract(state): Extract<State>,
+    Body(request): Body<api::ImagePinRequest>,
+) -> Answer<api::ImagePinRequest> {
+    let (store, api::ImagePinRequest { reference, pinned }) = (state.shared.store.clone(), request.clone());
+    blocking(move || if pinned { store.pin_image(&reference) } else { store.unpin_image(&reference) }).await??;
+    Ok(Json(request))
 }
 
 pub async fn remove(
