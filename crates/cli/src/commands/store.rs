@@ -7,6 +7,7 @@ use lighter_api::{GcReport, GcRequest, StoreStatus, paths};
 use lighter_node::admin::collect;
 use lighter_node::config::Config;
 use lighter_node::{open_store, store_status, unix_now};
+use lighter_similarity::Sketch;
 use lighter_store::{Damage, Finding, FsckMode, FsckReport, GcMode, LayerFacts, Options, Repair, Store, is_store};
 use lighter_types::{Bytes, DiffId};
 
@@ -110,6 +111,10 @@ fn fsck(source: &ConfigSource, mode: FsckMode<'_>, output: &Output) -> Result<()
         FsckMode::Check => "`lighter store fsck --rebuild` repairs what can be repaired",
         FsckMode::Rebuild(_) => "`lighter image pull` brings back what an image names and the store lacks",
     };
+    if matches!(mode, FsckMode::Rebuild(_)) {
+        // Sketches of another version are made anew with the missing ones.
+        store.drop_sketches(&|bytes| Sketch::from_bytes(bytes).is_err()).map_err(|error| Failure::store(&error))?;
+    }
     let mut progress = Progress::new(output);
     let report = store
         .fsck(mode, unix_now(), &mut |step| progress.set("checking", step.bytes_done.0, step.bytes.0, ""))
