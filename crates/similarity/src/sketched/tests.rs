@@ -5,6 +5,7 @@ use lighter_types::{DiffId, TLSH_BYTES, Tlsh};
 use super::*;
 use crate::TlshHasher;
 use crate::sketch::tests::{noise, sketch, tar};
+use crate::work::counted;
 use lighter_tar::entry;
 
 const COMPRESSED_BYTES: u64 = 400_000;
@@ -129,6 +130,22 @@ fn bases_are_chosen_for_their_saving() {
     assert_eq!(choose(0), ChosenBases { indices: vec![], prediction: predict_from(&target, &[]) });
     let both = [&layers[2], &layers[3]].map(|layer| (&layer.card, Some(&layer.sketch)));
     assert_eq!(choose(8).prediction, predict(&target.card, Some(&target.sketch), &both));
+}
+
+#[test]
+fn steps_grow_with_the_pool() {
+    let target = layer(1, 1..101);
+    let steps = |size: u64| {
+        let layers: Vec<Layer> = (0..20 * size).map(|n| layer(n as u8 + 2, 1 + n..40 + 2 * n)).collect();
+        let mut chosen = Vec::new();
+        let steps = counted::of(|| {
+            chosen = choose_bases(&target.card, Some(&target.sketch), &pool(&layers), 2).indices;
+        });
+        assert_eq!(chosen.len(), 2);
+        steps
+    };
+    let growth = 100 * steps(2) / steps(1);
+    assert!(growth < 250, "{growth}");
 }
 
 #[test]
