@@ -46,6 +46,13 @@ pub struct Sketch {
     entries: u32,
     plain: SampleSet,
     masked: SampleSet,
+    /// Boxed: a sketch is a part of inputs of the engine, and most inputs are small.
+    of_entries: Box<EntrySamples>,
+}
+
+/// Samples of the entries of a tar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct EntrySamples {
     headers: SampleSet,
     paths: SampleSet,
 }
@@ -82,8 +89,10 @@ impl Sketch {
             entries: self.entries.saturating_add(other.entries),
             plain: self.plain.merge(&other.plain, PLAIN_SAMPLES_MAX),
             masked: self.masked.merge(&other.masked, MASKED_SAMPLES_MAX),
-            headers: self.headers.merge(&other.headers, ENTRY_SAMPLES_MAX),
-            paths: self.paths.merge(&other.paths, ENTRY_SAMPLES_MAX),
+            of_entries: Box::new(EntrySamples {
+                headers: self.headers().merge(other.headers(), ENTRY_SAMPLES_MAX),
+                paths: self.paths().merge(other.paths(), ENTRY_SAMPLES_MAX),
+            }),
         }
     }
 
@@ -96,11 +105,11 @@ impl Sketch {
     }
 
     pub(crate) fn headers(&self) -> &SampleSet {
-        &self.headers
+        &self.of_entries.headers
     }
 
     pub(crate) fn paths(&self) -> &SampleSet {
-        &self.paths
+        &self.of_entries.paths
     }
 }
 

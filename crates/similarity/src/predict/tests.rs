@@ -61,7 +61,7 @@ fn many(count: u64) -> (Card, Vec<Card>) {
         tlsh[3..6].copy_from_slice(&mixed[..3]);
         let mut id = [0; 32];
         id[..8].copy_from_slice(&mixed);
-        let card = card(0, 9_000_000 + n % 5 * 1_000_000, 1, (n % 7 > 0).then_some(tlsh));
+        let card = card(0, 9_000_000 + n % 5 * 1_000_000, 1, (!n.is_multiple_of(7)).then_some(tlsh));
         Card { diff_id: DiffId::new(id), ..card }
     };
     (card(1, 10_000_000, 4_000_000, Some([7; TLSH_BYTES])), (0..count).map(base).collect())

@@ -88,8 +88,7 @@ impl SketchBuilder {
         }
         self.end_loose();
         let (content_bytes, plain, masked) = self.windows.finish();
-        let (headers, paths) = self.samples.finish();
-        Sketch { content_bytes, entries: self.entries, plain, masked, headers, paths }
+        Sketch { content_bytes, entries: self.entries, plain, masked, of_entries: Box::new(self.samples.finish()) }
     }
 
     /// Fills the current block and reads it when it is complete. Returns the number of bytes that it took.

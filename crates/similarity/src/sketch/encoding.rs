@@ -20,7 +20,7 @@
 //! to the same bytes.
 
 use super::sample::{Level, SampleSet};
-use super::{ENTRY_SAMPLES_MAX, MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch};
+use super::{ENTRY_SAMPLES_MAX, EntrySamples, MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch};
 
 /// The longest sketch: 41 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each sample).
 pub const SKETCH_BYTES_MAX: usize = HEADER_BYTES + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX + 2 * ENTRY_SAMPLES_MAX;
@@ -66,7 +66,7 @@ impl Sketch {
 
     /// The sets in the order of their bytes.
     fn sets(&self) -> [&SampleSet; 4] {
-        [&self.plain, &self.masked, &self.headers, &self.paths]
+        [&self.plain, &self.masked, self.headers(), self.paths()]
     }
 
     /// Decodes a sketch. Allocates at most 6 KB.
@@ -93,8 +93,10 @@ impl Sketch {
             entries: number(&header[9..13]),
             plain: plain.read_samples(&mut bits)?,
             masked: masked.read_samples(&mut bits)?,
-            headers: headers.read_samples(&mut bits)?,
-            paths: paths.read_samples(&mut bits)?,
+            of_entries: Box::new(EntrySamples {
+                headers: headers.read_samples(&mut bits)?,
+                paths: paths.read_samples(&mut bits)?,
+            }),
         };
         bits.finish()?;
         Ok(sketch)

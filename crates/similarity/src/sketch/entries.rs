@@ -8,8 +8,8 @@
 
 use lighter_tar::BLOCK_BYTES;
 
-use super::ENTRY_SAMPLES_MAX;
-use super::sample::{LowestHashes, SampleSet};
+use super::sample::LowestHashes;
+use super::{ENTRY_SAMPLES_MAX, EntrySamples};
 
 /// The factor of splitmix64's state (Steele, Lea, Flood, 2014).
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -68,9 +68,8 @@ impl Entries {
         add(&mut self.paths, hash_words(path, prefix));
     }
 
-    /// The samples of headers, and of paths.
-    pub(super) fn finish(self) -> (SampleSet, SampleSet) {
-        (self.headers.finish(), self.paths.finish())
+    pub(super) fn finish(self) -> EntrySamples {
+        EntrySamples { headers: self.headers.finish(), paths: self.paths.finish() }
     }
 }
 

@@ -134,8 +134,8 @@ fn different_windows_are_counted() {
 /// The share of the entries of `target` whose header, and whose path, `base` lacks, in percent.
 fn missing_entries(target: &[u8], base: &[u8]) -> [u64; 2] {
     let (target, base) = (sketch(target), sketch(base));
-    let headers = missing(&target.headers, &[&base.headers]);
-    [headers, missing(&target.paths, &[&base.paths])].map(|share| (100 * share.parts).div_ceil(WHOLE_PARTS))
+    let headers = missing(target.headers(), &[base.headers()]);
+    [headers, missing(target.paths(), &[base.paths()])].map(|share| (100 * share.parts).div_ceil(WHOLE_PARTS))
 }
 
 #[test]
