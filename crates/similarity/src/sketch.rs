@@ -9,8 +9,8 @@
 //! 3. To compare two sketches, look only at hashes below the lower of both thresholds, where both sketches are complete
 //!    (containment.rs). So sketches of layers of different sizes compare, and sketches merge.
 //!
-//! A sketch has two sets of samples of contents. *Plain* windows are the bytes as they are. In *masked* windows, the bytes that a
-//! linker rewrites when code moves are replaced by zeros. If the bases lack a plain window but have the masked one,
+//! A sketch has two sets of samples of contents. *Plain* windows are the bytes as they are. In *masked* windows, the
+//! bytes that a linker rewrites when code moves are replaced by zeros. If the bases lack a plain window but have the masked one,
 //! then it is old code at a new address, which costs few bytes in a patch. docs/PREDICTION.md has the measurements.
 //!
 //! Two more sets are samples of the entries of the tar: their whole *headers*, and their *paths* alone (entries.rs). If

@@ -31,7 +31,8 @@ const MOVED_COST: u64 = 32;
 /// The cost of a renamed entry, in 1/1024 of a byte. A path of the same length costs one byte or two,
 /// any other three to ten.
 const RENAMED_COST: u64 = 4 * 1024;
-/// The cost of a touched entry, in the same unit: one byte for a time that many entries share, up to three for any other.
+/// The cost of a touched entry, in the same unit: one byte for a time that many entries share, up to three for any
+/// other.
 const TOUCHED_COST: u64 = 1024;
 /// The error of what headers cost, in 1/1024.
 const HEADERS_ERROR: u128 = 768;

@@ -1,8 +1,8 @@
 //! Hashes the headers of a tar's entries, and their paths alone, and keeps the lowest hashes of each.
 //!
 //! The *header* of an entry is its block of 512 bytes and all extensions before it: long names and pax records. The
-//! *path* is the name and the prefix of the block, and the data of a GNU long name. A path in pax records does not count:
-//! the block has the beginning of it.
+//! *path* is the name and the prefix of the block, and the data of a GNU long name. A path in pax records does not
+//! count: the block has the beginning of it.
 //!
 //! Blocks are hashed eight bytes at a time, extensions byte by byte, since they come in pieces of any length.
 
