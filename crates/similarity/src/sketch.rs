@@ -10,8 +10,9 @@
 //!    (containment.rs). So sketches of layers of different sizes compare, and sketches merge.
 //!
 //! A sketch has two sets of samples of contents. *Plain* windows are the bytes as they are. In *masked* windows, the
-//! bytes that a linker rewrites when code moves are replaced by zeros. If the bases lack a plain window but have the masked one,
-//! then it is old code at a new address, which costs few bytes in a patch. docs/PREDICTION.md has the measurements.
+//! bytes that a linker rewrites when code moves are replaced by zeros. If the bases lack a plain window but have the
+//! masked one, then it is old code at a new address, which costs few bytes in a patch. docs/PREDICTION.md has the
+//! measurements.
 //!
 //! Two more sets are samples of the entries of the tar: their whole *headers*, and their *paths* alone (entries.rs). If
 //! the bases lack a header but have the path, then the entry has another time, owner or mode.
