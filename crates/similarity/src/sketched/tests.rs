@@ -1,4 +1,7 @@
 //! The promises of predictions from sketches, on generated layers. examples/predict_corpus.rs uses real layers.
+//!
+//! The layers are made: noise in files, so that each share of old content, path or header is known. Tests compare the
+//! prediction with what that share costs, and look at which bases are chosen, in which order, and how many.
 
 use lighter_types::{DiffId, TLSH_BYTES, Tlsh};
 
