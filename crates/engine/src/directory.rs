@@ -16,13 +16,14 @@
 mod beliefs;
 mod remembered;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{Card, DiffId, Moment, PeerId, SiteName, broken};
+use lighter_types::{Card, DiffId, Moment, PeerId, SiteName};
 use lighter_wire::{Incarnation, ListDigest};
 use slab::Slab;
 
 use crate::settings::Settings;
+use crate::work;
 pub use beliefs::{Heard, Taken};
 use remembered::Remembered;
 
@@ -127,7 +128,7 @@ impl Directory {
     }
 
     pub fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
-        self.by_peer.iter().filter_map(|(&id, &index)| Some((id, self.at(index)?.peer)))
+        work::counting(self.by_peer.iter()).filter_map(|(&id, &index)| Some((id, self.at(index)?.peer)))
     }
 
     pub fn peer(&self, id: PeerId) -> Option<&Peer> {
@@ -153,7 +154,7 @@ impl Directory {
 
     /// The peers believed to hold a layer, in the order of their indices.
     pub fn holding(&self, id: DiffId) -> impl Iterator<Item = Holder<'_>> {
-        self.holders(id).iter().filter_map(|&index| self.at(index))
+        work::counting(self.holders(id).iter()).filter_map(|&index| self.at(index))
     }
 
     /// Whether a peer is believed to hold a layer.
@@ -226,27 +227,36 @@ impl Directory {
 
     /// Forgets a peer, but for the list that it would have to send again if it came back.
     pub fn forget(&mut self, id: PeerId) {
-        let Some(&index) = self.by_peer.get(&id) else { return };
-        if self.peer(id).is_some_and(|peer| peer.is_exact) {
-            let cards = self.list(id);
-            self.remembered.add(id, cards);
-        }
-        self.drop_layers(id);
-        let peer = &mut self.peers[index as usize].1;
-        if peer.connected {
-            let &mut Peer { connected, last_heard, .. } = peer;
-            *peer = Peer { connected, last_heard, ..Peer::default() };
-        } else {
-            self.peers.remove(index as usize);
-            self.by_peer.remove(&id);
-        }
+        self.forget_all(&[id]);
     }
 
     /// Forgets the peers that are not connected and were not heard since `since`.
     pub fn forget_silent(&mut self, since: Moment) {
         let silent = self.peers().filter(|(_, peer)| !peer.connected && peer.last_heard < since);
         let silent: Vec<PeerId> = silent.map(|(id, _)| id).collect();
-        silent.into_iter().for_each(|id| self.forget(id));
+        self.forget_all(&silent);
+    }
+
+    /// Forgets these peers together: so the holders of a card are gone through once, however many of them go.
+    fn forget_all(&mut self, ids: &[PeerId]) {
+        let mut dropped = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let Some(&index) = self.by_peer.get(&id) else { continue };
+            if self.peer(id).is_some_and(|peer| peer.is_exact) {
+                let cards = self.list(id);
+                self.remembered.add(id, cards);
+            }
+            let peer = &mut self.peers[index as usize].1;
+            dropped.push((index, std::mem::take(&mut peer.layers)));
+            if peer.connected {
+                let &mut Peer { connected, last_heard, .. } = peer;
+                *peer = Peer { connected, last_heard, ..Peer::default() };
+            } else {
+                self.peers.remove(index as usize);
+                self.by_peer.remove(&id);
+            }
+        }
+        self.release_all(&dropped);
     }
 
     fn at(&self, index: PeerIndex) -> Option<Holder<'_>> {
@@ -273,27 +283,33 @@ impl Directory {
         let Some(&peer) = self.by_peer.get(&id) else { return };
         let Some(known) = self.known_peer(id) else { return };
         let (mut layers, mut digest) = (std::mem::take(&mut known.layers), known.digest);
+        let mut changed = BTreeSet::new();
         for layer in removed {
             // A peer may remove layers that this node never heard of.
             let Some(&index) = self.by_id.get(layer) else { continue };
-            if let Ok(place) = layers.binary_search(&index) {
-                layers.remove(place);
+            if layers.binary_search(&index).is_ok() && changed.insert(index) {
                 digest.remove(*layer);
                 self.release(peer, index);
             }
         }
+        work::count(layers.len());
+        layers.retain(|index| !changed.contains(index));
+        changed.clear();
         for card in added {
-            if layers.len() >= Settings::LAYERS_PER_PEER_MAX {
+            if layers.len() + changed.len() >= Settings::LAYERS_PER_PEER_MAX {
                 break;
             }
             // Over the cap of cards, a layer is not remembered.
             let Some(index) = self.index_of(card) else { continue };
-            if let Err(place) = layers.binary_search(&index) {
-                layers.insert(place, index);
+            if layers.binary_search(&index).is_err() && changed.insert(index) {
                 digest.add(card.diff_id);
                 self.hold(peer, index);
             }
         }
+        work::count(layers.len() + changed.len());
+        layers.extend(changed);
+        // Two sorted runs, which this sort merges.
+        layers.sort();
         layers.shrink_to_fit();
         if let Some(peer) = self.known_peer(id) {
             let before = std::mem::replace(&mut peer.digest, digest);
@@ -302,11 +318,28 @@ impl Directory {
         }
     }
 
-    fn drop_layers(&mut self, id: PeerId) {
-        let Some(&peer) = self.by_peer.get(&id) else { return broken("a peer without its index") };
-        let layers = self.known_peer(id).map(|peer| std::mem::take(&mut peer.layers)).unwrap_or_default();
-        for index in layers {
-            self.release(peer, index);
+    /// Takes these peers, each with the layers that it listed, off the holders of their cards.
+    fn release_all(&mut self, dropped: &[(PeerIndex, Vec<CardIndex>)]) {
+        if let [(peer, layers)] = dropped {
+            return layers.iter().for_each(|&index| self.release(*peer, index));
+        }
+        let gone: BTreeSet<PeerIndex> = dropped.iter().map(|&(peer, _)| peer).collect();
+        let mut lost: BTreeMap<CardIndex, usize> = BTreeMap::new();
+        for index in work::counting(dropped.iter().flat_map(|(_, layers)| layers)) {
+            *lost.entry(*index).or_default() += 1;
+        }
+        for &index in lost.keys() {
+            let holders = &mut self.cards[index as usize].holders;
+            work::count(holders.len());
+            holders.retain(|holder| !gone.contains(holder));
+        }
+        // A card goes with its last holder: the order says which of them new cards take the place of.
+        for index in dropped.iter().flat_map(|(_, layers)| layers) {
+            let left = lost.entry(*index).or_default();
+            *left -= 1;
+            if *left == 0 {
+                self.drop_unheld(*index);
+            }
         }
     }
 
@@ -327,6 +360,7 @@ impl Directory {
     fn hold(&mut self, peer: PeerIndex, index: CardIndex) {
         let holders = &mut self.cards[index as usize].holders;
         if let Err(place) = holders.binary_search(&peer) {
+            work::count(holders.len() - place + 1);
             holders.insert(place, peer);
         }
     }
@@ -334,8 +368,15 @@ impl Directory {
     fn release(&mut self, peer: PeerIndex, index: CardIndex) {
         let known = &mut self.cards[index as usize];
         if let Ok(place) = known.holders.binary_search(&peer) {
+            work::count(known.holders.len() - place);
             known.holders.remove(place);
         }
+        self.drop_unheld(index);
+    }
+
+    /// Drops a card that no peer holds any more.
+    fn drop_unheld(&mut self, index: CardIndex) {
+        let known = &self.cards[index as usize];
         if known.holders.is_empty() {
             self.by_id.remove(&known.card.diff_id);
             self.cards.remove(index as usize);

@@ -42,6 +42,7 @@ use crate::planner::Plan;
 use crate::report::{PullFailure, Report};
 use crate::serve::Coming;
 use crate::settings::Settings;
+use crate::work;
 use fetching::{Fetching, Named, Stop, Way};
 use target::{State, Target};
 
@@ -92,6 +93,7 @@ impl Fetcher {
     /// `pull` wants nothing any more. The fetches that only it wanted are stopped; their parts stay on disk.
     pub fn abandon(&mut self, pull: PullId, effects: &mut Vec<Effect>) {
         for target in self.targets.values_mut() {
+            work::count(1);
             target.pulls.remove(&pull);
             if let (true, State::Fetching(fetching)) = (target.pulls.is_empty(), &mut target.state) {
                 fetching.stop(Stop::Abandoned, effects);
@@ -133,7 +135,7 @@ impl Fetcher {
 
     /// When [`Self::advance`] has something to do even if nothing happens. Everything that was due at `now` is done.
     pub fn next_deadline(&self, now: Moment, settings: &Settings) -> Option<Moment> {
-        self.targets.values().filter_map(|target| target.next_deadline(now, settings)).min()
+        work::counting(self.targets.values()).filter_map(|target| target.next_deadline(now, settings)).min()
     }
 
     /// Does what is due: ends rounds of questions, goes to relays, plans for layers that wait, stops stalled fetches.
@@ -141,7 +143,8 @@ impl Fetcher {
         if self.targets.is_empty() {
             return Vec::new();
         }
-        let waiting = self.targets.iter().filter(|(_, target)| matches!(target.state, State::Waiting { .. }));
+        let waiting =
+            work::counting(self.targets.iter()).filter(|(_, target)| matches!(target.state, State::Waiting { .. }));
         let unsketched = waiting.filter(|(id, target)| target.needs_sketch(**id, step)).map(|(&id, _)| id);
         let unsketched: Vec<DiffId> = unsketched.collect();
         step.want_sketches(unsketched);
@@ -191,7 +194,7 @@ impl Fetcher {
     }
 
     fn in_state(&self, is_meant: impl Fn(&State) -> bool) -> Vec<DiffId> {
-        self.targets.iter().filter(|(_, target)| is_meant(&target.state)).map(|(&id, _)| id).collect()
+        work::counting(self.targets.iter()).filter(|(_, target)| is_meant(&target.state)).map(|(&id, _)| id).collect()
     }
 
     /// A neighbour says whether a layer comes through it.

@@ -11,6 +11,7 @@ use lighter_types::{Card, DiffId};
 use lighter_wire::{Announcement, HOLDINGS_MAX, ListDigest, Listed, Message, News};
 
 use crate::settings::Settings;
+use crate::work;
 
 /// The node's own layers, their version, and the changes not announced yet.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ pub struct Holdings {
 
 impl Holdings {
     pub fn cards(&self) -> impl Iterator<Item = &Card> {
-        self.cards.values()
+        work::counting(self.cards.values())
     }
 
     pub fn card(&self, id: DiffId) -> Option<&Card> {
@@ -109,7 +110,7 @@ impl Holdings {
     /// the latest. Changes are undone, the latest first, until the digest is there.
     fn changed_since(&self, known: ListDigest) -> Option<BTreeSet<DiffId>> {
         let (mut digest, mut changed) = (self.digest, BTreeSet::new());
-        let mut changes = self.changes.iter().rev();
+        let mut changes = work::counting(self.changes.iter().rev());
         while digest != known {
             let &(layer, is_added) = changes.next()?;
             if is_added {
@@ -130,7 +131,7 @@ impl Holdings {
     }
 
     fn cards_of_version(&self) -> Vec<Card> {
-        let kept = self.cards.values().filter(|card| !self.added.contains_key(&card.diff_id));
+        let kept = work::counting(self.cards.values()).filter(|card| !self.added.contains_key(&card.diff_id));
         kept.chain(self.removed.values()).take(HOLDINGS_MAX).copied().collect()
     }
 

@@ -11,6 +11,7 @@ use lighter_wire::ListDigest;
 use crate::core::Step;
 use crate::event::{Effect, KeptList};
 use crate::settings::Settings;
+use crate::work;
 
 /// The lists on disk.
 #[derive(Debug, Default)]
@@ -53,7 +54,7 @@ impl KeptLists {
         let (there, new): (Vec<_>, Vec<_>) = lists.partition(|(peer, ..)| self.kept.contains_key(peer));
         let mut wanted = BTreeMap::new();
         let mut room = Settings::LISTED_MAX;
-        for (peer, digest, layers) in there.into_iter().chain(new) {
+        for (peer, digest, layers) in work::counting(there.into_iter().chain(new)) {
             if wanted.len() < Settings::LISTS_MAX && layers <= room {
                 room -= layers;
                 wanted.insert(peer, digest);

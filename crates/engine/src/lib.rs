@@ -17,7 +17,7 @@
 //! | `core` | what all of them share: [`Core`](core::Core), and the [`Step`](core::Step) that is under way |
 //! | `directory`, `holdings`, `sketches`, `calibrations`, `links`, `asks`, `cut_offs`, `floods` | facts and beliefs |
 //! | `input`, `event`, `report`, `failure`, `open` | the words of the seam |
-//! | `settings`, `effort` | intervals, caps, efforts |
+//! | `settings`, `effort`, `work` | intervals, caps, efforts; counts of steps for tests |
 
 #![cfg_attr(not(test), deny(clippy::float_arithmetic))]
 #![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
@@ -46,6 +46,7 @@ mod serve;
 mod settings;
 mod sketch_questions;
 mod sketches;
+mod work;
 
 use lighter_types::{DiffId, Link, Moment, PeerId};
 

@@ -9,6 +9,7 @@ use lighter_similarity::Sketch;
 use lighter_types::{DiffId, Moment, PeerId};
 
 use crate::settings::Settings;
+use crate::work;
 
 #[derive(Debug, Default)]
 pub struct Sketches {
@@ -49,7 +50,7 @@ impl Sketches {
 
     /// When the next wait ends.
     pub fn next_deadline(&self, now: Moment) -> Option<Moment> {
-        self.asked.values().filter_map(|asked| asked.until).filter(|until| *until > now).min()
+        work::counting(self.asked.values()).filter_map(|asked| asked.until).filter(|until| *until > now).min()
     }
 
     /// Forgets a layer that the node holds from now on: its own sketch counts. Returns the sketch that a peer gave, and

@@ -7,6 +7,7 @@ mod pulls;
 mod referrals;
 mod site;
 mod sketches;
+mod steps;
 
 use lighter_types::{Bytes, Card, DiffId, Moment, PeerId, Tlsh};
 use lighter_wire::{PatchRequest, Terms};

@@ -13,6 +13,7 @@
 use std::cmp::Reverse;
 
 use crate::sketch::{Level, Samples, coarsened};
+use crate::work;
 
 /// The number of parts of the whole; shares are counted in these parts.
 pub(crate) const WHOLE_PARTS: u64 = 1 << 20;
@@ -35,6 +36,7 @@ pub(crate) fn missing(target: &Samples, bases: &[&Samples]) -> Share {
     let mut level = target.level();
     let mut left = target.values().to_vec();
     for base in bases {
+        work::count(1);
         let before = level;
         level = level.coarser(base.level());
         left = coarsened(&left, before, level).collect();

@@ -17,6 +17,7 @@ mod hasher;
 mod predict;
 mod sketch;
 mod sketched;
+mod work;
 
 pub use calibration::Calibration;
 pub use distance::{DISTANCE_MAX, Distance, distance};

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use lighter_types::{Bytes, Card};
 
 use crate::distance::{DISTANCE_MAX, Distance, content_distance};
+use crate::work;
 
 /// The predicted cost of a transfer of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,23 +78,37 @@ pub fn predict_with_bases<'a>(target: &Card, bases: impl IntoIterator<Item = &'a
 
 /// The best `count` of `bases`, best first. The order is by predicted bytes, then by content distance (bases without a
 /// digest last), then by size with the larger base first, then by DiffId. So it is the same on every machine. Allocates
-/// at most one entry more than `count`.
+/// at most twice `count` entries and 16 more.
 pub fn rank_bases<'a>(target: &Card, bases: impl IntoIterator<Item = &'a Card>, count: usize) -> Vec<RankedBase<'a>> {
+    let room = count.saturating_mul(2).saturating_add(16);
     let mut best = Vec::new();
+    // The predicted bytes of the last of the best, once `count` are known.
+    let mut most = (count == 0).then_some(Bytes::ZERO);
     for base in bases {
+        work::count(1);
         let prediction = predict_patch_bytes(target, Some(base));
-        if best.len() >= count
-            && best.last().is_none_or(|(_, last): &(_, RankedBase<'_>)| prediction.bytes > last.prediction.bytes)
-        {
+        if most.is_some_and(|most| prediction.bytes > most) {
             continue;
         }
         let content = base.tlsh.as_ref().zip(target.tlsh.as_ref()).map(|(one, other)| content_distance(one, other));
         let key = (prediction.bytes, content.unwrap_or(DISTANCE_MAX), Reverse(base.tar_bytes), base.diff_id);
-        let place = best.partition_point(|(other, _)| *other <= key);
-        best.insert(place, (key, RankedBase { base, prediction }));
-        best.truncate(count);
+        best.push((key, RankedBase { base, prediction }));
+        if best.len() == room {
+            most = keep_best(&mut best, count);
+        }
     }
+    keep_best(&mut best, count);
     best.into_iter().map(|(_, ranked)| ranked).collect()
+}
+
+/// Keeps the best `count` entries, in order. Returns the predicted bytes of the last one.
+fn keep_best<K: Ord>(ranked: &mut Vec<(K, RankedBase<'_>)>, count: usize) -> Option<Bytes> {
+    ranked.sort_by(|(one, _), (other, _)| {
+        work::count(1);
+        one.cmp(other)
+    });
+    ranked.truncate(count);
+    ranked.last().map(|(_, last)| last.prediction.bytes)
 }
 
 /// The predicted size of a patch as a fraction of the compressed target, at most [`WHOLE`].

@@ -1,5 +1,5 @@
-//! Sketches: samples of the file contents of a layer, in about 1 KB. From sketches, a node estimates the share of one
-//! layer that a set of other layers contains.
+//! Sketches: samples of the file contents of a layer and of its entries, in about 1.2 KB. From sketches, a node
+//! estimates the share of one layer that a set of other layers contains.
 //!
 //! The method is FracMinHash (Irber et al., "Lightweight compositional analysis of metagenomes with FracMinHash and
 //! minimum metagenome covers", 2022), with the threshold of a bottom-k sketch (Cohen and Kaplan, 2007):
@@ -9,9 +9,13 @@
 //! 3. To compare two sketches, look only at hashes below the lower of both thresholds, where both sketches are complete
 //!    (containment.rs). So sketches of layers of different sizes compare, and sketches merge.
 //!
-//! A sketch has two sets of samples. *Plain* windows are the bytes as they are. In *masked* windows, the bytes that a
-//! linker rewrites when code moves are replaced by zeros. If the bases lack a plain window but have the masked one,
-//! then it is old code at a new address, which costs few bytes in a patch. docs/PREDICTION.md has the measurements.
+//! A sketch has two sets of samples of contents. *Plain* windows are the bytes as they are. In *masked* windows, the
+//! bytes that a linker rewrites when code moves are replaced by zeros. If the bases lack a plain window but have the
+//! masked one, then it is old code at a new address, which costs few bytes in a patch. docs/PREDICTION.md has the
+//! measurements.
+//!
+//! Two more sets are samples of the entries of the tar: their whole *headers*, and their *paths* alone (entries.rs). If
+//! the bases lack a header but have the path, then the entry has another time, owner or mode.
 //!
 //! A sketch must not depend on the cuts between the pieces of a stream, on the order of files, or on the machine.
 
@@ -19,6 +23,7 @@ use crate::sketch::sample::SampleSet;
 
 mod builder;
 mod encoding;
+mod entries;
 mod sample;
 mod windows;
 
@@ -32,14 +37,25 @@ pub(crate) const PLAIN_SAMPLES_MAX: usize = 400;
 /// The most masked samples: twice as many, because a missing masked window adds six times as much to a prediction
 /// (docs/decisions/0011-sketch.md).
 pub(crate) const MASKED_SAMPLES_MAX: usize = 800;
+/// The most samples of headers, and of paths: a missing header costs few bytes, so a rough share is enough.
+pub(crate) const ENTRY_SAMPLES_MAX: usize = 64;
 
-/// The sketch of one layer, or the merged sketch of several. Holds at most 1,200 samples of four bytes.
+/// The sketch of one layer, or the merged sketch of several. Holds at most 1,328 samples of four bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sketch {
     content_bytes: u64,
     entries: u32,
     plain: SampleSet,
     masked: SampleSet,
+    /// Boxed: a sketch is a part of inputs of the engine, and most inputs are small.
+    of_entries: Box<EntrySamples>,
+}
+
+/// Samples of the entries of a tar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct EntrySamples {
+    headers: SampleSet,
+    paths: SampleSet,
 }
 
 impl Sketch {
@@ -74,6 +90,10 @@ impl Sketch {
             entries: self.entries.saturating_add(other.entries),
             plain: self.plain.merge(&other.plain, PLAIN_SAMPLES_MAX),
             masked: self.masked.merge(&other.masked, MASKED_SAMPLES_MAX),
+            of_entries: Box::new(EntrySamples {
+                headers: self.headers().merge(other.headers(), ENTRY_SAMPLES_MAX),
+                paths: self.paths().merge(other.paths(), ENTRY_SAMPLES_MAX),
+            }),
         }
     }
 
@@ -83,6 +103,14 @@ impl Sketch {
 
     pub(crate) fn masked(&self) -> &SampleSet {
         &self.masked
+    }
+
+    pub(crate) fn headers(&self) -> &SampleSet {
+        &self.of_entries.headers
+    }
+
+    pub(crate) fn paths(&self) -> &SampleSet {
+        &self.of_entries.paths
     }
 }
 

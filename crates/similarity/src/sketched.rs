@@ -1,15 +1,18 @@
 //! Predictions of patch bytes from sketches, and the choice of bases.
 //!
 //! A masked window that no base has is *new* content, and costs its compressed size. A plain window that no base has,
-//! although the masked window is there, is *moved* code: old code at new addresses, which costs only the addresses. So
+//! although the masked window is there, is *moved* code: old code at new addresses, which costs only the addresses.
+//! An entry of the tar whose path no base has is *renamed*; one whose path is there, but whose header is not, is
+//! *touched*. Beyond the share of new content, both cost their headers. So
 //!
 //! ```text
-//! bytes = 1 KiB + compressed bytes x (7/8 x new + 1/32 x moved)
+//! bytes = compressed bytes x (7/8 x new + 1/32 x moved) + max(1 KiB, entries x (4 x renamed + touched))
 //! ```
 //!
-//! The two constants come from real releases (docs/PREDICTION.md): Lighter's codecs need about 7/8 of the bytes of gzip
-//! for new content, and moved code costs little, since its references are predicted. They hold for the default effort.
-//! A [`Calibration`] learns the difference for other codecs, efforts and contents.
+//! The constants come from real releases (docs/PREDICTION.md): Lighter's codecs need about 7/8 of the bytes of gzip for
+//! new content, and moved code costs little, since its references are predicted. A header costs what differs from the
+//! base's. The constants hold for the default effort. A [`Calibration`] learns the difference for other codecs, efforts
+//! and contents.
 //!
 //! [`Calibration`]: crate::Calibration
 
@@ -25,6 +28,14 @@ use crate::sketch::{Samples, Sketch};
 const NEW_COST: u64 = 896;
 /// The cost of moved content, in the same unit.
 const MOVED_COST: u64 = 32;
+/// The cost of a renamed entry, in 1/1024 of a byte. A path of the same length costs one byte or two,
+/// any other three to ten.
+const RENAMED_COST: u64 = 4 * 1024;
+/// The cost of a touched entry, in the same unit: one byte for a time that many entries share, up to three for any
+/// other.
+const TOUCHED_COST: u64 = 1024;
+/// The error of what headers cost, in 1/1024.
+const HEADERS_ERROR: u128 = 768;
 /// The error of the rule itself, in 1/1024: the root mean square over ten pairs.
 pub(crate) const RULE_ERROR: u32 = 348;
 /// The least saving that justifies another base, in 1/1024 of the patch's cost without that base.
@@ -128,24 +139,54 @@ fn worthwhile(before: Prediction) -> u64 {
 }
 
 fn predict_by_sketches(target: &Card, sketch: &Sketch, bases: &[&Sketch]) -> Prediction {
-    let masked: Vec<&Samples> = bases.iter().map(|base| base.masked()).collect();
-    let plain: Vec<&Samples> = bases.iter().map(|base| base.plain()).collect();
-    let new = missing(sketch.masked(), &masked);
-    let changed = missing(sketch.plain(), &plain);
+    let new = missing_of(sketch, bases, Sketch::masked);
+    let changed = missing_of(sketch, bases, Sketch::plain);
     let moved = changed.parts.saturating_sub(new.parts);
     let cost = NEW_COST * new.parts + MOVED_COST * moved;
     let whole = target.compressed_bytes;
-    let bytes = u128::from(whole.0) * u128::from(cost) / u128::from(1024 * WHOLE_PARTS);
-    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(PATCH_BYTES_MIN.0);
-    Prediction { bytes: Bytes(bytes).min(whole), expected_error: expected_error(new, changed, cost) }
+    let contents = u128::from(whole.0) * u128::from(cost) / u128::from(1024 * WHOLE_PARTS);
+    let contents = u64::try_from(contents).unwrap_or(u64::MAX);
+    let headers = header_bytes(sketch, bases, new);
+    let bytes = contents.saturating_add(headers.max(PATCH_BYTES_MIN.0));
+    let error = contents_error(new, changed, cost);
+    Prediction { bytes: Bytes(bytes).min(whole), expected_error: expected_error(error, contents, headers) }
+}
+
+/// The share of a set of the target's samples that no base has.
+fn missing_of(sketch: &Sketch, bases: &[&Sketch], set: impl Fn(&Sketch) -> &Samples) -> Share {
+    let of_bases: Vec<&Samples> = bases.iter().map(|base| set(base)).collect();
+    missing(set(sketch), &of_bases)
+}
+
+/// The bytes that the headers of old contents cost. Those of new contents count as a part of the compressed layer.
+fn header_bytes(sketch: &Sketch, bases: &[&Sketch], new: Share) -> u64 {
+    let missing_paths = missing_of(sketch, bases, Sketch::paths).parts.max(new.parts);
+    let missing_headers = missing_of(sketch, bases, Sketch::headers).parts.max(missing_paths);
+    let (renamed, touched) = (missing_paths - new.parts, missing_headers - missing_paths);
+    // All of these are under 2^32, 2^13 and 2^21, so the result is under 2^36.
+    let parts = u128::from(sketch.entries()) * u128::from(RENAMED_COST * renamed + TOUCHED_COST * touched);
+    u64::try_from(parts / u128::from(1024 * WHOLE_PARTS)).unwrap_or(u64::MAX)
+}
+
+/// The error of both terms together. They are independent, so the squares of their errors in bytes add up.
+fn expected_error(of_contents: u32, contents: u64, headers: u64) -> ExpectedError {
+    if headers == 0 {
+        return ExpectedError(of_contents);
+    }
+    // In bytes, the squares would overflow for the largest layers.
+    let all = u128::from(contents) + u128::from(headers);
+    let [contents, headers] = [contents, headers].map(|bytes| (u128::from(bytes) << 20) / all);
+    let (contents, headers) = (contents * u128::from(of_contents), headers * HEADERS_ERROR);
+    let error = (contents * contents + headers * headers).isqrt() >> 20;
+    ExpectedError(u32::try_from(error).unwrap_or(u32::MAX).min(ExpectedError::MAX.0))
 }
 
 /// The error of the rule and the sampling errors of both sets. The three are independent, so their squares add up.
-fn expected_error(new: Share, changed: Share, cost: u64) -> ExpectedError {
+fn contents_error(new: Share, changed: Share, cost: u64) -> u32 {
     let sampling = weighted_variance(new, NEW_COST - MOVED_COST) + weighted_variance(changed, MOVED_COST);
     let cost = u128::from(cost.max(1));
     let squares = sampling * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR).pow(2);
-    ExpectedError(u32::try_from(squares.isqrt()).unwrap_or(u32::MAX).min(ExpectedError::MAX.0))
+    u32::try_from(squares.isqrt()).unwrap_or(u32::MAX).min(ExpectedError::MAX.0)
 }
 
 fn weighted_variance(share: Share, weight: u64) -> u128 {

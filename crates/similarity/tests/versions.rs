@@ -1,14 +1,15 @@
-//! Sketches of every version that this crate reads, as files in `fixtures/`. Nobody edits a file (docs/VERSIONS.md).
+//! Sketches of every version there was, as files in `fixtures/`. Nobody edits a file (docs/VERSIONS.md).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use lighter_similarity::{Sketch, SketchError};
 
-const SMALL: &[u8] = include_bytes!("fixtures/v1/small.sketch");
-const EMPTY: &[u8] = include_bytes!("fixtures/v1/empty.sketch");
+const SMALL: &[u8] = include_bytes!("fixtures/v2/small.sketch");
+const EMPTY: &[u8] = include_bytes!("fixtures/v2/empty.sketch");
+const SMALL_OF_VERSION_1: &[u8] = include_bytes!("fixtures/v1/small.sketch");
 
 #[test]
-fn sketches_of_version_1() {
+fn sketches_of_version_2() {
     let small = Sketch::from_bytes(SMALL).unwrap();
     assert_eq!((small.entries(), small.content_bytes()), (2, 16));
     assert_eq!(small.to_bytes(), SMALL);
@@ -19,8 +20,9 @@ fn sketches_of_version_1() {
 
 #[test]
 fn a_sketch_of_another_version_says_so() {
-    let other = [&[2], &SMALL[1..]].concat();
-    let error = Sketch::from_bytes(&other).unwrap_err();
-    assert_eq!(error, SketchError::Version { found: 2 });
-    assert_eq!(error.to_string(), "sketch version 2; this program reads version 1: make the sketch again");
+    let error = Sketch::from_bytes(SMALL_OF_VERSION_1).unwrap_err();
+    assert_eq!(error, SketchError::Version { found: 1 });
+    assert_eq!(error.to_string(), "sketch version 1; this program reads version 2: make the sketch again");
+    let later = [&[3], &SMALL[1..]].concat();
+    assert_eq!(Sketch::from_bytes(&later), Err(SketchError::Version { found: 3 }));
 }

@@ -16,7 +16,7 @@ use lighter_types::{Bytes, Card, DiffId};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Item, Result, StoreError};
-use crate::index::Column;
+use crate::index::{Batch, Column};
 use crate::ledger::{HeldLayer, Ledger};
 use crate::limits::SKETCH_BYTES_MAX;
 use crate::store::{Inner, ItemRows, Store};
@@ -87,6 +87,22 @@ impl Store {
             return Ok(None);
         }
         Ok(self.inner.index.get(Column::Sketches, diff_id.as_bytes())?)
+    }
+
+    /// Drops the sketches of held layers that the caller cannot read. [`Store::fsck`] makes them anew.
+    ///
+    /// # Errors
+    /// `Index`; `DiskFull`.
+    pub fn drop_sketches(&self, is_unreadable: &dyn Fn(&[u8]) -> bool) -> Result<()> {
+        let ledger = self.inner.ledger();
+        let mut batch = Batch::default();
+        for diff_id in ledger.layers.keys() {
+            let sketch = self.inner.index.get(Column::Sketches, diff_id.as_bytes())?;
+            if sketch.is_some_and(|sketch| is_unreadable(&sketch)) {
+                batch.delete(Column::Sketches, diff_id.as_bytes());
+            }
+        }
+        if batch.changes().is_empty() { Ok(()) } else { self.inner.write(&batch) }
     }
 
     /// Sets the time of last use of a layer. The store evicts the least recently used layer first. A power cut may lose

@@ -59,7 +59,7 @@ pub const ADDRESS_BYTES_MAX: usize = 112;
 /// The most sketches that one request may ask for. A request of this many layers stays under [`Request`]'s limit.
 pub const SKETCHES_MAX: usize = 16;
 /// The longest sketch in bytes (docs/PREDICTION.md). This crate does not read a sketch's bytes.
-pub const SKETCH_BYTES_MAX: usize = 1227;
+pub const SKETCH_BYTES_MAX: usize = 1369;
 /// The most cards in one message. A card takes at most 84 bytes, so that this many stay under [`Answer`]'s limit.
 pub const HOLDINGS_MAX: usize = 16_384;
 /// The largest manifest or config in bytes: the limit of registries (OCI distribution spec, "Pushing manifests").

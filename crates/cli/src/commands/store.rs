@@ -7,6 +7,7 @@ use lighter_api::{GcReport, GcRequest, StoreStatus, paths};
 use lighter_node::admin::collect;
 use lighter_node::config::Config;
 use lighter_node::{UseClock, open_store, store_status};
+use lighter_similarity::Sketch;
 use lighter_store::{Damage, Finding, FsckMode, FsckReport, GcMode, LayerFacts, Options, Repair, Store, is_store};
 use lighter_types::{Bytes, DiffId};
 
@@ -111,6 +112,10 @@ fn fsck(source: &ConfigSource, mode: FsckMode<'_>, output: &Output) -> Result<()
     let options = Options { bytes_max: config.store.bytes_max.0, ..Options::default() };
     let store = Store::open_repair(&config.data_dir.0, options).map_err(|error| Failure::store(&error))?;
     let is_check = matches!(mode, FsckMode::Check);
+    if !is_check {
+        // Sketches of another version are made anew with the missing ones.
+        store.drop_sketches(&|bytes| Sketch::from_bytes(bytes).is_err()).map_err(|error| Failure::store(&error))?;
+    }
     let mut progress = Progress::new(output);
     let report = store
         .fsck(mode, UseClock::of(&store).now(), &mut |step| {

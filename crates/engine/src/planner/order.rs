@@ -11,6 +11,7 @@ use lighter_types::{BytesPerSecond, Effort, Prefer};
 
 use super::ranking::{Class, Ranking};
 use crate::effort::Cost;
+use crate::work;
 
 /// Plans before they are made: the source and the kind of each.
 #[derive(Debug, Default)]
@@ -69,7 +70,10 @@ impl Order {
         for (place, &(_, number, kind)) in plans.iter().enumerate() {
             keys.push(u128::from(ranks[kind as usize]) << 96 | u128::from(number) << 32 | place as u128);
         }
-        keys.sort_unstable();
+        keys.sort_unstable_by(|one, other| {
+            work::count(1);
+            one.cmp(other)
+        });
         keys.into_iter().map(move |key| {
             let (source, _, kind) = plans[key as u32 as usize];
             (source as usize, kinds[kind as usize])

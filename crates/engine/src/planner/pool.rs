@@ -17,6 +17,7 @@ use super::Forecast;
 use crate::core::Core;
 use crate::directory::{Directory, Holder, Peer};
 use crate::settings::Settings;
+use crate::work;
 
 /// A set of bases, and the forecast for a patch from it; the same for all peers with this choice.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl<'a> Pool<'a> {
     }
 
     fn draw_shortlist(&mut self, sources: &[Holder<'_>]) {
-        for (_, ranked) in &self.ranked {
+        for (_, ranked) in work::counting(self.ranked.iter()) {
             // Sketches may find a use for a base that seems useless by TLSH.
             let is_useless = self.sketch.is_none() && !self.helps(ranked);
             if is_useless || self.shortlist.len() == Settings::SHORTLIST_MAX {
@@ -120,8 +121,9 @@ impl<'a> Pool<'a> {
             let bit = 1 << self.shortlist.len();
             let mut is_shared = false;
             let mut place = 0;
-            for holder in self.core.directory.holders(ranked.base.diff_id) {
+            for holder in work::counting(self.core.directory.holders(ranked.base.diff_id).iter()) {
                 while place < sources.len() && sources[place].index < *holder {
+                    work::count(1);
                     place += 1;
                 }
                 if sources.get(place).is_some_and(|source| source.index == *holder) {
@@ -165,7 +167,8 @@ impl<'a> Pool<'a> {
 
     /// TLSH's best base of a source that holds none of the shortlist.
     fn best_beyond(&mut self, peer: &Peer) -> Option<usize> {
-        let mut helping = self.ranked[self.drawn..].iter().take_while(|(_, ranked)| self.helps(ranked));
+        let beyond = self.ranked[self.drawn..].iter().inspect(|_| work::count(1));
+        let mut helping = beyond.take_while(|(_, ranked)| self.helps(ranked));
         let &(_, RankedBase { base, .. }) = helping.find(|(index, _)| Directory::holds_index(peer, *index))?;
         Some(self.single(base))
     }

@@ -5,7 +5,7 @@
 //! what the disk lacks, want the layers, and commit.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId, broken};
 use lighter_wire::{Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer, Quote, Request, SignedRelease};
@@ -17,6 +17,7 @@ use crate::event::{AskId, Effect, PullId, Wanted};
 use crate::fetch::Fetcher;
 use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
+use crate::work;
 
 #[derive(Debug)]
 pub struct Pull {
@@ -110,13 +111,21 @@ impl Pull {
         self.state = State::KeepingBlob { digest, from };
     }
 
-    /// The offers for the layer at this place of the image.
-    pub fn offers_for(&self, place: usize) -> Vec<(PeerId, Quote)> {
-        let of_image = self.offers.iter().filter(|(_, manifest, _)| Some(*manifest) == self.manifest);
-        let of_layer = of_image.flat_map(|(peer, _, offers)| {
-            offers.iter().filter(|offer| usize::from(offer.layer) == place).map(|offer| (*peer, offer.quote.clone()))
-        });
-        of_layer.take(Settings::OFFERERS_MAX).collect()
+    /// Takes the offers for the image, by the places of its layers.
+    fn take_offers_by_place(&mut self) -> BTreeMap<usize, Vec<(PeerId, Quote)>> {
+        let mut by_place: BTreeMap<usize, Vec<(PeerId, Quote)>> = BTreeMap::new();
+        for (peer, manifest, offers) in std::mem::take(&mut self.offers) {
+            if Some(manifest) != self.manifest {
+                continue;
+            }
+            for LayerOffer { layer, quote } in work::counting(offers.into_iter()) {
+                let of_layer = by_place.entry(layer.into()).or_default();
+                if of_layer.len() < Settings::OFFERERS_MAX {
+                    of_layer.push((peer, quote));
+                }
+            }
+        }
+        by_place
     }
 
     /// Takes in a release of the pull's name, if it was issued no earlier than the newest so far.
@@ -224,14 +233,15 @@ impl Pull {
         fetcher: &mut Fetcher,
         step: &mut Step<'_>,
     ) -> Result<(), PullFailure> {
-        let (held, missing): (Vec<DiffId>, Vec<DiffId>) =
-            layers.iter().partition(|&&layer| step.core.holdings.holds(layer));
-        let wanted = layers.iter().enumerate().filter(|(_, layer)| missing.contains(layer));
-        let wanted: Vec<_> = wanted.map(|(place, &layer)| (layer, self.offers_for(place))).collect();
-        self.offers.clear();
+        let mut offers = self.take_offers_by_place();
+        let places = work::counting(layers.iter().copied().enumerate());
+        let (held, wanted): (Vec<_>, Vec<_>) = places.partition(|&(_, layer)| step.core.holdings.holds(layer));
+        let held = held.into_iter().map(|(_, layer)| layer).collect();
         step.report(id, Report::Layers { layers, held });
-        for (layer, offers) in wanted {
-            fetcher.want(id, layer, offers, step)?;
+        let mut missing = BTreeSet::new();
+        for (place, layer) in wanted {
+            missing.insert(layer);
+            fetcher.want(id, layer, offers.remove(&place).unwrap_or_default(), step)?;
         }
         // Gossip about a new release may be on its way, or lost.
         if missing.iter().any(|&layer| !step.core.directory.is_reachable(layer)) {
@@ -239,7 +249,7 @@ impl Pull {
                 step.ask_holdings(peer);
             }
         }
-        self.state = State::Layers { missing: missing.into_iter().collect() };
+        self.state = State::Layers { missing };
         self.commit_if_complete(id, step);
         Ok(())
     }

@@ -6,6 +6,7 @@ use lighter_types::{DiffId, Effort, PatchId};
 
 use crate::event::CachedPatch;
 use crate::settings::Settings;
+use crate::work;
 
 #[derive(Debug, Default)]
 pub struct Cache {
@@ -73,7 +74,7 @@ impl Cache {
     }
 
     fn of(&self, target: DiffId) -> impl Iterator<Item = &CachedPatch> {
-        let patches = self.by_target.get(&target).into_iter().flatten();
+        let patches = work::counting(self.by_target.get(&target).into_iter().flatten());
         patches.filter_map(|patch| self.patches.get(patch))
     }
 }

@@ -10,6 +10,7 @@ use super::{Serve, StreamId};
 use crate::core::Core;
 use crate::effort::{self, Content, EffortChoice, Undertaking, to_default};
 use crate::event::{CachedPatch, Effect, Prospect, Work};
+use crate::work;
 
 #[derive(Debug)]
 pub struct Job {
@@ -45,11 +46,15 @@ impl Serve {
     /// The effort that a job runs at, or would run at if it began now and `one_more` waited for it too. A patch of
     /// which a requester has a part is made once more at the effort that it had.
     pub(super) fn effort(&self, job: &Job, one_more: Option<Receiver>, core: &Core) -> Effort {
+        self.effort_by(job, || self.undertaking(job, one_more, core), core)
+    }
+
+    fn effort_by(&self, job: &Job, undertaking: impl FnOnce() -> Undertaking, core: &Core) -> Effort {
         let choice = core.settings.effort;
         let resumed = job.resumed.filter(|effort| choice == EffortChoice::Auto && *effort >= job.least);
         match job.running.or(resumed) {
             Some(effort) => effort,
-            None => self.undertaking(job, one_more, core).best(choice.from(job.least), self.pace),
+            None => undertaking().best(choice.from(job.least), self.pace),
         }
     }
 
@@ -57,8 +62,12 @@ impl Serve {
     /// them.
     pub(super) fn encoding_before(&self, job: &Job, core: &Core) -> Duration {
         let mut time = Duration::ZERO;
-        for other in self.jobs.values().filter(|other| !other.is_same(job)) {
-            time += self.undertaking(other, None, core).encoding(self.effort(other, None, core), self.pace);
+        for other in work::counting(self.jobs.values()).filter(|other| !other.is_same(job)) {
+            let receivers = self.uploads.receivers(other.target, &other.bases, &self.waiting(other, None), core);
+            // A job that does not run is in the queue: nobody has to look for it there.
+            let queued = self.queue.len().saturating_sub(usize::from(other.running.is_none()));
+            let undertaking = undertaking_of(other, receivers, queued, core);
+            time += undertaking.encoding(self.effort_by(other, || undertaking, core), self.pace);
         }
         time
     }
@@ -70,23 +79,14 @@ impl Serve {
     }
 
     pub(super) fn waiting(&self, job: &Job, one_more: Option<Receiver>) -> Vec<Receiver> {
-        let streams = job.waiting.iter().filter_map(|stream| self.streams.get(stream));
+        let streams = work::counting(job.waiting.iter()).filter_map(|stream| self.streams.get(stream));
         let receivers = streams.map(|stream| Receiver::new(stream.from, &stream.request));
         receivers.chain(one_more).collect()
     }
 
     pub(super) fn undertaking_for(&self, job: &Job, receivers: Receivers, core: &Core) -> Undertaking {
-        let queued = self.queue.iter().filter_map(|other| self.jobs.get(other)).filter(|other| !other.is_same(job));
-        Undertaking {
-            bytes: job.bytes,
-            content: job.content(),
-            tar_bytes: job.tar_bytes,
-            rate: receivers.rate,
-            copies: receivers.copies,
-            slowest: receivers.slowest,
-            waiting: queued.count() as u64 / core.settings.encodes_max.max(1) as u64,
-            terms: receivers.terms,
-        }
+        let queued = work::counting(self.queue.iter()).filter_map(|other| self.jobs.get(other));
+        undertaking_of(job, receivers, queued.filter(|other| !other.is_same(job)).count(), core)
     }
 
     /// Learns from an encode. A small layer shows the start-up time of an encoder rather than its pace.
@@ -96,6 +96,20 @@ impl Serve {
         let bytes = to_default(content, effort, patch.bytes);
         self.pace.learn(effort::encoding(bytes, content, job.tar_bytes, effort), took);
         effects.push(Effect::KeepPace(Work::Encode, self.pace));
+    }
+}
+
+/// A job for these receivers, while `queued` other jobs wait.
+fn undertaking_of(job: &Job, receivers: Receivers, queued: usize, core: &Core) -> Undertaking {
+    Undertaking {
+        bytes: job.bytes,
+        content: job.content(),
+        tar_bytes: job.tar_bytes,
+        rate: receivers.rate,
+        copies: receivers.copies,
+        slowest: receivers.slowest,
+        waiting: queued as u64 / core.settings.encodes_max.max(1) as u64,
+        terms: receivers.terms,
     }
 }
 

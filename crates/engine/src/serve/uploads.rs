@@ -10,6 +10,7 @@ use lighter_wire::{Referable, Terms};
 
 use crate::core::Core;
 use crate::links::mixed_rate;
+use crate::work;
 
 /// Measured rates, absent before the first transfer that was long enough.
 #[derive(Debug, Default)]
@@ -62,7 +63,7 @@ impl Uploads {
         let holders = core.directory.holders(target);
         let with_base = bases.first().map(|&base| core.directory.holding(base)).into_iter().flatten();
         let lacking = with_base.filter(|holder| holders.binary_search(&holder.index).is_err());
-        let later = lacking.filter(|holder| !waiting.iter().any(|receiver| receiver.peer == holder.id));
+        let later = lacking.filter(|holder| !work::counting(waiting.iter()).any(|receiver| receiver.peer == holder.id));
         let later = later.filter(|holder| core.is_of_site(holder.peer) == is_site);
         let mut sites: BTreeSet<&SiteName> = if is_site {
             BTreeSet::new()

@@ -4,6 +4,7 @@ use lighter_types::{DiffId, TLSH_BYTES, Tlsh};
 use proptest::prelude::*;
 
 use super::*;
+use crate::work::counted;
 
 fn card(name: u8, tar_bytes: u64, compressed_bytes: u64, tlsh: Option<[u8; TLSH_BYTES]>) -> Card {
     Card {
@@ -50,6 +51,43 @@ fn the_nearest_comes_first_and_ties_have_an_order() {
         assert_eq!(names, expected);
     }
     assert_eq!(predict_with_bases(&target, &bases), rank_bases(&target, &bases, 1)[0].prediction);
+}
+
+/// Bases of all distances and several sizes, and the target.
+fn many(count: u64) -> (Card, Vec<Card>) {
+    let base = |n: u64| {
+        let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        let mut tlsh = [7; TLSH_BYTES];
+        tlsh[3..6].copy_from_slice(&mixed[..3]);
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&mixed);
+        let card = card(0, 9_000_000 + n % 5 * 1_000_000, 1, (!n.is_multiple_of(7)).then_some(tlsh));
+        Card { diff_id: DiffId::new(id), ..card }
+    };
+    (card(1, 10_000_000, 4_000_000, Some([7; TLSH_BYTES])), (0..count).map(base).collect())
+}
+
+#[test]
+fn the_best_few_are_the_first_of_all() {
+    let (target, bases) = many(1000);
+    let all = rank_bases(&target, &bases, usize::MAX);
+    assert_eq!(all.len(), 1000);
+    assert!(all.is_sorted_by_key(|ranked| ranked.prediction.bytes));
+    for count in [0, 1, 2, 12, 100, 999] {
+        assert_eq!(rank_bases(&target, &bases, count), all[..count]);
+    }
+}
+
+#[test]
+fn steps_grow_with_bases() {
+    for few in [false, true] {
+        let steps = |size: u64| {
+            let (target, bases) = many(2000 * size);
+            counted::of(|| drop(rank_bases(&target, &bases, if few { 12 } else { bases.len() })))
+        };
+        let growth = 100 * steps(2) / steps(1);
+        assert!(growth < 250, "{growth}");
+    }
 }
 
 proptest! {

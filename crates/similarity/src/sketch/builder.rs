@@ -8,11 +8,13 @@
 use lighter_tar::{BLOCK_BYTES, header_block};
 
 use super::Sketch;
+use super::entries::Entries;
 use super::windows::{Content, Windows};
 
-/// Makes the [`Sketch`] of a layer from its bytes, in pieces of any size. Holds about 70 KB for any length.
+/// Makes the [`Sketch`] of a layer from its bytes, in pieces of any size. Holds about 110 KB for any length.
 pub struct SketchBuilder {
     windows: Windows,
+    samples: Entries,
     /// The current block outside of file contents.
     block: [u8; BLOCK_BYTES as usize],
     /// The bytes of `block` that have arrived.
@@ -21,6 +23,8 @@ pub struct SketchBuilder {
     content_left: u64,
     /// The bytes to skip after the content: padding, or the data of an extension header.
     skip_left: u64,
+    /// Whether the data of an extension header is skipped.
+    skips_extension: bool,
     /// Whether loose content is open.
     is_loose: bool,
     entries: u32,
@@ -37,10 +41,12 @@ impl SketchBuilder {
     pub fn new() -> Self {
         Self {
             windows: Windows::new(),
+            samples: Entries::new(),
             block: [0; BLOCK_BYTES as usize],
             filled: 0,
             content_left: 0,
             skip_left: 0,
+            skips_extension: false,
             is_loose: false,
             entries: 0,
         }
@@ -59,6 +65,9 @@ impl SketchBuilder {
                 taken
             } else if self.skip_left > 0 {
                 let taken = at_most(self.skip_left, bytes);
+                if self.skips_extension {
+                    self.samples.extension_data(&bytes[..taken]);
+                }
                 self.skip_left -= taken as u64;
                 taken
             } else {
@@ -79,7 +88,7 @@ impl SketchBuilder {
         }
         self.end_loose();
         let (content_bytes, plain, masked) = self.windows.finish();
-        Sketch { content_bytes, entries: self.entries, plain, masked }
+        Sketch { content_bytes, entries: self.entries, plain, masked, of_entries: Box::new(self.samples.finish()) }
     }
 
     /// Fills the current block and reads it when it is complete. Returns the number of bytes that it took.
@@ -107,6 +116,12 @@ impl SketchBuilder {
         let stored = header.stored_bytes.checked_next_multiple_of(BLOCK_BYTES).unwrap_or(u64::MAX);
         self.content_left = if header.is_entry { header.stored_bytes } else { 0 };
         self.skip_left = stored - self.content_left;
+        self.skips_extension = !header.is_entry;
+        if header.is_entry {
+            self.samples.entry(&self.block);
+        } else {
+            self.samples.extension(&self.block);
+        }
         self.entries = self.entries.saturating_add(u32::from(header.is_entry));
     }
 

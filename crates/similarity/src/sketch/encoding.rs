@@ -1,16 +1,18 @@
-//! The bytes of a sketch, version 1. Numbers are little-endian.
+//! The bytes of a sketch, version 2. Numbers are little-endian.
 //!
 //! | offset | size | meaning |
 //! |---|---|---|
-//! | 0 | 1 | version: 1 |
+//! | 0 | 1 | version: 2 |
 //! | 1 | 8 | content bytes |
 //! | 9 | 4 | entries |
 //! | 13 | 7 | plain set: shift (1), limit (4), samples (2) |
 //! | 20 | 7 | masked set: the same |
-//! | 27 | n | the samples of both sets as bits, the highest bit of a byte first, filled up with zeros |
+//! | 27 | 7 | set of headers: the same |
+//! | 34 | 7 | set of paths: the same |
+//! | 41 | n | the samples of all sets as bits, the highest bit of a byte first, filled up with zeros |
 //!
-//! Limits: shift at most 63; limit at most 25,600 (plain) or 51,200 (masked), with `limit << shift` within 64 bits;
-//! at most 400 plain and 800 masked samples.
+//! Limits: shift at most 63; at most 400 plain and 800 masked samples, 64 headers and 64 paths; limit at most 64 times
+//! that, with `limit << shift` within 64 bits.
 //!
 //! The first sample is encoded as its value, each other sample as its distance to the previous one, minus one. The code
 //! is Rice's (Rice, Plaunt, 1971): the quotient by 2^r as that many ones and a zero, then r bits of remainder. r is the
@@ -18,13 +20,13 @@
 //! to the same bytes.
 
 use super::sample::{Level, SampleSet};
-use super::{MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch};
+use super::{ENTRY_SAMPLES_MAX, EntrySamples, MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch};
 
-/// The longest sketch: 27 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each sample).
-pub const SKETCH_BYTES_MAX: usize = 27 + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX;
+/// The longest sketch: 41 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each sample).
+pub const SKETCH_BYTES_MAX: usize = HEADER_BYTES + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX + 2 * ENTRY_SAMPLES_MAX;
 
-const SKETCH_VERSION: u8 = 1;
-const HEADER_BYTES: usize = 27;
+const SKETCH_VERSION: u8 = 2;
+const HEADER_BYTES: usize = 41;
 
 /// The reason why bytes are not a sketch. The sender is to blame, unless it has a newer version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +37,9 @@ pub enum SketchError {
     Version { found: u8 },
     #[error("sketch ends early")]
     Short,
-    #[error("sketch has a {set} set of {samples} samples in {limit} slots, shifted by {shift}")]
+    #[error("sketch has a set ({set}) of {samples} samples in {limit} slots, shifted by {shift}")]
     Shape { set: &'static str, samples: u16, limit: u32, shift: u8 },
-    #[error("sketch has a {set} sample beyond its limit of {limit}")]
+    #[error("sketch has a sample ({set}) beyond its limit of {limit}")]
     Sample { set: &'static str, limit: u32 },
     #[error("sketch has bytes or bits after its last sample")]
     Trailing,
@@ -49,20 +51,25 @@ impl Sketch {
         let mut bytes = vec![SKETCH_VERSION];
         bytes.extend(self.content_bytes.to_le_bytes());
         bytes.extend(self.entries.to_le_bytes());
-        for set in [&self.plain, &self.masked] {
+        for set in self.sets() {
             // Both numbers fit: a shift is under 64, and a set has at most 800 samples.
             bytes.push(set.level().shift as u8);
             bytes.extend(set.level().limit.to_le_bytes());
             bytes.extend((set.values().len() as u16).to_le_bytes());
         }
         let mut bits = BitWriter { bytes, used: 8 };
-        for set in [&self.plain, &self.masked] {
+        for set in self.sets() {
             write_samples(set, &mut bits);
         }
         bits.bytes
     }
 
-    /// Decodes a sketch. Allocates at most 5 KB.
+    /// The sets in the order of their bytes.
+    fn sets(&self) -> [&SampleSet; 4] {
+        [&self.plain, &self.masked, self.headers(), self.paths()]
+    }
+
+    /// Decodes a sketch. Allocates at most 6 KB.
     ///
     /// # Errors
     /// [`SketchError`] for all bytes that [`Sketch::to_bytes`] does not write.
@@ -78,12 +85,18 @@ impl Sketch {
         let (header, samples) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(SketchError::Short)?;
         let plain = Shape::read("plain", &header[13..20], PLAIN_SAMPLES_MAX)?;
         let masked = Shape::read("masked", &header[20..27], MASKED_SAMPLES_MAX)?;
+        let headers = Shape::read("headers", &header[27..34], ENTRY_SAMPLES_MAX)?;
+        let paths = Shape::read("paths", &header[34..41], ENTRY_SAMPLES_MAX)?;
         let mut bits = BitReader { bytes: samples, offset: 0 };
         let sketch = Self {
             content_bytes: header[1..9].iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)),
             entries: number(&header[9..13]),
             plain: plain.read_samples(&mut bits)?,
             masked: masked.read_samples(&mut bits)?,
+            of_entries: Box::new(EntrySamples {
+                headers: headers.read_samples(&mut bits)?,
+                paths: paths.read_samples(&mut bits)?,
+            }),
         };
         bits.finish()?;
         Ok(sketch)

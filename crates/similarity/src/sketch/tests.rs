@@ -59,10 +59,10 @@ fn golden_bytes() {
     assert_eq!((large.len(), fnv(&large)), GOLDEN_LARGE);
 }
 
-const GOLDEN_SMALL: &str = "0110000000000000000200000032ff3f0000100031ff7f00001000\
-    ca0c04b8f239fe376659480c16ac2cbaaeddf3f9e5fa49941c04dc748ebfe3753305201896b6192eb5dbdf37cf37e924";
-const GOLDEN_EMPTY: &str = "0100000000000000000000000032ff3f0000000031ff7f00000000";
-const GOLDEN_LARGE: (usize, u64) = (1054, 13_681_099_961_158_169_488);
+const GOLDEN_SMALL: &str = "0210000000000000000200000032ff3f0000100031ff7f0000100034ff0f0000020034ff0f00000200ca0c04b8f239fe\
+    376659480c16ac2cbaaeddf3f9e5fa49941c04dc748ebfe3753305201896b6192eb5dbdf37cf37e9262358e031d2c8";
+const GOLDEN_EMPTY: &str = "0200000000000000000000000032ff3f0000000031ff7f0000000034ff0f0000000034ff0f00000000";
+const GOLDEN_LARGE: (usize, u64) = (1071, 3_619_596_575_637_472_372);
 
 #[test]
 fn headers_paths_and_padding_do_not_count() {
@@ -131,6 +131,32 @@ fn different_windows_are_counted() {
     assert_eq!(sketch(&[b'a'; 100_000]).masked.values().len(), 16, "a run has the windows of its start and one more");
 }
 
+/// The share of the entries of `target` whose header, and whose path, `base` lacks, in percent.
+fn missing_entries(target: &[u8], base: &[u8]) -> [u64; 2] {
+    let (target, base) = (sketch(target), sketch(base));
+    let headers = missing(target.headers(), &[base.headers()]);
+    [headers, missing(target.paths(), &[base.paths()])].map(|share| (100 * share.parts).div_ceil(WHOLE_PARTS))
+}
+
+#[test]
+fn an_entry_is_known_by_its_header_and_by_its_path() {
+    let long = |n: usize| entry("././@LongLink", b'L', format!("{}/{n}", "folder/".repeat(20)).as_bytes(), "");
+    let of = |top: &str, kind: u8, prefix: &dyn Fn(usize) -> Vec<u8>| -> Vec<u8> {
+        (0..500).flat_map(|n| [prefix(n), entry(&format!("{top}/{n}"), kind, b"", "to")].concat()).collect()
+    };
+    let none = |_: usize| Vec::new();
+    let old = of("a", b'2', &none);
+    assert_eq!(missing_entries(&old, &old), [1, 1]);
+    assert_eq!(missing_entries(&of("a", b'1', &none), &old), [100, 1], "another kind, the same path");
+    assert_eq!(missing_entries(&of("b", b'2', &none), &old), [100, 100]);
+    assert_eq!(missing_entries(&of("a", b'2', &long), &old), [100, 100], "a long name is a part of the path");
+    let dated = |n: usize| entry("pax", b'x', format!("{n} mtime=1350244992.02\n").as_bytes(), "");
+    assert_eq!(missing_entries(&of("a", b'2', &dated), &old), [100, 1], "pax records are a part of the header alone");
+    let half = [&of("b", b'2', &none)[..], &old].concat();
+    let [headers, paths] = missing_entries(&half, &old);
+    assert!((30..70).contains(&headers) && (30..70).contains(&paths), "{headers} {paths}");
+}
+
 /// Compares both sets of two sketches, at a level where both are complete.
 fn check_equal_below_both(one: &Sketch, other: &Sketch) {
     for (one, other) in [(&one.plain, &other.plain), (&one.masked, &other.masked)] {
@@ -154,8 +180,9 @@ fn merging_gives_the_sketch_of_both() {
         assert_eq!(merged.entries(), together.entries());
         assert_eq!(Sketch::from_bytes(&merged.to_bytes()), Ok(merged));
     }
-    let few = [&b"some words that fill a few windows"[..], b"and others that fill some more of them"];
-    assert_eq!(sketch_of_files([few[0]]).merge(&sketch_of_files([few[1]])), sketch_of_files(few));
+    let few = [("one", &b"some words that fill a few windows"[..]), ("two", b"and others that fill a few more ones")];
+    let [one, two] = few.map(|(name, content)| entry(name, b'0', content, ""));
+    assert_eq!(sketch(&one).merge(&sketch(&two)), sketch(&[one, two].concat()));
 }
 
 #[test]
@@ -180,25 +207,33 @@ fn check_refused(change: impl Fn(&mut Vec<u8>), expected: &str) {
 #[test]
 fn hostile_bytes_are_refused_with_a_reason() {
     check_refused(Vec::clear, "sketch ends early");
-    check_refused(|bytes| bytes.truncate(26), "sketch ends early");
+    check_refused(|bytes| bytes.truncate(40), "sketch ends early");
     check_refused(|bytes| bytes.truncate(900), "sketch ends early");
-    check_refused(|bytes| bytes[0] = 2, "sketch version 2; this program reads version 1: make the sketch again");
+    check_refused(|bytes| bytes[0] = 1, "sketch version 1; this program reads version 2: make the sketch again");
     check_refused(|bytes| bytes.push(0), "sketch has bytes or bits after its last sample");
-    check_refused(|bytes| bytes.resize(4096, 0), "sketch of 4096 bytes is over the limit of 1227");
+    check_refused(|bytes| bytes.resize(4096, 0), "sketch of 4096 bytes is over the limit of 1369");
     check_refused(
         |bytes| bytes[13..20].copy_from_slice(&[40, 0, 64, 0, 0, 0x91, 1]),
-        "sketch has a plain set of 401 samples in 16384 slots, shifted by 40",
+        "sketch has a set (plain) of 401 samples in 16384 slots, shifted by 40",
     );
     check_refused(
         |bytes| bytes[20..27].copy_from_slice(&[40, 1, 200, 0, 0, 32, 3]),
-        "sketch has a masked set of 800 samples in 51201 slots, shifted by 40",
+        "sketch has a set (masked) of 800 samples in 51201 slots, shifted by 40",
     );
     check_refused(
         |bytes| bytes[13..18].copy_from_slice(&[51, 0, 64, 0, 0]),
-        "sketch has a plain set of 393 samples in 16384 slots, shifted by 51",
+        "sketch has a set (plain) of 393 samples in 16384 slots, shifted by 51",
     );
-    check_refused(|bytes| bytes[14..18].copy_from_slice(&[0; 4]), "sketch has a plain sample beyond its limit of 0");
-    check_refused(|bytes| bytes[27..].fill(0xff), "sketch ends early");
+    check_refused(|bytes| bytes[14..18].copy_from_slice(&[0; 4]), "sketch has a sample (plain) beyond its limit of 0");
+    check_refused(
+        |bytes| bytes[27..34].copy_from_slice(&[40, 0, 8, 0, 0, 65, 0]),
+        "sketch has a set (headers) of 65 samples in 2048 slots, shifted by 40",
+    );
+    check_refused(
+        |bytes| bytes[34..41].copy_from_slice(&[40, 1, 16, 0, 0, 64, 0]),
+        "sketch has a set (paths) of 64 samples in 4097 slots, shifted by 40",
+    );
+    check_refused(|bytes| bytes[41..].fill(0xff), "sketch ends early");
 }
 
 #[test]
@@ -211,6 +246,7 @@ proptest! {
     #[test]
     fn the_cuts_between_pieces_do_not_matter(pieces in prop::collection::vec(1usize..9000, 1..40), seed in 1u64..9) {
         let tar = tar([&noise(seed, 30_000)[..], b"\x1f\x8b\x08 packed", &noise(seed + 1, 8195), b"", b"x"]);
+        let tar = [entry("././@LongLink", b'L', &[b'n'; 700], ""), tar].concat();
         let mut builder = SketchBuilder::new();
         let mut rest = &tar[..];
         for piece in pieces.into_iter().cycle() {
@@ -227,8 +263,8 @@ proptest! {
     #[test]
     fn the_order_of_files_does_not_matter(order in Just([1u64, 2, 3, 4, 5, 6]).prop_shuffle()) {
         let [shuffled, sorted] = [order, [1, 2, 3, 4, 5, 6]].map(|seeds| {
-            let files = seeds.map(|seed| noise(seed, 1000 * seed as usize));
-            sketch_of_files(files.iter().map(|file| &file[..]))
+            let files = seeds.map(|seed| (format!("file{seed}"), noise(seed, 1000 * seed as usize)));
+            sketch(&files.map(|(name, content)| entry(&name, b'0', &content, "")).concat())
         });
         prop_assert_eq!(shuffled, sorted);
     }
@@ -254,11 +290,11 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_do_no_harm(head in any::<[u8; 14]>(), samples in prop::collection::vec(any::<u8>(), 0..1300)) {
-        let mut bytes = vec![1; 13];
+    fn any_bytes_do_no_harm(head in any::<[u8; 28]>(), samples in prop::collection::vec(any::<u8>(), 0..1300)) {
+        let mut bytes = vec![2; 13];
         bytes.extend(head);
         // Limits of about the right size. Otherwise decoding would refuse most inputs for their limits.
-        for limit in [16, 23] {
+        for limit in [16, 23, 30, 37] {
             bytes[limit..limit + 2].fill(0);
         }
         bytes.extend(samples);

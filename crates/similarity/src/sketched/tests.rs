@@ -1,10 +1,15 @@
 //! The promises of predictions from sketches, on generated layers. examples/predict_corpus.rs uses real layers.
+//!
+//! The layers are made: noise in files, so that each share of old content, path or header is known. Tests compare the
+//! prediction with what that share costs, and look at which bases are chosen, in which order, and how many.
 
 use lighter_types::{DiffId, TLSH_BYTES, Tlsh};
 
 use super::*;
 use crate::TlshHasher;
 use crate::sketch::tests::{noise, sketch, tar};
+use crate::work::counted;
+use lighter_tar::entry;
 
 const COMPRESSED_BYTES: u64 = 400_000;
 
@@ -131,6 +136,22 @@ fn bases_are_chosen_for_their_saving() {
 }
 
 #[test]
+fn steps_grow_with_the_pool() {
+    let target = layer(1, 1..101);
+    let steps = |size: u64| {
+        let layers: Vec<Layer> = (0..20 * size).map(|n| layer(n as u8 + 2, 1 + n..40 + 2 * n)).collect();
+        let mut chosen = Vec::new();
+        let steps = counted::of(|| {
+            chosen = choose_bases(&target.card, Some(&target.sketch), &pool(&layers), 2).indices;
+        });
+        assert_eq!(chosen.len(), 2);
+        steps
+    };
+    let growth = 100 * steps(2) / steps(1);
+    assert!(growth < 250, "{growth}");
+}
+
+#[test]
 fn ties_go_to_the_larger_base_and_then_to_the_lower_name() {
     let target = layer(1, 1..21);
     let mut layers = [layer(5, 1..21), layer(4, 1..21), layer(3, 1..21)];
@@ -138,6 +159,35 @@ fn ties_go_to_the_larger_base_and_then_to_the_lower_name() {
     assert_eq!(choose(&layers), [2]);
     layers[0].card.tar_bytes.0 += 512;
     assert_eq!(choose(&layers), [0]);
+}
+
+/// A layer of 2,000 small files in a folder, all of one kind.
+fn small_files(name: u8, folder: &str, kind: u8) -> Layer {
+    let file = |n: u64| entry(&format!("{folder}/{n}"), kind, &noise(n + 1, 100), "");
+    let bytes: Vec<u8> = (0..2000).flat_map(file).collect();
+    Layer { sketch: sketch(&bytes), ..layer(name, 1..2) }
+}
+
+#[test]
+fn headers_cost_where_the_contents_are_old() {
+    let target = small_files(1, "new", b'0');
+    let same = predict_from(&target, &[small_files(2, "new", b'0')]);
+    let touched = predict_from(&target, &[small_files(3, "new", b'7')]);
+    let renamed = predict_from(&target, &[small_files(4, "old", b'0')]);
+    assert!(same.bytes < PATCH_BYTES_MIN + Bytes(500), "{same:?}");
+    assert!((1_800..2_500).contains(&touched.bytes.0), "{touched:?}");
+    assert!((7_500..8_500).contains(&renamed.bytes.0), "{renamed:?}");
+    // The one with the right paths comes first, and the other one adds nothing.
+    let layers = [small_files(2, "old", b'0'), small_files(3, "new", b'0')];
+    assert_eq!(choose_bases(&target.card, Some(&target.sketch), &pool(&layers), 2).indices, [1]);
+}
+
+#[test]
+fn headers_of_new_contents_are_a_part_of_the_compressed_layer() {
+    let target = small_files(1, "new", b'0');
+    let unrelated = predict_from(&target, &[layer(2, 3000..3100)]);
+    assert!(unrelated.bytes <= predict_from(&target, &[]).bytes, "{unrelated:?}");
+    assert_eq!(unrelated.expected_error, ExpectedError(RULE_ERROR));
 }
 
 #[test]

@@ -227,6 +227,19 @@ fn a_store_of_schema_1_is_upgraded() {
 }
 
 #[test]
+fn a_sketch_that_cannot_be_read_is_made_anew() {
+    on_both(|bench| {
+        let store = bench.open();
+        let (old, new) = (add(&store, 1, 100), add(&store, 2, 200));
+        let of_old = sketch_of(&content(1, 100));
+        store.drop_sketches(&|sketch| sketch == of_old).unwrap();
+        assert_eq!((store.sketch(&old).unwrap(), store.sketch(&new).unwrap().is_some()), (None, true));
+        let report = store.fsck(FsckMode::Rebuild(&super::fsck::make_card), NOW, &mut |_| {}).unwrap();
+        assert_eq!((report.sketches_made, store.sketch(&old).unwrap()), (1, Some(of_old)));
+    });
+}
+
+#[test]
 fn a_sketch_is_written_and_deleted_with_its_layer() {
     on_both(|bench| {
         let store = bench.open();
