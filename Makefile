@@ -19,7 +19,7 @@ help:
 	@echo "make test    build, then run every test"
 	@echo "make lint    formatting, clippy, licences, duplicate dependencies, advisories if their database is there"
 	@echo "make check   lint and test"
-	@echo "make bench   print every figure beside its bar and the stock tool's"
+	@echo "make bench   print every figure beside its bar and the stock tool's (BENCH=peers, BENCH=odd: those that take long)"
 	@echo "make fuzz    run each fuzz target of tests/fuzz for FUZZ_SECONDS (60)"
 	@echo "make setup   install what is missing for all of these"
 	@echo "make clean   remove the build folder"

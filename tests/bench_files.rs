@@ -131,7 +131,8 @@ fn bench_patch_reports_tools_that_fail_or_are_missing() {
     files.tool("bspatch", "exit 0");
     let ended = files.bench(&["patch", &files.path("layers"), "--runs", "2", "--effort", "fast"]).ok();
     let report = ended.json();
-    assert_eq!(report["peers_missing"], serde_json::json!(["zstd"]));
+    let missing = ["gzip", "zstd", "casync", "zck", "zck_delta_size", "unzck", "rdiff", "ostree"];
+    assert_eq!(report["peers_missing"], serde_json::json!(missing));
     assert_eq!(ended.stderr.matches("not on PATH").count(), 1, "{ended:?}");
     for (tool, why) in [
         ("hdiffz", "encode: no room for that"),
@@ -142,10 +143,59 @@ fn bench_patch_reports_tools_that_fail_or_are_missing() {
         assert_eq!((&row["status"], &row["why"]), (&"failed".into(), &why.into()), "{row}");
     }
     assert_eq!(row(&report, "lighter fast")["status"], "measured");
-    assert!(report["summary"][0]["bytes_to_smallest"].is_null(), "{report}");
+    assert!(report["summary"][0]["bytes_to_hdiffz"].is_null(), "{report}");
+    // The model of changed files needs no program, so it is the only peer with bytes.
+    let ratio = report["summary"][0]["bytes_to_smallest"]["worst"].as_f64().unwrap();
+    let bytes = |tool: &str| row(&report, tool)["patch_bytes"].as_f64().unwrap();
+    assert!((ratio - bytes("lighter fast") / bytes("changed files, zstd -19")).abs() < 1e-9, "{report}");
     let args = ["-o", "table", "bench", "patch", &files.path("layers"), "--runs", "1", "--effort", "fast"];
     let table = finish(command().env("PATH", files.path("tools")).args(args)).ok().stdout;
     assert!(table.contains("hdiffz FAILED: encode: no room for that"), "{table}");
+    files.nothing_is_left();
+}
+
+/// Stand-ins for tools whose bytes on the wire are not one file: a store of chunks, and a count that is printed.
+#[test]
+fn bench_patch_counts_the_bytes_that_cross_the_wire_and_draws_them() {
+    let files = Files::new();
+    let target = files.path("layers/app-r10.tar");
+    files.tool("gzip", "for last; do :; done; exec /bin/cat \"$last\"");
+    // Chunk a is in both stores, chunk b (90 bytes) and an index of 50 bytes cross the wire.
+    let make = "/bin/mkdir -p $3/aaaa $3/bbbb; echo > $3/aaaa/aaaa.cacnk; /usr/bin/head -c 50 /dev/zero > $4
+        case $3 in */target) /usr/bin/head -c 90 /dev/zero > $3/bbbb/bbbb.cacnk;; esac";
+    let casync = format!("case $1 in make) {make};; *) /bin/cp \"$TARGET\" \"$7\";; esac");
+    files.tool("casync", &casync);
+    files.tool("zck", "/bin/cp \"$3\" \"$2\"");
+    files.tool("zck_delta_size", "echo Would download 123 of 456 bytes");
+    files.tool("unzck", "exec /bin/cat \"$2\"");
+    let (layers, svg) = (files.path("layers"), files.path("picture.svg"));
+    let peers = "whole-gzip,changed-files,casync,zchunk";
+    let args = ["patch", &layers, "--runs", "1", "--effort", "fast", "--peers", peers, "--svg", &svg];
+    let report = finish(files.command(&args).env("TARGET", &target)).ok().json();
+    assert_eq!(report["peers_missing"], serde_json::json!([]));
+    let bytes = |tool: &str| row(&report, tool)["patch_bytes"].as_u64().unwrap_or_else(|| panic!("{report}"));
+    assert_eq!(bytes("whole, gzip -6"), fs::metadata(target).unwrap().len());
+    assert_eq!((bytes("casync"), bytes("zchunk")), (140, 123));
+    let model = row(&report, "changed files, zstd -19");
+    assert!(model["status"] == "modelled" && model["encode_s"].is_null(), "{model}");
+    let svg = fs::read_to_string(svg).unwrap();
+    for text in ["app r9 r10", "changed files, zstd -19", ">123 B<", ">140 B<", "lighter fast"] {
+        assert!(svg.contains(text), "no {text} in {svg}");
+    }
+    files.nothing_is_left();
+}
+
+#[test]
+fn bench_patch_ends_a_peer_that_takes_too_long() {
+    let files = Files::new();
+    files.tool("hdiffz", "exec /bin/sleep 600");
+    files.tool("hpatchz", "exit 0");
+    let layers = files.path("layers");
+    let args = ["patch", &layers, "--runs", "2", "--effort", "fast", "--peers", "hdiffz", "--peer-limit-s", "1"];
+    let report = files.bench(&args).ok().json();
+    let row = row(&report, "hdiffz");
+    assert_eq!((&row["status"], &row["over_s"]), (&"too_slow".into(), &1.into()), "{row}");
+    assert!(row["patch_bytes"].is_null() && report["summary"][0]["bytes_to_hdiffz"].is_null(), "{report}");
     files.nothing_is_left();
 }
 

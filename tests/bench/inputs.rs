@@ -20,7 +20,7 @@ use crate::process;
 /// The layers to measure with.
 pub struct Inputs {
     layers: PathBuf,
-    is_corpus: bool,
+    corpus: Option<PathBuf>,
     /// OCI layouts of the old and the new nginx release, from the fixture.
     pub nginx: [PathBuf; 2],
     work: PathBuf,
@@ -43,26 +43,25 @@ impl Inputs {
         let nginx = unpack_fixture(work)?;
         let shared = PathBuf::from(SHARED_CORPUS);
         let corpus = corpus.or_else(|| shared.is_dir().then_some(shared));
-        let is_corpus = corpus.is_some();
-        let layers = match corpus {
-            Some(corpus) => unpacked(&corpus)?,
+        let layers = match &corpus {
+            Some(corpus) => unpacked(corpus, &LAYERS)?,
             None => work.join("layers"),
         };
-        if !is_corpus {
+        if corpus.is_none() {
             std::fs::create_dir(&layers)?;
             for (layout, name) in nginx.iter().zip(&LAYERS) {
                 std::fs::hard_link(largest_blob(layout)?, layers.join(format!("{name}.tar")))?;
             }
         }
-        Ok(Self { layers, is_corpus, nginx, work: work.to_owned() })
+        Ok(Self { layers, corpus, nginx, work: work.to_owned() })
     }
 
     pub fn describe(&self) -> String {
-        if self.is_corpus { format!("corpus in {}", self.layers.display()) } else { "fixture alone".to_owned() }
+        if self.corpus.is_some() { format!("corpus in {}", self.layers.display()) } else { "fixture alone".to_owned() }
     }
 
     pub fn pairs(&self) -> Vec<Pair> {
-        let names = if self.is_corpus { &["nginx", "debian12"][..] } else { &["nginx"] };
+        let names = if self.corpus.is_some() { &["nginx", "debian12"][..] } else { &["nginx"] };
         let pair = |name| Pair {
             name,
             old: self.layers.join(format!("{name}-r1.tar")),
@@ -71,10 +70,21 @@ impl Inputs {
         names.iter().copied().map(pair).collect()
     }
 
+    /// Two releases of a layer of the corpus, the older first. Unpacks them on the first call. `None` for a layer that
+    /// is not there.
+    pub fn releases(&self, layer: &str) -> Result<Option<[PathBuf; 2]>> {
+        let names = ["r1", "r2"].map(|release| format!("{layer}-{release}"));
+        if let Some(corpus) = self.corpus.as_ref().filter(|corpus| corpus.join("unpack").is_file()) {
+            unpacked(corpus, &names.each_ref().map(String::as_str))?;
+        }
+        let tars = names.map(|name| self.layers.join(format!("{name}.tar")));
+        Ok(tars.iter().all(|tar| tar.is_file()).then_some(tars))
+    }
+
     /// The whole nginx image with its base layer, as gzip layouts: the old and the new release. `None` without the
     /// corpus.
     pub fn whole_nginx(&self) -> Result<Option<[PathBuf; 2]>> {
-        if !self.is_corpus {
+        if self.corpus.is_none() {
             return Ok(None);
         }
         let release = |name: &str| {
@@ -86,7 +96,7 @@ impl Inputs {
 
     /// A Python release and the next one, as gzip layouts. Their patch has more than a MiB. `None` without the corpus.
     pub fn python(&self) -> Result<Option<[PathBuf; 2]>> {
-        if !self.is_corpus {
+        if self.corpus.is_none() {
             return Ok(None);
         }
         let release = |name: &str| self.layout(name, &[self.layers.join(format!("{name}.tar"))]);
@@ -126,18 +136,18 @@ fn unpack_fixture(work: &Path) -> Result<[PathBuf; 2]> {
     Ok(["nginx-1.22.1-9", "nginx-1.22.1-11"].map(|name| work.join(name)))
 }
 
-/// The folder with the tars of the corpus: the corpus itself, or the folder where its script unpacks it.
-fn unpacked(corpus: &Path) -> Result<PathBuf> {
+/// The folder with these tars of the corpus: the corpus itself, or the folder where its script unpacks them.
+fn unpacked(corpus: &Path, layers: &[&str]) -> Result<PathBuf> {
     let script = corpus.join("unpack");
     if !script.is_file() {
-        let missing: Vec<_> = LAYERS.iter().filter(|name| !corpus.join(format!("{name}.tar")).is_file()).collect();
+        let missing: Vec<_> = layers.iter().filter(|name| !corpus.join(format!("{name}.tar")).is_file()).collect();
         ensure!(missing.is_empty(), "{} has no {missing:?}", corpus.display());
         return Ok(corpus.to_owned());
     }
     eprintln!("bench: unpacking the corpus");
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     let cache = std::env::var_os("CORPUS_DIR").map_or_else(|| home.join(".cache/lighter/corpus"), PathBuf::from);
-    process::output(Command::new(&script).arg(&cache).args(LAYERS))?;
+    process::output(Command::new(&script).arg(&cache).args(layers))?;
     Ok(cache)
 }
 

@@ -5,6 +5,7 @@
 //! measure, because it lacks root or a stock tool. It ends each process by its id and each network namespace by its
 //! name, also when a benchmark fails.
 
+mod documents;
 mod fidelity;
 mod fleet;
 mod idle;
@@ -15,11 +16,14 @@ mod machine;
 mod meeting;
 mod namespaces;
 mod nodes;
+mod odd;
 mod patch;
+mod peers;
 mod planning;
 mod process;
 mod report;
 mod simulation;
+mod tools;
 mod uplink;
 mod wire;
 
@@ -30,22 +34,33 @@ use clap::{Parser, ValueEnum};
 
 use inputs::Inputs;
 use links::LinkRow;
+use odd::OddInput;
 use report::Report;
 
 /// Measures the promises of Lighter. Each figure stands beside its bar or the figure of a stock tool.
 #[derive(Parser)]
 struct Args {
-    /// The benchmarks to run. Default: all, in this order.
+    /// The benchmarks to run. Default: all, in this order, but `peers` and `odd`, which take an hour each.
     benches: Vec<Bench>,
     /// The corpus of real layers, packed or unpacked. Default: ../shared/corpus if it exists, else the fixture.
     #[arg(long, env = "LIGHTER_CORPUS", value_name = "DIR")]
     corpus: Option<PathBuf>,
-    /// The number of measurements of each figure. The report has their medians. Default: 5 for `links`, else 3.
+    /// The number of measurements of each figure. The report has their medians. Default: 5 for `links`, 1 for `peers`
+    /// and `odd`, else 3.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: Option<u32>,
     /// A row of `links` to measure, instead of all. May be repeated.
     #[arg(long = "row", value_enum, value_name = "ROW")]
     rows: Vec<LinkRow>,
+    /// An input of `odd` to measure, instead of all. May be repeated.
+    #[arg(long = "input", value_enum, value_name = "INPUT")]
+    inputs: Vec<OddInput>,
+    /// The size of the inputs of `odd`, in percent of their usual size.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    percent: u32,
+    /// Write the figures of `peers` and `odd` into README.md and docs/BENCHMARKS.md, and the picture docs/peers.svg.
+    #[arg(long)]
+    write: bool,
     /// The time to watch idle nodes.
     #[arg(long, default_value_t = 130, value_name = "SECONDS")]
     idle_s: u64,
@@ -87,6 +102,10 @@ enum Bench {
     Idle,
     /// Links that are far, lossy or asked by many at once.
     Links,
+    /// Real layers by every other way to bring them, as far as its programs are on PATH, and by each effort.
+    Peers,
+    /// Large and odd inputs at each effort, beside xdelta3 -9 and zstd -19.
+    Odd,
 }
 
 /// The environment of every benchmark.
@@ -99,6 +118,11 @@ struct Bencher {
     /// The same for `links`, and its rows. No row means all.
     link_runs: u32,
     link_rows: Vec<LinkRow>,
+    /// The same for `peers` and `odd`; the inputs of `odd`, where none means all, and their size.
+    long_runs: u32,
+    odd_inputs: Vec<OddInput>,
+    odd_percent: u32,
+    write: bool,
     idle_s: u64,
     settings: Vec<String>,
 }
@@ -116,11 +140,16 @@ fn main() -> Result<()> {
         runs: args.runs.unwrap_or(3),
         link_runs: args.runs.unwrap_or(5),
         link_rows: args.rows,
+        long_runs: args.runs.unwrap_or(1),
+        odd_inputs: args.inputs,
+        odd_percent: args.percent,
+        write: args.write,
         idle_s: args.idle_s,
         settings: args.set,
     };
     let mut report = Report::new(machine::describe(), bencher.inputs.describe());
-    let benches = if args.benches.is_empty() { Bench::value_variants().to_vec() } else { args.benches };
+    let usual = || Bench::value_variants().iter().copied().filter(|bench| !matches!(bench, Bench::Peers | Bench::Odd));
+    let benches = if args.benches.is_empty() { usual().collect() } else { args.benches };
     for bench in benches {
         let name = bench.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         eprintln!("bench: {name}");
@@ -136,6 +165,8 @@ fn main() -> Result<()> {
             Bench::Meeting => meeting::run(&bencher, section),
             Bench::Idle => idle::run(&bencher, section),
             Bench::Links => links::run(&bencher, section),
+            Bench::Peers => peers::run(&bencher, section),
+            Bench::Odd => odd::run(&bencher, section),
         };
         if let Err(error) = measured {
             section.failed(&format!("{error:#}"));

@@ -22,6 +22,9 @@ pub struct Report {
 pub struct Section {
     bench: String,
     rows: Vec<Row>,
+    /// Shown in the place of the rows: the same figures, several on a line.
+    #[serde(skip)]
+    pub grid: Option<Grid>,
     /// The figures that could not be measured, with the reasons.
     skipped: Vec<String>,
     failed: Option<String>,
@@ -48,6 +51,14 @@ pub struct Row {
     note: String,
 }
 
+/// A table of texts.
+pub struct Grid {
+    columns: Vec<String>,
+    lines: Vec<Vec<String>>,
+    /// Below the table.
+    pub remark: String,
+}
+
 /// The promise for a figure.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +79,7 @@ impl Report {
         let section = Section {
             bench: bench.to_owned(),
             rows: Vec::new(),
+            grid: None,
             skipped: Vec::new(),
             failed: None,
             load_before: load,
@@ -96,9 +108,12 @@ impl Section {
         self.rows.push(row);
     }
 
+    /// Notes what is not measured. The same note twice is one.
     pub fn skip(&mut self, what: &str) {
-        eprintln!("bench: skipped: {what}");
-        self.skipped.push(what.to_owned());
+        if self.skipped.iter().all(|skipped| skipped != what) {
+            eprintln!("bench: skipped: {what}");
+            self.skipped.push(what.to_owned());
+        }
     }
 
     pub fn failed(&mut self, why: &str) {
@@ -167,6 +182,14 @@ impl Row {
         self
     }
 
+    pub fn ratio(&self) -> Option<f64> {
+        self.ratio
+    }
+
+    pub fn is_missed(&self) -> bool {
+        self.is_met == Some(false)
+    }
+
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
@@ -187,7 +210,9 @@ impl fmt::Display for Bar {
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "## {} (load {:.1} before, {:.1} after)\n", self.bench, self.load_before, self.load_after)?;
-        if !self.rows.is_empty() {
+        if let Some(grid) = &self.grid {
+            writeln!(f, "{grid}")?;
+        } else if !self.rows.is_empty() {
             let mut table = Table::new();
             table.load_style(presets::ASCII_MARKDOWN);
             table.set_header(["figure", "measured", "bar", "goal", "beside", "ratio", "met", "note"]);
@@ -211,13 +236,49 @@ impl fmt::Display for Section {
     }
 }
 
+impl Grid {
+    pub fn new(columns: &[&str]) -> Self {
+        Self {
+            columns: columns.iter().map(|&column| column.to_owned()).collect(),
+            lines: Vec::new(),
+            remark: String::new(),
+        }
+    }
+
+    pub fn add(&mut self, line: Vec<String>) {
+        self.lines.push(line);
+    }
+
+    /// The table for a document: without spaces for alignment. Figures stand at the right.
+    pub fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule = ["---"].into_iter().chain(std::iter::repeat("--:")).take(self.columns.len()).collect::<Vec<_>>();
+        let lines: String = self.lines.iter().map(|cells| line(cells)).collect();
+        let remark = if self.remark.is_empty() { String::new() } else { format!("\n{}\n", self.remark) };
+        format!("{}|{}|\n{lines}{remark}", line(&self.columns), rule.join("|"))
+    }
+}
+
+impl fmt::Display for Grid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(&self.columns);
+        self.lines.iter().for_each(|line| {
+            table.add_row(line);
+        });
+        write!(f, "{table}")?;
+        if self.remark.is_empty() { Ok(()) } else { write!(f, "\n\n{}", self.remark) }
+    }
+}
+
 /// Formats a bar or a goal: a small one as it was set, so that 1.005 stays 1.005.
 fn promised(value: f64) -> String {
     if value.abs() < 10.0 { value.to_string() } else { number(value) }
 }
 
 /// Formats a number with at least three digits, with commas between thousands.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value.fract() == 0.0 || value.abs() >= 1000.0 {
         let digits = format!("{:.0}", value.abs());
         let grouped: Vec<&str> =

@@ -29,7 +29,11 @@ pub const RINGS: [(&str, u8, &[&str]); 18] = [
     ("streams", 3, &[]),
     ("quic", 3, &[]),
     ("node", 3, &["types", "similarity", "patch", "wire", "image", "api", "engine", "store", "streams", "quic"]),
-    ("cli", 4, &["types", "similarity", "patch", "vcdiff", "wire", "image", "api", "engine", "sim", "store", "node"]),
+    (
+        "cli",
+        4,
+        &["types", "tar", "similarity", "patch", "vcdiff", "wire", "image", "api", "engine", "sim", "store", "node"],
+    ),
 ];
 
 /// Packages that rings 0 to 2 never reach, whatever lies between.

@@ -3,6 +3,7 @@
 //! A comment on a command, an argument or a value is its help text, and ends up in the man pages and completions too.
 //! Names of images, ids, rates and sizes are typed: a value that does not parse is wrong usage, before a command runs.
 
+mod bench;
 mod sim;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use lighter_node::config::Rate;
 use lighter_types::{Bytes, DiffId, ImageReference};
 
 use crate::format::Format;
+pub use bench::{BenchCommand, BenchEffort, BenchPatch, BenchPeer};
 pub use sim::{PlanCommand, SimCommand};
 
 /// Brings container images to fleets over thin uplinks: a peer that holds a similar image sends a patch.
@@ -300,52 +302,6 @@ pub enum PatchEffort {
     Fast,
     Default,
     Max,
-}
-
-#[derive(Subcommand)]
-pub enum BenchCommand {
-    /// Patches beside those of stock tools: bytes, seconds to encode and apply, MiB of memory at the peak.
-    ///
-    /// Each effort is a run of this program's `patch create` and `patch apply`. The stock tools hdiffz, xdelta3, zstd
-    /// and bsdiff take turns with it on the same files, as far as they are on PATH. Every result is compared with the
-    /// target.
-    Patch {
-        /// A folder of NAME-rN.tar, each patched from the release before it; or a file of [[pair]] in TOML.
-        #[arg(value_name = "DIR|PAIRS.TOML")]
-        source: PathBuf,
-        /// The efforts to measure, with commas between them.
-        #[arg(long, value_enum, value_name = "EFFORT,...", value_delimiter = ',', default_value = "fast,default,max")]
-        effort: Vec<BenchEffort>,
-        /// Leave the stock tools out.
-        #[arg(long)]
-        no_peers: bool,
-        /// How often each tool runs, 1 to 100. Seconds are medians, bytes of memory the most of all runs.
-        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-        runs: u32,
-    },
-    /// Predicted bytes of patches beside actual ones, by TLSH alone and by sketches, for all ordered pairs of layers.
-    ///
-    /// Shows the error of predictions, how well they order the bases of a target, and the cost of following them.
-    Predict {
-        /// A folder of tars. Those named NAME-rN.tar are releases of the same package.
-        dir: PathBuf,
-        /// The effort that the actual patches are made with.
-        #[arg(long, value_enum, default_value_t = BenchEffort::Default)]
-        effort: BenchEffort,
-        /// A file that keeps the bytes of patches between runs, by digests and encoder settings. Created if it is
-        /// missing.
-        #[arg(long, value_name = "FILE")]
-        cache: Option<PathBuf>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BenchEffort {
-    Fast,
-    Default,
-    Max,
-    /// As `patch create --vcdiff`.
-    Vcdiff,
 }
 
 #[derive(Subcommand)]

@@ -16,10 +16,7 @@ use crate::output::Output;
 
 pub fn run(command: BenchCommand, output: &Output) -> Result<(), Failure> {
     match command {
-        BenchCommand::Patch { source, effort, no_peers, runs } => {
-            let peers = if no_peers { tools::Peers::none() } else { tools::Peers::find() };
-            patch::run(&source, &effort, &peers, runs, output)
-        }
+        BenchCommand::Patch(options) => patch::run(&options, output),
         BenchCommand::Predict { dir, effort, cache } => predict::run(&dir, effort, cache.as_deref(), output),
     }
 }

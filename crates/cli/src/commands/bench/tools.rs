@@ -1,75 +1,84 @@
-//! The tools that are measured: the efforts of this program, and stock tools with the options that are best on layers.
+//! The tools that are measured: the efforts of this program, and peers, which are other ways to bring a layer to a node
+//! that has a base.
+//!
+//! Each family has a file and implements `Way`: what is ready before, how the bytes are made that cross the wire, how
+//! many they are, how the target is made of them. Stock tools get the options that are best on layers.
+
+mod bsdiff;
+mod casync;
+mod changed_files;
+mod hdiffz;
+mod lighter;
+mod ostree;
+mod rdiff;
+mod whole;
+mod xdelta3;
+mod zchunk;
+mod zstd;
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::process::Command;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use lighter_patch::{Method, Settings};
-use lighter_types::{Bytes, Effort};
+use clap::ValueEnum;
+use lighter_types::Bytes;
 
 use super::pairs::Pair;
-use crate::args::BenchEffort;
+use crate::args::{BenchEffort, BenchPeer};
 
-/// zstd's tool refuses to make patches from or of more (FIO_adjustMemLimitForPatchFromMode, zstd 1.5.4).
-const ZSTD_BYTES_MAX: Bytes = Bytes(2 << 30);
-/// bsdiff takes 17 bytes of memory for each of the old file (its manual page): 1 GiB.
-const BSDIFF_BYTES_MAX: Bytes = Bytes(64 << 20);
-/// The window of the source. xdelta3 allocates it whatever the file; larger files are read through it.
-const XDELTA3_WINDOW: &str = "1073741824";
+pub use lighter::settings;
 
-/// Something that makes and applies patches.
+/// Something that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
     Lighter(BenchEffort),
-    Hdiffz,
-    Xdelta3,
-    Zstd19,
-    Zstd3,
-    Bsdiff,
+    Peer(BenchPeer),
 }
 
-/// The stock tools on PATH, and the programs that are missing.
-pub struct Peers {
-    pub tools: Vec<Tool>,
-    pub missing: Vec<&'static str>,
-}
+/// One way to bring a target to a node that has the base.
+trait Way {
+    fn name(&self) -> &'static str;
 
-impl Peers {
-    const ALL: [Tool; 5] = [Tool::Hdiffz, Tool::Xdelta3, Tool::Zstd19, Tool::Zstd3, Tool::Bsdiff];
+    /// The programs that must be on PATH.
+    fn programs(&self) -> &'static [&'static str];
 
-    pub fn none() -> Self {
-        Self { tools: Vec::new(), missing: Vec::new() }
+    /// The largest base and target that it takes.
+    fn bytes_max(&self) -> Option<Bytes> {
+        None
     }
 
-    /// Looks on PATH.
-    pub fn find() -> Self {
-        let mut peers = Self::none();
-        for tool in Self::ALL {
-            let missing: Vec<&str> = tool.programs().iter().copied().filter(|program| !is_on_path(program)).collect();
-            if missing.is_empty() {
-                peers.tools.push(tool);
-            }
-            peers.missing.extend(missing);
-        }
-        peers.missing.dedup();
-        peers
+    /// The bytes on the wire by a model, instead of all that follows: it has no steps. `None` for a tool that is run.
+    fn modelled_bytes(&self, _files: &Files<'_>) -> Option<io::Result<u64>> {
+        None
+    }
+
+    /// Steps that both ends took with the base before there was a target. They are not measured.
+    fn prepare(&self, _files: &Files<'_>) -> Vec<Step> {
+        Vec::new()
+    }
+
+    fn make(&self, files: &Files<'_>) -> Vec<Step>;
+
+    /// The bytes that cross the wire to the node, after `make`.
+    fn wire_bytes(&self, files: &Files<'_>) -> io::Result<u64> {
+        file_bytes(&files.patch)
+    }
+
+    fn apply(&self, files: &Files<'_>) -> Vec<Step>;
+
+    /// For a result that is no tar: steps that write what was rebuilt, and the file that it must be equal to. They are
+    /// not measured.
+    fn check(&self, _files: &Files<'_>) -> Option<(Vec<Step>, PathBuf)> {
+        None
     }
 }
 
-fn is_on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
-/// The encoder settings of an effort.
-pub fn settings(effort: BenchEffort) -> Settings {
-    let method = match effort {
-        BenchEffort::Fast => Method::Delta(Effort::Fast),
-        BenchEffort::Default => Method::Delta(Effort::Default),
-        BenchEffort::Max => Method::Delta(Effort::Max),
-        BenchEffort::Vcdiff => Method::Vcdiff,
-    };
-    Settings { method, ..Settings::default() }
+/// A process to run. Its stdout goes to a file, or nowhere.
+pub struct Step {
+    pub command: Command,
+    stdout: Option<PathBuf>,
 }
 
 /// The files of a pair, and the files that are made from it.
@@ -79,113 +88,131 @@ pub struct Files<'a> {
     pub joined_base: PathBuf,
     pub patch: PathBuf,
     pub rebuilt: PathBuf,
+    /// A folder that is new for each turn.
+    pub scratch: PathBuf,
+}
+
+/// The peers whose programs are on PATH, and the programs that are missing.
+pub struct Peers {
+    pub tools: Vec<Tool>,
+    pub missing: Vec<&'static str>,
+}
+
+impl Peers {
+    pub fn none() -> Self {
+        Self { tools: Vec::new(), missing: Vec::new() }
+    }
+
+    /// Looks on PATH for the programs of these peers, or of all.
+    pub fn find(wanted: Option<&[BenchPeer]>) -> Self {
+        let mut peers = Self::none();
+        for &peer in wanted.unwrap_or(BenchPeer::value_variants()) {
+            let tool = Tool::Peer(peer);
+            let programs = tool.way().programs().iter().copied();
+            let missing: Vec<&str> = programs.filter(|program| !is_on_path(program)).collect();
+            if missing.is_empty() && !peers.tools.contains(&tool) {
+                peers.tools.push(tool);
+            }
+            for program in missing {
+                if !peers.missing.contains(&program) {
+                    peers.missing.push(program);
+                }
+            }
+        }
+        peers
+    }
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 impl Tool {
-    pub fn name(self) -> &'static str {
+    fn way(self) -> &'static dyn Way {
         match self {
-            Self::Lighter(BenchEffort::Fast) => "lighter fast",
-            Self::Lighter(BenchEffort::Default) => "lighter default",
-            Self::Lighter(BenchEffort::Max) => "lighter max",
-            Self::Lighter(BenchEffort::Vcdiff) => "lighter vcdiff",
-            Self::Hdiffz => "hdiffz",
-            Self::Xdelta3 => "xdelta3 -9",
-            Self::Zstd19 => "zstd -19",
-            Self::Zstd3 => "zstd -3",
-            Self::Bsdiff => "bsdiff",
+            Self::Lighter(effort) => lighter::of_effort(effort),
+            Self::Peer(BenchPeer::WholeGzip) => &whole::Gzip,
+            Self::Peer(BenchPeer::WholeZstd) => &whole::Zstd,
+            Self::Peer(BenchPeer::ChangedFiles) => &changed_files::ChangedFiles,
+            Self::Peer(BenchPeer::Casync) => &casync::Casync,
+            Self::Peer(BenchPeer::Zchunk) => &zchunk::Zchunk,
+            Self::Peer(BenchPeer::Rdiff) => &rdiff::Rdiff,
+            Self::Peer(BenchPeer::Ostree) => &ostree::Ostree,
+            Self::Peer(BenchPeer::Bsdiff) => &bsdiff::Bsdiff,
+            Self::Peer(BenchPeer::Xdelta3) => &xdelta3::Xdelta3,
+            Self::Peer(BenchPeer::Zstd3) => &zstd::ZSTD_3,
+            Self::Peer(BenchPeer::Zstd19) => &zstd::ZSTD_19,
+            Self::Peer(BenchPeer::Hdiffz) => &hdiffz::Hdiffz,
         }
+    }
+
+    pub fn name(self) -> &'static str {
+        self.way().name()
     }
 
     pub fn is_peer(self) -> bool {
-        !matches!(self, Self::Lighter(_))
-    }
-
-    /// The programs that must be on PATH.
-    fn programs(self) -> &'static [&'static str] {
-        match self {
-            Self::Lighter(_) => &[],
-            Self::Hdiffz => &["hdiffz", "hpatchz"],
-            Self::Xdelta3 => &["xdelta3"],
-            Self::Zstd19 | Self::Zstd3 => &["zstd"],
-            Self::Bsdiff => &["bsdiff", "bspatch"],
-        }
+        matches!(self, Self::Peer(_))
     }
 
     /// The reason why the tool cannot take a pair, if there is one.
     pub fn obstacle(self, pair: &Pair) -> Option<String> {
         let largest = pair.target_bytes.max(pair.base_bytes);
-        let limit = match self {
-            Self::Zstd19 | Self::Zstd3 => ZSTD_BYTES_MAX,
-            Self::Bsdiff => BSDIFF_BYTES_MAX,
-            Self::Lighter(_) | Self::Hdiffz | Self::Xdelta3 => return None,
-        };
-        (largest > limit).then(|| format!("a file of {largest}; it takes {limit} at most"))
+        let limit = self.way().bytes_max().filter(|limit| largest > *limit)?;
+        Some(format!("a file of {largest}; it takes {limit} at most"))
     }
 
-    pub fn encode(self, files: &Files<'_>) -> Command {
-        let (base, target, patch) = (files.joined_base.as_path(), files.pair.target.as_path(), files.patch.as_path());
-        match self {
-            Self::Lighter(effort) => {
-                let mut command = lighter("create", files);
-                command.arg("--target").arg(target).arg("--out").arg(patch).args(match effort {
-                    BenchEffort::Fast => &["--effort", "fast"][..],
-                    BenchEffort::Default => &["--effort", "default"],
-                    BenchEffort::Max => &["--effort", "max"],
-                    BenchEffort::Vcdiff => &["--vcdiff"],
-                });
-                command
-            }
-            Self::Hdiffz => stock("hdiffz", &[&"-f", &"-m-6", &"-SD", &"-c-zstd-21-24", &base, &target, &patch]),
-            Self::Xdelta3 => {
-                stock("xdelta3", &[&"-e", &"-9", &"-B", &XDELTA3_WINDOW, &"-q", &"-f", &"-s", &base, &target, &patch])
-            }
-            Self::Zstd19 => zstd(files, &[&"-19", &"--long=31", &target, &"-o", &patch]),
-            Self::Zstd3 => zstd(files, &[&"-3", &"--long=27", &target, &"-o", &patch]),
-            Self::Bsdiff => stock("bsdiff", &[&base, &target, &patch]),
+    /// The bytes that a model counts. `None` for a tool that is run.
+    pub fn modelled_bytes(self, files: &Files<'_>) -> Option<io::Result<u64>> {
+        self.way().modelled_bytes(files)
+    }
+
+    pub fn prepare(self, files: &Files<'_>) -> Vec<Step> {
+        self.way().prepare(files)
+    }
+
+    pub fn make(self, files: &Files<'_>) -> Vec<Step> {
+        self.way().make(files)
+    }
+
+    pub fn wire_bytes(self, files: &Files<'_>) -> io::Result<u64> {
+        self.way().wire_bytes(files)
+    }
+
+    pub fn apply(self, files: &Files<'_>) -> Vec<Step> {
+        self.way().apply(files)
+    }
+
+    pub fn check(self, files: &Files<'_>) -> Option<(Vec<Step>, PathBuf)> {
+        self.way().check(files)
+    }
+}
+
+impl Step {
+    fn new(command: Command) -> Self {
+        Self { command, stdout: None }
+    }
+
+    /// A stock tool, without options from the environment.
+    fn stock(program: &str, arguments: &[&dyn AsRef<OsStr>]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments.iter().map(AsRef::as_ref));
+        for name in ["GZIP", "XDELTA", "ZSTD_CLEVEL", "ZSTD_NBTHREADS"] {
+            command.env_remove(name);
         }
+        Self::new(command)
     }
 
-    pub fn apply(self, files: &Files<'_>) -> Command {
-        let (base, patch, rebuilt) = (files.joined_base.as_path(), files.patch.as_path(), files.rebuilt.as_path());
-        match self {
-            Self::Lighter(_) => {
-                let mut command = lighter("apply", files);
-                command.arg("--patch").arg(patch).arg("--out").arg(rebuilt);
-                command
-            }
-            Self::Hdiffz => stock("hpatchz", &[&"-f", &base, &patch, &rebuilt]),
-            Self::Xdelta3 => {
-                stock("xdelta3", &[&"-d", &"-B", &XDELTA3_WINDOW, &"-q", &"-f", &"-s", &base, &patch, &rebuilt])
-            }
-            Self::Zstd19 => zstd(files, &[&"-d", &"--long=31", &patch, &"-o", &rebuilt]),
-            Self::Zstd3 => zstd(files, &[&"-d", &"--long=27", &patch, &"-o", &rebuilt]),
-            Self::Bsdiff => stock("bspatch", &[&base, &rebuilt, &patch]),
-        }
+    fn into_file(self, file: &Path) -> Self {
+        Self { stdout: Some(file.to_owned()), ..self }
+    }
+
+    /// The stdout for its process.
+    pub fn stdout(&self) -> io::Result<Stdio> {
+        self.stdout.as_ref().map_or_else(|| Ok(Stdio::null()), |file| Ok(File::create(file)?.into()))
     }
 }
 
-/// `lighter patch ...` of the running program, even if a build has replaced its file.
-fn lighter(action: &str, files: &Files<'_>) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.env_remove("LIGHTER_OUTPUT").env_remove("LIGHTER_SOCKET").args(["--quiet", "patch", action]);
-    for base in &files.pair.bases {
-        command.arg("--base").arg(base);
-    }
-    command
-}
-
-/// A stock tool, without options from the environment.
-fn stock(program: &str, arguments: &[&dyn AsRef<OsStr>]) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments.iter().map(AsRef::as_ref));
-    for name in ["XDELTA", "ZSTD_CLEVEL", "ZSTD_NBTHREADS"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn zstd(files: &Files<'_>, arguments: &[&dyn AsRef<OsStr>]) -> Command {
-    let mut command = stock("zstd", &[&"-q", &"-f", &"--patch-from", &files.joined_base]);
-    command.args(arguments.iter().map(AsRef::as_ref));
-    command
+fn file_bytes(path: &Path) -> io::Result<u64> {
+    Ok(std::fs::metadata(path)?.len())
 }

@@ -8,7 +8,7 @@ use lighter_types::Bytes;
 use tempfile::TempDir;
 
 use super::pairs::Pair;
-use super::tools::Files;
+use super::tools::{Files, Peers};
 use crate::exit::{Failure, Kind};
 
 /// Room for the messages of tools, and for the file system itself.
@@ -17,12 +17,13 @@ const SPARE_BYTES: u64 = 16 << 20;
 pub struct Workspace(TempDir);
 
 impl Workspace {
-    /// A new folder in `TMPDIR`, if it has room for the files of any one of the pairs.
-    pub fn create(pairs: &[Pair]) -> Result<Self, Failure> {
+    /// A new folder in `TMPDIR`, if it has room for the files of any one of the pairs, and for stores and trees of
+    /// peers if there are any.
+    pub fn create(pairs: &[Pair], peers: &Peers) -> Result<Self, Failure> {
         let parent = std::env::temp_dir();
         let folder = tempfile::Builder::new().prefix("lighter-bench-").tempdir_in(&parent);
         let folder = folder.map_err(|error| folder_failure(&parent, &error))?;
-        let wanted = Bytes(pairs.iter().map(room).max().unwrap_or(0));
+        let wanted = Bytes(pairs.iter().map(|pair| room(pair, peers)).max().unwrap_or(0));
         let disk = rustix::fs::statvfs(folder.path()).map_err(|error| folder_failure(&parent, &error.into()))?;
         let free = Bytes(disk.f_bavail.saturating_mul(disk.f_frsize));
         if free < wanted {
@@ -52,7 +53,21 @@ impl Workspace {
                 joined
             }
         };
-        Ok(Files { pair, joined_base, patch: self.path("patch"), rebuilt: self.path("rebuilt") })
+        let (patch, rebuilt, scratch) = (self.path("patch"), self.path("rebuilt"), self.path("scratch"));
+        Ok(Files { pair, joined_base, patch, rebuilt, scratch })
+    }
+
+    /// Removes what a turn left, and makes its folder anew.
+    pub fn clear(&self, files: &Files<'_>) -> Result<(), Failure> {
+        for file in [&files.patch, &files.rebuilt] {
+            // The turn before usually left them. The first has none.
+            let _ = std::fs::remove_file(file);
+        }
+        match std::fs::remove_dir_all(&files.scratch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => std::fs::create_dir(&files.scratch),
+        }
+        .map_err(|error| folder_failure(&files.scratch, &error))
     }
 }
 
@@ -62,10 +77,13 @@ fn folder_failure(parent: &Path, error: &io::Error) -> Failure {
     Failure::file("make a folder in", parent, error).hint(HINT)
 }
 
-/// Bytes for a patch as large as its target, the rebuilt target, and the joined bases.
-fn room(pair: &Pair) -> u64 {
+/// Bytes for a patch as large as its target, the rebuilt target, and the joined bases. For peers, twice both: OSTree
+/// has a store with both trees at each end.
+fn room(pair: &Pair, peers: &Peers) -> u64 {
     let joined = if pair.bases.len() > 1 { pair.base_bytes.0 } else { 0 };
-    pair.target_bytes.0.saturating_mul(2).saturating_add(joined).saturating_add(SPARE_BYTES)
+    let own = pair.target_bytes.0.saturating_mul(2).saturating_add(joined).saturating_add(SPARE_BYTES);
+    let both = pair.target_bytes.0.saturating_add(pair.base_bytes.0);
+    if peers.tools.is_empty() { own } else { own.saturating_add(both.saturating_mul(2)) }
 }
 
 fn copy(path: &Path, out: &mut dyn io::Write) -> Result<(), Failure> {

@@ -230,7 +230,7 @@ fn run_patch(
         command.args(name.split(' ')).arg(path);
     }
     let cost = measure(&mut command, errors, interrupt)?;
-    cost.map(|cost| Duration::from_secs_f64(cost.seconds)).map_err(|why| Failure::new(Kind::BadData, why))
+    cost.map(|cost| Duration::from_secs_f64(cost.seconds)).map_err(|why| Failure::new(Kind::BadData, why.to_string()))
 }
 
 fn span(time: Duration) -> Span {

@@ -48,9 +48,17 @@ pub struct Row {
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Outcome {
     Measured(Figures),
+    /// A model counted the bytes. There is nothing to run.
+    Modelled {
+        patch_bytes: u64,
+    },
     /// The tool cannot take such files.
     Skipped {
         why: String,
+    },
+    /// The tool was ended after this time.
+    TooSlow {
+        over_s: u64,
     },
     /// The tool failed, or its result was wrong.
     Failed {
@@ -78,6 +86,20 @@ pub struct Figures {
 pub struct Seconds {
     pub encode_s: f64,
     pub apply_s: f64,
+}
+
+impl fmt::Display for Outcome {
+    /// For notes of the progress.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Measured(Figures { patch_bytes, .. }) | Self::Modelled { patch_bytes } => {
+                write!(f, "{patch_bytes} bytes")
+            }
+            Self::Skipped { why } => write!(f, "skipped: {why}"),
+            Self::TooSlow { over_s } => write!(f, "over {over_s} s, so it was ended"),
+            Self::Failed { why } => write!(f, "failed: {why}"),
+        }
+    }
 }
 
 impl Outcome {
@@ -120,8 +142,7 @@ impl PairReport {
     }
 
     pub fn smallest_peer(&self) -> Option<u64> {
-        let peers = self.results.iter().filter(|row| row.is_peer);
-        peers.filter_map(Row::figures).map(|figures| figures.patch_bytes).min()
+        self.results.iter().filter(|row| row.is_peer).filter_map(Row::patch_bytes).min()
     }
 }
 
@@ -129,7 +150,17 @@ impl Row {
     pub fn figures(&self) -> Option<&Figures> {
         match &self.outcome {
             Outcome::Measured(figures) => Some(figures),
-            Outcome::Skipped { .. } | Outcome::Failed { .. } => None,
+            Outcome::Modelled { .. } | Outcome::Skipped { .. } | Outcome::TooSlow { .. } | Outcome::Failed { .. } => {
+                None
+            }
+        }
+    }
+
+    /// The bytes on the wire, measured or modelled.
+    pub fn patch_bytes(&self) -> Option<u64> {
+        match &self.outcome {
+            Outcome::Measured(Figures { patch_bytes, .. }) | Outcome::Modelled { patch_bytes } => Some(*patch_bytes),
+            Outcome::Skipped { .. } | Outcome::TooSlow { .. } | Outcome::Failed { .. } => None,
         }
     }
 }

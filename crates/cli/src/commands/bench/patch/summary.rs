@@ -5,6 +5,11 @@ use serde::Serialize;
 use super::super::statistics::{geomean, median};
 use super::super::tools::Tool;
 use super::figures::{Figures, Outcome, PairReport};
+use crate::args::{BenchEffort, BenchPeer};
+
+/// The peers that an effort is compared with by name.
+const HDIFFZ: Tool = Tool::Peer(BenchPeer::Hdiffz);
+const XDELTA3: Tool = Tool::Peer(BenchPeer::Xdelta3);
 
 #[derive(Serialize)]
 pub struct Summary {
@@ -34,12 +39,44 @@ pub struct Ratios {
     pub worst_pair: String,
 }
 
+/// An effort whose patch is larger than that of a lower effort on the same pair.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct LargerEffort {
+    pub pair: String,
+    pub tool: &'static str,
+    pub patch_bytes: u64,
+    pub lower_tool: &'static str,
+    pub lower_patch_bytes: u64,
+}
+
+/// Every pair of efforts, one beside each lower one, where more work made a larger patch.
+pub fn larger_efforts(reports: &[PairReport]) -> Vec<LargerEffort> {
+    let efforts =
+        [BenchEffort::Fast, BenchEffort::Default, BenchEffort::Max].map(|effort| Tool::Lighter(effort).name());
+    let mut found = Vec::new();
+    for report in reports {
+        let bytes = |tool| Some((tool, report.figures(tool)?.patch_bytes));
+        let measured: Vec<(&'static str, u64)> = efforts.into_iter().filter_map(bytes).collect();
+        for (index, &(tool, patch_bytes)) in measured.iter().enumerate() {
+            let lower = measured[..index].iter().filter(|(_, lower_bytes)| *lower_bytes < patch_bytes);
+            found.extend(lower.map(|&(lower_tool, lower_patch_bytes)| LargerEffort {
+                pair: report.name.clone(),
+                tool,
+                patch_bytes,
+                lower_tool,
+                lower_patch_bytes,
+            }));
+        }
+    }
+    found
+}
+
 pub fn summarize(tool: Tool, reports: &[PairReport]) -> Summary {
     let name = tool.name();
     let measured: Vec<(&PairReport, &Figures)> =
         reports.iter().filter_map(|pair| Some((pair, pair.figures(name)?))).collect();
     let encode_s = measured.iter().filter_map(|(pair, ours)| {
-        let theirs = pair.figures(Tool::Hdiffz.name())?;
+        let theirs = pair.figures(HDIFFZ.name())?;
         // Run by run, since both had about the same disturbance.
         median(ours.runs.iter().zip(&theirs.runs).map(|(ours, theirs)| ours.encode_s / theirs.encode_s))
     });
@@ -47,8 +84,8 @@ pub fn summarize(tool: Tool, reports: &[PairReport]) -> Summary {
         tool: name,
         pairs: measured.len(),
         pairs_failed: reports.iter().filter(|pair| has_failed(pair, name)).count(),
-        bytes_to_hdiffz: bytes_to(&measured, |pair| patch_bytes(pair, Tool::Hdiffz)),
-        bytes_to_xdelta3: bytes_to(&measured, |pair| patch_bytes(pair, Tool::Xdelta3)),
+        bytes_to_hdiffz: bytes_to(&measured, |pair| patch_bytes(pair, HDIFFZ)),
+        bytes_to_xdelta3: bytes_to(&measured, |pair| patch_bytes(pair, XDELTA3)),
         bytes_to_smallest: bytes_to(&measured, PairReport::smallest_peer),
         encode_s_to_hdiffz: median(encode_s),
         apply_mb_per_s_geomean: geomean(measured.iter().map(|(_, ours)| ours.apply_mb_per_s)),
@@ -88,7 +125,6 @@ mod tests {
     use super::super::super::pairs::Pair;
     use super::super::figures::{Row, Seconds};
     use super::*;
-    use crate::args::BenchEffort;
 
     const OURS: Tool = Tool::Lighter(BenchEffort::Default);
 
@@ -118,10 +154,13 @@ mod tests {
     #[test]
     fn ratios_are_over_the_pairs_where_both_were_measured() {
         let reports = [
-            pair("a", vec![row(OURS, 200, &[1.0, 8.0, 4.0]), row(Tool::Hdiffz, 100, &[2.0, 2.0, 2.0])]),
-            pair("b", vec![row(OURS, 50, &[3.0]), row(Tool::Hdiffz, 100, &[1.0]), row(Tool::Bsdiff, 40, &[1.0])]),
-            pair("c", vec![row(OURS, 100, &[1.0]), failed(Tool::Hdiffz)]),
-            pair("d", vec![failed(OURS), row(Tool::Hdiffz, 100, &[1.0])]),
+            pair("a", vec![row(OURS, 200, &[1.0, 8.0, 4.0]), row(HDIFFZ, 100, &[2.0, 2.0, 2.0])]),
+            pair(
+                "b",
+                vec![row(OURS, 50, &[3.0]), row(HDIFFZ, 100, &[1.0]), row(Tool::Peer(BenchPeer::Bsdiff), 40, &[1.0])],
+            ),
+            pair("c", vec![row(OURS, 100, &[1.0]), failed(HDIFFZ)]),
+            pair("d", vec![failed(OURS), row(HDIFFZ, 100, &[1.0])]),
         ];
         let summary = summarize(OURS, &reports);
         assert_eq!((summary.pairs, summary.pairs_failed), (3, 1));
@@ -135,5 +174,23 @@ mod tests {
         assert_eq!(summary.encode_s_to_hdiffz, Some(2.5));
         assert!(summary.apply_mb_per_s_geomean.is_some_and(|rate| (rate - 100.0).abs() < 1e-9));
         assert_eq!((summary.encode_peak_bytes, summary.apply_peak_bytes), (Some(200), None));
+    }
+
+    #[test]
+    fn an_effort_that_is_larger_than_a_lower_one_is_named() {
+        let [fast, max] = [BenchEffort::Fast, BenchEffort::Max].map(Tool::Lighter);
+        let patches = |name: &str, bytes: [u64; 3]| {
+            pair(name, vec![row(max, bytes[2], &[1.0]), row(fast, bytes[0], &[1.0]), row(OURS, bytes[1], &[1.0])])
+        };
+        let found =
+            larger_efforts(&[patches("falling", [3, 2, 1]), patches("same", [2, 2, 2]), patches("odd", [3, 5, 4])]);
+        let larger = |tool: Tool, patch_bytes| LargerEffort {
+            pair: "odd".to_owned(),
+            tool: tool.name(),
+            patch_bytes,
+            lower_tool: fast.name(),
+            lower_patch_bytes: 3,
+        };
+        assert_eq!(found, [larger(OURS, 5), larger(max, 4)]);
     }
 }

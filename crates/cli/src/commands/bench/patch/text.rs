@@ -3,15 +3,20 @@
 use comfy_table::Cell;
 use lighter_types::Bytes;
 
+use super::Report;
 use super::figures::{Figures, Outcome, PairReport, Row};
-use super::summary::{Ratios, Summary};
+use super::summary::{LargerEffort, Ratios, Summary};
 use crate::output::{right, table};
 
-pub fn report(pairs: &[PairReport], summary: &[Summary], missing: &[&str]) -> String {
-    let mut parts: Vec<String> = pairs.iter().map(pair).collect();
-    parts.push(summaries(summary));
-    if !missing.is_empty() {
-        parts.push(format!("not on PATH, so not measured: {}", missing.join(", ")));
+pub fn report(report: &Report) -> String {
+    let mut parts: Vec<String> = report.pairs.iter().map(pair).collect();
+    parts.push(summaries(&report.summary));
+    for larger in &report.larger_efforts {
+        let LargerEffort { pair, tool, patch_bytes, lower_tool, lower_patch_bytes } = larger;
+        parts.push(format!("{pair}: {tool} is larger ({patch_bytes}) than {lower_tool} ({lower_patch_bytes})"));
+    }
+    if !report.peers_missing.is_empty() {
+        parts.push(format!("not on PATH, so not measured: {}", report.peers_missing.join(", ")));
     }
     parts.join("\n\n")
 }
@@ -25,7 +30,14 @@ fn pair(pair: &PairReport) -> String {
             Outcome::Measured(figures) => {
                 table.add_row(cells(row, figures, pair.target_bytes));
             }
+            Outcome::Modelled { patch_bytes } => {
+                let mut cells =
+                    vec![row.tool.into(), right(patch_bytes), right(share(*patch_bytes, pair.target_bytes))];
+                cells.resize_with(8, || right(none()));
+                table.add_row(cells);
+            }
             Outcome::Skipped { why } => remarks.push(format!("{} skipped: {why}", row.tool)),
+            Outcome::TooSlow { over_s } => remarks.push(format!("{} ended: over {over_s} s", row.tool)),
             Outcome::Failed { why } => remarks.push(format!("{} FAILED: {why}", row.tool)),
         }
     }
@@ -38,11 +50,15 @@ fn pair(pair: &PairReport) -> String {
     lines.join("\n")
 }
 
+fn share(patch_bytes: u64, target_bytes: u64) -> String {
+    format!("{:.2} %", 100.0 * patch_bytes as f64 / target_bytes.max(1) as f64)
+}
+
 fn cells(row: &Row, figures: &Figures, target_bytes: u64) -> Vec<Cell> {
     vec![
         row.tool.into(),
         right(figures.patch_bytes),
-        right(format!("{:.2} %", 100.0 * figures.patch_bytes as f64 / target_bytes.max(1) as f64)),
+        right(share(figures.patch_bytes, target_bytes)),
         right(format!("{:.2}", figures.encode_s)),
         right(format!("{:.3}", figures.apply_s)),
         right(format!("{:.0}", figures.apply_mb_per_s)),
