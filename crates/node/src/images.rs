@@ -22,13 +22,8 @@ use lighter_store::{Image, Store, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, SignedRelease};
 
-<<<<<<< HEAD
 use crate::shared::{Shared, local_failure};
-pub use answers::{blob_answer, look_up, release_of};
-=======
-use crate::shared::{local_failure, unix_now};
 pub use answers::{blob_answer, look_up, release_of, released_at};
->>>>>>> full
 use folder::{FolderFiles, FolderWriter};
 pub use import::{Imported, count, import};
 

@@ -41,12 +41,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::encode_memory::EncodeMemory;
 
-<<<<<<< HEAD
 pub use clock::{UseClock, unix_now};
-use config::Config;
-=======
 use config::{Config, ReleasesKept};
->>>>>>> full
 pub use defects::LogWriter;
 use driver::{Driver, EVENTS_WAITING};
 use identity::{Identity, IdentityError};

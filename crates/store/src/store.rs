@@ -143,11 +143,11 @@ impl Store {
         })
     }
 
-<<<<<<< HEAD
     /// The latest use of anything that is held; 0 without one. The caller's clock may have been set back since.
     pub fn last_use(&self) -> UnixSeconds {
         self.inner.ledger().last_use()
-=======
+    }
+
     /// Checks that `needed` more bytes would find room if everything gave way that may. Changes nothing: the caller
     /// asks before it begins something that takes its room piece by piece.
     ///
@@ -155,7 +155,6 @@ impl Store {
     /// `BudgetFull`, `DiskFull`; `Io` when the file system does not report its free space.
     pub fn check_room(&self, needed: Bytes) -> Result<()> {
         self.inner.plan_room(&self.inner.ledger(), needed, &self.inner.options.retention).map(drop)
->>>>>>> full
     }
 
     /// Layers that the store stopped holding since the last call, apart from those that the caller removed by name:

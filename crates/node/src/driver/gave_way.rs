@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::api;
-use crate::shared::unix_now;
+use crate::clock::unix_now;
 
 /// Releases that the status lists.
 const LISTED_MAX: usize = 16;

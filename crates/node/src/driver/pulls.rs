@@ -35,17 +35,16 @@ impl Pulls {
         self.running.iter()
     }
 
-<<<<<<< HEAD
     /// A peer has a release that is signed and not believed.
     pub fn add_unlisted(&mut self, release: &SignedRelease) {
         if self.unlisted.len() < UNLISTED_MAX {
             self.unlisted.insert(release.release.reference.clone(), release.publisher);
         }
-=======
+    }
+
     /// Whether only the plans of this pull are wanted.
     pub fn is_plan(&self, id: PullId) -> bool {
         self.running.get(&id).is_some_and(|pull| matches!(pull.audience, Audience::Planner(_)))
->>>>>>> full
     }
 
     /// The manifests of the images that are being pulled, as far as they are known.

@@ -16,11 +16,7 @@ use lighter_wire::Incarnation;
 use super::Driver;
 use crate::clock::{self, unix_now};
 use crate::defects::Defects;
-<<<<<<< HEAD
-=======
 use crate::room;
-use crate::shared::{CLOCK_MIN, CLOCK_WARNING, unix_now};
->>>>>>> full
 use crate::store_status;
 use crate::traffic::{Accountant, Protocol};
 
@@ -74,20 +70,8 @@ impl Driver {
         for (peer, trouble) in self.connections.dialer.troubles() {
             warnings.push(format!("no connection to {peer} of network.bootstrap: {trouble}"));
         }
-<<<<<<< HEAD
         warnings.extend(self.clock.warnings(unix_now(), self.shared.now(), &self.lives()));
-=======
-        if unix_now() < CLOCK_MIN {
-            warnings.push(CLOCK_WARNING.to_owned());
-        }
-        let store = store_status(&self.shared.store);
-        warnings.extend(room::warning(&store));
-        let (free, kept) = (store.disk_free_bytes, Options::default().disk_free_min);
-        if free < kept.times(2) {
-            let path = config.data_dir.0.display();
-            warnings.push(format!("the disk of {path} has {free} free, of which {kept} stay free: make room there"));
-        }
->>>>>>> full
+        warnings.extend(room::warning(&store_status(&self.shared.store)));
         for peer in self.connections.twins() {
             warnings.push(format!("two running nodes use the identity {peer}"));
         }

@@ -1,4 +1,5 @@
-//! The dates of this node's releases: each later than the release of that name before it, whatever the clock shows.
+//! The dates of this node's releases: each later than all releases of that repository before it, whatever the clock
+//! shows, and if several are imported within a second. So the order of releases is the order of imports.
 //!
 //! Peers keep a release after it is removed here. So the latest date of a removed release is remembered, in one row: a
 //! clock that was years ahead would otherwise hide the next release of the name for years.
@@ -6,7 +7,7 @@
 use lighter_store::{Store, StoreError, UnixSeconds};
 use lighter_types::ImageReference;
 
-use super::release_of;
+use super::{release_of, released_at};
 
 /// The row's key; its value is the date, 8 bytes, little endian.
 const REMOVED: &[u8] = b"removed/issued";
@@ -16,10 +17,11 @@ const REMOVED: &[u8] = b"removed/issued";
 /// # Errors
 /// If the store's index cannot be read.
 pub fn next(store: &Store, reference: &ImageReference, now: UnixSeconds) -> Result<u64, StoreError> {
-    let before = match release_of(store, reference) {
-        Some(release) => release.release.issued_s,
-        None => removed(store)?,
-    };
+    let images = store.references();
+    let releases = images.iter().filter(|(name, _)| name.repository() == reference.repository());
+    let last = releases.filter_map(|(_, image)| released_at(&image.release_record)).max().unwrap_or_default();
+    let is_named = images.iter().any(|(name, _)| name == reference);
+    let before = if is_named { last.0 } else { last.0.max(removed(store)?) };
     Ok(now.0.max(before.saturating_add(1)))
 }
 
@@ -60,15 +62,16 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_later_than_the_last_of_its_name_even_if_that_was_removed() {
+    fn a_release_is_later_than_the_last_of_its_repository_even_if_that_was_removed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Options::default()).unwrap();
-        let (first, second) = ("demo/app:1".parse().unwrap(), "demo/app:2".parse().unwrap());
+        let (first, second) = ("demo/app:1".parse().unwrap(), "demo/other:1".parse().unwrap());
         let (now, future) = (UnixSeconds(1_796_000_000), 4_000_000_000);
         assert_eq!(next(&store, &first, now).unwrap(), now.0);
         // The clock was years ahead.
         name(&store, &first, future);
         assert_eq!(next(&store, &first, now).unwrap(), future + 1);
+        assert_eq!(next(&store, &"demo/app:2".parse().unwrap(), now).unwrap(), future + 1);
         assert_eq!(next(&store, &second, now).unwrap(), now.0);
         name(&store, &second, now.0);
         remove(&store, &first).unwrap();

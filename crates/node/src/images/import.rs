@@ -12,14 +12,9 @@ use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
-<<<<<<< HEAD
 use super::{AnyFiles, ImagesError, Step, dates, open_files};
 use crate::clock::unix_now;
 use crate::shared::Shared;
-=======
-use super::{AnyFiles, ImagesError, Step, open_files, released_at};
-use crate::shared::{Shared, unix_now};
->>>>>>> full
 
 /// An image that was imported.
 #[derive(Clone, Debug)]
@@ -160,18 +155,6 @@ fn store_error_within(error: ImageError) -> ImagesError {
     }
 }
 
-<<<<<<< HEAD
-=======
-/// The moment of a new release: now, but after all releases of the repository, even if this machine's clock was set
-/// back or several are imported within a second. So the order of releases is the order of imports.
-fn newer(shared: &Shared, reference: &ImageReference) -> u64 {
-    let images = shared.store.references().into_iter();
-    let releases = images.filter(|(name, _)| name.repository() == reference.repository());
-    let last = releases.filter_map(|(_, image)| released_at(&image.release_record)).max().unwrap_or_default();
-    unix_now().0.max(last.0.saturating_add(1))
-}
-
->>>>>>> full
 fn set_reference(
     store: &Store,
     reference: &ImageReference,
