@@ -64,7 +64,8 @@ impl Evidence {
     }
 
     fn count(&mut self) {
-        self.votes.sort_unstable();
+        // It finds that the first ones are in order, and those of another evidence behind them.
+        self.votes.sort();
         self.votes.dedup_by(|next, first| {
             let is_same = (next.place, next.by) == (first.place, first.by);
             first.count += if is_same { next.count } else { 0 };

@@ -24,7 +24,22 @@ const WINDOW_BYTES: u64 = 256 << 10;
 /// Steps are shared out in parts of about so many bytes.
 const SHARE_BYTES: u64 = 32 << 20;
 
-/// The map of all executables among some files of the target, with the steps of each, in order.
+/// Which parts of an executable a map has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// All with references: for a search. Where the matches are poor, as of tables whose rows all changed, rewriting
+    /// seems to make more differences; but with the part as it is, a second search would find no better ones.
+    All,
+    /// Those in which rewriting saves differences: for a patch.
+    Helping,
+}
+
+/// Whether an entry is an executable of a known kind.
+pub fn is_one(target: &dyn ReadAt, entry: &Entry) -> bool {
+    elf::image(target, entry.content, entry.content_bytes).is_some()
+}
+
+/// The moves of all executables among some files of the target, with the steps of each, in order.
 ///
 /// # Errors
 /// The error of a reader.
@@ -32,23 +47,31 @@ pub fn map(
     layers: &Layers<'_>,
     bases: &[Vec<Entry>],
     files: &[(&Entry, &[Planned])],
+    which: Parts,
     threads: usize,
-) -> io::Result<Map> {
-    let found = parallel::map(files, threads, |file| moved(layers, bases, *file, threads))?;
+) -> io::Result<Vec<Moved>> {
+    let found = parallel::map(files, threads, |file| moved(layers, bases, *file, which, threads))?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The map of as many files as fit.
+pub fn fitting(files: Vec<Moved>) -> Map {
     // Each alone first: one odd file does not keep the others out.
     let alone = |file: Moved| Some(Map { files: vec![file] }).filter(moves::coding::fits);
-    let mut map = Map { files: found.into_iter().flatten().filter_map(alone).flat_map(|map| map.files).collect() };
+    let mut map = Map { files: files.into_iter().filter_map(alone).flat_map(|map| map.files).collect() };
+    map.files.sort_by_key(|file| file.target.start);
     while !moves::coding::fits(&map) {
         map.files.truncate(map.files.len() / 2);
     }
-    Ok(map)
+    map
 }
 
-/// The moves of one file, if it is an executable that was made from another one, and if they help.
+/// The moves of one file, if it is an executable that was made from another one.
 fn moved(
     layers: &Layers<'_>,
     bases: &[Vec<Entry>],
     (entry, steps): (&Entry, &[Planned]),
+    which: Parts,
     threads: usize,
 ) -> io::Result<Option<Moved>> {
     if !steps.iter().any(|step| matches!(step.kind, Kind::Match(From::Address(_)))) {
@@ -71,7 +94,9 @@ fn moved(
     let pair = Pair { old: layers.bases[base], old_start: old_entry.content, new: layers.target, steps };
     // Threads of its own pay for a long file.
     let threads = if entry.content_bytes > SHARE_BYTES { threads } else { 1 };
-    pair.with_moves(moved, threads)
+    let moved = pair.with_moves(moved, threads)?;
+    let moved = if which == Parts::Helping { pair.where_they_help(moved, threads)? } else { moved };
+    Ok((!moved.parts.is_empty()).then_some(moved))
 }
 
 /// The entry of a base that most bytes come from.
@@ -122,17 +147,21 @@ struct Matched {
 }
 
 impl Pair<'_> {
-    /// The pair's moves, with the parts in which they help.
-    fn with_moves(&self, mut moved: Moved, threads: usize) -> io::Result<Option<Moved>> {
+    /// The pair with its moves.
+    fn with_moves(&self, moved: Moved, threads: usize) -> io::Result<Moved> {
         let mut evidence = Evidence::default();
         self.each_share(threads, |share| self.evidence(&moved, share), |found| evidence.join(found))?;
-        moved.moves = evidence.moves();
+        Ok(Moved { moves: evidence.moves(), ..moved })
+    }
+
+    /// The pair with those parts alone in which the moves help.
+    fn where_they_help(&self, mut moved: Moved, threads: usize) -> io::Result<Moved> {
         let mut gains = vec![0; moved.parts.len()];
         let add = |found: Vec<i64>| gains.iter_mut().zip(found).for_each(|(gain, found)| *gain += found);
         self.each_share(threads, |share| self.gains(&moved, share), add)?;
         let mut gains = gains.into_iter();
         moved.parts.retain(|_| gains.next().is_some_and(|gain| gain > 0));
-        Ok((!moved.parts.is_empty()).then_some(moved))
+        Ok(moved)
     }
 
     /// Does work on shares of the steps, on several threads, and takes the results in order. The shares do not depend

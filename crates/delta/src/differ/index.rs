@@ -21,10 +21,12 @@ pub const SPARSE: Window = Window { bytes: 32, step: 16, chain: 1 };
 pub struct Index {
     window: Window,
     bits: u32,
-    /// For each hash, one more than its first position, in units of the step; 0 if there is none. In bytes that repeat,
-    /// the first position has the longest match.
+    /// The bits of an entry that have the position; the others have bits of the hash ([`Self::entry`]).
+    position_mask: u32,
+    /// For each hash, the entry of its first position; 0 if there is none. In bytes that repeat, the first position has
+    /// the longest match.
     heads: Vec<u32>,
-    /// For each position, the next position with the same hash, coded in the same way.
+    /// For each position, the entry of the next position with the same hash.
     chain: Vec<u32>,
 }
 
@@ -40,18 +42,20 @@ impl Index {
     pub fn new(base: &[u8], window: Window) -> Self {
         let positions = base.len().saturating_sub(window.bytes - 1).div_ceil(window.step);
         let bits = (positions.max(1) as u64).next_power_of_two().trailing_zeros().clamp(8, 26);
+        let position_mask = ((positions as u64 + 1).next_power_of_two() - 1) as u32;
         // Written at once. A page that is read first faults a second time when it is written, and flushes all threads.
         let mut heads = Vec::with_capacity(1 << bits);
         heads.resize(1 << bits, 0u32);
         let mut chain = if window.chain > 1 { vec![0u32; positions] } else { Vec::new() };
         for position in (0..positions).rev() {
-            let slot = hash(&base[position * window.step..], window.bytes, bits);
+            let hash = hash(&base[position * window.step..], window.bytes);
+            let slot = (hash >> (64 - bits)) as usize;
             if let Some(next) = chain.get_mut(position) {
                 *next = heads[slot];
             }
-            heads[slot] = position as u32 + 1;
+            heads[slot] = (position as u32 + 1) | (hash as u32 & !position_mask);
         }
-        Self { window, bits, heads, chain }
+        Self { window, bits, position_mask, heads, chain }
     }
 
     pub fn window(&self) -> Window {
@@ -64,12 +68,18 @@ impl Index {
         if target.len() < self.window.bytes {
             return None;
         }
-        let slot = hash(target, self.window.bytes, self.bits);
-        let mut next = self.heads[slot];
+        let hash = hash(target, self.window.bytes);
+        let mut next = self.heads[(hash >> (64 - self.bits)) as usize];
         let mut best: Option<Found> = None;
         for _ in 0..self.window.chain {
-            let Some(position) = next.checked_sub(1) else { break };
+            let Some(position) = (next & self.position_mask).checked_sub(1) else { break };
             work::count(1);
+            let entry = next;
+            next = self.chain.get(position as usize).copied().unwrap_or(0);
+            // Most positions with another hash are told here, and not by a look at the base.
+            if (entry ^ hash as u32) & !self.position_mask != 0 {
+                continue;
+            }
             let at = position as usize * self.window.step;
             let longest = best.map_or(self.window.bytes - 1, |best| best.bytes);
             // Only a longer match has the byte at which the best match ends.
@@ -83,14 +93,13 @@ impl Index {
                     best = Some(Found { at, bytes });
                 }
             }
-            next = self.chain.get(position as usize).copied().unwrap_or(0);
         }
         best
     }
 }
 
 #[inline]
-fn hash(bytes: &[u8], length: usize, bits: u32) -> usize {
+fn hash(bytes: &[u8], length: usize) -> u64 {
     let mut mixed = 0u64;
     let mut rest = &bytes[..length];
     while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
@@ -102,5 +111,5 @@ fn hash(bytes: &[u8], length: usize, bits: u32) -> usize {
         mixed = (mixed ^ u64::from(u32::from_le_bytes(*chunk))).wrapping_mul(0xd6e8_feb8_6659_fd93);
         mixed ^= mixed >> 29;
     }
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - bits)) as usize
+    mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -5,7 +5,7 @@
 //! it serves; take another where it has clearly more equal bytes; then extend each match into the differences around it
 //! as far as more bytes are equal than not.
 
-use crate::compare::common_prefix;
+use crate::compare::{common_prefix, differences};
 use crate::work;
 
 use super::index::Index;
@@ -22,6 +22,10 @@ pub struct Match {
 const GAIN_MIN: usize = 10;
 /// The same for a match on the diagonal before the current one, which costs less.
 const GAIN_NEAR_MIN: usize = 6;
+/// A match that is not longer by so much is compared with the current diagonal over so many bytes, and must have so many
+/// more equal ones.
+const HORIZON_BYTES: usize = 256;
+const HORIZON_GAIN_MIN: usize = 32;
 /// So many equal bytes on the diagonal before the current one end an excursion without a look into an index.
 const RETURN_BYTES_MIN: usize = 24;
 /// After so many equal bytes the search keeps to the diagonal.
@@ -202,11 +206,21 @@ impl Scan<'_> {
                 let seed = self.seeds[self.seeds.len() - 2];
                 seed.from as isize - seed.at as isize == from as isize - at as isize
             };
-            if found.bytes >= on_diagonal + if is_near { GAIN_NEAR_MIN } else { GAIN_MIN } {
+            let gain_min = if is_near { GAIN_NEAR_MIN } else { GAIN_MIN };
+            if found.bytes >= on_diagonal + gain_min || self.is_better_ahead(at, from) {
                 return Some((from, found.bytes));
             }
         }
         None
+    }
+
+    /// Whether clearly more of the bytes ahead are equal on the diagonal of a match than on the current one. In tables
+    /// each row is much like any other, and a few bytes in each do not match anywhere: no match is long.
+    fn is_better_ahead(&self, at: usize, from: usize) -> bool {
+        let bytes = HORIZON_BYTES.min(self.target.len() - at).min(self.bases.old.len() - from);
+        work::count(bytes / 8);
+        let different = differences(&self.target[at..at + bytes], &self.bases.old[from..from + bytes]) as usize;
+        bytes - different >= self.equal_on_diagonal(at, bytes) + HORIZON_GAIN_MIN
     }
 
     /// How many of the next bytes are equal on the diagonal.

@@ -13,7 +13,7 @@ use lighter_types::broken;
 use crate::parallel;
 
 use super::draft::{Drafts, draft};
-use super::executables;
+use super::executables::{self, Parts};
 use super::files::{Entry, entries};
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
@@ -49,6 +49,13 @@ struct Open<'a> {
     entry: &'a Entry,
     range: Range<u64>,
     form: Form,
+}
+
+impl Open<'_> {
+    /// The same content, without streams.
+    fn plain(&self) -> Self {
+        Self { range: self.range.clone(), form: Form::Plain, ..*self }
+    }
 }
 
 /// Plans the steps. They cover the target exactly and in order. The map of the executables among its files goes into
@@ -95,29 +102,34 @@ pub fn plan(layers: &mut Layers<'_>, search: &Search) -> io::Result<Vec<Planned>
     Ok(steps)
 }
 
-/// Matches all contents, and makes the map of the executables among them. Executables are matched a second time, with
-/// their bases as the map predicts them: there, code that was only moved is equal.
-fn match_twice<'a>(
+/// Matches all contents, and makes the map of the executables among them. Executables are matched twice: a coarse search
+/// gives the map; then the bases are searched as the map predicts them, where code that was only moved is equal.
+fn match_twice(
     layers: &mut Layers<'_>,
     pairs: &Pairs<'_>,
     bases: &[Vec<Entry>],
     search: &Search,
     target: &[Entry],
-    open: Vec<Open<'a>>,
+    open: Vec<Open<'_>>,
 ) -> io::Result<BTreeMap<usize, Vec<Planned>>> {
-    let plain = open.iter().filter(|open| matches!(open.form, Form::Plain));
-    let mut again: Vec<Open<'a>> =
-        plain.map(|open| Open { range: open.range.clone(), form: Form::Plain, ..*open }).collect();
-    let mut matched = match_all(layers, pairs, search, target, open)?;
-    for is_last in [false, true] {
-        let steps = again.iter().map(|open| (open.entry, matched.get(&open.index).map_or(&[][..], Vec::as_slice)));
-        layers.map = executables::map(layers, bases, &steps.collect::<Vec<_>>(), search.threads)?;
-        again.retain(|open| layers.map.file(open.range.start).is_some());
-        if !is_last && !again.is_empty() {
-            let again = again.iter().map(|open| Open { range: open.range.clone(), form: Form::Plain, ..*open });
-            matched.extend(match_all(layers, pairs, &search.again(), target, again.collect())?);
-        }
-    }
+    let (executables, others): (Vec<_>, Vec<_>) = open
+        .into_iter()
+        .partition(|open| matches!(open.form, Form::Plain) && executables::is_one(layers.target, open.entry));
+    let mut matched = match_all(layers, pairs, search, target, others)?;
+    matched.extend(match_all(layers, pairs, &search.coarse(), target, executables.iter().map(Open::plain).collect())?);
+    let map = |layers: &Layers<'_>, matched: &BTreeMap<usize, Vec<Planned>>, open: &[Open<'_>], which| {
+        let steps = open.iter().map(|open| (open.entry, matched.get(&open.index).map_or(&[][..], Vec::as_slice)));
+        executables::map(layers, bases, &steps.collect::<Vec<_>>(), which, search.threads)
+    };
+    let (twice, once): (Vec<_>, Vec<_>) =
+        executables.into_iter().partition(|open| search.is_thorough || !is_long(pairs, search, open));
+    layers.map = executables::fitting(map(layers, &matched, &twice, Parts::All)?);
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        twice.into_iter().partition(|open| layers.map.file(open.range.start).is_some());
+    matched.extend(match_all(layers, pairs, &search.again(), target, known.iter().map(Open::plain).collect())?);
+    matched.extend(match_all(layers, pairs, search, target, unknown)?);
+    let files = known.into_iter().chain(once).collect::<Vec<_>>();
+    layers.map = executables::fitting(map(layers, &matched, &files, Parts::Helping)?);
     Ok(matched)
 }
 

@@ -24,6 +24,8 @@ const SAMPLES_MAX: u64 = 4 << 20;
 const SPACING_BITS_MIN: u32 = 6;
 /// Places of one hash that are looked at.
 const PLACES_MAX: usize = 8;
+/// Places whose hashes have the same highest bits, on average: a search looks at these.
+const BUCKET_PLACES: usize = 4;
 /// The bases are read in parts of this length.
 const PART_BYTES: u64 = 8 << 20;
 
@@ -48,6 +50,8 @@ pub struct Samples {
     spacing_bits: u32,
     /// Hash and place, sorted.
     places: Vec<(u32, u32)>,
+    /// For each value of a hash's highest bits, the first place with such a hash; and the number of places behind.
+    first: Vec<u32>,
 }
 
 impl Samples {
@@ -69,7 +73,7 @@ impl Samples {
             .collect();
         // Not of `end`: many small files have many empty parts of blocks behind them.
         let spacing_bits = (SPACING_BITS_MIN..40).find(|bits| bytes >> bits <= SAMPLES_MAX).unwrap_or(40);
-        let mut samples = Self { extents: placed, spacing_bits, places: Vec::new() };
+        let mut samples = Self { extents: placed, spacing_bits, places: Vec::new(), first: Vec::new() };
         let parts: Vec<(u64, Extent)> =
             samples.extents.iter().flat_map(|(start, extent)| parts(*start, extent)).collect();
         let found = parallel::map(&parts, threads, |(start, extent)| {
@@ -79,6 +83,7 @@ impl Samples {
             Ok::<_, io::Error>(without_common(placed.collect()))
         })?;
         samples.places = without_common(found.into_iter().flatten().collect());
+        samples.first = first_places(&samples.places);
         Ok(samples)
     }
 
@@ -86,15 +91,23 @@ impl Samples {
     pub fn votes(&self, content: &[u8]) -> BTreeMap<u64, u32> {
         let mut votes = BTreeMap::new();
         for (hash, _) in sampled(content, self.spacing_bits) {
-            let first = self.places.partition_point(|(other, _)| *other < hash);
-            let places = self.places[first..].partition_point(|(other, _)| *other == hash);
-            if places <= PLACES_MAX {
-                for (_, place) in &self.places[first..first + places] {
+            let places = self.places(hash);
+            if places.len() <= PLACES_MAX {
+                for (_, place) in places {
                     *votes.entry(u64::from(*place) * UNIT_BYTES / BLOCK_BYTES).or_default() += 1;
                 }
             }
         }
         votes
+    }
+
+    /// The places of a hash.
+    fn places(&self, hash: u32) -> &[(u32, u32)] {
+        let bucket = (u64::from(hash) * (self.first.len() as u64 - 1) >> 32) as usize;
+        let alike = &self.places[self.first[bucket] as usize..self.first[bucket + 1] as usize];
+        let before = alike.iter().take_while(|(other, _)| *other < hash).count();
+        let equal = alike[before..].iter().take_while(|(other, _)| *other == hash).count();
+        &alike[before..before + equal]
     }
 
     /// About how many samples a range of this length has.
@@ -137,6 +150,19 @@ fn without_common(mut places: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
     places
 }
 
+/// Where the places of each bucket begin. A bucket has the hashes with the same highest bits, about [`BUCKET_PLACES`].
+fn first_places(places: &[(u32, u32)]) -> Vec<u32> {
+    let buckets = (places.len() / BUCKET_PLACES).next_power_of_two() as u64;
+    let mut first = vec![0; buckets as usize + 1];
+    for (hash, _) in places {
+        first[(u64::from(*hash) * buckets >> 32) as usize + 1] += 1;
+    }
+    for bucket in 1..first.len() {
+        first[bucket] += first[bucket - 1];
+    }
+    first
+}
+
 /// Cuts an extent into parts.
 fn parts(start: u64, extent: &Extent) -> impl Iterator<Item = (u64, Extent)> + '_ {
     let Range { start: from, end } = extent.range;
@@ -159,22 +185,17 @@ fn read(layers: &Layers<'_>, extent: &Extent, more: u64) -> io::Result<Vec<u8>> 
 fn sampled(bytes: &[u8], spacing_bits: u32) -> impl Iterator<Item = (u32, usize)> + '_ {
     let mut last = 0;
     bytes.windows(WINDOW).enumerate().filter_map(move |(at, window)| {
-        let mixed = mix(window);
-        let hash = mixed as u32;
-        let is_sample = mixed >> (64 - spacing_bits) == 0 && hash != last;
-        if is_sample {
-            last = hash;
+        let (Some(first), Some(second)) = (window.first_chunk::<8>(), window.last_chunk::<8>()) else { return None };
+        let first = u64::from_le_bytes(*first).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let both = first.wrapping_add(u64::from_le_bytes(*second).wrapping_mul(0xd6e8_feb8_6659_fd93));
+        if both >> (64 - spacing_bits) != 0 {
+            return None;
         }
-        is_sample.then_some((hash, at))
+        let hash = (both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
+        let is_new = hash != last;
+        last = hash;
+        is_new.then_some((hash, at))
     })
-}
-
-#[inline]
-fn mix(window: &[u8]) -> u64 {
-    let (Some(first), Some(second)) = (window.first_chunk::<8>(), window.last_chunk::<8>()) else { return u64::MAX };
-    let first = u64::from_le_bytes(*first).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let both = (first.rotate_left(29) ^ u64::from_le_bytes(*second)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    (both ^ (both >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

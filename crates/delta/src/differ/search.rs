@@ -23,6 +23,8 @@ pub struct Search {
     /// Most bytes of the bases that are held in memory.
     pub material_bytes_max: u64,
     pub threads: usize,
+    /// Whether long contents are matched with a sparse index too, and long executables a second time.
+    pub is_thorough: bool,
     /// The indices of a second search, in which moved code is equal: long windows find it, and short ones would find
     /// accidents.
     again: (Window, Window),
@@ -33,14 +35,14 @@ impl Search {
     pub fn new(effort: Effort, material_bytes_max: u64, threads: usize) -> Self {
         let window = |bytes, step, chain| Window { bytes, step, chain };
         let (near, far, patience) = match effort {
-            Effort::Fast => (window(16, 8, 1), window(32, 16, 1), 20),
+            Effort::Fast => (window(16, 8, 1), window(32, 16, 1), 64),
             Effort::Default => (window(12, 4, 2), window(24, 4, 1), 256),
             Effort::Max => (window(6, 1, 32), window(20, 4, 4), usize::MAX),
         };
         let again = match effort {
-            Effort::Fast => (near, far),
-            Effort::Default => (window(16, 4, 1), window(32, 16, 1)),
-            Effort::Max => (window(12, 1, 8), window(24, 4, 4)),
+            Effort::Fast => (window(16, 8, 4), window(32, 16, 1)),
+            Effort::Default => (window(16, 4, 4), window(32, 16, 1)),
+            Effort::Max => (window(12, 1, 16), window(24, 4, 4)),
         };
         Self {
             near,
@@ -51,11 +53,18 @@ impl Search {
             trusting: effort != Effort::Max,
             material_bytes_max,
             threads,
+            is_thorough: effort != Effort::Fast,
             again,
         }
     }
 
-    /// The second search.
+    /// The first search of an executable. It finds where its parts went, and no more: short windows find accidents, by
+    /// which the map becomes worse.
+    pub fn coarse(&self) -> Self {
+        Self::new(Effort::Fast, self.material_bytes_max, self.threads)
+    }
+
+    /// The second search of an executable.
     pub fn again(&self) -> Self {
         let (near, far) = self.again;
         Self { near, far, ..*self }
