@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::sync::Mutex;
 
 use common::{apply, name, noise, patch, patch_with, text};
-use lighter_patch::{EncodeError, FRAME_PAYLOAD_BYTES_MAX, Header, Patch, Settings, Source, encode};
-use lighter_types::Bytes;
+use lighter_patch::{EncodeError, FRAME_PAYLOAD_BYTES_MAX, Header, Method, Patch, Settings, Source, encode};
+use lighter_types::{Bytes, Effort};
 use proptest::prelude::*;
 
 fn check(target: &[u8], bases: &[Vec<u8>]) -> Patch {
@@ -66,6 +66,61 @@ fn without_a_base_the_target_is_compressed() {
     let target = text(1, 4 << 20);
     let patch = check(&target, &[]);
     assert!(patch.bytes().0 < target.len() as u64 / 2);
+}
+
+/// Lines that are alike but for two numbers, which grow.
+fn log_lines(lines: usize, more_every: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for line in 0..lines {
+        let mut add = |sub: usize| {
+            let text = format!(
+                "2026-11-28T10:{:02}:{:02}.{:03} INFO request id={:08x} served in {} ms\n",
+                line / 60_000 % 60,
+                line / 1000 % 60,
+                line % 1000,
+                (line * 8 + sub) as u32 ^ 0x5bd1_e995,
+                line % 7 + sub
+            );
+            out.extend_from_slice(text.as_bytes());
+        };
+        add(0);
+        if more_every > 0 && line % more_every == 1 {
+            add(1);
+        }
+    }
+    out
+}
+
+#[test]
+fn lines_among_others_that_are_alike_cost_little() {
+    let (base, target) = (log_lines(60_000, 0), log_lines(60_000, 997));
+    for effort in Effort::ALL {
+        let patch = patch_with(&target, std::slice::from_ref(&base), &effort_of(effort));
+        assert!(apply(&patch, std::slice::from_ref(&base)) == target);
+        assert!(patch.bytes() < Bytes(3000), "{effort:?}: {:?}", patch.bytes());
+    }
+}
+
+fn effort_of(effort: Effort) -> Settings {
+    Settings { method: Method::Delta(effort), ..Settings::default() }
+}
+
+#[test]
+fn no_effort_makes_a_larger_small_patch_than_a_lower_one() {
+    let mut edited = text(3, 300_000);
+    edited.splice(70_000..70_000, *b"a line that is new here\n");
+    let pairs = [
+        (text(3, 300_000), edited),
+        (log_lines(20_000, 0), log_lines(20_000, 531)),
+        (vec![b'x'; 200_000], [vec![b'x'; 90_000], b"y".to_vec(), vec![b'x'; 110_000]].concat()),
+        (noise(7, 100_000), [noise(8, 64), noise(7, 100_000)].concat()),
+        (Vec::new(), text(5, 50_000)),
+    ];
+    for (base, target) in pairs {
+        let bytes =
+            Effort::ALL.map(|effort| patch_with(&target, std::slice::from_ref(&base), &effort_of(effort)).bytes());
+        assert!(bytes.is_sorted_by(|lower, higher| lower >= higher), "{bytes:?}");
+    }
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn match_batch(
         let bases = Bases {
             old: &material.bytes,
             trusting: search.trusting,
-            doubting: false,
+            doubting: search.doubting,
             patience: search.patience,
             indices: all,
         };

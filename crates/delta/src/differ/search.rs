@@ -18,6 +18,10 @@ pub struct Search {
     pub streams: bool,
     /// Whether the search keeps to a diagonal where most bytes are equal.
     pub trusting: bool,
+    /// Whether a trusting search looks for a better diagonal now and then: in lines that are alike but for a number, most
+    /// bytes are equal on any diagonal between two lines. In executables that are held whole, it made patches up to 5 %
+    /// larger.
+    pub doubting: bool,
     /// After so many positions without a match, the search skips positions.
     pub patience: usize,
     /// Most bytes of the bases that are held in memory.
@@ -51,6 +55,7 @@ impl Search {
             patience,
             streams: effort != Effort::Fast,
             trusting: effort != Effort::Max,
+            doubting: true,
             material_bytes_max,
             threads,
             is_thorough: effort != Effort::Fast,
@@ -61,13 +66,13 @@ impl Search {
     /// The first search of an executable. It finds where its parts went, and no more: short windows find accidents, by
     /// which the map becomes worse.
     pub fn coarse(&self) -> Self {
-        Self::new(Effort::Fast, self.material_bytes_max, self.threads)
+        Self { doubting: false, ..Self::new(Effort::Fast, self.material_bytes_max, self.threads) }
     }
 
     /// The second search of an executable.
     pub fn again(&self) -> Self {
         let (near, far) = self.again;
-        Self { near, far, ..*self }
+        Self { near, far, doubting: false, ..*self }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::settings::Settings;
 /// Frames for each thread that are encoded before their payloads go out: threads rarely wait for the last of them.
 const FRAMES_AT_ONCE: usize = 16;
 
+/// A patch planned in so few frames is small: lower efforts are tried too, and the smallest patch is taken.
+const SMALL_FRAMES: usize = 2;
+
 /// Encodes the target in frames of steps against all bases at once. Returns the bases that they read.
 ///
 /// # Errors
@@ -28,31 +31,79 @@ pub(super) fn encode(
 ) -> Result<Vec<usize>, EncodeError> {
     let named = Named(*target);
     let named_bases: Vec<Named<'_>> = bases.iter().map(|base| Named(*base)).collect();
-    let mut layers = Layers::new(&named, named_bases.iter().map(|base| base as &dyn ReadAt).collect());
-    let search = Search::new(effort, settings.window_bytes(), settings.threads);
-    let style = lighter_delta::style(effort);
-    progress.add(0)?;
-    let mut steps = lighter_delta::plan(&mut layers, &search).map_err(|source| unread(target, source))?;
-    let (layers, used) = lighter_delta::drop_unused(layers, &mut steps);
-    let frames = lighter_delta::cut(steps);
-    let whole = |frame: lighter_delta::EncodedFrame| EncodedFrame {
-        codec: codec::DELTA.id,
-        base: None,
-        target_bytes: frame.target_bytes,
-        payload: frame.payload,
+    let plan = |effort| {
+        progress.add(0)?;
+        let mut layers = Layers::new(&named, named_bases.iter().map(|base| base as &dyn ReadAt).collect());
+        let search = Search::new(effort, settings.window_bytes(), settings.threads);
+        let mut steps = lighter_delta::plan(&mut layers, &search).map_err(|source| unread(target, source))?;
+        let (layers, used) = lighter_delta::drop_unused(layers, &mut steps);
+        let frames = lighter_delta::cut(steps).into_iter().enumerate().collect();
+        Ok::<_, EncodeError>(Plan { target, layers, used, frames, style: lighter_delta::style(effort) })
     };
-    let frames: Vec<(usize, Vec<lighter_delta::Planned>)> = frames.into_iter().enumerate().collect();
-    for frames in frames.chunks(FRAMES_AT_ONCE * settings.threads) {
-        let encoded = parallel::map(frames, settings.threads, |(index, frame)| {
-            progress.add(0)?;
-            let frames = lighter_delta::encode_frames(&layers, frame, *index == 0, style);
-            let frames = frames.map_err(|error| failed(target, error))?;
-            progress.add(frames.iter().map(|frame| frame.target_bytes).sum())?;
+    let planned = plan(effort)?;
+    if planned.frames.len() > SMALL_FRAMES {
+        for frames in planned.frames.chunks(FRAMES_AT_ONCE * settings.threads) {
+            let encoded = planned.encode(frames, settings.threads, &|bytes| progress.add(bytes))?;
+            out(encoded)?;
+        }
+        return Ok(planned.used);
+    }
+    // The higher effort finds more on average. In a small patch it may find less, as a few bytes decide.
+    let encode = |planned: Plan<'_>| {
+        let frames = planned.encode(&planned.frames, settings.threads, &|_| progress.add(0))?;
+        Ok::<_, EncodeError>((frames, planned.used))
+    };
+    let mut best = encode(planned)?;
+    for lower in Effort::ALL.into_iter().filter(|lower| *lower < effort) {
+        let planned = plan(lower)?;
+        if planned.frames.len() <= SMALL_FRAMES {
+            let other = encode(planned)?;
+            best = if payload_bytes(&other.0) < payload_bytes(&best.0) { other } else { best };
+        }
+    }
+    let (frames, used) = best;
+    progress.add(target.bytes.len().0)?;
+    out(frames)?;
+    Ok(used)
+}
+
+fn payload_bytes(frames: &[EncodedFrame]) -> usize {
+    frames.iter().map(|frame| frame.payload.len()).sum()
+}
+
+/// The planned frames of a patch.
+struct Plan<'a> {
+    target: &'a Source<'a>,
+    layers: Layers<'a>,
+    used: Vec<usize>,
+    /// Each with its number.
+    frames: Vec<(usize, Vec<lighter_delta::Planned>)>,
+    style: lighter_delta::Style,
+}
+
+impl Plan<'_> {
+    /// Encodes some of the frames. `done` hears of the bytes of each.
+    fn encode(
+        &self,
+        frames: &[(usize, Vec<lighter_delta::Planned>)],
+        threads: usize,
+        done: &(dyn Fn(u64) -> Result<(), EncodeError> + Sync),
+    ) -> Result<Vec<EncodedFrame>, EncodeError> {
+        let whole = |frame: lighter_delta::EncodedFrame| EncodedFrame {
+            codec: codec::DELTA.id,
+            base: None,
+            target_bytes: frame.target_bytes,
+            payload: frame.payload,
+        };
+        let encoded = parallel::map(frames, threads, |(index, frame)| {
+            done(0)?;
+            let frames = lighter_delta::encode_frames(&self.layers, frame, *index == 0, self.style);
+            let frames = frames.map_err(|error| failed(self.target, error))?;
+            done(frames.iter().map(|frame| frame.target_bytes).sum())?;
             Ok::<_, EncodeError>(frames)
         })?;
-        out(encoded.into_iter().flatten().map(whole).collect())?;
+        Ok(encoded.into_iter().flatten().map(whole).collect())
     }
-    Ok(used)
 }
 
 /// A layer whose errors name the layer.

@@ -135,17 +135,15 @@ mod tests {
     use super::*;
     use crate::exit::Kind;
 
-    /// Runs a line of frames on so many threads: the frames in the order of the results, and as threads took them.
-    fn run(works: &[u64], bytes: usize, ahead_max: usize, threads: usize) -> (Vec<usize>, Vec<usize>) {
+    /// Runs a line of frames on so many threads. Returns the frames in the order of the results.
+    fn run(works: &[u64], bytes: usize, ahead_max: usize, threads: usize) -> Vec<usize> {
         let work = |index: usize| works[index];
         let line = Line::new(works.len(), ahead_max, &work);
-        let taken = Mutex::new(Vec::new());
         let (held, held_most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let out = thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
                     while let Some(index) = line.take() {
-                        taken.lock().unwrap().push(index);
                         held_most.fetch_max(held.fetch_add(bytes, Ordering::SeqCst) + bytes, Ordering::SeqCst);
                         line.put(index, Ok((index, bytes)));
                     }
@@ -163,7 +161,7 @@ mod tests {
         });
         // The bytes that may wait, the frame that exceeded them, one in work per thread, and the wanted one.
         assert!(held_most.into_inner() <= ahead_max + bytes * (threads + 2));
-        (out, taken.into_inner().unwrap())
+        out
     }
 
     #[test]
@@ -177,18 +175,33 @@ mod tests {
                 })
                 .collect();
             for (ahead_max, threads) in [(0, 1), (0, 2), (100, 3), (5000, 2)] {
-                assert_eq!(run(&works, 100, ahead_max, threads).0, (0..works.len()).collect::<Vec<_>>());
+                assert_eq!(run(&works, 100, ahead_max, threads), (0..works.len()).collect::<Vec<_>>());
             }
         }
     }
 
+    /// The order in which one thread takes the frames if the reader gets each as soon as it is there.
+    fn taken_in_step(works: &[u64]) -> Vec<usize> {
+        let work = |index: usize| works[index];
+        let line = Line::new(works.len(), 1000, &work);
+        let (mut taken, mut wanted) = (Vec::new(), 0);
+        while let Some(index) = line.take() {
+            taken.push(index);
+            line.put(index, Ok(((), 1)));
+            while taken.contains(&wanted) {
+                assert!(line.get(wanted).unwrap().is_ok());
+                wanted += 1;
+            }
+        }
+        taken
+    }
+
     #[test]
     fn a_long_frame_is_taken_before_its_turn_and_equal_ones_in_theirs() {
-        assert_eq!(run(&[5, 4, 6, 7, 100, 0], 1, 1000, 1).1, [4, 0, 1, 2, 3, 5]);
+        assert_eq!(taken_in_step(&[5, 4, 6, 7, 100, 0]), [4, 0, 1, 2, 3, 5]);
         let mut far = vec![1; 100];
         far[60] = 1000;
-        let taken = run(&far, 1, 1000, 1).1;
-        let place = taken.iter().position(|&index| index == 60).unwrap();
+        let place = taken_in_step(&far).iter().position(|&index| index == 60).unwrap();
         assert!((60 - LOOK_AHEAD..60).contains(&place), "taken as number {place}");
     }
 
