@@ -102,8 +102,8 @@ pub fn plan(layers: &mut Layers<'_>, search: &Search) -> io::Result<Vec<Planned>
     Ok(steps)
 }
 
-/// Matches all contents, and makes the map of the executables among them. Executables are matched twice: a coarse search
-/// gives the map; then the bases are searched as the map predicts them, where code that was only moved is equal.
+/// Matches all contents, and makes the map of the executables among them. Executables are matched twice: a coarse
+/// search gives the map; then the bases are searched as the map predicts them, where code that was only moved is equal.
 fn match_twice(
     layers: &mut Layers<'_>,
     pairs: &Pairs<'_>,

@@ -103,7 +103,7 @@ impl Samples {
 
     /// The places of a hash.
     fn places(&self, hash: u32) -> &[(u32, u32)] {
-        let bucket = (u64::from(hash) * (self.first.len() as u64 - 1) >> 32) as usize;
+        let bucket = ((u64::from(hash) * (self.first.len() as u64 - 1)) >> 32) as usize;
         let alike = &self.places[self.first[bucket] as usize..self.first[bucket + 1] as usize];
         let before = alike.iter().take_while(|(other, _)| *other < hash).count();
         let equal = alike[before..].iter().take_while(|(other, _)| *other == hash).count();
@@ -155,7 +155,7 @@ fn first_places(places: &[(u32, u32)]) -> Vec<u32> {
     let buckets = (places.len() / BUCKET_PLACES).next_power_of_two() as u64;
     let mut first = vec![0; buckets as usize + 1];
     for (hash, _) in places {
-        first[(u64::from(*hash) * buckets >> 32) as usize + 1] += 1;
+        first[((u64::from(*hash) * buckets) >> 32) as usize + 1] += 1;
     }
     for bucket in 1..first.len() {
         first[bucket] += first[bucket - 1];

@@ -18,9 +18,9 @@ pub struct Search {
     pub streams: bool,
     /// Whether the search keeps to a diagonal where most bytes are equal.
     pub trusting: bool,
-    /// Whether a trusting search looks for a better diagonal now and then: in lines that are alike but for a number, most
-    /// bytes are equal on any diagonal between two lines. In executables that are held whole, it made patches up to 5 %
-    /// larger.
+    /// Whether a trusting search looks for a better diagonal now and then: in lines that are alike but for a number,
+    /// most bytes are equal on any diagonal between two lines. In executables that are held whole, it made patches up
+    /// to 5 % larger.
     pub doubting: bool,
     /// After so many positions without a match, the search skips positions.
     pub patience: usize,
