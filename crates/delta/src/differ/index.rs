@@ -21,7 +21,8 @@ pub const SPARSE: Window = Window { bytes: 32, step: 16, chain: 1 };
 pub struct Index {
     window: Window,
     bits: u32,
-    /// The bits of an entry that have one more than the position, in units of the step. The others have bits of the hash.
+    /// The bits of an entry that have one more than the position, in units of the step. The others have bits of the
+    /// hash.
     position_mask: u32,
     /// For each hash, the entry of its first position; 0 if there is none. In bytes that repeat, the first position has
     /// the longest match.
