@@ -123,11 +123,12 @@ fn match_twice(
     };
     let (twice, once): (Vec<_>, Vec<_>) =
         executables.into_iter().partition(|open| search.is_thorough || !is_long(pairs, search, open));
-    layers.map = executables::fitting(map(layers, &matched, &twice, Parts::All)?);
-    let (known, unknown): (Vec<_>, Vec<_>) =
-        twice.into_iter().partition(|open| layers.map.file(open.range.start).is_some());
-    matched.extend(match_all(layers, pairs, &search.again(), target, known.iter().map(Open::plain).collect())?);
+    let first = executables::fitting(map(layers, &matched, &twice, Parts::All)?);
+    let (known, unknown): (Vec<_>, Vec<_>) = twice.into_iter().partition(|open| first.file(open.range.start).is_some());
+    // Before the map is there: no reference of theirs is rewritten.
     matched.extend(match_all(layers, pairs, search, target, unknown)?);
+    layers.map = first;
+    matched.extend(match_all(layers, pairs, &search.again(), target, known.iter().map(Open::plain).collect())?);
     let files = known.into_iter().chain(once).collect::<Vec<_>>();
     layers.map = executables::fitting(map(layers, &matched, &files, Parts::Helping)?);
     Ok(matched)
