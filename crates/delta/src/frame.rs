@@ -13,10 +13,10 @@ use lighter_types::{ReadAt, broken};
 use crate::compressed::{self, Compression, deflate};
 use crate::error::CodecError;
 use crate::models::contents::{Contents, FullContents, LightContents};
-use crate::models::headers::{Block, Headers};
+use crate::models::headers::{Block, Headers, Texts};
 use crate::models::window::Window;
 use crate::moves::{self, Map};
-use crate::payload::{Parts, TIER_FULL, TIER_LIGHT, TIER_MOVES, TIER_XZ};
+use crate::payload::{Parts, TIER_FULL, TIER_LIGHT, TIER_MOVES, TIER_STRETCHES, TIER_XZ};
 use crate::prefix;
 use crate::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use crate::rebuilt::Rebuilt;
@@ -79,7 +79,7 @@ pub fn encode(
     }
     let moves = if is_first && !map.files.is_empty() { moves::coding::encode(map) } else { Vec::new() };
     let flags = if has_xz(program) { TIER_XZ } else { 0 } | if moves.is_empty() { 0 } else { TIER_MOVES };
-    let mut payload = vec![tier | flags];
+    let mut payload = vec![tier | TIER_STRETCHES | flags];
     varint::put(&mut payload, coded_program.len() as u64);
     varint::put(&mut payload, contents.len() as u64);
     if tier == TIER_LIGHT {
@@ -126,11 +126,13 @@ pub fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt], map: &Ma
     let (rebuilt, is_at_end);
     if parts.is_full {
         let contents = FullContents::new(Decoder::new(parts.contents));
-        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]).decode(&program, material)?;
+        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]);
+        let walk = walk.decode(&program, material, parts.texts)?;
         (rebuilt, is_at_end) = (walk.rebuilt, walk.contents.coder.is_at_end() && walk.raw.is_empty());
     } else {
         let contents = LightContents::new(AnsDecoder::new(parts.contents), &new);
-        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]).decode(&program, material)?;
+        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]);
+        let walk = walk.decode(&program, material, parts.texts)?;
         let LightContents { coder, new, .. } = walk.contents;
         (rebuilt, is_at_end) = (walk.rebuilt, coder.is_at_end() && new.is_empty() && walk.raw.is_empty());
     }
@@ -220,7 +222,7 @@ impl<'a, T: Contents> Walk<'a, T> {
             sources,
             map,
             contents,
-            headers: Headers::new(),
+            headers: Headers::new(Texts::ByStretches),
             rebuilt: Rebuilt::default(),
             start,
             raw,
@@ -234,7 +236,8 @@ impl<'a, T: Contents> Walk<'a, T> {
     }
 
     /// Decodes a program that makes so many bytes beside copies.
-    fn decode(mut self, program: &'a Program, material: u64) -> Result<Self, CodecError> {
+    fn decode(mut self, program: &'a Program, material: u64, texts: Texts) -> Result<Self, CodecError> {
+        self.headers = Headers::new(texts);
         self.rebuilt.material.reserve_exact(material as usize);
         self.run(program)?;
         Ok(self)

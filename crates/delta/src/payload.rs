@@ -3,7 +3,7 @@
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
-//! | tier | 1 | 4 is light, 5 is full; with 2 added it has xz streams, with 8 added the moves of the patch |
+//! | tier | 1 | 4 is light, 5 is full; plus 2 with xz streams, plus 8 with the moves of the patch, plus 16 if the texts of headers are by stretches |
 //! | numbers | 2 to 20 | lengths of the program and of the contents, as coded |
 //! | numbers | | light: length of the zstd blocks, and of their content |
 //! | number | | with moves: their length |
@@ -17,6 +17,7 @@ use crate::error::CodecError;
 use lighter_coder::varint;
 
 use crate::compressed::recompress_work;
+use crate::models::headers::Texts;
 use crate::moves::{self, Map};
 use crate::program::{self, Step};
 use crate::take::take;
@@ -28,11 +29,14 @@ pub const TIER_XZ: u8 = 2;
 
 /// Added to the tier of the first frame of a patch that has moves.
 pub const TIER_MOVES: u8 = 8;
+/// Added to the tier where the texts of headers are coded by stretches: every program but earlier ones adds it.
+pub const TIER_STRETCHES: u8 = 16;
 
 /// The parts of a payload.
 pub struct Parts<'a> {
     pub is_full: bool,
     pub has_xz: bool,
+    pub texts: Texts,
     /// The moves as coded; empty if it has none.
     pub moves: &'a [u8],
     pub program: &'a [u8],
@@ -48,12 +52,13 @@ impl<'a> Parts<'a> {
     /// An unknown tier; parts that are cut off.
     pub fn of(payload: &'a [u8]) -> Result<Self, CodecError> {
         let (&tier, mut rest) = payload.split_first().ok_or("an empty payload")?;
-        let is_full = match tier & !(TIER_XZ | TIER_MOVES) {
+        let is_full = match tier & !(TIER_XZ | TIER_MOVES | TIER_STRETCHES) {
             TIER_LIGHT => false,
             TIER_FULL => true,
             _ => return Err(CodecError::Unsupported),
         };
         let (has_xz, has_moves) = (tier & TIER_XZ != 0, tier & TIER_MOVES != 0);
+        let texts = if tier & TIER_STRETCHES == 0 { Texts::ByBytes } else { Texts::ByStretches };
         let mut number = || varint::get(&mut rest).ok_or("a length that is cut off");
         let (program_bytes, contents_bytes) = (number()?, number()?);
         let (compressed_bytes, new_bytes) = if is_full { (0, 0) } else { (number()?, number()?) };
@@ -65,7 +70,7 @@ impl<'a> Parts<'a> {
         let program = take(&mut rest, program_bytes)?;
         let contents = take(&mut rest, contents_bytes)?;
         let compressed = take(&mut rest, compressed_bytes)?;
-        Ok(Self { is_full, has_xz, moves, program, contents, compressed, new_bytes, raw: rest })
+        Ok(Self { is_full, has_xz, texts, moves, program, contents, compressed, new_bytes, raw: rest })
     }
 }
 
@@ -80,7 +85,7 @@ pub fn moves(payload: &[u8]) -> Result<Map, CodecError> {
 
 /// Whether decoding a payload takes the models of the full tier, or liblzma's tables.
 pub fn is_heavy(payload: &[u8]) -> bool {
-    payload.first().is_some_and(|&tier| tier & !TIER_MOVES != TIER_LIGHT)
+    payload.first().is_some_and(|&tier| tier & !(TIER_MOVES | TIER_STRETCHES) != TIER_LIGHT)
 }
 
 /// About how long it takes to decode a payload, in bytes of decoded content; 0 if it cannot be decoded.

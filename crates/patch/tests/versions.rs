@@ -41,6 +41,7 @@ fn patches_of_version_2() {
     check(include_bytes!("fixtures/v2/max.patch"), "delta");
     check(include_bytes!("fixtures/v2/vcdiff.patch"), "vcdiff");
     check(include_bytes!("fixtures/v2/no-base.patch"), "delta");
+    check(include_bytes!("fixtures/v2/stretches.patch"), "delta");
     check(include_bytes!("fixtures/v2/no-base-vcdiff.patch"), "zstd");
 }
 
