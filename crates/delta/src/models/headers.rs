@@ -138,8 +138,8 @@ impl Headers {
         let before = before.min(like_text.len());
         header[start..start + before].copy_from_slice(&like_text[..before]);
         let inserted_end = (before + inserted).min(length);
-        for place in before..inserted_end {
-            self.byte(coder, field, like, start + place, header, given[place]);
+        for (given, index) in given[before..inserted_end].iter().zip(start + before..) {
+            self.byte(coder, field, like, index, header, *given);
         }
         let rest = &like_text[(before + removed).min(like_text.len())..];
         let rest = &rest[..rest.len().min(length - inserted_end)];
