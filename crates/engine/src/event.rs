@@ -142,12 +142,12 @@ pub enum Effect {
         pull: PullId,
         manifest: OciDigest,
     },
-    /// Check the bytes against the digest and keep them; and the config, if they are the manifest that names it.
+    /// Check the manifest, or another blob, against the digest and keep it; and the config, if it is the one that the
+    /// manifest names; and the recipes, which nothing vouches for.
     KeepBlob {
         pull: PullId,
         digest: OciDigest,
-        bytes: Vec<u8>,
-        config: Option<Vec<u8>>,
+        documents: Documents,
     },
     /// All layers are held: make the image known under its name.
     CommitImage {

@@ -134,7 +134,9 @@ impl Pulls {
         *ask = None;
         round.answered(from, &answer);
         let (documents, offers) = match answer {
-            Ok(Answer::Blob { bytes, config }) => (Some(Documents { manifest: bytes, config }), Vec::new()),
+            Ok(Answer::Blob { bytes, config }) => {
+                (Some(Documents { manifest: bytes, config, recipes: None }), Vec::new())
+            }
             Ok(Answer::Image(answer)) => (answer.documents, answer.offers),
             Ok(_) | Err(_) => (None, Vec::new()),
         };

@@ -262,7 +262,7 @@ impl Message for Answer {
             AnswerLayout::Quote(layout) => Self::Quote(quote::<Self>(layout)?),
             AnswerLayout::Image(layout) => Self::Image(Box::new(image::answer::<Self>(layout)?)),
             AnswerLayout::Blob(bytes, config) => {
-                image::check_documents::<Self>(&bytes, config.as_deref())?;
+                image::check_documents::<Self>(&[Some(&bytes), config.as_ref()])?;
                 Self::Blob { bytes, config }
             }
             AnswerLayout::Refused(refusal) => Self::Refused(refusal.checked::<Self>()?),

@@ -21,7 +21,7 @@ use crate::list::ListDigest;
 use crate::quote::{Quote, QuoteLayout, quote, quote_layout};
 use crate::release::{ReleaseLayout, SignedRelease};
 use crate::terms::{Terms, TermsLayout};
-use crate::{BLOB_BYTES_MAX, LAYER_OFFERS_MAX};
+use crate::{BLOB_BYTES_MAX, LAYER_OFFERS_MAX, RECIPES_BYTES_MAX};
 
 /// Asks about an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +56,15 @@ pub struct ImageAnswer {
     pub offers: Vec<LayerOffer>,
 }
 
-/// The documents of an image. Manifest and config together have at most [`BLOB_BYTES_MAX`] bytes.
+/// The documents of an image. Together they have at most [`BLOB_BYTES_MAX`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Documents {
     pub manifest: Vec<u8>,
     /// Absent if the peer does not have it.
     pub config: Option<Vec<u8>>,
+    /// [`crate::ImageRecipes`], from which the exact blobs are rebuilt; absent if the peer does not have them. Nothing
+    /// vouches for them: a rebuilt blob must have its digest.
+    pub recipes: Option<Vec<u8>>,
 }
 
 /// The cost of a patch for one layer of an image.
@@ -83,9 +86,11 @@ pub enum ImageNameLayout {
 pub(crate) type ImageRequestLayout =
     (ImageNameLayout, Option<[u8; 32]>, bool, Option<[u8; ListDigest::BYTES]>, TermsLayout);
 
-/// Release, documents as manifest and config, offers as place and quote.
-pub(crate) type ImageAnswerLayout =
-    (Option<ReleaseLayout>, Option<(Vec<u8>, Option<Vec<u8>>)>, Vec<(u16, QuoteLayout)>);
+/// Release, documents as manifest, config and recipes, offers as place and quote.
+pub(crate) type ImageAnswerLayout = (Option<ReleaseLayout>, Option<DocumentsLayout>, Vec<(u16, QuoteLayout)>);
+
+/// Manifest, config, recipes.
+type DocumentsLayout = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
 
 pub(crate) fn request_layout(request: &ImageRequest) -> ImageRequestLayout {
     let name = match &request.name {
@@ -116,25 +121,27 @@ pub(crate) fn answer_layout(answer: &ImageAnswer) -> ImageAnswerLayout {
     let documents = answer.documents.as_ref();
     (
         answer.release.as_ref().map(SignedRelease::to_layout),
-        documents.map(|documents| (documents.manifest.clone(), documents.config.clone())),
+        documents.map(|documents| (documents.manifest.clone(), documents.config.clone(), documents.recipes.clone())),
         answer.offers.iter().map(|offer| (offer.layer, quote_layout(&offer.quote))).collect(),
     )
 }
 
 pub(crate) fn answer<M: Message>((release, documents, offers): ImageAnswerLayout) -> Result<ImageAnswer, WireError> {
     M::check_limit("number of offers", offers.len(), LAYER_OFFERS_MAX)?;
-    if let Some((manifest, config)) = &documents {
-        check_documents::<M>(manifest, config.as_deref())?;
+    if let Some((manifest, config, recipes)) = &documents {
+        check_documents::<M>(&[Some(manifest), config.as_ref(), recipes.as_ref()])?;
+        M::check_limit("size of recipes", recipes.as_ref().map_or(0, Vec::len), RECIPES_BYTES_MAX)?;
     }
     let offers = offers.into_iter().map(|(layer, offer)| Ok(LayerOffer { layer, quote: quote::<M>(offer)? }));
     Ok(ImageAnswer {
         release: release.map(SignedRelease::from_layout).transpose()?,
-        documents: documents.map(|(manifest, config)| Documents { manifest, config }),
+        documents: documents.map(|(manifest, config, recipes)| Documents { manifest, config, recipes }),
         offers: offers.collect::<Result<_, WireError>>()?,
     })
 }
 
-/// Fails for a manifest and config that together have more than [`BLOB_BYTES_MAX`] bytes.
-pub(crate) fn check_documents<M: Message>(manifest: &[u8], config: Option<&[u8]>) -> Result<(), WireError> {
-    M::check_limit("size of manifest and config", manifest.len() + config.map_or(0, <[u8]>::len), BLOB_BYTES_MAX)
+/// Fails for documents that together have more than [`BLOB_BYTES_MAX`] bytes.
+pub(crate) fn check_documents<M: Message>(documents: &[Option<&Vec<u8>>]) -> Result<(), WireError> {
+    let bytes = documents.iter().flatten().map(|bytes| bytes.len()).sum();
+    M::check_limit("size of an image's documents", bytes, BLOB_BYTES_MAX)
 }

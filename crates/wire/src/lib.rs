@@ -28,6 +28,7 @@ mod image;
 mod list;
 mod patch_stream;
 mod quote;
+mod recipes;
 mod release;
 mod terms;
 mod versions;
@@ -39,6 +40,7 @@ pub use image::{Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer};
 pub use list::ListDigest;
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use quote::{Offer, Quote};
+pub use recipes::{BlobSource, ImageRecipes};
 pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
 pub use terms::Terms;
 pub use versions::OtherVersion;
@@ -48,7 +50,7 @@ pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/2";
 /// The gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].
-pub const ASK_PROTOCOL: &str = "/lighter/ask/6";
+pub const ASK_PROTOCOL: &str = "/lighter/ask/7";
 /// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
 pub const PATCH_PROTOCOL: &str = "/lighter/patch/6";
 
@@ -64,6 +66,10 @@ pub const SKETCH_BYTES_MAX: usize = 1369;
 pub const HOLDINGS_MAX: usize = 16_384;
 /// The largest manifest or config in bytes: the limit of registries (OCI distribution spec, "Pushing manifests").
 pub const BLOB_BYTES_MAX: usize = 4 << 20;
+/// The most bytes of an image's recipes: those of 512 layers, or of one of 64 GiB with a checkpoint every 4 MiB.
+pub const RECIPES_BYTES_MAX: usize = 1 << 20;
+/// The most layers that recipes are for.
+pub const RECIPES_MAX: usize = 512;
 
 /// The most layer offers in an answer about an image. An offer takes at most 309 bytes.
 pub const LAYER_OFFERS_MAX: usize = 128;

@@ -132,11 +132,11 @@ fn answers() {
         &image(ImageAnswer { release: Some(release()), ..ImageAnswer::default() }),
         &format!("02 01 03 613a62 {} fb0004 {} {} 00 00", h(1), h(2), "03".repeat(SIGNATURE_BYTES)),
     );
-    let documents = Some(Documents { manifest: vec![1, 2], config: Some(vec![3]) });
+    let documents = Some(Documents { manifest: vec![1, 2], config: Some(vec![3]), recipes: Some(vec![4]) });
     let offer = LayerOffer { layer: 251, quote: predicted };
     check(
         &image(ImageAnswer { release: None, documents, offers: vec![offer] }),
-        &format!("02 00 01 02 0102 01 01 03 01 fbfb00 00 0a 01 {} 00 01 02", h(5)),
+        &format!("02 00 01 02 0102 01 01 03 01 01 04 01 fbfb00 00 0a 01 {} 00 01 02", h(5)),
     );
     check(&Answer::Blob { bytes: vec![1, 2], config: None }, "03 02 0102 00");
     check(&Answer::Blob { bytes: vec![1, 2], config: Some(vec![3]) }, "03 02 0102 01 01 03");
@@ -260,7 +260,24 @@ proptest! {
         let _ = PatchRequest::decode(&bytes);
         let _ = PatchReply::decode(&bytes);
         let _ = SignedRelease::decode(&bytes);
+        let _ = ImageRecipes::decode(&bytes);
     }
+}
+
+#[test]
+fn recipes_have_limits_of_their_own() {
+    let sources = vec![BlobSource::Unknown, BlobSource::Plain, BlobSource::Recipe(vec![1, 2, 3]), BlobSource::Verbatim];
+    let recipes = ImageRecipes(sources);
+    let bytes = recipes.encode().unwrap();
+    assert_eq!(bytes, [4, 0, 1, 2, 3, 1, 2, 3, 3]);
+    assert_eq!(ImageRecipes::decode(&bytes).unwrap(), recipes);
+    let bytes = ImageRecipes(vec![BlobSource::Plain; RECIPES_MAX + 1]).encode().unwrap();
+    assert!(matches!(ImageRecipes::decode(&bytes), Err(WireError::OutOfRange { .. })));
+    let bytes = ImageRecipes(vec![BlobSource::Recipe(vec![0; RECIPES_BYTES_MAX])]).encode();
+    assert!(matches!(bytes, Err(WireError::TooLarge { .. })));
+    let documents = Some(Documents { manifest: vec![], config: None, recipes: Some(vec![0; RECIPES_BYTES_MAX + 1]) });
+    let bytes = image(ImageAnswer { documents, ..ImageAnswer::default() }).encode().unwrap();
+    assert!(matches!(Answer::decode(&bytes), Err(WireError::OutOfRange { .. })));
 }
 
 #[test]
@@ -272,13 +289,14 @@ fn the_largest_answer_about_an_image_fits_and_one_offer_more_does_not() {
         effort: Some(Effort::Max),
     };
     let offer = LayerOffer { layer: u16::MAX, quote };
-    let documents = Some(Documents { manifest: vec![1; BLOB_BYTES_MAX - 1], config: Some(vec![2]) });
+    let documents =
+        Some(Documents { manifest: vec![1; BLOB_BYTES_MAX - 2], config: Some(vec![2]), recipes: Some(vec![3]) });
     let answer = ImageAnswer { release: Some(release()), documents, offers: vec![offer.clone(); LAYER_OFFERS_MAX] };
     let sent = image(answer.clone());
     assert_eq!(Answer::decode(&sent.encode().unwrap()).unwrap(), sent);
     let more = ImageAnswer { offers: vec![offer; LAYER_OFFERS_MAX + 1], documents: None, ..answer.clone() };
     assert!(matches!(Answer::decode(&image(more).encode().unwrap()), Err(WireError::OutOfRange { .. })));
-    let documents = Some(Documents { manifest: vec![1; BLOB_BYTES_MAX], config: Some(vec![2]) });
+    let documents = Some(Documents { manifest: vec![1; BLOB_BYTES_MAX], config: Some(vec![2]), recipes: None });
     let larger = ImageAnswer { documents, offers: Vec::new(), ..answer };
     assert!(matches!(Answer::decode(&image(larger).encode().unwrap()), Err(WireError::OutOfRange { .. })));
 }

@@ -44,8 +44,8 @@ fn announcements_of_version_2() {
 }
 
 #[test]
-fn questions_and_answers_of_version_6() {
-    for (name, bytes) in messages("ask-6") {
+fn questions_and_answers_of_version_7() {
+    for (name, bytes) in messages("ask-7") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<Request>(&name, &bytes),
             _ => check::<Answer>(&name, &bytes),

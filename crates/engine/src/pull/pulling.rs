@@ -106,8 +106,7 @@ impl Pull {
 
     /// Has documents checked against their digest and kept.
     pub fn keep(&mut self, id: PullId, from: PeerId, digest: OciDigest, documents: Documents, step: &mut Step<'_>) {
-        let Documents { manifest: bytes, config } = documents;
-        step.effects.push(Effect::KeepBlob { pull: id, digest, bytes, config });
+        step.effects.push(Effect::KeepBlob { pull: id, digest, documents });
         self.state = State::KeepingBlob { digest, from };
     }
 

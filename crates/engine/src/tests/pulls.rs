@@ -82,7 +82,7 @@ fn offers_for_many_layers_count_as_many_messages() {
     step(&mut engine, 1, Input::Peer(PeerInput::Connected(peer(1))));
     let holdings = lighter_wire::Holdings::all(lighter_wire::Incarnation(1), 1, None, vec![old()]);
     step(&mut engine, 1, answered(0, Answer::Holdings(holdings)));
-    let documents = lighter_wire::Documents { manifest: vec![1], config: None };
+    let documents = lighter_wire::Documents { manifest: vec![1], config: None, recipes: None };
     let layers = vec![new().diff_id; 128];
     let found = ImageFound { release: None, documents: Some(documents), layers, ..ImageFound::default() };
     let honest = Settings::MESSAGES_MAX as usize * Settings::OFFERS_PER_MESSAGE / 128;

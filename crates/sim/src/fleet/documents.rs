@@ -63,7 +63,8 @@ impl Fleet {
             }
             let image = self.content.image(digest).filter(|_| config.is_some() && request.list.is_some());
             found.layers = image.map(|image| image.layers.clone()).unwrap_or_default();
-            found.documents = Some(Documents { manifest, config: config.map(|config| config.as_bytes().to_vec()) });
+            let config = config.map(|config| config.as_bytes().to_vec());
+            found.documents = Some(Documents { manifest, config, recipes: None });
         }
         self.input_after(DISK, node, Input::Work(WorkInput::ImageLookedUp { question, from, found: Ok(found) }));
     }
@@ -90,13 +91,8 @@ impl Fleet {
         self.input_after(DISK, node, Input::Work(WorkInput::ImageRead { pull, read }));
     }
 
-    pub fn keep_blob(
-        &mut self,
-        node: usize,
-        pull: PullId,
-        digest: OciDigest,
-        (bytes, config): (Vec<u8>, Option<Vec<u8>>),
-    ) {
+    pub fn keep_blob(&mut self, node: usize, pull: PullId, digest: OciDigest, documents: Documents) {
+        let Documents { manifest: bytes, config, recipes: _ } = documents;
         let result = if bytes == digest.as_bytes() {
             let blobs = &mut self.nodes[node].disk.blobs;
             blobs.insert(digest);
