@@ -5,6 +5,23 @@
 
 #![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
+mod bits;
+mod deflate;
+mod encoder;
 mod engine;
+mod error;
+mod find;
+mod goflate;
+mod gzip;
+mod header;
+mod huffman;
+mod rebuild;
+mod recipe;
 
-pub use engine::Engine;
+pub use bits::BitPosition;
+pub use encoder::{Class, Encoder};
+pub use engine::{Engine, Mark, Start};
+pub use error::{FindError, ReadError, RebuildError};
+pub use find::{Found, Nearest, Reason, Unknown, find};
+pub use rebuild::Rebuild;
+pub use recipe::{Checkpoint, Encoded, Form, Member, Recipe};
