@@ -11,7 +11,7 @@ use super::check;
 use crate::support::repository;
 
 /// A crate: its name, its ring, and the crates of ours that it may depend on outside its tests.
-pub const RINGS: [(&str, u8, &[&str]); 18] = [
+pub const RINGS: [(&str, u8, &[&str]); 19] = [
     ("types", 0, &[]),
     ("tar", 0, &[]),
     ("cabac", 0, &["coder"]),
@@ -22,6 +22,7 @@ pub const RINGS: [(&str, u8, &[&str]); 18] = [
     ("patch", 1, &["types", "tar", "coder", "delta", "vcdiff"]),
     ("wire", 1, &["types"]),
     ("image", 1, &["types", "tar", "similarity"]),
+    ("recipe", 1, &["types"]),
     ("api", 1, &["types"]),
     ("engine", 2, &["types", "similarity", "wire"]),
     ("sim", 2, &["types", "similarity", "wire", "engine"]),
@@ -32,7 +33,21 @@ pub const RINGS: [(&str, u8, &[&str]); 18] = [
     (
         "cli",
         4,
-        &["types", "tar", "similarity", "patch", "vcdiff", "wire", "image", "api", "engine", "sim", "store", "node"],
+        &[
+            "types",
+            "tar",
+            "similarity",
+            "patch",
+            "vcdiff",
+            "recipe",
+            "wire",
+            "image",
+            "api",
+            "engine",
+            "sim",
+            "store",
+            "node",
+        ],
     ),
 ];
 

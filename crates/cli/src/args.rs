@@ -69,6 +69,9 @@ pub enum Command {
     /// Make, apply and show patches on plain files, without a node.
     #[command(subcommand)]
     Patch(PatchCommand),
+    /// Find out how a compressed layer was made, and make it again out of its tar, without a node.
+    #[command(subcommand)]
+    Recipe(RecipeCommand),
     /// Measure patches and predictions on files of your own, without a node.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -262,6 +265,36 @@ pub enum PatchCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+pub enum RecipeCommand {
+    /// Find the encoder that makes a compressed layer again, byte by byte.
+    Find {
+        /// The compressed layer, as a registry serves it.
+        #[arg(long, value_name = "FILE")]
+        blob: PathBuf,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Where no known encoder makes it: keep the bytes of the blob in the recipe.
+        #[arg(long)]
+        verbatim: bool,
+    },
+    /// Make the compressed layer again, and check its sha256.
+    Rebuild {
+        #[arg(long, value_name = "FILE")]
+        recipe: PathBuf,
+        /// The uncompressed layer.
+        #[arg(long, value_name = "FILE")]
+        tar: PathBuf,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The most threads to use. Default: one for each core.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+        threads: Option<u16>,
+    },
+    /// Show a recipe.
+    Show { recipe: PathBuf },
 }
 
 #[derive(ClapArgs)]

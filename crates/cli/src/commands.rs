@@ -8,6 +8,7 @@ pub mod layer;
 pub mod node;
 pub mod patch;
 pub mod plan;
+pub mod recipe;
 pub mod sim;
 pub mod status;
 pub mod store;

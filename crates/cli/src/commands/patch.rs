@@ -20,7 +20,7 @@ use lighter_patch::{ApplyError, EncodeError, Header, HeaderError, Source};
 use lighter_types::{Blame, DiffId};
 use sha2::{Digest, Sha256};
 
-pub(super) use self::out::write_whole;
+pub(super) use self::out::{refuse_input, write_whole};
 
 use crate::args::PatchCommand;
 use crate::exit::{Failure, Kind};

@@ -1,0 +1,27 @@
+//! Recipes: a few hundred bytes from which the exact compressed blob of a layer is rebuilt out of its tar.
+//!
+//! An [`Engine`] is one behaviour class of one compressor: it makes the bytes that the compressor would make, in safe
+//! Rust. Framing (headers, members, blocks of pgzip and pigz) stands outside the engines.
+
+#![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
+
+mod bits;
+mod deflate;
+mod encoder;
+mod engine;
+mod error;
+mod find;
+mod goflate;
+mod gzip;
+mod header;
+mod huffman;
+mod rebuild;
+mod recipe;
+
+pub use bits::BitPosition;
+pub use encoder::{Class, Encoder};
+pub use engine::{Engine, Mark, Start};
+pub use error::{FindError, ReadError, RebuildError};
+pub use find::{Found, Nearest, Reason, Unknown, find};
+pub use rebuild::Rebuild;
+pub use recipe::{Checkpoint, Encoded, Form, Member, Recipe};
