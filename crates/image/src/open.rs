@@ -1,8 +1,8 @@
 //! Opens an image: identifies the kind of source, finds the selected image in it, and checks the image's documents.
 
-use std::io::Read;
+use std::io::{self, Read};
 
-use lighter_types::{Bytes, DiffId};
+use lighter_types::{Bytes, DiffId, OciDigest};
 use sha2::{Digest, Sha256};
 
 use crate::docker;
@@ -76,6 +76,38 @@ impl<F: Files> OpenedImage<F> {
         // The blob of a plain tar is the tar itself. The check of the DiffId computes its sha256 already.
         let is_tar = media == LayerMedia::Plain && digest.as_bytes() == layer.diff_id.as_bytes();
         LayerReader::new(format!("layer {digest}"), file, media, *bytes, (!is_tar).then_some(*digest), &self.limits)
+    }
+
+    /// Reads the blob of layer `index` as it is, and gives its bytes to `take` in order. Checks its length and its sha256.
+    ///
+    /// # Errors
+    /// As [`Self::read_layer`]; `Digest`; `Write` if `take` fails.
+    pub fn copy_blob(&mut self, index: usize, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), ImageError> {
+        let (Some(layer), Some(path)) = (self.image.layers.get(index), self.paths.get(index)) else {
+            return Err(ImageError::Missing { path: format!("layer {index}"), named_by: "the caller".to_owned() });
+        };
+        let BlobDescriptor { digest, bytes, .. } = &layer.blob;
+        let named_by = format!("manifest {}", self.image.manifest_digest);
+        let mut file = open_file(&mut self.files, path, &named_by)?;
+        let (mut hasher, mut buffer, mut found) = (Sha256::new(), vec![0; 256 << 10], 0u64);
+        loop {
+            let count = file.reader.read(&mut buffer).map_err(|error| ImageError::read(path, error))?;
+            found += count as u64;
+            if count == 0 || found > bytes.0 {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+            take(&buffer[..count]).map_err(|source| ImageError::Write { path: path.clone(), source })?;
+        }
+        if found != bytes.0 {
+            return Err(ImageError::Size { what: format!("layer {digest}"), expected: bytes.0, found });
+        }
+        let sha256 = OciDigest::new(hasher.finalize().into());
+        if sha256 != *digest {
+            let (expected, found) = (digest.to_string(), sha256.to_string());
+            return Err(ImageError::Digest { what: format!("sha256 of layer {digest}"), expected, found });
+        }
+        Ok(())
     }
 
     /// Reads layer `index` once, writes its tar to `sink`, and checks blob and DiffId. Calls `progress` every 256 KiB

@@ -40,6 +40,7 @@ pub struct Config {
     pub limits: Limits,
     pub timing: Timing,
     pub admin: Admin,
+    pub registry: Registry,
     pub log: Log,
 }
 
@@ -146,6 +147,14 @@ pub struct Admin {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Registry {
+    pub listen: String,
+    pub connections_max: usize,
+    pub wait_s: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Log {
     pub filter: String,
     pub format: LogFormat,
@@ -225,6 +234,12 @@ impl Default for Timing {
 
 fn seconds(duration: Duration) -> u32 {
     duration.as_secs() as u32
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { listen: String::new(), connections_max: 256, wait_s: 600 }
+    }
 }
 
 impl Default for Log {
@@ -314,6 +329,16 @@ impl Config {
         if bytes > SOCKET_BYTES_MAX {
             let why = format!("{} has {bytes} bytes, and a socket's path at most {SOCKET_BYTES_MAX}", socket.display());
             return Err(("admin.socket", why));
+        }
+        check_range("registry.connections_max", self.registry.connections_max as u64, 1, 1 << 16)?;
+        check_range("registry.wait_s", self.registry.wait_s.into(), 1, 86_400)?;
+        if !self.registry.listen.is_empty() {
+            let address: Option<SocketAddr> = self.registry.listen.parse().ok();
+            if !address.is_some_and(|address| address.ip().is_loopback()) {
+                let why = "must be a loopback address and a port, such as \"127.0.0.1:4480\": the registry has neither TLS \
+                           nor users, so it serves this host alone";
+                return Err(("registry.listen", why.to_owned()));
+            }
         }
         if !self.admin.listen.is_empty() {
             let address: Option<SocketAddr> = self.admin.listen.parse().ok();

@@ -8,6 +8,7 @@ mod answers;
 pub mod dates;
 mod folder;
 mod import;
+pub mod recipes;
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
@@ -20,7 +21,7 @@ use lighter_image::{
 };
 use lighter_store::{Image, Store, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, ImageReference, OciDigest, ParseError};
-use lighter_wire::{Message, SignedRelease};
+use lighter_wire::{Documents, Message, SignedRelease};
 
 use crate::shared::{Shared, local_failure};
 pub use answers::{blob_answer, look_up, release_of, released_at};
@@ -196,7 +197,7 @@ fn read_layers(store: &Store, manifest_digest: OciDigest) -> Result<ImageRead, I
     let Some(bytes) = store.blob(&manifest.config.digest)? else { return Ok(missing(manifest.config.digest)) };
     let config = parse_config(&bytes, &manifest.config.digest)?;
     let layers = image_layers(&manifest, &config)?;
-    Ok(ImageRead::Layers(layers.into_iter().map(|layer| layer.diff_id).collect()))
+    Ok(ImageRead::Layers(recipes::with_kept_blobs(store, &layers)))
 }
 
 fn missing(digest: OciDigest) -> ImageRead {
@@ -214,13 +215,18 @@ pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId
     (media != LayerMedia::Plain).then_some(blob.bytes)
 }
 
-/// Keeps a blob that a peer sent, and the config that came with a manifest.
-pub fn keep(shared: &Shared, digest: OciDigest, bytes: &[u8], config: Option<&[u8]>) -> Result<(), BlobFailure> {
+/// Keeps a blob that a peer sent, and the config and the recipes that came with a manifest.
+pub fn keep(shared: &Shared, digest: OciDigest, documents: &Documents) -> Result<(), BlobFailure> {
+    let Documents { manifest: bytes, config, recipes } = documents;
     put_blob(shared, &digest, bytes)?;
     // A manifest that is wrong is found when the image is read.
-    match (parse_manifest(bytes, &digest), config) {
-        (Ok(manifest), Some(config)) => put_blob(shared, &manifest.config.digest, config),
-        _ => Ok(()),
+    let (Ok(manifest), Some(config)) = (parse_manifest(bytes, &digest), config) else { return Ok(()) };
+    put_blob(shared, &manifest.config.digest, config)?;
+    let Some(recipes) = recipes else { return Ok(()) };
+    match recipes::keep(&shared.store, digest, recipes) {
+        // An image that cannot be used is found when it is read.
+        Ok(()) | Err(ImagesError::Image(_)) => Ok(()),
+        Err(error) => Err(BlobFailure::Local(local(error))),
     }
 }
 
@@ -248,7 +254,7 @@ fn name_image(store: &Store, manifest: OciDigest, release: Option<&SignedRelease
     let image = Image {
         manifest,
         config: parsed.config.digest,
-        layers: layers.iter().map(|layer| layer.diff_id).collect(),
+        layers: recipes::with_kept_blobs(store, &layers),
         release_record: release.and_then(|release| release.encode().ok()).unwrap_or_default(),
     };
     Ok(store.set_reference(&reference, image)?)

@@ -21,6 +21,7 @@ mod lists;
 mod metrics;
 mod network;
 mod predictions;
+mod registry;
 mod room;
 mod shared;
 mod speed;
@@ -66,6 +67,12 @@ pub enum StartError {
         #[source]
         why: std::io::Error,
     },
+    #[error("cannot serve the registry on {address}")]
+    RegistryPort {
+        address: String,
+        #[source]
+        why: std::io::Error,
+    },
     #[error("cannot serve the admin API on {}", path.display())]
     AdminSocket {
         path: PathBuf,
@@ -87,6 +94,7 @@ pub enum RunError {
 pub struct Node {
     driver: Driver,
     admin: admin::Admin,
+    registry: registry::Endpoint,
     shared: Arc<Shared>,
 }
 
@@ -113,6 +121,7 @@ impl Node {
                 },
             })?;
         }
+        let registry = registry::Endpoint::bind(&config).await?;
         let admin = admin::Admin::bind(&config).await?;
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);
         let started = Instant::now();
@@ -134,7 +143,7 @@ impl Node {
             uses,
         });
         let driver = Driver::new(shared.clone(), engine, swarm, waiting);
-        Ok(Self { driver, admin, shared })
+        Ok(Self { driver, admin, registry, shared })
     }
 
     pub fn peer_id(&self) -> lighter_types::PeerId {
@@ -151,6 +160,7 @@ impl Node {
             tracing::warn!("{trouble}");
         }
         let admin = self.admin.serve(self.shared.clone(), stop.clone());
+        let registry = self.registry.serve(self.shared.clone(), stop.clone());
         // A task of its own, so that connections' tasks wake it on their own thread: waking another one takes longer.
         let driver = tokio::spawn(self.driver.run(stop.clone()));
         let driver = async {
@@ -161,7 +171,7 @@ impl Node {
                 Err(RunError::Panicked)
             })
         };
-        let ((), ended) = tokio::join!(admin, driver);
+        let ((), (), ended) = tokio::join!(admin, registry, driver);
         tracing::info!("stopped");
         ended
     }

@@ -83,9 +83,9 @@ impl Driver {
                     WorkInput::ImageRead { pull, read: read(&shared.store, manifest) }.into()
                 });
             }
-            Effect::KeepBlob { pull, digest, bytes, config } => self.blocking(Owed::BlobKept(pull), move |shared| {
+            Effect::KeepBlob { pull, digest, documents } => self.blocking(Owed::BlobKept(pull), move |shared| {
                 shared.faults.strike(Worker::KeepBlob);
-                let result = images::keep(shared, digest, &bytes, config.as_deref());
+                let result = images::keep(shared, digest, &documents);
                 WorkInput::BlobKept { pull, result }.into()
             }),
             Effect::CommitImage { pull, manifest, release } => {

@@ -6,6 +6,7 @@ use lighter_store::{Store, StoreError, UnixSeconds};
 use lighter_types::{DiffId, ImageReference, OciDigest};
 use lighter_wire::{Answer, BLOB_BYTES_MAX, Documents, ImageName, ImageRequest, Message, SignedRelease};
 
+use super::recipes;
 use crate::shared::local_failure;
 
 /// The facts on disk about an image that a peer asks about. `coming` is the release of an image on its way here.
@@ -45,10 +46,12 @@ fn documents(store: &Store, manifest: OciDigest) -> Result<Option<(Documents, Ve
     let config = store.blob(&parsed.config.digest)?.filter(|config| bytes.len() + config.len() <= BLOB_BYTES_MAX);
     let layers = config.as_deref().and_then(|config| {
         let config = parse_config(config, &parsed.config.digest).ok()?;
-        let layers = image_layers(&parsed, &config).ok()?;
-        Some(layers.into_iter().map(|layer| layer.diff_id).collect())
+        image_layers(&parsed, &config).ok()
     });
-    Ok(Some((Documents { manifest: bytes, config }, layers.unwrap_or_default())))
+    let layers = layers.unwrap_or_default();
+    let sent = bytes.len() + config.as_ref().map_or(0, Vec::len);
+    let recipes = recipes::of_image(store, &layers).filter(|recipes| sent + recipes.len() <= BLOB_BYTES_MAX);
+    Ok(Some((Documents { manifest: bytes, config, recipes }, recipes::with_kept_blobs(store, &layers))))
 }
 
 /// The answer to a peer that asks for a blob. A manifest comes with its config, if that is held and both fit.

@@ -12,7 +12,7 @@ use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
-use super::{AnyFiles, ImagesError, Step, dates, open_files};
+use super::{AnyFiles, ImagesError, Step, dates, open_files, recipes};
 use crate::clock::unix_now;
 use crate::shared::Shared;
 
@@ -47,6 +47,11 @@ pub fn import(
         let (card, held) = import_layer(shared, &mut opened, index, progress)?;
         leases.push(shared.store.lease_layer(&card.diff_id));
         layers.push((card, held));
+        let blob_bytes = image.layers[index].blob.bytes;
+        let step = Step { layer: index, layers: image.layers.len(), tar_bytes: card.tar_bytes, ..Step::default() };
+        let mut looked_at = |done| progress(Step { blob_bytes, blob_bytes_done: done, ..step });
+        recipes::make(shared, &mut opened, index, &mut looked_at)?;
+        leases.push(shared.store.lease_layer(&recipes::as_layer(&image.layers[index].blob.digest)));
     }
     let now = shared.uses.now();
     shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
@@ -131,7 +136,7 @@ fn import_layer(
 }
 
 /// A layer that is scanned on its way into the store.
-struct IntoStore<'a>(&'a mut LayerWriter);
+pub struct IntoStore<'a>(pub &'a mut LayerWriter);
 
 impl TarSink for IntoStore<'_> {
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -164,7 +169,7 @@ fn set_reference(
     let image = Image {
         manifest: image.manifest_digest,
         config: image.config_digest,
-        layers: image.layers.iter().map(|layer| layer.diff_id).collect(),
+        layers: recipes::with_kept_blobs(store, &image.layers),
         // A release is at most 1 KiB by its message's limit; references are at most 384 bytes.
         release_record: record.encode().unwrap_or_default(),
     };

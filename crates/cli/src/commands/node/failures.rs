@@ -21,14 +21,17 @@ pub fn start_failure(error: &StartError) -> Failure {
             Failure::from_error(Kind::Machine, error),
             listen_hint(cause(why), port_of(&address.to_string()), "network.listen"),
         ),
-        StartError::AdminPort { address, why } => {
-            let port = address.parse().ok().map(|address: SocketAddr| address.port());
-            hinted(Failure::from_error(Kind::Machine, error), listen_hint(why.kind(), port, "admin.listen"))
-        }
+        StartError::AdminPort { address, why } => port_failure(error, address, why, "admin.listen"),
+        StartError::RegistryPort { address, why } => port_failure(error, address, why, "registry.listen"),
         StartError::AdminSocket { path, why } => {
             hinted(Failure::from_error(Kind::Machine, error), socket_hint(why.kind(), path))
         }
     }
+}
+
+fn port_failure(error: &StartError, address: &str, why: &io::Error, key: &str) -> Failure {
+    let port = address.parse().ok().map(|address: SocketAddr| address.port());
+    hinted(Failure::from_error(Kind::Machine, error), listen_hint(why.kind(), port, key))
 }
 
 fn hinted(failure: Failure, hint: Option<String>) -> Failure {
@@ -144,7 +147,9 @@ mod tests {
             (ErrorKind::InvalidInput, None, None),
         ] {
             let address = "127.0.0.1:9000".to_owned();
-            check(&start_failure(&StartError::AdminPort { address, why: kind.into() }), port);
+            check(&start_failure(&StartError::AdminPort { address: address.clone(), why: kind.into() }), port);
+            let registry = port.map(|_| "registry.listen");
+            check(&start_failure(&StartError::RegistryPort { address, why: kind.into() }), registry);
             let path = "/run/lighter/admin.sock".into();
             check(&start_failure(&StartError::AdminSocket { path, why: kind.into() }), socket);
         }

@@ -1,0 +1,183 @@
+//! Exact blobs, ready to be served: rebuilt once, compared with their digest, and kept for a while.
+//!
+//! A rebuilt blob lies in a spool of the store, so it counts against `store.bytes_max` and is gone with the process. One
+//! client that asks for a blob in ranges, or twenty that ask at once, cost one rebuild.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lighter_image::LayerDescriptor;
+use lighter_recipe::{Rebuild, Recipe};
+use lighter_registry::server::{Blob, Refusal};
+use lighter_types::{Blame, Bytes, DiffId, OciDigest, ReadAt};
+use lighter_wire::BlobSource;
+use tokio::sync::Semaphore;
+
+use crate::images::recipes::{self, SpoolBlob};
+use crate::shared::{FileBase, Shared};
+
+/// A blob that nobody asked for so long is dropped; it can be made again.
+const IDLE: Duration = Duration::from_secs(300);
+/// All rebuilt blobs that nobody reads at the moment have at most so many bytes.
+const BYTES_KEPT_MAX: Bytes = Bytes::GIB;
+/// Threads of one rebuild, and rebuilds at a time.
+const THREADS: usize = 2;
+const REBUILDS_MAX: usize = 2;
+
+pub struct Blobs {
+    shared: Arc<Shared>,
+    rebuilds: Semaphore,
+    made: Mutex<BTreeMap<OciDigest, Arc<Slot>>>,
+}
+
+/// A blob that is being made, or was.
+#[derive(Default)]
+struct Slot {
+    blob: tokio::sync::Mutex<Option<Arc<SpoolBlob>>>,
+    last_used: Mutex<Option<Instant>>,
+}
+
+impl Blobs {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, rebuilds: Semaphore::new(REBUILDS_MAX), made: Mutex::default() }
+    }
+
+    /// The exact blob of a layer that is here.
+    pub async fn open(&self, layer: &LayerDescriptor) -> Result<Blob, Refusal> {
+        let digest = layer.blob.digest;
+        let (shared, of) = (self.shared.clone(), layer.clone());
+        let source = tokio::task::spawn_blocking(move || recipes::source(&shared.store, &of)).await;
+        match source.map_err(|_| panicked())? {
+            BlobSource::Plain => self.kept(layer.diff_id, digest).await,
+            BlobSource::Verbatim => self.kept(recipes::as_layer(&digest), digest).await,
+            BlobSource::Recipe(recipe) => self.rebuilt(layer, recipe).await,
+            BlobSource::Unknown => Err(Refusal::BlobUnknown(digest.to_string())),
+        }
+    }
+
+    /// A blob that lies in the store under this name. The store checked its sha256 when it took it in.
+    async fn kept(&self, name: DiffId, digest: OciDigest) -> Result<Blob, Refusal> {
+        let shared = self.shared.clone();
+        let opened = tokio::task::spawn_blocking(move || shared.store.open_layer(&name)).await;
+        match opened.map_err(|_| panicked())?.map_err(|error| failed(&digest, &error))? {
+            Some(reader) => {
+                let blob = FileBase::new(reader).map_err(|error| failed(&digest, &error))?;
+                Ok(Blob(Arc::new(blob)))
+            }
+            None => Err(Refusal::BlobUnknown(digest.to_string())),
+        }
+    }
+
+    async fn rebuilt(&self, layer: &LayerDescriptor, recipe: Vec<u8>) -> Result<Blob, Refusal> {
+        let digest = layer.blob.digest;
+        let slot = self.lock().entry(digest).or_default().clone();
+        let mut made = slot.blob.lock().await;
+        if made.is_none() {
+            let _place = self.rebuilds.acquire().await.map_err(|_| panicked())?;
+            let (shared, layer) = (self.shared.clone(), layer.clone());
+            let rebuilt = tokio::task::spawn_blocking(move || rebuild(&shared, &layer, &recipe)).await;
+            let rebuilt = rebuilt.map_err(|_| panicked()).flatten();
+            match rebuilt {
+                Ok(blob) => *made = Some(Arc::new(blob)),
+                Err(refusal) => {
+                    self.lock().remove(&digest);
+                    return Err(refusal);
+                }
+            }
+        }
+        *slot.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let blob = made.clone().ok_or_else(panicked)?;
+        drop(made);
+        self.drop_oldest();
+        Ok(Blob(blob))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<OciDigest, Arc<Slot>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops the blobs that were used longest ago, as long as all together are too large. Whoever reads one goes on.
+    fn drop_oldest(&self) {
+        let mut made = self.lock();
+        let mut kept: Vec<(Instant, OciDigest, Bytes)> = made
+            .iter()
+            .filter_map(|(digest, slot)| {
+                let bytes = slot.blob.try_lock().ok()?.as_ref()?.len();
+                Some(((*slot.last_used.lock().unwrap_or_else(PoisonError::into_inner))?, *digest, bytes))
+            })
+            .collect();
+        kept.sort_by_key(|(used, ..)| std::cmp::Reverse(*used));
+        let mut sum = Bytes::ZERO;
+        for (_, digest, bytes) in kept {
+            sum += bytes;
+            if sum > BYTES_KEPT_MAX {
+                made.remove(&digest);
+            }
+        }
+    }
+
+    /// Drops blobs that nobody asked for in [`IDLE`], for as long as it is polled.
+    pub async fn forget_idle(&self) {
+        let mut ticks = tokio::time::interval(IDLE / 4);
+        loop {
+            ticks.tick().await;
+            self.lock().retain(|_, slot| {
+                let used = *slot.last_used.lock().unwrap_or_else(PoisonError::into_inner);
+                used.is_none_or(|used| used.elapsed() < IDLE)
+            });
+        }
+    }
+}
+
+/// Makes a blob and compares it with its digest. A recipe that makes another blob is forgotten.
+fn rebuild(shared: &Shared, layer: &LayerDescriptor, recipe: &[u8]) -> Result<SpoolBlob, Refusal> {
+    let digest = layer.blob.digest;
+    let wrong = |error: &dyn std::error::Error| {
+        tracing::warn!(blob = %digest, error = lighter_types::error_chain(error), "a recipe does not make its blob");
+        recipes::forget(&shared.store, &digest);
+        Refusal::BlobUnknown(digest.to_string())
+    };
+    let (recipe, _) = Recipe::from_bytes(recipe).map_err(|error| wrong(&error))?;
+    if recipe.blob != digest || recipe.blob_bytes != layer.blob.bytes.0 {
+        recipes::forget(&shared.store, &digest);
+        return Err(Refusal::BlobUnknown(digest.to_string()));
+    }
+    let opened = shared.store.open_layer(&layer.diff_id).map_err(|error| failed(&digest, &error))?;
+    let tar = opened.ok_or_else(|| Refusal::BlobUnknown(digest.to_string()))?;
+    let tar = FileBase::new(tar).map_err(|error| failed(&digest, &error))?;
+    let mut spool = IntoSpool(shared.store.create_spool().map_err(|error| failed(&digest, &error))?);
+    let rebuild = Rebuild::new(&recipe, &NO_BODY, &tar).map_err(|error| wrong(&error))?;
+    match rebuild.whole(THREADS, &mut spool) {
+        Ok(()) => Ok(SpoolBlob(spool.0)),
+        Err(error) if error.blame() == Blame::Machine => Err(failed(&digest, &error)),
+        Err(error) => Err(wrong(&error)),
+    }
+}
+
+/// A recipe that comes from a peer has an encoder: it never holds the blob.
+static NO_BODY: Vec<u8> = Vec::new();
+
+struct IntoSpool(lighter_store::Spool);
+
+impl Write for IntoSpool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn failed(digest: &OciDigest, error: &dyn std::error::Error) -> Refusal {
+    let error = lighter_types::error_chain(error);
+    tracing::error!(blob = %digest, error, "a blob cannot be served");
+    Refusal::Failed(format!("this node cannot read or make the blob: {error}"))
+}
+
+fn panicked() -> Refusal {
+    Refusal::Failed("a worker of this node panicked".to_owned())
+}
