@@ -151,6 +151,14 @@ pub struct Registry {
     pub listen: String,
     pub connections_max: usize,
     pub wait_s: u32,
+    pub keep_blobs: bool,
+}
+
+impl Registry {
+    /// Whether the node keeps and fetches compressed blobs that no recipe makes.
+    pub fn keeps_blobs(&self) -> bool {
+        self.keep_blobs || !self.listen.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,7 +246,7 @@ fn seconds(duration: Duration) -> u32 {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { listen: String::new(), connections_max: 256, wait_s: 600 }
+        Self { listen: String::new(), connections_max: 256, wait_s: 600, keep_blobs: false }
     }
 }
 

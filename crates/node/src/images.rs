@@ -160,10 +160,10 @@ fn document(store: &Store, digest: &OciDigest) -> Result<Vec<u8>, ImagesError> {
 }
 
 /// Reads from disk which layers the image with this manifest has, and checks that they find room.
-pub fn read_for_pull(store: &Store, manifest_digest: OciDigest) -> ImageRead {
-    let read = read(store, manifest_digest);
+pub fn read_for_pull(shared: &Shared, manifest_digest: OciDigest) -> ImageRead {
+    let read = read(shared, manifest_digest);
     match read {
-        ImageRead::Layers(_) => match check_room(store, manifest_digest) {
+        ImageRead::Layers(_) => match check_room(&shared.store, manifest_digest) {
             Ok(()) => read,
             Err(error) => ImageRead::Local(local(error)),
         },
@@ -183,21 +183,22 @@ fn check_room(store: &Store, manifest_digest: OciDigest) -> Result<(), ImagesErr
 }
 
 /// Reads from disk which layers the image with this manifest has.
-pub fn read(store: &Store, manifest_digest: OciDigest) -> ImageRead {
-    match read_layers(store, manifest_digest) {
+pub fn read(shared: &Shared, manifest_digest: OciDigest) -> ImageRead {
+    match read_layers(shared, manifest_digest) {
         Ok(read) => read,
         Err(ImagesError::Image(error)) => ImageRead::Unusable(unusable(error)),
         Err(error) => ImageRead::Local(local(error)),
     }
 }
 
-fn read_layers(store: &Store, manifest_digest: OciDigest) -> Result<ImageRead, ImagesError> {
+fn read_layers(shared: &Shared, manifest_digest: OciDigest) -> Result<ImageRead, ImagesError> {
+    let store = &shared.store;
     let Some(bytes) = store.blob(&manifest_digest)? else { return Ok(missing(manifest_digest)) };
     let manifest = parse_manifest(&bytes, &manifest_digest)?;
     let Some(bytes) = store.blob(&manifest.config.digest)? else { return Ok(missing(manifest.config.digest)) };
     let config = parse_config(&bytes, &manifest.config.digest)?;
     let layers = image_layers(&manifest, &config)?;
-    Ok(ImageRead::Layers(recipes::with_kept_blobs(store, &layers)))
+    Ok(ImageRead::Layers(recipes::wanted(shared, &layers)))
 }
 
 fn missing(digest: OciDigest) -> ImageRead {
@@ -239,11 +240,12 @@ fn put_blob(shared: &Shared, digest: &OciDigest, bytes: &[u8]) -> Result<(), Blo
 }
 
 /// Gives an image whose layers are all held its name: the release's, or for a pull by digest the digest's.
-pub fn commit(store: &Store, manifest: OciDigest, release: Option<&SignedRelease>) -> Result<(), LocalFailure> {
-    name_image(store, manifest, release).map_err(local)
+pub fn commit(shared: &Shared, manifest: OciDigest, release: Option<&SignedRelease>) -> Result<(), LocalFailure> {
+    name_image(shared, manifest, release).map_err(local)
 }
 
-fn name_image(store: &Store, manifest: OciDigest, release: Option<&SignedRelease>) -> Result<(), ImagesError> {
+fn name_image(shared: &Shared, manifest: OciDigest, release: Option<&SignedRelease>) -> Result<(), ImagesError> {
+    let store = &shared.store;
     let parsed = parse_manifest(&document(store, &manifest)?, &manifest)?;
     let config_bytes = document(store, &parsed.config.digest)?;
     let layers = image_layers(&parsed, &parse_config(&config_bytes, &parsed.config.digest)?)?;
@@ -254,7 +256,7 @@ fn name_image(store: &Store, manifest: OciDigest, release: Option<&SignedRelease
     let image = Image {
         manifest,
         config: parsed.config.digest,
-        layers: recipes::with_kept_blobs(store, &layers),
+        layers: recipes::wanted(shared, &layers),
         release_record: release.and_then(|release| release.encode().ok()).unwrap_or_default(),
     };
     Ok(store.set_reference(&reference, image)?)

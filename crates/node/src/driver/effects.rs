@@ -80,7 +80,7 @@ impl Driver {
                 let read = if self.pulls.is_plan(pull) { images::read } else { images::read_for_pull };
                 self.blocking(Owed::ImageRead(pull), move |shared| {
                     shared.faults.strike(Worker::ReadImage);
-                    WorkInput::ImageRead { pull, read: read(&shared.store, manifest) }.into()
+                    WorkInput::ImageRead { pull, read: read(shared, manifest) }.into()
                 });
             }
             Effect::KeepBlob { pull, digest, documents } => self.blocking(Owed::BlobKept(pull), move |shared| {
@@ -91,7 +91,7 @@ impl Driver {
             Effect::CommitImage { pull, manifest, release } => {
                 self.blocking(Owed::ImageCommitted(pull), move |shared| {
                     shared.faults.strike(Worker::CommitImage);
-                    let result = images::commit(&shared.store, manifest, release.as_ref());
+                    let result = images::commit(shared, manifest, release.as_ref());
                     WorkInput::ImageCommitted { pull, result }.into()
                 });
             }

@@ -8,7 +8,7 @@ use lighter_engine::{DiskInput, Input};
 use lighter_image::{
     Choice, ImageError, ImportedImage, Limits, OpenedImage, ScanProgress, Selector, TarSink, open_image,
 };
-use lighter_store::{Image, LayerWriter, Store, StoreError};
+use lighter_store::{Image, LayerWriter, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
@@ -59,7 +59,7 @@ pub fn import(
     let issued_s = dates::next(&shared.store, &reference, unix_now())?;
     let release = Release { reference: reference.clone(), manifest: image.manifest_digest, issued_s };
     let record = shared.identity.sign(release);
-    set_reference(&shared.store, &reference, &image, &record)?;
+    set_reference(shared, &reference, &image, &record)?;
     Ok(Imported { reference, manifest: image.manifest_digest, layers, passed_over: image.passed_over })
 }
 
@@ -161,7 +161,7 @@ fn store_error_within(error: ImageError) -> ImagesError {
 }
 
 fn set_reference(
-    store: &Store,
+    shared: &Shared,
     reference: &ImageReference,
     image: &ImportedImage,
     record: &SignedRelease,
@@ -169,9 +169,9 @@ fn set_reference(
     let image = Image {
         manifest: image.manifest_digest,
         config: image.config_digest,
-        layers: recipes::with_kept_blobs(store, &image.layers),
+        layers: recipes::wanted(shared, &image.layers),
         // A release is at most 1 KiB by its message's limit; references are at most 384 bytes.
         release_record: record.encode().unwrap_or_default(),
     };
-    store.set_reference(reference, image)
+    shared.store.set_reference(reference, image)
 }

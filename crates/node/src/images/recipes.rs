@@ -1,8 +1,8 @@
 //! Where the exact blobs of this node's images come from: a row for each compressed blob, by its digest.
 //!
-//! The node that imports an image finds the recipe of each blob, or keeps the blob itself: as a layer whose name is the
-//! blob's digest. Other nodes get the recipes with the image's documents, and such blobs as they get layers. Nothing
-//! vouches for a recipe that a peer sent, so a node rebuilds a blob and compares its digest before it serves it.
+//! The node that imports an image finds the recipe of each blob. A blob without one is kept itself, by nodes that serve
+//! blobs or are told to: as a layer whose name is the blob's digest. Other nodes get the recipes with the image's
+//! documents, and such blobs as they get layers. Nothing vouches for a recipe that a peer sent, so a node rebuilds a blob and compares its digest before it serves it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -92,7 +92,16 @@ pub fn sweep(store: &Store) -> Result<usize, StoreError> {
     Ok(count)
 }
 
-/// All that a node fetches for an image: its layers, and the blobs that are kept as they are.
+/// All that this node fetches for an image: its layers, and the blobs that no recipe makes, if it serves blobs.
+pub fn wanted(shared: &Shared, layers: &[LayerDescriptor]) -> Vec<DiffId> {
+    if shared.config.registry.keeps_blobs() {
+        with_kept_blobs(&shared.store, layers)
+    } else {
+        layers.iter().map(|layer| layer.diff_id).collect()
+    }
+}
+
+/// An image's layers, and the blobs that no recipe makes.
 pub fn with_kept_blobs(store: &Store, layers: &[LayerDescriptor]) -> Vec<DiffId> {
     let kept = layers.iter().filter(|layer| source(store, layer) == BlobSource::Verbatim);
     let kept: Vec<DiffId> = kept.map(|layer| as_layer(&layer.blob.digest)).collect();
@@ -107,7 +116,7 @@ pub fn as_layer(blob: &OciDigest) -> DiffId {
     DiffId::new(*blob.as_bytes())
 }
 
-/// Finds the recipe of a layer's blob in a source, or keeps the blob.
+/// Finds the recipe of a layer's blob in a source, or keeps the blob if this node serves blobs.
 pub fn make(
     shared: &Shared,
     opened: &mut OpenedImage<AnyFiles>,
@@ -133,6 +142,9 @@ pub fn make(
             BlobSource::Recipe(recipe.to_bytes())
         }
         Ok(Found::Recipe(_) | Found::Unknown(_)) | Err(FindError::Damaged { .. } | FindError::Short { .. }) => {
+            if !shared.config.registry.keeps_blobs() {
+                return Ok(());
+            }
             keep_blob(shared, &blob, &layer)?;
             BlobSource::Verbatim
         }
