@@ -12,11 +12,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 
+use crate::compare::differences;
 use crate::parallel;
 
 use super::files::Entry;
 use super::index::{Index, SPARSE};
-use super::matches::{self, Bases};
+use super::matches::{self, Bases, Match};
 use super::material::Material;
 use super::pairs::{EntryId, Pairs};
 use super::samples::{BLOCK_BYTES, Extent, Samples};
@@ -29,6 +30,8 @@ use super::writer::Writer;
 const PIECE_BYTES: u64 = 1 << 20;
 /// A piece is matched with at most so many times its own bytes.
 const REGIONS_MAX: u64 = 3;
+/// Contents are as good as equal if fewer than one in so many bytes differs.
+pub const EQUAL_PART: usize = 1024;
 /// Samples in a block that are no accident.
 const VOTES_MIN: u32 = 2;
 
@@ -116,14 +119,30 @@ fn match_piece(layers: &Layers<'_>, samples: &Samples, piece: &Piece, search: &S
         let counterpart = piece.counterpart.iter().find(|old| old.base == base && range.contains(&old.range.start));
         aligned = aligned.or(counterpart.map(|old| start + (old.range.start - range.start) as usize));
     }
-    let windows = [Some(search.near), search.is_thorough.then_some(SPARSE)];
-    let indices: Vec<Index> = windows.into_iter().flatten().map(|window| Index::new(&material.bytes, window)).collect();
-    let indices = indices.iter().map(|index| (index, 0, material.bytes.len())).collect();
-    let bases =
-        Bases { old: &material.bytes, trusting: search.trusting, doubting: true, patience: search.patience, indices };
-    let matches = matches::find(&bases, &content, aligned);
+    // Most of a large content that changed in a few places is equal: there a fine index finds nothing more.
+    let quick = search.coarse();
+    let mut matches = find(&material.bytes, &content, aligned, &quick);
+    if search.near != quick.near && different(&material.bytes, &content, &matches) > content.len() / EQUAL_PART {
+        matches = find(&material.bytes, &content, aligned, search);
+    }
     let start = piece.range.start as usize;
     Writer { layers, material: &material, content: &content, start, old: &[], copies: true }.steps(&matches)
+}
+
+fn find(old: &[u8], content: &[u8], aligned: Option<usize>, search: &Search) -> Vec<Match> {
+    let windows = [Some(search.near), search.is_thorough.then_some(SPARSE)];
+    let indices: Vec<Index> = windows.into_iter().flatten().map(|window| Index::new(old, window)).collect();
+    let indices = indices.iter().map(|index| (index, 0, old.len())).collect();
+    let bases = Bases { old, trusting: search.trusting, doubting: true, patience: search.patience, indices };
+    matches::find(&bases, content, aligned)
+}
+
+/// How many bytes of a content are not those of the old bytes that they are matched with, or are not matched.
+fn different(old: &[u8], content: &[u8], matches: &[Match]) -> usize {
+    let equal = matches.iter().map(|&Match { at, from, bytes }| {
+        bytes - differences(&content[at..at + bytes], &old[from..from + bytes]) as usize
+    });
+    content.len() - equal.sum::<usize>()
 }
 
 /// The ranges of the bases that a piece is matched with, in the order of their places, without overlap.

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use lighter_types::broken;
 
+use crate::compare::differences;
 use crate::parallel;
 
 use super::draft::{Drafts, draft};
@@ -17,7 +18,7 @@ use super::executables::{self, Parts};
 use super::files::{Entry, entries};
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
-use super::long::{Long, match_long};
+use super::long::{EQUAL_PART, Long, match_long};
 use super::matches::{self, Bases};
 use super::material::Material;
 use super::pairs::Pairs;
@@ -211,13 +212,19 @@ fn match_batch(
     batch: &[Changed],
 ) -> io::Result<Vec<Vec<Planned>>> {
     let subjects: Vec<Subject<'_>> = subjects(layers, batch)?;
-    let index = |old: &Range<usize>| {
+    let quick = search.coarse().near;
+    let index = |old: &Range<usize>, content: &[u8]| {
+        let old = &material.bytes[old.clone()];
+        // Where a few bytes differ in place, a fine index finds nothing more.
+        let is_equal =
+            old.len() == content.len() && differences(old, content) < content.len().div_ceil(EQUAL_PART) as u64;
+        let window = if is_equal { quick } else { search.near };
         // Fewer positions of files so large that their index would take most of the memory.
-        let step = (old.len() >> 25).next_power_of_two().max(search.near.step);
-        Index::new(&material.bytes[old.clone()], Window { step, ..search.near })
+        let step = (old.len() >> 25).next_power_of_two().max(window.step);
+        Index::new(old, Window { step, ..window })
     };
     let indices: Vec<Vec<Index>> = parallel::map(&subjects, search.threads, |subject| {
-        Ok::<_, io::Error>(subject.old.iter().map(index).collect())
+        Ok::<_, io::Error>(subject.old.iter().map(|old| index(old, &subject.content)).collect())
     })?;
     let pieces: Vec<(usize, Range<usize>)> = subjects
         .iter()
