@@ -22,5 +22,6 @@ mod memory;
 mod nodes;
 mod patch_files;
 mod peers;
+mod registry;
 mod sim;
 mod tidy;

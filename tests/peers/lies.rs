@@ -327,14 +327,18 @@ fn a_peer_that_answers_without_end_is_passed_over() {
 #[test]
 fn a_manifest_with_another_digest_cuts_the_sender_off() {
     // A whole image, and not the one that was asked for.
-    check_false_documents(|_, other| Documents { manifest: images::to_bytes(&other.manifest()), config: None });
+    check_false_documents(|_, other| Documents {
+        manifest: images::to_bytes(&other.manifest()),
+        config: None,
+        recipes: None,
+    });
 }
 
 #[test]
 fn a_config_that_the_manifest_does_not_name_cuts_the_sender_off() {
     check_false_documents(|image, _| {
         let config = Some(b"{\"architecture\":\"amd64\"}".to_vec());
-        Documents { manifest: images::to_bytes(&image.manifest()), config }
+        Documents { manifest: images::to_bytes(&image.manifest()), config, recipes: None }
     });
 }
 

@@ -64,8 +64,10 @@ impl Endpoint {
             shared,
         });
         let router: Router = router(registry.clone());
-        let served = serve(listener, router, limits, stop);
-        tokio::join!(served, registry.blobs.forget_idle());
+        tokio::select! {
+            () = serve(listener, router, limits, stop) => {}
+            () = registry.blobs.forget_idle() => {}
+        }
     }
 }
 
