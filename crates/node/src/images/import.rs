@@ -1,18 +1,18 @@
-//! Import: from a folder or an archive into the store, under a name that this node signs.
+//! Import: from a folder, an archive or a registry into the store, under a name that this node signs.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{
-    Choice, ImageError, ImportedImage, Limits, OpenedImage, ScanProgress, Selector, TarSink, open_image,
+    Choice, ImageError, ImportedImage, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector, TarSink, open_image,
 };
 use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
-use super::{AnyFiles, ImagesError, Step, dates, open_files};
+use super::source::ImageSource;
+use super::{AnyFiles, ImagesError, Step, dates, documents_of};
 use crate::clock::unix_now;
 use crate::shared::Shared;
 
@@ -27,24 +27,38 @@ pub struct Imported {
     pub passed_over: Vec<String>,
 }
 
-/// Imports the image at `path` (a folder with an OCI layout, an OCI archive, a docker archive), signs a release of it
-/// by this node, and tells the engine of each layer when it is committed. Committed layers stay if a later layer fails.
+/// Imports the image at `source`, signs a release of it by this node, and tells the engine of each layer when it is
+/// committed. Committed layers stay if a later layer fails.
 pub fn import(
     shared: &Shared,
-    path: &Path,
+    source: &ImageSource,
     name: Option<ImageReference>,
     selector: &Selector,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Imported, ImagesError> {
-    let text = path.display().to_string();
-    let mut opened = open_named(path, name.as_ref(), selector)?;
+    import_image(shared, source, name, selector, progress).map_err(|error| source.failure_within(error))
+}
+
+fn import_image(
+    shared: &Shared,
+    source: &ImageSource,
+    name: Option<ImageReference>,
+    selector: &Selector,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Imported, ImagesError> {
+    let text = source.to_string();
+    let mut opened = open_named(source, name.as_ref(), selector)?;
     let image = opened.image().clone();
     let reference = name.map_or_else(|| name_in_source(&image.names, text), Ok)?;
     let mut layers = Vec::new();
     // Layers stay until the image names them.
     let mut leases = Vec::new();
-    for index in 0..image.layers.len() {
-        let (card, held) = import_layer(shared, &mut opened, index, progress)?;
+    let checked = if source.is_remote() { checked_before(shared) } else { BTreeSet::new() };
+    for (index, layer) in image.layers.iter().enumerate() {
+        let (card, held) = match shared.store.card(&layer.diff_id) {
+            Some(card) if checked.contains(&claim(layer)) => (card, true),
+            _ => import_layer(shared, &mut opened, index, progress)?,
+        };
         leases.push(shared.store.lease_layer(&card.diff_id));
         layers.push((card, held));
     }
@@ -58,17 +72,33 @@ pub fn import(
     Ok(Imported { reference, manifest: image.manifest_digest, layers, passed_over: image.passed_over })
 }
 
+/// The claim of an image about a layer: its blob, and the tar within.
+fn claim(layer: &LayerDescriptor) -> (OciDigest, DiffId) {
+    (layer.blob.digest, layer.diff_id)
+}
+
+/// The claims that this node checked when it imported the images that it signed. They need not cross the network again.
+fn checked_before(shared: &Shared) -> BTreeSet<(OciDigest, DiffId)> {
+    let own = shared.identity.peer_id();
+    let is_own = |image: &Image| {
+        SignedRelease::decode(&image.release_record).is_ok_and(|release| release.publisher == own)
+    };
+    let images = shared.store.references().into_iter().filter(|(_, image)| is_own(image));
+    let layers = images.filter_map(|(_, image)| documents_of(&shared.store, image.manifest).ok());
+    layers.flatten().map(|layer| claim(&layer)).collect()
+}
+
 /// Opens the selected image; of several, without a choice, the one whose name in the source is `name`.
 fn open_named(
-    path: &Path,
+    source: &ImageSource,
     name: Option<&ImageReference>,
     selector: &Selector,
 ) -> Result<OpenedImage<AnyFiles>, ImagesError> {
     let open = |selector: &Selector| {
-        open_image(open_files(path)?, selector, Limits::default())
-            .map_err(|source| ImagesError::Source { path: path.display().to_string(), source })
+        open_image(source.open(selector)?, selector, Limits::default())
+            .map_err(|error| ImagesError::Source { path: source.to_string(), source: error })
     };
-    let (None, Some(name)) = (&selector.from, name) else { return open(selector) };
+    let (None, Some(name), false) = (&selector.from, name, source.is_remote()) else { return open(selector) };
     let named = Selector { from: Some(Choice::Name(name.to_string())), platform: selector.platform.clone() };
     match open(&named) {
         Err(ImagesError::Source { source: ImageError::NoMatch { .. }, .. }) => open(selector),
@@ -76,13 +106,13 @@ fn open_named(
     }
 }
 
-/// The number of images at `path`.
+/// The number of images at `source`.
 ///
 /// # Errors
 /// As [`import`].
-pub fn count(path: &Path) -> Result<usize, ImagesError> {
-    let counted = lighter_image::count_images(&mut open_files(path)?);
-    counted.map_err(|source| ImagesError::Source { path: path.display().to_string(), source })
+pub fn count(source: &ImageSource) -> Result<usize, ImagesError> {
+    let counted = lighter_image::count_images(&mut source.open(&Selector::default())?);
+    counted.map_err(|error| ImagesError::Source { path: source.to_string(), source: error })
 }
 
 /// The name that the source gives its image. It must be the only one, and have a repository: a name that was guessed

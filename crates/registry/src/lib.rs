@@ -1,0 +1,15 @@
+//! Images out of registries: the client of upstream registries.
+//!
+//! [`Upstream`] speaks the pull side of the OCI distribution specification (1.1) over HTTP/1.1. The crate decides no
+//! names and stores nothing: it hands an image's documents and blobs, as the registry has them, to the import of
+//! `lighter_image`. It must not follow the urls of foreign layers, and must not send credentials to a host that the
+//! configuration does not name. docs/decisions/0023-upstream-client.md says why it is written here.
+
+mod client;
+
+pub use client::{
+    BlobSource, Credentials, CredentialsError, Dial, Dialling, Failure, HostSettings, ReferenceError, RegistryFiles, Settings,
+    Stream, TcpDial, Upstream, UpstreamError, UpstreamReference,
+};
+#[doc(hidden)]
+pub use client::{parse_challenges, parse_content_range};
