@@ -1,12 +1,15 @@
 //! Imports out of a real registry.
 
 use std::fs;
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::images::{self, noise, sha256};
 use crate::support::registry::RegistryProcess;
-use crate::support::{Fleet, NodeProcess, Run, until};
+use crate::support::{Fleet, NodeProcess, Run, loopback, until};
 
 fn import(node: &NodeProcess, source: &str, more: &[&str]) -> Run {
     node.cli(&[&["-o", "json", "image", "import", source], more].concat())
@@ -28,7 +31,8 @@ fn an_image_comes_from_a_registry_with_its_own_digest() {
     let name = format!("{}/demo/app:1", registry.host);
     let imported = import(hub, &format!("docker://{name}"), &["--insecure"]).ok().json();
     assert_eq!((&imported["reference"], &imported["manifest"]), (&name.clone().into(), &digest.clone().into()));
-    let layers: Vec<&str> = imported["layers"].as_array().unwrap().iter().map(|layer| layer["diff_id"].as_str().unwrap()).collect();
+    let layers: Vec<&str> =
+        imported["layers"].as_array().unwrap().iter().map(|layer| layer["diff_id"].as_str().unwrap()).collect();
     assert_eq!(layers, tars.iter().map(|tar| sha256(tar)).collect::<Vec<_>>());
     // The same digest arrives at an edge, by the release.
     fleet.nodes[1].cli(&["image", "pull", &name]).ok();
@@ -49,7 +53,7 @@ fn an_image_comes_from_a_registry_with_its_own_digest() {
     assert_eq!((&imported["reference"], &imported["manifest"]), (&"demo/app:2".into(), &digest.into()));
     assert_eq!(imported["layers"][0]["held_before"], true);
     // Twice the config, and the other layer.
-    until("the registry's log", std::time::Duration::from_secs(30), || (blob_gets(&registry) >= before + 3).then_some(()));
+    until("the registry's log", Duration::from_secs(30), || (blob_gets(&registry) >= before + 3).then_some(()));
     assert_eq!(blob_gets(&registry), before + 3);
 }
 
@@ -99,4 +103,20 @@ fn what_a_registry_has_not_is_told_with_its_name() {
     import(node, &source("demo/app:1"), &[]).fails(5, &["cannot be reached", "`insecure`"]);
     let images: Value = node.ask(&["image", "list"]);
     assert_eq!(images.as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_node_that_stops_does_not_wait_for_a_registry() {
+    let silent = TcpListener::bind((loopback(), 0)).unwrap();
+    let source = format!("docker://{}/demo/app:1", silent.local_addr().unwrap());
+    let mut fleet = Fleet::single();
+    let mut command = fleet.nodes[0].cli_command();
+    command.args(["image", "import", "--insecure", &source]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut import = command.spawn().unwrap();
+    let (_connection, _) = silent.accept().unwrap();
+    assert_eq!(fleet.nodes[0].stop(), 0);
+    // Cancelled, or the node was gone before it could say so.
+    let code = import.wait().unwrap().code();
+    assert!(matches!(code, Some(7 | 9)), "{code:?}");
+    assert!(!fleet.nodes[0].log().contains("panicked"), "{}", fleet.nodes[0].log());
 }

@@ -89,7 +89,10 @@ impl RegistryProcess {
         let to = format!("docker://{}/{name}", self.host);
         let from = format!("oci:{}", layout.display());
         let access = |prefix: &str| match self.is_private {
-            true => vec![format!("--{prefix}cert-dir={}", self.path("certs").display()), format!("--{prefix}creds=ann:secret")],
+            true => vec![
+                format!("--{prefix}cert-dir={}", self.path("certs").display()),
+                format!("--{prefix}creds=ann:secret"),
+            ],
             false => vec![format!("--{prefix}tls-verify=false")],
         };
         let copy = ["copy".to_owned(), "-q".to_owned()].into_iter().chain(access("dest-")).chain([from, to.clone()]);

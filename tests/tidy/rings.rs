@@ -29,7 +29,11 @@ pub const RINGS: [(&str, u8, &[&str]); 19] = [
     ("streams", 3, &[]),
     ("quic", 3, &[]),
     ("registry", 3, &["types", "image"]),
-    ("node", 3, &["types", "similarity", "patch", "wire", "image", "api", "engine", "store", "streams", "quic", "registry"]),
+    (
+        "node",
+        3,
+        &["types", "similarity", "patch", "wire", "image", "api", "engine", "store", "streams", "quic", "registry"],
+    ),
     (
         "cli",
         4,

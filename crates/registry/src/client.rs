@@ -1,22 +1,23 @@
 //! The client of upstream registries.
 //!
 //! [`Upstream`] has the settings of hosts, the idle connections and the tokens. [`Upstream::open`] asks for a manifest
-//! or an index and gives the image's files to the import. A request goes through `attempts` (mirrors, waits), `exchange`
-//! (challenges, redirects) and `connect` (TCP, TLS). Everything that a registry sends has a limit of ours: headers,
-//! challenges, documents, blobs by their descriptors, waits, redirects, tokens.
+//! or an index and gives the image's files to the import. A request goes through `attempts` (mirrors, waits),
+//! `exchange` (challenges, redirects) and `connect` (TCP, TLS). Everything that a registry sends has a limit of ours:
+//! headers, challenges, documents, blobs by their descriptors, waits, redirects, tokens.
 
 mod attempts;
 mod authorize;
 mod challenge;
 mod connect;
+mod content_range;
 mod credentials;
 mod download;
 mod error;
 mod exchange;
 mod files;
-mod headers;
 mod manifests;
 mod reference;
+mod retry_after;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -26,16 +27,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use authorize::Authorizations;
-pub use challenge::parse_challenges;
-pub use connect::{Dial, Dialling, Stream, TcpDial};
 use connect::Connections;
+pub use connect::{Dial, Dialling, Stream, TcpDial};
 pub use credentials::CredentialsError;
 pub use error::{Failure, UpstreamError};
 use exchange::Source;
 pub use files::{BlobSource, RegistryFiles};
-pub use headers::parse_content_range;
 pub use reference::{ReferenceError, UpstreamReference};
 pub use settings::{Credentials, HostSettings, Settings};
 
@@ -47,17 +47,20 @@ pub struct Upstream {
     /// Mirrors that failed, and until when they are not asked. As many as the settings name.
     away: Mutex<BTreeMap<String, Instant>>,
     random: AtomicU64,
+    /// Ends whatever waits for a registry.
+    stop: CancellationToken,
 }
 
 impl Upstream {
-    /// A client that opens its connections by `dial`. `seed` spreads the waits between attempts.
-    pub fn new(settings: Settings, dial: Arc<dyn Dial>, seed: u64) -> Arc<Self> {
+    /// A client that opens its connections by `dial`. `seed` spreads the waits between attempts. `stop` ends all reads.
+    pub fn new(settings: Settings, dial: Arc<dyn Dial>, seed: u64, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             connections: Arc::new(Connections::new(dial, settings.clone())),
             settings,
             authorizations: Authorizations::default(),
             away: Mutex::default(),
             random: AtomicU64::new(seed),
+            stop,
         })
     }
 

@@ -8,8 +8,6 @@
 mod client;
 
 pub use client::{
-    BlobSource, Credentials, CredentialsError, Dial, Dialling, Failure, HostSettings, ReferenceError, RegistryFiles, Settings,
-    Stream, TcpDial, Upstream, UpstreamError, UpstreamReference,
+    BlobSource, Credentials, CredentialsError, Dial, Dialling, Failure, HostSettings, ReferenceError, RegistryFiles,
+    Settings, Stream, TcpDial, Upstream, UpstreamError, UpstreamReference,
 };
-#[doc(hidden)]
-pub use client::{parse_challenges, parse_content_range};

@@ -34,7 +34,10 @@ impl UpstreamHost {
         }
         for (key, hosts) in [("mirrors", &self.mirrors), ("realm_hosts", &self.realm_hosts)] {
             if let Some(wrong) = hosts.iter().find(|host| !is_host(host)) {
-                return Err((key, format!("{wrong:?} must be a host and perhaps a port, such as \"registry.example:5000\"")));
+                return Err((
+                    key,
+                    format!("{wrong:?} must be a host and perhaps a port, such as \"registry.example:5000\""),
+                ));
             }
         }
         Ok(())

@@ -1,11 +1,16 @@
 //! Import: from a folder, an archive or a registry into the store, under a name that this node signs.
+//!
+//! Each layer is read once: inflated, hashed and written by one pass, and committed. A layer that is held is read all
+//! the same, because the node signs what the image claims. Out of a registry it is not, if this node checked the same
+//! claim for another image: the bytes would cross the network for nothing.
 
 use std::collections::BTreeSet;
 use std::io;
 
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{
-    Choice, ImageError, ImportedImage, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector, TarSink, open_image,
+    Choice, ImageError, ImportedImage, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector, TarSink,
+    open_image,
 };
 use lighter_store::{Image, LayerWriter, Store, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
@@ -80,9 +85,8 @@ fn claim(layer: &LayerDescriptor) -> (OciDigest, DiffId) {
 /// The claims that this node checked when it imported the images that it signed. They need not cross the network again.
 fn checked_before(shared: &Shared) -> BTreeSet<(OciDigest, DiffId)> {
     let own = shared.identity.peer_id();
-    let is_own = |image: &Image| {
-        SignedRelease::decode(&image.release_record).is_ok_and(|release| release.publisher == own)
-    };
+    let is_own =
+        |image: &Image| SignedRelease::decode(&image.release_record).is_ok_and(|release| release.publisher == own);
     let images = shared.store.references().into_iter().filter(|(_, image)| is_own(image));
     let layers = images.filter_map(|(_, image)| documents_of(&shared.store, image.manifest).ok());
     layers.flatten().map(|layer| claim(&layer)).collect()

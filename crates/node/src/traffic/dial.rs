@@ -27,7 +27,8 @@ impl Dial for MeteredDial {
         Box::pin(async move {
             let inner = TcpDial.dial(host, port).await?;
             let accountant = self.accountant.clone();
-            Ok(Box::new(MeteredConnection { inner, accountant, read_pause: None, write_pause: None }) as Box<dyn Stream>)
+            Ok(Box::new(MeteredConnection { inner, accountant, read_pause: None, write_pause: None })
+                as Box<dyn Stream>)
         })
     }
 }

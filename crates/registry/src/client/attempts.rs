@@ -20,7 +20,8 @@ const WAIT: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(15);
 /// The longest wait that a registry may ask for. Docker Hub asks for up to six hours: that is an answer for people.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
-/// An attempt that brought this much does not count as a failed one. So a blob of 1 GiB has at most 1,024 attempts more.
+/// An attempt that brought this much does not count as a failed one. So a blob of 1 GiB has at most 1,024 attempts
+/// more.
 const PROGRESS_BYTES: u64 = 1 << 20;
 /// A mirror that failed is not asked for this long.
 pub(super) const AWAY: Duration = Duration::from_secs(60);
@@ -95,7 +96,9 @@ mod tests {
 
     #[test]
     fn waits_double_with_jitter_up_to_a_limit() {
-        for (failed, low_ms, high_ms) in [(1, 250, 500), (2, 500, 1000), (5, 4000, 8000), (6, 7500, 15_000), (99, 7500, 15_000)] {
+        for (failed, low_ms, high_ms) in
+            [(1, 250, 500), (2, 500, 1000), (5, 4000, 8000), (6, 7500, 15_000), (99, 7500, 15_000)]
+        {
             assert_eq!(backoff(failed, 0), Duration::from_millis(low_ms));
             assert_eq!(backoff(failed, low_ms), Duration::from_millis(high_ms));
             assert!((low_ms..=high_ms).contains(&(backoff(failed, u64::MAX).as_millis() as u64)));

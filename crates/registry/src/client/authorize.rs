@@ -25,7 +25,7 @@ use super::connect::Origin;
 use super::credentials::{self, Login};
 use super::error::Failure;
 use super::exchange::{Ask, request};
-use super::headers::retry_after;
+use super::retry_after::retry_after;
 
 /// The largest answer of a realm. Real tokens have 1 to 6 KB.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
@@ -173,7 +173,8 @@ impl Upstream {
         if origin.is_secure() || self.settings.is_insecure(&origin.authority) {
             Ok((url, origin))
         } else {
-            let problem = format!("its realm {origin} is to be asked over plain HTTP and is not configured as insecure");
+            let problem =
+                format!("its realm {origin} is to be asked over plain HTTP and is not configured as insecure");
             Err(Failure::protocol(problem))
         }
     }

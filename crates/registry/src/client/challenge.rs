@@ -1,8 +1,8 @@
 //! Challenges: what a registry demands in `WWW-Authenticate`.
 //!
 //! The grammar is that of RFC 9110 (section 11.6.1): challenges in a list, each a scheme with a token68 or parameters,
-//! whose values are tokens or quoted strings. One header may have several challenges, and commas separate both these and
-//! parameters. A header outside the grammar, or over a limit, is refused as a whole: nothing of it is believed.
+//! whose values are tokens or quoted strings. One header may have several challenges, and commas separate both these
+//! and parameters. A header outside the grammar, or over a limit, is refused as a whole: nothing of it is believed.
 
 /// The longest header. Real ones have about 200 bytes.
 pub const HEADER_BYTES_MAX: usize = 8 << 10;

@@ -1,4 +1,9 @@
 //! Connections: dialled, secured with TLS, and kept for the next request.
+//!
+//! HTTP/1.1 alone (RFC 9112): one request at a time on a connection, whose body is read to its end before the
+//! connection is kept. An idle connection may have been closed by the server, so a request that fails on one is sent
+//! once more on a new one. Each wait has an end. Certificates are checked against the system's, and against the host's
+//! `ca`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -189,7 +194,8 @@ impl Connections {
         if let Some(config) = self.tls.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Ok(config.clone());
         }
-        let config = tokio::task::spawn_blocking(move || client_config(ca.as_deref())).await.map_err(io::Error::other)??;
+        let config =
+            tokio::task::spawn_blocking(move || client_config(ca.as_deref())).await.map_err(io::Error::other)??;
         let mut known = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(known.entry(key.to_owned()).or_insert(config).clone())
     }

@@ -100,8 +100,8 @@ pub(super) async fn read(credentials: &Credentials, host: &str) -> Result<Option
         }
         Credentials::DockerConfig(path) => {
             let text = read_file(path).await?;
-            let config: DockerConfig = serde_json::from_str(&text)
-                .map_err(|source| CredentialsError::Json { path: path.clone(), source })?;
+            let config: DockerConfig =
+                serde_json::from_str(&text).map_err(|source| CredentialsError::Json { path: path.clone(), source })?;
             of_config(config, path, registry_name(host)).await
         }
     }
@@ -116,7 +116,9 @@ async fn of_config(config: DockerConfig, path: &Path, host: &str) -> Result<Opti
         return ask_helper(&config.creds_store, &keys[0]).await;
     }
     match keys.iter().find_map(|key| config.auths.get(key)) {
-        Some(entry) => of_entry(entry).ok_or_else(|| CredentialsError::Entry { path: path.to_owned(), host: host.to_owned() }),
+        Some(entry) => {
+            of_entry(entry).ok_or_else(|| CredentialsError::Entry { path: path.to_owned(), host: host.to_owned() })
+        }
         None => Ok(None),
     }
 }

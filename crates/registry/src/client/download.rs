@@ -1,8 +1,8 @@
 //! A blob on its way from a registry: resumed after a break, checked at its end.
 //!
 //! The descriptor bounds the length. After a break the next attempt asks for the bytes that are missing; a server that
-//! answers with the whole blob (200) is read from its start, and the bytes that are here are passed over. sha256 is over
-//! all bytes that were handed out, so a source that continues with other bytes is found at the end.
+//! answers with the whole blob (200) is read from its start, and the bytes that are here are passed over. sha256 is
+//! over all bytes that were handed out, so a source that continues with other bytes is found at the end.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 
 use super::Upstream;
 use super::attempts::Attempts;
+use super::content_range::{ContentRange, parse_content_range};
 use super::error::{Failure, UpstreamError};
 use super::exchange::{Answer, Ask, Body, content_length};
-use super::headers::{ContentRange, parse_content_range};
 
 /// Any type: a blob has none of its own.
 const ANY: &str = "*/*";
@@ -81,7 +81,8 @@ impl Download {
         let body = match &mut self.body {
             Some(body) => body,
             none => {
-                let (body, passed_over) = open(&self.upstream, &self.attempts, &self.repository, &self.blob, self.position).await?;
+                let (body, passed_over) =
+                    open(&self.upstream, &self.attempts, &self.repository, &self.blob, self.position).await?;
                 self.passed_over = passed_over;
                 none.insert(body)
             }
@@ -154,7 +155,8 @@ fn check_range(answer: &Answer, blob: &BlobDescriptor, position: u64) -> Result<
     match header.and_then(parse_content_range) {
         Some(found) if found == expected => check_length(answer, whole - position),
         _ => {
-            let found = header.map_or("none".to_owned(), |header| String::from_utf8_lossy(header).escape_debug().take(80).collect());
+            let found = header
+                .map_or("none".to_owned(), |header| String::from_utf8_lossy(header).escape_debug().take(80).collect());
             Err(wrong("Content-Range", format!("bytes {position}-{}/{whole}", expected.last), found))
         }
     }

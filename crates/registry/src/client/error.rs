@@ -41,14 +41,15 @@ pub enum Failure {
     /// The registry sends its clients to a host that may not get the credentials.
     #[error("it demands that {realm} gets the credentials")]
     Realm { realm: String },
-    #[error("it has none (404)")]
-    NotFound,
     /// The registry cannot answer now, or answers in another way than it should.
     #[error("it answers with status {status}{}", wait_text(*.retry_after))]
     Status { status: u16, retry_after: Option<Duration> },
     /// An answer against the protocol or over a limit.
     #[error("{problem}")]
     Protocol { problem: String },
+    /// This node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
     /// The configured credentials cannot be had.
     #[error("the credentials cannot be had")]
     Credentials { source: CredentialsError },
@@ -63,15 +64,22 @@ impl Failure {
         Self::Protocol { problem: problem.into() }
     }
 
+    /// Whether the registry says that it has no such thing.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Status { status: 404, .. })
+    }
+
     /// Whether the same request may succeed later.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Stalled { .. } | Self::Broken { .. } => true,
+            // TLS does not trust it, or its settings cannot be used.
+            Self::Unreachable { source } => !matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::Other),
+            Self::Stalled { .. } | Self::Broken { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..),
             Self::Wrong { .. }
             | Self::Refused { .. }
             | Self::Realm { .. }
-            | Self::NotFound
+            | Self::Stopping
             | Self::Protocol { .. }
             | Self::Credentials { .. } => false,
         }
@@ -82,14 +90,16 @@ impl UpstreamError {
     /// The party at fault.
     pub fn blame(&self) -> Blame {
         match &self.failure {
+            Failure::Status { .. } if self.failure.is_not_found() => Blame::Caller,
             Failure::Unreachable { .. }
             | Failure::Stalled { .. }
             | Failure::Broken { .. }
             | Failure::Wrong { .. }
             | Failure::Status { .. }
             | Failure::Protocol { .. } => Blame::Peer,
-            Failure::Refused { .. } | Failure::Realm { .. } | Failure::Credentials { .. } => Blame::Machine,
-            Failure::NotFound => Blame::Caller,
+            Failure::Refused { .. } | Failure::Realm { .. } | Failure::Credentials { .. } | Failure::Stopping => {
+                Blame::Machine
+            }
         }
     }
 
@@ -107,15 +117,20 @@ impl UpstreamError {
                 format!("do not use what {} serves there: ask its operator, or remove it from `mirrors`", self.registry)
             }
             Failure::Refused { with_credentials: false, .. } => {
-                format!("check the repository's name; for a private one set `auth_file`, or `username` and `password_file`, in {table}")
+                format!(
+                    "check the repository's name; for a private one set `auth_file`, or `username` and `password_file`, in {table}"
+                )
             }
             Failure::Refused { with_credentials: true, .. } => {
                 format!("check the credentials that {table} names, and their rights to pull {}", self.repository)
             }
             Failure::Realm { realm } => format!("if {realm} may have them, add it to `realm_hosts` in {table}"),
-            Failure::NotFound => "check the repository, the tag or the digest".to_owned(),
+            Failure::Status { status: 404, .. } => "check the repository, the tag or the digest".to_owned(),
             Failure::Status { .. } => format!("import again later, or name a mirror in {table}"),
-            Failure::Protocol { .. } => format!("check that {} is a registry of the OCI distribution spec", self.registry),
+            Failure::Protocol { .. } => {
+                format!("check that {} is a registry of the OCI distribution spec", self.registry)
+            }
+            Failure::Stopping => "import again when the node runs".to_owned(),
             Failure::Credentials { .. } => format!("correct what {table} says of credentials"),
         }
     }

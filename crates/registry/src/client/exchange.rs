@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderValue, LOCATION, RANGE, USER_AGENT, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderValue, LOCATION, RANGE, USER_AGENT, WWW_AUTHENTICATE,
+};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use tokio::time::{Instant, timeout};
 use url::Url;
@@ -18,7 +20,7 @@ use super::Upstream;
 use super::challenge::{CHALLENGES_MAX, Challenge, parse_challenges};
 use super::connect::{Connection, Connections, INTERVAL, Origin, problem};
 use super::error::Failure;
-use super::headers::retry_after;
+use super::retry_after::retry_after;
 use super::settings::api_host;
 
 /// Redirects on the way to a blob. Registries need one or two.
@@ -97,7 +99,6 @@ impl Upstream {
                     }
                     url = self.redirected(&origin, &url, &answer.headers)?;
                 }
-                404 => return Err(Failure::NotFound),
                 status => return Err(Failure::Status { status, retry_after: retry_after(&answer.headers) }),
             }
             answer.body.drain().await;

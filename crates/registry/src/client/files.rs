@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Bytes;
 use lighter_image::{
-    BlobDescriptor, Choice, DOCUMENT_BYTES_MAX, Files, OpenFile, Platform, Selector, parse_index, parse_manifest,
+    BlobDescriptor, Choice, DOCUMENT_BYTES_MAX, Files, LayerMedia, OpenFile, Platform, Selector, parse_index,
+    parse_manifest,
 };
 use lighter_types::OciDigest;
 use serde_json::json;
@@ -59,6 +60,25 @@ impl BlobSource {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Waits for the network on this thread.
+    fn wait<T>(&self, step: &str, work: impl Future<Output = Result<T, UpstreamError>>) -> Result<T, UpstreamError> {
+        self.handle.block_on(async {
+            tokio::select! {
+                done = work => done,
+                () = self.upstream.stop.cancelled() => Err(self.error(step, Failure::Stopping)),
+            }
+        })
+    }
+
+    fn error(&self, step: &str, failure: Failure) -> UpstreamError {
+        let (registry, repository) = (self.registry.clone(), self.repository.clone());
+        UpstreamError { registry, repository, step: step.to_owned(), failure }
+    }
+
+    fn download(&self, blob: BlobDescriptor) -> Download {
+        Download::new(self.upstream.clone(), &self.registry, &self.repository, blob)
+    }
+
     fn failed(&self, error: UpstreamError) -> io::Error {
         let shown = io::Error::other(lighter_types::error_chain(&error));
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -79,7 +99,10 @@ impl Upstream {
     ) -> Result<RegistryFiles, UpstreamError> {
         let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
         let asked = reference.manifest();
-        let document = handle.block_on(self.document(&registry, &repository, &asked, reference.digest()))?;
+        let failure = Arc::default();
+        let source = BlobSource { upstream: self.clone(), handle: handle.clone(), registry, repository, failure };
+        let got = self.document(&source.registry, &source.repository, &asked, reference.digest());
+        let document = source.wait(&format!("get manifest {asked}"), got)?;
         let BlobDescriptor { digest, media_type, bytes } = &document.descriptor;
         let mut entry = json!({ "mediaType": media_type, "digest": digest.to_string(), "size": bytes.0 });
         if let Some(name) = reference.name() {
@@ -89,8 +112,6 @@ impl Upstream {
         // A chosen digest may be of any platform.
         let is_by_digest = matches!(selector.from, Some(Choice::Digest(_)));
         let platform = || selector.platform.clone().unwrap_or_else(Platform::host);
-        let failure = Arc::default();
-        let source = BlobSource { upstream: self.clone(), handle: handle.clone(), registry, repository, failure };
         let mut files = RegistryFiles {
             source,
             index,
@@ -133,36 +154,33 @@ impl RegistryFiles {
         self.documents.insert(digest, bytes);
     }
 
-    /// Whether a blob is a document that the import reads whole: manifests, and configs by their size and place.
-    fn fetch_document(&mut self, kind: BlobKind, blob: &BlobDescriptor) -> io::Result<()> {
-        let BlobSource { upstream, handle, registry, repository, .. } = self.source.clone();
-        let is_over = self.document_bytes + blob.bytes.0 > DOCUMENTS_BYTES_MAX || self.documents.len() >= DOCUMENTS_MAX;
-        if is_over {
+    /// Fetches and keeps a document that the import reads whole.
+    fn fetch_document(&mut self, kind: BlobKind, blob: &BlobDescriptor) -> Result<(), UpstreamError> {
+        let (source, digest) = (&self.source, blob.digest);
+        let step = format!("get document {digest}");
+        if self.document_bytes + blob.bytes.0 > DOCUMENTS_BYTES_MAX || self.documents.len() >= DOCUMENTS_MAX {
             let problem = format!("the image has more than {DOCUMENTS_MAX} documents or 64 MiB of them");
-            let step = format!("get document {}", blob.digest);
-            let failure = Failure::Protocol { problem };
-            return Err(self.source.failed(UpstreamError { registry, repository, step, failure }));
+            return Err(source.error(&step, Failure::Protocol { problem }));
         }
-        let digest = blob.digest;
-        let fetched = match kind {
+        let bytes = match kind {
             BlobKind::Manifest => {
-                let asked = digest.to_string();
-                let fetched = handle.block_on(upstream.document(&registry, &repository, &asked, Some(digest)));
-                fetched.map(|document| document.bytes)
+                let (upstream, asked) = (&source.upstream, digest.to_string());
+                let got = upstream.document(&source.registry, &source.repository, &asked, Some(digest));
+                source.wait(&step, got)?.bytes
             }
-            BlobKind::Blob => handle.block_on(async {
-                let mut download = Download::new(upstream.clone(), &registry, &repository, blob.clone());
-                let mut bytes = Vec::new();
-                while let Some(chunk) = download.chunk().await? {
-                    bytes.extend_from_slice(&chunk);
-                }
-                Ok(bytes)
-            }),
+            BlobKind::Blob => source.wait(&step, whole(source.download(blob.clone())))?,
         };
-        let bytes = fetched.map_err(|error| self.source.failed(error))?;
         self.keep(digest, bytes);
         Ok(())
     }
+}
+
+async fn whole(mut download: Download) -> Result<Vec<u8>, UpstreamError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = download.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
 }
 
 impl Files for RegistryFiles {
@@ -174,15 +192,15 @@ impl Files for RegistryFiles {
         let Some(digest): Option<OciDigest> = digest else { return Ok(None) };
         if !self.documents.contains_key(&digest) {
             let Some((kind, blob)) = self.named.get(&digest).cloned() else { return Ok(None) };
-            let is_layer = kind == BlobKind::Blob && lighter_image::LayerMedia::from_media_type(&blob.media_type).is_some();
+            let is_layer = kind == BlobKind::Blob && LayerMedia::from_media_type(&blob.media_type).is_some();
+            // The import refuses a larger document before it reads it.
             if is_layer || blob.bytes > DOCUMENT_BYTES_MAX {
-                let bytes = blob.bytes.0;
-                let BlobSource { upstream, registry, repository, .. } = self.source.clone();
-                let download = Download::new(upstream, &registry, &repository, blob);
-                let reader = BlobReader { source: self.source.clone(), download, chunk: Bytes::new() };
+                let (bytes, step) = (blob.bytes.0, format!("get blob {}", blob.digest));
+                let (source, download) = (self.source.clone(), self.source.download(blob));
+                let reader = BlobReader { source, step, download, chunk: Bytes::new() };
                 return Ok(Some(OpenFile { reader: Box::new(reader), bytes }));
             }
-            self.fetch_document(kind, &blob)?;
+            self.fetch_document(kind, &blob).map_err(|error| self.source.failed(error))?;
         }
         Ok(self.documents.get(&digest).map(|bytes| in_memory(bytes)))
     }
@@ -195,6 +213,7 @@ fn in_memory(bytes: &[u8]) -> OpenFile<'_> {
 /// Reads a blob on a thread that may wait.
 struct BlobReader {
     source: BlobSource,
+    step: String,
     download: Download,
     chunk: Bytes,
 }
@@ -202,7 +221,7 @@ struct BlobReader {
 impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.chunk.is_empty() {
-            let chunk = self.source.handle.block_on(self.download.chunk());
+            let chunk = self.source.wait(&self.step, self.download.chunk());
             self.chunk = chunk.map_err(|error| self.source.failed(error))?.unwrap_or_default();
         }
         let count = buffer.len().min(self.chunk.len());

@@ -1,7 +1,7 @@
 //! Manifests and indexes: by tag or digest, at most 4 MiB, checked against every digest that names them.
 
-use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, StatusCode};
 use lighter_image::{BlobDescriptor, DOCUMENT_BYTES_MAX};
 use lighter_types::{Bytes, OciDigest};
 use serde::Deserialize;
@@ -67,6 +67,9 @@ impl Upstream {
 
     async fn document_once(&self, ask: &Ask<'_>, digest: Option<OciDigest>) -> Result<Document, Failure> {
         let mut answer = self.exchange(ask).await?;
+        if answer.status != StatusCode::OK {
+            return Err(Failure::protocol("it answers with a part where the whole was asked for"));
+        }
         let bytes = answer.body.read(DOCUMENT_BYTES_MAX.0).await?;
         let found = OciDigest::new(Sha256::digest(&bytes).into());
         if let Some(expected) = digest.filter(|expected| *expected != found) {
@@ -83,7 +86,9 @@ impl Upstream {
 fn check_digest(headers: &HeaderMap, found: OciDigest) -> Result<(), Failure> {
     let named = headers.get(CONTENT_DIGEST).and_then(|header| header.to_str().ok());
     match named.filter(|named| named.starts_with("sha256:")).map(str::parse::<OciDigest>) {
-        Some(Ok(named)) if named != found => Err(wrong("sha256 of the manifest by Docker-Content-Digest", named, found)),
+        Some(Ok(named)) if named != found => {
+            Err(wrong("sha256 of the manifest by Docker-Content-Digest", named, found))
+        }
         Some(Err(_)) => Err(Failure::protocol("its Docker-Content-Digest is no digest")),
         Some(Ok(_)) | None => Ok(()),
     }

@@ -89,7 +89,8 @@ impl FromStr for UpstreamReference {
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| error("it must begin with docker://"))?;
         let (name, digest) = match rest.split_once('@') {
             Some((name, digest)) => {
-                let digest = digest.parse().map_err(|_| error("its digest must be sha256: and 64 lower-case digits"))?;
+                let digest =
+                    digest.parse().map_err(|_| error("its digest must be sha256: and 64 lower-case digits"))?;
                 (name, Some(digest))
             }
             None => (rest, None),
@@ -146,10 +147,13 @@ mod tests {
 
     #[test]
     fn texts_that_name_no_image_are_refused() {
-        for text in ["r.example/a", "docker://", "docker://r.example/", "docker://r.example/A", "docker://r.example/a:b:c"] {
+        for text in
+            ["r.example/a", "docker://", "docker://r.example/", "docker://r.example/A", "docker://r.example/a:b:c"]
+        {
             assert!(text.parse::<UpstreamReference>().is_err(), "{text}");
         }
-        for text in ["a@sha512:00", "a@sha256:00", "a@", "a/../b", "r.example/a?x", "r.example/a b", "user@r.example/a"] {
+        for text in ["a@sha512:00", "a@sha256:00", "a@", "a/../b", "r.example/a?x", "r.example/a b", "user@r.example/a"]
+        {
             assert!(format!("docker://{text}").parse::<UpstreamReference>().is_err(), "{text}");
         }
     }

@@ -7,7 +7,8 @@ use super::reference::{DOCKER_HUB, registry_name};
 
 /// The host of Docker Hub's API.
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
-/// The host that gives Docker Hub's tokens. Docker's documents name it (Registry authentication, "Token authentication").
+/// The host that gives Docker Hub's tokens. Docker's documents name it (Registry authentication, "Token
+/// authentication").
 const DOCKER_HUB_TOKENS: &str = "auth.docker.io";
 
 /// One host's settings. The default is HTTPS, the system's certificates, and no credentials.

@@ -96,7 +96,7 @@ fn source(state: &State, request: &api::ImportRequest) -> Result<ImageSource, Fa
     }
     let dial = Arc::new(MeteredDial::new(state.shared.accountant.clone()));
     // The waits of nodes that fail together differ by their identities.
-    let upstream = Upstream::new(settings, dial, state.shared.seed() ^ state.shared.now().0);
+    let upstream = Upstream::new(settings, dial, state.shared.seed() ^ state.shared.now().0, state.stop.clone());
     Ok(ImageSource::registry(upstream, Handle::current(), reference))
 }
 
@@ -188,7 +188,8 @@ pub fn problem(error: &ImagesError) -> Problem {
 
 fn registry_kind(error: &UpstreamError) -> ProblemKind {
     match &error.failure {
-        RegistryFailure::NotFound => ProblemKind::NotFound,
+        RegistryFailure::Status { .. } if error.failure.is_not_found() => ProblemKind::NotFound,
+        RegistryFailure::Stopping => ProblemKind::Cancelled,
         RegistryFailure::Wrong { .. } => ProblemKind::BadData,
         RegistryFailure::Credentials { .. } => ProblemKind::Machine,
         RegistryFailure::Unreachable { .. }

@@ -1,4 +1,7 @@
 //! Challenges: where credentials and tokens go, and where they never go.
+//!
+//! Most hosts here answer 404 to whoever is authorized: so a test needs no manifest, and the failure `not found` says
+//! that the authorization went well.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +28,7 @@ fn registry(challenge: &'static str) -> impl Fn(&Asked) -> Reply + Send + Sync {
 
 async fn check_found(client: &Arc<Upstream>) {
     let found = failure(client).await;
-    assert!(matches!(found, Failure::NotFound), "{found:?}");
+    assert!(found.is_not_found(), "{found:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +121,9 @@ async fn a_registry_that_says_401_for_ever_ends_at_once() {
             false => Reply::challenge(challenge),
         });
         let found = failure(&network.client(&[("r.example", network.with_login())])).await;
-        assert!(matches!(&found, Failure::Refused { status: 401, with_credentials: true, host } if host == "r.example"));
+        assert!(
+            matches!(&found, Failure::Refused { status: 401, with_credentials: true, host } if host == "r.example")
+        );
         assert_eq!(network.asked().len(), requests, "{challenge}");
     }
     let network = Network::new(|_| Reply::status(401));
@@ -178,7 +183,8 @@ async fn an_identity_token_is_changed_by_the_realm() {
     check_found(&network.client(&[("r.example", HostSettings { credentials, ..network.secure() })])).await;
     let asked = &network.asked()[1];
     assert!(asked.line.starts_with("POST /token?x=1 "));
-    let form = "grant_type=refresh_token&client_id=lighter&scope=repository%3Aa%2Fb%3Apull&refresh_token=i+t&service=r+s";
+    let form =
+        "grant_type=refresh_token&client_id=lighter&scope=repository%3Aa%2Fb%3Apull&refresh_token=i+t&service=r+s";
     assert_eq!((asked.body.as_str(), asked.header("authorization")), (form, None));
 }
 

@@ -1,4 +1,7 @@
 //! Blobs: breaks that are resumed, and lies about length, range and digest.
+//!
+//! `outcome` serves one blob of 100,000 bytes by two closures: one for the first request, one for those behind it. It
+//! checks that what arrives whole is the blob.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -105,10 +108,10 @@ async fn other_bytes_after_a_break_are_found_at_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_range_that_was_not_asked_for_is_refused() {
-    for range in ["bytes 0-99999/100000", "bytes 40000-99998/100000", "bytes 40000-99999/100001", "bytes */100000", "x"] {
-        let reply = move |bytes: &[u8], _: &Asked| {
-            Reply::new(&format!("206 X\nContent-Range: {range}"), &bytes[40_000..])
-        };
+    for range in ["bytes 0-99999/100000", "bytes 40000-99998/100000", "bytes 40000-99999/100001", "bytes */100000", "x"]
+    {
+        let reply =
+            move |bytes: &[u8], _: &Asked| Reply::new(&format!("206 X\nContent-Range: {range}"), &bytes[40_000..]);
         let (found, asked) = outcome(|bytes| half(bytes, 40_000, Then::Close), reply).await;
         assert!(matches!(found, Err(Failure::Wrong { what: "Content-Range", .. })), "{range}: {found:?}");
         assert_eq!(asked.len(), 2);

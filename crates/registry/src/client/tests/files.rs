@@ -157,8 +157,7 @@ fn other_algorithms_are_refused() {
     let mut layer = registry.add_blob(LayerMedia::Plain.media_type(), b"x");
     layer["digest"] = json!(format!("sha512:{}", "0".repeat(128)));
     let config = registry.add_blob("application/vnd.oci.image.config.v1+json", b"{}");
-    let manifest =
-        registry.add_manifest(MANIFEST, &json!({ "schemaVersion": 2, "config": config, "layers": [layer] }));
+    let manifest = registry.add_manifest(MANIFEST, &json!({ "schemaVersion": 2, "config": config, "layers": [layer] }));
     registry.tag(&manifest);
     let found = read(&registry.serve(), &Selector::default());
     assert!(matches!(&found, Err(ImageError::Unsupported { found, .. }) if found == "sha512"), "{found:?}");
@@ -180,6 +179,6 @@ fn a_failure_below_the_import_is_kept_whole() {
     assert!(source.take_failure().is_none());
     assert!(opened.read_layer(0).unwrap().read_to_end(&mut Vec::new()).is_err());
     let failure = source.take_failure().unwrap();
-    assert!(matches!(failure.failure, Failure::NotFound));
+    assert!(failure.failure.is_not_found());
     assert_eq!(failure.step, format!("get blob {}", digest(b"tar")));
 }

@@ -14,7 +14,12 @@ fn plain() -> HostSettings {
 fn with_mirrors(network: &Arc<Network>, mirrors: &[&str]) -> Arc<Upstream> {
     let mirrors: Vec<String> = mirrors.iter().map(|mirror| (*mirror).to_owned()).collect();
     let registry = HostSettings { mirrors, ..plain() };
-    network.client(&[("r.example", registry), ("m.example", plain()), ("n.example", plain()), ("gone.example", plain())])
+    network.client(&[
+        ("r.example", registry),
+        ("m.example", plain()),
+        ("n.example", plain()),
+        ("gone.example", plain()),
+    ])
 }
 
 fn hosts(network: &Network) -> Vec<String> {
@@ -88,5 +93,7 @@ async fn credentials_of_the_registry_do_not_go_to_its_mirror() {
     let client = network.client(&[("r.example", registry), ("m.example", plain())]);
     assert!(download(&client, &bytes).await.unwrap() == bytes);
     let asked = network.asked();
-    assert!(asked.iter().filter(|asked| asked.host == "m.example").all(|asked| asked.header("authorization").is_none()));
+    assert!(
+        asked.iter().filter(|asked| asked.host == "m.example").all(|asked| asked.header("authorization").is_none())
+    );
 }

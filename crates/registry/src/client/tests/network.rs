@@ -1,4 +1,7 @@
 //! A network within the process: hosts are closures from a request to a reply. Port 443 speaks TLS.
+//!
+//! Replies are bytes, so that a host can break every rule of HTTP. The network keeps what it was asked, host by host,
+//! so that tests see which host got which header. The one certificate is for all hosts, and its own CA.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,12 +15,13 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
+use crate::client::Upstream;
 use crate::client::connect::{Dial, Dialling, Stream};
 use crate::client::download::Download;
 use crate::client::error::{Failure, UpstreamError};
 use crate::client::settings::{Credentials, HostSettings, Settings};
-use crate::client::Upstream;
 
 /// A request as a host saw it.
 #[derive(Clone, Debug)]
@@ -138,7 +142,7 @@ impl Network {
     /// A client whose settings are these.
     pub fn client(self: &Arc<Self>, hosts: &[(&str, HostSettings)]) -> Arc<Upstream> {
         let hosts = hosts.iter().map(|(host, settings)| ((*host).to_owned(), settings.clone()));
-        Upstream::new(Settings::new(hosts), Arc::new(Dialler(self.clone())), 7)
+        Upstream::new(Settings::new(hosts), Arc::new(Dialler(self.clone())), 7, CancellationToken::new())
     }
 
     /// A client for which these hosts speak plain HTTP.

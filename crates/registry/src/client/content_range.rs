@@ -1,9 +1,4 @@
-//! Headers with numbers: Content-Range and Retry-After.
-
-use std::time::Duration;
-
-use hyper::HeaderMap;
-use hyper::header::{DATE, RETRY_AFTER};
+//! Content-Range: which bytes of a blob an answer has.
 
 /// Which bytes of how many an answer has (RFC 9110, section 14.4). The last is inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +25,6 @@ fn number(text: &str) -> Option<u64> {
     if is_digits { text.parse().ok() } else { None }
 }
 
-/// How long a registry asks to wait (RFC 9110, section 10.2.3). A date counts from the answer's own `Date`, so that no
-/// clock of this machine decides.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Some(seconds) = number(text) {
-        return Some(Duration::from_secs(seconds));
-    }
-    let then = httpdate::parse_http_date(text).ok()?;
-    let now = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
-    Some(then.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -50,7 +33,8 @@ mod tests {
 
     #[test]
     fn ranges_are_read_strictly() {
-        let range = |text: &str| parse_content_range(text.as_bytes()).map(|range| (range.first, range.last, range.whole));
+        let range =
+            |text: &str| parse_content_range(text.as_bytes()).map(|range| (range.first, range.last, range.whole));
         assert_eq!(range("bytes 0-0/1"), Some((0, 0, 1)));
         assert_eq!(range("BYTES 5-9/10"), Some((5, 9, 10)));
         for text in [
@@ -70,25 +54,6 @@ mod tests {
             "bytes 0-9/10/11",
         ] {
             assert_eq!(range(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn waits_are_seconds_or_dates() {
-        let wait = |retry: &str, date: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, retry.parse().unwrap());
-            if let Some(date) = date {
-                headers.insert(DATE, date.parse().unwrap());
-            }
-            retry_after(&headers).map(|wait| wait.as_secs())
-        };
-        let (date, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:07 GMT");
-        assert_eq!(wait("7", None), Some(7));
-        assert_eq!(wait(later, Some(date)), Some(30));
-        assert_eq!(wait(date, Some(later)), Some(0));
-        for (retry, date) in [(later, None), ("-7", None), ("soon", Some(date)), ("99999999999999999999999", None)] {
-            assert_eq!(wait(retry, date), None, "{retry}");
         }
     }
 
