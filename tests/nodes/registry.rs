@@ -87,7 +87,7 @@ fn a_private_registry_wants_its_certificate_and_credentials() {
 }
 
 #[test]
-fn what_a_registry_has_not_is_told_with_its_name() {
+fn absent_images_are_told_with_the_registry_and_the_remedy() {
     let registry = RegistryProcess::start();
     registry.push(&images::layout(&[images::tar(&[("app", b"x")])]), "demo/app:1");
     let fleet = Fleet::single();

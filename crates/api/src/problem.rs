@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 pub struct Problem {
     pub kind: ProblemKind,
     pub message: String,
-    /// What to do about it, where the node knows more than follows from the kind.
+    /// The way to mend it, where the node knows more than follows from the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    pub remedy: Option<String>,
 }
 
 impl Problem {
     pub fn new(kind: ProblemKind, message: impl std::fmt::Display) -> Self {
-        Self { kind, message: message.to_string(), hint: None }
+        Self { kind, message: message.to_string(), remedy: None }
     }
 
-    /// The same with a hint.
-    pub fn hint(self, hint: impl std::fmt::Display) -> Self {
-        Self { hint: Some(hint.to_string()), ..self }
+    /// The same with a remedy.
+    pub fn remedy(self, remedy: impl std::fmt::Display) -> Self {
+        Self { remedy: Some(remedy.to_string()), ..self }
     }
 }
 

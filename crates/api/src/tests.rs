@@ -200,8 +200,8 @@ fn imports_and_exports() {
     let problem = Problem::new(ProblemKind::NoName, "m");
     let failed = r#"{"event":"failed","problem":{"kind":"no_name","message":"m"}}"#;
     check(ImportEvent::Failed { problem: problem.clone() }, failed);
-    let hinted = r#"{"event":"failed","problem":{"kind":"no_name","message":"m","hint":"h"}}"#;
-    check(ImportEvent::Failed { problem: problem.clone().hint("h") }, hinted);
+    let mended = r#"{"event":"failed","problem":{"kind":"no_name","message":"m","remedy":"r"}}"#;
+    check(ImportEvent::Failed { problem: problem.clone().remedy("r") }, mended);
     check(
         ExportRequest { reference: reference(), path: "/a".to_owned(), gzip: true },
         r#"{"reference":"demo/app:1","path":"/a","gzip":true}"#,
@@ -331,6 +331,7 @@ fn problem_kinds() {
         "not_found",
         "bad_data",
         "network",
+        "registry",
         "machine",
         "disk_full",
         "budget_full",

@@ -231,8 +231,8 @@ impl Failure {
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let failure = Self::new(problem.kind.into(), problem.message);
-        match problem.hint {
-            Some(hint) => failure.hint(hint),
+        match problem.remedy {
+            Some(remedy) => failure.hint(remedy),
             None => failure,
         }
     }

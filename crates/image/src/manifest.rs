@@ -80,8 +80,8 @@ pub fn parse_manifest(bytes: &[u8], digest: &OciDigest) -> Result<Manifest, Imag
     Ok(Manifest { config: config.into_blob(&path)?, layers, annotations: raw.annotations.unwrap_or_default() })
 }
 
-/// The manifests and indexes that an index names, with the platforms that it gives them. Entries whose digests cannot be
-/// used are left out.
+/// The manifests and indexes that an index names, with the platforms that it gives them. Entries whose digests cannot
+/// be used are left out.
 ///
 /// # Errors
 /// `TooLarge` beyond [`DOCUMENT_BYTES_MAX`], `Digest`, `Json`, `Unsupported` for a document that is no index.

@@ -5,6 +5,7 @@
 //! `exchange` (challenges, redirects) and `connect` (TCP, TLS). Everything that a registry sends has a limit of ours:
 //! headers, challenges, documents, blobs by their descriptors, waits, redirects, tokens.
 
+mod ask;
 mod attempts;
 mod authorize;
 mod challenge;
@@ -29,12 +30,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use ask::Source;
 use authorize::Authorizations;
 use connect::Connections;
 pub use connect::{Dial, Dialling, Stream, TcpDial};
 pub use credentials::CredentialsError;
 pub use error::{Failure, UpstreamError};
-use exchange::Source;
 pub use files::{BlobSource, RegistryFiles};
 pub use reference::{ReferenceError, UpstreamReference};
 pub use settings::{Credentials, HostSettings, Settings};

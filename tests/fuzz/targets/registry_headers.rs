@@ -1,5 +1,5 @@
-//! The headers of registries: challenges and ranges. The two files are built as they stand in `lighter_registry`, without
-//! that crate's network and TLS.
+//! The headers of registries: challenges and ranges. The two files are built as they stand in `lighter_registry`,
+//! without that crate's network and TLS.
 
 #![no_main]
 #![allow(dead_code)]

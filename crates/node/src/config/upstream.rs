@@ -20,7 +20,7 @@ pub struct UpstreamHost {
 }
 
 impl UpstreamHost {
-    /// What contradicts itself, and in which key.
+    /// The first contradiction: its key, and why.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         let has_password = !self.password_file.as_os_str().is_empty();
         if self.username.is_empty() == has_password {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Upstream;
+use super::ask::Source;
 use super::error::Failure;
-use super::exchange::Source;
 
 /// Attempts at the registry itself, and at a mirror.
 const ATTEMPTS_MAX: u32 = 5;

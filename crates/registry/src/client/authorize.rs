@@ -20,11 +20,11 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::Upstream;
+use super::ask::{Ask, refused, request};
 use super::challenge::Challenge;
 use super::connect::Origin;
 use super::credentials::{self, Login};
 use super::error::Failure;
-use super::exchange::{Ask, request};
 use super::retry_after::retry_after;
 
 /// The largest answer of a realm. Real tokens have 1 to 6 KB.
@@ -83,7 +83,8 @@ impl Upstream {
         self.authorizations.get(&key(ask), Instant::now())
     }
 
-    /// Answers a challenge: afterwards [`Self::authorization`] has the header.
+    /// Answers a challenge: afterwards [`Self::authorization`] has the header. Returns whether it stands for
+    /// credentials.
     ///
     /// # Errors
     /// `Refused`, `Realm`, `Credentials`, `Protocol`; of the realm also `Unreachable`, `Stalled`, `Broken`, `Status`.
@@ -92,7 +93,7 @@ impl Upstream {
         ask: &Ask<'_>,
         origin: &Origin,
         challenges: &[Challenge],
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let login = self.login(&ask.source.host).await?;
         let of_scheme = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
         let authorization = match (of_scheme("bearer"), of_scheme("basic"), &login) {
@@ -100,16 +101,10 @@ impl Upstream {
             (None, Some(_), Some(Login::Password { username, password })) => {
                 Authorization { header: basic(username, password)?, expires: None }
             }
-            (None, _, _) => return Err(self.refused(ask, &origin.authority, StatusCode::UNAUTHORIZED)),
+            (None, _, login) => return Err(refused(&origin.authority, StatusCode::UNAUTHORIZED, login.is_some())),
         };
         self.authorizations.insert(key(ask), authorization);
-        Ok(())
-    }
-
-    /// The failure of a request that was refused.
-    pub(super) fn refused(&self, ask: &Ask<'_>, host: &str, status: StatusCode) -> Failure {
-        let with_credentials = self.settings.of(&ask.source.host).credentials.is_some();
-        Failure::Refused { host: host.to_owned(), status: status.as_u16(), with_credentials }
+        Ok(login.is_some())
     }
 
     async fn login(&self, host: &str) -> Result<Option<Login>, Failure> {
@@ -160,7 +155,7 @@ impl Upstream {
         let mut answer = self.answer(&origin, &request).await?;
         match answer.status.as_u16() {
             200 => read_token(&answer.body.read(ANSWER_BYTES_MAX).await?),
-            401 | 403 => Err(self.refused(ask, &origin.authority, answer.status)),
+            401 | 403 => Err(refused(&origin.authority, answer.status, login.is_some())),
             status => Err(Failure::Status { status, retry_after: retry_after(&answer.headers) }),
         }
     }

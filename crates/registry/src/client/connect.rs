@@ -23,7 +23,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
@@ -35,6 +35,10 @@ use super::settings::Settings;
 /// A connection must stand within this time, TLS included. Registries answer a handshake within a second; a satellite
 /// needs four round trips of 0.7 s.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// A host's addresses are tried one after another, so that one family of addresses that leads nowhere does not hide the
+/// other.
+const ADDRESSES_MAX: usize = 3;
+const ADDRESS_MAX: Duration = Duration::from_secs(3);
 /// The status and the headers must be there within this time: the floor of progress (docs/IMAGES.md).
 pub(super) const INTERVAL: Duration = Duration::from_secs(20);
 /// Connections that wait for a next request.
@@ -63,9 +67,18 @@ pub struct TcpDial;
 impl Dial for TcpDial {
     fn dial(&self, host: String, port: u16) -> Dialling<'_> {
         Box::pin(async move {
-            let stream = TcpStream::connect((host, port)).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
+            let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            for address in lookup_host((host, port)).await?.take(ADDRESSES_MAX) {
+                match timeout(ADDRESS_MAX, TcpStream::connect(address)).await {
+                    Ok(Ok(stream)) => {
+                        stream.set_nodelay(true)?;
+                        return Ok(Box::new(stream) as Box<dyn Stream>);
+                    }
+                    Ok(Err(error)) => last = error,
+                    Err(_) => last = io::ErrorKind::TimedOut.into(),
+                }
+            }
+            Err(last)
         })
     }
 }

@@ -14,10 +14,11 @@ use lighter_types::OciDigest;
 use sha2::{Digest, Sha256};
 
 use super::Upstream;
+use super::ask::Ask;
 use super::attempts::Attempts;
 use super::content_range::{ContentRange, parse_content_range};
 use super::error::{Failure, UpstreamError};
-use super::exchange::{Answer, Ask, Body, content_length};
+use super::exchange::{Answer, Body, content_length};
 
 /// Any type: a blob has none of its own.
 const ANY: &str = "*/*";
@@ -56,7 +57,7 @@ impl Download {
     /// bytes that were handed out.
     ///
     /// # Errors
-    /// What remains of all attempts at all sources.
+    /// The last failure, when all attempts at all sources failed.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         while !self.is_done {
             match self.next().await {

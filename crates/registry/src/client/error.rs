@@ -20,7 +20,7 @@ pub struct UpstreamError {
     pub failure: Failure,
 }
 
-/// What went wrong.
+/// The reason.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// No connection, or none that TLS trusts.
@@ -36,7 +36,7 @@ pub enum Failure {
     #[error("{what}: expected {expected}, found {found}")]
     Wrong { what: &'static str, expected: String, found: String },
     /// The registry, or the realm that gives its tokens, refuses with these credentials or without any.
-    #[error("{host} refuses ({status}) {}", if *with_credentials { "these credentials" } else { "without credentials" })]
+    #[error("{host} refuses ({status}) {}", credentials_text(*.with_credentials))]
     Refused { host: String, status: u16, with_credentials: bool },
     /// The registry sends its clients to a host that may not get the credentials.
     #[error("it demands that {realm} gets the credentials")]
@@ -53,6 +53,10 @@ pub enum Failure {
     /// The configured credentials cannot be had.
     #[error("the credentials cannot be had")]
     Credentials { source: CredentialsError },
+}
+
+fn credentials_text(with_credentials: bool) -> &'static str {
+    if with_credentials { "these credentials" } else { "without credentials" }
 }
 
 fn wait_text(retry_after: Option<Duration>) -> String {
@@ -103,13 +107,14 @@ impl UpstreamError {
         }
     }
 
-    /// What the operator can do about it.
+    /// The operator's way to mend it.
     pub fn remedy(&self) -> String {
         let table = format!("[upstream.\"{}\"]", self.registry);
         match &self.failure {
-            Failure::Unreachable { .. } => format!(
-                "check the name, the port and the network; {table} has `insecure` for plain HTTP and `ca` for a CA of your own"
-            ),
+            Failure::Unreachable { .. } => {
+                let keys = "`insecure` for plain HTTP and `ca` for a CA of your own";
+                format!("check the name, the port and the network; {table} has {keys}")
+            }
             Failure::Stalled { .. } | Failure::Broken { .. } => {
                 format!("check the link to {}, then import again", self.registry)
             }
@@ -117,9 +122,8 @@ impl UpstreamError {
                 format!("do not use what {} serves there: ask its operator, or remove it from `mirrors`", self.registry)
             }
             Failure::Refused { with_credentials: false, .. } => {
-                format!(
-                    "check the repository's name; for a private one set `auth_file`, or `username` and `password_file`, in {table}"
-                )
+                let keys = "`auth_file`, or `username` and `password_file`";
+                format!("check the repository's name; for a private one set {keys}, in {table}")
             }
             Failure::Refused { with_credentials: true, .. } => {
                 format!("check the credentials that {table} names, and their rights to pull {}", self.repository)

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderValue, LOCATION, RANGE, USER_AGENT, WWW_AUTHENTICATE,
-};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION, RANGE, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::Upstream;
+use super::ask::{Ask, invalid, refused, request};
 use super::challenge::{CHALLENGES_MAX, Challenge, parse_challenges};
 use super::connect::{Connection, Connections, INTERVAL, Origin, problem};
 use super::error::Failure;
@@ -25,31 +24,10 @@ use super::settings::api_host;
 
 /// Redirects on the way to a blob. Registries need one or two.
 const REDIRECTS_MAX: usize = 5;
-/// A body must bring this many bytes in each [`INTERVAL`]: the least that a line of 2.4 kbit/s carries.
+/// A body must bring this many bytes in each [`INTERVAL`]: the least that a line of 1.7 kbit/s carries.
 const PROGRESS_BYTES_MIN: u64 = 4 << 10;
 /// Bodies of refusals up to this size are read, so that the connection can be kept.
 const DRAINED_BYTES_MAX: u64 = 16 << 10;
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("lighter/", env!("CARGO_PKG_VERSION")));
-
-/// A registry or a mirror of one.
-#[derive(Clone, Debug)]
-pub(super) struct Source {
-    /// Host and port as in references.
-    pub(super) host: String,
-    /// The registry of which this is a mirror.
-    pub(super) mirror_of: Option<String>,
-}
-
-/// A request for something of a repository.
-pub(super) struct Ask<'a> {
-    pub(super) source: &'a Source,
-    pub(super) repository: &'a str,
-    /// As `manifests/latest`.
-    pub(super) path: String,
-    pub(super) accept: &'static str,
-    /// The first byte that is wanted.
-    pub(super) from: u64,
-}
 
 /// An answer of 200 or 206.
 pub(super) struct Answer {
@@ -79,6 +57,7 @@ impl Upstream {
         let first = self.url(ask)?;
         let own = Origin::of(&first).ok_or_else(|| Failure::protocol("its name is not a host's"))?;
         let (mut url, mut redirects, mut is_authorized) = (first.clone(), 0, false);
+        let mut with_credentials = self.settings.of(&ask.source.host).credentials.is_some();
         loop {
             let origin = Origin::of(&url).ok_or_else(|| Failure::protocol(format!("it redirects to {url}")))?;
             let authorization = if origin == own { self.authorization(ask) } else { None };
@@ -88,10 +67,10 @@ impl Upstream {
                 200 | 206 => return Ok(answer),
                 401 if origin == own && !is_authorized => {
                     is_authorized = true;
-                    self.authorize(ask, &origin, &challenges(&answer.headers)?).await?;
+                    with_credentials = self.authorize(ask, &origin, &challenges(&answer.headers)?).await?;
                     (url, redirects) = (first.clone(), 0);
                 }
-                401 | 403 => return Err(self.refused(ask, &origin.authority, status)),
+                401 | 403 => return Err(refused(&origin.authority, status, with_credentials)),
                 301 | 302 | 303 | 307 | 308 => {
                     redirects += 1;
                     if redirects > REDIRECTS_MAX {
@@ -165,27 +144,6 @@ impl Upstream {
             None => Err(Failure::protocol("it redirects to something else than HTTP")),
         }
     }
-}
-
-/// A request with a body, to an origin.
-pub(super) fn request(
-    method: Method,
-    origin: &Origin,
-    url: &Url,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, Failure> {
-    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = path.parse().map_err(|error| invalid(&error))?;
-    let host = HeaderValue::try_from(&origin.authority).map_err(|error| invalid(&error))?;
-    request.headers_mut().insert(HOST, host);
-    request.headers_mut().insert(USER_AGENT, AGENT);
-    Ok(request)
-}
-
-fn invalid(error: &dyn std::fmt::Display) -> Failure {
-    Failure::protocol(format!("it cannot be asked so: {error}"))
 }
 
 /// All challenges of an answer.

@@ -90,7 +90,7 @@ impl Upstream {
     /// Asks the registry for the document that `reference` names. Blocks; `handle` is of the runtime with the network.
     ///
     /// # Errors
-    /// What remains of all attempts at all sources.
+    /// The last failure, when all attempts at all sources failed.
     pub fn open(
         self: &Arc<Self>,
         handle: &Handle,

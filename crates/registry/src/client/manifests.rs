@@ -9,9 +9,9 @@ use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 use super::Upstream;
+use super::ask::Ask;
 use super::attempts::Attempts;
 use super::error::{Failure, UpstreamError};
-use super::exchange::Ask;
 
 /// The accepted documents, OCI's and Docker's.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -40,7 +40,7 @@ impl Upstream {
     /// Gets the manifest or the index that `reference` (a tag or a digest) names.
     ///
     /// # Errors
-    /// What remains of all attempts at all sources.
+    /// The last failure, when all attempts at all sources failed.
     pub(super) async fn document(
         &self,
         registry: &str,

@@ -171,7 +171,7 @@ pub fn problem(error: &ImagesError) -> Problem {
             Blame::Caller => ProblemKind::Request,
         },
         ImagesError::Upstream(error) => {
-            return Problem::new(registry_kind(error), error_chain(error)).hint(error.remedy());
+            return Problem::new(registry_kind(error), error_chain(error)).remedy(error.remedy());
         }
         ImagesError::Store(error) => kind_of(error),
         ImagesError::NoFile { .. } => ProblemKind::Request,

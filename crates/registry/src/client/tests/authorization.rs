@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::network::{Asked, Network, Reply, failure};
 use crate::client::Upstream;
 use crate::client::error::Failure;
-use crate::client::settings::HostSettings;
+use crate::client::settings::{Credentials, HostSettings};
 
 /// ann:secret
 const BASIC: &str = "Basic YW5uOnNlY3JldA==";
@@ -108,9 +108,15 @@ async fn basic_credentials_go_to_the_registry() {
     check_found(&client).await;
     check_found(&client).await;
     assert_eq!(network.asked().len(), 3, "the second request has them at once");
-    let found = failure(&network.client(&[("r.example", network.secure())])).await;
-    assert!(matches!(found, Failure::Refused { status: 401, with_credentials: false, .. }));
-    assert_eq!(network.asked().len(), 4);
+    // Without credentials, and with a file that has none for this registry.
+    let config = network.path("config.json");
+    std::fs::write(&config, "{}").unwrap();
+    let empty = HostSettings { credentials: Some(Credentials::DockerConfig(config)), ..network.secure() };
+    for (settings, requests) in [(network.secure(), 4), (empty, 5)] {
+        let found = failure(&network.client(&[("r.example", settings)])).await;
+        assert!(matches!(found, Failure::Refused { status: 401, with_credentials: false, .. }));
+        assert_eq!(network.asked().len(), requests);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +185,7 @@ async fn an_identity_token_is_changed_by_the_realm() {
     let network = Network::new(registry(OWN_REALM));
     let config = network.path("config.json");
     std::fs::write(&config, r#"{"auths":{"r.example":{"identitytoken":"i t"}}}"#).unwrap();
-    let credentials = Some(crate::client::settings::Credentials::DockerConfig(config));
+    let credentials = Some(Credentials::DockerConfig(config));
     check_found(&network.client(&[("r.example", HostSettings { credentials, ..network.secure() })])).await;
     let asked = &network.asked()[1];
     assert!(asked.line.starts_with("POST /token?x=1 "));
@@ -191,7 +197,7 @@ async fn an_identity_token_is_changed_by_the_realm() {
 #[tokio::test(start_paused = true)]
 async fn credentials_that_cannot_be_had_are_told() {
     let network = Network::new(registry(OWN_REALM));
-    let missing = crate::client::settings::Credentials::DockerConfig(network.path("absent.json"));
+    let missing = Credentials::DockerConfig(network.path("absent.json"));
     let settings = HostSettings { credentials: Some(missing), ..network.secure() };
     let found = failure(&network.client(&[("r.example", settings)])).await;
     assert!(matches!(found, Failure::Credentials { .. }), "{found:?}");

@@ -27,7 +27,7 @@ fn half(bytes: &[u8], count: usize, then: Then) -> Reply {
     Reply::raw(&format!("200 OK\nContent-Length: {}", bytes.len()), &bytes[..count], then)
 }
 
-/// What becomes of a blob whose first request is answered by `first`, and later ones by `later`; and the requests.
+/// The outcome for a blob whose first request is answered by `first`, and later ones by `later`; and the requests.
 async fn outcome(
     first: impl Fn(&[u8]) -> Reply + Send + Sync + 'static,
     later: impl Fn(&[u8], &Asked) -> Reply + Send + Sync + 'static,

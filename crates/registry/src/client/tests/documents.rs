@@ -9,7 +9,7 @@ fn manifest(extra: &str) -> Vec<u8> {
     format!(r#"{{"schemaVersion":2,"config":{{}},"layers":[]{extra}}}"#).into_bytes()
 }
 
-/// What becomes of the manifest `1` when the registry answers so.
+/// The outcome for the manifest `1` when the registry answers so.
 async fn outcome(head: &str, body: &[u8]) -> Result<String, Failure> {
     let (head, body) = (head.to_owned(), body.to_owned());
     let network = Network::new(move |_| Reply::new(&head, &body));

@@ -9,13 +9,12 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::network::{Network, Reply, digest, noise};
-use crate::client::error::Failure;
 use crate::client::reference::UpstreamReference;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// What a registry serves: bytes by path, with their media types.
+/// The things that a registry serves: bytes by path, with their media types.
 #[derive(Clone, Default)]
 struct Registry(BTreeMap<String, (String, Vec<u8>)>);
 

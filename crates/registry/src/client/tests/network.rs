@@ -45,7 +45,7 @@ impl Asked {
     }
 }
 
-/// What a host does after its bytes.
+/// The way a host goes on after its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     Stay,
