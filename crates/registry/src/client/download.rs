@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::header::CONTENT_RANGE;
+use hyper::header::{CONTENT_RANGE, HeaderValue};
 use lighter_image::BlobDescriptor;
 use lighter_types::OciDigest;
 use sha2::{Digest, Sha256};
@@ -116,9 +116,9 @@ impl Download {
 
     fn error(&self, failure: Failure) -> UpstreamError {
         UpstreamError {
-            registry: self.attempts.source().host.clone(),
-            repository: self.repository.clone(),
-            step: format!("get blob {}", self.blob.digest),
+            registry: self.attempts.source().host.as_str().into(),
+            repository: self.repository.as_str().into(),
+            step: format!("get blob {}", self.blob.digest).into(),
             failure,
         }
     }
@@ -152,7 +152,7 @@ async fn open(
 fn check_range(answer: &Answer, blob: &BlobDescriptor, position: u64) -> Result<(), Failure> {
     let whole = blob.bytes.0;
     let expected = ContentRange { first: position, last: whole.saturating_sub(1), whole };
-    let header = answer.headers.get(CONTENT_RANGE).map(|header| header.as_bytes());
+    let header = answer.headers.get(CONTENT_RANGE).map(HeaderValue::as_bytes);
     match header.and_then(parse_content_range) {
         Some(found) if found == expected => check_length(answer, whole - position),
         _ => {

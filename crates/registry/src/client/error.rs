@@ -12,10 +12,10 @@ use super::credentials::CredentialsError;
 #[error("cannot {step} of {repository} from {registry}")]
 pub struct UpstreamError {
     /// Host and port of the last registry or mirror that was asked.
-    pub registry: String,
-    pub repository: String,
+    pub registry: Box<str>,
+    pub repository: Box<str>,
     /// As in "get manifest 1.0".
-    pub step: String,
+    pub step: Box<str>,
     #[source]
     pub failure: Failure,
 }

@@ -71,8 +71,8 @@ impl BlobSource {
     }
 
     fn error(&self, step: &str, failure: Failure) -> UpstreamError {
-        let (registry, repository) = (self.registry.clone(), self.repository.clone());
-        UpstreamError { registry, repository, step: step.to_owned(), failure }
+        let (registry, repository) = (self.registry.as_str().into(), self.repository.as_str().into());
+        UpstreamError { registry, repository, step: step.into(), failure }
     }
 
     fn download(&self, blob: BlobDescriptor) -> Download {

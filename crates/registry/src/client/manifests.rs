@@ -57,9 +57,9 @@ impl Upstream {
                 Err(failure) => failure,
             };
             attempts.after(failure, self).await.map_err(|failure| UpstreamError {
-                registry: attempts.source().host.clone(),
-                repository: repository.to_owned(),
-                step: format!("get manifest {reference}"),
+                registry: attempts.source().host.as_str().into(),
+                repository: repository.into(),
+                step: format!("get manifest {reference}").into(),
                 failure,
             })?;
         }

@@ -1,7 +1,7 @@
 //! A registry's image as the import reads it. The runtime runs on its own threads; the reader blocks on this one.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use lighter_image::{ImageError, LayerMedia, Limits, Platform, Selector, open_image};
@@ -62,8 +62,11 @@ fn for_platform(mut descriptor: Value, architecture: &str) -> Value {
     descriptor
 }
 
-/// Opens the image and reads its layers: names, manifest digest, and the layers' bytes.
-fn read(network: &Arc<Network>, selector: &Selector) -> Result<(Vec<String>, String, Vec<Vec<u8>>), ImageError> {
+/// Names, manifest digest, and the layers' bytes.
+type Read = (Vec<String>, String, Vec<Vec<u8>>);
+
+/// Opens the image and reads its layers.
+fn read(network: &Arc<Network>, selector: &Selector) -> Result<Read, ImageError> {
     let runtime = Runtime::new().unwrap();
     let client = network.plain_client(&["r.example"]);
     let reference: UpstreamReference = "docker://r.example/a/b:1".parse().unwrap();
@@ -179,5 +182,5 @@ fn a_failure_below_the_import_is_kept_whole() {
     assert!(opened.read_layer(0).unwrap().read_to_end(&mut Vec::new()).is_err());
     let failure = source.take_failure().unwrap();
     assert!(failure.failure.is_not_found());
-    assert_eq!(failure.step, format!("get blob {}", digest(b"tar")));
+    assert_eq!(*failure.step, format!("get blob {}", digest(b"tar")));
 }
