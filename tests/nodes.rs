@@ -9,6 +9,7 @@ mod list;
 mod names;
 mod patches;
 mod referrals;
+mod registry;
 mod rollout;
 mod site;
 mod slow;

@@ -11,6 +11,7 @@
 mod calls;
 pub mod group;
 mod node;
+pub mod registry;
 mod run;
 
 use std::path::{Path, PathBuf};

@@ -29,7 +29,12 @@ pub const RINGS: [(&str, u8, &[&str]); 19] = [
     ("store", 3, &["types"]),
     ("streams", 3, &[]),
     ("quic", 3, &[]),
-    ("node", 3, &["types", "similarity", "patch", "wire", "image", "api", "engine", "store", "streams", "quic"]),
+    ("registry", 3, &["types", "image"]),
+    (
+        "node",
+        3,
+        &["types", "similarity", "patch", "wire", "image", "api", "engine", "store", "streams", "quic", "registry"],
+    ),
     (
         "cli",
         4,

@@ -41,7 +41,7 @@ pub struct ReferenceQuery {
 /// The body of [`IMAGES_IMPORT`](crate::paths::IMAGES_IMPORT). The answer is lines of [`ImportEvent`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportRequest {
-    /// Absolute, as the node sees it.
+    /// Absolute, as the node sees it; or an image in a registry: `docker://HOST/REPOSITORY:TAG`, `...@sha256:...`.
     pub path: String,
     #[serde(default, with = "text::option")]
     pub name: Option<ImageReference>,
@@ -53,6 +53,9 @@ pub struct ImportRequest {
     /// Every image of the source, under the name that it has there. Not with `name` or `from`.
     #[serde(default)]
     pub all: bool,
+    /// Plain HTTP to the registry. Only with one.
+    #[serde(default)]
+    pub insecure: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,11 +8,19 @@ use serde::{Deserialize, Serialize};
 pub struct Problem {
     pub kind: ProblemKind,
     pub message: String,
+    /// The way to mend it, where the node knows more than follows from the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 impl Problem {
     pub fn new(kind: ProblemKind, message: impl std::fmt::Display) -> Self {
-        Self { kind, message: message.to_string() }
+        Self { kind, message: message.to_string(), remedy: None }
+    }
+
+    /// The same with a remedy.
+    pub fn remedy(self, remedy: impl std::fmt::Display) -> Self {
+        Self { remedy: Some(remedy.to_string()), ..self }
     }
 }
 
@@ -34,6 +42,8 @@ pub enum ProblemKind {
     BadData,
     /// No peer could provide it.
     Network,
+    /// An upstream registry cannot be reached, refuses, or answers wrongly.
+    Registry,
     /// This machine failed: permissions, memory, a disk error.
     Machine,
     /// The disk of the store is full.
@@ -47,7 +57,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Request,
         Self::NoName,
         Self::NoSingleImage,
@@ -55,6 +65,7 @@ impl ProblemKind {
         Self::NotFound,
         Self::BadData,
         Self::Network,
+        Self::Registry,
         Self::Machine,
         Self::DiskFull,
         Self::BudgetFull,

@@ -170,14 +170,13 @@ fn images() {
 
 #[test]
 fn imports_and_exports() {
-    let request =
-        ImportRequest { path: "/a".to_owned(), name: Some(reference()), platform: None, from: None, all: false };
-    check(request, r#"{"path":"/a","name":"demo/app:1","platform":null,"from":null,"all":false}"#);
-    let least: ImportRequest = serde_json::from_str(r#"{"path":"/a"}"#).unwrap();
-    let (path, from) = ("/a".to_owned(), Some("2".to_owned()));
-    assert_eq!(least, ImportRequest { path: path.clone(), name: None, platform: None, from: None, all: false });
-    let second = ImportRequest { path, name: None, platform: None, from, all: true };
-    check(second, r#"{"path":"/a","name":null,"platform":null,"from":"2","all":true}"#);
+    let golden = r#"{"path":"/a","name":"demo/app:1","platform":null,"from":null,"all":false,"insecure":false}"#;
+    let least =
+        ImportRequest { path: "/a".to_owned(), name: None, platform: None, from: None, all: false, insecure: false };
+    check(ImportRequest { name: Some(reference()), ..least.clone() }, golden);
+    assert_eq!(least, serde_json::from_str(r#"{"path":"/a"}"#).unwrap());
+    let second = ImportRequest { from: Some("2".to_owned()), all: true, insecure: true, ..least };
+    check(second, r#"{"path":"/a","name":null,"platform":null,"from":"2","all":true,"insecure":true}"#);
     let progress = ImportEvent::Progress {
         layer: 0,
         layers: 2,
@@ -201,6 +200,8 @@ fn imports_and_exports() {
     let problem = Problem::new(ProblemKind::NoName, "m");
     let failed = r#"{"event":"failed","problem":{"kind":"no_name","message":"m"}}"#;
     check(ImportEvent::Failed { problem: problem.clone() }, failed);
+    let mended = r#"{"event":"failed","problem":{"kind":"no_name","message":"m","remedy":"r"}}"#;
+    check(ImportEvent::Failed { problem: problem.clone().remedy("r") }, mended);
     check(
         ExportRequest { reference: reference(), path: "/a".to_owned(), gzip: true },
         r#"{"reference":"demo/app:1","path":"/a","gzip":true}"#,
@@ -330,6 +331,7 @@ fn problem_kinds() {
         "not_found",
         "bad_data",
         "network",
+        "registry",
         "machine",
         "disk_full",
         "budget_full",

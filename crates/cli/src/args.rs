@@ -149,11 +149,12 @@ pub enum ConfigCommand {
 
 #[derive(Subcommand)]
 pub enum ImageCommand {
-    /// Import an image: a folder with an OCI layout, an OCI archive or a `docker save` archive.
+    /// Import an image: a folder with an OCI layout, an OCI archive, a `docker save` archive, or out of a registry.
     Import {
-        /// The folder or the archive; - reads an archive from standard input.
+        /// The folder or the archive; - reads an archive from standard input. Or docker://HOST/REPOSITORY:TAG, or
+        /// docker://HOST/REPOSITORY@sha256:...: the node gets the image from the registry.
         path: PathBuf,
-        /// Its name here, repository:tag. Default: the one in PATH.
+        /// Its name here, repository:tag. Default: the one in PATH, or HOST/REPOSITORY:TAG.
         #[arg(long, value_name = "REF")]
         name: Option<ImageReference>,
         /// Which of several images: its name in PATH, its digest, or its number.
@@ -165,6 +166,9 @@ pub enum ImageCommand {
         /// Which of several platforms, os/architecture. Default: this machine's.
         #[arg(long, value_name = "PLATFORM")]
         platform: Option<String>,
+        /// Ask the registry over plain HTTP.
+        #[arg(long)]
+        insecure: bool,
     },
     /// List the images of the node.
     List,

@@ -32,6 +32,7 @@ pub enum Kind {
     BadData,
     NotFound,
     Network,
+    Registry,
     Machine,
     DiskFull,
     BudgetFull,
@@ -50,7 +51,7 @@ impl Kind {
             Self::Usage | Self::NoName | Self::NoSingleImage | Self::Exists => 2,
             Self::BadData => 3,
             Self::NotFound => 4,
-            Self::Network => 5,
+            Self::Network | Self::Registry => 5,
             Self::Machine | Self::DiskFull | Self::BudgetFull | Self::StoreDamaged => 6,
             Self::NoNode => 7,
             Self::Config => 8,
@@ -77,6 +78,7 @@ impl Kind {
             | Self::Usage
             | Self::BadData
             | Self::NotFound
+            | Self::Registry
             | Self::Machine
             | Self::NoNode
             | Self::Config
@@ -96,6 +98,7 @@ impl From<ProblemKind> for Kind {
             ProblemKind::NotFound => Self::NotFound,
             ProblemKind::BadData => Self::BadData,
             ProblemKind::Network => Self::Network,
+            ProblemKind::Registry => Self::Registry,
             ProblemKind::Machine => Self::Machine,
             ProblemKind::DiskFull => Self::DiskFull,
             ProblemKind::BudgetFull => Self::BudgetFull,
@@ -227,7 +230,11 @@ impl Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self::new(problem.kind.into(), problem.message)
+        let failure = Self::new(problem.kind.into(), problem.message);
+        match problem.remedy {
+            Some(remedy) => failure.hint(remedy),
+            None => failure,
+        }
     }
 }
 
@@ -235,7 +242,7 @@ impl From<Problem> for Failure {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 16] = [
+    const KINDS: [Kind; 17] = [
         Kind::Other,
         Kind::Usage,
         Kind::NoName,
@@ -244,6 +251,7 @@ mod tests {
         Kind::BadData,
         Kind::NotFound,
         Kind::Network,
+        Kind::Registry,
         Kind::Machine,
         Kind::DiskFull,
         Kind::BudgetFull,

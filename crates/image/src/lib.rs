@@ -37,9 +37,11 @@ pub use files::{Files, OpenFile};
 pub use imported::{Choice, ImportedImage, Selector, SourceKind};
 pub use layer::LayerReader;
 pub use limits::{ARCHIVE_ENTRIES_MAX, DOCUMENT_BYTES_MAX, INDEX_DEPTH_MAX, INDEX_ENTRIES_MAX, LAYERS_MAX, Limits};
-pub use manifest::{BlobDescriptor, Config, LayerDescriptor, Manifest, image_layers, parse_config, parse_manifest};
+pub use manifest::{
+    BlobDescriptor, Config, LayerDescriptor, Manifest, image_layers, parse_config, parse_index, parse_manifest,
+};
 pub use media::LayerMedia;
-pub use open::{OpenedImage, count_images, open_image};
+pub use open::{Keep, OpenedImage, count_images, open_image};
 pub use platform::{Platform, PlatformError};
 pub use scan::{ScanProgress, TarScan, scan_tar};
 pub use sink::{Hashed, TarSink};

@@ -80,6 +80,26 @@ pub fn parse_manifest(bytes: &[u8], digest: &OciDigest) -> Result<Manifest, Imag
     Ok(Manifest { config: config.into_blob(&path)?, layers, annotations: raw.annotations.unwrap_or_default() })
 }
 
+/// The manifests and indexes that an index names, with the platforms that it gives them. Entries whose digests cannot
+/// be used are left out.
+///
+/// # Errors
+/// `TooLarge` beyond [`DOCUMENT_BYTES_MAX`], `Digest`, `Json`, `Unsupported` for a document that is no index.
+pub fn parse_index(bytes: &[u8], digest: &OciDigest) -> Result<Vec<(BlobDescriptor, Option<Platform>)>, ImageError> {
+    let path = format!("index {digest}");
+    check_document(&path, bytes, digest)?;
+    let raw: RawIndex = parse(&path, "an image index", bytes)?;
+    let Some(entries) = raw.manifests else {
+        let (what, found) = (path, "no list of manifests".to_owned());
+        return Err(ImageError::Unsupported { what, found, wanted: "an image index" });
+    };
+    let read = entries.into_iter().filter_map(|mut entry| {
+        let platform = entry.platform.take().map(Platform::from);
+        Some((entry.into_blob(&path).ok()?, platform))
+    });
+    Ok(read.collect())
+}
+
 /// The kind of a manifest that is no image: a signature, an attestation, a chart. `None` for an image, and for bytes
 /// that are no manifest; reading those says what is wrong.
 pub(crate) fn artifact_kind(bytes: &[u8]) -> Option<String> {

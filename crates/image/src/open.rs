@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use lighter_types::{Bytes, DiffId, OciDigest};
+use lighter_types::{Bytes, DiffId};
 use sha2::{Digest, Sha256};
 
 use crate::docker;
@@ -63,6 +63,15 @@ impl<F: Files> OpenedImage<F> {
     /// # Errors
     /// `Missing` if the blob or the layer does not exist, `Size`, `Read`, `Damaged`.
     pub fn read_layer(&mut self, index: usize) -> Result<LayerReader<'_>, ImageError> {
+        self.read_layer_keeping(index, None)
+    }
+
+    /// As [`Self::read_layer`]. Gives each part of the blob to `keep` too, as it is.
+    fn read_layer_keeping<'a>(
+        &'a mut self,
+        index: usize,
+        keep: Option<&'a mut Keep<'a>>,
+    ) -> Result<LayerReader<'a>, ImageError> {
         let (Some(layer), Some(path)) = (self.image.layers.get(index), self.paths.get(index)) else {
             return Err(ImageError::Missing { path: format!("layer {index}"), named_by: "the caller".to_owned() });
         };
@@ -72,42 +81,13 @@ impl<F: Files> OpenedImage<F> {
             let (what, found) = (format!("layer {digest}"), media_type.clone());
             return Err(ImageError::Unsupported { what, found, wanted: "a layer" });
         };
-        let file = open_file(&mut self.files, path, &named_by)?;
+        let mut file = open_file(&mut self.files, path, &named_by)?;
+        if let Some(keep) = keep {
+            file.reader = Box::new(Keeping { reader: file.reader, keep });
+        }
         // The blob of a plain tar is the tar itself. The check of the DiffId computes its sha256 already.
         let is_tar = media == LayerMedia::Plain && digest.as_bytes() == layer.diff_id.as_bytes();
         LayerReader::new(format!("layer {digest}"), file, media, *bytes, (!is_tar).then_some(*digest), &self.limits)
-    }
-
-    /// Reads the blob of layer `index` as it is, and gives its bytes to `take` in order. Checks its length and its sha256.
-    ///
-    /// # Errors
-    /// As [`Self::read_layer`]; `Digest`; `Write` if `take` fails.
-    pub fn copy_blob(&mut self, index: usize, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), ImageError> {
-        let (Some(layer), Some(path)) = (self.image.layers.get(index), self.paths.get(index)) else {
-            return Err(ImageError::Missing { path: format!("layer {index}"), named_by: "the caller".to_owned() });
-        };
-        let BlobDescriptor { digest, bytes, .. } = &layer.blob;
-        let named_by = format!("manifest {}", self.image.manifest_digest);
-        let mut file = open_file(&mut self.files, path, &named_by)?;
-        let (mut hasher, mut buffer, mut found) = (Sha256::new(), vec![0; 256 << 10], 0u64);
-        loop {
-            let count = file.reader.read(&mut buffer).map_err(|error| ImageError::read(path, error))?;
-            found += count as u64;
-            if count == 0 || found > bytes.0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            take(&buffer[..count]).map_err(|source| ImageError::Write { path: path.clone(), source })?;
-        }
-        if found != bytes.0 {
-            return Err(ImageError::Size { what: format!("layer {digest}"), expected: bytes.0, found });
-        }
-        let sha256 = OciDigest::new(hasher.finalize().into());
-        if sha256 != *digest {
-            let (expected, found) = (digest.to_string(), sha256.to_string());
-            return Err(ImageError::Digest { what: format!("sha256 of layer {digest}"), expected, found });
-        }
-        Ok(())
     }
 
     /// Reads layer `index` once, writes its tar to `sink`, and checks blob and DiffId. Calls `progress` every 256 KiB
@@ -122,21 +102,40 @@ impl<F: Files> OpenedImage<F> {
         sink: &mut dyn TarSink,
         progress: &mut dyn FnMut(ScanProgress),
     ) -> Result<TarScan, ImageError> {
+        self.scan_layer_keeping(index, None, sink, progress)
+    }
+
+    /// As [`Self::scan_layer`]. Gives each part of the blob to `keep` too, as it is.
+    ///
+    /// # Errors
+    /// As [`Self::scan_layer`]; `Read` with the error of `keep`.
+    pub fn scan_layer_keeping<'a>(
+        &'a mut self,
+        index: usize,
+        keep: Option<&'a mut Keep<'a>>,
+        sink: &mut dyn TarSink,
+        progress: &mut dyn FnMut(ScanProgress),
+    ) -> Result<TarScan, ImageError> {
         let expected = self.image.layers.get(index).map(|layer| layer.diff_id);
-        let mut reader = self.read_layer(index)?;
+        let mut reader = self.read_layer_keeping(index, keep)?;
         let path = reader.path().to_owned();
         let scanned = scan(&path, &mut reader, sink, progress)?;
         check_diff_id(index, &path, expected, scanned.card.diff_id)?;
         Ok(scanned)
     }
 
-    /// As [`Self::scan_layer`] for a layer that the caller has: reads it once, and checks blob and DiffId.
+    /// As [`Self::scan_layer_keeping`] for a layer that the caller has: reads it once, and checks blob and DiffId.
     ///
     /// # Errors
     /// As [`Self::read_layer`]; `TooLarge`, `Digest`.
-    pub fn check_layer(&mut self, index: usize, progress: &mut dyn FnMut(ScanProgress)) -> Result<(), ImageError> {
+    pub fn check_layer<'a>(
+        &'a mut self,
+        index: usize,
+        keep: Option<&'a mut Keep<'a>>,
+        progress: &mut dyn FnMut(ScanProgress),
+    ) -> Result<(), ImageError> {
         let expected = self.image.layers.get(index).map(|layer| layer.diff_id);
-        let mut reader = self.read_layer(index)?;
+        let mut reader = self.read_layer_keeping(index, keep)?;
         let path = reader.path().to_owned();
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 256 << 10];
@@ -151,6 +150,23 @@ impl<F: Files> OpenedImage<F> {
             progress(ScanProgress { blob_bytes: reader.blob_bytes_read(), tar_bytes: Bytes(tar_bytes) });
         }
         check_diff_id(index, &path, expected, DiffId::new(hasher.finalize().into()))
+    }
+}
+
+/// Takes a blob as it is read.
+pub type Keep<'a> = dyn FnMut(&[u8]) -> io::Result<()> + Send + 'a;
+
+/// A reader that gives what it reads to somebody else too.
+struct Keeping<'a> {
+    reader: Box<dyn Read + Send + 'a>,
+    keep: &'a mut Keep<'a>,
+}
+
+impl Read for Keeping<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        (self.keep)(&buffer[..count])?;
+        Ok(count)
     }
 }
 

@@ -36,6 +36,8 @@ struct State {
     shared: Arc<Shared>,
     /// Places for imports and exports.
     imports: Arc<Semaphore>,
+    /// Ends imports out of registries.
+    stop: CancellationToken,
 }
 
 impl Admin {
@@ -72,7 +74,7 @@ impl Admin {
     /// Serves until `stop` is cancelled; requests under way are cut off then.
     pub async fn serve(self, shared: Arc<Shared>, stop: CancellationToken) {
         let imports = Arc::new(Semaphore::new(shared.config.limits.imports_max));
-        let router = router(State { shared, imports });
+        let router = router(State { shared, imports, stop: stop.clone() });
         let socket = axum::serve(self.socket, router.clone());
         let serving = async {
             match self.tcp {

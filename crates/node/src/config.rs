@@ -6,8 +6,10 @@
 
 mod addresses;
 mod layers;
+mod upstream;
 mod values;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +22,9 @@ use lighter_wire::Incarnation;
 use serde::{Deserialize, Serialize};
 
 use addresses::{cannot_dial, cannot_listen};
-pub use layers::{ConfigError, Layered, Origin, load};
+use layers::part;
+pub use layers::{ConfigError, Layered, Origin, key_parts, load};
+pub use upstream::{UpstreamHost, settings as upstream_settings};
 use values::text_list;
 pub use values::{Preference, Rate, ReleasesKept, Size};
 
@@ -42,6 +46,9 @@ pub struct Config {
     pub admin: Admin,
     pub registry: Registry,
     pub log: Log,
+    /// By host and port.
+    #[serde(default)]
+    pub upstream: BTreeMap<String, UpstreamHost>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -354,6 +361,21 @@ impl Config {
                 let why = "must be a loopback address and a port, such as \"127.0.0.1:4411\"".to_owned();
                 return Err(("admin.listen", why));
             }
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Checks the settings of registries. Returns key and reason of the first wrong one.
+    fn check_upstream(&self) -> Result<(), (String, String)> {
+        for (host, settings) in &self.upstream {
+            let section = format!("upstream.{}", part(host));
+            if !upstream::is_host(host) {
+                let what = "must be a host and perhaps a port, such as \"registry.example:5000\"".to_owned();
+                return Err((section, what));
+            }
+            settings.check().map_err(|(key, what)| (format!("{section}.{key}"), what))?;
         }
         Ok(())
     }

@@ -9,24 +9,26 @@ pub mod dates;
 mod folder;
 mod import;
 pub mod recipes;
+mod source;
 
-use std::fs::File;
-use std::io::{self, BufReader, Seek};
+use std::io;
 use std::path::Path;
 
 use lighter_engine::{BlobFailure, ImageRead, LocalFailure, UnusableImage};
 use lighter_image::{
-    ArchiveFiles, DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerFormat, LayerMedia, SourceKind,
+    DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerDescriptor, LayerFormat, LayerMedia, SourceKind,
     image_layers, parse_config, parse_manifest,
 };
+use lighter_registry::UpstreamError;
 use lighter_store::{Image, Store, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Documents, Message, SignedRelease};
 
 use crate::shared::{Shared, local_failure};
 pub use answers::{blob_answer, look_up, release_of, released_at};
-use folder::{FolderFiles, FolderWriter};
+use folder::FolderWriter;
 pub use import::{Imported, count, import};
+pub use source::{ImageSource, open_files};
 
 /// Why an image could not be imported, exported or read.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,8 @@ pub enum ImagesError {
     NoFile { path: String },
     #[error("{path}")]
     Source { path: String, source: ImageError },
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]
@@ -72,30 +76,6 @@ pub struct Step {
 
 /// The files of an image.
 pub type AnyFiles = Box<dyn Files + Send>;
-
-/// The files of the image at `path`: a folder with an OCI layout, or an archive.
-///
-/// # Errors
-/// `Open`, `NoFile`, `Image`.
-pub fn open_files(path: &Path) -> Result<AnyFiles, ImagesError> {
-    let text = path.display().to_string();
-    // Looked at before it is opened: opening a pipe waits for its writer.
-    let metadata = std::fs::metadata(path).map_err(|source| open_error(path, source))?;
-    if metadata.is_dir() {
-        return Ok(Box::new(FolderFiles::new(path)));
-    }
-    if !metadata.is_file() {
-        return Err(ImagesError::NoFile { path: text });
-    }
-    let file = File::open(path).map_err(|source| open_error(path, source))?;
-    let mut file = BufReader::with_capacity(256 << 10, file);
-    file.rewind().map_err(|source| open_error(path, source))?;
-    Ok(Box::new(ArchiveFiles::open(&text, file)?))
-}
-
-fn open_error(path: &Path, source: io::Error) -> ImagesError {
-    ImagesError::Open { path: path.display().to_string(), source }
-}
 
 /// Writes an image of this node as an OCI layout into the new folder `path`.
 pub fn export(
@@ -174,9 +154,8 @@ pub fn read_for_pull(shared: &Shared, manifest_digest: OciDigest) -> ImageRead {
 /// Nothing gives way to a pull that must fail. A tar has at least about the bytes of its blob, which the manifest
 /// names. Reservations may be for the same layers.
 fn check_room(store: &Store, manifest_digest: OciDigest) -> Result<(), ImagesError> {
-    let manifest = parse_manifest(&document(store, &manifest_digest)?, &manifest_digest)?;
-    let config = parse_config(&document(store, &manifest.config.digest)?, &manifest.config.digest)?;
-    let missing = image_layers(&manifest, &config)?.into_iter().filter(|layer| store.card(&layer.diff_id).is_none());
+    let layers = documents_of(store, manifest_digest)?;
+    let missing = layers.into_iter().filter(|layer| store.card(&layer.diff_id).is_none());
     let stats = store.stats()?;
     let needed = missing.map(|layer| layer.blob.bytes).sum::<Bytes>();
     Ok(store.check_room(needed - stats.reserved_bytes - stats.partial_patch_bytes)?)
@@ -205,12 +184,17 @@ fn missing(digest: OciDigest) -> ImageRead {
     ImageRead::Missing { digest, bytes_max: u32::try_from(DOCUMENT_BYTES_MAX.0).unwrap_or(u32::MAX) }
 }
 
+/// The layers of the image with this manifest, by its documents.
+fn documents_of(store: &Store, manifest_digest: OciDigest) -> Result<Vec<LayerDescriptor>, ImagesError> {
+    let manifest = parse_manifest(&document(store, &manifest_digest)?, &manifest_digest)?;
+    let config = parse_config(&document(store, &manifest.config.digest)?, &manifest.config.digest)?;
+    Ok(image_layers(&manifest, &config)?)
+}
+
 /// The length of the blob that a registry would serve for a layer of the image with this manifest, if that blob is
 /// compressed. Reads two small files.
 pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId) -> Option<Bytes> {
-    let manifest = parse_manifest(&store.blob(&manifest_digest).ok()??, &manifest_digest).ok()?;
-    let config = parse_config(&store.blob(&manifest.config.digest).ok()??, &manifest.config.digest).ok()?;
-    let layers = image_layers(&manifest, &config).ok()?;
+    let layers = documents_of(store, manifest_digest).ok()?;
     let blob = &layers.iter().find(|candidate| candidate.diff_id == layer)?.blob;
     let media = LayerMedia::from_media_type(&blob.media_type)?;
     (media != LayerMedia::Plain).then_some(blob.bytes)

@@ -45,6 +45,12 @@ impl Shared {
         Moment(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// A number that differs between nodes.
+    pub fn seed(&self) -> u64 {
+        let id = self.identity.peer_id();
+        id.as_bytes().iter().fold(0, |seed: u64, byte| seed.rotate_left(8) ^ u64::from(*byte))
+    }
+
     /// Gives the engine an input; waits while it has many. Nothing happens if the node has stopped.
     pub async fn input(&self, input: impl Into<Input>) {
         // The receiver is gone only when the node is.

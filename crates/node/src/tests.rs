@@ -144,7 +144,8 @@ async fn hub_and_edge() -> (Running, Running) {
     let (shared, path) = (hub.shared.clone(), image.path().to_owned());
     let name: ImageReference = IMAGE.parse().unwrap();
     let import = tokio::task::spawn_blocking(move || {
-        images::import(&shared, &path, Some(name), &Selector::default(), &mut |_| {}).unwrap()
+        images::import(&shared, &images::ImageSource::Path(path), Some(name), &Selector::default(), &mut |_| {})
+            .unwrap()
     });
     import.await.unwrap();
     let edge = edge.run(&members, vec![hub.address().await]).await;
@@ -257,8 +258,14 @@ async fn an_import_or_export_that_panics_is_answered_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let [image, out] = ["image", "out.tar"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
     write_image(Path::new(&image));
-    let import =
-        api::ImportRequest { path: image, name: Some(IMAGE.parse().unwrap()), platform: None, from: None, all: false };
+    let import = api::ImportRequest {
+        path: image,
+        name: Some(IMAGE.parse().unwrap()),
+        platform: None,
+        from: None,
+        all: false,
+        insecure: false,
+    };
     let export = api::ExportRequest { reference: IMAGE.parse().unwrap(), path: out, gzip: false };
     for worker in [Worker::Import, Worker::Export] {
         let panics = Defects::counted().panics;

@@ -5,6 +5,7 @@
 //! protocol negotiation included; encryption, multiplexing and packet headers come on top (docs/TRAFFIC.md: how much).
 
 mod bucket;
+mod dial;
 mod muxer;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use lighter_types::{Bytes, PeerId};
 
 pub use bucket::Bucket;
+pub use dial::MeteredDial;
 pub use muxer::MeteredMuxer;
 
 use crate::config::Rate;
@@ -25,12 +27,15 @@ pub enum Protocol {
     Gossip,
     Identify,
     Ping,
+    /// Registries, over TCP and TLS: no peer has these bytes.
+    Registry,
     /// Not negotiated yet, or none of ours.
     Other,
 }
 
 impl Protocol {
-    pub const ALL: [Self; 6] = [Self::Patch, Self::Ask, Self::Gossip, Self::Identify, Self::Ping, Self::Other];
+    pub const ALL: [Self; 7] =
+        [Self::Patch, Self::Ask, Self::Gossip, Self::Identify, Self::Ping, Self::Registry, Self::Other];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,6 +44,7 @@ impl Protocol {
             Self::Gossip => "gossip",
             Self::Identify => "identify",
             Self::Ping => "ping",
+            Self::Registry => "registry",
             Self::Other => "other",
         }
     }

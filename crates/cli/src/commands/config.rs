@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lighter_node::config::{self, ConfigError, Layered};
+use lighter_node::config::{self, ConfigError, Layered, key_parts};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{ConfigCommand, ConfigSource};
@@ -82,7 +82,7 @@ fn show_origins(layered: &Layered, output: &Output) -> Result<(), Failure> {
     let values = serde_json::to_value(&layered.config).map_err(|error| Failure::from_error(Kind::Other, &error))?;
     let mut rows = Vec::new();
     for (key, origin) in &layered.origins {
-        let value = values.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default();
+        let value = values.pointer(&format!("/{}", key_parts(key).join("/"))).cloned().unwrap_or_default();
         rows.push(Row { key: key.clone(), value, origin: origin.to_string() });
     }
     output.rows(&rows, |rows| {

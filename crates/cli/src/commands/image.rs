@@ -25,13 +25,19 @@ use crate::exit::{Failure, Kind};
 use crate::output::{Output, right, short, table};
 use crate::progress::Progress;
 
+/// The beginning of an image's name in a registry, as skopeo and podman write it.
+const REGISTRY_SCHEME: &str = "docker://";
+
 pub fn run(command: ImageCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
     let client = Client::new(socket.clone())?;
     match command {
-        ImageCommand::Import { path, name, from, all, platform } => {
+        ImageCommand::Import { path, name, from, all, platform, insecure } => {
             let archive = if path.as_os_str() == "-" { Some(archive_from_stdin(output)?) } else { None };
-            let path = absolute(archive.as_ref().map_or(&path, NamedTempFile::path))?;
-            import(&client, output, &ImportRequest { path, name, platform, from, all })
+            let path = match path.to_str().filter(|path| path.starts_with(REGISTRY_SCHEME)) {
+                Some(reference) => reference.to_owned(),
+                None => absolute(archive.as_ref().map_or(&path, NamedTempFile::path))?,
+            };
+            import(&client, output, &ImportRequest { path, name, platform, from, all, insecure })
         }
         ImageCommand::List => {
             let images: Vec<Image> = client.get(paths::IMAGES)?;

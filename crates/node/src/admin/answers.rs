@@ -51,7 +51,7 @@ fn status_of(kind: ProblemKind) -> StatusCode {
         ProblemKind::Exists => StatusCode::CONFLICT,
         ProblemKind::NotFound => StatusCode::NOT_FOUND,
         ProblemKind::BadData => StatusCode::UNPROCESSABLE_ENTITY,
-        ProblemKind::Network => StatusCode::BAD_GATEWAY,
+        ProblemKind::Network | ProblemKind::Registry => StatusCode::BAD_GATEWAY,
         ProblemKind::Machine | ProblemKind::StoreDamaged => StatusCode::INTERNAL_SERVER_ERROR,
         ProblemKind::DiskFull | ProblemKind::BudgetFull => StatusCode::INSUFFICIENT_STORAGE,
         ProblemKind::Cancelled => StatusCode::SERVICE_UNAVAILABLE,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, UpstreamHost};
 
 /// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +85,9 @@ pub fn load(
     let mut origins: BTreeMap<String, Origin> = known.iter().map(|key| (key.clone(), Origin::Default)).collect();
     let mut places = BTreeMap::new();
     for Given { key, value, origin, place } in given {
-        if !known.contains(&key) {
-            let nearest = nearest(&key, &known);
+        let of_host = keys_of_host(&key);
+        if !known.contains(&key) && !of_host.contains(&key) {
+            let nearest = nearest(&key, known.iter().chain(&of_host));
             return Err(ConfigError::UnknownKey { place, key, nearest });
         }
         let mut alone = defaults.clone();
@@ -103,9 +104,10 @@ pub fn load(
         key: "all".to_owned(),
         what,
     })?;
-    if let Err((key, what)) = config.check() {
-        let place = places.remove(key).unwrap_or_else(|| "default".to_owned());
-        return Err(ConfigError::BadValue { place, key: key.to_owned(), what });
+    let wrong = config.check().map_err(|(key, what)| (key.to_owned(), what));
+    if let Err((key, what)) = wrong.and_then(|()| config.check_upstream()) {
+        let place = places.remove(&key).unwrap_or_else(|| "default".to_owned());
+        return Err(ConfigError::BadValue { place, key, what });
     }
     Ok(Layered { config, origins })
 }
@@ -143,7 +145,7 @@ fn from_environment(
         }
         let Some(key) = known.iter().find(|key| variable(key) == name) else {
             let variables: Vec<String> = known.iter().map(|key| variable(key)).collect();
-            let nearest = nearest(&name, &variables);
+            let nearest = nearest(&name, variables.iter());
             return Err(ConfigError::UnknownKey { place: "environment".to_owned(), key: name, nearest });
         };
         let place = format!("environment {name}");
@@ -171,31 +173,64 @@ fn value(text: &str) -> Value {
 fn flatten(table: &Table) -> Vec<(String, Value)> {
     let mut keys = Vec::new();
     for (name, value) in table {
+        let name = part(name);
         match value {
             Value::Table(section) => {
                 keys.extend(flatten(section).into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
             }
-            value => keys.push((name.clone(), value.clone())),
+            value => keys.push((name, value.clone())),
         }
     }
     keys
 }
 
-fn set(table: &mut Table, key: &str, value: Value) {
-    match key.split_once('.') {
-        Some((section, rest)) => {
-            if let Some(Value::Table(section)) = table.get_mut(section) {
-                set(section, rest, value);
-            }
-        }
-        None => {
-            table.insert(key.to_owned(), value);
-        }
-    }
+/// A part of a key as TOML writes it: in quotes if it has other characters than a bare key may have, as hosts do.
+pub(super) fn part(name: &str) -> String {
+    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if is_bare { name.to_owned() } else { format!("\"{name}\"") }
 }
 
-fn nearest(key: &str, known: &[String]) -> Option<String> {
-    let candidates = known.iter().map(|candidate| (similarity(key, candidate), candidate));
+/// The parts of a key, without quotes.
+pub fn key_parts(key: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut is_quoted = false;
+    for character in key.chars() {
+        match (character, parts.last_mut()) {
+            ('"', _) => is_quoted = !is_quoted,
+            ('.', _) if !is_quoted => parts.push(String::new()),
+            (character, Some(last)) => last.push(character),
+            (_, None) => {}
+        }
+    }
+    parts
+}
+
+/// The keys that the host of a key below `upstream` may have; none of any other key.
+fn keys_of_host(key: &str) -> Vec<String> {
+    let parts = key_parts(key);
+    let ["upstream", host, _] = parts.iter().map(String::as_str).collect::<Vec<_>>()[..] else { return Vec::new() };
+    let known = Table::try_from(UpstreamHost::default()).unwrap_or_default();
+    // A key may be written with quotes that it does not need.
+    let section = key.rsplit_once('.').map_or("", |(section, _)| section);
+    let sections = [section.to_owned(), format!("upstream.{}", part(host))];
+    sections.iter().flat_map(|section| known.keys().map(move |name| format!("{section}.{name}"))).collect()
+}
+
+fn set(table: &mut Table, key: &str, value: Value) {
+    let mut parts = key_parts(key);
+    let Some(name) = parts.pop() else { return };
+    let mut table = table;
+    for section in parts {
+        // Hosts below `upstream` are not among the defaults.
+        let below = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(below) = below else { return };
+        table = below;
+    }
+    table.insert(name, value);
+}
+
+fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
+    let candidates = known.map(|candidate| (similarity(key, candidate), candidate));
     let best = candidates.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.6).then(|| best.1.clone())
 }
@@ -217,7 +252,7 @@ fn line_of(text: &str, key: &str) -> usize {
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         if let Some(header) = line.strip_prefix('[') {
-            header.split(']').next().unwrap_or_default().trim().clone_into(&mut current);
+            header.rsplit_once(']').map_or(header, |(name, _)| name).trim().clone_into(&mut current);
         }
         let starts = line.split(['=', '.']).next().unwrap_or_default().trim().trim_matches('"');
         let dotted = line.split('=').next().unwrap_or_default().replace(' ', "");

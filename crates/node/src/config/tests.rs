@@ -127,3 +127,60 @@ fn engine_settings(flags: &[&str]) -> Settings {
     let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     load(None, [], &flags).unwrap().config.engine_settings(lighter_wire::Incarnation(1), 1)
 }
+
+#[test]
+fn registries_have_tables_by_host() {
+    let text = "[upstream.\"r.example:5000\"]\ninsecure = true\nmirrors = [\"m.example\"]\n[upstream.localhost]\nca = \"/ca\"\n";
+    let file = file(text);
+    let flags = [
+        "upstream.\"r.example:5000\".realm_hosts=[\"a.example\"]".to_owned(),
+        "upstream.\"localhost\".insecure=true".to_owned(),
+    ];
+    let layered = load(Some(file.path()), [], &flags).unwrap();
+    let expected = UpstreamHost {
+        insecure: true,
+        mirrors: vec!["m.example".to_owned()],
+        realm_hosts: vec!["a.example".to_owned()],
+        ..UpstreamHost::default()
+    };
+    assert_eq!(layered.config.upstream["r.example:5000"], expected);
+    let local = &layered.config.upstream["localhost"];
+    assert!(local.insecure && local.ca == std::path::Path::new("/ca"));
+    assert_eq!(layered.origins["upstream.\"r.example:5000\".insecure"], Origin::File(file.path().to_owned()));
+    assert_eq!(layered.origins["upstream.\"r.example:5000\".realm_hosts"], Origin::CommandLine);
+    assert_eq!(key_parts("upstream.\"r.example:5000\".ca"), ["upstream", "r.example:5000", "ca"]);
+    let printed = self::file(&toml::to_string(&layered.config).unwrap());
+    assert_eq!(load(Some(printed.path()), [], &[]).unwrap().config, layered.config);
+}
+
+#[test]
+fn mistakes_about_registries_are_shown_with_their_place() {
+    let header = "[upstream.\"r.example:5000\"]\n";
+    for (lines, expected) in [
+        ("insecur = true\n", "unknown key \"upstream.\\\"r.example:5000\\\".insecur\""),
+        ("insecure = 1\n", "bool"),
+        ("username = \"a\"\n", "belong together"),
+        ("username = \"a:b\"\npassword_file = \"/p\"\n", "no colon"),
+        ("auth_file = \"/a\"\nusername = \"a\"\npassword_file = \"/p\"\n", "absent beside"),
+        ("mirrors = [\"https://m.example\"]\n", "must be a host"),
+        ("realm_hosts = [\"\"]\n", "must be a host"),
+    ] {
+        check_error(&format!("{header}{lines}"), &[], &[], &[":2", expected]);
+    }
+    check_error("[upstream.\"http://r.example\"]\ninsecure = true\n", &[], &[], &["must be a host"]);
+    check_error("[upstream]\ninsecure = true\n", &[], &[], &["unknown key"]);
+    check_error("", &[("LIGHTER_UPSTREAM_X_CA", "/ca")], &[], &["environment"]);
+    let file = file(&format!("{header}mirror = []\n"));
+    let Err(ConfigError::UnknownKey { nearest, .. }) = load(Some(file.path()), [], &[]) else { panic!("it is none") };
+    assert_eq!(nearest.as_deref(), Some("upstream.\"r.example:5000\".mirrors"));
+}
+
+/// The table of a registry in the template is a comment, so that no registry is configured.
+#[test]
+fn the_template_documents_the_keys_of_registries() {
+    let lines = TEMPLATE.lines().skip_while(|line| !line.starts_with("# [upstream.\"registry.example:5000\"]"));
+    let lines = lines.take_while(|line| line.starts_with('#')).map(|line| &line[2..]);
+    let table: toml::Table = lines.collect::<Vec<_>>().join("\n").parse().unwrap();
+    let host = table["upstream"]["registry.example:5000"].as_table().unwrap();
+    assert_eq!(*host, toml::Table::try_from(UpstreamHost::default()).unwrap());
+}

@@ -1,18 +1,23 @@
-//! Import: from a folder or an archive into the store, under a name that this node signs.
+//! Import: from a folder, an archive or a registry into the store, under a name that this node signs.
+//!
+//! Each layer is read once: inflated, hashed and written by one pass, and committed. A layer that is held is read all
+//! the same, because the node signs what the image claims. Out of a registry it is not, if this node checked the same
+//! claim for another image: the bytes would cross the network for nothing.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{
-    Choice, ImageError, ImportedImage, Limits, OpenedImage, ScanProgress, Selector, TarSink, open_image,
+    Choice, ImageError, ImportedImage, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector, TarSink,
+    open_image,
 };
 use lighter_store::{Image, LayerWriter, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
-use super::{AnyFiles, ImagesError, Step, dates, open_files, recipes};
+use super::source::ImageSource;
+use super::{AnyFiles, ImagesError, Step, dates, documents_of, recipes};
 use crate::clock::unix_now;
 use crate::shared::Shared;
 
@@ -27,31 +32,41 @@ pub struct Imported {
     pub passed_over: Vec<String>,
 }
 
-/// Imports the image at `path` (a folder with an OCI layout, an OCI archive, a docker archive), signs a release of it
-/// by this node, and tells the engine of each layer when it is committed. Committed layers stay if a later layer fails.
+/// Imports the image at `source`, signs a release of it by this node, and tells the engine of each layer when it is
+/// committed. Committed layers stay if a later layer fails.
 pub fn import(
     shared: &Shared,
-    path: &Path,
+    source: &ImageSource,
     name: Option<ImageReference>,
     selector: &Selector,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Imported, ImagesError> {
-    let text = path.display().to_string();
-    let mut opened = open_named(path, name.as_ref(), selector)?;
+    import_image(shared, source, name, selector, progress).map_err(|error| source.failure_within(error))
+}
+
+fn import_image(
+    shared: &Shared,
+    source: &ImageSource,
+    name: Option<ImageReference>,
+    selector: &Selector,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Imported, ImagesError> {
+    let text = source.to_string();
+    let mut opened = open_named(source, name.as_ref(), selector)?;
     let image = opened.image().clone();
     let reference = name.map_or_else(|| name_in_source(&image.names, text), Ok)?;
     let mut layers = Vec::new();
     // Layers stay until the image names them.
     let mut leases = Vec::new();
-    for index in 0..image.layers.len() {
-        let (card, held) = import_layer(shared, &mut opened, index, progress)?;
+    let checked = if source.is_remote() { checked_before(shared) } else { BTreeSet::new() };
+    for (index, layer) in image.layers.iter().enumerate() {
+        let (card, held) = match shared.store.card(&layer.diff_id) {
+            Some(card) if checked.contains(&claim(layer)) => (card, true),
+            _ => import_layer(shared, &mut opened, index, progress)?,
+        };
         leases.push(shared.store.lease_layer(&card.diff_id));
         layers.push((card, held));
-        let blob_bytes = image.layers[index].blob.bytes;
-        let step = Step { layer: index, layers: image.layers.len(), tar_bytes: card.tar_bytes, ..Step::default() };
-        let mut looked_at = |done| progress(Step { blob_bytes, blob_bytes_done: done, ..step });
-        recipes::make(shared, &mut opened, index, &mut looked_at)?;
-        leases.push(shared.store.lease_layer(&recipes::as_layer(&image.layers[index].blob.digest)));
+        leases.push(shared.store.lease_layer(&recipes::as_layer(&layer.blob.digest)));
     }
     let now = shared.uses.now();
     shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
@@ -63,17 +78,32 @@ pub fn import(
     Ok(Imported { reference, manifest: image.manifest_digest, layers, passed_over: image.passed_over })
 }
 
+/// The claim of an image about a layer: its blob, and the tar within.
+fn claim(layer: &LayerDescriptor) -> (OciDigest, DiffId) {
+    (layer.blob.digest, layer.diff_id)
+}
+
+/// The claims that this node checked when it imported the images that it signed. They need not cross the network again.
+fn checked_before(shared: &Shared) -> BTreeSet<(OciDigest, DiffId)> {
+    let own = shared.identity.peer_id();
+    let is_own =
+        |image: &Image| SignedRelease::decode(&image.release_record).is_ok_and(|release| release.publisher == own);
+    let images = shared.store.references().into_iter().filter(|(_, image)| is_own(image));
+    let layers = images.filter_map(|(_, image)| documents_of(&shared.store, image.manifest).ok());
+    layers.flatten().map(|layer| claim(&layer)).collect()
+}
+
 /// Opens the selected image; of several, without a choice, the one whose name in the source is `name`.
 fn open_named(
-    path: &Path,
+    source: &ImageSource,
     name: Option<&ImageReference>,
     selector: &Selector,
 ) -> Result<OpenedImage<AnyFiles>, ImagesError> {
     let open = |selector: &Selector| {
-        open_image(open_files(path)?, selector, Limits::default())
-            .map_err(|source| ImagesError::Source { path: path.display().to_string(), source })
+        open_image(source.open(selector)?, selector, Limits::default())
+            .map_err(|error| ImagesError::Source { path: source.to_string(), source: error })
     };
-    let (None, Some(name)) = (&selector.from, name) else { return open(selector) };
+    let (None, Some(name), false) = (&selector.from, name, source.is_remote()) else { return open(selector) };
     let named = Selector { from: Some(Choice::Name(name.to_string())), platform: selector.platform.clone() };
     match open(&named) {
         Err(ImagesError::Source { source: ImageError::NoMatch { .. }, .. }) => open(selector),
@@ -81,13 +111,13 @@ fn open_named(
     }
 }
 
-/// The number of images at `path`.
+/// The number of images at `source`.
 ///
 /// # Errors
 /// As [`import`].
-pub fn count(path: &Path) -> Result<usize, ImagesError> {
-    let counted = lighter_image::count_images(&mut open_files(path)?);
-    counted.map_err(|source| ImagesError::Source { path: path.display().to_string(), source })
+pub fn count(source: &ImageSource) -> Result<usize, ImagesError> {
+    let counted = lighter_image::count_images(&mut source.open(&Selector::default())?);
+    counted.map_err(|error| ImagesError::Source { path: source.to_string(), source: error })
 }
 
 /// The name that the source gives its image. It must be the only one, and have a repository: a name that was guessed
@@ -122,17 +152,26 @@ fn import_layer(
             blob_bytes_done: scan.blob_bytes,
         });
     };
-    if let Some(card) = shared.store.card(&layer.diff_id) {
+    let mut spool = recipes::spool(shared, &layer)?;
+    let mut append =
+        |bytes: &[u8]| spool.as_mut().map_or(Ok(()), |spool| spool.append(bytes).map_err(io::Error::other));
+    let (card, held) = if let Some(card) = shared.store.card(&layer.diff_id) {
         // This node signs what the image claims, so it checks that, whatever it holds.
-        opened.check_layer(index, &mut progress)?;
-        return Ok((card, true));
+        opened.check_layer(index, Some(&mut append), &mut progress).map_err(store_error_within)?;
+        (card, true)
+    } else {
+        let mut writer = shared.store.create_layer_unnamed(None)?;
+        let scan = opened.scan_layer_keeping(index, Some(&mut append), &mut IntoStore(&mut writer), &mut progress);
+        let scan = scan.map_err(store_error_within)?;
+        writer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now())?;
+        shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
+        (scan.card, false)
+    };
+    if let Some(spool) = spool {
+        let tar_bytes = card.tar_bytes;
+        recipes::make(shared, spool, &layer, &mut |blob_bytes| progress(ScanProgress { blob_bytes, tar_bytes }))?;
     }
-    let mut writer = shared.store.create_layer_unnamed(None)?;
-    let scan = opened.scan_layer(index, &mut IntoStore(&mut writer), &mut progress);
-    let scan = scan.map_err(store_error_within)?;
-    writer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now())?;
-    shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
-    Ok((scan.card, false))
+    Ok((card, held))
 }
 
 /// A layer that is scanned on its way into the store.
@@ -149,12 +188,16 @@ impl TarSink for IntoStore<'_> {
     }
 }
 
-/// A failure of the sink is the store's, and the store says more about it.
+/// A failure of the sink, or of what keeps the blob, is the store's, and the store says more about it.
 fn store_error_within(error: ImageError) -> ImagesError {
     match error {
         ImageError::Write { path, source } => match StoreError::from_io(source) {
             Ok(error) => error.into(),
             Err(source) => ImageError::Write { path, source }.into(),
+        },
+        ImageError::Read { path, source } => match StoreError::from_io(source) {
+            Ok(error) => error.into(),
+            Err(source) => ImageError::Read { path, source }.into(),
         },
         error => error.into(),
     }

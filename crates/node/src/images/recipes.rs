@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 use std::io;
 
 use lighter_engine::{DiskInput, Input};
-use lighter_image::{ImageError, LayerDescriptor, LayerMedia, OpenedImage, image_layers, parse_config, parse_manifest};
+use lighter_image::{ImageError, LayerDescriptor, LayerMedia, image_layers, parse_config, parse_manifest};
 use lighter_recipe::{FindError, Found, Recipe, find};
 use lighter_store::{Spool, Store, StoreError};
 use lighter_types::{Bytes, DiffId, OciDigest, ReadAt};
 use lighter_wire::{BlobSource, ImageRecipes, Message};
 
+use super::ImagesError;
 use super::import::IntoStore;
-use super::{AnyFiles, ImagesError};
 use crate::shared::Shared;
 
 const PREFIX: &[u8] = b"recipe/";
@@ -116,26 +116,27 @@ pub fn as_layer(blob: &OciDigest) -> DiffId {
     DiffId::new(*blob.as_bytes())
 }
 
-/// Finds the recipe of a layer's blob in a source, or keeps the blob if this node serves blobs.
-pub fn make(
-    shared: &Shared,
-    opened: &mut OpenedImage<AnyFiles>,
-    index: usize,
-    progress: &mut dyn FnMut(Bytes),
-) -> Result<(), ImagesError> {
-    let layer = opened.image().layers[index].clone();
-    let known = source(&shared.store, &layer);
-    let is_here = match known {
+/// Room for a layer's blob as it is read, if its recipe is to be found; none if this node has what makes the blob.
+///
+/// # Errors
+/// If the store fails.
+pub fn spool(shared: &Shared, layer: &LayerDescriptor) -> Result<Option<Spool>, StoreError> {
+    let is_here = match source(&shared.store, layer) {
         BlobSource::Plain | BlobSource::Recipe(_) => true,
         BlobSource::Verbatim => shared.store.card(&as_layer(&layer.blob.digest)).is_some(),
         BlobSource::Unknown => false,
     };
-    if is_here {
-        return Ok(());
-    }
-    let mut spool = shared.store.create_spool()?;
-    opened.copy_blob(index, &mut |bytes| spool.append(bytes).map_err(io::Error::other))?;
-    let blob = SpoolBlob(spool);
+    if is_here { Ok(None) } else { shared.store.create_spool().map(Some) }
+}
+
+/// Finds the recipe of a layer's blob, or keeps the blob if this node serves blobs. The blob has its digest.
+pub fn make(
+    shared: &Shared,
+    blob: Spool,
+    layer: &LayerDescriptor,
+    progress: &mut dyn FnMut(Bytes),
+) -> Result<(), ImagesError> {
+    let blob = SpoolBlob(blob);
     let found = find(&blob, u64::MAX, &mut |done| progress(Bytes(done)));
     let source = match found {
         Ok(Found::Recipe(recipe)) if recipe.to_bytes().len() < ROW_BYTES_MAX - 64 => {
@@ -145,7 +146,7 @@ pub fn make(
             if !shared.config.registry.keeps_blobs() {
                 return Ok(());
             }
-            keep_blob(shared, &blob, &layer)?;
+            keep_blob(shared, &blob, layer)?;
             BlobSource::Verbatim
         }
         Err(error) => {

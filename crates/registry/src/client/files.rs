@@ -1,0 +1,231 @@
+//! An image of a registry as [`Files`]: the OCI layout that `lighter_image` reads, whose blobs come over the network.
+//!
+//! `index.json` is made here, with the one document that the reference names. Every other file is a blob whose length
+//! and kind a document named before. So the import's own choice of a platform and its checks decide, and no archive has
+//! to be on disk. Documents are kept in memory, [`DOCUMENTS_BYTES_MAX`] together; layers stream.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::body::Bytes;
+use lighter_image::{
+    BlobDescriptor, Choice, DOCUMENT_BYTES_MAX, Files, LayerMedia, OpenFile, Platform, Selector, parse_index,
+    parse_manifest,
+};
+use lighter_types::OciDigest;
+use serde_json::json;
+use tokio::runtime::Handle;
+
+use super::Upstream;
+use super::download::Download;
+use super::error::{Failure, UpstreamError};
+use super::reference::UpstreamReference;
+
+/// Documents of one image: 16 of the largest. An index for ten platforms with attestations has 60 KB.
+const DOCUMENTS_BYTES_MAX: u64 = 64 << 20;
+/// Documents of one image, which is the most requests for them.
+const DOCUMENTS_MAX: usize = 512;
+
+/// How the registry serves something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BlobKind {
+    Manifest,
+    Blob,
+}
+
+/// The files of an image in a registry. Reading blocks: it is for a thread that may wait.
+pub struct RegistryFiles {
+    source: BlobSource,
+    index: Vec<u8>,
+    wanted: Option<Platform>,
+    named: BTreeMap<OciDigest, (BlobKind, BlobDescriptor)>,
+    documents: BTreeMap<OciDigest, Vec<u8>>,
+    document_bytes: u64,
+}
+
+/// Where blobs come from, and the first failure.
+#[derive(Clone)]
+pub struct BlobSource {
+    upstream: Arc<Upstream>,
+    handle: Handle,
+    registry: String,
+    repository: String,
+    failure: Arc<Mutex<Option<UpstreamError>>>,
+}
+
+impl BlobSource {
+    /// The failure that ended the last read, once. `lighter_image` passes on its text only.
+    pub fn take_failure(&self) -> Option<UpstreamError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits for the network on this thread.
+    fn wait<T>(&self, step: &str, work: impl Future<Output = Result<T, UpstreamError>>) -> Result<T, UpstreamError> {
+        self.handle.block_on(async {
+            tokio::select! {
+                done = work => done,
+                () = self.upstream.stop.cancelled() => Err(self.error(step, Failure::Stopping)),
+            }
+        })
+    }
+
+    fn error(&self, step: &str, failure: Failure) -> UpstreamError {
+        let (registry, repository) = (self.registry.as_str().into(), self.repository.as_str().into());
+        UpstreamError { registry, repository, step: step.into(), failure }
+    }
+
+    fn download(&self, blob: BlobDescriptor) -> Download {
+        Download::new(self.upstream.clone(), &self.registry, &self.repository, blob)
+    }
+
+    fn failed(&self, error: UpstreamError) -> io::Error {
+        let shown = io::Error::other(lighter_types::error_chain(&error));
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        shown
+    }
+}
+
+impl Upstream {
+    /// Asks the registry for the document that `reference` names. Blocks; `handle` is of the runtime with the network.
+    ///
+    /// # Errors
+    /// The last failure, when all attempts at all sources failed.
+    pub fn open(
+        self: &Arc<Self>,
+        handle: &Handle,
+        reference: &UpstreamReference,
+        selector: &Selector,
+    ) -> Result<RegistryFiles, UpstreamError> {
+        let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
+        let asked = reference.manifest();
+        let failure = Arc::default();
+        let source = BlobSource { upstream: self.clone(), handle: handle.clone(), registry, repository, failure };
+        let got = self.document(&source.registry, &source.repository, &asked, reference.digest());
+        let document = source.wait(&format!("get manifest {asked}"), got)?;
+        let BlobDescriptor { digest, media_type, bytes } = &document.descriptor;
+        let mut entry = json!({ "mediaType": media_type, "digest": digest.to_string(), "size": bytes.0 });
+        if let Some(name) = reference.name() {
+            entry["annotations"] = json!({ "org.opencontainers.image.ref.name": name.as_str() });
+        }
+        let index = json!({ "schemaVersion": 2, "manifests": [entry] }).to_string().into_bytes();
+        // A chosen digest may be of any platform.
+        let is_by_digest = matches!(selector.from, Some(Choice::Digest(_)));
+        let platform = || selector.platform.clone().unwrap_or_else(Platform::host);
+        let mut files = RegistryFiles {
+            source,
+            index,
+            wanted: (!is_by_digest).then(platform),
+            named: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            document_bytes: 0,
+        };
+        files.keep(document.descriptor.digest, document.bytes);
+        Ok(files)
+    }
+}
+
+impl RegistryFiles {
+    /// Tells failures apart afterwards.
+    pub fn source(&self) -> BlobSource {
+        self.source.clone()
+    }
+
+    /// Keeps a document, and learns what it names.
+    fn keep(&mut self, digest: OciDigest, bytes: Vec<u8>) {
+        self.document_bytes += bytes.len() as u64;
+        if let Ok(entries) = parse_index(&bytes, &digest) {
+            // Each manifest is a request, and Docker Hub counts these: where one is for the wanted platform, those for
+            // others are not asked for.
+            let is_wanted = |platform: &Option<Platform>| {
+                platform.as_ref().zip(self.wanted.as_ref()).is_some_and(|(offered, wanted)| wanted.accepts(offered))
+            };
+            let has_wanted = entries.iter().any(|(_, platform)| is_wanted(platform));
+            for (blob, platform) in &entries {
+                if !has_wanted || platform.is_none() || is_wanted(platform) {
+                    self.named.insert(blob.digest, (BlobKind::Manifest, blob.clone()));
+                }
+            }
+        } else if let Ok(manifest) = parse_manifest(&bytes, &digest) {
+            for blob in std::iter::once(manifest.config).chain(manifest.layers) {
+                self.named.insert(blob.digest, (BlobKind::Blob, blob));
+            }
+        }
+        self.documents.insert(digest, bytes);
+    }
+
+    /// Fetches and keeps a document that the import reads whole.
+    fn fetch_document(&mut self, kind: BlobKind, blob: &BlobDescriptor) -> Result<(), UpstreamError> {
+        let (source, digest) = (&self.source, blob.digest);
+        let step = format!("get document {digest}");
+        if self.document_bytes + blob.bytes.0 > DOCUMENTS_BYTES_MAX || self.documents.len() >= DOCUMENTS_MAX {
+            let problem = format!("the image has more than {DOCUMENTS_MAX} documents or 64 MiB of them");
+            return Err(source.error(&step, Failure::Protocol { problem }));
+        }
+        let bytes = match kind {
+            BlobKind::Manifest => {
+                let (upstream, asked) = (&source.upstream, digest.to_string());
+                let got = upstream.document(&source.registry, &source.repository, &asked, Some(digest));
+                source.wait(&step, got)?.bytes
+            }
+            BlobKind::Blob => source.wait(&step, whole(source.download(blob.clone())))?,
+        };
+        self.keep(digest, bytes);
+        Ok(())
+    }
+}
+
+async fn whole(mut download: Download) -> Result<Vec<u8>, UpstreamError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = download.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+impl Files for RegistryFiles {
+    fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>> {
+        if path == "index.json" {
+            return Ok(Some(in_memory(&self.index)));
+        }
+        let digest = path.strip_prefix("blobs/sha256/").and_then(|hex| format!("sha256:{hex}").parse().ok());
+        let Some(digest): Option<OciDigest> = digest else { return Ok(None) };
+        if !self.documents.contains_key(&digest) {
+            let Some((kind, blob)) = self.named.get(&digest).cloned() else { return Ok(None) };
+            let is_layer = kind == BlobKind::Blob && LayerMedia::from_media_type(&blob.media_type).is_some();
+            // The import refuses a larger document before it reads it.
+            if is_layer || blob.bytes > DOCUMENT_BYTES_MAX {
+                let (bytes, step) = (blob.bytes.0, format!("get blob {}", blob.digest));
+                let (source, download) = (self.source.clone(), self.source.download(blob));
+                let reader = BlobReader { source, step, download, chunk: Bytes::new() };
+                return Ok(Some(OpenFile { reader: Box::new(reader), bytes }));
+            }
+            self.fetch_document(kind, &blob).map_err(|error| self.source.failed(error))?;
+        }
+        Ok(self.documents.get(&digest).map(|bytes| in_memory(bytes)))
+    }
+}
+
+fn in_memory(bytes: &[u8]) -> OpenFile<'_> {
+    OpenFile { bytes: bytes.len() as u64, reader: Box::new(bytes) }
+}
+
+/// Reads a blob on a thread that may wait.
+struct BlobReader {
+    source: BlobSource,
+    step: String,
+    download: Download,
+    chunk: Bytes,
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.chunk.is_empty() {
+            let chunk = self.source.wait(&self.step, self.download.chunk());
+            self.chunk = chunk.map_err(|error| self.source.failed(error))?.unwrap_or_default();
+        }
+        let count = buffer.len().min(self.chunk.len());
+        buffer[..count].copy_from_slice(&self.chunk.split_to(count));
+        Ok(count)
+    }
+}
