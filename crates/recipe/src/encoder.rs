@@ -5,23 +5,31 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::engine::{Engine, Start};
-use crate::goflate;
+use crate::bits::BitPosition;
+use crate::engine::{Engine, Mark, Start};
+use crate::kpflate::Variant;
+use crate::{goflate, kpflate, pgzip};
 
 /// One behaviour of one compressor. The numbers stand in recipes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Class {
     /// compress/flate of Go up to 1.26.
     GoFlate1,
+    /// flate of klauspost/compress up to 1.18.0.
+    KpFlate2,
+    /// flate of klauspost/compress from 1.18.3 on, and of Go from 1.27 on.
+    KpFlate3,
 }
 
 impl Class {
     /// All classes, the commonest first.
-    pub const ALL: [Self; 1] = [Self::GoFlate1];
+    pub const ALL: [Self; 3] = [Self::GoFlate1, Self::KpFlate2, Self::KpFlate3];
 
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::GoFlate1 => 1,
+            Self::KpFlate2 => 3,
+            Self::KpFlate3 => 4,
         }
     }
 
@@ -33,6 +41,8 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Self::GoFlate1 => "goflate-1",
+            Self::KpFlate2 => "kpflate-2",
+            Self::KpFlate3 => "kpflate-3",
         }
     }
 
@@ -40,6 +50,7 @@ impl Class {
     fn levels(self) -> &'static [i8] {
         match self {
             Self::GoFlate1 => &[6, 9, 1, 5, 4, 7, 8, 3, 2, -2],
+            Self::KpFlate2 | Self::KpFlate3 => &[5, 6, 1, -2],
         }
     }
 }
@@ -60,25 +71,40 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// All encoders that are tried, the commonest first.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Class::ALL
-            .into_iter()
-            .flat_map(|class| class.levels().iter().map(move |&level| Self { class, level, block_bytes: None }))
+    /// All encoders to be tried, the commonest first: as one stream, and with blocks of these lengths.
+    pub fn all(block_bytes: &[NonZeroU32]) -> Vec<Self> {
+        let one_stream = [None];
+        let block_bytes = one_stream.into_iter().chain(block_bytes.iter().copied().map(Some));
+        let with_class = |block_bytes| Class::ALL.into_iter().map(move |class| (class, block_bytes));
+        let with_level = |(class, block_bytes): (Class, Option<NonZeroU32>)| {
+            class.levels().iter().map(move |&level| Self { class, level, block_bytes })
+        };
+        block_bytes.flat_map(with_class).flat_map(with_level).filter(|encoder| encoder.is_known()).collect()
     }
 
     /// Whether there is such an encoder.
     pub fn is_known(self) -> bool {
-        self.class.levels().contains(&self.level) && self.block_bytes.is_none()
+        let has_such_blocks = match self.class {
+            Class::GoFlate1 => self.block_bytes.is_none(),
+            Class::KpFlate2 | Class::KpFlate3 => {
+                self.block_bytes.is_none_or(|bytes| bytes.get() as usize > pgzip::DICTIONARY_BYTES)
+            }
+        };
+        has_such_blocks && self.class.levels().contains(&self.level)
     }
 
     /// Opens its engine. `None` if there is no such encoder, or if it cannot start there.
     pub fn open(self, start: &Start<'_>) -> Option<Box<dyn Engine>> {
-        if self.block_bytes.is_some() {
-            return None;
-        }
-        match self.class {
-            Class::GoFlate1 => goflate::open(self.level, start),
+        let variant = match (self.class, self.block_bytes) {
+            (Class::GoFlate1, None) => return goflate::open(self.level, start),
+            (Class::GoFlate1, Some(_)) => return None,
+            (Class::KpFlate2, _) => Variant::Second,
+            (Class::KpFlate3, _) => Variant::Third,
+        };
+        match self.block_bytes {
+            Some(block_bytes) => pgzip::open(variant, self.level, block_bytes, start),
+            None if start.mark == Mark::START => Some(kpflate::open(variant, self.level, &[], BitPosition::START)?),
+            None => None,
         }
     }
 
@@ -86,6 +112,7 @@ impl Encoder {
     pub fn history_bytes(self) -> usize {
         match self.class {
             Class::GoFlate1 => goflate::history_bytes(self.level),
+            Class::KpFlate2 | Class::KpFlate3 => pgzip::DICTIONARY_BYTES,
         }
     }
 }

@@ -5,6 +5,8 @@
 //! the end has rebuilt the blob: no second pass is needed, and the places where it can start again are the checkpoints.
 //! An encoder has to make every member of a blob.
 
+mod flushes;
+
 use std::collections::BTreeMap;
 
 use flate2::{Decompress, FlushDecompress, Status};
@@ -66,7 +68,8 @@ pub struct Nearest {
 /// # Errors
 /// Damaged or cut gzip; more content than `tar_bytes_max`; failures of the blob.
 pub fn find(blob: &dyn ReadAt, tar_bytes_max: u64, progress: &mut dyn FnMut(u64)) -> Result<Found, FindError> {
-    let mut finder = Finder::new(blob, tar_bytes_max);
+    let encoders = Encoder::all(&flushes::block_bytes(blob)?);
+    let mut finder = Finder::new(blob, tar_bytes_max, encoders);
     loop {
         match finder.header()? {
             Some(header) => finder.member(header, progress)?,
@@ -93,8 +96,8 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn new(blob: &'a dyn ReadAt, tar_bytes_max: u64) -> Self {
-        let trials = Encoder::all().map(Trial::new).collect();
+    fn new(blob: &'a dyn ReadAt, tar_bytes_max: u64, encoders: Vec<Encoder>) -> Self {
+        let trials = encoders.into_iter().map(Trial::new).collect();
         let (input, members) = (Input::new(blob), Vec::new());
         Self { input, tar_bytes_max, tar_bytes: 0, headers: BTreeMap::new(), members, trials }
     }

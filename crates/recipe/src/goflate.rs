@@ -83,11 +83,3 @@ impl Engine for Literals {
         Some(self.mark)
     }
 }
-
-/// A buffer of a fixed size on the heap, which the compiler can check cheaply.
-fn boxed<T: Clone + Default, const N: usize>() -> Box<[T; N]> {
-    match vec![T::default(); N].into_boxed_slice().try_into() {
-        Ok(boxed) => boxed,
-        Err(_) => Box::new(std::array::from_fn(|_| T::default())),
-    }
-}

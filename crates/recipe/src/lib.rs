@@ -15,8 +15,12 @@ mod goflate;
 mod gzip;
 mod header;
 mod huffman;
+mod kpflate;
+mod pgzip;
 mod rebuild;
 mod recipe;
+mod tables;
+mod tokens;
 
 pub use bits::BitPosition;
 pub use encoder::{Class, Encoder};

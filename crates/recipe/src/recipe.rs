@@ -210,7 +210,7 @@ impl Checkpoint {
     fn read(input: &mut Input<'_>, before: Self, tar_bytes: u64, blob_bytes: u64) -> Result<Self, ReadError> {
         let (tar, bytes) = (input.number()?, input.number()?);
         let [partial] = input.array()?;
-        let is_apart = tar >= CHECKPOINT_TAR_BYTES_MIN && bytes > 0 && (1..128).contains(&partial);
+        let is_apart = tar >= CHECKPOINT_TAR_BYTES_MIN && bytes > 0 && partial != 0;
         let tar = before.tar.checked_add(tar).filter(|&tar| is_apart && tar < tar_bytes);
         let bytes = before.blob.bytes.checked_add(bytes).filter(|&bytes| bytes < blob_bytes);
         match (tar, bytes) {

@@ -7,9 +7,9 @@
 //! with no match under way: the search at its first position gives what it gave when the block before was written.
 
 use super::blocks::Blocks;
-use super::boxed;
 use crate::deflate::{MATCH_BYTES_MAX, Token, WINDOW_BYTES, match_length};
 use crate::engine::{Engine, Mark, Start};
+use crate::tables::boxed;
 
 /// The shortest match that is used.
 const MATCH_BYTES_MIN: usize = 4;
