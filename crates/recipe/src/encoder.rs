@@ -15,6 +15,8 @@ use crate::{goflate, kpflate, pgzip};
 pub enum Class {
     /// compress/flate of Go up to 1.26.
     GoFlate1,
+    /// flate of klauspost/compress up to 1.15.14.
+    KpFlate1,
     /// flate of klauspost/compress up to 1.18.0.
     KpFlate2,
     /// flate of klauspost/compress from 1.18.3 on, and of Go from 1.27 on.
@@ -23,11 +25,12 @@ pub enum Class {
 
 impl Class {
     /// All classes, the commonest first.
-    pub const ALL: [Self; 3] = [Self::GoFlate1, Self::KpFlate2, Self::KpFlate3];
+    pub const ALL: [Self; 4] = [Self::GoFlate1, Self::KpFlate2, Self::KpFlate3, Self::KpFlate1];
 
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::GoFlate1 => 1,
+            Self::KpFlate1 => 2,
             Self::KpFlate2 => 3,
             Self::KpFlate3 => 4,
         }
@@ -41,6 +44,7 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Self::GoFlate1 => "goflate-1",
+            Self::KpFlate1 => "kpflate-1",
             Self::KpFlate2 => "kpflate-2",
             Self::KpFlate3 => "kpflate-3",
         }
@@ -50,7 +54,9 @@ impl Class {
     fn levels(self) -> &'static [i8] {
         match self {
             Self::GoFlate1 => &[6, 9, 1, 5, 4, 7, 8, 3, 2, -2],
-            Self::KpFlate2 | Self::KpFlate3 => &[5, 6, 1, -2],
+            Self::KpFlate2 | Self::KpFlate3 => &[5, 6, 1, 9, 7, 8, 4, 3, 2, -2],
+            // At the other levels it is the same as the second class.
+            Self::KpFlate1 => &[9, 7, 8],
         }
     }
 }
@@ -86,7 +92,7 @@ impl Encoder {
     pub fn is_known(self) -> bool {
         let has_such_blocks = match self.class {
             Class::GoFlate1 => self.block_bytes.is_none(),
-            Class::KpFlate2 | Class::KpFlate3 => {
+            Class::KpFlate1 | Class::KpFlate2 | Class::KpFlate3 => {
                 self.block_bytes.is_none_or(|bytes| bytes.get() as usize > pgzip::DICTIONARY_BYTES)
             }
         };
@@ -98,6 +104,7 @@ impl Encoder {
         let variant = match (self.class, self.block_bytes) {
             (Class::GoFlate1, None) => return goflate::open(self.level, start),
             (Class::GoFlate1, Some(_)) => return None,
+            (Class::KpFlate1, _) => Variant::First,
             (Class::KpFlate2, _) => Variant::Second,
             (Class::KpFlate3, _) => Variant::Third,
         };
@@ -112,7 +119,7 @@ impl Encoder {
     pub fn history_bytes(self) -> usize {
         match self.class {
             Class::GoFlate1 => goflate::history_bytes(self.level),
-            Class::KpFlate2 | Class::KpFlate3 => pgzip::DICTIONARY_BYTES,
+            Class::KpFlate1 | Class::KpFlate2 | Class::KpFlate3 => pgzip::DICTIONARY_BYTES,
         }
     }
 }

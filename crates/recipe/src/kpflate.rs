@@ -6,22 +6,25 @@
 //! | `kpflate-2` | klauspost 1.15.15 to 1.18.0; at levels 1 to 6 also those of `kpflate-1` |
 //! | `kpflate-3` | klauspost 1.18.3 to 1.19.1; Go 1.27 |
 //!
-//! Levels 1 to 6 look for matches with one or two hash tables, each level in a way of its own (`short`, `long`), in pieces of
-//! 65,535 bytes. `blocks` chooses codes, and may go on with those of the block before. A block of pgzip is one stream of
+//! Levels 1 to 6 look for matches with one or two hash tables, each level in a way of its own, in pieces of
+//! 65,535 bytes (`short`, `middle`, `long`). Levels 7 to 9 follow chains of a hash table (`lazy`). `blocks` chooses codes, and may go on with those of the block before. A block of pgzip is one stream of
 //! this kind up to its flush, with the content before it as a dictionary. The method was learned from klauspost's and Go's
 //! sources (BSD-3) and is held by digests that the tools made.
 //!
 //! An engine holds less than 2 MiB. The sizes of writes change nothing.
 
 mod blocks;
+mod lazy;
 mod long;
 mod matcher;
+mod middle;
 mod short;
 
 #[cfg(test)]
 mod tests;
 
 use self::blocks::{After, Blocks};
+use self::lazy::Lazy;
 use self::matcher::Matcher;
 use crate::bits::BitPosition;
 use crate::deflate::STORED_BYTES_MAX;
@@ -36,6 +39,7 @@ const LITERAL_BYTES: usize = 32 << 10;
 /// What the classes do differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Variant {
+    First,
     Second,
     Third,
 }
@@ -52,7 +56,8 @@ pub fn open(variant: Variant, level: i8, dictionary: &[u8], at: BitPosition) -> 
     let blocks = |penalty| Blocks::new(at, penalty, trims_headers);
     match level {
         -2 => Some(Box::new(Pieces::new(None, blocks(10), dictionary))),
-        1 | 5 | 6 => Some(Box::new(Pieces::new(Matcher::new(level), blocks(7), dictionary))),
+        1..=6 => Some(Box::new(Pieces::new(Matcher::new(variant, level), blocks(7), dictionary))),
+        7..=9 => Some(Box::new(Lazy::new(variant, level, blocks(8), dictionary)?)),
         _ => None,
     }
 }

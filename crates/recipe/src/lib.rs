@@ -6,6 +6,7 @@
 #![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod bits;
+mod chain_table;
 mod deflate;
 mod encoder;
 mod engine;

@@ -66,10 +66,6 @@ impl Blocks {
         }
     }
 
-    pub fn position(&self) -> BitPosition {
-        self.writer.position()
-    }
-
     /// Writes the block with the codes before it, with codes of its own, with fixed codes or as it is.
     pub fn write(&mut self, tokens: &[Token], content: Option<&[u8]>, after: After, out: &mut Vec<u8>) {
         let mut counts = count(tokens);

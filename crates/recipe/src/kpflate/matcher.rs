@@ -2,6 +2,7 @@
 //!
 //! Positions in tables are counted from a base: an empty slot is always out of reach.
 
+use super::Variant;
 use crate::deflate::{MATCH_BYTES_MAX, STORED_BYTES_MAX, Token, WINDOW_BYTES, match_length};
 use crate::tables::boxed;
 
@@ -13,6 +14,8 @@ const MARGIN: usize = 11;
 const POSITION_MAX: u32 = 1 << 30;
 const SLOTS_BITS: u32 = 15;
 pub const SLOTS: usize = 1 << SLOTS_BITS;
+const WIDE_BITS: u32 = 17;
+const PAIRS_BITS: u32 = 16;
 
 /// The last position of a hash, and the one before.
 #[derive(Clone, Copy, Default)]
@@ -23,11 +26,17 @@ pub struct Pair {
 
 pub struct Matcher {
     level: i8,
+    /// At level 4 the third class measures one of two matches at the wrong place.
+    pub measures_wrongly: bool,
     pub content: Vec<u8>,
     /// The position of the first byte of `content`.
     pub base: u32,
     /// By the hash of four bytes (level 1: five).
     pub short: Box<[u32; SLOTS]>,
+    /// Level 2: by the hash of five bytes.
+    wide: Vec<u32>,
+    /// Level 3: by the hash of five bytes.
+    pairs: Vec<Pair>,
     /// By the hash of seven bytes.
     pub long: Box<[Pair; SLOTS]>,
     pub tokens: Vec<Token>,
@@ -45,13 +54,16 @@ pub struct Match {
 
 impl Matcher {
     /// `None` for levels that work in another way.
-    pub fn new(level: i8) -> Option<Self> {
-        let is_known = matches!(level, 1 | 5 | 6);
+    pub fn new(variant: Variant, level: i8) -> Option<Self> {
+        let is_known = matches!(level, 1..=6);
         is_known.then(|| Self {
             level,
+            measures_wrongly: variant == Variant::Third,
             content: Vec::with_capacity(HISTORY_BYTES),
             base: STORED_BYTES_MAX as u32,
             short: boxed(),
+            wide: vec![0; if level == 2 { 1 << WIDE_BITS } else { 0 }],
+            pairs: vec![Pair::default(); if level == 3 { 1 << PAIRS_BITS } else { 0 }],
             long: boxed(),
             tokens: Vec::with_capacity(STORED_BYTES_MAX),
         })
@@ -64,7 +76,10 @@ impl Matcher {
         if piece.len() >= MARGIN + 2 {
             let limit = self.content.len() - MARGIN;
             let unwritten = match self.level {
-                1 => self.fastest(start, limit),
+                1 => self.one_table::<1>(start, limit),
+                2 => self.one_table::<2>(start, limit),
+                3 => self.two_candidates(start, limit),
+                4 => self.two_tables_once(start, limit),
                 5 => self.two_tables::<5>(start, limit),
                 _ => self.two_tables::<6>(start, limit),
             };
@@ -97,8 +112,9 @@ impl Matcher {
     fn set_back(&mut self) {
         if self.base > POSITION_MAX {
             let less = self.base - STORED_BYTES_MAX as u32;
-            self.short.iter_mut().for_each(|slot| *slot = slot.saturating_sub(less));
-            for slot in self.long.iter_mut() {
+            let singles = self.short.iter_mut().chain(&mut self.wide);
+            singles.for_each(|slot| *slot = slot.saturating_sub(less));
+            for slot in self.long.iter_mut().chain(&mut self.pairs) {
                 (slot.last, slot.before) = (slot.last.saturating_sub(less), slot.before.saturating_sub(less));
             }
             self.base -= less;
@@ -179,6 +195,28 @@ impl Matcher {
         self.short[hash & (SLOTS - 1)] = position;
     }
 
+    /// Level 1: the slot of the lowest five bytes.
+    #[inline]
+    pub fn short_slot(&mut self, eight: u64) -> &mut u32 {
+        &mut self.short[hash5(eight, SLOTS_BITS) & (SLOTS - 1)]
+    }
+
+    /// Level 2: the slot of the lowest five bytes.
+    #[inline]
+    pub fn wide_slot(&mut self, eight: u64) -> &mut u32 {
+        &mut self.wide[hash5(eight, WIDE_BITS)]
+    }
+
+    /// Level 3: puts a position into the slot of its five bytes; what stood there.
+    #[inline]
+    pub fn push_pair(&mut self, eight: u64, at: usize) -> Pair {
+        let last = self.position(at);
+        let slot = &mut self.pairs[hash5(eight, PAIRS_BITS)];
+        let before = *slot;
+        *slot = Pair { last, before: before.last };
+        before
+    }
+
     #[inline]
     pub fn push_long(&mut self, hash: usize, position: u32) {
         let slot = &mut self.long[hash & (SLOTS - 1)];
@@ -194,8 +232,8 @@ pub fn hash4(eight: u64) -> usize {
 
 /// The hash of the lowest five bytes.
 #[inline]
-pub fn hash5(eight: u64) -> usize {
-    ((eight << 24).wrapping_mul(889_523_592_379) >> (64 - SLOTS_BITS)) as usize
+fn hash5(eight: u64, bits: u32) -> usize {
+    ((eight << 24).wrapping_mul(889_523_592_379) >> (64 - bits)) as usize
 }
 
 /// The hash of the lowest seven bytes.

@@ -3,7 +3,11 @@ use super::*;
 fn scratch() {
     let Ok(path) = std::env::var("SCRATCH_IN") else { return };
     let tar = std::fs::read(path).unwrap();
-    let variant = if std::env::var("SCRATCH_V").unwrap() == "2" { Variant::Second } else { Variant::Third };
+    let variant = match std::env::var("SCRATCH_V").unwrap().as_str() {
+        "1" => Variant::First,
+        "2" => Variant::Second,
+        _ => Variant::Third,
+    };
     for level in std::env::var("SCRATCH_LEVELS").unwrap().split(',') {
         let level: i8 = level.parse().unwrap();
         let t = std::time::Instant::now();
