@@ -10,20 +10,20 @@ mod flushes;
 use std::collections::BTreeMap;
 
 use flate2::{Decompress, FlushDecompress, Status};
-use lighter_types::{OciDigest, ReadAt};
-use sha2::{Digest, Sha256};
+use lighter_types::ReadAt;
 
 use crate::bits::BitPosition;
 use crate::encoder::Encoder;
 use crate::engine::{Engine, Start};
 use crate::error::FindError;
-use crate::gzip::{self, HEADER_BYTES_MAX, Header, TRAILER_BYTES};
-use crate::recipe::{CHECKPOINT_TAR_BYTES, Checkpoint, Encoded, Form, Member, Recipe, TAIL_BYTES_MAX, members_max};
+use crate::gzip::{self, TRAILER_BYTES};
+use crate::input::Input;
+use crate::recipe::{
+    CHECKPOINT_TAR_BYTES, Checkpoint, Encoded, Form, Framing, Member, Recipe, TAIL_BYTES_MAX, members_max,
+};
 
 /// Content that is made at once.
 const PIECE_BYTES: usize = 64 << 10;
-/// The blob is read in such parts.
-const READ_BYTES: usize = 256 << 10;
 /// Trailers of larger members are kept: a member that is made from a checkpoint has no CRC.
 const CALCULATED_TRAILER_BYTES_MAX: u64 = 1 << 20;
 
@@ -104,21 +104,9 @@ impl<'a> Finder<'a> {
 
     /// Takes the header of the next member; its number. `None` if no member stands here.
     fn header(&mut self) -> Result<Option<u32>, FindError> {
-        let mut wanted = 1024;
-        loop {
-            let found = self.input.peek(wanted)?;
-            let is_all = found.len() < wanted || wanted >= HEADER_BYTES_MAX;
-            match gzip::header(found) {
-                Header::Bytes(bytes) if bytes <= HEADER_BYTES_MAX => {
-                    let header = found.get(..bytes).unwrap_or_default().to_vec();
-                    self.input.consume(bytes);
-                    let next = self.headers.len() as u32;
-                    return Ok(Some(*self.headers.entry(header).or_insert(next)));
-                }
-                Header::Unfinished if !is_all => wanted *= 4,
-                Header::Bytes(_) | Header::Unfinished | Header::Absent => return Ok(None),
-            }
-        }
+        let next = self.headers.len() as u32;
+        let header = self.input.gzip_header()?;
+        Ok(header.map(|header| *self.headers.entry(header).or_insert(next)))
     }
 
     fn member(&mut self, header: u32, progress: &mut dyn FnMut(u64)) -> Result<(), FindError> {
@@ -181,13 +169,9 @@ impl<'a> Finder<'a> {
         let trial = self.trials.swap_remove(place);
         let mut headers: Vec<(Vec<u8>, u32)> = self.headers.into_iter().collect();
         headers.sort_by_key(|(_, number)| *number);
-        let encoded = Encoded {
-            encoder: trial.encoder,
-            headers: headers.into_iter().map(|(header, _)| header).collect(),
-            members: self.members,
-            tail,
-            checkpoints: trial.checkpoints,
-        };
+        let headers = headers.into_iter().map(|(header, _)| header).collect();
+        let framing = Framing { headers, members: self.members, tail };
+        let encoded = Encoded { encoder: trial.encoder, framing, checkpoints: trial.checkpoints };
         let (blob_bytes, blob) = (self.input.at, self.input.digest());
         Ok(Found::Recipe(Recipe { blob, blob_bytes, tar_bytes: self.tar_bytes, form: Form::Encoded(encoded) }))
     }
@@ -284,49 +268,5 @@ impl Trial {
         self.at += self.made.len() as u64;
         self.made.clear();
         Ok(())
-    }
-}
-
-/// The blob, read once from its beginning, and its sha256.
-struct Input<'a> {
-    blob: &'a dyn ReadAt,
-    /// Bytes that are consumed.
-    at: u64,
-    buffer: Vec<u8>,
-    /// What of the buffer is consumed.
-    used: usize,
-    hasher: Sha256,
-}
-
-impl<'a> Input<'a> {
-    fn new(blob: &'a dyn ReadAt) -> Self {
-        Self { blob, at: 0, buffer: Vec::new(), used: 0, hasher: Sha256::new() }
-    }
-
-    /// The next bytes: at least so many, unless the blob ends before.
-    fn peek(&mut self, wanted: usize) -> Result<&[u8], FindError> {
-        if self.buffer.len() - self.used < wanted {
-            self.buffer.drain(..self.used);
-            self.used = 0;
-            let offset = self.at + self.buffer.len() as u64;
-            let left = self.blob.len().0.saturating_sub(offset);
-            let more = left.min(READ_BYTES.max(wanted) as u64) as usize;
-            let start = self.buffer.len();
-            self.buffer.resize(start + more, 0);
-            let read = self.blob.read_exact_at(&mut self.buffer[start..], offset);
-            read.map_err(|source| FindError::Blob { offset, source })?;
-            self.hasher.update(&self.buffer[start..]);
-        }
-        Ok(&self.buffer[self.used..])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.used += count;
-        self.at += count as u64;
-    }
-
-    /// The sha256 of everything that was read.
-    fn digest(self) -> OciDigest {
-        OciDigest::new(self.hasher.finalize().into())
     }
 }

@@ -7,6 +7,7 @@
 
 mod bits;
 mod chain_table;
+mod correct;
 mod deflate;
 mod encoder;
 mod engine;
@@ -16,6 +17,7 @@ mod goflate;
 mod gzip;
 mod header;
 mod huffman;
+mod input;
 mod kpflate;
 mod pgzip;
 mod rebuild;
@@ -24,9 +26,10 @@ mod tables;
 mod tokens;
 
 pub use bits::BitPosition;
+pub use correct::correct;
 pub use encoder::{Class, Encoder};
 pub use engine::{Engine, Mark, Start};
 pub use error::{FindError, ReadError, RebuildError};
 pub use find::{Found, Nearest, Reason, Unknown, find};
 pub use rebuild::Rebuild;
-pub use recipe::{Checkpoint, Encoded, Form, Member, Recipe};
+pub use recipe::{Checkpoint, Corrected, Encoded, Form, Framing, Member, Piece, Recipe};
