@@ -22,6 +22,8 @@ mod kpflate;
 mod pgzip;
 mod rebuild;
 mod recipe;
+#[cfg(test)]
+mod sample;
 mod tables;
 mod tokens;
 
@@ -33,3 +35,6 @@ pub use error::{FindError, ReadError, RebuildError};
 pub use find::{Found, Nearest, Reason, Unknown, find};
 pub use rebuild::Rebuild;
 pub use recipe::{Checkpoint, Corrected, Encoded, Form, Framing, Member, Piece, Recipe};
+
+#[cfg(test)]
+mod tests;
