@@ -22,5 +22,6 @@ mod memory;
 mod nodes;
 mod patch_files;
 mod peers;
+mod recipe_files;
 mod sim;
 mod tidy;

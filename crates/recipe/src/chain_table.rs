@@ -1,6 +1,7 @@
 //! Chains of positions whose four bytes have the same hash, in a window of 64 KiB that slides by half.
 //!
-//! For each position the table knows how far the one before it with its hash is: two bytes instead of a position's four.
+//! For each position the table knows how far the one before it with its hash is: two bytes instead of a position's
+//! four.
 
 use crate::deflate::WINDOW_BYTES;
 use crate::tables::boxed;
@@ -23,8 +24,8 @@ pub fn word(window: &Window, at: usize) -> u32 {
     u32::from_le_bytes(bytes)
 }
 
-/// The last position of each hash, and how far each position is from the one before with its hash. `MULTIPLIER` makes the
-/// hash, of the four bytes as a big-endian number if `SWAPS`.
+/// The last position of each hash, and how far each position is from the one before with its hash. `MULTIPLIER` makes
+/// the hash, of the four bytes as a big-endian number if `SWAPS`.
 pub struct ChainTable<const MULTIPLIER: u32, const SWAPS: bool> {
     last: Box<[u32; HASHES]>,
     /// 0: there is none within reach.

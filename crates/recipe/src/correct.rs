@@ -1,9 +1,9 @@
 //! Corrections for a blob whose encoder is not known: what preflate-rs has to be told to make it again.
 //!
-//! preflate-rs finds the parameters of a zlib-like encoder, predicts each token, and keeps its wrong predictions. It works on
-//! parts of the compressed data, so that memory is bounded: a part, its content of at most 64 MiB, and its tables. Each part
-//! is made again at once and compared. The version of preflate-rs is pinned: only the code that made corrections can read
-//! them (docs/decisions/0010-delta-codec.md).
+//! preflate-rs finds the parameters of a zlib-like encoder, predicts each token, and keeps its wrong predictions. It
+//! works on parts of the compressed data, so that memory is bounded: a part, its content of at most 64 MiB, and its
+//! tables. Each part is made again at once and compared. The version of preflate-rs is pinned: only the code that made
+//! corrections can read them (docs/decisions/0010-delta-codec.md).
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,8 +27,9 @@ const CHAIN_LENGTH_MAX: u32 = 4096;
 /// Corrections are not worth while beyond this share of the blob: one part of so many.
 const SHARE: u64 = 50;
 
-/// A recipe with corrections, and the bytes behind its head. `None` if they are more than 2 % of the blob, if preflate-rs
-/// cannot make the blob, or if it is no gzip. `progress` is called with the bytes of the blob that are done.
+/// A recipe with corrections, and the bytes behind its head. `None` if they are more than 2 % of the blob, if
+/// preflate-rs cannot make the blob, or if it is no gzip. `progress` is called with the bytes of the blob that are
+/// done.
 ///
 /// # Errors
 /// Failures of the blob.

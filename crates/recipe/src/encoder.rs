@@ -19,13 +19,15 @@ pub enum Class {
     KpFlate1,
     /// flate of klauspost/compress up to 1.18.0.
     KpFlate2,
-    /// flate of klauspost/compress from 1.18.3 on, and of Go from 1.27 on.
+    /// flate of klauspost/compress from 1.18.3 on; but for level 9 also compress/flate of Go from 1.27 on.
     KpFlate3,
+    /// compress/flate of Go from 1.27 on.
+    GoFlate2,
 }
 
 impl Class {
     /// All classes, the commonest first.
-    pub const ALL: [Self; 4] = [Self::GoFlate1, Self::KpFlate2, Self::KpFlate3, Self::KpFlate1];
+    pub const ALL: [Self; 5] = [Self::GoFlate1, Self::KpFlate2, Self::KpFlate3, Self::GoFlate2, Self::KpFlate1];
 
     pub(crate) fn number(self) -> u8 {
         match self {
@@ -33,6 +35,7 @@ impl Class {
             Self::KpFlate1 => 2,
             Self::KpFlate2 => 3,
             Self::KpFlate3 => 4,
+            Self::GoFlate2 => 5,
         }
     }
 
@@ -47,6 +50,7 @@ impl Class {
             Self::KpFlate1 => "kpflate-1",
             Self::KpFlate2 => "kpflate-2",
             Self::KpFlate3 => "kpflate-3",
+            Self::GoFlate2 => "goflate-2",
         }
     }
 
@@ -57,6 +61,8 @@ impl Class {
             Self::KpFlate2 | Self::KpFlate3 => &[5, 6, 1, 9, 7, 8, 4, 3, 2, -2],
             // At the other levels it is the same as the second class.
             Self::KpFlate1 => &[9, 7, 8],
+            // At the other levels it is the same as klauspost's third class.
+            Self::GoFlate2 => &[9],
         }
     }
 }
@@ -67,7 +73,7 @@ impl fmt::Display for Class {
     }
 }
 
-/// What compressed a member: a class at a level, as one stream or in blocks.
+/// The maker of a blob: a class at a level, as one stream or in blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Encoder {
     pub class: Class,
@@ -91,7 +97,7 @@ impl Encoder {
     /// Whether there is such an encoder.
     pub fn is_known(self) -> bool {
         let has_such_blocks = match self.class {
-            Class::GoFlate1 => self.block_bytes.is_none(),
+            Class::GoFlate1 | Class::GoFlate2 => self.block_bytes.is_none(),
             Class::KpFlate1 | Class::KpFlate2 | Class::KpFlate3 => {
                 self.block_bytes.is_none_or(|bytes| bytes.get() as usize > pgzip::DICTIONARY_BYTES)
             }
@@ -103,7 +109,8 @@ impl Encoder {
     pub fn open(self, start: &Start<'_>) -> Option<Box<dyn Engine>> {
         let variant = match (self.class, self.block_bytes) {
             (Class::GoFlate1, None) => return goflate::open(self.level, start),
-            (Class::GoFlate1, Some(_)) => return None,
+            (Class::GoFlate1 | Class::GoFlate2, Some(_)) => return None,
+            (Class::GoFlate2, None) => Variant::Go,
             (Class::KpFlate1, _) => Variant::First,
             (Class::KpFlate2, _) => Variant::Second,
             (Class::KpFlate3, _) => Variant::Third,
@@ -119,7 +126,7 @@ impl Encoder {
     pub fn history_bytes(self) -> usize {
         match self.class {
             Class::GoFlate1 => goflate::history_bytes(self.level),
-            Class::KpFlate1 | Class::KpFlate2 | Class::KpFlate3 => pgzip::DICTIONARY_BYTES,
+            Class::KpFlate1 | Class::KpFlate2 | Class::KpFlate3 | Class::GoFlate2 => pgzip::DICTIONARY_BYTES,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Finds the recipe of a blob: which encoder makes it again.
 //!
-//! The finder inflates the first MiB of content. The encoders compress it one after the other, the commonest first, and what
-//! they make is compared with the blob: all but the right one differ within their first block or two. The encoder that is left
-//! goes through the whole blob. If it makes all of it, the blob is rebuilt: no further pass is needed, and the places where
-//! it could start again are the checkpoints. If it differs later, the next encoders are tried. An encoder has to make
-//! every member of a blob.
+//! The finder inflates the first MiB of content. The encoders compress it one after the other, the commonest first,
+//! and what they make is compared with the blob: all but the right one differ within their first block or two. The
+//! encoder that is left goes through the whole blob. If it makes all of it, the blob is rebuilt: no further pass is
+//! needed, and the places where it could start again are the checkpoints. If it differs later, the next encoders are
+//! tried. An encoder has to make every member of a blob.
 
 mod beginning;
 mod pass;
@@ -57,8 +57,8 @@ pub struct Nearest {
     pub tar_offset: u64,
 }
 
-/// Finds the recipe of a blob with at most so much content. `progress` is called with the bytes of the blob that are done.
-/// Memory: the beginning of the blob and its content, 4 MiB each at most, and an engine.
+/// Finds the recipe of a blob with at most so much content. `progress` is called with the bytes of the blob that are
+/// done. Memory: the beginning of the blob and its content, 4 MiB each at most, and an engine.
 ///
 /// # Errors
 /// Damaged or cut gzip; more content than `tar_bytes_max`; failures of the blob.

@@ -15,7 +15,7 @@ pub struct Input<'a> {
     /// Bytes that are consumed.
     pub at: u64,
     buffer: Vec<u8>,
-    /// What of the buffer is consumed.
+    /// Bytes of the buffer that are consumed.
     used: usize,
     hasher: Sha256,
 }

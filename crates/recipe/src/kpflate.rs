@@ -1,15 +1,18 @@
-//! The classes `kpflate-1` to `kpflate-3`: flate of klauspost/compress, which pgzip and Go from 1.27 on use too.
+//! The classes `kpflate-1` to `kpflate-3` and `goflate-2`: flate of klauspost/compress, which pgzip uses, and which Go
+//! has from 1.27 on.
 //!
 //! | class | tools |
 //! |---|---|
 //! | `kpflate-1` | klauspost 1.15.12 to 1.15.14: its levels 7 to 9; skopeo, buildah, podman and umoci of Debian 12 |
 //! | `kpflate-2` | klauspost 1.15.15 to 1.18.0; at levels 1 to 6 also those of `kpflate-1` |
-//! | `kpflate-3` | klauspost 1.18.3 to 1.19.1; Go 1.27 |
+//! | `kpflate-3` | klauspost 1.18.3 to 1.19.1; but for level 9 also Go 1.27 |
+//! | `goflate-2` | Go 1.27 at level 9 |
 //!
-//! Levels 1 to 6 look for matches with one or two hash tables, each level in a way of its own, in pieces of
-//! 65,535 bytes (`short`, `middle`, `long`). Levels 7 to 9 follow chains of a hash table (`lazy`). `blocks` chooses codes, and may go on with those of the block before. A block of pgzip is one stream of
-//! this kind up to its flush, with the content before it as a dictionary. The method was learned from klauspost's and Go's
-//! sources (BSD-3) and is held by digests that the tools made.
+//! Levels 1 to 6 look for matches with one or two hash tables, each level in a way of its own, in pieces of 65,535
+//! bytes (`short`, `middle`, `long`). Levels 7 to 9 follow chains of a hash table (`lazy`). `blocks` chooses codes,
+//! and may go on with those of the block before. A block of pgzip is one stream of this kind up to its flush, with the
+//! content before it as a dictionary. The method was learned from klauspost's and Go's sources (BSD-3) and is held by
+//! digests that the tools made.
 //!
 //! An engine holds less than 2 MiB. The sizes of writes change nothing.
 
@@ -36,12 +39,14 @@ const STORED_END_BYTES_MAX: usize = 32;
 /// Level -2 writes pieces of this length.
 const LITERAL_BYTES: usize = 32 << 10;
 
-/// What the classes do differently.
+/// The behaviour in which the classes differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Variant {
     First,
     Second,
     Third,
+    /// The third, as Go has it.
+    Go,
 }
 
 /// An engine that can also be flushed.
@@ -52,7 +57,7 @@ pub trait Flush: Engine {
 
 /// An engine at one level, behind a dictionary. `None` for levels that there are not.
 pub fn open(variant: Variant, level: i8, dictionary: &[u8], at: BitPosition) -> Option<Box<dyn Flush>> {
-    let trims_headers = variant == Variant::Third;
+    let trims_headers = matches!(variant, Variant::Third | Variant::Go);
     let blocks = |penalty| Blocks::new(at, penalty, trims_headers);
     match level {
         -2 => Some(Box::new(Pieces::new(None, blocks(10), dictionary))),

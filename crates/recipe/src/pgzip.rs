@@ -1,9 +1,10 @@
-//! The framing of klauspost's pgzip: blocks of content that are compressed apart, each with the end of the block before it
-//! as a dictionary.
+//! The framing of klauspost's pgzip: blocks of content that are compressed apart, each with the end of the block
+//! before it as a dictionary.
 //!
-//! Every block ends with a flush: an empty stored block. The last block, which is empty if the content ends with a full
-//! block, is followed by the end of the stream. Learned from pgzip's source (MIT): its writer takes blocks of 1 MiB unless it
-//! is told otherwise, and always more than the dictionary's 16 KiB. An engine can start at the beginning of any block.
+//! Every block ends with a flush: an empty stored block. The last block, which is empty if the content ends with a
+//! full block, is followed by the end of the stream. Learned from pgzip's source (MIT): its writer takes blocks of 1
+//! MiB unless it is told otherwise, and always more than the dictionary's 16 KiB. An engine can start at the beginning
+//! of any block.
 
 use std::num::NonZeroU32;
 
@@ -38,7 +39,7 @@ struct Blocks {
     content: Vec<u8>,
     /// The beginning of the block.
     mark: Mark,
-    /// What is written of the block.
+    /// Bytes that are written of the block.
     written: u64,
 }
 

@@ -1,10 +1,11 @@
 //! Makes a blob again out of its tar and its recipe: whole, checked by its sha256, or a range of it.
 //!
-//! The blob is cut into segments at the checkpoints. One thread makes all of them in one run, without starting again; several
-//! threads take turns, each with a segment at a time. A segment needs the content before its checkpoint that its engine looks
-//! back at, and some content behind the next checkpoint: an engine writes a block when it has seen what follows. What it
-//! reads there is bounded, so a recipe cannot ask for more work than twice the tar. Memory: an engine and two segments
-//! for each thread, 4 MiB of blob each or less; a recipe with larger segments is made by one thread, piece by piece.
+//! The blob is cut into segments at the checkpoints. One thread makes all of them in one run, without starting again;
+//! several threads take turns, each with a segment at a time. A segment needs the content before its checkpoint that
+//! its engine looks back at, and some content behind the next checkpoint: an engine writes a block when it has seen
+//! what follows. The content that it reads there is bounded, so a recipe cannot ask for more work than twice the tar.
+//! Memory: an engine and two segments for each thread, 4 MiB of blob each or less; a recipe with larger segments is
+//! made by one thread, piece by piece.
 
 mod corrected;
 
@@ -34,12 +35,12 @@ const LOOKAHEAD_BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, Copy)]
 pub struct Rebuild<'a> {
     recipe: &'a Recipe,
-    /// What stands behind the head of the recipe.
+    /// The bytes behind the head of the recipe.
     body: &'a dyn ReadAt,
     tar: &'a dyn ReadAt,
 }
 
-/// What is called with each part of the blob.
+/// A function that takes each part of the blob.
 type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), RebuildError> + 's;
 
 impl<'a> Rebuild<'a> {
@@ -59,7 +60,7 @@ impl<'a> Rebuild<'a> {
         Ok(Self { recipe, body, tar })
     }
 
-    /// Writes the whole blob with up to so many threads. What was written before an error is not to be used.
+    /// Writes the whole blob with up to so many threads. The caller drops what was written before an error.
     ///
     /// # Errors
     /// A recipe that does not fit; a result with another sha256; failures of the tar and of the output.
@@ -89,8 +90,8 @@ impl<'a> Rebuild<'a> {
         if found == expected { Ok(()) } else { Err(RebuildError::Mismatch { expected, found }) }
     }
 
-    /// Writes bytes of the blob, beginning at the checkpoint before them. No digest proves them: the caller has rebuilt the
-    /// blob once with this recipe, or has made the recipe.
+    /// Writes bytes of the blob, beginning at the checkpoint before them. No digest proves them: the caller has
+    /// rebuilt the blob once with this recipe, or has made the recipe.
     ///
     /// # Errors
     /// As for `whole`, but for the sha256; a range outside the blob.

@@ -1,8 +1,9 @@
 //! A recipe: its parts, and its bytes (docs/RECIPE.md has the table).
 //!
-//! Bytes of a recipe come from peers. Every count and length is checked against the bytes that are there before memory is
-//! allocated, and nothing in a recipe asks for more work than the tar and the blob have bytes: checkpoints keep a distance,
-//! members have the tar's length together. Whether a recipe is right shows only the sha256 of the blob it rebuilds.
+//! Bytes of a recipe come from peers. Every count and length is checked against the bytes that are there before memory
+//! is allocated, and nothing in a recipe asks for more work than the tar and the blob have bytes: checkpoints keep a
+//! distance, members have the tar's length together. Whether a recipe is right shows only the sha256 of the blob it
+//! rebuilds.
 
 mod framing;
 mod input;
@@ -41,7 +42,7 @@ pub struct Recipe {
     pub form: Form,
 }
 
-/// What stands in a recipe.
+/// The forms of a recipe.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Form {
     /// An encoder makes the blob again.
@@ -52,7 +53,7 @@ pub enum Form {
     Verbatim,
 }
 
-/// What an encoder has to be told.
+/// The facts that an encoder has to be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Encoded {
     pub encoder: Encoder,
@@ -60,7 +61,7 @@ pub struct Encoded {
     pub checkpoints: Vec<Checkpoint>,
 }
 
-/// What the blob is made of beside the corrections.
+/// The facts that preflate-rs has to be told beside the corrections.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Corrected {
     pub framing: Framing,
@@ -120,10 +121,11 @@ impl Recipe {
         if bytes > HEAD_BYTES_MAX { Err(ReadError::Limit("its head")) } else { Ok(bytes) }
     }
 
-    /// Reads a recipe at the beginning of `bytes`; how many bytes it has. What stands behind the head may be absent.
+    /// Reads a recipe at the beginning of `bytes`; how many bytes it has. The bytes behind the head may be absent.
     ///
     /// # Errors
-    /// Bytes that are no recipe; a recipe of another version, form or class; bytes that end too soon; numbers that contradict each other or are beyond a limit.
+    /// Bytes that are no recipe; a recipe of another version, form or class; bytes that end too soon; numbers that
+    /// contradict each other or are beyond a limit.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, usize), ReadError> {
         let head_bytes = Self::head_bytes(bytes)? as usize;
         let mut input = Input { rest: bytes };

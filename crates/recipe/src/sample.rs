@@ -1,9 +1,12 @@
 //! Content for tests, the same on every machine: text, records, repeats, zeros and noise.
 
-/// Lengths at the limits of windows and blocks, some MB, and a text.
-pub const SIZES: [usize; 12] = [0, 1, 16, 33, 127, 32_767, 32_768, 65_535, 65_536, 131_200, 3_000_000, TEXT_BYTES];
+/// Lengths at the limits of windows and blocks, some MB, and two that ask for other content.
+pub const SIZES: [usize; 13] =
+    [0, 1, 16, 33, 127, 32_767, 32_768, 65_535, 65_536, 131_200, 3_000_000, TEXT_BYTES, CHANGE_BYTES];
 /// Content of this length is a text: blocks of it lack many symbols.
 const TEXT_BYTES: usize = 150_007;
+/// Content of this length is a text whose second half has other bytes too.
+const CHANGE_BYTES: usize = 200_003;
 
 /// Pseudo-random numbers (Marsaglia's xorshift with 64 bits).
 pub struct Numbers(u64);
@@ -30,7 +33,13 @@ pub fn sample(bytes: usize) -> Vec<u8> {
     let mut numbers = Numbers::new(bytes as u64 + 1);
     let mut content: Vec<u8> = Vec::with_capacity(bytes + 8192);
     while content.len() < bytes {
-        match numbers.below(if bytes == TEXT_BYTES { 3 } else { 7 }) {
+        let kinds = match bytes {
+            TEXT_BYTES => 3,
+            CHANGE_BYTES if content.len() < 40_000 => 3,
+            CHANGE_BYTES => 5,
+            _ => 7,
+        };
+        match numbers.below(kinds) {
             0..3 => text(&mut numbers, &mut content),
             3 => records(&mut numbers, &mut content),
             4 => repeat(&mut numbers, &mut content),

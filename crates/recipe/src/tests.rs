@@ -1,3 +1,8 @@
+//! Recipes from end to end: found, written, read and rebuilt, whole and in ranges.
+//!
+//! Blobs are made by the engines, which their own tests hold to the bytes of the real tools. Hostile recipes are those
+//! of real blobs, cut, changed bit by bit, or made to claim too much.
+
 use std::num::NonZeroU32;
 
 use lighter_types::{Blame, ReadAt};
@@ -105,6 +110,11 @@ fn many_members_cost_few_bytes_each() {
     assert_eq!((encoded(&recipe).framing.members.len(), encoded(&recipe).framing.headers.len()), (226, 2));
     assert_eq!(encoded(&recipe).checkpoints.len(), 2);
     assert!(recipe.to_bytes().len() < 1200);
+    // A checkpoint within a member that is not large.
+    let blob: Vec<u8> = tar.chunks(700_000).flat_map(|part| member(encoder, PLAIN, part)).collect();
+    let recipe = check(&blob, &tar);
+    let starts = |checkpoint: &Checkpoint| checkpoint.tar % 700_000 == 0;
+    assert!(!encoded(&recipe).checkpoints.iter().all(starts));
 }
 
 #[test]

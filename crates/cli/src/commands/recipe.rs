@@ -1,4 +1,7 @@
 //! `lighter recipe`: how a compressed layer was made, and making it again, on plain files, with no node.
+//!
+//! The room `recipe` finds and rebuilds. This file opens and writes files, decides what is kept of a blob without an
+//! encoder, and says in words what went wrong.
 
 use std::fs::File;
 use std::io::Write;
@@ -92,14 +95,14 @@ fn find_recipe(path: &Path, out: &Path, allowed: Allowed, output: &Output) -> Re
     output.done(&made, format!("{note}, {}", duration(made.took_ms)))
 }
 
-/// What a recipe may be if no encoder makes the blob.
+/// The forms that a recipe may have if no encoder makes the blob.
 #[derive(Clone, Copy)]
 struct Allowed {
     corrections: bool,
     verbatim: bool,
 }
 
-/// What stands behind the head of a new recipe.
+/// The bytes behind the head of a new recipe.
 enum Body {
     Held(Vec<u8>),
     /// The blob.
@@ -206,7 +209,7 @@ impl<W: Write> Write for Counted<'_, W> {
     }
 }
 
-/// What stands behind the head of a recipe file.
+/// The bytes behind the head of a recipe file.
 struct Behind {
     whole: FileBase<File>,
     start: u64,

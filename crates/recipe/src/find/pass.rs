@@ -13,9 +13,6 @@ use crate::gzip::{self, TRAILER_BYTES};
 use crate::input::Input;
 use crate::recipe::{Encoded, Form, Framing, Member, Recipe, TAIL_BYTES_MAX, members_max};
 
-/// Trailers of larger members are kept: a member that is made from a checkpoint has no CRC.
-const CALCULATED_TRAILER_BYTES_MAX: u64 = 1 << 20;
-
 pub struct Pass<'a> {
     input: Input<'a>,
     tar_bytes_max: u64,
@@ -89,7 +86,9 @@ impl<'a> Pass<'a> {
         self.trial.finish(self.input.at, self.tar_bytes, self.input.blob)?;
         let trailer = self.input.peek(TRAILER_BYTES)?.get(..TRAILER_BYTES).ok_or(FindError::Short { member })?;
         let tar_bytes = self.tar_bytes - member_tar;
-        let is_kept = tar_bytes > CALCULATED_TRAILER_BYTES_MAX || trailer != gzip::trailer(&crc);
+        // No CRC is known of a member that is made from a checkpoint within it.
+        let has_checkpoint = self.trial.checkpoints.last().is_some_and(|checkpoint| checkpoint.tar > member_tar);
+        let is_kept = has_checkpoint || trailer != gzip::trailer(&crc);
         let trailer = is_kept.then(|| Box::from(trailer));
         self.input.consume(TRAILER_BYTES);
         self.members.push(Member { tar_bytes, header, trailer });

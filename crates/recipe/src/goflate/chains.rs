@@ -1,10 +1,11 @@
 //! Levels 2 to 9: matches from chains of positions whose four bytes have the same hash.
 //!
-//! A window of 64 KiB slides by 32 KiB when fewer bytes lie ahead than the longest match needs. Where it stands follows
-//! from the position alone, so an engine can start at the beginning of any block: at levels 4 to 9 every position is in the
-//! table, and 32 KiB of content before the start bring the table back. Levels 2 and 3 leave out the insides of long
-//! matches, so what is in the table depends on all matches before, and they start at the beginning only. A block begins
-//! with no match under way: the search at its first position gives what it gave when the block before was written.
+//! A window of 64 KiB slides by 32 KiB when fewer bytes lie ahead than the longest match needs. Where it stands
+//! follows from the position alone, so an engine can start at the beginning of any block: at levels 4 to 9 every
+//! position is in the table, and 32 KiB of content before the start bring the table back. Levels 2 and 3 leave out the
+//! insides of long matches, so what is in the table depends on all matches before, and they start at the beginning
+//! only. A block begins with no match under way: the search at its first position gives what it gave when the block
+//! before was written.
 
 use super::blocks::Blocks;
 use crate::chain_table::{ChainTable, FULL, Window, word};
@@ -20,7 +21,7 @@ const AHEAD: usize = MATCH_BYTES_MIN + MATCH_BYTES_MAX;
 const SHORT_DISTANCE_MAX: usize = 4096;
 const BLOCK_TOKENS: usize = 1 << 14;
 
-/// What a level does (compress/flate/deflate.go, `levels`).
+/// The settings of a level (compress/flate/deflate.go, `levels`).
 #[derive(Clone, Copy)]
 struct Settings {
     /// Matches longer than this are taken without a look at the next position; 0: all matches.

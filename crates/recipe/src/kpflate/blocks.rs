@@ -1,9 +1,9 @@
 //! Chooses codes for a block and writes it, as klauspost's compress/flate does.
 //!
-//! A block may go on with the codes of the block before: then the two are one block of DEFLATE, and its end is owed until
-//! other codes are chosen. The choice compares what the old codes cost with an estimate of new ones: a logarithm of four
-//! operations, in floating point of 32 bits. The result hangs on each rounding, so the operations stand in the order of
-//! the original, without fused ones. (Go fuses some on arm64, so a blob made there may differ.)
+//! A block may go on with the codes of the block before: then the two are one block of DEFLATE, and its end is owed
+//! until other codes are chosen. The choice compares what the old codes cost with an estimate of new ones: a logarithm
+//! of four operations, in floating point of 32 bits. The result hangs on each rounding, so the operations stand in the
+//! order of the original, without fused ones. (Go fuses some on arm64, so a blob made there may differ.)
 
 use crate::bits::{BitPosition, BitWriter};
 use crate::deflate::{
@@ -26,7 +26,7 @@ struct Counts {
     distances: [u32; DISTANCE_SYMBOLS],
 }
 
-/// What follows a block.
+/// The end of a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// More content: the end of the block may be owed.

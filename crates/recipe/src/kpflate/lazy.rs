@@ -1,8 +1,8 @@
 //! Levels 7 to 9: matches from chains, and a look at the next position before one is taken.
 //!
-//! Before a match is written, the hash at its end is looked up: there may be a longer one that begins as early, or up to two
-//! bytes later. After many bytes without a match, some are passed over. Level 9 weighs a match by the bits that its bytes
-//! would take as literals, with codes made for the content that is in the window.
+//! Before a match is written, the hash at its end is looked up: there may be a longer one that begins as early, or up
+//! to two bytes later. After many bytes without a match, some are passed over. Level 9 weighs a match by the bits that
+//! its bytes would take as literals, with codes made for the content that is in the window.
 
 use super::blocks::{After, Blocks};
 use super::{Flush, Variant};
@@ -24,7 +24,7 @@ const SKIPPED: usize = 2;
 /// Levels with longer chains weigh matches.
 const WEIGHED_CHAIN: usize = 100;
 
-/// What a level does: how long a match is taken at once, when a search ends, how many positions it looks at.
+/// The settings of a level: how long a match is taken at once, when a search ends, how many positions it looks at.
 #[derive(Clone, Copy)]
 struct Settings {
     lazy: usize,
@@ -126,15 +126,19 @@ impl Lazy {
 
     fn weigh_literals(&mut self) {
         let content = &self.window[self.index..self.end];
-        let content =
-            if self.variant == Variant::Third { &content[..content.len().min(BLOCK_TOKENS)] } else { content };
+        let content = match self.variant {
+            Variant::First | Variant::Second => content,
+            Variant::Third | Variant::Go => &content[..content.len().min(BLOCK_TOKENS)],
+        };
         let mut counts = [0u32; 256];
         content.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
         // The original counts in 16 bits.
         counts.iter_mut().for_each(|count| *count &= 0xffff);
         let mut codes = Codes::<256>::new();
         codes.choose(&counts, 15);
-        self.literal_bits = std::array::from_fn(|byte| codes.length(byte));
+        // A byte without a code costs a bit in Go, and nothing in klauspost's.
+        let least = u8::from(self.variant == Variant::Go);
+        self.literal_bits = std::array::from_fn(|byte| codes.length(byte).max(least));
     }
 
     #[inline]
@@ -278,7 +282,7 @@ impl Lazy {
         (length, distance)
     }
 
-    /// What a match saves: the bits of its bytes as literals, less the bits behind its symbols.
+    /// The gain of a match: the bits of its bytes as literals, less the bits behind its symbols.
     fn gain(&self, length: usize, distance: usize) -> i32 {
         let bytes = &self.window[self.index..self.index + length];
         let literals: i32 = bytes.iter().map(|&byte| i32::from(self.literal_bits[usize::from(byte)])).sum();

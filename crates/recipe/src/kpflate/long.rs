@@ -1,7 +1,7 @@
 //! Levels 5 and 6: a table by the hash of four bytes, and one by the hash of seven that knows two positions for each.
 //!
-//! Level 6 also tries the distance of the match before, looks at both long positions at the end of every match, and puts
-//! more positions into the tables.
+//! Level 6 also tries the distance of the match before, looks at both long positions at the end of every match, and
+//! puts more positions into the tables.
 
 use super::matcher::{Match, Matcher, SLOTS, hash4, hash7};
 use crate::deflate::{MATCH_BYTES_MAX, WINDOW_BYTES};

@@ -1,4 +1,4 @@
-//! What levels 1 to 6 share: the content they look back at, their tables, and their tokens.
+//! The state that levels 1 to 6 share: the content they look back at, their tables, and their tokens.
 //!
 //! Positions in tables are counted from a base: an empty slot is always out of reach.
 
@@ -58,7 +58,7 @@ impl Matcher {
         let is_known = matches!(level, 1..=6);
         is_known.then(|| Self {
             level,
-            measures_wrongly: variant == Variant::Third,
+            measures_wrongly: matches!(variant, Variant::Third | Variant::Go),
             content: Vec::with_capacity(HISTORY_BYTES),
             base: STORED_BYTES_MAX as u32,
             short: boxed(),
@@ -90,7 +90,7 @@ impl Matcher {
         &self.tokens
     }
 
-    /// What was seen is out of reach from now on.
+    /// Puts all content so far out of reach.
     pub fn forget(&mut self) {
         self.base += (WINDOW_BYTES + self.content.len()) as u32;
         self.content.clear();

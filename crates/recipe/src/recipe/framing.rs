@@ -1,4 +1,4 @@
-//! What stands around the compressed data of a blob: headers, members and trailers.
+//! The bytes around the compressed data of a blob: headers, members and trailers.
 
 use super::input::{Input, put, put_bytes};
 use crate::error::ReadError;

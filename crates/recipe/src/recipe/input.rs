@@ -16,7 +16,7 @@ pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// What is still to be read.
+/// The bytes that are still to be read.
 pub struct Input<'a> {
     pub rest: &'a [u8],
 }
