@@ -156,9 +156,9 @@ fn lengths(leaves: &[u64], bits_max: usize) -> [u32; ROWS] {
     }
     let mut by_length = [0; ROWS];
     let chain = &rows[top].leaves;
-    for length in 1..=top {
+    for (length, count) in by_length.iter_mut().enumerate().take(top + 1).skip(1) {
         let row = top + 1 - length;
-        by_length[length] = chain[row] - chain[row - 1];
+        *count = chain[row] - chain[row - 1];
     }
     by_length
 }

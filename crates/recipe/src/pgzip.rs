@@ -17,7 +17,7 @@ pub const DICTIONARY_BYTES: usize = 16 << 10;
 
 /// Opens the engine of a level. `None` if there is none, or if no block begins at the start.
 pub fn open(variant: Variant, level: i8, block_bytes: NonZeroU32, start: &Start<'_>) -> Option<Box<dyn Engine>> {
-    let is_block = start.mark.content % u64::from(block_bytes.get()) == 0 && start.mark.blob.partial == 1;
+    let is_block = start.mark.content.is_multiple_of(u64::from(block_bytes.get())) && start.mark.blob.partial == 1;
     let dictionary = start.history.get(start.history.len().saturating_sub(DICTIONARY_BYTES)..)?;
     let has_dictionary = start.mark.content == 0 || dictionary.len() == DICTIONARY_BYTES;
     if !is_block || !has_dictionary {
