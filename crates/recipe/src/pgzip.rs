@@ -25,8 +25,8 @@ pub fn open(variant: Variant, level: i8, block_bytes: NonZeroU32, start: &Start<
     }
     let engine = kpflate::open(variant, level, dictionary, BitPosition::START)?;
     let block_bytes = block_bytes.get() as usize;
-    let content = Vec::new();
-    Some(Box::new(Blocks { variant, level, block_bytes, engine, bytes: 0, content, mark: start.mark, written: 0 }))
+    let (dictionary, mark) = (Vec::with_capacity(DICTIONARY_BYTES), start.mark);
+    Some(Box::new(Blocks { variant, level, block_bytes, engine, bytes: 0, dictionary, mark, written: 0 }))
 }
 
 struct Blocks {
@@ -34,9 +34,10 @@ struct Blocks {
     level: i8,
     block_bytes: usize,
     engine: Box<dyn Flush>,
-    /// Content of the block so far, and its end.
+    /// Content of the block so far.
     bytes: usize,
-    content: Vec<u8>,
+    /// The end of the block, as far as it is there.
+    dictionary: Vec<u8>,
     /// The beginning of the block.
     mark: Mark,
     /// Bytes that are written of the block.
@@ -48,15 +49,14 @@ impl Blocks {
         let before = out.len();
         self.engine.flush(out);
         self.written += (out.len() - before) as u64;
-        let dictionary = &self.content[self.content.len().saturating_sub(DICTIONARY_BYTES)..];
-        if let Some(engine) = kpflate::open(self.variant, self.level, dictionary, BitPosition::START) {
+        if let Some(engine) = kpflate::open(self.variant, self.level, &self.dictionary, BitPosition::START) {
             self.engine = engine;
         }
         let bytes = self.mark.blob.bytes + self.written;
         let content = self.mark.content + self.bytes as u64;
         self.mark = Mark { content, blob: BitPosition { bytes, ..BitPosition::START } };
         (self.bytes, self.written) = (0, 0);
-        self.content.clear();
+        self.dictionary.clear();
     }
 }
 
@@ -67,10 +67,9 @@ impl Engine for Blocks {
             let before = out.len();
             self.engine.write(part, out);
             self.written += (out.len() - before) as u64;
+            let before_dictionary = self.block_bytes.saturating_sub(DICTIONARY_BYTES + self.bytes);
+            self.dictionary.extend_from_slice(part.get(before_dictionary..).unwrap_or_default());
             self.bytes += part.len();
-            self.content.extend_from_slice(part);
-            let surplus = self.content.len().saturating_sub(DICTIONARY_BYTES);
-            self.content.drain(..surplus);
             content = rest;
             if self.bytes == self.block_bytes {
                 self.end_block(out);
