@@ -22,6 +22,7 @@ mod memory;
 mod nodes;
 mod patch_files;
 mod peers;
+mod recipe_files;
 mod registry;
 mod sim;
 mod tidy;

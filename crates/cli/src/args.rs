@@ -280,7 +280,11 @@ pub enum RecipeCommand {
         blob: PathBuf,
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// Where no known encoder makes it: keep the bytes of the blob in the recipe.
+        /// If no known encoder makes it: keep corrections to what the nearest zlib-like encoder makes, if they are less
+        /// than 2 % of it.
+        #[arg(long)]
+        allow_corrections: bool,
+        /// If no known encoder makes it, and corrections are not allowed or too large: keep its bytes in the recipe.
         #[arg(long)]
         verbatim: bool,
     },

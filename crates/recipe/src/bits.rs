@@ -48,7 +48,7 @@ impl BitWriter {
 
     /// Fills the byte that is not whole with zeros.
     pub fn align(&mut self, out: &mut Vec<u8>) {
-        if self.waiting_bits % 8 != 0 {
+        if !self.waiting_bits.is_multiple_of(8) {
             self.bits(0, 8 - self.waiting_bits % 8, out);
         }
     }

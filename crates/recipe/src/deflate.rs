@@ -1,4 +1,5 @@
-//! What all DEFLATE engines share: the symbols of lengths and distances (RFC 1951, section 3.2.5), and tokens.
+//! The parts that all DEFLATE engines share: the symbols of lengths and distances (RFC 1951, section 3.2.5), and
+//! tokens.
 //!
 //! A token is a literal byte, or a match: the length less 3 and the distance less 1.
 

@@ -5,23 +5,37 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::engine::{Engine, Start};
-use crate::goflate;
+use crate::bits::BitPosition;
+use crate::engine::{Engine, Mark, Start};
+use crate::kpflate::Variant;
+use crate::{goflate, kpflate, pgzip};
 
 /// One behaviour of one compressor. The numbers stand in recipes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Class {
     /// compress/flate of Go up to 1.26.
     GoFlate1,
+    /// flate of klauspost/compress up to 1.15.14.
+    KpFlate1,
+    /// flate of klauspost/compress up to 1.18.0.
+    KpFlate2,
+    /// flate of klauspost/compress from 1.18.3 on; but for level 9 also compress/flate of Go from 1.27 on.
+    KpFlate3,
+    /// compress/flate of Go from 1.27 on.
+    GoFlate2,
 }
 
 impl Class {
     /// All classes, the commonest first.
-    pub const ALL: [Self; 1] = [Self::GoFlate1];
+    pub const ALL: [Self; 5] = [Self::GoFlate1, Self::KpFlate2, Self::KpFlate3, Self::GoFlate2, Self::KpFlate1];
 
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::GoFlate1 => 1,
+            Self::KpFlate1 => 2,
+            Self::KpFlate2 => 3,
+            Self::KpFlate3 => 4,
+            Self::GoFlate2 => 5,
         }
     }
 
@@ -33,6 +47,10 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Self::GoFlate1 => "goflate-1",
+            Self::KpFlate1 => "kpflate-1",
+            Self::KpFlate2 => "kpflate-2",
+            Self::KpFlate3 => "kpflate-3",
+            Self::GoFlate2 => "goflate-2",
         }
     }
 
@@ -40,6 +58,11 @@ impl Class {
     fn levels(self) -> &'static [i8] {
         match self {
             Self::GoFlate1 => &[6, 9, 1, 5, 4, 7, 8, 3, 2, -2],
+            Self::KpFlate2 | Self::KpFlate3 => &[5, 6, 1, 9, 7, 8, 4, 3, 2, -2],
+            // At the other levels it is the same as the second class.
+            Self::KpFlate1 => &[9, 7, 8],
+            // At the other levels it is the same as klauspost's third class.
+            Self::GoFlate2 => &[9],
         }
     }
 }
@@ -50,7 +73,7 @@ impl fmt::Display for Class {
     }
 }
 
-/// What compressed a member: a class at a level, as one stream or in blocks.
+/// The maker of a blob: a class at a level, as one stream or in blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Encoder {
     pub class: Class,
@@ -60,25 +83,42 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// All encoders that are tried, the commonest first.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Class::ALL
-            .into_iter()
-            .flat_map(|class| class.levels().iter().map(move |&level| Self { class, level, block_bytes: None }))
+    /// All encoders to be tried, the commonest first: as one stream, and with blocks of these lengths.
+    pub fn all(block_bytes: &[NonZeroU32]) -> Vec<Self> {
+        let one_stream = [None];
+        let block_bytes = one_stream.into_iter().chain(block_bytes.iter().copied().map(Some));
+        let with_class = |block_bytes| Class::ALL.into_iter().map(move |class| (class, block_bytes));
+        let with_level = |(class, block_bytes): (Class, Option<NonZeroU32>)| {
+            class.levels().iter().map(move |&level| Self { class, level, block_bytes })
+        };
+        block_bytes.flat_map(with_class).flat_map(with_level).filter(|encoder| encoder.is_known()).collect()
     }
 
     /// Whether there is such an encoder.
     pub fn is_known(self) -> bool {
-        self.class.levels().contains(&self.level) && self.block_bytes.is_none()
+        let has_such_blocks = match self.class {
+            Class::GoFlate1 | Class::GoFlate2 => self.block_bytes.is_none(),
+            Class::KpFlate1 | Class::KpFlate2 | Class::KpFlate3 => {
+                self.block_bytes.is_none_or(|bytes| bytes.get() as usize > pgzip::DICTIONARY_BYTES)
+            }
+        };
+        has_such_blocks && self.class.levels().contains(&self.level)
     }
 
     /// Opens its engine. `None` if there is no such encoder, or if it cannot start there.
     pub fn open(self, start: &Start<'_>) -> Option<Box<dyn Engine>> {
-        if self.block_bytes.is_some() {
-            return None;
-        }
-        match self.class {
-            Class::GoFlate1 => goflate::open(self.level, start),
+        let variant = match (self.class, self.block_bytes) {
+            (Class::GoFlate1, None) => return goflate::open(self.level, start),
+            (Class::GoFlate1 | Class::GoFlate2, Some(_)) => return None,
+            (Class::GoFlate2, None) => Variant::Go,
+            (Class::KpFlate1, _) => Variant::First,
+            (Class::KpFlate2, _) => Variant::Second,
+            (Class::KpFlate3, _) => Variant::Third,
+        };
+        match self.block_bytes {
+            Some(block_bytes) => pgzip::open(variant, self.level, block_bytes, start),
+            None if start.mark == Mark::START => Some(kpflate::open(variant, self.level, &[], BitPosition::START)?),
+            None => None,
         }
     }
 
@@ -86,6 +126,7 @@ impl Encoder {
     pub fn history_bytes(self) -> usize {
         match self.class {
             Class::GoFlate1 => goflate::history_bytes(self.level),
+            Class::KpFlate1 | Class::KpFlate2 | Class::KpFlate3 | Class::GoFlate2 => pgzip::DICTIONARY_BYTES,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What every engine offers: content in, compressed bytes out, as a stream.
+//! The interface of every engine: content in, compressed bytes out, as a stream.
 
 use crate::bits::BitPosition;
 
-/// One behaviour class of one compressor at one level. The sizes of the writes never change the bytes, unless an engine's
-/// page says so.
+/// One behaviour class of one compressor at one level. The sizes of the writes never change the bytes, unless an
+/// engine's page says so.
 pub trait Engine: Send {
     /// Takes the next content and appends the compressed bytes that are ready to `out`.
     fn write(&mut self, content: &[u8], out: &mut Vec<u8>);

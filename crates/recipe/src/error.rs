@@ -1,4 +1,4 @@
-//! What can go wrong, and the party at fault.
+//! The errors of this room, and the party at fault.
 
 use std::io;
 

@@ -1,13 +1,13 @@
 //! The class `goflate-1`: compress/flate of Go 1.19 to 1.26, and of every Go before it that was tried. BuildKit,
 //! containerd, Docker and the eStargz converter use it.
 //!
-//! Levels 2 to 9 look matches up in chains of a hash table (`chains`), as zlib does: levels 4 to 9 try the next position
-//! before they take a match, levels 2 and 3 do not. Level 1 remembers one position per hash and skips ahead where nothing
-//! matches (`speed`), after Snappy. Level -2 uses no matches. `blocks` chooses codes and writes blocks. The method was
-//! learned from Go's source (BSD-3) and is held by digests that Go made.
+//! Levels 2 to 9 look matches up in chains of a hash table (`chains`), as zlib does: levels 4 to 9 try the next
+//! position before they take a match, levels 2 and 3 do not. Level 1 remembers one position per hash and skips ahead
+//! where nothing matches (`speed`), after Snappy. Level -2 uses no matches. `blocks` chooses codes and writes blocks.
+//! The method was learned from Go's source (BSD-3) and is held by digests that Go made.
 //!
-//! An engine holds less than 2 MiB. The sizes of writes change nothing; the original depends on them only if a write ends
-//! one byte before its window is full, which was never seen.
+//! An engine holds less than 2 MiB. The sizes of writes change nothing; the original depends on them only if a write
+//! ends one byte before its window is full, which was never seen.
 
 mod blocks;
 mod chains;
@@ -81,13 +81,5 @@ impl Engine for Literals {
 
     fn mark(&self) -> Option<Mark> {
         Some(self.mark)
-    }
-}
-
-/// A buffer of a fixed size on the heap, which the compiler can check cheaply.
-fn boxed<T: Clone + Default, const N: usize>() -> Box<[T; N]> {
-    match vec![T::default(); N].into_boxed_slice().try_into() {
-        Ok(boxed) => boxed,
-        Err(_) => Box::new(std::array::from_fn(|_| T::default())),
     }
 }

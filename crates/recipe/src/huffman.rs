@@ -1,10 +1,10 @@
 //! Prefix codes of limited length, as Go's compress/flate and its descendants choose among the optimal ones.
 //!
-//! Several sets of code lengths cost the same; the engines have to choose as the original does. The lengths come from the
-//! boundary package-merge of Katajainen, Moffat and Turpin ("A fast and space-economical algorithm for length-limited
-//! coding", ISAAC 1995): rows of leaves and pairs, of which only the leaf counts behind the last item are kept. Here a pair
-//! goes before a leaf of the same weight, and symbols of the same weight stand in their own order. Codes are given by
-//! length, then by symbol, as in RFC 1951, section 3.2.2.
+//! Several sets of code lengths cost the same; the engines have to choose as the original does. The lengths come from
+//! the boundary package-merge of Katajainen, Moffat and Turpin ("A fast and space-economical algorithm for
+//! length-limited coding", ISAAC 1995): rows of leaves and pairs, of which only the leaf counts behind the last item
+//! are kept. Here a pair goes before a leaf of the same weight, and symbols of the same weight stand in their own
+//! order. Codes are given by length, then by symbol, as in RFC 1951, section 3.2.2.
 
 /// More rows than the longest code of DEFLATE has bits.
 const ROWS: usize = 16;
@@ -156,9 +156,9 @@ fn lengths(leaves: &[u64], bits_max: usize) -> [u32; ROWS] {
     }
     let mut by_length = [0; ROWS];
     let chain = &rows[top].leaves;
-    for length in 1..=top {
+    for (length, count) in by_length.iter_mut().enumerate().take(top + 1).skip(1) {
         let row = top + 1 - length;
-        by_length[length] = chain[row] - chain[row - 1];
+        *count = chain[row] - chain[row - 1];
     }
     by_length
 }

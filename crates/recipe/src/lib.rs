@@ -6,6 +6,8 @@
 #![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod bits;
+mod chain_table;
+mod correct;
 mod deflate;
 mod encoder;
 mod engine;
@@ -15,13 +17,24 @@ mod goflate;
 mod gzip;
 mod header;
 mod huffman;
+mod input;
+mod kpflate;
+mod pgzip;
 mod rebuild;
 mod recipe;
+#[cfg(test)]
+mod sample;
+mod tables;
+mod tokens;
 
 pub use bits::BitPosition;
+pub use correct::correct;
 pub use encoder::{Class, Encoder};
 pub use engine::{Engine, Mark, Start};
 pub use error::{FindError, ReadError, RebuildError};
 pub use find::{Found, Nearest, Reason, Unknown, find};
 pub use rebuild::Rebuild;
-pub use recipe::{Checkpoint, Encoded, Form, Member, Recipe};
+pub use recipe::{Checkpoint, Corrected, Encoded, Form, Framing, Member, Piece, Recipe};
+
+#[cfg(test)]
+mod tests;

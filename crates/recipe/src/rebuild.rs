@@ -1,10 +1,13 @@
 //! Makes a blob again out of its tar and its recipe: whole, checked by its sha256, or a range of it.
 //!
-//! The blob is cut into segments at the checkpoints. One thread makes all of them in one run, without starting again; several
-//! threads take turns, each with a segment at a time. A segment needs the content before its checkpoint that its engine looks
-//! back at, and some content behind the next checkpoint: an engine writes a block when it has seen what follows. What it
-//! reads there is bounded, so a recipe cannot ask for more work than twice the tar. Memory: an engine and two segments
-//! for each thread, 4 MiB of blob each or less; a recipe with larger segments is made by one thread, piece by piece.
+//! The blob is cut into segments at the checkpoints. One thread makes all of them in one run, without starting again;
+//! several threads take turns, each with a segment at a time. A segment needs the content before its checkpoint that
+//! its engine looks back at, and some content behind the next checkpoint: an engine writes a block when it has seen
+//! what follows. The content that it reads there is bounded, so a recipe cannot ask for more work than twice the tar.
+//! Memory: an engine and two segments for each thread, 4 MiB of blob each or less; a recipe with larger segments is
+//! made by one thread, piece by piece.
+
+mod corrected;
 
 use std::io::Write;
 use std::ops::Range;
@@ -32,12 +35,12 @@ const LOOKAHEAD_BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, Copy)]
 pub struct Rebuild<'a> {
     recipe: &'a Recipe,
-    /// What stands behind the head of the recipe.
+    /// The bytes behind the head of the recipe.
     body: &'a dyn ReadAt,
     tar: &'a dyn ReadAt,
 }
 
-/// What is called with each part of the blob.
+/// A function that takes each part of the blob.
 type Sink<'s> = dyn FnMut(&[u8]) -> Result<(), RebuildError> + 's;
 
 impl<'a> Rebuild<'a> {
@@ -47,19 +50,17 @@ impl<'a> Rebuild<'a> {
     /// A tar or a body of another length than the recipe says.
     pub fn new(recipe: &'a Recipe, body: &'a dyn ReadAt, tar: &'a dyn ReadAt) -> Result<Self, RebuildError> {
         let (expected, found) = (recipe.tar_bytes, tar.len().0);
-        let body_bytes = match recipe.form {
-            Form::Encoded(_) if expected != found => return Err(RebuildError::TarBytes { expected, found }),
-            Form::Encoded(_) => 0,
-            Form::Verbatim => recipe.blob_bytes,
-        };
-        let found = body.len().0;
-        if found != body_bytes {
-            return Err(RebuildError::BodyBytes { expected: body_bytes, found });
+        if expected != found && recipe.form != Form::Verbatim {
+            return Err(RebuildError::TarBytes { expected, found });
+        }
+        let (expected, found) = (recipe.form.body_bytes(recipe.blob_bytes), body.len().0);
+        if expected != found {
+            return Err(RebuildError::BodyBytes { expected, found });
         }
         Ok(Self { recipe, body, tar })
     }
 
-    /// Writes the whole blob with up to so many threads. What was written before an error is not to be used.
+    /// Writes the whole blob with up to so many threads. The caller drops what was written before an error.
     ///
     /// # Errors
     /// A recipe that does not fit; a result with another sha256; failures of the tar and of the output.
@@ -71,6 +72,7 @@ impl<'a> Rebuild<'a> {
         };
         match &self.recipe.form {
             Form::Verbatim => self.copy(0..self.recipe.blob_bytes, &mut sink)?,
+            Form::Corrected(corrected) => self.corrected(corrected, self.recipe.blob_bytes, &mut sink)?,
             Form::Encoded(encoded) => {
                 let segments = self.segments(encoded);
                 let is_parallel = threads > 1
@@ -88,8 +90,8 @@ impl<'a> Rebuild<'a> {
         if found == expected { Ok(()) } else { Err(RebuildError::Mismatch { expected, found }) }
     }
 
-    /// Writes bytes of the blob, beginning at the checkpoint before them. No digest proves them: the caller has rebuilt the
-    /// blob once with this recipe, or has made the recipe.
+    /// Writes bytes of the blob, beginning at the checkpoint before them. No digest proves them: the caller has
+    /// rebuilt the blob once with this recipe, or has made the recipe.
     ///
     /// # Errors
     /// As for `whole`, but for the sha256; a range outside the blob.
@@ -102,21 +104,20 @@ impl<'a> Rebuild<'a> {
             return Ok(());
         }
         let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|source| RebuildError::Output { source });
-        let Form::Encoded(encoded) = &self.recipe.form else { return self.copy(range, &mut write) };
+        let encoded = match &self.recipe.form {
+            Form::Verbatim => return self.copy(range, &mut write),
+            Form::Corrected(corrected) => {
+                return self.corrected(corrected, to, &mut cut(0, from, to, &mut write));
+            }
+            Form::Encoded(encoded) => encoded,
+        };
         let segments = self.segments(encoded);
         let first = segments.partition_point(|segment| segment.start.blob.bytes <= from).saturating_sub(1);
         let last = segments.partition_point(|segment| segment.end < to).min(segments.len() - 1);
         let start = segments[first].start;
-        let mut at = start.blob.bytes;
-        let mut sink = |bytes: &[u8]| {
-            let skipped = from.saturating_sub(at).min(bytes.len() as u64) as usize;
-            let kept = to.saturating_sub(at).min(bytes.len() as u64) as usize;
-            at += bytes.len() as u64;
-            write(bytes.get(skipped..kept).unwrap_or_default())
-        };
         // Stops at the end of the range: the rest of the segment is not made.
         let segment = Segment { start, end: to, is_cut: true, ..segments[last] };
-        self.segment(encoded, segment, &mut sink)
+        self.segment(encoded, segment, &mut cut(start.blob.bytes, from, to, &mut write))
     }
 
     fn copy(&self, range: Range<u64>, sink: &mut Sink<'_>) -> Result<(), RebuildError> {
@@ -184,7 +185,7 @@ impl<'a> Rebuild<'a> {
     fn segment(&self, encoded: &Encoded, segment: Segment, sink: &mut Sink<'_>) -> Result<(), RebuildError> {
         let mut output = Output { at: segment.start.blob.bytes, segment, sink };
         let (mut index, mut member_start) = (0, 0);
-        while let Some(member) = encoded.members.get(index) {
+        while let Some(member) = encoded.framing.members.get(index) {
             let end = member_start + member.tar_bytes;
             if segment.start.tar == member_start || segment.start.tar < end {
                 break;
@@ -192,14 +193,14 @@ impl<'a> Rebuild<'a> {
             (index, member_start) = (index + 1, end);
         }
         let mut start = Some(segment.start).filter(|start| start.tar != member_start);
-        for member in encoded.members.get(index..).unwrap_or_default() {
+        for member in encoded.framing.members.get(index..).unwrap_or_default() {
             if output.is_full() {
                 return Ok(());
             }
             self.member(encoded, member, member_start, start.take(), &mut output)?;
             member_start += member.tar_bytes;
         }
-        output.put(&encoded.tail)?;
+        output.put(&encoded.framing.tail)?;
         output.finish()
     }
 
@@ -213,7 +214,7 @@ impl<'a> Rebuild<'a> {
         output: &mut Output<'_, '_>,
     ) -> Result<(), RebuildError> {
         if checkpoint.is_none() {
-            output.put(encoded.headers.get(member.header as usize).map_or(&[], Vec::as_slice))?;
+            output.put(encoded.framing.header(member))?;
         }
         let mut crc = flate2::Crc::new();
         let mut at = checkpoint.map_or(member_start, |checkpoint| checkpoint.tar);
@@ -280,6 +281,21 @@ struct Segment {
     is_cut: bool,
     /// The tar that may be read for it.
     tar_end: u64,
+}
+
+/// Passes on the bytes of a range of what begins at `at`.
+fn cut<'s>(
+    mut at: u64,
+    from: u64,
+    to: u64,
+    sink: &'s mut Sink<'s>,
+) -> impl FnMut(&[u8]) -> Result<(), RebuildError> + 's {
+    move |bytes| {
+        let skipped = from.saturating_sub(at).min(bytes.len() as u64) as usize;
+        let kept = to.saturating_sub(at).min(bytes.len() as u64) as usize;
+        at += bytes.len() as u64;
+        sink(bytes.get(skipped..kept).unwrap_or_default())
+    }
 }
 
 /// A segment, or why there is none.

@@ -1,17 +1,22 @@
 //! A recipe: its parts, and its bytes (docs/RECIPE.md has the table).
 //!
-//! Bytes of a recipe come from peers. Every count and length is checked against the bytes that are there before memory is
-//! allocated, and nothing in a recipe asks for more work than the tar and the blob have bytes: checkpoints keep a distance,
-//! members have the tar's length together. Whether a recipe is right shows only the sha256 of the blob it rebuilds.
+//! Bytes of a recipe come from peers. Every count and length is checked against the bytes that are there before memory
+//! is allocated, and nothing in a recipe asks for more work than the tar and the blob have bytes: checkpoints keep a
+//! distance, members have the tar's length together. Whether a recipe is right shows only the sha256 of the blob it
+//! rebuilds.
+
+mod framing;
+mod input;
 
 use std::num::NonZeroU32;
 
 use lighter_types::OciDigest;
 
+pub use self::framing::{Framing, Member, TAIL_BYTES_MAX, members_max};
+use self::input::{Input, put};
 use crate::bits::BitPosition;
 use crate::encoder::{Class, Encoder};
 use crate::error::ReadError;
-use crate::gzip::HEADER_BYTES_MAX;
 
 /// The first bytes, with the version of the format.
 pub const RECIPE_VERSION: &[u8; 8] = b"LTRRCP01";
@@ -19,14 +24,9 @@ pub const RECIPE_VERSION: &[u8; 8] = b"LTRRCP01";
 const PREFIX_BYTES: usize = 61;
 /// The longest head: about a million members of eStargz.
 const HEAD_BYTES_MAX: u32 = 8 << 20;
-const MEMBERS_MAX: u64 = 1 << 20;
-/// So many members, and one more for so much tar: opening an engine costs as much as a piece of content.
-const MEMBERS_ALWAYS: u64 = 128;
-const MEMBER_TAR_BYTES: u64 = 256;
-/// The most bytes behind the last member.
-pub const TAIL_BYTES_MAX: usize = 64 << 10;
-/// A trailer of gzip has eight bytes, one of zstd four.
-const TRAILER_BYTES_MAX: u64 = 8;
+/// A piece and its corrections are in memory while they are used.
+pub const PIECE_TAR_BYTES_MAX: u64 = 64 << 20;
+pub const CORRECTIONS_BYTES_MAX: u64 = 2 << 20;
 /// The finder leaves this much tar between checkpoints.
 pub const CHECKPOINT_TAR_BYTES: u64 = 4 << 20;
 /// Recipes with denser checkpoints are refused: what lies behind each is made twice.
@@ -42,35 +42,40 @@ pub struct Recipe {
     pub form: Form,
 }
 
-/// What stands in a recipe.
+/// The forms of a recipe.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Form {
     /// An encoder makes the blob again.
     Encoded(Encoded),
+    /// preflate-rs makes the blob again, with corrections that stand behind the head.
+    Corrected(Corrected),
     /// The bytes of the blob stand behind the head.
     Verbatim,
 }
 
-/// What an encoder has to be told.
+/// The facts that an encoder has to be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Encoded {
     pub encoder: Encoder,
-    /// The different headers of members.
-    pub headers: Vec<Vec<u8>>,
-    pub members: Vec<Member>,
-    /// Bytes behind the last member.
-    pub tail: Vec<u8>,
+    pub framing: Framing,
     pub checkpoints: Vec<Checkpoint>,
 }
 
-/// One member of a blob.
+/// The facts that preflate-rs has to be told beside the corrections.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Member {
-    pub tar_bytes: u64,
-    /// Its place in `headers`.
-    pub header: u32,
-    /// Its trailer, if that is kept. Else it is calculated from the content.
-    pub trailer: Option<Box<[u8]>>,
+pub struct Corrected {
+    pub framing: Framing,
+    /// Each member has pieces of its own. An empty member has one too.
+    pub pieces: Vec<Piece>,
+}
+
+/// A part of a member, with corrections of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece {
+    pub tar_bytes: u32,
+    pub corrections_bytes: u32,
+    /// The last one of its member.
+    pub is_last: bool,
 }
 
 /// A place from which the blob can be made without what is before it: the first member that begins at this place of the
@@ -90,6 +95,7 @@ impl Recipe {
         let (form, head) = match &self.form {
             Form::Encoded(encoded) => (1, encoded.head()),
             Form::Verbatim => (2, Vec::new()),
+            Form::Corrected(corrected) => (3, corrected.head()),
         };
         let mut bytes = Vec::with_capacity(PREFIX_BYTES + head.len());
         bytes.extend_from_slice(RECIPE_VERSION);
@@ -115,10 +121,11 @@ impl Recipe {
         if bytes > HEAD_BYTES_MAX { Err(ReadError::Limit("its head")) } else { Ok(bytes) }
     }
 
-    /// Reads a recipe at the beginning of `bytes`; how many bytes it has. What stands behind the head may be absent.
+    /// Reads a recipe at the beginning of `bytes`; how many bytes it has. The bytes behind the head may be absent.
     ///
     /// # Errors
-    /// Bytes that are no recipe; a recipe of another version, form or class; bytes that end too soon; numbers that contradict each other or are beyond a limit.
+    /// Bytes that are no recipe; a recipe of another version, form or class; bytes that end too soon; numbers that
+    /// contradict each other or are beyond a limit.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, usize), ReadError> {
         let head_bytes = Self::head_bytes(bytes)? as usize;
         let mut input = Input { rest: bytes };
@@ -132,6 +139,7 @@ impl Recipe {
         let form = match form {
             1 => Form::Encoded(Encoded::read(&mut head, tar_bytes, blob_bytes)?),
             2 => Form::Verbatim,
+            3 => Form::Corrected(Corrected::read(&mut head, tar_bytes)?),
             _ => return Err(ReadError::Form(form)),
         };
         if !head.rest.is_empty() {
@@ -141,19 +149,67 @@ impl Recipe {
     }
 }
 
+impl Form {
+    /// The bytes behind the head.
+    pub fn body_bytes(&self, blob_bytes: u64) -> u64 {
+        match self {
+            Self::Encoded(_) => 0,
+            Self::Corrected(corrected) => corrected.pieces.iter().map(|piece| u64::from(piece.corrections_bytes)).sum(),
+            Self::Verbatim => blob_bytes,
+        }
+    }
+}
+
+impl Corrected {
+    fn head(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.framing.put(&mut out);
+        put(self.pieces.len() as u64, &mut out);
+        for piece in &self.pieces {
+            put((u64::from(piece.tar_bytes) << 1) | u64::from(piece.is_last), &mut out);
+            put(u64::from(piece.corrections_bytes), &mut out);
+        }
+        out
+    }
+
+    fn read(input: &mut Input<'_>, tar_bytes: u64) -> Result<Self, ReadError> {
+        let framing = Framing::read(input, tar_bytes)?;
+        let count = input.count(2, u64::from(HEAD_BYTES_MAX))?;
+        let pieces: Vec<Piece> = (0..count).map(|_| Piece::read(input)).collect::<Result<_, ReadError>>()?;
+        let mut rest = pieces.iter();
+        let fits = framing.members.iter().all(|member| {
+            let mut left = member.tar_bytes;
+            for piece in rest.by_ref() {
+                let Some(less) = left.checked_sub(u64::from(piece.tar_bytes)) else { return false };
+                left = less;
+                if piece.is_last {
+                    return left == 0;
+                }
+            }
+            false
+        });
+        match fits && rest.next().is_none() {
+            true => Ok(Self { framing, pieces }),
+            false => Err(ReadError::Contradiction("its pieces have not the lengths of its members")),
+        }
+    }
+}
+
+impl Piece {
+    fn read(input: &mut Input<'_>) -> Result<Self, ReadError> {
+        let (tar, corrections_bytes) = (input.number()?, input.number()?);
+        if tar >> 1 > PIECE_TAR_BYTES_MAX || corrections_bytes > CORRECTIONS_BYTES_MAX {
+            return Err(ReadError::Limit("a piece"));
+        }
+        Ok(Self { tar_bytes: (tar >> 1) as u32, corrections_bytes: corrections_bytes as u32, is_last: tar & 1 == 1 })
+    }
+}
+
 impl Encoded {
     fn head(&self) -> Vec<u8> {
         let mut out = vec![self.encoder.class.number(), self.encoder.level as u8];
         put(u64::from(self.encoder.block_bytes.map_or(0, NonZeroU32::get)), &mut out);
-        put(self.headers.len() as u64, &mut out);
-        self.headers.iter().for_each(|header| put_bytes(header, &mut out));
-        put(self.members.len() as u64, &mut out);
-        for member in &self.members {
-            put(member.tar_bytes, &mut out);
-            put((u64::from(member.header) << 1) | u64::from(member.trailer.is_some()), &mut out);
-            member.trailer.iter().for_each(|trailer| put_bytes(trailer, &mut out));
-        }
-        put_bytes(&self.tail, &mut out);
+        self.framing.put(&mut out);
         put(self.checkpoints.len() as u64, &mut out);
         let mut before = Checkpoint { tar: 0, blob: BitPosition::START };
         for checkpoint in &self.checkpoints {
@@ -173,36 +229,14 @@ impl Encoded {
         if !encoder.is_known() {
             return Err(ReadError::Encoder(encoder));
         }
-        let count = input.count(1, MEMBERS_MAX)?;
-        let headers: Vec<Vec<u8>> =
-            (0..count).map(|_| Ok(input.bytes(HEADER_BYTES_MAX as u64)?.to_vec())).collect::<Result<_, ReadError>>()?;
-        let count = input.count(2, members_max(tar_bytes))?;
-        let members: Vec<Member> =
-            (0..count).map(|_| Member::read(input, headers.len())).collect::<Result<_, ReadError>>()?;
-        let sum = members.iter().try_fold(0u64, |sum, member| sum.checked_add(member.tar_bytes));
-        if sum != Some(tar_bytes) {
-            return Err(ReadError::Contradiction("its members have not the length of the tar"));
-        }
-        let tail = input.bytes(TAIL_BYTES_MAX as u64)?.to_vec();
+        let framing = Framing::read(input, tar_bytes)?;
         let count = input.count(3, tar_bytes / CHECKPOINT_TAR_BYTES_MIN)?;
         let mut checkpoints: Vec<Checkpoint> = Vec::with_capacity(count as usize);
         for _ in 0..count {
             let before = checkpoints.last().copied().unwrap_or(Checkpoint { tar: 0, blob: BitPosition::START });
             checkpoints.push(Checkpoint::read(input, before, tar_bytes, blob_bytes)?);
         }
-        Ok(Self { encoder, headers, members, tail, checkpoints })
-    }
-}
-
-impl Member {
-    fn read(input: &mut Input<'_>, headers: usize) -> Result<Self, ReadError> {
-        let tar_bytes = input.number()?;
-        let number = input.number()?;
-        let header = u32::try_from(number >> 1).ok().filter(|&header| (header as usize) < headers);
-        let header = header.ok_or(ReadError::Contradiction("a member has a header that is not there"))?;
-        let is_kept = number & 1 == 1;
-        let trailer = is_kept.then(|| input.bytes(TRAILER_BYTES_MAX)).transpose()?.map(Box::from);
-        Ok(Self { tar_bytes, header, trailer })
+        Ok(Self { encoder, framing, checkpoints })
     }
 }
 
@@ -210,82 +244,12 @@ impl Checkpoint {
     fn read(input: &mut Input<'_>, before: Self, tar_bytes: u64, blob_bytes: u64) -> Result<Self, ReadError> {
         let (tar, bytes) = (input.number()?, input.number()?);
         let [partial] = input.array()?;
-        let is_apart = tar >= CHECKPOINT_TAR_BYTES_MIN && bytes > 0 && (1..128).contains(&partial);
+        let is_apart = tar >= CHECKPOINT_TAR_BYTES_MIN && bytes > 0 && partial != 0;
         let tar = before.tar.checked_add(tar).filter(|&tar| is_apart && tar < tar_bytes);
         let bytes = before.blob.bytes.checked_add(bytes).filter(|&bytes| bytes < blob_bytes);
         match (tar, bytes) {
             (Some(tar), Some(bytes)) => Ok(Self { tar, blob: BitPosition { bytes, partial } }),
             _ => Err(ReadError::Contradiction("its checkpoints are too close, out of order or beyond the end")),
         }
-    }
-}
-
-/// The most members of a blob with so much content.
-pub fn members_max(tar_bytes: u64) -> u64 {
-    MEMBERS_MAX.min(MEMBERS_ALWAYS.saturating_add(tar_bytes / MEMBER_TAR_BYTES))
-}
-
-/// Numbers of seven bits a byte, the lowest first; the highest bit says that more follow.
-fn put(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 128 {
-        out.push(number as u8 | 128);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    put(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
-/// What is still to be read.
-struct Input<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Input<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], ReadError> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(ReadError::Short)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
-        self.take(N)?.try_into().map_err(|_| ReadError::Short)
-    }
-
-    fn number(&mut self) -> Result<u64, ReadError> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.array()?;
-            let bits = u64::from(byte & 127);
-            // The tenth byte has one bit left; a zero at the end is another spelling of the same number.
-            if (shift == 63 && bits > 1) || (shift > 0 && byte == 0) {
-                break;
-            }
-            number |= bits << shift;
-            if byte & 128 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(ReadError::Contradiction("a number is badly spelt"))
-    }
-
-    /// A count of items that have at least so many bytes each.
-    fn count(&mut self, item_bytes: u64, max: u64) -> Result<u64, ReadError> {
-        let count = self.number()?;
-        if count > max {
-            return Err(ReadError::Limit("a count"));
-        }
-        if count.saturating_mul(item_bytes) > self.rest.len() as u64 { Err(ReadError::Short) } else { Ok(count) }
-    }
-
-    fn bytes(&mut self, max: u64) -> Result<&'a [u8], ReadError> {
-        let count = self.number()?;
-        if count > max {
-            return Err(ReadError::Limit("a length"));
-        }
-        self.take(count as usize)
     }
 }

@@ -1,4 +1,7 @@
 //! `lighter recipe`: how a compressed layer was made, and making it again, on plain files, with no node.
+//!
+//! The room `recipe` finds and rebuilds. This file opens and writes files, decides what is kept of a blob without an
+//! encoder, and says in words what went wrong.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lighter_node::FileBase;
-use lighter_recipe::{FindError, Form, Found, Nearest, Reason, Rebuild, RebuildError, Recipe, Unknown, find};
+use lighter_recipe::{FindError, Form, Found, Nearest, Reason, Rebuild, RebuildError, Recipe, Unknown, correct, find};
 use lighter_types::{Blame, Bytes, OciDigest, ReadAt};
 use sha2::{Digest, Sha256};
 
@@ -18,7 +21,7 @@ use crate::output::Output;
 use crate::progress::{Progress, duration};
 
 /// The hint for a blob that no known encoder makes.
-const KEEP_ANYWAY: &str = "--verbatim keeps the bytes of the blob in the recipe";
+const KEEP_ANYWAY: &str = "--allow-corrections keeps small corrections to what the nearest zlib-like encoder makes, --verbatim the whole blob";
 /// The hint for a recipe or a tar that does not fit.
 const WHICH_IS_WRONG: &str =
     "compare the sha256 of the tar with the layer's DiffId; if it is right, get another recipe";
@@ -60,7 +63,9 @@ struct Rebuilt {
 
 pub fn run(command: RecipeCommand, output: &Output) -> Result<(), Failure> {
     match command {
-        RecipeCommand::Find { blob, out, verbatim } => find_recipe(&blob, &out, verbatim, output),
+        RecipeCommand::Find { blob, out, allow_corrections, verbatim } => {
+            find_recipe(&blob, &out, Allowed { corrections: allow_corrections, verbatim }, output)
+        }
         RecipeCommand::Rebuild { recipe, tar, out, threads } => rebuild(&recipe, &tar, &out, threads, output),
         RecipeCommand::Show { recipe } => {
             let (read, file) = open(&recipe)?;
@@ -69,34 +74,66 @@ pub fn run(command: RecipeCommand, output: &Output) -> Result<(), Failure> {
     }
 }
 
-fn find_recipe(path: &Path, out: &Path, is_kept_anyway: bool, output: &Output) -> Result<(), Failure> {
+fn find_recipe(path: &Path, out: &Path, allowed: Allowed, output: &Output) -> Result<(), Failure> {
     let started = Instant::now();
     refuse_input(out, [path])?;
     let blob = plain_file(path)?;
     let mut progress = Progress::new(output);
-    let total = blob.len().0;
-    let found = find(&blob, u64::MAX, &mut |done| progress.set("finding", done, total, ""));
-    progress.finish("finding", "");
-    let recipe = match found {
-        Ok(Found::Recipe(recipe)) => recipe,
-        Ok(Found::Unknown(_)) | Err(FindError::Damaged { .. } | FindError::Short { .. }) if is_kept_anyway => {
-            verbatim(path, &blob)?
-        }
-        Ok(Found::Unknown(unknown)) => return Err(unknown_failure(path, &unknown)),
-        Err(error) => return Err(find_failure(path, &error)),
-    };
+    let (recipe, body) = make(path, &blob, allowed, &mut progress)?;
     let bytes = recipe.to_bytes();
-    let body_bytes = if recipe.form == Form::Verbatim { recipe.blob_bytes } else { 0 };
     write_whole(out, |file| {
-        file.write_all(&bytes).map_err(|error| Failure::file("write", out, &error))?;
-        copy(&blob, path, body_bytes, &mut |part| {
-            file.write_all(part).map_err(|error| Failure::file("write", out, &error))
-        })
+        let mut write = |part: &[u8]| file.write_all(part).map_err(|error| Failure::file("write", out, &error));
+        write(&bytes)?;
+        match &body {
+            Body::Held(body) => write(body),
+            Body::Blob => copy(&blob, path, recipe.blob_bytes, &mut write),
+        }
     })?;
-    let shown = shown(out, &recipe, bytes.len() as u64 + body_bytes);
+    let shown = shown(out, &recipe, bytes.len() as u64 + recipe.form.body_bytes(recipe.blob_bytes));
     let note = format!("{} makes {}: {}, {} bytes", shown.recipe, shown.blob, maker(&shown), shown.recipe_bytes);
     let made = Made { shown, took_ms: milliseconds(started.elapsed()) };
     output.done(&made, format!("{note}, {}", duration(made.took_ms)))
+}
+
+/// The forms that a recipe may have if no encoder makes the blob.
+#[derive(Clone, Copy)]
+struct Allowed {
+    corrections: bool,
+    verbatim: bool,
+}
+
+/// The bytes behind the head of a new recipe.
+enum Body {
+    Held(Vec<u8>),
+    /// The blob.
+    Blob,
+}
+
+fn make(
+    path: &Path,
+    blob: &FileBase<File>,
+    allowed: Allowed,
+    progress: &mut Progress,
+) -> Result<(Recipe, Body), Failure> {
+    let total = blob.len().0;
+    let found = find(blob, u64::MAX, &mut |done| progress.set("finding", done, total, ""));
+    progress.finish("finding", "");
+    let failure = match found {
+        Ok(Found::Recipe(recipe)) => return Ok((recipe, Body::Held(Vec::new()))),
+        Ok(Found::Unknown(unknown)) => unknown_failure(path, &unknown),
+        Err(error) => find_failure(path, &error),
+    };
+    if failure.kind == Kind::BadData && allowed.corrections {
+        let corrected = correct(blob, &mut |done| progress.set("correcting", done, total, ""));
+        progress.finish("correcting", "");
+        if let Some((recipe, body)) = corrected.map_err(|error| find_failure(path, &error))? {
+            return Ok((recipe, Body::Held(body)));
+        }
+    }
+    match failure.kind == Kind::BadData && allowed.verbatim {
+        true => Ok((verbatim(path, blob)?, Body::Blob)),
+        false => Err(failure),
+    }
 }
 
 /// The recipe that keeps the blob as it is.
@@ -172,13 +209,13 @@ impl<W: Write> Write for Counted<'_, W> {
     }
 }
 
-/// What stands behind the head of a recipe.
-struct Body {
+/// The bytes behind the head of a recipe file.
+struct Behind {
     whole: FileBase<File>,
     start: u64,
 }
 
-impl ReadAt for Body {
+impl ReadAt for Behind {
     fn len(&self) -> Bytes {
         Bytes(self.whole.len().0.saturating_sub(self.start))
     }
@@ -189,7 +226,7 @@ impl ReadAt for Body {
 }
 
 /// A recipe file, and what stands behind its head.
-fn open(path: &Path) -> Result<(Recipe, Body), Failure> {
+fn open(path: &Path) -> Result<(Recipe, Behind), Failure> {
     let whole = plain_file(path)?;
     let bytes = whole.len().0.min(Recipe::BYTES_MAX);
     let mut head = vec![0; usize::try_from(bytes).unwrap_or_default()];
@@ -201,7 +238,7 @@ fn open(path: &Path) -> Result<(Recipe, Body), Failure> {
             Blame::Peer | Blame::Machine | Blame::Caller | Blame::Bug => failure.hint("get the recipe again"),
         }
     })?;
-    Ok((recipe, Body { whole, start: head_bytes as u64 }))
+    Ok((recipe, Behind { whole, start: head_bytes as u64 }))
 }
 
 /// A file that can be read by position.
@@ -216,9 +253,10 @@ fn plain_file(path: &Path) -> Result<FileBase<File>, Failure> {
 }
 
 fn shown(path: &Path, recipe: &Recipe, recipe_bytes: u64) -> Shown {
-    let encoded = match &recipe.form {
-        Form::Encoded(encoded) => Some(encoded),
-        Form::Verbatim => None,
+    let (form, encoded, framing) = match &recipe.form {
+        Form::Encoded(encoded) => ("encoded", Some(encoded), Some(&encoded.framing)),
+        Form::Corrected(corrected) => ("corrected", None, Some(&corrected.framing)),
+        Form::Verbatim => ("verbatim", None, None),
     };
     Shown {
         recipe: path.display().to_string(),
@@ -226,18 +264,24 @@ fn shown(path: &Path, recipe: &Recipe, recipe_bytes: u64) -> Shown {
         blob: recipe.blob.to_string(),
         blob_bytes: recipe.blob_bytes,
         tar_bytes: recipe.tar_bytes,
-        form: if encoded.is_some() { "encoded" } else { "verbatim" },
+        form,
         class: encoded.map(|encoded| encoded.encoder.class.name()),
         level: encoded.map(|encoded| encoded.encoder.level),
         block_bytes: encoded.and_then(|encoded| encoded.encoder.block_bytes).map(u32::from),
-        members: encoded.map_or(0, |encoded| encoded.members.len()),
+        members: framing.map_or(0, |framing| framing.members.len()),
         checkpoints: encoded.map_or(0, |encoded| encoded.checkpoints.len()),
     }
 }
 
 /// How the blob is made, in words.
 fn maker(shown: &Shown) -> String {
-    let (Some(class), Some(level)) = (shown.class, shown.level) else { return "the bytes of the blob".to_owned() };
+    let (Some(class), Some(level)) = (shown.class, shown.level) else {
+        return match shown.form {
+            "corrected" => "corrections",
+            _ => "the bytes of the blob",
+        }
+        .to_owned();
+    };
     let blocks = shown.block_bytes.map_or_else(String::new, |bytes| format!(", blocks of {bytes} bytes"));
     let members = if shown.members == 1 { String::new() } else { format!(", {} members", shown.members) };
     format!("{class} at level {level}{blocks}{members}")

@@ -2,11 +2,12 @@
 
 use crate::bits::{BitPosition, BitWriter};
 use crate::deflate::{
-    DISTANCE_BASE, DISTANCE_EXTRA_BITS, DISTANCE_SYMBOLS, END_OF_BLOCK, LENGTH_BASE, LENGTH_EXTRA_BITS, LENGTH_SYMBOL,
-    LITERAL_SYMBOLS, STORED_BYTES_MAX, Token, distance_symbol,
+    DISTANCE_EXTRA_BITS, DISTANCE_SYMBOLS, END_OF_BLOCK, LENGTH_EXTRA_BITS, LENGTH_SYMBOL, LITERAL_SYMBOLS,
+    STORED_BYTES_MAX, Token, distance_symbol,
 };
 use crate::header::{BlockHeader, write_stored_header};
-use crate::huffman::{Code, Codes};
+use crate::huffman::Codes;
+use crate::tokens::{FixedCodes, write_tokens};
 
 pub struct Blocks {
     writer: BitWriter,
@@ -14,8 +15,7 @@ pub struct Blocks {
     distance_counts: [u32; DISTANCE_SYMBOLS],
     literals: Codes<LITERAL_SYMBOLS>,
     distances: Codes<DISTANCE_SYMBOLS>,
-    fixed_literals: Codes<LITERAL_SYMBOLS>,
-    fixed_distances: Codes<DISTANCE_SYMBOLS>,
+    fixed: FixedCodes,
     header: BlockHeader,
 }
 
@@ -27,8 +27,7 @@ impl Blocks {
             distance_counts: [0; DISTANCE_SYMBOLS],
             literals: Codes::new(),
             distances: Codes::new(),
-            fixed_literals: fixed_literals(),
-            fixed_distances: fixed_distances(),
+            fixed: FixedCodes::new(),
             header: BlockHeader::new(),
         }
     }
@@ -43,10 +42,7 @@ impl Blocks {
         let content = content.filter(|content| content.len() <= STORED_BYTES_MAX);
         // The same for both forms with codes: it counts only beside the stored form.
         let extra = if content.is_some() { self.extra_bits() } else { 0 };
-        let fixed = 3
-            + self.fixed_literals.cost(&self.literal_counts)
-            + self.fixed_distances.cost(&self.distance_counts)
-            + extra;
+        let fixed = 3 + self.fixed.cost(&self.literal_counts, &self.distance_counts) + extra;
         let own = self.own_bits() + extra;
         if let Some(content) = content.filter(|content| (content.len() + 5) * 8 < own.min(fixed)) {
             return self.write_stored(content, out);
@@ -54,9 +50,12 @@ impl Blocks {
         if own < fixed {
             self.header.write(&mut self.writer, out);
             write_tokens(tokens, &self.literals, &self.distances, &mut self.writer, out);
+            self.end(out);
         } else {
             self.writer.bits(2, 3, out);
-            write_tokens(tokens, &self.fixed_literals, &self.fixed_distances, &mut self.writer, out);
+            let (literals, distances) = (&self.fixed.literals, &self.fixed.distances);
+            write_tokens(tokens, literals, distances, &mut self.writer, out);
+            self.writer.bits(0, 7, out);
         }
     }
 
@@ -69,6 +68,13 @@ impl Blocks {
         }
         self.header.write(&mut self.writer, out);
         write_tokens(tokens, &self.literals, &self.distances, &mut self.writer, out);
+        self.end(out);
+    }
+
+    /// Writes the end of the block with its own codes.
+    fn end(&mut self, out: &mut Vec<u8>) {
+        let end = self.literals.all()[END_OF_BLOCK];
+        self.writer.bits(u32::from(end.bits), u32::from(end.length), out);
     }
 
     /// Writes the block without matches, or stores it if that saves less than a sixteenth.
@@ -86,14 +92,13 @@ impl Blocks {
             return self.write_stored(content, out);
         }
         self.header.write(&mut self.writer, out);
-        let mut bits = self.writer.bulk(content.len() * 2 + 2, out);
+        let mut bits = self.writer.bulk(content.len() * 2, out);
         for &byte in content {
             let code = self.literals.all()[usize::from(byte)];
             bits.add(u64::from(code.bits), u32::from(code.length));
         }
-        let end = self.literals.all()[END_OF_BLOCK];
-        bits.add(u64::from(end.bits), u32::from(end.length));
         bits.finish();
+        self.end(out);
     }
 
     /// Writes the block as it is.
@@ -142,62 +147,4 @@ impl Blocks {
 
 fn extra(counts: &[u32], bits: &[u8]) -> usize {
     counts.iter().zip(bits).map(|(&count, &bits)| count as usize * usize::from(bits)).sum()
-}
-
-fn fixed_literals() -> Codes<LITERAL_SYMBOLS> {
-    let mut codes = Codes::new();
-    for symbol in 0..LITERAL_SYMBOLS {
-        let (bits, length) = match symbol {
-            0..144 => (symbol + 48, 8),
-            144..256 => (symbol + 256, 9),
-            256..280 => (symbol - 256, 7),
-            _ => (symbol - 88, 8),
-        };
-        codes.set(symbol, bits as u16, length);
-    }
-    codes
-}
-
-fn fixed_distances() -> Codes<DISTANCE_SYMBOLS> {
-    let mut codes = Codes::new();
-    (0..DISTANCE_SYMBOLS).for_each(|symbol| codes.set(symbol, symbol as u16, 5));
-    codes
-}
-
-/// Writes tokens and the end of the block.
-fn write_tokens(
-    tokens: &[Token],
-    literals: &Codes<LITERAL_SYMBOLS>,
-    distances: &Codes<DISTANCE_SYMBOLS>,
-    writer: &mut BitWriter,
-    out: &mut Vec<u8>,
-) {
-    // The code of each length with the bits behind it: a token is one addition.
-    let lengths: [(u32, u32); 256] = std::array::from_fn(|length| {
-        let symbol = usize::from(LENGTH_SYMBOL[length]);
-        let Code { bits, length: code_bits } = literals.all()[257 + symbol];
-        let behind = (length as u32).wrapping_sub(u32::from(LENGTH_BASE[symbol]));
-        (u32::from(bits) | (behind << code_bits), u32::from(code_bits + LENGTH_EXTRA_BITS[symbol]))
-    });
-    let mut distance_codes = [Code::default(); 32];
-    distance_codes[..DISTANCE_SYMBOLS].copy_from_slice(distances.all());
-    // 15 bits and 5, 15 and 13: six bytes.
-    let mut bits = writer.bulk(tokens.len() * 6 + 2, out);
-    for token in tokens {
-        if token.is_literal() {
-            let code = literals.all()[token.byte()];
-            bits.add(u64::from(code.bits), u32::from(code.length));
-            continue;
-        }
-        let (mut value, mut count) = (u64::from(lengths[token.length()].0), lengths[token.length()].1);
-        let symbol = distance_symbol(token.distance()) & 31;
-        let code = distance_codes[symbol];
-        let behind = token.distance().wrapping_sub(u32::from(DISTANCE_BASE[symbol]));
-        value |= (u64::from(code.bits) | (u64::from(behind) << code.length)) << count;
-        count += u32::from(code.length + DISTANCE_EXTRA_BITS[symbol]);
-        bits.add(value, count);
-    }
-    let end = literals.all()[END_OF_BLOCK];
-    bits.add(u64::from(end.bits), u32::from(end.length));
-    bits.finish();
 }

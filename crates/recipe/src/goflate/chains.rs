@@ -1,32 +1,27 @@
 //! Levels 2 to 9: matches from chains of positions whose four bytes have the same hash.
 //!
-//! A window of 64 KiB slides by 32 KiB when fewer bytes lie ahead than the longest match needs. Where it stands follows
-//! from the position alone, so an engine can start at the beginning of any block: at levels 4 to 9 every position is in the
-//! table, and 32 KiB of content before the start bring the table back. Levels 2 and 3 leave out the insides of long
-//! matches, so what is in the table depends on all matches before, and they start at the beginning only. A block begins
-//! with no match under way: the search at its first position gives what it gave when the block before was written.
+//! A window of 64 KiB slides by 32 KiB when fewer bytes lie ahead than the longest match needs. Where it stands
+//! follows from the position alone, so an engine can start at the beginning of any block: at levels 4 to 9 every
+//! position is in the table, and 32 KiB of content before the start bring the table back. Levels 2 and 3 leave out the
+//! insides of long matches, so what is in the table depends on all matches before, and they start at the beginning
+//! only. A block begins with no match under way: the search at its first position gives what it gave when the block
+//! before was written.
 
 use super::blocks::Blocks;
-use super::boxed;
+use crate::chain_table::{ChainTable, FULL, Window, word};
 use crate::deflate::{MATCH_BYTES_MAX, Token, WINDOW_BYTES, match_length};
 use crate::engine::{Engine, Mark, Start};
+use crate::tables::boxed;
 
 /// The shortest match that is used.
 const MATCH_BYTES_MIN: usize = 4;
-const FULL: usize = 2 * WINDOW_BYTES;
 /// Content that must lie ahead, unless it is the last.
 const AHEAD: usize = MATCH_BYTES_MIN + MATCH_BYTES_MAX;
 /// A match of four bytes saves nothing beyond this distance.
 const SHORT_DISTANCE_MAX: usize = 4096;
-const HASHES: usize = 1 << 17;
 const BLOCK_TOKENS: usize = 1 << 14;
-/// Positions are counted from the window's start and an offset, which is set back before it can overflow.
-const OFFSET_MAX: u32 = 1 << 30;
 
-/// Eight bytes more than are used: a word can be read at any position of the window.
-type Window = [u8; FULL + 8];
-
-/// What a level does (compress/flate/deflate.go, `levels`).
+/// The settings of a level (compress/flate/deflate.go, `levels`).
 #[derive(Clone, Copy)]
 struct Settings {
     /// Matches longer than this are taken without a look at the next position; 0: all matches.
@@ -72,7 +67,7 @@ pub struct Chains {
     is_byte_waiting: bool,
     length: usize,
     distance: usize,
-    table: Table,
+    table: ChainTable<0x1e35_a7bd, true>,
     tokens: Vec<Token>,
     blocks: Blocks,
     mark: Mark,
@@ -100,7 +95,7 @@ impl Chains {
             is_byte_waiting: false,
             length: MATCH_BYTES_MIN - 1,
             distance: 0,
-            table: Table::new(),
+            table: ChainTable::new(),
             tokens: Vec::with_capacity(BLOCK_TOKENS),
             blocks: Blocks::new(start.mark.blob),
             mark: start.mark,
@@ -198,7 +193,7 @@ impl Chains {
     /// The longest match at `index`, the nearest of those; its length is three if there is none.
     #[inline]
     fn find(&self, first_distance: usize, ahead: usize) -> (usize, usize) {
-        let (window, previous, index) = (&*self.window, &*self.table.previous, self.index);
+        let (window, index) = (&*self.window, self.index);
         let longest = ahead.min(MATCH_BYTES_MAX);
         let nice = self.settings.nice.min(longest);
         let distance_max = index.min(WINDOW_BYTES);
@@ -222,7 +217,7 @@ impl Chains {
                     tail = word(window, tail_at);
                 }
             }
-            let step = usize::from(previous[(index - candidate) & (WINDOW_BYTES - 1)]);
+            let step = self.table.step(index - candidate);
             candidate += step;
             if step == 0 || candidate > distance_max {
                 break;
@@ -272,49 +267,5 @@ impl Engine for Chains {
     fn mark(&self) -> Option<Mark> {
         // The insides of long matches are not in the table at levels 2 and 3.
         (self.settings.lazy > 0).then_some(self.mark)
-    }
-}
-
-/// The four bytes at a position.
-#[inline]
-fn word(window: &Window, at: usize) -> u32 {
-    let at = at & (FULL - 1);
-    let bytes: [u8; 4] = window[at..at + 4].try_into().unwrap_or_default();
-    u32::from_le_bytes(bytes)
-}
-
-/// The last position of each hash, and how far each position is from the one before with its hash.
-struct Table {
-    last: Box<[u32; HASHES]>,
-    /// 0: there is none within reach.
-    previous: Box<[u16; WINDOW_BYTES]>,
-    offset: u32,
-}
-
-impl Table {
-    fn new() -> Self {
-        Self { last: boxed(), previous: boxed(), offset: WINDOW_BYTES as u32 + 1 }
-    }
-
-    /// Puts a position in; how far the one before it is, or 0.
-    #[inline]
-    fn insert(&mut self, window: &Window, position: usize) -> usize {
-        let hash = word(window, position).swap_bytes().wrapping_mul(0x1e35_a7bd) >> 15;
-        let last = &mut self.last[hash as usize & (HASHES - 1)];
-        let here = self.offset.wrapping_add(position as u32);
-        let distance = here.wrapping_sub(*last);
-        *last = here;
-        let distance = if distance > WINDOW_BYTES as u32 { 0 } else { distance };
-        self.previous[position & (WINDOW_BYTES - 1)] = distance as u16;
-        distance as usize
-    }
-
-    fn slide(&mut self) {
-        self.offset += WINDOW_BYTES as u32;
-        if self.offset > OFFSET_MAX {
-            let less = self.offset - (WINDOW_BYTES as u32 + 1);
-            self.last.iter_mut().for_each(|last| *last = last.saturating_sub(less));
-            self.offset -= less;
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! Level 1: one position for each hash, blocks of 65,535 bytes, and longer steps the longer nothing matched.
 
 use super::blocks::Blocks;
-use super::boxed;
 use crate::bits::BitPosition;
 use crate::deflate::{MATCH_BYTES_MAX, STORED_BYTES_MAX, Token, WINDOW_BYTES, match_length};
 use crate::engine::Engine;
+use crate::tables::boxed;
 
 const SLOTS: usize = 1 << 14;
 /// The last bytes of a block begin no match.
