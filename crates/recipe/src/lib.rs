@@ -9,4 +9,6 @@ mod engine;
 mod zlib;
 
 pub use engine::Engine;
-pub use zlib::{Zlib, ZlibBoundary, ZlibFlush, ZlibLevel, ZlibMemory};
+pub use zlib::{
+    GnuGzip, Pigz, PigzBlocks, PigzSettings, PigzThreads, Zlib, ZlibBoundary, ZlibFlush, ZlibLevel, ZlibMemory,
+};

@@ -29,15 +29,19 @@
 mod bits;
 mod block;
 mod encoder;
+mod gnu_gzip;
 mod huffman;
 mod level;
+mod pigz;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod window;
 
-use encoder::{Encoder, Start};
+use encoder::{BlockEnd, Class, Encoder, Ending, Start};
+pub use gnu_gzip::GnuGzip;
 pub use level::ZlibLevel;
+pub use pigz::{Pigz, PigzBlocks, PigzSettings, PigzThreads};
 
 use crate::Engine;
 
@@ -58,12 +62,17 @@ impl ZlibMemory {
         }
     }
 
-    /// One less than the buffer has places.
-    fn symbols(self) -> usize {
-        match self {
+    fn class(self) -> Class {
+        Class { hash_bits: self.hash_bits(), block_end: self.block_end(), ending: Ending::Exact }
+    }
+
+    /// A block has one symbol fewer than zlib's buffer has places.
+    fn block_end(self) -> BlockEnd {
+        let symbols_max = match self {
             ZlibMemory::Eight => 16_383,
             ZlibMemory::Nine => 32_767,
-        }
+        };
+        BlockEnd { symbols_max, symbols_between: symbols_max }
     }
 }
 
@@ -107,7 +116,7 @@ impl Zlib {
     /// A stream whose first matches may lie in the last 32 KiB of `dictionary`: `deflateSetDictionary` before the first
     /// content.
     pub fn with_dictionary(level: ZlibLevel, memory: ZlibMemory, dictionary: &[u8]) -> Zlib {
-        let mut encoder = Encoder::new(level, memory.hash_bits(), memory.symbols());
+        let mut encoder = Encoder::new(level, memory.class());
         encoder.begin(&Start::dictionary(dictionary));
         Zlib { encoder }
     }
@@ -119,7 +128,7 @@ impl Zlib {
         if !level.is_lazy() {
             return None;
         }
-        let mut encoder = Encoder::new(level, memory.hash_bits(), memory.symbols());
+        let mut encoder = Encoder::new(level, memory.class());
         encoder.begin(&Start::boundary(at, history));
         Some(Zlib { encoder })
     }
@@ -139,9 +148,9 @@ impl Zlib {
         self.encoder.flush(flush, out);
     }
 
-    /// Empty blocks with the fixed codes up to the next whole byte, as pigz adds them; the bits that wait are even.
-    fn align_by_fixed_blocks(&mut self, out: &mut Vec<u8>) {
-        self.encoder.align_by_fixed_blocks(out);
+    /// Bits that wait for the next block behind a flush: at most seven.
+    pub fn waiting_bits(&self) -> u32 {
+        self.encoder.waiting_bits()
     }
 }
 

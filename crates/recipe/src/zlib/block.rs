@@ -73,10 +73,10 @@ impl Block {
     }
 
     /// An upper bound of the bytes that the block takes: eight bits a symbol, and five with its extra bits a distance.
-    pub(super) fn bytes_estimate(&self) -> usize {
+    pub(super) fn bytes_estimate(&self) -> u64 {
         let distances = self.distance_weights.iter().zip(&DISTANCES);
-        let bits = distances.map(|(weight, range)| *weight as usize * (5 + usize::from(range.extra_bits)));
-        (self.count * 8 + bits.sum::<usize>()) >> 3
+        let bits = distances.map(|(weight, range)| u64::from(*weight) * (5 + u64::from(range.extra_bits)));
+        (self.count as u64 * 8 + bits.sum::<u64>()) >> 3
     }
 
     #[inline(always)]
@@ -135,9 +135,8 @@ impl Block {
     /// The bits of all symbols under codes of these lengths, the extra bits with them.
     fn bits(&self, literals: &[u8; LITERAL_CODES], distances: &[u8; DISTANCE_CODES]) -> u64 {
         let extra = |code: usize| code.checked_sub(LITERALS + 1).map_or(0, |length| LENGTHS[length].extra_bits);
-        let of_literals = (0..LITERAL_CODES).map(|code| {
-            u64::from(self.literal_weights[code]) * u64::from(literals[code] + extra(code))
-        });
+        let of_literals = (0..LITERAL_CODES)
+            .map(|code| u64::from(self.literal_weights[code]) * u64::from(literals[code] + extra(code)));
         let of_distances = (0..DISTANCE_CODES).map(|code| {
             u64::from(self.distance_weights[code]) * u64::from(distances[code] + DISTANCES[code].extra_bits)
         });

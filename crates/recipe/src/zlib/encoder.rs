@@ -13,6 +13,33 @@ const DISTANCE_OF_SHORTEST_MAX: usize = 4096;
 /// No match: shorter than any.
 const NO_MATCH: Match = Match { length: MATCH_MIN - 1, start: 0 };
 
+/// When a block ends before the content does.
+#[derive(Clone, Copy)]
+pub(super) struct BlockEnd {
+    /// As many symbols end a block.
+    pub(super) symbols_max: usize,
+    /// At each multiple of this, a block ends where it compresses well: see [`Encoder::is_block_due`].
+    pub(super) symbols_between: usize,
+}
+
+/// The decisions in which the classes differ.
+#[derive(Clone, Copy)]
+pub(super) struct Class {
+    pub(super) hash_bits: u32,
+    pub(super) block_end: BlockEnd,
+    pub(super) ending: Ending,
+}
+
+/// How a class works where its content ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// A match that reaches the end of the content is as good as any: zlib.
+    Exact,
+    /// Candidates are compared past the end of the content, with whatever the window holds there, and the match is cut
+    /// afterwards. Once the end was met the window slides no more, and positions too near its end get no match: GNU gzip.
+    Loose,
+}
+
 /// How far a run goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
@@ -55,8 +82,11 @@ pub(super) struct Encoder {
     level: ZlibLevel,
     window: Window,
     block: Block,
-    /// As many symbols end a block.
-    symbols_max: usize,
+    class: Class,
+    /// No more content comes.
+    is_end_met: bool,
+    /// The number of symbols at which the block's end is considered next.
+    considered_at: usize,
     bits: BitWriter,
     /// Where the block begins, counted as [`Window::slid`] counts.
     block_start: u64,
@@ -71,12 +101,14 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(level: ZlibLevel, hash_bits: u32, symbols_max: usize) -> Encoder {
+    pub(super) fn new(level: ZlibLevel, class: Class) -> Encoder {
         Encoder {
             level,
-            window: Window::new(hash_bits),
+            window: Window::new(class.hash_bits),
             block: Block::new(),
-            symbols_max,
+            class,
+            is_end_met: false,
+            considered_at: 0,
             bits: BitWriter::within_byte(0, 0),
             block_start: 0,
             held: NO_MATCH,
@@ -88,6 +120,7 @@ impl Encoder {
     }
 
     pub(super) fn begin(&mut self, start: &Start<'_>) {
+        self.is_end_met = false;
         self.window.reset();
         self.window.set_history(start.history, start.position);
         self.block.clear();
@@ -141,12 +174,8 @@ impl Encoder {
         self.begin_block(NO_MATCH.length);
     }
 
-    pub(super) fn align_by_fixed_blocks(&mut self, out: &mut Vec<u8>) {
-        while self.bits.position_bits() % 8 != 0 {
-            write_empty_fixed(&mut self.bits, out);
-            self.bits.flush(out);
-        }
-        self.begin_block(NO_MATCH.length);
+    pub(super) fn waiting_bits(&self) -> u32 {
+        (self.bits.position_bits() % 8) as u32
     }
 
     fn run(&mut self, until: Until, out: &mut Vec<u8>) {
@@ -160,9 +189,13 @@ impl Encoder {
         if self.window.ahead >= LOOKAHEAD_MIN {
             return false;
         }
-        if self.window.position >= SLIDE_FROM {
+        if self.window.position >= SLIDE_FROM && !self.is_end_met {
             self.held.start = self.held.start.saturating_sub(HISTORY);
             self.window.slide();
+        }
+        if until == Until::End && self.class.ending == Ending::Loose && !self.is_end_met {
+            self.is_end_met = true;
+            self.window.clear_ahead();
         }
         until == Until::LookaheadMin || self.window.ahead == 0
     }
@@ -178,13 +211,23 @@ impl Encoder {
         (candidate != 0 && position.wrapping_sub(candidate) <= DISTANCE_MAX).then_some(candidate)
     }
 
+    #[inline(always)]
+    fn longest_match(&self, candidate: usize, longer_than: usize, search: Search) -> Option<Match> {
+        let nice = match self.class.ending {
+            Ending::Exact => search.nice.min(self.window.ahead),
+            Ending::Loose if self.window.position > SLIDE_FROM => return None,
+            Ending::Loose => search.nice,
+        };
+        self.window.longest_match(candidate, longer_than, nice, search)
+    }
+
     /// Levels 1 to 3: the first match is taken.
     fn run_at_once(&mut self, search: Search, until: Until, out: &mut Vec<u8>) {
         while !self.is_over(until) {
+            let position = self.window.position;
             let candidate = self.candidate();
-            let found = candidate.and_then(|at| self.window.longest_match(at, NO_MATCH.length, search));
+            let found = candidate.and_then(|at| self.longest_match(at, NO_MATCH.length, search));
             if let Some(found) = found {
-                let position = self.window.position;
                 self.block.add_match(found.length, position.wrapping_sub(found.start));
                 self.window.ahead = self.window.ahead.wrapping_sub(found.length);
                 if found.length <= search.lazy && self.window.ahead >= MATCH_MIN {
@@ -198,7 +241,7 @@ impl Encoder {
                 self.block.add_literal(literal);
                 self.window.advance();
             }
-            if self.block.symbols() == self.symbols_max {
+            if self.block.symbols() == self.considered_at && self.is_block_due(position) {
                 self.end_block(Last::No, out);
             }
         }
@@ -207,24 +250,24 @@ impl Encoder {
     /// Levels 4 to 9: a match is taken unless the next position has a longer one.
     fn run_lazy(&mut self, search: Search, until: Until, out: &mut Vec<u8>) {
         while !self.is_over(until) {
+            let position = self.window.position;
             let candidate = self.candidate();
             let held = self.held;
             self.held = NO_MATCH;
             if held.length < search.lazy {
-                let found = candidate.and_then(|at| self.window.longest_match(at, held.length, search));
+                let found = candidate.and_then(|at| self.longest_match(at, held.length, search));
                 self.held = found.filter(|found| self.is_worth(*found)).unwrap_or(NO_MATCH);
             }
             if held.length >= MATCH_MIN && self.held.length <= held.length && self.is_byte_held {
                 self.take_held(held);
-                if self.block.symbols() == self.symbols_max {
+                if self.block.symbols() == self.considered_at && self.is_block_due(position) {
                     self.end_block(Last::No, out);
                 }
                 continue;
             }
             if self.is_byte_held {
-                let literal = self.window.byte(self.window.position.wrapping_sub(1));
-                self.block.add_literal(literal);
-                if self.block.symbols() == self.symbols_max {
+                self.block.add_literal(self.window.byte(position.wrapping_sub(1)));
+                if self.block.symbols() == self.considered_at && self.is_block_due(position) {
                     self.end_block_before(held.length, out);
                 }
             }
@@ -261,6 +304,24 @@ impl Encoder {
         self.is_byte_held = false;
     }
 
+    /// Whether the block ends behind the symbol just added, which is the first or the only byte before `position`, or begins
+    /// there (levels 1 to 3).
+    ///
+    /// A block ends early where fewer than half of its symbols are matches and it seems to take less than half of its
+    /// content's bytes. zlib has this test up to 1.2.11 in `trees.c`, switched off.
+    #[cold]
+    #[inline(never)]
+    fn is_block_due(&mut self, position: usize) -> bool {
+        let symbols = self.block.symbols();
+        let BlockEnd { symbols_max, symbols_between } = self.class.block_end;
+        self.considered_at = self.considered_at.saturating_add(symbols_between).min(symbols_max);
+        if symbols >= symbols_max {
+            return true;
+        }
+        let content = self.window.slid.wrapping_add(position as u64).wrapping_sub(self.block_start);
+        self.block.matches() < symbols / 2 && self.block.bytes_estimate() < content / 2
+    }
+
     fn end_block(&mut self, last: Last, out: &mut Vec<u8>) {
         let content = self.window.content_from(self.block_start);
         self.block.write(content, last, &mut self.bits, out);
@@ -275,6 +336,7 @@ impl Encoder {
     }
 
     fn begin_block(&mut self, previous_length: usize) {
+        self.considered_at = self.class.block_end.symbols_between.min(self.class.block_end.symbols_max);
         self.block_start = self.window.slid.wrapping_add(self.window.position as u64);
         self.boundary = ZlibBoundary {
             content: self.content_position(),

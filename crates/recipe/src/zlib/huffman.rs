@@ -69,13 +69,7 @@ struct Tree {
 
 impl Tree {
     fn new() -> Tree {
-        Tree {
-            key: [0; HEAP_MAX],
-            parent: [0; HEAP_MAX],
-            heap: [0; HEAP_MAX],
-            heap_len: 0,
-            sorted_from: HEAP_MAX,
-        }
+        Tree { key: [0; HEAP_MAX], parent: [0; HEAP_MAX], heap: [0; HEAP_MAX], heap_len: 0, sorted_from: HEAP_MAX }
     }
 
     fn add_leaf(&mut self, symbol: usize, weight: u32) {

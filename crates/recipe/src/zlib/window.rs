@@ -110,6 +110,12 @@ impl Window {
         }
     }
 
+    /// Clears the two bytes behind the content: those that take part in the hash of its last one.
+    pub(super) fn clear_ahead(&mut self) {
+        let end = self.position + self.ahead;
+        self.bytes[end..end + MATCH_MIN - 1].fill(0);
+    }
+
     /// Goes on by one byte.
     #[inline(always)]
     pub(super) fn advance(&mut self) {
@@ -144,11 +150,16 @@ impl Window {
     }
 
     /// The first longest match for the string at the position among the candidates from `candidate` on, longer than
-    /// `longer_than` (two bytes at least).
+    /// `longer_than` (two bytes at least). A match of `nice` bytes ends the search.
     #[inline(always)]
-    pub(super) fn longest_match(&self, candidate: usize, longer_than: usize, search: Search) -> Option<Match> {
+    pub(super) fn longest_match(
+        &self,
+        candidate: usize,
+        longer_than: usize,
+        nice: usize,
+        search: Search,
+    ) -> Option<Match> {
         let position = self.position & (WINDOW - 1);
-        let nice = search.nice.min(self.ahead);
         if longer_than >= self.ahead {
             return None;
         }
