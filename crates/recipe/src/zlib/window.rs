@@ -105,9 +105,8 @@ impl Window {
         self.bytes.copy_within(HISTORY..WINDOW, 0);
         self.position -= HISTORY;
         self.slid += HISTORY as u64;
-        for link in self.head[..=self.hash_mask as usize].iter_mut().chain(self.previous.iter_mut()) {
-            *link = link.saturating_sub(HISTORY as u16);
-        }
+        slide_links(&mut self.head[..=self.hash_mask as usize]);
+        slide_links(&mut *self.previous);
     }
 
     /// Clears the two bytes behind the content: those that take part in the hash of its last one.
@@ -168,27 +167,18 @@ impl Window {
         let mut chain = if longer_than >= search.good { search.chain >> 2 } else { search.chain };
         let mut best = longer_than;
         let mut found = None;
-        let scan_start = load_u64(bytes, position);
-        let (mut tail_at, mut tail_mask) = tail(best);
-        let mut scan_tail = load_u32(bytes, position.wrapping_add(tail_at)) & tail_mask;
-        let mut candidate = candidate;
+        let mut tail = Tail::new(bytes, position, best);
+        let mut candidate = candidate & (WINDOW - 1);
         loop {
-            let candidate_tail = load_u32(bytes, candidate.wrapping_add(tail_at));
-            if candidate_tail & tail_mask == scan_tail {
-                let different = load_u64(bytes, candidate) ^ scan_start;
-                let length = if different != 0 {
-                    (different.trailing_zeros() >> 3) as usize
-                } else {
-                    common_length(bytes, position, candidate)
-                };
+            if tail.is_at(bytes, candidate) {
+                let length = common_length(bytes, position, candidate);
                 if length > best {
                     found = Some(candidate);
                     best = length;
                     if length >= nice {
                         break;
                     }
-                    (tail_at, tail_mask) = tail(best);
-                    scan_tail = load_u32(bytes, position.wrapping_add(tail_at)) & tail_mask;
+                    tail = Tail::new(bytes, position, best);
                 }
             }
             candidate = usize::from(self.previous[candidate & (HISTORY - 1)]);
@@ -201,17 +191,38 @@ impl Window {
     }
 }
 
-/// Where the last bytes stand that a match longer than `best` has, and which bytes of the four from there: a quick test
-/// of a candidate.
-#[inline(always)]
-fn tail(best: usize) -> (usize, u32) {
-    if best >= 3 { (best.wrapping_sub(3), u32::MAX) } else { (0, 0x00ff_ffff) }
+/// The last bytes, eight at most, that a match has which is longer than the best one: a quick test of a candidate.
+#[derive(Clone, Copy)]
+struct Tail {
+    offset: usize,
+    mask: u64,
+    bytes: u64,
 }
 
-/// How many bytes are the same, 258 at most. The first eight are known to be.
+impl Tail {
+    #[inline(always)]
+    fn new(bytes: &[u8; WINDOW + PADDING], position: usize, best: usize) -> Tail {
+        let offset = best.saturating_sub(7) & 0xff;
+        let mask = u64::MAX >> (56usize.wrapping_sub(best.wrapping_sub(offset).wrapping_mul(8)) & 63);
+        Tail { offset, mask, bytes: load_u64(bytes, position.wrapping_add(offset)) & mask }
+    }
+
+    #[inline(always)]
+    fn is_at(self, bytes: &[u8; WINDOW + PADDING], candidate: usize) -> bool {
+        load_u64(bytes, candidate.wrapping_add(self.offset)) & self.mask == self.bytes
+    }
+}
+
+fn slide_links(links: &mut [u16]) {
+    for link in links {
+        *link = link.saturating_sub(HISTORY as u16);
+    }
+}
+
+/// How many bytes are the same, 258 at most.
 #[inline(always)]
 fn common_length(bytes: &[u8; WINDOW + PADDING], one: usize, other: usize) -> usize {
-    let mut length = 8;
+    let mut length = 0;
     while length < MATCH_MAX {
         let different = load_u64(bytes, one.wrapping_add(length)) ^ load_u64(bytes, other.wrapping_add(length));
         if different != 0 {
