@@ -32,7 +32,9 @@ mod encoder;
 mod gnu_gzip;
 mod huffman;
 mod level;
+mod long_chains;
 mod pigz;
+
 mod tables;
 #[cfg(test)]
 mod tests;

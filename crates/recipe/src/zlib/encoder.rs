@@ -4,11 +4,15 @@ use super::bits::BitWriter;
 use super::block::{Block, Last, write_empty_fixed, write_stored};
 use super::level::{Search, ZlibLevel};
 use super::tables::MATCH_MIN;
-use super::window::{DISTANCE_MAX, HISTORY, LOOKAHEAD_MIN, Match, SLIDE_FROM, Window};
+use super::long_chains::LongChains;
+use super::window::{Candidates, DISTANCE_MAX, HISTORY, LOOKAHEAD_MIN, Match, SLIDE_FROM, Window};
 use super::{ZlibBoundary, ZlibFlush};
 
 /// A match of three bytes at a longer distance than this costs more than its literals.
 const DISTANCE_OF_SHORTEST_MAX: usize = 4096;
+
+/// Levels that search as many candidates gain by long chains.
+const LONG_CHAINS_FROM: usize = 128;
 
 /// No match: shorter than any.
 const NO_MATCH: Match = Match { length: MATCH_MIN - 1, start: 0 };
@@ -104,7 +108,7 @@ impl Encoder {
     pub(super) fn new(level: ZlibLevel, class: Class) -> Encoder {
         Encoder {
             level,
-            window: Window::new(class.hash_bits),
+            window: Window::new(class.hash_bits, (level.search().chain >= LONG_CHAINS_FROM).then(LongChains::new)),
             block: Block::new(),
             class,
             is_end_met: false,
@@ -195,30 +199,31 @@ impl Encoder {
         }
         if until == Until::End && self.class.ending == Ending::Loose && !self.is_end_met {
             self.is_end_met = true;
-            self.window.clear_ahead();
+            self.window.pad();
         }
         until == Until::LookaheadMin || self.window.ahead == 0
     }
 
     /// The earlier position that begins alike, if it is near enough; the position is inserted.
     #[inline(always)]
-    fn candidate(&mut self) -> Option<usize> {
+    fn candidate(&mut self) -> Option<Candidates> {
         if self.window.ahead < MATCH_MIN {
             return None;
         }
         let position = self.window.position;
-        let candidate = self.window.insert(position);
-        (candidate != 0 && position.wrapping_sub(candidate) <= DISTANCE_MAX).then_some(candidate)
+        let candidates = self.window.insert(position);
+        let latest = candidates.latest;
+        (latest != 0 && position.wrapping_sub(latest) <= DISTANCE_MAX).then_some(candidates)
     }
 
     #[inline(always)]
-    fn longest_match(&self, candidate: usize, longer_than: usize, search: Search) -> Option<Match> {
+    fn longest_match(&self, candidates: Candidates, longer_than: usize, search: Search) -> Option<Match> {
         let nice = match self.class.ending {
             Ending::Exact => search.nice.min(self.window.ahead),
             Ending::Loose if self.window.position > SLIDE_FROM => return None,
             Ending::Loose => search.nice,
         };
-        self.window.longest_match(candidate, longer_than, nice, search)
+        self.window.longest_match(candidates, longer_than, nice, search)
     }
 
     /// Levels 1 to 3: the first match is taken.

@@ -8,6 +8,7 @@
 //! the same hash. Index 0 ends a chain. Source: RFC 1951, section 4, and zlib's `deflate.c`.
 
 use super::level::Search;
+use super::long_chains::{Chain, Heads, LongChains};
 use super::tables::{MATCH_MAX, MATCH_MIN};
 
 /// The history that DEFLATE can refer to.
@@ -23,6 +24,14 @@ pub(super) const SLIDE_FROM: usize = HISTORY + DISTANCE_MAX;
 /// Comparisons read up to eight bytes past the longest match.
 const PADDING: usize = MATCH_MAX + 16;
 
+/// Where a search begins: the latest positions that may begin like the one at hand.
+#[derive(Clone, Copy)]
+pub(super) struct Candidates {
+    /// The latest with the same hash of three bytes, or 0.
+    pub(super) latest: usize,
+    long: Heads,
+}
+
 /// A match: its length and the index at which it starts.
 #[derive(Clone, Copy)]
 pub(super) struct Match {
@@ -35,6 +44,8 @@ pub(super) struct Window {
     bytes: Box<[u8; WINDOW + PADDING]>,
     head: Box<[u16; 1 << 16]>,
     previous: Box<[u16; HISTORY]>,
+    /// For searches that go deep.
+    long_chains: Option<LongChains>,
     hash_shift: u32,
     hash_mask: u32,
     /// The index of the next byte to encode.
@@ -43,29 +54,37 @@ pub(super) struct Window {
     pub(super) ahead: usize,
     /// Positions before this one that the hash still lacks: the bytes behind them were not there.
     waiting: usize,
+    /// No more content comes, and strings may go on past its end.
+    is_padded: bool,
     /// How far the window has slid in all.
     pub(super) slid: u64,
 }
 
 impl Window {
-    /// `hash_bits` is 15 or 16.
-    pub(super) fn new(hash_bits: u32) -> Window {
+    /// `hash_bits` is 15 or 16. A window with long chains takes each position in turn.
+    pub(super) fn new(hash_bits: u32, long_chains: Option<LongChains>) -> Window {
         Window {
             bytes: Box::new([0; WINDOW + PADDING]),
             head: Box::new([0; 1 << 16]),
             previous: Box::new([0; HISTORY]),
+            long_chains,
             hash_shift: hash_bits.div_ceil(3),
             hash_mask: (1 << hash_bits) - 1,
             position: 0,
             ahead: 0,
             waiting: 0,
+            is_padded: false,
             slid: 0,
         }
     }
 
     pub(super) fn reset(&mut self) {
         self.head.fill(0);
+        if let Some(long_chains) = &mut self.long_chains {
+            long_chains.begin(0);
+        }
         (self.position, self.ahead, self.waiting, self.slid) = (0, 0, 0, 0);
+        self.is_padded = false;
     }
 
     /// Puts the tail of `history` before the `position`, with as many of its strings in the hash as are whole.
@@ -75,6 +94,9 @@ impl Window {
         self.bytes[start..position].copy_from_slice(&history[history.len() - length..]);
         self.position = position;
         self.waiting = length.min(MATCH_MIN - 1);
+        if let Some(long_chains) = &mut self.long_chains {
+            long_chains.begin(start);
+        }
         for at in start..position - self.waiting {
             self.insert(at);
         }
@@ -107,10 +129,15 @@ impl Window {
         self.slid += HISTORY as u64;
         slide_links(&mut self.head[..=self.hash_mask as usize]);
         slide_links(&mut *self.previous);
+        if let Some(long_chains) = &mut self.long_chains {
+            long_chains.slide();
+        }
     }
 
-    /// Clears the two bytes behind the content: those that take part in the hash of its last one.
-    pub(super) fn clear_ahead(&mut self) {
+    /// Lets strings go on past the end of the content, and clears the two bytes there: those that take part in the hash of
+    /// its last one.
+    pub(super) fn pad(&mut self) {
+        self.is_padded = true;
         let end = self.position + self.ahead;
         self.bytes[end..end + MATCH_MIN - 1].fill(0);
     }
@@ -134,61 +161,165 @@ impl Window {
         self.bytes.get(index..self.position)
     }
 
-    /// Inserts the string at `at` and returns the latest position before it that has the same hash, or 0.
+    /// Inserts the string at `at` and returns the latest positions before it that may begin alike.
     #[inline(always)]
-    pub(super) fn insert(&mut self, at: usize) -> usize {
-        let at = at as u16;
-        let string = load_u32(&self.bytes, usize::from(at));
+    pub(super) fn insert(&mut self, at: usize) -> Candidates {
+        let at = at & (WINDOW - 1);
+        let bytes = &*self.bytes;
+        let string = load_u32(bytes, at);
         let shift = self.hash_shift & 7;
         let hash = ((string & 0xff) << (2 * shift)) ^ ((string >> 8 & 0xff) << shift) ^ (string >> 16 & 0xff);
-        let head = &mut self.head[usize::from((hash & self.hash_mask) as u16)];
-        let earlier = *head;
-        self.previous[usize::from(at) & (HISTORY - 1)] = earlier;
-        *head = at;
-        usize::from(earlier)
+        let hash = (hash & self.hash_mask) as u16;
+        let head = &mut self.head[usize::from(hash)];
+        let latest = *head;
+        self.previous[at & (HISTORY - 1)] = latest;
+        *head = at as u16;
+        let end = if self.is_padded { WINDOW + PADDING } else { self.position.wrapping_add(self.ahead) };
+        let long = match &mut self.long_chains {
+            Some(long_chains) => long_chains.insert(at, hash, end, |at| load_u64(bytes, at)),
+            None => Heads::default(),
+        };
+        Candidates { latest: usize::from(latest), long }
     }
 
-    /// The first longest match for the string at the position among the candidates from `candidate` on, longer than
-    /// `longer_than` (two bytes at least). A match of `nice` bytes ends the search.
+    /// The first longest match for the string at the position, longer than `longer_than` (two bytes at least). A match of
+    /// `nice` bytes ends the search.
     #[inline(always)]
     pub(super) fn longest_match(
         &self,
-        candidate: usize,
+        candidates: Candidates,
         longer_than: usize,
         nice: usize,
         search: Search,
     ) -> Option<Match> {
-        let position = self.position & (WINDOW - 1);
         if longer_than >= self.ahead {
             return None;
         }
+        let chain = if longer_than >= search.good { search.chain >> 2 } else { search.chain };
+        let goal = Goal { longer_than, nice, chain };
+        let found = match &self.long_chains {
+            Some(long_chains) => self.find_by_long_chains(long_chains, candidates, goal),
+            None => self.find(candidates.latest, goal),
+        };
+        found.map(|found| Match { length: found.length.min(self.ahead), start: found.start })
+    }
+
+    /// Walks the chain over three bytes, as zlib does.
+    #[inline(always)]
+    fn find(&self, latest: usize, goal: Goal) -> Option<Match> {
         let bytes = &*self.bytes;
+        let position = self.position & (WINDOW - 1);
         let limit = position.saturating_sub(DISTANCE_MAX);
-        let mut chain = if longer_than >= search.good { search.chain >> 2 } else { search.chain };
-        let mut best = longer_than;
-        let mut found = None;
-        let mut tail = Tail::new(bytes, position, best);
-        let mut candidate = candidate & (WINDOW - 1);
+        let mut best = Match { length: goal.longer_than, start: 0 };
+        let mut tail = Tail::new(bytes, position, best.length);
+        let mut candidate = latest & (WINDOW - 1);
+        let mut left = goal.chain;
         loop {
             if tail.is_at(bytes, candidate) {
                 let length = common_length(bytes, position, candidate);
-                if length > best {
-                    found = Some(candidate);
-                    best = length;
-                    if length >= nice {
+                if length > best.length {
+                    best = Match { length, start: candidate };
+                    if length >= goal.nice {
                         break;
                     }
-                    tail = Tail::new(bytes, position, best);
+                    tail = Tail::new(bytes, position, best.length);
                 }
             }
             candidate = usize::from(self.previous[candidate & (HISTORY - 1)]);
-            chain = chain.wrapping_sub(1);
-            if candidate <= limit || chain == 0 {
+            left = left.wrapping_sub(1);
+            if candidate <= limit || left == 0 {
                 break;
             }
         }
-        found.map(|start| Match { length: best.min(self.ahead), start })
+        (best.start != 0).then_some(best)
     }
+
+    /// Finds the match that [`Window::find`] finds: the first of three bytes by its chain, longer ones by theirs.
+    #[inline(always)]
+    fn find_by_long_chains(&self, long: &LongChains, candidates: Candidates, goal: Goal) -> Option<Match> {
+        let bytes = &*self.bytes;
+        let position = self.position & (WINDOW - 1);
+        let limit = position.saturating_sub(DISTANCE_MAX);
+        let mut best = Match { length: goal.longer_than, start: 0 };
+        if goal.longer_than < MATCH_MIN {
+            let string = load_u32(bytes, position);
+            let mut candidate = candidates.latest & (WINDOW - 1);
+            let mut left = goal.chain;
+            while (load_u32(bytes, candidate) ^ string) << 8 != 0 {
+                candidate = usize::from(self.previous[candidate & (HISTORY - 1)]);
+                left = left.wrapping_sub(1);
+                if candidate <= limit || left == 0 {
+                    return None;
+                }
+            }
+            best = Match { length: common_length(bytes, position, candidate), start: candidate };
+        }
+        // A hostile content could fill a long chain with other strings of the same hash.
+        let mut left = goal.chain.wrapping_mul(2).wrapping_add(64);
+        let latest = candidates.latest;
+        if best.length < 7 {
+            self.walk(long.four(), candidates.long.four, latest, goal, 7, &mut best, &mut left);
+        }
+        if best.length >= 7 {
+            self.walk(long.eight(), candidates.long.eight, latest, goal, usize::MAX, &mut best, &mut left);
+        }
+        if left == 0 {
+            return self.find(latest, goal);
+        }
+        (best.start != 0).then_some(best)
+    }
+
+    /// Walks a long chain until the best match has `until` bytes or is the one that the search ends with.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn walk<const N: u32>(
+        &self,
+        chain: &Chain<N>,
+        head: usize,
+        latest: usize,
+        goal: Goal,
+        until: usize,
+        best: &mut Match,
+        left: &mut usize,
+    ) {
+        let bytes = &*self.bytes;
+        let position = self.position & (WINDOW - 1);
+        let limit = position.saturating_sub(DISTANCE_MAX);
+        let here = chain.link(position);
+        let string = load_u32(bytes, position);
+        let mut tail = Tail::new(bytes, position, best.length);
+        let mut candidate = head;
+        while *left > 0 && best.length < until && (best.length < goal.nice || best.start == 0) {
+            // Only the latest position with the same three bytes may be at the longest distance.
+            if candidate <= limit && (candidate != limit || candidate != latest || candidate == 0) {
+                break;
+            }
+            let link = chain.link(candidate);
+            if here.steps_to(link) > goal.chain {
+                if load_u32(bytes, candidate) == string {
+                    break;
+                }
+            } else if tail.is_at(bytes, candidate) {
+                let length = common_length(bytes, position, candidate);
+                if length > best.length {
+                    *best = Match { length, start: candidate };
+                    tail = Tail::new(bytes, position, length);
+                }
+            }
+            candidate = link.before();
+            *left = left.wrapping_sub(1);
+        }
+    }
+}
+
+/// What a search is for.
+#[derive(Clone, Copy)]
+struct Goal {
+    longer_than: usize,
+    /// As long a match ends the search.
+    nice: usize,
+    /// The most steps along the chain over three bytes.
+    chain: usize,
 }
 
 /// The last bytes, eight at most, that a match has which is longer than the best one: a quick test of a candidate.
