@@ -184,7 +184,11 @@ impl Encoder {
 
     fn run(&mut self, until: Until, out: &mut Vec<u8>) {
         let search = self.level.search();
-        if self.level.is_lazy() { self.run_lazy(search, until, out) } else { self.run_at_once(search, until, out) }
+        match (self.level.is_lazy(), search.chain >= LONG_CHAINS_FROM) {
+            (false, _) => self.run_at_once(search, until, out),
+            (true, false) => self.run_lazy::<false>(search, until, out),
+            (true, true) => self.run_lazy::<true>(search, until, out),
+        }
     }
 
     /// Slides the window where it is due; says whether the run is over.
@@ -206,38 +210,38 @@ impl Encoder {
 
     /// The earlier position that begins alike, if it is near enough; the position is inserted.
     #[inline(always)]
-    fn candidate(&mut self) -> Option<Candidates> {
+    fn candidate<const LONG: bool>(&mut self) -> Option<Candidates> {
         if self.window.ahead < MATCH_MIN {
             return None;
         }
         let position = self.window.position;
-        let candidates = self.window.insert(position);
+        let candidates = self.window.insert_for::<LONG>(position);
         let latest = candidates.latest;
         (latest != 0 && position.wrapping_sub(latest) <= DISTANCE_MAX).then_some(candidates)
     }
 
     #[inline(always)]
-    fn longest_match(&self, candidates: Candidates, longer_than: usize, search: Search) -> Option<Match> {
+    fn longest_match<const LONG: bool>(&self, candidates: Candidates, longer_than: usize, search: Search) -> Option<Match> {
         let nice = match self.class.ending {
             Ending::Exact => search.nice.min(self.window.ahead),
             Ending::Loose if self.window.position > SLIDE_FROM => return None,
             Ending::Loose => search.nice,
         };
-        self.window.longest_match(candidates, longer_than, nice, search)
+        self.window.longest_match::<LONG>(candidates, longer_than, nice, search)
     }
 
     /// Levels 1 to 3: the first match is taken.
     fn run_at_once(&mut self, search: Search, until: Until, out: &mut Vec<u8>) {
         while !self.is_over(until) {
             let position = self.window.position;
-            let candidate = self.candidate();
-            let found = candidate.and_then(|at| self.longest_match(at, NO_MATCH.length, search));
+            let candidate = self.candidate::<false>();
+            let found = candidate.and_then(|at| self.longest_match::<false>(at, NO_MATCH.length, search));
             if let Some(found) = found {
                 self.block.add_match(found.length, position.wrapping_sub(found.start));
                 self.window.ahead = self.window.ahead.wrapping_sub(found.length);
                 if found.length <= search.lazy && self.window.ahead >= MATCH_MIN {
                     for at in position.wrapping_add(1)..position.wrapping_add(found.length) {
-                        self.window.insert(at);
+                        self.window.insert_for::<false>(at);
                     }
                 }
                 self.window.position = position.wrapping_add(found.length);
@@ -253,18 +257,18 @@ impl Encoder {
     }
 
     /// Levels 4 to 9: a match is taken unless the next position has a longer one.
-    fn run_lazy(&mut self, search: Search, until: Until, out: &mut Vec<u8>) {
+    fn run_lazy<const LONG: bool>(&mut self, search: Search, until: Until, out: &mut Vec<u8>) {
         while !self.is_over(until) {
             let position = self.window.position;
-            let candidate = self.candidate();
+            let candidate = self.candidate::<LONG>();
             let held = self.held;
             self.held = NO_MATCH;
             if held.length < search.lazy {
-                let found = candidate.and_then(|at| self.longest_match(at, held.length, search));
+                let found = candidate.and_then(|at| self.longest_match::<LONG>(at, held.length, search));
                 self.held = found.filter(|found| self.is_worth(*found)).unwrap_or(NO_MATCH);
             }
             if held.length >= MATCH_MIN && self.held.length <= held.length && self.is_byte_held {
-                self.take_held(held);
+                self.take_held::<LONG>(held);
                 if self.block.symbols() == self.considered_at && self.is_block_due(position) {
                     self.end_block(Last::No, out);
                 }
@@ -294,14 +298,14 @@ impl Encoder {
 
     /// Encodes the match at the position before, and goes to its end.
     #[inline(always)]
-    fn take_held(&mut self, held: Match) {
+    fn take_held<const LONG: bool>(&mut self, held: Match) {
         let position = self.window.position;
         self.block.add_match(held.length, position.wrapping_sub(1).wrapping_sub(held.start));
         // The last two positions of the content have no string of three bytes.
         let end = position.wrapping_add(held.length).wrapping_sub(1);
         let whole = position.wrapping_add(self.window.ahead).wrapping_sub(MATCH_MIN - 1);
         for at in position.wrapping_add(1)..end.min(whole) {
-            self.window.insert(at);
+            self.window.insert_for::<LONG>(at);
         }
         self.window.ahead = self.window.ahead.wrapping_sub(held.length.wrapping_sub(1));
         self.window.position = end;

@@ -22,7 +22,7 @@ pub(super) const DISTANCE_MAX: usize = HISTORY - LOOKAHEAD_MIN;
 /// From this position on the window slides when it wants content.
 pub(super) const SLIDE_FROM: usize = HISTORY + DISTANCE_MAX;
 /// Comparisons read up to eight bytes past the longest match.
-const PADDING: usize = MATCH_MAX + 16;
+const PADDING: usize = 520;
 
 /// Where a search begins: the latest positions that may begin like the one at hand.
 #[derive(Clone, Copy)]
@@ -164,6 +164,11 @@ impl Window {
     /// Inserts the string at `at` and returns the latest positions before it that may begin alike.
     #[inline(always)]
     pub(super) fn insert(&mut self, at: usize) -> Candidates {
+        if self.long_chains.is_some() { self.insert_for::<true>(at) } else { self.insert_for::<false>(at) }
+    }
+
+    #[inline(always)]
+    pub(super) fn insert_for<const LONG: bool>(&mut self, at: usize) -> Candidates {
         let at = at & (WINDOW - 1);
         let bytes = &*self.bytes;
         let string = load_u32(bytes, at);
@@ -176,8 +181,8 @@ impl Window {
         *head = at as u16;
         let end = if self.is_padded { WINDOW + PADDING } else { self.position.wrapping_add(self.ahead) };
         let long = match &mut self.long_chains {
-            Some(long_chains) => long_chains.insert(at, hash, end, |at| load_u64(bytes, at)),
-            None => Heads::default(),
+            Some(long_chains) if LONG => long_chains.insert(at, hash, end, |at| load_u64(bytes, at)),
+            Some(_) | None => Heads::default(),
         };
         Candidates { latest: usize::from(latest), long }
     }
@@ -185,7 +190,7 @@ impl Window {
     /// The first longest match for the string at the position, longer than `longer_than` (two bytes at least). A match of
     /// `nice` bytes ends the search.
     #[inline(always)]
-    pub(super) fn longest_match(
+    pub(super) fn longest_match<const LONG: bool>(
         &self,
         candidates: Candidates,
         longer_than: usize,
@@ -198,8 +203,8 @@ impl Window {
         let chain = if longer_than >= search.good { search.chain >> 2 } else { search.chain };
         let goal = Goal { longer_than, nice, chain };
         let found = match &self.long_chains {
-            Some(long_chains) => self.find_by_long_chains(long_chains, candidates, goal),
-            None => self.find(candidates.latest, goal),
+            Some(long_chains) if LONG => self.find_by_long_chains(long_chains, candidates, goal),
+            Some(_) | None => self.find(candidates.latest, goal),
         };
         found.map(|found| Match { length: found.length.min(self.ahead), start: found.start })
     }
@@ -211,18 +216,27 @@ impl Window {
         let position = self.position & (WINDOW - 1);
         let limit = position.saturating_sub(DISTANCE_MAX);
         let mut best = Match { length: goal.longer_than, start: 0 };
-        let mut tail = Tail::new(bytes, position, best.length);
+        // The last bytes of a match that is longer than the best one: a quick test of a candidate.
+        let mut tail_at = best.length.wrapping_sub(1) & 0x1ff;
+        let mut tail = load_u16(bytes, position.wrapping_add(tail_at));
+        let start = load_u64(bytes, position);
         let mut candidate = latest & (WINDOW - 1);
         let mut left = goal.chain;
         loop {
-            if tail.is_at(bytes, candidate) {
-                let length = common_length(bytes, position, candidate);
+            if load_u16(bytes, candidate.wrapping_add(tail_at)) == tail {
+                let different = load_u64(bytes, candidate) ^ start;
+                let length = if different == 0 {
+                    common_length(bytes, position, candidate)
+                } else {
+                    (different.trailing_zeros() >> 3) as usize
+                };
                 if length > best.length {
                     best = Match { length, start: candidate };
                     if length >= goal.nice {
                         break;
                     }
-                    tail = Tail::new(bytes, position, best.length);
+                    tail_at = best.length.wrapping_sub(1) & 0x1ff;
+                    tail = load_u16(bytes, position.wrapping_add(tail_at));
                 }
             }
             candidate = usize::from(self.previous[candidate & (HISTORY - 1)]);
@@ -363,6 +377,12 @@ fn common_length(bytes: &[u8; WINDOW + PADDING], one: usize, other: usize) -> us
         length = length.wrapping_add(8);
     }
     MATCH_MAX
+}
+
+/// Zero where the place is outside.
+#[inline(always)]
+fn load_u16(bytes: &[u8; WINDOW + PADDING], at: usize) -> u16 {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |chunk| u16::from_le_bytes(*chunk))
 }
 
 /// Zero where the place is outside.
