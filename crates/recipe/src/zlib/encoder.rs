@@ -1,11 +1,16 @@
 //! The loops over the content: at each position a literal or a match, and the end of a block where it is due.
+//!
+//! A run takes the content in the window as far as matches cannot need more of it, and all of it where a flush or the end
+//! asks for that. Levels 1 to 3 take the match at a position at once. Levels 4 to 9 hold it back, look for a longer one at
+//! the next position, and then take the held match or give its first byte as a literal. The classes of zlib and GNU
+//! gzip differ in a few decisions, which [`Class`] names.
 
 use super::bits::BitWriter;
 use super::block::{Block, Last, write_empty_fixed, write_stored};
 use super::level::{Search, ZlibLevel};
-use super::tables::MATCH_MIN;
 use super::long_chains::LongChains;
-use super::window::{Candidates, DISTANCE_MAX, HISTORY, LOOKAHEAD_MIN, Match, SLIDE_FROM, Window};
+use super::tables::{HISTORY, MATCH_MIN};
+use super::window::{Candidates, DISTANCE_MAX, LOOKAHEAD_MIN, Match, SLIDE_FROM, Window};
 use super::{ZlibBoundary, ZlibFlush};
 
 /// A match of three bytes at a longer distance than this costs more than its literals.
@@ -221,7 +226,12 @@ impl Encoder {
     }
 
     #[inline(always)]
-    fn longest_match<const LONG: bool>(&self, candidates: Candidates, longer_than: usize, search: Search) -> Option<Match> {
+    fn longest_match<const LONG: bool>(
+        &self,
+        candidates: Candidates,
+        longer_than: usize,
+        search: Search,
+    ) -> Option<Match> {
         let nice = match self.class.ending {
             Ending::Exact => search.nice.min(self.window.ahead),
             Ending::Loose if self.window.position > SLIDE_FROM => return None,
@@ -313,11 +323,11 @@ impl Encoder {
         self.is_byte_held = false;
     }
 
-    /// Whether the block ends behind the symbol just added, which is the first or the only byte before `position`, or begins
-    /// there (levels 1 to 3).
+    /// Whether the block ends with the symbol just added; `position` is where the run stands, before it goes on.
     ///
     /// A block ends early where fewer than half of its symbols are matches and it seems to take less than half of its
-    /// content's bytes. zlib has this test up to 1.2.11 in `trees.c`, switched off.
+    /// content's bytes. zlib has this test up to 1.2.11 in `trees.c`, switched off. A last match counts as the run's
+    /// position says: with one byte, or with none (levels 1 to 3).
     #[cold]
     #[inline(never)]
     fn is_block_due(&mut self, position: usize) -> bool {

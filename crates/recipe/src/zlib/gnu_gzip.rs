@@ -24,7 +24,7 @@ const SYMBOLS_MAX: usize = 32_767;
 const SYMBOLS_BETWEEN: usize = 4096;
 const HASH_BITS: u32 = 15;
 
-/// A raw DEFLATE stream as GNU gzip writes it. It holds 400 KiB, and out of a write at most 64 KiB of content.
+/// A raw DEFLATE stream as GNU gzip writes it. It holds 1 MiB at most.
 pub struct GnuGzip {
     encoder: Encoder,
 }

@@ -4,10 +4,10 @@
 //! the first of the longest matches. A match longer than three bytes shares four, and one longer than seven shares
 //! eight; all such positions are in the chains here. Whether zlib's walk would have reached a position is known from
 //! ranks: each position has its number within its chain of three bytes, and the difference of two numbers is the steps
-//! between them. So the search finds zlib's match in fewer steps. Measured on a layer: level 9 takes 437 million steps
-//! with four bytes alone.
+//! between them. So the search finds zlib's match in fewer steps. Measured on a layer of 17.6 MB at level 9, on one core
+//! beside zlib: 1.1 x its speed without these chains, 1.5 x with four bytes alone, 2.7 x with both.
 
-use super::window::HISTORY;
+use super::tables::HISTORY;
 
 const HASH_BITS: u32 = 15;
 const RANK: u32 = 0xffff_0000;

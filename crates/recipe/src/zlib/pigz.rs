@@ -1,6 +1,7 @@
 //! pigz: one DEFLATE stream out of blocks of content that are compressed apart, over zlib.
 //!
-//! The class: pigz 2.3.4 to 2.8 over zlib 1.2.6 to 1.3.1, levels 1 to 9. The method is that of `pigz.c` (zlib licence).
+//! The class: pigz 2.6 over zlib 1.2.13, levels 1 to 9. The method is that of `pigz.c` (zlib licence), which needs zlib
+//! 1.2.6 for it.
 //! Each block of content (128 KiB, or as `-b` says) is a stream of zlib's whose dictionary is the 32 KiB of content
 //! before it; with `-i` it has none. The last one finishes. The others end at a whole byte: where the bits that wait
 //! are an odd number, or with `-i`, an empty stored block fills them up, otherwise empty blocks of ten bits with the
@@ -11,7 +12,7 @@
 //!
 //! Not here: `--rsyncable`, level 11 (zopfli), and `-0`.
 
-use super::{Zlib, ZlibFlush, ZlibLevel, ZlibMemory};
+use super::{Zlib, ZlibBoundary, ZlibFlush, ZlibLevel, ZlibMemory};
 use crate::Engine;
 
 /// As much content before a block is its dictionary.
@@ -59,7 +60,7 @@ impl PigzSettings {
     }
 }
 
-/// A raw DEFLATE stream as pigz writes it. It holds 470 KiB.
+/// A raw DEFLATE stream as pigz writes it. It holds 1.1 MiB at most.
 pub struct Pigz {
     settings: PigzSettings,
     zlib: Zlib,
@@ -75,15 +76,16 @@ impl Pigz {
         Pigz::with_history(settings, &[])
     }
 
-    /// Goes on at the beginning of a block. Each block of pigz begins with a whole byte, and `history` is the 32 KiB of
-    /// content before it. `None` where one thread made the stream with a state that lives on.
-    pub fn restart(settings: PigzSettings, history: &[u8]) -> Option<Pigz> {
-        match (settings.threads, settings.blocks) {
-            (PigzThreads::One, PigzBlocks::Dependent) => None,
-            (PigzThreads::One, PigzBlocks::Independent) | (PigzThreads::Several, _) => {
-                Some(Pigz::with_history(settings, history))
-            }
+    /// Goes on at the beginning of a block, before which there are `content_before` bytes of content; `history` is the
+    /// last 32 KiB of them. Each block of pigz begins with a whole byte, so a restart needs nothing else. `None` where
+    /// one thread made the stream at a level from 1 to 3: see [`Zlib::restart`].
+    pub fn restart(settings: PigzSettings, content_before: u64, history: &[u8]) -> Option<Pigz> {
+        let mut pigz = Pigz::with_history(settings, history);
+        if (settings.threads, settings.blocks) == (PigzThreads::One, PigzBlocks::Dependent) {
+            let at = ZlibBoundary { content: content_before, bits: 0, partial: 0, previous_length: 2 };
+            pigz.zlib = Zlib::restart(settings.level, ZlibMemory::Eight, &at, history)?;
         }
+        Some(pigz)
     }
 
     fn with_history(settings: PigzSettings, history: &[u8]) -> Pigz {

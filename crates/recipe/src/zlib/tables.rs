@@ -13,6 +13,8 @@ pub(super) const LENGTH_CODES: usize = 29;
 pub(super) const LITERAL_CODES: usize = LITERALS + 1 + LENGTH_CODES;
 pub(super) const DISTANCE_CODES: usize = 30;
 pub(super) const CODE_LENGTH_CODES: usize = 19;
+/// The history that a match can refer to.
+pub(super) const HISTORY: usize = 32_768;
 pub(super) const MATCH_MIN: usize = 3;
 pub(super) const MATCH_MAX: usize = 258;
 

@@ -7,12 +7,11 @@
 //! Chains: `head` has the latest position of each hash, `previous` (by position modulo 32 KiB) the one before it with
 //! the same hash. Index 0 ends a chain. Source: RFC 1951, section 4, and zlib's `deflate.c`.
 
-use super::level::Search;
-use super::long_chains::{Chain, Heads, LongChains};
-use super::tables::{MATCH_MAX, MATCH_MIN};
+use super::long_chains::{Heads, LongChains};
+use super::tables::{HISTORY, MATCH_MAX, MATCH_MIN};
 
-/// The history that DEFLATE can refer to.
-pub(super) const HISTORY: usize = 32_768;
+mod search;
+
 /// Bytes of the window.
 pub(super) const WINDOW: usize = 2 * HISTORY;
 /// The longest match and the string behind it: with fewer bytes ahead, the window is filled first.
@@ -21,7 +20,8 @@ pub(super) const LOOKAHEAD_MIN: usize = MATCH_MAX + MATCH_MIN + 1;
 pub(super) const DISTANCE_MAX: usize = HISTORY - LOOKAHEAD_MIN;
 /// From this position on the window slides when it wants content.
 pub(super) const SLIDE_FROM: usize = HISTORY + DISTANCE_MAX;
-/// Comparisons read up to eight bytes past the longest match.
+/// Comparisons read up to eight bytes past the longest match. With as many, and their places kept below 512, the compiler
+/// leaves out the checks of bounds.
 const PADDING: usize = 520;
 
 /// Where a search begins: the latest positions that may begin like the one at hand.
@@ -39,7 +39,7 @@ pub(super) struct Match {
     pub(super) start: usize,
 }
 
-/// The content around the position, and its hash chains. 384 KiB at most.
+/// The content around the position, and its hash chains: 258 KiB, and the long chains where they are wanted.
 pub(super) struct Window {
     bytes: Box<[u8; WINDOW + PADDING]>,
     head: Box<[u16; 1 << 16]>,
@@ -186,197 +186,12 @@ impl Window {
         };
         Candidates { latest: usize::from(latest), long }
     }
-
-    /// The first longest match for the string at the position, longer than `longer_than` (two bytes at least). A match of
-    /// `nice` bytes ends the search.
-    #[inline(always)]
-    pub(super) fn longest_match<const LONG: bool>(
-        &self,
-        candidates: Candidates,
-        longer_than: usize,
-        nice: usize,
-        search: Search,
-    ) -> Option<Match> {
-        if longer_than >= self.ahead {
-            return None;
-        }
-        let chain = if longer_than >= search.good { search.chain >> 2 } else { search.chain };
-        let goal = Goal { longer_than, nice, chain };
-        let found = match &self.long_chains {
-            Some(long_chains) if LONG => self.find_by_long_chains(long_chains, candidates, goal),
-            Some(_) | None => self.find(candidates.latest, goal),
-        };
-        found.map(|found| Match { length: found.length.min(self.ahead), start: found.start })
-    }
-
-    /// Walks the chain over three bytes, as zlib does.
-    #[inline(always)]
-    fn find(&self, latest: usize, goal: Goal) -> Option<Match> {
-        let bytes = &*self.bytes;
-        let position = self.position & (WINDOW - 1);
-        let limit = position.saturating_sub(DISTANCE_MAX);
-        let mut best = Match { length: goal.longer_than, start: 0 };
-        // The last bytes of a match that is longer than the best one: a quick test of a candidate.
-        let mut tail_at = best.length.wrapping_sub(1) & 0x1ff;
-        let mut tail = load_u16(bytes, position.wrapping_add(tail_at));
-        let start = load_u64(bytes, position);
-        let mut candidate = latest & (WINDOW - 1);
-        let mut left = goal.chain;
-        loop {
-            if load_u16(bytes, candidate.wrapping_add(tail_at)) == tail {
-                let different = load_u64(bytes, candidate) ^ start;
-                let length = if different == 0 {
-                    common_length(bytes, position, candidate)
-                } else {
-                    (different.trailing_zeros() >> 3) as usize
-                };
-                if length > best.length {
-                    best = Match { length, start: candidate };
-                    if length >= goal.nice {
-                        break;
-                    }
-                    tail_at = best.length.wrapping_sub(1) & 0x1ff;
-                    tail = load_u16(bytes, position.wrapping_add(tail_at));
-                }
-            }
-            candidate = usize::from(self.previous[candidate & (HISTORY - 1)]);
-            left = left.wrapping_sub(1);
-            if candidate <= limit || left == 0 {
-                break;
-            }
-        }
-        (best.start != 0).then_some(best)
-    }
-
-    /// Finds the match that [`Window::find`] finds: the first of three bytes by its chain, longer ones by theirs.
-    #[inline(always)]
-    fn find_by_long_chains(&self, long: &LongChains, candidates: Candidates, goal: Goal) -> Option<Match> {
-        let bytes = &*self.bytes;
-        let position = self.position & (WINDOW - 1);
-        let limit = position.saturating_sub(DISTANCE_MAX);
-        let mut best = Match { length: goal.longer_than, start: 0 };
-        if goal.longer_than < MATCH_MIN {
-            let string = load_u32(bytes, position);
-            let mut candidate = candidates.latest & (WINDOW - 1);
-            let mut left = goal.chain;
-            while (load_u32(bytes, candidate) ^ string) << 8 != 0 {
-                candidate = usize::from(self.previous[candidate & (HISTORY - 1)]);
-                left = left.wrapping_sub(1);
-                if candidate <= limit || left == 0 {
-                    return None;
-                }
-            }
-            best = Match { length: common_length(bytes, position, candidate), start: candidate };
-        }
-        // A hostile content could fill a long chain with other strings of the same hash.
-        let mut left = goal.chain.wrapping_mul(2).wrapping_add(64);
-        let latest = candidates.latest;
-        if best.length < 7 {
-            self.walk(long.four(), candidates.long.four, latest, goal, 7, &mut best, &mut left);
-        }
-        if best.length >= 7 {
-            self.walk(long.eight(), candidates.long.eight, latest, goal, usize::MAX, &mut best, &mut left);
-        }
-        if left == 0 {
-            return self.find(latest, goal);
-        }
-        (best.start != 0).then_some(best)
-    }
-
-    /// Walks a long chain until the best match has `until` bytes or is the one that the search ends with.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    fn walk<const N: u32>(
-        &self,
-        chain: &Chain<N>,
-        head: usize,
-        latest: usize,
-        goal: Goal,
-        until: usize,
-        best: &mut Match,
-        left: &mut usize,
-    ) {
-        let bytes = &*self.bytes;
-        let position = self.position & (WINDOW - 1);
-        let limit = position.saturating_sub(DISTANCE_MAX);
-        let here = chain.link(position);
-        let string = load_u32(bytes, position);
-        let mut tail = Tail::new(bytes, position, best.length);
-        let mut candidate = head;
-        while *left > 0 && best.length < until && (best.length < goal.nice || best.start == 0) {
-            // Only the latest position with the same three bytes may be at the longest distance.
-            if candidate <= limit && (candidate != limit || candidate != latest || candidate == 0) {
-                break;
-            }
-            let link = chain.link(candidate);
-            if here.steps_to(link) > goal.chain {
-                if load_u32(bytes, candidate) == string {
-                    break;
-                }
-            } else if tail.is_at(bytes, candidate) {
-                let length = common_length(bytes, position, candidate);
-                if length > best.length {
-                    *best = Match { length, start: candidate };
-                    tail = Tail::new(bytes, position, length);
-                }
-            }
-            candidate = link.before();
-            *left = left.wrapping_sub(1);
-        }
-    }
-}
-
-/// What a search is for.
-#[derive(Clone, Copy)]
-struct Goal {
-    longer_than: usize,
-    /// As long a match ends the search.
-    nice: usize,
-    /// The most steps along the chain over three bytes.
-    chain: usize,
-}
-
-/// The last bytes, eight at most, that a match has which is longer than the best one: a quick test of a candidate.
-#[derive(Clone, Copy)]
-struct Tail {
-    offset: usize,
-    mask: u64,
-    bytes: u64,
-}
-
-impl Tail {
-    #[inline(always)]
-    fn new(bytes: &[u8; WINDOW + PADDING], position: usize, best: usize) -> Tail {
-        let offset = best.saturating_sub(7) & 0xff;
-        let mask = u64::MAX >> (56usize.wrapping_sub(best.wrapping_sub(offset).wrapping_mul(8)) & 63);
-        Tail { offset, mask, bytes: load_u64(bytes, position.wrapping_add(offset)) & mask }
-    }
-
-    #[inline(always)]
-    fn is_at(self, bytes: &[u8; WINDOW + PADDING], candidate: usize) -> bool {
-        load_u64(bytes, candidate.wrapping_add(self.offset)) & self.mask == self.bytes
-    }
 }
 
 fn slide_links(links: &mut [u16]) {
     for link in links {
         *link = link.saturating_sub(HISTORY as u16);
     }
-}
-
-/// How many bytes are the same, 258 at most.
-#[inline(always)]
-fn common_length(bytes: &[u8; WINDOW + PADDING], one: usize, other: usize) -> usize {
-    let mut length = 0;
-    while length < MATCH_MAX {
-        let different = load_u64(bytes, one.wrapping_add(length)) ^ load_u64(bytes, other.wrapping_add(length));
-        if different != 0 {
-            length = length.wrapping_add((different.trailing_zeros() >> 3) as usize);
-            return length.min(MATCH_MAX);
-        }
-        length = length.wrapping_add(8);
-    }
-    MATCH_MAX
 }
 
 /// Zero where the place is outside.
