@@ -2,12 +2,12 @@
 //!
 //! The class: C zlib with its default strategy and a window of 32 KiB. Versions 1.2.3, 1.2.5, 1.2.8, 1.2.11, 1.2.13 and
 //! 1.3.1 write the same bytes. It is in Python's `zlib`, `gzip` and `tarfile`, in Java's `Deflater` where the JVM links
-//! plain zlib, in pigz, minigzip, libz-sys and most programs that link `libz`. zlib-ng, Cloudflare's and Chromium's zlib,
-//! zlib-rs and miniz write other bytes.
+//! plain zlib, in pigz, minigzip, libz-sys and most programs that link `libz`. zlib-ng, Cloudflare's and Chromium's
+//! zlib, zlib-rs and miniz write other bytes.
 //!
-//! The method is that of RFC 1951, section 4, as zlib's `deflate.c` and `trees.c` (zlib licence) do it: hash chains over
-//! three bytes, matches taken at once (levels 1 to 3) or after a look at the next position (4 to 9), blocks of a fixed
-//! number of symbols, Huffman codes from a heap. The decisions are zlib's; the implementation is our own.
+//! The method is that of RFC 1951, section 4, as zlib's `deflate.c` and `trees.c` (zlib licence) do it: hash chains
+//! over three bytes, matches taken at once (levels 1 to 3) or after a look at the next position (4 to 9), blocks of a
+//! fixed number of symbols, Huffman codes from a heap. The decisions are zlib's; the implementation is our own.
 //!
 //! - `encoder`: the loops over the content.
 //! - `window`: the sliding window, hash chains, and the search for a match; `long_chains` make it quicker.
@@ -17,9 +17,9 @@
 //! ## Sizes of writes
 //!
 //! The engine makes the bytes of a caller that gives zlib large writes. zlib's own bytes depend on the sizes of the
-//! writes in one rare case only: a write ends 1 to 261 bytes before a multiple of 32 KiB, zlib then stops exactly 262 bytes
-//! before that multiple, and there is a match at exactly the longest distance (or, with `memLevel` 9, a block that just
-//! fits). Writes of a multiple of 512 bytes, as tar programs make them, never meet it.
+//! writes in one rare case only: a write ends 1 to 261 bytes before a multiple of 32 KiB, zlib then stops exactly 262
+//! bytes before that multiple, and there is a match at exactly the longest distance (or, with `memLevel` 9, a block
+//! that just fits). Writes of a multiple of 512 bytes, as tar programs make them, never meet it.
 //!
 //! ## Restart
 //!
@@ -146,8 +146,8 @@ impl Zlib {
         self.encoder.begin(&Start::dictionary(dictionary));
     }
 
-    /// Ends the block under way and writes all whole bytes. zlib ignores a flush that repeats the one just made; this does
-    /// not.
+    /// Ends the block under way and writes all whole bytes. zlib ignores a flush that repeats the one just made; this
+    /// does not.
     pub fn flush(&mut self, flush: ZlibFlush, out: &mut Vec<u8>) {
         self.encoder.flush(flush, out);
     }

@@ -30,7 +30,8 @@ impl BitWriter {
         }
     }
 
-    /// Writes the whole bytes. Eight are appended and the excess is cut off, which is quicker than a copy of varying length.
+    /// Writes the whole bytes. Eight are appended and the excess is cut off, which is quicker than a copy of varying
+    /// length.
     #[inline(always)]
     fn drain(&mut self, out: &mut Vec<u8>) {
         let whole = (self.count >> 3) as usize;

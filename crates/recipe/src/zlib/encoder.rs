@@ -1,9 +1,9 @@
 //! The loops over the content: at each position a literal or a match, and the end of a block where it is due.
 //!
-//! A run takes the content in the window as far as matches cannot need more of it, and all of it where a flush or the end
-//! asks for that. Levels 1 to 3 take the match at a position at once. Levels 4 to 9 hold it back, look for a longer one at
-//! the next position, and then take the held match or give its first byte as a literal. The classes of zlib and GNU
-//! gzip differ in a few decisions, which [`Class`] names.
+//! A run takes the content in the window as far as matches cannot need more of it, and all of it where a flush or the
+//! end asks for that. Levels 1 to 3 take the match at a position at once. Levels 4 to 9 hold it back, look for a
+//! longer one at the next position, and then take the held match or give its first byte as a literal. The classes of
+//! zlib and GNU gzip differ in a few decisions, which [`Class`] names.
 
 use super::bits::BitWriter;
 use super::block::{Block, Last, write_empty_fixed, write_stored};
@@ -45,7 +45,8 @@ pub(super) enum Ending {
     /// A match that reaches the end of the content is as good as any: zlib.
     Exact,
     /// Candidates are compared past the end of the content, with whatever the window holds there, and the match is cut
-    /// afterwards. Once the end was met the window slides no more, and positions too near its end get no match: GNU gzip.
+    /// afterwards. Once the end was met the window slides no more, and positions too near its end get no match: GNU
+    /// gzip.
     Loose,
 }
 

@@ -1,8 +1,8 @@
 //! GNU gzip's DEFLATE, levels 1 to 9: the raw stream, byte for byte.
 //!
-//! The class: GNU gzip 1.12, compared at all levels; without `--rsyncable`. Its method is zlib's, which came from it, with
-//! three differences. GNU gzip's source (GPL) was not read: the differences were derived from its output and from what
-//! zlib's sources (zlib licence) say of their origin.
+//! The class: GNU gzip 1.12, compared at all levels; without `--rsyncable`. Its method is zlib's, which came from it,
+//! with three differences. GNU gzip's source (GPL) was not read: the differences were derived from its output and from
+//! what zlib's sources (zlib licence) say of their origin.
 //!
 //! - A block has at most 32,767 symbols. From level 3 on a block also ends at a multiple of 4,096 symbols where it
 //!   compresses well. zlib 1.2.11 has this test, for 8,192 symbols, behind `TRUNCATE_BLOCK`; the count is observed.
@@ -13,8 +13,8 @@
 //! - Once the end was read the window slides no more. Behind index 65,274 no match is searched (observed; zlib asserts
 //!   the same bound in its search).
 //!
-//! Each file is a stream of its own here. `gzip A B` compresses `B` with what `A` left in the window, which can change the
-//! last match of `B`.
+//! Each file is a stream of its own here. `gzip A B` compresses `B` with what `A` left in the window, which can change
+//! the last match of `B`.
 
 use super::encoder::{BlockEnd, Class, Encoder, Ending, Start};
 use super::{ZlibBoundary, ZlibLevel};

@@ -1,10 +1,10 @@
 //! Huffman codes exactly as zlib builds them: among equal weights, the order of the heap decides which code is longer.
 //!
-//! The method is Huffman's, with a binary heap of nodes ordered by weight and then by the depth of their subtrees. Codes
-//! longer than the limit are cut, and the tree is repaired by moving leaves down, as Haruhiko Okumura's `ar` did. The
-//! steps follow the description in zlib's `trees.c` (zlib licence), because the bytes depend on each of them: in what
-//! order the heap is filled and sifted, that an equal node counts as smaller, and in what order lengths are given out
-//! again after a cut.
+//! The method is Huffman's, with a binary heap of nodes ordered by weight and then by the depth of their subtrees.
+//! Codes longer than the limit are cut, and the tree is repaired by moving leaves down, as Haruhiko Okumura's `ar`
+//! did. The steps follow the description in zlib's `trees.c` (zlib licence), because the bytes depend on each of them:
+//! in what order the heap is filled and sifted, that an equal node counts as smaller, and in what order lengths are
+//! given out again after a cut.
 
 use super::tables::LITERAL_CODES;
 
@@ -171,8 +171,8 @@ impl Tree {
     }
 }
 
-/// Makes room for `cut` nodes that would lie deeper than `bits_max`: one leaf above moves down and takes a cut one as its
-/// brother.
+/// Makes room for `cut` nodes that would lie deeper than `bits_max`: one leaf above moves down and takes a cut one as
+/// its brother.
 fn shorten(counts: &mut [u16; BITS_MAX + 1], bits_max: usize, cut: usize) {
     let mut cut = cut as isize;
     while cut > 0 {

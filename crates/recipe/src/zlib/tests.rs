@@ -1,7 +1,8 @@
 //! Vectors of the real tools over the generated content, and what holds between the ways of making a stream.
 //!
-//! A vector is the sha256 (its first 32 digits) of the raw streams of all [`SIZES`], one after another. For levels 1 to 9
-//! in turn the tools made them so, with the content in `F` and a gzip header of 10 bytes and a trailer of 8 cut off:
+//! A vector is the sha256 (its first 32 digits) of the raw streams of all [`SIZES`], one after another. For levels 1
+//! to 9 in turn the tools made them so, with the content in `F` and a gzip header of 10 bytes and a trailer of 8 cut
+//! off:
 //!
 //! - zlib 1.2.13: `c = zlib.compressobj(LEVEL, zlib.DEFLATED, -15, MEMLEVEL); c.compress(F) + c.flush()` in Python 3;
 //! - GNU gzip 1.12: `gzip -n -LEVEL < F`;

@@ -20,8 +20,8 @@ pub(super) const LOOKAHEAD_MIN: usize = MATCH_MAX + MATCH_MIN + 1;
 pub(super) const DISTANCE_MAX: usize = HISTORY - LOOKAHEAD_MIN;
 /// From this position on the window slides when it wants content.
 pub(super) const SLIDE_FROM: usize = HISTORY + DISTANCE_MAX;
-/// Comparisons read up to eight bytes past the longest match. With as many, and their places kept below 512, the compiler
-/// leaves out the checks of bounds.
+/// Comparisons read up to eight bytes past the longest match. With as many, and their places kept below 512, the
+/// compiler leaves out the checks of bounds.
 const PADDING: usize = 520;
 
 /// Where a search begins: the latest positions that may begin like the one at hand.
@@ -134,8 +134,8 @@ impl Window {
         }
     }
 
-    /// Lets strings go on past the end of the content, and clears the two bytes there: those that take part in the hash of
-    /// its last one.
+    /// Lets strings go on past the end of the content, and clears the two bytes there: those that take part in the
+    /// hash of its last one.
     pub(super) fn pad(&mut self) {
         self.is_padded = true;
         let end = self.position + self.ahead;

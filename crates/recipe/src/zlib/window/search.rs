@@ -1,4 +1,8 @@
 //! The search for the longest match: along zlib's chain, or along the long chains to the same end.
+//!
+//! zlib takes the first of the longest matches among the positions that it visits, and stops at one that is long
+//! enough. A candidate counts only if it is longer than the best before it, so it is tested first by the last bytes
+//! that such a match has. Positions are below 64 KiB by a mask, which spares checks of bounds.
 
 use super::{Candidates, DISTANCE_MAX, Match, PADDING, WINDOW, Window, load_u16, load_u32, load_u64};
 use crate::zlib::level::Search;
@@ -9,8 +13,8 @@ use crate::zlib::tables::{HISTORY, MATCH_MAX, MATCH_MIN};
 const EIGHT_FROM: usize = 7;
 
 impl Window {
-    /// The first longest match for the string at the position, longer than `longer_than` (two bytes at least). A match of
-    /// `nice` bytes ends the search.
+    /// The first longest match for the string at the position, longer than `longer_than` (two bytes at least). A match
+    /// of `nice` bytes ends the search.
     #[inline(always)]
     pub(in crate::zlib) fn longest_match<const LONG: bool>(
         &self,
@@ -74,9 +78,10 @@ impl Window {
     #[inline(always)]
     fn find_by_long_chains(&self, long: &LongChains, candidates: Candidates, goal: Goal) -> Option<Match> {
         let latest = candidates.latest;
-        let best = match goal.longer_than < MATCH_MIN {
-            true => self.nearest(latest, goal)?,
-            false => Match { length: goal.longer_than, start: 0 },
+        let best = if goal.longer_than < MATCH_MIN {
+            self.nearest(latest, goal)?
+        } else {
+            Match { length: goal.longer_than, start: 0 }
         };
         // Content can be made so that a long chain is full of other strings with the same hash. The search then goes
         // zlib's way, so that it never takes much longer than zlib.
@@ -150,7 +155,7 @@ impl Window {
     }
 }
 
-/// What a search is for.
+/// The match that a search looks for.
 #[derive(Clone, Copy)]
 struct Goal {
     longer_than: usize,
