@@ -124,9 +124,10 @@ impl Zlib {
         Zlib { encoder }
     }
 
-    /// Goes on at a boundary of a stream of the same level and memory. `history` is the content before it: 32 KiB, or
-    /// all of it where it is shorter. The first byte that the engine writes is the one that holds the boundary's first
-    /// bit. `None` for levels 1 to 3: see the module's page.
+    /// Goes on at a boundary of a stream of the same level and memory, which began without a dictionary and had no full
+    /// flush: both move the window. `history` is the content before it: 32 KiB, or all of it where it is shorter. The
+    /// first byte that the engine writes is the one that holds the boundary's first bit. `None` for levels 1 to 3: see
+    /// the module's page.
     pub fn restart(level: ZlibLevel, memory: ZlibMemory, at: &ZlibBoundary, history: &[u8]) -> Option<Zlib> {
         if !level.is_lazy() {
             return None;

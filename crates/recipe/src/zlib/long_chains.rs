@@ -145,7 +145,7 @@ impl Link {
 
 /// The first `N` bytes, multiplied by a large odd number (Knuth's multiplicative hash).
 #[inline(always)]
-fn place<const N: u32>(string: u64) -> usize {
+pub(super) fn place<const N: u32>(string: u64) -> usize {
     let string = string << (64 - 8 * N);
     (string.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASH_BITS)) as usize
 }

@@ -203,6 +203,21 @@ fn flushes_and_dictionaries_are_those_of_the_real_one() {
     }
 }
 
+/// Two far words that match, and between them so many strings with the hash of their first four bytes that the search
+/// gives up the long chain and goes zlib's way. The digest is that of zlib 1.2.13 at levels 6 and 7, made as above.
+#[test]
+fn content_made_to_fill_a_long_chain_is_compressed_as_by_the_real_one() {
+    let hash = |string: u32| long_chains::place::<4>(u64::from(string));
+    let many = u32::from_le_bytes(*b"many");
+    let same_hash = (0..u32::MAX).filter(|string| hash(*string) == hash(many) && *string != many);
+    let between: Vec<u8> = same_hash.take(700).flat_map(u32::to_le_bytes).collect();
+    let part = [&b"see many words"[..], b"manx", &between, b"many words"].concat();
+    let content = part.repeat(3);
+    let levels = [6, 7].map(|level| ZlibLevel::new(level).unwrap());
+    let streams = levels.map(|level| whole(Zlib::new(level, ZlibMemory::Eight), &content));
+    assert_eq!(digest(&streams), "6cb7c7fa7f08bdaaf494c44f023c12ca");
+}
+
 /// Writes in pieces, of sizes at which zlib itself would differ too.
 fn in_pieces(mut engine: impl Engine, content: &[u8], size: usize) -> Vec<u8> {
     let mut out = Vec::new();
