@@ -26,6 +26,7 @@ mod recipe;
 mod sample;
 mod tables;
 mod tokens;
+mod zlib;
 
 pub use bits::BitPosition;
 pub use correct::correct;
@@ -35,6 +36,10 @@ pub use error::{FindError, ReadError, RebuildError};
 pub use find::{Found, Nearest, Reason, Unknown, find};
 pub use rebuild::Rebuild;
 pub use recipe::{Checkpoint, Corrected, Encoded, Form, Framing, Member, Piece, Recipe};
+
+pub use zlib::{
+    GnuGzip, Pigz, PigzBlocks, PigzSettings, PigzThreads, Zlib, ZlibBoundary, ZlibFlush, ZlibLevel, ZlibMemory,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,170 @@
+//! zlib's DEFLATE, levels 1 to 9: the raw stream, byte for byte.
+//!
+//! The class: C zlib with its default strategy and a window of 32 KiB. Versions 1.2.3, 1.2.5, 1.2.8, 1.2.11, 1.2.13 and
+//! 1.3.1 write the same bytes. It is in Python's `zlib`, `gzip` and `tarfile`, in Java's `Deflater` where the JVM links
+//! plain zlib, in pigz, minigzip, libz-sys and most programs that link `libz`. zlib-ng, Cloudflare's and Chromium's
+//! zlib, zlib-rs and miniz write other bytes.
+//!
+//! The method is that of RFC 1951, section 4, as zlib's `deflate.c` and `trees.c` (zlib licence) do it: hash chains
+//! over three bytes, matches taken at once (levels 1 to 3) or after a look at the next position (4 to 9), blocks of a
+//! fixed number of symbols, Huffman codes from a heap. The decisions are zlib's; the implementation is our own.
+//!
+//! - `encoder`: the loops over the content.
+//! - `window`: the sliding window, hash chains, and the search for a match; `long_chains` make it quicker.
+//! - `block`: the symbols of a block, and the choice how to write it.
+//! - `huffman`, `bits`, `tables`, `level`: their parts.
+//!
+//! ## Sizes of writes
+//!
+//! The engine makes the bytes of a caller that gives zlib large writes. zlib's own bytes depend on the sizes of the
+//! writes in one rare case only: a write ends 1 to 261 bytes before a multiple of 32 KiB, zlib then stops exactly 262
+//! bytes before that multiple, and there is a match at exactly the longest distance (or, with `memLevel` 9, a block
+//! that just fits). Writes of a multiple of 512 bytes, as tar programs make them, never meet it.
+//!
+//! ## Restart
+//!
+//! Levels 4 to 9 insert every position into the hash, so what a block is made from is known from the content before it:
+//! [`Zlib::restart`] goes on at a [`Boundary`] with 32 KiB of history. Levels 1 to 3 skip positions within longer
+//! matches; the hash then depends on all matches before, and those levels have no boundary.
+
+mod bits;
+mod block;
+mod encoder;
+mod gnu_gzip;
+mod huffman;
+mod level;
+mod long_chains;
+mod pigz;
+
+mod tables;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use encoder::{BlockEnd, Class, Encoder, Ending, Start};
+pub use gnu_gzip::GnuGzip;
+pub use level::ZlibLevel;
+pub use pigz::{Pigz, PigzBlocks, PigzSettings, PigzThreads};
+
+use crate::Engine;
+
+/// zlib's `memLevel`: how many symbols a block has, and how long the hash is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZlibMemory {
+    /// `memLevel` 8, zlib's default.
+    Eight,
+    /// `memLevel` 9.
+    Nine,
+}
+
+impl ZlibMemory {
+    fn hash_bits(self) -> u32 {
+        match self {
+            ZlibMemory::Eight => 15,
+            ZlibMemory::Nine => 16,
+        }
+    }
+
+    fn class(self) -> Class {
+        Class { hash_bits: self.hash_bits(), block_end: self.block_end(), ending: Ending::Exact }
+    }
+
+    /// A block has one symbol fewer than zlib's buffer has places.
+    fn block_end(self) -> BlockEnd {
+        let symbols_max = match self {
+            ZlibMemory::Eight => 16_383,
+            ZlibMemory::Nine => 32_767,
+        };
+        BlockEnd { symbols_max, symbols_between: symbols_max }
+    }
+}
+
+/// How a flush ends: zlib's `Z_BLOCK`, `Z_PARTIAL_FLUSH`, `Z_SYNC_FLUSH` and `Z_FULL_FLUSH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZlibFlush {
+    /// The block ends; up to seven bits of it wait for the next one.
+    Block,
+    /// An empty block with the fixed codes follows; up to seven bits of it wait.
+    Partial,
+    /// An empty stored block follows and ends with a whole byte.
+    Sync,
+    /// As `Sync`; matches do not reach back behind it.
+    Full,
+}
+
+/// The start of a block: where a stream can be restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZlibBoundary {
+    /// Content before the block, in bytes.
+    pub content: u64,
+    /// Bits of the stream before the block.
+    pub bits: u64,
+    /// The bits of the last byte before the block, where it is not whole: the lowest `bits` modulo 8 of them.
+    pub partial: u8,
+    /// The length of the match at the position before the block that was given up for a better one, or 2.
+    pub previous_length: u16,
+}
+
+/// A raw DEFLATE stream as zlib writes it. It holds 1 MiB at most: half of it for levels 6 to 9 alone.
+pub struct Zlib {
+    encoder: Encoder,
+}
+
+impl Zlib {
+    /// A stream that begins with nothing before it.
+    pub fn new(level: ZlibLevel, memory: ZlibMemory) -> Zlib {
+        Zlib::with_dictionary(level, memory, &[])
+    }
+
+    /// A stream whose first matches may lie in the last 32 KiB of `dictionary`: `deflateSetDictionary` before the first
+    /// content.
+    pub fn with_dictionary(level: ZlibLevel, memory: ZlibMemory, dictionary: &[u8]) -> Zlib {
+        let mut encoder = Encoder::new(level, memory.class());
+        encoder.begin(&Start::dictionary(dictionary));
+        Zlib { encoder }
+    }
+
+    /// Goes on at a boundary of a stream of the same level and memory, which began without a dictionary and had no full
+    /// flush: both move the window. `history` is the content before it: 32 KiB, or all of it where it is shorter. The
+    /// first byte that the engine writes is the one that holds the boundary's first bit. `None` for levels 1 to 3: see
+    /// the module's page.
+    pub fn restart(level: ZlibLevel, memory: ZlibMemory, at: &ZlibBoundary, history: &[u8]) -> Option<Zlib> {
+        if !level.is_lazy() {
+            return None;
+        }
+        let mut encoder = Encoder::new(level, memory.class());
+        encoder.begin(&Start::boundary(at, history));
+        Some(Zlib { encoder })
+    }
+
+    /// The start of the block that is under way; `None` for levels 1 to 3.
+    pub fn boundary(&self) -> Option<ZlibBoundary> {
+        self.encoder.boundary()
+    }
+
+    /// Begins a new stream behind `dictionary`, at the same level.
+    pub fn reset(&mut self, dictionary: &[u8]) {
+        self.encoder.begin(&Start::dictionary(dictionary));
+    }
+
+    /// Ends the block under way and writes all whole bytes. zlib ignores a flush that repeats the one just made; this
+    /// does not.
+    pub fn flush(&mut self, flush: ZlibFlush, out: &mut Vec<u8>) {
+        self.encoder.flush(flush, out);
+    }
+
+    /// Bits that wait for the next block behind a flush: at most seven.
+    pub fn waiting_bits(&self) -> u32 {
+        self.encoder.waiting_bits()
+    }
+}
+
+impl Engine for Zlib {
+    fn write(&mut self, content: &[u8], out: &mut Vec<u8>) {
+        self.encoder.write(content, out);
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        self.encoder.finish(out);
+    }
+}
