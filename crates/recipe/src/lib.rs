@@ -6,5 +6,7 @@
 #![deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod engine;
+mod zstd;
 
 pub use engine::Engine;
+pub use zstd::{Class as ZstdClass, Ending as ZstdEnding, Zstd};
