@@ -9,4 +9,4 @@ mod engine;
 mod zstd;
 
 pub use engine::Engine;
-pub use zstd::{Class as ZstdClass, Ending as ZstdEnding, Zstd};
+pub use zstd::{Class as ZstdClass, Ending as ZstdEnding, Level as ZstdLevel, Zstd};

@@ -11,32 +11,36 @@
 //!
 //! The method was learned from klauspost's published source (BSD-3) and RFC 8878; the code is our own.
 
+mod better;
 mod bits;
 mod block;
 mod checksum;
 mod double_fast;
+mod fast;
 mod fse;
 mod huffman;
 mod parse;
 mod sequences;
+mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 mod window;
 
+use better::Better;
 use block::{BlockCoder, Place, write_raw};
 use checksum::Checksum;
-use double_fast::{DoubleFast, Scope, Text};
+use double_fast::DoubleFast;
+use fast::Fast;
 use parse::{BLOCK_MAX, Parse};
+use text::{Scope, Text};
 use window::Window;
 
 use crate::Engine;
 
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
-const WINDOW_BYTES: usize = 8 << 20;
 /// The smallest window of the original, below which a frame is never a single segment.
 const WINDOW_MIN_BYTES: usize = 1 << 10;
-/// Positions are lowered when they reach this.
-const POSITION_MAX: u32 = 1 << 31;
 
 /// Behaviours of klauspost's default level, each with those of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +57,42 @@ pub enum Class {
     EmptyFrame,
 }
 
+/// The level, by klauspost's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// `SpeedFastest`, zstd's levels below 3.
+    Fastest,
+    /// `SpeedDefault`, zstd's levels 3 to 5.
+    Default,
+    /// `SpeedBetterCompression`, zstd's levels 6 to 9. Before 1.17.5 its window was 16 MiB; 1.17.3 and 1.17.4 had that
+    /// window with the behaviour of [`Class::ShortLiterals`] and are not covered, nor are those before 1.15.10.
+    Better,
+}
+
+impl Level {
+    fn window_bytes(self, class: Class) -> usize {
+        match self {
+            Self::Fastest => 4 << 20,
+            Self::Better if class < Class::ShortLiterals => 16 << 20,
+            Self::Default | Self::Better => 8 << 20,
+        }
+    }
+
+    fn block_bytes(self) -> usize {
+        match self {
+            Self::Fastest => BLOCK_MAX / 2,
+            Self::Default | Self::Better => BLOCK_MAX,
+        }
+    }
+}
+
+/// The match finder of a level.
+enum Finder {
+    Fast(Fast),
+    Double(DoubleFast),
+    Better(Better),
+}
+
 /// How the last block was closed, which shows only where the content ended with a full block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -66,31 +106,60 @@ pub enum Ending {
 /// The encoder. After [`Engine::finish`] the next content starts a new frame.
 pub struct Zstd {
     class: Class,
+    level: Level,
     ending: Ending,
     window: Window,
     /// What is added to a place in the window to get its position in the match tables.
     base: u32,
-    finder: DoubleFast,
+    finder: Finder,
     parse: Parse,
     coder: BlockCoder,
-    checksum: Checksum,
+    /// None in an encoder that did not see the start of its frame.
+    checksum: Option<Checksum>,
     started: bool,
 }
 
 impl Zstd {
     /// An encoder at the start of a frame.
-    pub fn new(class: Class, ending: Ending) -> Self {
-        Self {
+    pub fn new(class: Class, level: Level, ending: Ending) -> Self {
+        let finder = match level {
+            Level::Fastest => Finder::Fast(Fast::new()),
+            Level::Default => Finder::Double(DoubleFast::new()),
+            Level::Better => Finder::Better(Better::new(class)),
+        };
+        let mut encoder = Self {
             class,
+            level,
             ending,
-            window: Window::new(WINDOW_BYTES),
-            base: WINDOW_BYTES as u32,
-            finder: DoubleFast::new(),
+            window: Window::new(level.window_bytes(class)),
+            base: 0,
+            finder,
             parse: Parse::new(),
-            coder: BlockCoder::new(class),
-            checksum: Checksum::new(),
+            coder: BlockCoder::new(class, level),
+            checksum: None,
             started: false,
+        };
+        encoder.reset();
+        encoder
+    }
+
+    /// An encoder in the middle of a frame, after `before`: content of that frame from the start of a block to the end
+    /// of one, with no split in it. The frame that it ends has no checksum.
+    ///
+    /// This is exact only where the parse of `before` comes to agree with that of the whole frame before its last
+    /// window, and then has the same tables. It mostly does within a window and a half, but no length is sure: a
+    /// checkpoint has to be tried before it is believed.
+    pub fn restart(class: Class, level: Level, ending: Ending, before: &[u8]) -> Self {
+        let mut encoder = Self::new(class, level, ending);
+        let mut unused = Vec::new();
+        for block in before.chunks(level.block_bytes()) {
+            encoder.window.push(block);
+            encoder.end_block(Place::Inner, &mut unused);
+            unused.clear();
         }
+        encoder.started = true;
+        encoder.checksum = None;
+        encoder
     }
 
     /// Ends the block here, as the original does when it is flushed and when reading from a reader starts after a write.
@@ -104,7 +173,7 @@ impl Zstd {
     fn start_frame(&mut self, out: &mut Vec<u8>) {
         if !self.started {
             self.started = true;
-            let window_log = WINDOW_BYTES.ilog2() as u8;
+            let window_log = self.window.limit().ilog2() as u8;
             out.extend_from_slice(&MAGIC);
             out.extend_from_slice(&[CHECKSUM_FLAG, (window_log - 10) << 3]);
         }
@@ -115,10 +184,14 @@ impl Zstd {
         self.encode_block(Scope::Stream, place, out);
         let moved = self.window.next_block();
         self.base = self.base.wrapping_add(moved as u32);
-        if self.base >= POSITION_MAX {
-            let less = self.base - WINDOW_BYTES as u32;
-            self.finder.lower(less);
-            self.base -= less;
+        if moved > 0 {
+            let position = self.base.wrapping_add(self.window.block_start() as u32);
+            let window = self.window.limit() as u32;
+            match &mut self.finder {
+                Finder::Fast(finder) => finder.expire(position, window),
+                Finder::Double(finder) => finder.expire(position, window),
+                Finder::Better(finder) => finder.expire(position, window),
+            }
         }
     }
 
@@ -127,10 +200,14 @@ impl Zstd {
             content: self.window.content(),
             start: self.window.block_start(),
             base: self.base,
-            window: WINDOW_BYTES as u32,
+            window: self.window.limit() as u32,
         };
         self.parse.clear();
-        self.finder.parse(text, scope, &mut self.parse);
+        match &mut self.finder {
+            Finder::Fast(finder) => finder.parse(text, scope, &mut self.parse),
+            Finder::Double(finder) => finder.parse(text, scope, &mut self.parse),
+            Finder::Better(finder) => finder.parse(text, &mut self.parse),
+        }
         self.coder.encode(self.window.block(), &self.parse, place, out);
     }
 
@@ -155,14 +232,16 @@ impl Zstd {
 
     /// Puts everything out of reach, ready for a new frame.
     fn reset(&mut self) {
-        let bytes = self.window.clear();
-        self.base = self.base.wrapping_add((bytes + WINDOW_BYTES) as u32);
-        if self.base >= POSITION_MAX {
-            self.finder.lower(u32::MAX);
-            self.base = WINDOW_BYTES as u32;
+        self.window.clear();
+        self.base = 0;
+        let window = self.window.limit() as u32;
+        match &mut self.finder {
+            Finder::Fast(finder) => finder.clear(self.base, window),
+            Finder::Double(finder) => finder.clear(self.base, window),
+            Finder::Better(finder) => finder.clear(self.base, window),
         }
         self.coder.reset();
-        self.checksum = Checksum::new();
+        self.checksum = Some(Checksum::new());
         self.started = false;
     }
 }
@@ -172,16 +251,19 @@ const CHECKSUM_FLAG: u8 = 1 << 2;
 
 impl Engine for Zstd {
     fn write(&mut self, mut content: &[u8], out: &mut Vec<u8>) {
+        let block_bytes = self.level.block_bytes();
         while !content.is_empty() {
-            if self.window.block().len() == BLOCK_MAX {
+            if self.window.block().len() == block_bytes {
                 self.end_block(Place::Inner, out);
             }
-            let room = BLOCK_MAX - self.window.block().len();
+            let room = block_bytes - self.window.block().len();
             let (taken, rest) = content.split_at(room.min(content.len()));
-            self.checksum.update(taken);
+            if let Some(checksum) = &mut self.checksum {
+                checksum.update(taken);
+            }
             self.window.push(taken);
             content = rest;
-            if self.ending == Ending::Separate && self.window.block().len() == BLOCK_MAX {
+            if self.ending == Ending::Separate && self.window.block().len() == block_bytes {
                 self.end_block(Place::Inner, out);
             }
         }
@@ -200,7 +282,9 @@ impl Engine for Zstd {
         } else {
             self.end_block(Place::Last, out);
         }
-        out.extend_from_slice(&(self.checksum.finish() as u32).to_le_bytes());
+        if let Some(checksum) = &self.checksum {
+            out.extend_from_slice(&(checksum.finish() as u32).to_le_bytes());
+        }
         self.reset();
     }
 }

@@ -10,12 +10,7 @@ pub(super) struct BitWriter {
 
 impl BitWriter {
     pub(super) fn new() -> Self {
-        Self {
-            bytes: vec![0; 1 << 16],
-            length: 0,
-            pending: 0,
-            pending_bits: 0,
-        }
+        Self { bytes: vec![0; 1 << 16], length: 0, pending: 0, pending_bits: 0 }
     }
 
     /// Starts an empty stream.

@@ -1,15 +1,16 @@
 //! One block of a frame: raw, a run of one byte, or compressed literals and sequences (RFC 8878, 3.1.1.2).
 
-use super::Class;
 use super::huffman::{Coding, Huffman, is_single_stream};
-use super::parse::{BLOCK_MAX, Parse};
+use super::parse::Parse;
 use super::sequences::{MATCH_MIN, SequenceCoder};
+use super::{Class, Level};
 
 const HEADER_BYTES: usize = 3;
 
 /// The coder of blocks, with the tables that it keeps from block to block.
 pub(super) struct BlockCoder {
     class: Class,
+    level: Level,
     huffman: Huffman,
     sequences: SequenceCoder,
 }
@@ -37,12 +38,8 @@ pub(super) enum Place {
 }
 
 impl BlockCoder {
-    pub(super) fn new(class: Class) -> Self {
-        Self {
-            class,
-            huffman: Huffman::new(),
-            sequences: SequenceCoder::new(),
-        }
+    pub(super) fn new(class: Class, level: Level) -> Self {
+        Self { class, level, huffman: Huffman::new(), sequences: SequenceCoder::new() }
     }
 
     /// Forgets the tables of the blocks before, as at the start of a frame.
@@ -54,7 +51,7 @@ impl BlockCoder {
     /// Appends the block whose content is `block` and whose parse is `parse`.
     pub(super) fn encode(&mut self, block: &[u8], parse: &Parse, place: Place, out: &mut Vec<u8>) {
         let literals = parse.literals();
-        if self.class < Class::RawLiterals && literals.len() == block.len() && block.len() == BLOCK_MAX {
+        if self.class < Class::RawLiterals && literals.len() == block.len() && block.len() == self.level.block_bytes() {
             write_raw(block, place, out);
             return;
         }
@@ -98,9 +95,18 @@ impl BlockCoder {
             .flatten()
     }
 
+    /// Whether blocks of literals alone are coded.
+    fn codes_without_matches(&self) -> bool {
+        match self.level {
+            Level::Fastest => false,
+            Level::Default => self.class < Class::RawLiterals,
+            Level::Better => true,
+        }
+    }
+
     /// A block of literals alone.
     fn encode_without_matches(&mut self, content: &[u8], place: Place, out: &mut Vec<u8>) {
-        if content.len() < 32 || self.class >= Class::RawLiterals {
+        if content.len() < 32 || !self.codes_without_matches() {
             write_raw(content, place, out);
             return;
         }

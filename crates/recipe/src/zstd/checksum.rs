@@ -1,12 +1,9 @@
 //! XXH64 with seed 0, whose low 32 bits end a zstd frame (RFC 8878, 3.1.1; method: xxHash's published specification).
 
-const PRIMES: [u64; 5] = [
-    0x9E37_79B1_85EB_CA87,
-    0xC2B2_AE3D_27D4_EB4F,
-    0x1656_67B1_9E37_79F9,
-    0x85EB_CA77_C2B2_AE63,
-    0x27D4_EB2F_1656_67C5,
-];
+use super::parse::load64;
+
+const PRIMES: [u64; 5] =
+    [0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9, 0x85EB_CA77_C2B2_AE63, 0x27D4_EB2F_1656_67C5];
 const STRIPE_BYTES: usize = 32;
 
 /// The hash of all content so far.
@@ -20,12 +17,7 @@ pub(super) struct Checksum {
 impl Checksum {
     pub(super) fn new() -> Self {
         Self {
-            lanes: [
-                PRIMES[0].wrapping_add(PRIMES[1]),
-                PRIMES[1],
-                0,
-                PRIMES[0].wrapping_neg(),
-            ],
+            lanes: [PRIMES[0].wrapping_add(PRIMES[1]), PRIMES[1], 0, PRIMES[0].wrapping_neg()],
             rest: [0; STRIPE_BYTES],
             rest_bytes: 0,
             total_bytes: 0,
@@ -55,13 +47,14 @@ impl Checksum {
     }
 
     fn stripes(&mut self, content: &[u8]) {
-        let mut lanes = self.lanes;
+        let [mut first, mut second, mut third, mut fourth] = self.lanes;
         for stripe in content.chunks_exact(STRIPE_BYTES) {
-            for (lane, word) in lanes.iter_mut().zip(stripe.chunks_exact(8)) {
-                *lane = round(*lane, little_endian(word));
-            }
+            first = round(first, load64(stripe, 0));
+            second = round(second, load64(stripe, 8));
+            third = round(third, load64(stripe, 16));
+            fourth = round(fourth, load64(stripe, 24));
         }
-        self.lanes = lanes;
+        self.lanes = [first, second, third, fourth];
     }
 
     pub(super) fn finish(&self) -> u64 {
@@ -74,18 +67,16 @@ impl Checksum {
                 .wrapping_add(lanes[1].rotate_left(7))
                 .wrapping_add(lanes[2].rotate_left(12))
                 .wrapping_add(lanes[3].rotate_left(18));
-            lanes.iter().fold(joined, |hash, &lane| {
-                (hash ^ round(0, lane)).wrapping_mul(PRIMES[0]).wrapping_add(PRIMES[3])
-            })
+            lanes
+                .iter()
+                .fold(joined, |hash, &lane| (hash ^ round(0, lane)).wrapping_mul(PRIMES[0]).wrapping_add(PRIMES[3]))
         };
         hash = hash.wrapping_add(self.total_bytes);
         let words = self.rest[..self.rest_bytes].chunks_exact(8);
         let mut tail = words.remainder();
         for word in words {
-            hash = (hash ^ round(0, little_endian(word)))
-                .rotate_left(27)
-                .wrapping_mul(PRIMES[0])
-                .wrapping_add(PRIMES[3]);
+            hash =
+                (hash ^ round(0, little_endian(word))).rotate_left(27).wrapping_mul(PRIMES[0]).wrapping_add(PRIMES[3]);
         }
         if tail.len() >= 4 {
             let (half, end) = tail.split_at(4);
@@ -96,9 +87,7 @@ impl Checksum {
             tail = end;
         }
         for &byte in tail {
-            hash = (hash ^ u64::from(byte).wrapping_mul(PRIMES[4]))
-                .rotate_left(11)
-                .wrapping_mul(PRIMES[0]);
+            hash = (hash ^ u64::from(byte).wrapping_mul(PRIMES[4])).rotate_left(11).wrapping_mul(PRIMES[0]);
         }
         hash = (hash ^ (hash >> 33)).wrapping_mul(PRIMES[1]);
         hash = (hash ^ (hash >> 29)).wrapping_mul(PRIMES[2]);
@@ -108,9 +97,7 @@ impl Checksum {
 
 #[inline(always)]
 fn round(lane: u64, word: u64) -> u64 {
-    lane.wrapping_add(word.wrapping_mul(PRIMES[1]))
-        .rotate_left(31)
-        .wrapping_mul(PRIMES[0])
+    lane.wrapping_add(word.wrapping_mul(PRIMES[1])).rotate_left(31).wrapping_mul(PRIMES[0])
 }
 
 #[inline(always)]

@@ -43,19 +43,20 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn of(codes: impl Iterator<Item = u8>) -> Self {
-        let mut counts = [0; SYMBOLS];
-        let mut total = 0;
-        for code in codes {
-            counts[usize::from(code) % SYMBOLS] += 1;
-            total += 1;
-        }
-        let symbols = counts.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1);
+    pub(super) fn new(counts: [u32; SYMBOLS]) -> Self {
         Self {
+            symbols: counts.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1),
+            total: counts.iter().sum(),
             counts,
-            symbols,
-            total,
         }
+    }
+
+    pub(super) fn of(codes: &[u8]) -> Self {
+        let mut counts = [0_u32; SYMBOLS];
+        for &code in codes {
+            count(&mut counts, code);
+        }
+        Self::new(counts)
     }
 
     pub(super) fn used(&self) -> &[u32] {
@@ -65,6 +66,13 @@ impl Counts {
     pub(super) fn largest(&self) -> u32 {
         self.counts.iter().copied().max().unwrap_or(0)
     }
+}
+
+/// Counts one more of a code.
+#[inline(always)]
+pub(super) fn count(counts: &mut [u32; SYMBOLS], code: u8) {
+    let count = &mut counts[usize::from(code) % SYMBOLS];
+    *count = count.wrapping_add(1);
 }
 
 fn high_bit(value: u32) -> u32 {
@@ -77,9 +85,7 @@ pub(super) fn table_log(counts: &Counts, log_wanted: u32, source_bits: u32) -> u
     let alphabet_bits = high_bit(counts.symbols.saturating_sub(1) as u32) + 2;
     let least = source_bits.min(alphabet_bits);
     // The subtraction wraps in the original for three or fewer symbols, and then the wanted size stays.
-    let accuracy = high_bit(counts.total.saturating_sub(1))
-        .checked_sub(2)
-        .unwrap_or(log_wanted);
+    let accuracy = high_bit(counts.total.saturating_sub(1)).checked_sub(2).unwrap_or(log_wanted);
     log_wanted.min(accuracy).max(least).clamp(LOG_MIN, LOG_MAX)
 }
 
@@ -102,13 +108,7 @@ impl Table {
             *place = first;
             first += usize::from(share.unsigned_abs());
         }
-        let mut table = Self {
-            log,
-            symbols,
-            shares,
-            states: [0; 1 << LOG_MAX],
-            steps: [Step::default(); SYMBOLS],
-        };
+        let mut table = Self { log, symbols, shares, states: [0; 1 << LOG_MAX], steps: [Step::default(); SYMBOLS] };
         for (slot, &symbol) in slots.iter().take(size).enumerate() {
             let place = firsts.get_mut(usize::from(symbol))?;
             *table.states.get_mut(*place)? = (size + slot) as u16;

@@ -150,11 +150,7 @@ fn code_lengths(counts: &[u32; 256], literals: usize) -> [u8; 256] {
     let mut leaves: Vec<Node> = (0..=255_u8)
         .zip(counts)
         .filter(|&(_, &count)| count > 0)
-        .map(|(symbol, &count)| Node {
-            count,
-            symbol,
-            ..Node::default()
-        })
+        .map(|(symbol, &count)| Node { count, symbol, ..Node::default() })
         .collect();
     leaves.sort_by(|one, other| other.count.cmp(&one.count));
     tree_depths(&mut leaves);
@@ -201,10 +197,7 @@ fn tree_depths(leaves: &mut [Node]) {
                 sum += node.count;
             }
         }
-        inner.push(Node {
-            count: sum,
-            ..Node::default()
-        });
+        inner.push(Node { count: sum, ..Node::default() });
     }
     for index in (0..inner.len().saturating_sub(1)).rev() {
         let parent = usize::from(inner[index].parent);
@@ -260,9 +253,8 @@ fn repay(leaves: &mut [Node], bits_max: u8, mut end: usize, mut debt: i64) {
             last[rank - 1] = Some(at);
         }
         leaves[at].bits += 1;
-        last[rank] = at
-            .checked_sub(1)
-            .filter(|&before| usize::from(bits_max - leaves[before].bits.min(bits_max)) == rank);
+        last[rank] =
+            at.checked_sub(1).filter(|&before| usize::from(bits_max - leaves[before].bits.min(bits_max)) == rank);
     }
     while debt < 0 {
         let at = match last[1] {
@@ -327,10 +319,7 @@ fn codes_of(lengths: &[u8; 256]) -> Codes {
 fn describe(lengths: &[u8], writer: &mut BitWriter, out: &mut Vec<u8>) -> bool {
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let Some((_, described)) = lengths.split_last() else { return false };
-    let weights: Vec<u8> = described
-        .iter()
-        .map(|&length| if length == 0 { 0 } else { longest + 1 - length })
-        .collect();
+    let weights: Vec<u8> = described.iter().map(|&length| if length == 0 { 0 } else { longest + 1 - length }).collect();
     if weights.len() >= 2 {
         let start = out.len();
         out.push(0);
@@ -352,7 +341,7 @@ fn describe(lengths: &[u8], writer: &mut BitWriter, out: &mut Vec<u8>) -> bool {
 
 /// Appends the weights coded by two FSE states that take turns (RFC 8878, 4.2.1.2).
 fn describe_by_fse(weights: &[u8], writer: &mut BitWriter, out: &mut Vec<u8>) -> Option<()> {
-    let counts = Counts::of(weights.iter().copied());
+    let counts = Counts::of(weights);
     let largest = counts.largest();
     if largest == counts.total || largest <= 1 || largest < counts.total >> 7 || weights.len() <= 2 {
         return None;

@@ -16,11 +16,7 @@ pub(super) struct Parse {
 
 impl Parse {
     pub(super) fn new() -> Self {
-        Self {
-            literals: vec![0; BLOCK_MAX + COPY],
-            literals_length: 0,
-            sequences: Vec::with_capacity(BLOCK_MAX / 16),
-        }
+        Self { literals: vec![0; BLOCK_MAX + COPY], literals_length: 0, sequences: Vec::with_capacity(BLOCK_MAX / 16) }
     }
 
     pub(super) fn clear(&mut self) {
@@ -97,9 +93,5 @@ pub(super) fn match_length(content: &[u8], later: usize, earlier: usize) -> usiz
     }
     let tail = rest.get(length..).unwrap_or_default();
     let other = before.get(length..).unwrap_or_default();
-    tail.iter()
-        .zip(other)
-        .take_while(|(one, other)| one == other)
-        .count()
-        .wrapping_add(length)
+    tail.iter().zip(other).take_while(|(one, other)| one == other).count().wrapping_add(length)
 }

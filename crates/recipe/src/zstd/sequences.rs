@@ -4,7 +4,7 @@
 //! one last used, and a new one with its description and a penalty of a sixteenth.
 
 use super::bits::BitWriter;
-use super::fse::{Counts, SYMBOLS, State, Table, table_log};
+use super::fse::{Counts, SYMBOLS, State, Table, count, table_log};
 
 /// The shortest match that a sequence can have.
 pub(super) const MATCH_MIN: usize = 3;
@@ -52,13 +52,12 @@ const LITERAL_CODES: [u8; 64] = codes_below::<64>(&LITERAL_BITS);
 const LENGTH_CODES: [u8; 128] = codes_below::<128>(&LENGTH_BITS);
 
 /// Extra bits by code of a literal length.
-const LITERAL_BITS: [u8; 36] = [
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
-];
+const LITERAL_BITS: [u8; 36] =
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 /// Extra bits by code of a match length.
 const LENGTH_BITS: [u8; 53] = [
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3,
-    3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2,
+    3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
 ];
 
 /// The code of each small value, from the extra bits of the codes.
@@ -86,10 +85,7 @@ const PREDEFINED: [(u32, &[i16]); 3] = [
             -1,
         ],
     ),
-    (
-        5,
-        &[1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1],
-    ),
+    (5, &[1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1]),
     (
         6,
         &[
@@ -119,16 +115,9 @@ impl SequenceCoder {
         let tables = PREDEFINED.map(|(log, shares)| {
             let mut padded = [0; SYMBOLS];
             padded[..shares.len()].copy_from_slice(shares);
-            Tables {
-                predefined: Table::of_shares(padded, shares.len(), log),
-                previous: None,
-            }
+            Tables { predefined: Table::of_shares(padded, shares.len(), log), previous: None }
         });
-        Self {
-            tables,
-            codes: Vec::new(),
-            writer: BitWriter::new(),
-        }
+        Self { tables, codes: Vec::new(), writer: BitWriter::new() }
     }
 
     /// Forgets the tables of the blocks before, as at the start of a frame.
@@ -147,12 +136,11 @@ impl SequenceCoder {
         keep: impl FnOnce(&[u8]) -> bool,
     ) -> Option<()> {
         write_number(sequences.len(), out);
-        self.codes.clear();
-        self.codes.extend(sequences.iter().map(|sequence| sequence.codes()));
+        let [literals, offsets, lengths] = self.count_codes(sequences);
         let chosen = [
-            self.choose(Kind::Literals)?,
-            self.choose(Kind::Offset)?,
-            self.choose(Kind::Length)?,
+            self.choose(Kind::Literals, &literals)?,
+            self.choose(Kind::Offset, &offsets)?,
+            self.choose(Kind::Length, &lengths)?,
         ];
         let modes = chosen.iter().fold(0, |modes, chosen| (modes << 2) | chosen.mode());
         out.push(modes << 2);
@@ -178,24 +166,29 @@ impl SequenceCoder {
         Some(())
     }
 
-    fn choose(&self, kind: Kind) -> Option<Chosen> {
-        let counts = Counts::of(self.codes.iter().map(|codes| codes[kind as usize]));
+    fn count_codes(&mut self, sequences: &[Sequence]) -> [Counts; 3] {
+        let mut counts = [[0; SYMBOLS]; 3];
+        self.codes.clear();
+        self.codes.extend(sequences.iter().map(|sequence| {
+            let codes = sequence.codes();
+            for (counts, code) in counts.iter_mut().zip(codes) {
+                count(counts, code);
+            }
+            codes
+        }));
+        counts.map(Counts::new)
+    }
+
+    fn choose(&self, kind: Kind, counts: &Counts) -> Option<Chosen> {
         if counts.largest() == counts.total {
             return Some(Chosen::Run(self.codes.first()?[kind as usize]));
         }
         let source_bits = counts.total.max(1).ilog2() + 1;
-        let new = Table::of_counts(&counts, table_log(&counts, 8, source_bits))?;
+        let new = Table::of_counts(counts, table_log(counts, 8, source_bits))?;
         let tables = &self.tables[kind as usize];
-        let estimate = |table: &Option<Table>| {
-            table
-                .as_ref()
-                .and_then(|table| table.estimate_bits(&counts))
-                .unwrap_or(u32::MAX)
-        };
-        let new_bits = new
-            .estimate_bits(&counts)
-            .unwrap_or(u32::MAX)
-            .wrapping_add(new.description_bits());
+        let estimate =
+            |table: &Option<Table>| table.as_ref().and_then(|table| table.estimate_bits(counts)).unwrap_or(u32::MAX);
+        let new_bits = new.estimate_bits(counts).unwrap_or(u32::MAX).wrapping_add(new.description_bits());
         let new_bits = new_bits.wrapping_add(new_bits.wrapping_add(2 * 8 * 16) >> 4);
         let (predefined_bits, previous_bits) = (estimate(&tables.predefined), estimate(&tables.previous));
         Some(if predefined_bits <= previous_bits && predefined_bits <= new_bits {
@@ -223,9 +216,11 @@ impl SequenceCoder {
         writer.clear();
         let mut pairs = sequences.iter().zip(&self.codes).rev();
         let (last, last_codes) = pairs.next()?;
-        let mut states: [Option<State>; 3] = [0, 1, 2].map(|kind| tables[kind].map(|table| table.start(last_codes[kind])));
+        let mut states: [Option<State>; 3] =
+            [0, 1, 2].map(|kind| tables[kind].map(|table| table.start(last_codes[kind])));
         write_extra(last, last_codes, writer);
-        if let ([Some(literals), Some(offset), Some(length)], [Some(first), Some(second), Some(third)]) = (tables, states)
+        if let ([Some(literals), Some(offset), Some(length)], [Some(first), Some(second), Some(third)]) =
+            (tables, states)
         {
             let (mut first, mut second, mut third) = (first, second, third);
             for (sequence, codes) in pairs {
@@ -271,7 +266,9 @@ impl Chosen {
 /// The low bits of all three values: at most 16, 16 and 31.
 #[inline(always)]
 fn write_extra(sequence: &Sequence, codes: &[u8; 3], writer: &mut BitWriter) {
-    let low = |value: u32, bits: u8| (u64::from(value & 1_u32.wrapping_shl(u32::from(bits)).wrapping_sub(1)), u32::from(bits));
+    let low = |value: u32, bits: u8| {
+        (u64::from(value & 1_u32.wrapping_shl(u32::from(bits)).wrapping_sub(1)), u32::from(bits))
+    };
     let (value, bits) = low(sequence.literals, LITERAL_BITS[usize::from(codes[0]).min(35)]);
     writer.add(value, bits);
     let (value, bits) = low(sequence.length, LENGTH_BITS[usize::from(codes[2]).min(52)]);

@@ -15,11 +15,12 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(window_bytes: usize) -> Self {
-        Self {
-            content: Vec::new(),
-            start: 0,
-            window_bytes,
-        }
+        Self { content: Vec::new(), start: 0, window_bytes }
+    }
+
+    /// The most history that is kept.
+    pub(super) fn limit(&self) -> usize {
+        self.window_bytes
     }
 
     pub(super) fn block(&self) -> &[u8] {
@@ -51,11 +52,9 @@ impl Window {
         moved
     }
 
-    /// Forgets all content. Returns how much it was.
-    pub(super) fn clear(&mut self) -> usize {
-        let bytes = self.content.len();
+    /// Forgets all content.
+    pub(super) fn clear(&mut self) {
         self.content.clear();
         self.start = 0;
-        bytes
     }
 }
