@@ -1,13 +1,21 @@
-//! Zstandard frames as klauspost's `compress/zstd` makes them at its default level ("level 3"): the zstd layers of
-//! skopeo, podman, buildah, BuildKit and containerd.
+//! Zstandard frames as klauspost's `compress/zstd` makes them: the zstd layers of skopeo, podman, buildah, BuildKit and
+//! containerd.
 //!
-//! A frame is a header (window of 8 MiB, no content size), blocks of 128 KiB, an empty last block when the content ended
-//! with a full one, and the low half of XXH64. A block is parsed by a double-hash match finder, its literals are coded
-//! by Huffman codes, its sequences by FSE tables. The behaviours of the versions are in [`Class`]; what else changes the
-//! bytes is where writes were split ([`Zstd::split`]) and how the content ended ([`Ending`]). The sizes of writes, the
-//! number of encoder threads and the "lower memory" option do not.
+//! A frame is a header (the window, no content size), blocks of 128 KiB (64 KiB at the fastest level), an empty last
+//! block when the content ended with a full one, and the low half of XXH64. Content that ends in its first block is a
+//! frame of another kind: its header has the size, its parse has its own rules. A block is parsed into literals and
+//! matches, its literals are coded by Huffman codes, its sequences by FSE tables, new or those of the block before.
 //!
-//! Memory: 12 MiB of content (window and slack), 1.3 MiB of tables, under 2 MiB for the block in work.
+//! A recipe records the [`Class`], the [`Level`], the [`Ending`], where a frame ends, if the blob has more than one,
+//! and each [`Zstd::split`] that does not fall on a block's end. skopeo splits once, after 8 bytes: it writes what it
+//! peeked at and then lets the encoder read the rest. The sizes of writes and reads, the number of encoder threads and
+//! the "lower memory" option change nothing.
+//!
+//! Not covered: `EncodeAll` of more than a block, a declared content size, other windows, dictionaries, no checksum,
+//! padding, the concurrent blocks of 1.19, and the best level.
+//!
+//! Memory: the window and 4 MiB of slack (8 MiB of content at the fastest level, 12 at the default, 12 or 20 at the
+//! better), tables of 0.1, 0.6 and 4.1 MiB, and under 2 MiB for the block in work.
 //!
 //! The method was learned from klauspost's published source (BSD-3) and RFC 8878; the code is our own.
 
@@ -15,6 +23,7 @@ mod better;
 mod bits;
 mod block;
 mod checksum;
+mod code_lengths;
 mod double_fast;
 mod fast;
 mod fse;
@@ -42,7 +51,11 @@ const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// The smallest window of the original, below which a frame is never a single segment.
 const WINDOW_MIN_BYTES: usize = 1 << 10;
 
-/// Behaviours of klauspost's default level, each with those of the one before.
+/// Old entries of the match tables are put out of reach after so much content. A window of 8 MiB, this and a block are
+/// less than the 16 MiB after which positions wrap in the tables.
+const EXPIRY_BYTES: usize = 4 << 20;
+
+/// Behaviours of klauspost's encoder, each with those of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Blocks without matches are Huffman coded if that helps. 1.14.4 to 1.16.3 (Debian 12: 1.15.12).
@@ -109,8 +122,11 @@ pub struct Zstd {
     level: Level,
     ending: Ending,
     window: Window,
-    /// What is added to a place in the window to get its position in the match tables.
+    /// Added to a place in the window, gives its position in the match tables. At least 1: entries that were never
+    /// written have position 0, which is before all content.
     base: u32,
+    /// Content since old entries of the tables were put out of reach.
+    fresh_bytes: usize,
     finder: Finder,
     parse: Parse,
     coder: BlockCoder,
@@ -127,28 +143,30 @@ impl Zstd {
             Level::Default => Finder::Double(DoubleFast::new()),
             Level::Better => Finder::Better(Better::new(class)),
         };
-        let mut encoder = Self {
+        Self {
             class,
             level,
             ending,
             window: Window::new(level.window_bytes(class)),
-            base: 0,
+            base: 1,
+            fresh_bytes: 0,
             finder,
             parse: Parse::new(),
             coder: BlockCoder::new(class, level),
-            checksum: None,
+            checksum: Some(Checksum::new()),
             started: false,
-        };
-        encoder.reset();
-        encoder
+        }
     }
 
     /// An encoder in the middle of a frame, after `before`: content of that frame from the start of a block to the end
     /// of one, with no split in it. The frame that it ends has no checksum.
     ///
-    /// This is exact only where the parse of `before` comes to agree with that of the whole frame before its last
-    /// window, and then has the same tables. It mostly does within a window and a half, but no length is sure: a
-    /// checkpoint has to be tried before it is believed.
+    /// A restart needs the match tables. They depend on which places were entered in the last window, and so on the
+    /// parse from the frame's start. Here `before` is parsed again: the restart is exact where that parse comes to
+    /// agree with the whole frame's a window before the end. Tables often agree after a window and a half, and on
+    /// content with few matches not at all, so a checkpoint has to be tried before it is believed. At the default
+    /// level, after 12 MiB, segments of 4 MiB were exact in 14 of 24 places of Debian 12's layer, and in all 16 places
+    /// of two others.
     pub fn restart(class: Class, level: Level, ending: Ending, before: &[u8]) -> Self {
         let mut encoder = Self::new(class, level, ending);
         let mut unused = Vec::new();
@@ -162,8 +180,8 @@ impl Zstd {
         encoder
     }
 
-    /// Ends the block here, as the original does when it is flushed and when reading from a reader starts after a write.
-    /// Nothing happens at the start of a block.
+    /// Ends the block here, as the original does when it is flushed and when `ReadFrom` starts after a `Write`. Nothing
+    /// happens at the start of a block.
     pub fn split(&mut self, out: &mut Vec<u8>) {
         if !self.window.block().is_empty() {
             self.end_block(Place::Inner, out);
@@ -184,15 +202,6 @@ impl Zstd {
         self.encode_block(Scope::Stream, place, out);
         let moved = self.window.next_block();
         self.base = self.base.wrapping_add(moved as u32);
-        if moved > 0 {
-            let position = self.base.wrapping_add(self.window.block_start() as u32);
-            let window = self.window.limit() as u32;
-            match &mut self.finder {
-                Finder::Fast(finder) => finder.expire(position, window),
-                Finder::Double(finder) => finder.expire(position, window),
-                Finder::Better(finder) => finder.expire(position, window),
-            }
-        }
     }
 
     fn encode_block(&mut self, scope: Scope, place: Place, out: &mut Vec<u8>) {
@@ -209,6 +218,17 @@ impl Zstd {
             Finder::Better(finder) => finder.parse(text, &mut self.parse),
         }
         self.coder.encode(self.window.block(), &self.parse, place, out);
+        self.fresh_bytes += self.window.block().len();
+        if self.fresh_bytes >= EXPIRY_BYTES {
+            self.fresh_bytes = 0;
+            let position = self.base.wrapping_add(self.window.content().len() as u32);
+            let window = self.window.limit() as u32;
+            match &mut self.finder {
+                Finder::Fast(finder) => finder.expire(position, window),
+                Finder::Double(finder) => finder.expire(position, window),
+                Finder::Better(finder) => finder.expire(position, window),
+            }
+        }
     }
 
     /// A frame of one block, whose header has the content's size.
@@ -230,16 +250,10 @@ impl Zstd {
         self.encode_block(Scope::Alone, Place::Last, out);
     }
 
-    /// Puts everything out of reach, ready for a new frame.
+    /// Ready for a new frame, out of reach of which is all that was before.
     fn reset(&mut self) {
+        self.base = self.base.wrapping_add(self.window.content().len() as u32);
         self.window.clear();
-        self.base = 0;
-        let window = self.window.limit() as u32;
-        match &mut self.finder {
-            Finder::Fast(finder) => finder.clear(self.base, window),
-            Finder::Double(finder) => finder.clear(self.base, window),
-            Finder::Better(finder) => finder.clear(self.base, window),
-        }
         self.coder.reset();
         self.checksum = Some(Checksum::new());
         self.started = false;

@@ -1,4 +1,5 @@
-//! The match finder of the better level ("level 7"): a table of eight bytes that keeps two places each, and one of five.
+//! The match finder of the better level ("level 7"): a table of eight bytes that keeps two places a hash, and one of
+//! five bytes.
 //!
 //! At each place the finder looks for the last distance one byte on (from the fourth sequence of a block on), then for
 //! the longer of the two places of eight equal bytes, then for five, where a longer match one byte on is preferred. A
@@ -58,11 +59,11 @@ fn short_hash(word: u64) -> usize {
     ((word << 24).wrapping_mul(889_523_592_379) >> (64 - SHORT_BITS)) as usize
 }
 
-/// The place of a position, if it lies in the window before `at`.
+/// The place of a position, if it lies in the window before `at`. Positions of earlier frames lie before the content.
 #[inline(always)]
 fn in_window(text: &Text<'_>, position: u32, at: usize) -> Option<usize> {
     let distance = text.position(at).wrapping_sub(position);
-    (distance < text.window).then(|| at.wrapping_sub(distance as usize))
+    at.checked_sub(distance as usize).filter(|_| distance < text.window)
 }
 
 /// The place of a position, if it lies in the window before `at` and has the eight bytes `word`.
@@ -99,13 +100,6 @@ impl Better {
         for entry in &mut self.short {
             expire(&mut entry.position);
         }
-    }
-
-    /// Puts all entries out of reach of `position`.
-    pub(super) fn clear(&mut self, position: u32, window: u32) {
-        let expired = position.wrapping_sub(window);
-        self.long.fill(Pair { last: expired, before: expired });
-        self.short.fill(Entry { position: expired, bytes: 0 });
     }
 
     /// Parses the block that ends `text`.

@@ -1,10 +1,10 @@
 //! The match finder of the default level ("level 3"): two hash tables, of eight bytes and of five.
 //!
-//! At each place the finder looks for the last distance one byte on (from the fourth sequence of a block on), then in the
-//! table of eight bytes, then in that of five, where a match of eight bytes one byte on is still preferred. Steps grow
-//! with the distance from the last match. Distances of earlier blocks are never taken again. In a block that is alone in
-//! its frame the distance before the last is tried one sequence earlier, and all its matches in a row are entered in the
-//! table of five bytes under the hash of the first: a slip of the original, and part of its bytes.
+//! At each place the finder looks for the last distance one byte on (from the fourth sequence of a block on), then in
+//! the table of eight bytes, then in that of five, where a match of eight bytes one byte on is still preferred. Steps
+//! grow with the distance from the last match. Distances of earlier blocks are never taken again. In a block that is
+//! alone in its frame the distance before the last is tried one sequence earlier, and all its matches in a row are
+//! entered in the table of five bytes under the hash of the first: a slip of the original, and part of its bytes.
 
 use super::parse::{Parse, load64, match_length};
 use super::table::{TagTable, candidate, entry};
@@ -41,11 +41,6 @@ impl DoubleFast {
     pub(super) fn expire(&mut self, position: u32, window: u32) {
         self.long.expire(position, window);
         self.short.expire(position, window);
-    }
-
-    pub(super) fn clear(&mut self, position: u32, window: u32) {
-        self.long.clear(position, window);
-        self.short.clear(position, window);
     }
 
     /// Parses the block that ends `text`.

@@ -33,10 +33,6 @@ impl Fast {
         self.table.expire(position, window);
     }
 
-    pub(super) fn clear(&mut self, position: u32, window: u32) {
-        self.table.clear(position, window);
-    }
-
     /// Parses the block that ends `text`.
     pub(super) fn parse(&mut self, text: Text<'_>, scope: Scope, parse: &mut Parse) {
         let mut cursor = Cursor::new(&text, MARGIN);

@@ -1,4 +1,4 @@
-//! What a match finder makes of a block: literals and sequences, with the reading and comparing that finders share.
+//! A block parsed into literals and sequences, with the reading and comparing that finders share.
 
 use super::sequences::{MATCH_MIN, Sequence};
 
@@ -75,6 +75,15 @@ pub(super) fn load32(content: &[u8], at: usize) -> u32 {
         Some(bytes) => u32::from_le_bytes(*bytes),
         None => 0,
     }
+}
+
+/// Whether the four bytes at `at` are `expected`; false outside of the content.
+#[inline(always)]
+pub(super) fn has_bytes(content: &[u8], at: usize, expected: u32) -> bool {
+    content
+        .get(at..at.wrapping_add(4))
+        .and_then(<[u8]>::first_chunk::<4>)
+        .is_some_and(|bytes| u32::from_le_bytes(*bytes) == expected)
 }
 
 /// How many bytes from `later` on are equal to those from `earlier` on.

@@ -27,13 +27,13 @@ enum Kind {
     Length,
 }
 
-/// Tables, and what they are when a frame starts.
+/// The tables of one kind that need no description.
 struct Tables {
     predefined: Option<Table>,
     previous: Option<Table>,
 }
 
-/// What codes one kind in one block.
+/// The table that codes one kind in one block.
 enum Chosen {
     Predefined,
     Run(u8),
@@ -127,8 +127,8 @@ impl SequenceCoder {
         }
     }
 
-    /// Appends the section of at least one sequence. `keep` is asked afterwards, with all that was written, whether the
-    /// block stands; only then are its tables kept. `None` if the sequences cannot be coded or the block does not stand.
+    /// Appends the section of at least one sequence. `keep` then says of all that was written whether the block stands;
+    /// only then are its tables kept. `None` if the sequences cannot be coded or the block does not stand.
     pub(super) fn encode(
         &mut self,
         sequences: &[Sequence],
@@ -200,7 +200,7 @@ impl SequenceCoder {
         })
     }
 
-    /// Writes all sequences, the last first. Literals, offset and length change state in the order that a decoder needs.
+    /// Writes all sequences, the last first.
     fn write_stream(&mut self, sequences: &[Sequence], chosen: &[Chosen; 3]) -> Option<()> {
         let coder = |kind: Kind| {
             let tables = &self.tables[kind as usize];

@@ -1,10 +1,10 @@
 //! The hash table of the two lower levels: for each hash the last position, and eight bits of what is there.
 //!
-//! The original keeps a position and four bytes. Here an entry has half the size, so that a level's tables stay near the
-//! processor: 24 bits of the position and a tag of the four bytes, which are then compared in the content itself.
+//! The original keeps a position and four bytes. Here an entry has half the size, so that a level's tables stay near
+//! the processor: 24 bits of the position and a tag of the four bytes, which are then compared in the content itself.
 //! Positions wrap after 16 MiB; [`TagTable::expire`] keeps old entries from coming back.
 
-use super::parse::load32;
+use super::parse::has_bytes;
 use super::text::Text;
 
 const TAG_BITS: u32 = 8;
@@ -26,7 +26,8 @@ pub(super) fn entry(text: &Text<'_>, at: usize, word: u64) -> u32 {
     (text.position(at) << TAG_BITS) | tag(word)
 }
 
-/// Where the entry's bytes are, if they are the first four of `word` and lie in the window before `at`.
+/// The place of the entry's bytes, if they are the first four of `word` and lie in the window before `at`. Entries of
+/// earlier frames reach back before the content and so find nothing.
 #[inline(always)]
 pub(super) fn candidate(text: &Text<'_>, entry: u32, at: usize, word: u64) -> Option<usize> {
     if entry & TAG_MASK != tag(word) {
@@ -34,7 +35,7 @@ pub(super) fn candidate(text: &Text<'_>, entry: u32, at: usize, word: u64) -> Op
     }
     let distance = text.position(at).wrapping_sub(entry >> TAG_BITS) & POSITION_MASK;
     let earlier = at.wrapping_sub(distance as usize);
-    (distance < text.window && load32(text.content, earlier) == word as u32).then_some(earlier)
+    (distance < text.window && has_bytes(text.content, earlier, word as u32)).then_some(earlier)
 }
 
 impl<const SIZE: usize> TagTable<SIZE> {
@@ -62,10 +63,5 @@ impl<const SIZE: usize> TagTable<SIZE> {
                 *entry = expired;
             }
         }
-    }
-
-    /// Puts all entries out of reach of `position`.
-    pub(super) fn clear(&mut self, position: u32, window: u32) {
-        self.0.fill(position.wrapping_sub(window) << TAG_BITS);
     }
 }

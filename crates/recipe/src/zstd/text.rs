@@ -1,5 +1,5 @@
-//! What the match finders share: a block in its history, where a finder stands in it, and the matches that all take
-//! alike.
+//! The parts that match finders share: a block in its history, where a finder stands in it, and the matches that all
+//! take alike.
 
 use super::parse::{Parse, load32, match_length};
 
@@ -19,7 +19,7 @@ pub(super) struct Text<'a> {
     pub(super) content: &'a [u8],
     /// Where the block starts.
     pub(super) start: usize,
-    /// What is added to a place to get its position in the tables.
+    /// Added to a place, gives its position in the tables.
     pub(super) base: u32,
     /// No match reaches back so far.
     pub(super) window: u32,
