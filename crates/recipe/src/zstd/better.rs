@@ -18,19 +18,21 @@ const MARGIN: usize = 10;
 const CONTENT_MIN: usize = 16;
 /// A match found from the end of another may start so much later.
 const SKIPPED: usize = 3;
+const TAG_BITS: u32 = 7;
+const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
+const POSITION_MASK: u32 = (1 << (32 - TAG_BITS)) - 1;
 
-/// The last two positions of a hash.
-#[derive(Clone, Copy, Default)]
-struct Pair {
-    last: u32,
-    before: u32,
-}
+/// The last two places of a hash, the last one low; each is a position modulo 32 MiB above a tag of the eight bytes
+/// there.
+#[derive(Clone, Copy)]
+struct Pair(u64);
 
-/// A position and the four bytes there.
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    position: u32,
-    bytes: u32,
+impl Pair {
+    /// The last place and the one before.
+    #[inline(always)]
+    fn entries(self) -> [u32; 2] {
+        [self.0 as u32, (self.0 >> 32) as u32]
+    }
 }
 
 /// A match, before it is grown backwards.
@@ -42,16 +44,25 @@ struct Match {
     next: usize,
 }
 
-/// The two tables. The lengths are powers of two that the hashes stay below.
+/// The two tables. An entry of the short one is a position above the four bytes there.
 pub(super) struct Better {
     class: Class,
-    long: Box<[Pair]>,
-    short: Box<[Entry]>,
+    long: Box<[u64; 1 << LONG_BITS]>,
+    short: Box<[u64; 1 << SHORT_BITS]>,
 }
 
+fn table<const SIZE: usize>() -> Box<[u64; SIZE]> {
+    let table: Result<Box<[u64; SIZE]>, _> = vec![0; SIZE].into_boxed_slice().try_into();
+    table.unwrap_or_else(|_| Box::new([0; SIZE]))
+}
+
+/// The hash of eight bytes and, from further bits of the same product, their tag. Most places that share a hash but not
+/// the bytes are told by it without a look at the content.
 #[inline(always)]
-fn long_hash(word: u64) -> usize {
-    (word.wrapping_mul(0xCF1B_BCDC_B7A5_6463) >> (64 - LONG_BITS)) as usize
+fn long_key(word: u64) -> (usize, u32) {
+    let product = word.wrapping_mul(0xCF1B_BCDC_B7A5_6463);
+    let tag = (product >> (64 - LONG_BITS - TAG_BITS)) as u32 & TAG_MASK;
+    ((product >> (64 - LONG_BITS)) as usize, tag)
 }
 
 #[inline(always)]
@@ -66,10 +77,23 @@ fn in_window(text: &Text<'_>, position: u32, at: usize) -> Option<usize> {
     at.checked_sub(distance as usize).filter(|_| distance < text.window)
 }
 
-/// The place of a position, if it lies in the window before `at` and has the eight bytes `word`.
+/// The place of an entry of the long table, if its bytes are `word`, whose tag is `tag`, and it lies in the window
+/// before `at`.
 #[inline(always)]
-fn equal(text: &Text<'_>, position: u32, at: usize, word: u64) -> Option<usize> {
-    in_window(text, position, at).filter(|&earlier| load64(text.content, earlier) == word)
+fn equal(text: &Text<'_>, entry: u32, at: usize, word: u64, tag: u32) -> Option<usize> {
+    if entry & TAG_MASK != tag {
+        return None;
+    }
+    let distance = distance(text, entry, at);
+    let earlier = at.wrapping_sub(distance as usize);
+    let bytes = text.content.get(earlier..earlier.wrapping_add(8)).and_then(<[u8]>::first_chunk::<8>)?;
+    (distance < text.window && u64::from_le_bytes(*bytes) == word).then_some(earlier)
+}
+
+/// How far before `at` an entry of the long table is.
+#[inline(always)]
+fn distance(text: &Text<'_>, entry: u32, at: usize) -> u32 {
+    text.position(at).wrapping_sub(entry >> TAG_BITS) & POSITION_MASK
 }
 
 #[inline(always)]
@@ -79,26 +103,27 @@ fn length_after(text: &Text<'_>, at: usize, earlier: usize, known: usize) -> usi
 
 impl Better {
     pub(super) fn new(class: Class) -> Self {
-        Self {
-            class,
-            long: vec![Pair::default(); 1 << LONG_BITS].into_boxed_slice(),
-            short: vec![Entry::default(); 1 << SHORT_BITS].into_boxed_slice(),
-        }
+        Self { class, long: table(), short: table() }
     }
 
     /// Puts entries out of reach that lie a window or more before `position`.
     pub(super) fn expire(&mut self, position: u32, window: u32) {
+        let expired = position.wrapping_sub(window);
         let expire = |entry: &mut u32| {
-            if position.wrapping_sub(*entry) >= window {
-                *entry = position.wrapping_sub(window);
+            if position.wrapping_sub(*entry >> TAG_BITS) & POSITION_MASK >= window {
+                *entry = expired << TAG_BITS;
             }
         };
-        for pair in &mut self.long {
-            expire(&mut pair.last);
-            expire(&mut pair.before);
+        for pair in self.long.iter_mut() {
+            let [mut last, mut before] = Pair(*pair).entries();
+            expire(&mut last);
+            expire(&mut before);
+            *pair = (u64::from(before) << 32) | u64::from(last);
         }
-        for entry in &mut self.short {
-            expire(&mut entry.position);
+        for entry in self.short.iter_mut() {
+            if position.wrapping_sub((*entry >> 32) as u32) >= window {
+                *entry = u64::from(expired) << 32;
+            }
         }
     }
 
@@ -136,24 +161,17 @@ impl Better {
     }
 
     #[inline(always)]
-    fn set_long(&mut self, hash: usize, position: u32) -> Pair {
-        match self.long.get_mut(hash) {
-            Some(pair) => {
-                let found = *pair;
-                *pair = Pair { last: position, before: found.last };
-                found
-            }
-            None => Pair::default(),
-        }
+    fn set_long(&mut self, (hash, tag): (usize, u32), position: u32) -> Pair {
+        let pair = &mut self.long[hash % (1 << LONG_BITS)];
+        let found = *pair;
+        *pair = (found << 32) | u64::from((position << TAG_BITS) | tag);
+        Pair(found)
     }
 
     #[inline(always)]
-    fn set_short(&mut self, hash: usize, position: u32, word: u64) -> Entry {
-        let entry = Entry { position, bytes: word as u32 };
-        match self.short.get_mut(hash) {
-            Some(place) => std::mem::replace(place, entry),
-            None => Entry::default(),
-        }
+    fn set_short(&mut self, hash: usize, position: u32, word: u64) -> u64 {
+        let entry = (u64::from(position) << 32) | (word & 0xFFFF_FFFF);
+        std::mem::replace(&mut self.short[hash % (1 << SHORT_BITS)], entry)
     }
 
     /// The next match in the tables. Matches of the last distance are taken on the way. `None` at the end of the block.
@@ -164,7 +182,8 @@ impl Better {
             let word = load64(text.content, at);
             let position = text.position(at);
             let next = at.wrapping_add(1);
-            let pair = self.set_long(long_hash(word), position);
+            let key = long_key(word);
+            let pair = self.set_long(key, position);
             let short = self.set_short(short_hash(word), position, word);
             if repeats && cursor.has_last(text, at, 1, (word >> 8) as u32) {
                 cursor.take_last(text, at, 1, parse);
@@ -175,16 +194,17 @@ impl Better {
                 at = cursor.at;
                 continue;
             }
-            let longest = [pair.last, pair.before]
+            let longest = pair
+                .entries()
                 .into_iter()
-                .filter_map(|position| equal(text, position, at, word))
+                .filter_map(|entry| equal(text, entry, at, word, key.1))
                 .map(|earlier| (earlier, length_after(text, at, earlier, 8)))
                 .reduce(|one, other| if other.1 > one.1 { other } else { one });
             if let Some((earlier, length)) = longest {
                 return Some(Match { at, earlier, length, next });
             }
-            if short.bytes == word as u32
-                && let Some(earlier) = in_window(text, short.position, at)
+            if short as u32 == word as u32
+                && let Some(earlier) = in_window(text, (short >> 32) as u32, at)
             {
                 let found = Match { at, earlier, length: length_after(text, at, earlier, 4), next };
                 return Some(self.search_next(text, found));
@@ -201,12 +221,11 @@ impl Better {
     fn search_next(&mut self, text: &Text<'_>, found: Match) -> Match {
         let next = found.at.wrapping_add(1);
         let word = load64(text.content, next);
-        let pair = self.set_long(long_hash(word), text.position(next));
-        for position in [pair.last, pair.before] {
+        let key = long_key(word);
+        let pair = self.set_long(key, text.position(next));
+        for entry in pair.entries() {
             // The original measures the window from the place before.
-            if let Some(earlier) = in_window(text, position, found.at)
-                && load64(text.content, earlier) == word
-            {
+            if let Some(earlier) = equal(text, entry, found.at, word, key.1) {
                 let length = length_after(text, next, earlier, 8);
                 if length > found.length {
                     return Match { at: next, earlier, length, next: found.next };
@@ -219,15 +238,14 @@ impl Better {
     /// Prefers a longer match that starts a little later and is found by what follows the end of the one found.
     #[inline(always)]
     fn search_from_end(&self, text: &Text<'_>, end: usize, found: &mut Match) {
-        let hash = long_hash(load64(text.content, end));
-        let Some(&pair) = self.long.get(hash) else { return };
+        let (hash, _) = long_key(load64(text.content, end));
+        let pair = Pair(self.long[hash % (1 << LONG_BITS)]);
         let at = found.at.wrapping_add(SKIPPED);
         let expected = load32(text.content, at);
-        for position in [pair.last, pair.before] {
+        for entry in pair.entries() {
             // The second place is tried with the length that the first one gave: so does the original.
-            let distance = text.position(end).wrapping_sub(position) as usize;
             let earlier = end
-                .checked_sub(distance)
+                .checked_sub(distance(text, entry, end) as usize)
                 .and_then(|place| place.wrapping_add(SKIPPED).checked_sub(found.length))
                 .filter(|&earlier| earlier < at && at.wrapping_sub(earlier) < text.window as usize);
             let Some(earlier) = earlier else { continue };
@@ -246,13 +264,13 @@ impl Better {
     /// Enters the places from `from` to the end of a match, every second in each table.
     #[inline(always)]
     fn enter_all(&mut self, text: &Text<'_>, from: usize, end: usize) {
-        let mut at = from;
-        while at < end.wrapping_sub(1) {
-            let word = load64(text.content, at);
-            let position = text.position(at);
-            self.set_long(long_hash(word), position);
+        let bytes = text.content.get(from..end.wrapping_add(6)).unwrap_or_default();
+        let mut position = text.position(from);
+        for bytes in bytes.windows(8).step_by(2) {
+            let word = load64(bytes, 0);
+            self.set_long(long_key(word), position);
             self.set_short(short_hash(word >> 8), position.wrapping_add(1), word >> 8);
-            at = at.wrapping_add(2);
+            position = position.wrapping_add(2);
         }
     }
 
@@ -265,7 +283,7 @@ impl Better {
             if !cursor.take_before_last(text, word as u32, parse) {
                 return true;
             }
-            self.set_long(long_hash(word), text.position(at));
+            self.set_long(long_key(word), text.position(at));
             self.set_short(short_hash(word), text.position(at), word);
             if cursor.is_done() {
                 return false;

@@ -91,16 +91,16 @@ pub(super) fn has_bytes(content: &[u8], at: usize, expected: u32) -> bool {
 pub(super) fn match_length(content: &[u8], later: usize, earlier: usize) -> usize {
     let rest = content.get(later..).unwrap_or_default();
     let before = content.get(earlier..).unwrap_or_default();
+    let (words, tail) = rest.as_chunks::<8>();
+    let (others, _) = before.as_chunks::<8>();
     let mut length = 0_usize;
-    let mut words = rest.chunks_exact(8).zip(before.chunks_exact(8));
-    for (word, other) in &mut words {
-        let differ = load64(word, 0) ^ load64(other, 0);
+    for (word, other) in words.iter().zip(others) {
+        let differ = u64::from_le_bytes(*word) ^ u64::from_le_bytes(*other);
         if differ != 0 {
             return length.wrapping_add((differ.trailing_zeros() >> 3) as usize);
         }
         length = length.wrapping_add(8);
     }
-    let tail = rest.get(length..).unwrap_or_default();
     let other = before.get(length..).unwrap_or_default();
     tail.iter().zip(other).take_while(|(one, other)| one == other).count().wrapping_add(length)
 }
