@@ -60,10 +60,16 @@ const EXPIRY_BYTES: usize = 4 << 20;
 pub enum Class {
     /// Blocks without matches are Huffman coded if that helps. 1.14.4 to 1.16.3 (Debian 12: 1.15.12).
     CodedLiterals,
-    /// Blocks without matches are raw, and a sixty-fourth of savings is enough. 1.16.4 to 1.17.2.
+    /// Blocks without matches are raw below the better level, and a sixty-fourth of savings is enough. 1.16.4 to
+    /// 1.16.7.
     RawLiterals,
-    /// 17 to 32 literals are coded too, and never coded to more than they were. 1.17.3 to 1.17.7.
+    /// 17 to 32 literals are coded too, and never coded to more than they were. 1.17.0 to 1.17.2; below the better
+    /// level to 1.17.7.
     ShortLiterals,
+    /// The better level enters more places: from where a match was found, not from where it starts. 1.17.3 and 1.17.4.
+    MoreEntries,
+    /// The better level has a window of 8 MiB, 16 before. 1.17.5 to 1.17.7.
+    SmallWindow,
     /// A block of one repeated byte is a run. 1.17.8 to 1.18.4.
     Runs,
     /// Empty content is a frame. 1.18.5 to 1.19.1.
@@ -77,8 +83,7 @@ pub enum Level {
     Fastest,
     /// `SpeedDefault`, zstd's levels 3 to 5.
     Default,
-    /// `SpeedBetterCompression`, zstd's levels 6 to 9. Before 1.17.5 its window was 16 MiB; 1.17.3 and 1.17.4 had that
-    /// window with the behaviour of [`Class::ShortLiterals`] and are not covered, nor are those before 1.15.10.
+    /// `SpeedBetterCompression`, zstd's levels 6 to 9. Not covered before 1.15.10.
     Better,
 }
 
@@ -86,7 +91,7 @@ impl Level {
     fn window_bytes(self, class: Class) -> usize {
         match self {
             Self::Fastest => 4 << 20,
-            Self::Better if class < Class::ShortLiterals => 16 << 20,
+            Self::Better if class < Class::SmallWindow => 16 << 20,
             Self::Default | Self::Better => 8 << 20,
         }
     }

@@ -151,7 +151,7 @@ impl Better {
             if cursor.is_done() {
                 break;
             }
-            let from = if self.class < Class::ShortLiterals { start.wrapping_add(1) } else { found.next };
+            let from = if self.class < Class::MoreEntries { start.wrapping_add(1) } else { found.next };
             self.enter_all(&text, from, cursor.at);
             if repeats && !self.take_before_last(&text, &mut cursor, parse) {
                 break;
