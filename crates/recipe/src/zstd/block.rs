@@ -1,4 +1,8 @@
 //! One block of a frame: raw, a run of one byte, or compressed literals and sequences (RFC 8878, 3.1.1.2).
+//!
+//! A block is compressed if its parse saves enough to be worth a try, and if the result is then smaller than the
+//! content. Each step down (sequences, literals alone, raw), and which tables the next block may take again, is
+//! the original's rule for the class and level: a try that is not written can still change the blocks after it.
 
 use super::huffman::{Coding, Huffman, is_single_stream};
 use super::parse::Parse;
