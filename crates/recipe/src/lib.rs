@@ -27,6 +27,7 @@ mod sample;
 mod tables;
 mod tokens;
 mod zlib;
+mod zstd;
 
 pub use bits::BitPosition;
 pub use correct::correct;
@@ -40,6 +41,7 @@ pub use recipe::{Checkpoint, Corrected, Encoded, Form, Framing, Member, Piece, R
 pub use zlib::{
     GnuGzip, Pigz, PigzBlocks, PigzSettings, PigzThreads, Zlib, ZlibBoundary, ZlibFlush, ZlibLevel, ZlibMemory,
 };
+pub use zstd::{Class as ZstdClass, Ending as ZstdEnding, Level as ZstdLevel, Zstd};
 
 #[cfg(test)]
 mod tests;
