@@ -29,6 +29,24 @@ pub struct Image {
     /// `os/architecture`; absent in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
+    /// The blobs that the image's registry has for its layers, in their order; absent in a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<LayerBlob>,
+}
+
+/// The blob of a layer, as the image's manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerBlob {
+    #[serde(with = "text")]
+    pub layer: DiffId,
+    #[serde(with = "text")]
+    pub blob: OciDigest,
+    #[serde(with = "number")]
+    pub bytes: Bytes,
+    /// `the tar itself`, an encoder's class and level, `corrections`, `verbatim`, or `unknown`.
+    pub made_by: String,
+    /// `tar`, `blob`, or both: what of the layer is on this node's disk.
+    pub kept: Vec<String>,
 }
 
 /// The query of [`IMAGE`](crate::paths::IMAGE).

@@ -155,14 +155,24 @@ fn images() {
         issued_s: Some(4),
         pinned: true,
         platform: Some("linux/amd64".to_owned()),
+        blobs: vec![LayerBlob {
+            layer: layer(1),
+            blob: digest(2),
+            bytes: Bytes(5),
+            made_by: "verbatim".to_owned(),
+            kept: vec!["tar".to_owned(), "blob".to_owned()],
+        }],
     };
-    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64"}"#;
+    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}]}"#;
     check(one.clone(), golden);
     let unsigned = golden.replace(
-        r#""publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64""#,
+        r#""publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}]"#,
         r#""publisher":null,"issued_s":null,"pinned":false"#,
     );
-    check(Image { publisher: None, issued_s: None, pinned: false, platform: None, ..one }, &unsigned);
+    check(
+        Image { publisher: None, issued_s: None, pinned: false, platform: None, blobs: Vec::new(), ..one },
+        &unsigned,
+    );
     let pin = ImagePinRequest { reference: reference(), pinned: true };
     check(pin, r#"{"reference":"demo/app:1","pinned":true}"#);
     check(RemoveRequest { reference: reference() }, r#"{"reference":"demo/app:1"}"#);

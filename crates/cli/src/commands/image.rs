@@ -107,6 +107,10 @@ fn image_text(image: &Image) -> String {
         lines.push("pinned     by the operator".to_owned());
     }
     lines.extend(image.layers.iter().map(|layer| format!("layer      {layer}")));
+    lines.extend(image.blobs.iter().map(|blob| {
+        let kept = blob.kept.join(" and ");
+        format!("blob       {}, {}, made by: {}; here: {kept}", blob.blob, blob.bytes, blob.made_by)
+    }));
     lines.join("\n")
 }
 

@@ -9,7 +9,7 @@ use std::io;
 
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{ImageError, LayerDescriptor, LayerMedia, image_layers, parse_config, parse_manifest};
-use lighter_recipe::{FindError, Found, Recipe, find};
+use lighter_recipe::{FindError, Form, Found, Recipe, correct, find};
 use lighter_store::{Spool, Store, StoreError};
 use lighter_types::{Bytes, DiffId, OciDigest, ReadAt};
 use lighter_wire::{BlobSource, ImageRecipes, Message};
@@ -19,8 +19,9 @@ use super::import::IntoStore;
 use crate::shared::Shared;
 
 const PREFIX: &[u8] = b"recipe/";
-/// The longest row: the recipe of a layer of 20 GB, or one of many members. A blob with a longer recipe is kept itself.
-const ROW_BYTES_MAX: usize = 64 << 10;
+/// The longest recipe: that of a layer of 20 GB, or one with corrections. A row of the store has a little more. A blob
+/// with a longer recipe is kept itself.
+const RECIPE_BYTES_MAX: usize = 63 << 10;
 
 /// The source of a layer's blob.
 pub fn source(store: &Store, layer: &LayerDescriptor) -> BlobSource {
@@ -54,9 +55,7 @@ pub fn keep(store: &Store, manifest: OciDigest, recipes: &[u8]) -> Result<(), Im
     }
     for (layer, found) in layers.iter().zip(sources) {
         let is_fitting = match &found {
-            BlobSource::Recipe(bytes) => Recipe::from_bytes(bytes).is_ok_and(|(recipe, length)| {
-                length == bytes.len() && recipe.blob == layer.blob.digest && recipe.blob_bytes == layer.blob.bytes.0
-            }),
+            BlobSource::Recipe(bytes) => is_for(bytes, layer),
             BlobSource::Verbatim => !is_plain(layer),
             BlobSource::Plain | BlobSource::Unknown => false,
         };
@@ -137,12 +136,16 @@ pub fn make(
     progress: &mut dyn FnMut(Bytes),
 ) -> Result<(), ImagesError> {
     let blob = SpoolBlob(blob);
-    let found = find(&blob, u64::MAX, &mut |done| progress(Bytes(done)));
+    let mut progress = |done| progress(Bytes(done));
+    let found = match find(&blob, u64::MAX, &mut progress) {
+        Ok(Found::Recipe(recipe)) => Ok(Some((recipe, Vec::new()))),
+        Ok(Found::Unknown(_)) => correct(&blob, &mut progress),
+        Err(error) => Err(error),
+    };
+    let found = found.map(|found| found.map(|(recipe, body)| [recipe.to_bytes(), body].concat()));
     let source = match found {
-        Ok(Found::Recipe(recipe)) if recipe.to_bytes().len() < ROW_BYTES_MAX - 64 => {
-            BlobSource::Recipe(recipe.to_bytes())
-        }
-        Ok(Found::Recipe(_) | Found::Unknown(_)) | Err(FindError::Damaged { .. } | FindError::Short { .. }) => {
+        Ok(Some(recipe)) if recipe.len() <= RECIPE_BYTES_MAX => BlobSource::Recipe(recipe),
+        Ok(_) | Err(FindError::Damaged { .. } | FindError::Short { .. }) => {
             if !shared.config.registry.keeps_blobs() {
                 return Ok(());
             }
@@ -168,6 +171,30 @@ fn keep_blob(shared: &Shared, blob: &SpoolBlob, layer: &LayerDescriptor) -> Resu
     writer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now())?;
     shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
     Ok(())
+}
+
+/// Whether these are the bytes of a recipe for a layer's blob.
+fn is_for(bytes: &[u8], layer: &LayerDescriptor) -> bool {
+    let is_short = bytes.len() <= RECIPE_BYTES_MAX;
+    is_short
+        && Recipe::from_bytes(bytes).is_ok_and(|(recipe, _)| {
+            let is_kept = matches!(recipe.form, Form::Verbatim);
+            recipe.blob == layer.blob.digest && recipe.blob_bytes == layer.blob.bytes.0 && !is_kept
+        })
+}
+
+/// What makes a layer's blob, in a few words.
+pub fn made_by(source: &BlobSource) -> String {
+    match source {
+        BlobSource::Plain => "the tar itself".to_owned(),
+        BlobSource::Verbatim => "verbatim".to_owned(),
+        BlobSource::Unknown => "unknown".to_owned(),
+        BlobSource::Recipe(bytes) => match Recipe::from_bytes(bytes).map(|(recipe, _)| recipe.form) {
+            Ok(Form::Encoded(encoded)) => encoded.encoder.to_string(),
+            Ok(Form::Corrected(_)) => "corrections".to_owned(),
+            Ok(Form::Verbatim) | Err(_) => "unknown".to_owned(),
+        },
+    }
 }
 
 fn put(store: &Store, blob: &OciDigest, source: BlobSource) -> Result<(), StoreError> {

@@ -139,7 +139,8 @@ fn rebuild(shared: &Shared, layer: &LayerDescriptor, recipe: &[u8]) -> Result<Sp
         recipes::forget(&shared.store, &digest);
         Refusal::BlobUnknown(digest.to_string())
     };
-    let (recipe, _) = Recipe::from_bytes(recipe).map_err(|error| wrong(&error))?;
+    let (read, head_bytes) = Recipe::from_bytes(recipe).map_err(|error| wrong(&error))?;
+    let (recipe, body) = (read, recipe[head_bytes..].to_vec());
     if recipe.blob != digest || recipe.blob_bytes != layer.blob.bytes.0 {
         recipes::forget(&shared.store, &digest);
         return Err(Refusal::BlobUnknown(digest.to_string()));
@@ -148,16 +149,13 @@ fn rebuild(shared: &Shared, layer: &LayerDescriptor, recipe: &[u8]) -> Result<Sp
     let tar = opened.ok_or_else(|| Refusal::BlobUnknown(digest.to_string()))?;
     let tar = FileBase::new(tar).map_err(|error| failed(&digest, &error))?;
     let mut spool = IntoSpool(shared.store.create_spool().map_err(|error| failed(&digest, &error))?);
-    let rebuild = Rebuild::new(&recipe, &NO_BODY, &tar).map_err(|error| wrong(&error))?;
+    let rebuild = Rebuild::new(&recipe, &body, &tar).map_err(|error| wrong(&error))?;
     match rebuild.whole(THREADS, &mut spool) {
         Ok(()) => Ok(SpoolBlob(spool.0)),
         Err(error) if error.blame() == Blame::Machine => Err(failed(&digest, &error)),
         Err(error) => Err(wrong(&error)),
     }
 }
-
-/// A recipe that comes from a peer has an encoder: it never holds the blob.
-static NO_BODY: Vec<u8> = Vec::new();
 
 struct IntoSpool(lighter_store::Spool);
 

@@ -3,14 +3,16 @@
 use axum::Json;
 use axum::extract::State as Extract;
 use lighter_api::{self as api, Problem, ProblemKind};
+use lighter_image::LayerDescriptor;
 use lighter_store::{Item, Store, StoreError};
 use lighter_types::{Bytes, ImageReference};
+use lighter_wire::BlobSource;
 
 use super::files::problem;
 use crate::admin::State;
 use crate::admin::answers::{Answer, Body, Failure, Parameters, ask, blocking};
 use crate::event::Command;
-use crate::images::{self, ImagesError, dates};
+use crate::images::{self, ImagesError, dates, recipes};
 
 pub async fn list(Extract(state): Extract<State>) -> Answer<Vec<api::Image>> {
     let store = state.shared.store.clone();
@@ -30,7 +32,10 @@ pub async fn show(
         let documents = images::imported(&store, &reference)?;
         let image = store.reference(&reference).ok_or(ImagesError::Unknown(reference.clone()))?;
         let platform = documents.platform.map(|platform| platform.to_string());
-        Ok(api::Image { platform, ..view(&store, &reference, &image) })
+        let blobs = documents.layers.iter().map(|layer| blob(&store, layer)).collect();
+        // Blobs that are kept beside the tars are shown as such.
+        let layers = documents.layers.iter().map(|layer| layer.diff_id).collect();
+        Ok(api::Image { platform, blobs, layers, ..view(&store, &reference, &image) })
     });
     shown.await?.map(Json).map_err(|error| problem(&error).into())
 }
@@ -48,6 +53,21 @@ fn view(store: &Store, reference: &ImageReference, image: &lighter_store::Image)
         issued_s: release.as_ref().map(|release| release.release.issued_s),
         pinned: store.is_image_pinned(reference),
         platform: None,
+        blobs: Vec::new(),
+    }
+}
+
+fn blob(store: &Store, layer: &LayerDescriptor) -> api::LayerBlob {
+    let source = recipes::source(store, layer);
+    let is_tar = source == BlobSource::Plain;
+    let parts = [("tar", layer.diff_id, true), ("blob", recipes::as_layer(&layer.blob.digest), !is_tar)];
+    let kept = parts.iter().filter(|(_, name, is_part)| *is_part && store.card(name).is_some());
+    api::LayerBlob {
+        layer: layer.diff_id,
+        blob: layer.blob.digest,
+        bytes: layer.blob.bytes,
+        made_by: recipes::made_by(&source),
+        kept: kept.map(|(part, ..)| (*part).to_owned()).collect(),
     }
 }
 
