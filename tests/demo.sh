@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make demo`: three nodes on loopback, from configs/demo. All hold the old release of an image; the hub gets the new
-# one; edge-a pulls it from the hub, and edge-b, with the hub gone, from edge-a. Patches cross the wire, not layers.
+# one; edge-a pulls it from the hub, and edge-b, with the hub gone, from edge-a. Patches cross the wire, not layers. skopeo,
+# if it is here, pulls the image through edge-b.
 #   demo.sh LIGHTER [DIR]    LIGHTER: the program. DIR: a folder with two OCI layouts, old and new in the order of their names. Default: nginx.
 set -euo pipefail
 lighter=${1:?the program to demonstrate}
@@ -76,6 +77,15 @@ for layer in $(grep -oP '^layer +sha256:\K[0-9a-f]+' <<<"$manifest"); do
   [[ -f $work/exported/blobs/sha256/$layer ]] || { echo "demo: layer $layer is not in the export" >&2; exit 1; }
   echo "layer sha256:$layer: right"
 done
+
+if command -v skopeo >/dev/null; then
+  say "skopeo pulls $new through edge-b, as container runtimes do"
+  skopeo copy --quiet --src-tls-verify=false "docker://127.0.0.1:4482/$new" "oci:$work/pulled:image"
+  expected=$(grep -oP '^manifest +\K\S+' <<<"$manifest")
+  found=$(grep -oP '"digest": ?"\Ksha256:[0-9a-f]+' "$work/pulled/index.json")
+  [[ $found == "$expected" ]] || { echo "demo: skopeo got the manifest $found, and not $expected" >&2; exit 1; }
+  echo "manifest $found: right"
+fi
 
 say "What crossed edge-a's and edge-b's wires, every protocol counted"
 for node in edge-a edge-b; do echo "$node:"; ask "$node" status | grep -A6 '^traffic'; done

@@ -32,8 +32,8 @@ use crate::shared::Shared;
 use blobs::Blobs;
 use flights::{Flight, Flights};
 
-/// A runtime that is told "not here" later than this looks stuck to its user (containerd #10624).
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A runtime that is told "not here" after more than two seconds looks stuck to its user (containerd #10624).
+const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// The endpoint, bound and not served yet; none if the configuration names no address.
 pub struct Endpoint(Option<TcpListener>);

@@ -73,14 +73,16 @@ pub fn forget(store: &Store, blob: &OciDigest) {
     }
 }
 
-/// Forgets the recipes of blobs that no image of this node has. Returns how many there were.
+/// Forgets the recipes of blobs that no manifest on disk names; an image on its way has its manifest there before its
+/// recipes. Returns how many there were.
 ///
 /// # Errors
 /// If the store fails.
 pub fn sweep(store: &Store) -> Result<usize, StoreError> {
     let mut named = BTreeSet::new();
-    for (_, image) in store.references() {
-        if let Ok(Some(layers)) = layers_of(store, image.manifest) {
+    for (document, _) in store.blobs() {
+        // Most documents are configs.
+        if let Ok(Some(layers)) = layers_of(store, document) {
             named.extend(layers.iter().map(|layer| key(&layer.blob.digest)));
         }
     }

@@ -42,7 +42,7 @@ const QUERY_BYTES_MAX: usize = 2048;
 
 impl Repository {
     /// The names under which a node may know the repository, the likeliest first: with its registry; without; and as
-    /// people write the names of Docker Hub.
+    /// people write the names of Docker Hub. Docker names no registry to its mirror: it means Docker Hub.
     pub fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         let (registry, path) = match (&self.registry, self.name.split_once('/')) {
@@ -54,6 +54,9 @@ impl Repository {
         };
         names.extend(registry.map(|registry| format!("{registry}/{path}")));
         names.push(path.to_owned());
+        if registry.is_none() {
+            names.push(format!("{DEFAULT_REGISTRY}/{path}"));
+        }
         if registry.is_none_or(|registry| registry == DEFAULT_REGISTRY)
             && let Some(name) = path.strip_prefix("library/")
         {
@@ -211,10 +214,10 @@ mod tests {
 
     #[test]
     fn a_repository_has_the_names_that_people_give_it() {
-        check_names("demo/nginx", None, &["demo/nginx"]);
+        check_names("demo/nginx", None, &["demo/nginx", "docker.io/demo/nginx"]);
         check_names("library/nginx", Some("docker.io"), &["docker.io/library/nginx", "library/nginx", "nginx"]);
         check_names("docker.io/library/nginx", None, &["docker.io/library/nginx", "library/nginx", "nginx"]);
-        check_names("library/nginx", None, &["library/nginx", "nginx"]);
+        check_names("library/nginx", None, &["library/nginx", "docker.io/library/nginx", "nginx"]);
         check_names("a/b", Some("registry.example:5000"), &["registry.example:5000/a/b", "a/b"]);
         check_names("library/a", Some("registry.example"), &["registry.example/library/a", "library/a"]);
     }

@@ -7,6 +7,7 @@ use lighter_store::{GcMode, Store, StoreError, UnixSeconds};
 
 use crate::admin::State;
 use crate::admin::answers::{Answer, Body, blocking};
+use crate::images::recipes;
 use crate::store_status;
 
 pub async fn stats(Extract(state): Extract<State>) -> Answer<api::StoreStatus> {
@@ -16,8 +17,14 @@ pub async fn stats(Extract(state): Extract<State>) -> Answer<api::StoreStatus> {
 
 pub async fn gc(Extract(state): Extract<State>, Body(request): Body<api::GcRequest>) -> Answer<api::GcReport> {
     let mode = if request.dry_run { GcMode::DryRun } else { GcMode::Remove };
-    let report = blocking(move || collect(&state.shared.store, mode, state.shared.uses.now())).await??;
-    Ok(Json(report))
+    let report = blocking(move || {
+        let report = collect(&state.shared.store, mode, state.shared.uses.now())?;
+        if mode == GcMode::Remove {
+            recipes::sweep(&state.shared.store)?;
+        }
+        Ok::<_, StoreError>(report)
+    });
+    Ok(Json(report.await??))
 }
 
 /// A pull that has not named its image yet may still need what no image names: only what nothing used for this long is
