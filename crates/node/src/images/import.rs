@@ -152,9 +152,11 @@ fn import_layer(
             blob_bytes_done: scan.blob_bytes,
         });
     };
-    let mut spool = recipes::spool(shared, &layer)?;
-    let mut append =
-        |bytes: &[u8]| spool.as_mut().map_or(Ok(()), |spool| spool.append(bytes).map_err(io::Error::other));
+    let mut copy = recipes::BlobCopy::of(shared, &layer)?;
+    let mut append = |bytes: &[u8]| {
+        copy.append(bytes);
+        Ok(())
+    };
     let (card, held) = if let Some(card) = shared.store.card(&layer.diff_id) {
         // This node signs what the image claims, so it checks that, whatever it holds.
         opened.check_layer(index, Some(&mut append), &mut progress).map_err(store_error_within)?;
@@ -167,9 +169,9 @@ fn import_layer(
         shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
         (scan.card, false)
     };
-    if let Some(spool) = spool {
+    if let Some(blob) = copy.finish() {
         let tar_bytes = card.tar_bytes;
-        recipes::make(shared, spool, &layer, &mut |blob_bytes| progress(ScanProgress { blob_bytes, tar_bytes }))?;
+        recipes::make(shared, &blob, &layer, &mut |blob_bytes| progress(ScanProgress { blob_bytes, tar_bytes }))?;
     }
     Ok((card, held))
 }
@@ -188,16 +190,12 @@ impl TarSink for IntoStore<'_> {
     }
 }
 
-/// A failure of the sink, or of what keeps the blob, is the store's, and the store says more about it.
+/// A failure of the sink is the store's, and the store says more about it.
 fn store_error_within(error: ImageError) -> ImagesError {
     match error {
         ImageError::Write { path, source } => match StoreError::from_io(source) {
             Ok(error) => error.into(),
             Err(source) => ImageError::Write { path, source }.into(),
-        },
-        ImageError::Read { path, source } => match StoreError::from_io(source) {
-            Ok(error) => error.into(),
-            Err(source) => ImageError::Read { path, source }.into(),
         },
         error => error.into(),
     }

@@ -5,18 +5,20 @@
 //! documents, and such blobs as they get layers. Nothing vouches for a recipe that a peer sent, so a node rebuilds a blob and compares its digest before it serves it.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{ImageError, LayerDescriptor, LayerMedia, image_layers, parse_config, parse_manifest};
 use lighter_recipe::{FindError, Form, Found, Recipe, correct, find};
-use lighter_store::{Spool, Store, StoreError};
+use lighter_store::{Store, StoreError};
 use lighter_types::{Bytes, DiffId, OciDigest, ReadAt};
 use lighter_wire::{BlobSource, ImageRecipes, Message};
 
 use super::ImagesError;
 use super::import::IntoStore;
-use crate::shared::Shared;
+use crate::shared::{FileBase, Shared};
 
 const PREFIX: &[u8] = b"recipe/";
 /// The longest recipe: that of a layer of 20 GB, or one with corrections. A row of the store has a little more. A blob
@@ -117,31 +119,58 @@ pub fn as_layer(blob: &OciDigest) -> DiffId {
     DiffId::new(*blob.as_bytes())
 }
 
-/// Room for a layer's blob as it is read, if its recipe is to be found; none if this node has what makes the blob.
-///
-/// # Errors
-/// If the store fails.
-pub fn spool(shared: &Shared, layer: &LayerDescriptor) -> Result<Option<Spool>, StoreError> {
-    let is_here = match source(&shared.store, layer) {
-        BlobSource::Plain | BlobSource::Recipe(_) => true,
-        BlobSource::Verbatim => shared.store.card(&as_layer(&layer.blob.digest)).is_some(),
-        BlobSource::Unknown => false,
-    };
-    if is_here { Ok(None) } else { shared.store.create_spool().map(Some) }
+/// A layer's blob as it is read, so that its recipe can be found. The copy lies in a file without a name, beside the
+/// store's budget: nothing gives way to it. Where the disk has no room, the blob has no recipe.
+pub struct BlobCopy(Option<(File, u64)>);
+
+impl BlobCopy {
+    /// No copy is made if this node has what makes the blob.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn of(shared: &Shared, layer: &LayerDescriptor) -> Result<Self, ImagesError> {
+        let is_here = match source(&shared.store, layer) {
+            BlobSource::Plain | BlobSource::Recipe(_) => true,
+            BlobSource::Verbatim => shared.store.card(&as_layer(&layer.blob.digest)).is_some(),
+            BlobSource::Unknown => false,
+        };
+        if is_here {
+            return Ok(Self(None));
+        }
+        let folder = &shared.config.data_dir.0;
+        let file = tempfile::tempfile_in(folder)
+            .map_err(|source| ImagesError::Open { path: folder.display().to_string(), source })?;
+        Ok(Self(Some((file, 0))))
+    }
+
+    pub fn append(&mut self, bytes: &[u8]) {
+        let Some((file, end)) = &mut self.0 else { return };
+        match file.write_all_at(bytes, *end) {
+            Ok(()) => *end += bytes.len() as u64,
+            Err(error) => {
+                tracing::warn!(%error, "what makes a layer's blob is not found out: the blob cannot be kept meanwhile");
+                self.0 = None;
+            }
+        }
+    }
+
+    /// The whole blob.
+    pub fn finish(self) -> Option<FileBase<File>> {
+        self.0.map(|(file, bytes)| FileBase::up_to(file, Bytes(bytes)))
+    }
 }
 
 /// Finds the recipe of a layer's blob, or keeps the blob if this node serves blobs. The blob has its digest.
 pub fn make(
     shared: &Shared,
-    blob: Spool,
+    blob: &FileBase<File>,
     layer: &LayerDescriptor,
     progress: &mut dyn FnMut(Bytes),
 ) -> Result<(), ImagesError> {
-    let blob = SpoolBlob(blob);
     let mut progress = |done| progress(Bytes(done));
-    let found = match find(&blob, u64::MAX, &mut progress) {
+    let found = match find(blob, u64::MAX, &mut progress) {
         Ok(Found::Recipe(recipe)) => Ok(Some((recipe, Vec::new()))),
-        Ok(Found::Unknown(_)) => correct(&blob, &mut progress),
+        Ok(Found::Unknown(_)) => correct(blob, &mut progress),
         Err(error) => Err(error),
     };
     let found = found.map(|found| found.map(|(recipe, body)| [recipe.to_bytes(), body].concat()));
@@ -151,7 +180,7 @@ pub fn make(
             if !shared.config.registry.keeps_blobs() {
                 return Ok(());
             }
-            keep_blob(shared, &blob, layer)?;
+            keep_blob(shared, blob, layer)?;
             BlobSource::Verbatim
         }
         Err(error) => {
@@ -164,7 +193,7 @@ pub fn make(
 }
 
 /// Keeps a blob as a layer whose name is the blob's digest.
-fn keep_blob(shared: &Shared, blob: &SpoolBlob, layer: &LayerDescriptor) -> Result<(), ImagesError> {
+fn keep_blob(shared: &Shared, blob: &FileBase<File>, layer: &LayerDescriptor) -> Result<(), ImagesError> {
     let mut writer = shared.store.create_layer(as_layer(&layer.blob.digest), layer.blob.bytes)?;
     let mut reader = Positioned { blob, at: 0 };
     let path = format!("blob {}", layer.blob.digest);
@@ -223,22 +252,9 @@ pub fn layers_of(store: &Store, manifest: OciDigest) -> Result<Option<Vec<LayerD
     Ok(Some(image_layers(&parsed, &config)?))
 }
 
-/// A blob in a spool.
-pub struct SpoolBlob(pub Spool);
-
-impl ReadAt for SpoolBlob {
-    fn len(&self) -> Bytes {
-        self.0.bytes()
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset).map_err(io::Error::other)
-    }
-}
-
 /// A blob from its first byte to its last.
 struct Positioned<'a> {
-    blob: &'a SpoolBlob,
+    blob: &'a FileBase<File>,
     at: u64,
 }
 
@@ -249,5 +265,115 @@ impl io::Read for Positioned<'_> {
         self.blob.read_exact_at(&mut buffer[..count], self.at)?;
         self.at += count as u64;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use lighter_store::{Options, UnixSeconds};
+    use serde_json::json;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    fn digest(bytes: &[u8]) -> OciDigest {
+        OciDigest::new(Sha256::digest(bytes).into())
+    }
+
+    /// A store with the documents of an image of one gzip layer: its manifest, its layer, and the recipe of its blob.
+    fn store_with_image(folder: &std::path::Path) -> (Store, OciDigest, LayerDescriptor, Vec<u8>) {
+        let store = Store::open(folder, Options::default()).unwrap();
+        let tar: Vec<u8> = (0..20_000u32).flat_map(|n| format!("line {}\n", n * n % 977).into_bytes()).collect();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&tar).unwrap();
+        let blob = encoder.finish().unwrap();
+        let config = json!({
+            "architecture": "amd64", "os": "linux",
+            "rootfs": { "type": "layers", "diff_ids": [digest(&tar).to_string()] },
+        });
+        let config = config.to_string().into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": digest(&config).to_string(), "size": config.len(),
+            },
+            "layers": [{
+                "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                "digest": digest(&blob).to_string(), "size": blob.len(),
+            }],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        for document in [&config, &manifest] {
+            store.put_blob(&digest(document), document, UnixSeconds(1)).unwrap();
+        }
+        let layer = layers_of(&store, digest(&manifest)).unwrap().unwrap().remove(0);
+        let recipe = match find(&blob, u64::MAX, &mut |_| {}).unwrap() {
+            Found::Recipe(recipe) => recipe.to_bytes(),
+            Found::Unknown(_) => {
+                let (recipe, body) = correct(&blob, &mut |_| {}).unwrap().unwrap();
+                [recipe.to_bytes(), body].concat()
+            }
+        };
+        (store, digest(&manifest), layer, recipe)
+    }
+
+    fn encoded(sources: &[BlobSource]) -> Vec<u8> {
+        ImageRecipes(sources.to_vec()).encode().unwrap()
+    }
+
+    #[test]
+    fn recipes_that_fit_an_image_are_kept_until_its_manifest_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, manifest, layer, recipe) = store_with_image(folder.path());
+        let known = BlobSource::Recipe(recipe);
+        keep(&store, manifest, &encoded(std::slice::from_ref(&known))).unwrap();
+        assert_eq!(source(&store, &layer), known);
+        assert_eq!(of_image(&store, std::slice::from_ref(&layer)), Some(encoded(std::slice::from_ref(&known))));
+        // What a peer says later does not replace it.
+        keep(&store, manifest, &encoded(&[BlobSource::Verbatim])).unwrap();
+        assert_eq!(source(&store, &layer), known);
+        assert_eq!(sweep(&store).unwrap(), 0);
+        store.remove_blob(&manifest).unwrap();
+        assert_eq!(sweep(&store).unwrap(), 1);
+        assert_eq!(source(&store, &layer), BlobSource::Unknown);
+    }
+
+    #[test]
+    fn recipes_that_do_not_fit_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, manifest, layer, recipe) = store_with_image(folder.path());
+        let mut of_another_blob = recipe.clone();
+        let place = recipe.windows(32).position(|bytes| bytes == layer.blob.digest.as_bytes()).unwrap();
+        of_another_blob[place] ^= 1;
+        let too_long = [recipe.clone(), vec![0; RECIPE_BYTES_MAX]].concat();
+        for sources in [
+            vec![BlobSource::Recipe(of_another_blob)],
+            vec![BlobSource::Recipe(too_long)],
+            vec![BlobSource::Recipe(vec![7; 40])],
+            vec![BlobSource::Recipe(recipe.clone()), BlobSource::Plain],
+            vec![BlobSource::Plain],
+            Vec::new(),
+        ] {
+            keep(&store, manifest, &encoded(&sources)).unwrap();
+            assert_eq!(source(&store, &layer), BlobSource::Unknown, "{sources:?}");
+        }
+        keep(&store, manifest, b"no recipes").unwrap();
+        assert_eq!(source(&store, &layer), BlobSource::Unknown);
+    }
+
+    #[test]
+    fn a_blob_without_a_recipe_is_wanted_as_a_layer_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, manifest, layer, _) = store_with_image(folder.path());
+        keep(&store, manifest, &encoded(&[BlobSource::Verbatim])).unwrap();
+        let twice = [layer.clone(), layer.clone()];
+        assert_eq!(with_kept_blobs(&store, &twice), [layer.diff_id, layer.diff_id, as_layer(&layer.blob.digest)]);
+        forget(&store, &layer.blob.digest);
+        assert_eq!(with_kept_blobs(&store, &twice), [layer.diff_id; 2]);
     }
 }

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use lighter_image::LayerDescriptor;
 use lighter_recipe::{Rebuild, Recipe};
 use lighter_registry::server::{Blob, Refusal};
+use lighter_store::Spool;
 use lighter_types::{Blame, Bytes, DiffId, OciDigest, ReadAt};
 use lighter_wire::BlobSource;
 use tokio::sync::Semaphore;
 
-use crate::images::recipes::{self, SpoolBlob};
+use crate::images::recipes;
 use crate::shared::{FileBase, Shared};
 
 /// A blob that nobody asked for so long is dropped; it can be made again.
@@ -157,7 +158,20 @@ fn rebuild(shared: &Shared, layer: &LayerDescriptor, recipe: &[u8]) -> Result<Sp
     }
 }
 
-struct IntoSpool(lighter_store::Spool);
+/// A blob in a spool.
+struct SpoolBlob(Spool);
+
+impl ReadAt for SpoolBlob {
+    fn len(&self) -> Bytes {
+        self.0.bytes()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset).map_err(io::Error::other)
+    }
+}
+
+struct IntoSpool(Spool);
 
 impl Write for IntoSpool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
