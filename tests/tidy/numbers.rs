@@ -80,7 +80,7 @@ fn wire() -> Vec<Claim> {
         ),
         claim(
             document,
-            "| answer | {} + 48 KiB | {} cards, {} bases, {} of blob and config, {} sketches of {} bytes |",
+            "| answer | {} + 48 KiB | {} cards, {} bases, {} of documents, 1 MiB of recipes, {} sketches of {} bytes |",
             [
                 mib(Answer::BYTES_MAX - (48 << 10)),
                 cards,

@@ -3,7 +3,7 @@
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
-//! | tier | 1 | 4 is light, 5 is full; plus 2 with xz streams, plus 8 with the moves of the patch, plus 16 if the texts of headers are by stretches |
+//! | tier | 1 | 4 light, 5 full; plus 2 with xz streams, 8 with moves, 16 with texts of headers by stretches |
 //! | numbers | 2 to 20 | lengths of the program and of the contents, as coded |
 //! | numbers | | light: length of the zstd blocks, and of their content |
 //! | number | | with moves: their length |

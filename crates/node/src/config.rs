@@ -6,6 +6,7 @@
 
 mod addresses;
 mod layers;
+mod registry;
 mod upstream;
 mod values;
 
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use addresses::{cannot_dial, cannot_listen};
 use layers::part;
 pub use layers::{ConfigError, Layered, Origin, key_parts, load};
+pub use registry::Registry;
 pub use upstream::{UpstreamHost, settings as upstream_settings};
 use values::text_list;
 pub use values::{Preference, Rate, ReleasesKept, Size};
@@ -154,22 +156,6 @@ pub struct Admin {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Registry {
-    pub listen: String,
-    pub connections_max: usize,
-    pub wait_s: u32,
-    pub keep_blobs: bool,
-}
-
-impl Registry {
-    /// Whether the node keeps and fetches compressed blobs that no recipe makes.
-    pub fn keeps_blobs(&self) -> bool {
-        self.keep_blobs || !self.listen.is_empty()
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Log {
     pub filter: String,
     pub format: LogFormat,
@@ -249,12 +235,6 @@ impl Default for Timing {
 
 fn seconds(duration: Duration) -> u32 {
     duration.as_secs() as u32
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self { listen: String::new(), connections_max: 256, wait_s: 600, keep_blobs: false }
-    }
 }
 
 impl Default for Log {
@@ -345,16 +325,7 @@ impl Config {
             let why = format!("{} has {bytes} bytes, and a socket's path at most {SOCKET_BYTES_MAX}", socket.display());
             return Err(("admin.socket", why));
         }
-        check_range("registry.connections_max", self.registry.connections_max as u64, 1, 1 << 16)?;
-        check_range("registry.wait_s", self.registry.wait_s.into(), 1, 86_400)?;
-        if !self.registry.listen.is_empty() {
-            let address: Option<SocketAddr> = self.registry.listen.parse().ok();
-            if !address.is_some_and(|address| address.ip().is_loopback()) {
-                let why = "must be a loopback address and a port, such as \"127.0.0.1:4480\": the registry has neither TLS \
-                           nor users, so it serves this host alone";
-                return Err(("registry.listen", why.to_owned()));
-            }
-        }
+        self.registry.check()?;
         if !self.admin.listen.is_empty() {
             let address: Option<SocketAddr> = self.admin.listen.parse().ok();
             if !address.is_some_and(|address| address.ip().is_loopback()) {

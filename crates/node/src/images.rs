@@ -9,6 +9,7 @@ pub mod dates;
 mod folder;
 mod import;
 pub mod recipes;
+mod sink;
 mod source;
 
 use std::io;

@@ -1,9 +1,9 @@
 //! The pull side of the OCI distribution specification, version 1.1, for container runtimes on this host.
 //!
-//! The server knows HTTP: paths, ranges, error bodies, slow clients. [`Images`] knows what there is: the node implements
-//! it. The server answers 2xx only with what [`Images`] gave it, and that is verified before: a runtime that got a wrong
-//! body does not ask another registry (containerd #9552). What is not there is a quick 404, so that the runtime goes on
-//! to its next registry.
+//! The server knows HTTP: paths, ranges, error bodies, slow clients. [`Images`] knows what there is: the node
+//! implements it. The server answers 2xx only with what [`Images`] gave it, and that is verified before: a runtime that
+//! got a wrong body does not ask another registry (containerd #9552). For the rest it answers a quick 404, so that the
+//! runtime goes on to its next registry.
 //!
 //! Nothing can be pushed. A path of a push is answered 405.
 
@@ -36,7 +36,7 @@ use path::{Path, Target};
 pub use path::{Reference, Repository};
 use range::Range;
 
-/// What a server has for its clients.
+/// The things that a server has for its clients.
 pub trait Images: Send + Sync + 'static {
     /// The manifest, or the index, of a tag or a digest. If the image is on its way, the answer may take as long as its
     /// documents take.
@@ -53,7 +53,7 @@ pub trait Images: Send + Sync + 'static {
     fn referrers(&self, repository: Repository, subject: OciDigest) -> Answer<'_, Vec<serde_json::Value>>;
 }
 
-/// What becomes known later.
+/// An answer that becomes known later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Refusal>>;
 
 /// A manifest or an index.
@@ -72,7 +72,7 @@ const CHUNK_BYTES: u64 = 256 << 10;
 /// The most tags in one answer.
 const TAGS_MAX: usize = 1000;
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const DISTRIBUTION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 /// Serves what `images` has.
@@ -87,7 +87,7 @@ async fn answer(State(images): State<Arc<dyn Images>>, request: Request) -> Resp
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     };
-    response.headers_mut().insert(VERSION, HeaderValue::from_static("registry/2.0"));
+    response.headers_mut().insert(DISTRIBUTION, HeaderValue::from_static("registry/2.0"));
     if parts.method == Method::HEAD {
         // The length stays: it is that of the body that a GET gets.
         *response.body_mut() = Body::empty();

@@ -5,17 +5,16 @@
 //! claim for another image: the bytes would cross the network for nothing.
 
 use std::collections::BTreeSet;
-use std::io;
 
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{
-    Choice, ImageError, ImportedImage, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector, TarSink,
-    open_image,
+    Choice, ImageError, ImportedImage, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector, open_image,
 };
-use lighter_store::{Image, LayerWriter, StoreError};
+use lighter_store::{Image, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
+use super::sink::IntoStore;
 use super::source::ImageSource;
 use super::{AnyFiles, ImagesError, Step, dates, documents_of, recipes};
 use crate::clock::unix_now;
@@ -174,20 +173,6 @@ fn import_layer(
         recipes::make(shared, &blob, &layer, &mut |blob_bytes| progress(ScanProgress { blob_bytes, tar_bytes }))?;
     }
     Ok((card, held))
-}
-
-/// A layer that is scanned on its way into the store.
-pub struct IntoStore<'a>(pub &'a mut LayerWriter);
-
-impl TarSink for IntoStore<'_> {
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.append(bytes).map_err(io::Error::other)
-    }
-
-    fn end(&mut self) -> io::Result<DiffId> {
-        self.0.sync().map_err(io::Error::other)?;
-        Ok(self.0.diff_id())
-    }
 }
 
 /// A failure of the sink is the store's, and the store says more about it.

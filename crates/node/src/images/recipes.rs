@@ -2,7 +2,8 @@
 //!
 //! The node that imports an image finds the recipe of each blob. A blob without one is kept itself, by nodes that serve
 //! blobs or are told to: as a layer whose name is the blob's digest. Other nodes get the recipes with the image's
-//! documents, and such blobs as they get layers. Nothing vouches for a recipe that a peer sent, so a node rebuilds a blob and compares its digest before it serves it.
+//! documents, and such blobs as they get layers. Nothing vouches for a recipe that a peer sent, so a node rebuilds a
+//! blob and compares its digest before it serves it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,7 +18,7 @@ use lighter_types::{Bytes, DiffId, OciDigest, ReadAt};
 use lighter_wire::{BlobSource, ImageRecipes, Message};
 
 use super::ImagesError;
-use super::import::IntoStore;
+use super::sink::IntoStore;
 use crate::shared::{FileBase, Shared};
 
 const PREFIX: &[u8] = b"recipe/";
@@ -214,7 +215,7 @@ fn is_for(bytes: &[u8], layer: &LayerDescriptor) -> bool {
         })
 }
 
-/// What makes a layer's blob, in a few words.
+/// A few words for what makes a layer's blob.
 pub fn made_by(source: &BlobSource) -> String {
     match source {
         BlobSource::Plain => "the tar itself".to_owned(),
@@ -334,7 +335,7 @@ mod tests {
         keep(&store, manifest, &encoded(std::slice::from_ref(&known))).unwrap();
         assert_eq!(source(&store, &layer), known);
         assert_eq!(of_image(&store, std::slice::from_ref(&layer)), Some(encoded(std::slice::from_ref(&known))));
-        // What a peer says later does not replace it.
+        // A later word of a peer does not replace it.
         keep(&store, manifest, &encoded(&[BlobSource::Verbatim])).unwrap();
         assert_eq!(source(&store, &layer), known);
         assert_eq!(sweep(&store).unwrap(), 0);

@@ -1,7 +1,7 @@
 //! Exact blobs, ready to be served: rebuilt once, compared with their digest, and kept for a while.
 //!
-//! A rebuilt blob lies in a spool of the store, so it counts against `store.bytes_max` and is gone with the process. One
-//! client that asks for a blob in ranges, or twenty that ask at once, cost one rebuild.
+//! A rebuilt blob lies in a spool of the store, so it counts against `store.bytes_max` and is gone with the process.
+//! One client that asks for a blob in ranges, or twenty that ask at once, cost one rebuild.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

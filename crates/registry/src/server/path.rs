@@ -1,5 +1,7 @@
-//! The paths of the specification ("Endpoints"): `/v2/<name>/<kind>/<reference>`. A name has slashes itself, so the kind
-//! is looked for from the end.
+//! The paths of the specification ("Endpoints"): `/v2/<name>/<kind>/<reference>`.
+//!
+//! A name has slashes itself, so the kind is looked for from the end. A name that is valid has no other spelling, and
+//! never leads out of anything: it is compared with names, and no path is made from it.
 
 use lighter_types::{ImageReference, OciDigest};
 
@@ -128,8 +130,8 @@ fn pairs(query: &str) -> Vec<(String, String)> {
     pairs.map(|(key, value)| (decoded(key), decoded(value))).collect()
 }
 
-/// Text with `+` and `%` sequences decoded (WHATWG URL, "application/x-www-form-urlencoded parsing"). A sequence that is
-/// none stays as it is.
+/// Text with `+` and `%` sequences decoded (WHATWG URL, "application/x-www-form-urlencoded parsing"). A sequence that
+/// is none stays as it is.
 fn decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,6 @@
 //! The server against images in memory: each rule of the specification's pull part, and bad requests.
+//!
+//! Most tests call the router. Those about silent clients use connections on loopback.
 
 use std::sync::Arc;
 use std::time::Duration;
