@@ -55,7 +55,7 @@ impl Bench {
     }
 }
 
-const GO: Encoder = Encoder { class: Class::GoFlate1, level: 6, block_bytes: None };
+const GO: Encoder = Encoder::new(Class::GoFlate1, 6);
 
 /// A gzip file as an encoder makes it.
 fn blob(encoder: Encoder, tar: &[u8]) -> Vec<u8> {
@@ -84,7 +84,7 @@ fn foreign(tar: &[u8], level: u32) -> Vec<u8> {
 fn a_recipe_rebuilds_its_blob() {
     let tar = tar();
     let block_bytes = NonZeroU32::new(1 << 20);
-    for encoder in [GO, Encoder { class: Class::KpFlate2, level: 5, block_bytes }] {
+    for encoder in [GO, Encoder { block_bytes, ..Encoder::new(Class::KpFlate2, 5) }] {
         let blob = blob(encoder, &tar);
         let bench = Bench::new(&tar, &blob);
         let made = bench.find(&[]).ok().json();
@@ -125,7 +125,7 @@ fn a_blob_of_an_unknown_encoder_is_refused_or_kept() {
     assert!(bench.get("out") == blob);
     // Nothing to correct: no gzip.
     let bench = Bench::new(&tar, &tar);
-    bench.find(&["--allow-corrections"]).fails(3, &["is not gzip"]);
+    bench.find(&["--allow-corrections"]).fails(3, &["is neither gzip nor zstd"]);
     bench.find(&["--allow-corrections", "--verbatim"]).ok();
     bench.rebuild("out").ok();
     assert!(bench.get("out") == tar);

@@ -142,7 +142,8 @@ pub fn make(
         Ok(Found::Recipe(recipe)) if recipe.to_bytes().len() < ROW_BYTES_MAX - 64 => {
             BlobSource::Recipe(recipe.to_bytes())
         }
-        Ok(Found::Recipe(_) | Found::Unknown(_)) | Err(FindError::Damaged { .. } | FindError::Short { .. }) => {
+        Ok(Found::Recipe(_) | Found::Unknown(_))
+        | Err(FindError::Damaged { .. } | FindError::Short { .. } | FindError::Window(_)) => {
             if !shared.config.registry.keeps_blobs() {
                 return Ok(());
             }
