@@ -123,13 +123,16 @@ fn window_bytes(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The content of the first block, if it is as short as a write that was made apart. Such a block is raw.
+/// The content of the first block, if it is as short as a write that was made apart. Such a block is raw, or one byte
+/// repeated.
 fn first_write(bytes: &[u8]) -> Option<NonZeroU32> {
     let [_, _, _, _, STREAM_DESCRIPTOR, _, low, middle, high, ..] = bytes else { return None };
     let header = u32::from_le_bytes([*low, *middle, *high, 0]);
-    let is_last_or_not_raw = header & 7 != 0;
-    NonZeroU32::new(header >> 3).filter(|bytes| !is_last_or_not_raw && bytes.get() < WRITE_BYTES_MAX)
+    let is_last_or_compressed = header & LAST_OR_COMPRESSED != 0;
+    NonZeroU32::new(header >> 3).filter(|bytes| !is_last_or_compressed && bytes.get() < WRITE_BYTES_MAX)
 }
 
+/// Bits of a block's header (RFC 8878, section 3.1.1.2).
+const LAST_OR_COMPRESSED: u32 = 0b101;
 /// A longer first block is not one of a peek, but of content that does not compress.
 const WRITE_BYTES_MAX: u32 = 64 << 10;
