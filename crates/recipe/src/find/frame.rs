@@ -29,7 +29,7 @@ impl Frame {
         Self { start, decoder, is_begun: false }
     }
 
-    /// Puts content at the beginning of `piece`; how much. None is left at the end of the frame, which is consumed then.
+    /// Puts content at the beginning of `piece`; how much. Nothing is left at the end of the frame, which is consumed.
     pub fn read(&mut self, input: &mut Input<'_>, piece: &mut [u8]) -> Result<usize, FindError> {
         let mut source = Source { input, error: None };
         if !self.is_begun {

@@ -12,7 +12,7 @@ const MEMBER_TAR_BYTES: u64 = 256;
 const FRAME_TAR_BYTES: u64 = 64 << 10;
 /// The most bytes behind the last member.
 pub const TAIL_BYTES_MAX: usize = 64 << 10;
-/// A trailer of gzip has eight bytes. A frame of zstd is a member with neither header nor trailer: its engine makes all.
+/// That of gzip. A frame of zstd is a member with neither header nor trailer: its engine makes all of it.
 const TRAILER_BYTES_MAX: u64 = 8;
 
 /// The members of a blob, and what stands between and behind them.
