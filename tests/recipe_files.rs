@@ -57,7 +57,7 @@ impl Bench {
 
 const GO: Encoder = Encoder::new(Class::GoFlate1, 6);
 
-/// What an encoder makes: a frame of zstd, or the compressed data of gzip.
+/// The stream of an encoder: a frame of zstd, or the compressed data of gzip.
 fn stream(encoder: Encoder, tar: &[u8]) -> Vec<u8> {
     let mut stream = Vec::new();
     let mut engine = encoder.open(&Start::BEGINNING).unwrap();
@@ -147,7 +147,7 @@ fn by_tool(tool: &str, args: &[&str]) -> Option<Vec<u8>> {
     }
 }
 
-/// What skopeo makes of the tar with zstd, at its default level.
+/// The blob that skopeo makes of the tar with zstd, at its default level.
 fn by_skopeo(bench: &Bench, tar: &[u8]) -> Option<Vec<u8>> {
     let (plain, zstd) = (bench.path("plain"), bench.path("zstd"));
     images::layout_of(&[(tar.to_vec(), images::Media::Plain)]).write_to(plain.as_ref());

@@ -9,7 +9,6 @@ use crate::bits::BitPosition;
 use crate::deflate::WINDOW_BYTES;
 use crate::engine::{Engine, Mark, Start};
 use crate::kpflate::Variant;
-use crate::recipe::{frames_max, members_max};
 use crate::zlib::{Pigz, PigzBlocks, PigzThreads, ZlibMemory};
 use crate::{goflate, kpflate, pgzip, zlib, zstd};
 
@@ -61,16 +60,6 @@ pub enum Kind {
     Zlib,
     /// Frames of zstd.
     Zstd,
-}
-
-impl Kind {
-    /// The most members of a blob with so much content.
-    pub fn members_max(self, tar_bytes: u64) -> u64 {
-        match self {
-            Self::Go | Self::Zlib => members_max(tar_bytes),
-            Self::Zstd => frames_max(tar_bytes),
-        }
-    }
 }
 
 impl Class {

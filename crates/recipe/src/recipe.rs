@@ -10,10 +10,10 @@ mod input;
 
 use lighter_types::OciDigest;
 
-pub use self::framing::{Framing, Member, TAIL_BYTES_MAX, frames_max, members_max};
+pub use self::framing::{Framing, Member, TAIL_BYTES_MAX, members_max};
 use self::input::{Input, put};
 use crate::bits::BitPosition;
-use crate::encoder::{Class, Encoder};
+use crate::encoder::{Class, Encoder, Kind};
 use crate::error::ReadError;
 
 /// The first bytes, with the version of the format.
@@ -171,7 +171,7 @@ impl Corrected {
     }
 
     fn read(input: &mut Input<'_>, tar_bytes: u64) -> Result<Self, ReadError> {
-        let framing = Framing::read(input, tar_bytes, members_max(tar_bytes))?;
+        let framing = Framing::read(input, tar_bytes, Kind::Zlib)?;
         let count = input.count(2, u64::from(HEAD_BYTES_MAX))?;
         let pieces: Vec<Piece> = (0..count).map(|_| Piece::read(input)).collect::<Result<_, ReadError>>()?;
         let mut rest = pieces.iter();
@@ -227,7 +227,7 @@ impl Encoded {
         if !encoder.is_known() {
             return Err(ReadError::Encoder(encoder));
         }
-        let framing = Framing::read(input, tar_bytes, class.kind().members_max(tar_bytes))?;
+        let framing = Framing::read(input, tar_bytes, class.kind())?;
         let count = input.count(3, tar_bytes / CHECKPOINT_TAR_BYTES_MIN)?;
         let mut checkpoints: Vec<Checkpoint> = Vec::with_capacity(count as usize);
         for _ in 0..count {

@@ -12,7 +12,7 @@ use crate::encoder::{Encoder, Kind};
 use crate::error::FindError;
 use crate::gzip::{self, TRAILER_BYTES};
 use crate::input::Input;
-use crate::recipe::{Encoded, Form, Framing, Member, Recipe, TAIL_BYTES_MAX};
+use crate::recipe::{Encoded, Form, Framing, Member, Recipe, TAIL_BYTES_MAX, members_max};
 use crate::zstd::MAGIC;
 
 pub struct Pass<'a> {
@@ -50,7 +50,7 @@ impl<'a> Pass<'a> {
             if self.trial.difference.is_some() {
                 return Ok(self.unknown(Reason::Encoder));
             }
-            if self.members.len() as u64 > self.kind.members_max(self.tar_bytes) {
+            if self.members.len() as u64 > members_max(self.kind, self.tar_bytes) {
                 return Ok(self.unknown(Reason::Limit));
             }
         }

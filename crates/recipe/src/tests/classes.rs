@@ -1,4 +1,4 @@
-//! What holds of the classes of zlib's family and of zstd, from a blob to a recipe and back.
+//! The classes of zlib's family and of zstd, from a blob to a recipe and back.
 
 use super::*;
 
@@ -150,7 +150,7 @@ fn damaged_and_cut_frames_are_refused() {
         let at = numbers.below(damaged.len() - 4);
         damaged[at] ^= 1 << numbers.below(8);
         match find(&damaged, u64::MAX, &mut |_| {}) {
-            // What stands behind a frame may be taken for a tail.
+            // The finder may take what stands behind a frame for a tail.
             Ok(Found::Recipe(recipe)) => {
                 let content = &tar[..recipe.tar_bytes as usize];
                 assert!(rebuilt(&recipe, content, 1).unwrap() == damaged, "{at}");
