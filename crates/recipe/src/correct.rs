@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lighter_types::ReadAt;
 use preflate_rs::{PreflateConfig, PreflateStreamProcessor};
 
+use crate::encoder::Kind;
 use crate::error::FindError;
 use crate::gzip::{self, TRAILER_BYTES};
 use crate::input::Input;
@@ -47,7 +48,7 @@ pub fn correct(blob: &dyn ReadAt, progress: &mut dyn FnMut(u64)) -> Result<Optio
     while let Some(header) = work.input.gzip_header()? {
         let next = work.headers.len() as u32;
         let header = *work.headers.entry(header).or_insert(next);
-        if !work.member(header, progress)? || work.members.len() as u64 > members_max(work.tar_bytes) {
+        if !work.member(header, progress)? || work.members.len() as u64 > members_max(Kind::Zlib, work.tar_bytes) {
             return Ok(None);
         }
     }

@@ -6,9 +6,11 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use crate::bits::BitPosition;
+use crate::deflate::WINDOW_BYTES;
 use crate::engine::{Engine, Mark, Start};
 use crate::kpflate::Variant;
-use crate::{goflate, kpflate, pgzip};
+use crate::zlib::{Pigz, PigzBlocks, PigzThreads, ZlibMemory};
+use crate::{goflate, kpflate, pgzip, zlib, zstd};
 
 /// One behaviour of one compressor. The numbers stand in recipes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -23,20 +25,90 @@ pub enum Class {
     KpFlate3,
     /// compress/flate of Go from 1.27 on.
     GoFlate2,
+    /// C zlib with its default memory.
+    Zlib1,
+    /// C zlib with `memLevel` 9.
+    Zlib2,
+    /// GNU gzip.
+    GnuGzip1,
+    /// pigz in several threads.
+    Pigz1,
+    /// pigz in one thread.
+    Pigz2,
+    /// pigz with independent blocks.
+    Pigz3,
+    /// zstd of klauspost/compress 1.14.4 to 1.16.3.
+    KpZstd1,
+    /// zstd of klauspost/compress 1.16.4 to 1.16.7.
+    KpZstd2,
+    /// zstd of klauspost/compress 1.17.0 to 1.17.2; below the better level up to 1.17.7.
+    KpZstd3,
+    /// zstd of klauspost/compress 1.17.3 and 1.17.4, at the better level.
+    KpZstd4,
+    /// zstd of klauspost/compress 1.17.5 to 1.17.7, at the better level.
+    KpZstd5,
+    /// zstd of klauspost/compress from 1.17.8 on.
+    KpZstd6,
+}
+
+/// Families of classes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// DEFLATE within gzip members, of the family of Go and klauspost.
+    Go,
+    /// DEFLATE within gzip members, of the family of zlib.
+    Zlib,
+    /// Frames of zstd.
+    Zstd,
 }
 
 impl Class {
-    /// All classes, the commonest first.
-    pub const ALL: [Self; 5] = [Self::GoFlate1, Self::KpFlate2, Self::KpFlate3, Self::GoFlate2, Self::KpFlate1];
+    /// All classes: of each kind the commonest first.
+    pub const ALL: [Self; 17] = [
+        Self::GoFlate1,
+        Self::KpFlate2,
+        Self::KpFlate3,
+        Self::GoFlate2,
+        Self::KpFlate1,
+        Self::Zlib1,
+        Self::GnuGzip1,
+        Self::Zlib2,
+        Self::Pigz1,
+        Self::Pigz2,
+        Self::Pigz3,
+        Self::KpZstd6,
+        Self::KpZstd1,
+        Self::KpZstd3,
+        Self::KpZstd2,
+        Self::KpZstd5,
+        Self::KpZstd4,
+    ];
+
+    /// Number and name: the one in recipes, the other in messages and documents.
+    fn label(self) -> (u8, &'static str) {
+        match self {
+            Self::GoFlate1 => (1, "goflate-1"),
+            Self::KpFlate1 => (2, "kpflate-1"),
+            Self::KpFlate2 => (3, "kpflate-2"),
+            Self::KpFlate3 => (4, "kpflate-3"),
+            Self::GoFlate2 => (5, "goflate-2"),
+            Self::Zlib1 => (6, "zlib-1"),
+            Self::Zlib2 => (7, "zlib-2"),
+            Self::GnuGzip1 => (8, "gnugzip-1"),
+            Self::Pigz1 => (9, "pigz-1"),
+            Self::Pigz2 => (10, "pigz-2"),
+            Self::Pigz3 => (11, "pigz-3"),
+            Self::KpZstd1 => (12, "kpzstd-1"),
+            Self::KpZstd2 => (13, "kpzstd-2"),
+            Self::KpZstd3 => (14, "kpzstd-3"),
+            Self::KpZstd4 => (15, "kpzstd-4"),
+            Self::KpZstd5 => (16, "kpzstd-5"),
+            Self::KpZstd6 => (17, "kpzstd-6"),
+        }
+    }
 
     pub(crate) fn number(self) -> u8 {
-        match self {
-            Self::GoFlate1 => 1,
-            Self::KpFlate1 => 2,
-            Self::KpFlate2 => 3,
-            Self::KpFlate3 => 4,
-            Self::GoFlate2 => 5,
-        }
+        self.label().0
     }
 
     pub(crate) fn of_number(number: u8) -> Option<Self> {
@@ -45,12 +117,14 @@ impl Class {
 
     /// The name in messages and documents.
     pub fn name(self) -> &'static str {
+        self.label().1
+    }
+
+    pub(crate) fn kind(self) -> Kind {
         match self {
-            Self::GoFlate1 => "goflate-1",
-            Self::KpFlate1 => "kpflate-1",
-            Self::KpFlate2 => "kpflate-2",
-            Self::KpFlate3 => "kpflate-3",
-            Self::GoFlate2 => "goflate-2",
+            Self::GoFlate1 | Self::KpFlate1 | Self::KpFlate2 | Self::KpFlate3 | Self::GoFlate2 => Kind::Go,
+            Self::Zlib1 | Self::Zlib2 | Self::GnuGzip1 | Self::Pigz1 | Self::Pigz2 | Self::Pigz3 => Kind::Zlib,
+            Self::KpZstd1 | Self::KpZstd2 | Self::KpZstd3 | Self::KpZstd4 | Self::KpZstd5 | Self::KpZstd6 => Kind::Zstd,
         }
     }
 
@@ -63,7 +137,27 @@ impl Class {
             Self::KpFlate1 => &[9, 7, 8],
             // At the other levels it is the same as klauspost's third class.
             Self::GoFlate2 => &[9],
+            Self::Zlib1 | Self::Zlib2 | Self::GnuGzip1 | Self::Pigz1 | Self::Pigz2 | Self::Pigz3 => {
+                &[6, 9, 1, 5, 4, 7, 8, 3, 2]
+            }
+            Self::KpZstd1 | Self::KpZstd2 | Self::KpZstd3 | Self::KpZstd6 => &[2, 1, 3],
+            // At the other levels they are the same as the third class.
+            Self::KpZstd4 | Self::KpZstd5 => &[3],
         }
+    }
+
+    /// The lengths of blocks that it may work in; none if it makes one stream.
+    fn block_bytes_min(self) -> Option<usize> {
+        match self.kind() {
+            Kind::Go if matches!(self, Self::GoFlate1 | Self::GoFlate2) => None,
+            Kind::Go => Some(pgzip::DICTIONARY_BYTES + 1),
+            Kind::Zlib if self.is_pigz() => Some(zlib::PIGZ_BLOCK_BYTES_MIN),
+            Kind::Zlib | Kind::Zstd => None,
+        }
+    }
+
+    fn is_pigz(self) -> bool {
+        matches!(self, Self::Pigz1 | Self::Pigz2 | Self::Pigz3)
     }
 }
 
@@ -73,48 +167,96 @@ impl fmt::Display for Class {
     }
 }
 
-/// The maker of a blob: a class at a level, as one stream or in blocks.
+/// The maker of a blob: a class at a level, and how it was called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Encoder {
     pub class: Class,
+    /// klauspost's zstd calls its levels 1 (fastest), 2 (default) and 3 (better).
     pub level: i8,
     /// Content of each block, if the blocks were compressed apart.
     pub block_bytes: Option<NonZeroU32>,
+    /// zstd: content of the first write, if the first block ends with it.
+    pub first_write: Option<NonZeroU32>,
+    /// zstd: the encoder learned the end with the last content, so no empty block follows a full one.
+    pub is_end_joined: bool,
 }
 
 impl Encoder {
-    /// All encoders to be tried, the commonest first: as one stream, and with blocks of these lengths.
-    pub fn all(block_bytes: &[NonZeroU32]) -> Vec<Self> {
+    /// A class at a level that makes one stream.
+    pub const fn new(class: Class, level: i8) -> Self {
+        Self { class, level, block_bytes: None, first_write: None, is_end_joined: false }
+    }
+
+    /// All encoders of some kind, the commonest first: as one stream, then in blocks of these lengths.
+    pub(crate) fn all(kind: Kind, block_bytes: &[NonZeroU32]) -> Vec<Self> {
         let one_stream = [None];
         let block_bytes = one_stream.into_iter().chain(block_bytes.iter().copied().map(Some));
-        let with_class = |block_bytes| Class::ALL.into_iter().map(move |class| (class, block_bytes));
+        let classes = Class::ALL.into_iter().filter(|class| class.kind() == kind);
+        let with_class = |block_bytes| classes.clone().map(move |class| (class, block_bytes));
         let with_level = |(class, block_bytes): (Class, Option<NonZeroU32>)| {
-            class.levels().iter().map(move |&level| Self { class, level, block_bytes })
+            class.levels().iter().map(move |&level| Self { block_bytes, ..Self::new(class, level) })
         };
         block_bytes.flat_map(with_class).flat_map(with_level).filter(|encoder| encoder.is_known()).collect()
     }
 
     /// Whether there is such an encoder.
-    pub fn is_known(self) -> bool {
-        let has_such_blocks = match self.class {
-            Class::GoFlate1 | Class::GoFlate2 => self.block_bytes.is_none(),
-            Class::KpFlate1 | Class::KpFlate2 | Class::KpFlate3 => {
-                self.block_bytes.is_none_or(|bytes| bytes.get() as usize > pgzip::DICTIONARY_BYTES)
-            }
+    pub(crate) fn is_known(self) -> bool {
+        let has_such_blocks = match (self.block_bytes, self.class.block_bytes_min()) {
+            (Some(bytes), Some(min)) => bytes.get() as usize >= min,
+            (Some(_), None) => false,
+            (None, _) => !self.class.is_pigz(),
         };
-        has_such_blocks && self.class.levels().contains(&self.level)
+        let has_such_writes = match self.zstd() {
+            Some((_, level)) => self.first_write.is_none_or(|bytes| (bytes.get() as usize) < level.block_bytes()),
+            None => self.first_write.is_none() && !self.is_end_joined,
+        };
+        has_such_blocks && has_such_writes && self.class.levels().contains(&self.level)
+    }
+
+    /// How it was called, beside its level, as one number of a recipe.
+    pub(crate) fn writes_number(self) -> u64 {
+        match self.class.kind() {
+            Kind::Go | Kind::Zlib => u64::from(self.block_bytes.map_or(0, NonZeroU32::get)),
+            Kind::Zstd => u64::from(self.first_write.map_or(0, NonZeroU32::get)) << 1 | u64::from(self.is_end_joined),
+        }
+    }
+
+    /// `None` if the number is no length of blocks or of a write.
+    pub(crate) fn with_writes_number(self, number: u64) -> Option<Self> {
+        Some(match self.class.kind() {
+            Kind::Go | Kind::Zlib => Self { block_bytes: NonZeroU32::new(u32::try_from(number).ok()?), ..self },
+            Kind::Zstd => {
+                let first_write = NonZeroU32::new(u32::try_from(number >> 1).ok()?);
+                Self { first_write, is_end_joined: number & 1 == 1, ..self }
+            }
+        })
     }
 
     /// Opens its engine. `None` if there is no such encoder, or if it cannot start there.
     pub fn open(self, start: &Start<'_>) -> Option<Box<dyn Engine>> {
-        let variant = match (self.class, self.block_bytes) {
-            (Class::GoFlate1, None) => return goflate::open(self.level, start),
-            (Class::GoFlate1 | Class::GoFlate2, Some(_)) => return None,
-            (Class::GoFlate2, None) => Variant::Go,
-            (Class::KpFlate1, _) => Variant::First,
-            (Class::KpFlate2, _) => Variant::Second,
-            (Class::KpFlate3, _) => Variant::Third,
-        };
+        if !self.is_known() {
+            return None;
+        }
+        match self.class {
+            Class::GoFlate1 => goflate::open(self.level, start),
+            Class::GoFlate2 => self.open_kpflate(Variant::Go, start),
+            Class::KpFlate1 => self.open_kpflate(Variant::First, start),
+            Class::KpFlate2 => self.open_kpflate(Variant::Second, start),
+            Class::KpFlate3 => self.open_kpflate(Variant::Third, start),
+            Class::Zlib1 => zlib::open(self.level, ZlibMemory::Eight, start),
+            Class::Zlib2 => zlib::open(self.level, ZlibMemory::Nine, start),
+            Class::GnuGzip1 => zlib::open_gnu_gzip(self.level, start),
+            Class::Pigz1 => self.open_pigz(PigzBlocks::Dependent, PigzThreads::Several, start),
+            Class::Pigz2 => self.open_pigz(PigzBlocks::Dependent, PigzThreads::One, start),
+            Class::Pigz3 => self.open_pigz(PigzBlocks::Independent, PigzThreads::Several, start),
+            Class::KpZstd1 | Class::KpZstd2 | Class::KpZstd3 | Class::KpZstd4 | Class::KpZstd5 | Class::KpZstd6 => {
+                let (class, level) = self.zstd().filter(|_| start.mark == Mark::START)?;
+                Some(zstd::open(class, level, self.first_write, self.is_end_joined))
+            }
+        }
+    }
+
+    fn open_kpflate(self, variant: Variant, start: &Start<'_>) -> Option<Box<dyn Engine>> {
         match self.block_bytes {
             Some(block_bytes) => pgzip::open(variant, self.level, block_bytes, start),
             None if start.mark == Mark::START => Some(kpflate::open(variant, self.level, &[], BitPosition::START)?),
@@ -122,11 +264,61 @@ impl Encoder {
         }
     }
 
+    fn open_pigz(self, blocks: PigzBlocks, threads: PigzThreads, start: &Start<'_>) -> Option<Box<dyn Engine>> {
+        Pigz::open(self.level, self.block_bytes?, blocks, threads, start)
+    }
+
+    /// The class and level by the names of the zstd engine.
+    fn zstd(self) -> Option<(zstd::Class, zstd::Level)> {
+        let class = match self.class {
+            Class::KpZstd1 => zstd::Class::CodedLiterals,
+            Class::KpZstd2 => zstd::Class::RawLiterals,
+            Class::KpZstd3 => zstd::Class::ShortLiterals,
+            Class::KpZstd4 => zstd::Class::MoreEntries,
+            Class::KpZstd5 => zstd::Class::SmallWindow,
+            Class::KpZstd6 => zstd::Class::Runs,
+            Class::GoFlate1
+            | Class::KpFlate1
+            | Class::KpFlate2
+            | Class::KpFlate3
+            | Class::GoFlate2
+            | Class::Zlib1
+            | Class::Zlib2
+            | Class::GnuGzip1
+            | Class::Pigz1
+            | Class::Pigz2
+            | Class::Pigz3 => return None,
+        };
+        Some((class, zstd::Level::of_number(self.level)?))
+    }
+
+    /// The window that its frames of zstd declare, unless their content fits into one block.
+    pub(crate) fn zstd_window_bytes(self) -> Option<usize> {
+        self.zstd().map(|(class, level)| level.window_bytes(class))
+    }
+
+    /// Whether it matters that the end came with the last content: a frame ends with a full block.
+    pub(crate) fn ends_with_full_block(self, content_bytes: u64) -> bool {
+        let first_write = u64::from(self.first_write.map_or(0, NonZeroU32::get));
+        let rest = content_bytes.checked_sub(first_write).filter(|&rest| rest > 0);
+        self.zstd().zip(rest).is_some_and(|((_, level), rest)| rest.is_multiple_of(level.block_bytes() as u64))
+    }
+
     /// How much content before its start the engine has to see, at most.
-    pub fn history_bytes(self) -> usize {
-        match self.class {
-            Class::GoFlate1 => goflate::history_bytes(self.level),
-            Class::KpFlate1 | Class::KpFlate2 | Class::KpFlate3 | Class::GoFlate2 => pgzip::DICTIONARY_BYTES,
+    pub(crate) fn history_bytes(self) -> usize {
+        match self.class.kind() {
+            Kind::Go if self.class == Class::GoFlate1 => goflate::history_bytes(self.level),
+            Kind::Go => pgzip::DICTIONARY_BYTES,
+            Kind::Zlib => WINDOW_BYTES,
+            Kind::Zstd => 0,
+        }
+    }
+
+    /// How many engines may work at a time: together they hold less than 100 MiB.
+    pub(crate) fn threads_max(self) -> usize {
+        match self.class.kind() {
+            Kind::Go | Kind::Zlib => 48,
+            Kind::Zstd => 4,
         }
     }
 }

@@ -75,6 +75,8 @@ pub enum FindError {
     Damaged { member: u64, offset: u64 },
     #[error("the blob ends within the member at byte {member}")]
     Short { member: u64 },
+    #[error("a zstd frame has a window of more than {0} bytes")]
+    Window(u64),
     #[error("the blob has more than {0} bytes of content")]
     TarLimit(u64),
     #[error("cannot read the blob at byte {offset}")]
@@ -84,7 +86,7 @@ pub enum FindError {
 impl FindError {
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Damaged { .. } | Self::Short { .. } | Self::TarLimit(_) => Blame::Peer,
+            Self::Damaged { .. } | Self::Short { .. } | Self::Window(_) | Self::TarLimit(_) => Blame::Peer,
             Self::Blob { .. } => Blame::Machine,
         }
     }

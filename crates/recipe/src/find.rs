@@ -7,6 +7,7 @@
 //! tried. An encoder has to make every member of a blob.
 
 mod beginning;
+mod frame;
 mod pass;
 mod trial;
 
@@ -39,8 +40,8 @@ pub struct Unknown {
 /// Why a blob has no recipe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
-    /// It does not begin with a gzip member.
-    NotGzip,
+    /// It begins with neither gzip nor zstd.
+    NotCompressed,
     /// No encoder makes it.
     Encoder,
     /// It has more members than a recipe holds, or more bytes behind them.
@@ -58,16 +59,17 @@ pub struct Nearest {
 }
 
 /// Finds the recipe of a blob with at most so much content. `progress` is called with the bytes of the blob that are
-/// done. Memory: the beginning of the blob and its content, 4 MiB each at most, and an engine.
+/// done. Memory: the beginning of the blob and its content, 4 MiB each at most, an engine, and the window of a zstd
+/// frame: 128 MiB at most.
 ///
 /// # Errors
-/// Damaged or cut gzip; more content than `tar_bytes_max`; failures of the blob.
+/// Damaged or cut gzip and zstd; a larger window; more content than `tar_bytes_max`; failures of the blob.
 pub fn find(blob: &dyn ReadAt, tar_bytes_max: u64, progress: &mut dyn FnMut(u64)) -> Result<Found, FindError> {
     let Some(beginning) = Beginning::read(blob)? else {
-        return Ok(Found::Unknown(Unknown { reason: Reason::NotGzip, nearest: None }));
+        return Ok(Found::Unknown(Unknown { reason: Reason::NotCompressed, nearest: None }));
     };
     let mut nearest: Option<Nearest> = None;
-    for encoder in Encoder::all(&beginning.block_bytes) {
+    for encoder in beginning.encoders.iter().copied() {
         let mut difference = beginning.difference(encoder, blob)?;
         if difference.is_none() {
             match Pass::new(blob, tar_bytes_max, encoder).run(progress)? {

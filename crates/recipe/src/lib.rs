@@ -38,10 +38,5 @@ pub use find::{Found, Nearest, Reason, Unknown, find};
 pub use rebuild::Rebuild;
 pub use recipe::{Checkpoint, Corrected, Encoded, Form, Framing, Member, Piece, Recipe};
 
-pub use zlib::{
-    GnuGzip, Pigz, PigzBlocks, PigzSettings, PigzThreads, Zlib, ZlibBoundary, ZlibFlush, ZlibLevel, ZlibMemory,
-};
-pub use zstd::{Class as ZstdClass, Ending as ZstdEnding, Level as ZstdLevel, Zstd};
-
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ use lighter_types::{OciDigest, ReadAt};
 use sha2::{Digest, Sha256};
 
 use crate::bits::BitPosition;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, Kind};
 use crate::engine::{Engine, Mark, Start};
 use crate::error::RebuildError;
 use crate::gzip;
@@ -79,7 +79,8 @@ impl<'a> Rebuild<'a> {
                     && segments.len() > 1
                     && segments.iter().all(|segment| segment.end - segment.start.blob.bytes <= SEGMENT_BYTES_MAX);
                 if is_parallel {
-                    self.in_parallel(encoded, &segments, threads.min(segments.len()), &mut sink)?;
+                    let threads = threads.min(segments.len()).min(encoded.encoder.threads_max());
+                    self.in_parallel(encoded, &segments, threads, &mut sink)?;
                 } else {
                     self.segment(encoded, Segment { start: BEGINNING, ..segments[segments.len() - 1] }, &mut sink)?;
                 }
@@ -242,6 +243,8 @@ impl<'a> Rebuild<'a> {
         output.put(&made)?;
         match &member.trailer {
             Some(trailer) => output.put(trailer),
+            // The engine has made all of a frame.
+            None if encoded.encoder.class.kind() == Kind::Zstd => Ok(()),
             None => output.put(&gzip::trailer(&crc)),
         }
     }

@@ -8,14 +8,12 @@
 mod framing;
 mod input;
 
-use std::num::NonZeroU32;
-
 use lighter_types::OciDigest;
 
 pub use self::framing::{Framing, Member, TAIL_BYTES_MAX, members_max};
 use self::input::{Input, put};
 use crate::bits::BitPosition;
-use crate::encoder::{Class, Encoder};
+use crate::encoder::{Class, Encoder, Kind};
 use crate::error::ReadError;
 
 /// The first bytes, with the version of the format.
@@ -173,7 +171,7 @@ impl Corrected {
     }
 
     fn read(input: &mut Input<'_>, tar_bytes: u64) -> Result<Self, ReadError> {
-        let framing = Framing::read(input, tar_bytes)?;
+        let framing = Framing::read(input, tar_bytes, Kind::Zlib)?;
         let count = input.count(2, u64::from(HEAD_BYTES_MAX))?;
         let pieces: Vec<Piece> = (0..count).map(|_| Piece::read(input)).collect::<Result<_, ReadError>>()?;
         let mut rest = pieces.iter();
@@ -208,7 +206,7 @@ impl Piece {
 impl Encoded {
     fn head(&self) -> Vec<u8> {
         let mut out = vec![self.encoder.class.number(), self.encoder.level as u8];
-        put(u64::from(self.encoder.block_bytes.map_or(0, NonZeroU32::get)), &mut out);
+        put(self.encoder.writes_number(), &mut out);
         self.framing.put(&mut out);
         put(self.checkpoints.len() as u64, &mut out);
         let mut before = Checkpoint { tar: 0, blob: BitPosition::START };
@@ -224,12 +222,12 @@ impl Encoded {
     fn read(input: &mut Input<'_>, tar_bytes: u64, blob_bytes: u64) -> Result<Self, ReadError> {
         let [class, level] = input.array()?;
         let class = Class::of_number(class).ok_or(ReadError::Class(class))?;
-        let block_bytes = u32::try_from(input.number()?).map_err(|_| ReadError::Limit("the length of its blocks"))?;
-        let encoder = Encoder { class, level: level as i8, block_bytes: NonZeroU32::new(block_bytes) };
+        let encoder = Encoder::new(class, level as i8).with_writes_number(input.number()?);
+        let encoder = encoder.ok_or(ReadError::Limit("the length of its blocks"))?;
         if !encoder.is_known() {
             return Err(ReadError::Encoder(encoder));
         }
-        let framing = Framing::read(input, tar_bytes)?;
+        let framing = Framing::read(input, tar_bytes, class.kind())?;
         let count = input.count(3, tar_bytes / CHECKPOINT_TAR_BYTES_MIN)?;
         let mut checkpoints: Vec<Checkpoint> = Vec::with_capacity(count as usize);
         for _ in 0..count {

@@ -42,11 +42,30 @@ mod tests;
 mod window;
 
 use encoder::{BlockEnd, Class, Encoder, Ending, Start};
-pub use gnu_gzip::GnuGzip;
-pub use level::ZlibLevel;
-pub use pigz::{Pigz, PigzBlocks, PigzSettings, PigzThreads};
+use gnu_gzip::GnuGzip;
+use level::ZlibLevel;
+pub use pigz::{BLOCK_BYTES_MIN as PIGZ_BLOCK_BYTES_MIN, Pigz, PigzBlocks, PigzThreads};
 
-use crate::Engine;
+use crate::bits::BitPosition;
+use crate::engine::{Engine, Mark, Start as EngineStart};
+
+/// Opens zlib's engine. `None` if there is no such level, or if it cannot start there.
+pub fn open(level: i8, memory: ZlibMemory, start: &EngineStart<'_>) -> Option<Box<dyn Engine>> {
+    let level = ZlibLevel::new(u8::try_from(level).ok()?)?;
+    Some(Box::new(match start.mark {
+        Mark::START => Zlib::new(level, memory),
+        mark => Zlib::restart(level, memory, &ZlibBoundary::at(mark), start.history)?,
+    }))
+}
+
+/// Opens GNU gzip's engine. `None` as for [`open`].
+pub fn open_gnu_gzip(level: i8, start: &EngineStart<'_>) -> Option<Box<dyn Engine>> {
+    let level = ZlibLevel::new(u8::try_from(level).ok()?)?;
+    Some(Box::new(match start.mark {
+        Mark::START => GnuGzip::new(level),
+        mark => GnuGzip::restart(level, &ZlibBoundary::at(mark), start.history)?,
+    }))
+}
 
 /// zlib's `memLevel`: how many symbols a block has, and how long the hash is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +100,7 @@ impl ZlibMemory {
 
 /// How a flush ends: zlib's `Z_BLOCK`, `Z_PARTIAL_FLUSH`, `Z_SYNC_FLUSH` and `Z_FULL_FLUSH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZlibFlush {
+enum ZlibFlush {
     /// The block ends; up to seven bits of it wait for the next one.
     Block,
     /// An empty block with the fixed codes follows; up to seven bits of it wait.
@@ -94,31 +113,51 @@ pub enum ZlibFlush {
 
 /// The start of a block: where a stream can be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ZlibBoundary {
+struct ZlibBoundary {
     /// Content before the block, in bytes.
-    pub content: u64,
+    content: u64,
     /// Bits of the stream before the block.
-    pub bits: u64,
+    bits: u64,
     /// The bits of the last byte before the block, where it is not whole: the lowest `bits` modulo 8 of them.
-    pub partial: u8,
+    partial: u8,
     /// The length of the match at the position before the block that was given up for a better one, or 2.
-    pub previous_length: u16,
+    previous_length: u16,
+}
+
+/// The length before a block where no match was given up.
+const NOT_GIVEN_UP: u16 = 2;
+
+impl ZlibBoundary {
+    fn at(mark: Mark) -> Self {
+        let bits = u64::from(mark.blob.partial.checked_ilog2().unwrap_or(0));
+        let bits = mark.blob.bytes.wrapping_mul(8).wrapping_add(bits);
+        let partial = mark.blob.partial & !(1 << (bits % 8));
+        Self { content: mark.content, bits, partial, previous_length: NOT_GIVEN_UP }
+    }
+
+    /// The boundary as a mark, which has no place for a length that was given up: few blocks begin behind one.
+    fn mark(self) -> Option<Mark> {
+        let one_above = 1 << (self.bits % 8);
+        let partial = self.partial & (one_above - 1) | one_above;
+        let blob = BitPosition { bytes: self.bits / 8, partial };
+        (self.previous_length == NOT_GIVEN_UP).then_some(Mark { content: self.content, blob })
+    }
 }
 
 /// A raw DEFLATE stream as zlib writes it. It holds 1 MiB at most: half of it for levels 6 to 9 alone.
-pub struct Zlib {
+struct Zlib {
     encoder: Encoder,
 }
 
 impl Zlib {
     /// A stream that begins with nothing before it.
-    pub fn new(level: ZlibLevel, memory: ZlibMemory) -> Zlib {
+    fn new(level: ZlibLevel, memory: ZlibMemory) -> Zlib {
         Zlib::with_dictionary(level, memory, &[])
     }
 
     /// A stream whose first matches may lie in the last 32 KiB of `dictionary`: `deflateSetDictionary` before the first
     /// content.
-    pub fn with_dictionary(level: ZlibLevel, memory: ZlibMemory, dictionary: &[u8]) -> Zlib {
+    fn with_dictionary(level: ZlibLevel, memory: ZlibMemory, dictionary: &[u8]) -> Zlib {
         let mut encoder = Encoder::new(level, memory.class());
         encoder.begin(&Start::dictionary(dictionary));
         Zlib { encoder }
@@ -128,7 +167,7 @@ impl Zlib {
     /// flush: both move the window. `history` is the content before it: 32 KiB, or all of it where it is shorter. The
     /// first byte that the engine writes is the one that holds the boundary's first bit. `None` for levels 1 to 3: see
     /// the module's page.
-    pub fn restart(level: ZlibLevel, memory: ZlibMemory, at: &ZlibBoundary, history: &[u8]) -> Option<Zlib> {
+    fn restart(level: ZlibLevel, memory: ZlibMemory, at: &ZlibBoundary, history: &[u8]) -> Option<Zlib> {
         if !level.is_lazy() {
             return None;
         }
@@ -138,23 +177,23 @@ impl Zlib {
     }
 
     /// The start of the block that is under way; `None` for levels 1 to 3.
-    pub fn boundary(&self) -> Option<ZlibBoundary> {
+    fn boundary(&self) -> Option<ZlibBoundary> {
         self.encoder.boundary()
     }
 
     /// Begins a new stream behind `dictionary`, at the same level.
-    pub fn reset(&mut self, dictionary: &[u8]) {
+    fn reset(&mut self, dictionary: &[u8]) {
         self.encoder.begin(&Start::dictionary(dictionary));
     }
 
     /// Ends the block under way and writes all whole bytes. zlib ignores a flush that repeats the one just made; this
     /// does not.
-    pub fn flush(&mut self, flush: ZlibFlush, out: &mut Vec<u8>) {
+    fn flush(&mut self, flush: ZlibFlush, out: &mut Vec<u8>) {
         self.encoder.flush(flush, out);
     }
 
     /// Bits that wait for the next block behind a flush: at most seven.
-    pub fn waiting_bits(&self) -> u32 {
+    fn waiting_bits(&self) -> u32 {
         self.encoder.waiting_bits()
     }
 }
@@ -166,5 +205,9 @@ impl Engine for Zlib {
 
     fn finish(&mut self, out: &mut Vec<u8>) {
         self.encoder.finish(out);
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.boundary()?.mark()
     }
 }

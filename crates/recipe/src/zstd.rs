@@ -7,9 +7,12 @@
 //! matches, its literals are coded by Huffman codes, its sequences by FSE tables, new or those of the block before.
 //!
 //! A recipe records the [`Class`], the [`Level`], the [`Ending`], where a frame ends, if the blob has more than one,
-//! and each [`Zstd::split`] that does not fall on a block's end. skopeo splits once, after 8 bytes: it writes what it
-//! peeked at and then lets the encoder read the rest. The sizes of writes and reads, the number of encoder threads and
-//! the "lower memory" option change nothing.
+//! and the [`Zstd::split`] behind the first write, if there is one. skopeo splits once, after 8 bytes: it writes what
+//! it peeked at and then lets the encoder read the rest. The sizes of writes and reads, the number of encoder threads
+//! and the "lower memory" option change nothing.
+//!
+//! An engine starts only at the beginning of a frame: the match tables depend on all matches before. After 12 MiB of
+//! content parsed again, segments of 4 MiB were exact in 14 of 24 places of Debian 12's layer.
 //!
 //! Not covered: `EncodeAll` of more than a block, a declared content size, other windows, dictionaries, no checksum,
 //! padding, the concurrent blocks of 1.19, and the best level.
@@ -45,9 +48,12 @@ use parse::{BLOCK_MAX, Parse};
 use text::{Scope, Text};
 use window::Window;
 
+use std::num::NonZeroU32;
+
 use crate::Engine;
 
-const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+/// The first bytes of a frame.
+pub const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// The smallest window of the original, below which a frame is never a single segment.
 const WINDOW_MIN_BYTES: usize = 1 << 10;
 
@@ -70,10 +76,9 @@ pub enum Class {
     MoreEntries,
     /// The better level has a window of 8 MiB, 16 before. 1.17.5 to 1.17.7.
     SmallWindow,
-    /// A block of one repeated byte is a run. 1.17.8 to 1.18.4.
+    /// A block of one repeated byte is a run, and empty content is a frame. 1.17.8 to 1.19.1; up to 1.18.4 empty
+    /// content was no frame.
     Runs,
-    /// Empty content is a frame. 1.18.5 to 1.19.1.
-    EmptyFrame,
 }
 
 /// The level, by klauspost's names.
@@ -88,7 +93,17 @@ pub enum Level {
 }
 
 impl Level {
-    fn window_bytes(self, class: Class) -> usize {
+    /// The level by the number that klauspost gives it. The best level has no encoder here.
+    pub fn of_number(number: i8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Fastest),
+            2 => Some(Self::Default),
+            3 => Some(Self::Better),
+            _ => None,
+        }
+    }
+
+    pub fn window_bytes(self, class: Class) -> usize {
         match self {
             Self::Fastest => 4 << 20,
             Self::Better if class < Class::SmallWindow => 16 << 20,
@@ -96,7 +111,7 @@ impl Level {
         }
     }
 
-    fn block_bytes(self) -> usize {
+    pub fn block_bytes(self) -> usize {
         match self {
             Self::Fastest => BLOCK_MAX / 2,
             Self::Default | Self::Better => BLOCK_MAX,
@@ -121,6 +136,39 @@ pub enum Ending {
     WithContent,
 }
 
+/// Opens an engine. A block ends with the first write, if its length is given.
+pub fn open(class: Class, level: Level, first_write: Option<NonZeroU32>, is_end_joined: bool) -> Box<dyn Engine> {
+    let ending = if is_end_joined { Ending::WithContent } else { Ending::Separate };
+    let zstd = Zstd::new(class, level, ending);
+    match first_write {
+        None => Box::new(zstd),
+        Some(bytes) => Box::new(Split { zstd, left: bytes.get() as usize }),
+    }
+}
+
+/// The encoder of a frame with a split behind its first write.
+struct Split {
+    zstd: Zstd,
+    /// Content before the split.
+    left: usize,
+}
+
+impl Engine for Split {
+    fn write(&mut self, content: &[u8], out: &mut Vec<u8>) {
+        let (first, rest) = content.split_at(content.len().min(self.left));
+        self.zstd.write(first, out);
+        self.left -= first.len();
+        if self.left == 0 && !first.is_empty() {
+            self.zstd.split(out);
+        }
+        self.zstd.write(rest, out);
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        self.zstd.finish(out);
+    }
+}
+
 /// The encoder. After [`Engine::finish`] the next content starts a new frame.
 pub struct Zstd {
     class: Class,
@@ -135,8 +183,7 @@ pub struct Zstd {
     finder: Finder,
     parse: Parse,
     coder: BlockCoder,
-    /// None in an encoder that did not see the start of its frame.
-    checksum: Option<Checksum>,
+    checksum: Checksum,
     started: bool,
 }
 
@@ -158,31 +205,9 @@ impl Zstd {
             finder,
             parse: Parse::new(),
             coder: BlockCoder::new(class, level),
-            checksum: Some(Checksum::new()),
+            checksum: Checksum::new(),
             started: false,
         }
-    }
-
-    /// An encoder in the middle of a frame, after `before`: content of that frame from the start of a block to the end
-    /// of one, with no split in it. The frame that it ends has no checksum.
-    ///
-    /// A restart needs the match tables. They depend on which places were entered in the last window, and so on the
-    /// parse from the frame's start. Here `before` is parsed again: the restart is exact where that parse comes to
-    /// agree with the whole frame's a window before the end. Tables often agree after a window and a half, and on
-    /// content with few matches not at all, so a checkpoint has to be tried before it is believed. At the default
-    /// level, after 12 MiB, segments of 4 MiB were exact in 14 of 24 places of Debian 12's layer, and in all 16 places
-    /// of two others.
-    pub fn restart(class: Class, level: Level, ending: Ending, before: &[u8]) -> Self {
-        let mut encoder = Self::new(class, level, ending);
-        let mut unused = Vec::new();
-        for block in before.chunks(level.block_bytes()) {
-            encoder.window.push(block);
-            encoder.end_block(Place::Inner, &mut unused);
-            unused.clear();
-        }
-        encoder.started = true;
-        encoder.checksum = None;
-        encoder
     }
 
     /// Ends the block here, as the original does when it is flushed and when `ReadFrom` starts after a `Write`. Nothing
@@ -260,7 +285,7 @@ impl Zstd {
         self.base = self.base.wrapping_add(self.window.content().len() as u32);
         self.window.clear();
         self.coder.reset();
-        self.checksum = Some(Checksum::new());
+        self.checksum = Checksum::new();
         self.started = false;
     }
 }
@@ -277,9 +302,7 @@ impl Engine for Zstd {
             }
             let room = block_bytes - self.window.block().len();
             let (taken, rest) = content.split_at(room.min(content.len()));
-            if let Some(checksum) = &mut self.checksum {
-                checksum.update(taken);
-            }
+            self.checksum.update(taken);
             self.window.push(taken);
             content = rest;
             if self.ending == Ending::Separate && self.window.block().len() == block_bytes {
@@ -290,7 +313,7 @@ impl Engine for Zstd {
 
     fn finish(&mut self, out: &mut Vec<u8>) {
         let is_empty = self.window.block().is_empty();
-        if !self.started && is_empty && self.class < Class::EmptyFrame {
+        if !self.started && is_empty && self.class < Class::Runs {
             return;
         }
         if !self.started && !is_empty {
@@ -301,9 +324,7 @@ impl Engine for Zstd {
         } else {
             self.end_block(Place::Last, out);
         }
-        if let Some(checksum) = &self.checksum {
-            out.extend_from_slice(&(checksum.finish() as u32).to_le_bytes());
-        }
+        out.extend_from_slice(&(self.checksum.finish() as u32).to_le_bytes());
         self.reset();
     }
 }

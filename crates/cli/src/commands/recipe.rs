@@ -40,6 +40,8 @@ struct Shown {
     class: Option<&'static str>,
     level: Option<i8>,
     block_bytes: Option<u32>,
+    /// zstd: content of the first write, if the first block ends with it.
+    first_write: Option<u32>,
     members: usize,
     checkpoints: usize,
 }
@@ -268,6 +270,7 @@ fn shown(path: &Path, recipe: &Recipe, recipe_bytes: u64) -> Shown {
         class: encoded.map(|encoded| encoded.encoder.class.name()),
         level: encoded.map(|encoded| encoded.encoder.level),
         block_bytes: encoded.and_then(|encoded| encoded.encoder.block_bytes).map(u32::from),
+        first_write: encoded.and_then(|encoded| encoded.encoder.first_write).map(u32::from),
         members: framing.map_or(0, |framing| framing.members.len()),
         checkpoints: encoded.map_or(0, |encoded| encoded.checkpoints.len()),
     }
@@ -283,8 +286,9 @@ fn maker(shown: &Shown) -> String {
         .to_owned();
     };
     let blocks = shown.block_bytes.map_or_else(String::new, |bytes| format!(", blocks of {bytes} bytes"));
+    let first = shown.first_write.map_or_else(String::new, |bytes| format!(", a first write of {bytes} bytes"));
     let members = if shown.members == 1 { String::new() } else { format!(", {} members", shown.members) };
-    format!("{class} at level {level}{blocks}{members}")
+    format!("{class} at level {level}{blocks}{first}{members}")
 }
 
 fn text(shown: &Shown) -> String {
@@ -305,7 +309,7 @@ fn milliseconds(time: Duration) -> u64 {
 fn unknown_failure(path: &Path, unknown: &Unknown) -> Failure {
     let path = path.display();
     let why = match unknown.reason {
-        Reason::NotGzip => "it is not gzip".to_owned(),
+        Reason::NotCompressed => "it is neither gzip nor zstd".to_owned(),
         Reason::Limit => "it has more members, or more bytes behind them, than a recipe holds".to_owned(),
         Reason::Encoder => "no known encoder makes it".to_owned(),
     };

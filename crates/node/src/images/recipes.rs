@@ -177,7 +177,7 @@ pub fn make(
     let found = found.map(|found| found.map(|(recipe, body)| [recipe.to_bytes(), body].concat()));
     let source = match found {
         Ok(Some(recipe)) if recipe.len() <= RECIPE_BYTES_MAX => BlobSource::Recipe(recipe),
-        Ok(_) | Err(FindError::Damaged { .. } | FindError::Short { .. }) => {
+        Ok(_) | Err(FindError::Damaged { .. } | FindError::Short { .. } | FindError::Window(_)) => {
             if !shared.config.registry.keeps_blobs() {
                 return Ok(());
             }
@@ -288,7 +288,8 @@ mod tests {
     /// A store with the documents of an image of one gzip layer: its manifest, its layer, and the recipe of its blob.
     fn store_with_image(folder: &std::path::Path) -> (Store, OciDigest, LayerDescriptor, Vec<u8>) {
         let store = Store::open(folder, Options::default()).unwrap();
-        let tar: Vec<u8> = (0..20_000u32).flat_map(|n| format!("line {}\n", n * n % 977).into_bytes()).collect();
+        // All encoders of zlib's family make the same of it.
+        let tar = vec![7; 4096];
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(&tar).unwrap();
         let blob = encoder.finish().unwrap();
@@ -313,14 +314,8 @@ mod tests {
             store.put_blob(&digest(document), document, UnixSeconds(1)).unwrap();
         }
         let layer = layers_of(&store, digest(&manifest)).unwrap().unwrap().remove(0);
-        let recipe = match find(&blob, u64::MAX, &mut |_| {}).unwrap() {
-            Found::Recipe(recipe) => recipe.to_bytes(),
-            Found::Unknown(_) => {
-                let (recipe, body) = correct(&blob, &mut |_| {}).unwrap().unwrap();
-                [recipe.to_bytes(), body].concat()
-            }
-        };
-        (store, digest(&manifest), layer, recipe)
+        let Found::Recipe(recipe) = find(&blob, u64::MAX, &mut |_| {}).unwrap() else { panic!("no recipe") };
+        (store, digest(&manifest), layer, recipe.to_bytes())
     }
 
     fn encoded(sources: &[BlobSource]) -> Vec<u8> {

@@ -1,25 +1,34 @@
-//! The beginning of a blob: enough content to tell encoders apart, and guesses at the length of blocks that were
-//! compressed apart.
+//! The beginning of a blob: enough content to tell encoders apart, and the encoders to try.
 //!
-//! Such blocks end with a flush, an empty stored block (RFC 1951, section 3.2.4): the bytes 00 00 FF FF. Other data has
-//! these bytes now and then, so the first few places are all tried.
+//! Blocks that were compressed apart end with a flush, an empty stored block (RFC 1951, section 3.2.4): the bytes 00 00
+//! FF FF. Other data has these bytes now and then, so the first few places are all tried as lengths of blocks. pigz
+//! ends about half of its blocks so: the length of its blocks divides those of all such places.
 
 use std::num::NonZeroU32;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use lighter_types::ReadAt;
 
-use super::Nearest;
+use super::frame::{self, Frame};
 use super::trial::Trial;
-use crate::encoder::Encoder;
+use super::{Nearest, PIECE_BYTES};
+use crate::encoder::{Encoder, Kind};
 use crate::error::FindError;
 use crate::gzip::{self, Header};
+use crate::input::Input;
+use crate::zstd::MAGIC;
 
 const FLUSH: [u8; 4] = [0, 0, 0xff, 0xff];
 /// So many guesses, within so much of the blob and of its content.
 const GUESSES_MAX: usize = 3;
 const BLOB_BYTES: u64 = 4 << 20;
 const GUESS_CONTENT_BYTES: u64 = 4 << 20;
+/// The length of pigz's blocks: without an option, and what divides any.
+const PIGZ_BLOCK_BYTES: NonZeroU32 = NonZeroU32::new(128 << 10).unwrap();
+const PIGZ_UNIT_BYTES: u32 = 1 << 10;
+/// The place of the operating system in a header of gzip, and the number of Unix (RFC 1952, section 2.3.1).
+const OS_PLACE: usize = 9;
+const UNIX: u8 = 3;
 /// Content for the encoders.
 const CONTENT_BYTES: usize = 1 << 20;
 
@@ -29,16 +38,37 @@ pub struct Beginning {
     content: Vec<u8>,
     /// Where the compressed data ends, if that is all content.
     end: Option<u64>,
-    /// The content before the first flushes.
-    pub block_bytes: Vec<NonZeroU32>,
+    /// The encoders to try, the likeliest first.
+    pub encoders: Vec<Encoder>,
 }
 
 impl Beginning {
-    /// Reads the beginning of the first member. `None` if the blob does not begin with gzip.
+    /// Reads the beginning of the first member. `None` if the blob begins with neither gzip nor zstd.
     pub fn read(blob: &dyn ReadAt) -> Result<Option<Self>, FindError> {
         let mut bytes = vec![0; blob.len().0.min(BLOB_BYTES) as usize];
         blob.read_exact_at(&mut bytes, 0).map_err(|source| FindError::Blob { offset: 0, source })?;
-        let Header::Bytes(start) = gzip::header(&bytes) else { return Ok(None) };
+        match gzip::header(&bytes) {
+            Header::Bytes(start) => Self::of_gzip(blob, &bytes, start).map(Some),
+            Header::Absent if bytes.starts_with(&MAGIC) => Self::of_zstd(blob, &bytes).map(Some),
+            Header::Unfinished | Header::Absent => Ok(None),
+        }
+    }
+
+    fn of_zstd(blob: &dyn ReadAt, bytes: &[u8]) -> Result<Self, FindError> {
+        let encoders = frame::encoders(blob, bytes)?;
+        let (mut input, mut frame, mut content) = (Input::new(blob), Frame::new(0), Vec::new());
+        let mut piece = vec![0; PIECE_BYTES];
+        while content.len() < CONTENT_BYTES {
+            let made = frame.read(&mut input, &mut piece)?;
+            if made == 0 {
+                return Ok(Self { start: 0, content, end: Some(input.at), encoders });
+            }
+            content.extend_from_slice(piece.get(..made).unwrap_or_default());
+        }
+        Ok(Self { start: 0, content, end: None, encoders })
+    }
+
+    fn of_gzip(blob: &dyn ReadAt, bytes: &[u8], start: usize) -> Result<Self, FindError> {
         let deflated = bytes.get(start..).unwrap_or_default();
         let start = start as u64;
         let mut inflate = Decompress::new(false);
@@ -50,14 +80,15 @@ impl Beginning {
         if end.is_none() && content.len() < CONTENT_BYTES && blob.len().0 <= BLOB_BYTES {
             return Err(FindError::Short { member: start });
         }
-        Ok(Some(Self { start, content, end, block_bytes: block_bytes(deflated) }))
+        let encoders = encoders(&block_bytes(deflated), bytes);
+        Ok(Self { start, content, end, encoders })
     }
 
     /// Where an encoder first differs.
     pub fn difference(&self, encoder: Encoder, blob: &dyn ReadAt) -> Result<Option<Nearest>, FindError> {
         let mut trial = Trial::new(encoder);
         trial.begin(self.start, 0);
-        for piece in self.content.chunks(super::PIECE_BYTES) {
+        for piece in self.content.chunks(PIECE_BYTES) {
             trial.write(piece, blob)?;
             if trial.difference.is_some() {
                 return Ok(trial.difference);
@@ -68,6 +99,32 @@ impl Beginning {
         }
         Ok(trial.difference)
     }
+}
+
+/// The encoders for a gzip member with flushes behind so much content. The header tells nothing for sure; but the
+/// libraries of Go and klauspost do not claim to be on Unix, and GNU gzip and pigz always do.
+fn encoders(flushes: &[NonZeroU32], header: &[u8]) -> Vec<Encoder> {
+    let go = Encoder::all(Kind::Go, flushes);
+    let zlib = Encoder::all(Kind::Zlib, &pigz_block_bytes(flushes));
+    let is_unix = header.get(OS_PLACE) == Some(&UNIX);
+    let mut all = if is_unix { [zlib, go].concat() } else { [go, zlib].concat() };
+    // Streams with flushes are made in blocks, most of them.
+    all.sort_by_key(|encoder| encoder.block_bytes.is_some() == flushes.is_empty());
+    all
+}
+
+/// The lengths of blocks with which pigz may flush there: its default, and what divides all of them.
+fn pigz_block_bytes(flushes: &[NonZeroU32]) -> Vec<NonZeroU32> {
+    let flushes = flushes.iter().map(|bytes| bytes.get()).filter(|bytes| bytes.is_multiple_of(PIGZ_UNIT_BYTES));
+    let divisor = flushes.reduce(greatest_common_divisor).unwrap_or_default();
+    let parts = [1, 2, 3].map(|part| divisor / part).into_iter().filter(|part| part.is_multiple_of(PIGZ_UNIT_BYTES));
+    let mut lengths = vec![PIGZ_BLOCK_BYTES];
+    lengths.extend(parts.filter_map(NonZeroU32::new).filter(|&part| part != PIGZ_BLOCK_BYTES));
+    lengths
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// Inflates until the content is full or the bytes are used.

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use flate2::{Decompress, FlushDecompress, Status};
 use lighter_types::ReadAt;
 
+use super::frame::Frame;
 use super::trial::Trial;
 use super::{Found, PIECE_BYTES, Reason, Unknown};
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, Kind};
 use crate::error::FindError;
 use crate::gzip::{self, TRAILER_BYTES};
 use crate::input::Input;
 use crate::recipe::{Encoded, Form, Framing, Member, Recipe, TAIL_BYTES_MAX, members_max};
+use crate::zstd::MAGIC;
 
 pub struct Pass<'a> {
     input: Input<'a>,
@@ -20,23 +22,35 @@ pub struct Pass<'a> {
     headers: BTreeMap<Vec<u8>, u32>,
     members: Vec<Member>,
     trial: Trial,
+    kind: Kind,
 }
 
 impl<'a> Pass<'a> {
     pub fn new(blob: &'a dyn ReadAt, tar_bytes_max: u64, encoder: Encoder) -> Self {
         let trial = Trial::new(encoder);
         let (input, members) = (Input::new(blob), Vec::new());
-        Self { input, tar_bytes_max, tar_bytes: 0, headers: BTreeMap::new(), members, trial }
+        Self {
+            input,
+            tar_bytes_max,
+            tar_bytes: 0,
+            headers: BTreeMap::new(),
+            members,
+            trial,
+            kind: encoder.class.kind(),
+        }
     }
 
     /// Goes through the blob, up to its end or to the first difference.
     pub fn run(mut self, progress: &mut dyn FnMut(u64)) -> Result<Found, FindError> {
         while let Some(header) = self.header()? {
-            self.member(header, progress)?;
+            match self.kind {
+                Kind::Go | Kind::Zlib => self.member(header, progress)?,
+                Kind::Zstd => self.frame(header, progress)?,
+            }
             if self.trial.difference.is_some() {
                 return Ok(self.unknown(Reason::Encoder));
             }
-            if self.members.len() as u64 > members_max(self.tar_bytes) {
+            if self.members.len() as u64 > members_max(self.kind, self.tar_bytes) {
                 return Ok(self.unknown(Reason::Limit));
             }
         }
@@ -46,7 +60,11 @@ impl<'a> Pass<'a> {
     /// Takes the header of the next member; its number. `None` if no member stands here.
     fn header(&mut self) -> Result<Option<u32>, FindError> {
         let next = self.headers.len() as u32;
-        let header = self.input.gzip_header()?;
+        let header = match self.kind {
+            Kind::Go | Kind::Zlib => self.input.gzip_header()?,
+            // The engine makes the headers of frames.
+            Kind::Zstd => self.input.peek(MAGIC.len())?.starts_with(&MAGIC).then(Vec::new),
+        };
         Ok(header.map(|header| *self.headers.entry(header).or_insert(next)))
     }
 
@@ -95,6 +113,30 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    fn frame(&mut self, header: u32, progress: &mut dyn FnMut(u64)) -> Result<(), FindError> {
+        let (start, frame_tar) = (self.input.at, self.tar_bytes);
+        self.trial.begin(start, frame_tar);
+        let (mut frame, mut content) = (Frame::new(start), vec![0; PIECE_BYTES]);
+        loop {
+            let made = frame.read(&mut self.input, &mut content)?;
+            self.tar_bytes += made as u64;
+            if self.tar_bytes > self.tar_bytes_max {
+                return Err(FindError::TarLimit(self.tar_bytes_max));
+            }
+            if made == 0 {
+                break;
+            }
+            self.trial.write(content.get(..made).unwrap_or_default(), self.input.blob)?;
+            progress(self.input.at);
+            if self.trial.difference.is_some() {
+                return Ok(());
+            }
+        }
+        self.trial.finish(self.input.at, self.tar_bytes, self.input.blob)?;
+        self.members.push(Member { tar_bytes: self.tar_bytes - frame_tar, header, trailer: None });
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<Found, FindError> {
         let tail = self.input.peek(TAIL_BYTES_MAX + 1)?.to_vec();
         if tail.len() > TAIL_BYTES_MAX {
@@ -105,7 +147,10 @@ impl<'a> Pass<'a> {
         headers.sort_by_key(|(_, number)| *number);
         let headers = headers.into_iter().map(|(header, _)| header).collect();
         let framing = Framing { headers, members: self.members, tail };
-        let encoded = Encoded { encoder: self.trial.encoder, framing, checkpoints: self.trial.checkpoints };
+        let mut encoder = self.trial.encoder;
+        // How the end came is said only where it shows.
+        encoder.is_end_joined &= framing.members.iter().any(|frame| encoder.ends_with_full_block(frame.tar_bytes));
+        let encoded = Encoded { encoder, framing, checkpoints: self.trial.checkpoints };
         let (blob_bytes, blob) = (self.input.at, self.input.digest());
         Ok(Found::Recipe(Recipe { blob, blob_bytes, tar_bytes: self.tar_bytes, form: Form::Encoded(encoded) }))
     }

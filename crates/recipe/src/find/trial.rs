@@ -4,7 +4,7 @@ use lighter_types::ReadAt;
 
 use super::Nearest;
 use crate::bits::BitPosition;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, Kind};
 use crate::engine::{Engine, Start};
 use crate::error::FindError;
 use crate::gzip::TRAILER_BYTES;
@@ -63,7 +63,8 @@ impl Trial {
         if self.difference.is_none() && self.at != end {
             self.differ_at(self.at.min(end));
         }
-        self.at = end + TRAILER_BYTES as u64;
+        let trailer_bytes = if self.encoder.class.kind() == Kind::Zstd { 0 } else { TRAILER_BYTES };
+        self.at = end + trailer_bytes as u64;
         // That would be taken for the beginning of the next member.
         self.checkpoints.pop_if(|checkpoint| checkpoint.tar >= tar_bytes);
         Ok(())

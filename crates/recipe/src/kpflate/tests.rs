@@ -1,6 +1,6 @@
 //! The engines beside digests that klauspost's encoder, Go and pgzip made.
 
-use crate::encoder::{Class, Encoder};
+use crate::encoder::{Class, Encoder, Kind};
 use crate::engine::{Mark, Start};
 use crate::sample::{SIZES, sample};
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ fn compressed(encoder: Encoder, content: &[u8], write_bytes: usize) -> Vec<u8> {
 
 fn check(class: Class, block_bytes: u32, digests: &[(i8, &str)]) {
     for &(level, expected) in digests {
-        let encoder = Encoder { class, level, block_bytes: NonZeroU32::new(block_bytes) };
+        let encoder = Encoder { block_bytes: NonZeroU32::new(block_bytes), ..Encoder::new(class, level) };
         let mut hasher = Sha256::new();
         SIZES.iter().for_each(|&bytes| hasher.update(compressed(encoder, &sample(bytes), 32 << 10)));
         let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -93,7 +93,7 @@ fn the_bytes_are_those_of_pgzip() {
 #[test]
 fn sizes_of_writes_change_nothing() {
     let content = sample(400_000);
-    for encoder in Encoder::all(&[NonZeroU32::new(100_000).unwrap()]) {
+    for encoder in Encoder::all(Kind::Go, &[NonZeroU32::new(100_000).unwrap()]) {
         let whole = compressed(encoder, &content, content.len());
         assert!(compressed(encoder, &content, 997) == whole, "{encoder}");
     }
@@ -102,7 +102,7 @@ fn sizes_of_writes_change_nothing() {
 #[test]
 fn blocks_of_pgzip_made_apart_equal_the_whole() {
     let content = sample(700_000);
-    let encoder = Encoder { class: Class::KpFlate3, level: 5, block_bytes: NonZeroU32::new(100_000) };
+    let encoder = Encoder { block_bytes: NonZeroU32::new(100_000), ..Encoder::new(Class::KpFlate3, 5) };
     let mut engine = encoder.open(&Start::BEGINNING).unwrap();
     let (mut whole, mut marks) = (Vec::new(), Vec::new());
     for part in content.chunks(30_000) {

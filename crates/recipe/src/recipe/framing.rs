@@ -1,6 +1,7 @@
 //! The bytes around the compressed data of a blob: headers, members and trailers.
 
 use super::input::{Input, put, put_bytes};
+use crate::encoder::Kind;
 use crate::error::ReadError;
 use crate::gzip::HEADER_BYTES_MAX;
 
@@ -8,9 +9,11 @@ const MEMBERS_MAX: u64 = 1 << 20;
 /// So many members, and one more for so much tar: opening an engine costs as much as a piece of content.
 const MEMBERS_ALWAYS: u64 = 128;
 const MEMBER_TAR_BYTES: u64 = 256;
+/// The same for frames of zstd, whose engine has tables of some MiB.
+const FRAME_TAR_BYTES: u64 = 64 << 10;
 /// The most bytes behind the last member.
 pub const TAIL_BYTES_MAX: usize = 64 << 10;
-/// A trailer of gzip has eight bytes, one of zstd four.
+/// That of gzip. A frame of zstd is a member with neither header nor trailer: its engine makes all of it.
 const TRAILER_BYTES_MAX: u64 = 8;
 
 /// The members of a blob, and what stands between and behind them.
@@ -51,11 +54,11 @@ impl Framing {
         put_bytes(&self.tail, out);
     }
 
-    pub(super) fn read(input: &mut Input<'_>, tar_bytes: u64) -> Result<Self, ReadError> {
+    pub(super) fn read(input: &mut Input<'_>, tar_bytes: u64, kind: Kind) -> Result<Self, ReadError> {
         let count = input.count(1, MEMBERS_MAX)?;
         let headers = (0..count).map(|_| Ok(input.bytes(HEADER_BYTES_MAX as u64)?.to_vec()));
         let headers: Vec<Vec<u8>> = headers.collect::<Result<_, ReadError>>()?;
-        let count = input.count(2, members_max(tar_bytes))?;
+        let count = input.count(2, members_max(kind, tar_bytes))?;
         let members = (0..count).map(|_| Member::read(input, headers.len()));
         let members: Vec<Member> = members.collect::<Result<_, ReadError>>()?;
         let sum = members.iter().try_fold(0u64, |sum, member| sum.checked_add(member.tar_bytes));
@@ -79,7 +82,11 @@ impl Member {
     }
 }
 
-/// The most members of a blob with so much content.
-pub fn members_max(tar_bytes: u64) -> u64 {
-    MEMBERS_MAX.min(MEMBERS_ALWAYS.saturating_add(tar_bytes / MEMBER_TAR_BYTES))
+/// The most members of a blob of some kind with so much content.
+pub fn members_max(kind: Kind, tar_bytes: u64) -> u64 {
+    let member_tar_bytes = match kind {
+        Kind::Go | Kind::Zlib => MEMBER_TAR_BYTES,
+        Kind::Zstd => FRAME_TAR_BYTES,
+    };
+    MEMBERS_MAX.min(MEMBERS_ALWAYS.saturating_add(tar_bytes / member_tar_bytes))
 }

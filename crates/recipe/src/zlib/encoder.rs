@@ -345,6 +345,7 @@ impl Encoder {
     fn end_block(&mut self, last: Last, out: &mut Vec<u8>) {
         let content = self.window.content_from(self.block_start);
         self.block.write(content, last, &mut self.bits, out);
+        self.bits.flush(out);
         self.begin_block(NO_MATCH.length);
     }
 
@@ -352,6 +353,7 @@ impl Encoder {
     fn end_block_before(&mut self, previous_length: usize, out: &mut Vec<u8>) {
         let content = self.window.content_from(self.block_start);
         self.block.write(content, Last::No, &mut self.bits, out);
+        self.bits.flush(out);
         self.begin_block(previous_length);
     }
 

@@ -18,27 +18,27 @@
 
 use super::encoder::{BlockEnd, Class, Encoder, Ending, Start};
 use super::{ZlibBoundary, ZlibLevel};
-use crate::Engine;
+use crate::engine::{Engine, Mark};
 
 const SYMBOLS_MAX: usize = 32_767;
 const SYMBOLS_BETWEEN: usize = 4096;
 const HASH_BITS: u32 = 15;
 
 /// A raw DEFLATE stream as GNU gzip writes it. It holds 1 MiB at most.
-pub struct GnuGzip {
+pub(super) struct GnuGzip {
     encoder: Encoder,
 }
 
 impl GnuGzip {
     /// A stream that begins with nothing before it.
-    pub fn new(level: ZlibLevel) -> GnuGzip {
+    pub(super) fn new(level: ZlibLevel) -> GnuGzip {
         let mut encoder = Encoder::new(level, class(level));
         encoder.begin(&Start::dictionary(&[]));
         GnuGzip { encoder }
     }
 
     /// Goes on at a boundary of a stream of the same level, as [`super::Zlib::restart`] does: `None` for levels 1 to 3.
-    pub fn restart(level: ZlibLevel, at: &ZlibBoundary, history: &[u8]) -> Option<GnuGzip> {
+    pub(super) fn restart(level: ZlibLevel, at: &ZlibBoundary, history: &[u8]) -> Option<GnuGzip> {
         if !level.is_lazy() {
             return None;
         }
@@ -48,7 +48,7 @@ impl GnuGzip {
     }
 
     /// The start of the block that is under way; `None` for levels 1 to 3.
-    pub fn boundary(&self) -> Option<ZlibBoundary> {
+    pub(super) fn boundary(&self) -> Option<ZlibBoundary> {
         self.encoder.boundary()
     }
 }
@@ -60,6 +60,10 @@ impl Engine for GnuGzip {
 
     fn finish(&mut self, out: &mut Vec<u8>) {
         self.encoder.finish(out);
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.boundary()?.mark()
     }
 }
 

@@ -2,20 +2,17 @@
 
 /// A level of zlib and of GNU gzip: 1 to 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ZlibLevel(u8);
+pub(super) struct ZlibLevel(u8);
 
 impl ZlibLevel {
-    /// The level that tools take where none is named.
-    pub const DEFAULT: ZlibLevel = ZlibLevel(6);
-
     /// `None` outside of 1 to 9. Level 0 stores and needs no engine.
-    pub fn new(level: u8) -> Option<ZlibLevel> {
+    pub(super) fn new(level: u8) -> Option<ZlibLevel> {
         (1..=9).contains(&level).then_some(ZlibLevel(level))
     }
 
     /// Whether the level looks one position ahead before it takes a match. Such levels insert every position into the
     /// hash; the others skip positions within longer matches.
-    pub fn is_lazy(self) -> bool {
+    pub(super) fn is_lazy(self) -> bool {
         self.0 >= 4
     }
 

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use content::content;
+use pigz::PigzSettings;
 
 mod content;
 
@@ -112,6 +113,11 @@ const PIGZ_BLOCKS_50: [&str; 9] = [
     "6b8ed3bfb1cab5a84acb04fda8bd392e",
 ];
 
+/// pigz with no option but the level, on a machine of several processors.
+fn pigz_at(level: ZlibLevel) -> PigzSettings {
+    PigzSettings { level, block_bytes: 131_072, blocks: PigzBlocks::Dependent, threads: PigzThreads::Several }
+}
+
 fn levels() -> impl Iterator<Item = ZlibLevel> {
     (1..=9).map(|level| ZlibLevel::new(level).unwrap())
 }
@@ -153,24 +159,22 @@ fn gnu_gzip_is_the_real_one_at_all_levels() {
 
 #[test]
 fn pigz_is_the_real_one_at_all_levels() {
-    check(&PIGZ, |level| Pigz::new(PigzSettings::at_level(level)));
+    check(&PIGZ, |level| Pigz::new(pigz_at(level)));
 }
 
 #[test]
 fn pigz_with_one_thread_is_the_real_one_at_all_levels() {
-    check(&PIGZ_ONE, |level| Pigz::new(PigzSettings { threads: PigzThreads::One, ..PigzSettings::at_level(level) }));
+    check(&PIGZ_ONE, |level| Pigz::new(PigzSettings { threads: PigzThreads::One, ..pigz_at(level) }));
 }
 
 #[test]
 fn pigz_with_independent_blocks_is_the_real_one_at_all_levels() {
-    check(&PIGZ_INDEPENDENT, |level| {
-        Pigz::new(PigzSettings { blocks: PigzBlocks::Independent, ..PigzSettings::at_level(level) })
-    });
+    check(&PIGZ_INDEPENDENT, |level| Pigz::new(PigzSettings { blocks: PigzBlocks::Independent, ..pigz_at(level) }));
 }
 
 #[test]
 fn pigz_with_blocks_of_another_size_is_the_real_one_at_all_levels() {
-    check(&PIGZ_BLOCKS_50, |level| Pigz::new(PigzSettings { block_bytes: 51_200, ..PigzSettings::at_level(level) }));
+    check(&PIGZ_BLOCKS_50, |level| Pigz::new(PigzSettings { block_bytes: 51_200, ..pigz_at(level) }));
 }
 
 /// Each stream was made by zlib 1.2.13 in Python 3, as above but with `zdict`, and `c.flush` after each `c.compress`.
@@ -234,11 +238,11 @@ fn sizes_of_writes_change_nothing() {
     for level in [1, 6].map(|level| ZlibLevel::new(level).unwrap()) {
         let zlib = whole(Zlib::new(level, ZlibMemory::Eight), &full);
         let gzip = whole(GnuGzip::new(level), &full);
-        let pigz = whole(Pigz::new(PigzSettings::at_level(level)), &full);
+        let pigz = whole(Pigz::new(pigz_at(level)), &full);
         for size in [1, 261, 32_767, 65_535, 131_071] {
             assert!(in_pieces(Zlib::new(level, ZlibMemory::Eight), &full, size) == zlib, "{level:?}, {size}");
             assert!(in_pieces(GnuGzip::new(level), &full, size) == gzip, "{level:?}, {size}");
-            assert!(in_pieces(Pigz::new(PigzSettings::at_level(level)), &full, size) == pigz, "{level:?}, {size}");
+            assert!(in_pieces(Pigz::new(pigz_at(level)), &full, size) == pigz, "{level:?}, {size}");
         }
     }
 }
@@ -318,21 +322,15 @@ fn pigz_settings() -> Vec<PigzSettings> {
                 all.push(PigzSettings { level, block_bytes: 51_200, blocks, threads });
             }
         }
-        all.push(PigzSettings::at_level(level));
+        all.push(pigz_at(level));
     }
     all
-}
-
-/// Whether the state of one block lives on in the next, and cannot be had from the content before it.
-fn has_lasting_state(settings: &PigzSettings) -> bool {
-    let is_one_stream = (settings.threads, settings.blocks) == (PigzThreads::One, PigzBlocks::Dependent);
-    is_one_stream && !settings.level.is_lazy()
 }
 
 #[test]
 fn blocks_of_pigz_made_apart_are_the_whole_stream() {
     let full = content(400_000);
-    for settings in pigz_settings().into_iter().filter(|settings| !has_lasting_state(settings)) {
+    for settings in pigz_settings().into_iter().filter(|settings| !settings.has_lasting_state()) {
         let mut made = Vec::new();
         for (block, content) in full.chunks(settings.block_bytes as usize).enumerate() {
             let start = block * settings.block_bytes as usize;
@@ -352,7 +350,7 @@ fn blocks_of_pigz_made_apart_are_the_whole_stream() {
 
 #[test]
 fn pigz_with_a_state_that_lives_on_is_not_restarted() {
-    for settings in pigz_settings().iter().filter(|settings| has_lasting_state(settings)) {
+    for settings in pigz_settings().iter().filter(|settings| settings.has_lasting_state()) {
         assert!(Pigz::restart(*settings, 0, &[]).is_none());
     }
 }
@@ -364,9 +362,9 @@ fn false_boundaries_do_no_harm() {
         for previous_length in [0, 2, 3, 257, u16::MAX] {
             for history in [0, 1, 2, 3, 32_768, 40_000] {
                 let at = ZlibBoundary { content, bits: u64::MAX, partial: 255, previous_length };
-                let zlib = Zlib::restart(ZlibLevel::DEFAULT, ZlibMemory::Nine, &at, &full[..history]);
+                let zlib = Zlib::restart(ZlibLevel::new(6).unwrap(), ZlibMemory::Nine, &at, &full[..history]);
                 assert!(!whole(zlib.unwrap(), &full[..70_000]).is_empty());
-                let gzip = GnuGzip::restart(ZlibLevel::DEFAULT, &at, &full[..history]);
+                let gzip = GnuGzip::restart(ZlibLevel::new(6).unwrap(), &at, &full[..history]);
                 assert!(!whole(gzip.unwrap(), &full[..70_000]).is_empty());
             }
         }
