@@ -74,6 +74,8 @@ fn a_mistake_is_shown_with_its_place() {
         &[":2", "admin.socket", "108 bytes"],
     );
     check_error("[admin]\nlisten = \"0.0.0.0:80\"\n", &[], &[], &["admin.listen", "loopback"]);
+    check_error("[registry]\nlisten = \"0.0.0.0:4480\"\n", &[], &[], &["registry.listen", "loopback"]);
+    check_error("[registry]\nlisten = \"4480\"\n", &[], &[], &["registry.listen", "loopback"]);
     check_error("site = \n", &[], &[], &["is not TOML", "line 1"]);
     check_error("", &[], &["network.mdns"], &["section.key=value"]);
     check_error("", &[], &["network.mdns=perhaps"], &["--set network.mdns", "bool"]);
