@@ -1,7 +1,7 @@
 //! Opens an image: identifies the kind of source, finds the selected image in it, and checks the image's documents.
 //!
-//! A layer is read once: its tar goes to a sink, and its blob, as it is, to whoever keeps it. A layer that reaches its end
-//! has the length and the digest of its descriptor.
+//! A layer is read once: its tar goes to a sink, and its blob, as it is, to whoever keeps it. A layer that reaches its
+//! end has the length and the digest of its descriptor.
 
 use std::io::{self, Read};
 
