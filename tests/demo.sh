@@ -80,9 +80,9 @@ done
 
 if command -v skopeo >/dev/null; then
   say "skopeo pulls $new through edge-b, as container runtimes do"
-  skopeo copy --quiet --src-tls-verify=false "docker://127.0.0.1:4482/$new" "oci:$work/pulled:image"
+  skopeo copy --quiet --src-tls-verify=false "docker://127.0.0.1:4482/$new" "dir:$work/pulled"
   expected=$(grep -oP '^manifest +\K\S+' <<<"$manifest")
-  found=$(grep -oP '"digest": ?"\Ksha256:[0-9a-f]+' "$work/pulled/index.json")
+  found=sha256:$(sha256sum <"$work/pulled/manifest.json" | cut -d' ' -f1)
   [[ $found == "$expected" ]] || { echo "demo: skopeo got the manifest $found, and not $expected" >&2; exit 1; }
   echo "manifest $found: right"
 fi

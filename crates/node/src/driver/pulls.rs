@@ -220,6 +220,10 @@ impl Driver {
             (Audience::Nobody | Audience::Listener(_) | Audience::Planner(_), None) => {
                 tracing::info!(image = pull.image, took_ms = pull.started.elapsed().as_millis(), "pulled");
             }
+            // Whoever asked is told. A container runtime asks for each image under several names.
+            (Audience::Listener(_), Some(why @ (PullFailure::NotResolved { .. } | PullFailure::Stopping))) => {
+                tracing::debug!(image = pull.image, %why, "a pull failed");
+            }
             (Audience::Nobody | Audience::Listener(_), Some(why)) => {
                 tracing::warn!(image = pull.image, %why, "a pull failed");
             }
