@@ -43,10 +43,11 @@ const DEFAULT_REGISTRY: &str = "docker.io";
 const QUERY_BYTES_MAX: usize = 2048;
 
 impl Repository {
-    /// The names under which a node may know the repository, the likeliest first: with its registry; without; and as
-    /// people write the names of Docker Hub. Docker names no registry to its mirror: it means Docker Hub.
+    /// The names under which a node may know the repository, the likeliest first. A name without a registry means Docker
+    /// Hub, as for every client; so another registry's repository is known by its full name only, and one fleet's
+    /// `shop/app` is never given out as that of a registry that it does not come from.
     pub fn names(&self) -> Vec<String> {
-        let mut names = Vec::new();
+        let mut names = Vec::with_capacity(3);
         let (registry, path) = match (&self.registry, self.name.split_once('/')) {
             (Some(registry), _) => (Some(registry.as_str()), self.name.as_str()),
             (None, Some((registry, path))) if registry.contains(['.', ':']) || registry == "localhost" => {
@@ -54,16 +55,12 @@ impl Repository {
             }
             (None, _) => (None, self.name.as_str()),
         };
-        names.extend(registry.map(|registry| format!("{registry}/{path}")));
-        names.push(path.to_owned());
-        if registry.is_none() {
-            names.push(format!("{DEFAULT_REGISTRY}/{path}"));
+        match registry {
+            Some(registry) if registry != DEFAULT_REGISTRY => return vec![format!("{registry}/{path}")],
+            Some(_) => names.extend([format!("{DEFAULT_REGISTRY}/{path}"), path.to_owned()]),
+            None => names.extend([path.to_owned(), format!("{DEFAULT_REGISTRY}/{path}")]),
         }
-        if registry.is_none_or(|registry| registry == DEFAULT_REGISTRY)
-            && let Some(name) = path.strip_prefix("library/")
-        {
-            names.push(name.to_owned());
-        }
+        names.extend(path.strip_prefix("library/").map(str::to_owned));
         names
     }
 }
@@ -220,8 +217,8 @@ mod tests {
         check_names("library/nginx", Some("docker.io"), &["docker.io/library/nginx", "library/nginx", "nginx"]);
         check_names("docker.io/library/nginx", None, &["docker.io/library/nginx", "library/nginx", "nginx"]);
         check_names("library/nginx", None, &["library/nginx", "docker.io/library/nginx", "nginx"]);
-        check_names("a/b", Some("registry.example:5000"), &["registry.example:5000/a/b", "a/b"]);
-        check_names("library/a", Some("registry.example"), &["registry.example/library/a", "library/a"]);
+        check_names("a/b", Some("registry.example:5000"), &["registry.example:5000/a/b"]);
+        check_names("library/a", Some("registry.example"), &["registry.example/library/a"]);
     }
 
     #[test]

@@ -131,8 +131,11 @@ async fn manifests_come_by_tag_and_by_digest() {
 
 #[tokio::test]
 async fn a_mirror_of_another_registry_is_asked_with_its_name() {
-    let (status, ..) = get("/v2/demo/app/manifests/1?ns=registry.example").await;
+    let (status, ..) = get("/v2/demo/app/manifests/1?ns=docker.io").await;
     assert_eq!(status, StatusCode::OK);
+    // Its repository of the same path is another one.
+    let (status, ..) = get("/v2/demo/app/manifests/1?ns=registry.example").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
