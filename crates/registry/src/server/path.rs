@@ -43,9 +43,10 @@ const DEFAULT_REGISTRY: &str = "docker.io";
 const QUERY_BYTES_MAX: usize = 2048;
 
 impl Repository {
-    /// The names under which a node may know the repository, the likeliest first. A name without a registry means Docker
-    /// Hub, as for every client; so another registry's repository is known by its full name only, and one fleet's
-    /// `shop/app` is never given out as that of a registry that it does not come from.
+    /// The names under which a node may know the repository, the likeliest first.
+    ///
+    /// A name without a registry means Docker Hub, as for every client. So another registry's repository is known by
+    /// its full name only: one fleet's `shop/app` is never given out as that of a registry it does not come from.
     pub fn names(&self) -> Vec<String> {
         let mut names = Vec::with_capacity(3);
         let (registry, path) = match (&self.registry, self.name.split_once('/')) {
