@@ -4,7 +4,7 @@
 //! and the contents that the steps need ([`models`]). The decoder walks over the program ([`frame`]); the encoder walks
 //! the same way over a program that the differ made ([`differ`]).
 //!
-//! To encode: [`plan`] makes steps of the target and its bases, [`drop_unused`] leaves out bases, [`cut`] cuts the
+//! To encode: [`Drafted`] finds what the bases have of the target, [`plan`] makes steps of it, [`drop_unused`] leaves out bases, [`cut`] cuts the
 //! steps into frames, [`encode_frames`] encodes a frame. To decode: [`decode`] makes a [`Rebuilt`] of a payload.
 //!
 //! Payloads come from the network and are hostile: every length has a cap before anything is allocated, and safe Rust
@@ -34,11 +34,12 @@ mod work;
 pub mod zstd;
 
 pub use differ::{
-    EncodedFrame, Entry, Layers, Planned, Search, cut, drop_unused, each_entry, encode_frames, entries, plan, style,
+    Drafted, EncodedFrame, Entry, Files, Layers, Planned, Search, cut, drop_unused, each_entry, encode_frames, plan,
+    style,
 };
 pub use error::CodecError;
 pub use frame::{Style, decode};
 pub use limits::{PAYLOAD_BYTES_MAX, TARGET_BYTES_MAX};
 pub use moves::Map;
-pub use payload::{is_heavy, moves, work};
+pub use payload::{Weight, moves, work};
 pub use rebuilt::{Piece, Rebuilt};

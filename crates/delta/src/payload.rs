@@ -83,9 +83,27 @@ pub fn moves(payload: &[u8]) -> Result<Map, CodecError> {
     if parts.moves.is_empty() { Ok(Map::default()) } else { Ok(moves::coding::decode(parts.moves)?) }
 }
 
-/// Whether decoding a payload takes the models of the full tier, or liblzma's tables.
-pub fn is_heavy(payload: &[u8]) -> bool {
-    payload.first().is_some_and(|&tier| tier & !(TIER_MOVES | TIER_STRETCHES) != TIER_LIGHT)
+/// How much memory it takes to decode a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    Light,
+    /// Some 16 MiB more, for the models of the full tier.
+    Full,
+    /// More than that: liblzma's tables, or models and much content.
+    Heavy,
+}
+
+/// Content of a frame with models beyond which the frame is heavy. The differ aims at 4 MiB.
+const HEAVY_BYTES: u64 = 9 << 19;
+
+impl Weight {
+    pub fn of(payload: &[u8]) -> Self {
+        match payload.first().map(|tier| tier & !(TIER_MOVES | TIER_STRETCHES)) {
+            None | Some(TIER_LIGHT) => Self::Light,
+            Some(TIER_FULL) if work(payload) <= HEAVY_BYTES => Self::Full,
+            Some(_) => Self::Heavy,
+        }
+    }
 }
 
 /// About how long it takes to decode a payload, in bytes of decoded content; 0 if it cannot be decoded.

@@ -1,6 +1,6 @@
 //! From a frame's payload back to its range of the target: check first, then decode.
 
-use lighter_delta::{CodecError, Map, Piece, Rebuilt};
+use lighter_delta::{CodecError, Map, Piece, Rebuilt, Weight};
 use lighter_types::{Blake3, ReadAt, broken};
 
 use crate::error::ApplyError;
@@ -22,11 +22,10 @@ pub fn verify_frame(header: &Header, index: u32, payload: &[u8]) -> Result<(), A
     Ok(())
 }
 
-/// Whether decoding a frame takes the models of the delta codec's full tier, or the tables that write an xz stream:
-/// some 16 MiB more memory than other frames, and most of the time. A caller that decodes several frames at once should
-/// decode such frames one by one. The first byte of `payload` is enough.
-pub fn is_heavy(frame: &Frame, payload: &[u8]) -> bool {
-    frame.codec.find().is_some_and(|codec| (codec.is_heavy)(payload))
+/// How much memory it takes to decode a frame. A caller that decodes several frames at once should decode heavy ones
+/// alone. `payload` is not checked.
+pub fn frame_weight(frame: &Frame, payload: &[u8]) -> Weight {
+    frame.codec.find().map_or(Weight::Light, |codec| (codec.weight)(payload))
 }
 
 /// About how long a frame takes to decode, in bytes of decoded content: a caller that decodes several frames at once

@@ -27,12 +27,13 @@ mod limits;
 mod plan;
 mod settings;
 
-pub use apply::{Moves, RebuiltRange, apply_frame, frame_work, is_heavy, verify_frame};
+pub use apply::{Moves, RebuiltRange, apply_frame, frame_weight, frame_work, verify_frame};
 pub use codec::{CodecId, codec_names};
 pub use encode::{Patch, Source, encode, encode_to};
 pub use error::{ApplyError, EncodeError, HeaderError};
 pub use export::{ExportError, export_vcdiff};
 pub use have::{Gathered, HAVE_FILES_MAX, HAVE_LIST_BYTES_MAX, HaveList, HaveListError};
 pub use header::{Base, Frame, HEADER_BYTES_MAX, Header};
+pub use lighter_delta::Weight;
 pub use limits::{DELTA_TARGET_BYTES_MAX, FRAME_PAYLOAD_BYTES_MAX, FRAME_TARGET_BYTES_MAX, FRAMES_MAX, VERSION};
 pub use settings::{Method, Settings};

@@ -3,19 +3,20 @@
 use std::io;
 use std::ops::Range;
 
-use lighter_types::broken;
+use lighter_types::{BaseCache, broken};
 
 use crate::{parallel, work};
 
 use super::contents::Contents;
-use super::files::{Entry, equal};
+use super::files::{Entry, equal, equal_as_read};
 use super::pairs::{EntryId, Pairs};
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
 
-/// Entries are drafted in chunks of so many.
-const CHUNK: usize = 64;
+/// Entries are drafted in chunks of so many, each with a cache of its own.
+const CHUNK: usize = 256;
 
 /// The draft of an entry.
+#[derive(Clone)]
 pub struct Draft {
     /// Its copies and headers.
     pub steps: Vec<Planned>,
@@ -41,6 +42,7 @@ impl Draft {
 }
 
 /// All entries of the target: copies of those that a base has, header and all, and drafts of the others.
+#[derive(Clone)]
 pub struct Drafts<'t> {
     pub copies: Vec<Planned>,
     pub drafts: Vec<(&'t Entry, Draft)>,
@@ -57,7 +59,8 @@ pub fn draft<'t>(
     threads: usize,
 ) -> io::Result<Drafts<'t>> {
     let wholes = parallel::map(&target.chunks(CHUNK).collect::<Vec<_>>(), threads, |chunk| {
-        chunk.iter().map(|entry| whole(layers, pairs, entry)).collect::<io::Result<Vec<_>>>()
+        let mut caches = [BaseCache::new(&[layers.target]), BaseCache::new(&layers.bases)];
+        chunk.iter().map(|entry| whole(layers, pairs, &mut caches, entry)).collect::<io::Result<Vec<_>>>()
     })?;
     let mut copies: Vec<Planned> = Vec::new();
     let mut rest: Vec<&Entry> = Vec::new();
@@ -86,16 +89,29 @@ pub fn draft<'t>(
     Ok(Drafts { copies, drafts: rest.into_iter().zip(drafts.into_iter().flatten()).collect() })
 }
 
-/// The address of an entry of a base with the same header and content under the same path.
-fn whole(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Option<u64>> {
+/// The address of an entry of a base with the same header and content under the same path. The caches are the target's
+/// and the bases'.
+fn whole(
+    layers: &Layers<'_>,
+    pairs: &Pairs<'_>,
+    caches: &mut [BaseCache<'_>; 2],
+    entry: &Entry,
+) -> io::Result<Option<u64>> {
     let bytes = entry.end - entry.start;
+    let [targets, bases] = caches;
     for id in pairs.same_path(entry) {
         work::count(1);
         let base = pairs.entry(id);
         let alike = base.end - base.start == bytes && base.content - base.start == entry.content - entry.start;
-        let start = (layers.bases[id.base as usize], base.start);
-        if alike && equal((layers.target, entry.start), start, bytes)? {
-            return Ok(Some(layers.address(id.base as usize, base.start)));
+        let index = id.base as usize;
+        let is_equal = alike
+            && equal_as_read(
+                bytes,
+                &mut |buffer, at| targets.read(0, buffer, entry.start + at).map_err(|(_, error)| error),
+                &mut |buffer, at| bases.read(index, buffer, base.start + at).map_err(|(_, error)| error),
+            )?;
+        if is_equal {
+            return Ok(Some(layers.address(index, base.start)));
         }
     }
     Ok(None)

@@ -8,6 +8,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use lighter_tar::{BLOCK_BYTES, TarReader};
 use lighter_types::{File, ReadAt};
 
+use crate::parallel;
+
+use super::steps::Layers;
+
 /// An entry of a layer. Offsets count from the layer's start; each part begins where the one before ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -27,11 +31,27 @@ impl Entry {
     }
 }
 
+/// The entries of a target and of its bases.
+pub struct Files {
+    pub target: Vec<Entry>,
+    pub bases: Vec<Vec<Entry>>,
+}
+
+impl Files {
+    /// # Errors
+    /// The error of a reader.
+    pub fn of(layers: &Layers<'_>, threads: usize) -> io::Result<Self> {
+        let all: Vec<&dyn ReadAt> = layers.bases.iter().copied().chain([layers.target]).collect();
+        let mut bases = parallel::map(&all, threads, |layer| entries(*layer))?;
+        Ok(Self { target: bases.pop().unwrap_or_default(), bases })
+    }
+}
+
 /// Cuts a layer into entries: the entries of a tar, or the files that the layer lists ([`ReadAt::files`]).
 ///
 /// # Errors
 /// The error of the layer's reader. No content of a layer is an error.
-pub fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
+fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     each_entry(layer, &mut |entry| {
         entries.push(entry);
@@ -77,7 +97,8 @@ pub fn each_entry(layer: &dyn ReadAt, take: &mut dyn FnMut(Entry) -> io::Result<
     Ok(())
 }
 
-/// Reads a layer by position with a small buffer: the walk reads only headers.
+/// Reads a layer by position with a small buffer: the walk reads only headers. Where headers stand close together, the
+/// buffer grows.
 struct Buffered<'a> {
     layer: &'a dyn ReadAt,
     position: u64,
@@ -85,7 +106,8 @@ struct Buffered<'a> {
     buffer: Vec<u8>,
 }
 
-const BUFFER_BYTES: u64 = 4 << 10;
+const BUFFER_BYTES_MIN: u64 = 4 << 10;
+const BUFFER_BYTES_MAX: u64 = 64 << 10;
 
 impl<'a> Buffered<'a> {
     fn new(layer: &'a dyn ReadAt) -> Self {
@@ -103,7 +125,10 @@ impl Read for Buffered<'_> {
         let offset = if let Some(offset) = inside {
             offset as usize
         } else {
-            self.buffer.resize(left.min(BUFFER_BYTES) as usize, 0);
+            let held = self.buffer.len() as u64;
+            let is_near = held > 0 && (self.start..=self.start + 2 * held).contains(&self.position);
+            let wanted = if is_near { (2 * held).min(BUFFER_BYTES_MAX) } else { BUFFER_BYTES_MIN };
+            self.buffer.resize(left.min(wanted) as usize, 0);
             self.start = self.position;
             self.layer.read_exact_at(&mut self.buffer, self.position)?;
             0
@@ -132,6 +157,18 @@ impl Seek for Buffered<'_> {
 /// # Errors
 /// The error of the readers.
 pub fn equal(one: (&dyn ReadAt, u64), other: (&dyn ReadAt, u64), bytes: u64) -> io::Result<bool> {
+    let read = |(layer, start): (&dyn ReadAt, u64), buffer: &mut [u8], at| layer.read_exact_at(buffer, start + at);
+    equal_as_read(bytes, &mut |buffer, at| read(one, buffer, at), &mut |buffer, at| read(other, buffer, at))
+}
+
+/// Fills a buffer with bytes from a place on.
+pub type Fill<'a> = dyn FnMut(&mut [u8], u64) -> io::Result<()> + 'a;
+
+/// Whether two readers give the same `bytes` bytes.
+///
+/// # Errors
+/// The error of the readers.
+pub fn equal_as_read(bytes: u64, one: &mut Fill<'_>, other: &mut Fill<'_>) -> io::Result<bool> {
     const STEP: u64 = 64 << 10;
     let mut buffers = (vec![0; bytes.min(STEP) as usize], vec![0; bytes.min(STEP) as usize]);
     let mut done = 0;
@@ -139,8 +176,8 @@ pub fn equal(one: (&dyn ReadAt, u64), other: (&dyn ReadAt, u64), bytes: u64) -> 
     let mut step = 512.min(bytes);
     while done < bytes {
         let (a, b) = (&mut buffers.0[..step as usize], &mut buffers.1[..step as usize]);
-        one.0.read_exact_at(a, one.1 + done)?;
-        other.0.read_exact_at(b, other.1 + done)?;
+        one(a, done)?;
+        other(b, done)?;
         if a != b {
             return Ok(false);
         }

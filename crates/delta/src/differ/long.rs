@@ -55,7 +55,6 @@ struct Piece {
 pub fn match_long(
     layers: &Layers<'_>,
     pairs: &Pairs<'_>,
-    target: &[Entry],
     contents: &[Long<'_>],
     search: &Search,
 ) -> io::Result<Vec<Vec<Planned>>> {
@@ -63,7 +62,7 @@ pub fn match_long(
     if contents.is_empty() {
         return Ok(steps);
     }
-    let samples = Samples::new(layers, sources(pairs, target, contents), search.threads)?;
+    let samples = Samples::new(layers, sources(pairs, contents), search.threads)?;
     let pieces: Vec<Piece> = contents.iter().enumerate().flat_map(|(index, long)| pieces(pairs, index, long)).collect();
     let found = parallel::map(&pieces, search.threads, |piece| match_piece(layers, &samples, piece, search))?;
     for (piece, found) in pieces.iter().zip(found) {
@@ -74,9 +73,9 @@ pub fn match_long(
 
 /// The contents of the bases that samples are taken of: the counterparts, and the files whose paths are not in the
 /// target.
-fn sources(pairs: &Pairs<'_>, target: &[Entry], contents: &[Long<'_>]) -> Vec<Extent> {
+fn sources(pairs: &Pairs<'_>, contents: &[Long<'_>]) -> Vec<Extent> {
     let counterparts = contents.iter().flat_map(|long| pairs.changed_from(long.entry));
-    let ids: BTreeSet<EntryId> = counterparts.chain(pairs.left_over(target)).collect();
+    let ids: BTreeSet<EntryId> = counterparts.chain(pairs.left_over().iter().copied()).collect();
     ids.into_iter().map(|id| extent(pairs, id)).collect()
 }
 

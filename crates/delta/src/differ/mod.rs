@@ -38,8 +38,8 @@ mod weave;
 mod writer;
 mod zip;
 
-pub use files::{Entry, each_entry, entries};
+pub use files::{Entry, Files, each_entry};
 pub use frames::{EncodedFrame, cut, encode_frames};
-pub use plan::plan;
+pub use plan::{Drafted, plan};
 pub use search::{Search, style};
 pub use steps::{Layers, Planned, drop_unused};

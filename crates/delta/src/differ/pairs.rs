@@ -6,9 +6,11 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 
-use super::files::Entry;
-use crate::work;
+use crate::{parallel, work};
+
+use super::files::{Entry, Files};
 
 /// An entry of a base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,15 +26,16 @@ const NAMESAKES_MAX: usize = 64;
 /// So many on each side.
 const NEAREST: usize = 8;
 
-/// The entries of all bases, by path, by length and by name. Takes 64 bytes for each.
+/// The entries of all bases, by path, by length and by name. Takes up to 80 bytes for each.
 pub struct Pairs<'a> {
     bases: &'a [Vec<Entry>],
     /// By the hash of the path, by the length of the content, and by the hash of the name without versions.
     by_path: Vec<(u64, EntryId)>,
     by_bytes: Vec<(u64, EntryId)>,
     by_name: Vec<(u64, EntryId)>,
-    /// Those of names that many files have, by the hash of the name.
-    crowds: HashMap<u64, [Vec<EntryId>; Order::ALL.len()]>,
+    /// Those of names that many files have, by the hash of the name, in each order.
+    crowds: HashMap<u64, Vec<Vec<EntryId>>>,
+    left_over: Vec<EntryId>,
 }
 
 /// An order in which likely counterparts are neighbours.
@@ -60,37 +63,55 @@ impl Order {
 }
 
 impl<'a> Pairs<'a> {
-    pub fn new(bases: &'a [Vec<Entry>]) -> Self {
-        let ids = || {
-            let numbered = |(base, entries): (usize, &'a Vec<Entry>)| {
-                entries.iter().zip(0..).map(move |(found, entry)| (EntryId { base: base as u32, entry }, found))
-            };
-            bases.iter().enumerate().flat_map(numbered)
-        };
-        let with_content = || ids().filter(|(_, entry)| entry.content_bytes > 0);
-        let sorted = |mut list: Vec<(u64, EntryId)>| {
+    pub fn new(files: &'a Files, threads: usize) -> Self {
+        let bases = &files.bases;
+        let list = |key: &fn(&Entry) -> Option<u64>| {
+            let mut list = Vec::new();
+            for (base, entries) in (0..).zip(bases) {
+                let id = |entry| EntryId { base, entry };
+                list.extend((0..).zip(entries).filter_map(|(entry, found)| Some((key(found)?, id(entry)))));
+            }
             list.sort_unstable();
             list
         };
+        let mut lists = all(&[Self::path, Self::bytes, Self::name], threads, list).into_iter();
+        let mut next = || lists.next().unwrap_or_default();
         let mut pairs = Self {
             bases,
-            by_path: sorted(ids().map(|(id, entry)| (key(&entry.path), id)).collect()),
-            by_bytes: sorted(with_content().map(|(id, entry)| (entry.content_bytes, id)).collect()),
-            by_name: sorted(with_content().map(|(id, entry)| (name_key(&entry.path), id)).collect()),
+            by_path: next(),
+            by_bytes: next(),
+            by_name: next(),
             crowds: HashMap::new(),
+            left_over: Vec::new(),
         };
-        for namesakes in pairs.by_name.chunk_by(|one, other| one.0 == other.0) {
-            if namesakes.len() > NAMESAKES_MAX {
-                let entry = |id: EntryId| &bases[id.base as usize][id.entry as usize];
-                let orders = Order::ALL.map(|order| {
-                    let mut ids: Vec<EntryId> = namesakes.iter().map(|(_, id)| *id).collect();
-                    ids.sort_unstable_by(|one, other| order.compare(entry(*one), entry(*other)).then(one.cmp(other)));
-                    ids
-                });
-                pairs.crowds.insert(namesakes[0].0, orders);
-            }
+        let crowds = pairs.by_name.chunk_by(|one, other| one.0 == other.0).filter(|ids| ids.len() > NAMESAKES_MAX);
+        let wanted: Vec<(&[(u64, EntryId)], Order)> =
+            crowds.flat_map(|ids| Order::ALL.map(|order| (ids, order))).collect();
+        let ordered = all(&wanted, threads, |(namesakes, order)| {
+            let mut ids: Vec<EntryId> = namesakes.iter().map(|(_, id)| *id).collect();
+            let compare = |one, other| order.compare(pairs.entry(one), pairs.entry(other)).then(one.cmp(&other));
+            ids.sort_unstable_by(|one, other| compare(*one, *other));
+            ids
+        });
+        let mut crowds: HashMap<u64, Vec<Vec<EntryId>>> = HashMap::new();
+        for ((namesakes, _), ids) in wanted.iter().zip(ordered) {
+            crowds.entry(namesakes[0].0).or_default().push(ids);
         }
+        pairs.crowds = crowds;
+        pairs.left_over = pairs.find_left_over(&files.target);
         pairs
+    }
+
+    fn path(entry: &Entry) -> Option<u64> {
+        Some(key(&entry.path))
+    }
+
+    fn bytes(entry: &Entry) -> Option<u64> {
+        Some(entry.content_bytes).filter(|&bytes| bytes > 0)
+    }
+
+    fn name(entry: &Entry) -> Option<u64> {
+        Self::bytes(entry).map(|_| name_key(&entry.path))
     }
 
     pub fn entry(&self, id: EntryId) -> &'a Entry {
@@ -141,7 +162,11 @@ impl<'a> Pairs<'a> {
     }
 
     /// Entries with content whose paths are not in the target: removed, or renamed.
-    pub fn left_over(&self, target: &[Entry]) -> Vec<EntryId> {
+    pub fn left_over(&self) -> &[EntryId] {
+        &self.left_over
+    }
+
+    fn find_left_over(&self, target: &[Entry]) -> Vec<EntryId> {
         let mut paths: Vec<u64> = target.iter().map(|entry| key(&entry.path)).collect();
         paths.sort_unstable();
         let is_left =
@@ -152,11 +177,22 @@ impl<'a> Pairs<'a> {
     }
 }
 
+/// What `work` makes of each item.
+fn all<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let Ok(made) = parallel::map(items, threads, |item| Ok::<_, Infallible>(work(item)));
+    made
+}
+
 /// The entries with a key.
 fn with_key(list: &[(u64, EntryId)], key: u64) -> &[(u64, EntryId)] {
-    let first = list.partition_point(|(other, _)| *other < key);
-    let count = list[first..].partition_point(|(other, _)| *other == key);
-    &list[first..first + count]
+    let rest = &list[list.partition_point(|(other, _)| *other < key)..];
+    // Few have the same key, mostly.
+    let mut bound = 1;
+    while rest.get(bound).is_some_and(|(other, _)| *other == key) {
+        bound *= 2;
+    }
+    let near = &rest[..(bound + 1).min(rest.len())];
+    &near[..near.partition_point(|(other, _)| *other == key)]
 }
 
 /// A hash that nobody can make many paths for.
@@ -221,8 +257,8 @@ mod tests {
         for count in [50, 1_000, 10_000] {
             let mut base: Vec<Entry> = (0..count).map(|n| entry(&format!("old/{n}/part-{n}.json"), n)).collect();
             base.push(entry("x-1.2/deep/part-7.json", 5));
-            let bases = [base];
-            let pairs = Pairs::new(&bases);
+            let files = Files { target: Vec::new(), bases: vec![base] };
+            let pairs = Pairs::new(&files, 1);
             let found = |path: &str, bytes: u64| {
                 assert!(pairs.namesakes(&entry(path, bytes)).len() <= NAMESAKES_MAX);
                 let id = pairs.changed_from(&entry(path, bytes))[0];

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use lighter_types::broken;
 
@@ -15,7 +16,7 @@ use crate::parallel;
 
 use super::draft::{Drafts, draft};
 use super::executables::{self, Parts};
-use super::files::{Entry, entries};
+use super::files::{Entry, Files};
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
 use super::long::{EQUAL_PART, Long, match_long};
@@ -59,17 +60,39 @@ impl Open<'_> {
     }
 }
 
+/// All that the differ knows of a target before it searches: the same at every effort.
+#[derive(Clone)]
+pub struct Drafted<'f> {
+    files: &'f Files,
+    pairs: Arc<Pairs<'f>>,
+    drafts: Drafts<'f>,
+}
+
+impl<'f> Drafted<'f> {
+    /// Finds the files that a base has, and what each of the others may have been changed from.
+    ///
+    /// # Errors
+    /// The error of a reader.
+    pub fn new(layers: &Layers<'_>, files: &'f Files, threads: usize) -> io::Result<Self> {
+        let pairs = Pairs::new(files, threads);
+        let mut drafts = draft(layers, &pairs, &files.target, threads)?;
+        twins::copy(layers, &mut drafts.drafts, threads)?;
+        Ok(Self { files, pairs: Arc::new(pairs), drafts })
+    }
+
+    /// How many files no base has as they are.
+    pub fn open_files(&self) -> usize {
+        self.drafts.drafts.len()
+    }
+}
+
 /// Plans the steps. They cover the target exactly and in order. The map of the executables among its files goes into
 /// `layers`.
 ///
 /// # Errors
 /// The error of a reader.
-pub fn plan(layers: &mut Layers<'_>, search: &Search) -> io::Result<Vec<Planned>> {
-    let target = entries(layers.target)?;
-    let bases = layers.bases.iter().map(|base| entries(*base)).collect::<io::Result<Vec<_>>>()?;
-    let pairs = Pairs::new(&bases);
-    let Drafts { copies, mut drafts } = draft(layers, &pairs, &target, search.threads)?;
-    twins::copy(layers, &mut drafts, search.threads)?;
+pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> io::Result<Vec<Planned>> {
+    let Drafted { files, pairs, drafts: Drafts { copies, drafts } } = drafted;
     let forms = streams::decompress(layers, &pairs, &drafts, search)?;
     let mut parts = Vec::new();
     let mut open = Vec::new();
@@ -80,7 +103,7 @@ pub fn plan(layers: &mut Layers<'_>, search: &Search) -> io::Result<Vec<Planned>
             open.push(Open { index: open.len(), entry, range, form });
         }
     }
-    let mut matched = match_twice(layers, &pairs, &bases, search, &target, open)?;
+    let mut matched = match_twice(layers, &pairs, &files.bases, search, open)?;
     let drafted = parts.iter().map(|(_, part)| if let Part::Steps(steps) = part { steps.len() } else { 0 });
     let count = copies.len() + drafted.sum::<usize>() + matched.values().map(Vec::len).sum::<usize>();
     // There may be millions: exactly as many as there can be.
@@ -110,14 +133,13 @@ fn match_twice(
     pairs: &Pairs<'_>,
     bases: &[Vec<Entry>],
     search: &Search,
-    target: &[Entry],
     open: Vec<Open<'_>>,
 ) -> io::Result<BTreeMap<usize, Vec<Planned>>> {
     let (executables, others): (Vec<_>, Vec<_>) = open
         .into_iter()
         .partition(|open| matches!(open.form, Form::Plain) && executables::is_one(layers.target, open.entry));
-    let mut matched = match_all(layers, pairs, search, target, others)?;
-    matched.extend(match_all(layers, pairs, &search.coarse(), target, executables.iter().map(Open::plain).collect())?);
+    let mut matched = match_all(layers, pairs, search, others)?;
+    matched.extend(match_all(layers, pairs, &search.coarse(), executables.iter().map(Open::plain).collect())?);
     let map = |layers: &Layers<'_>, matched: &BTreeMap<usize, Vec<Planned>>, open: &[Open<'_>], which| {
         let steps = open.iter().map(|open| (open.entry, matched.get(&open.index).map_or(&[][..], Vec::as_slice)));
         executables::map(layers, bases, &steps.collect::<Vec<_>>(), which, search.threads)
@@ -127,9 +149,9 @@ fn match_twice(
     let first = executables::fitting(map(layers, &matched, &twice, Parts::All)?);
     let (known, unknown): (Vec<_>, Vec<_>) = twice.into_iter().partition(|open| first.file(open.range.start).is_some());
     // Before the map is there: no reference of theirs is rewritten.
-    matched.extend(match_all(layers, pairs, search, target, unknown)?);
+    matched.extend(match_all(layers, pairs, search, unknown)?);
     layers.map = first;
-    matched.extend(match_all(layers, pairs, &search.again(), target, known.iter().map(Open::plain).collect())?);
+    matched.extend(match_all(layers, pairs, &search.again(), known.iter().map(Open::plain).collect())?);
     let files = known.into_iter().chain(once).collect::<Vec<_>>();
     layers.map = executables::fitting(map(layers, &matched, &files, Parts::Helping)?);
     Ok(matched)
@@ -143,15 +165,14 @@ fn match_all(
     layers: &Layers<'_>,
     pairs: &Pairs<'_>,
     search: &Search,
-    target: &[Entry],
     open: Vec<Open<'_>>,
 ) -> io::Result<BTreeMap<usize, Vec<Planned>>> {
     let (long, short): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| is_long(pairs, search, open));
     let indices: Vec<usize> = long.iter().map(|open| open.index).collect();
     let long: Vec<Long<'_>> = long.into_iter().map(|open| Long { entry: open.entry, range: open.range }).collect();
     let mut steps: BTreeMap<usize, Vec<Planned>> =
-        indices.into_iter().zip(match_long(layers, pairs, target, &long, search)?).collect();
-    let left_over = pairs.left_over(target);
+        indices.into_iter().zip(match_long(layers, pairs, &long, search)?).collect();
+    let left_over = pairs.left_over();
     let left_over_bytes: u64 = left_over.iter().map(|&id| pairs.entry(id).content_bytes).sum();
     let budget = search.material_bytes_max - left_over_bytes.min(search.material_bytes_max / 4);
     let mut short = short.into_iter().peekable();
@@ -162,7 +183,7 @@ fn match_all(
             indices.push(open.index);
             changed.push(loading.candidates(open.entry, open.range, open.form)?);
         }
-        loading.all(&left_over)?;
+        loading.all(left_over)?;
         let matched = match_group(layers, search, &loading.material, &changed)?;
         steps.extend(indices.into_iter().zip(matched));
     }

@@ -3,7 +3,7 @@
 use lighter_types::{Bytes, Effort, File, ReadAt};
 
 use super::evidence::Evidence;
-use super::{Layers, Search, plan};
+use super::{Drafted, Files, Layers, Search, plan};
 use crate::work::counted;
 
 /// A layer that lists its files.
@@ -58,7 +58,9 @@ fn growth(pair: fn(u64) -> [Listed; 2]) -> u64 {
             let mut layers = Layers::new(&target, vec![&base]);
             // So little memory that long contents are among them.
             let search = Search::new(effort, 4 << 20, 1);
-            assert!(!plan(&mut layers, &search).unwrap().is_empty());
+            let files = Files::of(&layers, 1).unwrap();
+            let drafted = Drafted::new(&layers, &files, 1).unwrap();
+            assert!(!plan(&mut layers, drafted, &search).unwrap().is_empty());
         })
     };
     let growth = |effort| {

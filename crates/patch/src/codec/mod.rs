@@ -14,7 +14,7 @@ pub(crate) mod vcdiff;
 use std::fmt;
 use std::ops::Range;
 
-use lighter_delta::{CodecError, Map, Rebuilt, zstd};
+use lighter_delta::{CodecError, Map, Rebuilt, Weight, zstd};
 use lighter_types::{Bytes, ReadAt};
 
 use crate::limits::{DELTA_TARGET_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
@@ -37,8 +37,8 @@ pub(crate) struct Codec {
     /// About how long a frame takes to decode, in bytes of decoded content, from its payload and the length of its
     /// range.
     pub work: fn(&[u8], u32) -> u64,
-    /// Whether decoding this payload takes some 16 MiB more memory than others, and most of the time.
-    pub is_heavy: fn(&[u8]) -> bool,
+    /// How much memory it takes to decode a payload.
+    pub weight: fn(&[u8]) -> Weight,
     pub decode: Decode,
     /// The moves that a patch's first payload has for all frames of the patch.
     pub moves: fn(&[u8]) -> Result<Map, CodecError>,
@@ -82,7 +82,7 @@ pub(crate) static STORED: Codec = Codec {
     bases: Bases::Without,
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
-    is_heavy: |_| false,
+    weight: |_| Weight::Light,
     decode: |payload, range, _, _| in_memory(&range, |bytes, out| stored::decode(payload, bytes, out)),
     moves: |_| Ok(Map::default()),
     export: Some(Export::Literals),
@@ -96,7 +96,7 @@ pub(crate) static ZSTD: Codec = Codec {
     bases: Bases::Without,
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
-    is_heavy: |_| false,
+    weight: |_| Weight::Light,
     decode: |payload, range, _, _| in_memory(&range, |bytes, out| zstd::decode(payload, bytes, out)),
     moves: |_| Ok(Map::default()),
     export: Some(Export::Literals),
@@ -110,7 +110,7 @@ pub(crate) static VCDIFF: Codec = Codec {
     bases: Bases::One,
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
-    is_heavy: |_| false,
+    weight: |_| Weight::Light,
     decode: |payload, range, bases, _| {
         let base = bases.first().ok_or("no base")?;
         in_memory(&range, |bytes, out| vcdiff::decode(payload, bytes, *base, out))
@@ -127,7 +127,7 @@ pub(crate) static DELTA: Codec = Codec {
     bases: Bases::All,
     target_bytes_max: DELTA_TARGET_BYTES_MAX,
     work: |payload, _| lighter_delta::work(payload),
-    is_heavy: lighter_delta::is_heavy,
+    weight: Weight::of,
     decode: lighter_delta::decode,
     moves: lighter_delta::moves,
     export: None,

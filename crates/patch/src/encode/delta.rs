@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lighter_delta::{CodecError, Layers, Search, parallel};
+use lighter_delta::{CodecError, Drafted, Files, Layers, Search, parallel};
 use lighter_types::{Bytes, DiffId, Effort, File, ReadAt};
 
 use super::progress::Progress;
@@ -16,6 +16,8 @@ const FRAMES_AT_ONCE: usize = 16;
 
 /// A patch planned in so few frames is small: lower efforts are tried too, and the smallest patch is taken.
 const SMALL_FRAMES: usize = 2;
+/// The draft of so many files is kept for the lower efforts.
+const KEPT_FILES_MAX: usize = 1 << 16;
 
 /// Encodes the target in frames of steps against all bases at once. Returns the bases that they read.
 ///
@@ -31,40 +33,60 @@ pub(super) fn encode(
 ) -> Result<Vec<usize>, EncodeError> {
     let named = Named(*target);
     let named_bases: Vec<Named<'_>> = bases.iter().map(|base| Named(*base)).collect();
-    let plan = |effort| {
-        progress.add(0)?;
-        let mut layers = Layers::new(&named, named_bases.iter().map(|base| base as &dyn ReadAt).collect());
-        let search = Search::new(effort, settings.window_bytes(), settings.threads);
-        let mut steps = lighter_delta::plan(&mut layers, &search).map_err(|source| unread(target, source))?;
-        let (layers, used) = lighter_delta::drop_unused(layers, &mut steps);
-        let frames = lighter_delta::cut(steps).into_iter().enumerate().collect();
-        Ok::<_, EncodeError>(Plan { target, layers, used, frames, style: lighter_delta::style(effort) })
-    };
-    let planned = plan(effort)?;
-    if planned.frames.len() > SMALL_FRAMES {
+    let layers = || Layers::new(&named, named_bases.iter().map(|base| base as &dyn ReadAt).collect());
+    let planned = plans(target, &layers, effort, settings, progress)?;
+    if let [planned] = &planned[..] {
         for frames in planned.frames.chunks(FRAMES_AT_ONCE * settings.threads) {
             let encoded = planned.encode(frames, settings.threads, &|bytes| progress.add(bytes))?;
             out(encoded)?;
         }
-        return Ok(planned.used);
+        return Ok(planned.used.clone());
     }
-    // The higher effort finds more on average. In a small patch it may find less, as a few bytes decide.
-    let encode = |planned: Plan<'_>| {
+    let mut best: Option<(Vec<EncodedFrame>, Vec<usize>)> = None;
+    for planned in planned {
         let frames = planned.encode(&planned.frames, settings.threads, &|_| progress.add(0))?;
-        Ok::<_, EncodeError>((frames, planned.used))
-    };
-    let mut best = encode(planned)?;
-    for lower in Effort::ALL.into_iter().filter(|lower| *lower < effort) {
-        let planned = plan(lower)?;
-        if planned.frames.len() <= SMALL_FRAMES {
-            let other = encode(planned)?;
-            best = if payload_bytes(&other.0) < payload_bytes(&best.0) { other } else { best };
+        if best.as_ref().is_none_or(|(best, _)| payload_bytes(&frames) < payload_bytes(best)) {
+            best = Some((frames, planned.used));
         }
     }
-    let (frames, used) = best;
+    let (frames, used) = best.unwrap_or_default();
     progress.add(target.bytes.len().0)?;
     out(frames)?;
     Ok(used)
+}
+
+/// The plan of an effort. If that is small, also those of lower efforts: the higher one finds more on average, but in a
+/// small patch it may find less, as a few bytes decide.
+fn plans<'a>(
+    target: &'a Source<'a>,
+    layers: &dyn Fn() -> Layers<'a>,
+    effort: Effort,
+    settings: &Settings,
+    progress: &Progress<'_>,
+) -> Result<Vec<Plan<'a>>, EncodeError> {
+    let unread = |error| unread(target, error);
+    let plan = |drafted: Drafted<'_>, effort| {
+        progress.add(0)?;
+        let mut layers = layers();
+        let search = Search::new(effort, settings.window_bytes(), settings.threads);
+        let mut steps = lighter_delta::plan(&mut layers, drafted, &search).map_err(unread)?;
+        let (layers, used) = lighter_delta::drop_unused(layers, &mut steps);
+        let frames = lighter_delta::cut(steps).into_iter().enumerate().collect();
+        Ok::<_, EncodeError>(Plan { target, layers, used, frames, style: lighter_delta::style(effort) })
+    };
+    let files = Files::of(&layers(), settings.threads).map_err(unread)?;
+    let draft = || Drafted::new(&layers(), &files, settings.threads).map_err(unread);
+    let drafted = draft()?;
+    // A draft of many files takes much memory, and is made again.
+    let kept = (drafted.open_files() <= KEPT_FILES_MAX).then(|| drafted.clone());
+    let mut plans = vec![plan(drafted, effort)?];
+    if plans[0].frames.len() <= SMALL_FRAMES {
+        for lower in Effort::ALL.into_iter().filter(|lower| *lower < effort) {
+            let planned = plan(kept.clone().map_or_else(draft, Ok)?, lower)?;
+            plans.extend(Some(planned).filter(|planned| planned.frames.len() <= SMALL_FRAMES));
+        }
+    }
+    Ok(plans)
 }
 
 fn payload_bytes(frames: &[EncodedFrame]) -> usize {

@@ -7,16 +7,17 @@ use std::path::Path;
 use std::thread;
 
 use lighter_node::FileBase;
-use lighter_patch::{Frame, Header, Moves, RebuiltRange};
+use lighter_patch::{Frame, Header, Moves, RebuiltRange, Weight};
 use lighter_types::{Bytes, ReadAt};
 
 use super::line::{EndOnDrop, EndOnPanic, Line};
 use super::{GET_AGAIN, apply_failure};
 use crate::exit::{Failure, Kind};
 
-/// Frames rebuilt at once: each takes up to about 25 MiB. Heavy frames take up to 40 MiB and are rebuilt one by one.
+/// Frames rebuilt at once: each takes up to about 25 MiB. If a patch has heavy frames, which take up to 40 MiB, all of
+/// its frames are rebuilt one by one.
 const FRAMES_AT_ONCE: usize = 2;
-/// While more rebuilt bytes than this wait for their turn, no thread begins a further frame. Some frames take ten times
+/// While more rebuilt bytes of light frames than this wait for their turn, no thread begins a further frame. Some frames take ten times
 /// as long as others; the other thread continues meanwhile.
 const AHEAD_BYTES_MAX: usize = 6 << 20;
 
@@ -45,8 +46,11 @@ impl PatchFile<'_> {
     ) -> Result<(), Failure> {
         let frames = self.header.frames().len();
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let (threads, ahead_max) =
-            if self.has_heavy_frames()? { (1, 0) } else { (cores.min(FRAMES_AT_ONCE), AHEAD_BYTES_MAX) };
+        let (threads, ahead_max) = match self.weight()? {
+            Weight::Light => (cores.min(FRAMES_AT_ONCE), AHEAD_BYTES_MAX),
+            Weight::Full => (cores.min(FRAMES_AT_ONCE), 0),
+            Weight::Heavy => (1, 0),
+        };
         // A payload that cannot be read fails when its frame is rebuilt.
         let work = |index: usize| {
             let frame = &self.header.frames()[index];
@@ -102,22 +106,17 @@ impl PatchFile<'_> {
         Ok((range, held_bytes))
     }
 
-    fn has_heavy_frames(&self) -> Result<bool, Failure> {
+    /// The weight of the heaviest frame.
+    fn weight(&self) -> Result<Weight, Failure> {
+        let mut heaviest = Weight::Light;
         for frame in self.header.frames() {
-            if lighter_patch::is_heavy(frame, &self.front(frame, 1)?) {
-                return Ok(true);
-            }
+            heaviest = heaviest.max(lighter_patch::frame_weight(frame, &self.payload(frame)?));
         }
-        Ok(false)
+        Ok(heaviest)
     }
 
     fn payload(&self, frame: &Frame) -> Result<Vec<u8>, Failure> {
-        self.front(frame, frame.payload_bytes)
-    }
-
-    /// The first bytes of a payload: as many as it has, at most `bytes`.
-    fn front(&self, frame: &Frame, bytes: u32) -> Result<Vec<u8>, Failure> {
-        let mut payload = vec![0; bytes.min(frame.payload_bytes) as usize];
+        let mut payload = vec![0; frame.payload_bytes as usize];
         let read = self.file.read_exact_at(&mut payload, frame.payload_offset);
         read.map(|()| payload).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => {
