@@ -47,6 +47,25 @@ fn same(one: &Path, other: &Path) -> bool {
 }
 
 #[test]
+fn frames_with_models_are_applied_two_at_a_time() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let text = |version: u64| -> String {
+        (0..120_000u64)
+            .map(|n| format!("{}: part {} of {}\n", n * 2_654_435_761 % 999_983, n * version % 1013, n))
+            .collect()
+    };
+    let (base, target, patch, out) = (path("base"), path("target"), path("patch"), path("out"));
+    for (name, version) in [(&base, 1), (&target, 2)] {
+        fs::write(name, images::tar(&[("table", text(version).repeat(3).as_bytes())])).unwrap();
+    }
+    let create = ["patch", "create", "--effort", "max", "--base", &base, "--target", &target, "--out", &patch];
+    finish(Command::new(lighter()).args(create)).ok();
+    run_within(64, &["patch", "apply", "--base", &base, "--patch", &patch, "--out", &out]);
+    assert!(same(Path::new(&target), Path::new(&out)));
+}
+
+#[test]
 fn layers_of_many_files_stay_within_the_memory() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

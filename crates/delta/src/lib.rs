@@ -4,8 +4,9 @@
 //! and the contents that the steps need ([`models`]). The decoder walks over the program ([`frame`]); the encoder walks
 //! the same way over a program that the differ made ([`differ`]).
 //!
-//! To encode: [`Drafted`] finds what the bases have of the target, [`plan`] makes steps of it, [`drop_unused`] leaves out bases, [`cut`] cuts the
-//! steps into frames, [`encode_frames`] encodes a frame. To decode: [`decode`] makes a [`Rebuilt`] of a payload.
+//! To encode: [`Drafted`] finds what the bases have of the target, [`plan`] makes steps of it, [`drop_unused`] leaves
+//! out bases, [`cut`] cuts the steps into frames, [`encode_frames`] encodes a frame. To decode: [`decode`] makes a
+//! [`Rebuilt`] of a payload.
 //!
 //! Payloads come from the network and are hostile: every length has a cap before anything is allocated, and safe Rust
 //! decodes them. liblzma recompresses contents for xz files. Both sides compute in integers, so that every machine gets

@@ -3,7 +3,6 @@
 //! [`cut`] fills a frame until its load would exceed a limit of the format or its share of the patch. The load is an
 //! estimate, so a payload can still turn out too long: [`encode_frames`] then splits the frame and encodes both parts.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
@@ -153,20 +152,24 @@ impl Share {
 
 /// Cuts steps into frames. Each frame keeps all limits, as far as they are known before encoding. A step that is too
 /// large for a frame is cut.
-pub fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
+pub fn cut(mut steps: Vec<Planned>) -> Vec<Vec<Planned>> {
     let mut all = Load::default();
     steps.iter().for_each(|step| all.add(&Load::of(step)));
     let share = Share::of(&all);
     let mut frames: Vec<Vec<Planned>> = Vec::new();
     let mut load = Load::default();
-    let mut waiting = VecDeque::from(steps);
-    while let Some(step) = waiting.pop_front() {
+    // From the end, so that the memory of millions of steps shrinks as the frames grow.
+    steps.reverse();
+    while let Some(step) = steps.pop() {
+        if steps.capacity() / 2 > steps.len().max(STEPS_MAX) {
+            steps.shrink_to_fit();
+        }
         let own = Load::of(&step);
         if !own.fits(&share)
             && let Some((first, second)) = halves(&step)
         {
-            waiting.push_front(second);
-            waiting.push_front(first);
+            steps.push(second);
+            steps.push(first);
             continue;
         }
         let mut sum = Load::default();
@@ -177,7 +180,10 @@ pub fn cut(steps: Vec<Planned>) -> Vec<Vec<Planned>> {
                 frame.push(step);
                 load = sum;
             }
-            _ => {
+            last => {
+                if let Some(done) = last {
+                    done.shrink_to_fit();
+                }
                 frames.push(vec![step]);
                 load = own;
             }

@@ -177,7 +177,7 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// What `work` makes of each item.
+/// The results of `work` for each item.
 fn all<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let Ok(made) = parallel::map(items, threads, |item| Ok::<_, Infallible>(work(item)));
     made

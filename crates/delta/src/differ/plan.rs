@@ -4,12 +4,9 @@
 //! are too long to be held in memory with their bases are matched in pieces ([`super::long`]), the others in groups.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-
-use lighter_types::broken;
 
 use crate::compare::differences;
 use crate::parallel;
@@ -38,10 +35,13 @@ const PART_BYTES: usize = 4 << 20;
 /// A content is long beyond this part of the memory for the bases: an index and its own bytes come on top.
 const LONG_PART: u64 = 4;
 
-/// A part of the plan before matching.
-enum Part {
-    Steps(Vec<Planned>),
-    Changed(usize),
+/// A file of the target that no base has as it is.
+struct Part {
+    start: u64,
+    /// Its copies and headers.
+    steps: Vec<Planned>,
+    /// Whether steps of its content follow.
+    is_open: bool,
 }
 
 /// A content that is not a copy.
@@ -93,34 +93,29 @@ impl<'f> Drafted<'f> {
 /// The error of a reader.
 pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     let Drafted { files, pairs, drafts: Drafts { copies, drafts } } = drafted;
+    let search = &search.beside(drafts.len());
     let forms = streams::decompress(layers, &pairs, &drafts, search)?;
-    let mut parts = Vec::new();
+    let mut parts = Vec::with_capacity(drafts.len());
     let mut open = Vec::new();
     for ((entry, draft), form) in drafts.into_iter().zip(forms) {
-        parts.push((entry.start, Part::Steps(draft.steps)));
-        if let Some(range) = draft.open {
-            parts.push((entry.start, Part::Changed(open.len())));
-            open.push(Open { index: open.len(), entry, range, form });
-        }
+        parts.push(Part { start: entry.start, steps: draft.steps, is_open: draft.open.is_some() });
+        open.extend(draft.open.map(|range| Open { index: open.len(), entry, range, form }));
     }
-    let mut matched = match_twice(layers, &pairs, &files.bases, search, open)?;
-    let drafted = parts.iter().map(|(_, part)| if let Part::Steps(steps) = part { steps.len() } else { 0 });
-    let count = copies.len() + drafted.sum::<usize>() + matched.values().map(Vec::len).sum::<usize>();
+    let matched = match_twice(layers, &pairs, &files.bases, search, open)?;
+    // They take 100 MB where there are a million files, and now the steps grow.
+    drop(pairs);
+    let drafted = parts.iter().map(|part| part.steps.len());
+    let count = copies.len() + drafted.sum::<usize>() + matched.iter().map(Vec::len).sum::<usize>();
     // There may be millions: exactly as many as there can be.
     let mut steps: Vec<Planned> = Vec::with_capacity(count);
     let mut copies = copies.into_iter().peekable();
-    for (start, part) in parts {
-        while let Some(copy) = copies.next_if(|copy| copy.at < start) {
+    let mut matched = matched.into_iter();
+    for part in parts {
+        while let Some(copy) = copies.next_if(|copy| copy.at < part.start) {
             push(&mut steps, copy);
         }
-        let part = match part {
-            Part::Steps(steps) => steps,
-            Part::Changed(index) => matched.remove(&index).unwrap_or_else(|| {
-                broken("a content without steps");
-                Vec::new()
-            }),
-        };
-        part.into_iter().for_each(|step| push(&mut steps, step));
+        let content = if part.is_open { matched.next() } else { None };
+        part.steps.into_iter().chain(content.into_iter().flatten()).for_each(|step| push(&mut steps, step));
     }
     copies.for_each(|copy| push(&mut steps, copy));
     Ok(steps)
@@ -134,14 +129,15 @@ fn match_twice(
     bases: &[Vec<Entry>],
     search: &Search,
     open: Vec<Open<'_>>,
-) -> io::Result<BTreeMap<usize, Vec<Planned>>> {
+) -> io::Result<Vec<Vec<Planned>>> {
+    let mut matched = vec![Vec::new(); open.len()];
     let (executables, others): (Vec<_>, Vec<_>) = open
         .into_iter()
         .partition(|open| matches!(open.form, Form::Plain) && executables::is_one(layers.target, open.entry));
-    let mut matched = match_all(layers, pairs, search, others)?;
-    matched.extend(match_all(layers, pairs, &search.coarse(), executables.iter().map(Open::plain).collect())?);
-    let map = |layers: &Layers<'_>, matched: &BTreeMap<usize, Vec<Planned>>, open: &[Open<'_>], which| {
-        let steps = open.iter().map(|open| (open.entry, matched.get(&open.index).map_or(&[][..], Vec::as_slice)));
+    match_all(layers, pairs, search, others, &mut matched)?;
+    match_all(layers, pairs, &search.coarse(), executables.iter().map(Open::plain).collect(), &mut matched)?;
+    let map = |layers: &Layers<'_>, matched: &[Vec<Planned>], open: &[Open<'_>], which| {
+        let steps = open.iter().map(|open| (open.entry, matched[open.index].as_slice()));
         executables::map(layers, bases, &steps.collect::<Vec<_>>(), which, search.threads)
     };
     let (twice, once): (Vec<_>, Vec<_>) =
@@ -149,15 +145,15 @@ fn match_twice(
     let first = executables::fitting(map(layers, &matched, &twice, Parts::All)?);
     let (known, unknown): (Vec<_>, Vec<_>) = twice.into_iter().partition(|open| first.file(open.range.start).is_some());
     // Before the map is there: no reference of theirs is rewritten.
-    matched.extend(match_all(layers, pairs, search, unknown)?);
+    match_all(layers, pairs, search, unknown, &mut matched)?;
     layers.map = first;
-    matched.extend(match_all(layers, pairs, &search.again(), known.iter().map(Open::plain).collect())?);
+    match_all(layers, pairs, &search.again(), known.iter().map(Open::plain).collect(), &mut matched)?;
     let files = known.into_iter().chain(once).collect::<Vec<_>>();
     layers.map = executables::fitting(map(layers, &matched, &files, Parts::Helping)?);
     Ok(matched)
 }
 
-/// Matches all contents. Returns the steps of each, by its index.
+/// Matches all contents. Puts the steps of each at its index.
 ///
 /// Contents that are short are matched in groups: the material of a group fits into memory. Each group has the files
 /// that no path of the target names too, as far as there is room.
@@ -166,12 +162,14 @@ fn match_all(
     pairs: &Pairs<'_>,
     search: &Search,
     open: Vec<Open<'_>>,
-) -> io::Result<BTreeMap<usize, Vec<Planned>>> {
+    steps: &mut [Vec<Planned>],
+) -> io::Result<()> {
     let (long, short): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| is_long(pairs, search, open));
     let indices: Vec<usize> = long.iter().map(|open| open.index).collect();
     let long: Vec<Long<'_>> = long.into_iter().map(|open| Long { entry: open.entry, range: open.range }).collect();
-    let mut steps: BTreeMap<usize, Vec<Planned>> =
-        indices.into_iter().zip(match_long(layers, pairs, &long, search)?).collect();
+    for (index, matched) in indices.into_iter().zip(match_long(layers, pairs, &long, search)?) {
+        steps[index] = matched;
+    }
     let left_over = pairs.left_over();
     let left_over_bytes: u64 = left_over.iter().map(|&id| pairs.entry(id).content_bytes).sum();
     let budget = search.material_bytes_max - left_over_bytes.min(search.material_bytes_max / 4);
@@ -185,9 +183,11 @@ fn match_all(
         }
         loading.all(left_over)?;
         let matched = match_group(layers, search, &loading.material, &changed)?;
-        steps.extend(indices.into_iter().zip(matched));
+        for (index, matched) in indices.into_iter().zip(matched) {
+            steps[index] = matched;
+        }
     }
-    Ok(steps)
+    Ok(())
 }
 
 /// Whether a content is too long to be held with what it may have been changed from. One with compressed streams is

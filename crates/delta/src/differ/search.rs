@@ -5,6 +5,9 @@ use lighter_types::Effort;
 use super::index::{SPARSE, Window};
 use crate::frame::Style;
 
+/// The plan of a file that no base has: its draft, its place in a group, its steps.
+const OPEN_FILE_BYTES: u64 = 320;
+
 /// How hard the differ searches for matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Search {
@@ -67,6 +70,13 @@ impl Search {
     /// which the map becomes worse.
     pub fn coarse(&self) -> Self {
         Self { doubting: false, ..Self::new(Effort::Fast, self.material_bytes_max, self.threads) }
+    }
+
+    /// The search where so many files are open. The plan of each takes memory, which the bases do not get.
+    pub fn beside(&self, open_files: usize) -> Self {
+        let plans = open_files as u64 * OPEN_FILE_BYTES;
+        let least = self.material_bytes_max / 4;
+        Self { material_bytes_max: self.material_bytes_max.saturating_sub(plans).max(least), ..*self }
     }
 
     /// The second search of an executable.

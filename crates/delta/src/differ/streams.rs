@@ -42,13 +42,13 @@ pub struct Stream {
     pub from: Vec<(EntryId, Range<u64>)>,
 }
 
-/// The form of a changed content.
+/// The form of a changed content. There may be a million: most are plain, and take little.
 pub enum Form {
     Plain,
     /// A gzip member: a header, a stream, a trailer.
-    Gzip(Stream),
+    Gzip(Box<Stream>),
     /// A zip archive with the streams that changed, or an xz file with its first stream.
-    Archive(Vec<Stream>),
+    Archive(Box<[Stream]>),
 }
 
 /// The container of a content's streams.
@@ -110,8 +110,8 @@ pub fn decompress(
         }
         match streams.len() {
             0 => Form::Plain,
-            1 if container == Container::Gzip => Form::Gzip(streams.remove(0)),
-            _ => Form::Archive(streams),
+            1 if container == Container::Gzip => Form::Gzip(Box::new(streams.remove(0))),
+            _ => Form::Archive(streams.into()),
         }
     });
     Ok(forms.collect())
