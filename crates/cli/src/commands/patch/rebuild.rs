@@ -17,8 +17,8 @@ use crate::exit::{Failure, Kind};
 /// Frames rebuilt at once: each takes up to about 25 MiB. If a patch has heavy frames, which take up to 40 MiB, all of
 /// its frames are rebuilt one by one.
 const FRAMES_AT_ONCE: usize = 2;
-/// While more rebuilt bytes of light frames than this wait for their turn, no thread begins a further frame. Some frames
-/// take ten times as long as others; the other thread continues meanwhile.
+/// While more rebuilt bytes of light frames than this wait for their turn, no thread begins a further frame. Some
+/// frames take ten times as long as others; the other thread continues meanwhile.
 const AHEAD_BYTES_MAX: usize = 6 << 20;
 
 /// Bytes of the target in one write.
