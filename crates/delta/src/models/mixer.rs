@@ -136,10 +136,11 @@ impl SmallChance {
         self.0 & 0xfff0 | 8
     }
 
-    /// Whether it has learned nothing yet.
+    /// Its logit: 0 as long as it has learned nothing.
     #[inline]
-    pub fn is_new(self) -> bool {
-        self.0 & 0xf == 0
+    pub fn logit(self, scale: Scale) -> i32 {
+        // No branch: whether it is new is hard to predict.
+        scale.logit(self.one()) * i32::from(self.0 & 0xf != 0)
     }
 
     #[inline]
@@ -189,7 +190,7 @@ impl Mixer {
     /// The logit that the inputs together give.
     #[inline]
     pub fn mix(&mut self, context: usize) -> i32 {
-        self.context = context % self.weights.len();
+        self.context = context.min(self.weights.len() - 1);
         let weights = &self.weights[self.context];
         // In 32 bits, of which a processor adds many at once. Where a sum wraps, it wraps on every machine.
         let parts = weights.iter().zip(&self.inputs).map(|(&weight, &input)| (weight >> 2).wrapping_mul(input));
