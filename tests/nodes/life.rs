@@ -138,9 +138,14 @@ fn a_stopped_node_is_forgotten_at_once() {
 
 /// `GET path` at a TCP address: status and body.
 fn get(address: &str, path: &str) -> (u16, String) {
+    get_with(address, path, "")
+}
+
+/// The same with more headers, each with its line end.
+fn get_with(address: &str, path: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("the admin port");
     stream.set_read_timeout(Some(SOON)).expect("a timeout");
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n").expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
@@ -169,10 +174,14 @@ fn monitoring_sees_a_node_over_a_loopback_port() {
     for line in ["lighter_peers_connected 1", "lighter_layers 0", "# EOF"] {
         assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
     }
-    let (status, body) = get(&address, "/v1/status");
+    assert_eq!(get(&address, "/v1/status").0, 401);
+    let token = std::fs::read_to_string(fleet.nodes[1].data_dir.join("admin.token")).expect("a token");
+    let token = format!("authorization: Bearer {}\r\n", token.trim());
+    assert_eq!(get_with(&address, "/v1/status", &format!("origin: http://evil.example\r\n{token}")).0, 403);
+    let (status, body) = get_with(&address, "/v1/status", &token);
     let body: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!((status, &body["peer_id"]), (200, &fleet.nodes[1].peer_id.clone().into()));
-    assert_eq!(get(&address, "/v1/nothing").0, 404);
+    assert_eq!(get_with(&address, "/v1/nothing", &token).0, 404);
     let config = fleet.nodes[1].config();
     let config = config.to_str().unwrap();
     let refused = run(&["node", "run", "--config", config, "--set", "admin.listen=\"0.0.0.0:4411\""]);

@@ -1,8 +1,9 @@
 //! The admin API: HTTP with JSON on a unix socket that only the node's user can open, and on a loopback port if the
-//! operator asks for one. Long work answers with one JSON value a line while it goes on. `lighter-api` has the paths
+//! operator asks for one ([`guard`]). Long work answers with one JSON value a line while it goes on. `lighter-api` has the paths
 //! and the values; docs/ADMIN.md describes them.
 
 mod answers;
+mod guard;
 mod handlers;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use lighter_api::paths;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -21,13 +23,14 @@ use crate::StartError;
 use crate::config::Config;
 use crate::shared::Shared;
 pub use answers::kind_of;
+use guard::Guard;
 pub use handlers::store::collect;
 
 /// The listeners, bound and not served yet.
 pub struct Admin {
     socket: UnixListener,
     path: PathBuf,
-    tcp: Option<TcpListener>,
+    tcp: Option<(TcpListener, Guard)>,
 }
 
 /// The state that handlers share.
@@ -58,14 +61,14 @@ impl Admin {
         let tcp = match config.admin.listen.as_str() {
             "" => None,
             address => {
-                let tcp = TcpListener::bind(address)
-                    .await
-                    .map_err(|why| StartError::AdminPort { address: address.to_owned(), why })?;
+                let failed = |why| StartError::AdminPort { address: address.to_owned(), why };
+                let guard = Guard::open(&config.data_dir.0).map_err(failed)?;
+                let tcp = TcpListener::bind(address).await.map_err(failed)?;
                 // The machine chooses the port if the configuration has 0.
                 if let Ok(address) = tcp.local_addr() {
                     tracing::info!(%address, "the admin API listens");
                 }
-                Some(tcp)
+                Some((tcp, guard))
             }
         };
         Ok(Self { socket, path, tcp })
@@ -78,8 +81,9 @@ impl Admin {
         let socket = axum::serve(self.socket, router.clone());
         let serving = async {
             match self.tcp {
-                Some(tcp) => {
-                    let tcp = axum::serve(tcp, router);
+                Some((tcp, guard)) => {
+                    let guarded = router.layer(from_fn_with_state(guard, guard::guard));
+                    let tcp = axum::serve(tcp, guarded);
                     let _ = tokio::join!(socket.into_future(), tcp.into_future());
                 }
                 None => drop(socket.await),
