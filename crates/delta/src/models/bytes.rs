@@ -26,8 +26,8 @@ const MATCH_BYTES_MIN: usize = 5;
 const MATCH_BITS: u32 = 17;
 const LIMIT: u32 = 250;
 
-/// A line of a hashed table: the chances of a nibble's 15 nodes.
-type Line = [SmallChance; 16];
+/// A line of a hashed table: the chances of a nibble's 15 nodes, as [`SmallChance`] has them.
+type Line = [u16; 16];
 
 /// The model of bytes.
 pub struct Bytes {
@@ -55,7 +55,7 @@ impl Bytes {
             order0: vec![Chance::EVEN; 2 * 256],
             order1: vec![Chance::EVEN; 256 * 256],
             by_base: vec![Chance::EVEN; 256 * 256],
-            lines: vec![vec![[SmallChance::EVEN; 16]; 1 << LINE_BITS]; ORDERS.len()],
+            lines: ORDERS.iter().map(|_| vec![Line::default(); 1 << LINE_BITS]).collect(),
             hints: vec![Chance::EVEN; (HINTS + 1) * 64 * 8],
             matched: Match { heads: vec![0; 1 << MATCH_BITS], at: 0, bytes: 0 },
             mixer: Mixer::new(2 * 256 + 64, INPUTS, 60),
@@ -115,7 +115,7 @@ impl Bytes {
         let contexts = Self::contexts(before, base);
         let mut node = 1usize;
         let mut places = [0usize; ORDERS.len()];
-        let mut lines = [[SmallChance::EVEN; 16]; ORDERS.len()];
+        let mut lines = [Line::default(); ORDERS.len()];
         for bit in (0..8u32).rev() {
             if bit == 7 || bit == 3 {
                 // All at once: the processor waits for memory once, not six times.
@@ -134,7 +134,7 @@ impl Bytes {
             self.mixer.add(scale.logit(self.order0[order0].one()));
             self.mixer.add(scale.logit(self.order1[order1].one()));
             for line in &lines {
-                self.mixer.add(line[inner].logit(scale));
+                self.mixer.add(SmallChance(line[inner]).logit(scale));
             }
             if changed {
                 self.mixer.add(scale.logit(self.by_base[by_base].one()));
@@ -147,7 +147,9 @@ impl Bytes {
             self.order0[order0].learn(found, LIMIT, scale);
             self.order1[order1].learn(found, LIMIT, scale);
             for line in &mut lines {
-                line[inner].learn(found, scale);
+                let mut chance = SmallChance(line[inner]);
+                chance.learn(found, scale);
+                line[inner] = chance.0;
             }
             if bit == 4 || bit == 0 {
                 for ((line, place), table) in lines.iter().zip(&places).zip(&mut self.lines) {

@@ -124,16 +124,17 @@ impl Chance {
     }
 }
 
-/// The same in 16 bits, for large tables: 12 bits of probability, 4 bits that count updates.
+/// The same in 16 bits, for large tables: 12 bits of probability, 4 bits that count updates. A new one is 0, so that a
+/// table takes memory only where it is used: of the probability, the highest bit is turned round.
 #[derive(Clone, Copy)]
-pub struct SmallChance(u16);
+pub struct SmallChance(pub u16);
 
 impl SmallChance {
-    pub const EVEN: Self = Self(1 << 15);
+    const EVEN: u16 = 1 << 15;
 
     #[inline]
     pub fn one(self) -> u16 {
-        self.0 & 0xfff0 | 8
+        (self.0 ^ Self::EVEN) & 0xfff0 | 8
     }
 
     /// Its logit: 0 as long as it has learned nothing.
@@ -146,10 +147,10 @@ impl SmallChance {
     #[inline]
     pub fn learn(&mut self, bit: bool, scale: Scale) {
         let count = self.0 & 0xf;
-        let probability = i32::from(self.0 >> 4);
+        let probability = i32::from((self.0 ^ Self::EVEN) >> 4);
         let aim = if bit { 4095 } else { 0 };
         let moved = probability + (((aim - probability) * scale.rate(u32::from(count)) as i32) >> 16);
-        self.0 = (moved as u16) << 4 | (count + u16::from(count < 15));
+        self.0 = ((moved as u16) << 4 ^ Self::EVEN) | (count + u16::from(count < 15));
     }
 }
 
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn chances_learn_towards_what_they_see() {
         let scale = Scale::get();
-        let (mut chance, mut small) = (Chance::EVEN, SmallChance::EVEN);
+        let (mut chance, mut small) = (Chance::EVEN, SmallChance(0));
         for _ in 0..100 {
             chance.learn(true, 255, scale);
             small.learn(true, scale);
