@@ -265,8 +265,9 @@ async fn an_import_or_export_that_panics_is_answered_and_counted() {
         from: None,
         all: false,
         insecure: false,
+        unsigned: false,
     };
-    let export = api::ExportRequest { reference: IMAGE.parse().unwrap(), path: out, gzip: false };
+    let export = api::ExportRequest { reference: IMAGE.parse().unwrap(), path: out, blobs: api::ExportBlobs::Auto };
     for worker in [Worker::Import, Worker::Export] {
         let panics = Defects::counted().panics;
         node.shared.faults.arm(worker);
