@@ -1,8 +1,8 @@
 //! `lighter mirror` and `image adopt`: the files of runtimes change and come back, and real runtimes then pull through
 //! the node and give it their images.
 //!
-//! The runtimes are skopeo, podman and containerd, with folders and sockets of their own. They are asked for an image of
-//! a registry that does not exist, so only the node can have given it. Docker's client talks to podman's service.
+//! The runtimes are skopeo, podman and containerd, with folders and sockets of their own. They are asked for an image
+//! of a registry that does not exist, so only the node can have given it. Docker's client talks to podman's service.
 
 use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
@@ -99,7 +99,7 @@ fn registries_are_added_and_removed_one_by_one() {
 }
 
 #[test]
-fn what_somebody_else_wrote_is_left_alone() {
+fn a_file_that_somebody_else_wrote_is_left_alone() {
     let folder = folder();
     let (root, daemon) = (folder.path(), folder.path().join("etc/docker/daemon.json"));
     mirror(root, &["install", "--runtime", "docker"]).ok();

@@ -1,4 +1,7 @@
 //! Images of a node: list, show, import, export, pin, remove.
+//!
+//! An import and an export of a layout answer with lines of events, an archive with its bytes: its headers say before
+//! the first byte what it is.
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,7 @@
 //! Calls the admin API of a running node over its socket.
+//!
+//! A short request is answered by one value. Long work is followed event by event, and an archive comes as bytes. Each
+//! call is a connection of its own.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! Writes an image as an OCI layout that other tools can read; `archive` writes it as one file.
 //!
 //! The layout has the original bytes of the config, so it has the same config digest and DiffIds. Layers are the blobs
-//! of the image's registry, plain tars, or gzip; docs/IMAGES.md gives the reason. If all blobs are the same as in the original image, the
-//! layout has the original manifest too. Otherwise it has a new manifest with the original annotations.
+//! of the image's registry, plain tars, or gzip; docs/IMAGES.md gives the reason. If all blobs are the same as in the
+//! original image, the layout has the original manifest too. Otherwise it has a new manifest with the original
+//! annotations.
 //!
 //! The export writes every file under a temporary name, checks it, and renames it. It writes `index.json` last, so an
 //! interrupted export is not a layout.
@@ -61,7 +62,8 @@ pub enum LayerFormat {
     Exact,
 }
 
-/// Opens the tar of a layer, or its blob for [`LayerFormat::Exact`], given its index in the image (0 is the lowest) and its descriptor.
+/// Opens the tar of a layer, or its blob for [`LayerFormat::Exact`], given its index in the image (0 is the lowest) and
+/// its descriptor.
 pub type OpenLayer<'a> = dyn FnMut(usize, &LayerDescriptor) -> io::Result<Box<dyn Read>> + 'a;
 
 /// The result of an export.

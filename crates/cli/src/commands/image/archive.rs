@@ -1,7 +1,7 @@
 //! An archive that comes as a stream, in a file that the node can read: an archive is read more than once.
 //!
-//! The file lies in the folder of temporary files (TMPDIR), with mode 0600. Where this command runs as root and the node
-//! as another user, the file is given to that user.
+//! The file lies in the folder of temporary files (TMPDIR), with mode 0600. Where this command runs as root and the
+//! node as another user, the file is given to that user.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

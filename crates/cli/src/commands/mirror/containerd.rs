@@ -1,7 +1,7 @@
 //! containerd's `certs.d/HOST/hosts.toml`: a table for each host that is asked before the registry, in their order.
 //!
-//! The source is containerd's docs/hosts.md. A file that is there is edited as text, so that its comments and its order
-//! stay; the result is parsed and compared with what it must mean.
+//! The source is containerd's own page on registry hosts. A file that is there is edited as text, so that its comments
+//! and its order stay; the result is parsed and compared with what it must mean.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! `mirrors` of k3s' `registries.yaml`.
 //!
 //! The source is k3s' documentation, "Private registry configuration". The file is edited as text, so that its comments
-//! and its order stay. The result is parsed by yaml-rust2 and compared with what it must mean: a file in a form that the
-//! edit does not know is refused, and its owner gets the lines to add.
+//! and its order stay. The result is parsed by yaml-rust2 and compared with what it must mean: a file in a form that
+//! the edit does not know is refused, and its owner gets the lines to add.
 
 use std::collections::BTreeSet;
 

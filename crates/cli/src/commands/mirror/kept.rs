@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_comes_back_with_its_mode() {
+    fn the_file_of_before_comes_back_with_its_mode() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("daemon.json");
         fs::write(&path, "{}").unwrap();

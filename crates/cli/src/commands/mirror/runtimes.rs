@@ -1,5 +1,7 @@
 //! The runtimes: which files they read below a root, how the node gets into them, what has to happen then, and what a
 //! runtime cannot do.
+//!
+//! Nothing is written here: the modules of the formats edit texts, and `kept` has the files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -159,8 +159,8 @@ pub async fn export(
     Ok(response)
 }
 
-/// An image as an archive. The node finds out if something is missing before the answer begins; an answer that breaks off behind that
-/// has its reason in the log.
+/// An image as an archive. The node finds out if something is missing before the answer begins; an answer that breaks
+/// off behind that has its reason in the log.
 pub async fn archive(
     Extract(state): Extract<State>,
     Body(request): Body<api::ArchiveRequest>,
