@@ -144,8 +144,14 @@ async fn hub_and_edge() -> (Running, Running) {
     let (shared, path) = (hub.shared.clone(), image.path().to_owned());
     let name: ImageReference = IMAGE.parse().unwrap();
     let import = tokio::task::spawn_blocking(move || {
-        images::import(&shared, &images::ImageSource::Path(path), Some(name), &Selector::default(), &mut |_| {})
-            .unwrap()
+        images::import(
+            &shared,
+            &images::ImageSource::Path(path),
+            images::Naming::Release(Some(name)),
+            &Selector::default(),
+            &mut |_| {},
+        )
+        .unwrap()
     });
     import.await.unwrap();
     let edge = edge.run(&members, vec![hub.address().await]).await;
