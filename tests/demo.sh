@@ -68,7 +68,7 @@ stop hub
 ask edge-b image pull "$new"
 
 say "Exporting $new from edge-b and checking every digest"
-ask edge-b image export "$new" "$work/exported"
+ask edge-b image export "$new" "$work/exported" --plain
 manifest=$(ask edge-b image show "$new")
 for blob in "$work"/exported/blobs/sha256/*; do
   [[ $(sha256sum <"$blob") == "${blob##*/}  -" ]] || { echo "demo: $blob has the wrong sha256" >&2; exit 1; }

@@ -19,6 +19,7 @@ mod fidelity;
 mod have_lists;
 mod links;
 mod memory;
+mod mirror;
 mod nodes;
 mod patch_files;
 mod peers;

@@ -2,6 +2,7 @@
 
 mod archives;
 mod clocks;
+mod exports;
 mod full;
 mod have;
 mod life;

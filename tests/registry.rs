@@ -15,7 +15,7 @@ use crate::support::images::{self, ImageFiles, noise};
 use crate::support::{Fleet, NodeProcess, SOON, finish, loopback, until};
 
 /// A tar whose releases have most in common, of things that compress.
-fn tar(release: u64) -> Vec<u8> {
+pub fn tar(release: u64) -> Vec<u8> {
     let lines = |seed: u64| {
         let numbers = noise(seed, 40_000);
         let lines = numbers.chunks(4).map(|n| format!("{} is told to {} by {}\n", n[0], n[1], n[2] ^ n[3]));
@@ -28,7 +28,7 @@ fn tar(release: u64) -> Vec<u8> {
 }
 
 /// An OCI layout of one layer as umoci makes it.
-fn umoci_layout(folder: &Path, tar: &[u8]) -> ImageFiles {
+pub fn umoci_layout(folder: &Path, tar: &[u8]) -> ImageFiles {
     let (layout, file) = (folder.join("layout"), folder.join("layer.tar"));
     fs::create_dir_all(folder).unwrap();
     fs::write(&file, tar).unwrap();
@@ -57,7 +57,7 @@ fn blob<'a>(files: &'a ImageFiles, digest: &str) -> &'a [u8] {
 }
 
 /// The digest of an image's first layer.
-fn layer_digest(files: &ImageFiles) -> String {
+pub fn layer_digest(files: &ImageFiles) -> String {
     let manifest: Value = serde_json::from_slice(blob(files, &files.manifest_digest())).unwrap();
     manifest["layers"][0]["digest"].as_str().unwrap().to_owned()
 }
@@ -72,7 +72,7 @@ fn fleet(count: usize) -> Fleet {
 }
 
 /// Where a node's registry listens.
-fn registry(node: &NodeProcess) -> String {
+pub fn registry(node: &NodeProcess) -> String {
     let log = node.log();
     let (_, address) = log.rsplit_once("the registry listens address=").expect("the address in the log");
     address.lines().next().unwrap().trim().to_owned()

@@ -60,7 +60,7 @@ fn any_tar_is_exported_as_it_was_imported() {
         let reference = format!("nasty/tar:{index}");
         let (node, out) = (victim.node(), dir.with_extension("out"));
         node.cli(&["image", "import", dir.to_str().unwrap(), "--name", &reference]).ok();
-        node.cli(&["image", "export", &reference, out.to_str().unwrap()]).ok();
+        node.cli(&["image", "export", "--plain", &reference, out.to_str().unwrap()]).ok();
         assert!(fs::read(out.join(blob_path(&sha256(tar)))).unwrap() == *tar, "{name}");
         let recompressed = dir.with_extension("gzip");
         node.cli(&["image", "export", "--gzip", &reference, recompressed.to_str().unwrap()]).ok();

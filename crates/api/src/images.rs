@@ -1,4 +1,7 @@
 //! Images of a node: list, show, import, export, pin, remove.
+//!
+//! An import and an export of a layout answer with lines of events, an archive with its bytes: its headers say before
+//! the first byte what it is.
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId};
 use serde::{Deserialize, Serialize};
@@ -74,6 +77,10 @@ pub struct ImportRequest {
     /// Plain HTTP to the registry. Only with one.
     #[serde(default)]
     pub insecure: bool,
+    /// Sign no release: the image is held under the name of its digest, as if it had been pulled by that. Not with
+    /// `name`.
+    #[serde(default)]
+    pub unsigned: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,23 +130,71 @@ pub struct ImportedLayer {
 pub struct ExportRequest {
     #[serde(with = "text")]
     pub reference: ImageReference,
-    /// Absolute, as the node sees it.
+    /// Absolute, as the node sees it: a new or empty folder.
     pub path: String,
-    /// Layers as gzip instead of plain tars.
     #[serde(default)]
-    pub gzip: bool,
+    pub blobs: ExportBlobs,
 }
+
+/// The form of the layers in an export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportBlobs {
+    /// Exact if the node can make every blob, else plain.
+    #[default]
+    Auto,
+    /// The blobs of the image's registry, under the digest of its manifest.
+    Exact,
+    /// Plain tars.
+    Plain,
+    /// gzip -6, in a layout alone.
+    Gzip,
+}
+
+/// The body of [`IMAGES_ARCHIVE`](crate::paths::IMAGES_ARCHIVE). The answer is the archive, with its manifest, form and
+/// length in the headers below. An answer that breaks off is no archive; the node's log says why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRequest {
+    #[serde(with = "text")]
+    pub reference: ImageReference,
+    pub format: ArchiveFormat,
+    #[serde(default)]
+    pub blobs: ExportBlobs,
+}
+
+/// The format of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveFormat {
+    OciArchive,
+    DockerArchive,
+}
+
+/// The digest of an archive's manifest.
+pub const ARCHIVE_MANIFEST_HEADER: &str = "lighter-manifest";
+/// The length of an archive.
+pub const ARCHIVE_BYTES_HEADER: &str = "lighter-archive-bytes";
+/// `true` if an archive has the blobs of the image's registry.
+pub const ARCHIVE_EXACT_HEADER: &str = "lighter-exact";
+/// Why an archive has not, if it was to be exact where that can be.
+pub const ARCHIVE_WHY_HEADER: &str = "lighter-not-exact";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ExportEvent {
     Progress {
+        /// Bytes of layers written, in the form of the export.
         #[serde(with = "number")]
         tar_bytes: Bytes,
     },
     Done {
         #[serde(with = "text")]
         manifest: OciDigest,
+        /// Whether the blobs and the manifest are those of the image's registry.
+        exact: bool,
+        /// Why not, if they were to be exact where that can be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_exact: Option<String>,
     },
     Failed {
         problem: Problem,

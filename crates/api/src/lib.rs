@@ -22,8 +22,9 @@ mod tests;
 mod text;
 
 pub use images::{
-    ExportEvent, ExportRequest, Image, ImagePinRequest, ImportEvent, ImportRequest, ImportedLayer, LayerBlob,
-    ReferenceQuery, RemoveRequest,
+    ARCHIVE_BYTES_HEADER, ARCHIVE_EXACT_HEADER, ARCHIVE_MANIFEST_HEADER, ARCHIVE_WHY_HEADER, ArchiveFormat,
+    ArchiveRequest, ExportBlobs, ExportEvent, ExportRequest, Image, ImagePinRequest, ImportEvent, ImportRequest,
+    ImportedLayer, LayerBlob, ReferenceQuery, RemoveRequest,
 };
 pub use layers::{Layer, PinRequest};
 pub use peers::Peer;

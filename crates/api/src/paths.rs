@@ -16,6 +16,7 @@ pub const IMAGES: &str = "/v1/images";
 pub const IMAGE: &str = "/v1/images/show";
 pub const IMAGES_IMPORT: &str = "/v1/images/import";
 pub const IMAGES_EXPORT: &str = "/v1/images/export";
+pub const IMAGES_ARCHIVE: &str = "/v1/images/archive";
 pub const IMAGES_PULL: &str = "/v1/images/pull";
 pub const IMAGES_CANCEL: &str = "/v1/images/cancel";
 pub const IMAGES_PIN: &str = "/v1/images/pin";

@@ -180,13 +180,20 @@ fn images() {
 
 #[test]
 fn imports_and_exports() {
-    let golden = r#"{"path":"/a","name":"demo/app:1","platform":null,"from":null,"all":false,"insecure":false}"#;
-    let least =
-        ImportRequest { path: "/a".to_owned(), name: None, platform: None, from: None, all: false, insecure: false };
+    let golden = r#"{"path":"/a","name":"demo/app:1","platform":null,"from":null,"all":false,"insecure":false,"unsigned":false}"#;
+    let least = ImportRequest {
+        path: "/a".to_owned(),
+        name: None,
+        platform: None,
+        from: None,
+        all: false,
+        insecure: false,
+        unsigned: false,
+    };
     check(ImportRequest { name: Some(reference()), ..least.clone() }, golden);
     assert_eq!(least, serde_json::from_str(r#"{"path":"/a"}"#).unwrap());
-    let second = ImportRequest { from: Some("2".to_owned()), all: true, insecure: true, ..least };
-    check(second, r#"{"path":"/a","name":null,"platform":null,"from":"2","all":true,"insecure":true}"#);
+    let second = ImportRequest { from: Some("2".to_owned()), all: true, insecure: true, unsigned: true, ..least };
+    check(second, r#"{"path":"/a","name":null,"platform":null,"from":"2","all":true,"insecure":true,"unsigned":true}"#);
     let progress = ImportEvent::Progress {
         layer: 0,
         layers: 2,
@@ -213,13 +220,24 @@ fn imports_and_exports() {
     let mended = r#"{"event":"failed","problem":{"kind":"no_name","message":"m","remedy":"r"}}"#;
     check(ImportEvent::Failed { problem: problem.clone().remedy("r") }, mended);
     check(
-        ExportRequest { reference: reference(), path: "/a".to_owned(), gzip: true },
-        r#"{"reference":"demo/app:1","path":"/a","gzip":true}"#,
+        ExportRequest { reference: reference(), path: "/a".to_owned(), blobs: ExportBlobs::Gzip },
+        r#"{"reference":"demo/app:1","path":"/a","blobs":"gzip"}"#,
     );
-    let plain: ExportRequest = serde_json::from_str(r#"{"reference":"demo/app:1","path":"/a"}"#).unwrap();
-    assert!(!plain.gzip);
+    let auto: ExportRequest = serde_json::from_str(r#"{"reference":"demo/app:1","path":"/a"}"#).unwrap();
+    assert_eq!(auto.blobs, ExportBlobs::Auto);
+    check(
+        ArchiveRequest { reference: reference(), format: ArchiveFormat::OciArchive, blobs: ExportBlobs::Exact },
+        r#"{"reference":"demo/app:1","format":"oci_archive","blobs":"exact"}"#,
+    );
     check(ExportEvent::Progress { tar_bytes: Bytes(3) }, r#"{"event":"progress","tar_bytes":3}"#);
-    check(ExportEvent::Done { manifest: digest(1) }, r#"{"event":"done","manifest":"ONE"}"#);
+    check(
+        ExportEvent::Done { manifest: digest(1), exact: true, not_exact: None },
+        r#"{"event":"done","manifest":"ONE","exact":true}"#,
+    );
+    check(
+        ExportEvent::Done { manifest: digest(1), exact: false, not_exact: Some("w".to_owned()) },
+        r#"{"event":"done","manifest":"ONE","exact":false,"not_exact":"w"}"#,
+    );
     check(ExportEvent::Failed { problem }, failed);
 }
 

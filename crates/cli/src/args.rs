@@ -4,16 +4,24 @@
 //! Names of images, ids, rates and sizes are typed: a value that does not parse is wrong usage, before a command runs.
 
 mod bench;
+mod endpoint;
+mod image;
+mod mirror;
+mod registry_host;
 mod sim;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use lighter_node::config::Rate;
-use lighter_types::{Bytes, DiffId, ImageReference};
+use lighter_types::{Bytes, DiffId};
 
 use crate::format::Format;
 pub use bench::{BenchCommand, BenchEffort, BenchPatch, BenchPeer};
+pub use endpoint::Endpoint;
+pub use image::{AdoptFrom, ExportFormat, ImageAdopt, ImageCommand, ImageExport};
+pub use mirror::{MirrorChange, MirrorCommand, MirrorPlace, Runtime};
+pub use registry_host::{DOCKER_HUB, RegistryHost};
 pub use sim::{PlanCommand, SimCommand};
 
 /// Brings container images to fleets over thin uplinks: a peer that holds a similar image sends a patch.
@@ -48,6 +56,9 @@ pub enum Command {
     /// Images of a node: import, pull, export.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Make the container runtimes of this host pull through the node.
+    #[command(subcommand)]
+    Mirror(MirrorCommand),
     /// Layers of a node.
     #[command(subcommand)]
     Layer(LayerCommand),
@@ -145,59 +156,6 @@ pub enum ConfigCommand {
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
-}
-
-#[derive(Subcommand)]
-pub enum ImageCommand {
-    /// Import an image: a folder with an OCI layout, an OCI archive, a `docker save` archive, or out of a registry.
-    Import {
-        /// The folder or the archive; - reads an archive from standard input. Or docker://HOST/REPOSITORY:TAG, or
-        /// docker://HOST/REPOSITORY@sha256:...: the node gets the image from the registry.
-        path: PathBuf,
-        /// Its name here, repository:tag. Default: the one in PATH, or HOST/REPOSITORY:TAG.
-        #[arg(long, value_name = "REF")]
-        name: Option<ImageReference>,
-        /// Which of several images: its name in PATH, its digest, or its number.
-        #[arg(long, value_name = "IMAGE")]
-        from: Option<String>,
-        /// Import every image in PATH, under the name that it has there.
-        #[arg(long, conflicts_with_all = ["name", "from"])]
-        all: bool,
-        /// Which of several platforms, os/architecture. Default: this machine's.
-        #[arg(long, value_name = "PLATFORM")]
-        platform: Option<String>,
-        /// Ask the registry over plain HTTP.
-        #[arg(long)]
-        insecure: bool,
-    },
-    /// List the images of the node.
-    List,
-    /// Show an image.
-    Show { reference: ImageReference },
-    /// Get an image from the fleet.
-    Pull {
-        /// repository:tag, repository@sha256:..., or sha256:... of the manifest.
-        image: String,
-        /// Only print the plan: the same as `lighter plan`.
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Give up a pull that is under way. The next pull keeps the bytes that have arrived.
-    Cancel { image: String },
-    /// Write an image as an OCI layout into a new folder.
-    Export {
-        reference: ImageReference,
-        path: PathBuf,
-        /// Compress the layers with gzip; otherwise they are plain tars.
-        #[arg(long)]
-        gzip: bool,
-    },
-    /// Keep an image: it never gives way to others, and cannot be removed.
-    Pin { reference: ImageReference },
-    /// Take a pin back.
-    Unpin { reference: ImageReference },
-    /// Remove an image's name. Its layers stay until `store gc`, or until the store needs the room.
-    Remove { reference: ImageReference },
 }
 
 #[derive(Subcommand)]

@@ -1,11 +1,14 @@
 //! Calls the admin API of a running node over its socket.
+//!
+//! A short request is answered by one value. Long work is followed event by event, and an archive comes as bytes. Each
+//! call is a connection of its own.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::{Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use lighter_api::{Problem, ProblemKind, paths};
 use lighter_node::config::Config;
@@ -69,6 +72,36 @@ impl Client {
             }
             Err(Failure::new(Kind::NoNode, "the node closed the connection before its last event"))
         })
+    }
+
+    /// Orders bytes and gives them to `take`, with the headers of the answer. Returns the headers.
+    ///
+    /// # Errors
+    /// Those of `take`, and `NoNode` for an answer that breaks off: what came is then not whole.
+    pub fn download(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        mut take: impl FnMut(&HeaderMap, &[u8]) -> Result<(), Failure>,
+    ) -> Result<HeaderMap, Failure> {
+        let body = encode(body)?;
+        self.runtime.block_on(async {
+            let response = self.send(Method::POST, path, body).await?;
+            if !response.status().is_success() {
+                return Err(problem(response).await);
+            }
+            let (head, mut body) = response.into_parts();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| self.lost(&error).hint("the log of the node says why"))?;
+                take(&head.headers, frame.data_ref().map_or(&[][..], |data| data))?;
+            }
+            Ok(head.headers)
+        })
+    }
+
+    /// The socket that it talks to.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     async fn whole<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failure> {

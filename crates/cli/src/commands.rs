@@ -5,6 +5,7 @@ pub mod config;
 pub mod documents;
 pub mod image;
 pub mod layer;
+pub mod mirror;
 pub mod node;
 pub mod patch;
 pub mod plan;

@@ -189,6 +189,11 @@ impl Failure {
         }
     }
 
+    /// The message, without the hint.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     #[cfg(test)]
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()

@@ -1,8 +1,9 @@
-//! Writes an image as an OCI layout that other tools can read.
+//! Writes an image as an OCI layout that other tools can read; `archive` writes it as one file.
 //!
-//! The layout has the original bytes of the config, so it has the same config digest and DiffIds. Layers are plain
-//! tars, or gzip on request; docs/IMAGES.md gives the reason. If all blobs are the same as in the original image, the
-//! layout has the original manifest too. Otherwise it has a new manifest with the original annotations.
+//! The layout has the original bytes of the config, so it has the same config digest and DiffIds. Layers are the blobs
+//! of the image's registry, plain tars, or gzip; docs/IMAGES.md gives the reason. If all blobs are the same as in the
+//! original image, the layout has the original manifest too. Otherwise it has a new manifest with the original
+//! annotations.
 //!
 //! The export writes every file under a temporary name, checks it, and renames it. It writes `index.json` last, so an
 //! interrupted export is not a layout.
@@ -22,6 +23,9 @@ use crate::layout::{REF_NAME, blob_path};
 use crate::manifest::{BlobDescriptor, LayerDescriptor, digest_of, parse_manifest};
 use crate::media::{LayerMedia, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::platform::Platform;
+
+mod archive;
+pub use archive::{ArchiveFormat, ImageArchive};
 
 /// The path of an unfinished file.
 const PARTIAL_PATH: &str = "blobs/sha256/.partial";
@@ -54,9 +58,12 @@ pub enum LayerFormat {
     Plain,
     /// gzip -6. The blobs differ from those of the original image.
     Gzip,
+    /// The blobs that the manifest names, byte by byte: the caller opens them in place of the tars.
+    Exact,
 }
 
-/// Opens the tar of a layer, given its index in the image (0 is the lowest) and its descriptor.
+/// Opens the tar of a layer, or its blob for [`LayerFormat::Exact`], given its index in the image (0 is the lowest) and
+/// its descriptor.
 pub type OpenLayer<'a> = dyn FnMut(usize, &LayerDescriptor) -> io::Result<Box<dyn Read>> + 'a;
 
 /// The result of an export.
@@ -83,7 +90,6 @@ pub fn export_image(
     progress: &mut dyn FnMut(Bytes),
 ) -> Result<ExportedImage, ImageError> {
     check_ref_name(ref_name)?;
-    let original = parse_manifest(&image.manifest_bytes, &image.manifest_digest)?;
     write_blob(writer, &image.config_digest, &image.config_bytes)?;
     let mut layers: Vec<LayerDescriptor> = Vec::new();
     let mut tar_bytes = Bytes::ZERO;
@@ -101,20 +107,31 @@ pub fn export_image(
         };
         layers.push(written);
     }
-    let is_same = layers.iter().zip(&image.layers).all(|(new, old)| new.blob.digest == old.blob.digest);
-    let (media_type, manifest_bytes) = if is_same {
-        (media_type_of(&image.manifest_bytes), image.manifest_bytes.clone())
-    } else {
-        let config = BlobDescriptor { media_type: OCI_CONFIG.to_owned(), ..original.config };
-        let blobs: Vec<_> = layers.iter().map(|layer| layer.blob.clone()).collect();
-        (OCI_MANIFEST.to_owned(), manifest_json(&config, &blobs, &original.annotations))
-    };
+    let blobs: Vec<_> = layers.iter().map(|layer| layer.blob.clone()).collect();
+    let manifest_bytes = manifest_of(image, &blobs)?;
+    let media_type = media_type_of(&manifest_bytes);
     let manifest_digest = digest_of(&manifest_bytes);
     write_blob(writer, &manifest_digest, &manifest_bytes)?;
     write_file(writer, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let manifest = BlobDescriptor { digest: manifest_digest, media_type, bytes: Bytes(manifest_bytes.len() as u64) };
     write_file(writer, "index.json", &index_json(&manifest, image.platform.as_ref(), ref_name))?;
     Ok(ExportedImage { manifest_digest, layers })
+}
+
+/// The original manifest if the blobs are those that it names, else a new one with its annotations.
+fn manifest_of(image: &ImportedImage, blobs: &[BlobDescriptor]) -> Result<Vec<u8>, ImageError> {
+    let original = parse_manifest(&image.manifest_bytes, &image.manifest_digest)?;
+    if blobs.iter().zip(&image.layers).all(|(new, old)| new.digest == old.blob.digest) {
+        return Ok(image.manifest_bytes.clone());
+    }
+    let config = BlobDescriptor { media_type: OCI_CONFIG.to_owned(), ..original.config };
+    Ok(manifest_json(&config, blobs, &original.annotations))
+}
+
+/// The blob that is a layer's tar.
+fn plain_blob(layer: &LayerDescriptor, bytes: Bytes) -> BlobDescriptor {
+    let digest = OciDigest::new(*layer.diff_id.as_bytes());
+    BlobDescriptor { digest, media_type: LayerMedia::Plain.media_type().to_owned(), bytes }
 }
 
 /// The manifest of these blobs. The same arguments always give the same bytes.
@@ -180,11 +197,10 @@ fn write_layer(
 ) -> Result<LayerDescriptor, ImageError> {
     let path = format!("layer {}", layer.diff_id);
     let file = writer.create(PARTIAL_PATH).map_err(|source| write_error(&path, source))?;
-    let blob = HashingWriter { writer: file, sha256: Sha256::new(), bytes: 0 };
+    let mut blob = HashingWriter { writer: file, sha256: Sha256::new(), bytes: 0 };
     let mut tar = Sha256::new();
     let (media, blob) = match format {
         LayerFormat::Plain => {
-            let mut blob = blob;
             copy(&path, reader, &mut blob, &mut tar, progress)?;
             (LayerMedia::Plain, blob)
         }
@@ -192,6 +208,15 @@ fn write_layer(
             let mut encoder = GzEncoder::new(blob, Compression::new(GZIP_LEVEL));
             copy(&path, reader, &mut encoder, &mut tar, progress)?;
             (LayerMedia::Gzip, encoder.finish().map_err(|source| write_error(&path, source))?)
+        }
+        LayerFormat::Exact => {
+            copy(&path, reader, &mut blob, &mut tar, progress)?;
+            let (found, _) = blob.finish().map_err(|source| write_error(&path, source))?;
+            if found != layer.blob.digest {
+                return Err(wrong_blob(&layer.blob.digest, &found));
+            }
+            writer.rename(PARTIAL_PATH, &blob_path(&found)).map_err(|source| write_error(&path, source))?;
+            return Ok(layer.clone());
         }
     };
     let (digest, bytes) = blob.finish().map_err(|source| write_error(&path, source))?;
@@ -203,6 +228,11 @@ fn write_layer(
     writer.rename(PARTIAL_PATH, &blob_path(&digest)).map_err(|source| write_error(&path, source))?;
     let blob = BlobDescriptor { digest, media_type: media.media_type().to_owned(), bytes };
     Ok(LayerDescriptor { diff_id: layer.diff_id, blob })
+}
+
+fn wrong_blob(expected: &OciDigest, found: &OciDigest) -> ImageError {
+    let (expected, found) = (expected.to_string(), found.to_string());
+    ImageError::Digest { what: "sha256 of the blob to export".to_owned(), expected, found }
 }
 
 fn copy(

@@ -32,7 +32,7 @@ mod testing;
 
 pub use archive::ArchiveFiles;
 pub use error::ImageError;
-pub use export::{ExportedImage, LayerFormat, LayoutWriter, OpenLayer, export_image};
+pub use export::{ArchiveFormat, ExportedImage, ImageArchive, LayerFormat, LayoutWriter, OpenLayer, export_image};
 pub use files::{Files, OpenFile};
 pub use imported::{Choice, ImportedImage, Selector, SourceKind};
 pub use layer::LayerReader;

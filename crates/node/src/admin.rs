@@ -116,6 +116,7 @@ fn router(state: State) -> Router {
         .route(paths::ROLLOUT, get(handlers::images::rollout))
         .route(paths::IMAGES_IMPORT, post(handlers::files::import))
         .route(paths::IMAGES_EXPORT, post(handlers::files::export))
+        .route(paths::IMAGES_ARCHIVE, post(handlers::files::archive))
         .route(paths::IMAGES_PULL, post(handlers::pulls::pull))
         .route(paths::IMAGES_CANCEL, post(handlers::pulls::cancel))
         .route(paths::PLAN, get(handlers::pulls::plan))

@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod dates;
+mod export;
 mod folder;
 mod import;
 pub mod recipes;
@@ -13,12 +14,11 @@ mod sink;
 mod source;
 
 use std::io;
-use std::path::Path;
 
 use lighter_engine::{BlobFailure, ImageRead, LocalFailure, UnusableImage};
 use lighter_image::{
-    DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerDescriptor, LayerFormat, LayerMedia, SourceKind,
-    image_layers, parse_config, parse_manifest,
+    DOCUMENT_BYTES_MAX, Files, ImageError, ImportedImage, LayerDescriptor, LayerMedia, SourceKind, image_layers,
+    parse_config, parse_manifest,
 };
 use lighter_registry::UpstreamError;
 use lighter_store::{Image, Store, StoreError};
@@ -27,8 +27,8 @@ use lighter_wire::{Documents, Message, SignedRelease};
 
 use crate::shared::{Shared, local_failure};
 pub use answers::{blob_answer, look_up, release_of, released_at};
-use folder::FolderWriter;
-pub use import::{Imported, count, import};
+pub use export::{Exported, ReadyArchive, export};
+pub use import::{Imported, Naming, count, import};
 pub use source::{ImageSource, open_files};
 
 /// Why an image could not be imported, exported or read.
@@ -60,6 +60,8 @@ pub enum ImagesError {
     Exists(String),
     #[error("{0} of the image is not on this node")]
     Gone(String),
+    #[error("the exact image cannot be made here: {0}")]
+    NotExact(String),
 }
 
 /// The progress of an import or export.
@@ -77,43 +79,6 @@ pub struct Step {
 
 /// The files of an image.
 pub type AnyFiles = Box<dyn Files + Send>;
-
-/// Writes an image of this node as an OCI layout into the new folder `path`.
-pub fn export(
-    store: &Store,
-    reference: &ImageReference,
-    path: &Path,
-    format: LayerFormat,
-    progress: &mut dyn FnMut(Step),
-) -> Result<OciDigest, ImagesError> {
-    let image = imported(store, reference)?;
-    let layers = image.layers.len();
-    let text = path.display().to_string();
-    match std::fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => {}
-        Ok(false) => return Err(ImagesError::Exists(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(ImagesError::Open { path: text, source }),
-    }
-    // The image may give way to a pull meanwhile, unless it is in use.
-    let _leases: Vec<_> = image.layers.iter().map(|layer| store.lease_layer(&layer.diff_id)).collect();
-    let mut writer = FolderWriter::new(path);
-    let mut at = 0;
-    let exported = lighter_image::export_image(
-        &mut writer,
-        &image,
-        reference.as_str(),
-        format,
-        &mut |index, layer| {
-            at = index;
-            let reader = store.open_layer(&layer.diff_id).map_err(io::Error::other)?;
-            let reader = reader.ok_or_else(|| io::Error::other("it is not held any more"))?;
-            Ok(Box::new(folder::LayerStream::new(reader)))
-        },
-        &mut |tar_bytes| progress(Step { layers, tar_bytes, ..Step::default() }),
-    )?;
-    Ok(exported.manifest_digest)
-}
 
 /// An image of this node as its documents describe it.
 pub fn imported(store: &Store, reference: &ImageReference) -> Result<ImportedImage, ImagesError> {

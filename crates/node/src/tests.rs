@@ -144,8 +144,14 @@ async fn hub_and_edge() -> (Running, Running) {
     let (shared, path) = (hub.shared.clone(), image.path().to_owned());
     let name: ImageReference = IMAGE.parse().unwrap();
     let import = tokio::task::spawn_blocking(move || {
-        images::import(&shared, &images::ImageSource::Path(path), Some(name), &Selector::default(), &mut |_| {})
-            .unwrap()
+        images::import(
+            &shared,
+            &images::ImageSource::Path(path),
+            images::Naming::Release(Some(name)),
+            &Selector::default(),
+            &mut |_| {},
+        )
+        .unwrap()
     });
     import.await.unwrap();
     let edge = edge.run(&members, vec![hub.address().await]).await;
@@ -265,8 +271,9 @@ async fn an_import_or_export_that_panics_is_answered_and_counted() {
         from: None,
         all: false,
         insecure: false,
+        unsigned: false,
     };
-    let export = api::ExportRequest { reference: IMAGE.parse().unwrap(), path: out, gzip: false };
+    let export = api::ExportRequest { reference: IMAGE.parse().unwrap(), path: out, blobs: api::ExportBlobs::Auto };
     for worker in [Worker::Import, Worker::Export] {
         let panics = Defects::counted().panics;
         node.shared.faults.arm(worker);

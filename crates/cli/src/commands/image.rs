@@ -1,19 +1,20 @@
 //! `lighter image`: list, show, pin, remove, import and export; `image/pull.rs` has the pull.
 //!
-//! Each command is a request to the admin API. An import and an export follow the node's events to their end.
+//! Each command is a request to the admin API. An import follows the node's events to its end. `adopt` imports what a
+//! runtime exports; `export` has the layouts and archives.
 
+mod adopt;
+mod archive;
+mod export;
 mod pull;
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use comfy_table::Table;
 use lighter_api::{
-    CancelRequest, ExportEvent, ExportRequest, Image, ImagePinRequest, ImportEvent, ImportRequest, ImportedLayer,
-    PullRequest, RemoveRequest, paths,
+    CancelRequest, Image, ImagePinRequest, ImportEvent, ImportRequest, ImportedLayer, PullRequest, RemoveRequest, paths,
 };
-use lighter_types::Bytes;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
@@ -31,13 +32,14 @@ const REGISTRY_SCHEME: &str = "docker://";
 pub fn run(command: ImageCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
     let client = Client::new(socket.clone())?;
     match command {
-        ImageCommand::Import { path, name, from, all, platform, insecure } => {
-            let archive = if path.as_os_str() == "-" { Some(archive_from_stdin(output)?) } else { None };
+        ImageCommand::Import { path, name, from, all, platform, insecure, unsigned } => {
+            let is_stdin = path.as_os_str() == "-";
+            let archive = if is_stdin { Some(archive::from_stdin(&client, output)?) } else { None };
             let path = match path.to_str().filter(|path| path.starts_with(REGISTRY_SCHEME)) {
                 Some(reference) => reference.to_owned(),
                 None => absolute(archive.as_ref().map_or(&path, NamedTempFile::path))?,
             };
-            import(&client, output, &ImportRequest { path, name, platform, from, all, insecure })
+            import(&client, output, &ImportRequest { path, name, platform, from, all, insecure, unsigned })
         }
         ImageCommand::List => {
             let images: Vec<Image> = client.get(paths::IMAGES)?;
@@ -49,9 +51,8 @@ pub fn run(command: ImageCommand, output: &Output, socket: Option<PathBuf>) -> R
         }
         ImageCommand::Pull { image, dry_run: true } => plan::run(&image, output, socket),
         ImageCommand::Pull { image, dry_run: false } => pull::pull(&client, output, &PullRequest { image }),
-        ImageCommand::Export { reference, path, gzip } => {
-            export(&client, output, &ExportRequest { reference, path: absolute(&path)?, gzip })
-        }
+        ImageCommand::Export(asked) => export::run(&client, output, &asked),
+        ImageCommand::Adopt(asked) => adopt::run(&client, output, &asked),
         ImageCommand::Cancel { image } => {
             let cancelled: CancelRequest = client.post(paths::IMAGES_CANCEL, &CancelRequest { image })?;
             output.done(&cancelled, format!("gave up the pull of {}", cancelled.image))
@@ -123,28 +124,23 @@ struct Imported {
     passed_over: Vec<String>,
 }
 
-/// Keeps the archive that comes on standard input in a file, as long as the result lives: an archive is read more than
-/// once.
-fn archive_from_stdin(output: &Output) -> Result<NamedTempFile, Failure> {
-    let folder = std::env::temp_dir();
-    let mut file = NamedTempFile::new_in(&folder).map_err(|error| Failure::file("write in", &folder, &error))?;
-    let mut progress = Progress::new(output);
-    let mut buffer = vec![0; 1 << 20];
-    let mut bytes = 0;
-    loop {
-        let count = match std::io::stdin().read(&mut buffer) {
-            Ok(0) => return Ok(file),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Failure::file("read", Path::new("standard input"), &error)),
-        };
-        file.write_all(&buffer[..count]).map_err(|error| Failure::file("write", file.path(), &error))?;
-        bytes += count as u64;
-        progress.set("standard input", bytes, 0, &Bytes(bytes).to_string());
+fn import(client: &Client, output: &Output, request: &ImportRequest) -> Result<(), Failure> {
+    let all = follow_import(client, output, request, "")?;
+    let passed_over: BTreeSet<&String> = all.iter().flat_map(|image| &image.passed_over).collect();
+    passed_over.into_iter().for_each(|line| output.say(format!("passed over: {line}")));
+    match all.as_slice() {
+        [image] if !request.all => output.summary(image, imported_text),
+        _ => output.summary(&all, |images| images.iter().map(imported_text).collect::<Vec<_>>().join("\n")),
     }
 }
 
-fn import(client: &Client, output: &Output, request: &ImportRequest) -> Result<(), Failure> {
+/// Imports, and follows the events to their end. Bars of layers have this prefix.
+fn follow_import(
+    client: &Client,
+    output: &Output,
+    request: &ImportRequest,
+    prefix: &str,
+) -> Result<Vec<Imported>, Failure> {
     let mut progress = Progress::new(output);
     let mut all = Vec::new();
     client.follow(paths::IMAGES_IMPORT, request, |event: ImportEvent| {
@@ -152,7 +148,7 @@ fn import(client: &Client, output: &Output, request: &ImportRequest) -> Result<(
         match event {
             ImportEvent::Progress { layer, layers, tar_bytes, blob_bytes, blob_bytes_done } => {
                 let note = format!("layer {} of {layers}, {tar_bytes} of tar", layer + 1);
-                progress.set(&format!("layer {}", layer + 1), blob_bytes_done.0, blob_bytes.0, &note);
+                progress.set(&format!("{prefix}layer {}", layer + 1), blob_bytes_done.0, blob_bytes.0, &note);
                 Ok(None)
             }
             ImportEvent::Done { reference, manifest, layers, passed_over, left } => {
@@ -163,12 +159,7 @@ fn import(client: &Client, output: &Output, request: &ImportRequest) -> Result<(
             ImportEvent::Failed { problem } => Err(problem.into()),
         }
     })?;
-    let passed_over: BTreeSet<&String> = all.iter().flat_map(|image| &image.passed_over).collect();
-    passed_over.into_iter().for_each(|line| output.say(format!("passed over: {line}")));
-    match all.as_slice() {
-        [image] if !request.all => output.summary(image, imported_text),
-        _ => output.summary(&all, |images| images.iter().map(imported_text).collect::<Vec<_>>().join("\n")),
-    }
+    Ok(all)
 }
 
 fn imported_text(imported: &Imported) -> String {
@@ -183,32 +174,4 @@ fn imported_text(imported: &Imported) -> String {
         ]);
     }
     format!("{} is {}\n{table}", imported.reference, imported.manifest)
-}
-
-/// The result of an export.
-#[derive(Serialize)]
-struct Exported {
-    path: String,
-    manifest: String,
-}
-
-fn export(client: &Client, output: &Output, request: &ExportRequest) -> Result<(), Failure> {
-    let image: Image = client.get(&paths::image(&request.reference))?;
-    let mut progress = Progress::new(output);
-    let exported = client.follow(paths::IMAGES_EXPORT, request, |event: ExportEvent| {
-        output.event(&event)?;
-        match event {
-            ExportEvent::Progress { tar_bytes } => {
-                progress.set("export", tar_bytes.0, image.tar_bytes.0, "");
-                Ok(None)
-            }
-            ExportEvent::Done { manifest } => {
-                Ok(Some(Exported { path: request.path.clone(), manifest: manifest.to_string() }))
-            }
-            ExportEvent::Failed { problem } => {
-                Err(Failure::from(problem).hint_if(Kind::Exists, "export to a new folder"))
-            }
-        }
-    })?;
-    output.summary(&exported, |exported| format!("{} in {}", exported.manifest, exported.path))
 }

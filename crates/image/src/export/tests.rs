@@ -64,6 +64,21 @@ fn plain_layers_keep_the_manifest() {
 }
 
 #[test]
+fn exact_blobs_keep_the_manifest_and_nothing_else_is_taken_for_them() {
+    let media = [Gzip, Zstd, Gzip];
+    let source = layout(&tars().into_iter().zip(media).collect::<Vec<_>>());
+    let original = opened(&source);
+    let blobs: Vec<Vec<u8>> =
+        original.layers.iter().map(|layer| source.0[&blob_path(&layer.blob.digest)].clone()).collect();
+    let (files, exported) = export(&original, &blobs, "1", LayerFormat::Exact);
+    assert_eq!(exported.unwrap().manifest_digest, original.manifest_digest);
+    assert_eq!(import(files, Limits::default()).unwrap(), tars());
+    let (files, exported) = export(&original, &tars(), "1", LayerFormat::Exact);
+    assert!(matches!(exported, Err(ImageError::Digest { .. })));
+    assert!(!files.0.contains_key("index.json"));
+}
+
+#[test]
 fn a_wrong_layer_leaves_no_layout() {
     let original = opened(&docker_archive(&tars()));
     let (files, exported) = export(&original, &[small_tar("one"), small_tar("x")], "1", LayerFormat::Plain);

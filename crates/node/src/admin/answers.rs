@@ -3,6 +3,8 @@
 //! A short request is answered by one value. Long work answers with [`Lines`]: a worker writes one value a line while
 //! the client reads them, and the last line says how the work ended, also if the worker panicked.
 
+use std::io::{self, BufWriter, Write};
+
 use axum::Json;
 use axum::body::{Body as HttpBody, Bytes as HttpBytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
@@ -186,6 +188,49 @@ impl Lines {
     /// Writes an event that must not be lost. Waits for the reader; returns at once if it has gone.
     pub fn event_blocking(&self, event: &impl Serialize) {
         let _ = self.0.blocking_send(line(event));
+    }
+}
+
+/// Pieces of a stream that wait for a slow reader.
+const PIECES_WAITING: usize = 4;
+const PIECE_BYTES: usize = 256 << 10;
+
+/// A body that a worker writes while the client reads it. If the work fails or panics, the body breaks off, so that
+/// nobody takes it for whole, and the log says why. The work gets an error when the reader has gone.
+pub fn byte_stream(
+    what: &'static str,
+    work: impl FnOnce(&mut dyn Write) -> Result<(), String> + Send + 'static,
+) -> HttpBody {
+    let (sender, mut receiver) = mpsc::channel::<io::Result<HttpBytes>>(PIECES_WAITING);
+    let pieces = sender.clone();
+    let working = tokio::task::spawn_blocking(move || {
+        let mut writer = BufWriter::with_capacity(PIECE_BYTES, PieceWriter(pieces));
+        work(&mut writer)?;
+        writer.flush().map_err(|error| error.to_string())
+    });
+    tokio::spawn(async move {
+        let why = match working.await {
+            Ok(Ok(())) => return,
+            Ok(Err(why)) => why,
+            Err(error) => defects::task_failed("a worker of the admin API", &error).to_string(),
+        };
+        tracing::error!(why, "{what} broke off");
+        let _ = sender.send(Err(io::Error::other(why))).await;
+    });
+    HttpBody::from_stream(futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)))
+}
+
+/// Gives what is written to the reader of a response.
+struct PieceWriter(mpsc::Sender<io::Result<HttpBytes>>);
+
+impl Write for PieceWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(HttpBytes::copy_from_slice(bytes)));
+        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

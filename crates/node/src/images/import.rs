@@ -16,7 +16,7 @@ use lighter_wire::{Message, Release, SignedRelease};
 
 use super::sink::IntoStore;
 use super::source::ImageSource;
-use super::{AnyFiles, ImagesError, Step, dates, documents_of, recipes};
+use super::{AnyFiles, ImagesError, Step, dates, documents_of, name_of, recipes};
 use crate::clock::unix_now;
 use crate::shared::Shared;
 
@@ -31,29 +31,45 @@ pub struct Imported {
     pub passed_over: Vec<String>,
 }
 
-/// Imports the image at `source`, signs a release of it by this node, and tells the engine of each layer when it is
-/// committed. Committed layers stay if a later layer fails.
+/// The name that an import gives its image.
+#[derive(Clone, Debug)]
+pub enum Naming {
+    /// This one, or that of the source, by a release that this node signs.
+    Release(Option<ImageReference>),
+    /// That of a pull by digest. Nothing is signed, so nobody learns a name from it.
+    Digest,
+}
+
+/// Imports the image at `source`, signs a release of it by this node if it gets a name, and tells the engine of each
+/// layer when it is committed. Committed layers stay if a later layer fails.
 pub fn import(
     shared: &Shared,
     source: &ImageSource,
-    name: Option<ImageReference>,
+    naming: Naming,
     selector: &Selector,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Imported, ImagesError> {
-    import_image(shared, source, name, selector, progress).map_err(|error| source.failure_within(error))
+    import_image(shared, source, naming, selector, progress).map_err(|error| source.failure_within(error))
 }
 
 fn import_image(
     shared: &Shared,
     source: &ImageSource,
-    name: Option<ImageReference>,
+    naming: Naming,
     selector: &Selector,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Imported, ImagesError> {
-    let text = source.to_string();
-    let mut opened = open_named(source, name.as_ref(), selector)?;
+    let name = match &naming {
+        Naming::Release(name) => name.as_ref(),
+        Naming::Digest => None,
+    };
+    let mut opened = open_named(source, name, selector)?;
     let image = opened.image().clone();
-    let reference = name.map_or_else(|| name_in_source(&image.names, text), Ok)?;
+    let (reference, is_signed) = match naming {
+        Naming::Release(Some(name)) => (name, true),
+        Naming::Release(None) => (name_in_source(&image.names, source.to_string())?, true),
+        Naming::Digest => (name_of(image.manifest_digest)?, false),
+    };
     let mut layers = Vec::new();
     // Layers stay until the image names them.
     let mut leases = Vec::new();
@@ -70,11 +86,15 @@ fn import_image(
     let now = shared.uses.now();
     shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
     shared.store.put_blob(&image.manifest_digest, &image.manifest_bytes, now)?;
-    let issued_s = dates::next(&shared.store, &reference, unix_now())?;
-    let release = Release { reference: reference.clone(), manifest: image.manifest_digest, issued_s };
-    let record = shared.identity.sign(release);
-    set_reference(shared, &reference, &image, &record)?;
+    let record = if is_signed { Some(sign(shared, &reference, image.manifest_digest)?) } else { None };
+    set_reference(shared, &reference, &image, record.as_ref())?;
     Ok(Imported { reference, manifest: image.manifest_digest, layers, passed_over: image.passed_over })
+}
+
+/// A release of the image with this manifest, later than all of its repository.
+fn sign(shared: &Shared, reference: &ImageReference, manifest: OciDigest) -> Result<SignedRelease, StoreError> {
+    let issued_s = dates::next(&shared.store, reference, unix_now())?;
+    Ok(shared.identity.sign(Release { reference: reference.clone(), manifest, issued_s }))
 }
 
 /// The claim of an image about a layer: its blob, and the tar within.
@@ -190,14 +210,14 @@ fn set_reference(
     shared: &Shared,
     reference: &ImageReference,
     image: &ImportedImage,
-    record: &SignedRelease,
+    record: Option<&SignedRelease>,
 ) -> Result<(), StoreError> {
     let image = Image {
         manifest: image.manifest_digest,
         config: image.config_digest,
         layers: recipes::wanted(shared, &image.layers),
         // A release is at most 1 KiB by its message's limit; references are at most 384 bytes.
-        release_record: record.encode().unwrap_or_default(),
+        release_record: record.and_then(|record| record.encode().ok()).unwrap_or_default(),
     };
     shared.store.set_reference(reference, image)
 }

@@ -7,19 +7,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::State as Extract;
-use axum::response::Response;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use lighter_api::{self as api, ExportEvent, ImportEvent, Problem, ProblemKind};
-use lighter_image::{Choice, ImageError, LayerFormat, Platform, Selector};
+use lighter_image::{ArchiveFormat, Choice, ImageError, Platform, Selector};
 use lighter_registry::{Failure as RegistryFailure, Upstream, UpstreamError, UpstreamReference};
 use lighter_types::{Blame, Card, error_chain};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admin::State;
-use crate::admin::answers::{Body, Failure, Lines, kind_of};
+use crate::admin::answers::{Body, Failure, Lines, blocking, byte_stream, kind_of};
 use crate::config::upstream_settings;
 use crate::faults::Worker;
-use crate::images::{self, ImageSource, ImagesError, Imported, Step};
+use crate::images::{self, Exported, ImageSource, ImagesError, Imported, Naming, ReadyArchive, Step};
 use crate::traffic::MeteredDial;
 
 pub async fn import(
@@ -35,7 +36,11 @@ pub async fn import(
             Problem::new(ProblemKind::Request, "all images of a source keep their names: no name, no choice").into()
         );
     }
-    let (all, name) = (request.all, request.name);
+    if request.unsigned && request.name.is_some() {
+        return Err(Problem::new(ProblemKind::Request, "an image that is not signed has no name but its digest").into());
+    }
+    let all = request.all;
+    let naming = if request.unsigned { Naming::Digest } else { Naming::Release(request.name) };
     let selector = Selector { platform, from };
     let (lines, response) = Lines::new();
     let place = place(&state).await?;
@@ -45,9 +50,9 @@ pub async fn import(
             state.shared.faults.strike(Worker::Import);
             let mut progress = |step| lines.progress(&import_progress(step));
             let imported = if all {
-                import_all(&state, &source, &selector, lines, &mut progress)
+                import_all(&state, &source, &naming, &selector, lines, &mut progress)
             } else {
-                images::import(&state.shared, &source, name, &selector, &mut progress)
+                images::import(&state.shared, &source, naming, &selector, &mut progress)
             };
             imported
                 .map_or_else(|error| ImportEvent::Failed { problem: problem(&error) }, |image| import_done(image, 0))
@@ -61,6 +66,7 @@ pub async fn import(
 fn import_all(
     state: &State,
     source: &ImageSource,
+    naming: &Naming,
     selector: &Selector,
     lines: &Lines,
     progress: &mut dyn FnMut(Step),
@@ -68,7 +74,7 @@ fn import_all(
     let count = images::count(source)?.max(1);
     let mut import = |place| {
         let selector = Selector { from: Some(Choice::Place(place)), ..selector.clone() };
-        images::import(&state.shared, source, None, &selector, progress)
+        images::import(&state.shared, source, naming.clone(), &selector, progress)
     };
     for place in 1..count {
         lines.event_blocking(&import_done(import(place)?, count - place));
@@ -134,24 +140,52 @@ pub async fn export(
     Body(request): Body<api::ExportRequest>,
 ) -> Result<Response, Failure> {
     let path = absolute(&request.path)?;
-    let format = if request.gzip { LayerFormat::Gzip } else { LayerFormat::Plain };
     let (lines, response) = Lines::new();
     let place = place(&state).await?;
     lines.write(
         move |lines| {
             let _place = place;
             state.shared.faults.strike(Worker::Export);
-            let exported = images::export(&state.shared.store, &request.reference, &path, format, &mut |step| {
+            let exported = images::export(&state.shared.store, &request.reference, &path, request.blobs, &mut |step| {
                 lines.progress(&ExportEvent::Progress { tar_bytes: step.tar_bytes });
             });
             match exported {
-                Ok(manifest) => ExportEvent::Done { manifest },
+                Ok(Exported { manifest, exact, not_exact }) => ExportEvent::Done { manifest, exact, not_exact },
                 Err(error) => ExportEvent::Failed { problem: problem(&error) },
             }
         },
         |problem| ExportEvent::Failed { problem },
     );
     Ok(response)
+}
+
+/// An image as an archive. The node finds out if something is missing before the answer begins; an answer that breaks
+/// off behind that has its reason in the log.
+pub async fn archive(
+    Extract(state): Extract<State>,
+    Body(request): Body<api::ArchiveRequest>,
+) -> Result<Response, Failure> {
+    let format = match request.format {
+        api::ArchiveFormat::OciArchive => ArchiveFormat::Oci,
+        api::ArchiveFormat::DockerArchive => ArchiveFormat::Docker,
+    };
+    let place = place(&state).await?;
+    let (store, reference) = (state.shared.store.clone(), request.reference.clone());
+    let ready = blocking(move || ReadyArchive::new(&store, &reference, format, request.blobs)).await?;
+    let ready = ready.map_err(|error| Failure::from(problem(&error)))?;
+    let Exported { manifest, exact, not_exact } = ready.exported.clone();
+    let headers = [
+        (api::ARCHIVE_MANIFEST_HEADER, manifest.to_string()),
+        (api::ARCHIVE_BYTES_HEADER, ready.bytes().0.to_string()),
+        (api::ARCHIVE_EXACT_HEADER, exact.to_string()),
+        (api::ARCHIVE_WHY_HEADER, not_exact.unwrap_or_default()),
+    ];
+    let body = byte_stream("an export", move |writer| {
+        let _place = place;
+        state.shared.faults.strike(Worker::Export);
+        ready.write(&state.shared.store, writer).map_err(|error| error_chain(&error))
+    });
+    Ok(((headers, [(header::CONTENT_TYPE, "application/x-tar")]), body).into_response())
 }
 
 /// Waits for a place among the imports and exports that run at once.
@@ -182,6 +216,13 @@ pub fn problem(error: &ImagesError) -> Problem {
         ImagesError::Exists(_) => ProblemKind::Exists,
         ImagesError::Unknown(_) => ProblemKind::NotFound,
         ImagesError::Gone(_) => ProblemKind::Machine,
+        ImagesError::NotExact(why) => {
+            let message = format!("the exact image cannot be made here: {why}");
+            return Problem::new(ProblemKind::NotFound, message).remedy(
+                "export it with plain layers (--plain); a node with registry.listen or registry.keep_blobs keeps blobs \
+                 that have no recipe",
+            );
+        }
     };
     Problem::new(kind, error_chain(error))
 }
