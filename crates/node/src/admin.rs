@@ -1,6 +1,6 @@
 //! The admin API: HTTP with JSON on a unix socket that only the node's user can open, and on a loopback port if the
-//! operator asks for one ([`guard`]). Long work answers with one JSON value a line while it goes on. `lighter-api` has the paths
-//! and the values; docs/ADMIN.md describes them.
+//! operator asks for one ([`guard`]). Long work answers with one JSON value a line while it goes on. `lighter-api` has
+//! the paths and the values; docs/ADMIN.md describes them.
 
 mod answers;
 mod guard;
