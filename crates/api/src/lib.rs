@@ -22,8 +22,8 @@ mod tests;
 mod text;
 
 pub use images::{
-    ExportEvent, ExportRequest, Image, ImagePinRequest, ImportEvent, ImportRequest, ImportedLayer, LayerBlob,
-    ReferenceQuery, RemoveRequest,
+    ExportEvent, ExportRequest, Image, ImageArtifact, ImagePinRequest, ImportEvent, ImportRequest, ImportedLayer,
+    LayerBlob, ReferenceQuery, RemoveRequest,
 };
 pub use layers::{Layer, PinRequest};
 pub use peers::Peer;

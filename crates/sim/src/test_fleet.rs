@@ -148,7 +148,7 @@ impl TestFleet {
         self.fleet.content.images.push(ImageContent { manifest, config, documents: [0; 2], layers: layer_ids });
         self.put(node, layers);
         let reference = reference(name);
-        let release = Release { reference: reference.clone(), manifest, issued_s };
+        let release = Release { reference: reference.clone(), manifest, issued_s, companions: None };
         let signed = SignedRelease { release, publisher: peer(0), signature: [0; 64] };
         let disk = self.disk_mut(node);
         disk.blobs.extend([manifest, config]);

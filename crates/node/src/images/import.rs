@@ -16,7 +16,7 @@ use lighter_wire::{Message, Release, SignedRelease};
 
 use super::sink::IntoStore;
 use super::source::ImageSource;
-use super::{AnyFiles, ImagesError, Step, dates, documents_of, recipes};
+use super::{AnyFiles, ImagesError, Step, companions, dates, documents_of, recipes};
 use crate::clock::unix_now;
 use crate::shared::Shared;
 
@@ -52,11 +52,12 @@ fn import_image(
 ) -> Result<Imported, ImagesError> {
     let text = source.to_string();
     let mut opened = open_named(source, name.as_ref(), selector)?;
+    let reference = name.map_or_else(|| name_in_source(&opened.image().names, text), Ok)?;
+    let beside = companions::import(shared, &mut opened)?.map(|card| card.diff_id);
     let image = opened.image().clone();
-    let reference = name.map_or_else(|| name_in_source(&image.names, text), Ok)?;
     let mut layers = Vec::new();
     // Layers stay until the image names them.
-    let mut leases = Vec::new();
+    let mut leases: Vec<_> = beside.iter().map(|companions| shared.store.lease_layer(companions)).collect();
     let checked = if source.is_remote() { checked_before(shared) } else { BTreeSet::new() };
     for (index, layer) in image.layers.iter().enumerate() {
         let (card, held) = match shared.store.card(&layer.diff_id) {
@@ -71,10 +72,11 @@ fn import_image(
     shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
     shared.store.put_blob(&image.manifest_digest, &image.manifest_bytes, now)?;
     let issued_s = dates::next(&shared.store, &reference, unix_now())?;
-    let release = Release { reference: reference.clone(), manifest: image.manifest_digest, issued_s };
+    let manifest = image.manifest_digest;
+    let release = Release { reference: reference.clone(), manifest, issued_s, companions: beside };
     let record = shared.identity.sign(release);
     set_reference(shared, &reference, &image, &record)?;
-    Ok(Imported { reference, manifest: image.manifest_digest, layers, passed_over: image.passed_over })
+    Ok(Imported { reference, manifest, layers, passed_over: image.passed_over })
 }
 
 /// The claim of an image about a layer: its blob, and the tar within.
@@ -195,7 +197,7 @@ fn set_reference(
     let image = Image {
         manifest: image.manifest_digest,
         config: image.config_digest,
-        layers: recipes::wanted(shared, &image.layers),
+        layers: companions::with(recipes::wanted(shared, &image.layers), record.release.companions),
         // A release is at most 1 KiB by its message's limit; references are at most 384 bytes.
         release_record: record.encode().unwrap_or_default(),
     };
