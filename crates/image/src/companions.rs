@@ -38,6 +38,10 @@ pub const BUNDLE_BYTES_MAX: Bytes =
 const SUBJECTS_MAX: usize = 64;
 /// The most entries of a layout's `index.json` that are looked at as possible artifacts.
 const ENTRIES_MAX: usize = 1024;
+/// The most documents and blobs that a source is asked for, those included that it does not have.
+const READS_MAX: usize = 4096;
+/// The most lines about what is left out.
+const LINES_MAX: usize = 256;
 /// The deepest nesting of an artifact that is an index.
 const ARTIFACT_DEPTH_MAX: usize = 2;
 

@@ -18,7 +18,7 @@ use lighter_types::{Blame, Bytes, OciDigest};
 
 use super::{
     ARTIFACT_BYTES_MAX, ARTIFACT_DEPTH_MAX, Bundle, COMPANIONS_BYTES_MAX, COMPANIONS_MAX, ENTRIES_MAX, Gathered,
-    SUBJECTS_MAX,
+    LINES_MAX, READS_MAX, SUBJECTS_MAX,
 };
 use crate::document::Document;
 use crate::error::ImageError;
@@ -34,6 +34,10 @@ use crate::referring::{Referrer, Subject, subject_of_tag};
 const COSIGN_KIND: &str = "kind";
 const COSIGN_KINDS: [(&str, &str); 2] =
     [("dev.cosignproject.cosign/sigs", "sig"), ("dev.cosignproject.cosign/atts", "att")];
+
+/// Why something is left out.
+const FULL: &str = "the companions are too many already, or have too many bytes";
+const ABSENT: &str = "it is not in the source, or cannot be read";
 
 /// Finds the companions of `image`, whose tag stands for `top`: its manifest, or an index above it.
 ///
@@ -54,6 +58,8 @@ pub(crate) fn gather(
         entries: vec![Referrer { blob: top.clone(), tag: None }],
         absent: 0,
         passed_over: Vec::new(),
+        more: 0,
+        reads: 0,
     };
     if top.digest != image.manifest_digest {
         gatherer.add_index(top, 0)?;
@@ -75,6 +81,10 @@ struct Gatherer<'a> {
     /// Documents of other platforms that are not in the source.
     absent: usize,
     passed_over: Vec<String>,
+    /// Things that are left out without a line.
+    more: usize,
+    /// Blobs that were asked for.
+    reads: usize,
 }
 
 /// An entry of `index.json` that may be an artifact.
@@ -89,6 +99,9 @@ impl Gatherer<'_> {
         if self.absent > 0 {
             self.passed_over.push(format!("{} documents of other platforms are not in the source", self.absent));
         }
+        if self.more > 0 {
+            self.passed_over.push(format!("{} more are left out", self.more));
+        }
         let is_needed = !self.objects.is_empty() || self.entries.len() > 1;
         // The top stays the first.
         self.entries[1..].sort_by(|one, other| (one.blob.digest, &one.tag).cmp(&(other.blob.digest, &other.tag)));
@@ -100,7 +113,8 @@ impl Gatherer<'_> {
     fn add_index(&mut self, index: &BlobDescriptor, depth: usize) -> Result<(), ImageError> {
         let Some((bytes, document)) = self.read_document(index)? else { return Ok(()) };
         if !self.has_room(bytes.len() as u64, 1) {
-            return self.pass_over(&index.digest, "the companions have too many bytes already");
+            self.pass_over(&index.digest, FULL);
+            return Ok(());
         }
         self.put(index.digest, bytes);
         for below in document.manifests {
@@ -133,7 +147,8 @@ impl Gatherer<'_> {
         };
         let length = (bytes.len() + config_bytes.as_ref().map_or(0, Vec::len)) as u64;
         if !self.has_room(length, 2) {
-            return self.pass_over(&manifest.digest, "the companions have too many bytes already");
+            self.pass_over(&manifest.digest, FULL);
+            return Ok(());
         }
         self.put(manifest.digest, bytes);
         self.subjects.push((manifest.digest, Subject::Image));
@@ -195,12 +210,14 @@ impl Gatherer<'_> {
             return Ok(());
         }
         let Some((bytes, document)) = self.read_document(blob)? else {
-            return self.pass_over(&blob.digest, "it is not in the source, or cannot be read");
+            self.pass_over(&blob.digest, ABSENT);
+            return Ok(());
         };
         let is_list = document.is_index && document.subject.is_none() && tag.is_some();
         if is_list {
             if !self.has_room(bytes.len() as u64, 1) {
-                return self.pass_over(&blob.digest, "the companions have too many bytes already");
+                self.pass_over(&blob.digest, FULL);
+                return Ok(());
             }
             self.put(blob.digest, bytes);
             for listed in &document.manifests {
@@ -220,25 +237,30 @@ impl Gatherer<'_> {
         if self.objects.contains_key(&digest) {
             return Ok(true);
         }
-        let left_out = |this: &mut Self, why: &str| this.pass_over(&digest, why).map(|()| false);
         let Some((bytes, document)) = self.read_document(manifest)? else {
-            return left_out(self, "it is not in the source, or cannot be read");
+            self.pass_over(&digest, ABSENT);
+            return Ok(false);
         };
         let mut blobs: BTreeMap<OciDigest, BlobDescriptor> = BTreeMap::new();
         let missing = document.blobs.iter().filter(|blob| !self.objects.contains_key(&blob.digest));
         blobs.extend(missing.map(|blob| (blob.digest, blob.clone())));
         let sum = blobs.values().fold(bytes.len() as u64, |sum, blob| sum.saturating_add(blob.bytes.0));
         if sum > ARTIFACT_BYTES_MAX.0 {
-            return left_out(self, &format!("it has {sum} bytes, more than {}", ARTIFACT_BYTES_MAX.0));
+            self.pass_over(&digest, &format!("it has {sum} bytes, more than {}", ARTIFACT_BYTES_MAX.0));
+            return Ok(false);
         }
         if !self.has_room(sum, blobs.len() + 1) {
-            return left_out(self, "the companions have too many bytes already");
+            self.pass_over(&digest, FULL);
+            return Ok(false);
         }
         let mut read = Vec::with_capacity(blobs.len());
         for blob in blobs.values() {
             match self.read(blob, ARTIFACT_BYTES_MAX) {
                 Ok(bytes) => read.push((blob.digest, bytes)),
-                Err(error) if is_of_source(&error) => return left_out(self, &error.to_string()),
+                Err(error) if is_of_source(&error) => {
+                    self.pass_over(&digest, &error.to_string());
+                    return Ok(false);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -255,9 +277,12 @@ impl Gatherer<'_> {
         Ok(true)
     }
 
-    fn pass_over(&mut self, digest: &OciDigest, why: &str) -> Result<(), ImageError> {
-        self.passed_over.push(format!("{digest} is left out: {why}"));
-        Ok(())
+    fn pass_over(&mut self, digest: &OciDigest, why: &str) {
+        if self.passed_over.len() < LINES_MAX {
+            self.passed_over.push(format!("{digest} is left out: {why}"));
+        } else {
+            self.more += 1;
+        }
     }
 
     fn has_room(&self, bytes: u64, objects: usize) -> bool {
@@ -285,6 +310,10 @@ impl Gatherer<'_> {
         let (path, what) = (blob_path(&blob.digest), format!("blob {}", blob.digest));
         if blob.bytes > bytes_max {
             return Err(ImageError::TooLarge { what, limit: bytes_max.0 });
+        }
+        self.reads += 1;
+        if self.reads > READS_MAX {
+            return Err(ImageError::TooLarge { what: "number of companions".to_owned(), limit: READS_MAX as u64 });
         }
         let file = open_file(self.files, &path, "the image")?;
         let mut bytes = Vec::new();

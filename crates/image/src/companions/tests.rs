@@ -262,6 +262,44 @@ fn platforms_that_the_source_lacks_are_counted() {
     assert_eq!(Companions::open(&tar.unwrap()).unwrap().top(), digest(&image.index));
 }
 
+/// Counts what is opened.
+struct Counting {
+    files: MemoryFiles,
+    opened: usize,
+}
+
+impl Files for Counting {
+    fn open(&mut self, path: &str) -> std::io::Result<Option<crate::files::OpenFile<'_>>> {
+        self.opened += 1;
+        self.files.open(path)
+    }
+}
+
+#[test]
+fn a_list_of_thousands_is_asked_for_so_often_and_no_more() {
+    let mut image = signed();
+    image.files.add_index(&image.entries.clone());
+    let selector = Selector { from: None, platform: Some("linux/amd64".parse().unwrap()) };
+    let found = crate::layout::open(&mut image.files, &selector).unwrap();
+    let absent =
+        |n: u32| json!({ "mediaType": OCI_MANIFEST, "digest": digest_of(&n.to_le_bytes()).to_string(), "size": 9 });
+    let tags = artifact_tags(&digest(&image.index));
+    for (from, tag) in [0, 3000].into_iter().zip(&tags) {
+        let listed: Vec<Value> = (from..from + 3000).map(absent).collect();
+        let list = json!({ "schemaVersion": 2, "manifests": listed });
+        let list = document(&mut image.files, OCI_INDEX, &list);
+        image.add(tagged(list, tag));
+    }
+    image.files.add_index(&image.entries.clone());
+    let mut counting = Counting { files: image.files, opened: 0 };
+    let Gathered { bundle, passed_over } = gather(&mut counting, &found.image, &found.top).unwrap();
+    // And `index.json`.
+    assert_eq!(counting.opened, READS_MAX + 1);
+    assert_eq!(passed_over.len(), LINES_MAX + 1);
+    assert_eq!(passed_over[LINES_MAX], format!("{} more are left out", 6000 - LINES_MAX));
+    assert!(bundle.is_some());
+}
+
 #[test]
 fn hostile_bundles_end_in_an_error() {
     let mut image = signed();

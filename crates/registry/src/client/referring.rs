@@ -1,14 +1,14 @@
 //! What refers to a manifest, as a registry tells: by its referrers API, by the tag that stands for it where there is no
 //! such API, and by cosign's tags.
 //!
-//! A registry without the API answers with a status of 400 to 499; then the tag is asked for (OCI distribution spec 1.1,
+//! A registry without the API answers with a status of 400 to 499, or with 501; then the tag is asked for (OCI distribution spec 1.1,
 //! "Listing Referrers"), and the API not again for this image. A tag that is not there is no failure. Neither is a
 //! refusal (401, 403): some registries answer so for what they do not have. Any other failure ends the import: an image
 //! that lost its signatures that way would be refused everywhere.
 
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, LINK};
-use lighter_image::{DOCUMENT_BYTES_MAX, Document, Referrer, Referring, Subject, artifact_tags};
+use lighter_image::{COMPANIONS_MAX, DOCUMENT_BYTES_MAX, Document, Referrer, Referring, Subject, artifact_tags};
 use lighter_types::OciDigest;
 
 use super::Upstream;
@@ -79,7 +79,7 @@ impl Asking {
 fn is_absent(failure: &Failure) -> bool {
     match failure {
         Failure::Refused { .. } => true,
-        Failure::Status { status, .. } => (400..500).contains(status) && !failure.is_transient(),
+        Failure::Status { status, .. } => *status == 501 || (400..500).contains(status) && !failure.is_transient(),
         // An answer that is no index: of a proxy's page for every path.
         Failure::Protocol { .. } => true,
         Failure::Unreachable { .. }
@@ -136,8 +136,8 @@ impl Upstream {
                 .map_err(|error| Failure::protocol(lighter_types::error_chain(&error)))?;
             found.extend(list.manifests.into_iter().map(|blob| Referrer { blob, tag: None }));
             match next_page(&answer.headers) {
-                Some(next) => query = next,
-                None => break,
+                Some(next) if found.len() < COMPANIONS_MAX => query = next,
+                Some(_) | None => break,
             }
         }
         Ok(found)
