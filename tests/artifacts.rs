@@ -1,9 +1,9 @@
-//! An image of several platforms and all that refers to it, from a real registry through a hub to an edge, whose clients
-//! see what the registry shows.
+//! An image of several platforms and all that refers to it, from a real registry through a hub to an edge, whose
+//! clients see what the registry shows.
 //!
 //! There is no cosign and no notation here: signatures and attestations are made by hand, as those tools write them.
-//! docker-registry 2.8 has no referrers API, so they stand there under the tags that the specification names. The API is
-//! that of the nodes themselves: the last test imports an image from one.
+//! docker-registry 2.8 has no referrers API, so they stand there under the tags that the specification names. The API
+//! is that of the nodes themselves: the last test imports an image from one.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -120,7 +120,7 @@ fn tag(descriptor: &Value, suffix: &str) -> String {
     format!("{}{suffix}", digest(descriptor).replace(':', "-"))
 }
 
-/// What stands in a registry: an image for two platforms with an attestation by BuildKit.
+/// A registry with an image for two platforms and an attestation by BuildKit.
 struct Upstream {
     registry: RegistryProcess,
     index: Value,
@@ -310,7 +310,15 @@ fn a_node_is_a_registry_for_another_import_and_layouts_keep_what_refers_to_their
     // A layout by skopeo, with the index whole.
     let layout = fleet.folder.path().join("layout");
     let source = format!("docker://{}/demo/app:7", upstream.registry.host);
-    let copy = ["copy", "-q", "--all", "--src-tls-verify=false", &source, &format!("oci:{}:7", layout.display())];
+    let copy = [
+        "copy",
+        "-q",
+        "--all",
+        "--preserve-digests",
+        "--src-tls-verify=false",
+        &source,
+        &format!("oci:{}:7", layout.display()),
+    ];
     finish(Command::new("skopeo").args(copy)).ok();
     let layout = layout.to_str().unwrap();
     hub.cli(&["image", "import", layout, "--name", "layout/app:7", "--platform", "linux/amd64"]).ok();

@@ -1,7 +1,8 @@
 //! The companions of an image: what its registry has beside the manifest, config and layers of one platform.
 //!
-//! They are the index above the manifest, the manifests and configs of the other platforms, and the artifacts that refer
-//! to any of these: signatures, attestations, bills of materials. [`gather`](gather::gather) finds them in a source.
+//! They are the index above the manifest, the manifests and configs of the other platforms, and the artifacts that
+//! refer to any of these: signatures, attestations, bills of materials. [`gather`](gather::gather) finds them in a
+//! source.
 //! [`Bundle`] is the tar that holds them: an OCI layout without the image itself. It travels as a layer does, under the
 //! sha256 of its bytes, which a publisher signs. [`Companions`] reads it.
 //!

@@ -21,8 +21,8 @@ pub trait Files {
     /// The machine cannot read the file, or the source is damaged.
     fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>>;
 
-    /// The documents of other platforms, and what refers to the image, are wanted from now on too. A source that has all
-    /// of its files at hand has nothing to do.
+    /// The documents of other platforms, and what refers to the image, are wanted from now on too. A source that has
+    /// all of its files at hand has nothing to do.
     fn widen(&mut self) {}
 
     /// What refers to a manifest, beside the entries of `index.json`.

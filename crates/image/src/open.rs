@@ -70,8 +70,8 @@ impl<F: Files> OpenedImage<F> {
     }
 
     /// Finds what the source has beside the image: the index, the other platforms' documents, and the artifacts that
-    /// refer to any of these. At most [`crate::COMPANIONS_BYTES_MAX`] are read and held in memory. What is damaged, too
-    /// large or absent is left out, with a line in [`ImportedImage::passed_over`].
+    /// refer to any of these. At most [`crate::COMPANIONS_BYTES_MAX`] are read and held in memory. A thing that is
+    /// damaged, too large or absent is left out, with a line in [`ImportedImage::passed_over`].
     ///
     /// # Errors
     /// `Read` if the source cannot be read or asked.

@@ -15,7 +15,7 @@ pub enum Subject {
     Artifact,
 }
 
-/// What a source knows to refer to a manifest.
+/// The documents that refer to a manifest, as far as a source knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Referring {
     pub found: Vec<Referrer>,
@@ -30,8 +30,8 @@ pub struct Referrer {
     pub tag: Option<String>,
 }
 
-/// The tags by which things belong to a manifest without a registry's help: of the referrers (OCI distribution spec 1.1,
-/// "Referrers Tag Schema"), and of cosign's signatures, attestations and bills of materials.
+/// The tags by which things belong to a manifest without a registry's help: of the referrers (OCI distribution spec
+/// 1.1, "Referrers Tag Schema"), and of cosign's signatures, attestations and bills of materials.
 pub fn artifact_tags(subject: &OciDigest) -> [String; 4] {
     ["", ".sig", ".att", ".sbom"].map(|suffix| format!("sha256-{}{suffix}", subject.to_hex()))
 }

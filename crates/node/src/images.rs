@@ -1,8 +1,8 @@
 //! Images between files and the store: import, export, and the facts about an image on disk. Workers' jobs: they block.
 //!
-//! An import commits the companions and the layers one by one, then the documents, then the name with a release that this
-//! node signs. The engine hears of each layer when it is committed. A pull reads, keeps and commits the same documents: `read` finds
-//! the layers, `keep` writes a document that a peer sent, `commit` gives the image its name.
+//! An import commits the companions and the layers one by one, then the documents, then the name with a release that
+//! this node signs. The engine hears of each layer when it is committed. A pull reads, keeps and commits the same
+//! documents: `read` finds the layers, `keep` writes a document that a peer sent, `commit` gives the image its name.
 
 mod answers;
 pub mod companions;

@@ -2,8 +2,8 @@
 //!
 //! A tag is resolved as a pull resolves it: by signed releases, of which the newest counts. So a request for a tag
 //! starts a pull of the image ([`flights`]), and all requests for the same image share it. The manifest is answered
-//! when the image's documents are here, with the index that the tag stands for ([`beside`]); a blob when its layer is. Where no peer has the image, the runtime gets a 404
-//! after two seconds at most and goes on to its next registry.
+//! when the image's documents are here, with the index that the tag stands for ([`beside`]); a blob when its layer is.
+//! Where no peer has the image, the runtime gets a 404 after two seconds at most and goes on to its next registry.
 //!
 //! A blob is served under a repository that names it only, and after it was rebuilt and had its digest once
 //! ([`blobs`]).

@@ -1,5 +1,5 @@
-//! The companions of an image: a bundle that opens leads to documents that have their digests, within its own bytes. The
-//! readers of manifests and indexes take the same input.
+//! The companions of an image: a bundle that opens leads to documents that have their digests, within its own bytes.
+//! The readers of manifests and indexes take the same input.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

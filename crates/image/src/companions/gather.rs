@@ -1,12 +1,12 @@
 //! Finds the companions of an image in its source.
 //!
-//! First come the documents below the top: each platform's manifest and config, and the attestations that BuildKit keeps
-//! for the platform `unknown/unknown`. Then the source is asked what refers to the top, to each platform's manifest, and
-//! to each artifact that was found: an OCI layout by the other entries of its `index.json`, a registry by
+//! First come the documents below the top: each platform's manifest and config, and the attestations that BuildKit
+//! keeps for the platform `unknown/unknown`. Then the source is asked what refers to the top, to each platform's
+//! manifest, and to each artifact that was found: an OCI layout by the other entries of its `index.json`, a registry by
 //! [`Files::referring`].
 //!
-//! An artifact comes whole or not at all: one that is too large, damaged or not there is left out, with a line that names
-//! it. A read that fails ends the search: an image whose signature got lost that way would be refused everywhere.
+//! An artifact comes whole or not at all: one that is too large, damaged or not there is left out, with a line that
+//! names it. A read that fails ends the search: an image whose signature got lost that way would be refused everywhere.
 //!
 //! Sources: OCI distribution spec 1.1, "Listing Referrers", "Referrers Tag Schema"; cosign's tags, and the annotation
 //! `kind` of the layouts that `cosign save` writes (pkg/oci/layout in its sources); BuildKit's attestation storage.

@@ -33,7 +33,7 @@ pub struct Artifact {
     pub bytes: Bytes,
 }
 
-/// What a bundle holds.
+/// The content of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Companions {
     top: OciDigest,

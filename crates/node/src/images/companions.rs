@@ -1,8 +1,8 @@
 //! The companions of this node's images: the index, other platforms' documents and artifacts, as one layer each.
 //!
-//! An import makes the layer and names it in the release that it signs. From then on it is a layer like any other: pulls
-//! bring it by patches, the store keeps it as long as the image names it, and peers get it from here. So no byte in it is
-//! believed because a peer sent it: its sha256 is signed.
+//! An import makes the layer and names it in the release that it signs. From then on it is a layer like any other:
+//! pulls bring it by patches, the store keeps it as long as the image names it, and peers get it from here. So no byte
+//! in it is believed because a peer sent it: its sha256 is signed.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
-//! What comes beside the images: the index that a tag stands for, the documents of other platforms, signatures and other
-//! artifacts, and the list of what refers to a manifest.
+//! Serves the companions of images: the index that a tag stands for, the documents of other platforms, signatures and
+//! other artifacts, and the list of what refers to a manifest.
 //!
-//! They lie in one layer for each image ([`companions`]), whose sha256 a publisher signed. A document or a blob is served
-//! under a repository one of whose images has it among its companions, and after it had its digest once more.
+//! They lie in one layer for each image ([`companions`]), whose sha256 a publisher signed. The node serves a document
+//! or a blob under a repository if an image of the repository has it among its companions. It compares the digest again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

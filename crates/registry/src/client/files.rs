@@ -4,8 +4,8 @@
 //! and kind a document named before. So the import's own choice of a platform and its checks decide, and no archive has
 //! to be on disk. Documents are kept in memory, [`DOCUMENTS_BYTES_MAX`] together; layers stream.
 //!
-//! At first, the documents of the wanted platform alone can be opened, because Docker Hub counts requests for manifests.
-//! After [`Files::widen`], all that a document names can be, and a document that the registry does not have is absent.
+//! At first, the documents of the wanted platform alone can be opened, because an import may want no others. After
+//! [`Files::widen`], all that a document names can be, and a document that the registry does not have is absent.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -176,8 +176,8 @@ impl RegistryFiles {
         self.documents.insert(digest, bytes);
     }
 
-    /// Opens a document of another platform or of an artifact, or a blob of one: absent if the registry does not have it,
-    /// or if it is one too many. Who asks keeps blobs; they are not kept here too.
+    /// Opens a document of another platform or of an artifact, or a blob of one: absent if the registry does not have
+    /// it, or if it is one too many. The caller keeps blobs; they are not kept here too.
     fn open_beside(&mut self, kind: BlobKind, blob: &BlobDescriptor) -> io::Result<Option<OpenFile<'_>>> {
         let fetched = match kind {
             BlobKind::Manifest if self.is_full(blob.bytes.0) => return Ok(None),

@@ -1,10 +1,10 @@
-//! What refers to a manifest, as a registry tells: by its referrers API, by the tag that stands for it where there is no
-//! such API, and by cosign's tags.
+//! Asks a registry what refers to a manifest: by its referrers API, by the tag that stands for the API where there is
+//! none, and by cosign's tags.
 //!
-//! A registry without the API answers with a status of 400 to 499, or with 501; then the tag is asked for (OCI distribution spec 1.1,
-//! "Listing Referrers"), and the API not again for this image. A tag that is not there is no failure. Neither is a
-//! refusal (401, 403): some registries answer so for what they do not have. Any other failure ends the import: an image
-//! that lost its signatures that way would be refused everywhere.
+//! A registry without the API answers with a status of 400 to 499, or with 501; then the tag is asked for (OCI
+//! distribution spec 1.1, "Listing Referrers"), and the API not again for this image. A tag that is not there is no
+//! failure. Neither is a refusal (401, 403): some registries answer so for what they do not have. Any other failure
+//! ends the import: an image that lost its signatures that way would be refused everywhere.
 
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, LINK};
@@ -20,7 +20,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The most pages of one list. Registries have up to 50 or 100 entries on one.
 const PAGES_MAX: usize = 16;
 
-/// What refers to a manifest, and the documents that came with the answers.
+/// The answer to one question, and the documents that came with it.
 pub(super) struct Asked {
     pub(super) referring: Referring,
     pub(super) documents: Vec<(OciDigest, Vec<u8>)>,

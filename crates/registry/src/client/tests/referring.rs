@@ -1,4 +1,4 @@
-//! What a registry has beside an image: the other platforms, what its referrers API lists, and what its tags say.
+//! An image's companions out of a registry: the other platforms, what its referrers API lists, and what its tags say.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ fn artifacts(companions: &Companions) -> Vec<OciDigest> {
 }
 
 #[test]
-fn what_the_referrers_api_lists_comes_page_by_page_and_with_cosigns_tags() {
+fn the_list_of_the_referrers_api_comes_page_by_page_and_with_cosigns_tags() {
     let mut image = signed();
     let index = image.index.clone();
     let [one, two] = ["one", "two"].map(|kind| image.add_artifact(kind, Some(&index)));
