@@ -35,7 +35,7 @@ pub struct Image {
     /// The index that the name stands for in its registry, if it stands for one; absent in a list.
     #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
     pub index: Option<OciDigest>,
-    /// What refers to the image and came with it: signatures, attestations; absent in a list.
+    /// The artifacts that refer to the image and came with it: signatures, attestations; absent in a list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<ImageArtifact>,
 }

@@ -25,7 +25,7 @@ pub trait Files {
     /// all of its files at hand has nothing to do.
     fn widen(&mut self) {}
 
-    /// What refers to a manifest, beside the entries of `index.json`.
+    /// The documents that refer to a manifest, beside the entries of `index.json`.
     ///
     /// # Errors
     /// The source cannot be asked.

@@ -1,4 +1,7 @@
 //! Reads the tar of an image's companions: which documents and blobs it has, where they lie, and what refers to what.
+//!
+//! The tar is walked once, header by header. Then the documents are read that `index.json` leads to, each checked
+//! against its digest; blobs are not. A publisher signed the tar, but every length and count has a limit all the same.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};

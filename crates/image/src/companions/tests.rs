@@ -1,4 +1,7 @@
 //! Images with an index, signatures and attestations, from a layout into a bundle and out of it.
+//!
+//! Signatures are made by hand as cosign and notation write them. Faulty artifacts have one fault each; they are left
+//! out, and what stands beside them comes.
 
 use std::io::{Cursor, Read as _};
 

@@ -2,7 +2,8 @@
 //! other artifacts, and the list of what refers to a manifest.
 //!
 //! They lie in one layer for each image ([`companions`]), whose sha256 a publisher signed. The node serves a document
-//! or a blob under a repository if an image of the repository has it among its companions. It compares the digest again.
+//! or a blob under a repository if an image of the repository has it among its companions. It compares the digest
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

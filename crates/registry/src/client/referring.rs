@@ -34,7 +34,7 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// What refers to `subject`.
+    /// The documents that refer to `subject`.
     ///
     /// # Errors
     /// The last failure, when all attempts at all sources failed.
