@@ -10,6 +10,7 @@
 
 mod support;
 
+mod artifacts;
 mod bench_files;
 mod cli;
 mod config;

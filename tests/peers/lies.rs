@@ -382,6 +382,7 @@ fn a_release_that_is_not_signed_by_a_publisher_is_not_believed() {
         reference: "demo/app:1".parse().expect("a reference"),
         manifest: bad.parse().expect("a digest"),
         issued_s: u64::MAX,
+        companions: None,
     };
     // In the hub's name, with a signature that is none.
     let publisher = hub.peer_id.parse().expect("a PeerId");

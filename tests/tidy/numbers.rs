@@ -221,7 +221,9 @@ fn caps() -> Vec<Claim> {
 }
 
 fn images_and_sketches() -> Vec<Claim> {
-    use lighter_image::{INDEX_DEPTH_MAX, INDEX_ENTRIES_MAX, LAYERS_MAX};
+    use lighter_image::{
+        ARTIFACT_BYTES_MAX, COMPANIONS_BYTES_MAX, COMPANIONS_MAX, INDEX_DEPTH_MAX, INDEX_ENTRIES_MAX, LAYERS_MAX,
+    };
     use lighter_similarity::SKETCH_BYTES_MAX;
     vec![
         claim("docs/PREDICTION.md", "at most {} bytes; on the corpus", [number(SKETCH_BYTES_MAX)]),
@@ -230,6 +232,9 @@ fn images_and_sketches() -> Vec<Claim> {
             "| at most {}, {}, {} |",
             [INDEX_DEPTH_MAX, INDEX_ENTRIES_MAX, LAYERS_MAX].map(|value| number(value as u64)),
         ),
+        claim("docs/IMAGES.md", "| bytes of an artifact | {} |", [mib(ARTIFACT_BYTES_MAX.0)]),
+        claim("docs/IMAGES.md", "| bytes of all companions | {}, in memory", [mib(COMPANIONS_BYTES_MAX.0)]),
+        claim("docs/IMAGES.md", "| documents and blobs | {} |", [number(COMPANIONS_MAX as u64)]),
     ]
 }
 

@@ -35,6 +35,24 @@ pub struct Image {
     /// The blobs that the image's registry has for its layers, in their order; absent in a list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<LayerBlob>,
+    /// The index that the name stands for in its registry, if it stands for one; absent in a list.
+    #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
+    pub index: Option<OciDigest>,
+    /// The artifacts that refer to the image and came with it: signatures, attestations; absent in a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ImageArtifact>,
+}
+
+/// An artifact that refers to an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageArtifact {
+    #[serde(with = "text")]
+    pub manifest: OciDigest,
+    /// Its kind as a media type, if it says so.
+    pub kind: Option<String>,
+    /// Its manifest and its blobs.
+    #[serde(with = "number")]
+    pub bytes: Bytes,
 }
 
 /// The blob of a layer, as the image's manifest names it.

@@ -23,8 +23,8 @@ mod text;
 
 pub use images::{
     ARCHIVE_BYTES_HEADER, ARCHIVE_EXACT_HEADER, ARCHIVE_MANIFEST_HEADER, ARCHIVE_WHY_HEADER, ArchiveFormat,
-    ArchiveRequest, ExportBlobs, ExportEvent, ExportRequest, Image, ImagePinRequest, ImportEvent, ImportRequest,
-    ImportedLayer, LayerBlob, ReferenceQuery, RemoveRequest,
+    ArchiveRequest, ExportBlobs, ExportEvent, ExportRequest, Image, ImageArtifact, ImagePinRequest, ImportEvent,
+    ImportRequest, ImportedLayer, LayerBlob, ReferenceQuery, RemoveRequest,
 };
 pub use layers::{Layer, PinRequest};
 pub use peers::Peer;

@@ -17,9 +17,13 @@ pub struct PullRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum PullEvent {
+    /// The name stands for this manifest. `companions` is the layer with the image's index, its other platforms'
+    /// documents and its artifacts; absent if it has none.
     Resolved {
         #[serde(with = "text")]
         manifest: OciDigest,
+        #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
+        companions: Option<DiffId>,
     },
     Layers {
         #[serde(with = "text::list")]

@@ -62,8 +62,11 @@ const STORE: &str = r#"{"layers":1,"layer_bytes":2,"patches":3,"patch_bytes":4,"
 #[test]
 fn status() {
     let traffic = TrafficStatus { protocol: "patch".to_owned(), sent_bytes: Bytes(1), received_bytes: Bytes(2) };
-    let pull =
-        PullStatus { pull: 5, image: "demo/app:1".to_owned(), last: Some(PullEvent::Resolved { manifest: digest(1) }) };
+    let pull = PullStatus {
+        pull: 5,
+        image: "demo/app:1".to_owned(),
+        last: Some(PullEvent::Resolved { manifest: digest(1), companions: None }),
+    };
     let status = Status {
         version: "0.1.0".to_owned(),
         peer_id: peer(),
@@ -162,17 +165,19 @@ fn images() {
             made_by: "verbatim".to_owned(),
             kept: vec!["tar".to_owned(), "blob".to_owned()],
         }],
+        index: Some(digest(2)),
+        artifacts: vec![ImageArtifact { manifest: digest(1), kind: Some("a/b".to_owned()), bytes: Bytes(6) }],
     };
-    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}]}"#;
+    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]}"#;
     check(one.clone(), golden);
     let unsigned = golden.replace(
-        r#""publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}]"#,
+        r#""publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]"#,
         r#""publisher":null,"issued_s":null,"pinned":false"#,
     );
-    check(
-        Image { publisher: None, issued_s: None, pinned: false, platform: None, blobs: Vec::new(), ..one },
-        &unsigned,
-    );
+    let (blobs, index, artifacts) = (Vec::new(), None, Vec::new());
+    let least =
+        Image { publisher: None, issued_s: None, pinned: false, platform: None, blobs, index, artifacts, ..one };
+    check(least, &unsigned);
     let pin = ImagePinRequest { reference: reference(), pinned: true };
     check(pin, r#"{"reference":"demo/app:1","pinned":true}"#);
     check(RemoveRequest { reference: reference() }, r#"{"reference":"demo/app:1"}"#);
@@ -246,7 +251,9 @@ fn pulls() {
     check(PullRequest { image: "sha256:x".to_owned() }, r#"{"image":"sha256:x"}"#);
     check(CancelRequest { image: "demo/app:1".to_owned() }, r#"{"image":"demo/app:1"}"#);
     let (from, bases) = (peer(), vec![layer(2)]);
-    check(PullEvent::Resolved { manifest: digest(1) }, r#"{"event":"resolved","manifest":"ONE"}"#);
+    let resolved = |companions| PullEvent::Resolved { manifest: digest(1), companions };
+    check(resolved(None), r#"{"event":"resolved","manifest":"ONE"}"#);
+    check(resolved(Some(layer(2))), r#"{"event":"resolved","manifest":"ONE","companions":"TWO"}"#);
     check(
         PullEvent::Layers { layers: vec![layer(1), layer(2)], held: vec![layer(1)] },
         r#"{"event":"layers","layers":["ONE","TWO"],"held":["ONE"]}"#,

@@ -173,7 +173,7 @@ impl Fetcher {
                 State::Waiting { .. } if step.core.sketches.is_awaited(id, step.now) => {}
                 State::Waiting { until } => {
                     let is_overdue = *until <= step.now;
-                    let place = places.of(id, step.core);
+                    let place = places.of(id, target.goes_first, step.core);
                     let has_room = *place > 0;
                     if has_room && target.begin(id, self.parts.get(&id), step) {
                         *place -= 1;

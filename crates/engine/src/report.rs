@@ -7,8 +7,10 @@ use crate::failure::{LocalFailure, Setback, UnusableImage};
 /// A report of a pull to the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
+    /// The name stands for this manifest. `companions` is the layer with what comes beside the image, if any.
     Resolved {
         manifest: OciDigest,
+        companions: Option<DiffId>,
     },
     /// The layers of the image; those in `held` were here before.
     Layers {

@@ -3,8 +3,11 @@
 
 use std::io::{self, Read};
 
+use lighter_types::OciDigest;
+
 use crate::error::ImageError;
 use crate::limits::DOCUMENT_BYTES_MAX;
+use crate::referring::{Referring, Subject};
 
 /// Opens the files of an OCI layout or of a `docker save` archive by relative path.
 ///
@@ -17,6 +20,18 @@ pub trait Files {
     /// # Errors
     /// The machine cannot read the file, or the source is damaged.
     fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>>;
+
+    /// The documents of other platforms, and what refers to the image, are wanted from now on too. A source that has
+    /// all of its files at hand has nothing to do.
+    fn widen(&mut self) {}
+
+    /// The documents that refer to a manifest, beside the entries of `index.json`.
+    ///
+    /// # Errors
+    /// The source cannot be asked.
+    fn referring(&mut self, _subject: &OciDigest, _kind: Subject) -> io::Result<Referring> {
+        Ok(Referring::default())
+    }
 }
 
 /// A file opened for one pass.
@@ -31,11 +46,27 @@ impl<F: Files + ?Sized> Files for Box<F> {
     fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>> {
         (**self).open(path)
     }
+
+    fn widen(&mut self) {
+        (**self).widen();
+    }
+
+    fn referring(&mut self, subject: &OciDigest, kind: Subject) -> io::Result<Referring> {
+        (**self).referring(subject, kind)
+    }
 }
 
 impl<F: Files + ?Sized> Files for &mut F {
     fn open(&mut self, path: &str) -> io::Result<Option<OpenFile<'_>>> {
         (**self).open(path)
+    }
+
+    fn widen(&mut self) {
+        (**self).widen();
+    }
+
+    fn referring(&mut self, subject: &OciDigest, kind: Subject) -> io::Result<Referring> {
+        (**self).referring(subject, kind)
     }
 }
 

@@ -51,6 +51,8 @@ struct Candidate {
     blob: BlobDescriptor,
     /// The platform in the index, or else in the config.
     platform: Option<Platform>,
+    /// The entry of `index.json` that leads to it, if that is an index and was not chosen by the manifest's own digest.
+    top: Option<BlobDescriptor>,
 }
 
 /// The entries of a layout that are no images, and those that cannot be read.
@@ -61,8 +63,17 @@ struct Others {
     failed: Vec<ImageError>,
 }
 
-/// Returns the image and the path of each layer's blob.
-pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(ImportedImage, Vec<String>), ImageError> {
+/// An image that was found.
+pub(crate) struct Found {
+    pub(crate) image: ImportedImage,
+    /// The path of each layer's blob.
+    pub(crate) paths: Vec<String>,
+    /// The document that the image's name stands for: an index, or the manifest.
+    pub(crate) top: BlobDescriptor,
+}
+
+/// Finds the selected image.
+pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<Found, ImageError> {
     let (roots, mut others) = images(files)?;
     if roots.is_empty() && !others.failed.is_empty() {
         return Err(others.failed.swap_remove(0));
@@ -86,15 +97,15 @@ pub(crate) fn open(files: &mut dyn Files, selector: &Selector) -> Result<(Import
         }
     };
     let (candidate, names) = choose(chosen, selector).map_err(no_match)?;
-    let mut read = read_image(files, candidate)?;
-    let image = &mut read.0;
+    let mut found = read_image(files, candidate)?;
+    let image = &mut found.image;
     image.names = match &selector.from {
         Some(Choice::Name(name)) => vec![name.clone()],
         _ => names,
     };
     image.passed_over = others.passed_over;
     image.passed_over.extend(others.failed.iter().map(ToString::to_string));
-    Ok(read)
+    Ok(found)
 }
 
 /// The number of images.
@@ -105,14 +116,13 @@ pub(crate) fn count(files: &mut dyn Files) -> Result<usize, ImageError> {
 /// The entries of `index.json` that lead to images, and the others. One that cannot be read keeps no other out.
 fn images(files: &mut dyn Files) -> Result<(Vec<Root>, Others), ImageError> {
     check_layout_file(files)?;
-    let bytes = read_document(files, "index.json", "the OCI layout")?;
-    let index: RawIndex = parse("index.json", "an image index", &bytes)?;
     let mut others = Others::default();
     let mut roots = Vec::new();
     let mut count = 0;
-    for root in index.manifests.unwrap_or_default() {
+    for root in root_entries(files)? {
         let names = names_of(&root);
         let digest = root.digest.clone();
+        let top = root.clone().into_blob("index.json").ok();
         let mut found = Vec::new();
         collect(files, root, "index.json", 0, &mut others, &mut |candidate| {
             found.push(candidate);
@@ -122,7 +132,10 @@ fn images(files: &mut dyn Files) -> Result<(Vec<Root>, Others), ImageError> {
         let mut candidates = Vec::new();
         for mut candidate in found {
             match look_at(files, &mut candidate) {
-                Ok(None) => candidates.push(candidate),
+                Ok(None) => {
+                    candidate.top = top.clone().filter(|top| top.digest != candidate.blob.digest);
+                    candidates.push(candidate);
+                }
                 Ok(Some(kind)) => others.passed_over.push(format!("{} is no image: {kind}", candidate.blob.digest)),
                 Err(error) => others.failed.push(error),
             }
@@ -132,6 +145,13 @@ fn images(files: &mut dyn Files) -> Result<(Vec<Root>, Others), ImageError> {
         }
     }
     Ok((roots, others))
+}
+
+/// The entries of `index.json`.
+pub(crate) fn root_entries(files: &mut dyn Files) -> Result<Vec<RawDescriptor>, ImageError> {
+    let bytes = read_document(files, "index.json", "the OCI layout")?;
+    let index: RawIndex = parse("index.json", "an image index", &bytes)?;
+    Ok(index.manifests.unwrap_or_default())
 }
 
 /// Looks at the manifest of a candidate; its kind if it is no image. An image without a platform gets its config's.
@@ -162,6 +182,7 @@ fn chosen_roots(roots: Vec<Root>, choice: &Choice) -> Vec<Root> {
             let text = digest.to_string();
             for root in roots.iter_mut().filter(|root| root.digest != text) {
                 root.candidates.retain(|candidate| candidate.blob.digest == *digest);
+                root.candidates.iter_mut().for_each(|candidate| candidate.top = None);
             }
             roots.retain(|root| !root.candidates.is_empty());
         }
@@ -234,7 +255,7 @@ fn collect(
         others.passed_over.push(format!("{digest} is no image: {kind}"));
         return Ok(());
     }
-    if add(Candidate { blob, platform }) > INDEX_ENTRIES_MAX {
+    if add(Candidate { blob, platform, top: None }) > INDEX_ENTRIES_MAX {
         let what = "number of images in index.json".to_owned();
         return Err(ImageError::TooLarge { what, limit: INDEX_ENTRIES_MAX as u64 });
     }
@@ -278,7 +299,7 @@ fn choose(roots: Vec<Root>, selector: &Selector) -> Result<(Candidate, Vec<Strin
     }
 }
 
-fn read_image(files: &mut dyn Files, chosen: Candidate) -> Result<(ImportedImage, Vec<String>), ImageError> {
+fn read_image(files: &mut dyn Files, chosen: Candidate) -> Result<Found, ImageError> {
     let (manifest, manifest_bytes) = read_manifest(files, &chosen.blob)?;
     let (config, config_bytes) = read_config(files, &manifest)?;
     let layers = image_layers(&manifest, &config)?;
@@ -294,7 +315,7 @@ fn read_image(files: &mut dyn Files, chosen: Candidate) -> Result<(ImportedImage
         names: Vec::new(),
         passed_over: Vec::new(),
     };
-    Ok((image, paths))
+    Ok(Found { image, paths, top: chosen.top.unwrap_or(chosen.blob) })
 }
 
 fn read_manifest(files: &mut dyn Files, blob: &BlobDescriptor) -> Result<(Manifest, Vec<u8>), ImageError> {

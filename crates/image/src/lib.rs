@@ -12,7 +12,9 @@
 #![deny(clippy::iter_over_hash_type, clippy::wildcard_enum_match_arm)]
 
 mod archive;
+mod companions;
 mod docker;
+mod document;
 mod error;
 mod export;
 mod files;
@@ -24,6 +26,7 @@ mod manifest;
 mod media;
 mod open;
 mod platform;
+mod referring;
 mod sample;
 mod scan;
 mod sink;
@@ -31,6 +34,11 @@ mod sink;
 mod testing;
 
 pub use archive::ArchiveFiles;
+pub use companions::{
+    ARTIFACT_BYTES_MAX, Artifact, BUNDLE_BYTES_MAX, Bundle, BundleReader, COMPANIONS_BYTES_MAX, COMPANIONS_MAX,
+    CompanionSlice, Companions,
+};
+pub use document::Document;
 pub use error::ImageError;
 pub use export::{ArchiveFormat, ExportedImage, ImageArchive, LayerFormat, LayoutWriter, OpenLayer, export_image};
 pub use files::{Files, OpenFile};
@@ -43,5 +51,6 @@ pub use manifest::{
 pub use media::LayerMedia;
 pub use open::{Keep, OpenedImage, count_images, open_image};
 pub use platform::{Platform, PlatformError};
+pub use referring::{Referrer, Referring, Subject, artifact_tags, subject_of_tag};
 pub use scan::{ScanProgress, TarScan, scan_tar};
 pub use sink::{Hashed, TarSink};

@@ -172,6 +172,14 @@ pub(crate) fn check_document(path: &str, bytes: &[u8], digest: &OciDigest) -> Re
     if bytes.len() as u64 > DOCUMENT_BYTES_MAX.0 {
         return Err(ImageError::TooLarge { what: path.to_owned(), limit: DOCUMENT_BYTES_MAX.0 });
     }
+    check_digest(path, bytes, digest)
+}
+
+/// Checks the sha256 of some bytes.
+///
+/// # Errors
+/// `Digest`.
+pub(crate) fn check_digest(path: &str, bytes: &[u8], digest: &OciDigest) -> Result<(), ImageError> {
     let found = digest_of(bytes);
     if found != *digest {
         let what = format!("sha256 of {path}");

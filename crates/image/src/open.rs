@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use lighter_types::{Bytes, DiffId};
 use sha2::{Digest, Sha256};
 
+use crate::companions::{Bundle, Gathered, gather};
 use crate::docker;
 use crate::error::ImageError;
 use crate::files::{Files, open_file};
@@ -26,6 +27,8 @@ pub struct OpenedImage<F> {
     image: ImportedImage,
     /// The path of each layer's blob, in the order of `image.layers`.
     paths: Vec<String>,
+    /// The document that the image's name stands for; none in a docker archive, which names no manifest.
+    top: Option<BlobDescriptor>,
     limits: Limits,
 }
 
@@ -36,11 +39,17 @@ pub struct OpenedImage<F> {
 /// `Unsupported` for a source that is no image, or an image of another kind; `NoMatch`, with a list of the images, when
 /// no image or more than one matches; `Missing`, `Size`, `Digest`, `Json`, `Damaged`, `TooLarge`, `Read`.
 pub fn open_image<F: Files>(mut files: F, selector: &Selector, limits: Limits) -> Result<OpenedImage<F>, ImageError> {
-    let (image, paths) = match source_kind(&mut files)? {
-        SourceKind::OciLayout => layout::open(&mut files, selector)?,
-        SourceKind::DockerArchive => docker::open(&mut files, selector)?,
+    let (image, paths, top) = match source_kind(&mut files)? {
+        SourceKind::OciLayout => {
+            let layout::Found { image, paths, top } = layout::open(&mut files, selector)?;
+            (image, paths, Some(top))
+        }
+        SourceKind::DockerArchive => {
+            let (image, paths) = docker::open(&mut files, selector)?;
+            (image, paths, None)
+        }
     };
-    Ok(OpenedImage { files, image, paths, limits })
+    Ok(OpenedImage { files, image, paths, top, limits })
 }
 
 /// The number of images in a source, of one platform or of several each. [`crate::Choice::Place`] selects one.
@@ -58,6 +67,25 @@ impl<F: Files> OpenedImage<F> {
     /// The image as its documents describe it.
     pub fn image(&self) -> &ImportedImage {
         &self.image
+    }
+
+    /// Finds what the source has beside the image: the index, the other platforms' documents, and the artifacts that
+    /// refer to any of these. At most [`crate::COMPANIONS_BYTES_MAX`] are read and held in memory. A thing that is
+    /// damaged, too large or absent is left out, with a line in [`ImportedImage::passed_over`].
+    ///
+    /// # Errors
+    /// `Read` if the source cannot be read or asked.
+    pub fn gather_companions(&mut self) -> Result<Option<Bundle>, ImageError> {
+        let Some(top) = &self.top else { return Ok(None) };
+        let Gathered { bundle, passed_over } = gather(&mut self.files, &self.image, top)?;
+        let lines = &mut self.image.passed_over;
+        if let Some(bundle) = &bundle {
+            // An artifact that comes along was no image, but is not passed over.
+            let digest = |line: &str| line.split(' ').next().and_then(|word| word.parse().ok());
+            lines.retain(|line| digest(line).is_none_or(|digest| !bundle.has(&digest)));
+        }
+        lines.extend(passed_over);
+        Ok(bundle)
     }
 
     /// A reader of the tar of layer `index`; layer 0 is the lowest. A reader that reaches its end has checked the

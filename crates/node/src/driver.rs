@@ -24,6 +24,7 @@ use futures::StreamExt;
 use libp2p::Swarm;
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
 use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, QuestionId, Settings, StreamId};
+use lighter_image::BUNDLE_BYTES_MAX;
 use lighter_streams::Inbound;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::Answer;
@@ -347,9 +348,12 @@ impl Driver {
     }
 
     /// The most bytes that a layer can have, as far as the fleet says; without a word of it, what the store can hold.
+    /// An image's companions have a limit of their own.
     fn tar_bytes_max(&self, target: DiffId) -> Bytes {
         let announced = self.engine.directory().card(target).map(|card| card.tar_bytes);
-        announced.unwrap_or(self.shared.config.store.bytes_max.0)
+        let announced = announced.unwrap_or(self.shared.config.store.bytes_max.0);
+        let are_companions = self.pulls.iter().any(|(_, pull)| pull.companions == Some(target));
+        if are_companions { announced.min(BUNDLE_BYTES_MAX) } else { announced }
     }
 }
 

@@ -152,7 +152,7 @@ mod tests {
     fn a_release_is_believed_only_as_it_was_signed() {
         let identity = Identity::generate();
         let manifest = lighter_types::OciDigest::new([1; 32]);
-        let release = Release { reference: "a:b".parse().unwrap(), manifest, issued_s: 7 };
+        let release = Release { reference: "a:b".parse().unwrap(), manifest, issued_s: 7, companions: None };
         let signed = identity.sign(release);
         assert!(is_signed(&signed));
         let mut other = signed.clone();

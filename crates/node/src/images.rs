@@ -1,10 +1,11 @@
 //! Images between files and the store: import, export, and the facts about an image on disk. Workers' jobs: they block.
 //!
-//! An import commits the layers one by one, then the documents, then the name with a release that this node signs. The
-//! engine hears of each layer when it is committed. A pull reads, keeps and commits the same documents: `read` finds
-//! the layers, `keep` writes a document that a peer sent, `commit` gives the image its name.
+//! An import commits the companions and the layers one by one, then the documents, then the name with a release that
+//! this node signs. The engine hears of each layer when it is committed. A pull reads, keeps and commits the same
+//! documents: `read` finds the layers, `keep` writes a document that a peer sent, `commit` gives the image its name.
 
 mod answers;
+pub mod companions;
 pub mod dates;
 mod export;
 mod folder;
@@ -206,7 +207,10 @@ fn name_image(shared: &Shared, manifest: OciDigest, release: Option<&SignedRelea
     let image = Image {
         manifest,
         config: parsed.config.digest,
-        layers: recipes::wanted(shared, &layers),
+        layers: companions::with(
+            recipes::wanted(shared, &layers),
+            release.and_then(|release| release.release.companions),
+        ),
         release_record: release.and_then(|release| release.encode().ok()).unwrap_or_default(),
     };
     Ok(store.set_reference(&reference, image)?)

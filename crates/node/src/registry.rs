@@ -2,12 +2,13 @@
 //!
 //! A tag is resolved as a pull resolves it: by signed releases, of which the newest counts. So a request for a tag
 //! starts a pull of the image ([`flights`]), and all requests for the same image share it. The manifest is answered
-//! when the image's documents are here, a blob when its layer is. Where no peer has the image, the runtime gets a 404
-//! after two seconds at most and goes on to its next registry.
+//! when the image's documents are here, with the index that the tag stands for ([`beside`]); a blob when its layer is.
+//! Where no peer has the image, the runtime gets a 404 after two seconds at most and goes on to its next registry.
 //!
 //! A blob is served under a repository that names it only, and after it was rebuilt and had its digest once
 //! ([`blobs`]).
 
+mod beside;
 mod blobs;
 mod flights;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::FutureExt as _;
-use lighter_image::{LayerDescriptor, parse_manifest};
+use lighter_image::{LayerDescriptor, parse_manifest, subject_of_tag};
 use lighter_registry::server::{Answer, Blob, Document, Images, Limits, Reference, Refusal, Repository, router, serve};
 use lighter_types::{ImageReference, OciDigest};
 use lighter_wire::BlobSource;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::StartError;
 use crate::config::Config;
-use crate::images::{ImagesError, recipes};
+use crate::images::{ImagesError, companions, recipes};
 use crate::shared::Shared;
 use blobs::Blobs;
 use flights::{Flight, Flights};
@@ -95,17 +96,18 @@ impl Images for Registry {
     fn tags(&self, repository: Repository) -> Answer<'_, Vec<String>> {
         async move {
             let names = repository.names();
-            let tags: BTreeSet<String> = self.blocking(move |shared| tags(shared, &names)).await?;
+            let mut tags: BTreeSet<String> = self.blocking(move |shared| tags(shared, &names)).await?;
+            tags.extend(self.tags_beside(&repository).await?);
             if tags.is_empty() { Err(Refusal::NameUnknown(repository.name)) } else { Ok(tags.into_iter().collect()) }
         }
         .boxed()
     }
 
-    fn referrers(&self, repository: Repository, _subject: OciDigest) -> Answer<'_, Vec<serde_json::Value>> {
+    fn referrers(&self, repository: Repository, subject: OciDigest) -> Answer<'_, Vec<serde_json::Value>> {
         async move {
-            // The specification asks for an empty index where nothing refers to a manifest. Images come without
-            // artifacts.
-            self.tags(repository).await.map(|_| Vec::new())
+            let found = self.referrers_beside(&repository, subject).await?;
+            // The specification asks for an empty index where nothing refers to a manifest.
+            if found.is_empty() { self.tags(repository).await.map(|_| found) } else { Ok(found) }
         }
         .boxed()
     }
@@ -113,6 +115,11 @@ impl Images for Registry {
 
 impl Registry {
     async fn by_tag(&self, repository: &Repository, tag: &str) -> Result<Document, Refusal> {
+        let unknown = || Refusal::ManifestUnknown(format!("{}:{tag}", repository.name));
+        if subject_of_tag(tag).is_some() {
+            // No peer is asked for an artifact: it comes with its image.
+            return self.tagged_beside(repository, tag.to_owned()).await?.ok_or_else(unknown);
+        }
         let references: Vec<ImageReference> =
             repository.names().iter().filter_map(|name| format!("{name}:{tag}").parse().ok()).collect();
         // At once: each may take as long as the slowest peer.
@@ -122,9 +129,9 @@ impl Registry {
         let resolved = resolved.await;
         let waiting = Duration::from_secs(self.shared.config.registry.wait_s.into());
         for (flight, resolved) in flights.iter().zip(resolved) {
-            let Ok(Some(manifest)) = resolved else { continue };
-            match timeout(waiting, flight.has_documents()).await {
-                Ok(true) => return self.document(manifest).await,
+            let Ok(Some((manifest, companions))) = resolved else { continue };
+            match timeout(waiting, flight.has_documents(&self.shared.store)).await {
+                Ok(true) => return self.top(manifest, companions).await,
                 Ok(false) => {}
                 Err(_) => return Err(Refusal::Late { retry_after_s: RETRY_AFTER_S }),
             }
@@ -132,8 +139,8 @@ impl Registry {
         // No peer answers: the release that is here counts.
         let held = references.iter().find_map(|reference| self.shared.store.reference(reference));
         match held {
-            Some(image) => self.document(image.manifest).await,
-            None => Err(Refusal::ManifestUnknown(format!("{}:{tag}", repository.name))),
+            Some(image) => self.top(image.manifest, companions::of_record(&image.release_record)).await,
+            None => Err(unknown()),
         }
     }
 
@@ -142,7 +149,8 @@ impl Registry {
         if known.contains(&digest) {
             return self.document(digest).await;
         }
-        Err(Refusal::ManifestUnknown(format!("{}@{digest}", repository.name)))
+        let beside = self.document_beside(repository, digest).await?;
+        beside.ok_or_else(|| Refusal::ManifestUnknown(format!("{}@{digest}", repository.name)))
     }
 
     async fn document(&self, manifest: OciDigest) -> Result<Document, Refusal> {
@@ -171,7 +179,10 @@ impl Registry {
         let (manifest, layer) = match found {
             Found::Document(bytes) => return Ok(Blob(Arc::new(bytes))),
             Found::Layer { manifest, layer } => (manifest, layer),
-            Found::Nothing => return Err(Refusal::BlobUnknown(digest.to_string())),
+            Found::Nothing => {
+                let beside = self.blob_beside(repository, digest).await?;
+                return beside.ok_or_else(|| Refusal::BlobUnknown(digest.to_string()));
+            }
         };
         let waiting = Duration::from_secs(self.shared.config.registry.wait_s.into());
         let arrived = timeout(waiting, self.flights.arrival(manifest, &layer));

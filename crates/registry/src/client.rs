@@ -18,6 +18,7 @@ mod exchange;
 mod files;
 mod manifests;
 mod reference;
+mod referring;
 mod retry_after;
 mod settings;
 #[cfg(test)]

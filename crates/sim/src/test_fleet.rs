@@ -141,14 +141,28 @@ impl TestFleet {
 
     /// Puts an image of these layers on the disk of a node, with its release under `name`; returns its manifest.
     pub fn publish(&mut self, node: usize, name: &str, issued_s: u64, layers: &[Card]) -> OciDigest {
+        self.publish_with(node, name, issued_s, layers, None)
+    }
+
+    /// The same, with a layer for the image's companions.
+    pub fn publish_with(
+        &mut self,
+        node: usize,
+        name: &str,
+        issued_s: u64,
+        layers: &[Card],
+        companions: Option<Card>,
+    ) -> OciDigest {
         let mut digest = [issued_s as u8; 32];
         digest[1] = node as u8;
         let (manifest, config) = (OciDigest::new(digest), OciDigest::new(digest.map(|byte| !byte)));
         let layer_ids = layers.iter().map(|card| card.diff_id).collect();
         self.fleet.content.images.push(ImageContent { manifest, config, documents: [0; 2], layers: layer_ids });
         self.put(node, layers);
+        self.put(node, companions.as_slice());
         let reference = reference(name);
-        let release = Release { reference: reference.clone(), manifest, issued_s };
+        let companions = companions.map(|card| card.diff_id);
+        let release = Release { reference: reference.clone(), manifest, issued_s, companions };
         let signed = SignedRelease { release, publisher: peer(0), signature: [0; 64] };
         let disk = self.disk_mut(node);
         disk.blobs.extend([manifest, config]);

@@ -65,13 +65,7 @@ pub trait Message: Sized {
     /// # Errors
     /// Any [`WireError`]; the sender is to blame.
     fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        Self::check_size(bytes.len())?;
-        let (layout, read) = bincode::decode_from_slice(bytes, CONFIG)
-            .map_err(|source| WireError::Malformed { message: Self::NAME, source })?;
-        if read != bytes.len() {
-            return Err(WireError::Trailing { message: Self::NAME, left: bytes.len() - read });
-        }
-        Self::from_layout(layout)
+        decode(bytes)
     }
 
     /// # Errors
@@ -95,6 +89,17 @@ pub trait Message: Sized {
     fn parse<T: FromStr<Err = ParseError>>(text: &str) -> Result<T, WireError> {
         text.parse().map_err(|source| WireError::BadText { message: Self::NAME, source })
     }
+}
+
+/// [`Message::decode`] for messages of one version.
+pub(crate) fn decode<M: Message>(bytes: &[u8]) -> Result<M, WireError> {
+    M::check_size(bytes.len())?;
+    let (layout, read) = bincode::decode_from_slice(bytes, CONFIG)
+        .map_err(|source| WireError::Malformed { message: M::NAME, source })?;
+    if read != bytes.len() {
+        return Err(WireError::Trailing { message: M::NAME, left: bytes.len() - read });
+    }
+    M::from_layout(layout)
 }
 
 pub(crate) type CardLayout = ([u8; 32], u64, u64, Option<[u8; 35]>);

@@ -50,7 +50,7 @@ pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/2";
 /// The gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].
-pub const ASK_PROTOCOL: &str = "/lighter/ask/7";
+pub const ASK_PROTOCOL: &str = "/lighter/ask/8";
 /// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
 pub const PATCH_PROTOCOL: &str = "/lighter/patch/6";
 

@@ -130,7 +130,7 @@ fn answers() {
     check(&image(ImageAnswer::default()), "02 00 00 00");
     check(
         &image(ImageAnswer { release: Some(release()), ..ImageAnswer::default() }),
-        &format!("02 01 03 613a62 {} fb0004 {} {} 00 00", h(1), h(2), "03".repeat(SIGNATURE_BYTES)),
+        &format!("02 01 03 613a62 {} fb0004 {} {} 00 00 00", h(1), h(2), "03".repeat(SIGNATURE_BYTES)),
     );
     let documents = Some(Documents { manifest: vec![1, 2], config: Some(vec![3]), recipes: Some(vec![4]) });
     let offer = LayerOffer { layer: 251, quote: predicted };
@@ -153,15 +153,36 @@ fn image(answer: ImageAnswer) -> Answer {
 }
 
 fn release() -> SignedRelease {
-    let release = Release { reference: "a:b".parse().unwrap(), manifest: OciDigest::new([1; 32]), issued_s: 1024 };
+    let (reference, manifest) = ("a:b".parse().unwrap(), OciDigest::new([1; 32]));
+    let release = Release { reference, manifest, issued_s: 1024, companions: None };
     SignedRelease { release, publisher: PeerId::new([2; 32]), signature: [3; SIGNATURE_BYTES] }
 }
 
 #[test]
 fn releases() {
-    check(&release(), &format!("03 613a62 {} fb0004 {} {}", h(1), h(2), "03".repeat(SIGNATURE_BYTES)));
-    let signed = hex(&release().release.signed_bytes());
-    assert_eq!(signed, format!("6c6967687465722072656c65617365203100{}613a62{}0004000000000000", "03000000", h(1)));
+    let with = |companions| SignedRelease { release: Release { companions, ..release().release }, ..release() };
+    let fields = format!("03 613a62 {} fb0004 {} {}", h(1), h(2), "03".repeat(SIGNATURE_BYTES));
+    let companions = with(Some(DiffId::new([4; 32])));
+    let bytes = companions.encode().unwrap();
+    assert_eq!(hex(&bytes), format!("{fields} 01 {}", h(4)).replace(' ', ""));
+    assert_eq!(SignedRelease::decode(&bytes).unwrap(), companions);
+    let signed = |version, rest: &str| {
+        format!("6c6967687465722072656c6561736520{version}00{}613a62{}0004000000000000{rest}", "03000000", h(1))
+    };
+    assert_eq!(hex(&companions.release.signed_bytes()), signed("32", &h(4)));
+    // Without companions, it is a release of version 1, whose record ended one byte earlier.
+    let older = bytes.len() - 33;
+    assert_eq!(hex(&release().encode().unwrap()), format!("{fields} 00").replace(' ', ""));
+    assert_eq!(hex(&release().release.signed_bytes()), signed("31", ""));
+    assert_eq!(SignedRelease::decode(&bytes[..older]).unwrap(), release());
+    for length in (0..bytes.len()).filter(|length| *length != older) {
+        assert!(SignedRelease::decode(&bytes[..length]).is_err(), "{length}");
+    }
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(!SignedRelease::decode(&flipped).is_ok_and(|other| other == companions), "bit {bit} has no meaning");
+    }
 }
 
 #[test]

@@ -44,8 +44,8 @@ fn announcements_of_version_2() {
 }
 
 #[test]
-fn questions_and_answers_of_version_7() {
-    for (name, bytes) in messages("ask-7") {
+fn questions_and_answers_of_version_8() {
+    for (name, bytes) in messages("ask-8") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<Request>(&name, &bytes),
             _ => check::<Answer>(&name, &bytes),
@@ -64,12 +64,17 @@ fn patch_streams_of_version_6() {
 }
 
 #[test]
-fn releases_of_version_1() {
-    let messages = messages("release-1");
-    let bytes_of = |wanted: &str| messages.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
-    check::<SignedRelease>("release", &bytes_of("release"));
-    let release = SignedRelease::decode(&bytes_of("release")).unwrap();
-    assert_eq!(release.release.signed_bytes(), bytes_of("signed-bytes"));
+fn releases_of_versions_1_and_2() {
+    for (folder, is_older) in [("release-1", true), ("release-2", false)] {
+        let messages = messages(folder);
+        let bytes_of = |wanted: &str| messages.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
+        let release = SignedRelease::decode(&bytes_of("release")).unwrap();
+        assert_eq!(release.release.signed_bytes(), bytes_of("signed-bytes"), "{folder}");
+        assert_eq!(release.release.companions.is_none(), is_older);
+        if !is_older {
+            check::<SignedRelease>(folder, &bytes_of("release"));
+        }
+    }
 }
 
 #[test]

@@ -93,6 +93,7 @@ fn image_text(image: &Image) -> String {
     let publisher = image.publisher.map_or_else(|| "none: pulled by digest".to_owned(), |peer| peer.to_string());
     let mut lines = vec![
         format!("reference  {}", image.reference),
+        format!("index      {}", image.index.map_or_else(|| "none".to_owned(), |index| index.to_string())),
         format!("manifest   {}", image.manifest),
         format!("config     {}", image.config),
         format!("platform   {}", image.platform.as_deref().unwrap_or("unknown")),
@@ -111,6 +112,10 @@ fn image_text(image: &Image) -> String {
     lines.extend(image.blobs.iter().map(|blob| {
         let kept = blob.kept.join(" and ");
         format!("blob       {}, {}, made by: {}; here: {kept}", blob.blob, blob.bytes, blob.made_by)
+    }));
+    lines.extend(image.artifacts.iter().map(|artifact| {
+        let kind = artifact.kind.as_deref().unwrap_or("of no kind");
+        format!("artifact   {}, {}, {kind}", artifact.manifest, artifact.bytes)
     }));
     lines.join("\n")
 }

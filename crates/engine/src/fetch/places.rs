@@ -4,10 +4,12 @@ use lighter_types::DiffId;
 
 use super::Fetcher;
 use super::target::State;
-use crate::core::Core;
+use crate::core::{Core, Step};
+use crate::event::PullId;
+use crate::report::PullFailure;
 use crate::settings::Settings;
 
-/// How many further layers may begin: small ones have places of their own.
+/// How many further layers may begin: small ones, and those that go first, have places of their own.
 pub struct Places {
     small: usize,
     other: usize,
@@ -15,19 +17,31 @@ pub struct Places {
 
 impl Places {
     /// The places of the layer's kind. A layer that no peer described counts as large.
-    pub fn of(&mut self, id: DiffId, core: &Core) -> &mut usize {
+    pub fn of(&mut self, id: DiffId, goes_first: bool, core: &Core) -> &mut usize {
         let card = core.directory.card(id);
         let is_small = card.is_some_and(|card| card.compressed_bytes <= Settings::SMALL_LAYER_BYTES);
-        if is_small { &mut self.small } else { &mut self.other }
+        if is_small || goes_first { &mut self.small } else { &mut self.other }
     }
 }
 
 impl Fetcher {
+    /// As [`Self::want`], for a layer that a client waits for before it can ask for any other: it has a place at once.
+    ///
+    /// # Errors
+    /// As [`Self::want`].
+    pub fn want_first(&mut self, pull: PullId, target: DiffId, step: &Step<'_>) -> Result<(), PullFailure> {
+        self.want(pull, target, Vec::new(), step)?;
+        if let Some(target) = self.targets.get_mut(&target) {
+            target.goes_first = true;
+        }
+        Ok(())
+    }
+
     /// The places for layers to begin with.
     pub(super) fn places(&self, core: &Core) -> Places {
         let mut places = Places { small: Settings::SMALL_FETCHES_MAX, other: core.settings.fetches_max };
-        for (&id, _) in self.targets.iter().filter(|(_, target)| !matches!(target.state, State::Waiting { .. })) {
-            let place = places.of(id, core);
+        for (&id, target) in self.targets.iter().filter(|(_, target)| !matches!(target.state, State::Waiting { .. })) {
+            let place = places.of(id, target.goes_first, core);
             *place = place.saturating_sub(1);
         }
         places

@@ -37,6 +37,8 @@ pub struct Target {
     /// Quotes that came with the image, for the first attempt. At most [`Settings::OFFERERS_MAX`].
     pub offers: Vec<(PeerId, Quote)>,
     pub site: Site,
+    /// Whether the layer does not wait for places of large ones.
+    pub goes_first: bool,
     /// The best peers that held the layer when the target last began. At most [`Settings::QUOTES_MAX`].
     sources: Vec<PeerId>,
     /// When the layer was wanted, or when something new last came.
@@ -115,6 +117,7 @@ impl Target {
             excluded: BTreeMap::new(),
             offers: Vec::new(),
             site: Site::default(),
+            goes_first: false,
             sources: Vec::new(),
             moved: now,
             most: part.map_or(Bytes::ZERO, |part| part.bytes),

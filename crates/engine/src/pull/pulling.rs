@@ -169,7 +169,7 @@ impl Pull {
         if let (Some(release), true) = (&self.release, is_complete || round.until <= step.now) {
             let manifest = release.release.manifest;
             self.manifest = Some(manifest);
-            step.report(id, Report::Resolved { manifest });
+            step.report(id, Report::Resolved { manifest, companions: self.companions() });
             match self.documents.take() {
                 Some((from, of, documents)) if of == manifest => self.keep(id, from, manifest, documents, step),
                 Some(_) | None => self.read(id, step),
@@ -225,13 +225,20 @@ impl Pull {
         }
     }
 
+    /// The layer with the image's companions, as the release names it. Offers are for the layers of the documents only.
+    fn companions(&self) -> Option<DiffId> {
+        self.release.as_ref().and_then(|release| release.release.companions)
+    }
+
     pub fn want_layers(
         &mut self,
         id: PullId,
-        layers: Vec<DiffId>,
+        mut layers: Vec<DiffId>,
         fetcher: &mut Fetcher,
         step: &mut Step<'_>,
     ) -> Result<(), PullFailure> {
+        let companions = self.companions().filter(|companions| !layers.contains(companions));
+        layers.extend(companions);
         let mut offers = self.take_offers_by_place();
         let places = work::counting(layers.iter().copied().enumerate());
         let (held, wanted): (Vec<_>, Vec<_>) = places.partition(|&(_, layer)| step.core.holdings.holds(layer));
@@ -240,7 +247,11 @@ impl Pull {
         let mut missing = BTreeSet::new();
         for (place, layer) in wanted {
             missing.insert(layer);
-            fetcher.want(id, layer, offers.remove(&place).unwrap_or_default(), step)?;
+            if Some(layer) == companions {
+                fetcher.want_first(id, layer, step)?;
+            } else {
+                fetcher.want(id, layer, offers.remove(&place).unwrap_or_default(), step)?;
+            }
         }
         // Gossip about a new release may be on its way, or lost.
         if missing.iter().any(|&layer| !step.core.directory.is_reachable(layer)) {

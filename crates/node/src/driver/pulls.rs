@@ -63,6 +63,7 @@ pub struct RunningPull {
     traffic: Traffic,
     pub last: Option<PullEvent>,
     manifest: Option<OciDigest>,
+    pub companions: Option<DiffId>,
     /// The layers of the image that are here: what the pull counts on stays.
     leases: BTreeMap<DiffId, Lease>,
 }
@@ -171,6 +172,7 @@ impl Driver {
             traffic: self.shared.accountant.total(),
             last: None,
             manifest,
+            companions: None,
             leases: BTreeMap::new(),
         };
         self.pulls.running.insert(pull, running);
@@ -321,9 +323,9 @@ impl Driver {
         let store = self.shared.store.clone();
         let pull = self.pulls.running.get_mut(&id)?;
         Some(match report {
-            Report::Resolved { manifest } => {
-                pull.manifest = Some(*manifest);
-                PullEvent::Resolved { manifest: *manifest }
+            Report::Resolved { manifest, companions } => {
+                (pull.manifest, pull.companions) = (Some(*manifest), *companions);
+                PullEvent::Resolved { manifest: *manifest, companions: *companions }
             }
             Report::Layers { layers, held } => {
                 pull.lease(&store, held);

@@ -55,7 +55,7 @@ mod tests {
     fn name(store: &Store, reference: &ImageReference, issued_s: u64) {
         let manifest = OciDigest::new(Sha256::digest(b"{}").into());
         store.put_blob(&manifest, b"{}", UnixSeconds(1)).unwrap();
-        let release = Release { reference: reference.clone(), manifest, issued_s };
+        let release = Release { reference: reference.clone(), manifest, issued_s, companions: None };
         let record = SignedRelease { release, publisher: PeerId::new([2; 32]), signature: [3; SIGNATURE_BYTES] };
         let image = Image { manifest, config: manifest, layers: Vec::new(), release_record: record.encode().unwrap() };
         store.set_reference(reference, image).unwrap();

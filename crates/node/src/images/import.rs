@@ -16,7 +16,7 @@ use lighter_wire::{Message, Release, SignedRelease};
 
 use super::sink::IntoStore;
 use super::source::ImageSource;
-use super::{AnyFiles, ImagesError, Step, dates, documents_of, name_of, recipes};
+use super::{AnyFiles, ImagesError, Step, companions, dates, documents_of, name_of, recipes};
 use crate::clock::unix_now;
 use crate::shared::Shared;
 
@@ -64,15 +64,16 @@ fn import_image(
         Naming::Digest => None,
     };
     let mut opened = open_named(source, name, selector)?;
-    let image = opened.image().clone();
     let (reference, is_signed) = match naming {
         Naming::Release(Some(name)) => (name, true),
-        Naming::Release(None) => (name_in_source(&image.names, source.to_string())?, true),
-        Naming::Digest => (name_of(image.manifest_digest)?, false),
+        Naming::Release(None) => (name_in_source(&opened.image().names, source.to_string())?, true),
+        Naming::Digest => (name_of(opened.image().manifest_digest)?, false),
     };
+    let beside = companions::import(shared, &mut opened)?.map(|card| card.diff_id);
+    let image = opened.image().clone();
     let mut layers = Vec::new();
     // Layers stay until the image names them.
-    let mut leases = Vec::new();
+    let mut leases: Vec<_> = beside.iter().map(|companions| shared.store.lease_layer(companions)).collect();
     let checked = if source.is_remote() { checked_before(shared) } else { BTreeSet::new() };
     for (index, layer) in image.layers.iter().enumerate() {
         let (card, held) = match shared.store.card(&layer.diff_id) {
@@ -86,15 +87,21 @@ fn import_image(
     let now = shared.uses.now();
     shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
     shared.store.put_blob(&image.manifest_digest, &image.manifest_bytes, now)?;
-    let record = if is_signed { Some(sign(shared, &reference, image.manifest_digest)?) } else { None };
-    set_reference(shared, &reference, &image, record.as_ref())?;
-    Ok(Imported { reference, manifest: image.manifest_digest, layers, passed_over: image.passed_over })
+    let manifest = image.manifest_digest;
+    let record = if is_signed { Some(sign(shared, &reference, manifest, beside)?) } else { None };
+    set_reference(shared, &reference, &image, beside, record.as_ref())?;
+    Ok(Imported { reference, manifest, layers, passed_over: image.passed_over })
 }
 
 /// A release of the image with this manifest, later than all of its repository.
-fn sign(shared: &Shared, reference: &ImageReference, manifest: OciDigest) -> Result<SignedRelease, StoreError> {
+fn sign(
+    shared: &Shared,
+    reference: &ImageReference,
+    manifest: OciDigest,
+    companions: Option<DiffId>,
+) -> Result<SignedRelease, StoreError> {
     let issued_s = dates::next(&shared.store, reference, unix_now())?;
-    Ok(shared.identity.sign(Release { reference: reference.clone(), manifest, issued_s }))
+    Ok(shared.identity.sign(Release { reference: reference.clone(), manifest, issued_s, companions }))
 }
 
 /// The claim of an image about a layer: its blob, and the tar within.
@@ -210,12 +217,13 @@ fn set_reference(
     shared: &Shared,
     reference: &ImageReference,
     image: &ImportedImage,
+    companions: Option<DiffId>,
     record: Option<&SignedRelease>,
 ) -> Result<(), StoreError> {
     let image = Image {
         manifest: image.manifest_digest,
         config: image.config_digest,
-        layers: recipes::wanted(shared, &image.layers),
+        layers: companions::with(recipes::wanted(shared, &image.layers), companions),
         // A release is at most 1 KiB by its message's limit; references are at most 384 bytes.
         release_record: record.and_then(|record| record.encode().ok()).unwrap_or_default(),
     };

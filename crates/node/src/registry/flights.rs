@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lighter_image::LayerDescriptor;
-use lighter_types::{ImageReference, OciDigest};
+use lighter_store::Store;
+use lighter_types::{DiffId, ImageReference, OciDigest};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,6 +41,8 @@ pub struct Flight {
 #[derive(Clone, Debug, Default)]
 struct State {
     manifest: Option<OciDigest>,
+    /// The layer with what comes beside the image.
+    companions: Option<DiffId>,
     /// Manifest and config are on disk.
     has_documents: bool,
     /// Layers that arrived: each may be the one that somebody waits for.
@@ -84,6 +87,13 @@ impl Flights {
         named.filter_map(|(_, flight)| flight.state.borrow().manifest).collect()
     }
 
+    /// The layers with the companions of images of these repositories that are on their way.
+    pub fn companions(&self, names: &[String]) -> BTreeSet<DiffId> {
+        let flights = self.lock();
+        let named = flights.iter().filter(|(reference, _)| names.iter().any(|name| name == reference.repository()));
+        named.filter_map(|(_, flight)| flight.state.borrow().companions).collect()
+    }
+
     /// Waits until a layer of an image is here, or no pull brings it.
     pub async fn arrival(&self, manifest: OciDigest, layer: &LayerDescriptor) {
         loop {
@@ -114,18 +124,20 @@ impl Flight {
         state.manifest == Some(manifest) && !state.is_over
     }
 
-    /// The manifest that the tag stands for; none if no release of it is found.
-    pub async fn resolved(&self) -> Option<OciDigest> {
+    /// The manifest that the tag stands for, and the image's companions; none if no release of it is found.
+    pub async fn resolved(&self) -> Option<(OciDigest, Option<DiffId>)> {
         let mut state = self.state.clone();
         let found = state.wait_for(|state| state.manifest.is_some() || state.is_over).await;
-        found.ok().and_then(|state| state.manifest)
+        found.ok().and_then(|state| Some((state.manifest?, state.companions)))
     }
 
-    /// Waits until manifest and config are here; whether they are.
-    pub async fn has_documents(&self) -> bool {
+    /// Waits until manifest, config and companions are here; whether they are.
+    pub async fn has_documents(&self, store: &Store) -> bool {
         let mut state = self.state.clone();
-        let found = state.wait_for(|state| state.has_documents || state.is_over).await;
-        found.is_ok_and(|state| state.has_documents)
+        let is_here = |companions: Option<DiffId>| companions.is_none_or(|layer| store.card(&layer).is_some());
+        // Every layer that arrives changes the state.
+        let found = state.wait_for(|state| state.has_documents && is_here(state.companions) || state.is_over).await;
+        found.is_ok_and(|state| state.has_documents && is_here(state.companions))
     }
 }
 
@@ -141,7 +153,9 @@ async fn follow(shared: &Arc<Shared>, reference: ImageReference, state: &watch::
     }
     while let Some(event) = events.recv().await {
         match event {
-            PullEvent::Resolved { manifest } => state.send_modify(|state| state.manifest = Some(manifest)),
+            PullEvent::Resolved { manifest, companions } => {
+                state.send_modify(|state| (state.manifest, state.companions) = (Some(manifest), companions));
+            }
             PullEvent::Layers { .. } => state.send_modify(|state| state.has_documents = true),
             PullEvent::Layer { .. } => state.send_modify(|state| state.layers += 1),
             PullEvent::Done { .. } => return,

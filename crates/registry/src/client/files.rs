@@ -3,6 +3,9 @@
 //! `index.json` is made here, with the one document that the reference names. Every other file is a blob whose length
 //! and kind a document named before. So the import's own choice of a platform and its checks decide, and no archive has
 //! to be on disk. Documents are kept in memory, [`DOCUMENTS_BYTES_MAX`] together; layers stream.
+//!
+//! At first, the documents of the wanted platform alone can be opened, because an import may want no others. After
+//! [`Files::widen`], all that a document names can be, and a document that the registry does not have is absent.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -10,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Bytes;
 use lighter_image::{
-    BlobDescriptor, Choice, DOCUMENT_BYTES_MAX, Files, LayerMedia, OpenFile, Platform, Selector, parse_index,
-    parse_manifest,
+    ARTIFACT_BYTES_MAX, BlobDescriptor, Choice, DOCUMENT_BYTES_MAX, Document, Files, LayerMedia, OpenFile, Platform,
+    Referring, Selector, Subject, parse_index, parse_manifest,
 };
 use lighter_types::OciDigest;
 use serde_json::json;
@@ -21,6 +24,7 @@ use super::Upstream;
 use super::download::Download;
 use super::error::{Failure, UpstreamError};
 use super::reference::UpstreamReference;
+use super::referring::{Asked, Asking};
 
 /// Documents of one image: 16 of the largest. An index for ten platforms with attestations has 60 KB.
 const DOCUMENTS_BYTES_MAX: u64 = 64 << 20;
@@ -42,6 +46,10 @@ pub struct RegistryFiles {
     named: BTreeMap<OciDigest, (BlobKind, BlobDescriptor)>,
     documents: BTreeMap<OciDigest, Vec<u8>>,
     document_bytes: u64,
+    /// How what refers to the image is asked for, once that is wanted.
+    asking: Option<Asking>,
+    /// The last blob of an artifact.
+    beside: Vec<u8>,
 }
 
 /// Where blobs come from, and the first failure.
@@ -119,6 +127,8 @@ impl Upstream {
             named: BTreeMap::new(),
             documents: BTreeMap::new(),
             document_bytes: 0,
+            asking: None,
+            beside: Vec::new(),
         };
         files.keep(document.descriptor.digest, document.bytes);
         Ok(files)
@@ -131,10 +141,22 @@ impl RegistryFiles {
         self.source.clone()
     }
 
+    /// Learns all that a document names, of whatever kind it is.
+    fn learn(&mut self, digest: OciDigest, bytes: &[u8]) {
+        let Ok(document) = Document::read(&format!("document {digest}"), bytes) else { return };
+        let manifests = document.manifests.into_iter().map(|blob| (BlobKind::Manifest, blob));
+        let named = manifests.chain(document.blobs.into_iter().map(|blob| (BlobKind::Blob, blob)));
+        for (kind, blob) in named {
+            self.named.entry(blob.digest).or_insert((kind, blob));
+        }
+    }
+
     /// Keeps a document, and learns what it names.
     fn keep(&mut self, digest: OciDigest, bytes: Vec<u8>) {
         self.document_bytes += bytes.len() as u64;
-        if let Ok(entries) = parse_index(&bytes, &digest) {
+        if self.asking.is_some() {
+            self.learn(digest, &bytes);
+        } else if let Ok(entries) = parse_index(&bytes, &digest) {
             // Each manifest is a request, and Docker Hub counts these: where one is for the wanted platform, those for
             // others are not asked for.
             let is_wanted = |platform: &Option<Platform>| {
@@ -154,11 +176,36 @@ impl RegistryFiles {
         self.documents.insert(digest, bytes);
     }
 
+    /// Opens a document of another platform or of an artifact, or a blob of one: absent if the registry does not have
+    /// it, or if it is one too many. The caller keeps blobs; they are not kept here too.
+    fn open_beside(&mut self, kind: BlobKind, blob: &BlobDescriptor) -> io::Result<Option<OpenFile<'_>>> {
+        let fetched = match kind {
+            BlobKind::Manifest if self.is_full(blob.bytes.0) => return Ok(None),
+            BlobKind::Manifest => self.fetch_document(kind, blob),
+            BlobKind::Blob => {
+                let step = format!("get blob {}", blob.digest);
+                let read = self.source.wait(&step, whole(self.source.download(blob.clone())));
+                read.map(|bytes| self.beside = bytes)
+            }
+        };
+        match fetched {
+            Ok(()) if kind == BlobKind::Blob => Ok(Some(in_memory(&self.beside))),
+            Ok(()) => Ok(self.documents.get(&blob.digest).map(|bytes| in_memory(bytes))),
+            Err(error) if error.failure.is_not_found() => Ok(None),
+            Err(error) => Err(self.source.failed(error)),
+        }
+    }
+
+    /// Whether no further document of this length is kept.
+    fn is_full(&self, bytes: u64) -> bool {
+        self.document_bytes + bytes > DOCUMENTS_BYTES_MAX || self.documents.len() >= DOCUMENTS_MAX
+    }
+
     /// Fetches and keeps a document that the import reads whole.
     fn fetch_document(&mut self, kind: BlobKind, blob: &BlobDescriptor) -> Result<(), UpstreamError> {
         let (source, digest) = (&self.source, blob.digest);
         let step = format!("get document {digest}");
-        if self.document_bytes + blob.bytes.0 > DOCUMENTS_BYTES_MAX || self.documents.len() >= DOCUMENTS_MAX {
+        if self.is_full(blob.bytes.0) {
             let problem = format!("the image has more than {DOCUMENTS_MAX} documents or 64 MiB of them");
             return Err(source.error(&step, Failure::Protocol { problem }));
         }
@@ -193,16 +240,44 @@ impl Files for RegistryFiles {
         if !self.documents.contains_key(&digest) {
             let Some((kind, blob)) = self.named.get(&digest).cloned() else { return Ok(None) };
             let is_layer = kind == BlobKind::Blob && LayerMedia::from_media_type(&blob.media_type).is_some();
-            // The import refuses a larger document before it reads it.
-            if is_layer || blob.bytes > DOCUMENT_BYTES_MAX {
+            let bytes_max = if self.asking.is_some() { ARTIFACT_BYTES_MAX } else { DOCUMENT_BYTES_MAX };
+            // The import refuses a larger one before it reads it.
+            if is_layer || blob.bytes > bytes_max {
                 let (bytes, step) = (blob.bytes.0, format!("get blob {}", blob.digest));
                 let (source, download) = (self.source.clone(), self.source.download(blob));
                 let reader = BlobReader { source, step, download, chunk: Bytes::new() };
                 return Ok(Some(OpenFile { reader: Box::new(reader), bytes }));
             }
+            if self.asking.is_some() {
+                return self.open_beside(kind, &blob);
+            }
             self.fetch_document(kind, &blob).map_err(|error| self.source.failed(error))?;
         }
         Ok(self.documents.get(&digest).map(|bytes| in_memory(bytes)))
+    }
+
+    fn widen(&mut self) {
+        self.asking = Some(Asking::default());
+        for (digest, bytes) in self.documents.clone() {
+            self.learn(digest, &bytes);
+        }
+    }
+
+    fn referring(&mut self, subject: &OciDigest, kind: Subject) -> io::Result<Referring> {
+        let source = self.source.clone();
+        let Some(asking) = &mut self.asking else { return Ok(Referring::default()) };
+        let asked = asking.referring(&source.upstream, &source.registry, &source.repository, *subject, kind);
+        let step = format!("list what refers to {subject}");
+        let Asked { referring, documents } = source.wait(&step, asked).map_err(|error| source.failed(error))?;
+        for found in &referring.found {
+            self.named.entry(found.blob.digest).or_insert((BlobKind::Manifest, found.blob.clone()));
+        }
+        for (digest, bytes) in documents {
+            if !self.is_full(bytes.len() as u64) {
+                self.keep(digest, bytes);
+            }
+        }
+        Ok(referring)
     }
 }
 

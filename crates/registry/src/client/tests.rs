@@ -9,3 +9,4 @@ mod files;
 mod mirrors;
 mod network;
 mod redirects;
+mod referring;

@@ -107,7 +107,9 @@ impl Fleet {
     pub fn commit_image(&mut self, node: usize, pull: PullId, manifest: OciDigest, release: Option<SignedRelease>) {
         let disk = &mut self.nodes[node].disk;
         let image = self.content.image(manifest);
-        let is_complete = image.is_some_and(|image| image.layers.iter().all(|layer| disk.layers.contains(layer)));
+        let companions = release.as_ref().and_then(|release| release.release.companions);
+        let is_complete =
+            image.is_some_and(|image| image.layers.iter().chain(&companions).all(|layer| disk.layers.contains(layer)));
         disk.releases.extend(release.map(|release| (release.release.reference.clone(), Box::new(release))));
         if !is_complete {
             self.violation(node, "an image is committed without all of its layers");

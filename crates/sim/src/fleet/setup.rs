@@ -49,7 +49,8 @@ impl Setup<'_> {
                 disk.layers.extend(&image.layers);
                 disk.blobs.extend([image.manifest, image.config]);
                 let (reference, issued_s) = ((**name).clone(), index as u64 + 1);
-                let release = Release { reference: reference.clone(), manifest: image.manifest, issued_s };
+                let manifest = image.manifest;
+                let release = Release { reference: reference.clone(), manifest, issued_s, companions: None };
                 let signed = SignedRelease { release, publisher: peer(0), signature: [0; 64] };
                 disk.releases.insert(reference, Box::new(signed));
             }

@@ -74,6 +74,31 @@ fn small_layer(number: u8) -> Card {
     Card { tar_bytes: Bytes(4096), compressed_bytes: Bytes(3000), ..layer(7, number, 1) }
 }
 
+/// The companions of an image come with its layers, before the large ones although those take all places.
+#[test]
+fn companions_come_with_an_image_and_before_its_layers() {
+    let large: Vec<Card> = (0..6).map(|number| layer(3, number, 40)).collect();
+    let companions = layer(0xfe, 1, 1);
+    let mut fleet = fleet(1, 2, 1);
+    let manifest = fleet.publish_with(0, "app:signed", 3, &large, Some(companions));
+    fleet.start();
+    fleet.pull(1, 1, "app:signed");
+    fleet.run_until(|fleet| fleet.disk(1).layers.contains(&companions.diff_id));
+    assert!(large.iter().all(|card| !fleet.disk(1).layers.contains(&card.diff_id)));
+    fleet.run_pulls();
+    assert_eq!(fleet.end(1, 1), Some(&Report::Done { manifest }));
+    let resolved = Report::Resolved { manifest, companions: Some(companions.diff_id) };
+    assert!(fleet.seen(1).reports.iter().any(|(_, report)| *report == resolved));
+    // A later release with the same layers and other companions: the next pull brings those alone.
+    let later = layer(0xfe, 2, 1);
+    fleet.publish_with(0, "app:signed", 4, &large, Some(later));
+    fleet.step(0, DiskInput::LayerHeld { card: later, sketch: None }.into());
+    fleet.pull(1, 2, "app:signed");
+    fleet.run_pulls();
+    assert!(matches!(fleet.end(1, 2), Some(Report::Done { .. })), "{:?}", fleet.end(1, 2));
+    assert!(fleet.disk(1).layers.contains(&later.diff_id));
+}
+
 #[test]
 fn the_newest_release_wins() {
     for seed in seeds(5) {

@@ -58,7 +58,7 @@ impl Follower<'_> {
     /// Shows an event. The last one gives the result.
     fn take(&mut self, event: PullEvent) -> Result<Option<Pulled>, Failure> {
         match event {
-            PullEvent::Resolved { manifest } => self.say(&format!("{} is {manifest}", self.image)),
+            PullEvent::Resolved { manifest, .. } => self.say(&format!("{} is {manifest}", self.image)),
             PullEvent::Layers { layers, held } => {
                 self.held = held.len();
                 self.say(&format!("{} layers, {} of them here", layers.len(), self.held));

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State as Extract;
 use lighter_api::{self as api, Problem, ProblemKind};
-use lighter_image::LayerDescriptor;
+use lighter_image::{Artifact, Companions, LayerDescriptor};
 use lighter_store::{Item, Store, StoreError};
 use lighter_types::{Bytes, ImageReference};
 use lighter_wire::BlobSource;
@@ -12,7 +12,7 @@ use super::files::problem;
 use crate::admin::State;
 use crate::admin::answers::{Answer, Body, Failure, Parameters, ask, blocking};
 use crate::event::Command;
-use crate::images::{self, ImagesError, dates, recipes};
+use crate::images::{self, ImagesError, companions, dates, recipes};
 
 pub async fn list(Extract(state): Extract<State>) -> Answer<Vec<api::Image>> {
     let store = state.shared.store.clone();
@@ -35,26 +35,37 @@ pub async fn show(
         let blobs = documents.layers.iter().map(|layer| blob(&store, layer)).collect();
         // Blobs that are kept beside the tars are shown as such.
         let layers = documents.layers.iter().map(|layer| layer.diff_id).collect();
-        Ok(api::Image { platform, blobs, layers, ..view(&store, &reference, &image) })
+        let beside = companions::of_image(&store, &reference)?.map(|opened| opened.companions);
+        let index = beside.as_ref().map(Companions::top).filter(|top| *top != image.manifest);
+        let artifacts = beside.iter().flat_map(Companions::artifacts).map(artifact).collect();
+        Ok(api::Image { platform, blobs, layers, index, artifacts, ..view(&store, &reference, &image) })
     });
     shown.await?.map(Json).map_err(|error| problem(&error).into())
 }
 
 fn view(store: &Store, reference: &ImageReference, image: &lighter_store::Image) -> api::Image {
     let release = images::release_of(store, reference);
+    let companions = release.as_ref().and_then(|release| release.release.companions);
     let cards = image.layers.iter().filter_map(|layer| store.card(layer));
     api::Image {
         reference: reference.clone(),
         manifest: image.manifest,
         config: image.config,
-        layers: image.layers.clone(),
+        layers: image.layers.iter().copied().filter(|layer| Some(*layer) != companions).collect(),
         tar_bytes: cards.map(|card| card.tar_bytes).sum(),
         publisher: release.as_ref().map(|release| release.publisher),
         issued_s: release.as_ref().map(|release| release.release.issued_s),
         pinned: store.is_image_pinned(reference),
         platform: None,
         blobs: Vec::new(),
+        index: None,
+        artifacts: Vec::new(),
     }
+}
+
+fn artifact(artifact: &Artifact) -> api::ImageArtifact {
+    let Artifact { digest, artifact_type, bytes } = artifact.clone();
+    api::ImageArtifact { manifest: digest, kind: artifact_type, bytes }
 }
 
 fn blob(store: &Store, layer: &LayerDescriptor) -> api::LayerBlob {

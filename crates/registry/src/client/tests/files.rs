@@ -11,21 +11,21 @@ use tokio::runtime::Runtime;
 use super::network::{Network, Reply, digest, noise};
 use crate::client::reference::UpstreamReference;
 
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The things that a registry serves: bytes by path, with their media types.
 #[derive(Clone, Default)]
-struct Registry(BTreeMap<String, (String, Vec<u8>)>);
+pub(super) struct Registry(pub(super) BTreeMap<String, (String, Vec<u8>)>);
 
 impl Registry {
-    fn add(&mut self, path: &str, media_type: &str, bytes: &[u8]) -> Value {
+    pub(super) fn add(&mut self, path: &str, media_type: &str, bytes: &[u8]) -> Value {
         self.0.insert(format!("/v2/a/b/{path}"), (media_type.to_owned(), bytes.to_vec()));
         json!({ "mediaType": media_type, "digest": digest(bytes).to_string(), "size": bytes.len() })
     }
 
     /// An image with one plain layer for a platform: the descriptor of its manifest.
-    fn add_image(&mut self, architecture: &str, tar: &[u8]) -> Value {
+    pub(super) fn add_image(&mut self, architecture: &str, tar: &[u8]) -> Value {
         let config = json!({ "os": "linux", "architecture": architecture,
             "rootfs": { "type": "layers", "diff_ids": [digest(tar).to_string()] } });
         let config = config.to_string().into_bytes();
@@ -34,22 +34,22 @@ impl Registry {
         self.add_manifest(MANIFEST, &json!({ "schemaVersion": 2, "config": config, "layers": [layer] }))
     }
 
-    fn add_blob(&mut self, media_type: &str, bytes: &[u8]) -> Value {
+    pub(super) fn add_blob(&mut self, media_type: &str, bytes: &[u8]) -> Value {
         self.add(&format!("blobs/{}", digest(bytes)), media_type, bytes)
     }
 
-    fn add_manifest(&mut self, media_type: &str, document: &Value) -> Value {
+    pub(super) fn add_manifest(&mut self, media_type: &str, document: &Value) -> Value {
         let bytes = document.to_string().into_bytes();
         self.add(&format!("manifests/{}", digest(&bytes)), media_type, &bytes)
     }
 
-    fn tag(&mut self, descriptor: &Value) {
+    pub(super) fn tag(&mut self, descriptor: &Value) {
         let digest = descriptor["digest"].as_str().unwrap();
         let document = self.0[&format!("/v2/a/b/manifests/{digest}")].clone();
         self.0.insert("/v2/a/b/manifests/1".to_owned(), document);
     }
 
-    fn serve(self) -> Arc<Network> {
+    pub(super) fn serve(self) -> Arc<Network> {
         Network::new(move |asked| match self.0.get(asked.path()) {
             Some((media_type, bytes)) => Reply::new(&format!("200 OK\nContent-Type: {media_type}"), bytes),
             None => Reply::status(404),
@@ -57,7 +57,7 @@ impl Registry {
     }
 }
 
-fn for_platform(mut descriptor: Value, architecture: &str) -> Value {
+pub(super) fn for_platform(mut descriptor: Value, architecture: &str) -> Value {
     descriptor["platform"] = json!({ "os": "linux", "architecture": architecture });
     descriptor
 }

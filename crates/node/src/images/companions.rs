@@ -1,0 +1,79 @@
+//! The companions of this node's images: the index, other platforms' documents and artifacts, as one layer each.
+//!
+//! An import makes the layer and names it in the release that it signs. From then on it is a layer like any other:
+//! pulls bring it by patches, the store keeps it as long as the image names it, and peers get it from here. So no byte
+//! in it is believed because a peer sent it: its sha256 is signed.
+
+use std::collections::BTreeSet;
+
+use lighter_engine::{DiskInput, Input};
+use lighter_image::{Companions, OpenedImage, scan_tar};
+use lighter_store::{LayerReader, Store};
+use lighter_types::{Card, DiffId, ImageReference};
+use lighter_wire::{Message, SignedRelease};
+
+use super::sink::IntoStore;
+use super::{AnyFiles, ImagesError, release_of};
+use crate::shared::{FileBase, Shared};
+
+/// Finds what an image's source has beside the image, and commits it as a layer; `None` if there is nothing.
+///
+/// # Errors
+/// If the source cannot be read or asked, or the store fails.
+pub fn import(shared: &Shared, opened: &mut OpenedImage<AnyFiles>) -> Result<Option<Card>, ImagesError> {
+    let Some(bundle) = opened.gather_companions()? else { return Ok(None) };
+    let (layer, tar_bytes) = bundle.measure();
+    if let Some(card) = shared.store.card(&layer) {
+        return Ok(Some(card));
+    }
+    let mut writer = shared.store.create_layer(layer, tar_bytes)?;
+    let path = "the image's companions";
+    let scan = scan_tar(path, &mut bundle.reader(), None, &mut IntoStore(&mut writer), &mut |_| {})?;
+    writer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now())?;
+    shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
+    Ok(Some(scan.card))
+}
+
+/// The layer with an image's companions, as its release names it.
+pub fn of_record(release_record: &[u8]) -> Option<DiffId> {
+    SignedRelease::decode(release_record).ok()?.release.companions
+}
+
+/// All that an image names: its layers, and its companions.
+pub fn with(mut layers: Vec<DiffId>, companions: Option<DiffId>) -> Vec<DiffId> {
+    layers.extend(companions.filter(|companions| !layers.contains(companions)));
+    layers
+}
+
+/// The companions of an image, opened.
+pub struct Opened {
+    pub companions: Companions,
+    pub bundle: FileBase<LayerReader>,
+}
+
+/// Opens the companions that are in this layer; `None` if the layer is not here.
+///
+/// # Errors
+/// If the layer cannot be read, or is no bundle.
+pub fn open(store: &Store, layer: DiffId) -> Result<Option<Opened>, ImagesError> {
+    let Some(reader) = store.open_layer(&layer)? else { return Ok(None) };
+    let path = layer.to_string();
+    let bundle = FileBase::new(reader).map_err(|source| ImagesError::Open { path, source })?;
+    Ok(Some(Opened { companions: Companions::open(&bundle)?, bundle }))
+}
+
+/// Opens the companions of an image, if it has any.
+///
+/// # Errors
+/// As [`open`].
+pub fn of_image(store: &Store, reference: &ImageReference) -> Result<Option<Opened>, ImagesError> {
+    let layer = release_of(store, reference).and_then(|release| release.release.companions);
+    layer.map_or(Ok(None), |layer| open(store, layer))
+}
+
+/// The layers with the companions of all images of these repositories.
+pub fn of_repositories(store: &Store, names: &[String]) -> BTreeSet<DiffId> {
+    let images = store.references().into_iter();
+    let named = images.filter(|(reference, _)| names.iter().any(|name| name == reference.repository()));
+    named.filter_map(|(_, image)| of_record(&image.release_record)).collect()
+}
