@@ -11,6 +11,7 @@ mod import;
 pub mod recipes;
 mod sink;
 mod source;
+pub mod upstream;
 
 use std::io;
 use std::path::Path;

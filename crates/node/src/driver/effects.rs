@@ -88,6 +88,9 @@ impl Driver {
                 let result = images::keep(shared, digest, &documents);
                 WorkInput::BlobKept { pull, result }.into()
             }),
+            Effect::CommitImage { pull, .. } if !self.pulls.gives_name(pull) => {
+                self.engine.push(WorkInput::ImageCommitted { pull, result: Ok(()) });
+            }
             Effect::CommitImage { pull, manifest, release } => {
                 self.blocking(Owed::ImageCommitted(pull), move |shared| {
                     shared.faults.strike(Worker::CommitImage);
