@@ -12,6 +12,7 @@ pub mod recipes;
 mod sink;
 mod source;
 pub mod upstream;
+pub mod upstream_record;
 
 use std::io;
 use std::path::Path;

@@ -10,6 +10,7 @@
 
 mod access;
 mod blobs;
+mod course;
 mod endpoint;
 mod flights;
 #[cfg(test)]
@@ -144,7 +145,7 @@ impl Registry {
             }
         }
         let held = references.iter().filter_map(|reference| self.shared.store.reference(reference));
-        let mut released = held.filter(|image| images::upstream::checked_at(&image.release_record).is_none());
+        let mut released = held.filter(|image| images::upstream_record::checked_at(&image.release_record).is_none());
         match released.next() {
             Some(image) => self.document(image.manifest, source).await.map(Some),
             None => Ok(None),
@@ -186,7 +187,7 @@ impl Registry {
         }
         let reference = format!("{}:{tag}", known_as(repository)).parse().ok()?;
         let image = self.shared.store.reference(&reference)?;
-        let checked = images::upstream::checked_at(&image.release_record)?;
+        let checked = images::upstream_record::checked_at(&image.release_record)?;
         let age_s = Some(unix_now().0.saturating_sub(checked.0));
         Some((image.manifest, Source { age_s, ..Source::of(Origin::LastKnown) }))
     }
@@ -216,7 +217,7 @@ impl Registry {
             let images = shared.store.references();
             let named =
                 images.into_iter().filter(|(reference, _)| names.iter().any(|name| name == reference.repository()));
-            let origin = |record: &[u8]| match images::upstream::checked_at(record) {
+            let origin = |record: &[u8]| match images::upstream_record::checked_at(record) {
                 Some(_) => Origin::Upstream,
                 None => Origin::Release,
             };

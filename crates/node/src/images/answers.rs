@@ -6,7 +6,7 @@ use lighter_store::{Store, StoreError, UnixSeconds};
 use lighter_types::{DiffId, ImageReference, OciDigest};
 use lighter_wire::{Answer, BLOB_BYTES_MAX, Documents, ImageName, ImageRequest, Message, SignedRelease};
 
-use super::{recipes, upstream};
+use super::{recipes, upstream_record};
 use crate::shared::local_failure;
 
 /// The facts on disk about an image that a peer asks about. `coming` is the release of an image on its way here.
@@ -69,7 +69,7 @@ pub fn blob_answer(store: &Store, digest: OciDigest, bytes_max: usize) -> Result
 /// it.
 pub fn released_at(record: &[u8]) -> Option<UnixSeconds> {
     let released = SignedRelease::decode(record).ok().map(|signed| UnixSeconds(signed.release.issued_s));
-    released.or_else(|| upstream::checked_at(record))
+    released.or_else(|| upstream_record::checked_at(record))
 }
 
 /// The release that bound a name here.

@@ -10,23 +10,11 @@ use lighter_types::{ImageReference, OciDigest};
 
 use super::import::import_layer;
 use super::source::ImageSource;
-use super::{AnyFiles, ImagesError, recipes};
+use super::{AnyFiles, ImagesError, recipes, upstream_record};
 use crate::shared::Shared;
 
-/// Begins the record; a space and the seconds follow, in decimal.
-const RECORD_VERSION: &str = "upstream/1";
 /// Begins the tag under which an image is kept that was asked for by its digest; the digits follow.
 const DIGEST_TAG: &str = "upstream.";
-
-/// When upstream said what the name stands for; `None` for a release.
-pub fn checked_at(record: &[u8]) -> Option<UnixSeconds> {
-    let seconds = std::str::from_utf8(record).ok()?.strip_prefix(RECORD_VERSION)?.strip_prefix(' ')?;
-    seconds.parse().ok().map(UnixSeconds)
-}
-
-fn record(checked: UnixSeconds) -> Vec<u8> {
-    format!("{RECORD_VERSION} {}", checked.0).into_bytes()
-}
 
 /// The name here of an image that was asked for by its digest. No registry's tag has this form by chance.
 pub fn name_of(repository: &str, manifest: OciDigest) -> Option<ImageReference> {
@@ -94,7 +82,7 @@ pub fn name(
     checked: UnixSeconds,
 ) -> Result<(), ImagesError> {
     let held = shared.store.reference(reference);
-    let is_released = held.is_some_and(|held| checked_at(&held.release_record).is_none());
+    let is_released = held.is_some_and(|held| upstream_record::checked_at(&held.release_record).is_none());
     let by_digest = || {
         let repository = reference.repository();
         name_of(repository, image.manifest_digest).ok_or_else(|| ImagesError::NoName { path: repository.to_owned() })
@@ -104,7 +92,7 @@ pub fn name(
         manifest: image.manifest_digest,
         config: image.config_digest,
         layers: recipes::wanted(shared, &image.layers),
-        release_record: record(checked),
+        release_record: upstream_record::record(checked),
     };
     Ok(shared.store.set_reference(&reference, image)?)
 }
@@ -112,17 +100,6 @@ pub fn name(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn records_have_the_time_and_are_no_releases() {
-        let written = record(UnixSeconds(1_796_000_000));
-        assert_eq!(written, b"upstream/1 1796000000");
-        assert_eq!(checked_at(&written), Some(UnixSeconds(1_796_000_000)));
-        assert!(super::super::released_at(&written).is_some());
-        for other in [&b""[..], b"upstream/1 ", b"upstream/1 -1", b"upstream/2 7", b"upstream/1 18446744073709551616"] {
-            assert_eq!(checked_at(other), None);
-        }
-    }
 
     #[test]
     fn a_tag_of_a_digest_is_told_from_other_tags() {

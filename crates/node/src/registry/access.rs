@@ -29,11 +29,10 @@ pub async fn admit(
     let policy = config.policy(&name);
     let may_pull =
         config.is_open(&name) && user.as_ref().map_or_else(|| policy.admits_everybody(), |user| policy.admits(user));
-    match user {
-        _ if may_pull => Ok(()),
-        Some(_) => Err(Refusal::Denied(repository.name.clone())),
-        None => Err(Refusal::Unauthorized),
+    if may_pull {
+        return Ok(());
     }
+    Err(user.map_or(Refusal::Unauthorized, |_| Refusal::Denied(repository.name.clone())))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Images that clients asked for and that are on their way: one flight for each, however many clients ask for it.
 //!
 //! A flight by release is a pull, as the operator's ([`follow`]). A flight by upstream asks the registry that the name
-//! has ([`super::upstream`]). Both tell their course in the same [`State`].
+//! has ([`super::upstream`]). Both tell their [`Course`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::course::Course;
 use super::is_here;
 use super::upstream::Upstreams;
 use crate::api::PullEvent;
@@ -47,22 +48,7 @@ pub struct Flight {
     origin: Origin,
     /// In the form of [`full_name`].
     repository: String,
-    state: watch::Receiver<State>,
-}
-
-/// The course of a flight.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    pub manifest: Option<OciDigest>,
-    /// Manifest and config are on disk.
-    pub has_documents: bool,
-    /// Layers that arrived: each may be the one that somebody waits for.
-    pub layers: usize,
-    /// How long ago upstream said so, if it was not asked.
-    pub age_s: Option<u64>,
-    /// The reason why it ended early.
-    pub failure: Option<Refusal>,
-    is_over: bool,
+    state: watch::Receiver<Course>,
 }
 
 impl Flights {
@@ -99,7 +85,7 @@ impl Flights {
         key: String,
         origin: Origin,
         repository: &str,
-        work: impl FnOnce(Arc<watch::Sender<State>>) -> F,
+        work: impl FnOnce(Arc<watch::Sender<Course>>) -> F,
     ) -> Result<Flight, Refusal> {
         let mut flights = self.lock();
         flights.retain(|_, flight| !flight.is_over() || flight.began.elapsed() < FRESH);
@@ -109,7 +95,7 @@ impl Flights {
         if flights.len() >= FLIGHTS_MAX {
             return Err(Refusal::Late { retry_after_s: super::RETRY_AFTER_S });
         }
-        let (sender, state) = watch::channel(State::default());
+        let (sender, state) = watch::channel(Course::default());
         let flight = Flight { began: Instant::now(), origin, repository: full_name(repository), state };
         flights.insert(key, flight.clone());
         let (sender, stop) = (Arc::new(sender), self.stop.clone());
@@ -165,7 +151,7 @@ impl Flights {
 }
 
 /// Says that a flight is over, however its task ends.
-struct Over(Arc<watch::Sender<State>>);
+struct Over(Arc<watch::Sender<Course>>);
 
 impl Drop for Over {
     fn drop(&mut self) {
@@ -197,13 +183,13 @@ impl Flight {
         found.is_ok_and(|state| state.has_documents)
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> Course {
         self.state.borrow().clone()
     }
 }
 
 /// Starts a pull and tells of its course.
-async fn follow(shared: &Arc<Shared>, reference: ImageReference, state: &watch::Sender<State>) {
+async fn follow(shared: &Arc<Shared>, reference: ImageReference, state: &watch::Sender<Course>) {
     let (listener, mut events) = mpsc::channel(pulls::EVENTS_WAITING);
     let (store, name) = (shared.store.clone(), reference.clone());
     let known = tokio::task::spawn_blocking(move || images::release_of(&store, &name)).await.ok().flatten();

@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::flights::State;
+use super::course::Course;
 use super::is_here;
 use crate::clock::unix_now;
 use crate::config::policy::{LayerSource, Policy, Resolver};
@@ -87,7 +87,7 @@ impl Upstreams {
     /// `ManifestUnknown` if upstream has no such image; `Upstream` if it does not give it; `Failed`.
     ///
     /// Dropped midway, what is here stays without a name, and a download goes on to the end of its layer.
-    pub async fn fetch(&self, wanted: &UpstreamReference, state: &watch::Sender<State>) -> Result<(), Refusal> {
+    pub async fn fetch(&self, wanted: &UpstreamReference, state: &watch::Sender<Course>) -> Result<(), Refusal> {
         let repository = format!("{}/{}", wanted.registry(), wanted.repository());
         let policy = self.shared.config.registry.policy(&repository);
         if !policy.resolves(Resolver::Upstream) {
@@ -124,7 +124,7 @@ impl Upstreams {
     fn known(&self, repository: &str, wanted: &UpstreamReference) -> Result<Known, Refusal> {
         let images = self.shared.store.references().into_iter();
         let mut from_upstream = images.filter_map(|(name, image)| {
-            let checked = images::upstream::checked_at(&image.release_record)?;
+            let checked = images::upstream_record::checked_at(&image.release_record)?;
             Some(Known { name, manifest: Some(image.manifest), checked: Some(checked) })
         });
         let (found, name) = match wanted.digest() {
@@ -167,7 +167,7 @@ impl Upstreams {
         checked: UnixSeconds,
         mut opened: Opened,
         policy: &Policy,
-        state: &watch::Sender<State>,
+        state: &watch::Sender<Course>,
     ) -> Result<(), Refusal> {
         let image = opened.image.image().clone();
         let manifest = image.manifest_digest;
@@ -210,7 +210,7 @@ impl Upstreams {
         mut opened: Opened,
         layers: &[usize],
         policy: &Policy,
-        state: &watch::Sender<State>,
+        state: &watch::Sender<Course>,
     ) -> Result<Opened, Refusal> {
         if layers.is_empty() || !policy.fetches(LayerSource::Upstream) {
             return Ok(opened);

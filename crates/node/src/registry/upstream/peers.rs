@@ -11,12 +11,12 @@ use lighter_wire::BlobSource;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::super::flights::State;
 use super::{Upstreams, stopping};
 use crate::api::PullEvent;
 use crate::driver::pulls;
 use crate::event::{Command, Event};
 use crate::images::recipes;
+use crate::registry::course::Course;
 use crate::shared::Shared;
 
 /// Peers that announce a layer of an image have its documents within this time, or are not waited for.
@@ -110,7 +110,7 @@ impl Upstreams {
         &self,
         mut pull: PeersPull,
         awaited: &BTreeMap<usize, LayerDescriptor>,
-        state: &watch::Sender<State>,
+        state: &watch::Sender<Course>,
     ) {
         let Some(mut events) = pull.events.take() else { return };
         let mut missing: Vec<&LayerDescriptor> = awaited.values().collect();

@@ -49,10 +49,11 @@ async fn determining_support() {
     assert_eq!(get("/v2/").await.0, StatusCode::OK);
 }
 
-/// "Pulling manifests": "A GET request to an existing manifest URL MUST provide the expected manifest, with a response
-/// code that MUST be 200 OK"; "the Content-Type header will indicate the type of the returned manifest", which "SHOULD
-/// NOT include parameters"; "A successful response MUST contain the digest of the uploaded blob in the header
-/// Docker-Content-Digest"; "If the manifest is not found in the repository, the response code MUST be 404 Not Found".
+/// "Pulling manifests": "A GET request to an existing manifest URL MUST provide the expected manifest, with a
+/// response code that MUST be 200 OK"; "the Content-Type header will indicate the type of the returned manifest",
+/// which "SHOULD NOT include parameters"; "A successful response MUST contain the digest of the uploaded blob in
+/// the header Docker-Content-Digest"; "If the manifest is not found in the repository, the response code MUST be
+/// 404 Not Found".
 #[tokio::test]
 async fn pulling_manifests() {
     for path in manifest_paths() {
@@ -70,8 +71,8 @@ async fn pulling_manifests() {
     }
 }
 
-/// "Pulling blobs": "A GET request to an existing blob URL MUST provide the expected blob, with a response code that
-/// MUST be 200 OK. A successful response MUST contain the digest of the uploaded blob in the header
+/// "Pulling blobs": "A GET request to an existing blob URL MUST provide the expected blob, with a response code
+/// that MUST be 200 OK. A successful response MUST contain the digest of the uploaded blob in the header
 /// Docker-Content-Digest"; "If the blob is not found in the repository, the response code MUST be 404 Not Found".
 #[tokio::test]
 async fn pulling_blobs() {
@@ -83,8 +84,8 @@ async fn pulling_blobs() {
     assert_eq!(get(&absent).await.0, StatusCode::NOT_FOUND);
 }
 
-/// "Pulling blobs": "A registry SHOULD support the Range request header in accordance with RFC 9110": section 14.2 for a
-/// range, 15.3.7 for its answer, 15.5.17 for a range outside. A part has the digest of the whole.
+/// "Pulling blobs": "A registry SHOULD support the Range request header in accordance with RFC 9110": section 14.2
+/// for a range, 15.3.7 for its answer, 15.5.17 for a range outside. A part has the digest of the whole.
 #[tokio::test]
 async fn pulling_blobs_in_ranges() {
     let (status, headers, body) = send(Method::GET, &blob_path(), &[("range", "bytes=100-199")]).await;
@@ -98,9 +99,10 @@ async fn pulling_blobs_in_ranges() {
     assert_eq!(headers["content-range"], format!("bytes */{}", content().len()));
 }
 
-/// "Checking if content exists in the registry": "A HEAD request to an existing blob or manifest URL MUST return 200
-/// OK"; it "MUST contain the digest ... in the header Docker-Content-Digest" and "the size in bytes ... in the header
-/// Content-Length"; "If the blob or manifest is not found in the repository, the response code MUST be 404 Not Found".
+/// "Checking if content exists in the registry": "A HEAD request to an existing blob or manifest URL MUST return
+/// 200 OK"; it "MUST contain the digest ... in the header Docker-Content-Digest" and "the size in bytes ... in the
+/// header Content-Length"; "If the blob or manifest is not found in the repository, the response code MUST be 404
+/// Not Found".
 #[tokio::test]
 async fn checking_if_content_exists() {
     let [by_tag, by_digest] = manifest_paths();
@@ -128,9 +130,9 @@ async fn listing_tags() {
     assert_eq!(get("/v2/other/tags/list").await.0, StatusCode::NOT_FOUND);
 }
 
-/// "Listing Tags" (end-8b): a list has `n` tags unless there are fewer; "When n is zero, this endpoint MUST return an
-/// empty list, and MUST NOT include a Link header"; it begins "non-inclusively" behind `last`; a Link header is "set
-/// according to RFC 5988 with the Relation Type rel="next"", and following it brings all tags, each once.
+/// "Listing Tags" (end-8b): a list has `n` tags unless there are fewer; "When n is zero, this endpoint MUST return
+/// an empty list, and MUST NOT include a Link header"; it begins "non-inclusively" behind `last`; a Link header is
+/// "set according to RFC 5988 with the Relation Type rel="next"", and following it brings all tags, each once.
 #[tokio::test]
 async fn listing_tags_in_parts() {
     assert_eq!(tags_of("?n=0").await, (Vec::new(), None));
@@ -150,10 +152,11 @@ async fn listing_tags_in_parts() {
     assert_eq!(all, ["1", "2", "3"]);
 }
 
-/// "Listing Referrers" (end-12a, end-12b): "this request MUST return a 200 OK"; "the response MUST be a JSON body with
-/// an image index"; "The Content-Type header MUST be set to application/vnd.oci.image.index.v1+json"; "If the request is
-/// invalid, such as a <digest> with an invalid syntax, a 400 Bad Request MUST be returned"; a filter that was applied is
-/// named by OCI-Filters-Applied; "If a query results in no matching referrers, an empty manifest list MUST be returned".
+/// "Listing Referrers" (end-12a, end-12b): "this request MUST return a 200 OK"; "the response MUST be a JSON body
+/// with an image index"; "The Content-Type header MUST be set to application/vnd.oci.image.index.v1+json"; "If the
+/// request is invalid, such as a <digest> with an invalid syntax, a 400 Bad Request MUST be returned"; a filter
+/// that was applied is named by OCI-Filters-Applied; "If a query results in no matching referrers, an empty
+/// manifest list MUST be returned".
 #[tokio::test]
 async fn listing_referrers() {
     let path = format!("{REPOSITORY}/referrers/{}", manifest_digest());
@@ -168,8 +171,8 @@ async fn listing_referrers() {
     assert_eq!(get(&format!("{REPOSITORY}/referrers/sha256:0")).await.0, StatusCode::BAD_REQUEST);
 }
 
-/// "Error Codes": a JSON body of a 4xx "MUST have the following format", a list of errors; "The code field MUST be one of
-/// the following"; `message` "SHOULD be a human readable string".
+/// "Error Codes": a JSON body of a 4xx "MUST have the following format", a list of errors; "The code field MUST be
+/// one of the following"; `message` "SHOULD be a human readable string".
 #[tokio::test]
 async fn error_codes() {
     let unknown = OciDigest::new([9; 32]);
