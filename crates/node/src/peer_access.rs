@@ -13,7 +13,7 @@ use lighter_wire::{Answer, Arrival, ImageName, Refusal, Request};
 use crate::config::Registry;
 use crate::shared::Shared;
 
-/// What a member may have of this node's images.
+/// The part of this node's images that a member may have.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Allowed {
     documents: BTreeSet<OciDigest>,
@@ -66,8 +66,8 @@ fn images(shared: &Shared) -> impl Iterator<Item = (ImageReference, lighter_stor
     shared.store.references().into_iter()
 }
 
-/// What the member may have: all that an image of a repository names whose policy does not leave it out. An image that
-/// was pulled by digest alone may be of any repository, so it gives no right to anything.
+/// The member may have all that an image of a repository names whose policy does not leave it out. An image that was
+/// pulled by digest alone may be of any repository, so it gives no right to anything.
 fn allowed(
     registry: &Registry,
     member: PeerId,

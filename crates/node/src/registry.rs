@@ -302,7 +302,7 @@ enum Found {
     Layer(LayerDescriptor),
 }
 
-/// Looks for a blob in the images with these manifests. Of several, one whose blob can be made here now.
+/// Looks for a blob in the images with these manifests.
 fn find(
     shared: &Shared,
     manifests: &BTreeSet<OciDigest>,
@@ -337,10 +337,12 @@ fn known_as(repository: &Repository) -> String {
     }
 }
 
-/// The names under which this node may know a repository.
+/// The names under which this node may know a repository. All of them have the policy of [`known_as`]. A name that
+/// means another repository alone, as `registry.example/a` of Docker Hub does, is none of them.
 fn names_of(repository: &Repository) -> Vec<String> {
     let mut names = repository.names();
     let full = known_as(repository);
+    names.retain(|name| full_name(name) == full);
     if !names.contains(&full) {
         names.push(full);
     }

@@ -31,7 +31,7 @@ pub struct Shared {
     pub links: Links,
     pub lists: Lists,
     pub arrivals: Arrivals,
-    /// What the registry endpoint did.
+    /// The counts of the registry endpoint.
     pub registry_counts: Counts,
     pub faults: Faults,
     pub encode_memory: EncodeMemory,

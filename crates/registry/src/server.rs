@@ -22,7 +22,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCEPT_RANGES, ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
@@ -120,6 +120,11 @@ async fn answer(State((images, counts)): State<(Arc<dyn Images>, Counts)>, reque
         response.headers_mut().insert(SOURCE, value);
     }
     response.headers_mut().insert(DISTRIBUTION, HeaderValue::from_static("registry/2.0"));
+    // A body that is counted does not tell its length any more. An answer without one has none (RFC 9110, section 8.6).
+    if let Some(length) = response.body().size_hint().exact().filter(|_| response.status() != StatusCode::NOT_MODIFIED)
+    {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+    }
     if parts.method == Method::HEAD {
         // The length stays: it is that of the body that a GET gets.
         *response.body_mut() = Body::empty();

@@ -18,7 +18,7 @@ use super::values::text_list;
 pub struct Policy {
     #[serde(with = "text_list")]
     pub repositories: Vec<Pattern>,
-    /// Who says what a tag stands for, the first to be asked first.
+    /// Those who say what a tag stands for, the first to be asked first.
     pub resolve: Vec<Resolver>,
     /// An answer of upstream counts for so long.
     pub max_age_s: u32,
@@ -40,7 +40,7 @@ pub enum Resolver {
     Upstream,
 }
 
-/// What is done when upstream does not answer.
+/// The way out when upstream does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenAway {

@@ -1,4 +1,6 @@
 //! The documented file is the defaults; every kind of wrong value is named with its place and its remedy.
+//!
+//! Tables that a file may have any number of times, of registries and of policies, are comments in the documented file.
 
 use lighter_types::Effort;
 use std::io::Write;

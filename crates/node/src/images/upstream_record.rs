@@ -1,4 +1,4 @@
-//! What stands in the place of a release record where an upstream registry named the image: when it did.
+//! The record of an image that an upstream registry named, in the place of a release record: when it did so.
 
 use lighter_store::UnixSeconds;
 

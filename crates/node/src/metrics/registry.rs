@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::signed;
 use crate::images::recipes;
 
-/// What the endpoint did, and what it could serve.
+/// The counts of the endpoint, and the blobs that it could serve.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryFigures {
     pub stats: ServerStats,

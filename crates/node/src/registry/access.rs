@@ -94,7 +94,7 @@ mod tests {
         // The same path of another registry is another repository, for all users.
         check("shop/private/app", Some("registry.example"), [Ok(()), Ok(()), UNKNOWN, UNKNOWN]).await;
         check("open/app", Some("registry.example"), [Ok(()), Ok(()), Ok(()), Ok(())]).await;
-        // Of a name that is a digest nobody knows whose it is.
+        // Nobody knows to whom a name belongs that is a digest.
         let digest = format!("sha256/{}", "0".repeat(64));
         check(&digest, None, [denied(&digest), denied(&digest), UNKNOWN, UNKNOWN]).await;
     }

@@ -78,7 +78,7 @@ impl Endpoint {
 }
 
 impl Registry {
-    /// What `shared` has, until `stop` is cancelled.
+    /// Serves the images of `shared`, until `stop` is cancelled.
     pub(super) fn new(shared: Arc<Shared>, users: Option<Arc<Users>>, stop: CancellationToken) -> Self {
         let upstreams = Arc::new(Upstreams::new(shared.clone(), stop.clone()));
         let flights = Flights::new(shared.clone(), upstreams, stop);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use libp2p::Multiaddr;
-use lighter_registry::server::{Counts, Users, router};
+use lighter_registry::server::{Counts, Repository, Users, router};
 use lighter_types::PeerId;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::Registry;
-use crate::config::policy::{LayerSource, Policy, Resolver, WhenAway};
+use super::{Registry, known_as, names_of};
+use crate::config::policy::{LayerSource, Policy, Resolver, WhenAway, full_name};
 use crate::config::{Config, UpstreamHost};
 use crate::event::{Command, Event};
 use crate::shared::Shared;
@@ -159,6 +159,33 @@ fn path(upstream: &TestRegistry) -> String {
     format!("/v2/{}/demo/app", upstream.host)
 }
 
+/// A client that calls a private repository of a registry one of Docker Hub does not get around its policy.
+#[test]
+fn all_names_of_a_repository_have_one_policy() {
+    let repository = |name: &str, registry: Option<&str>| Repository {
+        name: name.to_owned(),
+        registry: registry.map(str::to_owned),
+    };
+    let inner = repository("registry.example/secret/app", Some("docker.io"));
+    assert_eq!(names_of(&inner), ["docker.io/registry.example/secret/app"]);
+    for (name, registry) in [
+        ("nginx", None),
+        ("library/nginx", None),
+        ("library/nginx", Some("docker.io")),
+        ("docker.io/library/nginx", None),
+        ("nginx", Some("index.docker.io")),
+        ("registry.example/secret/app", None),
+        ("docker.io/registry.example/app", None),
+        ("registry.example/library/app", Some("docker.io")),
+        ("library/registry.example/app", Some("docker.io")),
+    ] {
+        let repository = repository(name, registry);
+        let names = names_of(&repository);
+        assert!(names.iter().all(|name| full_name(name) == known_as(&repository)), "{names:?}");
+        assert!(names.contains(&known_as(&repository)));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_no_release_names_comes_from_upstream_once_for_all_clients() {
     let upstream = TestRegistry::start().await;
@@ -217,7 +244,7 @@ async fn an_answer_counts_for_its_age_and_then_upstream_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_policy_lets_upstream_resolve_is_not_asked_there() {
+async fn a_repository_without_a_policy_is_not_asked_for_upstream() {
     let upstream = TestRegistry::start().await;
     upstream.push("demo/app", "1", &[noise(1, 50_000)]);
     let elsewhere =

@@ -48,7 +48,7 @@ pub struct Upstreams {
     downloading: Semaphore,
 }
 
-/// What is known here of an image that a client wants from upstream.
+/// An image that a client wants from upstream, as far as it is known here.
 struct Known {
     name: ImageReference,
     manifest: Option<OciDigest>,
@@ -172,7 +172,7 @@ impl Upstreams {
         let image = opened.image.image().clone();
         let manifest = image.manifest_digest;
         state.send_modify(|state| state.manifest = Some(manifest));
-        // What is here stays until the image names it.
+        // Layers that are here stay until the image names them.
         let mut leases = self.lease(&image.layers).await?;
         let missing = self.missing(&image.layers).await?;
         let from_peers = match policy.fetches(LayerSource::Peers) {
@@ -270,7 +270,7 @@ fn stopping() -> Refusal {
     Refusal::Failed("this node is stopping".to_owned())
 }
 
-/// What a client is told: a registry's failure with its registry, repository, step and remedy.
+/// The text for a client: a registry's failure with its registry, repository, step and remedy.
 fn refusal(error: &ImagesError) -> Refusal {
     match error {
         ImagesError::Upstream(error) if error.failure.is_not_found() => Refusal::ManifestUnknown(error_chain(error)),

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_LENGTH;
 use axum::response::Response;
 use http_body_util::BodyExt as _;
 
@@ -48,7 +47,7 @@ pub enum Outcome {
 /// The labels of one count of requests.
 pub type RequestLabels = (Subject, Outcome, Option<Origin>);
 
-/// What a server did since it started.
+/// The counts of a server since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerStats {
     pub requests: BTreeMap<RequestLabels, u64>,
@@ -73,10 +72,7 @@ impl Counts {
     pub(super) fn count(&self, subject: Subject, source: Option<Source>, response: Response) -> Response {
         let labels = (subject, Outcome::of(response.status()), source.map(|source| source.origin));
         *self.lock().requests.entry(labels).or_default() += 1;
-        let (mut parts, body) = response.into_parts();
-        if let Some(length) = body.size_hint().exact().filter(|_| !parts.headers.contains_key(CONTENT_LENGTH)) {
-            parts.headers.insert(CONTENT_LENGTH, length.into());
-        }
+        let (parts, body) = response.into_parts();
         let (counts, class) = (self.clone(), source.and_then(|source| source.class));
         let body = Body::new(body.map_frame(move |frame| {
             if let Some(data) = frame.data_ref() {

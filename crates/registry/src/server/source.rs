@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Who said that an image is what its name stands for.
+/// The party that said what a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A publisher of the fleet.

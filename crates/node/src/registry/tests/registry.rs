@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// What is wrong with the registry's answers.
+/// A fault in the registry's answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Each answer has this status.

@@ -117,8 +117,11 @@ async fn checking_if_content_exists() {
     }
     for kind in ["manifests", "blobs"] {
         let absent = format!("{REPOSITORY}/{kind}/{}", OciDigest::new([9; 32]));
-        let (status, _, body) = send(Method::HEAD, &absent, &[]).await;
+        let (_, of_get, _) = get(&absent).await;
+        let (status, of_head, body) = send(Method::HEAD, &absent, &[]).await;
         assert_eq!((status, body.len()), (StatusCode::NOT_FOUND, 0));
+        // RFC 9110, section 9.3.2: the headers are those of a GET.
+        assert_eq!(of_head["content-length"], of_get["content-length"]);
     }
 }
 
