@@ -61,7 +61,10 @@ pub fn bring_layer(
     index: usize,
 ) -> Result<(), ImagesError> {
     let brought = import_layer(shared, opened, index, &mut |_| {});
-    brought.map(drop).map_err(|error| source.failure_within(error))
+    brought.map(drop).map_err(|error| match source.failure_within(error) {
+        ImagesError::Image(error) => ImagesError::Source { path: source.to_string(), source: error },
+        error => error,
+    })
 }
 
 /// Keeps what is here of these layers from being evicted.

@@ -145,8 +145,8 @@ impl Flights {
     /// The reason why an image did not come, if a flight failed lately.
     pub fn failure(&self, manifest: OciDigest) -> Option<Refusal> {
         let flights = self.lock();
-        let failed = flights.values().filter(|flight| flight.state.borrow().manifest == Some(manifest));
-        failed.filter_map(|flight| flight.state.borrow().failure.clone()).last()
+        let mut failed = flights.values().filter(|flight| flight.state.borrow().manifest == Some(manifest));
+        failed.find_map(|flight| flight.state.borrow().failure.clone())
     }
 }
 

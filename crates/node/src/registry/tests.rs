@@ -13,7 +13,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use libp2p::Multiaddr;
 use lighter_registry::server::{Counts, Repository, Users, router};
-use lighter_types::PeerId;
+use lighter_types::{ImageReference, PeerId};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -69,6 +69,13 @@ impl TestNode {
         let users: Option<Arc<Users>> = None;
         let (registry, counts) = (Registry::new(self.shared.clone(), users, self.stop.clone()), Counts::default());
         Client { router: router(Arc::new(registry), counts.clone()), counts }
+    }
+
+    /// Waits until an image has its name here: the last layer is served before.
+    async fn until_named(&self, name: &ImageReference) {
+        while self.shared.store.reference(name).is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn status(&self) -> api::Status {
@@ -155,6 +162,11 @@ fn policy(upstream: &TestRegistry) -> Policy {
     }
 }
 
+/// The image that most tests pull.
+fn name(upstream: &TestRegistry) -> ImageReference {
+    format!("{}/demo/app:1", upstream.host).parse().unwrap()
+}
+
 fn path(upstream: &TestRegistry) -> String {
     format!("/v2/{}/demo/app", upstream.host)
 }
@@ -213,9 +225,8 @@ async fn an_image_that_no_release_names_comes_from_upstream_once_for_all_clients
     let sent: u64 = stats.body_bytes.values().sum();
     assert!(sent > 20 * 290_000, "{stats:?}");
     // No release was signed: a peer that asks for the name hears nothing.
-    let name = format!("{}/demo/app:1", upstream.host).parse().unwrap();
-    assert!(node.shared.store.reference(&name).is_some());
-    assert_eq!(crate::images::release_of(&node.shared.store, &name), None);
+    node.until_named(&name(&upstream)).await;
+    assert_eq!(crate::images::release_of(&node.shared.store, &name(&upstream)), None);
     node.end().await;
 }
 
@@ -226,6 +237,7 @@ async fn an_answer_counts_for_its_age_and_then_upstream_is_asked_again() {
     let node = TestNode::start(&upstream, Policy { max_age_s: 3600, ..policy(&upstream) }).await;
     let path = path(&upstream);
     node.client().pull(&path, "1").await;
+    node.until_named(&name(&upstream)).await;
     let later = node.client();
     later.pull(&path, "1").await;
     assert!(later.get(&format!("{path}/manifests/1")).await.source().starts_with("upstream; age="));
@@ -234,6 +246,7 @@ async fn an_answer_counts_for_its_age_and_then_upstream_is_asked_again() {
 
     let node = TestNode::start(&upstream, Policy { max_age_s: 0, ..policy(&upstream) }).await;
     node.client().pull(&path, "1").await;
+    node.until_named(&name(&upstream)).await;
     // The tag moves. The layer that both images have is not downloaded again.
     let (kept, new) = (noise(1, 50_000), noise(3, 60_000));
     upstream.push("demo/app", "1", &[kept.clone(), new.clone()]);
@@ -269,6 +282,7 @@ async fn the_last_answer_counts_while_upstream_is_away_if_the_policy_says_so() {
     let nodes = [TestNode::start(&upstream, last).await, TestNode::start(&upstream, fail).await];
     for node in &nodes {
         node.client().pull(&path(&upstream), "1").await;
+        node.until_named(&name(&upstream)).await;
     }
     upstream.set_status(Some(418));
     let [last, fail] = &nodes;
@@ -294,6 +308,7 @@ async fn hub_and_edge(upstream: &TestRegistry, edge: Policy) -> (TestNode, TestN
     let [hub_place, edge_place] = places;
     let hub = TestNode::start_in(hub_place, upstream, policy(upstream), &members, Vec::new()).await;
     hub.client().pull(&path(upstream), "1").await;
+    hub.until_named(&name(upstream)).await;
     let bootstrap = vec![hub.address().await];
     let edge = TestNode::start_in(edge_place, upstream, edge, &members, bootstrap).await;
     edge.until(|status| status.peers_connected == 1).await;
@@ -319,6 +334,7 @@ async fn layers_that_a_peer_holds_are_not_downloaded() {
     assert!(edge.client().pull(&path(&upstream), "1").await == layers);
     assert_eq!(upstream.asked("/blobs/"), before + 1, "the config alone");
     // It is kept under its own name, not under its digest.
+    edge.until_named(&name(&upstream)).await;
     let names: Vec<String> = edge.shared.store.references().iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(names, [format!("{}/demo/app:1", upstream.host)]);
     edge.end().await;
@@ -356,8 +372,8 @@ async fn a_layer_that_was_removed_here_comes_again() {
     let node = TestNode::start(&upstream, Policy { max_age_s: 3600, ..policy(&upstream) }).await;
     let path = path(&upstream);
     node.client().pull(&path, "1").await;
-    let name = format!("{}/demo/app:1", upstream.host).parse().unwrap();
-    let diff_id = crate::images::layers_of(&node.shared.store, &name).unwrap()[0];
+    node.until_named(&name(&upstream)).await;
+    let diff_id = crate::images::layers_of(&node.shared.store, &name(&upstream)).unwrap()[0];
     node.shared.store.quarantine_layer(&diff_id).unwrap();
     let blob = node.client().get(&format!("{path}/blobs/{}", registry::sha256(&layer))).await;
     assert!(blob.status == StatusCode::OK && blob.body == layer, "{}", blob.text());
@@ -375,6 +391,7 @@ async fn a_member_that_a_policy_leaves_out_gets_neither_layers_nor_documents() {
     let only_hub = Policy { members: vec![members[0]], ..policy(&upstream) };
     let hub = TestNode::start_in(hub_place, &upstream, only_hub, &members, Vec::new()).await;
     hub.client().pull(&path(&upstream), "1").await;
+    hub.until_named(&name(&upstream)).await;
     let bootstrap = vec![hub.address().await];
     let edge = TestNode::start_in(edge_place, &upstream, policy(&upstream), &members, bootstrap).await;
     edge.until(|status| status.peers_connected == 1).await;

@@ -21,7 +21,7 @@ use lighter_image::{LayerDescriptor, OpenedImage};
 use lighter_registry::server::Refusal;
 use lighter_registry::{Upstream, UpstreamReference};
 use lighter_store::{Lease, UnixSeconds};
-use lighter_types::{ImageReference, OciDigest, error_chain};
+use lighter_types::{Blame, ImageReference, OciDigest, error_chain};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -187,7 +187,7 @@ impl Upstreams {
             let others: Vec<usize> = missing.iter().copied().filter(|index| !awaited.contains_key(index)).collect();
             let (ended, downloaded) =
                 tokio::join!(self.follow_peers(pull, &awaited, state), self.download(opened, &others, policy, state));
-            (opened, _) = (downloaded?, ended);
+            opened = downloaded?;
             leases.extend(self.lease(&image.layers).await?);
         }
         let missing = self.missing(&image.layers).await?;
@@ -276,8 +276,13 @@ fn refusal(error: &ImagesError) -> Refusal {
         ImagesError::Upstream(error) if error.failure.is_not_found() => Refusal::ManifestUnknown(error_chain(error)),
         ImagesError::Upstream(error) => Refusal::Upstream(format!("{}; {}", error_chain(error), error.remedy())),
         // The registry's bytes are not what its documents say.
-        ImagesError::Source { .. } | ImagesError::Image(_) => Refusal::Upstream(error_chain(error)),
-        ImagesError::Open { .. }
+        ImagesError::Source { source, .. } if source.blame() != Blame::Machine => {
+            let remedy = "do not use what its registry serves there: ask the registry's operator";
+            Refusal::Upstream(format!("{}; {remedy}", error_chain(error)))
+        }
+        ImagesError::Source { .. }
+        | ImagesError::Image(_)
+        | ImagesError::Open { .. }
         | ImagesError::NoFile { .. }
         | ImagesError::Store(_)
         | ImagesError::NoName { .. }

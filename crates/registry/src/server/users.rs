@@ -224,7 +224,7 @@ mod tests {
         for (text, problem) in [
             ("ann\n", ":1: it is not name:hash"),
             ("\nann:$apr1$x$y\n", ":2: its hash is not bcrypt's"),
-            (&format!("ann:$2b$31${}", "a".repeat(53)), ":1: its hash has a cost over 14"),
+            (&line("ann", "x").replace("$04$", "$31$"), ":1: its hash has a cost over 14"),
             (&line("*", "x"), ":1: its name is empty or *"),
         ] {
             let Err(error) = Users::open(file(text).path()) else { panic!("{text} is read") };

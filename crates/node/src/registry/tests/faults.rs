@@ -47,7 +47,7 @@ macro_rules! faults {
 }
 
 faults! {
-    a_registry_that_sends_other_bytes_is_found_out: Fault::OtherBytes => ["get blob", "do not use what"];
+    a_registry_that_sends_other_bytes_is_found_out: Fault::OtherBytes => ["the tar in layer", "do not use what"];
     a_registry_that_sends_another_length_is_found_out: Fault::OtherLength => ["get blob"];
     a_registry_that_sends_half_of_a_blob_is_found_out: Fault::Half => ["get blob"];
     a_registry_that_lets_nobody_in_is_named: Fault::Unauthorized => ["get manifest 1", "401", "auth_file"];
