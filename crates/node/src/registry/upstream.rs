@@ -185,7 +185,7 @@ impl Upstreams {
         if let Some(pull) = from_peers {
             let awaited = self.awaited_from_peers(&image.layers, &missing).await?;
             let others: Vec<usize> = missing.iter().copied().filter(|index| !awaited.contains_key(index)).collect();
-            let (ended, downloaded) =
+            let ((), downloaded) =
                 tokio::join!(self.follow_peers(pull, &awaited, state), self.download(opened, &others, policy, state));
             opened = downloaded?;
             leases.extend(self.lease(&image.layers).await?);
