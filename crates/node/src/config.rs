@@ -6,6 +6,7 @@
 
 mod addresses;
 mod layers;
+pub mod policy;
 mod registry;
 mod upstream;
 mod values;

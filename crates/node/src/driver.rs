@@ -39,6 +39,7 @@ use crate::faults::Worker;
 use crate::kept_links;
 use crate::kept_lists;
 use crate::network::Behaviour;
+use crate::peer_access;
 use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::{effort_of, part_on_disk, serve};
@@ -213,6 +214,12 @@ impl Driver {
         self.forget_gone();
         match event {
             Event::Input(input) => self.engine.push(input),
+            Event::StreamOpened { from, request, orders, .. }
+                if !peer_access::may_have_layer(&self.shared, from, request.target) =>
+            {
+                // The engine never hears of it. The queue of a new stream has room.
+                let _ = orders.try_send(Order::Refuse(lighter_wire::Refusal::NotHeld));
+            }
             Event::StreamOpened { stream, from, mut request, orders } => {
                 if let Some(referable) = &mut request.referable {
                     referable.passes_on &= self.connections.meetings.is_reachable(from);
@@ -253,6 +260,7 @@ impl Driver {
             Command::Peers(reply) => drop(reply.send(self.peers())),
             Command::Holders(layer, reply) => drop(reply.send(self.holders(layer))),
             Command::Pull { image, wanted, listener } => self.pull(image, wanted, listener),
+            Command::FetchLayers { image, manifest, listener } => self.fetch_layers(image, manifest, listener),
             Command::Cancel { image, reply } => drop(reply.send(self.cancel(&image))),
             Command::Rollout { from, to, reply } => drop(reply.send(self.rollout(from, to))),
             Command::Plan { image, wanted, reply } => self.plan(image, wanted, reply),

@@ -1,7 +1,7 @@
 //! Messages to the task that owns the engine, and its orders to the tasks that serve streams.
 
 use lighter_engine::{Input, StreamId, Wanted};
-use lighter_types::{Bytes, DiffId, PatchId, PeerId};
+use lighter_types::{Bytes, DiffId, OciDigest, PatchId, PeerId};
 use lighter_wire::{PatchRequest, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,6 +35,12 @@ pub enum Command {
         image: String,
         wanted: Wanted,
         listener: Option<mpsc::Sender<api::PullEvent>>,
+    },
+    /// Pulls an image by its manifest and gives it no name. `image` is what the pull is called.
+    FetchLayers {
+        image: String,
+        manifest: OciDigest,
+        listener: mpsc::Sender<api::PullEvent>,
     },
     /// Whether there was such a pull.
     Cancel {

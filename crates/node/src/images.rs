@@ -13,6 +13,8 @@ mod import;
 pub mod recipes;
 mod sink;
 mod source;
+pub mod upstream;
+pub mod upstream_record;
 
 use std::io;
 

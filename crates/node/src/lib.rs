@@ -20,6 +20,7 @@ mod links;
 mod lists;
 mod metrics;
 mod network;
+mod peer_access;
 mod predictions;
 mod registry;
 mod room;
@@ -72,6 +73,16 @@ pub enum StartError {
         address: String,
         #[source]
         why: std::io::Error,
+    },
+    #[error("cannot use the registry's certificate")]
+    RegistryCertificate {
+        #[source]
+        why: std::io::Error,
+    },
+    #[error("cannot use registry.users_file")]
+    RegistryUsers {
+        #[source]
+        why: lighter_registry::server::UsersError,
     },
     #[error("cannot serve the admin API on {}", path.display())]
     AdminSocket {
@@ -136,6 +147,7 @@ impl Node {
             links,
             lists: Default::default(),
             arrivals: Default::default(),
+            registry_counts: Default::default(),
             faults: Default::default(),
             encode_memory,
             events,
@@ -160,7 +172,7 @@ impl Node {
             tracing::warn!("{trouble}");
         }
         let admin = self.admin.serve(self.shared.clone(), stop.clone());
-        let registry = self.registry.serve(self.shared.clone(), stop.clone());
+        let registry = self.registry.serve(self.shared.clone(), self.shared.registry_counts.clone(), stop.clone());
         // A task of its own, so that connections' tasks wake it on their own thread: waking another one takes longer.
         let driver = tokio::spawn(self.driver.run(stop.clone()));
         let driver = async {

@@ -1,5 +1,7 @@
 //! The node's figures as Prometheus reads them, made from the same values that the admin API shows.
 
+mod registry;
+
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -8,12 +10,13 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::Status;
 use crate::defects::Defects;
+pub use registry::{BlobShares, RegistryFigures};
 
 /// Labels of the traffic counters.
 type Labels = [(&'static str, String); 2];
 
 /// One exposition, in the OpenMetrics text format.
-pub fn text(status: &Status) -> String {
+pub fn text(status: &Status, figures: &RegistryFigures) -> String {
     let mut registry = Registry::with_prefix("lighter");
     let gauges = [
         ("peers_connected", "Peers with an open connection", status.peers_connected as u64),
@@ -71,6 +74,7 @@ pub fn text(status: &Status) -> String {
         }
     }
     registry.register_with_unit("traffic", "Over all links since the node started", Unit::Bytes, traffic);
+    registry::register(&mut registry, figures);
     let mut text = String::new();
     // Writing into a string does not fail.
     let _ = encode(&mut text, &registry);
@@ -127,7 +131,7 @@ mod tests {
             streams: StreamsStatus { queued: 16, busy: 17, resets: 18 },
             warnings: vec![],
         };
-        let text = text(&status);
+        let text = text(&status, &RegistryFigures::default());
         for line in [
             "lighter_peers_connected 14",
             "lighter_store_used_bytes 8",

@@ -1,84 +1,64 @@
-//! The registry endpoint: what this node's images are to a container runtime on the same host.
+//! The registry endpoint: what this node's images are to a container runtime.
 //!
-//! A tag is resolved as a pull resolves it: by signed releases, of which the newest counts. So a request for a tag
-//! starts a pull of the image ([`flights`]), and all requests for the same image share it. The manifest is answered
-//! when the image's documents are here, with the index that the tag stands for ([`beside`]); a blob when its layer is.
-//! Where no peer has the image, the runtime gets a 404 after two seconds at most and goes on to its next registry.
+//! The policy of a repository says who resolves a tag, and in which order: signed releases, as a pull by name, or the
+//! upstream registry. Each starts a flight ([`flights`]), and all requests for the same image share it. The manifest is
+//! answered when the image's documents are here, with the index that the tag stands for ([`beside`]); a blob when its
+//! layer is. Where nobody has the image, the runtime gets a quick 404 and goes on to its next registry.
 //!
-//! A blob is served under a repository that names it only, and after it was rebuilt and had its digest once
-//! ([`blobs`]).
+//! A blob is served under a repository that names it only, to a client that the policy admits ([`access`]), and after
+//! it was rebuilt and had its digest once ([`blobs`]).
 
+mod access;
 mod beside;
 mod blobs;
+mod course;
+mod endpoint;
 mod flights;
+#[cfg(test)]
+mod tests;
+mod upstream;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use futures::FutureExt as _;
 use lighter_image::{LayerDescriptor, parse_manifest, subject_of_tag};
-use lighter_registry::server::{Answer, Blob, Document, Images, Limits, Reference, Refusal, Repository, router, serve};
+use lighter_registry::UpstreamReference;
+use lighter_registry::server::{
+    Answer, Blob, BlobClass, Document, Images, Origin, Reference, Refusal, Repository, Source, Users,
+};
 use lighter_types::{ImageReference, OciDigest};
 use lighter_wire::BlobSource;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
-use crate::StartError;
-use crate::config::Config;
-use crate::images::{ImagesError, companions, recipes};
+use crate::clock::unix_now;
+use crate::config::policy::{Policy, Resolver, WhenAway, full_name};
+use crate::images::{self, ImagesError, companions, recipes};
 use crate::shared::Shared;
 use blobs::Blobs;
+pub use endpoint::Endpoint;
 use flights::{Flight, Flights};
 
 /// A runtime that is told "not here" after more than two seconds looks stuck to its user (containerd #10624).
 const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// The endpoint, bound and not served yet; none if the configuration names no address.
-pub struct Endpoint(Option<TcpListener>);
-
-impl Endpoint {
-    /// # Errors
-    /// If the port is taken or cannot be had.
-    pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        if config.registry.listen.is_empty() {
-            return Ok(Self(None));
-        }
-        let address = config.registry.listen.clone();
-        let listener = TcpListener::bind(&address).await.map_err(|why| StartError::RegistryPort { address, why })?;
-        // The machine chooses the port if the configuration has 0.
-        if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, "the registry listens");
-        }
-        Ok(Self(Some(listener)))
-    }
-
-    /// Serves until `stop` is cancelled.
-    pub async fn serve(self, shared: Arc<Shared>, stop: CancellationToken) {
-        let Some(listener) = self.0 else { return };
-        let limits = Limits { connections_max: shared.config.registry.connections_max, ..Limits::default() };
-        let registry = Arc::new(Registry {
-            flights: Flights::new(shared.clone(), stop.clone()),
-            blobs: Blobs::new(shared.clone()),
-            shared,
-        });
-        let router: Router = router(registry.clone());
-        tokio::select! {
-            () = serve(listener, router, limits, stop) => {}
-            () = registry.blobs.forget_idle() => {}
-        }
-    }
-}
+/// A registry across the world answers within this time; its client repeats a question that fails.
+const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same where upstream's last answer counts while it is away.
+const UPSTREAM_TIMEOUT_WITH_LAST: Duration = Duration::from_secs(5);
 
 struct Registry {
     shared: Arc<Shared>,
     flights: Flights,
     blobs: Blobs,
+    users: Option<Arc<Users>>,
 }
 
 impl Images for Registry {
+    fn admit<'a>(&'a self, repository: Option<&'a Repository>, authorization: Option<&'a str>) -> Answer<'a, ()> {
+        access::admit(&self.shared.config.registry, self.users.as_deref(), repository, authorization).boxed()
+    }
+
     fn manifest(&self, repository: Repository, reference: Reference) -> Answer<'_, Document> {
         async move {
             match reference {
@@ -95,7 +75,7 @@ impl Images for Registry {
 
     fn tags(&self, repository: Repository) -> Answer<'_, Vec<String>> {
         async move {
-            let names = repository.names();
+            let names = names_of(&repository);
             let mut tags: BTreeSet<String> = self.blocking(move |shared| tags(shared, &names)).await?;
             tags.extend(self.tags_beside(&repository).await?);
             if tags.is_empty() { Err(Refusal::NameUnknown(repository.name)) } else { Ok(tags.into_iter().collect()) }
@@ -114,60 +94,145 @@ impl Images for Registry {
 }
 
 impl Registry {
+    fn policy(&self, repository: &Repository) -> &Policy {
+        self.shared.config.registry.policy(&known_as(repository))
+    }
+
     async fn by_tag(&self, repository: &Repository, tag: &str) -> Result<Document, Refusal> {
         let unknown = || Refusal::ManifestUnknown(format!("{}:{tag}", repository.name));
         if subject_of_tag(tag).is_some() {
             // No peer is asked for an artifact: it comes with its image.
             return self.tagged_beside(repository, tag.to_owned()).await?.ok_or_else(unknown);
         }
+        let policy = self.policy(repository);
+        let mut trouble = None;
+        for resolver in &policy.resolve {
+            let resolved = match resolver {
+                Resolver::Release => self.by_release(repository, tag).await?,
+                Resolver::Upstream => match self.by_upstream(&upstream_of(repository, tag)?, policy).await {
+                    Ok(document) => Some(document),
+                    Err(Refusal::ManifestUnknown(_)) => {
+                        trouble = None;
+                        None
+                    }
+                    Err(refusal) => {
+                        trouble = Some(refusal);
+                        None
+                    }
+                },
+            };
+            if let Some(document) = resolved {
+                return Ok(document);
+            }
+        }
+        let trouble = trouble.ok_or_else(unknown)?;
+        match self.last_known(repository, tag, policy) {
+            Some((manifest, source)) => self.document(manifest, source).await,
+            None => Err(trouble),
+        }
+    }
+
+    /// The newest release of any of the repository's names; while no peer answers, the one that is here.
+    async fn by_release(&self, repository: &Repository, tag: &str) -> Result<Option<Document>, Refusal> {
         let references: Vec<ImageReference> =
-            repository.names().iter().filter_map(|name| format!("{name}:{tag}").parse().ok()).collect();
+            names_of(repository).iter().filter_map(|name| format!("{name}:{tag}").parse().ok()).collect();
         // At once: each may take as long as the slowest peer.
-        let flights: Vec<Flight> = references.iter().map(|reference| self.flights.of(reference)).collect();
+        let flights = references.iter().map(|reference| self.flights.by_release(reference));
+        let flights = flights.collect::<Result<Vec<Flight>, Refusal>>()?;
         let resolved =
             futures::future::join_all(flights.iter().map(|flight| timeout(RESOLVE_TIMEOUT, flight.resolved())));
         let resolved = resolved.await;
-        let waiting = Duration::from_secs(self.shared.config.registry.wait_s.into());
+        let source = Source::of(Origin::Release);
         for (flight, resolved) in flights.iter().zip(resolved) {
             let Ok(Some((manifest, companions))) = resolved else { continue };
-            match timeout(waiting, flight.has_documents(&self.shared.store)).await {
-                Ok(true) => return self.top(manifest, companions).await,
-                Ok(false) => {}
-                Err(_) => return Err(Refusal::Late { retry_after_s: RETRY_AFTER_S }),
+            if self.documents_of(flight).await? {
+                return self.top(manifest, companions, source).await.map(Some);
             }
         }
-        // No peer answers: the release that is here counts.
-        let held = references.iter().find_map(|reference| self.shared.store.reference(reference));
-        match held {
-            Some(image) => self.top(image.manifest, companions::of_record(&image.release_record)).await,
-            None => Err(unknown()),
+        let held = references.iter().filter_map(|reference| self.shared.store.reference(reference));
+        let mut released = held.filter(|image| images::upstream_record::checked_at(&image.release_record).is_none());
+        match released.next() {
+            Some(image) => {
+                let companions = companions::of_record(&image.release_record);
+                self.top(image.manifest, companions, source).await.map(Some)
+            }
+            None => Ok(None),
         }
+    }
+
+    /// The image as its registry names it.
+    async fn by_upstream(&self, wanted: &UpstreamReference, policy: &Policy) -> Result<Document, Refusal> {
+        let flight = self.flights.by_upstream(wanted)?;
+        let has_last = wanted.name().is_some_and(|name| self.shared.store.reference(&name).is_some());
+        let patience = match policy.when_upstream_is_away {
+            WhenAway::Last if has_last => UPSTREAM_TIMEOUT_WITH_LAST,
+            WhenAway::Last | WhenAway::Fail => UPSTREAM_TIMEOUT,
+        };
+        let Ok(resolved) = timeout(patience, flight.resolved()).await else {
+            let within = patience.as_secs();
+            return Err(Refusal::Upstream(format!("{} does not answer within {within} s", wanted.registry())));
+        };
+        let unknown = || Refusal::ManifestUnknown(wanted.to_string());
+        let failure = || flight.state().failure.unwrap_or_else(unknown);
+        let (manifest, _) = resolved.ok_or_else(failure)?;
+        if !self.documents_of(&flight).await? {
+            return Err(failure());
+        }
+        self.document(manifest, Source { age_s: flight.state().age_s, ..Source::of(Origin::Upstream) }).await
+    }
+
+    /// Waits for the documents of an image; whether they are here.
+    async fn documents_of(&self, flight: &Flight) -> Result<bool, Refusal> {
+        let waiting = Duration::from_secs(self.shared.config.registry.wait_s.into());
+        let waited = timeout(waiting, flight.has_documents(&self.shared.store)).await;
+        waited.map_err(|_| Refusal::Late { retry_after_s: RETRY_AFTER_S })
+    }
+
+    /// The image that upstream named last, if that counts while it is away.
+    fn last_known(&self, repository: &Repository, tag: &str, policy: &Policy) -> Option<(OciDigest, Source)> {
+        if policy.when_upstream_is_away == WhenAway::Fail {
+            return None;
+        }
+        let reference = format!("{}:{tag}", known_as(repository)).parse().ok()?;
+        let image = self.shared.store.reference(&reference)?;
+        let checked = images::upstream_record::checked_at(&image.release_record)?;
+        let age_s = Some(unix_now().0.saturating_sub(checked.0));
+        Some((image.manifest, Source { age_s, ..Source::of(Origin::LastKnown) }))
     }
 
     async fn by_digest(&self, repository: &Repository, digest: OciDigest) -> Result<Document, Refusal> {
-        let known = self.manifests(repository).await?;
-        if known.contains(&digest) {
-            return self.document(digest).await;
+        if let Some(origin) = self.manifests(repository).await?.get(&digest) {
+            return self.document(digest, Source::of(*origin)).await;
         }
-        let beside = self.document_beside(repository, digest).await?;
-        beside.ok_or_else(|| Refusal::ManifestUnknown(format!("{}@{digest}", repository.name)))
+        if let Some(beside) = self.document_beside(repository, digest).await? {
+            return Ok(beside);
+        }
+        let policy = self.policy(repository);
+        if policy.resolves(Resolver::Upstream) {
+            return self.by_upstream(&upstream::by_digest(&known_as(repository), digest)?, policy).await;
+        }
+        Err(Refusal::ManifestUnknown(format!("{}@{digest}", repository.name)))
     }
 
-    async fn document(&self, manifest: OciDigest) -> Result<Document, Refusal> {
+    async fn document(&self, manifest: OciDigest, source: Source) -> Result<Document, Refusal> {
         let bytes = self.blocking(move |shared| Ok(shared.store.blob(&manifest)?)).await?;
         let bytes = bytes.ok_or_else(|| Refusal::ManifestUnknown(manifest.to_string()))?;
-        Ok(Document { digest: manifest, media_type: media_type(&bytes), bytes })
+        Ok(Document { digest: manifest, media_type: media_type(&bytes), bytes, source })
     }
 
-    /// The manifests of the repository's images, those on their way included.
-    async fn manifests(&self, repository: &Repository) -> Result<BTreeSet<OciDigest>, Refusal> {
-        let names = repository.names();
-        let mut manifests = self.flights.manifests(&names);
+    /// The manifests of the repository's images, those on their way included, and who named them.
+    async fn manifests(&self, repository: &Repository) -> Result<BTreeMap<OciDigest, Origin>, Refusal> {
+        let names = names_of(repository);
+        let mut manifests = self.flights.manifests(&known_as(repository));
         let held = self.blocking(move |shared| {
             let images = shared.store.references();
             let named =
                 images.into_iter().filter(|(reference, _)| names.iter().any(|name| name == reference.repository()));
-            Ok(named.map(|(_, image)| image.manifest).collect::<Vec<_>>())
+            let origin = |record: &[u8]| match images::upstream_record::checked_at(record) {
+                Some(_) => Origin::Upstream,
+                None => Origin::Release,
+            };
+            Ok(named.map(|(_, image)| (image.manifest, origin(&image.release_record))).collect::<Vec<_>>())
         });
         manifests.extend(held.await?);
         Ok(manifests)
@@ -175,19 +240,55 @@ impl Registry {
 
     async fn find_blob(&self, repository: &Repository, digest: OciDigest) -> Result<Blob, Refusal> {
         let manifests = self.manifests(repository).await?;
-        let found = self.blocking(move |shared| find(shared, &manifests, digest)).await?;
-        let (manifest, layer) = match found {
-            Found::Document(bytes) => return Ok(Blob(Arc::new(bytes))),
-            Found::Layer { manifest, layer } => (manifest, layer),
-            Found::Nothing => {
-                let beside = self.blob_beside(repository, digest).await?;
-                return beside.ok_or_else(|| Refusal::BlobUnknown(digest.to_string()));
-            }
+        let known: BTreeSet<OciDigest> = manifests.keys().copied().collect();
+        let found = self.blocking(move |shared| find(shared, &known, digest)).await?;
+        let Some((manifest, found)) = found else {
+            let beside = self.blob_beside(repository, digest).await?;
+            return beside.ok_or_else(|| Refusal::BlobUnknown(digest.to_string()));
         };
+        let source = Source::of(manifests.get(&manifest).copied().unwrap_or(Origin::Release));
+        let layer = match found {
+            Found::Document(bytes) => {
+                return Ok(Blob {
+                    reader: Arc::new(bytes),
+                    source: Source { class: Some(BlobClass::Document), ..source },
+                });
+            }
+            Found::Layer(layer) => layer,
+        };
+        self.await_layer(repository, manifest, source.origin, &layer).await?;
+        let (reader, class) = self.blobs.open(&layer).await?;
+        Ok(Blob { reader, source: Source { class: Some(class), ..source } })
+    }
+
+    /// Waits until a layer is here or does not come. One that upstream has and that is gone here comes again.
+    async fn await_layer(
+        &self,
+        repository: &Repository,
+        manifest: OciDigest,
+        origin: Origin,
+        layer: &LayerDescriptor,
+    ) -> Result<(), Refusal> {
+        let wanted = layer.clone();
+        let is_here_now = self.blocking(move |shared| Ok(is_here(shared, &wanted))).await?;
+        if is_here_now {
+            return Ok(());
+        }
+        let is_from_upstream = origin == Origin::Upstream && self.policy(repository).resolves(Resolver::Upstream);
+        if is_from_upstream && !self.flights.is_coming(manifest) && self.flights.failure(manifest).is_none() {
+            let flight = self.flights.by_upstream(&upstream::by_digest(&known_as(repository), manifest)?)?;
+            // Until it has its manifest, nobody knows that it brings the layer.
+            let _ = timeout(UPSTREAM_TIMEOUT, flight.resolved()).await;
+        }
         let waiting = Duration::from_secs(self.shared.config.registry.wait_s.into());
-        let arrived = timeout(waiting, self.flights.arrival(manifest, &layer));
+        let arrived = timeout(waiting, self.flights.arrival(manifest, layer));
         arrived.await.map_err(|_| Refusal::Late { retry_after_s: RETRY_AFTER_S })?;
-        self.blobs.open(&layer).await
+        let wanted = layer.clone();
+        let is_here_now = self.blocking(move |shared| Ok(is_here(shared, &wanted))).await?;
+        match self.flights.failure(manifest) {
+            Some(failure) if !is_here_now => Err(failure),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Runs work that reads the disk.
@@ -209,40 +310,70 @@ impl Registry {
 /// A client may come again after so many seconds for what is on its way.
 const RETRY_AFTER_S: u32 = 10;
 
-/// Where a blob stands.
+/// A blob of an image.
 enum Found {
     Document(Vec<u8>),
-    Layer { manifest: OciDigest, layer: LayerDescriptor },
-    Nothing,
+    Layer(LayerDescriptor),
 }
 
 /// Looks for a blob in the images with these manifests.
-fn find(shared: &Shared, manifests: &BTreeSet<OciDigest>, digest: OciDigest) -> Result<Found, ImagesError> {
+fn find(
+    shared: &Shared,
+    manifests: &BTreeSet<OciDigest>,
+    digest: OciDigest,
+) -> Result<Option<(OciDigest, Found)>, ImagesError> {
     let store = &shared.store;
     for &manifest in manifests {
         let Some(bytes) = store.blob(&manifest)? else { continue };
         if manifest == digest {
-            return Ok(Found::Document(bytes));
+            return Ok(Some((manifest, Found::Document(bytes))));
         }
         let Ok(parsed) = parse_manifest(&bytes, &manifest) else { continue };
         if parsed.config.digest == digest {
-            return Ok(store.blob(&digest)?.map_or(Found::Nothing, Found::Document));
+            return Ok(store.blob(&digest)?.map(|bytes| (manifest, Found::Document(bytes))));
         }
         if !parsed.layers.iter().any(|blob| blob.digest == digest) {
             continue;
         }
         let layers = recipes::layers_of(store, manifest)?.unwrap_or_default();
         if let Some(layer) = layers.into_iter().find(|layer| layer.blob.digest == digest) {
-            return Ok(Found::Layer { manifest, layer });
+            return Ok(Some((manifest, Found::Layer(layer))));
         }
     }
-    Ok(Found::Nothing)
+    Ok(None)
+}
+
+/// The name of a repository in policies and at its registry.
+fn known_as(repository: &Repository) -> String {
+    match &repository.registry {
+        Some(registry) => full_name(&format!("{registry}/{}", repository.name)),
+        None => full_name(&repository.name),
+    }
+}
+
+/// The names under which this node may know a repository. All of them have the policy of [`known_as`]. A name that
+/// means another repository alone, as `registry.example/a` of Docker Hub does, is none of them.
+fn names_of(repository: &Repository) -> Vec<String> {
+    let mut names = repository.names();
+    let full = known_as(repository);
+    names.retain(|name| full_name(name) == full);
+    if !names.contains(&full) {
+        names.push(full);
+    }
+    names
+}
+
+/// A tag of a repository at its registry.
+fn upstream_of(repository: &Repository, tag: &str) -> Result<UpstreamReference, Refusal> {
+    let text = format!("docker://{}:{tag}", known_as(repository));
+    text.parse().map_err(|_| Refusal::ManifestUnknown(format!("{}:{tag}", repository.name)))
 }
 
 fn tags(shared: &Shared, names: &[String]) -> Result<BTreeSet<String>, ImagesError> {
     let images = shared.store.references();
     let named = images.iter().filter(|(reference, _)| names.iter().any(|name| name == reference.repository()));
-    Ok(named.map(|(reference, _)| reference.tag().to_owned()).collect())
+    let tags = named.map(|(reference, _)| reference.tag().to_owned());
+    Ok(tags.filter(|tag| !images::upstream::is_digest_tag(tag)).collect())
 }
 
 /// The media type that a manifest says it has. One without says nothing, as OCI allowed; then it is OCI's.

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use lighter_engine::{Input, LocalFailure};
+use lighter_registry::server::Counts;
 use lighter_store::{LayerReader, Store, StoreError};
 use lighter_types::{Bytes, Cause, Moment, ReadAt};
 use tokio::sync::mpsc;
@@ -30,6 +31,8 @@ pub struct Shared {
     pub links: Links,
     pub lists: Lists,
     pub arrivals: Arrivals,
+    /// The counts of the registry endpoint.
+    pub registry_counts: Counts,
     pub faults: Faults,
     pub encode_memory: EncodeMemory,
     /// Into the task that owns the engine.

@@ -186,7 +186,7 @@ fn write_blob(blobs: &Path, kind: &str, bytes: &[u8]) -> serde_json::Value {
 }
 
 /// A tar of one file of noise.
-fn tar_of_a_file(bytes: usize) -> Vec<u8> {
+pub fn tar_of_a_file(bytes: usize) -> Vec<u8> {
     let mut header = [0u8; 512];
     header[..4].copy_from_slice(b"file");
     header[124..135].copy_from_slice(format!("{bytes:011o}").as_bytes());
@@ -214,7 +214,7 @@ async fn check_panic(worker: Worker, victim: fn(&Running, &Running) -> Arc<Share
     assert!(Defects::counted().panics > before.panics, "the panic of {worker:?} was not counted");
     let status = edge.status().await;
     assert!(status.warnings.iter().any(|warning| warning.contains("panicked")), "{:?}", status.warnings);
-    let metrics = metrics::text(&status);
+    let metrics = metrics::text(&status, &metrics::RegistryFigures::default());
     assert!(
         metrics.lines().any(|line| line.starts_with("lighter_panics_total ") && !line.ends_with(" 0")),
         "{metrics}"

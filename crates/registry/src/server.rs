@@ -8,20 +8,25 @@
 //! Nothing can be pushed. A path of a push is answered 405.
 
 mod connections;
+mod counts;
 mod errors;
 mod path;
 mod range;
+mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod users;
 
 use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, LINK, RANGE,
+    ACCEPT_RANGES, ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
+    LINK, RANGE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -30,14 +35,22 @@ use futures::future::BoxFuture;
 use lighter_types::{OciDigest, ReadAt};
 use serde_json::json;
 
-pub use connections::{Limits, serve};
+pub use connections::{Limits, serve, serve_tls};
+pub use counts::{Counts, Outcome, RequestLabels, ServerStats, Subject};
 pub use errors::Refusal;
 use path::{Path, Target};
 pub use path::{Reference, Repository};
 use range::Range;
+pub use source::{BlobClass, Origin, Source};
+pub use tls::Certificate;
+pub use users::{Users, UsersError, is_anonymous};
 
 /// The things that a server has for its clients.
 pub trait Images: Send + Sync + 'static {
+    /// Whether the client may ask: about a repository, or with none whether there is a registry for it. `authorization`
+    /// is the header of that name. Nothing else is asked before.
+    fn admit<'a>(&'a self, repository: Option<&'a Repository>, authorization: Option<&'a str>) -> Answer<'a, ()>;
+
     /// The manifest, or the index, of a tag or a digest. If the image is on its way, the answer may take as long as its
     /// documents take.
     fn manifest(&self, repository: Repository, reference: Reference) -> Answer<'_, Document>;
@@ -62,10 +75,14 @@ pub struct Document {
     pub digest: OciDigest,
     pub media_type: String,
     pub bytes: Vec<u8>,
+    pub source: Source,
 }
 
 /// A verified blob, to be read by position.
-pub struct Blob(pub Arc<dyn ReadAt + Send + Sync>);
+pub struct Blob {
+    pub reader: Arc<dyn ReadAt + Send + Sync>,
+    pub source: Source,
+}
 
 /// So many bytes of a blob are read at once.
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -74,33 +91,56 @@ const TAGS_MAX: usize = 1000;
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const DISTRIBUTION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
+const SOURCE: HeaderName = HeaderName::from_static("lighter-source");
 
 /// Serves what `images` has.
-pub fn router(images: Arc<dyn Images>) -> Router {
-    Router::new().fallback(answer).with_state(images)
+pub fn router(images: Arc<dyn Images>, counts: Counts) -> Router {
+    Router::new().fallback(answer).with_state((images, counts))
 }
 
-async fn answer(State(images): State<Arc<dyn Images>>, request: Request) -> Response {
+async fn answer(State((images, counts)): State<(Arc<dyn Images>, Counts)>, request: Request) -> Response {
     // A body is not read, and none of a push matters.
     let (parts, _) = request.into_parts();
-    let mut response = match respond(&*images, &parts).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
+    let path = Path::parse(parts.uri.path(), parts.uri.query());
+    let subject = path.as_ref().map_or(Subject::Other, |path| Subject::of(&path.target));
+    let responded = match path {
+        Ok(path) => respond(&*images, path, &parts).await,
+        Err(refusal) => Err(refusal),
     };
+    let mut response = responded.unwrap_or_else(IntoResponse::into_response);
+    let source: Option<Source> = response.extensions_mut().remove();
+    tracing::debug!(
+        method = %parts.method,
+        path = parts.uri.path(),
+        status = response.status().as_u16(),
+        source = source.map(|source| source.to_string()),
+        "a client of the registry is answered"
+    );
+    if let Some(value) = source.and_then(|source| HeaderValue::try_from(source.to_string()).ok()) {
+        response.headers_mut().insert(SOURCE, value);
+    }
     response.headers_mut().insert(DISTRIBUTION, HeaderValue::from_static("registry/2.0"));
+    // A body that is counted does not tell its length any more. An answer without one has none (RFC 9110, section 8.6).
+    if let Some(length) = response.body().size_hint().exact().filter(|_| response.status() != StatusCode::NOT_MODIFIED)
+    {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+    }
     if parts.method == Method::HEAD {
         // The length stays: it is that of the body that a GET gets.
         *response.body_mut() = Body::empty();
     }
-    response
+    counts.count(subject, source, response)
 }
 
-async fn respond(images: &dyn Images, request: &Parts) -> Result<Response, Refusal> {
-    let Path { repository, target } = Path::parse(request.uri.path(), request.uri.query())?;
+async fn respond(images: &dyn Images, path: Path, request: &Parts) -> Result<Response, Refusal> {
+    let Path { repository, target } = path;
     if request.method != Method::GET && request.method != Method::HEAD {
         return Err(Refusal::ReadOnly);
     }
     let headers = &request.headers;
+    let authorization = headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let subject = (target != Target::Base).then_some(&repository);
+    images.admit(subject, authorization).await?;
     match target {
         Target::Base => Ok(json_response(&json!({}))),
         Target::Manifest(reference) => document(images.manifest(repository, reference).await?, headers),
@@ -121,7 +161,7 @@ fn json_response(value: &serde_json::Value) -> Response {
 }
 
 fn document(document: Document, asked: &HeaderMap) -> Result<Response, Refusal> {
-    let Document { digest, media_type, bytes } = document;
+    let Document { digest, media_type, bytes, source } = document;
     let Ok(media_type) = HeaderValue::from_str(&media_type) else {
         return Err(Refusal::Failed("the manifest's media type is no header value".to_owned()));
     };
@@ -130,13 +170,14 @@ fn document(document: Document, asked: &HeaderMap) -> Result<Response, Refusal> 
     }
     let length = bytes.len();
     let mut response = bytes.into_response();
+    response.extensions_mut().insert(source);
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
     set_digest(response.headers_mut(), &digest);
     Ok(response)
 }
 
-fn blob(digest: OciDigest, Blob(reader): Blob, asked: &HeaderMap) -> Result<Response, Refusal> {
+fn blob(digest: OciDigest, Blob { reader, source }: Blob, asked: &HeaderMap) -> Result<Response, Refusal> {
     if has_etag(asked, &digest) {
         return Ok(not_modified(&digest));
     }
@@ -154,6 +195,7 @@ fn blob(digest: OciDigest, Blob(reader): Blob, asked: &HeaderMap) -> Result<Resp
     };
     let mut response = Response::new(Body::from_stream(chunks(reader, start, bytes)));
     *response.status_mut() = status;
+    response.extensions_mut().insert(source);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_LENGTH, bytes.into());

@@ -14,10 +14,10 @@ use lighter_api as api;
 use lighter_api::ProblemKind;
 
 use super::State;
-use super::answers::{Answer, Body, Failure, ask};
+use super::answers::{Answer, Body, Failure, ask, blocking};
 use crate::config::Rate;
 use crate::event::Command;
-use crate::metrics as node_metrics;
+use crate::metrics::{self as node_metrics, BlobShares, RegistryFigures};
 
 pub async fn healthz() -> &'static str {
     "ok\n"
@@ -39,7 +39,10 @@ pub async fn readyz(Extract(state): Extract<State>) -> Result<&'static str, (Sta
 pub async fn metrics(Extract(state): Extract<State>) -> Result<Response, Failure> {
     let status = ask(&state, Command::Status).await?;
     let content_type = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    Ok((content_type, node_metrics::text(&status)).into_response())
+    let shared = state.shared.clone();
+    let shares = blocking(move || BlobShares::read(&shared.store)).await?;
+    let figures = RegistryFigures { stats: state.shared.registry_counts.stats(), shares };
+    Ok((content_type, node_metrics::text(&status, &figures)).into_response())
 }
 
 pub async fn status(Extract(state): Extract<State>) -> Answer<api::Status> {

@@ -252,7 +252,12 @@ fn line_of(text: &str, key: &str) -> usize {
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         if let Some(header) = line.strip_prefix('[') {
-            header.rsplit_once(']').map_or(header, |(name, _)| name).trim().clone_into(&mut current);
+            let header = header.rsplit_once(']').map_or(header, |(name, _)| name);
+            header.trim_start_matches('[').trim_end_matches(']').trim().clone_into(&mut current);
+            // A list of tables.
+            if line.starts_with("[[") && current == key {
+                return number + 1;
+            }
         }
         let starts = line.split(['=', '.']).next().unwrap_or_default().trim().trim_matches('"');
         let dotted = line.split('=').next().unwrap_or_default().replace(' ', "");

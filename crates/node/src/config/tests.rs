@@ -1,4 +1,6 @@
 //! The documented file is the defaults; every kind of wrong value is named with its place and its remedy.
+//!
+//! Tables that a file may have any number of times, of registries and of policies, are comments in the documented file.
 
 use lighter_types::Effort;
 use std::io::Write;
@@ -76,6 +78,10 @@ fn a_mistake_is_shown_with_its_place() {
     check_error("[admin]\nlisten = \"0.0.0.0:80\"\n", &[], &[], &["admin.listen", "loopback"]);
     check_error("[registry]\nlisten = \"0.0.0.0:4480\"\n", &[], &[], &["registry.listen", "loopback"]);
     check_error("[registry]\nlisten = \"4480\"\n", &[], &[], &["registry.listen", "loopback"]);
+    let public = "[registry]\nlisten = \"0.0.0.0:4480\"\ntls_certificate = \"/c\"\ntls_key = \"/k\"\n";
+    check_error(public, &[], &[], &[":2", "registry.listen", "users_file"]);
+    check_error("[registry]\ntls_key = \"/k\"\n", &[], &[], &["registry.tls_certificate", "belong together"]);
+    assert!(load(Some(file(&format!("{public}users_file = \"/u\"\n")).path()), [], &[]).is_ok());
     check_error("site = \n", &[], &[], &["is not TOML", "line 1"]);
     check_error("", &[], &["network.mdns"], &["section.key=value"]);
     check_error("", &[], &["network.mdns=perhaps"], &["--set network.mdns", "bool"]);
@@ -128,6 +134,53 @@ fn the_engine_is_told_effort_and_upload_cap() {
 fn engine_settings(flags: &[&str]) -> Settings {
     let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     load(None, [], &flags).unwrap().config.engine_settings(lighter_wire::Incarnation(1), 1)
+}
+
+#[test]
+fn mistakes_in_policies_are_shown_with_their_place() {
+    let check = |lines: &str, expected: &str| {
+        check_error(
+            &format!("site = \"a\"\n[[registry.policy]]\n{lines}"),
+            &[],
+            &[],
+            &[":2: registry.policy", expected],
+        );
+    };
+    check("", "needs repositories");
+    check("repositories = [\"a*\"]\n", "registry.example/shop/*");
+    check("repositories = [\"a\"]\nresolv = []\n", "resolv");
+    check("repositories = [\"a\"]\nresolve = [\"releases\"]\n", "releases");
+    check("repositories = [\"a\"]\nresolve = []\n", "resolve must name");
+    check("repositories = [\"a\"]\nresolve = [\"release\", \"release\"]\n", "resolve must name");
+    check("repositories = [\"a\"]\nfetch = [\"upstream\", \"peers\"]\n", "fetch must be");
+    check("repositories = [\"a\"]\nwhen_upstream_is_away = \"wait\"\n", "wait");
+    check("repositories = [\"a\"]\nmax_age_s = 31536001\n", "from 0 to");
+    check("repositories = [\"*\"]\nresolve = [\"upstream\"]\n", "name the registry");
+    check("repositories = [\"a\"]\nusers = [\"ann\"]\n", "users_file");
+    check("repositories = [\"a\"]\nmembers = [\"me\"]\n", "12D3KooW");
+    let text = "[registry]\nwait_s = 9\n[[registry.policy]]\nrepositories = [\"registry.example/shop/*\"]\n\
+                resolve = [\"release\", \"upstream\"]\nusers = [\"*\"]\n";
+    let config = load(Some(file(text).path()), [], &[]).unwrap().config;
+    let policy = config.registry.policy("registry.example/shop/app");
+    assert!(policy.resolves(policy::Resolver::Upstream) && policy.admits_everybody());
+    assert_eq!(config.registry.policy("shop/app"), &policy::Policy::default());
+    let printed = file(&toml::to_string(&config).unwrap());
+    assert_eq!(load(Some(printed.path()), [], &[]).unwrap().config, config);
+}
+
+/// The table of a policy in the template is a comment, so that no repository has one.
+#[test]
+fn the_template_documents_the_keys_of_policies() {
+    let lines = TEMPLATE.lines().skip_while(|line| !line.starts_with("# [[registry.policy]]"));
+    let lines = lines.take_while(|line| line.starts_with('#')).map(|line| &line[2..]);
+    let table: toml::Table = lines.collect::<Vec<_>>().join("\n").parse().unwrap();
+    let documented = table["registry"]["policy"][0].as_table().unwrap();
+    let known = toml::Table::try_from(policy::Policy::default()).unwrap();
+    let defaults = |table: &toml::Table| {
+        let keys = table.iter().filter(|(key, _)| *key != "repositories");
+        keys.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(defaults(documented), defaults(&known));
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use libp2p::gossipsub::{IdentTopic, PublishError};
 use libp2p::swarm::DialError;
 use lighter_engine::{
-    AskFailure, AskId, DiskInput, Effect, FetchId, Offence, PeerInput, QuestionId, StreamId, Work, WorkInput,
+    AskFailure, AskId, DiskInput, Effect, FetchId, Offence, PeerInput, PullId, QuestionId, StreamId, Work, WorkInput,
 };
 use lighter_store::{Store, StoreError};
-use lighter_types::{DiffId, PeerId};
+use lighter_types::{DiffId, OciDigest, PeerId};
 use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
 
 use super::Driver;
@@ -88,14 +88,20 @@ impl Driver {
                 let result = images::keep(shared, digest, &documents);
                 WorkInput::BlobKept { pull, result }.into()
             }),
-            Effect::CommitImage { pull, manifest, release } => {
-                self.blocking(Owed::ImageCommitted(pull), move |shared| {
-                    shared.faults.strike(Worker::CommitImage);
-                    let result = images::commit(shared, manifest, release.as_ref());
-                    WorkInput::ImageCommitted { pull, result }.into()
-                });
-            }
+            Effect::CommitImage { pull, manifest, release } => self.commit_image(pull, manifest, release),
         }
+    }
+
+    /// Names an image whose layers are held. A pull for its layers alone ends without.
+    fn commit_image(&mut self, pull: PullId, manifest: OciDigest, release: Option<SignedRelease>) {
+        if !self.pulls.gives_name(pull) {
+            return self.engine.push(WorkInput::ImageCommitted { pull, result: Ok(()) });
+        }
+        self.blocking(Owed::ImageCommitted(pull), move |shared| {
+            shared.faults.strike(Worker::CommitImage);
+            let result = images::commit(shared, manifest, release.as_ref());
+            WorkInput::ImageCommitted { pull, result }.into()
+        });
     }
 
     /// Answers a peer's question.

@@ -20,6 +20,7 @@ use lighter_wire::{Announcement, Answer, Message, OtherVersion, Request};
 use super::Driver;
 use crate::identity::from_libp2p;
 use crate::network::{Behaviour, BehaviourEvent, StandingEvent, is_member};
+use crate::peer_access;
 
 impl Driver {
     pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -135,7 +136,10 @@ impl Driver {
                     let Some(from) = from_libp2p(&peer) else { return };
                     let question = QuestionId(self.next_id());
                     self.questions.insert(question, channel);
-                    self.engine.push(PeerInput::Asked { question, from, request });
+                    match peer_access::admit(&self.shared, from, request) {
+                        Ok(request) => self.engine.push(PeerInput::Asked { question, from, request }),
+                        Err(answer) => self.answer(question, answer),
+                    }
                 }
                 request_response::Message::Response { request_id, response } => {
                     let Some(ask) = self.asks.remove(&request_id) else {

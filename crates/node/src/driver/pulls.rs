@@ -4,10 +4,12 @@
 //! its last life. A plan is a pull that is cancelled as soon as its layers are known. It then waits here until the
 //! sketches of its layers are there, or for a few seconds.
 
+mod kind;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{LocalFailure, OperatorInput, PullFailure, PullId, Report, Wanted};
+use lighter_engine::{OperatorInput, PullFailure, PullId, Report, Wanted};
 use lighter_store::{Lease, Store};
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId, broken};
 use lighter_wire::SignedRelease;
@@ -18,6 +20,7 @@ use super::work::{Ended, Owed};
 use crate::api::{ImagePlan, Problem, ProblemKind, PullEvent};
 use crate::images;
 use crate::traffic::Traffic;
+use kind::kind_of;
 
 /// The pulls of this node, and the plans that wait for an answer.
 #[derive(Default)]
@@ -45,6 +48,11 @@ impl Pulls {
     /// Whether only the plans of this pull are wanted.
     pub fn is_plan(&self, id: PullId) -> bool {
         self.running.get(&id).is_some_and(|pull| matches!(pull.audience, Audience::Planner(_)))
+    }
+
+    /// Whether the image of this pull gets a name when its layers are here.
+    pub fn gives_name(&self, id: PullId) -> bool {
+        !self.running.get(&id).is_some_and(|pull| matches!(pull.audience, Audience::Keeper(_)))
     }
 
     /// The manifests of the images that are being pulled, as far as they are known.
@@ -78,6 +86,8 @@ impl RunningPull {
 enum Audience {
     Nobody,
     Listener(mpsc::Sender<PullEvent>),
+    /// The layers are wanted, and no name.
+    Keeper(mpsc::Sender<PullEvent>),
     /// Nothing is to be fetched: the plans are wanted.
     Planner(oneshot::Sender<Result<ImagePlan, Problem>>),
 }
@@ -137,6 +147,10 @@ impl Driver {
         self.begin(image, wanted, listener.map_or(Audience::Nobody, Audience::Listener));
     }
 
+    pub(super) fn fetch_layers(&mut self, image: String, manifest: OciDigest, listener: mpsc::Sender<PullEvent>) {
+        self.begin(image, Wanted::Manifest(manifest), Audience::Keeper(listener));
+    }
+
     /// Gives up all pulls of an image; false if there is none.
     pub(super) fn cancel(&mut self, image: &str) -> bool {
         let of_image = self.pulls.iter().filter(|(_, pull)| pull.image == image);
@@ -189,7 +203,7 @@ impl Driver {
         // A pull that was only asked for its plans is over before the engine reports its end.
         let Some(pull) = self.pulls.running.get_mut(&id) else { return };
         if let Some(event) = event {
-            if let Audience::Listener(listener) = &pull.audience {
+            if let Audience::Listener(listener) | Audience::Keeper(listener) = &pull.audience {
                 // A listener that does not keep up misses progress; room is kept for the rest.
                 let is_progress = matches!(event, PullEvent::Progress { .. });
                 if !is_progress || listener.capacity() > EVENTS_WAITING / 2 {
@@ -219,6 +233,8 @@ impl Driver {
                 let _ = reply.send(Err(self.problem(why)));
                 return;
             }
+            // Whoever keeps the layers says when the image is whole.
+            (Audience::Keeper(_), None) => {}
             (Audience::Nobody | Audience::Listener(_) | Audience::Planner(_), None) => {
                 tracing::info!(image = pull.image, took_ms = pull.started.elapsed().as_millis(), "pulled");
             }
@@ -226,6 +242,7 @@ impl Driver {
             (Audience::Listener(_), Some(why @ (PullFailure::NotResolved { .. } | PullFailure::Stopping))) => {
                 tracing::debug!(image = pull.image, %why, "a pull failed");
             }
+            (Audience::Keeper(_), Some(why)) => tracing::debug!(image = pull.image, %why, "peers do not have it all"),
             (Audience::Nobody | Audience::Listener(_), Some(why)) => {
                 tracing::warn!(image = pull.image, %why, "a pull failed");
             }
@@ -373,25 +390,4 @@ impl Driver {
 
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The one place where the kinds of failed pulls are mapped.
-fn kind_of(why: &PullFailure) -> ProblemKind {
-    match why {
-        PullFailure::NotResolved { .. }
-        | PullFailure::BlobNotFound { .. }
-        | PullFailure::NoSource { .. }
-        | PullFailure::Exhausted { .. } => ProblemKind::Network,
-        PullFailure::TooMany { .. } => ProblemKind::Machine,
-        PullFailure::Local(local) => match local {
-            LocalFailure::DiskFull { .. } => ProblemKind::DiskFull,
-            LocalFailure::BudgetFull { .. } => ProblemKind::BudgetFull,
-            LocalFailure::Failed(_)
-            | LocalFailure::PartShrank { .. }
-            | LocalFailure::Panicked
-            | LocalFailure::Aborted => ProblemKind::Machine,
-        },
-        PullFailure::Unusable(_) => ProblemKind::BadData,
-        PullFailure::Cancelled | PullFailure::Stopping => ProblemKind::Cancelled,
-    }
 }

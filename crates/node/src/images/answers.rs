@@ -6,7 +6,7 @@ use lighter_store::{Store, StoreError, UnixSeconds};
 use lighter_types::{DiffId, ImageReference, OciDigest};
 use lighter_wire::{Answer, BLOB_BYTES_MAX, Documents, ImageName, ImageRequest, Message, SignedRelease};
 
-use super::recipes;
+use super::{recipes, upstream_record};
 use crate::shared::local_failure;
 
 /// The facts on disk about an image that a peer asks about. `coming` is the release of an image on its way here.
@@ -65,9 +65,11 @@ pub fn blob_answer(store: &Store, digest: OciDigest, bytes_max: usize) -> Result
     Ok(Some(Answer::Blob { bytes, config }))
 }
 
-/// The time of a release record, for the store's order of releases.
+/// The time of a release record, for the store's order of releases; for an image of no publisher, when upstream named
+/// it.
 pub fn released_at(record: &[u8]) -> Option<UnixSeconds> {
-    SignedRelease::decode(record).ok().map(|signed| UnixSeconds(signed.release.issued_s))
+    let released = SignedRelease::decode(record).ok().map(|signed| UnixSeconds(signed.release.issued_s));
+    released.or_else(|| upstream_record::checked_at(record))
 }
 
 /// The release that bound a name here.

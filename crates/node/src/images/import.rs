@@ -161,7 +161,8 @@ fn name_in_source(names: &[String], path: String) -> Result<ImageReference, Imag
     }
 }
 
-fn import_layer(
+/// Brings one layer of an image, or checks what the image claims of it if it is held: its card, and whether it was.
+pub(super) fn import_layer(
     shared: &Shared,
     opened: &mut OpenedImage<AnyFiles>,
     index: usize,

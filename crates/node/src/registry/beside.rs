@@ -10,26 +10,34 @@ use std::io;
 use std::sync::Arc;
 
 use lighter_image::{CompanionSlice, Companions};
-use lighter_registry::server::{Blob, Document, Refusal, Repository};
+use lighter_registry::server::{Blob, BlobClass, Document, Origin, Refusal, Repository, Source};
 use lighter_store::LayerReader;
 use lighter_types::{Bytes, DiffId, OciDigest, ReadAt};
 use serde_json::Value;
 
-use super::{Registry, media_type};
+use super::{Registry, known_as, media_type, names_of};
 use crate::images::ImagesError;
 use crate::images::companions::{self, Opened, open};
 use crate::shared::{FileBase, Shared};
 
+/// A publisher signed the companions with the release.
+const SOURCE: Source = Source { origin: Origin::Release, age_s: None, class: None };
+
 impl Registry {
     /// The document that an image's tag stands for: the index above its manifest, if it has one.
-    pub(super) async fn top(&self, manifest: OciDigest, layer: Option<DiffId>) -> Result<Document, Refusal> {
-        let Some(layer) = layer else { return self.document(manifest).await };
+    pub(super) async fn top(
+        &self,
+        manifest: OciDigest,
+        layer: Option<DiffId>,
+        source: Source,
+    ) -> Result<Document, Refusal> {
+        let Some(layer) = layer else { return self.document(manifest, source).await };
         let found = self.blocking(move |shared| {
             let Some(opened) = open(&shared.store, layer)? else { return Ok(None) };
             let top = opened.companions.top();
             if top == manifest {
                 let bytes = shared.store.blob(&manifest)?;
-                return Ok(bytes.map(|bytes| Document { digest: top, media_type: media_type(&bytes), bytes }));
+                return Ok(bytes.map(|bytes| Document { digest: top, media_type: media_type(&bytes), bytes, source }));
             }
             document(&opened, top)
         });
@@ -70,7 +78,9 @@ impl Registry {
                 let Some(opened) = open(&shared.store, layer)? else { continue };
                 let Some(slice) = opened.companions.blob(&digest) else { continue };
                 Companions::check_blob(&opened.bundle, slice, &digest)?;
-                return Ok(Some(Blob(Arc::new(Part { bundle: opened.bundle, slice }))));
+                let source = Source { class: Some(BlobClass::Document), ..SOURCE };
+                let reader = Arc::new(Part { bundle: opened.bundle, slice });
+                return Ok(Some(Blob { reader, source }));
             }
             Ok(None)
         })
@@ -109,8 +119,8 @@ impl Registry {
 
     /// The layers with the companions of a repository's images, those on their way included.
     async fn layers_beside(&self, repository: &Repository) -> Result<BTreeSet<DiffId>, Refusal> {
-        let names = repository.names();
-        let mut layers = self.flights.companions(&names);
+        let names = names_of(repository);
+        let mut layers = self.flights.companions(&known_as(repository));
         layers.extend(self.blocking(move |shared| Ok(companions::of_repositories(&shared.store, &names))).await?);
         Ok(layers)
     }
@@ -147,7 +157,7 @@ fn for_each(shared: &Shared, layers: &BTreeSet<DiffId>, mut look: impl FnMut(&Op
 fn document(opened: &Opened, digest: OciDigest) -> Result<Option<Document>, ImagesError> {
     let Some((media_type, _)) = opened.companions.document(&digest) else { return Ok(None) };
     let bytes = opened.companions.read_document(&opened.bundle, &digest)?;
-    Ok(Some(Document { digest, media_type: media_type.to_owned(), bytes }))
+    Ok(Some(Document { digest, media_type: media_type.to_owned(), bytes, source: SOURCE }))
 }
 
 /// A part of a layer.

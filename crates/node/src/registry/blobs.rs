@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lighter_image::LayerDescriptor;
 use lighter_recipe::{Rebuild, Recipe};
-use lighter_registry::server::{Blob, Refusal};
+use lighter_registry::server::{BlobClass, Refusal};
 use lighter_store::Spool;
 use lighter_types::{Blame, Bytes, DiffId, OciDigest, ReadAt};
 use lighter_wire::BlobSource;
@@ -26,6 +26,9 @@ const BYTES_KEPT_MAX: Bytes = Bytes::GIB;
 /// Threads of one rebuild, and rebuilds at a time.
 const THREADS: usize = 2;
 const REBUILDS_MAX: usize = 2;
+
+/// A blob, to be read by position.
+pub type Reader = Arc<dyn ReadAt + Send + Sync>;
 
 pub struct Blobs {
     shared: Arc<Shared>,
@@ -46,32 +49,32 @@ impl Blobs {
     }
 
     /// The exact blob of a layer that is here.
-    pub async fn open(&self, layer: &LayerDescriptor) -> Result<Blob, Refusal> {
+    pub async fn open(&self, layer: &LayerDescriptor) -> Result<(Reader, BlobClass), Refusal> {
         let digest = layer.blob.digest;
         let (shared, of) = (self.shared.clone(), layer.clone());
         let source = tokio::task::spawn_blocking(move || recipes::source(&shared.store, &of)).await;
         match source.map_err(|_| panicked())? {
-            BlobSource::Plain => self.kept(layer.diff_id, digest).await,
-            BlobSource::Verbatim => self.kept(recipes::as_layer(&digest), digest).await,
-            BlobSource::Recipe(recipe) => self.rebuilt(layer, recipe).await,
+            BlobSource::Plain => Ok((self.kept(layer.diff_id, digest).await?, BlobClass::Plain)),
+            BlobSource::Verbatim => Ok((self.kept(recipes::as_layer(&digest), digest).await?, BlobClass::Verbatim)),
+            BlobSource::Recipe(recipe) => Ok((self.rebuilt(layer, recipe).await?, BlobClass::Recipe)),
             BlobSource::Unknown => Err(Refusal::BlobUnknown(digest.to_string())),
         }
     }
 
     /// A blob that lies in the store under this name. The store checked its sha256 when it took it in.
-    async fn kept(&self, name: DiffId, digest: OciDigest) -> Result<Blob, Refusal> {
+    async fn kept(&self, name: DiffId, digest: OciDigest) -> Result<Reader, Refusal> {
         let shared = self.shared.clone();
         let opened = tokio::task::spawn_blocking(move || shared.store.open_layer(&name)).await;
         match opened.map_err(|_| panicked())?.map_err(|error| failed(&digest, &error))? {
             Some(reader) => {
                 let blob = FileBase::new(reader).map_err(|error| failed(&digest, &error))?;
-                Ok(Blob(Arc::new(blob)))
+                Ok(Arc::new(blob))
             }
             None => Err(Refusal::BlobUnknown(digest.to_string())),
         }
     }
 
-    async fn rebuilt(&self, layer: &LayerDescriptor, recipe: Vec<u8>) -> Result<Blob, Refusal> {
+    async fn rebuilt(&self, layer: &LayerDescriptor, recipe: Vec<u8>) -> Result<Reader, Refusal> {
         let digest = layer.blob.digest;
         let slot = self.lock().entry(digest).or_default().clone();
         let mut made = slot.blob.lock().await;
@@ -92,7 +95,7 @@ impl Blobs {
         let blob = made.clone().ok_or_else(panicked)?;
         drop(made);
         self.drop_oldest();
-        Ok(Blob(blob))
+        Ok(blob)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<OciDigest, Arc<Slot>>> {

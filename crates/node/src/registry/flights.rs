@@ -1,18 +1,26 @@
-//! Pulls that clients of the registry started: one for each image, however many clients ask for it.
+//! Images that clients asked for and that are on their way: one flight for each, however many clients ask for it.
+//!
+//! A flight by release is a pull, as the operator's ([`follow`]). A flight by upstream asks the registry that the name
+//! has ([`super::upstream`]). Both tell their [`Course`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lighter_image::LayerDescriptor;
+use lighter_registry::UpstreamReference;
+use lighter_registry::server::{Origin, Refusal};
 use lighter_store::Store;
 use lighter_types::{DiffId, ImageReference, OciDigest};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::course::Course;
 use super::is_here;
+use super::upstream::Upstreams;
 use crate::api::PullEvent;
+use crate::config::policy::full_name;
 use crate::driver::pulls;
 use crate::event::{Command, Event};
 use crate::images;
@@ -20,81 +28,110 @@ use crate::shared::Shared;
 
 /// A tag that was resolved so long ago is resolved again: a client asks for the tag twice in one pull (HEAD, GET).
 const FRESH: Duration = Duration::from_secs(10);
+/// Flights at a time, over all clients, those included that are over and fresh.
+const FLIGHTS_MAX: usize = 1024;
 
-/// The pulls of clients, under way or over for less than [`FRESH`].
+/// The flights that are under way, or over for less than [`FRESH`].
 pub struct Flights {
     shared: Arc<Shared>,
+    upstreams: Arc<Upstreams>,
     stop: CancellationToken,
     /// Its tasks end with `stop`.
     tasks: TaskTracker,
-    /// Bounded: those that are over go when the next one begins, and the engine bounds the pulls under way.
-    flights: Mutex<BTreeMap<ImageReference, Flight>>,
+    /// By what is asked for: a reference, or `docker://` and a reference.
+    flights: Mutex<BTreeMap<String, Flight>>,
 }
 
-/// One pull.
+/// One image on its way.
 #[derive(Clone)]
 pub struct Flight {
     began: Instant,
-    state: watch::Receiver<State>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    manifest: Option<OciDigest>,
-    /// The layer with what comes beside the image.
-    companions: Option<DiffId>,
-    /// Manifest and config are on disk.
-    has_documents: bool,
-    /// Layers that arrived: each may be the one that somebody waits for.
-    layers: usize,
-    is_over: bool,
+    origin: Origin,
+    /// In the form of [`full_name`].
+    repository: String,
+    state: watch::Receiver<Course>,
 }
 
 impl Flights {
-    pub fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
-        Self { shared, stop, tasks: TaskTracker::new(), flights: Mutex::default() }
+    pub fn new(shared: Arc<Shared>, upstreams: Arc<Upstreams>, stop: CancellationToken) -> Self {
+        Self { shared, upstreams, stop, tasks: TaskTracker::new(), flights: Mutex::default() }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ImageReference, Flight>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Flight>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pull of an image: the one under way, or a new one.
-    pub fn of(&self, reference: &ImageReference) -> Flight {
+    /// The pull of an image by its release: the one under way, or a new one.
+    pub fn by_release(&self, reference: &ImageReference) -> Result<Flight, Refusal> {
+        let (shared, wanted) = (self.shared.clone(), reference.clone());
+        self.join(reference.to_string(), Origin::Release, reference.repository(), |state| async move {
+            follow(&shared, wanted, &state).await;
+        })
+    }
+
+    /// An image out of its upstream registry: the flight under way, or a new one.
+    pub fn by_upstream(&self, reference: &UpstreamReference) -> Result<Flight, Refusal> {
+        let (upstreams, wanted) = (self.upstreams.clone(), reference.clone());
+        let repository = format!("{}/{}", reference.registry(), reference.repository());
+        self.join(reference.to_string(), Origin::Upstream, &repository, |state| async move {
+            if let Err(refusal) = upstreams.fetch(&wanted, &state).await {
+                tracing::debug!(image = %wanted, why = %refusal, "a client's image does not come from upstream");
+                state.send_modify(|state| state.failure = Some(refusal));
+            }
+        })
+    }
+
+    fn join<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        key: String,
+        origin: Origin,
+        repository: &str,
+        work: impl FnOnce(Arc<watch::Sender<Course>>) -> F,
+    ) -> Result<Flight, Refusal> {
         let mut flights = self.lock();
         flights.retain(|_, flight| !flight.is_over() || flight.began.elapsed() < FRESH);
-        if let Some(flight) = flights.get(reference) {
-            return flight.clone();
+        if let Some(flight) = flights.get(&key) {
+            return Ok(flight.clone());
         }
-        let (sender, state) = watch::channel(State::default());
-        let flight = Flight { began: Instant::now(), state };
-        flights.insert(reference.clone(), flight.clone());
-        let (shared, stop, reference) = (self.shared.clone(), self.stop.clone(), reference.clone());
+        if flights.len() >= FLIGHTS_MAX {
+            return Err(Refusal::Late { retry_after_s: super::RETRY_AFTER_S });
+        }
+        let (sender, state) = watch::channel(Course::default());
+        let flight = Flight { began: Instant::now(), origin, repository: full_name(repository), state };
+        flights.insert(key, flight.clone());
+        let (sender, stop) = (Arc::new(sender), self.stop.clone());
+        let work = work(sender.clone());
         self.tasks.spawn(async move {
+            let over = Over(sender);
             tokio::select! {
-                () = follow(&shared, reference, &sender) => {}
+                () = work => {}
                 () = stop.cancelled() => {}
             }
-            sender.send_modify(|state| state.is_over = true);
+            drop(over);
         });
-        flight
+        Ok(flight)
     }
 
-    /// The manifests of images of these repositories that are on their way.
-    pub fn manifests(&self, names: &[String]) -> BTreeSet<OciDigest> {
+    /// The manifests of images of this repository that are on their way, and who named them.
+    pub fn manifests(&self, repository: &str) -> BTreeMap<OciDigest, Origin> {
         let flights = self.lock();
-        let named = flights.iter().filter(|(reference, _)| names.iter().any(|name| name == reference.repository()));
-        named.filter_map(|(_, flight)| flight.state.borrow().manifest).collect()
+        let named = flights.values().filter(|flight| flight.repository == repository);
+        named.filter_map(|flight| Some((flight.state.borrow().manifest?, flight.origin))).collect()
     }
 
-    /// The layers with the companions of images of these repositories that are on their way.
-    pub fn companions(&self, names: &[String]) -> BTreeSet<DiffId> {
+    /// The layers with the companions of images of this repository that are on their way.
+    pub fn companions(&self, repository: &str) -> BTreeSet<DiffId> {
         let flights = self.lock();
-        let named = flights.iter().filter(|(reference, _)| names.iter().any(|name| name == reference.repository()));
-        named.filter_map(|(_, flight)| flight.state.borrow().companions).collect()
+        let named = flights.values().filter(|flight| flight.repository == repository);
+        named.filter_map(|flight| flight.state.borrow().companions).collect()
     }
 
-    /// Waits until a layer of an image is here, or no pull brings it.
+    /// Whether some flight brings an image.
+    pub fn is_coming(&self, manifest: OciDigest) -> bool {
+        self.lock().values().any(|flight| flight.brings(manifest))
+    }
+
+    /// Waits until a layer of an image is here, or no flight brings it.
     pub async fn arrival(&self, manifest: OciDigest, layer: &LayerDescriptor) {
         loop {
             let under_way = {
@@ -112,6 +149,22 @@ impl Flights {
             }
         }
     }
+
+    /// The reason why an image did not come, if a flight failed lately.
+    pub fn failure(&self, manifest: OciDigest) -> Option<Refusal> {
+        let flights = self.lock();
+        let mut failed = flights.values().filter(|flight| flight.state.borrow().manifest == Some(manifest));
+        failed.find_map(|flight| flight.state.borrow().failure.clone())
+    }
+}
+
+/// Says that a flight is over, however its task ends.
+struct Over(Arc<watch::Sender<Course>>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.send_modify(|state| state.is_over = true);
+    }
 }
 
 impl Flight {
@@ -124,7 +177,7 @@ impl Flight {
         state.manifest == Some(manifest) && !state.is_over
     }
 
-    /// The manifest that the tag stands for, and the image's companions; none if no release of it is found.
+    /// The manifest that the tag stands for, and the image's companions; none if nobody says so.
     pub async fn resolved(&self) -> Option<(OciDigest, Option<DiffId>)> {
         let mut state = self.state.clone();
         let found = state.wait_for(|state| state.manifest.is_some() || state.is_over).await;
@@ -139,10 +192,14 @@ impl Flight {
         let found = state.wait_for(|state| state.has_documents && is_here(state.companions) || state.is_over).await;
         found.is_ok_and(|state| state.has_documents && is_here(state.companions))
     }
+
+    pub fn state(&self) -> Course {
+        self.state.borrow().clone()
+    }
 }
 
 /// Starts a pull and tells of its course.
-async fn follow(shared: &Arc<Shared>, reference: ImageReference, state: &watch::Sender<State>) {
+async fn follow(shared: &Arc<Shared>, reference: ImageReference, state: &watch::Sender<Course>) {
     let (listener, mut events) = mpsc::channel(pulls::EVENTS_WAITING);
     let (store, name) = (shared.store.clone(), reference.clone());
     let known = tokio::task::spawn_blocking(move || images::release_of(&store, &name)).await.ok().flatten();

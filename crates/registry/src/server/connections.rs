@@ -14,11 +14,14 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+
+use super::tls::Certificate;
 
 /// The bounds of a server.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,31 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is cancelled. Connections under way are cut off then; a dropped future does the same.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    serve_as(listener, None, router, limits, stop).await;
+}
+
+/// [`serve`] over TLS.
+///
+/// # Errors
+/// If TLS cannot be set up with the certificate.
+pub async fn serve_tls(
+    listener: TcpListener,
+    certificate: &Certificate,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    serve_as(listener, Some(certificate.acceptor()?), router, limits, stop).await;
+    Ok(())
+}
+
+async fn serve_as(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(limits.connections_max));
     let mut connections = JoinSet::new();
     loop {
@@ -62,18 +90,28 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
                 continue;
             }
         };
-        let router = router.clone();
+        let (router, tls) = (router.clone(), tls.clone());
         connections.spawn(async move {
             let _place = place;
-            let io = TokioIo::new(Unstalled::new(stream, limits.stall_timeout));
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.request_timeout)
-                .serve_connection(io, TowerToHyperService::new(router));
-            if let Err(error) = served.await {
-                tracing::debug!(%error, "a client of the registry went away");
+            let stream = Unstalled::new(stream, limits.stall_timeout);
+            let Some(tls) = tls else { return answer(stream, router, limits).await };
+            match timeout(limits.request_timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) => answer(stream, router, limits).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a client of the registry got no TLS"),
+                Err(_) => {}
             }
         });
+    }
+}
+
+/// Answers the requests of one connection.
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, limits: Limits) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.request_timeout)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a client of the registry went away");
     }
 }
 
@@ -102,13 +140,13 @@ impl<S> Unstalled<S> {
     }
 }
 
-impl AsyncRead for Unstalled<TcpStream> {
+impl<S: AsyncRead + Unpin> AsyncRead for Unstalled<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Unstalled<TcpStream> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Unstalled<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(cx, polled)

@@ -1,6 +1,6 @@
 //! Refusals, with the error bodies of the specification ("Error Codes").
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -28,6 +28,13 @@ pub enum Refusal {
     Range,
     #[error("the image is still on its way")]
     Late { retry_after_s: u32 },
+    #[error("name and password are needed, or they are wrong")]
+    Unauthorized,
+    #[error("this user may not pull {0}")]
+    Denied(String),
+    /// The upstream registry does not give the image: its registry, repository, the step, and a remedy.
+    #[error("{0}")]
+    Upstream(String),
     #[error("{0}")]
     Failed(String),
 }
@@ -36,15 +43,17 @@ impl Refusal {
     fn code(&self) -> &'static str {
         match self {
             Self::NoPath | Self::ReadOnly => "UNSUPPORTED",
-            Self::Name => "NAME_INVALID",
+            // A tag is a part of an image's name; the specification has no code of its own for it.
+            Self::Name | Self::Tag => "NAME_INVALID",
             Self::Digest => "DIGEST_INVALID",
-            Self::Tag => "TAG_INVALID",
             Self::NameUnknown(_) => "NAME_UNKNOWN",
             Self::ManifestUnknown(_) => "MANIFEST_UNKNOWN",
             Self::BlobUnknown(_) => "BLOB_UNKNOWN",
-            Self::Range => "RANGE_INVALID",
+            Self::Range => "SIZE_INVALID",
             Self::Late { .. } => "TOOMANYREQUESTS",
-            Self::Failed(_) => "UNKNOWN",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Denied(_) => "DENIED",
+            Self::Upstream(_) | Self::Failed(_) => "UNKNOWN",
         }
     }
 
@@ -57,6 +66,9 @@ impl Refusal {
             Self::ReadOnly => StatusCode::METHOD_NOT_ALLOWED,
             Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Late { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -68,6 +80,10 @@ impl IntoResponse for Refusal {
         let mut response = (self.status(), [(CONTENT_TYPE, "application/json")], body.to_string()).into_response();
         if let Self::Late { retry_after_s } = self {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
+        }
+        if self == Self::Unauthorized {
+            // RFC 7617, section 2.
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"lighter\""));
         }
         if self == Self::ReadOnly {
             super::allow(response.headers_mut());

@@ -23,6 +23,10 @@ pub fn start_failure(error: &StartError) -> Failure {
         ),
         StartError::AdminPort { address, why } => port_failure(error, address, why, "admin.listen"),
         StartError::RegistryPort { address, why } => port_failure(error, address, why, "registry.listen"),
+        StartError::RegistryCertificate { .. } => Failure::from_error(Kind::Config, error)
+            .hint("registry.tls_certificate and registry.tls_key are PEM files that belong together"),
+        StartError::RegistryUsers { .. } => Failure::from_error(Kind::Config, error)
+            .hint("registry.users_file has lines of name:hash, as htpasswd -B writes them"),
         StartError::AdminSocket { path, why } => {
             hinted(Failure::from_error(Kind::Machine, error), socket_hint(why.kind(), path))
         }
