@@ -43,5 +43,5 @@ pub use manifest::{
 pub use media::LayerMedia;
 pub use open::{Keep, OpenedImage, count_images, open_image};
 pub use platform::{Platform, PlatformError};
-pub use scan::{ScanProgress, TarScan, scan_tar};
+pub use scan::{Hashes, ScanProgress, TarScan, scan_tar, scan_tar_with};
 pub use sink::{Hashed, TarSink};

@@ -16,14 +16,16 @@ mod rollout;
 mod views;
 mod work;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::Swarm;
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
-use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, QuestionId, Settings, StreamId};
+use lighter_engine::{
+    AskId, DiskInput, Engine, Input, OperatorInput, PeerInput, QuestionId, Settings, StreamId, WorkInput,
+};
 use lighter_streams::Inbound;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::Answer;
@@ -37,6 +39,7 @@ use crate::event::{Command, Event, Order};
 use crate::faults::Worker;
 use crate::kept_links;
 use crate::kept_lists;
+use crate::later;
 use crate::network::Behaviour;
 use crate::predictions;
 use crate::shared::Shared;
@@ -78,7 +81,10 @@ pub struct Driver {
     streams: BTreeMap<StreamId, Option<mpsc::Sender<Order>>>,
     /// Places for peers' streams, those whose request has not come yet included.
     places: Arc<Semaphore>,
-    /// Ends encodes when the node stops.
+    /// Layers that get their TLSH digest, one after the other, and whether one is at work.
+    undescribed: VecDeque<DiffId>,
+    is_describing: bool,
+    /// Ends encodes and hashing when the node stops.
     stopping: CancellationToken,
     next_id: u64,
 }
@@ -102,6 +108,8 @@ impl Driver {
             questions: BTreeMap::new(),
             streams: BTreeMap::new(),
             places,
+            undescribed: VecDeque::new(),
+            is_describing: false,
             stopping: CancellationToken::new(),
             next_id: 0,
         }
@@ -143,6 +151,9 @@ impl Driver {
             self.disk(DiskInput::LayerHeld { card, sketch });
         }
         self.disk(DiskInput::LayersTold);
+        self.undescribed.extend(later::noted(&store));
+        self.undescribed.extend(later::unpacked(&self.shared));
+        self.describe_next();
         for patch in store.patches() {
             let (target, bases, effort) = (patch.key.target, patch.key.bases, effort_of(patch.key.settings));
             let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes, effort };
@@ -211,7 +222,7 @@ impl Driver {
     fn event(&mut self, event: Event) {
         self.forget_gone();
         match event {
-            Event::Input(input) => self.engine.push(input),
+            Event::Input(input) => self.push(input),
             Event::StreamOpened { stream, from, mut request, orders } => {
                 if let Some(referable) = &mut request.referable {
                     referable.passes_on &= self.connections.meetings.is_reachable(from);
@@ -233,7 +244,11 @@ impl Driver {
         }
         self.forget_gone();
         match ended {
-            Ended::Input(input) => self.engine.push(*input),
+            Ended::Input(input) => self.push(*input),
+            Ended::Described => {
+                self.is_describing = false;
+                self.describe_next();
+            }
             Ended::Answer { question, answer } => self.answer(question, answer),
             Ended::StreamClosed(stream) => {
                 // The engine never heard of a stream whose request did not come.
@@ -243,6 +258,35 @@ impl Driver {
             }
             Ended::Nothing => {}
         }
+    }
+
+    /// Gives the engine an input. A layer that was committed gets its TLSH digest from now on.
+    fn push(&mut self, input: Input) {
+        let committed = match &input {
+            Input::Disk(DiskInput::LayerHeld { card, .. }) => Some(card),
+            Input::Work(WorkInput::FetchEnded { result: Ok(fetched), .. }) => Some(&fetched.card),
+            Input::Disk(_) | Input::Work(_) | Input::Peer(_) | Input::Operator(_) | Input::Tick => None,
+        };
+        let undescribed = committed.filter(|card| card.tlsh.is_none()).map(|card| card.diff_id);
+        self.undescribed.extend(undescribed);
+        self.engine.push(input);
+        self.describe_next();
+    }
+
+    fn describe_next(&mut self) {
+        if self.is_describing {
+            return;
+        }
+        let Some(layer) = self.undescribed.pop_front() else { return };
+        self.is_describing = true;
+        let stopping = self.stopping.clone();
+        self.blocking(Owed::Described, move |shared| {
+            if let Some(described) = later::describe(layer, &stopping, shared) {
+                shared.input_blocking(described);
+            }
+            later::pack(layer, &stopping, shared);
+            Ended::Described
+        });
     }
 
     fn command(&mut self, command: Command) {

@@ -33,6 +33,11 @@ impl Machines {
                 let held = self.fetcher.layer_held(card.diff_id, step.effects);
                 self.pulls.layers_ended(held, &mut self.fetcher, step);
             }
+            DiskInput::LayerDescribed(card) => {
+                if step.core.holdings.describe(card) {
+                    self.announcer.announce_soon(step.now);
+                }
+            }
             DiskInput::LayersTold => step.core.holdings.begin(),
             DiskInput::LayerGone(layer) => self.lose(layer, step),
             DiskInput::PatchHeld(patch) => self.serve.patch_held(patch),

@@ -54,7 +54,7 @@ pub(super) fn encode(
         Ok::<_, EncodeError>((frames, planned.used))
     };
     let mut best = encode(planned)?;
-    for lower in Effort::ALL.into_iter().filter(|lower| *lower < effort) {
+    for lower in Effort::WITH_BASES.into_iter().filter(|lower| *lower < effort) {
         let planned = plan(lower)?;
         if planned.frames.len() <= SMALL_FRAMES {
             let other = encode(planned)?;
