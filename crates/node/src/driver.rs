@@ -6,6 +6,7 @@
 //! the driver ends, its tasks end.
 
 mod connections;
+mod describing;
 mod effects;
 mod gave_way;
 mod meetings;
@@ -16,16 +17,14 @@ mod rollout;
 mod views;
 mod work;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::Swarm;
 use libp2p::request_response::{OutboundRequestId, ResponseChannel};
-use lighter_engine::{
-    AskId, DiskInput, Engine, Input, OperatorInput, PeerInput, QuestionId, Settings, StreamId, WorkInput,
-};
+use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, QuestionId, Settings, StreamId};
 use lighter_streams::Inbound;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::Answer;
@@ -39,12 +38,12 @@ use crate::event::{Command, Event, Order};
 use crate::faults::Worker;
 use crate::kept_links;
 use crate::kept_lists;
-use crate::later;
 use crate::network::Behaviour;
 use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::{effort_of, part_on_disk, serve};
 use connections::Connections;
+use describing::Describing;
 use gave_way::GaveWay;
 use pulls::Pulls;
 use queued_engine::QueuedEngine;
@@ -81,9 +80,7 @@ pub struct Driver {
     streams: BTreeMap<StreamId, Option<mpsc::Sender<Order>>>,
     /// Places for peers' streams, those whose request has not come yet included.
     places: Arc<Semaphore>,
-    /// Layers that get their TLSH digest, one after the other, and whether one is at work.
-    undescribed: VecDeque<DiffId>,
-    is_describing: bool,
+    describing: Describing,
     /// Ends encodes and hashing when the node stops.
     stopping: CancellationToken,
     next_id: u64,
@@ -108,8 +105,7 @@ impl Driver {
             questions: BTreeMap::new(),
             streams: BTreeMap::new(),
             places,
-            undescribed: VecDeque::new(),
-            is_describing: false,
+            describing: Describing::default(),
             stopping: CancellationToken::new(),
             next_id: 0,
         }
@@ -151,9 +147,7 @@ impl Driver {
             self.disk(DiskInput::LayerHeld { card, sketch });
         }
         self.disk(DiskInput::LayersTold);
-        self.undescribed.extend(later::noted(&store));
-        self.undescribed.extend(later::unpacked(&self.shared));
-        self.describe_next();
+        self.describe_left();
         for patch in store.patches() {
             let (target, bases, effort) = (patch.key.target, patch.key.bases, effort_of(patch.key.settings));
             let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes, effort };
@@ -245,10 +239,7 @@ impl Driver {
         self.forget_gone();
         match ended {
             Ended::Input(input) => self.push(*input),
-            Ended::Described => {
-                self.is_describing = false;
-                self.describe_next();
-            }
+            Ended::Described => self.described(),
             Ended::Answer { question, answer } => self.answer(question, answer),
             Ended::StreamClosed(stream) => {
                 // The engine never heard of a stream whose request did not come.
@@ -258,35 +249,6 @@ impl Driver {
             }
             Ended::Nothing => {}
         }
-    }
-
-    /// Gives the engine an input. A layer that was committed gets its TLSH digest from now on.
-    fn push(&mut self, input: Input) {
-        let committed = match &input {
-            Input::Disk(DiskInput::LayerHeld { card, .. }) => Some(card),
-            Input::Work(WorkInput::FetchEnded { result: Ok(fetched), .. }) => Some(&fetched.card),
-            Input::Disk(_) | Input::Work(_) | Input::Peer(_) | Input::Operator(_) | Input::Tick => None,
-        };
-        let undescribed = committed.filter(|card| card.tlsh.is_none()).map(|card| card.diff_id);
-        self.undescribed.extend(undescribed);
-        self.engine.push(input);
-        self.describe_next();
-    }
-
-    fn describe_next(&mut self) {
-        if self.is_describing {
-            return;
-        }
-        let Some(layer) = self.undescribed.pop_front() else { return };
-        self.is_describing = true;
-        let stopping = self.stopping.clone();
-        self.blocking(Owed::Described, move |shared| {
-            if let Some(described) = later::describe(layer, &stopping, shared) {
-                shared.input_blocking(described);
-            }
-            later::pack(layer, &stopping, shared);
-            Ended::Described
-        });
     }
 
     fn command(&mut self, command: Command) {

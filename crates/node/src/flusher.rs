@@ -1,5 +1,5 @@
-//! Brings what is written of a layer to the disk while more of it is written, so that the commit has little left to sync:
-//! a second thread syncs every [`EVERY_BYTES`].
+//! Brings what is written of a layer to the disk while more of it is written, so that the commit has little left to
+//! sync: a second thread syncs every [`EVERY_BYTES`].
 
 use std::fs::File;
 use std::io;
@@ -39,8 +39,8 @@ impl Flusher {
         }
     }
 
-    /// Waits for the last step. A kernel reports a failed write once: it may have done so here, so the layer must not be
-    /// committed after an error.
+    /// Waits for the last step. A kernel reports a failed write once: it may have done so here, so the layer must not
+    /// be committed after an error.
     ///
     /// # Errors
     /// The first sync that failed.

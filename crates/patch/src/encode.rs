@@ -120,8 +120,8 @@ pub fn encode_to(
 }
 
 /// The header of the patch that [`encode_to`] makes of a whole layer at the lowest effort, if every frame of it is
-/// stored: then the payloads are ranges of the layer, and nobody has to copy them. `None` if the layer compresses, or if
-/// the settings are others. Reads the layer once.
+/// stored: then the payloads are ranges of the layer, and nobody has to copy them. `None` if the layer compresses, or
+/// if the settings are others. Reads the layer once.
 ///
 /// # Errors
 /// As [`encode_to`].

@@ -80,7 +80,7 @@ impl Folder {
         self.root.join("index")
     }
 
-    /// The path of a committed item. Of a layer that is packed, the packed file.
+    /// The path of a committed item. A packed layer has that of its packed file.
     pub(crate) fn path(&self, item: &Item) -> PathBuf {
         match item {
             Item::Layer(id) => {

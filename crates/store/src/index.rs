@@ -19,8 +19,8 @@ pub use memory::MemoryIndex;
 pub use rocks::RocksIndex;
 
 /// The version of the layout of rows and files. The store refuses a folder with a greater number and upgrades one with
-/// a smaller number. Schema 1 has no [`Column::Sketches`]; all readers of that column accept a missing row. Schema 2 has
-/// no packed layers.
+/// a smaller number. Schema 1 has no [`Column::Sketches`]; all readers of that column accept a missing row. Schema 2
+/// has no packed layers.
 pub const SCHEMA: u32 = 3;
 
 /// A table of the index. docs/STORE.md lists the keys, rows and limits of each. The comments below give key and value.

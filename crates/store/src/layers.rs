@@ -300,8 +300,8 @@ impl LayerWriter {
     }
 }
 
-/// The tar and the card of a held layer, whether it is packed or not. The store neither evicts nor removes the layer while
-/// this lives.
+/// The tar and the card of a held layer, whether it is packed or not. The store neither evicts nor removes the layer
+/// while this lives.
 pub struct LayerReader {
     tar: Tar,
     card: Card,

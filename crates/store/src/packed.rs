@@ -1,9 +1,9 @@
-//! A tar compressed at rest: zstd frames of [`FRAME_BYTES`] of the tar each, and a table of where they end. Any position
-//! is read by decoding the frames around it, and the last frames read stay in memory.
+//! A tar compressed at rest: zstd frames of [`FRAME_BYTES`] of the tar each, and a table of where they end. Any
+//! position is read by decoding the frames around it, and the last frames read stay in memory.
 //!
 //! The table stands in a skippable frame at the end (RFC 8878, section 3.1.2), so that `zstd -dc` gives the tar. Its
-//! bytes are in docs/STORE.md. The sha256 of the table shows a damaged one; the frames themselves are checked by whoever
-//! checks the layer's sha256.
+//! bytes are in docs/STORE.md. The sha256 of the table shows a damaged one; the frames themselves are checked by
+//! whoever checks the layer's sha256.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 /// The content of a frame. Less costs bytes (a frame begins with an empty window), more costs time for a short read.
 const FRAME_BYTES: u64 = 128 << 10;
-/// Measured over the corpus: 0.40 of the tars at this level, and 250 MB a second.
+/// 0.7 GB of real layers take 0.37 of their tars at this level (docs/decisions/0027-whole-layers.md).
 const LEVEL: i32 = 3;
 /// Frames that stay in memory for each reader: 2 MiB.
 const CACHED_FRAMES: usize = 16;
@@ -67,7 +67,7 @@ impl<W: Write> PackedWriter<W> {
 
     fn end_frame(&mut self) -> io::Result<()> {
         let packed = zstd::bulk::compress(&self.frame, LEVEL)?;
-        // What takes the place of the tar must give it back.
+        // The packed file takes the place of the tar, so it must give it back.
         if zstd::bulk::decompress(&packed, self.frame.len())? != self.frame {
             return Err(io::Error::other("zstd decodes a frame to other bytes"));
         }

@@ -1,9 +1,9 @@
 //! Packing: a held layer's tar is compressed at rest, behind its commit.
 //!
 //! The packed file is written and synced under a temporary name, while the layer stays what it is. The bytes that go in
-//! have the layer's sha256, and each frame is decoded once before it is written. Then the file gets its name, the folder
-//! is synced, and the tar is removed. After a crash in between both files are there: opening takes the packed one, which
-//! is whole, and removes the tar. No row changes.
+//! have the layer's sha256, and each frame is decoded once before it is written. Then the file gets its name, the
+//! folder is synced, and the tar is removed. After a crash in between both files are there: opening takes the packed
+//! one, which is whole, and removes the tar. No row changes.
 //!
 //! Nothing gives way to a packed file. A layer that does not get smaller stays a tar.
 
@@ -42,8 +42,8 @@ impl Store {
     /// Packs a held layer. Calls `go_on` after each MiB, and ends if that is false.
     ///
     /// # Errors
-    /// `Damaged` when the tar has not the layer's sha256: it is still held. `Io`, `DiskFull`: nothing changed, but for a
-    /// tar that could not be removed beside its packed file.
+    /// `Damaged` when the tar has not the layer's sha256: it is still held. `Io`, `DiskFull`: nothing changed, but for
+    /// a tar that could not be removed beside its packed file.
     pub fn pack_layer(&self, diff_id: &DiffId, go_on: &mut dyn FnMut() -> bool) -> Result<Packing> {
         let Some(reader) = self.open_layer(diff_id)?.filter(|reader| !reader.is_packed()) else {
             return Ok(Packing::Nothing);

@@ -1,4 +1,6 @@
 //! Each group of inputs, matched once and whole: the compiler names a new input that no machine handles.
+//!
+//! A layer that is held, described or lost changes the holdings, and the node announces that soon.
 
 use std::time::Duration;
 

@@ -32,7 +32,8 @@ pub struct EncodeJob {
     pub effort: Effort,
 }
 
-/// Makes the patch; how that ended. Given up when the node stops.
+/// Makes the patch; how that ended. Given up when the node stops. A layer that goes as it is, is hashed for its header
+/// beside the check of its bytes.
 pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> WorkInput {
     shared.faults.strike(Worker::Encode);
     let started = Instant::now();
@@ -77,17 +78,15 @@ fn make(
         log_failure(target, &error);
         EncodeFailure::Local(encode_failure(error))
     };
-    // A layer that is sent as it is, is hashed for its header beside the check of its bytes: both take one core.
     let (damaged, view) = thread::scope(|scope| {
         let damaged = scope.spawn(|| find_damaged(base_layers.iter().chain([&target_layer]), shared));
-        let is_whole = bases.is_empty();
-        let view = if is_whole { stored_header(&source(&target_layer), &settings, &progress) } else { Ok(None) };
+        let view = bases.is_empty().then(|| stored_header(&source(&target_layer), &settings, &progress));
         (damaged.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), view)
     });
     if let Some(damaged) = damaged {
         return Err(EncodeFailure::LayerGone(damaged));
     }
-    if let Some(header) = view.map_err(failed)? {
+    if let Some(header) = view.transpose().map_err(failed)?.flatten() {
         return Ok(keep_view(header, shared, Some(effort)));
     }
     let mut listed = Vec::new();
@@ -104,10 +103,10 @@ fn make(
         Handle::current().block_on(share).ok_or(EncodeFailure::Local(encode_failure(EncodeError::Cancelled)))?;
     *waited = asked.elapsed();
     let mut payloads = Payloads { store: &shared.store, held: Vec::new(), spool: None };
-    let target_source = source(&target_layer);
-    let header =
-        lighter_patch::encode_to(&target_source, &sources, &settings, &progress, &mut |payload| payloads.add(&payload))
-            .map_err(failed)?;
+    let header = lighter_patch::encode_to(&source(&target_layer), &sources, &settings, &progress, &mut |payload| {
+        payloads.add(&payload)
+    })
+    .map_err(failed)?;
     let used: Vec<DiffId> = header.bases().iter().map(|base| base.diff_id).collect();
     let key = PatchKey { target, bases: used.clone(), settings: header.settings_id() };
     let now = shared.uses.now();

@@ -73,7 +73,7 @@ impl Partial {
                     next = payloads.try_recv().ok();
                 }
             }
-            // What came before a wrong frame is kept.
+            // Frames before a wrong one are kept.
             if came > 0 {
                 if let Err(error) = self.writer.sync() {
                     return (self.writer, Err(failures::of_store(error)));

@@ -1,6 +1,6 @@
 //! Patches whose payloads are ranges of the layer: whole layers that do not compress. Only the header is made and kept,
-//! in memory; the layer on disk is the rest. So a layer that is sent as it is takes no second place on the disk, and its
-//! first frame leaves as soon as it is hashed.
+//! in memory; the layer on disk is the rest. So a layer that is sent as it is takes no second place on the disk, and
+//! its first frame leaves as soon as it is hashed.
 //!
 //! A header is as cheap to make again as the layer is to read, so the oldest one gives way, and none outlives the
 //! process. The engine is told of each that goes, as of a cached patch.
