@@ -1,6 +1,5 @@
 //! The tests of the store. Most run against both indexes, on real files in a temporary folder.
 
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
