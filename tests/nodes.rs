@@ -1,6 +1,7 @@
 //! Real nodes on loopback: what an operator of a fleet is promised.
 
 mod archives;
+mod behind;
 mod clocks;
 mod exports;
 mod full;

@@ -112,6 +112,21 @@ impl Inputs {
         }
         Ok(layout)
     }
+
+    /// An OCI layout of a tar as it is.
+    pub fn plain_layout(&self, name: &str, tar: &Path) -> Result<PathBuf> {
+        let layout = self.work.join("layouts").join(name);
+        let blobs = layout.join("blobs/sha256");
+        std::fs::create_dir_all(&blobs)?;
+        let mut hashing = Hashing::new(io::sink());
+        let bytes = io::copy(&mut File::open(tar)?, &mut hashing)?;
+        let digest = hashing.digest();
+        std::fs::hard_link(tar, blobs.join(digest.trim_start_matches("sha256:")))?;
+        let media_type = "application/vnd.oci.image.layer.v1.tar";
+        let layer = json!({ "mediaType": media_type, "digest": digest, "size": bytes });
+        write_documents(&layout, &blobs, vec![layer], vec![digest])?;
+        Ok(layout)
+    }
 }
 
 /// The layer's blob in a layout with one layer.
@@ -160,13 +175,17 @@ fn write_layout(layout: &Path, tars: &[PathBuf]) -> Result<()> {
         layers.push(layer);
         diff_ids.push(diff_id);
     }
+    write_documents(layout, &blobs, layers, diff_ids)
+}
+
+fn write_documents(layout: &Path, blobs: &Path, layers: Vec<Value>, diff_ids: Vec<String>) -> Result<()> {
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let rootfs = json!({ "type": "layers", "diff_ids": diff_ids });
     let config = json!({ "architecture": architecture, "os": "linux", "config": {}, "rootfs": rootfs });
-    let config = write_document(&blobs, "application/vnd.oci.image.config.v1+json", &config)?;
+    let config = write_document(blobs, "application/vnd.oci.image.config.v1+json", &config)?;
     let media_type = "application/vnd.oci.image.manifest.v1+json";
     let manifest = json!({ "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers });
-    let manifest = write_document(&blobs, media_type, &manifest)?;
+    let manifest = write_document(blobs, media_type, &manifest)?;
     let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
     std::fs::write(layout.join("index.json"), index.to_string())?;
     Ok(std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?)

@@ -25,6 +25,7 @@ mod report;
 mod simulation;
 mod tools;
 mod uplink;
+mod whole;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -86,6 +87,8 @@ enum Bench {
     Patch,
     /// The import of gzip layers into a node.
     Import,
+    /// Whole layers: a plain tar into a node, and from there over a link of 1 Gbit/s.
+    Whole,
     /// All bytes of a pull on the wire, beside the bytes of its patches.
     Wire,
     /// A pull over an uplink of 1 Mbit/s, and the cost of a second edge behind that uplink.
@@ -157,6 +160,7 @@ fn main() -> Result<()> {
         let measured = match bench {
             Bench::Patch => patch::run(&bencher, section),
             Bench::Import => import::run(&bencher, section),
+            Bench::Whole => whole::run(&bencher, section),
             Bench::Wire => wire::run(&bencher, section),
             Bench::Uplink => uplink::run(&bencher, section),
             Bench::Fidelity => fidelity::run(&bencher, section),

@@ -7,7 +7,8 @@
 //! holders is dropped.
 //!
 //! Two peers may describe one layer differently. The first description stays: it only steers predictions, and the layer
-//! that arrives is checked against its digest. The length is an exception. A fetch takes no layer that is longer than
+//! that arrives is checked against its digest. A digest that the first description lacks is taken from a later one. The
+//! length is an exception, too. A fetch takes no layer that is longer than
 //! its card says, so the larger length counts: a peer that names too small a length must not make liars of the others.
 //!
 //! `beliefs` has the rules by which announcements and answers are believed. `remembered` has the lists of peers that
@@ -347,6 +348,8 @@ impl Directory {
         if let Some(&index) = self.by_id.get(&card.diff_id) {
             let known = &mut self.cards[index as usize].card;
             known.tar_bytes = known.tar_bytes.max(card.tar_bytes);
+            // A layer may be announced before its digest is made.
+            known.tlsh = known.tlsh.or(card.tlsh);
             return Some(index);
         }
         if self.by_id.len() >= Settings::CARDS_MAX {

@@ -26,7 +26,7 @@
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, BytesPerSecond, DiffId, Effort, Pace, Prefer};
+use lighter_types::{Bytes, BytesPerSecond, Card, DiffId, Effort, Pace, Prefer};
 use lighter_wire::Terms;
 
 /// The operator's choice of effort.
@@ -65,12 +65,34 @@ pub enum Content {
     Update,
     /// The whole layer.
     Layer,
+    /// A whole layer that does not compress: no encoder has anything to do.
+    Packed,
 }
 
+/// A layer whose compressed length is less than one part in so many below its length does not compress. The encoder's
+/// samples have the same bound.
+const GAIN_PARTS: u64 = 32;
+
 impl Content {
-    /// That of a patch from these bases.
+    /// That of a patch from these bases, where the target's card is not at hand.
     pub fn from(bases: &[DiffId]) -> Self {
         if bases.is_empty() { Self::Layer } else { Self::Update }
+    }
+
+    /// That of a patch of this target from these bases.
+    pub fn of(target: &Card, bases: &[DiffId]) -> Self {
+        let gain = target.tar_bytes - target.compressed_bytes;
+        let is_packed = bases.is_empty() && gain <= Bytes(target.tar_bytes.0 / GAIN_PARTS);
+        if is_packed { Self::Packed } else { Self::from(bases) }
+    }
+
+    /// The efforts that make sense for it.
+    pub fn efforts(self) -> &'static [Effort] {
+        match self {
+            Self::Update => &Effort::WITH_BASES,
+            Self::Layer => &Effort::ALL,
+            Self::Packed => &[Effort::Plain],
+        }
     }
 }
 
@@ -82,6 +104,7 @@ pub struct Cost {
     pub time: Duration,
 }
 
+#[derive(Clone, Copy)]
 struct Figures {
     /// Bytes of a patch over its bytes at the default effort, in 1/1024.
     bytes: u64,
@@ -90,17 +113,25 @@ struct Figures {
     apply: BytesPerSecond,
 }
 
-/// By effort: fast, default, max.
-const UPDATE: [Figures; 3] = [
+/// By effort: plain (which no update has), fast, default, max.
+const UPDATE: [Figures; 4] = [
+    Figures { bytes: 1479, encode: BytesPerSecond(3_640_000), apply: BytesPerSecond(12_700_000) },
     Figures { bytes: 1479, encode: BytesPerSecond(3_640_000), apply: BytesPerSecond(12_700_000) },
     Figures { bytes: 1024, encode: BytesPerSecond(1_400_000), apply: BytesPerSecond(12_100_000) },
     Figures { bytes: 864, encode: BytesPerSecond(380_000), apply: BytesPerSecond(490_000) },
 ];
-const LAYER: [Figures; 3] = [
+const LAYER: [Figures; 4] = [
+    Figures { bytes: 1331, encode: BytesPerSecond(90_000_000), apply: BytesPerSecond(60_000_000) },
     Figures { bytes: 1198, encode: BytesPerSecond(17_000_000), apply: BytesPerSecond(12_700_000) },
     Figures { bytes: 1024, encode: BytesPerSecond(1_000_000), apply: BytesPerSecond(12_100_000) },
     Figures { bytes: 1080, encode: BytesPerSecond(500_000), apply: BytesPerSecond(490_000) },
 ];
+
+/// Efforts above *plain* are never chosen.
+const PACKED: [Figures; 4] = {
+    let apply = BytesPerSecond(250_000_000);
+    [Figures { bytes: 1024, encode: BytesPerSecond(600_000_000), apply }, LAYER[1], LAYER[2], LAYER[3]]
+};
 
 /// Tar bytes that are as much work as one byte of patch. Among 64, 128 and 256, encode rates differ least with this
 /// value.
@@ -144,17 +175,22 @@ fn figures(content: Content, effort: Effort) -> &'static Figures {
     let of_content = match content {
         Content::Update => &UPDATE,
         Content::Layer => &LAYER,
+        Content::Packed => &PACKED,
     };
     &of_content[effort as usize]
 }
 
 impl EffortChoice {
-    /// The efforts to choose from, `least` or above.
-    pub fn from(self, least: Effort) -> &'static [Effort] {
+    /// The efforts to choose from, `least` or above; none where there is no such effort for this content.
+    pub fn from(self, content: Content, least: Effort) -> &'static [Effort] {
         const ALL: &[Effort] = &Effort::ALL;
-        match self {
-            Self::Auto => &ALL[least as usize..],
-            Self::Always(effort) => &ALL[effort as usize..=effort as usize],
+        let efforts = content.efforts();
+        match (self, content) {
+            (Self::Auto, _) | (Self::Always(_), Content::Packed) => {
+                let first = efforts.iter().position(|effort| *effort >= least).unwrap_or(efforts.len());
+                &efforts[first..]
+            }
+            (Self::Always(effort), Content::Update | Content::Layer) => &ALL[effort as usize..=effort as usize],
         }
     }
 }

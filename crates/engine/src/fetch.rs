@@ -312,7 +312,7 @@ impl Fetcher {
         }
         let settings = fetched.settings;
         let effort = step.core.settings.effort_of(settings).unwrap_or_default();
-        let bytes = to_default(Content::from(&fetched.patch.bases), effort, fetched.patch.bytes);
+        let bytes = to_default(Content::of(&fetched.card, &fetched.patch.bases), effort, fetched.patch.bytes);
         learn_pace(bytes, effort, fetched, step);
         if let Some((rule, predicted)) = plan.raw_prediction().filter(|_| plan.bases == fetched.patch.bases) {
             let calibration = step.core.calibrations.learn(rule, settings, predicted, bytes);
@@ -390,7 +390,7 @@ impl Fetcher {
 fn learn_pace(bytes: Bytes, effort: Effort, fetched: &Fetched, step: &mut Step<'_>) {
     let tar_bytes = fetched.card.tar_bytes;
     if tar_bytes >= Bytes::MIB {
-        let content = Content::from(&fetched.patch.bases);
+        let content = Content::of(&fetched.card, &fetched.patch.bases);
         step.core.applying.learn(effort::applying(bytes, content, tar_bytes, effort), fetched.applying);
         step.effects.push(Effect::KeepPace(Work::Apply, step.core.applying));
     }

@@ -27,6 +27,8 @@ pub struct Holdings {
     announced: bool,
     added: BTreeMap<DiffId, Card>,
     removed: BTreeMap<DiffId, Card>,
+    /// Cards that got their digest after they were announced. The list stays the same.
+    described: BTreeMap<DiffId, Card>,
     /// Sketches of held layers. At most [`Settings::OWN_SKETCHES_MAX`].
     sketches: BTreeMap<DiffId, Sketch>,
 }
@@ -146,10 +148,26 @@ impl Holdings {
         true
     }
 
+    /// Completes the card of a held layer with its TLSH digest. Returns whether that changed anything.
+    pub fn describe(&mut self, card: Card) -> bool {
+        let Some(held) = self.cards.get_mut(&card.diff_id).filter(|held| held.tlsh.is_none() && card.tlsh.is_some())
+        else {
+            return false;
+        };
+        held.tlsh = card.tlsh;
+        let card = *held;
+        match self.added.get_mut(&card.diff_id) {
+            Some(added) => *added = card,
+            None => drop(self.described.insert(card.diff_id, card)),
+        }
+        true
+    }
+
     /// Removes a layer. Returns whether that changed anything.
     pub fn remove(&mut self, id: DiffId) -> bool {
         let Some(card) = self.cards.remove(&id) else { return false };
         self.sketches.remove(&id);
+        self.described.remove(&id);
         if self.added.remove(&id).is_none() {
             self.removed.insert(id, card);
         }
@@ -180,9 +198,9 @@ impl Holdings {
 
     /// Makes the changes since the last version a version of their own. Returns them.
     fn next_version(&mut self) -> (Vec<Card>, Vec<DiffId>) {
-        let added: Vec<Card> = std::mem::take(&mut self.added).into_values().collect();
+        let mut added: Vec<Card> = std::mem::take(&mut self.added).into_values().collect();
         let removed: Vec<DiffId> = std::mem::take(&mut self.removed).into_keys().collect();
-        self.version += u64::from(!added.is_empty() || !removed.is_empty());
+        let described = std::mem::take(&mut self.described).into_values();
         for &layer in &removed {
             self.digest.remove(layer);
             self.changes.push_back((layer, false));
@@ -192,6 +210,9 @@ impl Holdings {
             self.changes.push_back((card.diff_id, true));
         }
         self.changes.drain(..self.changes.len().saturating_sub(Settings::CHANGES_MAX));
+        // Peers hear of these again, with the digest. To them no layer is new.
+        added.extend(described);
+        self.version += u64::from(!added.is_empty() || !removed.is_empty());
         (added, removed)
     }
 

@@ -33,6 +33,8 @@ pub enum DiskInput {
     /// A layer was committed: verified, synced, in the index. [`WorkInput::FetchEnded`] brings the news of a layer that
     /// a fetch brought, not this input. A layer without a sketch is planned with by its card alone.
     LayerHeld { card: Card, sketch: Option<Sketch> },
+    /// The card of a held layer is complete: it was committed before its TLSH digest was made.
+    LayerDescribed(Card),
     /// Every layer that was on disk at the start was told. Without this input, they are the list of the start when the
     /// node first names it.
     LayersTold,

@@ -64,7 +64,7 @@ impl Forecast {
     pub(crate) fn corrected(&self, target: &Card, bases: &[DiffId], core: &Core) -> Bytes {
         let counted = self.counted();
         if bases.is_empty() && self.rule() == Rule::Tlsh {
-            return effort::to_default(Content::Layer, Effort::Fast, counted.bytes);
+            return effort::to_default(Content::of(target, bases), Effort::Fast, counted.bytes);
         }
         core.calibrations.correct(self.rule(), counted, target.compressed_bytes).bytes
     }
@@ -154,9 +154,10 @@ pub fn plans(target: DiffId, core: &Core, excluded: &dyn Fn(PeerId) -> bool, dam
 /// The cost of a patch by this choice over such a link, at the effort that a provider with a machine of the usual pace
 /// chooses for this node.
 fn kind(card: &Card, choice: &Choice, way: Way, core: &Core) -> Kind {
-    let alone = Undertaking::alone(choice.bytes, Content::from(&choice.bases), card.tar_bytes, way.rate);
+    let content = Content::of(card, &choice.bases);
+    let alone = Undertaking::alone(choice.bytes, content, card.tar_bytes, way.rate);
     let undertaking = Undertaking { terms: core.terms(way.is_near), ..alone };
-    let effort = undertaking.best(&Effort::ALL, Pace::default());
+    let effort = undertaking.best(content.efforts(), Pace::default());
     let Cost { bytes, time } = undertaking.making(effort, Pace::default());
     Kind {
         way,

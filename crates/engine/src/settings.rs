@@ -28,7 +28,7 @@ pub struct Settings {
     /// The effort of patches made here.
     pub effort: EffortChoice,
     /// The number of the encoder's settings at each effort, in patches and resumes: fast, default, max.
-    pub encoder_ids: [u32; 3],
+    pub encoder_ids: [u32; 4],
     /// The rate assumed of a peer of the same site.
     pub site_rate: BytesPerSecond,
     /// A fetch that gets less than [`Settings::STALL_BYTES`] in this time is stopped and goes on elsewhere.
@@ -207,7 +207,7 @@ impl Default for Settings {
             uplink_rate: BytesPerSecond(1_250_000),
             upload_max: None,
             effort: EffortChoice::Auto,
-            encoder_ids: [1, 2, 3],
+            encoder_ids: [4, 1, 2, 3],
             site_rate: BytesPerSecond(125_000_000),
             stall_timeout: Duration::from_secs(20),
             patience: Duration::from_secs(30),

@@ -52,5 +52,5 @@ pub use media::LayerMedia;
 pub use open::{Keep, OpenedImage, count_images, open_image};
 pub use platform::{Platform, PlatformError};
 pub use referring::{Referrer, Referring, Subject, artifact_tags, subject_of_tag};
-pub use scan::{ScanProgress, TarScan, scan_tar};
+pub use scan::{Hashes, ScanProgress, TarScan, scan_tar, scan_tar_with};
 pub use sink::{Hashed, TarSink};

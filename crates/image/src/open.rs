@@ -18,7 +18,7 @@ use crate::layout;
 use crate::limits::Limits;
 use crate::manifest::BlobDescriptor;
 use crate::media::LayerMedia;
-use crate::scan::{ScanProgress, TarScan, TarSource, scan};
+use crate::scan::{Hashes, ScanProgress, TarScan, TarSource, scan};
 use crate::sink::TarSink;
 
 /// An image whose layers can be read.
@@ -133,10 +133,11 @@ impl<F: Files> OpenedImage<F> {
         sink: &mut dyn TarSink,
         progress: &mut dyn FnMut(ScanProgress),
     ) -> Result<TarScan, ImageError> {
-        self.scan_layer_keeping(index, None, sink, progress)
+        self.scan_with(index, Hashes::All, None, sink, progress)
     }
 
-    /// As [`Self::scan_layer`]. Gives each part of the blob to `keep` too, as it is.
+    /// As [`Self::scan_layer`], without TLSH, which takes longer than the rest: it can be made once the layer is
+    /// committed. Gives each part of the blob to `keep` too, as it is.
     ///
     /// # Errors
     /// As [`Self::scan_layer`]; `Read` with the error of `keep`.
@@ -147,10 +148,21 @@ impl<F: Files> OpenedImage<F> {
         sink: &mut dyn TarSink,
         progress: &mut dyn FnMut(ScanProgress),
     ) -> Result<TarScan, ImageError> {
+        self.scan_with(index, Hashes::Sketch, keep, sink, progress)
+    }
+
+    fn scan_with<'a>(
+        &'a mut self,
+        index: usize,
+        hashes: Hashes,
+        keep: Option<&'a mut Keep<'a>>,
+        sink: &mut dyn TarSink,
+        progress: &mut dyn FnMut(ScanProgress),
+    ) -> Result<TarScan, ImageError> {
         let expected = self.image.layers.get(index).map(|layer| layer.diff_id);
         let mut reader = self.read_layer_keeping(index, keep)?;
         let path = reader.path().to_owned();
-        let scanned = scan(&path, &mut reader, sink, progress)?;
+        let scanned = scan(&path, &mut reader, hashes, sink, progress)?;
         check_diff_id(index, &path, expected, scanned.card.diff_id)?;
         Ok(scanned)
     }

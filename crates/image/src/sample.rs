@@ -1,4 +1,5 @@
-//! Estimates the compressed size of a tar from samples: gzip -6 of [`SAMPLE_BYTES`] in every [`STRIDE_BYTES`].
+//! Estimates the compressed size of a tar from samples: gzip -6 of [`SAMPLE_BYTES`] in every [`STRIDE_BYTES`], and in
+//! every [`FAR_STRIDE_BYTES`] of what lies behind [`NEAR_BYTES`].
 //!
 //! The card of a layer has its compressed size. For a layer that arrives uncompressed (from `docker save`, or rebuilt
 //! by a patch), compressing all of it would take longer than the rest of the scan. A sample begins with an empty
@@ -16,21 +17,36 @@ const SAMPLE_BYTES: u64 = 32 << 10;
 /// The size of a stride. An eighth of the tar is sampled, which takes about 2 ms for each MiB of tar. Fewer and longer
 /// samples are less exact: 64 KiB in every MiB were wrong by up to 14 %.
 const STRIDE_BYTES: u64 = 256 << 10;
+/// The samples of this much are enough for one part of the estimate. A larger tar is sampled less, so that samples are
+/// no bound of the scan.
+const NEAR_BYTES: u64 = 64 << 20;
+/// The size of a stride behind it.
+const FAR_STRIDE_BYTES: u64 = 1 << 20;
 
 /// Estimates the gzip -6 size of bytes that arrive in pieces. Holds one encoder, about 300 KiB.
 #[derive(Default)]
 pub(crate) struct CompressionSampler {
+    near: Part,
+    far: Part,
+    sample: Option<GzEncoder<CountingWriter>>,
+}
+
+/// A part of the input with its samples.
+#[derive(Default)]
+struct Part {
     input_bytes: u64,
     sampled_bytes: u64,
     sampled_compressed_bytes: u64,
-    sample: Option<GzEncoder<CountingWriter>>,
 }
 
 impl CompressionSampler {
     pub(crate) fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let within = self.input_bytes % STRIDE_BYTES;
-            let until = if within < SAMPLE_BYTES { SAMPLE_BYTES } else { STRIDE_BYTES };
+            let is_near = self.near.input_bytes < NEAR_BYTES;
+            let (part, stride) =
+                if is_near { (&mut self.near, STRIDE_BYTES) } else { (&mut self.far, FAR_STRIDE_BYTES) };
+            let within = part.input_bytes % stride;
+            let until = if within < SAMPLE_BYTES { SAMPLE_BYTES } else { stride };
             let count = bytes.len().min(usize::try_from(until - within).unwrap_or(usize::MAX));
             let (piece, rest) = bytes.split_at(count);
             if within < SAMPLE_BYTES {
@@ -38,11 +54,11 @@ impl CompressionSampler {
                     self.sample.get_or_insert_with(|| GzEncoder::new(CountingWriter::default(), Compression::new(6)));
                 // A writer that only counts cannot fail.
                 let _ = encoder.write_all(piece);
-                self.sampled_bytes += count as u64;
+                part.sampled_bytes += count as u64;
             }
-            self.input_bytes += count as u64;
-            if self.input_bytes % STRIDE_BYTES == SAMPLE_BYTES {
-                self.end_sample();
+            part.input_bytes += count as u64;
+            if part.input_bytes % stride == SAMPLE_BYTES {
+                part.end_sample(self.sample.take());
             }
             bytes = rest;
         }
@@ -50,18 +66,25 @@ impl CompressionSampler {
 
     /// The estimated size. It is exact for inputs of at most one sample.
     pub(crate) fn finish(mut self) -> Bytes {
-        self.end_sample();
+        let last = if self.far.input_bytes > 0 { &mut self.far } else { &mut self.near };
+        last.end_sample(self.sample.take());
+        self.near.estimate() + self.far.estimate()
+    }
+}
+
+impl Part {
+    fn end_sample(&mut self, sample: Option<GzEncoder<CountingWriter>>) {
+        if let Some(Ok(writer)) = sample.map(GzEncoder::finish) {
+            self.sampled_compressed_bytes += writer.0;
+        }
+    }
+
+    fn estimate(&self) -> Bytes {
         if self.input_bytes == self.sampled_bytes {
             return Bytes(self.sampled_compressed_bytes);
         }
         let scaled = u128::from(self.sampled_compressed_bytes) * u128::from(self.input_bytes) * 15 / 16;
         Bytes(u64::try_from(scaled / u128::from(self.sampled_bytes.max(1))).unwrap_or(u64::MAX))
-    }
-
-    fn end_sample(&mut self) {
-        if let Some(Ok(writer)) = self.sample.take().map(GzEncoder::finish) {
-            self.sampled_compressed_bytes += writer.0;
-        }
     }
 }
 
@@ -101,6 +124,18 @@ mod tests {
         let whole = estimate(&noise, noise.len());
         assert_eq!(whole, estimate(&noise, 777));
         assert!(whole.abs_diff(noise.len() as u64) * 15 < noise.len() as u64, "{whole}");
+    }
+
+    /// Behind the first 64 MiB there are fewer samples, and each counts for more.
+    #[test]
+    fn a_long_input_is_estimated_by_parts() {
+        let noise: Vec<u8> = blake3::Hasher::new().finalize_xof().bytes_of(70 << 20);
+        let whole = estimate(&noise, 1 << 20);
+        assert!(whole.abs_diff(noise.len() as u64) * 15 < noise.len() as u64, "{whole}");
+        let mut half = noise;
+        half[64 << 20..].fill(0);
+        let near = estimate(&half[..64 << 20], 1 << 20);
+        assert!(estimate(&half, 1 << 20).abs_diff(near) < 6 << 13);
     }
 
     trait BytesOf {

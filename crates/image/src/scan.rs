@@ -1,16 +1,17 @@
-//! One pass over a layer's tar: computes blake3, TLSH, sketch and sizes, and passes the bytes on to a sink, which
-//! computes the DiffId.
+//! One pass over a layer's tar: computes sketch, sizes and, where it is wanted, TLSH, and passes the bytes on to a
+//! sink, which computes the DiffId.
 //!
-//! The caller's thread decompresses, hashes, sketches and writes. A second thread computes TLSH, which takes more time
-//! than everything else. Full buffers go to the second thread through a bounded channel and come back through another
-//! channel, so a scan holds [`BUFFERS`] buffers for a layer of any size. docs/IMAGES.md has the measurements.
+//! The caller's thread decompresses and writes, and the sink hashes. A second thread does the rest. Full buffers go to
+//! it through a bounded channel and come back through another channel, so a scan holds [`BUFFERS`] buffers for a layer
+//! of any size. TLSH takes more time than everything else together, so whoever has a layer to commit makes it later
+//! ([`Hashes::Sketch`]). docs/IMAGES.md has the measurements.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use lighter_similarity::{Sketch, SketchBuilder, TlshHasher};
-use lighter_types::{Blake3, Bytes, Card, DiffId, Tlsh};
+use lighter_types::{Bytes, Card, DiffId};
 
 use crate::error::ImageError;
 use crate::sample::CompressionSampler;
@@ -21,13 +22,23 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// The number of buffers: 4 MiB in total, enough for one thread to continue while the other waits for a disk.
 const BUFFERS: usize = 16;
 
+/// The hashes that tell how alike layers are, as a scan makes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hashes {
+    /// TLSH and sketch.
+    All,
+    /// The sketch: plans need it as soon as the layer is there. The card has no TLSH yet.
+    Sketch,
+    /// Neither: the bytes are no tar, and nothing is like them. The sketch is that of no content.
+    None,
+}
+
 /// The results of one pass over a tar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TarScan {
     /// DiffId, sizes and TLSH. `compressed_bytes` is the length of the compressed blob. For a tar without one, it is
     /// the size with gzip -6, estimated from samples (docs/IMAGES.md has the error). It is never more than the tar.
     pub card: Card,
-    pub blake3: Blake3,
     /// The sketch of the contents of the tar's files.
     pub sketch: Sketch,
 }
@@ -62,20 +73,36 @@ pub fn scan_tar(
     sink: &mut dyn TarSink,
     progress: &mut dyn FnMut(ScanProgress),
 ) -> Result<TarScan, ImageError> {
-    scan(path, &mut PlainTar { reader, bytes: 0, compressed }, sink, progress)
+    scan(path, &mut PlainTar { reader, bytes: 0, compressed }, Hashes::All, sink, progress)
+}
+
+/// As [`scan_tar`], with these hashes.
+///
+/// # Errors
+/// As [`scan_tar`].
+pub fn scan_tar_with(
+    hashes: Hashes,
+    path: &str,
+    reader: &mut dyn Read,
+    compressed: Option<Bytes>,
+    sink: &mut dyn TarSink,
+) -> Result<TarScan, ImageError> {
+    scan(path, &mut PlainTar { reader, bytes: 0, compressed }, hashes, sink, &mut |_| {})
 }
 
 /// As [`scan_tar`], for any source.
 #[expect(
     clippy::disallowed_methods,
-    reason = "TLSH is computed beside the other hashes; the thread ends with the call"
+    reason = "the layer's hashes are computed beside its sha256; the thread ends with the call"
 )]
 pub(crate) fn scan(
     path: &str,
     source: &mut dyn TarSource,
+    hashes: Hashes,
     sink: &mut dyn TarSink,
     progress: &mut dyn FnMut(ScanProgress),
 ) -> Result<TarScan, ImageError> {
+    let mut facts = Facts::new(hashes, source.compressed_bytes());
     thread::scope(|scope| {
         let (full, full_end) = sync_channel::<Vec<u8>>(BUFFERS);
         let (empty_end, empty) = sync_channel::<Vec<u8>>(BUFFERS);
@@ -83,26 +110,29 @@ pub(crate) fn scan(
             // The channel has room for all buffers, and `empty` lives, so this neither blocks nor fails.
             let _ = empty_end.send(Vec::new());
         }
-        let tlsh = thread::Builder::new()
-            .name("tlsh".to_owned())
-            .spawn_scoped(scope, move || hash_tlsh(&full_end, &empty_end))
+        let hashing = thread::Builder::new()
+            .name("hashes".to_owned())
+            .spawn_scoped(scope, move || {
+                facts.take_all(&full_end, &empty_end);
+                facts
+            })
             .map_err(|error| ImageError::read("a new thread", error))?;
-        let mut hashes = Hashes::new(source.compressed_bytes());
+        let mut tar_bytes = 0;
         while let Ok(mut buffer) = empty.recv() {
             buffer.resize(BUFFER_BYTES, 0);
             let count = fill(source, &mut buffer).map_err(|error| ImageError::read(path, error))?;
             buffer.truncate(count);
-            hashes.update(&buffer);
             sink.take(&buffer).map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
-            progress(ScanProgress { blob_bytes: source.blob_bytes_read(), tar_bytes: Bytes(hashes.tar_bytes) });
+            tar_bytes += count as u64;
+            progress(ScanProgress { blob_bytes: source.blob_bytes_read(), tar_bytes: Bytes(tar_bytes) });
             if full.send(buffer).is_err() || count < BUFFER_BYTES {
                 break;
             }
         }
         drop(full);
         let diff_id = sink.end().map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
-        match tlsh.join() {
-            Ok(tlsh) => Ok(hashes.finish(diff_id, tlsh)),
+        match hashing.join() {
+            Ok(facts) => Ok(facts.finish(diff_id)),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
@@ -132,10 +162,10 @@ impl TarSource for PlainTar<'_> {
     }
 }
 
-/// Everything but sha256 and TLSH.
-struct Hashes {
-    blake3: blake3::Hasher,
-    sketch: SketchBuilder,
+/// Everything but the sha256.
+struct Facts {
+    tlsh: Option<TlshHasher>,
+    sketch: Option<SketchBuilder>,
     compressed: CompressedSize,
     tar_bytes: u64,
 }
@@ -145,43 +175,48 @@ enum CompressedSize {
     Sampled(Box<CompressionSampler>),
 }
 
-impl Hashes {
-    fn new(compressed: Option<Bytes>) -> Self {
+impl Facts {
+    fn new(hashes: Hashes, compressed: Option<Bytes>) -> Self {
         let compressed = match compressed {
             Some(bytes) => CompressedSize::Known(bytes),
             None => CompressedSize::Sampled(Box::default()),
         };
-        Self { blake3: blake3::Hasher::new(), sketch: SketchBuilder::new(), compressed, tar_bytes: 0 }
+        let tlsh = (hashes == Hashes::All).then(TlshHasher::new);
+        let sketch = (hashes != Hashes::None).then(SketchBuilder::new);
+        Self { tlsh, sketch, compressed, tar_bytes: 0 }
+    }
+
+    fn take_all(&mut self, full: &Receiver<Vec<u8>>, empty: &SyncSender<Vec<u8>>) {
+        for buffer in full {
+            self.update(&buffer);
+            // At the end of the tar nobody receives the empty buffers.
+            let _ = empty.send(buffer);
+        }
     }
 
     fn update(&mut self, bytes: &[u8]) {
-        self.blake3.update(bytes);
-        self.sketch.push(bytes);
+        if let Some(tlsh) = &mut self.tlsh {
+            tlsh.update(bytes);
+        }
+        if let Some(sketch) = &mut self.sketch {
+            sketch.push(bytes);
+        }
         if let CompressedSize::Sampled(sampler) = &mut self.compressed {
             sampler.update(bytes);
         }
         self.tar_bytes += bytes.len() as u64;
     }
 
-    fn finish(self, diff_id: DiffId, tlsh: Option<Tlsh>) -> TarScan {
+    fn finish(self, diff_id: DiffId) -> TarScan {
         let tar_bytes = Bytes(self.tar_bytes);
         let compressed_bytes = match self.compressed {
             CompressedSize::Known(bytes) => bytes,
             CompressedSize::Sampled(sampler) => sampler.finish(),
         };
+        let tlsh = self.tlsh.and_then(TlshHasher::finish);
         let card = Card { diff_id, tar_bytes, compressed_bytes: compressed_bytes.min(tar_bytes), tlsh };
-        TarScan { card, blake3: Blake3::new(self.blake3.finalize().into()), sketch: self.sketch.finish() }
+        TarScan { card, sketch: self.sketch.unwrap_or_default().finish() }
     }
-}
-
-fn hash_tlsh(full: &Receiver<Vec<u8>>, empty: &SyncSender<Vec<u8>>) -> Option<Tlsh> {
-    let mut hasher = TlshHasher::new();
-    for buffer in full {
-        hasher.update(&buffer);
-        // At the end of the tar nobody receives the empty buffers.
-        let _ = empty.send(buffer);
-    }
-    hasher.finish()
 }
 
 /// Reads until `buffer` is full or the bytes end. Returns the number of bytes.

@@ -92,6 +92,18 @@ pub struct Fleet {
 pub struct Store {
     pub bytes_max: Size,
     pub releases_kept: ReleasesKept,
+    pub at_rest: AtRest,
+}
+
+/// The form in which layers lie on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AtRest {
+    /// The tar as it is.
+    #[default]
+    Tar,
+    /// Compressed behind the commit, and read by position.
+    Zstd,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,7 +210,8 @@ impl Default for Network {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { bytes_max: Size(lighter_types::Bytes::GIB.times(20)), releases_kept: ReleasesKept::Newest(2) }
+        let bytes_max = Size(lighter_types::Bytes::GIB.times(20));
+        Self { bytes_max, releases_kept: ReleasesKept::Newest(2), at_rest: AtRest::default() }
     }
 }
 

@@ -6,6 +6,7 @@
 //! the driver ends, its tasks end.
 
 mod connections;
+mod describing;
 mod effects;
 mod gave_way;
 mod meetings;
@@ -44,6 +45,7 @@ use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::{effort_of, part_on_disk, serve};
 use connections::Connections;
+use describing::Describing;
 use gave_way::GaveWay;
 use pulls::Pulls;
 use queued_engine::QueuedEngine;
@@ -80,7 +82,8 @@ pub struct Driver {
     streams: BTreeMap<StreamId, Option<mpsc::Sender<Order>>>,
     /// Places for peers' streams, those whose request has not come yet included.
     places: Arc<Semaphore>,
-    /// Ends encodes when the node stops.
+    describing: Describing,
+    /// Ends encodes and hashing when the node stops.
     stopping: CancellationToken,
     next_id: u64,
 }
@@ -104,6 +107,7 @@ impl Driver {
             questions: BTreeMap::new(),
             streams: BTreeMap::new(),
             places,
+            describing: Describing::default(),
             stopping: CancellationToken::new(),
             next_id: 0,
         }
@@ -145,6 +149,7 @@ impl Driver {
             self.disk(DiskInput::LayerHeld { card, sketch });
         }
         self.disk(DiskInput::LayersTold);
+        self.describe_left();
         for patch in store.patches() {
             let (target, bases, effort) = (patch.key.target, patch.key.bases, effort_of(patch.key.settings));
             let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes, effort };
@@ -213,7 +218,7 @@ impl Driver {
     fn event(&mut self, event: Event) {
         self.forget_gone();
         match event {
-            Event::Input(input) => self.engine.push(input),
+            Event::Input(input) => self.push(input),
             Event::StreamOpened { from, request, orders, .. }
                 if !peer_access::may_have_layer(&self.shared, from, request.target) =>
             {
@@ -241,7 +246,8 @@ impl Driver {
         }
         self.forget_gone();
         match ended {
-            Ended::Input(input) => self.engine.push(*input),
+            Ended::Input(input) => self.push(*input),
+            Ended::Described => self.described(),
             Ended::Answer { question, answer } => self.answer(question, answer),
             Ended::StreamClosed(stream) => {
                 // The engine never heard of a stream whose request did not come.

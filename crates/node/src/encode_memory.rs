@@ -24,6 +24,7 @@ impl EncodeMemory {
     /// bytes, with the indexes; all memory at *max*, and half of it otherwise.
     pub async fn take(&self, effort: Effort, layer_bytes: Bytes) -> Option<SemaphorePermit<'_>> {
         let (factor, most) = match effort {
+            Effort::Plain => (0, self.all / 2),
             Effort::Fast | Effort::Default => (3, self.all / 2),
             Effort::Max => (6, self.all),
         };

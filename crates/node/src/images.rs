@@ -169,6 +169,15 @@ pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId
     (media != LayerMedia::Plain).then_some(blob.bytes)
 }
 
+/// Whether a layer is the blob of another one, of an image with one of these manifests. Reads some small files.
+pub fn is_blob(store: &Store, manifests: &[OciDigest], layer: DiffId) -> bool {
+    manifests
+        .iter()
+        .filter_map(|manifest| documents_of(store, *manifest).ok())
+        .flatten()
+        .any(|described| recipes::as_layer(&described.blob.digest) == layer && described.diff_id != layer)
+}
+
 /// Keeps a blob that a peer sent, and the config and the recipes that came with a manifest.
 pub fn keep(shared: &Shared, digest: OciDigest, documents: &Documents) -> Result<(), BlobFailure> {
     let Documents { manifest: bytes, config, recipes } = documents;

@@ -12,10 +12,12 @@ mod driver;
 mod encode_memory;
 mod event;
 mod faults;
+mod flusher;
 pub mod identity;
 pub mod images;
 mod kept_links;
 mod kept_lists;
+mod later;
 mod links;
 mod lists;
 mod metrics;
@@ -50,7 +52,7 @@ use driver::{Driver, EVENTS_WAITING};
 use identity::{Identity, IdentityError};
 pub use network::NetworkError;
 use shared::Shared;
-pub use shared::{AsFile, FileBase};
+pub use shared::{FileBase, OnDisk};
 use traffic::Accountant;
 
 /// Why a node does not start.
@@ -148,6 +150,7 @@ impl Node {
             lists: Default::default(),
             arrivals: Default::default(),
             registry_counts: Default::default(),
+            views: Default::default(),
             faults: Default::default(),
             encode_memory,
             events,

@@ -21,6 +21,7 @@ use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
 use crate::traffic::Accountant;
+use crate::transfer::Views;
 
 /// One for each node; every task has an `Arc` of it.
 pub struct Shared {
@@ -33,6 +34,7 @@ pub struct Shared {
     pub arrivals: Arrivals,
     /// The counts of the registry endpoint.
     pub registry_counts: Counts,
+    pub views: Views,
     pub faults: Faults,
     pub encode_memory: EncodeMemory,
     /// Into the task that owns the engine.
@@ -77,36 +79,54 @@ pub struct FileBase<F> {
     bytes: Bytes,
 }
 
-/// Gives a file to read from.
-pub trait AsFile: Send + Sync {
-    fn as_file(&self) -> &File;
+/// Something on disk that is read by position: a file, or a layer in whatever form it has at rest.
+pub trait OnDisk: Send + Sync {
+    /// # Errors
+    /// If the disk does not tell.
+    fn bytes(&self) -> io::Result<Bytes>;
+
+    /// # Errors
+    /// As [`ReadAt::read_exact_at`].
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
-impl AsFile for File {
-    fn as_file(&self) -> &File {
-        self
+impl OnDisk for File {
+    fn bytes(&self) -> io::Result<Bytes> {
+        Ok(Bytes(self.metadata()?.len()))
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, buffer, offset)
     }
 }
 
-impl AsFile for &File {
-    fn as_file(&self) -> &File {
-        self
+impl OnDisk for &File {
+    fn bytes(&self) -> io::Result<Bytes> {
+        (**self).bytes()
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).fill(buffer, offset)
     }
 }
 
-impl AsFile for LayerReader {
-    fn as_file(&self) -> &File {
-        self.file()
+impl OnDisk for LayerReader {
+    fn bytes(&self) -> io::Result<Bytes> {
+        Ok(self.len())
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(buffer, offset)
     }
 }
 
-impl<F: AsFile> FileBase<F> {
+impl<F: OnDisk> FileBase<F> {
     /// A file as long as it is now.
     ///
     /// # Errors
     /// If the file does not tell its length.
     pub fn new(file: F) -> io::Result<Self> {
-        let bytes = Bytes(file.as_file().metadata()?.len());
+        let bytes = file.bytes()?;
         Ok(Self { file, bytes })
     }
 
@@ -116,13 +136,13 @@ impl<F: AsFile> FileBase<F> {
     }
 }
 
-impl<F: AsFile> ReadAt for FileBase<F> {
+impl<F: OnDisk> ReadAt for FileBase<F> {
     fn len(&self) -> Bytes {
         self.bytes
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.as_file().read_exact_at(buffer, offset)
+        self.file.fill(buffer, offset)
     }
 }
 

@@ -7,12 +7,13 @@ mod delta;
 mod progress;
 mod source;
 mod vcdiff;
+mod whole;
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
-use lighter_types::{BASES_MAX, Bytes, PatchId};
+use lighter_types::{BASES_MAX, Bytes, Effort, PatchId};
 
 pub use self::source::Source;
 
@@ -71,7 +72,8 @@ pub fn encode(
     Ok(Patch { header, payloads })
 }
 
-/// Makes the patch that turns `bases` into `target`. Without bases it is the compressed target. Each frame's payload is
+/// Makes the patch that turns `bases` into `target`. Without bases it is the compressed target. At
+/// [`Effort::Plain`] no base is read, and what does not compress goes as it is. Each frame's payload is
 /// given to `out`, in order, as soon as its segment is done; the header is known when the last has been.
 ///
 /// The encoder calls `progress` from any thread with the number of encoded bytes of the target. The number never falls,
@@ -108,9 +110,37 @@ pub fn encode_to(
             vcdiff::encode(target, bases, settings, &progress, &mut keep)?;
             (0..bases.len()).filter(|&base| frames.iter().any(|(other, _)| *other == Some(base))).collect()
         }
+        Method::Delta(Effort::Plain) => {
+            whole::encode(target, settings, &progress, &mut keep)?;
+            Vec::new()
+        }
         Method::Delta(effort) => delta::encode(target, bases, effort, settings, &progress, &mut keep)?,
     };
     put_together(target, bases, settings, &used, &frames)
+}
+
+/// The header of the patch that [`encode_to`] makes of a whole layer at the lowest effort, if every frame of it is
+/// stored: then the payloads are ranges of the layer, and nobody has to copy them. `None` if the layer compresses, or
+/// if the settings are others. Reads the layer once.
+///
+/// # Errors
+/// As [`encode_to`].
+pub fn stored_header(
+    target: &Source<'_>,
+    settings: &Settings,
+    progress: &(dyn Fn(Bytes) -> ControlFlow<()> + Sync),
+) -> Result<Option<Header>, EncodeError> {
+    check(&[], settings)?;
+    if settings.method != Method::Delta(Effort::Plain) {
+        return Ok(None);
+    }
+    let progress = Progress { report: progress, done: Mutex::new(0) };
+    let Some(entries) = whole::stored(target, settings, &progress)? else { return Ok(None) };
+    let frames: Vec<_> = entries.into_iter().map(|entry| (None, entry)).collect();
+    if frames.len() > FRAMES_MAX {
+        return Err(EncodeError::TooLong { target_bytes: target.bytes.len() });
+    }
+    put_together(target, &[], settings, &[], &frames).map(Some)
 }
 
 fn check(bases: &[Source<'_>], settings: &Settings) -> Result<(), EncodeError> {

@@ -95,6 +95,7 @@ impl Settings {
 fn method_number(method: Method) -> u32 {
     match method {
         Method::Vcdiff => 0,
+        Method::Delta(Effort::Plain) => 4,
         Method::Delta(Effort::Fast) => 1,
         Method::Delta(Effort::Default) => 2,
         Method::Delta(Effort::Max) => 3,
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_id_tells_the_effort() {
-        for effort in [Effort::Fast, Effort::Default, Effort::Max] {
+        for effort in Effort::ALL {
             assert_eq!(Settings::effort_of(id_of(Method::Delta(effort))), Some(effort));
         }
         assert_eq!(Settings::effort_of(id_of(Method::Vcdiff)), None);

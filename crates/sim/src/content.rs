@@ -66,16 +66,20 @@ pub struct Cost {
 
 /// The figures of each effort, in 1/1024: docs/ENGINE.md, "At which effort".
 struct Efforts {
-    bytes: [u64; 3],
-    encode: [u64; 3],
-    apply: [u64; 3],
+    bytes: [u64; 4],
+    encode: [u64; 4],
+    apply: [u64; 4],
 }
 
 /// Patches: their costs are those of *default*.
-const OF_PATCHES: Efforts = Efforts { bytes: [1479, 1024, 864], encode: [382, 1024, 3311], apply: [880, 1024, 25_290] };
+const OF_PATCHES: Efforts =
+    Efforts { bytes: [1479, 1479, 1024, 864], encode: [382, 382, 1024, 3311], apply: [880, 880, 1024, 25_290] };
 /// Whole layers: their costs are those of gzip, which are about those of *fast*.
-const OF_LAYERS: Efforts =
-    Efforts { bytes: [1024, 875, 923], encode: [1024, 17 << 10, 34 << 10], apply: [1024, 1024, 26_500] };
+const OF_LAYERS: Efforts = Efforts {
+    bytes: [1075, 1024, 875, 923],
+    encode: [256, 1024, 17 << 10, 34 << 10],
+    apply: [256, 1024, 1024, 26_500],
+};
 
 /// The bytes of a patch of blocks beside the blocks.
 const PATCH_HEADER_BYTES: u64 = 2048;
@@ -160,7 +164,8 @@ impl Content {
         for base in &used {
             hasher.update(base.as_bytes());
         }
-        hasher.update(&[effort as u8]);
+        // The numbers that efforts had before there was *plain*: events, and so the hashes of runs, stay the same.
+        hasher.update(&[(effort as u8).wrapping_sub(1)]);
         let patch = PatchId::new(*hasher.finalize().as_bytes());
         let effort = Some(effort);
         (CachedPatch { patch, target, bases: used, bytes: Bytes(cost.bytes), effort }, cost)
@@ -237,7 +242,7 @@ impl ImageContent {
 }
 
 /// A figure at an effort: `by` has that of each effort, in 1/1024.
-fn scaled(value: u64, by: [u64; 3], effort: Effort) -> u64 {
+fn scaled(value: u64, by: [u64; 4], effort: Effort) -> u64 {
     value * by[effort as usize] / 1024
 }
 

@@ -30,6 +30,9 @@ pub(crate) struct Folder {
     pub(crate) steps: Steps,
 }
 
+/// The end of a packed layer's name.
+const PACKED: &str = ".zst";
+
 /// A file in one of the folders of items.
 pub(crate) enum Found {
     /// The file of an item, and its length.
@@ -77,14 +80,27 @@ impl Folder {
         self.root.join("index")
     }
 
-    /// The path of a committed item.
+    /// The path of a committed item. A packed layer has that of its packed file.
     pub(crate) fn path(&self, item: &Item) -> PathBuf {
         match item {
-            Item::Layer(id) => self.sharded_path("layers", &id.to_hex()),
+            Item::Layer(id) => {
+                let packed = self.packed(id);
+                if packed.exists() { packed } else { self.tar(id) }
+            }
             Item::Blob(digest) => self.sharded_path("blobs", &digest.to_hex()),
             Item::Patch(id) => self.root.join("patches").join(id.to_hex()),
             Item::Image(reference) => self.root.join("references").join(image_file_name(reference)),
         }
+    }
+
+    /// The path of a layer's tar.
+    pub(crate) fn tar(&self, id: &DiffId) -> PathBuf {
+        self.sharded_path("layers", &id.to_hex())
+    }
+
+    /// The path of a layer's packed file.
+    pub(crate) fn packed(&self, id: &DiffId) -> PathBuf {
+        self.sharded_path("layers", &format!("{}{PACKED}", id.to_hex()))
     }
 
     fn sharded_path(&self, folder: &str, hex: &str) -> PathBuf {
@@ -206,6 +222,19 @@ impl Folder {
         }
     }
 
+    /// Removes the file of an item, and the other one of a layer that has two.
+    pub(crate) fn remove_item(&self, item: &Item) -> Result<()> {
+        if let Item::Layer(id) = item
+            && self.packed(id).exists()
+        {
+            self.remove(&self.packed(id))?;
+            if !self.tar(id).exists() {
+                return Ok(());
+            }
+        }
+        self.remove(&self.path(item))
+    }
+
     /// Removes a file and waits until the removal is on disk. A missing file is no error.
     pub(crate) fn remove_synced(&self, path: &Path) -> Result<()> {
         self.remove(path)?;
@@ -272,10 +301,18 @@ impl Folder {
         let metadata = fs::symlink_metadata(&path).map_err(|error| self.failure("inspect", &path, error))?;
         // The store looks for an item at one path only, so a file in the wrong shard is an unknown file.
         match item {
-            Some(item) if metadata.is_file() && self.path(&item) == path => {
+            Some(item) if metadata.is_file() && self.has_path(&item, &path) => {
                 Ok(Found::Item(item, Bytes(metadata.len())))
             }
             _ => Ok(Found::UnknownFile(path)),
+        }
+    }
+
+    /// Whether the store looks for an item at this path.
+    fn has_path(&self, item: &Item, path: &Path) -> bool {
+        match item {
+            Item::Layer(id) => path == self.tar(id) || path == self.packed(id),
+            Item::Blob(_) | Item::Patch(_) | Item::Image(_) => path == self.path(item),
         }
     }
 
@@ -336,7 +373,7 @@ impl Folder {
 type ParseItem = fn(&str) -> Option<Item>;
 
 fn parse_layer(hex: &str) -> Option<Item> {
-    DiffId::from_hex(hex).ok().map(Item::Layer)
+    DiffId::from_hex(hex.strip_suffix(PACKED).unwrap_or(hex)).ok().map(Item::Layer)
 }
 
 fn parse_blob(hex: &str) -> Option<Item> {

@@ -28,6 +28,7 @@ use crate::index::{Batch, Column};
 use crate::layers::Lease;
 use crate::ledger::{HeldBlob, HeldLayer, Ledger};
 use crate::open::is_leftover;
+use crate::packed::Tar;
 use crate::patches::sha256_of;
 use crate::store::{Inner, ItemRows, Store, delete_rows};
 use crate::{SKETCH_BYTES_MAX, UnixSeconds, rows};
@@ -152,7 +153,7 @@ impl Fsck<'_> {
         let lease = is_held.then(|| Lease::take(self.inner, &mut ledger, item.clone()));
         drop(ledger);
         let Some(expected) = expected else { return self.remove_patch_without_row(item, path) };
-        let found = match File::open(path).and_then(sha256_of) {
+        let found = match sha256_of_item(item, path) {
             Ok(found) => found,
             // Another thread evicted the item.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -185,7 +186,7 @@ impl Fsck<'_> {
         let length = std::fs::metadata(path).map(|metadata| Bytes(metadata.len()));
         let length = length.map_err(|error| self.inner.folder.failure("inspect", path, error))?;
         let (rows, held) = match (&self.mode, item) {
-            (FsckMode::Rebuild(make_card), Item::Layer(id)) => match facts(*make_card, *id, path, length) {
+            (FsckMode::Rebuild(make_card), Item::Layer(id)) => match facts(*make_card, *id, path) {
                 Ok(LayerFacts { card, sketch }) => (ItemRows { item: rows::layer(&card), sketch }, Some(card)),
                 Err(error) => return self.quarantine(item, path, Damage::Unreadable { why: error.to_string() }),
             },
@@ -201,7 +202,7 @@ impl Fsck<'_> {
             return Ok(());
         }
         self.inner.write_row(&mut ledger, item, length, rows, self.now)?;
-        hold(&mut ledger, item, held, length, self.now);
+        hold(&mut ledger, item, held, (length, path), self.now);
         drop(ledger);
         self.find(path.to_owned(), Damage::NoRow, Repair::RowWritten);
         Ok(())
@@ -214,8 +215,7 @@ impl Fsck<'_> {
         if self.inner.index.get(Column::Sketches, id.as_bytes())?.is_some() {
             return Ok(());
         }
-        let length = self.inner.ledger().bytes(item).unwrap_or_default();
-        let made = facts(*make_card, *id, path, length).ok().and_then(|facts| facts.sketch);
+        let made = facts(*make_card, *id, path).ok().and_then(|facts| facts.sketch);
         let ledger = self.inner.ledger();
         if let Some(sketch) = made
             && ledger.bytes(item).is_some()
@@ -353,14 +353,19 @@ fn damaged_reference() -> Damage {
     Damage::Unreadable { why: "not an intact reference file".to_owned() }
 }
 
+/// The sha256 that an item's file is checked by; of a layer, that of its tar.
+fn sha256_of_item(item: &Item, path: &Path) -> io::Result<[u8; 32]> {
+    match item {
+        Item::Layer(_) => sha256_of(Tar::open(path)?.stream()),
+        Item::Blob(_) | Item::Patch(_) | Item::Image(_) => sha256_of(File::open(path)?),
+    }
+}
+
 /// Makes the facts of a layer, and checks the card against id and length.
-fn facts(
-    make: &MakeCard<'_>,
-    id: DiffId,
-    path: &Path,
-    length: Bytes,
-) -> Result<LayerFacts, Box<dyn Error + Send + Sync>> {
-    let LayerFacts { card, sketch } = make(id, &mut File::open(path)?)?;
+fn facts(make: &MakeCard<'_>, id: DiffId, path: &Path) -> Result<LayerFacts, Box<dyn Error + Send + Sync>> {
+    let tar = Tar::open(path)?;
+    let length = tar.bytes();
+    let LayerFacts { card, sketch } = make(id, &mut tar.stream())?;
     if card.diff_id == id && card.tar_bytes == length {
         return Ok(LayerFacts { card, sketch: sketch.filter(|sketch| sketch.len() <= SKETCH_BYTES_MAX) });
     }
@@ -370,11 +375,13 @@ fn facts(
 }
 
 /// Adds a layer or a blob with a new row to the ledger.
-fn hold(ledger: &mut Ledger, item: &Item, card: Option<Card>, bytes: Bytes, now: UnixSeconds) {
+fn hold(ledger: &mut Ledger, item: &Item, card: Option<Card>, (bytes, path): (Bytes, &Path), now: UnixSeconds) {
     match (item, card) {
         (Item::Layer(id), Some(card)) => {
             ledger.gone.remove(id);
-            ledger.layers.insert(*id, HeldLayer { card, last_used: now, leases: 0 });
+            let is_packed = path.extension().is_some();
+            let layer = if is_packed { HeldLayer::packed(card, bytes, now) } else { HeldLayer::plain(card, now) };
+            ledger.layers.insert(*id, layer);
         }
         (Item::Blob(digest), _) => drop(ledger.blobs.insert(*digest, HeldBlob { bytes, last_used: now })),
         (Item::Layer(_), None) => broken("a rebuilt layer without its card"),

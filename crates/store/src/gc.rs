@@ -94,7 +94,7 @@ fn plan(inner: &Inner, ledger: &Ledger, unused_since: UnixSeconds) -> Result<GcR
         kept.remove(id);
     }
 
-    let layers = layers.into_iter().map(|(id, layer)| (Item::Layer(*id), layer.card.tar_bytes));
+    let layers = layers.into_iter().map(|(id, layer)| (Item::Layer(*id), layer.file_bytes));
     let blobs = ledger
         .blobs
         .iter()

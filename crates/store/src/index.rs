@@ -19,8 +19,9 @@ pub use memory::MemoryIndex;
 pub use rocks::RocksIndex;
 
 /// The version of the layout of rows and files. The store refuses a folder with a greater number and upgrades one with
-/// a smaller number. Schema 1 has no [`Column::Sketches`]; all readers of that column accept a missing row.
-pub const SCHEMA: u32 = 2;
+/// a smaller number. Schema 1 has no [`Column::Sketches`]; all readers of that column accept a missing row. Schema 2
+/// has no packed layers.
+pub const SCHEMA: u32 = 3;
 
 /// A table of the index. docs/STORE.md lists the keys, rows and limits of each. The comments below give key and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,7 +100,7 @@ impl Column {
 
     /// Whether a written row may only be deleted, or written again with the same bytes.
     pub const fn is_immutable(self) -> bool {
-        matches!(self, Self::Layers | Self::Blobs | Self::Patches)
+        matches!(self, Self::Blobs | Self::Patches)
     }
 
     /// Whether every write must be synced. A power cut may lose times of last use only.

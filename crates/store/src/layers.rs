@@ -12,13 +12,14 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lighter_types::{Bytes, Card, DiffId};
+use lighter_types::{Bytes, Card, DiffId, ReadAt, Tlsh};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Item, Result, StoreError};
 use crate::index::{Batch, Column};
 use crate::ledger::{HeldLayer, Ledger};
 use crate::limits::SKETCH_BYTES_MAX;
+use crate::packed::{PackedFile, Tar};
 use crate::store::{Inner, ItemRows, Store};
 use crate::temporary::Temporary;
 use crate::{UnixSeconds, rows};
@@ -52,13 +53,18 @@ impl Store {
         let item = Item::Layer(*diff_id);
         let mut ledger = self.inner.ledger();
         let Some(layer) = ledger.layers.get(diff_id) else { return Ok(None) };
-        let card = layer.card;
-        let Some(file) = self.inner.open_item(&mut ledger, &item, card.tar_bytes)? else {
+        let (card, file_bytes, is_packed) = (layer.card, layer.file_bytes, layer.is_packed);
+        let Some(file) = self.inner.open_item(&mut ledger, &item, file_bytes)? else {
             ledger.gone.insert(*diff_id);
-            return Err(self.inner.damaged(&item, format!("a file of {} bytes was expected", card.tar_bytes.0)));
+            return Err(self.inner.damaged(&item, format!("a file of {} bytes was expected", file_bytes.0)));
         };
+        let tar = match is_packed {
+            true => PackedFile::open(file).map(Tar::Packed),
+            false => Ok(Tar::Plain(file, card.tar_bytes)),
+        };
+        let tar = tar.map_err(|error| self.inner.damaged(&item, error.to_string()))?;
         let lease = Lease::take(&self.inner, &mut ledger, item);
-        Ok(Some(LayerReader { file, card, _lease: lease }))
+        Ok(Some(LayerReader { tar, card, _lease: lease }))
     }
 
     /// Keeps a layer from eviction and removal for as long as the lease lives; `None` if it is not held.
@@ -103,6 +109,22 @@ impl Store {
             }
         }
         if batch.changes().is_empty() { Ok(()) } else { self.inner.write(&batch) }
+    }
+
+    /// Adds the TLSH digest of a layer that was committed without one, and returns its card. A layer that has a digest
+    /// keeps it. `None` if the layer is not held.
+    ///
+    /// # Errors
+    /// `Index`, `DiskFull`.
+    pub fn add_tlsh(&self, diff_id: &DiffId, tlsh: Tlsh) -> Result<Option<Card>> {
+        let mut ledger = self.inner.ledger();
+        let Some(held) = ledger.layers.get_mut(diff_id) else { return Ok(None) };
+        let card = Card { tlsh: held.card.tlsh.or(Some(tlsh)), ..held.card };
+        let mut batch = Batch::default();
+        batch.put(Column::Layers, diff_id.as_bytes(), rows::layer(&card));
+        self.inner.write(&batch)?;
+        held.card = card;
+        Ok(Some(card))
     }
 
     /// Sets the time of last use of a layer. The store evicts the least recently used layer first. A power cut may lose
@@ -255,7 +277,7 @@ impl LayerWriter {
         let rows = ItemRows { item: rows::layer(&card), sketch };
         self.temporary.commit(&item, card.tar_bytes, rows, now, |ledger| {
             ledger.gone.remove(&card.diff_id);
-            ledger.layers.insert(card.diff_id, HeldLayer { card, last_used: now, leases: 0 });
+            ledger.layers.insert(card.diff_id, HeldLayer::plain(card, now));
         })
     }
 
@@ -278,22 +300,35 @@ impl LayerWriter {
     }
 }
 
-/// The file and the card of a held layer. The store neither evicts nor removes the layer while this lives.
+/// The tar and the card of a held layer, whether it is packed or not. The store neither evicts nor removes the layer
+/// while this lives.
 pub struct LayerReader {
-    file: File,
+    tar: Tar,
     card: Card,
     _lease: Lease,
 }
 
 impl LayerReader {
-    /// The tar. Read it by position (`FileExt::read_exact_at`), because all users of the reader share one cursor.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// Whether the tar is compressed on disk.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.tar, Tar::Packed(_))
     }
 
-    /// The layer's card. Its `tar_bytes` is the file's length.
+    /// The layer's card. Its `tar_bytes` is the length of the tar.
     pub fn card(&self) -> &Card {
         &self.card
+    }
+}
+
+impl ReadAt for LayerReader {
+    fn len(&self) -> Bytes {
+        self.card.tar_bytes
+    }
+
+    /// # Errors
+    /// `InvalidData` for a packed tar that is damaged there, besides those of any file.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.tar.read_exact_at(buffer, offset)
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{GaveWay, Image, PatchKey, UnixSeconds};
 
 pub(crate) struct HeldLayer {
     pub(crate) card: Card,
+    /// The length of the file; that of the tar unless it is packed.
+    pub(crate) file_bytes: Bytes,
+    pub(crate) is_packed: bool,
     pub(crate) last_used: UnixSeconds,
     pub(crate) leases: u32,
 }
@@ -64,10 +67,22 @@ pub(crate) struct Ledger {
     pub(crate) gave_way: Vec<GaveWay>,
 }
 
+impl HeldLayer {
+    /// A layer that nobody reads, whose file is its tar.
+    pub(crate) fn plain(card: Card, last_used: UnixSeconds) -> Self {
+        Self { card, file_bytes: card.tar_bytes, is_packed: false, last_used, leases: 0 }
+    }
+
+    /// A layer that nobody reads, in a packed file of this length.
+    pub(crate) fn packed(card: Card, file_bytes: Bytes, last_used: UnixSeconds) -> Self {
+        Self { card, file_bytes, is_packed: true, last_used, leases: 0 }
+    }
+}
+
 impl Ledger {
     /// The bytes that count against the budget.
     pub(crate) fn used(&self) -> Bytes {
-        let layers: Bytes = self.layers.values().map(|layer| layer.card.tar_bytes).sum();
+        let layers: Bytes = self.layers.values().map(|layer| layer.file_bytes).sum();
         let blobs: Bytes = self.blobs.values().map(|blob| blob.bytes).sum();
         let patches: Bytes = self.patches.values().map(|patch| patch.bytes).sum();
         let partials: Bytes = self.partials.values().map(|partial| partial.total_bytes).sum();
@@ -110,7 +125,7 @@ impl Ledger {
     /// The size of a held item.
     pub(crate) fn bytes(&self, item: &Item) -> Option<Bytes> {
         match item {
-            Item::Layer(id) => self.layers.get(id).map(|layer| layer.card.tar_bytes),
+            Item::Layer(id) => self.layers.get(id).map(|layer| layer.file_bytes),
             Item::Blob(digest) => self.blobs.get(digest).map(|blob| blob.bytes),
             Item::Patch(id) => self.patches.get(id).map(|patch| patch.bytes),
             Item::Image(_) => None,
@@ -175,7 +190,7 @@ impl Ledger {
         layers.sort_by_key(|(id, layer)| (layer.last_used, **id));
 
         let patches = patches.into_iter().map(|(id, patch)| (Item::Patch(*id), patch.bytes));
-        let layers = layers.into_iter().map(|(id, layer)| (Item::Layer(*id), layer.card.tar_bytes));
+        let layers = layers.into_iter().map(|(id, layer)| (Item::Layer(*id), layer.file_bytes));
         unindexed.chain(patches).chain(layers)
     }
 }

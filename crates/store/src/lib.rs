@@ -42,6 +42,8 @@ mod layers;
 mod ledger;
 mod limits;
 mod open;
+mod packed;
+mod packing;
 mod partials;
 mod patches;
 mod pins;
@@ -66,6 +68,7 @@ pub use layers::{LayerReader, LayerWriter, Lease};
 pub use limits::{
     IMAGE_LAYERS_MAX, PATCH_BASES_MAX, RELEASE_RECORD_BYTES_MAX, SKETCH_BYTES_MAX, STATE_BYTES_MAX, STATE_KEY_BYTES_MAX,
 };
+pub use packing::Packing;
 pub use partials::{PartialPatch, PatchWriter};
 pub use patches::{CachedPatch, PatchReader};
 pub use records::{GaveWay, Image, PatchKey};

@@ -25,6 +25,7 @@ use crate::error::{Item, Result};
 use crate::folder::{Folder, Found};
 use crate::index::{Batch, Column, Durability, Index, IndexError, MemoryIndex, RocksIndex, SCHEMA};
 use crate::ledger::{HeldBlob, HeldLayer, HeldPatch, Ledger, Partial};
+use crate::packed::Tar;
 use crate::rows::{self, RowError};
 use crate::steps::Steps;
 use crate::store::{Inner, OpenReport, Options, Store};
@@ -223,8 +224,26 @@ impl Loading<'_> {
 
     fn load_layers(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
         for card in self.rows(Column::Layers, rows::read_layer)? {
-            if claim_file(ledger, files, Item::Layer(card.diff_id), card.tar_bytes) {
-                ledger.layers.insert(card.diff_id, HeldLayer { card, last_used: UnixSeconds(0), leases: 0 });
+            let item = Item::Layer(card.diff_id);
+            if !self.folder.packed(&card.diff_id).exists() {
+                if claim_file(ledger, files, item, card.tar_bytes) {
+                    ledger.layers.insert(card.diff_id, HeldLayer::plain(card, UnixSeconds(0)));
+                }
+                continue;
+            }
+            let packed = Tar::open(&self.folder.path(&item));
+            let is_whole = packed.is_ok_and(|packed| packed.bytes() == card.tar_bytes);
+            match files.get(&item).copied().filter(|_| is_whole) {
+                Some(bytes) => {
+                    files.remove(&item);
+                    ledger.layers.insert(card.diff_id, HeldLayer::packed(card, bytes, UnixSeconds(0)));
+                    // Packing was interrupted before it removed the tar.
+                    if self.opening == Opening::Strict && self.folder.tar(&card.diff_id).exists() {
+                        self.folder.remove(&self.folder.tar(&card.diff_id))?;
+                        self.report.leftovers_removed += 1;
+                    }
+                }
+                None => drop(ledger.rows_without_file.insert(item)),
             }
         }
         Ok(())

@@ -82,7 +82,7 @@ impl Ledger {
                 if let Some(held) = self.layers.get(&layer).filter(|_| *left == 0 && !self.pins.contains(&layer))
                     && freed < wanted
                 {
-                    freed += held.card.tar_bytes;
+                    freed += held.file_bytes;
                     layers.insert(layer);
                 }
             }

@@ -123,7 +123,7 @@ impl Store {
         let ledger = self.inner.ledger();
         Ok(StoreStats {
             layers: ledger.layers.len() as u64,
-            layer_bytes: ledger.layers.values().map(|layer| layer.card.tar_bytes).sum(),
+            layer_bytes: ledger.layers.values().map(|layer| layer.file_bytes).sum(),
             pinned_layers: ledger.pins.len() as u64,
             blobs: ledger.blobs.len() as u64,
             blob_bytes: ledger.blobs.values().map(|blob| blob.bytes).sum(),
@@ -208,6 +208,12 @@ impl Inner {
         if items.is_empty() { Ok(()) } else { self.remove(ledger, &items) }
     }
 
+    /// Whether something would have to give way for so many more bytes.
+    pub(crate) fn is_short_of(&self, ledger: &Ledger, more: Bytes) -> Result<bool> {
+        let needed_on_disk = more + self.options.disk_free_min;
+        Ok(ledger.used() + more > self.options.bytes_max || needed_on_disk > self.folder.free()?)
+    }
+
     /// The items to evict for `needed` more bytes.
     fn plan_room(&self, ledger: &Ledger, needed: Bytes, retention: &Retention) -> Result<Victims> {
         let budget = self.options.bytes_max;
@@ -248,7 +254,7 @@ impl Inner {
             ledger.unindexed.insert(item.clone(), bytes.unwrap_or_default());
         }
         for item in items {
-            self.folder.remove(&self.path(item))?;
+            self.folder.remove_item(item)?;
             ledger.unindexed.remove(item);
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lighter_types::Bytes;
+use lighter_types::{Bytes, DiffId};
 
 use crate::UnixSeconds;
 use crate::error::{Item, Result};
@@ -53,6 +53,41 @@ impl Temporary {
         ledger.temporaries.insert(self.number, self.reserved);
         drop(ledger);
         self.inner.folder.allocate(&self.file, &self.path(), self.reserved)
+    }
+
+    /// Reserves more bytes only where nothing has to give way for them. Returns whether it did.
+    pub(crate) fn grow_if_free(&mut self, missing: Bytes) -> Result<bool> {
+        let inner = self.inner.clone();
+        let more = missing.max(GROWTH);
+        let mut ledger = inner.ledger();
+        if inner.is_short_of(&ledger, more)? {
+            return Ok(false);
+        }
+        self.reserved += more;
+        ledger.temporaries.insert(self.number, self.reserved);
+        Ok(true)
+    }
+
+    /// Syncs the file and gives it the name of a packed layer, in place of the layer's tar. `Ok(false)` if the layer is
+    /// not held as a tar any more.
+    pub(crate) fn replace_tar(&self, id: &DiffId, file_bytes: Bytes) -> Result<bool> {
+        let Inner { folder, .. } = &*self.inner;
+        folder.sync(&self.file, &self.path())?;
+        let mut ledger = self.inner.ledger();
+        let Some(held) = ledger.layers.get_mut(id).filter(|held| !held.is_packed) else { return Ok(false) };
+        let packed = folder.packed(id);
+        if let Err(error) = folder.rename(&self.path(), &packed) {
+            // The tar is still the layer's file.
+            if !folder.steps.are_used_up() {
+                folder.remove(&packed)?;
+            }
+            return Err(error);
+        }
+        (held.is_packed, held.file_bytes) = (true, file_bytes);
+        ledger.temporaries.remove(&self.number);
+        // Readers of the tar keep it open. If it stays, the next open removes it.
+        folder.remove(&folder.tar(id))?;
+        Ok(true)
     }
 
     pub(crate) fn reserved(&self) -> Bytes {
@@ -107,6 +142,12 @@ impl Inner {
         item: &Item,
         bytes: Bytes,
     ) -> Result<()> {
+        if let Item::Layer(id) = item
+            && self.folder.packed(id).exists()
+        {
+            // Without a row: what is committed now takes its place.
+            self.folder.remove(&self.folder.packed(id))?;
+        }
         let to = self.path(item);
         let renamed = self.folder.rename(from, &to);
         if renamed.is_err() && to.exists() {

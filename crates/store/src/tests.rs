@@ -1,10 +1,9 @@
 //! The tests of the store. Most run against both indexes, on real files in a temporary folder.
 
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId};
+use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId, ReadAt};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -19,6 +18,7 @@ mod gc;
 mod index;
 mod model;
 mod opening;
+mod packing;
 mod promises;
 mod releases;
 
@@ -179,7 +179,7 @@ fn assert_sound(store: &Store) {
     for card in store.cards() {
         let reader = store.open_layer(&card.diff_id).unwrap().expect("a layer with a card");
         let mut tar = vec![0; usize::try_from(card.tar_bytes.0).unwrap()];
-        reader.file().read_exact_at(&mut tar, 0).unwrap();
+        reader.read_exact_at(&mut tar, 0).unwrap();
         assert_eq!(DiffId::new(Sha256::digest(&tar).into()), card.diff_id);
     }
     for (digest, _) in store.blobs() {

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use lighter_store::{
     Batch, Column, Durability, Index, IndexError, MemoryIndex, OpenReport, Options, SCHEMA, Store, StoreError,
 };
-use lighter_types::{Bytes, DiffId, PatchId};
+use lighter_types::{Bytes, DiffId, PatchId, ReadAt};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// A copy of one version's fixture.
@@ -106,6 +107,19 @@ fn a_store_of_schema_2_is_opened() {
     assert_eq!(fixture.schema(), Some(SCHEMA.to_le_bytes().to_vec()));
 }
 
+/// Its layer is packed.
+#[test]
+fn a_store_of_schema_3_is_opened() {
+    let fixture = Fixture::new(3);
+    let store = fixture.open().unwrap();
+    let layer = check(&store);
+    let reader = store.open_layer(&layer).unwrap().unwrap();
+    assert!(reader.is_packed());
+    let mut tar = vec![0; 240];
+    reader.read_exact_at(&mut tar, 0).unwrap();
+    assert_eq!(DiffId::new(Sha256::digest(&tar).into()), layer);
+}
+
 #[test]
 fn the_schema_of_today_has_a_fixture() {
     assert_eq!(Fixture::new(SCHEMA).schema(), Some(SCHEMA.to_le_bytes().to_vec()));
@@ -120,5 +134,5 @@ fn a_later_schema_is_refused_with_both_numbers_and_the_way_out() {
     let error = fixture.open().err().unwrap();
     assert!(matches!(error, StoreError::Index(IndexError::NewerSchema { .. })));
     let text = error.to_string();
-    assert!(text.ends_with("has schema 3, this program reads up to 2"), "{text}");
+    assert!(text.ends_with("has schema 4, this program reads up to 3"), "{text}");
 }

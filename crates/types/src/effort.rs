@@ -4,6 +4,9 @@
 /// apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effort {
+    /// Whole layers alone: what compresses is compressed quickly, and what does not goes as it is. For links that are
+    /// faster than other encoders.
+    Plain,
     Fast,
     #[default]
     Default,
@@ -12,5 +15,7 @@ pub enum Effort {
 
 impl Effort {
     /// All efforts, the fastest first.
-    pub const ALL: [Self; 3] = [Self::Fast, Self::Default, Self::Max];
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Fast, Self::Default, Self::Max];
+    /// Those that read bases.
+    pub const WITH_BASES: [Self; 3] = [Self::Fast, Self::Default, Self::Max];
 }

@@ -52,7 +52,7 @@ pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].
 pub const ASK_PROTOCOL: &str = "/lighter/ask/8";
 /// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
-pub const PATCH_PROTOCOL: &str = "/lighter/patch/6";
+pub const PATCH_PROTOCOL: &str = "/lighter/patch/7";
 
 /// The most addresses that a referral gives for a peer.
 pub const ADDRESSES_MAX: usize = 8;

@@ -42,6 +42,7 @@ pub enum EffortLayout {
     Fast,
     Default,
     Max,
+    Plain,
 }
 
 /// `PatchId` if the patch exists, bytes of the patch, bases, wait in milliseconds, effort.
@@ -54,6 +55,7 @@ pub(crate) fn quote_layout(quote: &Quote) -> QuoteLayout {
     };
     let wait_ms = u32::try_from(quote.wait.as_millis()).unwrap_or(u32::MAX);
     let effort = quote.effort.map(|effort| match effort {
+        Effort::Plain => EffortLayout::Plain,
         Effort::Fast => EffortLayout::Fast,
         Effort::Default => EffortLayout::Default,
         Effort::Max => EffortLayout::Max,
@@ -72,6 +74,7 @@ pub(crate) fn quote<M: Message>((patch, bytes, bases, wait_ms, effort): QuoteLay
         EffortLayout::Fast => Effort::Fast,
         EffortLayout::Default => Effort::Default,
         EffortLayout::Max => Effort::Max,
+        EffortLayout::Plain => Effort::Plain,
     });
     Ok(Quote { offer, bases, wait: Duration::from_millis(wait_ms.into()), effort })
 }

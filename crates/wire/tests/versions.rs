@@ -55,7 +55,7 @@ fn questions_and_answers_of_version_8() {
 
 #[test]
 fn patch_streams_of_version_6() {
-    for (name, bytes) in messages("patch-6") {
+    for (name, bytes) in messages("patch-7") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<PatchRequest>(&name, &bytes),
             _ => check::<PatchReply>(&name, &bytes),

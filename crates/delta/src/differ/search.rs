@@ -42,12 +42,12 @@ impl Search {
     pub fn new(effort: Effort, material_bytes_max: u64, threads: usize) -> Self {
         let window = |bytes, step, chain| Window { bytes, step, chain };
         let (near, far, patience) = match effort {
-            Effort::Fast => (window(16, 8, 1), window(32, 16, 1), 64),
+            Effort::Plain | Effort::Fast => (window(16, 8, 1), window(32, 16, 1), 64),
             Effort::Default => (window(12, 4, 2), window(24, 4, 1), 256),
             Effort::Max => (window(6, 1, 32), window(20, 4, 4), usize::MAX),
         };
         let again = match effort {
-            Effort::Fast => (window(16, 8, 4), window(32, 16, 1)),
+            Effort::Plain | Effort::Fast => (window(16, 8, 4), window(32, 16, 1)),
             Effort::Default => (window(16, 4, 4), window(32, 16, 1)),
             Effort::Max => (window(12, 1, 16), window(24, 4, 4)),
         };
@@ -56,12 +56,12 @@ impl Search {
             far,
             sparse: (effort == Effort::Max).then_some(SPARSE),
             patience,
-            streams: effort != Effort::Fast,
+            streams: effort > Effort::Fast,
             trusting: effort != Effort::Max,
             doubting: true,
             material_bytes_max,
             threads,
-            is_thorough: effort != Effort::Fast,
+            is_thorough: effort > Effort::Fast,
             again,
         }
     }
@@ -89,7 +89,7 @@ impl Search {
 /// How an effort encodes frames.
 pub fn style(effort: Effort) -> Style {
     match effort {
-        Effort::Fast => Style::Light { zstd_level: 3 },
+        Effort::Plain | Effort::Fast => Style::Light { zstd_level: 3 },
         Effort::Default => Style::Light { zstd_level: 22 },
         Effort::Max => Style::Full,
     }

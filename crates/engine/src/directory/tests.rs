@@ -387,3 +387,18 @@ fn a_forgotten_peer_holds_nothing_and_frees_its_place() {
     assert!(!directory.is_held_by(id(2), peer(4)));
     assert!(directory.holding(layer).all(|holder| std::ptr::eq(holder.peer, directory.peer(holder.id).unwrap())));
 }
+
+#[test]
+fn a_digest_that_the_first_card_lacks_is_taken_from_a_later_one() {
+    let complete = |digest: u8| Card { tlsh: Some(lighter_types::Tlsh::new([digest; 35])), ..card(1) };
+    let mut directory = Directory::new(9);
+    directory.announced(peer(1), tells(1, 1, 1, &[1]), Moment(1));
+    assert_eq!(directory.card(id(1)), Some(&card(1)));
+    let again = |digest| News::Difference { added: vec![complete(digest)], removed: Vec::new() };
+    assert_eq!(directory.announced(peer(1), says(1, 2, 2, again(7), &[1]), Moment(2)), Heard::Current);
+    assert_eq!(directory.card(id(1)), Some(&complete(7)));
+    assert_eq!(layers(&directory, 1), [1]);
+    // Another one changes nothing any more.
+    assert_eq!(directory.announced(peer(1), says(1, 3, 3, again(8), &[1]), Moment(3)), Heard::Current);
+    assert_eq!(directory.card(id(1)), Some(&complete(7)));
+}

@@ -20,7 +20,7 @@ const SATELLITE: BytesPerSecond = BytesPerSecond(16_000);
 const LAN: BytesPerSecond = BytesPerSecond(125_000_000);
 
 fn chosen(undertaking: Undertaking) -> Effort {
-    undertaking.best(&Effort::ALL, Pace::default())
+    undertaking.best(undertaking.content.efforts(), Pace::default())
 }
 
 #[test]
@@ -55,10 +55,10 @@ fn a_queue_is_worth_less_work() {
 #[test]
 fn a_slow_machine_works_less() {
     let mut pace = Pace::default();
-    assert_eq!(PATCH.best(&Effort::ALL, pace), Effort::Default);
+    assert_eq!(PATCH.best(&Effort::WITH_BASES, pace), Effort::Default);
     let usual = PATCH.encoding(Effort::Default, Pace::USUAL);
     (0..20).for_each(|_| pace.learn(usual, Duration::from_secs(30)));
-    assert_eq!(PATCH.best(&Effort::ALL, pace), Effort::Fast);
+    assert_eq!(PATCH.best(&Effort::WITH_BASES, pace), Effort::Fast);
     let expected = PATCH.encoding(Effort::Default, pace).as_secs();
     assert!((27..=33).contains(&expected), "{expected} s");
 }
@@ -73,10 +73,14 @@ fn time_that_nobody_notices_is_spent_on_fewer_bytes() {
 
 #[test]
 fn a_fixed_effort_is_used_and_the_least_is_a_floor() {
-    assert_eq!(EffortChoice::Always(Effort::Max).from(Effort::Fast), [Effort::Max]);
-    assert_eq!(EffortChoice::Auto.from(Effort::Fast), Effort::ALL);
+    assert_eq!(EffortChoice::Always(Effort::Max).from(Content::Update, Effort::Fast), [Effort::Max]);
+    assert_eq!(EffortChoice::Auto.from(Content::Layer, Effort::Plain), Effort::ALL);
+    // No base is read at *plain*, and what does not compress needs no other.
+    assert_eq!(EffortChoice::Auto.from(Content::Update, Effort::Plain), Effort::WITH_BASES);
+    assert_eq!(EffortChoice::Always(Effort::Max).from(Content::Packed, Effort::Plain), [Effort::Plain]);
+    assert_eq!(EffortChoice::Auto.from(Content::Packed, Effort::Fast), []);
     let lan = Undertaking { rate: LAN, ..PATCH };
-    assert_eq!(lan.best(EffortChoice::Auto.from(Effort::Default), Pace::USUAL), Effort::Default);
+    assert_eq!(lan.best(EffortChoice::Auto.from(Content::Update, Effort::Default), Pace::USUAL), Effort::Default);
 }
 
 #[test]
@@ -124,10 +128,10 @@ fn the_model_is_that_of_the_benchmarks() {
     check_model(124_098_560, 19_061_689, [2.76, 20.63, 43.91]);
 }
 
-/// `seconds` is the measured time for each of [`Effort::ALL`].
+/// `seconds` is the measured time for each of [`Effort::WITH_BASES`].
 fn check_model(tar_bytes: u64, bytes: u64, seconds: [f64; 3]) {
     let undertaking = Undertaking { bytes: Bytes(bytes), tar_bytes: Bytes(tar_bytes), ..PATCH };
-    for (effort, measured) in Effort::ALL.into_iter().zip(seconds) {
+    for (effort, measured) in Effort::WITH_BASES.into_iter().zip(seconds) {
         let ratio = undertaking.encoding(effort, Pace::default()).as_secs_f64() / measured;
         assert!((0.45..2.25).contains(&ratio), "{effort:?} of {bytes}: {ratio}");
     }
@@ -139,7 +143,7 @@ fn bytes_of_one_effort_tell_those_of_another() {
     let at_default = found.map(|(effort, bytes)| to_default(Content::Update, effort, Bytes(bytes)).0);
     assert_eq!(at_default, [1000, 1024, 1024]);
     for content in [Content::Update, Content::Layer] {
-        for effort in Effort::ALL {
+        for effort in Effort::WITH_BASES {
             let back = to_default(content, effort, from_default(content, effort, Bytes(1 << 30)));
             assert!(back.0.abs_diff(1 << 30) < 2, "{content:?} {effort:?} {back}");
         }
@@ -148,10 +152,27 @@ fn bytes_of_one_effort_tell_those_of_another() {
 
 /// A whole layer gains little by work.
 #[test]
-fn whole_layers_go_at_fast_unless_bytes_are_dear() {
+fn whole_layers_get_more_work_the_dearer_bytes_are() {
     let layer = Undertaking { bytes: Bytes(20_000_000), content: Content::Layer, ..PATCH };
+    assert_eq!(chosen(Undertaking { rate: LAN, ..layer }), Effort::Plain);
     assert_eq!(chosen(layer), Effort::Fast);
     assert_eq!(chosen(Undertaking { rate: SATELLITE, ..layer }), Effort::Default);
+    // No work makes it smaller.
+    let packed = Undertaking { bytes: Bytes(80_000_000), content: Content::Packed, ..layer };
+    assert_eq!(chosen(Undertaking { rate: SATELLITE, ..packed }), Effort::Plain);
+}
+
+#[test]
+fn a_layer_that_does_not_compress_is_known_by_its_card() {
+    let card = |compressed| Card {
+        diff_id: DiffId::new([1; 32]),
+        tar_bytes: Bytes(3200),
+        compressed_bytes: Bytes(compressed),
+        tlsh: None,
+    };
+    assert_eq!(Content::of(&card(3099), &[]), Content::Layer);
+    assert_eq!(Content::of(&card(3100), &[]), Content::Packed);
+    assert_eq!(Content::of(&card(3200), &[DiffId::new([2; 32])]), Content::Update);
 }
 
 #[test]

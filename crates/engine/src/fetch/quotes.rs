@@ -69,8 +69,8 @@ impl Plan {
         }
         let effort = quote.effort.unwrap_or_default();
         let mut plan = Self { bases: quote.bases, wait: quote.wait, effort, ..self };
-        let content = Content::from(&plan.bases);
         let card = core.directory.card(id);
+        let content = card.map_or(Content::from(&plan.bases), |card| Content::of(card, &plan.bases));
         if let Some(card) = card {
             plan.forecast = Forecast::from_held(card, &plan.bases, core);
         }

@@ -149,3 +149,33 @@ fn news_that_does_not_fit_becomes_a_heartbeat_of_a_new_version() {
     let announcement = announce(&mut own);
     assert_eq!((announcement.version, announcement.digest, announcement.news), (2, digest(0..2000), News::Heartbeat));
 }
+
+#[test]
+fn a_card_that_is_completed_is_announced_again() {
+    let tlsh = Some(lighter_types::Tlsh::new([7; 35]));
+    let mut own = begun(0..5);
+    announce(&mut own);
+    let digest = own.digest();
+    let complete = Card { tlsh, ..card(3) };
+    assert!(own.describe(complete));
+    assert_eq!(own.card(id(3)), Some(&complete));
+    let again = announce(&mut own);
+    assert_eq!((again.version, again.digest), (2, digest));
+    assert_eq!(again.news, News::Difference { added: vec![complete], removed: Vec::new() });
+    // A peer that knows the list lacks no layer of it.
+    assert_eq!(own.listed(Some(digest)), Listed::Unchanged);
+    assert_eq!(announce(&mut own).news, News::Heartbeat);
+    // Nothing changes a digest, or describes what is not held.
+    assert!(!own.describe(Card { tlsh: Some(lighter_types::Tlsh::new([8; 35])), ..card(3) }));
+    assert!(!own.describe(Card { tlsh, ..card(9) }));
+    // A layer that was not announced yet is announced once.
+    own.add(card(6));
+    let complete = Card { tlsh, ..card(6) };
+    assert!(own.describe(complete));
+    assert_eq!(announce(&mut own).news, News::Difference { added: vec![complete], removed: Vec::new() });
+    own.add(card(7));
+    announce(&mut own);
+    assert!(own.describe(Card { tlsh, ..card(7) }));
+    own.remove(id(7));
+    assert_eq!(announce(&mut own).news, News::Difference { added: Vec::new(), removed: vec![id(7)] });
+}

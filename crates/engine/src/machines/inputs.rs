@@ -1,4 +1,6 @@
 //! Each group of inputs, matched once and whole: the compiler names a new input that no machine handles.
+//!
+//! A layer that is held, described or lost changes the holdings, and the node announces that soon.
 
 use std::time::Duration;
 
@@ -32,6 +34,11 @@ impl Machines {
                 self.hold(card, sketch, step);
                 let held = self.fetcher.layer_held(card.diff_id, step.effects);
                 self.pulls.layers_ended(held, &mut self.fetcher, step);
+            }
+            DiskInput::LayerDescribed(card) => {
+                if step.core.holdings.describe(card) {
+                    self.announcer.announce_soon(step.now);
+                }
             }
             DiskInput::LayersTold => step.core.holdings.begin(),
             DiskInput::LayerGone(layer) => self.lose(layer, step),

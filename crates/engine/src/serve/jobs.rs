@@ -16,6 +16,7 @@ use crate::work;
 pub struct Job {
     pub target: DiffId,
     pub bases: Vec<DiffId>,
+    pub content: Content,
     pub tar_bytes: Bytes,
     /// Bytes that the patch would have at the default effort.
     pub bytes: Bytes,
@@ -35,7 +36,8 @@ impl Serve {
         let card = core.holdings.card(target)?;
         let job = Job::new(card, &Usable::new(card, bases, &core.holdings));
         let cached = self.cache.smallest_from(target, &job.bases);
-        let known = cached.and_then(|patch| Some(to_default(Content::from(&patch.bases), patch.effort?, patch.bytes)));
+        let known =
+            cached.and_then(|patch| Some(to_default(Content::of(card, &patch.bases), patch.effort?, patch.bytes)));
         let bytes = known.unwrap_or(job.bytes);
         let undertaking = Undertaking { bytes, ..self.undertaking(&job, None, core) };
         let encode = undertaking.encoding(Effort::Default, self.pace);
@@ -54,7 +56,7 @@ impl Serve {
         let resumed = job.resumed.filter(|effort| choice == EffortChoice::Auto && *effort >= job.least);
         match job.running.or(resumed) {
             Some(effort) => effort,
-            None => undertaking().best(choice.from(job.least), self.pace),
+            None => undertaking().best(choice.from(job.content(), job.least), self.pace),
         }
     }
 
@@ -92,7 +94,7 @@ impl Serve {
     /// Learns from an encode. A small layer shows the start-up time of an encoder rather than its pace.
     pub(super) fn learn_pace(&mut self, job: &Job, patch: &CachedPatch, took: Duration, effects: &mut Vec<Effect>) {
         let Some(effort) = job.running.filter(|_| job.tar_bytes >= Bytes::MIB) else { return };
-        let content = Content::from(&patch.bases);
+        let content = job.content();
         let bytes = to_default(content, effort, patch.bytes);
         self.pace.learn(effort::encoding(bytes, content, job.tar_bytes, effort), took);
         effects.push(Effect::KeepPace(Work::Encode, self.pace));
@@ -118,9 +120,10 @@ impl Job {
         Self {
             target: card.diff_id,
             bases: usable.bases.clone(),
+            content: Content::of(card, &usable.bases),
             tar_bytes: card.tar_bytes,
             bytes: usable.prediction.bytes,
-            least: Effort::Fast,
+            least: Effort::Plain,
             resumed: None,
             waiting: Vec::new(),
             running: None,
@@ -128,7 +131,7 @@ impl Job {
     }
 
     pub fn content(&self) -> Content {
-        Content::from(&self.bases)
+        self.content
     }
 
     /// Whether both make a patch of one target from the same bases.

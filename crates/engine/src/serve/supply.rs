@@ -94,7 +94,7 @@ impl Serve {
             // A prediction by cards alone is never sure enough to pass over a patch that is there.
             let is_whole_only = ready.iter().all(|patch| patch.bases.is_empty());
             let is_sure = usable.is_by_sketch() || is_whole_only;
-            let efforts = core.settings.effort.from(job.least);
+            let efforts = core.settings.effort.from(job.content(), job.least);
             let better = Better { job, expected: usable.at_most(), efforts, is_again: false };
             return (is_sure && !usable.bases.is_empty()).then_some(better);
         };
@@ -103,9 +103,10 @@ impl Serve {
         let made = self.cache.made(card.diff_id, &usable.bases);
         let highest = made.map_or(effort, |(_, last)| effort.max(last));
         let least = Effort::ALL.into_iter().find(|other| *other > highest)?;
-        let bytes = to_default(Content::from(&tried.bases), effort, tried.bytes);
+        let bytes = to_default(Content::of(card, &tried.bases), effort, tried.bytes);
         let job = Job { bytes, least, ..job };
-        Some(Better { job, expected: bytes, efforts: core.settings.effort.from(least), is_again: true })
+        let efforts = core.settings.effort.from(job.content(), least);
+        (!efforts.is_empty()).then_some(Better { job, expected: bytes, efforts, is_again: true })
     }
 
     /// The best of the cached patches, or one that the job makes.

@@ -130,7 +130,7 @@ impl Driver {
         }
     }
 
-    fn blocking(&mut self, owed: Owed, work: impl FnOnce(&Shared) -> Ended + Send + 'static) {
+    pub(super) fn blocking(&mut self, owed: Owed, work: impl FnOnce(&Shared) -> Ended + Send + 'static) {
         let shared = self.shared.clone();
         self.work.spawn_blocking(owed, move || work(&shared));
     }

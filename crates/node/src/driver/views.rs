@@ -222,6 +222,7 @@ fn why(plan: &Plan, best: Option<&Plan>) -> String {
 
 fn effort_name(effort: Effort) -> &'static str {
     match effort {
+        Effort::Plain => "plain",
         Effort::Fast => "fast",
         Effort::Default => "default",
         Effort::Max => "max",

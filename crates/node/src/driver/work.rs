@@ -36,6 +36,8 @@ pub enum Owed {
     Answer(QuestionId),
     /// That the stream is over.
     StreamClosed(StreamId),
+    /// Nothing: the next layer gets its turn.
+    Described,
     /// The task writes down what the node can do without.
     Nothing,
 }
@@ -49,6 +51,7 @@ pub enum Ended {
         answer: Answer,
     },
     StreamClosed(StreamId),
+    Described,
     Nothing,
 }
 
@@ -140,6 +143,7 @@ impl Owed {
             Self::ImageLookedUp(..) => "looking up an image",
             Self::Answer(_) => "answering from the store",
             Self::StreamClosed(_) => "serving a stream",
+            Self::Described => "hashing a layer",
             Self::Nothing => "keeping state",
         }
     }
@@ -157,6 +161,7 @@ impl Owed {
             Self::ImageLookedUp(question, from) => WorkInput::ImageLookedUp { question, from, found: Err(why) },
             Self::Answer(question) => return Ended::Answer { question, answer: Answer::Refused(Refusal::Failed) },
             Self::StreamClosed(stream) => return Ended::StreamClosed(stream),
+            Self::Described => return Ended::Described,
             Self::Nothing => return Ended::Nothing,
         };
         input.into()

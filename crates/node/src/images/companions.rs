@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use lighter_engine::{DiskInput, Input};
-use lighter_image::{Companions, OpenedImage, scan_tar};
+use lighter_image::{Companions, ImageError, OpenedImage, scan_tar};
 use lighter_store::{LayerReader, Store};
 use lighter_types::{Card, DiffId, ImageReference};
 use lighter_wire::{Message, SignedRelease};
@@ -28,7 +28,8 @@ pub fn import(shared: &Shared, opened: &mut OpenedImage<AnyFiles>) -> Result<Opt
     }
     let mut writer = shared.store.create_layer(layer, tar_bytes)?;
     let path = "the image's companions";
-    let scan = scan_tar(path, &mut bundle.reader(), None, &mut IntoStore(&mut writer), &mut |_| {})?;
+    let sink = IntoStore::new(&mut writer).map_err(|source| ImageError::Write { path: path.to_owned(), source });
+    let scan = scan_tar(path, &mut bundle.reader(), None, &mut sink?, &mut |_| {})?;
     writer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now())?;
     shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
     Ok(Some(scan.card))

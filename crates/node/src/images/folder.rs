@@ -2,11 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use lighter_image::{Files, ImageError, LayoutWriter, OpenFile};
 use lighter_store::LayerReader;
+use lighter_types::ReadAt;
 use rustix::io::Errno;
 
 /// Reads a layout's files.
@@ -104,7 +104,9 @@ impl LayerStream {
 
 impl Read for LayerStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.file().read_at(buffer, self.offset)?;
+        let left = self.reader.len().0.saturating_sub(self.offset);
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        self.reader.read_exact_at(&mut buffer[..count], self.offset)?;
         self.offset += count as u64;
         Ok(count)
     }

@@ -5,12 +5,14 @@
 //! claim for another image: the bytes would cross the network for nothing.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::thread::{self, ScopedJoinHandle};
 
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{
     Choice, ImageError, ImportedImage, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector, open_image,
 };
-use lighter_store::{Image, StoreError};
+use lighter_store::{Image, Lease, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, Release, SignedRelease};
 
@@ -18,7 +20,8 @@ use super::sink::IntoStore;
 use super::source::ImageSource;
 use super::{AnyFiles, ImagesError, Step, companions, dates, documents_of, name_of, recipes};
 use crate::clock::unix_now;
-use crate::shared::Shared;
+use crate::later;
+use crate::shared::{FileBase, Shared};
 
 /// An image that was imported.
 #[derive(Clone, Debug)]
@@ -71,19 +74,9 @@ fn import_image(
     };
     let beside = companions::import(shared, &mut opened)?.map(|card| card.diff_id);
     let image = opened.image().clone();
-    let mut layers = Vec::new();
     // Layers stay until the image names them.
-    let mut leases: Vec<_> = beside.iter().map(|companions| shared.store.lease_layer(companions)).collect();
-    let checked = if source.is_remote() { checked_before(shared) } else { BTreeSet::new() };
-    for (index, layer) in image.layers.iter().enumerate() {
-        let (card, held) = match shared.store.card(&layer.diff_id) {
-            Some(card) if checked.contains(&claim(layer)) => (card, true),
-            _ => import_layer(shared, &mut opened, index, progress)?,
-        };
-        leases.push(shared.store.lease_layer(&card.diff_id));
-        layers.push((card, held));
-        leases.push(shared.store.lease_layer(&recipes::as_layer(&layer.blob.digest)));
-    }
+    let _lease = beside.as_ref().map(|companions| shared.store.lease_layer(companions));
+    let (layers, _leases) = import_layers(shared, &mut opened, &image, source.is_remote(), progress)?;
     let now = shared.uses.now();
     shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
     shared.store.put_blob(&image.manifest_digest, &image.manifest_bytes, now)?;
@@ -102,6 +95,65 @@ fn sign(
 ) -> Result<SignedRelease, StoreError> {
     let issued_s = dates::next(&shared.store, reference, unix_now())?;
     Ok(shared.identity.sign(Release { reference: reference.clone(), manifest, issued_s, companions }))
+}
+
+/// A layer's card, and whether it was held before.
+type ImportedLayer = (Card, bool);
+
+/// Imports the layers, each under a lease. The recipe of a layer's blob is found while the next layer is read.
+fn import_layers(
+    shared: &Shared,
+    opened: &mut OpenedImage<AnyFiles>,
+    image: &ImportedImage,
+    is_remote: bool,
+    progress: &mut dyn FnMut(Step),
+) -> Result<(Vec<ImportedLayer>, Vec<Option<Lease>>), ImagesError> {
+    let checked = if is_remote { checked_before(shared) } else { BTreeSet::new() };
+    let (mut layers, mut leases) = (Vec::new(), Vec::new());
+    thread::scope(|scope| {
+        let mut finding: Option<Finding<'_>> = None;
+        for (index, layer) in image.layers.iter().enumerate() {
+            let (card, held, copy) = match shared.store.card(&layer.diff_id) {
+                Some(card) if checked.contains(&claim(layer)) => (card, true, None),
+                _ => import_layer(shared, opened, index, progress)?,
+            };
+            leases.push(shared.store.lease_layer(&card.diff_id));
+            layers.push((card, held));
+            // One recipe at a time: a finder takes a core.
+            leases.extend(finding.take().map(|finding| finding.end(shared)).transpose()?);
+            let Some(blob) = copy else {
+                leases.push(shared.store.lease_layer(&recipes::as_layer(&layer.blob.digest)));
+                continue;
+            };
+            if index + 1 < image.layers.len() {
+                let thread = scope.spawn(move || recipes::make(shared, &blob, layer, &mut |_| {}));
+                finding = Some(Finding { layer, thread });
+                continue;
+            }
+            let (tar_bytes, blob_bytes, layers) = (card.tar_bytes, layer.blob.bytes, image.layers.len());
+            recipes::make(shared, &blob, layer, &mut |blob_bytes_done| {
+                progress(Step { layer: index, layers, tar_bytes, blob_bytes, blob_bytes_done });
+            })?;
+            leases.push(shared.store.lease_layer(&recipes::as_layer(&layer.blob.digest)));
+        }
+        leases.extend(finding.take().map(|finding| finding.end(shared)).transpose()?);
+        Ok::<_, ImagesError>(())
+    })?;
+    Ok((layers, leases))
+}
+
+/// A recipe that is being found.
+struct Finding<'scope> {
+    layer: &'scope LayerDescriptor,
+    thread: ScopedJoinHandle<'scope, Result<(), ImagesError>>,
+}
+
+impl Finding<'_> {
+    /// Waits for the recipe, and leases the blob if that is kept itself.
+    fn end(self, shared: &Shared) -> Result<Option<Lease>, ImagesError> {
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(shared.store.lease_layer(&recipes::as_layer(&self.layer.blob.digest)))
+    }
 }
 
 /// The claim of an image about a layer: its blob, and the tar within.
@@ -161,13 +213,14 @@ fn name_in_source(names: &[String], path: String) -> Result<ImageReference, Imag
     }
 }
 
-/// Brings one layer of an image, or checks what the image claims of it if it is held: its card, and whether it was.
+/// Brings one layer of an image, or checks what the image claims of it if it is held: its card, whether it was held
+/// before, and a copy of the blob if its recipe is not known.
 pub(super) fn import_layer(
     shared: &Shared,
     opened: &mut OpenedImage<AnyFiles>,
     index: usize,
     progress: &mut dyn FnMut(Step),
-) -> Result<(Card, bool), ImagesError> {
+) -> Result<(Card, bool, Option<FileBase<File>>), ImagesError> {
     let layers = opened.image().layers.len();
     let layer = opened.image().layers[index].clone();
     let mut progress = |scan: ScanProgress| {
@@ -190,17 +243,20 @@ pub(super) fn import_layer(
         (card, true)
     } else {
         let mut writer = shared.store.create_layer_unnamed(None)?;
-        let scan = opened.scan_layer_keeping(index, Some(&mut append), &mut IntoStore(&mut writer), &mut progress);
+        let mut sink = IntoStore::new(&mut writer).map_err(local)?;
+        let scan = opened.scan_layer_keeping(index, Some(&mut append), &mut sink, &mut progress);
         let scan = scan.map_err(store_error_within)?;
+        later::note(&shared.store, scan.card.diff_id)?;
         writer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now())?;
         shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
         (scan.card, false)
     };
-    if let Some(blob) = copy.finish() {
-        let tar_bytes = card.tar_bytes;
-        recipes::make(shared, &blob, &layer, &mut |blob_bytes| progress(ScanProgress { blob_bytes, tar_bytes }))?;
-    }
-    Ok((card, held))
+    Ok((card, held, copy.finish()))
+}
+
+/// The error of a layer's file that is not open yet.
+fn local(source: std::io::Error) -> ImagesError {
+    ImageError::Write { path: "a new layer".to_owned(), source }.into()
 }
 
 /// A failure of the sink is the store's, and the store says more about it.

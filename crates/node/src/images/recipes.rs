@@ -11,7 +11,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use lighter_engine::{DiskInput, Input};
-use lighter_image::{ImageError, LayerDescriptor, LayerMedia, image_layers, parse_config, parse_manifest};
+use lighter_image::{
+    Hashes, ImageError, LayerDescriptor, LayerMedia, image_layers, parse_config, parse_manifest, scan_tar_with,
+};
 use lighter_recipe::{FindError, Form, Found, Recipe, correct, find};
 use lighter_store::{Store, StoreError};
 use lighter_types::{Bytes, DiffId, OciDigest, ReadAt};
@@ -198,8 +200,9 @@ fn keep_blob(shared: &Shared, blob: &FileBase<File>, layer: &LayerDescriptor) ->
     let mut writer = shared.store.create_layer(as_layer(&layer.blob.digest), layer.blob.bytes)?;
     let mut reader = Positioned { blob, at: 0 };
     let path = format!("blob {}", layer.blob.digest);
-    let scan =
-        lighter_image::scan_tar(&path, &mut reader, Some(layer.blob.bytes), &mut IntoStore(&mut writer), &mut |_| {})?;
+    let mut sink = IntoStore::new(&mut writer).map_err(|source| ImageError::Write { path: path.clone(), source })?;
+    // A blob is like nothing else.
+    let scan = scan_tar_with(Hashes::None, &path, &mut reader, Some(layer.blob.bytes), &mut sink)?;
     writer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now())?;
     shared.input_blocking(Input::Disk(DiskInput::LayerHeld { card: scan.card, sketch: Some(scan.sketch) }));
     Ok(())

@@ -60,8 +60,11 @@ pub fn bring_layer(
     opened: &mut OpenedImage<AnyFiles>,
     index: usize,
 ) -> Result<(), ImagesError> {
-    let brought = import_layer(shared, opened, index, &mut |_| {});
-    brought.map(drop).map_err(|error| match source.failure_within(error) {
+    let brought = import_layer(shared, opened, index, &mut |_| {}).and_then(|(_, _, copy)| match copy {
+        Some(blob) => recipes::make(shared, &blob, &opened.image().layers[index], &mut |_| {}),
+        None => Ok(()),
+    });
+    brought.map_err(|error| match source.failure_within(error) {
         ImagesError::Image(error) => ImagesError::Source { path: source.to_string(), source: error },
         error => error,
     })

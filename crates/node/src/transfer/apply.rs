@@ -10,19 +10,21 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie};
-use lighter_image::{TarScan, TarSink};
+use lighter_image::{Hashes, TarScan, TarSink, scan_tar_with};
 use lighter_patch::{Gathered, Header, Moves, RebuiltRange};
-use lighter_store::{LayerWriter, PatchWriter, StoreError, UnixSeconds};
+use lighter_store::{LayerWriter, PatchWriter, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, Link, OciDigest, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::damage::{OpenLayer, find_damaged, set_aside};
-use super::encode::effort_of;
+use super::encode::{effort_of, keep_view};
 use super::failures;
 use super::lists::Listed;
 use crate::faults::Worker;
+use crate::flusher::Flusher;
 use crate::images;
+use crate::later;
 use crate::shared::{FileBase, Shared};
 
 /// A layer that was rebuilt and committed.
@@ -48,11 +50,13 @@ pub fn apply(
     let gathered = gathered.map_err(failures::of_disk)?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
-    let layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(failures::of_store)?;
+    let mut layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(failures::of_store)?;
+    let flusher = Flusher::new(layer.file().map_err(failures::of_store)?).map_err(failures::of_opening)?;
     let mut source = Frames {
         header,
         bases,
         layer,
+        flusher,
         partial,
         frames,
         next: 0,
@@ -64,7 +68,9 @@ pub fn apply(
     let mut sink = Written(header.target());
     let mut named = manifests.iter();
     let blob = named.find_map(|manifest| images::compressed_bytes(&shared.store, *manifest, header.target()));
-    let scanned = lighter_image::scan_tar("the rebuilt layer", &mut source, blob, &mut sink, &mut |_| {});
+    // A blob that is kept itself is like nothing else.
+    let hashes = if images::is_blob(&shared.store, manifests, header.target()) { Hashes::None } else { Hashes::Sketch };
+    let scanned = scan_tar_with(hashes, "the rebuilt layer", &mut source, blob, &mut sink);
     let scan = match (scanned, source.ended) {
         (_, Some(Ended::Cut)) => return Ok(None),
         (_, Some(Ended::Failed(failure))) => {
@@ -76,6 +82,10 @@ pub fn apply(
         (Err(error), None) => return Err(failures::of_disk(error)),
         (Ok(scan), None) => scan,
     };
+    source.flusher.finish().map_err(failures::of_opening)?;
+    if hashes == Hashes::Sketch {
+        later::note(&shared.store, header.target()).map_err(failures::of_store)?;
+    }
     let result = source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now());
     if let Err(error) = result {
         let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
@@ -105,24 +115,33 @@ fn not_committed<'l>(
 /// A layer that was committed. It is held whatever becomes of the patch; without that, this node makes its own when
 /// asked.
 pub fn fetched(
+    shared: &Shared,
     applied: Applied,
     writer: PatchWriter,
     header: &Header,
     (received, link): (Bytes, Link),
-    now: UnixSeconds,
 ) -> Fetched {
     let Applied { scan, took } = applied;
-    if let Err(error) = writer.finish(header.id(), now) {
-        tracing::warn!(patch = %header.id(), %error, "the received patch could not be cached");
-    }
-    let patch = CachedPatch {
-        patch: header.id(),
-        target: header.target(),
-        bases: header.bases().iter().map(|base| base.diff_id).collect(),
-        bytes: header.patch_bytes(),
-        effort: effort_of(header.settings_id()),
+    let (settings, effort) = (header.settings_id(), effort_of(header.settings_id()));
+    let patch = if header.is_stored() {
+        // The layer has all its payloads.
+        drop(writer);
+        if let Err(error) = shared.store.discard_patch(&header.id()) {
+            tracing::warn!(patch = %header.id(), %error, "a patch that is not needed any more stays on disk");
+        }
+        keep_view(header.clone(), shared, effort)
+    } else {
+        if let Err(error) = writer.finish(header.id(), shared.uses.now()) {
+            tracing::warn!(patch = %header.id(), %error, "the received patch could not be cached");
+        }
+        CachedPatch {
+            patch: header.id(),
+            target: header.target(),
+            bases: header.bases().iter().map(|base| base.diff_id).collect(),
+            bytes: header.patch_bytes(),
+            effort,
+        }
     };
-    let settings = header.settings_id();
     Fetched { card: scan.card, sketch: Some(scan.sketch), patch, settings, received, applying: took, link }
 }
 
@@ -170,6 +189,7 @@ struct Frames<'a> {
     header: &'a Header,
     bases: Vec<&'a dyn ReadAt>,
     layer: LayerWriter,
+    flusher: Flusher,
     partial: &'a File,
     /// Frames on disk, from the first on. Closed when no more will come.
     frames: watch::Receiver<u32>,
@@ -219,6 +239,7 @@ impl<'a> Frames<'a> {
                 let count = read.map_err(|error| Ended::Failed(failures::of_apply(error)))?;
                 if count > 0 {
                     self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(failures::of_store(error)))?;
+                    self.flusher.wrote(count);
                     return Ok(count);
                 }
             }

@@ -6,10 +6,11 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, LocalFailure, WorkInput};
-use lighter_patch::{EncodeError, HaveList, Header, Source};
+use lighter_engine::{CachedPatch, DiskInput, EncodeFailure, EncodeId, LocalFailure, WorkInput};
+use lighter_patch::{EncodeError, HaveList, Header, Source, stored_header};
 use lighter_store::{PatchKey, Spool, Store, StoreError, UnixSeconds};
 use lighter_types::{Cause, DiffId, Effort, ReadAt, error_chain};
 use tokio::runtime::Handle;
@@ -31,7 +32,8 @@ pub struct EncodeJob {
     pub effort: Effort,
 }
 
-/// Makes the patch; how that ended. Given up when the node stops.
+/// Makes the patch; how that ended. Given up when the node stops. A layer that goes as it is, is hashed for its header
+/// beside the check of its bytes.
 pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> WorkInput {
     shared.faults.strike(Worker::Encode);
     let started = Instant::now();
@@ -61,25 +63,8 @@ fn make(
         bases.iter().filter_map(|base| Some((*base, shared.lists.get(base)?))).collect();
     let layers = bases.iter().filter(|base| lists.iter().all(|(list, _)| list != *base));
     let base_layers = layers.map(|&base| open(base, shared)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(damaged) = find_damaged(base_layers.iter().chain([&target_layer]), shared) {
-        return Err(EncodeFailure::LayerGone(damaged));
-    }
-    let mut listed = Vec::new();
-    for (name, list) in &lists {
-        let files = list.gather(&[&target_layer.1], THREADS).map_err(|_| EncodeFailure::LayerGone(target))?;
-        listed.push((*name, files));
-    }
-    let mut sources: Vec<Source<'_>> = base_layers.iter().map(source).collect();
-    sources.extend(listed.iter().map(|(name, files)| Source { diff_id: *name, bytes: files }));
-    let reported_at = Mutex::new(Instant::now());
     let settings = shared.config.patch_settings(effort);
-    let layer_bytes = target_layer.1.len() + base_layers.iter().map(|(_, file)| file.len()).sum();
-    let asked = Instant::now();
-    let share = stopping.run_until_cancelled(shared.encode_memory.take(effort, layer_bytes));
-    let _share =
-        Handle::current().block_on(share).ok_or(EncodeFailure::Local(encode_failure(EncodeError::Cancelled)))?;
-    *waited = asked.elapsed();
-    let mut payloads = Payloads { store: &shared.store, held: Vec::new(), spool: None };
+    let reported_at = Mutex::new(Instant::now());
     let progress = |target_bytes_done| {
         if let Ok(mut reported_at) = reported_at.try_lock()
             && reported_at.elapsed() >= PROGRESS_EVERY
@@ -89,11 +74,39 @@ fn make(
         }
         if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let target_source = source(&target_layer);
-    let header =
-        lighter_patch::encode_to(&target_source, &sources, &settings, &progress, &mut |payload| payloads.add(&payload))
-            .inspect_err(|error| log_failure(target, error))
-            .map_err(|error| EncodeFailure::Local(encode_failure(error)))?;
+    let failed = |error: EncodeError| {
+        log_failure(target, &error);
+        EncodeFailure::Local(encode_failure(error))
+    };
+    let (damaged, view) = thread::scope(|scope| {
+        let damaged = scope.spawn(|| find_damaged(base_layers.iter().chain([&target_layer]), shared));
+        let view = bases.is_empty().then(|| stored_header(&source(&target_layer), &settings, &progress));
+        (damaged.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), view)
+    });
+    if let Some(damaged) = damaged {
+        return Err(EncodeFailure::LayerGone(damaged));
+    }
+    if let Some(header) = view.transpose().map_err(failed)?.flatten() {
+        return Ok(keep_view(header, shared, Some(effort)));
+    }
+    let mut listed = Vec::new();
+    for (name, list) in &lists {
+        let files = list.gather(&[&target_layer.1], THREADS).map_err(|_| EncodeFailure::LayerGone(target))?;
+        listed.push((*name, files));
+    }
+    let mut sources: Vec<Source<'_>> = base_layers.iter().map(source).collect();
+    sources.extend(listed.iter().map(|(name, files)| Source { diff_id: *name, bytes: files }));
+    let layer_bytes = target_layer.1.len() + base_layers.iter().map(|(_, file)| file.len()).sum();
+    let asked = Instant::now();
+    let share = stopping.run_until_cancelled(shared.encode_memory.take(effort, layer_bytes));
+    let _share =
+        Handle::current().block_on(share).ok_or(EncodeFailure::Local(encode_failure(EncodeError::Cancelled)))?;
+    *waited = asked.elapsed();
+    let mut payloads = Payloads { store: &shared.store, held: Vec::new(), spool: None };
+    let header = lighter_patch::encode_to(&source(&target_layer), &sources, &settings, &progress, &mut |payload| {
+        payloads.add(&payload)
+    })
+    .map_err(failed)?;
     let used: Vec<DiffId> = header.bases().iter().map(|base| base.diff_id).collect();
     let key = PatchKey { target, bases: used.clone(), settings: header.settings_id() };
     let now = shared.uses.now();
@@ -106,6 +119,15 @@ fn make(
         let _ = shared.store.touch(layer, now);
     }
     Ok(CachedPatch { patch: header.id(), target, bases: used, bytes: header.patch_bytes(), effort: Some(effort) })
+}
+
+/// Keeps the header of a patch whose payloads are ranges of its target: the patch, as the engine knows it.
+pub fn keep_view(header: Header, shared: &Shared, effort: Option<Effort>) -> CachedPatch {
+    let (patch, target, bytes) = (header.id(), header.target(), header.patch_bytes());
+    if let Some(oldest) = shared.views.add(header) {
+        shared.input_blocking(DiskInput::PatchGone(oldest));
+    }
+    CachedPatch { patch, target, bases: Vec::new(), bytes, effort }
 }
 
 fn log_failure(target: DiffId, error: &dyn std::error::Error) {

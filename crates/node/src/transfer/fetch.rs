@@ -141,8 +141,8 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     match applied?? {
         Some(applied) => {
             let link = Link { down: came.down, ..shared.links.seen(job.from) };
-            let now = shared.uses.now();
-            blocking(move || apply::fetched(applied, writer, &header, (came.received, link), now)).await
+            let shared = shared.clone();
+            blocking(move || apply::fetched(&shared, applied, writer, &header, (came.received, link))).await
         }
         None => Err(kept_all.and(taken).err().unwrap_or(lost(LostCause::EndedEarly(FetchStep::Frames)))),
     }

@@ -14,6 +14,9 @@ use tokio::sync::{mpsc, watch};
 use super::failures;
 use crate::shared::Shared;
 
+/// Frames that are synced together at most, while they come faster than the disk syncs: what a power cut costs.
+const SYNCED_TOGETHER: usize = 8;
+
 /// A patch of which some frames are on disk.
 pub struct Partial {
     writer: PatchWriter,
@@ -55,21 +58,45 @@ impl Partial {
         mut payloads: mpsc::Receiver<Vec<u8>>,
         frames: &watch::Sender<u32>,
     ) -> (PatchWriter, Result<(), FetchFailure>) {
-        let mut arriving = arriving..;
-        while let (Some(payload), Some(frame)) = (payloads.blocking_recv(), arriving.next()) {
-            if frame < self.kept {
-                continue;
+        let mut frame = arriving;
+        while let Some(payload) = payloads.blocking_recv() {
+            let mut next = Some(payload);
+            let mut came = 0;
+            let mut failed = None;
+            while let Some(payload) = next.take() {
+                if let Err(failure) = self.append(header, frame, &payload, &mut came) {
+                    failed = Some(failure);
+                    break;
+                }
+                frame += 1;
+                if came < SYNCED_TOGETHER {
+                    next = payloads.try_recv().ok();
+                }
             }
-            if let Err(error) = lighter_patch::verify_frame(header, frame, &payload) {
-                return (self.writer, Err(failures::of_apply(error)));
+            // Frames before a wrong one are kept.
+            if came > 0 {
+                if let Err(error) = self.writer.sync() {
+                    return (self.writer, Err(failures::of_store(error)));
+                }
+                self.kept += came as u32;
+                frames.send_replace(self.kept);
             }
-            if let Err(error) = self.writer.append(&payload).and_then(|()| self.writer.sync()) {
-                return (self.writer, Err(failures::of_store(error)));
+            if let Some(failure) = failed {
+                return (self.writer, Err(failure));
             }
-            self.kept += 1;
-            frames.send_replace(self.kept);
         }
         (self.writer, Ok(()))
+    }
+
+    /// Checks a frame and writes it, unless it is there. Counts it in `came`.
+    fn append(&mut self, header: &Header, frame: u32, payload: &[u8], came: &mut usize) -> Result<(), FetchFailure> {
+        if frame < self.kept {
+            return Ok(());
+        }
+        lighter_patch::verify_frame(header, frame, payload).map_err(failures::of_apply)?;
+        self.writer.append(payload).map_err(failures::of_store)?;
+        *came += 1;
+        Ok(())
     }
 }
 

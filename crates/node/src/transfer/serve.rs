@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_engine::{DiskInput, PeerInput, StreamId};
-use lighter_patch::Header;
-use lighter_store::PatchReader;
+use lighter_patch::{Frame, Header};
+use lighter_store::{LayerReader, PatchReader, Store};
 use lighter_streams::Place;
-use lighter_types::{Bytes, BytesPerSecond, Link, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Link, PatchId, PeerId, ReadAt};
 use lighter_wire::{PatchReply, PatchRequest, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::damage::set_aside;
 use super::lists::receive;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, REQUEST_BYTES_MAX, busy_reply, read_message, write_message};
 use crate::arrivals::Arriving;
@@ -29,7 +30,7 @@ use crate::defects;
 use crate::event::{Event, Order};
 use crate::faults::Worker;
 use crate::links::Stopwatch;
-use crate::shared::Shared;
+use crate::shared::{FileBase, Shared};
 use crate::traffic::Direction;
 
 /// Bytes of a patch that are sent before the other side must have taken some.
@@ -126,7 +127,7 @@ fn seen(to: PeerId, source: &Source, stopwatch: &Stopwatch<'_>, shared: &Shared)
     let up = if shared.links.is_quic(to) { link.up } else { stopwatch.rate() };
     let (Rate(upload_max), _) = shared.accountant.limits();
     let up = up.map(|rate| capped(rate, upload_max));
-    Link { up: up.filter(|_| matches!(source, Source::Cached(_))), ..link }
+    Link { up: up.filter(|_| !matches!(source, Source::Arriving(_))), ..link }
 }
 
 /// A rate under the cap on uploads.
@@ -145,8 +146,12 @@ async fn send(
     let opened = match shared.arrivals.get(patch) {
         Some(arriving) => Some(Source::Arriving(arriving)),
         None => {
-            let store = shared.store.clone();
-            blocking(move || open(&store, patch)).await?
+            let (store, view) = (shared.store.clone(), shared.views.get(patch));
+            blocking(move || match view {
+                Some(header) => Ok(open_view(&store, header)),
+                None => open(&store, patch),
+            })
+            .await?
         }
     };
     let Some(mut source) = opened else {
@@ -171,6 +176,10 @@ async fn send(
         let reader = source.clone();
         let Some(payload) = blocking(move || Ok(read_frame(&reader, index))).await? else {
             tracing::error!(%patch, frame = index, "a cached patch is damaged on disk; it is dropped and made again");
+            if let Source::View(_) = source {
+                shared.views.remove(patch);
+                set_aside(header.target(), shared);
+            }
             drop(source);
             // A stream that also serves it keeps it for now, and comes here too.
             let store = shared.store.clone();
@@ -195,6 +204,8 @@ async fn send(
 enum Source {
     /// Its file, leased.
     Cached(Arc<(PatchReader, Arc<Header>)>),
+    /// The layer itself, leased: every payload is a range of it.
+    View(Arc<(FileBase<LayerReader>, Arc<Header>)>),
     Arriving(Arriving),
 }
 
@@ -202,14 +213,17 @@ impl Source {
     fn header(&self) -> Arc<Header> {
         match self {
             Self::Cached(cached) => cached.1.clone(),
+            Self::View(view) => view.1.clone(),
             Self::Arriving(arriving) => arriving.header.clone(),
         }
     }
 
-    fn file(&self) -> &File {
+    fn read_exact_at(&self, frame: &Frame, payload: &mut [u8]) -> io::Result<()> {
+        let from = |file: &File, payload: &mut [u8]| file.read_exact_at(payload, frame.payload_offset);
         match self {
-            Self::Cached(cached) => cached.0.file(),
-            Self::Arriving(arriving) => &arriving.file,
+            Self::Cached(cached) => from(cached.0.file(), payload),
+            Self::View(view) => view.0.read_exact_at(payload, frame.target_offset),
+            Self::Arriving(arriving) => from(&arriving.file, payload),
         }
     }
 }
@@ -220,18 +234,25 @@ fn read_frame(source: &Source, index: u32) -> Option<Vec<u8>> {
     let header = source.header();
     let frame = header.frame(index)?;
     let mut payload = vec![0; frame.payload_bytes as usize];
-    source.file().read_exact_at(&mut payload, frame.payload_offset).ok()?;
+    source.read_exact_at(frame, &mut payload).ok()?;
     lighter_patch::verify_frame(&header, index, &payload).ok()?;
     Some(payload)
 }
 
 /// A patch in the cache; `None` if it is not there any more, or damaged.
-fn open(store: &lighter_store::Store, patch: PatchId) -> io::Result<Option<Source>> {
+fn open(store: &Store, patch: PatchId) -> io::Result<Option<Source>> {
     let Ok(Some(reader)) = store.open_patch(&patch) else { return Ok(None) };
     let mut file = reader.file().try_clone()?;
     io::Seek::rewind(&mut file)?;
     let header = Header::read_from(&mut file).ok().filter(|header| header.id() == patch);
     Ok(header.map(|header| Source::Cached(Arc::new((reader, Arc::new(header))))))
+}
+
+/// A patch that is a view of its target; `None` if the layer is not held any more, or cannot be read.
+fn open_view(store: &Store, header: Arc<Header>) -> Option<Source> {
+    let layer = store.open_layer(&header.target()).ok().flatten()?;
+    let layer = FileBase::new(layer).ok().filter(|layer| layer.len() == header.target_bytes())?;
+    Some(Source::View(Arc::new((layer, header))))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

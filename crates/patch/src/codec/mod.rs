@@ -78,7 +78,7 @@ pub(crate) enum Export {
 pub(crate) static STORED: Codec = Codec {
     id: CodecId(0),
     name: "stored",
-    makers: Makers::Tools,
+    makers: Makers::Nodes,
     bases: Bases::Without,
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
@@ -92,7 +92,7 @@ pub(crate) static STORED: Codec = Codec {
 pub(crate) static ZSTD: Codec = Codec {
     id: CodecId(1),
     name: "zstd",
-    makers: Makers::Tools,
+    makers: Makers::Nodes,
     bases: Bases::Without,
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
@@ -195,9 +195,9 @@ mod tests {
     }
 
     #[test]
-    fn nodes_make_the_delta_codec_only() {
+    fn nodes_make_no_vcdiff() {
         let by_nodes: Vec<&str> =
             CODECS.iter().filter(|codec| codec.makers == Makers::Nodes).map(|codec| codec.name).collect();
-        assert_eq!(by_nodes, ["delta"]);
+        assert_eq!(by_nodes, ["stored", "zstd", "delta"]);
     }
 }

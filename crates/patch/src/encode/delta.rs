@@ -81,7 +81,7 @@ fn plans<'a>(
     let kept = (drafted.open_files() <= KEPT_FILES_MAX).then(|| drafted.clone());
     let mut plans = vec![plan(drafted, effort)?];
     if plans[0].frames.len() <= SMALL_FRAMES {
-        for lower in Effort::ALL.into_iter().filter(|lower| *lower < effort) {
+        for lower in Effort::WITH_BASES.into_iter().filter(|lower| *lower < effort) {
             let planned = plan(kept.clone().map_or_else(draft, Ok)?, lower)?;
             plans.extend(Some(planned).filter(|planned| planned.frames.len() <= SMALL_FRAMES));
         }

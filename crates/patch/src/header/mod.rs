@@ -14,7 +14,7 @@ use lighter_types::{BASES_MAX, Blake3, Bytes, DiffId};
 
 pub use self::sizes::HEADER_BYTES_MAX;
 
-use crate::codec::{Bases, CodecId, Makers};
+use crate::codec::{Bases, CodecId, Makers, STORED};
 use crate::error::HeaderError;
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, FRAMES_MAX};
 
@@ -128,6 +128,11 @@ impl Header {
             }
         }
         Ok(())
+    }
+
+    /// Whether every payload is its range of the target as it stands there.
+    pub fn is_stored(&self) -> bool {
+        self.frames.iter().all(|frame| frame.codec == STORED.id)
     }
 
     /// The number of the settings that made the patch: `Settings::id`.

@@ -4,6 +4,7 @@
 //! The store must open without repair, and the same operation must succeed after the crash. With the memory index, all
 //! writes that were not synced are lost too, as in a power cut.
 
+use super::packing::{add_text, pack, text};
 use super::releases::{keeping, try_add_release};
 use super::*;
 use crate::{FsckMode, GcMode, StoreError};
@@ -76,6 +77,21 @@ fn a_layer_is_held_whole_or_not_at_all() {
         |store, acknowledged| {
             assert!(is_held(store, 1, 5_000));
             assert!(is_held(store, 2, 5_000) || !acknowledged);
+        },
+    );
+}
+
+#[test]
+fn a_layer_is_held_whatever_becomes_of_its_packing() {
+    let layer = card_of(&text(1)).diff_id;
+    check(
+        Options::default(),
+        |store| _ = (add(store, 2, 5_000), add_text(store, 1)),
+        |store| pack(store, layer).map(drop),
+        |store, acknowledged| {
+            assert!(is_held(store, 2, 5_000));
+            assert!(store.card(&layer).is_some());
+            assert!(!store.unpacked_layers().contains(&layer) || !acknowledged);
         },
     );
 }

@@ -40,8 +40,9 @@ fn the_memory_index_is_strict() {
     let synced = Durability::Synced;
     index.write(&put(Column::Layers, &[1; 32], b"card"), synced).unwrap();
     index.write(&put(Column::Layers, &[1; 32], b"card"), synced).unwrap();
+    index.write(&put(Column::Blobs, &[1; 32], b"bytes"), synced).unwrap();
     let refused = [
-        (put(Column::Layers, &[1; 32], b"other"), synced),
+        (put(Column::Blobs, &[1; 32], b"other"), synced),
         (put(Column::Layers, &[2; 32], &[0; 65]), synced),
         (put(Column::Layers, &[0; 33], b"card"), synced),
         (put(Column::States, b"", b""), synced),

@@ -53,7 +53,7 @@ fn a_newer_schema_is_refused() {
         drop(store);
         for opening in [Opening::Strict, Opening::Repair] {
             let error = bench.try_open(Options::default(), Steps::default(), opening).err().unwrap();
-            assert!(matches!(error, StoreError::Index(IndexError::NewerSchema { found: 3, supported: 2, .. })));
+            assert!(matches!(error, StoreError::Index(IndexError::NewerSchema { found: 4, supported: 3, .. })));
         }
     });
 }

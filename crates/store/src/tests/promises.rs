@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::FileExt;
 
-use lighter_types::Blame;
+use lighter_types::{Blame, Tlsh};
 
 use super::*;
 use crate::{BLOB_BYTES_MAX, Holder, Item, RELEASE_RECORD_BYTES_MAX, STATE_BYTES_MAX, StoreError};
@@ -24,6 +24,27 @@ fn a_layer_is_held_once_it_is_finished_and_after_a_restart() {
         drop(store);
         let store = bench.open();
         assert_eq!(store.card(&card.diff_id), Some(card));
+        assert_sound(&store);
+    });
+}
+
+#[test]
+fn a_layer_gets_its_tlsh_after_its_commit_once() {
+    on_both(|bench| {
+        let store = bench.open();
+        let (tar, card) = layer(1, 10_000);
+        let bare = Card { tlsh: None, ..card };
+        let mut writer = store.create_layer(card.diff_id, card.tar_bytes).unwrap();
+        writer.append(&tar).unwrap();
+        writer.finish(bare, NOW).unwrap();
+        let [first, second] = [7, 8].map(|digest| Tlsh::new([digest; 35]));
+        let complete = Card { tlsh: Some(first), ..card };
+        assert_eq!(store.add_tlsh(&card.diff_id, first).unwrap(), Some(complete));
+        assert_eq!(store.add_tlsh(&card.diff_id, second).unwrap(), Some(complete));
+        assert_eq!(store.add_tlsh(&DiffId::new([9; 32]), first).unwrap(), None);
+        drop(store);
+        let store = bench.open();
+        assert_eq!(store.card(&card.diff_id), Some(complete));
         assert_sound(&store);
     });
 }

@@ -130,7 +130,7 @@ impl Link {
         let bytes = predict(&target.card, Some(&target.sketch), &bases).bytes;
         let alone = Undertaking::alone(bytes, content, target.card.tar_bytes, self.rate);
         let undertaking = Undertaking { copies: self.receivers, ..alone };
-        (undertaking.best(&Effort::ALL, Pace::default()), bytes)
+        (undertaking.best(content.efforts(), Pace::default()), bytes)
     }
 }
 
@@ -145,6 +145,7 @@ fn always(effort: PatchEffort) -> Effort {
 
 fn name_of(effort: Effort) -> &'static str {
     match effort {
+        Effort::Plain => "plain",
         Effort::Fast => "fast",
         Effort::Default => "default",
         Effort::Max => "max",

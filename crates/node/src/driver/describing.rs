@@ -1,0 +1,61 @@
+//! The layers that a commit left something to do for (`later`): one after the other.
+
+use std::collections::VecDeque;
+
+use lighter_engine::{DiskInput, Input, WorkInput};
+use lighter_types::DiffId;
+
+use super::Driver;
+use super::work::{Ended, Owed};
+use crate::later;
+
+/// Layers that wait, and whether one is at work.
+#[derive(Default)]
+pub struct Describing {
+    waiting: VecDeque<DiffId>,
+    is_at_work: bool,
+}
+
+impl Driver {
+    /// Gives the engine an input. A layer that was committed gets its TLSH digest from now on.
+    pub(super) fn push(&mut self, input: Input) {
+        let committed = match &input {
+            Input::Disk(DiskInput::LayerHeld { card, .. }) => Some(card),
+            Input::Work(WorkInput::FetchEnded { result: Ok(fetched), .. }) => Some(&fetched.card),
+            Input::Disk(_) | Input::Work(_) | Input::Peer(_) | Input::Operator(_) | Input::Tick => None,
+        };
+        let undescribed = committed.filter(|card| card.tlsh.is_none()).map(|card| card.diff_id);
+        self.describing.waiting.extend(undescribed);
+        self.engine.push(input);
+        self.describe_next();
+    }
+
+    /// Takes up what an earlier life of the node left to do.
+    pub(super) fn describe_left(&mut self) {
+        self.describing.waiting.extend(later::noted(&self.shared.store));
+        self.describing.waiting.extend(later::unpacked(&self.shared));
+        self.describe_next();
+    }
+
+    /// A layer is done.
+    pub(super) fn described(&mut self) {
+        self.describing.is_at_work = false;
+        self.describe_next();
+    }
+
+    fn describe_next(&mut self) {
+        if self.describing.is_at_work {
+            return;
+        }
+        let Some(layer) = self.describing.waiting.pop_front() else { return };
+        self.describing.is_at_work = true;
+        let stopping = self.stopping.clone();
+        self.blocking(Owed::Described, move |shared| {
+            if let Some(described) = later::describe(layer, &stopping, shared) {
+                shared.input_blocking(described);
+            }
+            later::pack(layer, &stopping, shared);
+            Ended::Described
+        });
+    }
+}
