@@ -128,6 +128,7 @@ pub enum WorkInput {
 }
 
 /// Wishes of the operator.
+#[expect(clippy::large_enum_variant, reason = "an input lives for one step, and pulls are few")]
 #[derive(Clone, Debug)]
 pub enum OperatorInput {
     /// The operator will ask for plans for these layers: ask peers for their sketches.

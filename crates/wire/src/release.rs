@@ -59,7 +59,7 @@ impl Release {
         bytes.extend_from_slice(text);
         bytes.extend_from_slice(self.manifest.as_bytes());
         bytes.extend_from_slice(&self.issued_s.to_le_bytes());
-        bytes.extend(self.companions.iter().flat_map(|layer| layer.as_bytes()));
+        bytes.extend(self.companions.iter().flat_map(DiffId::as_bytes));
         bytes
     }
 }

@@ -192,7 +192,6 @@ impl Companions {
 }
 
 /// The places of `index.json` and of the blobs.
-#[expect(clippy::type_complexity, reason = "used once, right above")]
 fn walk(bundle: &dyn ReadAt) -> Result<(Option<CompanionSlice>, BTreeMap<OciDigest, CompanionSlice>), ImageError> {
     let mut tar = TarReader::seekable(Positioned { bundle, at: 0 });
     let (mut index, mut objects) = (None, BTreeMap::new());
