@@ -131,9 +131,9 @@ impl Settings {
     /// Patches whose way through the fleet is followed, and relays of one patch.
     pub const SPREADS_MAX: usize = 64;
     pub const RELAYS_MAX: usize = 4096;
-    /// A patch that takes this long over the requester's uplink is long. Of two trees, one with two and one with three
-    /// branches at each node, the first has 1.6 times the levels, and 1.5 times the rate. For some thousand nodes it is
-    /// sooner from four times [`Settings::REFERRAL_HOP`] on.
+    /// A patch that takes this long over the requester's uplink is long. A tree with two branches at each node has 1.6
+    /// times the levels of one with three, and 1.5 times the rate. For some thousand nodes it is sooner from four times
+    /// [`Settings::REFERRAL_HOP`] on (docs/decisions/0028-trees-of-two-branches.md).
     pub const LONG_PATCH: Duration = Duration::from_millis(3200);
     /// The time until a referred peer gets what its relay has: to connect over two uplinks in use, and to ask.
     pub const REFERRAL_HOP: Duration = Duration::from_millis(800);

@@ -82,7 +82,7 @@ const OF_PATCHES: Efforts = Efforts { bytes: [1479, 1024, 864], encode: [382, 10
 const OF_LAYERS: Efforts =
     Efforts { bytes: [1024, 875, 923], encode: [1024, 17 << 10, 34 << 10], apply: [1024, 1024, 26_500] };
 
-/// A recipe of an exact blob (docs/decisions/0024).
+/// A recipe of an exact blob (docs/decisions/0024-exact-blobs.md).
 const RECIPE_BYTES: u64 = 300;
 
 /// The bytes of a patch of blocks beside the blocks.

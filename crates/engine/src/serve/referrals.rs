@@ -17,8 +17,8 @@
 //!   patch through them lose it as well.
 //!
 //! More copies at a time than an uplink carries at the requesters' rate make each of them slower, and with it all that
-//! is passed on. Of a patch that takes long ([`Settings::LONG_PATCH`]), this node sends no more of them, but two at
-//! least: one copy would make a chain of all nodes.
+//! is passed on. If the patch takes long ([`Settings::LONG_PATCH`]), this node sends no more of them, but two at least:
+//! one copy would make a chain of all nodes.
 //!
 //! No peer is referred to a relay that gets the patch through that peer: the two would wait for each other. A requester
 //! that comes back got nothing: its relay is not named any more. This node serves a requester that came back
