@@ -130,7 +130,11 @@ impl Settings {
     pub const ENCODES_QUEUED_MAX: usize = 64;
     /// Patches whose way through the fleet is followed, and relays of one patch.
     pub const SPREADS_MAX: usize = 64;
-    pub const RELAYS_MAX: usize = 1024;
+    pub const RELAYS_MAX: usize = 4096;
+    /// A patch that takes this long over the requester's uplink is long. A tree with two branches at each node has 1.6
+    /// times the levels of one with three, and 1.5 times the rate. For some thousand nodes it is sooner from four times
+    /// [`Settings::REFERRAL_HOP`] on (docs/decisions/0028-trees-of-two-branches.md).
+    pub const LONG_PATCH: Duration = Duration::from_millis(3200);
     /// The time until a referred peer gets what its relay has: to connect over two uplinks in use, and to ask.
     pub const REFERRAL_HOP: Duration = Duration::from_millis(800);
     /// The part of [`Settings::REFERRAL_HOP`] that it takes to connect.
@@ -143,7 +147,7 @@ impl Settings {
     pub const CONNECT_MAX: Duration = Duration::from_secs(10);
     /// Streams of peers that may be referred, beside `streams_max`: they wait for a patch to be made, and most go
     /// elsewhere.
-    pub const STREAMS_WAITING_MAX: usize = 1024;
+    pub const STREAMS_WAITING_MAX: usize = 4096;
     /// Cached patches that the engine remembers.
     pub const PATCHES_MAX: usize = 65_536;
     /// Messages of one peer within [`Settings::FLOOD_WINDOW`]. Above this number messages are refused or ignored; above

@@ -12,6 +12,7 @@ use lighter_types::{Bytes, Card, DiffId, Effort, OciDigest, PatchId, Tlsh};
 
 use crate::queue::Micros;
 use crate::scenario::{Image, Layer, Scenario};
+use crate::units::Span;
 
 #[derive(Default)]
 pub struct Content {
@@ -21,6 +22,10 @@ pub struct Content {
     costs: BTreeMap<(DiffId, DiffId), Cost>,
     /// The frames of patches that have known ones, by target and base: bytes of payload and of the target.
     frames: BTreeMap<(DiffId, DiffId), Vec<[u64; 2]>>,
+    /// Layers whose costs as a whole were measured: at each effort the same.
+    measured: BTreeMap<DiffId, Cost>,
+    /// The times to rebuild exact blobs.
+    rebuilds: BTreeMap<DiffId, Micros>,
     /// The content of layers; empty in a scenario, whose plans go by TLSH.
     pub made_of: BTreeMap<DiffId, Blocks>,
 }
@@ -81,6 +86,9 @@ const OF_LAYERS: Efforts = Efforts {
     apply: [256, 1024, 1024, 26_500],
 };
 
+/// A recipe of an exact blob (docs/decisions/0024-exact-blobs.md).
+const RECIPE_BYTES: u64 = 300;
+
 /// The bytes of a patch of blocks beside the blocks.
 const PATCH_HEADER_BYTES: u64 = 2048;
 
@@ -92,9 +100,17 @@ impl Content {
     pub fn new(scenario: &Scenario) -> Self {
         let mut content = Self::default();
         for (index, layer) in scenario.layers.iter().enumerate() {
-            content.add_layer(card_of(layer, index));
+            let card = card_of(layer, index);
+            content.add_layer(card);
+            if layer.encode.is_some() || layer.apply.is_some() {
+                let usual = content.whole(card.diff_id);
+                let [encode, apply] = [(layer.encode, usual.encode), (layer.apply, usual.apply)]
+                    .map(|(measured, usual)| measured.map_or(usual, Span::micros));
+                content.measured.insert(card.diff_id, Cost { encode, apply, ..usual });
+            }
+            content.rebuilds.extend(layer.rebuild.map(|rebuild| (card.diff_id, rebuild.micros())));
         }
-        content.images = scenario.images.iter().map(ImageContent::new).collect();
+        content.images = scenario.images.iter().map(|image| ImageContent::new(image, &content.rebuilds)).collect();
         for patch in &scenario.patches {
             let (target, base) = (layer_id(&patch.target), layer_id(&patch.base));
             let cost = Cost {
@@ -153,10 +169,12 @@ impl Content {
             }
         };
         let efforts = if used.is_empty() { OF_LAYERS } else { OF_PATCHES };
+        let is_measured = used.is_empty() && self.measured.contains_key(&target);
+        let scaled = |value, by| if is_measured { value } else { scaled(value, by, effort) };
         let cost = Cost {
-            bytes: scaled(cost.bytes, efforts.bytes, effort).max(1),
-            encode: scaled(cost.encode, efforts.encode, effort),
-            apply: scaled(cost.apply, efforts.apply, effort),
+            bytes: scaled(cost.bytes, efforts.bytes).max(1),
+            encode: scaled(cost.encode, efforts.encode),
+            apply: scaled(cost.apply, efforts.apply),
             chunks: None,
         };
         let mut hasher = blake3::Hasher::new();
@@ -223,8 +241,16 @@ impl Content {
         frames
     }
 
+    /// The time from the moment at which a node has a layer to the moment at which a runtime can unpack its blob.
+    pub fn rebuilding(&self, layer: DiffId) -> Micros {
+        self.rebuilds.get(&layer).copied().unwrap_or_default()
+    }
+
     /// The cost of a layer without a base.
     pub fn whole(&self, target: DiffId) -> Cost {
+        if let Some(&measured) = self.measured.get(&target) {
+            return measured;
+        }
         let card = self.cards.get(&target);
         let (tar, bytes) = card.map_or((0, 0), |card| (card.tar_bytes.0, card.compressed_bytes.0));
         let took = tar.saturating_mul(1_000_000) / WHOLE_RATE;
@@ -233,11 +259,14 @@ impl Content {
 }
 
 impl ImageContent {
-    fn new(image: &Image) -> Self {
+    fn new(image: &Image, rebuilds: &BTreeMap<DiffId, Micros>) -> Self {
         let [manifest, config] = ["manifest", "config"]
             .map(|kind| OciDigest::new(*blake3::hash(format!("{kind} {}", image.name).as_bytes()).as_bytes()));
-        let layers = image.layers.iter().map(|layer| layer_id(layer)).collect();
-        Self { manifest, config, documents: image.documents, layers }
+        let layers: Vec<DiffId> = image.layers.iter().map(|layer| layer_id(layer)).collect();
+        // Recipes travel with the config.
+        let recipes = layers.iter().filter(|layer| rebuilds.contains_key(layer)).count() as u64 * RECIPE_BYTES;
+        let documents = [image.documents[0], image.documents[1] + recipes];
+        Self { manifest, config, documents, layers }
     }
 }
 
@@ -282,6 +311,24 @@ mod tests {
         let content = Content::new(&scenario);
         let (patch, _) = content.patch(layer_id("debian12-r2"), &[layer_id("debian12-r1")], Effort::Default);
         content.frames(&CachedPatch { bytes: Bytes(400_000), ..patch })
+    }
+
+    #[test]
+    fn a_layer_that_was_measured_costs_the_same_at_every_effort() {
+        let smoke = include_str!("../../../simulations/smoke.toml");
+        let measured = "gzip = 6963982\nencode = \"50 ms\"\napply = \"70 ms\"\nrebuild = \"3 s\"";
+        let text = smoke.replacen("gzip = 6963982", measured, 1);
+        let content = Content::new(&Scenario::parse(&text, |_| unreachable!("no trace is named")).unwrap());
+        for effort in Effort::ALL {
+            let (patch, cost) = content.patch(layer_id("nginx-r1"), &[], effort);
+            assert_eq!(cost, Cost { bytes: 6_963_982, encode: 50_000, apply: 70_000, chunks: None });
+            assert_eq!(content.applying(&patch), 70_000);
+        }
+        let costs = Effort::ALL.map(|effort| content.patch(layer_id("nginx-r2"), &[], effort).1);
+        assert!(costs.windows(2).all(|pair| pair[0] != pair[1]), "{costs:?}");
+        assert_eq!(["nginx-r1", "nginx-r2"].map(|layer| content.rebuilding(layer_id(layer))), [3_000_000, 0]);
+        let documents: Vec<_> = content.images.iter().map(|image| image.documents).collect();
+        assert_eq!(documents, [[2048, 2348], [2048, 2048]]);
     }
 
     #[test]

@@ -223,7 +223,15 @@ uplink = ["2 Mbit/s", "2 Mbit/s"]
     }
 
     fn layer(name: &str) -> Layer {
-        Layer { name: name.to_owned(), tar: Size(1_000_000), gzip: Size(400_000), family: "app".to_owned() }
+        Layer {
+            name: name.to_owned(),
+            tar: Size(1_000_000),
+            gzip: Size(400_000),
+            family: "app".to_owned(),
+            encode: None,
+            apply: None,
+            rebuild: None,
+        }
     }
 
     fn image(name: &str, layer: &str) -> Image {

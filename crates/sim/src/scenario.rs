@@ -149,6 +149,16 @@ pub struct Layer {
     pub gzip: Size,
     /// Layers of one family are releases of one another.
     pub family: String,
+    /// The times to make the whole layer for sending, and to take it in, where they were measured. Such a layer has the
+    /// bytes of `gzip` at every effort: one that does not compress, or whose blob is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encode: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apply: Option<Span>,
+    /// The time to rebuild the exact blob from the tar, before a runtime can unpack it; absent if no runtime asks for
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<Span>,
 }
 
 /// The cost of a patch from one base. From several bases, a patch costs as much as the smallest that is listed; without

@@ -55,6 +55,18 @@ fn the_committed_baseline_is_what_happens() {
     assert!(baseline.contains(&hash), "the events have hash {hash}");
 }
 
+/// A runtime asks for the exact blob: it has to be rebuilt first. Registry pulls bring it as it is.
+#[test]
+fn blobs_are_rebuilt_before_a_runtime_can_unpack_them() {
+    let rebuilt = SMOKE.replacen("tar = 17592320", "tar = 17592320\nrebuild = \"30 s\"", 1);
+    let [plain, rebuilt] = [SMOKE, &rebuilt].map(|text| report(text, 1));
+    let medians = |strategy| [&plain, &rebuilt].map(|report| of(report, strategy).completion.median_s);
+    let [before, after] = medians(Strategy::Lighter);
+    assert!((after - before - 30.0).abs() < 1.0, "{before} {after}");
+    let [before, after] = medians(Strategy::Registry);
+    assert!((after - before).abs() < 1e-9, "{before} {after}");
+}
+
 #[test]
 fn the_smoke_scenario_meets_what_it_expects() {
     let report = report(SMOKE, 1);

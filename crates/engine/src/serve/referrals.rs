@@ -13,6 +13,12 @@
 //! - The relay's uplink is shared by all peers that were referred to it and are not done, for this patch or another.
 //! - A penalty of n x n x [`Settings::REFERRAL_CONNECT`] is added for n earlier referrals to the relay, so that no
 //!   uplink carries much more than its share.
+//! - The time that the relay's present receivers lose is added too. They pass on what they get, so all that get the
+//!   patch through them lose it as well.
+//!
+//! More copies at a time than an uplink carries at the requesters' rate make each of them slower, and with it all that
+//! is passed on. If the patch takes long ([`Settings::LONG_PATCH`]), this node sends no more of them, but two at least:
+//! one copy would make a chain of all nodes.
 //!
 //! No peer is referred to a relay that gets the patch through that peer: the two would wait for each other. A requester
 //! that comes back got nothing: its relay is not named any more. This node serves a requester that came back
@@ -76,6 +82,14 @@ struct Requester {
     passes_on: bool,
 }
 
+/// This node as it decides.
+#[derive(Clone, Copy, Debug)]
+struct Here {
+    now: Moment,
+    /// The rate of its own uplink.
+    uplink: BytesPerSecond,
+}
+
 /// The transfers that keep the requester and the relays busy.
 #[derive(Debug, Default)]
 struct Load {
@@ -117,7 +131,9 @@ impl Serve {
         let (from, is_far) = (waiting.from, !step.core.is_near(waiting.from));
         let referable = waiting.request.referable.filter(|_| is_far && step.core.settings.copies_max > 0);
         let relay = referable.and_then(|referable| {
-            self.referrals.relay_for(Requester::new(from, referable), patch, step.now, step.core)
+            let requester = Requester::new(from, referable);
+            let here = Here { now: step.now, uplink: self.uploads.uplink(requester.uplink, step.core) };
+            self.referrals.relay_for(requester, patch, here, step.core)
         });
         let spread = self.referrals.spread(patch.patch, step.now);
         if let Some(to) = relay {
@@ -147,18 +163,21 @@ impl Referrals {
 
     /// The relay for a requester; `None` if this node is to serve it. From now on the requester is a relay itself, if
     /// it passes patches on.
-    fn relay_for(&mut self, requester: Requester, patch: &CachedPatch, now: Moment, core: &Core) -> Option<PeerId> {
+    fn relay_for(&mut self, requester: Requester, patch: &CachedPatch, here: Here, core: &Core) -> Option<PeerId> {
+        let now = here.now;
         let mut load = self.load_of_others(requester.peer, patch.patch, now);
         let spread = self.spread(patch.patch, now);
         spread.end_referral(requester.peer);
-        let best = if spread.may_refer(requester.peer, core.settings.copies_max) {
+        let copies_max = here.copies_max(patch.bytes, requester.uplink, core.settings.copies_max);
+        let best = if spread.may_refer(requester.peer, copies_max) {
             spread.forget_done(patch.target, now, core);
             load.add(spread, now);
             spread.best_candidate(requester, &load, patch.bytes, now, core)
         } else {
             None
         };
-        spread.expect(requester, best, &load, patch.bytes, now);
+        let rate = BytesPerSecond((here.uplink.0 / copies_max.max(1) as u64).clamp(1, requester.uplink.0));
+        spread.expect(requester, best, &load, patch.bytes, (now, rate));
         best.map(|candidate| candidate.relay)
     }
 
@@ -192,6 +211,17 @@ impl Requester {
     fn new(peer: PeerId, referable: Referable) -> Self {
         let uplink = BytesPerSecond(referable.uplink.0.max(1));
         Self { peer, uplink, passes_on: referable.passes_on }
+    }
+}
+
+impl Here {
+    /// Copies that go out before requesters of this uplink are referred.
+    fn copies_max(&self, patch_bytes: Bytes, uplink: BytesPerSecond, copies_max: usize) -> usize {
+        if patch_bytes.at(uplink) < Settings::LONG_PATCH {
+            return copies_max;
+        }
+        let at_full_rate = usize::try_from(self.uplink.0 / uplink.0.max(1)).unwrap_or(usize::MAX);
+        copies_max.min(at_full_rate.max(2))
     }
 }
 
@@ -257,10 +287,12 @@ impl Spread {
             if best.is_some_and(|best| whole_at_first + penalty > best.score) {
                 continue;
             }
-            let sharing = load.sending.get(&id).copied().unwrap_or_default() + 1;
-            let rate = BytesPerSecond((relay.uplink.0 / sharing).clamp(1, requester.uplink.0));
+            let others = load.sending.get(&id).copied().unwrap_or_default();
+            let shared = BytesPerSecond(relay.uplink.0 / (others + 1));
+            let rate = BytesPerSecond(shared.0.clamp(1, requester.uplink.0));
             let whole_at = (begins + patch_bytes.at(rate)).max(relay.whole_at + hop);
-            let candidate = Candidate { score: whole_at + penalty, whole_at, relay: id, begins };
+            let loss = relay.loss_of_others(others, patch_bytes, now);
+            let candidate = Candidate { score: whole_at + penalty + loss, whole_at, relay: id, begins };
             let is_better = best.is_none_or(|best| candidate < best);
             if is_better && core.is_connected(id) && !self.is_behind(id, requester.peer) {
                 best = Some(candidate);
@@ -269,12 +301,19 @@ impl Spread {
         best
     }
 
-    /// Notes when the requester is expected to have the patch, from this relay or from here.
-    fn expect(&mut self, requester: Requester, from: Option<Candidate>, load: &Load, patch_bytes: Bytes, now: Moment) {
+    /// Notes when the requester is expected to have the patch, from this relay or from here at this rate.
+    fn expect(
+        &mut self,
+        requester: Requester,
+        from: Option<Candidate>,
+        load: &Load,
+        patch_bytes: Bytes,
+        (now, rate): (Moment, BytesPerSecond),
+    ) {
         let Requester { peer, uplink, passes_on } = requester;
         let begins = from.map_or(now, |candidate| candidate.begins);
         let first_frame_at = begins + first_frame(patch_bytes).at(uplink) * (1 + load.getting);
-        let whole_at = from.map_or(now + patch_bytes.at(uplink), |candidate| candidate.whole_at);
+        let whole_at = from.map_or(now + patch_bytes.at(rate), |candidate| candidate.whole_at);
         let whole_at = whole_at.max(load.busy_until + patch_bytes.at(uplink));
         if let Some(Candidate { relay, .. }) = from {
             self.referred.insert(peer, Referred { relay, whole_at });
@@ -289,6 +328,18 @@ impl Spread {
     /// Whether a relay is this peer, or gets the patch through it.
     fn is_behind(&self, relay: PeerId, peer: PeerId) -> bool {
         std::iter::successors(Some(relay), |id| Some(self.referred.get(id)?.relay)).any(|source| source == peer)
+    }
+}
+
+impl Relay {
+    /// The time that the present receivers of a relay lose by one more. They get the patch no sooner than the relay.
+    fn loss_of_others(&self, others: u64, patch_bytes: Bytes, now: Moment) -> Duration {
+        if others == 0 {
+            return Duration::ZERO;
+        }
+        let [before, after] =
+            [others, others + 1].map(|sharing| patch_bytes.at(BytesPerSecond((self.uplink.0 / sharing).max(1))));
+        after.saturating_sub(before.max(self.whole_at.since(now)))
     }
 }
 
@@ -311,3 +362,6 @@ fn penalty(referrals: u32) -> Duration {
 fn first_frame(patch: Bytes) -> Bytes {
     Bytes(patch.0 / 4).clamp(Bytes::KIB.times(64), Bytes::MIB).min(patch)
 }
+
+#[cfg(test)]
+mod tests;

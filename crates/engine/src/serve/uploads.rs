@@ -48,6 +48,14 @@ impl Uploads {
         *measured = mixed_rate(*measured, Some(BytesPerSecond(rate.0.saturating_mul(peers))));
     }
 
+    /// The rate of the uplink to other sites, of which a requester has an uplink of this rate. Until transfers showed
+    /// more, it is taken to be no slower than that.
+    pub fn uplink(&self, of_requester: BytesPerSecond, core: &Core) -> BytesPerSecond {
+        let settings = &core.settings;
+        let known = self.beyond.unwrap_or(BytesPerSecond(0)).max(settings.uplink_rate).max(of_requester);
+        settings.upload_max.map_or(known, |max| max.min(known))
+    }
+
     /// The receivers of a patch of `target` from `bases` for which `waiting` wait.
     ///
     /// These are the waiting peers, and this node's share of the peers on the same side of the uplink that hold the

@@ -30,6 +30,8 @@ pub struct Pull {
     /// From a failure until the operator asks again; absent if the operator does not.
     pub again: Option<Micros>,
     pub is_ended: bool,
+    /// The time to rebuild the exact blobs of the layers that it brought: a runtime asks for one after the other.
+    pub rebuilding: Micros,
 }
 
 /// All pulls of a run; the engines know each by its place here.
@@ -55,7 +57,7 @@ impl Pulls {
         for pull in &topology.pulls {
             let goal = Goal::Name(names[pull.image].clone());
             let again = Some(pull.again.max(AGAIN_MIN));
-            pulls.add(Pull { node: pull.node, goal, at: pull.at, again, is_ended: false });
+            pulls.add(Pull { node: pull.node, goal, at: pull.at, again, is_ended: false, rebuilding: 0 });
         }
         pulls
     }
@@ -112,9 +114,10 @@ impl Fleet {
         match report {
             Report::Retrying { .. } => pulls.retries += 1,
             Report::Done { .. } => {
-                pulls.times.ended.push((pull.at, now, index));
+                let usable = now + pull.rebuilding;
+                pulls.times.ended.push((pull.at, usable, index));
                 if let Some(site) = self.topology.nodes[node].site {
-                    pulls.site_ended[site] = now;
+                    pulls.site_ended[site] = pulls.site_ended[site].max(usable);
                 }
                 self.nodes[node].disk.pulls.remove(&index);
                 if std::mem::replace(&mut pull.is_ended, true) {
@@ -130,11 +133,8 @@ impl Fleet {
                     self.wires.after(again, Due::Begin(index));
                 }
             }
-            Report::Resolved { .. }
-            | Report::Layers { .. }
-            | Report::Fetching { .. }
-            | Report::Progress { .. }
-            | Report::Layer { .. } => {}
+            Report::Layer { target, .. } => pull.rebuilding += self.content.rebuilding(*target),
+            Report::Resolved { .. } | Report::Layers { .. } | Report::Fetching { .. } | Report::Progress { .. } => {}
         }
     }
 }

@@ -107,7 +107,15 @@ fn a_trace_brings_layers_patches_and_images() {
 }
 
 fn layer(name: &str) -> Layer {
-    Layer { name: name.to_owned(), tar: Size(1000), gzip: Size(400), family: "app".to_owned() }
+    Layer {
+        name: name.to_owned(),
+        tar: Size(1000),
+        gzip: Size(400),
+        family: "app".to_owned(),
+        encode: None,
+        apply: None,
+        rebuild: None,
+    }
 }
 
 fn image(release: u32) -> Image {

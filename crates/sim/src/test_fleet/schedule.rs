@@ -48,7 +48,7 @@ impl TestFleet {
     }
 
     fn begin(&mut self, node: usize, number: u64, goal: Goal) {
-        let pull = Pull { node, goal, at: self.fleet.wires.now(), again: None, is_ended: false };
+        let pull = Pull { node, goal, at: self.fleet.wires.now(), again: None, is_ended: false, rebuilding: 0 };
         let pull = self.fleet.pulls.add(pull);
         let before = self.pulls.insert((node, number), PullId(pull as u64));
         assert!(before.is_none(), "node {node} has two pulls {number}");

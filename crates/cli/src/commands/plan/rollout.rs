@@ -75,6 +75,9 @@ fn trace_layer(layer: &RolloutLayer, rollout: &Rollout) -> Layer {
         tar: Size(layer.tar_bytes.0),
         gzip: Size(layer.compressed_bytes.0.clamp(1, layer.tar_bytes.0.max(1))),
         family: family.to_string(),
+        encode: None,
+        apply: None,
+        rebuild: None,
     }
 }
 

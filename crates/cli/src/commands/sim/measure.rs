@@ -112,7 +112,8 @@ impl Measuring<'_> {
         let card = scan.card;
         let (tar, gzip) = (Size(card.tar_bytes.0), Size(card.compressed_bytes.0.max(1)));
         let name = layer.to_string();
-        self.trace.layers.push(Layer { family: name.clone(), name, tar, gzip });
+        let family = name.clone();
+        self.trace.layers.push(Layer { family, name, tar, gzip, encode: None, apply: None, rebuild: None });
         Ok(Read { path, card, sketch: scan.sketch, took: started.elapsed() })
     }
 
