@@ -1,6 +1,6 @@
-//! The work that a commit need not wait for: the TLSH digest of a layer, which takes longer than everything else that is
-//! made of it, and its compression at rest. One layer at a time, and for half of the time of one core: commits, transfers
-//! and encodes go first.
+//! The work that a commit need not wait for: the TLSH digest of a layer, which takes longer than everything else that
+//! is made of it, and its compression at rest. One layer at a time, and for half of the time of one core: commits,
+//! transfers and encodes go first.
 //!
 //! The layer's name is noted in the node's state before the layer is committed, and the note goes when the digest is in
 //! the index. So after a crash the next start makes what is missing. Until then plans go by the sketch.
@@ -16,8 +16,8 @@ use lighter_types::{DiffId, ReadAt, Tlsh};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::AtRest;
+use crate::damage::set_aside;
 use crate::shared::{FileBase, Shared};
-use crate::transfer::set_aside;
 
 const PREFIX: &[u8] = b"tlsh/";
 const CHUNK_BYTES: usize = 1 << 20;

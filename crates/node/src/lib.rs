@@ -7,6 +7,7 @@ pub mod admin;
 mod arrivals;
 mod clock;
 pub mod config;
+mod damage;
 mod defects;
 mod driver;
 mod encode_memory;
@@ -30,6 +31,7 @@ mod shared;
 mod speed;
 pub mod traffic;
 mod transfer;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
 use crate::traffic::Accountant;
-use crate::transfer::Views;
+use crate::views::Views;
 
 /// One for each node; every task has an `Arc` of it.
 pub struct Shared {

@@ -5,7 +5,6 @@
 //! midway leaves frames that were synced, and nothing else.
 
 mod apply;
-mod damage;
 mod encode;
 mod failures;
 mod fetch;
@@ -13,7 +12,6 @@ mod keep;
 mod lists;
 mod part;
 mod serve;
-mod views;
 
 use std::io;
 use std::time::Duration;
@@ -23,12 +21,10 @@ use lighter_patch::HAVE_LIST_BYTES_MAX;
 use lighter_types::broken;
 use lighter_wire::{Message, PatchReply, PatchRequest, Refusal};
 
-pub use damage::set_aside;
 pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::{FetchJob, fetch};
 pub use part::part_on_disk;
 pub use serve::serve;
-pub use views::Views;
 
 /// The request that comes first on a stream.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

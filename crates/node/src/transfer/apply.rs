@@ -17,10 +17,10 @@ use lighter_types::{Bytes, Cause, DiffId, Link, OciDigest, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::damage::{OpenLayer, find_damaged, set_aside};
 use super::encode::{effort_of, keep_view};
 use super::failures;
 use super::lists::Listed;
+use crate::damage::{OpenLayer, find_damaged, set_aside};
 use crate::faults::Worker;
 use crate::flusher::Flusher;
 use crate::images;

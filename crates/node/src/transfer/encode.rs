@@ -16,8 +16,8 @@ use lighter_types::{Cause, DiffId, Effort, ReadAt, error_chain};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::damage::{OpenLayer, find_damaged};
 use super::lists::THREADS;
+use crate::damage::{OpenLayer, find_damaged};
 use crate::faults::Worker;
 use crate::shared::{FileBase, Shared, local_failure};
 

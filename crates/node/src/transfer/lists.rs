@@ -7,7 +7,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_patch::{Gathered, HAVE_LIST_BYTES_MAX, HaveList};
 use lighter_types::{DiffId, ReadAt};
 
-use super::damage::OpenLayer;
+use crate::damage::OpenLayer;
 use crate::shared::{FileBase, Shared};
 
 /// Threads that hash files for a list, as many as make a patch.

@@ -21,11 +21,11 @@ use lighter_wire::{PatchReply, PatchRequest, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::damage::set_aside;
 use super::lists::receive;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, REQUEST_BYTES_MAX, busy_reply, read_message, write_message};
 use crate::arrivals::Arriving;
 use crate::config::Rate;
+use crate::damage::set_aside;
 use crate::defects;
 use crate::event::{Event, Order};
 use crate::faults::Worker;

@@ -57,7 +57,7 @@ fn a_packed_layer_is_read_as_before_and_takes_less() {
 }
 
 #[test]
-fn what_does_not_get_smaller_stays_a_tar() {
+fn a_layer_that_does_not_get_smaller_stays_a_tar() {
     let bench = Bench::new(Some(MemoryIndex::new()));
     let store = bench.open();
     let layer = add(&store, 1, 200_000);
