@@ -156,7 +156,8 @@ fn regions(samples: &Samples, piece: &Piece, content: &[u8]) -> Vec<Extent> {
     if known * 2 < samples.expected(bytes) {
         for Extent { base, range } in &piece.counterpart {
             let places = range.clone().step_by(BLOCK_BYTES as usize).chain(range.end.checked_sub(1));
-            blocks.extend(places.filter_map(|at| samples.block_of(*base, at)));
+            let found = places.filter_map(|at| samples.block_of(*base, at));
+            blocks.extend(found.flat_map(|block| [block.saturating_sub(1), block, block + 1]));
         }
     }
     for (block, _) in votes {

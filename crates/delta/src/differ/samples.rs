@@ -1,6 +1,6 @@
 //! Finds the places of large bases that a range of the target resembles, without holding the bases in memory.
 //!
-//! A place of a base is a sample if the hash of the [`WINDOW`] bytes from there on has certain bits; so the same bytes
+//! A place of a base is a sample if the hash of the bytes from there on ([`WINDOWS`]) has certain bits; so the same bytes
 //! are a sample wherever they stand (content-defined sampling). The index holds each sample's hash and place: 8 bytes
 //! for 64 bytes of the bases or more ([`Samples::new`]). For a range of the target, the index counts in which blocks
 //! of the bases the range's samples occur.
@@ -16,8 +16,11 @@ use crate::parallel;
 
 use super::steps::Layers;
 
-/// Bytes that a hash covers. Executables are full of addresses that change: longer windows rarely stay the same.
-const WINDOW: usize = 16;
+/// Bytes that a hash covers. Executables are full of addresses that change: longer windows rarely stay the same. But in
+/// letters of a small alphabet short windows occur everywhere: then the longer ones are taken.
+const WINDOWS: [usize; 2] = [16, 64];
+/// Short windows are taken if one in so many samples is not too common.
+const USEFUL_PART: u64 = 4;
 /// Most samples of an index; 32 MiB.
 const SAMPLES_MAX: u64 = 4 << 20;
 /// The smallest distance of samples, as a power of two.
@@ -47,6 +50,7 @@ pub struct Extent {
 /// The samples of some extents, which stand one behind the other, each on a boundary of blocks.
 pub struct Samples {
     extents: Vec<(u64, Extent)>,
+    window: usize,
     spacing_bits: u32,
     /// Hash and place, sorted.
     places: Vec<(u32, u32)>,
@@ -73,16 +77,23 @@ impl Samples {
             .collect();
         // Not of `end`: many small files have many empty parts of blocks behind them.
         let spacing_bits = (SPACING_BITS_MIN..40).find(|bits| bytes >> bits <= SAMPLES_MAX).unwrap_or(40);
-        let mut samples = Self { extents: placed, spacing_bits, places: Vec::new(), first: Vec::new() };
+        let mut samples = Self { extents: placed, window: 0, spacing_bits, places: Vec::new(), first: Vec::new() };
         let parts: Vec<(u64, Extent)> =
             samples.extents.iter().flat_map(|(start, extent)| parts(*start, extent)).collect();
-        let found = parallel::map(&parts, threads, |(start, extent)| {
-            let bytes = read(layers, extent, WINDOW as u64 - 1)?;
-            let found = sampled(&bytes, spacing_bits).take(CROWDED * (PART_BYTES >> spacing_bits).max(1) as usize);
-            let placed = found.map(|(hash, at)| (hash, ((start + at as u64) / UNIT_BYTES) as u32));
-            Ok::<_, io::Error>(without_common(placed.collect()))
-        })?;
-        samples.places = without_common(found.into_iter().flatten().collect());
+        for window in WINDOWS {
+            let found = parallel::map(&parts, threads, |(start, extent)| {
+                let bytes = read(layers, extent, window as u64 - 1)?;
+                let most = CROWDED * (PART_BYTES >> spacing_bits).max(1) as usize;
+                let found = sampled(&bytes, window, spacing_bits).take(most);
+                let placed = found.map(|(hash, at)| (hash, ((start + at as u64) / UNIT_BYTES) as u32));
+                Ok::<_, io::Error>(without_common(placed.collect()))
+            })?;
+            samples.window = window;
+            samples.places = without_common(found.into_iter().flatten().collect());
+            if samples.places.len() as u64 * USEFUL_PART >= samples.expected(bytes) {
+                break;
+            }
+        }
         samples.first = first_places(&samples.places);
         Ok(samples)
     }
@@ -90,7 +101,7 @@ impl Samples {
     /// The blocks that the samples of `content` occur in, by place, with the number of samples.
     pub fn votes(&self, content: &[u8]) -> BTreeMap<u64, u32> {
         let mut votes = BTreeMap::new();
-        for (hash, _) in sampled(content, self.spacing_bits) {
+        for (hash, _) in sampled(content, self.window, self.spacing_bits) {
             let places = self.places(hash);
             if places.len() <= PLACES_MAX {
                 for (_, place) in places {
@@ -182,19 +193,28 @@ fn read(layers: &Layers<'_>, extent: &Extent, more: u64) -> io::Result<Vec<u8>> 
 }
 
 /// The samples of some bytes: hash and place.
-fn sampled(bytes: &[u8], spacing_bits: u32) -> impl Iterator<Item = (u32, usize)> + '_ {
+fn sampled(bytes: &[u8], window: usize, spacing_bits: u32) -> impl Iterator<Item = (u32, usize)> + '_ {
     let mut last = 0;
-    bytes.windows(WINDOW).enumerate().filter_map(move |(at, window)| {
-        let (Some(first), Some(second)) = (window.first_chunk::<8>(), window.last_chunk::<8>()) else { return None };
-        let first = u64::from_le_bytes(*first).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let both = first.wrapping_add(u64::from_le_bytes(*second).wrapping_mul(0xd6e8_feb8_6659_fd93));
-        if both >> (64 - spacing_bits) != 0 {
+    bytes.windows(window).enumerate().filter_map(move |(at, window)| {
+        let mixed = mixed(window);
+        if mixed >> (64 - spacing_bits) != 0 {
             return None;
         }
-        let hash = (both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
+        let hash = (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
         let is_new = hash != last;
         last = hash;
         is_new.then_some((hash, at))
+    })
+}
+
+/// Mixes the bytes of a window, 16 at a time.
+#[inline]
+fn mixed(window: &[u8]) -> u64 {
+    let (parts, _) = window.as_chunks::<16>();
+    parts.iter().fold(0u64, |sum, part| {
+        let [first, second] = [0, 8].map(|at| part[at..].first_chunk().map_or(0, |part| u64::from_le_bytes(*part)));
+        let both = first.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(second.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        sum.wrapping_mul(0xa076_1d64_78bd_642f).wrapping_add(both)
     })
 }
 
@@ -230,6 +250,16 @@ mod tests {
         }
         assert!(samples.votes(&noise(3, 30_000)).is_empty());
         assert!(samples.votes(&[0; 30_000]).is_empty());
+    }
+
+    #[test]
+    fn letters_of_a_small_alphabet_vote_too() {
+        let letters: Vec<u8> = noise(1, 3 << 20).iter().map(|byte| b'a' + (byte >> 7)).collect();
+        let layers = Layers::new(&letters as &dyn ReadAt, vec![&letters as &dyn ReadAt]);
+        let samples = Samples::new(&layers, vec![Extent { base: 0, range: 0..3 << 20 }], 2).unwrap();
+        let votes = samples.votes(&letters[1_234_567..1_264_567]);
+        let best = votes.iter().max_by_key(|(_, votes)| **votes).map(|(block, _)| *block);
+        assert!(best.is_some_and(|best| (1_234_567 / BLOCK_BYTES..=1_264_567 / BLOCK_BYTES).contains(&best)));
     }
 
     #[test]
