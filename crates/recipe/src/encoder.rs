@@ -9,8 +9,9 @@ use crate::bits::BitPosition;
 use crate::deflate::WINDOW_BYTES;
 use crate::engine::{Engine, Mark, Start};
 use crate::kpflate::Variant;
+use crate::libzstd::LibZstdCall;
 use crate::zlib::{Pigz, PigzBlocks, PigzThreads, ZlibMemory};
-use crate::{goflate, kpflate, pgzip, zlib, zstd};
+use crate::{goflate, kpflate, libzstd, pgzip, zlib, zstd};
 
 /// One behaviour of one compressor. The numbers stand in recipes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -49,6 +50,8 @@ pub enum Class {
     KpZstd5,
     /// zstd of klauspost/compress from 1.17.8 on.
     KpZstd6,
+    /// libzstd 1.5.7.
+    LibZstd1,
 }
 
 /// Families of classes.
@@ -58,13 +61,25 @@ pub enum Kind {
     Go,
     /// DEFLATE within gzip members, of the family of zlib.
     Zlib,
-    /// Frames of zstd.
+    /// Frames of zstd, of klauspost.
     Zstd,
+    /// Frames of zstd, of libzstd.
+    LibZstd,
+}
+
+impl Kind {
+    /// Whether a member is a frame of zstd, all of which the engine makes. Else it is one of gzip.
+    pub(crate) fn is_zstd(self) -> bool {
+        match self {
+            Self::Go | Self::Zlib => false,
+            Self::Zstd | Self::LibZstd => true,
+        }
+    }
 }
 
 impl Class {
     /// All classes: of each kind the commonest first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::GoFlate1,
         Self::KpFlate2,
         Self::KpFlate3,
@@ -82,6 +97,7 @@ impl Class {
         Self::KpZstd2,
         Self::KpZstd5,
         Self::KpZstd4,
+        Self::LibZstd1,
     ];
 
     /// Number and name: the one in recipes, the other in messages and documents.
@@ -104,6 +120,7 @@ impl Class {
             Self::KpZstd4 => (15, "kpzstd-4"),
             Self::KpZstd5 => (16, "kpzstd-5"),
             Self::KpZstd6 => (17, "kpzstd-6"),
+            Self::LibZstd1 => (18, "libzstd-1"),
         }
     }
 
@@ -111,8 +128,14 @@ impl Class {
         self.label().0
     }
 
+    /// The class of a number, if this program has it.
     pub(crate) fn of_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.number() == number)
+        Self::ALL.into_iter().find(|class| class.number() == number && class.is_here())
+    }
+
+    /// Whether this program has the encoder: libzstd may be of another version.
+    fn is_here(self) -> bool {
+        self != Self::LibZstd1 || libzstd::is_here()
     }
 
     /// The name in messages and documents.
@@ -125,6 +148,7 @@ impl Class {
             Self::GoFlate1 | Self::KpFlate1 | Self::KpFlate2 | Self::KpFlate3 | Self::GoFlate2 => Kind::Go,
             Self::Zlib1 | Self::Zlib2 | Self::GnuGzip1 | Self::Pigz1 | Self::Pigz2 | Self::Pigz3 => Kind::Zlib,
             Self::KpZstd1 | Self::KpZstd2 | Self::KpZstd3 | Self::KpZstd4 | Self::KpZstd5 | Self::KpZstd6 => Kind::Zstd,
+            Self::LibZstd1 => Kind::LibZstd,
         }
     }
 
@@ -143,6 +167,7 @@ impl Class {
             Self::KpZstd1 | Self::KpZstd2 | Self::KpZstd3 | Self::KpZstd6 => &[2, 1, 3],
             // At the other levels they are the same as the third class.
             Self::KpZstd4 | Self::KpZstd5 => &[3],
+            Self::LibZstd1 => &[3, 1, 19, 9, 6, 2, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18],
         }
     }
 
@@ -152,7 +177,7 @@ impl Class {
             Kind::Go if matches!(self, Self::GoFlate1 | Self::GoFlate2) => None,
             Kind::Go => Some(pgzip::DICTIONARY_BYTES + 1),
             Kind::Zlib if self.is_pigz() => Some(zlib::PIGZ_BLOCK_BYTES_MIN),
-            Kind::Zlib | Kind::Zstd => None,
+            Kind::Zlib | Kind::Zstd | Kind::LibZstd => None,
         }
     }
 
@@ -179,12 +204,15 @@ pub struct Encoder {
     pub first_write: Option<NonZeroU32>,
     /// zstd: the encoder learned the end with the last content, so no empty block follows a full one.
     pub is_end_joined: bool,
+    /// How libzstd was called. Of other classes: without options.
+    pub libzstd: LibZstdCall,
 }
 
 impl Encoder {
     /// A class at a level that makes one stream.
     pub const fn new(class: Class, level: i8) -> Self {
-        Self { class, level, block_bytes: None, first_write: None, is_end_joined: false }
+        let libzstd = LibZstdCall::STREAM;
+        Self { class, level, block_bytes: None, first_write: None, is_end_joined: false, libzstd }
     }
 
     /// All encoders of some kind, the commonest first: as one stream, then in blocks of these lengths.
@@ -208,9 +236,17 @@ impl Encoder {
         };
         let has_such_writes = match self.zstd() {
             Some((_, level)) => self.first_write.is_none_or(|bytes| (bytes.get() as usize) < level.block_bytes()),
-            None => self.first_write.is_none() && !self.is_end_joined,
+            None => self.first_write.is_none() && (!self.is_end_joined || self.class == Class::LibZstd1),
         };
-        has_such_blocks && has_such_writes && self.class.levels().contains(&self.level)
+        let has_such_calls = match self.class.kind() {
+            Kind::LibZstd => self.libzstd.is_known(self.level),
+            Kind::Go | Kind::Zlib | Kind::Zstd => self.libzstd == LibZstdCall::STREAM,
+        };
+        has_such_blocks
+            && has_such_writes
+            && has_such_calls
+            && self.class.is_here()
+            && self.class.levels().contains(&self.level)
     }
 
     /// How it was called, beside its level, as one number of a recipe.
@@ -218,16 +254,21 @@ impl Encoder {
         match self.class.kind() {
             Kind::Go | Kind::Zlib => u64::from(self.block_bytes.map_or(0, NonZeroU32::get)),
             Kind::Zstd => u64::from(self.first_write.map_or(0, NonZeroU32::get)) << 1 | u64::from(self.is_end_joined),
+            Kind::LibZstd => self.libzstd.number(self.is_end_joined),
         }
     }
 
-    /// `None` if the number is no length of blocks or of a write.
+    /// `None` if the number is no length of blocks or of a write, and no call.
     pub(crate) fn with_writes_number(self, number: u64) -> Option<Self> {
         Some(match self.class.kind() {
             Kind::Go | Kind::Zlib => Self { block_bytes: NonZeroU32::new(u32::try_from(number).ok()?), ..self },
             Kind::Zstd => {
                 let first_write = NonZeroU32::new(u32::try_from(number >> 1).ok()?);
                 Self { first_write, is_end_joined: number & 1 == 1, ..self }
+            }
+            Kind::LibZstd => {
+                let (libzstd, is_end_joined) = LibZstdCall::of_number(number)?;
+                Self { libzstd, is_end_joined, ..self }
             }
         })
     }
@@ -253,6 +294,8 @@ impl Encoder {
                 let (class, level) = self.zstd().filter(|_| start.mark == Mark::START)?;
                 Some(zstd::open(class, level, self.first_write, self.is_end_joined))
             }
+            Class::LibZstd1 if start.mark != Mark::START => None,
+            Class::LibZstd1 => libzstd::open(self.level, self.libzstd, self.is_end_joined, start.content_bytes),
         }
     }
 
@@ -287,7 +330,8 @@ impl Encoder {
             | Class::GnuGzip1
             | Class::Pigz1
             | Class::Pigz2
-            | Class::Pigz3 => return None,
+            | Class::Pigz3
+            | Class::LibZstd1 => return None,
         };
         Some((class, zstd::Level::of_number(self.level)?))
     }
@@ -297,8 +341,12 @@ impl Encoder {
         self.zstd().map(|(class, level)| level.window_bytes(class))
     }
 
-    /// Whether it matters that the end came with the last content: a frame ends with a full block.
-    pub(crate) fn ends_with_full_block(self, content_bytes: u64) -> bool {
+    /// Whether it matters that the end came with the last content. With klauspost's encoder it does where a frame ends
+    /// with a full block; with libzstd it always may.
+    pub(crate) fn shows_how_the_end_came(self, content_bytes: u64) -> bool {
+        if self.class.kind() == Kind::LibZstd {
+            return true;
+        }
         let first_write = u64::from(self.first_write.map_or(0, NonZeroU32::get));
         let rest = content_bytes.checked_sub(first_write).filter(|&rest| rest > 0);
         self.zstd().zip(rest).is_some_and(|((_, level), rest)| rest.is_multiple_of(level.block_bytes() as u64))
@@ -310,15 +358,16 @@ impl Encoder {
             Kind::Go if self.class == Class::GoFlate1 => goflate::history_bytes(self.level),
             Kind::Go => pgzip::DICTIONARY_BYTES,
             Kind::Zlib => WINDOW_BYTES,
-            Kind::Zstd => 0,
+            Kind::Zstd | Kind::LibZstd => 0,
         }
     }
 
-    /// How many engines may work at a time: together they hold less than 100 MiB.
+    /// How many engines may work at a time: together they hold less than 100 MiB, but one of libzstd up to 190 MiB.
     pub(crate) fn threads_max(self) -> usize {
         match self.class.kind() {
             Kind::Go | Kind::Zlib => 48,
             Kind::Zstd => 4,
+            Kind::LibZstd => 1,
         }
     }
 }

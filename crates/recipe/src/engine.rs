@@ -8,6 +8,10 @@ pub trait Engine: Send {
     /// Takes the next content and appends the compressed bytes that are ready to `out`.
     fn write(&mut self, content: &[u8], out: &mut Vec<u8>);
 
+    /// Appends what is made of the content so far, if the engine would wait for more. The content after it may be made
+    /// otherwise than without it, so the finder alone calls it, at the end of a trial.
+    fn drain(&mut self, _out: &mut Vec<u8>) {}
+
     /// Appends the rest of the stream to `out`.
     fn finish(&mut self, out: &mut Vec<u8>);
 
@@ -35,8 +39,10 @@ pub struct Start<'a> {
     pub mark: Mark,
     /// The content before the mark, as much of it as the engine wants, or all there is.
     pub history: &'a [u8],
+    /// The content of the whole stream, where it is known. Engines need it that write it into a header.
+    pub content_bytes: Option<u64>,
 }
 
 impl Start<'_> {
-    pub const BEGINNING: Self = Self { mark: Mark::START, history: &[] };
+    pub const BEGINNING: Self = Self { mark: Mark::START, history: &[], content_bytes: None };
 }

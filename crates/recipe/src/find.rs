@@ -8,6 +8,7 @@
 
 mod beginning;
 mod frame;
+mod libzstd;
 mod pass;
 mod trial;
 

@@ -19,6 +19,7 @@ mod header;
 mod huffman;
 mod input;
 mod kpflate;
+mod libzstd;
 mod pgzip;
 mod rebuild;
 mod recipe;
@@ -35,6 +36,7 @@ pub use encoder::{Class, Encoder};
 pub use engine::{Engine, Mark, Start};
 pub use error::{FindError, ReadError, RebuildError};
 pub use find::{Found, Nearest, Reason, Unknown, find};
+pub use libzstd::{LibZstdCall, Threads};
 pub use rebuild::Rebuild;
 pub use recipe::{Checkpoint, Corrected, Encoded, Form, Framing, Member, Piece, Recipe};
 

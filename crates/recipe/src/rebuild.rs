@@ -18,7 +18,7 @@ use lighter_types::{OciDigest, ReadAt};
 use sha2::{Digest, Sha256};
 
 use crate::bits::BitPosition;
-use crate::encoder::{Encoder, Kind};
+use crate::encoder::Encoder;
 use crate::engine::{Engine, Mark, Start};
 use crate::error::RebuildError;
 use crate::gzip;
@@ -219,7 +219,7 @@ impl<'a> Rebuild<'a> {
         }
         let mut crc = flate2::Crc::new();
         let mut at = checkpoint.map_or(member_start, |checkpoint| checkpoint.tar);
-        let mut engine = self.open(encoded.encoder, member_start, checkpoint)?;
+        let mut engine = self.open(encoded.encoder, member, member_start, checkpoint)?;
         let end = member_start + member.tar_bytes;
         let (mut content, mut made) = (vec![0; PIECE_BYTES.min(end - at) as usize], Vec::new());
         while at < end {
@@ -244,7 +244,7 @@ impl<'a> Rebuild<'a> {
         match &member.trailer {
             Some(trailer) => output.put(trailer),
             // The engine has made all of a frame.
-            None if encoded.encoder.class.kind() == Kind::Zstd => Ok(()),
+            None if encoded.encoder.class.kind().is_zstd() => Ok(()),
             None => output.put(&gzip::trailer(&crc)),
         }
     }
@@ -252,17 +252,20 @@ impl<'a> Rebuild<'a> {
     fn open(
         &self,
         encoder: Encoder,
+        member: &Member,
         member_start: u64,
         checkpoint: Option<Checkpoint>,
     ) -> Result<Box<dyn Engine>, RebuildError> {
         let mut history = Vec::new();
-        let mut start = Start::BEGINNING;
+        let content_bytes = Some(member.tar_bytes);
+        let mut start = Start { content_bytes, ..Start::BEGINNING };
         if let Some(Checkpoint { tar, blob }) = checkpoint {
             let content = tar - member_start;
             let bytes = (encoder.history_bytes() as u64).min(content);
             history.resize(bytes as usize, 0);
             self.read(&mut history, tar - bytes)?;
-            start = Start { mark: Mark { content, blob: BitPosition { bytes: 0, ..blob } }, history: &history };
+            let mark = Mark { content, blob: BitPosition { bytes: 0, ..blob } };
+            start = Start { mark, history: &history, content_bytes };
         }
         let blob_offset = checkpoint.map_or(0, |checkpoint| checkpoint.blob.bytes);
         encoder.open(&start).ok_or(RebuildError::Length { blob_offset })

@@ -16,6 +16,7 @@ use crate::sample::{Numbers, sample};
 use crate::{FindError, Found, Reason, Rebuild, correct, find};
 
 mod classes;
+mod libzstd;
 
 const GO_6: Encoder = Encoder::new(Class::GoFlate1, 6);
 

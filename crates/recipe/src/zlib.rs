@@ -1,9 +1,9 @@
 //! zlib's DEFLATE, levels 1 to 9: the raw stream, byte for byte.
 //!
-//! The class: C zlib with its default strategy and a window of 32 KiB. Versions 1.2.3, 1.2.5, 1.2.8, 1.2.11, 1.2.13 and
-//! 1.3.1 write the same bytes. It is in Python's `zlib`, `gzip` and `tarfile`, in Java's `Deflater` where the JVM links
-//! plain zlib, in pigz, minigzip, libz-sys and most programs that link `libz`. zlib-ng, Cloudflare's and Chromium's
-//! zlib, zlib-rs and miniz write other bytes.
+//! The class: C zlib with its default strategy and a window of 32 KiB. Versions 1.2.3, 1.2.5, 1.2.8, 1.2.11, 1.2.13
+//! and 1.3.1 write the same bytes. It is in Python's `zlib`, `gzip` and `tarfile`, in Java's `Deflater` where the JVM
+//! links plain zlib, in pigz, minigzip, libz-sys and most programs that link `libz`. zlib-ng, Cloudflare's and
+//! Chromium's zlib, zlib-rs and miniz write other bytes.
 //!
 //! The method is that of RFC 1951, section 4, as zlib's `deflate.c` and `trees.c` (zlib licence) do it: hash chains
 //! over three bytes, matches taken at once (levels 1 to 3) or after a look at the next position (4 to 9), blocks of a
@@ -23,8 +23,8 @@
 //!
 //! ## Restart
 //!
-//! Levels 4 to 9 insert every position into the hash, so what a block is made from is known from the content before it:
-//! [`Zlib::restart`] goes on at a [`Boundary`] with 32 KiB of history. Levels 1 to 3 skip positions within longer
+//! Levels 4 to 9 insert every position into the hash, so what a block is made from is known from the content before
+//! it: [`Zlib::restart`] goes on at a [`Boundary`] with 32 KiB of history. Levels 1 to 3 skip positions within longer
 //! matches; the hash then depends on all matches before, and those levels have no boundary.
 
 mod bits;
@@ -42,7 +42,6 @@ mod tests;
 mod window;
 
 use encoder::{BlockEnd, Class, Encoder, Ending, Start};
-use gnu_gzip::GnuGzip;
 use level::ZlibLevel;
 pub use pigz::{BLOCK_BYTES_MIN as PIGZ_BLOCK_BYTES_MIN, Pigz, PigzBlocks, PigzThreads};
 
@@ -62,8 +61,8 @@ pub fn open(level: i8, memory: ZlibMemory, start: &EngineStart<'_>) -> Option<Bo
 pub fn open_gnu_gzip(level: i8, start: &EngineStart<'_>) -> Option<Box<dyn Engine>> {
     let level = ZlibLevel::new(u8::try_from(level).ok()?)?;
     Some(Box::new(match start.mark {
-        Mark::START => GnuGzip::new(level),
-        mark => GnuGzip::restart(level, &ZlibBoundary::at(mark), start.history)?,
+        Mark::START => gnu_gzip::new(level),
+        mark => gnu_gzip::restart(level, &ZlibBoundary::at(mark), start.history)?,
     }))
 }
 
@@ -144,7 +143,8 @@ impl ZlibBoundary {
     }
 }
 
-/// A raw DEFLATE stream as zlib writes it. It holds 1 MiB at most: half of it for levels 6 to 9 alone.
+/// A raw DEFLATE stream as zlib writes it, or as GNU gzip does: the class says which. It holds 1 MiB at most: half of
+/// it for levels 6 to 9 alone.
 struct Zlib {
     encoder: Encoder,
 }
@@ -155,25 +155,28 @@ impl Zlib {
         Zlib::with_dictionary(level, memory, &[])
     }
 
-    /// A stream whose first matches may lie in the last 32 KiB of `dictionary`: `deflateSetDictionary` before the first
-    /// content.
+    /// A stream whose first matches may lie in the last 32 KiB of `dictionary`: `deflateSetDictionary` before the
+    /// first content.
     fn with_dictionary(level: ZlibLevel, memory: ZlibMemory, dictionary: &[u8]) -> Zlib {
-        let mut encoder = Encoder::new(level, memory.class());
-        encoder.begin(&Start::dictionary(dictionary));
+        Zlib::begun(level, memory.class(), &Start::dictionary(dictionary))
+    }
+
+    fn begun(level: ZlibLevel, class: Class, start: &Start<'_>) -> Zlib {
+        let mut encoder = Encoder::new(level, class);
+        encoder.begin(start);
         Zlib { encoder }
     }
 
-    /// Goes on at a boundary of a stream of the same level and memory, which began without a dictionary and had no full
-    /// flush: both move the window. `history` is the content before it: 32 KiB, or all of it where it is shorter. The
-    /// first byte that the engine writes is the one that holds the boundary's first bit. `None` for levels 1 to 3: see
-    /// the module's page.
+    /// Goes on at a boundary of a stream of the same level and memory, which began without a dictionary and had no
+    /// full flush: both move the window. `history` is the content before it: 32 KiB, or all of it where it is
+    /// shorter. The first byte that the engine writes is the one that holds the boundary's first bit. `None` for
+    /// levels 1 to 3: see the module's page.
     fn restart(level: ZlibLevel, memory: ZlibMemory, at: &ZlibBoundary, history: &[u8]) -> Option<Zlib> {
-        if !level.is_lazy() {
-            return None;
-        }
-        let mut encoder = Encoder::new(level, memory.class());
-        encoder.begin(&Start::boundary(at, history));
-        Some(Zlib { encoder })
+        Zlib::restarted(level, memory.class(), at, history)
+    }
+
+    fn restarted(level: ZlibLevel, class: Class, at: &ZlibBoundary, history: &[u8]) -> Option<Zlib> {
+        level.is_lazy().then(|| Zlib::begun(level, class, &Start::boundary(at, history)))
     }
 
     /// The start of the block that is under way; `None` for levels 1 to 3.

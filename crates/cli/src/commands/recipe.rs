@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lighter_node::FileBase;
-use lighter_recipe::{FindError, Form, Found, Nearest, Reason, Rebuild, RebuildError, Recipe, Unknown, correct, find};
+use lighter_recipe::{
+    Class, FindError, Form, Found, Nearest, Reason, Rebuild, RebuildError, Recipe, Unknown, correct, find,
+};
 use lighter_types::{Blame, Bytes, OciDigest, ReadAt};
 use sha2::{Digest, Sha256};
 
@@ -42,6 +44,8 @@ struct Shown {
     block_bytes: Option<u32>,
     /// zstd: content of the first write, if the first block ends with it.
     first_write: Option<u32>,
+    /// How libzstd was called.
+    libzstd_call: Option<String>,
     members: usize,
     checkpoints: usize,
 }
@@ -271,6 +275,9 @@ fn shown(path: &Path, recipe: &Recipe, recipe_bytes: u64) -> Shown {
         level: encoded.map(|encoded| encoded.encoder.level),
         block_bytes: encoded.and_then(|encoded| encoded.encoder.block_bytes).map(u32::from),
         first_write: encoded.and_then(|encoded| encoded.encoder.first_write).map(u32::from),
+        libzstd_call: encoded
+            .filter(|encoded| encoded.encoder.class == Class::LibZstd1)
+            .map(|encoded| encoded.encoder.libzstd.to_string()),
         members: framing.map_or(0, |framing| framing.members.len()),
         checkpoints: encoded.map_or(0, |encoded| encoded.checkpoints.len()),
     }
@@ -287,8 +294,9 @@ fn maker(shown: &Shown) -> String {
     };
     let blocks = shown.block_bytes.map_or_else(String::new, |bytes| format!(", blocks of {bytes} bytes"));
     let first = shown.first_write.map_or_else(String::new, |bytes| format!(", a first write of {bytes} bytes"));
+    let call = shown.libzstd_call.as_ref().map_or_else(String::new, |call| format!(", by {call}"));
     let members = if shown.members == 1 { String::new() } else { format!(", {} members", shown.members) };
-    format!("{class} at level {level}{blocks}{first}{members}")
+    format!("{class} at level {level}{blocks}{first}{call}{members}")
 }
 
 fn text(shown: &Shown) -> String {

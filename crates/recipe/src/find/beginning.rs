@@ -11,7 +11,7 @@ use lighter_types::ReadAt;
 
 use super::frame::{self, Frame};
 use super::trial::Trial;
-use super::{Nearest, PIECE_BYTES};
+use super::{Nearest, PIECE_BYTES, libzstd};
 use crate::encoder::{Encoder, Kind};
 use crate::error::FindError;
 use crate::gzip::{self, Header};
@@ -36,6 +36,8 @@ pub struct Beginning {
     /// Where the compressed data begins.
     start: u64,
     content: Vec<u8>,
+    /// All content of the first member, if its header says.
+    content_bytes: Option<u64>,
     /// Where the compressed data ends, if that is all content.
     end: Option<u64>,
     /// The encoders to try, the likeliest first.
@@ -55,17 +57,23 @@ impl Beginning {
     }
 
     fn of_zstd(blob: &dyn ReadAt, bytes: &[u8]) -> Result<Self, FindError> {
-        let encoders = frame::encoders(blob, bytes)?;
+        let header = frame::Header::read(bytes);
         let (mut input, mut frame, mut content) = (Input::new(blob), Frame::new(0), Vec::new());
+        let content_bytes = header.and_then(|header| header.content_bytes);
         let mut piece = vec![0; PIECE_BYTES];
-        while content.len() < CONTENT_BYTES {
+        // One byte more tells that the frame goes on.
+        while content.len() <= CONTENT_BYTES {
             let made = frame.read(&mut input, &mut piece)?;
             if made == 0 {
-                return Ok(Self { start: 0, content, end: Some(input.at), encoders });
+                let encoders = zstd_encoders(header, blob, bytes, &content)?;
+                return Ok(Self { start: 0, content, content_bytes, end: Some(input.at), encoders });
             }
             content.extend_from_slice(piece.get(..made).unwrap_or_default());
         }
-        Ok(Self { start: 0, content, end: None, encoders })
+        // A whole number of blocks.
+        content.truncate(CONTENT_BYTES);
+        let encoders = zstd_encoders(header, blob, bytes, &content)?;
+        Ok(Self { start: 0, content, content_bytes, end: None, encoders })
     }
 
     fn of_gzip(blob: &dyn ReadAt, bytes: &[u8], start: usize) -> Result<Self, FindError> {
@@ -81,24 +89,39 @@ impl Beginning {
             return Err(FindError::Short { member: start });
         }
         let encoders = encoders(&block_bytes(deflated), bytes);
-        Ok(Self { start, content, end, encoders })
+        Ok(Self { start, content, content_bytes: None, end, encoders })
     }
 
     /// Where an encoder first differs.
     pub fn difference(&self, encoder: Encoder, blob: &dyn ReadAt) -> Result<Option<Nearest>, FindError> {
         let mut trial = Trial::new(encoder);
-        trial.begin(self.start, 0);
+        trial.begin(self.start, 0, self.content_bytes);
         for piece in self.content.chunks(PIECE_BYTES) {
             trial.write(piece, blob)?;
             if trial.difference.is_some() {
                 return Ok(trial.difference);
             }
         }
-        if let Some(end) = self.end {
-            trial.finish(end, self.content.len() as u64, blob)?;
+        match self.end {
+            Some(end) => trial.finish(end, self.content.len() as u64, blob)?,
+            None => trial.drain(blob)?,
         }
         Ok(trial.difference)
     }
+}
+
+/// The encoders for a frame of zstd: klauspost's first, which make most blobs.
+fn zstd_encoders(
+    header: Option<frame::Header>,
+    blob: &dyn ReadAt,
+    bytes: &[u8],
+    content: &[u8],
+) -> Result<Vec<Encoder>, FindError> {
+    let mut all = frame::encoders(blob, bytes)?;
+    if let Some(header) = header {
+        all.extend(libzstd::encoders(header, content, blob)?);
+    }
+    Ok(all)
 }
 
 /// The encoders for a gzip member with flushes behind so much content. The header tells nothing for sure; but the

@@ -10,6 +10,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use crate::encoder::{Class, Encoder, Kind};
 use crate::error::FindError;
 use crate::input::Input;
+use crate::zstd::MAGIC;
 
 /// The largest window: as much content is in memory.
 const WINDOW_BYTES_MAX: u64 = 128 << 20;
@@ -86,13 +87,49 @@ impl Read for Source<'_, '_> {
     }
 }
 
+/// The longest header of a frame (RFC 8878, section 3.1.1.1).
+pub const HEADER_BYTES_MAX: usize = 18;
+
+/// What a frame's header says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    pub has_checksum: bool,
+    pub content_bytes: Option<u64>,
+    /// None of a frame of a single segment: its window is its content.
+    pub window_bytes: Option<u64>,
+}
+
+impl Header {
+    /// Reads a header at the beginning of `bytes` (RFC 8878, section 3.1.1.1). `None` if it is cut or names a
+    /// dictionary.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (&descriptor, mut rest) = bytes.strip_prefix(&MAGIC)?.split_first()?;
+        let (is_single_segment, dictionary) = (descriptor & 1 << 5 != 0, descriptor & 3);
+        let mut window_bytes = None;
+        if !is_single_segment {
+            let (&window, behind) = rest.split_first()?;
+            let base = 1u64 << (10 + (window >> 3));
+            window_bytes = Some(base + base / 8 * u64::from(window & 7));
+            rest = behind;
+        }
+        let size_bytes = [usize::from(is_single_segment), 2, 4, 8][usize::from(descriptor >> 6)];
+        let mut size = [0; 8];
+        size.get_mut(..size_bytes)?.copy_from_slice(rest.get(..size_bytes)?);
+        // Two bytes count from 256.
+        let content_bytes = u64::from_le_bytes(size).checked_add(if size_bytes == 2 { 256 } else { 0 })?;
+        let content_bytes = (size_bytes > 0).then_some(content_bytes);
+        let header = Self { has_checksum: descriptor & 1 << 2 != 0, content_bytes, window_bytes };
+        (dictionary == 0).then_some(header)
+    }
+}
+
 /// The descriptor of klauspost's frames: a checksum, no length (RFC 8878, section 3.1.1.1).
 const STREAM_DESCRIPTOR: u8 = 4;
 /// An empty last block, before the checksum.
 const EMPTY_BLOCK: [u8; 3] = [1, 0, 0];
 const CHECKSUM_BYTES: usize = 4;
 
-/// The encoders to try for a blob that begins with this frame.
+/// The encoders of klauspost to try for a blob that begins with this frame.
 pub fn encoders(blob: &dyn ReadAt, bytes: &[u8]) -> Result<Vec<Encoder>, FindError> {
     let mut end = [0; EMPTY_BLOCK.len() + CHECKSUM_BYTES];
     let offset = blob.len().0.saturating_sub(end.len() as u64);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use flate2::{Decompress, FlushDecompress, Status};
 use lighter_types::ReadAt;
 
-use super::frame::Frame;
+use super::frame::{Frame, HEADER_BYTES_MAX, Header};
 use super::trial::Trial;
 use super::{Found, PIECE_BYTES, Reason, Unknown};
 use crate::encoder::{Encoder, Kind};
@@ -45,7 +45,7 @@ impl<'a> Pass<'a> {
         while let Some(header) = self.header()? {
             match self.kind {
                 Kind::Go | Kind::Zlib => self.member(header, progress)?,
-                Kind::Zstd => self.frame(header, progress)?,
+                Kind::Zstd | Kind::LibZstd => self.frame(header, progress)?,
             }
             if self.trial.difference.is_some() {
                 return Ok(self.unknown(Reason::Encoder));
@@ -63,14 +63,14 @@ impl<'a> Pass<'a> {
         let header = match self.kind {
             Kind::Go | Kind::Zlib => self.input.gzip_header()?,
             // The engine makes the headers of frames.
-            Kind::Zstd => self.input.peek(MAGIC.len())?.starts_with(&MAGIC).then(Vec::new),
+            Kind::Zstd | Kind::LibZstd => self.input.peek(MAGIC.len())?.starts_with(&MAGIC).then(Vec::new),
         };
         Ok(header.map(|header| *self.headers.entry(header).or_insert(next)))
     }
 
     fn member(&mut self, header: u32, progress: &mut dyn FnMut(u64)) -> Result<(), FindError> {
         let (member, member_tar) = (self.input.at, self.tar_bytes);
-        self.trial.begin(member, member_tar);
+        self.trial.begin(member, member_tar, None);
         let mut inflate = Decompress::new(false);
         let mut crc = flate2::Crc::new();
         let mut content = vec![0; PIECE_BYTES];
@@ -115,7 +115,8 @@ impl<'a> Pass<'a> {
 
     fn frame(&mut self, header: u32, progress: &mut dyn FnMut(u64)) -> Result<(), FindError> {
         let (start, frame_tar) = (self.input.at, self.tar_bytes);
-        self.trial.begin(start, frame_tar);
+        let content_bytes = Header::read(self.input.peek(HEADER_BYTES_MAX)?).and_then(|header| header.content_bytes);
+        self.trial.begin(start, frame_tar, content_bytes);
         let (mut frame, mut content) = (Frame::new(start), vec![0; PIECE_BYTES]);
         loop {
             let made = frame.read(&mut self.input, &mut content)?;
@@ -149,7 +150,7 @@ impl<'a> Pass<'a> {
         let framing = Framing { headers, members: self.members, tail };
         let mut encoder = self.trial.encoder;
         // How the end came is said only where it shows.
-        encoder.is_end_joined &= framing.members.iter().any(|frame| encoder.ends_with_full_block(frame.tar_bytes));
+        encoder.is_end_joined &= framing.members.iter().any(|frame| encoder.shows_how_the_end_came(frame.tar_bytes));
         let encoded = Encoded { encoder, framing, checkpoints: self.trial.checkpoints };
         let (blob_bytes, blob) = (self.input.at, self.input.digest());
         Ok(Found::Recipe(Recipe { blob, blob_bytes, tar_bytes: self.tar_bytes, form: Form::Encoded(encoded) }))

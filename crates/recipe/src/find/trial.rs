@@ -4,7 +4,7 @@ use lighter_types::ReadAt;
 
 use super::Nearest;
 use crate::bits::BitPosition;
-use crate::encoder::{Encoder, Kind};
+use crate::encoder::Encoder;
 use crate::engine::{Engine, Start};
 use crate::error::FindError;
 use crate::gzip::TRAILER_BYTES;
@@ -32,14 +32,15 @@ impl Trial {
         Self { encoder, engine: None, made, found, member, member_tar, at, content, difference: None, checkpoints }
     }
 
-    pub fn begin(&mut self, member: u64, member_tar: u64) {
+    /// A member begins. Its content has so many bytes, if its header says.
+    pub fn begin(&mut self, member: u64, member_tar: u64, content_bytes: Option<u64>) {
         if self.difference.is_some() {
             return;
         }
         // The last member ended where the header of this one begins.
         self.add_checkpoint(Checkpoint { tar: member_tar, blob: BitPosition { bytes: self.at, partial: 1 } });
         (self.member, self.member_tar, self.at, self.content) = (member, member_tar, member, 0);
-        self.engine = self.encoder.open(&Start::BEGINNING);
+        self.engine = self.encoder.open(&Start { content_bytes, ..Start::BEGINNING });
     }
 
     pub fn write(&mut self, piece: &[u8], blob: &dyn ReadAt) -> Result<(), FindError> {
@@ -55,6 +56,13 @@ impl Trial {
         Ok(())
     }
 
+    /// Compares what the engine makes of the content so far. No more is written then.
+    pub fn drain(&mut self, blob: &dyn ReadAt) -> Result<(), FindError> {
+        let Some(engine) = &mut self.engine else { return Ok(()) };
+        engine.drain(&mut self.made);
+        self.compare(blob)
+    }
+
     /// The member ends at this place of the blob.
     pub fn finish(&mut self, end: u64, tar_bytes: u64, blob: &dyn ReadAt) -> Result<(), FindError> {
         let Some(engine) = &mut self.engine else { return Ok(()) };
@@ -63,7 +71,7 @@ impl Trial {
         if self.difference.is_none() && self.at != end {
             self.differ_at(self.at.min(end));
         }
-        let trailer_bytes = if self.encoder.class.kind() == Kind::Zstd { 0 } else { TRAILER_BYTES };
+        let trailer_bytes = if self.encoder.class.kind().is_zstd() { 0 } else { TRAILER_BYTES };
         self.at = end + trailer_bytes as u64;
         // That would be taken for the beginning of the next member.
         self.checkpoints.pop_if(|checkpoint| checkpoint.tar >= tar_bytes);

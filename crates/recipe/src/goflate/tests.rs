@@ -63,7 +63,8 @@ fn segments_made_apart_equal_the_whole() {
         assert!(marks.len() > 3, "level {level}: {marks:?}");
         for mark in marks.into_iter().step_by(3) {
             let at = mark.content as usize;
-            let start = Start { mark, history: &content[at.saturating_sub(history_bytes(level))..at] };
+            let start =
+                Start { mark, history: &content[at.saturating_sub(history_bytes(level))..at], ..Start::BEGINNING };
             let mut engine = open(level, &start).unwrap();
             let mut rest = Vec::new();
             engine.write(&content[at..], &mut rest);
@@ -78,10 +79,10 @@ fn levels_that_skip_positions_start_at_the_beginning_only() {
     let mark = Mark { content: 65_536, ..Mark::START };
     let history = vec![0; 32_768];
     for level in [1, 2, 3] {
-        assert!(open(level, &Start { mark, history: &history }).is_none());
+        assert!(open(level, &Start { mark, history: &history, ..Start::BEGINNING }).is_none());
         assert_eq!(open(level, &Start::BEGINNING).unwrap().mark(), None);
     }
     // A start without the content before it.
-    assert!(open(6, &Start { mark, history: &history[1..] }).is_none());
+    assert!(open(6, &Start { mark, history: &history[1..], ..Start::BEGINNING }).is_none());
     assert!(open(0, &Start::BEGINNING).is_none() && open(10, &Start::BEGINNING).is_none());
 }

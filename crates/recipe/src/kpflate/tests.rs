@@ -114,12 +114,14 @@ fn blocks_of_pgzip_made_apart_equal_the_whole() {
     assert_eq!(marks.len(), 8, "{marks:?}");
     for mark in marks {
         let at = mark.content as usize;
-        let mut engine = encoder.open(&Start { mark, history: &content[at.saturating_sub(20_000)..at] }).unwrap();
+        let mut engine = encoder
+            .open(&Start { mark, history: &content[at.saturating_sub(20_000)..at], ..Start::BEGINNING })
+            .unwrap();
         let mut rest = Vec::new();
         engine.write(&content[at..], &mut rest);
         engine.finish(&mut rest);
         assert!(rest == whole[mark.blob.bytes as usize..], "{mark:?}");
     }
     let between = Mark { content: 150_000, ..Mark::START };
-    assert!(encoder.open(&Start { mark: between, history: &content[..150_000] }).is_none());
+    assert!(encoder.open(&Start { mark: between, history: &content[..150_000], ..Start::BEGINNING }).is_none());
 }

@@ -11,6 +11,8 @@ const MEMBERS_ALWAYS: u64 = 128;
 const MEMBER_TAR_BYTES: u64 = 256;
 /// The same for frames of zstd, whose engine has tables of some MiB.
 const FRAME_TAR_BYTES: u64 = 64 << 10;
+/// libzstd's tables have up to some ten MiB.
+const LIBZSTD_FRAME_TAR_BYTES: u64 = 1 << 20;
 /// The most bytes behind the last member.
 pub const TAIL_BYTES_MAX: usize = 64 << 10;
 /// That of gzip. A frame of zstd is a member with neither header nor trailer: its engine makes all of it.
@@ -87,6 +89,7 @@ pub fn members_max(kind: Kind, tar_bytes: u64) -> u64 {
     let member_tar_bytes = match kind {
         Kind::Go | Kind::Zlib => MEMBER_TAR_BYTES,
         Kind::Zstd => FRAME_TAR_BYTES,
+        Kind::LibZstd => LIBZSTD_FRAME_TAR_BYTES,
     };
     MEMBERS_MAX.min(MEMBERS_ALWAYS.saturating_add(tar_bytes / member_tar_bytes))
 }

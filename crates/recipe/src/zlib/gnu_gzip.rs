@@ -16,55 +16,21 @@
 //! Each file is a stream of its own here. `gzip A B` compresses `B` with what `A` left in the window, which can change
 //! the last match of `B`.
 
-use super::encoder::{BlockEnd, Class, Encoder, Ending, Start};
-use super::{ZlibBoundary, ZlibLevel};
-use crate::engine::{Engine, Mark};
+use super::encoder::{BlockEnd, Class, Ending, Start};
+use super::{Zlib, ZlibBoundary, ZlibLevel};
 
 const SYMBOLS_MAX: usize = 32_767;
 const SYMBOLS_BETWEEN: usize = 4096;
 const HASH_BITS: u32 = 15;
 
-/// A raw DEFLATE stream as GNU gzip writes it. It holds 1 MiB at most.
-pub(super) struct GnuGzip {
-    encoder: Encoder,
+/// A stream that begins with nothing before it. It holds 1 MiB at most.
+pub(super) fn new(level: ZlibLevel) -> Zlib {
+    Zlib::begun(level, class(level), &Start::dictionary(&[]))
 }
 
-impl GnuGzip {
-    /// A stream that begins with nothing before it.
-    pub(super) fn new(level: ZlibLevel) -> GnuGzip {
-        let mut encoder = Encoder::new(level, class(level));
-        encoder.begin(&Start::dictionary(&[]));
-        GnuGzip { encoder }
-    }
-
-    /// Goes on at a boundary of a stream of the same level, as [`super::Zlib::restart`] does: `None` for levels 1 to 3.
-    pub(super) fn restart(level: ZlibLevel, at: &ZlibBoundary, history: &[u8]) -> Option<GnuGzip> {
-        if !level.is_lazy() {
-            return None;
-        }
-        let mut encoder = Encoder::new(level, class(level));
-        encoder.begin(&Start::boundary(at, history));
-        Some(GnuGzip { encoder })
-    }
-
-    /// The start of the block that is under way; `None` for levels 1 to 3.
-    pub(super) fn boundary(&self) -> Option<ZlibBoundary> {
-        self.encoder.boundary()
-    }
-}
-
-impl Engine for GnuGzip {
-    fn write(&mut self, content: &[u8], out: &mut Vec<u8>) {
-        self.encoder.write(content, out);
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>) {
-        self.encoder.finish(out);
-    }
-
-    fn mark(&self) -> Option<Mark> {
-        self.boundary()?.mark()
-    }
+/// Goes on at a boundary of a stream of the same level, as [`Zlib::restart`] does: `None` for levels 1 to 3.
+pub(super) fn restart(level: ZlibLevel, at: &ZlibBoundary, history: &[u8]) -> Option<Zlib> {
+    Zlib::restarted(level, class(level), at, history)
 }
 
 fn class(level: ZlibLevel) -> Class {

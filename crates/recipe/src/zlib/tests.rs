@@ -154,7 +154,7 @@ fn zlib_with_more_memory_is_the_real_one_at_all_levels() {
 
 #[test]
 fn gnu_gzip_is_the_real_one_at_all_levels() {
-    check(&GZIP, GnuGzip::new);
+    check(&GZIP, gnu_gzip::new);
 }
 
 #[test]
@@ -237,11 +237,11 @@ fn sizes_of_writes_change_nothing() {
     let full = content(300_000);
     for level in [1, 6].map(|level| ZlibLevel::new(level).unwrap()) {
         let zlib = whole(Zlib::new(level, ZlibMemory::Eight), &full);
-        let gzip = whole(GnuGzip::new(level), &full);
+        let gzip = whole(gnu_gzip::new(level), &full);
         let pigz = whole(Pigz::new(pigz_at(level)), &full);
         for size in [1, 261, 32_767, 65_535, 131_071] {
             assert!(in_pieces(Zlib::new(level, ZlibMemory::Eight), &full, size) == zlib, "{level:?}, {size}");
-            assert!(in_pieces(GnuGzip::new(level), &full, size) == gzip, "{level:?}, {size}");
+            assert!(in_pieces(gnu_gzip::new(level), &full, size) == gzip, "{level:?}, {size}");
             assert!(in_pieces(Pigz::new(pigz_at(level)), &full, size) == pigz, "{level:?}, {size}");
         }
     }
@@ -297,8 +297,8 @@ fn segments_made_apart_are_the_whole_stream() {
             let restart = |at: &ZlibBoundary, history: &[u8]| Zlib::restart(level, memory, at, history);
             check_restarts(Zlib::new(level, memory), Zlib::boundary, restart);
         }
-        let restart = |at: &ZlibBoundary, history: &[u8]| GnuGzip::restart(level, at, history);
-        check_restarts(GnuGzip::new(level), GnuGzip::boundary, restart);
+        let restart = |at: &ZlibBoundary, history: &[u8]| gnu_gzip::restart(level, at, history);
+        check_restarts(gnu_gzip::new(level), Zlib::boundary, restart);
     }
 }
 
@@ -306,10 +306,10 @@ fn segments_made_apart_are_the_whole_stream() {
 fn levels_that_skip_positions_have_no_boundary() {
     for level in levels().filter(|level| !level.is_lazy()) {
         let zlib = Zlib::new(level, ZlibMemory::Eight);
-        assert_eq!((zlib.boundary(), GnuGzip::new(level).boundary()), (None, None));
+        assert_eq!((zlib.boundary(), gnu_gzip::new(level).boundary()), (None, None));
         let at = ZlibBoundary { content: 0, bits: 0, partial: 0, previous_length: 2 };
         assert!(Zlib::restart(level, ZlibMemory::Eight, &at, &[]).is_none());
-        assert!(GnuGzip::restart(level, &at, &[]).is_none());
+        assert!(gnu_gzip::restart(level, &at, &[]).is_none());
     }
 }
 
@@ -364,7 +364,7 @@ fn false_boundaries_do_no_harm() {
                 let at = ZlibBoundary { content, bits: u64::MAX, partial: 255, previous_length };
                 let zlib = Zlib::restart(ZlibLevel::new(6).unwrap(), ZlibMemory::Nine, &at, &full[..history]);
                 assert!(!whole(zlib.unwrap(), &full[..70_000]).is_empty());
-                let gzip = GnuGzip::restart(ZlibLevel::new(6).unwrap(), &at, &full[..history]);
+                let gzip = gnu_gzip::restart(ZlibLevel::new(6).unwrap(), &at, &full[..history]);
                 assert!(!whole(gzip.unwrap(), &full[..70_000]).is_empty());
             }
         }
