@@ -112,7 +112,7 @@ const LIES: [(&str, Lie, &str); 10] = [
         |tar, request| {
             // Where the base has nothing, the tool's frames have the codec of nodes.
             let source = Source { diff_id: request.target, bytes: &tar };
-            let base = Source { diff_id: DiffId::new([8; 32]), bytes: &[&tar[..], &[1; 512]].concat() };
+            let base = Source { diff_id: DiffId::new([8; 32]), bytes: &[tar, &[1; 512]].concat() };
             let settings = Settings { method: Method::Vcdiff, ..Settings::default() };
             let patch = lighter_patch::encode(&source, &[base], &settings, &|_| std::ops::ControlFlow::Continue(()));
             let patch = patch.expect("a patch");
