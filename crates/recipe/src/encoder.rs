@@ -204,7 +204,7 @@ pub struct Encoder {
     pub first_write: Option<NonZeroU32>,
     /// zstd: the encoder learned the end with the last content, so no empty block follows a full one.
     pub is_end_joined: bool,
-    /// How libzstd was called. Of other classes: without options.
+    /// How libzstd was called; for other classes, without options.
     pub libzstd: LibZstdCall,
 }
 

@@ -20,7 +20,7 @@ use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer};
 use crate::engine::Engine;
 
 /// 1.5.7: the version whose bytes the class stands for.
-const VERSION: u32 = 10_507;
+const LIBRARY: u32 = 10_507;
 /// The command reads so much at once, and a block of a frame holds so much (RFC 8878, section 3.1.1.2.4).
 pub const CHUNK_BYTES: usize = 128 << 10;
 /// The window of `--long` without a number, and the largest of a recipe: 128 MiB.
@@ -108,7 +108,7 @@ impl fmt::Display for LibZstdCall {
 
 /// Whether this program is built with the version of the class.
 pub fn is_here() -> bool {
-    zstd_safe::version_number() == VERSION
+    zstd_safe::version_number() == LIBRARY
 }
 
 /// Opens an engine. `None` if the library refuses the call, or if the call needs a size that is not given.

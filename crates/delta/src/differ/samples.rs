@@ -1,9 +1,9 @@
 //! Finds the places of large bases that a range of the target resembles, without holding the bases in memory.
 //!
-//! A place of a base is a sample if the hash of the bytes from there on ([`WINDOWS`]) has certain bits; so the same bytes
-//! are a sample wherever they stand (content-defined sampling). The index holds each sample's hash and place: 8 bytes
-//! for 64 bytes of the bases or more ([`Samples::new`]). For a range of the target, the index counts in which blocks
-//! of the bases the range's samples occur.
+//! A place of a base is a sample if the hash of the bytes from there on ([`WINDOWS`]) has certain bits; so the same
+//! bytes are a sample wherever they stand (content-defined sampling). The index holds each sample's hash and place: 8
+//! bytes for 64 bytes of the bases or more ([`Samples::new`]). For a range of the target, the index counts in which
+//! blocks of the bases the range's samples occur.
 //!
 //! Bytes that occur everywhere, such as zeros, tell nothing: a hash with more than [`PLACES_MAX`] places is dropped,
 //! and of a run of equal hashes the first place counts.

@@ -75,7 +75,7 @@ impl Search {
     /// The search where so many files are open. The plan of each takes memory, which the bases do not get.
     pub fn beside(&self, open_files: usize) -> Self {
         let (plans, most) = (open_files as u64 * OPEN_FILE_BYTES, self.material_bytes_max);
-        // Of few files it is not worth a word.
+        // The plans of a few files take nothing that counts.
         let left = if plans < most / 16 { most } else { most.saturating_sub(plans).max(most / 4) };
         Self { material_bytes_max: left, ..*self }
     }

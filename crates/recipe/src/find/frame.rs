@@ -90,7 +90,7 @@ impl Read for Source<'_, '_> {
 /// The longest header of a frame (RFC 8878, section 3.1.1.1).
 pub const HEADER_BYTES_MAX: usize = 18;
 
-/// What a frame's header says.
+/// A frame's header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
     pub has_checksum: bool,
