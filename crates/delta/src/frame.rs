@@ -125,7 +125,7 @@ pub fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt], map: &Ma
     }
     let (rebuilt, is_at_end);
     if parts.is_full {
-        let contents = FullContents::new(Decoder::new(parts.contents));
+        let contents = FullContents::for_payload(Decoder::new(parts.contents), parts.contents.len());
         let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]);
         let walk = walk.decode(&program, material, parts.texts)?;
         (rebuilt, is_at_end) = (walk.rebuilt, walk.contents.coder.is_at_end() && walk.raw.is_empty());

@@ -12,17 +12,17 @@ const BLOCKS: u64 = 512;
 /// The cache of one reader, over the bases of a patch. Holds at most 2 MiB.
 pub struct BaseCache<'a> {
     bases: Vec<(&'a dyn ReadAt, u64)>,
-    /// Each block has one slot.
-    slots: Vec<Option<Block>>,
+    /// Each block has one slot: the base and the number of the block there that it holds.
+    slots: Vec<Option<(usize, u64)>>,
+    /// The bytes of the slots. One piece of memory: 512 that grow one by one cost more than what they hold.
+    blocks: Vec<u8>,
 }
-
-/// The base, the number of the block in the base, and the block's bytes.
-type Block = ((usize, u64), Vec<u8>);
 
 impl<'a> BaseCache<'a> {
     /// A cache over these bases that holds nothing.
     pub fn new(bases: &[&'a dyn ReadAt]) -> Self {
-        Self { bases: bases.iter().map(|base| (*base, base.len().0)).collect(), slots: vec![None; BLOCKS as usize] }
+        let bases = bases.iter().map(|base| (*base, base.len().0)).collect();
+        Self { bases, slots: vec![None; BLOCKS as usize], blocks: vec![0; (BLOCKS * BLOCK_BYTES) as usize] }
     }
 
     /// How many bases there are.
@@ -61,14 +61,16 @@ impl<'a> BaseCache<'a> {
     fn block(&mut self, base: usize, number: u64) -> Result<&[u8], (u64, io::Error)> {
         let (reader, base_bytes) = self.bases[base];
         // Neighbouring blocks of one base have different slots; blocks of several bases are spread.
-        let slot = &mut self.slots[((number + base as u64 * (BLOCKS / 3)) % BLOCKS) as usize];
+        let slot = ((number + base as u64 * (BLOCKS / 3)) % BLOCKS) as usize;
         let start = number * BLOCK_BYTES;
-        let (held, mut bytes) = slot.take().unwrap_or(((base, u64::MAX), Vec::new()));
-        if held != (base, number) {
-            bytes.resize(base_bytes.saturating_sub(start).min(BLOCK_BYTES) as usize, 0);
-            reader.read_exact_at(&mut bytes, start).map_err(|source| (start, source))?;
+        let bytes = base_bytes.saturating_sub(start).min(BLOCK_BYTES) as usize;
+        let block = &mut self.blocks[slot * BLOCK_BYTES as usize..][..bytes];
+        if self.slots[slot] != Some((base, number)) {
+            self.slots[slot] = None;
+            reader.read_exact_at(block, start).map_err(|source| (start, source))?;
+            self.slots[slot] = Some((base, number));
         }
-        Ok(&slot.insert(((base, number), bytes)).1)
+        Ok(block)
     }
 }
 

@@ -20,6 +20,7 @@ use super::index::{Index, SPARSE};
 use super::matches::{self, Bases, Match};
 use super::material::Material;
 use super::pairs::{EntryId, Pairs};
+use super::regions::Regions;
 use super::samples::{BLOCK_BYTES, Extent, Samples};
 use super::search::Search;
 use super::steps::{Layers, Planned, push};
@@ -55,6 +56,7 @@ struct Piece {
 pub fn match_long(
     layers: &Layers<'_>,
     pairs: &Pairs<'_>,
+    regions: &Regions,
     contents: &[Long<'_>],
     search: &Search,
 ) -> io::Result<Vec<Vec<Planned>>> {
@@ -62,9 +64,16 @@ pub fn match_long(
     if contents.is_empty() {
         return Ok(steps);
     }
-    let samples = Samples::new(layers, sources(pairs, contents), search.threads)?;
     let pieces: Vec<Piece> = contents.iter().enumerate().flat_map(|(index, long)| pieces(pairs, index, long)).collect();
-    let found = parallel::map(&pieces, search.threads, |piece| match_piece(layers, &samples, piece, search))?;
+    let regions = regions.of(contents.iter().map(|long| long.range.start).collect(), || {
+        let samples = Samples::new(layers, sources(pairs, contents), search.threads)?;
+        parallel::map(&pieces, search.threads, |piece| {
+            Ok::<_, io::Error>(resembled(&samples, piece, &layers.read_target(piece.range.clone())?))
+        })
+    })?;
+    let matched: Vec<(&Piece, &Vec<Extent>)> = pieces.iter().zip(regions.iter()).collect();
+    let found =
+        parallel::map(&matched, search.threads, |(piece, regions)| match_piece(layers, regions, piece, search))?;
     for (piece, found) in pieces.iter().zip(found) {
         found.into_iter().for_each(|step| push(&mut steps[piece.content], step));
     }
@@ -109,13 +118,13 @@ fn around(old: &Extent, part: &Range<u64>, content_bytes: u64) -> [Extent; 2] {
     [place(part.start, part.end), place(from_end(part.start), from_end(part.end))]
 }
 
-fn match_piece(layers: &Layers<'_>, samples: &Samples, piece: &Piece, search: &Search) -> io::Result<Vec<Planned>> {
+fn match_piece(layers: &Layers<'_>, regions: &[Extent], piece: &Piece, search: &Search) -> io::Result<Vec<Planned>> {
     let content = layers.read_target(piece.range.clone())?;
     let mut material = Material::default();
     let mut aligned = None;
-    for Extent { base, range } in regions(samples, piece, &content) {
-        let start = material.add(layers, base, range.start, range.end - range.start)?;
-        let counterpart = piece.counterpart.iter().find(|old| old.base == base && range.contains(&old.range.start));
+    for Extent { base, range } in regions {
+        let start = material.add(layers, *base, range.start, range.end - range.start)?;
+        let counterpart = piece.counterpart.iter().find(|old| old.base == *base && range.contains(&old.range.start));
         aligned = aligned.or(counterpart.map(|old| start + (old.range.start - range.start) as usize));
     }
     // Most of a large content that changed in a few places is equal: there a fine index finds nothing more.
@@ -145,7 +154,7 @@ fn different(old: &[u8], content: &[u8], matches: &[Match]) -> usize {
 }
 
 /// The ranges of the bases that a piece is matched with, in the order of their places, without overlap.
-fn regions(samples: &Samples, piece: &Piece, content: &[u8]) -> Vec<Extent> {
+fn resembled(samples: &Samples, piece: &Piece, content: &[u8]) -> Vec<Extent> {
     let bytes = content.len() as u64;
     let blocks_max = (bytes * REGIONS_MAX).div_ceil(BLOCK_BYTES) as usize;
     let mut votes: Vec<(u64, u32)> =

@@ -27,6 +27,7 @@ mod matches;
 mod material;
 mod pairs;
 mod plan;
+mod regions;
 mod samples;
 mod search;
 mod steps;

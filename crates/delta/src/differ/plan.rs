@@ -20,6 +20,7 @@ use super::long::{EQUAL_PART, Long, match_long};
 use super::matches::{self, Bases};
 use super::material::Material;
 use super::pairs::Pairs;
+use super::regions::Regions;
 use super::search::Search;
 use super::steps::{Layers, Planned, push};
 use super::streams::{self, Form};
@@ -60,12 +61,20 @@ impl Open<'_> {
     }
 }
 
+/// Where changed contents may have come from.
+struct Known<'a> {
+    pairs: &'a Pairs<'a>,
+    regions: &'a Regions,
+    bases: &'a [Vec<Entry>],
+}
+
 /// All that the differ knows of a target before it searches: the same at every effort.
 #[derive(Clone)]
 pub struct Drafted<'f> {
     files: &'f Files,
     pairs: Arc<Pairs<'f>>,
     drafts: Drafts<'f>,
+    regions: Regions,
 }
 
 impl<'f> Drafted<'f> {
@@ -77,7 +86,7 @@ impl<'f> Drafted<'f> {
         let pairs = Pairs::new(files, threads);
         let mut drafts = draft(layers, &pairs, &files.target, threads)?;
         twins::copy(layers, &mut drafts.drafts, threads)?;
-        Ok(Self { files, pairs: Arc::new(pairs), drafts })
+        Ok(Self { files, pairs: Arc::new(pairs), drafts, regions: Regions::default() })
     }
 
     /// How many files no base has as they are.
@@ -92,7 +101,7 @@ impl<'f> Drafted<'f> {
 /// # Errors
 /// The error of a reader.
 pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> io::Result<Vec<Planned>> {
-    let Drafted { files, pairs, drafts: Drafts { copies, drafts } } = drafted;
+    let Drafted { files, pairs, drafts: Drafts { copies, drafts }, regions } = drafted;
     let search = &search.beside(drafts.len());
     let forms = streams::decompress(layers, &pairs, &drafts, search)?;
     let mut parts = Vec::with_capacity(drafts.len());
@@ -101,7 +110,7 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
         parts.push(Part { start: entry.start, steps: draft.steps, is_open: draft.open.is_some() });
         open.extend(draft.open.map(|range| Open { index: open.len(), entry, range, form }));
     }
-    let matched = match_twice(layers, &pairs, &files.bases, search, open)?;
+    let matched = match_twice(layers, &Known { pairs: &pairs, regions: &regions, bases: &files.bases }, search, open)?;
     // They take 100 MB where there are a million files, and now the steps grow.
     drop(pairs);
     let drafted = parts.iter().map(|part| part.steps.len());
@@ -125,8 +134,7 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
 /// search gives the map; then the bases are searched as the map predicts them, where code that was only moved is equal.
 fn match_twice(
     layers: &mut Layers<'_>,
-    pairs: &Pairs<'_>,
-    bases: &[Vec<Entry>],
+    known: &Known<'_>,
     search: &Search,
     open: Vec<Open<'_>>,
 ) -> io::Result<Vec<Vec<Planned>>> {
@@ -134,21 +142,22 @@ fn match_twice(
     let (executables, others): (Vec<_>, Vec<_>) = open
         .into_iter()
         .partition(|open| matches!(open.form, Form::Plain) && executables::is_one(layers.target, open.entry));
-    match_all(layers, pairs, search, others, &mut matched)?;
-    match_all(layers, pairs, &search.coarse(), executables.iter().map(Open::plain).collect(), &mut matched)?;
+    match_all(layers, known, search, others, &mut matched)?;
+    match_all(layers, known, &search.coarse(), executables.iter().map(Open::plain).collect(), &mut matched)?;
     let map = |layers: &Layers<'_>, matched: &[Vec<Planned>], open: &[Open<'_>], which| {
         let steps = open.iter().map(|open| (open.entry, matched[open.index].as_slice()));
-        executables::map(layers, bases, &steps.collect::<Vec<_>>(), which, search.threads)
+        executables::map(layers, known.bases, &steps.collect::<Vec<_>>(), which, search.threads)
     };
     let (twice, once): (Vec<_>, Vec<_>) =
-        executables.into_iter().partition(|open| search.is_thorough || !is_long(pairs, search, open));
+        executables.into_iter().partition(|open| search.is_thorough || !is_long(known.pairs, search, open));
     let first = executables::fitting(map(layers, &matched, &twice, Parts::All)?);
-    let (known, unknown): (Vec<_>, Vec<_>) = twice.into_iter().partition(|open| first.file(open.range.start).is_some());
+    let (mapped, unmapped): (Vec<_>, Vec<_>) =
+        twice.into_iter().partition(|open| first.file(open.range.start).is_some());
     // Before the map is there: no reference of theirs is rewritten.
-    match_all(layers, pairs, search, unknown, &mut matched)?;
+    match_all(layers, known, search, unmapped, &mut matched)?;
     layers.map = first;
-    match_all(layers, pairs, &search.again(), known.iter().map(Open::plain).collect(), &mut matched)?;
-    let files = known.into_iter().chain(once).collect::<Vec<_>>();
+    match_all(layers, known, &search.again(), mapped.iter().map(Open::plain).collect(), &mut matched)?;
+    let files = mapped.into_iter().chain(once).collect::<Vec<_>>();
     layers.map = executables::fitting(map(layers, &matched, &files, Parts::Helping)?);
     Ok(matched)
 }
@@ -159,15 +168,16 @@ fn match_twice(
 /// that no path of the target names too, as far as there is room.
 fn match_all(
     layers: &Layers<'_>,
-    pairs: &Pairs<'_>,
+    known: &Known<'_>,
     search: &Search,
     open: Vec<Open<'_>>,
     steps: &mut [Vec<Planned>],
 ) -> io::Result<()> {
+    let Known { pairs, regions, .. } = known;
     let (long, short): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| is_long(pairs, search, open));
     let indices: Vec<usize> = long.iter().map(|open| open.index).collect();
     let long: Vec<Long<'_>> = long.into_iter().map(|open| Long { entry: open.entry, range: open.range }).collect();
-    for (index, matched) in indices.into_iter().zip(match_long(layers, pairs, &long, search)?) {
+    for (index, matched) in indices.into_iter().zip(match_long(layers, pairs, regions, &long, search)?) {
         steps[index] = matched;
     }
     let left_over = pairs.left_over();

@@ -1,6 +1,6 @@
 //! Finds the places of large bases that a range of the target resembles, without holding the bases in memory.
 //!
-//! A place of a base is a sample if the hash of the bytes from there on ([`WINDOWS`]) has certain bits; so the same
+//! A place of a base is a sample if the hash of the bytes from there on ([`Window`]) has certain bits; so the same
 //! bytes are a sample wherever they stand (content-defined sampling). The index holds each sample's hash and place: 8
 //! bytes for 64 bytes of the bases or more ([`Samples::new`]). For a range of the target, the index counts in which
 //! blocks of the bases the range's samples occur.
@@ -18,7 +18,15 @@ use super::steps::Layers;
 
 /// Bytes that a hash covers. Executables are full of addresses that change: longer windows rarely stay the same. But in
 /// letters of a small alphabet short windows occur everywhere: then the longer ones are taken.
-const WINDOWS: [usize; 2] = [16, 64];
+#[derive(Clone, Copy)]
+enum Window {
+    Short,
+    Long,
+}
+
+const SHORT_BYTES: usize = 16;
+const LONG_BYTES: usize = 64;
+
 /// Short windows are taken if one in so many samples is not too common.
 const USEFUL_PART: u64 = 4;
 /// Most samples of an index; 32 MiB.
@@ -50,7 +58,7 @@ pub struct Extent {
 /// The samples of some extents, which stand one behind the other, each on a boundary of blocks.
 pub struct Samples {
     extents: Vec<(u64, Extent)>,
-    window: usize,
+    window: Window,
     spacing_bits: u32,
     /// Hash and place, sorted.
     places: Vec<(u32, u32)>,
@@ -77,15 +85,16 @@ impl Samples {
             .collect();
         // Not of `end`: many small files have many empty parts of blocks behind them.
         let spacing_bits = (SPACING_BITS_MIN..40).find(|bits| bytes >> bits <= SAMPLES_MAX).unwrap_or(40);
-        let mut samples = Self { extents: placed, window: 0, spacing_bits, places: Vec::new(), first: Vec::new() };
+        let mut samples =
+            Self { extents: placed, window: Window::Short, spacing_bits, places: Vec::new(), first: Vec::new() };
         let parts: Vec<(u64, Extent)> =
             samples.extents.iter().flat_map(|(start, extent)| parts(*start, extent)).collect();
-        for window in WINDOWS {
+        for window in [Window::Short, Window::Long] {
             let found = parallel::map(&parts, threads, |(start, extent)| {
-                let bytes = read(layers, extent, window as u64 - 1)?;
+                let bytes = read(layers, extent, window.bytes() - 1)?;
                 let most = CROWDED * (PART_BYTES >> spacing_bits).max(1) as usize;
-                let found = sampled(&bytes, window, spacing_bits).take(most);
-                let placed = found.map(|(hash, at)| (hash, ((start + at as u64) / UNIT_BYTES) as u32));
+                let found = window.samples(&bytes, spacing_bits, most).into_iter();
+                let placed = found.map(|(hash, at)| (hash, ((start + u64::from(at)) / UNIT_BYTES) as u32));
                 Ok::<_, io::Error>(without_common(placed.collect()))
             })?;
             samples.window = window;
@@ -101,7 +110,7 @@ impl Samples {
     /// The blocks that the samples of `content` occur in, by place, with the number of samples.
     pub fn votes(&self, content: &[u8]) -> BTreeMap<u64, u32> {
         let mut votes = BTreeMap::new();
-        for (hash, _) in sampled(content, self.window, self.spacing_bits) {
+        for (hash, _) in self.window.samples(content, self.spacing_bits, usize::MAX) {
             let places = self.places(hash);
             if places.len() <= PLACES_MAX {
                 for (_, place) in places {
@@ -192,31 +201,75 @@ fn read(layers: &Layers<'_>, extent: &Extent, more: u64) -> io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// The samples of some bytes: hash and place.
-fn sampled(bytes: &[u8], window: usize, spacing_bits: u32) -> impl Iterator<Item = (u32, usize)> + '_ {
+impl Window {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Short => SHORT_BYTES as u64,
+            Self::Long => LONG_BYTES as u64,
+        }
+    }
+
+    /// The first samples of some bytes, at most so many: hash and place.
+    fn samples(self, bytes: &[u8], spacing_bits: u32, most: usize) -> Vec<(u32, u32)> {
+        match self {
+            Self::Short => sampled(short_windows(bytes), spacing_bits, most),
+            Self::Long => sampled(long_windows(bytes), spacing_bits, most),
+        }
+    }
+}
+
+fn sampled(windows: impl Iterator<Item = u64>, spacing_bits: u32, most: usize) -> Vec<(u32, u32)> {
+    let bound = 1 << (64 - spacing_bits);
+    let mut samples = Vec::new();
     let mut last = 0;
-    bytes.windows(window).enumerate().filter_map(move |(at, window)| {
-        let mixed = mixed(window);
-        if mixed >> (64 - spacing_bits) != 0 {
-            return None;
+    for (mixed, at) in windows.zip(0..) {
+        if mixed >= bound {
+            continue;
         }
         let hash = (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
-        let is_new = hash != last;
+        if hash == last {
+            continue;
+        }
+        if samples.len() == most {
+            break;
+        }
         last = hash;
-        is_new.then_some((hash, at))
+        samples.push((hash, at));
+    }
+    samples
+}
+
+/// A number for each window of 16 bytes.
+fn short_windows(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    bytes.array_windows::<SHORT_BYTES>().map(|window| {
+        let [first, second] = [0, 8].map(|at| window[at..].first_chunk().map_or(0, |half| u64::from_le_bytes(*half)));
+        first.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(second.wrapping_mul(0xd6e8_feb8_6659_fd93))
     })
 }
 
-/// Mixes the bytes of a window, 16 at a time.
-#[inline]
-fn mixed(window: &[u8]) -> u64 {
-    let (parts, _) = window.as_chunks::<16>();
-    parts.iter().fold(0u64, |sum, part| {
-        let [first, second] = [0, 8].map(|at| part[at..].first_chunk().map_or(0, |part| u64::from_le_bytes(*part)));
-        let both = first.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(second.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        sum.wrapping_mul(0xa076_1d64_78bd_642f).wrapping_add(both)
-    })
+/// A number for each window of 64 bytes. A byte's part of the sum has left it 64 bytes later (a gear hash).
+fn long_windows(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    let mut sum = 0u64;
+    let sums = bytes.iter().map(move |byte| {
+        sum = (sum << 1).wrapping_add(GEAR[usize::from(*byte)]);
+        sum
+    });
+    sums.skip(LONG_BYTES - 1)
 }
+
+/// A number without pattern for each byte: the finaliser of splitmix64 (Steele, Lea, Flood 2014).
+const GEAR: [u64; 256] = {
+    let mut gear = [0; 256];
+    let mut byte = 0;
+    while byte < gear.len() {
+        let mixed = (byte as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        gear[byte] = mixed ^ (mixed >> 31);
+        byte += 1;
+    }
+    gear
+};
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@
 //! follows the longest earlier match, and, within a match, of what the base's bytes and changed references suggest.
 //! Source: M. Mahoney's lpaq (orders, nibble-wise lines, match model), B. Knoll's cmix for what to mix by.
 
+use std::hint::black_box;
+
 use lighter_coder::Coder;
 
 use super::mixer::{Chance, INPUTS, Mixer, Scale, SmallChance};
@@ -60,6 +62,15 @@ impl Bytes {
             matched: Match { heads: vec![0; 1 << MATCH_BITS], at: 0, bytes: 0 },
             mixer: Mixer::new(2 * 256 + 64, INPUTS, 60),
             scale: Scale::get(),
+        }
+    }
+
+    /// Makes all memory of the tables at once. Memory that is read before it is written costs two faults a page, and the
+    /// second stops the other threads.
+    pub fn warm_up(&mut self) {
+        const PAGE_LINES: usize = 4096 / size_of::<Line>();
+        for page in self.lines.iter_mut().flat_map(|table| table.chunks_mut(PAGE_LINES)) {
+            page[0] = black_box(Line::default());
         }
     }
 

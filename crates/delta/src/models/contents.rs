@@ -73,6 +73,9 @@ impl<C: SymbolCoder> Contents for LightContents<'_, C> {
     }
 }
 
+/// Bytes of a payload from which on most pages of the models' tables are needed.
+const BUSY_BYTES: usize = 1 << 10;
+
 /// The full tier: bit by bit, by all contexts.
 pub struct FullContents<C> {
     pub coder: C,
@@ -82,6 +85,15 @@ pub struct FullContents<C> {
 impl<C: Coder> FullContents<C> {
     pub fn new(coder: C) -> Self {
         Self { coder, full: Box::new(Full::new()) }
+    }
+
+    /// The same, for a payload of so many bytes.
+    pub fn for_payload(coder: C, bytes: usize) -> Self {
+        let mut contents = Self::new(coder);
+        if bytes >= BUSY_BYTES {
+            contents.full.warm_up();
+        }
+        contents
     }
 }
 

@@ -31,6 +31,11 @@ impl Full {
         Self { hits: Hits::new(), bytes: Bytes::new(), references: References::new(), records: [0; HINTS], before: 0 }
     }
 
+    /// See [`Bytes::warm_up`].
+    pub fn warm_up(&mut self) {
+        self.bytes.warm_up();
+    }
+
     /// Codes `bytes` new bytes and appends them to `out`. `known` has them when encoding, and is empty when decoding.
     pub fn code_new<C: Coder>(&mut self, coder: &mut C, bytes: usize, known: &[u8], out: &mut Vec<u8>) {
         for index in 0..bytes {
