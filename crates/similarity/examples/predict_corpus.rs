@@ -9,6 +9,8 @@
 //! - `"gzip>target"`: the bytes of `gzip -6 -n`;
 //! - `"engine:base>target"`: the bytes of a patch by Lighter, with a summary of their own.
 //!
+//! The choice of bases is judged if the quick codec has all pairs.
+//!
 //! A [`Calibration`] learns from the pairs of the quick codec, as a node would. "Calibrated" predictions are corrected
 //! by the earlier pairs.
 
@@ -56,7 +58,11 @@ fn main() {
     }
     pairs_of_engine(&layers, &actual);
     pairs_of_codec(&layers, &actual);
-    regret(&layers, &actual);
+    let all = layers.iter().flat_map(|base| layers.iter().map(move |target| (base, target)));
+    let mut others = all.filter(|(base, target)| base.name != target.name);
+    if others.all(|(base, target)| actual.contains_key(&format!("{}>{}", base.name, target.name))) {
+        regret(&layers, &actual);
+    }
 }
 
 fn layer(path: &Path, actual: &Actual) -> Layer {

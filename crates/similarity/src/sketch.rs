@@ -24,6 +24,7 @@ use crate::sketch::sample::SampleSet;
 mod builder;
 mod encoding;
 mod entries;
+mod machine;
 mod sample;
 mod windows;
 

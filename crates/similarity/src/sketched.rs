@@ -6,11 +6,14 @@
 //! *touched*. Beyond the share of new content, both cost their headers. So
 //!
 //! ```text
-//! bytes = compressed bytes x (7/8 x new + 1/32 x moved) + max(1 KiB, entries x (4 x renamed + touched))
+//! price = min(1/10, 1/2 x root of new)
+//! bytes = compressed bytes x (7/8 x new + price x moved) + max(1 KiB, entries x (4 x renamed + touched))
 //! ```
 //!
 //! The constants come from real releases (docs/PREDICTION.md): Lighter's codecs need about 7/8 of the bytes of gzip for
-//! new content, and moved code costs little, since its references are predicted. A header costs what differs from the
+//! new content. Moved code costs little, since its references are predicted: next to nothing where all of a program was
+//! moved by a few changes, and more where the changes are many, because each moves what lies behind it by another
+//! distance. A header costs what differs from the
 //! base's. The constants hold for the default effort. A [`Calibration`] learns the difference for other codecs, efforts
 //! and contents.
 //!
@@ -26,8 +29,8 @@ use crate::sketch::{Samples, Sketch};
 
 /// The cost of new content, in 1/1024 of its share of the compressed layer.
 const NEW_COST: u64 = 896;
-/// The cost of moved content, in the same unit.
-const MOVED_COST: u64 = 32;
+/// The most that moved content costs, in the same unit.
+const MOVED_COST_MAX: u64 = 102;
 /// The cost of a renamed entry, in 1/1024 of a byte. A path of the same length costs one byte or two,
 /// any other three to ten.
 const RENAMED_COST: u64 = 4 * 1024;
@@ -142,14 +145,21 @@ fn predict_by_sketches(target: &Card, sketch: &Sketch, bases: &[&Sketch]) -> Pre
     let new = missing_of(sketch, bases, Sketch::masked);
     let changed = missing_of(sketch, bases, Sketch::plain);
     let moved = changed.parts.saturating_sub(new.parts);
-    let cost = NEW_COST * new.parts + MOVED_COST * moved;
+    let price = moved_cost(new);
+    let cost = NEW_COST * new.parts + price * moved;
     let whole = target.compressed_bytes;
     let contents = u128::from(whole.0) * u128::from(cost) / u128::from(1024 * WHOLE_PARTS);
     let contents = u64::try_from(contents).unwrap_or(u64::MAX);
     let headers = header_bytes(sketch, bases, new);
     let bytes = contents.saturating_add(headers.max(PATCH_BYTES_MIN.0));
-    let error = contents_error(new, changed, cost);
+    let error = contents_error(new, changed, price, cost);
     Prediction { bytes: Bytes(bytes).min(whole), expected_error: expected_error(error, contents, headers) }
+}
+
+/// The cost of moved content where so much is new: half the root of that share, up to a tenth.
+fn moved_cost(new: Share) -> u64 {
+    // The root of a share in 2^20 parts is one in 1024.
+    (new.parts.isqrt() / 2).min(MOVED_COST_MAX)
 }
 
 /// The share of a set of the target's samples that no base has.
@@ -182,8 +192,8 @@ fn expected_error(of_contents: u32, contents: u64, headers: u64) -> ExpectedErro
 }
 
 /// The error of the rule and the sampling errors of both sets. The three are independent, so their squares add up.
-fn contents_error(new: Share, changed: Share, cost: u64) -> u32 {
-    let sampling = weighted_variance(new, NEW_COST - MOVED_COST) + weighted_variance(changed, MOVED_COST);
+fn contents_error(new: Share, changed: Share, price: u64, cost: u64) -> u32 {
+    let sampling = weighted_variance(new, NEW_COST - price) + weighted_variance(changed, price);
     let cost = u128::from(cost.max(1));
     let squares = sampling * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR).pow(2);
     u32::try_from(squares.isqrt()).unwrap_or(u32::MAX).min(ExpectedError::MAX.0)

@@ -4,12 +4,13 @@
 
 use lighter_similarity::{Sketch, SketchError};
 
-const SMALL: &[u8] = include_bytes!("fixtures/v2/small.sketch");
-const EMPTY: &[u8] = include_bytes!("fixtures/v2/empty.sketch");
-const SMALL_OF_VERSION_1: &[u8] = include_bytes!("fixtures/v1/small.sketch");
+const SMALL: &[u8] = include_bytes!("fixtures/v3/small.sketch");
+const EMPTY: &[u8] = include_bytes!("fixtures/v3/empty.sketch");
+const SMALL_OF_EARLIER_VERSIONS: [(u8, &[u8]); 2] =
+    [(1, include_bytes!("fixtures/v1/small.sketch")), (2, include_bytes!("fixtures/v2/small.sketch"))];
 
 #[test]
-fn sketches_of_version_2() {
+fn sketches_of_version_3() {
     let small = Sketch::from_bytes(SMALL).unwrap();
     assert_eq!((small.entries(), small.content_bytes()), (2, 16));
     assert_eq!(small.to_bytes(), SMALL);
@@ -20,9 +21,14 @@ fn sketches_of_version_2() {
 
 #[test]
 fn a_sketch_of_another_version_says_so() {
-    let error = Sketch::from_bytes(SMALL_OF_VERSION_1).unwrap_err();
-    assert_eq!(error, SketchError::Version { found: 1 });
-    assert_eq!(error.to_string(), "sketch version 1; this program reads version 2: make the sketch again");
-    let later = [&[3], &SMALL[1..]].concat();
-    assert_eq!(Sketch::from_bytes(&later), Err(SketchError::Version { found: 3 }));
+    for (found, bytes) in SMALL_OF_EARLIER_VERSIONS {
+        let error = Sketch::from_bytes(bytes).unwrap_err();
+        assert_eq!(error, SketchError::Version { found });
+        assert_eq!(
+            error.to_string(),
+            format!("sketch version {found}; this program reads version 3: make the sketch again")
+        );
+    }
+    let later = [&[4], &SMALL[1..]].concat();
+    assert_eq!(Sketch::from_bytes(&later), Err(SketchError::Version { found: 4 }));
 }

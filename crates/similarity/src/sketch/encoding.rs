@@ -1,8 +1,8 @@
-//! The bytes of a sketch, version 2. Numbers are little-endian.
+//! The bytes of a sketch, version 3. Numbers are little-endian.
 //!
 //! | offset | size | meaning |
 //! |---|---|---|
-//! | 0 | 1 | version: 2 |
+//! | 0 | 1 | version: 3 |
 //! | 1 | 8 | content bytes |
 //! | 9 | 4 | entries |
 //! | 13 | 7 | plain set: shift (1), limit (4), samples (2) |
@@ -25,7 +25,7 @@ use super::{ENTRY_SAMPLES_MAX, EntrySamples, MASKED_SAMPLES_MAX, PLAIN_SAMPLES_M
 /// The longest sketch: 41 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each sample).
 pub const SKETCH_BYTES_MAX: usize = HEADER_BYTES + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX + 2 * ENTRY_SAMPLES_MAX;
 
-const SKETCH_VERSION: u8 = 2;
+const SKETCH_VERSION: u8 = 3;
 const HEADER_BYTES: usize = 41;
 
 /// The reason why bytes are not a sketch. The sender is to blame, unless it has a newer version.

@@ -59,10 +59,10 @@ fn golden_bytes() {
     assert_eq!((large.len(), fnv(&large)), GOLDEN_LARGE);
 }
 
-const GOLDEN_SMALL: &str = "0210000000000000000200000032ff3f0000100031ff7f0000100034ff0f0000020034ff0f00000200ca0c04b8f239fe\
+const GOLDEN_SMALL: &str = "0310000000000000000200000032ff3f0000100031ff7f0000100034ff0f0000020034ff0f00000200ca0c04b8f239fe\
     376659480c16ac2cbaaeddf3f9e5fa49941c04dc748ebfe3753305201896b6192eb5dbdf37cf37e9262358e031d2c8";
-const GOLDEN_EMPTY: &str = "0200000000000000000000000032ff3f0000000031ff7f0000000034ff0f0000000034ff0f00000000";
-const GOLDEN_LARGE: (usize, u64) = (1071, 3_619_596_575_637_472_372);
+const GOLDEN_EMPTY: &str = "0300000000000000000000000032ff3f0000000031ff7f0000000034ff0f0000000034ff0f00000000";
+const GOLDEN_LARGE: (usize, u64) = (1071, 9_129_123_425_358_238_287);
 
 #[test]
 fn headers_paths_and_padding_do_not_count() {
@@ -120,6 +120,31 @@ fn code(offset: u32) -> Vec<u8> {
         code.extend([opcode, opcode ^ 0x55, address[0], address[1], address[2], address[3]]);
     }
     code
+}
+
+#[test]
+fn moved_code_of_large_executables_is_known() {
+    // A distance of 40 MB, whose high byte is no 00; the first bytes of the file name the machine.
+    for (machine, call) in [(62, 0xe8_u32), (183, 0x9400_0000)] {
+        let executable = |moved: u32| {
+            let mut file = [b"\x7fELF\x02\x01\x01", &[0; 11][..], &[machine, 0, 0, 0, 0, 0]].concat();
+            for (other, at) in noise(8, 160_000).chunks(8).zip(0u32..) {
+                let distance = 0x0260_0000 + at * 40 + moved;
+                // Bytes that are no opcodes of calls, nor high bytes.
+                file.extend(other.iter().map(|byte| 0x60 | byte & 0x0f));
+                if machine == 62 {
+                    file.extend([0x48, 0x89, 0xc1, call as u8]);
+                    file.extend(distance.to_le_bytes());
+                } else {
+                    file.extend((call | distance).to_le_bytes());
+                }
+            }
+            file
+        };
+        let (old, new) = (sketch_of_files([&executable(0)[..]]), sketch_of_files([&executable(4096)[..]]));
+        assert!(missing(&new.plain, &[&old.plain]).parts > WHOLE_PARTS / 2);
+        assert!(missing(&new.masked, &[&old.masked]).parts < WHOLE_PARTS / 100);
+    }
 }
 
 #[test]
@@ -209,7 +234,7 @@ fn hostile_bytes_are_refused_with_a_reason() {
     check_refused(Vec::clear, "sketch ends early");
     check_refused(|bytes| bytes.truncate(40), "sketch ends early");
     check_refused(|bytes| bytes.truncate(900), "sketch ends early");
-    check_refused(|bytes| bytes[0] = 1, "sketch version 1; this program reads version 2: make the sketch again");
+    check_refused(|bytes| bytes[0] = 1, "sketch version 1; this program reads version 3: make the sketch again");
     check_refused(|bytes| bytes.push(0), "sketch has bytes or bits after its last sample");
     check_refused(|bytes| bytes.resize(4096, 0), "sketch of 4096 bytes is over the limit of 1369");
     check_refused(

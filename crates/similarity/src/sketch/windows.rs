@@ -5,20 +5,26 @@
 //! thresholds.
 //!
 //! Masking hides addresses. When code grows, the code behind it moves, and every address and distance across that place
-//! changes. On x86-64 those are little-endian numbers whose high byte is almost always 00 or ff. So masking sets the
-//! three bytes before each 00 or ff to zero. Text has no such bytes; tables of numbers and pointers lose the bytes that
-//! change when code moves. This takes no disassembly, only two comparisons for each byte, sixteen bytes at a time.
+//! changes. These are little-endian numbers whose high byte is almost always 00 or ff. So masking sets the three bytes
+//! before each 00 or ff to zero. Text has no such bytes; tables of numbers and pointers lose the bytes that change when
+//! code moves. This takes no disassembly, only two comparisons for each byte, sixteen bytes at a time.
+//!
+//! In an executable, the numbers in the code are hidden first (machine.rs), and masking takes more bytes for high ones,
+//! and hides these too: tables and pointers of a library reach further than 16 MiB.
 //!
 //! A gzip file is left out. A changed byte in it changes all following bytes, so windows cannot show which part is old.
 //! The encoder decompresses such files.
 
+use super::machine::{Machine, OPERAND_BYTES, is_high};
 use super::sample::{LowestHashes, SampleSet};
 use super::{MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX};
 
 /// The bytes that are hashed at a time. The plain and the masked copy fit in the first-level cache.
 const STAGE_BYTES: usize = 8 << 10;
-/// The number of following bytes that masking looks at.
-const AHEAD_BYTES: usize = 3;
+/// The number of following bytes that masking looks at: three, in which all numbers of the code must be hidden.
+const AHEAD_BYTES: usize = 3 + OPERAND_BYTES;
+/// A byte that masks nothing, for the place behind a file.
+const NEUTRAL: u8 = 0x55;
 /// The shift for each byte. A byte leaves the hash after 64 / 4 = 16 more bytes.
 const SHIFT: u32 = 4;
 /// RFC 1952: two magic bytes, and 8 for deflate, the only method.
@@ -52,6 +58,9 @@ pub(super) enum Content {
 pub(super) struct Windows {
     /// The bytes of the current file that are not hashed yet.
     staged: Vec<u8>,
+    /// The staged bytes of an executable, with the numbers in its code hidden up to a place.
+    code: Vec<u8>,
+    hidden_bytes: usize,
     masked_bytes: Vec<u8>,
     place: Place,
     content_bytes: u64,
@@ -66,6 +75,8 @@ pub(super) struct Windows {
 enum Place {
     Start,
     Inside,
+    /// Inside an executable.
+    Code(Machine),
     /// Inside a file that is left out.
     LeftOut,
 }
@@ -74,6 +85,8 @@ impl Windows {
     pub(super) fn new() -> Self {
         Self {
             staged: Vec::with_capacity(STAGE_BYTES + AHEAD_BYTES),
+            code: Vec::new(),
+            hidden_bytes: 0,
             masked_bytes: vec![0; STAGE_BYTES + AHEAD_BYTES],
             place: Place::Start,
             content_bytes: 0,
@@ -103,9 +116,11 @@ impl Windows {
         self.enter(content);
         let count = self.staged.len();
         // The file's last bytes have no followers that would mask them.
-        self.staged.extend_from_slice(&[1; AHEAD_BYTES]);
+        self.staged.extend_from_slice(&[NEUTRAL; AHEAD_BYTES]);
         self.hash_staged(count);
         self.staged.clear();
+        self.code.clear();
+        self.hidden_bytes = 0;
         self.place = Place::Start;
         self.plain_hash = 0;
         self.masked_hash = 0;
@@ -120,21 +135,36 @@ impl Windows {
     fn enter(&mut self, content: Content) {
         if self.place == Place::Start {
             let is_gzip = content == Content::File && self.staged.starts_with(&GZIP_MAGIC);
-            self.place = if is_gzip { Place::LeftOut } else { Place::Inside };
+            self.place = match Machine::of(&self.staged) {
+                _ if is_gzip => Place::LeftOut,
+                Some(machine) => Place::Code(machine),
+                None => Place::Inside,
+            };
         }
     }
 
     /// Hashes the first `count` staged bytes and removes them. [`AHEAD_BYTES`] more bytes must be staged.
     fn hash_staged(&mut self, count: usize) {
-        if self.place == Place::Inside {
-            self.content_bytes += count as u64;
-            mask(&self.staged, &mut self.masked_bytes[..count]);
-            self.roll(count);
+        match self.place {
+            Place::Start | Place::LeftOut => {}
+            Place::Inside => {
+                mask(&self.staged, &mut self.masked_bytes[..count]);
+                self.roll(count);
+            }
+            Place::Code(machine) => {
+                self.code.extend_from_slice(&self.staged[self.code.len()..]);
+                self.hidden_bytes = machine.hide(&mut self.code, self.hidden_bytes);
+                mask_code(&self.code, &mut self.masked_bytes[..count]);
+                self.roll(count);
+                self.code.drain(..count);
+                self.hidden_bytes -= count;
+            }
         }
         self.staged.drain(..count);
     }
 
     fn roll(&mut self, count: usize) {
+        self.content_bytes += count as u64;
         let (mut plain, mut masked) = (self.plain_hash, self.masked_hash);
         let (mut plain_threshold, mut masked_threshold) = (self.plain.threshold(), self.masked.threshold());
         let mut step = |byte: u8, masked_byte: u8| {
@@ -159,7 +189,7 @@ impl Windows {
     }
 }
 
-/// Copies `bytes` to `masked`, and sets the three bytes before each 00 or ff to zero. `bytes` has three bytes more than
+/// Copies `bytes` to `masked`, and sets the three bytes before each 00 or ff to zero. `bytes` has more bytes than
 /// `masked`. The compiler turns this form into vector instructions.
 fn mask(bytes: &[u8], masked: &mut [u8]) {
     let count = masked.len();
@@ -172,4 +202,13 @@ fn mask(bytes: &[u8], masked: &mut [u8]) {
 /// Whether a byte is 00 or ff.
 fn ends_address(byte: u8) -> bool {
     byte.wrapping_add(1) < 2
+}
+
+/// Copies code to `masked`, and sets each high byte and the three bytes before it to zero.
+fn mask_code(code: &[u8], masked: &mut [u8]) {
+    let count = masked.len();
+    let ahead = code[1..][..count].iter().zip(&code[2..][..count]).zip(&code[3..][..count]);
+    for ((to, &byte), ((&one, &two), &three)) in masked.iter_mut().zip(code).zip(ahead) {
+        *to = if is_high(byte) | is_high(one) | is_high(two) | is_high(three) { 0 } else { byte };
+    }
 }
