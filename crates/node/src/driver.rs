@@ -293,6 +293,9 @@ impl Driver {
     fn upkeep(&mut self) {
         self.shared.faults.strike(Worker::Driver);
         self.shared.accountant.look(std::time::Instant::now());
+        for (from, streams) in self.shared.accountant.openings.take() {
+            self.engine.push(PeerInput::StreamsAccepted { from, streams });
+        }
         if let Some(jump) = self.clock.look(unix_now(), self.shared.now()) {
             tracing::warn!("this machine's clock {jump}");
         }

@@ -299,3 +299,15 @@ async fn a_driver_that_panics_ends_the_node_with_an_error() {
     assert!(matches!(ended, Err(RunError::Panicked)));
     assert!(node.stop.is_cancelled(), "the admin API ends with it");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_opens_streams_without_end_is_cut_off() {
+    let (hub, edge) = hub_and_edge().await;
+    for _ in 0..=lighter_engine::Settings::MESSAGES_MAX * 10 {
+        hub.shared.accountant.openings.count(edge.shared.identity.peer_id());
+    }
+    let status = hub.until(|status| status.peers_connected == 0).await;
+    assert_eq!(status.warnings, Vec::<String>::new());
+    edge.end().await;
+    hub.end().await;
+}
