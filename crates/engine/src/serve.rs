@@ -7,8 +7,9 @@
 //! The node decides the effort when the encode begins (`effort.rs`). A requester that has a part of a patch that is not
 //! here gets the same patch: the node makes it by the settings that the resume names.
 //!
-//! `jobs.rs` holds the patches to be made, `queue.rs` and `turns.rs` their order, `usable.rs` chooses the bases, `uploads.rs` learns the rates, `referrals.rs`
-//! names a relay instead of sending, and `following.rs` passes on a patch that is still coming.
+//! `jobs.rs` holds the patches to be made, `queue.rs` and `turns.rs` their order, `usable.rs` chooses the bases,
+//! `uploads.rs` learns the rates, `referrals.rs` names a relay instead of sending, and `following.rs` passes on a patch
+//! that is still coming.
 
 mod cache;
 mod following;

@@ -16,8 +16,8 @@ pub struct Lists {
 
 /// Streams that may have a list at a time; one takes up to 0.9 MB.
 const LISTS_MAX: usize = 64;
-/// A peer may have one in so many of the places that are free: seven, if nobody else has any. A node fetches three layers
-/// at a time, and the engine serves a peer four.
+/// A peer may have one in so many of the places that are free: seven, if nobody else has any. A node fetches three
+/// layers at a time, and the engine serves a peer four.
 const PART_OF_A_PEER: usize = 8;
 
 impl Default for Lists {

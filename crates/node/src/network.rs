@@ -80,8 +80,8 @@ const SILENCE_MIN: Duration = Duration::from_secs(60);
 const SILENCE_KEEP_ALIVES: f64 = 2.4;
 /// Between two tellings of who this node is. A change is told at once.
 const IDENTIFY_INTERVAL: Duration = Duration::from_secs(86_400);
-/// A handshake over TCP of a peer that came fails after this time: three of a satellite's round trips, and a packet that
-/// is repeated once. Until then it has a place (`doors`).
+/// A handshake over TCP of a peer that came fails after this time: three of a satellite's round trips, and a packet
+/// that is repeated once. Until then it has a place (`doors`).
 const TCP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Questions of all peers that wait for an answer.
 const ASKS_MAX: usize = 256;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lighter_types::PeerId;
 
-/// What there is of one thing, and who has how much of it. Cloning gives another handle to the same.
+/// The amount of one thing, and the part of each peer. Cloning gives another handle to the same.
 #[derive(Clone)]
 pub struct Shares {
     max: usize,

@@ -19,7 +19,8 @@ pub struct Config {
     /// A handshake that takes longer fails.
     pub handshake_timeout: Duration,
     /// With so many handshakes of peers that came under way, a peer must show first that packets reach its address (a
-    /// retry, RFC 9000, section 8.1.2): one round trip more. Who sends from made-up addresses takes up no more than these.
+    /// retry, RFC 9000, section 8.1.2): one round trip more. A flood from made-up addresses takes up no more than
+    /// these.
     pub unproven_max: usize,
     /// A connection from which nothing came for this long is lost. The shorter of both ends' settings holds.
     pub idle_timeout: Duration,

@@ -30,8 +30,8 @@ fn session_name(peer: Option<PeerId>) -> String {
 pub struct Connecting(BoxFuture<'static, Result<(PeerId, Connection), Error>>);
 
 impl Connecting {
-    /// Begins when it is polled first: a handshake that is refused before costs next to nothing. Holds `under_way` until
-    /// it is over.
+    /// Begins when it is polled first: a handshake that is refused before costs next to nothing. Holds `under_way`
+    /// until it is over.
     pub(crate) fn accept(incoming: noq::Incoming, timeout: Duration, meter: Meter, under_way: Arc<()>) -> Self {
         let shaking = async move {
             let shaken = shake_hands(incoming.accept()?, timeout, meter).await;

@@ -2,8 +2,8 @@
 //!
 //! One member dials the hub and closes the connection, over and over. It speaks QUIC alone and no protocol above it:
 //! the hub opens its streams in vain. The hub holds off a peer that comes back so often: most of these connections are
-//! refused, before the handshake or behind it. The first connections leave something behind, such as buffers and pages of the
-//! allocator, and do not count.
+//! refused, before the handshake or behind it. The first connections leave something behind, such as buffers and pages
+//! of the allocator, and do not count.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};

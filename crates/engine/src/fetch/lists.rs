@@ -1,8 +1,8 @@
 //! Whether a request for a layer comes with a have-list.
 //!
-//! A provider has fewer places for lists than for requests. One that was busy for several requests with a list in a row
-//! is asked once without a list: a patch with more bytes is better than none. If it is busy then as well, lists were not
-//! the cause.
+//! A provider has fewer places for lists than for requests. One that was busy for several requests with a list in a
+//! row is asked once without a list: a patch with more bytes is better than none. If it is busy then as well, lists
+//! were not the cause.
 
 use crate::settings::Settings;
 

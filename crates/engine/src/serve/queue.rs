@@ -38,8 +38,8 @@ impl Serve {
         Ok(())
     }
 
-    /// Takes the last place of the peer that has the most places in the full queue, if this peer has fewer even with it.
-    /// Patches for which several peers wait belong to none.
+    /// Takes the last place of the peer that has the most places in the full queue, if this peer has fewer even with
+    /// it. Patches for which several peers wait belong to none.
     fn make_room(&mut self, from: PeerId, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
         let mut places: BTreeMap<PeerId, Vec<EncodeId>> = BTreeMap::new();
         for &encode in &self.queue {

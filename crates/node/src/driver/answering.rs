@@ -1,8 +1,9 @@
 //! Questions of peers, and the memory that their answers take until they are sent.
 //!
-//! A question is told to the engine when the largest answer to it has room: in the share of its peer, and in all. Others
-//! of that peer wait behind it, in their order; the peers take turns. When the answer is there, it takes the room that it
-//! needs, and gives that back when it is sent or cannot be. A question whose peer gave it up, or left, waits no more.
+//! A question is told to the engine when the largest answer to it has room: in the share of its peer, and in all.
+//! Others of that peer wait behind it, in their order; the peers take turns. When the answer is there, it takes the
+//! room that it needs, and gives that back when it is sent or cannot be. A question whose peer gave it up, or left,
+//! waits no more.
 //!
 //! Libp2p tells the end of each question once, at the latest when its time is over (`timing.ask_timeout_s`).
 
@@ -18,7 +19,8 @@ use crate::shares::{Share, Shares};
 
 /// Memory of the answers that are made or sent.
 const BYTES_MAX: usize = 64 << 20;
-/// A peer may have one in so many of the bytes that are free: one document of 4 MiB at a time, whose copies take 12 MiB.
+/// A peer may have one in so many of the bytes that are free: one document of 4 MiB at a time, whose copies take 12
+/// MiB.
 const PART_OF_A_PEER: usize = 4;
 /// An answer is there up to so many times while it is put into bytes: itself, its layout, and the bytes.
 const COPIES: usize = 3;
@@ -27,7 +29,7 @@ const CARD_BYTES: usize = 96;
 
 /// A layer's offer with its quote, in memory.
 const OFFER_BYTES: usize = 512;
-/// What an answer takes beside what it carries.
+/// Bytes of an answer beside what it carries.
 const OTHER_BYTES: usize = 1024;
 
 /// See the module. A request and its channel are libp2p's; the tests have their own.

@@ -1,7 +1,7 @@
-//! Who may come in, before and behind the handshake; and how many connections there are.
+//! Lets peers in, before and behind the handshake, and counts connections.
 //!
-//! Before the handshake nothing is known of a peer but its address. Handshakes under way have places by transport and by
-//! network (`doors/places.rs`), and addresses where members were seen have places of their own. So whoever opens
+//! Before the handshake nothing is known of a peer but its address. Handshakes under way have places by transport and
+//! by network (`doors/places.rs`), and addresses where members were seen have places of their own. So a flood of
 //! connections without a key takes those of its own network over one transport. An address whose peers shook hands
 //! often is let in less often (`doors/rates.rs`); so is a peer that comes back often. A refused peer comes back later.
 //!
