@@ -2,7 +2,8 @@
 //!
 //! Dynamic thresholds (Choudhury, Hahne: "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", IEEE/ACM
 //! Transactions on Networking, 1998): a peer may have a part of what is free, and so the less, the more others have. A
-//! peer that has nothing gets what it asks for as long as it fits. So there is always something left for one more peer.
+//! peer that has nothing gets what it asks for as long as it fits. So peers that take all they get leave room for others,
+//! until they are many.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,8 +108,8 @@ mod tests {
         let shares = Shares::new(64, 8);
         let loud = take_all(&shares, 1);
         assert_eq!(loud.len(), 7);
-        let others: Vec<Vec<Share>> = (2..30).map(|name| take_all(&shares, name)).collect();
-        assert!(others.iter().all(|share| !share.is_empty()), "thirty peers, and each has some");
+        let others: Vec<Vec<Share>> = (2..20).map(|name| take_all(&shares, name)).collect();
+        assert!(others.iter().all(|share| !share.is_empty()), "twenty peers, and each has some");
         assert!(shares.take(peer(40), 1).is_some(), "and there is something left for one more");
         drop((loud, others));
         assert_eq!(shares.held(), (0, 0));

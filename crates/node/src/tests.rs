@@ -3,6 +3,8 @@
 //! Each test starts a hub that holds an image and an edge, injects one panic, and pulls. The panicked worker's answer
 //! is a typed failure, after which the same pull goes on and completes. The panic is counted and shown.
 
+mod floods;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -298,16 +300,4 @@ async fn a_driver_that_panics_ends_the_node_with_an_error() {
     let ended = timeout(LIMIT, node.ended).await.unwrap().unwrap();
     assert!(matches!(ended, Err(RunError::Panicked)));
     assert!(node.stop.is_cancelled(), "the admin API ends with it");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_opens_streams_without_end_is_cut_off() {
-    let (hub, edge) = hub_and_edge().await;
-    for _ in 0..=lighter_engine::Settings::MESSAGES_MAX * 10 {
-        hub.shared.accountant.openings.count(edge.shared.identity.peer_id());
-    }
-    let status = hub.until(|status| status.peers_connected == 0).await;
-    assert_eq!(status.warnings, Vec::<String>::new());
-    edge.end().await;
-    hub.end().await;
 }

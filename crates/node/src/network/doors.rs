@@ -35,10 +35,10 @@ use rates::Rates;
 const DIALS_MAX: usize = 64;
 /// Connections with one peer.
 const PER_PEER_MAX: usize = 2;
-/// A peer comes back this often at once, and once in this time after that. A link that breaks over and over needs some
-/// seconds each time.
-const RETURNS_AT_ONCE: u32 = 20;
-const RETURN_EVERY: Duration = Duration::from_secs(2);
+/// A peer comes back this often at once, and once in this time after that: as often as a node dials one that it lost. Two
+/// transports are dialled at the same time.
+const RETURNS_AT_ONCE: u32 = 60;
+const RETURN_EVERY: Duration = Duration::from_secs(1);
 /// Handshakes that come to their end, of one address: as many as there are nodes behind a large site's one address, and
 /// 16 a second after that. A handshake takes 2 to 3 ms of a core.
 const HANDSHAKES_AT_ONCE: u32 = 256;
