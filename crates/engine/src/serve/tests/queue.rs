@@ -9,10 +9,7 @@ impl Server {
     /// Ends the encode that runs, and says which one comes next.
     fn next_after(&mut self, encode: u64) -> Option<u64> {
         let effects = self.ended(encode, None);
-        effects.iter().find_map(|effect| match effect {
-            Effect::Encode { encode, .. } => Some(encode.0),
-            _ => None,
-        })
+        effects.iter().find_map(|effect| if let Effect::Encode { encode, .. } = effect { Some(encode.0) } else { None })
     }
 }
 
