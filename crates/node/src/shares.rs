@@ -2,8 +2,8 @@
 //!
 //! Dynamic thresholds (Choudhury, Hahne: "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", IEEE/ACM
 //! Transactions on Networking, 1998): a peer may have a part of what is free, and so the less, the more others have. A
-//! peer that has nothing gets what it asks for as long as it fits. So peers that take all they get leave room for others,
-//! until they are many.
+//! peer that has nothing gets what it asks for as long as it fits. So peers that take all they get leave room for
+//! others, until they are many.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

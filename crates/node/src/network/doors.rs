@@ -35,8 +35,8 @@ use rates::Rates;
 const DIALS_MAX: usize = 64;
 /// Connections with one peer.
 const PER_PEER_MAX: usize = 2;
-/// A peer comes back this often at once, and once in this time after that: as often as a node dials one that it lost. Two
-/// transports are dialled at the same time.
+/// A peer comes back this often at once, and once in this time after that: as often as a node dials one that it lost.
+/// Two transports are dialled at the same time.
 const RETURNS_AT_ONCE: u32 = 60;
 const RETURN_EVERY: Duration = Duration::from_secs(1);
 /// Handshakes that come to their end, of one address: as many as there are nodes behind a large site's one address, and
