@@ -183,6 +183,7 @@ fn caps() -> Vec<Claim> {
             [number(Settings::PULLS_MAX), number(Settings::TARGETS_MAX)],
         ),
         claim(document, "| encodes queued | {} |", [number(Settings::ENCODES_QUEUED_MAX)]),
+        claim(document, "| peers whose encoding time is counted | {} |", [number(Settings::ACCOUNTS_MAX)]),
         claim(
             document,
             "| patches whose relays are known; relays of one | {}; {} |",

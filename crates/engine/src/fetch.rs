@@ -24,6 +24,7 @@
 
 mod failures;
 mod fetching;
+mod lists;
 mod places;
 mod quotes;
 mod site;
@@ -366,9 +367,8 @@ impl Fetcher {
             (None, Way::Quoted | Way::Neighbour) => None,
         };
         let bases = target.offer(id, &plan, part, step.core);
-        let is_quoted = matches!(way, Way::Quoted);
-        let listed = if is_quoted { target.listed(id, &plan, step.core) } else { Vec::new() };
-        let is_referable = is_quoted && listed.is_empty();
+        let listed = target.listed(id, &plan, way, step.core);
+        let is_referable = matches!(way, Way::Quoted) && listed.is_empty();
         let referable = is_referable.then(|| step.core.settings.referable());
         let terms = step.core.terms(plan.is_near);
         let request = PatchRequest { target: id, bases, have: None, resume, referable, terms };

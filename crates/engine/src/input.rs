@@ -98,6 +98,11 @@ pub enum PeerInput {
     },
     /// The stream is over: served to its end, or broken.
     StreamClosed(StreamId),
+    /// The peer opened this many streams since the last count, of any protocol, whether or not a message came on them.
+    StreamsAccepted {
+        from: PeerId,
+        streams: u32,
+    },
 }
 
 /// Progress and results of the work that the engine asked for. Exactly one of these answers each effect of the second

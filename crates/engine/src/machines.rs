@@ -26,7 +26,10 @@ pub struct Machines {
     pub pulls: Pulls,
     announcer: Announcer,
     kept_lists: KeptLists,
+    /// Messages of peers.
     floods: Floods,
+    /// Streams that peers opened: a stream without a message costs something too.
+    openings: Floods,
     /// The moment that the last [`Effect::WakeAt`] named, until it ticks.
     wake_at: Option<Moment>,
     is_stopping: bool,
@@ -41,6 +44,7 @@ impl Machines {
             announcer: Announcer::new(seed),
             kept_lists: KeptLists::default(),
             floods: Floods::default(),
+            openings: Floods::default(),
             wake_at: None,
             is_stopping: false,
         }
@@ -115,6 +119,15 @@ impl Machines {
                 step.cut_off(from, Offence::Flood);
                 false
             }
+        }
+    }
+
+    /// A peer opened streams: a flood of them cuts it off. Too many are nothing to refuse: each was taken or refused on
+    /// its own.
+    fn streams_accepted(&mut self, from: PeerId, streams: u32, step: &mut Step<'_>) {
+        let peers_max = step.core.settings.peers_max;
+        if !step.is_cut_off(from) && self.openings.count_many(from, streams, step.now, peers_max) == Verdict::Flood {
+            step.cut_off(from, Offence::Flood);
         }
     }
 }

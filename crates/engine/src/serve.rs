@@ -7,14 +7,17 @@
 //! The node decides the effort when the encode begins (`effort.rs`). A requester that has a part of a patch that is not
 //! here gets the same patch: the node makes it by the settings that the resume names.
 //!
-//! `jobs.rs` holds the patches to be made, `usable.rs` chooses the bases, `uploads.rs` learns the rates, `referrals.rs`
-//! names a relay instead of sending, and `following.rs` passes on a patch that is still coming.
+//! `jobs.rs` holds the patches to be made, `queue.rs` and `turns.rs` their order, `usable.rs` chooses the bases,
+//! `uploads.rs` learns the rates, `referrals.rs` names a relay instead of sending, and `following.rs` passes on a patch
+//! that is still coming.
 
 mod cache;
 mod following;
 mod jobs;
+mod queue;
 mod referrals;
 mod supply;
+mod turns;
 mod uploads;
 mod usable;
 
@@ -35,6 +38,7 @@ pub use following::Coming;
 use jobs::Job;
 use referrals::Referrals;
 use supply::{Supply, Wanted};
+use turns::Turns;
 use uploads::{Receiver, Uploads};
 use usable::Usable;
 
@@ -51,6 +55,7 @@ pub struct Serve {
     jobs: BTreeMap<EncodeId, Job>,
     /// At most [`Settings::ENCODES_QUEUED_MAX`].
     queue: VecDeque<EncodeId>,
+    turns: Turns,
     running: usize,
     next_encode: u64,
     pace: Pace,
@@ -120,7 +125,7 @@ impl Serve {
                 Quote {
                     offer: Offer::Predicted { bytes: from_default(job.content(), effort, job.bytes) },
                     bases: usable.bases,
-                    wait: self.encoding_before(&job, core) + encoding,
+                    wait: self.encoding_before(&job, from, core) + encoding,
                     effort: Some(effort),
                 }
             }
@@ -188,6 +193,7 @@ impl Serve {
     pub fn encode_ended(&mut self, encode: EncodeId, took: Duration, patch: Option<CachedPatch>, step: &mut Step<'_>) {
         let Some(job) = self.jobs.remove(&encode) else { return broken("an encode ended that does not run") };
         self.running -= 1;
+        self.settle(&job, took);
         if let Some(patch) = &patch {
             self.learn_pace(&job, patch, took, step.effects);
             self.cache.hold(patch.clone());
@@ -226,7 +232,7 @@ impl Serve {
                 self.give(stream, &patch, step);
             }
             Supply::ToBeMade(job) => {
-                self.enqueue(job, stream)?;
+                self.enqueue(job, (from, stream), step.effects)?;
                 self.streams.insert(stream, Stream::new(from, request, step.core));
                 step.effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
                 self.start_queued(step);
@@ -276,35 +282,6 @@ impl Serve {
                 let resumed = request.resume.and_then(|resume| core.settings.effort_of(resume.settings));
                 Supply::ToBeMade(Job { resumed, ..job })
             }
-        }
-    }
-
-    /// Has the stream wait for the encode that makes this patch, which may be under way already.
-    fn enqueue(&mut self, job: Job, stream: StreamId) -> Result<(), Refusal> {
-        if let Some(same) = self.jobs.values_mut().find(|other| other.is_same(&job)) {
-            same.waiting.push(stream);
-            return Ok(());
-        }
-        if self.queue.len() >= Settings::ENCODES_QUEUED_MAX {
-            return Err(Refusal::BUSY);
-        }
-        let encode = EncodeId(self.next_encode);
-        self.next_encode += 1;
-        self.jobs.insert(encode, Job { waiting: vec![stream], ..job });
-        self.queue.push_back(encode);
-        Ok(())
-    }
-
-    fn start_queued(&mut self, step: &mut Step<'_>) {
-        while self.running < step.core.settings.encodes_max {
-            let Some(encode) = self.queue.pop_front() else { return };
-            let Some(job) = self.jobs.get(&encode) else { return broken("a queued encode without its job") };
-            let effort = self.effort(job, None, step.core);
-            step.effects.push(Effect::Encode { encode, target: job.target, bases: job.bases.clone(), effort });
-            if let Some(job) = self.jobs.get_mut(&encode) {
-                job.running = Some(effort);
-            }
-            self.running += 1;
         }
     }
 

@@ -128,6 +128,10 @@ impl Settings {
     pub const CARDS_MAX: usize = 1 << 18;
     /// Patches waiting to be made.
     pub const ENCODES_QUEUED_MAX: usize = 64;
+    /// Peers whose encoding time is counted: as many as may wait for a patch.
+    pub const ACCOUNTS_MAX: usize = 4096;
+    /// A provider that was busy this often in a row for a request with a have-list is asked once without.
+    pub const LISTS_REFUSED_MAX: u32 = 2;
     /// Patches whose way through the fleet is followed, and relays of one patch.
     pub const SPREADS_MAX: usize = 64;
     pub const RELAYS_MAX: usize = 4096;

@@ -2,6 +2,7 @@
 //!
 //! The virtual fleet tests many engines together, over time and with failures (`crates/sim/tests/engine`).
 
+mod floods;
 mod listed;
 mod pulls;
 mod referrals;

@@ -5,6 +5,7 @@
 //! lets the engine take in all that wait (`queued_engine`). Nothing is awaited while the engine is at work, and when
 //! the driver ends, its tasks end.
 
+mod answering;
 mod connections;
 mod describing;
 mod effects;
@@ -23,12 +24,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::Swarm;
-use libp2p::request_response::{OutboundRequestId, ResponseChannel};
-use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, QuestionId, Settings, StreamId};
+use libp2p::request_response::OutboundRequestId;
+use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, Settings, StreamId};
 use lighter_image::BUNDLE_BYTES_MAX;
 use lighter_streams::Inbound;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
-use lighter_wire::Answer;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,7 @@ use crate::peer_access;
 use crate::predictions;
 use crate::shared::Shared;
 use crate::transfer::{effort_of, part_on_disk, serve};
+use answering::Answering;
 use connections::Connections;
 use describing::Describing;
 use gave_way::GaveWay;
@@ -77,7 +78,7 @@ pub struct Driver {
     /// Questions of this node that wait for a peer.
     asks: HashMap<OutboundRequestId, AskId>,
     /// Questions of peers that wait for this node.
-    questions: BTreeMap<QuestionId, ResponseChannel<Answer>>,
+    questions: Answering,
     /// Streams that the engine knows, and the way to the task of each; `None` once a queue of orders overflowed.
     streams: BTreeMap<StreamId, Option<mpsc::Sender<Order>>>,
     /// Places for peers' streams, those whose request has not come yet included.
@@ -104,7 +105,7 @@ impl Driver {
             pulls: Pulls::default(),
             gave_way: GaveWay::default(),
             asks: HashMap::new(),
-            questions: BTreeMap::new(),
+            questions: Answering::default(),
             streams: BTreeMap::new(),
             places,
             describing: Describing::default(),
@@ -292,6 +293,9 @@ impl Driver {
     fn upkeep(&mut self) {
         self.shared.faults.strike(Worker::Driver);
         self.shared.accountant.look(std::time::Instant::now());
+        for (from, streams) in self.shared.accountant.openings.take() {
+            self.engine.push(PeerInput::StreamsAccepted { from, streams });
+        }
         if let Some(jump) = self.clock.look(unix_now(), self.shared.now()) {
             tracing::warn!("this machine's clock {jump}");
         }

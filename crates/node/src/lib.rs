@@ -28,6 +28,7 @@ mod predictions;
 mod registry;
 mod room;
 mod shared;
+mod shares;
 mod speed;
 pub mod traffic;
 mod transfer;

@@ -4,28 +4,32 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lighter_patch::HaveList;
-use lighter_types::DiffId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use lighter_types::{DiffId, PeerId};
+
+use crate::shares::{Share, Shares};
 
 /// All lists. Each lasts as long as its stream, or as an encode that reads it.
 pub struct Lists {
     kept: Mutex<HashMap<DiffId, Weak<HaveList>>>,
-    places: Arc<Semaphore>,
+    places: Shares,
 }
 
 /// Streams that may have a list at a time; one takes up to 0.9 MB.
 const LISTS_MAX: usize = 64;
+/// A peer may have one in so many of the places that are free: seven, if nobody else has any. A node fetches three
+/// layers at a time, and the engine serves a peer four.
+const PART_OF_A_PEER: usize = 8;
 
 impl Default for Lists {
     fn default() -> Self {
-        Self { kept: Mutex::default(), places: Arc::new(Semaphore::new(LISTS_MAX)) }
+        Self { kept: Mutex::default(), places: Shares::new(LISTS_MAX, PART_OF_A_PEER) }
     }
 }
 
 impl Lists {
-    /// A place for the list of one stream, to be held until that is over; `None` if there are too many.
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
+    /// A place for the list of one stream of this peer, to be held until that is over; `None` if there are too many.
+    pub fn place(&self, peer: PeerId) -> Option<Share> {
+        self.places.take(peer, 1)
     }
 
     /// The list, for as long as what is returned is held.
@@ -45,6 +49,15 @@ impl Lists {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_holds_many_streams_open_leaves_places_for_the_others() {
+        let (lists, loud) = (Lists::default(), PeerId::new([1; 32]));
+        let held: Vec<Option<Share>> = (0..70).map(|_| lists.place(loud)).collect();
+        assert_eq!(held.iter().flatten().count(), 7);
+        let others = (2..12).map(|name| lists.place(PeerId::new([name; 32]))).collect::<Option<Vec<Share>>>();
+        assert!(others.is_some());
+    }
 
     #[test]
     fn a_list_lasts_as_long_as_somebody_waits() {

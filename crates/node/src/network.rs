@@ -5,6 +5,7 @@
 //! off: its defaults punish honest peers on a topic as rare as ours (docs/decisions/0005-libp2p.md).
 
 mod ask_codec;
+mod doors;
 mod gathering;
 mod home;
 mod names;
@@ -15,13 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::upgrade::Version;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Multiaddr, StreamProtocol, Swarm, SwarmBuilder, Transport, gossipsub, identify, mdns, request_response};
 use libp2p_allow_block_list::{AllowedPeers, BlockedPeers};
-use libp2p_connection_limits::ConnectionLimits;
 use lighter_types::PeerId;
 
 use crate::config::Config;
@@ -30,6 +31,7 @@ use crate::links::Links;
 use crate::traffic::{Accountant, MeteredMuxer};
 use crate::transfer::{REQUEST_BYTES_MAX, busy_reply};
 pub use ask_codec::AskCodec;
+use doors::Doors;
 use gathering::GatheringYamux;
 use home::Home;
 use names::Names;
@@ -41,7 +43,7 @@ pub struct Behaviour {
     /// First, so that a stranger's connection is denied before anything else is told of it.
     pub fleet: Toggle<libp2p_allow_block_list::Behaviour<AllowedPeers>>,
     pub cut_off: libp2p_allow_block_list::Behaviour<BlockedPeers>,
-    limits: libp2p_connection_limits::Behaviour,
+    doors: Doors,
     pub home: Home<Standing>,
     pub ask: request_response::Behaviour<AskCodec>,
     pub stream: lighter_streams::Behaviour,
@@ -78,8 +80,9 @@ const SILENCE_MIN: Duration = Duration::from_secs(60);
 const SILENCE_KEEP_ALIVES: f64 = 2.4;
 /// Between two tellings of who this node is. A change is told at once.
 const IDENTIFY_INTERVAL: Duration = Duration::from_secs(86_400);
-/// Half-open connections at a time.
-const PENDING_MAX: u32 = 64;
+/// A handshake over TCP of a peer that came fails after this time: three of a satellite's round trips, and a packet
+/// that is repeated once. Until then it has a place (`doors`).
+const TCP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Questions of all peers that wait for an answer.
 const ASKS_MAX: usize = 256;
 
@@ -131,7 +134,8 @@ fn transport(
     let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(libp2p::noise::Config::new(keys)?)
-        .multiplex(GatheringYamux::default())
+        .multiplex(GatheringYamux::default());
+    let tcp = TransportTimeout::with_ingoing_timeout(tcp, TCP_HANDSHAKE_TIMEOUT)
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let either = quic.or_transport(tcp).map(|either, _| either.into_inner());
     let named = Names::new(either.boxed());
@@ -162,11 +166,6 @@ fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behavi
         });
         fleet
     });
-    let limits = ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING_MAX))
-        .with_max_pending_outgoing(Some(PENDING_MAX))
-        .with_max_established(Some(config.network.connections_max))
-        .with_max_established_per_peer(Some(2));
     let local = keys.public().to_peer_id();
     let mdns = config.network.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), local)).transpose()?;
     let ask = request_response::Config::default()
@@ -176,7 +175,7 @@ fn behaviour(config: &Config, keys: &libp2p::identity::Keypair) -> Result<Behavi
     Ok(Behaviour {
         fleet: fleet.into(),
         cut_off: libp2p_allow_block_list::Behaviour::default(),
-        limits: libp2p_connection_limits::Behaviour::new(limits),
+        doors: Doors::new(config.network.connections_max),
         home: Home::new(Standing {
             identify: identify::Behaviour::new(
                 identify::Config::new("/lighter/1".to_owned(), keys.public())

@@ -3,6 +3,8 @@
 //! Each test starts a hub that holds an image and an edge, injects one panic, and pulls. The panicked worker's answer
 //! is a typed failure, after which the same pull goes on and completes. The panic is counted and shown.
 
+mod floods;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

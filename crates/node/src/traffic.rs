@@ -7,6 +7,7 @@
 mod bucket;
 mod dial;
 mod muxer;
+mod openings;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,6 +17,7 @@ use lighter_types::{Bytes, PeerId};
 pub use bucket::Bucket;
 pub use dial::MeteredDial;
 pub use muxer::MeteredMuxer;
+use openings::Openings;
 
 use crate::config::Rate;
 
@@ -77,6 +79,8 @@ pub struct Accountant {
     upload: Arc<Bucket>,
     download: Arc<Bucket>,
     meter: Arc<OnceLock<lighter_quic::Meter>>,
+    /// Streams that peers opened.
+    pub openings: Openings,
 }
 
 impl Accountant {
@@ -86,6 +90,7 @@ impl Accountant {
             upload: Arc::new(Bucket::new(upload_max.0)),
             download: Arc::new(Bucket::new(download_max.0)),
             meter: Arc::default(),
+            openings: Openings::default(),
         }
     }
 

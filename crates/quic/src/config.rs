@@ -18,6 +18,10 @@ use crate::{Error, tls};
 pub struct Config {
     /// A handshake that takes longer fails.
     pub handshake_timeout: Duration,
+    /// With so many handshakes of peers that came under way, a peer must show first that packets reach its address (a
+    /// retry, RFC 9000, section 8.1.2): one round trip more. A flood from made-up addresses takes up no more than
+    /// these.
+    pub unproven_max: usize,
     /// A connection from which nothing came for this long is lost. The shorter of both ends' settings holds.
     pub idle_timeout: Duration,
     /// An idle connection sends a packet after this time, so that NAT bindings stay and the idle timeout never fires.
@@ -37,6 +41,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             handshake_timeout: Duration::from_secs(10),
+            unproven_max: 16,
             // A link may be away for most of a minute, or lose a keep-alive and what repeats it.
             idle_timeout: Duration::from_secs(60),
             // Many NATs forget a UDP binding after 30 s (RFC 4787 asks for two minutes).
@@ -73,6 +78,7 @@ pub struct Settings {
     pub server: ServerConfig,
     pub endpoint: EndpointConfig,
     pub handshake_timeout: Duration,
+    pub unproven_max: usize,
 }
 
 impl Settings {
@@ -97,7 +103,8 @@ impl Settings {
         let secret = keys.derive_secret(b"lighter quic stateless reset").ok_or_else(|| certificate("no secret"))?;
         let mut endpoint = EndpointConfig::new(Arc::new(ResetKey(secret)));
         endpoint.supported_versions(vec![1]);
-        Ok(Self { client, server, endpoint, handshake_timeout: config.handshake_timeout })
+        let Config { handshake_timeout, unproven_max, .. } = *config;
+        Ok(Self { client, server, endpoint, handshake_timeout, unproven_max })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,8 +30,15 @@ fn session_name(peer: Option<PeerId>) -> String {
 pub struct Connecting(BoxFuture<'static, Result<(PeerId, Connection), Error>>);
 
 impl Connecting {
-    pub(crate) fn accept(connecting: noq::Connecting, timeout: Duration, meter: Meter) -> Self {
-        Self(shake_hands(connecting, timeout, meter).boxed())
+    /// Begins when it is polled first: a handshake that is refused before costs next to nothing. Holds `under_way`
+    /// until it is over.
+    pub(crate) fn accept(incoming: noq::Incoming, timeout: Duration, meter: Meter, under_way: Arc<()>) -> Self {
+        let shaking = async move {
+            let shaken = shake_hands(incoming.accept()?, timeout, meter).await;
+            drop(under_way);
+            shaken
+        };
+        Self(shaking.boxed())
     }
 
     /// Dials when it is polled first.

@@ -1,6 +1,7 @@
 //! One socket that is listened on.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub struct Listener {
     bound: SocketAddr,
     accept: BoxFuture<'static, Option<noq::Incoming>>,
     handshake_timeout: Duration,
+    /// With so many handshakes under way, peers must prove their address.
+    unproven_max: usize,
+    /// Each handshake under way has a handle of it.
+    handshakes: Arc<()>,
     meter: Meter,
     /// Only where every interface is listened on.
     interfaces: Option<Interfaces>,
@@ -39,7 +44,7 @@ impl Listener {
     pub fn new(
         id: ListenerId,
         endpoint: noq::Endpoint,
-        handshake_timeout: Duration,
+        (handshake_timeout, unproven_max): (Duration, usize),
         meter: Meter,
     ) -> Result<Self, Error> {
         let bound = endpoint.local_addr()?;
@@ -50,6 +55,8 @@ impl Listener {
             endpoint,
             bound,
             handshake_timeout,
+            unproven_max,
+            handshakes: Arc::default(),
             meter,
             interfaces: is_everywhere.then(|| Interfaces::new(bound)).transpose()?,
             is_untold: !is_everywhere,
@@ -70,19 +77,30 @@ impl Listener {
         if let Some(Poll::Ready(change)) = self.interfaces.as_mut().map(|interfaces| interfaces.poll(cx)) {
             return Poll::Ready(Some(self.changed(change)));
         }
-        let Poll::Ready(incoming) = self.accept.poll_unpin(cx) else { return Poll::Pending };
-        let Some(incoming) = incoming else { return Poll::Ready(None) };
-        self.accept = accept(&self.endpoint);
-        let send_back_addr = from_socket(incoming.remote_address());
-        Poll::Ready(Some(match incoming.accept() {
-            Ok(connecting) => Event::Incoming {
-                listener_id: self.id,
-                upgrade: Connecting::accept(connecting, self.handshake_timeout, self.meter.clone()),
-                local_addr: from_socket(self.bound),
-                send_back_addr,
-            },
-            Err(error) => Event::ListenerError { listener_id: self.id, error: error.into() },
-        }))
+        loop {
+            let Poll::Ready(incoming) = self.accept.poll_unpin(cx) else { return Poll::Pending };
+            let Some(incoming) = incoming else { return Poll::Ready(None) };
+            self.accept = accept(&self.endpoint);
+            if let Some(event) = self.came(incoming) {
+                return Poll::Ready(Some(event));
+            }
+        }
+    }
+
+    /// A peer begins a handshake; `None` if it has to prove its address first.
+    fn came(&self, incoming: noq::Incoming) -> Option<Event> {
+        let under_way = Arc::strong_count(&self.handshakes) - 1;
+        if under_way >= self.unproven_max && !incoming.remote_address_validated() {
+            // Without a proof there may always be a retry; if not, the peer starts anew.
+            let _ = incoming.retry();
+            return None;
+        }
+        Some(Event::Incoming {
+            listener_id: self.id,
+            send_back_addr: from_socket(incoming.remote_address()),
+            upgrade: Connecting::accept(incoming, self.handshake_timeout, self.meter.clone(), self.handshakes.clone()),
+            local_addr: from_socket(self.bound),
+        })
     }
 
     fn changed(&self, change: std::io::Result<Change>) -> Event {

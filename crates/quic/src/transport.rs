@@ -130,7 +130,8 @@ impl libp2p::Transport for Transport {
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Error>> {
         let Some(socket) = to_socket(&address) else { return Err(TransportError::MultiaddrNotSupported(address)) };
         let endpoint = self.endpoint(socket, Some(self.settings.server.clone()))?;
-        self.listeners.push(Listener::new(id, endpoint, self.settings.handshake_timeout, self.meter.clone())?);
+        let (timeout, unproven_max) = (self.settings.handshake_timeout, self.settings.unproven_max);
+        self.listeners.push(Listener::new(id, endpoint, (timeout, unproven_max), self.meter.clone())?);
         // Dials go out of the listener from now on; the dialer ends with its last connection.
         self.dialers.remove(&socket.is_ipv6());
         self.wake();

@@ -1,4 +1,7 @@
-//! Peers and links that misbehave: another PeerId, damaged datagrams, connections over and over.
+//! Peers and links that misbehave: another PeerId, damaged datagrams, connections over and over, handshakes that are
+//! begun and never ended.
+//!
+//! Each test has its own transports, over loopback. Nothing waits for the clock but the bound on a test that fails.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -146,4 +149,73 @@ async fn connections_one_after_the_other_keep_no_state() {
     let idle = futures::future::join(near.idle(), far.idle());
     tokio::time::timeout(Duration::from_secs(60), idle).await.unwrap();
     assert_eq!((near.open_connections(), far.open_connections()), (0, 0));
+}
+
+/// The first datagrams of dials that hear nothing, each of another connection.
+async fn first_datagrams(near: &mut Transport, count: usize) -> Vec<Vec<u8>> {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address: Multiaddr =
+        format!("/ip4/127.0.0.1/udp/{}/quic-v1", silent.local_addr().unwrap().port()).parse().unwrap();
+    let mut datagrams: Vec<Vec<u8>> = Vec::new();
+    while datagrams.len() < count {
+        let mut dialing = near.dial(address.clone(), REUSE).unwrap();
+        let mut datagram = vec![0; 2048];
+        let length = tokio::select! {
+            length = silent.recv(&mut datagram) => length.unwrap(),
+            _ = &mut dialing => panic!("nobody answers"),
+        };
+        datagram.truncate(length);
+        // Others say more of a connection, or that its dial ended.
+        if datagrams.iter().all(|other| connection(other) != connection(&datagram)) {
+            datagrams.push(datagram);
+        }
+    }
+    datagrams
+}
+
+/// The connection that a datagram with a long header is for (RFC 9000, section 17.2).
+fn connection(datagram: &[u8]) -> &[u8] {
+    &datagram[6..6 + usize::from(datagram[5])]
+}
+
+fn is_retry(datagram: &[u8]) -> bool {
+    datagram[0] & 0xf0 == 0xf0
+}
+
+/// Handshakes that are begun and never ended, as from made-up addresses.
+#[tokio::test]
+async fn with_many_handshakes_under_way_a_peer_must_prove_its_address() {
+    let (mut near, mut far) = (transport(), transport());
+    let address = listen(&mut far).await;
+    let port: u16 = address.to_string().split('/').nth(4).unwrap().parse().unwrap();
+    let unproven_max = Config::default().unproven_max;
+    let flood = first_datagrams(&mut near, unproven_max + 1).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut under_way = Vec::new();
+    for datagram in &flood[..unproven_max] {
+        socket.send_to(datagram, ("127.0.0.1", port)).await.unwrap();
+        match poll_fn(|cx| Pin::new(&mut far).poll(cx)).await {
+            TransportEvent::Incoming { upgrade, .. } => under_way.push(upgrade),
+            other => panic!("{other:?}"),
+        }
+    }
+    socket.send_to(&flood[unproven_max], ("127.0.0.1", port)).await.unwrap();
+    let retried = async {
+        let mut reply = vec![0; 2048];
+        loop {
+            let length = socket.recv(&mut reply).await.unwrap();
+            if is_retry(&reply[..length]) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = retried => {}
+        event = poll_fn(|cx| Pin::new(&mut far).poll(cx)) => panic!("{event:?}"),
+    }
+    // A peer that is where it says comes in, a round trip later.
+    let dialing = near.dial(address, REUSE).unwrap();
+    let (dialed, _accepted) = futures::join!(dialing, accept(&mut far));
+    dialed.unwrap();
+    assert_eq!(under_way.len(), unproven_max);
 }

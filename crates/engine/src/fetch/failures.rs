@@ -98,7 +98,12 @@ fn blame(
             target.exclude(from, Setback::Stalled, step);
         }
         FetchFailure::Lost(_) | FetchFailure::Local(_) => target.exclude(from, setback, step),
-        FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
+        FetchFailure::Refused(refusal) => {
+            if refusal.is_busy() {
+                target.lists.met_busy();
+            }
+            target.refused(id, from, refusal, step);
+        }
         FetchFailure::Lied(lie) => {
             target.last_failure = Some((from, setback));
             step.cut_off(from, Offence::Lied(lie));
@@ -112,7 +117,7 @@ fn blame(
             }
         }
         FetchFailure::Listed => {
-            target.is_unlisted = true;
+            target.lists.misled();
             target.last_failure = Some((from, setback));
         }
         FetchFailure::BaseGone(base) => {

@@ -12,7 +12,8 @@ use std::time::Duration;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::{Quote, Refusal, Request};
 
-use super::fetching::{Fetching, Named, Stop};
+use super::fetching::{Fetching, Named, Stop, Way};
+use super::lists::Lists;
 use super::site::{self, Round, Site};
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
@@ -29,8 +30,7 @@ pub struct Target {
     pub attempts: u32,
     /// Bases that are damaged or gone here.
     pub damaged: Vec<DiffId>,
-    /// A have-list led to another layer: the node sends none for this layer any more.
-    pub is_unlisted: bool,
+    pub lists: Lists,
     /// The last peer that failed, and why.
     pub last_failure: Option<(PeerId, Setback)>,
     excluded: BTreeMap<PeerId, Exclusion>,
@@ -112,7 +112,7 @@ impl Target {
             state: State::Waiting { until },
             attempts: 0,
             damaged: Vec::new(),
-            is_unlisted: false,
+            lists: Lists::default(),
             last_failure: None,
             excluded: BTreeMap::new(),
             offers: Vec::new(),
@@ -287,14 +287,15 @@ impl Target {
         bases
     }
 
-    /// The layers whose files a have-list names to the provider.
-    pub fn listed(&self, id: DiffId, plan: &Plan, core: &Core) -> Vec<DiffId> {
-        match core.directory.card(id) {
-            Some(card) if !self.is_unlisted && !self.is_whole_only() => {
-                planner::listed(card, plan, core, &self.damaged)
-            }
-            _ => Vec::new(),
-        }
+    /// The layers whose files a have-list names to the provider that is about to be asked.
+    pub fn listed(&mut self, id: DiffId, plan: &Plan, way: Way, core: &Core) -> Vec<DiffId> {
+        let may_list = matches!(way, Way::Quoted) && self.lists.may_send() && !self.is_whole_only();
+        let listed = match core.directory.card(id).filter(|_| may_list) {
+            Some(card) => planner::listed(card, plan, core, &self.damaged),
+            None => Vec::new(),
+        };
+        self.lists.asked(!listed.is_empty());
+        listed
     }
 
     /// A peer failed at this layer: the node does not ask it for a while.

@@ -67,6 +67,7 @@ impl Machines {
             PeerInput::StreamOpened { stream, from, request } => self.stream_opened(stream, from, &request, step),
             PeerInput::StreamServed { stream, link } => self.serve.stream_served(stream, link, step),
             PeerInput::StreamClosed(stream) => self.serve.stream_closed(stream, step.core),
+            PeerInput::StreamsAccepted { from, streams } => self.streams_accepted(from, streams, step),
         }
     }
 

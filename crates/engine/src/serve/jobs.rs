@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, Card, DiffId, Effort};
+use lighter_types::{Bytes, Card, DiffId, Effort, PeerId};
 
 use super::uploads::{Receiver, Receivers};
 use super::usable::Usable;
@@ -28,6 +28,8 @@ pub struct Job {
     pub waiting: Vec<StreamId>,
     /// The effort of the encode under way; absent while the job is queued.
     pub running: Option<Effort>,
+    /// The peers that pay for the encode under way, and the time that it is expected to take.
+    pub charged: (Vec<PeerId>, Duration),
 }
 
 impl Serve {
@@ -60,18 +62,13 @@ impl Serve {
         }
     }
 
-    /// The time that the encodes before a new job take. A job that makes the same patch for another peer is none of
-    /// them.
-    pub(super) fn encoding_before(&self, job: &Job, core: &Core) -> Duration {
-        let mut time = Duration::ZERO;
-        for other in work::counting(self.jobs.values()).filter(|other| !other.is_same(job)) {
-            let receivers = self.uploads.receivers(other.target, &other.bases, &self.waiting(other, None), core);
-            // A job that does not run is in the queue: nobody has to look for it there.
-            let queued = self.queue.len().saturating_sub(usize::from(other.running.is_none()));
-            let undertaking = undertaking_of(other, receivers, queued, core);
-            time += undertaking.encoding(self.effort_by(other, || undertaking, core), self.pace);
-        }
-        time
+    /// The time that a job takes which runs or is in the queue.
+    pub(super) fn encoding_of(&self, job: &Job, core: &Core) -> Duration {
+        let receivers = self.uploads.receivers(job.target, &job.bases, &self.waiting(job, None), core);
+        // A job that does not run is in the queue: nobody has to look for it there.
+        let queued = self.queue.len().saturating_sub(usize::from(job.running.is_none()));
+        let undertaking = undertaking_of(job, receivers, queued, core);
+        undertaking.encoding(self.effort_by(job, || undertaking, core), self.pace)
     }
 
     /// A job for all peers that wait for it, and for `one_more`.
@@ -127,6 +124,7 @@ impl Job {
             resumed: None,
             waiting: Vec::new(),
             running: None,
+            charged: (Vec::new(), Duration::ZERO),
         }
     }
 

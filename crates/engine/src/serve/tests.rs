@@ -3,6 +3,8 @@
 //! Each test drives one `Serve` by hand: it opens streams, ends encodes, and compares the effects with those expected,
 //! in their order.
 
+mod queue;
+
 use lighter_types::{Effort, Moment, Prefer};
 use lighter_wire::Resume;
 
@@ -53,6 +55,10 @@ impl Server {
     }
 
     fn open(&mut self, target: u8, bases: &[u8], resume: Option<Resume>) -> Vec<Effect> {
+        self.open_from(PeerId::new([self.next as u8; 32]), target, bases, resume)
+    }
+
+    fn open_from(&mut self, from: PeerId, target: u8, bases: &[u8], resume: Option<Resume>) -> Vec<Effect> {
         let request = PatchRequest {
             target: id(target),
             bases: bases.iter().map(|&base| id(base)).collect(),
@@ -61,7 +67,6 @@ impl Server {
             referable: None,
             terms: Terms::default(),
         };
-        let from = PeerId::new([self.next as u8; 32]);
         let stream = StreamId(self.next);
         self.next += 1;
         let opened = Opened { stream, from, request: &request, coming: Coming::No };

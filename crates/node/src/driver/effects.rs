@@ -107,10 +107,11 @@ impl Driver {
     /// Answers a peer's question.
     pub(super) fn answer(&mut self, question: QuestionId, answer: Answer) {
         // A question whose peer left meanwhile has no channel any more.
-        if let Some(channel) = self.questions.remove(&question) {
+        if let Some(channel) = self.questions.answer(question, &answer) {
             // Fails only if the peer is gone.
             let _ = self.swarm.behaviour_mut().ask.send_response(channel, answer);
         }
+        self.tell_questions();
     }
 
     fn fetch(&mut self, id: FetchId, from: PeerId, request: PatchRequest, listed: Vec<DiffId>) {

@@ -18,6 +18,7 @@ use lighter_types::{PeerId, broken};
 use lighter_wire::{Announcement, Answer, Message, OtherVersion, Request};
 
 use super::Driver;
+use super::answering::Way;
 use crate::identity::from_libp2p;
 use crate::network::{Behaviour, BehaviourEvent, StandingEvent, is_member};
 use crate::peer_access;
@@ -132,14 +133,17 @@ impl Driver {
     fn ask_event(&mut self, event: request_response::Event<Request, Answer>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
-                request_response::Message::Request { request, channel, .. } => {
+                request_response::Message::Request { request, channel, request_id } => {
                     let Some(from) = from_libp2p(&peer) else { return };
-                    let question = QuestionId(self.next_id());
-                    self.questions.insert(question, channel);
+                    let (question, way) = (QuestionId(self.next_id()), Way { request: request_id, channel });
                     match peer_access::admit(&self.shared, from, request) {
-                        Ok(request) => self.engine.push(PeerInput::Asked { question, from, request }),
-                        Err(answer) => self.answer(question, answer),
+                        Ok(request) => self.questions.add(question, from, request, way),
+                        Err(answer) => {
+                            self.questions.add_open(question, from, way);
+                            self.answer(question, answer);
+                        }
                     }
+                    self.tell_questions();
                 }
                 request_response::Message::Response { request_id, response } => {
                     let Some(ask) = self.asks.remove(&request_id) else {
@@ -168,9 +172,18 @@ impl Driver {
                 };
                 self.engine.push(WorkInput::Answered { ask, answer: Err(failure) });
             }
-            request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {
-                self.questions.retain(|_, channel| channel.is_open());
+            request_response::Event::InboundFailure { request_id, .. }
+            | request_response::Event::ResponseSent { request_id, .. } => {
+                self.questions.ended(request_id);
+                self.tell_questions();
             }
+        }
+    }
+
+    /// Tells the engine the questions whose answers have room.
+    pub(super) fn tell_questions(&mut self) {
+        while let Some((question, from, request)) = self.questions.take_ready() {
+            self.engine.push(PeerInput::Asked { question, from, request });
         }
     }
 }

@@ -45,6 +45,9 @@ impl StreamMuxer for MeteredMuxer {
 
     fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<MeteredStream>> {
         let stream = ready!(Pin::new(&mut self.inner).poll_inbound(cx))?;
+        if let Some(peer) = self.peer {
+            self.accountant.openings.count(peer);
+        }
         Poll::Ready(Ok(self.wrap(stream)))
     }
 

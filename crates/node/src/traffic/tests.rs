@@ -1,5 +1,14 @@
 //! The account that each byte is counted in.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::future::poll_fn;
+use futures::io::Cursor;
+use libp2p::core::StreamMuxer;
+use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerEvent};
+
 use super::*;
 
 fn peer(seed: u8) -> Option<PeerId> {
@@ -57,4 +66,39 @@ fn full() -> Accountant {
         accountant.count(Some(PeerId::new(key)), Protocol::Ping, Direction::Sent, 1);
     }
     accountant
+}
+
+/// A connection on which the peer opens streams without end.
+struct Flood;
+
+impl StreamMuxer for Flood {
+    type Substream = Cursor<Vec<u8>>;
+    type Error = io::Error;
+
+    fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+        Poll::Ready(Ok(Cursor::default()))
+    }
+
+    fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+        Poll::Pending
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn streams_that_a_peer_opens_are_counted() {
+    let accountant = Accountant::new(Rate::UNLIMITED, Rate::UNLIMITED);
+    let mut muxer = MeteredMuxer::new(StreamMuxerBox::new(Flood), peer(1), accountant.clone());
+    for _ in 0..7 {
+        poll_fn(|cx| Pin::new(&mut muxer).poll_inbound(cx)).await.unwrap();
+    }
+    assert_eq!(accountant.openings.take().into_iter().collect::<Vec<_>>(), [(PeerId::new([1; 32]), 7)]);
+    assert!(accountant.openings.take().is_empty());
 }

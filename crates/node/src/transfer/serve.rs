@@ -54,7 +54,7 @@ pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, share
     let mut _list = None;
     let mut _place = None;
     if let Some(name) = request.have {
-        let Some(place) = shared.lists.place() else {
+        let Some(place) = shared.lists.place(from) else {
             let refusing = lighter_streams::refuse(stream, busy_reply(0), REQUEST_BYTES_MAX);
             // A peer that does not take its reply gets no other.
             let _ = timeout(CHUNK_TIMEOUT, refusing).await;
