@@ -6,6 +6,7 @@ mod listed;
 mod pulls;
 mod referrals;
 mod site;
+mod sizes;
 mod sketches;
 mod steps;
 
