@@ -10,6 +10,7 @@ mod export;
 mod folder;
 mod import;
 pub mod recipes;
+mod signing;
 mod sink;
 mod source;
 pub mod upstream;
@@ -31,6 +32,7 @@ use crate::shared::{Shared, local_failure};
 pub use answers::{blob_answer, look_up, release_of, released_at};
 pub use export::{Exported, ReadyArchive, export};
 pub use import::{Imported, Naming, count, import};
+pub use signing::{Unsigned, next_date, sign};
 pub use source::{ImageSource, open_files};
 
 /// Why an image could not be imported, exported or read.

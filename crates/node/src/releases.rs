@@ -15,7 +15,6 @@
 pub mod file;
 mod kept;
 mod rights;
-mod signing;
 mod time;
 mod warnings;
 
@@ -31,7 +30,6 @@ use crate::clock::{self, shown, span};
 use crate::config::{Config, WhenExpired};
 use crate::identity::{has_signed, is_handed_over};
 pub use rights::Rights;
-pub use signing::{Unsigned, next_date, sign};
 pub use time::Time;
 pub use warnings::Warnings;
 
@@ -312,7 +310,7 @@ impl Releases {
 
     /// The latest date among the releases of a repository that were seen and among its handovers, of those that
     /// `counts` says count.
-    fn latest(&self, repository: &str, counts: impl Fn(u64) -> bool) -> u64 {
+    pub fn latest(&self, repository: &str, counts: impl Fn(u64) -> bool) -> u64 {
         let state = self.lock();
         let seen = state.seen.iter().filter(|(reference, _)| reference.repository() == repository);
         let seen = seen.map(|(_, seen)| seen.release.release.issued_s);

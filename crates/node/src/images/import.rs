@@ -17,12 +17,12 @@ use lighter_store::{Image, Lease, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, RELEASE_LAYERS_MAX, SignedRelease};
 
+use super::signing::{Unsigned, sign};
 use super::sink::IntoStore;
 use super::source::ImageSource;
 use super::{AnyFiles, ImagesError, Step, companions, documents_of, name_of, recipes};
 use crate::clock::unix_now;
 use crate::later;
-use crate::releases::{Unsigned, sign};
 use crate::shared::{FileBase, Shared};
 
 /// An image that was imported.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::Scope;
 use crate::identity::Identity;
+use crate::images::next_date;
 
 const NOON: u64 = 1_796_000_000;
 const DAY: u64 = 86_400;

@@ -11,9 +11,9 @@ use super::files::problem;
 use crate::admin::State;
 use crate::admin::answers::{Answer, Body, Failure, Parameters, blocking};
 use crate::clock::unix_now;
-use crate::images::{self, ImagesError};
+use crate::images::{self, ImagesError, Unsigned, next_date, sign};
 use crate::releases::file::{self, Record};
-use crate::releases::{ReleaseError, Unsigned, check_signatures, next_date, sign};
+use crate::releases::{ReleaseError, check_signatures};
 use crate::shared::Shared;
 
 fn refused(error: &ReleaseError) -> Failure {

@@ -9,8 +9,8 @@ use lighter_store::{Store, UnixSeconds};
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest};
 use lighter_wire::{Bounds, Release, SignedRelease};
 
-use super::Releases;
-use crate::images::released_at;
+use super::released_at;
+use crate::releases::Releases;
 use crate::shared::Shared;
 
 /// The statement of a release before it is dated.
