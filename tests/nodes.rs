@@ -12,6 +12,7 @@ mod names;
 mod patches;
 mod referrals;
 mod registry;
+mod releases;
 mod rollout;
 mod site;
 mod slow;

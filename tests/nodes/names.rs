@@ -53,7 +53,7 @@ fn a_release_of_an_unknown_publisher_is_not_believed() {
     let bad = stranger.import(folder, &image(2), "demo/app:1");
     stranger.import(folder, &image(3), "demo/other:1");
     assert_eq!(victim.pull("demo/app:1")["manifest"], good.as_str());
-    let by = format!("a peer has one by {}, which is not in fleet.publishers", stranger.peer_id);
+    let by = format!("there is one by {}, which is not in fleet.publishers", stranger.peer_id);
     victim.cli(&["image", "pull", "demo/other:1"]).fails(5, &["demo/other:1", "signed by a trusted publisher", &by]);
     // A digest says itself what it is: whoever has it may send it.
     assert_eq!(victim.pull(&bad)["manifest"], bad.as_str());

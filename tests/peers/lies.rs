@@ -385,10 +385,11 @@ fn a_release_that_is_not_signed_by_a_publisher_is_not_believed() {
         manifest: bad.parse().expect("a digest"),
         issued_s: u64::MAX,
         companions: None,
+        bounds: None,
     };
     // In the hub's name, with a signature that is none.
     let publisher = hub.peer_id.parse().expect("a PeerId");
-    let forged = SignedRelease { release, publisher, signature: [3; 64] };
+    let forged = SignedRelease { release, publisher, signature: [3; 64], cosignatures: Vec::new() };
     let script = then(
         &tar,
         Some(

@@ -26,6 +26,11 @@ pub struct Image {
     #[serde(default, with = "text::option")]
     pub publisher: Option<PeerId>,
     pub issued_s: Option<u64>,
+    /// When the release ends (seconds since 1970), and the publishers that signed it beside the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_s: Option<u64>,
+    #[serde(default, with = "text::list", skip_serializing_if = "Vec::is_empty")]
+    pub cosigners: Vec<PeerId>,
     /// Whether the operator pinned it.
     #[serde(default)]
     pub pinned: bool,
@@ -99,6 +104,9 @@ pub struct ImportRequest {
     /// `name`.
     #[serde(default)]
     pub unsigned: bool,
+    /// The release expires after so many seconds; absent: never. Not with `unsigned`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime_s: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

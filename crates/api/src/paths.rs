@@ -25,6 +25,13 @@ pub const IMAGES_REMOVE: &str = "/v1/images/remove";
 pub const PLAN: &str = "/v1/plan";
 /// With a query: see [`rollout`].
 pub const ROLLOUT: &str = "/v1/rollout";
+pub const RELEASES_SIGN: &str = "/v1/releases/sign";
+/// With a query: see [`release`].
+pub const RELEASES_RECORD: &str = "/v1/releases/record";
+pub const RELEASES_COSIGN: &str = "/v1/releases/cosign";
+pub const RELEASES_ADD: &str = "/v1/releases/add";
+pub const RELEASES_HANDOVER: &str = "/v1/releases/handover";
+pub const RELEASES_FORGET: &str = "/v1/releases/forget";
 pub const LIMITS: &str = "/v1/limits";
 pub const STORE: &str = "/v1/store";
 pub const STORE_GC: &str = "/v1/store/gc";
@@ -37,6 +44,11 @@ pub fn layer(diff_id: DiffId) -> String {
 /// `GET` one image.
 pub fn image(reference: &ImageReference) -> String {
     format!("{IMAGE}?reference={}", escaped(reference.as_str()))
+}
+
+/// `GET` the record of an image's release.
+pub fn release(reference: &ImageReference) -> String {
+    format!("{RELEASES_RECORD}?reference={}", escaped(reference.as_str()))
 }
 
 /// `GET` the plans of an image, named as in [`PullRequest`](crate::PullRequest).

@@ -38,6 +38,9 @@ pub struct Status {
     pub releases_gave_way: u64,
     #[serde(default)]
     pub gave_way: Vec<GaveWay>,
+    /// Images whose release has ended.
+    #[serde(default)]
+    pub releases_expired: u64,
     #[serde(default)]
     pub streams: StreamsStatus,
     /// Conditions that the operator should look at; empty when all is well.

@@ -85,11 +85,12 @@ fn status() {
         download_max: "unlimited".to_owned(),
         store: store_status(),
         releases_gave_way: 4,
+        releases_expired: 6,
         gave_way: vec![GaveWay { reference: reference(), manifest: digest(2), at_s: 5 }],
         streams: StreamsStatus { queued: 1, busy: 2, resets: 3 },
         warnings: vec!["w".to_owned()],
     };
-    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"idle_bytes_per_day":7,"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"releases_gave_way":4,"gave_way":[{"reference":"demo/app:1","manifest":"TWO","at_s":5}],"streams":{"queued":1,"busy":2,"resets":3},"warnings":["w"]}"#;
+    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"idle_bytes_per_day":7,"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"releases_gave_way":4,"gave_way":[{"reference":"demo/app:1","manifest":"TWO","at_s":5}],"releases_expired":6,"streams":{"queued":1,"busy":2,"resets":3},"warnings":["w"]}"#;
     check(status.clone(), &golden.replace("STORE", STORE));
     let nowhere = golden.replace("\"harbour\"", "null").replace("STORE", STORE);
     check(Status { site: None, ..status }, &nowhere);
@@ -156,6 +157,8 @@ fn images() {
         tar_bytes: Bytes(3),
         publisher: Some(peer()),
         issued_s: Some(4),
+        expires_s: Some(9),
+        cosigners: vec![peer()],
         pinned: true,
         platform: Some("linux/amd64".to_owned()),
         blobs: vec![LayerBlob {
@@ -168,16 +171,15 @@ fn images() {
         index: Some(digest(2)),
         artifacts: vec![ImageArtifact { manifest: digest(1), kind: Some("a/b".to_owned()), bytes: Bytes(6) }],
     };
-    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]}"#;
+    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"expires_s":9,"cosigners":["PEER"],"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]}"#;
     check(one.clone(), golden);
     let unsigned = golden.replace(
-        r#""publisher":"PEER","issued_s":4,"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]"#,
+        r#""publisher":"PEER","issued_s":4,"expires_s":9,"cosigners":["PEER"],"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]"#,
         r#""publisher":null,"issued_s":null,"pinned":false"#,
     );
     let (blobs, index, artifacts) = (Vec::new(), None, Vec::new());
-    let least =
-        Image { publisher: None, issued_s: None, pinned: false, platform: None, blobs, index, artifacts, ..one };
-    check(least, &unsigned);
+    let signed = Image { publisher: None, issued_s: None, expires_s: None, cosigners: Vec::new(), ..one };
+    check(Image { pinned: false, platform: None, blobs, index, artifacts, ..signed }, &unsigned);
     let pin = ImagePinRequest { reference: reference(), pinned: true };
     check(pin, r#"{"reference":"demo/app:1","pinned":true}"#);
     check(RemoveRequest { reference: reference() }, r#"{"reference":"demo/app:1"}"#);
@@ -194,11 +196,15 @@ fn imports_and_exports() {
         all: false,
         insecure: false,
         unsigned: false,
+        lifetime_s: None,
     };
     check(ImportRequest { name: Some(reference()), ..least.clone() }, golden);
     assert_eq!(least, serde_json::from_str(r#"{"path":"/a"}"#).unwrap());
-    let second = ImportRequest { from: Some("2".to_owned()), all: true, insecure: true, unsigned: true, ..least };
-    check(second, r#"{"path":"/a","name":null,"platform":null,"from":"2","all":true,"insecure":true,"unsigned":true}"#);
+    let second = ImportRequest { from: Some("2".to_owned()), all: true, insecure: true, lifetime_s: Some(3), ..least };
+    check(
+        second,
+        r#"{"path":"/a","name":null,"platform":null,"from":"2","all":true,"insecure":true,"unsigned":false,"lifetime_s":3}"#,
+    );
     let progress = ImportEvent::Progress {
         layer: 0,
         layers: 2,

@@ -8,6 +8,7 @@ mod endpoint;
 mod image;
 mod mirror;
 mod registry_host;
+mod release;
 mod sim;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use endpoint::Endpoint;
 pub use image::{AdoptFrom, ExportFormat, ImageAdopt, ImageCommand, ImageExport};
 pub use mirror::{MirrorChange, MirrorCommand, MirrorPlace, Runtime};
 pub use registry_host::{DOCKER_HUB, RegistryHost};
+pub use release::{ReleaseCommand, seconds};
 pub use sim::{PlanCommand, SimCommand};
 
 /// Brings container images to fleets over thin uplinks: a peer that holds a similar image sends a patch.
@@ -56,6 +58,9 @@ pub enum Command {
     /// Images of a node: import, pull, export.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Releases: sign, cosign, hand a repository over, forget.
+    #[command(subcommand)]
+    Release(ReleaseCommand),
     /// Make the container runtimes of this host pull through the node.
     #[command(subcommand)]
     Mirror(MirrorCommand),

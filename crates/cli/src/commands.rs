@@ -10,6 +10,7 @@ pub mod node;
 pub mod patch;
 pub mod plan;
 pub mod recipe;
+pub mod release;
 pub mod sim;
 pub mod status;
 pub mod store;

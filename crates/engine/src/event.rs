@@ -10,7 +10,7 @@ use std::time::Duration;
 use lighter_similarity::{Calibration, Sketch};
 use lighter_types::{Bytes, Card, DiffId, Effort, ImageReference, Link, Moment, OciDigest, Pace, PatchId, PeerId};
 use lighter_wire::{
-    Announcement, Answer, Documents, ImageRequest, PatchRequest, Refusal, Request, SignedRelease, Terms,
+    Announcement, Answer, Documents, ImageRequest, PatchRequest, Refusal, Request, SignedHandover, SignedRelease, Terms,
 };
 
 use crate::calibrations::Rule;
@@ -241,6 +241,8 @@ pub struct Fetched {
 pub struct ImageFound {
     /// The release of the reference that the peer asked for.
     pub release: Option<SignedRelease>,
+    /// The handovers of its repository. The engine passes them on; the caller obeys them.
+    pub handovers: Vec<SignedHandover>,
     /// The documents, if the peer wants them and does not know this manifest.
     pub documents: Option<Documents>,
     /// The layers that the documents name, in order; none if the request has no list.

@@ -197,12 +197,18 @@ pub enum UnusableImage {
     /// It is of a kind or a size that this node does not take.
     #[error("{0}")]
     Unsupported(Cause),
+    /// Its publisher signed another size of a layer than the layer has.
+    #[error("{publisher} signed {signed} for layer {layer}, which has {found}")]
+    WrongSize { publisher: PeerId, layer: DiffId, signed: Bytes, found: Bytes },
+    /// Its publisher signed the sizes of another number of layers.
+    #[error("{publisher} signed the sizes of {signed} layers, and the image has {found}")]
+    WrongCount { publisher: PeerId, signed: usize, found: usize },
 }
 
 impl UnusableImage {
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Damaged(_) => Blame::Peer,
+            Self::Damaged(_) | Self::WrongSize { .. } | Self::WrongCount { .. } => Blame::Peer,
             Self::Unsupported(_) => Blame::Version,
         }
     }

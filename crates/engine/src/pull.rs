@@ -16,6 +16,7 @@
 
 mod pulling;
 mod round;
+mod sizes;
 
 use std::collections::BTreeMap;
 
@@ -240,17 +241,20 @@ impl Pulls {
                 }
                 Outcome::Held { pulls, target } => {
                     for id in pulls {
-                        self.layer_held(id, target, step);
+                        self.layer_held(id, target, fetcher, step);
                     }
                 }
             }
         }
     }
 
-    fn layer_held(&mut self, id: PullId, layer: DiffId, step: &mut Step<'_>) {
+    fn layer_held(&mut self, id: PullId, layer: DiffId, fetcher: &mut Fetcher, step: &mut Step<'_>) {
         let Some(pull) = self.pulls.get_mut(&id) else { return broken("a layer for a pull that is over") };
         let State::Layers { missing } = &mut pull.state else { return broken("a layer for a pull that wants none") };
         missing.remove(&layer);
-        pull.commit_if_complete(id, step);
+        match pull.check_size(layer, step) {
+            Ok(()) => pull.commit_if_complete(id, step),
+            Err(why) => self.fail(id, PullFailure::Unusable(why), fetcher, step),
+        }
     }
 }

@@ -7,6 +7,7 @@ mod listed;
 mod pulls;
 mod referrals;
 mod site;
+mod sizes;
 mod sketches;
 mod steps;
 

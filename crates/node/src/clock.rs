@@ -1,9 +1,10 @@
 //! This machine's wall clock: it may be wrong, and it may jump.
 //!
 //! No wait, rate or cut-off is measured by it: those go by the monotonic clock ([`crate::shared::Shared::now`]). The
-//! wall clock dates releases and the life of this node, and no peer refuses either for its date. The order in which
-//! the store evicts goes by [`UseClock`]. So a wrong clock harms nothing here, and `status` tells of it for the sake of
-//! the rest: records of other programs, and certificates of registries.
+//! wall clock dates releases and the life of this node. The order in which the store evicts goes by [`UseClock`].
+//! Peers compare the date and the end of a release with their clocks, unless these are known to be wrong
+//! (`releases/time.rs`): so a wrong clock refuses nothing for good, and `status` tells of it. Records of other
+//! programs and certificates of registries need a right one too.
 //!
 //! Peers date their life by their clocks. That is a time which those clocks have shown: a clock that shows less than
 //! most of them did is behind. Whether it is ahead, that does not tell.
@@ -123,12 +124,12 @@ fn behind(wall: UnixSeconds, lives: &[Incarnation]) -> Option<(u64, usize)> {
     Some((by, lives.len()))
 }
 
-fn shown(wall: UnixSeconds) -> String {
+pub fn shown(wall: UnixSeconds) -> String {
     let moment = i64::try_from(wall.0).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     moment.map_or_else(|| "a time beyond the year 9999".to_owned(), |moment| moment.to_string())
 }
 
-fn span(seconds: u64) -> String {
+pub fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

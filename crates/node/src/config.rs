@@ -5,6 +5,7 @@
 //! a test holds it equal to these defaults.
 
 mod addresses;
+mod images;
 mod layers;
 pub mod policy;
 mod registry;
@@ -24,6 +25,7 @@ use lighter_wire::Incarnation;
 use serde::{Deserialize, Serialize};
 
 use addresses::{cannot_dial, cannot_listen};
+pub use images::{Images, Scope, WhenExpired};
 use layers::part;
 pub use layers::{ConfigError, Layered, Origin, key_parts, load};
 pub use registry::Registry;
@@ -42,6 +44,7 @@ pub struct Config {
     pub site: Site,
     pub network: Network,
     pub fleet: Fleet,
+    pub images: Images,
     pub store: Store,
     pub transfer: Transfer,
     pub limits: Limits,
@@ -339,6 +342,7 @@ impl Config {
             let why = format!("{} has {bytes} bytes, and a socket's path at most {SOCKET_BYTES_MAX}", socket.display());
             return Err(("admin.socket", why));
         }
+        self.images.check()?;
         self.registry.check()?;
         if !self.admin.listen.is_empty() {
             let address: Option<SocketAddr> = self.admin.listen.parse().ok();

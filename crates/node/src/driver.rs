@@ -14,6 +14,7 @@ mod meetings;
 mod network;
 pub mod pulls;
 mod queued_engine;
+mod releases;
 mod rollout;
 mod views;
 mod work;
@@ -299,6 +300,7 @@ impl Driver {
         if let Some(jump) = self.clock.look(unix_now(), self.shared.now()) {
             tracing::warn!("this machine's clock {jump}");
         }
+        self.shared.releases.set_trouble(self.clock_trouble());
         self.log_warnings();
         self.forget_gone();
         for peer in self.connections.take_readmitted(self.shared.now()) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use libp2p::identity::{Keypair, ed25519};
 use lighter_types::PeerId;
-use lighter_wire::{Release, SIGNATURE_BYTES, SignedRelease};
+use lighter_wire::{Cosignature, Handover, Release, SIGNATURE_BYTES, SignedHandover, SignedRelease};
 
 /// The file in a node's data folder that holds its key: libp2p's protobuf encoding of the pair.
 pub const KEY_FILE: &str = "identity.key";
@@ -74,11 +74,28 @@ impl Identity {
     }
 
     pub fn sign(&self, release: Release) -> SignedRelease {
-        let made = self.pair.sign(&release.signed_bytes());
+        let signature = self.signature(&release.signed_bytes());
+        SignedRelease { release, publisher: self.peer_id(), signature, cosignatures: Vec::new() }
+    }
+
+    /// Adds a signature to a release of another publisher.
+    pub fn cosign(&self, release: &mut SignedRelease) {
+        let signature = self.signature(&release.release.signed_bytes());
+        release.cosignatures.push(Cosignature { publisher: self.peer_id(), signature });
+    }
+
+    /// Signs a handover, which this key must make.
+    pub fn hand_over(&self, handover: Handover) -> SignedHandover {
+        let signature = self.signature(&handover.signed_bytes());
+        SignedHandover { handover, signature }
+    }
+
+    fn signature(&self, bytes: &[u8]) -> [u8; SIGNATURE_BYTES] {
+        let made = self.pair.sign(bytes);
         let mut signature = [0; SIGNATURE_BYTES];
         // ed25519 signatures have 64 bytes (RFC 8032, section 5.1.6).
         signature.copy_from_slice(&made);
-        SignedRelease { release, publisher: self.peer_id(), signature }
+        signature
     }
 }
 
@@ -104,10 +121,14 @@ fn create_error(path: &Path, source: io::Error) -> IdentityError {
     }
 }
 
-/// Whether the release was signed by the publisher it names.
-pub fn is_signed(release: &SignedRelease) -> bool {
-    ed25519::PublicKey::try_from_bytes(release.publisher.as_bytes())
-        .is_ok_and(|key| key.verify(&release.release.signed_bytes(), &release.signature))
+/// Whether this key made the signature over these bytes.
+pub fn has_signed(key: PeerId, bytes: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
+    ed25519::PublicKey::try_from_bytes(key.as_bytes()).is_ok_and(|key| key.verify(bytes, signature))
+}
+
+/// Whether the key that a handover takes the right from signed it.
+pub fn is_handed_over(signed: &SignedHandover) -> bool {
+    has_signed(signed.handover.from, &signed.handover.signed_bytes(), &signed.signature)
 }
 
 /// libp2p's name for a peer.
@@ -152,8 +173,11 @@ mod tests {
     fn a_release_is_believed_only_as_it_was_signed() {
         let identity = Identity::generate();
         let manifest = lighter_types::OciDigest::new([1; 32]);
-        let release = Release { reference: "a:b".parse().unwrap(), manifest, issued_s: 7, companions: None };
+        let release =
+            Release { reference: "a:b".parse().unwrap(), manifest, issued_s: 7, companions: None, bounds: None };
         let signed = identity.sign(release);
+        let is_signed =
+            |signed: &SignedRelease| has_signed(signed.publisher, &signed.release.signed_bytes(), &signed.signature);
         assert!(is_signed(&signed));
         let mut other = signed.clone();
         other.release.issued_s = 8;

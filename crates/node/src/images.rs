@@ -6,11 +6,11 @@
 
 mod answers;
 pub mod companions;
-pub mod dates;
 mod export;
 mod folder;
 mod import;
 pub mod recipes;
+mod signing;
 mod sink;
 mod source;
 pub mod upstream;
@@ -25,13 +25,14 @@ use lighter_image::{
 };
 use lighter_registry::UpstreamError;
 use lighter_store::{Image, Store, StoreError};
-use lighter_types::{Bytes, Cause, DiffId, ImageReference, OciDigest, ParseError};
+use lighter_types::{Bytes, Cause, DiffId, ImageReference, OciDigest, ParseError, PeerId};
 use lighter_wire::{Documents, Message, SignedRelease};
 
 use crate::shared::{Shared, local_failure};
 pub use answers::{blob_answer, look_up, release_of, released_at};
 pub use export::{Exported, ReadyArchive, export};
 pub use import::{Imported, Naming, count, import};
+pub use signing::{Unsigned, next_date, sign};
 pub use source::{ImageSource, open_files};
 
 /// Why an image could not be imported, exported or read.
@@ -65,6 +66,8 @@ pub enum ImagesError {
     Gone(String),
     #[error("the exact image cannot be made here: {0}")]
     NotExact(String),
+    #[error("{publisher} signed the sizes of {signed} layers, and the image has {found}")]
+    SizesDiffer { publisher: PeerId, signed: usize, found: usize },
 }
 
 /// The progress of an import or export.
@@ -160,6 +163,14 @@ fn documents_of(store: &Store, manifest_digest: OciDigest) -> Result<Vec<LayerDe
     Ok(image_layers(&manifest, &config)?)
 }
 
+/// The layers of the image with this manifest, in their order.
+///
+/// # Errors
+/// If a document is not here, or cannot be used.
+pub fn diff_ids(store: &Store, manifest: OciDigest) -> Result<Vec<DiffId>, ImagesError> {
+    Ok(documents_of(store, manifest)?.into_iter().map(|layer| layer.diff_id).collect())
+}
+
 /// The length of the blob that a registry would serve for a layer of the image with this manifest, if that blob is
 /// compressed. Reads two small files.
 pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId) -> Option<Bytes> {
@@ -211,6 +222,12 @@ fn name_image(shared: &Shared, manifest: OciDigest, release: Option<&SignedRelea
     let parsed = parse_manifest(&document(store, &manifest)?, &manifest)?;
     let config_bytes = document(store, &parsed.config.digest)?;
     let layers = image_layers(&parsed, &parse_config(&config_bytes, &parsed.config.digest)?)?;
+    if let Some(release) = release
+        && let Some(signed) = release.release.layers_bytes().filter(|signed| signed.len() != layers.len())
+    {
+        let publisher = release.publisher;
+        return Err(ImagesError::SizesDiffer { publisher, signed: signed.len(), found: layers.len() });
+    }
     let reference = match release {
         Some(release) => release.release.reference.clone(),
         None => name_of(manifest)?,

@@ -26,6 +26,7 @@ mod network;
 mod peer_access;
 mod predictions;
 mod registry;
+mod releases;
 mod room;
 mod shared;
 mod shares;
@@ -142,6 +143,7 @@ impl Node {
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);
         let started = Instant::now();
         let uses = UseClock::of(&store);
+        let releases = releases::Releases::open(&data_dir, &store, unix_now());
         let engine = engine(&config, &identity);
         let encode_memory = EncodeMemory::new(config.limits.encode_memory_max.0);
         let shared = Arc::new(Shared {
@@ -154,6 +156,7 @@ impl Node {
             arrivals: Default::default(),
             registry_counts: Default::default(),
             views: Default::default(),
+            releases,
             faults: Default::default(),
             encode_memory,
             events,

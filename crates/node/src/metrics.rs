@@ -31,6 +31,7 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
         ("store_budget_bytes", "The store's budget", status.store.bytes_max.0),
         ("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes.0),
         ("warnings", "Things that the operator should look at", status.warnings.len() as u64),
+        ("releases_expired", "Images whose release has ended", status.releases_expired),
         ("streams_queued", "Patch streams of peers that wait", status.streams.queued as u64),
     ];
     for (name, help, value) in gauges {
@@ -127,6 +128,7 @@ mod tests {
             download_max: String::new(),
             store,
             releases_gave_way: 22,
+            releases_expired: 23,
             gave_way: vec![],
             streams: StreamsStatus { queued: 16, busy: 17, resets: 18 },
             warnings: vec![],
@@ -137,6 +139,7 @@ mod tests {
             "lighter_store_used_bytes 8",
             "lighter_store_staying_bytes 21",
             "lighter_releases_gave_way_total 22",
+            "lighter_releases_expired 23",
             "lighter_uptime_seconds_total 13",
             "# TYPE lighter_traffic_bytes counter",
             "lighter_traffic_bytes_total{protocol=\"patch\",direction=\"sent\"} 11",

@@ -150,7 +150,11 @@ impl Registry {
             }
         }
         let held = references.iter().filter_map(|reference| self.shared.store.reference(reference));
-        let mut released = held.filter(|image| images::upstream_record::checked_at(&image.release_record).is_none());
+        let mut released = held.filter(|image| {
+            let record = &image.release_record;
+            let Shared { releases, config, .. } = &*self.shared;
+            images::upstream_record::checked_at(record).is_none() && !releases.is_held_back(config, unix_now(), record)
+        });
         match released.next() {
             Some(image) => {
                 let companions = companions::of_record(&image.release_record);

@@ -9,10 +9,11 @@ use lighter_engine::{Input, LocalFailure};
 use lighter_registry::server::Counts;
 use lighter_store::{LayerReader, Store, StoreError};
 use lighter_types::{Bytes, Cause, Moment, ReadAt};
+use lighter_wire::{SignedHandover, SignedRelease};
 use tokio::sync::mpsc;
 
 use crate::arrivals::Arrivals;
-use crate::clock::UseClock;
+use crate::clock::{UseClock, unix_now};
 use crate::config::Config;
 use crate::encode_memory::EncodeMemory;
 use crate::event::Event;
@@ -20,6 +21,7 @@ use crate::faults::Faults;
 use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
+use crate::releases::{ReleaseError, Releases};
 use crate::traffic::Accountant;
 use crate::views::Views;
 
@@ -35,6 +37,7 @@ pub struct Shared {
     /// The counts of the registry endpoint.
     pub registry_counts: Counts,
     pub views: Views,
+    pub releases: Releases,
     pub faults: Faults,
     pub encode_memory: EncodeMemory,
     /// Into the task that owns the engine.
@@ -48,6 +51,32 @@ impl Shared {
     /// The engine's clock: milliseconds since the node started.
     pub fn now(&self) -> Moment {
         Moment(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether a release counts here and now.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn judge(&self, release: &SignedRelease) -> Result<(), ReleaseError> {
+        self.releases.judge(&self.config, self.identity.peer_id(), unix_now(), release)
+    }
+
+    /// Remembers a release that this node signed or took in. Blocks if it is the newest of its name.
+    pub fn see(&self, release: &SignedRelease) {
+        if self.releases.see(release, unix_now()) {
+            self.releases.keep(&release.release.reference);
+        }
+    }
+
+    /// Obeys a handover from now on. Blocks if it is new.
+    ///
+    /// # Errors
+    /// As [`Releases::obey`].
+    pub fn obey(&self, signed: &SignedHandover) -> Result<(), ReleaseError> {
+        if self.releases.obey(&self.config, self.identity.peer_id(), unix_now(), signed)? {
+            self.releases.keep_handover(signed);
+        }
+        Ok(())
     }
 
     /// A number that differs between nodes.

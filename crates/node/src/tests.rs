@@ -149,7 +149,7 @@ async fn hub_and_edge() -> (Running, Running) {
         images::import(
             &shared,
             &images::ImageSource::Path(path),
-            images::Naming::Release(Some(name)),
+            images::Naming::Release { name: Some(name), lifetime_s: None },
             &Selector::default(),
             &mut |_| {},
         )
@@ -274,6 +274,7 @@ async fn an_import_or_export_that_panics_is_answered_and_counted() {
         all: false,
         insecure: false,
         unsigned: false,
+        lifetime_s: None,
     };
     let export = api::ExportRequest { reference: IMAGE.parse().unwrap(), path: out, blobs: api::ExportBlobs::Auto };
     for worker in [Worker::Import, Worker::Export] {

@@ -162,8 +162,8 @@ impl TestFleet {
         self.put(node, companions.as_slice());
         let reference = reference(name);
         let companions = companions.map(|card| card.diff_id);
-        let release = Release { reference: reference.clone(), manifest, issued_s, companions };
-        let signed = SignedRelease { release, publisher: peer(0), signature: [0; 64] };
+        let release = Release { reference: reference.clone(), manifest, issued_s, companions, bounds: None };
+        let signed = SignedRelease { release, publisher: peer(0), signature: [0; 64], cosignatures: Vec::new() };
         let disk = self.disk_mut(node);
         disk.blobs.extend([manifest, config]);
         disk.releases.insert(reference, Box::new(signed));

@@ -9,6 +9,6 @@ pub const STATE_BYTES_MAX: usize = 64 << 10;
 /// The most layers of one image. Other tools allow 127.
 pub const IMAGE_LAYERS_MAX: usize = 1024;
 /// The longest release record.
-pub const RELEASE_RECORD_BYTES_MAX: usize = 4 << 10;
+pub const RELEASE_RECORD_BYTES_MAX: usize = 8 << 10;
 /// The most bases of a cached patch.
 pub const PATCH_BASES_MAX: usize = 64;

@@ -17,11 +17,12 @@ use bincode::{Decode, Encode};
 use lighter_types::{ImageReference, OciDigest};
 
 use crate::codec::{Message, WireError};
+use crate::handover::{HandoverLayout, SignedHandover};
 use crate::list::ListDigest;
 use crate::quote::{Quote, QuoteLayout, quote, quote_layout};
 use crate::release::{ReleaseLayout, SignedRelease};
 use crate::terms::{Terms, TermsLayout};
-use crate::{BLOB_BYTES_MAX, LAYER_OFFERS_MAX, RECIPES_BYTES_MAX};
+use crate::{BLOB_BYTES_MAX, HANDOVERS_MAX, LAYER_OFFERS_MAX, RECIPES_BYTES_MAX};
 
 /// Asks about an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct ImageAnswer {
     pub documents: Option<Documents>,
     /// One for each layer that the peer can send. At most [`LAYER_OFFERS_MAX`].
     pub offers: Vec<LayerOffer>,
+    /// The statements by which keys handed over the repository that was asked for. At most [`HANDOVERS_MAX`].
+    pub handovers: Vec<SignedHandover>,
 }
 
 /// The documents of an image. Together they have at most [`BLOB_BYTES_MAX`] bytes.
@@ -86,8 +89,9 @@ pub enum ImageNameLayout {
 pub(crate) type ImageRequestLayout =
     (ImageNameLayout, Option<[u8; 32]>, bool, Option<[u8; ListDigest::BYTES]>, TermsLayout);
 
-/// Release, documents as manifest, config and recipes, offers as place and quote.
-pub(crate) type ImageAnswerLayout = (Option<ReleaseLayout>, Option<DocumentsLayout>, Vec<(u16, QuoteLayout)>);
+/// Release, documents as manifest, config and recipes, offers as place and quote, handovers.
+pub(crate) type ImageAnswerLayout =
+    (Option<ReleaseLayout>, Option<DocumentsLayout>, Vec<(u16, QuoteLayout)>, Vec<HandoverLayout>);
 
 /// Manifest, config, recipes.
 type DocumentsLayout = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
@@ -123,10 +127,14 @@ pub(crate) fn answer_layout(answer: &ImageAnswer) -> ImageAnswerLayout {
         answer.release.as_ref().map(SignedRelease::to_layout),
         documents.map(|documents| (documents.manifest.clone(), documents.config.clone(), documents.recipes.clone())),
         answer.offers.iter().map(|offer| (offer.layer, quote_layout(&offer.quote))).collect(),
+        answer.handovers.iter().map(SignedHandover::to_layout).collect(),
     )
 }
 
-pub(crate) fn answer<M: Message>((release, documents, offers): ImageAnswerLayout) -> Result<ImageAnswer, WireError> {
+pub(crate) fn answer<M: Message>(
+    (release, documents, offers, handovers): ImageAnswerLayout,
+) -> Result<ImageAnswer, WireError> {
+    M::check_limit("number of handovers", handovers.len(), HANDOVERS_MAX)?;
     M::check_limit("number of offers", offers.len(), LAYER_OFFERS_MAX)?;
     if let Some((manifest, config, recipes)) = &documents {
         check_documents::<M>(&[Some(manifest), config.as_ref(), recipes.as_ref()])?;
@@ -137,6 +145,7 @@ pub(crate) fn answer<M: Message>((release, documents, offers): ImageAnswerLayout
         release: release.map(SignedRelease::from_layout).transpose()?,
         documents: documents.map(|(manifest, config, recipes)| Documents { manifest, config, recipes }),
         offers: offers.collect::<Result<_, WireError>>()?,
+        handovers: handovers.into_iter().map(SignedHandover::from_layout).collect::<Result<_, WireError>>()?,
     })
 }
 

@@ -8,8 +8,8 @@
 //! | ask | [`Request`], [`Answer`] | one small question, one answer | `ask` |
 //! | patch | [`PatchRequest`], [`PatchReply`] | one stream that carries one patch | `patch_stream` |
 //!
-//! A [`SignedRelease`] travels inside an answer (module `release`). A [`ListDigest`] stands for a list of layers (in
-//! `list`).
+//! A [`SignedRelease`] travels inside an answer (module `release`), and so does a [`SignedHandover`] (`handover`). A
+//! [`ListDigest`] stands for a list of layers (in `list`).
 //!
 //! A message is a bincode 2 value (little endian, variable-length integers). Each message type has a size limit, which
 //! the reader checks before it allocates anything. Bytes after the end of a message are an error. docs/WIRE.md shows
@@ -24,6 +24,7 @@
 mod announcement;
 mod ask;
 mod codec;
+mod handover;
 mod image;
 mod list;
 mod patch_stream;
@@ -36,12 +37,13 @@ mod versions;
 pub use announcement::{Announcement, Incarnation, News};
 pub use ask::{Answer, Arrival, Holdings, Listed, Refusal, Request};
 pub use codec::{Message, WireError};
+pub use handover::{Handover, SignedHandover};
 pub use image::{Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer};
 pub use list::ListDigest;
 pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
 pub use quote::{Offer, Quote};
 pub use recipes::{BlobSource, ImageRecipes};
-pub use release::{Release, SIGNATURE_BYTES, SignedRelease};
+pub use release::{Bounds, COSIGNATURES_MAX, Cosignature, RELEASE_LAYERS_MAX, Release, SIGNATURE_BYTES, SignedRelease};
 pub use terms::Terms;
 pub use versions::OtherVersion;
 
@@ -50,7 +52,7 @@ pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/2";
 /// The gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].
-pub const ASK_PROTOCOL: &str = "/lighter/ask/8";
+pub const ASK_PROTOCOL: &str = "/lighter/ask/9";
 /// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
 pub const PATCH_PROTOCOL: &str = "/lighter/patch/7";
 
@@ -73,7 +75,9 @@ pub const RECIPES_MAX: usize = 512;
 
 /// The most layer offers in an answer about an image. An offer takes at most 309 bytes.
 pub const LAYER_OFFERS_MAX: usize = 128;
-/// The room of an answer beside the bytes of a manifest and config: a release, offers, lengths.
+/// The most handovers in an answer about an image.
+pub const HANDOVERS_MAX: usize = 4;
+/// The room of an answer beside the bytes of a manifest and config: a release, handovers, offers, lengths.
 const ANSWER_SLACK_BYTES: usize = 48 << 10;
 
 #[cfg(test)]

@@ -127,16 +127,21 @@ fn answers() {
         effort: Some(Effort::Max),
     };
     check(&Answer::Quote(predicted.clone()), &format!("01 00 0a 01 {} 00 01 02", h(5)));
-    check(&image(ImageAnswer::default()), "02 00 00 00");
+    check(&image(ImageAnswer::default()), "02 00 00 00 00");
     check(
         &image(ImageAnswer { release: Some(release()), ..ImageAnswer::default() }),
-        &format!("02 01 03 613a62 {} fb0004 {} {} 00 00 00", h(1), h(2), "03".repeat(SIGNATURE_BYTES)),
+        &format!("02 01 03 613a62 {} fb0004 {} {} 00 00 00 00 00 00", h(1), h(2), "03".repeat(SIGNATURE_BYTES)),
     );
     let documents = Some(Documents { manifest: vec![1, 2], config: Some(vec![3]), recipes: Some(vec![4]) });
     let offer = LayerOffer { layer: 251, quote: predicted };
     check(
-        &image(ImageAnswer { release: None, documents, offers: vec![offer] }),
-        &format!("02 00 01 02 0102 01 01 03 01 01 04 01 fbfb00 00 0a 01 {} 00 01 02", h(5)),
+        &image(ImageAnswer { documents, offers: vec![offer], ..ImageAnswer::default() }),
+        &format!("02 00 01 02 0102 01 01 03 01 01 04 01 fbfb00 00 0a 01 {} 00 01 02 00", h(5)),
+    );
+    let handovers = vec![handover()];
+    check(
+        &image(ImageAnswer { handovers, ..ImageAnswer::default() }),
+        &format!("02 00 00 00 01 01 61 {} {} 07 {}", h(8), h(9), "0a".repeat(SIGNATURE_BYTES)),
     );
     check(&Answer::Blob { bytes: vec![1, 2], config: None }, "03 02 0102 00");
     check(&Answer::Blob { bytes: vec![1, 2], config: Some(vec![3]) }, "03 02 0102 01 01 03");
@@ -152,37 +157,104 @@ fn image(answer: ImageAnswer) -> Answer {
     Answer::Image(Box::new(answer))
 }
 
+fn handover() -> SignedHandover {
+    let (from, to) = (PeerId::new([8; 32]), PeerId::new([9; 32]));
+    SignedHandover {
+        handover: Handover { repository: "a".to_owned(), from, to, issued_s: 7 },
+        signature: [10; SIGNATURE_BYTES],
+    }
+}
+
+#[test]
+fn handovers() {
+    check(&handover(), &format!("01 61 {} {} 07 {}", h(8), h(9), "0a".repeat(SIGNATURE_BYTES)));
+    let signed = format!("6c6967687465722068616e646f766572203100 01000000 61 {} {} 0700000000000000", h(8), h(9));
+    assert_eq!(hex(&handover().handover.signed_bytes()), signed.replace(' ', ""));
+    let more = ImageAnswer { handovers: vec![handover(); HANDOVERS_MAX + 1], ..ImageAnswer::default() };
+    assert!(matches!(Answer::decode(&image(more).encode().unwrap()), Err(WireError::OutOfRange { .. })));
+}
+
 fn release() -> SignedRelease {
     let (reference, manifest) = ("a:b".parse().unwrap(), OciDigest::new([1; 32]));
-    let release = Release { reference, manifest, issued_s: 1024, companions: None };
-    SignedRelease { release, publisher: PeerId::new([2; 32]), signature: [3; SIGNATURE_BYTES] }
+    let release = Release { reference, manifest, issued_s: 1024, companions: None, bounds: None };
+    SignedRelease { release, publisher: PeerId::new([2; 32]), signature: [3; SIGNATURE_BYTES], cosignatures: vec![] }
 }
 
 #[test]
 fn releases() {
-    let with = |companions| SignedRelease { release: Release { companions, ..release().release }, ..release() };
     let fields = format!("03 613a62 {} fb0004 {} {}", h(1), h(2), "03".repeat(SIGNATURE_BYTES));
-    let companions = with(Some(DiffId::new([4; 32])));
-    let bytes = companions.encode().unwrap();
-    assert_eq!(hex(&bytes), format!("{fields} 01 {}", h(4)).replace(' ', ""));
-    assert_eq!(SignedRelease::decode(&bytes).unwrap(), companions);
     let signed = |version, rest: &str| {
         format!("6c6967687465722072656c6561736520{version}00{}613a62{}0004000000000000{rest}", "03000000", h(1))
     };
-    assert_eq!(hex(&companions.release.signed_bytes()), signed("32", &h(4)));
-    // Without companions, it is a release of version 1, whose record ended one byte earlier.
-    let older = bytes.len() - 33;
-    assert_eq!(hex(&release().encode().unwrap()), format!("{fields} 00").replace(' ', ""));
+    let with_companions =
+        SignedRelease { release: Release { companions: Some(DiffId::new([4; 32])), ..release().release }, ..release() };
+    assert_eq!(hex(&with_companions.release.signed_bytes()), signed("32", &h(4)));
+    let bytes = with_companions.encode().unwrap();
+    assert_eq!(hex(&bytes), format!("{fields} 01 {} 00 00", h(4)).replace(' ', ""));
+    check_release(&bytes, &with_companions, &[bytes.len() - 2]);
+    // Without companions, it is a release of version 1.
     assert_eq!(hex(&release().release.signed_bytes()), signed("31", ""));
-    assert_eq!(SignedRelease::decode(&bytes[..older]).unwrap(), release());
-    for length in (0..bytes.len()).filter(|length| *length != older) {
-        assert!(SignedRelease::decode(&bytes[..length]).is_err(), "{length}");
+    let bytes = release().encode().unwrap();
+    assert_eq!(hex(&bytes), format!("{fields} 00 00 00").replace(' ', ""));
+    check_release(&bytes, &release(), &[bytes.len() - 2, bytes.len() - 3]);
+    // With bounds, of version 3: one layer, and the companions.
+    let bounds = Some(Bounds { tar_bytes: vec![Bytes(251), Bytes(9)], expires_s: Some(2048) });
+    let with_bounds = SignedRelease {
+        release: Release { bounds, ..with_companions.release },
+        cosignatures: vec![Cosignature { publisher: PeerId::new([5; 32]), signature: [6; SIGNATURE_BYTES] }],
+        ..with_companions
+    };
+    let rest = format!("01{}02000000fb000000000000000900000000000000010008000000000000", h(4));
+    assert_eq!(hex(&with_bounds.release.signed_bytes()), signed("33", &rest));
+    let further = format!("01 {} {}", h(5), "06".repeat(SIGNATURE_BYTES));
+    let bytes = with_bounds.encode().unwrap();
+    assert_eq!(hex(&bytes), format!("{fields} 01 {} 01 02 fbfb00 09 01 fb0008 {further}", h(4)).replace(' ', ""));
+    check_release(&bytes, &with_bounds, &[]);
+    assert_eq!(with_bounds.release.layers_bytes(), Some(&[Bytes(251)][..]));
+    assert_eq!(with_bounds.release.companions_bytes(), Some(Bytes(9)));
+}
+
+/// The release is read from its bytes, and from what an earlier program kept of them. No other part says the same,
+/// and no bit is without a meaning.
+fn check_release(bytes: &[u8], release: &SignedRelease, kept: &[usize]) {
+    assert_eq!(SignedRelease::decode(bytes).unwrap(), *release);
+    for length in 0..bytes.len() {
+        let read = SignedRelease::decode(&bytes[..length]).ok();
+        if kept.contains(&length) {
+            assert_eq!(read.as_ref(), Some(release), "{length}");
+        }
+        // A record of an earlier version may end here: what its publisher would have signed is something else.
+        let is_other = |read: &SignedRelease| read.release.signed_bytes() != release.release.signed_bytes();
+        assert!(kept.contains(&length) || read.as_ref().is_none_or(is_other), "{length}");
     }
     for bit in 0..bytes.len() * 8 {
-        let mut flipped = bytes.clone();
+        let mut flipped = bytes.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert!(!SignedRelease::decode(&flipped).is_ok_and(|other| other == companions), "bit {bit} has no meaning");
+        assert!(!SignedRelease::decode(&flipped).is_ok_and(|other| other == *release), "bit {bit} has no meaning");
     }
+}
+
+#[test]
+fn a_release_has_room_for_512_layers_and_no_more() {
+    let largest = |layers: usize, cosigners: usize| SignedRelease {
+        release: Release {
+            reference: format!("{}:{}", "a".repeat(255), "t".repeat(128)).parse().unwrap(),
+            issued_s: u64::MAX,
+            companions: Some(DiffId::new([4; 32])),
+            bounds: Some(Bounds { tar_bytes: vec![Bytes(u64::MAX); layers], expires_s: Some(u64::MAX) }),
+            ..release().release
+        },
+        cosignatures: vec![Cosignature { publisher: PeerId::new([5; 32]), signature: [6; SIGNATURE_BYTES] }; cosigners],
+        ..release()
+    };
+    let most = largest(RELEASE_LAYERS_MAX + 1, COSIGNATURES_MAX);
+    assert_eq!(SignedRelease::decode(&most.encode().unwrap()).unwrap(), most);
+    for (layers, cosigners) in [(RELEASE_LAYERS_MAX + 2, 0), (0, COSIGNATURES_MAX + 1)] {
+        let bytes = largest(layers, cosigners).encode().unwrap();
+        assert!(matches!(SignedRelease::decode(&bytes), Err(WireError::OutOfRange { .. })));
+    }
+    let endless = vec![0; SignedRelease::BYTES_MAX + 1];
+    assert!(matches!(SignedRelease::decode(&endless), Err(WireError::TooLarge { .. })));
 }
 
 #[test]
@@ -312,7 +384,8 @@ fn the_largest_answer_about_an_image_fits_and_one_offer_more_does_not() {
     let offer = LayerOffer { layer: u16::MAX, quote };
     let documents =
         Some(Documents { manifest: vec![1; BLOB_BYTES_MAX - 2], config: Some(vec![2]), recipes: Some(vec![3]) });
-    let answer = ImageAnswer { release: Some(release()), documents, offers: vec![offer.clone(); LAYER_OFFERS_MAX] };
+    let (release, offers) = (Some(release()), vec![offer.clone(); LAYER_OFFERS_MAX]);
+    let answer = ImageAnswer { release, documents, offers, handovers: vec![handover(); HANDOVERS_MAX] };
     let sent = image(answer.clone());
     assert_eq!(Answer::decode(&sent.encode().unwrap()).unwrap(), sent);
     let more = ImageAnswer { offers: vec![offer; LAYER_OFFERS_MAX + 1], documents: None, ..answer.clone() };

@@ -44,8 +44,8 @@ fn announcements_of_version_2() {
 }
 
 #[test]
-fn questions_and_answers_of_version_8() {
-    for (name, bytes) in messages("ask-8") {
+fn questions_and_answers_of_version_9() {
+    for (name, bytes) in messages("ask-9") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<Request>(&name, &bytes),
             _ => check::<Answer>(&name, &bytes),
@@ -64,15 +64,20 @@ fn patch_streams_of_version_6() {
 }
 
 #[test]
-fn releases_of_versions_1_and_2() {
-    for (folder, is_older) in [("release-1", true), ("release-2", false)] {
-        let messages = messages(folder);
+fn releases_of_versions_1_to_3() {
+    for version in 1..=3 {
+        let folder = format!("release-{version}");
+        let messages = messages(&folder);
         let bytes_of = |wanted: &str| messages.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
         let release = SignedRelease::decode(&bytes_of("release")).unwrap();
         assert_eq!(release.release.signed_bytes(), bytes_of("signed-bytes"), "{folder}");
-        assert_eq!(release.release.companions.is_none(), is_older);
-        if !is_older {
-            check::<SignedRelease>(folder, &bytes_of("release"));
+        assert_eq!(
+            (release.release.companions.is_some(), release.release.bounds.is_some()),
+            (version > 1, version > 2)
+        );
+        // Earlier records end earlier.
+        if version == 3 {
+            check::<SignedRelease>(&folder, &bytes_of("release"));
         }
     }
 }

@@ -30,6 +30,9 @@ pub enum ImageCommand {
         /// Sign no release: the layers are taken as bases, and the image's name is that of a pull by digest.
         #[arg(long, conflicts_with = "name")]
         unsigned: bool,
+        /// The release expires after this time, such as 90d, 12h or 30m. Default: never.
+        #[arg(long, value_name = "TIME", value_parser = super::seconds, conflicts_with = "unsigned")]
+        expires: Option<u64>,
     },
     /// List the images of the node.
     List,

@@ -32,14 +32,15 @@ const REGISTRY_SCHEME: &str = "docker://";
 pub fn run(command: ImageCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
     let client = Client::new(socket.clone())?;
     match command {
-        ImageCommand::Import { path, name, from, all, platform, insecure, unsigned } => {
+        ImageCommand::Import { path, name, from, all, platform, insecure, unsigned, expires } => {
             let is_stdin = path.as_os_str() == "-";
             let archive = if is_stdin { Some(archive::from_stdin(&client, output)?) } else { None };
             let path = match path.to_str().filter(|path| path.starts_with(REGISTRY_SCHEME)) {
                 Some(reference) => reference.to_owned(),
                 None => absolute(archive.as_ref().map_or(&path, NamedTempFile::path))?,
             };
-            import(&client, output, &ImportRequest { path, name, platform, from, all, insecure, unsigned })
+            let lifetime_s = expires;
+            import(&client, output, &ImportRequest { path, name, platform, from, all, insecure, unsigned, lifetime_s })
         }
         ImageCommand::List => {
             let images: Vec<Image> = client.get(paths::IMAGES)?;
@@ -100,11 +101,14 @@ fn image_text(image: &Image) -> String {
         format!("size       {}", image.tar_bytes),
         format!("publisher  {publisher}"),
     ];
-    if let Some(issued) = image.issued_s.and_then(|issued| i64::try_from(issued).ok())
-        && let Ok(moment) = jiff::Timestamp::from_second(issued)
-    {
-        lines.push(format!("released   {moment}"));
+    for (what, date) in [("released", image.issued_s), ("expires", image.expires_s)] {
+        if let Some(date) = date.and_then(|date| i64::try_from(date).ok())
+            && let Ok(moment) = jiff::Timestamp::from_second(date)
+        {
+            lines.push(format!("{what:10} {moment}"));
+        }
     }
+    lines.extend(image.cosigners.iter().map(|peer| format!("cosigner   {peer}")));
     if image.pinned {
         lines.push("pinned     by the operator".to_owned());
     }

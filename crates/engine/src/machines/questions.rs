@@ -68,14 +68,16 @@ impl Machines {
     ) {
         let answer = match found {
             Err(_) => Answer::Refused(Refusal::Failed),
-            Ok(ImageFound { release: None, documents: None, .. }) => Answer::Refused(Refusal::NotHeld),
-            Ok(ImageFound { release, documents, layers, terms }) => {
+            Ok(ImageFound { release: None, documents: None, handovers, .. }) if handovers.is_empty() => {
+                Answer::Refused(Refusal::NotHeld)
+            }
+            Ok(ImageFound { release, handovers, documents, layers, terms }) => {
                 let work = layers.len().div_ceil(Settings::OFFERS_PER_MESSAGE);
                 let work = u32::try_from(work).unwrap_or(u32::MAX);
                 let verdict = self.floods.count_many(from, work, step.now, step.core.settings.peers_max);
                 let layers = if verdict == Verdict::Fine { &layers[..] } else { &[] };
                 let offers = self.serve.offers(from, terms, layers, step.core);
-                Answer::Image(Box::new(ImageAnswer { release, documents, offers }))
+                Answer::Image(Box::new(ImageAnswer { release, documents, offers, handovers }))
             }
         };
         step.effects.push(Effect::Answer { question, answer });

@@ -11,9 +11,11 @@ use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId, broken};
 use lighter_wire::{Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer, Quote, Request, SignedRelease};
 
 use super::round::Round;
+use super::sizes::SignedSizes;
 use crate::asks::Purpose;
 use crate::core::Step;
 use crate::event::{AskId, Effect, PullId, Wanted};
+use crate::failure::UnusableImage;
 use crate::fetch::Fetcher;
 use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
@@ -24,6 +26,8 @@ pub struct Pull {
     pub reference: Option<ImageReference>,
     pub release: Option<SignedRelease>,
     pub manifest: Option<OciDigest>,
+    /// Known with the layers.
+    sizes: SignedSizes,
     /// Peers that knew the name or had the manifest: they have the layers too, or are getting them.
     pub sources: Vec<PeerId>,
     /// Documents that came with a release, and the manifest that it names.
@@ -58,6 +62,7 @@ impl Pull {
             reference,
             release,
             manifest,
+            sizes: SignedSizes::default(),
             sources: Vec::new(),
             documents: None,
             offers: Vec::new(),
@@ -85,7 +90,8 @@ impl Pull {
 
     /// Takes in what a peer knows of the pull's name.
     pub fn take_answer(&mut self, answer: ImageAnswer, from: PeerId) {
-        let ImageAnswer { release, documents, offers } = answer;
+        // The caller takes in the handovers: they say whose releases count.
+        let ImageAnswer { release, documents, offers, handovers: _ } = answer;
         let Some(release) = release else { return };
         let manifest = release.release.manifest;
         self.take_release(release, from);
@@ -237,12 +243,16 @@ impl Pull {
         fetcher: &mut Fetcher,
         step: &mut Step<'_>,
     ) -> Result<(), PullFailure> {
+        if let Some(release) = &self.release {
+            self.sizes = SignedSizes::of(release, &layers).map_err(PullFailure::Unusable)?;
+        }
         let companions = self.companions().filter(|companions| !layers.contains(companions));
         layers.extend(companions);
         let mut offers = self.take_offers_by_place();
         let places = work::counting(layers.iter().copied().enumerate());
         let (held, wanted): (Vec<_>, Vec<_>) = places.partition(|&(_, layer)| step.core.holdings.holds(layer));
-        let held = held.into_iter().map(|(_, layer)| layer).collect();
+        let held: Vec<DiffId> = held.into_iter().map(|(_, layer)| layer).collect();
+        held.iter().try_for_each(|&layer| self.check_size(layer, step)).map_err(PullFailure::Unusable)?;
         step.report(id, Report::Layers { layers, held });
         let mut missing = BTreeSet::new();
         for (place, layer) in wanted {
@@ -262,6 +272,14 @@ impl Pull {
         self.state = State::Layers { missing };
         self.commit_if_complete(id, step);
         Ok(())
+    }
+
+    /// Compares a layer that is here with the size that the publisher signed for it.
+    ///
+    /// # Errors
+    /// If they differ.
+    pub fn check_size(&self, layer: DiffId, step: &Step<'_>) -> Result<(), UnusableImage> {
+        self.release.as_ref().map_or(Ok(()), |release| self.sizes.check(layer, &step.core.holdings, release))
     }
 
     pub fn commit_if_complete(&mut self, id: PullId, step: &mut Step<'_>) {

@@ -4,6 +4,7 @@ pub mod files;
 pub mod images;
 pub mod layers;
 pub mod pulls;
+pub mod releases;
 pub mod store;
 
 use axum::Json;

@@ -17,7 +17,7 @@ use super::Driver;
 use super::work::{Ended, Owed};
 use crate::event::Order;
 use crate::faults::Worker;
-use crate::identity::{is_signed, to_libp2p};
+use crate::identity::to_libp2p;
 use crate::images;
 use crate::kept_links;
 use crate::kept_lists;
@@ -70,9 +70,10 @@ impl Driver {
                 self.blocking(owed, move |shared| encode(&job, &stopping, shared).into());
             }
             Effect::LookUpImage { question, from, request, release } => {
+                let handovers = self.handovers(&request);
                 self.blocking(Owed::ImageLookedUp(question, from), move |shared| {
                     shared.faults.strike(Worker::LookUpImage);
-                    let found = images::look_up(&shared.store, &request, release);
+                    let found = images::look_up(&shared.store, &request, release, handovers);
                     WorkInput::ImageLookedUp { question, from, found }.into()
                 });
             }
@@ -207,23 +208,6 @@ impl Driver {
         };
         let id = self.swarm.behaviour_mut().ask.send_request(&peer, request);
         self.asks.insert(id, ask);
-    }
-
-    /// Whether this node believes the release: signed, by itself or by a publisher that its operator named.
-    pub(super) fn believes(&self, release: &SignedRelease) -> bool {
-        let publisher = release.publisher;
-        let trusted =
-            publisher == self.shared.identity.peer_id() || self.shared.config.fleet.publishers.contains(&publisher);
-        trusted && is_signed(release)
-    }
-
-    /// Whether a peer's release does not count. Remembers who signed it, for the operator.
-    pub(super) fn disbelieves(&mut self, release: &SignedRelease) -> bool {
-        let believes = self.believes(release);
-        if !believes && is_signed(release) {
-            self.pulls.add_unlisted(release);
-        }
-        !believes
     }
 }
 

@@ -149,12 +149,11 @@ impl Driver {
                     let Some(ask) = self.asks.remove(&request_id) else {
                         return broken("an answer to no question of this node");
                     };
-                    let release = match &response {
-                        Answer::Image(image) => image.release.as_ref(),
-                        _ => None,
+                    let believes = match &response {
+                        Answer::Image(image) => self.believes(image),
+                        _ => true,
                     };
-                    let is_disbelieved = release.is_some_and(|release| self.disbelieves(release));
-                    let answer = if is_disbelieved { Err(AskFailure::NotTrusted) } else { Ok(response) };
+                    let answer = if believes { Ok(response) } else { Err(AskFailure::NotTrusted) };
                     self.engine.push(WorkInput::Answered { ask, answer });
                     self.review_plans();
                 }

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use lighter_engine::{OperatorInput, PullFailure, PullId, Report, Wanted};
 use lighter_store::{Lease, Store};
-use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PeerId, broken};
-use lighter_wire::SignedRelease;
+use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, broken};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
 use super::work::{Ended, Owed};
 use crate::api::{ImagePlan, Problem, ProblemKind, PullEvent};
 use crate::images;
+use crate::releases::ReleaseError;
 use crate::traffic::Traffic;
 use kind::kind_of;
 
@@ -27,8 +27,8 @@ use kind::kind_of;
 pub struct Pulls {
     running: BTreeMap<PullId, RunningPull>,
     plans: Vec<WaitingPlan>,
-    /// Publishers whose releases of a name peers have, and this node does not believe: [`UNLISTED_MAX`] names.
-    unlisted: BTreeMap<ImageReference, PeerId>,
+    /// Why the releases of a name that peers have do not count: [`REFUSED_MAX`] names.
+    refused: BTreeMap<ImageReference, ReleaseError>,
     /// Something happened since the waiting plans were looked at that may make one of them complete.
     are_plans_due: bool,
 }
@@ -38,10 +38,12 @@ impl Pulls {
         self.running.iter()
     }
 
-    /// A peer has a release that is signed and not believed.
-    pub fn add_unlisted(&mut self, release: &SignedRelease) {
-        if self.unlisted.len() < UNLISTED_MAX {
-            self.unlisted.insert(release.release.reference.clone(), release.publisher);
+    /// A peer has a release that does not count.
+    pub fn add_refused(&mut self, reference: &ImageReference, why: &ReleaseError) {
+        // What nobody signed says nothing about the fleet.
+        let is_made_up = matches!(why, ReleaseError::NotSigned { .. } | ReleaseError::Mixed { .. });
+        if !is_made_up && (self.refused.len() < REFUSED_MAX || self.refused.contains_key(reference)) {
+            self.refused.insert(reference.clone(), why.clone());
         }
     }
 
@@ -104,8 +106,8 @@ pub struct WaitingPlan {
 /// Events that wait for a slow listener.
 pub const EVENTS_WAITING: usize = 1024;
 
-/// Names for which publishers that are not believed are remembered.
-const UNLISTED_MAX: usize = 64;
+/// Names for which it is remembered why releases do not count.
+const REFUSED_MAX: usize = 64;
 
 /// How long a plan waits for a holder of each layer.
 const PLAN_PATIENCE: Duration = Duration::from_secs(3);
@@ -169,7 +171,8 @@ impl Driver {
         // A release that is on disk but not believed any more does not count.
         let wanted = match wanted {
             Wanted::Name { reference, known } => {
-                Wanted::Name { reference, known: known.filter(|release| self.believes(release)) }
+                self.pulls.refused.remove(&reference);
+                Wanted::Name { reference, known: known.filter(|release| self.counts(release)) }
             }
             manifest @ Wanted::Manifest(_) => manifest,
         };
@@ -323,8 +326,8 @@ impl Driver {
     /// The reason on this side for which no release was found, if it was seen.
     fn why_not_resolved(&self, why: &PullFailure) -> String {
         let PullFailure::NotResolved { reference, .. } = why else { return String::new() };
-        match self.pulls.unlisted.get(reference) {
-            Some(publisher) => format!("; a peer has one by {publisher}, which is not in fleet.publishers"),
+        match self.pulls.refused.get(reference) {
+            Some(why) => format!("; there is one {why}"),
             None if self.shared.config.fleet.publishers.is_empty() => {
                 "; fleet.publishers is empty: only releases by this node count".to_owned()
             }

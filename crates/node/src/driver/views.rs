@@ -16,6 +16,7 @@ use lighter_wire::Incarnation;
 use super::Driver;
 use crate::clock::{self, unix_now};
 use crate::defects::Defects;
+use crate::releases;
 use crate::room;
 use crate::store_status;
 use crate::traffic::{Accountant, Protocol};
@@ -61,6 +62,7 @@ impl Driver {
             store: store_status(&shared.store),
             releases_gave_way: self.gave_way.count,
             gave_way: self.gave_way.last(),
+            releases_expired: self.release_warnings().expired,
             warnings: self.warnings(),
         }
     }
@@ -82,7 +84,7 @@ impl Driver {
     /// Warnings about the disk and the configuration, by their subject.
     fn standing_warnings(&self) -> BTreeMap<String, String> {
         let config = &self.shared.config;
-        let mut warnings = BTreeMap::new();
+        let mut warnings = self.release_warnings().texts;
         let (free, kept) = (store_status(&self.shared.store).disk_free_bytes, Options::default().disk_free_min);
         if free < kept.times(2) {
             let path = config.data_dir.0.display();
@@ -102,6 +104,13 @@ impl Driver {
             warnings.insert(address.to_string(), warning);
         }
         warnings
+    }
+
+    /// The releases of this node's images that have ended, or whose dates cannot be checked.
+    fn release_warnings(&self) -> releases::Warnings {
+        let store = &self.shared.store;
+        let is_held = |reference: &_| store.reference(reference).is_some();
+        self.shared.releases.warnings(&self.shared.config, unix_now(), is_held)
     }
 
     /// Writes each standing warning to the log when it begins. The other warnings of `status` are written where their

@@ -4,12 +4,15 @@ use lighter_engine::{ImageFound, LocalFailure};
 use lighter_image::{image_layers, parse_config, parse_manifest};
 use lighter_store::{Store, StoreError, UnixSeconds};
 use lighter_types::{DiffId, ImageReference, OciDigest};
-use lighter_wire::{Answer, BLOB_BYTES_MAX, Documents, ImageName, ImageRequest, Message, SignedRelease};
+use lighter_wire::{
+    Answer, BLOB_BYTES_MAX, Documents, ImageName, ImageRequest, Message, SignedHandover, SignedRelease,
+};
 
 use super::{recipes, upstream_record};
 use crate::shared::local_failure;
 
-/// The facts on disk about an image that a peer asks about. `coming` is the release of an image on its way here.
+/// The facts on disk about an image that a peer asks about. `coming` is the release of an image on its way here,
+/// `handovers` are those of its repository.
 ///
 /// # Errors
 /// If the disk fails. The log says how.
@@ -17,6 +20,7 @@ pub fn look_up(
     store: &Store,
     request: &ImageRequest,
     coming: Option<SignedRelease>,
+    handovers: Vec<SignedHandover>,
 ) -> Result<ImageFound, LocalFailure> {
     let (release, manifest) = match &request.name {
         ImageName::Reference(reference) => {
@@ -36,7 +40,7 @@ pub fn look_up(
     };
     let (documents, layers) = found.unzip();
     let layers = layers.filter(|_| request.list.is_some()).unwrap_or_default();
-    Ok(ImageFound { release, documents, layers, terms: request.terms })
+    Ok(ImageFound { release, handovers, documents, layers, terms: request.terms })
 }
 
 /// The documents of an image and the layers that they name. Without the config, the layers are not known.

@@ -10,15 +10,17 @@ use std::thread::{self, ScopedJoinHandle};
 
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{
-    Choice, ImageError, ImportedImage, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector, open_image,
+    Choice, ImageError, ImportedImage, LAYERS_MAX, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector,
+    open_image,
 };
 use lighter_store::{Image, Lease, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
-use lighter_wire::{Message, Release, SignedRelease};
+use lighter_wire::{Message, RELEASE_LAYERS_MAX, SignedRelease};
 
+use super::signing::{Unsigned, sign};
 use super::sink::IntoStore;
 use super::source::ImageSource;
-use super::{AnyFiles, ImagesError, Step, companions, dates, documents_of, name_of, recipes};
+use super::{AnyFiles, ImagesError, Step, companions, documents_of, name_of, recipes};
 use crate::clock::unix_now;
 use crate::later;
 use crate::shared::{FileBase, Shared};
@@ -37,8 +39,8 @@ pub struct Imported {
 /// The name that an import gives its image.
 #[derive(Clone, Debug)]
 pub enum Naming {
-    /// This one, or that of the source, by a release that this node signs.
-    Release(Option<ImageReference>),
+    /// This one, or that of the source, by a release that this node signs. It expires after so many seconds, or never.
+    Release { name: Option<ImageReference>, lifetime_s: Option<u64> },
     /// That of a pull by digest. Nothing is signed, so nobody learns a name from it.
     Digest,
 }
@@ -63,16 +65,19 @@ fn import_image(
     progress: &mut dyn FnMut(Step),
 ) -> Result<Imported, ImagesError> {
     let name = match &naming {
-        Naming::Release(name) => name.as_ref(),
+        Naming::Release { name, .. } => name.as_ref(),
         Naming::Digest => None,
     };
     let mut opened = open_named(source, name, selector)?;
-    let (reference, is_signed) = match naming {
-        Naming::Release(Some(name)) => (name, true),
-        Naming::Release(None) => (name_in_source(&opened.image().names, source.to_string())?, true),
-        Naming::Digest => (name_of(opened.image().manifest_digest)?, false),
+    let (reference, lifetime_s) = match naming {
+        Naming::Release { name: Some(name), lifetime_s } => (name, Some(lifetime_s)),
+        Naming::Release { name: None, lifetime_s } => {
+            (name_in_source(&opened.image().names, source.to_string())?, Some(lifetime_s))
+        }
+        Naming::Digest => (name_of(opened.image().manifest_digest)?, None),
     };
-    let beside = companions::import(shared, &mut opened)?.map(|card| card.diff_id);
+    let beside_card = companions::import(shared, &mut opened)?;
+    let beside = beside_card.map(|card| card.diff_id);
     let image = opened.image().clone();
     // Layers stay until the image names them.
     let _lease = beside.as_ref().map(|companions| shared.store.lease_layer(companions));
@@ -81,21 +86,20 @@ fn import_image(
     shared.store.put_blob(&image.config_digest, &image.config_bytes, now)?;
     shared.store.put_blob(&image.manifest_digest, &image.manifest_bytes, now)?;
     let manifest = image.manifest_digest;
-    let record = if is_signed { Some(sign(shared, &reference, manifest, beside)?) } else { None };
+    let record = lifetime_s.map(|lifetime_s| {
+        let sizes = layers.iter().map(|(card, _)| card).chain(&beside_card).map(|card| card.tar_bytes);
+        let (reference, tar_bytes) = (reference.clone(), sizes.collect());
+        sign(shared, Unsigned { reference, manifest, companions: beside, tar_bytes, lifetime_s }, unix_now())
+    });
     set_reference(shared, &reference, &image, beside, record.as_ref())?;
+    if let Some(record) = &record {
+        shared.see(record);
+    }
     Ok(Imported { reference, manifest, layers, passed_over: image.passed_over })
 }
 
-/// A release of the image with this manifest, later than all of its repository.
-fn sign(
-    shared: &Shared,
-    reference: &ImageReference,
-    manifest: OciDigest,
-    companions: Option<DiffId>,
-) -> Result<SignedRelease, StoreError> {
-    let issued_s = dates::next(&shared.store, reference, unix_now())?;
-    Ok(shared.identity.sign(Release { reference: reference.clone(), manifest, issued_s, companions }))
-}
+// A release has room for the layers of every image that can be imported.
+const _: () = assert!(LAYERS_MAX <= RELEASE_LAYERS_MAX);
 
 /// A layer's card, and whether it was held before.
 type ImportedLayer = (Card, bool);
@@ -281,7 +285,7 @@ fn set_reference(
         manifest: image.manifest_digest,
         config: image.config_digest,
         layers: companions::with(recipes::wanted(shared, &image.layers), companions),
-        // A release is at most 1 KiB by its message's limit; references are at most 384 bytes.
+        // A release is at most 6 KiB by its message's limit; references are at most 384 bytes.
         release_record: record.and_then(|record| record.encode().ok()).unwrap_or_default(),
     };
     shared.store.set_reference(reference, image)

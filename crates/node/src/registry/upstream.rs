@@ -292,6 +292,7 @@ fn refusal(error: &ImagesError) -> Refusal {
         | ImagesError::Unknown(_)
         | ImagesError::Exists(_)
         | ImagesError::NotExact(_)
+        | ImagesError::SizesDiffer { .. }
         | ImagesError::Gone(_) => {
             let error = error_chain(error);
             tracing::error!(error, "an image from upstream cannot be kept");

@@ -50,8 +50,10 @@ impl Setup<'_> {
                 disk.blobs.extend([image.manifest, image.config]);
                 let (reference, issued_s) = ((**name).clone(), index as u64 + 1);
                 let manifest = image.manifest;
-                let release = Release { reference: reference.clone(), manifest, issued_s, companions: None };
-                let signed = SignedRelease { release, publisher: peer(0), signature: [0; 64] };
+                let release =
+                    Release { reference: reference.clone(), manifest, issued_s, companions: None, bounds: None };
+                let signed =
+                    SignedRelease { release, publisher: peer(0), signature: [0; 64], cosignatures: Vec::new() };
                 disk.releases.insert(reference, Box::new(signed));
             }
         }

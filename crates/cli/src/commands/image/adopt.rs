@@ -84,8 +84,16 @@ fn adopt(
         // The runtime's name decides, not one in the archive.
         let released = if release { Some(parse_name(&name)?) } else { None };
         let unsigned = !release;
-        let request =
-            ImportRequest { path, name: released, platform: None, from: None, all: false, insecure: false, unsigned };
+        let request = ImportRequest {
+            path,
+            name: released,
+            platform: None,
+            from: None,
+            all: false,
+            insecure: false,
+            unsigned,
+            lifetime_s: None,
+        };
         // The events of one import among several say less than the row of its image.
         let quiet = Output::new(Format::Table, !output.draws());
         let mut imported = follow_import(client, &quiet, &request, &format!("{name} "))?;

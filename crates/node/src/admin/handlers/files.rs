@@ -39,8 +39,11 @@ pub async fn import(
     if request.unsigned && request.name.is_some() {
         return Err(Problem::new(ProblemKind::Request, "an image that is not signed has no name but its digest").into());
     }
-    let all = request.all;
-    let naming = if request.unsigned { Naming::Digest } else { Naming::Release(request.name) };
+    if request.unsigned && request.lifetime_s.is_some() {
+        return Err(Problem::new(ProblemKind::Request, "what is not signed does not expire").into());
+    }
+    let (all, lifetime_s) = (request.all, request.lifetime_s);
+    let naming = if request.unsigned { Naming::Digest } else { Naming::Release { name: request.name, lifetime_s } };
     let selector = Selector { platform, from };
     let (lines, response) = Lines::new();
     let place = place(&state).await?;
@@ -216,6 +219,7 @@ pub fn problem(error: &ImagesError) -> Problem {
         ImagesError::Exists(_) => ProblemKind::Exists,
         ImagesError::Unknown(_) => ProblemKind::NotFound,
         ImagesError::Gone(_) => ProblemKind::Machine,
+        ImagesError::SizesDiffer { .. } => ProblemKind::BadData,
         ImagesError::NotExact(why) => {
             let message = format!("the exact image cannot be made here: {why}");
             return Problem::new(ProblemKind::NotFound, message).remedy(

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State as Extract;
 use lighter_api::{self as api, Problem, ProblemKind};
 use lighter_image::{Artifact, Companions, LayerDescriptor};
-use lighter_store::{Item, Store, StoreError};
+use lighter_store::Store;
 use lighter_types::{Bytes, ImageReference};
 use lighter_wire::BlobSource;
 
@@ -12,7 +12,7 @@ use super::files::problem;
 use crate::admin::State;
 use crate::admin::answers::{Answer, Body, Failure, Parameters, ask, blocking};
 use crate::event::Command;
-use crate::images::{self, ImagesError, companions, dates, recipes};
+use crate::images::{self, ImagesError, companions, recipes};
 
 pub async fn list(Extract(state): Extract<State>) -> Answer<Vec<api::Image>> {
     let store = state.shared.store.clone();
@@ -55,6 +55,8 @@ fn view(store: &Store, reference: &ImageReference, image: &lighter_store::Image)
         tar_bytes: cards.map(|card| card.tar_bytes).sum(),
         publisher: release.as_ref().map(|release| release.publisher),
         issued_s: release.as_ref().map(|release| release.release.issued_s),
+        expires_s: release.as_ref().and_then(|release| release.release.expires_s()),
+        cosigners: release.iter().flat_map(|release| &release.cosignatures).map(|further| further.publisher).collect(),
         pinned: store.is_image_pinned(reference),
         platform: None,
         blobs: Vec::new(),
@@ -96,11 +98,7 @@ pub async fn remove(
     Body(request): Body<api::RemoveRequest>,
 ) -> Answer<api::RemoveRequest> {
     let (store, reference) = (state.shared.store.clone(), request.reference.clone());
-    blocking(move || match store.reference(&reference) {
-        Some(_) => dates::remove(&store, &reference),
-        None => Err(StoreError::NotHeld { item: Item::Image(reference) }),
-    })
-    .await??;
+    blocking(move || store.remove_reference(&reference)).await??;
     Ok(Json(request))
 }
 
