@@ -206,6 +206,9 @@ pub fn open_store(config: &Config) -> Result<Store, StoreError> {
     let options = Options { bytes_max: config.store.bytes_max.0, retention, ..Options::default() };
     let store = Store::open(Path::new(&config.data_dir.0), options)?;
     let report = store.open_report();
+    for (path, mode) in &report.was_exposed {
+        tracing::warn!(folder = %path.display(), mode = format!("{mode:o}"), "others could enter it: it is closed to them now");
+    }
     if !report.rows_without_file.is_empty() || !report.files_without_row.is_empty() {
         tracing::warn!(
             rows_without_file = report.rows_without_file.len(),

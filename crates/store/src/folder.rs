@@ -7,9 +7,9 @@
 //! Every operation that changes the disk first takes a step from [`Steps`], so that a test can stop the store between
 //! any two changes.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PatchId};
@@ -28,6 +28,8 @@ const BLOCK: Bytes = Bytes(4096);
 pub(crate) struct Folder {
     root: PathBuf,
     pub(crate) steps: Steps,
+    /// The folders that other users could enter until this opening, and their modes.
+    pub(crate) was_exposed: Vec<(PathBuf, u32)>,
 }
 
 /// The end of a packed layer's name.
@@ -51,7 +53,7 @@ impl Found {
     }
 }
 
-/// The folders of a store, beside its index.
+/// The folders of a store, beside its index. RocksDB chooses the modes of its own files, so the index's folder is closed.
 const FOLDERS: [&str; 7] = ["layers/sha256", "blobs/sha256", "patches", "partial", "references", "pins", "quarantine"];
 
 /// Whether there is a store in a data folder, damaged or not.
@@ -60,11 +62,16 @@ pub fn is_store(root: &Path) -> bool {
 }
 
 impl Folder {
-    /// Creates the data folder and its subfolders where they are missing.
+    /// Creates the data folder and its subfolders where they are missing, and closes to other users those that they
+    /// could enter.
     pub(crate) fn open(root: &Path, steps: Steps) -> Result<Self> {
-        let folder = Self { root: root.to_owned(), steps };
-        for name in FOLDERS {
+        let mut folder = Self { root: root.to_owned(), steps, was_exposed: Vec::new() };
+        for name in FOLDERS.into_iter().chain(["index"]) {
             folder.create_dir(&root.join(name))?;
+        }
+        folder.close_to_others(root)?;
+        for name in FOLDERS.into_iter().chain(["index"]) {
+            folder.close_to_others(&root.join(name))?;
         }
         for name in ["", "layers", "blobs"] {
             folder.sync_dir(&root.join(name))?;
@@ -78,6 +85,12 @@ impl Folder {
 
     pub(crate) fn index(&self) -> PathBuf {
         self.root.join("index")
+    }
+
+    /// Sets a damaged index aside, and makes room for a new one.
+    pub(crate) fn quarantine_index(&self) -> Result<()> {
+        self.quarantine(&self.index())?;
+        self.create_dir(&self.index())
     }
 
     /// The path of a committed item. A packed layer has that of its packed file.
@@ -351,6 +364,20 @@ impl Folder {
         self.step("create the folder", path)?;
         let created = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
         created.map_err(|error| self.failure("create the folder", path, error))
+    }
+
+    /// Takes the rights of other users to a folder. Programs before this rule, and operators, created it with more.
+    fn close_to_others(&mut self, path: &Path) -> Result<()> {
+        let mode =
+            fs::metadata(path).map_err(|error| self.failure("inspect", path, error))?.permissions().mode() & 0o777;
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        self.step("close to other users", path)?;
+        let closed = fs::set_permissions(path, Permissions::from_mode(mode & FOLDER_MODE));
+        closed.map_err(|error| self.failure("close to other users", path, error))?;
+        self.was_exposed.push((path.to_owned(), mode));
+        Ok(())
     }
 
     fn sync_dir(&self, path: &Path) -> Result<()> {
