@@ -122,6 +122,7 @@ fn router(state: State) -> Router {
         .route(paths::PLAN, get(handlers::pulls::plan))
         .route(paths::STORE, get(handlers::store::stats))
         .route(paths::STORE_GC, post(handlers::store::gc))
+        .route(paths::STORE_SCRUB, post(handlers::store::scrub))
         .fallback(answers::no_such_path)
         .with_state(state)
 }

@@ -27,6 +27,7 @@ mod peer_access;
 mod predictions;
 mod registry;
 mod room;
+mod scrub;
 mod shared;
 mod speed;
 pub mod traffic;
@@ -141,6 +142,7 @@ impl Node {
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);
         let started = Instant::now();
         let uses = UseClock::of(&store);
+        let scrub = scrub::Scrub::of(&store);
         let engine = engine(&config, &identity);
         let encode_memory = EncodeMemory::new(config.limits.encode_memory_max.0);
         let shared = Arc::new(Shared {
@@ -154,6 +156,7 @@ impl Node {
             registry_counts: Default::default(),
             views: Default::default(),
             faults: Default::default(),
+            scrub,
             encode_memory,
             events,
             started,

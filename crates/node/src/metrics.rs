@@ -32,6 +32,9 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
         ("store_disk_free_bytes", "Free space of the disk", status.store.disk_free_bytes.0),
         ("warnings", "Things that the operator should look at", status.warnings.len() as u64),
         ("streams_queued", "Patch streams of peers that wait", status.streams.queued as u64),
+        ("ready_stuck", "1 if a worker is stuck: the node is not ready", status.stuck.is_some().into()),
+        ("scrub_running", "1 while the store is scrubbed", status.scrub.running.into()),
+        ("scrub_last_damaged", "Damaged files that the last scrub found", status.scrub.last_damaged),
     ];
     for (name, help, value) in gauges {
         registry.register(name, help, ConstGauge::new(signed(value)));
@@ -53,6 +56,11 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
         "Patch streams reset: too many were being refused",
         ConstCounter::new(streams.resets),
     );
+    let scrub = status.scrub;
+    let help = "The end of the last scrub of the store, since 1970; 0 before the first";
+    registry.register("scrub_last_timestamp_seconds", help, ConstGauge::new(signed(scrub.last_s.unwrap_or_default())));
+    registry.register("scrub_read_bytes", "Bytes that scrubs have read", ConstCounter::new(scrub.read_bytes.0));
+    registry.register("scrub_damaged", "Damaged files that scrubs have found", ConstCounter::new(scrub.damaged));
     let defects = Defects::counted();
     registry.register("panics", "Tasks of this node that panicked: a defect", ConstCounter::new(defects.panics));
     registry.register(
@@ -90,7 +98,7 @@ mod tests {
     use lighter_types::{Bytes, PeerId};
 
     use super::*;
-    use crate::api::{StoreStatus, StreamsStatus, TrafficStatus};
+    use crate::api::{ScrubStatus, StoreStatus, StreamsStatus, TrafficStatus};
 
     #[test]
     fn figures_are_exposed_with_their_labels() {
@@ -129,6 +137,15 @@ mod tests {
             releases_gave_way: 22,
             gave_way: vec![],
             streams: StreamsStatus { queued: 16, busy: 17, resets: 18 },
+            scrub: ScrubStatus {
+                last_s: Some(23),
+                last_bytes: Bytes(24),
+                last_damaged: 25,
+                running: true,
+                read_bytes: Bytes(26),
+                damaged: 27,
+            },
+            stuck: None,
             warnings: vec![],
         };
         let text = text(&status, &RegistryFigures::default());
@@ -144,6 +161,12 @@ mod tests {
             "lighter_streams_queued 16",
             "lighter_streams_busy_total 17",
             "lighter_streams_reset_total 18",
+            "lighter_ready_stuck 0",
+            "lighter_scrub_last_timestamp_seconds 23",
+            "lighter_scrub_last_damaged 25",
+            "lighter_scrub_running 1",
+            "lighter_scrub_read_bytes_total 26",
+            "lighter_scrub_damaged_total 27",
             "lighter_panics_total 0",
             "lighter_broken_invariants_total 0",
             "# EOF",

@@ -20,6 +20,7 @@ use crate::faults::Faults;
 use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
+use crate::scrub::Scrub;
 use crate::traffic::Accountant;
 use crate::views::Views;
 
@@ -36,6 +37,7 @@ pub struct Shared {
     pub registry_counts: Counts,
     pub views: Views,
     pub faults: Faults,
+    pub scrub: Scrub,
     pub encode_memory: EncodeMemory,
     /// Into the task that owns the engine.
     pub events: mpsc::Sender<Event>,

@@ -7,9 +7,9 @@
 //! Every operation that changes the disk first takes a step from [`Steps`], so that a test can stop the store between
 //! any two changes.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PatchId};
@@ -19,11 +19,12 @@ use sha2::{Digest, Sha256};
 use crate::error::{Item, Result, StoreError};
 use crate::steps::Steps;
 
-/// Other users of the machine may not read the data folder, because images may be private.
-const FOLDER_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
 /// The size that a `DiskFull` error names for an operation without a size of its own.
 const BLOCK: Bytes = Bytes(4096);
+
+mod modes;
+
+use modes::FILE_MODE;
 
 pub(crate) struct Folder {
     root: PathBuf,
@@ -358,26 +359,6 @@ impl Folder {
             }
             _ => StoreError::Io { action, path, source },
         }
-    }
-
-    fn create_dir(&self, path: &Path) -> Result<()> {
-        self.step("create the folder", path)?;
-        let created = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
-        created.map_err(|error| self.failure("create the folder", path, error))
-    }
-
-    /// Takes the rights of other users to a folder. Programs before this rule, and operators, created it with more.
-    fn close_to_others(&mut self, path: &Path) -> Result<()> {
-        let mode =
-            fs::metadata(path).map_err(|error| self.failure("inspect", path, error))?.permissions().mode() & 0o777;
-        if mode & 0o077 == 0 {
-            return Ok(());
-        }
-        self.step("close to other users", path)?;
-        let closed = fs::set_permissions(path, Permissions::from_mode(mode & FOLDER_MODE));
-        closed.map_err(|error| self.failure("close to other users", path, error))?;
-        self.was_exposed.push((path.to_owned(), mode));
-        Ok(())
     }
 
     fn sync_dir(&self, path: &Path) -> Result<()> {

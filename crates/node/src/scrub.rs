@@ -1,0 +1,196 @@
+//! The background scrub: every [`store.scrub_days`](crate::config::Store) the node reads all that it holds, at a pace
+//! that nobody notices, and compares it with its names. The store sets aside what is damaged; the driver fetches again
+//! what an image names (`driver::scrubbing`).
+//!
+//! One worker makes a pass: the index, then item after item (`Store::next_item`). The last item is on disk, so a node
+//! that is often switched off goes on where it stopped. A pass is due so many days after the last one ended, or after
+//! the node's first start. Its clock is that of the store's uses, which never goes back.
+
+mod record;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lighter_api as api;
+use lighter_engine::DiskInput;
+use lighter_store::{Item, Scrubbed, Store, StoreError};
+use lighter_types::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::shared::Shared;
+use record::Record;
+
+const DAY_S: u64 = 24 * 3600;
+/// Between two writes of the last item: a power cut has so much read again.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
+/// A stopping node waits for one nap of the worker.
+const NAP_MAX: Duration = Duration::from_millis(200);
+
+/// What the scrub knows and counts.
+#[derive(Default)]
+pub struct Scrub(Mutex<State>);
+
+#[derive(Clone, Default)]
+struct State {
+    record: Record,
+    is_running: bool,
+    /// Since the node started.
+    damaged: u64,
+    bytes: Bytes,
+}
+
+impl Scrub {
+    /// What earlier lives of the node read.
+    pub fn of(store: &Store) -> Self {
+        Self(Mutex::new(State { record: record::kept(store), ..State::default() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker for a pass is on its way.
+    pub fn begin(&self) {
+        self.state().is_running = true;
+    }
+
+    /// The worker ended, in whatever way.
+    pub fn end(&self) {
+        self.state().is_running = false;
+    }
+
+    /// Makes a pass seem interrupted behind an item.
+    #[cfg(test)]
+    pub fn set_after(&self, after: Option<lighter_store::Item>) {
+        self.state().record.after = after;
+    }
+
+    /// The figures as the admin API shows them.
+    pub fn status(&self) -> api::ScrubStatus {
+        let State { record, is_running, damaged, bytes } = self.state().clone();
+        api::ScrubStatus {
+            last_s: record.ended_s,
+            last_bytes: Bytes(record.ended_bytes),
+            last_damaged: record.ended_damaged,
+            running: is_running,
+            read_bytes: bytes,
+            damaged,
+        }
+    }
+}
+
+/// Whether a pass is due or was interrupted. The first call of a node's life begins its first interval.
+pub fn is_due(shared: &Shared) -> bool {
+    let days = u64::from(shared.config.store.scrub_days);
+    let now_s = shared.uses.now().0;
+    let mut state = shared.scrub.state();
+    let record = &mut state.record;
+    if days == 0 {
+        return false;
+    }
+    if record.since_s == 0 {
+        record.since_s = now_s;
+        let record = record.clone();
+        drop(state);
+        keep(shared, &record);
+        return false;
+    }
+    record.after.is_some() || now_s >= record.since_s.saturating_add(days * DAY_S)
+}
+
+/// Makes a pass, or the rest of one. Returns the number of damaged files that it found.
+pub fn pass(stopping: &CancellationToken, shared: &Shared) -> u64 {
+    let before = shared.scrub.state().damaged;
+    let ended = Pass { shared, stopping, kept: Instant::now() }.run();
+    let mut state = shared.scrub.state();
+    if let Err(error) = ended {
+        // The next pass begins anew: this one would end at the same place.
+        state.record = Record { since_s: shared.uses.now().0, ..state.record.ended() };
+        tracing::error!(%error, "the scrub of the store failed");
+    }
+    let (record, found) = (state.record.clone(), state.damaged - before);
+    drop(state);
+    keep(shared, &record);
+    found
+}
+
+struct Pass<'a> {
+    shared: &'a Shared,
+    stopping: &'a CancellationToken,
+    kept: Instant,
+}
+
+impl Pass<'_> {
+    fn run(&mut self) -> Result<(), StoreError> {
+        let Shared { store, scrub, .. } = self.shared;
+        let mut after = scrub.state().record.after.clone();
+        if after.is_none() {
+            tracing::info!("the scrub of the store begins");
+            store.scrub_index()?;
+        }
+        while let Some(item) = store.next_item(after.as_ref()) {
+            let scrubbed = store.scrub(&item, &mut |bytes| self.pause(bytes))?;
+            match scrubbed {
+                Scrubbed::Whole | Scrubbed::Gone => {}
+                Scrubbed::Damaged { why, moved_to } => self.found(&item, &why, moved_to.as_deref()),
+                Scrubbed::Stopped => return Ok(()),
+            }
+            scrub.state().record.after = Some(item.clone());
+            if self.kept.elapsed() >= KEEP_EVERY {
+                let record = scrub.state().record.clone();
+                keep(self.shared, &record);
+                self.kept = Instant::now();
+            }
+            after = Some(item);
+        }
+        let mut state = scrub.state();
+        let now_s = self.shared.uses.now().0;
+        let Record { bytes, damaged, .. } = state.record;
+        state.record = Record {
+            since_s: now_s,
+            ended_s: Some(now_s),
+            ended_bytes: bytes,
+            ended_damaged: damaged,
+            ..Record::default()
+        };
+        tracing::info!(bytes, damaged, "the scrub of the store ended");
+        Ok(())
+    }
+
+    /// Counts bytes, and waits as long as they take at the scrub's rate. Returns whether the node goes on.
+    fn pause(&self, bytes: Bytes) -> bool {
+        let mut state = self.shared.scrub.state();
+        state.bytes += bytes;
+        state.record.bytes += bytes.0;
+        drop(state);
+        let Some(rate) = self.shared.config.store.scrub_rate.0 else { return !self.stopping.is_cancelled() };
+        let until = Instant::now() + bytes.at(rate);
+        while !self.stopping.is_cancelled() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::sleep(left.min(NAP_MAX));
+        }
+        false
+    }
+
+    fn found(&self, item: &Item, why: &str, moved_to: Option<&std::path::Path>) {
+        let moved_to = moved_to.map_or_else(String::new, |path| path.display().to_string());
+        tracing::error!(%item, why, moved_to, "the scrub found a damaged file");
+        let mut state = self.shared.scrub.state();
+        state.damaged += 1;
+        state.record.damaged += 1;
+        drop(state);
+        if let Item::Patch(patch) = item {
+            self.shared.input_blocking(DiskInput::PatchGone(*patch));
+        }
+    }
+}
+
+fn keep(shared: &Shared, record: &Record) {
+    if let Err(error) = record::keep(&shared.store, record) {
+        tracing::warn!(%error, "the place of the scrub is forgotten when this node stops");
+    }
+}
