@@ -5,13 +5,13 @@
 //! point the data folder is put back as it was before the job, so that the next run makes the same calls on the same
 //! files. After the fault:
 //!
-//! - a node that was killed has nothing in its folder but whole items and leftovers; one that met an error lives, and the
-//!   command said what failed (exit code 6), or succeeded in spite of it;
+//! - a node that was killed has nothing in its folder but whole items and leftovers; one that met an error lives, and
+//!   the command said what failed (exit code 6), or succeeded in spite of it;
 //! - a sync that failed is never acknowledged;
 //! - the node starts again, has what was acknowledged, does the job, and leaves a clean store.
 //!
-//! `make faults` runs all of it (`LIGHTER_FAULTS_FROM=N` goes on at a point, `LIGHTER_FAULTS_SHARD=I/N` takes each Nth);
-//! the tests that are not ignored take a fixed sample.
+//! `make faults` runs all of it (`LIGHTER_FAULTS_FROM=N` goes on at a point, `LIGHTER_FAULTS_SHARD=I/N` takes each
+//! Nth); the tests that are not ignored take a fixed sample.
 
 mod points;
 mod scenes;

@@ -1,5 +1,5 @@
-//! A data folder that is put back to an older state, as by a snapshot or a backup of the disk. The node is then one that
-//! holds less, and it catches up; no other node takes it for a liar.
+//! A data folder that is put back to an older state, as by a snapshot or a backup of the disk. The node is then one
+//! that holds less, and it catches up; no other node takes it for a liar.
 
 use std::path::Path;
 use std::process::Command;

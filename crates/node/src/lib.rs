@@ -210,7 +210,8 @@ pub fn open_store(config: &Config) -> Result<Store, StoreError> {
     let store = Store::open(Path::new(&config.data_dir.0), options)?;
     let report = store.open_report();
     for (path, mode) in &report.was_exposed {
-        tracing::warn!(folder = %path.display(), mode = format!("{mode:o}"), "others could enter it: it is closed to them now");
+        let mode = format!("{mode:o}");
+        tracing::warn!(folder = %path.display(), mode, "others could enter it: it is closed to them now");
     }
     if !report.rows_without_file.is_empty() || !report.files_without_row.is_empty() {
         tracing::warn!(

@@ -54,7 +54,7 @@ impl Found {
     }
 }
 
-/// The folders of a store, beside its index. RocksDB chooses the modes of its own files, so the index's folder is closed.
+/// The folders of a store, beside its index. RocksDB chooses the modes of its own files: the index's folder is closed.
 const FOLDERS: [&str; 7] = ["layers/sha256", "blobs/sha256", "patches", "partial", "references", "pins", "quarantine"];
 
 /// Whether there is a store in a data folder, damaged or not.

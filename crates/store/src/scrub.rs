@@ -45,8 +45,8 @@ pub enum Scrubbed {
 }
 
 impl Store {
-    /// The held item behind `after` in the order of a scrub: layers, blobs, patches, references, each by name. `None` at
-    /// the end. The first one, if `after` is none.
+    /// The held item behind `after` in the order of a scrub: layers, blobs, patches, references, each by name. `None`
+    /// at the end. The first one, if `after` is none.
     pub fn next_item(&self, after: Option<&Item>) -> Option<Item> {
         let ledger = self.inner.ledger();
         let layers = || ledger.layers.keys().next().copied().map(Item::Layer);
@@ -75,8 +75,8 @@ impl Store {
         }
     }
 
-    /// Reads an item and compares its bytes with its name. Calls `pause` with the number of bytes of each chunk that was
-    /// read; the scrub of the item ends when `pause` says false.
+    /// Reads an item and compares its bytes with its name. Calls `pause` with the number of bytes of each chunk that
+    /// was read; the scrub of the item ends when `pause` says false.
     ///
     /// # Errors
     /// `Io` when a file cannot be opened or set aside; `DiskFull`, `Index`. Damage is a result, not an error.

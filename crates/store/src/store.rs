@@ -312,8 +312,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Moves the file of a damaged item to `quarantine/`; the item is no longer held. Returns the new path, or `None` if
-    /// the item is not held.
+    /// Moves the file of a damaged item to `quarantine/`; the item is no longer held. Returns the new path, or `None`
+    /// if the item is not held.
     ///
     /// # Errors
     /// `Index`: the item is still held. `Io`: the item is not held, but its file still takes room.

@@ -69,8 +69,8 @@ pub enum Fault {
 impl Fault {
     pub const ALL: [Self; 3] = [Self::Kill, Self::Io, Self::Full];
 
-    /// Whether the fault can happen at this call. A kill before a read is a kill before the next change of the disk; and
-    /// no read needs room.
+    /// Whether the fault can happen at this call. A kill before a read is a kill before the next change of the disk;
+    /// and no read needs room.
     pub fn concerns(self, point: &Point) -> bool {
         match self {
             Self::Io => true,

@@ -12,7 +12,7 @@ pub enum Job {
     Import,
     /// From a hub, by a patch from the release before.
     Pull,
-    /// Of the layers and documents of an image that lost its name hours ago.
+    /// For the layers and documents of an image that lost its name hours ago.
     Gc,
 }
 
