@@ -142,7 +142,7 @@ impl Node {
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);
         let started = Instant::now();
         let uses = UseClock::of(&store);
-        let scrub = scrub::Scrub::of(&store);
+        let scrub = scrub::Scrub::of(&store, uses.now());
         let engine = engine(&config, &identity);
         let encode_memory = EncodeMemory::new(config.limits.encode_memory_max.0);
         let shared = Arc::new(Shared {

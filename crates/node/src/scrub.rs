@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use lighter_api as api;
 use lighter_engine::DiskInput;
-use lighter_store::{Item, Scrubbed, Store, StoreError};
+use lighter_store::{Item, Scrubbed, Store, StoreError, UnixSeconds};
 use lighter_types::Bytes;
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +41,14 @@ struct State {
 }
 
 impl Scrub {
-    /// What earlier lives of the node read.
-    pub fn of(store: &Store) -> Self {
-        Self(Mutex::new(State { record: record::kept(store), ..State::default() }))
+    /// What earlier lives of the node read. Its first life begins the first interval.
+    pub fn of(store: &Store, now: UnixSeconds) -> Self {
+        let mut record = record::kept(store);
+        if record.since_s == 0 {
+            record.since_s = now.0;
+            keep(store, &record);
+        }
+        Self(Mutex::new(State { record, ..State::default() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -80,23 +85,12 @@ impl Scrub {
     }
 }
 
-/// Whether a pass is due or was interrupted. The first call of a node's life begins its first interval.
+/// Whether a pass is due or was interrupted.
 pub fn is_due(shared: &Shared) -> bool {
     let days = u64::from(shared.config.store.scrub_days);
-    let now_s = shared.uses.now().0;
-    let mut state = shared.scrub.state();
-    let record = &mut state.record;
-    if days == 0 {
-        return false;
-    }
-    if record.since_s == 0 {
-        record.since_s = now_s;
-        let record = record.clone();
-        drop(state);
-        keep(shared, &record);
-        return false;
-    }
-    record.after.is_some() || now_s >= record.since_s.saturating_add(days * DAY_S)
+    let record = &shared.scrub.state().record;
+    let is_over = shared.uses.now().0 >= record.since_s.saturating_add(days * DAY_S);
+    days > 0 && (record.after.is_some() || is_over)
 }
 
 /// Makes a pass, or the rest of one. Returns the number of damaged files that it found.
@@ -111,7 +105,7 @@ pub fn pass(stopping: &CancellationToken, shared: &Shared) -> u64 {
     }
     let (record, found) = (state.record.clone(), state.damaged - before);
     drop(state);
-    keep(shared, &record);
+    keep(&shared.store, &record);
     found
 }
 
@@ -139,7 +133,7 @@ impl Pass<'_> {
             scrub.state().record.after = Some(item.clone());
             if self.kept.elapsed() >= KEEP_EVERY {
                 let record = scrub.state().record.clone();
-                keep(self.shared, &record);
+                keep(store, &record);
                 self.kept = Instant::now();
             }
             after = Some(item);
@@ -189,8 +183,8 @@ impl Pass<'_> {
     }
 }
 
-fn keep(shared: &Shared, record: &Record) {
-    if let Err(error) = record::keep(&shared.store, record) {
+fn keep(store: &Store, record: &Record) {
+    if let Err(error) = record::keep(store, record) {
         tracing::warn!(%error, "the place of the scrub is forgotten when this node stops");
     }
 }
