@@ -121,6 +121,8 @@ impl Pass<'_> {
         let mut after = scrub.state().record.after.clone();
         if after.is_none() {
             tracing::info!("the scrub of the store begins");
+            let record = &mut scrub.state().record;
+            (record.bytes, record.damaged) = (0, 0);
             store.scrub_index()?;
         }
         while let Some(item) = store.next_item(after.as_ref()) {
