@@ -6,19 +6,20 @@
 //! that is often switched off goes on where it stopped. A pass is due so many days after the last one ended, or after
 //! the node's first start. Its clock is that of the store's uses, which never goes back.
 
+mod figures;
 mod record;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lighter_api as api;
 use lighter_engine::DiskInput;
-use lighter_store::{Item, Scrubbed, Store, StoreError, UnixSeconds};
+use lighter_store::{Item, Scrubbed, StoreError};
 use lighter_types::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
+pub use figures::Scrub;
+use figures::keep;
 use record::Record;
 
 const DAY_S: u64 = 24 * 3600;
@@ -26,64 +27,6 @@ const DAY_S: u64 = 24 * 3600;
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// A stopping node waits for one nap of the worker.
 const NAP_MAX: Duration = Duration::from_millis(200);
-
-/// What the scrub knows and counts.
-#[derive(Default)]
-pub struct Scrub(Mutex<State>);
-
-#[derive(Clone, Default)]
-struct State {
-    record: Record,
-    is_running: bool,
-    /// Since the node started.
-    damaged: u64,
-    bytes: Bytes,
-}
-
-impl Scrub {
-    /// What earlier lives of the node read. Its first life begins the first interval.
-    pub fn of(store: &Store, now: UnixSeconds) -> Self {
-        let mut record = record::kept(store);
-        if record.since_s == 0 {
-            record.since_s = now.0;
-            keep(store, &record);
-        }
-        Self(Mutex::new(State { record, ..State::default() }))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A worker for a pass is on its way.
-    pub fn begin(&self) {
-        self.state().is_running = true;
-    }
-
-    /// The worker ended, in whatever way.
-    pub fn end(&self) {
-        self.state().is_running = false;
-    }
-
-    /// Makes a pass seem interrupted behind an item.
-    #[cfg(test)]
-    pub fn set_after(&self, after: Option<lighter_store::Item>) {
-        self.state().record.after = after;
-    }
-
-    /// The figures as the admin API shows them.
-    pub fn status(&self) -> api::ScrubStatus {
-        let State { record, is_running, damaged, bytes } = self.state().clone();
-        api::ScrubStatus {
-            last_s: record.ended_s,
-            last_bytes: Bytes(record.ended_bytes),
-            last_damaged: record.ended_damaged,
-            running: is_running,
-            read_bytes: bytes,
-            damaged,
-        }
-    }
-}
 
 /// Whether a pass is due or was interrupted.
 pub fn is_due(shared: &Shared) -> bool {
@@ -182,11 +125,5 @@ impl Pass<'_> {
         if let Item::Patch(patch) = item {
             self.shared.input_blocking(DiskInput::PatchGone(*patch));
         }
-    }
-}
-
-fn keep(store: &Store, record: &Record) {
-    if let Err(error) = record::keep(store, record) {
-        tracing::warn!(%error, "the place of the scrub is forgotten when this node stops");
     }
 }
