@@ -1,5 +1,7 @@
 //! The points of a trace: a call, a file below the data folder, and the number of the call on that file in its thread.
 //!
+//! Files without a name (`O_TMPFILE`) are left out.
+//!
 //! strace numbers the calls of each thread, and of the calls on a file if it is told the file. Nearly all files are
 //! written by one thread, so these numbers name each call. Where threads share a file (the log of the index), the fault
 //! happens in the one that comes first to the number.
@@ -106,6 +108,10 @@ pub fn of(trace: &str, folder: &Path) -> (usize, Vec<Point>) {
         let Some(call) = CALLS.into_iter().find(|call| *call == name) else { continue };
         let Some((_, path)) = arguments.split_once(&folder) else { continue };
         let end = path.find(['"', '>', '\\']).unwrap_or(path.len());
+        // A file that never gets a name: strace cannot choose it, and nothing of it outlives the process.
+        if path.starts_with('#') {
+            continue;
+        }
         *counts.entry((call, PathBuf::from(&path[..end]), thread)).or_default() += 1;
     }
     let calls = counts.values().sum();
@@ -129,6 +135,7 @@ fn the_points_are_the_calls_on_each_file_by_thread() {
                  8 <... write resumed>) = 1\n\
                  7 rename(\"/d/a\", \"/d/b\") = 0\n\
                  7 write(4</elsewhere>, \"x\", 1) = 1\n\
+                 7 openat(AT_FDCWD, \"/d\", O_RDWR|O_TMPFILE) = 3</d/#12>(deleted)\n\
                  7 close(3</d/b>) = 0\n";
     let (calls, points) = of(trace, Path::new("/d"));
     let texts: Vec<String> = points.iter().map(Point::to_string).collect();

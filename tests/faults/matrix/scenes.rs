@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::nodes::clocks;
 use crate::support::images::{self, ImageFiles, noise};
 use crate::support::{Fleet, NodeProcess, Run, SOON, until};
 
@@ -43,7 +44,9 @@ impl Scene {
             Job::Import | Job::Pull => fleet.start(),
             Job::Gc => {
                 let node = &mut fleet.nodes[0];
-                node.spawn(hours_ago(&node.run_command()));
+                let mut command = node.run_command();
+                command.env("LD_PRELOAD", clocks::library()).env("FAKETIME", "-5h");
+                node.spawn(command);
                 node.wait_ready();
             }
         }
@@ -159,13 +162,6 @@ impl Scene {
             until("the pull to be over", SOON, || node.status()["pulls"].as_array()?.is_empty().then_some(()));
         }
     }
-}
-
-/// A command whose clock is some hours behind.
-fn hours_ago(run: &Command) -> Command {
-    let mut command = Command::new("faketime");
-    command.args(["-f", "-5h"]).arg(run.get_program()).args(run.get_args());
-    command
 }
 
 /// Copies a folder with its modes.

@@ -20,7 +20,7 @@ mod server {
         }
     }
 
-    #[path = "../../../../../crates/registry/src/server/path.rs"]
+    #[path = "../../../../../../crates/registry/src/server/path.rs"]
     pub mod path;
 }
 
