@@ -127,10 +127,12 @@ impl Scene {
         if run.code == 0 && self.job != Job::Gc {
             assert!(node.has_image(NEW), "{run:?}");
         }
+        // The images first: a pull that was under way goes on meanwhile.
+        let images = node.ask(&["image", "list"]);
         let held = node.ask(&["layer", "list"]);
         let held: Vec<&str> =
             held.as_array().expect("a list").iter().filter_map(|row| row["diff_id"].as_str()).collect();
-        for image in node.ask(&["image", "list"]).as_array().expect("a list") {
+        for image in images.as_array().expect("a list") {
             for layer in image["layers"].as_array().expect("layers") {
                 let is_held = held.contains(&layer.as_str().expect("a text"));
                 assert!(is_held || may_lack, "{layer} of {image} is not held after {run:?}");

@@ -7,24 +7,22 @@
 use libfuzzer_sys::fuzz_target;
 use lighter_types::ImageReference;
 
-mod server {
-    pub mod errors {
-        /// As in the crate, without the answers.
-        #[derive(Debug, PartialEq, Eq)]
-        pub enum Refusal {
-            NoPath,
-            ReadOnly,
-            Digest,
-            Name,
-            Tag,
-        }
+mod errors {
+    /// As in the crate, without the answers.
+    #[derive(Debug, PartialEq, Eq)]
+    pub enum Refusal {
+        NoPath,
+        ReadOnly,
+        Digest,
+        Name,
+        Tag,
     }
-
-    #[path = "../../../../../../crates/registry/src/server/path.rs"]
-    pub mod path;
 }
 
-use server::path::{Path, Target};
+#[path = "../../../crates/registry/src/server/path.rs"]
+mod path;
+
+use path::{Path, Target};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
