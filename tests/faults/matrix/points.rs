@@ -52,10 +52,13 @@ impl Point {
         ["read", "pread64", "getdents64"].contains(&self.call)
     }
 
-    /// A sync of what the command writes itself, whose failure it must tell. The index is also written and synced for
-    /// work that nobody waits for; after a sync of it that failed, it takes no writes until a restart.
+    /// A sync whose failure the command must tell: that of a layer, a document or a reference, or of their folders. The
+    /// index is also synced for work that nobody waits for; after a sync of it that failed, it takes no writes until a
+    /// restart. Patches are a cache: without one, the layer is there all the same.
     pub fn is_sync(&self) -> bool {
-        ["fsync", "fdatasync", "sync_file_range"].contains(&self.call) && !self.path.starts_with("index")
+        let is_of_others = self.path.starts_with("index") || self.path.starts_with("patches");
+        let is_patch = self.path.extension().is_some_and(|end| end == "patch");
+        ["fsync", "fdatasync", "sync_file_range"].contains(&self.call) && !is_of_others && !is_patch
     }
 }
 
