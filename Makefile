@@ -12,7 +12,14 @@ IMAGES ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup build demo test lint check bench fuzz clean
+# Minutes for `make mutants`, and the files that it changes.
+MUTANTS_MINUTES ?= 30
+MUTANTS_FILES ?=
+
+# Tests that `make faults` runs side by side: each has one or two nodes.
+FAULTS_THREADS ?= 3
+
+.PHONY: help setup build demo test lint check bench fuzz faults mutants clean
 
 help:
 	@echo "make demo    build, then update three nodes on this machine by patches (IMAGES=DIR: with your own images)"
@@ -21,6 +28,8 @@ help:
 	@echo "make check   lint and test"
 	@echo "make bench   print every figure beside its bar and the stock tool's (BENCH=peers, BENCH=odd: those that take long)"
 	@echo "make fuzz    run each fuzz target of tests/fuzz for FUZZ_SECONDS (60)"
+	@echo "make faults  make each system call of an import, a pull and a gc fail in turn; takes an hour or more"
+	@echo "make mutants change the code of engine, wire, patch and delta, and list what no test notices (MUTANTS_MINUTES)"
 	@echo "make setup   install what is missing for all of these"
 	@echo "make clean   remove the build folder"
 
@@ -55,6 +64,15 @@ bench: setup
 fuzz: setup
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	@tests/fuzz/run "$(CARGO_TARGET_DIR)/fuzz" "$(FUZZ_SECONDS)"
+
+faults: setup
+	@.ci/cargo build --release --workspace
+	@.ci/cargo nextest run --release -p lighter-tests --run-ignored only -E 'test(faults::matrix::every_call)' --no-fail-fast \
+	  --test-threads "$(FAULTS_THREADS)" --success-output final
+
+mutants: setup
+	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
+	@.ci/mutants "$(CARGO_TARGET_DIR)/mutants" "$(MUTANTS_MINUTES)" $(MUTANTS_FILES)
 
 clean:
 	@rm -rf "$(CARGO_TARGET_DIR)"

@@ -411,8 +411,10 @@ fn init_makes_a_node_once_and_keeps_its_key_secret() {
     let peer_id = made.stdout.trim();
     assert!(peer_id.starts_with("12D3KooW"), "{made:?}");
     assert!(made.stderr.contains("node.toml") && made.stderr.contains("node run"), "{made:?}");
-    let mode = fs::metadata(dir.join("identity.key")).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600, "{mode:o}");
+    for (path, expected) in [(dir.join("identity.key"), 0o600), (dir.clone(), 0o700)] {
+        let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, expected, "{mode:o}");
+    }
     let config = dir.join("node.toml");
     let config = config.to_str().unwrap();
     run(&["config", "check", config]).ok();

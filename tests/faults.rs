@@ -3,4 +3,6 @@
 mod damaged;
 mod disk;
 mod kill;
+mod matrix;
+mod rollback;
 mod strace;

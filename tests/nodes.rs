@@ -2,7 +2,7 @@
 
 mod archives;
 mod behind;
-mod clocks;
+pub mod clocks;
 mod exports;
 mod full;
 mod have;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::strace::Strace;
 use crate::support::images::{self, ImageFiles, two_releases};
-use crate::support::{Fleet, NodeProcess};
+use crate::support::{Fleet, NodeProcess, SOON, until};
 
 /// Images of two releases of one layer, and the DiffIds of the layers.
 fn releases() -> [(ImageFiles, String); 2] {
@@ -162,4 +162,63 @@ fn a_damaged_cached_patch_is_made_again() {
     check_not_blamed(second, hub);
     assert_eq!(hub.log().matches("made a patch").count(), 2);
     assert!(hub.log().contains("a cached patch is damaged on disk"));
+}
+
+#[test]
+fn a_damaged_manifest_is_not_served_and_can_be_had_again() {
+    let mut fleet = Fleet::create(2);
+    for node in &mut fleet.nodes {
+        node.set("timing.patience_s=3");
+    }
+    fleet.start();
+    let folder = fleet.folder.path().to_owned();
+    let [(image, _), _] = releases();
+    let [hub, edge] = &mut fleet.nodes[..] else { panic!("two nodes") };
+    let manifest = hub.import(&folder, &image, "demo/app:1");
+    let name = manifest.trim_start_matches("sha256:");
+    let blobs = files(&hub.data_dir.join("blobs"));
+    flip_a_bit(blobs.iter().find(|path| path.ends_with(name)).expect("the manifest's file"));
+    edge.cli(&["--quiet", "image", "pull", "demo/app:1"]).fails(5, &[]);
+    check_not_blamed(edge, hub);
+    assert!(hub.data_dir.join("quarantine").join(format!("{name}.0")).is_file());
+    assert!(hub.log().contains("is damaged"), "{}", hub.log());
+    hub.import(&folder, &image, "demo/app:1");
+    edge.pull("demo/app:1");
+    for node in &mut fleet.nodes {
+        assert_eq!(node.stop(), 0);
+        node.fsck();
+    }
+}
+
+/// The part of a patch that a node has received when its power goes, with a bit flipped on the disk: the node finds the
+/// frame, buys what it needs again, and blames nobody.
+#[test]
+fn a_damaged_partial_patch_is_not_applied() {
+    let mut fleet = Fleet::create(2);
+    fleet.nodes[0].set("network.upload_max=\"8 Mbit/s\"");
+    fleet.start();
+    let folder = fleet.folder.path().to_owned();
+    let image = images::layout(&[images::tar(&[("app", &images::noise(3, 4_000_000))])]);
+    let [hub, edge] = &mut fleet.nodes[..] else { panic!("two nodes") };
+    hub.import(&folder, &image, "demo/app:1");
+    let mut pull = edge.cli_command();
+    pull.args(["--quiet", "image", "pull", "demo/app:1"]).stderr(std::process::Stdio::null());
+    let mut pulling = pull.spawn().expect("a process");
+    let received = |node: &NodeProcess| node.status()["received_bytes"].as_u64();
+    until("half of the transfer", SOON, || received(edge).filter(|bytes| *bytes > 2_200_000));
+    edge.kill9();
+    pulling.wait().expect("the pull");
+    let partial: Vec<PathBuf> = files(&edge.data_dir.join("partial"));
+    let patch =
+        partial.iter().find(|path| path.extension().is_some_and(|end| end == "patch")).expect("a partial patch");
+    let file = File::options().read(true).write(true).open(patch).expect("a file");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 500_000).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 1], 500_000).expect("a byte");
+    edge.start();
+    edge.wait_image("demo/app:1");
+    check_not_blamed(edge, hub);
+    until("the pull to be over", SOON, || edge.status()["pulls"].as_array()?.is_empty().then_some(()));
+    assert_eq!(edge.stop(), 0);
+    edge.fsck();
 }

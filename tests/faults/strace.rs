@@ -19,7 +19,7 @@ impl Strace {
         Self::start(node, &calls, faults, paths, log)
     }
 
-    /// Writes these calls to `log` without faults.
+    /// Writes these calls to `log` without faults, with the paths of their files.
     #[track_caller]
     pub fn watch(node: &NodeProcess, calls: &[&str], log: &Path) -> Self {
         Self::start(node, calls, &[], &[], log)
@@ -29,7 +29,7 @@ impl Strace {
     fn start(node: &NodeProcess, calls: &[&str], faults: &[&str], paths: &[&Path], log: &Path) -> Self {
         let pid = node.pid().expect("a running node").to_string();
         let mut command = Command::new("strace");
-        command.args(["-f", "-p", &pid, "-o"]).arg(log).args(["-e", &format!("trace={}", calls.join(","))]);
+        command.args(["-f", "-y", "-p", &pid, "-o"]).arg(log).args(["-e", &format!("trace={}", calls.join(","))]);
         for fault in faults {
             command.args(["-e", &format!("inject={fault}")]);
         }

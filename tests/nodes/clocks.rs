@@ -37,7 +37,7 @@ impl Clock {
 }
 
 /// The library that the command faketime loads.
-fn library() -> PathBuf {
+pub fn library() -> PathBuf {
     let folders = fs::read_dir("/usr/lib").expect("/usr/lib").filter_map(Result::ok);
     let libraries = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
     libraries.into_iter().find(|library| library.is_file()).expect("faketime is installed: make setup")

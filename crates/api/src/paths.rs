@@ -35,6 +35,7 @@ pub const RELEASES_FORGET: &str = "/v1/releases/forget";
 pub const LIMITS: &str = "/v1/limits";
 pub const STORE: &str = "/v1/store";
 pub const STORE_GC: &str = "/v1/store/gc";
+pub const STORE_SCRUB: &str = "/v1/store/scrub";
 
 /// `GET` one layer.
 pub fn layer(diff_id: DiffId) -> String {

@@ -43,6 +43,11 @@ pub struct Status {
     pub releases_expired: u64,
     #[serde(default)]
     pub streams: StreamsStatus,
+    #[serde(default)]
+    pub scrub: ScrubStatus,
+    /// The reason why the node is not ready although it runs: a worker that should be quick does not end.
+    #[serde(default)]
+    pub stuck: Option<String>,
     /// Conditions that the operator should look at; empty when all is well.
     pub warnings: Vec<String>,
 }
@@ -67,6 +72,23 @@ pub struct StreamsStatus {
     pub busy: u64,
     /// Reset without a reply, because too many were being refused.
     pub resets: u64,
+}
+
+/// The background scrub of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// The end of the last pass, in seconds since 1970; null before the first one ended.
+    pub last_s: Option<u64>,
+    /// The bytes that it read, and the damaged files that it found.
+    #[serde(with = "number")]
+    pub last_bytes: Bytes,
+    pub last_damaged: u64,
+    /// Whether a pass is under way.
+    pub running: bool,
+    /// Bytes read, and damaged files found, since the node started.
+    #[serde(with = "number")]
+    pub read_bytes: Bytes,
+    pub damaged: u64,
 }
 
 /// Bytes of one protocol.

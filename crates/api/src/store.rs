@@ -39,7 +39,11 @@ pub struct GcRequest {
     pub dry_run: bool,
 }
 
-/// Its answer.
+/// The body of [`STORE_SCRUB`](crate::paths::STORE_SCRUB). The answer is a [`ScrubStatus`](crate::ScrubStatus).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubRequest {}
+
+/// The answer to a [`GcRequest`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcReport {
     pub dry_run: bool,

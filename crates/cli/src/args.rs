@@ -326,6 +326,11 @@ pub enum StoreCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Read all that the node holds now, and set aside what is damaged, as the node does from time to time.
+    Scrub {
+        #[command(flatten)]
+        config: ConfigSource,
+    },
     /// Show what the store holds and how much room there is. Asks the node; if none runs, reads the folder.
     Stats {
         #[command(flatten)]

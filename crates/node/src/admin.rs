@@ -128,6 +128,7 @@ fn router(state: State) -> Router {
         .route(paths::RELEASES_FORGET, post(handlers::releases::forget))
         .route(paths::STORE, get(handlers::store::stats))
         .route(paths::STORE_GC, post(handlers::store::gc))
+        .route(paths::STORE_SCRUB, post(handlers::store::scrub))
         .fallback(answers::no_such_path)
         .with_state(state)
 }

@@ -96,6 +96,8 @@ pub struct Store {
     pub bytes_max: Size,
     pub releases_kept: ReleasesKept,
     pub at_rest: AtRest,
+    pub scrub_days: u32,
+    pub scrub_rate: Rate,
 }
 
 /// The form in which layers lie on the disk.
@@ -161,6 +163,7 @@ pub struct Timing {
     pub patience_s: u32,
     pub away_s: u32,
     pub cut_off_s: u32,
+    pub stuck_s: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,7 +217,9 @@ impl Default for Network {
 impl Default for Store {
     fn default() -> Self {
         let bytes_max = Size(lighter_types::Bytes::GIB.times(20));
-        Self { bytes_max, releases_kept: ReleasesKept::Newest(2), at_rest: AtRest::default() }
+        let scrub_rate = Rate(Some(BytesPerSecond(4 << 20)));
+        let (releases_kept, at_rest) = (ReleasesKept::Newest(2), AtRest::default());
+        Self { bytes_max, releases_kept, at_rest, scrub_days: 30, scrub_rate }
     }
 }
 
@@ -246,6 +251,7 @@ impl Default for Timing {
             patience_s: seconds(engine.patience),
             away_s: 6 * 3600,
             cut_off_s: seconds(engine.cut_off),
+            stuck_s: 60,
         }
     }
 }
@@ -324,6 +330,8 @@ impl Config {
         check_range("timing.patience_s", self.timing.patience_s.into(), 1, 86_400)?;
         check_range("timing.away_s", self.timing.away_s.into(), 0, 864_000)?;
         check_range("timing.cut_off_s", self.timing.cut_off_s.into(), 1, 864_000)?;
+        check_range("timing.stuck_s", self.timing.stuck_s.into(), 5, 86_400)?;
+        check_range("store.scrub_days", self.store.scrub_days.into(), 0, 3650)?;
         if self.network.listen.is_empty() {
             return Err(("network.listen", "must name at least one address".to_owned()));
         }

@@ -12,10 +12,12 @@ mod effects;
 mod gave_way;
 mod meetings;
 mod network;
+mod probe;
 pub mod pulls;
 mod queued_engine;
 mod releases;
 mod rollout;
+pub mod scrubbing;
 mod views;
 mod work;
 
@@ -49,8 +51,10 @@ use answering::Answering;
 use connections::Connections;
 use describing::Describing;
 use gave_way::GaveWay;
+use probe::Probe;
 use pulls::Pulls;
 use queued_engine::QueuedEngine;
+use scrubbing::Scrubbing;
 use views::Warned;
 use work::{Ended, Owed, Work};
 
@@ -85,6 +89,8 @@ pub struct Driver {
     /// Places for peers' streams, those whose request has not come yet included.
     places: Arc<Semaphore>,
     describing: Describing,
+    scrubbing: Scrubbing,
+    probe: Probe,
     /// Ends encodes and hashing when the node stops.
     stopping: CancellationToken,
     next_id: u64,
@@ -110,6 +116,8 @@ impl Driver {
             streams: BTreeMap::new(),
             places,
             describing: Describing::default(),
+            scrubbing: Scrubbing::default(),
+            probe: Probe::default(),
             stopping: CancellationToken::new(),
             next_id: 0,
         }
@@ -250,6 +258,8 @@ impl Driver {
         match ended {
             Ended::Input(input) => self.push(*input),
             Ended::Described => self.described(),
+            Ended::Scrubbed { damaged } => self.scrubbed(damaged),
+            Ended::Probed => self.probe.ended(),
             Ended::Answer { question, answer } => self.answer(question, answer),
             Ended::StreamClosed(stream) => {
                 // The engine never heard of a stream whose request did not come.
@@ -269,6 +279,7 @@ impl Driver {
             Command::Holders(layer, reply) => drop(reply.send(self.holders(layer))),
             Command::Pull { image, wanted, listener } => self.pull(image, wanted, listener),
             Command::FetchLayers { image, manifest, listener } => self.fetch_layers(image, manifest, listener),
+            Command::Scrub(reply) => drop(reply.send(self.begin_scrub())),
             Command::Cancel { image, reply } => drop(reply.send(self.cancel(&image))),
             Command::Rollout { from, to, reply } => drop(reply.send(self.rollout(from, to))),
             Command::Plan { image, wanted, reply } => self.plan(image, wanted, reply),
@@ -302,6 +313,8 @@ impl Driver {
         }
         self.shared.releases.set_trouble(self.clock_trouble());
         self.log_warnings();
+        self.probe_store();
+        self.scrub_and_mend();
         self.forget_gone();
         for peer in self.connections.take_readmitted(self.shared.now()) {
             if let Some(peer) = crate::identity::to_libp2p(peer) {

@@ -42,6 +42,8 @@ pub enum Command {
         manifest: OciDigest,
         listener: mpsc::Sender<api::PullEvent>,
     },
+    /// A scrub begins now, if none is under way. The answer is how it stands then.
+    Scrub(oneshot::Sender<api::ScrubStatus>),
     /// Whether there was such a pull.
     Cancel {
         image: String,

@@ -18,6 +18,7 @@ pub enum Worker {
     LookUpImage,
     Import,
     Export,
+    Probe,
 }
 
 /// The workers that panic when they start next.

@@ -28,6 +28,7 @@ mod predictions;
 mod registry;
 mod releases;
 mod room;
+mod scrub;
 mod shared;
 mod shares;
 mod speed;
@@ -144,6 +145,7 @@ impl Node {
         let started = Instant::now();
         let uses = UseClock::of(&store);
         let releases = releases::Releases::open(&data_dir, &store, unix_now());
+        let scrub = scrub::Scrub::of(&store, uses.now());
         let engine = engine(&config, &identity);
         let encode_memory = EncodeMemory::new(config.limits.encode_memory_max.0);
         let shared = Arc::new(Shared {
@@ -158,6 +160,7 @@ impl Node {
             views: Default::default(),
             releases,
             faults: Default::default(),
+            scrub,
             encode_memory,
             events,
             started,
@@ -210,6 +213,10 @@ pub fn open_store(config: &Config) -> Result<Store, StoreError> {
     let options = Options { bytes_max: config.store.bytes_max.0, retention, ..Options::default() };
     let store = Store::open(Path::new(&config.data_dir.0), options)?;
     let report = store.open_report();
+    for (path, mode) in &report.was_exposed {
+        let mode = format!("{mode:o}");
+        tracing::warn!(folder = %path.display(), mode, "others could enter it: it is closed to them now");
+    }
     if !report.rows_without_file.is_empty() || !report.files_without_row.is_empty() {
         tracing::warn!(
             rows_without_file = report.rows_without_file.len(),

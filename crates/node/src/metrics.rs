@@ -1,6 +1,7 @@
 //! The node's figures as Prometheus reads them, made from the same values that the admin API shows.
 
 mod registry;
+mod scrub;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -33,6 +34,7 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
         ("warnings", "Things that the operator should look at", status.warnings.len() as u64),
         ("releases_expired", "Images whose release has ended", status.releases_expired),
         ("streams_queued", "Patch streams of peers that wait", status.streams.queued as u64),
+        ("ready_stuck", "1 if a worker is stuck: the node is not ready", status.stuck.is_some().into()),
     ];
     for (name, help, value) in gauges {
         registry.register(name, help, ConstGauge::new(signed(value)));
@@ -54,6 +56,7 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
         "Patch streams reset: too many were being refused",
         ConstCounter::new(streams.resets),
     );
+    scrub::register(&mut registry, &status.scrub);
     let defects = Defects::counted();
     registry.register("panics", "Tasks of this node that panicked: a defect", ConstCounter::new(defects.panics));
     registry.register(
@@ -91,7 +94,7 @@ mod tests {
     use lighter_types::{Bytes, PeerId};
 
     use super::*;
-    use crate::api::{StoreStatus, StreamsStatus, TrafficStatus};
+    use crate::api::{ScrubStatus, StoreStatus, StreamsStatus, TrafficStatus};
 
     #[test]
     fn figures_are_exposed_with_their_labels() {
@@ -131,6 +134,8 @@ mod tests {
             releases_expired: 23,
             gave_way: vec![],
             streams: StreamsStatus { queued: 16, busy: 17, resets: 18 },
+            scrub: ScrubStatus::default(),
+            stuck: None,
             warnings: vec![],
         };
         let text = text(&status, &RegistryFigures::default());
@@ -147,6 +152,7 @@ mod tests {
             "lighter_streams_queued 16",
             "lighter_streams_busy_total 17",
             "lighter_streams_reset_total 18",
+            "lighter_ready_stuck 0",
             "lighter_panics_total 0",
             "lighter_broken_invariants_total 0",
             "# EOF",

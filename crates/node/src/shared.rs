@@ -22,6 +22,7 @@ use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
 use crate::releases::{ReleaseError, Releases};
+use crate::scrub::Scrub;
 use crate::traffic::Accountant;
 use crate::views::Views;
 
@@ -39,6 +40,7 @@ pub struct Shared {
     pub views: Views,
     pub releases: Releases,
     pub faults: Faults,
+    pub scrub: Scrub,
     pub encode_memory: EncodeMemory,
     /// Into the task that owns the engine.
     pub events: mpsc::Sender<Event>,

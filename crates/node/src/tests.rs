@@ -26,6 +26,8 @@ use crate::driver::pulls;
 use crate::event::{Command, Event};
 use crate::faults::Worker;
 
+mod machine;
+
 /// How long anything here may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 const IMAGE: &str = "demo/app:1";

@@ -49,25 +49,33 @@ impl Store {
     /// The bytes of a held blob, at most [`BLOB_BYTES_MAX`]; `None` if the blob is not held.
     ///
     /// # Errors
-    /// `Damaged` when the file is missing or has another sha256: the blob is no longer held. `Io`.
+    /// `Damaged` when the file is missing or has another sha256: the blob is no longer held, and such a file is in
+    /// `quarantine/`. `Io`, `Index`.
     pub fn blob(&self, digest: &OciDigest) -> Result<Option<Vec<u8>>> {
         if !self.inner.ledger().blobs.contains_key(digest) {
             return Ok(None);
         }
         let item = Item::Blob(*digest);
-        let bytes = self.inner.folder.read(&self.inner.path(&item), BLOB_BYTES_MAX)?;
-        if let Some(bytes) = &bytes
-            && Sha256::digest(bytes)[..] == *digest.as_bytes()
-        {
-            return Ok(Some(bytes.clone()));
+        let path = self.inner.path(&item);
+        let has_name = |bytes: &Vec<u8>| Sha256::digest(bytes)[..] == *digest.as_bytes();
+        let bytes = self.inner.folder.read(&path, BLOB_BYTES_MAX)?.filter(has_name);
+        if bytes.is_some() {
+            return Ok(bytes);
         }
         let mut ledger = self.inner.ledger();
-        if ledger.blobs.remove(digest).is_none() {
+        if !ledger.blobs.contains_key(digest) {
             // Another thread removed the blob while this one read it.
             return Ok(None);
         }
-        ledger.rows_without_file.insert(item.clone());
-        ledger.unindexed.extend(bytes.map(|bytes| (item.clone(), Bytes(bytes.len() as u64))));
+        match self.inner.folder.read(&path, BLOB_BYTES_MAX)? {
+            // Another thread set it aside, and committed it anew.
+            Some(bytes) if has_name(&bytes) => return Ok(Some(bytes)),
+            Some(_) => drop(self.inner.set_aside(&mut ledger, &item)?),
+            None => {
+                ledger.forget(&item);
+                ledger.rows_without_file.insert(item.clone());
+            }
+        }
         Err(self.inner.damaged(&item, "the sha256 of the file is not its name"))
     }
 

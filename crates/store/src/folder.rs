@@ -7,9 +7,9 @@
 //! Every operation that changes the disk first takes a step from [`Steps`], so that a test can stop the store between
 //! any two changes.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, PatchId};
@@ -19,15 +19,18 @@ use sha2::{Digest, Sha256};
 use crate::error::{Item, Result, StoreError};
 use crate::steps::Steps;
 
-/// Other users of the machine may not read the data folder, because images may be private.
-const FOLDER_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
 /// The size that a `DiskFull` error names for an operation without a size of its own.
 const BLOCK: Bytes = Bytes(4096);
+
+mod modes;
+
+use modes::FILE_MODE;
 
 pub(crate) struct Folder {
     root: PathBuf,
     pub(crate) steps: Steps,
+    /// The folders that other users could enter until this opening, and their modes.
+    pub(crate) was_exposed: Vec<(PathBuf, u32)>,
 }
 
 /// The end of a packed layer's name.
@@ -51,7 +54,7 @@ impl Found {
     }
 }
 
-/// The folders of a store, beside its index.
+/// The folders of a store, beside its index. RocksDB chooses the modes of its own files: the index's folder is closed.
 const FOLDERS: [&str; 7] = ["layers/sha256", "blobs/sha256", "patches", "partial", "references", "pins", "quarantine"];
 
 /// Whether there is a store in a data folder, damaged or not.
@@ -60,11 +63,16 @@ pub fn is_store(root: &Path) -> bool {
 }
 
 impl Folder {
-    /// Creates the data folder and its subfolders where they are missing.
+    /// Creates the data folder and its subfolders where they are missing, and closes to other users those that they
+    /// could enter.
     pub(crate) fn open(root: &Path, steps: Steps) -> Result<Self> {
-        let folder = Self { root: root.to_owned(), steps };
-        for name in FOLDERS {
+        let mut folder = Self { root: root.to_owned(), steps, was_exposed: Vec::new() };
+        for name in FOLDERS.into_iter().chain(["index"]) {
             folder.create_dir(&root.join(name))?;
+        }
+        folder.close_to_others(root)?;
+        for name in FOLDERS.into_iter().chain(["index"]) {
+            folder.close_to_others(&root.join(name))?;
         }
         for name in ["", "layers", "blobs"] {
             folder.sync_dir(&root.join(name))?;
@@ -78,6 +86,12 @@ impl Folder {
 
     pub(crate) fn index(&self) -> PathBuf {
         self.root.join("index")
+    }
+
+    /// Sets a damaged index aside, and makes room for a new one.
+    pub(crate) fn quarantine_index(&self) -> Result<()> {
+        self.quarantine(&self.index())?;
+        self.create_dir(&self.index())
     }
 
     /// The path of a committed item. A packed layer has that of its packed file.
@@ -345,12 +359,6 @@ impl Folder {
             }
             _ => StoreError::Io { action, path, source },
         }
-    }
-
-    fn create_dir(&self, path: &Path) -> Result<()> {
-        self.step("create the folder", path)?;
-        let created = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
-        created.map_err(|error| self.failure("create the folder", path, error))
     }
 
     fn sync_dir(&self, path: &Path) -> Result<()> {

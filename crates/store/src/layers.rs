@@ -160,14 +160,7 @@ impl Store {
     /// # Errors
     /// `Index`: the layer is still held. `Io`: the layer is not held, but its file still takes room.
     pub fn quarantine_layer(&self, diff_id: &DiffId) -> Result<Option<PathBuf>> {
-        let item = Item::Layer(*diff_id);
-        let mut ledger = self.inner.ledger();
-        let Some(bytes) = ledger.bytes(&item) else { return Ok(None) };
-        self.inner.delete_row(&mut ledger, &item)?;
-        ledger.unindexed.insert(item.clone(), bytes);
-        let place = self.inner.folder.quarantine(&self.inner.path(&item))?;
-        ledger.unindexed.remove(&item);
-        Ok(Some(place))
+        self.inner.set_aside(&mut self.inner.ledger(), &Item::Layer(*diff_id))
     }
 }
 

@@ -50,6 +50,7 @@ mod pins;
 mod records;
 mod releases;
 mod rows;
+mod scrub;
 mod spool;
 mod states;
 mod steps;
@@ -73,6 +74,7 @@ pub use partials::{PartialPatch, PatchWriter};
 pub use patches::{CachedPatch, PatchReader};
 pub use records::{GaveWay, Image, PatchKey};
 pub use releases::{ReleasedAt, Retention};
+pub use scrub::Scrubbed;
 pub use spool::Spool;
 pub use store::{OpenReport, Options, Store, StoreStats};
 

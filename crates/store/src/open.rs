@@ -94,7 +94,7 @@ impl Store {
         let lock = folder.lock()?;
         let index = match open_index(&folder.index()) {
             Err(IndexError::Damaged { .. }) if opening == Opening::Repair => {
-                folder.quarantine(&folder.index())?;
+                folder.quarantine_index()?;
                 open_index(&folder.index())?
             }
             index => index?,
@@ -107,7 +107,8 @@ impl Store {
                 Some(_) => write_schema(&folder, &*index)?,
             }
         }
-        let (report, unreadable) = (OpenReport::default(), Vec::new());
+        let report = OpenReport { was_exposed: folder.was_exposed.clone(), ..OpenReport::default() };
+        let unreadable = Vec::new();
         let mut loading = Loading { folder: &folder, index: &*index, opening, report, unreadable };
         let ledger = loading.load()?;
         let report = loading.report;

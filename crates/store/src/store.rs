@@ -55,6 +55,8 @@ pub struct OpenReport {
     pub references_settled: u64,
     /// Rows that could not be decoded. Only [`Store::open_repair`] opens a store that has some.
     pub rows_unreadable: u64,
+    /// Folders that other users of the machine could enter until this opening, and their modes.
+    pub was_exposed: Vec<(PathBuf, u32)>,
 }
 
 /// Counts and sizes of the items in the store. Sizes are lengths of files.
@@ -308,6 +310,20 @@ impl Inner {
         }
         ledger.forget(item);
         Ok(())
+    }
+
+    /// Moves the file of a damaged item to `quarantine/`; the item is no longer held. Returns the new path, or `None`
+    /// if the item is not held.
+    ///
+    /// # Errors
+    /// `Index`: the item is still held. `Io`: the item is not held, but its file still takes room.
+    pub(crate) fn set_aside(&self, ledger: &mut Ledger, item: &Item) -> Result<Option<PathBuf>> {
+        let Some(bytes) = ledger.bytes(item) else { return Ok(None) };
+        self.delete_row(ledger, item)?;
+        ledger.unindexed.insert(item.clone(), bytes);
+        let place = self.folder.quarantine(&self.path(item))?;
+        ledger.unindexed.remove(item);
+        Ok(Some(place))
     }
 
     /// The error for a damaged file of an item.

@@ -17,10 +17,12 @@ mod fsck;
 mod gc;
 mod index;
 mod model;
+mod modes;
 mod opening;
 mod packing;
 mod promises;
 mod releases;
+mod scrub;
 
 /// A folder and its index, so that a test can close a store and open it again.
 struct Bench {

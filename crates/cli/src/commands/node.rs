@@ -2,6 +2,8 @@
 
 mod failures;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -120,7 +122,9 @@ fn init(dir: &Path, role: Role, output: &Output) -> Result<(), Failure> {
         return Err(Failure::new(Kind::Usage, format!("{} is already there", file.display()))
             .hint("name another folder with --dir"));
     }
-    std::fs::create_dir_all(dir).map_err(|error| Failure::file("create", dir, &error))?;
+    // Images may be private: no other user of the machine enters the folder. One that is there is closed at the start.
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    created.map_err(|error| Failure::file("create", dir, &error))?;
     let identity = Identity::create(dir).map_err(|error| Failure::identity(&error))?;
     let role = match role {
         Role::Hub => HUB,

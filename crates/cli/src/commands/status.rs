@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use comfy_table::Table;
-use lighter_api::{Peer, Status, paths};
+use lighter_api::{Peer, ScrubStatus, Status, paths};
 use lighter_types::{Bytes, SiteName};
 
 use crate::args::PeerCommand;
@@ -39,6 +39,7 @@ fn status_text(status: &Status) -> String {
             status.sent_bytes, status.upload_max, status.received_bytes, status.download_max
         ),
     ];
+    lines.push(format!("scrubbed  {}", scrub_text(&status.scrub)));
     for row in status.traffic.iter().filter(|row| row.sent_bytes + row.received_bytes > Bytes::ZERO) {
         lines.push(format!("  {:8} {} sent, {} received", row.protocol, row.sent_bytes, row.received_bytes));
     }
@@ -50,6 +51,15 @@ fn status_text(status: &Status) -> String {
     lines.extend(status.gave_way.iter().map(|release| format!("gave way  {}", release.reference)));
     lines.extend(status.warnings.iter().map(|warning| format!("WARNING   {warning}")));
     lines.join("\n")
+}
+
+/// When the store was last read as a whole.
+fn scrub_text(scrub: &ScrubStatus) -> String {
+    let now = if scrub.running { ", under way now" } else { "" };
+    let Some(last_s) = scrub.last_s else { return format!("never yet{now}") };
+    let at = i64::try_from(last_s).ok().and_then(|last_s| jiff::Timestamp::from_second(last_s).ok());
+    let at = at.map_or_else(|| format!("{last_s} s after 1970"), |at| at.to_string());
+    format!("{at}, {} damaged files in {}{now}", scrub.last_damaged, scrub.last_bytes)
 }
 
 pub fn peers(command: PeerCommand, output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {

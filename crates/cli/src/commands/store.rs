@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use lighter_api::{GcReport, GcRequest, StoreStatus, paths};
+use lighter_api::{GcReport, GcRequest, ScrubRequest, ScrubStatus, StoreStatus, paths};
 use lighter_node::admin::collect;
 use lighter_node::config::Config;
 use lighter_node::{UseClock, open_store, store_status};
@@ -33,6 +33,10 @@ pub fn run(command: StoreCommand, output: &Output, socket: Option<PathBuf>) -> R
                 answered => answered?,
             };
             output.value(&report, gc_text)
+        }
+        StoreCommand::Scrub { config } => {
+            let scrub: ScrubStatus = client(&config, socket)?.post(paths::STORE_SCRUB, &ScrubRequest {})?;
+            output.value(&scrub, |_| "the scrub is under way; `lighter status` tells of its end".to_owned())
         }
         StoreCommand::Stats { config } => {
             let stats: StoreStatus = match client(&config, socket.clone())?.get(paths::STORE) {

@@ -7,6 +7,8 @@ pub mod pulls;
 pub mod releases;
 pub mod store;
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State as Extract;
 use axum::http::{StatusCode, header};
@@ -24,10 +26,18 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// A node is ready if it listens and, where it has peers to connect to, is connected to one.
+/// The longest time that a node which is ready takes to say so.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A node is ready if its driver answers, no worker is stuck, and it listens and, where it has peers to connect to, is
+/// connected to one.
 pub async fn readyz(Extract(state): Extract<State>) -> Result<&'static str, (StatusCode, &'static str)> {
-    let status = ask(&state, Command::Status).await;
+    let status = tokio::time::timeout(READY_TIMEOUT, ask(&state, Command::Status)).await;
+    let status = status.map_err(|_| (StatusCode::SERVICE_UNAVAILABLE, "the node does not answer\n"))?;
     let status = status.map_err(|_| (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"))?;
+    if status.stuck.is_some() {
+        return Err((StatusCode::SERVICE_UNAVAILABLE, "a worker is stuck\n"));
+    }
     if status.listen.is_empty() {
         return Err((StatusCode::SERVICE_UNAVAILABLE, "listens nowhere\n"));
     }

@@ -13,7 +13,7 @@ use lighter_store::Options;
 use lighter_types::{DiffId, Effort, Moment, PeerId};
 use lighter_wire::Incarnation;
 
-use super::Driver;
+use super::{Driver, scrubbing};
 use crate::clock::{self, unix_now};
 use crate::defects::Defects;
 use crate::releases;
@@ -63,12 +63,15 @@ impl Driver {
             releases_gave_way: self.gave_way.count,
             gave_way: self.gave_way.last(),
             releases_expired: self.release_warnings().expired,
+            scrub: shared.scrub.status(),
+            stuck: self.stuck(),
             warnings: self.warnings(),
         }
     }
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Defects::counted().warnings();
+        warnings.extend(self.stuck());
         for (peer, trouble) in self.connections.dialer.troubles() {
             warnings.push(format!("no connection to {peer} of network.bootstrap: {trouble}"));
         }
@@ -90,6 +93,12 @@ impl Driver {
             let path = config.data_dir.0.display();
             let warning = format!("the disk of {path} has {free} free, of which {kept} stay free: make room there");
             warnings.insert("disk".to_owned(), warning);
+        }
+        let lacking = scrubbing::lacking(&self.shared.store).len();
+        if lacking > 0 {
+            let what = "images name a layer or a document that is missing or was damaged";
+            let warning = format!("{lacking} {what}; the node fetches it again from a peer that has it");
+            warnings.insert("lacking".to_owned(), warning);
         }
         if config.fleet.open {
             let warning = "fleet.open is true: any node may connect and fetch every layer held here";

@@ -6,7 +6,7 @@
 //! a `drop`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lighter_engine::{
     BlobFailure, EncodeFailure, EncodeId, FetchFailure, FetchId, ImageRead, Input, LocalFailure, PullId, QuestionId,
@@ -38,6 +38,10 @@ pub enum Owed {
     StreamClosed(StreamId),
     /// Nothing: the next layer gets its turn.
     Described,
+    /// The result of a pass of the scrub.
+    Scrubbed,
+    /// A sign of life of the store and of the workers.
+    Probed,
     /// The task writes down what the node can do without.
     Nothing,
 }
@@ -52,6 +56,10 @@ pub enum Ended {
     },
     StreamClosed(StreamId),
     Described,
+    Scrubbed {
+        damaged: u64,
+    },
+    Probed,
     Nothing,
 }
 
@@ -59,7 +67,7 @@ pub enum Ended {
 #[derive(Default)]
 pub struct Work {
     tasks: JoinSet<Ended>,
-    owed: HashMap<Id, Owed>,
+    owed: HashMap<Id, (Owed, Instant)>,
     fetches: BTreeMap<FetchId, CancellationToken>,
 }
 
@@ -77,7 +85,7 @@ impl Work {
     }
 
     fn owe(&mut self, handle: &AbortHandle, owed: Owed) {
-        self.owed.insert(handle.id(), owed);
+        self.owed.insert(handle.id(), (owed, Instant::now()));
     }
 
     /// The token that stops this fetch, which is about to be spawned.
@@ -102,17 +110,28 @@ impl Work {
 
     /// Whether a task writes down what the node can do without.
     pub fn is_keeping(&self) -> bool {
-        self.owed.values().any(|owed| matches!(owed, Owed::Nothing))
+        self.owed.values().any(|(owed, _)| matches!(owed, Owed::Nothing))
+    }
+
+    /// The oldest task that is at work for longer than `limit` although its work is short: its name, and since when.
+    pub fn stuck(&self, now: Instant, limit: Duration) -> Option<(&'static str, Duration)> {
+        let short = self.owed.values().filter(|(owed, _)| owed.is_short());
+        let oldest = short.min_by_key(|(_, began)| *began)?;
+        let age = now.saturating_duration_since(oldest.1);
+        (age > limit).then(|| (oldest.0.task(), age))
     }
 
     /// Waits for the next task to end; without tasks, forever. Nothing is lost if this is dropped midway.
     pub async fn next_ended(&mut self) -> Ended {
         let Some(joined) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let owed = self.owed.remove(&id).unwrap_or_else(|| {
-            broken("a task that owes nothing that is known");
-            Owed::Nothing
-        });
+        let owed = self.owed.remove(&id).map_or_else(
+            || {
+                broken("a task that owes nothing that is known");
+                Owed::Nothing
+            },
+            |(owed, _)| owed,
+        );
         if let Owed::Fetch(fetch) = owed {
             self.fetches.remove(&fetch);
         }
@@ -132,6 +151,20 @@ impl Work {
 }
 
 impl Owed {
+    /// Whether the task has some disk accesses to do, and no more: it waits for no peer, and reads no layer.
+    fn is_short(self) -> bool {
+        match self {
+            Self::ImageRead(_)
+            | Self::BlobKept(_)
+            | Self::ImageCommitted(_)
+            | Self::ImageLookedUp(..)
+            | Self::Answer(_)
+            | Self::Probed
+            | Self::Nothing => true,
+            Self::Fetch(_) | Self::Encode { .. } | Self::StreamClosed(_) | Self::Described | Self::Scrubbed => false,
+        }
+    }
+
     /// The task's name in the log.
     fn task(self) -> &'static str {
         match self {
@@ -144,6 +177,8 @@ impl Owed {
             Self::Answer(_) => "answering from the store",
             Self::StreamClosed(_) => "serving a stream",
             Self::Described => "hashing a layer",
+            Self::Scrubbed => "scrubbing the store",
+            Self::Probed => "probing the store",
             Self::Nothing => "keeping state",
         }
     }
@@ -162,6 +197,8 @@ impl Owed {
             Self::Answer(question) => return Ended::Answer { question, answer: Answer::Refused(Refusal::Failed) },
             Self::StreamClosed(stream) => return Ended::StreamClosed(stream),
             Self::Described => return Ended::Described,
+            Self::Scrubbed => return Ended::Scrubbed { damaged: 0 },
+            Self::Probed => return Ended::Probed,
             Self::Nothing => return Ended::Nothing,
         };
         input.into()

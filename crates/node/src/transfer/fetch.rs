@@ -1,9 +1,8 @@
 //! The requester's side: opens the stream, takes the patch frame by frame, and has it applied as it comes.
 //!
-//! `begin` asks for the patch and holds the header against the request. `receive` then takes the frames off the stream.
-//! Two workers run beside it. The keeper (`keep`) checks each frame and syncs it to the partial patch. The applier
-//! (`apply`) rebuilds the layer from the frames on disk. Both end when no more frames come; the applier commits the
-//! layer if it has all of them.
+//! `begin` asks for the patch and holds the header against the request. `receive` then takes the frames, and two workers
+//! run beside it. The keeper (`keep`) checks each frame and syncs it to the partial patch. The applier (`apply`) rebuilds
+//! the layer from the frames on disk. Both end when no more frames come; the applier commits the layer if it is whole.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::failures::lost;
 use super::keep::Partial;
 use super::lists::Listed;
-use super::part::part_on_disk;
+use super::part::{checked, part_on_disk};
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, failures, read_message, write_message};
 use crate::event::Event;
 use crate::faults::Worker;
@@ -84,7 +83,11 @@ struct Begun {
 async fn begin(job: &FetchJob, control: lighter_streams::Control, shared: &Arc<Shared>) -> Result<Begun, FetchFailure> {
     let asked = Instant::now();
     let listed = list(job, shared).await;
-    let request = with_list(job, listed.as_deref(), shared);
+    let mut request = with_list(job, listed.as_deref(), shared);
+    if let Some(resume) = request.resume {
+        let shared = shared.clone();
+        request.resume = blocking(move || checked(&shared.store, resume)).await?;
+    }
     let (mut stream, start) = open(job, &request, listed.as_deref(), control, shared).await?;
     let header = read_header(&mut stream, job, &request, start).await?;
     let (target, from, bytes) = (job.request.target, job.from, header.patch_bytes());

@@ -1,18 +1,108 @@
 //! The part of a patch that is on disk while the patch is not whole.
 
+use std::io;
+use std::os::unix::fs::FileExt;
+
 use lighter_engine::Part;
 use lighter_patch::Header;
-use lighter_store::{PartialPatch, Store};
+use lighter_store::{PartialPatch, PatchWriter, Store};
+use lighter_types::PatchId;
+use lighter_wire::Resume;
 
 /// Describes a partial patch to the engine; `None` if its header is not whole.
 pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
     let writer = store.resume_patch(&partial.patch_id).ok()??;
-    let mut file = writer.file().try_clone().ok()?;
-    std::io::Seek::rewind(&mut file).ok()?;
-    let header = Header::read_from(&mut file).ok().filter(|header| header.id() == partial.patch_id)?;
-    let ends = header.frames().iter().map(|frame| frame.payload_offset + u64::from(frame.payload_bytes));
-    let frames = ends.take_while(|end| *end <= partial.synced_bytes.0).count() as u32;
+    let header = header_of(&writer, partial.patch_id)?;
+    let frames = frames_of(&header, &writer);
     let bases = header.bases().iter().map(|base| base.diff_id).collect();
     let (bytes, bytes_total) = (partial.synced_bytes, header.patch_bytes());
     Some(Part { patch: partial.patch_id, settings: header.settings_id(), bases, frames, bytes, bytes_total })
+}
+
+/// Where to go on, if the frames on disk are what they were when they came: a disk may have changed them since, and the
+/// peer that sends the rest would be taken for a liar. A part that is damaged, or cannot be read, is discarded.
+pub fn checked(store: &Store, resume: Resume) -> Option<Resume> {
+    let writer = store.resume_patch(&resume.patch).ok()??;
+    let damaged = match header_of(&writer, resume.patch) {
+        Some(header) => {
+            let frames = frames_of(&header, &writer);
+            (0..frames).find(|frame| !is_whole(&header, *frame, &writer))
+        }
+        None => Some(0),
+    };
+    let Some(frame) = damaged else { return Some(resume) };
+    drop(writer);
+    tracing::error!(patch = %resume.patch, frame, "a partial patch is damaged on disk; it is dropped and begun anew");
+    if let Err(error) = store.discard_patch(&resume.patch) {
+        tracing::warn!(patch = %resume.patch, %error, "a damaged partial patch stays on disk");
+    }
+    None
+}
+
+/// The header of the patch, if it is on disk as a whole.
+fn header_of(writer: &PatchWriter, patch: PatchId) -> Option<Header> {
+    let mut file = writer.file().try_clone().ok()?;
+    io::Seek::rewind(&mut file).ok()?;
+    Header::read_from(&mut file).ok().filter(|header| header.id() == patch)
+}
+
+/// The frames that are on disk as a whole, from the first on.
+fn frames_of(header: &Header, writer: &PatchWriter) -> u32 {
+    let ends = header.frames().iter().map(|frame| frame.payload_offset + u64::from(frame.payload_bytes));
+    ends.take_while(|end| *end <= writer.written().0).count() as u32
+}
+
+fn is_whole(header: &Header, index: u32, writer: &PatchWriter) -> bool {
+    let Some(frame) = header.frame(index) else { return false };
+    let mut payload = vec![0; frame.payload_bytes as usize];
+    let read = writer.file().read_exact_at(&mut payload, frame.payload_offset);
+    read.is_ok() && lighter_patch::verify_frame(header, index, &payload).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use lighter_patch::{Method, Settings, Source, encode};
+    use lighter_store::{Options, PatchKey};
+    use lighter_types::{Bytes, DiffId, Effort};
+
+    use super::*;
+    use crate::tests::tar_of_a_file;
+
+    /// A store with the first frames of a patch of three, and where to go on.
+    fn begun(folder: &std::path::Path) -> (Store, Resume, u64) {
+        let store = Store::open_memory(folder, Options::default()).unwrap();
+        let tar = tar_of_a_file(2_500_000);
+        let target = Source { diff_id: DiffId::new([1; 32]), bytes: &tar };
+        let settings = Settings { method: Method::Delta(Effort::Plain), threads: 1, ..Settings::default() };
+        let patch = encode(&target, &[], &settings, &|_| ControlFlow::Continue(())).unwrap();
+        let header = &patch.header;
+        assert!(header.frames().len() >= 3, "{} frames", header.frames().len());
+        let key = PatchKey { target: target.diff_id, bases: Vec::new(), settings: header.settings_id() };
+        let mut writer = store.create_patch(key, header.id(), header.patch_bytes()).unwrap();
+        writer.append(&header.encode()).unwrap();
+        patch.payloads[..2].iter().for_each(|payload| writer.append(payload).unwrap());
+        writer.sync().unwrap();
+        let second = header.frame(1).unwrap().payload_offset;
+        (store, Resume { patch: header.id(), first_frame: 2, settings: header.settings_id() }, second)
+    }
+
+    #[test]
+    fn a_whole_part_is_resumed_and_a_damaged_one_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, resume, second) = begun(folder.path());
+        assert_eq!(checked(&store, resume), Some(resume));
+        let partial = store.partial_patches().remove(0);
+        assert_eq!(part_on_disk(&store, &partial).unwrap().frames, 2);
+        let path = folder.path().join("partial").join(format!("{}.patch", resume.patch.to_hex()));
+        let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, second + 77).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], second + 77).unwrap();
+        assert_eq!(checked(&store, resume), None);
+        assert!(store.partial_patches().is_empty());
+        assert_eq!(checked(&store, resume), None, "there is nothing to go on from");
+        assert_eq!(store.stats().unwrap().used_bytes, Bytes::ZERO);
+    }
 }

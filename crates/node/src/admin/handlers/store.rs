@@ -6,7 +6,8 @@ use lighter_api as api;
 use lighter_store::{GcMode, Store, StoreError, UnixSeconds};
 
 use crate::admin::State;
-use crate::admin::answers::{Answer, Body, blocking};
+use crate::admin::answers::{Answer, Body, ask, blocking};
+use crate::event::Command;
 use crate::images::recipes;
 use crate::store_status;
 
@@ -25,6 +26,10 @@ pub async fn gc(Extract(state): Extract<State>, Body(request): Body<api::GcReque
         Ok::<_, StoreError>(report)
     });
     Ok(Json(report.await??))
+}
+
+pub async fn scrub(Extract(state): Extract<State>, Body(_): Body<api::ScrubRequest>) -> Answer<api::ScrubStatus> {
+    ask(&state, Command::Scrub).await.map(Json)
 }
 
 /// A pull that has not named its image yet may still need what no image names: only what nothing used for this long is
