@@ -45,7 +45,7 @@ pub async fn show(
 
 fn view(store: &Store, reference: &ImageReference, image: &lighter_store::Image) -> api::Image {
     let release = images::release_of(store, reference);
-    let companions = release.as_ref().and_then(|release| release.release.companions);
+    let companions = companions::of_record(&image.release_record);
     let cards = image.layers.iter().filter_map(|layer| store.card(layer));
     api::Image {
         reference: reference.clone(),
