@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::task::AbortOnDropHandle;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A fault in the registry's answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,15 @@ struct Inside {
     served: BTreeMap<String, (String, Vec<u8>)>,
     asked: Vec<String>,
     fault: Option<Fault>,
+}
+
+impl Inside {
+    /// The answer about a manifest to which nothing refers. A registry that lists no referrers at all has no such API.
+    fn empty_list(&self, path: &str) -> Option<(String, Vec<u8>)> {
+        let has_api = self.served.keys().any(|path| path.contains("/referrers/"));
+        let list = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }).to_string();
+        (has_api && path.contains("/referrers/")).then(|| (INDEX.to_owned(), list.into_bytes()))
+    }
 }
 
 pub struct TestRegistry {
@@ -128,7 +138,8 @@ async fn answer(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> R
         }
         Some(Fault::Referrers(_) | Fault::OtherBytes | Fault::OtherLength | Fault::Half) | None => {}
     }
-    let Some((media_type, mut bytes)) = inside.served.get(&path).cloned() else {
+    let found = inside.served.get(&path).cloned();
+    let Some((media_type, mut bytes)) = found.or_else(|| inside.empty_list(&path)) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let length = bytes.len();
