@@ -76,8 +76,8 @@ pub struct ExportedImage {
     pub layers: Vec<LayerDescriptor>,
 }
 
-/// Writes `image` as a layout, with its companions where it keeps the original manifest. Calls `progress` with the bytes of tar written so far, over all layers. A layer that
-/// occurs twice in the image is read and written once.
+/// Writes `image` as a layout, with its companions where it keeps the original manifest. Calls `progress` with the
+/// bytes of tar written so far, over all layers. A layer that occurs twice in the image is read and written once.
 ///
 /// # Errors
 /// `Read` if a layer cannot be read, `Digest` if a tar does not match its DiffId, `Write`, and `Unsupported` for a name

@@ -5,6 +5,7 @@
 //! lets the engine take in all that wait (`queued_engine`). Nothing is awaited while the engine is at work, and when
 //! the driver ends, its tasks end.
 
+mod asks;
 mod connections;
 mod describing;
 mod effects;
@@ -29,7 +30,7 @@ use lighter_image::BUNDLE_BYTES_MAX;
 use lighter_streams::Inbound;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::Answer;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +77,8 @@ pub struct Driver {
     gave_way: GaveWay,
     /// Questions of this node that wait for a peer.
     asks: HashMap<OutboundRequestId, AskId>,
+    /// Those of the registry endpoint, which the engine does not know.
+    asks_beside: HashMap<OutboundRequestId, oneshot::Sender<Answer>>,
     /// Questions of peers that wait for this node.
     questions: BTreeMap<QuestionId, ResponseChannel<Answer>>,
     /// Streams that the engine knows, and the way to the task of each; `None` once a queue of orders overflowed.
@@ -104,6 +107,7 @@ impl Driver {
             pulls: Pulls::default(),
             gave_way: GaveWay::default(),
             asks: HashMap::new(),
+            asks_beside: HashMap::new(),
             questions: BTreeMap::new(),
             streams: BTreeMap::new(),
             places,
@@ -265,6 +269,8 @@ impl Driver {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Peers(reply) => drop(reply.send(self.peers())),
             Command::Holders(layer, reply) => drop(reply.send(self.holders(layer))),
+            Command::Neighbours(reply) => drop(reply.send(self.neighbours())),
+            Command::Ask { to, request, reply } => self.ask_beside(to, request, reply),
             Command::Pull { image, wanted, listener } => self.pull(image, wanted, listener),
             Command::FetchLayers { image, manifest, listener } => self.fetch_layers(image, manifest, listener),
             Command::Cancel { image, reply } => drop(reply.send(self.cancel(&image))),

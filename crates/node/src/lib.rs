@@ -28,6 +28,7 @@ mod predictions;
 mod registry;
 mod room;
 mod shared;
+mod site_downloads;
 mod speed;
 pub mod traffic;
 mod transfer;
@@ -151,6 +152,7 @@ impl Node {
             links,
             lists: Default::default(),
             arrivals: Default::default(),
+            site_downloads: Default::default(),
             registry_counts: Default::default(),
             views: Default::default(),
             faults: Default::default(),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use lighter_engine::{Input, LocalFailure};
@@ -20,6 +21,7 @@ use crate::faults::Faults;
 use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
+use crate::site_downloads::SiteDownloads;
 use crate::traffic::Accountant;
 use crate::views::Views;
 
@@ -32,6 +34,7 @@ pub struct Shared {
     pub links: Links,
     pub lists: Lists,
     pub arrivals: Arrivals,
+    pub site_downloads: Arc<SiteDownloads>,
     /// The counts of the registry endpoint.
     pub registry_counts: Counts,
     pub views: Views,

@@ -57,8 +57,8 @@ enum Content {
 }
 
 impl ImageArchive {
-    /// The archive of an image; an OCI archive has its companions where it keeps the original manifest. `tar_bytes` are the lengths of its layers' tars, in their order. A layer that occurs
-    /// twice in the image is written once.
+    /// The archive of an image; an OCI archive has its companions where it keeps the original manifest. `tar_bytes` are
+    /// the lengths of its layers' tars, in their order. A layer that occurs twice in the image is written once.
     ///
     /// # Errors
     /// `Unsupported` for a name that an archive may not have, and for a form whose lengths are not known (`Gzip`) or

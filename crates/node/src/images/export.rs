@@ -2,7 +2,8 @@
 //!
 //! An image has the blobs of its registry in the export where this node can make every one of them, by what `recipes`
 //! knows of it; then its manifest is the registry's too. Otherwise its layers are plain tars under a manifest of their
-//! own. With the registry's manifest go the image's companions. A rebuilt blob lies in a spool of the store, one at a time, until it is copied.
+//! own. With the registry's manifest go the image's companions. A rebuilt blob lies in a spool of the store, one at a
+//! time, until it is copied.
 
 use std::io::{self, Read, Write};
 use std::path::Path;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lighter_image::{ImageError, ImportedImage, LayerDescriptor, Limits, OpenedImage, Selector, open_image};
 use lighter_registry::{BlobSource, RegistryFiles, Upstream, UpstreamReference};
 use lighter_store::{Image, Lease};
-use lighter_types::{DiffId, ImageReference, OciDigest, ReadAt as _};
+use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, ReadAt as _};
 use tokio::runtime::Handle;
 
 use super::import::import_layer;
@@ -83,13 +83,21 @@ impl Opened {
         Self { name, blobs, image: self.image.with_files(files), top: self.top.clone() }
     }
 
-    /// Downloads a layer, checks what the image claims of it, and finds what makes its blob.
+    /// Downloads a layer, checks what the image claims of it, and finds what makes its blob. Tells how many bytes of
+    /// the blob it has read: for the recipe it reads them once more.
     ///
     /// # Errors
     /// As an import.
-    pub fn bring_layer(&mut self, shared: &Shared, index: usize) -> Result<(), ImagesError> {
-        let brought = import_layer(shared, &mut self.image, index, &mut |_| {}).and_then(|(_, _, copy)| match copy {
-            Some(blob) => recipes::make(shared, &blob, &self.image.image().layers[index], &mut |_| {}),
+    pub fn bring_layer(
+        &mut self,
+        shared: &Shared,
+        index: usize,
+        progress: &mut dyn FnMut(Bytes),
+    ) -> Result<(), ImagesError> {
+        let layer = self.image.image().layers[index].clone();
+        let imported = import_layer(shared, &mut self.image, index, &mut |step| progress(step.blob_bytes_done));
+        let brought = imported.and_then(|(_, _, copy)| match copy {
+            Some(blob) => recipes::make(shared, &blob, &layer, &mut |bytes| progress(layer.blob.bytes + bytes)),
             None => Ok(()),
         });
         brought.map_err(|error| failure_within(&self.blobs, &self.name, error))

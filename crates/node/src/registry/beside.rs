@@ -3,8 +3,8 @@
 //!
 //! They lie in one layer for each image ([`companions`]), whose sha256 a publisher signed, or which this node made of
 //! what upstream has. The node serves a document or a blob under a repository if an image of the repository has it
-//! among its companions. It compares the digest again. While upstream is asked what it has beside an image, requests for
-//! such things wait; an answer about artifacts counts as long as one about a tag.
+//! among its companions. It compares the digest again. While upstream is asked what it has beside an image, requests
+//! for such things wait; an answer about artifacts counts as long as one about a tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -184,8 +184,8 @@ impl Registry {
         .await
     }
 
-    /// The layers with the companions of a repository's images, those on their way included, and whether a release names
-    /// them.
+    /// The layers with the companions of a repository's images, those on their way included, and whether a release
+    /// names them.
     async fn layers_beside(&self, repository: &Repository) -> Result<BTreeMap<DiffId, bool>, Refusal> {
         let names = names_of(repository);
         let mut layers = self.flights.companions(&known_as(repository));

@@ -6,6 +6,7 @@
 mod beside;
 mod faults;
 mod registry;
+mod site;
 
 use std::sync::Arc;
 use std::time::Duration;

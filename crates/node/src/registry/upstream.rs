@@ -14,12 +14,15 @@
 //! the recipe or the tar, and those that the pull did not bring, are downloaded. Every byte is checked as in an import,
 //! and nothing is signed.
 //!
-//! What there is beside the image is gathered once for each document that a tag stands for, while the layers come, and
+//! The things beside the image are gathered once for each document that a tag stands for, while the layers come, and
 //! again when a client asks for an artifact and the last answer is too old.
 
 mod peers;
+mod site;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lighter_image::LayerDescriptor;
 use lighter_registry::server::Refusal;
@@ -40,11 +43,13 @@ use crate::images::recipes;
 use crate::images::upstream::{self, Opened};
 use crate::images::upstream_record::{Beside, UpstreamRecord};
 use crate::shared::Shared;
+use crate::site_downloads::Claim;
 use crate::traffic::MeteredDial;
+use site::{Turn, Wait};
 
 /// Registries that are asked for documents at a time: each takes a thread that waits.
 const ASKING_MAX: usize = 8;
-/// Images whose layers are downloaded at a time, one layer of each.
+/// Layers that are downloaded at a time, one of each image.
 const DOWNLOADS_MAX: usize = 4;
 /// Images at a time whose registries are asked for what is beside them. Each has at most 32 MiB of it in memory.
 const GATHERING_MAX: usize = 4;
@@ -213,7 +218,7 @@ impl Upstreams {
         });
         let gathered = async {
             match beside {
-                // What is held stays until the image names it again.
+                // The companions that are held stay until the image names them again.
                 Some(beside) => Ok((beside, beside.companions.and_then(|layer| store.lease_layer(&layer)))),
                 None => self.gather(another, known.beside().and_then(|beside| beside.companions), state).await,
             }
@@ -294,11 +299,13 @@ impl Upstreams {
             let others: Vec<usize> = missing.iter().copied().filter(|index| !awaited.contains_key(index)).collect();
             let ((), downloaded) =
                 tokio::join!(self.follow_peers(pull, &awaited, state), self.download(opened, &others, policy, state));
-            opened = downloaded?;
+            // The layers that come through the site are asked for again below.
+            (opened, _) = downloaded?;
             leases.extend(self.lease(&image.layers).await?);
         }
         let missing = self.missing(&image.layers).await?;
-        self.download(opened, &missing, policy, state).await?;
+        let (opened, waits) = self.download(opened, &missing, policy, state).await?;
+        self.await_site(opened, waits, state).await?;
         if let Some(&index) = self.missing(&image.layers).await?.first() {
             let digest = image.layers[index].blob.digest;
             return Err(Refusal::Upstream(format!("no peer gives the blob {digest}, and `fetch` leaves out upstream")));
@@ -307,29 +314,54 @@ impl Upstreams {
         Ok(leases)
     }
 
-    /// Downloads layers, one after the other.
+    /// Downloads layers, one after the other, but for those that come through the site: their waits.
     async fn download(
         &self,
         mut opened: Opened,
         layers: &[usize],
         policy: &Policy,
         state: &watch::Sender<Course>,
-    ) -> Result<Opened, Refusal> {
-        if layers.is_empty() || !policy.fetches(LayerSource::Upstream) {
-            return Ok(opened);
+    ) -> Result<(Opened, BTreeMap<usize, Wait>), Refusal> {
+        let mut waits = BTreeMap::new();
+        if !policy.fetches(LayerSource::Upstream) {
+            return Ok((opened, waits));
         }
-        let _place = self.downloading.acquire().await.map_err(|_| stopping())?;
         for &index in layers {
-            opened = blocking(&self.shared, move |shared| {
-                // Another flight may have brought it meanwhile.
-                if !is_here(shared, &opened.image().layers[index]) {
-                    opened.bring_layer(shared, index)?;
+            let turn = match policy.fetches(LayerSource::Peers) {
+                true => self.turn(&opened.image().layers[index]).await,
+                false => Turn::Alone,
+            };
+            let claim = match turn {
+                Turn::Own(claim) => Some(claim),
+                Turn::Alone => None,
+                Turn::Other { .. } => {
+                    waits.insert(index, Wait::new(Instant::now()));
+                    continue;
                 }
-                Ok(opened)
-            })
-            .await?;
-            state.send_modify(|state| state.layers += 1);
+            };
+            opened = self.download_one(opened, index, claim, state).await?;
         }
+        Ok((opened, waits))
+    }
+
+    async fn download_one(
+        &self,
+        mut opened: Opened,
+        index: usize,
+        claim: Option<Claim>,
+        state: &watch::Sender<Course>,
+    ) -> Result<Opened, Refusal> {
+        let _place = self.downloading.acquire().await.map_err(|_| stopping())?;
+        let opened = blocking(&self.shared, move |shared| {
+            // Another flight may have brought it meanwhile.
+            if !is_here(shared, &opened.image().layers[index]) {
+                opened.bring_layer(shared, index, &mut |bytes| claim.iter().for_each(|claim| claim.received(bytes)))?;
+            }
+            claim.into_iter().for_each(Claim::finish);
+            Ok(opened)
+        });
+        let opened = opened.await?;
+        state.send_modify(|state| state.layers += 1);
         Ok(opened)
     }
 

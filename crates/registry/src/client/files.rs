@@ -156,7 +156,7 @@ impl RegistryFiles {
         }
     }
 
-    /// Takes a document or a blob that the caller has, so that the registry is not asked for it. Who reads it compares
+    /// Takes a document or a blob that the caller has, so that the registry is not asked for it. The reader compares
     /// it with its digest. It is left out where there is no room.
     pub fn know(&mut self, digest: OciDigest, bytes: Vec<u8>) {
         if !self.documents.contains_key(&digest) && !self.is_full(bytes.len() as u64) {

@@ -140,7 +140,7 @@ impl Upstreams {
     }
 
     /// Whether a peer announces one of these layers: its tar, or its blob.
-    async fn has_holder(&self, layers: impl Iterator<Item = &LayerDescriptor>) -> bool {
+    pub(super) async fn has_holder(&self, layers: impl Iterator<Item = &LayerDescriptor>) -> bool {
         for name in layers.flat_map(|layer| [layer.diff_id, recipes::as_layer(&layer.blob.digest)]) {
             let (reply, holders) = oneshot::channel();
             if self.shared.events.send(Event::Command(Command::Holders(name, reply))).await.is_err() {
