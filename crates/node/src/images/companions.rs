@@ -5,17 +5,15 @@
 //! in it is believed because a peer sent it: its sha256 is signed. For an image that came from upstream without a
 //! release, this node makes the layer itself, and the image's record names it.
 
-use std::collections::BTreeMap;
-
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{Companions, Files, ImageError, OpenedImage, scan_tar};
-use lighter_store::{LayerReader, Store};
+use lighter_store::{LayerReader, Store, UnixSeconds};
 use lighter_types::{Card, DiffId, ImageReference};
 use lighter_wire::{Message, SignedRelease};
 
-use super::ImagesError;
 use super::sink::IntoStore;
 use super::upstream_record::UpstreamRecord;
+use super::{ImagesError, released_at};
 use crate::shared::{FileBase, Shared};
 
 /// Finds what an image's source has beside the image, and commits it as a layer; `None` if there is nothing.
@@ -77,14 +75,25 @@ pub fn of_image(store: &Store, reference: &ImageReference) -> Result<Option<Open
     layer.map_or(Ok(None), |layer| open(store, layer))
 }
 
-/// The layers with the companions of all images of these repositories, and whether a release names them.
-pub fn of_repositories(store: &Store, names: &[String]) -> BTreeMap<DiffId, bool> {
+/// A layer with the companions of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BesideLayer {
+    pub layer: DiffId,
+    /// A release names it; else upstream has what is in it.
+    pub is_released: bool,
+    /// When the release was issued, or upstream was asked.
+    pub since: UnixSeconds,
+}
+
+/// The layers with the companions of all images of these repositories.
+pub fn of_repositories(store: &Store, names: &[String]) -> Vec<BesideLayer> {
     let images = store.references().into_iter();
     let named = images.filter(|(reference, _)| names.iter().any(|name| name == reference.repository()));
-    let mut layers = BTreeMap::new();
-    for (_, image) in named {
-        let Some(layer) = of_record(&image.release_record) else { continue };
-        *layers.entry(layer).or_default() |= UpstreamRecord::read(&image.release_record).is_none();
-    }
-    layers
+    let layers = named.filter_map(|(_, image)| {
+        let layer = of_record(&image.release_record)?;
+        let beside = UpstreamRecord::read(&image.release_record).and_then(|record| record.beside);
+        let since = beside.map(|beside| beside.gathered).or_else(|| released_at(&image.release_record));
+        Some(BesideLayer { layer, is_released: beside.is_none(), since: since.unwrap_or(UnixSeconds(0)) })
+    });
+    layers.collect()
 }

@@ -180,6 +180,7 @@ pub fn name(
         name_of(repository, top).ok_or_else(|| ImagesError::NoName { path: repository.to_owned() })
     };
     let reference = if is_released { by_digest()? } else { reference.clone() };
+    let record = UpstreamRecord { beside: record.beside.map(|beside| newest(shared, &reference, beside)), ..record };
     let companions = record.beside.and_then(|beside| beside.companions);
     let image = Image {
         manifest: image.manifest_digest,
@@ -188,6 +189,12 @@ pub fn name(
         release_record: record.to_bytes(),
     };
     Ok(shared.store.set_reference(&reference, image)?)
+}
+
+/// The companions of the image, or those that a client's question brought for the same name meanwhile.
+fn newest(shared: &Shared, reference: &ImageReference, beside: Beside) -> Beside {
+    let held = shared.store.reference(reference).and_then(|held| UpstreamRecord::read(&held.release_record)?.beside);
+    held.filter(|held| held.top == beside.top && held.gathered > beside.gathered).unwrap_or(beside)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::{RETRY_AFTER_S, Registry, known_as, media_type, names_of};
 use crate::clock::unix_now;
 use crate::config::policy::{Resolver, WhenAway};
 use crate::images::ImagesError;
-use crate::images::companions::{self, Opened, open};
+use crate::images::companions::{self, BesideLayer, Opened, open};
 use crate::images::upstream::Top;
 use crate::images::upstream_record::UpstreamRecord;
 use crate::shared::{FileBase, Shared};
@@ -106,7 +106,7 @@ impl Registry {
         subject: OciDigest,
     ) -> Result<Vec<Value>, Refusal> {
         let trouble = self.ask_again(repository, subject).await?;
-        let layers = self.layers_beside(repository).await?.into_keys().collect();
+        let layers = self.layers_beside(repository).await?.iter().map(|beside| beside.layer).collect();
         let found = blocking(&self.shared, move |shared| {
             let mut found = BTreeMap::new();
             for_each(shared, &layers, |opened| {
@@ -175,7 +175,7 @@ impl Registry {
 
     /// The tags of the artifacts of a repository's images.
     pub(super) async fn tags_beside(&self, repository: &Repository) -> Result<BTreeSet<String>, Refusal> {
-        let layers = self.layers_beside(repository).await?.into_keys().collect();
+        let layers = self.layers_beside(repository).await?.iter().map(|beside| beside.layer).collect();
         blocking(&self.shared, move |shared| {
             let mut tags = BTreeSet::new();
             for_each(shared, &layers, |opened| tags.extend(opened.companions.tags().map(str::to_owned)))?;
@@ -184,13 +184,15 @@ impl Registry {
         .await
     }
 
-    /// The layers with the companions of a repository's images, those on their way included, and whether a release
-    /// names them.
-    async fn layers_beside(&self, repository: &Repository) -> Result<BTreeMap<DiffId, bool>, Refusal> {
+    /// The layers with the companions of a repository's images, those on their way included; the newest first, and what
+    /// an image names before what comes.
+    async fn layers_beside(&self, repository: &Repository) -> Result<Vec<BesideLayer>, Refusal> {
         let names = names_of(repository);
-        let mut layers = self.flights.companions(&known_as(repository));
+        let coming = self.flights.companions(&known_as(repository));
         let held = blocking(&self.shared, move |shared| Ok(companions::of_repositories(&shared.store, &names)));
-        layers.extend(held.await?);
+        let mut layers = held.await?;
+        layers.extend(coming);
+        layers.sort_by_key(|beside| std::cmp::Reverse(beside.since));
         Ok(layers)
     }
 
@@ -201,7 +203,7 @@ impl Registry {
     ) -> Result<Option<T>, Refusal> {
         let layers = self.layers_beside(repository).await?;
         blocking(&self.shared, move |shared| {
-            for (layer, is_released) in layers {
+            for BesideLayer { layer, is_released, .. } in layers {
                 let Some(opened) = open(&shared.store, layer)? else { continue };
                 if let Some(found) = find(opened, source_of(is_released))? {
                     return Ok(Some(found));

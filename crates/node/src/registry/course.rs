@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lighter_registry::server::Refusal;
+use lighter_store::UnixSeconds;
 use lighter_types::{DiffId, OciDigest};
 
 use crate::images::upstream::Top;
@@ -15,6 +16,8 @@ pub struct Course {
     pub top: Option<Arc<Top>>,
     /// The layer with what comes beside the image.
     pub companions: Option<DiffId>,
+    /// When upstream was asked for them.
+    pub gathered: Option<UnixSeconds>,
     /// The search at upstream for what there is beside the image.
     pub gathering: Gathering,
     /// Manifest and config are on disk.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lighter_image::LayerDescriptor;
 use lighter_registry::UpstreamReference;
 use lighter_registry::server::{Origin, Refusal};
-use lighter_store::Store;
+use lighter_store::{Store, UnixSeconds};
 use lighter_types::{DiffId, ImageReference, OciDigest};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use crate::config::policy::full_name;
 use crate::driver::pulls;
 use crate::event::{Command, Event};
 use crate::images;
+use crate::images::companions::BesideLayer;
 use crate::images::upstream::Top;
 use crate::shared::Shared;
 
@@ -133,14 +134,16 @@ impl Flights {
         named.filter_map(|flight| Some((flight.state.borrow().manifest?, flight.origin))).collect()
     }
 
-    /// The layers with the companions of images of this repository that are on their way, and whether a release names
-    /// them.
-    pub fn companions(&self, repository: &str) -> BTreeMap<DiffId, bool> {
+    /// The layers with the companions of images of this repository that are on their way. A release on its way is newer
+    /// than what is here.
+    pub fn companions(&self, repository: &str) -> Vec<BesideLayer> {
         let flights = self.lock();
         let named = flights.values().filter(|flight| flight.repository == repository);
         let layers = named.filter_map(|flight| {
-            let companions = flight.state.borrow().companions?;
-            Some((companions, flight.origin == Origin::Release))
+            let state = flight.state.borrow();
+            let since = state.gathered.unwrap_or(UnixSeconds(u64::MAX));
+            let is_released = flight.origin == Origin::Release;
+            Some(BesideLayer { layer: state.companions?, is_released, since })
         });
         layers.collect()
     }

@@ -17,6 +17,7 @@
 //! The things beside the image are gathered once for each document that a tag stands for, while the layers come, and
 //! again when a client asks for an artifact and the last answer is too old.
 
+mod beside;
 mod peers;
 mod site;
 
@@ -28,7 +29,7 @@ use lighter_image::LayerDescriptor;
 use lighter_registry::server::Refusal;
 use lighter_registry::{Upstream, UpstreamReference};
 use lighter_store::{Lease, UnixSeconds};
-use lighter_types::{DiffId, ImageReference, OciDigest};
+use lighter_types::{ImageReference, OciDigest};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -129,6 +130,7 @@ impl Upstreams {
                 let Young { manifest, checked, beside, age_s } = young;
                 state.send_modify(|state| {
                     (state.manifest, state.companions) = (Some(manifest), beside.companions);
+                    state.gathered = Some(beside.gathered);
                     (state.age_s, state.has_documents) = (Some(age_s), true);
                 });
                 if self.missing_of(manifest).await?.is_empty() {
@@ -212,7 +214,7 @@ impl Upstreams {
         state.send_modify(|state| {
             (state.manifest, state.top) = (Some(image.manifest_digest), Some(top));
             match beside {
-                Some(beside) => state.companions = beside.companions,
+                Some(beside) => (state.companions, state.gathered) = (beside.companions, Some(beside.gathered)),
                 None => state.gathering = Gathering::UnderWay,
             }
         });
@@ -220,7 +222,18 @@ impl Upstreams {
             match beside {
                 // The companions that are held stay until the image names them again.
                 Some(beside) => Ok((beside, beside.companions.and_then(|layer| store.lease_layer(&layer)))),
-                None => self.gather(another, known.beside().and_then(|beside| beside.companions), state).await,
+                None => {
+                    let companions = known.beside().and_then(|beside| beside.companions);
+                    let gathered = self.gather(another, companions).await;
+                    state.send_modify(|state| match &gathered {
+                        Ok((beside, _)) => {
+                            (state.companions, state.gathered) = (beside.companions, Some(beside.gathered));
+                            state.gathering = Gathering::Idle;
+                        }
+                        Err(refusal) => state.gathering = Gathering::Failed(refusal.clone()),
+                    });
+                    gathered
+                }
             }
         };
         let (gathered, layers) = tokio::join!(gathered, self.bring_layers(opened, policy, state));
@@ -230,50 +243,6 @@ impl Upstreams {
         blocking(&self.shared, move |shared| upstream::name(shared, &reference, &image, record)).await?;
         tracing::info!(image = %known.name, %manifest, "an image came from upstream for a client");
         Ok(())
-    }
-
-    /// Asks the registry what there is beside an image, and keeps it. `known` are the companions of before.
-    async fn gather(
-        &self,
-        mut opened: Opened,
-        known: Option<DiffId>,
-        state: &watch::Sender<Course>,
-    ) -> Result<(Beside, Option<Lease>), Refusal> {
-        let gathered = match self.gathering.acquire().await {
-            Ok(_place) => blocking(&self.shared, move |shared| opened.gather(shared, known)).await,
-            Err(_) => Err(stopping()),
-        };
-        state.send_modify(|state| match &gathered {
-            Ok((beside, _)) => (state.companions, state.gathering) = (beside.companions, Gathering::Idle),
-            Err(refusal) => state.gathering = Gathering::Failed(refusal.clone()),
-        });
-        gathered
-    }
-
-    /// Asks upstream again what there is beside an image that is here.
-    ///
-    /// # Errors
-    /// As [`Self::fetch`]. The image keeps what it has.
-    ///
-    /// Dropped midway, the image keeps what it has.
-    pub async fn gather_again(&self, name: &ImageReference, state: &watch::Sender<Course>) -> Result<(), Refusal> {
-        let Some(held) = self.shared.store.reference(name) else { return Ok(()) };
-        let Some(UpstreamRecord { checked, beside: Some(beside) }) = UpstreamRecord::read(&held.release_record) else {
-            return Ok(());
-        };
-        let opened = self.open(&by_digest(name.repository(), beside.top)?).await;
-        let opened = opened.inspect_err(|refusal| {
-            state.send_modify(|state| state.gathering = Gathering::Failed(refusal.clone()));
-        })?;
-        let image = opened.image().clone();
-        let (beside, _lease) = self.gather(opened, beside.companions, state).await?;
-        let (name, record) = (name.clone(), UpstreamRecord { checked, beside: Some(beside) });
-        blocking(&self.shared, move |shared| {
-            // The name may stand for another image meanwhile.
-            let is_same = shared.store.reference(&name).is_some_and(|now| now == held);
-            if is_same { upstream::name(shared, &name, &image, record) } else { Ok(()) }
-        })
-        .await
     }
 
     /// Brings the layers that are missing: leases of all.
