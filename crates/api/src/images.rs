@@ -73,6 +73,8 @@ pub struct LayerBlob {
     pub made_by: String,
     /// `tar`, `blob`, or both: what of the layer is on this node's disk.
     pub kept: Vec<String>,
+    /// The tar's form on disk, `tar` or `zstd`; absent if it is not here.
+    pub at_rest: Option<String>,
 }
 
 /// The query of [`IMAGE`](crate::paths::IMAGE).

@@ -169,14 +169,15 @@ fn images() {
             bytes: Bytes(5),
             made_by: "verbatim".to_owned(),
             kept: vec!["tar".to_owned(), "blob".to_owned()],
+            at_rest: Some("zstd".to_owned()),
         }],
         index: Some(digest(2)),
         artifacts: vec![ImageArtifact { manifest: digest(1), kind: Some("a/b".to_owned()), bytes: Bytes(6) }],
     };
-    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"expires_s":9,"cosigners":["PEER"],"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]}"#;
+    let golden = r#"{"reference":"demo/app:1","manifest":"ONE","config":"TWO","layers":["ONE","TWO"],"tar_bytes":3,"publisher":"PEER","issued_s":4,"expires_s":9,"cosigners":["PEER"],"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"],"at_rest":"zstd"}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]}"#;
     check(one.clone(), golden);
     let unsigned = golden.replace(
-        r#""publisher":"PEER","issued_s":4,"expires_s":9,"cosigners":["PEER"],"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"]}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]"#,
+        r#""publisher":"PEER","issued_s":4,"expires_s":9,"cosigners":["PEER"],"pinned":true,"platform":"linux/amd64","blobs":[{"layer":"ONE","blob":"TWO","bytes":5,"made_by":"verbatim","kept":["tar","blob"],"at_rest":"zstd"}],"index":"TWO","artifacts":[{"manifest":"ONE","kind":"a/b","bytes":6}]"#,
         r#""publisher":null,"issued_s":null,"pinned":false"#,
     );
     let (blobs, index, artifacts) = (Vec::new(), None, Vec::new());

@@ -2,8 +2,8 @@
 //!
 //! The layout has the original bytes of the config, so it has the same config digest and DiffIds. Layers are the blobs
 //! of the image's registry, plain tars, or gzip; docs/IMAGES.md gives the reason. If all blobs are the same as in the
-//! original image, the layout has the original manifest too. Otherwise it has a new manifest with the original
-//! annotations.
+//! original image, the layout has the original manifest too, and the image's companions: the index above the manifest
+//! and what refers to the image. Otherwise it has a new manifest with the original annotations.
 //!
 //! The export writes every file under a temporary name, checks it, and renames it. It writes `index.json` last, so an
 //! interrupted export is not a layout.
@@ -17,6 +17,7 @@ use lighter_types::{Bytes, OciDigest};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::companions::Bundle;
 use crate::error::ImageError;
 use crate::imported::ImportedImage;
 use crate::layout::{REF_NAME, blob_path};
@@ -75,8 +76,8 @@ pub struct ExportedImage {
     pub layers: Vec<LayerDescriptor>,
 }
 
-/// Writes `image` as a layout. Calls `progress` with the bytes of tar written so far, over all layers. A layer that
-/// occurs twice in the image is read and written once.
+/// Writes `image` as a layout, with its companions where it keeps the original manifest. Calls `progress` with the
+/// bytes of tar written so far, over all layers. A layer that occurs twice in the image is read and written once.
 ///
 /// # Errors
 /// `Read` if a layer cannot be read, `Digest` if a tar does not match its DiffId, `Write`, and `Unsupported` for a name
@@ -84,6 +85,7 @@ pub struct ExportedImage {
 pub fn export_image(
     writer: &mut dyn LayoutWriter,
     image: &ImportedImage,
+    companions: Option<&Bundle>,
     ref_name: &str,
     format: LayerFormat,
     open_layer: &mut OpenLayer<'_>,
@@ -108,14 +110,47 @@ pub fn export_image(
         layers.push(written);
     }
     let blobs: Vec<_> = layers.iter().map(|layer| layer.blob.clone()).collect();
-    let manifest_bytes = manifest_of(image, &blobs)?;
-    let media_type = media_type_of(&manifest_bytes);
-    let manifest_digest = digest_of(&manifest_bytes);
-    write_blob(writer, &manifest_digest, &manifest_bytes)?;
+    let Documents { manifest, index, beside } = Documents::new(image, companions, &blobs, ref_name)?;
+    let manifest_digest = digest_of(&manifest);
+    write_blob(writer, &manifest_digest, &manifest)?;
+    for (digest, bytes) in beside {
+        write_blob(writer, digest, bytes)?;
+    }
     write_file(writer, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    let manifest = BlobDescriptor { digest: manifest_digest, media_type, bytes: Bytes(manifest_bytes.len() as u64) };
-    write_file(writer, "index.json", &index_json(&manifest, image.platform.as_ref(), ref_name))?;
+    write_file(writer, "index.json", &index)?;
     Ok(ExportedImage { manifest_digest, layers })
+}
+
+/// The documents of an exported layout, beside the config.
+struct Documents<'a> {
+    manifest: Vec<u8>,
+    /// `index.json`.
+    index: Vec<u8>,
+    /// The companions: all documents and blobs.
+    beside: Vec<(&'a OciDigest, &'a [u8])>,
+}
+
+impl<'a> Documents<'a> {
+    /// Companions refer to the original manifest. They are left out beside a new one.
+    fn new(
+        image: &ImportedImage,
+        companions: Option<&'a Bundle>,
+        blobs: &[BlobDescriptor],
+        name: &str,
+    ) -> Result<Self, ImageError> {
+        let manifest = manifest_of(image, blobs)?;
+        let digest = digest_of(&manifest);
+        let platform = image.platform.as_ref();
+        if let Some(bundle) = companions.filter(|_| digest == image.manifest_digest) {
+            let index = bundle.index_named(name, &digest, platform)?;
+            let beside = bundle.objects().iter().map(|(digest, bytes)| (digest, bytes.as_slice()));
+            return Ok(Self { manifest, index, beside: beside.collect() });
+        }
+        let media_type = media_type_of(&manifest);
+        let descriptor = BlobDescriptor { digest, media_type, bytes: Bytes(manifest.len() as u64) };
+        let index = index_json(&descriptor, platform, name);
+        Ok(Self { manifest, index, beside: Vec::new() })
+    }
 }
 
 /// The original manifest if the blobs are those that it names, else a new one with its annotations.
@@ -159,11 +194,8 @@ fn descriptor_json(blob: &BlobDescriptor) -> serde_json::Value {
 fn index_json(manifest: &BlobDescriptor, platform: Option<&Platform>, ref_name: &str) -> Vec<u8> {
     let mut descriptor = descriptor_json(manifest);
     descriptor["annotations"] = json!({ REF_NAME: ref_name });
-    if let Some(Platform { os, architecture, variant }) = platform {
-        descriptor["platform"] = json!({ "os": os, "architecture": architecture });
-        if let Some(variant) = variant {
-            descriptor["platform"]["variant"] = json!(variant);
-        }
+    if let Some(platform) = platform {
+        descriptor["platform"] = platform.to_json();
     }
     let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor] });
     index.to_string().into_bytes()

@@ -11,12 +11,12 @@ use sha2::{Digest, Sha256};
 use crate::companions::{Bundle, Gathered, gather};
 use crate::docker;
 use crate::error::ImageError;
-use crate::files::{Files, open_file};
+use crate::files::{Files, open_file, read_document};
 use crate::imported::{ImportedImage, Selector, SourceKind};
 use crate::layer::LayerReader;
 use crate::layout;
 use crate::limits::Limits;
-use crate::manifest::BlobDescriptor;
+use crate::manifest::{BlobDescriptor, check_document};
 use crate::media::LayerMedia;
 use crate::scan::{Hashes, ScanProgress, TarScan, TarSource, scan};
 use crate::sink::TarSink;
@@ -67,6 +67,34 @@ impl<F: Files> OpenedImage<F> {
     /// The image as its documents describe it.
     pub fn image(&self) -> &ImportedImage {
         &self.image
+    }
+
+    /// The files that the image is read from.
+    pub fn files(&self) -> &F {
+        &self.files
+    }
+
+    /// As [`Self::files`].
+    pub fn files_mut(&mut self) -> &mut F {
+        &mut self.files
+    }
+
+    /// The same image, read from other files that hold the same.
+    pub fn with_files<G: Files>(&self, files: G) -> OpenedImage<G> {
+        let (image, paths, top, limits) = (self.image.clone(), self.paths.clone(), self.top.clone(), self.limits);
+        OpenedImage { files, image, paths, top, limits }
+    }
+
+    /// The document that the image's name stands for in its source, its manifest or an index above it, and its bytes.
+    ///
+    /// # Errors
+    /// `Missing`, `Read`, `Size`, `Digest`, `TooLarge`.
+    pub fn read_top(&mut self) -> Result<Option<(BlobDescriptor, Vec<u8>)>, ImageError> {
+        let Some(top) = self.top.clone() else { return Ok(None) };
+        let path = layout::blob_path(&top.digest);
+        let bytes = read_document(&mut self.files, &path, "the image")?;
+        check_document(&format!("document {}", top.digest), &bytes, &top.digest)?;
+        Ok(Some((top, bytes)))
     }
 
     /// Finds what the source has beside the image: the index, the other platforms' documents, and the artifacts that

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde_json::{Value, json};
+
 /// A platform, such as `linux/amd64` or `linux/arm/v7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
@@ -32,6 +34,15 @@ impl Platform {
             other => (other, None),
         };
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant }
+    }
+
+    /// As an index names it.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut platform = json!({ "os": self.os, "architecture": self.architecture });
+        if let Some(variant) = &self.variant {
+            platform["variant"] = json!(variant);
+        }
+        platform
     }
 
     /// Whether an image for `offered` runs on this platform. A platform without a variant accepts any variant. `arm64`

@@ -126,7 +126,7 @@ fn umoci_and_skopeo_read_exports() -> TestResult {
         let mut open =
             |index: usize, _: &_| -> io::Result<Box<dyn Read>> { Ok(Box::new(Cursor::new(tars[index].clone()))) };
         let mut writer = Folder(at.join(name));
-        let exported = export_image(&mut writer, &image, "1.0", format, &mut open, &mut |_| {})?;
+        let exported = export_image(&mut writer, &image, None, "1.0", format, &mut open, &mut |_| {})?;
         assert_eq!(import(Folder(at.join(name)))?.1, tars);
         let inspected = run(at, &format!("skopeo inspect oci:{name}:1.0"))?;
         assert!(inspected.contains(&exported.manifest_digest.to_string()), "{inspected}");

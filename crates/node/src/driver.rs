@@ -6,6 +6,7 @@
 //! the driver ends, its tasks end.
 
 mod answering;
+mod asks;
 mod connections;
 mod describing;
 mod effects;
@@ -32,7 +33,8 @@ use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, Setting
 use lighter_image::BUNDLE_BYTES_MAX;
 use lighter_streams::Inbound;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
-use tokio::sync::{Semaphore, mpsc};
+use lighter_wire::Answer;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +84,8 @@ pub struct Driver {
     gave_way: GaveWay,
     /// Questions of this node that wait for a peer.
     asks: HashMap<OutboundRequestId, AskId>,
+    /// Those of the registry endpoint, which the engine does not know.
+    asks_beside: HashMap<OutboundRequestId, oneshot::Sender<Answer>>,
     /// Questions of peers that wait for this node.
     questions: Answering,
     /// Streams that the engine knows, and the way to the task of each; `None` once a queue of orders overflowed.
@@ -112,6 +116,7 @@ impl Driver {
             pulls: Pulls::default(),
             gave_way: GaveWay::default(),
             asks: HashMap::new(),
+            asks_beside: HashMap::new(),
             questions: Answering::default(),
             streams: BTreeMap::new(),
             places,
@@ -277,6 +282,8 @@ impl Driver {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Peers(reply) => drop(reply.send(self.peers())),
             Command::Holders(layer, reply) => drop(reply.send(self.holders(layer))),
+            Command::Neighbours(reply) => drop(reply.send(self.neighbours())),
+            Command::Ask { to, request, reply } => self.ask_beside(to, request, reply),
             Command::Pull { image, wanted, listener } => self.pull(image, wanted, listener),
             Command::FetchLayers { image, manifest, listener } => self.fetch_layers(image, manifest, listener),
             Command::Scrub(reply) => drop(reply.send(self.begin_scrub())),

@@ -2,7 +2,7 @@
 
 use lighter_engine::{Input, StreamId, Wanted};
 use lighter_types::{Bytes, DiffId, OciDigest, PatchId, PeerId};
-use lighter_wire::{PatchRequest, Refusal};
+use lighter_wire::{Answer, PatchRequest, Refusal, Request};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api;
@@ -25,11 +25,19 @@ pub enum Event {
     Command(Command),
 }
 
-/// A request of the admin API.
+/// A request of the admin API, or of the registry endpoint.
 pub enum Command {
     Status(oneshot::Sender<api::Status>),
     Peers(oneshot::Sender<Vec<api::Peer>>),
     Holders(DiffId, oneshot::Sender<Vec<PeerId>>),
+    /// The connected nodes behind the same uplink.
+    Neighbours(oneshot::Sender<Vec<PeerId>>),
+    /// Asks a peer something that the engine need not know. Without an answer, `reply` is dropped.
+    Ask {
+        to: PeerId,
+        request: Request,
+        reply: oneshot::Sender<Answer>,
+    },
     /// Events go to `listener` for as long as it listens; the pull goes on without.
     Pull {
         image: String,

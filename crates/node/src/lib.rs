@@ -31,6 +31,7 @@ mod room;
 mod scrub;
 mod shared;
 mod shares;
+mod site_downloads;
 mod speed;
 pub mod traffic;
 mod transfer;
@@ -156,6 +157,7 @@ impl Node {
             links,
             lists: Default::default(),
             arrivals: Default::default(),
+            site_downloads: Default::default(),
             registry_counts: Default::default(),
             views: Default::default(),
             releases,

@@ -14,38 +14,35 @@ mod blobs;
 mod course;
 mod endpoint;
 mod flights;
+mod resolve;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use lighter_image::{LayerDescriptor, parse_manifest, subject_of_tag};
+use lighter_image::{LayerDescriptor, parse_manifest};
 use lighter_registry::UpstreamReference;
 use lighter_registry::server::{
     Answer, Blob, BlobClass, Document, Images, Origin, Reference, Refusal, Repository, Source, Users,
 };
-use lighter_types::{ImageReference, OciDigest};
+use lighter_types::OciDigest;
 use lighter_wire::BlobSource;
 use tokio::time::timeout;
 
-use crate::clock::unix_now;
-use crate::config::policy::{Policy, Resolver, WhenAway, full_name};
-use crate::images::{self, ImagesError, companions, recipes};
+use crate::config::policy::{Policy, Resolver, full_name};
+use crate::images::{self, ImagesError, recipes};
 use crate::shared::Shared;
+use beside::document_of;
 use blobs::Blobs;
 pub use endpoint::Endpoint;
-use flights::{Flight, Flights};
-
-/// A runtime that is told "not here" after more than two seconds looks stuck to its user (containerd #10624).
-const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1500);
-/// A registry across the world answers within this time; its client repeats a question that fails.
-const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same where upstream's last answer counts while it is away.
-const UPSTREAM_TIMEOUT_WITH_LAST: Duration = Duration::from_secs(5);
+use flights::Flights;
+use resolve::UPSTREAM_TIMEOUT;
+use work::blocking;
 
 struct Registry {
     shared: Arc<Shared>,
@@ -76,7 +73,7 @@ impl Images for Registry {
     fn tags(&self, repository: Repository) -> Answer<'_, Vec<String>> {
         async move {
             let names = names_of(&repository);
-            let mut tags: BTreeSet<String> = self.blocking(move |shared| tags(shared, &names)).await?;
+            let mut tags: BTreeSet<String> = blocking(&self.shared, move |shared| tags(shared, &names)).await?;
             tags.extend(self.tags_beside(&repository).await?);
             if tags.is_empty() { Err(Refusal::NameUnknown(repository.name)) } else { Ok(tags.into_iter().collect()) }
         }
@@ -98,118 +95,15 @@ impl Registry {
         self.shared.config.registry.policy(&known_as(repository))
     }
 
-    async fn by_tag(&self, repository: &Repository, tag: &str) -> Result<Document, Refusal> {
-        let unknown = || Refusal::ManifestUnknown(format!("{}:{tag}", repository.name));
-        if subject_of_tag(tag).is_some() {
-            // No peer is asked for an artifact: it comes with its image.
-            return self.tagged_beside(repository, tag.to_owned()).await?.ok_or_else(unknown);
-        }
-        let policy = self.policy(repository);
-        let mut trouble = None;
-        for resolver in &policy.resolve {
-            let resolved = match resolver {
-                Resolver::Release => self.by_release(repository, tag).await?,
-                Resolver::Upstream => match self.by_upstream(&upstream_of(repository, tag)?, policy).await {
-                    Ok(document) => Some(document),
-                    Err(Refusal::ManifestUnknown(_)) => {
-                        trouble = None;
-                        None
-                    }
-                    Err(refusal) => {
-                        trouble = Some(refusal);
-                        None
-                    }
-                },
-            };
-            if let Some(document) = resolved {
-                return Ok(document);
-            }
-        }
-        let trouble = trouble.ok_or_else(unknown)?;
-        match self.last_known(repository, tag, policy) {
-            Some((manifest, source)) => self.document(manifest, source).await,
-            None => Err(trouble),
-        }
-    }
-
-    /// The newest release of any of the repository's names; while no peer answers, the one that is here.
-    async fn by_release(&self, repository: &Repository, tag: &str) -> Result<Option<Document>, Refusal> {
-        let references: Vec<ImageReference> =
-            names_of(repository).iter().filter_map(|name| format!("{name}:{tag}").parse().ok()).collect();
-        // At once: each may take as long as the slowest peer.
-        let flights = references.iter().map(|reference| self.flights.by_release(reference));
-        let flights = flights.collect::<Result<Vec<Flight>, Refusal>>()?;
-        let resolved =
-            futures::future::join_all(flights.iter().map(|flight| timeout(RESOLVE_TIMEOUT, flight.resolved())));
-        let resolved = resolved.await;
-        let source = Source::of(Origin::Release);
-        for (flight, resolved) in flights.iter().zip(resolved) {
-            let Ok(Some((manifest, companions))) = resolved else { continue };
-            if self.documents_of(flight).await? {
-                return self.top(manifest, companions, source).await.map(Some);
-            }
-        }
-        let held = references.iter().filter_map(|reference| self.shared.store.reference(reference));
-        let mut released = held.filter(|image| {
-            let record = &image.release_record;
-            let Shared { releases, config, .. } = &*self.shared;
-            images::upstream_record::checked_at(record).is_none() && !releases.is_held_back(config, unix_now(), record)
-        });
-        match released.next() {
-            Some(image) => {
-                let companions = companions::of_record(&image.release_record);
-                self.top(image.manifest, companions, source).await.map(Some)
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// The image as its registry names it.
-    async fn by_upstream(&self, wanted: &UpstreamReference, policy: &Policy) -> Result<Document, Refusal> {
-        let flight = self.flights.by_upstream(wanted)?;
-        let has_last = wanted.name().is_some_and(|name| self.shared.store.reference(&name).is_some());
-        let patience = match policy.when_upstream_is_away {
-            WhenAway::Last if has_last => UPSTREAM_TIMEOUT_WITH_LAST,
-            WhenAway::Last | WhenAway::Fail => UPSTREAM_TIMEOUT,
-        };
-        let Ok(resolved) = timeout(patience, flight.resolved()).await else {
-            let within = patience.as_secs();
-            return Err(Refusal::Upstream(format!("{} does not answer within {within} s", wanted.registry())));
-        };
-        let unknown = || Refusal::ManifestUnknown(wanted.to_string());
-        let failure = || flight.state().failure.unwrap_or_else(unknown);
-        let (manifest, _) = resolved.ok_or_else(failure)?;
-        if !self.documents_of(&flight).await? {
-            return Err(failure());
-        }
-        self.document(manifest, Source { age_s: flight.state().age_s, ..Source::of(Origin::Upstream) }).await
-    }
-
-    /// Waits for the documents of an image; whether they are here.
-    async fn documents_of(&self, flight: &Flight) -> Result<bool, Refusal> {
-        let waiting = Duration::from_secs(self.shared.config.registry.wait_s.into());
-        let waited = timeout(waiting, flight.has_documents(&self.shared.store)).await;
-        waited.map_err(|_| Refusal::Late { retry_after_s: RETRY_AFTER_S })
-    }
-
-    /// The image that upstream named last, if that counts while it is away.
-    fn last_known(&self, repository: &Repository, tag: &str, policy: &Policy) -> Option<(OciDigest, Source)> {
-        if policy.when_upstream_is_away == WhenAway::Fail {
-            return None;
-        }
-        let reference = format!("{}:{tag}", known_as(repository)).parse().ok()?;
-        let image = self.shared.store.reference(&reference)?;
-        let checked = images::upstream_record::checked_at(&image.release_record)?;
-        let age_s = Some(unix_now().0.saturating_sub(checked.0));
-        Some((image.manifest, Source { age_s, ..Source::of(Origin::LastKnown) }))
-    }
-
     async fn by_digest(&self, repository: &Repository, digest: OciDigest) -> Result<Document, Refusal> {
         if let Some(origin) = self.manifests(repository).await?.get(&digest) {
             return self.document(digest, Source::of(*origin)).await;
         }
         if let Some(beside) = self.document_beside(repository, digest).await? {
             return Ok(beside);
+        }
+        if let Some(top) = self.flights.top(&known_as(repository), digest) {
+            return Ok(document_of(&top, Source::of(Origin::Upstream)));
         }
         let policy = self.policy(repository);
         if policy.resolves(Resolver::Upstream) {
@@ -219,7 +113,7 @@ impl Registry {
     }
 
     async fn document(&self, manifest: OciDigest, source: Source) -> Result<Document, Refusal> {
-        let bytes = self.blocking(move |shared| Ok(shared.store.blob(&manifest)?)).await?;
+        let bytes = blocking(&self.shared, move |shared| Ok(shared.store.blob(&manifest)?)).await?;
         let bytes = bytes.ok_or_else(|| Refusal::ManifestUnknown(manifest.to_string()))?;
         Ok(Document { digest: manifest, media_type: media_type(&bytes), bytes, source })
     }
@@ -228,7 +122,7 @@ impl Registry {
     async fn manifests(&self, repository: &Repository) -> Result<BTreeMap<OciDigest, Origin>, Refusal> {
         let names = names_of(repository);
         let mut manifests = self.flights.manifests(&known_as(repository));
-        let held = self.blocking(move |shared| {
+        let held = blocking(&self.shared, move |shared| {
             let images = shared.store.references();
             let named =
                 images.into_iter().filter(|(reference, _)| names.iter().any(|name| name == reference.repository()));
@@ -245,7 +139,7 @@ impl Registry {
     async fn find_blob(&self, repository: &Repository, digest: OciDigest) -> Result<Blob, Refusal> {
         let manifests = self.manifests(repository).await?;
         let known: BTreeSet<OciDigest> = manifests.keys().copied().collect();
-        let found = self.blocking(move |shared| find(shared, &known, digest)).await?;
+        let found = blocking(&self.shared, move |shared| find(shared, &known, digest)).await?;
         let Some((manifest, found)) = found else {
             let beside = self.blob_beside(repository, digest).await?;
             return beside.ok_or_else(|| Refusal::BlobUnknown(digest.to_string()));
@@ -274,7 +168,7 @@ impl Registry {
         layer: &LayerDescriptor,
     ) -> Result<(), Refusal> {
         let wanted = layer.clone();
-        let is_here_now = self.blocking(move |shared| Ok(is_here(shared, &wanted))).await?;
+        let is_here_now = blocking(&self.shared, move |shared| Ok(is_here(shared, &wanted))).await?;
         if is_here_now {
             return Ok(());
         }
@@ -288,26 +182,11 @@ impl Registry {
         let arrived = timeout(waiting, self.flights.arrival(manifest, layer));
         arrived.await.map_err(|_| Refusal::Late { retry_after_s: RETRY_AFTER_S })?;
         let wanted = layer.clone();
-        let is_here_now = self.blocking(move |shared| Ok(is_here(shared, &wanted))).await?;
+        let is_here_now = blocking(&self.shared, move |shared| Ok(is_here(shared, &wanted))).await?;
         match self.flights.failure(manifest) {
             Some(failure) if !is_here_now => Err(failure),
             Some(_) | None => Ok(()),
         }
-    }
-
-    /// Runs work that reads the disk.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Shared) -> Result<T, ImagesError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let shared = self.shared.clone();
-        let done = tokio::task::spawn_blocking(move || work(&shared)).await;
-        let done = done.map_err(|_| Refusal::Failed("a worker of this node panicked".to_owned()))?;
-        done.map_err(|error| {
-            let error = lighter_types::error_chain(&error);
-            tracing::error!(error, "the registry cannot read what it has");
-            Refusal::Failed(error)
-        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use lighter_engine::{Input, LocalFailure};
@@ -23,6 +24,7 @@ use crate::links::Links;
 use crate::lists::Lists;
 use crate::releases::{ReleaseError, Releases};
 use crate::scrub::Scrub;
+use crate::site_downloads::SiteDownloads;
 use crate::traffic::Accountant;
 use crate::views::Views;
 
@@ -35,6 +37,7 @@ pub struct Shared {
     pub links: Links,
     pub lists: Lists,
     pub arrivals: Arrivals,
+    pub site_downloads: Arc<SiteDownloads>,
     /// The counts of the registry endpoint.
     pub registry_counts: Counts,
     pub views: Views,

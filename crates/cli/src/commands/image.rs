@@ -114,8 +114,9 @@ fn image_text(image: &Image) -> String {
     }
     lines.extend(image.layers.iter().map(|layer| format!("layer      {layer}")));
     lines.extend(image.blobs.iter().map(|blob| {
-        let kept = blob.kept.join(" and ");
-        format!("blob       {}, {}, made by: {}; here: {kept}", blob.blob, blob.bytes, blob.made_by)
+        let kept = if blob.kept.is_empty() { "nothing".to_owned() } else { blob.kept.join(" and ") };
+        let form = blob.at_rest.as_ref().map_or_else(String::new, |form| format!("; at rest: {form}"));
+        format!("blob       {}, {}, made by: {}; here: {kept}{form}", blob.blob, blob.bytes, blob.made_by)
     }));
     lines.extend(image.artifacts.iter().map(|artifact| {
         let kind = artifact.kind.as_deref().unwrap_or("of no kind");

@@ -5,12 +5,15 @@ use std::collections::btree_map::Iter;
 use std::io::{self, Read};
 
 use lighter_tar::entry;
-use lighter_types::{Bytes, DiffId, OciDigest};
-use serde_json::json;
+use lighter_types::{Bytes, DiffId, OciDigest, ReadAt};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::read::{Companions, PATH};
+use crate::error::ImageError;
 use crate::layout::{REF_NAME, blob_path};
 use crate::media::OCI_INDEX;
+use crate::platform::Platform;
 use crate::referring::Referrer;
 
 /// The content of the layout's version file.
@@ -39,6 +42,56 @@ impl Bundle {
         let manifests: Vec<_> = manifests.collect();
         let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
         Self { index: index.to_string().into_bytes(), objects }
+    }
+
+    /// Reads a bundle into memory, and compares each document and each blob with its digest. `manifest` is the image's
+    /// own, which is not in it.
+    ///
+    /// # Errors
+    /// `Read`; `Damaged` for what is no bundle; `Missing`, `Json`, `Digest`, `TooLarge`.
+    pub fn read(bundle: &dyn ReadAt, manifest: &OciDigest) -> Result<Self, ImageError> {
+        let companions = Companions::open(bundle)?;
+        let mut objects = BTreeMap::new();
+        for (digest, slice) in companions.blobs() {
+            Companions::check_blob(bundle, slice, &digest)?;
+            let mut bytes = vec![0; usize::try_from(slice.bytes.0).unwrap_or_default()];
+            bundle.read_exact_at(&mut bytes, slice.offset).map_err(|error| ImageError::read(PATH, error))?;
+            objects.insert(digest, bytes);
+        }
+        let top = companions.top();
+        if top != *manifest && !objects.contains_key(&top) {
+            return Err(ImageError::Missing { path: top.to_string(), named_by: PATH.to_owned() });
+        }
+        Ok(Self { index: companions.read_index(bundle)?, objects })
+    }
+
+    /// All documents and blobs, by digest.
+    pub(crate) fn objects(&self) -> &BTreeMap<OciDigest, Vec<u8>> {
+        &self.objects
+    }
+
+    /// The `index.json` of a layout with the image: the document that its name stands for under `name`, and what refers
+    /// to it.
+    ///
+    /// # Errors
+    /// `Damaged` for a list without an image.
+    pub(crate) fn index_named(
+        &self,
+        name: &str,
+        manifest: &OciDigest,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<u8>, ImageError> {
+        let damaged = || ImageError::damaged(PATH, 0, "its index.json lists no image");
+        let mut index: Value = serde_json::from_slice(&self.index).map_err(|_| damaged())?;
+        let manifests = index.get_mut("manifests").and_then(Value::as_array_mut);
+        let top = manifests.and_then(|manifests| manifests.first_mut()?.as_object_mut()).ok_or_else(damaged)?;
+        let digest: OciDigest =
+            top.get("digest").and_then(|digest| digest.as_str()?.parse().ok()).ok_or_else(damaged)?;
+        top.insert("annotations".to_owned(), json!({ REF_NAME: name }));
+        if let Some(platform) = platform.filter(|_| digest == *manifest) {
+            top.insert("platform".to_owned(), platform.to_json());
+        }
+        Ok(index.to_string().into_bytes())
     }
 
     /// Whether it has a document or a blob with this digest.

@@ -18,7 +18,7 @@ use crate::layout::REF_NAME;
 use crate::limits::DOCUMENT_BYTES_MAX;
 use crate::manifest::{RawIndex, check_document, parse};
 
-const PATH: &str = "the image's companions";
+pub(super) const PATH: &str = "the image's companions";
 
 /// The place of a document or a blob in the tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Artifact {
 /// The content of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Companions {
+    /// The place of `index.json`.
+    index: CompanionSlice,
     top: OciDigest,
     objects: BTreeMap<OciDigest, CompanionSlice>,
     /// The media types of the documents.
@@ -58,14 +60,15 @@ impl Companions {
     pub fn open(bundle: &dyn ReadAt) -> Result<Self, ImageError> {
         let (index, objects) = walk(bundle)?;
         let index = index.ok_or_else(|| missing("index.json"))?;
-        let index: RawIndex = parse("index.json", "an image index", &read(bundle, index)?)?;
+        let listed: RawIndex = parse("index.json", "an image index", &read(bundle, index)?)?;
         let mut entries = Vec::new();
-        for entry in index.manifests.unwrap_or_default() {
+        for entry in listed.manifests.unwrap_or_default() {
             let tag = entry.annotations.as_ref().and_then(|annotations| annotations.get(REF_NAME)).cloned();
             entries.push((entry.into_blob("index.json")?.digest, tag));
         }
         let top = entries.first().map(|(digest, _)| *digest).ok_or_else(|| missing("the image"))?;
         let mut companions = Self {
+            index,
             top,
             objects,
             documents: BTreeMap::new(),
@@ -146,6 +149,19 @@ impl Companions {
     /// A config or another blob. A registry serves documents as blobs too.
     pub fn blob(&self, digest: &OciDigest) -> Option<CompanionSlice> {
         self.objects.get(digest).copied()
+    }
+
+    /// The bundle's `index.json`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn read_index(&self, bundle: &dyn ReadAt) -> Result<Vec<u8>, ImageError> {
+        read(bundle, self.index)
+    }
+
+    /// All documents and blobs, by digest.
+    pub fn blobs(&self) -> impl Iterator<Item = (OciDigest, CompanionSlice)> {
+        self.objects.iter().map(|(digest, slice)| (*digest, *slice))
     }
 
     /// Reads a blob once and compares it with its digest.

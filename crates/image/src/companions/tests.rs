@@ -303,6 +303,57 @@ fn a_list_of_thousands_is_asked_for_so_often_and_no_more() {
     assert!(bundle.is_some());
 }
 
+/// The image for linux/amd64 exported in both forms of a layout, with its companions.
+fn exported(image: &mut Signed, tar: &Vec<u8>) -> Vec<Box<dyn Files>> {
+    image.files.add_index(&image.entries.clone());
+    let selector = Selector { from: None, platform: Some("linux/amd64".parse().unwrap()) };
+    let opened = open_image(image.files.clone(), &selector, Limits::default()).unwrap().image().clone();
+    let bundle = Bundle::read(tar, &opened.manifest_digest).unwrap();
+    let blob = image.files.0[&crate::layout::blob_path(&opened.layers[0].blob.digest)].clone();
+    let mut open_layer = |_: usize, _: &crate::LayerDescriptor| -> std::io::Result<Box<dyn std::io::Read>> {
+        Ok(Box::new(Cursor::new(blob.clone())))
+    };
+    let (mut folder, mut written) = (MemoryFiles::default(), Vec::new());
+    let exact = crate::LayerFormat::Exact;
+    let done = crate::export_image(&mut folder, &opened, Some(&bundle), "a:7", exact, &mut open_layer, &mut |_| {});
+    assert_eq!(done.unwrap().manifest_digest, opened.manifest_digest);
+    let oci = crate::ArchiveFormat::Oci;
+    let archive = crate::ImageArchive::new(&opened, Some(&bundle), "a:7", oci, exact, &[Bytes(0)]).unwrap();
+    archive.write(&mut written, &mut open_layer, &mut |_| {}).unwrap();
+    vec![Box::new(folder), Box::new(ArchiveFiles::open("a.tar", Cursor::new(written)).unwrap())]
+}
+
+#[test]
+fn an_export_has_the_companions_and_an_import_of_it_has_them_again() {
+    let mut image = signed();
+    let index = image.index.clone();
+    let cosign = image.cosign();
+    let notation = artifact(&mut image.files, NOTATION, "application/jose+json", b"jws", Some(&index));
+    let list = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [notation] });
+    let list = tagged(document(&mut image.files, OCI_INDEX, &list), &artifact_tags(&digest(&index))[0]);
+    for entry in [cosign, list] {
+        image.add(entry);
+    }
+    let (tar, _) = image.companions();
+    for files in exported(&mut image, &tar) {
+        // By its name, as other tools find it among the artifacts.
+        let (again, passed_over) = gathered(files, Some(Choice::Name("a:7".to_owned())));
+        assert_eq!((again.as_ref() == Some(&tar), passed_over), (true, vec![]));
+    }
+}
+
+#[test]
+fn a_bundle_that_is_damaged_is_not_exported() {
+    let mut image = signed();
+    let (tar, companions) = image.companions();
+    let manifest = digest(&image.platforms[0]);
+    let config = companions.blobs().find(|(digest, _)| companions.document(digest).is_none()).unwrap().1;
+    let mut other = tar.clone();
+    other[config.offset as usize] ^= 1;
+    assert!(matches!(Bundle::read(&other, &manifest), Err(ImageError::Digest { .. })));
+    assert!(Bundle::read(&tar, &manifest).is_ok());
+}
+
 #[test]
 fn hostile_bundles_end_in_an_error() {
     let mut image = signed();

@@ -12,9 +12,8 @@ use lighter_types::{Bytes, OciDigest};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{
-    LayerFormat, OpenLayer, check_ref_name, index_json, manifest_of, media_type_of, plain_blob, write_error, wrong_blob,
-};
+use super::{Documents, LayerFormat, OpenLayer, check_ref_name, plain_blob, write_error, wrong_blob};
+use crate::companions::Bundle;
 use crate::error::ImageError;
 use crate::imported::ImportedImage;
 use crate::layout::blob_path;
@@ -58,14 +57,15 @@ enum Content {
 }
 
 impl ImageArchive {
-    /// The archive of an image. `tar_bytes` are the lengths of its layers' tars, in their order. A layer that occurs
-    /// twice in the image is written once.
+    /// The archive of an image; an OCI archive has its companions where it keeps the original manifest. `tar_bytes` are
+    /// the lengths of its layers' tars, in their order. A layer that occurs twice in the image is written once.
     ///
     /// # Errors
     /// `Unsupported` for a name that an archive may not have, and for a form whose lengths are not known (`Gzip`) or
     /// that the format does not have (`Exact` in a docker archive).
     pub fn new(
         image: &ImportedImage,
+        companions: Option<&Bundle>,
         name: &str,
         archive: ArchiveFormat,
         format: LayerFormat,
@@ -83,24 +83,26 @@ impl ImageArchive {
             }
         };
         match archive {
-            ArchiveFormat::Oci => Self::oci(image, name, &blobs),
+            ArchiveFormat::Oci => Self::oci(image, companions, name, &blobs),
             ArchiveFormat::Docker => Ok(Self::docker(image, name, &blobs)),
         }
     }
 
-    fn oci(image: &ImportedImage, name: &str, blobs: &[BlobDescriptor]) -> Result<Self, ImageError> {
-        let manifest_bytes = manifest_of(image, blobs)?;
-        let manifest_digest = digest_of(&manifest_bytes);
-        let media_type = media_type_of(&manifest_bytes);
-        let bytes = Bytes(manifest_bytes.len() as u64);
-        let manifest = BlobDescriptor { digest: manifest_digest, media_type, bytes };
-        let index = index_json(&manifest, image.platform.as_ref(), name);
+    fn oci(
+        image: &ImportedImage,
+        companions: Option<&Bundle>,
+        name: &str,
+        blobs: &[BlobDescriptor],
+    ) -> Result<Self, ImageError> {
+        let Documents { manifest, index, beside } = Documents::new(image, companions, blobs, name)?;
+        let manifest_digest = digest_of(&manifest);
         let mut entries = vec![
             Entry::document("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
             Entry::document("index.json", &index),
-            Entry::document(&blob_path(&manifest_digest), &manifest_bytes),
+            Entry::document(&blob_path(&manifest_digest), &manifest),
             Entry::document(&blob_path(&image.config_digest), &image.config_bytes),
         ];
+        entries.extend(beside.iter().map(|(digest, bytes)| Entry::document(&blob_path(digest), bytes)));
         push_layers(&mut entries, image, blobs, |blob| blob_path(&blob.digest));
         Ok(Self { entries, manifest_digest })
     }

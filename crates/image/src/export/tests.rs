@@ -23,6 +23,7 @@ fn export(
     let exported = export_image(
         &mut files,
         image,
+        None,
         name,
         format,
         &mut |index, _| Ok(Box::new(Cursor::new(tars[index].clone()))),

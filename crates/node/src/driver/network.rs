@@ -136,7 +136,18 @@ impl Driver {
                 request_response::Message::Request { request, channel, request_id } => {
                     let Some(from) = from_libp2p(&peer) else { return };
                     let (question, way) = (QuestionId(self.next_id()), Way { request: request_id, channel });
-                    match peer_access::admit(&self.shared, from, request) {
+                    let admitted = peer_access::admit(&self.shared, from, request);
+                    // The engine does not know what comes from a registry.
+                    let coming = admitted.as_ref().ok().and_then(|request| match request {
+                        Request::Arrival { target, number } => self.shared.site_downloads.answer(*target, *number),
+                        Request::Holdings { .. }
+                        | Request::Image(_)
+                        | Request::Quote { .. }
+                        | Request::Sketches(_)
+                        | Request::Blob { .. } => None,
+                    });
+                    let admitted = coming.map_or(admitted, |arrival| Err(Answer::Arrival(arrival)));
+                    match admitted {
                         Ok(request) => self.questions.add(question, from, request, way),
                         Err(answer) => {
                             self.questions.add_open(question, from, way);
@@ -146,6 +157,10 @@ impl Driver {
                     self.tell_questions();
                 }
                 request_response::Message::Response { request_id, response } => {
+                    if let Some(reply) = self.asks_beside.remove(&request_id) {
+                        // The asker may have stopped waiting.
+                        return drop(reply.send(response));
+                    }
                     let Some(ask) = self.asks.remove(&request_id) else {
                         return broken("an answer to no question of this node");
                     };
@@ -160,6 +175,9 @@ impl Driver {
             },
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
                 tracing::debug!(%peer, %error, "a question got no answer");
+                if self.asks_beside.remove(&request_id).is_some() {
+                    return;
+                }
                 let Some(ask) = self.asks.remove(&request_id) else {
                     return broken("a failure of no question of this node");
                 };

@@ -2,20 +2,21 @@
 //!
 //! An image has the blobs of its registry in the export where this node can make every one of them, by what `recipes`
 //! knows of it; then its manifest is the registry's too. Otherwise its layers are plain tars under a manifest of their
-//! own. A rebuilt blob lies in a spool of the store, one at a time, until it is copied.
+//! own. With the registry's manifest go the image's companions. A rebuilt blob lies in a spool of the store, one at a
+//! time, until it is copied.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use lighter_api::ExportBlobs;
-use lighter_image::{ArchiveFormat, ImageArchive, ImportedImage, LayerDescriptor, LayerFormat};
+use lighter_image::{ArchiveFormat, Bundle, ImageArchive, ImportedImage, LayerDescriptor, LayerFormat};
 use lighter_recipe::{Rebuild, Recipe};
 use lighter_store::{Lease, Spool, Store};
-use lighter_types::{Bytes, ImageReference, OciDigest, error_chain};
+use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, error_chain};
 use lighter_wire::BlobSource;
 
 use super::folder::{FolderWriter, LayerStream};
-use super::{ImagesError, Step, imported, recipes};
+use super::{ImagesError, Step, companions, imported, recipes};
 use crate::shared::FileBase;
 
 /// Threads of a rebuild.
@@ -52,11 +53,13 @@ pub fn export(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(ImagesError::Open { path: text, source }),
     }
-    let _leases = leases(store, &image);
+    let _leases = leases(store, reference, &image);
+    let beside = beside(store, reference, &image)?;
     let mut writer = FolderWriter::new(path);
     let exported = lighter_image::export_image(
         &mut writer,
         &image,
+        beside.as_ref(),
         reference.as_str(),
         form.format,
         &mut |_, layer| open(store, layer, form.format),
@@ -85,7 +88,7 @@ impl ReadyArchive {
         blobs: ExportBlobs,
     ) -> Result<Self, ImagesError> {
         let image = imported(store, reference)?;
-        let leases = leases(store, &image);
+        let leases = leases(store, reference, &image);
         let form = match (archive, blobs) {
             // Its layers are plain tars, by its format.
             (ArchiveFormat::Docker, ExportBlobs::Auto) => Form { format: LayerFormat::Plain, why: None },
@@ -100,7 +103,8 @@ impl ReadyArchive {
         let tar_bytes: Vec<Bytes> = cards.collect::<Result<_, _>>()?;
         let format = form.format;
         let has_manifest = archive == ArchiveFormat::Oci;
-        let archive = ImageArchive::new(&image, reference.as_str(), archive, format, &tar_bytes)?;
+        let beside = if has_manifest { beside(store, reference, &image)? } else { None };
+        let archive = ImageArchive::new(&image, beside.as_ref(), reference.as_str(), archive, format, &tar_bytes)?;
         let exported = form.exported(archive.manifest_digest, image.manifest_digest);
         let exported = Exported { exact: exported.exact && has_manifest, ..exported };
         Ok(Self { archive, format, exported, _leases: leases })
@@ -167,10 +171,22 @@ fn obstacle(store: &Store, layer: &LayerDescriptor) -> Option<String> {
     }
 }
 
-/// Keeps an image's layers and blobs from giving way.
-fn leases(store: &Store, image: &ImportedImage) -> Vec<Option<Lease>> {
+/// Keeps an image's layers, blobs and companions from giving way.
+fn leases(store: &Store, reference: &ImageReference, image: &ImportedImage) -> Vec<Option<Lease>> {
     let names = image.layers.iter().flat_map(|layer| [layer.diff_id, recipes::as_layer(&layer.blob.digest)]);
-    names.map(|name| store.lease_layer(&name)).collect()
+    names.chain(beside_layer(store, reference)).map(|name| store.lease_layer(&name)).collect()
+}
+
+fn beside_layer(store: &Store, reference: &ImageReference) -> Option<DiffId> {
+    store.reference(reference).and_then(|image| companions::of_record(&image.release_record))
+}
+
+/// The image's companions: the index above its manifest, and what refers to it.
+fn beside(store: &Store, reference: &ImageReference, image: &ImportedImage) -> Result<Option<Bundle>, ImagesError> {
+    let Some(layer) = beside_layer(store, reference) else { return Ok(None) };
+    let reader = store.open_layer(&layer)?.ok_or_else(|| ImagesError::Gone(layer.to_string()))?;
+    let tar = FileBase::new(reader).map_err(|source| ImagesError::Open { path: layer.to_string(), source })?;
+    Ok(Some(Bundle::read(&tar, &image.manifest_digest)?))
 }
 
 /// Opens what an export has of a layer.

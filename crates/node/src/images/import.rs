@@ -10,7 +10,7 @@ use std::thread::{self, ScopedJoinHandle};
 
 use lighter_engine::{DiskInput, Input};
 use lighter_image::{
-    Choice, ImageError, ImportedImage, LAYERS_MAX, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector,
+    Choice, Files, ImageError, ImportedImage, LAYERS_MAX, LayerDescriptor, Limits, OpenedImage, ScanProgress, Selector,
     open_image,
 };
 use lighter_store::{Image, Lease, StoreError};
@@ -219,9 +219,9 @@ fn name_in_source(names: &[String], path: String) -> Result<ImageReference, Imag
 
 /// Brings one layer of an image, or checks what the image claims of it if it is held: its card, whether it was held
 /// before, and a copy of the blob if its recipe is not known.
-pub(super) fn import_layer(
+pub(super) fn import_layer<F: Files>(
     shared: &Shared,
-    opened: &mut OpenedImage<AnyFiles>,
+    opened: &mut OpenedImage<F>,
     index: usize,
     progress: &mut dyn FnMut(Step),
 ) -> Result<(Card, bool, Option<FileBase<File>>), ImagesError> {

@@ -1,27 +1,43 @@
 //! Serves the companions of images: the index that a tag stands for, the documents of other platforms, signatures and
 //! other artifacts, and the list of what refers to a manifest.
 //!
-//! They lie in one layer for each image ([`companions`]), whose sha256 a publisher signed. The node serves a document
-//! or a blob under a repository if an image of the repository has it among its companions. It compares the digest
-//! again.
+//! They lie in one layer for each image ([`companions`]), whose sha256 a publisher signed, or which this node made of
+//! what upstream has. The node serves a document or a blob under a repository if an image of the repository has it
+//! among its companions. It compares the digest again. While upstream is asked what it has beside an image, requests
+//! for such things wait; an answer about artifacts counts as long as one about a tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lighter_image::{CompanionSlice, Companions};
+use lighter_image::{CompanionSlice, Companions, subject_of_tag};
 use lighter_registry::server::{Blob, BlobClass, Document, Origin, Refusal, Repository, Source};
-use lighter_store::LayerReader;
-use lighter_types::{Bytes, DiffId, OciDigest, ReadAt};
+use lighter_store::{LayerReader, Store};
+use lighter_types::{Bytes, DiffId, ImageReference, OciDigest, ReadAt};
 use serde_json::Value;
+use tokio::time::timeout;
 
-use super::{Registry, known_as, media_type, names_of};
+use super::work::blocking;
+use super::{RETRY_AFTER_S, Registry, known_as, media_type, names_of};
+use crate::clock::unix_now;
+use crate::config::policy::{Resolver, WhenAway};
 use crate::images::ImagesError;
-use crate::images::companions::{self, Opened, open};
+use crate::images::companions::{self, BesideLayer, Opened, open};
+use crate::images::upstream::Top;
+use crate::images::upstream_record::UpstreamRecord;
 use crate::shared::{FileBase, Shared};
 
-/// A publisher signed the companions with the release.
-const SOURCE: Source = Source { origin: Origin::Release, age_s: None, class: None };
+/// The party that named the companions: a publisher signed them with the release, or upstream has them.
+fn source_of(is_released: bool) -> Source {
+    Source::of(if is_released { Origin::Release } else { Origin::Upstream })
+}
+
+/// The document that upstream's name stands for.
+pub(super) fn document_of(top: &Top, source: Source) -> Document {
+    let Top { digest, media_type, bytes } = top;
+    Document { digest: *digest, media_type: media_type.clone(), bytes: bytes.clone(), source }
+}
 
 impl Registry {
     /// The document that an image's tag stands for: the index above its manifest, if it has one.
@@ -32,14 +48,14 @@ impl Registry {
         source: Source,
     ) -> Result<Document, Refusal> {
         let Some(layer) = layer else { return self.document(manifest, source).await };
-        let found = self.blocking(move |shared| {
+        let found = blocking(&self.shared, move |shared| {
             let Some(opened) = open(&shared.store, layer)? else { return Ok(None) };
             let top = opened.companions.top();
             if top == manifest {
                 let bytes = shared.store.blob(&manifest)?;
                 return Ok(bytes.map(|bytes| Document { digest: top, media_type: media_type(&bytes), bytes, source }));
             }
-            document(&opened, top)
+            document(&opened, top, source)
         });
         found.await?.ok_or_else(|| Refusal::ManifestUnknown(manifest.to_string()))
     }
@@ -50,7 +66,7 @@ impl Registry {
         repository: &Repository,
         digest: OciDigest,
     ) -> Result<Option<Document>, Refusal> {
-        self.first_beside(repository, move |opened| document(opened, digest)).await
+        self.beside(repository, None, move |opened, source| document(&opened, digest, source)).await
     }
 
     /// The document with a tag of an artifact: cosign's, or that of the list of referrers.
@@ -59,11 +75,12 @@ impl Registry {
         repository: &Repository,
         tag: String,
     ) -> Result<Option<Document>, Refusal> {
-        let find = move |opened: &Opened| match opened.companions.tagged(&tag) {
-            Some(digest) => document(opened, digest),
+        let subject = subject_of_tag(&tag);
+        let find = move |opened: Opened, source| match opened.companions.tagged(&tag) {
+            Some(digest) => document(&opened, digest, source),
             None => Ok(None),
         };
-        self.first_beside(repository, find).await
+        self.beside(repository, subject, find).await
     }
 
     /// A blob among the companions of a repository's images.
@@ -72,19 +89,14 @@ impl Registry {
         repository: &Repository,
         digest: OciDigest,
     ) -> Result<Option<Blob>, Refusal> {
-        let layers = self.layers_beside(repository).await?;
-        self.blocking(move |shared| {
-            for layer in layers {
-                let Some(opened) = open(&shared.store, layer)? else { continue };
-                let Some(slice) = opened.companions.blob(&digest) else { continue };
-                Companions::check_blob(&opened.bundle, slice, &digest)?;
-                let source = Source { class: Some(BlobClass::Document), ..SOURCE };
-                let reader = Arc::new(Part { bundle: opened.bundle, slice });
-                return Ok(Some(Blob { reader, source }));
-            }
-            Ok(None)
-        })
-        .await
+        let find = move |opened: Opened, source| {
+            let Some(slice) = opened.companions.blob(&digest) else { return Ok(None) };
+            Companions::check_blob(&opened.bundle, slice, &digest)?;
+            let source = Source { class: Some(BlobClass::Document), ..source };
+            let reader = Arc::new(Part { bundle: opened.bundle, slice });
+            Ok(Some(Blob { reader, source }))
+        };
+        self.beside(repository, None, find).await
     }
 
     /// The descriptors of all that refers to a manifest, by digest.
@@ -93,8 +105,9 @@ impl Registry {
         repository: &Repository,
         subject: OciDigest,
     ) -> Result<Vec<Value>, Refusal> {
-        let layers = self.layers_beside(repository).await?;
-        let found = self.blocking(move |shared| {
+        let trouble = self.ask_again(repository, subject).await?;
+        let layers = self.layers_beside(repository).await?.iter().map(|beside| beside.layer).collect();
+        let found = blocking(&self.shared, move |shared| {
             let mut found = BTreeMap::new();
             for_each(shared, &layers, |opened| {
                 for descriptor in opened.companions.referrers(&subject) {
@@ -103,13 +116,67 @@ impl Registry {
             })?;
             Ok(found)
         });
-        Ok(found.await?.into_values().collect())
+        let found = found.await?;
+        match trouble {
+            Some(trouble) if found.is_empty() || self.policy(repository).when_upstream_is_away == WhenAway::Fail => {
+                Err(trouble)
+            }
+            Some(_) | None => Ok(found.into_values().collect()),
+        }
+    }
+
+    /// The first thing that `find` finds among the companions of a repository's images, those that come included. With
+    /// a subject, it is an artifact of that manifest.
+    async fn beside<T: Send + 'static>(
+        &self,
+        repository: &Repository,
+        subject: Option<OciDigest>,
+        find: impl Fn(Opened, Source) -> Result<Option<T>, ImagesError> + Send + Sync + 'static,
+    ) -> Result<Option<T>, Refusal> {
+        let find = Arc::new(find);
+        let trouble = match subject {
+            Some(subject) => self.ask_again(repository, subject).await?,
+            None => {
+                if let Some(found) = self.first_beside(repository, find.clone()).await? {
+                    return Ok(Some(found));
+                }
+                self.gathered(repository).await?
+            }
+        };
+        let found = self.first_beside(repository, find).await?;
+        match trouble {
+            Some(trouble) if found.is_none() || self.policy(repository).when_upstream_is_away == WhenAway::Fail => {
+                Err(trouble)
+            }
+            Some(_) | None => Ok(found),
+        }
+    }
+
+    /// Has upstream asked again what refers to a manifest, if it named an image with that manifest and its last answer
+    /// is too old. Returns why it does not say so.
+    async fn ask_again(&self, repository: &Repository, subject: OciDigest) -> Result<Option<Refusal>, Refusal> {
+        let policy = self.policy(repository);
+        if policy.resolves(Resolver::Upstream) {
+            let (names, max_age_s) = (names_of(repository), u64::from(policy.max_age_s));
+            let named = blocking(&self.shared, move |shared| stale(&shared.store, &names, subject, max_age_s)).await?;
+            for name in named {
+                self.flights.beside_upstream(&name)?;
+            }
+        }
+        self.gathered(repository).await
+    }
+
+    /// As [`super::flights::Flights::gathered`], with the limit of every wait.
+    async fn gathered(&self, repository: &Repository) -> Result<Option<Refusal>, Refusal> {
+        let waiting = Duration::from_secs(self.shared.config.registry.wait_s.into());
+        let gathered = timeout(waiting, self.flights.gathered(&known_as(repository))).await;
+        gathered.map_err(|_| Refusal::Late { retry_after_s: RETRY_AFTER_S })
     }
 
     /// The tags of the artifacts of a repository's images.
     pub(super) async fn tags_beside(&self, repository: &Repository) -> Result<BTreeSet<String>, Refusal> {
-        let layers = self.layers_beside(repository).await?;
-        self.blocking(move |shared| {
+        let layers = self.layers_beside(repository).await?.iter().map(|beside| beside.layer).collect();
+        blocking(&self.shared, move |shared| {
             let mut tags = BTreeSet::new();
             for_each(shared, &layers, |opened| tags.extend(opened.companions.tags().map(str::to_owned)))?;
             Ok(tags)
@@ -117,32 +184,62 @@ impl Registry {
         .await
     }
 
-    /// The layers with the companions of a repository's images, those on their way included.
-    async fn layers_beside(&self, repository: &Repository) -> Result<BTreeSet<DiffId>, Refusal> {
+    /// The layers with the companions of a repository's images, those on their way included; the newest first, and what
+    /// an image names before what comes.
+    async fn layers_beside(&self, repository: &Repository) -> Result<Vec<BesideLayer>, Refusal> {
         let names = names_of(repository);
-        let mut layers = self.flights.companions(&known_as(repository));
-        layers.extend(self.blocking(move |shared| Ok(companions::of_repositories(&shared.store, &names))).await?);
+        let coming = self.flights.companions(&known_as(repository));
+        let held = blocking(&self.shared, move |shared| Ok(companions::of_repositories(&shared.store, &names)));
+        let mut layers = held.await?;
+        layers.extend(coming);
+        layers.sort_by_key(|beside| std::cmp::Reverse(beside.since));
         Ok(layers)
     }
 
-    /// The first document that one of the repository's companions has.
-    async fn first_beside(
+    async fn first_beside<T: Send + 'static>(
         &self,
         repository: &Repository,
-        find: impl Fn(&Opened) -> Result<Option<Document>, ImagesError> + Send + 'static,
-    ) -> Result<Option<Document>, Refusal> {
+        find: Arc<impl Fn(Opened, Source) -> Result<Option<T>, ImagesError> + Send + Sync + 'static>,
+    ) -> Result<Option<T>, Refusal> {
         let layers = self.layers_beside(repository).await?;
-        self.blocking(move |shared| {
-            for layer in layers {
+        blocking(&self.shared, move |shared| {
+            for BesideLayer { layer, is_released, .. } in layers {
                 let Some(opened) = open(&shared.store, layer)? else { continue };
-                if let Some(document) = find(&opened)? {
-                    return Ok(Some(document));
+                if let Some(found) = find(opened, source_of(is_released))? {
+                    return Ok(Some(found));
                 }
             }
             Ok(None)
         })
         .await
     }
+}
+
+/// The images that upstream named with this manifest, or with something that refers to it, and of which it was last
+/// asked longer ago what there is beside them.
+fn stale(
+    store: &Store,
+    names: &[String],
+    subject: OciDigest,
+    max_age_s: u64,
+) -> Result<Vec<ImageReference>, ImagesError> {
+    let now = unix_now();
+    let mut stale = Vec::new();
+    for (name, image) in store.references() {
+        let record = UpstreamRecord::read(&image.release_record);
+        let Some(beside) = record.and_then(|record| record.beside) else { continue };
+        // A clock that was set back makes no answer young.
+        let is_young = now.0.checked_sub(beside.gathered.0).is_some_and(|age| age < max_age_s);
+        if is_young || !names.iter().any(|known| known == name.repository()) {
+            continue;
+        }
+        let opened = beside.companions.map(|layer| open(store, layer)).transpose()?.flatten();
+        let is_beside = opened.is_some_and(|opened| opened.companions.document(&subject).is_some());
+        if is_beside || [beside.top, image.manifest].contains(&subject) {
+            stale.push(name);
+        }
+    }
+    Ok(stale)
 }
 
 fn for_each(shared: &Shared, layers: &BTreeSet<DiffId>, mut look: impl FnMut(&Opened)) -> Result<(), ImagesError> {
@@ -154,10 +251,10 @@ fn for_each(shared: &Shared, layers: &BTreeSet<DiffId>, mut look: impl FnMut(&Op
     Ok(())
 }
 
-fn document(opened: &Opened, digest: OciDigest) -> Result<Option<Document>, ImagesError> {
+fn document(opened: &Opened, digest: OciDigest, source: Source) -> Result<Option<Document>, ImagesError> {
     let Some((media_type, _)) = opened.companions.document(&digest) else { return Ok(None) };
     let bytes = opened.companions.read_document(&opened.bundle, &digest)?;
-    Ok(Some(Document { digest, media_type: media_type.to_owned(), bytes, source: SOURCE }))
+    Ok(Some(Document { digest, media_type: media_type.to_owned(), bytes, source }))
 }
 
 /// A part of a layer.

@@ -3,20 +3,20 @@
 //! A flight by release is a pull, as the operator's ([`follow`]). A flight by upstream asks the registry that the name
 //! has ([`super::upstream`]). Both tell their [`Course`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lighter_image::LayerDescriptor;
 use lighter_registry::UpstreamReference;
 use lighter_registry::server::{Origin, Refusal};
-use lighter_store::Store;
+use lighter_store::{Store, UnixSeconds};
 use lighter_types::{DiffId, ImageReference, OciDigest};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::course::Course;
+use super::course::{Course, Gathering};
 use super::is_here;
 use super::upstream::Upstreams;
 use crate::api::PullEvent;
@@ -24,6 +24,8 @@ use crate::config::policy::full_name;
 use crate::driver::pulls;
 use crate::event::{Command, Event};
 use crate::images;
+use crate::images::companions::BesideLayer;
+use crate::images::upstream::Top;
 use crate::shared::Shared;
 
 /// A tag that was resolved so long ago is resolved again: a client asks for the tag twice in one pull (HEAD, GET).
@@ -64,7 +66,8 @@ impl Flights {
     /// The pull of an image by its release: the one under way, or a new one.
     pub fn by_release(&self, reference: &ImageReference) -> Result<Flight, Refusal> {
         let (shared, wanted) = (self.shared.clone(), reference.clone());
-        self.join(reference.to_string(), Origin::Release, reference.repository(), |state| async move {
+        let course = Course::default();
+        self.join(reference.to_string(), Origin::Release, reference.repository(), course, |state| async move {
             follow(&shared, wanted, &state).await;
         })
     }
@@ -73,10 +76,21 @@ impl Flights {
     pub fn by_upstream(&self, reference: &UpstreamReference) -> Result<Flight, Refusal> {
         let (upstreams, wanted) = (self.upstreams.clone(), reference.clone());
         let repository = format!("{}/{}", reference.registry(), reference.repository());
-        self.join(reference.to_string(), Origin::Upstream, &repository, |state| async move {
+        self.join(reference.to_string(), Origin::Upstream, &repository, Course::default(), |state| async move {
             if let Err(refusal) = upstreams.fetch(&wanted, &state).await {
                 tracing::debug!(image = %wanted, why = %refusal, "a client's image does not come from upstream");
                 state.send_modify(|state| state.failure = Some(refusal));
+            }
+        })
+    }
+
+    /// The question to upstream what there is beside an image that is here: the one under way, or a new one.
+    pub fn beside_upstream(&self, name: &ImageReference) -> Result<Flight, Refusal> {
+        let (upstreams, wanted) = (self.upstreams.clone(), name.clone());
+        let course = Course { gathering: Gathering::UnderWay, ..Course::default() };
+        self.join(format!("beside {name}"), Origin::Upstream, name.repository(), course, |state| async move {
+            if let Err(refusal) = upstreams.gather_again(&wanted, &state).await {
+                tracing::debug!(image = %wanted, why = %refusal, "upstream does not say what it has beside an image");
             }
         })
     }
@@ -86,6 +100,7 @@ impl Flights {
         key: String,
         origin: Origin,
         repository: &str,
+        course: Course,
         work: impl FnOnce(Arc<watch::Sender<Course>>) -> F,
     ) -> Result<Flight, Refusal> {
         let mut flights = self.lock();
@@ -96,7 +111,7 @@ impl Flights {
         if flights.len() >= FLIGHTS_MAX {
             return Err(Refusal::Late { retry_after_s: super::RETRY_AFTER_S });
         }
-        let (sender, state) = watch::channel(Course::default());
+        let (sender, state) = watch::channel(course);
         let flight = Flight { began: Instant::now(), origin, repository: full_name(repository), state };
         flights.insert(key, flight.clone());
         let (sender, stop) = (Arc::new(sender), self.stop.clone());
@@ -119,11 +134,43 @@ impl Flights {
         named.filter_map(|flight| Some((flight.state.borrow().manifest?, flight.origin))).collect()
     }
 
-    /// The layers with the companions of images of this repository that are on their way.
-    pub fn companions(&self, repository: &str) -> BTreeSet<DiffId> {
+    /// The layers with the companions of images of this repository that are on their way. A release on its way is newer
+    /// than what is here.
+    pub fn companions(&self, repository: &str) -> Vec<BesideLayer> {
         let flights = self.lock();
         let named = flights.values().filter(|flight| flight.repository == repository);
-        named.filter_map(|flight| flight.state.borrow().companions).collect()
+        let layers = named.filter_map(|flight| {
+            let state = flight.state.borrow();
+            let since = state.gathered.unwrap_or(UnixSeconds(u64::MAX));
+            let is_released = flight.origin == Origin::Release;
+            Some(BesideLayer { layer: state.companions?, is_released, since })
+        });
+        layers.collect()
+    }
+
+    /// The document with this digest, if upstream gave it for an image of this repository that is on its way.
+    pub fn top(&self, repository: &str, digest: OciDigest) -> Option<Arc<Top>> {
+        let flights = self.lock();
+        let named = flights.values().filter(|flight| flight.repository == repository);
+        named.filter_map(|flight| flight.state.borrow().top.clone()).find(|top| top.digest == digest)
+    }
+
+    /// Waits until upstream is asked no more for what there is beside images of this repository. Returns why it did not
+    /// say so, if that happened lately.
+    pub async fn gathered(&self, repository: &str) -> Option<Refusal> {
+        let of_repository = |find: fn(&Course) -> bool| {
+            let flights = self.lock();
+            let mut named = flights.values().filter(|flight| flight.repository == repository);
+            named.find(|flight| find(&flight.state.borrow())).cloned()
+        };
+        while let Some(mut flight) = of_repository(Course::is_gathering) {
+            // A sender that is gone is over too.
+            let _ = flight.state.wait_for(|state| !state.is_gathering()).await;
+        }
+        match of_repository(|state| matches!(state.gathering, Gathering::Failed(_)))?.state().gathering {
+            Gathering::Failed(refusal) => Some(refusal),
+            Gathering::Idle | Gathering::UnderWay => None,
+        }
     }
 
     /// Whether some flight brings an image.

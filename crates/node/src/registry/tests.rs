@@ -3,14 +3,16 @@
 //! A test's registry answers over plain HTTP on loopback and counts what it is asked. A `Client` asks the endpoint's
 //! router, as hyper would. A new one stands for a time later: what the last one's flights remember is gone.
 
+mod beside;
 mod faults;
 mod registry;
+mod site;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use libp2p::Multiaddr;
 use lighter_registry::server::{Counts, Repository, Users, router};
 use lighter_types::{ImageReference, PeerId};
@@ -118,7 +120,11 @@ struct Response {
 
 impl Client {
     async fn get(&self, path: &str) -> Response {
-        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        self.ask(Method::GET, path).await
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Response {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), 16 << 20).await.unwrap().to_vec();
@@ -212,7 +218,7 @@ async fn an_image_that_no_release_names_comes_from_upstream_once_for_all_clients
     for pulled in futures::future::join_all(clients).await {
         assert!(pulled.unwrap() == layers);
     }
-    assert_eq!((upstream.asked("/manifests/"), upstream.asked("/blobs/")), (1, 3), "config and layers come once");
+    assert_eq!((upstream.asked("/manifests/1"), upstream.asked("/blobs/")), (1, 3), "config and layers come once");
     let manifest = client.get(&format!("{path}/manifests/1")).await;
     assert_eq!((manifest.source(), &manifest.headers["docker-content-digest"]), ("upstream", &digest.parse().unwrap()));
     let blob = client.get(&format!("{path}/blobs/{}", registry::sha256(&layers[0]))).await;
@@ -241,7 +247,7 @@ async fn an_answer_counts_for_its_age_and_then_upstream_is_asked_again() {
     let later = node.client();
     later.pull(&path, "1").await;
     assert!(later.get(&format!("{path}/manifests/1")).await.source().starts_with("upstream; age="));
-    assert_eq!((upstream.asked("/manifests/"), upstream.asked("/blobs/")), (1, 2));
+    assert_eq!((upstream.asked("/manifests/1"), upstream.asked("/blobs/")), (1, 2));
     node.end().await;
 
     let node = TestNode::start(&upstream, Policy { max_age_s: 0, ..policy(&upstream) }).await;

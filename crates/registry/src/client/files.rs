@@ -141,6 +141,30 @@ impl RegistryFiles {
         self.source.clone()
     }
 
+    /// The same files, to be read beside these. Failures of its reads are its own.
+    pub fn another(&self) -> Self {
+        let BlobSource { upstream, handle, registry, repository, failure: _ } = self.source.clone();
+        Self {
+            source: BlobSource { upstream, handle, registry, repository, failure: Arc::default() },
+            index: self.index.clone(),
+            wanted: self.wanted.clone(),
+            named: self.named.clone(),
+            documents: self.documents.clone(),
+            document_bytes: self.document_bytes,
+            asking: None,
+            beside: Vec::new(),
+        }
+    }
+
+    /// Takes a document or a blob that the caller has, so that the registry is not asked for it. The reader compares
+    /// it with its digest. It is left out where there is no room.
+    pub fn know(&mut self, digest: OciDigest, bytes: Vec<u8>) {
+        if !self.documents.contains_key(&digest) && !self.is_full(bytes.len() as u64) {
+            self.document_bytes += bytes.len() as u64;
+            self.documents.insert(digest, bytes);
+        }
+    }
+
     /// Learns all that a document names, of whatever kind it is.
     fn learn(&mut self, digest: OciDigest, bytes: &[u8]) {
         let Ok(document) = Document::read(&format!("document {digest}"), bytes) else { return };

@@ -42,7 +42,8 @@ fn opened(bytes: Vec<u8>) -> ImportedImage {
 #[test]
 fn an_exact_archive_has_the_manifest_and_the_blobs_of_the_image() {
     let (image, blobs, tar_bytes) = image();
-    let archive = ImageArchive::new(&image, "demo/app:1", ArchiveFormat::Oci, LayerFormat::Exact, &tar_bytes).unwrap();
+    let archive =
+        ImageArchive::new(&image, None, "demo/app:1", ArchiveFormat::Oci, LayerFormat::Exact, &tar_bytes).unwrap();
     let found = opened(written(&archive, &blobs).unwrap());
     assert_eq!((found.manifest_digest, archive.manifest_digest), (image.manifest_digest, image.manifest_digest));
     assert_eq!((found.layers, found.names), (image.layers.clone(), vec!["demo/app:1".to_owned()]));
@@ -54,7 +55,7 @@ fn an_exact_archive_has_the_manifest_and_the_blobs_of_the_image() {
 fn plain_archives_of_both_formats_have_the_same_tars_and_config() {
     let (image, _, tar_bytes) = image();
     for format in [ArchiveFormat::Oci, ArchiveFormat::Docker] {
-        let archive = ImageArchive::new(&image, "demo/app:1", format, LayerFormat::Plain, &tar_bytes).unwrap();
+        let archive = ImageArchive::new(&image, None, "demo/app:1", format, LayerFormat::Plain, &tar_bytes).unwrap();
         let bytes = written(&archive, &tars()).unwrap();
         // The layer that occurs twice is written once.
         assert!(bytes.len() < 3 * small_tar("one").len() + 8 * 1024, "{}", bytes.len());
@@ -68,7 +69,8 @@ fn plain_archives_of_both_formats_have_the_same_tars_and_config() {
 #[test]
 fn a_layer_that_is_wrong_or_short_ends_the_archive() {
     let (image, _, tar_bytes) = image();
-    let archive = ImageArchive::new(&image, "a:1", ArchiveFormat::Docker, LayerFormat::Plain, &tar_bytes).unwrap();
+    let archive =
+        ImageArchive::new(&image, None, "a:1", ArchiveFormat::Docker, LayerFormat::Plain, &tar_bytes).unwrap();
     let mut wrong = tars();
     wrong[1][600] ^= 1;
     assert!(matches!(written(&archive, &wrong), Err(ImageError::Digest { .. })));
@@ -84,7 +86,7 @@ fn forms_without_known_lengths_and_names_that_are_none_are_refused() {
         (ArchiveFormat::Docker, LayerFormat::Exact, "a:1"),
         (ArchiveFormat::Docker, LayerFormat::Plain, "a b"),
     ] {
-        let made = ImageArchive::new(&image, name, archive, format, &tar_bytes);
+        let made = ImageArchive::new(&image, None, name, archive, format, &tar_bytes);
         assert!(matches!(made, Err(ImageError::Unsupported { .. })), "{archive:?} {format:?} {name}");
     }
 }

@@ -45,7 +45,7 @@ pub async fn show(
 
 fn view(store: &Store, reference: &ImageReference, image: &lighter_store::Image) -> api::Image {
     let release = images::release_of(store, reference);
-    let companions = release.as_ref().and_then(|release| release.release.companions);
+    let companions = companions::of_record(&image.release_record);
     let cards = image.layers.iter().filter_map(|layer| store.card(layer));
     api::Image {
         reference: reference.clone(),
@@ -71,6 +71,9 @@ fn artifact(artifact: &Artifact) -> api::ImageArtifact {
 }
 
 fn blob(store: &Store, layer: &LayerDescriptor) -> api::LayerBlob {
+    // A damaged layer is not held any more once it was opened.
+    let held = store.open_layer(&layer.diff_id).ok().flatten();
+    let at_rest = held.map(|tar| if tar.is_packed() { "zstd" } else { "tar" }.to_owned());
     let source = recipes::source(store, layer);
     let is_tar = source == BlobSource::Plain;
     let parts = [("tar", layer.diff_id, true), ("blob", recipes::as_layer(&layer.blob.digest), !is_tar)];
@@ -81,6 +84,7 @@ fn blob(store: &Store, layer: &LayerDescriptor) -> api::LayerBlob {
         bytes: layer.blob.bytes,
         made_by: recipes::made_by(&source),
         kept: kept.map(|(part, ..)| (*part).to_owned()).collect(),
+        at_rest,
     }
 }
 
@@ -119,4 +123,35 @@ fn rollout_image(store: &Store, reference: ImageReference) -> Result<api::Rollou
     let documents = [image.manifest, image.config];
     let documents = documents.map(|digest| store.blob_bytes(&digest).unwrap_or(Bytes::ZERO));
     Ok(api::RolloutImage { reference, manifest: image.manifest, layers: image.layers, documents })
+}
+
+#[cfg(test)]
+mod tests {
+    use lighter_image::{BlobDescriptor, Hashed, Hashes, scan_tar_with};
+    use lighter_store::{Options, UnixSeconds};
+    use lighter_types::{DiffId, OciDigest};
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn a_layer_is_shown_in_its_form_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Options::default()).unwrap();
+        let tar = vec![7; 1 << 20];
+        let diff_id = DiffId::new(Sha256::digest(&tar).into());
+        let media_type = "application/vnd.oci.image.layer.v1.tar+gzip".to_owned();
+        let compressed = BlobDescriptor { digest: OciDigest::new([1; 32]), media_type, bytes: Bytes(9) };
+        let layer = LayerDescriptor { diff_id, blob: compressed };
+        let forms = || (blob(&store, &layer).kept.join(" "), blob(&store, &layer).at_rest);
+        assert_eq!(forms(), (String::new(), None));
+        let mut writer = store.create_layer(diff_id, Bytes(tar.len() as u64)).unwrap();
+        writer.append(&tar).unwrap();
+        let mut nowhere = std::io::sink();
+        let scan = scan_tar_with(Hashes::Sketch, "a tar", &mut &tar[..], None, &mut Hashed::new(&mut nowhere)).unwrap();
+        writer.finish_sketched(scan.card, scan.sketch.to_bytes(), UnixSeconds(1)).unwrap();
+        assert_eq!(forms(), ("tar".to_owned(), Some("tar".to_owned())));
+        store.pack_layer(&diff_id, &mut || true).unwrap();
+        assert_eq!(forms(), ("tar".to_owned(), Some("zstd".to_owned())));
+    }
 }

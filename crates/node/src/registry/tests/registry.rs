@@ -10,17 +10,20 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use lighter_types::OciDigest;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::task::AbortOnDropHandle;
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A fault in the registry's answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Each answer has this status.
     Status(u16),
+    /// The lists of referrers have this status.
+    Referrers(u16),
     /// 429, and the client shall wait an hour.
     Later,
     /// The answers to blobs have other bytes of the same length.
@@ -43,6 +46,15 @@ struct Inside {
     fault: Option<Fault>,
 }
 
+impl Inside {
+    /// The answer about a manifest to which nothing refers. A registry that lists no referrers at all has no such API.
+    fn empty_list(&self, path: &str) -> Option<(String, Vec<u8>)> {
+        let has_api = self.served.keys().any(|path| path.contains("/referrers/"));
+        let list = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }).to_string();
+        (has_api && path.contains("/referrers/")).then(|| (INDEX.to_owned(), list.into_bytes()))
+    }
+}
+
 pub struct TestRegistry {
     /// Its host and port.
     pub host: String,
@@ -60,14 +72,25 @@ impl TestRegistry {
         Self { host, inside, _server: AbortOnDropHandle::new(server) }
     }
 
+    /// Serves a document or a blob below its digest: its descriptor.
+    pub fn put(&self, repository: &str, kind: &str, media_type: &str, bytes: &[u8]) -> Value {
+        let digest = sha256(bytes);
+        self.put_at(&format!("/v2/{repository}/{kind}/{digest}"), media_type, bytes);
+        json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
+    }
+
+    pub fn put_at(&self, path: &str, media_type: &str, bytes: &[u8]) {
+        self.inside.lock().unwrap().served.insert(path.to_owned(), (media_type.to_owned(), bytes.to_vec()));
+    }
+
+    /// The media type and the bytes at a path.
+    pub fn at(&self, path: &str) -> (String, Vec<u8>) {
+        self.inside.lock().unwrap().served[path].clone()
+    }
+
     /// Adds an image of plain layers, and returns its manifest's digest.
     pub fn push(&self, repository: &str, tag: &str, layers: &[Vec<u8>]) -> String {
-        let mut inside = self.inside.lock().unwrap();
-        let mut add = |kind: &str, media_type: &str, bytes: &[u8]| {
-            let digest = sha256(bytes);
-            inside.served.insert(format!("/v2/{repository}/{kind}/{digest}"), (media_type.to_owned(), bytes.to_vec()));
-            json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
-        };
+        let add = |kind: &str, media_type: &str, bytes: &[u8]| self.put(repository, kind, media_type, bytes);
         let diff_ids: Vec<String> = layers.iter().map(|layer| sha256(layer)).collect();
         let root = json!({ "type": "layers", "diff_ids": diff_ids });
         let config = json!({ "architecture": "amd64", "os": "linux", "rootfs": root }).to_string();
@@ -78,7 +101,7 @@ impl TestRegistry {
         let manifest = manifest.to_string().into_bytes();
         add("manifests", MANIFEST, &manifest);
         let digest = sha256(&manifest);
-        inside.served.insert(format!("/v2/{repository}/manifests/{tag}"), (MANIFEST.to_owned(), manifest));
+        self.put_at(&format!("/v2/{repository}/manifests/{tag}"), MANIFEST, &manifest);
         digest
     }
 
@@ -110,9 +133,13 @@ async fn answer(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> R
         Some(Fault::Unauthorized) => {
             return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic realm=\"x\"")]).into_response();
         }
-        Some(Fault::OtherBytes | Fault::OtherLength | Fault::Half) | None => {}
+        Some(Fault::Referrers(status)) if path.contains("/referrers/") => {
+            return StatusCode::from_u16(*status).unwrap().into_response();
+        }
+        Some(Fault::Referrers(_) | Fault::OtherBytes | Fault::OtherLength | Fault::Half) | None => {}
     }
-    let Some((media_type, mut bytes)) = inside.served.get(&path).cloned() else {
+    let found = inside.served.get(&path).cloned();
+    let Some((media_type, mut bytes)) = found.or_else(|| inside.empty_list(&path)) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let length = bytes.len();
@@ -126,7 +153,8 @@ async fn answer(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> R
                 let chunks = futures::stream::iter([Ok::<_, std::io::Error>(bytes)]);
                 return ([(CONTENT_TYPE, media_type)], Body::from_stream(chunks)).into_response();
             }
-            Some(Fault::Status(_) | Fault::Later | Fault::Redirect(_) | Fault::Unauthorized) | None => {}
+            Some(Fault::Status(_) | Fault::Referrers(_) | Fault::Later | Fault::Redirect(_) | Fault::Unauthorized)
+            | None => {}
         }
     }
     let headers = [(CONTENT_TYPE, media_type), (CONTENT_LENGTH, bytes.len().to_string())];

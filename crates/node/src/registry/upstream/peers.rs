@@ -17,6 +17,7 @@ use crate::driver::pulls;
 use crate::event::{Command, Event};
 use crate::images::recipes;
 use crate::registry::course::Course;
+use crate::registry::work::blocking;
 use crate::shared::Shared;
 
 /// Peers that announce a layer of an image have its documents within this time, or are not waited for.
@@ -91,7 +92,7 @@ impl Upstreams {
     ) -> Result<BTreeMap<usize, LayerDescriptor>, Refusal> {
         let of_image: Vec<(usize, LayerDescriptor)> =
             missing.iter().map(|&index| (index, layers[index].clone())).collect();
-        let known = self.blocking(move |shared| {
+        let known = blocking(&self.shared, move |shared| {
             let store = &shared.store;
             let has_source = |layer: &LayerDescriptor| recipes::source(store, layer) != BlobSource::Unknown;
             Ok(of_image.into_iter().filter(|(_, layer)| has_source(layer)).collect::<Vec<_>>())
@@ -139,7 +140,7 @@ impl Upstreams {
     }
 
     /// Whether a peer announces one of these layers: its tar, or its blob.
-    async fn has_holder(&self, layers: impl Iterator<Item = &LayerDescriptor>) -> bool {
+    pub(super) async fn has_holder(&self, layers: impl Iterator<Item = &LayerDescriptor>) -> bool {
         for name in layers.flat_map(|layer| [layer.diff_id, recipes::as_layer(&layer.blob.digest)]) {
             let (reply, holders) = oneshot::channel();
             if self.shared.events.send(Event::Command(Command::Holders(name, reply))).await.is_err() {
