@@ -165,6 +165,7 @@ pub enum Work {
 }
 
 /// The image that the operator wants.
+#[expect(clippy::large_enum_variant, reason = "one for each pull, and moved once")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The image that the name stands for. `known` is the newest believed release of it on disk.

@@ -200,7 +200,7 @@ impl Message for Request {
 pub enum AnswerLayout {
     Holdings(u64, u64, String, [u8; ListDigest::BYTES], ListedLayout),
     Quote(QuoteLayout),
-    Image(ImageAnswerLayout),
+    Image(Box<ImageAnswerLayout>),
     Blob(Vec<u8>, Option<Vec<u8>>),
     Refused(Refusal),
     Sketches(Vec<Option<Vec<u8>>>),
@@ -238,7 +238,7 @@ impl Message for Answer {
                 listed_layout(&holdings.list),
             ),
             Self::Quote(quote) => AnswerLayout::Quote(quote_layout(quote)),
-            Self::Image(answer) => AnswerLayout::Image(image::answer_layout(answer)),
+            Self::Image(answer) => AnswerLayout::Image(Box::new(image::answer_layout(answer))),
             Self::Blob { bytes, config } => AnswerLayout::Blob(bytes.clone(), config.clone()),
             Self::Refused(refusal) => AnswerLayout::Refused(*refusal),
             Self::Sketches(sketches) => AnswerLayout::Sketches(sketches.clone()),
@@ -260,7 +260,7 @@ impl Message for Answer {
                 list: listed(list)?,
             }),
             AnswerLayout::Quote(layout) => Self::Quote(quote::<Self>(layout)?),
-            AnswerLayout::Image(layout) => Self::Image(Box::new(image::answer::<Self>(layout)?)),
+            AnswerLayout::Image(layout) => Self::Image(Box::new(image::answer::<Self>(*layout)?)),
             AnswerLayout::Blob(bytes, config) => {
                 image::check_documents::<Self>(&[Some(&bytes), config.as_ref()])?;
                 Self::Blob { bytes, config }

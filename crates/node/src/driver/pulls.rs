@@ -40,7 +40,7 @@ impl Pulls {
 
     /// A peer has a release that does not count.
     pub fn add_refused(&mut self, reference: &ImageReference, why: &ReleaseError) {
-        // What nobody signed says nothing about the fleet.
+        // A release that nobody signed says nothing about the fleet.
         let is_made_up = matches!(why, ReleaseError::NotSigned { .. } | ReleaseError::Mixed { .. });
         if !is_made_up && (self.refused.len() < REFUSED_MAX || self.refused.contains_key(reference)) {
             self.refused.insert(reference.clone(), why.clone());

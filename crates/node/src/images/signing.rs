@@ -19,7 +19,7 @@ pub struct Unsigned {
     pub reference: ImageReference,
     pub manifest: OciDigest,
     pub companions: Option<DiffId>,
-    /// Of the image's layers in their order, and of the companions.
+    /// The sizes of the image's layers in their order, and of the companions.
     pub tar_bytes: Vec<Bytes>,
     /// The release expires after so many seconds.
     pub lifetime_s: Option<u64>,

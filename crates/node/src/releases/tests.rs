@@ -1,5 +1,6 @@
 //! Each class of attack that The Update Framework Specification names (1.0.33, section 1.5.2), with the error that it
-//! ends in; and what keeps a fleet from being locked out: clocks, handovers, forgetting.
+//! ends in; and what keeps a fleet from being locked out: clocks, handovers, forgetting. A node is a folder, a
+//! configuration and a clock that the test sets.
 
 use lighter_store::Options;
 use lighter_types::{Bytes, OciDigest};
