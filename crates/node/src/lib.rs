@@ -28,6 +28,8 @@ mod predictions;
 mod registry;
 mod room;
 mod scrub;
+mod scrub_figures;
+mod scrub_record;
 mod shared;
 mod speed;
 pub mod traffic;
@@ -54,6 +56,7 @@ pub use defects::LogWriter;
 use driver::{Driver, EVENTS_WAITING};
 use identity::{Identity, IdentityError};
 pub use network::NetworkError;
+use scrub_figures::Scrub;
 use shared::Shared;
 pub use shared::{FileBase, OnDisk};
 use traffic::Accountant;
@@ -142,7 +145,7 @@ impl Node {
         let (events, waiting) = mpsc::channel(EVENTS_WAITING);
         let started = Instant::now();
         let uses = UseClock::of(&store);
-        let scrub = scrub::Scrub::of(&store, uses.now());
+        let scrub = Scrub::of(&store, uses.now());
         let engine = engine(&config, &identity);
         let encode_memory = EncodeMemory::new(config.limits.encode_memory_max.0);
         let shared = Arc::new(Shared {

@@ -20,7 +20,7 @@ use crate::faults::Faults;
 use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
-use crate::scrub::Scrub;
+use crate::scrub_figures::Scrub;
 use crate::traffic::Accountant;
 use crate::views::Views;
 
