@@ -1,5 +1,6 @@
 //! Bytes that change on disk. The node must find them before it sends or uses them, move the file to `quarantine/`, and
-//! be able to fetch the item again. It must not blame another node.
+//! be able to fetch the item again. It must not blame another node: the bytes that it sends or counts on are checked
+//! first, and its own disk is held to be at fault where they changed here.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

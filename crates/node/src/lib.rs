@@ -29,6 +29,8 @@ mod registry;
 mod releases;
 mod room;
 mod scrub;
+mod scrub_figures;
+mod scrub_record;
 mod shared;
 mod shares;
 mod site_downloads;
@@ -57,6 +59,7 @@ pub use defects::LogWriter;
 use driver::{Driver, EVENTS_WAITING};
 use identity::{Identity, IdentityError};
 pub use network::NetworkError;
+use scrub_figures::Scrub;
 use shared::Shared;
 pub use shared::{FileBase, OnDisk};
 use traffic::Accountant;
@@ -146,7 +149,7 @@ impl Node {
         let started = Instant::now();
         let uses = UseClock::of(&store);
         let releases = releases::Releases::open(&data_dir, &store, unix_now());
-        let scrub = scrub::Scrub::of(&store, uses.now());
+        let scrub = Scrub::of(&store, uses.now());
         let engine = engine(&config, &identity);
         let encode_memory = EncodeMemory::new(config.limits.encode_memory_max.0);
         let shared = Arc::new(Shared {

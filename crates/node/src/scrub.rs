@@ -6,9 +6,6 @@
 //! that is often switched off goes on where it stopped. A pass is due so many days after the last one ended, or after
 //! the node's first start. Its clock is that of the store's uses, which never goes back.
 
-mod figures;
-mod record;
-
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,10 +14,9 @@ use lighter_store::{Item, Scrubbed, StoreError};
 use lighter_types::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use crate::scrub_figures::keep;
+use crate::scrub_record::Record;
 use crate::shared::Shared;
-pub use figures::Scrub;
-use figures::keep;
-use record::Record;
 
 const DAY_S: u64 = 24 * 3600;
 /// Between two writes of the last item: a power cut has so much read again.

@@ -23,7 +23,7 @@ use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
 use crate::releases::{ReleaseError, Releases};
-use crate::scrub::Scrub;
+use crate::scrub_figures::Scrub;
 use crate::site_downloads::SiteDownloads;
 use crate::traffic::Accountant;
 use crate::views::Views;

@@ -1,5 +1,5 @@
-//! What else registries and peers say in text: image configs, references, digests, tags of artifacts. What is read, is
-//! printed and read again as the same.
+//! The other texts of registries and peers: image configs, references, digests, tags of artifacts. A text that is read,
+//! is printed and read again as the same.
 #![no_main]
 
 use std::fmt::{Debug, Display};

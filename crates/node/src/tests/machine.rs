@@ -81,7 +81,7 @@ async fn a_scrub_goes_on_where_it_was_stopped() {
     let status = hub.shared.scrub.status();
     assert_eq!(found, 0);
     assert!(status.last_bytes.0 > 0 && status.last_bytes.0 < 100_000, "the layer was not read again: {status:?}");
-    let kept = scrub::Scrub::of(&hub.shared.store, hub.shared.uses.now()).status();
+    let kept = Scrub::of(&hub.shared.store, hub.shared.uses.now()).status();
     assert_eq!((kept.last_s, kept.last_bytes), (status.last_s, status.last_bytes));
     edge.end().await;
     hub.end().await;

@@ -1,8 +1,8 @@
 //! The requester's side: opens the stream, takes the patch frame by frame, and has it applied as it comes.
 //!
-//! `begin` asks for the patch and holds the header against the request. `receive` then takes the frames, and two workers
-//! run beside it. The keeper (`keep`) checks each frame and syncs it to the partial patch. The applier (`apply`) rebuilds
-//! the layer from the frames on disk. Both end when no more frames come; the applier commits the layer if it is whole.
+//! `begin` asks for the patch and holds the header against the request. `receive` takes the frames, and two workers
+//! run beside it. The keeper (`keep`) checks each frame and syncs it to the partial patch. The applier (`apply`)
+//! rebuilds the layer from the frames on disk. Both end when no more come; the applier commits a layer that is whole.
 
 use std::io;
 use std::sync::Arc;

@@ -87,7 +87,7 @@ fn a_flipped_bit_is_found_in_every_kind_of_item() {
         }
         assert_eq!(store.take_gone_layers().len(), 2);
         assert_eq!((store.cards().len(), store.blobs().len(), store.patches().len()), (0, 0, 0));
-        // What went can be committed again, and nothing of it takes room.
+        // All that went can be committed again, and nothing of it takes room.
         assert_eq!(store.stats().unwrap().used_bytes, Bytes::ZERO);
         add(&store, 1, 600_000);
         assert_sound(&store);

@@ -1,4 +1,4 @@
-//! What the scrub knows and counts: for the worker, the driver and the status.
+//! The place and the counts of the scrub: for the worker, the driver and the status.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use lighter_api as api;
 use lighter_store::{Store, UnixSeconds};
 use lighter_types::Bytes;
 
-use super::record::{self, Record};
+use crate::scrub_record::{self, Record};
 
 /// See the module.
 #[derive(Default)]
@@ -22,9 +22,9 @@ pub struct State {
 }
 
 impl Scrub {
-    /// What earlier lives of the node read. Its first life begins the first interval.
+    /// The place that earlier lives of the node reached. The first life begins the first interval.
     pub fn of(store: &Store, now: UnixSeconds) -> Self {
-        let mut record = record::kept(store);
+        let mut record = scrub_record::kept(store);
         if record.since_s == 0 {
             record.since_s = now.0;
             keep(store, &record);
@@ -68,7 +68,7 @@ impl Scrub {
 
 /// Writes the record; without it the next life of the node reads again.
 pub fn keep(store: &Store, record: &Record) {
-    if let Err(error) = record::keep(store, record) {
+    if let Err(error) = scrub_record::keep(store, record) {
         tracing::warn!(%error, "the place of the scrub is forgotten when this node stops");
     }
 }

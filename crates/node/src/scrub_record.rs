@@ -19,7 +19,7 @@ pub struct Record {
     pub ended_s: Option<u64>,
     pub ended_bytes: u64,
     pub ended_damaged: u64,
-    /// Of the pass under way.
+    /// Counts of the pass under way.
     pub bytes: u64,
     pub damaged: u64,
     /// The last item that the pass under way has read.
