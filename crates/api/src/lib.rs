@@ -32,5 +32,5 @@ pub use plans::{ImagePlan, ImageQuery, LayerPlan, Plan, Predictor};
 pub use problem::{Problem, ProblemKind};
 pub use pulls::{CancelRequest, PullEvent, PullRequest};
 pub use rollout::{Rollout, RolloutImage, RolloutLayer, RolloutPatch, RolloutQuery, RolloutSite};
-pub use status::{GaveWay, LimitsRequest, PullStatus, Status, StreamsStatus, TrafficStatus};
+pub use status::{GaveWay, LimitsRequest, PullStatus, RacesStatus, Status, StreamsStatus, TrafficStatus};
 pub use store::{GcReport, GcRequest, StoreStatus};

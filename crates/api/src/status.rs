@@ -40,6 +40,8 @@ pub struct Status {
     pub gave_way: Vec<GaveWay>,
     #[serde(default)]
     pub streams: StreamsStatus,
+    #[serde(default)]
+    pub races: RacesStatus,
     /// Conditions that the operator should look at; empty when all is well.
     pub warnings: Vec<String>,
 }
@@ -64,6 +66,17 @@ pub struct StreamsStatus {
     pub busy: u64,
     /// Reset without a reply, because too many were being refused.
     pub resets: u64,
+}
+
+/// Second sources that were tried beside late ones since the node started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RacesStatus {
+    pub decided: u64,
+    /// Those that the second source won.
+    pub won: u64,
+    /// Bytes that came for layers and were of no use, from races or from sources that were left.
+    #[serde(with = "number")]
+    pub wasted_bytes: Bytes,
 }
 
 /// Bytes of one protocol.

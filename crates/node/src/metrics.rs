@@ -53,6 +53,15 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
         "Patch streams reset: too many were being refused",
         ConstCounter::new(streams.resets),
     );
+    let races = status.races;
+    for (name, help, value) in [
+        ("races", "Second sources that were tried beside late ones", races.decided),
+        ("races_won", "Those that were faster than the late ones", races.won),
+    ] {
+        registry.register(name, help, ConstCounter::new(value));
+    }
+    let help = "What came for layers and was of no use";
+    registry.register_with_unit("wasted", help, Unit::Bytes, ConstCounter::new(races.wasted_bytes.0));
     let defects = Defects::counted();
     registry.register("panics", "Tasks of this node that panicked: a defect", ConstCounter::new(defects.panics));
     registry.register(
@@ -90,7 +99,7 @@ mod tests {
     use lighter_types::{Bytes, PeerId};
 
     use super::*;
-    use crate::api::{StoreStatus, StreamsStatus, TrafficStatus};
+    use crate::api::{RacesStatus, StoreStatus, StreamsStatus, TrafficStatus};
 
     #[test]
     fn figures_are_exposed_with_their_labels() {
@@ -129,6 +138,7 @@ mod tests {
             releases_gave_way: 22,
             gave_way: vec![],
             streams: StreamsStatus { queued: 16, busy: 17, resets: 18 },
+            races: RacesStatus { decided: 23, won: 24, wasted_bytes: Bytes(25) },
             warnings: vec![],
         };
         let text = text(&status, &RegistryFigures::default());
@@ -144,6 +154,9 @@ mod tests {
             "lighter_streams_queued 16",
             "lighter_streams_busy_total 17",
             "lighter_streams_reset_total 18",
+            "lighter_races_total 23",
+            "lighter_races_won_total 24",
+            "lighter_wasted_bytes_total 25",
             "lighter_panics_total 0",
             "lighter_broken_invariants_total 0",
             "# EOF",

@@ -13,10 +13,11 @@ use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::{Quote, Refusal, Request};
 
 use super::fetching::{Fetching, Named, Stop};
+use super::race::Second;
 use super::site::{self, Round, Site};
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
-use crate::event::{AskId, Effect, Part, PullId};
+use crate::event::{AskId, Effect, Fetched, Part, PullId};
 use crate::failure::Setback;
 use crate::planner::{self, Plan};
 use crate::settings::Settings;
@@ -45,6 +46,14 @@ pub struct Target {
     moved: Moment,
     /// The most that ever was on disk of one patch: bytes beyond it are new.
     most: Bytes,
+    /// The second source, beside a fetch that is late.
+    pub second: Option<Second>,
+    /// Bytes that came by all fetches that ended.
+    pub spent: Bytes,
+    /// Those that second sources brought in vain.
+    pub wasted_by_races: Bytes,
+    /// The bytes that were on disk when the layer was wanted.
+    had: Bytes,
 }
 
 #[derive(Debug)]
@@ -121,6 +130,10 @@ impl Target {
             sources: Vec::new(),
             moved: now,
             most: part.map_or(Bytes::ZERO, |part| part.bytes),
+            second: None,
+            spent: Bytes::ZERO,
+            wasted_by_races: Bytes::ZERO,
+            had: part.map_or(Bytes::ZERO, |part| part.bytes),
         }
     }
 
@@ -168,7 +181,8 @@ impl Target {
         None
     }
 
-    fn plans(&self, id: DiffId, step: &Step<'_>) -> Vec<Plan> {
+    /// The peers to ask, the best first.
+    pub fn plans(&self, id: DiffId, step: &Step<'_>) -> Vec<Plan> {
         let mut plans = planner::plans(id, step.core, &|peer| !self.may_ask(peer, step), &self.damaged);
         plans.retain(|plan| !self.is_whole_only() || plan.bases.is_empty());
         plans
@@ -266,8 +280,26 @@ impl Target {
             State::Asking(round) => Some(round.until()),
             State::Quoting { .. } => None,
             State::Referred { until, .. } => Some(*until),
-            State::Fetching(fetching) => fetching.deadline(settings),
+            State::Fetching(fetching) => match &self.second {
+                Some(Second::Racing(rival)) => {
+                    fetching.deadline(settings).into_iter().chain(rival.deadline(settings)).min()
+                }
+                Some(Second::Asked { .. }) | None => fetching.deadline(settings),
+            },
         }
+    }
+
+    /// No pull wants the layer any more: the second source stops.
+    pub fn stop_second(&mut self, effects: &mut Vec<Effect>) {
+        match &mut self.second {
+            Some(Second::Racing(rival)) => rival.fetching.stop(Stop::Abandoned, effects),
+            Some(Second::Asked { .. }) | None => self.second = None,
+        }
+    }
+
+    /// The bytes that came for the layer beside those of the patch that gave it.
+    pub fn wasted(&self, fetched: &Fetched) -> Bytes {
+        self.spent + self.had - fetched.patch.bytes
     }
 
     /// The bases to name to a provider: those of a part on disk, then those of the plan, then others that help.

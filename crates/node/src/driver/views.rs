@@ -40,7 +40,7 @@ impl Driver {
             image: pull.image.clone(),
             last: pull.last.clone(),
         });
-        let streams = self.control.counts();
+        let (streams, races) = (self.control.counts(), self.engine.races());
         api::Status {
             streams: api::StreamsStatus { queued: streams.queued, busy: streams.busy, resets: streams.resets },
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -61,6 +61,7 @@ impl Driver {
             store: store_status(&shared.store),
             releases_gave_way: self.gave_way.count,
             gave_way: self.gave_way.last(),
+            races: api::RacesStatus { decided: races.decided, won: races.won, wasted_bytes: races.wasted },
             warnings: self.warnings(),
         }
     }
