@@ -158,8 +158,8 @@ pub enum Effect {
     },
 }
 
-/// A fetch beside another one of the same layer. Until the other one has ended, it keeps what comes in memory, and takes
-/// no more than so many bytes. Then it goes on as any fetch, from the part on disk that the other one left.
+/// A fetch beside another one of the same layer. Until the other one has ended, it keeps what comes in memory, and
+/// takes no more than so many bytes. Then it goes on as any fetch, from the part on disk that the other one left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beside {
     pub fetch: FetchId,

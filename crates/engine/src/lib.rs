@@ -15,7 +15,8 @@
 //! | `pull`, `fetch`, `serve`, `sketch_questions`, `announcer`, `kept_lists` | the state machines |
 //! | `planner` | ways to get a layer, and their cost |
 //! | `core` | what all of them share: [`Core`](core::Core), and the [`Step`](core::Step) that is under way |
-//! | `directory`, `holdings`, `sketches`, `calibrations`, `links`, `asks`, `cut_offs`, `neighbours`, `floods` | facts and beliefs |
+//! | `directory`, `holdings`, `sketches`, `calibrations`, `links`, `asks` | facts and beliefs |
+//! | `cut_offs`, `neighbours`, `floods` | the same, of peers alone |
 //! | `input`, `event`, `report`, `failure`, `open` | the words of the seam |
 //! | `settings`, `effort`, `work` | intervals, caps, efforts; counts of steps for tests |
 

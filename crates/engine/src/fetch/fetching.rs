@@ -130,14 +130,12 @@ impl Fetching {
         }
     }
 
-    /// When the fetch is looked at if nothing happens. One that was asked to stop has no deadline: its end is on the way.
+    /// When the fetch is looked at if nothing happens. One that was asked to stop has no deadline: its end is on the
+    /// way.
     pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
         let stalls = self.stalls(settings);
-        let look = self.look_at.max(if self.has_grown() {
-            self.watch.window_ends()
-        } else {
-            self.started + self.silent_max()
-        });
+        let grows_by = if self.has_grown() { self.watch.window_ends() } else { self.started + self.silent_max() };
+        let look = together(self.look_at.max(grows_by));
         (self.stop == Stop::No).then(|| if self.is_whole { stalls } else { stalls.min(look) })
     }
 
@@ -204,8 +202,8 @@ impl Fetching {
         if self.is_whole { Settings::WORKING_MAX } else { settings.stall_timeout }
     }
 
-    /// The provider is still making the patch. A neighbour says how much it has of it. It passes on whole frames, so its
-    /// word counts for the first of them, and no further.
+    /// The provider is still making the patch. A neighbour says how much it has of it. It passes on whole frames, so
+    /// its word counts for the first of them, and no further.
     pub fn working(&mut self, done: Bytes, now: Moment) {
         if matches!(self.way, Way::Neighbour) && !self.has_bytes {
             self.claimed = self.claimed.max(done.min(first_frame(self.plan.bytes)));
@@ -231,6 +229,12 @@ impl Fetching {
             self.checked_bytes = bytes;
         }
     }
+}
+
+/// The next moment at which all fetches are looked at: a node does not wake up for each of them.
+fn together(at: Moment) -> Moment {
+    let every_ms = Settings::PACE_WINDOW.as_millis() as u64;
+    Moment(at.0.next_multiple_of(every_ms))
 }
 
 /// The most bytes of a frame that is passed on: frames are a fourth of the patch, within bounds (docs/PATCH.md).

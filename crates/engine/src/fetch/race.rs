@@ -4,9 +4,9 @@
 //! Fetching, late --(a quote that is sooner)--> two fetches --(decided)--> the faster one goes on
 //! ```
 //!
-//! A transfer that is late (`pace.rs`) is not stopped: the link may be slow without any peer's fault. The node asks the
-//! next best peer for a quote, and fetches from it beside the first. What comes by the second fetch stays in memory
-//! until the first has ended ([`Beside`]). After [`Settings::RACE_TIME`] of both, or when the second has brought what it
+//! A transfer that is late (`pace.rs`) is not stopped: the link may be slow without any peer's fault. The node asks
+//! the next best peer for a quote, and fetches from it beside the first. What comes by the second fetch stays in
+//! memory until the first has ended ([`Beside`]). After [`Settings::RACE_TIME`] of both, or when the second has brought what it
 //! may bring in vain, the node keeps the first unless the second would end in less than half of its time. A race that
 //! the first wins shows what the uplink gives: from then on no more is expected of it.
 //!
@@ -121,7 +121,7 @@ impl Fetcher {
         }
         if late == Late::Silent && !plan.wait.is_zero() && !std::mem::replace(&mut fetching.was_patient, true) {
             // The first may wait for the same encode.
-            fetching.look_at = step.now + plan.wait.min(Settings::PATIENT_MAX) + Settings::PACE_WINDOW;
+            fetching.look_at = step.now + (plan.wait * 2).min(Settings::PATIENT_MAX) + Settings::PACE_WINDOW;
         } else {
             self.race(id, plan, step);
         }
@@ -160,20 +160,11 @@ impl Fetcher {
         if first.stop != Stop::No || rival.fetching.stop != Stop::No {
             return;
         }
-        let Some((began, first_bytes, bytes)) = rival.start else { return };
-        let time = step.now.since(began);
-        let is_over = rival.fetching.is_whole() || rival.fetching.received() >= rival.bytes_max;
-        if !is_over && time < Settings::RACE_TIME {
-            return;
-        }
-        // What came before the first news of it is left out, unless there is no other.
-        let came = rival.fetching.watch().bytes() - bytes;
-        let came = if came == Bytes::ZERO { rival.fetching.received() } else { came };
-        let pace = rate_over(came, time.max(Settings::PACE_WINDOW / 10));
-        let first_pace = rate_over(first.watch().bytes() - first_bytes, time.max(Settings::PACE_WINDOW / 10));
-        let first_pace = first_pace.max(first.watch().pace().unwrap_or_default());
-        let wins =
-            rival.fetching.is_whole() || rival.fetching.rest().at(pace).saturating_mul(2) < first.rest().at(first_pace);
+        let (wins, paces) = match rival.decide(first, step.now) {
+            _ if first.is_whole() => (false, None),
+            Some((wins, paces)) => (wins, Some(paces)),
+            None => return,
+        };
         step.core.races.decided += 1;
         step.core.races.won += u64::from(wins);
         let (late, beside) = (first.plan.peer, rival.fetching.plan.peer);
@@ -182,10 +173,12 @@ impl Fetcher {
             first.stop(Stop::Slow, step.effects);
         } else {
             rival.fetching.stop(Stop::Beaten, step.effects);
-            first.expected_max = Some(first_pace.max(rate_over(Bytes(1), Settings::PACE_WINDOW / 5)));
             first.look_at = step.now + Settings::PACE_WINDOW;
-            if !step.core.is_near(beside) {
-                step.core.uplink_seen = Some(BytesPerSecond(first_pace.0.saturating_add(pace.0)));
+            if let Some([of_first, of_rival]) = paces {
+                first.expected_max = Some(BytesPerSecond(of_first.0.max(1)));
+                if !step.core.is_near(beside) {
+                    step.core.uplink_seen = Some(BytesPerSecond(of_first.0.saturating_add(of_rival.0)));
+                }
             }
         }
         step.report_all(&target.pulls, &Report::Raced { target: id, late, beside, kept });
@@ -251,6 +244,25 @@ impl Rival {
         (self.fetching.stop == Stop::No).then(|| decided.map_or(stalls, |decided| stalls.min(decided)))
     }
 
+    /// Whether it wins, and the paces of the first fetch and of this one; `None` while it is too soon to say.
+    fn decide(&self, first: &Fetching, now: Moment) -> Option<(bool, [BytesPerSecond; 2])> {
+        let (began, first_bytes, bytes) = self.start?;
+        let time = now.since(began);
+        let is_whole = self.fetching.is_whole();
+        if !is_whole && self.fetching.received() < self.bytes_max && time < Settings::RACE_TIME {
+            return None;
+        }
+        // What came before the first news of it is left out, unless there is no other.
+        let came = self.fetching.watch().bytes() - bytes;
+        let came = if came == Bytes::ZERO { self.fetching.received() } else { came };
+        let time = time.max(Settings::PACE_WINDOW / 10);
+        let pace = rate_over(came, time);
+        let of_first =
+            rate_over(first.watch().bytes() - first_bytes, time).max(first.watch().pace().unwrap_or_default());
+        let wins = is_whole || self.fetching.rest().at(pace).saturating_mul(2) < first.rest().at(of_first);
+        Some((wins, [of_first, pace]))
+    }
+
     /// This part of a patch is here, and `first` bytes of the first fetch.
     pub fn progress(&mut self, part: Part, first: Bytes, now: Moment) {
         self.fetching.progress(part.bytes, part.bytes_total, now);
@@ -260,6 +272,19 @@ impl Rival {
 }
 
 impl Target {
+    /// No pull wants the layer any more: the second source stops.
+    pub fn stop_second(&mut self, effects: &mut Vec<Effect>) {
+        match &mut self.second {
+            Some(Second::Racing(rival)) => rival.fetching.stop(Stop::Abandoned, effects),
+            Some(Second::Asked { .. }) | None => self.second = None,
+        }
+    }
+
+    /// The bytes that came for the layer beside those of the patch that gave it.
+    pub fn wasted(&self, fetched: &Fetched) -> Bytes {
+        self.spent + self.had - fetched.patch.bytes
+    }
+
     /// What the next second source may bring in vain; zero if that is less than it takes to show a rate.
     fn may_waste(&self, id: DiffId, core: &Core) -> Bytes {
         let layer = core.directory.card(id).map_or(Bytes::ZERO, |card| card.compressed_bytes);

@@ -17,7 +17,7 @@ use super::race::Second;
 use super::site::{self, Round, Site};
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
-use crate::event::{AskId, Effect, Fetched, Part, PullId};
+use crate::event::{AskId, Effect, Part, PullId};
 use crate::failure::Setback;
 use crate::planner::{self, Plan};
 use crate::settings::Settings;
@@ -53,7 +53,7 @@ pub struct Target {
     /// Those that second sources brought in vain.
     pub wasted_by_races: Bytes,
     /// The bytes that were on disk when the layer was wanted.
-    had: Bytes,
+    pub had: Bytes,
 }
 
 #[derive(Debug)]
@@ -287,19 +287,6 @@ impl Target {
                 Some(Second::Asked { .. }) | None => fetching.deadline(settings),
             },
         }
-    }
-
-    /// No pull wants the layer any more: the second source stops.
-    pub fn stop_second(&mut self, effects: &mut Vec<Effect>) {
-        match &mut self.second {
-            Some(Second::Racing(rival)) => rival.fetching.stop(Stop::Abandoned, effects),
-            Some(Second::Asked { .. }) | None => self.second = None,
-        }
-    }
-
-    /// The bytes that came for the layer beside those of the patch that gave it.
-    pub fn wasted(&self, fetched: &Fetched) -> Bytes {
-        self.spent + self.had - fetched.patch.bytes
     }
 
     /// The bases to name to a provider: those of a part on disk, then those of the plan, then others that help.

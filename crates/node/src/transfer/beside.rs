@@ -1,8 +1,8 @@
 //! A fetch beside another one of the same layer: it keeps what comes in memory until the other one has ended.
 //!
-//! The engine tries a second source beside a late one, and stops the slower of the two. Only one of them may write the
-//! part on disk. So the second one takes no more than a few MiB, and waits; then it goes on from the part that the first
-//! one left.
+//! The engine tries a second source beside a late one, and stops the slower of the two. Only one of them may write
+//! the part on disk. So the second one takes no more than a few MiB, and waits; then it goes on from the part that the
+//! first one left.
 
 use std::pin::Pin;
 

@@ -1,4 +1,5 @@
-//! Nodes that send a few bytes a second, so that a fetch from them never stalls. Nobody drips under the other strategies.
+//! Nodes that send a few bytes a second, so that a fetch from them never stalls. Nobody drips under the other
+//! strategies.
 
 use std::rc::Rc;
 

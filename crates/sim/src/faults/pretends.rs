@@ -1,5 +1,5 @@
-//! Nodes that say to their neighbours that every layer comes through them, and send nothing. There is nobody to say that
-//! to under the other strategies.
+//! Nodes that say to their neighbours that every layer comes through them, and send nothing. The other strategies have
+//! no such word.
 
 use std::rc::Rc;
 

@@ -153,14 +153,14 @@ impl Streams {
         self.of(one).any(|(_, stream)| [stream.to.0, stream.from.0].contains(&other))
     }
 
-    /// The stream by which a node makes a fetch.
-    pub fn fetching(&self, node: usize, fetch: FetchId) -> Option<StreamId> {
-        self.of(node).find(|(_, stream)| stream.to.0 == node && stream.fetch == fetch).map(|(id, _)| id)
+    /// The stream by which this life of a node makes a fetch.
+    pub fn fetching(&self, node: (usize, u32), fetch: FetchId) -> Option<StreamId> {
+        self.of(node.0).find(|(_, stream)| stream.to == node && stream.fetch == fetch).map(|(id, _)| id)
     }
 
-    /// The stream of a node that runs beside this fetch.
-    pub fn beside(&self, node: usize, fetch: FetchId) -> Option<StreamId> {
-        let mut streams = self.of(node).filter(|(_, stream)| stream.to.0 == node);
+    /// The stream of this life of a node that runs beside this fetch.
+    pub fn beside(&self, node: (usize, u32), fetch: FetchId) -> Option<StreamId> {
+        let mut streams = self.of(node.0).filter(|(_, stream)| stream.to == node);
         streams.find(|(_, stream)| stream.beside.is_some_and(|beside| beside.fetch == fetch)).map(|(id, _)| id)
     }
 

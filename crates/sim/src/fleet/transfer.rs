@@ -42,7 +42,8 @@ impl Fleet {
         request: PatchRequest,
     ) {
         // The other fetch may have ended while this one was decided on.
-        let beside = beside.filter(|beside| self.streams.fetching(node, beside.fetch).is_some());
+        let life = self.nodes[node].life;
+        let beside = beside.filter(|beside| self.streams.fetching((node, life), beside.fetch).is_some());
         let id = StreamId(self.fresh_number());
         let bytes = request.encode().map_or(0, |bytes| bytes.len() as u64) + STREAM_BYTES;
         let (to, from) = ((node, self.nodes[node].life), (from, self.nodes[from].life));
@@ -286,7 +287,7 @@ impl Fleet {
         if self.nodes[to].life == to_life {
             self.input_after(END, to, Input::Work(WorkInput::FetchEnded { fetch: stream.fetch, result }));
         }
-        if let Some(beside) = self.streams.beside(to, stream.fetch) {
+        if let Some(beside) = self.streams.beside((to, to_life), stream.fetch) {
             self.go_on(beside);
         }
         if self.nodes[from].life == from_life && stream.is_open {
@@ -295,7 +296,7 @@ impl Fleet {
     }
 
     pub fn stop_fetch(&mut self, node: usize, fetch: FetchId) {
-        if let Some(id) = self.streams.fetching(node, fetch) {
+        if let Some(id) = self.streams.fetching((node, self.nodes[node].life), fetch) {
             self.end_stream(id, Err(FetchFailure::Stopped));
         }
     }

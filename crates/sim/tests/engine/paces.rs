@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use lighter_engine::{Report, Settings};
 use lighter_sim::test_fleet::{Dripping, TestFleet, peer};
-use lighter_types::Bytes;
+use lighter_types::{Bytes, PeerId};
 
 use super::{check_done, fleet, new, received, seeds};
 
-/// A fleet of 4 in which nodes 0 to 2 have the new release, and node 1 has the documents too. Node 3 wants it, and has no
-/// base for it. All are connected.
+/// A fleet of 4 in which nodes 0 to 2 have the new release, and node 1 has the documents too. Node 3 wants it, and has
+/// no base for it. All are connected.
 fn sources(seed: u64) -> TestFleet {
     let mut fleet = fleet(seed, 4, 0);
     (0..3).for_each(|node| fleet.put(node, &[new()]));
@@ -20,8 +20,8 @@ fn sources(seed: u64) -> TestFleet {
     fleet
 }
 
-/// The races of a node, each with the sender that was late and the one that was kept, and the bytes that were of no use.
-fn races(fleet: &TestFleet, node: usize) -> (Vec<(lighter_types::PeerId, lighter_types::PeerId)>, Bytes) {
+/// The races of a node, each with the sender that was late and the one that was kept, and the bytes of no use.
+fn races(fleet: &TestFleet, node: usize) -> (Vec<(PeerId, PeerId)>, Bytes) {
     let (mut races, mut in_vain) = (Vec::new(), Bytes::ZERO);
     for (_, report) in &fleet.seen(node).reports {
         match report {
