@@ -61,7 +61,13 @@ impl Fetcher {
     }
 
     /// A fetch brought its layer.
-    fn arrived(&mut self, id: DiffId, fetching: &Fetching, fetched: &Fetched, step: &mut Step<'_>) -> Option<Outcome> {
+    pub(super) fn arrived(
+        &mut self,
+        id: DiffId,
+        fetching: &Fetching,
+        fetched: &Fetched,
+        step: &mut Step<'_>,
+    ) -> Option<Outcome> {
         self.parts.remove(&id);
         let target = self.remove(id, step.effects)?;
         let plan = &fetching.plan;

@@ -198,10 +198,21 @@ impl Fetcher {
         };
         target.spent += rival.fetching.received();
         match result {
-            Ok(_) => broken("a second fetch brought its layer before the first had ended"),
-            Err(failure) => super::failures::rival_failed(target, id, &rival.fetching, failure, step),
+            // The end of the first is on its way.
+            Ok(fetched) => {
+                if let State::Fetching(first) = &mut target.state {
+                    target.spent += first.received();
+                    first.stop(Stop::Abandoned, step.effects);
+                    self.fetches.remove(&first.fetch);
+                    self.forsaken.insert(first.fetch);
+                }
+                self.arrived(id, &rival.fetching, &fetched, step)
+            }
+            Err(failure) => {
+                super::failures::rival_failed(target, id, &rival.fetching, failure, step);
+                None
+            }
         }
-        None
     }
 
     /// The first fetch of a layer ended without it: the second goes on in its place. False if there is none.

@@ -280,7 +280,7 @@ impl Fleet {
         let Some(stream) = self.streams.remove(id) else { return };
         let ((to, to_life), (from, from_life)) = (stream.to, stream.from);
         // A patch that comes no more cannot be passed on.
-        if let (Some(sending), Err(_)) = (&stream.sending, &result) {
+        if let (Some(sending), Err(_), None) = (&stream.sending, &result, stream.beside) {
             let passed_on = self.streams.passing_on(to, sending.patch.patch);
             passed_on.into_iter().for_each(|id| self.end_stream(id, Err(LOST)));
         }
