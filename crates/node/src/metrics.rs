@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::Status;
+use crate::api::{RacesStatus, Status};
 use crate::defects::Defects;
 pub use registry::{BlobShares, RegistryFigures};
 
@@ -53,15 +53,7 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
         "Patch streams reset: too many were being refused",
         ConstCounter::new(streams.resets),
     );
-    let races = status.races;
-    for (name, help, value) in [
-        ("races", "Second sources that were tried beside late ones", races.decided),
-        ("races_won", "Those that were faster than the late ones", races.won),
-    ] {
-        registry.register(name, help, ConstCounter::new(value));
-    }
-    let help = "What came for layers and was of no use";
-    registry.register_with_unit("wasted", help, Unit::Bytes, ConstCounter::new(races.wasted_bytes.0));
+    register_races(&mut registry, status.races);
     let defects = Defects::counted();
     registry.register("panics", "Tasks of this node that panicked: a defect", ConstCounter::new(defects.panics));
     registry.register(
@@ -90,6 +82,14 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
     text
 }
 
+/// Second sources that were tried beside late ones.
+fn register_races(registry: &mut Registry, races: RacesStatus) {
+    registry.register("races", "Second sources that were tried beside late ones", ConstCounter::new(races.decided));
+    registry.register("races_won", "Those that were faster than the late ones", ConstCounter::new(races.won));
+    let help = "Bytes that came for layers and were of no use";
+    registry.register_with_unit("wasted", help, Unit::Bytes, ConstCounter::new(races.wasted_bytes.0));
+}
+
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -99,7 +99,7 @@ mod tests {
     use lighter_types::{Bytes, PeerId};
 
     use super::*;
-    use crate::api::{RacesStatus, StoreStatus, StreamsStatus, TrafficStatus};
+    use crate::api::{StoreStatus, StreamsStatus, TrafficStatus};
 
     #[test]
     fn figures_are_exposed_with_their_labels() {

@@ -1,4 +1,8 @@
-//! A transfer under way.
+//! A transfer under way: the peer, the reason for it, and its bytes.
+//!
+//! A transfer that brings next to nothing stalls, and is stopped (`check_stall`). One that brings less than the node
+//! expects is late (`late`): the pace of its bytes is held against the link (`pace.rs`). Until the first byte, the time
+//! is held against the work that the peer quoted.
 
 use std::time::Duration;
 

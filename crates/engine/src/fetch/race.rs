@@ -5,9 +5,9 @@
 //! ```
 //!
 //! A transfer that is late (`pace.rs`) is not stopped: the link may be slow without any peer's fault. The node asks
-//! the next best peer for a quote, and fetches from it beside the first. What comes by the second fetch stays in
-//! memory until the first has ended ([`Beside`]). After [`Settings::RACE_TIME`] of both, or when the second has brought what it
-//! may bring in vain, the node keeps the first unless the second would end in less than half of its time. A race that
+//! the next best peer for a quote, and fetches from it beside the first. The bytes of the second fetch stay in memory
+//! until the first has ended ([`Beside`]). After [`Settings::RACE_TIME`] of both, or when the second has brought what
+//! it may bring in vain, the node keeps the first unless the second would end in less than half of its time. A race that
 //! the first wins shows what the uplink gives: from then on no more is expected of it.
 //!
 //! Second sources bring a tenth of the layer and [`Settings::RACE_BYTES`] in vain at most. When that is used up, a late
@@ -44,7 +44,7 @@ pub enum Second {
 #[derive(Debug)]
 pub struct Rival {
     pub fetching: Fetching,
-    /// What it may bring before the race is decided.
+    /// The bytes that it may bring before the race is decided.
     bytes_max: Bytes,
     /// When its first bytes came, and the bytes that both had then: of the first fetch and of this one.
     start: Option<(Moment, Bytes, Bytes)>,
@@ -263,7 +263,7 @@ impl Rival {
         if !is_whole && self.fetching.received() < self.bytes_max && time < Settings::RACE_TIME {
             return None;
         }
-        // What came before the first news of it is left out, unless there is no other.
+        // Bytes that came before the first news of it are left out, unless there are no others.
         let came = self.fetching.watch().bytes() - bytes;
         let came = if came == Bytes::ZERO { self.fetching.received() } else { came };
         let time = time.max(Settings::PACE_WINDOW / 10);
@@ -296,7 +296,7 @@ impl Target {
         self.spent + self.had - fetched.patch.bytes
     }
 
-    /// What the next second source may bring in vain; zero if that is less than it takes to show a rate.
+    /// The bytes that the next second source may bring in vain; zero if that is less than it takes to show a rate.
     fn may_waste(&self, id: DiffId, core: &Core) -> Bytes {
         let layer = core.directory.card(id).map_or(Bytes::ZERO, |card| card.compressed_bytes);
         let left = Bytes(layer.0 / 10) + Settings::RACE_BYTES - self.wasted_by_races;
