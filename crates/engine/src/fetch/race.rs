@@ -5,10 +5,10 @@
 //! ```
 //!
 //! A transfer that is late (`pace.rs`) is not stopped: the link may be slow without any peer's fault. The node asks
-//! the next best peer for a quote, and fetches from it beside the first. The bytes of the second fetch stay in memory
-//! until the first has ended ([`Beside`]). After [`Settings::RACE_TIME`] of both, or when the second has brought what
-//! it may bring in vain, the node keeps the first unless the second would end in less than half of its time. A race that
-//! the first wins shows what the uplink gives: from then on no more is expected of it.
+//! the next best peer for a quote, and fetches from it beside the first. The bytes of the second fetch stay in
+//! memory until the first has ended ([`Beside`]). After [`Settings::RACE_TIME`] of both, or when the second has
+//! brought what it may bring in vain, the node keeps the first unless the second would end in less than half of its
+//! time. A race that the first wins shows what the uplink gives: from then on no more is expected of it.
 //!
 //! Second sources bring a tenth of the layer and [`Settings::RACE_BYTES`] in vain at most. When that is used up, a late
 //! transfer is stopped, and the layer goes on elsewhere from its part on disk.
