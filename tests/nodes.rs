@@ -10,6 +10,7 @@ mod life;
 mod list;
 mod names;
 mod patches;
+mod races;
 mod referrals;
 mod registry;
 mod releases;

@@ -34,5 +34,5 @@ pub use problem::{Problem, ProblemKind};
 pub use pulls::{CancelRequest, PullEvent, PullRequest};
 pub use releases::{ForgetRequest, HandoverRequest, ReleaseSignRequest, SignedRecord};
 pub use rollout::{Rollout, RolloutImage, RolloutLayer, RolloutPatch, RolloutQuery, RolloutSite};
-pub use status::{GaveWay, LimitsRequest, PullStatus, ScrubStatus, Status, StreamsStatus, TrafficStatus};
+pub use status::{GaveWay, LimitsRequest, PullStatus, RacesStatus, ScrubStatus, Status, StreamsStatus, TrafficStatus};
 pub use store::{GcReport, GcRequest, ScrubRequest, StoreStatus};

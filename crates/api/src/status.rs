@@ -48,6 +48,7 @@ pub struct Status {
     /// The reason why the node is not ready although it runs: a worker that should be quick does not end.
     #[serde(default)]
     pub stuck: Option<String>,
+    pub races: RacesStatus,
     /// Conditions that the operator should look at; empty when all is well.
     pub warnings: Vec<String>,
 }
@@ -89,6 +90,17 @@ pub struct ScrubStatus {
     #[serde(with = "number")]
     pub read_bytes: Bytes,
     pub damaged: u64,
+}
+
+/// Second sources that were tried beside late ones since the node started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RacesStatus {
+    pub decided: u64,
+    /// Those that the second source won.
+    pub won: u64,
+    /// Bytes that came for layers and were of no use, from races or from sources that were left.
+    #[serde(with = "number")]
+    pub wasted_bytes: Bytes,
 }
 
 /// Bytes of one protocol.

@@ -27,6 +27,8 @@ pub enum Purpose {
     /// The list of the peer; the question named the digest of the list that is known here.
     Holdings(Option<ListDigest>),
     Quote(DiffId),
+    /// A quote of a second source, beside a fetch that is late.
+    Beside(DiffId),
     Arrival(DiffId),
     Resolve(PullId),
     Blob(PullId),

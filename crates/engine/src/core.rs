@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use lighter_types::{BytesPerSecond, Link, Moment, Pace, PeerId, Prefer};
+use lighter_types::{Bytes, BytesPerSecond, Link, Moment, Pace, PeerId, Prefer};
 use lighter_wire::{ListDigest, Request, Terms};
 
 use crate::asks::{Asks, Purpose};
@@ -18,6 +18,7 @@ use crate::event::{AskId, Effect, PullId, Wanted};
 use crate::failure::Offence;
 use crate::holdings::Holdings;
 use crate::links::Links;
+use crate::neighbours::{Doubts, Neighbours};
 use crate::report::Report;
 use crate::settings::Settings;
 use crate::sketches::Sketches;
@@ -35,11 +36,27 @@ pub struct Core {
     pub applying: Pace,
     pub asks: Asks,
     pub cut_offs: CutOffs,
+    /// The rate over the uplink that a race of two sources showed last: more was not to be had.
+    pub uplink_seen: Option<BytesPerSecond>,
+    pub races: Races,
+    pub doubts: Doubts,
+}
+
+/// Second sources that were tried beside late ones, in this life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Races {
+    pub decided: u64,
+    /// Those that the second source won.
+    pub won: u64,
+    /// Bytes that came for layers and were of no use: by races, or from sources that were left.
+    pub wasted: Bytes,
 }
 
 impl Core {
     pub fn new(settings: Settings) -> Self {
-        Self { directory: Directory::new(settings.peers_max), settings, ..Self::default() }
+        let neighbours = Neighbours { site: settings.site.clone(), listed: settings.neighbours.clone() };
+        let directory = Directory::new(settings.peers_max).with_neighbours(neighbours);
+        Self { directory, settings, ..Self::default() }
     }
 
     pub fn is_connected(&self, peer: PeerId) -> bool {
@@ -60,6 +77,16 @@ impl Core {
     pub fn rate_from(&self, id: PeerId, peer: &Peer) -> BytesPerSecond {
         let assumed = if self.is_of_site(peer) { self.settings.site_rate } else { self.settings.uplink_rate };
         self.links.get(id).down.unwrap_or(assumed).max(BytesPerSecond(1))
+    }
+
+    /// The rate that a transfer from a peer is held against: that of its link, as transfers showed it, and no more than
+    /// this node could get over its uplink. A neighbour that is slower than the uplink is slow, however fast the site.
+    pub fn expected_from(&self, peer: PeerId) -> BytesPerSecond {
+        let uplink = self.uplink_seen.map_or(self.settings.uplink_rate, |seen| seen.min(self.settings.uplink_rate));
+        let down = self.links.get(peer).down.unwrap_or(uplink);
+        let most = self.uplink_seen.unwrap_or(down);
+        let expected = if self.is_near(peer) { down.min(uplink) } else { down.min(most) };
+        expected.max(BytesPerSecond(1))
     }
 
     /// The terms of this node for a peer that is to send a patch. Bytes within the site cost nothing.
@@ -105,6 +132,11 @@ impl Step<'_> {
 
     pub fn is_cut_off(&self, peer: PeerId) -> bool {
         self.core.cut_offs.contains(peer, self.now)
+    }
+
+    /// Whether the peer said of another layer that it comes, and it did not.
+    pub fn is_doubted(&self, peer: PeerId) -> bool {
+        self.core.doubts.contains(peer, self.now)
     }
 
     pub fn cut_off(&mut self, peer: PeerId, offence: Offence) {

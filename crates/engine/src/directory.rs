@@ -23,6 +23,7 @@ use lighter_types::{Card, DiffId, Moment, PeerId, SiteName};
 use lighter_wire::{Incarnation, ListDigest};
 use slab::Slab;
 
+use crate::neighbours::Neighbours;
 use crate::settings::Settings;
 use crate::work;
 pub use beliefs::{Heard, Taken};
@@ -44,6 +45,7 @@ pub struct Directory {
     cards: Slab<Known>,
     by_id: BTreeMap<DiffId, CardIndex>,
     peers_max: usize,
+    neighbours: Neighbours,
     /// Lists of peers that are not heard now.
     remembered: Remembered,
     /// Whether a list changed since [`Self::take_changed`].
@@ -126,6 +128,11 @@ impl Peer {
 impl Directory {
     pub fn new(peers_max: usize) -> Self {
         Self { peers_max, ..Self::default() }
+    }
+
+    /// The peers of this node's site are these.
+    pub fn with_neighbours(self, neighbours: Neighbours) -> Self {
+        Self { neighbours, ..self }
     }
 
     pub fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer)> {

@@ -52,7 +52,7 @@ pub enum Effect {
         question: QuestionId,
         request: Request,
     },
-    /// Tell the peer that its patch is being made.
+    /// Tell the peer that its patch is being made, or that so many bytes of it came here.
     Working {
         stream: StreamId,
         target_bytes_done: Bytes,
@@ -122,6 +122,7 @@ pub enum Effect {
         from: PeerId,
         request: PatchRequest,
         listed: Vec<DiffId>,
+        beside: Option<Beside>,
     },
     Encode {
         encode: EncodeId,
@@ -155,6 +156,14 @@ pub enum Effect {
         manifest: OciDigest,
         release: Option<SignedRelease>,
     },
+}
+
+/// A fetch beside another one of the same layer. Until the other one has ended, it keeps what comes in memory, and
+/// takes no more than so many bytes. Then it goes on as any fetch, from the part on disk that the other one left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    pub fetch: FetchId,
+    pub bytes_max: Bytes,
 }
 
 /// Work whose pace is learned.

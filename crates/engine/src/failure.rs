@@ -158,6 +158,10 @@ pub enum Setback {
     Fetch(FetchFailure),
     #[error("it stalled")]
     Stalled,
+    #[error("another source was faster")]
+    Slow,
+    #[error("it was no faster than the source that it was tried beside")]
+    Beaten,
     #[error("{0}")]
     Refused(Refusal),
     #[error(transparent)]

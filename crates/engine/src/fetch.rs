@@ -22,29 +22,32 @@
 //! Each fetch has one target in the state Fetching, from its effect until its end: `abandon` and `layer_held` keep such
 //! a target. Answers to questions may come late, after their target was abandoned; then they change nothing.
 
+mod ended;
 mod failures;
 mod fetching;
 mod lists;
+mod pace;
 mod places;
 mod quotes;
+mod race;
 mod site;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{Bytes, DiffId, Effort, Moment, PeerId, broken};
+use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::{Answer, Arrival, PatchRequest, Quote, Resume};
 
-use crate::core::{Core, Step};
-use crate::effort::{self, Content, to_default};
-use crate::event::{AskId, Effect, FetchId, Fetched, Part, PullId, Work};
-use crate::failure::{FetchFailure, Setback};
+use crate::core::Step;
+use crate::event::{AskId, Effect, FetchId, Part, PullId};
+use crate::failure::Setback;
 use crate::planner::Plan;
 use crate::report::{PullFailure, Report};
 use crate::serve::Coming;
 use crate::settings::Settings;
 use crate::work;
 use fetching::{Fetching, Named, Stop, Way};
+use race::Second;
 use target::{State, Target};
 
 /// All layers that are wanted and not held.
@@ -55,6 +58,8 @@ pub struct Fetcher {
     /// The target of each fetch under way.
     fetches: BTreeMap<FetchId, DiffId>,
     next_fetch: u64,
+    /// Second fetches that were stopped, whose layers are held or given up.
+    forsaken: BTreeSet<FetchId>,
     /// Parts of patches on disk, also for layers that no pull wants now. At most [`Settings::TARGETS_MAX`].
     parts: BTreeMap<DiffId, Part>,
 }
@@ -98,6 +103,7 @@ impl Fetcher {
             target.pulls.remove(&pull);
             if let (true, State::Fetching(fetching)) = (target.pulls.is_empty(), &mut target.state) {
                 fetching.stop(Stop::Abandoned, effects);
+                target.stop_second(effects);
             }
         }
         self.targets.retain(|_, target| !target.pulls.is_empty() || matches!(target.state, State::Fetching(_)));
@@ -117,8 +123,11 @@ impl Fetcher {
         self.parts.get(&target)
     }
 
+    /// The layer that a fetch brings; `None` for a second fetch, whose bytes are not kept yet.
     pub fn target_of(&self, fetch: FetchId) -> Option<DiffId> {
-        self.fetches.get(&fetch).copied()
+        let id = *self.fetches.get(&fetch)?;
+        let state = &self.targets.get(&id)?.state;
+        matches!(state, State::Fetching(fetching) if fetching.fetch == fetch).then_some(id)
     }
 
     /// Whether this layer is on its way here from outside the site. A node does not pass on what a neighbour passes on
@@ -156,7 +165,9 @@ impl Fetcher {
         for id in self.in_state(|state| matches!(state, State::Referred { .. })) {
             self.go_to_relay(id, step);
         }
-        self.advance_each(step)
+        let outcomes = self.advance_each(step);
+        self.look_at_paces(step);
+        outcomes
     }
 
     /// Begins with layers that wait, as many as may be under way, gives up those whose patience is over, and stops
@@ -209,12 +220,13 @@ impl Fetcher {
 
     /// Whether a layer that is not held comes to the site through this node: the answer to a neighbour that is about to
     /// fetch the layer and has this number for it.
-    pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, core: &Core) -> Arrival {
+    pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, step: &Step<'_>) -> Arrival {
+        let (core, is_doubted) = (&*step.core, step.is_doubted(from));
         let received = self.parts.get(&id).map_or(Bytes::ZERO, |part| part.bytes);
         let is_coming = match self.targets.get_mut(&id).map(|target| &mut target.state) {
             Some(State::Asking(round)) => {
                 let is_first = site::number(core.settings.seed, id) < number;
-                if !is_first && core.is_near(from) {
+                if !is_first && core.is_near(from) && !is_doubted {
                     // This node may have asked the neighbour before the neighbour began.
                     round.yield_to(from);
                 }
@@ -227,11 +239,14 @@ impl Fetcher {
     }
 
     /// The provider is still making the patch.
-    pub fn working(&mut self, fetch: FetchId, now: Moment) {
+    pub fn working(&mut self, fetch: FetchId, done: Bytes, now: Moment) {
         // News of a fetch may come after its end.
         let Some(&id) = self.fetches.get(&fetch) else { return };
-        if let Some(State::Fetching(fetching)) = self.targets.get_mut(&id).map(|target| &mut target.state) {
-            fetching.working(now);
+        let Some(target) = self.targets.get_mut(&id) else { return broken("a fetch without its target") };
+        match (&mut target.state, &mut target.second) {
+            (State::Fetching(fetching), _) if fetching.fetch == fetch => fetching.working(done, now),
+            (_, Some(Second::Racing(rival))) => rival.fetching.working(done, now),
+            _ => broken("work for a fetch that does not run"),
         }
     }
 
@@ -240,49 +255,15 @@ impl Fetcher {
         // News of a fetch may come after its end.
         let Some(&id) = self.fetches.get(&fetch) else { return };
         let Some(target) = self.targets.get_mut(&id) else { return broken("a fetch without its target") };
-        target.reached(part.bytes, step.now);
         let State::Fetching(fetching) = &mut target.state else { return broken("progress of a target at rest") };
+        if let Some(Second::Racing(rival)) = target.second.as_mut().filter(|_| fetching.fetch != fetch) {
+            return rival.progress(part, fetching.watch().bytes(), step.now);
+        }
         fetching.progress(part.bytes, part.bytes_total, step.now);
+        target.reached(part.bytes, step.now);
         let report = Report::Progress { target: id, received: part.bytes, total: part.bytes_total };
         step.report_all(&target.pulls, &report);
         self.part_held(id, part);
-    }
-
-    /// A fetch ended, one way or the other.
-    pub fn ended(
-        &mut self,
-        fetch: FetchId,
-        result: Result<Fetched, FetchFailure>,
-        step: &mut Step<'_>,
-    ) -> Option<Outcome> {
-        let until = step.now + step.core.settings.patience;
-        let target = self.fetches.remove(&fetch).and_then(|id| Some((id, self.targets.get_mut(&id)?)));
-        let Some((id, target)) = target else {
-            broken("an end of a fetch without its target");
-            return None;
-        };
-        let State::Fetching(fetching) = std::mem::replace(&mut target.state, State::Waiting { until }) else {
-            broken("an end of a fetch whose target is at rest");
-            return None;
-        };
-        match result {
-            Ok(fetched) => self.arrived(id, &fetching, &fetched, step),
-            Err(failure) => self.failed(id, &fetching, failure, step),
-        }
-    }
-
-    /// A layer is here by another way than a fetch. Its own fetch stops.
-    pub fn layer_held(&mut self, id: DiffId, effects: &mut Vec<Effect>) -> Option<Outcome> {
-        self.parts.remove(&id);
-        let target = self.targets.get_mut(&id)?;
-        let pulls = std::mem::take(&mut target.pulls);
-        match &mut target.state {
-            State::Fetching(fetching) => fetching.stop(Stop::Abandoned, effects),
-            State::Waiting { .. } | State::Asking(_) | State::Quoting { .. } | State::Referred { .. } => {
-                drop(self.targets.remove(&id));
-            }
-        }
-        Some(Outcome::Held { pulls, target: id })
     }
 
     /// Whether a layer waits for a connection to this relay.
@@ -300,34 +281,6 @@ impl Fetcher {
                 *until = now;
             }
         }
-    }
-
-    /// A fetch brought its layer.
-    fn arrived(&mut self, id: DiffId, fetching: &Fetching, fetched: &Fetched, step: &mut Step<'_>) -> Option<Outcome> {
-        self.parts.remove(&id);
-        let pulls = self.targets.remove(&id)?.pulls;
-        let plan = &fetching.plan;
-        // A patch that is passed on comes no faster than it comes to the peer.
-        if matches!(fetching.way, Way::Quoted) {
-            step.learn_link(plan.peer, fetched.link);
-        }
-        let settings = fetched.settings;
-        let effort = step.core.settings.effort_of(settings).unwrap_or_default();
-        let bytes = to_default(Content::of(&fetched.card, &fetched.patch.bases), effort, fetched.patch.bytes);
-        learn_pace(bytes, effort, fetched, step);
-        if let Some((rule, predicted)) = plan.raw_prediction().filter(|_| plan.bases == fetched.patch.bases) {
-            let calibration = step.core.calibrations.learn(rule, settings, predicted, bytes);
-            step.effects.push(Effect::KeepCalibration { rule, settings, calibration });
-        }
-        let report = Report::Layer {
-            target: id,
-            from: plan.peer,
-            bases: fetched.patch.bases.clone(),
-            patch_bytes: fetched.patch.bytes,
-            received: fetched.received,
-        };
-        step.report_all(&pulls, &report);
-        Some(Outcome::Held { pulls, target: id })
     }
 
     /// The neighbours answered or had time enough: fetches through the neighbour that the layer comes to, or goes
@@ -372,7 +325,7 @@ impl Fetcher {
         let referable = is_referable.then(|| step.core.settings.referable());
         let terms = step.core.terms(plan.is_near);
         let request = PatchRequest { target: id, bases, have: None, resume, referable, terms };
-        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
+        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed, beside: None });
         let report = Report::Fetching {
             target: id,
             from: plan.peer,
@@ -382,17 +335,8 @@ impl Fetcher {
         };
         step.report_all(&target.pulls, &report);
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
-        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, step.now)));
-    }
-}
-
-/// Learns how slowly this machine applies patches. A small layer shows the start-up time rather than the pace.
-fn learn_pace(bytes: Bytes, effort: Effort, fetched: &Fetched, step: &mut Step<'_>) {
-    let tar_bytes = fetched.card.tar_bytes;
-    if tar_bytes >= Bytes::MIB {
-        let content = Content::of(&fetched.card, &fetched.patch.bases);
-        step.core.applying.learn(effort::applying(bytes, content, tar_bytes, effort), fetched.applying);
-        step.effects.push(Effect::KeepPace(Work::Apply, step.core.applying));
+        let expected = step.core.expected_from(plan.peer);
+        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, (step.now, expected))));
     }
 }
 

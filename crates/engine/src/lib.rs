@@ -15,7 +15,8 @@
 //! | `pull`, `fetch`, `serve`, `sketch_questions`, `announcer`, `kept_lists` | the state machines |
 //! | `planner` | ways to get a layer, and their cost |
 //! | `core` | what all of them share: [`Core`](core::Core), and the [`Step`](core::Step) that is under way |
-//! | `directory`, `holdings`, `sketches`, `calibrations`, `links`, `asks`, `cut_offs`, `floods` | facts and beliefs |
+//! | `directory`, `holdings`, `sketches`, `calibrations`, `links`, `asks` | facts and beliefs |
+//! | `cut_offs`, `neighbours`, `floods` | the same, of peers alone |
 //! | `input`, `event`, `report`, `failure`, `open` | the words of the seam |
 //! | `settings`, `effort`, `work` | intervals, caps, efforts; counts of steps for tests |
 
@@ -38,6 +39,7 @@ mod input;
 mod kept_lists;
 mod links;
 mod machines;
+mod neighbours;
 mod open;
 mod planner;
 mod pull;
@@ -51,11 +53,12 @@ mod work;
 use lighter_types::{DiffId, Link, Moment, PeerId};
 
 pub use calibrations::{Calibrations, Rule};
+pub use core::Races;
 pub use directory::{Directory, Peer};
 pub use effort::{Content, Cost, EffortChoice, Undertaking};
 pub use event::{
-    AskId, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, Part, Prospect, PullId,
-    QuestionId, StreamId, Wanted, Work,
+    AskId, Beside, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, Part, Prospect,
+    PullId, QuestionId, StreamId, Wanted, Work,
 };
 pub use failure::{
     AskFailure, BlobFailure, EncodeFailure, FetchFailure, FetchStep, Lie, LocalFailure, LostCause, Offence, Setback,
@@ -112,6 +115,11 @@ impl Engine {
     pub fn has_bad_link(&self) -> bool {
         let beyond = self.core.directory.peers().filter(|(_, peer)| peer.is_connected() && !self.core.is_of_site(peer));
         beyond.map(|(id, _)| self.link(id)).any(|link| link.is_bad())
+    }
+
+    /// Second sources that were tried beside late ones.
+    pub fn races(&self) -> Races {
+        self.core.races
     }
 
     /// The number of pulls under way.

@@ -36,12 +36,21 @@ pub enum Report {
         from: PeerId,
         why: Setback,
     },
+    /// A second source was tried beside one that was late, and the faster of the two is kept.
+    Raced {
+        target: DiffId,
+        late: PeerId,
+        beside: PeerId,
+        kept: PeerId,
+    },
+    /// A layer is here. `wasted` are bytes that came for it and were of no use: from sources that were left, or twice.
     Layer {
         target: DiffId,
         from: PeerId,
         bases: Vec<DiffId>,
         patch_bytes: Bytes,
         received: Bytes,
+        wasted: Bytes,
     },
     Done {
         manifest: OciDigest,

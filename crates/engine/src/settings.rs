@@ -3,9 +3,10 @@
 //!
 //! docs/ENGINE.md lists them as tables ("Timers", "Caps").
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Effort, Prefer, SiteName};
+use lighter_types::{BASES_MAX, Bytes, BytesPerSecond, Effort, PeerId, Prefer, SiteName};
 use lighter_wire::{Incarnation, Referable};
 
 use crate::effort::EffortChoice;
@@ -17,6 +18,8 @@ pub struct Settings {
     /// Seeds the jitter of timers. Two nodes should not share one.
     pub seed: u64,
     pub site: Option<SiteName>,
+    /// The peers of the site; empty if each peer is of the site that it names.
+    pub neighbours: BTreeSet<PeerId>,
     /// The time between two heartbeats. A peer that is silent for [`Settings::SILENT_INTERVALS`] of these is forgotten.
     pub announce_interval: Duration,
     /// Whether pulls over the uplink are to have fewer bytes or to end sooner.
@@ -78,6 +81,34 @@ impl Settings {
     /// A fetch must bring this much within `stall_timeout`: 1.6 kbit/s at the default of 20 s, less than any uplink in
     /// use.
     pub const STALL_BYTES: u64 = 4096;
+    /// The pace of a fetch is looked at over this time.
+    pub const PACE_WINDOW: Duration = Duration::from_secs(5);
+    /// A fetch is late if its rest takes this many times what the node expects, and [`Settings::PACE_GRACE`] longer.
+    /// Trees of relays give half of an uplink's rate (docs/decisions/0028-trees-of-two-branches.md).
+    pub const PACE_SLACK: u32 = 2;
+    pub const PACE_GRACE: Duration = Duration::from_secs(10);
+    /// The same for a peer that passes a patch on: the node does not know its uplink, nor the others that it sends to.
+    pub const PACE_SLACK_FOLLOWED: u32 = 8;
+    /// The first byte of a fetch may take this long beside the work that the peer quoted.
+    pub const SILENT_MAX: Duration = Duration::from_secs(15);
+    /// How long a second source that has to make the patch is waited for before it is asked for the patch.
+    pub const PATIENT_MAX: Duration = Duration::from_secs(60);
+    /// A race between two sources is decided after this time, or when the second has brought as much as it may.
+    pub const RACE_TIME: Duration = Duration::from_secs(3);
+    /// A neighbour through which a layer is to come and that has nothing of it to show for this long is late.
+    pub const NEIGHBOUR_SILENT_MAX: Duration = Duration::from_secs(5);
+    /// A neighbour through which a layer did not come is not asked during this time, and twice as long each time after:
+    /// 11 hours at most.
+    pub const DOUBT: Duration = Duration::from_secs(10 * 60);
+    pub const DOUBT_DOUBLINGS: u32 = 6;
+    /// Neighbours that are doubted.
+    pub const DOUBTS_MAX: usize = 256;
+    /// All second sources of a layer may bring a tenth of it and this much in vain.
+    pub const RACE_BYTES: Bytes = Bytes(256 << 10);
+    /// The most that one of them brings before it has won: the node holds it in memory.
+    pub const RACE_BYTES_MAX: Bytes = Bytes(4 << 20);
+    /// Layers with a second source at a time.
+    pub const RACES_MAX: usize = 1;
     /// A provider may work on a patch for this long before the fetch goes elsewhere.
     pub const WORKING_MAX: Duration = Duration::from_secs(30 * 60);
     /// Peers that are asked for a quote on a layer.
@@ -210,6 +241,7 @@ impl Default for Settings {
             incarnation: Incarnation(0),
             seed: 0,
             site: None,
+            neighbours: BTreeSet::new(),
             announce_interval: Duration::from_secs(900),
             prefer: Prefer::default(),
             uplink_rate: BytesPerSecond(1_250_000),

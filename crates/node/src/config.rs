@@ -87,6 +87,8 @@ pub struct Fleet {
     pub members: Vec<PeerId>,
     #[serde(with = "text_list")]
     pub publishers: Vec<PeerId>,
+    #[serde(with = "text_list")]
+    pub neighbours: Vec<PeerId>,
     pub open: bool,
 }
 
@@ -283,6 +285,7 @@ impl Config {
             incarnation,
             seed,
             site: self.site.0.clone(),
+            neighbours: self.fleet.neighbours.iter().copied().collect(),
             announce_interval: Duration::from_secs(self.timing.announce_interval_s.into()),
             prefer: self.transfer.prefer.0,
             uplink_rate: self.network.uplink_assumed.0.unwrap_or(defaults.site_rate),
@@ -334,6 +337,9 @@ impl Config {
         check_range("store.scrub_days", self.store.scrub_days.into(), 0, 3650)?;
         if self.network.listen.is_empty() {
             return Err(("network.listen", "must name at least one address".to_owned()));
+        }
+        if self.site.0.is_none() && !self.fleet.neighbours.is_empty() {
+            return Err(("fleet.neighbours", "needs a name in `site`".to_owned()));
         }
         if self.network.uplink_assumed == Rate::UNLIMITED {
             return Err(("network.uplink_assumed", "must be a rate, such as \"10 Mbit/s\"".to_owned()));

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::Status;
+use crate::api::{RacesStatus, Status};
 use crate::defects::Defects;
 pub use registry::{BlobShares, RegistryFigures};
 
@@ -57,6 +57,7 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
         ConstCounter::new(streams.resets),
     );
     scrub::register(&mut registry, &status.scrub);
+    register_races(&mut registry, status.races);
     let defects = Defects::counted();
     registry.register("panics", "Tasks of this node that panicked: a defect", ConstCounter::new(defects.panics));
     registry.register(
@@ -83,6 +84,14 @@ pub fn text(status: &Status, figures: &RegistryFigures) -> String {
     // Writing into a string does not fail.
     let _ = encode(&mut text, &registry);
     text
+}
+
+/// Second sources that were tried beside late ones.
+fn register_races(registry: &mut Registry, races: RacesStatus) {
+    registry.register("races", "Second sources that were tried beside late ones", ConstCounter::new(races.decided));
+    registry.register("races_won", "Those that were faster than the late ones", ConstCounter::new(races.won));
+    let help = "Bytes that came for layers and were of no use";
+    registry.register_with_unit("wasted", help, Unit::Bytes, ConstCounter::new(races.wasted_bytes.0));
 }
 
 fn signed(count: u64) -> i64 {
@@ -136,6 +145,7 @@ mod tests {
             streams: StreamsStatus { queued: 16, busy: 17, resets: 18 },
             scrub: ScrubStatus::default(),
             stuck: None,
+            races: RacesStatus { decided: 23, won: 24, wasted_bytes: Bytes(25) },
             warnings: vec![],
         };
         let text = text(&status, &RegistryFigures::default());
@@ -153,6 +163,9 @@ mod tests {
             "lighter_streams_busy_total 17",
             "lighter_streams_reset_total 18",
             "lighter_ready_stuck 0",
+            "lighter_races_total 23",
+            "lighter_races_won_total 24",
+            "lighter_wasted_bytes_total 25",
             "lighter_panics_total 0",
             "lighter_broken_invariants_total 0",
             "# EOF",

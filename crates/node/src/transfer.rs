@@ -5,12 +5,14 @@
 //! midway leaves frames that were synced, and nothing else.
 
 mod apply;
+mod beside;
 mod encode;
 mod failures;
 mod fetch;
 mod keep;
 mod lists;
 mod part;
+mod progress;
 mod serve;
 
 use std::io;
@@ -21,6 +23,7 @@ use lighter_patch::HAVE_LIST_BYTES_MAX;
 use lighter_types::broken;
 use lighter_wire::{Message, PatchReply, PatchRequest, Refusal};
 
+pub use beside::Beside;
 pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::{FetchJob, fetch};
 pub use part::part_on_disk;

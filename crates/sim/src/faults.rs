@@ -13,6 +13,7 @@
 
 mod churn;
 mod disk_full;
+mod drips;
 mod fades;
 mod hub_lost;
 mod lies;
@@ -20,6 +21,7 @@ mod off;
 mod outages;
 mod partition;
 mod power_cuts;
+mod pretends;
 mod stalls;
 
 use std::collections::BTreeMap;
@@ -28,7 +30,7 @@ use std::rc::Rc;
 
 use lighter_engine::FetchFailure;
 use lighter_similarity::Sketch;
-use lighter_types::DiffId;
+use lighter_types::{Bytes, DiffId};
 
 use crate::error::ScenarioError;
 use crate::queue::Micros;
@@ -36,7 +38,9 @@ use crate::random::Random;
 use crate::units::{Loss, Span};
 
 pub use disk_full::NoRoom;
+pub use drips::Dripping;
 pub use lies::Liar;
+pub use pretends::Pretender;
 pub use stalls::Stalling;
 
 /// Declares [`Fault`]: its variants, and the one `match` that finds what a fault does.
@@ -70,6 +74,8 @@ faults! {
     partition::Partition,
     outages::Outages,
     fades::Fades,
+    drips::Drips,
+    pretends::Pretends,
 }
 
 /// The part of a fault that its file provides.
@@ -139,6 +145,17 @@ pub trait Flaw {
     /// Whether the node goes on sending a patch of which these bytes arrived.
     fn sends_on(&self, _arrived: u64) -> bool {
         true
+    }
+
+    /// The most that the node has sent of a patch so long after it began.
+    fn sent_by(&self, _time: Micros) -> u64 {
+        u64::MAX
+    }
+
+    /// The bytes of any layer that the node says it has so long after it was asked for it. It sends nothing. `None`: it
+    /// does not pretend.
+    fn pretended(&self, _time: Micros) -> Option<Bytes> {
+        None
     }
 
     /// Reserves room for a layer at `now`, for a fetch of the node itself.

@@ -169,6 +169,8 @@ impl Fleet {
             Due::AskTimeout { node, life, ask } => self.ask_timeout(node, life, ask),
             Due::Opened(stream) => self.opened(stream),
             Due::Piece { stream, bytes } => self.piece(stream, bytes),
+            Due::Pretends { stream, since } => self.pretend(stream, since),
+            Due::Drip(stream) => self.drip(stream),
             Due::Applied(stream) => self.applied(stream),
             Due::Ends { stream, failure } => self.end_stream(stream, Err(*failure)),
             Due::Begin(pull) => self.begin_pull(pull),

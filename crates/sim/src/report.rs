@@ -65,6 +65,10 @@ pub struct StrategyReport {
     pub talk_bytes: u64,
     /// Attempts that failed and went on elsewhere.
     pub retries: u64,
+    /// Races between a late source and a second one, and the bytes that came to nodes that have the layers and were of
+    /// no use: by such races, or from sources that were left.
+    pub races: u64,
+    pub wasted_bytes: u64,
     pub events: u64,
     /// blake3 of every event in order; absent where no engine ran.
     pub log_hash: Option<String>,
@@ -124,6 +128,8 @@ impl StrategyReport {
             slowest_own_uplink: 0.0,
             talk_bytes: 0,
             retries: 0,
+            races: 0,
+            wasted_bytes: 0,
             events: 0,
             log_hash: None,
             is_partial: false,

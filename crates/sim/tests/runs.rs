@@ -278,3 +278,13 @@ to = "95 s"
         assert_eq!(lighter.unfinished, 0, "{replay}");
     }
 }
+
+#[test]
+fn a_provider_that_drips_in_every_site_is_survived() {
+    check_faults("[[fault]]\nkind = \"drips\"\nper_site = 1", 1..20);
+}
+
+#[test]
+fn a_neighbour_that_pretends_in_every_site_is_survived() {
+    check_faults("[[fault]]\nkind = \"pretends\"\nper_site = 1", 1..20);
+}

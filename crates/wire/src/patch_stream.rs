@@ -54,7 +54,8 @@ pub struct Resume {
 /// A message of the provider before the patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatchReply {
-    /// The provider is making the patch and has encoded this much of the target. Sent at least every five seconds.
+    /// The provider is making the patch and has encoded this much of the target; or it gets the patch itself, and has
+    /// this much of it. Sent at least every five seconds.
     Working { target_bytes_done: Bytes },
     /// The patch follows: a header of `header_bytes`, then the payloads from `first_frame` on. If the provider cannot
     /// serve the requested resume, `patch` is a different patch and `first_frame` is 0.

@@ -193,9 +193,10 @@ impl Directory {
 
     fn believe(&mut self, from: PeerId, told: Told) {
         self.remembered.take(from);
+        let site = self.neighbours.site_of(from, told.site);
         let peer = self.peer_mut(from);
         peer.believed = Some(told.believed);
-        peer.site = told.site;
+        peer.site = site;
         peer.is_exact = peer.digest == told.digest;
     }
 }

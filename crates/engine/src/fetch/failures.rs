@@ -1,9 +1,9 @@
 //! Fetches that failed: which side is to blame, and what the node does then.
 
-use lighter_types::{Blame, BytesPerSecond, DiffId, Link, broken};
+use lighter_types::{Blame, BytesPerSecond, DiffId, Link, PeerId, broken};
 
 use super::fetching::{Fetching, Named, Stop, Way};
-use super::target::Target;
+use super::target::{State, Target};
 use super::{Fetcher, Outcome};
 use crate::core::Step;
 use crate::failure::{FetchFailure, Offence, Setback};
@@ -24,36 +24,63 @@ impl Fetcher {
             return None;
         };
         if target.pulls.is_empty() {
-            self.targets.remove(&id);
+            self.remove(id, step.effects);
             return None;
         }
         let from = fetching.plan.peer;
         if let FetchFailure::Referred { to, patch, settings } = failure {
+            if self.go_on_with_second(id) {
+                return None;
+            }
+            let target = self.targets.get_mut(&id)?;
             target.referred(&fetching.plan, Named { by: from, patch, settings }, to, step);
             return None;
         }
         let setback = match (&failure, fetching.stop) {
             (FetchFailure::Stopped, Stop::Stalled) => Setback::Stalled,
+            (FetchFailure::Stopped, Stop::Slow) => Setback::Slow,
             _ => Setback::Fetch(failure.clone()),
         };
         step.report_all(&target.pulls, &Report::Retrying { target: id, from, why: setback.clone() });
-        target.attempts += u32::from(!matches!(failure, FetchFailure::Refused(refusal) if refusal.is_busy()));
+        let is_try =
+            setback != Setback::Slow && !matches!(failure, FetchFailure::Refused(refusal) if refusal.is_busy());
+        target.attempts += u32::from(is_try);
         // A panic says nothing about this machine: another patch may not lead to it.
         if let FetchFailure::Local(why) = &failure
             && why.blame() != Blame::Bug
         {
-            let (pulls, why) = (self.targets.remove(&id)?.pulls, why.clone());
+            let (pulls, why) = (self.remove(id, step.effects)?.pulls, why.clone());
             return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });
         }
         if is_part_useless(&failure) {
             self.parts.remove(&id);
         }
         blame(target, id, fetching, failure, setback, step);
+        if step.is_doubted(from) {
+            self.leave_doubted(from, step);
+        }
+        if self.go_on_with_second(id) {
+            return None;
+        }
+        let target = self.targets.get_mut(&id)?;
         if target.attempts >= Settings::ATTEMPTS_MAX {
             return self.give_up(id);
         }
         target.wait(step);
         None
+    }
+
+    /// Stops the fetches through a doubted neighbour that brought nothing yet.
+    fn leave_doubted(&mut self, neighbour: PeerId, step: &mut Step<'_>) {
+        for target in self.targets.values_mut() {
+            if let State::Fetching(fetching) = &mut target.state
+                && matches!(fetching.way, Way::Neighbour)
+                && fetching.plan.peer == neighbour
+                && !fetching.has_bytes
+            {
+                fetching.stop(Stop::Slow, step.effects);
+            }
+        }
     }
 
     pub(super) fn give_up(&mut self, id: DiffId) -> Option<Outcome> {
@@ -80,6 +107,20 @@ fn is_part_useless(failure: &FetchFailure) -> bool {
     }
 }
 
+/// A second fetch failed, or lost its race.
+pub fn rival_failed(target: &mut Target, id: DiffId, rival: &Fetching, failure: FetchFailure, step: &mut Step<'_>) {
+    target.wasted_by_races += rival.received();
+    let setback = match (&failure, rival.stop) {
+        (FetchFailure::Stopped, Stop::Stalled) => Setback::Stalled,
+        (FetchFailure::Stopped, Stop::Beaten) => Setback::Beaten,
+        _ => Setback::Fetch(failure.clone()),
+    };
+    match failure {
+        FetchFailure::Referred { .. } => target.exclude(rival.plan.peer, setback, step),
+        failure => blame(target, id, rival, failure, setback, step),
+    }
+}
+
 /// Holds a failure against the peer or the base that it is due to.
 fn blame(
     target: &mut Target,
@@ -93,8 +134,18 @@ fn blame(
     match failure {
         // A pull wants the layer again after others abandoned it: no peer is to blame.
         FetchFailure::Stopped if fetching.stop == Stop::Abandoned => {}
+        FetchFailure::Stopped if matches!(fetching.stop, Stop::Slow | Stop::Beaten) => {
+            expect_pace(fetching, step);
+            target.exclude(from, setback, step);
+            if matches!(fetching.way, Way::Neighbour) {
+                step.core.doubts.add(from, step.now);
+            }
+        }
         FetchFailure::Stopped => {
             expect_little(fetching, step);
+            if matches!(fetching.way, Way::Neighbour) {
+                step.core.doubts.add(from, step.now);
+            }
             target.exclude(from, Setback::Stalled, step);
         }
         FetchFailure::Lost(_) | FetchFailure::Local(_) => target.exclude(from, setback, step),
@@ -125,6 +176,16 @@ fn blame(
             target.last_failure = Some((from, setback));
         }
         FetchFailure::Referred { .. } => broken("a referral is no failure"),
+    }
+}
+
+/// A peer was slower than another: the node expects its pace of it from now on.
+fn expect_pace(fetching: &Fetching, step: &mut Step<'_>) {
+    let peer = fetching.plan.peer;
+    let known = step.core.links.get(peer);
+    let Some(pace) = fetching.watch().pace().filter(|_| matches!(fetching.way, Way::Quoted)) else { return };
+    if known.down.is_none_or(|down| pace < down) {
+        step.core.links.hold(peer, Link { down: Some(BytesPerSecond(pace.0.max(1))), ..known });
     }
 }
 

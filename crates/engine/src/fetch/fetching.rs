@@ -1,9 +1,14 @@
-//! A transfer under way.
+//! A transfer under way: the peer, the reason for it, and its bytes.
+//!
+//! A transfer that brings next to nothing stalls, and is stopped (`check_stall`). One that brings less than the node
+//! expects is late (`late`): the pace of its bytes is held against the link (`pace.rs`). Until the first byte, the time
+//! is held against the work that the peer quoted.
 
 use std::time::Duration;
 
-use lighter_types::{Bytes, Moment, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Moment, PatchId, PeerId};
 
+use super::pace::{Late, Watch};
 use crate::core::Step;
 use crate::event::{Effect, FetchId};
 use crate::planner::Plan;
@@ -43,6 +48,18 @@ pub struct Fetching {
     checked_bytes: Bytes,
     /// The whole patch is here: the rest is work of this machine.
     is_whole: bool,
+    /// The bytes that were on disk when it began, and those of the whole patch.
+    on_disk: Bytes,
+    total: Bytes,
+    watch: Watch,
+    /// The fetch is not held against its plan before this moment.
+    pub look_at: Moment,
+    /// A second source said that it has to make the patch too: the node waited for that once.
+    pub was_patient: bool,
+    /// The bytes that a neighbour says it has of the patch, before it passes on the first frame.
+    claimed: Bytes,
+    /// The rate that a race showed to be all that there is.
+    pub expected_max: Option<BytesPerSecond>,
 }
 
 /// Whether the engine asked a fetch to stop, and why.
@@ -50,14 +67,39 @@ pub struct Fetching {
 pub enum Stop {
     No,
     Stalled,
+    /// Another source was faster.
+    Slow,
+    /// It was started beside another source, which was faster.
+    Beaten,
     /// No pull wanted it any more.
     Abandoned,
 }
 
 impl Fetching {
-    pub fn new(fetch: FetchId, plan: Plan, way: Way, on_disk: Bytes, now: Moment) -> Self {
+    /// `expected` is the rate that is expected of the peer.
+    pub fn new(
+        fetch: FetchId,
+        plan: Plan,
+        way: Way,
+        on_disk: Bytes,
+        (now, expected): (Moment, BytesPerSecond),
+    ) -> Self {
+        let window = match way {
+            Way::Quoted => Settings::PACE_WINDOW,
+            // Bytes come by whole frames.
+            Way::Named(_) | Way::Neighbour => {
+                Settings::PACE_WINDOW + first_frame(plan.bytes).at(expected) * Settings::PACE_SLACK_FOLLOWED
+            }
+        };
         Self {
             fetch,
+            on_disk,
+            total: on_disk + plan.bytes,
+            watch: Watch::new(window, on_disk, now),
+            look_at: now,
+            was_patient: false,
+            claimed: Bytes::ZERO,
+            expected_max: None,
             plan,
             way,
             stop: Stop::No,
@@ -92,17 +134,85 @@ impl Fetching {
         }
     }
 
-    /// A fetch that was asked to stop has no deadline: its end is on the way.
+    /// When the fetch is looked at if nothing happens. One that was asked to stop has no deadline: its end is on the
+    /// way.
     pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
-        (self.stop == Stop::No).then(|| self.checked + self.timeout(settings))
+        let stalls = self.stalls(settings);
+        let grows_by = if self.has_grown() { self.watch.window_ends() } else { self.started + self.silent_max() };
+        let look = together(self.look_at.max(grows_by));
+        (self.stop == Stop::No).then(|| if self.is_whole { stalls } else { stalls.min(look) })
+    }
+
+    /// When the fetch stalls if nothing comes.
+    pub fn stalls(&self, settings: &Settings) -> Moment {
+        self.checked + self.timeout(settings)
+    }
+
+    /// Whether the fetch is late, for a link of which `expected` is expected.
+    pub fn late(&mut self, now: Moment, expected: BytesPerSecond) -> Option<Late> {
+        self.watch.roll(now);
+        if self.stop != Stop::No || self.is_whole || now < self.look_at {
+            return None;
+        }
+        if !self.has_grown() {
+            return (now.since(self.started) >= self.silent_max()).then_some(Late::Silent);
+        }
+        let expected = self.expected_max.map_or(expected, |max| max.min(expected));
+        self.watch.late(self.total, expected, self.slack())
+    }
+
+    /// A peer that passes a patch on gets it over its own uplink, and others get it too.
+    fn slack(&self) -> u32 {
+        match self.way {
+            Way::Quoted => Settings::PACE_SLACK,
+            Way::Named(_) | Way::Neighbour => Settings::PACE_SLACK_FOLLOWED,
+        }
+    }
+
+    /// Whether anything came since the fetch began, here or to the neighbour by its own word.
+    fn has_grown(&self) -> bool {
+        self.has_bytes || self.claimed > Bytes::ZERO
+    }
+
+    /// How long the first byte may take.
+    fn silent_max(&self) -> Duration {
+        let working = self.plan.wait.min(Settings::WORKING_MAX) * Settings::PACE_SLACK;
+        match self.way {
+            Way::Quoted => Settings::SILENT_MAX + working,
+            Way::Named(_) => Settings::SILENT_MAX + working + self.watch.window(),
+            Way::Neighbour => Settings::NEIGHBOUR_SILENT_MAX,
+        }
+    }
+
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// The bytes that are still to come.
+    pub fn rest(&self) -> Bytes {
+        self.total - self.watch.bytes()
+    }
+
+    /// The bytes that came by this fetch.
+    pub fn received(&self) -> Bytes {
+        if self.has_bytes { self.watch.bytes() - self.on_disk } else { Bytes::ZERO }
     }
 
     fn timeout(&self, settings: &Settings) -> Duration {
         if self.is_whole { Settings::WORKING_MAX } else { settings.stall_timeout }
     }
 
-    /// The provider is still making the patch.
-    pub fn working(&mut self, now: Moment) {
+    /// The provider is still making the patch. A neighbour says how much it has of it. It passes on whole frames, so
+    /// its word counts for the first of them, and no further.
+    pub fn working(&mut self, done: Bytes, now: Moment) {
+        if matches!(self.way, Way::Neighbour) && !self.has_bytes {
+            self.claimed = self.claimed.max(done.min(first_frame(self.plan.bytes)));
+            self.watch.reached(self.on_disk + self.claimed, now);
+        }
         if now.since(self.started) < Settings::WORKING_MAX {
             self.checked = now;
         }
@@ -111,10 +221,27 @@ impl Fetching {
     /// `bytes` of `total` are here. Fewer than before mean that another patch began.
     pub fn progress(&mut self, bytes: Bytes, total: Bytes, now: Moment) {
         self.is_whole = bytes >= total;
-        self.has_bytes = true;
+        self.total = total;
+        if !std::mem::replace(&mut self.has_bytes, true) {
+            // The time before the first byte is not that of the link. Another patch than that on disk begins at 0.
+            self.on_disk = self.on_disk.min(bytes);
+            self.watch = Watch::new(self.watch.window(), self.on_disk, now);
+        }
+        self.watch.reached(bytes, now);
         if bytes < self.checked_bytes || bytes - self.checked_bytes >= Bytes(Settings::STALL_BYTES) {
             self.checked = now;
             self.checked_bytes = bytes;
         }
     }
+}
+
+/// The next moment at which all fetches are looked at: a node does not wake up for each of them.
+fn together(at: Moment) -> Moment {
+    let every_ms = Settings::PACE_WINDOW.as_millis() as u64;
+    Moment(at.0.next_multiple_of(every_ms))
+}
+
+/// The most bytes of a frame that is passed on: frames are a fourth of the patch, within bounds (docs/PATCH.md).
+fn first_frame(patch: Bytes) -> Bytes {
+    Bytes(patch.0 / 4).clamp(Bytes::KIB.times(64), Bytes::MIB)
 }

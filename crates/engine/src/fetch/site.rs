@@ -4,7 +4,8 @@
 //! A node answers "coming" while it fetches the layer from outside, or is about to and has the lower number. A node
 //! that is about to and has the higher number goes to the node that asked. So of several nodes that begin together one
 //! goes outside. A node that gets the layer from a neighbour answers "no", so no nodes wait for each other in a circle.
-//! When a neighbour gives up or is lost, the site is asked again.
+//! When a neighbour gives up or is lost, the site is asked again. A neighbour that has nothing to show for its word is
+//! late like any source (`race.rs`): the node goes outside beside it, and doubts it from then on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +46,9 @@ impl Site {
             return Vec::new();
         }
         let near = step.core.directory.peers().filter(|(_, peer)| peer.is_connected() && step.core.is_of_site(peer));
-        let heard = near.map(|(id, _)| id).filter(|id| !self.ignored.contains(id) && !step.is_cut_off(*id));
+        let heard = near
+            .map(|(id, _)| id)
+            .filter(|id| !self.ignored.contains(id) && !step.is_cut_off(*id) && !step.is_doubted(*id));
         heard.take(Settings::NEIGHBOURS_MAX).collect()
     }
 

@@ -14,6 +14,7 @@ use lighter_wire::{Quote, Refusal, Request};
 
 use super::fetching::{Fetching, Named, Stop, Way};
 use super::lists::Lists;
+use super::race::Second;
 use super::site::{self, Round, Site};
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
@@ -45,6 +46,14 @@ pub struct Target {
     moved: Moment,
     /// The most that ever was on disk of one patch: bytes beyond it are new.
     most: Bytes,
+    /// The second source, beside a fetch that is late.
+    pub second: Option<Second>,
+    /// Bytes that came by all fetches that ended.
+    pub spent: Bytes,
+    /// Those that second sources brought in vain.
+    pub wasted_by_races: Bytes,
+    /// The bytes that were on disk when the layer was wanted.
+    pub had: Bytes,
 }
 
 #[derive(Debug)]
@@ -121,6 +130,10 @@ impl Target {
             sources: Vec::new(),
             moved: now,
             most: part.map_or(Bytes::ZERO, |part| part.bytes),
+            second: None,
+            spent: Bytes::ZERO,
+            wasted_by_races: Bytes::ZERO,
+            had: part.map_or(Bytes::ZERO, |part| part.bytes),
         }
     }
 
@@ -168,7 +181,8 @@ impl Target {
         None
     }
 
-    fn plans(&self, id: DiffId, step: &Step<'_>) -> Vec<Plan> {
+    /// The peers to ask, the best first.
+    pub fn plans(&self, id: DiffId, step: &Step<'_>) -> Vec<Plan> {
         let mut plans = planner::plans(id, step.core, &|peer| !self.may_ask(peer, step), &self.damaged);
         plans.retain(|plan| !self.is_whole_only() || plan.bases.is_empty());
         plans
@@ -266,7 +280,12 @@ impl Target {
             State::Asking(round) => Some(round.until()),
             State::Quoting { .. } => None,
             State::Referred { until, .. } => Some(*until),
-            State::Fetching(fetching) => fetching.deadline(settings),
+            State::Fetching(fetching) => match &self.second {
+                Some(Second::Racing(rival)) => {
+                    fetching.deadline(settings).into_iter().chain(rival.deadline(settings)).min()
+                }
+                Some(Second::Asked { .. }) | None => fetching.deadline(settings),
+            },
         }
     }
 

@@ -4,7 +4,8 @@ use lighter_types::Card;
 use lighter_wire::Refusal;
 
 use super::*;
-use crate::failure::AskFailure;
+use crate::core::Core;
+use crate::failure::{AskFailure, FetchFailure};
 
 const LAYER: DiffId = DiffId::new([1; 32]);
 const PULL: PullId = PullId(1);
@@ -85,7 +86,7 @@ fn late_news_of_a_fetch_and_late_quotes_change_nothing() {
     let (mut fetching, fetch) = Fetching::begin();
     fetching.end(fetch, FetchFailure::Refused(Refusal::BUSY));
     let effects = fetching.step(|fetcher, step| {
-        fetcher.working(fetch, step.now);
+        fetcher.working(fetch, Bytes::ZERO, step.now);
         fetcher.quoted(LAYER, AskId(77), Err(AskFailure::Unreachable), step);
         fetcher.quoted(DiffId::new([2; 32]), AskId(77), Err(AskFailure::Unreachable), step);
     });

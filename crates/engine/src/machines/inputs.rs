@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use lighter_similarity::Sketch;
-use lighter_types::{Card, DiffId, PeerId};
+use lighter_types::{Bytes, Card, DiffId, PeerId};
 use lighter_wire::{Announcement, PatchRequest, Refusal};
 
 use super::Machines;
@@ -82,7 +82,7 @@ impl Machines {
             WorkInput::ImageRead { pull, read } => self.pulls.image_read(pull, read, &mut self.fetcher, step),
             WorkInput::BlobKept { pull, result } => self.pulls.blob_kept(pull, result, &mut self.fetcher, step),
             WorkInput::ImageCommitted { pull, result } => self.pulls.committed(pull, result, &mut self.fetcher, step),
-            WorkInput::FetchWorking { fetch } => self.fetch_working(fetch, step),
+            WorkInput::FetchWorking { fetch, done } => self.fetch_working(fetch, done, step),
             WorkInput::FetchProgress { fetch, part } => self.fetch_progress(fetch, part, step),
             WorkInput::FetchEnded { fetch, result } => self.fetch_ended(fetch, result, step),
         }
@@ -168,10 +168,10 @@ impl Machines {
         self.serve.encode_ended(encode, took, result.ok(), step);
     }
 
-    fn fetch_working(&mut self, fetch: FetchId, step: &mut Step<'_>) {
-        self.fetcher.working(fetch, step.now);
+    fn fetch_working(&mut self, fetch: FetchId, done: Bytes, step: &mut Step<'_>) {
+        self.fetcher.working(fetch, done, step.now);
         if let Some(target) = self.fetcher.target_of(fetch) {
-            self.serve.still_coming(target, step.effects);
+            self.serve.still_coming(target, Bytes::ZERO, step.effects);
         }
     }
 

@@ -6,7 +6,7 @@ use lighter_wire::{Answer, Arrival, ImageAnswer, ImageName, ListDigest, Refusal,
 
 use super::Machines;
 use crate::asks::Purpose;
-use crate::core::{Core, Step};
+use crate::core::Step;
 use crate::directory::Taken;
 use crate::event::{AskId, Effect, ImageFound, QuestionId};
 use crate::failure::{AskFailure, LocalFailure};
@@ -19,14 +19,15 @@ impl Machines {
         // A peer that asks now must not hear that nothing is held.
         step.core.holdings.begin();
         let effect = if self.admits(from, step) {
-            self.answer(question, from, request, step.core)
+            self.answer(question, from, request, step)
         } else {
             Effect::Answer { question, answer: Answer::Refused(Refusal::BUSY) }
         };
         step.effects.push(effect);
     }
 
-    fn answer(&mut self, question: QuestionId, from: PeerId, request: Request, core: &Core) -> Effect {
+    fn answer(&mut self, question: QuestionId, from: PeerId, request: Request, step: &Step<'_>) -> Effect {
+        let core = &*step.core;
         let answer = match request {
             Request::Holdings { known } => Answer::Holdings(lighter_wire::Holdings {
                 incarnation: core.settings.incarnation,
@@ -39,7 +40,7 @@ impl Machines {
                 self.serve.quote(from, terms, target, &bases, core).map_or_else(Answer::Refused, Answer::Quote)
             }
             Request::Arrival { target, .. } if core.holdings.holds(target) => Answer::Arrival(Arrival::Held),
-            Request::Arrival { target, number } => Answer::Arrival(self.fetcher.arrival(target, from, number, core)),
+            Request::Arrival { target, number } => Answer::Arrival(self.fetcher.arrival(target, from, number, step)),
             Request::Sketches(layers) => {
                 let sketches = layers.into_iter().map(|layer| core.holdings.sketch(layer).map(Sketch::to_bytes));
                 Answer::Sketches(sketches.collect())
@@ -91,6 +92,7 @@ impl Machines {
         match purpose {
             Purpose::Holdings(known) => holdings_answered(from, known, answer, step),
             Purpose::Quote(target) => self.fetcher.quoted(target, ask, answer, step),
+            Purpose::Beside(target) => self.fetcher.beside_quoted(target, ask, answer, step),
             Purpose::Arrival(target) => self.fetcher.arrival_answered(target, ask, answer.ok()),
             Purpose::Resolve(pull) => self.pulls.resolved(pull, ask, from, answer, step),
             Purpose::Sketches(layers) => step.sketches_answered(from, &layers, answer),

@@ -36,16 +36,16 @@ impl Serve {
         Ok(())
     }
 
-    /// A fetch goes on, and nothing is on disk yet: tells the streams that follow it.
-    pub fn still_coming(&self, target: DiffId, effects: &mut Vec<Effect>) {
+    /// A fetch goes on, and no frame is on disk yet: tells the streams that follow it how much came.
+    pub fn still_coming(&self, target: DiffId, came: Bytes, effects: &mut Vec<Effect>) {
         let waiting = self.streams.iter().filter(|(_, stream)| stream.waits_for(target));
-        effects.extend(waiting.map(|(&stream, _)| Effect::Working { stream, target_bytes_done: Bytes::ZERO }));
+        effects.extend(waiting.map(|(&stream, _)| Effect::Working { stream, target_bytes_done: came }));
     }
 
     /// More of a patch is on disk: the streams that wait for this patch get it.
     pub fn part_grew(&mut self, target: DiffId, part: &Part, effects: &mut Vec<Effect>) {
         if part.frames == 0 {
-            return self.still_coming(target, effects);
+            return self.still_coming(target, part.bytes, effects);
         }
         for (&id, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.waits_for(target)) {
             if stream.can_use(part) {

@@ -67,6 +67,8 @@ fn a_mistake_is_shown_with_its_place() {
     check_error("[limits]\nencode_effort = \"best\"\n", &[], &[], &[":2", "limits.encode_effort", "best", "auto"]);
     check_error("", &[], &["limits.encode_effort=3"], &["--set limits.encode_effort"]);
     check_error("[fleet]\nmembers = [\"me\"]\n", &[], &[], &[":2", "fleet.members", "12D3KooW"]);
+    let neighbours = format!("[fleet]\nneighbours = [\"{}\"]\n", PeerId::new([1; 32]));
+    check_error(&neighbours, &[], &[], &[":2", "fleet.neighbours", "`site`"]);
     check_error("[network]\nbootstrap = [\"/ip4/10.0.0.1/tcp/1\"]\n", &[], &[], &["network.bootstrap", "/p2p/"]);
     check_error("[network]\nlisten = [\"/ip4/0.0.0.0/udp/1\"]\n", &[], &[], &[":2", "network.listen", "quic-v1"]);
     check_error(

@@ -24,7 +24,7 @@ use crate::kept_lists;
 use crate::predictions;
 use crate::shared::Shared;
 use crate::speed;
-use crate::transfer::{EncodeJob, FetchJob, encode, fetch};
+use crate::transfer::{Beside, EncodeJob, FetchJob, encode, fetch};
 
 impl Driver {
     pub(super) fn perform(&mut self, effect: Effect) {
@@ -62,7 +62,9 @@ impl Driver {
             }
             Effect::WakeAt(moment) => self.engine.set_wake_at(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
-            Effect::Fetch { fetch, from, request, listed } => self.fetch(fetch, from, request, listed),
+            Effect::Fetch { fetch, from, request, listed, beside } => {
+                self.fetch((fetch, beside), from, request, listed);
+            }
             Effect::Encode { encode: id, target, bases, effort } => {
                 let job = EncodeJob { encode: id, target, bases, effort };
                 let stopping = self.stopping.clone();
@@ -115,11 +117,21 @@ impl Driver {
         self.tell_questions();
     }
 
-    fn fetch(&mut self, id: FetchId, from: PeerId, request: PatchRequest, listed: Vec<DiffId>) {
+    fn fetch(
+        &mut self,
+        (id, beside): (FetchId, Option<lighter_engine::Beside>),
+        from: PeerId,
+        request: PatchRequest,
+        listed: Vec<DiffId>,
+    ) {
+        let beside = beside.and_then(|beside| {
+            let over = self.work.end_of_fetch(beside.fetch)?;
+            Some(Beside { over, bytes_max: beside.bytes_max })
+        });
         let cancelled = self.work.begin_fetch(id);
         let tar_bytes_max = self.tar_bytes_max(request.target);
         let manifests = self.pulls.manifests();
-        let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, manifests, cancelled };
+        let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, manifests, cancelled, beside };
         let (control, shared) = (self.control.clone(), self.shared.clone());
         self.work.spawn(Owed::Fetch(id), async move { fetch(job, control, shared).await.into() });
     }

@@ -223,6 +223,7 @@ impl Driver {
             | Report::Fetching { .. }
             | Report::Progress { .. }
             | Report::Retrying { .. }
+            | Report::Raced { .. }
             | Report::Layer { .. } => return,
         };
         if let Some(pull) = self.pulls.running.remove(&id) {
@@ -361,7 +362,7 @@ impl Driver {
             Report::Retrying { target, from, why } => {
                 PullEvent::Retrying { layer: *target, from: *from, why: why.to_string() }
             }
-            Report::Layer { target, from, bases, patch_bytes, received } => {
+            Report::Layer { target, from, bases, patch_bytes, received, wasted: _ } => {
                 pull.lease(&store, std::slice::from_ref(target));
                 let card = self.engine.holdings().card(*target);
                 let started = pull.layers_started.get(target).copied().unwrap_or(pull.started);
@@ -386,7 +387,8 @@ impl Driver {
                 received_bytes: total.received - pull.traffic.received,
                 took_ms: millis(pull.started),
             },
-            Report::Failed { .. } => return None,
+            // The source that was left is told by its own event.
+            Report::Raced { .. } | Report::Failed { .. } => return None,
         })
     }
 }

@@ -41,7 +41,7 @@ impl Driver {
             image: pull.image.clone(),
             last: pull.last.clone(),
         });
-        let streams = self.control.counts();
+        let (streams, races) = (self.control.counts(), self.engine.races());
         api::Status {
             streams: api::StreamsStatus { queued: streams.queued, busy: streams.busy, resets: streams.resets },
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -65,6 +65,7 @@ impl Driver {
             releases_expired: self.release_warnings().expired,
             scrub: shared.scrub.status(),
             stuck: self.stuck(),
+            races: api::RacesStatus { decided: races.decided, won: races.won, wasted_bytes: races.wasted },
             warnings: self.warnings(),
         }
     }

@@ -68,7 +68,16 @@ pub enum Ended {
 pub struct Work {
     tasks: JoinSet<Ended>,
     owed: HashMap<Id, (Owed, Instant)>,
-    fetches: BTreeMap<FetchId, CancellationToken>,
+    fetches: BTreeMap<FetchId, FetchTokens>,
+}
+
+/// The tokens of a fetch.
+#[derive(Clone, Default)]
+pub struct FetchTokens {
+    /// Stops it.
+    pub cancelled: CancellationToken,
+    /// Tells a fetch beside it that it has ended.
+    pub over: CancellationToken,
 }
 
 impl Work {
@@ -90,18 +99,23 @@ impl Work {
 
     /// The token that stops this fetch, which is about to be spawned.
     pub fn begin_fetch(&mut self, fetch: FetchId) -> CancellationToken {
-        self.fetches.entry(fetch).or_default().clone()
+        self.fetches.entry(fetch).or_default().cancelled.clone()
+    }
+
+    /// The token that tells when this fetch has ended; `None` if it has.
+    pub fn end_of_fetch(&self, fetch: FetchId) -> Option<CancellationToken> {
+        self.fetches.get(&fetch).map(|tokens| tokens.over.clone())
     }
 
     /// Tells a fetch to stop. One that has ended meanwhile has its answer in the queue.
     pub fn stop_fetch(&self, fetch: FetchId) {
-        if let Some(stopped) = self.fetches.get(&fetch) {
-            stopped.cancel();
+        if let Some(tokens) = self.fetches.get(&fetch) {
+            tokens.cancelled.cancel();
         }
     }
 
     pub fn stop_fetches(&self) {
-        self.fetches.values().for_each(CancellationToken::cancel);
+        self.fetches.values().for_each(|tokens| tokens.cancelled.cancel());
     }
 
     pub fn is_fetching(&self) -> bool {
@@ -132,8 +146,10 @@ impl Work {
             },
             |(owed, _)| owed,
         );
-        if let Owed::Fetch(fetch) = owed {
-            self.fetches.remove(&fetch);
+        if let Owed::Fetch(fetch) = owed
+            && let Some(tokens) = self.fetches.remove(&fetch)
+        {
+            tokens.over.cancel();
         }
         match joined {
             Ok((_, ended)) => ended,

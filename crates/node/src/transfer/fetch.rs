@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Lie, LostCause, Part, WorkInput};
+use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Lie, LostCause, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
 use lighter_types::{Bytes, BytesPerSecond, Cause, DiffId, Link, OciDigest, PatchId, PeerId};
 use lighter_wire::{PatchReply, PatchRequest, Resume};
@@ -21,7 +21,8 @@ use super::failures::lost;
 use super::keep::Partial;
 use super::lists::Listed;
 use super::part::{checked, part_on_disk};
-use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, failures, read_message, write_message};
+use super::progress::Progress;
+use super::{Beside, CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, failures, read_message, write_message};
 use crate::event::Event;
 use crate::faults::Worker;
 use crate::identity::to_libp2p;
@@ -41,6 +42,8 @@ pub struct FetchJob {
     /// The manifests of the images that are being pulled.
     pub manifests: Vec<OciDigest>,
     pub cancelled: CancellationToken,
+    /// The fetch beside which this one runs.
+    pub beside: Option<Beside>,
 }
 
 /// Payloads on their way to the disk, 1 MiB each.
@@ -51,10 +54,10 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// The fields of `PatchReply::Start`.
 #[derive(Clone, Copy)]
-struct Start {
-    patch: PatchId,
-    header_bytes: u32,
-    first_frame: u32,
+pub struct Start {
+    pub patch: PatchId,
+    pub header_bytes: u32,
+    pub first_frame: u32,
 }
 
 /// Does the job; how it ended. If this is dropped midway, the frames that are synced stay on disk.
@@ -101,15 +104,23 @@ async fn begin(job: &FetchJob, control: lighter_streams::Control, shared: &Arc<S
 async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
     let Begun { mut stream, start, header, listed } = begun;
     let first_frame = start.first_frame;
+    let (frames, kept) = watch::channel(0);
+    let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
+    let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
+    let coming = Instant::now();
+    let mut came = Came { received: Bytes(start.header_bytes.into()), down: None };
+    let mut taking = Box::pin(take(&mut stream, &progress, payloads, &mut came));
+    let is_all_here = beside::until_alone(job, taking.as_mut()).await?;
+    if job.beside.is_some() && shared.store.card(&job.request.target).is_some() {
+        return Err(FetchFailure::Stopped);
+    }
     let partial = {
         let (shared, header) = (shared.clone(), header.clone());
         blocking(move || Partial::open(&shared, &header, first_frame)).await??
     };
+    frames.send_replace(partial.kept);
     let file = partial.file().map_err(failures::of_opening)?;
-    let (frames, kept) = watch::channel(partial.kept);
     let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(failures::of_opening)?;
-    let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
-    let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
     let keeper = {
         let header = header.clone();
         blocking(move || partial.keep(&header, first_frame, waiting, &frames))
@@ -119,11 +130,11 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
         blocking(move || apply::apply(&shared, &header, &manifests, listed.as_deref(), &file, kept))
     };
     let mut applier = std::pin::pin!(applier);
-    let coming = Instant::now();
-    let mut came = Came { received: Bytes(start.header_bytes.into()), down: None };
     let mut applied = None;
     let taken = tokio::select! {
-        taken = take(&mut stream, &progress, payloads, &mut came) => taken,
+        biased;
+        () = std::future::ready(()), if is_all_here => Ok(()),
+        taken = &mut taking => taken,
         () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
         // All frames were on disk already, or the applier failed.
         ended = &mut applier => {
@@ -131,7 +142,8 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
             Ok(())
         }
     };
-    // The select dropped `payloads`: both workers end with what they have.
+    drop(taking);
+    // No more payloads come: both workers end with what they have.
     let (writer, kept_all) = keeper.await?;
     let came_ms = milliseconds(coming);
     let applied = match applied {
@@ -203,7 +215,7 @@ async fn open(
     let mut early = None;
     match (within(HANDSHAKE_TIMEOUT, FetchStep::Request, write_message(&mut stream, request)).await, listed) {
         (Ok(()), Some(listed)) => {
-            shared.input(WorkInput::FetchWorking { fetch: job.fetch }).await;
+            shared.input(WorkInput::FetchWorking { fetch: job.fetch, done: Bytes::ZERO }).await;
             early = send_list(&mut stream, listed).await?;
         }
         (Ok(()), None) => {}
@@ -216,7 +228,9 @@ async fn open(
             None => read_message(&mut stream).await.map_err(|error| failures::of_link(FetchStep::Reply, error))?,
         };
         match reply {
-            PatchReply::Working { .. } => shared.input(WorkInput::FetchWorking { fetch: job.fetch }).await,
+            PatchReply::Working { target_bytes_done: done } => {
+                shared.input(WorkInput::FetchWorking { fetch: job.fetch, done }).await;
+            }
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
             PatchReply::Referred { peer, .. } if request.referable.is_none() => {
                 return Err(FetchFailure::Lied(Lie::UnaskedReferral(peer)));
@@ -327,6 +341,9 @@ async fn take(
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
         while filled < payload.len() {
+            if let Some(beside) = &progress.job.beside {
+                beside.may_take(came.received).await;
+            }
             let count = within(CHUNK_TIMEOUT, FetchStep::Frames, stream.read(&mut payload[filled..])).await?;
             if count == 0 {
                 return Err(lost(LostCause::EndedEarly(FetchStep::Frames)));
@@ -354,47 +371,4 @@ async fn take(
     // Whether the provider hears of it or not, all is here.
     let _ = stream.close().await;
     Ok(())
-}
-
-/// Tells the engine how far a fetch is.
-struct Progress<'a> {
-    job: &'a FetchJob,
-    start: Start,
-    header: &'a Header,
-    /// Frames on disk, from the first on.
-    frames: watch::Receiver<u32>,
-    shared: &'a Shared,
-}
-
-impl Progress<'_> {
-    /// `received` since this fetch began; zero tells what is on disk.
-    async fn tell(&self, received: Bytes) {
-        let frames = *self.frames.borrow();
-        let arrived = self.bytes_before(self.start.first_frame) - self.header.header_bytes() + received;
-        let part = Part {
-            patch: self.start.patch,
-            settings: self.header.settings_id(),
-            bases: self.header.bases().iter().map(|base| base.diff_id).collect(),
-            frames,
-            bytes: arrived.max(self.bytes_before(frames)),
-            bytes_total: self.header.patch_bytes(),
-        };
-        self.shared.input(WorkInput::FetchProgress { fetch: self.job.fetch, part }).await;
-    }
-
-    fn bytes_before(&self, frame: u32) -> Bytes {
-        self.header.frame(frame).map_or_else(|| self.header.patch_bytes(), |frame| Bytes(frame.payload_offset))
-    }
-
-    /// Waits for the applier. Until it ends, tells of each frame that is on disk: the node passes those on before all
-    /// of them are applied.
-    async fn tell_until<T>(&self, mut applier: impl Future<Output = T> + Unpin, received: Bytes) -> T {
-        let mut frames = self.frames.clone();
-        loop {
-            tokio::select! {
-                applied = &mut applier => return applied,
-                Ok(()) = frames.changed() => self.tell(received).await,
-            }
-        }
-    }
 }

@@ -44,6 +44,13 @@ pub enum Due {
         stream: StreamId,
         bytes: u64,
     },
+    /// A provider that holds back sends some more.
+    Drip(StreamId),
+    /// A node says once more that a patch comes through it, which was asked for at that moment.
+    Pretends {
+        stream: StreamId,
+        since: Micros,
+    },
     /// All of a patch is applied.
     Applied(StreamId),
     /// The requester learns that nothing will come of a stream.

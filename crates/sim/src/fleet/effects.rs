@@ -9,7 +9,7 @@ use lighter_engine::{
     AskFailure, AskId, Effect, EncodeFailure, EncodeId, FetchFailure, Input, Open, PeerInput, QuestionId, WorkInput,
 };
 use lighter_types::{Bytes, DiffId, Effort, PeerId};
-use lighter_wire::{Announcement, Answer, Message, Request};
+use lighter_wire::{Announcement, Answer, Arrival, Message, Request};
 
 use super::Fleet;
 use super::due::Due;
@@ -41,7 +41,7 @@ impl Fleet {
                 self.answer(node, question, answer, documents);
             }
             Effect::AnswerFromStore { question, request } => self.answer_from_disk(node, question, &request),
-            Effect::Working { stream, .. } => self.working(stream),
+            Effect::Working { stream, target_bytes_done } => self.working(stream, target_bytes_done),
             Effect::Serve { stream, patch, first_frame } => self.serve(node, stream, patch, first_frame),
             Effect::Refuse { stream, refusal } => self.turn_away(stream, FetchFailure::Refused(refusal)),
             Effect::Refer { stream, to, patch, settings } => {
@@ -66,7 +66,9 @@ impl Fleet {
                 self.wires.wake_at(node, at);
             }
             Effect::Ask { ask, to, request } => self.ask(node, ask, node_of(to), request),
-            Effect::Fetch { fetch, from, request, .. } => self.fetch(node, fetch, node_of(from), request),
+            Effect::Fetch { fetch, from, request, beside, .. } => {
+                self.fetch(node, (fetch, beside), node_of(from), request);
+            }
             Effect::Encode { encode, target, bases, effort } => self.encode(node, encode, target, &bases, effort),
             Effect::LookUpImage { question, from, request, release } => {
                 self.look_up_image(node, (question, from), request, release);
@@ -131,6 +133,10 @@ impl Fleet {
         if self.nodes[to].is_online {
             let question = QuestionId(self.fresh_number());
             self.questions.insert(question, (from, life, ask));
+            let pretended = self.trouble.flaws_of(to).iter().find_map(|flaw| flaw.pretended(0));
+            if let (Request::Arrival { .. }, Some(received)) = (&request, pretended) {
+                return self.answer(to, question, Answer::Arrival(Arrival::Coming { received }), 0);
+            }
             self.step(to, Input::Peer(PeerInput::Asked { question, from: peer(from), request }));
         }
     }

@@ -131,7 +131,7 @@ impl Node {
         let (all, max) = match open {
             Open::Fetch(_) => (
                 Open::Fetch(FetchId(0))..=Open::Fetch(FetchId(u64::MAX)),
-                settings.fetches_max + Settings::SMALL_FETCHES_MAX,
+                settings.fetches_max + Settings::SMALL_FETCHES_MAX + Settings::RACES_MAX,
             ),
             Open::Encode(_) => (Open::Encode(EncodeId(0))..=Open::Encode(EncodeId(u64::MAX)), settings.encodes_max),
             Open::Ask(_) | Open::Read(_) | Open::Keep(_) | Open::Commit(_) | Open::LookUp(_) => return Ok(()),

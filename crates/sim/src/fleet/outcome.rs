@@ -22,6 +22,8 @@ pub fn report(scenario: &Scenario, fleet: &Fleet) -> StrategyReport {
         slowest_own_uplink: slowest_own_uplink(scenario, fleet),
         talk_bytes: fleet.record.talk_bytes,
         retries: fleet.pulls.retries,
+        races: fleet.pulls.races,
+        wasted_bytes: fleet.pulls.wasted_bytes,
         events: network.events,
         log_hash: Some(fleet.record.log_hash()),
         violations: fleet.record.violations.clone(),

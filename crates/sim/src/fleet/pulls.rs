@@ -44,6 +44,9 @@ pub struct Pulls {
     pub unfinished: usize,
     pub failed: u64,
     pub retries: u64,
+    /// Second sources that were tried, and bytes of no use.
+    pub races: u64,
+    pub wasted_bytes: u64,
 }
 
 impl Pulls {
@@ -133,7 +136,11 @@ impl Fleet {
                     self.wires.after(again, Due::Begin(index));
                 }
             }
-            Report::Layer { target, .. } => pull.rebuilding += self.content.rebuilding(*target),
+            Report::Raced { .. } => pulls.races += 1,
+            Report::Layer { target, wasted, .. } => {
+                pulls.wasted_bytes += wasted.0;
+                pull.rebuilding += self.content.rebuilding(*target);
+            }
             Report::Resolved { .. } | Report::Layers { .. } | Report::Fetching { .. } | Report::Progress { .. } => {}
         }
     }

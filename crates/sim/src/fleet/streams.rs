@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_engine::{CachedPatch, FetchId, Part, Settings, StreamId};
+use lighter_engine::{Beside, CachedPatch, FetchId, Part, Settings, StreamId};
 use lighter_types::{Bytes, BytesPerSecond, PatchId};
 use lighter_wire::PatchRequest;
 
@@ -23,6 +23,8 @@ pub struct Stream {
     pub request: PatchRequest,
     /// Whether the provider's engine waits for the end of the stream.
     pub is_open: bool,
+    /// The fetch beside which it runs, until that one has ended.
+    pub beside: Option<Beside>,
     /// Absent until the provider sends.
     pub sending: Option<Sending>,
 }
@@ -151,14 +153,20 @@ impl Streams {
         self.of(one).any(|(_, stream)| [stream.to.0, stream.from.0].contains(&other))
     }
 
-    /// The stream by which a node makes a fetch.
-    pub fn fetching(&self, node: usize, fetch: FetchId) -> Option<StreamId> {
-        self.of(node).find(|(_, stream)| stream.to.0 == node && stream.fetch == fetch).map(|(id, _)| id)
+    /// The stream by which this life of a node makes a fetch.
+    pub fn fetching(&self, node: (usize, u32), fetch: FetchId) -> Option<StreamId> {
+        self.of(node.0).find(|(_, stream)| stream.to == node && stream.fetch == fetch).map(|(id, _)| id)
+    }
+
+    /// The stream of this life of a node that runs beside this fetch.
+    pub fn beside(&self, node: (usize, u32), fetch: FetchId) -> Option<StreamId> {
+        let mut streams = self.of(node.0).filter(|(_, stream)| stream.to == node);
+        streams.find(|(_, stream)| stream.beside.is_some_and(|beside| beside.fetch == fetch)).map(|(id, _)| id)
     }
 
     /// The patch with this name, if a node is receiving it.
     pub fn receiving(&self, node: usize, patch: PatchId) -> Option<&CachedPatch> {
-        let received = self.of(node).filter(|(_, stream)| stream.to.0 == node);
+        let received = self.of(node).filter(|(_, stream)| stream.to.0 == node && stream.beside.is_none());
         let mut sendings = received.filter_map(|(_, stream)| stream.sending.as_ref());
         Some(&sendings.find(|sending| sending.patch.patch == patch)?.patch)
     }

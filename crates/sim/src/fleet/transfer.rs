@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Input, LostCause, PeerInput, StreamId, WorkInput};
+use lighter_engine::{
+    Beside, FetchFailure, FetchId, FetchStep, Fetched, Input, LostCause, PeerInput, StreamId, WorkInput,
+};
 use lighter_types::{Bytes, Link, PatchId, broken};
 use lighter_wire::{Message, PatchRequest};
 
@@ -26,15 +28,26 @@ pub const LOST: FetchFailure = FetchFailure::Lost(LostCause::ConnectionClosed(Fe
 const HEADER_BYTES: u64 = 1000;
 /// An answer that is no patch, with the headers of its packet.
 const REPLY_BYTES: u64 = 150;
+/// A provider that holds back looks this often whether it may send more.
+const DRIP: Micros = 1_000_000;
 /// Both ends learn after this that a stream is over.
 const END: Micros = 1000;
 
 impl Fleet {
-    pub fn fetch(&mut self, node: usize, fetch: FetchId, from: usize, request: PatchRequest) {
+    pub fn fetch(
+        &mut self,
+        node: usize,
+        (fetch, beside): (FetchId, Option<Beside>),
+        from: usize,
+        request: PatchRequest,
+    ) {
+        // The other fetch may have ended while this one was decided on.
+        let life = self.nodes[node].life;
+        let beside = beside.filter(|beside| self.streams.fetching((node, life), beside.fetch).is_some());
         let id = StreamId(self.fresh_number());
         let bytes = request.encode().map_or(0, |bytes| bytes.len() as u64) + STREAM_BYTES;
         let (to, from) = ((node, self.nodes[node].life), (from, self.nodes[from].life));
-        self.streams.insert(id, Stream { to, from, fetch, request, is_open: false, sending: None });
+        self.streams.insert(id, Stream { to, from, fetch, request, is_open: false, beside, sending: None });
         if self.nodes[from.0].is_online && !self.are_parted(node, from.0) {
             self.send(node, from.0, bytes, Due::Opened(id));
         } else {
@@ -49,16 +62,28 @@ impl Fleet {
         if self.nodes[from].life != life {
             return self.end_stream(id, Err(LOST));
         }
+        if self.trouble.flaws_of(from).iter().any(|flaw| flaw.pretended(0).is_some()) {
+            return self.pretend(id, self.wires.now());
+        }
         stream.is_open = true;
         let (requester, request) = (peer(stream.to.0), stream.request.clone());
         self.step(from, Input::Peer(PeerInput::StreamOpened { stream: id, from: requester, request }));
     }
 
+    /// The node says that the patch comes through it.
+    pub fn pretend(&mut self, id: StreamId, since: Micros) {
+        let Some(stream) = self.streams.get(id) else { return };
+        let time = self.wires.now() - since;
+        let pretended = self.trouble.flaws_of(stream.from.0).iter().find_map(|flaw| flaw.pretended(time));
+        self.working(id, pretended.unwrap_or_default());
+        self.wires.after(DRIP, Due::Pretends { stream: id, since });
+    }
+
     /// The provider tells the requester that it makes the patch.
-    pub fn working(&mut self, id: StreamId) {
+    pub fn working(&mut self, id: StreamId, done: Bytes) {
         let Some(stream) = self.streams.get(id) else { return };
         let ((to, _), (from, _), fetch) = (stream.to, stream.from, stream.fetch);
-        self.send_input(from, to, 20, Input::Work(WorkInput::FetchWorking { fetch }));
+        self.send_input(from, to, 20, Input::Work(WorkInput::FetchWorking { fetch, done }));
     }
 
     pub fn serve(&mut self, node: usize, id: StreamId, patch: PatchId, first_frame: u32) {
@@ -67,7 +92,10 @@ impl Fleet {
         let Some(patch) = held else { return self.end_stream(id, Err(LOST)) };
         let requester = stream.to.0;
         let now = self.wires.now();
-        if let Some(failure) = self.trouble.flaws_of(requester).iter().find_map(|flaw| flaw.reserve(now).err()) {
+        let keeps = stream.beside.is_none();
+        let reserved =
+            self.trouble.flaws_of(requester).iter().filter(|_| keeps).find_map(|flaw| flaw.reserve(now).err());
+        if let Some(failure) = reserved {
             // The requester reserves room for the layer when the header has come.
             let failure = Box::new(failure);
             return self.send(node, requester, HEADER_BYTES, Due::Ends { stream: id, failure });
@@ -81,7 +109,17 @@ impl Fleet {
         if self.streams.served_by(node) > self.nodes[node].engine.settings().streams_max {
             self.violation(node, "more streams are served than allowed");
         }
+        self.drip(id);
+    }
+
+    /// Sends what may be sent, and some more later if the provider holds back.
+    pub fn drip(&mut self, id: StreamId) {
         self.pump(id);
+        let Some(stream) = self.streams.get(id) else { return };
+        let holds_back = self.trouble.flaws_of(stream.from.0).iter().any(|flaw| flaw.sent_by(0) < u64::MAX);
+        if holds_back && stream.is_open {
+            self.wires.after(DRIP, Due::Drip(id));
+        }
     }
 
     /// Sends as much of a patch as may be on its way.
@@ -94,9 +132,13 @@ impl Fleet {
         let provider = &self.nodes[from];
         let sends_on = self.trouble.flaws_of(from).iter().all(|flaw| flaw.sends_on(sending.flow.arrived));
         if is_joined && sends_on && provider.life == life {
-            let there = provider.disk.sendable_bytes(&sending.patch).saturating_sub(sending.had);
+            let may_come = stream.beside.map_or(u64::MAX, |beside| beside.bytes_max.0);
+            let there = provider.disk.sendable_bytes(&sending.patch).saturating_sub(sending.had).min(may_come);
+            let time = self.wires.now() - sending.began;
+            let held_back = self.trouble.flaws_of(from).iter().map(|flaw| flaw.sent_by(time)).min().unwrap_or(u64::MAX);
             let pace = self.connections.pace(from, ends[1]);
-            sending.flow.pump(&mut self.wires.network, pace, there, |bytes| Due::Piece { stream: id, bytes });
+            let network = &mut self.wires.network;
+            sending.flow.pump(network, pace, there.min(held_back), |bytes| Due::Piece { stream: id, bytes });
         }
     }
 
@@ -127,6 +169,25 @@ impl Fleet {
         if let Some(failure) = self.trouble.flaws_of(from).iter().find_map(|flaw| flaw.sent().err()) {
             return self.end_stream(id, Err(failure));
         }
+        let (part, is_done) = (sending.part(sending.bytes_there()), sending.flow.is_done());
+        if stream.beside.is_some() {
+            self.step(node, Input::Work(WorkInput::FetchProgress { fetch, part }));
+            return if is_done { self.served(id) } else { self.pump(id) };
+        }
+        self.keep(id);
+        self.step(node, Input::Work(WorkInput::FetchProgress { fetch, part }));
+        if is_done {
+            self.served(id);
+        } else {
+            self.pump(id);
+        }
+    }
+
+    /// Keeps and applies what is there of a patch. Frames that are there go on to those that follow it.
+    fn keep(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let node = stream.to.0;
+        let Some(sending) = &mut stream.sending else { return broken("a patch that is not sent is kept") };
         let bytes = sending.bytes_there();
         let (part, is_done) = (sending.part(bytes), sending.flow.is_done());
         // Frames that were on disk before are applied anew.
@@ -138,11 +199,21 @@ impl Fleet {
             self.nodes[node].disk.parts.insert(sending.patch.target, sending.part(kept));
         }
         self.streams.passing_on(node, patch).into_iter().for_each(|id| self.pump(id));
-        self.step(node, Input::Work(WorkInput::FetchProgress { fetch, part }));
         if is_done {
-            self.served(id);
             self.wires.at(applied_at, Due::Applied(id));
-        } else {
+        }
+    }
+
+    /// The fetch beside which this stream ran has ended: it goes on as any other.
+    fn go_on(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.beside = None;
+        let (node, target) = (stream.to.0, stream.request.target);
+        let has_begun = stream.sending.is_some();
+        if self.nodes[node].disk.layers.contains(&target) {
+            self.end_stream(id, Err(FetchFailure::Stopped));
+        } else if has_begun {
+            self.keep(id);
             self.pump(id);
         }
     }
@@ -209,12 +280,15 @@ impl Fleet {
         let Some(stream) = self.streams.remove(id) else { return };
         let ((to, to_life), (from, from_life)) = (stream.to, stream.from);
         // A patch that comes no more cannot be passed on.
-        if let (Some(sending), Err(_)) = (&stream.sending, &result) {
+        if let (Some(sending), Err(_), None) = (&stream.sending, &result, stream.beside) {
             let passed_on = self.streams.passing_on(to, sending.patch.patch);
             passed_on.into_iter().for_each(|id| self.end_stream(id, Err(LOST)));
         }
         if self.nodes[to].life == to_life {
             self.input_after(END, to, Input::Work(WorkInput::FetchEnded { fetch: stream.fetch, result }));
+        }
+        if let Some(beside) = self.streams.beside((to, to_life), stream.fetch) {
+            self.go_on(beside);
         }
         if self.nodes[from].life == from_life && stream.is_open {
             self.input_after(END, from, Input::Peer(PeerInput::StreamClosed(id)));
@@ -222,7 +296,7 @@ impl Fleet {
     }
 
     pub fn stop_fetch(&mut self, node: usize, fetch: FetchId) {
-        if let Some(id) = self.streams.fetching(node, fetch) {
+        if let Some(id) = self.streams.fetching((node, self.nodes[node].life), fetch) {
             self.end_stream(id, Err(FetchFailure::Stopped));
         }
     }

@@ -9,6 +9,7 @@
 
 mod faults;
 mod gossip;
+mod paces;
 mod pulls;
 mod referrals;
 mod rollouts;

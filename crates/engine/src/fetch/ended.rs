@@ -1,0 +1,111 @@
+//! The ends of fetches: a layer that came, and what its transfer taught.
+
+use lighter_types::{Bytes, DiffId, Effort, broken};
+
+use super::fetching::{Fetching, Stop, Way};
+use super::race::Second;
+use super::target::State;
+use super::{Fetcher, Outcome};
+use crate::core::Step;
+use crate::effort::{self, Content, to_default};
+use crate::event::{Effect, FetchId, Fetched, Work};
+use crate::failure::FetchFailure;
+use crate::report::Report;
+
+impl Fetcher {
+    /// A fetch ended, one way or the other.
+    pub fn ended(
+        &mut self,
+        fetch: FetchId,
+        result: Result<Fetched, FetchFailure>,
+        step: &mut Step<'_>,
+    ) -> Option<Outcome> {
+        if self.forsaken.remove(&fetch) {
+            return None;
+        }
+        let until = step.now + step.core.settings.patience;
+        let target = self.fetches.remove(&fetch).and_then(|id| Some((id, self.targets.get_mut(&id)?)));
+        let Some((id, target)) = target else {
+            broken("an end of a fetch without its target");
+            return None;
+        };
+        if matches!(&target.second, Some(Second::Racing(rival)) if rival.fetching.fetch == fetch) {
+            return self.rival_ended(id, result, step);
+        }
+        let State::Fetching(fetching) = std::mem::replace(&mut target.state, State::Waiting { until }) else {
+            broken("an end of a fetch whose target is at rest");
+            return None;
+        };
+        target.spent += fetching.received();
+        match result {
+            Ok(fetched) => self.arrived(id, &fetching, &fetched, step),
+            Err(failure) => self.failed(id, &fetching, failure, step),
+        }
+    }
+
+    /// A layer is here by another way than a fetch. Its own fetch stops.
+    pub fn layer_held(&mut self, id: DiffId, effects: &mut Vec<Effect>) -> Option<Outcome> {
+        self.parts.remove(&id);
+        let target = self.targets.get_mut(&id)?;
+        let pulls = std::mem::take(&mut target.pulls);
+        match &mut target.state {
+            State::Fetching(fetching) => {
+                fetching.stop(Stop::Abandoned, effects);
+                target.stop_second(effects);
+            }
+            State::Waiting { .. } | State::Asking(_) | State::Quoting { .. } | State::Referred { .. } => {
+                drop(self.targets.remove(&id));
+            }
+        }
+        Some(Outcome::Held { pulls, target: id })
+    }
+
+    /// A fetch brought its layer.
+    pub(super) fn arrived(
+        &mut self,
+        id: DiffId,
+        fetching: &Fetching,
+        fetched: &Fetched,
+        step: &mut Step<'_>,
+    ) -> Option<Outcome> {
+        self.parts.remove(&id);
+        let target = self.remove(id, step.effects)?;
+        let plan = &fetching.plan;
+        // A patch that is passed on comes no faster than it comes to the peer.
+        if matches!(fetching.way, Way::Quoted) {
+            step.learn_link(plan.peer, fetched.link);
+        }
+        if matches!(fetching.way, Way::Neighbour) {
+            step.core.doubts.remove(plan.peer);
+        }
+        let settings = fetched.settings;
+        let effort = step.core.settings.effort_of(settings).unwrap_or_default();
+        let bytes = to_default(Content::of(&fetched.card, &fetched.patch.bases), effort, fetched.patch.bytes);
+        learn_pace(bytes, effort, fetched, step);
+        if let Some((rule, predicted)) = plan.raw_prediction().filter(|_| plan.bases == fetched.patch.bases) {
+            let calibration = step.core.calibrations.learn(rule, settings, predicted, bytes);
+            step.effects.push(Effect::KeepCalibration { rule, settings, calibration });
+        }
+        let report = Report::Layer {
+            target: id,
+            from: plan.peer,
+            bases: fetched.patch.bases.clone(),
+            patch_bytes: fetched.patch.bytes,
+            received: fetched.received,
+            wasted: target.wasted(fetched),
+        };
+        step.core.races.wasted += target.wasted(fetched);
+        step.report_all(&target.pulls, &report);
+        Some(Outcome::Held { pulls: target.pulls, target: id })
+    }
+}
+
+/// Learns how slowly this machine applies patches. A small layer shows the start-up time rather than the pace.
+fn learn_pace(bytes: Bytes, effort: Effort, fetched: &Fetched, step: &mut Step<'_>) {
+    let tar_bytes = fetched.card.tar_bytes;
+    if tar_bytes >= Bytes::MIB {
+        let content = Content::of(&fetched.card, &fetched.patch.bases);
+        step.core.applying.learn(effort::applying(bytes, content, tar_bytes, effort), fetched.applying);
+        step.effects.push(Effect::KeepPace(Work::Apply, step.core.applying));
+    }
+}
