@@ -22,6 +22,7 @@
 //! Each fetch has one target in the state Fetching, from its effect until its end: `abandon` and `layer_held` keep such
 //! a target. Answers to questions may come late, after their target was abandoned; then they change nothing.
 
+mod claims;
 mod failures;
 mod fetching;
 mod places;
@@ -368,11 +369,10 @@ impl Fetcher {
         let bases = target.offer(id, &plan, part, step.core);
         let is_quoted = matches!(way, Way::Quoted);
         let listed = if is_quoted { target.listed(id, &plan, step.core) } else { Vec::new() };
-        let is_referable = is_quoted && listed.is_empty();
-        let referable = is_referable.then(|| step.core.settings.referable());
-        let terms = step.core.terms(plan.is_near);
+        let referable = (is_quoted && listed.is_empty()).then(|| step.core.settings.referable());
+        let (terms, signed_bytes) = (step.core.terms(plan.is_near), target.signed_bytes);
         let request = PatchRequest { target: id, bases, have: None, resume, referable, terms };
-        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed });
+        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed, signed_bytes });
         let report = Report::Fetching {
             target: id,
             from: plan.peer,

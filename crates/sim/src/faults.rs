@@ -12,6 +12,7 @@
 //! A new kind of fault is a new file and its line in `faults!` below (docs/SIMULATION.md, "Adding a fault").
 
 mod churn;
+mod claims;
 mod disk_full;
 mod fades;
 mod hub_lost;
@@ -35,6 +36,7 @@ use crate::queue::Micros;
 use crate::random::Random;
 use crate::units::{Loss, Span};
 
+pub use claims::Claiming;
 pub use disk_full::NoRoom;
 pub use lies::Liar;
 pub use stalls::Stalling;
@@ -70,6 +72,7 @@ faults! {
     partition::Partition,
     outages::Outages,
     fades::Fades,
+    claims::Claims,
 }
 
 /// The part of a fault that its file provides.

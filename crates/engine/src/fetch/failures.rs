@@ -38,6 +38,12 @@ impl Fetcher {
         };
         step.report_all(&target.pulls, &Report::Retrying { target: id, from, why: setback.clone() });
         target.attempts += u32::from(!matches!(failure, FetchFailure::Refused(refusal) if refusal.is_busy()));
+        if let FetchFailure::NoRoom(why) = &failure
+            && target.lacks_room(id, from, step)
+        {
+            let (pulls, why) = (self.targets.remove(&id)?.pulls, why.clone());
+            return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });
+        }
         // A panic says nothing about this machine: another patch may not lead to it.
         if let FetchFailure::Local(why) = &failure
             && why.blame() != Blame::Bug
@@ -74,9 +80,11 @@ fn is_part_useless(failure: &FetchFailure) -> bool {
         | FetchFailure::Listed
         | FetchFailure::BaseGone(_)
         | FetchFailure::Local(_) => true,
-        FetchFailure::Lost(_) | FetchFailure::Refused(_) | FetchFailure::Referred { .. } | FetchFailure::Stopped => {
-            false
-        }
+        FetchFailure::Lost(_)
+        | FetchFailure::Refused(_)
+        | FetchFailure::Referred { .. }
+        | FetchFailure::NoRoom(_)
+        | FetchFailure::Stopped => false,
     }
 }
 
@@ -97,7 +105,9 @@ fn blame(
             expect_little(fetching, step);
             target.exclude(from, Setback::Stalled, step);
         }
-        FetchFailure::Lost(_) | FetchFailure::Local(_) => target.exclude(from, setback, step),
+        FetchFailure::Lost(_) | FetchFailure::Local(_) | FetchFailure::NoRoom(_) => {
+            target.exclude(from, setback, step);
+        }
         FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
         FetchFailure::Lied(lie) => {
             target.last_failure = Some((from, setback));

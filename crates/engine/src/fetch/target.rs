@@ -12,6 +12,7 @@ use std::time::Duration;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::{Quote, Refusal, Request};
 
+use super::claims::Claims;
 use super::fetching::{Fetching, Named, Stop};
 use super::site::{self, Round, Site};
 use crate::asks::Purpose;
@@ -31,6 +32,9 @@ pub struct Target {
     pub damaged: Vec<DiffId>,
     /// A have-list led to another layer: the node sends none for this layer any more.
     pub is_unlisted: bool,
+    /// The layer's size by what a publisher signed.
+    pub signed_bytes: Option<Bytes>,
+    pub claims: Claims,
     /// The last peer that failed, and why.
     pub last_failure: Option<(PeerId, Setback)>,
     excluded: BTreeMap<PeerId, Exclusion>,
@@ -113,6 +117,8 @@ impl Target {
             attempts: 0,
             damaged: Vec::new(),
             is_unlisted: false,
+            signed_bytes: None,
+            claims: Claims::default(),
             last_failure: None,
             excluded: BTreeMap::new(),
             offers: Vec::new(),

@@ -62,7 +62,9 @@ impl Driver {
             }
             Effect::WakeAt(moment) => self.engine.set_wake_at(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
-            Effect::Fetch { fetch, from, request, listed } => self.fetch(fetch, from, request, listed),
+            Effect::Fetch { fetch, from, request, listed, signed_bytes } => {
+                self.fetch(fetch, from, request, (listed, signed_bytes));
+            }
             Effect::Encode { encode: id, target, bases, effort } => {
                 let job = EncodeJob { encode: id, target, bases, effort };
                 let stopping = self.stopping.clone();
@@ -113,11 +115,17 @@ impl Driver {
         }
     }
 
-    fn fetch(&mut self, id: FetchId, from: PeerId, request: PatchRequest, listed: Vec<DiffId>) {
+    fn fetch(
+        &mut self,
+        id: FetchId,
+        from: PeerId,
+        request: PatchRequest,
+        (listed, signed_bytes): (Vec<DiffId>, Option<Bytes>),
+    ) {
         let cancelled = self.work.begin_fetch(id);
         let tar_bytes_max = self.tar_bytes_max(request.target);
         let manifests = self.pulls.manifests();
-        let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, manifests, cancelled };
+        let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, signed_bytes, manifests, cancelled };
         let (control, shared) = (self.control.clone(), self.shared.clone());
         self.work.spawn(Owed::Fetch(id), async move { fetch(job, control, shared).await.into() });
     }

@@ -25,9 +25,8 @@ pub fn of_apply(error: ApplyError) -> FetchFailure {
     }
     match error.blame() {
         Blame::Peer => FetchFailure::Lied(Lie::Unreadable(Cause::new(error))),
-        Blame::Version | Blame::Machine | Blame::Caller | Blame::Bug => {
-            FetchFailure::Local(LocalFailure::Failed(Cause::new(error)))
-        }
+        Blame::Version => lost(LostCause::Unusable(Cause::new(error))),
+        Blame::Machine | Blame::Caller | Blame::Bug => FetchFailure::Local(LocalFailure::Failed(Cause::new(error))),
     }
 }
 
