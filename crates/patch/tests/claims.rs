@@ -1,4 +1,4 @@
-//! What a peer says of sizes: patches far longer than their target are refused by their header alone, and a frame that
+//! Sizes as a peer claims them: patches far longer than their target are refused by their header alone, and a frame that
 //! takes long to decode ends when its caller says so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -35,7 +35,7 @@ fn payloads_that_are_longer_than_the_target_are_refused_from_peers() {
 
 /// The bound has room above what nodes make of the worst content: noise, noise like a base, and many small files.
 #[test]
-fn what_nodes_make_of_noise_is_far_within_the_bound() {
+fn noise_stays_far_within_the_bound() {
     let base = noise(1, 700_000);
     let mut near = base.clone();
     near.iter_mut().step_by(3).for_each(|byte| *byte = byte.wrapping_mul(5) ^ 0x55);

@@ -1,4 +1,4 @@
-//! What peers claim of a layer's size, and what is signed of it.
+//! The size of a layer as peers claim it, and as a publisher signed it.
 
 use std::collections::BTreeSet;
 

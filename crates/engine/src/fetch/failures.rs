@@ -6,7 +6,7 @@ use super::fetching::{Fetching, Named, Stop, Way};
 use super::target::Target;
 use super::{Fetcher, Outcome};
 use crate::core::Step;
-use crate::failure::{FetchFailure, Offence, Setback};
+use crate::failure::{FetchFailure, LostCause, Offence, Setback};
 use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
 
@@ -105,9 +105,12 @@ fn blame(
             expect_little(fetching, step);
             target.exclude(from, Setback::Stalled, step);
         }
-        FetchFailure::Lost(_) | FetchFailure::Local(_) | FetchFailure::NoRoom(_) => {
+        FetchFailure::NoRoom(_) | FetchFailure::Lost(LostCause::Unusable(_)) => {
+            // A neighbour that has the layer says so each time: its patch would be the same.
+            target.site.ignore(from);
             target.exclude(from, setback, step);
         }
+        FetchFailure::Lost(_) | FetchFailure::Local(_) => target.exclude(from, setback, step),
         FetchFailure::Refused(refusal) => target.refused(id, from, refusal, step),
         FetchFailure::Lied(lie) => {
             target.last_failure = Some((from, setback));

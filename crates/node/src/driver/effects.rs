@@ -10,7 +10,7 @@ use lighter_engine::{
     AskFailure, AskId, DiskInput, Effect, FetchId, Offence, PeerInput, PullId, QuestionId, StreamId, Work, WorkInput,
 };
 use lighter_store::{Store, StoreError};
-use lighter_types::{DiffId, OciDigest, PeerId};
+use lighter_types::{Bytes, DiffId, OciDigest, PeerId};
 use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
 
 use super::Driver;

@@ -1,5 +1,5 @@
-//! What a requester finds out on its own disk before it asks a peer: its have-list, its part of the patch, and what
-//! bounds the layer's size.
+//! A requester's look at its own disk before it asks a peer: its have-list, its part of the patch, and the bounds on
+//! the layer's size.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::lists::Listed;
 use super::part::part_on_disk;
 use crate::shared::Shared;
 
-/// What bounds the layer's size.
+/// The bounds on the layer's size.
 pub async fn sizes(job: &FetchJob, shared: &Arc<Shared>) -> Result<Sizes, FetchFailure> {
     let (layer, announced, signed) = (job.request.target, job.tar_bytes_max, job.signed_bytes);
     let (manifests, shared) = (job.manifests.clone(), shared.clone());

@@ -1,4 +1,4 @@
-//! What bounds the size that a peer claims for a layer, and the room that the claim gets.
+//! Bounds on the size that a peer claims for a layer, and the room that the claim gets.
 //!
 //! A size that a publisher signed, in a manifest or a release, is the size: the node makes room for all of it, and a
 //! failure to do so is this machine's. Any other size is a claim of the peer. It is bounded by what the fleet announces

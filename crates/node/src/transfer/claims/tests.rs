@@ -58,7 +58,7 @@ fn a_claim_displaces_what_a_usual_layer_of_its_blob_takes() {
     assert_eq!(Sizes::new(Some((LayerMedia::Gzip, Bytes(9))), HUGE, None).displacing_max, SMALL_BYTES);
 }
 
-/// A number that only the peer says is held against the peer. What a publisher signed is not.
+/// A number that only the peer says is held against the peer; a signed one is not.
 #[test]
 fn want_of_room_is_the_peers_unless_the_size_is_signed() {
     let folder = tempfile::tempdir().unwrap();
