@@ -1,11 +1,9 @@
-//! The size of a layer as peers claim it, and as a publisher signed it.
+//! The size of a layer as peers claim it.
 
 use std::collections::BTreeSet;
 
-use lighter_types::{Bytes, DiffId, PeerId};
+use lighter_types::{DiffId, PeerId};
 
-use super::Fetcher;
-use super::target::Target;
 use crate::core::Step;
 use crate::settings::Settings;
 
@@ -16,24 +14,13 @@ pub struct Claims {
     roomless: BTreeSet<PeerId>,
 }
 
-impl Fetcher {
-    /// A publisher signed this size of a layer that is wanted, in a manifest or a release. Two that differ are both
-    /// not believed.
-    pub fn signed(&mut self, layer: DiffId, bytes: Option<Bytes>) {
-        if let (Some(target), Some(bytes)) = (self.targets.get_mut(&layer), bytes) {
-            let is_new = target.signed_bytes.is_none_or(|known| known == bytes);
-            target.signed_bytes = is_new.then_some(bytes);
-        }
-    }
-}
-
-impl Target {
-    /// This machine has no room for what `from` claims. Whether that ends the pull: no peer that can be asked claims
-    /// less, and there was time for one to connect. A single liar must not end it.
-    pub fn lacks_room(&mut self, id: DiffId, from: PeerId, step: &Step<'_>) -> bool {
-        self.claims.roomless.insert(from);
-        let holders = step.core.directory.holding(id).filter(|holder| holder.peer.is_connected());
+impl Claims {
+    /// This machine has no room for what `from` claims of `layer`, after so many failures. Whether that ends the pull: no
+    /// peer that can be asked claims less, and there was time for one to connect. A single liar must not end it.
+    pub fn end_the_pull(&mut self, layer: DiffId, from: PeerId, failures: u32, step: &Step<'_>) -> bool {
+        self.roomless.insert(from);
+        let holders = step.core.directory.holding(layer).filter(|holder| holder.peer.is_connected());
         let mut usable = holders.filter(|holder| !step.is_cut_off(holder.id));
-        self.attempts >= Settings::ROOMLESS_MIN && usable.all(|holder| self.claims.roomless.contains(&holder.id))
+        failures >= Settings::ROOMLESS_MIN && usable.all(|holder| self.roomless.contains(&holder.id))
     }
 }

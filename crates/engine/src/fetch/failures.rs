@@ -39,7 +39,7 @@ impl Fetcher {
         step.report_all(&target.pulls, &Report::Retrying { target: id, from, why: setback.clone() });
         target.attempts += u32::from(!matches!(failure, FetchFailure::Refused(refusal) if refusal.is_busy()));
         if let FetchFailure::NoRoom(why) = &failure
-            && target.lacks_room(id, from, step)
+            && target.claims.end_the_pull(id, from, target.attempts, step)
         {
             let (pulls, why) = (self.targets.remove(&id)?.pulls, why.clone());
             return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });

@@ -100,17 +100,17 @@ fn only_what_all_holders_claim_ends_a_pull_for_want_of_room() {
     fetching.step(|fetcher, step| {
         let target = fetcher.targets.get_mut(&LAYER).unwrap();
         target.attempts = Settings::ROOMLESS_MIN;
-        assert!(!target.lacks_room(LAYER, liar, step), "the hub may claim less");
-        assert!(target.lacks_room(LAYER, hub, step));
+        assert!(!target.claims.end_the_pull(LAYER, liar, target.attempts, step), "the hub may claim less");
+        assert!(target.claims.end_the_pull(LAYER, hub, target.attempts, step));
         target.attempts = Settings::ROOMLESS_MIN - 1;
-        assert!(!target.lacks_room(LAYER, hub, step), "another peer may connect");
+        assert!(!target.claims.end_the_pull(LAYER, hub, target.attempts, step), "another peer may connect");
     });
     // A liar that is cut off has no word in it.
     fetching.step(|fetcher, step| {
         let target = fetcher.targets.get_mut(&LAYER).unwrap();
         (target.attempts, target.claims) = (Settings::ROOMLESS_MIN, Claims::default());
         step.core.cut_offs.add(liar, Moment(1000), 10);
-        assert!(target.lacks_room(LAYER, hub, step));
+        assert!(target.claims.end_the_pull(LAYER, hub, target.attempts, step));
     });
 }
 

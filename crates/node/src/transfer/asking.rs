@@ -1,39 +1,27 @@
-//! A requester's look at its own disk before it asks a peer: its have-list, its part of the patch, and the bounds on
-//! the layer's size.
+//! A requester's look at its own disk before it asks a peer: its have-list, and its part of the patch.
 
 use std::sync::Arc;
 
-use lighter_engine::FetchFailure;
+use lighter_types::DiffId;
 use lighter_wire::{PatchRequest, Resume};
 
 use super::blocking;
-use super::claims::Sizes;
-use super::fetch::FetchJob;
 use super::lists::Listed;
 use super::part::part_on_disk;
 use crate::shared::Shared;
 
-/// The bounds on the layer's size.
-pub async fn sizes(job: &FetchJob, shared: &Arc<Shared>) -> Result<Sizes, FetchFailure> {
-    let (layer, announced, signed) = (job.request.target, job.tar_bytes_max, job.signed_bytes);
-    let (manifests, shared) = (job.manifests.clone(), shared.clone());
-    blocking(move || Sizes::of(&shared.store, layer, &manifests, announced, signed)).await
-}
-
-/// The have-list that goes to the peer, if the job names layers for one.
-pub async fn list(job: &FetchJob, shared: &Arc<Shared>) -> Option<Arc<Listed>> {
-    if job.listed.is_empty() {
+/// The have-list that goes to the peer, if there are layers for one.
+pub async fn list(layers: Vec<DiffId>, shared: Arc<Shared>) -> Option<Arc<Listed>> {
+    if layers.is_empty() {
         return None;
     }
-    let (layers, shared) = (job.listed.clone(), shared.clone());
     // Without a list the fetch goes on; a panic was logged and counted.
     blocking(move || Listed::new(&layers, &shared)).await.ok()?.map(Arc::new)
 }
 
 /// The request with the list's name. The engine does not know that, so whether a part of a patch from the same list is
 /// on disk is found out here.
-pub fn with_list(job: &FetchJob, listed: Option<&Listed>, shared: &Shared) -> PatchRequest {
-    let mut request = job.request.clone();
+pub fn with_list(mut request: PatchRequest, listed: Option<&Listed>, shared: &Shared) -> PatchRequest {
     let Some(listed) = listed else { return request };
     request.have = Some(listed.id);
     if request.resume.is_none()

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::{list, sizes, with_list};
+use super::asking::{list, with_list};
 use super::claims::Sizes;
 use super::failures::lost;
 use super::keep::{Partial, discard};
@@ -96,8 +96,8 @@ struct Begun {
 /// Asks for the patch and waits for its header.
 async fn begin(job: &FetchJob, control: lighter_streams::Control, shared: &Arc<Shared>) -> Result<Begun, FetchFailure> {
     let asked = Instant::now();
-    let listed = list(job, shared).await;
-    let request = with_list(job, listed.as_deref(), shared);
+    let listed = list(job.listed.clone(), shared.clone()).await;
+    let request = with_list(job.request.clone(), listed.as_deref(), shared);
     let sizes = sizes(job, shared).await?;
     let (mut stream, start) = open(job, &request, listed.as_deref(), control, shared).await?;
     let header = read_header(&mut stream, job, &request, start).await?;
@@ -176,6 +176,13 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
 
 fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The bounds on the layer's size.
+async fn sizes(job: &FetchJob, shared: &Arc<Shared>) -> Result<Sizes, FetchFailure> {
+    let (layer, announced, signed) = (job.request.target, job.tar_bytes_max, job.signed_bytes);
+    let (manifests, shared) = (job.manifests.clone(), shared.clone());
+    blocking(move || Sizes::of(&shared.store, layer, &manifests, announced, signed)).await
 }
 
 /// Opens the stream, sends the request, and waits for the patch to begin.
