@@ -17,6 +17,8 @@ pub enum CodecError {
     Memory { needed: Bytes },
     /// This build does not know the codec, or this version of it.
     Unsupported,
+    /// The caller said to stop.
+    Stopped,
 }
 
 impl From<&'static str> for CodecError {

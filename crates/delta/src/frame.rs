@@ -5,7 +5,7 @@
 //! checks the lengths of all steps ([`check`]), so that it allocates nothing for a program that is too large. A copy
 //! outside a stream is noted and not read.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use lighter_coder::{AnsDecoder, AnsEncoder, Decoder, Encoder, varint};
 use lighter_types::{ReadAt, broken};
@@ -27,7 +27,8 @@ use crate::zstd;
 /// Most bytes of a frame that are not copied from a base, with all content of its compressed streams.
 pub const MATERIAL_BYTES_MAX: u64 = 8 << 20;
 
-/// Most bytes of a match that are coded together; a change does not continue from one window into the next.
+/// Most bytes of a match that are coded together; a change does not continue from one window into the next. Between two
+/// windows, and between as many new bytes, a decoder asks whether to go on.
 const WINDOW_BYTES_MAX: u64 = 256 << 10;
 
 /// How a frame is encoded.
@@ -95,11 +96,20 @@ pub fn encode(
     Ok(payload)
 }
 
+/// Whether a decoder goes on. It asks after each step, and every 256 KiB within a long one.
+pub type Going<'a> = &'a dyn Fn() -> ControlFlow<()>;
+
 /// Decodes a payload into the target's bytes at `range`. `map` has the [`crate::moves()`] of the patch's first payload.
 ///
 /// # Errors
-/// A damaged payload, a version that is not known, a base that cannot be read.
-pub fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt], map: &Map) -> Result<Rebuilt, CodecError> {
+/// A damaged payload, a version that is not known, a base that cannot be read; `Stopped` when `going` says so.
+pub fn decode(
+    payload: &[u8],
+    range: Range<u64>,
+    bases: &[&dyn ReadAt],
+    map: &Map,
+    going: Going<'_>,
+) -> Result<Rebuilt, CodecError> {
     let target_bytes = range.end - range.start;
     let parts = Parts::of(payload)?;
     if range.start > 0 && !parts.moves.is_empty() {
@@ -126,12 +136,12 @@ pub fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt], map: &Ma
     let (rebuilt, is_at_end);
     if parts.is_full {
         let contents = FullContents::for_payload(Decoder::new(parts.contents), parts.contents.len());
-        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]);
+        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]).while_going(going);
         let walk = walk.decode(&program, material, parts.texts)?;
         (rebuilt, is_at_end) = (walk.rebuilt, walk.contents.coder.is_at_end() && walk.raw.is_empty());
     } else {
         let contents = LightContents::new(AnsDecoder::new(parts.contents), &new);
-        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]);
+        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]).while_going(going);
         let walk = walk.decode(&program, material, parts.texts)?;
         let LightContents { coder, new, .. } = walk.contents;
         (rebuilt, is_at_end) = (walk.rebuilt, coder.is_at_end() && new.is_empty() && walk.raw.is_empty());
@@ -214,6 +224,7 @@ struct Walk<'a, T> {
     last_plain: Range<usize>,
     window: Window,
     place: u64,
+    going: Going<'a>,
 }
 
 impl<'a, T: Contents> Walk<'a, T> {
@@ -232,7 +243,17 @@ impl<'a, T: Contents> Walk<'a, T> {
             last_plain: 0..0,
             window: Window::default(),
             place: 0,
+            going: &|| ControlFlow::Continue(()),
         }
+    }
+
+    fn while_going(self, going: Going<'a>) -> Self {
+        Self { going, ..self }
+    }
+
+    /// Ends the walk if the caller says so.
+    fn go_on(&self) -> Result<(), CodecError> {
+        if (self.going)().is_break() { Err(CodecError::Stopped) } else { Ok(()) }
     }
 
     /// Decodes a program that makes so many bytes beside copies.
@@ -245,6 +266,7 @@ impl<'a, T: Contents> Walk<'a, T> {
 
     fn run(&mut self, program: &'a Program) -> Result<(), CodecError> {
         for step in &program.steps {
+            self.go_on()?;
             let start = self.rebuilt.material.len();
             if let Step::Stream { compression, plain_bytes, corrections } = step {
                 self.open = Some(Open { compression: *compression, start, left: *plain_bytes, corrections });
@@ -291,10 +313,7 @@ impl<'a, T: Contents> Walk<'a, T> {
         match *step {
             Step::Copy { from, bytes } => self.copy(from, bytes)?,
             Step::Match { from, bytes } => self.match_step(from, bytes)?,
-            Step::New { bytes } => {
-                let known = self.take_known(bytes);
-                self.contents.code_new(bytes, known, &mut self.rebuilt.material)?;
-            }
+            Step::New { bytes } => self.new_step(bytes)?,
             Step::Raw { bytes } if T::ENCODES => {
                 let known = self.take_known(bytes);
                 self.raw_known.extend_from_slice(known);
@@ -319,6 +338,19 @@ impl<'a, T: Contents> Walk<'a, T> {
         Ok(())
     }
 
+    /// Codes new bytes, as many at a time as a window has.
+    fn new_step(&mut self, bytes: u64) -> Result<(), CodecError> {
+        let mut left = bytes;
+        while left > 0 {
+            let count = left.min(WINDOW_BYTES_MAX);
+            let known = self.take_known(count);
+            self.contents.code_new(count, known, &mut self.rebuilt.material)?;
+            left -= count;
+            self.go_on()?;
+        }
+        Ok(())
+    }
+
     /// Codes a match window by window.
     fn match_step(&mut self, from: u64, bytes: u64) -> Result<(), CodecError> {
         let mut done = 0;
@@ -334,6 +366,7 @@ impl<'a, T: Contents> Walk<'a, T> {
             }
             self.contents.code_match(&self.window, known, &mut self.rebuilt.material);
             done += count;
+            self.go_on()?;
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ pub use differ::{
     style,
 };
 pub use error::CodecError;
-pub use frame::{Style, decode};
+pub use frame::{Going, Style, decode};
 pub use limits::{PAYLOAD_BYTES_MAX, TARGET_BYTES_MAX};
 pub use moves::Map;
 pub use payload::{Weight, moves, work};

@@ -5,6 +5,7 @@
 //! id. The engine sets no timeout on it: the caller owes the answer, a failure if nothing else ([`Open`](crate::Open)
 //! helps it to keep count).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lighter_similarity::{Calibration, Sketch};
@@ -117,12 +118,16 @@ pub enum Effect {
     },
     /// Get a patch and apply it. The peer does not hold the layers in `listed`: name their files to it by a have-list,
     /// if that can be made. The request does not name the list yet.
+    ///
+    /// `signed_bytes` is the size of the layer by what a publisher signed. Without it, what the peer says of the size
+    /// is a claim: nothing gives way to it before its bytes come.
     Fetch {
         fetch: FetchId,
         from: PeerId,
         request: PatchRequest,
         listed: Vec<DiffId>,
         beside: Option<Beside>,
+        signed_bytes: Option<Bytes>,
     },
     Encode {
         encode: EncodeId,
@@ -269,8 +274,19 @@ pub enum ImageRead {
         digest: OciDigest,
         bytes_max: u32,
     },
-    /// These layers, in order. The engine knows which of them are held.
-    Layers(Vec<DiffId>),
+    /// These layers, in order. The engine knows which of them are held. `sizes` has the bytes of those whose size the
+    /// manifest names: layers that are not compressed.
+    Layers {
+        layers: Vec<DiffId>,
+        sizes: BTreeMap<DiffId, Bytes>,
+    },
     Unusable(UnusableImage),
     Local(LocalFailure),
+}
+
+impl ImageRead {
+    /// Layers of which the manifest names no size.
+    pub fn layers(layers: Vec<DiffId>) -> Self {
+        Self::Layers { layers, sizes: BTreeMap::new() }
+    }
 }

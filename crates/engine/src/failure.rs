@@ -66,6 +66,9 @@ pub enum FetchFailure {
     Listed,
     #[error(transparent)]
     Local(LocalFailure),
+    /// This machine lacks room for a size that only the peer claims.
+    #[error("what the peer claims to send finds no room: {0}")]
+    NoRoom(LocalFailure),
     #[error("it was stopped")]
     Stopped,
 }
@@ -89,6 +92,9 @@ pub enum LostCause {
     Broken { step: FetchStep, why: String },
     #[error("it ended the stream while {0}")]
     EndedEarly(FetchStep),
+    /// A patch of a later build, or one that is too much work for its layer: no lie, and of no use.
+    #[error("its patch cannot be used here: {0}")]
+    Unusable(Cause),
 }
 
 /// The steps of a fetch, in their order.
@@ -130,6 +136,8 @@ pub enum Lie {
     OtherTarget { asked: DiffId, found: DiffId },
     #[error("a target of {found} where the layer has {max}")]
     TargetTooLarge { found: Bytes, max: Bytes },
+    #[error("a target of {found} where {signed} is signed")]
+    OtherSize { found: Bytes, signed: Bytes },
     #[error("base {0} that was not offered")]
     BaseNotOffered(DiffId),
     #[error("base {base} of {claimed}; it has {found}")]

@@ -22,6 +22,7 @@
 //! Each fetch has one target in the state Fetching, from its effect until its end: `abandon` and `layer_held` keep such
 //! a target. Answers to questions may come late, after their target was abandoned; then they change nothing.
 
+mod claims;
 mod ended;
 mod failures;
 mod fetching;
@@ -323,9 +324,9 @@ impl Fetcher {
         let listed = target.listed(id, &plan, way, step.core);
         let is_referable = matches!(way, Way::Quoted) && listed.is_empty();
         let referable = is_referable.then(|| step.core.settings.referable());
-        let terms = step.core.terms(plan.is_near);
+        let (terms, signed_bytes) = (step.core.terms(plan.is_near), target.signed_bytes);
         let request = PatchRequest { target: id, bases, have: None, resume, referable, terms };
-        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed, beside: None });
+        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed, beside: None, signed_bytes });
         let report = Report::Fetching {
             target: id,
             from: plan.peer,

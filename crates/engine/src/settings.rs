@@ -135,6 +135,9 @@ impl Settings {
     pub const BUSY_MAX: Duration = Self::WORKING_MAX;
     /// Attempts at one layer, since the last one that brought something new, before its pull fails.
     pub const ATTEMPTS_MAX: u32 = 12;
+    /// Failures of a layer, those for want of room included, before its pull may end for want of room for what peers
+    /// claim: some 6 s, in which a peer that claims less may connect.
+    pub const ROOMLESS_MIN: u32 = 3;
     /// Panics of the workers that read, keep and commit an image, after each of which a pull goes on.
     pub const PANICS_MAX: u32 = 2;
     /// A layer of at most this many compressed bytes is fetched without a question for its sketch or a quote: they

@@ -16,6 +16,7 @@ mod source;
 pub mod upstream;
 pub mod upstream_record;
 
+use std::collections::BTreeMap;
 use std::io;
 
 use lighter_engine::{BlobFailure, ImageRead, LocalFailure, UnusableImage};
@@ -115,7 +116,7 @@ fn document(store: &Store, digest: &OciDigest) -> Result<Vec<u8>, ImagesError> {
 pub fn read_for_pull(shared: &Shared, manifest_digest: OciDigest) -> ImageRead {
     let read = read(shared, manifest_digest);
     match read {
-        ImageRead::Layers(_) => match check_room(&shared.store, manifest_digest) {
+        ImageRead::Layers { .. } => match check_room(&shared.store, manifest_digest) {
             Ok(()) => read,
             Err(error) => ImageRead::Local(local(error)),
         },
@@ -149,7 +150,20 @@ fn read_layers(shared: &Shared, manifest_digest: OciDigest) -> Result<ImageRead,
     let Some(bytes) = store.blob(&manifest.config.digest)? else { return Ok(missing(manifest.config.digest)) };
     let config = parse_config(&bytes, &manifest.config.digest)?;
     let layers = image_layers(&manifest, &config)?;
-    Ok(ImageRead::Layers(recipes::wanted(shared, &layers)))
+    Ok(ImageRead::Layers { sizes: sizes_of(&layers), layers: recipes::wanted(shared, &layers) })
+}
+
+/// The bytes of the layers whose size the manifest names: those that are not compressed, and blobs that are kept as
+/// they are.
+fn sizes_of(layers: &[LayerDescriptor]) -> BTreeMap<DiffId, Bytes> {
+    let mut sizes = BTreeMap::new();
+    for LayerDescriptor { diff_id, blob, .. } in layers {
+        sizes.insert(recipes::as_layer(&blob.digest), blob.bytes);
+        if LayerMedia::from_media_type(&blob.media_type) == Some(LayerMedia::Plain) {
+            sizes.insert(*diff_id, blob.bytes);
+        }
+    }
+    sizes
 }
 
 fn missing(digest: OciDigest) -> ImageRead {
@@ -178,6 +192,14 @@ pub fn compressed_bytes(store: &Store, manifest_digest: OciDigest, layer: DiffId
     let blob = &layers.iter().find(|candidate| candidate.diff_id == layer)?.blob;
     let media = LayerMedia::from_media_type(&blob.media_type)?;
     (media != LayerMedia::Plain).then_some(blob.bytes)
+}
+
+/// How the blob of a layer is compressed, and its bytes, by the first of these manifests that has the layer. Reads two
+/// small files for each manifest.
+pub fn blob_of(store: &Store, manifests: &[OciDigest], layer: DiffId) -> Option<(LayerMedia, Bytes)> {
+    let layers = manifests.iter().filter_map(|manifest| documents_of(store, *manifest).ok()).flatten();
+    let blob = layers.into_iter().find(|candidate| candidate.diff_id == layer)?.blob;
+    Some((LayerMedia::from_media_type(&blob.media_type)?, blob.bytes))
 }
 
 /// Whether a layer is the blob of another one, of an image with one of these manifests. Reads some small files.

@@ -5,7 +5,9 @@
 //! midway leaves frames that were synced, and nothing else.
 
 mod apply;
+mod asking;
 mod beside;
+mod claims;
 mod encode;
 mod failures;
 mod fetch;
@@ -19,6 +21,7 @@ use std::io;
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use lighter_engine::FetchFailure;
 use lighter_patch::HAVE_LIST_BYTES_MAX;
 use lighter_types::broken;
 use lighter_wire::{Message, PatchReply, PatchRequest, Refusal};
@@ -50,6 +53,14 @@ pub fn busy_reply(queued: usize) -> Vec<u8> {
         broken("a refusal that cannot be written");
         Vec::new()
     })
+}
+
+/// Work that blocks, begun at once.
+fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, FetchFailure>> {
+    let working = tokio::task::spawn_blocking(work);
+    async { working.await.map_err(|error| failures::of_worker(&error)) }
 }
 
 /// A message with its length before it.

@@ -1,6 +1,8 @@
 //! From a frame's payload back to its range of the target: check first, then decode.
 
-use lighter_delta::{CodecError, Map, Piece, Rebuilt, Weight};
+use std::ops::ControlFlow;
+
+use lighter_delta::{CodecError, Going, Map, Piece, Rebuilt, Weight};
 use lighter_types::{Blake3, ReadAt, broken};
 
 use crate::error::ApplyError;
@@ -141,6 +143,20 @@ pub fn apply_frame(
     bases: &[&dyn ReadAt],
     moves: &Moves,
 ) -> Result<RebuiltRange, ApplyError> {
+    apply_frame_while(header, index, payload, (bases, moves), &|| ControlFlow::Continue(()))
+}
+
+/// As [`apply_frame`], as long as `going` says so: it is asked after each step, and every 256 KiB of decoded bytes.
+///
+/// # Errors
+/// As [`apply_frame`], and [`ApplyError::Stopped`].
+pub fn apply_frame_while(
+    header: &Header,
+    index: u32,
+    payload: &[u8],
+    (bases, moves): (&[&dyn ReadAt], &Moves),
+    going: Going<'_>,
+) -> Result<RebuiltRange, ApplyError> {
     verify_frame(header, index, payload)?;
     let frame = frame(header, index)?;
     if bases.len() != header.bases().len() {
@@ -154,7 +170,7 @@ pub fn apply_frame(
     let first = frame.base.map_or(0, usize::from);
     let unsupported = ApplyError::CodecUnsupported { frame: index, codec: frame.codec };
     let Some(codec) = frame.codec.find() else { return Err(unsupported) };
-    let rebuilt = (codec.decode)(payload, frame.range(), &bases[first..], &moves.0);
+    let rebuilt = (codec.decode)(payload, frame.range(), &bases[first..], &moves.0, going);
     let rebuilt = rebuilt.map_err(|error| refused(header, index, frame, error))?;
     Ok(RebuiltRange { rebuilt, piece: 0, done: 0 })
 }
@@ -163,6 +179,7 @@ pub fn apply_frame(
 fn refused(header: &Header, index: u32, frame: &Frame, error: CodecError) -> ApplyError {
     match error {
         CodecError::Damaged(what) => ApplyError::Damaged { frame: index, codec: frame.codec, what },
+        CodecError::Stopped => ApplyError::Stopped { frame: index },
         CodecError::Unsupported => ApplyError::CodecUnsupported { frame: index, codec: frame.codec },
         CodecError::Target { source } => {
             broken("a decoder that reads the target");

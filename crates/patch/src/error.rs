@@ -126,6 +126,9 @@ pub enum ApplyError {
     /// This machine has no memory for the frame.
     #[error("no memory for {needed} of frame {frame}")]
     Memory { frame: u32, needed: Bytes },
+    /// The caller said to stop.
+    #[error("frame {frame} was stopped")]
+    Stopped { frame: u32 },
 }
 
 impl ApplyError {
@@ -140,7 +143,7 @@ impl ApplyError {
             Self::BaseLength { .. } | Self::BaseRead { .. } | Self::TargetRead { .. } | Self::Memory { .. } => {
                 Blame::Machine
             }
-            Self::NoSuchFrame { .. } | Self::BaseCount { .. } => Blame::Caller,
+            Self::NoSuchFrame { .. } | Self::BaseCount { .. } | Self::Stopped { .. } => Blame::Caller,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Writes a patch as a standard VCDIFF file for the whole layer, which `xdelta3 -d -s BASE` decodes.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use lighter_delta::{CodecError, Map};
 use lighter_types::Blame;
@@ -87,8 +88,8 @@ fn export_literals(
     payload: &[u8],
     out: &mut dyn Write,
 ) -> Result<(), ExportError> {
-    let target =
-        (codec.decode)(payload, frame.range(), &[], &Map::default()).map_err(|error| blame(frame, number, &error))?;
+    let decoded = (codec.decode)(payload, frame.range(), &[], &Map::default(), &|| ControlFlow::Continue(()));
+    let target = decoded.map_err(|error| blame(frame, number, &error))?;
     for literals in target.material.chunks(WINDOW_BYTES as usize) {
         let mut window = WindowWriter::new((0, 0));
         window.add(literals);
@@ -166,9 +167,11 @@ fn blame(frame: &Frame, number: u32, error: &CodecError) -> ExportError {
     let codec = frame.codec;
     ExportError::Frame(match *error {
         CodecError::Damaged(what) => ApplyError::Damaged { frame: number, codec, what },
-        // Neither happens without a base; both would mean a codec that cannot be exported.
-        CodecError::Unsupported | CodecError::Base { .. } | CodecError::Target { .. } | CodecError::Memory { .. } => {
-            ApplyError::CodecUnsupported { frame: number, codec }
-        }
+        // None happens without a base, and nobody says to stop; they would mean a codec that cannot be exported.
+        CodecError::Unsupported
+        | CodecError::Base { .. }
+        | CodecError::Target { .. }
+        | CodecError::Memory { .. }
+        | CodecError::Stopped => ApplyError::CodecUnsupported { frame: number, codec },
     })
 }

@@ -27,7 +27,7 @@ mod limits;
 mod plan;
 mod settings;
 
-pub use apply::{Moves, RebuiltRange, apply_frame, frame_weight, frame_work, verify_frame};
+pub use apply::{Moves, RebuiltRange, apply_frame, apply_frame_while, frame_weight, frame_work, verify_frame};
 pub use codec::{CodecId, codec_names};
 pub use encode::{Patch, Source, encode, encode_to, stored_header};
 pub use error::{ApplyError, EncodeError, HeaderError};

@@ -12,6 +12,7 @@
 //! A new kind of fault is a new file and its line in `faults!` below (docs/SIMULATION.md, "Adding a fault").
 
 mod churn;
+mod claims;
 mod disk_full;
 mod drips;
 mod fades;
@@ -37,6 +38,7 @@ use crate::queue::Micros;
 use crate::random::Random;
 use crate::units::{Loss, Span};
 
+pub use claims::Claiming;
 pub use disk_full::NoRoom;
 pub use drips::Dripping;
 pub use lies::Liar;
@@ -76,6 +78,7 @@ faults! {
     fades::Fades,
     drips::Drips,
     pretends::Pretends,
+    claims::Claims,
 }
 
 /// The part of a fault that its file provides.

@@ -22,7 +22,7 @@ use lighter_wire::{Release, SignedRelease};
 
 pub use crate::content::Blocks;
 use crate::content::{Content, Cost, ImageContent};
-pub use crate::faults::{Dripping, Flaw, Liar, NoRoom, Pretender, Stalling};
+pub use crate::faults::{Claiming, Dripping, Flaw, Liar, NoRoom, Pretender, Stalling};
 use crate::fleet::Fleet;
 use crate::fleet::node::Node;
 pub use crate::fleet::node::{Disk, peer};

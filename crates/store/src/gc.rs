@@ -109,7 +109,7 @@ fn plan(inner: &Inner, ledger: &Ledger, unused_since: UnixSeconds) -> Result<GcR
         .partials
         .iter()
         .filter(|(_, partial)| !partial.is_open && kept.contains(&partial.key.target))
-        .map(|(id, partial)| (*id, partial.total_bytes))
+        .map(|(id, partial)| (*id, partial.reserved_bytes))
         .collect();
     let items = layers.chain(blobs).chain(patches).collect();
     let unindexed = ledger.unindexed.iter().map(|(item, bytes)| (item.clone(), *bytes)).collect();

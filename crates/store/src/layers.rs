@@ -1,6 +1,7 @@
 //! Layers: written once, checked against their DiffId, read under a lease.
 //!
-//! A [`LayerWriter`] reserves bytes within the budget and on the disk, takes the tar, and hashes it as it arrives.
+//! A [`LayerWriter`] reserves bytes within the budget and on the disk, takes the tar, and hashes it as it arrives. A
+//! layer whose size only a peer claims reserves its bytes as they come (`claims`).
 //! [`LayerWriter::finish`] checks length and sha256, syncs the file, renames it, syncs the folder, and writes the row
 //! and the sketch in one synced batch. Only then is the layer held. A writer that is dropped earlier leaves nothing.
 //!
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use lighter_types::{Bytes, Card, DiffId, ReadAt, Tlsh};
 use sha2::{Digest, Sha256};
 
+use crate::claims::Claim;
 use crate::error::{Item, Result, StoreError};
 use crate::index::{Batch, Column};
 use crate::ledger::{HeldLayer, Ledger};
@@ -34,6 +36,16 @@ impl Store {
     /// `BudgetFull`, `DiskFull`: nothing was evicted or written. `Io`, `Index`: this machine failed.
     pub fn create_layer(&self, diff_id: DiffId, tar_bytes: Bytes) -> Result<LayerWriter> {
         LayerWriter::create(&self.inner, tar_bytes, Some((diff_id, tar_bytes)))
+    }
+
+    /// Creates a writer for a layer whose size a peer claims. Reserves nothing before bytes are written.
+    ///
+    /// # Errors
+    /// `Io`: this machine failed.
+    pub fn create_layer_claimed(&self, diff_id: DiffId, claim: Claim) -> Result<LayerWriter> {
+        let mut writer = LayerWriter::create(&self.inner, Bytes::ZERO, Some((diff_id, claim.tar_bytes)))?;
+        writer.temporary.claim = Some(claim);
+        Ok(writer)
     }
 
     /// Creates a writer for a layer of unknown name. Reserves `expected_bytes` now, and more bytes in steps of 16 MiB
@@ -187,7 +199,7 @@ impl LayerWriter {
     ///
     /// # Errors
     /// `OverLimit` beyond the size given to [`Store::create_layer`]; `BudgetFull` or `DiskFull` when a layer of unknown
-    /// size grows too large; `Io`.
+    /// or claimed size grows too large; `Io`.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let after = self.written + Bytes(bytes.len() as u64);
         if let Some((_, max)) = self.named

@@ -38,6 +38,8 @@ pub(crate) struct Partial {
     pub(crate) key: PatchKey,
     pub(crate) total_bytes: Bytes,
     pub(crate) synced_bytes: Bytes,
+    /// The bytes that count against the budget: those synced, and those that an open writer has reserved.
+    pub(crate) reserved_bytes: Bytes,
     /// Whether a writer is open.
     pub(crate) is_open: bool,
 }
@@ -85,7 +87,7 @@ impl Ledger {
         let layers: Bytes = self.layers.values().map(|layer| layer.file_bytes).sum();
         let blobs: Bytes = self.blobs.values().map(|blob| blob.bytes).sum();
         let patches: Bytes = self.patches.values().map(|patch| patch.bytes).sum();
-        let partials: Bytes = self.partials.values().map(|partial| partial.total_bytes).sum();
+        let partials: Bytes = self.partials.values().map(|partial| partial.reserved_bytes).sum();
         let unindexed: Bytes = self.unindexed.values().copied().sum();
         let reserved: Bytes = self.temporaries.values().copied().sum();
         layers + blobs + patches + partials + unindexed + reserved

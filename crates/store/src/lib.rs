@@ -32,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod blobs;
+mod claims;
 mod error;
 mod folder;
 mod fsck;
@@ -60,6 +61,7 @@ mod temporary;
 mod tests;
 
 pub use blobs::BLOB_BYTES_MAX;
+pub use claims::Claim;
 pub use error::{Holder, Item, Result, StoreError};
 pub use folder::is_store;
 pub use fsck::{Damage, Finding, FsckMode, FsckProgress, FsckReport, LayerFacts, MakeCard, Repair};

@@ -276,7 +276,9 @@ impl Loading<'_> {
         for (id, key, total_bytes, synced_bytes) in self.rows(Column::Partials, rows::read_partial)? {
             let length = std::fs::metadata(self.folder.partial_patch(&id)).map(|file| Bytes(file.len()));
             if length.is_ok_and(|length| length >= synced_bytes) {
-                ledger.partials.insert(id, Partial { key, total_bytes, synced_bytes, is_open: false });
+                let reserved_bytes = synced_bytes;
+                let partial = Partial { key, total_bytes, synced_bytes, reserved_bytes, is_open: false };
+                ledger.partials.insert(id, partial);
                 continue;
             }
             let mut batch = Batch::default();

@@ -4,10 +4,11 @@
 //! many bytes were synced, and [`Store::resume_patch`] cuts the file to that length. [`PatchWriter::sync`] syncs the
 //! file first and then writes the row.
 //!
-//! A patch from a peer is written to `partial/<PatchId>.patch` and survives a restart. A patch that this node makes has
-//! no PatchId until it is complete, so it is written to a temporary file and does not survive a restart. Both have
-//! their whole size reserved from the beginning. [`PatchWriter::finish`] moves either to the cache: it syncs and
-//! renames the file, then writes the patch's row and deletes the partial's row in one batch.
+//! A patch from a peer is written to `partial/<PatchId>.patch` and survives a restart. Its size is the peer's claim, so
+//! room is reserved as bytes come, and what is beyond the synced bytes is given back when the writer is dropped. A patch
+//! that this node makes has no PatchId until it is complete, so it is written to a temporary file and does not survive a
+//! restart; its whole size is reserved from the beginning. [`PatchWriter::finish`] moves either to the cache: it syncs
+//! and renames the file, then writes the patch's row and deletes the partial's row in one batch.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use lighter_types::{Bytes, DiffId, PatchId, broken};
 
+use crate::claims::Room;
 use crate::error::{Holder, Item, Result, StoreError};
 use crate::index::{Batch, Column};
 use crate::ledger::{HeldPatch, Ledger, Partial};
@@ -31,30 +33,28 @@ use crate::{UnixSeconds, rows};
 pub struct PartialPatch {
     pub patch_id: PatchId,
     pub key: PatchKey,
-    /// The whole size of the patch, all of which is reserved.
+    /// The whole size of the patch, by its header.
     pub total_bytes: Bytes,
     /// The number of bytes on disk. [`Store::resume_patch`] continues after them.
     pub synced_bytes: Bytes,
 }
 
 impl Store {
-    /// Creates a writer for a patch from a peer. Reserves the whole size now. Discards an earlier download of the same
-    /// patch; use [`Self::resume_patch`] to keep it.
+    /// Creates a writer for a patch from a peer, of at most `total_bytes`. Reserves nothing before bytes are written.
+    /// Discards an earlier download of the same patch; use [`Self::resume_patch`] to keep it.
     ///
     /// # Errors
-    /// `InUse` when the patch has an open writer; `OverLimit` for too many bases; `BudgetFull`, `DiskFull`, `Io`,
-    /// `Index`.
+    /// `InUse` when the patch has an open writer; `OverLimit` for too many bases; `DiskFull`, `Io`, `Index`.
     pub fn create_patch(&self, key: PatchKey, patch_id: PatchId, total_bytes: Bytes) -> Result<PatchWriter> {
         check_key(&key)?;
         let inner = &self.inner;
         let path = inner.folder.partial_patch(&patch_id);
         let mut ledger = inner.ledger();
         discard(inner, &mut ledger, &patch_id)?;
-        inner.make_room(&mut ledger, total_bytes, &inner.options.retention)?;
-        let partial = Partial { key: key.clone(), total_bytes, synced_bytes: Bytes::ZERO, is_open: true };
+        let (synced_bytes, reserved_bytes) = (Bytes::ZERO, Bytes::ZERO);
+        let partial = Partial { key: key.clone(), total_bytes, synced_bytes, reserved_bytes, is_open: true };
         ledger.partials.insert(patch_id, partial);
         let created = inner.folder.create(&path).and_then(|file| {
-            inner.folder.allocate(&file, &path, total_bytes)?;
             let mut batch = Batch::default();
             batch.put(Column::Partials, patch_id.as_bytes(), rows::partial(&key, total_bytes, Bytes::ZERO));
             inner.write(&batch).map(|()| file)
@@ -66,7 +66,8 @@ impl Store {
                 let _ = inner.folder.remove(&path);
             }
         }
-        let place = Place::Partial(PartialFile { inner: inner.clone(), file: created?, patch_id });
+        let reserved = Bytes::ZERO;
+        let place = Place::Partial(PartialFile { inner: inner.clone(), file: created?, patch_id, reserved });
         Ok(PatchWriter { place, key, total_bytes, written: Bytes::ZERO })
     }
 
@@ -74,7 +75,7 @@ impl Store {
     /// all of which is reserved now, and does not survive a restart.
     ///
     /// # Errors
-    /// As [`Self::create_patch`].
+    /// As [`Self::create_patch`]; `BudgetFull`.
     pub fn create_patch_unnamed(&self, key: PatchKey, bytes_max: Bytes) -> Result<PatchWriter> {
         check_key(&key)?;
         let place = Place::Temporary(Temporary::create(&self.inner, bytes_max)?);
@@ -97,10 +98,10 @@ impl Store {
         let opened = OpenOptions::new().read(true).write(true).open(&path);
         let opened = opened.and_then(|file| file.set_len(partial.synced_bytes.0).map(|()| file));
         let file = opened.map_err(|error| inner.folder.failure("open", &path, error))?;
-        inner.folder.allocate(&file, &path, partial.total_bytes)?;
         partial.is_open = true;
-        let place = Place::Partial(PartialFile { inner: inner.clone(), file, patch_id: *patch_id });
         let (key, total_bytes, written) = (partial.key.clone(), partial.total_bytes, partial.synced_bytes);
+        let (patch_id, reserved) = (*patch_id, partial.reserved_bytes);
+        let place = Place::Partial(PartialFile { inner: inner.clone(), file, patch_id, reserved });
         Ok(Some(PatchWriter { place, key, total_bytes, written }))
     }
 
@@ -174,14 +175,20 @@ struct PartialFile {
     inner: Arc<Inner>,
     file: File,
     patch_id: PatchId,
+    reserved: Bytes,
 }
 
 impl Drop for PartialFile {
     fn drop(&mut self) {
+        let mut ledger = self.inner.ledger();
         // A commit has removed the partial patch.
-        if let Some(partial) = self.inner.ledger().partials.get_mut(&self.patch_id) {
-            partial.is_open = false;
+        let Some(partial) = ledger.partials.get_mut(&self.patch_id) else { return };
+        if partial.is_open && !self.inner.folder.steps.are_used_up() {
+            // Setting the length frees the disk blocks beyond it. A resume sets it again: a failure costs room only.
+            let _ = self.file.set_len(partial.synced_bytes.0);
         }
+        partial.is_open = false;
+        partial.reserved_bytes = partial.synced_bytes;
     }
 }
 
@@ -189,12 +196,15 @@ impl PatchWriter {
     /// Appends bytes to the patch.
     ///
     /// # Errors
-    /// `OverLimit` beyond the patch's size; `DiskFull`, `Io`.
+    /// `OverLimit` beyond the patch's size; `BudgetFull`, `DiskFull`, `Io`.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let length = Bytes(bytes.len() as u64);
         let after = self.written + length;
         if after > self.total_bytes {
             return Err(StoreError::OverLimit { what: "bytes of patch", found: after.0, max: self.total_bytes.0 });
+        }
+        if let Place::Partial(partial) = &mut self.place {
+            partial.reserve(after, self.total_bytes)?;
         }
         let written = self.file().write_all_at(bytes, self.written.0);
         written.map_err(|error| self.inner().folder.failure_of("write", &self.path(), error, length))?;
@@ -208,7 +218,7 @@ impl PatchWriter {
     /// # Errors
     /// `DiskFull`, `Io`, `Index`.
     pub fn sync(&mut self) -> Result<()> {
-        let Place::Partial(PartialFile { inner, file, patch_id }) = &self.place else { return Ok(()) };
+        let Place::Partial(PartialFile { inner, file, patch_id, .. }) = &self.place else { return Ok(()) };
         if inner.ledger().partials.get(patch_id).is_some_and(|partial| partial.synced_bytes == self.written) {
             return Ok(());
         }
@@ -300,6 +310,24 @@ impl PatchWriter {
 }
 
 impl PartialFile {
+    /// Reserves room for the bytes before `end`, of a patch of at most `total`.
+    fn reserve(&mut self, end: Bytes, total: Bytes) -> Result<()> {
+        if end <= self.reserved {
+            return Ok(());
+        }
+        let inner = &self.inner;
+        let (missing, rest) = (end - self.reserved, total - self.reserved);
+        let mut ledger = inner.ledger();
+        let more = inner.make_room_to_grow(&mut ledger, (missing, rest), Room::Made)?;
+        self.reserved += more;
+        match ledger.partials.get_mut(&self.patch_id) {
+            Some(partial) => partial.reserved_bytes = self.reserved,
+            None => broken("a patch writer without its partial patch"),
+        }
+        drop(ledger);
+        inner.folder.allocate(&self.file, &inner.folder.partial_patch(&self.patch_id), self.reserved)
+    }
+
     /// As [`Temporary::commit`], for a file that is already synced. One batch writes the patch's row and deletes the
     /// partial's row.
     fn commit(

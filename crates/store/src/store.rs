@@ -73,7 +73,7 @@ pub struct StoreStats {
     pub patch_bytes: Bytes,
     /// Downloads that have begun.
     pub partial_patches: u64,
-    /// The sizes that these downloads will have when they are complete.
+    /// The bytes that these downloads take now, reserved ones included.
     pub partial_patch_bytes: Bytes,
     pub images: u64,
     /// The bytes of the layers of the largest image.
@@ -132,7 +132,7 @@ impl Store {
             patches: ledger.patches.len() as u64,
             patch_bytes: ledger.patches.values().map(|patch| patch.bytes).sum(),
             partial_patches: ledger.partials.len() as u64,
-            partial_patch_bytes: ledger.partials.values().map(|partial| partial.total_bytes).sum(),
+            partial_patch_bytes: ledger.partials.values().map(|partial| partial.reserved_bytes).sum(),
             images: ledger.images.len() as u64,
             image_bytes_max: ledger.image_bytes_max(),
             staying_bytes: ledger.staying_bytes(&self.inner.options.retention),

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use lighter_types::{Bytes, DiffId};
 
 use crate::UnixSeconds;
+use crate::claims::{Claim, GROWTH, Room};
 use crate::error::{Item, Result};
 use crate::ledger::Ledger;
 use crate::releases::Retention;
 use crate::store::{Inner, ItemRows};
-
-/// The step in which a file of unknown size reserves more bytes.
-const GROWTH: Bytes = Bytes::MIB.times(16);
 
 /// An unfinished file in `partial/`. If it is dropped without [`Self::commit`], the file and its reservation are
 /// removed.
 pub(crate) struct Temporary {
     pub(crate) inner: Arc<Inner>,
     pub(crate) file: File,
+    /// The size as a peer claims it, of a file that grows by that.
+    pub(crate) claim: Option<Claim>,
     number: u64,
     reserved: Bytes,
 }
@@ -34,16 +34,26 @@ impl Temporary {
         if created.is_err() {
             ledger.temporaries.remove(&number);
         }
-        let temporary = Self { inner: inner.clone(), file: created?, number, reserved: bytes };
+        let temporary = Self { inner: inner.clone(), file: created?, claim: None, number, reserved: bytes };
         drop(ledger);
         inner.folder.allocate(&temporary.file, &temporary.path(), bytes)?;
         Ok(temporary)
     }
 
-    /// Reserves the bytes that are missing: a whole step where that takes no release, else just these.
+    /// Reserves the bytes that are missing: a whole step where that takes no release, else just these. A claim takes a
+    /// step only where nothing gives way.
     pub(crate) fn grow(&mut self, missing: Bytes) -> Result<()> {
         let retention = self.inner.options.retention;
-        self.reserve(missing.max(GROWTH), &Retention::ALL).or_else(|_| self.reserve(missing, &retention))
+        let Some(claim) = self.claim else {
+            return self.reserve(missing.max(GROWTH), &Retention::ALL).or_else(|_| self.reserve(missing, &retention));
+        };
+        let room = if self.reserved + missing <= claim.displacing_max { Room::Made } else { Room::Free };
+        let rest = claim.tar_bytes - self.reserved;
+        let mut ledger = self.inner.ledger();
+        self.reserved += self.inner.make_room_to_grow(&mut ledger, (missing, rest), room)?;
+        ledger.temporaries.insert(self.number, self.reserved);
+        drop(ledger);
+        self.inner.folder.allocate(&self.file, &self.path(), self.reserved)
     }
 
     fn reserve(&mut self, more: Bytes, retention: &Retention) -> Result<()> {

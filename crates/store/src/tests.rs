@@ -12,6 +12,7 @@ use crate::steps::Steps;
 use crate::{Image, Index, IndexError, MemoryIndex, Options, PatchKey, Result, RocksIndex, Store, UnixSeconds};
 
 mod budget;
+mod claims;
 mod crash;
 mod fsck;
 mod gc;

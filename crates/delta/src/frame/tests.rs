@@ -6,7 +6,7 @@ use crate::rebuilt::Piece;
 use crate::sources::INFLATED_BYTES_MAX;
 
 fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
-    super::decode(payload, range, bases, &Map::default())
+    super::decode(payload, range, bases, &Map::default(), &|| std::ops::ControlFlow::Continue(()))
 }
 
 /// A payload of the light tier with this program, and nothing else. Writing is the same walk as reading, and may say no

@@ -6,7 +6,7 @@ use super::fetching::{Fetching, Named, Stop, Way};
 use super::target::{State, Target};
 use super::{Fetcher, Outcome};
 use crate::core::Step;
-use crate::failure::{FetchFailure, Offence, Setback};
+use crate::failure::{FetchFailure, LostCause, Offence, Setback};
 use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
 
@@ -45,6 +45,12 @@ impl Fetcher {
         let is_try =
             setback != Setback::Slow && !matches!(failure, FetchFailure::Refused(refusal) if refusal.is_busy());
         target.attempts += u32::from(is_try);
+        if let FetchFailure::NoRoom(why) = &failure
+            && target.claims.end_the_pull(id, from, target.attempts, step)
+        {
+            let (pulls, why) = (self.remove(id, step.effects)?.pulls, why.clone());
+            return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });
+        }
         // A panic says nothing about this machine: another patch may not lead to it.
         if let FetchFailure::Local(why) = &failure
             && why.blame() != Blame::Bug
@@ -101,9 +107,11 @@ fn is_part_useless(failure: &FetchFailure) -> bool {
         | FetchFailure::Listed
         | FetchFailure::BaseGone(_)
         | FetchFailure::Local(_) => true,
-        FetchFailure::Lost(_) | FetchFailure::Refused(_) | FetchFailure::Referred { .. } | FetchFailure::Stopped => {
-            false
-        }
+        FetchFailure::Lost(_)
+        | FetchFailure::Refused(_)
+        | FetchFailure::Referred { .. }
+        | FetchFailure::NoRoom(_)
+        | FetchFailure::Stopped => false,
     }
 }
 
@@ -147,6 +155,11 @@ fn blame(
                 step.core.doubts.add(from, step.now);
             }
             target.exclude(from, Setback::Stalled, step);
+        }
+        FetchFailure::NoRoom(_) | FetchFailure::Lost(LostCause::Unusable(_)) => {
+            // A neighbour that has the layer says so each time: its patch would be the same.
+            target.site.ignore(from);
+            target.exclude(from, setback, step);
         }
         FetchFailure::Lost(_) | FetchFailure::Local(_) => target.exclude(from, setback, step),
         FetchFailure::Refused(refusal) => {

@@ -1,6 +1,6 @@
-//! How many layers may be under way.
+//! How many layers may be under way, and facts about those that are wanted.
 
-use lighter_types::DiffId;
+use lighter_types::{Bytes, DiffId};
 
 use super::Fetcher;
 use super::target::State;
@@ -35,6 +35,15 @@ impl Fetcher {
             target.goes_first = true;
         }
         Ok(())
+    }
+
+    /// A publisher signed this size of a layer that is wanted, in a manifest or a release. Two that differ are both
+    /// not believed.
+    pub fn signed(&mut self, layer: DiffId, bytes: Option<Bytes>) {
+        if let (Some(target), Some(bytes)) = (self.targets.get_mut(&layer), bytes) {
+            let is_new = target.signed_bytes.is_none_or(|known| known == bytes);
+            target.signed_bytes = is_new.then_some(bytes);
+        }
     }
 
     /// The places for layers to begin with.

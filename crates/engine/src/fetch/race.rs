@@ -142,8 +142,8 @@ impl Fetcher {
         let terms = step.core.terms(plan.is_near);
         let request = PatchRequest { target: id, bases, have: None, resume, referable: None, terms };
         let bytes_max = target.may_waste(id, step.core);
-        let beside = Some(Beside { fetch: first.fetch, bytes_max });
-        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed: Vec::new(), beside });
+        let (beside, signed_bytes) = (Some(Beside { fetch: first.fetch, bytes_max }), target.signed_bytes);
+        step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed: Vec::new(), beside, signed_bytes });
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
         let expected = step.core.expected_from(plan.peer);
         let fetching = Fetching::new(fetch, plan, Way::Quoted, on_disk, (step.now, expected));

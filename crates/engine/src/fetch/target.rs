@@ -12,6 +12,7 @@ use std::time::Duration;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::{Quote, Refusal, Request};
 
+use super::claims::Claims;
 use super::fetching::{Fetching, Named, Stop, Way};
 use super::lists::Lists;
 use super::race::Second;
@@ -32,6 +33,9 @@ pub struct Target {
     /// Bases that are damaged or gone here.
     pub damaged: Vec<DiffId>,
     pub lists: Lists,
+    /// The layer's size by what a publisher signed.
+    pub signed_bytes: Option<Bytes>,
+    pub claims: Claims,
     /// The last peer that failed, and why.
     pub last_failure: Option<(PeerId, Setback)>,
     excluded: BTreeMap<PeerId, Exclusion>,
@@ -122,6 +126,8 @@ impl Target {
             attempts: 0,
             damaged: Vec::new(),
             lists: Lists::default(),
+            signed_bytes: None,
+            claims: Claims::default(),
             last_failure: None,
             excluded: BTreeMap::new(),
             offers: Vec::new(),

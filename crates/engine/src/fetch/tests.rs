@@ -3,12 +3,17 @@
 use lighter_types::Card;
 use lighter_wire::Refusal;
 
+use super::claims::Claims;
 use super::*;
 use crate::core::Core;
 use crate::failure::{AskFailure, FetchFailure};
 
 const LAYER: DiffId = DiffId::new([1; 32]);
 const PULL: PullId = PullId(1);
+
+fn card() -> Card {
+    Card { diff_id: LAYER, tar_bytes: Bytes::MIB, compressed_bytes: Bytes::MIB, tlsh: None }
+}
 
 /// A fetcher whose pull wants a layer that one connected peer holds.
 struct Fetching {
@@ -20,20 +25,20 @@ impl Fetching {
     fn begin() -> (Self, FetchId) {
         let mut fetching = Self { fetcher: Fetcher::default(), core: Core::new(Settings::default()) };
         let peer = PeerId::new([9; 32]);
-        let card = Card { diff_id: LAYER, tar_bytes: Bytes::MIB, compressed_bytes: Bytes::MIB, tlsh: None };
         let incarnation = lighter_wire::Incarnation(1);
-        let holdings = lighter_wire::Holdings::all(incarnation, 1, None, vec![card]);
+        let holdings = lighter_wire::Holdings::all(incarnation, 1, None, vec![card()]);
         fetching.core.directory.connected(peer, Moment(1));
         fetching.core.directory.answered(peer, holdings, Moment(1));
         let asked = fetching.step(|fetcher, step| {
             fetcher.want(PULL, LAYER, Vec::new(), step).unwrap();
+            fetcher.signed(LAYER, Some(Bytes::MIB));
             assert_eq!(fetcher.advance(step), []);
         });
         let [Effect::Ask { ask, .. }] = asked[..] else { panic!("{asked:?}") };
         let offer = lighter_wire::Offer::Predicted { bytes: Bytes::MIB };
         let quote = lighter_wire::Quote { offer, bases: Vec::new(), wait: std::time::Duration::ZERO, effort: None };
         let begun = fetching.step(|fetcher, step| fetcher.quoted(LAYER, ask, Ok(Answer::Quote(quote)), step));
-        let Effect::Fetch { fetch, .. } = begun[0] else { panic!("{begun:?}") };
+        let Effect::Fetch { fetch, signed_bytes: Some(Bytes::MIB), .. } = begun[0] else { panic!("{begun:?}") };
         (fetching, fetch)
     }
 
@@ -66,6 +71,61 @@ fn a_local_failure_reaches_the_pull_unchanged() {
     let full = crate::failure::LocalFailure::DiskFull { path, needed, free };
     let outcome = fetching.end(fetch, FetchFailure::Local(full.clone()));
     assert_eq!(outcome, Some(Outcome::Failed { pulls: [PULL].into(), why: PullFailure::Local(full) }));
+}
+
+fn full() -> crate::failure::LocalFailure {
+    let (needed, available, budget) = (Bytes::GIB.times(39), Bytes(1), Bytes::GIB);
+    crate::failure::LocalFailure::BudgetFull { needed, available, budget }
+}
+
+#[test]
+fn a_claim_without_room_ends_no_pull() {
+    let (mut fetching, fetch) = Fetching::begin();
+    let effects = fetching.step(|fetcher, step| {
+        assert_eq!(fetcher.ended(fetch, Err(FetchFailure::NoRoom(full())), step), None);
+    });
+    let retrying = |effect: &Effect| matches!(effect, Effect::Report { report: Report::Retrying { .. }, .. });
+    assert!(effects.iter().all(retrying), "the claim may be true: the peer is not cut off: {effects:?}");
+    let target = &fetching.fetcher.targets[&LAYER];
+    assert_eq!(target.attempts, 1);
+    assert!(target.next_deadline(Moment(2), &fetching.core.settings).is_some_and(|at| at > Moment(1000)));
+}
+
+#[test]
+fn only_what_all_holders_claim_ends_a_pull_for_want_of_room() {
+    let (mut fetching, _) = Fetching::begin();
+    let (liar, hub) = (PeerId::new([9; 32]), PeerId::new([8; 32]));
+    let holdings = lighter_wire::Holdings::all(lighter_wire::Incarnation(1), 1, None, vec![card()]);
+    fetching.core.directory.connected(hub, Moment(1));
+    fetching.core.directory.answered(hub, holdings, Moment(1));
+    fetching.step(|fetcher, step| {
+        let target = fetcher.targets.get_mut(&LAYER).unwrap();
+        target.attempts = Settings::ROOMLESS_MIN;
+        assert!(!target.claims.end_the_pull(LAYER, liar, target.attempts, step), "the hub may claim less");
+        assert!(target.claims.end_the_pull(LAYER, hub, target.attempts, step));
+        target.attempts = Settings::ROOMLESS_MIN - 1;
+        assert!(!target.claims.end_the_pull(LAYER, hub, target.attempts, step), "another peer may connect");
+    });
+    // A liar that is cut off has no word in it.
+    fetching.step(|fetcher, step| {
+        let target = fetcher.targets.get_mut(&LAYER).unwrap();
+        (target.attempts, target.claims) = (Settings::ROOMLESS_MIN, Claims::default());
+        step.core.cut_offs.add(liar, Moment(1000), 10);
+        assert!(target.claims.end_the_pull(LAYER, hub, target.attempts, step));
+    });
+}
+
+#[test]
+fn two_signed_sizes_that_differ_are_both_not_believed() {
+    let (mut fetching, _) = Fetching::begin();
+    let signed = |fetcher: &Fetcher| fetcher.targets[&LAYER].signed_bytes;
+    assert_eq!(signed(&fetching.fetcher), Some(Bytes::MIB));
+    fetching.fetcher.signed(LAYER, Some(Bytes::MIB));
+    fetching.fetcher.signed(LAYER, None);
+    assert_eq!(signed(&fetching.fetcher), Some(Bytes::MIB));
+    fetching.fetcher.signed(LAYER, Some(Bytes(7)));
+    assert_eq!(signed(&fetching.fetcher), None);
+    fetching.fetcher.signed(DiffId::new([77; 32]), Some(Bytes(7)));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use lighter_types::{DiffId, ImageReference, Moment, OciDigest, PeerId, broken};
+use lighter_types::{Bytes, DiffId, ImageReference, Moment, OciDigest, PeerId, broken};
 use lighter_wire::{Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer, Quote, Request, SignedRelease};
 
 use super::round::Round;
@@ -240,6 +240,7 @@ impl Pull {
         &mut self,
         id: PullId,
         mut layers: Vec<DiffId>,
+        sizes: &BTreeMap<DiffId, Bytes>,
         fetcher: &mut Fetcher,
         step: &mut Step<'_>,
     ) -> Result<(), PullFailure> {
@@ -262,6 +263,7 @@ impl Pull {
             } else {
                 fetcher.want(id, layer, offers.remove(&place).unwrap_or_default(), step)?;
             }
+            fetcher.signed(layer, self.sizes.signed_bytes(layer).or(sizes.get(&layer).copied()));
         }
         // Gossip about a new release may be on its way, or lost.
         if missing.iter().any(|&layer| !step.core.directory.is_reachable(layer)) {

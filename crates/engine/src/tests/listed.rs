@@ -30,7 +30,7 @@ impl Wanting {
         }));
         wanting.step(Input::Work(WorkInput::ImageRead {
             pull: PullId(1),
-            read: ImageRead::Layers(vec![target().diff_id]),
+            read: ImageRead::layers(vec![target().diff_id]),
         }));
         let sketch = Some(sketch(0..32).to_bytes());
         let asked = wanting

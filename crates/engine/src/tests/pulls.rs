@@ -26,13 +26,15 @@ fn a_patch_that_is_all_here_does_not_stall() {
         step(&mut engine, 1, answered(0, Answer::Holdings(holdings)));
         let wanted = Wanted::Manifest(OciDigest::new([1; 32]));
         step(&mut engine, 1, Input::Operator(OperatorInput::PullAsked { pull: PullId(1), wanted }));
-        let read = ImageRead::Layers(vec![new().diff_id]);
+        let sizes = [(new().diff_id, Bytes(77))].into();
+        let read = ImageRead::Layers { layers: vec![new().diff_id], sizes };
         step(&mut engine, 1, Input::Work(WorkInput::ImageRead { pull: PullId(1), read }));
         step(&mut engine, 1, answered(1, Answer::Sketches(vec![None])));
         let offer = Offer::Predicted { bytes: Bytes(100_000) };
         let quote = lighter_wire::Quote { offer, bases: vec![], wait: Duration::ZERO, effort: None };
         let effects = step(&mut engine, 1, answered(2, Answer::Quote(quote)));
-        assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch { .. })), "{effects:?}");
+        let is_sized = |effect: &Effect| matches!(effect, Effect::Fetch { signed_bytes: Some(Bytes(77)), .. });
+        assert!(effects.iter().any(is_sized), "{effects:?}");
         let part = Part {
             patch: lighter_types::PatchId::new([1; 32]),
             settings: 1,
@@ -58,7 +60,7 @@ fn a_quote_for_bases_that_are_not_here_is_not_taken() {
     step(&mut engine, 2, answered(0, Answer::Holdings(holdings)));
     let wanted = Wanted::Manifest(OciDigest::new([1; 32]));
     step(&mut engine, 3, Input::Operator(OperatorInput::PullAsked { pull: PullId(1), wanted }));
-    let read = ImageRead::Layers(vec![new().diff_id]);
+    let read = ImageRead::layers(vec![new().diff_id]);
     step(&mut engine, 4, Input::Work(WorkInput::ImageRead { pull: PullId(1), read }));
     let effects = step(&mut engine, 4, answered(1, Answer::Sketches(vec![None])));
     let bases = vec![old().diff_id];

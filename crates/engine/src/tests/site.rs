@@ -38,7 +38,7 @@ impl Alone {
                 wanted: Wanted::Manifest(OciDigest::new([1; 32])),
             }),
         );
-        let layers = ImageRead::Layers(vec![new().diff_id]);
+        let layers = ImageRead::layers(vec![new().diff_id]);
         let effects = alone.step(1, Input::Work(WorkInput::ImageRead { pull: PullId(1), read: layers }));
         let sketches = Ok(Answer::Sketches(vec![None]));
         let effects =

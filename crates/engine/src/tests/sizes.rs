@@ -24,7 +24,7 @@ fn pull(tar_bytes: Vec<Bytes>) -> Vec<Effect> {
     let wanted = Wanted::Name { reference: release.release.reference.clone(), known: Some(release) };
     step(&mut engine, 1, Input::Operator(OperatorInput::PullAsked { pull: PullId(1), wanted }));
     step(&mut engine, 1_000_000, Input::Tick);
-    let read = ImageRead::Layers(vec![old().diff_id, new().diff_id]);
+    let read = ImageRead::layers(vec![old().diff_id, new().diff_id]);
     step(&mut engine, 1_000_001, Input::Work(WorkInput::ImageRead { pull: PullId(1), read }))
 }
 

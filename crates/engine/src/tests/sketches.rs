@@ -57,7 +57,7 @@ impl Wanting {
             pull: PullId(1),
             wanted: Wanted::Manifest(OciDigest::new([1; 32])),
         }));
-        let read = ImageRead::Layers(vec![target().diff_id]);
+        let read = ImageRead::layers(vec![target().diff_id]);
         let effects = wanting.step(Input::Work(WorkInput::ImageRead { pull: PullId(1), read }));
         assert!(asks(&effects, |request| *request == Request::Sketches(vec![target().diff_id])), "{effects:?}");
         assert!(!asks(&effects, |request| matches!(request, Request::Quote { .. })), "before the sketch is there");

@@ -238,7 +238,7 @@ fn a_tick_grows_with_peers_that_fell_silent() {
 fn pull(engine: &mut Engine, layers: &[Card]) -> u64 {
     let wanted = Wanted::Manifest(OciDigest::new([1; 32]));
     step(engine, 1, Input::Operator(OperatorInput::PullAsked { pull: PullId(1), wanted }));
-    let read = ImageRead::Layers(layers.iter().map(|card| card.diff_id).collect());
+    let read = ImageRead::layers(layers.iter().map(|card| card.diff_id).collect());
     counted::of(|| drop(step(engine, 1, Input::Work(WorkInput::ImageRead { pull: PullId(1), read }))))
 }
 

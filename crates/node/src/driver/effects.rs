@@ -10,7 +10,7 @@ use lighter_engine::{
     AskFailure, AskId, DiskInput, Effect, FetchId, Offence, PeerInput, PullId, QuestionId, StreamId, Work, WorkInput,
 };
 use lighter_store::{Store, StoreError};
-use lighter_types::{DiffId, OciDigest, PeerId};
+use lighter_types::{Bytes, DiffId, OciDigest, PeerId};
 use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
 
 use super::Driver;
@@ -62,8 +62,8 @@ impl Driver {
             }
             Effect::WakeAt(moment) => self.engine.set_wake_at(moment),
             Effect::Ask { ask, to, request } => self.ask(ask, to, request),
-            Effect::Fetch { fetch, from, request, listed, beside } => {
-                self.fetch((fetch, beside), from, request, listed);
+            Effect::Fetch { fetch, from, request, listed, beside, signed_bytes } => {
+                self.fetch((fetch, beside), from, request, (listed, signed_bytes));
             }
             Effect::Encode { encode: id, target, bases, effort } => {
                 let job = EncodeJob { encode: id, target, bases, effort };
@@ -122,7 +122,7 @@ impl Driver {
         (id, beside): (FetchId, Option<lighter_engine::Beside>),
         from: PeerId,
         request: PatchRequest,
-        listed: Vec<DiffId>,
+        (listed, signed_bytes): (Vec<DiffId>, Option<Bytes>),
     ) {
         let beside = beside.and_then(|beside| {
             let over = self.work.end_of_fetch(beside.fetch)?;
@@ -131,7 +131,8 @@ impl Driver {
         let cancelled = self.work.begin_fetch(id);
         let tar_bytes_max = self.tar_bytes_max(request.target);
         let manifests = self.pulls.manifests();
-        let job = FetchJob { fetch: id, from, request, listed, tar_bytes_max, manifests, cancelled, beside };
+        let job =
+            FetchJob { fetch: id, from, request, listed, tar_bytes_max, signed_bytes, manifests, cancelled, beside };
         let (control, shared) = (self.control.clone(), self.shared.clone());
         self.work.spawn(Owed::Fetch(id), async move { fetch(job, control, shared).await.into() });
     }

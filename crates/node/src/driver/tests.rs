@@ -26,7 +26,7 @@ async fn the_last_moment_to_wake_at_counts() {
     driver.plan("demo/app:1".to_owned(), Wanted::Manifest(OciDigest::new([1; 32])), reply);
     driver.settle();
     let pull = *driver.pulls.iter().next().unwrap().0;
-    let read = ImageRead::Layers(vec![DiffId::new([2; 32])]);
+    let read = ImageRead::layers(vec![DiffId::new([2; 32])]);
     driver.engine.push(WorkInput::ImageRead { pull, read });
     let effects = driver.engine.step_next(driver.shared.now()).unwrap();
     let first =

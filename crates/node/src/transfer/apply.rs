@@ -6,17 +6,20 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie};
+use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie, LostCause};
 use lighter_image::{Hashes, TarScan, TarSink, scan_tar_with};
-use lighter_patch::{Gathered, Header, Moves, RebuiltRange};
+use lighter_patch::{ApplyError, Gathered, Header, Moves, RebuiltRange};
 use lighter_store::{LayerWriter, PatchWriter, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, Link, OciDigest, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use super::claims::{Sizes, WorkLeft};
 use super::encode::{effort_of, keep_view};
 use super::failures;
 use super::lists::Listed;
@@ -34,23 +37,33 @@ pub struct Applied {
     took: Duration,
 }
 
+/// A patch to apply.
+pub struct Applying<'a> {
+    pub header: &'a Header,
+    /// The manifests of the images that are being pulled.
+    pub manifests: &'a [OciDigest],
+    pub listed: Option<&'a Listed>,
+    pub sizes: Sizes,
+    /// Ends the work, within a frame too: nobody wants the layer any more, or the patch will not be whole.
+    pub stop: CancellationToken,
+}
+
 /// Applies the frames of a partial patch as they are told of in `frames`, and commits the layer. `Ok(None)`: no more
-/// came before the patch's end. `manifests` are those of the images that are being pulled.
+/// came before the patch's end, or the work was stopped.
 pub fn apply(
     shared: &Shared,
-    header: &Header,
-    manifests: &[OciDigest],
-    listed: Option<&Listed>,
+    patch: Applying<'_>,
     partial: &File,
     frames: watch::Receiver<u32>,
 ) -> Result<Option<Applied>, FetchFailure> {
     shared.faults.strike(Worker::Apply);
+    let Applying { header, manifests, listed, sizes, stop } = patch;
     let listed = listed.filter(|listed| header.bases().iter().any(|base| base.diff_id == listed.id));
     let gathered = listed.map(|listed| listed.base().map(|files| (listed.id, files))).transpose();
     let gathered = gathered.map_err(failures::of_disk)?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
-    let mut layer = shared.store.create_layer(header.target(), header.target_bytes()).map_err(failures::of_store)?;
+    let mut layer = sizes.create(&shared.store, header)?;
     let flusher = Flusher::new(layer.file().map_err(failures::of_store)?).map_err(failures::of_opening)?;
     let mut source = Frames {
         header,
@@ -59,6 +72,9 @@ pub fn apply(
         flusher,
         partial,
         frames,
+        sizes,
+        stop,
+        work: WorkLeft::new(header),
         next: 0,
         moves: Moves::default(),
         range: None,
@@ -193,6 +209,9 @@ struct Frames<'a> {
     partial: &'a File,
     /// Frames on disk, from the first on. Closed when no more will come.
     frames: watch::Receiver<u32>,
+    sizes: Sizes,
+    stop: CancellationToken,
+    work: WorkLeft,
     /// The frame to apply next.
     next: u32,
     /// Read with the first frame.
@@ -213,13 +232,21 @@ enum Ended {
 impl<'a> Frames<'a> {
     fn apply_next(&mut self) -> Result<(), Ended> {
         let payload = self.payload()?;
+        let work = self.header.frame(self.next).map_or(0, |frame| lighter_patch::frame_work(frame, &payload));
+        let unusable = |error| failures::lost(LostCause::Unusable(Cause::new(error)));
+        self.work.take(work).map_err(|error| Ended::Failed(unusable(error)))?;
         let began = Instant::now();
         if self.next == 0 {
             self.moves =
                 Moves::read(self.header, &payload).map_err(|error| Ended::Failed(failures::of_apply(error)))?;
         }
-        let range = lighter_patch::apply_frame(self.header, self.next, &payload, &self.bases, &self.moves)
-            .map_err(|error| Ended::Failed(failures::of_apply(error)))?;
+        let going = || if self.stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let sources = (&self.bases[..], &self.moves);
+        let range = match lighter_patch::apply_frame_while(self.header, self.next, &payload, sources, &going) {
+            Ok(range) => range,
+            Err(ApplyError::Stopped { .. }) => return Err(Ended::Cut),
+            Err(error) => return Err(Ended::Failed(failures::of_apply(error))),
+        };
         self.applying += began.elapsed();
         self.range = Some(range);
         self.next += 1;
@@ -229,6 +256,9 @@ impl<'a> Frames<'a> {
     /// Goes on with the target's bytes; 0 at its end.
     fn read_next(&mut self, buffer: &mut [u8]) -> Result<usize, Ended> {
         loop {
+            if self.stop.is_cancelled() {
+                return Err(Ended::Cut);
+            }
             if let Some(range) = &mut self.range {
                 let bytes = self.layer.written();
                 let file = self.layer.file().map_err(|error| Ended::Failed(failures::of_store(error)))?;
@@ -238,7 +268,7 @@ impl<'a> Frames<'a> {
                 self.applying += began.elapsed();
                 let count = read.map_err(|error| Ended::Failed(failures::of_apply(error)))?;
                 if count > 0 {
-                    self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(failures::of_store(error)))?;
+                    self.layer.append(&buffer[..count]).map_err(|error| Ended::Failed(self.sizes.of_growth(error)))?;
                     self.flusher.wrote(count);
                     return Ok(count);
                 }

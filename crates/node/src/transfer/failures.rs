@@ -25,9 +25,8 @@ pub fn of_apply(error: ApplyError) -> FetchFailure {
     }
     match error.blame() {
         Blame::Peer => FetchFailure::Lied(Lie::Unreadable(Cause::new(error))),
-        Blame::Version | Blame::Machine | Blame::Caller | Blame::Bug => {
-            FetchFailure::Local(LocalFailure::Failed(Cause::new(error)))
-        }
+        Blame::Version => lost(LostCause::Unusable(Cause::new(error))),
+        Blame::Machine | Blame::Caller | Blame::Bug => FetchFailure::Local(LocalFailure::Failed(Cause::new(error))),
     }
 }
 
@@ -93,6 +92,9 @@ pub fn of_worker(error: &JoinError) -> FetchFailure {
 
 #[cfg(test)]
 mod tests {
+    use lighter_patch::CodecId;
+    use lighter_types::Bytes;
+
     use super::*;
 
     #[test]
@@ -112,6 +114,18 @@ mod tests {
 
     fn check(failure: FetchFailure, text: &str) {
         assert_eq!(failure.to_string(), text);
+    }
+
+    /// A member may send any codec: that must not look like a fault of this machine, which ends the pull.
+    #[test]
+    fn a_patch_of_a_later_build_ends_no_pull() {
+        let later = of_apply(ApplyError::CodecUnsupported { frame: 3, codec: CodecId(77) });
+        check(
+            later,
+            "the peer was lost: its patch cannot be used here: frame 3 needs codec 77, which this program does not have",
+        );
+        let memory = of_apply(ApplyError::Memory { frame: 3, needed: Bytes::MIB });
+        assert!(matches!(memory, FetchFailure::Local(_)), "{memory}");
     }
 
     #[test]

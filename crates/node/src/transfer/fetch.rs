@@ -12,17 +12,19 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Lie, LostCause, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
 use lighter_types::{Bytes, BytesPerSecond, Cause, DiffId, Link, OciDigest, PatchId, PeerId};
-use lighter_wire::{PatchReply, PatchRequest, Resume};
+use lighter_wire::{PatchReply, PatchRequest};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::{list, with_list};
+use super::claims::Sizes;
 use super::failures::lost;
-use super::keep::Partial;
+use super::keep::{Partial, discard};
 use super::lists::Listed;
-use super::part::{checked, part_on_disk};
+use super::part::checked;
 use super::progress::Progress;
-use super::{Beside, CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, failures, read_message, write_message};
+use super::{Beside, CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, blocking, failures, read_message, write_message};
 use crate::event::Event;
 use crate::faults::Worker;
 use crate::identity::to_libp2p;
@@ -39,6 +41,8 @@ pub struct FetchJob {
     pub listed: Vec<DiffId>,
     /// The layer's size as the fleet announces it: a patch that claims more is a lie.
     pub tar_bytes_max: Bytes,
+    /// Its size by what a publisher signed: a patch that claims another is a lie.
+    pub signed_bytes: Option<Bytes>,
     /// The manifests of the images that are being pulled.
     pub manifests: Vec<OciDigest>,
     pub cancelled: CancellationToken,
@@ -68,7 +72,16 @@ pub async fn fetch(job: FetchJob, control: lighter_streams::Control, shared: Arc
         () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
     };
     let result = match begun {
-        Ok(begun) => receive(begun, &job, &shared).await,
+        Ok(begun) => {
+            let patch = begun.start.patch;
+            let result = receive(begun, &job, &shared).await;
+            if let Err(FetchFailure::Lied(_) | FetchFailure::WrongResult { .. }) = result {
+                let shared = shared.clone();
+                // A panic was logged and counted.
+                let _ = blocking(move || discard(&shared, patch)).await;
+            }
+            result
+        }
         Err(failure) => Err(failure),
     };
     WorkInput::FetchEnded { fetch: job.fetch, result }
@@ -79,30 +92,35 @@ struct Begun {
     stream: libp2p::Stream,
     start: Start,
     header: Header,
+    sizes: Sizes,
     listed: Option<Arc<Listed>>,
 }
 
 /// Asks for the patch and waits for its header.
 async fn begin(job: &FetchJob, control: lighter_streams::Control, shared: &Arc<Shared>) -> Result<Begun, FetchFailure> {
     let asked = Instant::now();
-    let listed = list(job, shared).await;
-    let mut request = with_list(job, listed.as_deref(), shared);
+    let listed = list(job.listed.clone(), shared.clone()).await;
+    let mut request = with_list(job.request.clone(), listed.as_deref(), shared);
     if let Some(resume) = request.resume {
         let shared = shared.clone();
         request.resume = blocking(move || checked(&shared.store, resume)).await?;
     }
+    let sizes = sizes(job, shared).await?;
     let (mut stream, start) = open(job, &request, listed.as_deref(), control, shared).await?;
     let header = read_header(&mut stream, job, &request, start).await?;
+    sizes.check(&header).map_err(FetchFailure::Lied)?;
     let (target, from, bytes) = (job.request.target, job.from, header.patch_bytes());
     let waited_ms = milliseconds(asked);
     tracing::debug!(%target, %from, %bytes, first_frame = start.first_frame, waited_ms, "a patch comes");
-    Ok(Begun { stream, start, header, listed })
+    Ok(Begun { stream, start, header, sizes, listed })
 }
 
 /// Receives the frames. Two workers take them from here: the keeper checks each frame and syncs it to the partial
 /// patch, and the applier rebuilds the layer from the frames that are on disk.
 async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
-    let Begun { mut stream, start, header, listed } = begun;
+    let Begun { mut stream, start, header, sizes, listed } = begun;
+    let stop = job.cancelled.child_token();
+    let _stopped_at_the_end = stop.clone().drop_guard();
     let first_frame = start.first_frame;
     let (frames, kept) = watch::channel(0);
     let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
@@ -116,7 +134,7 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     }
     let partial = {
         let (shared, header) = (shared.clone(), header.clone());
-        blocking(move || Partial::open(&shared, &header, first_frame)).await??
+        blocking(move || Partial::open(&shared, &header, first_frame, &sizes)).await??
     };
     frames.send_replace(partial.kept);
     let file = partial.file().map_err(failures::of_opening)?;
@@ -126,8 +144,12 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
         blocking(move || partial.keep(&header, first_frame, waiting, &frames))
     };
     let applier = {
-        let (shared, header, manifests) = (shared.clone(), header.clone(), job.manifests.clone());
-        blocking(move || apply::apply(&shared, &header, &manifests, listed.as_deref(), &file, kept))
+        let (shared, header, manifests, stop) = (shared.clone(), header.clone(), job.manifests.clone(), stop.clone());
+        blocking(move || {
+            let listed = listed.as_deref();
+            let patch = apply::Applying { header: &header, manifests: &manifests, listed, sizes, stop };
+            apply::apply(&shared, patch, &file, kept)
+        })
     };
     let mut applier = std::pin::pin!(applier);
     let mut applied = None;
@@ -145,6 +167,10 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     drop(taking);
     // No more payloads come: both workers end with what they have.
     let (writer, kept_all) = keeper.await?;
+    if (*progress.frames.borrow() as usize) < header.frames().len() {
+        // Without its last frames the layer is not whole: what is applied is thrown away.
+        stop.cancel();
+    }
     let came_ms = milliseconds(coming);
     let applied = match applied {
         Some(applied) => applied,
@@ -159,46 +185,20 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
             let shared = shared.clone();
             blocking(move || apply::fetched(&shared, applied, writer, &header, (came.received, link))).await
         }
+        None if job.cancelled.is_cancelled() => Err(FetchFailure::Stopped),
         None => Err(kept_all.and(taken).err().unwrap_or(lost(LostCause::EndedEarly(FetchStep::Frames)))),
     }
-}
-
-/// Work that blocks, begun at once.
-fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> impl Future<Output = Result<T, FetchFailure>> {
-    let working = tokio::task::spawn_blocking(work);
-    async { working.await.map_err(|error| failures::of_worker(&error)) }
 }
 
 fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The have-list that goes to the peer, if the job names layers for one.
-async fn list(job: &FetchJob, shared: &Arc<Shared>) -> Option<Arc<Listed>> {
-    if job.listed.is_empty() {
-        return None;
-    }
-    let (layers, shared) = (job.listed.clone(), shared.clone());
-    // Without a list the fetch goes on; a panic was logged and counted.
-    blocking(move || Listed::new(&layers, &shared)).await.ok()?.map(Arc::new)
-}
-
-/// The request with the list's name. The engine does not know that, so whether a part of a patch from the same list is
-/// on disk is found out here.
-fn with_list(job: &FetchJob, listed: Option<&Listed>, shared: &Shared) -> PatchRequest {
-    let mut request = job.request.clone();
-    let Some(listed) = listed else { return request };
-    request.have = Some(listed.id);
-    if request.resume.is_none()
-        && let Some(partial) = shared.store.partial_patch_for(&request.target)
-        && partial.key.bases.contains(&listed.id)
-        && let Some(part) = part_on_disk(&shared.store, &partial)
-    {
-        request.resume = Some(Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
-    }
-    request
+/// The bounds on the layer's size.
+async fn sizes(job: &FetchJob, shared: &Arc<Shared>) -> Result<Sizes, FetchFailure> {
+    let (layer, announced, signed) = (job.request.target, job.tar_bytes_max, job.signed_bytes);
+    let (manifests, shared) = (job.manifests.clone(), shared.clone());
+    blocking(move || Sizes::of(&shared.store, layer, &manifests, announced, signed)).await
 }
 
 /// Opens the stream, sends the request, and waits for the patch to begin.
@@ -300,9 +300,6 @@ async fn read_header(
     }
     if header.target() != job.request.target {
         return Err(FetchFailure::Lied(Lie::OtherTarget { asked: job.request.target, found: header.target() }));
-    }
-    if header.target_bytes() > job.tar_bytes_max {
-        return Err(FetchFailure::Lied(Lie::TargetTooLarge { found: header.target_bytes(), max: job.tar_bytes_max }));
     }
     for base in header.bases().iter().map(|base| base.diff_id) {
         if !request.bases.contains(&base) && request.have != Some(base) {

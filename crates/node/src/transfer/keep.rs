@@ -8,9 +8,10 @@ use std::io;
 use lighter_engine::{FetchFailure, LocalFailure};
 use lighter_patch::Header;
 use lighter_store::{PatchKey, PatchWriter, StoreError};
-use lighter_types::Bytes;
+use lighter_types::{Bytes, PatchId};
 use tokio::sync::{mpsc, watch};
 
+use super::claims::{self, Sizes};
 use super::failures;
 use crate::shared::Shared;
 
@@ -29,9 +30,12 @@ impl Partial {
     /// another patch for the same target is discarded.
     ///
     /// # Errors
-    /// `Local`: the disk fails, or has less than that.
-    pub fn open(shared: &Shared, header: &Header, first_frame: u32) -> Result<Self, FetchFailure> {
-        let writer = open(shared, header).map_err(failures::of_store)?;
+    /// `Local`: the disk fails, or has less than that. `NoRoom`.
+    pub fn open(shared: &Shared, header: &Header, first_frame: u32, sizes: &Sizes) -> Result<Self, FetchFailure> {
+        let writer = match resume(shared, header).map_err(failures::of_store)? {
+            Some(writer) => writer,
+            None => create(shared, header, sizes)?,
+        };
         let frames = header.frames().iter();
         let ends = frames.map(|frame| Bytes(frame.payload_offset + u64::from(frame.payload_bytes)));
         let kept = ends.take_while(|end| *end <= writer.written()).count() as u32;
@@ -94,34 +98,42 @@ impl Partial {
             return Ok(());
         }
         lighter_patch::verify_frame(header, frame, payload).map_err(failures::of_apply)?;
-        self.writer.append(payload).map_err(failures::of_store)?;
+        self.writer.append(payload).map_err(claims::of_claim)?;
         *came += 1;
         Ok(())
     }
 }
 
-/// The partial patch with this header: the one on disk, or a new one in place of what there was for the target.
-fn open(shared: &Shared, header: &Header) -> Result<PatchWriter, StoreError> {
+/// Discards what is on disk of a patch that is a lie.
+pub fn discard(shared: &Shared, patch: PatchId) {
+    if let Err(error) = shared.store.discard_patch(&patch) {
+        tracing::warn!(%patch, %error, "a part of a wrong patch stays on disk");
+    }
+}
+
+/// The partial patch with this header that is on disk. Discards what else there is for the target.
+fn resume(shared: &Shared, header: &Header) -> Result<Option<PatchWriter>, StoreError> {
     let store = &shared.store;
-    let id = header.id();
-    if let Some(writer) = store.resume_patch(&id)? {
-        if writer.written() >= header.header_bytes() {
-            return Ok(writer);
+    let resumed = store.resume_patch(&header.id())?.filter(|writer| writer.written() >= header.header_bytes());
+    if resumed.is_none() {
+        while let Some(other) = store.partial_patch_for(&header.target()) {
+            store.discard_patch(&other.patch_id)?;
         }
-        drop(writer);
     }
-    while let Some(other) = store.partial_patch_for(&header.target()) {
-        store.discard_patch(&other.patch_id)?;
-    }
+    Ok(resumed)
+}
+
+/// A new partial patch, with its header.
+fn create(shared: &Shared, header: &Header, sizes: &Sizes) -> Result<PatchWriter, FetchFailure> {
     let key = PatchKey {
         target: header.target(),
         bases: header.bases().iter().map(|base| base.diff_id).collect(),
         settings: header.settings_id(),
     };
-    // Both have to find room, or nothing gives way.
-    store.check_room(header.patch_bytes() + header.target_bytes())?;
-    let mut writer = store.create_patch(key, id, header.patch_bytes())?;
+    sizes.check_room(&shared.store, header)?;
+    let created = shared.store.create_patch(key, header.id(), header.patch_bytes());
+    let mut writer = created.map_err(failures::of_store)?;
     // The first frame's sync covers the header.
-    writer.append(&header.encode())?;
+    writer.append(&header.encode()).map_err(claims::of_claim)?;
     Ok(writer)
 }

@@ -14,7 +14,7 @@ pub(crate) mod vcdiff;
 use std::fmt;
 use std::ops::Range;
 
-use lighter_delta::{CodecError, Map, Rebuilt, Weight, zstd};
+use lighter_delta::{CodecError, Going, Map, Rebuilt, Weight, zstd};
 use lighter_types::{Bytes, ReadAt};
 
 use crate::limits::{DELTA_TARGET_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
@@ -24,7 +24,7 @@ use crate::limits::{DELTA_TARGET_BYTES_MAX, FRAME_TARGET_BYTES_MAX};
 pub struct CodecId(pub u8);
 
 /// Decodes a payload into the target's bytes at a range. The bases are those of the patch from the frame's own on.
-type Decode = fn(&[u8], Range<u64>, &[&dyn ReadAt], &Map) -> Result<Rebuilt, CodecError>;
+type Decode = fn(&[u8], Range<u64>, &[&dyn ReadAt], &Map, Going<'_>) -> Result<Rebuilt, CodecError>;
 
 /// Everything that depends on the number of a codec.
 pub(crate) struct Codec {
@@ -83,7 +83,7 @@ pub(crate) static STORED: Codec = Codec {
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
     weight: |_| Weight::Light,
-    decode: |payload, range, _, _| in_memory(&range, |bytes, out| stored::decode(payload, bytes, out)),
+    decode: |payload, range, _, _, _| in_memory(&range, |bytes, out| stored::decode(payload, bytes, out)),
     moves: |_| Ok(Map::default()),
     export: Some(Export::Literals),
 };
@@ -97,7 +97,7 @@ pub(crate) static ZSTD: Codec = Codec {
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
     weight: |_| Weight::Light,
-    decode: |payload, range, _, _| in_memory(&range, |bytes, out| zstd::decode(payload, bytes, out)),
+    decode: |payload, range, _, _, _| in_memory(&range, |bytes, out| zstd::decode(payload, bytes, out)),
     moves: |_| Ok(Map::default()),
     export: Some(Export::Literals),
 };
@@ -111,7 +111,7 @@ pub(crate) static VCDIFF: Codec = Codec {
     target_bytes_max: FRAME_TARGET_BYTES_MAX,
     work: range_work,
     weight: |_| Weight::Light,
-    decode: |payload, range, bases, _| {
+    decode: |payload, range, bases, _, _| {
         let base = bases.first().ok_or("no base")?;
         in_memory(&range, |bytes, out| vcdiff::decode(payload, bytes, *base, out))
     },

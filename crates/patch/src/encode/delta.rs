@@ -170,5 +170,6 @@ fn failed(target: &Source<'_>, error: CodecError) -> EncodeError {
         CodecError::Damaged(what) => other(what.to_owned()),
         CodecError::Unsupported => other("a codec that is not known".to_owned()),
         CodecError::Memory { needed } => other(format!("no memory for {needed}")),
+        CodecError::Stopped => EncodeError::Cancelled,
     }
 }

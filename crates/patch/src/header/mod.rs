@@ -18,6 +18,9 @@ use crate::codec::{Bases, CodecId, Makers, STORED};
 use crate::error::HeaderError;
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, FRAMES_MAX};
 
+/// Payloads are longer than their target by one byte in so many at most, and one whole payload.
+const PAYLOAD_GROWTH_PARTS: u64 = 32;
+
 /// A layer that frames copy from, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Base {
@@ -115,13 +118,18 @@ impl Header {
         Ok(Self { settings_id, target, target_bytes, bases, frames })
     }
 
-    /// Whether a node takes the patch from a peer: nodes never make frames of some codecs, so a node refuses them
-    /// before it decodes anything. An unknown codec passes: it may be one of a later build, and [`crate::apply_frame`]
-    /// says so.
+    /// Whether a node takes the patch from a peer: nodes never make frames of some codecs, nor patches that are much
+    /// longer than their target, so a node refuses them before it decodes anything or makes room. An unknown codec
+    /// passes: it may be one of a later build, and [`crate::apply_frame`] says so.
     ///
     /// # Errors
-    /// [`HeaderError::ToolsOnly`], with the first such frame.
+    /// [`HeaderError::ToolsOnly`], with the first such frame; [`HeaderError::Field`] for payloads that are too long.
     pub fn check_from_peer(&self) -> Result<(), HeaderError> {
+        let (payloads, most) = (self.patch_bytes() - self.header_bytes(), self.payloads_max());
+        if payloads > most {
+            let expected = format!("at most {}, for a target of {}", most.0, self.target_bytes.0);
+            return Err(HeaderError::Field { field: "length of all payloads", expected, found: payloads.0 });
+        }
         for (frame, index) in self.frames.iter().zip(0..) {
             if frame.codec.find().is_some_and(|codec| codec.makers == Makers::Tools) {
                 return Err(HeaderError::ToolsOnly { frame: index, codec: frame.codec });
@@ -173,6 +181,14 @@ impl Header {
     /// The length of the whole patch: the header and every payload.
     pub fn patch_bytes(&self) -> Bytes {
         self.frames.iter().fold(self.header_bytes(), |sum, frame| sum + Bytes(frame.payload_bytes.into()))
+    }
+}
+
+impl Header {
+    /// The most bytes of payloads that a node makes for the target. What nothing compresses is stored as it is; a frame
+    /// of the full tier may grow by a few bytes in a thousand where its content is noise.
+    fn payloads_max(&self) -> Bytes {
+        self.target_bytes + Bytes(self.target_bytes.0 / PAYLOAD_GROWTH_PARTS) + Bytes(FRAME_PAYLOAD_BYTES_MAX.into())
     }
 }
 

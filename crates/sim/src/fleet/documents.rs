@@ -82,7 +82,7 @@ impl Fleet {
         let blobs = &self.nodes[node].disk.blobs;
         let known = self.content.image(manifest).filter(|_| blobs.contains(&manifest));
         let read = match known {
-            Some(image) if blobs.contains(&image.config) => ImageRead::Layers(image.layers.clone()),
+            Some(image) if blobs.contains(&image.config) => ImageRead::layers(image.layers.clone()),
             Some(_) | None => {
                 let digest = known.map_or(manifest, |image| image.config);
                 ImageRead::Missing { digest, bytes_max: DOCUMENT_BYTES_MAX }

@@ -72,7 +72,9 @@ fn reservations_count_and_are_returned() {
             store.create_layer(card.diff_id, card.tar_bytes).err(),
             Some(StoreError::BudgetFull { available: Bytes(2_000), .. })
         ));
-        let partial = store.create_patch(key(card.diff_id, 0), patch_id(1), Bytes(1_000)).unwrap();
+        let mut partial = store.create_patch(key(card.diff_id, 0), patch_id(1), Bytes(1_000)).unwrap();
+        partial.append(&content(2, 1_000)).unwrap();
+        partial.sync().unwrap();
         assert!(matches!(
             store.create_patch_unnamed(key(card.diff_id, 0), Bytes(1_001)).err(),
             Some(StoreError::BudgetFull { .. })

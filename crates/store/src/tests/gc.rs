@@ -17,7 +17,9 @@ fn a_dry_run_reports_what_gc_removes() {
         let orphan = add_patch(&store, key(DiffId::new([9; 32]), 0), 2, 10);
         let of_unused = add_patch(&store, key(unused, 0), 3, 10);
         for (seed, target) in [(4, named), (5, DiffId::new([9; 32]))] {
-            drop(store.create_patch(key(target, 0), patch_id(seed), Bytes(50)).unwrap());
+            let mut writer = store.create_patch(key(target, 0), patch_id(seed), Bytes(90)).unwrap();
+            writer.append(&content(seed, 50)).unwrap();
+            writer.sync().unwrap();
         }
         let writing = store.create_layer_unnamed(Some(Bytes(100))).unwrap();
         let leftover = bench.path().join("partial/999.tmp");

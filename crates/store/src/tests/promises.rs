@@ -203,8 +203,9 @@ fn a_patch_is_resumed_at_its_last_sync() {
         writer.sync().unwrap();
         writer.append(&bytes[1_000..1_700]).unwrap();
         assert!(matches!(writer.append(&bytes[..1_301]), Err(StoreError::OverLimit { .. })));
-        drop(writer);
         assert_eq!(store.stats().unwrap().used_bytes, Bytes(3_000));
+        drop(writer);
+        assert_eq!(store.stats().unwrap().used_bytes, Bytes(1_000));
         drop(store);
         let store = bench.open();
         let partial = store.partial_patch_for(&key.target).unwrap();
