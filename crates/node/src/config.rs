@@ -26,7 +26,6 @@ use serde::{Deserialize, Serialize};
 
 use addresses::{cannot_dial, cannot_listen};
 pub use images::{Images, Scope, WhenExpired};
-use layers::part;
 pub use layers::{ConfigError, Layered, Origin, key_parts, load};
 pub use registry::Registry;
 pub use upstream::{UpstreamHost, settings as upstream_settings};
@@ -364,21 +363,6 @@ impl Config {
                 let why = "must be a loopback address and a port, such as \"127.0.0.1:4411\"".to_owned();
                 return Err(("admin.listen", why));
             }
-        }
-        Ok(())
-    }
-}
-
-impl Config {
-    /// Checks the settings of registries. Returns key and reason of the first wrong one.
-    fn check_upstream(&self) -> Result<(), (String, String)> {
-        for (host, settings) in &self.upstream {
-            let section = format!("upstream.{}", part(host));
-            if !upstream::is_host(host) {
-                let what = "must be a host and perhaps a port, such as \"registry.example:5000\"".to_owned();
-                return Err((section, what));
-            }
-            settings.check().map_err(|(key, what)| (format!("{section}.{key}"), what))?;
         }
         Ok(())
     }

@@ -30,9 +30,9 @@ use futures::StreamExt;
 use libp2p::Swarm;
 use libp2p::request_response::OutboundRequestId;
 use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, Settings, StreamId};
-use lighter_image::BUNDLE_BYTES_MAX;
+
 use lighter_streams::Inbound;
-use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
+use lighter_types::{Moment, PeerId, broken};
 use lighter_wire::Answer;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -385,15 +385,6 @@ impl Driver {
     fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
-    }
-
-    /// The most bytes that a layer can have, as far as the fleet says; without a word of it, what the store can hold.
-    /// An image's companions have a limit of their own.
-    fn tar_bytes_max(&self, target: DiffId) -> Bytes {
-        let announced = self.engine.directory().card(target).map(|card| card.tar_bytes);
-        let announced = announced.unwrap_or(self.shared.config.store.bytes_max.0);
-        let are_companions = self.pulls.iter().any(|(_, pull)| pull.companions == Some(target));
-        if are_companions { announced.min(BUNDLE_BYTES_MAX) } else { announced }
     }
 }
 

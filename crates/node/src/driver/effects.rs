@@ -9,6 +9,7 @@ use libp2p::swarm::DialError;
 use lighter_engine::{
     AskFailure, AskId, DiskInput, Effect, FetchId, Offence, PeerInput, PullId, QuestionId, StreamId, Work, WorkInput,
 };
+use lighter_image::BUNDLE_BYTES_MAX;
 use lighter_store::{Store, StoreError};
 use lighter_types::{Bytes, DiffId, OciDigest, PeerId};
 use lighter_wire::{Answer, Message, PatchRequest, Refusal, Request, SignedRelease};
@@ -221,6 +222,15 @@ impl Driver {
         };
         let id = self.swarm.behaviour_mut().ask.send_request(&peer, request);
         self.asks.insert(id, ask);
+    }
+
+    /// The most bytes that a layer can have, as far as the fleet says; without a word of it, what the store can hold.
+    /// An image's companions have a limit of their own.
+    fn tar_bytes_max(&self, target: DiffId) -> Bytes {
+        let announced = self.engine.directory().card(target).map(|card| card.tar_bytes);
+        let announced = announced.unwrap_or(self.shared.config.store.bytes_max.0);
+        let are_companions = self.pulls.iter().any(|(_, pull)| pull.companions == Some(target));
+        if are_companions { announced.min(BUNDLE_BYTES_MAX) } else { announced }
     }
 }
 
