@@ -1,0 +1,39 @@
+//! Liars of several kinds in every site: each pull ends, not much later than without them.
+
+#![allow(clippy::unwrap_used)]
+
+use std::ops::ControlFlow;
+
+use lighter_sim::{Scenario, Strategy, StrategyReport, run};
+
+const HOSTILE: &str = include_str!("../../../simulations/hostile.toml");
+
+/// The outcome of a scenario for our strategy.
+fn report(text: &str, seed: u64) -> StrategyReport {
+    let scenario = Scenario::parse(text, |_| unreachable!()).unwrap();
+    let report = run(&scenario, seed, &mut |_, _| ControlFlow::Continue(()));
+    report.strategies.into_iter().find(|found| found.strategy == Strategy::Lighter).unwrap()
+}
+
+/// The scenario without its faults.
+fn clean() -> String {
+    let (before, rest) = HOSTILE.split_once("[[fault]]").unwrap();
+    let (_, after) = rest.split_once("[expect]").unwrap();
+    format!("{before}[expect]{after}")
+}
+
+/// The bar for hostile fleets: twice the time without liars, and 30 s, for the median node and the last.
+#[test]
+fn liars_of_all_kinds_delay_pulls_within_the_bar() {
+    let clean = clean();
+    for seed in 1..6 {
+        let (hostile, clean) = (report(HOSTILE, seed), report(&clean, seed));
+        assert_eq!(hostile.violations, Vec::<String>::new(), "seed {seed}");
+        assert_eq!((hostile.unfinished, hostile.done), (0, clean.done), "seed {seed}");
+        let (median, of_clean) = (hostile.completion.median_s, clean.completion.median_s);
+        assert!(median <= 2.0 * of_clean + 30.0, "seed {seed}: {median} s, and {of_clean} s without liars");
+        let (p99, of_clean) = (hostile.completion.p99_s, clean.completion.p99_s);
+        assert!(p99 <= 2.0 * of_clean + 30.0, "seed {seed}: {p99} s, and {of_clean} s without liars");
+        assert_ne!(hostile.log_hash, clean.log_hash, "seed {seed}: nobody met a liar");
+    }
+}
