@@ -1,7 +1,7 @@
 //! The order in which the driver performs effects.
 
 use lighter_engine::{Effect, ImageRead, Input, Wanted, WorkInput};
-use lighter_types::OciDigest;
+use lighter_types::{DiffId, OciDigest};
 use tokio::sync::oneshot;
 
 use super::*;
