@@ -123,9 +123,10 @@ pub fn rival_failed(target: &mut Target, id: DiffId, rival: &Fetching, failure: 
         (FetchFailure::Stopped, Stop::Beaten) => Setback::Beaten,
         _ => Setback::Fetch(failure.clone()),
     };
-    match failure {
-        FetchFailure::Referred { .. } => target.exclude(rival.plan.peer, setback, step),
-        failure => blame(target, id, rival, failure, setback, step),
+    if matches!(failure, FetchFailure::Referred { .. }) {
+        target.exclude(rival.plan.peer, setback, step);
+    } else {
+        blame(target, id, rival, failure, setback, step);
     }
 }
 
