@@ -81,12 +81,19 @@ impl Core {
 
     /// The rate that a transfer from a peer is held against: that of its link, as transfers showed it, and no more than
     /// this node could get over its uplink. A neighbour that is slower than the uplink is slow, however fast the site.
+    /// The nodes of a site share the uplink, and may all be fetching.
     pub fn expected_from(&self, peer: PeerId) -> BytesPerSecond {
         let uplink = self.uplink_seen.map_or(self.settings.uplink_rate, |seen| seen.min(self.settings.uplink_rate));
         let down = self.links.get(peer).down.unwrap_or(uplink);
         let most = self.uplink_seen.unwrap_or(down);
         let expected = if self.is_near(peer) { down.min(uplink) } else { down.min(most) };
-        expected.max(BytesPerSecond(1))
+        BytesPerSecond((expected.0 / self.sharing_uplink()).max(1))
+    }
+
+    /// The connected nodes behind this node's uplink, itself among them.
+    fn sharing_uplink(&self) -> u64 {
+        let near = self.directory.peers().filter(|(_, peer)| peer.is_connected() && self.is_of_site(peer));
+        1 + near.count() as u64
     }
 
     /// The terms of this node for a peer that is to send a patch. Bytes within the site cost nothing.
