@@ -13,7 +13,13 @@ const HUGE: Bytes = Bytes::GIB.times(39);
 /// A header for a target of so many bytes, with payloads of as many.
 fn header(target_bytes: usize) -> Header {
     let settings = Settings { method: Method::Delta(Effort::Plain), ..Settings::default() };
-    let bytes = vec![7; target_bytes];
+    // Nothing compresses them, so that all frames are stored.
+    let mut state = 1u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    let bytes: Vec<u8> = std::iter::repeat_with(next).take(target_bytes).collect();
     let target = Source { diff_id: LAYER, bytes: &&bytes[..] };
     stored_header(&target, &settings, &|_| ControlFlow::Continue(())).unwrap().unwrap()
 }
