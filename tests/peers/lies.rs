@@ -97,7 +97,7 @@ const LIES: [(&str, Lie, &str); 10] = [
             let patch = patch(request.target, &vec![0; tar.len() + (64 << 20)]);
             sent(&patch, patch.id())
         },
-        "where the layer has",
+        "is signed",
     ),
     (
         "a patch of another layer",

@@ -31,6 +31,7 @@ mod pace;
 mod places;
 mod quotes;
 mod race;
+mod second;
 mod site;
 mod target;
 
@@ -48,7 +49,7 @@ use crate::serve::Coming;
 use crate::settings::Settings;
 use crate::work;
 use fetching::{Fetching, Named, Stop, Way};
-use race::Second;
+use second::Second;
 use target::{State, Target};
 
 /// All layers that are wanted and not held.

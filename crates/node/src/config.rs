@@ -5,6 +5,7 @@
 //! a test holds it equal to these defaults.
 
 mod addresses;
+mod check_upstream;
 mod images;
 mod layers;
 pub mod policy;

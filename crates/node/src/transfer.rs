@@ -11,6 +11,7 @@ mod claims;
 mod encode;
 mod failures;
 mod fetch;
+mod job;
 mod keep;
 mod lists;
 mod part;
@@ -28,7 +29,8 @@ use lighter_wire::{Message, PatchReply, PatchRequest, Refusal};
 
 pub use beside::Beside;
 pub use encode::{EncodeJob, effort_of, encode};
-pub use fetch::{FetchJob, fetch};
+pub use fetch::fetch;
+pub use job::FetchJob;
 pub use part::part_on_disk;
 pub use serve::serve;
 

@@ -1,5 +1,5 @@
-//! Sizes as a peer claims them: patches far longer than their target are refused by their header alone, and a frame that
-//! takes long to decode ends when its caller says so.
+//! Sizes as a peer claims them: patches far longer than their target are refused by their header alone, and a frame
+//! that takes long to decode ends when its caller says so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

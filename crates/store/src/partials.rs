@@ -4,9 +4,9 @@
 //! many bytes were synced, and [`Store::resume_patch`] cuts the file to that length. [`PatchWriter::sync`] syncs the
 //! file first and then writes the row.
 //!
-//! A patch from a peer is written to `partial/<PatchId>.patch` and survives a restart. Its size is the peer's claim, so
-//! room is reserved as bytes come, and what is beyond the synced bytes is given back when the writer is dropped. A patch
-//! that this node makes has no PatchId until it is complete, so it is written to a temporary file and does not survive a
+//! A patch from a peer is written to `partial/<PatchId>.patch` and survives a restart. Its size is the peer's claim,
+//! so room is reserved as bytes come, and what is beyond the synced bytes is given back when the writer is dropped. A
+//! patch that this node makes has no PatchId until it is complete, so it is written to a temporary file and does not survive a
 //! restart; its whole size is reserved from the beginning. [`PatchWriter::finish`] moves either to the cache: it syncs
 //! and renames the file, then writes the patch's row and deletes the partial's row in one batch.
 

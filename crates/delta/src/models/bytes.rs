@@ -65,8 +65,8 @@ impl Bytes {
         }
     }
 
-    /// Makes all memory of the tables at once. Memory that is read before it is written costs two faults a page, and the
-    /// second stops the other threads.
+    /// Makes all memory of the tables at once. Memory that is read before it is written costs two faults a page, and
+    /// the second stops the other threads.
     pub fn warm_up(&mut self) {
         const PAGE_LINES: usize = 4096 / size_of::<Line>();
         for page in self.lines.iter_mut().flat_map(|table| table.chunks_mut(PAGE_LINES)) {

@@ -15,8 +15,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// This machine has no room for what `from` claims of `layer`, after so many failures. Whether that ends the pull: no
-    /// peer that can be asked claims less, and there was time for one to connect. A single liar must not end it.
+    /// This machine has no room for what `from` claims of `layer`, after so many failures. Whether that ends the pull:
+    /// no peer that can be asked claims less, and there was time for one to connect. A single liar must not end it.
     pub fn end_the_pull(&mut self, layer: DiffId, from: PeerId, failures: u32, step: &Step<'_>) -> bool {
         self.roomless.insert(from);
         let holders = step.core.directory.holding(layer).filter(|holder| holder.peer.is_connected());

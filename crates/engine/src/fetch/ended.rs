@@ -3,7 +3,7 @@
 use lighter_types::{Bytes, DiffId, Effort, broken};
 
 use super::fetching::{Fetching, Stop, Way};
-use super::race::Second;
+use super::second::Second;
 use super::target::State;
 use super::{Fetcher, Outcome};
 use crate::core::Step;

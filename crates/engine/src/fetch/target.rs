@@ -15,7 +15,7 @@ use lighter_wire::{Quote, Refusal, Request};
 use super::claims::Claims;
 use super::fetching::{Fetching, Named, Stop, Way};
 use super::lists::Lists;
-use super::race::Second;
+use super::second::Second;
 use super::site::{self, Round, Site};
 use crate::asks::Purpose;
 use crate::core::{Core, Step};

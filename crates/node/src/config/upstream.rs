@@ -6,9 +6,6 @@ use std::path::PathBuf;
 use lighter_registry::{Credentials, HostSettings, Settings};
 use serde::{Deserialize, Serialize};
 
-use super::Config;
-use super::layers::part;
-
 /// The settings of one registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -69,19 +66,4 @@ pub fn settings(hosts: &BTreeMap<String, UpstreamHost>) -> Settings {
 pub(super) fn is_host(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     !text.is_empty() && text.len() <= 255 && text.chars().all(is_part)
-}
-
-impl Config {
-    /// Checks the settings of registries. Returns key and reason of the first wrong one.
-    pub(super) fn check_upstream(&self) -> Result<(), (String, String)> {
-        for (host, settings) in &self.upstream {
-            let section = format!("upstream.{}", part(host));
-            if !is_host(host) {
-                let what = "must be a host and perhaps a port, such as \"registry.example:5000\"".to_owned();
-                return Err((section, what));
-            }
-            settings.check().map_err(|(key, what)| (format!("{section}.{key}"), what))?;
-        }
-        Ok(())
-    }
 }

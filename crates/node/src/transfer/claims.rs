@@ -3,7 +3,7 @@
 //! A size that a publisher signed, in a manifest or a release, is the size: the node makes room for all of it, and a
 //! failure to do so is this machine's. Any other size is a claim of the peer. It is bounded by what the fleet announces
 //! and by what can be in the blob that the manifest names. It takes room as bytes come, and makes no more give way than
-//! a usual layer of such a blob needs. A failure then says something about the claim: the node goes on with other peers.
+//! a usual layer of such a blob needs. A failure then says something about the claim: the node goes on with others.
 
 use lighter_engine::{FetchFailure, Lie};
 use lighter_image::{BUNDLE_BYTES_MAX, LayerMedia};

@@ -9,22 +9,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use lighter_engine::{FetchFailure, FetchId, FetchStep, Fetched, Lie, LostCause, WorkInput};
+use lighter_engine::{FetchFailure, FetchStep, Fetched, Lie, LostCause, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
-use lighter_types::{Bytes, BytesPerSecond, Cause, DiffId, Link, OciDigest, PatchId, PeerId};
+use lighter_types::{Bytes, BytesPerSecond, Cause, Link};
 use lighter_wire::{PatchReply, PatchRequest};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::asking::{list, with_list};
 use super::claims::Sizes;
 use super::failures::lost;
+use super::job::{FetchJob, Start};
 use super::keep::{Partial, discard};
 use super::lists::Listed;
 use super::part::checked;
 use super::progress::Progress;
-use super::{Beside, CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, blocking, failures, read_message, write_message};
+use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, blocking, failures, read_message, write_message};
 use crate::event::Event;
 use crate::faults::Worker;
 use crate::identity::to_libp2p;
@@ -32,37 +32,11 @@ use crate::links::Stopwatch;
 use crate::shared::Shared;
 use crate::traffic::Direction;
 
-/// One attempt to get one layer from one peer.
-pub struct FetchJob {
-    pub fetch: FetchId,
-    pub from: PeerId,
-    pub request: PatchRequest,
-    /// Layers whose files go to the peer as a have-list.
-    pub listed: Vec<DiffId>,
-    /// The layer's size as the fleet announces it: a patch that claims more is a lie.
-    pub tar_bytes_max: Bytes,
-    /// Its size by what a publisher signed: a patch that claims another is a lie.
-    pub signed_bytes: Option<Bytes>,
-    /// The manifests of the images that are being pulled.
-    pub manifests: Vec<OciDigest>,
-    pub cancelled: CancellationToken,
-    /// The fetch beside which this one runs.
-    pub beside: Option<Beside>,
-}
-
 /// Payloads on their way to the disk, 1 MiB each.
 const PAYLOADS_WAITING: usize = 4;
 /// The engine hears of progress after this many bytes, or after this much time if there were any.
 const PROGRESS_BYTES: u64 = 64 << 10;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-
-/// The fields of `PatchReply::Start`.
-#[derive(Clone, Copy)]
-pub struct Start {
-    pub patch: PatchId,
-    pub header_bytes: u32,
-    pub first_frame: u32,
-}
 
 /// Does the job; how it ended. If this is dropped midway, the frames that are synced stay on disk.
 pub async fn fetch(job: FetchJob, control: lighter_streams::Control, shared: Arc<Shared>) -> WorkInput {
@@ -101,7 +75,8 @@ async fn begin(job: &FetchJob, control: lighter_streams::Control, shared: &Arc<S
     let asked = Instant::now();
     let listed = list(job.listed.clone(), shared.clone()).await;
     let mut request = with_list(job.request.clone(), listed.as_deref(), shared);
-    if let Some(resume) = request.resume {
+    // A relay is asked for a patch by its name, of which nothing is here yet.
+    if let Some(resume) = request.resume.filter(|resume| resume.first_frame > 0) {
         let shared = shared.clone();
         request.resume = blocking(move || checked(&shared.store, resume)).await?;
     }
@@ -177,12 +152,10 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
         None => progress.tell_until(applier, if taken.is_ok() { came.received } else { Bytes::ZERO }).await,
     };
     progress.tell(Bytes::ZERO).await;
-    let applied_ms = milliseconds(coming);
-    tracing::debug!(target = %job.request.target, came_ms, applied_ms, "no more of a patch comes");
+    tracing::debug!(target = %job.request.target, came_ms, applied_ms = milliseconds(coming), "no more of a patch comes");
     match applied?? {
         Some(applied) => {
-            let link = Link { down: came.down, ..shared.links.seen(job.from) };
-            let shared = shared.clone();
+            let (shared, link) = (shared.clone(), Link { down: came.down, ..shared.links.seen(job.from) });
             blocking(move || apply::fetched(&shared, applied, writer, &header, (came.received, link))).await
         }
         None if job.cancelled.is_cancelled() => Err(FetchFailure::Stopped),

@@ -5,7 +5,7 @@ use lighter_patch::Header;
 use lighter_types::Bytes;
 use tokio::sync::watch;
 
-use super::fetch::{FetchJob, Start};
+use super::job::{FetchJob, Start};
 use crate::shared::Shared;
 
 /// Tells the engine how far a fetch is.

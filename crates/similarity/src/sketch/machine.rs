@@ -1,16 +1,17 @@
 //! Hides the numbers in machine code that a linker rewrites when code moves: distances and parts of addresses.
 //!
 //! This is no disassembly. A decision looks at a few bytes, wherever they stand, so the same code is hidden in the same
-//! way at every place. What is hidden by mistake is hidden in both layers.
+//! way at every place. A mistake is the same in both layers.
 //!
 //! - **x86**: four bytes behind the opcode of a call or a jump, or behind a ModRM byte that stands for a distance from
-//!   the instruction. The distance must be one that [`is_high`] knows the end of. Bytes of a hidden number are no opcodes.
+//!   the instruction. The distance must be one that [`is_high`] knows the end of. Bytes of a hidden number are no
+//!   opcodes.
 //! - **AArch64**: the numbers in calls, jumps, `ADRP`, additions of a number to 64 bits, and loads and stores of 32 and
 //!   64 bits with a number. An instruction is a word, and words stand at multiples of four bytes. Text has no bytes
 //!   over 7f, with which these words end.
 //!
-//! Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, chapter 2; Arm Architecture Reference
-//! Manual for A-profile, chapter C4.
+//! Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, chapter 2; Arm Architecture
+//! Reference Manual for A-profile, chapter C4.
 
 /// The bytes that a decision looks at behind its first one, or one less.
 pub(super) const OPERAND_BYTES: usize = 5;
@@ -67,7 +68,7 @@ fn hide_x86(code: &mut [u8], from: usize) -> usize {
     at
 }
 
-/// What an x86 byte may say of the bytes behind it.
+/// The meaning that an x86 byte may have for the bytes behind it.
 #[derive(Clone, Copy)]
 enum Opcode {
     Other,

@@ -1,3 +1,5 @@
+//! Sizes by the word of a peer, and what it may displace.
+
 use std::ops::ControlFlow;
 
 use lighter_engine::LocalFailure;

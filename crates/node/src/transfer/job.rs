@@ -1,0 +1,34 @@
+//! One attempt to get one layer from one peer: its terms, and how its patch begins.
+
+use lighter_engine::FetchId;
+use lighter_types::{Bytes, DiffId, OciDigest, PatchId, PeerId};
+use lighter_wire::PatchRequest;
+use tokio_util::sync::CancellationToken;
+
+use super::Beside;
+
+/// One attempt to get one layer from one peer.
+pub struct FetchJob {
+    pub fetch: FetchId,
+    pub from: PeerId,
+    pub request: PatchRequest,
+    /// Layers whose files go to the peer as a have-list.
+    pub listed: Vec<DiffId>,
+    /// The layer's size as the fleet announces it: a patch that claims more is a lie.
+    pub tar_bytes_max: Bytes,
+    /// Its size by what a publisher signed: a patch that claims another is a lie.
+    pub signed_bytes: Option<Bytes>,
+    /// The manifests of the images that are being pulled.
+    pub manifests: Vec<OciDigest>,
+    pub cancelled: CancellationToken,
+    /// The fetch beside which this one runs.
+    pub beside: Option<Beside>,
+}
+
+/// The fields of `PatchReply::Start`.
+#[derive(Clone, Copy)]
+pub struct Start {
+    pub patch: PatchId,
+    pub header_bytes: u32,
+    pub first_frame: u32,
+}
