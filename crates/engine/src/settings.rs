@@ -96,7 +96,7 @@ impl Settings {
     /// A race between two sources is decided after this time, or when the second has brought as much as it may.
     pub const RACE_TIME: Duration = Duration::from_secs(3);
     /// A neighbour through which a layer is to come and that has nothing of it to show for this long is late.
-    pub const NEIGHBOUR_SILENT_MAX: Duration = Duration::from_secs(20);
+    pub const NEIGHBOUR_SILENT_MAX: Duration = Duration::from_secs(15);
     /// A neighbour through which a layer did not come is not asked during this time, and twice as long each time after:
     /// 11 hours at most.
     pub const DOUBT: Duration = Duration::from_secs(10 * 60);

@@ -154,10 +154,8 @@ fn blame(
             }
         }
         FetchFailure::Stopped => {
+            // No doubt of a neighbour: over a thin uplink it may wait as this node does. A race tells.
             expect_little(fetching, step);
-            if matches!(fetching.way, Way::Neighbour) {
-                step.core.doubts.add(from, step.now);
-            }
             target.exclude(from, Setback::Stalled, step);
         }
         FetchFailure::NoRoom(_) | FetchFailure::Lost(LostCause::Unusable(_)) => {
