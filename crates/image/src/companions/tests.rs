@@ -304,7 +304,7 @@ fn a_list_of_thousands_is_asked_for_so_often_and_no_more() {
 }
 
 /// The image for linux/amd64 exported in both forms of a layout, with its companions.
-fn exported(image: &mut Signed, tar: &Vec<u8>) -> Vec<Box<dyn Files>> {
+fn exported(image: &mut Signed, tar: &dyn lighter_types::ReadAt) -> Vec<Box<dyn Files>> {
     image.files.add_index(&image.entries.clone());
     let selector = Selector { from: None, platform: Some("linux/amd64".parse().unwrap()) };
     let opened = open_image(image.files.clone(), &selector, Limits::default()).unwrap().image().clone();
