@@ -27,10 +27,9 @@ use lighter_patch::HAVE_LIST_BYTES_MAX;
 use lighter_types::broken;
 use lighter_wire::{Message, PatchReply, PatchRequest, Refusal};
 
-pub use beside::Beside;
 pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::fetch;
-pub use job::FetchJob;
+pub use job::{Beside, FetchJob};
 pub use part::part_on_disk;
 pub use serve::serve;
 

@@ -6,9 +6,9 @@
 //!
 //! A patch from a peer is written to `partial/<PatchId>.patch` and survives a restart. Its size is the peer's claim,
 //! so room is reserved as bytes come, and what is beyond the synced bytes is given back when the writer is dropped. A
-//! patch that this node makes has no PatchId until it is complete, so it is written to a temporary file and does not survive a
-//! restart; its whole size is reserved from the beginning. [`PatchWriter::finish`] moves either to the cache: it syncs
-//! and renames the file, then writes the patch's row and deletes the partial's row in one batch.
+//! patch that this node makes has no PatchId until it is complete, so it is written to a temporary file and does not
+//! survive a restart; its whole size is reserved from the beginning. [`PatchWriter::finish`] moves either to the
+//! cache: it syncs and renames the file, then writes the patch's row and deletes the partial's row in one batch.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;

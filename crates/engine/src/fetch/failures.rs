@@ -1,7 +1,7 @@
 //! Fetches that failed: which side is to blame, and what the node does then.
 //!
-//! A lost peer is tried again later, a liar is cut off, and a fault of this machine ends the pull. A claim of a peer that
-//! finds no room here is held against the claim.
+//! A lost peer is tried again later, a liar is cut off, and a fault of this machine ends the pull. A claim of a peer
+//! that finds no room here is held against the claim.
 
 use lighter_types::{Blame, BytesPerSecond, DiffId, Link, PeerId, broken};
 

@@ -7,27 +7,8 @@
 use std::pin::Pin;
 
 use lighter_engine::FetchFailure;
-use lighter_types::Bytes;
-use tokio_util::sync::CancellationToken;
 
-use super::FetchJob;
-
-/// The fetch that another one runs beside.
-pub struct Beside {
-    /// Cancelled when it has ended.
-    pub over: CancellationToken,
-    /// The bytes that may come until then. The engine keeps them to a few MiB.
-    pub bytes_max: Bytes,
-}
-
-impl Beside {
-    /// Waits while as many bytes are here as may be.
-    pub async fn may_take(&self, received: Bytes) {
-        if received >= self.bytes_max {
-            self.over.cancelled().await;
-        }
-    }
-}
+use super::job::FetchJob;
 
 /// Waits until a job runs beside no other, and takes what comes meanwhile. Returns whether all of the patch came.
 ///

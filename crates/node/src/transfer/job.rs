@@ -5,8 +5,6 @@ use lighter_types::{Bytes, DiffId, OciDigest, PatchId, PeerId};
 use lighter_wire::PatchRequest;
 use tokio_util::sync::CancellationToken;
 
-use super::Beside;
-
 /// One attempt to get one layer from one peer.
 pub struct FetchJob {
     pub fetch: FetchId,
@@ -31,4 +29,21 @@ pub struct Start {
     pub patch: PatchId,
     pub header_bytes: u32,
     pub first_frame: u32,
+}
+
+/// The fetch that another one runs beside.
+pub struct Beside {
+    /// Cancelled when it has ended.
+    pub over: CancellationToken,
+    /// The bytes that may come until then. The engine keeps them to a few MiB.
+    pub bytes_max: Bytes,
+}
+
+impl Beside {
+    /// Waits while as many bytes are here as may be.
+    pub async fn may_take(&self, received: Bytes) {
+        if received >= self.bytes_max {
+            self.over.cancelled().await;
+        }
+    }
 }

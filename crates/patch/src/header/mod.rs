@@ -185,8 +185,8 @@ impl Header {
 }
 
 impl Header {
-    /// The most bytes of payloads that a node makes for the target. Bytes that nothing compresses are stored as they are; a frame
-    /// of the full tier may grow by a few bytes in a thousand where its content is noise.
+    /// The most bytes of payloads that a node makes for the target. Bytes that nothing compresses are stored as they
+    /// are; a frame of the full tier may grow by a few bytes in a thousand where its content is noise.
     fn payloads_max(&self) -> Bytes {
         self.target_bytes + Bytes(self.target_bytes.0 / PAYLOAD_GROWTH_PARTS) + Bytes(FRAME_PAYLOAD_BYTES_MAX.into())
     }

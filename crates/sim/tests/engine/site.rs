@@ -157,7 +157,7 @@ fn over_an_uplink_that_is_thinner_than_assumed_a_neighbour_stays() {
                 .iter()
                 .map(|(_, report)| if let Report::Layer { wasted, .. } = report { wasted.0 } else { 0 });
             let wasted: u64 = wasted.sum();
-            // What second sources may bring in vain: 256 KiB and a tenth of the layer.
+            // Second sources may bring 256 KiB and a tenth of the layer in vain.
             assert!(wasted < 300_000, "seed {seed}, node {node}: {wasted}");
         }
     }
