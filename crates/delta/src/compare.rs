@@ -16,6 +16,11 @@ pub fn common_prefix(one: &[u8], other: &[u8]) -> usize {
     at + one[at..].iter().zip(&other[at..]).take_while(|(a, b)| a == b).count()
 }
 
+/// How many bytes at the end are the same.
+pub fn common_suffix(one: &[u8], other: &[u8]) -> usize {
+    one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
 /// How many bytes of two strings are not the same.
 pub fn differences(one: &[u8], other: &[u8]) -> u64 {
     one.iter().zip(other).filter(|(a, b)| a != b).count() as u64

@@ -35,8 +35,8 @@ mod work;
 pub mod zstd;
 
 pub use differ::{
-    Drafted, EncodedFrame, Entry, Files, Layers, Planned, Search, cut, drop_unused, each_entry, encode_frames, plan,
-    style,
+    Drafted, EncodedFrame, Entry, Files, Layers, Planned, Search, copy_repeats, cut, drop_unused, each_entry,
+    encode_frames, plan, style,
 };
 pub use error::CodecError;
 pub use frame::{Going, Style, decode};

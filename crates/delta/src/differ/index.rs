@@ -1,5 +1,7 @@
 //! An index of windows of a few bytes: finds the longest range of the base that equals the front of the target.
 
+use std::ops::Range;
+
 use crate::compare::common_prefix;
 use crate::work;
 
@@ -39,16 +41,26 @@ pub struct Found {
 }
 
 impl Index {
-    #[expect(clippy::slow_vector_initialization, reason = "pages that come zeroed are slower here, see below")]
+    /// An index over all of the base.
     pub fn new(base: &[u8], window: Window) -> Self {
+        let all = 0..base.len();
+        Self::of_ranges(base, std::slice::from_ref(&all), window)
+    }
+
+    /// An index over windows that begin in some ranges of the base, which are in order.
+    #[expect(clippy::slow_vector_initialization, reason = "pages that come zeroed are slower here, see below")]
+    pub fn of_ranges(base: &[u8], ranges: &[Range<usize>], window: Window) -> Self {
         let positions = base.len().saturating_sub(window.bytes - 1).div_ceil(window.step);
-        let bits = (positions.max(1) as u64).next_power_of_two().trailing_zeros().clamp(8, 26);
+        let indexed = ranges.iter().map(Range::len).sum::<usize>() / window.step;
+        let bits = (indexed.max(1) as u64).next_power_of_two().trailing_zeros().clamp(8, 26);
         let position_mask = ((positions as u64 + 1).next_power_of_two() - 1) as u32;
         // Written at once. A page that is read first faults a second time when it is written, and flushes all threads.
         let mut heads = Vec::with_capacity(1 << bits);
         heads.resize(1 << bits, 0u32);
         let mut chain = if window.chain > 1 { vec![0u32; positions] } else { Vec::new() };
-        for position in (0..positions).rev() {
+        let within =
+            |range: &Range<usize>| range.start.div_ceil(window.step)..range.end.div_ceil(window.step).min(positions);
+        for position in ranges.iter().rev().flat_map(|range| within(range).rev()) {
             let hash = hash(&base[position * window.step..], window.bytes);
             let slot = (hash >> (64 - bits)) as usize;
             if let Some(next) = chain.get_mut(position) {

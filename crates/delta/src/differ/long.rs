@@ -8,7 +8,8 @@
 //! its counterpart where it would be if the content had grown at its end, and where it would be if it had grown at its
 //! start.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io;
 use std::ops::Range;
 
@@ -16,11 +17,11 @@ use crate::compare::differences;
 use crate::parallel;
 
 use super::files::Entry;
-use super::index::{Index, SPARSE};
+use super::index::{Index, SPARSE, Window};
 use super::matches::{self, Bases, Match};
 use super::material::Material;
 use super::pairs::{EntryId, Pairs};
-use super::regions::Regions;
+use super::regions::{Region, Regions};
 use super::samples::{BLOCK_BYTES, Extent, Samples};
 use super::search::Search;
 use super::steps::{Layers, Planned, push};
@@ -29,12 +30,16 @@ use super::writer::Writer;
 /// A piece of a content. The processor's caches hold the index of the blocks that a piece resembles; with pieces of
 /// 8 MiB a search took 1.5 times as long, and found places that were worse.
 const PIECE_BYTES: u64 = 1 << 20;
-/// A piece is matched with at most so many times its own bytes.
-const REGIONS_MAX: u64 = 3;
+/// A piece is matched with at most so many times its own bytes: with those that it resembles most by short windows, and
+/// with others by longer ones. Short windows find accidents in many bytes.
+const NEAR_MAX: u64 = 3;
+const ALL_MAX: u64 = 12;
+/// The index of the ranges that are not near.
+const FAR: Window = Window { bytes: 24, step: 8, chain: 1 };
 /// Contents are as good as equal if fewer than one in so many bytes differs.
 pub const EQUAL_PART: usize = 1024;
 /// Samples in a block that are no accident.
-const VOTES_MIN: u32 = 2;
+const VOTES_MIN: usize = 2;
 
 /// A content that is not a copy.
 pub struct Long<'a> {
@@ -71,7 +76,7 @@ pub fn match_long(
             Ok::<_, io::Error>(resembled(&samples, piece, &layers.read_target(piece.range.clone())?))
         })
     })?;
-    let matched: Vec<(&Piece, &Vec<Extent>)> = pieces.iter().zip(regions.iter()).collect();
+    let matched: Vec<(&Piece, &Vec<Region>)> = pieces.iter().zip(regions.iter()).collect();
     let found =
         parallel::map(&matched, search.threads, |(piece, regions)| match_piece(layers, regions, piece, search))?;
     for (piece, found) in pieces.iter().zip(found) {
@@ -118,28 +123,41 @@ fn around(old: &Extent, part: &Range<u64>, content_bytes: u64) -> [Extent; 2] {
     [place(part.start, part.end), place(from_end(part.start), from_end(part.end))]
 }
 
-fn match_piece(layers: &Layers<'_>, regions: &[Extent], piece: &Piece, search: &Search) -> io::Result<Vec<Planned>> {
+fn match_piece(layers: &Layers<'_>, regions: &[Region], piece: &Piece, search: &Search) -> io::Result<Vec<Planned>> {
     let content = layers.read_target(piece.range.clone())?;
     let mut material = Material::default();
     let mut aligned = None;
-    for Extent { base, range } in regions {
+    let mut near = Vec::new();
+    for Region { extent: Extent { base, range }, is_near } in regions {
         let start = material.add(layers, *base, range.start, range.end - range.start)?;
         let counterpart = piece.counterpart.iter().find(|old| old.base == *base && range.contains(&old.range.start));
         aligned = aligned.or(counterpart.map(|old| start + (old.range.start - range.start) as usize));
+        near.extend(is_near.then_some(start..material.bytes.len()));
     }
     // Most of a large content that changed in a few places is equal: there a fine index finds nothing more.
-    let quick = search.coarse();
-    let mut matches = find(&material.bytes, &content, aligned, &quick);
+    let rewritten = material.parts.iter().filter(|part| part.is_rewritten()).map(|part| part.bytes).sum::<usize>();
+    let search = &search.of_parts(rewritten * 2 >= material.bytes.len());
+    let quick = search.quick();
+    let old = (&material.bytes[..], &near[..]);
+    let mut matches = find(old, &content, aligned, &quick);
     if search.near != quick.near && different(&material.bytes, &content, &matches) > content.len() / EQUAL_PART {
-        matches = find(&material.bytes, &content, aligned, search);
+        matches = find(old, &content, aligned, search);
     }
     let start = piece.range.start as usize;
     Writer { layers, material: &material, content: &content, start, old: &[], copies: true }.steps(&matches)
 }
 
-fn find(old: &[u8], content: &[u8], aligned: Option<usize>, search: &Search) -> Vec<Match> {
-    let windows = [Some(search.near), search.is_thorough.then_some(SPARSE)];
-    let indices: Vec<Index> = windows.into_iter().flatten().map(|window| Index::new(old, window)).collect();
+/// The matches of a content with old bytes, some ranges of which are near.
+fn find((old, near): (&[u8], &[Range<usize>]), content: &[u8], aligned: Option<usize>, search: &Search) -> Vec<Match> {
+    let all = 0..old.len();
+    let all = std::slice::from_ref(&all);
+    let [near, far] = match (search.is_wide, search.is_thorough) {
+        (true, is_thorough) => [Some((search.near, all)), is_thorough.then_some((SPARSE, all))],
+        (false, true) => [Some((search.near, near)), Some((FAR, all))],
+        (false, false) => [Some((search.near, near)), Some((SPARSE, all))],
+    };
+    let indices: Vec<Index> =
+        [near, far].into_iter().flatten().map(|(window, ranges)| Index::of_ranges(old, ranges, window)).collect();
     let indices = indices.iter().map(|index| (index, 0, old.len())).collect();
     let bases = Bases { old, trusting: search.trusting, doubting: true, patience: search.patience, indices };
     matches::find(&bases, content, aligned)
@@ -154,36 +172,87 @@ fn different(old: &[u8], content: &[u8], matches: &[Match]) -> usize {
 }
 
 /// The ranges of the bases that a piece is matched with, in the order of their places, without overlap.
-fn resembled(samples: &Samples, piece: &Piece, content: &[u8]) -> Vec<Extent> {
+fn resembled(samples: &Samples, piece: &Piece, content: &[u8]) -> Vec<Region> {
     let bytes = content.len() as u64;
-    let blocks_max = (bytes * REGIONS_MAX).div_ceil(BLOCK_BYTES) as usize;
-    let mut votes: Vec<(u64, u32)> =
-        samples.votes(content).into_iter().filter(|&(_, votes)| votes >= VOTES_MIN).collect();
-    votes.sort_unstable_by_key(|&(block, votes)| (std::cmp::Reverse(votes), block));
-    let known: u64 = votes.iter().map(|&(_, votes)| u64::from(votes)).sum();
-    let mut blocks = BTreeSet::new();
-    if known * 2 < samples.expected(bytes) {
-        for Extent { base, range } in &piece.counterpart {
-            let places = range.clone().step_by(BLOCK_BYTES as usize).chain(range.end.checked_sub(1));
-            let found = places.filter_map(|at| samples.block_of(*base, at));
-            blocks.extend(found.flat_map(|block| [block.saturating_sub(1), block, block + 1]));
+    let [near_max, all_max] = [NEAR_MAX, ALL_MAX].map(|times| (bytes * times).div_ceil(BLOCK_BYTES) as usize);
+    let counterparts = piece.counterpart.iter().flat_map(|Extent { base, range }| {
+        let places = range.clone().step_by(BLOCK_BYTES as usize).chain(range.end.checked_sub(1));
+        places.filter_map(|at| samples.block_of(*base, at)).flat_map(around_block)
+    });
+    let counterparts: BTreeSet<u64> = counterparts.collect();
+    let (chosen, known) = covering(&samples.blocks(content), &counterparts, all_max);
+    let is_known = known as u64 * 2 >= samples.expected(bytes);
+    let first = if is_known { BTreeSet::new() } else { counterparts };
+    // Each block, and whether it is near.
+    let mut blocks: BTreeMap<u64, bool> = first.into_iter().map(|block| (block, true)).collect();
+    for block in chosen {
+        let is_near = blocks.len() < near_max;
+        if blocks.len() < all_max {
+            around_block(block).into_iter().for_each(|block| *blocks.entry(block).or_insert(is_near) |= is_near);
         }
     }
-    for (block, _) in votes {
-        if blocks.len() >= blocks_max {
-            break;
-        }
-        // A match may begin in the block before, and end in the block behind.
-        blocks.extend([block.saturating_sub(1), block, block + 1]);
-    }
-    let mut regions: Vec<Extent> = Vec::new();
-    for extent in blocks.into_iter().filter_map(|block| samples.block(block)) {
+    let mut regions: Vec<Region> = Vec::new();
+    for (block, is_near) in blocks {
+        let Some(extent) = samples.block(block) else { continue };
         match regions.last_mut() {
-            Some(last) if last.base == extent.base && last.range.end == extent.range.start => {
+            Some(Region { extent: last, is_near: was_near })
+                if last.base == extent.base && last.range.end == extent.range.start && *was_near == is_near =>
+            {
                 last.range.end = extent.range.end;
             }
-            _ => regions.push(extent),
+            _ => regions.push(Region { extent, is_near }),
         }
     }
     regions
+}
+
+/// A block with its neighbours: a match may begin in the block before, and end in the block behind.
+fn around_block(block: u64) -> [u64; 3] {
+    [block.saturating_sub(1), block, block + 1]
+}
+
+/// Blocks, at most so many, in which most of the samples occur, each of which occurs in some blocks: again and again
+/// the block with most samples that no block before has. So many copies of one thing take no room from others. And how
+/// many samples occur in the blocks.
+fn covering(places: &[Vec<u64>], rather: &BTreeSet<u64>, most: usize) -> (Vec<u64>, usize) {
+    let mut samples: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (sample, blocks) in places.iter().enumerate() {
+        blocks.iter().for_each(|&block| samples.entry(block).or_default().push(sample));
+    }
+    // Numbers of samples that may have become smaller since.
+    let mut queue: BinaryHeap<(usize, bool, Reverse<u64>)> =
+        samples.iter().map(|(&block, samples)| (samples.len(), rather.contains(&block), Reverse(block))).collect();
+    let mut is_covered = vec![false; places.len()];
+    let (mut chosen, mut known) = (Vec::new(), 0);
+    while let Some((count, is_near, Reverse(block))) = queue.pop()
+        && count >= VOTES_MIN
+        && chosen.len() < most
+    {
+        let own = samples.get(&block).into_iter().flatten().filter(|&&sample| !is_covered[sample]).count();
+        if own < count {
+            queue.push((own, is_near, Reverse(block)));
+            continue;
+        }
+        chosen.push(block);
+        for &sample in samples.get(&block).into_iter().flatten() {
+            known += usize::from(!is_covered[sample]);
+            is_covered[sample] = true;
+        }
+    }
+    (chosen, known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_of_one_thing_take_no_room_from_others() {
+        // Samples 0 to 9 occur in blocks 10, 20 and 30; samples 10 to 14 in block 40.
+        let mut places = vec![vec![10, 20, 30]; 10];
+        places.extend(vec![vec![40]; 5]);
+        assert_eq!(covering(&places, &BTreeSet::new(), 2), (vec![10, 40], 15));
+        assert_eq!(covering(&places, &BTreeSet::from([20]), 2), (vec![20, 40], 15));
+        assert_eq!(covering(&places, &BTreeSet::new(), 1), (vec![10], 10));
+    }
 }

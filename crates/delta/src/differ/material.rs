@@ -25,6 +25,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// Whether it ends at an address of the bases.
+    fn ends_at(&self, end: u64) -> bool {
+        matches!(self.origin, Origin::Base { address, .. } if address + self.bytes as u64 == end)
+    }
+
     /// Whether references were rewritten in it: the base has other bytes.
     pub fn is_rewritten(&self) -> bool {
         matches!(self.origin, Origin::Base { is_rewritten: true, .. })
@@ -39,7 +44,8 @@ pub struct Material {
 }
 
 impl Material {
-    /// Adds a range of a base. Returns where it begins in the material.
+    /// Adds a range of a base. Returns where it begins in the material. A range that goes on where the one before ends
+    /// becomes one part with it.
     ///
     /// # Errors
     /// The error of the base's reader.
@@ -50,6 +56,13 @@ impl Material {
         let address = layers.address(base, offset);
         let is_rewritten = layers.map.predict(address, &mut self.bytes[start..]);
         let origin = Origin::Base { address, is_rewritten };
+        if let Some(last) = self.parts.last_mut()
+            && last.ends_at(address)
+            && last.is_rewritten() == is_rewritten
+        {
+            last.bytes += bytes as usize;
+            return Ok(start);
+        }
         self.parts.push(Part { start, bytes: bytes as usize, origin });
         Ok(start)
     }

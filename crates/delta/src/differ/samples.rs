@@ -8,7 +8,6 @@
 //! Bytes that occur everywhere, such as zeros, tell nothing: a hash with more than [`PLACES_MAX`] places is dropped,
 //! and of a run of equal hashes the first place counts.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
@@ -107,18 +106,17 @@ impl Samples {
         Ok(samples)
     }
 
-    /// The blocks that the samples of `content` occur in, by place, with the number of samples.
-    pub fn votes(&self, content: &[u8]) -> BTreeMap<u64, u32> {
-        let mut votes = BTreeMap::new();
-        for (hash, _) in self.window.samples(content, self.spacing_bits, usize::MAX) {
-            let places = self.places(hash);
-            if places.len() <= PLACES_MAX {
-                for (_, place) in places {
-                    *votes.entry(u64::from(*place) * UNIT_BYTES / BLOCK_BYTES).or_default() += 1;
-                }
-            }
-        }
-        votes
+    /// The blocks that each sample of `content` occurs in; none for one that occurs everywhere.
+    pub fn blocks(&self, content: &[u8]) -> Vec<Vec<u64>> {
+        let samples = self.window.samples(content, self.spacing_bits, usize::MAX);
+        let blocks = samples.into_iter().map(|(hash, _)| {
+            let places = Some(self.places(hash)).filter(|places| places.len() <= PLACES_MAX).unwrap_or_default();
+            let mut blocks: Vec<u64> =
+                places.iter().map(|(_, place)| u64::from(*place) * UNIT_BYTES / BLOCK_BYTES).collect();
+            blocks.dedup();
+            blocks
+        });
+        blocks.collect()
     }
 
     /// The places of a hash.
@@ -258,7 +256,7 @@ fn long_windows(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
 }
 
 /// A number without pattern for each byte: the finaliser of splitmix64 (Steele, Lea, Flood 2014).
-const GEAR: [u64; 256] = {
+pub const GEAR: [u64; 256] = {
     let mut gear = [0; 256];
     let mut byte = 0;
     while byte < gear.len() {
@@ -273,6 +271,8 @@ const GEAR: [u64; 256] = {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use lighter_types::ReadAt;
 
@@ -286,6 +286,13 @@ mod tests {
         std::iter::repeat_with(next).take(bytes).collect()
     }
 
+    /// In which blocks how many samples of a content occur.
+    fn votes(samples: &Samples, content: &[u8]) -> BTreeMap<u64, u64> {
+        let mut votes = BTreeMap::new();
+        samples.blocks(content).into_iter().flatten().for_each(|block| *votes.entry(block).or_default() += 1);
+        votes
+    }
+
     #[test]
     fn moved_bytes_vote_for_the_block_they_came_from() {
         let (first, second) = (noise(1, 3 << 20), noise(2, 1 << 20));
@@ -294,15 +301,15 @@ mod tests {
         let samples = Samples::new(&layers, extents, 2).unwrap();
         for (base, bytes, at) in [(0, &first, 1_234_567u64), (1, &second, 77_777)] {
             let content = &bytes[at as usize..at as usize + 30_000];
-            let votes = samples.votes(content);
+            let votes = votes(&samples, content);
             let best = votes.iter().max_by_key(|(_, votes)| **votes).map(|(block, _)| *block).unwrap();
             let extent = samples.block(best).unwrap();
             assert_eq!(extent.base, base);
             assert!(extent.range.start < at + 30_000 && at < extent.range.end, "{extent:?}");
-            assert!(votes.values().map(|&votes| u64::from(votes)).sum::<u64>() > samples.expected(30_000) / 2);
+            assert!(votes.values().sum::<u64>() > samples.expected(30_000) / 2);
         }
-        assert!(samples.votes(&noise(3, 30_000)).is_empty());
-        assert!(samples.votes(&[0; 30_000]).is_empty());
+        assert!(votes(&samples, &noise(3, 30_000)).is_empty());
+        assert!(votes(&samples, &[0; 30_000]).is_empty());
     }
 
     #[test]
@@ -310,7 +317,7 @@ mod tests {
         let letters: Vec<u8> = noise(1, 3 << 20).iter().map(|byte| b'a' + (byte >> 7)).collect();
         let layers = Layers::new(&letters as &dyn ReadAt, vec![&letters as &dyn ReadAt]);
         let samples = Samples::new(&layers, vec![Extent { base: 0, range: 0..3 << 20 }], 2).unwrap();
-        let votes = samples.votes(&letters[1_234_567..1_264_567]);
+        let votes = votes(&samples, &letters[1_234_567..1_264_567]);
         let best = votes.iter().max_by_key(|(_, votes)| **votes).map(|(block, _)| *block);
         assert!(best.is_some_and(|best| (1_234_567 / BLOCK_BYTES..=1_264_567 / BLOCK_BYTES).contains(&best)));
     }

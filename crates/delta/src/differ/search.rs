@@ -13,6 +13,11 @@ const OPEN_FILE_BYTES: u64 = 320;
 pub struct Search {
     /// The index over the files that a file may have been changed from.
     pub near: Window,
+    /// Whether `near` covers all ranges that a piece of a long content is matched with, and not only those that it
+    /// resembles most. In code, short windows find accidents far away.
+    pub is_wide: bool,
+    /// The index in place of `near` where no reference was rewritten.
+    plain: Option<Window>,
     /// The index over all bytes of the bases that are held. It has fewer positions where there are many bytes.
     pub far: Window,
     /// Another index over the same bytes, with longer windows.
@@ -53,6 +58,8 @@ impl Search {
         };
         Self {
             near,
+            is_wide: true,
+            plain: None,
             far,
             sparse: (effort == Effort::Max).then_some(SPARSE),
             patience,
@@ -69,7 +76,7 @@ impl Search {
     /// The first search of an executable. It finds where its parts went, and no more: short windows find accidents, by
     /// which the map becomes worse.
     pub fn coarse(&self) -> Self {
-        Self { doubting: false, ..Self::new(Effort::Fast, self.material_bytes_max, self.threads) }
+        Self { doubting: false, is_wide: false, ..Self::new(Effort::Fast, self.material_bytes_max, self.threads) }
     }
 
     /// The search where so many files are open. The plan of each takes memory, which the bases do not get.
@@ -80,10 +87,23 @@ impl Search {
         Self { material_bytes_max: left, ..*self }
     }
 
+    /// A quick search of the same ranges.
+    pub fn quick(&self) -> Self {
+        Self { is_wide: self.is_wide, ..self.coarse() }
+    }
+
+    /// The search of parts of the bases in which references were rewritten, or were not.
+    pub fn of_parts(&self, is_rewritten: bool) -> Self {
+        match self.plain {
+            Some(near) if !is_rewritten => Self { near, is_wide: true, ..*self },
+            _ => *self,
+        }
+    }
+
     /// The second search of an executable.
     pub fn again(&self) -> Self {
         let (near, far) = self.again;
-        Self { near, far, doubting: false, ..*self }
+        Self { near, far, doubting: false, is_wide: false, plain: Some(self.near), ..*self }
     }
 }
 

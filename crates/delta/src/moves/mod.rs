@@ -281,10 +281,12 @@ impl Moved {
 
     /// Rewrites the references of the old file's bytes from `from` on as they are in the new file if these bytes moved
     /// as the map says.
-    fn predict(&self, from: u64, bytes: &mut [u8]) {
+    fn predict(&self, from: u64, bytes: &mut [u8]) -> bool {
         let end = from + bytes.len() as u64;
         let first = self.parts.partition_point(|part| part.range.end <= from);
+        let mut has_some = false;
         for part in self.parts[first..].iter().take_while(|part| part.range.start < end) {
+            has_some = true;
             let mut start = part.range.start.max(from);
             let stop = part.range.end.min(end);
             while start < stop {
@@ -297,6 +299,7 @@ impl Moved {
                 start = next;
             }
         }
+        has_some
     }
 
     fn rewrite_one(&self, site: &Site, bytes: &mut [u8], at: usize, to: u64) -> bool {
@@ -330,14 +333,14 @@ impl Map {
     /// Returns whether there were references among them.
     pub fn predict(&self, from: u64, bytes: &mut [u8]) -> bool {
         let end = from + bytes.len() as u64;
-        let mut is_within = false;
+        let mut has_some = false;
         for file in self.files.iter().filter(|file| file.old.start < end && from < file.old.end) {
             let start = file.old.start.max(from);
             let stop = file.old.end.min(end);
-            file.predict(start - file.old.start, &mut bytes[(start - from) as usize..(stop - from) as usize]);
-            is_within = true;
+            let within = &mut bytes[(start - from) as usize..(stop - from) as usize];
+            has_some |= file.predict(start - file.old.start, within);
         }
-        is_within
+        has_some
     }
 }
 

@@ -71,7 +71,9 @@ fn plans<'a>(
         let search = Search::new(effort, settings.window_bytes(), settings.threads);
         let mut steps = lighter_delta::plan(&mut layers, drafted, &search).map_err(unread)?;
         let (layers, used) = lighter_delta::drop_unused(layers, &mut steps);
-        let frames = lighter_delta::cut(steps).into_iter().enumerate().collect();
+        let mut frames = lighter_delta::cut(steps);
+        lighter_delta::copy_repeats(&layers, &mut frames, settings.threads).map_err(unread)?;
+        let frames = frames.into_iter().enumerate().collect();
         Ok::<_, EncodeError>(Plan { target, layers, used, frames, style: lighter_delta::style(effort) })
     };
     let files = Files::of(&layers(), settings.threads).map_err(unread)?;
