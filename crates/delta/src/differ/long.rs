@@ -213,7 +213,7 @@ fn around_block(block: u64) -> [u64; 3] {
 
 /// Blocks, at most so many, in which most of the samples occur, each of which occurs in some blocks: again and again
 /// the block with most samples that no block before has. So many copies of one thing take no room from others. And how
-/// many samples occur in the blocks.
+/// many samples occur in the blocks. If two have as many, it is one of `rather`.
 fn covering(places: &[Vec<u64>], rather: &BTreeSet<u64>, most: usize) -> (Vec<u64>, usize) {
     let mut samples: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (sample, blocks) in places.iter().enumerate() {

@@ -71,7 +71,7 @@ fn samples(layers: &Layers<'_>, frame: &[Planned], spacing_bits: u32) -> io::Res
             // A byte's part of the sum has left it 32 bytes later.
             hash = (hash << 2).wrapping_add(GEAR[usize::from(*byte)]);
             if hash >> (64 - spacing_bits) == 0 && at + 1 >= WINDOW_BYTES && last != Some(hash) {
-                // Of a run of equal windows the first counts.
+                // The first of a run of equal windows counts.
                 last = Some(hash);
                 samples.push(Sample { hash, at: step.at + (at + 1 - WINDOW_BYTES) as u64 });
             }
@@ -131,7 +131,7 @@ fn with_copies(
             let Some(open) = rest.as_ref().filter(|rest| rest.at <= sample.at && repeats < REPEATS_MAX) else {
                 continue;
             };
-            // What begins in the own frame is left to the compressor.
+            // A repeat from within the own frame is left to the compressor.
             if from + WINDOW_BYTES as u64 > start {
                 continue;
             }
