@@ -298,6 +298,14 @@ fn bench_predict_compares_predictions_with_patches_and_caches_them() {
     assert_eq!((&all["pairs"], &others["pairs"]), (&6.into(), &4.into()));
     assert!(all["regret_mean"].as_f64().is_some_and(|regret| regret >= 1.0), "{all}");
     assert_eq!(scores.len(), 4);
+    assert!(report.get("sets").is_none(), "{report}");
+    let sets = files.bench(&[&args[..], &["--sets"]].concat()).ok().json();
+    let rows = sets["sets"]["rows"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| row["target"].as_str().unwrap()).collect::<Vec<_>>(), names);
+    let row = rows.iter().find(|row| row["target"] == "app-r10").unwrap();
+    assert_eq!((&row["chosen"][0], &row["best"][0]), (&"app-r9".into(), &"app-r9".into()), "{row}");
+    assert!(row["best_bytes"].as_u64() <= pair["patch_bytes"].as_u64(), "{row}");
+    assert!(sets["sets"]["regret_mean"].as_f64().is_some_and(|regret| regret >= 1.0), "{sets}");
     files.put("cache", b"something else");
     files.bench(&args).fails(3, &["cache:1: ", "--cache"]);
 }

@@ -21,6 +21,10 @@ pub enum BenchCommand {
         /// missing.
         #[arg(long, value_name = "FILE")]
         cache: Option<PathBuf>,
+        /// Try sets of up to four bases too: the set that a node chooses by sketches, beside the best that is found by
+        /// making patches. Makes up to 13 more patches for each target.
+        #[arg(long)]
+        sets: bool,
     },
 }
 

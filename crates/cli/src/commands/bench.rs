@@ -17,6 +17,8 @@ use crate::output::Output;
 pub fn run(command: BenchCommand, output: &Output) -> Result<(), Failure> {
     match command {
         BenchCommand::Patch(options) => patch::run(&options, output),
-        BenchCommand::Predict { dir, effort, cache } => predict::run(&dir, effort, cache.as_deref(), output),
+        BenchCommand::Predict { dir, effort, cache, sets } => {
+            predict::run(&dir, effort, cache.as_deref(), sets, output)
+        }
     }
 }

@@ -2,27 +2,28 @@
 //! of TLSH alone and of sketches.
 //!
 //! Each layer is read once, for its card and its sketch. A cache of patch bytes makes a second run cheap. Scores cover
-//! all bases, and those of other packages alone.
+//! all bases, and those of other packages alone; [`sets`] those of several bases at once.
 
 mod cache;
 mod layer;
+mod patches;
 mod scores;
+mod sets;
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
-use lighter_patch::{EncodeError, Settings, encode_to};
 use lighter_similarity::{Prediction, predict, predict_patch_bytes};
 
-use self::cache::{Cache, Key};
+use self::cache::Cache;
 use self::layer::Layer;
+use self::patches::Patches;
 use self::scores::{Case, Score, score};
+use self::sets::SetScores;
 use super::releases::releases;
 use super::tools::{Tool, settings};
 use crate::args::BenchEffort;
-use crate::commands::patch::encode_failure;
 use crate::exit::{Failure, Kind};
-use crate::interrupt::{Interrupt, cancelled};
+use crate::interrupt::Interrupt;
 use crate::output::{Output, right, table};
 
 /// The result. docs/CLI.md has its fields.
@@ -33,6 +34,8 @@ struct Report {
     layers: Vec<LayerRow>,
     pairs: Vec<PairRow>,
     scores: Vec<Score>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sets: Option<SetScores>,
 }
 
 #[derive(serde::Serialize)]
@@ -70,73 +73,52 @@ impl Predictor {
     }
 }
 
-pub fn run(dir: &Path, effort: BenchEffort, cache: Option<&Path>, output: &Output) -> Result<(), Failure> {
+pub fn run(
+    dir: &Path,
+    effort: BenchEffort,
+    cache: Option<&Path>,
+    with_sets: bool,
+    output: &Output,
+) -> Result<(), Failure> {
     let releases = releases(dir)?;
     if releases.len() < 2 {
         let message = format!("{} has {} files named *.tar; a pair takes two", dir.display(), releases.len());
         return Err(Failure::new(Kind::Usage, message));
     }
     let settings = settings(effort);
-    let mut cache = Cache::open(cache)?;
+    let cache = Cache::open(cache)?;
     let interrupt = Interrupt::watch()?;
     let mut layers = Vec::new();
     for release in &releases {
         output.say(format!("reading {}", release.path.display()));
         layers.push(Layer::read(release, &interrupt)?);
     }
-    let actual = patches(&layers, &settings, &mut cache, &interrupt, output)?;
+    let mut patches = Patches { settings: &settings, cache, interrupt: &interrupt, output };
+    let actual = each_pair(&layers, &mut patches)?;
+    let sets = if with_sets { Some(sets::scores(&layers, &actual, &mut patches)?) } else { None };
     let report = Report {
         tool: Tool::Lighter(effort).name(),
         settings: settings.id(),
         layers: layers.iter().map(LayerRow::new).collect(),
         pairs: pair_rows(&layers, &actual),
         scores: scores(&layers, &actual),
+        sets,
     };
     output.value(&report, text)
 }
 
 /// Bytes of the patch for each target, from each base; 0 from itself.
-fn patches(
-    layers: &[Layer],
-    settings: &Settings,
-    cache: &mut Cache<'_>,
-    interrupt: &Interrupt,
-    output: &Output,
-) -> Result<Vec<Vec<u64>>, Failure> {
+fn each_pair(layers: &[Layer], patches: &mut Patches<'_>) -> Result<Vec<Vec<u64>>, Failure> {
     let pairs = layers.len() * (layers.len() - 1);
     let mut done = 0;
     let mut actual = vec![vec![0; layers.len()]; layers.len()];
     for (target, row) in layers.iter().zip(&mut actual) {
         for (base, bytes) in layers.iter().zip(row).filter(|(base, _)| base.path != target.path) {
             done += 1;
-            let key = Key::new(target.card.diff_id, base.card.diff_id, settings.id());
-            *bytes = match cache.get(&key) {
-                Some(known) => known,
-                None => {
-                    let made = patch_bytes(target, base, settings, interrupt)?;
-                    output.say(format!("{done} of {pairs}: {} out of {}: {made} bytes", target.name, base.name));
-                    cache.put(key, made)?;
-                    made
-                }
-            };
+            *bytes = patches.bytes(target, &[base], &format!("{done} of {pairs}"))?;
         }
     }
     Ok(actual)
-}
-
-fn patch_bytes(target: &Layer, base: &Layer, settings: &Settings, interrupt: &Interrupt) -> Result<u64, Failure> {
-    let (target_file, base_file) = (target.open()?, base.open()?);
-    let (source, sources) = (target.source(&target_file), [base.source(&base_file)]);
-    let encoded = encode_to(&source, &sources, settings, &|_| until_interrupted(interrupt), &mut |_| Ok(()));
-    let header = encoded.map_err(|error| match error {
-        EncodeError::Cancelled => cancelled(),
-        error => encode_failure(&error),
-    })?;
-    Ok(header.patch_bytes().0)
-}
-
-fn until_interrupted(interrupt: &Interrupt) -> ControlFlow<()> {
-    if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// Both predictors, with every other layer as a base and with those of other packages alone.
@@ -213,7 +195,8 @@ fn text(report: &Report) -> String {
             right(number(score.regret_worst)),
         ]);
     }
-    format!("{pairs}\n\npatches by {}, predicted:\n{scores}", report.tool)
+    let sets = report.sets.as_ref().map(|sets| format!("\n\n{}", sets.text())).unwrap_or_default();
+    format!("{pairs}\n\npatches by {}, predicted:\n{scores}{sets}", report.tool)
 }
 
 fn percent(value: Option<f64>) -> String {

@@ -19,8 +19,10 @@ pub struct Key {
 }
 
 impl Key {
-    pub fn new(target: DiffId, base: DiffId, settings: u32) -> Self {
-        Self { target: target.to_string(), base: base.to_string(), settings }
+    /// The patch of a target from some bases, in their order.
+    pub fn new(target: DiffId, bases: &[DiffId], settings: u32) -> Self {
+        let bases: Vec<String> = bases.iter().map(DiffId::to_string).collect();
+        Self { target: target.to_string(), base: bases.join(" "), settings }
     }
 }
 
@@ -104,6 +106,6 @@ mod tests {
     }
 
     fn key(settings: u32) -> Key {
-        Key::new(DiffId::new([1; 32]), DiffId::new([2; 32]), settings)
+        Key::new(DiffId::new([1; 32]), &[DiffId::new([2; 32])], settings)
     }
 }
