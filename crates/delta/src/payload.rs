@@ -3,7 +3,7 @@
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
-//! | tier | 1 | 4 light, 5 full; plus 2 with xz, 8 with moves, 16 with texts of headers by stretches, 32 by quick models |
+//! | tier | 1 | 4 light, 5 full; plus 2 with xz, 8 with moves, 16 with texts by stretches, 32 by quick models |
 //! | numbers | 2 to 20 | lengths of the program and of the contents, as coded |
 //! | numbers | | light: length of the zstd blocks, and of their content |
 //! | number | | with moves: their length |
@@ -94,7 +94,7 @@ pub fn moves(payload: &[u8]) -> Result<Map, CodecError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     Light,
-    /// Some 16 MiB more, for the models of the full tier.
+    /// Some 16 MiB more for the models of earlier programs, 4 MiB for those of today.
     Full,
     /// More than that: liblzma's tables, or models and much content.
     Heavy,

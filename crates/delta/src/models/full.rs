@@ -36,8 +36,8 @@ pub trait Models {
     /// Codes a new byte, and appends it to `out`.
     fn code_new<C: Coder>(&mut self, coder: &mut C, byte: u8, before: u64, out: &mut Vec<u8>) -> u8;
 
-    /// Codes a byte within a match that is not the base's, and appends it to `out`. `known` has the target's last bytes,
-    /// and the base's around the place.
+    /// Codes a byte within a match that is not the base's, and appends it to `out`. `known` has the target's last
+    /// bytes, and the base's around the place.
     fn code_changed<C: Coder>(
         &mut self,
         coder: &mut C,

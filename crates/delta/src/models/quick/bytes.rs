@@ -1,9 +1,9 @@
 //! A model of bytes that are not the base's: new bytes of the target, and changed bytes within a match.
 //!
 //! A byte is coded bit by bit. Each bit is a mix of what followed the last byte and none (chances), the last two bytes
-//! and three of the base or before (lines), and of guesses at the whole byte: what followed once behind 3, 4 and 6 bytes
-//! and the word (runs), behind the longest earlier match, and what changed references suggest. A guess takes part as
-//! long as the bits so far agree with it. Source: M. Mahoney's lpaq and paq8.
+//! and three of the base or before (lines), and of guesses at the whole byte: what followed last behind 3, 4 and 6
+//! bytes and the word (runs), behind the longest earlier match, and what changed references suggest. A guess takes part
+//! as long as the bits so far agree with it. Source: M. Mahoney's lpaq and paq8.
 
 use lighter_coder::Coder;
 

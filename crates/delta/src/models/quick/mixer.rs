@@ -1,4 +1,4 @@
-//! A mixer for many inputs at once: logits and, while they are mixed, weights of 16 bits, so that the compiler multiplies
+//! A mixer for many inputs at once. Logits have 16 bits and so do weights while they are mixed: the compiler multiplies
 //! eight at a time (`pmaddwd` on every x86-64). [`super::super::mixer`] has the scales.
 
 use super::super::mixer::{LOGIT_MAX, Scale};
