@@ -9,7 +9,7 @@ pub const CONTEXTS: usize = 2;
 const LINE_BITS: u32 = 13;
 /// A line: first the check, then the chances.
 pub type Line = [u16; 16];
-/// What a processor reads from memory at once, in numbers of 16 bits: two lines, which are the places of a context.
+/// A processor reads so much from memory at once, in numbers of 16 bits: two lines, which are a context's places.
 const CACHE_LINE: usize = 32;
 
 /// The tables.

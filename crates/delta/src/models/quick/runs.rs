@@ -27,7 +27,7 @@ impl Runs {
         index << RUN_BITS | (context >> (64 - RUN_BITS)) as usize
     }
 
-    /// What followed each context.
+    /// The byte that followed each context, if one did.
     #[inline]
     pub fn get(&self, contexts: &[u64; CONTEXTS]) -> [Option<Run>; CONTEXTS] {
         // All are read before any is looked at: the processor waits for memory once.
