@@ -15,10 +15,13 @@ use lighter_types::{ReadAt, broken};
 use crate::compressed::{self, Compression, deflate};
 use crate::error::CodecError;
 use crate::models::contents::{Contents, FullContents, LightContents};
+use crate::models::earlier::Earlier;
+use crate::models::full::Models;
 use crate::models::headers::{Block, Headers, Texts};
+use crate::models::quick::Quick;
 use crate::models::window::Window;
 use crate::moves::{self, Map};
-use crate::payload::{Parts, TIER_FULL, TIER_LIGHT, TIER_MOVES, TIER_STRETCHES, TIER_XZ};
+use crate::payload::{Parts, TIER_FULL, TIER_LIGHT, TIER_MOVES, TIER_QUICK, TIER_STRETCHES, TIER_XZ};
 use crate::prefix;
 use crate::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use crate::rebuilt::Rebuilt;
@@ -75,9 +78,10 @@ pub fn encode(
             (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
         }
         Style::Full => {
-            let mut walk = Walk::new(FullContents::new(Encoder::new()), sources, map, range.start, &[], known);
+            let models = FullContents::<_, Quick>::new(Encoder::new());
+            let mut walk = Walk::new(models, sources, map, range.start, &[], known);
             walk.run(program)?;
-            (tier, new_bytes, compressed) = (TIER_FULL, 0, Vec::new());
+            (tier, new_bytes, compressed) = (TIER_FULL | TIER_QUICK, 0, Vec::new());
             (contents, raw) = (walk.contents.coder.finish(), walk.raw_known);
         }
     }
@@ -136,19 +140,18 @@ pub fn decode(
     } else if !parts.compressed.is_empty() {
         return Err("compressed bytes of nothing".into());
     }
-    let (rebuilt, is_at_end);
-    if parts.is_full {
-        let contents = FullContents::for_payload(Decoder::new(parts.contents), parts.contents.len());
-        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]).while_going(going);
-        let walk = walk.decode(&program, material, parts.texts)?;
-        (rebuilt, is_at_end) = (walk.rebuilt, walk.contents.coder.is_at_end() && walk.raw.is_empty());
-    } else {
-        let contents = LightContents::new(AnsDecoder::new(parts.contents), &new);
-        let walk = Walk::new(contents, sources, map, range.start, parts.raw, &[]).while_going(going);
-        let walk = walk.decode(&program, material, parts.texts)?;
-        let LightContents { coder, new, .. } = walk.contents;
-        (rebuilt, is_at_end) = (walk.rebuilt, coder.is_at_end() && new.is_empty() && walk.raw.is_empty());
-    }
+    let place = (sources, map, range.start);
+    let (rebuilt, is_at_end) = match (parts.is_full, parts.is_quick) {
+        (true, true) => decode_full::<Quick>(&parts, place, &program, material, going)?,
+        (true, false) => decode_full::<Earlier>(&parts, place, &program, material, going)?,
+        (false, _) => {
+            let contents = LightContents::new(AnsDecoder::new(parts.contents), &new);
+            let walk = Walk::new(contents, place.0, map, range.start, parts.raw, &[]).while_going(going);
+            let walk = walk.decode(&program, material, parts.texts)?;
+            let LightContents { coder, new, .. } = walk.contents;
+            (walk.rebuilt, coder.is_at_end() && new.is_empty() && walk.raw.is_empty())
+        }
+    };
     if !is_at_end {
         return Err("bytes that nothing asks for".into());
     }
@@ -156,6 +159,20 @@ pub fn decode(
         return Err("a range of another length than the header says".into());
     }
     Ok(rebuilt)
+}
+
+/// Decodes contents of the full tier by one kind of models: what they make, and whether they end where they should.
+fn decode_full<'a, M: Models>(
+    parts: &Parts<'a>,
+    (sources, map, start): (Sources<'a>, &'a Map, u64),
+    program: &'a Program,
+    material: u64,
+    going: Going<'a>,
+) -> Result<(Rebuilt, bool), CodecError> {
+    let contents = FullContents::<_, M>::for_payload(Decoder::new(parts.contents), parts.contents.len());
+    let walk = Walk::new(contents, sources, map, start, parts.raw, &[]).while_going(going);
+    let walk = walk.decode(program, material, parts.texts)?;
+    Ok((walk.rebuilt, walk.contents.coder.is_at_end() && walk.raw.is_empty()))
 }
 
 /// A compressed stream whose content is being made.

@@ -3,7 +3,7 @@
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
-//! | tier | 1 | 4 light, 5 full; plus 2 with xz streams, 8 with moves, 16 with texts of headers by stretches |
+//! | tier | 1 | 4 light, 5 full; plus 2 with xz, 8 with moves, 16 with texts by stretches, 32 by quick models |
 //! | numbers | 2 to 20 | lengths of the program and of the contents, as coded |
 //! | numbers | | light: length of the zstd blocks, and of their content |
 //! | number | | with moves: their length |
@@ -31,10 +31,16 @@ pub const TIER_XZ: u8 = 2;
 pub const TIER_MOVES: u8 = 8;
 /// Added to the tier where the texts of headers are coded by stretches: every program but earlier ones adds it.
 pub const TIER_STRETCHES: u8 = 16;
+/// Added to the full tier where [`crate::models::quick`] has the models: every program but earlier ones adds it.
+pub const TIER_QUICK: u8 = 32;
+
+const TIER_FULL_QUICK: u8 = TIER_FULL | TIER_QUICK;
 
 /// The parts of a payload.
 pub struct Parts<'a> {
     pub is_full: bool,
+    /// Full only: by the models of today.
+    pub is_quick: bool,
     pub has_xz: bool,
     pub texts: Texts,
     /// The moves as coded; empty if it has none.
@@ -54,9 +60,10 @@ impl<'a> Parts<'a> {
         let (&tier, mut rest) = payload.split_first().ok_or("an empty payload")?;
         let is_full = match tier & !(TIER_XZ | TIER_MOVES | TIER_STRETCHES) {
             TIER_LIGHT => false,
-            TIER_FULL => true,
+            TIER_FULL | TIER_FULL_QUICK => true,
             _ => return Err(CodecError::Unsupported),
         };
+        let is_quick = tier & TIER_QUICK != 0;
         let (has_xz, has_moves) = (tier & TIER_XZ != 0, tier & TIER_MOVES != 0);
         let texts = if tier & TIER_STRETCHES == 0 { Texts::ByBytes } else { Texts::ByStretches };
         let mut number = || varint::get(&mut rest).ok_or("a length that is cut off");
@@ -70,7 +77,7 @@ impl<'a> Parts<'a> {
         let program = take(&mut rest, program_bytes)?;
         let contents = take(&mut rest, contents_bytes)?;
         let compressed = take(&mut rest, compressed_bytes)?;
-        Ok(Self { is_full, has_xz, texts, moves, program, contents, compressed, new_bytes, raw: rest })
+        Ok(Self { is_full, is_quick, has_xz, texts, moves, program, contents, compressed, new_bytes, raw: rest })
     }
 }
 
@@ -87,7 +94,7 @@ pub fn moves(payload: &[u8]) -> Result<Map, CodecError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     Light,
-    /// Some 16 MiB more, for the models of the full tier.
+    /// Some 16 MiB more for the models of earlier programs, 4 MiB for those of today.
     Full,
     /// More than that: liblzma's tables, or models and much content.
     Heavy,
@@ -100,7 +107,7 @@ impl Weight {
     pub fn of(payload: &[u8]) -> Self {
         match payload.first().map(|tier| tier & !(TIER_MOVES | TIER_STRETCHES)) {
             None | Some(TIER_LIGHT) => Self::Light,
-            Some(TIER_FULL) if work(payload) <= HEAVY_BYTES => Self::Full,
+            Some(TIER_FULL | TIER_FULL_QUICK) if work(payload) <= HEAVY_BYTES => Self::Full,
             Some(_) => Self::Heavy,
         }
     }

@@ -44,9 +44,10 @@ pub struct Bytes {
     scale: Scale,
 }
 
-/// The longest earlier match with the end of `out`.
-struct Match {
+/// The longest earlier match with the end of the target so far.
+pub struct Match {
     heads: Vec<u32>,
+    bits: u32,
     at: usize,
     bytes: usize,
 }
@@ -59,7 +60,7 @@ impl Bytes {
             by_base: vec![Chance::EVEN; 256 * 256],
             lines: ORDERS.iter().map(|_| vec![Line::default(); 1 << LINE_BITS]).collect(),
             hints: vec![Chance::EVEN; (HINTS + 1) * 64 * 8],
-            matched: Match { heads: vec![0; 1 << MATCH_BITS], at: 0, bytes: 0 },
+            matched: Match::new(MATCH_BITS),
             mixer: Mixer::new(2 * 256 + 64, INPUTS, 60),
             scale: Scale::get(),
         }
@@ -108,7 +109,7 @@ impl Bytes {
         all[..HINTS].copy_from_slice(hints);
         let found = self.code(coder, byte, before, Some(base), &all);
         out.push(found);
-        self.matched.bytes = 0;
+        self.matched.end();
         found
     }
 
@@ -215,7 +216,7 @@ impl Bytes {
 }
 
 /// The letters at the end of the bytes before.
-fn word(before: u64) -> u64 {
+pub fn word(before: u64) -> u64 {
     let mut letters = 0;
     for index in 0..8 {
         let byte = (before >> (8 * index) & 0xff) as u8;
@@ -228,20 +229,31 @@ fn word(before: u64) -> u64 {
 }
 
 impl Match {
+    /// A match that is found by a table of so many bits.
+    pub fn new(bits: u32) -> Self {
+        Self { heads: vec![0; 1 << bits], bits, at: 0, bytes: 0 }
+    }
+
+    /// Ends the match.
     #[inline]
-    fn slot(out: &[u8]) -> Option<usize> {
+    pub fn end(&mut self) {
+        self.bytes = 0;
+    }
+
+    #[inline]
+    fn slot(&self, out: &[u8]) -> Option<usize> {
         let end = out.last_chunk::<MATCH_BYTES_MIN>()?;
         let key = end.iter().fold(0u64, |key, &byte| key << 8 | u64::from(byte));
-        Some((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - MATCH_BITS)) as usize)
+        Some((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - self.bits)) as usize)
     }
 
     /// Looks for a match if there is none.
     #[inline]
-    fn find(&mut self, out: &[u8]) {
+    pub fn find(&mut self, out: &[u8]) {
         if self.bytes > 0 {
             return;
         }
-        let Some(slot) = Self::slot(out) else { return };
+        let Some(slot) = self.slot(out) else { return };
         let at = self.heads[slot] as usize;
         if at == 0 || at >= out.len() {
             return;
@@ -253,7 +265,7 @@ impl Match {
     }
 
     #[inline]
-    fn hint(&self, out: &[u8]) -> Option<Hint> {
+    pub fn hint(&self, out: &[u8]) -> Option<Hint> {
         if self.bytes == 0 {
             return None;
         }
@@ -263,14 +275,14 @@ impl Match {
 
     /// Follows the match after a byte was appended.
     #[inline]
-    fn extend(&mut self, out: &[u8]) {
+    pub fn extend(&mut self, out: &[u8]) {
         if self.bytes > 0 && out.get(self.at) == out.last() {
             self.at += 1;
             self.bytes = (self.bytes + 1).min(1 << 16);
         } else {
             self.bytes = 0;
         }
-        if let Some(slot) = Self::slot(out) {
+        if let Some(slot) = self.slot(out) {
             self.heads[slot] = out.len() as u32;
         }
     }

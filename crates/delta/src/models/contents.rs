@@ -2,7 +2,7 @@
 
 use lighter_coder::{Coder, SymbolCoder};
 
-use super::full::Full;
+use super::full::{Full, Models};
 use super::headers::{Block, Headers};
 use super::light::Light;
 use super::window::Window;
@@ -76,13 +76,13 @@ impl<C: SymbolCoder> Contents for LightContents<'_, C> {
 /// Bytes of a payload from which on most pages of the models' tables are needed.
 const BUSY_BYTES: usize = 1 << 10;
 
-/// The full tier: bit by bit, by all contexts.
-pub struct FullContents<C> {
+/// The full tier: bit by bit, by all contexts of one kind of models.
+pub struct FullContents<C, M> {
     pub coder: C,
-    full: Box<Full>,
+    full: Box<Full<M>>,
 }
 
-impl<C: Coder> FullContents<C> {
+impl<C: Coder, M: Models> FullContents<C, M> {
     pub fn new(coder: C) -> Self {
         Self { coder, full: Box::new(Full::new()) }
     }
@@ -97,7 +97,7 @@ impl<C: Coder> FullContents<C> {
     }
 }
 
-impl<C: Coder> Contents for FullContents<C> {
+impl<C: Coder, M: Models> Contents for FullContents<C, M> {
     const ENCODES: bool = C::ENCODES;
 
     fn code_match(&mut self, window: &Window, known: &[u8], out: &mut Vec<u8>) {

@@ -2,8 +2,8 @@
 
 use lighter_coder::Coder;
 
-use super::bytes::{Bytes, HINTS, Hint};
-use super::hits::{Around, Hits};
+use super::bytes::{HINTS, Hint};
+use super::hits::Around;
 use super::references::{Guess, References, Site};
 use super::window::Window;
 
@@ -16,31 +16,62 @@ struct Field {
     guesses: [Option<Guess>; HINTS],
 }
 
-/// The models of the full tier.
-pub struct Full {
-    hits: Hits,
-    bytes: Bytes,
+/// The models that each way of the full tier has: whether a byte is the base's, and bytes that are not.
+pub trait Models {
+    /// Models that have learned nothing.
+    fn new() -> Self;
+
+    /// Makes all memory of large tables at once.
+    fn warm_up(&mut self) {}
+
+    /// Length of the block to code as a whole, if `left` bytes of the match are left; `None` if single bytes are coded.
+    fn block(&self, left: usize) -> Option<usize>;
+
+    /// Codes whether a whole block is equal.
+    fn code_block<C: Coder>(&mut self, coder: &mut C, equal: bool) -> bool;
+
+    /// Codes whether one byte is equal. `guess` has [`Around::guess`], if it is needed.
+    fn code_hit<C: Coder>(&mut self, coder: &mut C, around: Around, guess: impl FnOnce() -> u8, equal: bool) -> bool;
+
+    /// Codes a new byte, and appends it to `out`.
+    fn code_new<C: Coder>(&mut self, coder: &mut C, byte: u8, before: u64, out: &mut Vec<u8>) -> u8;
+
+    /// Codes a byte within a match that is not the base's, and appends it to `out`. `known` has the target's last
+    /// bytes, and the base's around the place.
+    fn code_changed<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        byte: u8,
+        known: (u64, u64),
+        hints: &[Option<Hint>; HINTS],
+        out: &mut Vec<u8>,
+    ) -> u8;
+}
+
+/// The full tier, by one kind of models.
+pub struct Full<M> {
+    models: M,
     references: References,
     /// The last results of each kind of guess, the latest in the lowest bit.
     records: [u8; HINTS],
     before: u64,
 }
 
-impl Full {
+impl<M: Models> Full<M> {
     pub fn new() -> Self {
-        Self { hits: Hits::new(), bytes: Bytes::new(), references: References::new(), records: [0; HINTS], before: 0 }
+        Self { models: M::new(), references: References::new(), records: [0; HINTS], before: 0 }
     }
 
-    /// See [`Bytes::warm_up`].
+    /// See [`Models::warm_up`].
     pub fn warm_up(&mut self) {
-        self.bytes.warm_up();
+        self.models.warm_up();
     }
 
     /// Codes `bytes` new bytes and appends them to `out`. `known` has them when encoding, and is empty when decoding.
     pub fn code_new<C: Coder>(&mut self, coder: &mut C, bytes: usize, known: &[u8], out: &mut Vec<u8>) {
         for index in 0..bytes {
             let given = known.get(index).copied().unwrap_or(0);
-            let found = self.bytes.code_new(coder, given, self.before, out);
+            let found = self.models.code_new(coder, given, self.before, out);
             self.before = self.before << 8 | u64::from(found);
         }
     }
@@ -53,10 +84,10 @@ impl Full {
         let start = out.len();
         let mut index = 0;
         while index < bytes {
-            if let Some(length) = self.hits.block(bytes - index) {
+            if let Some(length) = self.models.block(bytes - index) {
                 let block = &base[index..index + length];
                 let equal = C::ENCODES && known[index..index + length] == *block;
-                if self.hits.code_block(coder, equal) {
+                if self.models.code_block(coder, equal) {
                     out.extend_from_slice(block);
                     self.before = last_bytes(out, self.before);
                     index += length;
@@ -69,19 +100,20 @@ impl Full {
             }
             let around = window.around(index);
             let site = window.site(index);
-            let guess = match (field, self.references.relative(site)) {
+            let references = &self.references;
+            let guess = || match (field, references.relative(site)) {
                 (None, Some(guess)) => 1 + u8::from((guess.word ^ site.shown) & 0xff != 0),
                 _ => 0,
             };
             let given = known.get(index).copied().unwrap_or(0);
-            let known_around = Around { base: around & 0xffff_ffff_ffff, before: self.before, guess };
-            let found = if self.hits.code(coder, &known_around, given == base[index]) {
+            let known_around = Around { base: around & 0xffff_ffff_ffff, before: self.before, guess: 0 };
+            let found = if self.models.code_hit(coder, known_around, guess, given == base[index]) {
                 out.push(base[index]);
                 base[index]
             } else {
                 let field = *field.get_or_insert_with(|| self.begin(index, site));
                 let hints = self.hints(&field, index, base[index]);
-                self.bytes.code_changed(coder, given, self.before, around, &hints, out)
+                self.models.code_changed(coder, given, (self.before, around), &hints, out)
             };
             self.before = self.before << 8 | u64::from(found);
             index += 1;

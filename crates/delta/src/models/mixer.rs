@@ -137,11 +137,17 @@ impl SmallChance {
         (self.0 ^ Self::EVEN) & 0xfff0 | 8
     }
 
+    /// How many bits it has learned, up to 15.
+    #[inline]
+    pub fn count(self) -> u16 {
+        self.0 & 0xf
+    }
+
     /// Its logit: 0 as long as it has learned nothing.
     #[inline]
     pub fn logit(self, scale: Scale) -> i32 {
         // No branch: whether it is new is hard to predict.
-        scale.logit(self.one()) * i32::from(self.0 & 0xf != 0)
+        scale.logit(self.one()) * i32::from(self.count() != 0)
     }
 
     #[inline]
