@@ -56,8 +56,3 @@ impl Fetcher {
         places
     }
 }
-
-/// Whether a layer has fewer bytes than a question for its sketch or a quote.
-pub fn is_tiny(id: DiffId, core: &Core) -> bool {
-    core.directory.card(id).is_some_and(|card| card.compressed_bytes <= Settings::ASKING_BYTES)
-}

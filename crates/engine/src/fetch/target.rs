@@ -14,8 +14,7 @@ use lighter_wire::{Quote, Refusal, Request};
 
 use super::claims::Claims;
 use super::fetching::{Fetching, Named, Stop, Way};
-use super::lists::Lists;
-use super::places::is_tiny;
+use super::lists::{Lists, is_tiny};
 use super::second::Second;
 use super::site::{self, Round, Site};
 use super::tail::Tails;

@@ -107,11 +107,7 @@ fn a_tail_outlives_the_first_fetch_and_the_first_fetch_its_tail() {
         fleet.run(Duration::from_secs(40));
         let streams: Vec<_> = fleet.streams().map(|stream| stream.id).collect();
         assert_eq!(streams.len(), 2, "seed {seed}: one from each end");
-        let before = fleet.streams().count();
         fleet.break_stream(streams[seed as usize % 2]);
-        // The third holder makes the patch first.
-        fleet.run(Duration::from_secs(18));
-        assert_eq!(fleet.streams().count(), before, "seed {seed}: another holder takes its place");
         let (_, wasted) = end_of_pull(&mut fleet);
         assert!(wasted <= Bytes::MIB, "seed {seed}: {wasted}, a frame that was not whole");
         fleet.check_answered();
