@@ -334,3 +334,67 @@ fn a_node_is_a_registry_for_another_import_and_layouts_keep_what_refers_to_their
         assert_eq!(signatures, if name == "copy/app" { [200, 200] } else { [404, 404] }, "{name}");
     }
 }
+
+#[test]
+fn an_image_that_a_policy_brings_from_upstream_is_what_its_registry_shows() {
+    let upstream = upstream();
+    let cosign = upstream.cosign(&upstream.index);
+    let notation = upstream.notation(&mut Vec::new(), b"envelope");
+    let host = upstream.registry.host.as_str();
+    let mut fleet = Fleet::create(1);
+    let node = &mut fleet.nodes[0];
+    node.set(format!("registry.listen={}:0", loopback()));
+    let policy = format!(
+        "\n[upstream.\"{host}\"]\ninsecure = true\n\n[[registry.policy]]\nrepositories = [\"{host}/demo/*\"]\n\
+         resolve = [\"upstream\"]\n"
+    );
+    let config = std::fs::read_to_string(node.config()).unwrap();
+    std::fs::write(node.config(), config + &policy).unwrap();
+    fleet.start();
+    // As containerd asks: the registry's name is a parameter.
+    let endpoint = endpoint(&fleet.nodes[0]);
+    let same = |kind: &str, reference: &str| {
+        check_same(host, &endpoint, &format!("/v2/demo/app/{kind}/{reference}?ns={host}"));
+    };
+    same("manifests", "7");
+    let own = usize::from(std::env::consts::ARCH == "aarch64");
+    for document in [&upstream.index, &upstream.platforms[0], &upstream.platforms[1], &upstream.attestation] {
+        same("manifests", digest(document));
+    }
+    for reference in [tag(&upstream.index, ".sig"), tag(&upstream.index, "")] {
+        same("manifests", &reference);
+    }
+    for document in [&upstream.platforms[own], &upstream.attestation, &cosign, &notation] {
+        same("manifests", digest(document));
+        let manifest = get(host, &format!("/v2/demo/app/manifests/{}", digest(document))).json();
+        for blob in [&manifest["config"], &manifest["layers"][0]] {
+            same("blobs", digest(blob));
+        }
+    }
+    let referrers = get(&endpoint, &format!("/v2/demo/app/referrers/{}?ns={host}", digest(&upstream.index))).json();
+    assert_eq!(referrers["manifests"].as_array().unwrap().len(), 1, "{referrers}");
+}
+
+#[test]
+fn an_exported_archive_keeps_the_index_and_the_signatures() {
+    let upstream = upstream();
+    let cosign = upstream.cosign(&upstream.index);
+    let fleet = fleet(1);
+    let hub = &fleet.nodes[0];
+    upstream.import(hub);
+    let path = fleet.folder.path().join("app.tar");
+    let archive = path.to_str().unwrap();
+    let export = ["-o", "json", "image", "export", "demo/app:7", archive, "--format", "oci-archive", "--exact"];
+    let exported = hub.cli(&export).ok().json();
+    assert_eq!(exported["manifest"], upstream.platforms[0]["digest"], "{exported}");
+    // skopeo finds the index under the name.
+    let source = format!("oci-archive:{archive}:demo/app:7");
+    let raw = finish(Command::new("skopeo").args(["inspect", "--raw", &source])).ok();
+    assert_eq!(sha256(raw.stdout.as_bytes()), digest(&upstream.index));
+    hub.cli(&["image", "import", archive, "--name", "again/app:7", "--platform", "linux/amd64"]).ok();
+    let node = endpoint(hub);
+    for (reference, expected) in [("7".to_owned(), &upstream.index), (tag(&upstream.index, ".sig"), &cosign)] {
+        let found = get(&node, &format!("/v2/again/app/manifests/{reference}"));
+        assert_eq!((found.status, sha256(&found.body).as_str()), (200, digest(expected)), "{reference}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod archives;
 mod behind;
+mod both_ends;
 pub mod clocks;
 mod exports;
 mod full;

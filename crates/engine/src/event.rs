@@ -11,7 +11,8 @@ use std::time::Duration;
 use lighter_similarity::{Calibration, Sketch};
 use lighter_types::{Bytes, Card, DiffId, Effort, ImageReference, Link, Moment, OciDigest, Pace, PatchId, PeerId};
 use lighter_wire::{
-    Announcement, Answer, Documents, ImageRequest, PatchRequest, Refusal, Request, SignedHandover, SignedRelease, Terms,
+    Announcement, Answer, Documents, FrameOrder, ImageRequest, PatchRequest, Refusal, Request, Resume, SignedHandover,
+    SignedRelease, Terms,
 };
 
 use crate::calibrations::Rule;
@@ -58,7 +59,8 @@ pub enum Effect {
         stream: StreamId,
         target_bytes_done: Bytes,
     },
-    /// Send the patch from its frame `first_frame` on; if it is still coming, as it comes.
+    /// Send the patch from its frame `first_frame` on, or from the one before it down if the peer asked for that order
+    /// of this patch; if it is still coming, as it comes.
     Serve {
         stream: StreamId,
         patch: PatchId,
@@ -118,6 +120,10 @@ pub enum Effect {
     },
     /// Get a patch and apply it. The peer does not hold the layers in `listed`: name their files to it by a have-list,
     /// if that can be made. The request does not name the list yet.
+    ///
+    /// A request for the last frames ([`FrameOrder::Down`]) applies nothing. The frames that it brings are kept for the
+    /// fetches that bring the first ones of the same patch, as long as one of them or this one goes on. It goes on
+    /// until it is stopped, even if nothing is missing any more.
     ///
     /// `signed_bytes` is the size of the layer by what a publisher signed. Without it, what the peer says of the size
     /// is a claim: nothing gives way to it before its bytes come.
@@ -229,10 +235,18 @@ pub struct Part {
     pub bases: Vec<DiffId>,
     /// Frames checked and on disk: 0 to this number, exclusive.
     pub frames: u32,
-    /// Bytes of the patch that came, the header and those of a frame that is not whole yet included.
+    /// Bytes of the patch that came, the header and those of a frame that is not whole yet included. From the end of
+    /// the patch, if the last frames were asked for.
     pub bytes: Bytes,
     /// The whole patch.
     pub bytes_total: Bytes,
+}
+
+impl Part {
+    /// Where to go on.
+    pub fn resume(&self) -> Resume {
+        Resume { patch: self.patch, first_frame: self.frames, settings: self.settings, order: FrameOrder::Up }
+    }
 }
 
 /// A layer that arrived and was committed.

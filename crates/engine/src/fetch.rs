@@ -24,6 +24,7 @@
 
 mod claims;
 mod ended;
+mod ends;
 mod failures;
 mod fetching;
 mod lists;
@@ -33,12 +34,13 @@ mod quotes;
 mod race;
 mod second;
 mod site;
+mod tail;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
-use lighter_wire::{Answer, Arrival, PatchRequest, Quote, Resume};
+use lighter_wire::{Answer, Arrival, FrameOrder, PatchRequest, Quote, Resume};
 
 use crate::core::Step;
 use crate::event::{AskId, Effect, FetchId, Part, PullId};
@@ -108,6 +110,11 @@ impl Fetcher {
                 target.stop_second(effects);
             }
         }
+        for id in self.with_tail() {
+            if self.targets.get(&id).is_some_and(|target| target.pulls.is_empty()) {
+                self.leave_tail(id, effects);
+            }
+        }
         self.targets.retain(|_, target| !target.pulls.is_empty() || matches!(target.state, State::Fetching(_)));
     }
 
@@ -147,7 +154,10 @@ impl Fetcher {
 
     /// When [`Self::advance`] has something to do even if nothing happens. Everything that was due at `now` is done.
     pub fn next_deadline(&self, now: Moment, settings: &Settings) -> Option<Moment> {
-        work::counting(self.targets.values()).filter_map(|target| target.next_deadline(now, settings)).min()
+        let deadlines = work::counting(self.targets.iter()).flat_map(|(&id, target)| {
+            target.next_deadline(now, settings).into_iter().chain(self.tail_deadline(id, settings))
+        });
+        deadlines.min()
     }
 
     /// Does what is due: ends rounds of questions, goes to relays, plans for layers that wait, stops stalled fetches.
@@ -167,6 +177,7 @@ impl Fetcher {
         for id in self.in_state(|state| matches!(state, State::Referred { .. })) {
             self.go_to_relay(id, step);
         }
+        self.advance_tails(step);
         let outcomes = self.advance_each(step);
         self.look_at_paces(step);
         outcomes
@@ -196,7 +207,7 @@ impl Fetcher {
                         if target.is_away(id, step) {
                             target.wait_for_return(step);
                         } else {
-                            outcomes.extend(self.give_up(id));
+                            outcomes.extend(self.give_up(id, step.effects));
                         }
                     }
                 }
@@ -245,6 +256,9 @@ impl Fetcher {
         // News of a fetch may come after its end.
         let Some(&id) = self.fetches.get(&fetch) else { return };
         let Some(target) = self.targets.get_mut(&id) else { return broken("a fetch without its target") };
+        if let Some(tail) = target.tail.fetch.as_mut().filter(|tail| tail.is(fetch)) {
+            return tail.working(now);
+        }
         match (&mut target.state, &mut target.second) {
             (State::Fetching(fetching), _) if fetching.fetch == fetch => fetching.working(done, now),
             (_, Some(Second::Racing(rival))) => rival.fetching.working(done, now),
@@ -256,6 +270,9 @@ impl Fetcher {
     pub fn progress(&mut self, fetch: FetchId, part: Part, step: &mut Step<'_>) {
         // News of a fetch may come after its end.
         let Some(&id) = self.fetches.get(&fetch) else { return };
+        if self.tail_progress(id, fetch, &part, step) {
+            return;
+        }
         let Some(target) = self.targets.get_mut(&id) else { return broken("a fetch without its target") };
         let State::Fetching(fetching) = &mut target.state else { return broken("progress of a target at rest") };
         if let Some(Second::Racing(rival)) = target.second.as_mut().filter(|_| fetching.fetch != fetch) {
@@ -263,20 +280,26 @@ impl Fetcher {
         }
         fetching.progress(part.bytes, part.bytes_total, step.now);
         target.reached(part.bytes, step.now);
-        let report = Report::Progress { target: id, received: part.bytes, total: part.bytes_total };
-        step.report_all(&target.pulls, &report);
+        let received = (part.bytes + target.tail.bytes).min(part.bytes_total);
+        step.report_all(&target.pulls, &Report::Progress { target: id, received, total: part.bytes_total });
         self.part_held(id, part);
+        self.consider_tail(id, step);
     }
 
     /// Whether a layer waits for a connection to this relay.
     pub fn is_referred_to(&self, peer: PeerId) -> bool {
-        let mut states = self.targets.values().map(|target| &target.state);
-        states.any(|state| matches!(state, State::Referred { plan, .. } if plan.peer == peer))
+        self.targets.values().any(|target| {
+            matches!(&target.state, State::Referred { plan, .. } if plan.peer == peer)
+                || target.tail.fetch.as_ref().is_some_and(|tail| tail.is_referred_to(peer))
+        })
     }
 
     /// A relay cannot be connected to: no layer waits for it any more.
     pub fn unreachable(&mut self, peer: PeerId, now: Moment) {
         for target in self.targets.values_mut() {
+            if let Some(tail) = &mut target.tail.fetch {
+                tail.unreachable(peer, now);
+            }
             if let State::Referred { plan, until, .. } = &mut target.state
                 && plan.peer == peer
             {
@@ -317,8 +340,10 @@ impl Fetcher {
         self.fetches.insert(fetch, id);
         let part = self.parts.get(&id).filter(|part| plan.resumes(part));
         let resume = match (part, way) {
-            (Some(part), _) => Some(Resume { patch: part.patch, first_frame: part.frames, settings: part.settings }),
-            (None, Way::Named(Named { patch, settings, .. })) => Some(Resume { patch, first_frame: 0, settings }),
+            (Some(part), _) => Some(part.resume()),
+            (None, Way::Named(Named { patch, settings, .. })) => {
+                Some(Resume { patch, first_frame: 0, settings, order: FrameOrder::Up })
+            }
             (None, Way::Quoted | Way::Neighbour) => None,
         };
         let bases = target.offer(id, &plan, part, step.core);

@@ -171,8 +171,8 @@ impl Serve {
     /// A stream is over. An encode that no stream waits for any more is dropped, unless it runs: then its result goes
     /// into the cache.
     pub fn stream_closed(&mut self, stream: StreamId, core: &Core) {
-        if let Some(Stream { from, served: Some(patch), is_done: false, .. }) = self.streams.remove(&stream) {
-            self.referrals.copy_broke(patch, from, core);
+        if let Some(Stream { from, request, served: Some(patch), is_done: false, .. }) = self.streams.remove(&stream) {
+            self.referrals.copy_broke((patch, request.order_of(patch)), from, core);
         }
         for job in self.jobs.values_mut() {
             job.waiting.retain(|&waiting| waiting != stream);

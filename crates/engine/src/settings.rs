@@ -109,6 +109,14 @@ impl Settings {
     pub const RACE_BYTES_MAX: Bytes = Bytes(4 << 20);
     /// Layers with a second source at a time.
     pub const RACES_MAX: usize = 1;
+    /// A patch of which so many bytes are to come, over an uplink that takes [`Settings::LONG_PATCH`] for them or
+    /// longer, comes from both ends (`fetch/ends.rs`). A power cut costs what came from the end: so the uplink must
+    /// take no longer than this for all of them.
+    pub const TAIL_BYTES_MIN: Bytes = Bytes(64 << 20);
+    pub const TAIL_TIME_MAX: Duration = Duration::from_secs(10 * 60);
+    /// Layers with a tail at a time, and tails of a layer that may fail.
+    pub const TAILS_MAX: usize = 1;
+    pub const TAIL_ATTEMPTS_MAX: u32 = 3;
     /// A provider may work on a patch for this long before the fetch goes elsewhere.
     pub const WORKING_MAX: Duration = Duration::from_secs(30 * 60);
     /// Peers that are asked for a quote on a layer.
@@ -224,6 +232,11 @@ impl Settings {
     /// The effort at which this node's encoder makes the patches whose settings have this number.
     pub fn effort_of(&self, id: u32) -> Option<Effort> {
         Effort::ALL.into_iter().zip(self.encoder_ids).find(|(_, of)| *of == id).map(|(effort, _)| effort)
+    }
+
+    /// Whether so many bytes of a patch are brought from both ends, over an uplink of this rate.
+    pub fn is_split(bytes: Bytes, uplink: BytesPerSecond) -> bool {
+        bytes >= Self::TAIL_BYTES_MIN && (Self::LONG_PATCH..=Self::TAIL_TIME_MAX).contains(&bytes.at(uplink))
     }
 
     /// The number of the settings that a patch was made with here; 0 if it was another encoder.

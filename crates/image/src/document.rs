@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::error::ImageError;
 use crate::limits::DOCUMENT_BYTES_MAX;
-use crate::manifest::{BlobDescriptor, RawDescriptor, parse};
-use crate::media::{OCI_INDEX, OCI_MANIFEST};
+use crate::manifest::{BlobDescriptor, RawDescriptor, parse, parse_index};
+use crate::media::{CONFIG_TYPES, OCI_INDEX, OCI_MANIFEST};
 
 /// The most manifests that one index lists, and the most blobs that one manifest names.
 const NAMED_MAX: usize = 4096;
@@ -50,6 +50,15 @@ struct RawDocument {
 }
 
 impl Document {
+    /// Whether an image may be meant: a manifest with the config of one, or an index that names a platform.
+    pub fn is_of_image(&self, bytes: &[u8], digest: &OciDigest) -> bool {
+        if self.is_index {
+            let entries = parse_index(bytes, digest).unwrap_or_default();
+            return entries.iter().any(|(_, platform)| platform.is_some());
+        }
+        self.blobs.first().is_some_and(|config| CONFIG_TYPES.contains(&config.media_type.as_str()))
+    }
+
     /// Reads the fields of a document. The caller checked its digest.
     ///
     /// # Errors

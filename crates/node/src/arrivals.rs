@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lighter_patch::Header;
+use lighter_patch::{Frame, Header};
 use lighter_types::PatchId;
 use tokio::sync::watch;
+
+use crate::tails::Tail;
 
 /// A patch on its way: what is on disk of it.
 #[derive(Clone)]
@@ -16,6 +19,8 @@ pub struct Arriving {
     pub header: Arc<Header>,
     /// Frames checked and on disk. Closed when no more will come.
     pub frames: watch::Receiver<u32>,
+    /// The last frames, which may be here before those in the middle.
+    pub tail: Arc<Tail>,
 }
 
 /// All patches on their way.
@@ -33,8 +38,14 @@ impl Arrivals {
     ///
     /// # Errors
     /// If the file cannot be opened once more.
-    pub fn begin(&self, header: &Header, file: &File, frames: watch::Receiver<u32>) -> io::Result<Arrival<'_>> {
-        let arriving = Arriving { file: Arc::new(file.try_clone()?), header: Arc::new(header.clone()), frames };
+    pub fn begin(
+        &self,
+        header: &Header,
+        file: &File,
+        frames: watch::Receiver<u32>,
+        tail: Arc<Tail>,
+    ) -> io::Result<Arrival<'_>> {
+        let arriving = Arriving { file: Arc::new(file.try_clone()?), header: Arc::new(header.clone()), frames, tail };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(header.id(), arriving);
         Ok(Arrival { arrivals: self, patch: header.id() })
     }
@@ -47,7 +58,28 @@ impl Arrivals {
 impl Arriving {
     /// Waits until a frame is on disk; false if it will not come.
     pub async fn has(&mut self, frame: u32) -> bool {
-        self.frames.wait_for(|frames| *frames > frame).await.is_ok()
+        let mut from = self.tail.follow();
+        tokio::select! {
+            biased;
+            came = self.frames.wait_for(|frames| *frames > frame) => came.is_ok(),
+            Ok(_) = from.wait_for(|from| *from <= frame) => true,
+        }
+    }
+
+    /// Reads a frame that is here. Blocks.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn read_exact_at(&self, index: u32, frame: &Frame, payload: &mut [u8]) -> io::Result<()> {
+        if *self.frames.borrow() > index {
+            return self.file.read_exact_at(payload, frame.payload_offset);
+        }
+        let of_tail = self.tail.read(index)?;
+        if of_tail.len() != payload.len() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        payload.copy_from_slice(&of_tail);
+        Ok(())
     }
 }
 

@@ -35,6 +35,7 @@ mod shared;
 mod shares;
 mod site_downloads;
 mod speed;
+mod tails;
 pub mod traffic;
 mod transfer;
 mod views;
@@ -160,6 +161,7 @@ impl Node {
             links,
             lists: Default::default(),
             arrivals: Default::default(),
+            tails: Default::default(),
             site_downloads: Default::default(),
             registry_counts: Default::default(),
             views: Default::default(),

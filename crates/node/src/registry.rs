@@ -9,6 +9,7 @@
 //! it was rebuilt and had its digest once ([`blobs`]).
 
 mod access;
+mod artifacts;
 mod beside;
 mod blobs;
 mod course;
@@ -37,17 +38,21 @@ use tokio::time::timeout;
 use crate::config::policy::{Policy, Resolver, full_name};
 use crate::images::{self, ImagesError, recipes};
 use crate::shared::Shared;
+use artifacts::Artifacts;
 use beside::document_of;
 use blobs::Blobs;
 pub use endpoint::Endpoint;
 use flights::Flights;
 use resolve::UPSTREAM_TIMEOUT;
+use upstream::Upstreams;
 use work::blocking;
 
 struct Registry {
     shared: Arc<Shared>,
     flights: Flights,
+    upstreams: Arc<Upstreams>,
     blobs: Blobs,
+    artifacts: Artifacts,
     users: Option<Arc<Users>>,
 }
 
@@ -107,7 +112,14 @@ impl Registry {
         }
         let policy = self.policy(repository);
         if policy.resolves(Resolver::Upstream) {
-            return self.by_upstream(&upstream::by_digest(&known_as(repository), digest)?, policy).await;
+            if let Some(known) = self.known_artifact(repository, digest) {
+                return Ok(known);
+            }
+            let image = self.by_upstream(&upstream::by_digest(&known_as(repository), digest)?, policy).await;
+            return match image {
+                Err(failure @ Refusal::Upstream(_)) => self.artifact(repository, digest, failure).await,
+                image => image,
+            };
         }
         Err(Refusal::ManifestUnknown(format!("{}@{digest}", repository.name)))
     }
@@ -141,8 +153,11 @@ impl Registry {
         let known: BTreeSet<OciDigest> = manifests.keys().copied().collect();
         let found = blocking(&self.shared, move |shared| find(shared, &known, digest)).await?;
         let Some((manifest, found)) = found else {
-            let beside = self.blob_beside(repository, digest).await?;
-            return beside.ok_or_else(|| Refusal::BlobUnknown(digest.to_string()));
+            let found = match self.blob_beside(repository, digest).await? {
+                Some(beside) => Some(beside),
+                None => self.blob_of_artifact(repository, digest).await?,
+            };
+            return found.ok_or_else(|| Refusal::BlobUnknown(digest.to_string()));
         };
         let source = Source::of(manifests.get(&manifest).copied().unwrap_or(Origin::Release));
         let layer = match found {

@@ -25,6 +25,7 @@ use crate::lists::Lists;
 use crate::releases::{ReleaseError, Releases};
 use crate::scrub_figures::Scrub;
 use crate::site_downloads::SiteDownloads;
+use crate::tails::Tails;
 use crate::traffic::Accountant;
 use crate::views::Views;
 
@@ -37,6 +38,7 @@ pub struct Shared {
     pub links: Links,
     pub lists: Lists,
     pub arrivals: Arrivals,
+    pub tails: Tails,
     pub site_downloads: Arc<SiteDownloads>,
     /// The counts of the registry endpoint.
     pub registry_counts: Counts,

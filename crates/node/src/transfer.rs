@@ -17,15 +17,17 @@ mod lists;
 mod part;
 mod progress;
 mod serve;
+mod tail;
 
 use std::io;
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use lighter_engine::FetchFailure;
+use lighter_engine::{FetchFailure, FetchStep, LostCause};
 use lighter_patch::HAVE_LIST_BYTES_MAX;
 use lighter_types::broken;
 use lighter_wire::{Message, PatchReply, PatchRequest, Refusal};
+use tokio::time::timeout;
 
 pub use encode::{EncodeJob, effort_of, encode};
 pub use fetch::fetch;
@@ -62,6 +64,18 @@ fn blocking<T: Send + 'static>(
 ) -> impl Future<Output = Result<T, FetchFailure>> {
     let working = tokio::task::spawn_blocking(work);
     async { working.await.map_err(|error| failures::of_worker(&error)) }
+}
+
+/// Work on the stream that may take this long.
+async fn within<T>(
+    time: Duration,
+    step: FetchStep,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, FetchFailure> {
+    match timeout(time, work).await {
+        Ok(done) => done.map_err(|error| failures::of_link(step, error)),
+        Err(_) => Err(failures::lost(LostCause::TimedOut { step, after: time })),
+    }
 }
 
 /// A message with its length before it.

@@ -5,6 +5,7 @@
 //! `exchange` (challenges, redirects) and `connect` (TCP, TLS). Everything that a registry sends has a limit of ours:
 //! headers, challenges, documents, blobs by their descriptors, waits, redirects, tokens.
 
+mod artifacts;
 mod ask;
 mod attempts;
 mod authorize;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use artifacts::Artifact;
 use ask::Source;
 use authorize::Authorizations;
 use connect::Connections;

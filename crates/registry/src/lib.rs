@@ -9,6 +9,6 @@ mod client;
 pub mod server;
 
 pub use client::{
-    BlobSource, Credentials, CredentialsError, Dial, Dialling, Failure, HostSettings, ReferenceError, RegistryFiles,
-    Settings, Stream, TcpDial, Upstream, UpstreamError, UpstreamReference,
+    Artifact, BlobSource, Credentials, CredentialsError, Dial, Dialling, Failure, HostSettings, ReferenceError,
+    RegistryFiles, Settings, Stream, TcpDial, Upstream, UpstreamError, UpstreamReference,
 };

@@ -31,6 +31,7 @@ pub mod pulls;
 pub mod record;
 mod setup;
 pub mod streams;
+mod tails;
 mod transfer;
 pub mod trouble;
 mod wires;

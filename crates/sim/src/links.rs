@@ -52,6 +52,12 @@ impl Links {
         self.sites.iter().for_each(|links| network.set_rate(links[1], bytes_per_second));
     }
 
+    /// The rate from each site and each hub from now on.
+    pub fn set_up_rate<C>(&self, network: &mut Network<C>, bytes_per_second: u64) {
+        let up = self.sites.iter().map(|links| links[0]).chain(self.hubs.iter().map(|links| links[0]));
+        up.for_each(|link| network.set_rate(link, bytes_per_second));
+    }
+
     /// The path from one node to another.
     pub fn path(&self, topology: &Topology, from: usize, to: usize) -> Path {
         match (topology.nodes[from].site, topology.nodes[to].site) {

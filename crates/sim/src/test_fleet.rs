@@ -175,6 +175,12 @@ impl TestFleet {
         let wires = &mut self.fleet.wires;
         wires.links.set_down_rate(&mut wires.network, bytes_per_second);
     }
+
+    /// The rate of the link from each node from now on.
+    pub fn set_up_rate(&mut self, bytes_per_second: u64) {
+        let wires = &mut self.fleet.wires;
+        wires.links.set_up_rate(&mut wires.network, bytes_per_second);
+    }
 }
 
 impl Drop for TestFleet {

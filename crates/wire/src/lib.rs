@@ -40,7 +40,7 @@ pub use codec::{Message, WireError};
 pub use handover::{Handover, SignedHandover};
 pub use image::{Documents, ImageAnswer, ImageName, ImageRequest, LayerOffer};
 pub use list::ListDigest;
-pub use patch_stream::{PatchReply, PatchRequest, Referable, Resume};
+pub use patch_stream::{FrameOrder, PatchReply, PatchRequest, Referable, Resume};
 pub use quote::{Offer, Quote};
 pub use recipes::{BlobSource, ImageRecipes};
 pub use release::{Bounds, COSIGNATURES_MAX, Cosignature, RELEASE_LAYERS_MAX, Release, SIGNATURE_BYTES, SignedRelease};
@@ -54,7 +54,7 @@ pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].
 pub const ASK_PROTOCOL: &str = "/lighter/ask/9";
 /// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
-pub const PATCH_PROTOCOL: &str = "/lighter/patch/7";
+pub const PATCH_PROTOCOL: &str = "/lighter/patch/8";
 
 /// The most addresses that a referral gives for a peer.
 pub const ADDRESSES_MAX: usize = 8;

@@ -6,6 +6,8 @@
 //! 3. The provider sends one `Start`, `Refused` or `Referred`.
 //! 4. After `Start`, the provider sends the patch's header and then the payloads of its frames, beginning with
 //!    `first_frame`. Nothing stands between them: the header has the length of each payload. Then the stream ends.
+//!    A requester that gets the first frames from another peer asks for them from the last one down ([`FrameOrder`]),
+//!    and closes the stream where the two meet.
 //!
 //! A length precedes each message: two bytes, little endian. The length of a have-list has four bytes.
 
@@ -32,6 +34,13 @@ pub struct PatchRequest {
     pub terms: Terms,
 }
 
+impl PatchRequest {
+    /// The order in which frames of this patch are wanted.
+    pub fn order_of(&self, patch: PatchId) -> FrameOrder {
+        self.resume.filter(|resume| resume.patch == patch).map_or(FrameOrder::Up, |resume| resume.order)
+    }
+}
+
 /// The terms of a requester that accepts referrals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Referable {
@@ -41,14 +50,26 @@ pub struct Referable {
     pub passes_on: bool,
 }
 
-/// A patch of which the requester has the first frames.
+/// A patch of which the requester has the first frames, or the last ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {
     pub patch: PatchId,
-    /// The first frame that the requester lacks.
+    /// The first frame that the requester lacks. From the last frame down: the first of those that it has, which is the
+    /// number of frames if it has none; a higher number counts as that.
     pub first_frame: u32,
     /// The encoder's settings, as in the patch's header. With them the provider can make the same patch again.
     pub settings: u32,
+    pub order: FrameOrder,
+}
+
+/// The order in which a provider sends the frames of a patch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum FrameOrder {
+    /// From `first_frame` up to the last one.
+    #[default]
+    Up,
+    /// From the one before `first_frame` down to the first one.
+    Down,
 }
 
 /// A message of the provider before the patch.
@@ -57,8 +78,8 @@ pub enum PatchReply {
     /// The provider is making the patch and has encoded this much of the target; or it gets the patch itself, and has
     /// this much of it. Sent at least every five seconds.
     Working { target_bytes_done: Bytes },
-    /// The patch follows: a header of `header_bytes`, then the payloads from `first_frame` on. If the provider cannot
-    /// serve the requested resume, `patch` is a different patch and `first_frame` is 0.
+    /// The patch follows: a header of `header_bytes`, then the payloads from `first_frame` on, or from the one before
+    /// it down. If the provider cannot serve the requested resume, `patch` is a different patch and `first_frame` is 0.
     Start { patch: PatchId, header_bytes: u32, first_frame: u32 },
     /// The provider sends no patch.
     Refused(Refusal),
@@ -76,10 +97,12 @@ pub enum PatchReplyLayout {
     Referred([u8; 32], [u8; 32], u32, Vec<Vec<u8>>),
 }
 
-/// Target, bases, have-list, resume as patch, first frame and settings, referable as uplink and whether it passes on,
-/// terms.
+/// Patch, first frame, settings, order.
+type ResumeLayout = ([u8; 32], u32, u32, FrameOrder);
+
+/// Target, bases, have-list, resume, referable as uplink and whether it passes on, terms.
 type PatchRequestLayout =
-    ([u8; 32], Vec<[u8; 32]>, Option<[u8; 32]>, Option<([u8; 32], u32, u32)>, Option<(u64, bool)>, TermsLayout);
+    ([u8; 32], Vec<[u8; 32]>, Option<[u8; 32]>, Option<ResumeLayout>, Option<(u64, bool)>, TermsLayout);
 
 impl Message for PatchRequest {
     const NAME: &'static str = "patch request";
@@ -87,7 +110,8 @@ impl Message for PatchRequest {
     type Layout = PatchRequestLayout;
 
     fn to_layout(&self) -> Self::Layout {
-        let resume = self.resume.map(|resume| (*resume.patch.as_bytes(), resume.first_frame, resume.settings));
+        let resume = self.resume;
+        let resume = resume.map(|of| (*of.patch.as_bytes(), of.first_frame, of.settings, of.order));
         let have = self.have.map(|have| *have.as_bytes());
         let referable = self.referable.map(|referable| (referable.uplink.0, referable.passes_on));
         (*self.target.as_bytes(), codec::diff_ids_layout(&self.bases), have, resume, referable, self.terms.to_layout())
@@ -98,10 +122,11 @@ impl Message for PatchRequest {
             target: DiffId::new(target),
             bases: codec::diff_ids::<Self>(bases, BASES_MAX)?,
             have: have.map(DiffId::new),
-            resume: resume.map(|(patch, first_frame, settings)| Resume {
+            resume: resume.map(|(patch, first_frame, settings, order)| Resume {
                 patch: PatchId::new(patch),
                 first_frame,
                 settings,
+                order,
             }),
             referable: referable.map(|(rate, passes_on)| Referable { uplink: BytesPerSecond(rate), passes_on }),
             terms: Terms::from_layout::<Self>(terms)?,

@@ -268,11 +268,13 @@ fn patch_stream() {
         terms: Terms::default(),
     };
     check(&request, &format!("{} 00 00 00 00 fb0004 01", h(1)));
-    let resume = Some(Resume { patch: PatchId::new([2; 32]), first_frame: 3, settings: 0x0202_001c });
-    check(
-        &PatchRequest { resume, ..request.clone() },
-        &format!("{} 00 00 01 {} 03 fc1c000202 00 fb0004 01", h(1), h(2)),
-    );
+    for (order, byte) in [(FrameOrder::Up, "00"), (FrameOrder::Down, "01")] {
+        let resume = Some(Resume { patch: PatchId::new([2; 32]), first_frame: 3, settings: 0x0202_001c, order });
+        check(
+            &PatchRequest { resume, ..request.clone() },
+            &format!("{} 00 00 01 {} 03 fc1c000202 {byte} 00 fb0004 01", h(1), h(2)),
+        );
+    }
     let have = Some(DiffId::new([5; 32]));
     check(&PatchRequest { have, ..request.clone() }, &format!("{} 00 01 {} 00 00 fb0004 01", h(1), h(5)));
     let referable = Some(Referable { uplink: BytesPerSecond(251), passes_on: true });

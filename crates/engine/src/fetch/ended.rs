@@ -24,11 +24,15 @@ impl Fetcher {
             return None;
         }
         let until = step.now + step.core.settings.patience;
-        let target = self.fetches.remove(&fetch).and_then(|id| Some((id, self.targets.get_mut(&id)?)));
-        let Some((id, target)) = target else {
+        let id = self.fetches.remove(&fetch).filter(|id| self.targets.contains_key(id));
+        let Some(id) = id else {
             broken("an end of a fetch without its target");
             return None;
         };
+        if self.tail_ended(id, fetch, &result, step) {
+            return None;
+        }
+        let target = self.targets.get_mut(&id)?;
         if matches!(&target.second, Some(Second::Racing(rival)) if rival.fetching.fetch == fetch) {
             return self.rival_ended(id, result, step);
         }
@@ -54,7 +58,7 @@ impl Fetcher {
                 target.stop_second(effects);
             }
             State::Waiting { .. } | State::Asking(_) | State::Quoting { .. } | State::Referred { .. } => {
-                drop(self.targets.remove(&id));
+                drop(self.remove(id, effects));
             }
         }
         Some(Outcome::Held { pulls, target: id })

@@ -9,6 +9,7 @@ use super::fetching::{Fetching, Named, Stop, Way};
 use super::target::{State, Target};
 use super::{Fetcher, Outcome};
 use crate::core::Step;
+use crate::event::Effect;
 use crate::failure::{FetchFailure, LostCause, Offence, Setback};
 use crate::report::{PullFailure, Report};
 use crate::settings::Settings;
@@ -72,8 +73,9 @@ impl Fetcher {
             return None;
         }
         let target = self.targets.get_mut(&id)?;
+        target.forget_tail();
         if target.attempts >= Settings::ATTEMPTS_MAX {
-            return self.give_up(id);
+            return self.give_up(id, step.effects);
         }
         target.wait(step);
         None
@@ -92,8 +94,8 @@ impl Fetcher {
         }
     }
 
-    pub(super) fn give_up(&mut self, id: DiffId) -> Option<Outcome> {
-        let target = self.targets.remove(&id)?;
+    pub(super) fn give_up(&mut self, id: DiffId, effects: &mut Vec<Effect>) -> Option<Outcome> {
+        let target = self.remove(id, effects)?;
         let why = match target.last_failure {
             Some((from, why)) => PullFailure::Exhausted { target: id, from, why: Box::new(why) },
             None => PullFailure::NoSource { target: id },
@@ -130,6 +132,20 @@ pub fn rival_failed(target: &mut Target, id: DiffId, rival: &Fetching, failure: 
         target.exclude(rival.plan.peer, setback, step);
     } else {
         blame(target, id, rival, failure, setback, step);
+    }
+}
+
+/// A tail failed, or was stopped.
+pub fn tail_failed(target: &mut Target, id: DiffId, tail: &Fetching, failure: FetchFailure, step: &mut Step<'_>) {
+    let setback = match (&failure, tail.stop) {
+        (FetchFailure::Stopped, Stop::Stalled) => Setback::Stalled,
+        (FetchFailure::Stopped, Stop::Slow) => Setback::Slow,
+        _ => Setback::Fetch(failure.clone()),
+    };
+    if matches!(failure, FetchFailure::Referred { .. }) {
+        target.exclude(tail.plan.peer, setback, step);
+    } else {
+        blame(target, id, tail, failure, setback, step);
     }
 }
 

@@ -192,6 +192,11 @@ impl Fetching {
         self.is_whole
     }
 
+    /// The bytes of the whole patch, as far as is known.
+    pub fn total(&self) -> Bytes {
+        self.total
+    }
+
     /// The bytes that are still to come.
     pub fn rest(&self) -> Bytes {
         self.total - self.watch.bytes()

@@ -4,6 +4,9 @@
 //! row is asked once without a list: a patch with more bytes is better than none. If it is busy then as well, lists
 //! were not the cause.
 
+use lighter_types::DiffId;
+
+use crate::core::Core;
 use crate::settings::Settings;
 
 /// See the module.
@@ -35,6 +38,11 @@ impl Lists {
     pub fn misled(&mut self) {
         self.has_misled = true;
     }
+}
+
+/// Whether a layer has fewer bytes than a question for its sketch or a quote.
+pub fn is_tiny(id: DiffId, core: &Core) -> bool {
+    core.directory.card(id).is_some_and(|card| card.compressed_bytes <= Settings::ASKING_BYTES)
 }
 
 #[cfg(test)]

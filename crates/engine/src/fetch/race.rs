@@ -14,7 +14,7 @@
 //! transfer is stopped, and the layer goes on elsewhere from its part on disk.
 
 use lighter_types::{Bytes, BytesPerSecond, DiffId, broken};
-use lighter_wire::{Answer, PatchRequest, Request, Resume};
+use lighter_wire::{Answer, PatchRequest, Request};
 
 use super::fetching::{Fetching, Stop, Way};
 use super::pace::Late;
@@ -23,7 +23,7 @@ use super::target::{State, Target};
 use super::{Fetcher, Outcome};
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
-use crate::event::{AskId, Beside, Effect, FetchId, Fetched};
+use crate::event::{AskId, Beside, Effect, FetchId, Fetched, Part};
 use crate::failure::{AskFailure, FetchFailure, Setback};
 use crate::planner::Plan;
 use crate::report::Report;
@@ -51,6 +51,11 @@ impl Fetcher {
         expected.0 = (expected.0 / sharing).max(1);
         let Some(late) = fetching.late(step.now, expected) else { return };
         fetching.look_at = step.now + Settings::PACE_WINDOW;
+        if self.leave_late_tail(id, expected, step) {
+            return;
+        }
+        let Some(target) = self.targets.get_mut(&id) else { return broken("a listed target is gone") };
+        let State::Fetching(fetching) = &mut target.state else { return };
         if target.second.is_some() || races >= Settings::RACES_MAX || target.pulls.is_empty() {
             return;
         }
@@ -115,7 +120,7 @@ impl Fetcher {
         let bases = target.offer(id, &plan, part, step.core);
         // The second source makes the patch that is here in part, if it can.
         let part = part.filter(|part| part.bases.iter().all(|base| bases.contains(base)));
-        let resume = part.map(|part| Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
+        let resume = part.map(Part::resume);
         let terms = step.core.terms(plan.is_near);
         let request = PatchRequest { target: id, bases, have: None, resume, referable: None, terms };
         let bytes_max = target.may_waste(id, step.core);
@@ -212,8 +217,9 @@ impl Fetcher {
         }
     }
 
-    /// Removes a target. A second fetch for it is stopped, and nothing is made of its end.
+    /// Removes a target. A second fetch for it and its tail are stopped, and nothing is made of their ends.
     pub(super) fn remove(&mut self, id: DiffId, effects: &mut Vec<Effect>) -> Option<Box<Target>> {
+        self.leave_tail(id, effects);
         let mut target = self.targets.remove(&id)?;
         if let Some(Second::Racing(rival)) = &mut target.second {
             rival.fetching.stop(Stop::Abandoned, effects);

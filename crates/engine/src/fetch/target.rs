@@ -14,9 +14,10 @@ use lighter_wire::{Quote, Refusal, Request};
 
 use super::claims::Claims;
 use super::fetching::{Fetching, Named, Stop, Way};
-use super::lists::Lists;
+use super::lists::{Lists, is_tiny};
 use super::second::Second;
 use super::site::{self, Round, Site};
+use super::tail::Tails;
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
 use crate::event::{AskId, Effect, Part, PullId};
@@ -52,6 +53,8 @@ pub struct Target {
     most: Bytes,
     /// The second source, beside a fetch that is late.
     pub second: Option<Second>,
+    /// The last frames of a long patch, beside the fetch of the first ones.
+    pub tail: Tails,
     /// Bytes that came by all fetches that ended.
     pub spent: Bytes,
     /// Those that second sources brought in vain.
@@ -137,6 +140,7 @@ impl Target {
             moved: now,
             most: part.map_or(Bytes::ZERO, |part| part.bytes),
             second: None,
+            tail: Tails::new(now),
             spent: Bytes::ZERO,
             wasted_by_races: Bytes::ZERO,
             had: part.map_or(Bytes::ZERO, |part| part.bytes),
@@ -381,7 +385,7 @@ impl Target {
     }
 
     /// Whether the peer is neither excluded nor cut off.
-    fn may_ask(&self, peer: PeerId, step: &Step<'_>) -> bool {
+    pub fn may_ask(&self, peer: PeerId, step: &Step<'_>) -> bool {
         self.excluded.get(&peer).is_none_or(|exclusion| exclusion.until <= step.now) && !step.is_cut_off(peer)
     }
 
@@ -389,9 +393,4 @@ impl Target {
     fn is_whole_only(&self) -> bool {
         self.attempts >= Settings::ATTEMPTS_MAX / 2
     }
-}
-
-/// Whether a layer has fewer bytes than a question for its sketch or a quote.
-fn is_tiny(id: DiffId, core: &Core) -> bool {
-    core.directory.card(id).is_some_and(|card| card.compressed_bytes <= Settings::ASKING_BYTES)
 }

@@ -20,23 +20,29 @@
 //! is passed on. If the patch takes long ([`Settings::LONG_PATCH`]), this node sends no more of them, but two at least:
 //! one copy would make a chain of all nodes.
 //!
+//! A patch that is split ([`Settings::is_split`]) comes to each peer from both ends, through two trees: frames from the
+//! first one up, and from the last one down (`split.rs`).
+//!
 //! No peer is referred to a relay that gets the patch through that peer: the two would wait for each other. A requester
 //! that comes back got nothing: its relay is not named any more. This node serves a requester that came back
 //! [`Settings::REFERRALS_MAX`] times.
 
-use std::cmp::Reverse;
+mod split;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lighter_types::{Bytes, BytesPerSecond, DiffId, Moment, PatchId, PeerId, broken};
-use lighter_wire::{Referable, Refusal};
+use lighter_wire::{FrameOrder, Referable, Refusal};
 
 use super::{CachedPatch, Core, Effect, Serve, Step, StreamId};
 use crate::settings::Settings;
+use split::Asked;
 
-/// The patches that spread through the fleet from here; at most [`Settings::SPREADS_MAX`].
+/// The patches that spread through the fleet from here, in each order of their frames; at most
+/// [`Settings::SPREADS_MAX`].
 #[derive(Debug, Default)]
-pub struct Referrals(BTreeMap<PatchId, Spread>);
+pub struct Referrals(BTreeMap<(PatchId, FrameOrder), Spread>);
 
 /// The way of one patch through the fleet.
 #[derive(Debug, Default)]
@@ -50,6 +56,9 @@ struct Spread {
     referred: BTreeMap<PeerId, Referred>,
     /// How often each referred peer came back. At most [`Settings::RELAYS_MAX`].
     returned: BTreeMap<PeerId, u32>,
+    /// Relays that were chosen for peers before they asked; none if this node is to send to the peer. At most one for
+    /// each stream that waited for the patch.
+    reserved: BTreeMap<PeerId, Option<PeerId>>,
     touched: Moment,
 }
 
@@ -79,6 +88,8 @@ struct Referred {
 struct Requester {
     peer: PeerId,
     uplink: BytesPerSecond,
+    /// The most that it takes of one order of frames.
+    rate: BytesPerSecond,
     passes_on: bool,
 }
 
@@ -116,13 +127,13 @@ struct Candidate {
 impl Serve {
     /// The patch for these streams is here. The fastest uplinks come first: the other peers get the patch through them.
     pub(super) fn give_all(&mut self, mut waiting: Vec<StreamId>, patch: &CachedPatch, step: &mut Step<'_>) {
-        waiting.sort_by_key(|stream| {
-            let referable = self.streams.get(stream).and_then(|stream| stream.request.referable);
-            Reverse(referable.map(|referable| referable.uplink))
-        });
+        self.sort(&mut waiting, patch, FrameOrder::Up);
+        let mut referred = waiting.clone();
         for stream in waiting {
             self.give(stream, patch, step);
         }
+        referred.retain(|stream| self.streams.get(stream).is_some_and(|stream| stream.served.is_none()));
+        self.reserve(referred, patch, step);
     }
 
     /// The patch for this stream is here: sends it, or refers the peer to a relay.
@@ -130,12 +141,14 @@ impl Serve {
         let Some(waiting) = self.streams.get(&stream) else { return broken("a patch for a stream that is not open") };
         let (from, is_far) = (waiting.from, !step.core.is_near(waiting.from));
         let referable = waiting.request.referable.filter(|_| is_far && step.core.settings.copies_max > 0);
-        let relay = referable.and_then(|referable| {
-            let requester = Requester::new(from, referable);
-            let here = Here { now: step.now, uplink: self.uploads.uplink(requester.uplink, step.core) };
-            self.referrals.relay_for(requester, patch, here, step.core)
-        });
-        let spread = self.referrals.spread(patch.patch, step.now);
+        let order = waiting.request.order_of(patch.patch);
+        let reserved = self.referrals.take_reserved((patch.patch, order), from, step.core);
+        let relay = match (reserved, referable) {
+            (Some(reserved), Some(_)) => reserved,
+            (_, Some(referable)) => self.relay(from, referable, (patch, order), step),
+            (_, None) => None,
+        };
+        let spread = self.referrals.spread((patch.patch, order), step.now);
         if let Some(to) = relay {
             let settings = step.core.settings.id_of(patch.effort);
             step.effects.push(Effect::Refer { stream, to, patch: patch.patch, settings });
@@ -145,7 +158,8 @@ impl Serve {
             spread.relays.remove(&from);
             step.effects.push(Effect::Refuse { stream, refusal: Refusal::BUSY });
         } else {
-            spread.copies += usize::from(is_far);
+            // A copy that was reserved is counted.
+            spread.copies += usize::from(is_far && reserved.is_none());
             self.send(stream, patch, step.effects);
         }
     }
@@ -153,8 +167,8 @@ impl Serve {
 
 impl Referrals {
     /// A stream ended early: its copy does not count.
-    pub fn copy_broke(&mut self, patch: PatchId, to: PeerId, core: &Core) {
-        if let Some(spread) = self.0.get_mut(&patch)
+    pub fn copy_broke(&mut self, copy: (PatchId, FrameOrder), to: PeerId, core: &Core) {
+        if let Some(spread) = self.0.get_mut(&copy)
             && !core.is_near(to)
         {
             spread.copies = spread.copies.saturating_sub(1);
@@ -163,28 +177,34 @@ impl Referrals {
 
     /// The relay for a requester; `None` if this node is to serve it. From now on the requester is a relay itself, if
     /// it passes patches on.
-    fn relay_for(&mut self, requester: Requester, patch: &CachedPatch, here: Here, core: &Core) -> Option<PeerId> {
+    fn relay_for(&mut self, requester: Requester, asked: Asked, here: Here, core: &Core) -> Option<PeerId> {
         let now = here.now;
-        let mut load = self.load_of_others(requester.peer, patch.patch, now);
-        let spread = self.spread(patch.patch, now);
+        let mut load = self.load_of_others(requester.peer, asked, now);
+        let spread = self.spread((asked.patch, asked.order), now);
         spread.end_referral(requester.peer);
-        let copies_max = here.copies_max(patch.bytes, requester.uplink, core.settings.copies_max);
+        let copies_max = here.copies_max(asked, requester.uplink, core.settings.copies_max);
         let best = if spread.may_refer(requester.peer, copies_max) {
-            spread.forget_done(patch.target, now, core);
+            spread.forget_done(asked.target, now, core);
             load.add(spread, now);
-            spread.best_candidate(requester, &load, patch.bytes, now, core)
+            spread.best_candidate(requester, &load, asked, now, core)
         } else {
             None
         };
-        let rate = BytesPerSecond((here.uplink.0 / copies_max.max(1) as u64).clamp(1, requester.uplink.0));
-        spread.expect(requester, best, &load, patch.bytes, (now, rate));
+        let rate = BytesPerSecond((here.uplink.0 / copies_max.max(1) as u64).clamp(1, requester.rate.0));
+        spread.expect(requester, best, &load, asked.bytes, (now, rate));
         best.map(|candidate| candidate.relay)
     }
 
-    /// The load by all patches but this one.
-    fn load_of_others(&self, peer: PeerId, patch: PatchId, now: Moment) -> Load {
+    /// The load by all patches but this one, and by the other order of this one.
+    fn load_of_others(&self, peer: PeerId, asked: Asked, now: Moment) -> Load {
         let mut load = Load { busy_until: now, ..Load::default() };
-        for spread in self.0.iter().filter(|(other, _)| **other != patch).map(|(_, spread)| spread) {
+        for (&(patch, order), spread) in &self.0 {
+            if patch == asked.patch {
+                if order != asked.order {
+                    load.add(spread, now);
+                }
+                continue;
+            }
             if let Some(own) = spread.relays.get(&peer).filter(|own| own.whole_at > now) {
                 load.getting += 1;
                 load.busy_until = load.busy_until.max(own.whole_at);
@@ -196,31 +216,37 @@ impl Referrals {
     }
 
     /// Over the cap, the patch that no peer asked for during the longest time is forgotten.
-    fn spread(&mut self, patch: PatchId, now: Moment) -> &mut Spread {
-        if self.0.len() >= Settings::SPREADS_MAX && !self.0.contains_key(&patch) {
-            let oldest = self.0.iter().min_by_key(|(_, spread)| spread.touched).map(|(&patch, _)| patch);
+    fn spread(&mut self, of: (PatchId, FrameOrder), now: Moment) -> &mut Spread {
+        if self.0.len() >= Settings::SPREADS_MAX && !self.0.contains_key(&of) {
+            let oldest = self.0.iter().min_by_key(|(_, spread)| spread.touched).map(|(&of, _)| of);
             oldest.map(|oldest| self.0.remove(&oldest));
         }
-        let spread = self.0.entry(patch).or_default();
+        let spread = self.0.entry(of).or_default();
         spread.touched = now;
         spread
     }
 }
 
 impl Requester {
-    fn new(peer: PeerId, referable: Referable) -> Self {
+    /// A patch that is split comes by two streams, which share the uplink.
+    fn new(peer: PeerId, referable: Referable, is_split: bool) -> Self {
         let uplink = BytesPerSecond(referable.uplink.0.max(1));
-        Self { peer, uplink, passes_on: referable.passes_on }
+        let rate = if is_split { BytesPerSecond((uplink.0 / 2).max(1)) } else { uplink };
+        Self { peer, uplink, rate, passes_on: referable.passes_on }
     }
 }
 
 impl Here {
     /// Copies that go out before requesters of this uplink are referred.
-    fn copies_max(&self, patch_bytes: Bytes, uplink: BytesPerSecond, copies_max: usize) -> usize {
-        if patch_bytes.at(uplink) < Settings::LONG_PATCH {
+    fn copies_max(&self, asked: Asked, uplink: BytesPerSecond, copies_max: usize) -> usize {
+        let at_full_rate = usize::try_from(self.uplink.0 / uplink.0.max(1)).unwrap_or(usize::MAX);
+        if asked.is_split {
+            // As many again go out in the other order. A relay has branches in one of them only.
+            return copies_max.min(at_full_rate.max(1));
+        }
+        if asked.bytes.at(uplink) < Settings::LONG_PATCH {
             return copies_max;
         }
-        let at_full_rate = usize::try_from(self.uplink.0 / uplink.0.max(1)).unwrap_or(usize::MAX);
         copies_max.min(at_full_rate.max(2))
     }
 }
@@ -266,30 +292,30 @@ impl Spread {
         }
     }
 
-    /// The relay by which the requester has the patch first, the penalty included.
-    fn best_candidate(
+    /// The best of these relays, the penalty included.
+    fn best_among(
         &self,
+        is_meant: &dyn Fn(PeerId) -> bool,
         requester: Requester,
         load: &Load,
         patch_bytes: Bytes,
-        now: Moment,
-        core: &Core,
+        (now, core): (Moment, &Core),
     ) -> Option<Candidate> {
         let mut best: Option<Candidate> = None;
-        for (&id, relay) in self.relays.iter().filter(|(_, relay)| !relay.has_failed) {
+        for (&id, relay) in self.relays.iter().filter(|(id, relay)| !relay.has_failed && is_meant(**id)) {
             let is_met = load.met.contains(&id);
             let hop = hop(requester.peer, id, is_met, core);
             let penalty = penalty(relay.referrals.saturating_sub(is_met.into()));
             let begins = now.max(relay.first_frame_at) + hop;
             // There may be a thousand relays. Most are out of the question even if they send to nobody else: for these,
             // the look-ups below are not worth their time.
-            let whole_at_first = begins + patch_bytes.at(relay.uplink.min(requester.uplink));
+            let whole_at_first = begins + patch_bytes.at(relay.uplink.min(requester.rate));
             if best.is_some_and(|best| whole_at_first + penalty > best.score) {
                 continue;
             }
             let others = load.sending.get(&id).copied().unwrap_or_default();
             let shared = BytesPerSecond(relay.uplink.0 / (others + 1));
-            let rate = BytesPerSecond(shared.0.clamp(1, requester.uplink.0));
+            let rate = BytesPerSecond(shared.0.clamp(1, requester.rate.0));
             let whole_at = (begins + patch_bytes.at(rate)).max(relay.whole_at + hop);
             let loss = relay.loss_of_others(others, patch_bytes, now);
             let candidate = Candidate { score: whole_at + penalty + loss, whole_at, relay: id, begins };
@@ -310,11 +336,11 @@ impl Spread {
         patch_bytes: Bytes,
         (now, rate): (Moment, BytesPerSecond),
     ) {
-        let Requester { peer, uplink, passes_on } = requester;
+        let Requester { peer, uplink, rate: most, passes_on } = requester;
         let begins = from.map_or(now, |candidate| candidate.begins);
-        let first_frame_at = begins + first_frame(patch_bytes).at(uplink) * (1 + load.getting);
+        let first_frame_at = begins + first_frame(patch_bytes).at(most) * (1 + load.getting);
         let whole_at = from.map_or(now + patch_bytes.at(rate), |candidate| candidate.whole_at);
-        let whole_at = whole_at.max(load.busy_until + patch_bytes.at(uplink));
+        let whole_at = whole_at.max(load.busy_until + patch_bytes.at(most));
         if let Some(Candidate { relay, .. }) = from {
             self.referred.insert(peer, Referred { relay, whole_at });
             self.relays.entry(relay).and_modify(|relay| relay.referrals += 1);

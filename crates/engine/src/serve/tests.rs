@@ -6,7 +6,7 @@
 mod queue;
 
 use lighter_types::{Effort, Moment, Prefer};
-use lighter_wire::Resume;
+use lighter_wire::{FrameOrder, Resume};
 
 use super::uploads::Receivers;
 use super::*;
@@ -147,7 +147,7 @@ fn a_resume_is_served_from_where_it_was_or_from_the_start() {
 }
 
 fn resume(patch: u8, settings: u32) -> Resume {
-    Resume { patch: PatchId::new([patch; 32]), first_frame: 4, settings }
+    Resume { patch: PatchId::new([patch; 32]), first_frame: 4, settings, order: FrameOrder::Up }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lighter_image::LayerDescriptor;
+use lighter_image::{BlobDescriptor, LayerDescriptor};
 use lighter_recipe::{Rebuild, Recipe};
 use lighter_registry::server::{BlobClass, Refusal};
 use lighter_store::Spool;
@@ -75,15 +75,34 @@ impl Blobs {
     }
 
     async fn rebuilt(&self, layer: &LayerDescriptor, recipe: Vec<u8>) -> Result<Reader, Refusal> {
-        let digest = layer.blob.digest;
+        let (shared, of) = (self.shared.clone(), layer.clone());
+        let rebuilding = async {
+            let rebuilt = tokio::task::spawn_blocking(move || rebuild(&shared, &of, &recipe)).await;
+            rebuilt.map_err(|_| panicked()).flatten()
+        };
+        self.made(layer.blob.digest, rebuilding).await
+    }
+
+    /// A blob that `downloading` brings, once for all that ask for it.
+    pub async fn downloaded(
+        &self,
+        blob: &BlobDescriptor,
+        downloading: impl Future<Output = Result<Spool, Refusal>>,
+    ) -> Result<Reader, Refusal> {
+        self.made(blob.digest, async { downloading.await.map(SpoolBlob) }).await
+    }
+
+    /// A blob that is made once, and kept for a while.
+    async fn made(
+        &self,
+        digest: OciDigest,
+        making: impl Future<Output = Result<SpoolBlob, Refusal>>,
+    ) -> Result<Reader, Refusal> {
         let slot = self.lock().entry(digest).or_default().clone();
         let mut made = slot.blob.lock().await;
         if made.is_none() {
             let _place = self.rebuilds.acquire().await.map_err(|_| panicked())?;
-            let (shared, layer) = (self.shared.clone(), layer.clone());
-            let rebuilt = tokio::task::spawn_blocking(move || rebuild(&shared, &layer, &recipe)).await;
-            let rebuilt = rebuilt.map_err(|_| panicked()).flatten();
-            match rebuilt {
+            match making.await {
                 Ok(blob) => *made = Some(Arc::new(blob)),
                 Err(refusal) => {
                     self.lock().remove(&digest);

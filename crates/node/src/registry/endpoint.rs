@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Registry;
+use super::artifacts::Artifacts;
 use super::blobs::Blobs;
 use super::flights::Flights;
 use super::upstream::Upstreams;
@@ -81,8 +82,9 @@ impl Registry {
     /// Serves the images of `shared`, until `stop` is cancelled.
     pub(super) fn new(shared: Arc<Shared>, users: Option<Arc<Users>>, stop: CancellationToken) -> Self {
         let upstreams = Arc::new(Upstreams::new(shared.clone(), stop.clone()));
-        let flights = Flights::new(shared.clone(), upstreams, stop);
-        Self { flights, blobs: Blobs::new(shared.clone()), users, shared }
+        let flights = Flights::new(shared.clone(), upstreams.clone(), stop);
+        let (blobs, artifacts) = (Blobs::new(shared.clone()), Artifacts::default());
+        Self { flights, upstreams, blobs, artifacts, users, shared }
     }
 }
 

@@ -112,6 +112,11 @@ impl Upstreams {
         }
     }
 
+    /// The client of registries.
+    pub fn client(&self) -> &Arc<Upstream> {
+        &self.client
+    }
+
     /// Brings an image, and tells of its course.
     ///
     /// # Errors

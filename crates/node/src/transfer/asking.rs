@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lighter_types::DiffId;
-use lighter_wire::{PatchRequest, Resume};
+use lighter_wire::PatchRequest;
 
 use super::blocking;
 use super::lists::Listed;
@@ -29,7 +29,7 @@ pub fn with_list(mut request: PatchRequest, listed: Option<&Listed>, shared: &Sh
         && partial.key.bases.contains(&listed.id)
         && let Some(part) = part_on_disk(&shared.store, &partial)
     {
-        request.resume = Some(Resume { patch: part.patch, first_frame: part.frames, settings: part.settings });
+        request.resume = Some(part.resume());
     }
     request
 }

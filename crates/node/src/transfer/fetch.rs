@@ -4,7 +4,6 @@
 //! run beside it. The keeper (`keep`) checks each frame and syncs it to the partial patch. The applier (`apply`)
 //! rebuilds the layer from the frames on disk. Both end when no more come; the applier commits a layer that is whole.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,28 +13,29 @@ use lighter_patch::{HEADER_BYTES_MAX, Header};
 use lighter_types::{Bytes, BytesPerSecond, Cause, Link};
 use lighter_wire::{PatchReply, PatchRequest};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 
 use super::asking::{list, with_list};
 use super::claims::Sizes;
 use super::failures::lost;
-use super::job::{FetchJob, Start};
+use super::job::{Begun, FetchJob, Start};
 use super::keep::{Partial, discard};
 use super::lists::Listed;
 use super::part::checked;
-use super::progress::Progress;
-use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, blocking, failures, read_message, write_message};
+use super::progress::{PROGRESS_BYTES, Progress};
+use super::{
+    CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, blocking, failures, read_message, tail, within, write_message,
+};
 use crate::event::Event;
 use crate::faults::Worker;
 use crate::identity::to_libp2p;
 use crate::links::Stopwatch;
 use crate::shared::Shared;
+use crate::tails::Tail;
 use crate::traffic::Direction;
 
 /// Payloads on their way to the disk, 1 MiB each.
 const PAYLOADS_WAITING: usize = 4;
-/// The engine hears of progress after this many bytes, or after this much time if there were any.
-const PROGRESS_BYTES: u64 = 64 << 10;
+/// The engine hears of progress after this much time too, if bytes came.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Does the job; how it ended. If this is dropped midway, the frames that are synced stay on disk.
@@ -46,6 +46,7 @@ pub async fn fetch(job: FetchJob, control: lighter_streams::Control, shared: Arc
         () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
     };
     let result = match begun {
+        Ok(begun) if tail::wanted(&job).is_some() => Err(tail::receive(begun, &job, &shared).await),
         Ok(begun) => {
             let patch = begun.start.patch;
             let result = receive(begun, &job, &shared).await;
@@ -61,22 +62,15 @@ pub async fn fetch(job: FetchJob, control: lighter_streams::Control, shared: Arc
     WorkInput::FetchEnded { fetch: job.fetch, result }
 }
 
-/// A patch whose header came; its frames come next on the stream.
-struct Begun {
-    stream: libp2p::Stream,
-    start: Start,
-    header: Header,
-    sizes: Sizes,
-    listed: Option<Arc<Listed>>,
-}
-
 /// Asks for the patch and waits for its header.
 async fn begin(job: &FetchJob, control: lighter_streams::Control, shared: &Arc<Shared>) -> Result<Begun, FetchFailure> {
     let asked = Instant::now();
     let listed = list(job.listed.clone(), shared.clone()).await;
     let mut request = with_list(job.request.clone(), listed.as_deref(), shared);
-    // A relay is asked for a patch by its name, of which nothing is here yet.
-    if let Some(resume) = request.resume.filter(|resume| resume.first_frame > 0) {
+    if let (Some(patch), Some(resume)) = (tail::wanted(job), &mut request.resume) {
+        resume.first_frame = shared.tails.get(patch).map_or(u32::MAX, |tail| tail.from());
+    } else if let Some(resume) = request.resume.filter(|resume| resume.first_frame > 0) {
+        // A relay is asked for a patch by its name, of which nothing is here yet.
         let shared = shared.clone();
         request.resume = blocking(move || checked(&shared.store, resume)).await?;
     }
@@ -96,13 +90,13 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     let Begun { mut stream, start, header, sizes, listed } = begun;
     let stop = job.cancelled.child_token();
     let _stopped_at_the_end = stop.clone().drop_guard();
-    let first_frame = start.first_frame;
+    let (first_frame, tail) = (start.first_frame, shared.tails.of(&header));
     let (frames, kept) = watch::channel(0);
     let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
     let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
     let coming = Instant::now();
     let mut came = Came { received: Bytes(start.header_bytes.into()), down: None };
-    let mut taking = Box::pin(take(&mut stream, &progress, payloads, &mut came));
+    let mut taking = Box::pin(take(&mut stream, &progress, &tail, payloads, &mut came));
     let is_all_here = beside::until_alone(job, taking.as_mut()).await?;
     if job.beside.is_some() && shared.store.card(&job.request.target).is_some() {
         return Err(FetchFailure::Stopped);
@@ -113,7 +107,7 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     };
     frames.send_replace(partial.kept);
     let file = partial.file().map_err(failures::of_opening)?;
-    let _arrival = shared.arrivals.begin(&header, &file, kept.clone()).map_err(failures::of_opening)?;
+    let _arrival = shared.arrivals.begin(&header, &file, kept.clone(), tail.clone()).map_err(failures::of_opening)?;
     let keeper = {
         let header = header.clone();
         blocking(move || partial.keep(&header, first_frame, waiting, &frames))
@@ -240,18 +234,6 @@ async fn send_list(stream: &mut libp2p::Stream, listed: &Listed) -> Result<Optio
     read.map(Some).map_err(|error| failures::of_link(FetchStep::Reply, error))
 }
 
-/// Work on the stream that may take this long.
-async fn within<T>(
-    time: Duration,
-    step: FetchStep,
-    work: impl Future<Output = io::Result<T>>,
-) -> Result<T, FetchFailure> {
-    match timeout(time, work).await {
-        Ok(done) => done.map_err(|error| failures::of_link(step, error)),
-        Err(_) => Err(lost(LostCause::TimedOut { step, after: time })),
-    }
-}
-
 /// Reads the header and holds it against what was asked for and promised.
 async fn read_header(
     stream: &mut (impl AsyncRead + Unpin),
@@ -298,23 +280,29 @@ struct Came {
 async fn take(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     progress: &Progress<'_>,
+    tail: &Arc<Tail>,
     payloads: mpsc::Sender<Vec<u8>>,
     came: &mut Came,
 ) -> Result<(), FetchFailure> {
+    tail.first_came(progress.start.first_frame);
     let frames = progress.header.frames().get(progress.start.first_frame as usize..).unwrap_or_default();
     let half = came.received + Bytes(frames.iter().map(|frame| u64::from(frame.payload_bytes)).sum::<u64>() / 2);
     let accountant = &progress.shared.accountant;
     let mut stopwatch: Option<Stopwatch<'_>> = None;
     let mut blocked = Duration::ZERO;
     let mut reported = (came.received, Instant::now());
-    for frame in frames {
+    for (index, frame) in (progress.start.first_frame..).zip(frames) {
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
         while filled < payload.len() {
             if let Some(beside) = &progress.job.beside {
                 beside.may_take(came.received).await;
             }
-            let count = within(CHUNK_TIMEOUT, FetchStep::Frames, stream.read(&mut payload[filled..])).await?;
+            let count = tokio::select! {
+                biased;
+                () = tail.has(index) => return tail::met(stream, index, tail, progress, &payloads).await,
+                count = within(CHUNK_TIMEOUT, FetchStep::Frames, stream.read(&mut payload[filled..])) => count?,
+            };
             if count == 0 {
                 return Err(lost(LostCause::EndedEarly(FetchStep::Frames)));
             }
@@ -334,6 +322,7 @@ async fn take(
             // The keeper ended early; it says why.
             return Ok(());
         }
+        tail.first_came(index + 1);
         blocked += passing.elapsed();
     }
     let stopwatch = stopwatch.filter(|stopwatch| blocked * 4 < stopwatch.elapsed());

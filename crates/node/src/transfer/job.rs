@@ -1,9 +1,15 @@
 //! One attempt to get one layer from one peer: its terms, and how its patch begins.
 
+use std::sync::Arc;
+
 use lighter_engine::FetchId;
+use lighter_patch::Header;
 use lighter_types::{Bytes, DiffId, OciDigest, PatchId, PeerId};
 use lighter_wire::PatchRequest;
 use tokio_util::sync::CancellationToken;
+
+use super::claims::Sizes;
+use super::lists::Listed;
 
 /// One attempt to get one layer from one peer.
 pub struct FetchJob {
@@ -29,6 +35,15 @@ pub struct Start {
     pub patch: PatchId,
     pub header_bytes: u32,
     pub first_frame: u32,
+}
+
+/// A patch whose header came; its frames come next on the stream.
+pub struct Begun {
+    pub stream: libp2p::Stream,
+    pub start: Start,
+    pub header: Header,
+    pub sizes: Sizes,
+    pub listed: Option<Arc<Listed>>,
 }
 
 /// The fetch that another one runs beside.

@@ -66,6 +66,7 @@ mod tests {
     use lighter_patch::{Method, Settings, Source, encode};
     use lighter_store::{Options, PatchKey};
     use lighter_types::{Bytes, DiffId, Effort};
+    use lighter_wire::FrameOrder;
 
     use super::*;
     use crate::tests::tar_of_a_file;
@@ -85,7 +86,8 @@ mod tests {
         patch.payloads[..2].iter().for_each(|payload| writer.append(payload).unwrap());
         writer.sync().unwrap();
         let second = header.frame(1).unwrap().payload_offset;
-        (store, Resume { patch: header.id(), first_frame: 2, settings: header.settings_id() }, second)
+        let (patch, settings, order) = (header.id(), header.settings_id(), FrameOrder::Up);
+        (store, Resume { patch, first_frame: 2, settings, order }, second)
     }
 
     #[test]

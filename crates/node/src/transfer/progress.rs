@@ -8,6 +8,9 @@ use tokio::sync::watch;
 use super::job::{FetchJob, Start};
 use crate::shared::Shared;
 
+/// The engine hears of progress after this many bytes.
+pub const PROGRESS_BYTES: u64 = 64 << 10;
+
 /// Tells the engine how far a fetch is.
 pub struct Progress<'a> {
     pub job: &'a FetchJob,

@@ -17,7 +17,7 @@ use lighter_patch::{Frame, Header};
 use lighter_store::{LayerReader, PatchReader, Store};
 use lighter_streams::Place;
 use lighter_types::{Bytes, BytesPerSecond, Link, PatchId, PeerId, ReadAt};
-use lighter_wire::{PatchReply, PatchRequest, Refusal};
+use lighter_wire::{FrameOrder, PatchReply, PatchRequest, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -69,18 +69,18 @@ pub async fn serve(id: StreamId, from: PeerId, mut stream: libp2p::Stream, share
     }
     drop(share);
     let (sender, orders) = mpsc::channel(ORDERS_WAITING);
-    let opened = Event::StreamOpened { stream: id, from, request, orders: sender };
+    let opened = Event::StreamOpened { stream: id, from, request: request.clone(), orders: sender };
     if shared.events.send(opened).await.is_err() {
         return;
     }
-    if let Err(error) = follow(id, from, &mut stream, orders, &shared).await {
+    if let Err(error) = follow((id, from), &request, &mut stream, orders, &shared).await {
         tracing::debug!(peer = %from, %error, "a patch stream broke");
     }
 }
 
 async fn follow(
-    id: StreamId,
-    from: PeerId,
+    (id, from): (StreamId, PeerId),
+    request: &PatchRequest,
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     mut orders: mpsc::Receiver<Order>,
     shared: &Shared,
@@ -110,7 +110,8 @@ async fn follow(
             Order::Serve { patch, first_frame } => {
                 shared.faults.strike(Worker::ServeStream);
                 let stopwatch = Stopwatch::start(&shared.accountant, from, Direction::Sent);
-                if let Some(source) = send(stream, patch, first_frame, shared).await? {
+                let asked = Asked { patch, first_frame, order: request.order_of(patch) };
+                if let Some(source) = send(stream, asked, shared).await? {
                     let link = seen(from, &source, &stopwatch, shared);
                     shared.input(PeerInput::StreamServed { stream: id, link }).await;
                 }
@@ -135,14 +136,38 @@ fn capped(rate: BytesPerSecond, upload_max: Option<BytesPerSecond>) -> BytesPerS
     upload_max.map_or(rate, |max| rate.min(max))
 }
 
-/// Sends what there is of the patch from this frame on, and waits until the requester has it; the source it was read
-/// from. `None` if there is no such patch.
-async fn send(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+/// The frames of a patch that a requester lacks.
+#[derive(Clone, Copy)]
+struct Asked {
     patch: PatchId,
     first_frame: u32,
+    order: FrameOrder,
+}
+
+impl Asked {
+    /// The frames to send of so many, and the first of them as the reply names it.
+    fn frames(self, count: u32) -> (u32, Vec<u32>) {
+        match self.order {
+            FrameOrder::Up => {
+                let first = if self.first_frame <= count { self.first_frame } else { 0 };
+                (first, (first..count).collect())
+            }
+            FrameOrder::Down => {
+                let before = self.first_frame.min(count);
+                (before, (0..before).rev().collect())
+            }
+        }
+    }
+}
+
+/// Sends what the requester lacks of the patch, and waits until it has it; the source it was read from. `None` if there
+/// is no such patch.
+async fn send(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    asked: Asked,
     shared: &Shared,
 ) -> io::Result<Option<Source>> {
+    let patch = asked.patch;
     let opened = match shared.arrivals.get(patch) {
         Some(arriving) => Some(Source::Arriving(arriving)),
         None => {
@@ -161,42 +186,90 @@ async fn send(
         return Ok(None);
     };
     let header = source.header();
-    let first_frame = if first_frame as usize <= header.frames().len() { first_frame } else { 0 };
-    let bytes = header.encode();
+    let (first_frame, frames) = asked.frames(header.frames().len() as u32);
+    let (mut reader, mut writer) = stream.split();
+    // The requester sends nothing more; it closes its side.
+    let mut end = [0];
+    let mut ended = std::pin::pin!(reader.read(&mut end));
+    let sent = {
+        let sending = send_frames(&mut writer, patch, first_frame, frames, &mut source);
+        // The requester may have had the rest of a long patch from another peer.
+        let may_end = header.patch_bytes() >= lighter_engine::Settings::TAIL_BYTES_MIN;
+        tokio::select! {
+            biased;
+            end = &mut ended, if may_end => match end? {
+                0 => return Ok(Some(source)),
+                _ => return Err(io::ErrorKind::InvalidData.into()),
+            },
+            sent = sending => sent,
+        }
+    };
+    if let Err(Unsent { error, frame }) = sent {
+        if let Some(frame) = frame {
+            leave_damaged(patch, frame, source, shared).await?;
+        }
+        return Err(error);
+    }
+    let wait = LAST_BYTES_GRACE + header.patch_bytes().min(BUFFERED_MAX).at(LAST_BYTES_RATE);
+    timeout(wait, ended).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(Some(source))
+}
+
+/// Why frames were not sent: the frame that is damaged on disk, if that is why.
+struct Unsent {
+    error: io::Error,
+    frame: Option<u32>,
+}
+
+impl From<io::Error> for Unsent {
+    fn from(error: io::Error) -> Self {
+        Self { error, frame: None }
+    }
+}
+
+/// Sends the header and these frames, and ends this side of the stream.
+async fn send_frames(
+    writer: &mut (impl AsyncWrite + Unpin),
+    patch: PatchId,
+    first_frame: u32,
+    frames: Vec<u32>,
+    source: &mut Source,
+) -> Result<(), Unsent> {
+    let bytes = source.header().encode();
     let start = PatchReply::Start { patch, header_bytes: bytes.len() as u32, first_frame };
-    within(write_message(stream, &start)).await?;
-    within(stream.write_all(&bytes)).await?;
-    for index in first_frame..header.frames().len() as u32 {
-        if let Source::Arriving(arriving) = &mut source {
+    within(write_message(writer, &start)).await?;
+    within(writer.write_all(&bytes)).await?;
+    for index in frames {
+        if let Source::Arriving(arriving) = source {
             let has = timeout(CHUNK_TIMEOUT, arriving.has(index)).await;
             if !has.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
         let reader = source.clone();
         let Some(payload) = blocking(move || Ok(read_frame(&reader, index))).await? else {
-            tracing::error!(%patch, frame = index, "a cached patch is damaged on disk; it is dropped and made again");
-            if let Source::View(_) = source {
-                shared.views.remove(patch);
-                set_aside(header.target(), shared);
-            }
-            drop(source);
-            // A stream that also serves it keeps it for now, and comes here too.
-            let store = shared.store.clone();
-            let _ = blocking(move || Ok(store.remove_patch(&patch))).await?;
-            shared.input(DiskInput::PatchGone(patch)).await;
-            return Err(io::ErrorKind::InvalidData.into());
+            return Err(Unsent { error: io::ErrorKind::InvalidData.into(), frame: Some(index) });
         };
         for chunk in payload.chunks(CHUNK_BYTES) {
-            within(stream.write_all(chunk)).await?;
+            within(writer.write_all(chunk)).await?;
         }
     }
-    within(stream.close()).await?;
-    // The requester sends nothing more; it closes its side.
-    let wait = LAST_BYTES_GRACE + header.patch_bytes().min(BUFFERED_MAX).at(LAST_BYTES_RATE);
-    let end = timeout(wait, stream.read(&mut [0])).await;
-    end.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    Ok(Some(source))
+    Ok(within(writer.close()).await?)
+}
+
+/// A patch is damaged on disk: the node makes it again when it is wanted.
+async fn leave_damaged(patch: PatchId, frame: u32, source: Source, shared: &Shared) -> io::Result<()> {
+    tracing::error!(%patch, frame, "a cached patch is damaged on disk; it is dropped and made again");
+    if let Source::View(_) = source {
+        shared.views.remove(patch);
+        set_aside(source.header().target(), shared);
+    }
+    drop(source);
+    // A stream that also serves it keeps it for now, and comes here too.
+    let store = shared.store.clone();
+    let _ = blocking(move || Ok(store.remove_patch(&patch))).await?;
+    shared.input(DiskInput::PatchGone(patch)).await;
+    Ok(())
 }
 
 /// The source that a patch is read from.
@@ -218,12 +291,12 @@ impl Source {
         }
     }
 
-    fn read_exact_at(&self, frame: &Frame, payload: &mut [u8]) -> io::Result<()> {
+    fn read_exact_at(&self, index: u32, frame: &Frame, payload: &mut [u8]) -> io::Result<()> {
         let from = |file: &File, payload: &mut [u8]| file.read_exact_at(payload, frame.payload_offset);
         match self {
             Self::Cached(cached) => from(cached.0.file(), payload),
             Self::View(view) => view.0.read_exact_at(payload, frame.target_offset),
-            Self::Arriving(arriving) => from(&arriving.file, payload),
+            Self::Arriving(arriving) => arriving.read_exact_at(index, frame, payload),
         }
     }
 }
@@ -234,7 +307,7 @@ fn read_frame(source: &Source, index: u32) -> Option<Vec<u8>> {
     let header = source.header();
     let frame = header.frame(index)?;
     let mut payload = vec![0; frame.payload_bytes as usize];
-    source.read_exact_at(frame, &mut payload).ok()?;
+    source.read_exact_at(index, frame, &mut payload).ok()?;
     lighter_patch::verify_frame(&header, index, &payload).ok()?;
     Some(payload)
 }

@@ -16,6 +16,11 @@ use super::error::{Failure, UpstreamError};
 /// The accepted documents, OCI's and Docker's.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
 application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+/// The same for an artifact, which may be of any other kind.
+const ACCEPT_ANY: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, */*";
+/// A media type has at most 127 characters on either side of its slash (RFC 6838, section 4.2).
+const MEDIA_TYPE_MAX: usize = 255;
 /// The header with the digest of a manifest (OCI distribution spec, "Pulling manifests").
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
@@ -48,10 +53,33 @@ impl Upstream {
         reference: &str,
         digest: Option<OciDigest>,
     ) -> Result<Document, UpstreamError> {
+        self.accepted_document(registry, repository, reference, (digest, ACCEPT)).await
+    }
+
+    /// Gets the manifest of any media type with this digest.
+    ///
+    /// # Errors
+    /// As [`Self::document`].
+    pub(super) async fn any_document(
+        &self,
+        registry: &str,
+        repository: &str,
+        digest: OciDigest,
+    ) -> Result<Document, UpstreamError> {
+        self.accepted_document(registry, repository, &digest.to_string(), (Some(digest), ACCEPT_ANY)).await
+    }
+
+    async fn accepted_document(
+        &self,
+        registry: &str,
+        repository: &str,
+        reference: &str,
+        (digest, accept): (Option<OciDigest>, &'static str),
+    ) -> Result<Document, UpstreamError> {
         let mut attempts = Attempts::new(self.sources(registry));
         loop {
             let path = format!("manifests/{reference}");
-            let ask = Ask { source: attempts.source(), repository, path, accept: ACCEPT, from: 0 };
+            let ask = Ask { source: attempts.source(), repository, path, accept, from: 0 };
             let failure = match self.document_once(&ask, digest).await {
                 Ok(document) => return Ok(document),
                 Err(failure) => failure,
@@ -76,7 +104,10 @@ impl Upstream {
             return Err(wrong("sha256 of the manifest", expected, found));
         }
         check_digest(&answer.headers, found)?;
-        let media_type = media_type(&answer.headers, &bytes)?;
+        let media_type = match ask.accept {
+            ACCEPT_ANY => any_media_type(&answer.headers)?,
+            _ => media_type(&answer.headers, &bytes)?,
+        };
         let descriptor = BlobDescriptor { digest: found, media_type, bytes: Bytes(bytes.len() as u64) };
         Ok(Document { descriptor, bytes })
     }
@@ -92,6 +123,17 @@ fn check_digest(headers: &HeaderMap, found: OciDigest) -> Result<(), Failure> {
         Some(Err(_)) => Err(Failure::protocol("its Docker-Content-Digest is no digest")),
         Some(Ok(_)) | None => Ok(()),
     }
+}
+
+/// The media type by the answer, of a document of any kind.
+fn any_media_type(headers: &HeaderMap) -> Result<String, Failure> {
+    let header = headers.get(CONTENT_TYPE).and_then(|header| header.to_str().ok()).unwrap_or_default();
+    let media_type = header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !media_type.contains('/') || media_type.len() > MEDIA_TYPE_MAX {
+        let shown: String = header.escape_debug().take(80).collect();
+        return Err(Failure::protocol(format!("its answer has no media type, but {shown:?}")));
+    }
+    Ok(media_type)
 }
 
 /// The media type by the answer. The document must not say otherwise, nor be of two kinds at once: clients could

@@ -74,7 +74,8 @@ impl Path {
             query.filter(|query| query.len() <= QUERY_BYTES_MAX).map_or(Vec::new(), pairs);
         let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let rest = path.strip_prefix("/v2").ok_or(Refusal::NoPath)?;
-        let rest = rest.strip_prefix('/').unwrap_or(rest);
+        // A longer first segment, as in `/v2foo/`, is another path.
+        let rest = if rest.is_empty() { rest } else { rest.strip_prefix('/').ok_or(Refusal::NoPath)? };
         let registry = parameter("ns").filter(|registry| !registry.is_empty());
         if rest.is_empty() {
             return Ok(Self { repository: Repository { name: String::new(), registry }, target: Target::Base });
@@ -191,6 +192,12 @@ mod tests {
         for (path, refusal) in [
             ("/".to_owned(), Refusal::NoPath),
             ("/v3/".to_owned(), Refusal::NoPath),
+            ("/v2foo".to_owned(), Refusal::NoPath),
+            ("/v2foo/".to_owned(), Refusal::NoPath),
+            ("/v2foo/a/manifests/x".to_owned(), Refusal::NoPath),
+            (format!("/v2a/blobs/{digest}"), Refusal::NoPath),
+            (format!("/v2.0/a/referrers/{digest}"), Refusal::NoPath),
+            ("/v22/a/tags/list".to_owned(), Refusal::NoPath),
             ("/v2/a".to_owned(), Refusal::NoPath),
             ("/v2/_catalog".to_owned(), Refusal::NoPath),
             ("/v2/A/manifests/x".to_owned(), Refusal::Name),

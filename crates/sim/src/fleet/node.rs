@@ -7,7 +7,7 @@ use lighter_engine::{
 };
 use lighter_similarity::Calibration;
 use lighter_types::{Card, DiffId, ImageReference, Link, Moment, OciDigest, Pace, PatchId, PeerId};
-use lighter_wire::SignedRelease;
+use lighter_wire::{FrameOrder, SignedRelease};
 
 /// Ticks in a row that bring nothing but the next wake moment. A timer that was moved brings some.
 const IDLE_WAKES_MAX: u8 = 8;
@@ -30,13 +30,13 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The bytes of a patch that can be sent from here.
-    pub fn sendable_bytes(&self, patch: &CachedPatch) -> u64 {
+    /// The bytes of a patch that came from its first frame up; all of them if all is there.
+    fn first_bytes(&self, patch: &CachedPatch) -> u64 {
         if self.patches.contains_key(&patch.patch) {
             return u64::MAX;
         }
         let part = self.parts.get(&patch.target).filter(|part| part.patch == patch.patch);
-        part.map_or(0, |part| if part.bytes >= part.bytes_total { u64::MAX } else { part.bytes.0 })
+        part.map_or(0, |part| part.bytes.0)
     }
 
     /// Keeps lists of other nodes in place of those kept for these nodes.
@@ -71,6 +71,9 @@ impl Disk {
 pub struct Node {
     pub engine: Engine,
     pub disk: Disk,
+    /// Whole frames that came from the end of a patch, by the layer: the patch, and their bytes. They do not survive
+    /// the end of a life.
+    pub tails: BTreeMap<DiffId, (PatchId, u64)>,
     pub is_online: bool,
     idle_wakes: u8,
     /// Grows with each start and each end: what is meant for an earlier life does not arrive.
@@ -85,6 +88,7 @@ impl Node {
         Self {
             engine: Engine::new(settings),
             disk,
+            tails: BTreeMap::new(),
             is_online: false,
             idle_wakes: 0,
             life: 0,
@@ -104,7 +108,28 @@ impl Node {
     pub fn stop(&mut self) {
         self.life += 1;
         self.is_online = false;
+        self.tails.clear();
         self.open.clear();
+    }
+
+    /// The bytes that are here from the end of a patch.
+    pub fn tail_bytes(&self, patch: &CachedPatch) -> u64 {
+        let tail = self.tails.get(&patch.target).filter(|(of, _)| *of == patch.patch);
+        tail.map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Whether all of a patch is here, from one end or from both.
+    pub fn has_all_of(&self, patch: &CachedPatch) -> bool {
+        self.disk.first_bytes(patch).saturating_add(self.tail_bytes(patch)) >= patch.bytes.0
+    }
+
+    /// The bytes of a patch that can be sent from here, in this order of its frames.
+    pub fn sendable_bytes(&self, patch: &CachedPatch, order: FrameOrder) -> u64 {
+        match order {
+            _ if self.has_all_of(patch) => u64::MAX,
+            FrameOrder::Up => self.disk.first_bytes(patch),
+            FrameOrder::Down => self.tail_bytes(patch),
+        }
     }
 
     /// Takes a new engine in place of the old one, within the same life.
@@ -131,7 +156,7 @@ impl Node {
         let (all, max) = match open {
             Open::Fetch(_) => (
                 Open::Fetch(FetchId(0))..=Open::Fetch(FetchId(u64::MAX)),
-                settings.fetches_max + Settings::SMALL_FETCHES_MAX + Settings::RACES_MAX,
+                settings.fetches_max + Settings::SMALL_FETCHES_MAX + Settings::RACES_MAX + Settings::TAILS_MAX,
             ),
             Open::Encode(_) => (Open::Encode(EncodeId(0))..=Open::Encode(EncodeId(u64::MAX)), settings.encodes_max),
             Open::Ask(_) | Open::Read(_) | Open::Keep(_) | Open::Commit(_) | Open::LookUp(_) => return Ok(()),

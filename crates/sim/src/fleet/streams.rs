@@ -1,10 +1,13 @@
 //! The table of streams: requester, provider and progress of each patch on its way.
+//!
+//! A stream brings the frames of a patch in one order, from its first frame up or from its last one down. A requester
+//! may have one of each for the same patch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_engine::{Beside, CachedPatch, FetchId, Part, Settings, StreamId};
 use lighter_types::{Bytes, BytesPerSecond, PatchId};
-use lighter_wire::PatchRequest;
+use lighter_wire::{FrameOrder, PatchRequest};
 
 use crate::content::{Frame, WHOLE};
 use crate::network::Flow;
@@ -42,16 +45,33 @@ pub struct Sending {
     /// Frames whose application is under way or over, and the moment at which the last of them is applied.
     applied: usize,
     pub applied_at: Micros,
+    /// The frames of the requester's other fetch made the patch whole: what still comes is not wanted.
+    pub has_met: bool,
+}
+
+impl Stream {
+    /// The order in which the frames of the patch come.
+    pub fn order(&self) -> FrameOrder {
+        self.sending.as_ref().map_or(FrameOrder::Up, |sending| self.request.order_of(sending.patch.patch))
+    }
 }
 
 impl Sending {
     pub fn new(patch: CachedPatch, frames: Vec<Frame>, flow: Flow, had: u64, began: Micros) -> Self {
-        Self { patch, frames, flow, had, began, rate: None, applied: 0, applied_at: began }
+        Self { patch, frames, flow, had, began, rate: None, applied: 0, applied_at: began, has_met: false }
     }
 
     /// Bytes of the patch that the requester has in all.
     pub fn bytes_there(&self) -> u64 {
         (self.had + self.flow.arrived).min(self.patch.bytes.0)
+    }
+
+    /// The bytes of the whole frames among the last so many bytes of the patch.
+    pub fn whole_from_end(&self, bytes: u64) -> u64 {
+        let total = self.patch.bytes.0;
+        let begins = total.saturating_sub(bytes);
+        let first = self.frames.iter().map(|frame| frame.end).find(|end| *end >= begins);
+        if begins == 0 { total } else { total - first.unwrap_or(total) }
     }
 
     /// All has come. A short transfer shows no rate.
@@ -169,6 +189,18 @@ impl Streams {
         let received = self.of(node).filter(|(_, stream)| stream.to.0 == node && stream.beside.is_none());
         let mut sendings = received.filter_map(|(_, stream)| stream.sending.as_ref());
         Some(&sendings.find(|sending| sending.patch.patch == patch)?.patch)
+    }
+
+    /// The other stream by which this life of a node gets the same patch, from its other end.
+    pub fn other_end(&self, id: StreamId) -> Option<StreamId> {
+        let stream = self.get(id)?;
+        let (patch, order) = (stream.sending.as_ref()?.patch.patch, stream.order());
+        let mut others = self.of(stream.to.0).filter(|(other, of)| *other != id && of.to == stream.to);
+        let other = others.find(|(_, other)| {
+            let is_same = other.sending.as_ref().is_some_and(|sending| sending.patch.patch == patch);
+            is_same && other.order() != order && other.beside.is_none()
+        });
+        other.map(|(id, _)| id)
     }
 
     /// The streams by which a node passes a patch on.

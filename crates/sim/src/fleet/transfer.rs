@@ -11,7 +11,7 @@ use lighter_engine::{
     Beside, FetchFailure, FetchId, FetchStep, Fetched, Input, LostCause, PeerInput, StreamId, WorkInput,
 };
 use lighter_types::{Bytes, Link, PatchId, broken};
-use lighter_wire::{Message, PatchRequest};
+use lighter_wire::{FrameOrder, Message, PatchRequest};
 
 use super::Fleet;
 use super::due::Due;
@@ -102,7 +102,10 @@ impl Fleet {
         }
         let path = self.wires.links.path(&self.topology, node, requester);
         let frames = self.content.frames(&patch);
-        let had = end_of(&frames, first_frame);
+        let had = match stream.request.order_of(patch.patch) {
+            FrameOrder::Up => end_of(&frames, first_frame),
+            FrameOrder::Down => self.nodes[requester].tail_bytes(&patch),
+        };
         let pace = self.connections.pace(node, requester);
         let flow = Flow::new(&self.wires.network, pace, path, (patch.bytes.0 - had).max(1));
         stream.sending = Some(Sending::new(patch, frames, flow, had, now));
@@ -123,17 +126,17 @@ impl Fleet {
     }
 
     /// Sends as much of a patch as may be on its way.
-    fn pump(&mut self, id: StreamId) {
+    pub fn pump(&mut self, id: StreamId) {
         let Some(ends) = self.streams.get(id).map(|stream| [stream.from.0, stream.to.0]) else { return };
         let is_joined = self.is_reachable(ends[0], ends[1]);
         let Some(stream) = self.streams.get_mut(id) else { return };
-        let (from, life) = stream.from;
-        let Some(sending) = &mut stream.sending else { return };
+        let ((from, life), order) = (stream.from, stream.order());
+        let Some(sending) = stream.sending.as_mut().filter(|sending| !sending.has_met) else { return };
         let provider = &self.nodes[from];
         let sends_on = self.trouble.flaws_of(from).iter().all(|flaw| flaw.sends_on(sending.flow.arrived));
         if is_joined && sends_on && provider.life == life {
             let may_come = stream.beside.map_or(u64::MAX, |beside| beside.bytes_max.0);
-            let there = provider.disk.sendable_bytes(&sending.patch).saturating_sub(sending.had).min(may_come);
+            let there = provider.sendable_bytes(&sending.patch, order).saturating_sub(sending.had).min(may_come);
             let time = self.wires.now() - sending.began;
             let held_back = self.trouble.flaws_of(from).iter().map(|flaw| flaw.sent_by(time)).min().unwrap_or(u64::MAX);
             let pace = self.connections.pace(from, ends[1]);
@@ -161,6 +164,7 @@ impl Fleet {
         if self.nodes[node].life != life {
             return;
         }
+        let order = stream.order();
         let Some(sending) = &mut stream.sending else { return broken("a piece of a patch that is not sent") };
         sending.flow.take(bytes);
         if from < self.topology.hubs {
@@ -168,6 +172,12 @@ impl Fleet {
         }
         if let Some(failure) = self.trouble.flaws_of(from).iter().find_map(|flaw| flaw.sent().err()) {
             return self.end_stream(id, Err(failure));
+        }
+        if sending.has_met {
+            return;
+        }
+        if order == FrameOrder::Down {
+            return self.tail_piece(id);
         }
         let (part, is_done) = (sending.part(sending.bytes_there()), sending.flow.is_done());
         if stream.beside.is_some() {
@@ -178,18 +188,19 @@ impl Fleet {
         self.step(node, Input::Work(WorkInput::FetchProgress { fetch, part }));
         if is_done {
             self.served(id);
-        } else {
+        } else if !self.ends_met(id) {
             self.pump(id);
         }
     }
 
     /// Keeps and applies what is there of a patch. Frames that are there go on to those that follow it.
-    fn keep(&mut self, id: StreamId) {
+    pub fn keep(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         let node = stream.to.0;
         let Some(sending) = &mut stream.sending else { return broken("a patch that is not sent is kept") };
         let bytes = sending.bytes_there();
-        let (part, is_done) = (sending.part(bytes), sending.flow.is_done());
+        let part = sending.part(bytes);
+        let is_done = sending.flow.is_done() || bytes >= sending.patch.bytes.0;
         // Frames that were on disk before are applied anew.
         sending.apply(part.frames as usize, self.content.applying(&sending.patch), self.wires.now());
         let (applied_at, patch) = (sending.applied_at, sending.patch.patch);
@@ -219,7 +230,7 @@ impl Fleet {
     }
 
     /// The provider has sent all. The requester still applies it.
-    fn served(&mut self, id: StreamId) {
+    pub fn served(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         let ((from, life), Some(sending)) = (stream.from, &mut stream.sending) else {
             return broken("a patch that is not sent has come");
@@ -247,14 +258,15 @@ impl Fleet {
         let Some(&card) = self.content.cards.get(&patch.target) else {
             return broken("a patch for a layer that the scenario does not have");
         };
-        let disk = &mut self.nodes[node].disk;
-        disk.parts.remove(&patch.target);
+        self.nodes[node].disk.parts.remove(&patch.target);
+        self.nodes[node].tails.remove(&patch.target);
         if let Some(failure) = self.trouble.flaws_of(node).iter().find_map(|flaw| flaw.apply(&patch.bases).err()) {
             if let FetchFailure::BaseGone(base) = failure {
-                disk.layers.remove(&base);
+                self.nodes[node].disk.layers.remove(&base);
             }
             return self.end_stream(id, Err(failure));
         }
+        let disk = &mut self.nodes[node].disk;
         let can_apply = patch.bases.iter().all(|base| disk.layers.contains(base));
         disk.layers.insert(patch.target);
         disk.patches.insert(patch.patch, patch.clone());
@@ -280,7 +292,8 @@ impl Fleet {
         let Some(stream) = self.streams.remove(id) else { return };
         let ((to, to_life), (from, from_life)) = (stream.to, stream.from);
         // A patch that comes no more cannot be passed on.
-        if let (Some(sending), Err(_), None) = (&stream.sending, &result, stream.beside) {
+        let is_first = stream.order() == FrameOrder::Up && stream.beside.is_none();
+        if let (Some(sending), Err(_), true) = (&stream.sending, &result, is_first) {
             let passed_on = self.streams.passing_on(to, sending.patch.patch);
             passed_on.into_iter().for_each(|id| self.end_stream(id, Err(LOST)));
         }

@@ -16,6 +16,7 @@ mod referrals;
 mod rollouts;
 mod site;
 mod sketches;
+mod tails;
 
 use std::time::Duration;
 

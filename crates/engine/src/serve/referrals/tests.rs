@@ -3,9 +3,11 @@
 use super::*;
 
 const UPLINK: BytesPerSecond = BytesPerSecond(10_000_000);
-/// Ten seconds, and a second, over such an uplink.
-const LONG: Bytes = Bytes(100_000_000);
+/// Six seconds, and a second, over such an uplink.
+const LONG: Bytes = Bytes(60_000_000);
 const SHORT: Bytes = Bytes(10_000_000);
+/// Long enough to come from both ends.
+const SPLIT: Bytes = Bytes(100_000_000);
 
 fn peer(number: u32) -> PeerId {
     let mut id = [0; 32];
@@ -20,19 +22,30 @@ fn patch(bytes: Bytes) -> CachedPatch {
 
 /// Sends so many requesters of the same uplink to relays, all at once. `None` is this node.
 fn refer(count: u32, bytes: Bytes, uplink: BytesPerSecond) -> BTreeMap<PeerId, Option<PeerId>> {
+    refer_sorted((0..count).collect(), FrameOrder::Up, bytes, uplink)
+}
+
+/// The same for requesters in this order, and for one order of frames.
+fn refer_sorted(
+    requesters: Vec<u32>,
+    order: FrameOrder,
+    bytes: Bytes,
+    uplink: BytesPerSecond,
+) -> BTreeMap<PeerId, Option<PeerId>> {
     let mut core = Core::new(Settings::default());
-    (0..count).for_each(|number| core.directory.connected(peer(number), Moment(1)));
+    requesters.iter().for_each(|&number| core.directory.connected(peer(number), Moment(1)));
     let mut referrals = Referrals::default();
     let here = Here { now: Moment(1), uplink };
+    let asked = Asked::new(&patch(bytes), order, UPLINK);
     let ask = |number| {
-        let requester = Requester { peer: peer(number), uplink: UPLINK, passes_on: true };
-        let relay = referrals.relay_for(requester, &patch(bytes), here, &core);
+        let referable = Referable { uplink: UPLINK, passes_on: true };
+        let relay = referrals.relay_for(Requester::new(peer(number), referable, asked.is_split), asked, here, &core);
         if relay.is_none() {
-            referrals.spread(patch(bytes).patch, here.now).copies += 1;
+            referrals.spread((asked.patch, order), here.now).copies += 1;
         }
         (peer(number), relay)
     };
-    (0..count).map(ask).collect()
+    requesters.into_iter().map(ask).collect()
 }
 
 /// The peers that each source sends to.
@@ -58,6 +71,25 @@ fn a_long_patch_goes_through_a_tree_of_two_branches() {
     assert!(levels <= 13, "{levels} levels");
 }
 
+/// The peers that pass on this order of frames come first.
+#[test]
+fn a_split_patch_goes_through_two_trees_and_each_uplink_carries_one_copy() {
+    let mut sends = BTreeMap::new();
+    for order in [FrameOrder::Up, FrameOrder::Down] {
+        let mut requesters: Vec<u32> = (0..2600).map(|number: u32| number.swap_bytes() | number).collect();
+        requesters.sort_by_key(|&number| split::order_of(peer(number)) != order);
+        let sources = refer_sorted(requesters, order, SPLIT, UPLINK);
+        for (source, count) in branches(&sources) {
+            assert!(source.is_none_or(|source| split::order_of(source) == order), "{source:?} passes on the other");
+            *sends.entry(source).or_insert(0) += count;
+        }
+        let levels = levels(&sources);
+        assert!(levels <= 14, "{levels} levels");
+    }
+    assert_eq!(sends[&None], 2, "one copy in all: half of the patch each way");
+    assert!(sends.values().all(|&count| count <= 2), "each source sends to two, half of the patch each");
+}
+
 #[test]
 fn a_hub_with_a_faster_uplink_sends_more_copies() {
     let copies = |bytes, uplink| branches(&refer(100, bytes, BytesPerSecond(uplink)))[&None];
@@ -77,10 +109,10 @@ fn one_more_branch_costs_others_what_they_lose() {
         first_frame_at: Moment(0),
         whole_at: Moment(whole_at),
     };
-    let seconds = |relay: Relay, others| relay.loss_of_others(others, LONG, Moment(0)).as_secs();
+    let seconds = |relay: Relay, others| relay.loss_of_others(others, SPLIT, Moment(0)).as_secs();
     assert_eq!([0, 1, 2].map(|others| seconds(relay(0), others)), [0, 10, 10]);
     // It has its own patch at half of the rate: a second branch loses nothing.
     assert_eq!([0, 1, 2].map(|others| seconds(relay(20_000), others)), [0, 0, 10]);
     assert_eq!(seconds(relay(60_000), 3), 0);
-    assert_eq!(relay(0).loss_of_others(u64::MAX - 1, LONG, Moment(0)), Duration::ZERO, "no division by zero");
+    assert_eq!(relay(0).loss_of_others(u64::MAX - 1, SPLIT, Moment(0)), Duration::ZERO, "no division by zero");
 }

@@ -229,3 +229,42 @@ async fn an_image_whose_artifacts_upstream_does_not_list_gets_no_name() {
     same_as_upstream(&upstream, &node.client(), &image).await;
     node.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_artifact_without_an_image_comes_by_its_own_digest() {
+    let upstream = TestRegistry::start().await;
+    let (module, _) = put_artifact(&upstream, "application/vnd.wasm.content.layer.v1+wasm", b"a module", None);
+    // Some other kind of document, which names nothing that is known here.
+    let other = upstream.put(REPOSITORY, "manifests", "application/vnd.example.thing.v7+json", br#"{"thing":1}"#);
+    let node = TestNode::start(&upstream, policy(&upstream)).await;
+    let client = node.client();
+    same_artifact(&upstream, &client, &digest(&module)).await;
+    same_document(&upstream, &client, &digest(&other)).await;
+    let asked = upstream.asked("/");
+    same_artifact(&upstream, &client, &digest(&module)).await;
+    assert_eq!(upstream.asked("/"), asked, "it is kept");
+    // Upstream has in another repository neither the artifact nor its blob.
+    let elsewhere = format!("/v2/{}/demo/other", upstream.host);
+    for path in [format!("manifests/{}", digest(&module)), format!("blobs/{}", sha256(b"a module"))] {
+        assert_eq!(client.get(&format!("{elsewhere}/{path}")).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let absent = client.get(&format!("{}/manifests/{}", path(&upstream), sha256(b"nobody has it"))).await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND, "{}", absent.text());
+    // An image that breaks its promises stays a failure of upstream.
+    let layer = json!({ "mediaType": "application/x-other", "digest": sha256(b"x"), "size": 1 });
+    let config = upstream.put(REPOSITORY, "blobs", "application/vnd.oci.image.config.v1+json", b"{}");
+    let broken = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] }).to_string();
+    let broken = upstream.put(REPOSITORY, "manifests", MANIFEST, broken.as_bytes());
+    let refused = client.get(&format!("{}/manifests/{}", path(&upstream), digest(&broken))).await;
+    assert_eq!(refused.status, StatusCode::BAD_GATEWAY, "{}", refused.text());
+    assert!(node.shared.store.references().is_empty(), "nothing has a name");
+    upstream.set(Some(Fault::OtherBytes));
+    let node_again = node.client();
+    same_document(&upstream, &node_again, &digest(&other)).await;
+    let blob = node_again.get(&format!("{}/blobs/{}", path(&upstream), sha256(b"a module"))).await;
+    assert_eq!(blob.status, StatusCode::NOT_FOUND, "its manifest was not asked for");
+    same_document(&upstream, &node_again, &digest(&module)).await;
+    let blob = node_again.get(&format!("{}/blobs/{}", path(&upstream), sha256(b"a module"))).await;
+    assert_eq!(blob.status, StatusCode::BAD_GATEWAY, "{}", blob.text());
+    node.end().await;
+}
