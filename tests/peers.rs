@@ -2,6 +2,13 @@
 //! test's choice; the victim and the honest peers are real nodes. In the end the victim has what it wanted from an
 //! honest peer.
 
+mod bases;
+mod bombs;
+mod equivocation;
+mod floods;
+mod gossip;
+mod harness;
 mod hostile;
 mod lies;
 mod noise;
+mod promises;

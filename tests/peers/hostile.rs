@@ -1,7 +1,10 @@
 //! A peer that speaks the node's protocols and says whatever a test tells it to: a libp2p swarm on a thread of its own.
 //!
 //! A script holds the answers to questions and the bytes of streams; deeds are sent at once. The peer counts what it
-//! sees, so that a test can wait for it.
+//! sees, so that a test can wait for it. It writes and reads gossip by hand (`pubsub`), so that it can say what
+//! gossipsub would not.
+
+pub mod pubsub;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -12,7 +15,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use libp2p::identity::Keypair;
 use libp2p::request_response::{self, Codec, ProtocolSupport};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, StreamProtocol, SwarmBuilder, gossipsub};
+use libp2p::{Multiaddr, StreamProtocol, SwarmBuilder};
 use lighter_types::{Bytes, Card, DiffId, PatchId};
 use lighter_wire::{Answer, Holdings, Incarnation, Message, Offer, PatchRequest, Quote, Refusal, Request};
 use tokio::sync::mpsc;
@@ -73,7 +76,7 @@ async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
 #[derive(NetworkBehaviour)]
 struct Behaviour {
     ask: request_response::Behaviour<Raw>,
-    gossip: gossipsub::Behaviour,
+    gossip: lighter_streams::Behaviour,
     stream: lighter_streams::Behaviour,
 }
 
@@ -91,8 +94,17 @@ pub struct Script {
     pub answer: Answers,
     /// All that it sends on a patch stream after the request.
     pub stream: Says,
-    /// Whether it leaves the stream open afterwards.
-    pub hangs: bool,
+    pub then: Then,
+}
+
+/// The end of a patch stream on which a peer has said all of that.
+#[derive(Clone)]
+pub enum Then {
+    Closes,
+    /// It leaves the stream open.
+    Hangs,
+    /// It sends this over and over, with this pause between.
+    Repeats(Vec<u8>, Duration),
 }
 
 impl Script {
@@ -117,7 +129,7 @@ impl Script {
             };
             Some(answer.encode().expect("a small answer"))
         };
-        Self { answer: Box::new(answer), stream: Arc::new(stream), hangs: false }
+        Self { answer: Box::new(answer), stream: Arc::new(stream), then: Then::Closes }
     }
 }
 
@@ -134,7 +146,10 @@ pub fn card(tar: &[u8], diff_id: &str) -> Card {
 /// An action that a peer takes of its own accord.
 pub enum Deed {
     Ask(Vec<u8>),
+    /// Signs this as its own announcement, and publishes it.
     Gossip(Vec<u8>),
+    /// Sends these bytes on its gossip stream.
+    GossipRaw(Vec<u8>),
     /// Opens a patch stream, sends this, and keeps it open.
     Stream(Vec<u8>),
 }
@@ -150,6 +165,8 @@ pub struct Seen {
     /// Questions and patch streams of the victim's.
     pub questions: usize,
     pub streams: usize,
+    /// Gossip streams of its own that the victim ended.
+    pub gossip_ends: usize,
 }
 
 /// Runs until it is dropped.
@@ -197,20 +214,19 @@ impl Drop for Hostile {
     }
 }
 
-fn behaviour(key: &Keypair) -> Behaviour {
+fn behaviour(_: &Keypair) -> Behaviour {
     let asks = [(StreamProtocol::new(lighter_wire::ASK_PROTOCOL), ProtocolSupport::Full)];
-    let config = gossipsub::ConfigBuilder::default().heartbeat_interval(Duration::from_millis(200)).build();
-    let signed = gossipsub::MessageAuthenticity::Signed(key.clone());
-    let mut gossip = gossipsub::Behaviour::new(signed, config.expect("a configuration")).expect("gossipsub");
-    gossip.subscribe(&gossipsub::IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC)).expect("a topic");
-    Behaviour {
-        ask: request_response::Behaviour::with_codec(Raw, asks, request_response::Config::default()),
-        gossip,
-        stream: lighter_streams::Behaviour::new(
-            StreamProtocol::new(lighter_wire::PATCH_PROTOCOL),
+    let streams = |protocol| {
+        lighter_streams::Behaviour::new(
+            StreamProtocol::new(protocol),
             lighter_streams::Settings { opens_per_peer_max: 1024, ..Default::default() },
             Arc::new(|_| Vec::new()),
-        ),
+        )
+    };
+    Behaviour {
+        ask: request_response::Behaviour::with_codec(Raw, asks, request_response::Config::default()),
+        gossip: streams(lighter_wire::GOSSIP_PROTOCOL),
+        stream: streams(lighter_wire::PATCH_PROTOCOL),
     }
 }
 
@@ -218,7 +234,7 @@ async fn live(
     key: Keypair,
     victim: Multiaddr,
     mut script: Script,
-    seen: &Mutex<Seen>,
+    seen: &Arc<Mutex<Seen>>,
     mut to_do: mpsc::UnboundedReceiver<Deed>,
 ) {
     let mut swarm = SwarmBuilder::with_existing_identity(key.clone())
@@ -231,6 +247,12 @@ async fn live(
     let Some(libp2p::multiaddr::Protocol::P2p(victim_id)) = victim.iter().last() else { panic!("no PeerId") };
     let control = swarm.behaviour().stream.control();
     let mut streams = swarm.behaviour().stream.accept().expect("one acceptor");
+    let mut gossip = swarm.behaviour().gossip.accept().expect("one acceptor");
+    let publisher = {
+        let seen = seen.clone();
+        let ends = move || seen.lock().expect("no panic while it is held").gossip_ends += 1;
+        pubsub::Publisher::start(swarm.behaviour().gossip.control(), victim_id, key, ends)
+    };
     swarm.dial(victim).expect("to dial");
     let see = |change: &dyn Fn(&mut Seen)| change(&mut seen.lock().expect("no panic while it is held"));
     loop {
@@ -261,30 +283,30 @@ async fn live(
             },
             Some(inbound) = streams.next() => {
                 see(&|seen| seen.streams += 1);
-                tokio::spawn(serve(inbound.stream, script.stream.clone(), script.hangs));
+                tokio::spawn(serve(inbound.stream, script.stream.clone(), script.then.clone()));
             }
+            // The victim's gossip is read, so that its streams do not fill up.
+            Some(mut inbound) = gossip.next() => drop(tokio::spawn(async move { read(&mut inbound.stream).await })),
             deed = to_do.recv() => match deed {
                 None => return,
                 Some(Deed::Ask(bytes)) => drop(swarm.behaviour_mut().ask.send_request(&victim_id, bytes)),
-                Some(Deed::Gossip(bytes)) => {
-                    let topic = gossipsub::IdentTopic::new(lighter_wire::ANNOUNCE_TOPIC);
-                    let _ = swarm.behaviour_mut().gossip.publish(topic, bytes);
-                }
-                Some(Deed::Stream(bytes)) => {
-                    let control = control.clone();
-                    tokio::spawn(async move {
-                        let Ok(mut stream) = control.open(victim_id).await else { return };
-                        let _ = stream.write_all(&bytes).await;
-                        let _ = stream.flush().await;
-                        let _ = read(&mut stream).await;
-                    });
-                }
+                Some(Deed::Gossip(bytes)) => publisher.publish(&bytes),
+                Some(Deed::GossipRaw(bytes)) => publisher.send(bytes),
+                Some(Deed::Stream(bytes)) => drop(tokio::spawn(hold(control.clone(), victim_id, bytes))),
             },
         }
     }
 }
 
-async fn serve(mut stream: libp2p::Stream, says: Says, hangs: bool) {
+/// Opens a patch stream, sends this, and keeps it open.
+async fn hold(control: lighter_streams::Control, victim: libp2p::PeerId, bytes: Vec<u8>) {
+    let Ok(mut stream) = control.open(victim).await else { return };
+    let _ = stream.write_all(&bytes).await;
+    let _ = stream.flush().await;
+    let _ = read(&mut stream).await;
+}
+
+async fn serve(mut stream: libp2p::Stream, says: Says, then: Then) {
     let mut length = [0; 2];
     if stream.read_exact(&mut length).await.is_err() {
         return;
@@ -297,8 +319,14 @@ async fn serve(mut stream: libp2p::Stream, says: Says, hangs: bool) {
     // The victim may hang up at any time: that is what is tested.
     let _ = stream.write_all(&says(&request)).await;
     let _ = stream.flush().await;
-    if hangs {
-        let _ = read(&mut stream).await;
+    match then {
+        Then::Closes => {}
+        Then::Hangs => drop(read(&mut stream).await),
+        Then::Repeats(bytes, pause) => {
+            while stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok() {
+                tokio::time::sleep(pause).await;
+            }
+        }
     }
     let _ = stream.close().await;
 }

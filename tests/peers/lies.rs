@@ -5,51 +5,16 @@
 
 use libp2p::identity::Keypair;
 use lighter_node::identity::from_libp2p;
-use lighter_patch::{Method, Patch, Settings, Source};
+use lighter_patch::{Method, Settings, Source};
 use lighter_types::{DiffId, PatchId};
 use lighter_wire::{
     Answer, Documents, ImageAnswer, Message, PatchReply, PatchRequest, Refusal, Release, Request, SignedRelease,
 };
-use serde_json::Value;
 
-use super::hostile::{Hostile, SITE, Script, card};
-use crate::support::images::{self, ImageFiles, noise};
-use crate::support::{Fleet, NodeProcess, SOON, until};
-
-/// A hub and a victim that run, and let `liars` in.
-fn fleet(liars: &[Keypair]) -> Fleet {
-    let mut fleet = Fleet::create(2);
-    let ids = fleet.nodes.iter().map(|node| node.peer_id.clone());
-    let members: Vec<String> = ids.chain(liars.iter().map(|key| key.public().to_peer_id().to_string())).collect();
-    for node in &mut fleet.nodes {
-        for setting in ["timing.stall_timeout_s=2", "timing.ask_timeout_s=2", "timing.patience_s=15"] {
-            node.set(setting);
-        }
-        node.set(format!("fleet.members={members:?}"));
-    }
-    fleet.nodes[1].set(format!("site={SITE}"));
-    fleet.start();
-    fleet
-}
-
-/// The whole of `content` as a patch that says it rebuilds `target`.
-fn patch(target: DiffId, content: &[u8]) -> Patch {
-    let source = Source { diff_id: target, bytes: &content };
-    lighter_patch::encode(&source, &[], &Settings::default(), &|_| std::ops::ControlFlow::Continue(()))
-        .expect("a patch")
-}
-
-fn framed(message: &impl Message) -> Vec<u8> {
-    let bytes = message.encode().expect("a small message");
-    [&(bytes.len() as u16).to_le_bytes()[..], &bytes].concat()
-}
-
-/// Start, header and payloads of a patch, with the name it has or another.
-fn sent(patch: &Patch, name: PatchId) -> Vec<u8> {
-    let header = patch.header.encode();
-    let start = PatchReply::Start { patch: name, header_bytes: header.len() as u32, first_frame: 0 };
-    [framed(&start), header, patch.payloads.concat()].concat()
-}
+use super::harness::{fleet, framed, layer, layer_from, patch, pull_events, sent, status_kib, wait_heard};
+use super::hostile::{Hostile, SITE, Script, Then, card};
+use crate::support::images::{self, ImageFiles};
+use crate::support::{Fleet, SOON, until};
 
 /// How a liar sends a patch of a layer whose tar is given.
 type Lie = fn(&[u8], &PatchRequest) -> Vec<u8>;
@@ -136,33 +101,6 @@ const LIES: [(&str, Lie, &str); 10] = [
     ),
 ];
 
-fn layer(seed: usize) -> Vec<u8> {
-    images::tar(&[("app", &noise(seed as u64, 300_000))])
-}
-
-/// Waits until the victim knows that the liar holds something.
-fn wait_heard(victim: &NodeProcess, liar: &Hostile) {
-    victim.wait_holdings(&liar.peer_id, 1);
-}
-
-/// Pulls, and says what the command told on the way.
-#[track_caller]
-fn pull_events(victim: &NodeProcess, name: &str) -> Vec<Value> {
-    victim.cli(&["-o", "jsonl", "image", "pull", name]).ok().json_lines()
-}
-
-#[track_caller]
-fn layer_from(events: &[Value]) -> &str {
-    events.iter().find(|event| event["event"] == "layer").expect("a layer")["from"].as_str().expect("a peer")
-}
-
-/// Resident memory of a process, in KiB.
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("its peak");
-    line.split_whitespace().nth(1).and_then(|count| count.parse().ok()).expect("a number")
-}
-
 #[test]
 fn wrong_bytes_cut_the_sender_off_and_the_layer_comes_from_elsewhere() {
     let liars: Vec<Keypair> = LIES.iter().map(|_| Keypair::generate_ed25519()).collect();
@@ -189,7 +127,7 @@ fn wrong_bytes_cut_the_sender_off_and_the_layer_comes_from_elsewhere() {
         let told = log.lines().any(|line| line.contains("cutting off a peer") && line.contains(&liar.peer_id));
         assert!(told, "{what}: not in the log");
     }
-    let peak = resident_kib(victim.pid().expect("a running node"));
+    let peak = status_kib(victim.pid().expect("a running node"), "VmHWM:");
     assert!(peak < 300 << 10, "{peak} KiB at the most");
     assert_eq!(victim.peer(&hub.peer_id).unwrap()["cut_off"], false);
     assert_eq!(victim.stop(), 0);
@@ -277,7 +215,7 @@ fn a_peer_that_stalls_in_a_frame_is_passed_over() {
                 bytes.truncate(bytes.len() / 2);
                 bytes
             };
-            Script { hangs: true, ..Script::bargain(claims(tar), half) }
+            Script { then: Then::Hangs, ..Script::bargain(claims(tar), half) }
         },
         "it stalled",
     );

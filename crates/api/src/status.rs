@@ -33,6 +33,9 @@ pub struct Status {
     pub upload_max: String,
     pub download_max: String,
     pub store: StoreStatus,
+    /// The age of these figures: more than some seconds if the disk does not answer.
+    #[serde(default)]
+    pub store_read_ms_ago: u64,
     /// Releases that gave way to others since the node started: how many, and the last of them.
     #[serde(default)]
     pub releases_gave_way: u64,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::number;
 
 /// The answer of [`STORE`](crate::paths::STORE).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
     pub layers: u64,
     #[serde(with = "number")]

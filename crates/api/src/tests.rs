@@ -84,6 +84,7 @@ fn status() {
         upload_max: "20 Mbit/s".to_owned(),
         download_max: "unlimited".to_owned(),
         store: store_status(),
+        store_read_ms_ago: 9,
         releases_gave_way: 4,
         releases_expired: 6,
         gave_way: vec![GaveWay { reference: reference(), manifest: digest(2), at_s: 5 }],
@@ -93,7 +94,7 @@ fn status() {
         races: RacesStatus { decided: 4, won: 5, wasted_bytes: Bytes(6) },
         warnings: vec!["w".to_owned()],
     };
-    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"idle_bytes_per_day":7,"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"releases_gave_way":4,"gave_way":[{"reference":"demo/app:1","manifest":"TWO","at_s":5}],"releases_expired":6,"streams":{"queued":1,"busy":2,"resets":3},"scrub":{"last_s":1,"last_bytes":2,"last_damaged":0,"running":false,"read_bytes":0,"damaged":5},"stuck":"s","races":{"decided":4,"won":5,"wasted_bytes":6},"warnings":["w"]}"#;
+    let golden = r#"{"version":"0.1.0","peer_id":"PEER","site":"harbour","listen":["/ip4/127.0.0.1/tcp/1"],"uptime_s":1,"peers_connected":2,"peers_known":3,"layers":4,"pulls":[{"pull":5,"image":"demo/app:1","last":{"event":"resolved","manifest":"ONE"}}],"sent_bytes":6,"received_bytes":18446744073709551615,"traffic":[{"protocol":"patch","sent_bytes":1,"received_bytes":2}],"idle_bytes_per_day":7,"upload_max":"20 Mbit/s","download_max":"unlimited","store":STORE,"store_read_ms_ago":9,"releases_gave_way":4,"gave_way":[{"reference":"demo/app:1","manifest":"TWO","at_s":5}],"releases_expired":6,"streams":{"queued":1,"busy":2,"resets":3},"scrub":{"last_s":1,"last_bytes":2,"last_damaged":0,"running":false,"read_bytes":0,"damaged":5},"stuck":"s","races":{"decided":4,"won":5,"wasted_bytes":6},"warnings":["w"]}"#;
     check(status.clone(), &golden.replace("STORE", STORE));
     let nowhere = golden.replace("\"harbour\"", "null").replace("STORE", STORE);
     check(Status { site: None, ..status }, &nowhere);

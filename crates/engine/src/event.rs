@@ -87,6 +87,8 @@ pub enum Effect {
     },
     /// Give up on a fetch; its [`FetchEnded`](crate::WorkInput::FetchEnded) still comes.
     StopFetch(FetchId),
+    /// Give up on an encode; its [`EncodeEnded`](crate::WorkInput::EncodeEnded) still comes.
+    StopEncode(EncodeId),
     /// Tell the operator.
     Report {
         pull: PullId,

@@ -98,7 +98,8 @@ pub enum PeerInput {
     },
     /// The stream is over: served to its end, or broken.
     StreamClosed(StreamId),
-    /// The peer opened this many streams since the last count, of any protocol, whether or not a message came on them.
+    /// The peer opened this many streams since the last count, of any protocol, whether or not a message came on them;
+    /// or it sent gossip that costs as much.
     StreamsAccepted {
         from: PeerId,
         streams: u32,

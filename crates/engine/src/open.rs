@@ -36,6 +36,7 @@ impl Open {
             | Effect::Connect(_)
             | Effect::CutOff { .. }
             | Effect::StopFetch(_)
+            | Effect::StopEncode(_)
             | Effect::Report { .. }
             | Effect::KeepCalibration { .. }
             | Effect::KeepPace(..)

@@ -170,15 +170,16 @@ impl Serve {
 
     /// A stream is over. An encode that no stream waits for any more is dropped, unless it runs: then its result goes
     /// into the cache.
-    pub fn stream_closed(&mut self, stream: StreamId, core: &Core) {
+    pub fn stream_closed(&mut self, stream: StreamId, step: &mut Step<'_>) {
         if let Some(Stream { from, request, served: Some(patch), is_done: false, .. }) = self.streams.remove(&stream) {
-            self.referrals.copy_broke((patch, request.order_of(patch)), from, core);
+            self.referrals.copy_broke((patch, request.order_of(patch)), from, step.core);
         }
         for job in self.jobs.values_mut() {
             job.waiting.retain(|&waiting| waiting != stream);
         }
         self.jobs.retain(|_, job| job.running.is_some() || !job.waiting.is_empty());
         self.queue.retain(|id| self.jobs.contains_key(id));
+        self.stop_unwanted(step.effects);
     }
 
     /// Tells the streams that wait for this encode, and those that wait for an encode in the queue: the queue moves.
@@ -236,6 +237,7 @@ impl Serve {
                 self.streams.insert(stream, Stream::new(from, request, step.core));
                 step.effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
                 self.start_queued(step);
+                self.stop_unwanted(step.effects);
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ mod guard;
 mod handlers;
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use lighter_api::paths;
+use lighter_registry::server::Limits;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,10 @@ use crate::shared::Shared;
 pub use answers::kind_of;
 use guard::Guard;
 pub use handlers::store::collect;
+
+/// Connections to the port at a time; any user of the machine can open some. More wait. One that sends no request ends
+/// after some time (`lighter_registry::server::Limits`). The socket has none of these bounds: it has its file mode.
+const PORT_CONNECTIONS_MAX: usize = 64;
 
 /// The listeners, bound and not served yet.
 pub struct Admin {
@@ -49,9 +54,13 @@ impl Admin {
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let path = config.admin_socket();
         let socket_error = |why: io::Error| StartError::AdminSocket { path: path.clone(), why };
-        if path.exists() {
+        if let Ok(found) = std::fs::symlink_metadata(&path) {
             if UnixStream::connect(&path).await.is_ok() {
                 return Err(socket_error(io::ErrorKind::AddrInUse.into()));
+            }
+            // A mistake in `admin.socket` must not cost a file.
+            if !found.file_type().is_socket() {
+                return Err(socket_error(io::Error::other("something that is no socket is there")));
             }
             std::fs::remove_file(&path).map_err(socket_error)?;
         }
@@ -83,8 +92,9 @@ impl Admin {
             match self.tcp {
                 Some((tcp, guard)) => {
                     let guarded = router.layer(from_fn_with_state(guard, guard::guard));
-                    let tcp = axum::serve(tcp, guarded);
-                    let _ = tokio::join!(socket.into_future(), tcp.into_future());
+                    let limits = Limits { connections_max: PORT_CONNECTIONS_MAX, ..Limits::default() };
+                    let tcp = lighter_registry::server::serve(tcp, guarded, limits, stop.clone());
+                    let _ = tokio::join!(socket.into_future(), tcp);
                 }
                 None => drop(socket.await),
             }
@@ -131,4 +141,25 @@ fn router(state: State) -> Router {
         .route(paths::STORE_SCRUB, post(handlers::store::scrub))
         .fallback(answers::no_such_path)
         .with_state(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.data_dir = crate::config::DataDir(folder.path().to_owned());
+        let path = config.admin_socket();
+        std::fs::write(&path, "of the operator").unwrap();
+        assert!(matches!(Admin::bind(&config).await, Err(StartError::AdminSocket { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), b"of the operator");
+        std::fs::remove_file(&path).unwrap();
+        let stale = Admin::bind(&config).await.unwrap();
+        assert!(matches!(Admin::bind(&config).await, Err(StartError::AdminSocket { .. })), "it is in use");
+        drop(stale);
+        assert!(Admin::bind(&config).await.is_ok());
+    }
 }

@@ -9,6 +9,7 @@ mod check_upstream;
 mod images;
 mod layers;
 pub mod policy;
+mod ranges;
 mod registry;
 mod upstream;
 mod values;
@@ -21,13 +22,14 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use lighter_engine::{EffortChoice, Settings};
-use lighter_types::{BytesPerSecond, Effort, PeerId, SiteName};
+use lighter_types::{Bytes, BytesPerSecond, Effort, PeerId, SiteName};
 use lighter_wire::Incarnation;
 use serde::{Deserialize, Serialize};
 
 use addresses::{cannot_dial, cannot_listen};
 pub use images::{Images, Scope, WhenExpired};
 pub use layers::{ConfigError, Layered, Origin, key_parts, load};
+use ranges::{check_range, check_size};
 pub use registry::Registry;
 pub use upstream::{UpstreamHost, settings as upstream_settings};
 use values::text_list;
@@ -335,6 +337,12 @@ impl Config {
         check_range("timing.cut_off_s", self.timing.cut_off_s.into(), 1, 864_000)?;
         check_range("timing.stuck_s", self.timing.stuck_s.into(), 5, 86_400)?;
         check_range("store.scrub_days", self.store.scrub_days.into(), 0, 3650)?;
+        check_size("store.bytes_max", &self.store.bytes_max, Bytes::MIB)?;
+        // With less, one patch at a time would take more than all of it.
+        check_size("limits.encode_memory_max", &self.limits.encode_memory_max, Bytes::MIB.times(256))?;
+        if self.data_dir.0.as_os_str().is_empty() {
+            return Err(("data_dir", "must name a folder; \".\" is the working folder".to_owned()));
+        }
         if self.network.listen.is_empty() {
             return Err(("network.listen", "must name at least one address".to_owned()));
         }
@@ -367,10 +375,6 @@ impl Config {
         }
         Ok(())
     }
-}
-
-fn check_range(key: &'static str, value: u64, low: u64, high: u64) -> Result<(), (&'static str, String)> {
-    if (low..=high).contains(&value) { Ok(()) } else { Err((key, format!("must be from {low} to {high}"))) }
 }
 
 impl Serialize for Site {

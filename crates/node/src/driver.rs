@@ -18,7 +18,7 @@ pub mod pulls;
 mod queued_engine;
 mod releases;
 mod rollout;
-pub mod scrubbing;
+mod scrubbing;
 mod views;
 mod work;
 

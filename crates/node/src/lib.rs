@@ -35,6 +35,8 @@ mod shared;
 mod shares;
 mod site_downloads;
 mod speed;
+mod store_figures;
+mod store_reading;
 mod tails;
 pub mod traffic;
 mod transfer;
@@ -169,10 +171,12 @@ impl Node {
             faults: Default::default(),
             scrub,
             encode_memory,
+            figures: Default::default(),
             events,
             started,
             uses,
         });
+        store_reading::refresh(&shared).await;
         let driver = Driver::new(shared.clone(), engine, swarm, waiting);
         Ok(Self { driver, admin, registry, shared })
     }

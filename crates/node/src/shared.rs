@@ -25,6 +25,7 @@ use crate::lists::Lists;
 use crate::releases::{ReleaseError, Releases};
 use crate::scrub_figures::Scrub;
 use crate::site_downloads::SiteDownloads;
+use crate::store_figures::LastFigures;
 use crate::tails::Tails;
 use crate::traffic::Accountant;
 use crate::views::Views;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub faults: Faults,
     pub scrub: Scrub,
     pub encode_memory: EncodeMemory,
+    /// The store as the driver and the admin API see it.
+    pub figures: LastFigures,
     /// Into the task that owns the engine.
     pub events: mpsc::Sender<Event>,
     pub started: Instant,

@@ -74,6 +74,7 @@ impl Place {
 
 impl Running {
     async fn status(&self) -> api::Status {
+        store_reading::refresh(&self.shared).await;
         let (reply, status) = oneshot::channel();
         self.command(Command::Status(reply)).await;
         status.await.unwrap()

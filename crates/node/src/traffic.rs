@@ -79,7 +79,7 @@ pub struct Accountant {
     upload: Arc<Bucket>,
     download: Arc<Bucket>,
     meter: Arc<OnceLock<lighter_quic::Meter>>,
-    /// Streams that peers opened.
+    /// Streams that peers opened, and the gossip that came from them.
     pub openings: Openings,
 }
 

@@ -16,6 +16,7 @@ mod keep;
 mod lists;
 mod part;
 mod progress;
+mod replies;
 mod serve;
 mod tail;
 

@@ -8,10 +8,11 @@ mod common;
 
 use std::ops::ControlFlow;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{apply, name, noise, patch, patch_with, text};
 use lighter_patch::{EncodeError, FRAME_PAYLOAD_BYTES_MAX, Header, Method, Patch, Settings, Source, encode};
-use lighter_types::{Bytes, Effort};
+use lighter_types::{Bytes, Effort, ReadAt};
 use proptest::prelude::*;
 
 fn check(target: &[u8], bases: &[Vec<u8>]) -> Patch {
@@ -191,6 +192,54 @@ fn progress_rises_to_the_target_and_can_stop_the_work() {
     assert_eq!(seen.last(), Some(&Bytes(20 << 20)));
     let result = encode(&source, &[], &settings, &|_| ControlFlow::Break(()));
     assert!(matches!(result, Err(EncodeError::Cancelled)));
+}
+
+/// A layer that counts how often it is read.
+struct Counted<'a>(&'a [u8], &'a AtomicUsize);
+
+impl ReadAt for Counted<'_> {
+    fn len(&self) -> Bytes {
+        Bytes(self.0.len() as u64)
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.read_exact_at(buf, offset)
+    }
+}
+
+/// Whatever the encoder is at, it reads no more of the layers once the caller said no.
+#[test]
+fn an_encode_ends_at_a_read_of_a_layer() {
+    let base = text(1, 600_000);
+    let mut target = [&base[..], &text(2, 200_000)].concat();
+    (0..target.len()).step_by(5000).for_each(|at| target[at] ^= 1);
+    for effort in [Effort::Default, Effort::Max] {
+        let settings = Settings { method: Method::Delta(effort), threads: 2, ..Settings::default() };
+        // Says no at a question; the questions, and the reads after the first no.
+        let encode_until = |most: usize| {
+            let (reads, asked, at_no) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+            let (target, base) = (Counted(&target, &reads), Counted(&base, &reads));
+            let target = Source { diff_id: name(0), bytes: &target };
+            let base = [Source { diff_id: name(1), bytes: &base }];
+            let result = encode(&target, &base, &settings, &|_| {
+                if asked.fetch_add(1, Ordering::SeqCst) < most {
+                    return ControlFlow::Continue(());
+                }
+                at_no.fetch_min(reads.load(Ordering::SeqCst), Ordering::SeqCst);
+                ControlFlow::Break(())
+            });
+            let after = reads.into_inner().saturating_sub(at_no.into_inner());
+            (result.map(drop), asked.into_inner(), after)
+        };
+        let (result, asked, _) = encode_until(usize::MAX);
+        assert!(result.is_ok() && asked > 100, "{effort:?}: asked {asked} times");
+        for most in (0..asked).step_by(asked / 20) {
+            let (result, _, after) = encode_until(most);
+            assert!(matches!(result, Err(EncodeError::Cancelled)), "{effort:?}, {most} of {asked}: {result:?}");
+            assert!(after <= settings.threads, "{effort:?}, {most} of {asked}: {after} reads after the no");
+        }
+    }
 }
 
 #[test]

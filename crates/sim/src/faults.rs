@@ -16,14 +16,19 @@ mod claims;
 mod disk_full;
 mod drips;
 mod fades;
+mod false_cards;
+mod floods;
 mod hub_lost;
 mod lies;
 mod off;
 mod outages;
 mod partition;
+mod per_site;
 mod power_cuts;
 mod pretends;
+mod stale;
 mod stalls;
+mod wrong_results;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -31,7 +36,7 @@ use std::rc::Rc;
 
 use lighter_engine::FetchFailure;
 use lighter_similarity::Sketch;
-use lighter_types::{Bytes, DiffId};
+use lighter_types::{Bytes, Card, DiffId, PatchId};
 
 use crate::error::ScenarioError;
 use crate::queue::Micros;
@@ -41,9 +46,13 @@ use crate::units::{Loss, Span};
 pub use claims::Claiming;
 pub use disk_full::NoRoom;
 pub use drips::Dripping;
+pub use false_cards::Misdescribing;
+pub use floods::Flooding;
 pub use lies::Liar;
 pub use pretends::Pretender;
+pub use stale::DatingBack;
 pub use stalls::Stalling;
+pub use wrong_results::OtherBase;
 
 /// Declares [`Fault`]: its variants, and the one `match` that finds what a fault does.
 macro_rules! faults {
@@ -79,6 +88,10 @@ faults! {
     drips::Drips,
     pretends::Pretends,
     claims::Claims,
+    floods::Floods,
+    stale::Stale,
+    wrong_results::WrongResults,
+    false_cards::FalseCards,
 }
 
 /// The part of a fault that its file provides.
@@ -175,6 +188,30 @@ pub trait Flaw {
     /// The failure of the node's fetch.
     fn apply(&self, _bases: &[DiffId]) -> Result<(), FetchFailure> {
         Ok(())
+    }
+
+    /// Checks the layer that a patch gives which the node made, and sent.
+    ///
+    /// # Errors
+    /// The failure of the requester's fetch.
+    fn result(&self, _patch: PatchId) -> Result<(), FetchFailure> {
+        Ok(())
+    }
+
+    /// The messages that the node sends each second to each node that it is connected to. A node that floods others
+    /// pulls nothing.
+    fn floods(&self) -> u32 {
+        0
+    }
+
+    /// Whether the node tells an old release of every name.
+    fn dates_back(&self) -> bool {
+        false
+    }
+
+    /// The card that the node has of a layer when it starts; `card` is the right one.
+    fn card(&self, card: Card) -> Card {
+        card
     }
 
     /// The sketch that the node has of a layer when it starts; `sketch` is the right one.

@@ -24,6 +24,7 @@ mod cuts;
 mod documents;
 pub mod due;
 mod effects;
+mod flooding;
 mod life;
 pub mod node;
 mod outcome;
@@ -173,6 +174,7 @@ impl Fleet {
             Due::Pretends { stream, since } => self.pretend(stream, since),
             Due::Drip(stream) => self.drip(stream),
             Due::Applied(stream) => self.applied(stream),
+            Due::Flood { node, life } => self.flood(node, life),
             Due::Ends { stream, failure } => self.end_stream(stream, Err(*failure)),
             Due::Begin(pull) => self.begin_pull(pull),
             Due::Happens(happening) => self.perform_happening(happening),

@@ -22,7 +22,9 @@ use lighter_wire::{Release, SignedRelease};
 
 pub use crate::content::Blocks;
 use crate::content::{Content, Cost, ImageContent};
-pub use crate::faults::{Claiming, Dripping, Flaw, Liar, NoRoom, Pretender, Stalling};
+pub use crate::faults::{
+    Claiming, DatingBack, Dripping, Flaw, Flooding, Liar, Misdescribing, NoRoom, OtherBase, Pretender, Stalling,
+};
 use crate::fleet::Fleet;
 use crate::fleet::node::Node;
 pub use crate::fleet::node::{Disk, peer};

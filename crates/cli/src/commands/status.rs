@@ -12,6 +12,9 @@ use crate::exit::Failure;
 use crate::output::{Output, right, table};
 use crate::progress::duration;
 
+/// Figures of the store that are older than this are told with their age: the node reads them every ten seconds.
+const STORE_AGE_MS_MIN: u64 = 15_000;
+
 pub fn status(output: &Output, socket: Option<PathBuf>) -> Result<(), Failure> {
     let status: Status = Client::new(socket)?.get(paths::STATUS)?;
     output.value(&status, status_text)?;
@@ -39,6 +42,9 @@ fn status_text(status: &Status) -> String {
             status.sent_bytes, status.upload_max, status.received_bytes, status.download_max
         ),
     ];
+    if status.store_read_ms_ago >= STORE_AGE_MS_MIN {
+        lines.push(format!("          as of {} ago: the disk does not answer", duration(status.store_read_ms_ago)));
+    }
     lines.push(format!("scrubbed  {}", scrub_text(&status.scrub)));
     for row in status.traffic.iter().filter(|row| row.sent_bytes + row.received_bytes > Bytes::ZERO) {
         lines.push(format!("  {:8} {} sent, {} received", row.protocol, row.sent_bytes, row.received_bytes));

@@ -66,7 +66,7 @@ impl Machines {
             PeerInput::Asked { question, from, request } => self.asked(question, from, request, step),
             PeerInput::StreamOpened { stream, from, request } => self.stream_opened(stream, from, &request, step),
             PeerInput::StreamServed { stream, link } => self.serve.stream_served(stream, link, step),
-            PeerInput::StreamClosed(stream) => self.serve.stream_closed(stream, step.core),
+            PeerInput::StreamClosed(stream) => self.serve.stream_closed(stream, step),
             PeerInput::StreamsAccepted { from, streams } => self.streams_accepted(from, streams, step),
         }
     }

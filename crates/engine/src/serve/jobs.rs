@@ -28,6 +28,8 @@ pub struct Job {
     pub waiting: Vec<StreamId>,
     /// The effort of the encode under way; absent while the job is queued.
     pub running: Option<Effort>,
+    /// Nobody waits for the encode under way any more, and it is to end. A peer that comes now waits for another one.
+    pub is_stopped: bool,
     /// The peers that pay for the encode under way, and the time that it is expected to take.
     pub charged: (Vec<PeerId>, Duration),
 }
@@ -124,6 +126,7 @@ impl Job {
             resumed: None,
             waiting: Vec::new(),
             running: None,
+            is_stopped: false,
             charged: (Vec::new(), Duration::ZERO),
         }
     }

@@ -1,7 +1,7 @@
 //! The queue of patches to be made: the peers take turns (`turns.rs`), and each has its share of the places.
 //!
-//! One encode under way is never interrupted. So the work that one peer asks for delays that of another by one patch at
-//! most for each encode that runs at a time.
+//! An encode under way is interrupted only if nobody waits for it any more and other patches wait for their turn. So
+//! the work that one peer asks for delays that of another by one patch at most for each encode that runs at a time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Serve {
         (from, stream): (PeerId, StreamId),
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        if let Some(same) = self.jobs.values_mut().find(|other| other.is_same(&job)) {
+        if let Some(same) = self.jobs.values_mut().find(|other| other.is_same(&job) && !other.is_stopped) {
             same.waiting.push(stream);
             return Ok(());
         }
@@ -70,6 +70,19 @@ impl Serve {
                 job.charged = (payers, cost);
             }
             self.running += 1;
+        }
+    }
+
+    /// Ends encodes that nobody waits for any more, if other patches wait for their turn. If none does, the patch may
+    /// be of use to the next peer that asks for it.
+    pub(super) fn stop_unwanted(&mut self, effects: &mut Vec<Effect>) {
+        if self.queue.is_empty() {
+            return;
+        }
+        for (&encode, job) in &mut self.jobs {
+            if job.running.is_some() && job.waiting.is_empty() && !std::mem::replace(&mut job.is_stopped, true) {
+                effects.push(Effect::StopEncode(encode));
+            }
         }
     }
 

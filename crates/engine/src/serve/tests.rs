@@ -80,6 +80,10 @@ impl Server {
         effects
     }
 
+    fn closed(&mut self, stream: u64) -> Vec<Effect> {
+        self.step(|serve, step| serve.stream_closed(StreamId(stream), step))
+    }
+
     /// A patch went over the first stream to its end.
     fn served(&mut self, link: Link) {
         self.step(|serve, step| serve.stream_served(StreamId(0), link, step));
@@ -177,8 +181,7 @@ fn work_that_nobody_waits_for_is_not_begun() {
     server.open(1, &[], None);
     server.open(2, &[], None);
     server.open(3, &[], None);
-    server.serve.stream_closed(StreamId(0), &server.core);
-    server.serve.stream_closed(StreamId(1), &server.core);
+    assert_eq!((server.closed(1), server.closed(0)), (vec![], vec![Effect::StopEncode(EncodeId(0))]));
     assert_eq!(server.ended(0, Some(patch(11, 1, &[], 300))), [encode(2, 3, &[])]);
     // The patch of an encode that ran to its end is kept, though no stream waited.
     assert_eq!(server.open(1, &[], None), [serve(3, 11, 0)]);

@@ -1,4 +1,7 @@
 //! A node of a site asks its neighbour before it goes outside, step by step.
+//!
+//! The neighbour says that the layer comes, gives up, stalls, is lost, or brings another layer; or both are about to go
+//! outside at once.
 
 use crate::input::{DiskInput, Input, OperatorInput, PeerInput, WorkInput};
 use lighter_types::{Bytes, BytesPerSecond, Cause, Link, Moment, OciDigest};
@@ -156,6 +159,23 @@ fn a_patch_that_a_neighbour_passes_on_gives_no_rate() {
     alone.step(1, Input::Work(WorkInput::FetchEnded { fetch, result: Ok(fetched) }));
     assert!(alone.engine.holdings().holds(new().diff_id));
     assert_eq!(alone.engine.link(peer(1)), Link::default());
+}
+
+/// Over a thin uplink a neighbour may wait as this node does: that nothing comes is no reason to doubt its word
+/// (docs/decisions/0031-neighbours.md). Only a race tells.
+#[test]
+fn a_neighbour_that_stalls_without_a_race_is_not_doubted() {
+    let (mut alone, ask) = Alone::asking();
+    let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
+    let (patch, bases) = (lighter_types::PatchId::new([9; 32]), vec![old().diff_id]);
+    let part = Part { patch, settings: 1, bases, frames: 1, bytes: Bytes::KIB, bytes_total: Bytes::MIB };
+    alone.step(1000, Input::Work(WorkInput::FetchProgress { fetch, part }));
+    let stall_ms = Settings::default().stall_timeout.as_millis() as u64;
+    let effects = alone.step(stall_ms, Input::Tick);
+    assert!(effects.contains(&Effect::StopFetch(fetch)), "{effects:?}");
+    let stopped = WorkInput::FetchEnded { fetch, result: Err(FetchFailure::Stopped) };
+    let effects = alone.step(1, Input::Work(stopped));
+    assert!(arrival_asked(&effects).is_some(), "its word counts as before: {effects:?}");
 }
 
 /// The neighbour may have passed on what another provider had promised.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use libp2p::identity::ed25519;
@@ -45,8 +45,10 @@ impl Guard {
     }
 
     /// Why a request is refused, if it is.
-    fn refusal(self, path: &str, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
-        if !headers.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(is_this_machine) {
+    fn refusal(self, uri: &Uri, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+        let mut hosts = headers.get_all(header::HOST).iter().peekable();
+        let is_named = hosts.peek().is_some() && uri.host().is_none_or(is_this_machine);
+        if !is_named || !hosts.all(|host| host.to_str().is_ok_and(is_this_machine)) {
             return Some((StatusCode::FORBIDDEN, "the host of the request is no loopback address"));
         }
         if headers.contains_key(header::ORIGIN) {
@@ -54,7 +56,7 @@ impl Guard {
         }
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let is_known = token.is_some_and(|token| blake3::hash(token.trim().as_bytes()) == self.0);
-        if is_known || OPEN.contains(&path) {
+        if is_known || OPEN.contains(&uri.path()) {
             return None;
         }
         let why = "the admin API's port needs the token in admin.token of the node's data folder: send it as \
@@ -65,7 +67,7 @@ impl Guard {
 
 /// Answers a request if the guard lets it pass.
 pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.refusal(request.uri().path(), request.headers()) {
+    match guard.refusal(request.uri(), request.headers()) {
         None => next.run(request).await,
         Some((status, why)) => (status, Json(Problem::new(ProblemKind::Request, why))).into_response(),
     }
@@ -112,10 +114,13 @@ mod tests {
         let token = fs::read_to_string(folder.path().join(TOKEN_FILE)).unwrap();
         assert_eq!(token.trim().len(), 64);
         let refused = |path: &str, list: &[&(header::HeaderName, &str)]| {
-            let headers: HeaderMap = list.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+            let mut headers = HeaderMap::new();
+            for (name, value) in list {
+                headers.append(name, value.parse().unwrap());
+            }
             // A guard that was opened again knows the same token.
             assert_eq!(guard.0, Guard::open(folder.path()).unwrap().0);
-            guard.refusal(path, &headers).map(|(status, _)| status.as_u16())
+            guard.refusal(&path.parse().unwrap(), &headers).map(|(status, _)| status.as_u16())
         };
         let host = (header::HOST, "127.0.0.1:4411");
         let bearer = format!("Bearer {}", token.trim());
@@ -125,6 +130,10 @@ mod tests {
         assert_eq!(refused(paths::STATUS, &[&host, &(header::AUTHORIZATION, "Bearer 00")]), Some(401));
         assert_eq!(refused(paths::STATUS, &[&(header::HOST, "evil.example"), &authorized]), Some(403));
         assert_eq!(refused(paths::STATUS, &[&authorized]), Some(403));
+        let second = (header::HOST, "evil.example");
+        assert_eq!(refused(paths::STATUS, &[&host, &second, &authorized]), Some(403));
+        assert_eq!(refused("http://evil.example/v1/status", &[&host, &authorized]), Some(403));
+        assert_eq!(refused("http://localhost/v1/status", &[&host, &authorized]), None);
         let origin = (header::ORIGIN, "http://evil.example");
         assert_eq!(refused(paths::STATUS, &[&host, &origin, &authorized]), Some(403));
         for path in OPEN {

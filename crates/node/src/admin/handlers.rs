@@ -21,6 +21,7 @@ use super::answers::{Answer, Body, Failure, ask, blocking};
 use crate::config::Rate;
 use crate::event::Command;
 use crate::metrics::{self as node_metrics, BlobShares, RegistryFigures};
+use crate::store_reading;
 
 pub async fn healthz() -> &'static str {
     "ok\n"
@@ -48,15 +49,21 @@ pub async fn readyz(Extract(state): Extract<State>) -> Result<&'static str, (Sta
 }
 
 pub async fn metrics(Extract(state): Extract<State>) -> Result<Response, Failure> {
+    let is_fresh = store_reading::refresh(&state.shared).await;
     let status = ask(&state, Command::Status).await?;
     let content_type = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     let shared = state.shared.clone();
-    let shares = blocking(move || BlobShares::read(&shared.store)).await?;
+    // A disk that hangs would take one more worker with each scrape.
+    let shares = match is_fresh {
+        true => blocking(move || BlobShares::read(&shared.store)).await?,
+        false => BlobShares::default(),
+    };
     let figures = RegistryFigures { stats: state.shared.registry_counts.stats(), shares };
     Ok((content_type, node_metrics::text(&status, &figures)).into_response())
 }
 
 pub async fn status(Extract(state): Extract<State>) -> Answer<api::Status> {
+    store_reading::refresh(&state.shared).await;
     ask(&state, Command::Status).await.map(Json)
 }
 

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -119,7 +121,7 @@ impl Config {
 }
 
 fn from_file(path: &Path) -> Result<Vec<Given>, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let table: Table = text
         .parse()
         .map_err(|error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), what: error.to_string() })?;
@@ -129,6 +131,18 @@ fn from_file(path: &Path) -> Result<Vec<Given>, ConfigError> {
         given.push(Given { place, origin: Origin::File(path.to_owned()), key, value });
     }
     Ok(given)
+}
+
+/// A longer file is no configuration: the whole template has 20 KB.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let count = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if count as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 /// Names that are LIGHTER_... and not keys: the command line's own.

@@ -87,6 +87,11 @@ fn a_mistake_is_shown_with_its_place() {
     check_error("site = \n", &[], &[], &["is not TOML", "line 1"]);
     check_error("", &[], &["network.mdns"], &["section.key=value"]);
     check_error("", &[], &["network.mdns=perhaps"], &["--set network.mdns", "bool"]);
+    check_error("data_dir = \"\"\n", &[], &[], &[":1", "data_dir", "must name a folder"]);
+    check_error("[store]\nbytes_max = \"0 B\"\n", &[], &[], &[":2", "store.bytes_max", "at least 1.00 MiB"]);
+    let little = "[limits]\nencode_memory_max = \"255 MiB\"\n";
+    check_error(little, &[], &[], &[":2", "limits.encode_memory_max", "at least 256 MiB"]);
+    check_error(&"# comment\n".repeat(500_000), &[], &[], &["cannot read", "more than 4194304 bytes"]);
     let missing = load(Some(std::path::Path::new("/nowhere/node.toml")), [], &[]).unwrap_err();
     assert!(missing.to_string().contains("/nowhere/node.toml"));
 }

@@ -48,6 +48,7 @@ impl Driver {
             Effect::Connect(peer) => self.connect(peer),
             Effect::CutOff { peer, lasting, offence } => self.cut_off(peer, lasting, &offence),
             Effect::StopFetch(fetch) => self.work.stop_fetch(fetch),
+            Effect::StopEncode(encode) => self.work.stop_encode(encode),
             Effect::Report { pull, report } => self.report(pull, &report),
             Effect::KeepCalibration { rule, settings, calibration } => {
                 self.keep("what a patch taught", move |store| predictions::keep(store, rule, settings, &calibration));
@@ -68,7 +69,7 @@ impl Driver {
             }
             Effect::Encode { encode: id, target, bases, effort } => {
                 let job = EncodeJob { encode: id, target, bases, effort };
-                let stopping = self.stopping.clone();
+                let stopping = self.work.begin_encode(id, &self.stopping);
                 let owed = Owed::Encode { encode: id, began: Instant::now() };
                 self.blocking(owed, move |shared| encode(&job, &stopping, shared).into());
             }

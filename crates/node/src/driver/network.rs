@@ -114,9 +114,13 @@ impl Driver {
         }
         let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
         let announcement = Announcement::decode(&message.data).ok();
+        let sender = from_libp2p(&propagation_source);
         let source = message.source.as_ref().and_then(from_libp2p);
-        let is_sound = announcement.is_some() && source.is_some_and(|from| is_member(&self.shared.config, from));
-        // One hop: this node passes nothing on.
+        // One hop: a node says what it has to say itself, and passes nothing on. So nobody can repeat what a member
+        // once signed, and have it count as that member's.
+        let is_own = source.is_some() && source == sender;
+        let is_sound =
+            announcement.is_some() && is_own && source.is_some_and(|from| is_member(&self.shared.config, from));
         let acceptance = if is_sound { MessageAcceptance::Ignore } else { MessageAcceptance::Reject };
         let gossip = &mut self.swarm.behaviour_mut().home.inner.gossip;
         gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
@@ -125,7 +129,9 @@ impl Driver {
                 self.engine.push(PeerInput::Announced { from, announcement });
             }
             _ => {
-                tracing::debug!(from = %propagation_source, "refused gossip that no member signed, or no announcement");
+                tracing::debug!(from = %propagation_source, "refused gossip that its sender did not sign, or no announcement");
+                // It costs as much as a stream that nothing comes of.
+                sender.into_iter().for_each(|sender| self.shared.accountant.openings.count(sender));
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Signs of life: a short worker looks at the store every half minute. A disk that hangs, a lock that is never released
+//! Signs of life: a short worker looks at the store every few seconds, for the
+//! figures of `status` too. A disk that hangs, a lock that is never released
 //! or workers that are all taken show in its age, and the node is not ready (`/readyz`, `status`).
 
 use std::time::{Duration, Instant};
@@ -8,8 +9,9 @@ use lighter_types::Moment;
 use super::Driver;
 use super::work::{Ended, Owed};
 use crate::faults::Worker;
+use crate::store_reading;
 
-const PROBE_EVERY: Duration = Duration::from_secs(30);
+const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 /// See the module. One probe is at work at a time.
 #[derive(Default)]
@@ -33,8 +35,9 @@ impl Driver {
         self.probe = Probe { is_at_work: true, next: now + PROBE_EVERY };
         self.blocking(Owed::Probed, |shared| {
             shared.faults.strike(Worker::Probe);
+            store_reading::read(shared);
             // A store that fails is another thing than one that hangs: whoever uses it is told.
-            let _ = (shared.store.stats(), shared.store.state(b"probe"));
+            let _ = shared.store.state(b"probe");
             Ended::Probed
         });
     }

@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use lighter_api as api;
-use lighter_store::Store;
-use lighter_types::{Moment, OciDigest};
+use lighter_types::Moment;
 use tokio::sync::mpsc;
 
 use super::Driver;
 use super::work::{Ended, Owed};
-use crate::scrub;
+use crate::{scrub, store_reading};
 
 /// Between two looks whether a pass is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -47,7 +46,11 @@ impl Driver {
             self.scrubbing.is_at_work = true;
             self.shared.scrub.begin();
             let stopping = self.stopping.clone();
-            self.blocking(Owed::Scrubbed, move |shared| Ended::Scrubbed { damaged: scrub::pass(&stopping, shared) });
+            self.blocking(Owed::Scrubbed, move |shared| {
+                let damaged = scrub::pass(&stopping, shared);
+                store_reading::read(shared);
+                Ended::Scrubbed { damaged }
+            });
         }
         self.shared.scrub.status()
     }
@@ -64,27 +67,15 @@ impl Driver {
     /// Fetches the images again that lack a layer, a manifest or a config.
     fn mend(&mut self) {
         self.scrubbing.next_mend = Some(self.shared.now() + MEND_EVERY);
-        for (image, manifest) in lacking(&self.shared.store) {
-            let is_under_way = self.pulls.manifests().contains(&manifest);
+        let figures = self.shared.figures.last().0;
+        for (image, manifest) in &figures.lacking {
+            let is_under_way = self.pulls.manifests().contains(manifest);
             if !is_under_way {
                 tracing::info!(image, %manifest, "fetching again what the image lacks");
                 // Nobody listens: the end of the pull is in the log.
                 let (listener, _) = mpsc::channel(1);
-                self.fetch_layers(image, manifest, listener);
+                self.fetch_layers(image.clone(), *manifest, listener);
             }
         }
     }
-}
-
-/// The images that name something which is not held, each manifest once.
-pub fn lacking(store: &Store) -> Vec<(String, OciDigest)> {
-    let mut lacking: Vec<(String, OciDigest)> = Vec::new();
-    for (reference, image) in store.references() {
-        let has_documents = [image.manifest, image.config].iter().all(|digest| store.blob_bytes(digest).is_some());
-        let is_whole = has_documents && image.layers.iter().all(|layer| store.card(layer).is_some());
-        if !is_whole && lacking.iter().all(|(_, manifest)| *manifest != image.manifest) {
-            lacking.push((reference.to_string(), image.manifest));
-        }
-    }
-    lacking
 }

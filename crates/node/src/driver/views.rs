@@ -13,12 +13,11 @@ use lighter_store::Options;
 use lighter_types::{DiffId, Effort, Moment, PeerId};
 use lighter_wire::Incarnation;
 
-use super::{Driver, scrubbing};
+use super::Driver;
 use crate::clock::{self, unix_now};
 use crate::defects::Defects;
-use crate::releases;
 use crate::room;
-use crate::store_status;
+use crate::store_figures::Figures;
 use crate::traffic::{Accountant, Protocol};
 
 /// Between two looks for the log.
@@ -42,6 +41,7 @@ impl Driver {
             last: pull.last.clone(),
         });
         let (streams, races) = (self.control.counts(), self.engine.races());
+        let (figures, read_ago) = shared.figures.last();
         api::Status {
             streams: api::StreamsStatus { queued: streams.queued, busy: streams.busy, resets: streams.resets },
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -59,43 +59,44 @@ impl Driver {
             idle_bytes_per_day: shared.accountant.idle_bytes_per_day(),
             upload_max: upload_max.to_string(),
             download_max: download_max.to_string(),
-            store: store_status(&shared.store),
+            store: figures.status.clone(),
+            store_read_ms_ago: u64::try_from(read_ago.as_millis()).unwrap_or(u64::MAX),
             releases_gave_way: self.gave_way.count,
             gave_way: self.gave_way.last(),
-            releases_expired: self.release_warnings().expired,
+            releases_expired: figures.releases.expired,
             scrub: shared.scrub.status(),
             stuck: self.stuck(),
             races: api::RacesStatus { decided: races.decided, won: races.won, wasted_bytes: races.wasted },
-            warnings: self.warnings(),
+            warnings: self.warnings(&figures),
         }
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self, figures: &Figures) -> Vec<String> {
         let mut warnings = Defects::counted().warnings();
         warnings.extend(self.stuck());
         for (peer, trouble) in self.connections.dialer.troubles() {
             warnings.push(format!("no connection to {peer} of network.bootstrap: {trouble}"));
         }
         warnings.extend(self.clock.warnings(unix_now(), self.shared.now(), &self.lives()));
-        warnings.extend(room::warning(&store_status(&self.shared.store)));
+        warnings.extend(room::warning(&figures.status));
         for peer in self.connections.twins() {
             warnings.push(format!("two running nodes use the identity {peer}"));
         }
-        warnings.extend(self.standing_warnings().into_values());
+        warnings.extend(self.standing_warnings(figures).into_values());
         warnings
     }
 
     /// Warnings about the disk and the configuration, by their subject.
-    fn standing_warnings(&self) -> BTreeMap<String, String> {
+    fn standing_warnings(&self, figures: &Figures) -> BTreeMap<String, String> {
         let config = &self.shared.config;
-        let mut warnings = self.release_warnings().texts;
-        let (free, kept) = (store_status(&self.shared.store).disk_free_bytes, Options::default().disk_free_min);
+        let mut warnings = figures.releases.texts.clone();
+        let (free, kept) = (figures.status.disk_free_bytes, Options::default().disk_free_min);
         if free < kept.times(2) {
             let path = config.data_dir.0.display();
             let warning = format!("the disk of {path} has {free} free, of which {kept} stay free: make room there");
             warnings.insert("disk".to_owned(), warning);
         }
-        let lacking = scrubbing::lacking(&self.shared.store).len();
+        let lacking = figures.lacking.len();
         if lacking > 0 {
             let what = "images name a layer or a document that is missing or was damaged";
             let warning = format!("{lacking} {what}; the node fetches it again from a peer that has it");
@@ -116,13 +117,6 @@ impl Driver {
         warnings
     }
 
-    /// The releases of this node's images that have ended, or whose dates cannot be checked.
-    fn release_warnings(&self) -> releases::Warnings {
-        let store = &self.shared.store;
-        let is_held = |reference: &_| store.reference(reference).is_some();
-        self.shared.releases.warnings(&self.shared.config, unix_now(), is_held)
-    }
-
     /// Writes each standing warning to the log when it begins. The other warnings of `status` are written where their
     /// causes are seen.
     pub(super) fn log_warnings(&mut self) {
@@ -130,7 +124,7 @@ impl Driver {
         if self.warned.next > now {
             return;
         }
-        let warnings = self.standing_warnings();
+        let warnings = self.standing_warnings(&self.shared.figures.last().0);
         for (_, warning) in warnings.iter().filter(|(subject, _)| !self.warned.subjects.contains(*subject)) {
             tracing::warn!("{warning}");
         }

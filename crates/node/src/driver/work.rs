@@ -69,6 +69,8 @@ pub struct Work {
     tasks: JoinSet<Ended>,
     owed: HashMap<Id, (Owed, Instant)>,
     fetches: BTreeMap<FetchId, FetchTokens>,
+    /// The tokens that stop encodes.
+    encodes: BTreeMap<EncodeId, CancellationToken>,
 }
 
 /// The tokens of a fetch.
@@ -118,6 +120,18 @@ impl Work {
         self.fetches.values().for_each(|tokens| tokens.cancelled.cancel());
     }
 
+    /// The token that stops this encode, which is about to be spawned; `stopping` stops it too.
+    pub fn begin_encode(&mut self, encode: EncodeId, stopping: &CancellationToken) -> CancellationToken {
+        self.encodes.entry(encode).or_insert_with(|| stopping.child_token()).clone()
+    }
+
+    /// Tells an encode to stop. One that has ended meanwhile has its answer in the queue.
+    pub fn stop_encode(&self, encode: EncodeId) {
+        if let Some(token) = self.encodes.get(&encode) {
+            token.cancel();
+        }
+    }
+
     pub fn is_fetching(&self) -> bool {
         !self.fetches.is_empty()
     }
@@ -150,6 +164,9 @@ impl Work {
             && let Some(tokens) = self.fetches.remove(&fetch)
         {
             tokens.over.cancel();
+        }
+        if let Owed::Encode { encode, .. } = owed {
+            self.encodes.remove(&encode);
         }
         match joined {
             Ok((_, ended)) => ended,

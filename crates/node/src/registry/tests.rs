@@ -81,6 +81,7 @@ impl TestNode {
     }
 
     async fn status(&self) -> api::Status {
+        crate::store_reading::refresh(&self.shared).await;
         let (reply, status) = oneshot::channel();
         assert!(self.shared.events.send(Event::Command(Command::Status(reply))).await.is_ok());
         status.await.unwrap()

@@ -56,7 +56,7 @@ async fn the_scrub_finds_what_is_damaged_and_the_node_fetches_it_again() {
         let found = edge.scrub().await;
         assert_eq!((found.last_damaged, found.damaged), (1, count as u64 + 1), "{item}");
         let store = edge.shared.store.clone();
-        edge.until(|_| driver::scrubbing::lacking(&store).is_empty()).await;
+        edge.until(|_| store_reading::lacking(&store).is_empty()).await;
         let quarantine = edge.shared.config.data_dir.0.join("quarantine").join(format!("{name}.0"));
         assert!(quarantine.is_file(), "{item}");
         assert_eq!(edge.scrub().await.last_damaged, 0, "{item}");
@@ -113,6 +113,10 @@ fn a_node_with_stuck_workers_is_not_ready() {
         let stuck = node.until(|status| status.stuck.is_some()).await;
         assert!(stuck.stuck.unwrap().contains("a worker is stuck"));
         assert!(stuck.warnings.iter().any(|warning| warning.contains("stuck")), "{:?}", stuck.warnings);
+        // The store's figures are those from before, and as old as that.
+        let seen = node.get(api::paths::STATUS).await;
+        let seen: api::Status = serde_json::from_str(seen.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert!(seen.store_read_ms_ago > 0 && seen.store.disk_free_bytes.0 > 0, "{seen:?}");
         let answer = node.get(api::paths::READINESS).await;
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("a worker is stuck"), "{answer}");
         assert!(node.get(api::paths::HEALTH).await.starts_with("HTTP/1.1 200"));

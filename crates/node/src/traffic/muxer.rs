@@ -108,6 +108,9 @@ impl MeteredStream {
     fn transferred(&mut self, direction: Direction, bytes: &[u8]) {
         self.accountant.bucket(direction).take(bytes.len());
         self.accountant.count(self.peer, self.protocol, direction, bytes.len());
+        if let (Some(peer), Protocol::Gossip, Direction::Received) = (self.peer, self.protocol, direction) {
+            self.accountant.openings.gossip(peer, bytes.len());
+        }
         let Some(negotiation) = &mut self.negotiation else { return };
         match direction {
             Direction::Sent => negotiation.traffic.sent += Bytes(bytes.len() as u64),

@@ -102,3 +102,13 @@ async fn streams_that_a_peer_opens_are_counted() {
     assert_eq!(accountant.openings.take().into_iter().collect::<Vec<_>>(), [(PeerId::new([1; 32]), 7)]);
     assert!(accountant.openings.take().is_empty());
 }
+
+#[test]
+fn gossip_of_a_peer_is_counted_by_its_bytes() {
+    let openings = Openings::default();
+    let (one, other) = (PeerId::new([1; 32]), PeerId::new([2; 32]));
+    (0..1024).for_each(|_| openings.gossip(one, 300));
+    openings.gossip(other, 200);
+    openings.count(one);
+    assert_eq!(openings.take().into_iter().collect::<Vec<_>>(), [(one, 301)]);
+}

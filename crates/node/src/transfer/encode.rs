@@ -32,8 +32,8 @@ pub struct EncodeJob {
     pub effort: Effort,
 }
 
-/// Makes the patch; how that ended. Given up when the node stops. A layer that goes as it is, is hashed for its header
-/// beside the check of its bytes.
+/// Makes the patch; how that ended. Given up when `stopping` says so. A layer that goes as it is, is hashed for its
+/// header beside the check of its bytes.
 pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> WorkInput {
     shared.faults.strike(Worker::Encode);
     let started = Instant::now();
@@ -74,10 +74,7 @@ fn make(
         }
         if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let failed = |error: EncodeError| {
-        log_failure(target, &error);
-        EncodeFailure::Local(encode_failure(error))
-    };
+    let failed = |error| ended_early(target, error);
     let (damaged, view) = thread::scope(|scope| {
         let damaged = scope.spawn(|| find_damaged(base_layers.iter().chain([&target_layer]), shared));
         let view = bases.is_empty().then(|| stored_header(&source(&target_layer), &settings, &progress));
@@ -128,6 +125,16 @@ pub fn keep_view(header: Header, shared: &Shared, effort: Option<Effort>) -> Cac
         shared.input_blocking(DiskInput::PatchGone(oldest));
     }
     CachedPatch { patch, target, bases: Vec::new(), bytes, effort }
+}
+
+/// The failure of an encode that gave no patch.
+fn ended_early(target: DiffId, error: EncodeError) -> EncodeFailure {
+    if matches!(error, EncodeError::Cancelled) {
+        tracing::info!(%target, "a patch is given up: nobody waits for it any more");
+    } else {
+        log_failure(target, &error);
+    }
+    EncodeFailure::Local(encode_failure(error))
 }
 
 fn log_failure(target: DiffId, error: &dyn std::error::Error) {

@@ -22,6 +22,7 @@ use super::keep::{Partial, discard};
 use super::lists::Listed;
 use super::part::checked;
 use super::progress::{PROGRESS_BYTES, Progress};
+use super::replies::Replies;
 use super::{
     CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, blocking, failures, read_message, tail, within, write_message,
 };
@@ -189,6 +190,7 @@ async fn open(
         // A peer that refused at once may have stopped reading; its reply is there.
         (Err(failure), _) => early = Some(read_message(&mut stream).await.map_err(|_| failure)?),
     }
+    let mut replies = Replies::default();
     loop {
         let reply = match early.take() {
             Some(reply) => reply,
@@ -196,7 +198,9 @@ async fn open(
         };
         match reply {
             PatchReply::Working { target_bytes_done: done } => {
-                shared.input(WorkInput::FetchWorking { fetch: job.fetch, done }).await;
+                if replies.is_told(Instant::now()).map_err(FetchFailure::Lied)? {
+                    shared.input(WorkInput::FetchWorking { fetch: job.fetch, done }).await;
+                }
             }
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
             PatchReply::Referred { peer, .. } if request.referable.is_none() => {

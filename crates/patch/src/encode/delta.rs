@@ -31,8 +31,8 @@ pub(super) fn encode(
     progress: &Progress<'_>,
     out: &mut dyn FnMut(Vec<EncodedFrame>) -> Result<(), EncodeError>,
 ) -> Result<Vec<usize>, EncodeError> {
-    let named = Named(*target);
-    let named_bases: Vec<Named<'_>> = bases.iter().map(|base| Named(*base)).collect();
+    let named = Named(*target, progress);
+    let named_bases: Vec<Named<'_>> = bases.iter().map(|base| Named(*base, progress)).collect();
     let layers = || Layers::new(&named, named_bases.iter().map(|base| base as &dyn ReadAt).collect());
     let planned = plans(target, &layers, effort, settings, progress)?;
     if let [planned] = &planned[..] {
@@ -130,8 +130,9 @@ impl Plan<'_> {
     }
 }
 
-/// A layer whose errors name the layer.
-struct Named<'a>(Source<'a>);
+/// A layer whose errors name the layer. Each read asks whether the caller still wants the patch: reading is what all
+/// steps of the differ have in common, and none takes long without it.
+struct Named<'a>(Source<'a>, &'a Progress<'a>);
 
 /// The error of a layer's reader, and where it happened.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +149,7 @@ impl ReadAt for Named<'_> {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.1.add(0).map_err(io::Error::other)?;
         let named = |source| io::Error::other(Unread { layer: self.0.diff_id, offset, source });
         self.0.bytes.read_exact_at(buf, offset).map_err(named)
     }
@@ -161,7 +163,10 @@ impl ReadAt for Named<'_> {
 fn unread(target: &Source<'_>, error: io::Error) -> EncodeError {
     match error.downcast::<Unread>() {
         Ok(Unread { layer, offset, source }) => EncodeError::Read { layer, offset, source },
-        Err(source) => EncodeError::Read { layer: target.diff_id, offset: 0, source },
+        Err(error) => match error.downcast::<EncodeError>() {
+            Ok(cancelled) => cancelled,
+            Err(source) => EncodeError::Read { layer: target.diff_id, offset: 0, source },
+        },
     }
 }
 

@@ -1,35 +1,15 @@
-//! Nodes that send wrong bytes, for documents and for patches. Nobody lies to the other strategies.
-
-use std::rc::Rc;
+//! Nodes that send wrong bytes, for documents and for patches.
 
 use lighter_engine::{FetchFailure, Lie};
 use lighter_types::Cause;
-use serde::Deserialize;
 
-use super::{Drawn, Flaw, Kind, Places};
-use crate::error::ScenarioError;
-use crate::random::Random;
+use super::Flaw;
+use super::per_site::PerSite;
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Lies {
-    /// Nodes of each site.
-    per_site: u64,
-}
-
-impl Kind for Lies {
-    fn check(&self, _hubs: u64) -> Result<(), ScenarioError> {
-        Ok(())
-    }
-
-    fn draw(&self, places: &Places, _random: &mut Random, drawn: &mut Drawn) {
-        for site in &places.sites {
-            site.clone().take(self.per_site as usize).for_each(|node| drawn.flaw(node, Rc::new(Liar)));
-        }
-    }
-}
+pub type Lies = PerSite<Liar>;
 
 /// A node whose bytes fail their hashes.
+#[derive(Clone, Debug, Default)]
 pub struct Liar;
 
 impl Flaw for Liar {

@@ -1,38 +1,15 @@
-//! Nodes that say to their neighbours that every layer comes through them, and send nothing. The other strategies have
-//! no such word.
-
-use std::rc::Rc;
+//! Nodes that say to their neighbours that every layer comes through them, and send nothing.
 
 use lighter_types::Bytes;
-use serde::Deserialize;
 
-use super::{Drawn, Flaw, Kind, Places};
-use crate::error::ScenarioError;
+use super::Flaw;
+use super::per_site::PerSite;
 use crate::queue::Micros;
-use crate::random::Random;
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pretends {
-    /// Nodes of each site.
-    per_site: u64,
-}
-
-impl Kind for Pretends {
-    fn check(&self, _hubs: u64) -> Result<(), ScenarioError> {
-        Ok(())
-    }
-
-    fn draw(&self, places: &Places, _random: &mut Random, drawn: &mut Drawn) {
-        for site in &places.sites {
-            let nodes = site.clone().take(self.per_site as usize);
-            nodes.for_each(|node| drawn.flaw(node, Rc::new(Pretender::default())));
-        }
-    }
-}
+pub type Pretends = PerSite<Pretender>;
 
 /// A node that says that so many bytes come to it every second, of every layer.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pretender {
     pub bytes_per_second: u64,
 }

@@ -2,12 +2,14 @@
 //! their content is not needed.
 
 use lighter_engine::{BlobFailure, ImageFound, ImageRead, Input, PullId, QuestionId, WorkInput};
-use lighter_types::{OciDigest, PeerId};
+use lighter_types::{ImageReference, OciDigest, PeerId};
 use lighter_wire::{Answer, Documents, ImageName, ImageRequest, Refusal, Request, SignedRelease};
 
 use super::Fleet;
 use super::effects::DISK;
 
+/// The date of releases that nodes date back. Others were issued later.
+const DATED_BACK_S: u64 = 0;
 /// The most that a document which is to be fetched may have.
 const DOCUMENT_BYTES_MAX: u32 = 4096;
 
@@ -48,6 +50,7 @@ impl Fleet {
         let (release, manifest) = match request.name {
             ImageName::Reference(name) => {
                 let release = release.or_else(|| disk.releases.get(&name).map(|release| (**release).clone()));
+                let release = self.dated_back(node, &name).or(release);
                 let manifest = release.as_ref().map(|release| release.release.manifest);
                 (release, manifest)
             }
@@ -67,6 +70,17 @@ impl Fleet {
             found.documents = Some(Documents { manifest, config, recipes: None });
         }
         self.input_after(DISK, node, Input::Work(WorkInput::ImageLookedUp { question, from, found: Ok(found) }));
+    }
+
+    /// A release of the name that is older than all others, and stands for another image that the node has.
+    fn dated_back(&self, node: usize, name: &ImageReference) -> Option<SignedRelease> {
+        if !self.trouble.flaws_of(node).iter().any(|flaw| flaw.dates_back()) {
+            return None;
+        }
+        let held = self.nodes[node].disk.releases.iter().find(|(held, _)| *held != name);
+        let mut old = (**held?.1).clone();
+        (old.release.reference, old.release.issued_s) = (name.clone(), DATED_BACK_S);
+        Some(old)
     }
 
     /// The bytes of the documents that an answer stands for: their digests alone are in it.
@@ -105,6 +119,9 @@ impl Fleet {
     }
 
     pub fn commit_image(&mut self, node: usize, pull: PullId, manifest: OciDigest, release: Option<SignedRelease>) {
+        if release.as_ref().is_some_and(|release| release.release.issued_s == DATED_BACK_S) {
+            self.violation(node, "an old release is committed");
+        }
         let disk = &mut self.nodes[node].disk;
         let image = self.content.image(manifest);
         let companions = release.as_ref().and_then(|release| release.release.companions);

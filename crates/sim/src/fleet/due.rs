@@ -53,6 +53,11 @@ pub enum Due {
     },
     /// All of a patch is applied.
     Applied(StreamId),
+    /// A node that floods others sends some more.
+    Flood {
+        node: usize,
+        life: u32,
+    },
     /// The requester learns that nothing will come of a stream.
     Ends {
         stream: StreamId,

@@ -50,6 +50,8 @@ impl Fleet {
             Effect::Connect(other) => self.dial(node, node_of(other)),
             Effect::CutOff { peer, .. } => self.cut_off(node, peer),
             Effect::StopFetch(fetch) => self.stop_fetch(node, fetch),
+            // Its end is in the queue already: an encode ends no sooner here.
+            Effect::StopEncode(_) => {}
             Effect::KeepCalibration { rule, settings, calibration } => {
                 self.nodes[node].disk.calibrations.insert((rule, settings), calibration);
             }

@@ -29,7 +29,8 @@ impl Fleet {
         for card in this.disk.layers.iter().filter_map(|layer| self.content.cards.get(layer)) {
             let right = self.content.sketch(card.diff_id);
             let sketch = flaws.iter().fold(right, |sketch, flaw| flaw.sketch(card.diff_id, sketch));
-            inputs.push(Input::Disk(DiskInput::LayerHeld { card: *card, sketch }));
+            let card = flaws.iter().fold(*card, |card, flaw| flaw.card(card));
+            inputs.push(Input::Disk(DiskInput::LayerHeld { card, sketch }));
         }
         inputs.extend(this.disk.inputs());
         inputs.into_iter().for_each(|input| self.step(node, input));
@@ -38,6 +39,7 @@ impl Fleet {
         }
         let unfinished: Vec<usize> = self.nodes[node].disk.pulls.iter().copied().collect();
         unfinished.into_iter().for_each(|pull| self.ask_pull(pull));
+        self.begin_flood(node);
     }
 
     pub fn perform_happening(&mut self, happening: Happening) {

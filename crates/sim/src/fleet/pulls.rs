@@ -95,6 +95,11 @@ impl Fleet {
     /// The operator asks for a pull. A node that is off remembers it until it starts.
     pub fn begin_pull(&mut self, pull: usize) {
         let node = self.pulls.pulls[pull].node;
+        if self.trouble.flaws_of(node).iter().any(|flaw| flaw.floods() > 0) {
+            // Others refuse what it asks for beside its flood.
+            self.pulls.unfinished -= usize::from(!std::mem::replace(&mut self.pulls.pulls[pull].is_ended, true));
+            return;
+        }
         self.nodes[node].disk.pulls.insert(pull);
         if self.nodes[node].is_online {
             self.ask_pull(pull);

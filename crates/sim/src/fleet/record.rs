@@ -53,6 +53,7 @@ impl Record {
             Effect::LookUpImage { question, .. } => (21, question.0),
             Effect::KeepLists(lists) => (22, lists.len() as u64),
             Effect::KeepLink { peer, .. } => (23, node_of(*peer) as u64),
+            Effect::StopEncode(encode) => (24, encode.0),
         };
         for part in [now, node as u64, kind, number] {
             self.log.update(&part.to_le_bytes());

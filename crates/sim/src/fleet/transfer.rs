@@ -266,6 +266,11 @@ impl Fleet {
             }
             return self.end_stream(id, Err(failure));
         }
+        // A patch that was asked for by its name is what its namer says.
+        let flaws = self.trouble.flaws_of(stream.from.0).iter().filter(|_| stream.request.resume.is_none());
+        if let Some(failure) = flaws.into_iter().find_map(|flaw| flaw.result(patch.patch).err()) {
+            return self.end_stream(id, Err(failure));
+        }
         let disk = &mut self.nodes[node].disk;
         let can_apply = patch.bases.iter().all(|base| disk.layers.contains(base));
         disk.layers.insert(patch.target);

@@ -51,7 +51,7 @@ fn a_mistake_is_named_with_its_line_or_place() {
     );
     check("[[pull]]", &fault("kind = \"hub-lost\"\nhub = 1\nat = \"1 s\""), &["[[fault]] hub", "one of the hubs"]);
     check("[[pull]]", &fault("kind = \"lies\"\nper_site = 1\npercent = 1"), &["line", "unknown field `percent`"]);
-    check("[[pull]]", &fault("kind = \"floods\""), &["line", "floods", "disk-full"]);
+    check("[[pull]]", &fault("kind = \"flood\""), &["line", "flood", "disk-full"]);
     check("latency = \"40 ms\"", &link("loss_percent = 51"), &["line 18", "51 is not a loss", "0 to 50"]);
     check("latency = \"40 ms\"", &link("loss_percent = \"1 %\""), &["line 18", "loss_percent = \"1 %\""]);
     check(

@@ -151,6 +151,7 @@ impl TestFleet {
             | Effect::Refuse { .. }
             | Effect::Connect(_)
             | Effect::StopFetch(_)
+            | Effect::StopEncode(_)
             | Effect::KeepCalibration { .. }
             | Effect::KeepPace(..)
             | Effect::KeepLink { .. }

@@ -29,6 +29,22 @@ fn much_work_for_a_peer_delays_another_by_one_patch() {
 }
 
 #[test]
+fn an_encode_that_nobody_waits_for_ends_as_soon_as_another_patch_waits() {
+    let stopped = Effect::StopEncode(EncodeId(0));
+    let mut server = Server::new();
+    server.open_from(LOUD, 1, &[2], None);
+    server.open_from(CALM, 1, &[2], None);
+    assert_eq!((server.closed(0), server.closed(1)), (vec![], vec![]), "one waits, then nobody does");
+    assert_eq!(server.open_from(CALM, 9, &[8], None), [working(2, 0), stopped.clone()]);
+    // The encode that ends is of no use to those who come now.
+    assert_eq!(server.open_from(LOUD, 1, &[2], None), [working(3, 0)]);
+    assert_eq!(server.closed(9), [], "it is told once");
+    assert_eq!((server.next_after(0), server.next_after(1)), (Some(1), Some(2)));
+    assert_eq!(server.open_from(CALM, 9, &[8], None), [working(4, 0)]);
+    assert_eq!(server.closed(3), [Effect::StopEncode(EncodeId(2))], "another patch waits already");
+}
+
+#[test]
 fn a_patch_that_costs_more_than_expected_is_paid_for() {
     let mut server = Server::new();
     server.open_from(LOUD, 1, &[2], None);

@@ -28,6 +28,11 @@ fn unreadable(error: &dyn std::error::Error) -> Failure {
     Failure::new(ProblemKind::BadData, error)
 }
 
+/// The record of a release, as operators pass it on.
+fn written(release: &SignedRelease) -> Result<SignedRecord, Failure> {
+    file::of_release(release).map_err(|error| unreadable(&error))
+}
+
 /// The image and its release, as they are here.
 fn held(shared: &Shared, reference: &ImageReference) -> Result<(Image, SignedRelease), Failure> {
     let unknown = || problem(&ImagesError::Unknown(reference.clone()));
@@ -71,7 +76,7 @@ pub async fn sign_anew(
         let (reference, lifetime_s) = (request.reference, request.lifetime_s);
         let release = sign(&shared, Unsigned { reference, manifest, companions, tar_bytes, lifetime_s }, unix_now());
         replace(&shared, image, &release)?;
-        file::of_release(&release).map_err(|error| unreadable(&error))
+        written(&release)
     });
     signed.await?.map(Json)
 }
@@ -83,7 +88,7 @@ pub async fn record(
     let shared = state.shared;
     let found = blocking(move || {
         let (_, release) = held(&shared, &query.reference)?;
-        file::of_release(&release).map_err(|error| unreadable(&error))
+        written(&release)
     });
     found.await?.map(Json)
 }
@@ -110,7 +115,7 @@ pub async fn cosign(Extract(state): Extract<State>, Body(record): Body<SignedRec
             return Err(Problem::new(ProblemKind::BadData, message).into());
         }
         shared.identity.cosign(&mut release);
-        file::of_release(&release).map_err(|error| unreadable(&error))
+        written(&release)
     });
     signed.await?.map(Json)
 }
