@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 use lighter_sim::{Scenario, Strategy, StrategyReport, run};
 
 const HOSTILE: &str = include_str!("../../../simulations/hostile.toml");
-const BESIEGED: &str = include_str!("../../../simulations/besieged.toml");
 
 /// The outcome of a scenario for our strategy.
 fn report(text: &str, seed: u64) -> StrategyReport {
@@ -42,9 +41,4 @@ fn check_bar(scenario: &str, flooding: u64) {
 #[test]
 fn liars_of_all_kinds_delay_pulls_within_the_bar() {
     check_bar(HOSTILE, 0);
-}
-
-#[test]
-fn old_releases_wrong_patches_and_false_cards_delay_pulls_within_the_bar() {
-    check_bar(BESIEGED, 0);
 }
