@@ -209,7 +209,7 @@ pub trait Flaw {
         false
     }
 
-    /// The card that the node has of a layer when it starts; `card` is the right one.
+    /// The card of a layer that the node tells others; `card` is the right one.
     fn card(&self, card: Card) -> Card {
         card
     }

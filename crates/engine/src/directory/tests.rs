@@ -262,6 +262,20 @@ fn layers_of_one_peer_have_a_cap() {
     assert_eq!(directory.peer(peer(1)).map(Peer::layers), Some(Settings::LAYERS_PER_PEER_MAX - 1));
 }
 
+#[test]
+fn a_card_has_the_most_bytes_that_a_holder_says() {
+    let mut directory = Directory::new(9);
+    let says = |tar: u64, compressed: u64| {
+        let card = Card { tar_bytes: Bytes(tar), compressed_bytes: Bytes(compressed), ..card(3) };
+        Holdings::all(Incarnation(1), 1, None, vec![card])
+    };
+    for (name, tar, compressed) in [(1, 1000, 1), (2, 1000, 300), (3, 10, 20)] {
+        directory.answered(peer(name), says(tar, compressed), Moment(1));
+    }
+    let known = directory.card(id(3)).unwrap();
+    assert_eq!((known.tar_bytes, known.compressed_bytes), (Bytes(1000), Bytes(300)));
+}
+
 fn many_cards(count: usize) -> Vec<Card> {
     let mut cards = Vec::new();
     for number in 0..count {

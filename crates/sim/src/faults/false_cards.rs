@@ -1,4 +1,4 @@
-//! Nodes that announce false facts about their layers: the TLSH digest of something else, and next to no size.
+//! Nodes that tell others false facts about their layers: the TLSH digest of something else, and next to no size.
 
 use lighter_types::{Bytes, Card, Tlsh};
 
@@ -7,7 +7,7 @@ use super::per_site::PerSite;
 
 pub type FalseCards = PerSite<Misdescribing>;
 
-/// A node whose cards are wrong.
+/// A node that tells wrong cards.
 #[derive(Clone, Debug, Default)]
 pub struct Misdescribing;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use lighter_engine::{
     AskFailure, AskId, Effect, EncodeFailure, EncodeId, FetchFailure, Input, Open, PeerInput, QuestionId, WorkInput,
 };
-use lighter_types::{Bytes, DiffId, Effort, PeerId};
-use lighter_wire::{Announcement, Answer, Arrival, Message, Request};
+use lighter_types::{Bytes, Card, DiffId, Effort, PeerId};
+use lighter_wire::{Announcement, Answer, Arrival, Holdings, Listed, Message, News, Request};
 
 use super::Fleet;
 use super::due::Due;
@@ -35,8 +35,20 @@ impl Fleet {
             self.violation(node, &what);
         }
         match effect {
-            Effect::Announce(announcement) => self.announce(node, &announcement),
-            Effect::Answer { question, answer } => {
+            Effect::Announce(mut announcement) => {
+                if let News::Full(cards) | News::Difference { added: cards, .. } = &mut announcement.news {
+                    self.describe(node, cards);
+                }
+                self.announce(node, &announcement);
+            }
+            Effect::Answer { question, mut answer } => {
+                if let Answer::Holdings(Holdings {
+                    list: Listed::All(cards) | Listed::Difference { added: cards, .. },
+                    ..
+                }) = &mut answer
+                {
+                    self.describe(node, cards);
+                }
                 let documents = self.document_bytes(&answer);
                 self.answer(node, question, answer, documents);
             }
@@ -78,6 +90,13 @@ impl Fleet {
             Effect::ReadImage { pull, manifest } => self.read_image(node, pull, manifest),
             Effect::KeepBlob { pull, digest, documents } => self.keep_blob(node, pull, digest, documents),
             Effect::CommitImage { pull, manifest, release } => self.commit_image(node, pull, manifest, release),
+        }
+    }
+
+    /// Makes cards what the node tells others.
+    fn describe(&self, node: usize, cards: &mut [Card]) {
+        for flaw in self.trouble.flaws_of(node) {
+            cards.iter_mut().for_each(|card| *card = flaw.card(*card));
         }
     }
 

@@ -29,8 +29,7 @@ impl Fleet {
         for card in this.disk.layers.iter().filter_map(|layer| self.content.cards.get(layer)) {
             let right = self.content.sketch(card.diff_id);
             let sketch = flaws.iter().fold(right, |sketch, flaw| flaw.sketch(card.diff_id, sketch));
-            let card = flaws.iter().fold(*card, |card, flaw| flaw.card(card));
-            inputs.push(Input::Disk(DiskInput::LayerHeld { card, sketch }));
+            inputs.push(Input::Disk(DiskInput::LayerHeld { card: *card, sketch }));
         }
         inputs.extend(this.disk.inputs());
         inputs.into_iter().for_each(|input| self.step(node, input));
