@@ -17,7 +17,9 @@ fn check_error(text: &str, environment: &[(&str, &str)], flags: &[&str], expecte
     let file = file(text);
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-    let error = load(Some(file.path()), environment, &flags).unwrap_err().to_string();
+    let error = load(Some(file.path()), environment, &flags).unwrap_err();
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let error = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     for part in expected {
         assert!(error.contains(part), "{error:?} does not say {part:?}");
     }
