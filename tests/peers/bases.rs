@@ -53,6 +53,9 @@ fn releases(fleet: &Fleet, index: usize) -> (Vec<u8>, Vec<u8>, String) {
     let folder = fleet.folder.path();
     hub.import(folder, &images::layout(std::slice::from_ref(&first)), &format!("demo/app:{index}a"));
     victim.pull(&format!("demo/app:{index}a"));
+    // A layer is a base once it has a digest, which is made behind its commit.
+    let base = images::sha256(&first);
+    until("a digest", SOON, || victim.ask(&["layer", "show", &base])["tlsh"].is_string().then_some(()));
     let name = format!("demo/app:{index}b");
     hub.import(folder, &images::layout(std::slice::from_ref(&second)), &name);
     (first, second, name)
@@ -65,7 +68,8 @@ fn patches_for_another_base_cut_the_sender_off() {
     let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
     for (index, ((what, lie, words), key)) in WRONG_BASES.into_iter().zip(liars).enumerate() {
         let (first, second, name) = releases(&fleet, index);
-        let claimed = card(&second, &images::sha256(&second));
+        // The hub may not have made its digest yet, and without one the victim knows no base.
+        let claimed = with_tlsh_of(&second, &second);
         let says = move |_: &lighter_wire::PatchRequest| {
             let patch = lie(&first, &second);
             sent(&patch, patch.id())
@@ -96,10 +100,10 @@ const SKETCHES: [(&str, Sketched, &str); 3] = [
     ("the sketch of another layer", || vec![Some(other_sketch())], "a sketch that is not that of layer"),
 ];
 
-/// A card with the TLSH digest of an older release of something else.
-fn with_false_tlsh(tar: &[u8]) -> Card {
+/// The card of a layer, with the TLSH digest of some bytes.
+fn with_tlsh_of(bytes: &[u8], tar: &[u8]) -> Card {
     let mut hasher = lighter_similarity::TlshHasher::new();
-    hasher.update(&noise(55, LAYER_BYTES));
+    hasher.update(bytes);
     Card { tlsh: hasher.finish(), ..card(tar, &images::sha256(tar)) }
 }
 
@@ -110,7 +114,7 @@ fn false_sketches_cost_no_more_than_the_layer_and_cut_the_sender_off() {
     let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
     for (index, ((what, sketches, words), key)) in SKETCHES.into_iter().zip(liars).enumerate() {
         let (_, second, name) = releases(&fleet, 10 + index);
-        let mut script = Script::bargain(vec![with_false_tlsh(&second)], |_| Vec::new());
+        let mut script = Script::bargain(vec![with_tlsh_of(&noise(55, LAYER_BYTES), &second)], |_| Vec::new());
         let mut bargain = script.answer;
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = asked.clone();

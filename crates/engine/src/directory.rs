@@ -354,8 +354,7 @@ impl Directory {
     fn index_of(&mut self, card: &Card) -> Option<CardIndex> {
         if let Some(&index) = self.by_id.get(&card.diff_id) {
             let known = &mut self.cards[index as usize].card;
-            // The most that a holder says: else one who says that a layer is next to nothing would have others fetch it
-            // whole over any link.
+            // The most that a holder says: whoever says less would have others fetch the layer whole over any link.
             known.tar_bytes = known.tar_bytes.max(card.tar_bytes);
             known.compressed_bytes = known.compressed_bytes.max(card.compressed_bytes);
             // A layer may be announced before its digest is made.

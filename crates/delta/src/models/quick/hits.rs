@@ -1,8 +1,8 @@
 //! A model of whether a byte of a match is the base's byte: one bit for each byte, and one bit for a whole block where
 //! no byte has differed for a while. Long runs of equal bytes become cheap.
 //!
-//! A byte that was the base's nearly always, after so many equal bytes, is coded by that chance alone. About half of the
-//! bytes of executables are such, and mixing finds next to nothing to save on them.
+//! A byte that was the base's nearly always, after so many equal bytes, is coded by that chance alone. About half of
+//! the bytes of executables are such, and mixing finds next to nothing to save on them.
 
 use lighter_coder::Coder;
 

@@ -2,8 +2,8 @@
 //! tables that stay in a processor's cache, and none at all for bytes that are almost surely the base's.
 //!
 //! Measured on parts of ten pairs, with the earlier models: most of the time went into waiting for memory (six tables
-//! of 2 MiB, two places of each for a byte), so a context that mostly sees one byte now keeps that byte alone. Tables tell
-//! contexts apart that share a place, which made the smaller tables the better ones.
+//! of 2 MiB, two places of each for a byte), so a context that mostly sees one byte now keeps that byte alone. Tables
+//! tell contexts apart that share a place, which made the smaller tables the better ones.
 
 mod bytes;
 mod hits;

@@ -20,7 +20,7 @@ pub struct Patches<'a> {
 }
 
 impl Patches<'_> {
-    /// Bytes of the patch of a target from some bases. What is made is said, with `place` in front.
+    /// Bytes of the patch of a target from some bases. Says what it makes, with `place` in front.
     pub fn bytes(&mut self, target: &Layer, bases: &[&Layer], place: &str) -> Result<u64, Failure> {
         let ids: Vec<DiffId> = bases.iter().map(|base| base.card.diff_id).collect();
         let key = Key::new(target.card.diff_id, &ids, self.settings.id());
