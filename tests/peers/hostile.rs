@@ -16,7 +16,7 @@ use libp2p::identity::Keypair;
 use libp2p::request_response::{self, Codec, ProtocolSupport};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, StreamProtocol, SwarmBuilder};
-use lighter_types::{Bytes, Card, DiffId, PatchId};
+use lighter_types::{Bytes, Card, DiffId, PatchId, SiteName};
 use lighter_wire::{Answer, Holdings, Incarnation, Message, Offer, PatchRequest, Quote, Refusal, Request};
 use tokio::sync::mpsc;
 
@@ -111,11 +111,20 @@ impl Script {
     /// Claims to hold these layers and to have a patch of a hundred bytes for each, ready; and to be of [`SITE`]. Nodes
     /// of that site ask it for quotes also where a peer outside made an offer.
     pub fn bargain(cards: Vec<Card>, stream: impl Fn(&PatchRequest) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::bargain_at(SITE, cards, stream)
+    }
+
+    /// The same, of another site.
+    pub fn bargain_at(
+        site: &str,
+        cards: Vec<Card>,
+        stream: impl Fn(&PatchRequest) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let site: Option<SiteName> = site.parse().ok();
         let answer = move |request: &Request| {
             let answer = match request {
                 Request::Holdings { .. } => {
-                    let site = Some(SITE.parse().expect("a site"));
-                    Answer::Holdings(Holdings::all(Incarnation(1), 1, site, cards.clone()))
+                    Answer::Holdings(Holdings::all(Incarnation(1), 1, site.clone(), cards.clone()))
                 }
                 Request::Quote { .. } => Answer::Quote(Quote {
                     offer: Offer::Ready { patch: PatchId::new([7; 32]), bytes: Bytes(100) },

@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
-use lighter_types::{Bytes, PatchId};
-use lighter_wire::{Answer, Arrival, Holdings, Incarnation, Message, Offer, PatchReply, Quote, Refusal, Request};
+use lighter_types::Bytes;
+use lighter_wire::{Answer, Arrival, Message, PatchReply, Request};
 
 use super::harness::{
     Memory, check_turned_away, fleet, framed, is_cut_off, layer, layer_from, pull_events, wait_heard,
@@ -40,25 +40,8 @@ fn working(count: usize) -> Vec<u8> {
 
 /// Quotes a patch of a hundred bytes, at once.
 fn endless_worker(tar: &[u8], site: &str, then: Then) -> Script {
-    let mut script = Script::bargain(Vec::new(), |_| Vec::new());
     let claimed = card(tar, &images::sha256(tar));
-    let site = site.parse().ok();
-    script.answer = Box::new(move |request| {
-        let answer = match request {
-            Request::Holdings { .. } => Answer::Holdings(Holdings::all(Incarnation(1), 1, site.clone(), vec![claimed])),
-            Request::Quote { .. } => Answer::Quote(Quote {
-                offer: Offer::Ready { patch: PatchId::new([7; 32]), bytes: Bytes(100) },
-                bases: Vec::new(),
-                wait: Duration::ZERO,
-                effort: None,
-            }),
-            Request::Image(_) | Request::Blob { .. } | Request::Sketches(_) | Request::Arrival { .. } => {
-                Answer::Refused(Refusal::NotHeld)
-            }
-        };
-        Some(answer.encode().expect("a small answer"))
-    });
-    Script { then, ..script }
+    Script { then, ..Script::bargain_at(site, vec![claimed], |_| Vec::new()) }
 }
 
 /// Two victims at once, since the node gives each kind of liar a quarter of a minute.

@@ -196,18 +196,10 @@ fn equal_parts(most: u64, mut equal: impl FnMut(u64, u64) -> io::Result<usize>) 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use lighter_types::ReadAt;
 
-    /// Bytes without repetition.
-    fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-        let mut state = seed;
-        let next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 56) as u8
-        };
-        std::iter::repeat_with(next).take(bytes).collect()
-    }
+    use super::super::tests::noise;
+    use super::*;
 
     fn new(at: u64, bytes: u64) -> Planned {
         Planned { kind: Kind::New, at, bytes, cost: bytes }

@@ -273,18 +273,10 @@ pub const GEAR: [u64; 256] = {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::*;
     use lighter_types::ReadAt;
 
-    /// Bytes without repetition.
-    fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-        let mut state = seed;
-        let next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 56) as u8
-        };
-        std::iter::repeat_with(next).take(bytes).collect()
-    }
+    use super::super::tests::noise;
+    use super::*;
 
     /// In which blocks how many samples of a content occur.
     fn votes(samples: &Samples, content: &[u8]) -> BTreeMap<u64, u64> {

@@ -3,21 +3,13 @@
 
 use lighter_coder::Coder;
 
+use super::blocks::{Blocks, LIMIT};
 use super::mixer::{Chance, Mixer, Scale};
-
-/// After so many equal bytes, whole blocks are coded.
-pub const CALM_BYTES: u32 = 32;
-/// The shortest block, and by how much each next one is longer.
-const BLOCK_BYTES: usize = 32;
-const BLOCK_GROWTH: u32 = 2;
-const LEVEL_MAX: u32 = 7;
 
 /// Hashed contexts.
 const HASHED: usize = 5;
 const INPUTS: usize = HASHED + 4;
 const HASH_BITS: u32 = 16;
-/// Probabilities of equality are steady: they learn from many bits.
-const LIMIT: u32 = 400;
 
 /// The surroundings of a byte.
 #[derive(Clone, Copy)]
@@ -32,14 +24,7 @@ pub struct Around {
 
 /// The model of equality.
 pub struct Hits {
-    /// The last results, the latest in the lowest bit; 1 is equal.
-    history: u64,
-    /// Equal bytes since the last different byte, and between that byte and the different byte before.
-    run: u32,
-    run_before: u32,
-    /// The level of the next block's length.
-    level: u32,
-    blocks: [Chance; 8 * 16],
+    blocks: Blocks,
     by_run: Vec<Chance>,
     by_history: Vec<Chance>,
     by_gaps: Vec<Chance>,
@@ -52,11 +37,7 @@ pub struct Hits {
 impl Hits {
     pub fn new() -> Self {
         Self {
-            history: u64::MAX,
-            run: 0,
-            run_before: 0,
-            level: 0,
-            blocks: [Chance::EVEN; 8 * 16],
+            blocks: Blocks::new(),
             by_run: vec![Chance::EVEN; 64 * 16 * 3],
             by_history: vec![Chance::EVEN; 1 << 12],
             by_gaps: vec![Chance::EVEN; 64 * 64],
@@ -70,53 +51,29 @@ impl Hits {
     /// Length of the block to code as a whole, if `left` bytes of the match are left; `None` if single bytes are coded.
     #[inline]
     pub fn block(&self, left: usize) -> Option<usize> {
-        if self.run < CALM_BYTES || left < BLOCK_BYTES {
-            return None;
-        }
-        let longest = BLOCK_BYTES << (BLOCK_GROWTH * self.level);
-        Some(longest.min(left))
+        self.blocks.block(left)
     }
 
     /// Codes whether a whole block is equal.
     pub fn code_block<C: Coder>(&mut self, coder: &mut C, equal: bool) -> bool {
-        let recent = (!self.history).count_ones().min(15);
-        let chance = &mut self.blocks[(self.level * 16 + recent) as usize];
-        let found = coder.code(equal, chance.one());
-        chance.learn(found, LIMIT, self.scale);
-        if found {
-            self.history = self.history << 8 | 0xff;
-            self.level = (self.level + 1).min(LEVEL_MAX);
-        } else if self.level > 0 {
-            self.level -= 1;
-        } else {
-            // Single bytes until so many in a row are equal.
-            self.run = 0;
-        }
-        found
+        self.blocks.code(coder, equal)
     }
 
     /// Codes whether one byte is equal.
     #[inline]
     pub fn code<C: Coder>(&mut self, coder: &mut C, around: &Around, equal: bool) -> bool {
         let found = self.code_one(coder, around, equal);
-        self.history = self.history << 1 | u64::from(found);
-        if found {
-            self.run += 1;
-        } else {
-            self.run_before = self.run;
-            self.run = 0;
-            self.level = 0;
-        }
+        self.blocks.learn(found);
         found
     }
 
     #[inline]
     fn code_one<C: Coder>(&mut self, coder: &mut C, around: &Around, equal: bool) -> bool {
         let scale = self.scale;
-        let run = self.run.min(63) as usize;
-        let recent = (!self.history as u32).count_ones().min(15) as usize;
+        let run = self.blocks.run.min(63) as usize;
+        let recent = (!self.blocks.history as u32).count_ones().min(15) as usize;
         let here = (around.base >> 16 & 0xff) as usize;
-        let state = self.history & 7 | u64::from(around.guess) << 3;
+        let state = self.blocks.history & 7 | u64::from(around.guess) << 3;
         let hashes = [
             hash(around.base >> 8 & 0xffff, 1),
             hash(around.base & 0xff_ffff, 2),
@@ -124,9 +81,9 @@ impl Hits {
             hash((around.before & 0xffff) << 8 | here as u64, 4),
             hash(around.base & 0xffff_ffff | state << 32, 5),
         ];
-        let gap = (self.run_before.min(63) * 64) as usize + run;
+        let gap = (self.blocks.run_before.min(63) * 64) as usize + run;
         let by_byte = here * 64 + state as usize;
-        let by_history = (self.history & 0xfff) as usize;
+        let by_history = (self.blocks.history & 0xfff) as usize;
         let by_run = run * 16 + recent;
         let mixer = &mut self.mixer;
         for (chances, &index) in self.hashed.iter().zip(&hashes) {
@@ -136,7 +93,7 @@ impl Hits {
         mixer.add(scale.logit(self.by_history[by_history].one()));
         mixer.add(scale.logit(self.by_gaps[gap].one()));
         mixer.add(scale.logit(self.by_byte[by_byte].one()));
-        let logit = mixer.mix((self.run.min(31) * 3) as usize + usize::from(around.guess));
+        let logit = mixer.mix((self.blocks.run.min(31) * 3) as usize + usize::from(around.guess));
         let found = coder.code(equal, scale.probability(logit));
         mixer.learn(found, scale);
         for (chances, &index) in self.hashed.iter_mut().zip(&hashes) {
