@@ -8,8 +8,9 @@ use lighter_types::{BaseCache, broken};
 use crate::{parallel, work};
 
 use super::contents::Contents;
-use super::files::{Entry, equal, equal_as_read};
-use super::pairs::{EntryId, Pairs};
+use super::files::{Entry, equal_as_read};
+use super::headers::headers;
+use super::pairs::Pairs;
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
 
 /// Entries are drafted in chunks of so many, each with a cache of its own.
@@ -22,6 +23,8 @@ pub struct Draft {
     pub steps: Vec<Planned>,
     /// The range that is left to be matched.
     pub open: Option<Range<u64>>,
+    /// Whether its name alone says which header it is compared with.
+    pub is_guess: bool,
 }
 
 impl Draft {
@@ -121,43 +124,15 @@ fn whole(
 fn in_parts(layers: &Layers<'_>, pairs: &Pairs<'_>, contents: &Contents<'_>, entry: &Entry) -> io::Result<Draft> {
     let bytes = entry.end - entry.content;
     let found = if bytes > 0 { contents.find(entry)? } else { None };
-    let like = pairs.same_path(entry).next().or(found.map(|(id, _)| id));
-    let like = like.or_else(|| pairs.changed_from(entry).first().copied());
-    let mut draft =
-        Draft { steps: headers(layers, pairs, entry, like)?, open: (bytes > 0).then_some(entry.content..entry.end) };
+    let known = pairs.same_path(entry).next().or(found.map(|(id, _)| id));
+    let like = known.or_else(|| pairs.changed_from(entry).first().copied());
+    let steps = headers(layers, entry, like.map(|id| (id.base as usize, pairs.entry(id))))?;
+    let open = (bytes > 0).then_some(entry.content..entry.end);
+    let mut draft = Draft { steps, open, is_guess: known.is_none() };
     if let Some((id, bytes)) = found {
         draft.copy(From::Address(layers.address(id.base as usize, pairs.entry(id).content)), bytes);
     }
     // There may be a million of them.
     draft.steps.shrink_to_fit();
     Ok(draft)
-}
-
-/// The header blocks of an entry, each compared with the block of an entry that it may be like.
-fn headers(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry, like: Option<EntryId>) -> io::Result<Vec<Planned>> {
-    let mut steps = Vec::new();
-    let blocks = |entry: &Entry| (entry.content - entry.start) / 512;
-    let like = like.map(|id| (id, pairs.entry(id)));
-    for block in 0..blocks(entry) {
-        let at = entry.start + 512 * block;
-        // Counted from the end: the last block is the entry's own, the blocks before it are extensions.
-        let back = blocks(entry) - block;
-        let like = like
-            .filter(|(_, base)| blocks(base) >= back)
-            .map(|(id, base)| (id.base as usize, base.content - 512 * back));
-        let kind = match like {
-            None => Kind::NewHeader,
-            Some((base, offset)) => {
-                let address = layers.address(base, offset);
-                if equal((layers.target, at), (layers.bases[base], offset), 512)? {
-                    Kind::Copy(From::Address(address))
-                } else {
-                    Kind::Header(address)
-                }
-            }
-        };
-        let cost = if kind == Kind::NewHeader { 40 } else { 8 };
-        push(&mut steps, Planned { kind, at, bytes: 512, cost });
-    }
-    Ok(steps)
 }

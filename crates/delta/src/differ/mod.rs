@@ -20,6 +20,7 @@ mod executables;
 mod files;
 mod frames;
 mod gzip;
+mod headers;
 mod index;
 mod loading;
 mod long;

@@ -14,6 +14,7 @@ use crate::parallel;
 use super::draft::{Drafts, draft};
 use super::executables::{self, Parts};
 use super::files::{Entry, Files};
+use super::headers::{headers, origin};
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
 use super::long::{EQUAL_PART, Long, match_long};
@@ -37,12 +38,30 @@ const PART_BYTES: usize = 4 << 20;
 const LONG_PART: u64 = 4;
 
 /// A file of the target that no base has as it is.
-struct Part {
-    start: u64,
+struct Part<'a> {
+    entry: &'a Entry,
     /// Its copies and headers.
     steps: Vec<Planned>,
+    /// Whether its name alone says which header it is compared with.
+    is_guess: bool,
     /// Whether steps of its content follow.
     is_open: bool,
+}
+
+impl Part<'_> {
+    /// Its headers and its content. What the content comes from tells of its headers too.
+    fn with(self, content: Vec<Planned>, layers: &Layers<'_>, bases: &[Vec<Entry>]) -> io::Result<Vec<Planned>> {
+        let mut steps = self.steps;
+        if self.is_guess
+            && let Some(origin) = origin(layers, bases, &content)
+        {
+            let mut better = headers(layers, self.entry, Some(origin))?;
+            steps.into_iter().filter(|step| step.at >= self.entry.content).for_each(|step| push(&mut better, step));
+            steps = better;
+        }
+        content.into_iter().for_each(|step| push(&mut steps, step));
+        Ok(steps)
+    }
 }
 
 /// A content that is not a copy.
@@ -107,7 +126,8 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
     let mut parts = Vec::with_capacity(drafts.len());
     let mut open = Vec::new();
     for ((entry, draft), form) in drafts.into_iter().zip(forms) {
-        parts.push(Part { start: entry.start, steps: draft.steps, is_open: draft.open.is_some() });
+        let (is_guess, is_open) = (draft.is_guess, draft.open.is_some());
+        parts.push(Part { entry, steps: draft.steps, is_guess, is_open });
         open.extend(draft.open.map(|range| Open { index: open.len(), entry, range, form }));
     }
     let matched = match_twice(layers, &Known { pairs: &pairs, regions: &regions, bases: &files.bases }, search, open)?;
@@ -120,11 +140,13 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
     let mut copies = copies.into_iter().peekable();
     let mut matched = matched.into_iter();
     for part in parts {
-        while let Some(copy) = copies.next_if(|copy| copy.at < part.start) {
+        while let Some(copy) = copies.next_if(|copy| copy.at < part.entry.start) {
             push(&mut steps, copy);
         }
         let content = if part.is_open { matched.next() } else { None };
-        part.steps.into_iter().chain(content.into_iter().flatten()).for_each(|step| push(&mut steps, step));
+        part.with(content.unwrap_or_default(), layers, &files.bases)?
+            .into_iter()
+            .for_each(|step| push(&mut steps, step));
     }
     copies.for_each(|copy| push(&mut steps, copy));
     Ok(steps)
