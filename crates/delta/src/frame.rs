@@ -21,17 +21,20 @@ use crate::models::headers::{Block, Headers, Texts};
 use crate::models::quick::Quick;
 use crate::models::window::Window;
 use crate::moves::{self, Map};
-use crate::payload::{Parts, TIER_FULL, TIER_LIGHT, TIER_MOVES, TIER_QUICK, TIER_STRETCHES, TIER_XZ};
+use crate::payload::{Parts, TIER_FRESH, TIER_FULL, TIER_LIGHT, TIER_MOVES, TIER_QUICK, TIER_STRETCHES};
 use crate::prefix;
 use crate::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use crate::rebuilt::Rebuilt;
 use crate::sources::{CopyFrom, Sources, TARGET};
 use crate::take::take;
 use crate::zstd;
-use lengths::{check, has_xz};
+use lengths::{check, material_bytes_max, stream_flags};
 
 /// Most bytes of a frame that are not copied from a base, with all content of its compressed streams.
 pub const MATERIAL_BYTES_MAX: u64 = 8 << 20;
+/// The same of a frame with streams of LZ4, and most bytes of its inflated sources: the code of a processor is long, and
+/// cannot be cut.
+pub const LARGE_BYTES_MAX: u64 = 12 << 20;
 
 /// Most bytes of a match that are coded together; a change does not continue from one window into the next. Between two
 /// windows, and between as many new bytes, a decoder asks whether to go on.
@@ -61,7 +64,7 @@ pub fn encode(
 ) -> Result<Vec<u8>, CodecError> {
     let mut sources = Sources::new(bases, range.end)?;
     let coded_program = program::encode(program)?;
-    sources.inflate(&program.inflated)?;
+    sources.inflate(&program.inflated, material_bytes_max(stream_flags(program)))?;
     let (tier, contents, compressed, new_bytes, raw);
     match style {
         Style::Light { zstd_level } => {
@@ -86,8 +89,8 @@ pub fn encode(
         }
     }
     let moves = if is_first && !map.files.is_empty() { moves::coding::encode(map) } else { Vec::new() };
-    let flags = if has_xz(program) { TIER_XZ } else { 0 } | if moves.is_empty() { 0 } else { TIER_MOVES };
-    let mut payload = vec![tier | TIER_STRETCHES | flags];
+    let flags = stream_flags(program) | if moves.is_empty() { 0 } else { TIER_MOVES };
+    let mut payload = vec![tier | TIER_STRETCHES | TIER_FRESH | flags];
     varint::put(&mut payload, coded_program.len() as u64);
     varint::put(&mut payload, contents.len() as u64);
     if tier == TIER_LIGHT {
@@ -123,15 +126,16 @@ pub fn decode(
         return Err("moves behind the first frame".into());
     }
     let program = program::decode(parts.program)?;
-    if has_xz(&program) != parts.has_xz {
-        return Err("streams of xz that the tier does not tell of".into());
+    if stream_flags(&program) != parts.streams {
+        return Err("streams that the tier does not tell of".into());
     }
-    let material = check(&program, target_bytes)?;
+    let bytes_max = material_bytes_max(parts.streams);
+    let material = check(&program, target_bytes, bytes_max)?;
     if parts.new_bytes > material {
         return Err("more new bytes than steps have".into());
     }
     let mut sources = Sources::new(bases, range.end)?;
-    sources.inflate(&program.inflated)?;
+    sources.inflate(&program.inflated, bytes_max)?;
     let mut new = Vec::new();
     if parts.new_bytes > 0 {
         new.reserve_exact(parts.new_bytes as usize);
@@ -147,7 +151,7 @@ pub fn decode(
         (false, _) => {
             let contents = LightContents::new(AnsDecoder::new(parts.contents), &new);
             let walk = Walk::new(contents, place.0, map, range.start, parts.raw, &[]).while_going(going);
-            let walk = walk.decode(&program, material, parts.texts)?;
+            let walk = walk.decode(&program, material, &parts)?;
             let LightContents { coder, new, .. } = walk.contents;
             (walk.rebuilt, coder.is_at_end() && new.is_empty() && walk.raw.is_empty())
         }
@@ -171,7 +175,7 @@ fn decode_full<'a, M: Models>(
 ) -> Result<(Rebuilt, bool), CodecError> {
     let contents = FullContents::<_, M>::for_payload(Decoder::new(parts.contents), parts.contents.len());
     let walk = Walk::new(contents, sources, map, start, parts.raw, &[]).while_going(going);
-    let walk = walk.decode(program, material, parts.texts)?;
+    let walk = walk.decode(program, material, parts)?;
     Ok((walk.rebuilt, walk.contents.coder.is_at_end() && walk.raw.is_empty()))
 }
 
@@ -239,8 +243,9 @@ impl<'a, T: Contents> Walk<'a, T> {
     }
 
     /// Decodes a program that makes so many bytes beside copies.
-    fn decode(mut self, program: &'a Program, material: u64, texts: Texts) -> Result<Self, CodecError> {
-        self.headers = Headers::new(texts);
+    fn decode(mut self, program: &'a Program, material: u64, parts: &Parts<'_>) -> Result<Self, CodecError> {
+        self.headers = Headers::new(parts.texts);
+        self.window.keeps_original = !parts.is_fresh;
         self.rebuilt.material.reserve_exact(material as usize);
         self.run(program)?;
         Ok(self)
@@ -345,6 +350,8 @@ impl<'a, T: Contents> Walk<'a, T> {
             if self.open.is_none() {
                 let to = self.start + self.rebuilt.bytes() + done;
                 self.window.rewrite(self.map, from, to);
+            } else {
+                self.window.leave();
             }
             self.contents.code_match(&self.window, known, &mut self.rebuilt.material);
             done += count;

@@ -3,7 +3,7 @@
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
-//! | tier | 1 | 4 light, 5 full; plus 2 with xz, 8 with moves, 16 with texts by stretches, 32 by quick models |
+//! | tier | 1 | 4 light, 5 full; plus 2 with xz, 64 with LZ4, 8 with moves, 16 with texts by stretches, 32 by quick models, 128 with fresh windows |
 //! | numbers | 2 to 20 | lengths of the program and of the contents, as coded |
 //! | numbers | | light: length of the zstd blocks, and of their content |
 //! | number | | with moves: their length |
@@ -26,6 +26,10 @@ pub const TIER_LIGHT: u8 = 4;
 pub const TIER_FULL: u8 = 5;
 /// Added to the tier of a program that has streams of xz.
 pub const TIER_XZ: u8 = 2;
+/// Added to the tier of a program that has streams of LZ4. They are long: its frame may hold more than others.
+pub const TIER_LZ4: u8 = 64;
+/// The tiers' flags that tell of streams.
+pub const TIER_STREAMS: u8 = TIER_XZ | TIER_LZ4;
 
 /// Added to the tier of the first frame of a patch that has moves.
 pub const TIER_MOVES: u8 = 8;
@@ -34,6 +38,10 @@ pub const TIER_STRETCHES: u8 = 16;
 /// Added to the full tier where [`crate::models::quick`] has the models: every program but earlier ones adds it.
 pub const TIER_QUICK: u8 = 32;
 
+/// Added to the tier where a match in a stream knows nothing of references that were rewritten for a match before: every
+/// program but earlier ones adds it.
+pub const TIER_FRESH: u8 = 128;
+
 const TIER_FULL_QUICK: u8 = TIER_FULL | TIER_QUICK;
 
 /// The parts of a payload.
@@ -41,8 +49,10 @@ pub struct Parts<'a> {
     pub is_full: bool,
     /// Full only: by the models of today.
     pub is_quick: bool,
-    pub has_xz: bool,
+    /// The flags of its streams.
+    pub streams: u8,
     pub texts: Texts,
+    pub is_fresh: bool,
     /// The moves as coded; empty if it has none.
     pub moves: &'a [u8],
     pub program: &'a [u8],
@@ -58,13 +68,14 @@ impl<'a> Parts<'a> {
     /// An unknown tier; parts that are cut off.
     pub fn of(payload: &'a [u8]) -> Result<Self, CodecError> {
         let (&tier, mut rest) = payload.split_first().ok_or("an empty payload")?;
-        let is_full = match tier & !(TIER_XZ | TIER_MOVES | TIER_STRETCHES) {
+        let is_full = match tier & !(TIER_STREAMS | TIER_MOVES | TIER_STRETCHES | TIER_FRESH) {
             TIER_LIGHT => false,
             TIER_FULL | TIER_FULL_QUICK => true,
             _ => return Err(CodecError::Unsupported),
         };
+        let is_fresh = tier & TIER_FRESH != 0;
         let is_quick = tier & TIER_QUICK != 0;
-        let (has_xz, has_moves) = (tier & TIER_XZ != 0, tier & TIER_MOVES != 0);
+        let (streams, has_moves) = (tier & TIER_STREAMS, tier & TIER_MOVES != 0);
         let texts = if tier & TIER_STRETCHES == 0 { Texts::ByBytes } else { Texts::ByStretches };
         let mut number = || varint::get(&mut rest).ok_or("a length that is cut off");
         let (program_bytes, contents_bytes) = (number()?, number()?);
@@ -77,7 +88,19 @@ impl<'a> Parts<'a> {
         let program = take(&mut rest, program_bytes)?;
         let contents = take(&mut rest, contents_bytes)?;
         let compressed = take(&mut rest, compressed_bytes)?;
-        Ok(Self { is_full, is_quick, has_xz, texts, moves, program, contents, compressed, new_bytes, raw: rest })
+        Ok(Self {
+            is_full,
+            is_quick,
+            streams,
+            texts,
+            is_fresh,
+            moves,
+            program,
+            contents,
+            compressed,
+            new_bytes,
+            raw: rest,
+        })
     }
 }
 
@@ -105,7 +128,7 @@ const HEAVY_BYTES: u64 = 9 << 19;
 
 impl Weight {
     pub fn of(payload: &[u8]) -> Self {
-        match payload.first().map(|tier| tier & !(TIER_MOVES | TIER_STRETCHES)) {
+        match payload.first().map(|tier| tier & !(TIER_MOVES | TIER_STRETCHES | TIER_FRESH)) {
             None | Some(TIER_LIGHT) => Self::Light,
             Some(TIER_FULL | TIER_FULL_QUICK) if work(payload) <= HEAVY_BYTES => Self::Full,
             Some(_) => Self::Heavy,

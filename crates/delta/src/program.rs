@@ -40,7 +40,7 @@ pub enum Step {
 /// A compressed stream of a base. A decoder inflates it before it does any step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inflated {
-    /// Where the stream begins in a base; of an xz file, where the file begins.
+    /// Where the stream begins in a base; of an xz file, where the file begins, and of a fatbin's element, its header.
     pub from: u64,
     /// Its length.
     pub bytes: u64,
@@ -88,6 +88,7 @@ impl Step {
             Self::NewHeader => Kind::NewHeader,
             Self::Stream { compression: Compression::Deflate, .. } => Kind::Deflate,
             Self::Stream { compression: Compression::Xz, .. } => Kind::Xz,
+            Self::Stream { compression: Compression::Lz4, .. } => Kind::Lz4,
             Self::Trailer => Kind::Trailer,
         }
     }
@@ -112,10 +113,11 @@ enum Kind {
     Deflate,
     Trailer,
     Xz,
+    Lz4,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Copy,
         Self::Match,
         Self::New,
@@ -125,6 +127,7 @@ impl Kind {
         Self::Deflate,
         Self::Trailer,
         Self::Xz,
+        Self::Lz4,
     ];
 }
 
@@ -257,6 +260,7 @@ impl Programs {
             Kind::Deflate => self.stream(coder, Compression::Deflate, given)?,
             Kind::Trailer => Step::Trailer,
             Kind::Xz => self.stream(coder, Compression::Xz, given)?,
+            Kind::Lz4 => self.stream(coder, Compression::Lz4, given)?,
         };
         self.place = self.place.checked_add(step.bytes()).ok_or("a frame beyond all lengths")?;
         Ok(step)

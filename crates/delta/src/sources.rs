@@ -10,9 +10,6 @@ use crate::error::CodecError;
 use crate::models::window::{MARGIN_BEFORE, MARGIN_BEHIND};
 use crate::program::Inflated;
 
-/// Most bytes of content of all inflated sources of a frame, and of their streams.
-pub const INFLATED_BYTES_MAX: u64 = 8 << 20;
-
 const OUTSIDE: CodecError = CodecError::Damaged("a range outside its source");
 /// A frame is decoded before the rest of the target exists.
 pub const TARGET: CodecError = CodecError::Damaged("a step that needs the target's bytes to be decoded");
@@ -57,13 +54,13 @@ impl<'a> Sources<'a> {
         Ok(Self { bases: BaseCache::new(bases), starts, inflated: Vec::new(), inflated_starts: vec![end] })
     }
 
-    /// Inflates streams of the bases, in order.
+    /// Inflates streams of the bases, in order. All content and all streams have at most `bytes_max` bytes.
     ///
     /// # Errors
-    /// Ranges outside a base, more than [`INFLATED_BYTES_MAX`], streams that are not of the length stated.
-    pub fn inflate(&mut self, streams: &[Inflated]) -> Result<(), CodecError> {
+    /// Ranges outside a base, more bytes than that, streams that are not of the length stated.
+    pub fn inflate(&mut self, streams: &[Inflated], bytes_max: u64) -> Result<(), CodecError> {
         let sum = |of: fn(&Inflated) -> u64| streams.iter().map(of).fold(0, u64::saturating_add);
-        if sum(|stream| stream.plain_bytes) > INFLATED_BYTES_MAX || sum(|stream| stream.bytes) > INFLATED_BYTES_MAX {
+        if sum(|stream| stream.plain_bytes) > bytes_max || sum(|stream| stream.bytes) > bytes_max {
             return Err("more inflated content than allowed".into());
         }
         for stream in streams {

@@ -1,8 +1,11 @@
 //! Compressed streams: decompressed into content and corrections, and recompressed to exactly the same bytes.
 //!
-//! A stream is the first block of an xz file if it begins as one, else a deflate stream.
+//! A stream is the first block of an xz file if it begins as one, the LZ4 block of a fatbin's element if it begins as
+//! one, else a deflate stream.
 
 pub mod deflate;
+pub mod fatbin;
+pub mod lz4;
 mod stream;
 pub mod xz;
 
@@ -10,11 +13,13 @@ pub use stream::{CORRECTIONS_BYTES_MAX, Compression, Decompressed};
 
 use crate::error::CodecError;
 
-/// Decompresses the stream that `compressed` begins with. `None` if its content is longer than `plain_bytes_max`, or if
-/// recompressing would not give exactly the same stream.
+/// Decompresses the stream that `compressed` begins with. `None` if its content is longer than `plain_bytes_max` (of an
+/// element of a fatbin, than its own limit), or if recompressing would not give exactly the same stream.
 pub fn decompress(compressed: &[u8], plain_bytes_max: usize) -> Option<Decompressed> {
     if xz::is_xz(compressed) {
         xz::decompress(compressed, plain_bytes_max)
+    } else if fatbin::is_compressed(compressed) {
+        fatbin::decompress(compressed)
     } else {
         deflate::decompress(compressed, plain_bytes_max)
     }
@@ -28,6 +33,7 @@ pub fn recompress(compression: Compression, plain: &[u8], corrections: &[u8]) ->
     let stream = match compression {
         Compression::Deflate => deflate::recompress(plain, corrections),
         Compression::Xz => xz::recompress(plain, corrections),
+        Compression::Lz4 => corrections.is_empty().then(|| lz4::compress(plain)),
     };
     stream.ok_or(CodecError::Damaged("corrections that do not fit their content"))
 }
@@ -37,6 +43,7 @@ pub fn recompress_work(compression: Compression) -> u64 {
     match compression {
         Compression::Deflate => 6,
         Compression::Xz => 100,
+        Compression::Lz4 => 2,
     }
 }
 
@@ -45,6 +52,8 @@ pub fn recompress_work(compression: Compression) -> u64 {
 pub fn content(compressed: &[u8], plain_bytes_max: usize) -> Option<(Vec<u8>, usize)> {
     let (plain, bytes) = if xz::is_xz(compressed) {
         xz::content(compressed, plain_bytes_max).map(|block| (block.plain, block.stream.end))
+    } else if fatbin::is_compressed(compressed) {
+        fatbin::content(compressed, plain_bytes_max).map(|(plain, start, bytes)| (plain, start + bytes))
     } else {
         deflate::content(compressed, plain_bytes_max)
     }?;

@@ -9,6 +9,8 @@ pub enum Compression {
     Deflate,
     /// LZMA2 in an xz file.
     Xz,
+    /// An LZ4 block in a fatbin.
+    Lz4,
 }
 
 /// A decompressed stream, with all that makes exactly the same stream again.

@@ -10,10 +10,9 @@ use lighter_types::{Effort, broken};
 
 use crate::compressed::recompress_work;
 use crate::error::CodecError;
-use crate::frame::{self, Style};
+use crate::frame::{self, MATERIAL_BYTES_MAX, Style};
 use crate::limits::{PAYLOAD_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::program::{INFLATED_MAX, Inflated, Program, STEPS_MAX, Step};
-use crate::sources::INFLATED_BYTES_MAX;
 
 use super::steps::{From, Kind, Layers, Planned, Recompressed};
 
@@ -108,7 +107,7 @@ impl Load {
             && self.bytes <= u64::from(TARGET_BYTES_MAX)
             && self.material <= MATERIAL_SHARE_BYTES * 3 / 2
             && self.new <= NEW_SHARE_BYTES
-            && self.inflated <= INFLATED_BYTES_MAX
+            && self.inflated <= MATERIAL_BYTES_MAX
             && self.streams <= INFLATED_MAX
             && self.steps <= STEPS_MAX / 2
     }

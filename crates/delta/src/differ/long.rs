@@ -148,7 +148,12 @@ fn match_piece(layers: &Layers<'_>, regions: &[Region], piece: &Piece, search: &
 }
 
 /// The matches of a content with old bytes, some ranges of which are near.
-fn find((old, near): (&[u8], &[Range<usize>]), content: &[u8], aligned: Option<usize>, search: &Search) -> Vec<Match> {
+pub fn find(
+    (old, near): (&[u8], &[Range<usize>]),
+    content: &[u8],
+    aligned: Option<usize>,
+    search: &Search,
+) -> Vec<Match> {
     let all = 0..old.len();
     let all = std::slice::from_ref(&all);
     let [near, far] = match (search.is_wide, search.is_thorough) {
@@ -214,7 +219,7 @@ fn around_block(block: u64) -> [u64; 3] {
 /// Blocks, at most so many, in which most of the samples occur, each of which occurs in some blocks: again and again
 /// the block with most samples that no block before has. So many copies of one thing take no room from others. And how
 /// many samples occur in the blocks. If two have as many, it is one of `rather`.
-fn covering(places: &[Vec<u64>], rather: &BTreeSet<u64>, most: usize) -> (Vec<u64>, usize) {
+pub fn covering(places: &[Vec<u64>], rather: &BTreeSet<u64>, most: usize) -> (Vec<u64>, usize) {
     let mut samples: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (sample, blocks) in places.iter().enumerate() {
         blocks.iter().for_each(|&block| samples.entry(block).or_default().push(sample));

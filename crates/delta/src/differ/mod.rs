@@ -12,11 +12,13 @@
 //!
 //! The result depends on the layers and the settings only, not on the number of threads.
 
+mod blocks;
 mod contents;
 mod draft;
 mod elf;
 mod evidence;
 mod executables;
+mod fatbins;
 mod files;
 mod frames;
 mod gzip;

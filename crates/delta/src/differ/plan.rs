@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::compare::differences;
 use crate::parallel;
 
+use super::blocks::{match_blocks, replace};
 use super::draft::{Drafts, draft};
 use super::executables::{self, Parts};
 use super::files::{Entry, Files};
@@ -24,7 +25,7 @@ use super::pairs::Pairs;
 use super::regions::Regions;
 use super::search::Search;
 use super::steps::{Layers, Planned, push};
-use super::streams::{self, Form};
+use super::streams::{self, Form, Streams};
 use super::twins;
 use super::weave::weave;
 use super::writer::Writer;
@@ -122,15 +123,24 @@ impl<'f> Drafted<'f> {
 pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> io::Result<Vec<Planned>> {
     let Drafted { files, pairs, drafts: Drafts { copies, drafts }, regions } = drafted;
     let search = &search.beside(drafts.len());
-    let forms = streams::decompress(layers, &pairs, &drafts, search)?;
+    let Streams { forms, blocks } = streams::decompress(layers, &pairs, &drafts, search)?;
+    let mut blocks = blocks.into_iter().peekable();
+    let mut blocks_of_open = Vec::new();
     let mut parts = Vec::with_capacity(drafts.len());
     let mut open = Vec::new();
-    for ((entry, draft), form) in drafts.into_iter().zip(forms) {
+    for (number, ((entry, draft), form)) in drafts.into_iter().zip(forms).enumerate() {
+        while let Some((_, block)) = blocks.next_if(|(content, _)| *content == number) {
+            blocks_of_open.push((open.len(), block));
+        }
         let (is_guess, is_open) = (draft.is_guess, draft.open.is_some());
         parts.push(Part { entry, steps: draft.steps, is_guess, is_open });
         open.extend(draft.open.map(|range| Open { index: open.len(), entry, range, form }));
     }
-    let matched = match_twice(layers, &Known { pairs: &pairs, regions: &regions, bases: &files.bases }, search, open)?;
+    let known = Known { pairs: &pairs, regions: &regions, bases: &files.bases };
+    let mut matched = match_twice(layers, &known, search, open)?;
+    for (index, step) in match_blocks(layers, &blocks_of_open, search)? {
+        replace(&mut matched[index], step);
+    }
     // They take 100 MB where there are a million files, and now the steps grow.
     drop(pairs);
     let drafted = parts.iter().map(|part| part.steps.len());

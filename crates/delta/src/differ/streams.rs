@@ -1,5 +1,5 @@
-//! The compressed streams of changed contents: found in gzip members, zip archives and xz files, paired with streams of
-//! the bases, and decompressed if recompressing gives the same bytes.
+//! The compressed streams of changed contents: found in gzip members, zip archives, xz files and the fatbins of
+//! executables, paired with streams of the bases, and decompressed if recompressing gives the same bytes.
 //!
 //! A content has streams only if it has a counterpart in a base. Members of a zip are paired by name, then by name
 //! without versions, then by extension.
@@ -15,6 +15,7 @@ use crate::frame::MATERIAL_BYTES_MAX;
 use crate::parallel;
 
 use super::draft::Draft;
+use super::fatbins;
 use super::files::Entry;
 use super::gzip;
 use super::pairs::{EntryId, Pairs, without_versions};
@@ -57,18 +58,27 @@ enum Container {
     Gzip,
     Zip,
     Xz,
+    Fatbins,
+}
+
+/// The streams of contents.
+pub struct Streams {
+    /// The form of each content. One with fatbins is plain.
+    pub forms: Vec<Form>,
+    /// The blocks of fatbins that changed, in order, each with the content that it stands in.
+    pub blocks: Vec<(usize, Stream)>,
 }
 
 /// A stream that was found.
-struct Found {
-    /// Where it stands; of an xz file, where the file stands.
-    at: Range<u64>,
+pub struct Found {
+    /// Where it stands; of an xz file, where the file stands, and of a fatbin's block, the block with its header.
+    pub at: Range<u64>,
     /// About how long its content is.
-    plain_bytes: u64,
-    from: Vec<(EntryId, Range<u64>)>,
+    pub plain_bytes: u64,
+    pub from: Vec<(EntryId, Range<u64>)>,
 }
 
-/// The forms of all entries. Entries without an open content or without a counterpart are `Plain`.
+/// The streams of all entries. Entries without an open content or without a counterpart are `Plain`.
 ///
 /// Holds the contents of the streams, together at most half of [`Search::material_bytes_max`], and one more for each
 /// thread.
@@ -80,9 +90,9 @@ pub fn decompress(
     pairs: &Pairs<'_>,
     drafts: &[(&Entry, Draft)],
     search: &Search,
-) -> io::Result<Vec<Form>> {
+) -> io::Result<Streams> {
     let mut found = parallel::map(drafts, search.threads, |(entry, draft)| {
-        if search.streams && draft.is_open(entry) { find(layers, pairs, entry) } else { Ok(None) }
+        if draft.is_open(entry) { find(layers, pairs, entry, search) } else { Ok(None) }
     })?;
     let mut left = search.material_bytes_max / 2;
     for (_, streams) in found.iter_mut().flatten() {
@@ -98,7 +108,8 @@ pub fn decompress(
         Ok::<_, io::Error>(compressed::decompress(&compressed, PLAIN_BYTES_MAX as usize))
     })?;
     let mut decompressed = decompressed.into_iter();
-    let forms = found.into_iter().map(|found| {
+    let mut blocks = Vec::new();
+    let forms = found.into_iter().enumerate().map(|(content, found)| {
         let Some((container, found)) = found else { return Form::Plain };
         let mut streams = Vec::new();
         for (Found { at, from, .. }, decompressed) in found.into_iter().zip(decompressed.by_ref()) {
@@ -110,15 +121,25 @@ pub fn decompress(
         }
         match streams.len() {
             0 => Form::Plain,
+            _ if container == Container::Fatbins => {
+                blocks.extend(streams.into_iter().map(|stream| (content, stream)));
+                Form::Plain
+            }
             1 if container == Container::Gzip => Form::Gzip(Box::new(streams.remove(0))),
             _ => Form::Archive(streams.into()),
         }
     });
-    Ok(forms.collect())
+    let forms = forms.collect();
+    Ok(Streams { forms, blocks })
 }
 
 /// The streams of a content that has counterparts, and their container.
-fn find(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Option<(Container, Vec<Found>)>> {
+fn find(
+    layers: &Layers<'_>,
+    pairs: &Pairs<'_>,
+    entry: &Entry,
+    search: &Search,
+) -> io::Result<Option<(Container, Vec<Found>)>> {
     let ids = pairs.changed_from(entry);
     let content = entry.content..entry.content + entry.content_bytes;
     if ids.is_empty() || entry.content_bytes < STREAM_BYTES_MIN {
@@ -129,6 +150,13 @@ fn find(layers: &Layers<'_>, pairs: &Pairs<'_>, entry: &Entry) -> io::Result<Opt
         (*id, layers.bases[id.base as usize], entry.content..entry.content + entry.content_bytes)
     };
     let bases: Vec<(EntryId, &dyn ReadAt, Range<u64>)> = ids.iter().map(base).collect();
+    let blocks = fatbins::find(layers.target, &content, &bases)?;
+    if !blocks.is_empty() {
+        return Ok(Some((Container::Fatbins, blocks)));
+    }
+    if !search.streams {
+        return Ok(None);
+    }
     if entry.content_bytes <= PLAIN_BYTES_MAX && is_xz(layers.target, &content)? {
         let mut from = Vec::new();
         for (id, layer, content) in bases {
@@ -204,7 +232,7 @@ fn changed(members: Vec<Member>, bases: &[(EntryId, Vec<Member>)]) -> Vec<Found>
 
 /// For each member, the member of a base that it may have been changed from: the one of the same name, else of the same
 /// name without versions, else of the same extension; of several, the nearest in length.
-fn counterparts(members: &[Member], base: &[&Member]) -> Vec<Option<usize>> {
+pub fn counterparts(members: &[Member], base: &[&Member]) -> Vec<Option<usize>> {
     let mut found: Vec<Option<usize>> = vec![None; members.len()];
     let mut is_taken = vec![false; base.len()];
     let path_without_versions = |path: &[u8]| without_versions(path).collect();

@@ -30,7 +30,8 @@ pub fn weave(
     }
 }
 
-fn stream_step(stream: &Stream, steps: Vec<Planned>) -> Planned {
+/// The step that makes a stream, from the steps that make its content.
+pub fn stream_step(stream: &Stream, steps: Vec<Planned>) -> Planned {
     let decompressed = &stream.decompressed;
     let cost = steps.iter().map(|step| step.cost).sum::<u64>() + decompressed.corrections.len() as u64 + STEP_COST;
     let kind = Kind::Stream(Box::new(Recompressed {

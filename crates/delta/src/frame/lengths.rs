@@ -1,17 +1,36 @@
 //! The lengths of a program's steps, before any is done.
 
-use super::MATERIAL_BYTES_MAX;
+use super::{LARGE_BYTES_MAX, MATERIAL_BYTES_MAX};
 use crate::compressed::Compression;
 use crate::error::CodecError;
+use crate::payload::{TIER_LZ4, TIER_XZ};
 use crate::program::{Program, Step};
 
-/// Whether the program has streams of xz.
-pub(super) fn has_xz(program: &Program) -> bool {
-    program.steps.iter().any(|step| matches!(step, Step::Stream { compression: Compression::Xz, .. }))
+/// The flags of the tier that tell of the program's streams.
+pub(super) fn stream_flags(program: &Program) -> u8 {
+    let of_step = |step: &Step| match step {
+        Step::Stream { compression: Compression::Xz, .. } => TIER_XZ,
+        Step::Stream { compression: Compression::Lz4, .. } => TIER_LZ4,
+        Step::Stream { compression: Compression::Deflate, .. }
+        | Step::Copy { .. }
+        | Step::Match { .. }
+        | Step::New { .. }
+        | Step::Raw { .. }
+        | Step::Header { .. }
+        | Step::NewHeader
+        | Step::Trailer => 0,
+    };
+    program.steps.iter().map(of_step).fold(0, |flags, flag| flags | flag)
 }
 
-/// Checks the lengths of all steps before any is done. Returns how many bytes the steps make beside copies.
-pub(super) fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecError> {
+/// Most bytes of a frame with such streams that are not copied from a base, and most bytes of its inflated sources.
+pub(super) fn material_bytes_max(stream_flags: u8) -> u64 {
+    if stream_flags & TIER_LZ4 == 0 { MATERIAL_BYTES_MAX } else { LARGE_BYTES_MAX }
+}
+
+/// Checks the lengths of all steps before any is done. Returns how many bytes the steps make beside copies: at most
+/// `bytes_max`.
+pub(super) fn check(program: &Program, target_bytes: u64, bytes_max: u64) -> Result<u64, CodecError> {
     let (mut material, mut copied, mut plain_left) = (0u64, 0u64, 0u64);
     for step in &program.steps {
         let bytes = step.bytes();
@@ -35,7 +54,7 @@ pub(super) fn check(program: &Program, target_bytes: u64) -> Result<u64, CodecEr
     if plain_left > 0 {
         return Err("a stream without its end".into());
     }
-    if material > MATERIAL_BYTES_MAX {
+    if material > bytes_max {
         return Err("more decoded bytes than allowed".into());
     }
     if copied > target_bytes {

@@ -1,9 +1,9 @@
 //! Programs that lie: each is refused before it costs anything, and none panics.
 
 use super::*;
+use crate::payload::TIER_XZ;
 use crate::program::{Inflated, STEPS_MAX};
 use crate::rebuilt::Piece;
-use crate::sources::INFLATED_BYTES_MAX;
 
 fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
     super::decode(payload, range, bases, &Map::default(), &|| std::ops::ControlFlow::Continue(()))
@@ -15,7 +15,7 @@ fn payload(program: &Program) -> Vec<u8> {
     let mut coder = AnsEncoder::new();
     let _ = program::code(&mut coder, program);
     let coded = coder.finish();
-    let mut payload = vec![TIER_LIGHT | if has_xz(program) { TIER_XZ } else { 0 }];
+    let mut payload = vec![TIER_LIGHT | stream_flags(program)];
     for number in [coded.len() as u64, 0, 0, 0] {
         varint::put(&mut payload, number);
     }
@@ -116,8 +116,8 @@ fn programs_that_would_cost_too_much_are_refused() {
     refused(vec![], vec![Step::NewHeader; STEPS_MAX + 1], "more steps");
     refused(vec![], vec![Step::NewHeader; STEPS_MAX], "more decoded bytes");
     let inflated = |from, bytes, plain_bytes| vec![Inflated { from, bytes, plain_bytes }];
-    refused(inflated(0, 10, INFLATED_BYTES_MAX + 1), vec![], "more inflated content");
-    refused(inflated(0, INFLATED_BYTES_MAX + 1, 10), vec![], "more inflated content");
+    refused(inflated(0, 10, MATERIAL_BYTES_MAX + 1), vec![], "more inflated content");
+    refused(inflated(0, MATERIAL_BYTES_MAX + 1, 10), vec![], "more inflated content");
     refused(inflated(0, 10, 1 << 62).repeat(4), vec![], "more inflated content");
     refused(inflated(999, 10, 10), vec![], "a range outside its source");
     refused(inflated(0, 10, 10), vec![], "does not inflate");
@@ -138,7 +138,7 @@ fn streams_that_lie_are_refused() {
 }
 
 #[test]
-fn a_tier_tells_of_xz_as_it_is() {
+fn a_tier_tells_of_streams_as_they_are() {
     let base = vec![7u8; 1000];
     let copy = Step::Copy { from: 0, bytes: 100 };
     let xz = Step::Stream { compression: Compression::Xz, plain_bytes: 100, corrections: vec![0, 0] };
@@ -153,6 +153,32 @@ fn a_tier_tells_of_xz_as_it_is() {
         let error = decode(&payload, 0..100, &[&base]).unwrap_err();
         assert!(matches!(error, CodecError::Damaged(what) if what.contains("tier")), "{error:?}");
     }
+}
+
+#[test]
+fn a_frame_with_a_block_of_a_fatbin_may_be_longer() {
+    let program = |compression, bytes| {
+        let stream = Step::Stream { compression, plain_bytes: bytes, corrections: vec![] };
+        Program { inflated: vec![], steps: vec![stream, Step::Raw { bytes }] }
+    };
+    let (deflate, lz4) = (Compression::Deflate, Compression::Lz4);
+    for (compression, most) in [(deflate, MATERIAL_BYTES_MAX), (lz4, LARGE_BYTES_MAX)] {
+        for (bytes, expected) in [(most, "a part that is cut off"), (most + 1, "more decoded bytes")] {
+            let error = decode(&payload(&program(compression, bytes)), 0..100, &[]).unwrap_err();
+            assert!(
+                matches!(error, CodecError::Damaged(what) if what.contains(expected)),
+                "{compression:?}: {error:?}"
+            );
+        }
+    }
+    // A block has no corrections.
+    let stream = Step::Stream { compression: lz4, plain_bytes: 100, corrections: vec![2] };
+    refused(vec![], vec![stream, Step::Copy { from: 0, bytes: 100 }], "corrections");
+    let stream = Step::Stream { compression: lz4, plain_bytes: 100, corrections: vec![] };
+    let payload = payload(&Program { inflated: vec![], steps: vec![stream, Step::Copy { from: 0, bytes: 100 }] });
+    let block = compressed::lz4::compress(&[7; 100]);
+    let rebuilt = decode(&payload, 0..block.len() as u64, &[&vec![7u8; 1000]]).unwrap();
+    assert!(rebuilt.material.ends_with(&block));
 }
 
 fn xz_of(plain: &[u8]) -> Vec<u8> {
