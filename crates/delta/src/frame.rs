@@ -32,8 +32,8 @@ use lengths::{check, material_bytes_max, stream_flags};
 
 /// Most bytes of a frame that are not copied from a base, with all content of its compressed streams.
 pub const MATERIAL_BYTES_MAX: u64 = 8 << 20;
-/// The same of a frame with streams of LZ4, and most bytes of its inflated sources: the code of a processor is long, and
-/// cannot be cut.
+/// The same of a frame with streams of LZ4, and most bytes of its inflated sources: the code of a processor is long,
+/// and cannot be cut.
 pub const LARGE_BYTES_MAX: u64 = 12 << 20;
 
 /// Most bytes of a match that are coded together; a change does not continue from one window into the next. Between two

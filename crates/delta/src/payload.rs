@@ -3,7 +3,7 @@
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
-//! | tier | 1 | 4 light, 5 full; plus 2 with xz, 64 with LZ4, 8 with moves, 16 with texts by stretches, 32 by quick models, 128 with fresh windows |
+//! | tier | 1 | 4 light, 5 full; and the flags below |
 //! | numbers | 2 to 20 | lengths of the program and of the contents, as coded |
 //! | numbers | | light: length of the zstd blocks, and of their content |
 //! | number | | with moves: their length |
@@ -38,8 +38,8 @@ pub const TIER_STRETCHES: u8 = 16;
 /// Added to the full tier where [`crate::models::quick`] has the models: every program but earlier ones adds it.
 pub const TIER_QUICK: u8 = 32;
 
-/// Added to the tier where a match in a stream knows nothing of references that were rewritten for a match before: every
-/// program but earlier ones adds it.
+/// Added to the tier where a match in a stream knows nothing of references that were rewritten for a match before:
+/// every program but earlier ones adds it.
 pub const TIER_FRESH: u8 = 128;
 
 const TIER_FULL_QUICK: u8 = TIER_FULL | TIER_QUICK;

@@ -1,9 +1,9 @@
 //! The elements of fatbins: code for graphics processors, which CUDA's compiler keeps in the executables of the host.
 //!
-//! NVIDIA has published no description. This is what is known of the files: an executable has a section `.nv_fatbin`
-//! with containers, one behind the other. A container is a header of 16 bytes (its magic, a version of 2 bytes, its own
-//! length of 2, the length of all its elements of 8), then elements. An element is a header and a payload. The payload is
-//! a small ELF file (kind 2) or a text (kind 1), and mostly an LZ4 block of it ([`super::lz4`]).
+//! NVIDIA has published no description. The files show this: an executable has a section `.nv_fatbin` with containers,
+//! one behind the other. A container is a header of 16 bytes (its magic, a version of 2 bytes, its own length of 2, the
+//! length of all its elements of 8), then elements. An element is a header and a payload. The payload is a small ELF
+//! file (kind 2) or a text (kind 1), and mostly an LZ4 block of it ([`super::lz4`]).
 
 use super::lz4;
 use super::stream::{Compression, Decompressed};
@@ -16,7 +16,7 @@ pub const CONTAINER_HEADER_BYTES: usize = 16;
 /// So much of an element's header is read.
 pub const HEADER_BYTES: usize = 64;
 const HEADER_BYTES_MAX: u32 = 1 << 10;
-const VERSION: u16 = 0x0101;
+const ELEMENT_MARK: u16 = 0x0101;
 const KINDS: [u16; 2] = [1, 2];
 /// The flag of a payload that is an LZ4 block.
 const IS_LZ4: u64 = 0x2000;
@@ -43,10 +43,10 @@ pub fn container(header: &[u8; CONTAINER_HEADER_BYTES]) -> Option<(u64, u64)> {
 
 /// The element that begins with these bytes.
 pub fn element(header: &[u8]) -> Option<Element> {
-    let [kind, version] = [number::<2>(header, 0)?, number::<2>(header, 2)?];
+    let [kind, mark] = [number::<2>(header, 0)?, number::<2>(header, 2)?];
     let header_bytes = number::<4>(header, 4)?;
     let is_one = KINDS.contains(&(kind as u16))
-        && version == u64::from(VERSION)
+        && mark == u64::from(ELEMENT_MARK)
         && (HEADER_BYTES as u64..=u64::from(HEADER_BYTES_MAX)).contains(&header_bytes);
     let payload_bytes = number::<8>(header, 8)?;
     let block_bytes = number::<4>(header, 16)?;

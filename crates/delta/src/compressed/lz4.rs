@@ -1,5 +1,5 @@
-//! LZ4 blocks: decompressed, and compressed to the same bytes as by lz4's "high compression" at its lowest effort, which
-//! looks at two candidates for each match (levels 1 and 2 of lz4 1.9 and before).
+//! LZ4 blocks: decompressed, and compressed to the same bytes as by lz4's "high compression" at its lowest effort,
+//! which looks at two candidates for each match (levels 1 and 2 of lz4 1.9 and before).
 //!
 //! Source: LZ4 Block Format Description (2022-07-31); lib/lz4hc.c of lz4 1.9.4 for the choices of its encoder. lz4 1.10
 //! makes other blocks at these levels, so no version of the library that is in use today would serve
@@ -23,8 +23,8 @@ pub fn content(block: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
     (plain.len() == plain_bytes).then_some(plain)
 }
 
-/// The first bytes of a block's content, about `plain_bytes` of them: all of it if it has no more. `None` if the block is
-/// damaged before that. Takes no more memory than that and the block.
+/// The first bytes of a block's content, about `plain_bytes` of them: all of it if it has no more. `None` if the block
+/// is damaged before that. Takes no more memory than that and the block.
 pub fn front(block: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(plain_bytes);
     let mut rest = block;
@@ -43,7 +43,7 @@ pub fn front(block: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
         let bytes = bytes.min(plain_bytes.saturating_sub(plain.len()) + LAST_LITERALS);
         let mut left = bytes;
         while left > 0 {
-            // What a match has made, it may read.
+            // A match may read its own bytes.
             let count = left.min(plain.len() - from);
             plain.extend_from_within(from..from + count);
             left -= count;

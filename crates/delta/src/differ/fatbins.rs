@@ -1,5 +1,5 @@
-//! The blocks of an executable's fatbins: those that changed, each with the block of a base that it may have been changed
-//! from. See [`crate::compressed::fatbin`].
+//! The blocks of an executable's fatbins: those that changed, each with the blocks of the bases that it may have been
+//! changed from. See [`crate::compressed::fatbin`].
 
 use std::collections::HashSet;
 use std::io;
@@ -10,9 +10,9 @@ use lighter_types::ReadAt;
 use crate::compressed::fatbin::{self, CONTAINER_HEADER_BYTES, HEADER_BYTES};
 use crate::compressed::lz4;
 
+use super::counterparts::{Found, counterparts};
 use super::elf;
 use super::pairs::EntryId;
-use super::streams::{Found, counterparts};
 use super::zip::Member;
 
 /// The section that has the containers.
@@ -85,8 +85,8 @@ pub fn find(
     Ok(found)
 }
 
-/// Gives the blocks that are gone and nobody's counterpart to the new ones in turn: together, these are matched with all
-/// that any of them has.
+/// Gives the blocks that are gone and nobody's counterpart to the new ones in turn: together, these are matched with
+/// all that any of them has.
 fn share_out(
     old: &[(EntryId, &dyn ReadAt, Vec<Block>)],
     kept: &HashSet<blake3::Hash>,

@@ -14,6 +14,7 @@
 
 mod blocks;
 mod contents;
+mod counterparts;
 mod draft;
 mod elf;
 mod evidence;

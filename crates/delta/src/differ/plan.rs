@@ -50,7 +50,7 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Its headers and its content. What the content comes from tells of its headers too.
+    /// Its headers and its content. The place that the content comes from tells of its headers too.
     fn with(self, content: Vec<Planned>, layers: &Layers<'_>, bases: &[Vec<Entry>]) -> io::Result<Vec<Planned>> {
         let mut steps = self.steps;
         if self.is_guess

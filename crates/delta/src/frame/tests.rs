@@ -1,4 +1,6 @@
-//! Programs that lie: each is refused before it costs anything, and none panics.
+//! Programs that lie: each is refused before it costs anything, and none panics. A payload here has a program and no
+//! contents: copies and raw bytes are enough to reach each check. Limits are tried at their value and one beyond it;
+//! a refusal is told by its words.
 
 use super::*;
 use crate::payload::TIER_XZ;

@@ -1,3 +1,5 @@
+//! Blocks come back, are the same as those of the library, and do no harm if they are damaged.
+
 use super::*;
 
 /// Bytes of several kinds: code-like records, text, letters, runs, noise.
@@ -21,7 +23,7 @@ fn input(kind: u32, bytes: usize) -> Vec<u8> {
             3 => out.extend(std::iter::repeat_n(number as u8 & 3, number as usize % 700)),
             _ => out.push(number as u8),
         }
-        // What stood somewhere before, with a change.
+        // Bytes that stood somewhere before.
         if number.is_multiple_of(11) && out.len() > 40 {
             let from = number as usize % (out.len() - 40);
             let copied = out[from..(from + number as usize % 3000).min(out.len())].to_vec();

@@ -1,3 +1,5 @@
+//! Executables with fatbins: patches of blocks that changed, and of damaged ones, are applied.
+
 use std::ops::ControlFlow;
 
 use lighter_types::Effort;
