@@ -37,7 +37,7 @@ struct Old {
     plain: Vec<u8>,
 }
 
-/// The step that makes each block, with the number of its content.
+/// The step that makes each block, with the number of its content: in the order of the blocks.
 ///
 /// # Errors
 /// The error of a reader.
@@ -106,7 +106,8 @@ fn match_block(
 
 /// The old blocks that a block resembles most, by their numbers, and its counterparts.
 fn resembled(layers: &Layers<'_>, block: &Stream, old: &[Old], samples: &Samples) -> Vec<usize> {
-    let number = |from: u64| old.iter().position(|old| old.stream.from == from);
+    // They are in the order of their addresses.
+    let number = |from: u64| old.binary_search_by_key(&from, |old| old.stream.from).ok();
     let counterparts =
         block.from.iter().filter_map(|(id, range)| number(layers.address(id.base as usize, range.start)));
     let counterparts: BTreeSet<u64> = counterparts.map(|index| index as u64).collect();
@@ -136,20 +137,35 @@ fn resembled(layers: &Layers<'_>, block: &Stream, old: &[Old], samples: &Samples
     found
 }
 
-/// Puts a block's step in place of the steps that make the same bytes, if it costs less than they do.
-pub fn replace(steps: &mut Vec<Planned>, block: Planned) {
-    let (start, end) = (block.at, block.at + block.bytes);
-    let first = steps.partition_point(|step| step.at + step.bytes <= start);
-    let last = steps.partition_point(|step| step.at < end);
-    let inside = &steps[first..last];
-    let within = |step: &Planned| (step.at + step.bytes).min(end) - step.at.max(start);
-    let cost = inside.iter().map(|step| step.cost * within(step) / step.bytes).sum::<u64>();
-    if block.cost >= cost {
-        return;
+/// Puts the steps of blocks in place of the steps that make the same bytes, where they cost less than these do. Both are
+/// in order.
+pub fn replace(steps: Vec<Planned>, blocks: impl IntoIterator<Item = Planned>) -> Vec<Planned> {
+    let mut out = Vec::with_capacity(steps.len());
+    let mut waiting = steps;
+    waiting.reverse();
+    for block in blocks {
+        let (start, end) = (block.at, block.at + block.bytes);
+        while let Some(step) = waiting.pop_if(|step| step.at + step.bytes <= start) {
+            out.push(step);
+        }
+        let mut inside = Vec::new();
+        while let Some(step) = waiting.pop_if(|step| step.at < end) {
+            inside.push(step);
+        }
+        let within = |step: &Planned| (step.at + step.bytes).min(end) - step.at.max(start);
+        let cost = inside.iter().map(|step| step.cost * within(step) / step.bytes).sum::<u64>();
+        if block.cost >= cost {
+            waiting.extend(inside.into_iter().rev());
+            continue;
+        }
+        let before = inside.first().and_then(|step| step.split(start.saturating_sub(step.at)));
+        let behind = inside.last().and_then(|step| step.split(end.saturating_sub(step.at)));
+        out.extend(before.map(|(before, _)| before));
+        out.push(block);
+        waiting.extend(behind.map(|(_, behind)| behind));
     }
-    let before = inside.first().and_then(|step| step.split(start.saturating_sub(step.at))).map(|(before, _)| before);
-    let behind = inside.last().and_then(|step| step.split(end.saturating_sub(step.at))).map(|(_, behind)| behind);
-    steps.splice(first..last, before.into_iter().chain([block]).chain(behind));
+    out.extend(waiting.into_iter().rev());
+    out
 }
 
 #[cfg(test)]

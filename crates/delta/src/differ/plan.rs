@@ -138,8 +138,11 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
     }
     let known = Known { pairs: &pairs, regions: &regions, bases: &files.bases };
     let mut matched = match_twice(layers, &known, search, open)?;
-    for (index, step) in match_blocks(layers, &blocks_of_open, search)? {
-        replace(&mut matched[index], step);
+    let mut blocks = match_blocks(layers, &blocks_of_open, search)?.into_iter().peekable();
+    while let Some(&(index, _)) = blocks.peek() {
+        let own = std::iter::from_fn(|| blocks.next_if(|(open, _)| *open == index)).map(|(_, block)| block);
+        let steps = std::mem::take(&mut matched[index]);
+        matched[index] = replace(steps, own);
     }
     // They take 100 MB where there are a million files, and now the steps grow.
     drop(pairs);

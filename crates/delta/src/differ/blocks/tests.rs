@@ -154,13 +154,16 @@ fn a_block_takes_the_place_of_steps_that_cost_more() {
     let step = |at, bytes, cost| Planned { kind: Kind::New, at, bytes, cost };
     let all = [step(0, 100, 50), step(100, 100, 50), step(200, 100, 50)];
     let of = |block: Planned| {
-        let mut steps = all.to_vec();
-        replace(&mut steps, block);
-        steps.iter().map(|step| (step.at, step.bytes, step.cost)).collect::<Vec<_>>()
+        replace(all.to_vec(), [block]).iter().map(|step| (step.at, step.bytes, step.cost)).collect::<Vec<_>>()
     };
     // 50 of the first, 100 of the second, 20 of the third would cost 85.
     assert_eq!(of(step(50, 170, 85)), all.each_ref().map(|step| (step.at, step.bytes, step.cost)));
     assert_eq!(of(step(50, 170, 84)), [(0, 50, 25), (50, 170, 84), (220, 80, 40)]);
     assert_eq!(of(step(100, 100, 49)), [(0, 100, 50), (100, 100, 49), (200, 100, 50)]);
     assert_eq!(of(step(120, 30, 1)), [(0, 100, 50), (100, 20, 10), (120, 30, 1), (150, 50, 25), (200, 100, 50)]);
+    // Several in one step, one of them too dear.
+    let blocks = [step(110, 10, 1), step(130, 10, 9), step(150, 10, 1), step(190, 110, 1)];
+    let placed: Vec<_> = replace(all.to_vec(), blocks).iter().map(|step| (step.at, step.bytes)).collect();
+    let expected = [(0, 100), (100, 10), (110, 10), (120, 30), (150, 10), (160, 30), (190, 110)];
+    assert_eq!(placed, expected);
 }
