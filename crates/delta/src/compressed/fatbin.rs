@@ -3,7 +3,8 @@
 //! NVIDIA has published no description. The files show this: an executable has a section `.nv_fatbin` with containers,
 //! one behind the other. A container is a header of 16 bytes (its magic, a version of 2 bytes, its own length of 2, the
 //! length of all its elements of 8), then elements. An element is a header and a payload. The payload is a small ELF
-//! file (kind 2) or a text (kind 1), and mostly an LZ4 block of it ([`super::lz4`]).
+//! file (kind 2) or a text (kind 1), and mostly an LZ4 block of it ([`super::lz4`]). Elements of other kinds have other
+//! headers behind the lengths; nothing is done with them.
 
 use super::lz4;
 use super::stream::{Compression, Decompressed};
@@ -45,12 +46,12 @@ pub fn container(header: &[u8; CONTAINER_HEADER_BYTES]) -> Option<(u64, u64)> {
 pub fn element(header: &[u8]) -> Option<Element> {
     let [kind, mark] = [number::<2>(header, 0)?, number::<2>(header, 2)?];
     let header_bytes = number::<4>(header, 4)?;
-    let is_one = KINDS.contains(&(kind as u16))
-        && mark == u64::from(ELEMENT_MARK)
-        && (HEADER_BYTES as u64..=u64::from(HEADER_BYTES_MAX)).contains(&header_bytes);
+    let is_one =
+        mark == u64::from(ELEMENT_MARK) && (HEADER_BYTES as u64..=u64::from(HEADER_BYTES_MAX)).contains(&header_bytes);
     let payload_bytes = number::<8>(header, 8)?;
     let block_bytes = number::<4>(header, 16)?;
-    let is_block = number::<8>(header, 40)? & IS_LZ4 != 0 && block_bytes <= payload_bytes;
+    let is_lz4 = KINDS.contains(&(kind as u16)) && number::<8>(header, 40)? & IS_LZ4 != 0;
+    let is_block = is_lz4 && block_bytes <= payload_bytes;
     let bytes = header_bytes.checked_add(payload_bytes)?;
     let element = Element {
         header_bytes,

@@ -47,9 +47,8 @@ pub fn find(
     bases: &[(EntryId, &dyn ReadAt, Range<u64>)],
 ) -> io::Result<Vec<Found>> {
     let new = blocks(target, content)?;
-    let mut found: Vec<Found> = Vec::new();
     if new.is_empty() {
-        return Ok(found);
+        return Ok(Vec::new());
     }
     let mut old = Vec::new();
     for (id, layer, content) in bases {
@@ -59,6 +58,9 @@ pub fn find(
         old.iter().flat_map(|(.., blocks)| blocks.iter().map(|block| block.hash)).collect();
     let kept: HashSet<blake3::Hash> = new.iter().map(|block| block.hash).collect();
     let changed: Vec<Block> = new.into_iter().filter(|block| !known.contains(&block.hash)).collect();
+    if changed.is_empty() {
+        return Ok(Vec::new());
+    }
     let members = members(target, &changed)?;
     let mut from: Vec<Vec<(EntryId, Range<u64>)>> = vec![Vec::new(); changed.len()];
     for (id, layer, blocks) in &old {
@@ -81,8 +83,8 @@ pub fn find(
     }
     share_out(&old, &kept, &mut from);
     let with_counterpart = changed.into_iter().zip(from).filter(|(_, from)| !from.is_empty());
-    found.extend(with_counterpart.map(|(block, from)| Found { at: block.range, plain_bytes: block.plain_bytes, from }));
-    Ok(found)
+    let found = with_counterpart.map(|(block, from)| Found { at: block.range, plain_bytes: block.plain_bytes, from });
+    Ok(found.collect())
 }
 
 /// Gives the blocks that are gone and nobody's counterpart to the new ones in turn: together, these are matched with
