@@ -23,14 +23,20 @@ use std::cmp::Reverse;
 
 use lighter_types::{Bytes, Card};
 
-use crate::containment::{Share, WHOLE_PARTS, missing};
+use crate::containment::{Share, WHOLE_PARTS, missing, missing_windows};
 use crate::predict::{ExpectedError, PATCH_BYTES_MIN, Prediction, predict_patch_bytes, predict_with_bases};
-use crate::sketch::{Samples, Sketch};
+use crate::sketch::{Samples, Sketch, Windows};
 
-/// The cost of new content, in 1/1024 of its share of the compressed layer.
+/// The cost of new content beside old content, in 1/1024 of its share of the compressed layer: much of it resembles the
+/// old.
+const NEW_COST_MIN: u64 = 652;
+/// The cost of new content where all is new.
 const NEW_COST: u64 = 896;
-/// The most that moved content costs, in the same unit.
-const MOVED_COST_MAX: u64 = 102;
+/// The cost of broken content, in the same unit.
+const BROKEN_COST: u64 = 420;
+/// The cost of moved content of executables of Go, in the same unit: their tables have a number for each function and
+/// line.
+const GO_COST: u64 = 51;
 /// The cost of a renamed entry, in 1/1024 of a byte. A path of the same length costs one byte or two,
 /// any other three to ten.
 const RENAMED_COST: u64 = 4 * 1024;
@@ -142,24 +148,27 @@ fn worthwhile(before: Prediction) -> u64 {
 }
 
 fn predict_by_sketches(target: &Card, sketch: &Sketch, bases: &[&Sketch]) -> Prediction {
-    let new = missing_of(sketch, bases, Sketch::masked);
+    let new = missing_windows_of(sketch, bases, Sketch::masked);
+    let broken = missing_windows_of(sketch, bases, Sketch::long);
     let changed = missing_of(sketch, bases, Sketch::plain);
-    let moved = changed.parts.saturating_sub(new.parts);
-    let price = moved_cost(new);
-    let cost = NEW_COST * new.parts + price * moved;
+    let broken = Share { parts: broken.parts.max(new.parts), ..broken };
+    let moved = changed.parts.saturating_sub(broken.parts);
+    let go = GO_COST * u64::from(sketch.go()) / 255;
+    let new_cost = NEW_COST_MIN + (NEW_COST - NEW_COST_MIN) * new.parts / WHOLE_PARTS;
+    let cost = new_cost * new.parts + BROKEN_COST * (broken.parts - new.parts) + go * moved;
     let whole = target.compressed_bytes;
     let contents = u128::from(whole.0) * u128::from(cost) / u128::from(1024 * WHOLE_PARTS);
     let contents = u64::try_from(contents).unwrap_or(u64::MAX);
     let headers = header_bytes(sketch, bases, new);
     let bytes = contents.saturating_add(headers.max(PATCH_BYTES_MIN.0));
-    let error = contents_error(new, changed, price, cost);
+    let error = contents_error(new, broken, Share { parts: moved, ..changed }, go, cost);
     Prediction { bytes: Bytes(bytes).min(whole), expected_error: expected_error(error, contents, headers) }
 }
 
-/// The cost of moved content where so much is new: half the root of that share, up to a tenth.
-fn moved_cost(new: Share) -> u64 {
-    // The root of a share in 2^20 parts is one in 1024.
-    (new.parts.isqrt() / 2).min(MOVED_COST_MAX)
+/// The share of the target's windows of a kind that no base has.
+fn missing_windows_of<'a>(sketch: &'a Sketch, bases: &[&'a Sketch], kind: impl Fn(&'a Sketch) -> Windows<'a>) -> Share {
+    let of_bases: Vec<Windows> = bases.iter().map(|base| kind(base)).collect();
+    missing_windows(kind(sketch), &of_bases)
 }
 
 /// The share of a set of the target's samples that no base has.
@@ -191,11 +200,13 @@ fn expected_error(of_contents: u32, contents: u64, headers: u64) -> ExpectedErro
     ExpectedError(u32::try_from(error).unwrap_or(u32::MAX).min(ExpectedError::MAX.0))
 }
 
-/// The error of the rule and the sampling errors of both sets. The three are independent, so their squares add up.
-fn contents_error(new: Share, changed: Share, price: u64, cost: u64) -> u32 {
-    let sampling = weighted_variance(new, NEW_COST - price) + weighted_variance(changed, price);
+/// The error of the rule and the counting errors of the three sets. They are independent, so their squares add up.
+fn contents_error(new: Share, broken: Share, moved: Share, go: u64, cost: u64) -> u32 {
+    let counting = weighted_variance(new, NEW_COST_MIN - BROKEN_COST)
+        + weighted_variance(broken, BROKEN_COST)
+        + weighted_variance(moved, go);
     let cost = u128::from(cost.max(1));
-    let squares = sampling * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR).pow(2);
+    let squares = counting * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR).pow(2);
     u32::try_from(squares.isqrt()).unwrap_or(u32::MAX).min(ExpectedError::MAX.0)
 }
 
