@@ -30,45 +30,49 @@ pub(crate) struct Share {
 /// The share of the target's windows that none of `bases` has, from samples and from odd sketches. The order of the
 /// bases does not matter.
 ///
-/// The odd sketch of one base counts if it is surer than the samples. The other bases then lower its share by as much as
+/// The odd sketch of a base counts where it is surer than the samples. The other bases then lower its share by as much as
 /// they lower that of the samples.
 pub(crate) fn missing_windows(target: Windows, bases: &[Windows]) -> Share {
     let samples: Vec<&Samples> = bases.iter().map(|base| base.samples).collect();
     let of_all = missing(target.samples, &samples);
     let counted = bases.iter().filter_map(|&base| {
         let of_base = missing(target.samples, &[base.samples]);
-        let share = counted(target, base, of_base).filter(|share| share.variance_parts < of_base.variance_parts)?;
+        let share = counted(target, base, of_base)?;
         let parts = share.parts * of_all.parts.min(of_base.parts) / of_base.parts.max(1);
         let further = of_all.variance_parts.saturating_sub(of_base.variance_parts);
-        Some(Share { parts, variance_parts: share.variance_parts + further })
+        Some(Share { parts: parts.max(1), variance_parts: share.variance_parts + further })
     });
-    let surest = counted.min_by_key(|share| (share.parts, share.variance_parts));
-    surest.filter(|share| share.variance_parts < of_all.variance_parts).unwrap_or(of_all)
+    counted.min_by_key(|share| (share.parts, share.variance_parts)).unwrap_or(of_all)
 }
 
 /// The share that a base lacks by the odd sketches, as far as the samples bear it out: within three standard deviations.
+/// `None` if the samples are surer.
 ///
 /// Odd sketches count the windows that only one of two layers has. The difference of the contents says how many more
 /// are the target's.
 fn counted(target: Windows, base: Windows, sampled: Share) -> Option<Share> {
     const DEVIATIONS: u128 = 3;
-    let difference = target.odd.difference(base.odd)?;
-    let all = u128::from(target.samples.population().max(1));
-    let only_one = u128::from(difference.items) * u128::from(target.odd_rate);
-    let growth = u128::from(target.content_bytes.abs_diff(base.content_bytes)) * all
-        / u128::from(target.content_bytes.max(1));
-    let growth = growth.min(only_one);
-    let new = if target.content_bytes > base.content_bytes { only_one + growth } else { only_one - growth } / 2;
-    // Both are far below 2^64: items are under 2^20, and so is their rate.
-    let variance = u128::from(difference.variance) * u128::from(target.odd_rate).pow(2) / 4;
+    const VARIANCE_MAX: u128 = 4 * WHOLE_PARTS as u128;
     let whole = u128::from(WHOLE_PARTS);
-    let share = (new.max(1) * whole / all).clamp(1, whole);
-    let squared = new.max(1).pow(2);
-    let variance_parts = (variance * whole / squared).min(4 * whole);
+    let difference = target.odd.difference(base.odd)?;
+    let rate = u128::from(target.odd_rate);
+    let all = u128::from(target.samples.population().max(1));
+    let only_one = u128::from(difference.items) * rate;
+    let changed_bytes = u128::from(target.content_bytes.abs_diff(base.content_bytes));
+    let growth = (changed_bytes * all / u128::from(target.content_bytes.max(1))).min(only_one);
+    let new = if target.content_bytes > base.content_bytes { only_one + growth } else { only_one - growth } / 2;
+    // In parts of the whole, squared. Items are under 2^18, so nothing overflows.
+    let variance = u128::from(difference.variance) * rate.pow(2) * whole.pow(2) / all / all / 4;
     let sampled_parts = u128::from(sampled.parts);
-    let off = DEVIATIONS * (u128::from(sampled.variance_parts) * sampled_parts.pow(2) / whole).isqrt();
-    let share = share.clamp(sampled_parts.saturating_sub(off).max(1), (sampled_parts + off).max(1));
-    Some(Share { parts: u64::try_from(share).ok()?, variance_parts: u64::try_from(variance_parts).ok()? })
+    let sampled_variance = u128::from(sampled.variance_parts) * sampled_parts.pow(2) / whole;
+    if variance > sampled_variance {
+        return None;
+    }
+    let off = DEVIATIONS * sampled_variance.isqrt();
+    let borne_out = sampled_parts.saturating_sub(off).max(1)..=(sampled_parts + off).min(whole);
+    let parts = (new * whole / all).clamp(*borne_out.start(), *borne_out.end());
+    let variance_parts = (variance * whole / parts.pow(2)).min(VARIANCE_MAX);
+    Some(Share { parts: u64::try_from(parts).ok()?, variance_parts: u64::try_from(variance_parts).ok()? })
 }
 
 /// The share of `target` that none of `bases` has. The order of the bases does not matter.

@@ -29,14 +29,14 @@ use crate::sketch::{Samples, Sketch, Windows};
 
 /// The cost of new content beside old content, in 1/1024 of its share of the compressed layer: much of it resembles the
 /// old.
-const NEW_COST_MIN: u64 = 652;
+const NEW_COST_MIN: u64 = 628;
 /// The cost of new content where all is new.
 const NEW_COST: u64 = 896;
 /// The cost of broken content, in the same unit.
-const BROKEN_COST: u64 = 420;
+const BROKEN_COST: u64 = 500;
 /// The cost of moved content of executables of Go, in the same unit: their tables have a number for each function and
 /// line.
-const GO_COST: u64 = 51;
+const GO_COST: u64 = 63;
 /// The cost of a renamed entry, in 1/1024 of a byte. A path of the same length costs one byte or two,
 /// any other three to ten.
 const RENAMED_COST: u64 = 4 * 1024;

@@ -30,12 +30,8 @@ use super::{
 };
 
 /// The longest sketch: 753 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each sample).
-pub const SKETCH_BYTES_MAX: usize = HEADER_BYTES
-    + 2 * PARITY_BYTES
-    + PLAIN_SAMPLES_MAX
-    + MASKED_SAMPLES_MAX
-    + LONG_SAMPLES_MAX
-    + 2 * ENTRY_SAMPLES_MAX;
+pub const SKETCH_BYTES_MAX: usize =
+    HEADER_BYTES + 2 * PARITY_BYTES + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX + LONG_SAMPLES_MAX + 2 * ENTRY_SAMPLES_MAX;
 
 const SKETCH_VERSION: u8 = 4;
 const HEADER_BYTES: usize = 49;

@@ -6,9 +6,9 @@
 //!
 //! Bytes before the beginning of a file count as zeros, so a file of any size has long windows.
 
+use super::LONG_SAMPLES_MAX;
 use super::parity::Parities;
 use super::sample::{LowestHashes, SampleSet};
-use super::LONG_SAMPLES_MAX;
 
 /// The bytes of a long window.
 const LONG_BYTES: usize = 256;
