@@ -30,19 +30,22 @@ pub(crate) struct Share {
 /// The share of the target's windows that none of `bases` has, from samples and from odd sketches. The order of the
 /// bases does not matter.
 ///
-/// The odd sketch of a base counts where it is surer than the samples. The other bases then lower its share by as much as
-/// they lower that of the samples.
+/// The odd sketch of a base counts where it is surer than the samples. Few samples are then left to show what the other
+/// bases have, above all if these are larger. So they lower the share by as much as they lower that of plain windows, of
+/// which an update changes many.
 pub(crate) fn missing_windows(target: Windows, bases: &[Windows]) -> Share {
     let samples: Vec<&Samples> = bases.iter().map(|base| base.samples).collect();
-    let of_all = missing(target.samples, &samples);
+    let plain: Vec<&Samples> = bases.iter().map(|base| base.plain).collect();
+    let changed = missing(target.plain, &plain);
     let counted = bases.iter().filter_map(|&base| {
-        let of_base = missing(target.samples, &[base.samples]);
-        let share = counted(target, base, of_base)?;
-        let parts = share.parts * of_all.parts.min(of_base.parts) / of_base.parts.max(1);
-        let further = of_all.variance_parts.saturating_sub(of_base.variance_parts);
+        let share = counted(target, base, missing(target.samples, &[base.samples]))?;
+        let of_base = missing(target.plain, &[base.plain]);
+        let parts = share.parts * changed.parts.min(of_base.parts) / of_base.parts.max(1);
+        let further = changed.variance_parts.saturating_sub(of_base.variance_parts);
         Some(Share { parts: parts.max(1), variance_parts: share.variance_parts + further })
     });
-    counted.min_by_key(|share| (share.parts, share.variance_parts)).unwrap_or(of_all)
+    let fewest = counted.min_by_key(|share| (share.parts, share.variance_parts));
+    fewest.unwrap_or_else(|| missing(target.samples, &samples))
 }
 
 /// The share that a base lacks by the odd sketches, as far as the samples bear it out: within three standard deviations.

@@ -74,6 +74,8 @@ pub(crate) struct Windows<'a> {
     pub(crate) samples: &'a SampleSet,
     pub(crate) odd: &'a Parities,
     pub(crate) odd_rate: u64,
+    /// Samples of plain windows of the same contents.
+    pub(crate) plain: &'a SampleSet,
     pub(crate) content_bytes: u64,
 }
 
@@ -115,13 +117,13 @@ impl Sketch {
     }
 
     pub(crate) fn masked(&self) -> Windows<'_> {
-        let WindowSets { masked, masked_odd, .. } = &*self.windows;
-        Windows { samples: masked, odd: masked_odd, odd_rate: ODD_RATE, content_bytes: self.content_bytes }
+        let WindowSets { plain, masked, masked_odd, .. } = &*self.windows;
+        Windows { samples: masked, odd: masked_odd, odd_rate: ODD_RATE, plain, content_bytes: self.content_bytes }
     }
 
     pub(crate) fn long(&self) -> Windows<'_> {
-        let WindowSets { long, long_odd, .. } = &*self.windows;
-        Windows { samples: long, odd: long_odd, odd_rate: 1, content_bytes: self.content_bytes }
+        let WindowSets { plain, long, long_odd, .. } = &*self.windows;
+        Windows { samples: long, odd: long_odd, odd_rate: 1, plain, content_bytes: self.content_bytes }
     }
 
     pub(crate) fn headers(&self) -> &SampleSet {
