@@ -12,7 +12,7 @@
 
 use std::cmp::Reverse;
 
-use crate::sketch::{Level, Samples, Windows, coarsened};
+use crate::sketch::{Difference, Level, Samples, Windows, coarsened};
 use crate::work;
 
 /// The number of parts of the whole; shares are counted in these parts.
@@ -31,33 +31,38 @@ pub(crate) struct Share {
 /// bases does not matter.
 ///
 /// The odd sketch of a base counts where it is surer than the samples. Few samples are then left to show what the other
-/// bases have, above all if these are larger. So they lower the share by as much as they lower that of plain windows, of
-/// which an update changes many.
+/// bases have, above all if these are larger. So they lower the share by as much as they lower that of plain windows,
+/// because an update changes many of those.
 pub(crate) fn missing_windows(target: Windows, bases: &[Windows]) -> Share {
-    let samples: Vec<&Samples> = bases.iter().map(|base| base.samples).collect();
     let plain: Vec<&Samples> = bases.iter().map(|base| base.plain).collect();
-    let changed = missing(target.plain, &plain);
+    let changed = missing(target.plain, if plain.len() > 1 { &plain } else { &[] });
     let counted = bases.iter().filter_map(|&base| {
-        let share = counted(target, base, missing(target.samples, &[base.samples]))?;
+        let difference = target.odd.difference(base.odd)?;
+        let share = counted(target, base, difference, missing(target.samples, &[base.samples]))?;
+        if bases.len() == 1 {
+            return Some(share);
+        }
         let of_base = missing(target.plain, &[base.plain]);
         let parts = share.parts * changed.parts.min(of_base.parts) / of_base.parts.max(1);
         let further = changed.variance_parts.saturating_sub(of_base.variance_parts);
         Some(Share { parts: parts.max(1), variance_parts: share.variance_parts + further })
     });
     let fewest = counted.min_by_key(|share| (share.parts, share.variance_parts));
-    fewest.unwrap_or_else(|| missing(target.samples, &samples))
+    fewest.unwrap_or_else(|| {
+        let samples: Vec<&Samples> = bases.iter().map(|base| base.samples).collect();
+        missing(target.samples, &samples)
+    })
 }
 
-/// The share that a base lacks by the odd sketches, as far as the samples bear it out: within three standard deviations.
-/// `None` if the samples are surer.
+/// The share that a base lacks by the odd sketches, as far as the samples bear it out: within three standard
+/// deviations. `None` if the samples are surer.
 ///
 /// Odd sketches count the windows that only one of two layers has. The difference of the contents says how many more
 /// are the target's.
-fn counted(target: Windows, base: Windows, sampled: Share) -> Option<Share> {
+fn counted(target: Windows, base: Windows, difference: Difference, sampled: Share) -> Option<Share> {
     const DEVIATIONS: u128 = 3;
     const VARIANCE_MAX: u128 = 4 * WHOLE_PARTS as u128;
     let whole = u128::from(WHOLE_PARTS);
-    let difference = target.odd.difference(base.odd)?;
     let rate = u128::from(target.odd_rate);
     let all = u128::from(target.samples.population().max(1));
     let only_one = u128::from(difference.items) * rate;

@@ -1,4 +1,4 @@
-//! Sketches: samples of the file contents of a layer and of its entries, in about 1.2 KB. From sketches, a node
+//! Sketches: samples of the file contents of a layer and of its entries, in under 2 KB. From sketches, a node
 //! estimates the share of one layer that a set of other layers contains.
 //!
 //! The method is FracMinHash (Irber et al., "Lightweight compositional analysis of metagenomes with FracMinHash and
@@ -7,12 +7,14 @@
 //! 1. Hash every window of 16 bytes of the contents (windows.rs).
 //! 2. Keep the lowest hashes, a fixed number of them. The *threshold* is the lowest hash that was not kept (sample.rs).
 //! 3. To compare two sketches, look only at hashes below the lower of both thresholds, where both sketches are complete
-//!    (containment.rs). So sketches of layers of different sizes compare, and sketches merge.
+//!    (containment.rs). So sketches of layers of different sizes compare.
 //!
-//! A sketch has two sets of samples of contents. *Plain* windows are the bytes as they are. In *masked* windows, the
-//! bytes that a linker rewrites when code moves are replaced by zeros. If the bases lack a plain window but have the
-//! masked one, then it is old code at a new address, which costs few bytes in a patch. docs/PREDICTION.md has the
-//! measurements.
+//! A sketch has three sets of samples of contents. *Plain* windows are the bytes as they are. In *masked* windows, the
+//! bytes that a linker rewrites when code moves are replaced by zeros. *Long* windows are 256 masked bytes (long.rs). If
+//! the bases lack a plain window but have the masked one, then it is old code at a new address; if they have the masked
+//! window but lack the long one, then something near it changed. docs/PREDICTION.md has the measurements.
+//!
+//! Samples cannot count a small difference, so masked and long windows have odd sketches too (parity.rs).
 //!
 //! Two more sets are samples of the entries of the tar: their whole *headers*, and their *paths* alone (entries.rs). If
 //! the bases lack a header but have the path, then the entry has another time, owner or mode.
@@ -34,6 +36,7 @@ mod windows;
 pub use builder::SketchBuilder;
 pub use encoding::{SKETCH_BYTES_MAX, SketchError};
 
+pub(crate) use parity::Difference;
 pub(crate) use sample::{Level, SampleSet as Samples, coarsened};
 pub(crate) use windows::ODD_RATE;
 

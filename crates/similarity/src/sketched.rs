@@ -1,19 +1,20 @@
 //! Predictions of patch bytes from sketches, and the choice of bases.
 //!
-//! A masked window that no base has is *new* content, and costs its compressed size. A plain window that no base has,
-//! although the masked window is there, is *moved* code: old code at new addresses, which costs only the addresses.
+//! A masked window that no base has is *new* content. A long window that no base has is *broken*: it has new content
+//! in it, or a place where the order changed. A plain window that no base has, although the long one is there, is
+//! *moved* code: old code at new addresses, which costs something in executables of Go alone.
 //! An entry of the tar whose path no base has is *renamed*; one whose path is there, but whose header is not, is
 //! *touched*. Beyond the share of new content, both cost their headers. So
 //!
 //! ```text
-//! price = min(1/10, 1/2 x root of new)
-//! bytes = compressed bytes x (7/8 x new + price x moved) + max(1 KiB, entries x (4 x renamed + touched))
+//! price = 5/8 + 1/4 x new
+//! bytes = compressed bytes x (price x new + 1/2 x (broken - new) + 1/16 x go x moved)
+//!         + max(1 KiB, entries x (4 x renamed + touched))
 //! ```
 //!
 //! The constants come from real releases (docs/PREDICTION.md): Lighter's codecs need about 7/8 of the bytes of gzip for
-//! new content. Moved code costs little, since its references are predicted: next to nothing where all of a program was
-//! moved by a few changes, and more where the changes are many, because each moves what lies behind it by another
-//! distance. A header costs what differs from the
+//! new content, and less for what resembles content beside it. A broken window costs the end of a copy, and the
+//! references behind it, which moved by another distance than those before. A header costs what differs from the
 //! base's. The constants hold for the default effort. A [`Calibration`] learns the difference for other codecs, efforts
 //! and contents.
 //!
@@ -45,7 +46,7 @@ const RENAMED_COST: u64 = 4 * 1024;
 const TOUCHED_COST: u64 = 1024;
 /// The error of what headers cost, in 1/1024.
 const HEADERS_ERROR: u128 = 768;
-/// The error of the rule itself, in 1/1024: the root mean square over ten pairs.
+/// The error of the rule itself, in 1/1024: about the root mean square over 40 pairs.
 pub(crate) const RULE_ERROR: u32 = 348;
 /// The least saving that justifies another base, in 1/1024 of the patch's cost without that base.
 const GAIN_MIN: u64 = 32;

@@ -15,8 +15,8 @@
 //! | 401 | 352 | odd sketch of long windows: the same |
 //! | 753 | n | the samples of all sets as bits, the highest bit of a byte first, filled up with zeros |
 //!
-//! Limits: shift at most 63; at most 200 plain, 550 masked and 400 long samples, 64 headers and 64 paths; limit at most 64 times
-//! that, with `limit << shift` within 64 bits.
+//! Limits: shift at most 63; at most 200 plain, 550 masked and 400 long samples, 64 headers and 64 paths; limit at most
+//! 64 times that, with `limit << shift` within 64 bits.
 //!
 //! The first sample is encoded as its value, each other sample as its distance to the previous one, minus one. The code
 //! is Rice's (Rice, Plaunt, 1971): the quotient by 2^r as that many ones and a zero, then r bits of remainder. r is the
@@ -29,7 +29,7 @@ use super::{
     ENTRY_SAMPLES_MAX, EntrySamples, LONG_SAMPLES_MAX, MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch, WindowSets,
 };
 
-/// The longest sketch: 753 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each sample).
+/// The longest sketch: 753 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each).
 pub const SKETCH_BYTES_MAX: usize =
     HEADER_BYTES + 2 * PARITY_BYTES + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX + LONG_SAMPLES_MAX + 2 * ENTRY_SAMPLES_MAX;
 

@@ -58,7 +58,7 @@ impl Parities {
         let first = odd.iter().rposition(|&odd| odd > ODD_MAX).map_or(0, |full| full + 1);
         let counted = odd.get(first..).filter(|levels| !levels.is_empty())?;
         let (items, variance) =
-            counted.iter().fold((0, 0), |(items, variance), &odd| (items + items_of(odd), variance + variance_of(odd)));
+            counted.iter().fold((0, 0), |(items, variance), &odd| (items + ITEMS[odd as usize], variance + variance_of(odd)));
         // Nothing found still leaves an item or two that may be there.
         let variance = variance.max(FRACTION);
         Some(Difference { items: (items << first) / FRACTION, variance: (variance << (2 * first)) / FRACTION })
@@ -80,11 +80,17 @@ impl Parities {
 
 /// The items that leave so many cells odd. With k odd cells, the next item makes one more with the chance of an even
 /// cell and one less with that of an odd one, so each further odd cell takes cells / (cells - 1 - 2k) items.
-fn items_of(odd: u32) -> u64 {
-    (0..odd).map(|odd| FRACTION * u64::from(CELLS) / u64::from(CELLS - 1 - 2 * odd)).sum()
-}
+const ITEMS: [u64; ODD_MAX as usize + 1] = {
+    let mut items = [0; ODD_MAX as usize + 1];
+    let mut odd = 0;
+    while odd < ODD_MAX as usize {
+        items[odd + 1] = items[odd] + FRACTION * CELLS as u64 / (CELLS as u64 - 1 - 2 * odd as u64);
+        odd += 1;
+    }
+    items
+};
 
-/// The variance of [`items_of`], including that of the level's share of all items: (cells / (cells - 2 x odd))^2 - 1
+/// The variance of the items that leave so many cells odd, including that of the level's share of all items: (cells / (cells - 2 x odd))^2 - 1
 /// quarters of all cells.
 fn variance_of(odd: u32) -> u64 {
     let even = u64::from(CELLS - 2 * odd);

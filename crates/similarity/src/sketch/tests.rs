@@ -1,7 +1,8 @@
 //! The promises of sketches.
 //!
 //! The tests check the bytes of a sketch (golden bytes, round trips, damage), which parts of a stream count as
-//! contents, that cuts and the order of files do not matter, that masked windows survive a move of code, and that small differences are counted.
+//! contents, that cuts and the order of files do not matter, that masked windows survive a move of code, and that small
+//! differences are counted.
 //! The estimates from sketches have their tests in containment.
 
 use lighter_tar::{BLOCK_BYTES, entry};
