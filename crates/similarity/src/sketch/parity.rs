@@ -57,8 +57,9 @@ impl Parities {
         // The levels from the finest one that is not too full have one item in 2^first.
         let first = odd.iter().rposition(|&odd| odd > ODD_MAX).map_or(0, |full| full + 1);
         let counted = odd.get(first..).filter(|levels| !levels.is_empty())?;
-        let (items, variance) =
-            counted.iter().fold((0, 0), |(items, variance), &odd| (items + ITEMS[odd as usize], variance + variance_of(odd)));
+        let (items, variance) = counted
+            .iter()
+            .fold((0, 0), |(items, variance), &odd| (items + ITEMS[odd as usize], variance + variance_of(odd)));
         // Nothing found still leaves an item or two that may be there.
         let variance = variance.max(FRACTION);
         Some(Difference { items: (items << first) / FRACTION, variance: (variance << (2 * first)) / FRACTION })
