@@ -10,9 +10,9 @@
 //!    (containment.rs). So sketches of layers of different sizes compare.
 //!
 //! A sketch has three sets of samples of contents. *Plain* windows are the bytes as they are. In *masked* windows, the
-//! bytes that a linker rewrites when code moves are replaced by zeros. *Long* windows are 256 masked bytes (long.rs). If
-//! the bases lack a plain window but have the masked one, then it is old code at a new address; if they have the masked
-//! window but lack the long one, then something near it changed. docs/PREDICTION.md has the measurements.
+//! bytes that a linker rewrites when code moves are replaced by zeros. *Long* windows are 256 masked bytes (long.rs).
+//! If the bases lack a plain window but have the masked one, then it is old code at a new address; if they have the
+//! masked window but lack the long one, then something near it changed. docs/PREDICTION.md has the measurements.
 //!
 //! Samples cannot count a small difference, so masked and long windows have odd sketches too (parity.rs).
 //!

@@ -91,8 +91,8 @@ const ITEMS: [u64; ODD_MAX as usize + 1] = {
     items
 };
 
-/// The variance of the items that leave so many cells odd, including that of the level's share of all items: (cells / (cells - 2 x odd))^2 - 1
-/// quarters of all cells.
+/// The variance of the items that leave so many cells odd, including that of the level's share of all items:
+/// (cells / (cells - 2 x odd))^2 - 1 quarters of all cells.
 fn variance_of(odd: u32) -> u64 {
     let even = u64::from(CELLS - 2 * odd);
     let cells = u64::from(CELLS);
