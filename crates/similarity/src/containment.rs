@@ -12,7 +12,7 @@
 
 use std::cmp::Reverse;
 
-use crate::sketch::{Level, Samples, coarsened};
+use crate::sketch::{Difference, Level, Samples, Windows, coarsened};
 use crate::work;
 
 /// The number of parts of the whole; shares are counted in these parts.
@@ -25,6 +25,62 @@ pub(crate) struct Share {
     pub(crate) parts: u64,
     /// The variance of the share divided by its square, in [`WHOLE_PARTS`]. It covers the sampling error only.
     pub(crate) variance_parts: u64,
+}
+
+/// The share of the target's windows that none of `bases` has, from samples and from odd sketches. The order of the
+/// bases does not matter.
+///
+/// The odd sketch of a base counts where it is surer than the samples. Few samples are then left to show what the other
+/// bases have, above all if these are larger. So they lower the share by as much as they lower that of plain windows,
+/// because an update changes many of those.
+pub(crate) fn missing_windows(target: Windows, bases: &[Windows]) -> Share {
+    let plain: Vec<&Samples> = bases.iter().map(|base| base.plain).collect();
+    let changed = missing(target.plain, if plain.len() > 1 { &plain } else { &[] });
+    let counted = bases.iter().filter_map(|&base| {
+        let difference = target.odd.difference(base.odd)?;
+        let share = counted(target, base, difference, missing(target.samples, &[base.samples]))?;
+        if bases.len() == 1 {
+            return Some(share);
+        }
+        let of_base = missing(target.plain, &[base.plain]);
+        let parts = share.parts * changed.parts.min(of_base.parts) / of_base.parts.max(1);
+        let further = changed.variance_parts.saturating_sub(of_base.variance_parts);
+        Some(Share { parts: parts.max(1), variance_parts: share.variance_parts + further })
+    });
+    let fewest = counted.min_by_key(|share| (share.parts, share.variance_parts));
+    fewest.unwrap_or_else(|| {
+        let samples: Vec<&Samples> = bases.iter().map(|base| base.samples).collect();
+        missing(target.samples, &samples)
+    })
+}
+
+/// The share that a base lacks by the odd sketches, as far as the samples bear it out: within three standard
+/// deviations. `None` if the samples are surer.
+///
+/// Odd sketches count the windows that only one of two layers has. The difference of the contents says how many more
+/// are the target's.
+fn counted(target: Windows, base: Windows, difference: Difference, sampled: Share) -> Option<Share> {
+    const DEVIATIONS: u128 = 3;
+    const VARIANCE_MAX: u128 = 4 * WHOLE_PARTS as u128;
+    let whole = u128::from(WHOLE_PARTS);
+    let rate = u128::from(target.odd_rate);
+    let all = u128::from(target.samples.population().max(1));
+    let only_one = u128::from(difference.items) * rate;
+    let changed_bytes = u128::from(target.content_bytes.abs_diff(base.content_bytes));
+    let growth = (changed_bytes * all / u128::from(target.content_bytes.max(1))).min(only_one);
+    let new = if target.content_bytes > base.content_bytes { only_one + growth } else { only_one - growth } / 2;
+    // In parts of the whole, squared. Items are under 2^18, so nothing overflows.
+    let variance = u128::from(difference.variance) * rate.pow(2) * whole.pow(2) / all / all / 4;
+    let sampled_parts = u128::from(sampled.parts);
+    let sampled_variance = u128::from(sampled.variance_parts) * sampled_parts.pow(2) / whole;
+    if variance > sampled_variance {
+        return None;
+    }
+    let off = DEVIATIONS * sampled_variance.isqrt();
+    let borne_out = sampled_parts.saturating_sub(off).max(1)..=(sampled_parts + off).min(whole);
+    let parts = (new * whole / all).clamp(*borne_out.start(), *borne_out.end());
+    let variance_parts = (variance * whole / parts.pow(2)).min(VARIANCE_MAX);
+    Some(Share { parts: u64::try_from(parts).ok()?, variance_parts: u64::try_from(variance_parts).ok()? })
 }
 
 /// The share of `target` that none of `bases` has. The order of the bases does not matter.

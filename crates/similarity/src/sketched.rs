@@ -1,19 +1,20 @@
 //! Predictions of patch bytes from sketches, and the choice of bases.
 //!
-//! A masked window that no base has is *new* content, and costs its compressed size. A plain window that no base has,
-//! although the masked window is there, is *moved* code: old code at new addresses, which costs only the addresses.
+//! A masked window that no base has is *new* content. A long window that no base has is *broken*: it has new content
+//! in it, or a place where the order changed. A plain window that no base has, although the long one is there, is
+//! *moved* code: old code at new addresses, which costs something in executables of Go alone.
 //! An entry of the tar whose path no base has is *renamed*; one whose path is there, but whose header is not, is
 //! *touched*. Beyond the share of new content, both cost their headers. So
 //!
 //! ```text
-//! price = min(1/10, 1/2 x root of new)
-//! bytes = compressed bytes x (7/8 x new + price x moved) + max(1 KiB, entries x (4 x renamed + touched))
+//! price = 5/8 + 1/4 x new
+//! bytes = compressed bytes x (price x new + 1/2 x (broken - new) + 1/16 x go x moved)
+//!         + max(1 KiB, entries x (4 x renamed + touched))
 //! ```
 //!
 //! The constants come from real releases (docs/PREDICTION.md): Lighter's codecs need about 7/8 of the bytes of gzip for
-//! new content. Moved code costs little, since its references are predicted: next to nothing where all of a program was
-//! moved by a few changes, and more where the changes are many, because each moves what lies behind it by another
-//! distance. A header costs what differs from the
+//! new content, and less for what resembles content beside it. A broken window costs the end of a copy, and the
+//! references behind it, which moved by another distance than those before. A header costs what differs from the
 //! base's. The constants hold for the default effort. A [`Calibration`] learns the difference for other codecs, efforts
 //! and contents.
 //!
@@ -23,14 +24,20 @@ use std::cmp::Reverse;
 
 use lighter_types::{Bytes, Card};
 
-use crate::containment::{Share, WHOLE_PARTS, missing};
+use crate::containment::{Share, WHOLE_PARTS, missing, missing_windows};
 use crate::predict::{ExpectedError, PATCH_BYTES_MIN, Prediction, predict_patch_bytes, predict_with_bases};
-use crate::sketch::{Samples, Sketch};
+use crate::sketch::{Samples, Sketch, Windows};
 
-/// The cost of new content, in 1/1024 of its share of the compressed layer.
+/// The cost of new content beside old content, in 1/1024 of its share of the compressed layer: much of it resembles the
+/// old.
+const NEW_COST_MIN: u64 = 628;
+/// The cost of new content where all is new.
 const NEW_COST: u64 = 896;
-/// The most that moved content costs, in the same unit.
-const MOVED_COST_MAX: u64 = 102;
+/// The cost of broken content, in the same unit.
+const BROKEN_COST: u64 = 500;
+/// The cost of moved content of executables of Go, in the same unit: their tables have a number for each function and
+/// line.
+const GO_COST: u64 = 63;
 /// The cost of a renamed entry, in 1/1024 of a byte. A path of the same length costs one byte or two,
 /// any other three to ten.
 const RENAMED_COST: u64 = 4 * 1024;
@@ -39,7 +46,7 @@ const RENAMED_COST: u64 = 4 * 1024;
 const TOUCHED_COST: u64 = 1024;
 /// The error of what headers cost, in 1/1024.
 const HEADERS_ERROR: u128 = 768;
-/// The error of the rule itself, in 1/1024: the root mean square over ten pairs.
+/// The error of the rule itself, in 1/1024: about the root mean square over 40 pairs.
 pub(crate) const RULE_ERROR: u32 = 348;
 /// The least saving that justifies another base, in 1/1024 of the patch's cost without that base.
 const GAIN_MIN: u64 = 32;
@@ -142,24 +149,27 @@ fn worthwhile(before: Prediction) -> u64 {
 }
 
 fn predict_by_sketches(target: &Card, sketch: &Sketch, bases: &[&Sketch]) -> Prediction {
-    let new = missing_of(sketch, bases, Sketch::masked);
+    let new = missing_windows_of(sketch, bases, Sketch::masked);
+    let broken = missing_windows_of(sketch, bases, Sketch::long);
     let changed = missing_of(sketch, bases, Sketch::plain);
-    let moved = changed.parts.saturating_sub(new.parts);
-    let price = moved_cost(new);
-    let cost = NEW_COST * new.parts + price * moved;
+    let broken = Share { parts: broken.parts.max(new.parts), ..broken };
+    let moved = changed.parts.saturating_sub(broken.parts);
+    let go = GO_COST * u64::from(sketch.go()) / 255;
+    let new_cost = NEW_COST_MIN + (NEW_COST - NEW_COST_MIN) * new.parts / WHOLE_PARTS;
+    let cost = new_cost * new.parts + BROKEN_COST * (broken.parts - new.parts) + go * moved;
     let whole = target.compressed_bytes;
     let contents = u128::from(whole.0) * u128::from(cost) / u128::from(1024 * WHOLE_PARTS);
     let contents = u64::try_from(contents).unwrap_or(u64::MAX);
     let headers = header_bytes(sketch, bases, new);
     let bytes = contents.saturating_add(headers.max(PATCH_BYTES_MIN.0));
-    let error = contents_error(new, changed, price, cost);
+    let error = contents_error(new, broken, Share { parts: moved, ..changed }, go, cost);
     Prediction { bytes: Bytes(bytes).min(whole), expected_error: expected_error(error, contents, headers) }
 }
 
-/// The cost of moved content where so much is new: half the root of that share, up to a tenth.
-fn moved_cost(new: Share) -> u64 {
-    // The root of a share in 2^20 parts is one in 1024.
-    (new.parts.isqrt() / 2).min(MOVED_COST_MAX)
+/// The share of the target's windows of a kind that no base has.
+fn missing_windows_of<'a>(sketch: &'a Sketch, bases: &[&'a Sketch], kind: impl Fn(&'a Sketch) -> Windows<'a>) -> Share {
+    let of_bases: Vec<Windows> = bases.iter().map(|base| kind(base)).collect();
+    missing_windows(kind(sketch), &of_bases)
 }
 
 /// The share of a set of the target's samples that no base has.
@@ -191,11 +201,13 @@ fn expected_error(of_contents: u32, contents: u64, headers: u64) -> ExpectedErro
     ExpectedError(u32::try_from(error).unwrap_or(u32::MAX).min(ExpectedError::MAX.0))
 }
 
-/// The error of the rule and the sampling errors of both sets. The three are independent, so their squares add up.
-fn contents_error(new: Share, changed: Share, price: u64, cost: u64) -> u32 {
-    let sampling = weighted_variance(new, NEW_COST - price) + weighted_variance(changed, price);
+/// The error of the rule and the counting errors of the three sets. They are independent, so their squares add up.
+fn contents_error(new: Share, broken: Share, moved: Share, go: u64, cost: u64) -> u32 {
+    let counting = weighted_variance(new, NEW_COST_MIN - BROKEN_COST)
+        + weighted_variance(broken, BROKEN_COST)
+        + weighted_variance(moved, go);
     let cost = u128::from(cost.max(1));
-    let squares = sampling * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR).pow(2);
+    let squares = counting * (1024 * 1024) / (cost * cost) + u128::from(RULE_ERROR).pow(2);
     u32::try_from(squares.isqrt()).unwrap_or(u32::MAX).min(ExpectedError::MAX.0)
 }
 

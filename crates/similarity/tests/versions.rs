@@ -4,13 +4,16 @@
 
 use lighter_similarity::{Sketch, SketchError};
 
-const SMALL: &[u8] = include_bytes!("fixtures/v3/small.sketch");
-const EMPTY: &[u8] = include_bytes!("fixtures/v3/empty.sketch");
-const SMALL_OF_EARLIER_VERSIONS: [(u8, &[u8]); 2] =
-    [(1, include_bytes!("fixtures/v1/small.sketch")), (2, include_bytes!("fixtures/v2/small.sketch"))];
+const SMALL: &[u8] = include_bytes!("fixtures/v4/small.sketch");
+const EMPTY: &[u8] = include_bytes!("fixtures/v4/empty.sketch");
+const SMALL_OF_EARLIER_VERSIONS: [(u8, &[u8]); 3] = [
+    (1, include_bytes!("fixtures/v1/small.sketch")),
+    (2, include_bytes!("fixtures/v2/small.sketch")),
+    (3, include_bytes!("fixtures/v3/small.sketch")),
+];
 
 #[test]
-fn sketches_of_version_3() {
+fn sketches_of_version_4() {
     let small = Sketch::from_bytes(SMALL).unwrap();
     assert_eq!((small.entries(), small.content_bytes()), (2, 16));
     assert_eq!(small.to_bytes(), SMALL);
@@ -26,9 +29,9 @@ fn a_sketch_of_another_version_says_so() {
         assert_eq!(error, SketchError::Version { found });
         assert_eq!(
             error.to_string(),
-            format!("sketch version {found}; this program reads version 3: make the sketch again")
+            format!("sketch version {found}; this program reads version 4: make the sketch again")
         );
     }
-    let later = [&[4], &SMALL[1..]].concat();
-    assert_eq!(Sketch::from_bytes(&later), Err(SketchError::Version { found: 4 }));
+    let later = [&[5], &SMALL[1..]].concat();
+    assert_eq!(Sketch::from_bytes(&later), Err(SketchError::Version { found: 5 }));
 }

@@ -52,7 +52,7 @@ pub const GOSSIP_PROTOCOL: &str = "/lighter/gossip/2";
 /// The gossipsub topic of [`Announcement`]s.
 pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].
-pub const ASK_PROTOCOL: &str = "/lighter/ask/9";
+pub const ASK_PROTOCOL: &str = "/lighter/ask/10";
 /// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
 pub const PATCH_PROTOCOL: &str = "/lighter/patch/8";
 
@@ -63,7 +63,7 @@ pub const ADDRESS_BYTES_MAX: usize = 112;
 /// The most sketches that one request may ask for. A request of this many layers stays under [`Request`]'s limit.
 pub const SKETCHES_MAX: usize = 16;
 /// The longest sketch in bytes (docs/PREDICTION.md). This crate does not read a sketch's bytes.
-pub const SKETCH_BYTES_MAX: usize = 1369;
+pub const SKETCH_BYTES_MAX: usize = 2031;
 /// The most cards in one message. A card takes at most 84 bytes, so that this many stay under [`Answer`]'s limit.
 pub const HOLDINGS_MAX: usize = 16_384;
 /// The largest manifest or config in bytes: the limit of registries (OCI distribution spec, "Pushing manifests").

@@ -57,7 +57,7 @@ mod tests {
         check(&["/ipfs/id/1.0.0", GOSSIP_PROTOCOL, ASK_PROTOCOL, PATCH_PROTOCOL], &[]);
         check(
             &[GOSSIP_PROTOCOL, "/lighter/ask/4", PATCH_PROTOCOL],
-            &["the peer speaks /lighter/ask/4, this node /lighter/ask/9: update the older program"],
+            &["the peer speaks /lighter/ask/4, this node /lighter/ask/10: update the older program"],
         );
         check(&["/lighter/patch/3", PATCH_PROTOCOL, "/lighter/patch/7"], &[]);
         check(&[ASK_PROTOCOL, "/lighter/patch/x", "/lighter/patch/", "no protocol"], &[]);

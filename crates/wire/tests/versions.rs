@@ -44,8 +44,8 @@ fn announcements_of_version_2() {
 }
 
 #[test]
-fn questions_and_answers_of_version_9() {
-    for (name, bytes) in messages("ask-9") {
+fn questions_and_answers_of_version_10() {
+    for (name, bytes) in messages("ask-10") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<Request>(&name, &bytes),
             _ => check::<Answer>(&name, &bytes),

@@ -93,14 +93,14 @@ fn check_answer(answer: Result<Answer, AskFailure>, is_offence: bool) {
 #[test]
 fn answers_that_are_no_sketches_are_told_apart() {
     let sketch = sketch(0..2).to_bytes();
-    for bytes in [vec![3; 60], sketch[..sketch.len() - 1].to_vec(), [&sketch[..], &[0]].concat()] {
+    for bytes in [vec![4; 60], sketch[..sketch.len() - 1].to_vec(), [&sketch[..], &[0]].concat()] {
         check_answer(Ok(Answer::Sketches(vec![Some(bytes)])), true);
     }
     check_answer(Ok(Answer::Sketches(vec![])), true);
     check_answer(Ok(Answer::Sketches(vec![Some(sketch.clone()), Some(sketch.clone())])), true);
     // A newer peer, an older one, one without, one that is busy, and one that answers something else.
-    check_answer(Ok(Answer::Sketches(vec![Some([&[4], &sketch[1..]].concat())])), false);
-    check_answer(Ok(Answer::Sketches(vec![Some([&[1], &sketch[1..]].concat())])), false);
+    check_answer(Ok(Answer::Sketches(vec![Some([&[5], &sketch[1..]].concat())])), false);
+    check_answer(Ok(Answer::Sketches(vec![Some([&[3], &sketch[1..]].concat())])), false);
     check_answer(Ok(Answer::Sketches(vec![None])), false);
     check_answer(Ok(Answer::Refused(lighter_wire::Refusal::BUSY)), false);
     check_answer(Ok(Answer::Blob { bytes: vec![1], config: None }), false);

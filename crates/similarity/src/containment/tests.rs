@@ -10,8 +10,8 @@ fn pieces(pieces: &[(u64, usize)]) -> Sketch {
 }
 
 fn missing_parts(target: &Sketch, bases: &[&Sketch]) -> u64 {
-    let masked: Vec<&Samples> = bases.iter().map(|base| base.masked()).collect();
-    missing(target.masked(), &masked).parts
+    let masked: Vec<&Samples> = bases.iter().map(|base| base.masked().samples).collect();
+    missing(target.masked().samples, &masked).parts
 }
 
 /// The missing share must be this many thousandths, within four standard deviations for this number of samples.

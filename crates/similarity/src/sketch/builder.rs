@@ -11,7 +11,7 @@ use super::Sketch;
 use super::entries::Entries;
 use super::windows::{Content, Windows};
 
-/// Makes the [`Sketch`] of a layer from its bytes, in pieces of any size. Holds about 110 KB for any length.
+/// Makes the [`Sketch`] of a layer from its bytes, in pieces of any size. Holds about 130 KB for any length.
 pub struct SketchBuilder {
     windows: Windows,
     samples: Entries,
@@ -87,8 +87,9 @@ impl SketchBuilder {
             self.is_loose = true;
         }
         self.end_loose();
-        let (content_bytes, plain, masked) = self.windows.finish();
-        Sketch { content_bytes, entries: self.entries, plain, masked, of_entries: Box::new(self.samples.finish()) }
+        let (content_bytes, go, windows) = self.windows.finish();
+        let (windows, of_entries) = (Box::new(windows), Box::new(self.samples.finish()));
+        Sketch { content_bytes, entries: self.entries, go, windows, of_entries }
     }
 
     /// Fills the current block and reads it when it is complete. Returns the number of bytes that it took.

@@ -1,32 +1,40 @@
-//! The bytes of a sketch, version 3. Numbers are little-endian.
+//! The bytes of a sketch, version 4. Numbers are little-endian.
 //!
 //! | offset | size | meaning |
 //! |---|---|---|
-//! | 0 | 1 | version: 3 |
+//! | 0 | 1 | version: 4 |
 //! | 1 | 8 | content bytes |
 //! | 9 | 4 | entries |
-//! | 13 | 7 | plain set: shift (1), limit (4), samples (2) |
-//! | 20 | 7 | masked set: the same |
-//! | 27 | 7 | set of headers: the same |
-//! | 34 | 7 | set of paths: the same |
-//! | 41 | n | the samples of all sets as bits, the highest bit of a byte first, filled up with zeros |
+//! | 13 | 1 | share of the contents that are executables of Go, in 1/255 |
+//! | 14 | 7 | plain set: shift (1), limit (4), samples (2) |
+//! | 21 | 7 | masked set: the same |
+//! | 28 | 7 | long set: the same |
+//! | 35 | 7 | set of headers: the same |
+//! | 42 | 7 | set of paths: the same |
+//! | 49 | 352 | odd sketch of masked windows: 11 levels of 256 cells, the lowest bit of a byte first |
+//! | 401 | 352 | odd sketch of long windows: the same |
+//! | 753 | n | the samples of all sets as bits, the highest bit of a byte first, filled up with zeros |
 //!
-//! Limits: shift at most 63; at most 400 plain and 800 masked samples, 64 headers and 64 paths; limit at most 64 times
-//! that, with `limit << shift` within 64 bits.
+//! Limits: shift at most 63; at most 200 plain, 550 masked and 400 long samples, 64 headers and 64 paths; limit at most
+//! 64 times that, with `limit << shift` within 64 bits.
 //!
 //! The first sample is encoded as its value, each other sample as its distance to the previous one, minus one. The code
 //! is Rice's (Rice, Plaunt, 1971): the quotient by 2^r as that many ones and a zero, then r bits of remainder. r is the
 //! whole part of the binary logarithm of limit / samples. A sketch has one encoding only: bytes that decode also encode
 //! to the same bytes.
 
+use super::parity::{PARITY_BYTES, Parities};
 use super::sample::{Level, SampleSet};
-use super::{ENTRY_SAMPLES_MAX, EntrySamples, MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch};
+use super::{
+    ENTRY_SAMPLES_MAX, EntrySamples, LONG_SAMPLES_MAX, MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, Sketch, WindowSets,
+};
 
-/// The longest sketch: 41 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each sample).
-pub const SKETCH_BYTES_MAX: usize = HEADER_BYTES + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX + 2 * ENTRY_SAMPLES_MAX;
+/// The longest sketch: 753 bytes, and at most 8 bits for each sample ([`SampleSet`] has under 64 slots for each).
+pub const SKETCH_BYTES_MAX: usize =
+    HEADER_BYTES + 2 * PARITY_BYTES + PLAIN_SAMPLES_MAX + MASKED_SAMPLES_MAX + LONG_SAMPLES_MAX + 2 * ENTRY_SAMPLES_MAX;
 
-const SKETCH_VERSION: u8 = 3;
-const HEADER_BYTES: usize = 41;
+const SKETCH_VERSION: u8 = 4;
+const HEADER_BYTES: usize = 49;
 
 /// The reason why bytes are not a sketch. The sender is to blame, unless it has a newer version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,12 +59,14 @@ impl Sketch {
         let mut bytes = vec![SKETCH_VERSION];
         bytes.extend(self.content_bytes.to_le_bytes());
         bytes.extend(self.entries.to_le_bytes());
+        bytes.push(self.go);
         for set in self.sets() {
-            // Both numbers fit: a shift is under 64, and a set has at most 800 samples.
+            // Both numbers fit: a shift is under 64, and a set has at most 550 samples.
             bytes.push(set.level().shift as u8);
             bytes.extend(set.level().limit.to_le_bytes());
             bytes.extend((set.values().len() as u16).to_le_bytes());
         }
+        bytes.extend(self.windows.masked_odd.to_bytes().chain(self.windows.long_odd.to_bytes()));
         let mut bits = BitWriter { bytes, used: 8 };
         for set in self.sets() {
             write_samples(set, &mut bits);
@@ -65,8 +75,9 @@ impl Sketch {
     }
 
     /// The sets in the order of their bytes.
-    fn sets(&self) -> [&SampleSet; 4] {
-        [&self.plain, &self.masked, self.headers(), self.paths()]
+    fn sets(&self) -> [&SampleSet; 5] {
+        let WindowSets { plain, masked, long, .. } = &*self.windows;
+        [plain, masked, long, self.headers(), self.paths()]
     }
 
     /// Decodes a sketch. Allocates at most 6 KB.
@@ -83,20 +94,29 @@ impl Sketch {
             None => return Err(SketchError::Short),
         }
         let (header, samples) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(SketchError::Short)?;
-        let plain = Shape::read("plain", &header[13..20], PLAIN_SAMPLES_MAX)?;
-        let masked = Shape::read("masked", &header[20..27], MASKED_SAMPLES_MAX)?;
-        let headers = Shape::read("headers", &header[27..34], ENTRY_SAMPLES_MAX)?;
-        let paths = Shape::read("paths", &header[34..41], ENTRY_SAMPLES_MAX)?;
+        let (masked_odd, samples) = samples.split_first_chunk().ok_or(SketchError::Short)?;
+        let (long_odd, samples) = samples.split_first_chunk().ok_or(SketchError::Short)?;
+        let plain = Shape::read("plain", &header[14..21], PLAIN_SAMPLES_MAX)?;
+        let masked = Shape::read("masked", &header[21..28], MASKED_SAMPLES_MAX)?;
+        let long = Shape::read("long", &header[28..35], LONG_SAMPLES_MAX)?;
+        let headers = Shape::read("headers", &header[35..42], ENTRY_SAMPLES_MAX)?;
+        let paths = Shape::read("paths", &header[42..49], ENTRY_SAMPLES_MAX)?;
         let mut bits = BitReader { bytes: samples, offset: 0 };
+        let windows = WindowSets {
+            plain: plain.read_samples(&mut bits)?,
+            masked: masked.read_samples(&mut bits)?,
+            masked_odd: Parities::from_bytes(masked_odd),
+            long: long.read_samples(&mut bits)?,
+            long_odd: Parities::from_bytes(long_odd),
+        };
+        let of_entries =
+            EntrySamples { headers: headers.read_samples(&mut bits)?, paths: paths.read_samples(&mut bits)? };
         let sketch = Self {
             content_bytes: header[1..9].iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)),
             entries: number(&header[9..13]),
-            plain: plain.read_samples(&mut bits)?,
-            masked: masked.read_samples(&mut bits)?,
-            of_entries: Box::new(EntrySamples {
-                headers: headers.read_samples(&mut bits)?,
-                paths: paths.read_samples(&mut bits)?,
-            }),
+            go: header[13],
+            windows: Box::new(windows),
+            of_entries: Box::new(of_entries),
         };
         bits.finish()?;
         Ok(sketch)

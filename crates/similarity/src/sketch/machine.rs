@@ -6,9 +6,9 @@
 //! - **x86**: four bytes behind the opcode of a call or a jump, or behind a ModRM byte that stands for a distance from
 //!   the instruction. The distance must be one that [`is_high`] knows the end of. Bytes of a hidden number are no
 //!   opcodes.
-//! - **AArch64**: the numbers in calls, jumps, `ADRP`, additions of a number to 64 bits, and loads and stores of 32 and
-//!   64 bits with a number. An instruction is a word, and words stand at multiples of four bytes. Text has no bytes
-//!   over 7f, with which these words end.
+//! - **AArch64**: the numbers in calls, jumps, `ADRP`, additions of a number to 64 bits, loads and stores of 32, 64 and
+//!   128 bits with a number, and `MOVZ`, because Cython moves the numbers of lines. An instruction is a word, and words
+//!   stand at multiples of four bytes. Text has no bytes over 7f; each of these words has one among its last two.
 //!
 //! Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, chapter 2; Arm Architecture
 //! Reference Manual for A-profile, chapter C4.
@@ -106,11 +106,14 @@ fn fixed_bits(instruction: u32) -> u32 {
     const CALL_OR_JUMP: u32 = 0xfc00_0000;
     const ADRP: u32 = 0x9f00_001f;
     const WITH_NUMBER: u32 = 0xffc0_03ff;
+    const CONSTANT: u32 = 0xffe0_001f;
     match instruction >> 24 {
         0x94..=0x97 | 0x14..=0x17 => CALL_OR_JUMP,
         0x90 | 0xb0 | 0xd0 | 0xf0 => ADRP,
         0x91 if instruction & 0x0080_0000 == 0 => WITH_NUMBER,
         0xb9 | 0xbd | 0xf9 | 0xfd => WITH_NUMBER,
+        0x3d if instruction & 0x0080_0000 != 0 => WITH_NUMBER,
+        0x52 | 0xd2 if instruction & 0x0080_0000 != 0 => CONSTANT,
         _ => u32::MAX,
     }
 }
@@ -159,6 +162,8 @@ mod tests {
             (0xd012_3460, 0x9000_0000),         // adrp x0
             (0x910a_bc20, 0x9100_0020),         // add x0, x1, #687
             (0xf942_1c41, 0xf940_0041),         // ldr x1, [x2, #1080]
+            (0x3dc0_a022, 0x3dc0_0022),         // ldr q2, [x1, #640]
+            (0x528d_3f75, 0x5280_0015),         // mov w21, #27131
             (0x1a02_0020, 0x1a02_0020),         // adc w0, w1, w2
         ];
         let bytes = |which: fn((u32, u32)) -> u32| instructions.map(|pair| which(pair).to_le_bytes()).concat();

@@ -134,22 +134,9 @@ impl SampleSet {
     }
 
     /// The estimated number of different hashes, including those above the threshold.
-    pub(super) fn population(&self) -> u64 {
+    pub(crate) fn population(&self) -> u64 {
         let all = (self.slots.len() as u128) << 64;
         u64::try_from(all / u128::from(self.level.threshold().max(1))).unwrap_or(u64::MAX)
-    }
-
-    /// The lowest `samples_max` slots of both sets, at a level where both are complete.
-    pub(super) fn merge(&self, other: &Self, samples_max: usize) -> Self {
-        let mut level = self.level.coarser(other.level);
-        let mut slots: Vec<u32> = self.at(level).chain(other.at(level)).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        if let Some(&next) = slots.get(samples_max) {
-            level.limit = next;
-            slots.truncate(samples_max);
-        }
-        Self { level, slots }
     }
 }
 

@@ -12,12 +12,15 @@
 //! In an executable, the numbers in the code are hidden first (machine.rs), and masking takes more bytes for high ones,
 //! and hides these too: tables and pointers of a library reach further than 16 MiB.
 //!
+//! One masked window in 64 also goes into an odd sketch, and ends a long window (long.rs).
+//!
 //! A gzip file is left out. A changed byte in it changes all following bytes, so windows cannot show which part is old.
 //! The encoder decompresses such files.
 
+use super::long::LongWindows;
 use super::machine::{Machine, OPERAND_BYTES, is_high};
-use super::sample::{LowestHashes, SampleSet};
-use super::{MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX};
+use super::sample::LowestHashes;
+use super::{MASKED_SAMPLES_MAX, PLAIN_SAMPLES_MAX, WindowSets};
 
 /// The bytes that are hashed at a time. The plain and the masked copy fit in the first-level cache.
 const STAGE_BYTES: usize = 8 << 10;
@@ -29,6 +32,15 @@ const NEUTRAL: u8 = 0x55;
 const SHIFT: u32 = 4;
 /// RFC 1952: two magic bytes, and 8 for deflate, the only method.
 const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
+/// The note with which each executable of Go carries its build ID: size of the name (before this), kind 4, name "Go".
+/// It stands in the first page, behind the program headers (cmd/link, `elfwritegobuildid`).
+const GO_NOTE: [u8; 8] = [4, 0, 0, 0, b'G', b'o', 0, 0];
+const FIRST_PAGE: usize = 4096;
+
+/// One masked window in this many is counted by an odd sketch, and ends a long window.
+pub(crate) const ODD_RATE: u64 = 64;
+/// The lowest hash of a masked window that is not one of them.
+const ODD_THRESHOLD: u64 = u64::MAX / ODD_RATE + 1;
 
 /// The number that each byte adds: the first 256 numbers of splitmix64 (Steele, Lea, Flood, 2014) from 0.
 static GEAR: [u64; 256] = {
@@ -54,7 +66,7 @@ pub(super) enum Content {
     Loose,
 }
 
-/// Hashes contents that arrive in pieces. Holds about 70 KB.
+/// Hashes contents that arrive in pieces. Holds about 90 KB.
 pub(super) struct Windows {
     /// The bytes of the current file that are not hashed yet.
     staged: Vec<u8>,
@@ -63,11 +75,14 @@ pub(super) struct Windows {
     hidden_bytes: usize,
     masked_bytes: Vec<u8>,
     place: Place,
+    is_go: bool,
     content_bytes: u64,
+    go_bytes: u64,
     plain_hash: u64,
     masked_hash: u64,
     plain: LowestHashes,
     masked: LowestHashes,
+    long: LongWindows,
 }
 
 /// The place in the current file where the staged bytes begin.
@@ -89,11 +104,14 @@ impl Windows {
             hidden_bytes: 0,
             masked_bytes: vec![0; STAGE_BYTES + AHEAD_BYTES],
             place: Place::Start,
+            is_go: false,
             content_bytes: 0,
+            go_bytes: 0,
             plain_hash: 0,
             masked_hash: 0,
             plain: LowestHashes::new(PLAIN_SAMPLES_MAX),
             masked: LowestHashes::new(MASKED_SAMPLES_MAX),
+            long: LongWindows::new(STAGE_BYTES),
         }
     }
 
@@ -122,13 +140,19 @@ impl Windows {
         self.code.clear();
         self.hidden_bytes = 0;
         self.place = Place::Start;
+        self.is_go = false;
         self.plain_hash = 0;
         self.masked_hash = 0;
+        self.long.end_file();
     }
 
-    /// Returns the number of content bytes, the plain samples and the masked samples.
-    pub(super) fn finish(self) -> (u64, SampleSet, SampleSet) {
-        (self.content_bytes, self.plain.finish(), self.masked.finish())
+    /// Returns the number of content bytes, the share of executables of Go in 1/255, and the samples.
+    pub(super) fn finish(self) -> (u64, u8, WindowSets) {
+        let go = u128::from(self.go_bytes) * 255 / u128::from(self.content_bytes.max(1));
+        let (masked_odd, long_odd, long) = self.long.finish();
+        let (plain, masked) = (self.plain.finish(), self.masked.finish());
+        // At most all contents are Go, so the share fits.
+        (self.content_bytes, go as u8, WindowSets { plain, masked, masked_odd, long, long_odd })
     }
 
     /// Decides whether to leave out the current file, when its first bytes are staged.
@@ -140,6 +164,8 @@ impl Windows {
                 Some(machine) => Place::Code(machine),
                 None => Place::Inside,
             };
+            let page = &self.staged[..self.staged.len().min(FIRST_PAGE)];
+            self.is_go = matches!(self.place, Place::Code(_)) && page.windows(GO_NOTE.len()).any(|at| at == GO_NOTE);
         }
     }
 
@@ -165,17 +191,24 @@ impl Windows {
 
     fn roll(&mut self, count: usize) {
         self.content_bytes += count as u64;
+        self.go_bytes += if self.is_go { count as u64 } else { 0 };
+        self.long.stage(&self.masked_bytes[..count]);
         let (mut plain, mut masked) = (self.plain_hash, self.masked_hash);
         let (mut plain_threshold, mut masked_threshold) = (self.plain.threshold(), self.masked.threshold());
+        let mut at = 0;
         let mut step = |byte: u8, masked_byte: u8| {
             plain = (plain << SHIFT).wrapping_add(GEAR[usize::from(byte)]);
             masked = (masked << SHIFT).wrapping_add(GEAR[usize::from(masked_byte)]);
             if plain < plain_threshold {
                 plain_threshold = self.plain.add(plain);
             }
+            if masked < ODD_THRESHOLD {
+                self.long.add(masked, at);
+            }
             if masked < masked_threshold {
                 masked_threshold = self.masked.add(masked);
             }
+            at += 1;
         };
         // Blocks of eight bytes need fewer tests for the end of the loop, which makes it a fifth faster.
         let (eights, rest) = self.staged[..count].as_chunks::<8>();
