@@ -114,4 +114,34 @@ mod tests {
         assert_eq!(checked(&store, resume), None, "there is nothing to go on from");
         assert_eq!(store.stats().unwrap().used_bytes, Bytes::ZERO);
     }
+
+    /// The first two frames of a layer that comes as it is, in its own file.
+    #[test]
+    fn a_part_of_a_layer_has_the_layers_bytes_and_is_resumed_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_memory(folder.path(), Options::default()).unwrap();
+        let tar = tar_of_a_file(17 << 20);
+        let target = Source { diff_id: DiffId::new([1; 32]), bytes: &tar };
+        let settings = Settings { method: Method::Delta(Effort::Plain), threads: 1, ..Settings::default() };
+        let header = lighter_patch::stored_header(&target, &settings, &|_| ControlFlow::Continue(())).unwrap().unwrap();
+        assert_eq!(PartLayout::of(&header), PartLayout::Layer);
+        let key = PatchKey { target: target.diff_id, bases: Vec::new(), settings: header.settings_id() };
+        let (patch, settings, order) = (header.id(), header.settings_id(), FrameOrder::Up);
+        let resume = Resume { patch, first_frame: 2, settings, order };
+        let begin = |header: &Header, damage: u8| {
+            let bytes = header.target_bytes();
+            let mut writer = store.create_layer_part(key.clone(), patch, &header.encode(), bytes).unwrap();
+            let mut frames = tar[..2 << 20].to_vec();
+            frames[77] ^= damage;
+            writer.append(&frames).unwrap();
+            writer.sync().unwrap();
+        };
+        begin(&header, 0);
+        assert_eq!(checked(&store, resume), Some(resume));
+        let part = part_on_disk(&store, &store.partial_patches()[0]).unwrap();
+        assert_eq!((part.frames, part.bytes), (2, header.header_bytes() + Bytes(2 << 20)));
+        begin(&header, 1);
+        assert_eq!(checked(&store, resume), None, "a frame changed on the disk");
+        assert!(store.partial_patches().is_empty());
+    }
 }

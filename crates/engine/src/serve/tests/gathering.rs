@@ -35,7 +35,7 @@ impl Server {
     }
 
     fn advance(&mut self, now: Moment) -> Vec<Effect> {
-        self.at(now, |serve, step| serve.advance(step))
+        self.at(now, Serve::advance)
     }
 }
 
