@@ -57,9 +57,11 @@ fn measure(bencher: &Bencher, dir: &Path, layouts: &[PathBuf; 2], (form, packed)
     let mut nodes: Vec<Node> = Vec::new();
     for identity in &identities {
         let bootstrap = match nodes.first() {
-            Some(hub) => hub.status()?.listen.iter().map(|address| format!("{address:?}")).collect(),
+            Some(hub) => hub.status()?.listen,
             None => Vec::new(),
         };
+        let bootstrap: Vec<String> =
+            bootstrap.iter().map(|address| format!("\"{address}/p2p/{}\"", identities[0].peer_id)).collect();
         let mut settings = vec![
             r#"network.listen=["/ip4/127.0.0.1/udp/0/quic-v1"]"#.to_owned(),
             format!("network.bootstrap=[{}]", bootstrap.join(",")),
