@@ -5,6 +5,7 @@
 //! measure, because it lacks root or a stock tool. It ends each process by its id and each network namespace by its
 //! name, also when a benchmark fails.
 
+mod at_rest;
 mod documents;
 mod fidelity;
 mod fleet;
@@ -87,7 +88,7 @@ enum Bench {
     Patch,
     /// The import of gzip layers into a node.
     Import,
-    /// Whole layers: a plain tar into a node, and from there over a link of 1 Gbit/s.
+    /// Whole layers: a plain tar into a node, and from there over a link of 1 Gbit/s. Layers compressed at rest.
     Whole,
     /// All bytes of a pull on the wire, beside the bytes of its patches.
     Wire,
@@ -160,7 +161,7 @@ fn main() -> Result<()> {
         let measured = match bench {
             Bench::Patch => patch::run(&bencher, section),
             Bench::Import => import::run(&bencher, section),
-            Bench::Whole => whole::run(&bencher, section),
+            Bench::Whole => whole::run(&bencher, section).and_then(|()| at_rest::run(&bencher, section)),
             Bench::Wire => wire::run(&bencher, section),
             Bench::Uplink => uplink::run(&bencher, section),
             Bench::Fidelity => fidelity::run(&bencher, section),

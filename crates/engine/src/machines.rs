@@ -63,6 +63,7 @@ impl Machines {
         self.pulls.layers_ended(outcomes, &mut self.fetcher, step);
         self.pulls.advance(step);
         self.end_followers(step);
+        self.serve.advance(step);
         self.kept_lists.advance(step);
         self.wake_up(step);
     }
@@ -76,6 +77,7 @@ impl Machines {
             step.core.sketches.next_deadline(step.now),
             self.fetcher.next_deadline(step.now, &step.core.settings),
             self.pulls.next_deadline(),
+            self.serve.next_deadline(),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else { return };
         let next = next.max(Moment(step.now.0 + 1));

@@ -8,11 +8,12 @@
 //! here gets the same patch: the node makes it by the settings that the resume names.
 //!
 //! `jobs.rs` holds the patches to be made, `queue.rs` and `turns.rs` their order, `usable.rs` chooses the bases,
-//! `uploads.rs` learns the rates, `referrals.rs` names a relay instead of sending, and `following.rs` passes on a patch
-//! that is still coming.
+//! `uploads.rs` learns the rates, `referrals.rs` names a relay instead of sending, `gathering.rs` has requests for a
+//! long patch wait for each other, and `following.rs` passes on a patch that is still coming.
 
 mod cache;
 mod following;
+mod gathering;
 mod jobs;
 mod queue;
 mod referrals;
@@ -35,6 +36,7 @@ use crate::planner;
 use crate::settings::Settings;
 use cache::Cache;
 pub use following::Coming;
+use gathering::Gathering;
 use jobs::Job;
 use referrals::Referrals;
 use supply::{Supply, Wanted};
@@ -61,6 +63,7 @@ pub struct Serve {
     pace: Pace,
     uploads: Uploads,
     referrals: Referrals,
+    gathering: Gathering,
     is_stopping: bool,
 }
 
@@ -174,6 +177,7 @@ impl Serve {
         if let Some(Stream { from, request, served: Some(patch), is_done: false, .. }) = self.streams.remove(&stream) {
             self.referrals.copy_broke((patch, request.order_of(patch)), from, step.core);
         }
+        self.gathering.forget(stream);
         for job in self.jobs.values_mut() {
             job.waiting.retain(|&waiting| waiting != stream);
         }
@@ -217,6 +221,7 @@ impl Serve {
         self.is_stopping = true;
         let waiting = self.streams.iter().filter(|(_, stream)| stream.served.is_none()).map(|(&stream, _)| stream);
         effects.extend(waiting.map(|stream| Effect::Refuse { stream, refusal: Refusal::Stopping }));
+        self.gathering.clear();
         self.jobs.values_mut().for_each(|job| job.waiting.clear());
         self.jobs.retain(|_, job| job.running.is_some());
         self.queue.clear();
@@ -230,7 +235,9 @@ impl Serve {
         match supply {
             Supply::Ready(patch) => {
                 self.streams.insert(stream, Stream::new(from, request, step.core));
-                self.give(stream, &patch, step);
+                if !self.gather(stream, (from, request), &patch, step) {
+                    self.give(stream, &patch, step);
+                }
             }
             Supply::ToBeMade(job) => {
                 self.enqueue(job, (from, stream), step.effects)?;

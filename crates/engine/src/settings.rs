@@ -114,6 +114,10 @@ impl Settings {
     /// take no longer than this for all of them.
     pub const TAIL_BYTES_MIN: Bytes = Bytes(64 << 20);
     pub const TAIL_TIME_MAX: Duration = Duration::from_secs(10 * 60);
+    /// A request for a patch that is split and here already waits for others: for this part of the time that the patch
+    /// takes, and no longer than this (`serve/gathering.rs`).
+    pub const GATHER_PARTS: u32 = 32;
+    pub const GATHER_MAX: Duration = Duration::from_millis(500);
     /// Layers with a tail at a time, and tails of a layer that may fail.
     pub const TAILS_MAX: usize = 1;
     pub const TAIL_ATTEMPTS_MAX: u32 = 3;

@@ -10,6 +10,7 @@ use lighter_patch::{Frame, Header};
 use lighter_types::PatchId;
 use tokio::sync::watch;
 
+use crate::part_layout::PartLayout;
 use crate::tails::Tail;
 
 /// A patch on its way: what is on disk of it.
@@ -17,6 +18,7 @@ use crate::tails::Tail;
 pub struct Arriving {
     pub file: Arc<File>,
     pub header: Arc<Header>,
+    layout: PartLayout,
     /// Frames checked and on disk. Closed when no more will come.
     pub frames: watch::Receiver<u32>,
     /// The last frames, which may be here before those in the middle.
@@ -45,7 +47,8 @@ impl Arrivals {
         frames: watch::Receiver<u32>,
         tail: Arc<Tail>,
     ) -> io::Result<Arrival<'_>> {
-        let arriving = Arriving { file: Arc::new(file.try_clone()?), header: Arc::new(header.clone()), frames, tail };
+        let (file, layout) = (Arc::new(file.try_clone()?), PartLayout::of(header));
+        let arriving = Arriving { file, header: Arc::new(header.clone()), layout, frames, tail };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(header.id(), arriving);
         Ok(Arrival { arrivals: self, patch: header.id() })
     }
@@ -72,7 +75,7 @@ impl Arriving {
     /// If the disk fails.
     pub fn read_exact_at(&self, index: u32, frame: &Frame, payload: &mut [u8]) -> io::Result<()> {
         if *self.frames.borrow() > index {
-            return self.file.read_exact_at(payload, frame.payload_offset);
+            return self.file.read_exact_at(payload, self.layout.place(frame));
         }
         let of_tail = self.tail.read(index)?;
         if of_tail.len() != payload.len() {

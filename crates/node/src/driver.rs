@@ -42,6 +42,7 @@ use crate::RunError;
 use crate::clock::{WallClock, unix_now};
 use crate::event::{Command, Event, Order};
 use crate::faults::Worker;
+use crate::headers;
 use crate::kept_links;
 use crate::kept_lists;
 use crate::network::Behaviour;
@@ -166,8 +167,9 @@ impl Driver {
         self.disk(DiskInput::LayersTold);
         self.describe_left();
         for patch in store.patches() {
-            let (target, bases, effort) = (patch.key.target, patch.key.bases, effort_of(patch.key.settings));
-            let held = lighter_engine::CachedPatch { patch: patch.patch_id, target, bases, bytes: patch.bytes, effort };
+            let (target, bases, effort) = (patch.key.target, patch.key.bases.clone(), effort_of(patch.key.settings));
+            let (patch, bytes) = (patch.patch_id, headers::patch_bytes(&store, &patch));
+            let held = lighter_engine::CachedPatch { patch, target, bases, bytes, effort };
             self.disk(DiskInput::PatchHeld(held));
         }
         for partial in store.partial_patches() {

@@ -1,6 +1,6 @@
 //! The work that a commit need not wait for: the TLSH digest of a layer, which takes longer than everything else that
-//! is made of it, and its compression at rest. One layer at a time, and for half of the time of one core: commits,
-//! transfers and encodes go first.
+//! is made of it, and its compression at rest. One layer at a time, and for half of the time of one core, or an eighth
+//! beside transfers (`under_way`): commits, transfers and encodes go first.
 //!
 //! The layer's name is noted in the node's state before the layer is committed, and the note goes when the digest is in
 //! the index. So after a crash the next start makes what is missing. Until then plans go by the sketch.
@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use lighter_engine::{Content, DiskInput};
+use lighter_image::Hashes;
 use lighter_similarity::TlshHasher;
 use lighter_store::{Packing, Store, StoreError};
 use lighter_types::{DiffId, ReadAt, Tlsh};
@@ -28,6 +29,14 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Those of the store's index.
 pub fn note(store: &Store, layer: DiffId) -> Result<(), StoreError> {
     store.put_state(&key(layer), &[])
+}
+
+/// As [`note`], for a layer that had these hashes made: one that is like nothing else gets no digest.
+///
+/// # Errors
+/// Those of the store's index.
+pub fn note_for(store: &Store, layer: DiffId, hashes: Hashes) -> Result<(), StoreError> {
+    if hashes == Hashes::Sketch { note(store, layer) } else { Ok(()) }
 }
 
 /// The layers that were noted.
@@ -61,7 +70,7 @@ pub fn pack(layer: DiffId, stopping: &CancellationToken, shared: &Shared) {
     }
     let mut began = Instant::now();
     let packed = shared.store.pack_layer(&layer, &mut || {
-        thread::sleep(began.elapsed());
+        thread::sleep(shared.under_way.pause(began.elapsed()));
         began = Instant::now();
         !stopping.is_cancelled()
     });
@@ -80,7 +89,7 @@ fn complete(layer: DiffId, stopping: &CancellationToken, shared: &Shared) -> Res
         return Ok(None);
     };
     // A layer that cannot be read is found damaged when it is used.
-    let digest = FileBase::new(reader).and_then(|file| digest(&file, stopping));
+    let digest = FileBase::new(reader).and_then(|file| digest(&file, stopping, shared));
     let Ok(Some(digest)) = digest else { return Ok(None) };
     let card = digest.map(|tlsh| shared.store.add_tlsh(&layer, tlsh)).transpose()?.flatten();
     shared.store.delete_state(&key(layer))?;
@@ -88,7 +97,7 @@ fn complete(layer: DiffId, stopping: &CancellationToken, shared: &Shared) -> Res
 }
 
 /// The digest, which uniform data has not; `None` if the node stops before.
-fn digest(file: &dyn ReadAt, stopping: &CancellationToken) -> io::Result<Option<Option<Tlsh>>> {
+fn digest(file: &dyn ReadAt, stopping: &CancellationToken, shared: &Shared) -> io::Result<Option<Option<Tlsh>>> {
     let mut hasher = TlshHasher::new();
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut offset = 0;
@@ -101,7 +110,7 @@ fn digest(file: &dyn ReadAt, stopping: &CancellationToken) -> io::Result<Option<
         file.read_exact_at(&mut buffer[..count], offset)?;
         hasher.update(&buffer[..count]);
         offset += count as u64;
-        thread::sleep(began.elapsed());
+        thread::sleep(shared.under_way.pause(began.elapsed()));
     }
     Ok(Some(hasher.finish()))
 }

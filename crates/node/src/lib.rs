@@ -14,6 +14,7 @@ mod encode_memory;
 mod event;
 mod faults;
 mod flusher;
+mod headers;
 pub mod identity;
 pub mod images;
 mod kept_links;
@@ -23,6 +24,7 @@ mod links;
 mod lists;
 mod metrics;
 mod network;
+mod part_layout;
 mod peer_access;
 mod predictions;
 mod registry;
@@ -40,6 +42,7 @@ mod store_reading;
 mod tails;
 pub mod traffic;
 mod transfer;
+mod under_way;
 mod views;
 
 use std::path::{Path, PathBuf};
@@ -167,6 +170,7 @@ impl Node {
             site_downloads: Default::default(),
             registry_counts: Default::default(),
             views: Default::default(),
+            under_way: Default::default(),
             releases,
             faults: Default::default(),
             scrub,

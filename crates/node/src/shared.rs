@@ -28,6 +28,7 @@ use crate::site_downloads::SiteDownloads;
 use crate::store_figures::LastFigures;
 use crate::tails::Tails;
 use crate::traffic::Accountant;
+use crate::under_way::UnderWay;
 use crate::views::Views;
 
 /// One for each node; every task has an `Arc` of it.
@@ -44,6 +45,7 @@ pub struct Shared {
     /// The counts of the registry endpoint.
     pub registry_counts: Counts,
     pub views: Views,
+    pub under_way: UnderWay,
     pub releases: Releases,
     pub faults: Faults,
     pub scrub: Scrub,

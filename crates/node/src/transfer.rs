@@ -19,6 +19,7 @@ mod progress;
 mod replies;
 mod serve;
 mod tail;
+mod whole;
 
 use std::io;
 use std::time::Duration;

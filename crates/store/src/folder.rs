@@ -219,7 +219,7 @@ impl Folder {
         written
     }
 
-    fn write_synced(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write_synced(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = self.create(path)?;
         self.step("write", path)?;
         let written = file.write_all(bytes);

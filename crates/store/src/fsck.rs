@@ -27,8 +27,8 @@ use crate::folder::Found;
 use crate::index::{Batch, Column};
 use crate::layers::Lease;
 use crate::ledger::{HeldBlob, HeldLayer, Ledger};
-use crate::open::is_leftover;
 use crate::packed::Tar;
+use crate::partials::is_leftover;
 use crate::patches::sha256_of;
 use crate::store::{Inner, ItemRows, Store, delete_rows};
 use crate::{SKETCH_BYTES_MAX, UnixSeconds, rows};
@@ -187,7 +187,9 @@ impl Fsck<'_> {
         let length = length.map_err(|error| self.inner.folder.failure("inspect", path, error))?;
         let (rows, held) = match (&self.mode, item) {
             (FsckMode::Rebuild(make_card), Item::Layer(id)) => match facts(*make_card, *id, path) {
-                Ok(LayerFacts { card, sketch }) => (ItemRows { item: rows::layer(&card), sketch }, Some(card)),
+                Ok(LayerFacts { card, sketch }) => {
+                    (ItemRows { item: rows::layer(&card), sketch, partial: None }, Some(card))
+                }
                 Err(error) => return self.quarantine(item, path, Damage::Unreadable { why: error.to_string() }),
             },
             (FsckMode::Rebuild(_), _) => (rows::number(length.0).into(), None),
@@ -295,7 +297,7 @@ impl Fsck<'_> {
                 continue;
             }
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if !name.ends_with(".tmp") && !name.ends_with(".patch") {
+            if ![".tmp", ".patch", ".header"].iter().any(|known| name.ends_with(known)) {
                 self.quarantine_unknown(path, Damage::UnknownFile)?;
             }
         }

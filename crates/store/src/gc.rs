@@ -18,8 +18,7 @@ use lighter_types::{Bytes, DiffId, PatchId};
 use crate::UnixSeconds;
 use crate::error::{Item, Result};
 use crate::ledger::Ledger;
-use crate::open::is_leftover;
-use crate::partials::discard;
+use crate::partials::{discard, is_leftover};
 use crate::store::{Inner, Store};
 
 /// Whether [`Store::gc`] acts.

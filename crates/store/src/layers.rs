@@ -279,7 +279,7 @@ impl LayerWriter {
         let flushed = self.buffer.flush().and_then(|()| self.temporary.file.set_len(self.written.0));
         flushed.map_err(|error| self.temporary.inner.folder.failure("write", &path, error))?;
         let item = Item::Layer(card.diff_id);
-        let rows = ItemRows { item: rows::layer(&card), sketch };
+        let rows = ItemRows { item: rows::layer(&card), sketch, partial: None };
         self.temporary.commit(&item, card.tar_bytes, rows, now, |ledger| {
             ledger.gone.remove(&card.diff_id);
             ledger.layers.insert(card.diff_id, HeldLayer::plain(card, now));

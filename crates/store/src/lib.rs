@@ -39,6 +39,7 @@ mod fsck;
 mod gc;
 mod images;
 mod index;
+mod layer_parts;
 mod layers;
 mod ledger;
 mod limits;
@@ -67,6 +68,7 @@ pub use folder::is_store;
 pub use fsck::{Damage, Finding, FsckMode, FsckProgress, FsckReport, LayerFacts, MakeCard, Repair};
 pub use gc::{GcMode, GcReport};
 pub use index::{Batch, Change, Column, Durability, Index, IndexError, MemoryIndex, RocksIndex, SCHEMA};
+pub use layer_parts::LayerPartReader;
 pub use layers::{LayerReader, LayerWriter, Lease};
 pub use limits::{
     IMAGE_LAYERS_MAX, PATCH_BASES_MAX, RELEASE_RECORD_BYTES_MAX, SKETCH_BYTES_MAX, STATE_BYTES_MAX, STATE_KEY_BYTES_MAX,

@@ -26,10 +26,11 @@ use crate::folder::{Folder, Found};
 use crate::index::{Batch, Column, Durability, Index, IndexError, MemoryIndex, RocksIndex, SCHEMA};
 use crate::ledger::{HeldBlob, HeldLayer, HeldPatch, Ledger, Partial};
 use crate::packed::Tar;
+use crate::partials::is_leftover;
 use crate::rows::{self, RowError};
 use crate::steps::Steps;
 use crate::store::{Inner, OpenReport, Options, Store};
-use crate::{Image, PatchKey, UnixSeconds, patches};
+use crate::{Image, PatchKey, UnixSeconds, layer_parts, patches};
 
 const SCHEMA_KEY: &[u8] = b"schema";
 /// The longest reference: 255 bytes of repository, a colon, 128 of tag.
@@ -275,7 +276,13 @@ impl Loading<'_> {
     fn load_partials(&mut self, ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>) -> Result<()> {
         for (id, key, total_bytes, synced_bytes) in self.rows(Column::Partials, rows::read_partial)? {
             let length = std::fs::metadata(self.folder.partial_patch(&id)).map(|file| Bytes(file.len()));
-            if length.is_ok_and(|length| length >= synced_bytes) {
+            let length = match length {
+                Err(_) if synced_bytes == total_bytes && self.opening == Opening::Strict => {
+                    layer_parts::take_back(self.folder, (&id, &key.target), total_bytes, files)?
+                }
+                length => length.ok(),
+            };
+            if length.is_some_and(|length| length >= synced_bytes) {
                 let reserved_bytes = synced_bytes;
                 let partial = Partial { key, total_bytes, synced_bytes, reserved_bytes, is_open: false };
                 ledger.partials.insert(id, partial);
@@ -383,14 +390,4 @@ fn claim_file(ledger: &mut Ledger, files: &mut BTreeMap<Item, Bytes>, item: Item
     }
     ledger.rows_without_file.insert(item);
     false
-}
-
-/// Whether the store created this file in `partial/` and no longer has an entry for it.
-pub(crate) fn is_leftover(ledger: &Ledger, path: &Path) -> bool {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
-    if let Some(number) = name.strip_suffix(".tmp") {
-        return number.parse().is_ok_and(|number: u64| !ledger.temporaries.contains_key(&number));
-    }
-    let patch = name.strip_suffix(".patch").and_then(|hex| PatchId::from_hex(hex).ok());
-    patch.is_some_and(|id| !ledger.partials.contains_key(&id))
 }

@@ -4,6 +4,8 @@
 //! many bytes were synced, and [`Store::resume_patch`] cuts the file to that length. [`PatchWriter::sync`] syncs the
 //! file first and then writes the row.
 //!
+//! A whole layer that comes as it is has a file of its own kind (`layer_parts`).
+//!
 //! A patch from a peer is written to `partial/<PatchId>.patch` and survives a restart. Its size is the peer's claim,
 //! so room is reserved as bytes come, and what is beyond the synced bytes is given back when the writer is dropped. A
 //! patch that this node makes has no PatchId until it is complete, so it is written to a temporary file and does not
@@ -12,13 +14,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lighter_types::{Bytes, DiffId, PatchId, broken};
 
 use crate::claims::Room;
 use crate::error::{Holder, Item, Result, StoreError};
+use crate::folder::Folder;
 use crate::index::{Batch, Column};
 use crate::ledger::{HeldPatch, Ledger, Partial};
 use crate::limits::PATCH_BASES_MAX;
@@ -151,7 +154,25 @@ pub(crate) fn discard(inner: &Inner, ledger: &mut Ledger, patch_id: &PatchId) ->
     batch.delete(Column::Partials, patch_id.as_bytes());
     inner.write(&batch)?;
     ledger.partials.remove(patch_id);
-    inner.folder.remove(&inner.folder.partial_patch(patch_id))
+    inner.folder.remove(&inner.folder.partial_patch(patch_id))?;
+    let header = header_path(&inner.folder, patch_id);
+    if header.exists() { inner.folder.remove(&header) } else { Ok(()) }
+}
+
+/// The header of a download that has the bytes of its layer alone.
+pub(crate) fn header_path(folder: &Folder, patch_id: &PatchId) -> PathBuf {
+    folder.partial_patch(patch_id).with_extension("header")
+}
+
+/// Whether the store created this file in `partial/` and no longer has an entry for it.
+pub(crate) fn is_leftover(ledger: &Ledger, path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    if let Some(number) = name.strip_suffix(".tmp") {
+        return number.parse().is_ok_and(|number: u64| !ledger.temporaries.contains_key(&number));
+    }
+    let patch = name.strip_suffix(".patch").or_else(|| name.strip_suffix(".header"));
+    let patch = patch.and_then(|hex| PatchId::from_hex(hex).ok());
+    patch.is_some_and(|id| !ledger.partials.contains_key(&id))
 }
 
 /// Writes one patch, front to back. If the writer is dropped before [`Self::finish`], a patch from a peer stays and can
@@ -171,10 +192,10 @@ enum Place {
 }
 
 /// The open file of a patch from a peer. A patch has one writer at a time.
-struct PartialFile {
-    inner: Arc<Inner>,
-    file: File,
-    patch_id: PatchId,
+pub(crate) struct PartialFile {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) file: File,
+    pub(crate) patch_id: PatchId,
     reserved: Bytes,
 }
 
@@ -291,6 +312,14 @@ impl PatchWriter {
             Place::Partial(partial) => partial.commit(&item, bytes, row, now, |ledger| {
                 ledger.patches.insert(patch_id, patch);
             }),
+        }
+    }
+
+    /// The open file of a patch from a peer; `None` for a patch of this node.
+    pub(crate) fn into_partial(self) -> Option<PartialFile> {
+        match self.place {
+            Place::Partial(partial) => Some(partial),
+            Place::Temporary(_) => None,
         }
     }
 

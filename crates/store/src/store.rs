@@ -13,7 +13,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lighter_types::{Bytes, DiffId};
+use lighter_types::{Bytes, DiffId, PatchId};
 
 use crate::error::{Item, Result, StoreError};
 use crate::folder::Folder;
@@ -287,6 +287,9 @@ impl Inner {
         if let Item::Patch(id) = item {
             batch.delete(Column::Partials, id.as_bytes());
         }
+        if let Some(id) = rows.partial {
+            batch.delete(Column::Partials, id.as_bytes());
+        }
         let written = self.write(&batch);
         match written {
             Ok(()) => {
@@ -341,11 +344,13 @@ pub(crate) struct ItemRows {
     pub(crate) item: Vec<u8>,
     /// The sketch of a layer; `None` for other items.
     pub(crate) sketch: Option<Vec<u8>>,
+    /// The download that became the item: its row goes.
+    pub(crate) partial: Option<PatchId>,
 }
 
 impl From<Vec<u8>> for ItemRows {
     fn from(item: Vec<u8>) -> Self {
-        Self { item, sketch: None }
+        Self { item, sketch: None, partial: None }
     }
 }
 

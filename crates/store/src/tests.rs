@@ -17,6 +17,7 @@ mod crash;
 mod fsck;
 mod gc;
 mod index;
+mod layer_parts;
 mod model;
 mod modes;
 mod opening;

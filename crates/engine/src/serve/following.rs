@@ -7,7 +7,7 @@
 use lighter_types::{Bytes, DiffId};
 use lighter_wire::Refusal;
 
-use super::{Effect, Opened, Serve, Step, Stream};
+use super::{Effect, Opened, Serve, Step, Stream, StreamId};
 use crate::event::Part;
 
 /// Whether a layer that is not held comes here.
@@ -60,9 +60,14 @@ impl Serve {
     pub fn stopped_coming(&mut self, target: DiffId, step: &mut Step<'_>) {
         let waits = self.streams.iter().filter(|(_, stream)| stream.waits_for(target));
         for id in waits.map(|(&id, _)| id).collect::<Vec<_>>() {
-            if let Some(Stream { from, request, .. }) = self.streams.remove(&id) {
-                self.stream_opened(Opened { stream: id, from, request: &request, coming: Coming::No }, step);
-            }
+            self.open_anew(id, step);
+        }
+    }
+
+    /// Treats a stream as if it opened now, for a layer that does not come here.
+    pub(super) fn open_anew(&mut self, id: StreamId, step: &mut Step<'_>) {
+        if let Some(Stream { from, request, .. }) = self.streams.remove(&id) {
+            self.stream_opened(Opened { stream: id, from, request: &request, coming: Coming::No }, step);
         }
     }
 

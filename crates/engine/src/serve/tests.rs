@@ -3,6 +3,7 @@
 //! Each test drives one `Serve` by hand: it opens streams, ends encodes, and compares the effects with those expected,
 //! in their order.
 
+mod gathering;
 mod queue;
 
 use lighter_types::{Effort, Moment, Prefer};

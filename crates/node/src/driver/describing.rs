@@ -7,12 +7,15 @@ use lighter_types::DiffId;
 
 use super::Driver;
 use super::work::{Ended, Owed};
+use crate::headers;
 use crate::later;
 
 /// Layers that wait, and whether one is at work.
 #[derive(Default)]
 pub struct Describing {
     waiting: VecDeque<DiffId>,
+    /// Layers that wait for their header: they go first, since a peer may ask for one at any moment.
+    headers: VecDeque<DiffId>,
     is_at_work: bool,
 }
 
@@ -24,6 +27,8 @@ impl Driver {
             Input::Work(WorkInput::FetchEnded { result: Ok(fetched), .. }) => Some(&fetched.card),
             Input::Disk(_) | Input::Work(_) | Input::Peer(_) | Input::Operator(_) | Input::Tick => None,
         };
+        let wanted = committed.filter(|card| headers::is_wanted(card)).map(|card| card.diff_id);
+        self.describing.headers.extend(wanted);
         let undescribed = committed.filter(|card| card.tlsh.is_none()).map(|card| card.diff_id);
         self.describing.waiting.extend(undescribed);
         self.engine.push(input);
@@ -32,6 +37,7 @@ impl Driver {
 
     /// Takes up what an earlier life of the node left to do.
     pub(super) fn describe_left(&mut self) {
+        self.describing.headers.extend(headers::lacking(&self.shared));
         self.describing.waiting.extend(later::noted(&self.shared.store));
         self.describing.waiting.extend(later::unpacked(&self.shared));
         self.describe_next();
@@ -47,9 +53,18 @@ impl Driver {
         if self.describing.is_at_work {
             return;
         }
+        let stopping = self.stopping.clone();
+        if let Some(layer) = self.describing.headers.pop_front() {
+            self.describing.is_at_work = true;
+            return self.blocking(Owed::Described, move |shared| {
+                if let Some(made) = headers::make(layer, &stopping, shared) {
+                    shared.input_blocking(made);
+                }
+                Ended::Described
+            });
+        }
         let Some(layer) = self.describing.waiting.pop_front() else { return };
         self.describing.is_at_work = true;
-        let stopping = self.stopping.clone();
         self.blocking(Owed::Described, move |shared| {
             if let Some(described) = later::describe(layer, &stopping, shared) {
                 shared.input_blocking(described);

@@ -13,28 +13,32 @@ use std::time::{Duration, Instant};
 use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie, LostCause};
 use lighter_image::{Hashes, TarScan, TarSink, scan_tar_with};
 use lighter_patch::{ApplyError, Gathered, Header, Moves, RebuiltRange};
-use lighter_store::{LayerWriter, PatchWriter, StoreError};
+use lighter_store::{LayerPartReader, LayerWriter, PatchWriter, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, Link, OciDigest, ReadAt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::claims::{Sizes, WorkLeft};
-use super::encode::{effort_of, keep_view};
+use super::encode::effort_of;
 use super::failures;
 use super::lists::Listed;
 use crate::damage::{OpenLayer, find_damaged, set_aside};
 use crate::faults::Worker;
 use crate::flusher::Flusher;
+use crate::headers;
 use crate::images;
 use crate::later;
 use crate::shared::{FileBase, Shared};
 
-/// A layer that was rebuilt and committed.
+/// A layer that was rebuilt.
 pub struct Applied {
-    scan: TarScan,
+    pub scan: TarScan,
     /// The time that applying took, without waiting for bytes, hashing and writing.
-    took: Duration,
+    pub took: Duration,
+    pub hashes: Hashes,
+    /// The download that is to become the layer; absent if the layer is committed.
+    pub part: Option<LayerPartReader>,
 }
 
 /// A patch to apply.
@@ -84,8 +88,7 @@ pub fn apply(
     let mut sink = Written(header.target());
     let mut named = manifests.iter();
     let blob = named.find_map(|manifest| images::compressed_bytes(&shared.store, *manifest, header.target()));
-    // A blob that is kept itself is like nothing else.
-    let hashes = if images::is_blob(&shared.store, manifests, header.target()) { Hashes::None } else { Hashes::Sketch };
+    let hashes = hashes_of(shared, manifests, header.target());
     let scanned = scan_tar_with(hashes, "the rebuilt layer", &mut source, blob, &mut sink);
     let scan = match (scanned, source.ended) {
         (_, Some(Ended::Cut)) => return Ok(None),
@@ -99,15 +102,18 @@ pub fn apply(
         (Ok(scan), None) => scan,
     };
     source.flusher.finish().map_err(failures::of_opening)?;
-    if hashes == Hashes::Sketch {
-        later::note(&shared.store, header.target()).map_err(failures::of_store)?;
-    }
+    later::note_for(&shared.store, header.target(), hashes).map_err(failures::of_store)?;
     let result = source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now());
     if let Err(error) = result {
         let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
         return Err(not_committed(error, read, listed.is_some(), header, shared));
     }
-    Ok(Some(Applied { scan, took: source.applying }))
+    Ok(Some(Applied { scan, took: source.applying, hashes, part: None }))
+}
+
+/// The hashes of a layer that comes: a blob that is kept itself is like nothing else.
+pub fn hashes_of(shared: &Shared, manifests: &[OciDigest], layer: DiffId) -> Hashes {
+    if images::is_blob(&shared.store, manifests, layer) { Hashes::None } else { Hashes::Sketch }
 }
 
 /// Why a rebuilt layer was not committed: another sha256 is the fault of a base on this disk, or of the patch.
@@ -129,15 +135,15 @@ fn not_committed<'l>(
 }
 
 /// A layer that was committed. It is held whatever becomes of the patch; without that, this node makes its own when
-/// asked.
+/// asked. `writer` is absent if the patch became the layer.
 pub fn fetched(
     shared: &Shared,
     applied: Applied,
-    writer: PatchWriter,
+    writer: Option<PatchWriter>,
     header: &Header,
     (received, link): (Bytes, Link),
 ) -> Fetched {
-    let Applied { scan, took } = applied;
+    let Applied { scan, took, .. } = applied;
     let (settings, effort) = (header.settings_id(), effort_of(header.settings_id()));
     let patch = if header.is_stored() {
         // The layer has all its payloads.
@@ -145,9 +151,9 @@ pub fn fetched(
         if let Err(error) = shared.store.discard_patch(&header.id()) {
             tracing::warn!(patch = %header.id(), %error, "a patch that is not needed any more stays on disk");
         }
-        keep_view(header.clone(), shared, effort)
+        headers::keep(header.clone(), shared, effort)
     } else {
-        if let Err(error) = writer.finish(header.id(), shared.uses.now()) {
+        if let Some(Err(error)) = writer.map(|writer| writer.finish(header.id(), shared.uses.now())) {
             tracing::warn!(patch = %header.id(), %error, "the received patch could not be cached");
         }
         CachedPatch {
@@ -302,8 +308,8 @@ impl Read for Frames<'_> {
     }
 }
 
-/// Takes nothing: `Frames` has written the bytes already, and the store proves their name.
-struct Written(DiffId);
+/// Takes nothing: the bytes are on disk already, and the store proves their name.
+pub struct Written(pub DiffId);
 
 impl TarSink for Written {
     fn take(&mut self, _: &[u8]) -> io::Result<()> {

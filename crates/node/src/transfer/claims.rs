@@ -13,6 +13,7 @@ use lighter_types::{Bytes, DiffId, OciDigest};
 
 use super::failures;
 use crate::images;
+use crate::part_layout::PartLayout;
 use crate::shared::local_failure;
 
 /// Most bytes that deflate makes of one byte: 258 of 2 bits (RFC 1951, 3.2.5).
@@ -75,7 +76,8 @@ impl Sizes {
         }
     }
 
-    /// Checks that a patch and its layer find room together, or nothing gives way.
+    /// Checks that a patch and its layer find room together, or nothing gives way. A patch that becomes its layer needs
+    /// no room beside it.
     ///
     /// # Errors
     /// `Local` if the signed size alone finds none; `NoRoom`.
@@ -83,7 +85,11 @@ impl Sizes {
         if let Some(signed) = self.signed {
             store.check_room(signed).map_err(failures::of_store)?;
         }
-        store.check_room(header.patch_bytes() + header.target_bytes()).map_err(of_claim)
+        let needed = match PartLayout::of(header) {
+            PartLayout::Patch => header.patch_bytes() + header.target_bytes(),
+            PartLayout::Layer => header.target_bytes(),
+        };
+        store.check_room(needed).map_err(of_claim)
     }
 
     /// Creates the layer that a patch rebuilds.

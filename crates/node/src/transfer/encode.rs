@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{CachedPatch, DiskInput, EncodeFailure, EncodeId, LocalFailure, WorkInput};
+use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, LocalFailure, WorkInput};
 use lighter_patch::{EncodeError, HaveList, Header, Source, stored_header};
 use lighter_store::{PatchKey, Spool, Store, StoreError, UnixSeconds};
 use lighter_types::{Cause, DiffId, Effort, ReadAt, error_chain};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::lists::THREADS;
 use crate::damage::{OpenLayer, find_damaged};
 use crate::faults::Worker;
+use crate::headers;
 use crate::shared::{FileBase, Shared, local_failure};
 
 /// Progress is told this often at most.
@@ -84,7 +85,7 @@ fn make(
         return Err(EncodeFailure::LayerGone(damaged));
     }
     if let Some(header) = view.transpose().map_err(failed)?.flatten() {
-        return Ok(keep_view(header, shared, Some(effort)));
+        return Ok(headers::keep(header, shared, Some(effort)));
     }
     let mut listed = Vec::new();
     for (name, list) in &lists {
@@ -116,15 +117,6 @@ fn make(
         let _ = shared.store.touch(layer, now);
     }
     Ok(CachedPatch { patch: header.id(), target, bases: used, bytes: header.patch_bytes(), effort: Some(effort) })
-}
-
-/// Keeps the header of a patch whose payloads are ranges of its target: the patch, as the engine knows it.
-pub fn keep_view(header: Header, shared: &Shared, effort: Option<Effort>) -> CachedPatch {
-    let (patch, target, bytes) = (header.id(), header.target(), header.patch_bytes());
-    if let Some(oldest) = shared.views.add(header) {
-        shared.input_blocking(DiskInput::PatchGone(oldest));
-    }
-    CachedPatch { patch, target, bases: Vec::new(), bytes, effort }
 }
 
 /// The failure of an encode that gave no patch.

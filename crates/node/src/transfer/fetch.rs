@@ -4,16 +4,19 @@
 //! run beside it. The keeper (`keep`) checks each frame and syncs it to the partial patch. The applier (`apply`)
 //! rebuilds the layer from the frames on disk. Both end when no more come; the applier commits a layer that is whole.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use lighter_engine::{FetchFailure, FetchStep, Fetched, Lie, LostCause, WorkInput};
 use lighter_patch::{HEADER_BYTES_MAX, Header};
+use lighter_store::PatchWriter;
 use lighter_types::{Bytes, BytesPerSecond, Cause, Link};
 use lighter_wire::{PatchReply, PatchRequest};
 use tokio::sync::{mpsc, watch};
 
+use super::apply::{Applied, Applying};
 use super::asking::{list, with_list};
 use super::claims::Sizes;
 use super::failures::lost;
@@ -24,12 +27,14 @@ use super::part::checked;
 use super::progress::{PROGRESS_BYTES, Progress};
 use super::replies::Replies;
 use super::{
-    CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, blocking, failures, read_message, tail, within, write_message,
+    CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, blocking, failures, read_message, tail, whole, within,
+    write_message,
 };
 use crate::event::Event;
 use crate::faults::Worker;
 use crate::identity::to_libp2p;
 use crate::links::Stopwatch;
+use crate::part_layout::PartLayout;
 use crate::shared::Shared;
 use crate::tails::Tail;
 use crate::traffic::Direction;
@@ -50,6 +55,7 @@ pub async fn fetch(job: FetchJob, control: lighter_streams::Control, shared: Arc
         Ok(begun) if tail::wanted(&job).is_some() => Err(tail::receive(begun, &job, &shared).await),
         Ok(begun) => {
             let patch = begun.start.patch;
+            let _under_way = shared.under_way.begin();
             let result = receive(begun, &job, &shared).await;
             if let Err(FetchFailure::Lied(_) | FetchFailure::WrongResult { .. }) = result {
                 let shared = shared.clone();
@@ -117,8 +123,8 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
         let (shared, header, manifests, stop) = (shared.clone(), header.clone(), job.manifests.clone(), stop.clone());
         blocking(move || {
             let listed = listed.as_deref();
-            let patch = apply::Applying { header: &header, manifests: &manifests, listed, sizes, stop };
-            apply::apply(&shared, patch, &file, kept)
+            let patch = Applying { header: &header, manifests: &manifests, listed, sizes, stop };
+            rebuild(&shared, patch, &file, kept)
         })
     };
     let mut applier = std::pin::pin!(applier);
@@ -151,11 +157,39 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     match applied?? {
         Some(applied) => {
             let (shared, link) = (shared.clone(), Link { down: came.down, ..shared.links.seen(job.from) });
-            blocking(move || apply::fetched(&shared, applied, writer, &header, (came.received, link))).await
+            blocking(move || keep_result(&shared, applied, writer, &header, (came.received, link))).await?
         }
         None if job.cancelled.is_cancelled() => Err(FetchFailure::Stopped),
         None => Err(kept_all.and(taken).err().unwrap_or(lost(LostCause::EndedEarly(FetchStep::Frames)))),
     }
+}
+
+/// Rebuilds the layer from the frames on disk.
+fn rebuild(
+    shared: &Shared,
+    patch: Applying<'_>,
+    file: &File,
+    kept: watch::Receiver<u32>,
+) -> Result<Option<Applied>, FetchFailure> {
+    match PartLayout::of(patch.header) {
+        PartLayout::Patch => apply::apply(shared, patch, file, kept),
+        PartLayout::Layer => whole::take_in(shared, patch, file, kept),
+    }
+}
+
+/// Commits a layer that is its own patch, or keeps the patch of one that is committed.
+fn keep_result(
+    shared: &Shared,
+    applied: Applied,
+    writer: PatchWriter,
+    header: &Header,
+    came: (Bytes, Link),
+) -> Result<Fetched, FetchFailure> {
+    let writer = match &applied.part {
+        Some(part) => whole::commit(shared, &applied, part, writer, header).map(|()| None)?,
+        None => Some(writer),
+    };
+    Ok(apply::fetched(shared, applied, writer, header, came))
 }
 
 fn milliseconds(since: Instant) -> u64 {

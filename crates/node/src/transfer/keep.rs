@@ -8,11 +8,12 @@ use std::io;
 use lighter_engine::{FetchFailure, LocalFailure};
 use lighter_patch::Header;
 use lighter_store::{PatchKey, PatchWriter, StoreError};
-use lighter_types::{Bytes, PatchId};
+use lighter_types::PatchId;
 use tokio::sync::{mpsc, watch};
 
 use super::claims::{self, Sizes};
 use super::failures;
+use crate::part_layout::PartLayout;
 use crate::shared::Shared;
 
 /// Frames that are synced together at most, while they come faster than the disk syncs: what a power cut costs.
@@ -36,9 +37,7 @@ impl Partial {
             Some(writer) => writer,
             None => create(shared, header, sizes)?,
         };
-        let frames = header.frames().iter();
-        let ends = frames.map(|frame| Bytes(frame.payload_offset + u64::from(frame.payload_bytes)));
-        let kept = ends.take_while(|end| *end <= writer.written()).count() as u32;
+        let kept = PartLayout::of(header).frames_in(header, writer.written());
         if first_frame > kept {
             return Err(FetchFailure::Local(LocalFailure::PartShrank { first: first_frame, held: kept }));
         }
@@ -114,13 +113,23 @@ pub fn discard(shared: &Shared, patch: PatchId) {
 /// The partial patch with this header that is on disk. Discards what else there is for the target.
 fn resume(shared: &Shared, header: &Header) -> Result<Option<PatchWriter>, StoreError> {
     let store = &shared.store;
-    let resumed = store.resume_patch(&header.id())?.filter(|writer| writer.written() >= header.header_bytes());
+    let is_of_layout = match PartLayout::of(header) {
+        PartLayout::Patch => true,
+        PartLayout::Layer => store.layer_part_header(&header.id())?.is_some_and(|kept| kept == header.encode()),
+    };
+    let resumed = if is_of_layout { store.resume_patch(&header.id())? } else { None };
+    let resumed = resumed.filter(|writer| has_header(header, writer));
     if resumed.is_none() {
         while let Some(other) = store.partial_patch_for(&header.target()) {
             store.discard_patch(&other.patch_id)?;
         }
     }
     Ok(resumed)
+}
+
+/// Whether the header of a partial patch is on disk.
+fn has_header(header: &Header, writer: &PatchWriter) -> bool {
+    PartLayout::of(header) == PartLayout::Layer || writer.written() >= header.header_bytes()
 }
 
 /// A new partial patch, with its header.
@@ -131,6 +140,10 @@ fn create(shared: &Shared, header: &Header, sizes: &Sizes) -> Result<PatchWriter
         settings: header.settings_id(),
     };
     sizes.check_room(&shared.store, header)?;
+    if PartLayout::of(header) == PartLayout::Layer {
+        let (id, bytes) = (header.id(), header.target_bytes());
+        return shared.store.create_layer_part(key, id, &header.encode(), bytes).map_err(failures::of_store);
+    }
     let created = shared.store.create_patch(key, header.id(), header.patch_bytes());
     let mut writer = created.map_err(failures::of_store)?;
     // The first frame's sync covers the header.

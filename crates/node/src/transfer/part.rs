@@ -1,21 +1,25 @@
 //! The part of a patch that is on disk while the patch is not whole.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use lighter_engine::Part;
 use lighter_patch::Header;
 use lighter_store::{PartialPatch, PatchWriter, Store};
-use lighter_types::PatchId;
+use lighter_types::{Bytes, PatchId};
 use lighter_wire::Resume;
+
+use crate::part_layout::PartLayout;
 
 /// Describes a partial patch to the engine; `None` if its header is not whole.
 pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
     let writer = store.resume_patch(&partial.patch_id).ok()??;
-    let header = header_of(&writer, partial.patch_id)?;
-    let frames = frames_of(&header, &writer);
+    let header = header_of(store, &writer, partial.patch_id)?;
+    let layout = PartLayout::of(&header);
+    let frames = layout.frames_in(&header, writer.written());
     let bases = header.bases().iter().map(|base| base.diff_id).collect();
-    let (bytes, bytes_total) = (partial.synced_bytes, header.patch_bytes());
+    let (bytes, bytes_total) = (layout.patch_bytes(&header, partial.synced_bytes), header.patch_bytes());
     Some(Part { patch: partial.patch_id, settings: header.settings_id(), bases, frames, bytes, bytes_total })
 }
 
@@ -23,11 +27,8 @@ pub fn part_on_disk(store: &Store, partial: &PartialPatch) -> Option<Part> {
 /// peer that sends the rest would be taken for a liar. A part that is damaged, or cannot be read, is discarded.
 pub fn checked(store: &Store, resume: Resume) -> Option<Resume> {
     let writer = store.resume_patch(&resume.patch).ok()??;
-    let damaged = match header_of(&writer, resume.patch) {
-        Some(header) => {
-            let frames = frames_of(&header, &writer);
-            (0..frames).find(|frame| !is_whole(&header, *frame, &writer))
-        }
+    let damaged = match header_of(store, &writer, resume.patch) {
+        Some(header) => changed_frame(&header, writer.written(), writer.file()),
         None => Some(0),
     };
     let Some(frame) = damaged else { return Some(resume) };
@@ -39,23 +40,29 @@ pub fn checked(store: &Store, resume: Resume) -> Option<Resume> {
     None
 }
 
-/// The header of the patch, if it is on disk as a whole.
-fn header_of(writer: &PatchWriter, patch: PatchId) -> Option<Header> {
-    let mut file = writer.file().try_clone().ok()?;
-    io::Seek::rewind(&mut file).ok()?;
-    Header::read_from(&mut file).ok().filter(|header| header.id() == patch)
+/// The first frame in so many bytes of a part that is not what it was when it came.
+pub fn changed_frame(header: &Header, written: Bytes, file: &File) -> Option<u32> {
+    let layout = PartLayout::of(header);
+    (0..layout.frames_in(header, written)).find(|frame| !is_whole(header, *frame, file, layout))
 }
 
-/// The frames that are on disk as a whole, from the first on.
-fn frames_of(header: &Header, writer: &PatchWriter) -> u32 {
-    let ends = header.frames().iter().map(|frame| frame.payload_offset + u64::from(frame.payload_bytes));
-    ends.take_while(|end| *end <= writer.written().0).count() as u32
+/// The header of the patch, if it is on disk as a whole, and where its layout has it.
+fn header_of(store: &Store, writer: &PatchWriter, patch: PatchId) -> Option<Header> {
+    let (header, layout) = match store.layer_part_header(&patch).ok()? {
+        Some(bytes) => (Header::decode(&bytes).ok()?, PartLayout::Layer),
+        None => {
+            let mut file = writer.file().try_clone().ok()?;
+            io::Seek::rewind(&mut file).ok()?;
+            (Header::read_from(&mut file).ok()?, PartLayout::Patch)
+        }
+    };
+    (header.id() == patch && PartLayout::of(&header) == layout).then_some(header)
 }
 
-fn is_whole(header: &Header, index: u32, writer: &PatchWriter) -> bool {
+fn is_whole(header: &Header, index: u32, file: &File, layout: PartLayout) -> bool {
     let Some(frame) = header.frame(index) else { return false };
     let mut payload = vec![0; frame.payload_bytes as usize];
-    let read = writer.file().read_exact_at(&mut payload, frame.payload_offset);
+    let read = file.read_exact_at(&mut payload, layout.place(frame));
     read.is_ok() && lighter_patch::verify_frame(header, index, &payload).is_ok()
 }
 
@@ -65,7 +72,7 @@ mod tests {
 
     use lighter_patch::{Method, Settings, Source, encode};
     use lighter_store::{Options, PatchKey};
-    use lighter_types::{Bytes, DiffId, Effort};
+    use lighter_types::{DiffId, Effort};
     use lighter_wire::FrameOrder;
 
     use super::*;
@@ -106,5 +113,35 @@ mod tests {
         assert!(store.partial_patches().is_empty());
         assert_eq!(checked(&store, resume), None, "there is nothing to go on from");
         assert_eq!(store.stats().unwrap().used_bytes, Bytes::ZERO);
+    }
+
+    /// The first two frames of a layer that comes as it is, in its own file.
+    #[test]
+    fn a_part_of_a_layer_has_the_layers_bytes_and_is_resumed_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_memory(folder.path(), Options::default()).unwrap();
+        let tar = tar_of_a_file(17 << 20);
+        let target = Source { diff_id: DiffId::new([1; 32]), bytes: &tar };
+        let settings = Settings { method: Method::Delta(Effort::Plain), threads: 1, ..Settings::default() };
+        let header = lighter_patch::stored_header(&target, &settings, &|_| ControlFlow::Continue(())).unwrap().unwrap();
+        assert_eq!(PartLayout::of(&header), PartLayout::Layer);
+        let key = PatchKey { target: target.diff_id, bases: Vec::new(), settings: header.settings_id() };
+        let (patch, settings, order) = (header.id(), header.settings_id(), FrameOrder::Up);
+        let resume = Resume { patch, first_frame: 2, settings, order };
+        let begin = |header: &Header, damage: u8| {
+            let bytes = header.target_bytes();
+            let mut writer = store.create_layer_part(key.clone(), patch, &header.encode(), bytes).unwrap();
+            let mut frames = tar[..2 << 20].to_vec();
+            frames[77] ^= damage;
+            writer.append(&frames).unwrap();
+            writer.sync().unwrap();
+        };
+        begin(&header, 0);
+        assert_eq!(checked(&store, resume), Some(resume));
+        let part = part_on_disk(&store, &store.partial_patches()[0]).unwrap();
+        assert_eq!((part.frames, part.bytes), (2, header.header_bytes() + Bytes(2 << 20)));
+        begin(&header, 1);
+        assert_eq!(checked(&store, resume), None, "a frame changed on the disk");
+        assert!(store.partial_patches().is_empty());
     }
 }

@@ -29,6 +29,7 @@ use crate::damage::set_aside;
 use crate::defects;
 use crate::event::{Event, Order};
 use crate::faults::Worker;
+use crate::headers;
 use crate::links::Stopwatch;
 use crate::shared::{FileBase, Shared};
 use crate::traffic::Direction;
@@ -185,6 +186,7 @@ async fn send(
         within(stream.close()).await?;
         return Ok(None);
     };
+    let _under_way = shared.under_way.begin();
     let header = source.header();
     let (first_frame, frames) = asked.frames(header.frames().len() as u32);
     let (mut reader, mut writer) = stream.split();
@@ -315,10 +317,11 @@ fn read_frame(source: &Source, index: u32) -> Option<Vec<u8>> {
 /// A patch in the cache; `None` if it is not there any more, or damaged.
 fn open(store: &Store, patch: PatchId) -> io::Result<Option<Source>> {
     let Ok(Some(reader)) = store.open_patch(&patch) else { return Ok(None) };
-    let mut file = reader.file().try_clone()?;
-    io::Seek::rewind(&mut file)?;
-    let header = Header::read_from(&mut file).ok().filter(|header| header.id() == patch);
-    Ok(header.map(|header| Source::Cached(Arc::new((reader, Arc::new(header))))))
+    let Ok(header) = headers::read(&reader).map(Arc::new) else { return Ok(None) };
+    if headers::is_alone(&header, &reader) {
+        return Ok(open_view(store, header));
+    }
+    Ok(Some(Source::Cached(Arc::new((reader, header)))))
 }
 
 /// A patch that is a view of its target; `None` if the layer is not held any more, or cannot be read.

@@ -47,6 +47,8 @@ impl Setup<'_> {
                 .is_none_or(|site| self.scenario.sites[site.group].holds.contains(&self.scenario.images[index].name));
             if is_held {
                 disk.layers.extend(&image.layers);
+                let headers = image.layers.iter().filter_map(|&layer| self.content.header(layer));
+                disk.patches.extend(headers.map(|patch| (patch.patch, patch)));
                 disk.blobs.extend([image.manifest, image.config]);
                 let (reference, issued_s) = ((**name).clone(), index as u64 + 1);
                 let manifest = image.manifest;

@@ -15,7 +15,12 @@ const STEPS_MAX: u64 = 200;
 /// Runs `setup` without a crash, then `act` with a limit of 0, 1, 2... steps until `act` succeeds. After each crash,
 /// calls `check` with the reopened store and with whether `act` was acknowledged. Then `act` must succeed without a
 /// limit.
-fn check(options: Options, setup: impl Fn(&Store), act: impl Fn(&Store) -> Result<()>, check: impl Fn(&Store, bool)) {
+pub fn check(
+    options: Options,
+    setup: impl Fn(&Store),
+    act: impl Fn(&Store) -> Result<()>,
+    check: impl Fn(&Store, bool),
+) {
     on_both_kinds(|new_bench, stride| {
         for steps in (0..STEPS_MAX).step_by(stride) {
             let bench = new_bench();
