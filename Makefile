@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR
 # Two OCI layouts to demonstrate with, in the order of their names: the old release, then the new one.
 IMAGES ?=
 
-# Seconds for each fuzz target.
+# Seconds for each fuzz target; FUZZ_RUNS=N makes it N inputs instead.
 FUZZ_SECONDS ?= 60
 
 # Minutes for `make mutants`, and the files that it changes.
