@@ -328,12 +328,18 @@ mod tests {
         // In order of length: other, one, third.
         let expected = [vec![0; 512], other, vec![0; 212 + 512], one, vec![0; 512], third, vec![0; 24 + 512]].concat();
         assert!(bytes == expected);
-        for (offset, count) in [(0, 1), (500, 20), (511, 400), (1500, 1100), (bytes.len() as u64, 0)] {
+        // From before a file, from its middle, from its end, and over several.
+        for (offset, count) in
+            [(0, 1), (500, 20), (600, 50), (811, 9), (1537, 300), (511, 400), (1500, 1100), (4608, 0)]
+        {
             let mut part = vec![9; count];
             whole.read_exact_at(&mut part, offset).unwrap();
             assert_eq!(part, expected[offset as usize..][..count]);
         }
-        assert!(whole.read_exact_at(&mut [0], bytes.len() as u64).is_err());
+        assert_eq!(bytes.len(), 4608);
+        assert!(whole.read_exact_at(&mut [0], 4608).is_err());
+        let file = |path: &str, at, bytes| File { path: path.as_bytes().to_vec(), at, bytes };
+        assert_eq!(whole.files().unwrap(), [file("y", 512, 300), file("x", 1536, 512), file("z", 2560, 1000)]);
         let part = list.gather(&[&a], 1).unwrap();
         assert_eq!((part.found(), ReadAt::len(&part)), (2, ReadAt::len(&whole)));
     }

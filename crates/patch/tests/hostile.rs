@@ -100,6 +100,18 @@ fn good_instructions_over_a_bad_base_blame_this_machine() {
     assert_eq!(error.blame(), Blame::Machine);
 }
 
+/// Of two bases, the second one cannot be read: the error names that one.
+#[test]
+fn the_base_that_cannot_be_read_is_named() {
+    let good = payload(&[(0, 100, 0)], b"");
+    let entry = Entry { codec: 2, base: 1, target_bytes: 100, payload: &good };
+    let header = Header::decode(&header_bytes(100, &[500, 1000], &[entry])).unwrap();
+    let second = header.bases()[1].diff_id;
+    let [first, unreadable] = [0, 1].map(|index| Unreadable(header.bases()[index].bytes.0));
+    let error = rebuild(&header, 0, &good, &[&first, &unreadable]).unwrap_err();
+    assert!(matches!(error, ApplyError::BaseRead { diff_id, .. } if diff_id == second), "{error}");
+}
+
 #[test]
 fn malformed_payloads_are_refused() {
     let good = payload(&[(10, 50, 2 * 900), (5, 10, 0)], &[0; 40]);
