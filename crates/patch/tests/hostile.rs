@@ -100,7 +100,7 @@ fn good_instructions_over_a_bad_base_blame_this_machine() {
     assert_eq!(error.blame(), Blame::Machine);
 }
 
-/// Of two bases, the second one cannot be read: the error names that one.
+/// The second of two bases cannot be read: the error names that one.
 #[test]
 fn the_base_that_cannot_be_read_is_named() {
     let good = payload(&[(0, 100, 0)], b"");

@@ -1,4 +1,7 @@
-//! The outcomes that the fetcher gives to the pulls.
+//! The outcomes that the fetcher gives to the pulls, and its caps.
+//!
+//! A fetcher, a core and a clock that stands still: no other part of the engine takes part. The fleet in
+//! `sim/tests/engine` shows what a fetcher does over time.
 
 use lighter_types::Card;
 use lighter_wire::Refusal;

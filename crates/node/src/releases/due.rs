@@ -1,5 +1,6 @@
-//! What was seen and is not on disk yet. A write that failed stays due: it is done anew with the next one, and before
-//! an image is removed, whose row is the other place of its release. So a disk that fails for a while costs no memory.
+//! The files of releases and handovers that are not on disk yet. A write that failed stays due: it is done anew with
+//! the next one, and before an image is removed, whose row is the other place of its release. So a disk that fails for
+//! a while costs no memory.
 
 use std::io;
 use std::sync::PoisonError;
@@ -13,7 +14,7 @@ use super::{Releases, kept};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     Seen(ImageReference),
-    /// Of a repository, from a key.
+    /// The key: repository and publisher.
     Handover((String, PeerId)),
 }
 

@@ -366,7 +366,7 @@ fn a_damaged_file_counts_as_absent() {
 
 /// A file in the place of the folder stands for a disk that fails.
 #[test]
-fn what_could_not_be_written_is_written_later() {
+fn releases_that_could_not_be_written_are_written_later() {
     let mut node = Node::start();
     let folder = node.folder.path().join(kept::FOLDER);
     std::fs::write(&folder, b"no folder").unwrap();
