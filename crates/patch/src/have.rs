@@ -330,14 +330,14 @@ mod tests {
         assert!(bytes == expected);
         // From before a file, from its middle, from its end, and over several.
         for (offset, count) in
-            [(0, 1), (500, 20), (600, 50), (811, 9), (1537, 300), (511, 400), (1500, 1100), (4608, 0)]
+            [(0, 1), (500, 20), (600, 50), (811, 9), (1537, 300), (511, 400), (1500, 1100), (4096, 0)]
         {
             let mut part = vec![9; count];
             whole.read_exact_at(&mut part, offset).unwrap();
             assert_eq!(part, expected[offset as usize..][..count]);
         }
-        assert_eq!(bytes.len(), 4608);
-        assert!(whole.read_exact_at(&mut [0], 4608).is_err());
+        assert_eq!(bytes.len(), 4096);
+        assert!(whole.read_exact_at(&mut [0], 4096).is_err());
         let file = |path: &str, at, bytes| File { path: path.as_bytes().to_vec(), at, bytes };
         assert_eq!(whole.files().unwrap(), [file("y", 512, 300), file("x", 1536, 512), file("z", 2560, 1000)]);
         let part = list.gather(&[&a], 1).unwrap();

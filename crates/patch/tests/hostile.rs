@@ -288,8 +288,11 @@ fn small_patch() -> (lighter_patch::Patch, Vec<Vec<u8>>, Vec<u8>) {
 
 #[test]
 fn every_truncation_is_refused() {
-    let (patch, ..) = small_patch();
+    let (patch, _, target) = small_patch();
     let header = patch.header.encode();
+    let (header_bytes, target_bytes) = (patch.header.header_bytes().0, patch.header.target_bytes().0);
+    assert_eq!((header_bytes, target_bytes), (header.len() as u64, target.len() as u64));
+    assert_eq!(patch.header.patch_bytes().0, header_bytes + patch.payloads[0].len() as u64);
     for end in 0..header.len() {
         let error = Header::decode(&header[..end]).unwrap_err();
         assert_eq!(error.blame(), Blame::Peer, "{error}");
