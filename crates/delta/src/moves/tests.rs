@@ -1,4 +1,7 @@
 //! References of each kind, and coded maps, honest and not.
+//!
+//! An honest map comes back as it was. A map over a limit is cut off where the limit is, and does not come back; bytes
+//! that are no map are refused, or are a map that does no harm.
 
 use super::coding::{decode, encode, fits};
 use super::*;
