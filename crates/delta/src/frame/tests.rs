@@ -1,7 +1,7 @@
 //! Programs that lie: each is refused before it costs anything, and none panics.
 //!
-//! A payload here has a program and nothing else: it is written by the program's coder, which takes any program, and not
-//! by the encoder, which takes none that lies.
+//! A payload here has a program and nothing else: it is written by the program's coder, which takes any program, and
+//! not by the encoder, which takes none that lies.
 
 use super::*;
 use crate::program::{Inflated, STEPS_MAX};
