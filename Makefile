@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR
 # Two OCI layouts to demonstrate with, in the order of their names: the old release, then the new one.
 IMAGES ?=
 
-# Seconds for each fuzz target.
+# Seconds for each fuzz target; FUZZ_RUNS=N makes it N inputs instead.
 FUZZ_SECONDS ?= 60
 
 # Minutes for `make mutants`, and the files that it changes.
@@ -28,7 +28,7 @@ help:
 	@echo "make check   lint and test"
 	@echo "make bench   print every figure beside its bar and the stock tool's (BENCH=peers, BENCH=odd: those that take long)"
 	@echo "make fuzz    run each fuzz target of tests/fuzz for FUZZ_SECONDS (60)"
-	@echo "make faults  make each system call of an import, a pull and a gc fail in turn; takes an hour or more"
+	@echo "make faults  make each system call of an import, a pull and a gc fail in turn; takes some 20 minutes"
 	@echo "make mutants change the code of engine, wire, patch and delta, and list what no test notices (MUTANTS_MINUTES)"
 	@echo "make setup   install what is missing for all of these"
 	@echo "make clean   remove the build folder"

@@ -12,13 +12,14 @@
 //!
 //! Source of the classes of attacks: The Update Framework Specification 1.0.33, section 1.5.2.
 
+mod due;
 pub mod file;
 mod kept;
 mod rights;
 mod time;
 mod warnings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -29,6 +30,7 @@ use lighter_wire::{HANDOVERS_MAX, Handover, Message, SignedHandover, SignedRelea
 use crate::clock::{self, shown, span};
 use crate::config::{Config, WhenExpired};
 use crate::identity::{has_signed, is_handed_over};
+pub use due::Due;
 pub use rights::Rights;
 pub use time::Time;
 pub use warnings::Warnings;
@@ -85,6 +87,8 @@ pub struct Releases {
 struct State {
     seen: BTreeMap<ImageReference, Seen>,
     handovers: BTreeMap<(String, PeerId), SignedHandover>,
+    /// The files of these that are not on disk: at most as many as there are of both.
+    due: BTreeSet<Due>,
     /// Why the clock must be wrong, as the driver found.
     trouble: Option<String>,
 }
@@ -199,7 +203,7 @@ impl Releases {
         self.lock().time(wall)
     }
 
-    /// Remembers a release that counts. Whether it is the newest of its name: then [`Self::keep`] is due.
+    /// Remembers a release that counts. Whether it is the newest of its name: then the caller owes a [`Self::keep`].
     pub fn see(&self, release: &SignedRelease, wall: UnixSeconds) -> bool {
         let mut state = self.lock();
         let time = state.time(wall);
@@ -212,23 +216,15 @@ impl Releases {
         }
         let is_checked = time.doubt.is_none() && !time.is_ahead(release.release.issued_s);
         state.seen.insert(reference.clone(), Seen { release: release.clone(), is_checked });
+        state.due.insert(Due::Seen(reference.clone()));
         if state.seen.len() > KEPT_MAX {
             let oldest = state.seen.iter().min_by_key(|(_, seen)| seen.release.release.issued_s);
-            let oldest = oldest.map(|(reference, _)| reference.clone());
-            oldest.and_then(|oldest| state.seen.remove(&oldest));
+            if let Some(oldest) = oldest.map(|(reference, _)| reference.clone()) {
+                state.seen.remove(&oldest);
+                state.due.remove(&Due::Seen(oldest));
+            }
         }
         true
-    }
-
-    /// Writes what was seen of a name. Blocks. Without it, only what comes after the next start is worse.
-    pub fn keep(&self, reference: &ImageReference) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = self.lock().seen.get(reference).cloned();
-        if let Some(seen) = seen
-            && let Err(error) = kept::write_seen(&self.folder, &seen)
-        {
-            tracing::warn!(%reference, %error, "the newest release of a name is forgotten when this node stops");
-        }
     }
 
     /// Forgets what was seen of a name, and the handovers of its repository if asked to. Whether there was something.
@@ -240,10 +236,14 @@ impl Releases {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         let was_seen = state.seen.remove(reference).is_some();
+        state.due.remove(&Due::Seen(reference.clone()));
         let of_repository = |_: &(String, PeerId), signed: &mut SignedHandover| {
             with_handovers && signed.handover.repository == reference.repository()
         };
         let handovers: Vec<_> = state.handovers.extract_if(.., of_repository).collect();
+        for (key, _) in &handovers {
+            state.due.remove(&Due::Handover(key.clone()));
+        }
         drop(state);
         kept::remove_seen(&self.folder, reference)?;
         for (_, signed) in &handovers {
@@ -252,7 +252,7 @@ impl Releases {
         Ok(was_seen || !handovers.is_empty())
     }
 
-    /// Takes in a handover, and obeys it from then on. Whether it is new: then [`Self::keep_handover`] is due.
+    /// Takes in a handover, and obeys it from then on. Whether it is new: then the caller owes a [`Self::settle`].
     ///
     /// # Errors
     /// If it is not signed, is dated ahead, or its key has no right to the repository now. A key hands over once.
@@ -290,17 +290,9 @@ impl Releases {
         }
         if state.handovers.len() < KEPT_MAX {
             state.handovers.insert(key, signed.clone());
+            state.due.insert(Due::handover(signed));
         }
         Ok(true)
-    }
-
-    /// Writes a handover. Blocks.
-    pub fn keep_handover(&self, signed: &SignedHandover) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = kept::write_handover(&self.folder, signed) {
-            let repository = &signed.handover.repository;
-            tracing::warn!(repository, %error, "a handover is forgotten when this node stops");
-        }
     }
 
     /// The handovers of a repository that peers get.

@@ -22,7 +22,7 @@ use crate::faults::Faults;
 use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
-use crate::releases::{ReleaseError, Releases};
+use crate::releases::{Due, ReleaseError, Releases};
 use crate::scrub_figures::Scrub;
 use crate::site_downloads::SiteDownloads;
 use crate::store_figures::LastFigures;
@@ -80,15 +80,13 @@ impl Shared {
         }
     }
 
-    /// Obeys a handover from now on. Blocks if it is new.
+    /// Obeys a handover from now on, and says whether it was written. Blocks if it is not on disk.
     ///
     /// # Errors
     /// As [`Releases::obey`].
-    pub fn obey(&self, signed: &SignedHandover) -> Result<(), ReleaseError> {
-        if self.releases.obey(&self.config, self.identity.peer_id(), unix_now(), signed)? {
-            self.releases.keep_handover(signed);
-        }
-        Ok(())
+    pub fn obey(&self, signed: &SignedHandover) -> Result<io::Result<()>, ReleaseError> {
+        self.releases.obey(&self.config, self.identity.peer_id(), unix_now(), signed)?;
+        Ok(self.releases.settle(&Due::handover(signed)))
     }
 
     /// A number that differs between nodes.

@@ -328,13 +328,52 @@ mod tests {
         // In order of length: other, one, third.
         let expected = [vec![0; 512], other, vec![0; 212 + 512], one, vec![0; 512], third, vec![0; 24 + 512]].concat();
         assert!(bytes == expected);
-        for (offset, count) in [(0, 1), (500, 20), (511, 400), (1500, 1100), (bytes.len() as u64, 0)] {
+        // From before a file, from its middle, from its end, and over several.
+        for (offset, count) in
+            [(0, 1), (500, 20), (600, 50), (811, 9), (1537, 300), (511, 400), (1500, 1100), (4096, 0)]
+        {
             let mut part = vec![9; count];
             whole.read_exact_at(&mut part, offset).unwrap();
             assert_eq!(part, expected[offset as usize..][..count]);
         }
-        assert!(whole.read_exact_at(&mut [0], bytes.len() as u64).is_err());
+        assert_eq!(bytes.len(), 4096);
+        assert!(whole.read_exact_at(&mut [0], 4096).is_err());
+        let file = |path: &str, at, bytes| File { path: path.as_bytes().to_vec(), at, bytes };
+        assert_eq!(whole.files().unwrap(), [file("y", 512, 300), file("x", 1536, 512), file("z", 2560, 1000)]);
         let part = list.gather(&[&a], 1).unwrap();
         assert_eq!((part.found(), ReadAt::len(&part)), (2, ReadAt::len(&whole)));
+    }
+
+    #[test]
+    fn lengths_and_counts_of_a_list_have_bounds() {
+        let list = |lengths: &[u64]| {
+            let mut out = [&MAGIC[..], &[HAVE_LIST_VERSION]].concat();
+            varint::put(&mut out, lengths.len() as u64);
+            for more in lengths {
+                varint::put(&mut out, *more);
+                out.extend([7; HASH_BYTES]);
+            }
+            out
+        };
+        let refused = Err(HaveListError::Damaged("files that are too short, too long or out of order"));
+        for (bytes, is_read) in [(255, false), (256, true), (1 << 40, true), ((1 << 40) + 1, false)] {
+            let read = HaveList::decode(&list(&[bytes]));
+            assert_eq!(read.is_ok(), is_read, "{bytes}");
+            assert!(is_read || read == refused, "{bytes}");
+        }
+        // The second file is longer than any number.
+        assert_eq!(HaveList::decode(&list(&[256, u64::MAX])), refused);
+        let most = HaveList { files: (0..65_536).map(|hash| Listed { bytes: 1 << 40, hash }).collect() };
+        assert_eq!(HaveList::decode(&most.encode()), Ok(most));
+        assert_eq!(HAVE_LIST_BYTES_MAX, 8 + 4 + 65_536 * (10 + 4));
+    }
+
+    #[test]
+    fn a_long_file_is_hashed_whole_wherever_it_stands() {
+        let long: Vec<u8> = (0..600_001u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let tar = layer(&[("before", &[1; 700]), ("long", &long)]);
+        let list = HaveList::of(&[&tar], 1).unwrap();
+        let hash = u32::from_le_bytes(*blake3::hash(&long).as_bytes().first_chunk().unwrap());
+        assert_eq!(list.files[1], Listed { bytes: 600_001, hash });
     }
 }

@@ -33,6 +33,28 @@ fn payloads_that_are_longer_than_the_target_are_refused_from_peers() {
     assert!(header(2, 1, &vec![7; MIB]).check_from_peer().is_err());
 }
 
+/// The target, a thirty-second of it, and one payload: to the byte.
+#[test]
+fn the_bound_of_all_payloads_holds_to_the_byte() {
+    let target_bytes = 32 * MIB as u32;
+    let claim = |payloads: &[&[u8]]| {
+        let first_bytes = target_bytes + 1 - payloads.len() as u32;
+        let entry = |(index, payload)| Entry {
+            codec: 3,
+            base: 255,
+            target_bytes: if index == 0 { first_bytes } else { 1 },
+            payload,
+        };
+        let entries: Vec<Entry<'_>> = payloads.iter().copied().enumerate().map(entry).collect();
+        Header::decode(&header_bytes(target_bytes.into(), &[], &entries)).unwrap().check_from_peer()
+    };
+    let full = vec![7; MIB];
+    let mut payloads = vec![&full[..]; 32 + 1 + 1];
+    assert!(claim(&payloads).is_ok());
+    payloads.push(&full[..1]);
+    assert!(claim(&payloads).is_err());
+}
+
 /// The bound has room above what nodes make of the worst content: noise, noise like a base, and many small files.
 #[test]
 fn noise_stays_far_within_the_bound() {

@@ -100,6 +100,18 @@ fn good_instructions_over_a_bad_base_blame_this_machine() {
     assert_eq!(error.blame(), Blame::Machine);
 }
 
+/// The second of two bases cannot be read: the error names that one.
+#[test]
+fn the_base_that_cannot_be_read_is_named() {
+    let good = payload(&[(0, 100, 0)], b"");
+    let entry = Entry { codec: 2, base: 1, target_bytes: 100, payload: &good };
+    let header = Header::decode(&header_bytes(100, &[500, 1000], &[entry])).unwrap();
+    let second = header.bases()[1].diff_id;
+    let [first, unreadable] = [0, 1].map(|index| Unreadable(header.bases()[index].bytes.0));
+    let error = rebuild(&header, 0, &good, &[&first, &unreadable]).unwrap_err();
+    assert!(matches!(error, ApplyError::BaseRead { diff_id, .. } if diff_id == second), "{error}");
+}
+
 #[test]
 fn malformed_payloads_are_refused() {
     let good = payload(&[(10, 50, 2 * 900), (5, 10, 0)], &[0; 40]);
@@ -276,8 +288,11 @@ fn small_patch() -> (lighter_patch::Patch, Vec<Vec<u8>>, Vec<u8>) {
 
 #[test]
 fn every_truncation_is_refused() {
-    let (patch, ..) = small_patch();
+    let (patch, _, target) = small_patch();
     let header = patch.header.encode();
+    let (header_bytes, target_bytes) = (patch.header.header_bytes().0, patch.header.target_bytes().0);
+    assert_eq!((header_bytes, target_bytes), (header.len() as u64, target.len() as u64));
+    assert_eq!(patch.header.patch_bytes().0, header_bytes + patch.payloads[0].len() as u64);
     for end in 0..header.len() {
         let error = Header::decode(&header[..end]).unwrap_err();
         assert_eq!(error.blame(), Blame::Peer, "{error}");

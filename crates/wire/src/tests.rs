@@ -3,6 +3,8 @@
 //! `check` holds one message against its bytes: they decode to the message, no truncation decodes, and every flipped
 //! bit changes the message or is refused.
 
+mod limits;
+
 use std::fmt::Debug;
 use std::time::Duration;
 

@@ -54,9 +54,10 @@ impl Point {
 
     /// A sync whose failure the command must tell: that of a layer, a document or a reference, or of their folders. The
     /// index is also synced for work that nobody waits for; after a sync of it that failed, it takes no writes until a
-    /// restart. Patches are a cache: without one, the layer is there all the same.
+    /// restart. Patches are a cache: without one, the layer is there all the same. The releases that were seen also
+    /// stand in the references of their images: their files are written later, and before such a reference goes.
     pub fn is_sync(&self) -> bool {
-        let is_of_others = self.path.starts_with("index") || self.path.starts_with("patches");
+        let is_of_others = ["index", "patches", "releases"].iter().any(|folder| self.path.starts_with(folder));
         let is_patch = self.path.extension().is_some_and(|end| end == "patch");
         ["fsync", "fdatasync", "sync_file_range"].contains(&self.call) && !is_of_others && !is_patch
     }

@@ -1,6 +1,7 @@
-//! Programs that lie: each is refused before it costs anything, and none panics. A payload here has a program and no
-//! contents: copies and raw bytes are enough to reach each check. Limits are tried at their value and one beyond it;
-//! a refusal is told by its words.
+//! Programs that lie: each is refused before it costs anything, and none panics.
+//!
+//! A payload here has a program and nothing else: it is written by the program's coder, which takes any program, and
+//! not by the encoder, which takes none that lies.
 
 use super::*;
 use crate::payload::TIER_XZ;
@@ -123,6 +124,38 @@ fn programs_that_would_cost_too_much_are_refused() {
     refused(inflated(0, 10, 1 << 62).repeat(4), vec![], "more inflated content");
     refused(inflated(999, 10, 10), vec![], "a range outside its source");
     refused(inflated(0, 10, 10), vec![], "does not inflate");
+}
+
+/// The bytes that a frame holds have a bound of three times what its steps may make. Copies of inflated content, and
+/// streams that are compressed again, come as far as that and no further.
+#[test]
+fn copies_of_inflated_content_and_compressed_streams_have_a_bound() {
+    const PLAIN_BYTES: u64 = 1 << 20;
+    let most = 3 * MATERIAL_BYTES_MAX;
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut deflate, &vec![7; PLAIN_BYTES as usize]).unwrap();
+    let base = deflate.finish().unwrap();
+    let stream = xz_of(&[7; 100]);
+    let run = |copied: u64, has_stream: bool| {
+        let end = copied + if has_stream { stream.len() as u64 } else { 0 };
+        let from = base.len() as u64 + 1 + end + 1;
+        let mut steps: Vec<Step> = (0..copied / PLAIN_BYTES).map(|_| Step::Copy { from, bytes: PLAIN_BYTES }).collect();
+        steps.push(Step::Copy { from, bytes: copied % PLAIN_BYTES });
+        steps.retain(|step| step.bytes() > 0);
+        if has_stream {
+            steps.push(Step::Stream { compression: Compression::Xz, plain_bytes: 100, corrections: vec![0, 0] });
+            steps.push(Step::Copy { from, bytes: 100 });
+        }
+        let inflated = vec![Inflated { from: 0, bytes: base.len() as u64, plain_bytes: PLAIN_BYTES }];
+        decode(&payload(&Program { inflated, steps }), 0..end, &[&base]).map(|rebuilt| rebuilt.material.len() as u64)
+    };
+    let damaged = |what| format!("{:?}", CodecError::Damaged(what));
+    let error = |run: Result<u64, CodecError>| format!("{:?}", run.unwrap_err());
+    assert_eq!(run(most, false).unwrap(), most);
+    assert_eq!(error(run(most + 1, false)), damaged("more decoded bytes than allowed"));
+    let beside = 100 + stream.len() as u64;
+    assert_eq!(run(most - beside, true).unwrap(), most);
+    assert_eq!(error(run(most - beside + 1, true)), damaged("more compressed bytes than allowed"));
 }
 
 #[test]

@@ -1,4 +1,7 @@
 //! References of each kind, and coded maps, honest and not.
+//!
+//! An honest map comes back as it was. A map over a limit is cut off where the limit is, and does not come back; bytes
+//! that are no map are refused, or are a map that does no harm.
 
 use super::coding::{decode, encode, fits};
 use super::*;
@@ -152,6 +155,37 @@ fn maps_over_the_limits_do_not_fit() {
     let mut overlapping = moved(Kind::Pointers);
     overlapping.old_loads = vec![overlapping.old_loads[0]; 2];
     assert!(!fits(&Map { files: vec![overlapping] }));
+}
+
+/// A map may have so many loads, parts and moves in all its files together, and not in each.
+#[test]
+fn files_share_the_limits_of_a_map() {
+    type Fill = fn(&mut Moved, u64);
+    let loads: Fill =
+        |file, count| file.new_loads = (0..count).map(|n| Load { offset: 16 * n, bytes: 8, address: 16 * n }).collect();
+    let parts: Fill = |file, count| {
+        let part = |n: u64| Part { range: 16 * n..16 * n + 8, kind: Kind::Pointers, base: 0, by: 0, base_by: 0 };
+        file.parts = (0..count).map(part).collect();
+    };
+    let moves: Fill = |file, count| {
+        file.moves = Moves::default();
+        (0..count).for_each(|n| file.moves.push(16 * n, 16 * (n % 2)));
+    };
+    for (fill, most) in [(loads, 1 << 14), (parts, 1 << 14), (moves, 1 << 18)] {
+        let map = |counts: [u64; 2]| {
+            let file = |(index, count): (u64, u64)| {
+                let mut file = Moved { old_loads: vec![], new_loads: vec![], ..moved(Kind::Pointers) };
+                (file.parts, file.moves) = (vec![], Moves::default());
+                file.target = index << 21..(index << 21) + 9;
+                fill(&mut file, count);
+                file
+            };
+            decode(&encode(&Map { files: (0..).zip(counts).map(file).collect() }))
+        };
+        assert!(map([most / 2, most / 2]).is_ok());
+        assert_eq!(map([most / 2, most / 2 + 1]).unwrap_err(), "more of something in a map than allowed");
+        assert!(map([most, 0]).is_ok() && map([most + 1, 0]).is_err());
+    }
 }
 
 #[test]

@@ -234,6 +234,39 @@ fn the_silent_are_forgotten_and_the_connected_are_not() {
 }
 
 #[test]
+fn peers_that_are_forgotten_together_leave_what_others_hold_and_nothing_else() {
+    let mut directory = Directory::new(9);
+    assert!(directory.is_empty());
+    for (name, held) in [(1, &[1, 2][..]), (2, &[1, 2, 3]), (3, &[1])] {
+        directory.announced(peer(name), tells(1, 1, 1, held), Moment(5));
+    }
+    directory.connected(peer(3), Moment(5));
+    // A peer that was heard at that very moment is not silent.
+    directory.forget_silent(Moment(5));
+    assert_eq!((directory.len(), directory.is_empty()), (3, false));
+    directory.forget_silent(Moment(6));
+    check_indexes(&directory, &BTreeMap::from([(3, BTreeSet::from([1]))]));
+    let holding: Vec<PeerId> = directory.holding(id(1)).map(|holder| holder.id).collect();
+    assert_eq!(holding, [peer(3)]);
+    assert!(directory.card(id(2)).is_none() && directory.card(id(3)).is_none());
+}
+
+#[test]
+fn a_list_that_changed_is_told_once_and_another_word_of_the_same_list_is_not() {
+    let mut directory = Directory::new(9);
+    assert!(!directory.take_changed());
+    directory.announced(peer(1), tells(1, 1, 1, &[1]), Moment(1));
+    // Two changes between two questions are one, and a list that stays the same does not undo them.
+    directory.announced(peer(1), more(2, 2, &[1, 2]), Moment(2));
+    directory.answered(peer(1), holds(1, 2, &[1, 2]), Moment(3));
+    assert!(directory.take_changed());
+    assert!(!directory.take_changed());
+    directory.answered(peer(1), holds(1, 2, &[1, 2]), Moment(4));
+    directory.announced(peer(1), heartbeat(2, 3, &[1, 2]), Moment(5));
+    assert!(!directory.take_changed());
+}
+
+#[test]
 fn peers_have_a_cap_that_connecting_passes_for_as_long_as_it_lasts() {
     let mut directory = Directory::new(2);
     for name in 1..4 {

@@ -1,4 +1,7 @@
-//! The outcomes that the fetcher gives to the pulls.
+//! The outcomes that the fetcher gives to the pulls, and its caps.
+//!
+//! A fetcher, a core and a clock that stands still: no other part of the engine takes part. The fleet in
+//! `sim/tests/engine` shows what a fetcher does over time.
 
 use lighter_types::Card;
 use lighter_wire::Refusal;
@@ -62,6 +65,61 @@ fn a_fetch_that_no_pull_wants_any_more_ends_without_an_outcome() {
     assert_eq!(stopped, [Effect::StopFetch(fetch)]);
     assert_eq!(fetching.end(fetch, FetchFailure::Stopped), None, "the layer is not held");
     assert!(fetching.fetcher.targets.is_empty() && fetching.fetcher.fetches.is_empty());
+}
+
+/// A layer's name by number.
+fn layer(number: usize) -> DiffId {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    DiffId::new(id)
+}
+
+#[test]
+fn as_many_layers_are_wanted_as_may_be_and_one_of_them_by_more_pulls() {
+    let mut fetching = Fetching { fetcher: Fetcher::default(), core: Core::new(Settings::default()) };
+    fetching.step(|fetcher, step| {
+        for number in 0..Settings::TARGETS_MAX {
+            fetcher.want(PULL, layer(number), Vec::new(), step).unwrap();
+        }
+        let too_many = Err(PullFailure::TooMany { max: Settings::TARGETS_MAX });
+        assert_eq!(fetcher.want(PULL, layer(Settings::TARGETS_MAX), Vec::new(), step), too_many);
+        assert_eq!(fetcher.want(PullId(2), layer(7), Vec::new(), step), Ok(()));
+        assert_eq!(fetcher.targets.len(), Settings::TARGETS_MAX);
+    });
+}
+
+#[test]
+fn parts_have_a_cap_and_those_that_no_pull_wants_make_room() {
+    let mut fetching = Fetching { fetcher: Fetcher::default(), core: Core::new(Settings::default()) };
+    let part = |frames| Part {
+        patch: lighter_types::PatchId::new([1; 32]),
+        settings: 0,
+        bases: Vec::new(),
+        frames,
+        bytes: Bytes(1),
+        bytes_total: Bytes(2),
+    };
+    fetching.step(|fetcher, step| {
+        fetcher.want(PULL, layer(0), Vec::new(), step).unwrap();
+        let (fits, further) = (0..Settings::TARGETS_MAX, Settings::TARGETS_MAX);
+        fits.for_each(|number| fetcher.part_held(layer(number), part(1)));
+        // One that is known takes no more room.
+        fetcher.part_held(layer(0), part(2));
+        assert_eq!(fetcher.parts.len(), Settings::TARGETS_MAX);
+        fetcher.part_held(layer(further), part(1));
+        assert_eq!(fetcher.parts.len(), Settings::TARGETS_MAX);
+        assert_eq!(fetcher.part(layer(0)), Some(&part(2)), "it is wanted");
+        assert_eq!((fetcher.part(layer(further)), fetcher.part(layer(1))), (Some(&part(1)), None));
+    });
+    // All that are there are wanted: the new part is not remembered.
+    fetching.step(|fetcher, step| {
+        let held: Vec<DiffId> = fetcher.parts.keys().copied().collect();
+        for target in held {
+            fetcher.want(PULL, target, Vec::new(), step).unwrap();
+        }
+        fetcher.part_held(layer(1), part(1));
+        assert_eq!((fetcher.parts.len(), fetcher.part(layer(1))), (Settings::TARGETS_MAX, None));
+    });
 }
 
 #[test]

@@ -4,6 +4,7 @@ use lighter_wire::{ImageAnswer, ImageName, ImageRequest, SignedHandover, SignedR
 
 use super::Driver;
 use super::work::{Ended, Owed};
+use crate::releases::Due;
 
 impl Driver {
     /// Takes in what a peer says of a name: its handovers first, since they say whose releases count. Whether its
@@ -57,7 +58,10 @@ impl Driver {
                 tracing::info!(repository, %from, %to, "a publisher handed a repository over");
                 let signed = signed.clone();
                 self.blocking(Owed::Nothing, move |shared| {
-                    shared.releases.keep_handover(&signed);
+                    if let Err(error) = shared.releases.settle(&Due::handover(&signed)) {
+                        let repository = &signed.handover.repository;
+                        tracing::warn!(repository, %error, "a handover is forgotten when this node stops");
+                    }
                     Ended::Nothing
                 });
             }

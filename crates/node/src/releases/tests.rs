@@ -64,7 +64,7 @@ impl Node {
 
     fn obey(&self, signed: &SignedHandover) -> Result<bool, ReleaseError> {
         let taken = self.releases.obey(&self.config, self.own, self.wall, signed)?;
-        self.releases.keep_handover(signed);
+        self.releases.settle(&Due::handover(signed)).unwrap();
         Ok(taken)
     }
 
@@ -362,4 +362,42 @@ fn a_damaged_file_counts_as_absent() {
     node.restart();
     assert!(matches!(node.judge(&older), Err(ReleaseError::Older { .. })));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+/// A file in the place of the folder stands for a disk that fails.
+#[test]
+fn releases_that_could_not_be_written_are_written_later() {
+    let mut node = Node::start();
+    let folder = node.folder.path().join(kept::FOLDER);
+    std::fs::write(&folder, b"no folder").unwrap();
+    node.take(&node.release(0, 2, NOON));
+    let handover = node.handover(0, Identity::generate().peer_id(), NOON);
+    assert!(node.releases.obey(&node.config, node.own, node.wall, &handover).unwrap());
+    // Known by now, and told as not written all the same.
+    for due in [Due::handover(&handover), Due::Seen(NAME.parse().unwrap()), Due::handover(&handover)] {
+        assert!(node.releases.settle(&due).is_err(), "{due:?}");
+    }
+    std::fs::remove_file(&folder).unwrap();
+    // One that is not due writes the rest too.
+    node.releases.settle(&Due::Seen("demo/other:1".parse().unwrap())).unwrap();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+    node.restart();
+    assert_eq!(node.releases.handovers("demo/app"), [handover]);
+    let older = node.releases.lock().seen.get(&NAME.parse().unwrap()).map(|seen| seen.release.release.issued_s);
+    assert_eq!(older, Some(NOON));
+}
+
+#[test]
+fn nothing_that_was_forgotten_is_written_later() {
+    let mut node = Node::start();
+    let release = node.release(0, 2, NOON);
+    assert!(node.releases.see(&release, node.wall));
+    let handover = node.handover(0, Identity::generate().peer_id(), NOON);
+    assert!(node.releases.obey(&node.config, node.own, node.wall, &handover).unwrap());
+    assert!(node.releases.forget(&NAME.parse().unwrap(), true).unwrap());
+    node.releases.keep(&NAME.parse().unwrap());
+    node.releases.settle(&Due::handover(&handover)).unwrap();
+    node.restart();
+    assert_eq!(node.releases.handovers("demo/app"), []);
+    assert!(node.releases.lock().seen.is_empty());
 }

@@ -13,6 +13,7 @@ use crate::admin::State;
 use crate::admin::answers::{Answer, Body, Failure, Parameters, ask, blocking};
 use crate::event::Command;
 use crate::images::{self, ImagesError, companions, recipes};
+use crate::releases::Due;
 
 pub async fn list(Extract(state): Extract<State>) -> Answer<Vec<api::Image>> {
     let store = state.shared.store.clone();
@@ -101,8 +102,14 @@ pub async fn remove(
     Extract(state): Extract<State>,
     Body(request): Body<api::RemoveRequest>,
 ) -> Answer<api::RemoveRequest> {
-    let (store, reference) = (state.shared.store.clone(), request.reference.clone());
-    blocking(move || store.remove_reference(&reference)).await??;
+    let (shared, reference) = (state.shared, request.reference.clone());
+    let removed = blocking(move || {
+        // The image's row is the other place of its release: it goes once the release is remembered without it.
+        let settled = shared.releases.settle(&Due::Seen(reference.clone()));
+        settled.map_err(|error| Failure::new(ProblemKind::Machine, &error))?;
+        shared.store.remove_reference(&reference).map_err(Failure::from)
+    });
+    removed.await??;
     Ok(Json(request))
 }
 

@@ -5,7 +5,7 @@ use axum::extract::State as Extract;
 use lighter_api::{self as api, Problem, ProblemKind, SignedRecord};
 use lighter_store::Image;
 use lighter_types::{Bytes, ImageReference};
-use lighter_wire::{COSIGNATURES_MAX, Handover, Message, SignedRelease};
+use lighter_wire::{COSIGNATURES_MAX, Handover, Message, SignedHandover, SignedRelease};
 
 use super::files::problem;
 use crate::admin::State;
@@ -62,6 +62,12 @@ fn replace(shared: &Shared, image: Image, release: &SignedRelease) -> Result<(),
     shared.store.set_reference(reference, Image { release_record: record, ..image })?;
     shared.see(release);
     Ok(())
+}
+
+/// Obeys a handover. One that cannot be written is not acknowledged: the operator gives it once more.
+fn obey(shared: &Shared, signed: &SignedHandover) -> Result<(), Failure> {
+    let written = shared.obey(signed).map_err(|error| refused(&error))?;
+    written.map_err(|error| Failure::new(ProblemKind::Machine, &error))
 }
 
 pub async fn sign_anew(
@@ -126,7 +132,7 @@ pub async fn add(Extract(state): Extract<State>, Body(record): Body<SignedRecord
     let added = blocking(move || {
         match file::read(&record).map_err(|error| unreadable(&error))? {
             Record::Handover(handover) => {
-                shared.obey(&handover).map_err(|error| refused(&error))?;
+                obey(&shared, &handover)?;
             }
             Record::Release(release) => {
                 shared.judge(&release).map_err(|error| refused(&error))?;
@@ -156,7 +162,7 @@ pub async fn hand_over(
         }
         let repository = named.repository().to_owned();
         let signed = shared.identity.hand_over(Handover { repository, from, to, issued_s });
-        shared.obey(&signed).map_err(|error| refused(&error))?;
+        obey(&shared, &signed)?;
         file::of_handover(&signed).map_err(|error| unreadable(&error))
     });
     signed.await?.map(Json)
