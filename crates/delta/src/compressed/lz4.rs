@@ -3,7 +3,7 @@
 //!
 //! Source: LZ4 Block Format Description (2022-07-31); lib/lz4hc.c of lz4 1.9.4 for the choices of its encoder. lz4 1.10
 //! makes other blocks at these levels, so no version of the library that is in use today would serve
-//! (docs/decisions/0034-fatbins.md).
+//! (docs/decisions/0035-fatbins.md).
 
 use crate::compare::common_prefix;
 
