@@ -33,6 +33,16 @@ fn payloads_that_are_longer_than_the_target_are_refused_from_peers() {
     assert!(header(2, 1, &vec![7; MIB]).check_from_peer().is_err());
 }
 
+#[test]
+fn a_stored_payload_of_another_length_is_no_range_of_the_layer() {
+    let stored = |target_bytes: u32| {
+        let entries = [Entry { codec: 0, base: 255, target_bytes, payload: &[7; 100] }];
+        Header::decode(&header_bytes(target_bytes.into(), &[], &entries)).unwrap().is_stored()
+    };
+    assert!(stored(100));
+    assert!(!stored(99) && !stored(16 << 20));
+}
+
 /// The target, a thirty-second of it, and one payload: to the byte.
 #[test]
 fn the_bound_of_all_payloads_holds_to_the_byte() {

@@ -137,8 +137,8 @@ fn resembled(layers: &Layers<'_>, block: &Stream, old: &[Old], samples: &Samples
     found
 }
 
-/// Puts the steps of blocks in place of the steps that make the same bytes, where they cost less than these do. Both are
-/// in order.
+/// Puts the steps of blocks in place of the steps that make the same bytes, where they cost less than these do. Both
+/// are in order.
 pub fn replace(steps: Vec<Planned>, blocks: impl IntoIterator<Item = Planned>) -> Vec<Planned> {
     let mut out = Vec::with_capacity(steps.len());
     let mut waiting = steps;

@@ -138,9 +138,10 @@ impl Header {
         Ok(())
     }
 
-    /// Whether every payload is its range of the target as it stands there.
+    /// Whether every payload is its range of the target as it stands there: a peer's header may say so of payloads of
+    /// another length.
     pub fn is_stored(&self) -> bool {
-        self.frames.iter().all(|frame| frame.codec == STORED.id)
+        self.frames.iter().all(|frame| frame.codec == STORED.id && frame.payload_bytes == frame.target_bytes)
     }
 
     /// The number of the settings that made the patch: `Settings::id`.
