@@ -23,8 +23,8 @@ pub struct Draft {
     pub steps: Vec<Planned>,
     /// The range that is left to be matched.
     pub open: Option<Range<u64>>,
-    /// Whether its name alone says which header it is compared with.
-    pub is_guess: bool,
+    /// Whether its headers are missing: its content is to tell what they are compared with.
+    pub has_no_headers: bool,
 }
 
 impl Draft {
@@ -125,10 +125,12 @@ fn in_parts(layers: &Layers<'_>, pairs: &Pairs<'_>, contents: &Contents<'_>, ent
     let bytes = entry.end - entry.content;
     let found = if bytes > 0 { contents.find(entry)? } else { None };
     let known = pairs.same_path(entry).next().or(found.map(|(id, _)| id));
-    let like = known.or_else(|| pairs.changed_from(entry).first().copied());
-    let steps = headers(layers, entry, like.map(|id| (id.base as usize, pairs.entry(id))))?;
-    let open = (bytes > 0).then_some(entry.content..entry.end);
-    let mut draft = Draft { steps, open, is_guess: known.is_none() };
+    let has_no_headers = known.is_none() && bytes > 0;
+    let steps = match known {
+        None if has_no_headers => Vec::new(),
+        like => headers(layers, entry, like.map(|id| (id.base as usize, pairs.entry(id))))?,
+    };
+    let mut draft = Draft { steps, open: (bytes > 0).then_some(entry.content..entry.end), has_no_headers };
     if let Some((id, bytes)) = found {
         draft.copy(From::Address(layers.address(id.base as usize, pairs.entry(id).content)), bytes);
     }

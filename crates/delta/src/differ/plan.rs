@@ -12,7 +12,7 @@ use crate::compare::differences;
 use crate::parallel;
 
 use super::blocks::{match_blocks, replace};
-use super::draft::{Drafts, draft};
+use super::draft::{Draft, Drafts, draft};
 use super::executables::{self, Parts};
 use super::files::{Entry, Files};
 use super::headers::{headers, origin};
@@ -35,6 +35,8 @@ use super::writer::Writer;
 const BATCH_BYTES: u64 = 32 << 20;
 const BATCH_CONTENTS: usize = 1 << 12;
 const PART_BYTES: usize = 4 << 20;
+/// Headers are made for so many files at a time.
+const HEADERS_CHUNK: usize = 256;
 /// A content is long beyond this part of the memory for the bases: an index and its own bytes come on top.
 const LONG_PART: u64 = 4;
 
@@ -43,26 +45,9 @@ struct Part<'a> {
     entry: &'a Entry,
     /// Its copies and headers.
     steps: Vec<Planned>,
-    /// Whether its name alone says which header it is compared with.
-    is_guess: bool,
-    /// Whether steps of its content follow.
-    is_open: bool,
-}
-
-impl Part<'_> {
-    /// Its headers and its content. The place that the content comes from tells of its headers too.
-    fn with(self, content: Vec<Planned>, layers: &Layers<'_>, bases: &[Vec<Entry>]) -> io::Result<Vec<Planned>> {
-        let mut steps = self.steps;
-        if self.is_guess
-            && let Some(origin) = origin(layers, bases, &content)
-        {
-            let mut better = headers(layers, self.entry, Some(origin))?;
-            steps.into_iter().filter(|step| step.at >= self.entry.content).for_each(|step| push(&mut better, step));
-            steps = better;
-        }
-        content.into_iter().for_each(|step| push(&mut steps, step));
-        Ok(steps)
-    }
+    has_no_headers: bool,
+    /// The index of the steps of its content, if steps of it follow.
+    open: Option<usize>,
 }
 
 /// A content that is not a copy.
@@ -132,8 +117,8 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
         while let Some((_, block)) = blocks.next_if(|(content, _)| *content == number) {
             blocks_of_open.push((open.len(), block));
         }
-        let (is_guess, is_open) = (draft.is_guess, draft.open.is_some());
-        parts.push(Part { entry, steps: draft.steps, is_guess, is_open });
+        let Draft { steps, has_no_headers, .. } = draft;
+        parts.push(Part { entry, steps, has_no_headers, open: draft.open.is_some().then_some(open.len()) });
         open.extend(draft.open.map(|range| Open { index: open.len(), entry, range, form }));
     }
     let known = Known { pairs: &pairs, regions: &regions, bases: &files.bases };
@@ -144,6 +129,7 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
         let steps = std::mem::take(&mut matched[index]);
         matched[index] = replace(steps, own);
     }
+    add_headers(layers, &known, &mut parts, &matched, search.threads)?;
     // They take 100 MB where there are a million files, and now the steps grow.
     drop(pairs);
     let drafted = parts.iter().map(|part| part.steps.len());
@@ -151,18 +137,42 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
     // There may be millions: exactly as many as there can be.
     let mut steps: Vec<Planned> = Vec::with_capacity(count);
     let mut copies = copies.into_iter().peekable();
-    let mut matched = matched.into_iter();
     for part in parts {
         while let Some(copy) = copies.next_if(|copy| copy.at < part.entry.start) {
             push(&mut steps, copy);
         }
-        let content = if part.is_open { matched.next() } else { None };
-        part.with(content.unwrap_or_default(), layers, &files.bases)?
-            .into_iter()
-            .for_each(|step| push(&mut steps, step));
+        let content = part.open.map(|index| std::mem::take(&mut matched[index]));
+        part.steps.into_iter().chain(content.into_iter().flatten()).for_each(|step| push(&mut steps, step));
     }
     copies.for_each(|copy| push(&mut steps, copy));
     Ok(steps)
+}
+
+/// Adds the headers that are missing, each compared with that of the file that the content comes from.
+fn add_headers(
+    layers: &Layers<'_>,
+    known: &Known<'_>,
+    parts: &mut [Part<'_>],
+    matched: &[Vec<Planned>],
+    threads: usize,
+) -> io::Result<()> {
+    let mut missing: Vec<&mut Part<'_>> = parts.iter_mut().filter(|part| part.has_no_headers).collect();
+    let chunks: Vec<&[&mut Part<'_>]> = missing.chunks(HEADERS_CHUNK).collect();
+    let made = parallel::map(&chunks, threads, |chunk| {
+        let of_part = |part: &&mut Part<'_>| {
+            let content = part.open.map_or(&[][..], |index| &matched[index]);
+            let by_name =
+                || known.pairs.changed_from(part.entry).first().map(|id| (id.base as usize, known.pairs.entry(*id)));
+            headers(layers, part.entry, origin(layers, known.bases, content).or_else(by_name))
+        };
+        chunk.iter().map(of_part).collect::<io::Result<Vec<_>>>()
+    })?;
+    for (part, mut steps) in missing.iter_mut().zip(made.into_iter().flatten()) {
+        std::mem::take(&mut part.steps).into_iter().for_each(|step| push(&mut steps, step));
+        steps.shrink_to_fit();
+        part.steps = steps;
+    }
+    Ok(())
 }
 
 /// Matches all contents, and makes the map of the executables among them. Executables are matched twice: a coarse
