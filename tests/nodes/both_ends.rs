@@ -16,13 +16,14 @@ fn patch_bytes(node: &NodeProcess, which: &str) -> u64 {
     rows.iter().find(|row| row["protocol"] == "patch").unwrap()[which].as_u64().unwrap()
 }
 
-/// Two nodes that hold an image of one layer, and a node that is connected to both. Its uplink is said to carry twice
-/// of what each of them sends.
+/// Two nodes that hold an image of one layer, and a node that is connected to both. Its uplink is said to carry one and
+/// a half of what each of them sends: more than one of them, so that the other one is asked too, and not so much that
+/// one alone is late on a machine that has other work.
 fn holders_and_edge() -> Fleet {
     let mut fleet = Fleet::create(3);
     let addresses = fleet.nodes[..2].iter().map(|node| node.address.clone()).collect();
     fleet.nodes[2].bootstrap = addresses;
-    fleet.nodes[2].set("network.uplink_assumed=\"64 Mbit/s\"");
+    fleet.nodes[2].set("network.uplink_assumed=\"48 Mbit/s\"");
     fleet.start();
     let folder = fleet.folder.path().to_owned();
     let [first, second, edge] = &fleet.nodes[..] else { panic!("three nodes") };
