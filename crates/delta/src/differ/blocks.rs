@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use lighter_types::ReadAt;
 
-use crate::compressed::{self, fatbin};
+use crate::compressed;
+use crate::compressed::fatbin::{self, HEADER_BYTES};
 use crate::frame::LARGE_BYTES_MAX;
 use crate::parallel;
 use crate::program::Inflated;
@@ -49,18 +50,29 @@ pub fn match_blocks(
     let mut steps = Vec::with_capacity(blocks.len());
     let mut rest = blocks;
     while !rest.is_empty() {
-        // As many blocks as have old ones for which there is room.
+        // As many blocks as have old ones for which there is room; the first of them in any case, with some of its own.
         let mut places: BTreeMap<(EntryId, u64), Range<u64>> = BTreeMap::new();
         let mut left = search.material_bytes_max / 2;
-        let count = rest.iter().take_while(|(_, block)| {
+        let mut count = 0;
+        for (_, block) in rest {
+            let mut more = Vec::new();
+            let mut bytes = 0;
             for (id, range) in &block.from {
-                let is_new = places.insert((*id, range.start), range.clone()).is_none();
-                // About as long as the new one's.
-                left = left.saturating_sub(if is_new { block.decompressed.plain.len() as u64 } else { 0 });
+                let is_known = places.contains_key(&(*id, range.start));
+                let plain_bytes = if is_known { 0 } else { plain_bytes(layers, *id, range)? };
+                if count > 0 || bytes + plain_bytes <= left {
+                    bytes += plain_bytes;
+                    more.push(((*id, range.start), range.clone()));
+                }
             }
-            left > 0
-        });
-        let (group, after) = rest.split_at(count.count().max(1));
+            if bytes > left {
+                break;
+            }
+            left -= bytes;
+            places.extend(more);
+            count += 1;
+        }
+        let (group, after) = rest.split_at(count);
         rest = after;
         let places: Vec<((EntryId, u64), Range<u64>)> = places.into_iter().collect();
         let old = parallel::map(&places, search.threads, |((id, _), range)| inflate(layers, *id, range))?;
@@ -73,6 +85,13 @@ pub fn match_blocks(
         steps.extend(group.iter().map(|(content, _)| *content).zip(matched));
     }
     Ok(steps)
+}
+
+/// The length of an old block's content, as its header has it: what is longer is not decompressed.
+fn plain_bytes(layers: &Layers<'_>, id: EntryId, range: &Range<u64>) -> io::Result<u64> {
+    let mut header = [0; HEADER_BYTES];
+    layers.bases[id.base as usize].read_exact_at(&mut header, range.start)?;
+    Ok(fatbin::element(&header).map_or(0, |element| element.plain_bytes))
 }
 
 fn inflate(layers: &Layers<'_>, id: EntryId, range: &Range<u64>) -> io::Result<Option<Old>> {

@@ -167,3 +167,18 @@ fn a_block_takes_the_place_of_steps_that_cost_more() {
     let expected = [(0, 100), (100, 10), (110, 10), (120, 30), (150, 10), (160, 30), (190, 110)];
     assert_eq!(placed, expected);
 }
+
+#[test]
+fn old_blocks_that_do_not_fit_the_memory_are_left_out() {
+    // Small blocks that were made from long ones, of which the window has room for one at a time, or for none.
+    let long = |n: u64| block_of(&format!("kernel_{n}"), &[&code(n, 500)[..], &vec![0; 3 << 20]].concat());
+    let short = |n: u64| block_of(&format!("kernel_{n}"), &code(n, 400));
+    let (base, target) = (executable(&(0..6).map(long).collect::<Vec<_>>()), executable(&[0, 1, 2].map(short)));
+    for (window, expected) in [(64 << 20, 3), (7 << 20, 3), (5 << 20, 0)] {
+        let mut layers = Layers::new(&target, vec![&base]);
+        let files = Files::of(&layers, 1).unwrap();
+        let drafted = Drafted::new(&layers, &files, 1).unwrap();
+        let steps = plan(&mut layers, drafted, &Search::new(Effort::Fast, window, 1)).unwrap();
+        assert_eq!(streams(&steps), expected, "a window of {window}");
+    }
+}
