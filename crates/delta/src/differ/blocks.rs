@@ -16,9 +16,9 @@ use crate::frame::LARGE_BYTES_MAX;
 use crate::parallel;
 use crate::program::Inflated;
 
+use super::files::EntryId;
 use super::long::{covering, find};
 use super::material::Material;
-use super::pairs::EntryId;
 use super::samples::{Extent, Samples};
 use super::search::Search;
 use super::steps::{Layers, Planned};

@@ -6,14 +6,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
+use lighter_types::BaseCache;
+
 use crate::{parallel, work};
 
-use super::files::{Entry, equal, hash};
-use super::pairs::{EntryId, Pairs};
+use super::files::{Entry, EntryId, equal, hash, hash_as_read};
+use super::pairs::Pairs;
 use super::steps::Layers;
 
 /// So many contents of one length are compared byte by byte.
 const COMPARED_MAX: usize = 8;
+/// Contents of bases are hashed in chunks of so many, each with a cache of its own.
+const HASHED_CHUNK: usize = 1 << 10;
 
 /// The contents of the bases.
 pub struct Contents<'a> {
@@ -31,10 +35,19 @@ impl<'a> Contents<'a> {
     pub fn new(layers: &'a Layers<'a>, pairs: &'a Pairs<'a>, target: &[&Entry], threads: usize) -> io::Result<Self> {
         let lengths: BTreeSet<u64> = target.iter().map(|entry| entry.content_bytes).collect();
         let crowded = lengths.into_iter().filter(|&bytes| pairs.of_length(bytes).len() > COMPARED_MAX);
-        let ids: Vec<EntryId> = crowded.flat_map(|bytes| pairs.of_length(bytes)).collect();
-        let hashes = parallel::map(&ids.chunks(64).collect::<Vec<_>>(), threads, |chunk| {
-            let hashed = |&id: &EntryId| hash(layers.bases[id.base as usize], pairs.entry(id));
-            chunk.iter().map(hashed).collect::<io::Result<Vec<_>>>()
+        let mut ids: Vec<EntryId> = crowded.flat_map(|bytes| pairs.of_length(bytes)).collect();
+        // In the order that they stand in: neighbours are read together.
+        ids.sort_unstable();
+        let hashes = parallel::map(&ids.chunks(HASHED_CHUNK).collect::<Vec<_>>(), threads, |chunk| {
+            let mut cache = BaseCache::new(&layers.bases);
+            let mut hashed = |id: &EntryId| {
+                let (base, entry) = (id.base as usize, pairs.entry(*id));
+                let at = entry.content;
+                hash_as_read(entry.content_bytes, &mut |buffer, done| {
+                    cache.read(base, buffer, at + done).map_err(|(_, error)| error)
+                })
+            };
+            chunk.iter().map(&mut hashed).collect::<io::Result<Vec<_>>>()
         })?;
         let mut by_hash = HashMap::new();
         for (id, hash) in ids.into_iter().zip(hashes.into_iter().flatten()) {

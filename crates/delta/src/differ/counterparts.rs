@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::pairs::{EntryId, without_versions};
+use super::files::EntryId;
+use super::names::without_versions;
 use super::zip::Member;
 
 /// A stream that was found.

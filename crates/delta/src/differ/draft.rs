@@ -10,11 +10,11 @@ use crate::{parallel, work};
 use super::contents::Contents;
 use super::files::{Entry, equal_as_read};
 use super::headers::headers;
-use super::pairs::Pairs;
+use super::pairs::{Origins, Pairs};
 use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
 
 /// Entries are drafted in chunks of so many, each with a cache of its own.
-const CHUNK: usize = 256;
+const CHUNK: usize = 1 << 10;
 
 /// The draft of an entry.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Draft {
     pub steps: Vec<Planned>,
     /// The range that is left to be matched.
     pub open: Option<Range<u64>>,
+    /// What its content may have been changed from, if that is left to be matched.
+    pub changed_from: Origins,
     /// Whether its headers are missing: its content is to tell what they are compared with.
     pub has_no_headers: bool,
 }
@@ -130,9 +132,13 @@ fn in_parts(layers: &Layers<'_>, pairs: &Pairs<'_>, contents: &Contents<'_>, ent
         None if has_no_headers => Vec::new(),
         like => headers(layers, entry, like.map(|id| (id.base as usize, pairs.entry(id))))?,
     };
-    let mut draft = Draft { steps, open: (bytes > 0).then_some(entry.content..entry.end), has_no_headers };
+    let open = (bytes > 0).then_some(entry.content..entry.end);
+    let mut draft = Draft { steps, open, changed_from: Origins::default(), has_no_headers };
     if let Some((id, bytes)) = found {
         draft.copy(From::Address(layers.address(id.base as usize, pairs.entry(id).content)), bytes);
+    }
+    if draft.open.is_some() {
+        draft.changed_from = pairs.changed_from(entry);
     }
     // There may be a million of them.
     draft.steps.shrink_to_fit();

@@ -12,7 +12,7 @@ use crate::compressed::lz4;
 
 use super::counterparts::{Found, counterparts};
 use super::elf;
-use super::pairs::EntryId;
+use super::files::EntryId;
 use super::zip::Member;
 
 /// The section that has the containers.

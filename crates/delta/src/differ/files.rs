@@ -31,6 +31,13 @@ impl Entry {
     }
 }
 
+/// An entry of a base.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryId {
+    pub base: u32,
+    pub entry: u32,
+}
+
 /// The entries of a target and of its bases.
 pub struct Files {
     pub target: Vec<Entry>,
@@ -192,13 +199,20 @@ pub fn equal_as_read(bytes: u64, one: &mut Fill<'_>, other: &mut Fill<'_>) -> io
 /// # Errors
 /// The error of the reader.
 pub fn hash(layer: &dyn ReadAt, entry: &Entry) -> io::Result<blake3::Hash> {
+    hash_as_read(entry.content_bytes, &mut |buffer, at| layer.read_exact_at(buffer, entry.content + at))
+}
+
+/// The hash of `bytes` bytes that a reader gives.
+///
+/// # Errors
+/// The error of the reader.
+pub fn hash_as_read(bytes: u64, read: &mut Fill<'_>) -> io::Result<blake3::Hash> {
     const STEP: u64 = 256 << 10;
     let mut hasher = blake3::Hasher::new();
-    let end = entry.content + entry.content_bytes;
     let mut buffer = Vec::new();
-    for at in (entry.content..end).step_by(STEP as usize) {
-        buffer.resize(STEP.min(end - at) as usize, 0);
-        layer.read_exact_at(&mut buffer, at)?;
+    for at in (0..bytes).step_by(STEP as usize) {
+        buffer.resize(STEP.min(bytes - at) as usize, 0);
+        read(&mut buffer, at)?;
         hasher.update(&buffer);
     }
     Ok(hasher.finalize())

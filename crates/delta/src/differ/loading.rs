@@ -7,9 +7,9 @@ use std::ops::Range;
 use crate::compressed;
 use crate::program::Inflated;
 
-use super::files::Entry;
+use super::files::EntryId;
 use super::material::Material;
-use super::pairs::{EntryId, Pairs};
+use super::pairs::Pairs;
 use super::search::Search;
 use super::steps::Layers;
 use super::streams::{Form, PLAIN_BYTES_MAX, Stream};
@@ -52,18 +52,17 @@ impl<'a> Loading<'a> {
     }
 
     /// The bytes of the material if everything were loaded that a content may have been changed from.
-    pub fn bytes_with(&self, entry: &Entry) -> u64 {
-        let missing = self.pairs.changed_from(entry).into_iter().filter(|&id| !self.loaded.contains_key(&(id, None)));
-        let more: u64 = missing.map(|id| self.pairs.entry(id)).map(|base| base.end - base.content).sum();
+    pub fn bytes_with(&self, ids: &[EntryId]) -> u64 {
+        let missing = ids.iter().filter(|id| !self.loaded.contains_key(&(**id, None)));
+        let more: u64 = missing.map(|id| self.pairs.entry(*id)).map(|base| base.end - base.content).sum();
         self.material.bytes.len() as u64 + more
     }
 
-    /// Loads everything that a content may have been changed from.
+    /// Loads everything that a content may have been changed from: these.
     ///
     /// # Errors
     /// The error of a reader.
-    pub fn candidates(&mut self, entry: &Entry, range: Range<u64>, form: Form) -> io::Result<Changed> {
-        let ids = self.pairs.changed_from(entry);
+    pub fn candidates(&mut self, ids: &[EntryId], range: Range<u64>, form: Form) -> io::Result<Changed> {
         let address = |id: &EntryId| {
             let base = self.pairs.entry(*id);
             (self.layers.address(id.base as usize, base.content), base.end - base.content)
@@ -72,7 +71,7 @@ impl<'a> Loading<'a> {
         // Only the stream of a gzip member is matched.
         if !matches!(changed.form, Form::Gzip(_)) {
             let mut old = Vec::new();
-            for &id in &ids {
+            for &id in ids {
                 old.extend(self.load(id)?);
             }
             changed.old.push(old);

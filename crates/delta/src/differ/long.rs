@@ -16,11 +16,11 @@ use std::ops::Range;
 use crate::compare::differences;
 use crate::parallel;
 
-use super::files::Entry;
+use super::files::EntryId;
 use super::index::{Index, SPARSE, Window};
 use super::matches::{self, Bases, Match};
 use super::material::Material;
-use super::pairs::{EntryId, Pairs};
+use super::pairs::Pairs;
 use super::regions::{Region, Regions};
 use super::samples::{BLOCK_BYTES, Extent, Samples};
 use super::search::Search;
@@ -43,7 +43,7 @@ const VOTES_MIN: usize = 2;
 
 /// A content that is not a copy.
 pub struct Long<'a> {
-    pub entry: &'a Entry,
+    pub changed_from: &'a [EntryId],
     pub range: Range<u64>,
 }
 
@@ -88,7 +88,7 @@ pub fn match_long(
 /// The contents of the bases that samples are taken of: the counterparts, and the files whose paths are not in the
 /// target.
 fn sources(pairs: &Pairs<'_>, contents: &[Long<'_>]) -> Vec<Extent> {
-    let counterparts = contents.iter().flat_map(|long| pairs.changed_from(long.entry));
+    let counterparts = contents.iter().flat_map(|long| long.changed_from.iter().copied());
     let ids: BTreeSet<EntryId> = counterparts.chain(pairs.left_over().iter().copied()).collect();
     ids.into_iter().map(|id| extent(pairs, id)).collect()
 }
@@ -99,7 +99,7 @@ fn extent(pairs: &Pairs<'_>, id: EntryId) -> Extent {
 }
 
 fn pieces(pairs: &Pairs<'_>, content: usize, long: &Long<'_>) -> Vec<Piece> {
-    let old = pairs.changed_from(long.entry).first().map(|&id| extent(pairs, id));
+    let old = long.changed_from.first().map(|&id| extent(pairs, id));
     let Range { start, end } = long.range;
     (start..end)
         .step_by(PIECE_BYTES as usize)

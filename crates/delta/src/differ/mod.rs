@@ -3,7 +3,8 @@
 //! 1. [`files`] cuts the layers into the entries of their tars.
 //! 2. [`draft`] makes copies of entries and [`contents`] that a base has; [`twins`] of contents that stand earlier in
 //!    the target.
-//! 3. [`pairs`] finds the files that a changed file may have been changed from. [`streams`] decompresses their
+//! 3. [`pairs`] finds the files that a changed file may have been changed from, by [`names`] and in several [`orders`].
+//!    [`streams`] decompresses their
 //!    compressed streams ([`gzip`], [`zip`], xz files). [`loading`] reads the bytes of the bases into the [`material`].
 //! 4. [`matches`] compares contents byte by byte, with an [`index`] of the material. [`writer`] makes steps of the
 //!    matches, and [`weave`] puts them in their places in the target.
@@ -29,6 +30,8 @@ mod loading;
 mod long;
 mod matches;
 mod material;
+mod names;
+mod orders;
 mod pairs;
 mod plan;
 mod regions;

@@ -4,20 +4,17 @@
 //! The work for a file does not grow with the number of files: of many namesakes, only neighbours in sorted orders are
 //! looked at.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
+use std::ops::Deref;
+use std::sync::OnceLock;
 
 use crate::{parallel, work};
 
-use super::files::{Entry, Files};
-
-/// An entry of a base.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EntryId {
-    pub base: u32,
-    pub entry: u32,
-}
+use super::files::{Entry, EntryId, Files};
+use super::names::{name_without_versions, shared_folders};
+use super::orders::Order;
 
 /// Most files that a file may have been changed from.
 const CHANGED_CANDIDATES_MAX: usize = 3;
@@ -25,6 +22,35 @@ const CHANGED_CANDIDATES_MAX: usize = 3;
 const NAMESAKES_MAX: usize = 64;
 /// So many on each side.
 const NEAREST: usize = 8;
+
+/// Keys of paths are made for so many files at a time.
+const KEYS_CHUNK: usize = 1 << 12;
+
+/// The entries that a file may have been changed from, the likeliest first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origins {
+    ids: [EntryId; CHANGED_CANDIDATES_MAX],
+    count: u8,
+}
+
+impl Origins {
+    fn new(found: &[EntryId]) -> Self {
+        let mut origins = Self::default();
+        for (kept, id) in origins.ids.iter_mut().zip(found) {
+            *kept = *id;
+            origins.count += 1;
+        }
+        origins
+    }
+}
+
+impl Deref for Origins {
+    type Target = [EntryId];
+
+    fn deref(&self) -> &[EntryId] {
+        &self.ids[..usize::from(self.count)]
+    }
+}
 
 /// The entries of all bases, by path, by length and by name. Takes up to 80 bytes for each.
 pub struct Pairs<'a> {
@@ -34,32 +60,10 @@ pub struct Pairs<'a> {
     by_bytes: Vec<(u64, EntryId)>,
     by_name: Vec<(u64, EntryId)>,
     /// Those of names that many files have, by the hash of the name, in each order.
-    crowds: HashMap<u64, Vec<Vec<EntryId>>>,
+    /// Made when the first such name is asked for.
+    crowds: OnceLock<HashMap<u64, Vec<Vec<EntryId>>>>,
+    threads: usize,
     left_over: Vec<EntryId>,
-}
-
-/// An order in which likely counterparts are neighbours.
-#[derive(Clone, Copy)]
-enum Order {
-    /// By folders from the root on, without versions: a package of another version.
-    Root,
-    /// By name, then by folders from the last one up: a folder that moved.
-    Leaf,
-    /// By length.
-    Length,
-}
-
-impl Order {
-    const ALL: [Self; 3] = [Self::Root, Self::Leaf, Self::Length];
-
-    fn compare(self, one: &Entry, other: &Entry) -> Ordering {
-        let by_path = match self {
-            Self::Root => without_versions(&one.path).cmp(without_versions(&other.path)),
-            Self::Leaf => folders(&one.path).rev().cmp(folders(&other.path).rev()),
-            Self::Length => Ordering::Equal,
-        };
-        by_path.then(one.content_bytes.cmp(&other.content_bytes))
-    }
 }
 
 impl<'a> Pairs<'a> {
@@ -81,23 +85,10 @@ impl<'a> Pairs<'a> {
             by_path: next(),
             by_bytes: next(),
             by_name: next(),
-            crowds: HashMap::new(),
+            crowds: OnceLock::new(),
+            threads,
             left_over: Vec::new(),
         };
-        let crowds = pairs.by_name.chunk_by(|one, other| one.0 == other.0).filter(|ids| ids.len() > NAMESAKES_MAX);
-        let wanted: Vec<(&[(u64, EntryId)], Order)> =
-            crowds.flat_map(|ids| Order::ALL.map(|order| (ids, order))).collect();
-        let ordered = all(&wanted, threads, |(namesakes, order)| {
-            let mut ids: Vec<EntryId> = namesakes.iter().map(|(_, id)| *id).collect();
-            let compare = |one, other| order.compare(pairs.entry(one), pairs.entry(other)).then(one.cmp(&other));
-            ids.sort_unstable_by(|one, other| compare(*one, *other));
-            ids
-        });
-        let mut crowds: HashMap<u64, Vec<Vec<EntryId>>> = HashMap::new();
-        for ((namesakes, _), ids) in wanted.iter().zip(ordered) {
-            crowds.entry(namesakes[0].0).or_default().push(ids);
-        }
-        pairs.crowds = crowds;
         pairs.left_over = pairs.find_left_over(&files.target);
         pairs
     }
@@ -132,7 +123,7 @@ impl<'a> Pairs<'a> {
     /// Entries that the target may have been changed from, the likeliest first: those of the same path; else those of
     /// the same name without versions, those first that share most folders from the root on and from the name up, then
     /// the nearest in length.
-    pub fn changed_from(&self, target: &Entry) -> Vec<EntryId> {
+    pub fn changed_from(&self, target: &Entry) -> Origins {
         let mut found: Vec<EntryId> = self.same_path(target).filter(|id| self.entry(*id).content_bytes > 0).collect();
         if found.is_empty() {
             found = self.namesakes(target);
@@ -143,19 +134,34 @@ impl<'a> Pairs<'a> {
                 (Reverse(shared), entry.content_bytes.abs_diff(target.content_bytes), id)
             });
         }
-        found.truncate(CHANGED_CANDIDATES_MAX);
-        found
+        Origins::new(&found)
+    }
+
+    fn crowds(&self) -> HashMap<u64, Vec<Vec<EntryId>>> {
+        let crowds = self.by_name.chunk_by(|one, other| one.0 == other.0).filter(|ids| ids.len() > NAMESAKES_MAX);
+        let wanted: Vec<(&[(u64, EntryId)], Order)> =
+            crowds.flat_map(|ids| Order::ALL.map(|order| (ids, order))).collect();
+        let ordered = all(&wanted, self.threads, |(namesakes, order)| {
+            let ids: Vec<EntryId> = namesakes.iter().map(|(_, id)| *id).collect();
+            order.sorted(ids, |id| self.entry(id))
+        });
+        let mut crowds: HashMap<u64, Vec<Vec<EntryId>>> = HashMap::new();
+        for ((namesakes, _), ids) in wanted.iter().zip(ordered) {
+            crowds.entry(namesakes[0].0).or_default().push(ids);
+        }
+        crowds
     }
 
     /// Entries of the same name without versions: all if they are few, else the nearest in each order.
     fn namesakes(&self, target: &Entry) -> Vec<EntryId> {
         let name = name_key(&target.path);
-        let Some(orders) = self.crowds.get(&name) else {
+        let Some(orders) = self.crowds.get_or_init(|| self.crowds()).get(&name) else {
             return with_key(&self.by_name, name).iter().map(|(_, id)| *id).collect();
         };
         let mut near = BTreeSet::new();
         for (order, ids) in Order::ALL.into_iter().zip(orders) {
-            let at = ids.partition_point(|id| order.compare(self.entry(*id), target).is_lt());
+            let wanted = order.key(target);
+            let at = ids.partition_point(|id| order.key(self.entry(*id)) < wanted);
             near.extend(&ids[at.saturating_sub(NEAREST)..(at + NEAREST).min(ids.len())]);
         }
         near.into_iter().collect()
@@ -167,11 +173,18 @@ impl<'a> Pairs<'a> {
     }
 
     fn find_left_over(&self, target: &[Entry]) -> Vec<EntryId> {
-        let mut paths: Vec<u64> = target.iter().map(|entry| key(&entry.path)).collect();
+        let chunks: Vec<&[Entry]> = target.chunks(KEYS_CHUNK).collect();
+        let keys = all(&chunks, self.threads, |chunk| chunk.iter().filter_map(Self::path).collect::<Vec<u64>>());
+        let mut paths: Vec<u64> = keys.into_iter().flatten().collect();
         paths.sort_unstable();
-        let is_left =
-            |(path, id): &&(u64, EntryId)| self.entry(*id).content_bytes > 0 && paths.binary_search(path).is_err();
-        let mut left: Vec<EntryId> = self.by_path.iter().filter(is_left).map(|(_, id)| *id).collect();
+        let mut paths = paths.into_iter().peekable();
+        let mut left = Vec::new();
+        for (path, id) in &self.by_path {
+            while paths.next_if(|other| other < path).is_some() {}
+            if paths.peek() != Some(path) && self.entry(*id).content_bytes > 0 {
+                left.push(*id);
+            }
+        }
         left.sort_unstable();
         left
     }
@@ -185,7 +198,24 @@ fn all<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + S
 
 /// The entries with a key.
 fn with_key(list: &[(u64, EntryId)], key: u64) -> &[(u64, EntryId)] {
-    let rest = &list[list.partition_point(|(other, _)| *other < key)..];
+    // Where keys are hashes, this place is near.
+    let guess = ((u128::from(key) * list.len() as u128) >> u64::BITS) as usize;
+    let is_before = |(other, _): &(u64, EntryId)| *other < key;
+    let mut reach = 1;
+    let start = if list.get(guess).is_some_and(is_before) {
+        while list.get(guess + reach).is_some_and(is_before) {
+            reach *= 2;
+        }
+        let near = &list[guess..(guess + reach).min(list.len())];
+        guess + near.partition_point(is_before)
+    } else {
+        while reach < guess && !is_before(&list[guess - reach]) {
+            reach *= 2;
+        }
+        let first = guess.saturating_sub(reach);
+        first + list[first..guess].partition_point(is_before)
+    };
+    let rest = &list[start..];
     // Few have the same key, mostly.
     let mut bound = 1;
     while rest.get(bound).is_some_and(|(other, _)| *other == key) {
@@ -204,52 +234,28 @@ fn name_key(path: &[u8]) -> u64 {
     key(&name_without_versions(path).collect::<Vec<u8>>())
 }
 
-/// The file's name, with one mark for each run of digits and dots: libfoo.so.1.2 and libfoo.so.1.3 have the same.
-fn name_without_versions(path: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    without_versions(folders(path).rev().find(|part| !part.is_empty()).unwrap_or_default())
-}
-
-/// The path, or a name, with one mark for each run of digits and dots.
-pub fn without_versions(path: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let mut is_in_version = false;
-    path.iter().filter_map(move |&byte| {
-        let is_digit = byte.is_ascii_digit();
-        if is_in_version && (is_digit || byte == b'.') {
-            return None;
-        }
-        is_in_version = is_digit;
-        Some(if is_digit { b'0' } else { byte })
-    })
-}
-
-fn folders(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|&byte| byte == b'/')
-}
-
-/// How many folders from the root on are the same without versions, and how many names from the last one up.
-fn shared_folders(one: &[u8], other: &[u8]) -> usize {
-    let front = folders(one).zip(folders(other)).take_while(|(a, b)| without_versions(a).eq(without_versions(b)));
-    let back = folders(one).rev().zip(folders(other).rev()).take_while(|(a, b)| a == b);
-    front.count() + back.count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn versions_do_not_make_another_name() {
-        let same = |one: &str, other: &str| {
-            assert!(name_without_versions(one.as_bytes()).eq(name_without_versions(other.as_bytes())), "{one} {other}");
-        };
-        same("usr/lib/libfoo.so.1.2", "lib/libfoo.so.1.13");
-        same("a/package-1.2.10.dist-info", "a/package-1.2.9.dist-info");
-        same("perl5.36.0", "perl5.40.1");
-        assert!(name_without_versions(b"libfoo.so").ne(name_without_versions(b"libbar.so")));
-    }
-
     fn entry(path: &str, content_bytes: u64) -> Entry {
         Entry { path: path.as_bytes().to_vec(), start: 0, content: 512, content_bytes, end: 512 + content_bytes }
+    }
+
+    #[test]
+    fn all_entries_with_a_key_are_found() {
+        let hashed = (0..1000_u64).map(|n| (n / 3).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let small = (0..1000_u64).map(|n| n / 7);
+        let ends = [0, 0, u64::MAX - 1, u64::MAX, u64::MAX].into_iter();
+        for keys in [hashed.collect::<Vec<u64>>(), small.collect(), ends.collect(), Vec::new()] {
+            let id = |entry| EntryId { base: 0, entry };
+            let mut list: Vec<(u64, EntryId)> = keys.iter().zip(0..).map(|(key, entry)| (*key, id(entry))).collect();
+            list.sort_unstable();
+            for &key in keys.iter().chain(&[1 << 63, 144]) {
+                let wanted: Vec<(u64, EntryId)> = list.iter().copied().filter(|(other, _)| *other == key).collect();
+                assert_eq!(with_key(&list, key), wanted, "{key}");
+            }
+        }
     }
 
     #[test]

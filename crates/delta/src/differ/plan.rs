@@ -21,7 +21,7 @@ use super::loading::{Changed, Loading};
 use super::long::{EQUAL_PART, Long, match_long};
 use super::matches::{self, Bases};
 use super::material::Material;
-use super::pairs::Pairs;
+use super::pairs::{Origins, Pairs};
 use super::regions::Regions;
 use super::search::Search;
 use super::steps::{Layers, Planned, push};
@@ -46,6 +46,7 @@ struct Part<'a> {
     /// Its copies and headers.
     steps: Vec<Planned>,
     has_no_headers: bool,
+    changed_from: Origins,
     /// The index of the steps of its content, if steps of it follow.
     open: Option<usize>,
 }
@@ -56,6 +57,7 @@ struct Open<'a> {
     index: usize,
     entry: &'a Entry,
     range: Range<u64>,
+    changed_from: Origins,
     form: Form,
 }
 
@@ -117,9 +119,15 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
         while let Some((_, block)) = blocks.next_if(|(content, _)| *content == number) {
             blocks_of_open.push((open.len(), block));
         }
-        let Draft { steps, has_no_headers, .. } = draft;
-        parts.push(Part { entry, steps, has_no_headers, open: draft.open.is_some().then_some(open.len()) });
-        open.extend(draft.open.map(|range| Open { index: open.len(), entry, range, form }));
+        let Draft { steps, has_no_headers, changed_from, .. } = draft;
+        parts.push(Part {
+            entry,
+            steps,
+            has_no_headers,
+            changed_from,
+            open: draft.open.is_some().then_some(open.len()),
+        });
+        open.extend(draft.open.map(|range| Open { index: open.len(), entry, range, changed_from, form }));
     }
     let known = Known { pairs: &pairs, regions: &regions, bases: &files.bases };
     let mut matched = match_twice(layers, &known, search, open)?;
@@ -161,8 +169,7 @@ fn add_headers(
     let made = parallel::map(&chunks, threads, |chunk| {
         let of_part = |part: &&mut Part<'_>| {
             let content = part.open.map_or(&[][..], |index| &matched[index]);
-            let by_name =
-                || known.pairs.changed_from(part.entry).first().map(|id| (id.base as usize, known.pairs.entry(*id)));
+            let by_name = || part.changed_from.first().map(|id| (id.base as usize, known.pairs.entry(*id)));
             headers(layers, part.entry, origin(layers, known.bases, content).or_else(by_name))
         };
         chunk.iter().map(of_part).collect::<io::Result<Vec<_>>>()
@@ -221,7 +228,8 @@ fn match_all(
     let Known { pairs, regions, .. } = known;
     let (long, short): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| is_long(pairs, search, open));
     let indices: Vec<usize> = long.iter().map(|open| open.index).collect();
-    let long: Vec<Long<'_>> = long.into_iter().map(|open| Long { entry: open.entry, range: open.range }).collect();
+    let long: Vec<Long<'_>> =
+        long.iter().map(|open| Long { changed_from: &open.changed_from, range: open.range.clone() }).collect();
     for (index, matched) in indices.into_iter().zip(match_long(layers, pairs, regions, &long, search)?) {
         steps[index] = matched;
     }
@@ -232,9 +240,11 @@ fn match_all(
     while short.peek().is_some() {
         let mut loading = Loading::new(layers, pairs, search);
         let (mut indices, mut changed) = (Vec::new(), Vec::new());
-        while let Some(open) = short.next_if(|open| indices.is_empty() || loading.bytes_with(open.entry) <= budget) {
+        while let Some(open) =
+            short.next_if(|open| indices.is_empty() || loading.bytes_with(&open.changed_from) <= budget)
+        {
             indices.push(open.index);
-            changed.push(loading.candidates(open.entry, open.range, open.form)?);
+            changed.push(loading.candidates(&open.changed_from, open.range, open.form)?);
         }
         loading.all(left_over)?;
         let matched = match_group(layers, search, &loading.material, &changed)?;
@@ -250,7 +260,7 @@ fn match_all(
 fn is_long(pairs: &Pairs<'_>, search: &Search, open: &Open<'_>) -> bool {
     let part = if matches!(open.form, Form::Plain) { LONG_PART } else { 1 };
     let bytes_max = search.material_bytes_max / part;
-    let old = pairs.changed_from(open.entry).into_iter().map(|id| pairs.entry(id).content_bytes);
+    let old = open.changed_from.iter().map(|id| pairs.entry(*id).content_bytes);
     old.chain([open.range.end - open.range.start]).any(|bytes| bytes > bytes_max)
 }
 
@@ -263,7 +273,9 @@ fn match_group(
 ) -> io::Result<Vec<Vec<Planned>>> {
     let step = (material.bytes.len() >> 24).next_power_of_two().max(search.far.step);
     let windows = [Some(Window { step, ..search.far }), search.sparse];
-    let far: Vec<Index> = windows.into_iter().flatten().map(|window| Index::new(&material.bytes, window)).collect();
+    let windows: Vec<Window> = windows.into_iter().flatten().collect();
+    let far =
+        parallel::map(&windows, search.threads, |window| Ok::<_, io::Error>(Index::new(&material.bytes, *window)))?;
     let mut steps = Vec::with_capacity(changed.len());
     let mut rest = changed;
     while !rest.is_empty() {

@@ -17,9 +17,9 @@ use crate::parallel;
 use super::counterparts::{Found, counterparts};
 use super::draft::Draft;
 use super::fatbins;
-use super::files::Entry;
+use super::files::{Entry, EntryId};
 use super::gzip;
-use super::pairs::{EntryId, Pairs};
+use super::pairs::Pairs;
 use super::search::Search;
 use super::steps::Layers;
 use super::zip::{self, Member};
@@ -84,7 +84,7 @@ pub fn decompress(
     search: &Search,
 ) -> io::Result<Streams> {
     let mut found = parallel::map(drafts, search.threads, |(entry, draft)| {
-        if draft.is_open(entry) { find(layers, pairs, entry, search) } else { Ok(None) }
+        if draft.is_open(entry) { find(layers, pairs, (entry, &draft.changed_from), search) } else { Ok(None) }
     })?;
     let mut left = search.material_bytes_max / 2;
     for (_, streams) in found.iter_mut().flatten() {
@@ -129,10 +129,9 @@ pub fn decompress(
 fn find(
     layers: &Layers<'_>,
     pairs: &Pairs<'_>,
-    entry: &Entry,
+    (entry, ids): (&Entry, &[EntryId]),
     search: &Search,
 ) -> io::Result<Option<(Container, Vec<Found>)>> {
-    let ids = pairs.changed_from(entry);
     let content = entry.content..entry.content + entry.content_bytes;
     if ids.is_empty() || entry.content_bytes < STREAM_BYTES_MIN {
         return Ok(None);
