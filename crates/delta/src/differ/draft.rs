@@ -11,7 +11,7 @@ use super::contents::Contents;
 use super::files::{Entry, equal_as_read};
 use super::headers::headers;
 use super::pairs::{Origins, Pairs};
-use super::steps::{From, Kind, Layers, Planned, STEP_COST, push};
+use super::steps::{From, Kind, Layers, Planned, STEP_COST, exactly, push};
 
 /// Entries are drafted in chunks of so many, each with a cache of its own.
 const CHUNK: usize = 1 << 10;
@@ -140,7 +140,6 @@ fn in_parts(layers: &Layers<'_>, pairs: &Pairs<'_>, contents: &Contents<'_>, ent
     if draft.open.is_some() {
         draft.changed_from = pairs.changed_from(entry);
     }
-    // There may be a million of them.
-    draft.steps.shrink_to_fit();
+    draft.steps = exactly(draft.steps);
     Ok(draft)
 }

@@ -4,6 +4,7 @@
 //! exactly.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 use lighter_tar::{BLOCK_BYTES, TarReader};
 use lighter_types::{File, ReadAt};
@@ -54,6 +55,20 @@ impl Files {
     }
 }
 
+/// The files of the bases, after those of the target were drafted.
+#[derive(Clone)]
+pub struct BaseFiles<'a> {
+    pub entries: &'a [Vec<Entry>],
+    /// Entries with content whose paths are not in the target: removed, or renamed.
+    pub left_over: Arc<[EntryId]>,
+}
+
+impl<'a> BaseFiles<'a> {
+    pub fn entry(&self, id: EntryId) -> &'a Entry {
+        &self.entries[id.base as usize][id.entry as usize]
+    }
+}
+
 /// Cuts a layer into entries: the entries of a tar, or the files that the layer lists ([`ReadAt::files`]).
 ///
 /// # Errors
@@ -64,6 +79,8 @@ fn entries(layer: &dyn ReadAt) -> io::Result<Vec<Entry>> {
         entries.push(entry);
         Ok(())
     })?;
+    // There may be a million of them.
+    entries.shrink_to_fit();
     Ok(entries)
 }
 

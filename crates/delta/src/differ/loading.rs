@@ -7,9 +7,8 @@ use std::ops::Range;
 use crate::compressed;
 use crate::program::Inflated;
 
-use super::files::EntryId;
+use super::files::{BaseFiles, EntryId};
 use super::material::Material;
-use super::pairs::Pairs;
 use super::search::Search;
 use super::steps::Layers;
 use super::streams::{Form, PLAIN_BYTES_MAX, Stream};
@@ -38,7 +37,7 @@ impl Changed {
 /// Loads the bytes of the bases.
 pub struct Loading<'a> {
     pub layers: &'a Layers<'a>,
-    pub pairs: &'a Pairs<'a>,
+    pub files: &'a BaseFiles<'a>,
     pub search: &'a Search,
     pub material: Material,
     /// The range of each entry's content (`None`), and of each of its inflated streams by its start. No range if it did
@@ -47,14 +46,14 @@ pub struct Loading<'a> {
 }
 
 impl<'a> Loading<'a> {
-    pub fn new(layers: &'a Layers<'a>, pairs: &'a Pairs<'a>, search: &'a Search) -> Self {
-        Self { layers, pairs, search, material: Material::default(), loaded: HashMap::new() }
+    pub fn new(layers: &'a Layers<'a>, files: &'a BaseFiles<'a>, search: &'a Search) -> Self {
+        Self { layers, files, search, material: Material::default(), loaded: HashMap::new() }
     }
 
     /// The bytes of the material if everything were loaded that a content may have been changed from.
     pub fn bytes_with(&self, ids: &[EntryId]) -> u64 {
         let missing = ids.iter().filter(|id| !self.loaded.contains_key(&(**id, None)));
-        let more: u64 = missing.map(|id| self.pairs.entry(*id)).map(|base| base.end - base.content).sum();
+        let more: u64 = missing.map(|id| self.files.entry(*id)).map(|base| base.end - base.content).sum();
         self.material.bytes.len() as u64 + more
     }
 
@@ -64,7 +63,7 @@ impl<'a> Loading<'a> {
     /// The error of a reader.
     pub fn candidates(&mut self, ids: &[EntryId], range: Range<u64>, form: Form) -> io::Result<Changed> {
         let address = |id: &EntryId| {
-            let base = self.pairs.entry(*id);
+            let base = self.files.entry(*id);
             (self.layers.address(id.base as usize, base.content), base.end - base.content)
         };
         let mut changed = Changed { range, form, old: Vec::new(), old_address: ids.first().map(address) };
@@ -100,7 +99,7 @@ impl<'a> Loading<'a> {
         if let Some(range) = self.loaded.get(&(id, None)) {
             return Ok(range.clone());
         }
-        let entry = self.pairs.entry(id);
+        let entry = self.files.entry(id);
         let bytes = entry.end - entry.content;
         let mut range = None;
         if self.fits(bytes) {

@@ -16,11 +16,10 @@ use std::ops::Range;
 use crate::compare::differences;
 use crate::parallel;
 
-use super::files::EntryId;
+use super::files::{BaseFiles, EntryId};
 use super::index::{Index, SPARSE, Window};
 use super::matches::{self, Bases, Match};
 use super::material::Material;
-use super::pairs::Pairs;
 use super::regions::{Region, Regions};
 use super::samples::{BLOCK_BYTES, Extent, Samples};
 use super::search::Search;
@@ -60,7 +59,7 @@ struct Piece {
 /// The error of a reader.
 pub fn match_long(
     layers: &Layers<'_>,
-    pairs: &Pairs<'_>,
+    files: &BaseFiles<'_>,
     regions: &Regions,
     contents: &[Long<'_>],
     search: &Search,
@@ -69,9 +68,9 @@ pub fn match_long(
     if contents.is_empty() {
         return Ok(steps);
     }
-    let pieces: Vec<Piece> = contents.iter().enumerate().flat_map(|(index, long)| pieces(pairs, index, long)).collect();
+    let pieces: Vec<Piece> = contents.iter().enumerate().flat_map(|(index, long)| pieces(files, index, long)).collect();
     let regions = regions.of(contents.iter().map(|long| long.range.start).collect(), || {
-        let samples = Samples::new(layers, sources(pairs, contents), search.threads)?;
+        let samples = Samples::new(layers, sources(files, contents), search.threads)?;
         parallel::map(&pieces, search.threads, |piece| {
             Ok::<_, io::Error>(resembled(&samples, piece, &layers.read_target(piece.range.clone())?))
         })
@@ -87,19 +86,19 @@ pub fn match_long(
 
 /// The contents of the bases that samples are taken of: the counterparts, and the files whose paths are not in the
 /// target.
-fn sources(pairs: &Pairs<'_>, contents: &[Long<'_>]) -> Vec<Extent> {
+fn sources(files: &BaseFiles<'_>, contents: &[Long<'_>]) -> Vec<Extent> {
     let counterparts = contents.iter().flat_map(|long| long.changed_from.iter().copied());
-    let ids: BTreeSet<EntryId> = counterparts.chain(pairs.left_over().iter().copied()).collect();
-    ids.into_iter().map(|id| extent(pairs, id)).collect()
+    let ids: BTreeSet<EntryId> = counterparts.chain(files.left_over.iter().copied()).collect();
+    ids.into_iter().map(|id| extent(files, id)).collect()
 }
 
-fn extent(pairs: &Pairs<'_>, id: EntryId) -> Extent {
-    let entry = pairs.entry(id);
+fn extent(files: &BaseFiles<'_>, id: EntryId) -> Extent {
+    let entry = files.entry(id);
     Extent { base: id.base as usize, range: entry.content..entry.end }
 }
 
-fn pieces(pairs: &Pairs<'_>, content: usize, long: &Long<'_>) -> Vec<Piece> {
-    let old = long.changed_from.first().map(|&id| extent(pairs, id));
+fn pieces(files: &BaseFiles<'_>, content: usize, long: &Long<'_>) -> Vec<Piece> {
+    let old = long.changed_from.first().map(|&id| extent(files, id));
     let Range { start, end } = long.range;
     (start..end)
         .step_by(PIECE_BYTES as usize)

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use crate::{parallel, work};
 
-use super::files::{Entry, EntryId, Files};
+use super::files::{Entry, EntryId};
 use super::names::{name_without_versions, shared_folders};
 use super::orders::Order;
 
@@ -63,12 +63,10 @@ pub struct Pairs<'a> {
     /// Made when the first such name is asked for.
     crowds: OnceLock<HashMap<u64, Vec<Vec<EntryId>>>>,
     threads: usize,
-    left_over: Vec<EntryId>,
 }
 
 impl<'a> Pairs<'a> {
-    pub fn new(files: &'a Files, threads: usize) -> Self {
-        let bases = &files.bases;
+    pub fn new(bases: &'a [Vec<Entry>], threads: usize) -> Self {
         let list = |key: &fn(&Entry) -> Option<u64>| {
             let mut list = Vec::new();
             for (base, entries) in (0..).zip(bases) {
@@ -80,17 +78,7 @@ impl<'a> Pairs<'a> {
         };
         let mut lists = all(&[Self::path, Self::bytes, Self::name], threads, list).into_iter();
         let mut next = || lists.next().unwrap_or_default();
-        let mut pairs = Self {
-            bases,
-            by_path: next(),
-            by_bytes: next(),
-            by_name: next(),
-            crowds: OnceLock::new(),
-            threads,
-            left_over: Vec::new(),
-        };
-        pairs.left_over = pairs.find_left_over(&files.target);
-        pairs
+        Self { bases, by_path: next(), by_bytes: next(), by_name: next(), crowds: OnceLock::new(), threads }
     }
 
     fn path(entry: &Entry) -> Option<u64> {
@@ -168,11 +156,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// Entries with content whose paths are not in the target: removed, or renamed.
-    pub fn left_over(&self) -> &[EntryId] {
-        &self.left_over
-    }
-
-    fn find_left_over(&self, target: &[Entry]) -> Vec<EntryId> {
+    pub fn left_over(&self, target: &[Entry]) -> Vec<EntryId> {
         let chunks: Vec<&[Entry]> = target.chunks(KEYS_CHUNK).collect();
         let keys = all(&chunks, self.threads, |chunk| chunk.iter().filter_map(Self::path).collect::<Vec<u64>>());
         let mut paths: Vec<u64> = keys.into_iter().flatten().collect();
@@ -263,8 +247,8 @@ mod tests {
         for count in [50, 1_000, 10_000] {
             let mut base: Vec<Entry> = (0..count).map(|n| entry(&format!("old/{n}/part-{n}.json"), n)).collect();
             base.push(entry("x-1.2/deep/part-7.json", 5));
-            let files = Files { target: Vec::new(), bases: vec![base] };
-            let pairs = Pairs::new(&files, 1);
+            let bases = [base];
+            let pairs = Pairs::new(&bases, 1);
             let found = |path: &str, bytes: u64| {
                 assert!(pairs.namesakes(&entry(path, bytes)).len() <= NAMESAKES_MAX);
                 let id = pairs.changed_from(&entry(path, bytes))[0];

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::compare::differences;
 use crate::parallel;
@@ -14,17 +13,17 @@ use crate::parallel;
 use super::blocks::{match_blocks, replace};
 use super::draft::{Draft, Drafts, draft};
 use super::executables::{self, Parts};
-use super::files::{Entry, Files};
+use super::files::{BaseFiles, Entry, EntryId, Files};
 use super::headers::{headers, origin};
 use super::index::{Index, Window};
 use super::loading::{Changed, Loading};
 use super::long::{EQUAL_PART, Long, match_long};
 use super::matches::{self, Bases};
 use super::material::Material;
-use super::pairs::{Origins, Pairs};
+use super::pairs::Pairs;
 use super::regions::Regions;
 use super::search::Search;
-use super::steps::{Layers, Planned, push};
+use super::steps::{Layers, Planned, exactly, push};
 use super::streams::{self, Form, Streams};
 use super::twins;
 use super::weave::weave;
@@ -40,24 +39,12 @@ const HEADERS_CHUNK: usize = 256;
 /// A content is long beyond this part of the memory for the bases: an index and its own bytes come on top.
 const LONG_PART: u64 = 4;
 
-/// A file of the target that no base has as it is.
-struct Part<'a> {
-    entry: &'a Entry,
-    /// Its copies and headers.
-    steps: Vec<Planned>,
-    has_no_headers: bool,
-    changed_from: Origins,
-    /// The index of the steps of its content, if steps of it follow.
-    open: Option<usize>,
-}
-
 /// A content that is not a copy.
 struct Open<'a> {
-    /// Which one it is.
+    /// Which draft it belongs to.
     index: usize,
     entry: &'a Entry,
     range: Range<u64>,
-    changed_from: Origins,
     form: Form,
 }
 
@@ -70,16 +57,21 @@ impl Open<'_> {
 
 /// Where changed contents may have come from.
 struct Known<'a> {
-    pairs: &'a Pairs<'a>,
+    files: &'a BaseFiles<'a>,
     regions: &'a Regions,
-    bases: &'a [Vec<Entry>],
+    drafts: &'a [(&'a Entry, Draft)],
+}
+
+impl Known<'_> {
+    fn changed_from(&self, open: &Open<'_>) -> &[EntryId] {
+        &self.drafts[open.index].1.changed_from
+    }
 }
 
 /// All that the differ knows of a target before it searches: the same at every effort.
 #[derive(Clone)]
 pub struct Drafted<'f> {
-    files: &'f Files,
-    pairs: Arc<Pairs<'f>>,
+    files: BaseFiles<'f>,
     drafts: Drafts<'f>,
     regions: Regions,
 }
@@ -90,10 +82,12 @@ impl<'f> Drafted<'f> {
     /// # Errors
     /// The error of a reader.
     pub fn new(layers: &Layers<'_>, files: &'f Files, threads: usize) -> io::Result<Self> {
-        let pairs = Pairs::new(files, threads);
+        // They take 100 MB where there are a million files, and are needed no more when the steps grow.
+        let pairs = Pairs::new(&files.bases, threads);
         let mut drafts = draft(layers, &pairs, &files.target, threads)?;
         twins::copy(layers, &mut drafts.drafts, threads)?;
-        Ok(Self { files, pairs: Arc::new(pairs), drafts, regions: Regions::default() })
+        let files = BaseFiles { entries: &files.bases, left_over: pairs.left_over(&files.target).into() };
+        Ok(Self { files, drafts, regions: Regions::default() })
     }
 
     /// How many files no base has as they are.
@@ -108,49 +102,34 @@ impl<'f> Drafted<'f> {
 /// # Errors
 /// The error of a reader.
 pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> io::Result<Vec<Planned>> {
-    let Drafted { files, pairs, drafts: Drafts { copies, drafts }, regions } = drafted;
+    let Drafted { files, drafts: Drafts { copies, mut drafts }, regions } = drafted;
     let search = &search.beside(drafts.len());
-    let Streams { forms, blocks } = streams::decompress(layers, &pairs, &drafts, search)?;
-    let mut blocks = blocks.into_iter().peekable();
-    let mut blocks_of_open = Vec::new();
-    let mut parts = Vec::with_capacity(drafts.len());
-    let mut open = Vec::new();
-    for (number, ((entry, draft), form)) in drafts.into_iter().zip(forms).enumerate() {
-        while let Some((_, block)) = blocks.next_if(|(content, _)| *content == number) {
-            blocks_of_open.push((open.len(), block));
-        }
-        let Draft { steps, has_no_headers, changed_from, .. } = draft;
-        parts.push(Part {
-            entry,
-            steps,
-            has_no_headers,
-            changed_from,
-            open: draft.open.is_some().then_some(open.len()),
-        });
-        open.extend(draft.open.map(|range| Open { index: open.len(), entry, range, changed_from, form }));
-    }
-    let known = Known { pairs: &pairs, regions: &regions, bases: &files.bases };
+    let Streams { forms, blocks } = streams::decompress(layers, &files, &drafts, search)?;
+    let contents = drafts.iter().zip(forms).enumerate();
+    let open = contents.filter_map(|(index, ((entry, draft), form))| {
+        let range = draft.open.clone()?;
+        Some(Open { index, entry, range, form })
+    });
+    let open: Vec<Open<'_>> = open.collect();
+    let known = Known { files: &files, regions: &regions, drafts: &drafts };
     let mut matched = match_twice(layers, &known, search, open)?;
-    let mut blocks = match_blocks(layers, &blocks_of_open, search)?.into_iter().peekable();
+    let mut blocks = match_blocks(layers, &blocks, search)?.into_iter().peekable();
     while let Some(&(index, _)) = blocks.peek() {
         let own = std::iter::from_fn(|| blocks.next_if(|(open, _)| *open == index)).map(|(_, block)| block);
         let steps = std::mem::take(&mut matched[index]);
         matched[index] = replace(steps, own);
     }
-    add_headers(layers, &known, &mut parts, &matched, search.threads)?;
-    // They take 100 MB where there are a million files, and now the steps grow.
-    drop(pairs);
-    let drafted = parts.iter().map(|part| part.steps.len());
+    add_headers(layers, &files, &mut drafts, &matched, search.threads)?;
+    let drafted = drafts.iter().map(|(_, draft)| draft.steps.len());
     let count = copies.len() + drafted.sum::<usize>() + matched.iter().map(Vec::len).sum::<usize>();
     // There may be millions: exactly as many as there can be.
     let mut steps: Vec<Planned> = Vec::with_capacity(count);
     let mut copies = copies.into_iter().peekable();
-    for part in parts {
-        while let Some(copy) = copies.next_if(|copy| copy.at < part.entry.start) {
+    for ((entry, draft), content) in drafts.into_iter().zip(matched) {
+        while let Some(copy) = copies.next_if(|copy| copy.at < entry.start) {
             push(&mut steps, copy);
         }
-        let content = part.open.map(|index| std::mem::take(&mut matched[index]));
-        part.steps.into_iter().chain(content.into_iter().flatten()).for_each(|step| push(&mut steps, step));
+        draft.steps.into_iter().chain(content).for_each(|step| push(&mut steps, step));
     }
     copies.for_each(|copy| push(&mut steps, copy));
     Ok(steps)
@@ -159,25 +138,25 @@ pub fn plan(layers: &mut Layers<'_>, drafted: Drafted<'_>, search: &Search) -> i
 /// Adds the headers that are missing, each compared with that of the file that the content comes from.
 fn add_headers(
     layers: &Layers<'_>,
-    known: &Known<'_>,
-    parts: &mut [Part<'_>],
+    files: &BaseFiles<'_>,
+    drafts: &mut [(&Entry, Draft)],
     matched: &[Vec<Planned>],
     threads: usize,
 ) -> io::Result<()> {
-    let mut missing: Vec<&mut Part<'_>> = parts.iter_mut().filter(|part| part.has_no_headers).collect();
-    let chunks: Vec<&[&mut Part<'_>]> = missing.chunks(HEADERS_CHUNK).collect();
+    let missing: Vec<usize> = (0..drafts.len()).filter(|&index| drafts[index].1.has_no_headers).collect();
+    let chunks: Vec<&[usize]> = missing.chunks(HEADERS_CHUNK).collect();
     let made = parallel::map(&chunks, threads, |chunk| {
-        let of_part = |part: &&mut Part<'_>| {
-            let content = part.open.map_or(&[][..], |index| &matched[index]);
-            let by_name = || part.changed_from.first().map(|id| (id.base as usize, known.pairs.entry(*id)));
-            headers(layers, part.entry, origin(layers, known.bases, content).or_else(by_name))
+        let of_draft = |&index: &usize| {
+            let (entry, draft) = &drafts[index];
+            let by_name = || draft.changed_from.first().map(|id| (id.base as usize, files.entry(*id)));
+            headers(layers, entry, origin(layers, files.entries, &matched[index]).or_else(by_name))
         };
-        chunk.iter().map(of_part).collect::<io::Result<Vec<_>>>()
+        chunk.iter().map(of_draft).collect::<io::Result<Vec<_>>>()
     })?;
-    for (part, mut steps) in missing.iter_mut().zip(made.into_iter().flatten()) {
-        std::mem::take(&mut part.steps).into_iter().for_each(|step| push(&mut steps, step));
-        steps.shrink_to_fit();
-        part.steps = steps;
+    for (index, mut steps) in missing.into_iter().zip(made.into_iter().flatten()) {
+        let draft = &mut drafts[index].1;
+        std::mem::take(&mut draft.steps).into_iter().for_each(|step| push(&mut steps, step));
+        draft.steps = exactly(steps);
     }
     Ok(())
 }
@@ -188,20 +167,21 @@ fn match_twice(
     layers: &mut Layers<'_>,
     known: &Known<'_>,
     search: &Search,
-    open: Vec<Open<'_>>,
+    mut open: Vec<Open<'_>>,
 ) -> io::Result<Vec<Vec<Planned>>> {
-    let mut matched = vec![Vec::new(); open.len()];
-    let (executables, others): (Vec<_>, Vec<_>) = open
-        .into_iter()
-        .partition(|open| matches!(open.form, Form::Plain) && executables::is_one(layers.target, open.entry));
-    match_all(layers, known, search, others, &mut matched)?;
+    let mut matched = vec![Vec::new(); known.drafts.len()];
+    // There may be a million of them: those that stay are not moved.
+    let is_executable =
+        |open: &mut Open<'_>| matches!(open.form, Form::Plain) && executables::is_one(layers.target, open.entry);
+    let executables: Vec<Open<'_>> = open.extract_if(.., is_executable).collect();
+    match_all(layers, known, search, open, &mut matched)?;
     match_all(layers, known, &search.coarse(), executables.iter().map(Open::plain).collect(), &mut matched)?;
     let map = |layers: &Layers<'_>, matched: &[Vec<Planned>], open: &[Open<'_>], which| {
         let steps = open.iter().map(|open| (open.entry, matched[open.index].as_slice()));
-        executables::map(layers, known.bases, &steps.collect::<Vec<_>>(), which, search.threads)
+        executables::map(layers, known.files.entries, &steps.collect::<Vec<_>>(), which, search.threads)
     };
     let (twice, once): (Vec<_>, Vec<_>) =
-        executables.into_iter().partition(|open| search.is_thorough || !is_long(known.pairs, search, open));
+        executables.into_iter().partition(|open| search.is_thorough || !is_long(known, search, open));
     let first = executables::fitting(map(layers, &matched, &twice, Parts::All)?);
     let (mapped, unmapped): (Vec<_>, Vec<_>) =
         twice.into_iter().partition(|open| first.file(open.range.start).is_some());
@@ -222,29 +202,28 @@ fn match_all(
     layers: &Layers<'_>,
     known: &Known<'_>,
     search: &Search,
-    open: Vec<Open<'_>>,
+    mut open: Vec<Open<'_>>,
     steps: &mut [Vec<Planned>],
 ) -> io::Result<()> {
-    let Known { pairs, regions, .. } = known;
-    let (long, short): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| is_long(pairs, search, open));
-    let indices: Vec<usize> = long.iter().map(|open| open.index).collect();
-    let long: Vec<Long<'_>> =
-        long.iter().map(|open| Long { changed_from: &open.changed_from, range: open.range.clone() }).collect();
-    for (index, matched) in indices.into_iter().zip(match_long(layers, pairs, regions, &long, search)?) {
-        steps[index] = matched;
+    let Known { files, regions, .. } = known;
+    let long: Vec<Open<'_>> = open.extract_if(.., |open| is_long(known, search, open)).collect();
+    let contents: Vec<Long<'_>> =
+        long.iter().map(|open| Long { changed_from: known.changed_from(open), range: open.range.clone() }).collect();
+    for (open, matched) in long.iter().zip(match_long(layers, files, regions, &contents, search)?) {
+        steps[open.index] = matched;
     }
-    let left_over = pairs.left_over();
-    let left_over_bytes: u64 = left_over.iter().map(|&id| pairs.entry(id).content_bytes).sum();
+    let left_over = &files.left_over;
+    let left_over_bytes: u64 = left_over.iter().map(|&id| files.entry(id).content_bytes).sum();
     let budget = search.material_bytes_max - left_over_bytes.min(search.material_bytes_max / 4);
-    let mut short = short.into_iter().peekable();
+    let mut short = open.into_iter().peekable();
     while short.peek().is_some() {
-        let mut loading = Loading::new(layers, pairs, search);
+        let mut loading = Loading::new(layers, files, search);
         let (mut indices, mut changed) = (Vec::new(), Vec::new());
         while let Some(open) =
-            short.next_if(|open| indices.is_empty() || loading.bytes_with(&open.changed_from) <= budget)
+            short.next_if(|open| indices.is_empty() || loading.bytes_with(known.changed_from(open)) <= budget)
         {
             indices.push(open.index);
-            changed.push(loading.candidates(&open.changed_from, open.range, open.form)?);
+            changed.push(loading.candidates(known.changed_from(&open), open.range, open.form)?);
         }
         loading.all(left_over)?;
         let matched = match_group(layers, search, &loading.material, &changed)?;
@@ -257,10 +236,10 @@ fn match_all(
 
 /// Whether a content is too long to be held with what it may have been changed from. One with compressed streams is
 /// matched by these as long as it can be held at all.
-fn is_long(pairs: &Pairs<'_>, search: &Search, open: &Open<'_>) -> bool {
+fn is_long(known: &Known<'_>, search: &Search, open: &Open<'_>) -> bool {
     let part = if matches!(open.form, Form::Plain) { LONG_PART } else { 1 };
     let bytes_max = search.material_bytes_max / part;
-    let old = open.changed_from.iter().map(|id| pairs.entry(*id).content_bytes);
+    let old = known.changed_from(open).iter().map(|id| known.files.entry(*id).content_bytes);
     old.chain([open.range.end - open.range.start]).any(|bytes| bytes > bytes_max)
 }
 
@@ -346,9 +325,8 @@ fn match_batch(
     }
     let mut steps = steps.into_iter();
     let woven = batch.iter().map(|changed| {
-        let mut steps = weave(layers, changed, steps.by_ref().take(changed.old.len()))?;
-        steps.shrink_to_fit();
-        Ok(steps)
+        let steps = weave(layers, changed, steps.by_ref().take(changed.old.len()))?;
+        Ok(exactly(steps))
     });
     woven.collect()
 }

@@ -193,3 +193,11 @@ pub fn push(steps: &mut Vec<Planned>, step: Planned) {
     }
     steps.push(step);
 }
+
+/// Moves steps to memory of just their size. There may be a million such lists: each that shrinks where it stands leaves
+/// a gap behind it.
+pub fn exactly(steps: Vec<Planned>) -> Vec<Planned> {
+    let mut exact = Vec::with_capacity(steps.len());
+    exact.extend(steps);
+    exact
+}

@@ -17,9 +17,8 @@ use crate::parallel;
 use super::counterparts::{Found, counterparts};
 use super::draft::Draft;
 use super::fatbins;
-use super::files::{Entry, EntryId};
+use super::files::{BaseFiles, Entry, EntryId};
 use super::gzip;
-use super::pairs::Pairs;
 use super::search::Search;
 use super::steps::Layers;
 use super::zip::{self, Member};
@@ -79,12 +78,12 @@ pub struct Streams {
 /// The error of a reader.
 pub fn decompress(
     layers: &Layers<'_>,
-    pairs: &Pairs<'_>,
+    files: &BaseFiles<'_>,
     drafts: &[(&Entry, Draft)],
     search: &Search,
 ) -> io::Result<Streams> {
     let mut found = parallel::map(drafts, search.threads, |(entry, draft)| {
-        if draft.is_open(entry) { find(layers, pairs, (entry, &draft.changed_from), search) } else { Ok(None) }
+        if draft.is_open(entry) { find(layers, files, (entry, &draft.changed_from), search) } else { Ok(None) }
     })?;
     let mut left = search.material_bytes_max / 2;
     for (_, streams) in found.iter_mut().flatten() {
@@ -128,7 +127,7 @@ pub fn decompress(
 /// The streams of a content that has counterparts, and their container.
 fn find(
     layers: &Layers<'_>,
-    pairs: &Pairs<'_>,
+    files: &BaseFiles<'_>,
     (entry, ids): (&Entry, &[EntryId]),
     search: &Search,
 ) -> io::Result<Option<(Container, Vec<Found>)>> {
@@ -137,7 +136,7 @@ fn find(
         return Ok(None);
     }
     let base = |id: &EntryId| {
-        let entry = pairs.entry(*id);
+        let entry = files.entry(*id);
         (*id, layers.bases[id.base as usize], entry.content..entry.content + entry.content_bytes)
     };
     let bases: Vec<(EntryId, &dyn ReadAt, Range<u64>)> = ids.iter().map(base).collect();
