@@ -313,6 +313,12 @@ fn a_device_a_pipe_and_a_link_stay_what_they_are() {
     run(&["patch", "create", "--target", &target, "--out", "/dev/null"]).ok();
     run(&["patch", "apply", "--patch", &patch, "--out", "/dev/null"]).ok();
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    // Bytes for a device are held until all are made: an error names the place that they do not fit in.
+    let mut without_room = Command::new(crate::support::lighter());
+    without_room.env("TMPDIR", bench.path("nowhere")).args(["patch", "apply", "--patch", &patch, "--out", "/dev/null"]);
+    let failed = without_room.output().unwrap();
+    let message = String::from_utf8(failed.stderr).unwrap();
+    assert!(failed.status.code() == Some(6) && message.contains("nowhere") && message.contains("TMPDIR"), "{message}");
 
     let pipe = bench.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());

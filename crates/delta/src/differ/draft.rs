@@ -23,7 +23,7 @@ pub struct Draft {
     pub steps: Vec<Planned>,
     /// The range that is left to be matched.
     pub open: Option<Range<u64>>,
-    /// What its content may have been changed from, if that is left to be matched.
+    /// The files that its content may have been changed from, if that is left to be matched.
     pub changed_from: Origins,
     /// Whether its headers are missing: its content is to tell what they are compared with.
     pub has_no_headers: bool,

@@ -1,5 +1,7 @@
 //! The layers that the differ reads, and the steps that it plans: where each step reads, what it makes, and about what
 //! it costs.
+//!
+//! There may be millions of steps, and a list of them for each of a million files.
 
 use std::io;
 use std::ops::Range;
@@ -194,8 +196,8 @@ pub fn push(steps: &mut Vec<Planned>, step: Planned) {
     steps.push(step);
 }
 
-/// Moves steps to memory of just their size. There may be a million such lists: each that shrinks where it stands leaves
-/// a gap behind it.
+/// Moves steps to memory of just their size. A list that shrinks where it stands leaves a gap behind it, and there may
+/// be a million.
 pub fn exactly(steps: Vec<Planned>) -> Vec<Planned> {
     let mut exact = Vec::with_capacity(steps.len());
     exact.extend(steps);

@@ -31,8 +31,12 @@ pub fn write_whole(
 ) -> Result<(), Failure> {
     let unwritable = |error: io::Error| Failure::file("write", path, &error);
     if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-        let mut file = BufWriter::with_capacity(1 << 20, tempfile::tempfile().map_err(unwritable)?);
-        write(&mut file)?;
+        let held = tempfile::tempfile().map_err(|error| unheld(path, &error))?;
+        let mut file = BufWriter::with_capacity(1 << 20, held);
+        write(&mut file).map_err(|failure| match failure.kind {
+            Kind::DiskFull => unheld(path, &io::ErrorKind::StorageFull.into()),
+            _ => failure,
+        })?;
         return copy_into(file, path).map_err(unwritable);
     }
     let place = behind_links(path);
@@ -47,6 +51,14 @@ pub fn write_whole(
         let _ = fs::remove_file(&partial);
     }
     written
+}
+
+/// The bytes for a device or a pipe cannot be held until all of them are made.
+fn unheld(path: &Path, error: &io::Error) -> Failure {
+    let folder = std::env::temp_dir();
+    let message = format!("cannot hold the bytes for {} in {}: {error}", path.display(), folder.display());
+    let kind = if error.kind() == io::ErrorKind::StorageFull { Kind::DiskFull } else { Kind::Machine };
+    Failure::new(kind, message).hint("they are held until all are made: name a folder with room for them in TMPDIR")
 }
 
 /// So many bytes are held in memory.
