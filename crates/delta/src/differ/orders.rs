@@ -42,7 +42,7 @@ impl Order {
     }
 
     /// Sorts entries. Makes the key of each once, and compares the eight bytes that follow what all keys begin with
-    /// first: comparing paths folder by folder took half of the time that a patch of 800,000 files took.
+    /// first: comparing paths folder by folder took a third of the time that a patch of 800,000 files took.
     pub fn sorted<'e>(self, ids: Vec<EntryId>, entry: impl Fn(EntryId) -> &'e Entry) -> Vec<EntryId> {
         let mut keys = Vec::new();
         let ends: Vec<usize> = ids
