@@ -117,8 +117,10 @@ pub fn moves(payload: &[u8]) -> Result<Map, CodecError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     Light,
-    /// Some 16 MiB more for the models of earlier programs, 4 MiB for those of today.
+    /// At most 4.5 MiB of content, and 4 MiB more for the models of today.
     Full,
+    /// Some 16 MiB more, for the models of earlier programs.
+    Earlier,
     /// More than that: liblzma's tables, or models and much content.
     Heavy,
 }
@@ -130,7 +132,8 @@ impl Weight {
     pub fn of(payload: &[u8]) -> Self {
         match payload.first().map(|tier| tier & !(TIER_MOVES | TIER_STRETCHES | TIER_FRESH)) {
             None | Some(TIER_LIGHT) => Self::Light,
-            Some(TIER_FULL | TIER_FULL_QUICK) if work(payload) <= HEAVY_BYTES => Self::Full,
+            Some(TIER_FULL_QUICK) if work(payload) <= HEAVY_BYTES => Self::Full,
+            Some(TIER_FULL) if work(payload) <= HEAVY_BYTES => Self::Earlier,
             Some(_) => Self::Heavy,
         }
     }
@@ -151,4 +154,19 @@ pub fn work(payload: &[u8]) -> u64 {
         | Step::Trailer => step.bytes(),
     };
     steps.iter().map(of_step).fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_today_weigh_less_than_those_of_earlier_models() {
+        // A tier, and no program that could be decoded: such a frame has no content.
+        let weight = |tier: u8| Weight::of(&[tier | TIER_STRETCHES | TIER_FRESH, 0, 0]);
+        let tiers = [TIER_LIGHT, TIER_FULL_QUICK, TIER_FULL, TIER_FULL_QUICK | TIER_XZ, TIER_LIGHT | TIER_LZ4];
+        let weights = [Weight::Light, Weight::Full, Weight::Earlier, Weight::Heavy, Weight::Heavy];
+        assert_eq!(tiers.map(weight), weights);
+        assert!(weights.is_sorted());
+    }
 }

@@ -17,8 +17,9 @@ use crate::exit::{Failure, Kind};
 /// Frames rebuilt at once: each takes up to about 25 MiB. If a patch has heavy frames, which take up to 40 MiB, all of
 /// its frames are rebuilt one by one.
 const FRAMES_AT_ONCE: usize = 2;
-/// While more rebuilt bytes of light frames than this wait for their turn, no thread begins a further frame. Some
-/// frames take ten times as long as others; the other thread continues meanwhile.
+/// While more rebuilt bytes than this wait for their turn, no thread begins a further frame. Some frames take ten times
+/// as long as others; the other thread continues meanwhile. A frame of the full tier has at most 4.5 MiB, so that its
+/// models have room beside them.
 const AHEAD_BYTES_MAX: usize = 6 << 20;
 
 /// Bytes of the target in one write.
@@ -47,8 +48,8 @@ impl PatchFile<'_> {
         let frames = self.header.frames().len();
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let (threads, ahead_max) = match self.weight()? {
-            Weight::Light => (cores.min(FRAMES_AT_ONCE), AHEAD_BYTES_MAX),
-            Weight::Full => (cores.min(FRAMES_AT_ONCE), 0),
+            Weight::Light | Weight::Full => (cores.min(FRAMES_AT_ONCE), AHEAD_BYTES_MAX),
+            Weight::Earlier => (cores.min(FRAMES_AT_ONCE), 0),
             Weight::Heavy => (1, 0),
         };
         // A payload that cannot be read fails when its frame is rebuilt.
