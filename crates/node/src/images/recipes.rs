@@ -380,4 +380,21 @@ mod tests {
         forget(&store, &layer.blob.digest);
         assert_eq!(with_kept_blobs(&store, &twice), [layer.diff_id; 2]);
     }
+
+    /// The store writes this row when the blob gives way.
+    #[test]
+    fn a_blob_that_gave_way_is_neither_wanted_nor_promised_and_still_nothing_makes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, manifest, layer, _) = store_with_image(folder.path());
+        assert_eq!(made_by(&store, &layer), "unknown");
+        keep(&store, manifest, &encoded(&[BlobSource::Verbatim])).unwrap();
+        store.put_state(&key(&layer.blob.digest), &encoded(&[BlobSource::Unknown])).unwrap();
+        let layers = std::slice::from_ref(&layer);
+        assert_eq!((source(&store, &layer), of_image(&store, layers)), (BlobSource::Unknown, None));
+        assert_eq!(with_kept_blobs(&store, layers), [layer.diff_id]);
+        assert_eq!(made_by(&store, &layer), "verbatim");
+        assert_eq!(sweep(&store).unwrap(), 0);
+        store.remove_blob(&manifest).unwrap();
+        assert_eq!(sweep(&store).unwrap(), 1);
+    }
 }
