@@ -1,6 +1,6 @@
 //! A client that pulls through the registry endpoint of its node and unpacks, beside `lighter image pull` with an
-//! export that is unpacked by hand. Once over 1 Mbit/s, where the edge has the release before; once over 1 Gbit/s, where
-//! it has nothing. The client is curl, and tar unpacks: as a runtime does, it takes the layers one after another.
+//! export that is unpacked by hand. Once over 1 Mbit/s, where the edge has the release before; once over 1 Gbit/s,
+//! where it has nothing. The client is curl, and tar unpacks: as a runtime does, it takes the layers one after another.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

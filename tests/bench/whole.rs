@@ -3,8 +3,8 @@
 //!
 //! hub == link, shaped in both directions == edge
 //!
-//! The link has the offload that a network card has. A plain tar is imported beside `sha256sum`, and a gzip layer beside
-//! `gzip -dc` into `sha256sum`: the digest that the commit needs, by the tools that everybody has.
+//! The link has the offload that a network card has. A plain tar is imported beside `sha256sum`, and a gzip layer
+//! beside `gzip -dc` into `sha256sum`: the digest that the commit needs, by the tools that everybody has.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -77,7 +77,7 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
     Ok(std::fs::remove_dir_all(folder)?)
 }
 
-/// What an import took.
+/// The cost of an import.
 struct Import {
     /// Until the layer is committed: its file has its name.
     seconds: f64,

@@ -1,4 +1,5 @@
-//! Blobs that no recipe makes give way when the store is full: a clean miss for runtimes, and nothing that the image lacks.
+//! Blobs that no recipe makes give way when the store is full: a clean miss for runtimes, and nothing that the image
+//! lacks.
 
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use crate::support::{Fleet, NodeProcess, finish};
 
 const KEPT: &str = "demo/kept:1";
 
-/// What `image show` says of the image's one blob: what makes it, and what is kept.
+/// The image's one blob as `image show` has it: what makes it, and what is kept.
 fn shown(node: &NodeProcess) -> (String, Vec<String>) {
     let blob = &node.ask(&["image", "show", KEPT])["blobs"][0];
     let kept = blob["kept"].as_array().unwrap().iter().map(|part| part.as_str().unwrap().to_owned());

@@ -1,8 +1,8 @@
 //! One pass over a layer's tar: computes sketch, sizes and, where it is wanted, TLSH, and passes the bytes on to a
 //! sink, which computes the DiffId.
 //!
-//! The caller's thread decompresses and writes, and the sink hashes. Where there is no blob, it estimates the compressed
-//! size as well: the sketch takes longer than all of that. A second thread does the rest. Full buffers go to
+//! The caller's thread decompresses and writes, and the sink hashes. Where there is no blob, the same thread estimates
+//! the compressed size: the sketch takes longer than all of that. A second thread does the rest. Full buffers go to
 //! it through a bounded channel and come back through another channel, so a scan holds [`BUFFERS`] buffers for a layer
 //! of any size. TLSH takes more time than everything else together, so whoever has a layer to commit makes it later
 //! ([`Hashes::Sketch`]). docs/IMAGES.md has the measurements.

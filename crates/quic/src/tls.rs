@@ -1,7 +1,7 @@
 //! TLS as libp2p has it, with a check of certificates that does not look at the clock.
 //!
-//! Certificates, algorithms and the protocol's name are those of `libp2p-tls`; the check is ours (`certificate`), and so
-//! is the order of the ciphers (`ciphers`).
+//! Certificates, algorithms and the protocol's name are those of `libp2p-tls`; the check is ours (`certificate`), and
+//! so is the order of the ciphers (`ciphers`).
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -68,7 +68,7 @@ impl Ledger {
     }
 }
 
-/// What is written with the removal of copies.
+/// The changes that are written with the removal of copies.
 pub(crate) struct Renounced {
     images: Vec<(ImageReference, Image)>,
     copies: Vec<LayerCopy>,

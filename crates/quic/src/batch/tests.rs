@@ -150,7 +150,7 @@ fn each_turn_ends_with_all_sent() {
 
 /// The task ends in its first turn, and its datagrams wait; the wrapper ends with them.
 #[test]
-fn what_a_full_socket_does_not_take_goes_later_and_in_order() {
+fn datagrams_that_a_full_socket_does_not_take_go_later_and_in_order() {
     let socket = Arc::new(Socket::default());
     socket.is_full.store(true, Ordering::Relaxed);
     let mut turn = turn(&socket, vec![vec![(1, 100), (1, 100), (1, 200), (1, 50)]]);
