@@ -7,6 +7,7 @@ pub mod clocks;
 mod exports;
 mod full;
 mod have;
+mod kept_blobs;
 mod life;
 mod list;
 mod names;

@@ -100,6 +100,11 @@ fn get(node: &NodeProcess, path: &str) -> Response {
     request(&registry(node), "GET", path, "")
 }
 
+/// The status that the node's registry answers a GET with.
+pub fn status_of(node: &NodeProcess, path: &str) -> u16 {
+    get(node, path).status
+}
+
 fn sha256(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     format!("sha256:{}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())

@@ -102,7 +102,7 @@ fn wait_until_packed(dir: &Path, count: usize) -> Result<()> {
 }
 
 /// The files of a node's layers, and their bytes.
-fn layers(dir: &Path) -> Result<Vec<(PathBuf, u64)>> {
+pub fn layers(dir: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
     for shard in std::fs::read_dir(dir.join("layers/sha256"))? {
         for file in std::fs::read_dir(shard?.path())? {

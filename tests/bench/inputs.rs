@@ -5,7 +5,7 @@
 //! layers, once for each run of the program.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -118,9 +118,7 @@ impl Inputs {
         let layout = self.work.join("layouts").join(name);
         let blobs = layout.join("blobs/sha256");
         std::fs::create_dir_all(&blobs)?;
-        let mut hashing = Hashing::new(io::sink());
-        let bytes = io::copy(&mut File::open(tar)?, &mut hashing)?;
-        let digest = hashing.digest();
+        let (bytes, digest) = hash(tar)?;
         std::fs::hard_link(tar, blobs.join(digest.trim_start_matches("sha256:")))?;
         let media_type = "application/vnd.oci.image.layer.v1.tar";
         let layer = json!({ "mediaType": media_type, "digest": digest, "size": bytes });
@@ -191,27 +189,29 @@ fn write_documents(layout: &Path, blobs: &Path, layers: Vec<Value>, diff_ids: Ve
     Ok(std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?)
 }
 
-/// Compresses a tar into a blob. Returns its descriptor and DiffId. Streams the tar to save memory.
+/// Compresses a tar into a blob. Returns its descriptor and DiffId. GNU gzip makes it where that is there: unlike the
+/// blobs of the encoder in this program, its blobs have recipes.
 fn write_layer(blobs: &Path, tar: &Path) -> Result<(Value, String)> {
-    let mut tar = File::open(tar)?;
     let unnamed = blobs.join("unnamed");
-    let mut encoder = GzEncoder::new(Hashing::new(File::create(&unnamed)?), Compression::new(6));
-    let mut diff_id = Hashing::new(io::sink());
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = tar.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        diff_id.write_all(&buffer[..count])?;
-        encoder.write_all(&buffer[..count])?;
+    if process::is_there("gzip") {
+        let script = r#"gzip -6nc < "$0" > "$1""#;
+        process::output(Command::new("sh").args(["-c", script]).arg(tar).arg(&unnamed))?;
+    } else {
+        let mut encoder = GzEncoder::new(File::create(&unnamed)?, Compression::new(6));
+        io::copy(&mut File::open(tar)?, &mut encoder)?;
+        encoder.finish()?;
     }
-    let blob = encoder.finish()?;
-    let bytes = blob.bytes;
-    let digest = blob.digest();
+    let (bytes, digest) = hash(&unnamed)?;
     std::fs::rename(unnamed, blobs.join(digest.trim_start_matches("sha256:")))?;
     let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
-    Ok((json!({ "mediaType": media_type, "digest": digest, "size": bytes }), diff_id.digest()))
+    Ok((json!({ "mediaType": media_type, "digest": digest, "size": bytes }), hash(tar)?.1))
+}
+
+/// The length and the digest of a file.
+fn hash(path: &Path) -> Result<(u64, String)> {
+    let mut hashing = Hashing::new(io::sink());
+    let bytes = io::copy(&mut File::open(path)?, &mut hashing)?;
+    Ok((bytes, hashing.digest()))
 }
 
 fn write_document(blobs: &Path, media_type: &str, document: &Value) -> Result<Value> {
@@ -223,16 +223,15 @@ fn write_document(blobs: &Path, media_type: &str, document: &Value) -> Result<Va
     Ok(json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() }))
 }
 
-/// A writer that counts and hashes the bytes.
+/// A writer that hashes the bytes.
 struct Hashing<W> {
     inner: W,
     hasher: Sha256,
-    bytes: u64,
 }
 
 impl<W> Hashing<W> {
     fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new(), bytes: 0 }
+        Self { inner, hasher: Sha256::new() }
     }
 
     fn digest(self) -> String {
@@ -245,7 +244,6 @@ impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(buf)?;
         self.hasher.update(&buf[..count]);
-        self.bytes += count as u64;
         Ok(count)
     }
 

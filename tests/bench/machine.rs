@@ -29,3 +29,13 @@ pub fn memory_mib(pid: u32, name: &str) -> Option<f64> {
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kib / 1024.0)
 }
+
+/// The processor time that a process has taken, of its ended threads too.
+pub fn processor_seconds(pid: u32) -> Option<f64> {
+    let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may have spaces. Fields 14 and 15 are in ticks.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
+    // USER_HZ of Linux, on the architectures that Lighter is built for.
+    Some(ticks / 100.0)
+}

@@ -7,6 +7,7 @@
 
 mod at_rest;
 mod documents;
+mod endpoint;
 mod fidelity;
 mod fleet;
 mod idle;
@@ -88,7 +89,8 @@ enum Bench {
     Patch,
     /// The import of gzip layers into a node.
     Import,
-    /// Whole layers: a plain tar into a node, and from there over a link of 1 Gbit/s. Layers compressed at rest.
+    /// Whole layers: into a node, and from there over a link of 1 Gbit/s. A client at the registry endpoint. Layers
+    /// compressed at rest.
     Whole,
     /// All bytes of a pull on the wire, beside the bytes of its patches.
     Wire,
@@ -161,7 +163,9 @@ fn main() -> Result<()> {
         let measured = match bench {
             Bench::Patch => patch::run(&bencher, section),
             Bench::Import => import::run(&bencher, section),
-            Bench::Whole => whole::run(&bencher, section).and_then(|()| at_rest::run(&bencher, section)),
+            Bench::Whole => whole::run(&bencher, section)
+                .and_then(|()| endpoint::run(&bencher, section))
+                .and_then(|()| at_rest::run(&bencher, section)),
             Bench::Wire => wire::run(&bencher, section),
             Bench::Uplink => uplink::run(&bencher, section),
             Bench::Fidelity => fidelity::run(&bencher, section),

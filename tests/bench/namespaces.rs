@@ -121,6 +121,11 @@ impl Namespace {
         self.ip(&["link", "set", device, "up"]).map(drop)
     }
 
+    /// Switches segmentation offload on, as it is by default. The counters of the device are no longer right.
+    pub fn offload(&self, device: &str) -> Result<()> {
+        self.ip(&["link", "set", device, "gso_max_segs", "65535"]).map(drop)
+    }
+
     /// Creates a switch of these devices.
     pub fn switch(&self, name: &str, devices: &[&str]) -> Result<()> {
         self.ip(&["link", "add", name, "type", "bridge", "mcast_snooping", "0"])?;

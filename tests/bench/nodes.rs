@@ -77,6 +77,11 @@ impl Node {
         Ok(node)
     }
 
+    /// Its data folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

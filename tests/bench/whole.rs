@@ -1,30 +1,40 @@
-//! Whole layers, which nobody has a base for: a plain tar into a node, and from there into another one over a link of
-//! 1 Gbit/s. One layer is noise, as a blob that is compressed already; the other is real files.
+//! Whole layers, which nobody has a base for: into a node, and from there into another one over a link of 1 Gbit/s. One
+//! layer is noise, as a blob that is compressed already; the other is real files.
 //!
 //! hub == link, shaped in both directions == edge
+//!
+//! The link has the offload that a network card has. A plain tar is imported beside `sha256sum`, and a gzip layer
+//! beside `gzip -dc` into `sha256sum`: the digest that the commit needs, by the tools that everybody has.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::Bencher;
+use crate::at_rest::layers;
 use crate::fleet::{Fleet, Place, Transport};
+use crate::inputs::largest_blob;
 use crate::namespaces::{self, Namespace};
+use crate::nodes::{Identity, Node};
 use crate::report::{Row, Section, median};
+use crate::{Bencher, machine, process};
 
 /// The link: bytes a second. The burst holds what it carries in 2 ms.
 const LINK: f64 = 125e6;
 const RATE: &str = "1gbit";
 const BURST: &str = "256kb";
 const QUEUE: &str = "20ms";
-/// The promises: MB of tar a second over the link's, and into a node.
+/// The promises: a cold pull over the link's rate; MB of tar a second into a node; an import of gzip over the tools.
 const OF_LINK: f64 = 0.9;
 const IMPORT_RATE: f64 = 400.0;
+const GZIP_RATIO: f64 = 1.0;
 const NOISE_BYTES: u64 = 1_000_000_000;
 const IMAGE: &str = "bench/whole:1";
+/// Between two looks whether a layer is committed.
+const POLL: Duration = Duration::from_millis(2);
 
 pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
     if let Some(obstacle) = namespaces::obstacle() {
@@ -41,52 +51,167 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
         let megabytes = std::fs::metadata(tar)?.len() as f64 / 1e6;
         let layout = bencher.inputs.plain_layout(&format!("whole-{name}"), tar)?;
         let runs = (0..bencher.runs)
-            .map(|run| measure(bencher, &folder.join(format!("run-{run}")), &layout))
+            .map(|run| measure(bencher, &folder.join(format!("run-{run}")), &layout, tar))
             .collect::<Result<Vec<_>>>()?;
-        let rate = |seconds: &dyn Fn(&Measured) -> f64| median(runs.iter().map(|run| megabytes / seconds(run)));
-        let import = rate(&|run| run.import_seconds);
-        let note = format!("{megabytes:.0} MB");
+        let middle = |value: &dyn Fn(&Measured) -> f64| median(runs.iter().map(value));
+        let import = middle(&|run| megabytes / run.import.seconds);
+        let note = format!(
+            "{megabytes:.0} MB; sha256sum {:.0} MB/s; {:.1} s of the processor for a GB",
+            middle(&|run| megabytes / run.sha256sum_seconds),
+            middle(&|run| run.import.processor_seconds) / megabytes * 1e3,
+        );
         let row = Row::new(format!("{name}: import of a plain tar"), import, "MB/s");
         section.add(row.at_least(IMPORT_RATE).note(note));
-        let pull = rate(&|run| run.pull_seconds);
-        let received = median(runs.iter().map(|run| run.received_bytes / 1e6));
-        let note = format!("{received:.0} MB received; over the link's rate: {:.2}", pull * 1e6 / LINK);
-        let row = Row::new(format!("{name}: cold pull over 1 Gbit/s"), pull, "MB/s");
-        section.add(row.at_least(OF_LINK * LINK / 1e6).note(note));
+        let pull = middle(&|run| megabytes * 1e6 / run.pull_seconds / LINK);
+        let note = format!(
+            "{:.0} MB/s, {:.0} MB received; hub {:.1} s and edge {:.1} s of the processor for a GB",
+            pull * LINK / 1e6,
+            middle(&|run| run.received_bytes / 1e6),
+            middle(&|run| run.hub_seconds) / megabytes * 1e3,
+            middle(&|run| run.edge_seconds) / megabytes * 1e3,
+        );
+        let row = Row::new(format!("{name}: cold pull over the rate of 1 Gbit/s"), pull, "ratio");
+        section.add(row.at_least(OF_LINK).note(note));
     }
+    import_gzip(bencher, &folder, section)?;
     Ok(std::fs::remove_dir_all(folder)?)
 }
 
-struct Measured {
-    import_seconds: f64,
-    pull_seconds: f64,
-    received_bytes: f64,
+/// The cost of an import.
+struct Import {
+    /// Until the layer is committed: its file has its name.
+    seconds: f64,
+    /// Until the release is signed, with the recipe of the layer's blob.
+    released_seconds: f64,
+    processor_seconds: f64,
 }
 
-fn measure(bencher: &Bencher, dir: &Path, layout: &Path) -> Result<Measured> {
-    let (hub, edge) = (Namespace::create("hub")?, Namespace::create("edge")?);
-    hub.cable("eth0", &edge, "eth0")?;
-    for (namespace, address) in [(&hub, "10.78.0.1"), (&edge, "10.78.0.2")] {
-        namespace.address("eth0", address)?;
-        namespace.shape("eth0", RATE, BURST, QUEUE)?;
+struct Measured {
+    import: Import,
+    sha256sum_seconds: f64,
+    pull_seconds: f64,
+    received_bytes: f64,
+    /// The processor time of both nodes during the pull.
+    hub_seconds: f64,
+    edge_seconds: f64,
+}
+
+/// The link with a node at each end: the hub first.
+pub struct Link {
+    hub: Namespace,
+    edge: Namespace,
+}
+
+impl Link {
+    /// # Errors
+    /// If a namespace or its device cannot be had.
+    pub fn create(rate: &str, burst: &str, queue: &str) -> Result<Self> {
+        let (hub, edge) = (Namespace::create("hub")?, Namespace::create("edge")?);
+        hub.cable("eth0", &edge, "eth0")?;
+        for (namespace, address) in [(&hub, "10.78.0.1"), (&edge, "10.78.0.2")] {
+            namespace.offload("eth0")?;
+            namespace.address("eth0", address)?;
+            namespace.shape("eth0", rate, burst, queue)?;
+        }
+        Ok(Self { hub, edge })
     }
-    let places = [
-        Place { namespace: &hub, ip: "10.78.0.1", site: "harbour" },
-        Place { namespace: &edge, ip: "10.78.0.2", site: "harbour" },
-    ];
-    let fleet = Fleet::start(bencher, dir, Transport::Quic, &places, &[])?;
-    let start = Instant::now();
-    fleet.nodes[0].import(layout, IMAGE)?;
-    let import_seconds = start.elapsed().as_secs_f64();
+
+    /// # Errors
+    /// If a node does not start.
+    pub fn fleet(&self, bencher: &Bencher, dir: &Path, settings: &[&str]) -> Result<Fleet> {
+        let places = [
+            Place { namespace: &self.hub, ip: "10.78.0.1", site: "harbour" },
+            Place { namespace: &self.edge, ip: "10.78.0.2", site: "harbour" },
+        ];
+        Fleet::start(bencher, dir, Transport::Quic, &places, settings)
+    }
+
+    pub fn edge(&self) -> &Namespace {
+        &self.edge
+    }
+}
+
+fn measure(bencher: &Bencher, dir: &Path, layout: &Path, tar: &Path) -> Result<Measured> {
+    let link = Link::create(RATE, BURST, QUEUE)?;
+    let fleet = link.fleet(bencher, dir, &[])?;
+    let import = import(&fleet.nodes[0], layout)?;
+    let sha256sum_seconds = seconds(|| process::output(Command::new("sha256sum").arg(tar)).map(drop))?;
     fleet.nodes[1].wait_for_peers(1, 1)?;
+    let before = [spent(&fleet.nodes[0])?, spent(&fleet.nodes[1])?];
     let pulled = fleet.nodes[1].pull(IMAGE)?;
+    let after = [spent(&fleet.nodes[0])?, spent(&fleet.nodes[1])?];
     for trouble in &pulled.trouble {
         eprintln!("bench: a pull was retried: {trouble}");
     }
     drop(fleet);
     std::fs::remove_dir_all(dir)?;
-    let received_bytes = pulled.received_bytes as f64;
-    Ok(Measured { import_seconds, pull_seconds: pulled.seconds, received_bytes })
+    Ok(Measured {
+        import,
+        sha256sum_seconds,
+        pull_seconds: pulled.seconds,
+        received_bytes: pulled.received_bytes as f64,
+        hub_seconds: after[0] - before[0],
+        edge_seconds: after[1] - before[1],
+    })
+}
+
+/// gzip layers of the corpus, each into a node of its own, beside the tools.
+fn import_gzip(bencher: &Bencher, folder: &Path, section: &mut Section) -> Result<()> {
+    for pair in bencher.inputs.pairs() {
+        let layout = bencher.inputs.layout(&format!("{}-r2", pair.name), std::slice::from_ref(&pair.new))?;
+        let megabytes = std::fs::metadata(&pair.new)?.len() as f64 / 1e6;
+        let blob = largest_blob(&layout)?;
+        let (mut rates, mut ratios, mut spent, mut released) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for run in 0..bencher.runs {
+            let dir = folder.join(format!("gzip-{}-{run}", pair.name));
+            let identity = Identity::create(&bencher.lighter, dir.clone())?;
+            let settings = [r#"network.listen=["/ip4/127.0.0.1/udp/0/quic-v1"]"#.to_owned()];
+            let node = Node::start(&bencher.lighter, &identity, None, &settings)?;
+            let import = import(&node, &layout)?;
+            drop(node);
+            std::fs::remove_dir_all(dir)?;
+            let tools = r#"gzip -dc -- "$0" | sha256sum"#;
+            let tools = seconds(|| process::output(Command::new("sh").args(["-c", tools]).arg(&blob)).map(drop))?;
+            rates.push(megabytes / import.seconds);
+            ratios.push(tools / import.seconds);
+            spent.push(import.processor_seconds / megabytes * 1e3);
+            released.push(tools / import.released_seconds);
+        }
+        let note = format!(
+            "{megabytes:.0} MB of tar at {:.0} MB/s; {:.1} s of the processor for a GB; with the recipe {:.2}",
+            median(rates),
+            median(spent),
+            median(released)
+        );
+        let row =
+            Row::new(format!("{}: import of gzip over gzip -dc into sha256sum", pair.name), median(ratios), "ratio");
+        section.add(row.at_least(GZIP_RATIO).note(note));
+    }
+    Ok(())
+}
+
+/// Imports one layer.
+fn import(node: &Node, layout: &Path) -> Result<Import> {
+    let (before, start) = (spent(node)?, Instant::now());
+    std::thread::scope(|scope| {
+        let importing = scope.spawn(|| node.import(layout, IMAGE));
+        while layers(node.dir())?.is_empty() && !importing.is_finished() {
+            std::thread::sleep(POLL);
+        }
+        let (seconds, processor_seconds) = (start.elapsed().as_secs_f64(), spent(node)? - before);
+        importing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Import { seconds, released_seconds: start.elapsed().as_secs_f64(), processor_seconds })
+    })
+}
+
+fn spent(node: &Node) -> Result<f64> {
+    machine::processor_seconds(node.pid()).context("the processor time of a node cannot be read")
+}
+
+fn seconds(act: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    act()?;
+    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Bytes of xorshift64: no encoder makes them smaller.

@@ -1,7 +1,8 @@
 //! One pass over a layer's tar: computes sketch, sizes and, where it is wanted, TLSH, and passes the bytes on to a
 //! sink, which computes the DiffId.
 //!
-//! The caller's thread decompresses and writes, and the sink hashes. A second thread does the rest. Full buffers go to
+//! The caller's thread decompresses and writes, and the sink hashes. Where there is no blob, the same thread estimates
+//! the compressed size: the sketch takes longer than all of that. A second thread does the rest. Full buffers go to
 //! it through a bounded channel and come back through another channel, so a scan holds [`BUFFERS`] buffers for a layer
 //! of any size. TLSH takes more time than everything else together, so whoever has a layer to commit makes it later
 //! ([`Hashes::Sketch`]). docs/IMAGES.md has the measurements.
@@ -102,7 +103,8 @@ pub(crate) fn scan(
     sink: &mut dyn TarSink,
     progress: &mut dyn FnMut(ScanProgress),
 ) -> Result<TarScan, ImageError> {
-    let mut facts = Facts::new(hashes, source.compressed_bytes());
+    let mut facts = Facts::new(hashes);
+    let mut compressed = CompressedSize::new(source.compressed_bytes());
     thread::scope(|scope| {
         let (full, full_end) = sync_channel::<Vec<u8>>(BUFFERS);
         let (empty_end, empty) = sync_channel::<Vec<u8>>(BUFFERS);
@@ -122,6 +124,7 @@ pub(crate) fn scan(
             buffer.resize(BUFFER_BYTES, 0);
             let count = fill(source, &mut buffer).map_err(|error| ImageError::read(path, error))?;
             buffer.truncate(count);
+            compressed.update(&buffer);
             sink.take(&buffer).map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
             tar_bytes += count as u64;
             progress(ScanProgress { blob_bytes: source.blob_bytes_read(), tar_bytes: Bytes(tar_bytes) });
@@ -132,7 +135,7 @@ pub(crate) fn scan(
         drop(full);
         let diff_id = sink.end().map_err(|source| ImageError::Write { path: path.to_owned(), source })?;
         match hashing.join() {
-            Ok(facts) => Ok(facts.finish(diff_id)),
+            Ok(facts) => Ok(facts.finish(diff_id, compressed)),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
@@ -162,11 +165,10 @@ impl TarSource for PlainTar<'_> {
     }
 }
 
-/// Everything but the sha256.
+/// The hashes but the sha256.
 struct Facts {
     tlsh: Option<TlshHasher>,
     sketch: Option<SketchBuilder>,
-    compressed: CompressedSize,
     tar_bytes: u64,
 }
 
@@ -175,15 +177,31 @@ enum CompressedSize {
     Sampled(Box<CompressionSampler>),
 }
 
+impl CompressedSize {
+    fn new(known: Option<Bytes>) -> Self {
+        known.map_or_else(|| Self::Sampled(Box::default()), Self::Known)
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Known(_) => {}
+            Self::Sampled(sampler) => sampler.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Bytes {
+        match self {
+            Self::Known(bytes) => bytes,
+            Self::Sampled(sampler) => sampler.finish(),
+        }
+    }
+}
+
 impl Facts {
-    fn new(hashes: Hashes, compressed: Option<Bytes>) -> Self {
-        let compressed = match compressed {
-            Some(bytes) => CompressedSize::Known(bytes),
-            None => CompressedSize::Sampled(Box::default()),
-        };
+    fn new(hashes: Hashes) -> Self {
         let tlsh = (hashes == Hashes::All).then(TlshHasher::new);
         let sketch = (hashes != Hashes::None).then(SketchBuilder::new);
-        Self { tlsh, sketch, compressed, tar_bytes: 0 }
+        Self { tlsh, sketch, tar_bytes: 0 }
     }
 
     fn take_all(&mut self, full: &Receiver<Vec<u8>>, empty: &SyncSender<Vec<u8>>) {
@@ -201,20 +219,13 @@ impl Facts {
         if let Some(sketch) = &mut self.sketch {
             sketch.push(bytes);
         }
-        if let CompressedSize::Sampled(sampler) = &mut self.compressed {
-            sampler.update(bytes);
-        }
         self.tar_bytes += bytes.len() as u64;
     }
 
-    fn finish(self, diff_id: DiffId) -> TarScan {
+    fn finish(self, diff_id: DiffId, compressed: CompressedSize) -> TarScan {
         let tar_bytes = Bytes(self.tar_bytes);
-        let compressed_bytes = match self.compressed {
-            CompressedSize::Known(bytes) => bytes,
-            CompressedSize::Sampled(sampler) => sampler.finish(),
-        };
         let tlsh = self.tlsh.and_then(TlshHasher::finish);
-        let card = Card { diff_id, tar_bytes, compressed_bytes: compressed_bytes.min(tar_bytes), tlsh };
+        let card = Card { diff_id, tar_bytes, compressed_bytes: compressed.finish().min(tar_bytes), tlsh };
         TarScan { card, sketch: self.sketch.unwrap_or_default().finish() }
     }
 }

@@ -226,7 +226,7 @@ impl Driver {
     /// Tells the engine which layers the store no longer holds, before it hears of anything that may count on them; and
     /// the operator, which releases gave way.
     fn forget_gone(&mut self) {
-        self.gave_way.add(self.shared.store.take_gave_way());
+        self.gave_way.take(&self.shared.store);
         for layer in self.shared.store.take_gone_layers() {
             self.engine.push(DiskInput::LayerGone(layer));
         }

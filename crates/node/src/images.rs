@@ -9,6 +9,7 @@ pub mod companions;
 mod export;
 mod folder;
 mod import;
+pub mod kept_blobs;
 pub mod recipes;
 mod signing;
 mod sink;
@@ -263,7 +264,8 @@ fn name_image(shared: &Shared, manifest: OciDigest, release: Option<&SignedRelea
         ),
         release_record: release.and_then(|release| release.encode().ok()).unwrap_or_default(),
     };
-    Ok(store.set_reference(&reference, image)?)
+    store.set_reference(&reference, image)?;
+    Ok(kept_blobs::tell(store, &layers)?)
 }
 
 fn local(error: ImagesError) -> LocalFailure {

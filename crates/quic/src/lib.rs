@@ -17,7 +17,9 @@
 //! connection; the swarm compares that PeerId with the one it dialled. There is no hole punching.
 
 mod address;
+mod batch;
 mod certificate;
+mod ciphers;
 mod config;
 pub mod congestion;
 mod connection;

@@ -1,6 +1,7 @@
 //! TLS as libp2p has it, with a check of certificates that does not look at the clock.
 //!
-//! Certificates, algorithms and the protocol's name are those of `libp2p-tls`; the check is ours (`certificate`).
+//! Certificates, algorithms and the protocol's name are those of `libp2p-tls`; the check is ours (`certificate`), and
+//! so is the order of the ciphers (`ciphers`).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,8 +17,8 @@ use noq::rustls::{
     self, ClientConfig, DigitallySignedStruct, DistinguishedName, PeerIncompatible, ServerConfig, SignatureScheme,
 };
 
-use crate::Error;
 use crate::certificate::{Certificate, CertificateError, schemes};
+use crate::{Error, ciphers};
 
 /// Sessions that this node can take up again, as the one who dials (eight for a peer) and as the one who listens (two
 /// for a connection). Each takes about a kilobyte.
@@ -29,9 +30,16 @@ const SESSIONS_ACCEPTED: usize = 1024;
 /// # Errors
 /// If the identity gives no certificate.
 pub fn client(keys: &Keypair) -> Result<ClientConfig, Error> {
-    let mut tls = libp2p_tls::make_client_config(keys, None).map_err(|error| Error::Certificate(error.to_string()))?;
-    tls.dangerous().set_certificate_verifier(Arc::new(Verifier));
-    tls.time_provider = Arc::new(SinceStart::default());
+    let libp2p = libp2p_tls::make_client_config(keys, None).map_err(|error| Error::Certificate(error.to_string()))?;
+    let (ciphers, time) = (ciphers::in_order(libp2p.crypto_provider()), Arc::new(SinceStart::default()));
+    let mut tls = ClientConfig::builder_with_details(ciphers, time)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| Error::Certificate(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier))
+        .with_client_cert_resolver(libp2p.client_auth_cert_resolver);
+    tls.alpn_protocols = libp2p.alpn_protocols;
+    tls.key_log = libp2p.key_log;
     tls.resumption = Resumption::in_memory_sessions(SESSIONS_DIALLED);
     // The name is only for this node's own memory of sessions.
     tls.enable_sni = false;
@@ -45,14 +53,16 @@ pub fn client(keys: &Keypair) -> Result<ClientConfig, Error> {
 pub fn server(keys: &Keypair) -> Result<ServerConfig, Error> {
     let libp2p = libp2p_tls::make_server_config(keys).map_err(|error| Error::Certificate(error.to_string()))?;
     // The verifier of a server cannot be replaced: the rest is taken over.
-    let time = Arc::new(SinceStart::default());
-    let mut tls = ServerConfig::builder_with_details(libp2p.crypto_provider().clone(), time)
+    let (ciphers, time) = (ciphers::in_order(libp2p.crypto_provider()), Arc::new(SinceStart::default()));
+    let mut tls = ServerConfig::builder_with_details(ciphers, time)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| Error::Certificate(error.to_string()))?
         .with_client_cert_verifier(Arc::new(Verifier))
         .with_cert_resolver(libp2p.cert_resolver);
     tls.alpn_protocols = libp2p.alpn_protocols;
     tls.key_log = libp2p.key_log;
+    // Without AES in hardware, a peer that has it would choose what costs this node most.
+    tls.ignore_client_order = !ciphers::has_aes();
     tls.session_storage = ServerSessionMemoryCache::new(SESSIONS_ACCEPTED);
     Ok(tls)
 }

@@ -16,6 +16,7 @@ use libp2p::{Multiaddr, PeerId};
 use socket2::{Domain, Socket, Type};
 
 use crate::address::to_socket;
+use crate::batch::BatchingRuntime;
 use crate::config::Settings;
 use crate::listener::{Event, Listener};
 use crate::{Config, Connecting, Connection, Error, Meter};
@@ -95,7 +96,7 @@ impl Transport {
 
     fn endpoint(&self, address: SocketAddr, server: Option<noq::ServerConfig>) -> Result<noq::Endpoint, Error> {
         let endpoint = self.settings.endpoint.clone();
-        Ok(noq::Endpoint::new(endpoint, server, bind(address)?, Arc::new(noq::TokioRuntime))?)
+        Ok(noq::Endpoint::new(endpoint, server, bind(address)?, Arc::new(BatchingRuntime))?)
     }
 
     fn wake(&mut self) {

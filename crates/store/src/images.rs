@@ -36,11 +36,7 @@ impl Store {
             }
         }
         let row = rows::image(reference, &image);
-        let number = ledger.add_temporary(Bytes::ZERO);
-        let path = self.inner.path(&Item::Image(reference.clone()));
-        let written = self.inner.folder.write(&path, &rows::image_file(&row), number);
-        ledger.temporaries.remove(&number);
-        written?;
+        self.inner.write_reference(&mut ledger, reference, &row)?;
         let mut batch = Batch::default();
         batch.put(Column::Images, reference.as_str().as_bytes(), row);
         self.inner.write(&batch)?;
@@ -77,6 +73,15 @@ impl Store {
 }
 
 impl Inner {
+    /// Writes the file of a reference whose row will be this one.
+    pub(crate) fn write_reference(&self, ledger: &mut Ledger, reference: &ImageReference, row: &[u8]) -> Result<()> {
+        let number = ledger.add_temporary(Bytes::ZERO);
+        let path = self.path(&Item::Image(reference.clone()));
+        let written = self.folder.write(&path, &rows::image_file(row), number);
+        ledger.temporaries.remove(&number);
+        written
+    }
+
     /// Removes a reference, pinned or not: first its file, then its row. Returns its image; `None` if there is none.
     pub(crate) fn remove_image(&self, ledger: &mut Ledger, reference: &ImageReference) -> Result<Option<Image>> {
         if !ledger.images.contains_key(reference) {

@@ -10,7 +10,7 @@ use lighter_types::{Bytes, Card, DiffId, ImageReference, OciDigest, PatchId};
 
 use crate::error::{Holder, Item, Result, StoreError};
 use crate::index::Column;
-use crate::{GaveWay, Image, PatchKey, UnixSeconds};
+use crate::{GaveWay, Image, LayerCopy, PatchKey, UnixSeconds};
 
 pub(crate) struct HeldLayer {
     pub(crate) card: Card,
@@ -67,6 +67,10 @@ pub(crate) struct Ledger {
     pub(crate) gone: BTreeSet<DiffId>,
     /// Releases that gave way and that the caller has not heard of.
     pub(crate) gave_way: Vec<GaveWay>,
+    /// Layers that copy another one in another form.
+    pub(crate) copies: BTreeMap<DiffId, LayerCopy>,
+    /// Copies that gave way and that the caller has not heard of.
+    pub(crate) copies_gone: Vec<LayerCopy>,
 }
 
 impl HeldLayer {
@@ -182,17 +186,21 @@ impl Ledger {
     }
 
     /// The items that may be evicted, with their bytes, in this order: files without a row, cached patches without a
-    /// lease, layers without a lease, pin or image. The least recently used item of each kind goes first, then the
-    /// smallest id.
+    /// lease, copies of other layers, layers without a lease, pin or image. The least recently used item of each kind
+    /// goes first, then the smallest id.
     pub(crate) fn evictable(&self) -> impl Iterator<Item = (Item, Bytes)> {
         let unindexed = self.unindexed.iter().map(|(item, bytes)| (item.clone(), *bytes));
         let mut patches: Vec<_> = self.patches.iter().filter(|(_, patch)| patch.leases == 0).collect();
         patches.sort_by_key(|(id, patch)| (patch.last_used, **id));
+        let copies = self.evictable_copies();
+        let going: BTreeSet<DiffId> = copies.iter().map(|(id, _)| *id).collect();
         let mut layers = self.removable_layers();
+        layers.retain(|(id, _)| !going.contains(id));
         layers.sort_by_key(|(id, layer)| (layer.last_used, **id));
 
+        let copies = copies.into_iter().map(|(id, bytes)| (Item::Layer(id), bytes));
         let patches = patches.into_iter().map(|(id, patch)| (Item::Patch(*id), patch.bytes));
         let layers = layers.into_iter().map(|(id, layer)| (Item::Layer(*id), layer.file_bytes));
-        unindexed.chain(patches).chain(layers)
+        unindexed.chain(patches).chain(copies).chain(layers)
     }
 }

@@ -22,7 +22,8 @@
 //! - An acknowledged item survives a crash at any step. An item that was not acknowledged is not served, or is whole.
 //! - Layers, blobs and patches never change. A file gets its name only after it is complete, checked and synced.
 //! - The store never evicts or removes an item that is leased, pinned or named by an image. An old release gives way
-//!   first, and only if nothing else makes the room (see `releases`).
+//!   first, and only if nothing else makes the room (see `releases`). A copy of a held layer in another form loses its
+//!   name in the same step (see `copies`).
 //! - The store never writes beyond the budget, and evicts nothing for an item that would not fit anyway.
 //!
 //! Absent on purpose: a clock (the caller passes `now`), threads, async (calls block on the disk, so call them from
@@ -33,6 +34,7 @@
 
 mod blobs;
 mod claims;
+mod copies;
 mod error;
 mod folder;
 mod fsck;
@@ -76,7 +78,7 @@ pub use limits::{
 pub use packing::Packing;
 pub use partials::{PartialPatch, PatchWriter};
 pub use patches::{CachedPatch, PatchReader};
-pub use records::{GaveWay, Image, PatchKey};
+pub use records::{GaveWay, Image, LayerCopy, PatchKey};
 pub use releases::{ReleasedAt, Retention};
 pub use scrub::Scrubbed;
 pub use spool::Spool;

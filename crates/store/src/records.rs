@@ -24,6 +24,16 @@ pub struct GaveWay {
     pub manifest: OciDigest,
 }
 
+/// A layer that has the content of another one in another form, as a compressed blob beside its tar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerCopy {
+    pub copy: DiffId,
+    /// The layer with the same content.
+    pub of: DiffId,
+    /// The node state that is written when the copy gives way: key and value, as in [`crate::Store::put_state`].
+    pub gave_way: (Vec<u8>, Vec<u8>),
+}
+
 /// The inputs of a patch. The encoder is deterministic, so they determine the patch's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PatchKey {

@@ -72,6 +72,7 @@ impl Ledger {
             return Err(freed);
         }
         let mut layers = BTreeSet::new();
+        let going: BTreeSet<Item> = victims.items.iter().cloned().collect();
         let mut names = self.names_by_layer();
         for reference in old {
             if freed >= wanted {
@@ -80,6 +81,7 @@ impl Ledger {
             for layer in self.layers_of(reference) {
                 let left = names.entry(layer).and_modify(|left| *left -= 1).or_default();
                 if let Some(held) = self.layers.get(&layer).filter(|_| *left == 0 && !self.pins.contains(&layer))
+                    && !going.contains(&Item::Layer(layer))
                     && freed < wanted
                 {
                     freed += held.file_bytes;
@@ -99,11 +101,14 @@ impl Ledger {
     }
 
     /// The bytes of everything that never gives way, leases apart: layers that are pinned or that an image which stays
-    /// names, and all manifests and configs.
+    /// names, unless they are copies, and all manifests and configs.
     pub(crate) fn staying_bytes(&self, retention: &Retention) -> Bytes {
         let old: BTreeSet<&ImageReference> = self.old_releases(retention).into_iter().collect();
         let mut layers = self.layers_of_others(&old);
         layers.extend(&self.pins);
+        for (copy, _) in self.evictable_copies() {
+            layers.remove(&copy);
+        }
         let layers: Bytes = layers.iter().filter_map(|layer| self.bytes(&Item::Layer(*layer))).sum();
         let blobs: Bytes = self.blobs.values().map(|blob| blob.bytes).sum();
         layers + blobs

@@ -12,8 +12,7 @@ impl Store {
     /// # Errors
     /// `OverLimit` for a key that is empty or over 256 bytes, or a value over 64 KiB; `Index`.
     pub fn put_state(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        check_key(key)?;
-        check_value(value)?;
+        check(key, value)?;
         let mut batch = Batch::default();
         batch.put(Column::States, key, value.to_vec());
         self.inner.write(&batch)
@@ -66,6 +65,12 @@ impl Store {
         batch.delete(Column::States, key);
         self.inner.write(&batch)
     }
+}
+
+/// Whether the column takes this.
+pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<()> {
+    check_key(key)?;
+    check_value(value)
 }
 
 fn check_value(value: &[u8]) -> Result<()> {

@@ -237,13 +237,16 @@ impl Inner {
         })
     }
 
-    /// Removes items: first all their rows, then their files. Enters removed layers in `gone`.
+    /// Removes items: first all their rows, then their files. Enters removed layers in `gone`. A copy of another layer
+    /// loses its name in images (`copies`).
     pub(crate) fn remove(&self, ledger: &mut Ledger, items: &[Item]) -> Result<()> {
         let mut batch = Batch::default();
+        let renounced = self.renounce(ledger, items, &mut batch)?;
         for item in items {
             delete_rows(&mut batch, item);
         }
         self.write(&batch)?;
+        renounced.enter(ledger);
         // Without their rows the items are no longer held. Until a file is removed, it still takes room.
         for item in items {
             let bytes = ledger.bytes(item).or_else(|| ledger.unindexed.get(item).copied());

@@ -13,6 +13,7 @@ use crate::{Image, Index, IndexError, MemoryIndex, Options, PatchKey, Result, Ro
 
 mod budget;
 mod claims;
+mod copies;
 mod crash;
 mod fsck;
 mod gc;

@@ -8,6 +8,7 @@ use lighter_types::DiffId;
 use super::Driver;
 use super::work::{Ended, Owed};
 use crate::headers;
+use crate::images::kept_blobs;
 use crate::later;
 
 /// Layers that wait, and whether one is at work.
@@ -37,6 +38,7 @@ impl Driver {
 
     /// Takes up what an earlier life of the node left to do.
     pub(super) fn describe_left(&mut self) {
+        kept_blobs::tell_all(&self.shared.store);
         self.describing.headers.extend(headers::lacking(&self.shared));
         self.describing.waiting.extend(later::noted(&self.shared.store));
         self.describing.waiting.extend(later::unpacked(&self.shared));

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use lighter_store::{LayerCopy, Store};
+
 use crate::api;
 use crate::clock::unix_now;
 
@@ -16,7 +18,15 @@ pub struct GaveWay {
 }
 
 impl GaveWay {
-    pub fn add(&mut self, releases: Vec<lighter_store::GaveWay>) {
+    /// Takes what gave way out of the store.
+    pub fn take(&mut self, store: &Store) {
+        self.add(store.take_gave_way());
+        for LayerCopy { copy, of, .. } in store.take_copies_gone() {
+            tracing::info!(blob = %copy, layer = %of, "a kept blob gave way: the store needed its room");
+        }
+    }
+
+    fn add(&mut self, releases: Vec<lighter_store::GaveWay>) {
         for lighter_store::GaveWay { reference, manifest } in releases {
             tracing::info!(image = %reference, %manifest, "a release gave way: the store needed its room");
             self.count += 1;

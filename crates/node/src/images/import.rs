@@ -20,7 +20,7 @@ use lighter_wire::{Message, RELEASE_LAYERS_MAX, SignedRelease};
 use super::signing::{Unsigned, sign};
 use super::sink::IntoStore;
 use super::source::ImageSource;
-use super::{AnyFiles, ImagesError, Step, companions, documents_of, name_of, recipes};
+use super::{AnyFiles, ImagesError, Step, companions, documents_of, kept_blobs, name_of, recipes};
 use crate::clock::unix_now;
 use crate::later;
 use crate::shared::{FileBase, Shared};
@@ -281,12 +281,13 @@ fn set_reference(
     companions: Option<DiffId>,
     record: Option<&SignedRelease>,
 ) -> Result<(), StoreError> {
-    let image = Image {
+    let named = Image {
         manifest: image.manifest_digest,
         config: image.config_digest,
         layers: companions::with(recipes::wanted(shared, &image.layers), companions),
         // A release is at most 6 KiB by its message's limit; references are at most 384 bytes.
         release_record: record.and_then(|record| record.encode().ok()).unwrap_or_default(),
     };
-    shared.store.set_reference(reference, image)
+    shared.store.set_reference(reference, named)?;
+    kept_blobs::tell(&shared.store, &image.layers)
 }

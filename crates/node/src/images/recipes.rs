@@ -33,12 +33,16 @@ pub fn source(store: &Store, layer: &LayerDescriptor) -> BlobSource {
     if is_plain(layer) {
         return BlobSource::Plain;
     }
-    let row = store.state(&key(&layer.blob.digest)).unwrap_or_else(|error| {
-        tracing::error!(%error, blob = %layer.blob.digest, "a recipe cannot be read");
+    row(store, &layer.blob.digest).unwrap_or(BlobSource::Unknown)
+}
+
+/// The row of a blob. It says "unknown" of a blob that was kept and gave way (`kept_blobs`).
+fn row(store: &Store, blob: &OciDigest) -> Option<BlobSource> {
+    let row = store.state(&key(blob)).unwrap_or_else(|error| {
+        tracing::error!(%error, %blob, "a recipe cannot be read");
         None
     });
-    let read = row.and_then(|row| ImageRecipes::decode(&row).ok()?.0.into_iter().next());
-    read.unwrap_or(BlobSource::Unknown)
+    row.and_then(|row| ImageRecipes::decode(&row).ok()?.0.into_iter().next())
 }
 
 /// The recipes of an image, as peers get them; none if it has none that they lack.
@@ -218,13 +222,14 @@ fn is_for(bytes: &[u8], layer: &LayerDescriptor) -> bool {
         })
 }
 
-/// A few words for what makes a layer's blob.
-pub fn made_by(source: &BlobSource) -> String {
-    match source {
+/// A few words for what makes a layer's blob. A kept blob that gave way is still one that nothing makes.
+pub fn made_by(store: &Store, layer: &LayerDescriptor) -> String {
+    match source(store, layer) {
         BlobSource::Plain => "the tar itself".to_owned(),
         BlobSource::Verbatim => "verbatim".to_owned(),
+        BlobSource::Unknown if row(store, &layer.blob.digest).is_some() => "verbatim".to_owned(),
         BlobSource::Unknown => "unknown".to_owned(),
-        BlobSource::Recipe(bytes) => match Recipe::from_bytes(bytes).map(|(recipe, _)| recipe.form) {
+        BlobSource::Recipe(bytes) => match Recipe::from_bytes(&bytes).map(|(recipe, _)| recipe.form) {
             Ok(Form::Encoded(encoded)) => encoded.encoder.to_string(),
             Ok(Form::Corrected(_)) => "corrections".to_owned(),
             Ok(Form::Verbatim) | Err(_) => "unknown".to_owned(),
@@ -238,7 +243,8 @@ fn put(store: &Store, blob: &OciDigest, source: BlobSource) -> Result<(), StoreE
     row.map_or(Ok(()), |row| store.put_state(&key(blob), &row))
 }
 
-fn key(blob: &OciDigest) -> Vec<u8> {
+/// The key of a blob's row.
+pub fn key(blob: &OciDigest) -> Vec<u8> {
     [PREFIX, blob.as_bytes()].concat()
 }
 
@@ -373,5 +379,22 @@ mod tests {
         assert_eq!(with_kept_blobs(&store, &twice), [layer.diff_id, layer.diff_id, as_layer(&layer.blob.digest)]);
         forget(&store, &layer.blob.digest);
         assert_eq!(with_kept_blobs(&store, &twice), [layer.diff_id; 2]);
+    }
+
+    /// The store writes this row when the blob gives way.
+    #[test]
+    fn a_blob_that_gave_way_is_neither_wanted_nor_promised_and_still_nothing_makes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, manifest, layer, _) = store_with_image(folder.path());
+        assert_eq!(made_by(&store, &layer), "unknown");
+        keep(&store, manifest, &encoded(&[BlobSource::Verbatim])).unwrap();
+        store.put_state(&key(&layer.blob.digest), &encoded(&[BlobSource::Unknown])).unwrap();
+        let layers = std::slice::from_ref(&layer);
+        assert_eq!((source(&store, &layer), of_image(&store, layers)), (BlobSource::Unknown, None));
+        assert_eq!(with_kept_blobs(&store, layers), [layer.diff_id]);
+        assert_eq!(made_by(&store, &layer), "verbatim");
+        assert_eq!(sweep(&store).unwrap(), 0);
+        store.remove_blob(&manifest).unwrap();
+        assert_eq!(sweep(&store).unwrap(), 1);
     }
 }

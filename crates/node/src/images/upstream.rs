@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use super::import::import_layer;
 use super::upstream_record::{Beside, UpstreamRecord};
-use super::{ImagesError, companions, recipes, upstream_record};
+use super::{ImagesError, companions, kept_blobs, recipes, upstream_record};
 use crate::clock::unix_now;
 use crate::shared::Shared;
 
@@ -182,13 +182,14 @@ pub fn name(
     let reference = if is_released { by_digest()? } else { reference.clone() };
     let record = UpstreamRecord { beside: record.beside.map(|beside| newest(shared, &reference, beside)), ..record };
     let companions = record.beside.and_then(|beside| beside.companions);
-    let image = Image {
+    let named = Image {
         manifest: image.manifest_digest,
         config: image.config_digest,
         layers: companions::with(recipes::wanted(shared, &image.layers), companions),
         release_record: record.to_bytes(),
     };
-    Ok(shared.store.set_reference(&reference, image)?)
+    shared.store.set_reference(&reference, named)?;
+    Ok(kept_blobs::tell(&shared.store, &image.layers)?)
 }
 
 /// The companions of the image, or those that a client's question brought for the same name meanwhile.

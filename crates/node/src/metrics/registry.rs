@@ -34,7 +34,7 @@ impl BlobShares {
             // An image whose documents cannot be read is no blob.
             for layer in recipes::layers_of(store, manifest).ok().flatten().unwrap_or_default() {
                 if seen.insert(layer.blob.digest) {
-                    let made_by = recipes::made_by(&recipes::source(store, &layer));
+                    let made_by = recipes::made_by(store, &layer);
                     let (count, bytes) = shares.0.entry(made_by).or_default();
                     *count += 1;
                     *bytes += layer.blob.bytes;

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use libp2p::PeerId;
 use noq::rustls::pki_types::PrivateKeyDer;
 use noq::rustls::sign::{CertifiedKey, SingleCertAndKey};
-use noq::rustls::{ClientConnection, ServerConnection};
+use noq::rustls::{CipherSuite, ClientConnection, ServerConnection};
 
 use super::*;
 use crate::certificate::tests::{
@@ -140,15 +140,48 @@ impl rustls::client::ResolvesClientCert for NoCertificate {
     }
 }
 
-/// All but the check of certificates is libp2p's.
+/// All but the check of certificates and the order of the ciphers is libp2p's.
 #[test]
 fn the_settings_are_those_of_libp2p() {
     let node = Keypair::generate_ed25519();
     let (own, libp2p) = (client(&node).unwrap(), libp2p_tls::make_client_config(&node, None).unwrap());
     assert_eq!(own.alpn_protocols, libp2p.alpn_protocols);
-    assert_eq!(format!("{:?}", own.crypto_provider()), format!("{:?}", libp2p.crypto_provider()));
+    let in_order = format!("{:?}", ciphers::in_order(libp2p.crypto_provider()));
+    assert_eq!(format!("{:?}", own.crypto_provider()), in_order);
+    assert_eq!(own.crypto_provider().cipher_suites.len(), libp2p.crypto_provider().cipher_suites.len());
     let (own, libp2p) = (server(&node).unwrap(), libp2p_tls::make_server_config(&node).unwrap());
     assert_eq!(own.alpn_protocols, [b"libp2p"]);
     assert_eq!(own.alpn_protocols, libp2p.alpn_protocols);
-    assert_eq!(format!("{:?}", own.crypto_provider()), format!("{:?}", libp2p.crypto_provider()));
+    assert_eq!(format!("{:?}", own.crypto_provider()), in_order);
+}
+
+/// The cipher that two nodes take, one of which has AES in hardware or not.
+fn cipher(client: ClientConfig, server: ServerConfig) -> CipherSuite {
+    let mut client = ClientConnection::new(Arc::new(client), "l".try_into().unwrap()).unwrap();
+    let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+    pass(&mut |out| client.write_tls(out), &mut |mut bytes| server.read_tls(&mut bytes)).unwrap();
+    server.process_new_packets().unwrap();
+    server.negotiated_cipher_suite().unwrap().suite()
+}
+
+#[test]
+fn aes_is_taken_where_both_processors_have_it() {
+    let node = Keypair::generate_ed25519();
+    let ends = || (client(&node).unwrap(), server(&node).unwrap());
+    let (dialler, listener) = ends();
+    let fast = CipherSuite::TLS13_AES_128_GCM_SHA256;
+    let slow = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+    assert_eq!(cipher(dialler, listener), if ciphers::has_aes() { fast } else { slow });
+    // As a processor without AES has it.
+    let libp2p = libp2p_tls::make_server_config(&node).unwrap();
+    let (dialler, listener) = ends();
+    let mut without =
+        ServerConfig::builder_with_details(libp2p.crypto_provider().clone(), Arc::new(SinceStart::default()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(Arc::new(Verifier))
+            .with_cert_resolver(libp2p.cert_resolver);
+    without.alpn_protocols = listener.alpn_protocols;
+    without.ignore_client_order = true;
+    assert_eq!(cipher(dialler, without), slow);
 }

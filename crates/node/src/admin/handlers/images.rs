@@ -75,15 +75,14 @@ fn blob(store: &Store, layer: &LayerDescriptor) -> api::LayerBlob {
     // A damaged layer is not held any more once it was opened.
     let held = store.open_layer(&layer.diff_id).ok().flatten();
     let at_rest = held.map(|tar| if tar.is_packed() { "zstd" } else { "tar" }.to_owned());
-    let source = recipes::source(store, layer);
-    let is_tar = source == BlobSource::Plain;
+    let is_tar = recipes::source(store, layer) == BlobSource::Plain;
     let parts = [("tar", layer.diff_id, true), ("blob", recipes::as_layer(&layer.blob.digest), !is_tar)];
     let kept = parts.iter().filter(|(_, name, is_part)| *is_part && store.card(name).is_some());
     api::LayerBlob {
         layer: layer.diff_id,
         blob: layer.blob.digest,
         bytes: layer.blob.bytes,
-        made_by: recipes::made_by(&source),
+        made_by: recipes::made_by(store, layer),
         kept: kept.map(|(part, ..)| (*part).to_owned()).collect(),
         at_rest,
     }
