@@ -149,6 +149,29 @@ fn blocks_of_other_encoders_and_damaged_ones_are_bytes_like_others() {
     }
 }
 
+/// Lengths are their maker's words: some end at the last number that there is.
+#[test]
+fn containers_and_elements_without_an_end_are_bytes_like_others() {
+    let old: Vec<Vec<u8>> = (0..3).map(|n| block_of(&format!("kernel_{n}"), &code(n, 500))).collect();
+    let mut new = old.clone();
+    new[1][3_000] ^= 1;
+    let (base, target) = (executable(&old), executable(&new));
+    let first = 4096 + 16;
+    let second = first + element(&new[0]).len();
+    // The elements of the container, the payload of an element, the content of a block.
+    for place in [4096 + 8, first + 8, second + 8, second + 56] {
+        for short_of_it in [0, 15, 16, 63, 64, 1087, 1 << 20, 1 << 63] {
+            let without_end = |file: &[u8]| {
+                let mut file = file.to_vec();
+                file[place..place + 8].copy_from_slice(&(u64::MAX - short_of_it).to_le_bytes());
+                file
+            };
+            patch(&base, &without_end(&target), Effort::Fast);
+            patch(&without_end(&base), &target, Effort::Fast);
+        }
+    }
+}
+
 #[test]
 fn a_block_takes_the_place_of_steps_that_cost_more() {
     let step = |at, bytes, cost| Planned { kind: Kind::New, at, bytes, cost };
