@@ -1,7 +1,7 @@
 //! The lengths of a program's steps, before any is done.
 
 use super::{LARGE_BYTES_MAX, MATERIAL_BYTES_MAX};
-use crate::compressed::Compression;
+use crate::compressed::{Compression, lz4};
 use crate::error::CodecError;
 use crate::payload::{TIER_LZ4, TIER_XZ};
 use crate::program::{Program, Step};
@@ -26,6 +26,22 @@ pub(super) fn stream_flags(program: &Program) -> u8 {
 /// Most bytes of a frame with such streams that are not copied from a base, and most bytes of its inflated sources.
 pub(super) fn material_bytes_max(stream_flags: u8) -> u64 {
     if stream_flags & TIER_LZ4 == 0 { MATERIAL_BYTES_MAX } else { LARGE_BYTES_MAX }
+}
+
+/// Most bytes of the program's streams of LZ4, whose contents have the lengths that [`check`] allows.
+pub(super) fn blocks_bytes_max(program: &Program) -> u64 {
+    let of_step = |step: &Step| match step {
+        Step::Stream { compression: Compression::Lz4, plain_bytes, .. } => lz4::block_bytes_max(*plain_bytes),
+        Step::Stream { compression: Compression::Deflate | Compression::Xz, .. }
+        | Step::Copy { .. }
+        | Step::Match { .. }
+        | Step::New { .. }
+        | Step::Raw { .. }
+        | Step::Header { .. }
+        | Step::NewHeader
+        | Step::Trailer => 0,
+    };
+    program.steps.iter().map(of_step).fold(0, u64::saturating_add)
 }
 
 /// Checks the lengths of all steps before any is done. Returns how many bytes the steps make beside copies: at most
