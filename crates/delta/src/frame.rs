@@ -21,7 +21,7 @@ use crate::models::headers::{Block, Headers, Texts};
 use crate::models::quick::Quick;
 use crate::models::window::Window;
 use crate::moves::{self, Map};
-use crate::payload::{Parts, TIER_FRESH, TIER_FULL, TIER_LIGHT, TIER_MOVES, TIER_QUICK, TIER_STRETCHES};
+use crate::payload::{Parts, TIER_FRESH, TIER_FULL, TIER_LIGHT, TIER_LZ4, TIER_MOVES, TIER_QUICK, TIER_STRETCHES};
 use crate::prefix;
 use crate::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use crate::rebuilt::Rebuilt;
@@ -124,6 +124,10 @@ pub fn decode(
     let parts = Parts::of(payload)?;
     if range.start > 0 && !parts.moves.is_empty() {
         return Err("moves behind the first frame".into());
+    }
+    // Those knew no such blocks, and are large: together they would take more memory than a frame may.
+    if parts.streams & TIER_LZ4 != 0 && parts.is_full && !parts.is_quick {
+        return Err("blocks of fatbins with the models of earlier programs".into());
     }
     let program = program::decode(parts.program)?;
     if stream_flags(&program) != parts.streams {

@@ -19,7 +19,8 @@ use lighter_coder::varint;
 use crate::compressed::recompress_work;
 use crate::models::headers::Texts;
 use crate::moves::{self, Map};
-use crate::program::{self, Step};
+use crate::overhead;
+use crate::program::{self, Program, Step};
 use crate::take::take;
 
 pub const TIER_LIGHT: u8 = 4;
@@ -130,7 +131,7 @@ impl Weight {
     pub fn of(payload: &[u8]) -> Self {
         match payload.first().map(|tier| tier & !(TIER_MOVES | TIER_STRETCHES | TIER_FRESH)) {
             None | Some(TIER_LIGHT) => Self::Light,
-            Some(TIER_FULL | TIER_FULL_QUICK) if work(payload) <= HEAVY_BYTES => Self::Full,
+            Some(TIER_FULL | TIER_FULL_QUICK) if content_work(payload) <= HEAVY_BYTES => Self::Full,
             Some(_) => Self::Heavy,
         }
     }
@@ -138,8 +139,18 @@ impl Weight {
 
 /// About how long it takes to decode a payload, in bytes of decoded content; 0 if it cannot be decoded.
 pub fn work(payload: &[u8]) -> u64 {
+    let Ok(parts) = Parts::of(payload) else { return 0 };
+    let Ok(program) = program::decode(parts.program) else { return 0 };
+    steps_work(&program).saturating_add(overhead::work(&parts, &program))
+}
+
+/// The same of the steps alone.
+fn content_work(payload: &[u8]) -> u64 {
     let program = Parts::of(payload).and_then(|parts| program::decode(parts.program).map_err(CodecError::Damaged));
-    let steps = program.map_or(Vec::new(), |program| program.steps);
+    program.map_or(0, |program| steps_work(&program))
+}
+
+fn steps_work(program: &Program) -> u64 {
     let of_step = |step: &Step| match step {
         Step::Copy { .. } => 0,
         Step::Stream { compression, plain_bytes, .. } => plain_bytes.saturating_mul(recompress_work(*compression)),
@@ -150,5 +161,5 @@ pub fn work(payload: &[u8]) -> u64 {
         | Step::NewHeader
         | Step::Trailer => step.bytes(),
     };
-    steps.iter().map(of_step).fold(0, u64::saturating_add)
+    program.steps.iter().map(of_step).fold(0, u64::saturating_add)
 }
