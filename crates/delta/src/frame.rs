@@ -21,14 +21,14 @@ use crate::models::headers::{Block, Headers, Texts};
 use crate::models::quick::Quick;
 use crate::models::window::Window;
 use crate::moves::{self, Map};
-use crate::payload::{Parts, TIER_FRESH, TIER_FULL, TIER_LIGHT, TIER_LZ4, TIER_MOVES, TIER_QUICK, TIER_STRETCHES};
+use crate::payload::{Parts, TIER_FRESH, TIER_FULL, TIER_LIGHT, TIER_MOVES, TIER_QUICK, TIER_STRETCHES};
 use crate::prefix;
 use crate::program::{self, HEADER_BYTES, Program, Step, TRAILER_BYTES};
 use crate::rebuilt::Rebuilt;
 use crate::sources::{CopyFrom, Sources, TARGET};
 use crate::take::take;
 use crate::zstd;
-use lengths::{blocks_bytes_max, check, material_bytes_max, stream_flags};
+use lengths::{check, material_bytes_max, room, stream_flags};
 
 /// Most bytes of a frame that are not copied from a base, with all content of its compressed streams.
 pub const MATERIAL_BYTES_MAX: u64 = 8 << 20;
@@ -124,10 +124,6 @@ pub fn decode(
     let parts = Parts::of(payload)?;
     if range.start > 0 && !parts.moves.is_empty() {
         return Err("moves behind the first frame".into());
-    }
-    // Those knew no such blocks, and are large: together they would take more memory than a frame may.
-    if parts.streams & TIER_LZ4 != 0 && parts.is_full && !parts.is_quick {
-        return Err("blocks of fatbins with the models of earlier programs".into());
     }
     let program = program::decode(parts.program)?;
     if stream_flags(&program) != parts.streams {
@@ -250,9 +246,7 @@ impl<'a, T: Contents> Walk<'a, T> {
     fn decode(mut self, program: &'a Program, material: u64, parts: &Parts<'_>) -> Result<Self, CodecError> {
         self.headers = Headers::new(parts.texts);
         self.window.keeps_original = !parts.is_fresh;
-        // With the streams of LZ4: a buffer that grows is there twice while it moves.
-        let bytes = material.saturating_add(blocks_bytes_max(program)).min(3 * MATERIAL_BYTES_MAX);
-        self.rebuilt.material.reserve_exact(bytes as usize);
+        self.rebuilt.material.reserve_exact(room(program, material));
         self.run(program)?;
         Ok(self)
     }

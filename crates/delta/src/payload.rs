@@ -19,7 +19,7 @@ use lighter_coder::varint;
 use crate::compressed::recompress_work;
 use crate::models::headers::Texts;
 use crate::moves::{self, Map};
-use crate::overhead;
+use crate::overhead::{self, Tables};
 use crate::program::{self, Program, Step};
 use crate::take::take;
 
@@ -77,6 +77,10 @@ impl<'a> Parts<'a> {
         let is_fresh = tier & TIER_FRESH != 0;
         let is_quick = tier & TIER_QUICK != 0;
         let (streams, has_moves) = (tier & TIER_STREAMS, tier & TIER_MOVES != 0);
+        // Those knew no such blocks, and are large: together they would take more memory than a frame may.
+        if streams & TIER_LZ4 != 0 && is_full && !is_quick {
+            return Err("blocks of fatbins with the models of earlier programs".into());
+        }
         let texts = if tier & TIER_STRETCHES == 0 { Texts::ByBytes } else { Texts::ByStretches };
         let mut number = || varint::get(&mut rest).ok_or("a length that is cut off");
         let (program_bytes, contents_bytes) = (number()?, number()?);
@@ -141,7 +145,12 @@ impl Weight {
 pub fn work(payload: &[u8]) -> u64 {
     let Ok(parts) = Parts::of(payload) else { return 0 };
     let Ok(program) = program::decode(parts.program) else { return 0 };
-    steps_work(&program).saturating_add(overhead::work(&parts, &program))
+    let tables = match (parts.is_full, parts.is_quick) {
+        (false, _) => Tables::Light,
+        (true, true) => Tables::Quick,
+        (true, false) => Tables::Earlier,
+    };
+    steps_work(&program).saturating_add(overhead::work(tables, &program))
 }
 
 /// The same of the steps alone.

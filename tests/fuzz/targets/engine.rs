@@ -1,6 +1,6 @@
-//! The engine among peers that say whatever they like, whenever they like: each byte picks what happens next. The caller
-//! keeps its word: every effect that wants an answer gets one, and only those. No input breaks an invariant, no step has
-//! effects without end, and when all is answered and cancelled, nothing is left to do.
+//! The engine among peers that say whatever they like, whenever they like: each byte picks what happens next. The
+//! caller keeps its word: every effect that wants an answer gets one, and only those. No input breaks an invariant, no
+//! step has effects without end, and when all is answered and cancelled, nothing is left to do.
 #![no_main]
 
 use std::time::Duration;
@@ -341,6 +341,33 @@ impl World {
         }
     }
 
+    fn disk_changes(&mut self, choices: &mut Choices<'_>) {
+        match choices.of(4) {
+            0 => self.step(DiskInput::LayerGone(choices.layer())),
+            1 => self.step(DiskInput::PatchGone(choices.patch())),
+            2 => {
+                let target = choices.layer();
+                self.step(DiskInput::PatchHeld(choices.cached(target)));
+            }
+            _ => self.step(OperatorInput::SketchesWanted(choices.layers())),
+        }
+    }
+
+    fn fetch_goes_on(&mut self, choices: &mut Choices<'_>) {
+        let part = choices.part();
+        let fetches = self.open.iter().filter_map(|effect| match effect {
+            Effect::Fetch { fetch, .. } => Some(*fetch),
+            _ => None,
+        });
+        let fetches: Vec<_> = fetches.collect();
+        let Some(&fetch) = fetches.get(usize::from(choices.of(4))) else { return };
+        if choices.is() {
+            self.step(WorkInput::FetchProgress { fetch, part });
+        } else {
+            self.step(WorkInput::FetchWorking { fetch, done: part.bytes });
+        }
+    }
+
     /// One thing happens.
     fn happens(&mut self, choices: &mut Choices<'_>) {
         let peer = choices.peer();
@@ -374,15 +401,7 @@ impl World {
                 let card = choices.card();
                 self.step(DiskInput::LayerHeld { card, sketch: None });
             }
-            11 => match choices.of(4) {
-                0 => self.step(DiskInput::LayerGone(choices.layer())),
-                1 => self.step(DiskInput::PatchGone(choices.patch())),
-                2 => {
-                    let target = choices.layer();
-                    self.step(DiskInput::PatchHeld(choices.cached(target)));
-                }
-                _ => self.step(OperatorInput::SketchesWanted(choices.layers())),
-            },
+            11 => self.disk_changes(choices),
             12 => {
                 let pull = PullId(self.new_number());
                 self.pulls.push(pull);
@@ -397,21 +416,7 @@ impl World {
                 self.now += choices.number() % 100_000;
                 self.step(Input::Tick);
             }
-            15 => {
-                let part = choices.part();
-                let fetches = self.open.iter().filter_map(|effect| match effect {
-                    Effect::Fetch { fetch, .. } => Some(*fetch),
-                    _ => None,
-                });
-                let fetches: Vec<_> = fetches.collect();
-                if let Some(&fetch) = fetches.get(usize::from(choices.of(4))) {
-                    if choices.is() {
-                        self.step(WorkInput::FetchProgress { fetch, part });
-                    } else {
-                        self.step(WorkInput::FetchWorking { fetch, done: part.bytes });
-                    }
-                }
-            }
+            15 => self.fetch_goes_on(choices),
             _ if !self.open.is_empty() => {
                 let effect = self.open.remove(usize::from(choices.of(255)) % self.open.len());
                 self.answer(effect, choices);
@@ -437,7 +442,7 @@ fuzz_target!(|bytes: &[u8]| {
     for (stream, _) in std::mem::take(&mut world.streams) {
         world.step(PeerInput::StreamClosed(stream));
     }
-    // No choices are left: each answer is the first that there is. What follows from answers ends.
+    // No choices are left: each answer is the first that there is. Answers lead to no more effects without end.
     for _ in 0..EFFECTS_MAX {
         let Some(effect) = world.open.pop() else { break };
         world.answer(effect, &mut choices);

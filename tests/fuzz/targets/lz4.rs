@@ -1,5 +1,5 @@
-//! LZ4 blocks, the elements of fatbins that have them, and the encoder that makes the blocks again. The first byte picks
-//! one of these; the rest is for it.
+//! LZ4 blocks, the elements of fatbins that have them, and the encoder that makes the blocks again. The first byte
+//! picks one of these; the rest is for it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -28,8 +28,9 @@ pub(super) fn material_bytes_max(stream_flags: u8) -> u64 {
     if stream_flags & TIER_LZ4 == 0 { MATERIAL_BYTES_MAX } else { LARGE_BYTES_MAX }
 }
 
-/// Most bytes of the program's streams of LZ4, whose contents have the lengths that [`check`] allows.
-pub(super) fn blocks_bytes_max(program: &Program) -> u64 {
+/// The room for the `material` bytes that [`check`] returned, and for the longest streams of LZ4 that they can become:
+/// a buffer that grows is there twice while it moves.
+pub(super) fn room(program: &Program, material: u64) -> usize {
     let of_step = |step: &Step| match step {
         Step::Stream { compression: Compression::Lz4, plain_bytes, .. } => lz4::block_bytes_max(*plain_bytes),
         Step::Stream { compression: Compression::Deflate | Compression::Xz, .. }
@@ -41,7 +42,8 @@ pub(super) fn blocks_bytes_max(program: &Program) -> u64 {
         | Step::NewHeader
         | Step::Trailer => 0,
     };
-    program.steps.iter().map(of_step).fold(0, u64::saturating_add)
+    let bytes = program.steps.iter().map(of_step).fold(material, u64::saturating_add);
+    bytes.min(3 * MATERIAL_BYTES_MAX) as usize
 }
 
 /// Checks the lengths of all steps before any is done. Returns how many bytes the steps make beside copies: at most

@@ -4,7 +4,7 @@
 //! not by the encoder, which takes none that lies.
 
 use super::*;
-use crate::payload::TIER_XZ;
+use crate::payload::{TIER_LZ4, TIER_XZ};
 use crate::program::{INFLATED_MAX, Inflated, STEPS_MAX};
 use crate::rebuilt::Piece;
 
@@ -127,7 +127,7 @@ fn blocks_of_fatbins_have_the_models_of_today() {
     }
 }
 
-/// What is left to a patch that makes hardly any bytes: many frames, each with as much beside its steps as it may have.
+/// A patch that makes hardly any bytes can have many frames, each with as much beside its steps as it may have.
 #[test]
 fn frames_that_make_nothing_are_work_too() {
     let work = |inflated: Vec<Inflated>, steps: Vec<Step>| crate::payload::work(&payload(&Program { inflated, steps }));

@@ -1,4 +1,7 @@
 //! Executables with fatbins: patches of blocks that changed, and of damaged ones, are applied.
+//!
+//! The executables are made here: one section, one container, and an element for each content. Whatever happens to
+//! their bytes, a patch between two of them rebuilds the second; only what is matched decompressed may differ.
 
 use std::ops::ControlFlow;
 
