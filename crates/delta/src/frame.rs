@@ -28,7 +28,7 @@ use crate::rebuilt::Rebuilt;
 use crate::sources::{CopyFrom, Sources, TARGET};
 use crate::take::take;
 use crate::zstd;
-use lengths::{check, material_bytes_max, stream_flags};
+use lengths::{check, material_bytes_max, room, stream_flags};
 
 /// Most bytes of a frame that are not copied from a base, with all content of its compressed streams.
 pub const MATERIAL_BYTES_MAX: u64 = 8 << 20;
@@ -246,7 +246,7 @@ impl<'a, T: Contents> Walk<'a, T> {
     fn decode(mut self, program: &'a Program, material: u64, parts: &Parts<'_>) -> Result<Self, CodecError> {
         self.headers = Headers::new(parts.texts);
         self.window.keeps_original = !parts.is_fresh;
-        self.rebuilt.material.reserve_exact(material as usize);
+        self.rebuilt.material.reserve_exact(room(program, material));
         self.run(program)?;
         Ok(self)
     }

@@ -24,6 +24,7 @@ mod frame;
 mod limits;
 mod models;
 mod moves;
+mod overhead;
 pub mod parallel;
 mod payload;
 mod prefix;
@@ -34,6 +35,9 @@ mod take;
 mod work;
 pub mod zstd;
 
+/// For the fuzz targets, and for tests of other rooms.
+#[doc(hidden)]
+pub use compressed::{fatbin, lz4};
 pub use differ::{
     Drafted, EncodedFrame, Entry, Files, Layers, Planned, Search, copy_repeats, cut, drop_unused, each_entry,
     encode_frames, plan, style,

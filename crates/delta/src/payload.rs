@@ -19,7 +19,8 @@ use lighter_coder::varint;
 use crate::compressed::recompress_work;
 use crate::models::headers::Texts;
 use crate::moves::{self, Map};
-use crate::program::{self, Step};
+use crate::overhead::{self, Tables};
+use crate::program::{self, Program, Step};
 use crate::take::take;
 
 pub const TIER_LIGHT: u8 = 4;
@@ -76,6 +77,10 @@ impl<'a> Parts<'a> {
         let is_fresh = tier & TIER_FRESH != 0;
         let is_quick = tier & TIER_QUICK != 0;
         let (streams, has_moves) = (tier & TIER_STREAMS, tier & TIER_MOVES != 0);
+        // Those knew no such blocks, and are large: together they would take more memory than a frame may.
+        if streams & TIER_LZ4 != 0 && is_full && !is_quick {
+            return Err("blocks of fatbins with the models of earlier programs".into());
+        }
         let texts = if tier & TIER_STRETCHES == 0 { Texts::ByBytes } else { Texts::ByStretches };
         let mut number = || varint::get(&mut rest).ok_or("a length that is cut off");
         let (program_bytes, contents_bytes) = (number()?, number()?);
@@ -132,8 +137,8 @@ impl Weight {
     pub fn of(payload: &[u8]) -> Self {
         match payload.first().map(|tier| tier & !(TIER_MOVES | TIER_STRETCHES | TIER_FRESH)) {
             None | Some(TIER_LIGHT) => Self::Light,
-            Some(TIER_FULL_QUICK) if work(payload) <= HEAVY_BYTES => Self::Full,
-            Some(TIER_FULL) if work(payload) <= HEAVY_BYTES => Self::Earlier,
+            Some(TIER_FULL_QUICK) if content_work(payload) <= HEAVY_BYTES => Self::Full,
+            Some(TIER_FULL) if content_work(payload) <= HEAVY_BYTES => Self::Earlier,
             Some(_) => Self::Heavy,
         }
     }
@@ -141,8 +146,23 @@ impl Weight {
 
 /// About how long it takes to decode a payload, in bytes of decoded content; 0 if it cannot be decoded.
 pub fn work(payload: &[u8]) -> u64 {
+    let Ok(parts) = Parts::of(payload) else { return 0 };
+    let Ok(program) = program::decode(parts.program) else { return 0 };
+    let tables = match (parts.is_full, parts.is_quick) {
+        (false, _) => Tables::Light,
+        (true, true) => Tables::Quick,
+        (true, false) => Tables::Earlier,
+    };
+    steps_work(&program).saturating_add(overhead::work(tables, &program))
+}
+
+/// The same of the steps alone.
+fn content_work(payload: &[u8]) -> u64 {
     let program = Parts::of(payload).and_then(|parts| program::decode(parts.program).map_err(CodecError::Damaged));
-    let steps = program.map_or(Vec::new(), |program| program.steps);
+    program.map_or(0, |program| steps_work(&program))
+}
+
+fn steps_work(program: &Program) -> u64 {
     let of_step = |step: &Step| match step {
         Step::Copy { .. } => 0,
         Step::Stream { compression, plain_bytes, .. } => plain_bytes.saturating_mul(recompress_work(*compression)),
@@ -153,7 +173,7 @@ pub fn work(payload: &[u8]) -> u64 {
         | Step::NewHeader
         | Step::Trailer => step.bytes(),
     };
-    steps.iter().map(of_step).fold(0, u64::saturating_add)
+    program.steps.iter().map(of_step).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

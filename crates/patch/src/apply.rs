@@ -30,8 +30,8 @@ pub fn frame_weight(frame: &Frame, payload: &[u8]) -> Weight {
     frame.codec.find().map_or(Weight::Light, |codec| (codec.weight)(payload))
 }
 
-/// About how long a frame takes to decode, in bytes of decoded content: a caller that decodes several frames at once
-/// begins long frames early. `payload` is not checked; 0 if it cannot be decoded.
+/// About how long a frame takes to decode, in bytes of decoded content; what makes no bytes counts too. So a caller can
+/// bound the work of a patch, and begin long frames early. `payload` is not checked; 0 if it cannot be decoded.
 pub fn frame_work(frame: &Frame, payload: &[u8]) -> u64 {
     frame.codec.find().map_or(0, |codec| (codec.work)(payload, frame.target_bytes))
 }
@@ -131,8 +131,8 @@ impl Moves {
 ///
 /// A base that has the right length and the wrong bytes gives wrong bytes: only the sha256 of the whole target tells.
 ///
-/// Allocates at most 48 MiB beside `payload`, at most 24 MiB of it in what is returned; and 16 MiB more while it writes
-/// an xz stream.
+/// Allocates at most 48 MiB beside `payload`, 64 MiB with streams of LZ4, at most 24 MiB of it in what is returned; and
+/// 16 MiB more while it writes an xz stream.
 ///
 /// # Errors
 /// See [`ApplyError::blame`].

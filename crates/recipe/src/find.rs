@@ -66,11 +66,24 @@ pub struct Nearest {
 /// # Errors
 /// Damaged or cut gzip and zstd; a larger window; more content than `tar_bytes_max`; failures of the blob.
 pub fn find(blob: &dyn ReadAt, tar_bytes_max: u64, progress: &mut dyn FnMut(u64)) -> Result<Found, FindError> {
+    find_among(blob, tar_bytes_max, &mut |_| true, progress)
+}
+
+/// As [`find`], by those encoders alone that `is_tried` says yes to. It is asked for each in turn.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_among(
+    blob: &dyn ReadAt,
+    tar_bytes_max: u64,
+    is_tried: &mut dyn FnMut(Encoder) -> bool,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Found, FindError> {
     let Some(beginning) = Beginning::read(blob)? else {
         return Ok(Found::Unknown(Unknown { reason: Reason::NotCompressed, nearest: None }));
     };
     let mut nearest: Option<Nearest> = None;
-    for encoder in beginning.encoders.iter().copied() {
+    for encoder in beginning.encoders.iter().copied().filter(|encoder| is_tried(*encoder)) {
         let mut difference = beginning.difference(encoder, blob)?;
         if difference.is_none() {
             match Pass::new(blob, tar_bytes_max, encoder).run(progress)? {

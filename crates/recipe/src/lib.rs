@@ -35,7 +35,7 @@ pub use correct::correct;
 pub use encoder::{Class, Encoder};
 pub use engine::{Engine, Mark, Start};
 pub use error::{FindError, ReadError, RebuildError};
-pub use find::{Found, Nearest, Reason, Unknown, find};
+pub use find::{Found, Nearest, Reason, Unknown, find, find_among};
 pub use libzstd::{LibZstdCall, Threads};
 pub use rebuild::Rebuild;
 pub use recipe::{Checkpoint, Corrected, Encoded, Form, Framing, Member, Piece, Recipe};

@@ -5,7 +5,9 @@
 use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
-use lighter_wire::{Announcement, Answer, ImageRecipes, Message, PatchReply, PatchRequest, Request, SignedRelease};
+use lighter_wire::{
+    Announcement, Answer, ImageRecipes, Message, PatchReply, PatchRequest, Request, SignedHandover, SignedRelease,
+};
 
 fn check<M: Message + PartialEq + Debug>(bytes: &[u8]) {
     let Ok(message) = M::decode(bytes) else { return };
@@ -16,13 +18,14 @@ fn check<M: Message + PartialEq + Debug>(bytes: &[u8]) {
 
 fuzz_target!(|bytes: &[u8]| {
     let [kind, bytes @ ..] = bytes else { return };
-    match kind % 7 {
+    match kind % 8 {
         0 => check::<Announcement>(bytes),
         1 => check::<Request>(bytes),
         2 => check::<Answer>(bytes),
         3 => check::<PatchRequest>(bytes),
         4 => check::<PatchReply>(bytes),
         5 => check::<SignedRelease>(bytes),
-        _ => check::<ImageRecipes>(bytes),
+        6 => check::<ImageRecipes>(bytes),
+        _ => check::<SignedHandover>(bytes),
     }
 });

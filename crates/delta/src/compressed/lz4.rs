@@ -73,9 +73,15 @@ fn length(in_token: u8, rest: &mut &[u8]) -> Option<usize> {
     Some(length)
 }
 
-/// The block of a content.
+/// The longest block that a content of so many bytes can have: literals alone.
+pub fn block_bytes_max(plain_bytes: u64) -> u64 {
+    plain_bytes + plain_bytes / 255 + 16
+}
+
+/// The block of a content. Takes no more memory than the longest block and 256 KiB.
 pub fn compress(plain: &[u8]) -> Vec<u8> {
-    let mut block = Block { plain, out: Vec::with_capacity(plain.len() / 2), done: 0 };
+    let bytes_max = block_bytes_max(plain.len() as u64) as usize;
+    let mut block = Block { plain, out: Vec::with_capacity(bytes_max), done: 0 };
     let last_start = plain.len().saturating_sub(START_BEFORE_END);
     if plain.len() > START_BEFORE_END {
         let mut chains = Chains::new(plain);

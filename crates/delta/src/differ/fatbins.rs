@@ -113,14 +113,15 @@ fn blocks(layer: &dyn ReadAt, content: &Range<u64>) -> io::Result<Vec<Block>> {
     let Some(section) = section else { return Ok(blocks) };
     let mut at = content.start.saturating_add(section.offset);
     let end = at.saturating_add(section.bytes).min(content.end);
-    while at + CONTAINER_HEADER_BYTES as u64 <= end {
+    // An element or a container may claim to end at the last number that there is.
+    while at.saturating_add(CONTAINER_HEADER_BYTES as u64) <= end {
         let mut header = [0; CONTAINER_HEADER_BYTES];
         layer.read_exact_at(&mut header, at)?;
         let Some((header_bytes, elements_bytes)) = fatbin::container(&header) else { break };
         let container_end = at.saturating_add(header_bytes).saturating_add(elements_bytes);
         let mut place = at + header_bytes.max(1);
         at = container_end.max(place);
-        while place + HEADER_BYTES as u64 <= container_end.min(end) && blocks.len() < BLOCKS_MAX {
+        while place.saturating_add(HEADER_BYTES as u64) <= container_end.min(end) && blocks.len() < BLOCKS_MAX {
             let mut header = [0; HEADER_BYTES];
             layer.read_exact_at(&mut header, place)?;
             let Some(element) = fatbin::element(&header) else { break };

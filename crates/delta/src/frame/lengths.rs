@@ -1,7 +1,7 @@
 //! The lengths of a program's steps, before any is done.
 
 use super::{LARGE_BYTES_MAX, MATERIAL_BYTES_MAX};
-use crate::compressed::Compression;
+use crate::compressed::{Compression, lz4};
 use crate::error::CodecError;
 use crate::payload::{TIER_LZ4, TIER_XZ};
 use crate::program::{Program, Step};
@@ -26,6 +26,24 @@ pub(super) fn stream_flags(program: &Program) -> u8 {
 /// Most bytes of a frame with such streams that are not copied from a base, and most bytes of its inflated sources.
 pub(super) fn material_bytes_max(stream_flags: u8) -> u64 {
     if stream_flags & TIER_LZ4 == 0 { MATERIAL_BYTES_MAX } else { LARGE_BYTES_MAX }
+}
+
+/// The room for the `material` bytes that [`check`] returned, and for the longest streams of LZ4 that they can become:
+/// a buffer that grows is there twice while it moves.
+pub(super) fn room(program: &Program, material: u64) -> usize {
+    let of_step = |step: &Step| match step {
+        Step::Stream { compression: Compression::Lz4, plain_bytes, .. } => lz4::block_bytes_max(*plain_bytes),
+        Step::Stream { compression: Compression::Deflate | Compression::Xz, .. }
+        | Step::Copy { .. }
+        | Step::Match { .. }
+        | Step::New { .. }
+        | Step::Raw { .. }
+        | Step::Header { .. }
+        | Step::NewHeader
+        | Step::Trailer => 0,
+    };
+    let bytes = program.steps.iter().map(of_step).fold(material, u64::saturating_add);
+    bytes.min(3 * MATERIAL_BYTES_MAX) as usize
 }
 
 /// Checks the lengths of all steps before any is done. Returns how many bytes the steps make beside copies: at most

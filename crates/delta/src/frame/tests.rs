@@ -4,8 +4,8 @@
 //! not by the encoder, which takes none that lies.
 
 use super::*;
-use crate::payload::TIER_XZ;
-use crate::program::{Inflated, STEPS_MAX};
+use crate::payload::{TIER_LZ4, TIER_XZ};
+use crate::program::{INFLATED_MAX, Inflated, STEPS_MAX};
 use crate::rebuilt::Piece;
 
 fn decode(payload: &[u8], range: Range<u64>, bases: &[&dyn ReadAt]) -> Result<Rebuilt, CodecError> {
@@ -109,6 +109,47 @@ fn decoding_does_not_read_the_target() {
     }
     // The target has less than 512 bytes before this frame.
     assert!(decode_at_50(vec![], vec![Step::Header { from }]).is_err());
+}
+
+#[test]
+fn blocks_of_fatbins_have_the_models_of_today() {
+    let stream = Step::Stream { compression: Compression::Lz4, plain_bytes: 100, corrections: vec![] };
+    let steps = vec![stream, Step::Copy { from: 0, bytes: 100 }];
+    let mut full = payload(&Program { inflated: vec![], steps });
+    full.drain(3..5);
+    let base = vec![7u8; 1000];
+    let bytes = compressed::lz4::compress(&[7; 100]).len() as u64;
+    for (tier, is_refused) in [(TIER_FULL, true), (TIER_FULL | TIER_QUICK, false)] {
+        full[0] = tier | TIER_LZ4;
+        let error = decode(&full, 0..bytes, &[&base]).err();
+        let by_models = matches!(error, Some(CodecError::Damaged(what)) if what.contains("models of earlier programs"));
+        assert_eq!(by_models, is_refused, "tier {tier}: {error:?}");
+    }
+}
+
+/// A patch that makes hardly any bytes can have many frames, each with as much beside its steps as it may have.
+#[test]
+fn frames_that_make_nothing_are_work_too() {
+    let work = |inflated: Vec<Inflated>, steps: Vec<Step>| crate::payload::work(&payload(&Program { inflated, steps }));
+    let copy = || vec![Step::Copy { from: 0, bytes: 1 }];
+    assert!(work(vec![], copy()) >= 64);
+    // Sources that no step reads: 20 ms where a byte takes 1.3 µs.
+    let large = Inflated { from: 0, bytes: 30, plain_bytes: MATERIAL_BYTES_MAX };
+    assert!(work(vec![large], copy()) >= 15_000);
+    let small = Inflated { from: 0, bytes: 5, plain_bytes: 3 };
+    assert!(work(vec![small; INFLATED_MAX], copy()) >= 15_000);
+    let stream = |compression| Step::Stream { compression, plain_bytes: 1, corrections: vec![20, 4] };
+    for (compression, each) in [(Compression::Deflate, 30), (Compression::Xz, 290), (Compression::Lz4, 30)] {
+        let steps: Vec<Step> = (0..1000).flat_map(|_| [stream(compression), copy().remove(0)]).collect();
+        assert!(work(vec![], steps) >= 1000 * each, "{compression:?}");
+    }
+    // The models of a frame that codes one byte.
+    let mut full = payload(&Program { inflated: vec![], steps: vec![Step::New { bytes: 1 }] });
+    full.drain(3..5);
+    for (tier, tables) in [(TIER_FULL | TIER_QUICK, 500), (TIER_FULL, 4000)] {
+        full[0] = tier;
+        assert!(crate::payload::work(&full) >= tables, "tier {tier}");
+    }
 }
 
 #[test]

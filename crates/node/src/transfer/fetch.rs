@@ -82,19 +82,20 @@ async fn begin(job: &FetchJob, control: lighter_streams::Control, shared: &Arc<S
         request.resume = blocking(move || checked(&shared.store, resume)).await?;
     }
     let sizes = sizes(job, shared).await?;
+    let asked_from = request.resume.map_or(0, |resume| resume.first_frame);
     let (mut stream, start) = open(job, &request, listed.as_deref(), control, shared).await?;
     let header = read_header(&mut stream, job, &request, start).await?;
     sizes.check(&header).map_err(FetchFailure::Lied)?;
     let (target, from, bytes) = (job.request.target, job.from, header.patch_bytes());
     let waited_ms = milliseconds(asked);
     tracing::debug!(%target, %from, %bytes, first_frame = start.first_frame, waited_ms, "a patch comes");
-    Ok(Begun { stream, start, header, sizes, listed })
+    Ok(Begun { stream, start, header, sizes, listed, asked: asked_from })
 }
 
 /// Receives the frames. Two workers take them from here: the keeper checks each frame and syncs it to the partial
 /// patch, and the applier rebuilds the layer from the frames that are on disk.
 async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<Fetched, FetchFailure> {
-    let Begun { mut stream, start, header, sizes, listed } = begun;
+    let Begun { mut stream, start, header, sizes, listed, .. } = begun;
     let stop = job.cancelled.child_token();
     let _stopped_at_the_end = stop.clone().drop_guard();
     let (first_frame, tail) = (start.first_frame, shared.tails.of(&header));

@@ -44,6 +44,8 @@ pub struct Begun {
     pub header: Header,
     pub sizes: Sizes,
     pub listed: Option<Arc<Listed>>,
+    /// The frame from which on frames were asked for, or before which.
+    pub asked: u32,
 }
 
 /// The fetch that another one runs beside.

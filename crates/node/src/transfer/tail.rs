@@ -31,17 +31,17 @@ pub fn wanted(job: &FetchJob) -> Option<PatchId> {
 
 /// Takes the last frames. It never brings the layer: it ends when it is stopped, or fails.
 pub async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> FetchFailure {
-    let Begun { mut stream, start, header, .. } = begun;
+    let Begun { mut stream, start, header, asked, .. } = begun;
     if wanted(job) != Some(start.patch) {
         return lost(LostCause::EndedEarly(FetchStep::Header));
     }
     let tail = shared.tails.of(&header);
-    let asked = tail.from();
-    if start.first_frame != asked {
-        return FetchFailure::Lied(Lie::FramesSkipped { first: start.first_frame, asked });
+    let asked = asked.min(header.frames().len() as u32);
+    if let Err(failure) = check_first(start.first_frame, asked, tail.from()) {
+        return failure;
     }
     let taken = tokio::select! {
-        taken = take(&mut stream, &header, &tail, job, shared) => taken,
+        taken = take(&mut stream, (&header, asked), &tail, job, shared) => taken,
         () = job.cancelled.cancelled() => Err(FetchFailure::Stopped),
     };
     if let Err(failure) = taken {
@@ -54,16 +54,29 @@ pub async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Fetc
     FetchFailure::Stopped
 }
 
-/// Takes frames down to the first one that came otherwise.
+/// Checks that the frames before `asked` come, and are of use where all frames from `from` up are here. The tail may
+/// have changed since the question: the last frame of an earlier fetch was kept late, or the fetch of the first frames
+/// ended, and the tail with it. Neither is the provider's fault.
+fn check_first(first: u32, asked: u32, from: u32) -> Result<(), FetchFailure> {
+    if first != asked {
+        return Err(FetchFailure::Lied(Lie::FramesSkipped { first, asked }));
+    }
+    if first < from {
+        return Err(lost(LostCause::EndedEarly(FetchStep::Header)));
+    }
+    Ok(())
+}
+
+/// Takes the frames before `asked`, down to the first one that came otherwise. Those that are here are left out.
 async fn take(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    header: &Header,
+    (header, asked): (&Header, u32),
     tail: &Arc<Tail>,
     job: &FetchJob,
     shared: &Arc<Shared>,
 ) -> Result<(), FetchFailure> {
     let mut reported = Bytes::ZERO;
-    for index in (0..tail.from()).rev() {
+    for index in (0..asked).rev() {
         let Some(frame) = header.frame(index) else { break };
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
@@ -143,4 +156,21 @@ async fn end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     };
     // Whether the provider hears of it or not, all is here.
     let _ = timeout(LAST_BYTES_TIMEOUT, ending).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_that_changed_since_the_question_makes_no_liar() {
+        assert_eq!(check_first(9, 9, 9), Ok(()));
+        assert_eq!(check_first(9, 9, 8), Ok(()), "a frame came late");
+        let gone = check_first(9, 9, 12).unwrap_err();
+        assert!(matches!(gone, FetchFailure::Lost(_)), "what was behind them went: {gone}");
+        for first in [8, 10] {
+            let skipped = FetchFailure::Lied(Lie::FramesSkipped { first, asked: 9 });
+            assert_eq!(check_first(first, 9, 9), Err(skipped));
+        }
+    }
 }

@@ -1,4 +1,7 @@
 //! Executables with fatbins: patches of blocks that changed, and of damaged ones, are applied.
+//!
+//! The executables are made here: one section, one container, and an element for each content. Whatever happens to
+//! their bytes, a patch between two of them rebuilds the second; only what is matched decompressed may differ.
 
 use std::ops::ControlFlow;
 
@@ -146,6 +149,29 @@ fn blocks_of_other_encoders_and_damaged_ones_are_bytes_like_others() {
         damaged_base[start + usize::from(places[3 * round + 2]) % 64] ^= 1 << (round % 8);
         patch(&base, &damaged, Effort::Fast);
         patch(&damaged_base, &target, Effort::Fast);
+    }
+}
+
+/// Lengths are their maker's words: some end at the last number that there is.
+#[test]
+fn containers_and_elements_without_an_end_are_bytes_like_others() {
+    let old: Vec<Vec<u8>> = (0..3).map(|n| block_of(&format!("kernel_{n}"), &code(n, 500))).collect();
+    let mut new = old.clone();
+    new[1][3_000] ^= 1;
+    let (base, target) = (executable(&old), executable(&new));
+    let first = 4096 + 16;
+    let second = first + element(&new[0]).len();
+    // The elements of the container, the payload of an element, the content of a block.
+    for place in [4096 + 8, first + 8, second + 8, second + 56] {
+        for short_of_it in [0, 15, 16, 63, 64, 1087, 1 << 20, 1 << 63] {
+            let without_end = |file: &[u8]| {
+                let mut file = file.to_vec();
+                file[place..place + 8].copy_from_slice(&(u64::MAX - short_of_it).to_le_bytes());
+                file
+            };
+            patch(&base, &without_end(&target), Effort::Fast);
+            patch(&without_end(&base), &target, Effort::Fast);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use futures::StreamExt;
 use libp2p::Swarm;
 use libp2p::swarm::SwarmEvent;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::*;
@@ -85,6 +86,26 @@ async fn connections_without_a_key_keep_no_member_out() {
     let mut edge = node(over_quic, &[&hub_identity]);
     meet(&mut hub, &mut edge, &quic).await;
     assert_eq!(flood.len(), FLOOD);
+}
+
+/// It takes as long as a handshake over TCP may take.
+#[tokio::test]
+async fn a_connection_that_says_nothing_gives_its_place_back() {
+    let mut hub = node(&identity(), &[]);
+    let tcp = listen(&mut hub, "/ip4/127.0.0.1/tcp/0").await;
+    let mut silent = half_open(&tcp).await;
+    let mut most = 0;
+    loop {
+        most = most.max(hub.behaviour().doors.coming.len());
+        if let SwarmEvent::IncomingConnectionError { .. } = hub.select_next_some().await {
+            break;
+        }
+    }
+    assert_eq!((most, hub.behaviour().doors.coming.len()), (1, 0));
+    // The node may have begun to negotiate. Then the connection ends.
+    let mut rest = Vec::new();
+    let _ = silent.read_to_end(&mut rest).await;
+    assert!(rest.len() < 64, "{rest:?}");
 }
 
 #[test]
