@@ -28,6 +28,7 @@ mod power_cuts;
 mod pretends;
 mod stale;
 mod stalls;
+mod truncates;
 mod wrong_results;
 
 use std::collections::BTreeMap;
@@ -92,6 +93,7 @@ faults! {
     stale::Stale,
     wrong_results::WrongResults,
     false_cards::FalseCards,
+    truncates::Truncates,
 }
 
 /// The part of a fault that its file provides.
@@ -150,11 +152,11 @@ pub trait Flaw {
         bytes
     }
 
-    /// Checks what the node sent of a patch.
+    /// Checks what arrived of a patch, of all the bytes that the node is to send of it.
     ///
     /// # Errors
     /// The failure of the requester's fetch.
-    fn sent(&self) -> Result<(), FetchFailure> {
+    fn sent(&self, _arrived: u64, _of: u64) -> Result<(), FetchFailure> {
         Ok(())
     }
 

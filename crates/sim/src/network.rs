@@ -264,7 +264,8 @@ pub struct Flow {
     pub path: Path,
     unsent: u64,
     pub arrived: u64,
-    total: u64,
+    /// All bytes of the stream.
+    pub total: u64,
     on_the_way: u32,
     piece: u64,
 }

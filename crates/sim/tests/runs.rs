@@ -104,6 +104,11 @@ fn a_provider_that_stops_in_every_site_is_survived() {
 }
 
 #[test]
+fn a_provider_that_ends_early_in_every_site_is_survived() {
+    check_faults("[[fault]]\nkind = \"truncates\"\nper_site = 1", 1..20);
+}
+
+#[test]
 fn nodes_that_come_and_go_are_survived() {
     check_faults(
         "[[fault]]\nkind = \"churn\"\npercent = 40\nfrom = \"60 s\"\nto = \"5 min\"\nevery = \"30 s\"\ndown = \"20 s\"",

@@ -44,7 +44,7 @@ pub enum Claiming {
 }
 
 impl Flaw for Claiming {
-    fn sent(&self) -> Result<(), FetchFailure> {
+    fn sent(&self, _arrived: u64, _of: u64) -> Result<(), FetchFailure> {
         let (found, signed) = (Bytes::GIB.times(39), Bytes::GIB);
         Err(match self {
             Self::Payloads => FetchFailure::Lied(Lie::Unreadable(Cause::new(LongPayloads))),

@@ -17,7 +17,7 @@ impl Flaw for Liar {
         b"not that".to_vec()
     }
 
-    fn sent(&self) -> Result<(), FetchFailure> {
+    fn sent(&self, _arrived: u64, _of: u64) -> Result<(), FetchFailure> {
         Err(FetchFailure::Lied(Lie::Unreadable(Cause::new(OtherHash))))
     }
 }

@@ -170,7 +170,8 @@ impl Fleet {
         if from < self.topology.hubs {
             self.record.hub_stream_bytes += bytes;
         }
-        if let Some(failure) = self.trouble.flaws_of(from).iter().find_map(|flaw| flaw.sent().err()) {
+        let (arrived, of) = (sending.flow.arrived, sending.flow.total);
+        if let Some(failure) = self.trouble.flaws_of(from).iter().find_map(|flaw| flaw.sent(arrived, of).err()) {
             return self.end_stream(id, Err(failure));
         }
         if sending.has_met {
