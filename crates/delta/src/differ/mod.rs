@@ -3,9 +3,9 @@
 //! 1. [`files`] cuts the layers into the entries of their tars.
 //! 2. [`draft`] makes copies of entries and [`contents`] that a base has; [`twins`] of contents that stand earlier in
 //!    the target.
-//! 3. [`pairs`] finds the files that a changed file may have been changed from, by [`names`] and in several [`orders`].
-//!    [`streams`] decompresses their compressed streams ([`gzip`], [`zip`], xz files). [`loading`] reads the bytes of the
-//!    bases into the [`material`].
+//! 3. [`pairs`] finds the files that a changed file may have been changed from, by [`names`] and in several
+//!    [`orders`]. [`streams`] decompresses their compressed streams ([`gzip`], [`zip`], xz files). [`loading`] reads
+//!    the bytes of the bases into the [`material`].
 //! 4. [`matches`] compares contents byte by byte, with an [`index`] of the material. [`writer`] makes steps of the
 //!    matches, and [`weave`] puts them in their places in the target.
 //! 5. [`plan`] does all of that, by a [`search`] of some effort. [`frames`] cuts the steps into frames and encodes
