@@ -236,11 +236,11 @@ impl Fetcher {
     pub fn arrival(&mut self, id: DiffId, from: PeerId, number: u64, step: &Step<'_>) -> Arrival {
         let (core, is_doubted) = (&*step.core, step.is_doubted(from));
         let received = self.parts.get(&id).map_or(Bytes::ZERO, |part| part.bytes);
-        let may_be_asked = self.targets.get(&id).is_some_and(|target| target.may_ask(from, step));
+        let is_ignored = self.targets.get(&id).is_some_and(|target| target.site.is_ignored(from));
         let is_coming = match self.targets.get_mut(&id).map(|target| &mut target.state) {
             Some(State::Asking(round)) => {
                 let is_first = site::number(core.settings.seed, id) < number;
-                if !is_first && core.is_near(from) && !is_doubted && may_be_asked {
+                if !is_first && core.is_near(from) && !is_doubted && !is_ignored {
                     // This node may have asked the neighbour before the neighbour began.
                     round.yield_to(from);
                 }

@@ -97,6 +97,8 @@ impl Settings {
     pub const RACE_TIME: Duration = Duration::from_secs(3);
     /// A neighbour through which a layer is to come and that has nothing of it to show for this long is late.
     pub const NEIGHBOUR_SILENT_MAX: Duration = Duration::from_secs(15);
+    /// A neighbour whose transfers of a layer ended early so often is not asked any more whether that layer is coming.
+    pub const NEIGHBOUR_LOSSES_MAX: u32 = 3;
     /// A neighbour through which a layer did not come is not asked during this time, and twice as long each time after:
     /// 11 hours at most.
     pub const DOUBT: Duration = Duration::from_secs(10 * 60);

@@ -179,7 +179,11 @@ fn blame(
             target.site.ignore(from);
             target.exclude(from, setback, step);
         }
-        FetchFailure::Lost(_) | FetchFailure::Local(_) => target.exclude(from, setback, step),
+        FetchFailure::Lost(_) => {
+            target.site.lost(from);
+            target.exclude(from, setback, step);
+        }
+        FetchFailure::Local(_) => target.exclude(from, setback, step),
         FetchFailure::Refused(refusal) => {
             if refusal.is_busy() {
                 target.lists.met_busy();

@@ -22,6 +22,8 @@ use crate::settings::Settings;
 pub struct Site {
     /// Neighbours through which another layer came. At most the peers of the site.
     ignored: BTreeSet<PeerId>,
+    /// How often a transfer of the layer from a peer ended early.
+    lost: BTreeMap<PeerId, u32>,
 }
 
 /// A question to the site.
@@ -46,15 +48,28 @@ impl Site {
             return Vec::new();
         }
         let near = step.core.directory.peers().filter(|(_, peer)| peer.is_connected() && step.core.is_of_site(peer));
-        let heard = near
-            .map(|(id, _)| id)
-            .filter(|id| !self.ignored.contains(id) && !step.is_cut_off(*id) && !step.is_doubted(*id));
+        let heard =
+            near.map(|(id, _)| id).filter(|id| !self.is_ignored(*id) && !step.is_cut_off(*id) && !step.is_doubted(*id));
         heard.take(Settings::NEIGHBOURS_MAX).collect()
     }
 
     /// Another layer came through this neighbour, which may not have known: it is not asked again.
     pub fn ignore(&mut self, neighbour: PeerId) {
         self.ignored.insert(neighbour);
+    }
+
+    /// A transfer from this neighbour ended early. It would say again that it has the layer: after
+    /// [`Settings::NEIGHBOUR_LOSSES_MAX`] of these it is a source like any other, and not asked with the site.
+    pub fn lost(&mut self, neighbour: PeerId) {
+        let losses = self.lost.entry(neighbour).or_default();
+        *losses += 1;
+        if *losses >= Settings::NEIGHBOUR_LOSSES_MAX {
+            self.ignore(neighbour);
+        }
+    }
+
+    pub fn is_ignored(&self, neighbour: PeerId) -> bool {
+        self.ignored.contains(&neighbour)
     }
 }
 

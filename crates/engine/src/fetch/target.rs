@@ -159,9 +159,7 @@ impl Target {
         if plans.iter().any(|plan| step.core.is_near(plan.peer)) {
             return self.ask_quotes(id, plans, part, step);
         }
-        // A neighbour that failed at the layer would say again that it has it.
-        let mut neighbours = self.site.neighbours(step);
-        neighbours.retain(|neighbour| self.may_ask(*neighbour, step));
+        let neighbours = self.site.neighbours(step);
         if neighbours.is_empty() {
             return self.ask_quotes(id, plans, part, step);
         }

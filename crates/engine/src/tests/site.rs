@@ -135,6 +135,23 @@ fn a_neighbour_that_gives_up_or_is_lost_is_asked_again_with_all_others() {
     }
 }
 
+#[test]
+fn a_neighbour_whose_transfers_end_early_is_not_asked_for_ever() {
+    let (mut alone, mut ask) = Alone::asking();
+    let lost = || Err(FetchFailure::Lost(LostCause::EndedEarly(crate::failure::FetchStep::Frames)));
+    let mut losses = 0;
+    loop {
+        let fetch = fetching(&alone.answer(ask, Arrival::Held));
+        losses += 1;
+        let effects = alone.step(1, Input::Work(WorkInput::FetchEnded { fetch, result: lost() }));
+        match arrival_asked(&effects) {
+            Some(again) => ask = again,
+            None => break assert!(is_going_outside(&effects), "{effects:?}"),
+        }
+    }
+    assert_eq!(losses, Settings::NEIGHBOUR_LOSSES_MAX);
+}
+
 /// A neighbour passes a patch on no faster than the patch comes to it. That says nothing of the neighbour's own rate.
 #[test]
 fn a_patch_that_a_neighbour_passes_on_gives_no_rate() {
