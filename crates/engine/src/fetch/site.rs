@@ -20,7 +20,8 @@ use crate::settings::Settings;
 /// Facts about a layer's way to the site.
 #[derive(Debug, Default)]
 pub struct Site {
-    /// Neighbours through which another layer came. At most the peers of the site.
+    /// Neighbours through which another layer came, or whose transfers ended early too often. At most the peers of the
+    /// site.
     ignored: BTreeSet<PeerId>,
     /// How often a transfer of the layer from a peer ended early.
     lost: BTreeMap<PeerId, u32>,
