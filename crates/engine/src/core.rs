@@ -83,11 +83,16 @@ impl Core {
     /// this node could get over its uplink. A neighbour that is slower than the uplink is slow, however fast the site.
     /// The nodes of a site share the uplink, and may all be fetching.
     pub fn expected_from(&self, peer: PeerId) -> BytesPerSecond {
-        let uplink = self.uplink_seen.map_or(self.settings.uplink_rate, |seen| seen.min(self.settings.uplink_rate));
+        let uplink = self.uplink();
         let down = self.links.get(peer).down.unwrap_or(uplink);
         let most = self.uplink_seen.unwrap_or(down);
         let expected = if self.is_near(peer) { down.min(uplink) } else { down.min(most) };
         BytesPerSecond((expected.0 / self.sharing_uplink()).max(1))
+    }
+
+    /// The rate of this node's uplink, as far as is known.
+    pub fn uplink(&self) -> BytesPerSecond {
+        self.uplink_seen.map_or(self.settings.uplink_rate, |seen| seen.min(self.settings.uplink_rate))
     }
 
     /// The connected nodes behind this node's uplink, itself among them.
@@ -141,7 +146,7 @@ impl Step<'_> {
         self.core.cut_offs.contains(peer, self.now)
     }
 
-    /// Whether the peer said of another layer that it comes, and it did not.
+    /// Whether a layer was to come from the peer or through it a short time ago, and did not.
     pub fn is_doubted(&self, peer: PeerId) -> bool {
         self.core.doubts.contains(peer, self.now)
     }

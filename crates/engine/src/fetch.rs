@@ -349,7 +349,7 @@ impl Fetcher {
         };
         let bases = target.offer(id, &plan, part, step.core);
         let listed = target.listed(id, &plan, way, step.core);
-        let is_referable = matches!(way, Way::Quoted) && listed.is_empty();
+        let is_referable = matches!(way, Way::Quoted) && listed.is_empty() && !target.waited_in_vain;
         let referable = is_referable.then(|| step.core.settings.referable());
         let (terms, signed_bytes) = (step.core.terms(plan.is_near), target.signed_bytes);
         let request = PatchRequest { target: id, bases, have: None, resume, referable, terms };
@@ -363,8 +363,8 @@ impl Fetcher {
         };
         step.report_all(&target.pulls, &report);
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
-        let expected = step.core.expected_from(plan.peer);
-        target.state = State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, (step.now, expected))));
+        target.state =
+            State::Fetching(Box::new(Fetching::new(fetch, plan, way, on_disk, (step.now, step.core.uplink()))));
     }
 }
 

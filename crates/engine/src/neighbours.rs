@@ -3,7 +3,8 @@
 //! A peer's own word is enough only where the operator listed no neighbours. With a list, no other peer counts as a
 //! neighbour, whatever it says (docs/decisions/0031-neighbours.md).
 //!
-//! A neighbour through which a layer was to come and did not is doubted for a while: its word does not count.
+//! A neighbour through which a layer was to come and did not is doubted for a while: its word does not count. So is any
+//! source that sent nothing: others are asked first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -33,11 +34,11 @@ impl Neighbours {
     }
 }
 
-/// Neighbours that said that a layer comes through them, and it did not.
+/// Peers from which or through which a layer was to come, and did not.
 #[derive(Debug, Default)]
 pub struct Doubts(BTreeMap<PeerId, Doubt>);
 
-/// For how long a neighbour is doubted, and how often it was.
+/// For how long a peer is doubted, and how often it was.
 #[derive(Clone, Copy, Debug)]
 struct Doubt {
     until: Moment,
@@ -49,7 +50,7 @@ impl Doubts {
         self.0.get(&peer).is_some_and(|doubt| doubt.until > now)
     }
 
-    /// A layer did not come through this neighbour: doubted twice as long as the last time.
+    /// A layer did not come from this peer: doubted twice as long as the last time.
     pub fn add(&mut self, peer: PeerId, now: Moment) {
         if self.0.len() >= Settings::DOUBTS_MAX && !self.0.contains_key(&peer) {
             let first = self.0.iter().min_by_key(|(_, doubt)| doubt.until).map(|(&peer, _)| peer);
@@ -60,7 +61,7 @@ impl Doubts {
         (doubt.until, doubt.times) = (now + lasting, doubt.times + 1);
     }
 
-    /// A layer came through this neighbour.
+    /// A layer came from this peer.
     pub fn remove(&mut self, peer: PeerId) {
         self.0.remove(&peer);
     }

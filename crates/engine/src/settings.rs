@@ -89,6 +89,8 @@ impl Settings {
     pub const PACE_GRACE: Duration = Duration::from_secs(10);
     /// The same for a peer that passes a patch on: the node does not know its uplink, nor the others that it sends to.
     pub const PACE_SLACK_FOLLOWED: u32 = 8;
+    /// The relays that a patch may come through, one after another: in a tree of two branches, those of 65,000 nodes.
+    pub const RELAYS_ABOVE: u32 = 16;
     /// The first byte of a fetch may take this long beside the work that the peer quoted.
     pub const SILENT_MAX: Duration = Duration::from_secs(15);
     /// How long a second source that has to make the patch is waited for before it is asked for the patch.

@@ -54,8 +54,7 @@ fn floods_old_releases_wrong_patches_false_cards_and_cut_patches_delay_pulls_wit
 #[test]
 fn each_kind_alone_delays_pulls_within_the_bar() {
     let clean = clean(BESIEGED);
-    // Without `pretends`, which misses the bar (docs/THREATS.md).
-    let kinds = ["lies", "stalls", "truncates", "drips", "stale", "wrong-results", "false-cards"];
+    let kinds = ["pretends", "lies", "stalls", "truncates", "drips", "stale", "wrong-results", "false-cards"];
     let claims = ["payloads", "signed-layer", "unsigned-layer"].map(|of| format!("claims\"\nof = \"{of}"));
     for kind in kinds.map(str::to_owned).iter().chain(&claims) {
         let fault = format!("[[fault]]\nkind = \"{kind}\"\nper_site = 1\n\n[expect]");

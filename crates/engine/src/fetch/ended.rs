@@ -79,9 +79,7 @@ impl Fetcher {
         if matches!(fetching.way, Way::Quoted) {
             step.learn_link(plan.peer, fetched.link);
         }
-        if matches!(fetching.way, Way::Neighbour) {
-            step.core.doubts.remove(plan.peer);
-        }
+        step.core.doubts.remove(plan.peer);
         let settings = fetched.settings;
         let effort = step.core.settings.effort_of(settings).unwrap_or_default();
         let bytes = to_default(Content::of(&fetched.card, &fetched.patch.bases), effort, fetched.patch.bytes);

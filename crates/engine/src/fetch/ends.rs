@@ -44,7 +44,7 @@ impl Fetcher {
         }
         let State::Fetching(first) = &target.state else { return };
         // Another holder than the first; else the peer that named it, which knows more relays.
-        let (peer, namer) = (first.plan.peer, if let Way::Named(named) = first.way { Some(named.by) } else { None });
+        let (peer, namer) = (first.plan.peer, first.namer());
         let mut plans = target.plans(id, step);
         plans.retain(|plan| plan.peer != peer);
         let chosen = plans.iter().find(|plan| Some(plan.peer) != namer).or_else(|| plans.first()).cloned();
@@ -76,8 +76,7 @@ impl Fetcher {
         let request = PatchRequest { target: id, bases, have: None, resume, referable, terms };
         let (from, listed) = (plan.peer, Vec::new());
         step.effects.push(Effect::Fetch { fetch, from, request, listed, beside: None, signed_bytes });
-        let expected = step.core.expected_from(from);
-        let fetching = Box::new(Fetching::new(fetch, plan, way, target.tail.bytes, (step.now, expected)));
+        let fetching = Box::new(Fetching::new(fetch, plan, way, target.tail.bytes, (step.now, step.core.uplink())));
         target.tail.fetch = Some(Tail { patch, settings, state: TailState::Fetching(fetching) });
     }
 

@@ -81,13 +81,14 @@ impl Fetcher {
         None
     }
 
-    /// Stops the fetches through a doubted neighbour that brought nothing yet.
-    fn leave_doubted(&mut self, neighbour: PeerId, step: &mut Step<'_>) {
+    /// Stops the fetches from a doubted peer that brought nothing yet: all that go through a neighbour, and others that
+    /// are late too.
+    fn leave_doubted(&mut self, doubted: PeerId, step: &mut Step<'_>) {
         for target in self.targets.values_mut() {
             if let State::Fetching(fetching) = &mut target.state
-                && matches!(fetching.way, Way::Neighbour)
-                && fetching.plan.peer == neighbour
+                && fetching.plan.peer == doubted
                 && !fetching.has_bytes
+                && (matches!(fetching.way, Way::Neighbour) || fetching.is_silent(step.now))
             {
                 fetching.stop(Stop::Slow, step.effects);
             }
@@ -165,7 +166,11 @@ fn blame(
         FetchFailure::Stopped if matches!(fetching.stop, Stop::Slow | Stop::Beaten) => {
             expect_pace(fetching, step);
             target.exclude(from, setback, step);
-            if matches!(fetching.way, Way::Neighbour) {
+            // A second source that lost its race may have had little time.
+            let had_time = fetching.stop == Stop::Slow || fetching.is_silent(step.now);
+            let was_in_vain = had_time && !fetching.has_bytes;
+            target.waited_in_vain |= was_in_vain;
+            if was_in_vain || matches!(fetching.way, Way::Neighbour) {
                 step.core.doubts.add(from, step.now);
             }
         }

@@ -76,19 +76,13 @@ pub enum Stop {
 }
 
 impl Fetching {
-    /// `expected` is the rate that is expected of the peer.
-    pub fn new(
-        fetch: FetchId,
-        plan: Plan,
-        way: Way,
-        on_disk: Bytes,
-        (now, expected): (Moment, BytesPerSecond),
-    ) -> Self {
+    /// `uplink` is the rate of this node's uplink: a frame that is passed on comes over one like it.
+    pub fn new(fetch: FetchId, plan: Plan, way: Way, on_disk: Bytes, (now, uplink): (Moment, BytesPerSecond)) -> Self {
         let window = match way {
             Way::Quoted => Settings::PACE_WINDOW,
-            // Bytes come by whole frames.
+            // Bytes come by whole frames, from relay to relay.
             Way::Named(_) | Way::Neighbour => {
-                Settings::PACE_WINDOW + first_frame(plan.bytes).at(expected) * Settings::PACE_SLACK_FOLLOWED
+                Settings::PACE_WINDOW + first_frame(plan.bytes).at(uplink) * Settings::RELAYS_ABOVE
             }
         };
         Self {
@@ -121,6 +115,11 @@ impl Fetching {
         }
     }
 
+    /// The peer that named this one.
+    pub fn namer(&self) -> Option<PeerId> {
+        if let Way::Named(named) = self.way { Some(named.by) } else { None }
+    }
+
     pub fn check_stall(&mut self, step: &mut Step<'_>) {
         if step.now.since(self.checked) >= self.timeout(&step.core.settings) {
             self.stop(Stop::Stalled, step.effects);
@@ -138,7 +137,7 @@ impl Fetching {
     /// way.
     pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
         let stalls = self.stalls(settings);
-        let grows_by = if self.has_grown() { self.watch.window_ends() } else { self.started + self.silent_max() };
+        let grows_by = if self.has_grown() { self.watch.window_ends() } else { self.silent_at() };
         let look = together(self.look_at.max(grows_by));
         (self.stop == Stop::No).then(|| if self.is_whole { stalls } else { stalls.min(look) })
     }
@@ -155,10 +154,15 @@ impl Fetching {
             return None;
         }
         if !self.has_grown() {
-            return (now.since(self.started) >= self.silent_max()).then_some(Late::Silent);
+            return self.is_silent(now).then_some(Late::Silent);
         }
         let expected = self.expected_max.map_or(expected, |max| max.min(expected));
         self.watch.late(self.total, expected, self.slack())
+    }
+
+    /// Whether nothing came in the time that the first byte may take.
+    pub fn is_silent(&self, now: Moment) -> bool {
+        !self.has_grown() && self.silent_at() <= now
     }
 
     /// A peer that passes a patch on gets it over its own uplink, and others get it too.
@@ -172,6 +176,11 @@ impl Fetching {
     /// Whether anything came since the fetch began, here or to the neighbour by its own word.
     fn has_grown(&self) -> bool {
         self.has_bytes || self.claimed > Bytes::ZERO
+    }
+
+    /// When the first byte is late.
+    pub fn silent_at(&self) -> Moment {
+        self.started + self.silent_max()
     }
 
     /// How long the first byte may take.

@@ -59,9 +59,12 @@ impl Fetcher {
         if target.second.is_some() || races >= Settings::RACES_MAX || target.pulls.is_empty() {
             return;
         }
-        let (peer, is_over) = (fetching.plan.peer, target.may_waste(id, step.core) == Bytes::ZERO);
+        let (peer, namer) = (fetching.plan.peer, fetching.namer());
+        let is_over = target.may_waste(id, step.core) == Bytes::ZERO;
         let mut plans = target.plans(id, step);
         plans.retain(|plan| plan.peer != peer);
+        // The peer that named a relay has the patch.
+        plans.sort_by_key(|plan| Some(plan.peer) != namer);
         let State::Fetching(fetching) = &mut target.state else { return };
         let Some(plan) = plans.into_iter().next() else { return };
         if is_over {
@@ -127,8 +130,7 @@ impl Fetcher {
         let (beside, signed_bytes) = (Some(Beside { fetch: first.fetch, bytes_max }), target.signed_bytes);
         step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed: Vec::new(), beside, signed_bytes });
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
-        let expected = step.core.expected_from(plan.peer);
-        let fetching = Fetching::new(fetch, plan, Way::Quoted, on_disk, (step.now, expected));
+        let fetching = Fetching::new(fetch, plan, Way::Quoted, on_disk, (step.now, step.core.uplink()));
         target.second = Some(Second::Racing(Box::new(Rival { fetching, bytes_max, start: None, patch: None })));
     }
 
@@ -139,6 +141,10 @@ impl Fetcher {
             return;
         };
         rival.fetching.check_stall(step);
+        if rival.fetching.is_silent(step.now) {
+            // Another source may have its turn.
+            rival.fetching.stop(Stop::Beaten, step.effects);
+        }
         if first.stop != Stop::No || rival.fetching.stop != Stop::No {
             return;
         }

@@ -35,9 +35,8 @@ pub struct Rival {
 impl Rival {
     /// When the race is looked at if nothing happens.
     pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
-        let decided = self.start.map(|(began, ..)| began + Settings::RACE_TIME);
-        let stalls = self.fetching.stalls(settings);
-        (self.fetching.stop == Stop::No).then(|| decided.map_or(stalls, |decided| stalls.min(decided)))
+        let decided = self.start.map_or(self.fetching.silent_at(), |(began, ..)| began + Settings::RACE_TIME);
+        (self.fetching.stop == Stop::No).then(|| decided.min(self.fetching.stalls(settings)))
     }
 
     /// Whether it wins, and the paces of the first fetch and of this one; `None` while it is too soon to say.

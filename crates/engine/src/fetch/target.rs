@@ -2,9 +2,9 @@
 //!
 //! A target asks the best few peers for quotes, unless they made offers together with the image. If all of them are
 //! outside the site, it asks the site first (`site.rs`). A peer that fails at the layer is excluded: the node does not
-//! ask it for a while, twice as long after each failure, and up to half as long again by chance, so that the peers that
-//! one provider turned away do not come back together. A busy peer is excluded too, but the target keeps its patience
-//! until the peer had time.
+//! ask it for a while, twice as long after each failure, and up to half as long again by chance: so the peers that one
+//! provider turned away come back apart. A busy peer is excluded too, but the target keeps its patience until the peer
+//! had time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub struct Target {
     /// Quotes that came with the image, for the first attempt. At most [`Settings::OFFERERS_MAX`].
     pub offers: Vec<(PeerId, Quote)>,
     pub site: Site,
+    /// A source sent nothing: no relay is asked, which may do the same.
+    pub waited_in_vain: bool,
     /// Whether the layer does not wait for places of large ones.
     pub goes_first: bool,
     /// The best peers that held the layer when the target last began. At most [`Settings::QUOTES_MAX`].
@@ -135,6 +137,7 @@ impl Target {
             excluded: BTreeMap::new(),
             offers: Vec::new(),
             site: Site::default(),
+            waited_in_vain: false,
             goes_first: false,
             sources: Vec::new(),
             moved: now,
@@ -191,10 +194,11 @@ impl Target {
         None
     }
 
-    /// The peers to ask, the best first.
+    /// The peers to ask, the best first; those that are doubted only if there are no others.
     pub fn plans(&self, id: DiffId, step: &Step<'_>) -> Vec<Plan> {
         let mut plans = planner::plans(id, step.core, &|peer| !self.may_ask(peer, step), &self.damaged);
-        plans.retain(|plan| !self.is_whole_only() || plan.bases.is_empty());
+        let (is_whole, are_doubted) = (self.is_whole_only(), plans.iter().all(|plan| step.is_doubted(plan.peer)));
+        plans.retain(|plan| (!is_whole || plan.bases.is_empty()) && (are_doubted || !step.is_doubted(plan.peer)));
         plans
     }
 
@@ -350,7 +354,7 @@ impl Target {
 
     /// A provider named a relay that has the patch: connects to it.
     pub fn referred(&mut self, plan: &Plan, named: Named, to: PeerId, step: &mut Step<'_>) {
-        if !self.may_ask(to, step) {
+        if !self.may_ask(to, step) || step.is_doubted(to) {
             // Asked again, the provider names another relay.
             self.exclude(plan.peer, Setback::NamesFailed(to), step);
             return self.wait(step);

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use lighter_engine::{Report, Settings};
-use lighter_sim::test_fleet::{Dripping, TestFleet, peer};
-use lighter_types::{Bytes, PeerId};
+use lighter_sim::test_fleet::{Dripping, Pretender, TestFleet, peer};
+use lighter_types::{Bytes, DiffId, PeerId};
 
-use super::{check_done, fleet, new, received, seeds};
+use super::{check_done, fleet, layer, new, received, seeds};
 
 /// A fleet of 4 in which nodes 0 to 2 have the new release, and node 1 has the documents too. Node 3 wants it, and has
 /// no base for it. All are connected.
@@ -37,6 +37,15 @@ fn races(fleet: &TestFleet, node: usize) -> (Vec<(PeerId, PeerId)>, Bytes) {
         }
     }
     (races, in_vain)
+}
+
+/// The peer that node 3 asked first for a layer.
+fn sender(fleet: &TestFleet, layer: DiffId) -> PeerId {
+    let mut senders = fleet.seen(3).reports.iter().filter_map(|(_, report)| match report {
+        Report::Fetching { target, from, .. } if *target == layer => Some(*from),
+        _ => None,
+    });
+    senders.next().unwrap()
 }
 
 /// The most bytes of a layer that may be of no use, and the frame that was on its way.
@@ -87,6 +96,33 @@ fn over_a_thin_link_the_first_source_stays() {
         assert!(in_vain <= Settings::RACE_BYTES, "seed {seed}: {in_vain}");
         assert!(received(&fleet, 3) >= new().compressed_bytes);
     }
+}
+
+/// A second source that sends nothing, as the first does, leaves its place to a third. The node asks neither of them as
+/// long as there are others.
+#[test]
+fn sources_that_send_nothing_cost_seconds_each() {
+    let mut met = 0;
+    for seed in seeds(12) {
+        let clean = pull(&mut sources(seed));
+        let mut fleet = sources(seed);
+        let more = layer(2, 1, 40);
+        fleet.publish(0, "app:more", 8, &[more]);
+        (1..3).for_each(|node| fleet.put(node, &[more]));
+        let silent = [seed as usize % 3, (seed as usize + 1) % 3];
+        silent.iter().for_each(|&node| fleet.add_flaw(node, Pretender::default()));
+        let took = pull(&mut fleet);
+        assert!(took <= clean + Duration::from_secs(50), "seed {seed}: {took:?}, clean {clean:?}");
+        let first = sender(&fleet, new().diff_id);
+        if silent.iter().any(|&node| first == peer(node)) {
+            met += 1;
+            fleet.pull(3, 2, "app:more");
+            fleet.run_pulls();
+            check_done(&fleet, 3);
+            assert_ne!(sender(&fleet, more.diff_id), first, "seed {seed}");
+        }
+    }
+    assert!(met > 0 || seeds(12).len() == 1, "no seed met a silent peer");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use lighter_sim::test_fleet::{Liar, TestFleet};
+use lighter_engine::Settings;
+use lighter_sim::test_fleet::{Liar, Pretender, TestFleet};
 use lighter_wire::Request;
 
 use super::{check_done, fleet, seeds, stalls_after};
@@ -96,4 +97,21 @@ fn relays_that_lie_or_stop_are_left() {
             (1..20).for_each(|node| check_done(&fleet, node));
         }
     }
+}
+
+/// A third of the relays send nothing. Who was referred to one is served by the hub, and meets no other.
+#[test]
+fn relays_that_send_nothing_cost_seconds_once() {
+    let mut slowest = Duration::ZERO;
+    for seed in seeds(20) {
+        let mut fleet = fleet(seed, 20, 0);
+        (1..20).step_by(3).for_each(|node| fleet.add_flaw(node, Pretender::default()));
+        let began = fleet.now();
+        roll_out(&mut fleet);
+        fleet.run_pulls();
+        (1..20).for_each(|node| check_done(&fleet, node));
+        slowest = slowest.max(fleet.now().since(began));
+        assert!(fleet.now().since(began) < Duration::from_secs(60), "seed {seed}: {:?}", fleet.now().since(began));
+    }
+    assert!(slowest > Settings::SILENT_MAX || seeds(20).len() == 1, "nobody met a silent relay");
 }
