@@ -152,6 +152,34 @@ fn get_with(address: &str, path: &str, headers: &str) -> (u16, String) {
     (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
+/// Where a node's admin port listens.
+fn admin_port(node: &NodeProcess) -> String {
+    let log = node.log();
+    let (_, address) = log.split_once("the admin API listens address=").expect("the port in the log");
+    address.lines().next().expect("an address").to_owned()
+}
+
+/// Another user of the machine opens as many connections as the admin port takes, and sends nothing.
+#[test]
+fn silent_clients_fill_the_admin_port_and_not_the_socket() {
+    let mut fleet = Fleet::create(1);
+    let node = &mut fleet.nodes[0];
+    node.set(format!("admin.listen=\"{}:0\"", loopback()));
+    node.start_alone();
+    let address = admin_port(node);
+    let mut silent: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(&address).expect("the port")).collect();
+    let mut next = TcpStream::connect(&address).expect("the port");
+    write!(next, "GET /healthz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request");
+    assert_eq!(node.status()["peer_id"], node.peer_id.as_str());
+    next.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+    assert!(next.read(&mut [0]).is_err(), "a place too many");
+    silent.pop();
+    next.set_read_timeout(Some(SOON)).expect("a timeout");
+    let mut answer = String::new();
+    next.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
 #[test]
 fn monitoring_sees_a_node_over_a_loopback_port() {
     let mut fleet = Fleet::create(2);
@@ -161,9 +189,7 @@ fn monitoring_sees_a_node_over_a_loopback_port() {
     let edge = &mut fleet.nodes[1];
     edge.set(format!("admin.listen=\"{}:0\"", loopback()));
     edge.start_alone();
-    let log = edge.log();
-    let (_, address) = log.split_once("the admin API listens address=").expect("the port in the log");
-    let address = address.lines().next().expect("an address").to_owned();
+    let address = admin_port(edge);
     assert_eq!(get(&address, "/healthz"), (200, "ok\n".to_owned()));
     // Its bootstrap peer does not run yet.
     assert_eq!(get(&address, "/readyz").0, 503);

@@ -171,6 +171,8 @@ pub struct Seen {
     /// Answers to its questions, and questions that failed.
     pub answers: usize,
     pub failures: usize,
+    /// Answers that the victim did not read to their end.
+    pub unread: usize,
     /// Questions and patch streams of the victim's.
     pub questions: usize,
     pub streams: usize,
@@ -286,6 +288,7 @@ async fn live(
                         request_response::Message::Response { .. } => see(&|seen| seen.answers += 1),
                     },
                     request_response::Event::OutboundFailure { .. } => see(&|seen| seen.failures += 1),
+                    request_response::Event::InboundFailure { .. } => see(&|seen| seen.unread += 1),
                     _ => {}
                 },
                 _ => {}

@@ -11,7 +11,7 @@ use lighter_wire::{
     Answer, Documents, ImageAnswer, Message, PatchReply, PatchRequest, Refusal, Release, Request, SignedRelease,
 };
 
-use super::harness::{fleet, framed, layer, layer_from, patch, pull_events, sent, status_kib, wait_heard};
+use super::harness::{Memory, fleet, framed, layer, layer_from, patch, pull_events, sent, status_kib, wait_heard};
 use super::hostile::{Hostile, SITE, Script, Then, card};
 use crate::support::images::{self, ImageFiles};
 use crate::support::{Fleet, SOON, until};
@@ -136,7 +136,7 @@ fn wrong_bytes_cut_the_sender_off_and_the_layer_comes_from_elsewhere() {
 
 /// Neither is a lie that can be proved: the peer is asked later, and the layer comes from elsewhere.
 #[track_caller]
-fn check_passed_over(script: impl FnOnce(&[u8]) -> Script, words: &str) {
+fn check_passed_over(script: impl FnOnce(&[u8]) -> Script, words: &str) -> (Fleet, Hostile) {
     let key = Keypair::generate_ed25519();
     let fleet = fleet(std::slice::from_ref(&key));
     let [hub, victim] = &fleet.nodes[..] else { panic!("two nodes") };
@@ -144,7 +144,9 @@ fn check_passed_over(script: impl FnOnce(&[u8]) -> Script, words: &str) {
     hub.import(fleet.folder.path(), &images::layout(std::slice::from_ref(&tar)), "demo/app:1");
     let peer = Hostile::start(key, victim.address(), script(&tar));
     wait_heard(victim, &peer);
+    let memory = Memory::of(victim);
     let events = pull_events(victim, "demo/app:1");
+    memory.check("the pull");
     assert_eq!(layer_from(&events), hub.peer_id);
     assert!(peer.seen().questions > 1, "it was asked for more than its holdings");
     if !words.is_empty() {
@@ -153,6 +155,7 @@ fn check_passed_over(script: impl FnOnce(&[u8]) -> Script, words: &str) {
         assert!(retry["why"].as_str().unwrap().contains(words), "{retry}");
     }
     assert_eq!(victim.peer(&peer.peer_id).unwrap()["cut_off"], false);
+    (fleet, peer)
 }
 
 #[test]
@@ -261,7 +264,9 @@ fn a_peer_that_never_answers_is_passed_over() {
 
 #[test]
 fn a_peer_that_answers_without_end_is_passed_over() {
-    check_passed_over(|tar| then(tar, Some(vec![4; 16 << 20])), "");
+    // Twice what the victim's memory may grow by.
+    let (_victim, peer) = check_passed_over(|tar| then(tar, Some(vec![4; 128 << 20])), "");
+    until("the victim to stop reading", SOON, || (peer.seen().unread > 0).then_some(()));
 }
 
 #[test]
