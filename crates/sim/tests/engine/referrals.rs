@@ -99,7 +99,7 @@ fn relays_that_lie_or_stop_are_left() {
     }
 }
 
-/// A third of the relays send nothing. Who was referred to one is served by the hub, and meets no other.
+/// A third of the relays send nothing. The hub serves a node that was referred to one: it meets no other.
 #[test]
 fn relays_that_send_nothing_cost_seconds_once() {
     let mut slowest = Duration::ZERO;
