@@ -165,6 +165,20 @@ fn skopeo_gets_the_exact_image_through_an_edge_that_got_a_patch() {
     assert!(fs::read(out.join("blobs/sha256").join(&layer[7..])).unwrap() == blob(&second, &layer));
 }
 
+/// The client asks for the blob of a layer that takes seconds to come: the blob is there when the layer is.
+#[test]
+fn a_blob_is_rebuilt_while_its_layer_comes() {
+    let mut fleet = fleet(2);
+    let (_, second) = released(&mut fleet);
+    let [hub, edge] = &fleet.nodes[..] else { panic!("two nodes") };
+    hub.cli(&["node", "limit", "--upload", "100 kbit/s"]).ok();
+    assert_eq!(get(edge, "/v2/demo/app/manifests/2").status, 200);
+    let layer = layer_digest(&second);
+    let answer = get(edge, &format!("/v2/demo/app/blobs/{layer}"));
+    assert!(answer.status == 200 && answer.body == blob(&second, &layer));
+    assert!(edge.log().contains("a blob was rebuilt while its layer came"), "{}", edge.log());
+}
+
 #[test]
 fn twenty_clients_at_once_share_one_pull() {
     let mut fleet = fleet(2);

@@ -14,6 +14,7 @@ mod encode_memory;
 mod event;
 mod faults;
 mod flusher;
+mod growing;
 mod headers;
 pub mod identity;
 pub mod images;
@@ -166,6 +167,7 @@ impl Node {
             links,
             lists: Default::default(),
             arrivals: Default::default(),
+            growing: Default::default(),
             tails: Default::default(),
             site_downloads: Default::default(),
             registry_counts: Default::default(),

@@ -6,9 +6,10 @@
 //! layer is. Where nobody has the image, the runtime gets a quick 404 and goes on to its next registry.
 //!
 //! A blob is served under a repository that names it only, to a client that the policy admits ([`access`]), and after
-//! it was rebuilt and had its digest once ([`blobs`]).
+//! it was rebuilt and had its digest once ([`blobs`]); that begins while the layer comes ([`ahead`]).
 
 mod access;
+mod ahead;
 mod artifacts;
 mod beside;
 mod blobs;
@@ -38,6 +39,7 @@ use tokio::time::timeout;
 use crate::config::policy::{Policy, Resolver, full_name};
 use crate::images::{self, ImagesError, recipes};
 use crate::shared::Shared;
+use ahead::Ahead;
 use artifacts::Artifacts;
 use beside::document_of;
 use blobs::Blobs;
@@ -52,6 +54,7 @@ struct Registry {
     flights: Flights,
     upstreams: Arc<Upstreams>,
     blobs: Blobs,
+    ahead: Ahead,
     artifacts: Artifacts,
     users: Option<Arc<Users>>,
 }

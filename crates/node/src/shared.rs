@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::encode_memory::EncodeMemory;
 use crate::event::Event;
 use crate::faults::Faults;
+use crate::growing::Growing;
 use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
@@ -40,6 +41,7 @@ pub struct Shared {
     pub links: Links,
     pub lists: Lists,
     pub arrivals: Arrivals,
+    pub growing: Growing,
     pub tails: Tails,
     pub site_downloads: Arc<SiteDownloads>,
     /// The counts of the registry endpoint.

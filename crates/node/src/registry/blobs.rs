@@ -1,5 +1,6 @@
 //! Exact blobs, ready to be served: rebuilt once, compared with their digest, and kept for a while.
 //!
+//! A blob is rebuilt when a client asks for it, or ahead: while its layer still comes (`ahead.rs`).
 //! A rebuilt blob lies in a spool of the store, so it counts against `store.bytes_max` and is gone with the process.
 //! One client that asks for a blob in ranges, or twenty that ask at once, cost one rebuild.
 
@@ -16,6 +17,7 @@ use lighter_types::{Blame, Bytes, DiffId, OciDigest, ReadAt};
 use lighter_wire::BlobSource;
 use tokio::sync::Semaphore;
 
+use crate::growing::GrowingLayer;
 use crate::images::recipes;
 use crate::shared::{FileBase, Shared};
 
@@ -26,6 +28,8 @@ const BYTES_KEPT_MAX: Bytes = Bytes::GIB;
 /// Threads of one rebuild, and rebuilds at a time.
 const THREADS: usize = 2;
 const REBUILDS_MAX: usize = 2;
+/// Rebuilds of layers that still come, beside those: most of the time they wait for bytes.
+const AHEAD_MAX: usize = 4;
 
 /// A blob, to be read by position.
 pub type Reader = Arc<dyn ReadAt + Send + Sync>;
@@ -33,6 +37,7 @@ pub type Reader = Arc<dyn ReadAt + Send + Sync>;
 pub struct Blobs {
     shared: Arc<Shared>,
     rebuilds: Semaphore,
+    ahead: Semaphore,
     made: Mutex<BTreeMap<OciDigest, Arc<Slot>>>,
 }
 
@@ -45,7 +50,12 @@ struct Slot {
 
 impl Blobs {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, rebuilds: Semaphore::new(REBUILDS_MAX), made: Mutex::default() }
+        Self {
+            shared,
+            rebuilds: Semaphore::new(REBUILDS_MAX),
+            ahead: Semaphore::new(AHEAD_MAX),
+            made: Mutex::default(),
+        }
     }
 
     /// The exact blob of a layer that is here.
@@ -81,6 +91,36 @@ impl Blobs {
             rebuilt.map_err(|_| panicked()).flatten()
         };
         self.made(layer.blob.digest, rebuilding).await
+    }
+
+    /// Rebuilds the blob of a layer that still comes; whether it is there then. If not, it is rebuilt when somebody
+    /// asks.
+    pub async fn rebuild_ahead(&self, layer: &LayerDescriptor, recipe: Vec<u8>, tar: GrowingLayer) -> bool {
+        let Ok(_place) = self.ahead.try_acquire() else { return false };
+        let digest = layer.blob.digest;
+        let slot = self.lock().entry(digest).or_default().clone();
+        let Ok(mut made) = slot.blob.try_lock() else { return true };
+        if made.is_none() {
+            let (shared, of) = (self.shared.clone(), layer.clone());
+            let making = tokio::task::spawn_blocking(move || make(&shared, &of, &recipe, &tar));
+            match making.await {
+                Ok(Ok(blob)) => *made = Some(Arc::new(blob)),
+                Ok(Err(Unmade::Machine(why) | Unmade::Recipe(why))) => {
+                    tracing::debug!(blob = %digest, why, "a blob was not rebuilt ahead");
+                }
+                // A panic was logged and counted.
+                Err(_) => {}
+            }
+            if made.is_none() {
+                self.lock().remove(&digest);
+                return false;
+            }
+            tracing::debug!(blob = %digest, "a blob was rebuilt while its layer came");
+        }
+        *slot.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        drop(made);
+        self.drop_oldest();
+        true
     }
 
     /// A blob that `downloading` brings, once for all that ask for it.
@@ -154,28 +194,43 @@ impl Blobs {
     }
 }
 
-/// Makes a blob and compares it with its digest. A recipe that makes another blob is forgotten.
+/// Why a blob was not made.
+enum Unmade {
+    Machine(String),
+    /// The recipe is not for this blob, or makes another one.
+    Recipe(String),
+}
+
+/// Makes the blob of a layer that is here. A recipe that makes another blob is forgotten.
 fn rebuild(shared: &Shared, layer: &LayerDescriptor, recipe: &[u8]) -> Result<SpoolBlob, Refusal> {
     let digest = layer.blob.digest;
-    let wrong = |error: &dyn std::error::Error| {
-        tracing::warn!(blob = %digest, error = lighter_types::error_chain(error), "a recipe does not make its blob");
-        recipes::forget(&shared.store, &digest);
-        Refusal::BlobUnknown(digest.to_string())
-    };
-    let (read, head_bytes) = Recipe::from_bytes(recipe).map_err(|error| wrong(&error))?;
-    let (recipe, body) = (read, recipe[head_bytes..].to_vec());
-    if recipe.blob != digest || recipe.blob_bytes != layer.blob.bytes.0 {
-        recipes::forget(&shared.store, &digest);
-        return Err(Refusal::BlobUnknown(digest.to_string()));
-    }
     let opened = shared.store.open_layer(&layer.diff_id).map_err(|error| failed(&digest, &error))?;
     let tar = opened.ok_or_else(|| Refusal::BlobUnknown(digest.to_string()))?;
     let tar = FileBase::new(tar).map_err(|error| failed(&digest, &error))?;
-    let mut spool = IntoSpool(shared.store.create_spool().map_err(|error| failed(&digest, &error))?);
-    let rebuild = Rebuild::new(&recipe, &body, &tar).map_err(|error| wrong(&error))?;
+    make(shared, layer, recipe, &tar).map_err(|unmade| match unmade {
+        Unmade::Machine(error) => refused(&digest, error),
+        Unmade::Recipe(error) => {
+            tracing::warn!(blob = %digest, error, "a recipe does not make its blob");
+            recipes::forget(&shared.store, &digest);
+            Refusal::BlobUnknown(digest.to_string())
+        }
+    })
+}
+
+/// Makes a blob of its tar and compares it with its digest.
+fn make(shared: &Shared, layer: &LayerDescriptor, recipe: &[u8], tar: &dyn ReadAt) -> Result<SpoolBlob, Unmade> {
+    let wrong = |error: &dyn std::error::Error| Unmade::Recipe(lighter_types::error_chain(error));
+    let (read, head_bytes) = Recipe::from_bytes(recipe).map_err(|error| wrong(&error))?;
+    let (recipe, body) = (read, recipe[head_bytes..].to_vec());
+    if recipe.blob != layer.blob.digest || recipe.blob_bytes != layer.blob.bytes.0 {
+        return Err(Unmade::Recipe("it is a recipe for another blob".to_owned()));
+    }
+    let spool = shared.store.create_spool();
+    let mut spool = IntoSpool(spool.map_err(|error| Unmade::Machine(lighter_types::error_chain(&error)))?);
+    let rebuild = Rebuild::new(&recipe, &body, tar).map_err(|error| wrong(&error))?;
     match rebuild.whole(THREADS, &mut spool) {
         Ok(()) => Ok(SpoolBlob(spool.0)),
-        Err(error) if error.blame() == Blame::Machine => Err(failed(&digest, &error)),
+        Err(error) if error.blame() == Blame::Machine => Err(Unmade::Machine(lighter_types::error_chain(&error))),
         Err(error) => Err(wrong(&error)),
     }
 }
@@ -207,7 +262,10 @@ impl Write for IntoSpool {
 }
 
 fn failed(digest: &OciDigest, error: &dyn std::error::Error) -> Refusal {
-    let error = lighter_types::error_chain(error);
+    refused(digest, lighter_types::error_chain(error))
+}
+
+fn refused(digest: &OciDigest, error: String) -> Refusal {
     tracing::error!(blob = %digest, error, "a blob cannot be served");
     Refusal::Failed(format!("this node cannot read or make the blob: {error}"))
 }

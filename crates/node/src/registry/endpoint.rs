@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Registry;
+use super::ahead::Ahead;
 use super::artifacts::Artifacts;
 use super::blobs::Blobs;
 use super::flights::Flights;
@@ -73,6 +74,7 @@ impl Endpoint {
         tokio::select! {
             () = serving => {}
             () = registry.blobs.forget_idle() => {}
+            () = registry.work_ahead() => {}
             () = reload(certificate.as_ref(), users) => {}
         }
     }
@@ -84,7 +86,7 @@ impl Registry {
         let upstreams = Arc::new(Upstreams::new(shared.clone(), stop.clone()));
         let flights = Flights::new(shared.clone(), upstreams.clone(), stop);
         let (blobs, artifacts) = (Blobs::new(shared.clone()), Artifacts::default());
-        Self { flights, upstreams, blobs, artifacts, users, shared }
+        Self { flights, upstreams, blobs, ahead: Ahead::default(), artifacts, users, shared }
     }
 }
 

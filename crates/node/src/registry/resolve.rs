@@ -6,7 +6,7 @@ use lighter_image::subject_of_tag;
 use lighter_registry::UpstreamReference;
 use lighter_registry::server::{Document, Origin, Refusal, Repository, Source};
 use lighter_types::{DiffId, ImageReference, OciDigest};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::beside::document_of;
 use super::course::Course;
@@ -63,15 +63,14 @@ impl Registry {
     async fn by_release(&self, repository: &Repository, tag: &str) -> Result<Option<Document>, Refusal> {
         let references: Vec<ImageReference> =
             names_of(repository).iter().filter_map(|name| format!("{name}:{tag}").parse().ok()).collect();
-        // At once: each may take as long as the slowest peer.
+        // At once: each may take as long as the slowest peer. The first name that has a release counts, and the others
+        // are not waited for then.
         let flights = references.iter().map(|reference| self.flights.by_release(reference));
         let flights = flights.collect::<Result<Vec<Flight>, Refusal>>()?;
-        let resolved =
-            futures::future::join_all(flights.iter().map(|flight| timeout(RESOLVE_TIMEOUT, flight.resolved())));
-        let resolved = resolved.await;
+        let deadline = Instant::now() + RESOLVE_TIMEOUT;
         let source = Source::of(Origin::Release);
-        for (flight, resolved) in flights.iter().zip(resolved) {
-            let Ok(Some((manifest, companions))) = resolved else { continue };
+        for flight in &flights {
+            let Ok(Some((manifest, companions))) = timeout_at(deadline, flight.resolved()).await else { continue };
             if self.documents_of(flight).await? {
                 return self.top(manifest, companions, source).await.map(Some);
             }
@@ -123,7 +122,11 @@ impl Registry {
     async fn documents_of(&self, flight: &Flight) -> Result<bool, Refusal> {
         let waiting = Duration::from_secs(self.shared.config.registry.wait_s.into());
         let waited = timeout(waiting, flight.has_documents(&self.shared.store)).await;
-        waited.map_err(|_| Refusal::Late { retry_after_s: RETRY_AFTER_S })
+        let are_here = waited.map_err(|_| Refusal::Late { retry_after_s: RETRY_AFTER_S })?;
+        if let (true, Some(manifest)) = (are_here, flight.state().manifest) {
+            self.ahead.want(manifest);
+        }
+        Ok(are_here)
     }
 
     /// The image that upstream named last, if that counts while it is away.

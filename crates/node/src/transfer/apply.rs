@@ -26,6 +26,7 @@ use super::lists::Listed;
 use crate::damage::{OpenLayer, find_damaged, set_aside};
 use crate::faults::Worker;
 use crate::flusher::Flusher;
+use crate::growing::Growth;
 use crate::headers;
 use crate::images;
 use crate::later;
@@ -68,11 +69,14 @@ pub fn apply(
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
     let mut layer = sizes.create(&shared.store, header)?;
-    let flusher = Flusher::new(layer.file().map_err(failures::of_store)?).map_err(failures::of_opening)?;
+    let file = layer.file().map_err(failures::of_store)?;
+    let growth = shared.growing.begin(header.target(), file, header.target_bytes()).map_err(failures::of_opening)?;
+    let flusher = Flusher::new(file).map_err(failures::of_opening)?;
     let mut source = Frames {
         header,
         bases,
         layer,
+        growth,
         flusher,
         partial,
         frames,
@@ -211,6 +215,8 @@ struct Frames<'a> {
     header: &'a Header,
     bases: Vec<&'a dyn ReadAt>,
     layer: LayerWriter,
+    /// Tells of the bytes that are in the layer's file.
+    growth: Growth<'a>,
     flusher: Flusher,
     partial: &'a File,
     /// Frames on disk, from the first on. Closed when no more will come.
@@ -268,6 +274,7 @@ impl<'a> Frames<'a> {
             if let Some(range) = &mut self.range {
                 let bytes = self.layer.written();
                 let file = self.layer.file().map_err(|error| Ended::Failed(failures::of_store(error)))?;
+                self.growth.reached(bytes);
                 let written = FileBase::up_to(file, bytes);
                 let began = Instant::now();
                 let read = range.read(self.header, &self.bases, &written, buffer);

@@ -10,7 +10,7 @@ use lighter_engine::{FetchFailure, FetchStep, LostCause};
 use lighter_image::scan_tar_with;
 use lighter_patch::Header;
 use lighter_store::{LayerPartReader, PatchWriter, StoreError};
-use lighter_types::Cause;
+use lighter_types::{Bytes, Cause};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use super::apply::{Applied, Applying, Written, hashes_of};
 use super::failures;
 use super::part::changed_frame;
 use crate::faults::Worker;
+use crate::growing::Growth;
 use crate::images;
 use crate::later;
 use crate::shared::Shared;
@@ -35,7 +36,8 @@ pub fn take_in(
     let Applying { header, manifests, stop, .. } = patch;
     let file = partial.try_clone().map_err(failures::of_opening)?;
     let part = LayerPartReader::new(file);
-    let mut source = Arrived { header, part, frames, stop, there: 0, reading: Duration::ZERO, failed: None };
+    let growth = shared.growing.begin(header.target(), partial, header.target_bytes()).map_err(failures::of_opening)?;
+    let mut source = Arrived { header, part, growth, frames, stop, there: 0, reading: Duration::ZERO, failed: None };
     let hashes = hashes_of(shared, manifests, header.target());
     let mut named = manifests.iter();
     let blob = named.find_map(|manifest| images::compressed_bytes(&shared.store, *manifest, header.target()));
@@ -84,6 +86,8 @@ fn not_committed(error: StoreError, file: &File, header: &Header) -> FetchFailur
 struct Arrived<'a> {
     header: &'a Header,
     part: LayerPartReader,
+    /// Tells of the bytes that are on disk.
+    growth: Growth<'a>,
     /// Frames on disk, from the first on. Closed when no more will come.
     frames: watch::Receiver<u32>,
     stop: CancellationToken,
@@ -126,6 +130,7 @@ impl Arrived<'_> {
         let kept = *Handle::current().block_on(is_there).map_err(|_| Ended::Cut)?;
         let last = frames.get(kept as usize - 1).ok_or(Ended::Cut)?;
         self.there = last.target_offset + u64::from(last.target_bytes);
+        self.growth.reached(Bytes(self.there));
         Ok(())
     }
 }
