@@ -107,6 +107,9 @@ impl Fetcher {
         if late == Late::Silent && !plan.wait.is_zero() && !std::mem::replace(&mut fetching.was_patient, true) {
             // The first may wait for the same encode.
             fetching.look_at = step.now + (plan.wait * 2).min(Settings::PATIENT_MAX) + Settings::PACE_WINDOW;
+        } else if late == Late::Silent && matches!(fetching.way, Way::Neighbour) {
+            // The site is asked again, without the neighbour: so one node of the site goes outside, and not each.
+            fetching.stop(Stop::Slow, step.effects);
         } else {
             self.race(id, plan, step);
         }

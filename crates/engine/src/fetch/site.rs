@@ -5,7 +5,7 @@
 //! that is about to and has the higher number goes to the node that asked. So of several nodes that begin together one
 //! goes outside. A node that gets the layer from a neighbour answers "no", so no nodes wait for each other in a circle.
 //! When a neighbour gives up or is lost, the site is asked again. A neighbour that has nothing to show for its word is
-//! late like any source (`race.rs`): the node goes outside beside it, and doubts it from then on.
+//! late (`race.rs`): the node leaves it, doubts it from then on, and asks the site again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
