@@ -44,7 +44,7 @@ fn by_hand(target: DiffId, bases: &[(DiffId, usize)], frames: &[Frame]) -> Vec<u
         header.extend((payload.len() as u32).to_le_bytes());
         header.extend(blake3::hash(payload).as_bytes());
     }
-    let payloads: Vec<u8> = frames.iter().flat_map(|(_, _, _, payload)| payload.clone()).collect();
+    let payloads: Vec<Vec<u8>> = frames.iter().map(|(_, _, _, payload)| payload.clone()).collect();
     let name = PatchId::new(*blake3::hash(&header).as_bytes());
     sent_raw(&header, name, &payloads)
 }

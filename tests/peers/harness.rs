@@ -54,15 +54,16 @@ pub fn framed(message: &impl Message) -> Vec<u8> {
     [&(bytes.len() as u16).to_le_bytes()[..], &bytes].concat()
 }
 
-/// Start, header and payloads of a patch, with the name it has or another.
+/// Start, header and frames of a patch, with the name it has or another.
 pub fn sent(patch: &Patch, name: PatchId) -> Vec<u8> {
-    sent_raw(&patch.header.encode(), name, &patch.payloads.concat())
+    sent_raw(&patch.header.encode(), name, &patch.payloads)
 }
 
 /// The same of a header that no encoder made.
-pub fn sent_raw(header: &[u8], name: PatchId, payloads: &[u8]) -> Vec<u8> {
+pub fn sent_raw(header: &[u8], name: PatchId, payloads: &[Vec<u8>]) -> Vec<u8> {
     let start = PatchReply::Start { patch: name, header_bytes: header.len() as u32, first_frame: 0 };
-    [&framed(&start), header, payloads].concat()
+    let frames = payloads.iter().map(|payload| [&framed(&PatchReply::Frame)[..], payload].concat());
+    [&framed(&start), header, &frames.collect::<Vec<_>>().concat()].concat()
 }
 
 /// A layer of noise.

@@ -132,6 +132,13 @@ impl Fetcher {
         self.parts.get(&target)
     }
 
+    /// The layer of which a fetch brought this part, if others can have it from here.
+    pub fn passes_on(&self, fetch: FetchId, part: &Part) -> Option<DiffId> {
+        let id = self.target_of(fetch)?;
+        let State::Fetching(fetching) = &self.targets.get(&id)?.state else { return None };
+        (fetching.may_pass_on || part.frames > 0).then_some(id)
+    }
+
     /// The layer that a fetch brings; `None` for a second fetch, whose bytes are not kept yet.
     pub fn target_of(&self, fetch: FetchId) -> Option<DiffId> {
         let id = *self.fetches.get(&fetch)?;
@@ -145,7 +152,7 @@ impl Fetcher {
         match self.targets.get(&target).map(|target| &target.state) {
             None => Coming::No,
             Some(State::Fetching(fetching)) if matches!(fetching.way, Way::Neighbour) => Coming::No,
-            Some(State::Fetching(fetching)) if fetching.has_bytes => {
+            Some(State::Fetching(fetching)) if fetching.has_bytes && fetching.may_pass_on => {
                 self.parts.get(&target).map_or(Coming::Wanted, Coming::Part)
             }
             Some(_) => Coming::Wanted,
@@ -252,8 +259,8 @@ impl Fetcher {
         if is_coming { Arrival::Coming { received } } else { Arrival::No }
     }
 
-    /// The provider is still making the patch.
-    pub fn working(&mut self, fetch: FetchId, done: Bytes, now: Moment) {
+    /// The provider is still making the patch, or waits for its next frame. So much of so much is there.
+    pub fn working(&mut self, fetch: FetchId, (done, total): (Bytes, Option<Bytes>), now: Moment) {
         // News of a fetch may come after its end.
         let Some(&id) = self.fetches.get(&fetch) else { return };
         let Some(target) = self.targets.get_mut(&id) else { return broken("a fetch without its target") };
@@ -261,8 +268,8 @@ impl Fetcher {
             return tail.working(now);
         }
         match (&mut target.state, &mut target.second) {
-            (State::Fetching(fetching), _) if fetching.fetch == fetch => fetching.working(done, now),
-            (_, Some(Second::Racing(rival))) => rival.fetching.working(done, now),
+            (State::Fetching(fetching), _) if fetching.fetch == fetch => fetching.working(done, total, now),
+            (_, Some(Second::Racing(rival))) => rival.fetching.working(done, total, now),
             _ => broken("work for a fetch that does not run"),
         }
     }
@@ -279,6 +286,7 @@ impl Fetcher {
         if let Some(Second::Racing(rival)) = target.second.as_mut().filter(|_| fetching.fetch != fetch) {
             return rival.progress(part, fetching.watch().bytes(), step.now);
         }
+        fetching.may_pass_on |= part.frames > 0;
         fetching.progress(part.bytes, part.bytes_total, step.now);
         target.reached(part.bytes, step.now);
         let received = (part.bytes + target.tail.bytes).min(part.bytes_total);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lighter_patch::{Frame, Header};
@@ -23,6 +24,8 @@ pub struct Arriving {
     pub frames: watch::Receiver<u32>,
     /// The last frames, which may be here before those in the middle.
     pub tail: Arc<Tail>,
+    /// Bytes of the patch that came, those of a frame that is not whole among them.
+    pub came: Arc<AtomicU64>,
 }
 
 /// All patches on their way.
@@ -46,9 +49,10 @@ impl Arrivals {
         file: &File,
         frames: watch::Receiver<u32>,
         tail: Arc<Tail>,
+        came: Arc<AtomicU64>,
     ) -> io::Result<Arrival<'_>> {
         let (file, layout) = (Arc::new(file.try_clone()?), PartLayout::of(header));
-        let arriving = Arriving { file, header: Arc::new(header.clone()), layout, frames, tail };
+        let arriving = Arriving { file, header: Arc::new(header.clone()), layout, frames, tail, came };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(header.id(), arriving);
         Ok(Arrival { arrivals: self, patch: header.id() })
     }

@@ -19,6 +19,7 @@ mod queued_engine;
 mod releases;
 mod rollout;
 mod scrubbing;
+mod stopping;
 mod views;
 mod work;
 
@@ -29,7 +30,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use libp2p::Swarm;
 use libp2p::request_response::OutboundRequestId;
-use lighter_engine::{AskId, DiskInput, Engine, OperatorInput, PeerInput, Settings, StreamId};
+use lighter_engine::{AskId, DiskInput, Engine, PeerInput, Settings, StreamId};
 
 use lighter_streams::Inbound;
 use lighter_types::{Moment, PeerId, broken};
@@ -65,10 +66,6 @@ use work::{Ended, Owed, Work};
 pub const EVENTS_WAITING: usize = 1024;
 /// Between two looks at what no event tells: dials due, cut-offs over, layers that the store evicted.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
-/// How long a stopping node waits for its tasks.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the last announcement has to leave.
-const LEAVE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// See the module.
 pub struct Driver {
@@ -348,36 +345,6 @@ impl Driver {
             // Fails only if it is gone.
             let _ = self.swarm.disconnect_peer_id(peer);
         }
-    }
-
-    async fn stop(&mut self) {
-        tracing::info!("stopping");
-        self.engine.push(OperatorInput::Stop);
-        self.settle();
-        self.stopping.cancel();
-        self.work.stop_fetches();
-        // The last announcement leaves while the swarm is polled; tasks end while their events are taken, and what the
-        // engine has learned is written.
-        let leaving = tokio::time::sleep(LEAVE_TIMEOUT);
-        tokio::pin!(leaving);
-        let ending = tokio::time::sleep(STOP_TIMEOUT);
-        tokio::pin!(ending);
-        let mut has_left = false;
-        while !has_left || self.work.is_fetching() || self.work.is_keeping() {
-            tokio::select! {
-                _ = self.swarm.select_next_some() => {}
-                Some(event) = self.events.recv() => self.event(event),
-                ended = self.work.next_ended() => self.task_ended(ended),
-                () = &mut leaving, if !has_left => has_left = true,
-                () = &mut ending => break,
-            }
-            self.settle();
-        }
-        let open = self.engine.open();
-        if !open.is_empty() {
-            tracing::info!(?open, "the node stops before these are answered");
-        }
-        self.work.abort();
     }
 
     fn instant(&self, moment: Moment) -> Instant {

@@ -54,7 +54,7 @@ pub const ANNOUNCE_TOPIC: &str = "lighter/announce/1";
 /// The request-response protocol of [`Request`] and [`Answer`].
 pub const ASK_PROTOCOL: &str = "/lighter/ask/10";
 /// The stream protocol of [`PatchRequest`], [`PatchReply`] and the patch itself.
-pub const PATCH_PROTOCOL: &str = "/lighter/patch/8";
+pub const PATCH_PROTOCOL: &str = "/lighter/patch/9";
 
 /// The most addresses that a referral gives for a peer.
 pub const ADDRESSES_MAX: usize = 8;

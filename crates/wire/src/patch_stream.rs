@@ -4,8 +4,9 @@
 //!    follows.
 //! 2. The provider sends any number of [`PatchReply::Working`] while it makes the patch.
 //! 3. The provider sends one `Start`, `Refused` or `Referred`.
-//! 4. After `Start`, the provider sends the patch's header and then the payloads of its frames, beginning with
-//!    `first_frame`. Nothing stands between them: the header has the length of each payload. Then the stream ends.
+//! 4. After `Start`, the provider sends the patch's header and then its frames, beginning with `first_frame`: for each
+//!    of them [`PatchReply::Frame`] and its payload, whose length is in the header. A provider that waits for a frame
+//!    itself sends any number of `Working` before it. Then the stream ends.
 //!    A requester that gets the first frames from another peer asks for them from the last one down ([`FrameOrder`]),
 //!    and closes the stream where the two meet.
 //!
@@ -72,7 +73,7 @@ pub enum FrameOrder {
     Down,
 }
 
-/// A message of the provider before the patch.
+/// A message of the provider: before the patch, and before each of its frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatchReply {
     /// The provider is making the patch and has encoded this much of the target; or it gets the patch itself, and has
@@ -86,6 +87,8 @@ pub enum PatchReply {
     /// Another peer has the patch or is fetching it. The requester asks that peer with a [`Resume`] of this patch, from
     /// frame 0 if it has none of its frames. The addresses are binary multiaddresses.
     Referred { peer: PeerId, patch: PatchId, settings: u32, addresses: Vec<Vec<u8>> },
+    /// The payload of the next frame follows.
+    Frame,
 }
 
 #[doc(hidden)]
@@ -95,6 +98,7 @@ pub enum PatchReplyLayout {
     Start([u8; 32], u32, u32),
     Refused(Refusal),
     Referred([u8; 32], [u8; 32], u32, Vec<Vec<u8>>),
+    Frame,
 }
 
 /// Patch, first frame, settings, order.
@@ -149,6 +153,7 @@ impl Message for PatchReply {
             Self::Referred { peer, patch, settings, addresses } => {
                 PatchReplyLayout::Referred(*peer.as_bytes(), *patch.as_bytes(), *settings, addresses.clone())
             }
+            Self::Frame => PatchReplyLayout::Frame,
         }
     }
 
@@ -165,6 +170,7 @@ impl Message for PatchReply {
                 Self::check_limit("length of an address", longest, ADDRESS_BYTES_MAX)?;
                 Self::Referred { peer: PeerId::new(peer), patch: PatchId::new(patch), settings, addresses }
             }
+            PatchReplyLayout::Frame => Self::Frame,
         })
     }
 }

@@ -289,6 +289,7 @@ fn patch_stream() {
     assert!(PatchReply::decode(&[2, 1, 0xfc, 0xc1, 0x27, 9, 0]).is_err());
     assert!(Answer::decode(&[4, 1, 0xfc, 0xc1, 0x27, 9, 0]).is_err());
     check(&referred(vec![vec![4, 1], vec![9]]), &format!("03 {} {} 07 02 02 0401 01 09", h(6), h(2)));
+    check(&PatchReply::Frame, "04");
     let largest = referred(vec![vec![4; ADDRESS_BYTES_MAX]; ADDRESSES_MAX]);
     assert_eq!(PatchReply::decode(&largest.encode().unwrap()).unwrap(), largest);
     for addresses in [vec![vec![4; ADDRESS_BYTES_MAX + 1]], vec![vec![4]; ADDRESSES_MAX + 1]] {

@@ -54,8 +54,8 @@ fn questions_and_answers_of_version_10() {
 }
 
 #[test]
-fn patch_streams_of_version_8() {
-    for (name, bytes) in messages("patch-8") {
+fn patch_streams_of_version_9() {
+    for (name, bytes) in messages("patch-9") {
         match name.split_once('-').unwrap().0 {
             "request" => check::<PatchRequest>(&name, &bytes),
             _ => check::<PatchReply>(&name, &bytes),

@@ -364,7 +364,7 @@ impl World {
         if choices.is() {
             self.step(WorkInput::FetchProgress { fetch, part });
         } else {
-            self.step(WorkInput::FetchWorking { fetch, done: part.bytes });
+            self.step(WorkInput::FetchWorking { fetch, done: part.bytes, total: Some(part.bytes_total) });
         }
     }
 

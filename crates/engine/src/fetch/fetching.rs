@@ -51,13 +51,21 @@ pub struct Fetching {
     /// The bytes that were on disk when it began, and those of the whole patch.
     on_disk: Bytes,
     total: Bytes,
+    /// The bytes of the patch that are here.
+    here: Bytes,
+    /// The rate of this node's uplink.
+    uplink: BytesPerSecond,
     watch: Watch,
     /// The fetch is not held against its plan before this moment.
     pub look_at: Moment,
     /// A second source said that it has to make the patch too: the node waited for that once.
     pub was_patient: bool,
-    /// The bytes that a neighbour says it has of the patch, before it passes on the first frame.
+    /// The bytes that a peer that passes the patch on says it has of it, as far as its word counts.
     claimed: Bytes,
+    /// Its word when the next frame was last seen to grow.
+    checked_claim: Bytes,
+    /// Its header and frames go to disk, so others can have them. A second source keeps them in memory at first.
+    pub may_pass_on: bool,
     /// The rate that a race showed to be all that there is.
     pub expected_max: Option<BytesPerSecond>,
 }
@@ -81,18 +89,22 @@ impl Fetching {
         let window = match way {
             Way::Quoted => Settings::PACE_WINDOW,
             // Bytes come by whole frames, from relay to relay.
-            Way::Named(_) | Way::Neighbour => {
-                Settings::PACE_WINDOW + first_frame(plan.bytes).at(uplink) * Settings::RELAYS_ABOVE
-            }
+            Way::Named(_) => Settings::PACE_WINDOW + frame_max(plan.bytes).at(uplink) * Settings::RELAYS_ABOVE,
+            // It says every few seconds how much came to it.
+            Way::Neighbour => Settings::PACE_WINDOW * 3,
         };
         Self {
             fetch,
             on_disk,
             total: on_disk + plan.bytes,
+            here: on_disk,
+            uplink,
             watch: Watch::new(window, on_disk, now),
             look_at: now,
             was_patient: false,
             claimed: Bytes::ZERO,
+            checked_claim: Bytes::ZERO,
+            may_pass_on: true,
             expected_max: None,
             plan,
             way,
@@ -138,6 +150,7 @@ impl Fetching {
     pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
         let stalls = self.stalls(settings);
         let grows_by = if self.has_grown() { self.watch.window_ends() } else { self.silent_at() };
+        let grows_by = if self.has_bytes { grows_by } else { grows_by.min(self.silent_at()) };
         let look = together(self.look_at.max(grows_by));
         (self.stop == Stop::No).then(|| if self.is_whole { stalls } else { stalls.min(look) })
     }
@@ -153,8 +166,11 @@ impl Fetching {
         if self.stop != Stop::No || self.is_whole || now < self.look_at {
             return None;
         }
+        if self.is_silent(now) {
+            return Some(Late::Silent);
+        }
         if !self.has_grown() {
-            return self.is_silent(now).then_some(Late::Silent);
+            return None;
         }
         let expected = self.expected_max.map_or(expected, |max| max.min(expected));
         self.watch.late(self.total, expected, self.slack())
@@ -162,7 +178,7 @@ impl Fetching {
 
     /// Whether nothing came in the time that the first byte may take.
     pub fn is_silent(&self, now: Moment) -> bool {
-        !self.has_grown() && self.silent_at() <= now
+        !self.has_bytes && self.silent_at() <= now
     }
 
     /// A peer that passes a patch on gets it over its own uplink, and others get it too.
@@ -175,7 +191,7 @@ impl Fetching {
 
     /// Whether anything came since the fetch began, here or to the neighbour by its own word.
     fn has_grown(&self) -> bool {
-        self.has_bytes || self.claimed > Bytes::ZERO
+        self.has_bytes || matches!(self.way, Way::Neighbour) && self.claimed > Bytes::ZERO
     }
 
     /// When the first byte is late.
@@ -189,8 +205,15 @@ impl Fetching {
         match self.way {
             Way::Quoted => Settings::SILENT_MAX + working,
             Way::Named(_) => Settings::SILENT_MAX + working + self.watch.window(),
+            Way::Neighbour if self.claimed > Bytes::ZERO => Settings::NEIGHBOUR_SILENT_MAX + self.first_frame_max(),
             Way::Neighbour => Settings::NEIGHBOUR_SILENT_MAX,
         }
+    }
+
+    /// How long the first frame may take to a neighbour that says that it grows: others may share the uplink. A patch
+    /// may be several times as large as it was predicted to be.
+    fn first_frame_max(&self) -> Duration {
+        frame_max(self.total.min(self.plan.bytes.times(4))).at(self.uplink) * Settings::RELAYS_ABOVE
     }
 
     pub fn watch(&self) -> &Watch {
@@ -208,27 +231,44 @@ impl Fetching {
 
     /// The bytes that are still to come.
     pub fn rest(&self) -> Bytes {
-        self.total - self.watch.bytes()
+        self.total - self.here
     }
 
     /// The bytes that came by this fetch.
     pub fn received(&self) -> Bytes {
-        if self.has_bytes { self.watch.bytes() - self.on_disk } else { Bytes::ZERO }
+        if self.has_bytes { self.here - self.on_disk } else { Bytes::ZERO }
     }
 
     fn timeout(&self, settings: &Settings) -> Duration {
         if self.is_whole { Settings::WORKING_MAX } else { settings.stall_timeout }
     }
 
-    /// The provider is still making the patch. A neighbour says how much it has of it. It passes on whole frames, so
-    /// its word counts for the first of them, and no further.
-    pub fn working(&mut self, done: Bytes, now: Moment) {
-        if matches!(self.way, Way::Neighbour) && !self.has_bytes {
-            self.claimed = self.claimed.max(done.min(first_frame(self.plan.bytes)));
-            self.watch.reached(self.on_disk + self.claimed, now);
+    /// The provider still makes the patch, or waits for it as this node does, and has so much of it. `total` is known
+    /// once the header is here.
+    pub fn working(&mut self, done: Bytes, total: Option<Bytes>, now: Moment) {
+        self.total = total.unwrap_or(self.total);
+        if !matches!(self.way, Way::Quoted) {
+            self.claims(done, now);
         }
-        if now.since(self.started) < Settings::WORKING_MAX {
+        if !self.has_bytes && now.since(self.started) < Settings::WORKING_MAX {
             self.checked = now;
+        }
+    }
+
+    /// So much of a patch that is passed on came to the peer. It passes on whole frames: its word counts for the next of
+    /// them, and no further.
+    fn claims(&mut self, bytes: Bytes, now: Moment) {
+        let frame = frame_max(self.total);
+        let from = if self.has_bytes { self.here } else { Bytes::ZERO };
+        self.claimed = self.claimed.max(bytes.min(from + frame));
+        if matches!(self.way, Way::Neighbour) {
+            let there = if self.has_bytes { self.here.max(self.claimed) } else { self.on_disk + self.claimed };
+            self.watch.reached(there, now);
+        }
+        // Over a thin uplink a frame takes longer than a fetch may bring nothing.
+        if self.has_bytes && self.claimed >= from.max(self.checked_claim) + Bytes(frame.0 / 16) {
+            self.checked = now;
+            self.checked_claim = self.claimed;
         }
     }
 
@@ -236,12 +276,17 @@ impl Fetching {
     pub fn progress(&mut self, bytes: Bytes, total: Bytes, now: Moment) {
         self.is_whole = bytes >= total;
         self.total = total;
-        if !std::mem::replace(&mut self.has_bytes, true) {
+        let is_first = !std::mem::replace(&mut self.has_bytes, true);
+        if is_first {
             // The time before the first byte is not that of the link. Another patch than that on disk begins at 0.
             self.on_disk = self.on_disk.min(bytes);
             self.watch = Watch::new(self.watch.window(), self.on_disk, now);
         }
-        self.watch.reached(bytes, now);
+        if is_first || bytes < self.here {
+            (self.claimed, self.checked_claim) = (Bytes::ZERO, Bytes::ZERO);
+        }
+        self.here = bytes;
+        self.watch.reached(bytes.max(self.claimed), now);
         if bytes < self.checked_bytes || bytes - self.checked_bytes >= Bytes(Settings::STALL_BYTES) {
             self.checked = now;
             self.checked_bytes = bytes;
@@ -256,6 +301,6 @@ fn together(at: Moment) -> Moment {
 }
 
 /// The most bytes of a frame that is passed on: frames are a fourth of the patch, within bounds (docs/PATCH.md).
-fn first_frame(patch: Bytes) -> Bytes {
+fn frame_max(patch: Bytes) -> Bytes {
     Bytes(patch.0 / 4).clamp(Bytes::KIB.times(64), Bytes::MIB)
 }

@@ -133,7 +133,8 @@ impl Fetcher {
         let (beside, signed_bytes) = (Some(Beside { fetch: first.fetch, bytes_max }), target.signed_bytes);
         step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed: Vec::new(), beside, signed_bytes });
         let on_disk = part.map_or(Bytes::ZERO, |part| part.bytes);
-        let fetching = Fetching::new(fetch, plan, Way::Quoted, on_disk, (step.now, step.core.uplink()));
+        let mut fetching = Fetching::new(fetch, plan, Way::Quoted, on_disk, (step.now, step.core.uplink()));
+        fetching.may_pass_on = false;
         target.second = Some(Second::Racing(Box::new(Rival { fetching, bytes_max, start: None, patch: None })));
     }
 

@@ -63,7 +63,7 @@ impl Tail {
 
     pub fn working(&mut self, now: Moment) {
         if let TailState::Fetching(fetching) = &mut self.state {
-            fetching.working(Bytes::ZERO, now);
+            fetching.working(Bytes::ZERO, None, now);
         }
     }
 

@@ -199,12 +199,37 @@ fn a_busy_peer_is_asked_again_after_the_time_that_it_names_within_a_bound() {
     }
 }
 
+/// A provider that was chosen by its quote has the whole patch: between frames there is nothing for it to wait for.
+#[test]
+fn a_provider_with_the_patch_gains_no_time_by_its_word() {
+    let (mut fetching, fetch) = Fetching::begin();
+    let part = Part {
+        patch: lighter_types::PatchId::new([7; 32]),
+        settings: 1,
+        bases: Vec::new(),
+        frames: 0,
+        bytes: Bytes::KIB,
+        bytes_total: Bytes::MIB,
+    };
+    fetching.step(|fetcher, step| fetcher.progress(fetch, part, step));
+    let before = fetching.fetcher.next_deadline(Moment(2), &fetching.core.settings);
+    for done in [Bytes::KIB.times(200), Bytes(u64::MAX)] {
+        fetching.step(|fetcher, step| fetcher.working(fetch, (done, Some(Bytes::MIB)), Moment(step.now.0 + 9000)));
+    }
+    assert_eq!(fetching.fetcher.next_deadline(Moment(2), &fetching.core.settings), before);
+    fetching.step(|fetcher, step| {
+        let stall = step.core.settings.stall_timeout;
+        fetcher.advance(&mut Step { now: step.now + stall, core: step.core, effects: step.effects });
+        assert!(step.effects.contains(&Effect::StopFetch(fetch)), "{:?}", step.effects);
+    });
+}
+
 #[test]
 fn late_news_of_a_fetch_and_late_quotes_change_nothing() {
     let (mut fetching, fetch) = Fetching::begin();
     fetching.end(fetch, FetchFailure::Refused(Refusal::BUSY));
     let effects = fetching.step(|fetcher, step| {
-        fetcher.working(fetch, Bytes::ZERO, step.now);
+        fetcher.working(fetch, (Bytes::ZERO, None), step.now);
         fetcher.quoted(LAYER, AskId(77), Err(AskFailure::Unreachable), step);
         fetcher.quoted(DiffId::new([2; 32]), AskId(77), Err(AskFailure::Unreachable), step);
     });

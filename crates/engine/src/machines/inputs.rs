@@ -82,7 +82,7 @@ impl Machines {
             WorkInput::ImageRead { pull, read } => self.pulls.image_read(pull, read, &mut self.fetcher, step),
             WorkInput::BlobKept { pull, result } => self.pulls.blob_kept(pull, result, &mut self.fetcher, step),
             WorkInput::ImageCommitted { pull, result } => self.pulls.committed(pull, result, &mut self.fetcher, step),
-            WorkInput::FetchWorking { fetch, done } => self.fetch_working(fetch, done, step),
+            WorkInput::FetchWorking { fetch, done, total } => self.fetch_working(fetch, done, total, step),
             WorkInput::FetchProgress { fetch, part } => self.fetch_progress(fetch, part, step),
             WorkInput::FetchEnded { fetch, result } => self.fetch_ended(fetch, result, step),
         }
@@ -168,15 +168,15 @@ impl Machines {
         self.serve.encode_ended(encode, took, result.ok(), step);
     }
 
-    fn fetch_working(&mut self, fetch: FetchId, done: Bytes, step: &mut Step<'_>) {
-        self.fetcher.working(fetch, done, step.now);
+    fn fetch_working(&mut self, fetch: FetchId, done: Bytes, total: Option<Bytes>, step: &mut Step<'_>) {
+        self.fetcher.working(fetch, (done, total), step.now);
         if let Some(target) = self.fetcher.target_of(fetch) {
-            self.serve.still_coming(target, Bytes::ZERO, step.effects);
+            self.serve.still_coming(target, step.effects);
         }
     }
 
     fn fetch_progress(&mut self, fetch: FetchId, part: Part, step: &mut Step<'_>) {
-        if let Some(target) = self.fetcher.target_of(fetch) {
+        if let Some(target) = self.fetcher.passes_on(fetch, &part) {
             self.serve.part_grew(target, &part, step.effects);
         }
         self.fetcher.progress(fetch, part, step);

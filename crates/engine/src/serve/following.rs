@@ -36,17 +36,14 @@ impl Serve {
         Ok(())
     }
 
-    /// A fetch goes on, and no frame is on disk yet: tells the streams that follow it how much came.
-    pub fn still_coming(&self, target: DiffId, came: Bytes, effects: &mut Vec<Effect>) {
+    /// The patch is not there yet: tells the streams that follow it that the fetch goes on.
+    pub fn still_coming(&self, target: DiffId, effects: &mut Vec<Effect>) {
         let waiting = self.streams.iter().filter(|(_, stream)| stream.waits_for(target));
-        effects.extend(waiting.map(|(&stream, _)| Effect::Working { stream, target_bytes_done: came }));
+        effects.extend(waiting.map(|(&stream, _)| Effect::Working { stream, target_bytes_done: Bytes::ZERO }));
     }
 
-    /// More of a patch is on disk: the streams that wait for this patch get it.
+    /// More of a patch is here: the streams that wait for this patch get its header, and the frames as they come.
     pub fn part_grew(&mut self, target: DiffId, part: &Part, effects: &mut Vec<Effect>) {
-        if part.frames == 0 {
-            return self.still_coming(target, part.bytes, effects);
-        }
         for (&id, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.waits_for(target)) {
             if stream.can_use(part) {
                 let first_frame = stream.request.resume.map_or(0, |resume| resume.first_frame);

@@ -195,6 +195,28 @@ fn a_neighbour_that_stalls_without_a_race_is_not_doubted() {
     assert!(arrival_asked(&effects).is_some(), "its word counts as before: {effects:?}");
 }
 
+/// A neighbour that waits for the next frame says how much of it is there. Its word counts for that frame, and each of
+/// its sixteenths once.
+#[test]
+fn a_neighbour_with_a_growing_frame_does_not_stall_and_its_word_counts_for_one_frame() {
+    let (mut alone, ask) = Alone::asking();
+    let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
+    let (patch, bases, total) = (lighter_types::PatchId::new([9; 32]), vec![old().diff_id], Bytes::MIB);
+    let part = Part { patch, settings: 1, bases, frames: 1, bytes: Bytes::KIB.times(256), bytes_total: total };
+    alone.step(1000, Input::Work(WorkInput::FetchProgress { fetch, part }));
+    let mut says = |done| {
+        let said = Input::Work(WorkInput::FetchWorking { fetch, done, total: Some(total) });
+        let effects = alone.step(15_000, said);
+        effects.contains(&Effect::StopFetch(fetch))
+    };
+    for sixteenth in 17..=32 {
+        assert!(!says(Bytes::KIB.times(16 * sixteenth)), "{sixteenth} sixteenths");
+    }
+    // What comes after the frame is not believed before the frame is here.
+    assert!(!says(Bytes::KIB.times(600)));
+    assert!(says(Bytes::KIB.times(700)));
+}
+
 /// The neighbour may have passed on what another provider had promised.
 #[test]
 fn a_neighbour_by_whom_another_layer_came_is_not_cut_off_and_not_asked_again() {

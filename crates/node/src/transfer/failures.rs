@@ -77,7 +77,7 @@ pub fn of_link(step: FetchStep, error: io::Error) -> FetchFailure {
         return lost(LostCause::Unsupported);
     }
     match error.kind() {
-        io::ErrorKind::InvalidData if step == FetchStep::Reply => {
+        io::ErrorKind::InvalidData if matches!(step, FetchStep::Reply | FetchStep::Frames) => {
             FetchFailure::Lied(Lie::Unreadable(Cause::new(error)))
         }
         io::ErrorKind::UnexpectedEof => lost(LostCause::EndedEarly(step)),

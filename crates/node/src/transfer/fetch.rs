@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -25,7 +26,7 @@ use super::keep::{Partial, discard};
 use super::lists::Listed;
 use super::part::checked;
 use super::progress::{PROGRESS_BYTES, Progress};
-use super::replies::Replies;
+use super::replies::{self, Replies};
 use super::{
     CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, apply, beside, blocking, failures, read_message, tail, whole, within,
     write_message,
@@ -100,7 +101,8 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     let _stopped_at_the_end = stop.clone().drop_guard();
     let (first_frame, tail) = (start.first_frame, shared.tails.of(&header));
     let (frames, kept) = watch::channel(0);
-    let progress = Progress { job, start, header: &header, frames: kept.clone(), shared };
+    let arrived = Arc::new(AtomicU64::new(0));
+    let progress = Progress { job, start, header: &header, frames: kept.clone(), came: arrived.clone(), shared };
     let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
     let coming = Instant::now();
     let mut came = Came { received: Bytes(start.header_bytes.into()), down: None };
@@ -115,7 +117,8 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     };
     frames.send_replace(partial.kept);
     let file = partial.file().map_err(failures::of_opening)?;
-    let _arrival = shared.arrivals.begin(&header, &file, kept.clone(), tail.clone()).map_err(failures::of_opening)?;
+    let arrival = shared.arrivals.begin(&header, &file, kept.clone(), tail.clone(), arrived);
+    let _arrival = arrival.map_err(failures::of_opening)?;
     let keeper = {
         let header = header.clone();
         blocking(move || partial.keep(&header, first_frame, waiting, &frames))
@@ -218,7 +221,7 @@ async fn open(
     let mut early = None;
     match (within(HANDSHAKE_TIMEOUT, FetchStep::Request, write_message(&mut stream, request)).await, listed) {
         (Ok(()), Some(listed)) => {
-            shared.input(WorkInput::FetchWorking { fetch: job.fetch, done: Bytes::ZERO }).await;
+            shared.input(WorkInput::FetchWorking { fetch: job.fetch, done: Bytes::ZERO, total: None }).await;
             early = send_list(&mut stream, listed).await?;
         }
         (Ok(()), None) => {}
@@ -234,7 +237,7 @@ async fn open(
         match reply {
             PatchReply::Working { target_bytes_done: done } => {
                 if replies.is_told(Instant::now()).map_err(FetchFailure::Lied)? {
-                    shared.input(WorkInput::FetchWorking { fetch: job.fetch, done }).await;
+                    shared.input(WorkInput::FetchWorking { fetch: job.fetch, done, total: None }).await;
                 }
             }
             PatchReply::Refused(refusal) => return Err(FetchFailure::Refused(refusal)),
@@ -249,6 +252,7 @@ async fn open(
             PatchReply::Start { patch, header_bytes, first_frame } => {
                 return Ok((stream, Start { patch, header_bytes, first_frame }));
             }
+            PatchReply::Frame => return Err(replies::out_of_place()),
         }
     }
 }
@@ -330,7 +334,13 @@ async fn take(
     let mut stopwatch: Option<Stopwatch<'_>> = None;
     let mut blocked = Duration::ZERO;
     let mut reported = (came.received, Instant::now());
+    let mut replies = Replies::default();
     for (index, frame) in (progress.start.first_frame..).zip(frames) {
+        tokio::select! {
+            biased;
+            () = tail.has(index) => return tail::met(stream, index, tail, progress, &payloads).await,
+            begun = replies.until_frame(stream, progress.header, progress.job, progress.shared) => begun?,
+        }
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
         while filled < payload.len() {

@@ -1,5 +1,8 @@
 //! News of a fetch for the engine.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use lighter_engine::{Part, WorkInput};
 use lighter_patch::Header;
 use lighter_types::Bytes;
@@ -18,6 +21,8 @@ pub struct Progress<'a> {
     pub header: &'a Header,
     /// Frames on disk, from the first on.
     pub frames: watch::Receiver<u32>,
+    /// Bytes of the patch that came, for those who wait for more of it.
+    pub came: Arc<AtomicU64>,
     pub shared: &'a Shared,
 }
 
@@ -26,12 +31,14 @@ impl Progress<'_> {
     pub async fn tell(&self, received: Bytes) {
         let frames = *self.frames.borrow();
         let arrived = self.bytes_before(self.start.first_frame) - self.header.header_bytes() + received;
+        let bytes = arrived.max(self.bytes_before(frames));
+        self.came.store(bytes.0, Ordering::Relaxed);
         let part = Part {
             patch: self.start.patch,
             settings: self.header.settings_id(),
             bases: self.header.bases().iter().map(|base| base.diff_id).collect(),
             frames,
-            bytes: arrived.max(self.bytes_before(frames)),
+            bytes,
             bytes_total: self.header.patch_bytes(),
         };
         self.shared.input(WorkInput::FetchProgress { fetch: self.job.fetch, part }).await;

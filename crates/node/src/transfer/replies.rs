@@ -1,9 +1,16 @@
-//! The replies of a provider that makes the patch: "working", every few seconds.
+//! The replies of a provider that makes the patch, or waits for its next frame: "working", every few seconds.
 
 use std::time::{Duration, Instant};
 
-use lighter_engine::Lie;
+use futures::AsyncRead;
+use lighter_engine::{FetchFailure, FetchStep, Lie, WorkInput};
+use lighter_patch::Header;
 use lighter_types::Cause;
+use lighter_wire::PatchReply;
+
+use super::job::FetchJob;
+use super::{CHUNK_TIMEOUT, read_message, within};
+use crate::shared::Shared;
 
 /// The engine hears of them this often at most, however often a provider says it.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -24,7 +31,40 @@ pub struct Replies {
 #[error("it said {REPLIES_MAX} times that it makes the patch")]
 struct Endless;
 
+/// The lie of a provider that answers before it says that a patch comes, or in place of a frame.
+#[derive(Debug, thiserror::Error)]
+#[error("a reply out of its place")]
+struct OutOfPlace;
+
+pub fn out_of_place() -> FetchFailure {
+    FetchFailure::Lied(Lie::Unreadable(Cause::new(OutOfPlace)))
+}
+
 impl Replies {
+    /// Reads up to the payload of the next frame. Until it is there the provider may say how much of the patch it has.
+    pub async fn until_frame(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        header: &Header,
+        job: &FetchJob,
+        shared: &Shared,
+    ) -> Result<(), FetchFailure> {
+        loop {
+            match within(CHUNK_TIMEOUT, FetchStep::Frames, read_message(stream)).await? {
+                PatchReply::Frame => return Ok(()),
+                PatchReply::Working { target_bytes_done: done } => {
+                    if self.is_told(Instant::now()).map_err(FetchFailure::Lied)? {
+                        let total = Some(header.patch_bytes());
+                        shared.input(WorkInput::FetchWorking { fetch: job.fetch, done, total }).await;
+                    }
+                }
+                PatchReply::Start { .. } | PatchReply::Refused(_) | PatchReply::Referred { .. } => {
+                    return Err(out_of_place());
+                }
+            }
+        }
+    }
+
     /// One more reply came: whether the engine is to hear of it.
     ///
     /// # Errors

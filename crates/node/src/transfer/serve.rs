@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -22,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::lists::receive;
-use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, REQUEST_BYTES_MAX, busy_reply, read_message, write_message};
+use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, REQUEST_BYTES_MAX, busy_reply, framed, read_message, write_message};
 use crate::arrivals::Arriving;
 use crate::config::Rate;
 use crate::damage::set_aside;
@@ -243,20 +244,33 @@ async fn send_frames(
     within(writer.write_all(&bytes)).await?;
     for index in frames {
         if let Source::Arriving(arriving) = source {
-            let has = timeout(CHUNK_TIMEOUT, arriving.has(index)).await;
-            if !has.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-            }
+            until_here(writer, arriving, index).await?;
         }
         let reader = source.clone();
         let Some(payload) = blocking(move || Ok(read_frame(&reader, index))).await? else {
             return Err(Unsent { error: io::ErrorKind::InvalidData.into(), frame: Some(index) });
         };
+        within(writer.write_all(&framed(&PatchReply::Frame)?)).await?;
         for chunk in payload.chunks(CHUNK_BYTES) {
             within(writer.write_all(chunk)).await?;
         }
     }
     Ok(within(writer.close()).await?)
+}
+
+/// Waits for a frame of a patch that still comes, and tells the requester how much of the patch is here. Over a thin
+/// uplink a frame takes minutes.
+async fn until_here(writer: &mut (impl AsyncWrite + Unpin), arriving: &mut Arriving, index: u32) -> io::Result<()> {
+    loop {
+        match timeout(WORKING_EVERY, arriving.has(index)).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(_) => {
+                let target_bytes_done = Bytes(arriving.came.load(Ordering::Relaxed));
+                within(write_message(writer, &PatchReply::Working { target_bytes_done })).await?;
+            }
+        }
+    }
 }
 
 /// A patch is damaged on disk: the node makes it again when it is wanted.

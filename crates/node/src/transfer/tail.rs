@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::failures::{self, lost};
 use super::job::{Begun, FetchJob};
 use super::progress::{PROGRESS_BYTES, Progress};
+use super::replies::Replies;
 use super::{CHUNK_TIMEOUT, blocking, within};
 use crate::shared::Shared;
 use crate::tails::Tail;
@@ -76,8 +77,17 @@ async fn take(
     shared: &Arc<Shared>,
 ) -> Result<(), FetchFailure> {
     let mut reported = Bytes::ZERO;
+    let mut replies = Replies::default();
     for index in (0..asked).rev() {
         let Some(frame) = header.frame(index) else { break };
+        tokio::select! {
+            biased;
+            () = tail.has_first(index) => {
+                end(stream).await;
+                return Ok(());
+            }
+            begun = replies.until_frame(stream, header, job, shared) => begun?,
+        }
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;
         while filled < payload.len() {

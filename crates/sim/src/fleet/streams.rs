@@ -45,6 +45,8 @@ pub struct Sending {
     /// Frames whose application is under way or over, and the moment at which the last of them is applied.
     applied: usize,
     pub applied_at: Micros,
+    /// When the requester was last told that the next frame still comes to the provider.
+    pub told: Micros,
     /// The frames of the requester's other fetch made the patch whole: what still comes is not wanted.
     pub has_met: bool,
 }
@@ -58,7 +60,7 @@ impl Stream {
 
 impl Sending {
     pub fn new(patch: CachedPatch, frames: Vec<Frame>, flow: Flow, had: u64, began: Micros) -> Self {
-        Self { patch, frames, flow, had, began, rate: None, applied: 0, applied_at: began, has_met: false }
+        Self { patch, frames, flow, had, began, rate: None, applied: 0, applied_at: began, told: began, has_met: false }
     }
 
     /// Bytes of the patch that the requester has in all.

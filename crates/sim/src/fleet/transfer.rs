@@ -30,6 +30,8 @@ const HEADER_BYTES: u64 = 1000;
 const REPLY_BYTES: u64 = 150;
 /// A provider that holds back looks this often whether it may send more.
 const DRIP: Micros = 1_000_000;
+/// A provider that waits for the next frame says so this often.
+const WORKING_EVERY: Micros = 5_000_000;
 /// Both ends learn after this that a stream is over.
 const END: Micros = 1000;
 
@@ -75,15 +77,15 @@ impl Fleet {
         let Some(stream) = self.streams.get(id) else { return };
         let time = self.wires.now() - since;
         let pretended = self.trouble.flaws_of(stream.from.0).iter().find_map(|flaw| flaw.pretended(time));
-        self.working(id, pretended.unwrap_or_default());
+        self.working(id, pretended.unwrap_or_default(), None);
         self.wires.after(DRIP, Due::Pretends { stream: id, since });
     }
 
-    /// The provider tells the requester that it makes the patch.
-    pub fn working(&mut self, id: StreamId, done: Bytes) {
+    /// The provider tells the requester that it makes the patch, or waits for more of one of so many bytes.
+    pub fn working(&mut self, id: StreamId, done: Bytes, total: Option<Bytes>) {
         let Some(stream) = self.streams.get(id) else { return };
         let ((to, _), (from, _), fetch) = (stream.to, stream.from, stream.fetch);
-        self.send_input(from, to, 20, Input::Work(WorkInput::FetchWorking { fetch, done }));
+        self.send_input(from, to, 20, Input::Work(WorkInput::FetchWorking { fetch, done, total }));
     }
 
     pub fn serve(&mut self, node: usize, id: StreamId, patch: PatchId, first_frame: u32) {
@@ -210,9 +212,23 @@ impl Fleet {
             let kept = end_of(&sending.frames, part.frames).min(bytes);
             self.nodes[node].disk.parts.insert(sending.patch.target, sending.part(kept));
         }
-        self.streams.passing_on(node, patch).into_iter().for_each(|id| self.pump(id));
+        for following in self.streams.passing_on(node, patch) {
+            self.pump(following);
+            self.tell_follower(following, Bytes(bytes));
+        }
         if is_done {
             self.wires.at(applied_at, Due::Applied(id));
+        }
+    }
+
+    /// A provider that passes a patch on tells the requester how much of it came, each few seconds.
+    fn tell_follower(&mut self, id: StreamId, came: Bytes) {
+        let now = self.wires.now();
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        if let Some(sending) = stream.sending.as_mut().filter(|sending| now - sending.told >= WORKING_EVERY) {
+            sending.told = now;
+            let total = sending.patch.bytes;
+            self.working(id, came, Some(total));
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lighter_engine::{Report, Settings};
 use lighter_sim::test_fleet::{Pretender, TestFleet, peer};
-use lighter_types::BytesPerSecond;
+use lighter_types::{Bytes, BytesPerSecond};
 
 use super::{check_done, layer, released, seeds};
 
@@ -40,6 +40,24 @@ fn a_late_node_waits_for_the_fetching_neighbour() {
         fleet.run_pulls();
         (1..=4).for_each(|node| check_done(&fleet, node));
         assert_eq!(fleet.seen(0).served, 1, "seed {seed}");
+    }
+}
+
+/// A frame of 256 KiB takes 26 s and 105 s here, and a fetch that brings nothing for 20 s is stopped. The neighbour that
+/// fetches says how much it has of the frame. Before, each node of such a site went outside in turn.
+#[test]
+fn a_site_fetches_once_however_long_a_frame_takes() {
+    for (rate, seed) in [10_000, 2500].into_iter().flat_map(|rate| seeds(10).into_iter().map(move |seed| (rate, seed)))
+    {
+        let mut fleet = thin_site(seed, rate);
+        let began = fleet.now();
+        (1..=4).for_each(|node| fleet.pull(node, 1, "app:new"));
+        fleet.run_pulls();
+        (1..=4).for_each(|node| check_done(&fleet, node));
+        assert_eq!(fleet.seen(0).served, 1, "seed {seed}, {rate} B/s");
+        let alone = Bytes::MIB.at(BytesPerSecond(rate));
+        let took = fleet.now().since(began);
+        assert!(took < alone * 5 / 4, "seed {seed}, {rate} B/s: {took:?} for what takes {alone:?}");
     }
 }
 
