@@ -35,7 +35,7 @@ fn lying_neighbour() -> Script {
 
 /// So many replies of a peer that it makes the patch.
 fn working(count: usize) -> Vec<u8> {
-    framed(&PatchReply::Working { target_bytes_done: Bytes(1) }).repeat(count)
+    framed(&PatchReply::Working { done: Bytes(1) }).repeat(count)
 }
 
 /// Quotes a patch of a hundred bytes, at once.

@@ -54,10 +54,11 @@ pub enum Effect {
         question: QuestionId,
         request: Request,
     },
-    /// Tell the peer that its patch is being made, or that so many bytes of it came here.
+    /// Tell the peer that its patch is being made, or comes here: so many bytes are done where it is made, or came to
+    /// those before this node.
     Working {
         stream: StreamId,
-        target_bytes_done: Bytes,
+        done: Bytes,
     },
     /// Send the patch from its frame `first_frame` on, or from the one before it down if the peer asked for that order
     /// of this patch; if it is still coming, as it comes.

@@ -113,8 +113,9 @@ pub enum WorkInput {
     /// Answers [`Effect::Ask`]. A release in it has a good signature by a publisher that the operator trusts.
     Answered { ask: AskId, answer: Result<Answer, AskFailure> },
     /// [`Effect::Fetch`] goes on: the provider is still making the patch, or gets it itself. `done` is the provider's
-    /// word for how far it is: bytes of the target, or of a patch that it passes on. `total` is the bytes of the patch
-    /// once its header is here: then the provider waits for the next frame.
+    /// word for that: bytes of the target that are encoded, or bytes of the patch that came to it, and to the peer that
+    /// it gets it from, and so on. `total` is the bytes of the patch once its header is here: then the provider waits
+    /// for the next frame.
     FetchWorking { fetch: FetchId, done: Bytes, total: Option<Bytes> },
     /// [`Effect::Fetch`] goes on: bytes came. Sent every few seconds while they do, within a frame too: over a thin
     /// link a frame takes longer than the stall timeout.

@@ -29,6 +29,7 @@ mod calibrations;
 mod core;
 mod cut_offs;
 mod directory;
+mod doubts;
 mod effort;
 mod event;
 mod failure;

@@ -189,8 +189,8 @@ impl Serve {
     /// Tells the streams that wait for this encode, and those that wait for an encode in the queue: the queue moves.
     pub fn encode_progress(&self, encode: EncodeId, done: Bytes, effects: &mut Vec<Effect>) {
         for (&id, job) in self.jobs.iter().filter(|(id, job)| **id == encode || job.running.is_none()) {
-            let target_bytes_done = if id == encode { done } else { Bytes::ZERO };
-            effects.extend(job.waiting.iter().map(|&stream| Effect::Working { stream, target_bytes_done }));
+            let done = if id == encode { done } else { Bytes::ZERO };
+            effects.extend(job.waiting.iter().map(|&stream| Effect::Working { stream, done }));
         }
     }
 
@@ -242,7 +242,7 @@ impl Serve {
             Supply::ToBeMade(job) => {
                 self.enqueue(job, (from, stream), step.effects)?;
                 self.streams.insert(stream, Stream::new(from, request, step.core));
-                step.effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
+                step.effects.push(Effect::Working { stream, done: Bytes::ZERO });
                 self.start_queued(step);
                 self.stop_unwanted(step.effects);
             }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lighter_patch::{Frame, Header};
-use lighter_types::PatchId;
+use lighter_types::{Bytes, PatchId};
 use tokio::sync::watch;
 
 use crate::part_layout::PartLayout;
@@ -24,8 +24,33 @@ pub struct Arriving {
     pub frames: watch::Receiver<u32>,
     /// The last frames, which may be here before those in the middle.
     pub tail: Arc<Tail>,
-    /// Bytes of the patch that came, those of a frame that is not whole among them.
-    pub came: Arc<AtomicU64>,
+    pub growth: Arc<Growth>,
+}
+
+/// A peer that waits for the next frame hears this number. It grows with each byte of the patch that comes here, or to
+/// one of the peers that it comes through, and measures nothing else.
+#[derive(Debug, Default)]
+pub struct Growth {
+    /// Bytes that came here, those of a frame that is not whole among them.
+    here: AtomicU64,
+    /// The provider's own word.
+    before: AtomicU64,
+}
+
+impl Growth {
+    /// So many bytes of the patch are here.
+    pub fn came(&self, bytes: Bytes) {
+        self.here.store(bytes.0, Ordering::Relaxed);
+    }
+
+    /// The provider waits itself, and says this.
+    pub fn heard(&self, done: Bytes) {
+        self.before.store(done.0, Ordering::Relaxed);
+    }
+
+    pub fn done(&self) -> Bytes {
+        Bytes(self.here.load(Ordering::Relaxed).saturating_add(self.before.load(Ordering::Relaxed)))
+    }
 }
 
 /// All patches on their way.
@@ -49,10 +74,10 @@ impl Arrivals {
         file: &File,
         frames: watch::Receiver<u32>,
         tail: Arc<Tail>,
-        came: Arc<AtomicU64>,
+        growth: Arc<Growth>,
     ) -> io::Result<Arrival<'_>> {
         let (file, layout) = (Arc::new(file.try_clone()?), PartLayout::of(header));
-        let arriving = Arriving { file, header: Arc::new(header.clone()), layout, frames, tail, came };
+        let arriving = Arriving { file, header: Arc::new(header.clone()), layout, frames, tail, growth };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(header.id(), arriving);
         Ok(Arrival { arrivals: self, patch: header.id() })
     }

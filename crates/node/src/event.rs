@@ -72,7 +72,7 @@ pub enum Command {
 /// An order of the engine for a stream.
 #[derive(Clone, Debug)]
 pub enum Order {
-    Working { target_bytes_done: Bytes },
+    Working { done: Bytes },
     Serve { patch: PatchId, first_frame: u32 },
     Refuse(Refusal),
     Refer { to: PeerId, patch: PatchId, settings: u32, addresses: Vec<Vec<u8>> },

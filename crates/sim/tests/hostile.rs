@@ -51,13 +51,35 @@ fn floods_old_releases_wrong_patches_false_cards_and_cut_patches_delay_pulls_wit
     assert_eq!(check_bar(BESIEGED, 6), 5);
 }
 
-#[test]
-fn each_kind_alone_delays_pulls_within_the_bar() {
-    let clean = clean(BESIEGED);
+/// The scenario with one hostile member in each site, of each kind that others can meet.
+fn each_kind(scenario: &str) -> Vec<String> {
+    let clean = clean(scenario);
     let kinds = ["pretends", "lies", "stalls", "truncates", "drips", "stale", "wrong-results", "false-cards"];
     let claims = ["payloads", "signed-layer", "unsigned-layer"].map(|of| format!("claims\"\nof = \"{of}"));
-    for kind in kinds.map(str::to_owned).iter().chain(&claims) {
-        let fault = format!("[[fault]]\nkind = \"{kind}\"\nper_site = 1\n\n[expect]");
-        assert_ne!(check_bar(&clean.replacen("[expect]", &fault, 1), 0), 0, "{kind}: nobody met a liar");
+    let faults = kinds.map(str::to_owned).into_iter().chain(claims);
+    let with = |kind| clean.replacen("[expect]", &format!("[[fault]]\nkind = \"{kind}\"\nper_site = 1\n\n[expect]"), 1);
+    faults.map(with).collect()
+}
+
+#[test]
+fn each_kind_alone_delays_pulls_within_the_bar() {
+    for scenario in each_kind(BESIEGED) {
+        assert_ne!(check_bar(&scenario, 0), 0, "nobody met a liar in {scenario}");
+    }
+}
+
+/// Frames of a large patch take so long over the thinnest uplink that a site which fetches it twice is late.
+#[test]
+fn each_kind_alone_delays_pulls_of_large_patches_within_the_bar() {
+    for times in [10, 40] {
+        let patches =
+            [236_188, 267_289].map(|bytes| (format!("bytes = {bytes}"), format!("bytes = {}", bytes * times)));
+        let large = patches.iter().fold(BESIEGED.to_owned(), |scenario, (bytes, large)| {
+            assert!(scenario.contains(bytes), "{bytes}");
+            scenario.replace(bytes, large)
+        });
+        for scenario in each_kind(&large) {
+            check_bar(&scenario, 0);
+        }
     }
 }

@@ -76,9 +76,10 @@ pub enum FrameOrder {
 /// A message of the provider: before the patch, and before each of its frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatchReply {
-    /// The provider is making the patch and has encoded this much of the target; or it gets the patch itself, and has
-    /// this much of it. Sent at least every five seconds.
-    Working { target_bytes_done: Bytes },
+    /// The provider is making the patch and has encoded this much of the target. Or it waits for the patch or its next
+    /// frame itself: then the number grows with each byte that comes to it, or to one of the peers that it comes
+    /// through. Sent at least every five seconds.
+    Working { done: Bytes },
     /// The patch follows: a header of `header_bytes`, then the payloads from `first_frame` on, or from the one before
     /// it down. If the provider cannot serve the requested resume, `patch` is a different patch and `first_frame` is 0.
     Start { patch: PatchId, header_bytes: u32, first_frame: u32 },
@@ -145,7 +146,7 @@ impl Message for PatchReply {
 
     fn to_layout(&self) -> PatchReplyLayout {
         match self {
-            Self::Working { target_bytes_done } => PatchReplyLayout::Working(target_bytes_done.0),
+            Self::Working { done } => PatchReplyLayout::Working(done.0),
             Self::Start { patch, header_bytes, first_frame } => {
                 PatchReplyLayout::Start(*patch.as_bytes(), *header_bytes, *first_frame)
             }
@@ -159,7 +160,7 @@ impl Message for PatchReply {
 
     fn from_layout(layout: PatchReplyLayout) -> Result<Self, WireError> {
         Ok(match layout {
-            PatchReplyLayout::Working(done) => Self::Working { target_bytes_done: Bytes(done) },
+            PatchReplyLayout::Working(done) => Self::Working { done: Bytes(done) },
             PatchReplyLayout::Start(patch, header_bytes, first_frame) => {
                 Self::Start { patch: PatchId::new(patch), header_bytes, first_frame }
             }

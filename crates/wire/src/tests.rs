@@ -281,7 +281,7 @@ fn patch_stream() {
     check(&PatchRequest { have, ..request.clone() }, &format!("{} 00 01 {} 00 00 fb0004 01", h(1), h(5)));
     let referable = Some(Referable { uplink: BytesPerSecond(251), passes_on: true });
     check(&PatchRequest { referable, ..request }, &format!("{} 00 00 00 01 fbfb00 01 fb0004 01", h(1)));
-    check(&PatchReply::Working { target_bytes_done: Bytes(251) }, "00 fbfb00");
+    check(&PatchReply::Working { done: Bytes(251) }, "00 fbfb00");
     let start = PatchReply::Start { patch: PatchId::new([2; 32]), header_bytes: 4, first_frame: 5 };
     check(&start, &format!("01 {} 04 05", h(2)));
     check(&PatchReply::Refused(Refusal::NotHeld), "02 00");

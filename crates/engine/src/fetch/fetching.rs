@@ -51,8 +51,6 @@ pub struct Fetching {
     /// The bytes that were on disk when it began, and those of the whole patch.
     on_disk: Bytes,
     total: Bytes,
-    /// The bytes of the patch that are here.
-    here: Bytes,
     /// The rate of this node's uplink.
     uplink: BytesPerSecond,
     watch: Watch,
@@ -60,10 +58,12 @@ pub struct Fetching {
     pub look_at: Moment,
     /// A second source said that it has to make the patch too: the node waited for that once.
     pub was_patient: bool,
-    /// The bytes that a peer that passes the patch on says it has of it, as far as its word counts.
-    claimed: Bytes,
-    /// Its word when the next frame was last seen to grow.
-    checked_claim: Bytes,
+    /// The peer says that something of the patch came to it, or to one of those before it.
+    has_word: bool,
+    /// Words of a peer that passes the patch on, since bytes last came here: the first one, and the last that counted.
+    word: Option<(Bytes, Bytes)>,
+    /// When a word last counted, or when the fetch began.
+    grew_at: Moment,
     /// Its header and frames go to disk, so others can have them. A second source keeps them in memory at first.
     pub may_pass_on: bool,
     /// The rate that a race showed to be all that there is.
@@ -86,24 +86,17 @@ pub enum Stop {
 impl Fetching {
     /// `uplink` is the rate of this node's uplink: a frame that is passed on comes over one like it.
     pub fn new(fetch: FetchId, plan: Plan, way: Way, on_disk: Bytes, (now, uplink): (Moment, BytesPerSecond)) -> Self {
-        let window = match way {
-            Way::Quoted => Settings::PACE_WINDOW,
-            // Bytes come by whole frames, from relay to relay.
-            Way::Named(_) => Settings::PACE_WINDOW + frame_max(plan.bytes).at(uplink) * Settings::RELAYS_ABOVE,
-            // It says every few seconds how much came to it.
-            Way::Neighbour => Settings::PACE_WINDOW * 3,
-        };
-        Self {
+        let mut fetching = Self {
             fetch,
             on_disk,
             total: on_disk + plan.bytes,
-            here: on_disk,
             uplink,
-            watch: Watch::new(window, on_disk, now),
+            watch: Watch::new(Settings::PACE_WINDOW, on_disk, now),
             look_at: now,
             was_patient: false,
-            claimed: Bytes::ZERO,
-            checked_claim: Bytes::ZERO,
+            has_word: false,
+            word: None,
+            grew_at: now,
             may_pass_on: true,
             expected_max: None,
             plan,
@@ -114,7 +107,9 @@ impl Fetching {
             checked: now,
             checked_bytes: on_disk,
             is_whole: false,
-        }
+        };
+        fetching.watch = Watch::new(fetching.window(), on_disk, now);
+        fetching
     }
 
     /// The peer that answers for the result of a patch: the peer that named the patch, since a peer that passes it on
@@ -149,8 +144,7 @@ impl Fetching {
     /// way.
     pub fn deadline(&self, settings: &Settings) -> Option<Moment> {
         let stalls = self.stalls(settings);
-        let grows_by = if self.has_grown() { self.watch.window_ends() } else { self.silent_at() };
-        let grows_by = if self.has_bytes { grows_by } else { grows_by.min(self.silent_at()) };
+        let grows_by = if self.has_bytes { self.watch.window_ends() } else { self.silent_at() };
         let look = together(self.look_at.max(grows_by));
         (self.stop == Stop::No).then(|| if self.is_whole { stalls } else { stalls.min(look) })
     }
@@ -166,11 +160,8 @@ impl Fetching {
         if self.stop != Stop::No || self.is_whole || now < self.look_at {
             return None;
         }
-        if self.is_silent(now) {
-            return Some(Late::Silent);
-        }
-        if !self.has_grown() {
-            return None;
+        if !self.has_bytes {
+            return self.is_silent(now).then_some(Late::Silent);
         }
         let expected = self.expected_max.map_or(expected, |max| max.min(expected));
         self.watch.late(self.total, expected, self.slack())
@@ -189,31 +180,28 @@ impl Fetching {
         }
     }
 
-    /// Whether anything came since the fetch began, here or to the neighbour by its own word.
-    fn has_grown(&self) -> bool {
-        self.has_bytes || matches!(self.way, Way::Neighbour) && self.claimed > Bytes::ZERO
-    }
-
-    /// When the first byte is late.
+    /// When the first byte is late. A peer that passes the patch on has the time of its frames, and once more while the
+    /// patch grows where it comes from.
     pub fn silent_at(&self) -> Moment {
-        self.started + self.silent_max()
-    }
-
-    /// How long the first byte may take.
-    fn silent_max(&self) -> Duration {
         let working = self.plan.wait.min(Settings::WORKING_MAX) * Settings::PACE_SLACK;
-        match self.way {
-            Way::Quoted => Settings::SILENT_MAX + working,
-            Way::Named(_) => Settings::SILENT_MAX + working + self.watch.window(),
-            Way::Neighbour if self.claimed > Bytes::ZERO => Settings::NEIGHBOUR_SILENT_MAX + self.first_frame_max(),
-            Way::Neighbour => Settings::NEIGHBOUR_SILENT_MAX,
-        }
+        let (quiet, window) = match self.way {
+            Way::Quoted => (Settings::SILENT_MAX + working, Duration::ZERO),
+            Way::Named(_) => (Settings::SILENT_MAX + working, self.window()),
+            Way::Neighbour if self.has_word => (Settings::NEIGHBOUR_SILENT_MAX, self.window()),
+            Way::Neighbour => (Settings::NEIGHBOUR_SILENT_MAX, Duration::ZERO),
+        };
+        let latest = self.started + quiet + window;
+        latest.max((self.grew_at + quiet).min(latest + window))
     }
 
-    /// How long the first frame may take to a neighbour that says that it grows: others may share the uplink. A patch
-    /// may be several times as large as it was predicted to be.
-    fn first_frame_max(&self) -> Duration {
-        frame_max(self.total.min(self.plan.bytes.times(4))).at(self.uplink) * Settings::RELAYS_ABOVE
+    /// The time over which the pace is looked at. A patch that is passed on comes by whole frames, from relay to relay,
+    /// and each relay has an uplink like this node's. It may be several times as large as it was predicted to be.
+    fn window(&self) -> Duration {
+        let frame = frame_max(self.total.min(self.plan.bytes.times(4)));
+        match self.way {
+            Way::Quoted => Settings::PACE_WINDOW,
+            Way::Named(_) | Way::Neighbour => Settings::PACE_WINDOW + frame.at(self.uplink) * Settings::RELAYS_ABOVE,
+        }
     }
 
     pub fn watch(&self) -> &Watch {
@@ -231,44 +219,41 @@ impl Fetching {
 
     /// The bytes that are still to come.
     pub fn rest(&self) -> Bytes {
-        self.total - self.here
+        self.total - self.watch.bytes()
     }
 
     /// The bytes that came by this fetch.
     pub fn received(&self) -> Bytes {
-        if self.has_bytes { self.here - self.on_disk } else { Bytes::ZERO }
+        if self.has_bytes { self.watch.bytes() - self.on_disk } else { Bytes::ZERO }
     }
 
     fn timeout(&self, settings: &Settings) -> Duration {
         if self.is_whole { Settings::WORKING_MAX } else { settings.stall_timeout }
     }
 
-    /// The provider still makes the patch, or waits for it as this node does, and has so much of it. `total` is known
-    /// once the header is here.
+    /// The provider still makes the patch, or waits for it as this node does. `done` grows with each byte that comes to
+    /// it or to one of those before it. `total` is the patch's size, once its header is here.
     pub fn working(&mut self, done: Bytes, total: Option<Bytes>, now: Moment) {
         self.total = total.unwrap_or(self.total);
         if !matches!(self.way, Way::Quoted) {
-            self.claims(done, now);
+            self.heard(done, now);
         }
         if !self.has_bytes && now.since(self.started) < Settings::WORKING_MAX {
             self.checked = now;
         }
     }
 
-    /// So much of a patch that is passed on came to the peer. It passes on whole frames: its word counts for the next of
-    /// them, and no further.
-    fn claims(&mut self, bytes: Bytes, now: Moment) {
+    /// A peer passes on whole frames, and over a thin uplink a frame takes longer than a fetch may bring nothing. So
+    /// its word counts for the frames on their way to it, and no further: one for each relay. A part of a frame is the
+    /// least that counts.
+    fn heard(&mut self, done: Bytes, now: Moment) {
+        self.has_word |= done > Bytes::ZERO;
         let frame = frame_max(self.total);
-        let from = if self.has_bytes { self.here } else { Bytes::ZERO };
-        self.claimed = self.claimed.max(bytes.min(from + frame));
-        if matches!(self.way, Way::Neighbour) {
-            let there = if self.has_bytes { self.here.max(self.claimed) } else { self.on_disk + self.claimed };
-            self.watch.reached(there, now);
-        }
-        // Over a thin uplink a frame takes longer than a fetch may bring nothing.
-        if self.has_bytes && self.claimed >= from.max(self.checked_claim) + Bytes(frame.0 / 16) {
-            self.checked = now;
-            self.checked_claim = self.claimed;
+        let (first, counted) = self.word.get_or_insert((done, done));
+        let done = done.min(*first + frame.times(Settings::RELAYS_ABOVE.into()));
+        if done >= *counted + Bytes(frame.0 / Settings::WORDS_OF_A_FRAME) {
+            *counted = done;
+            (self.checked, self.grew_at) = (now, now);
         }
     }
 
@@ -276,20 +261,16 @@ impl Fetching {
     pub fn progress(&mut self, bytes: Bytes, total: Bytes, now: Moment) {
         self.is_whole = bytes >= total;
         self.total = total;
-        let is_first = !std::mem::replace(&mut self.has_bytes, true);
-        if is_first {
+        if !std::mem::replace(&mut self.has_bytes, true) {
             // The time before the first byte is not that of the link. Another patch than that on disk begins at 0.
             self.on_disk = self.on_disk.min(bytes);
-            self.watch = Watch::new(self.watch.window(), self.on_disk, now);
+            self.watch = Watch::new(self.window(), self.on_disk, now);
         }
-        if is_first || bytes < self.here {
-            (self.claimed, self.checked_claim) = (Bytes::ZERO, Bytes::ZERO);
-        }
-        self.here = bytes;
-        self.watch.reached(bytes.max(self.claimed), now);
+        self.watch.reached(bytes, now);
         if bytes < self.checked_bytes || bytes - self.checked_bytes >= Bytes(Settings::STALL_BYTES) {
             self.checked = now;
             self.checked_bytes = bytes;
+            self.word = None;
         }
     }
 }

@@ -55,10 +55,6 @@ impl Watch {
         self.bytes = bytes;
     }
 
-    pub fn window(&self) -> Duration {
-        self.window
-    }
-
     pub fn bytes(&self) -> Bytes {
         self.bytes
     }

@@ -171,7 +171,7 @@ impl Machines {
     fn fetch_working(&mut self, fetch: FetchId, done: Bytes, total: Option<Bytes>, step: &mut Step<'_>) {
         self.fetcher.working(fetch, (done, total), step.now);
         if let Some(target) = self.fetcher.target_of(fetch) {
-            self.serve.still_coming(target, step.effects);
+            self.serve.still_coming(target, done, step.effects);
         }
     }
 

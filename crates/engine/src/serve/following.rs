@@ -29,17 +29,17 @@ impl Serve {
             return Err(Refusal::NotHeld);
         }
         self.streams.insert(stream, Stream { follows: true, ..Stream::new(from, request, step.core) });
-        step.effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
+        step.effects.push(Effect::Working { stream, done: Bytes::ZERO });
         if let Coming::Part(part) = coming {
             self.part_grew(request.target, part, step.effects);
         }
         Ok(())
     }
 
-    /// The patch is not there yet: tells the streams that follow it that the fetch goes on.
-    pub fn still_coming(&self, target: DiffId, effects: &mut Vec<Effect>) {
+    /// The patch is not there yet: tells the streams that follow it how far it is where it comes from.
+    pub fn still_coming(&self, target: DiffId, done: Bytes, effects: &mut Vec<Effect>) {
         let waiting = self.streams.iter().filter(|(_, stream)| stream.waits_for(target));
-        effects.extend(waiting.map(|(&stream, _)| Effect::Working { stream, target_bytes_done: Bytes::ZERO }));
+        effects.extend(waiting.map(|(&stream, _)| Effect::Working { stream, done }));
     }
 
     /// More of a patch is here: the streams that wait for this patch get its header, and the frames as they come.

@@ -41,7 +41,7 @@ impl Serve {
         let closes = step.now + window;
         let window = self.gathering.0.entry(patch.patch).or_insert(Window { closes, waiting: Vec::new() });
         window.waiting.push(stream);
-        step.effects.push(Effect::Working { stream, target_bytes_done: Bytes::ZERO });
+        step.effects.push(Effect::Working { stream, done: Bytes::ZERO });
         true
     }
 

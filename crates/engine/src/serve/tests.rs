@@ -112,7 +112,7 @@ fn serve(stream: u64, patch: u8, first_frame: u32) -> Effect {
 }
 
 fn working(stream: u64, done: u64) -> Effect {
-    Effect::Working { stream: StreamId(stream), target_bytes_done: Bytes(done) }
+    Effect::Working { stream: StreamId(stream), done: Bytes(done) }
 }
 
 fn refuse(stream: u64, refusal: Refusal) -> Effect {

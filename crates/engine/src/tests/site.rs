@@ -195,10 +195,10 @@ fn a_neighbour_that_stalls_without_a_race_is_not_doubted() {
     assert!(arrival_asked(&effects).is_some(), "its word counts as before: {effects:?}");
 }
 
-/// A neighbour that waits for the next frame says how much of it is there. Its word counts for that frame, and each of
-/// its sixteenths once.
+/// A neighbour that waits for the next frame says that it grows, there or at a relay before it. Its word counts for as
+/// many frames as there are relays at most, and each part of a frame once.
 #[test]
-fn a_neighbour_with_a_growing_frame_does_not_stall_and_its_word_counts_for_one_frame() {
+fn a_neighbour_with_a_growing_frame_does_not_stall_and_its_word_has_an_end() {
     let (mut alone, ask) = Alone::asking();
     let fetch = fetching(&alone.answer(ask, Arrival::Coming { received: Bytes(1) }));
     let (patch, bases, total) = (lighter_types::PatchId::new([9; 32]), vec![old().diff_id], Bytes::MIB);
@@ -209,12 +209,12 @@ fn a_neighbour_with_a_growing_frame_does_not_stall_and_its_word_counts_for_one_f
         let effects = alone.step(15_000, said);
         effects.contains(&Effect::StopFetch(fetch))
     };
-    for sixteenth in 17..=32 {
-        assert!(!says(Bytes::KIB.times(16 * sixteenth)), "{sixteenth} sixteenths");
+    let frames = u64::from(Settings::RELAYS_ABOVE);
+    for part in 0..=16 * frames {
+        assert!(!says(Bytes::KIB.times(300 + 16 * part)), "{part} times 16 KiB");
     }
-    // What comes after the frame is not believed before the frame is here.
-    assert!(!says(Bytes::KIB.times(600)));
-    assert!(says(Bytes::KIB.times(700)));
+    assert!(!says(Bytes::MIB.times(100)), "the last time that counted was 15 s ago");
+    assert!(says(Bytes::MIB.times(200)));
 }
 
 /// The neighbour may have passed on what another provider had promised.

@@ -38,7 +38,7 @@ impl Driver {
                     Ended::Answer { question, answer: answer_from_store(&shared.store, &request) }
                 });
             }
-            Effect::Working { stream, target_bytes_done } => self.order(stream, Order::Working { target_bytes_done }),
+            Effect::Working { stream, done } => self.order(stream, Order::Working { done }),
             Effect::Serve { stream, patch, first_frame } => self.order(stream, Order::Serve { patch, first_frame }),
             Effect::Refuse { stream, refusal } => self.order(stream, Order::Refuse(refusal)),
             Effect::Refer { stream, to, patch, settings } => {

@@ -8,6 +8,7 @@ use lighter_patch::ApplyError;
 use lighter_store::StoreError;
 use lighter_streams::{OpenError, OpenStep, Settings};
 use lighter_types::{Blame, Cause};
+use lighter_wire::WireError;
 use tokio::task::JoinError;
 
 use crate::defects;
@@ -77,7 +78,7 @@ pub fn of_link(step: FetchStep, error: io::Error) -> FetchFailure {
         return lost(LostCause::Unsupported);
     }
     match error.kind() {
-        io::ErrorKind::InvalidData if matches!(step, FetchStep::Reply | FetchStep::Frames) => {
+        _ if error.get_ref().is_some_and(|source| source.is::<WireError>()) => {
             FetchFailure::Lied(Lie::Unreadable(Cause::new(error)))
         }
         io::ErrorKind::UnexpectedEof => lost(LostCause::EndedEarly(step)),
@@ -94,6 +95,7 @@ pub fn of_worker(error: &JoinError) -> FetchFailure {
 mod tests {
     use lighter_patch::CodecId;
     use lighter_types::Bytes;
+    use lighter_wire::{Message, PatchReply};
 
     use super::*;
 
@@ -130,9 +132,12 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_reply_are_a_lie_and_damage_of_the_link_is_not() {
-        let reply = of_link(FetchStep::Reply, io::ErrorKind::InvalidData.into());
-        assert!(matches!(reply, FetchFailure::Lied(_)));
-        let frames = of_link(FetchStep::Frames, io::ErrorKind::InvalidData.into());
-        assert!(matches!(frames, FetchFailure::Lost(LostCause::Broken { .. })));
+        for step in [FetchStep::Reply, FetchStep::Frames] {
+            let no_reply = PatchReply::decode(&[77]).unwrap_err();
+            let reply = of_link(step, io::Error::new(io::ErrorKind::InvalidData, no_reply));
+            assert!(matches!(reply, FetchFailure::Lied(_)));
+            let damaged = of_link(step, io::ErrorKind::InvalidData.into());
+            assert!(matches!(damaged, FetchFailure::Lost(LostCause::Broken { .. })));
+        }
     }
 }

@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -101,8 +100,7 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     let _stopped_at_the_end = stop.clone().drop_guard();
     let (first_frame, tail) = (start.first_frame, shared.tails.of(&header));
     let (frames, kept) = watch::channel(0);
-    let arrived = Arc::new(AtomicU64::new(0));
-    let progress = Progress { job, start, header: &header, frames: kept.clone(), came: arrived.clone(), shared };
+    let progress = Progress { job, start, header: &header, frames: kept.clone(), growth: Arc::default(), shared };
     let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
     let coming = Instant::now();
     let mut came = Came { received: Bytes(start.header_bytes.into()), down: None };
@@ -117,7 +115,7 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     };
     frames.send_replace(partial.kept);
     let file = partial.file().map_err(failures::of_opening)?;
-    let arrival = shared.arrivals.begin(&header, &file, kept.clone(), tail.clone(), arrived);
+    let arrival = shared.arrivals.begin(&header, &file, kept.clone(), tail.clone(), progress.growth.clone());
     let _arrival = arrival.map_err(failures::of_opening)?;
     let keeper = {
         let header = header.clone();
@@ -235,7 +233,7 @@ async fn open(
             None => read_message(&mut stream).await.map_err(|error| failures::of_link(FetchStep::Reply, error))?,
         };
         match reply {
-            PatchReply::Working { target_bytes_done: done } => {
+            PatchReply::Working { done } => {
                 if replies.is_told(Instant::now()).map_err(FetchFailure::Lied)? {
                     shared.input(WorkInput::FetchWorking { fetch: job.fetch, done, total: None }).await;
                 }
@@ -339,7 +337,7 @@ async fn take(
         tokio::select! {
             biased;
             () = tail.has(index) => return tail::met(stream, index, tail, progress, &payloads).await,
-            begun = replies.until_frame(stream, progress.header, progress.job, progress.shared) => begun?,
+            begun = replies.until_frame(stream, progress.header, &progress.growth, (progress.job, progress.shared)) => begun?,
         }
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;

@@ -1,7 +1,6 @@
 //! News of a fetch for the engine.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use lighter_engine::{Part, WorkInput};
 use lighter_patch::Header;
@@ -9,6 +8,7 @@ use lighter_types::Bytes;
 use tokio::sync::watch;
 
 use super::job::{FetchJob, Start};
+use crate::arrivals::Growth;
 use crate::shared::Shared;
 
 /// The engine hears of progress after this many bytes.
@@ -21,8 +21,7 @@ pub struct Progress<'a> {
     pub header: &'a Header,
     /// Frames on disk, from the first on.
     pub frames: watch::Receiver<u32>,
-    /// Bytes of the patch that came, for those who wait for more of it.
-    pub came: Arc<AtomicU64>,
+    pub growth: Arc<Growth>,
     pub shared: &'a Shared,
 }
 
@@ -32,7 +31,7 @@ impl Progress<'_> {
         let frames = *self.frames.borrow();
         let arrived = self.bytes_before(self.start.first_frame) - self.header.header_bytes() + received;
         let bytes = arrived.max(self.bytes_before(frames));
-        self.came.store(bytes.0, Ordering::Relaxed);
+        self.growth.came(bytes);
         let part = Part {
             patch: self.start.patch,
             settings: self.header.settings_id(),

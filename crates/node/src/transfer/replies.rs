@@ -10,6 +10,7 @@ use lighter_wire::PatchReply;
 
 use super::job::FetchJob;
 use super::{CHUNK_TIMEOUT, read_message, within};
+use crate::arrivals::Growth;
 use crate::shared::Shared;
 
 /// The engine hears of them this often at most, however often a provider says it.
@@ -41,18 +42,19 @@ pub fn out_of_place() -> FetchFailure {
 }
 
 impl Replies {
-    /// Reads up to the payload of the next frame. Until it is there the provider may say how much of the patch it has.
+    /// Reads up to the payload of the next frame. Until it is there the provider may say how it grows.
     pub async fn until_frame(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
         header: &Header,
-        job: &FetchJob,
-        shared: &Shared,
+        growth: &Growth,
+        (job, shared): (&FetchJob, &Shared),
     ) -> Result<(), FetchFailure> {
         loop {
             match within(CHUNK_TIMEOUT, FetchStep::Frames, read_message(stream)).await? {
                 PatchReply::Frame => return Ok(()),
-                PatchReply::Working { target_bytes_done: done } => {
+                PatchReply::Working { done } => {
+                    growth.heard(done);
                     if self.is_told(Instant::now()).map_err(FetchFailure::Lied)? {
                         let total = Some(header.patch_bytes());
                         shared.input(WorkInput::FetchWorking { fetch: job.fetch, done, total }).await;

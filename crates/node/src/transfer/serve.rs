@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -93,12 +92,12 @@ async fn follow(
             Ok(Some(order)) => order,
             // The node is stopping.
             Ok(None) => Order::Refuse(Refusal::Stopping),
-            Err(_) => Order::Working { target_bytes_done: done },
+            Err(_) => Order::Working { done },
         };
         match order {
-            Order::Working { target_bytes_done } => {
-                done = target_bytes_done;
-                within(write_message(stream, &PatchReply::Working { target_bytes_done })).await?;
+            Order::Working { done: so_far } => {
+                done = so_far;
+                within(write_message(stream, &PatchReply::Working { done })).await?;
             }
             Order::Refuse(refusal) => {
                 within(write_message(stream, &PatchReply::Refused(refusal))).await?;
@@ -266,8 +265,8 @@ async fn until_here(writer: &mut (impl AsyncWrite + Unpin), arriving: &mut Arriv
             Ok(true) => return Ok(()),
             Ok(false) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(_) => {
-                let target_bytes_done = Bytes(arriving.came.load(Ordering::Relaxed));
-                within(write_message(writer, &PatchReply::Working { target_bytes_done })).await?;
+                let done = arriving.growth.done();
+                within(write_message(writer, &PatchReply::Working { done })).await?;
             }
         }
     }

@@ -17,6 +17,7 @@ use super::job::{Begun, FetchJob};
 use super::progress::{PROGRESS_BYTES, Progress};
 use super::replies::Replies;
 use super::{CHUNK_TIMEOUT, blocking, within};
+use crate::arrivals::Growth;
 use crate::shared::Shared;
 use crate::tails::Tail;
 
@@ -77,7 +78,7 @@ async fn take(
     shared: &Arc<Shared>,
 ) -> Result<(), FetchFailure> {
     let mut reported = Bytes::ZERO;
-    let mut replies = Replies::default();
+    let (mut replies, growth) = (Replies::default(), Growth::default());
     for index in (0..asked).rev() {
         let Some(frame) = header.frame(index) else { break };
         tokio::select! {
@@ -86,7 +87,7 @@ async fn take(
                 end(stream).await;
                 return Ok(());
             }
-            begun = replies.until_frame(stream, header, job, shared) => begun?,
+            begun = replies.until_frame(stream, header, &growth, (job, shared)) => begun?,
         }
         let mut payload = vec![0; frame.payload_bytes as usize];
         let mut filled = 0;

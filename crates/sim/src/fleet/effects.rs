@@ -53,7 +53,7 @@ impl Fleet {
                 self.answer(node, question, answer, documents);
             }
             Effect::AnswerFromStore { question, request } => self.answer_from_disk(node, question, &request),
-            Effect::Working { stream, target_bytes_done } => self.working(stream, target_bytes_done, None),
+            Effect::Working { stream, done } => self.working(stream, done, None),
             Effect::Serve { stream, patch, first_frame } => self.serve(node, stream, patch, first_frame),
             Effect::Refuse { stream, refusal } => self.turn_away(stream, FetchFailure::Refused(refusal)),
             Effect::Refer { stream, to, patch, settings } => {

@@ -45,8 +45,8 @@ pub struct Sending {
     /// Frames whose application is under way or over, and the moment at which the last of them is applied.
     applied: usize,
     pub applied_at: Micros,
-    /// When the requester was last told that the next frame still comes to the provider.
-    pub told: Micros,
+    /// When the requester was last told that the next frame still comes to the provider, and what it was told.
+    pub told: (Micros, Bytes),
     /// The frames of the requester's other fetch made the patch whole: what still comes is not wanted.
     pub has_met: bool,
 }
@@ -60,7 +60,18 @@ impl Stream {
 
 impl Sending {
     pub fn new(patch: CachedPatch, frames: Vec<Frame>, flow: Flow, had: u64, began: Micros) -> Self {
-        Self { patch, frames, flow, had, began, rate: None, applied: 0, applied_at: began, told: began, has_met: false }
+        Self {
+            patch,
+            frames,
+            flow,
+            had,
+            began,
+            rate: None,
+            applied: 0,
+            applied_at: began,
+            told: (began, Bytes::ZERO),
+            has_met: false,
+        }
     }
 
     /// Bytes of the patch that the requester has in all.
@@ -191,6 +202,14 @@ impl Streams {
         let received = self.of(node).filter(|(_, stream)| stream.to.0 == node && stream.beside.is_none());
         let mut sendings = received.filter_map(|(_, stream)| stream.sending.as_ref());
         Some(&sendings.find(|sending| sending.patch.patch == patch)?.patch)
+    }
+
+    /// A number that grows with each byte of a patch that comes to a node, or to one of those that it comes through.
+    pub fn growth(&self, node: usize, patch: PatchId) -> Bytes {
+        let received = self.of(node).filter(|(_, stream)| stream.to.0 == node && stream.beside.is_none());
+        let mut sendings = received.filter_map(|(_, stream)| stream.sending.as_ref());
+        let sending = sendings.find(|sending| sending.patch.patch == patch);
+        sending.map_or(Bytes::ZERO, |sending| Bytes(sending.bytes_there()) + sending.told.1)
     }
 
     /// The other stream by which this life of a node gets the same patch, from its other end.

@@ -214,21 +214,30 @@ impl Fleet {
         }
         for following in self.streams.passing_on(node, patch) {
             self.pump(following);
-            self.tell_follower(following, Bytes(bytes));
+            self.tell_follower(following);
         }
         if is_done {
             self.wires.at(applied_at, Due::Applied(id));
         }
     }
 
-    /// A provider that passes a patch on tells the requester how much of it came, each few seconds.
-    fn tell_follower(&mut self, id: StreamId, came: Bytes) {
+    /// A provider that passes a patch on tells the requester every few seconds that it grows: here, or where it comes
+    /// from. The requester passes that on.
+    fn tell_follower(&mut self, id: StreamId) {
         let now = self.wires.now();
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        if let Some(sending) = stream.sending.as_mut().filter(|sending| now - sending.told >= WORKING_EVERY) {
-            sending.told = now;
-            let total = sending.patch.bytes;
-            self.working(id, came, Some(total));
+        let Some(Stream { from: (from, _), to: (to, _), sending: Some(sending), .. }) = self.streams.get(id) else {
+            return;
+        };
+        let (patch, total, from, to) = (sending.patch.patch, sending.patch.bytes, *from, *to);
+        if now - sending.told.0 < WORKING_EVERY {
+            return;
+        }
+        let done = self.streams.growth(from, patch);
+        let Some(sending) = self.streams.get_mut(id).and_then(|stream| stream.sending.as_mut()) else { return };
+        sending.told = (now, done);
+        self.working(id, done, Some(total));
+        for following in self.streams.passing_on(to, patch) {
+            self.tell_follower(following);
         }
     }
 
