@@ -131,7 +131,7 @@ fn bench_patch_reports_tools_that_fail_or_are_missing() {
     files.tool("bspatch", "exit 0");
     let ended = files.bench(&["patch", &files.path("layers"), "--runs", "2", "--effort", "fast"]).ok();
     let report = ended.json();
-    let missing = ["gzip", "zstd", "casync", "zck", "zck_delta_size", "unzck", "rdiff", "ostree"];
+    let missing = ["gzip", "zstd", "casync", "zck", "zck_delta_size", "unzck", "rdiff", "ostree", "zucchini", "xz"];
     assert_eq!(report["peers_missing"], serde_json::json!(missing));
     assert_eq!(ended.stderr.matches("not on PATH").count(), 1, "{ended:?}");
     for (tool, why) in [
@@ -151,6 +151,26 @@ fn bench_patch_reports_tools_that_fail_or_are_missing() {
     let args = ["-o", "table", "bench", "patch", &files.path("layers"), "--runs", "1", "--effort", "fast"];
     let table = finish(command().env("PATH", files.path("tools")).args(args)).ok().stdout;
     assert!(table.contains("hdiffz FAILED: encode: no room for that"), "{table}");
+    files.nothing_is_left();
+}
+
+/// This stands for Zucchini: its patch is the target, and the base must be the one before.
+#[test]
+fn bench_patch_runs_zucchini_and_compresses_its_patch() {
+    let files = Files::new();
+    files.tool(
+        "zucchini",
+        "if [ $1 = -gen ]; then [ $(/usr/bin/wc -c < \"$2\") = \"$BASE_BYTES\" ] && /bin/cp \"$3\" \"$4\"; else /bin/cp \"$3\" \"$4\"; fi",
+    );
+    files.tool("xz", "exec /usr/bin/xz \"$@\"");
+    let bytes = |name: &str| fs::metadata(files.path(name)).unwrap().len();
+    let layers = files.path("layers");
+    let mut bench = files.command(&["patch", &layers, "--runs", "1", "--effort", "fast", "--peers", "zucchini"]);
+    let report = finish(bench.env("BASE_BYTES", bytes("layers/app-r9.tar").to_string())).ok().json();
+    let peer = row(&report, "Zucchini, xz -9e");
+    assert_eq!(peer["status"], "measured", "{report}");
+    let patch = peer["patch_bytes"].as_u64().unwrap();
+    assert!(patch < bytes("layers/app-r10.tar"), "{patch} bytes");
     files.nothing_is_left();
 }
 

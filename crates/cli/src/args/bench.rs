@@ -82,6 +82,8 @@ pub enum BenchPeer {
     /// An OSTree static delta between two commits of the trees.
     Ostree,
     Bsdiff,
+    /// A port of Zucchini, the differ of Chromium and Firefox for executables, compressed by xz -9e.
+    Zucchini,
     Xdelta3,
     Zstd3,
     Zstd19,

@@ -93,8 +93,8 @@ impl Blobs {
         self.made(layer.blob.digest, rebuilding).await
     }
 
-    /// Rebuilds the blob of a layer that still comes; whether it is there then. If not, it is rebuilt when somebody
-    /// asks.
+    /// Rebuilds the blob of a layer that still comes; whether it is there then, or somebody else makes it. If not, it
+    /// is rebuilt when somebody asks.
     pub async fn rebuild_ahead(&self, layer: &LayerDescriptor, recipe: Vec<u8>, tar: GrowingLayer) -> bool {
         let Ok(_place) = self.ahead.try_acquire() else { return false };
         let digest = layer.blob.digest;

@@ -78,7 +78,7 @@ pub fn of_link(step: FetchStep, error: io::Error) -> FetchFailure {
         return lost(LostCause::Unsupported);
     }
     match error.kind() {
-        _ if error.get_ref().is_some_and(|source| source.is::<WireError>()) => {
+        _ if matches!(error.get_ref(), Some(source) if source.is::<WireError>()) => {
             FetchFailure::Lied(Lie::Unreadable(Cause::new(error)))
         }
         io::ErrorKind::UnexpectedEof => lost(LostCause::EndedEarly(step)),

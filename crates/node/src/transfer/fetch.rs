@@ -98,11 +98,10 @@ async fn receive(begun: Begun, job: &FetchJob, shared: &Arc<Shared>) -> Result<F
     let Begun { mut stream, start, header, sizes, listed, .. } = begun;
     let stop = job.cancelled.child_token();
     let _stopped_at_the_end = stop.clone().drop_guard();
-    let (first_frame, tail) = (start.first_frame, shared.tails.of(&header));
+    let (first_frame, tail, coming) = (start.first_frame, shared.tails.of(&header), Instant::now());
     let (frames, kept) = watch::channel(0);
     let progress = Progress { job, start, header: &header, frames: kept.clone(), growth: Arc::default(), shared };
     let (payloads, waiting) = mpsc::channel(PAYLOADS_WAITING);
-    let coming = Instant::now();
     let mut came = Came { received: Bytes(start.header_bytes.into()), down: None };
     let mut taking = Box::pin(take(&mut stream, &progress, &tail, payloads, &mut came));
     let is_all_here = beside::until_alone(job, taking.as_mut()).await?;

@@ -43,8 +43,8 @@ fn a_late_node_waits_for_the_fetching_neighbour() {
     }
 }
 
-/// A frame of 256 KiB takes 26 s and 105 s here, and a fetch that brings nothing for 20 s is stopped. The neighbour that
-/// fetches says how much it has of the frame. Before, each node of such a site went outside in turn.
+/// A frame of 256 KiB takes 26 s and 105 s here, and a fetch that brings nothing for 20 s is stopped. The neighbour
+/// that fetches says that the frame grows. Before, each node of such a site went outside in turn.
 #[test]
 fn a_site_fetches_once_however_long_a_frame_takes() {
     for (rate, seed) in [10_000, 2500].into_iter().flat_map(|rate| seeds(10).into_iter().map(move |seed| (rate, seed)))

@@ -15,6 +15,7 @@ mod whole;
 mod xdelta3;
 mod zchunk;
 mod zstd;
+mod zucchini;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -140,6 +141,7 @@ impl Tool {
             Self::Peer(BenchPeer::Rdiff) => &rdiff::Rdiff,
             Self::Peer(BenchPeer::Ostree) => &ostree::Ostree,
             Self::Peer(BenchPeer::Bsdiff) => &bsdiff::Bsdiff,
+            Self::Peer(BenchPeer::Zucchini) => &zucchini::Zucchini,
             Self::Peer(BenchPeer::Xdelta3) => &xdelta3::Xdelta3,
             Self::Peer(BenchPeer::Zstd3) => &zstd::ZSTD_3,
             Self::Peer(BenchPeer::Zstd19) => &zstd::ZSTD_19,
