@@ -23,6 +23,7 @@ mod patch;
 mod peers;
 mod planning;
 mod process;
+mod references;
 mod report;
 mod simulation;
 mod tools;
@@ -87,6 +88,8 @@ enum Format {
 enum Bench {
     /// Bytes, seconds and memory of patches, beside stock xdelta3.
     Patch,
+    /// The rate at which references of executables are found and written anew.
+    References,
     /// The import of gzip layers into a node.
     Import,
     /// Whole layers: into a node, and from there over a link of 1 Gbit/s. A client at the registry endpoint. Layers
@@ -162,6 +165,7 @@ fn main() -> Result<()> {
         let section = report.section(&name);
         let measured = match bench {
             Bench::Patch => patch::run(&bencher, section),
+            Bench::References => references::run(&bencher, section),
             Bench::Import => import::run(&bencher, section),
             Bench::Whole => whole::run(&bencher, section)
                 .and_then(|()| endpoint::run(&bencher, section))

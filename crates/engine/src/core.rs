@@ -37,7 +37,7 @@ pub struct Core {
     pub applying: Pace,
     pub asks: Asks,
     pub cut_offs: CutOffs,
-    /// The rate over the uplink that a race of two sources showed last: more was not to be had.
+    /// The rate over the uplink that a race of two sources showed last, or a transfer since: more was not to be had.
     pub uplink_seen: Option<BytesPerSecond>,
     pub races: Races,
     pub doubts: Doubts,
@@ -93,7 +93,14 @@ impl Core {
 
     /// The rate of this node's uplink, as far as is known.
     pub fn uplink(&self) -> BytesPerSecond {
-        self.uplink_seen.map_or(self.settings.uplink_rate, |seen| seen.min(self.settings.uplink_rate))
+        let seen = self.uplink_seen.map_or(self.settings.uplink_rate, |seen| seen.min(self.settings.uplink_rate));
+        seen.max(BytesPerSecond(1))
+    }
+
+    /// Two sources at once brought so much. If that is next to nothing, it says more of them than of the uplink.
+    pub fn saw_uplink(&mut self, rate: BytesPerSecond) {
+        let least = BytesPerSecond(self.settings.uplink_rate.0 / Settings::UPLINK_SEEN_PART);
+        self.uplink_seen = Some(rate.max(least));
     }
 
     /// The connected nodes behind this node's uplink, itself among them.
@@ -170,6 +177,9 @@ impl Step<'_> {
     /// A transfer showed this of the link to a peer.
     pub fn learn_link(&mut self, peer: PeerId, seen: Link) {
         if seen != Link::default() {
+            if !self.core.is_near(peer) {
+                self.core.uplink_seen = self.core.uplink_seen.max(self.core.uplink_seen.and(seen.down));
+            }
             self.see_link(peer, seen);
             self.effects.push(Effect::KeepLink { peer, link: Some(self.core.links.get(peer)) });
         }

@@ -91,6 +91,8 @@ impl Settings {
     pub const PACE_SLACK_FOLLOWED: u32 = 8;
     /// The relays that a patch may come through, one after another: in a tree of two branches, those of 65,000 nodes.
     pub const RELAYS_ABOVE: u32 = 16;
+    /// A race shows an uplink of this part of the assumed rate at least: sources that are slow together show less.
+    pub const UPLINK_SEEN_PART: u64 = 64;
     /// A peer that waits for a frame says that it grows. The least growth that counts is this part of a frame.
     pub const WORDS_OF_A_FRAME: u64 = 32;
     /// The first byte of a fetch may take this long beside the work that the peer quoted.

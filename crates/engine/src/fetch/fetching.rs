@@ -200,7 +200,9 @@ impl Fetching {
         let frame = frame_max(self.total.min(self.plan.bytes.times(4)));
         match self.way {
             Way::Quoted => Settings::PACE_WINDOW,
-            Way::Named(_) | Way::Neighbour => Settings::PACE_WINDOW + frame.at(self.uplink) * Settings::RELAYS_ABOVE,
+            Way::Named(_) | Way::Neighbour => {
+                frame.at(self.uplink).saturating_mul(Settings::RELAYS_ABOVE).saturating_add(Settings::PACE_WINDOW)
+            }
         }
     }
 

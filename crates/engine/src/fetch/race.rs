@@ -169,7 +169,7 @@ impl Fetcher {
             if let Some([of_first, of_rival]) = paces {
                 first.expected_max = Some(BytesPerSecond(of_first.0.max(1)));
                 if !step.core.is_near(beside) {
-                    step.core.uplink_seen = Some(BytesPerSecond(of_first.0.saturating_add(of_rival.0)));
+                    step.core.saw_uplink(BytesPerSecond(of_first.0.saturating_add(of_rival.0)));
                 }
             }
         }

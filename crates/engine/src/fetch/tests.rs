@@ -3,7 +3,7 @@
 //! A fetcher, a core and a clock that stands still: no other part of the engine takes part. The fleet in
 //! `sim/tests/engine` shows what a fetcher does over time.
 
-use lighter_types::Card;
+use lighter_types::{BytesPerSecond, Card};
 use lighter_wire::Refusal;
 
 use super::claims::Claims;
@@ -222,6 +222,24 @@ fn a_provider_with_the_patch_gains_no_time_by_its_word() {
         fetcher.advance(&mut Step { now: step.now + stall, core: step.core, effects: step.effects });
         assert!(step.effects.contains(&Effect::StopFetch(fetch)), "{:?}", step.effects);
     });
+}
+
+/// Both sources of a race may bring nothing: when the link is down, or when neither means to. The node goes on to hold
+/// others against an uplink, and the next transfer from outside shows it.
+#[test]
+fn two_sources_without_a_byte_do_not_show_the_uplink() {
+    let (mut fetching, _) = Fetching::begin();
+    let assumed = fetching.core.settings.uplink_rate;
+    let from = PeerId::new([9; 32]);
+    fetching.step(|_, step| {
+        step.core.saw_uplink(BytesPerSecond(0));
+        assert_eq!(step.core.uplink(), BytesPerSecond(assumed.0 / Settings::UPLINK_SEEN_PART));
+        step.learn_link(from, lighter_types::Link { down: Some(assumed), ..Default::default() });
+        assert_eq!(step.core.uplink(), assumed);
+    });
+    fetching.core.settings.uplink_rate = BytesPerSecond(0);
+    fetching.core.saw_uplink(BytesPerSecond(0));
+    assert_eq!(fetching.core.uplink(), BytesPerSecond(1));
 }
 
 #[test]
