@@ -180,8 +180,8 @@ impl Fetching {
         }
     }
 
-    /// When the first byte is late. A peer that passes the patch on has the time of its frames, and once more while the
-    /// patch grows where it comes from.
+    /// When the first byte is late. A peer that passes the patch on has the time of its frames, and more while the patch
+    /// grows where it comes from: a relay as long again, a neighbour half of it.
     pub fn silent_at(&self) -> Moment {
         let working = self.plan.wait.min(Settings::WORKING_MAX) * Settings::PACE_SLACK;
         let (quiet, window) = match self.way {
@@ -191,13 +191,14 @@ impl Fetching {
             Way::Neighbour => (Settings::NEIGHBOUR_SILENT_MAX, Duration::ZERO),
         };
         let latest = self.started + quiet + window;
-        latest.max((self.grew_at + quiet).min(latest + window))
+        let more = if matches!(self.way, Way::Neighbour) { window / 2 } else { window };
+        latest.max((self.grew_at + quiet).min(latest + more))
     }
 
     /// The time over which the pace is looked at. A patch that is passed on comes by whole frames, from relay to relay,
-    /// and each relay has an uplink like this node's. It may be several times as large as it was predicted to be.
+    /// and each relay has an uplink like this node's.
     fn window(&self) -> Duration {
-        let frame = frame_max(self.total.min(self.plan.bytes.times(4)));
+        let frame = frame_max(self.plan.bytes);
         match self.way {
             Way::Quoted => Settings::PACE_WINDOW,
             Way::Named(_) | Way::Neighbour => {
@@ -208,6 +209,17 @@ impl Fetching {
 
     pub fn watch(&self) -> &Watch {
         &self.watch
+    }
+
+    /// Another peer quotes so many bytes for the patch that this one passes on. Returns whether that is more than was
+    /// predicted: then it has a longer time, which begins anew.
+    pub fn is_larger(&mut self, quoted: Bytes, now: Moment) -> bool {
+        let is_larger = !matches!(self.way, Way::Quoted) && quoted > self.plan.bytes.times(2);
+        if is_larger {
+            self.plan.bytes = quoted;
+            self.watch = Watch::new(self.window(), self.watch.bytes(), now);
+        }
+        is_larger
     }
 
     pub fn is_whole(&self) -> bool {

@@ -100,6 +100,9 @@ impl Fetcher {
         if fetching.stop != Stop::No {
             return;
         }
+        if fetching.is_larger(plan.bytes, step.now) && !fetching.is_silent(step.now) {
+            return;
+        }
         let ends_in = plan.wait.saturating_add(plan.transfer);
         if ends_in.saturating_mul(2) >= late.ends_in() {
             return;
