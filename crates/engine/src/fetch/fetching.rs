@@ -180,8 +180,8 @@ impl Fetching {
         }
     }
 
-    /// When the first byte is late. A peer that passes the patch on has the time of its frames, and more while the patch
-    /// grows where it comes from: a relay as long again, a neighbour half of it.
+    /// When the first byte is late. A peer that passes the patch on has the time of its frames, and more while the
+    /// patch grows where it comes from: a relay as long again, a neighbour half of it.
     pub fn silent_at(&self) -> Moment {
         let working = self.plan.wait.min(Settings::WORKING_MAX) * Settings::PACE_SLACK;
         let (quiet, window) = match self.way {
