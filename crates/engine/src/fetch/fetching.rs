@@ -53,6 +53,8 @@ pub struct Fetching {
     total: Bytes,
     /// The rate of this node's uplink.
     uplink: BytesPerSecond,
+    /// The bytes of a frame that is passed on, as this node predicts them, or as another peer quotes them.
+    frame: Bytes,
     watch: Watch,
     /// The fetch is not held against its plan before this moment.
     pub look_at: Moment,
@@ -60,8 +62,10 @@ pub struct Fetching {
     pub was_patient: bool,
     /// The peer says that something of the patch came to it, or to one of those before it.
     has_word: bool,
-    /// Words of a peer that passes the patch on, since bytes last came here: the first one, and the last that counted.
-    word: Option<(Bytes, Bytes)>,
+    /// The first word of a peer that passes the patch on, since bytes last came here.
+    first_word: Option<Bytes>,
+    /// Its last word that counted.
+    word: Bytes,
     /// When a word last counted, or when the fetch began.
     grew_at: Moment,
     /// Its header and frames go to disk, so others can have them. A second source keeps them in memory at first.
@@ -91,11 +95,13 @@ impl Fetching {
             on_disk,
             total: on_disk + plan.bytes,
             uplink,
+            frame: frame_max(plan.bytes),
             watch: Watch::new(Settings::PACE_WINDOW, on_disk, now),
             look_at: now,
             was_patient: false,
             has_word: false,
-            word: None,
+            first_word: None,
+            word: Bytes::ZERO,
             grew_at: now,
             may_pass_on: true,
             expected_max: None,
@@ -198,11 +204,10 @@ impl Fetching {
     /// The time over which the pace is looked at. A patch that is passed on comes by whole frames, from relay to relay,
     /// and each relay has an uplink like this node's.
     fn window(&self) -> Duration {
-        let frame = frame_max(self.plan.bytes);
         match self.way {
             Way::Quoted => Settings::PACE_WINDOW,
             Way::Named(_) | Way::Neighbour => {
-                frame.at(self.uplink).saturating_mul(Settings::RELAYS_ABOVE).saturating_add(Settings::PACE_WINDOW)
+                self.frame.at(self.uplink).saturating_mul(Settings::RELAYS_ABOVE).saturating_add(Settings::PACE_WINDOW)
             }
         }
     }
@@ -211,12 +216,13 @@ impl Fetching {
         &self.watch
     }
 
-    /// Another peer quotes so many bytes for the patch that this one passes on. Returns whether that is more than was
-    /// predicted: then it has a longer time, which begins anew.
-    pub fn is_larger(&mut self, quoted: Bytes, now: Moment) -> bool {
-        let is_larger = !matches!(self.way, Way::Quoted) && quoted > self.plan.bytes.times(2);
+    /// Another peer quotes so many bytes for a patch that is passed on. If its frames are twice as large as predicted or
+    /// more, the time for them begins anew, and is longer: four times at most, since frames have a bound. Whether it did.
+    pub fn begin_anew_if_larger(&mut self, quoted: Bytes, now: Moment) -> bool {
+        let frame = frame_max(quoted);
+        let is_larger = !matches!(self.way, Way::Quoted) && frame >= self.frame.times(2);
         if is_larger {
-            self.plan.bytes = quoted;
+            self.frame = frame;
             self.watch = Watch::new(self.window(), self.watch.bytes(), now);
         }
         is_larger
@@ -263,10 +269,14 @@ impl Fetching {
     fn heard(&mut self, done: Bytes, now: Moment) {
         self.has_word |= done > Bytes::ZERO;
         let frame = frame_max(self.total);
-        let (first, counted) = self.word.get_or_insert((done, done));
-        let done = done.min(*first + frame.times(Settings::RELAYS_ABOVE.into()));
-        if done >= *counted + Bytes(frame.0 / Settings::WORDS_OF_A_FRAME) {
-            *counted = done;
+        if self.first_word.is_none() {
+            // A peer that began anew counts from 0.
+            self.word = self.word.min(done);
+        }
+        let first = *self.first_word.get_or_insert(done);
+        let done = done.min(first + frame.times(Settings::RELAYS_ABOVE.into()));
+        if done >= self.word + Bytes(frame.0 / Settings::WORDS_OF_A_FRAME) {
+            self.word = done;
             (self.checked, self.grew_at) = (now, now);
         }
     }
@@ -284,7 +294,7 @@ impl Fetching {
         if bytes < self.checked_bytes || bytes - self.checked_bytes >= Bytes(Settings::STALL_BYTES) {
             self.checked = now;
             self.checked_bytes = bytes;
-            self.word = None;
+            self.first_word = None;
         }
     }
 }

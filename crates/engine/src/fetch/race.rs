@@ -100,7 +100,7 @@ impl Fetcher {
         if fetching.stop != Stop::No {
             return;
         }
-        if fetching.is_larger(plan.bytes, step.now) && !fetching.is_silent(step.now) {
+        if fetching.begin_anew_if_larger(plan.bytes, step.now) && !fetching.is_silent(step.now) {
             return;
         }
         let ends_in = plan.wait.saturating_add(plan.transfer);

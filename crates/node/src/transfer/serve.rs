@@ -43,6 +43,8 @@ const LAST_BYTES_RATE: BytesPerSecond = BytesPerSecond(4096);
 const LAST_BYTES_GRACE: Duration = Duration::from_secs(30);
 /// The requester is told at least this often that its patch is being made.
 const WORKING_EVERY: Duration = Duration::from_secs(5);
+/// And so soon for the first time that a frame is waited for.
+const WORKING_FIRST: Duration = Duration::from_secs(1);
 /// Orders that wait; progress beyond this is left out.
 const ORDERS_WAITING: usize = 8;
 
@@ -260,13 +262,15 @@ async fn send_frames(
 /// Waits for a frame of a patch that still comes, and tells the requester how much of the patch is here. Over a thin
 /// uplink a frame takes minutes.
 async fn until_here(writer: &mut (impl AsyncWrite + Unpin), arriving: &mut Arriving, index: u32) -> io::Result<()> {
+    let mut patience = WORKING_FIRST;
     loop {
-        match timeout(WORKING_EVERY, arriving.has(index)).await {
+        match timeout(patience, arriving.has(index)).await {
             Ok(true) => return Ok(()),
             Ok(false) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(_) => {
                 let done = arriving.growth.done();
                 within(write_message(writer, &PatchReply::Working { done })).await?;
+                patience = WORKING_EVERY;
             }
         }
     }
