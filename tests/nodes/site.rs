@@ -43,15 +43,15 @@ fn edges_of_a_site_that_pull_together_fetch_once() {
     assert!((3_000_000..3_300_000).contains(&sent), "{sent} bytes of a patch of 3 MB that four want");
 }
 
-/// A frame of the layer takes 13 s to the neighbour, and a fetch may bring nothing for 8.
+/// Each frame of 1 MiB takes 13 s to the neighbour, and a fetch may bring nothing for 8.
 #[test]
 fn a_neighbour_behind_a_thin_uplink_is_waited_for() {
     let mut fleet = Fleet::create(3);
-    fleet.nodes[0].set("network.upload_max=\"160 kbit/s\"");
+    fleet.nodes[0].set("network.upload_max=\"640 kbit/s\"");
     for edge in &mut fleet.nodes[1..] {
-        edge.set("network.uplink_assumed=\"160 kbit/s\"");
+        edge.set("network.uplink_assumed=\"640 kbit/s\"");
         edge.set("timing.stall_timeout_s=8");
     }
-    let sent = pull_as_a_site(fleet, 1_000_000);
-    assert!((1_000_000..1_100_000).contains(&sent), "{sent} bytes of a layer of 1 MB that two want");
+    let sent = pull_as_a_site(fleet, 2_200_000);
+    assert!((2_200_000..2_420_000).contains(&sent), "{sent} bytes of a layer of 2.2 MB that two want");
 }
