@@ -216,8 +216,9 @@ impl Fetching {
         &self.watch
     }
 
-    /// Another peer quotes so many bytes for a patch that is passed on. If its frames are twice as large as predicted or
-    /// more, the time for them begins anew, and is longer: four times at most, since frames have a bound. Whether it did.
+    /// Another peer quotes so many bytes for a patch that is passed on. If its frames are twice as large as predicted,
+    /// or more, the time for them begins anew, and is longer: four times at most, since frames have a bound. Whether it
+    /// did.
     pub fn begin_anew_if_larger(&mut self, quoted: Bytes, now: Moment) -> bool {
         let frame = frame_max(quoted);
         let is_larger = !matches!(self.way, Way::Quoted) && frame >= self.frame.times(2);
