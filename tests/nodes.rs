@@ -20,3 +20,4 @@ mod rollout;
 mod site;
 mod slow;
 mod storm;
+mod whole;

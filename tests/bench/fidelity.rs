@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::fleet::{Fleet, NEW, Place, Transport};
@@ -158,14 +158,20 @@ fn slowest(pulled: &[Pulled]) -> f64 {
     pulled.iter().map(|pulled| pulled.seconds).fold(0.0, f64::max)
 }
 
-/// The frames of the only patch that a node has made, in the format of a scenario.
+/// The frames of the only patch with bases that a node has made, in the format of a scenario.
 fn frames(bencher: &Bencher, node: &Path) -> Result<String> {
-    let patches = std::fs::read_dir(node.join("patches"))?.collect::<Result<Vec<_>, _>>()?;
-    ensure!(patches.len() == 1, "the hub has {} patches", patches.len());
-    let mut command = Command::new(&bencher.lighter);
-    let printed = process::output(command.args(["--output", "json", "patch", "show"]).arg(patches[0].path()))?;
-    let shown: Value = serde_json::from_str(&printed)?;
-    let frames = shown["frames"].as_array().context("a patch without frames")?;
+    let mut with_bases = Vec::new();
+    for patch in std::fs::read_dir(node.join("patches"))? {
+        let mut command = Command::new(&bencher.lighter);
+        let printed = process::output(command.args(["--output", "json", "patch", "show"]).arg(patch?.path()))?;
+        let shown: Value = serde_json::from_str(&printed)?;
+        let bases = shown["bases"].as_array().context("a patch without a list of bases")?;
+        if !bases.is_empty() {
+            with_bases.push(shown);
+        }
+    }
+    let [patch] = &with_bases[..] else { bail!("the hub has {} patches with bases", with_bases.len()) };
+    let frames = patch["frames"].as_array().context("a patch without frames")?;
     let frames: Vec<[&Value; 2]> =
         frames.iter().map(|frame| [&frame["payload_bytes"], &frame["target_bytes"]]).collect();
     Ok(serde_json::to_string(&frames)?)

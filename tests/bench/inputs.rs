@@ -38,6 +38,23 @@ const SHARED_CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/c
 /// The layers of the corpus that the benchmarks use.
 const LAYERS: [&str; 6] = ["nginx-r1", "nginx-r2", "debian12-r1", "debian12-r2", "python-r1", "python-r2"];
 
+/// The layers of which the corpus has two releases.
+const NAMES: [&str; 13] = [
+    "nginx",
+    "debian12",
+    "python",
+    "django",
+    "typescript",
+    "ruff",
+    "ruffarm",
+    "onnx",
+    "onnxarm",
+    "duckdb",
+    "esbuild",
+    "esbuildarm",
+    "lefthook",
+];
+
 impl Inputs {
     pub fn find(corpus: Option<PathBuf>, work: &Path) -> Result<Self> {
         let nginx = unpack_fixture(work)?;
@@ -68,6 +85,12 @@ impl Inputs {
             new: self.layers.join(format!("{name}-r2.tar")),
         };
         names.iter().copied().map(pair).collect()
+    }
+
+    /// The old release of every layer that there is.
+    pub fn olds(&self) -> Result<Vec<PathBuf>> {
+        let releases = NAMES.iter().map(|name| self.releases(name)).collect::<Result<Vec<_>>>()?;
+        Ok(releases.into_iter().flatten().map(|[old, _]| old).collect())
     }
 
     /// Two releases of a layer of the corpus, the older first. Unpacks them on the first call. `None` for a layer that

@@ -92,9 +92,12 @@ enum Bench {
     References,
     /// The import of gzip layers into a node.
     Import,
-    /// Whole layers: into a node, and from there over a link of 1 Gbit/s. A client at the registry endpoint. Layers
-    /// compressed at rest.
+    /// Whole layers: into a node, and from there over a link of 1 Gbit/s.
     Whole,
+    /// A client that pulls through the registry endpoint, beside a pull by hand.
+    Endpoint,
+    /// Layers compressed at rest: their disk, and updates from them.
+    AtRest,
     /// All bytes of a pull on the wire, beside the bytes of its patches.
     Wire,
     /// A pull over an uplink of 1 Mbit/s, and the cost of a second edge behind that uplink.
@@ -167,9 +170,9 @@ fn main() -> Result<()> {
             Bench::Patch => patch::run(&bencher, section),
             Bench::References => references::run(&bencher, section),
             Bench::Import => import::run(&bencher, section),
-            Bench::Whole => whole::run(&bencher, section)
-                .and_then(|()| endpoint::run(&bencher, section))
-                .and_then(|()| at_rest::run(&bencher, section)),
+            Bench::Whole => whole::run(&bencher, section),
+            Bench::Endpoint => endpoint::run(&bencher, section),
+            Bench::AtRest => at_rest::run(&bencher, section),
             Bench::Wire => wire::run(&bencher, section),
             Bench::Uplink => uplink::run(&bencher, section),
             Bench::Fidelity => fidelity::run(&bencher, section),

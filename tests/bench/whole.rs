@@ -45,8 +45,7 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
     std::fs::create_dir_all(&folder)?;
     let (noise, real) = (folder.join("noise.tar"), folder.join("real.tar"));
     write_noise(&noise)?;
-    let olds: Vec<PathBuf> = bencher.inputs.pairs().into_iter().map(|pair| pair.old).collect();
-    concatenate(&olds, &real)?;
+    concatenate(&bencher.inputs.olds()?, &real)?;
     for (name, tar) in [("noise", &noise), ("real files", &real)] {
         let megabytes = std::fs::metadata(tar)?.len() as f64 / 1e6;
         let layout = bencher.inputs.plain_layout(&format!("whole-{name}"), tar)?;

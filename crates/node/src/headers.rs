@@ -1,15 +1,17 @@
-//! Patches whose payloads are ranges of the layer: whole layers that do not compress. Only the header is made and kept;
-//! the layer on disk is the rest. So a layer that is sent as it is takes no second place on the disk.
+//! Patches of whole layers at the effort *plain*: only their header is made and kept. The layer on disk is the rest:
+//! each payload is a range of it, as it stands there or compressed when it is sent. So a layer that is sent as a whole
+//! takes no second place on the disk, and its first frame leaves at once.
 //!
 //! Headers of small layers are in memory (`views`): such a layer is read again soon. Those of large ones go to the
-//! patch cache, as a file that has the header alone, and survive a restart. A layer that is imported gets its header
-//! behind the commit: a hub that read gigabytes at the first request would let a whole fleet wait.
+//! patch cache, as a file that has the header alone, and survive a restart. A large layer gets its header behind the
+//! commit: a hub that read gigabytes at the first request would let a whole fleet wait. Where that takes an encoder,
+//! only a layer that is imported here gets it: nodes that pulled a layer seldom send all of it.
 
 use std::io;
 use std::ops::ControlFlow;
 
-use lighter_engine::{CachedPatch, Content, DiskInput, Settings};
-use lighter_patch::{EncodeError, Header, Source, stored_header};
+use lighter_engine::{CachedPatch, Content, DiskInput};
+use lighter_patch::{EncodeError, Header, Settings, Source, plain_header};
 use lighter_store::{PatchKey, PatchReader, Store, StoreError};
 use lighter_types::{Bytes, Card, DiffId, Effort};
 use tokio_util::sync::CancellationToken;
@@ -17,16 +19,16 @@ use tokio_util::sync::CancellationToken;
 use crate::shared::{FileBase, Shared};
 
 /// A layer that takes seconds to read.
-const LARGE: Bytes = Settings::TAIL_BYTES_MIN;
+const LARGE: Bytes = lighter_engine::Settings::TAIL_BYTES_MIN;
 
 /// Whether a layer gets its header behind the commit.
-pub fn is_wanted(card: &Card) -> bool {
-    card.tar_bytes >= LARGE && Content::of(card, &[]) == Content::Packed
+pub fn is_wanted(card: &Card, is_imported: bool) -> bool {
+    card.tar_bytes >= LARGE && (is_imported || Content::of(card, &[]) == Content::Packed)
 }
 
-/// The layers on disk whose header is not there.
+/// The layers on disk whose header is not there, as far as it takes no encoder.
 pub fn lacking(shared: &Shared) -> Vec<DiffId> {
-    let cards = shared.store.cards().into_iter().filter(is_wanted);
+    let cards = shared.store.cards().into_iter().filter(|card| is_wanted(card, false));
     cards.map(|card| card.diff_id).filter(|&layer| !has_header(layer, shared)).collect()
 }
 
@@ -38,11 +40,11 @@ pub fn make(layer: DiffId, stopping: &CancellationToken, shared: &Shared) -> Opt
     let reader = shared.store.open_layer(&layer).ok().flatten()?;
     let file = FileBase::new(reader).ok()?;
     // One thread: transfers and encodes go first.
-    let settings = lighter_patch::Settings { threads: 1, ..shared.config.patch_settings(Effort::Plain) };
+    let settings = Settings { threads: 1, ..shared.config.patch_settings(Effort::Plain) };
     let go_on = |_| if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    match stored_header(&Source { diff_id: layer, bytes: &file }, &settings, &go_on) {
-        Ok(Some(header)) => Some(DiskInput::PatchHeld(keep(header, shared, Some(Effort::Plain)))),
-        Ok(None) | Err(EncodeError::Cancelled) => None,
+    match plain_header(&Source { diff_id: layer, bytes: &file }, &settings, &go_on) {
+        Ok(header) => Some(DiskInput::PatchHeld(keep(header, shared, Some(Effort::Plain)))),
+        Err(EncodeError::Cancelled) => None,
         Err(error) => {
             tracing::warn!(%layer, %error, "a layer has no header before it is asked for");
             None
@@ -85,7 +87,9 @@ pub fn read(reader: &PatchReader) -> io::Result<Header> {
 
 /// Whether a cached patch is a header alone.
 pub fn is_alone(header: &Header, reader: &PatchReader) -> bool {
-    header.is_stored() && reader.bytes() == header.header_bytes() && header.patch_bytes() > header.header_bytes()
+    let has_payloads_elsewhere = header.is_stored() || Settings::effort_of(header.settings_id()) == Some(Effort::Plain);
+    let is_all_there_is = reader.bytes() == header.header_bytes() && header.patch_bytes() > header.header_bytes();
+    has_payloads_elsewhere && is_all_there_is
 }
 
 fn keep_on_disk(header: &Header, shared: &Shared) -> Result<bool, StoreError> {

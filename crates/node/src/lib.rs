@@ -55,7 +55,7 @@ use lighter_api as api;
 use lighter_engine::Engine;
 use lighter_store::{Options, Retention, Store, StoreError};
 use lighter_wire::Incarnation;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::encode_memory::EncodeMemory;
@@ -172,6 +172,7 @@ impl Node {
             site_downloads: Default::default(),
             registry_counts: Default::default(),
             views: Default::default(),
+            payload_makers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             under_way: Default::default(),
             releases,
             faults: Default::default(),

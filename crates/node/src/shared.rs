@@ -11,7 +11,7 @@ use lighter_registry::server::Counts;
 use lighter_store::{LayerReader, Store, StoreError};
 use lighter_types::{Bytes, Cause, Moment, ReadAt};
 use lighter_wire::{SignedHandover, SignedRelease};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::arrivals::Arrivals;
 use crate::clock::{UseClock, unix_now};
@@ -47,6 +47,8 @@ pub struct Shared {
     /// The counts of the registry endpoint.
     pub registry_counts: Counts,
     pub views: Views,
+    /// Permits to make payloads of whole layers: one for each core.
+    pub payload_makers: Semaphore,
     pub under_way: UnderWay,
     pub releases: Releases,
     pub faults: Faults,

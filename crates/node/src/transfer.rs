@@ -8,6 +8,7 @@ mod apply;
 mod asking;
 mod beside;
 mod claims;
+mod decoding;
 mod encode;
 mod failures;
 mod fetch;

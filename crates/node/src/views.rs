@@ -1,9 +1,7 @@
-//! Patches whose payloads are ranges of the layer: whole layers that do not compress. Only the header is made and kept,
-//! in memory; the layer on disk is the rest. So a layer that is sent as it is takes no second place on the disk, and
-//! its first frame leaves as soon as it is hashed.
+//! The headers, in memory, of patches whose payloads come from the layer itself (`headers`).
 //!
-//! A header is as cheap to make again as the layer is to read, so the oldest one gives way, and none outlives the
-//! process. The engine is told of each that goes, as of a cached patch.
+//! A header is as cheap to make again as the layer is to read, or to compress quickly. So the oldest one gives way, and
+//! none outlives the process. The engine is told of each that goes, as of a cached patch.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,15 +39,14 @@ impl Views {
 mod tests {
     use std::ops::ControlFlow;
 
-    use lighter_patch::{Method, Settings, Source, stored_header};
-    use lighter_types::{DiffId, Effort};
+    use lighter_patch::{Settings, Source, plain_header};
+    use lighter_types::DiffId;
 
     use super::*;
 
     fn header(name: u8) -> Header {
-        let settings = Settings { method: Method::Delta(Effort::Plain), ..Settings::default() };
         let target = Source { diff_id: DiffId::new([name; 32]), bytes: &&[name][..] };
-        stored_header(&target, &settings, &|_| ControlFlow::Continue(())).unwrap().unwrap()
+        plain_header(&target, &Settings::default(), &|_| ControlFlow::Continue(())).unwrap()
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
-use lighter_types::{BASES_MAX, Bytes, Effort, PatchId};
+use lighter_types::{BASES_MAX, Bytes, Effort, PatchId, ReadAt};
 
 pub use self::source::Source;
 
@@ -119,28 +119,37 @@ pub fn encode_to(
     put_together(target, bases, settings, &used, &frames)
 }
 
-/// The header of the patch that [`encode_to`] makes of a whole layer at the lowest effort, if every frame of it is
-/// stored: then the payloads are ranges of the layer, and nobody has to copy them. `None` if the layer compresses, or
-/// if the settings are others. Reads the layer once.
+/// The header of the patch that [`encode_to`] makes of a whole layer at [`Effort::Plain`], without its payloads:
+/// [`plain_payload`] makes each of them when it is wanted. Reads and compresses the layer once. The method of the
+/// settings does not count.
 ///
 /// # Errors
 /// As [`encode_to`].
-pub fn stored_header(
+pub fn plain_header(
     target: &Source<'_>,
     settings: &Settings,
     progress: &(dyn Fn(Bytes) -> ControlFlow<()> + Sync),
-) -> Result<Option<Header>, EncodeError> {
-    check(&[], settings)?;
-    if settings.method != Method::Delta(Effort::Plain) {
-        return Ok(None);
-    }
+) -> Result<Header, EncodeError> {
+    let settings = Settings { method: Method::Delta(Effort::Plain), ..settings.clone() };
+    check(&[], &settings)?;
     let progress = Progress { report: progress, done: Mutex::new(0) };
-    let Some(entries) = whole::stored(target, settings, &progress)? else { return Ok(None) };
-    let frames: Vec<_> = entries.into_iter().map(|entry| (None, entry)).collect();
-    if frames.len() > FRAMES_MAX {
+    let entries = whole::entries(target, &settings, &progress)?;
+    if entries.len() > FRAMES_MAX {
         return Err(EncodeError::TooLong { target_bytes: target.bytes.len() });
     }
-    put_together(target, &[], settings, &[], &frames).map(Some)
+    let frames: Vec<_> = entries.into_iter().map(|entry| (None, entry)).collect();
+    put_together(target, &[], &settings, &[], &frames)
+}
+
+/// The payload of a frame of such a header, from the layer. Where the header is another encoder's, or the layer
+/// changed, these are not the bytes that the header names: [`crate::verify_frame`] tells.
+///
+/// # Errors
+/// As [`encode_to`]; [`EncodeError::NoFrame`].
+pub fn plain_payload(header: &Header, index: u32, target: &dyn ReadAt) -> Result<Vec<u8>, EncodeError> {
+    let missing = || EncodeError::NoFrame { frame: index, frames: header.frames().len() };
+    let frame = header.frame(index).ok_or_else(missing)?;
+    whole::payload(&Source { diff_id: header.target(), bytes: target }, frame)
 }
 
 fn check(bases: &[Source<'_>], settings: &Settings) -> Result<(), EncodeError> {

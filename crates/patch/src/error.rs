@@ -25,6 +25,9 @@ pub enum EncodeError {
     /// The target needs more frames than a header has room for (64 GiB of incompressible bytes, or 1 TiB).
     #[error("the target of {target_bytes} needs more than {} frames", FRAMES_MAX)]
     TooLong { target_bytes: Bytes },
+    /// The header has no such frame.
+    #[error("there is no frame {frame}; the patch has {frames}")]
+    NoFrame { frame: u32, frames: usize },
     /// A layer could not be read.
     #[error("cannot read layer {layer} at byte {offset}")]
     Read { layer: DiffId, offset: u64, source: io::Error },
@@ -45,7 +48,8 @@ impl EncodeError {
             | Self::TooManyBases { .. }
             | Self::RepeatedBase(_)
             | Self::Setting { .. }
-            | Self::TooLong { .. } => Blame::Caller,
+            | Self::TooLong { .. }
+            | Self::NoFrame { .. } => Blame::Caller,
         }
     }
 }

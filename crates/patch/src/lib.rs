@@ -29,7 +29,7 @@ mod settings;
 
 pub use apply::{Moves, RebuiltRange, apply_frame, apply_frame_while, frame_weight, frame_work, verify_frame};
 pub use codec::{CodecId, codec_names};
-pub use encode::{Patch, Source, encode, encode_to, stored_header};
+pub use encode::{Patch, Source, encode, encode_to, plain_header, plain_payload};
 pub use error::{ApplyError, EncodeError, HeaderError};
 pub use export::{ExportError, export_vcdiff};
 pub use have::{Gathered, HAVE_FILES_MAX, HAVE_LIST_BYTES_MAX, HaveList, HaveListError};

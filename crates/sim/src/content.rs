@@ -189,12 +189,12 @@ impl Content {
         (CachedPatch { patch, target, bases: used, bytes: Bytes(cost.bytes), effort }, cost)
     }
 
-    /// The patch of a whole layer whose header a node makes when it takes the layer in: a large one that does not
-    /// compress.
-    pub fn header(&self, layer: DiffId) -> Option<CachedPatch> {
+    /// The patch of a whole layer whose header a node makes when it takes the layer in: a large one that it imports, or
+    /// that does not compress.
+    pub fn header(&self, layer: DiffId, is_imported: bool) -> Option<CachedPatch> {
         let card = self.cards.get(&layer).filter(|card| card.tar_bytes >= Settings::TAIL_BYTES_MIN)?;
         let is_packed = lighter_engine::Content::of(card, &[]) == lighter_engine::Content::Packed;
-        is_packed.then(|| self.patch(layer, &[], Effort::Plain).0)
+        (is_imported || is_packed).then(|| self.patch(layer, &[], Effort::Plain).0)
     }
 
     /// The cost of a patch with the blocks of a layer that no base has: their share of the compressed layer, a fourth

@@ -37,9 +37,9 @@ struct Better {
     expected: Bytes,
     /// The efforts that were not tried.
     efforts: &'static [Effort],
-    /// A patch from the same bases is there. Then one more encode pays only if that patch would be late beside the new
-    /// one, or if the receivers want few bytes above all: the encode holds up others, and its copies cross the uplink
-    /// beside those of the first patch.
+    /// A patch from the same bases was made for a peer. Then one more encode pays only if that patch would be late
+    /// beside the new one, or if the receivers want few bytes above all: the encode holds up others, and its copies
+    /// cross the uplink beside those of the first patch.
     is_again: bool,
 }
 
@@ -106,7 +106,9 @@ impl Serve {
         let bytes = to_default(Content::of(card, &tried.bases), effort, tried.bytes);
         let job = Job { bytes, least, ..job };
         let efforts = core.settings.effort.from(job.content(), least);
-        (!efforts.is_empty()).then_some(Better { job, expected: bytes, efforts, is_again: true })
+        // A patch at *plain* may be there before anybody asked for it.
+        let is_again = made.is_some() || effort > Effort::Plain;
+        (!efforts.is_empty()).then_some(Better { job, expected: bytes, efforts, is_again })
     }
 
     /// The best of the cached patches, or one that the job makes.

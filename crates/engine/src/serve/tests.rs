@@ -362,6 +362,21 @@ fn a_patch_of_little_effort_makes_way_once_where_the_link_is_slow() {
     }
 }
 
+/// A hub has it before anybody asks. Over a fast link it is sent at once; over others, fewer bytes are worth a second.
+#[test]
+fn a_whole_layer_that_is_there_at_plain_binds_nobody() {
+    let plain = made_at(Effort::Plain, patch(11, 1, &[], 22_000_000));
+    let mut server = choosing(FAST);
+    server.serve.patch_held(plain.clone());
+    assert_eq!(server.open(1, &[], None), [serve(0, 11, 0)]);
+    let mut server = choosing(1_000_000);
+    server.serve.patch_held(plain);
+    assert_eq!(server.open(1, &[], None), [working(0, 0), encode_at(Effort::Fast, 0, 1, &[])]);
+    let fast = made_at(Effort::Fast, patch(12, 1, &[], 19_800_000));
+    assert_eq!(server.ended(0, Some(fast)), [serve(0, 12, 0)]);
+    assert_eq!(server.open(1, &[], None), [serve(1, 12, 0)], "it is not made again");
+}
+
 #[test]
 fn a_better_patch_that_cannot_be_made_leaves_the_one_that_is_there() {
     let mut server = choosing(SLOW);

@@ -23,12 +23,12 @@ pub struct Describing {
 impl Driver {
     /// Gives the engine an input. A layer that was committed gets its TLSH digest from now on.
     pub(super) fn push(&mut self, input: Input) {
-        let committed = match &input {
-            Input::Disk(DiskInput::LayerHeld { card, .. }) => Some(card),
-            Input::Work(WorkInput::FetchEnded { result: Ok(fetched), .. }) => Some(&fetched.card),
-            Input::Disk(_) | Input::Work(_) | Input::Peer(_) | Input::Operator(_) | Input::Tick => None,
+        let (committed, is_imported) = match &input {
+            Input::Disk(DiskInput::LayerHeld { card, .. }) => (Some(card), true),
+            Input::Work(WorkInput::FetchEnded { result: Ok(fetched), .. }) => (Some(&fetched.card), false),
+            Input::Disk(_) | Input::Work(_) | Input::Peer(_) | Input::Operator(_) | Input::Tick => (None, false),
         };
-        let wanted = committed.filter(|card| headers::is_wanted(card)).map(|card| card.diff_id);
+        let wanted = committed.filter(|card| headers::is_wanted(card, is_imported)).map(|card| card.diff_id);
         self.describing.headers.extend(wanted);
         let undescribed = committed.filter(|card| card.tlsh.is_none()).map(|card| card.diff_id);
         self.describing.waiting.extend(undescribed);

@@ -1,25 +1,25 @@
-//! Applies a patch while it arrives: applies each frame that is on disk, and hashes and writes its part of the target.
-//! This is a worker's job: it blocks.
+//! Applies a patch while it arrives: hashes and writes the range of the target that each frame on disk rebuilds
+//! (`decoding`). This is a worker's job: it blocks.
 //!
 //! A crash leaves the partial patch. When the fetch goes on, the target is rebuilt from its first frame: local work at
 //! the speed of the disk.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::ControlFlow;
-use std::os::unix::fs::FileExt;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie, LostCause};
+use lighter_engine::{CachedPatch, FetchFailure, Fetched, Lie};
 use lighter_image::{Hashes, TarScan, TarSink, scan_tar_with};
-use lighter_patch::{ApplyError, Gathered, Header, Moves, RebuiltRange};
+use lighter_patch::{Gathered, Header, RebuiltRange};
 use lighter_store::{LayerPartReader, LayerWriter, PatchWriter, StoreError};
 use lighter_types::{Bytes, Cause, DiffId, Link, OciDigest, ReadAt};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::claims::{Sizes, WorkLeft};
+use super::claims::Sizes;
+use super::decoding::{Decoder, Ended, Ranges};
 use super::encode::effort_of;
 use super::failures;
 use super::lists::Listed;
@@ -68,6 +68,33 @@ pub fn apply(
     let gathered = gathered.map_err(failures::of_disk)?;
     let layers = open_bases(shared, header, listed)?;
     let bases = readers(header, &layers, gathered.as_ref())?;
+    let rebuild = |ranges| {
+        let readers = bases.clone();
+        let applied = rebuild(shared, (header, manifests), (readers, ranges), sizes, stop.clone());
+        applied.map_err(|failed| failed.told(shared, header, &layers, listed))
+    };
+    // Ends with the applier, however that ends.
+    let over = stop.child_token();
+    let decoder = Decoder::new(header, bases.clone(), (partial, frames), over.clone());
+    if !decoder.may_run_ahead() {
+        return rebuild(Ranges::Here(decoder));
+    }
+    thread::scope(|scope| {
+        let _over = over.drop_guard();
+        let (sender, ranges) = mpsc::sync_channel(0);
+        scope.spawn(move || decoder.run(&sender));
+        rebuild(Ranges::Ahead(ranges))
+    })
+}
+
+/// Writes and hashes the ranges, and commits the layer.
+fn rebuild(
+    shared: &Shared,
+    (header, manifests): (&Header, &[OciDigest]),
+    (bases, ranges): (Vec<&dyn ReadAt>, Ranges<'_>),
+    sizes: Sizes,
+    stop: CancellationToken,
+) -> Result<Option<Applied>, Failed> {
     let mut layer = sizes.create(&shared.store, header)?;
     let file = layer.file().map_err(failures::of_store)?;
     let growth = shared.growing.begin(header.target(), file, header.target_bytes()).map_err(failures::of_opening)?;
@@ -78,13 +105,9 @@ pub fn apply(
         layer,
         growth,
         flusher,
-        partial,
-        frames,
         sizes,
         stop,
-        work: WorkLeft::new(header),
-        next: 0,
-        moves: Moves::default(),
+        ranges,
         range: None,
         applying: Duration::ZERO,
         ended: None,
@@ -96,23 +119,44 @@ pub fn apply(
     let scanned = scan_tar_with(hashes, "the rebuilt layer", &mut source, blob, &mut sink);
     let scan = match (scanned, source.ended) {
         (_, Some(Ended::Cut)) => return Ok(None),
-        (_, Some(Ended::Failed(failure))) => {
-            if let FetchFailure::BaseGone(base) = failure {
-                set_aside(base, shared);
-            }
-            return Err(failure);
-        }
-        (Err(error), None) => return Err(failures::of_disk(error)),
+        (_, Some(Ended::Failed(failure))) => return Err(failure.into()),
+        (Err(error), None) => return Err(failures::of_disk(error).into()),
         (Ok(scan), None) => scan,
     };
     source.flusher.finish().map_err(failures::of_opening)?;
     later::note_for(&shared.store, header.target(), hashes).map_err(failures::of_store)?;
     let result = source.layer.finish_sketched(scan.card, scan.sketch.to_bytes(), shared.uses.now());
-    if let Err(error) = result {
-        let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
-        return Err(not_committed(error, read, listed.is_some(), header, shared));
-    }
+    result.map_err(Failed::Commit)?;
     Ok(Some(Applied { scan, took: source.applying, hashes, part: None }))
+}
+
+/// Why a layer was not rebuilt.
+enum Failed {
+    Before(FetchFailure),
+    Commit(StoreError),
+}
+
+impl From<FetchFailure> for Failed {
+    fn from(failure: FetchFailure) -> Self {
+        Self::Before(failure)
+    }
+}
+
+impl Failed {
+    /// The failure, as the engine is told. A base that is gone is set aside.
+    fn told(self, shared: &Shared, header: &Header, layers: &[OpenLayer], listed: Option<&Listed>) -> FetchFailure {
+        match self {
+            Self::Before(FetchFailure::BaseGone(base)) => {
+                set_aside(base, shared);
+                FetchFailure::BaseGone(base)
+            }
+            Self::Before(failure) => failure,
+            Self::Commit(error) => {
+                let read = layers.iter().chain(listed.iter().flat_map(|listed| &listed.layers));
+                not_committed(error, read, listed.is_some(), header, shared)
+            }
+        }
+    }
 }
 
 /// The hashes of a layer that comes: a blob that is kept itself is like nothing else.
@@ -218,16 +262,9 @@ struct Frames<'a> {
     /// Tells of the bytes that are in the layer's file.
     growth: Growth<'a>,
     flusher: Flusher,
-    partial: &'a File,
-    /// Frames on disk, from the first on. Closed when no more will come.
-    frames: watch::Receiver<u32>,
     sizes: Sizes,
     stop: CancellationToken,
-    work: WorkLeft,
-    /// The frame to apply next.
-    next: u32,
-    /// Read with the first frame.
-    moves: Moves,
+    ranges: Ranges<'a>,
     /// The range of the target that the last frame rebuilt, as far as it was not read.
     range: Option<RebuiltRange>,
     /// The time that applying took so far.
@@ -236,35 +273,7 @@ struct Frames<'a> {
     ended: Option<Ended>,
 }
 
-enum Ended {
-    Cut,
-    Failed(FetchFailure),
-}
-
-impl<'a> Frames<'a> {
-    fn apply_next(&mut self) -> Result<(), Ended> {
-        let payload = self.payload()?;
-        let work = self.header.frame(self.next).map_or(0, |frame| lighter_patch::frame_work(frame, &payload));
-        let unusable = |error| failures::lost(LostCause::Unusable(Cause::new(error)));
-        self.work.take(work).map_err(|error| Ended::Failed(unusable(error)))?;
-        let began = Instant::now();
-        if self.next == 0 {
-            self.moves =
-                Moves::read(self.header, &payload).map_err(|error| Ended::Failed(failures::of_apply(error)))?;
-        }
-        let going = || if self.stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let sources = (&self.bases[..], &self.moves);
-        let range = match lighter_patch::apply_frame_while(self.header, self.next, &payload, sources, &going) {
-            Ok(range) => range,
-            Err(ApplyError::Stopped { .. }) => return Err(Ended::Cut),
-            Err(error) => return Err(Ended::Failed(failures::of_apply(error))),
-        };
-        self.applying += began.elapsed();
-        self.range = Some(range);
-        self.next += 1;
-        Ok(())
-    }
-
+impl Frames<'_> {
     /// Goes on with the target's bytes; 0 at its end.
     fn read_next(&mut self, buffer: &mut [u8]) -> Result<usize, Ended> {
         loop {
@@ -286,23 +295,10 @@ impl<'a> Frames<'a> {
                     return Ok(count);
                 }
             }
-            self.range = None;
-            if self.next as usize == self.header.frames().len() {
-                return Ok(0);
-            }
-            self.apply_next()?;
+            let Some((range, took)) = self.ranges.next()? else { return Ok(0) };
+            self.applying += took;
+            self.range = Some(range);
         }
-    }
-
-    /// Waits for the next frame, and reads it.
-    fn payload(&mut self) -> Result<Vec<u8>, Ended> {
-        let Some(frame) = self.header.frame(self.next) else { return Err(Ended::Cut) };
-        let is_there = self.frames.wait_for(|kept| *kept > self.next);
-        Handle::current().block_on(is_there).map_err(|_| Ended::Cut)?;
-        let mut payload = vec![0; frame.payload_bytes as usize];
-        let read = self.partial.read_exact_at(&mut payload, frame.payload_offset);
-        read.map_err(|source| Ended::Failed(failures::of_disk(failures::PartialError { act: "read", source })))?;
-        Ok(payload)
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lighter_engine::{CachedPatch, EncodeFailure, EncodeId, LocalFailure, WorkInput};
-use lighter_patch::{EncodeError, HaveList, Header, Source, stored_header};
+use lighter_patch::{EncodeError, HaveList, Header, Source, plain_header};
 use lighter_store::{PatchKey, Spool, Store, StoreError, UnixSeconds};
 use lighter_types::{Cause, DiffId, Effort, ReadAt, error_chain};
 use tokio::runtime::Handle;
@@ -33,8 +33,8 @@ pub struct EncodeJob {
     pub effort: Effort,
 }
 
-/// Makes the patch; how that ended. Given up when `stopping` says so. A layer that goes as it is, is hashed for its
-/// header beside the check of its bytes.
+/// Makes the patch; how that ended. Given up when `stopping` says so. At *plain* the header is all that is made, beside
+/// the check of the layer's bytes (`headers`).
 pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> WorkInput {
     shared.faults.strike(Worker::Encode);
     let started = Instant::now();
@@ -76,15 +76,16 @@ fn make(
         if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let failed = |error| ended_early(target, error);
-    let (damaged, view) = thread::scope(|scope| {
+    let (damaged, plain) = thread::scope(|scope| {
         let damaged = scope.spawn(|| find_damaged(base_layers.iter().chain([&target_layer]), shared));
-        let view = bases.is_empty().then(|| stored_header(&source(&target_layer), &settings, &progress));
-        (damaged.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), view)
+        let is_plain = effort == Effort::Plain && bases.is_empty();
+        let header = is_plain.then(|| plain_header(&source(&target_layer), &settings, &progress));
+        (damaged.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), header)
     });
     if let Some(damaged) = damaged {
         return Err(EncodeFailure::LayerGone(damaged));
     }
-    if let Some(header) = view.transpose().map_err(failed)?.flatten() {
+    if let Some(header) = plain.transpose().map_err(failed)? {
         return Ok(headers::keep(header, shared, Some(effort)));
     }
     let mut listed = Vec::new();

@@ -123,7 +123,7 @@ mod tests {
         let tar = tar_of_a_file(17 << 20);
         let target = Source { diff_id: DiffId::new([1; 32]), bytes: &tar };
         let settings = Settings { method: Method::Delta(Effort::Plain), threads: 1, ..Settings::default() };
-        let header = lighter_patch::stored_header(&target, &settings, &|_| ControlFlow::Continue(())).unwrap().unwrap();
+        let header = lighter_patch::plain_header(&target, &settings, &|_| ControlFlow::Continue(())).unwrap();
         assert_eq!(PartLayout::of(&header), PartLayout::Layer);
         let key = PatchKey { target: target.diff_id, bases: Vec::new(), settings: header.settings_id() };
         let (patch, settings, order) = (header.id(), header.settings_id(), FrameOrder::Up);

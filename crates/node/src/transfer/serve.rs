@@ -2,19 +2,19 @@
 //!
 //! The engine hears of a stream when its request has come, with a have-list behind it if the request names one. Until
 //! it decides, the requester hears every few seconds that the node is at work. A patch that is just arriving here is
-//! sent frame by frame, as soon as each frame is on disk. Each frame is checked against the header before it goes out.
+//! sent frame by frame, as soon as each frame is on disk. The payloads of a whole layer at *plain* are made from it,
+//! the next ones while one is sent. Each frame is checked against the header before it goes out.
 //! A stream is over when the requester has all and says so: QUIC takes megabytes before the first packet leaves.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, TryStreamExt, stream};
 use lighter_engine::{DiskInput, PeerInput, StreamId};
-use lighter_patch::{Frame, Header};
-use lighter_store::{LayerReader, PatchReader, Store};
+use lighter_patch::{Header, plain_payload};
+use lighter_store::{PatchReader, Store};
 use lighter_streams::Place;
 use lighter_types::{Bytes, BytesPerSecond, Link, PatchId, PeerId, ReadAt};
 use lighter_wire::{FrameOrder, PatchReply, PatchRequest, Refusal};
@@ -25,7 +25,7 @@ use super::lists::receive;
 use super::{CHUNK_TIMEOUT, HANDSHAKE_TIMEOUT, REQUEST_BYTES_MAX, busy_reply, framed, read_message, write_message};
 use crate::arrivals::Arriving;
 use crate::config::Rate;
-use crate::damage::set_aside;
+use crate::damage::{OpenLayer, find_damaged};
 use crate::defects;
 use crate::event::{Event, Order};
 use crate::faults::Worker;
@@ -45,6 +45,8 @@ const LAST_BYTES_GRACE: Duration = Duration::from_secs(30);
 const WORKING_EVERY: Duration = Duration::from_secs(5);
 /// And so soon for the first time that a frame is waited for.
 const WORKING_FIRST: Duration = Duration::from_secs(1);
+/// Frames that are read, or made from their layer, while the frame before them is sent.
+const FRAMES_AHEAD: usize = 2;
 /// Orders that wait; progress beyond this is left out.
 const ORDERS_WAITING: usize = 8;
 
@@ -86,7 +88,7 @@ async fn follow(
     request: &PatchRequest,
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     mut orders: mpsc::Receiver<Order>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) -> io::Result<()> {
     let mut done = Bytes::ZERO;
     loop {
@@ -168,7 +170,7 @@ impl Asked {
 async fn send(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     asked: Asked,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) -> io::Result<Option<Source>> {
     let patch = asked.patch;
     let opened = match shared.arrivals.get(patch) {
@@ -196,7 +198,7 @@ async fn send(
     let mut end = [0];
     let mut ended = std::pin::pin!(reader.read(&mut end));
     let sent = {
-        let sending = send_frames(&mut writer, patch, first_frame, frames, &mut source);
+        let sending = send_frames(&mut writer, asked.patch, (first_frame, frames), &mut source, shared);
         // The requester may have had the rest of a long patch from another peer.
         let may_end = header.patch_bytes() >= lighter_engine::Settings::TAIL_BYTES_MIN;
         tokio::select! {
@@ -235,20 +237,24 @@ impl From<io::Error> for Unsent {
 async fn send_frames(
     writer: &mut (impl AsyncWrite + Unpin),
     patch: PatchId,
-    first_frame: u32,
-    frames: Vec<u32>,
+    (first_frame, frames): (u32, Vec<u32>),
     source: &mut Source,
+    shared: &Shared,
 ) -> Result<(), Unsent> {
     let bytes = source.header().encode();
     let start = PatchReply::Start { patch, header_bytes: bytes.len() as u32, first_frame };
     within(write_message(writer, &start)).await?;
     within(writer.write_all(&bytes)).await?;
+    let reading = source.clone();
+    // A frame that still comes is not read before it is here.
+    let at_once = if let Source::View(_) = source { 1 + FRAMES_AHEAD } else { 1 };
+    let payloads = stream::iter(frames.clone()).map(|index| read_frame(&reading, index, shared)).buffered(at_once);
+    let mut payloads = std::pin::pin!(payloads);
     for index in frames {
         if let Source::Arriving(arriving) = source {
             until_here(writer, arriving, index).await?;
         }
-        let reader = source.clone();
-        let Some(payload) = blocking(move || Ok(read_frame(&reader, index))).await? else {
+        let Some(payload) = payloads.try_next().await?.flatten() else {
             return Err(Unsent { error: io::ErrorKind::InvalidData.into(), frame: Some(index) });
         };
         within(writer.write_all(&framed(&PatchReply::Frame)?)).await?;
@@ -277,16 +283,20 @@ async fn until_here(writer: &mut (impl AsyncWrite + Unpin), arriving: &mut Arriv
 }
 
 /// A patch is damaged on disk: the node makes it again when it is wanted.
-async fn leave_damaged(patch: PatchId, frame: u32, source: Source, shared: &Shared) -> io::Result<()> {
+async fn leave_damaged(patch: PatchId, frame: u32, source: Source, shared: &Arc<Shared>) -> io::Result<()> {
     tracing::error!(%patch, frame, "a cached patch is damaged on disk; it is dropped and made again");
-    if let Source::View(_) = source {
-        shared.views.remove(patch);
-        set_aside(source.header().target(), shared);
-    }
-    drop(source);
     // A stream that also serves it keeps it for now, and comes here too.
-    let store = shared.store.clone();
-    let _ = blocking(move || Ok(store.remove_patch(&patch))).await?;
+    let of = shared.clone();
+    let _ = blocking(move || {
+        if let Source::View(view) = &source {
+            of.views.remove(patch);
+            // Or the header is not of this encoder, whose payloads are others then.
+            find_damaged([&view.0], &of);
+        }
+        drop(source);
+        Ok(of.store.remove_patch(&patch))
+    })
+    .await?;
     shared.input(DiskInput::PatchGone(patch)).await;
     Ok(())
 }
@@ -296,8 +306,8 @@ async fn leave_damaged(patch: PatchId, frame: u32, source: Source, shared: &Shar
 enum Source {
     /// Its file, leased.
     Cached(Arc<(PatchReader, Arc<Header>)>),
-    /// The layer itself, leased: every payload is a range of it.
-    View(Arc<(FileBase<LayerReader>, Arc<Header>)>),
+    /// The layer itself, leased: every payload is made from a range of it.
+    View(Arc<(OpenLayer, Arc<Header>)>),
     Arriving(Arriving),
 }
 
@@ -310,25 +320,31 @@ impl Source {
         }
     }
 
-    fn read_exact_at(&self, index: u32, frame: &Frame, payload: &mut [u8]) -> io::Result<()> {
-        let from = |file: &File, payload: &mut [u8]| file.read_exact_at(payload, frame.payload_offset);
+    /// A frame's payload, as it is there.
+    fn payload(&self, index: u32) -> io::Result<Vec<u8>> {
+        let header = self.header();
+        let frame = header.frame(index).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut payload = vec![0; frame.payload_bytes as usize];
         match self {
-            Self::Cached(cached) => from(cached.0.file(), payload),
-            Self::View(view) => view.0.read_exact_at(payload, frame.target_offset),
-            Self::Arriving(arriving) => arriving.read_exact_at(index, frame, payload),
+            Self::Cached(cached) => cached.0.file().read_exact_at(&mut payload, frame.payload_offset)?,
+            Self::View(view) => return plain_payload(&header, index, &view.0.1).map_err(io::Error::other),
+            Self::Arriving(arriving) => arriving.read_exact_at(index, frame, &mut payload)?,
         }
+        Ok(payload)
     }
 }
 
 /// A frame's payload; `None` if it cannot be read or is not what the header names: the receiver would take this node
-/// for a liar.
-fn read_frame(source: &Source, index: u32) -> Option<Vec<u8>> {
-    let header = source.header();
-    let frame = header.frame(index)?;
-    let mut payload = vec![0; frame.payload_bytes as usize];
-    source.read_exact_at(index, frame, &mut payload).ok()?;
-    lighter_patch::verify_frame(&header, index, &payload).ok()?;
-    Some(payload)
+/// for a liar. All streams together make as many payloads at a time as the machine has cores.
+async fn read_frame(source: &Source, index: u32, shared: &Shared) -> io::Result<Option<Vec<u8>>> {
+    let is_made = matches!(source, Source::View(_));
+    let _turn = if is_made { shared.payload_makers.acquire().await.ok() } else { None };
+    let source = source.clone();
+    blocking(move || {
+        let payload = source.payload(index).ok();
+        Ok(payload.filter(|payload| lighter_patch::verify_frame(&source.header(), index, payload).is_ok()))
+    })
+    .await
 }
 
 /// A patch in the cache; `None` if it is not there any more, or damaged.
@@ -345,7 +361,7 @@ fn open(store: &Store, patch: PatchId) -> io::Result<Option<Source>> {
 fn open_view(store: &Store, header: Arc<Header>) -> Option<Source> {
     let layer = store.open_layer(&header.target()).ok().flatten()?;
     let layer = FileBase::new(layer).ok().filter(|layer| layer.len() == header.target_bytes())?;
-    Some(Source::View(Arc::new((layer, header))))
+    Some(Source::View(Arc::new(((header.target(), layer), header))))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -3,7 +3,10 @@
 //!
 //! Each frame has [`FRAME_BYTES`] of the target, compressed by zstd, or as they are where zstd gains little. Samples
 //! show whether the layer compresses at all: if none does, every frame is stored. So what is compressed already, as a
-//! kept blob is, meets no encoder: the header is all that there is to make, and payloads are ranges of the layer.
+//! kept blob is, meets no encoder.
+//!
+//! A frame depends on its range of the target alone. So whoever has the layer and the header makes any payload when it
+//! is wanted ([`payload`]), and nobody has to keep them.
 
 use std::ops::Range;
 
@@ -13,7 +16,7 @@ use super::progress::Progress;
 use super::source::{EncodedFrame, Source};
 use crate::codec::{STORED, ZSTD};
 use crate::error::EncodeError;
-use crate::header::FrameEntry;
+use crate::header::{Frame, FrameEntry};
 use crate::limits::FRAME_PAYLOAD_BYTES_MAX;
 use crate::settings::Settings;
 
@@ -50,25 +53,30 @@ pub(super) fn encode(
     Ok(())
 }
 
-/// The entries of the frames, if every frame of the target is stored; `None` for a target that compresses. Reads the
-/// target once, and holds one frame for each thread.
+/// The entries of all frames, without their payloads. Reads the target once, and holds one frame for each thread.
 ///
 /// # Errors
 /// As [`super::encode_to`].
-pub(super) fn stored(
+pub(super) fn entries(
     target: &Source<'_>,
     settings: &Settings,
     progress: &Progress<'_>,
-) -> Result<Option<Vec<FrameEntry>>, EncodeError> {
-    if compresses(target)? {
-        return Ok(None);
-    }
-    let entries = parallel::map(&ranges(target), settings.threads, |range| {
-        let frame = frame(read(target, range)?, false)?;
+) -> Result<Vec<FrameEntry>, EncodeError> {
+    let is_compressible = compresses(target)?;
+    parallel::map(&ranges(target), settings.threads, |range| {
+        let frame = frame(read(target, range)?, is_compressible)?;
         progress.add(frame.target_bytes)?;
         Ok::<_, EncodeError>(frame.entry())
-    })?;
-    Ok(Some(entries))
+    })
+}
+
+/// The payload of a frame that this module made, once more; bytes of another frame are none that its header names.
+///
+/// # Errors
+/// As [`super::encode_to`].
+pub(super) fn payload(target: &Source<'_>, frame: &Frame) -> Result<Vec<u8>, EncodeError> {
+    let content = read(target, &frame.range())?;
+    if frame.codec == ZSTD.id { compressed(&content, frame.target_offset) } else { Ok(content) }
 }
 
 fn ranges(target: &Source<'_>) -> Vec<Range<u64>> {
@@ -92,13 +100,16 @@ fn compresses(target: &Source<'_>) -> Result<bool, EncodeError> {
 fn frame(content: Vec<u8>, is_compressible: bool) -> Result<EncodedFrame, EncodeError> {
     let target_bytes = content.len() as u64;
     if is_compressible {
-        let payload =
-            zstd::encode(&content, ZSTD_LEVEL).map_err(|source| EncodeError::Compress { target_offset: 0, source })?;
+        let payload = compressed(&content, 0)?;
         if is_smaller(payload.len(), content.len()) {
             return Ok(EncodedFrame { codec: ZSTD.id, base: None, target_bytes, payload });
         }
     }
     Ok(EncodedFrame { codec: STORED.id, base: None, target_bytes, payload: content })
+}
+
+fn compressed(content: &[u8], target_offset: u64) -> Result<Vec<u8>, EncodeError> {
+    zstd::encode(content, ZSTD_LEVEL).map_err(|source| EncodeError::Compress { target_offset, source })
 }
 
 fn is_smaller(compressed: usize, content: usize) -> bool {
@@ -120,7 +131,7 @@ mod tests {
 
     use super::*;
     use crate::settings::Method;
-    use crate::{Header, Moves, Patch, apply_frame, encode, stored_header};
+    use crate::{Header, Moves, Patch, apply_frame, encode, plain_header, plain_payload, verify_frame};
 
     fn settings() -> Settings {
         Settings { method: Method::Delta(Effort::Plain), ..Settings::default() }
@@ -161,6 +172,11 @@ mod tests {
         assert_eq!(found, codecs);
         assert_eq!(rebuilt(&patch), *target);
         patch.header.check_from_peer().unwrap();
+        let alone = plain_header(&source(target), &settings(), &go_on).unwrap();
+        assert_eq!(alone.encode(), patch.header.encode(), "the header without its payloads");
+        for (index, payload) in (0..).zip(&patch.payloads) {
+            assert_eq!(plain_payload(&alone, index, target).unwrap(), *payload, "frame {index} once more");
+        }
         patch.header
     }
 
@@ -174,18 +190,19 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_that_does_not_compress_is_a_header_alone() {
-        let target = noise((2 << 20) + 77);
-        let header = check(&target, &["stored", "stored", "stored"]);
-        assert!(header.is_stored());
-        let alone = stored_header(&source(&target), &settings(), &go_on).unwrap().unwrap();
-        assert_eq!(alone.encode(), header.encode());
+    fn a_layer_that_does_not_compress_is_stored() {
+        assert!(check(&noise((2 << 20) + 77), &["stored", "stored", "stored"]).is_stored());
+        assert!(!check(&[noise(1 << 20), text(1 << 20)].concat(), &["stored", "zstd"]).is_stored());
     }
 
     #[test]
-    fn a_layer_that_compresses_has_no_stored_header() {
-        let target = [noise(1 << 20), text(1 << 20)].concat();
-        assert!(stored_header(&source(&target), &settings(), &go_on).unwrap().is_none());
-        assert!(!check(&target, &["stored", "zstd"]).is_stored());
+    fn payloads_of_another_layer_or_frame_are_not_those_of_the_header() {
+        let target = text(2 << 20);
+        let header = check(&target, &["zstd", "zstd"]);
+        let other = plain_payload(&header, 1, &noise(2 << 20)).unwrap();
+        assert!(verify_frame(&header, 1, &other).is_err());
+        let shorter = plain_payload(&header, 1, &target[..FRAME_BYTES as usize].to_vec());
+        assert!(matches!(shorter, Err(EncodeError::Read { .. })), "{shorter:?}");
+        assert!(matches!(plain_payload(&header, 2, &target), Err(EncodeError::NoFrame { frame: 2, frames: 2 })));
     }
 }

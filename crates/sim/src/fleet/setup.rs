@@ -42,12 +42,12 @@ impl Setup<'_> {
         let mut disk = Disk::default();
         let site = self.topology.nodes[node].site.map(|site| &self.topology.sites[site]);
         for (index, (name, image)) in self.names.iter().zip(&self.content.images).enumerate() {
-            // Hubs hold all images.
+            // Hubs hold all images: they imported them.
             let is_held = site
                 .is_none_or(|site| self.scenario.sites[site.group].holds.contains(&self.scenario.images[index].name));
             if is_held {
                 disk.layers.extend(&image.layers);
-                let headers = image.layers.iter().filter_map(|&layer| self.content.header(layer));
+                let headers = image.layers.iter().filter_map(|&layer| self.content.header(layer, site.is_none()));
                 disk.patches.extend(headers.map(|patch| (patch.patch, patch)));
                 disk.blobs.extend([image.manifest, image.config]);
                 let (reference, issued_s) = ((**name).clone(), index as u64 + 1);

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use lighter_engine::LocalFailure;
-use lighter_patch::{Method, Settings, Source, stored_header};
+use lighter_patch::{Method, Settings, Source, plain_header};
 use lighter_store::Options;
 use lighter_types::Effort;
 
@@ -23,7 +23,7 @@ fn header(target_bytes: usize) -> Header {
     };
     let bytes: Vec<u8> = std::iter::repeat_with(next).take(target_bytes).collect();
     let target = Source { diff_id: LAYER, bytes: &&bytes[..] };
-    stored_header(&target, &settings, &|_| ControlFlow::Continue(())).unwrap().unwrap()
+    plain_header(&target, &settings, &|_| ControlFlow::Continue(())).unwrap()
 }
 
 fn store(folder: &tempfile::TempDir, bytes_max: u64) -> Store {
