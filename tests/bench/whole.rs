@@ -3,6 +3,9 @@
 //!
 //! hub == link, shaped in both directions == edge
 //!
+//! The pull begins when the hub has the layer's header, which it makes behind the import
+//! (docs/decisions/0036-payloads-when-they-are-sent.md).
+//!
 //! The link has the offload that a network card has. A plain tar is imported beside `sha256sum`, and a gzip layer
 //! beside `gzip -dc` into `sha256sum`: the digest that the commit needs, by the tools that everybody has.
 
@@ -12,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::at_rest::layers;
 use crate::fleet::{Fleet, Place, Transport};
@@ -35,6 +38,7 @@ const NOISE_BYTES: u64 = 1_000_000_000;
 const IMAGE: &str = "bench/whole:1";
 /// Between two looks whether a layer is committed.
 const POLL: Duration = Duration::from_millis(2);
+const HEADER_WITHIN: Duration = Duration::from_secs(60);
 
 pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
     if let Some(obstacle) = namespaces::obstacle() {
@@ -63,11 +67,12 @@ pub fn run(bencher: &Bencher, section: &mut Section) -> Result<()> {
         section.add(row.at_least(IMPORT_RATE).note(note));
         let pull = middle(&|run| megabytes * 1e6 / run.pull_seconds / LINK);
         let note = format!(
-            "{:.0} MB/s, {:.0} MB received; hub {:.1} s and edge {:.1} s of the processor for a GB",
+            "{:.0} MB/s, {:.0} MB received; processor for a GB: hub {:.1} s, edge {:.1} s; the header took {:.1} s",
             pull * LINK / 1e6,
             middle(&|run| run.received_bytes / 1e6),
             middle(&|run| run.hub_seconds) / megabytes * 1e3,
             middle(&|run| run.edge_seconds) / megabytes * 1e3,
+            middle(&|run| run.header_seconds),
         );
         let row = Row::new(format!("{name}: cold pull over the rate of 1 Gbit/s"), pull, "ratio");
         section.add(row.at_least(OF_LINK).note(note));
@@ -87,6 +92,8 @@ struct Import {
 
 struct Measured {
     import: Import,
+    /// From the end of the import until the hub has the header.
+    header_seconds: f64,
     sha256sum_seconds: f64,
     pull_seconds: f64,
     received_bytes: f64,
@@ -134,6 +141,7 @@ fn measure(bencher: &Bencher, dir: &Path, layout: &Path, tar: &Path) -> Result<M
     let link = Link::create(RATE, BURST, QUEUE)?;
     let fleet = link.fleet(bencher, dir, &[])?;
     let import = import(&fleet.nodes[0], layout)?;
+    let header_seconds = seconds(|| wait_for_header(fleet.nodes[0].dir()))?;
     let sha256sum_seconds = seconds(|| process::output(Command::new("sha256sum").arg(tar)).map(drop))?;
     fleet.nodes[1].wait_for_peers(1, 1)?;
     let before = [spent(&fleet.nodes[0])?, spent(&fleet.nodes[1])?];
@@ -146,6 +154,7 @@ fn measure(bencher: &Bencher, dir: &Path, layout: &Path, tar: &Path) -> Result<M
     std::fs::remove_dir_all(dir)?;
     Ok(Measured {
         import,
+        header_seconds,
         sha256sum_seconds,
         pull_seconds: pulled.seconds,
         received_bytes: pulled.received_bytes as f64,
@@ -201,6 +210,15 @@ fn import(node: &Node, layout: &Path) -> Result<Import> {
         importing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(Import { seconds, released_seconds: start.elapsed().as_secs_f64(), processor_seconds })
     })
+}
+
+fn wait_for_header(dir: &Path) -> Result<()> {
+    let deadline = Instant::now() + HEADER_WITHIN;
+    while std::fs::read_dir(dir.join("patches"))?.next().is_none() {
+        ensure!(Instant::now() < deadline, "{} has no header of its layer", dir.display());
+        std::thread::sleep(POLL);
+    }
+    Ok(())
 }
 
 fn spent(node: &Node) -> Result<f64> {

@@ -209,8 +209,8 @@ fn caps() -> Vec<Claim> {
         claim(document, "| changes of the own list that are kept | {} |", [number(Settings::CHANGES_MAX)]),
         claim(
             document,
-            "| calibrations; paces; links | {}; 2; {} |",
-            [number(Settings::CALIBRATIONS_MAX), number(Settings::LINKS_MAX)],
+            "| calibrations of encoders; of lineages; paces; links | {}; {}; 2; {} |",
+            [number(Settings::CALIBRATIONS_MAX), number(Settings::LINEAGES_MAX), number(Settings::LINKS_MAX)],
         ),
         claim(
             document,

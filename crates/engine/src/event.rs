@@ -15,7 +15,7 @@ use lighter_wire::{
     SignedRelease, Terms,
 };
 
-use crate::calibrations::Rule;
+use crate::calibrations::Scope;
 use crate::failure::{LocalFailure, Offence, UnusableImage};
 use crate::report::Report;
 
@@ -96,10 +96,9 @@ pub enum Effect {
         report: Report,
     },
     /// Keep the calibration for [`CalibrationHeld`](crate::DiskInput::CalibrationHeld) of the next life, in place of
-    /// the one kept for this rule and these settings.
+    /// the one kept for this scope.
     KeepCalibration {
-        rule: Rule,
-        settings: u32,
+        scope: Scope,
         calibration: Calibration,
     },
     /// Keep the pace for [`PaceHeld`](crate::DiskInput::PaceHeld) of the next life.

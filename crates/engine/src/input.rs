@@ -9,7 +9,7 @@ use lighter_similarity::{Calibration, Sketch};
 use lighter_types::{Bytes, Card, DiffId, Link, Pace, PatchId, PeerId};
 use lighter_wire::{Announcement, Answer, PatchRequest, Request};
 
-use crate::calibrations::Rule;
+use crate::calibrations::Scope;
 use crate::event::{
     AskId, CachedPatch, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, Part, PullId, QuestionId,
     StreamId, Wanted, Work,
@@ -47,7 +47,7 @@ pub enum DiskInput {
     /// A part of a patch is on disk from an earlier life of this node.
     PartHeld { target: DiffId, part: Part },
     /// A calibration that this node learned in an earlier life.
-    CalibrationHeld { rule: Rule, settings: u32, calibration: Calibration },
+    CalibrationHeld { scope: Scope, calibration: Calibration },
     /// The pace that this node learned in an earlier life.
     PaceHeld(Work, Pace),
     /// The link to a peer, as an earlier life learned it.

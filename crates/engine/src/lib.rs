@@ -53,7 +53,7 @@ mod work;
 
 use lighter_types::{DiffId, Link, Moment, PeerId};
 
-pub use calibrations::{Calibrations, Rule};
+pub use calibrations::{Calibrations, Rule, Scope};
 pub use core::Races;
 pub use directory::{Directory, Peer};
 pub use effort::{Content, Cost, EffortChoice, Undertaking};

@@ -66,7 +66,7 @@ impl Forecast {
         if bases.is_empty() && self.rule() == Rule::Tlsh {
             return effort::to_default(Content::of(target, bases), Effort::Fast, counted.bytes);
         }
-        core.calibrations.correct(self.rule(), counted, target.compressed_bytes).bytes
+        core.calibrations.correct(self.rule(), counted, target.compressed_bytes, bases).bytes
     }
 }
 

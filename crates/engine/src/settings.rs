@@ -238,6 +238,8 @@ impl Settings {
     pub const LINKS_MAX: usize = 4096;
     /// Calibrations: one for each rule of prediction and each setting of the encoder.
     pub const CALIBRATIONS_MAX: usize = 16;
+    /// Calibrations of layers that came by patches: 44 bytes each.
+    pub const LINEAGES_MAX: usize = 1024;
 }
 
 impl Settings {

@@ -8,7 +8,7 @@ mod pulls;
 mod referrals;
 mod site;
 mod sizes;
-mod sketches;
+pub(crate) mod sketches;
 mod steps;
 
 use lighter_types::{Bytes, Card, DiffId, Moment, PeerId, Tlsh};

@@ -174,8 +174,8 @@ impl Driver {
                 self.disk(DiskInput::PartHeld { target: partial.key.target, part });
             }
         }
-        for (rule, settings, calibration) in predictions::kept(&store) {
-            self.disk(DiskInput::CalibrationHeld { rule, settings, calibration });
+        for (scope, calibration) in predictions::kept(&store) {
+            self.disk(DiskInput::CalibrationHeld { scope, calibration });
         }
         let paces = predictions::kept_paces(&store);
         if paces.is_empty() {

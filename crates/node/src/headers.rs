@@ -9,11 +9,15 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lighter_engine::{CachedPatch, Content, DiskInput};
 use lighter_patch::{EncodeError, Header, Settings, Source, plain_header};
 use lighter_store::{PatchKey, PatchReader, Store, StoreError};
-use lighter_types::{Bytes, Card, DiffId, Effort};
+use lighter_types::{Bytes, Card, DiffId, Effort, PatchId};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::shared::{FileBase, Shared};
@@ -32,16 +36,24 @@ pub fn lacking(shared: &Shared) -> Vec<DiffId> {
     cards.map(|card| card.diff_id).filter(|&layer| !has_header(layer, shared)).collect()
 }
 
-/// Makes the header of a layer, unless it is there; what the engine is to hear of it.
+/// Makes the header of a layer, unless it is there; what the engine is to hear of it. Beside transfers and imports it
+/// takes half of its threads' time.
 pub fn make(layer: DiffId, stopping: &CancellationToken, shared: &Shared) -> Option<DiskInput> {
     if has_header(layer, shared) {
         return None;
     }
     let reader = shared.store.open_layer(&layer).ok().flatten()?;
     let file = FileBase::new(reader).ok()?;
-    // One thread: transfers and encodes go first.
-    let settings = Settings { threads: 1, ..shared.config.patch_settings(Effort::Plain) };
-    let go_on = |_| if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let _made = shared.making.begin(layer);
+    let settings = shared.config.patch_settings(Effort::Plain);
+    let worked_since = Mutex::new(Instant::now());
+    let go_on = |_| {
+        if let Ok(mut since) = worked_since.lock() {
+            thread::sleep(if shared.under_way.is_any() { since.elapsed() } else { Duration::ZERO });
+            *since = Instant::now();
+        }
+        if stopping.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
     match plain_header(&Source { diff_id: layer, bytes: &file }, &settings, &go_on) {
         Ok(header) => Some(DiskInput::PatchHeld(keep(header, shared, Some(Effort::Plain)))),
         Err(EncodeError::Cancelled) => None,
@@ -50,6 +62,16 @@ pub fn make(layer: DiffId, stopping: &CancellationToken, shared: &Shared) -> Opt
             None
         }
     }
+}
+
+/// Waits while the header of this layer is made; the patch, and the time that it took. `None` if it is not made, or
+/// could not be.
+pub fn wait(layer: DiffId, stopping: &CancellationToken, shared: &Shared) -> Option<(CachedPatch, Duration)> {
+    let took = Handle::current().block_on(shared.making.wait(layer, stopping))?;
+    let (patch, _) = find(layer, shared)?;
+    let header = read(&shared.store.open_patch(&patch).ok().flatten()?).ok()?;
+    let (bytes, effort) = (header.patch_bytes(), Some(Effort::Plain));
+    Some((CachedPatch { patch, target: layer, bases: Vec::new(), bytes, effort }, took))
 }
 
 /// Keeps a header: the patch, as the engine knows it.
@@ -101,6 +123,10 @@ fn keep_on_disk(header: &Header, shared: &Shared) -> Result<bool, StoreError> {
 }
 
 fn has_header(layer: DiffId, shared: &Shared) -> bool {
+    find(layer, shared).is_some()
+}
+
+fn find(layer: DiffId, shared: &Shared) -> Option<(PatchId, Bytes)> {
     let settings = shared.config.patch_settings(Effort::Plain).id();
-    shared.store.find_patch(&PatchKey { target: layer, bases: Vec::new(), settings }).is_some()
+    shared.store.find_patch(&PatchKey { target: layer, bases: Vec::new(), settings })
 }

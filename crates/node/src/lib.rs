@@ -23,6 +23,7 @@ mod kept_lists;
 mod later;
 mod links;
 mod lists;
+mod making;
 mod metrics;
 mod network;
 mod part_layout;
@@ -173,6 +174,7 @@ impl Node {
             registry_counts: Default::default(),
             views: Default::default(),
             payload_makers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            making: Default::default(),
             under_way: Default::default(),
             releases,
             faults: Default::default(),

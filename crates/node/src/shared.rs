@@ -1,4 +1,6 @@
 //! The state that all tasks of a node share, and the small adapters between the rooms.
+//!
+//! Nothing here knows of the tasks: each kind of state has a module of its own, which they import too.
 
 use std::fs::File;
 use std::io;
@@ -23,6 +25,7 @@ use crate::growing::Growing;
 use crate::identity::Identity;
 use crate::links::Links;
 use crate::lists::Lists;
+use crate::making::Making;
 use crate::releases::{Due, ReleaseError, Releases};
 use crate::scrub_figures::Scrub;
 use crate::site_downloads::SiteDownloads;
@@ -49,6 +52,7 @@ pub struct Shared {
     pub views: Views,
     /// Permits to make payloads of whole layers: one for each core.
     pub payload_makers: Semaphore,
+    pub making: Making,
     pub under_way: UnderWay,
     pub releases: Releases,
     pub faults: Faults,

@@ -1,34 +1,39 @@
-//! Transfers that are under way: work that can wait takes less of the processor meanwhile.
+//! Transfers, imports and rebuilds of blobs that are under way. Work that can wait takes less of the processor beside
+//! them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Beside transfers, work that can wait pauses for so many times as long as it worked: it has an eighth of a core. Over
-/// a fast link the processor is what limits a transfer (docs/BENCHMARKS.md, "whole").
+/// Beside them, work that can wait pauses for so many times as long as it worked: it has an eighth of a core. Over a
+/// fast link the processor is what limits a transfer (docs/BENCHMARKS.md, "whole").
 const PAUSES_BESIDE: u32 = 7;
 /// Without any, it has half of a core.
 const PAUSES: u32 = 1;
 
-/// The count of transfers.
+/// The count of them.
 #[derive(Default)]
 pub struct UnderWay(AtomicUsize);
 
-/// A transfer is under way for as long as this is held.
-pub struct Transfer<'a>(&'a UnderWay);
+/// One is under way for as long as this is held.
+pub struct Going<'a>(&'a UnderWay);
 
 impl UnderWay {
-    pub fn begin(&self) -> Transfer<'_> {
+    pub fn begin(&self) -> Going<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Transfer(self)
+        Going(self)
+    }
+
+    pub fn is_any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
     }
 
     /// The pause after work that can wait, which took so long.
     pub fn pause(&self, worked: Duration) -> Duration {
-        worked * if self.0.load(Ordering::Relaxed) > 0 { PAUSES_BESIDE } else { PAUSES }
+        worked * if self.is_any() { PAUSES_BESIDE } else { PAUSES }
     }
 }
 
-impl Drop for Transfer<'_> {
+impl Drop for Going<'_> {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -54,6 +54,12 @@ impl Calibration {
         self.pairs = (self.pairs + 1).min(PAIRS_MAX - PRIOR_PAIRS);
     }
 
+    /// The same correction, which the next pairs change as much as if it were the first.
+    #[must_use]
+    pub fn restarted(&self) -> Self {
+        Self { pairs: 0, ..*self }
+    }
+
     /// Corrects a prediction for a layer of `whole` compressed bytes. The result is at most `whole`. Its expected error
     /// is the larger of the prediction's own error and the mean error of earlier predictions.
     pub fn correct(&self, prediction: Prediction, whole: Bytes) -> Prediction {

@@ -6,6 +6,7 @@ use super::fetching::{Fetching, Stop, Way};
 use super::second::Second;
 use super::target::State;
 use super::{Fetcher, Outcome};
+use crate::calibrations::{Rule, Scope};
 use crate::core::Step;
 use crate::effort::{self, Content, to_default};
 use crate::event::{Effect, FetchId, Fetched, Work};
@@ -86,7 +87,11 @@ impl Fetcher {
         learn_pace(bytes, effort, fetched, step);
         if let Some((rule, predicted)) = plan.raw_prediction().filter(|_| plan.bases == fetched.patch.bases) {
             let calibration = step.core.calibrations.learn(rule, settings, predicted, bytes);
-            step.effects.push(Effect::KeepCalibration { rule, settings, calibration });
+            step.effects.push(Effect::KeepCalibration { scope: Scope::Encoder(rule, settings), calibration });
+            if rule == Rule::Sketch && !plan.bases.is_empty() {
+                let calibration = step.core.calibrations.learn_lineage(id, &plan.bases, predicted, bytes);
+                step.effects.push(Effect::KeepCalibration { scope: Scope::Lineage(id), calibration });
+            }
         }
         let report = Report::Layer {
             target: id,

@@ -87,7 +87,7 @@ impl Plan {
                 let bytes = to_default(content, effort, bytes);
                 plan.quoted = Some(bytes);
                 let quoted = Prediction { bytes, expected_error: plan.forecast.by_tlsh.expected_error };
-                core.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes).bytes
+                core.calibrations.correct(Rule::Quote, quoted, card.compressed_bytes, &plan.bases).bytes
             }
             (Offer::Predicted { bytes }, _) => to_default(content, effort, bytes),
         };

@@ -45,9 +45,7 @@ impl Machines {
             DiskInput::PatchHeld(patch) => self.serve.patch_held(patch),
             DiskInput::PatchGone(patch) => self.serve.patch_gone(patch),
             DiskInput::PartHeld { target, part } => self.fetcher.part_held(target, part),
-            DiskInput::CalibrationHeld { rule, settings, calibration } => {
-                step.core.calibrations.hold(rule, settings, calibration);
-            }
+            DiskInput::CalibrationHeld { scope, calibration } => step.core.calibrations.hold(scope, calibration),
             DiskInput::PaceHeld(Work::Encode, pace) => self.serve.pace_held(pace),
             DiskInput::PaceHeld(Work::Apply, pace) => step.core.applying = pace,
             DiskInput::LinkHeld { peer, link } => drop(step.core.links.hold(peer, link)),
@@ -113,6 +111,7 @@ impl Machines {
     }
 
     fn lose(&mut self, layer: DiffId, step: &mut Step<'_>) {
+        step.core.calibrations.forget(layer);
         if step.core.holdings.remove(layer) {
             self.announcer.announce_soon(step.now);
         }

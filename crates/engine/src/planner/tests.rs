@@ -126,6 +126,28 @@ fn predictions_that_were_too_low_are_corrected() {
 }
 
 #[test]
+fn a_release_is_predicted_by_what_the_one_before_it_was() {
+    let base = card(2, 7, 40);
+    let mut core = knowing(own(&[base]), directory(&[(1, None, &[target(), base])]));
+    core.holdings.add_sketch(base.diff_id, sketch(0..40));
+    core.sketches.keep(target().diff_id, sketch(4..44), peer(1));
+    let before = plans_of(&core)[0].clone();
+    assert_eq!(before.raw_prediction(), Some((Rule::Sketch, before.bytes)));
+    core.calibrations.learn_lineage(card(3, 7, 40).diff_id, &[], Bytes(1000), Bytes(3000));
+    assert_eq!(plans_of(&core)[0].bytes, before.bytes, "of another layer");
+    core.calibrations.learn_lineage(base.diff_id, &[], Bytes(1000), Bytes(3000));
+    let after = plans_of(&core)[0].clone();
+    assert_eq!(after.bases, [base.diff_id]);
+    assert!(after.bytes.times(2) > before.bytes.times(3), "{} and {}", after.bytes, before.bytes);
+    assert_eq!(after.raw_prediction(), before.raw_prediction(), "what is learned from is not what was corrected");
+}
+
+/// The sketch of a file of these blocks.
+fn sketch(blocks: std::ops::Range<u64>) -> Sketch {
+    crate::tests::sketches::sketch(blocks)
+}
+
+#[test]
 fn many_plans_are_in_the_order_of_their_ranks() {
     let base = card(2, 7, 40);
     let both = [target(), base];

@@ -50,8 +50,8 @@ impl Driver {
             Effect::StopFetch(fetch) => self.work.stop_fetch(fetch),
             Effect::StopEncode(encode) => self.work.stop_encode(encode),
             Effect::Report { pull, report } => self.report(pull, &report),
-            Effect::KeepCalibration { rule, settings, calibration } => {
-                self.keep("what a patch taught", move |store| predictions::keep(store, rule, settings, &calibration));
+            Effect::KeepCalibration { scope, calibration } => {
+                self.keep("what a patch taught", move |store| predictions::keep(store, scope, &calibration));
             }
             Effect::KeepPace(work, pace) => {
                 self.keep("how fast this machine is", move |store| predictions::keep_pace(store, work, pace));

@@ -112,6 +112,7 @@ fn import_layers(
     is_remote: bool,
     progress: &mut dyn FnMut(Step),
 ) -> Result<(Vec<ImportedLayer>, Vec<Option<Lease>>), ImagesError> {
+    let _under_way = (!is_remote).then(|| shared.under_way.begin());
     let checked = if is_remote { checked_before(shared) } else { BTreeSet::new() };
     let (mut layers, mut leases) = (Vec::new(), Vec::new());
     thread::scope(|scope| {

@@ -25,8 +25,9 @@ use crate::shared::{FileBase, Shared};
 const IDLE: Duration = Duration::from_secs(300);
 /// All rebuilt blobs that nobody reads at the moment have at most so many bytes.
 const BYTES_KEPT_MAX: Bytes = Bytes::GIB;
-/// Threads of one rebuild, and rebuilds at a time.
-const THREADS: usize = 2;
+/// Threads of one rebuild at most, where there are as many cores.
+const THREADS_MAX: usize = 8;
+/// Rebuilds at a time.
 const REBUILDS_MAX: usize = 2;
 /// Rebuilds of layers that still come, beside those: most of the time they wait for bytes.
 const AHEAD_MAX: usize = 4;
@@ -225,10 +226,13 @@ fn make(shared: &Shared, layer: &LayerDescriptor, recipe: &[u8], tar: &dyn ReadA
     if recipe.blob != layer.blob.digest || recipe.blob_bytes != layer.blob.bytes.0 {
         return Err(Unmade::Recipe("it is a recipe for another blob".to_owned()));
     }
+    // A client waits for it.
+    let _under_way = shared.under_way.begin();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let spool = shared.store.create_spool();
     let mut spool = IntoSpool(spool.map_err(|error| Unmade::Machine(lighter_types::error_chain(&error)))?);
     let rebuild = Rebuild::new(&recipe, &body, tar).map_err(|error| wrong(&error))?;
-    match rebuild.whole(THREADS, &mut spool) {
+    match rebuild.whole(threads, &mut spool) {
         Ok(()) => Ok(SpoolBlob(spool.0)),
         Err(error) if error.blame() == Blame::Machine => Err(Unmade::Machine(lighter_types::error_chain(&error))),
         Err(error) => Err(wrong(&error)),

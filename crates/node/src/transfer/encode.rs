@@ -33,16 +33,29 @@ pub struct EncodeJob {
     pub effort: Effort,
 }
 
+impl EncodeJob {
+    /// Whether the header is all that there is to make (`headers`).
+    fn is_plain(&self) -> bool {
+        self.effort == Effort::Plain && self.bases.is_empty()
+    }
+}
+
 /// Makes the patch; how that ended. Given up when `stopping` says so. At *plain* the header is all that is made, beside
 /// the check of the layer's bytes (`headers`).
 pub fn encode(job: &EncodeJob, stopping: &CancellationToken, shared: &Shared) -> WorkInput {
     shared.faults.strike(Worker::Encode);
     let started = Instant::now();
-    let mut waited = Duration::ZERO;
-    let result = make(job, stopping, shared, &mut waited);
     let &EncodeJob { encode, target, effort, .. } = job;
-    // The engine learns from it how fast this machine makes patches.
-    let took = started.elapsed().saturating_sub(waited);
+    let in_making = if job.is_plain() { headers::wait(target, stopping, shared) } else { None };
+    // The engine learns from the time how fast this machine makes patches.
+    let (result, took) = in_making.map_or_else(
+        || {
+            let mut waited = Duration::ZERO;
+            let result = make(job, stopping, shared, &mut waited);
+            (result, started.elapsed().saturating_sub(waited))
+        },
+        |(patch, took)| (Ok(patch), took),
+    );
     if let Ok(patch) = &result {
         let (bytes, bases, took_ms) = (patch.bytes.0, job.bases.len(), took.as_millis());
         tracing::info!(%target, bytes, bases, ?effort, took_ms, "made a patch");
@@ -78,8 +91,7 @@ fn make(
     let failed = |error| ended_early(target, error);
     let (damaged, plain) = thread::scope(|scope| {
         let damaged = scope.spawn(|| find_damaged(base_layers.iter().chain([&target_layer]), shared));
-        let is_plain = effort == Effort::Plain && bases.is_empty();
-        let header = is_plain.then(|| plain_header(&source(&target_layer), &settings, &progress));
+        let header = job.is_plain().then(|| plain_header(&source(&target_layer), &settings, &progress));
         (damaged.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), header)
     });
     if let Some(damaged) = damaged {

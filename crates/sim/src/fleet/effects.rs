@@ -64,8 +64,8 @@ impl Fleet {
             Effect::StopFetch(fetch) => self.stop_fetch(node, fetch),
             // Its end is in the queue already: an encode ends no sooner here.
             Effect::StopEncode(_) => {}
-            Effect::KeepCalibration { rule, settings, calibration } => {
-                self.nodes[node].disk.calibrations.insert((rule, settings), calibration);
+            Effect::KeepCalibration { scope, calibration } => {
+                self.nodes[node].disk.calibrations.insert(scope, calibration);
             }
             Effect::KeepPace(work, pace) => drop(self.nodes[node].disk.paces.insert(work, pace)),
             Effect::KeepLink { peer, link: Some(link) } => drop(self.nodes[node].disk.links.insert(peer, link)),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lighter_engine::{
-    CachedPatch, DiskInput, Effect, EncodeId, Engine, FetchId, Input, KeptList, Open, Part, Rule, Settings, Work,
+    CachedPatch, DiskInput, Effect, EncodeId, Engine, FetchId, Input, KeptList, Open, Part, Scope, Settings, Work,
 };
 use lighter_similarity::Calibration;
 use lighter_types::{Card, DiffId, ImageReference, Link, Moment, OciDigest, Pace, PatchId, PeerId};
@@ -20,7 +20,7 @@ pub struct Disk {
     pub parts: BTreeMap<DiffId, Part>,
     pub blobs: BTreeSet<OciDigest>,
     pub releases: BTreeMap<ImageReference, Box<SignedRelease>>,
-    pub calibrations: BTreeMap<(Rule, u32), Calibration>,
+    pub calibrations: BTreeMap<Scope, Calibration>,
     pub paces: BTreeMap<Work, Pace>,
     pub links: BTreeMap<PeerId, Link>,
     /// The lists of other nodes.
@@ -53,8 +53,8 @@ impl Disk {
     /// The inputs by which a starting engine learns of the disk, but for the layers.
     pub fn inputs(&self) -> Vec<Input> {
         let mut inputs = Vec::new();
-        for (&(rule, settings), &calibration) in &self.calibrations {
-            inputs.push(DiskInput::CalibrationHeld { rule, settings, calibration });
+        for (&scope, &calibration) in &self.calibrations {
+            inputs.push(DiskInput::CalibrationHeld { scope, calibration });
         }
         inputs.extend(self.paces.iter().map(|(&work, &pace)| DiskInput::PaceHeld(work, pace)));
         inputs.extend(self.links.iter().map(|(&peer, &link)| DiskInput::LinkHeld { peer, link }));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lighter_engine::{EffortChoice, Report, Rule, Settings};
+use lighter_engine::{EffortChoice, Report, Rule, Scope, Settings};
 use lighter_sim::test_fleet::{Blocks, Flaw, TestFleet, peer};
 use lighter_similarity::{Sketch, SketchBuilder};
 use lighter_types::{Bytes, Card, DiffId, Effort};
@@ -165,8 +165,8 @@ fn the_calibration_is_learned_and_kept() {
     }
     fleet.start();
     pulled(&mut fleet);
-    let learned: Vec<(Rule, u32)> = fleet.disk(1).calibrations.keys().copied().collect();
-    assert_eq!(learned, [(Rule::Sketch, 1)]);
+    let learned: Vec<Scope> = fleet.disk(1).calibrations.keys().copied().collect();
+    assert_eq!(learned, [Scope::Encoder(Rule::Sketch, 1), Scope::Lineage(target().diff_id)]);
 }
 
 #[test]
