@@ -179,6 +179,39 @@ fn a_blob_is_rebuilt_while_its_layer_comes() {
     assert!(edge.log().contains("a blob was rebuilt while its layer came"), "{}", edge.log());
 }
 
+/// Where no base helps and the link is fast, the blob comes as it is: nothing is encoded or rebuilt. The layer is
+/// unpacked out of it, and the next release comes as a patch to it.
+#[test]
+fn a_node_that_has_nothing_gets_the_blob_itself() {
+    let mut fleet = fleet(2);
+    fleet.nodes[0].set("registry.keep_blobs=true");
+    for setting in ["network.uplink_assumed=\"1 Gbit/s\"", "transfer.prefer=\"time\""] {
+        fleet.nodes[1].set(setting);
+    }
+    fleet.start();
+    let folder = fleet.folder.path().to_owned();
+    let [hub, edge] = &fleet.nodes[..] else { panic!("two nodes") };
+    let releases = [1, 2].map(|release| umoci_layout(&folder.join(format!("umoci-{release}")), &tar(release)));
+    for (tag, image) in ["1", "2"].iter().zip(&releases) {
+        hub.import(&folder, image, &format!("demo/app:{tag}"));
+        edge.wait_holdings(&hub.peer_id, if *tag == "1" { 2 } else { 4 });
+        assert_eq!(get(edge, &format!("/v2/demo/app/manifests/{tag}")).status, 200);
+        let layer = layer_digest(image);
+        let served = get(edge, &format!("/v2/demo/app/blobs/{layer}"));
+        assert!(served.status == 200 && served.body == blob(image, &layer));
+        until("the edge to have the image", SOON, || edge.has_image(&format!("demo/app:{tag}")).then_some(()));
+    }
+    let kept = |node: &NodeProcess, tag: &str| {
+        let shown = node.cli(&["--output", "json", "image", "show", &format!("demo/app:{tag}")]).json();
+        shown["blobs"][0]["kept"].clone()
+    };
+    assert_eq!(
+        [kept(hub, "1"), kept(hub, "2")],
+        [serde_json::json!(["tar", "blob"]), serde_json::json!(["tar", "blob"])]
+    );
+    assert_eq!([kept(edge, "1"), kept(edge, "2")], [serde_json::json!(["tar", "blob"]), serde_json::json!(["tar"])]);
+}
+
 #[test]
 fn twenty_clients_at_once_share_one_pull() {
     let mut fleet = fleet(2);

@@ -1,6 +1,7 @@
 //! A client that pulls through the registry endpoint of its node and unpacks, beside `lighter image pull` with an
 //! export that is unpacked by hand. Once over 1 Mbit/s, where the edge has the release before; once over 1 Gbit/s,
-//! where it has nothing. The client is curl, and tar unpacks: as a runtime does, it takes the layers one after another.
+//! where it has nothing, and the hub keeps the blobs of what it imports (docs/RUNTIMES.md). The client is curl, and tar
+//! unpacks: as a runtime does, it takes the layers one after another.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,7 +69,8 @@ fn measure(
     bring: fn(&Fleet, &Link, &Path) -> Result<()>,
 ) -> Result<f64> {
     let link = Link::create(case.rate, case.burst, case.queue)?;
-    let fleet = link.fleet(bencher, &dir.join("nodes"), &[&format!("registry.listen=127.0.0.1:{PORT}")])?;
+    let settings = [&format!("registry.listen=127.0.0.1:{PORT}"), "registry.keep_blobs=true"];
+    let fleet = link.fleet(bencher, &dir.join("nodes"), &settings)?;
     if case.is_update {
         fleet.release(layouts)?;
     } else {

@@ -52,6 +52,11 @@ pub enum PullEvent {
         #[serde(with = "number")]
         total_bytes: Bytes,
     },
+    /// A layer's compressed blob is here, and the layer is unpacked out of it.
+    Unpacking {
+        #[serde(with = "text")]
+        layer: DiffId,
+    },
     /// A transfer failed; the pull goes on.
     Retrying {
         #[serde(with = "text")]

@@ -277,6 +277,7 @@ fn pulls() {
         PullEvent::Progress { layer: layer(1), received_bytes: Bytes(1), total_bytes: Bytes(2) },
         r#"{"event":"progress","layer":"ONE","received_bytes":1,"total_bytes":2}"#,
     );
+    check(PullEvent::Unpacking { layer: layer(1) }, r#"{"event":"unpacking","layer":"ONE"}"#);
     check(
         PullEvent::Retrying { layer: layer(1), from, why: "slow".to_owned() },
         r#"{"event":"retrying","layer":"ONE","from":"PEER","why":"slow"}"#,

@@ -143,6 +143,11 @@ pub enum Effect {
         bases: Vec<DiffId>,
         effort: Effort,
     },
+    /// Unpack a layer out of its compressed blob. Both are named as layers.
+    Unpack {
+        layer: DiffId,
+        blob: DiffId,
+    },
     /// Find out what the disk has of an image that `from` asks about. `release` is that of an image on its way here,
     /// which the disk does not have yet.
     LookUpImage {
@@ -282,6 +287,13 @@ pub struct ImageFound {
     pub terms: Terms,
 }
 
+/// The compressed blob of a layer: its name as a layer, and its bytes by the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerBlob {
+    pub name: DiffId,
+    pub bytes: Bytes,
+}
+
 /// The answer of the disk about an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageRead {
@@ -291,10 +303,12 @@ pub enum ImageRead {
         bytes_max: u32,
     },
     /// These layers, in order. The engine knows which of them are held. `sizes` has the bytes of those whose size the
-    /// manifest names: layers that are not compressed.
+    /// manifest names: layers that are not compressed. `blobs` has the compressed blobs of layers that may come as
+    /// those.
     Layers {
         layers: Vec<DiffId>,
         sizes: BTreeMap<DiffId, Bytes>,
+        blobs: BTreeMap<DiffId, LayerBlob>,
     },
     Unusable(UnusableImage),
     Local(LocalFailure),
@@ -303,6 +317,6 @@ pub enum ImageRead {
 impl ImageRead {
     /// Layers of which the manifest names no size.
     pub fn layers(layers: Vec<DiffId>) -> Self {
-        Self::Layers { layers, sizes: BTreeMap::new() }
+        Self::Layers { layers, sizes: BTreeMap::new(), blobs: BTreeMap::new() }
     }
 }

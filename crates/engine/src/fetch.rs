@@ -19,9 +19,13 @@
 //! A busy peer is no failure: the node asks it again, and patience lasts until the peer had time, for
 //! [`Settings::BUSY_MAX`].
 //!
+//! A layer may come as its compressed blob, which then is a target of its own (`blobs.rs`).
+//!
 //! Each fetch has one target in the state Fetching, from its effect until its end: `abandon` and `layer_held` keep such
 //! a target. Answers to questions may come late, after their target was abandoned; then they change nothing.
 
+mod blob;
+mod blobs;
 mod claims;
 mod ended;
 mod ends;
@@ -66,6 +70,8 @@ pub struct Fetcher {
     forsaken: BTreeSet<FetchId>,
     /// Parts of patches on disk, also for layers that no pull wants now. At most [`Settings::TARGETS_MAX`].
     parts: BTreeMap<DiffId, Part>,
+    /// Layers that are unpacked out of their blobs now.
+    unpacking: BTreeSet<DiffId>,
 }
 
 /// The end of the wait for a layer.
@@ -76,27 +82,32 @@ pub enum Outcome {
 }
 
 impl Fetcher {
-    /// `pull` wants `target`, for which peers made these offers.
+    /// `pull` wants this layer, for which peers made these offers.
     ///
     /// # Errors
     /// `TooMany`: as many layers are wanted as may be.
     pub fn want(
         &mut self,
         pull: PullId,
-        target: DiffId,
+        id: DiffId,
         offers: Vec<(PeerId, Quote)>,
         step: &Step<'_>,
     ) -> Result<(), PullFailure> {
-        if !self.targets.contains_key(&target) && self.targets.len() >= Settings::TARGETS_MAX {
+        if !self.targets.contains_key(&id) && self.targets.len() >= Settings::TARGETS_MAX {
             return Err(PullFailure::TooMany { max: Settings::TARGETS_MAX });
         }
         let until = step.now + step.core.settings.patience;
-        let part = self.parts.get(&target);
-        let target = self.targets.entry(target).or_insert_with(|| Box::new(Target::new(step.now, until, part)));
+        let part = self.parts.get(&id);
+        let target = self.targets.entry(id).or_insert_with(|| Box::new(Target::new(step.now, until, part)));
+        if target.stands_for.take().is_some() {
+            // From now on it is wanted by itself.
+            target.pulls.clear();
+        }
         target.pulls.insert(pull);
         if target.offers.is_empty() {
             target.offers = offers;
         }
+        self.want_blob_too(pull, id);
         Ok(())
     }
 
@@ -185,7 +196,11 @@ impl Fetcher {
             self.go_to_relay(id, step);
         }
         self.advance_tails(step);
-        let outcomes = self.advance_each(step);
+        self.choose_blobs(step);
+        let mut outcomes = self.advance_each(step);
+        if self.leave_lost_blobs(step) {
+            outcomes.extend(self.advance_each(step));
+        }
         self.look_at_paces(step);
         outcomes
     }
@@ -219,7 +234,7 @@ impl Fetcher {
                     }
                 }
                 State::Fetching(fetching) => fetching.check_stall(step),
-                State::Asking(_) | State::Quoting { .. } | State::Referred { .. } => {}
+                State::Asking(_) | State::Quoting { .. } | State::Referred { .. } | State::Blob(_) => {}
             }
         }
         outcomes
@@ -290,7 +305,8 @@ impl Fetcher {
         fetching.progress(part.bytes, part.bytes_total, step.now);
         target.reached(part.bytes, step.now);
         let received = (part.bytes + target.tail.bytes).min(part.bytes_total);
-        step.report_all(&target.pulls, &Report::Progress { target: id, received, total: part.bytes_total });
+        let progress = Report::Progress { target: target.name(id), received, total: part.bytes_total };
+        step.report_all(&target.pulls, &progress);
         self.part_held(id, part);
         self.consider_tail(id, step);
     }
@@ -363,7 +379,7 @@ impl Fetcher {
         let request = PatchRequest { target: id, bases, have: None, resume, referable, terms };
         step.effects.push(Effect::Fetch { fetch, from: plan.peer, request, listed, beside: None, signed_bytes });
         let report = Report::Fetching {
-            target: id,
+            target: target.name(id),
             from: plan.peer,
             bases: plan.bases.clone(),
             bytes: plan.bytes,

@@ -122,6 +122,9 @@ pub enum WorkInput {
     FetchProgress { fetch: FetchId, part: Part },
     /// Answers [`Effect::Fetch`].
     FetchEnded { fetch: FetchId, result: Result<Fetched, FetchFailure> },
+    /// Answers [`Effect::Unpack`]. The layer was committed, and no [`DiskInput::LayerHeld`] brings the same news; or it
+    /// is not in the blob, or could not be unpacked, as the caller's log says.
+    Unpacked { layer: DiffId, held: Option<(Card, Option<Sketch>)> },
     /// [`Effect::Encode`] goes on.
     EncodeProgress { encode: EncodeId, target_bytes_done: Bytes },
     /// Answers [`Effect::Encode`].

@@ -58,8 +58,8 @@ pub use core::Races;
 pub use directory::{Directory, Peer};
 pub use effort::{Content, Cost, EffortChoice, Undertaking};
 pub use event::{
-    AskId, Beside, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, Part, Prospect,
-    PullId, QuestionId, StreamId, Wanted, Work,
+    AskId, Beside, CachedPatch, Effect, EncodeId, FetchId, Fetched, ImageFound, ImageRead, KeptList, LayerBlob, Part,
+    Prospect, PullId, QuestionId, StreamId, Wanted, Work,
 };
 pub use failure::{
     AskFailure, BlobFailure, EncodeFailure, FetchFailure, FetchStep, Lie, LocalFailure, LostCause, Offence, Setback,

@@ -1,5 +1,7 @@
 //! Effects that want an answer. A caller of the engine keeps count of them by [`Open`]: each is answered exactly once.
 
+use lighter_types::DiffId;
+
 use crate::event::{AskId, Effect, EncodeId, FetchId, PullId, QuestionId};
 use crate::input::{Input, WorkInput};
 
@@ -12,6 +14,7 @@ pub enum Open {
     Read(PullId),
     Keep(PullId),
     Commit(PullId),
+    Unpack(DiffId),
     LookUp(QuestionId),
 }
 
@@ -26,6 +29,7 @@ impl Open {
             Effect::ReadImage { pull, .. } => Self::Read(*pull),
             Effect::KeepBlob { pull, .. } => Self::Keep(*pull),
             Effect::CommitImage { pull, .. } => Self::Commit(*pull),
+            Effect::Unpack { layer, .. } => Self::Unpack(*layer),
             Effect::Announce(_)
             | Effect::Answer { .. }
             | Effect::AnswerFromStore { .. }
@@ -57,6 +61,7 @@ impl Open {
             WorkInput::ImageRead { pull, .. } => Self::Read(*pull),
             WorkInput::BlobKept { pull, .. } => Self::Keep(*pull),
             WorkInput::ImageCommitted { pull, .. } => Self::Commit(*pull),
+            WorkInput::Unpacked { layer, .. } => Self::Unpack(*layer),
             WorkInput::FetchWorking { .. } | WorkInput::FetchProgress { .. } | WorkInput::EncodeProgress { .. } => {
                 return None;
             }

@@ -180,7 +180,7 @@ impl Pulls {
                 pull.state = State::GettingBlob { digest, bytes_max, ask: None, round: Round::new(until) };
                 Ok(())
             }
-            ImageRead::Layers { layers, sizes } => pull.want_layers(id, layers, &sizes, fetcher, step),
+            ImageRead::Layers { layers, sizes, blobs } => pull.want_layers(id, layers, (&sizes, &blobs), fetcher, step),
             ImageRead::Unusable(why) => Err(PullFailure::Unusable(why)),
             ImageRead::Local(why) => return self.disk_failed(id, why, fetcher, step),
         };

@@ -30,6 +30,10 @@ pub enum Report {
         received: Bytes,
         total: Bytes,
     },
+    /// The layer's compressed blob is here, and the layer is unpacked out of it.
+    Unpacking {
+        target: DiffId,
+    },
     /// An attempt failed; the pull goes on.
     Retrying {
         target: DiffId,

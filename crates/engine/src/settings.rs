@@ -240,6 +240,8 @@ impl Settings {
     pub const CALIBRATIONS_MAX: usize = 16;
     /// Calibrations of layers that came by patches: 44 bytes each.
     pub const LINEAGES_MAX: usize = 1024;
+    /// A layer may come as its compressed blob if that has no more than this part of the layer's bytes beside them.
+    pub const BLOB_MORE_MAX: u64 = 4;
 }
 
 impl Settings {

@@ -92,6 +92,24 @@ impl<'a> LayerReader<'a> {
         Ok(Self { decoder, path, blob_bytes: bytes.0, tar_bytes: 0, tar_bytes_max, is_done: false })
     }
 
+    /// Reads a blob whose length and sha256 the caller has checked. The blob itself may be over the limit for layers:
+    /// what does not compress has more bytes than its tar.
+    ///
+    /// # Errors
+    /// As those of any layer that is opened.
+    pub fn of_checked(
+        name: &str,
+        reader: &'a mut (dyn Read + Send),
+        media: LayerMedia,
+        bytes: Bytes,
+        limits: &Limits,
+    ) -> Result<Self, ImageError> {
+        let file = OpenFile { reader: Box::new(reader), bytes: bytes.0 };
+        let for_both = Limits { tar_bytes_max: limits.tar_bytes_max.max(bytes), ..*limits };
+        let reader = Self::new(format!("layer {name}"), file, media, bytes, None, &for_both)?;
+        Ok(Self { tar_bytes_max: limits.tar_bytes_max.0, ..reader })
+    }
+
     /// The name of the layer in messages: `layer` and the digest of its blob.
     pub fn path(&self) -> &str {
         &self.path

@@ -13,6 +13,7 @@ pub enum Worker {
     ReadImage,
     KeepBlob,
     CommitImage,
+    Unpack,
     ServeStream,
     AnswerFromStore,
     LookUpImage,

@@ -5,6 +5,7 @@
 //! documents: `read` finds the layers, `keep` writes a document that a peer sent, `commit` gives the image its name.
 
 mod answers;
+mod blob_copy;
 pub mod companions;
 mod export;
 mod folder;
@@ -14,6 +15,7 @@ pub mod recipes;
 mod signing;
 mod sink;
 mod source;
+mod unpack;
 pub mod upstream;
 pub mod upstream_record;
 
@@ -36,6 +38,7 @@ pub use export::{Exported, ReadyArchive, export};
 pub use import::{Imported, Naming, count, import};
 pub use signing::{Unsigned, next_date, sign};
 pub use source::{ImageSource, open_files};
+pub use unpack::unpack;
 
 /// Why an image could not be imported, exported or read.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +154,8 @@ fn read_layers(shared: &Shared, manifest_digest: OciDigest) -> Result<ImageRead,
     let Some(bytes) = store.blob(&manifest.config.digest)? else { return Ok(missing(manifest.config.digest)) };
     let config = parse_config(&bytes, &manifest.config.digest)?;
     let layers = image_layers(&manifest, &config)?;
-    Ok(ImageRead::Layers { sizes: sizes_of(&layers), layers: recipes::wanted(shared, &layers) })
+    let (sizes, blobs) = (sizes_of(&layers), recipes::instead(shared, &layers));
+    Ok(ImageRead::Layers { layers: recipes::wanted(shared, &layers), sizes, blobs })
 }
 
 /// The bytes of the layers whose size the manifest names: those that are not compressed, and blobs that are kept as

@@ -160,6 +160,7 @@ impl Node {
         let scrub = Scrub::of(&store, uses.now());
         let engine = engine(&config, &identity);
         let encode_memory = EncodeMemory::new(config.limits.encode_memory_max.0);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Arc::new(Shared {
             config,
             identity,
@@ -173,7 +174,8 @@ impl Node {
             site_downloads: Default::default(),
             registry_counts: Default::default(),
             views: Default::default(),
-            payload_makers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            payload_makers: Semaphore::new(cores),
+            unpackers: Semaphore::new(cores),
             making: Default::default(),
             under_way: Default::default(),
             releases,

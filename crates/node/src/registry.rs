@@ -284,12 +284,14 @@ fn media_type(manifest: &[u8]) -> String {
     named.unwrap_or("application/vnd.oci.image.manifest.v1+json").to_owned()
 }
 
-/// Whether a layer's exact blob can be made here now.
+/// Whether a layer's exact blob is here, or can be made now.
 fn is_here(shared: &Shared, layer: &LayerDescriptor) -> bool {
     let store = &shared.store;
+    if recipes::is_kept(store, layer) {
+        return true;
+    }
     match recipes::source(store, layer) {
         BlobSource::Plain | BlobSource::Recipe(_) => store.card(&layer.diff_id).is_some(),
-        BlobSource::Verbatim => store.card(&recipes::as_layer(&layer.blob.digest)).is_some(),
-        BlobSource::Unknown => false,
+        BlobSource::Verbatim | BlobSource::Unknown => false,
     }
 }

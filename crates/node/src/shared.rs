@@ -52,6 +52,8 @@ pub struct Shared {
     pub views: Views,
     /// Permits to make payloads of whole layers: one for each core.
     pub payload_makers: Semaphore,
+    /// Permits to unpack layers out of their blobs: one for each core.
+    pub unpackers: Semaphore,
     pub making: Making,
     pub under_way: UnderWay,
     pub releases: Releases,

@@ -1,7 +1,8 @@
 //! Nodes in this process, and the fate of a pull when one of their workers panics.
 //!
 //! Each test starts a hub that holds an image and an edge, injects one panic, and pulls. The panicked worker's answer
-//! is a typed failure, after which the same pull goes on and completes. The panic is counted and shown.
+//! is a typed failure, after which the same pull goes on and completes. The panic is counted and shown. One test asks a
+//! worker itself for what no pull does.
 
 mod floods;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 use lighter_image::Selector;
-use lighter_types::{ImageReference, OciDigest, PeerId};
+use lighter_types::{Bytes, ImageReference, OciDigest, PeerId};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -64,8 +65,11 @@ impl Place {
         config
     }
 
+    /// Runs a node that keeps blobs.
     async fn run(self, members: &[PeerId], bootstrap: Vec<Multiaddr>) -> Running {
-        let node = Node::start(self.config(members, bootstrap)).await.unwrap();
+        let mut config = self.config(members, bootstrap);
+        config.registry.keep_blobs = true;
+        let node = Node::start(config).await.unwrap();
         let (shared, stop) = (node.shared.clone(), CancellationToken::new());
         let ended = tokio::spawn(node.run(stop.clone()));
         Running { shared, stop, ended, _place: self }
@@ -141,11 +145,16 @@ impl Running {
 
 /// A hub that holds the image, and an edge that is connected to it.
 async fn hub_and_edge() -> (Running, Running) {
+    hub_and_edge_with(Vec::new()).await
+}
+
+/// The same with these tars as further layers, whose blobs no recipe makes.
+async fn hub_and_edge_with(packed: Vec<Vec<u8>>) -> (Running, Running) {
     let (hub, edge) = (Place::create(), Place::create());
     let members = [hub.peer_id, edge.peer_id];
     let hub = hub.run(&members, Vec::new()).await;
     let image = tempfile::tempdir().unwrap();
-    write_image(image.path());
+    write_image(image.path(), &packed);
     let (shared, path) = (hub.shared.clone(), image.path().to_owned());
     let name: ImageReference = IMAGE.parse().unwrap();
     let import = tokio::task::spawn_blocking(move || {
@@ -164,22 +173,39 @@ async fn hub_and_edge() -> (Running, Running) {
     (hub, edge)
 }
 
-/// An OCI layout of one layer with one file.
-fn write_image(folder: &Path) {
+/// An OCI layout of a plain tar with one file, and of these tars in blobs that no recipe makes.
+fn write_image(folder: &Path, packed: &[Vec<u8>]) {
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
-    let tar = tar_of_a_file(100_000);
-    let layer = write_blob(&blobs, "layer.v1.tar", &tar);
-    let root = serde_json::json!({ "type": "layers", "diff_ids": [layer["digest"]] });
+    let layer = write_blob(&blobs, "layer.v1.tar", &tar_of_a_file(100_000));
+    let (mut diff_ids, mut layers) = (vec![layer["digest"].clone()], vec![layer]);
+    for tar in packed {
+        diff_ids.push(OciDigest::new(Sha256::digest(tar).into()).to_string().into());
+        layers.push(write_blob(&blobs, "layer.v1.tar+zstd", &raw_zstd(tar)));
+    }
+    let root = serde_json::json!({ "type": "layers", "diff_ids": diff_ids });
     let config = serde_json::json!({ "architecture": "amd64", "os": "linux", "rootfs": root }).to_string();
     let config = write_blob(&blobs, "config.v1+json", config.as_bytes());
     let kind = "application/vnd.oci.image.manifest.v1+json";
     let manifest =
-        serde_json::json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] }).to_string();
+        serde_json::json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers }).to_string();
     let manifest = write_blob(&blobs, "manifest.v1+json", manifest.as_bytes());
     let index = serde_json::json!({ "schemaVersion": 2, "manifests": [manifest] });
     fs::write(folder.join("index.json"), index.to_string()).unwrap();
     fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+/// A zstd frame of raw blocks, of a size that no tool chooses (RFC 8878, sections 3.1.1.1 and 3.1.1.2).
+fn raw_zstd(bytes: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];
+    frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+    let mut blocks = bytes.chunks(999).peekable();
+    while let Some(block) = blocks.next() {
+        let header = (block.len() as u32) << 3 | u32::from(blocks.peek().is_none());
+        frame.extend(&header.to_le_bytes()[..3]);
+        frame.extend(block);
+    }
+    frame
 }
 
 /// Writes a blob, and returns its descriptor.
@@ -210,7 +236,7 @@ pub fn tar_of_a_file(bytes: usize) -> Vec<u8> {
 
 /// A worker of the hub or of the edge panics once. The pull completes in spite of it. The panic is counted and shown.
 async fn check_panic(worker: Worker, victim: fn(&Running, &Running) -> Arc<Shared>) {
-    let (hub, edge) = hub_and_edge().await;
+    let (hub, edge) = hub_and_edge_with(vec![tar_of_a_file(50_000)]).await;
     let victim = victim(&hub, &edge);
     let before = Defects::counted();
     victim.faults.arm(worker);
@@ -225,6 +251,33 @@ async fn check_panic(worker: Worker, victim: fn(&Running, &Running) -> Arc<Share
         "{metrics}"
     );
     assert_eq!(Defects::counted().broken_invariants, before.broken_invariants);
+    edge.end().await;
+    hub.end().await;
+}
+
+/// The blob of the image's second layer is in the hub's store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_is_unpacked_as_the_layer_that_an_image_names_and_no_further() {
+    let tar = tar_of_a_file(50_000);
+    let (hub, edge) = hub_and_edge_with(vec![tar.clone()]).await;
+    let images = hub.shared.store.references();
+    let [first, second, blob] = images[0].1.layers[..] else { panic!("{images:?}") };
+    let (manifest, whole) = (images[0].1.manifest, Bytes(tar.len() as u64));
+    for (layer, tar_bytes_max, is_stopped, is_unpacked) in [
+        (first, whole, false, false),
+        (second, Bytes(whole.0 - 1), false, false),
+        (second, whole, true, false),
+        (second, whole, false, true),
+    ] {
+        let (shared, stopping) = (hub.shared.clone(), CancellationToken::new());
+        if is_stopped {
+            stopping.cancel();
+        }
+        let unpack =
+            move || images::unpack(&shared, (layer, blob), &[manifest], tar_bytes_max, &stopping).map(|(card, _)| card);
+        let unpacked = tokio::task::spawn_blocking(unpack).await.unwrap();
+        assert_eq!(unpacked.map(|card| card.diff_id), is_unpacked.then_some(layer), "{layer} of {tar_bytes_max}");
+    }
     edge.end().await;
     hub.end().await;
 }
@@ -247,6 +300,7 @@ panics! {
     a_reading_of_an_image_that_panics_is_answered: ReadImage of the_edge;
     a_keeping_of_a_blob_that_panics_is_answered: KeepBlob of the_edge;
     a_commit_that_panics_is_answered: CommitImage of the_edge;
+    an_unpacking_that_panics_is_answered: Unpack of the_edge;
     an_encode_that_panics_is_answered: Encode of the_hub;
     a_served_stream_that_panics_is_closed: ServeStream of the_hub;
     a_look_up_of_an_image_that_panics_is_a_refusal: LookUpImage of the_hub;
@@ -268,7 +322,7 @@ async fn an_import_or_export_that_panics_is_answered_and_counted() {
     let node = place.run(&members, Vec::new()).await;
     let folder = tempfile::tempdir().unwrap();
     let [image, out] = ["image", "out.tar"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
-    write_image(Path::new(&image));
+    write_image(Path::new(&image), &[]);
     let import = api::ImportRequest {
         path: image,
         name: Some(IMAGE.parse().unwrap()),

@@ -26,8 +26,19 @@ pub struct Content {
     measured: BTreeMap<DiffId, Cost>,
     /// The times to rebuild exact blobs.
     rebuilds: BTreeMap<DiffId, Micros>,
+    /// The compressed blobs of layers, for nodes that want them; empty in a scenario.
+    pub blobs: BTreeMap<DiffId, Blob>,
     /// The content of layers; empty in a scenario, whose plans go by TLSH.
     pub made_of: BTreeMap<DiffId, Blocks>,
+}
+
+/// The compressed blob of a layer.
+#[derive(Clone, Copy)]
+pub struct Blob {
+    /// Its card as a layer.
+    pub card: Card,
+    /// Whether the layer is in it.
+    pub is_good: bool,
 }
 
 /// The content of a layer: blocks of 64 KiB by their numbers, and the sketch of them.

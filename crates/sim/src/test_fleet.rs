@@ -21,7 +21,7 @@ use lighter_types::{Card, DiffId, ImageReference, OciDigest};
 use lighter_wire::{Release, SignedRelease};
 
 pub use crate::content::Blocks;
-use crate::content::{Content, Cost, ImageContent};
+use crate::content::{Blob, Content, Cost, ImageContent};
 pub use crate::faults::{
     Claiming, DatingBack, Dripping, Flaw, Flooding, Liar, Misdescribing, NoRoom, OtherBase, Pretender, Stalling,
 };
@@ -139,6 +139,21 @@ impl TestFleet {
     /// Sets the content of a layer.
     pub fn set_blocks(&mut self, layer: DiffId, blocks: Blocks) {
         self.fleet.content.made_of.insert(layer, blocks);
+    }
+
+    /// A layer has this compressed blob, which nodes may hold as a layer.
+    pub fn set_blob(&mut self, layer: DiffId, card: Card) {
+        self.fleet.content.blobs.insert(layer, Blob { card, is_good: true });
+    }
+
+    /// The blob that images name for a layer has another one in it.
+    pub fn spoil_blob(&mut self, layer: DiffId) {
+        self.fleet.content.blobs.entry(layer).and_modify(|blob| blob.is_good = false);
+    }
+
+    /// A node wants the blobs of its layers too.
+    pub fn wants_blobs(&mut self, node: usize) {
+        self.fleet.nodes[node].wants_blobs = true;
     }
 
     /// Puts an image of these layers on the disk of a node, with its release under `name`; returns its manifest.

@@ -166,6 +166,21 @@ impl Store {
         removed
     }
 
+    /// Removes a layer that was not used since a given time, unless it is leased, pinned or named by an image. Whether
+    /// it did; [`Self::take_gone_layers`] tells of it.
+    ///
+    /// # Errors
+    /// `Io`, `Index`.
+    pub fn remove_unused_layer(&self, diff_id: &DiffId, unused_since: UnixSeconds) -> Result<bool> {
+        let mut ledger = self.inner.ledger();
+        let is_unused = ledger.layers.get(diff_id).is_some_and(|layer| layer.last_used < unused_since);
+        if !is_unused || ledger.layer_holder(diff_id).is_some() {
+            return Ok(false);
+        }
+        self.inner.remove(&mut ledger, &[Item::Layer(*diff_id)])?;
+        Ok(true)
+    }
+
     /// Moves a damaged layer to `quarantine/`, even if it is leased, pinned or named by an image. The layer is no
     /// longer held and can be committed again. Returns the new path of the file, or `None` if the layer is not held.
     ///

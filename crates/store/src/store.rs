@@ -159,6 +159,14 @@ impl Store {
         self.inner.plan_room(&self.inner.ledger(), needed, &self.inner.options.retention).map(drop)
     }
 
+    /// Whether `needed` more bytes find room with nothing giving way.
+    ///
+    /// # Errors
+    /// `Io` when the file system does not report its free space.
+    pub fn has_room_left(&self, needed: Bytes) -> Result<bool> {
+        Ok(!self.inner.is_short_of(&self.inner.ledger(), needed)?)
+    }
+
     /// Layers that the store stopped holding since the last call, apart from those that the caller removed by name:
     /// evicted for room, collected by [`Store::gc`], or found damaged. Sorted. The node must stop announcing them.
     pub fn take_gone_layers(&self) -> Vec<DiffId> {

@@ -3,13 +3,14 @@
 //! step has effects without end, and when all is answered and cancelled, nothing is left to do.
 #![no_main]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use lighter_engine::{
     AskFailure, BlobFailure, CachedPatch, DiskInput, Effect, EncodeFailure, Engine, FetchFailure, FetchStep, Fetched,
-    ImageFound, ImageRead, Input, Lie, LocalFailure, LostCause, OperatorInput, Part, PeerInput, PullId, QuestionId,
-    Settings, StreamId, Wanted, WorkInput,
+    ImageFound, ImageRead, Input, LayerBlob, Lie, LocalFailure, LostCause, OperatorInput, Part, PeerInput, PullId,
+    QuestionId, Settings, StreamId, Wanted, WorkInput,
 };
 use lighter_types::{Bytes, BytesPerSecond, Card, Cause, DiffId, Effort, Link, Moment, OciDigest, PatchId, PeerId};
 use lighter_wire::{
@@ -308,9 +309,20 @@ impl World {
                 let read = match choices.of(5) {
                     0 => ImageRead::Missing { digest: choices.digest(), bytes_max: 1 << 22 },
                     1 => ImageRead::Local(choices.local()),
-                    _ => ImageRead::layers(choices.layers()),
+                    _ => {
+                        let layers = choices.layers();
+                        let blobs = layers.iter().filter_map(|layer| {
+                            let blob = LayerBlob { name: choices.layer(), bytes: choices.bytes() };
+                            choices.is().then_some((*layer, blob))
+                        });
+                        ImageRead::Layers { blobs: blobs.collect(), sizes: BTreeMap::new(), layers: layers.clone() }
+                    }
                 };
                 self.step(WorkInput::ImageRead { pull, read });
+            }
+            Effect::Unpack { layer, .. } => {
+                let held = choices.is().then(|| (Card { diff_id: layer, ..choices.card() }, None));
+                self.step(WorkInput::Unpacked { layer, held });
             }
             Effect::KeepBlob { pull, .. } => {
                 let result = match choices.of(4) {

@@ -2,6 +2,7 @@
 
 use lighter_types::{Bytes, DiffId, Effort, broken};
 
+use super::blob::Came;
 use super::fetching::{Fetching, Stop, Way};
 use super::second::Second;
 use super::target::State;
@@ -51,18 +52,22 @@ impl Fetcher {
     /// A layer is here by another way than a fetch. Its own fetch stops.
     pub fn layer_held(&mut self, id: DiffId, effects: &mut Vec<Effect>) -> Option<Outcome> {
         self.parts.remove(&id);
+        self.unpack_from(id, None, effects);
+        self.leave_blob(id, effects);
         let target = self.targets.get_mut(&id)?;
-        let pulls = std::mem::take(&mut target.pulls);
+        let (pulls, is_wanted) = (std::mem::take(&mut target.pulls), target.stands_for.is_none());
         match &mut target.state {
             State::Fetching(fetching) => {
                 fetching.stop(Stop::Abandoned, effects);
                 target.stop_second(effects);
             }
-            State::Waiting { .. } | State::Asking(_) | State::Quoting { .. } | State::Referred { .. } => {
-                drop(self.remove(id, effects));
-            }
+            State::Waiting { .. }
+            | State::Asking(_)
+            | State::Quoting { .. }
+            | State::Referred { .. }
+            | State::Blob(_) => drop(self.remove(id, effects)),
         }
-        Some(Outcome::Held { pulls, target: id })
+        is_wanted.then_some(Outcome::Held { pulls, target: id })
     }
 
     /// A fetch brought its layer.
@@ -93,15 +98,20 @@ impl Fetcher {
                 step.effects.push(Effect::KeepCalibration { scope: Scope::Lineage(id), calibration });
             }
         }
-        let report = Report::Layer {
-            target: id,
-            from: plan.peer,
-            bases: fetched.patch.bases.clone(),
-            patch_bytes: fetched.patch.bytes,
-            received: fetched.received,
-            wasted: target.wasted(fetched),
-        };
-        step.core.races.wasted += target.wasted(fetched);
+        let (from, patch_bytes, received) = (plan.peer, fetched.patch.bytes, fetched.received);
+        let wasted = target.wasted(fetched);
+        step.core.races.wasted += wasted;
+        let came = Came { from, patch_bytes, received, wasted };
+        if target.stands_for.is_some() {
+            self.unpack_from(id, Some(came), step.effects);
+            return None;
+        }
+        // Wanted by itself, it counts by itself: a layer in it costs nothing more.
+        let nothing = Bytes::ZERO;
+        let came = Came { patch_bytes: nothing, received: nothing, wasted: nothing, ..came };
+        self.unpack_from(id, Some(came), step.effects);
+        let bases = fetched.patch.bases.clone();
+        let report = Report::Layer { target: id, from, bases, patch_bytes, received, wasted };
         step.report_all(&target.pulls, &report);
         Some(Outcome::Held { pulls: target.pulls, target: id })
     }

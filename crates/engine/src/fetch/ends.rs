@@ -90,7 +90,8 @@ impl Fetcher {
         }
         target.tail.bytes = part.bytes;
         let received = (first + part.bytes).min(part.bytes_total);
-        step.report_all(&target.pulls, &Report::Progress { target: id, received, total: part.bytes_total });
+        let progress = Report::Progress { target: target.name(id), received, total: part.bytes_total };
+        step.report_all(&target.pulls, &progress);
         true
     }
 

@@ -45,22 +45,22 @@ impl Fetcher {
             (FetchFailure::Stopped, Stop::Slow) => Setback::Slow,
             _ => Setback::Fetch(failure.clone()),
         };
-        step.report_all(&target.pulls, &Report::Retrying { target: id, from, why: setback.clone() });
+        step.report_all(&target.pulls, &Report::Retrying { target: target.name(id), from, why: setback.clone() });
         let is_try =
             setback != Setback::Slow && !matches!(failure, FetchFailure::Refused(refusal) if refusal.is_busy());
         target.attempts += u32::from(is_try);
         if let FetchFailure::NoRoom(why) = &failure
             && target.claims.end_the_pull(id, from, target.attempts, step)
         {
-            let (pulls, why) = (self.remove(id, step.effects)?.pulls, why.clone());
-            return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });
+            let why = PullFailure::Local(why.clone());
+            return self.remove(id, step.effects)?.failed(why);
         }
         // A panic says nothing about this machine: another patch may not lead to it.
         if let FetchFailure::Local(why) = &failure
             && why.blame() != Blame::Bug
         {
-            let (pulls, why) = (self.remove(id, step.effects)?.pulls, why.clone());
-            return Some(Outcome::Failed { pulls, why: PullFailure::Local(why) });
+            let why = PullFailure::Local(why.clone());
+            return self.remove(id, step.effects)?.failed(why);
         }
         if is_part_useless(&failure) {
             self.parts.remove(&id);
@@ -74,7 +74,9 @@ impl Fetcher {
         }
         let target = self.targets.get_mut(&id)?;
         target.forget_tail();
-        if target.attempts >= Settings::ATTEMPTS_MAX {
+        // A blob that comes for its layer has to come at once.
+        let is_in_vain = target.stands_for.is_some() && is_try && !fetching.has_bytes;
+        if target.attempts >= Settings::ATTEMPTS_MAX || is_in_vain {
             return self.give_up(id, step.effects);
         }
         target.wait(step);
@@ -97,11 +99,11 @@ impl Fetcher {
 
     pub(super) fn give_up(&mut self, id: DiffId, effects: &mut Vec<Effect>) -> Option<Outcome> {
         let target = self.remove(id, effects)?;
-        let why = match target.last_failure {
-            Some((from, why)) => PullFailure::Exhausted { target: id, from, why: Box::new(why) },
+        let why = match &target.last_failure {
+            Some((from, why)) => PullFailure::Exhausted { target: id, from: *from, why: Box::new(why.clone()) },
             None => PullFailure::NoSource { target: id },
         };
-        Some(Outcome::Failed { pulls: target.pulls, why })
+        target.failed(why)
     }
 }
 

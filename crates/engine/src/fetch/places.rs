@@ -3,7 +3,7 @@
 use lighter_types::{Bytes, DiffId};
 
 use super::Fetcher;
-use super::target::State;
+use super::target::{State, Target};
 use crate::core::{Core, Step};
 use crate::event::PullId;
 use crate::report::PullFailure;
@@ -49,7 +49,8 @@ impl Fetcher {
     /// The places for layers to begin with.
     pub(super) fn places(&self, core: &Core) -> Places {
         let mut places = Places { small: Settings::SMALL_FETCHES_MAX, other: core.settings.fetches_max };
-        for (&id, target) in self.targets.iter().filter(|(_, target)| !matches!(target.state, State::Waiting { .. })) {
+        let is_idle = |target: &Target| matches!(target.state, State::Waiting { .. } | State::Blob(_));
+        for (&id, target) in self.targets.iter().filter(|(_, target)| !is_idle(target)) {
             let place = places.of(id, target.goes_first, core);
             *place = place.saturating_sub(1);
         }

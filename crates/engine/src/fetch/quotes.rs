@@ -6,9 +6,9 @@ use lighter_wire::{Answer, Offer, Quote};
 
 use super::Fetcher;
 use super::fetching::Way;
-use super::target::State;
+use super::target::{State, Target};
 use crate::calibrations::Rule;
-use crate::core::Step;
+use crate::core::{Core, Step};
 use crate::effort::{self, Content, from_default, to_default};
 use crate::event::{AskId, Part};
 use crate::failure::{AskFailure, Setback};
@@ -102,5 +102,18 @@ impl Plan {
         let tar_bytes = card.map_or(Bytes::ZERO, |card| card.tar_bytes);
         plan.applying = core.applying.of(effort::applying(at_default, content, tar_bytes, effort));
         Some(plan)
+    }
+}
+
+impl Target {
+    /// The layers whose files a have-list names to the provider that is about to be asked.
+    pub fn listed(&mut self, id: DiffId, plan: &Plan, way: Way, core: &Core) -> Vec<DiffId> {
+        let may_list = matches!(way, Way::Quoted) && self.lists.may_send() && !self.is_whole_only();
+        let listed = match core.directory.card(id).filter(|_| may_list) {
+            Some(card) => planner::listed(card, plan, core, &self.damaged),
+            None => Vec::new(),
+        };
+        self.lists.asked(!listed.is_empty());
+        listed
     }
 }

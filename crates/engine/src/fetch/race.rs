@@ -176,7 +176,7 @@ impl Fetcher {
                 }
             }
         }
-        step.report_all(&target.pulls, &Report::Raced { target: id, late, beside, kept });
+        step.report_all(&target.pulls, &Report::Raced { target: target.name(id), late, beside, kept });
     }
 
     /// A second fetch ended before the first.

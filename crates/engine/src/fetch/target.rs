@@ -12,15 +12,16 @@ use std::time::Duration;
 use lighter_types::{Bytes, DiffId, Moment, PeerId, broken};
 use lighter_wire::{Quote, Refusal, Request};
 
+use super::blob::ByBlob;
 use super::claims::Claims;
-use super::fetching::{Fetching, Named, Stop, Way};
+use super::fetching::{Fetching, Named, Stop};
 use super::lists::{Lists, is_tiny};
 use super::second::Second;
 use super::site::{self, Round, Site};
 use super::tail::Tails;
 use crate::asks::Purpose;
 use crate::core::{Core, Step};
-use crate::event::{AskId, Effect, Part, PullId};
+use crate::event::{AskId, Effect, LayerBlob, Part, PullId};
 use crate::failure::Setback;
 use crate::planner::{self, Plan};
 use crate::settings::Settings;
@@ -37,6 +38,10 @@ pub struct Target {
     /// The layer's size by what a publisher signed.
     pub signed_bytes: Option<Bytes>,
     pub claims: Claims,
+    /// The layer's compressed blob, if this node wants that too.
+    pub blob: Option<LayerBlob>,
+    /// The layer that is to be unpacked out of this one: no pull wants it by itself.
+    pub stands_for: Option<DiffId>,
     /// The last peer that failed, and why.
     pub last_failure: Option<(PeerId, Setback)>,
     excluded: BTreeMap<PeerId, Exclusion>,
@@ -85,13 +90,15 @@ pub enum State {
         until: Moment,
     },
     Fetching(Box<Fetching>),
+    /// It comes as its compressed blob.
+    Blob(ByBlob),
 }
 
 impl State {
     /// Whether the layer comes from outside the site, or is about to.
     pub fn is_far(&self, core: &Core) -> bool {
         match self {
-            Self::Waiting { .. } | Self::Asking(_) => false,
+            Self::Waiting { .. } | Self::Asking(_) | Self::Blob(_) => false,
             Self::Quoting { asked, quoted } => asked.values().chain(quoted).all(|plan| !core.is_near(plan.peer)),
             Self::Referred { plan, .. } => !core.is_near(plan.peer),
             Self::Fetching(fetching) => fetching.stop == Stop::No && !core.is_near(fetching.plan.peer),
@@ -133,6 +140,8 @@ impl Target {
             lists: Lists::default(),
             signed_bytes: None,
             claims: Claims::default(),
+            blob: None,
+            stands_for: None,
             last_failure: None,
             excluded: BTreeMap::new(),
             offers: Vec::new(),
@@ -292,7 +301,7 @@ impl Target {
                 retries.chain([*until]).filter(|moment| *moment > now).min()
             }
             State::Asking(round) => Some(round.until()),
-            State::Quoting { .. } => None,
+            State::Quoting { .. } | State::Blob(_) => None,
             State::Referred { until, .. } => Some(*until),
             State::Fetching(fetching) => match &self.second {
                 Some(Second::Racing(rival)) => {
@@ -318,17 +327,6 @@ impl Target {
         }
         bases.truncate(lighter_types::BASES_MAX);
         bases
-    }
-
-    /// The layers whose files a have-list names to the provider that is about to be asked.
-    pub fn listed(&mut self, id: DiffId, plan: &Plan, way: Way, core: &Core) -> Vec<DiffId> {
-        let may_list = matches!(way, Way::Quoted) && self.lists.may_send() && !self.is_whole_only();
-        let listed = match core.directory.card(id).filter(|_| may_list) {
-            Some(card) => planner::listed(card, plan, core, &self.damaged),
-            None => Vec::new(),
-        };
-        self.lists.asked(!listed.is_empty());
-        listed
     }
 
     /// A peer failed at this layer: the node does not ask it for a while.
@@ -394,7 +392,7 @@ impl Target {
     }
 
     /// Whether half of the attempts are used up: from then on the node trusts no patch to work.
-    fn is_whole_only(&self) -> bool {
+    pub fn is_whole_only(&self) -> bool {
         self.attempts >= Settings::ATTEMPTS_MAX / 2
     }
 }

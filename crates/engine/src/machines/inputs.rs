@@ -83,6 +83,7 @@ impl Machines {
             WorkInput::FetchWorking { fetch, done, total } => self.fetch_working(fetch, done, total, step),
             WorkInput::FetchProgress { fetch, part } => self.fetch_progress(fetch, part, step),
             WorkInput::FetchEnded { fetch, result } => self.fetch_ended(fetch, result, step),
+            WorkInput::Unpacked { layer, held } => self.unpacked(layer, held, step),
         }
     }
 
@@ -191,6 +192,12 @@ impl Machines {
             Err(_) => {}
         }
         let outcome = self.fetcher.ended(fetch, result, step);
+        self.pulls.layers_ended(outcome, &mut self.fetcher, step);
+    }
+
+    fn unpacked(&mut self, layer: DiffId, held: Option<(Card, Option<Sketch>)>, step: &mut Step<'_>) {
+        let is_held = held.map(|(card, sketch)| self.hold(card, sketch, step)).is_some();
+        let outcome = self.fetcher.unpacked(layer, is_held, step);
         self.pulls.layers_ended(outcome, &mut self.fetcher, step);
     }
 

@@ -14,7 +14,7 @@ use super::round::Round;
 use super::sizes::SignedSizes;
 use crate::asks::Purpose;
 use crate::core::Step;
-use crate::event::{AskId, Effect, PullId, Wanted};
+use crate::event::{AskId, Effect, LayerBlob, PullId, Wanted};
 use crate::failure::UnusableImage;
 use crate::fetch::Fetcher;
 use crate::report::{PullFailure, Report};
@@ -240,7 +240,7 @@ impl Pull {
         &mut self,
         id: PullId,
         mut layers: Vec<DiffId>,
-        sizes: &BTreeMap<DiffId, Bytes>,
+        (sizes, blobs): (&BTreeMap<DiffId, Bytes>, &BTreeMap<DiffId, LayerBlob>),
         fetcher: &mut Fetcher,
         step: &mut Step<'_>,
     ) -> Result<(), PullFailure> {
@@ -262,6 +262,9 @@ impl Pull {
                 fetcher.want_first(id, layer, step)?;
             } else {
                 fetcher.want(id, layer, offers.remove(&place).unwrap_or_default(), step)?;
+            }
+            if let Some(blob) = blobs.get(&layer) {
+                fetcher.may_come_as(layer, *blob);
             }
             fetcher.signed(layer, self.sizes.signed_bytes(layer).or(sizes.get(&layer).copied()));
         }

@@ -27,7 +27,7 @@ fn a_patch_that_is_all_here_does_not_stall() {
         let wanted = Wanted::Manifest(OciDigest::new([1; 32]));
         step(&mut engine, 1, Input::Operator(OperatorInput::PullAsked { pull: PullId(1), wanted }));
         let sizes = [(new().diff_id, Bytes(77))].into();
-        let read = ImageRead::Layers { layers: vec![new().diff_id], sizes };
+        let read = ImageRead::Layers { layers: vec![new().diff_id], sizes, blobs: std::collections::BTreeMap::new() };
         step(&mut engine, 1, Input::Work(WorkInput::ImageRead { pull: PullId(1), read }));
         step(&mut engine, 1, answered(1, Answer::Sketches(vec![None])));
         let offer = Offer::Predicted { bytes: Bytes(100_000) };

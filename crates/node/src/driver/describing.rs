@@ -26,6 +26,7 @@ impl Driver {
         let (committed, is_imported) = match &input {
             Input::Disk(DiskInput::LayerHeld { card, .. }) => (Some(card), true),
             Input::Work(WorkInput::FetchEnded { result: Ok(fetched), .. }) => (Some(&fetched.card), false),
+            Input::Work(WorkInput::Unpacked { held: Some((card, _)), .. }) => (Some(card), false),
             Input::Disk(_) | Input::Work(_) | Input::Peer(_) | Input::Operator(_) | Input::Tick => (None, false),
         };
         let wanted = committed.filter(|card| headers::is_wanted(card, is_imported)).map(|card| card.diff_id);

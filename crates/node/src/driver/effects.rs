@@ -73,6 +73,7 @@ impl Driver {
                 let owed = Owed::Encode { encode: id, began: Instant::now() };
                 self.blocking(owed, move |shared| encode(&job, &stopping, shared).into());
             }
+            Effect::Unpack { layer, blob } => self.unpack(layer, blob),
             Effect::LookUpImage { question, from, request, release } => {
                 let handovers = self.handovers(&request);
                 self.blocking(Owed::ImageLookedUp(question, from), move |shared| {
@@ -95,6 +96,15 @@ impl Driver {
             }),
             Effect::CommitImage { pull, manifest, release } => self.commit_image(pull, manifest, release),
         }
+    }
+
+    fn unpack(&mut self, layer: DiffId, blob: DiffId) {
+        let (manifests, tar_bytes_max) = (self.pulls.manifests(), self.tar_bytes_max(layer));
+        let stopping = self.stopping.clone();
+        self.blocking(Owed::Unpacked(layer), move |shared| {
+            let held = images::unpack(shared, (layer, blob), &manifests, tar_bytes_max, &stopping);
+            WorkInput::Unpacked { layer, held }.into()
+        });
     }
 
     /// Names an image whose layers are held. A pull for its layers alone ends without.

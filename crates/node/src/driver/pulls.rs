@@ -223,6 +223,7 @@ impl Driver {
             | Report::Fetching { .. }
             | Report::Progress { .. }
             | Report::Retrying { .. }
+            | Report::Unpacking { .. }
             | Report::Raced { .. }
             | Report::Layer { .. } => return,
         };
@@ -359,6 +360,7 @@ impl Driver {
             Report::Progress { target, received, total } => {
                 PullEvent::Progress { layer: *target, received_bytes: *received, total_bytes: *total }
             }
+            Report::Unpacking { target } => PullEvent::Unpacking { layer: *target },
             Report::Retrying { target, from, why } => {
                 PullEvent::Retrying { layer: *target, from: *from, why: why.to_string() }
             }

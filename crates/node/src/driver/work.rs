@@ -12,7 +12,7 @@ use lighter_engine::{
     BlobFailure, EncodeFailure, EncodeId, FetchFailure, FetchId, ImageRead, Input, LocalFailure, PullId, QuestionId,
     StreamId, WorkInput,
 };
-use lighter_types::{PeerId, broken};
+use lighter_types::{DiffId, PeerId, broken};
 use lighter_wire::{Answer, Refusal};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ pub enum Owed {
     ImageRead(PullId),
     BlobKept(PullId),
     ImageCommitted(PullId),
+    /// A layer out of its blob.
+    Unpacked(DiffId),
     /// The facts in the store about an image that a peer asks about.
     ImageLookedUp(QuestionId, PeerId),
     /// The store's answer to a peer's question.
@@ -194,7 +196,12 @@ impl Owed {
             | Self::Answer(_)
             | Self::Probed
             | Self::Nothing => true,
-            Self::Fetch(_) | Self::Encode { .. } | Self::StreamClosed(_) | Self::Described | Self::Scrubbed => false,
+            Self::Fetch(_)
+            | Self::Encode { .. }
+            | Self::Unpacked(_)
+            | Self::StreamClosed(_)
+            | Self::Described
+            | Self::Scrubbed => false,
         }
     }
 
@@ -206,6 +213,7 @@ impl Owed {
             Self::ImageRead(_) => "reading an image",
             Self::BlobKept(_) => "keeping a blob",
             Self::ImageCommitted(_) => "committing an image",
+            Self::Unpacked(_) => "unpacking a layer",
             Self::ImageLookedUp(..) => "looking up an image",
             Self::Answer(_) => "answering from the store",
             Self::StreamClosed(_) => "serving a stream",
@@ -226,6 +234,7 @@ impl Owed {
             Self::ImageRead(pull) => WorkInput::ImageRead { pull, read: ImageRead::Local(why) },
             Self::BlobKept(pull) => WorkInput::BlobKept { pull, result: Err(BlobFailure::Local(why)) },
             Self::ImageCommitted(pull) => WorkInput::ImageCommitted { pull, result: Err(why) },
+            Self::Unpacked(layer) => WorkInput::Unpacked { layer, held: None },
             Self::ImageLookedUp(question, from) => WorkInput::ImageLookedUp { question, from, found: Err(why) },
             Self::Answer(question) => return Ended::Answer { question, answer: Answer::Refused(Refusal::Failed) },
             Self::StreamClosed(stream) => return Ended::StreamClosed(stream),

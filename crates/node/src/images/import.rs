@@ -17,6 +17,7 @@ use lighter_store::{Image, Lease, StoreError};
 use lighter_types::{Card, DiffId, ImageReference, OciDigest, ParseError};
 use lighter_wire::{Message, RELEASE_LAYERS_MAX, SignedRelease};
 
+use super::blob_copy::BlobCopy;
 use super::signing::{Unsigned, sign};
 use super::sink::IntoStore;
 use super::source::ImageSource;
@@ -237,7 +238,8 @@ pub(super) fn import_layer<F: Files>(
             blob_bytes_done: scan.blob_bytes,
         });
     };
-    let mut copy = recipes::BlobCopy::of(shared, &layer)?;
+    let is_known = recipes::is_known(&shared.store, &layer);
+    let mut copy = if is_known { BlobCopy::NONE } else { BlobCopy::create(shared)? };
     let mut append = |bytes: &[u8]| {
         copy.append(bytes);
         Ok(())
@@ -260,12 +262,12 @@ pub(super) fn import_layer<F: Files>(
 }
 
 /// The error of a layer's file that is not open yet.
-fn local(source: std::io::Error) -> ImagesError {
+pub(super) fn local(source: std::io::Error) -> ImagesError {
     ImageError::Write { path: "a new layer".to_owned(), source }.into()
 }
 
 /// A failure of the sink is the store's, and the store says more about it.
-fn store_error_within(error: ImageError) -> ImagesError {
+pub(super) fn store_error_within(error: ImageError) -> ImagesError {
     match error {
         ImageError::Write { path, source } => match StoreError::from_io(source) {
             Ok(error) => error.into(),

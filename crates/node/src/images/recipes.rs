@@ -5,21 +5,21 @@
 //! documents, and such blobs as they get layers. Nothing vouches for a recipe that a peer sent, so a node rebuilds a
 //! blob and compares its digest before it serves it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
-use lighter_engine::{DiskInput, Input};
+use lighter_engine::{DiskInput, Input, LayerBlob};
 use lighter_image::{
     Hashes, ImageError, LayerDescriptor, LayerMedia, image_layers, parse_config, parse_manifest, scan_tar_with,
 };
 use lighter_recipe::{FindError, Form, Found, Recipe, correct, find};
 use lighter_store::{Store, StoreError};
-use lighter_types::{Bytes, DiffId, OciDigest, ReadAt};
+use lighter_types::{Bytes, DiffId, OciDigest};
 use lighter_wire::{BlobSource, ImageRecipes, Message};
 
 use super::ImagesError;
+use super::blob_copy::Positioned;
 use super::sink::IntoStore;
 use crate::shared::{FileBase, Shared};
 
@@ -27,6 +27,23 @@ const PREFIX: &[u8] = b"recipe/";
 /// The longest recipe: that of a layer of 20 GB, or one with corrections. A row of the store has a little more. A blob
 /// with a longer recipe is kept itself.
 const RECIPE_BYTES_MAX: usize = 63 << 10;
+
+/// A tar has about so many times the bytes of its blob.
+const TAR_OVER_BLOB: u64 = 4;
+
+/// Whether the compressed blob of a layer is here as it is.
+pub fn is_kept(store: &Store, layer: &LayerDescriptor) -> bool {
+    !is_plain(layer) && store.card(&as_layer(&layer.blob.digest)).is_some()
+}
+
+/// Whether this node has what makes a layer's blob.
+pub fn is_known(store: &Store, layer: &LayerDescriptor) -> bool {
+    match source(store, layer) {
+        BlobSource::Plain | BlobSource::Recipe(_) => true,
+        BlobSource::Verbatim => is_kept(store, layer),
+        BlobSource::Unknown => false,
+    }
+}
 
 /// The source of a layer's blob.
 pub fn source(store: &Store, layer: &LayerDescriptor) -> BlobSource {
@@ -102,6 +119,23 @@ pub fn sweep(store: &Store) -> Result<usize, StoreError> {
     Ok(count)
 }
 
+/// The blobs of those layers that may come as their blobs, to a node that serves blobs and has room for both.
+pub fn instead(shared: &Shared, layers: &[LayerDescriptor]) -> BTreeMap<DiffId, LayerBlob> {
+    if !shared.config.registry.keeps_blobs() {
+        return BTreeMap::new();
+    }
+    let missing = layers.iter().filter(|layer| !is_plain(layer) && shared.store.card(&layer.diff_id).is_none());
+    let blobs: BTreeMap<DiffId, LayerBlob> = missing
+        .map(|layer| (layer.diff_id, LayerBlob { name: as_layer(&layer.blob.digest), bytes: layer.blob.bytes }))
+        .collect();
+    let needed = blobs.values().map(|blob| blob.bytes.times(1 + TAR_OVER_BLOB)).sum();
+    // Nothing gives way to a blob that can be made of the tar.
+    match shared.store.has_room_left(needed) {
+        Ok(true) => blobs,
+        Ok(false) | Err(_) => BTreeMap::new(),
+    }
+}
+
 /// All that this node fetches for an image: its layers, and the blobs that no recipe makes, if it serves blobs.
 pub fn wanted(shared: &Shared, layers: &[LayerDescriptor]) -> Vec<DiffId> {
     if shared.config.registry.keeps_blobs() {
@@ -126,48 +160,8 @@ pub fn as_layer(blob: &OciDigest) -> DiffId {
     DiffId::new(*blob.as_bytes())
 }
 
-/// A layer's blob as it is read, so that its recipe can be found. The copy lies in a file without a name, beside the
-/// store's budget: nothing gives way to it. Where the disk has no room, the blob has no recipe.
-pub struct BlobCopy(Option<(File, u64)>);
-
-impl BlobCopy {
-    /// No copy is made if this node has what makes the blob.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn of(shared: &Shared, layer: &LayerDescriptor) -> Result<Self, ImagesError> {
-        let is_here = match source(&shared.store, layer) {
-            BlobSource::Plain | BlobSource::Recipe(_) => true,
-            BlobSource::Verbatim => shared.store.card(&as_layer(&layer.blob.digest)).is_some(),
-            BlobSource::Unknown => false,
-        };
-        if is_here {
-            return Ok(Self(None));
-        }
-        let folder = &shared.config.data_dir.0;
-        let file = tempfile::tempfile_in(folder)
-            .map_err(|source| ImagesError::Open { path: folder.display().to_string(), source })?;
-        Ok(Self(Some((file, 0))))
-    }
-
-    pub fn append(&mut self, bytes: &[u8]) {
-        let Some((file, end)) = &mut self.0 else { return };
-        match file.write_all_at(bytes, *end) {
-            Ok(()) => *end += bytes.len() as u64,
-            Err(error) => {
-                tracing::warn!(%error, "what makes a layer's blob is not found out: the blob cannot be kept meanwhile");
-                self.0 = None;
-            }
-        }
-    }
-
-    /// The whole blob.
-    pub fn finish(self) -> Option<FileBase<File>> {
-        self.0.map(|(file, bytes)| FileBase::up_to(file, Bytes(bytes)))
-    }
-}
-
-/// Finds the recipe of a layer's blob, or keeps the blob if this node serves blobs. The blob has its digest.
+/// Finds the recipe of a layer's blob. A node that serves blobs keeps the blob too, if no recipe makes
+/// it; one that is told to keep blobs, if there is room. The blob has its digest.
 pub fn make(
     shared: &Shared,
     blob: &FileBase<File>,
@@ -182,7 +176,13 @@ pub fn make(
     };
     let found = found.map(|found| found.map(|(recipe, body)| [recipe.to_bytes(), body].concat()));
     let source = match found {
-        Ok(Some(recipe)) if recipe.len() <= RECIPE_BYTES_MAX => BlobSource::Recipe(recipe),
+        Ok(Some(recipe)) if recipe.len() <= RECIPE_BYTES_MAX => {
+            // For nodes that have no base. It is no part of the image, and goes before any layer that is.
+            if shared.config.registry.keep_blobs && shared.store.has_room_left(layer.blob.bytes)? {
+                keep_blob(shared, blob, layer)?;
+            }
+            BlobSource::Recipe(recipe)
+        }
         Ok(_) | Err(FindError::Damaged { .. } | FindError::Short { .. } | FindError::Window(_)) => {
             if !shared.config.registry.keeps_blobs() {
                 return Ok(());
@@ -262,24 +262,8 @@ pub fn layers_of(store: &Store, manifest: OciDigest) -> Result<Option<Vec<LayerD
     Ok(Some(image_layers(&parsed, &config)?))
 }
 
-/// A blob from its first byte to its last.
-struct Positioned<'a> {
-    blob: &'a FileBase<File>,
-    at: u64,
-}
-
-impl io::Read for Positioned<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.blob.len().0.saturating_sub(self.at);
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        self.blob.read_exact_at(&mut buffer[..count], self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use lighter_store::{Options, UnixSeconds};
     use serde_json::json;
     use sha2::{Digest, Sha256};
@@ -290,17 +274,24 @@ mod tests {
         OciDigest::new(Sha256::digest(bytes).into())
     }
 
+    pub const TAR: [u8; 4096] = [7; 4096];
+    /// `gzip -n -6` of it.
+    pub const BLOB: [u8; 39] = [
+        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0xed, 0xc1, 0x31, 0x0d, 0x00, 0x00, 0x00, 0xc3,
+        0xa0, 0xb3, 0xfe, 0x1d, 0xcf, 0xc7, 0x02, 0x14, 0x00, 0x00, 0x00, 0xf0, 0x6e, 0x57, 0xb6, 0xd6, 0x5b, 0x00,
+        0x10, 0x00, 0x00,
+    ];
+
+    /// The row of the image, which names no layer yet.
+    pub fn image(store: &Store, manifest: OciDigest) -> lighter_store::Image {
+        let config = parse_manifest(&store.blob(&manifest).unwrap().unwrap(), &manifest).unwrap().config.digest;
+        lighter_store::Image { manifest, config, layers: Vec::new(), release_record: Vec::new() }
+    }
+
     /// A store with the documents of an image of one gzip layer: its manifest, its layer, and the recipe of its blob.
-    fn store_with_image(folder: &std::path::Path) -> (Store, OciDigest, LayerDescriptor, Vec<u8>) {
+    pub fn store_with_image(folder: &std::path::Path) -> (Store, OciDigest, LayerDescriptor, Vec<u8>) {
         let store = Store::open(folder, Options::default()).unwrap();
-        let tar = vec![7; 4096];
-        // `gzip -n -6` of it.
-        let blob = [
-            0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0xed, 0xc1, 0x31, 0x0d, 0x00, 0x00, 0x00, 0xc3,
-            0xa0, 0xb3, 0xfe, 0x1d, 0xcf, 0xc7, 0x02, 0x14, 0x00, 0x00, 0x00, 0xf0, 0x6e, 0x57, 0xb6, 0xd6, 0x5b, 0x00,
-            0x10, 0x00, 0x00,
-        ]
-        .to_vec();
+        let (tar, blob) = (TAR, BLOB.to_vec());
         let config = json!({
             "architecture": "amd64", "os": "linux",
             "rootfs": { "type": "layers", "diff_ids": [digest(&tar).to_string()] },

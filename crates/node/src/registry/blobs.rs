@@ -12,17 +12,20 @@ use std::time::{Duration, Instant};
 use lighter_image::{BlobDescriptor, LayerDescriptor};
 use lighter_recipe::{Rebuild, Recipe};
 use lighter_registry::server::{BlobClass, Refusal};
-use lighter_store::Spool;
+use lighter_store::{Spool, StoreError, UnixSeconds};
 use lighter_types::{Blame, Bytes, DiffId, OciDigest, ReadAt};
 use lighter_wire::BlobSource;
 use tokio::sync::Semaphore;
 
 use crate::growing::GrowingLayer;
-use crate::images::recipes;
+use crate::images::{kept_blobs, recipes};
 use crate::shared::{FileBase, Shared};
 
 /// A blob that nobody asked for so long is dropped; it can be made again.
 const IDLE: Duration = Duration::from_secs(300);
+/// A blob that came in the place of its layer goes when nobody asked for it so long. Other nodes may pull the same
+/// image until then; later a recipe makes it.
+const UNUSED_S: u64 = 3600;
 /// All rebuilt blobs that nobody reads at the moment have at most so many bytes.
 const BYTES_KEPT_MAX: Bytes = Bytes::GIB;
 /// Threads of one rebuild at most, where there are as many cores.
@@ -59,12 +62,15 @@ impl Blobs {
         }
     }
 
-    /// The exact blob of a layer that is here.
+    /// The exact blob of a layer: the blob itself if it is here, else made of the layer.
     pub async fn open(&self, layer: &LayerDescriptor) -> Result<(Reader, BlobClass), Refusal> {
         let digest = layer.blob.digest;
         let (shared, of) = (self.shared.clone(), layer.clone());
-        let source = tokio::task::spawn_blocking(move || recipes::source(&shared.store, &of)).await;
-        match source.map_err(|_| panicked())? {
+        let source = tokio::task::spawn_blocking(move || match recipes::is_kept(&shared.store, &of) {
+            true => BlobSource::Verbatim,
+            false => recipes::source(&shared.store, &of),
+        });
+        match source.await.map_err(|_| panicked())? {
             BlobSource::Plain => Ok((self.kept(layer.diff_id, digest).await?, BlobClass::Plain)),
             BlobSource::Verbatim => Ok((self.kept(recipes::as_layer(&digest), digest).await?, BlobClass::Verbatim)),
             BlobSource::Recipe(recipe) => Ok((self.rebuilt(layer, recipe).await?, BlobClass::Recipe)),
@@ -75,7 +81,13 @@ impl Blobs {
     /// A blob that lies in the store under this name. The store checked its sha256 when it took it in.
     async fn kept(&self, name: DiffId, digest: OciDigest) -> Result<Reader, Refusal> {
         let shared = self.shared.clone();
-        let opened = tokio::task::spawn_blocking(move || shared.store.open_layer(&name)).await;
+        let opened = tokio::task::spawn_blocking(move || {
+            let opened = shared.store.open_layer(&name)?;
+            // Without the date of this use, it goes sooner.
+            let _ = shared.store.touch(&name, shared.uses.now());
+            Ok::<_, StoreError>(opened)
+        });
+        let opened = opened.await;
         match opened.map_err(|_| panicked())?.map_err(|error| failed(&digest, &error))? {
             Some(reader) => {
                 let blob = FileBase::new(reader).map_err(|error| failed(&digest, &error))?;
@@ -182,11 +194,28 @@ impl Blobs {
         }
     }
 
+    /// Removes the kept blobs that nobody needs any more ([`kept_blobs`]).
+    async fn drop_unused(&self) {
+        let shared = self.shared.clone();
+        let dropped = tokio::task::spawn_blocking(move || {
+            let unused_since = UnixSeconds(shared.uses.now().0.saturating_sub(UNUSED_S));
+            kept_blobs::drop_unused(&shared.store, unused_since)
+        });
+        if let Ok(Err(error)) = dropped.await {
+            tracing::warn!(%error, "blobs that nobody needs stay in the store");
+        }
+    }
+
     /// Drops blobs that nobody asked for in [`IDLE`], for as long as it is polled.
     pub async fn forget_idle(&self) {
         let mut ticks = tokio::time::interval(IDLE / 4);
+        let mut looked = Instant::now();
         loop {
             ticks.tick().await;
+            if looked.elapsed() >= IDLE && !self.shared.config.registry.keep_blobs {
+                looked = Instant::now();
+                self.drop_unused().await;
+            }
             self.lock().retain(|_, slot| {
                 let used = *slot.last_used.lock().unwrap_or_else(PoisonError::into_inner);
                 used.is_none_or(|used| used.elapsed() < IDLE)

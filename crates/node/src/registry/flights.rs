@@ -261,7 +261,7 @@ async fn follow(shared: &Arc<Shared>, reference: ImageReference, state: &watch::
                 state.send_modify(|state| (state.manifest, state.companions) = (Some(manifest), companions));
             }
             PullEvent::Layers { .. } => state.send_modify(|state| state.has_documents = true),
-            PullEvent::Layer { .. } => state.send_modify(|state| state.layers += 1),
+            PullEvent::Layer { .. } | PullEvent::Unpacking { .. } => state.send_modify(|state| state.layers += 1),
             PullEvent::Done { .. } => return,
             PullEvent::Failed { problem } => {
                 tracing::debug!(%reference, why = problem.message, "a client's image is not here");

@@ -1,17 +1,22 @@
 //! Manifests, configs and releases on the disks of a fleet. A document's bytes are its digest: their size is charged,
 //! their content is not needed.
 
-use lighter_engine::{BlobFailure, ImageFound, ImageRead, Input, PullId, QuestionId, WorkInput};
-use lighter_types::{ImageReference, OciDigest, PeerId};
+use std::collections::BTreeMap;
+
+use lighter_engine::{BlobFailure, ImageFound, ImageRead, Input, LayerBlob, PullId, QuestionId, WorkInput};
+use lighter_types::{DiffId, ImageReference, OciDigest, PeerId};
 use lighter_wire::{Answer, Documents, ImageName, ImageRequest, Refusal, Request, SignedRelease};
 
 use super::Fleet;
 use super::effects::DISK;
+use super::node::{Disk, Node};
 
 /// The date of releases that nodes date back. Others were issued later.
 const DATED_BACK_S: u64 = 0;
 /// The most that a document which is to be fetched may have.
 const DOCUMENT_BYTES_MAX: u32 = 4096;
+/// Unpacking a layer out of its compressed blob: bytes of the layer a second.
+const UNPACK_RATE: u64 = 200_000_000;
 
 impl Fleet {
     pub fn answer_from_disk(&mut self, node: usize, question: QuestionId, request: &Request) {
@@ -93,16 +98,38 @@ impl Fleet {
     }
 
     pub fn read_image(&mut self, node: usize, pull: PullId, manifest: OciDigest) {
-        let blobs = &self.nodes[node].disk.blobs;
+        let Node { disk: Disk { blobs, .. }, wants_blobs, .. } = &self.nodes[node];
         let known = self.content.image(manifest).filter(|_| blobs.contains(&manifest));
         let read = match known {
-            Some(image) if blobs.contains(&image.config) => ImageRead::layers(image.layers.clone()),
+            Some(image) if blobs.contains(&image.config) => {
+                let with_blobs = image.layers.iter().filter(|_| *wants_blobs);
+                let blobs = with_blobs.filter_map(|layer| {
+                    let card = self.content.blobs.get(layer)?.card;
+                    Some((*layer, LayerBlob { name: card.diff_id, bytes: card.tar_bytes }))
+                });
+                ImageRead::Layers { layers: image.layers.clone(), sizes: BTreeMap::new(), blobs: blobs.collect() }
+            }
             Some(_) | None => {
                 let digest = known.map_or(manifest, |image| image.config);
                 ImageRead::Missing { digest, bytes_max: DOCUMENT_BYTES_MAX }
             }
         };
         self.input_after(DISK, node, Input::Work(WorkInput::ImageRead { pull, read }));
+    }
+
+    /// Unpacks a layer out of its compressed blob.
+    pub fn unpack(&mut self, node: usize, layer: DiffId, blob: DiffId) {
+        let disk = &mut self.nodes[node].disk;
+        if !disk.layers.contains(&blob) {
+            return self.violation(node, "a layer is unpacked out of a blob that is not here");
+        }
+        let is_good = self.content.blobs.get(&layer).is_some_and(|known| known.is_good && known.card.diff_id == blob);
+        let card = self.content.cards.get(&layer).filter(|_| is_good);
+        let held = card.map(|&card| (card, self.content.sketch(layer)));
+        let bytes = card.map_or(0, |card| card.tar_bytes.0);
+        disk.layers.extend(card.map(|card| card.diff_id));
+        let took = bytes * 1_000_000 / UNPACK_RATE;
+        self.input_after(took.max(DISK), node, Input::Work(WorkInput::Unpacked { layer, held }));
     }
 
     pub fn keep_blob(&mut self, node: usize, pull: PullId, digest: OciDigest, documents: Documents) {

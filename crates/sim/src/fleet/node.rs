@@ -1,4 +1,6 @@
 //! One node of the fleet: its engine, its disk, and the effects that wait for their answer.
+//!
+//! The disk survives the end of a life, as a node's does; the rest begins anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +77,8 @@ pub struct Node {
     /// the end of a life.
     pub tails: BTreeMap<DiffId, (PatchId, u64)>,
     pub is_online: bool,
+    /// Whether it wants the compressed blobs of layers beside them.
+    pub wants_blobs: bool,
     idle_wakes: u8,
     /// Grows with each start and each end: what is meant for an earlier life does not arrive.
     pub life: u32,
@@ -90,6 +94,7 @@ impl Node {
             disk,
             tails: BTreeMap::new(),
             is_online: false,
+            wants_blobs: false,
             idle_wakes: 0,
             life: 0,
             wake: None,
@@ -159,7 +164,9 @@ impl Node {
                 settings.fetches_max + Settings::SMALL_FETCHES_MAX + Settings::RACES_MAX + Settings::TAILS_MAX,
             ),
             Open::Encode(_) => (Open::Encode(EncodeId(0))..=Open::Encode(EncodeId(u64::MAX)), settings.encodes_max),
-            Open::Ask(_) | Open::Read(_) | Open::Keep(_) | Open::Commit(_) | Open::LookUp(_) => return Ok(()),
+            Open::Ask(_) | Open::Read(_) | Open::Keep(_) | Open::Commit(_) | Open::Unpack(_) | Open::LookUp(_) => {
+                return Ok(());
+            }
         };
         if self.open.range(all).count() > max {
             return Err("more fetches or encodes than allowed".to_owned());

@@ -146,7 +146,11 @@ impl Fleet {
                 pulls.wasted_bytes += wasted.0;
                 pull.rebuilding += self.content.rebuilding(*target);
             }
-            Report::Resolved { .. } | Report::Layers { .. } | Report::Fetching { .. } | Report::Progress { .. } => {}
+            Report::Resolved { .. }
+            | Report::Layers { .. }
+            | Report::Fetching { .. }
+            | Report::Progress { .. }
+            | Report::Unpacking { .. } => {}
         }
     }
 }

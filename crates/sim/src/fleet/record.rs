@@ -54,6 +54,7 @@ impl Record {
             Effect::KeepLists(lists) => (22, lists.len() as u64),
             Effect::KeepLink { peer, .. } => (23, node_of(*peer) as u64),
             Effect::StopEncode(encode) => (24, encode.0),
+            Effect::Unpack { layer, .. } => (25, layer.as_bytes()[0].into()),
         };
         for part in [now, node as u64, kind, number] {
             self.log.update(&part.to_le_bytes());

@@ -158,6 +158,7 @@ impl TestFleet {
             | Effect::KeepLists(_)
             | Effect::WakeAt(_)
             | Effect::Fetch { .. }
+            | Effect::Unpack { .. }
             | Effect::ReadImage { .. }
             | Effect::KeepBlob { .. }
             | Effect::CommitImage { .. } => {}

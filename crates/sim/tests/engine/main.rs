@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod blobs;
 mod claims;
 mod faults;
 mod gossip;

@@ -32,6 +32,7 @@ fn races(fleet: &TestFleet, node: usize) -> (Vec<(PeerId, PeerId)>, Bytes) {
             | Report::Fetching { .. }
             | Report::Progress { .. }
             | Report::Retrying { .. }
+            | Report::Unpacking { .. }
             | Report::Done { .. }
             | Report::Failed { .. } => {}
         }

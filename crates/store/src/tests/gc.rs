@@ -4,6 +4,26 @@ use super::*;
 use crate::{GcMode, Item, StoreError};
 
 #[test]
+fn an_unused_layer_goes_by_its_name_unless_something_needs_it() {
+    on_both(|bench| {
+        let store = bench.open();
+        let [named, pinned, leased, recent, unused] = [1, 2, 3, 4, 5].map(|seed| add(&store, seed, 100));
+        store.set_reference(&reference(1), image(&store, 1, vec![named])).unwrap();
+        store.pin(&pinned).unwrap();
+        let lease = store.lease_layer(&leased).unwrap();
+        store.touch(&recent, UnixSeconds(NOW.0 + 10)).unwrap();
+        let since = UnixSeconds(NOW.0 + 5);
+        for layer in [named, pinned, leased, recent, DiffId::new([9; 32])] {
+            assert!(!store.remove_unused_layer(&layer, since).unwrap());
+        }
+        assert!(store.remove_unused_layer(&unused, since).unwrap());
+        assert_eq!((store.cards().len(), store.take_gone_layers()), (4, vec![unused]));
+        drop(lease);
+        assert_sound(&store);
+    });
+}
+
+#[test]
 fn a_dry_run_reports_what_gc_removes() {
     on_both(|bench| {
         let store = bench.open();

@@ -74,6 +74,9 @@ impl Follower<'_> {
             PullEvent::Progress { layer, received_bytes, total_bytes } => {
                 self.progress.set(&layer.to_string(), received_bytes.0, total_bytes.0, "");
             }
+            PullEvent::Unpacking { layer } => {
+                self.say(&format!("{}: its compressed blob is here, and is unpacked", short(layer)));
+            }
             PullEvent::Retrying { layer, from, why } => {
                 self.say(&format!("{}: {from} failed: {why}; another peer follows", short(layer)));
             }

@@ -71,6 +71,7 @@ impl Upstreams {
                     | PullEvent::Fetching { .. }
                     | PullEvent::Progress { .. }
                     | PullEvent::Retrying { .. }
+                    | PullEvent::Unpacking { .. }
                     | PullEvent::Layer { .. } => {}
                 }
             }
@@ -128,6 +129,7 @@ impl Upstreams {
                         .retain(|awaited| ![awaited.diff_id, recipes::as_layer(&awaited.blob.digest)].contains(&layer));
                     state.send_modify(|state| state.layers += 1);
                 }
+                PullEvent::Unpacking { .. } => state.send_modify(|state| state.layers += 1),
                 PullEvent::Done { .. } | PullEvent::Failed { .. } => break,
                 PullEvent::Resolved { .. }
                 | PullEvent::Layers { .. }
