@@ -70,9 +70,14 @@ impl Fetcher {
     fn is_better_as(&self, id: DiffId, blob: LayerBlob, step: &Step<'_>) -> bool {
         let Some(target) = self.targets.get(&id) else { return false };
         let is_free = !self.parts.contains_key(&id) && !self.targets.contains_key(&blob.name);
+        // A card alone may not show the base that a provider would choose by its sketches.
+        let knows_bases = match &target.offers[..] {
+            [] => step.core.sketches.get(id).is_some() || step.core.holdings.cards().next().is_none(),
+            offers => offers.iter().all(|(_, quote)| quote.bases.is_empty()),
+        };
         // A peer that says another size than the manifest does not have that blob.
         let is_that = step.core.directory.card(blob.name).is_some_and(|card| card.tar_bytes == blob.bytes);
-        if !is_free || !is_that {
+        if !is_free || !is_that || !knows_bases {
             return false;
         }
         let as_it_is = |layer| planner::plans(layer, step.core, &|peer| !target.may_ask(peer, step), &[]).into_iter();

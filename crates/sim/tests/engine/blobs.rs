@@ -6,6 +6,7 @@ use lighter_engine::{Report, Settings};
 use lighter_sim::test_fleet::{Liar, TestFleet, peer};
 use lighter_types::{BytesPerSecond, Card, DiffId, Prefer};
 
+use super::sketches::content;
 use super::{layer, seeds};
 
 /// Over such a link a patch takes longer to make than all of the layer takes to come.
@@ -90,6 +91,28 @@ fn over_a_thin_link_or_from_a_base_the_layer_comes_by_itself() {
         (0..2).for_each(|node| with_base.put(node, &[layer(9, 2, 200)]));
         pull(&mut with_base);
         assert!(!has_blob(&with_base));
+    }
+}
+
+/// The cards have no TLSH digest yet, as right after an import. The hub knows the base by its sketches, and offers a
+/// patch from it together with the image.
+#[test]
+fn a_base_that_only_the_provider_knows_of_counts() {
+    for seed in seeds(4) {
+        let mut fleet = fleet(seed, FAST);
+        let (new, old) = (Card { tlsh: None, ..layer(8, 1, 200) }, Card { tlsh: None, ..layer(8, 2, 200) });
+        let of_new = Card { diff_id: DiffId::new([0xb8; 32]), ..blob() };
+        fleet.set_blocks(new.diff_id, content(0..100));
+        fleet.set_blocks(old.diff_id, content(1..101));
+        (0..2).for_each(|node| fleet.put(node, &[old]));
+        fleet.publish(0, "app:next", 9, &[new]);
+        fleet.put(0, &[of_new]);
+        fleet.set_blob(new.diff_id, of_new);
+        fleet.start();
+        fleet.pull(1, 1, "app:next");
+        fleet.run_pulls();
+        assert!(matches!(fleet.end(1, 1), Some(Report::Done { .. })), "{:?}", fleet.end(1, 1));
+        assert!(!fleet.disk(1).layers.contains(&of_new.diff_id), "seed {seed}");
     }
 }
 

@@ -13,7 +13,8 @@ use super::{layer, seeds};
 /// 40 MiB that compress to half, whatever they are made of.
 const MIB: u64 = 40;
 
-fn content(blocks: impl Iterator<Item = u64>) -> Blocks {
+/// A layer of these blocks.
+pub fn content(blocks: impl Iterator<Item = u64>) -> Blocks {
     let blocks = blocks.collect::<std::collections::BTreeSet<u64>>();
     let mut builder = SketchBuilder::new();
     for &block in &blocks {
