@@ -143,10 +143,11 @@ pub enum Effect {
         bases: Vec<DiffId>,
         effort: Effort,
     },
-    /// Unpack a layer out of its compressed blob. Both are named as layers.
+    /// Unpack a layer out of its compressed blob. Both are named as layers. `signed_bytes` as in [`Effect::Fetch`].
     Unpack {
         layer: DiffId,
         blob: DiffId,
+        signed_bytes: Option<Bytes>,
     },
     /// Find out what the disk has of an image that `from` asks about. `release` is that of an image on its way here,
     /// which the disk does not have yet.

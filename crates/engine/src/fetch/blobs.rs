@@ -140,7 +140,7 @@ impl Fetcher {
                 effects.extend(target.pulls.iter().map(|&pull| Effect::Report { pull, report: report.clone() }));
                 // One that nobody wanted any more may go on.
                 if self.unpacking.insert(layer) {
-                    effects.push(Effect::Unpack { layer, blob });
+                    effects.push(Effect::Unpack { layer, blob, signed_bytes: target.signed_bytes });
                 }
             }
         }

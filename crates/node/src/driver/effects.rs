@@ -73,7 +73,7 @@ impl Driver {
                 let owed = Owed::Encode { encode: id, began: Instant::now() };
                 self.blocking(owed, move |shared| encode(&job, &stopping, shared).into());
             }
-            Effect::Unpack { layer, blob } => self.unpack(layer, blob),
+            Effect::Unpack { layer, blob, signed_bytes } => self.unpack(layer, blob, signed_bytes),
             Effect::LookUpImage { question, from, request, release } => {
                 let handovers = self.handovers(&request);
                 self.blocking(Owed::ImageLookedUp(question, from), move |shared| {
@@ -98,8 +98,9 @@ impl Driver {
         }
     }
 
-    fn unpack(&mut self, layer: DiffId, blob: DiffId) {
-        let (manifests, tar_bytes_max) = (self.pulls.manifests(), self.tar_bytes_max(layer));
+    fn unpack(&mut self, layer: DiffId, blob: DiffId, signed_bytes: Option<Bytes>) {
+        let tar_bytes_max = signed_bytes.unwrap_or_else(|| self.tar_bytes_max(layer));
+        let manifests = self.pulls.manifests();
         let stopping = self.stopping.clone();
         self.blocking(Owed::Unpacked(layer), move |shared| {
             let held = images::unpack(shared, (layer, blob), &manifests, tar_bytes_max, &stopping);

@@ -88,7 +88,7 @@ impl Fleet {
                 self.look_up_image(node, (question, from), request, release);
             }
             Effect::ReadImage { pull, manifest } => self.read_image(node, pull, manifest),
-            Effect::Unpack { layer, blob } => self.unpack(node, layer, blob),
+            Effect::Unpack { layer, blob, .. } => self.unpack(node, layer, blob),
             Effect::KeepBlob { pull, digest, documents } => self.keep_blob(node, pull, digest, documents),
             Effect::CommitImage { pull, manifest, release } => self.commit_image(node, pull, manifest, release),
         }
